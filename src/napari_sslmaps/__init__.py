@@ -1,0 +1,58 @@
+"""See what self-supervised encoders see in medical images.
+
+Importing this package loads neither torch nor napari; each name below is fetched when first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari_sslmaps.core.attention import activation_map, attention_map
+    from napari_sslmaps.core.pca import pca_map
+    from napari_sslmaps.core.region import Region
+    from napari_sslmaps.core.results import Embedding
+    from napari_sslmaps.core.similarity import similarity_map
+    from napari_sslmaps.core.tiling import Tiling
+    from napari_sslmaps.encoders.registry import list_encoders, load_encoder
+    from napari_sslmaps.pipeline import embed
+    from napari_sslmaps.sources.open import open_image
+
+__all__ = [
+    "Embedding",
+    "Region",
+    "Tiling",
+    "activation_map",
+    "attention_map",
+    "embed",
+    "list_encoders",
+    "load_encoder",
+    "open_image",
+    "pca_map",
+    "similarity_map",
+]
+
+_HOMES = {
+    "Embedding": "core.results",
+    "Region": "core.region",
+    "Tiling": "core.tiling",
+    "activation_map": "core.attention",
+    "attention_map": "core.attention",
+    "embed": "pipeline",
+    "list_encoders": "encoders.registry",
+    "load_encoder": "encoders.registry",
+    "open_image": "sources.open",
+    "pca_map": "core.pca",
+    "similarity_map": "core.similarity",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

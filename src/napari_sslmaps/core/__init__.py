@@ -1,0 +1,1 @@
+"""Pure functions of arrays and frozen results; NumPy and torch only."""

@@ -1,0 +1,162 @@
+"""Token ↔ pixel ↔ world: the only home of the half-pixel rule.
+
+Pixel *centres* sit at integers, so pixel i covers [i − ½, i + ½]. A token of stride s whose first
+pixel is o covers [o − ½, o + s − ½] and has its centre at o + (s − 1)/2.
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from napari_sslmaps.core.region import Region
+from napari_sslmaps.errors import InvalidAnchorError, RegionError
+
+Float = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class OverlayPlacement:
+    """Scale and translate, (y, x) in world units, of a layer that holds a token grid."""
+
+    scale_yx: tuple[float, float]
+    translate_yx: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenGrid:
+    """Where tokens lie on the image.
+
+    Parameters
+    ----------
+    rows, cols
+        Number of tokens along each axis.
+    stride_yx
+        Pixels of level 0 per token.
+    origin_yx
+        First pixel of level 0 that the region covers, as an index.
+    extent_yx
+        Height and width of the region in pixels of level 0; at most `rows` (`cols`) strides, since the
+        last token may reach into padding.
+    """
+
+    rows: int
+    cols: int
+    stride_yx: tuple[float, float]
+    origin_yx: tuple[float, float]
+    extent_yx: tuple[float, float]
+
+    @classmethod
+    def covering(cls, region: Region, stride: int, downsample_yx: tuple[float, float] = (1.0, 1.0)) -> Self:
+        """Lay tokens of `stride` pixels of the region's level over `region`.
+
+        Parameters
+        ----------
+        region
+            The rectangle to cover, in pixels of its level.
+        stride
+            Pixels of that level per token.
+        downsample_yx
+            Pixels of level 0 per pixel of that level.
+
+        Raises
+        ------
+        RegionError
+            If the region is smaller than one token.
+        """
+        if min(region.shape_yx) < stride:
+            raise RegionError(
+                f"Expected a region of at least one patch ({stride} × {stride} px); got "
+                f"{region.height} × {region.width} px. Choose a larger region or a finer level."
+            )
+        fy, fx = downsample_yx
+        return cls(
+            rows=-(-region.height // stride),
+            cols=-(-region.width // stride),
+            stride_yx=(stride * fy, stride * fx),
+            origin_yx=(region.y * fy, region.x * fx),
+            extent_yx=(region.height * fy, region.width * fx),
+        )
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.rows, self.cols
+
+    def token_to_pixel(self, token_yx: ArrayLike) -> Float:
+        """Map token coordinates (…, 2) to the pixel coordinates of their centres."""
+        stride = np.asarray(self.stride_yx)
+        pixels: Float = np.asarray(token_yx, float) * stride + self._first_centre()
+        return pixels
+
+    def pixel_to_token(self, pixel_yx: ArrayLike) -> Float:
+        """Map pixel coordinates (…, 2) to fractional token coordinates; token centres are integers."""
+        offset = np.asarray(pixel_yx, float) - self._first_centre()
+        tokens: Float = offset / np.asarray(self.stride_yx)
+        return tokens
+
+    def contains(self, pixel_yx: ArrayLike) -> bool:
+        """Whether one pixel position lies on the region (edges at half pixels, upper edge excluded)."""
+        offset = np.asarray(pixel_yx, float) - np.asarray(self.origin_yx) + 0.5
+        return bool(np.all(offset >= 0) and np.all(offset < np.asarray(self.extent_yx)))
+
+    def token_at(self, pixel_yx: ArrayLike) -> tuple[int, int]:
+        """Return the token that covers one pixel position.
+
+        Raises
+        ------
+        InvalidAnchorError
+            If the position is not two finite numbers on the region.
+        """
+        position = np.asarray(pixel_yx, float)
+        if position.shape != (2,) or not np.isfinite(position).all():
+            raise InvalidAnchorError(
+                f"Expected an anchor as two finite numbers (row, column); got {pixel_yx!r}."
+            )
+        if not self.contains(position):
+            top, left = self.origin_yx
+            height, width = self.extent_yx
+            raise InvalidAnchorError(
+                f"Expected an anchor on the region, rows {top:g}–{top + height:g} and columns "
+                f"{left:g}–{left + width:g}; got ({position[0]:g}, {position[1]:g}). "
+                "Click inside the region."
+            )
+        row, col = np.floor(self.pixel_to_token(position) + 0.5).astype(int)
+        return min(int(row), self.rows - 1), min(int(col), self.cols - 1)
+
+    def tokens_in_disc(self, pixel_yx: ArrayLike, radius: float) -> NDArray[np.intp]:
+        """Return (M, 2) tokens whose centres lie within `radius` pixels; at least the one at the centre."""
+        centre = self.token_at(pixel_yx)
+        rows, cols = np.indices(self.shape)
+        centres = self.token_to_pixel(np.stack([rows, cols], axis=-1))
+        inside = np.linalg.norm(centres - np.asarray(pixel_yx, float), axis=-1) <= radius
+        inside[centre] = True
+        return np.argwhere(inside)
+
+    def place(
+        self, scale_yx: ArrayLike, translate_yx: ArrayLike, linear: ArrayLike | None = None
+    ) -> OverlayPlacement:
+        """Place the grid over an image layer of pixels.
+
+        Parameters
+        ----------
+        scale_yx, translate_yx
+            The image layer's, in world units per pixel of level 0, and in world units.
+        linear
+            The image layer's rotation times shear, (2, 2); identity if omitted. The overlay keeps both.
+
+        Returns
+        -------
+        OverlayPlacement
+            For world = linear · diag(scale) · data + translate, the scale and translate with which token
+            coordinates land where their pixels are.
+        """
+        scale = np.asarray(scale_yx, float)
+        turn = np.eye(2) if linear is None else np.asarray(linear, float)
+        translate = np.asarray(translate_yx, float) + turn @ (scale * self._first_centre())
+        cell = scale * np.asarray(self.stride_yx)
+        return OverlayPlacement((float(cell[0]), float(cell[1])), (float(translate[0]), float(translate[1])))
+
+    def _first_centre(self) -> Float:
+        return np.asarray(self.origin_yx, float) + (np.asarray(self.stride_yx, float) - 1) / 2

@@ -1,0 +1,139 @@
+"""From stored pixels to what an encoder reads: shape, channels, intensity window, normalisation."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_sslmaps.errors import InvalidOptionError, UnsupportedImageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Window = tuple[float, float]
+_PERCENTILES = (0.1, 99.9)
+_FLAT = 0.02
+
+
+def check_finite(pixels: NDArray[Any]) -> None:
+    """Raise `UnsupportedImageError` if any pixel is NaN or infinite."""
+    if not np.issubdtype(pixels.dtype, np.floating):
+        return
+    bad = int(pixels.size - np.count_nonzero(np.isfinite(pixels)))
+    if bad:
+        raise UnsupportedImageError(
+            f"Expected finite pixel values; {bad} of {pixels.size} are NaN or infinite. Replace them, "
+            "for example with numpy.nan_to_num, or choose a region without them."
+        )
+
+
+def auto_window(sample: NDArray[Any], low: float, high: float) -> Window:
+    """Choose the intensities that become 0 and 1.
+
+    Parameters
+    ----------
+    sample
+        Some of the region's pixels, of its dtype.
+    low, high
+        Smallest and largest value of the whole region.
+
+    Returns
+    -------
+    tuple of float
+        (0, 255) for uint8; (0, 1) for bool and for floats that lie in [0, 1]; otherwise the 0.1st
+        and 99.9th percentile, or `low` and `high` where these coincide.
+    """
+    if sample.dtype == np.uint8:
+        return 0.0, 255.0
+    floating = np.issubdtype(sample.dtype, np.floating)
+    if sample.dtype == np.bool_ or (floating and low >= 0.0 and high <= 1.0):
+        return 0.0, 1.0
+    inner_low, inner_high = np.percentile(sample, _PERCENTILES)
+    return (float(inner_low), float(inner_high)) if inner_low < inner_high else (low, high)
+
+
+def check_window(window: Sequence[float]) -> Window:
+    """Return the window as two floats, or raise `InvalidOptionError`."""
+    if len(window) != 2 or not np.isfinite(window).all() or window[0] >= window[1]:
+        raise InvalidOptionError(
+            f"Expected an intensity window (low, high) with low < high; got {tuple(window)!r}."
+        )
+    return float(window[0]), float(window[1])
+
+
+def scale_to_unit(pixels: NDArray[Any], window: Window) -> NDArray[np.float32]:
+    """Map intensities linearly so that the window becomes [0, 1], and clip.
+
+    Grey is repeated to three channels: summing the kernels of the first convolution instead
+    would change the statistics of its input.
+
+    Parameters
+    ----------
+    pixels
+        (H, W) or (H, W, 3).
+    window
+        Intensities that become 0 and 1; a window without width gives zeros.
+
+    Returns
+    -------
+    ndarray
+        (H, W, 3) float32 in [0, 1].
+    """
+    low, high = window
+    factor = 1.0 / (high - low) if high > low else 0.0
+    unit = pixels.astype(np.float32)
+    unit -= np.float32(low)
+    unit *= np.float32(factor)
+    np.clip(unit, 0.0, 1.0, out=unit)
+    return unit if unit.ndim == 3 else np.repeat(unit[..., None], 3, axis=-1)
+
+
+def pad_by_reflection(pixels: NDArray[Any], height: int, width: int) -> NDArray[Any]:
+    """Extend (h, w[, C]) pixels at the bottom and right to (height, width) by mirroring them.
+
+    The border pixel is not repeated, as in ``numpy.pad(mode="reflect")``, except along an axis of one pixel.
+    """
+    missing = (height - pixels.shape[0], width - pixels.shape[1])
+    if missing == (0, 0):
+        return pixels
+    return np.pad(pixels, [(0, missing[0]), (0, missing[1]), *[(0, 0)] * (pixels.ndim - 2)], mode="reflect")
+
+
+def normalise(batch: "Tensor", mean: Sequence[float], std: Sequence[float]) -> "Tensor":
+    """Subtract the mean of each channel and divide by its standard deviation.
+
+    Parameters
+    ----------
+    batch
+        (B, H, W, 3) in [0, 1].
+    mean, std
+        Three numbers each.
+
+    Returns
+    -------
+    Tensor
+        (B, 3, H, W), contiguous.
+    """
+    return ((batch - batch.new_tensor(mean)) / batch.new_tensor(std)).permute(0, 3, 1, 2).contiguous()
+
+
+def flat_tokens(unit: NDArray[np.float32], stride: int) -> NDArray[np.bool_]:
+    """Find tokens without structure: background of a slide, black around an ultrasound sector.
+
+    Parameters
+    ----------
+    unit
+        (H, W, 3) in [0, 1], sides multiples of `stride`.
+    stride
+        Pixels per token.
+
+    Returns
+    -------
+    ndarray
+        (H / stride, W / stride) bool, True where the grey values' standard deviation is below 0.02.
+    """
+    grey = unit.mean(axis=2)
+    rows, cols = grey.shape[0] // stride, grey.shape[1] // stride
+    flat: NDArray[np.bool_] = grey.reshape(rows, stride, cols, stride).std(axis=(1, 3)) < _FLAT
+    return flat

@@ -1,0 +1,95 @@
+"""Coarser versions of a token grid, so that dragging an anchor over a large region stays fluid.
+
+A level holds the means of 2 × 2 *normalised* tokens of the level below. As the dot product is linear,
+its similarity to an anchor is exactly the box mean of the fine similarity map.
+"""
+
+import numpy as np
+
+from napari_sslmaps.core.results import Combine, Embedding, Float32
+from napari_sslmaps.core.similarity import (
+    Anchors,
+    anchor_directions,
+    combine_cosines,
+    similarity_map,
+)
+
+
+class SimilarityPyramid:
+    """Similarity maps of one embedding at several resolutions.
+
+    Parameters
+    ----------
+    embedding
+        Tokens of a region; levels are built from it when first asked for.
+    centred
+        Whether the region's mean token is subtracted first.
+    """
+
+    def __init__(self, embedding: Embedding, *, centred: bool = False) -> None:
+        self.embedding = embedding
+        self.centred = centred
+        self._levels: list[Float32] = []
+
+    def level_for(self, max_bytes: int) -> int:
+        """Return the finest level whose tokens take at most `max_bytes`."""
+        rows, cols, dim = self.embedding.tokens.shape
+        level = 0
+        while rows * cols * dim * 4 > max_bytes and max(rows, cols) > 1:
+            rows, cols, level = -(-rows // 2), -(-cols // 2), level + 1
+        return level
+
+    def values(
+        self,
+        anchors: Anchors,
+        *,
+        negative: Anchors = (),
+        combine: Combine = "mean",
+        level: int = 0,
+    ) -> Float32:
+        """Compute the similarity map, (rows / 2ᵏ, cols / 2ᵏ) rounded up, at level k.
+
+        Anchor tokens are always those of the finest level.
+        """
+        if level == 0:
+            return similarity_map(
+                self.embedding, anchors, negative=negative, combine=combine, centred=self.centred
+            ).values
+        tokens = self._tokens(level)
+        flat = tokens.reshape(-1, tokens.shape[-1])
+        positive_directions, negative_directions = (
+            anchor_directions(self.embedding, positions, centred=self.centred)
+            for positions in (anchors, negative)
+        )
+        return combine_cosines(
+            lambda direction: flat @ direction, positive_directions, negative_directions, combine
+        ).reshape(tokens.shape[:2])
+
+    def _tokens(self, level: int) -> Float32:
+        while len(self._levels) < level:
+            below = self._levels[-1] if self._levels else None
+            self._levels.append(self._halve_finest() if below is None else _halve(below))
+        return self._levels[level - 1]
+
+    def _halve_finest(self) -> Float32:
+        """Normalise and halve two rows of tokens at a time, so that no full copy is ever made."""
+        embedding = self.embedding
+        rows, cols, dim = embedding.tokens.shape
+        norms = embedding.centred_inverse_norms if self.centred else embedding.inverse_norms
+        shift = embedding.mean_token if self.centred else np.float32(0)
+        halved = np.empty((-(-rows // 2), -(-cols // 2), dim), np.float32)
+        for row in range(0, rows, 2):
+            strip = embedding.tokens[row : row + 2] - shift
+            strip *= norms.reshape(rows, cols, 1)[row : row + 2]
+            halved[row // 2] = _halve(strip)[0]
+        return halved
+
+
+def _halve(tokens: Float32) -> Float32:
+    """Mean over 2 × 2 tokens; an odd last row or column is averaged over what is there."""
+    for axis in (0, 1):
+        starts = np.arange(0, tokens.shape[axis], 2)
+        counts = np.diff([*starts, tokens.shape[axis]]).astype(np.float32)
+        tokens = np.add.reduceat(tokens, starts, axis=axis)
+        tokens /= np.expand_dims(counts, axis=(1 - axis, 2))
+    return tokens

@@ -1,0 +1,301 @@
+"""What is computed, as frozen values: embeddings, maps and where they came from."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from napari_sslmaps.core.grid import TokenGrid
+from napari_sslmaps.core.region import Region
+from napari_sslmaps.errors import InvalidOptionError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Float32 = NDArray[np.float32]
+AttentionKind = Literal["cls", "mean-query"]
+Combine = Literal["mean", "max"]
+Rendering = Literal["stretch", "whitened"]
+
+
+def as_numpy(values: "ArrayLike | Tensor") -> NDArray[Any]:
+    """Return an array or a torch tensor, on any device and of any precision, as a NumPy array."""
+    detach = getattr(values, "detach", None)
+    if detach is None:
+        return np.asarray(values)
+    tensor: Tensor = detach().cpu()
+    array: NDArray[Any] = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+    return array
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Everything that decided the numbers of a result.
+
+    Parameters
+    ----------
+    encoder, method, weights_sha256, architecture
+        Which network.
+    image, image_sha256
+        Name of the image and hash of the pixels that were read.
+    region
+        The rectangle, its level and frame.
+    window, normalisation
+        Intensities mapped to [0, 1], and the name of the normalisation preset.
+    precision, device
+        Number format and device of the forward pass.
+    tile, overlap, stitching
+        Tokens per tile side, shared tokens of neighbouring tiles, ``drop`` or ``blend``; `tile` is 0 for
+        a single pass.
+    package_version, torch_version
+        Software.
+    """
+
+    encoder: str = ""
+    method: str = ""
+    weights_sha256: str = ""
+    architecture: str = ""
+    image: str = ""
+    image_sha256: str = ""
+    region: Region | None = None
+    window: tuple[float, float] | None = None
+    normalisation: str = ""
+    precision: str = ""
+    device: str = ""
+    tile: int = 0
+    overlap: int = 0
+    stitching: str = "drop"
+    package_version: str = ""
+    torch_version: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-ready description; `from_dict` reads it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, description: Mapping[str, Any]) -> Self:
+        """Rebuild from `to_dict`'s description; unknown keys are refused."""
+        unknown = set(description) - {item.name for item in fields(cls)}
+        if unknown:
+            raise InvalidOptionError(f"Unknown provenance fields: {', '.join(sorted(unknown))}.")
+        values = dict(description)
+        if values.get("region") is not None:
+            values["region"] = Region(**values["region"])
+        if values.get("window") is not None:
+            values["window"] = tuple(values["window"])
+        return cls(**values)
+
+
+@dataclass(frozen=True, eq=False)
+class Embedding:
+    """Tokens of one region by one encoder.
+
+    Parameters
+    ----------
+    tokens
+        (rows, cols, dim) float32; NaN where not computed yet.
+    grid
+        Where the tokens lie on the image.
+    provenance
+        What decided the numbers.
+    attention
+        (heads, rows, cols) float32 in [0, 1], not renormalised; None for a CNN.
+    prefix_attention
+        (heads,) float32, attention mass that fell on CLS and registers, averaged over tiles.
+    attention_kind
+        ``cls`` for the CLS query's row, ``mean-query`` for the mean over all queries.
+    activation
+        (rows, cols) float32, channel mean of rectified activations of a CNN; None for a transformer.
+    foreground
+        (rows, cols) bool, tokens whose pixels are not flat; None if unknown.
+    """
+
+    tokens: Float32
+    grid: TokenGrid
+    provenance: Provenance = field(default_factory=Provenance)
+    attention: Float32 | None = None
+    prefix_attention: Float32 | None = None
+    attention_kind: AttentionKind | None = None
+    activation: Float32 | None = None
+    foreground: NDArray[np.bool_] | None = None
+
+    def __post_init__(self) -> None:
+        if self.tokens.ndim != 3 or 0 in self.tokens.shape:
+            raise InvalidOptionError(f"Expected tokens of shape (rows, cols, dim); got {self.tokens.shape}.")
+        for name in ("attention", "activation", "foreground"):
+            array = getattr(self, name)
+            if array is not None and array.shape[-2:] != self.grid.shape:
+                raise InvalidOptionError(f"Expected {name} on the grid {self.grid.shape}; got {array.shape}.")
+        if self.tokens.shape[:2] != self.grid.shape:
+            raise InvalidOptionError(
+                f"Expected tokens on the grid {self.grid.shape}; got {self.tokens.shape[:2]}."
+            )
+
+    @classmethod
+    def from_tokens(cls, tokens: ArrayLike, stride: int = 16, *, name: str = "external") -> Self:
+        """Wrap tokens computed elsewhere, so that every map works on them.
+
+        Parameters
+        ----------
+        tokens
+            (rows, cols, dim) array or torch tensor, on any device, of real numbers.
+        stride
+            Image pixels per token.
+        name
+            Encoder name to write into the provenance.
+        """
+        array = np.ascontiguousarray(as_numpy(tokens), dtype=np.float32)
+        if array.ndim != 3 or 0 in array.shape:
+            raise InvalidOptionError(
+                f"Expected tokens of shape (rows, cols, dim), none of them 0; got {array.shape}."
+            )
+        if stride < 1:
+            raise InvalidOptionError(f"Expected a stride of at least one pixel; got {stride}.")
+        rows, cols, _ = array.shape
+        region = Region(0, 0, rows * stride, cols * stride)
+        grid = TokenGrid.covering(region, stride)
+        return cls(array, grid, Provenance(encoder=name, region=region))
+
+    @property
+    def flat(self) -> Float32:
+        """(rows · cols, dim) view of the tokens."""
+        return self.tokens.reshape(-1, self.tokens.shape[-1])
+
+    @cached_property
+    def mean_token(self) -> Float32:
+        """(dim,) mean of the tokens computed so far."""
+        return np.asarray(np.nanmean(self.flat, axis=0, dtype=np.float64), np.float32)
+
+    @cached_property
+    def inverse_norms(self) -> Float32:
+        """(rows · cols,) reciprocal lengths of the tokens; 0 for a zero token."""
+        return _inverse_norms(self.flat)
+
+    @cached_property
+    def centred_inverse_norms(self) -> Float32:
+        """(rows · cols,) reciprocal lengths of the tokens less their mean."""
+        return _inverse_norms(self.flat, self.mean_token)
+
+
+def _inverse_norms(tokens: Float32, shift: Float32 | None = None, chunk: int = 16_384) -> Float32:
+    norms = np.empty(len(tokens), np.float32)
+    for start in range(0, len(tokens), chunk):
+        part = tokens[start : start + chunk]
+        norms[start : start + chunk] = np.linalg.norm(part if shift is None else part - shift, axis=1)
+    return np.divide(1.0, norms, out=np.zeros_like(norms), where=norms != 0)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TokenMap:
+    """A map on the token grid.
+
+    Parameters
+    ----------
+    values
+        (rows, cols) or (rows, cols, 3) float32; NaN where not computed.
+    grid
+        Where the tokens lie on the image.
+    provenance
+        Of the embedding the map was made from.
+    """
+
+    values: Float32
+    grid: TokenGrid
+    provenance: Provenance
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class AttentionMap(TokenMap):
+    """Attention of the last block, in [0, 1], not renormalised.
+
+    Parameters
+    ----------
+    kind
+        Whose attention: ``cls`` or ``mean-query``.
+    reduction
+        ``mean``, ``max`` or the number of the head.
+    prefix_attention
+        Mass on CLS and registers under the same reduction: it tells a sink from a quiet head.
+    caution
+        A sentence to show beside the map; empty where none is due.
+    """
+
+    kind: AttentionKind
+    reduction: str
+    prefix_attention: float
+    caution: str = ""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ActivationMap(TokenMap):
+    """Channel mean of rectified activations of a CNN (LaFAM, arXiv 2407.06059); ≥ 0."""
+
+
+@dataclass(frozen=True, eq=False)
+class ComponentBasis:
+    """Principal components that can be kept and applied to other images of the same encoder.
+
+    Parameters
+    ----------
+    mean
+        (dim,) float64.
+    components
+        (k, dim) float64, orthonormal; the loading of largest magnitude is positive.
+    variance
+        (k,) float64, of each component.
+    low, high
+        (k,) float64, 2nd and 98th percentile of the scores that the stretch maps to 0 and 1.
+    encoder
+        Name of the encoder it belongs to.
+    """
+
+    mean: NDArray[np.float64]
+    components: NDArray[np.float64]
+    variance: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    encoder: str = ""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ComponentMap(TokenMap):
+    """First three principal components as RGB, (rows, cols, 3) in [0, 1].
+
+    Parameters
+    ----------
+    basis
+        The components; the same object in every map of a joint fit.
+    rendering
+        ``stretch`` (2–98 %) or ``whitened`` (sigmoid of twice the whitened score).
+    """
+
+    basis: ComponentBasis
+    rendering: Rendering
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SimilarityMap(TokenMap):
+    """Cosine similarity to anchors, in [−1, 1]; with negative anchors a margin in [−2, 2].
+
+    Parameters
+    ----------
+    anchors, negative
+        (row, column) pixel positions.
+    centred
+        Whether the region's mean token was subtracted first.
+    combine
+        ``mean`` direction or ``max`` over the anchors.
+    """
+
+    anchors: tuple[tuple[float, float], ...]
+    negative: tuple[tuple[float, float], ...] = ()
+    centred: bool = False
+    combine: Combine = "mean"
+
+    @property
+    def value_range(self) -> tuple[float, float]:
+        """Range the values can have."""
+        return (-2.0, 2.0) if self.negative else (-1.0, 1.0)

@@ -1,0 +1,144 @@
+"""Cosine similarity of tokens to anchors: one matrix–vector product per anchor.
+
+Tokens are neither copied nor normalised per click: with a unit anchor vector a,
+cos(t, a) = (t · a) / |t|, and the lengths are computed once per embedding. Centred on the mean m,
+cos(t − m, b) = (t · b − m · b) / |t − m|.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from napari_sslmaps.core.results import Combine, Embedding, Float32, SimilarityMap
+from napari_sslmaps.errors import InvalidAnchorError, InvalidOptionError
+
+Anchors = Sequence[tuple[float, float]] | NDArray[np.floating]
+CosineFunction = Callable[[Float32], Float32]
+"""Maps a unit direction (dim,) to the cosine of every token to it."""
+
+
+def similarity_map(
+    embedding: Embedding,
+    anchors: Anchors,
+    *,
+    negative: Anchors = (),
+    combine: Combine = "mean",
+    centred: bool = False,
+    radius: float = 0.0,
+) -> SimilarityMap:
+    """Cosine similarity of every token to the anchors.
+
+    Parameters
+    ----------
+    embedding
+        Tokens of a region.
+    anchors
+        (row, column) pixel positions; the token that covers each is the anchor token.
+    negative
+        Positions to be unlike. With any, the map is the margin: maximum over anchors minus
+        maximum over negative ones, in [−2, 2].
+    combine
+        For several anchors: their ``mean`` direction, or the ``max`` of their maps. Ignored with `negative`.
+    centred
+        Subtract the region's mean token first; it raises contrast where tokens share a large component.
+    radius
+        In pixels; above 0, an anchor is the mean direction of the tokens in a disc.
+
+    Returns
+    -------
+    SimilarityMap
+        values (rows, cols) float32 in [−1, 1].
+
+    Raises
+    ------
+    InvalidAnchorError
+        If there is no anchor, or one lies outside the region or on a token not computed yet.
+    """
+    if combine not in get_args(Combine):
+        raise InvalidOptionError(f"Expected combine 'mean' or 'max'; got {combine!r}.")
+    positive_yx, negative_yx = _positions(anchors), _positions(negative)
+    if not positive_yx:
+        raise InvalidAnchorError("Expected at least one anchor as a (row, column) pixel position; got none.")
+    directions = anchor_directions(embedding, positive_yx, centred=centred, radius=radius)
+    against = anchor_directions(embedding, negative_yx, centred=centred, radius=radius)
+    norms = embedding.centred_inverse_norms if centred else embedding.inverse_norms
+    shift = embedding.mean_token if centred else None
+    flat = combine_cosines(
+        lambda direction: _cosines(embedding.flat, direction, norms, shift),
+        directions,
+        against,
+        combine,
+    )
+    return SimilarityMap(
+        values=flat.reshape(embedding.grid.shape),
+        grid=embedding.grid,
+        provenance=embedding.provenance,
+        anchors=positive_yx,
+        negative=negative_yx,
+        centred=centred,
+        combine=combine,
+    )
+
+
+def anchor_directions(
+    embedding: Embedding, positions: Anchors, *, centred: bool = False, radius: float = 0.0
+) -> Float32:
+    """Return the unit vector of each anchor, (number of anchors, dim) float32.
+
+    An all-zero token gives a zero vector, so that its similarity to everything is 0.
+    """
+    shift = embedding.mean_token if centred else np.float32(0)
+    directions = np.zeros((len(positions), embedding.tokens.shape[-1]), np.float32)
+    for index, position in enumerate(positions):
+        rows, cols = embedding.grid.tokens_in_disc(position, radius).T
+        tokens = embedding.tokens[rows, cols] - shift
+        if not np.isfinite(tokens).all():
+            raise InvalidAnchorError(
+                f"The token under the anchor {tuple(map(float, position))} has not been computed. Wait until "
+                "its tile is painted, or run again."
+            )
+        directions[index] = _unit(_unit(tokens).mean(axis=0))
+    return directions
+
+
+def combine_cosines(
+    cosines: CosineFunction, positive: Float32, negative: Float32, combine: Combine
+) -> Float32:
+    """Combine the maps of several unit directions into one; see `similarity_map`."""
+    if len(negative):
+        best = np.maximum.reduce([cosines(direction) for direction in positive])
+        worst = np.maximum.reduce([cosines(direction) for direction in negative])
+        margin: Float32 = best - worst
+        return margin
+    if combine == "mean":
+        return cosines(_unit(positive.mean(axis=0)))
+    maximum: Float32 = np.maximum.reduce([cosines(direction) for direction in positive])
+    return maximum
+
+
+def _cosines(tokens: Float32, direction: Float32, inverse_norms: Float32, shift: Float32 | None) -> Float32:
+    products: Float32 = tokens @ direction
+    if shift is not None:
+        products -= shift @ direction
+    products *= inverse_norms
+    return np.clip(products, -1.0, 1.0, out=products)
+
+
+def _unit(vectors: Float32) -> Float32:
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    unit: Float32 = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths != 0)
+    return unit
+
+
+def _positions(anchors: Anchors | ArrayLike) -> tuple[tuple[float, float], ...]:
+    array = np.asarray(anchors, dtype=float)
+    if array.size == 0:
+        return ()
+    if array.ndim != 2 or array.shape[1] != 2:
+        raise InvalidAnchorError(
+            "Expected anchors as a list of (row, column) pixel positions, such as [(120, 340)]; got an array "
+            f"of shape {array.shape}."
+        )
+    return tuple((float(row), float(col)) for row, col in array)

@@ -1,0 +1,168 @@
+"""Cutting a token grid into overlapping tiles and putting results together again."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_sslmaps.errors import InvalidOptionError
+
+Stitching = Literal["drop", "blend"]
+SINGLE_PASS_TOKENS = 1024
+"""Above this many tokens a region is tiled: attention is quadratic in the number of tokens."""
+DEFAULT_TILE = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Tiling:
+    """How a region is cut.
+
+    Parameters
+    ----------
+    tile
+        Tokens per side of a tile; None for one pass up to `SINGLE_PASS_TOKENS`, else tiles of 32.
+    overlap
+        Tokens that neighbouring tiles share; their outer halves are dropped, or all are blended.
+    stitching
+        ``drop`` keeps each token of the tile in which it lies deeper; ``blend`` averages with weights that
+        fall towards tile borders.
+
+    Raises
+    ------
+    InvalidOptionError
+        If the overlap is negative or not smaller than the tile.
+    """
+
+    tile: int | None = None
+    overlap: int = 8
+    stitching: Stitching = "drop"
+
+    def __post_init__(self) -> None:
+        side = DEFAULT_TILE if self.tile is None else self.tile
+        if side < 1 or not 0 <= self.overlap < side:
+            raise InvalidOptionError(
+                f"Expected a tile of at least one token and an overlap from 0 to tile − 1; got tile "
+                f"{side}, overlap {self.overlap}."
+            )
+        if self.stitching not in get_args(Stitching):
+            raise InvalidOptionError(f"Expected stitching 'drop' or 'blend'; got {self.stitching!r}.")
+
+    def side_for(self, rows: int, cols: int) -> int:
+        """Tokens per tile side for a grid; 0 if it is embedded in a single pass."""
+        if self.tile is None:
+            return 0 if rows * cols <= SINGLE_PASS_TOKENS else DEFAULT_TILE
+        return 0 if max(rows, cols) <= self.tile else self.tile
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Tokens along one axis: what a tile reads and what is kept of it, half-open."""
+
+    start: int
+    stop: int
+    keep_start: int
+    keep_stop: int
+
+    @property
+    def kept(self) -> slice:
+        """The kept tokens, counted on the grid."""
+        return slice(self.keep_start, self.keep_stop)
+
+    @property
+    def kept_in_tile(self) -> slice:
+        """The kept tokens, counted from the start of the tile."""
+        return slice(self.keep_start - self.start, self.keep_stop - self.start)
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One tile: the tokens it reads (they may reach into padding) and the ones kept."""
+
+    rows: Span
+    cols: Span
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of tokens that the tile reads."""
+        return self.rows.stop - self.rows.start, self.cols.stop - self.cols.start
+
+
+def plan_tiles(rows: int, cols: int, tiling: Tiling, multiple: int = 1) -> list[Tile]:
+    """Cut a grid into tiles of equal size whose kept parts cover each token exactly once.
+
+    Parameters
+    ----------
+    rows, cols
+        Size of the grid in tokens.
+    tiling
+        Tile size and overlap.
+    multiple
+        Tile sides are rounded up to a multiple of this many tokens.
+    """
+    side = tiling.side_for(rows, cols)
+    row_spans, col_spans = (
+        _cut_axis(count, min(side, count) if side else count, tiling.overlap, multiple)
+        for count in (rows, cols)
+    )
+    return [Tile(row, col) for row in row_spans for col in col_spans]
+
+
+def _cut_axis(count: int, side: int, overlap: int, multiple: int) -> list[Span]:
+    side = -(-side // multiple) * multiple
+    if side >= count:
+        return [Span(0, side, 0, count)]
+    step = max(1, side - overlap)
+    starts = [*range(0, count - side, step), count - side]
+    cuts = [0, *((a + side + b + 1) // 2 for a, b in pairwise(starts)), count]
+    return [
+        Span(start, start + side, low, high)
+        for start, (low, high) in zip(starts, pairwise(cuts), strict=True)
+    ]
+
+
+def split(array: NDArray[Any], tiles: list[Tile]) -> Iterator[NDArray[Any]]:
+    """Yield the part of a (rows, cols, …) array that each tile reads, short where it reaches beyond."""
+    for tile in tiles:
+        yield array[tile.rows.start : tile.rows.stop, tile.cols.start : tile.cols.stop]
+
+
+class Stitcher:
+    """Puts tile results of shape (tile rows, tile cols, channels) onto a grid.
+
+    Attributes
+    ----------
+    values
+        (rows, cols, channels) float32; NaN where no tile has arrived. Filled in place.
+    """
+
+    def __init__(self, rows: int, cols: int, channels: int, stitching: Stitching) -> None:
+        self.values = np.full((rows, cols, channels), np.nan, np.float32)
+        self._weights = np.zeros((rows, cols, 1), np.float32) if stitching == "blend" else None
+
+    def add(self, tile: Tile, result: NDArray[np.float32]) -> None:
+        """Add one tile's result."""
+        if self._weights is None:
+            kept = result[tile.rows.kept_in_tile, tile.cols.kept_in_tile]
+            self.values[tile.rows.kept, tile.cols.kept] = kept
+            return
+        rows, cols = self.values.shape[:2]
+        height = min(tile.rows.stop, rows) - tile.rows.start
+        width = min(tile.cols.stop, cols) - tile.cols.start
+        window = np.s_[tile.rows.start : tile.rows.start + height, tile.cols.start : tile.cols.start + width]
+        added = _blend_weights(*tile.shape)[:height, :width]
+        before = self._weights[window]
+        old = np.where(before > 0, self.values[window], 0)
+        self._weights[window] = before + added
+        self.values[window] = (old * before + result[:height, :width] * added) / (before + added)
+
+
+def _blend_weights(rows: int, cols: int) -> NDArray[np.float32]:
+    """(rows, cols, 1) weights that fall linearly from the centre to one half-step at the border."""
+    profiles = [
+        np.minimum(np.arange(count) + 0.5, count - np.arange(count) - 0.5) / count for count in (rows, cols)
+    ]
+    weights: NDArray[np.float32] = np.multiply.outer(*profiles).astype(np.float32)[..., None]
+    return weights

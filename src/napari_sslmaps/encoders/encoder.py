@@ -1,0 +1,150 @@
+"""An encoder ready to run: a method's network with weights, preprocessing, device and precision."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from napari_sslmaps.core.preprocess import normalise
+from napari_sslmaps.encoders.checkpoint import RecognitionReport
+from napari_sslmaps.encoders.protocol import FeatureExtractor, TileFeatures
+from napari_sslmaps.encoders.spec import EncoderSpec, get_normalisation
+from napari_sslmaps.errors import InvalidOptionError
+
+Precision = Literal["float32", "bfloat16", "float16"]
+_WORTHWHILE = 1.3
+_SAME = 0.999
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Encoder:
+    """A method's network with weights and preprocessing, on a device.
+
+    Parameters
+    ----------
+    spec
+        What is listed of it.
+    report
+        How its weight file was recognised.
+    extractor
+        The network, wrapped by its family.
+    device
+        For example ``cpu`` or ``cuda:0``.
+    precision
+        float32, bfloat16 or float16; ``float32`` repeats bit for bit on one machine.
+    """
+
+    spec: EncoderSpec
+    report: RecognitionReport
+    extractor: FeatureExtractor
+    device: str
+    precision: Precision
+
+    def encode(self, tiles: NDArray[np.float32]) -> TileFeatures:
+        """Compute the features of a batch of tiles.
+
+        Parameters
+        ----------
+        tiles
+            (B, H, W, 3) float32 in [0, 1]; sides as `spec.constraint` asks.
+
+        Returns
+        -------
+        TileFeatures
+            float32 tensors on the CPU.
+        """
+        with torch.inference_mode(), _exact_arithmetic(), _autocast(self.device, self.precision):
+            batch = torch.from_numpy(tiles).to(self.device)
+            preset = get_normalisation(self.spec.normalisation)
+            features = self.extractor.extract(normalise(batch, preset.mean, preset.std))
+        return TileFeatures(
+            features.tokens.float().cpu(),
+            _to_cpu(features.attention),
+            _to_cpu(features.prefix_attention),
+            _to_cpu(features.activation),
+        )
+
+
+def _to_cpu(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.float().cpu()
+
+
+@contextmanager
+def _exact_arithmetic() -> Iterator[None]:
+    """Keep float32 convolutions on CUDA exact and repeatable: no TF32, no autotuned algorithm."""
+    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+        yield
+
+
+def _autocast(device: str, precision: Precision) -> torch.autocast | nullcontext[None]:
+    if precision == "float32":
+        return nullcontext()
+    return torch.autocast(torch.device(device).type, dtype=getattr(torch, precision))
+
+
+def resolve_device(device: str) -> str:
+    """Turn ``auto`` into the best device there is, and check any other name.
+
+    Raises
+    ------
+    InvalidOptionError
+        If the device is not here.
+    """
+    if device == "auto":
+        if torch.cuda.is_available():
+            return "cuda:0"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+    here = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    kind, _, index = device.partition(":")
+    too_high = kind == "cuda" and index.isdigit() and int(index) >= torch.cuda.device_count()
+    if not here.get(kind, False) or too_high or (index and not index.isdigit()):
+        found = ", ".join(name for name, present in here.items() if present)
+        raise InvalidOptionError(f"Expected a device that is here (auto, {found}); got {device!r}.")
+    return device
+
+
+def choose_precision(make: Callable[[Precision], Encoder], device: str, precision: str) -> Precision:
+    """Resolve a precision: ``auto`` takes the half precision where it is measurably faster and the same.
+
+    Parameters
+    ----------
+    make
+        Builds the encoder with a precision.
+    device
+        Where it runs; decides which half precision is tried. MPS keeps float32.
+    precision
+        ``auto`` or one of `Precision`.
+    """
+    if precision in get_args(Precision):
+        return precision  # type: ignore[return-value]  # narrowed by the test above
+    if precision != "auto":
+        raise InvalidOptionError(
+            f"Expected a precision among auto, {', '.join(get_args(Precision))}; got {precision!r}."
+        )
+    if device == "mps":
+        return "float32"
+    fast_half = device == "cpu" or torch.cuda.is_bf16_supported()
+    half: Precision = "bfloat16" if fast_half else "float16"
+    exact_seconds, exact = _probe(make("float32"))
+    half_seconds, halved = _probe(make(half))
+    cosine = torch.nn.functional.cosine_similarity(exact, halved, dim=-1).mean()
+    return half if exact_seconds > _WORTHWHILE * half_seconds and cosine > _SAME else "float32"
+
+
+def _probe(encoder: Encoder) -> tuple[float, Tensor]:
+    """Seconds (best of two) and tokens of one small tile of noise."""
+    constraint = encoder.spec.constraint
+    side = -(-8 * constraint.token_stride // constraint.size_multiple) * constraint.size_multiple
+    tile = np.random.default_rng(0).random((1, side, side, 3), dtype=np.float32)
+    seconds = []
+    for _ in range(3):
+        start = perf_counter()
+        tokens = encoder.encode(tile).tokens
+        seconds.append(perf_counter() - start)
+    return min(seconds[1:]), tokens

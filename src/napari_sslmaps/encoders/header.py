@@ -1,0 +1,35 @@
+"""The metadata this package writes in a safetensors file, read without torch."""
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+from napari_sslmaps.errors import CheckpointError
+
+HEADER_KEY = "napari_sslmaps"
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """Read this package's metadata from a safetensors file, without torch and without its tensors.
+
+    Returns
+    -------
+    dict
+        Empty if the file has none.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is not a safetensors file.
+    """
+    with path.open("rb") as file:
+        prefix = file.read(8)
+        length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else 0
+        if not 0 < length <= path.stat().st_size - 8:
+            raise CheckpointError(
+                f"Expected a safetensors file; {path.name} is damaged or something else. Fetch it again."
+            )
+        metadata = json.loads(file.read(length)).get("__metadata__", {})
+    header: dict[str, Any] = json.loads(metadata.get(HEADER_KEY, "{}"))
+    return header

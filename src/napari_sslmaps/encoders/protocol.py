@@ -1,0 +1,44 @@
+"""What every encoder family gives for a batch of tiles."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from napari_sslmaps.core.results import AttentionKind
+
+
+@dataclass(frozen=True, slots=True)
+class TileFeatures:
+    """Features of a batch of B tiles of rows × cols tokens, on the encoder's device.
+
+    Parameters
+    ----------
+    tokens
+        (B, rows, cols, dim) patch tokens after the final norm, prefix tokens removed;
+        for a U-Net the features of its token stage.
+    attention
+        (B, heads, rows, cols) attention in [0, 1], not renormalised; None for a CNN.
+    prefix_attention
+        (B, heads) attention mass that fell on CLS and registers; None for a CNN.
+    activation
+        (B, rows, cols) channel mean of rectified activations; None for a transformer.
+    """
+
+    tokens: Tensor
+    attention: Tensor | None = None
+    prefix_attention: Tensor | None = None
+    activation: Tensor | None = None
+
+
+class FeatureExtractor(Protocol):
+    """A network of one family, wrapped so that a batch of pixels gives `TileFeatures`."""
+
+    @property
+    def attention_kind(self) -> AttentionKind | None:
+        """Whose attention `TileFeatures.attention` is; None for a CNN."""
+        ...
+
+    def extract(self, pixels: Tensor) -> TileFeatures:
+        """Compute the features of (B, 3, H, W) normalised pixels."""
+        ...

@@ -1,0 +1,164 @@
+"""The encoders there are, by name, and the way from a name or a path to one that runs."""
+
+import hashlib
+from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_sslmaps.encoders.catalog import EMBEDDED, METHOD_INFO
+from napari_sslmaps.encoders.header import read_header
+from napari_sslmaps.encoders.spec import EncoderSpec, Method, architecture_from_dict
+from napari_sslmaps.errors import EncoderNotFoundError, WeightsUnavailableError
+
+if TYPE_CHECKING:
+    from napari_sslmaps.encoders.checkpoint.unwrap import Branch
+    from napari_sslmaps.encoders.encoder import Encoder
+    from napari_sslmaps.encoders.protocol import FeatureExtractor
+
+
+def list_encoders() -> list[EncoderSpec]:
+    """List the encoders this package carries, without importing torch.
+
+    Returns
+    -------
+    list of EncoderSpec
+        `sha256` is filled in when an encoder is loaded.
+    """
+    return [get_spec(name) for name in EMBEDDED]
+
+
+def get_spec(name: str) -> EncoderSpec:
+    """Return what is known of an encoder, without importing torch.
+
+    Raises
+    ------
+    EncoderNotFoundError
+        If there is none of that name.
+    WeightsUnavailableError
+        If the installation has lost its weight file.
+    """
+    if name not in EMBEDDED:
+        raise EncoderNotFoundError(
+            f"Expected the name of an encoder ({', '.join(EMBEDDED)}) or the path of a weight file; "
+            f"got {name!r}."
+        )
+    path = _weights_folder() / f"{name}.safetensors"
+    if not path.is_file():
+        raise WeightsUnavailableError(
+            f"The weight file of {name} is missing from the installation ({path}). "
+            "Install napari-sslmaps again."
+        )
+    header = read_header(path)
+    return EncoderSpec(
+        name=name,
+        method=header["method"],
+        architecture=architecture_from_dict(header["architecture"]),
+        normalisation=header["normalisation"],
+        path=path,
+        sha256="",
+        licence=header["licence"],
+        origin="embedded",
+    )
+
+
+def model_card(name: str) -> str:
+    """Return the model card, in Markdown, of an encoder this package carries."""
+    return get_spec(name).path.with_suffix(".md").read_text(encoding="utf-8")
+
+
+def load_encoder(  # noqa: PLR0913  # each keyword is part of the public contract
+    name_or_path: str | Path,
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    method: Method | None = None,
+    num_heads: int | None = None,
+    normalisation: str | None = None,
+    token_stage: str | None = None,
+    branch: "Branch" = "target",
+) -> "Encoder":
+    """Load an encoder by name, or from a weight file.
+
+    Parameters
+    ----------
+    name_or_path
+        A name of `list_encoders`, or the path of a file in timm's names, the official MAE, I-JEPA or DINOv3
+        layout, or of a segmentation-models-pytorch U-Net with a ResNet encoder.
+    device
+        ``auto`` (CUDA, then MPS, then CPU) or a torch device.
+    precision
+        ``auto`` takes half precision where a short measurement finds it faster and the tokens the same;
+        ``float32`` repeats bit for bit on one machine.
+    method, num_heads, normalisation, token_stage
+        Override what the file tells or leaves open.
+    branch
+        For I-JEPA files: the ``target`` encoder, which the paper evaluates, or the context ``encoder``.
+
+    Returns
+    -------
+    Encoder
+        On its device, with `spec`, `device`, `precision` and the recognition `report`.
+
+    Raises
+    ------
+    EncoderNotFoundError
+        If there is no such name or file.
+    CheckpointError, WeightsUnavailableError
+        If a file is damaged, unsafe, incomplete or not recognised.
+    InvalidOptionError
+        If an option does not fit.
+    """
+    from napari_sslmaps.encoders import encoder as running
+    from napari_sslmaps.encoders.checkpoint import Overrides, read_checkpoint
+    from napari_sslmaps.encoders.unet import UNet, UNetExtractor
+    from napari_sslmaps.encoders.vit import ViTExtractor
+
+    path, embedded = _locate(name_or_path)
+    resolved = running.resolve_device(device)
+    overrides = Overrides(method, num_heads, normalisation, token_stage)
+    checkpoint = read_checkpoint(path, overrides, branch=branch)
+    report = checkpoint.report
+    spec = EncoderSpec(
+        name=path.stem,
+        method=report.method,
+        architecture=report.architecture,
+        normalisation=report.normalisation,
+        path=path,
+        sha256=hash_file(path),
+        licence=checkpoint.licence or METHOD_INFO[report.method].licence,
+        origin="embedded" if embedded else "file",
+    )
+    network = checkpoint.network.to(resolved)
+    extractor: FeatureExtractor = (
+        UNetExtractor(network) if isinstance(network, UNet) else ViTExtractor(network)
+    )
+    loaded = running.Encoder(spec, report, extractor, resolved, "float32")
+    chosen = running.choose_precision(
+        lambda candidate: replace(loaded, precision=candidate), resolved, precision
+    )
+    return replace(loaded, precision=chosen)
+
+
+def hash_file(path: Path) -> str:
+    """Return the SHA-256 of a file as hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _locate(name_or_path: str | Path) -> tuple[Path, bool]:
+    """Return the weight file and whether it is embedded; names win over files of the same name."""
+    if isinstance(name_or_path, str) and name_or_path in EMBEDDED:
+        return get_spec(name_or_path).path, True
+    path = Path(name_or_path).expanduser()
+    if path.exists():
+        return path, False
+    if isinstance(name_or_path, Path) or path.suffix or len(path.parts) > 1:
+        raise WeightsUnavailableError(
+            f"Expected a weight file or one of {', '.join(EMBEDDED)}; there is no file at {path}."
+        )
+    return get_spec(name_or_path).path, True
+
+
+def _weights_folder() -> Path:
+    return Path(str(files("napari_sslmaps.encoders").joinpath("weights")))

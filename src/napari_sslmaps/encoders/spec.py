@@ -1,0 +1,252 @@
+"""What can be said of an encoder without loading torch."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from inspect import signature
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from napari_sslmaps.errors import CheckpointError, InvalidOptionError
+
+Method = Literal["mae", "ijepa", "dino", "dinov2", "dinov3", "dira"]
+Block = Literal["basic", "bottleneck"]
+METHODS: tuple[str, ...] = get_args(Method)
+
+
+@dataclass(frozen=True, slots=True)
+class InputConstraint:
+    """What an encoder asks of its input.
+
+    Parameters
+    ----------
+    token_stride
+        Input pixels per token along each axis.
+    size_multiple
+        Height and width, in pixels, must be multiples of this.
+    square_tiles
+        Whether positions are normalised per axis (RoPE of DINOv3), so that tiles
+        should be square.
+    """
+
+    token_stride: int
+    size_multiple: int
+    square_tiles: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Normalisation:
+    """Channel statistics subtracted and divided after scaling intensities to [0, 1]."""
+
+    name: str
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+NORMALISATIONS: Mapping[str, Normalisation] = {
+    preset.name: preset
+    for preset in (
+        Normalisation("imagenet", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        Normalisation("unit", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+        Normalisation("satellite", (0.430, 0.411, 0.296), (0.213, 0.156, 0.143)),
+        Normalisation("chest-xray", (0.5056, 0.5056, 0.5056), (0.252, 0.252, 0.252)),
+    )
+}
+
+
+def get_normalisation(name: str) -> Normalisation:
+    """Return the preset called `name`, or raise `InvalidOptionError` naming them all."""
+    if name not in NORMALISATIONS:
+        known = ", ".join(NORMALISATIONS)
+        raise InvalidOptionError(f"Expected a normalisation among {known}; got {name!r}.")
+    return NORMALISATIONS[name]
+
+
+@dataclass(frozen=True, slots=True)
+class ViTArchitecture:
+    """Shape of a vision transformer.
+
+    Parameters
+    ----------
+    patch, dim, depth, heads
+        Patch side in pixels, token width, number of blocks, heads per block.
+    grid
+        Rows and columns of tokens of the position embedding as stored.
+    mlp_hidden
+        Hidden width of each block's MLP (of one branch, for SwiGLU).
+    class_token, registers
+        Prefix tokens, in this order.
+    rope
+        Rotary positions as DINOv3 has them, instead of an added position embedding.
+    layer_scale, qkv_bias, swiglu
+        Whether blocks have these.
+    eps
+        LayerNorm epsilon; weight files do not tell it.
+    """
+
+    patch: int
+    dim: int
+    depth: int
+    heads: int
+    grid: tuple[int, int]
+    mlp_hidden: int
+    class_token: bool
+    registers: int = 0
+    rope: bool = False
+    layer_scale: bool = False
+    qkv_bias: bool = True
+    swiglu: bool = False
+    eps: float = 1e-6
+
+    @property
+    def constraint(self) -> InputConstraint:
+        """What the transformer asks of its input."""
+        return InputConstraint(self.patch, self.patch, square_tiles=self.rope)
+
+    @property
+    def summary(self) -> str:
+        """A short text such as ``ViT d128 × 4, 4 heads, patch 8``."""
+        return f"ViT d{self.dim} × {self.depth}, {self.heads} heads, patch {self.patch}"
+
+
+UNET_STRIDES: Mapping[str, int] = {
+    "encoder.stem": 2,
+    "encoder.layer1": 4,
+    "encoder.layer2": 8,
+    "encoder.layer3": 16,
+    "encoder.layer4": 32,
+    "decoder.blocks.0": 16,
+    "decoder.blocks.1": 8,
+    "decoder.blocks.2": 4,
+    "decoder.blocks.3": 2,
+}
+"""Token stride, in pixels, of each stage whose features can serve as tokens."""
+
+
+DEFAULT_STAGE = "encoder.layer3"
+
+
+@dataclass(frozen=True, slots=True)
+class UNetArchitecture:
+    """Shape of a U-Net with a ResNet encoder, in segmentation-models-pytorch's layout.
+
+    Parameters
+    ----------
+    block
+        Residual block of the encoder.
+    layers, stage_channels
+        Blocks and planes of the four encoder stages (before bottleneck expansion).
+    decoder_channels
+        Output channels of the five decoder blocks, deepest first.
+    token_stage
+        The stage whose features are the tokens; a key of `UNET_STRIDES`.
+    classes
+        Output channels of the head.
+    """
+
+    block: Block
+    layers: tuple[int, ...]
+    stage_channels: tuple[int, ...]
+    decoder_channels: tuple[int, ...]
+    token_stage: str = DEFAULT_STAGE
+    classes: int = 1
+
+    def __post_init__(self) -> None:
+        if self.token_stage not in UNET_STRIDES:
+            stages = ", ".join(UNET_STRIDES)
+            raise InvalidOptionError(f"Expected a token stage among {stages}; got {self.token_stage!r}.")
+
+    @property
+    def constraint(self) -> InputConstraint:
+        """What the U-Net asks of its input: sides a multiple of 32."""
+        return InputConstraint(UNET_STRIDES[self.token_stage], 32)
+
+    @property
+    def summary(self) -> str:
+        """A short text such as ``U-Net, ResNet 2-2-2-2, tokens of encoder.layer2``."""
+        depths = "-".join(map(str, self.layers))
+        return f"U-Net, ResNet {depths} ({self.block}), tokens of {self.token_stage}"
+
+
+Architecture = ViTArchitecture | UNetArchitecture
+_KINDS: Mapping[str, Callable[..., Architecture]] = {
+    "vit": ViTArchitecture,
+    "unet": UNetArchitecture,
+}
+
+
+def architecture_to_dict(architecture: Architecture) -> dict[str, Any]:
+    """Return a JSON-ready description; `architecture_from_dict` reads it back."""
+    kind = "unet" if isinstance(architecture, UNetArchitecture) else "vit"
+    return {"kind": kind, **asdict(architecture)}
+
+
+def architecture_from_dict(description: Mapping[str, Any]) -> Architecture:
+    """Rebuild an architecture from `architecture_to_dict`'s description.
+
+    Raises
+    ------
+    CheckpointError
+        If the description names an unknown kind or has missing or unknown fields.
+    """
+    values = dict(description)
+    kind = values.pop("kind", None)
+    if kind not in _KINDS:
+        raise CheckpointError(
+            f"Expected an architecture of kind {' or '.join(_KINDS)}; the file says {kind!r}."
+        )
+    build = _KINDS[kind]
+    unknown = set(values) - set(signature(build).parameters)
+    if unknown:
+        raise CheckpointError(
+            f"The architecture in the file has fields this version does not know: "
+            f"{', '.join(sorted(unknown))}. Update napari-sslmaps to read it."
+        )
+    plain = {key: tuple(val) if isinstance(val, list) else val for key, val in values.items()}
+    try:
+        return build(**plain)
+    except TypeError as error:
+        raise CheckpointError(f"The architecture in the file is incomplete: {error}.") from error
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderSpec:
+    """An encoder as it is listed: a method's network with weights and preprocessing.
+
+    Parameters
+    ----------
+    name
+        Unique name, for example ``dinov3-demo``; for a user's file, its stem.
+    method
+        Pretext method: mae, ijepa, dino, dinov2, dinov3 or dira.
+    architecture
+        Shape of the network.
+    normalisation
+        Name of a preset of `NORMALISATIONS`.
+    path
+        The weight file.
+    sha256
+        Hash of the weight file, as hexadecimal; empty while it has not been computed.
+    licence
+        Licence of the weights, as a short text.
+    origin
+        ``embedded`` in this package, or the user's ``file``.
+    """
+
+    name: str
+    method: Method
+    architecture: Architecture
+    normalisation: str
+    path: Path
+    sha256: str
+    licence: str
+    origin: Literal["embedded", "file"]
+
+    @property
+    def constraint(self) -> InputConstraint:
+        """What the encoder asks of its input."""
+        return self.architecture.constraint
+
+    @property
+    def megabytes(self) -> float:
+        """Size of the weight file in MB (10⁶ bytes)."""
+        return self.path.stat().st_size / 1e6

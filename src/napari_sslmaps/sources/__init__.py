@@ -1,0 +1,1 @@
+"""Files and arrays → `ImageSource`; one format per file."""

@@ -1,0 +1,63 @@
+"""One pass over a region before anything is computed: what its pixels are, and whether they can be used."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_sslmaps.core.preprocess import Window, auto_window, check_finite
+from napari_sslmaps.core.region import Region
+from napari_sslmaps.sources.protocol import ImageSource
+
+_STRIP_PIXELS = 4_000_000
+_SAMPLES_PER_STRIP = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class RegionScan:
+    """What was seen in a region.
+
+    Parameters
+    ----------
+    sha256
+        Hash of shape, dtype and pixels, as hexadecimal.
+    low, high
+        Smallest and largest pixel value.
+    window
+        Intensities that become 0 and 1, as `auto_window` chooses them.
+    """
+
+    sha256: str
+    low: float
+    high: float
+    window: Window
+
+
+def scan_region(source: ImageSource, region: Region) -> RegionScan:
+    """Read a region once, strip by strip, so that memory does not grow with it.
+
+    Raises
+    ------
+    UnsupportedImageError
+        If a pixel is NaN or infinite, or cannot be decoded.
+    """
+    digest = hashlib.sha256(f"{region.shape_yx}{source.channels}{source.dtype}".encode())
+    lows, highs, samples = [], [], []
+    for strip in _strips(source, region):
+        check_finite(strip)
+        digest.update(np.ascontiguousarray(strip))
+        lows.append(float(strip.min()))
+        highs.append(float(strip.max()))
+        step = max(1, strip.size // _SAMPLES_PER_STRIP)
+        samples.append(strip.reshape(-1)[::step])
+    low, high = min(lows), max(highs)
+    return RegionScan(digest.hexdigest(), low, high, auto_window(np.concatenate(samples), low, high))
+
+
+def _strips(source: ImageSource, region: Region) -> Iterator[NDArray[Any]]:
+    height = max(1, _STRIP_PIXELS // region.width)
+    for y in range(0, region.height, height):
+        yield source.read(region.part(y, 0, min(height, region.height - y), region.width))

@@ -1,0 +1,62 @@
+"""Tiny encoders with random weights, written to files as this package writes them."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from napari_sslmaps.encoders.header import HEADER_KEY
+from napari_sslmaps.encoders.spec import (
+    Method,
+    UNetArchitecture,
+    ViTArchitecture,
+    architecture_to_dict,
+)
+from napari_sslmaps.encoders.unet import build_unet
+from napari_sslmaps.encoders.vit import build_vit
+
+TINY_VIT = ViTArchitecture(patch=8, dim=32, depth=2, heads=2, grid=(4, 4), mlp_hidden=64, class_token=True)
+TINY_UNET = UNetArchitecture(
+    block="basic",
+    layers=(1, 1, 1, 1),
+    stage_channels=(8, 8, 16, 16),
+    decoder_channels=(16, 8, 8, 8, 8),
+    token_stage="encoder.layer2",
+)
+
+
+def tiny_architecture(method: Method) -> ViTArchitecture | UNetArchitecture:
+    """Return the smallest architecture that has all that the method's own has."""
+    return {
+        "mae": TINY_VIT,
+        "dino": TINY_VIT,
+        "ijepa": replace(TINY_VIT, class_token=False),
+        "dinov2": replace(TINY_VIT, registers=4, layer_scale=True),
+        "dinov3": replace(TINY_VIT, registers=4, layer_scale=True, rope=True, qkv_bias=False, eps=1e-5),
+        "dira": TINY_UNET,
+    }[method]
+
+
+def write_encoder(path: Path, method: Method = "mae", *, seed: int = 0) -> Path:
+    """Write a tiny encoder of `method` with random weights to `path` and return it."""
+    architecture = tiny_architecture(method)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = (
+            build_unet(architecture)
+            if isinstance(architecture, UNetArchitecture)
+            else build_vit(architecture)
+        )
+    header = {
+        "format": 1,
+        "name": path.stem,
+        "method": method,
+        "architecture": architecture_to_dict(architecture),
+        "normalisation": "unit" if method == "dira" else "imagenet",
+        "licence": "BSD-3-Clause",
+    }
+    state = {key: value.contiguous() for key, value in network.state_dict().items()}
+    save_file(state, path, metadata={HEADER_KEY: json.dumps(header)})
+    return path
