@@ -153,7 +153,7 @@ class Stitcher:
         width = min(tile.cols.stop, cols) - tile.cols.start
         window = np.s_[tile.rows.start : tile.rows.start + height, tile.cols.start : tile.cols.start + width]
         added = _blend_weights(*tile.shape)[:height, :width]
-        before = self._weights[window]
+        before = self._weights[window].copy()
         old = np.where(before > 0, self.values[window], 0)
         self._weights[window] = before + added
         self.values[window] = (old * before + result[:height, :width] * added) / (before + added)

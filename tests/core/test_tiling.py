@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import tilings
+
+from napari_sslmaps.core.tiling import Stitcher, Tiling, plan_tiles, split
+from napari_sslmaps.errors import InvalidOptionError
+
+sizes = st.integers(1, 40)
+
+
+@given(sizes, sizes, tilings(), st.integers(1, 4))
+def test_kept_parts_cover_each_token_exactly_once(rows, cols, tiling, multiple):
+    count = np.zeros((rows, cols), int)
+    for tile in plan_tiles(rows, cols, tiling, multiple):
+        count[tile.rows.kept, tile.cols.kept] += 1
+    assert (count == 1).all()
+
+
+@given(sizes, sizes, tilings(), st.integers(1, 4))
+def test_tiles_are_of_one_size_and_contain_what_they_keep(rows, cols, tiling, multiple):
+    tiles = plan_tiles(rows, cols, tiling, multiple)
+    assert len({tile.shape for tile in tiles}) == 1
+    for tile in tiles:
+        assert tile.shape[0] % multiple == tile.shape[1] % multiple == 0
+        for span in (tile.rows, tile.cols):
+            assert 0 <= span.start <= span.keep_start < span.keep_stop <= span.stop
+
+
+@given(sizes, sizes, st.integers(3, 12), st.integers(1, 5))
+def test_margins_of_overlapping_tiles_are_dropped(rows, cols, tile, half):
+    overlap = min(2 * half, tile - 1)
+    for planned in plan_tiles(rows, cols, Tiling(tile, overlap)):
+        for span, count in ((planned.rows, rows), (planned.cols, cols)):
+            if span.start > 0:
+                assert span.keep_start - span.start >= overlap // 2
+            if span.stop < count:
+                assert span.stop - span.keep_stop >= overlap // 2
+
+
+@given(sizes, sizes, tilings())
+def test_stitching_what_was_split_gives_it_back(rows, cols, tiling):
+    image = np.random.default_rng(0).random((rows, cols, 3), dtype=np.float32)
+    tiles = plan_tiles(rows, cols, tiling)
+    stitcher = Stitcher(rows, cols, 3, tiling.stitching)
+    for tile, part in zip(tiles, split(image, tiles), strict=True):
+        stitcher.add(tile, part)
+    np.testing.assert_allclose(stitcher.values, image, rtol=1e-5)
+
+
+def test_blending_averages_where_tiles_disagree_and_dropping_does_not():
+    tiles = plan_tiles(4, 10, Tiling(6, 2))
+    by_stitching = {}
+    for stitching in ("drop", "blend"):
+        stitcher = Stitcher(4, 10, 1, stitching)
+        for number, tile in enumerate(tiles):
+            stitcher.add(tile, np.full((*tile.shape, 1), number, np.float32))
+        by_stitching[stitching] = stitcher.values[0, :, 0]
+    assert set(by_stitching["drop"]) == {0, 1}
+    assert np.all(np.diff(by_stitching["blend"]) >= 0)
+    assert 0 < by_stitching["blend"][4] < by_stitching["blend"][5] < 1
+
+
+def test_what_no_tile_has_reached_is_nan():
+    tiles = plan_tiles(4, 10, Tiling(6, 2))
+    stitcher = Stitcher(4, 10, 1, "drop")
+    stitcher.add(tiles[0], np.ones((*tiles[0].shape, 1), np.float32))
+    assert np.isfinite(stitcher.values[:, :5]).all()
+    assert np.isnan(stitcher.values[:, 5:]).all()
+
+
+def test_regions_up_to_a_thousand_tokens_are_one_pass():
+    assert len(plan_tiles(32, 32, Tiling())) == 1
+    assert len(plan_tiles(32, 33, Tiling())) > 1
+    assert len(plan_tiles(64, 64, Tiling(tile=64))) == 1
+
+
+@pytest.mark.parametrize(
+    "options", [{"tile": 0}, {"tile": 4, "overlap": 4}, {"overlap": -1}, {"stitching": "sew"}]
+)
+def test_impossible_options_are_refused(options):
+    with pytest.raises(InvalidOptionError, match="Expected"):
+        Tiling(**options)
