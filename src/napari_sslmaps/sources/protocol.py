@@ -46,17 +46,34 @@ class ImageSource(Protocol):
     """
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Short name for titles."""
+        ...
+
     @property
-    def levels(self) -> tuple[Level, ...]: ...
+    def levels(self) -> tuple[Level, ...]:
+        """Resolution levels, finest first."""
+        ...
+
     @property
-    def channels(self) -> int: ...
+    def channels(self) -> int:
+        """1 (grey) or 3 (RGB)."""
+        ...
+
     @property
-    def dtype(self) -> np.dtype[Any]: ...
+    def dtype(self) -> np.dtype[Any]:
+        """Of the pixels that `read` returns."""
+        ...
+
     @property
-    def frames(self) -> int: ...
+    def frames(self) -> int:
+        """Length of the time or z axis."""
+        ...
+
     @property
-    def spacing_um_yx(self) -> tuple[float, float] | None: ...
+    def spacing_um_yx(self) -> tuple[float, float] | None:
+        """Micrometres per pixel of level 0, or None."""
+        ...
 
     def read(self, region: Region) -> NDArray[Any]:
         """Read pixels: (height, width) if grey, (height, width, 3) if RGB.

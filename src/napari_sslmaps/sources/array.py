@@ -1,0 +1,158 @@
+"""Arrays in memory, and lazy ones that can be sliced."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_sslmaps.core.preprocess import check_finite
+from napari_sslmaps.core.region import Region
+from napari_sslmaps.errors import UnsupportedImageError
+from napari_sslmaps.sources.axes import AxisPlan, plan_axes
+from napari_sslmaps.sources.base import (
+    ImageLayout,
+    SourceBase,
+    SpacingYX,
+    levels_from_shapes,
+)
+
+
+class ArraySource(SourceBase):
+    """An image that is an array, or a list of arrays from the finest level to the coarsest.
+
+    Parameters
+    ----------
+    array
+        (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), alpha dropped; bool, integers or real floats. With
+        `frames`, one axis more in front. NumPy arrays and tensors are checked at once, others (dask,
+        zarr, memory maps) when a region is read.
+    name
+        Short name for titles.
+    spacing_um_yx
+        Micrometres per pixel of level 0, if known.
+    frames
+        Whether the first axis is time or z.
+
+    Raises
+    ------
+    UnsupportedImageError
+        If shape, dtype or values cannot be used.
+    """
+
+    def __init__(
+        self,
+        array: Any,
+        name: str = "array",
+        spacing_um_yx: SpacingYX = None,
+        *,
+        frames: bool = False,
+    ) -> None:
+        stored = array if isinstance(array, list | tuple) else [array]
+        if not stored:
+            raise UnsupportedImageError("Expected at least one level; got an empty list.")
+        arrays = [_as_sliceable(level) for level in stored]
+        for level in arrays:
+            _check_dtype(level, name)
+        plans = [_plan(tuple(level.shape), frames, name) for level in arrays]
+        if len({(plan.channels, plan.frames) for plan in plans}) > 1:
+            raise UnsupportedImageError(
+                f"Expected levels of the same channels and frames in {name}; got shapes "
+                f"{', '.join(str(tuple(level.shape)) for level in arrays)}."
+            )
+        for level in arrays:
+            if type(level) is np.ndarray:
+                check_finite(level)
+        shapes = [plan.shape_yx(level.shape) for plan, level in zip(plans, arrays, strict=True)]
+        self._arrays: list[Any] = arrays
+        self._plan: AxisPlan = plans[0]
+        layout = ImageLayout(
+            levels=levels_from_shapes(shapes),
+            channels=self._plan.channels,
+            dtype=np.dtype(arrays[0].dtype),
+            frames=self._plan.frames,
+            spacing_um_yx=spacing_um_yx,
+        )
+        super().__init__(name, layout)
+
+    def _decode(self, region: Region) -> NDArray[Any]:
+        block = np.asarray(self._arrays[region.level][self._plan.index(region)])
+        return self._plan.arrange(block)
+
+    def _release(self) -> None:
+        self._arrays = []
+
+
+def open_npy(path: Path, *, frames: bool = False) -> ArraySource:
+    """Open a ``.npy`` file without reading it whole; pickles are refused."""
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise UnsupportedImageError(
+            f"Expected a NumPy array of numbers; {path.name} cannot be read ({error}). "
+            "Save it again with numpy.save."
+        ) from error
+    return ArraySource(array, path.stem, frames=frames)
+
+
+def _as_sliceable(value: Any) -> Any:
+    if hasattr(value, "detach") and hasattr(value, "cpu"):  # a torch tensor, without importing torch
+        tensor = value.detach().cpu()
+        return (tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).numpy()
+    if all(hasattr(value, needed) for needed in ("shape", "dtype", "__getitem__")):
+        return value
+    raise UnsupportedImageError(
+        "Expected an image as a path, a NumPy array, a tensor or an ImageSource; got "
+        f"{type(value).__name__}. Convert it with numpy.asarray(image)."
+    )
+
+
+def _check_dtype(array: Any, name: str) -> None:
+    try:
+        dtype = np.dtype(array.dtype)
+    except TypeError:
+        dtype = np.dtype(object)
+    if dtype.kind not in "buif" or dtype.itemsize > 8:
+        raise UnsupportedImageError(
+            f"Expected bool, integer or real float pixels in {name}; got {array.dtype}. "
+            "Convert them, for example with numpy.abs(image) or image.astype('float32')."
+        )
+
+
+def _plan(shape: tuple[int, ...], frames: bool, name: str) -> AxisPlan:
+    if 0 in shape:
+        raise UnsupportedImageError(
+            f"Expected at least one pixel in {name}; got an empty array of shape {shape}."
+        )
+    spatial = shape[1:] if frames else shape
+    if len(spatial) == 2:
+        axes = "YX"
+    elif len(spatial) == 3 and _looks_channel_last(spatial):
+        axes = "YXS"
+    else:
+        raise UnsupportedImageError(_sentence(shape, frames, name))
+    return plan_axes(("T" if frames else "") + axes, shape, name)
+
+
+def _looks_channel_last(shape: Sequence[int]) -> bool:
+    return shape[-1] in (1, 3, 4)
+
+
+def _sentence(shape: tuple[int, ...], frames: bool, name: str) -> str:
+    wanted = "(frames, height, width[, 3])" if frames else "(height, width) or (height, width, 3)"
+    start = f"Expected {name} of shape {wanted}; got {shape}"
+    if len(shape) == 3 and not frames:
+        if shape[0] in (1, 3, 4):
+            return (
+                f"{start}, which looks channel-first. Move the channels last with "
+                "numpy.moveaxis(image, 0, -1), or tensor.permute(1, 2, 0)."
+            )
+        if shape[-1] == 2:
+            return f"{start}: two channels. Choose one of them, for example image[..., 0]."
+        return f"{start}, which looks like a stack. Choose one slice, image[0], or pass frames=True."
+    if len(shape) == 4 and not frames and _looks_channel_last(shape):
+        return f"{start}, which looks like a stack. Choose one slice, image[0], or pass frames=True."
+    if len(shape) < 2:
+        return f"{start}. Give a two-dimensional image."
+    return f"{start}, {len(shape)} dimensions. Choose one plane, for example image[0]."

@@ -1,0 +1,168 @@
+"""What all sources share: checking the region, one reader at a time, closing."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import RLock
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_sslmaps.core.preprocess import check_finite
+from napari_sslmaps.core.region import Region
+from napari_sslmaps.errors import RegionError, UnsupportedImageError
+from napari_sslmaps.sources.protocol import Level
+
+SpacingYX = tuple[float, float] | None
+
+
+@dataclass(frozen=True, slots=True)
+class ImageLayout:
+    """What a source says of its pixels before any is read; the fields of `ImageSource`."""
+
+    levels: tuple[Level, ...]
+    channels: int
+    dtype: np.dtype[Any]
+    frames: int = 1
+    spacing_um_yx: SpacingYX = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "dtype", self.dtype.newbyteorder("="))
+
+
+def levels_from_shapes(shapes_yx: Sequence[tuple[int, int]]) -> tuple[Level, ...]:
+    """Return levels whose downsampling is the ratio of their size to the first one's."""
+    height, width = shapes_yx[0]
+    return tuple(Level((h, w), (height / h, width / w)) for h, w in shapes_yx)
+
+
+class SourceBase(ABC):
+    """An `ImageSource` whose subclass only decodes.
+
+    Parameters
+    ----------
+    name
+        Short name for titles.
+    layout
+        Levels, channels, dtype, frames and spacing.
+    """
+
+    def __init__(self, name: str, layout: ImageLayout) -> None:
+        self._name = name
+        self._layout = layout
+        self._lock = RLock()
+        self._closed = False
+
+    @property
+    def name(self) -> str:
+        """Short name for titles."""
+        return self._name
+
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """Resolution levels, finest first."""
+        return self._layout.levels
+
+    @property
+    def channels(self) -> int:
+        """1 (grey) or 3 (RGB)."""
+        return self._layout.channels
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the pixels that `read` returns."""
+        return self._layout.dtype
+
+    @property
+    def frames(self) -> int:
+        """Length of the time or z axis."""
+        return self._layout.frames
+
+    @property
+    def spacing_um_yx(self) -> SpacingYX:
+        """Micrometres per pixel of level 0, or None."""
+        return self._layout.spacing_um_yx
+
+    def read(self, region: Region) -> NDArray[Any]:
+        """Read (height, width) or (height, width, 3) pixels; safe from several threads.
+
+        Raises
+        ------
+        RegionError
+            If the region, its level or its frame is not inside the image.
+        UnsupportedImageError
+            If the source is closed, or the pixels cannot be decoded or are not finite.
+        """
+        self._check(region)
+        with self._lock:
+            if self._closed:
+                raise UnsupportedImageError(
+                    f"Expected an open image; {self.name} has been closed. Open it again to read."
+                )
+            pixels = self._decode(region).astype(self.dtype, copy=False)
+        check_finite(pixels)
+        return pixels
+
+    def close(self) -> None:
+        """Release the file; closing twice is harmless."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _check(self, region: Region) -> None:
+        if region.level >= len(self.levels):
+            raise RegionError(
+                f"Expected a level below {len(self.levels)} for {self.name}; got {region.level}."
+            )
+        if region.frame >= self.frames:
+            raise RegionError(f"Expected a frame below {self.frames} for {self.name}; got {region.frame}.")
+        region.check_within(self.levels[region.level].shape_yx)
+
+    @abstractmethod
+    def _decode(self, region: Region) -> NDArray[Any]:
+        """Decode a region that was checked."""
+
+    def _release(self) -> None:
+        """Let go of file handles and decoded pixels."""
+        return
+
+
+@contextmanager
+def decoding(name: str, expected: str, *errors: type[Exception]) -> Iterator[None]:
+    """Turn a library's `errors` into one sentence about the file `name`.
+
+    Parameters
+    ----------
+    name
+        File name as the user knows it.
+    expected
+        What the file was taken for, for example ``a readable TIFF``.
+    *errors
+        The library's exceptions that mean the file is damaged.
+    """
+    try:
+        yield
+    except UnsupportedImageError:
+        raise
+    except errors as error:
+        cause = error.__cause__ or error
+        reason = " ".join(str(cause).split()) or type(cause).__name__
+        raise UnsupportedImageError(
+            f"Expected {expected}; {name} cannot be decoded ({reason[:160]}). "
+            "It is damaged or truncated: copy or export it again."
+        ) from error

@@ -1,0 +1,105 @@
+"""Anything that is an image → the source that reads it, by content rather than by suffix."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from napari_sslmaps.errors import UnsupportedImageError
+from napari_sslmaps.sources.array import ArraySource, open_npy
+from napari_sslmaps.sources.protocol import ImageSource
+
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"GIF8")
+_READABLE = "TIFF (also SVS and OME-TIFF), DICOM, OME-Zarr, PNG, JPEG, BMP or .npy"
+
+
+def open_image(image: Any, *, frames: bool = False, name: str | None = None) -> ImageSource:
+    """Open an image for reading region by region.
+
+    Parameters
+    ----------
+    image
+        A path, a NumPy array, a tensor, a list of arrays (levels, finest first), or an `ImageSource`,
+        which is returned as it is.
+    frames
+        Whether the first axis of an array is time or z. Files say so themselves.
+    name
+        Short name for titles; for a file its stem is used.
+
+    Returns
+    -------
+    ImageSource
+        Close it, or use it in a ``with`` statement.
+
+    Raises
+    ------
+    UnsupportedImageError
+        If the file is missing, unknown or damaged, or the array cannot be an image.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> with open_image(np.zeros((32, 48), np.uint8)) as source:
+    ...     source.levels[0].shape_yx, source.channels
+    ((32, 48), 1)
+    """
+    if isinstance(image, str | os.PathLike):
+        return _open_path(Path(image).expanduser(), frames)
+    if all(hasattr(image, needed) for needed in ("levels", "read", "close")):
+        source: ImageSource = image
+        return source
+    return ArraySource(image, name or "array", frames=frames)
+
+
+def _open_path(path: Path, frames: bool) -> ImageSource:
+    if path.is_dir():
+        return _open_folder(path)
+    start = _signature(path)
+    # Before TIFF: a DICOM preamble may hold a TIFF header (examples_rgb_color.dcm has one).
+    if start[128:132] == b"DICM" or path.suffix.lower() in (".dcm", ".dicom"):
+        from napari_sslmaps.sources.dicom import DicomSource
+
+        return DicomSource(path)
+    if start.startswith(_TIFF):
+        from napari_sslmaps.sources.tiff import TiffSource
+
+        return TiffSource(path)
+    if start.startswith(_PICTURES) or (start[:4] == b"RIFF" and start[8:12] == b"WEBP"):
+        from napari_sslmaps.sources.picture import PictureSource
+
+        return PictureSource(path)
+    if start.startswith(b"\x93NUMPY"):
+        return open_npy(path, frames=frames)
+    raise UnsupportedImageError(
+        f"Expected {_READABLE}; {path.name} starts with {start[:8]!r}, which is none of them. "
+        "Convert it, for example to OME-TIFF, and open that."
+    )
+
+
+def _open_folder(path: Path) -> ImageSource:
+    if any((path / marker).exists() for marker in ("zarr.json", ".zattrs", ".zgroup", ".zarray")):
+        from napari_sslmaps.sources.zarr import ZarrSource
+
+        return ZarrSource(path)
+    raise UnsupportedImageError(
+        f"Expected an image file or an OME-Zarr folder; {path} is a folder without zarr metadata. "
+        "Give the path of one image in it."
+    )
+
+
+def _signature(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            start = file.read(132)
+    except FileNotFoundError as error:
+        raise UnsupportedImageError(
+            f"Expected an image file; there is none at {path}. Check the path."
+        ) from error
+    except OSError as error:
+        raise UnsupportedImageError(
+            f"Expected a readable image file; {path} cannot be opened ({error.strerror}). "
+            "Check its permissions."
+        ) from error
+    if not start:
+        raise UnsupportedImageError(f"Expected an image file; {path.name} is empty. Copy or export it again.")
+    return start

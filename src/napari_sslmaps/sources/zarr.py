@@ -1,0 +1,107 @@
+"""OME-Zarr 0.4 and 0.5, and plain zarr arrays."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.errors import ArrayNotFoundError, GroupNotFoundError, NodeNotFoundError
+
+from napari_sslmaps.core.region import Region
+from napari_sslmaps.errors import UnsupportedImageError
+from napari_sslmaps.sources.axes import plan_axes
+from napari_sslmaps.sources.base import (
+    ImageLayout,
+    SourceBase,
+    SpacingYX,
+    decoding,
+    levels_from_shapes,
+)
+from napari_sslmaps.sources.spacing import spacing_um, unit_um
+
+_DAMAGE = (
+    NodeNotFoundError,
+    ArrayNotFoundError,
+    GroupNotFoundError,
+    OSError,
+    ValueError,
+    RuntimeError,  # numcodecs' errors derive from it
+    KeyError,
+    TypeError,
+    IndexError,
+)
+
+
+class ZarrSource(SourceBase):
+    """An OME-Zarr image, or one zarr array of axes (y, x) or (y, x, colour).
+
+    Parameters
+    ----------
+    path
+        The folder.
+
+    Raises
+    ------
+    UnsupportedImageError
+        If it is not an image, is damaged, or is neither grey nor RGB.
+    """
+
+    def __init__(self, path: Path) -> None:
+        name = path.name.removesuffix(".zarr").removesuffix(".ome")
+        with decoding(path.name, "a readable OME-Zarr image", *_DAMAGE):
+            node = zarr.open(path, mode="r")
+            if isinstance(node, zarr.Array):
+                arrays, axes, spacing = [node], _plain_axes(node), None
+            else:
+                arrays, axes, spacing = _multiscale(node, path)
+            self._plan = plan_axes(axes, arrays[0].shape, path.name)
+            shapes = [self._plan.shape_yx(array.shape) for array in arrays]
+        layout = ImageLayout(
+            levels=levels_from_shapes(shapes),
+            channels=self._plan.channels,
+            dtype=np.dtype(arrays[0].dtype),
+            frames=self._plan.frames,
+            spacing_um_yx=spacing,
+        )
+        self._arrays: list[Any] = arrays
+        self._file_name = path.name
+        super().__init__(name, layout)
+
+    def _decode(self, region: Region) -> NDArray[Any]:
+        with decoding(self._file_name, "a readable OME-Zarr image", *_DAMAGE):
+            block = np.asarray(self._arrays[region.level][self._plan.index(region)])
+        return self._plan.arrange(block)
+
+    def _release(self) -> None:
+        self._arrays = []
+
+
+def _plain_axes(array: Any) -> str:
+    return "YXS" if array.ndim == 3 and array.shape[-1] in (1, 3, 4) else "TYX"[-array.ndim :]
+
+
+def _multiscale(group: Any, path: Path) -> tuple[list[Any], str, SpacingYX]:
+    attributes = dict(group.attrs)
+    image = attributes.get("ome", attributes).get("multiscales")
+    if not image:
+        raise UnsupportedImageError(
+            f"Expected an OME-Zarr image; {path.name} has no multiscales. "
+            "Give the folder of one image inside it."
+        )
+    axes = [axis if isinstance(axis, dict) else {"name": axis} for axis in image[0]["axes"]]
+    names = "".join(str(axis["name"])[:1].upper() for axis in axes)
+    arrays = [group[dataset["path"]] for dataset in image[0]["datasets"]]
+    return arrays, names, _spacing(image[0], axes, names)
+
+
+def _spacing(image: dict[str, Any], axes: list[dict[str, Any]], names: str) -> SpacingYX:
+    scale = np.ones(len(axes))
+    finest = image["datasets"][0].get("coordinateTransformations", [])
+    for transformation in [*finest, *image.get("coordinateTransformations", [])]:
+        if transformation.get("type") == "scale":
+            scale = scale * np.asarray(transformation["scale"], float)
+    y, x = names.index("Y"), names.index("X")
+    along_y = spacing_um(scale[y], 1.0, unit_um(axes[y].get("unit")))
+    along_x = spacing_um(1.0, scale[x], unit_um(axes[x].get("unit")))
+    return (along_y[0], along_x[1]) if along_y and along_x else None
