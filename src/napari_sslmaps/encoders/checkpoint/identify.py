@@ -145,6 +145,8 @@ def _is_bare_mae(file: Unwrapped, state: Mapping[str, Tensor]) -> bool:
 
 def _has_sincos_positions(state: Mapping[str, Tensor]) -> bool:
     """Whether the patch positions are the fixed 2-D sine–cosine table of MAE (arXiv 2111.06377)."""
+    if "pos_embed" not in state:
+        return False
     stored = state["pos_embed"][0].float()
     dim = stored.shape[1]
     side = math.isqrt(len(stored))

@@ -27,6 +27,8 @@ _ALLOWED = [
     *(getattr(import_module("numpy._core.multiarray"), name) for name in ("scalar", "_reconstruct")),
     *(type(np.dtype(name)) for name in ("float64", "float32", "int64", "int32", "uint8", "bool")),
 ]
+# What the unpickler raises on bytes that are no pickle, beside UnpicklingError.
+_DAMAGE = (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError)
 _CONTAINERS = ("model", "state_dict", "model_state_dict", "module")
 _PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "backbone.")
 
@@ -96,7 +98,7 @@ def _load_pickle(path: Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True, mmap=_can_map(path))
     except pickle.UnpicklingError as error:
         raise CheckpointError(_refusal(path, str(error))) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except _DAMAGE as error:
         raise CheckpointError(
             f"Expected a PyTorch weight file; {path.name} is damaged or something else "
             f"({str(error).splitlines()[0] if str(error) else type(error).__name__}). Fetch it again."
