@@ -1,0 +1,51 @@
+# Two commands: `make demo` and `make test`. Each does its own set-up, on Debian, Ubuntu or macOS.
+.PHONY: demo test check bench docs-figures clean
+.DELETE_ON_ERROR:
+
+PYTHON ?= $(shell for p in python3.12 python3.13 python3.11 python3; do \
+	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys, venv, ensurepip; exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+	2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+# GUI tests need a real GLX; on macOS there is always a screen.
+DISPLAY_RUN := $(if $(filter Darwin,$(shell uname)),,xvfb-run -a -s "-screen 0 1600x1000x24 +extension GLX")
+
+demo: .venv/.demo
+	@scripts/system-libraries.sh window || true
+	$(BIN)/napari-sslmaps demo
+
+test: .venv/.dev
+	@scripts/system-libraries.sh tests
+	$(DISPLAY_RUN) $(BIN)/python -m pytest -n 2 --dist loadgroup
+
+check: .venv/.dev
+	@scripts/system-libraries.sh tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/npe2 validate src/napari_sslmaps/napari.yaml
+	$(BIN)/python scripts/check_wheel.py
+	$(DISPLAY_RUN) $(BIN)/python scripts/run_docs.py README.md ARCHITECTURE.md docs
+
+bench: .venv/.dev
+	$(DISPLAY_RUN) $(BIN)/python benchmarks/run.py
+
+docs-figures: .venv/.dev
+	@scripts/system-libraries.sh tests
+	$(DISPLAY_RUN) $(BIN)/python docs/make_figures.py
+
+.venv/bin/python:
+	@test -n "$(PYTHON)" || { echo "Expected Python 3.11, 3.12 or 3.13 with venv; found none. Install it, on Debian or Ubuntu: apt-get install python3 python3-venv"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+.venv/.demo: .venv/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[pyqt6]'
+	@touch $@
+
+.venv/.dev: .venv/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@ .venv/.demo
+
+clean:
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,41 @@
+"""Build the wheel and look into it: manifest, weights and their cards must be there, tests must not."""
+
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+from napari_sslmaps.encoders.catalog import EMBEDDED
+
+LIMIT_MB = 40
+
+
+def main() -> int:
+    """Build, inspect, and return the number of faults."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "build", "--wheel", "--outdir", folder]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        wheel = next(Path(folder).glob("*.whl"))
+        size = wheel.stat().st_size / 1e6
+        with zipfile.ZipFile(wheel) as archive:
+            names = set(archive.namelist())
+            entry_points = next(name for name in names if name.endswith("entry_points.txt"))
+            declared = archive.read(entry_points).decode()
+    package = "napari_sslmaps/"
+    wanted = {f"{package}napari.yaml", f"{package}py.typed"}
+    for name in EMBEDDED:
+        wanted |= {f"{package}encoders/weights/{name}{suffix}" for suffix in (".safetensors", ".md")}
+    faults = [f"missing: {name}" for name in sorted(wanted - names)]
+    faults += [f"must not be in it: {name}" for name in sorted(names) if name.startswith("tests")]
+    if "napari.manifest" not in declared or "console_scripts" not in declared:
+        faults.append("entry points are not declared")
+    if size > LIMIT_MB:
+        faults.append(f"{size:.1f} MB is more than {LIMIT_MB} MB")
+    print(f"{wheel.name}: {size:.1f} MB, {len(names)} files")
+    print("\n".join(faults) or "manifest, weights and model cards are inside")
+    return len(faults)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
