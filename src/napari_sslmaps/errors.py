@@ -9,10 +9,12 @@ __all__ = [
     "CheckpointError",
     "DeviceMemoryError",
     "EncoderNotFoundError",
+    "ExportError",
     "InvalidAnchorError",
     "InvalidOptionError",
     "MapUnavailableError",
     "MissingExtraError",
+    "RecordError",
     "RegionError",
     "SSLMapsError",
     "UnsupportedImageError",
@@ -62,6 +64,14 @@ class CheckpointError(SSLMapsError, ValueError):
 
 class WeightsUnavailableError(SSLMapsError, OSError):
     """A weight file is missing or cannot be read."""
+
+
+class ExportError(SSLMapsError, OSError):
+    """A result cannot be written."""
+
+
+class RecordError(SSLMapsError, ValueError):
+    """A run record is damaged, or what it describes has changed."""
 
 
 class DeviceMemoryError(SSLMapsError):

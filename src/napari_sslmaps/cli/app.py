@@ -1,0 +1,73 @@
+"""``napari-sslmaps``: its commands, and how an error ends."""
+
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from napari_sslmaps.cli import console
+from napari_sslmaps.cli.demo import demo
+from napari_sslmaps.cli.doctor import doctor
+from napari_sslmaps.cli.encoders import encoders
+from napari_sslmaps.cli.run import run
+from napari_sslmaps.errors import Cancelled, SSLMapsError
+
+app = typer.Typer(
+    name="napari-sslmaps",
+    help="See what self-supervised encoders see in medical images: attention, PCA and similarity maps.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(demo)
+app.command()(run)
+app.add_typer(encoders, name="encoders")
+app.command()(doctor)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        console.out(version("napari-sslmaps"))
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    context: typer.Context,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[  # noqa: ARG001  # its callback does the work
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """See what self-supervised encoders see in medical images: attention, PCA and similarity maps."""
+    context.obj = debug
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line.
+
+    Parameters
+    ----------
+    arguments
+        Without the program's name; `sys.argv`'s if omitted.
+
+    Raises
+    ------
+    SystemExit
+        Always: 0 if all went well, 1 after an error that was said in a sentence, 2 for wrong usage.
+    """
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    debug = "--debug" in given
+    given = [argument for argument in given if argument != "--debug"]
+    try:
+        app(given, prog_name="napari-sslmaps")
+    except (Cancelled, KeyboardInterrupt):
+        console.error("Stopped.")
+        sys.exit(1)
+    except SSLMapsError as error:
+        if debug:
+            raise
+        console.error(str(error))
+        sys.exit(1)

@@ -1,0 +1,47 @@
+"""``demo``: napari on a sample with four methods' maps, or the same as a figure."""
+
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from napari_sslmaps.cli import console
+from napari_sslmaps.cli.progress import progress_bars
+
+
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Figure to write; PNG, PDF or SVG.")] = Path(
+        "figure.png"
+    ),
+    sample: Annotated[str, typer.Option(help="histology or ultrasound.")] = "histology",
+    headless: Annotated[
+        bool, typer.Option("--headless", help="Write the figure even where there is a display.")
+    ] = False,
+) -> None:
+    """Open napari on a real sample with the maps of four methods; without a display, write a figure."""
+    from napari_sslmaps.doctor import missing_for_windows
+    from napari_sslmaps.run.request import find_sample
+
+    chosen = find_sample(sample)
+    missing = "asked for a figure" if headless else missing_for_windows()
+    if not missing:
+        import_module("napari_sslmaps._qt.demo").run_demo(chosen.key)
+        return
+    if not headless:
+        console.out(f"No window can be opened here ({missing}): writing {out} instead.")
+    _write_figure(chosen.key, out)
+
+
+def _write_figure(sample: str, out: Path) -> None:
+    from napari_sslmaps.encoders.catalog import EMBEDDED
+    from napari_sslmaps.run.compute import compute_run
+    from napari_sslmaps.run.request import SAMPLE_PREFIX, EncoderChoice, RunRequest, find_sample
+    from napari_sslmaps.run.write import draw_run
+
+    choices = tuple(EncoderChoice(name) for name in EMBEDDED)
+    anchors = (find_sample(sample).anchor_yx,)
+    with progress_bars(quiet=False) as on_progress:
+        outcome = compute_run(RunRequest(SAMPLE_PREFIX + sample, choices, anchors), on_progress)
+    draw_run(outcome, out)
+    console.out(f"Wrote {out}")

@@ -1,0 +1,86 @@
+"""``encoders``: what there is, what is known of it, and what a weight file is."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markdown import Markdown
+from rich.table import Table
+
+from napari_sslmaps.cli import console
+
+if TYPE_CHECKING:
+    from napari_sslmaps.encoders.spec import EncoderSpec
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")]
+encoders = typer.Typer(help="List, show and inspect encoders.")
+
+
+@encoders.callback(invoke_without_command=True)
+def plain(context: typer.Context, json: Json = False) -> None:
+    """List, show and inspect encoders; lists them if no command follows."""
+    if context.invoked_subcommand is None:
+        list_all(json=json)
+
+
+@encoders.command("list")
+def list_all(json: Json = False) -> None:
+    """List the encoders that come with this package."""
+    from napari_sslmaps.encoders.catalog import METHOD_INFO
+    from napari_sslmaps.encoders.registry import list_encoders
+
+    specs = list_encoders()
+    if json:
+        console.out_json([_described(spec) for spec in specs])
+        return
+    table = Table("name", "method", "network", "MB", "licence", "where", box=None, pad_edge=False)
+    for spec in specs:
+        title, size = METHOD_INFO[spec.method].title, f"{spec.megabytes:.1f}"
+        table.add_row(spec.name, title, spec.architecture.summary, size, spec.licence, spec.origin)
+    console.out(table)
+
+
+@encoders.command()
+def show(name: Annotated[str, typer.Argument(help="Name of an encoder.")], json: Json = False) -> None:
+    """Print the model card of an encoder."""
+    from napari_sslmaps.encoders.registry import get_spec, model_card
+
+    spec, card = get_spec(name), model_card(name)
+    if json:
+        console.out_json({**_described(spec), "model_card": card})
+    else:
+        console.out(Markdown(card))
+
+
+@encoders.command()
+def inspect(path: Annotated[Path, typer.Argument(help="A weight file.")], json: Json = False) -> None:
+    """Say what a weight file was recognised as, and from which keys."""
+    from napari_sslmaps.encoders.checkpoint import inspect_checkpoint
+
+    report = inspect_checkpoint(path)
+    if json:
+        console.out_json(report.to_dict())
+    else:
+        console.out(str(report))
+
+
+def _described(spec: "EncoderSpec") -> dict[str, Any]:
+    from napari_sslmaps.encoders.catalog import METHOD_INFO
+    from napari_sslmaps.encoders.spec import architecture_to_dict
+
+    info = METHOD_INFO[spec.method]
+    return {
+        "name": spec.name,
+        "method": spec.method,
+        "title": info.title,
+        "summary": spec.architecture.summary,
+        "architecture": architecture_to_dict(spec.architecture),
+        "token_stride": spec.constraint.token_stride,
+        "normalisation": spec.normalisation,
+        "megabytes": round(spec.megabytes, 3),
+        "licence": spec.licence,
+        "origin": spec.origin,
+        "path": str(spec.path),
+        "attention": info.attention_note,
+        "citation": info.citation,
+    }

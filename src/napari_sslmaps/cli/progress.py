@@ -1,0 +1,41 @@
+"""A progress bar per encoder, on a terminal only."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from napari_sslmaps.cli import console
+
+if TYPE_CHECKING:
+    from napari_sslmaps.pipeline import EmbeddingProgress
+    from napari_sslmaps.run.compute import OnProgress
+
+
+@contextmanager
+def progress_bars(*, quiet: bool) -> "Iterator[OnProgress]":
+    """Give a callback that draws a bar for each encoder it hears of.
+
+    Parameters
+    ----------
+    quiet
+        Draw nothing; nothing is drawn where stderr is no terminal, either.
+    """
+    screen = console.errors()
+    columns = (
+        TextColumn("{task.description:<16}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("tiles"),
+        TimeRemainingColumn(elapsed_when_finished=True),
+    )
+    with Progress(*columns, console=screen, disable=quiet or not screen.is_terminal) as progress:
+        tasks: dict[str, int] = {}
+
+        def show(name: str, state: "EmbeddingProgress") -> None:
+            if name not in tasks:
+                tasks[name] = progress.add_task(name, total=state.total)
+            progress.update(tasks[name], completed=state.done)  # type: ignore[arg-type]  # TaskID is an int
+
+        yield show

@@ -1,0 +1,135 @@
+"""``run``: maps of one image by several encoders, written to a folder."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from napari_sslmaps.cli import console
+from napari_sslmaps.cli.progress import progress_bars
+
+if TYPE_CHECKING:
+    from napari_sslmaps.core.region import Region
+    from napari_sslmaps.run.request import RunRequest
+
+Points = tuple[tuple[float, float], ...]
+
+
+def run(  # noqa: PLR0913  # each parameter is an option that users type
+    image: Annotated[
+        str | None,
+        typer.Argument(help="Image file, or sample:histology, sample:ultrasound.", show_default=False),
+    ] = None,
+    *,
+    encoder: Annotated[
+        list[str] | None,
+        typer.Option("--encoder", "-e", help="Name or weight file; repeat. All four demos if omitted."),
+    ] = None,
+    anchor: Annotated[
+        list[str] | None, typer.Option(help="row,column in pixels; repeat. None: no similarity map.")
+    ] = None,
+    negative: Annotated[
+        list[str] | None, typer.Option(help="row,column that the result should be unlike; repeat.")
+    ] = None,
+    region: Annotated[
+        str | None, typer.Option(help="y,x,height,width in pixels of the level; the whole image if omitted.")
+    ] = None,
+    level: Annotated[int, typer.Option(min=0, help="Resolution level; 0 is the finest.")] = 0,
+    frame: Annotated[int, typer.Option(min=0, help="Time point or plane of a stack.")] = 0,
+    tile: Annotated[int | None, typer.Option(min=1, help="Tokens per tile side.")] = None,
+    overlap: Annotated[int, typer.Option(min=0, help="Tokens that neighbouring tiles share.")] = 8,
+    precision: Annotated[
+        str, typer.Option(help="auto, float32 (repeats bit for bit), bfloat16, float16.")
+    ] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    centred: Annotated[
+        bool, typer.Option("--centred", help="Subtract the mean token before similarity.")
+    ] = False,
+    head: Annotated[int | None, typer.Option(min=0, help="One attention head; the mean if omitted.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for figure.png, maps and run.json.")
+    ] = None,
+    record: Annotated[
+        Path | None, typer.Option("--from", help="Run again what a run.json describes.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the record as JSON, and nothing else.")] = False,
+) -> None:
+    """Compute attention, PCA and similarity maps of an image by one or several encoders."""
+    if (image is None) == (record is None):
+        raise typer.BadParameter("give either an image or --from run.json.")
+    if record is not None:
+        if encoder or anchor or negative or region:
+            raise typer.BadParameter("--from says all but --out and --json; leave the other options out.")
+        request, folder = _recorded(record), out or record.parent
+    elif out is None or image is None:
+        raise typer.BadParameter("tell where to write with --out DIR.")
+    else:
+        from napari_sslmaps.encoders.catalog import EMBEDDED
+        from napari_sslmaps.export.record import RunOptions
+        from napari_sslmaps.run.request import EncoderChoice, RunRequest
+
+        request = RunRequest(
+            image=image,
+            encoders=tuple(EncoderChoice(name) for name in encoder or EMBEDDED),
+            anchors=_points(anchor, "--anchor"),
+            negative=_points(negative, "--negative"),
+            region=_region(image, region, level, frame),
+            options=RunOptions(
+                tile=tile, overlap=overlap, precision=precision, device=device, centred=centred, head=head
+            ),
+        )
+        folder = out
+    _run(request, folder, json=json)
+
+
+def _run(request: "RunRequest", folder: Path, *, json: bool) -> None:
+    from napari_sslmaps.run.compute import compute_run
+    from napari_sslmaps.run.write import cautions, write_run
+
+    with progress_bars(quiet=json) as on_progress:
+        outcome = compute_run(request, on_progress)
+    record = write_run(outcome, folder)
+    if json:
+        console.out_json({"folder": str(folder.absolute()), **record.to_dict()})
+        return
+    for sentence in cautions(outcome):
+        console.note(sentence)
+    maps = sum(len(part.outputs) for part in record.encoders)
+    console.out(f"Wrote {record.figure}, {maps} maps and run.json to {folder}")
+
+
+def _recorded(path: Path) -> "RunRequest":
+    from napari_sslmaps.export.record import RunRecord
+    from napari_sslmaps.run.write import request_from_record
+
+    return request_from_record(RunRecord.read(path), path.parent)
+
+
+def _points(texts: list[str] | None, option: str) -> Points:
+    return tuple(_numbers(text, 2, f"{option} as row,column, for example 120,340") for text in texts or ())  # type: ignore[misc]  # two numbers by construction
+
+
+def _numbers(text: str, count: int, wanted: str) -> tuple[float, ...]:
+    try:
+        numbers = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) != count:
+        raise typer.BadParameter(f"expected {wanted}; got {text!r}.")
+    return numbers
+
+
+def _region(image: str, text: str | None, level: int, frame: int) -> "Region | None":
+    from napari_sslmaps.core.region import Region
+    from napari_sslmaps.run.request import open_requested
+
+    if text is not None:
+        parts = _numbers(text, 4, "--region as y,x,height,width, for example 0,0,256,256")
+        y, x, height, width = (int(part) for part in parts)
+        return Region(y, x, height, width, level, frame)
+    if level == frame == 0:
+        return None
+    source, _ = open_requested(image)
+    with source:
+        shape = source.levels[min(level, len(source.levels) - 1)].shape_yx
+    return Region(0, 0, *shape, level, frame)

@@ -1,0 +1,218 @@
+"""What works on this machine, and for each fault the fix."""
+
+import os
+import platform
+import shutil
+import sys
+from base64 import urlsafe_b64encode
+from ctypes.util import find_library
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, distribution, version
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any, Literal
+
+from platformdirs import user_cache_path
+
+from napari_sslmaps.encoders.catalog import EMBEDDED
+from napari_sslmaps.encoders.registry import get_spec
+from napari_sslmaps.errors import SSLMapsError
+
+Status = Literal["ok", "note", "fault"]
+BINDINGS = ("PyQt6", "PySide6")
+_PYTHON = ((3, 11), (3, 13))
+_READERS = {
+    "tifffile": "TIFF, OME-TIFF, SVS",
+    "zarr": "OME-Zarr and tiled TIFF",
+    "imagecodecs": "compressed TIFF",
+    "imageio": "PNG, JPEG, BMP",
+    "pydicom": "DICOM",
+}
+_DICOM_DECODERS = {
+    "JPEG": "JPEGBaseline8BitDecoder",
+    "lossless JPEG": "JPEGLosslessDecoder",
+    "JPEG-LS": "JPEGLSLosslessDecoder",
+    "JPEG 2000": "JPEG2000LosslessDecoder",
+    "RLE": "RLELosslessDecoder",
+}
+_APT = "apt-get install -y libgl1 libegl1 libxkbcommon-x11-0 libxcb-cursor0 libdbus-1-3"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at.
+
+    Parameters
+    ----------
+    name, status, detail
+        What, whether it works (``note`` for what may well be missing), and what was found.
+    fix
+        What to do about it; empty if nothing.
+    """
+
+    name: str
+    status: Status
+    detail: str
+    fix: str = ""
+
+    def to_dict(self) -> dict[str, str]:
+        """Return a JSON-ready description."""
+        return asdict(self)
+
+
+def examine() -> list[Check]:
+    """Look at everything; imports torch and Qt.
+
+    Returns
+    -------
+    list of Check
+        In the order in which they are printed.
+    """
+    return [
+        check_python(),
+        check_qt(),
+        check_display(),
+        check_opengl(),
+        *check_torch(),
+        *(check_reader(name) for name in _READERS),
+        check_dicom_decoders(),
+        check_openslide(),
+        *(check_weights(name) for name in EMBEDDED),
+        check_cache(user_cache_path("napari-sslmaps")),
+    ]
+
+
+def check_python(running: tuple[int, int] = (sys.version_info[0], sys.version_info[1])) -> Check:
+    """Whether this Python is one that the package supports."""
+    detail = f"{platform.python_version()} on {platform.platform(terse=True)}"
+    if _PYTHON[0] <= running <= _PYTHON[1]:
+        return Check("Python", "ok", detail)
+    low, high = (".".join(map(str, edge)) for edge in _PYTHON)
+    return Check("Python", "fault", detail, f"make an environment with Python {low} to {high}")
+
+
+def check_qt() -> Check:
+    """Whether a Qt binding is installed and loads."""
+    found = [name for name in BINDINGS if find_spec(name) is not None]
+    if not found:
+        return Check("Qt", "fault", "no Qt binding", 'pip install "napari-sslmaps[pyqt6]"')
+    try:
+        import_module(f"{found[0]}.QtWidgets")
+    except ImportError as error:
+        return Check("Qt", "fault", f"{found[0]} does not load ({error})", _APT)
+    return Check("Qt", "ok", f"{found[0]} {version(found[0])}")
+
+
+def missing_for_windows() -> str:
+    """Say what is missing for opening a window; empty if nothing is."""
+    if not any(find_spec(name) is not None for name in BINDINGS):
+        return "no Qt binding is installed"
+    unix = sys.platform not in ("win32", "darwin")
+    if unix and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        return "there is no display"
+    return ""
+
+
+def check_display() -> Check:
+    """Whether there is a display to open a window on."""
+    missing = missing_for_windows()
+    if not missing:
+        return Check("display", "ok", os.environ.get("DISPLAY") or sys.platform)
+    return Check("display", "note", f"{missing}; the command line works without", "xvfb-run, or a desktop")
+
+
+def check_opengl() -> Check:
+    """Whether OpenGL's library is there; its absence matters only where there is a display."""
+    if sys.platform in ("win32", "darwin") or find_library("GL"):
+        return Check("OpenGL", "ok", find_library("GL") or "part of the system")
+    return Check("OpenGL", "note" if missing_for_windows() else "fault", "libGL is missing", _APT)
+
+
+def check_torch() -> list[Check]:
+    """Whether torch loads, and which devices it sees."""
+    try:
+        torch: Any = import_module("torch")
+    except (ImportError, OSError) as error:
+        return [Check("torch", "fault", f"does not load ({error})", "pip install --force-reinstall torch")]
+    build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPU build"
+    here = [Check("torch", "ok", f"{torch.__version__}, {build}")]
+    if torch.cuda.is_available():
+        names = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
+        text = ", ".join(f"{gpu.name} ({gpu.total_memory / 2**30:.0f} GiB)" for gpu in names)
+        return [*here, Check("GPU", "ok", text)]
+    if torch.backends.mps.is_available():
+        return [*here, Check("GPU", "ok", "Apple Metal (MPS)")]
+    if shutil.which("nvidia-smi") is None:
+        return [*here, Check("GPU", "note", "none; everything runs on the CPU")]
+    fix = "install the CUDA build of torch that pytorch.org names for your driver"
+    return [*here, Check("GPU", "fault", "an NVIDIA driver is here, but torch cannot use it", fix)]
+
+
+def check_reader(name: str) -> Check:
+    """Whether a reading library loads."""
+    try:
+        import_module(name)
+    except ImportError as error:
+        return Check(name, "fault", f"does not load ({error})", f"pip install --force-reinstall {name}")
+    return Check(name, "ok", f"{version(name)} ({_READERS[name]})")
+
+
+def check_dicom_decoders() -> Check:
+    """Whether compressed DICOM frames can be decoded."""
+    decoders: Any = import_module("pydicom.pixels.decoders")
+    missing = [title for title, name in _DICOM_DECODERS.items() if not getattr(decoders, name).is_available]
+    if missing:
+        fix = "pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg"
+        return Check("DICOM decoders", "fault", f"none for {', '.join(missing)}", fix)
+    return Check("DICOM decoders", "ok", ", ".join(_DICOM_DECODERS))
+
+
+def check_openslide() -> Check:
+    """Whether the optional OpenSlide is there."""
+    if find_spec("openslide") is None:
+        fix = 'pip install "napari-sslmaps[openslide]"'
+        return Check("openslide", "note", "not installed; optional, for other slide formats", fix)
+    return Check("openslide", "ok", version("openslide-python"))
+
+
+def check_weights(name: str) -> Check:
+    """Whether an embedded encoder is there and whole; its hash is compared where the wheel recorded one."""
+    fix = "pip install --force-reinstall --no-deps napari-sslmaps"
+    try:
+        spec = get_spec(name)
+    except (SSLMapsError, KeyError, ValueError) as error:
+        return Check(name, "fault", str(error), fix)
+    digest = sha256(spec.path.read_bytes())
+    recorded = _recorded_hash(spec.path)
+    if recorded and recorded != urlsafe_b64encode(digest.digest()).rstrip(b"=").decode():
+        return Check(name, "fault", f"{spec.path} is not the file that was installed", fix)
+    state = "as installed" if recorded else "present"
+    detail = f"{spec.architecture.summary}, {state}, sha256 {digest.hexdigest()[:12]}…"
+    return Check(name, "ok", detail)
+
+
+def check_cache(folder: Path) -> Check:
+    """Whether the cache folder can be written to."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder) as file:
+            file.write(b"x")
+    except OSError as error:
+        fix = f"make {folder} writable"
+        return Check("cache", "fault", f"{folder}: {error.strerror}", fix)
+    free = shutil.disk_usage(folder).free / 1e9
+    return Check("cache", "ok", f"{folder}, {free:.0f} GB free")
+
+
+def _recorded_hash(path: Path) -> str:
+    try:
+        installed = distribution("napari-sslmaps").files or []
+    except PackageNotFoundError:
+        return ""
+    for entry in installed:
+        if entry.name == path.name and entry.hash is not None:
+            return entry.hash.value
+    return ""

@@ -1,0 +1,137 @@
+"""What is compared, and what came of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from napari_sslmaps.core.region import Region
+from napari_sslmaps.core.results import (
+    ActivationMap,
+    AttentionMap,
+    ComponentMap,
+    Embedding,
+    SimilarityMap,
+)
+from napari_sslmaps.encoders.catalog import METHOD_INFO
+from napari_sslmaps.encoders.spec import EncoderSpec
+from napari_sslmaps.errors import UnsupportedImageError
+from napari_sslmaps.export.figure import FigureRow, Picture
+from napari_sslmaps.export.record import ImageRecord, Points, RunOptions, hash_path
+from napari_sslmaps.sources.open import open_image
+from napari_sslmaps.sources.protocol import ImageSource
+from napari_sslmaps.sources.samples import SAMPLES, Sample
+
+SAMPLE_PREFIX = "sample:"
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderChoice:
+    """An encoder to run.
+
+    Parameters
+    ----------
+    name
+        Name of an embedded encoder, or the path of a weight file.
+    overrides
+        Keywords of `load_encoder` that correct what the file says.
+    precision
+        Instead of the run's, where it was resolved before.
+    """
+
+    name: str
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    precision: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """What to compare.
+
+    Parameters
+    ----------
+    image
+        A path, or ``sample:histology``, ``sample:ultrasound``.
+    encoders
+        At least one.
+    anchors, negative
+        (row, column) pixels of level 0; without anchors there is no similarity map.
+    region
+        None for the whole image.
+    options
+        How.
+    """
+
+    image: str
+    encoders: tuple[EncoderChoice, ...]
+    anchors: Points = ()
+    negative: Points = ()
+    region: Region | None = None
+    options: RunOptions = field(default_factory=RunOptions)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class EncoderOutcome:
+    """What one encoder gave.
+
+    Parameters
+    ----------
+    choice, spec, precision
+        Which encoder, and the precision it ran in.
+    embedding
+        Its tokens.
+    attention
+        Attention, or activation of a CNN.
+    components
+        PCA.
+    similarity
+        None without anchors.
+    """
+
+    choice: EncoderChoice
+    spec: EncoderSpec
+    precision: str
+    embedding: Embedding
+    attention: AttentionMap | ActivationMap
+    components: ComponentMap
+    similarity: SimilarityMap | None
+
+    @property
+    def row(self) -> FigureRow:
+        """Its row of the figure."""
+        title = METHOD_INFO[self.spec.method].title
+        return FigureRow(title, self.spec.name, self.attention, self.components, self.similarity)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class RunOutcome:
+    """What a run gave, before anything is written."""
+
+    request: RunRequest
+    image: ImageRecord
+    picture: Picture
+    encoders: tuple[EncoderOutcome, ...]
+
+
+def open_requested(image: str) -> tuple[ImageSource, ImageRecord]:
+    """Open the image of a request and say which it is.
+
+    Raises
+    ------
+    UnsupportedImageError
+        If it cannot be read, or there is no such sample.
+    """
+    key = image.removeprefix(SAMPLE_PREFIX) if image.startswith(SAMPLE_PREFIX) else ""
+    path = find_sample(key).path if key else Path(image).expanduser().absolute()
+    source = find_sample(key).open() if key else open_image(path)
+    shape, spacing = source.levels[0].shape_yx, source.spacing_um_yx
+    return source, ImageRecord(str(path), hash_path(path), key, shape, spacing)
+
+
+def find_sample(key: str) -> Sample:
+    """Return a sample, or raise `UnsupportedImageError` naming them all."""
+    if key not in SAMPLES:
+        raise UnsupportedImageError(
+            f"Expected a sample among {', '.join(SAMPLES)}; got {key!r}. Choose one of these."
+        )
+    return SAMPLES[key]
