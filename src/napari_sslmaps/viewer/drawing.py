@@ -1,0 +1,135 @@
+"""How a map looks: its values as a layer's data, colours, contrast, and the record kept with it."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_sslmaps.core.grid import TokenGrid
+from napari_sslmaps.core.results import ActivationMap, AttentionMap, ComponentMap, Float32, SimilarityMap
+from napari_sslmaps.viewer.workspace import Display, MapKind
+
+Limits = tuple[float, float]
+DrawnMap = AttentionMap | ActivationMap | ComponentMap | SimilarityMap
+COLORMAPS: dict[str, str] = {"attention": "inferno", "activation": "inferno", "similarity": "turbo"}
+_ROBUST = (1.0, 99.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """A map, ready to become a layer.
+
+    Parameters
+    ----------
+    kind
+        Which of the maps; an activation takes the place of an attention.
+    title
+        Its word for layer names: attention, activation, pca or similarity.
+    encoder
+        Name of the encoder.
+    values
+        (rows, cols) float32, NaN transparent; or (rows, cols, 4) float32 RGBA.
+    grid
+        Where the tokens lie.
+    limits
+        Contrast limits; None for RGBA.
+    record
+        JSON-ready account of how it was made, for the layer's metadata.
+    frame
+        Frame of the image it belongs to.
+    """
+
+    kind: MapKind
+    title: str
+    encoder: str
+    values: Float32
+    grid: TokenGrid
+    limits: Limits | None
+    record: dict[str, Any]
+    frame: int = 0
+
+    @property
+    def name(self) -> str:
+        """Name of the layer."""
+        return f"{self.title} · {self.encoder}"
+
+    @property
+    def rgb(self) -> bool:
+        """Whether the values are colours."""
+        return self.values.ndim == 3
+
+    def with_limits(self, limits: Limits, rule: str) -> "Drawing":
+        """Return the same drawing with other contrast limits, which `rule` tells."""
+        return replace(self, limits=limits, record={**self.record, "contrast": _contrast(limits, rule)})
+
+
+def draw(result: DrawnMap) -> Drawing:
+    """Turn a map into a drawing with robust contrast."""
+    if isinstance(result, ComponentMap):
+        return _drawing(result, "pca", "pca", _rgba(result.values), None, {"rendering": result.rendering})
+    if isinstance(result, SimilarityMap):
+        options = {
+            "anchors": [list(anchor) for anchor in result.anchors],
+            "negative": [list(anchor) for anchor in result.negative],
+            "centred": result.centred,
+            "combine": result.combine,
+        }
+        return _drawing(result, "similarity", "similarity", result.values, result.value_range, options)
+    limits = robust_limits([result.values])
+    if isinstance(result, ActivationMap):
+        return _drawing(result, "attention", "activation", result.values, limits, {})
+    options = {
+        "attention_kind": result.kind,
+        "reduction": result.reduction,
+        "prefix_attention": result.prefix_attention,
+        "caution": result.caution,
+    }
+    return _drawing(result, "attention", "attention", result.values, limits, options)
+
+
+def _drawing(
+    result: DrawnMap,
+    kind: MapKind,
+    title: str,
+    values: Float32,
+    limits: Limits | None,
+    options: dict[str, Any],
+) -> Drawing:
+    provenance = result.provenance
+    record = {"provenance": provenance.to_dict(), "options": options, "grid": asdict(result.grid)}
+    if limits is not None:
+        fixed = isinstance(result, SimilarityMap)
+        record["contrast"] = _contrast(limits, "fixed" if fixed else "percentiles 1–99")
+    frame = provenance.region.frame if provenance.region is not None else 0
+    return Drawing(kind, title, provenance.encoder, values, result.grid, limits, record, frame)
+
+
+def _contrast(limits: Limits, rule: str) -> dict[str, Any]:
+    return {"limits": list(limits), "rule": rule}
+
+
+def _rgba(colours: Float32) -> Float32:
+    """(rows, cols, 4): colours with alpha 0 where they are NaN."""
+    known = np.isfinite(colours).all(axis=-1, keepdims=True)
+    return np.concatenate([np.where(known, colours, 0), known], axis=-1, dtype=np.float32)
+
+
+def robust_limits(maps: Sequence[NDArray[Any]]) -> Limits:
+    """Return the 1st and 99th percentile of what is finite in all maps together, never equal."""
+    finite = np.concatenate([values[np.isfinite(values)] for values in maps])
+    if not finite.size:
+        return 0.0, 1.0
+    low, high = (float(value) for value in np.percentile(finite, _ROBUST))
+    return (low, high) if high > low else (low, low + max(abs(low), 1.0) * 1e-3)
+
+
+def stretch(drawings: Sequence[Drawing], display: Display) -> list[Drawing]:
+    """Set the contrast of similarity drawings as `display` asks; see `SimilarityOptions`."""
+    if display == "fixed" or not drawings:
+        return list(drawings)
+    if display == "each":
+        return [item.with_limits(robust_limits([item.values]), "percentiles 1–99") for item in drawings]
+    limits = robust_limits([item.values for item in drawings])
+    return [item.with_limits(limits, "percentiles 1–99 of all encoders") for item in drawings]

@@ -1,0 +1,229 @@
+"""The long work: embed a region by several encoders and make their maps, without touching a layer."""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Protocol
+
+from napari_sslmaps.core.attention import activation_map, attention_map
+from napari_sslmaps.core.pca import pca_map
+from napari_sslmaps.core.region import Region
+from napari_sslmaps.core.results import ActivationMap, AttentionMap, Embedding
+from napari_sslmaps.core.similarity import similarity_map
+from napari_sslmaps.encoders.spec import EncoderSpec
+from napari_sslmaps.errors import Cancelled, InvalidAnchorError, MapUnavailableError, SSLMapsError
+from napari_sslmaps.pipeline import EmbeddingProgress, OnProgress, embed
+from napari_sslmaps.sources.protocol import ImageSource
+from napari_sslmaps.viewer.drawing import Drawing, draw
+from napari_sslmaps.viewer.tasks import TaskContext
+from napari_sslmaps.viewer.workspace import MapRequest
+
+if TYPE_CHECKING:
+    from napari_sslmaps.encoders.encoder import Encoder
+
+_PAINT_SHARE = 9.0
+"""Painting a partial result waits until computing took this many times as long as the last painting."""
+
+
+class Embedder(Protocol):
+    """Computes the tokens of a region."""
+
+    def __call__(
+        self, source: ImageSource, spec: EncoderSpec, region: Region, on_progress: OnProgress
+    ) -> Embedding:
+        """Embed, calling `on_progress` after each batch of tiles."""
+        ...
+
+
+class PipelineEmbedder:
+    """Embeds by the pipeline; an encoder is loaded when first needed, then kept."""
+
+    def __init__(self) -> None:
+        self._encoders: dict[Path, Encoder] = {}
+
+    def __call__(
+        self, source: ImageSource, spec: EncoderSpec, region: Region, on_progress: OnProgress
+    ) -> Embedding:
+        """Load the encoder if need be, then embed."""
+        if spec.path not in self._encoders:
+            from napari_sslmaps.encoders.registry import load_encoder
+
+            self._encoders[spec.path] = load_encoder(spec.name if spec.origin == "embedded" else spec.path)
+        return embed(source, self._encoders[spec.path], region=region, on_progress=on_progress)
+
+
+@dataclass(frozen=True, eq=False)
+class Painted:
+    """What has become visible of one encoder.
+
+    Parameters
+    ----------
+    encoder
+        Its name.
+    fraction
+        Of the whole job, in [0, 1].
+    label
+        What is being done.
+    seconds_left
+        Of the whole job, or None while there is no estimate.
+    embedding
+        What there is so far; None while the encoder is loaded.
+    request
+        What the drawings answer.
+    drawings
+        The maps.
+    complete
+        Whether nothing more of this encoder will follow.
+    seconds
+        Spent on its tiles so far.
+    """
+
+    encoder: str
+    fraction: float
+    label: str
+    seconds_left: float | None = None
+    embedding: Embedding | None = None
+    request: MapRequest | None = None
+    drawings: tuple[Drawing, ...] = ()
+    complete: bool = False
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderFailed:
+    """One encoder could not be used; the others go on."""
+
+    encoder: str
+    error: SSLMapsError
+
+
+@dataclass(frozen=True, eq=False)
+class EmbeddingJob:
+    """All that a run needs, captured when it is submitted.
+
+    Parameters
+    ----------
+    source, region
+        Pixels.
+    specs
+        Encoders, in order.
+    embedder
+        Computes the tokens.
+    request
+        Gives the newest snapshot of what is wanted, so that anchors set meanwhile count.
+    """
+
+    source: ImageSource
+    region: Region
+    specs: Sequence[EncoderSpec]
+    embedder: Embedder
+    request: Callable[[], MapRequest]
+
+    def __call__(self, context: TaskContext) -> int:
+        """Run; return the number of encoders that were completed."""
+        completed = 0
+        for index, spec in enumerate(self.specs):
+            context.token.check()
+            painter = _Painter(self, context, spec, index)
+            try:
+                painter.finish(self.embedder(self.source, spec, self.region, painter.progress))
+            except Cancelled:
+                painter.keep()
+                raise
+            except SSLMapsError as error:
+                context.report(EncoderFailed(spec.name, error))
+            else:
+                completed += 1
+        return completed
+
+
+class _Painter:
+    """Reports what one encoder has computed, now and then."""
+
+    def __init__(self, job: EmbeddingJob, context: TaskContext, spec: EncoderSpec, index: int) -> None:
+        self._job, self._context, self._spec, self._index = job, context, spec, index
+        self._resting_since = perf_counter()
+        self._cost = 0.01
+        self._latest: EmbeddingProgress | None = None
+        context.report(Painted(spec.name, index / len(job.specs), f"{spec.name}: loading"))
+
+    def progress(self, progress: EmbeddingProgress) -> None:
+        """Take the pipeline's progress; raise `Cancelled` if that was asked."""
+        self._latest = progress
+        self._context.token.check()
+        now = perf_counter()
+        if progress.done < progress.total and now - self._resting_since > _PAINT_SHARE * self._cost:
+            self._paint(progress.embedding, progress)
+            self._resting_since = perf_counter()
+            self._cost = max(0.01, self._resting_since - now)
+
+    def finish(self, embedding: Embedding) -> None:
+        """Report the whole embedding."""
+        self._paint(embedding, None)
+
+    def keep(self) -> None:
+        """Report what there was when it was stopped."""
+        if self._latest is not None:
+            self._paint(self._latest.embedding, self._latest)
+
+    def _paint(self, embedding: Embedding, progress: EmbeddingProgress | None) -> None:
+        request = self._job.request()
+        count = len(self._job.specs)
+        share = 1.0 if progress is None else progress.done / progress.total
+        left = None
+        if progress is not None:
+            rest = count - self._index - 1
+            left = progress.seconds_left + rest * (progress.seconds + progress.seconds_left)
+        tiles = "" if progress is None else f" tile {progress.done} of {progress.total}"
+        self._context.report(
+            Painted(
+                self._spec.name,
+                (self._index + share) / count,
+                f"{self._spec.name}:{tiles}" if tiles else f"{self._spec.name}: done",
+                left,
+                embedding,
+                request,
+                tuple(make_drawings(embedding, request)),
+                complete=progress is None,
+                seconds=0.0 if self._latest is None else self._latest.seconds,
+            )
+        )
+
+
+def make_drawings(embedding: Embedding, request: MapRequest) -> list[Drawing]:
+    """Make the requested maps that this embedding can give."""
+    drawings = []
+    if "attention" in request.maps:
+        with suppress(MapUnavailableError):
+            drawings.append(draw(attention_of(embedding, request)))
+    if "pca" in request.maps:
+        with suppress(MapUnavailableError):
+            drawings.append(draw(pca_map(embedding, rendering=request.pca_rendering, foreground="auto")))
+    if "similarity" in request.maps and request.positive_yx:
+        with suppress(InvalidAnchorError):
+            drawings.append(similarity_drawing(embedding, request))
+    return drawings
+
+
+def attention_of(embedding: Embedding, request: MapRequest) -> AttentionMap | ActivationMap:
+    """Return the attention of a transformer, with the nearest head it has; the activation of a CNN."""
+    if embedding.attention is None:
+        return activation_map(embedding)
+    wanted = request.attention.head
+    head = None if wanted is None else min(wanted, len(embedding.attention) - 1)
+    return attention_map(embedding, head, reduction=request.attention.reduction)
+
+
+def similarity_drawing(embedding: Embedding, request: MapRequest) -> Drawing:
+    """Return the similarity to the requested anchors at full resolution."""
+    options = request.similarity
+    result = similarity_map(
+        embedding,
+        request.positive_yx,
+        negative=request.negative_yx,
+        combine=options.combine,
+        centred=options.centred,
+    )
+    return draw(result)

@@ -1,0 +1,164 @@
+"""Maps of what is embedded: painted as a run goes on, repainted when options or anchors change."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from napari.layers import Image
+
+from napari_sslmaps.core.grid import TokenGrid
+from napari_sslmaps.core.results import SimilarityMap
+from napari_sslmaps.errors import Cancelled, InvalidAnchorError
+from napari_sslmaps.viewer.drawing import Drawing, draw, stretch
+from napari_sslmaps.viewer.image import OWN
+from napari_sslmaps.viewer.jobs import Painted, make_drawings
+from napari_sslmaps.viewer.layers import LayerBoard
+from napari_sslmaps.viewer.session import Embedded, Session
+from napari_sslmaps.viewer.tasks import TaskCallbacks, TaskContext, TaskRunner
+from napari_sslmaps.viewer.workspace import MapKind, MapRequest, WorkspaceModel
+
+FRAME_MEGABYTES = 64.0
+"""Tokens read for one frame of a drag, over all maps in view: what memory delivers in about 8 ms."""
+INLINE_MEGABYTES = 64.0
+"""Up to this many megabytes of tokens, maps are repainted at once; above, on the runner's thread."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Repaint:
+    """Work for the runner: drawings of every embedding."""
+
+    embedded: tuple[Embedded, ...]
+    request: MapRequest
+
+    def __call__(self, context: TaskContext) -> list[Drawing]:
+        drawings = []
+        for item in self.embedded:
+            context.token.check()
+            drawings += make_drawings(item.embedding, self.request)
+        return drawings
+
+
+class MapPainter:
+    """Brings maps of a session onto the board.
+
+    Parameters
+    ----------
+    workspace
+        What is wanted.
+    board
+        Where maps are drawn.
+    runner
+        For repainting what is too large to do at once.
+    failed
+        Is told what went wrong.
+    """
+
+    def __init__(
+        self,
+        workspace: WorkspaceModel,
+        board: LayerBoard,
+        runner: TaskRunner,
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        self._workspace = workspace
+        self._board = board
+        self._runner = runner
+        self._failed = failed
+        self._pending: set[MapKind] = set()
+
+    def paint(self, image: Image, painted: Painted) -> None:
+        """Show what a run reports; similarity only if it answers the anchors of now."""
+        current = painted.request is not None and painted.request.anchors == self._workspace.anchors
+        self._show(image, [item for item in painted.drawings if item.kind != "similarity" or current])
+
+    def repaint(self, image: Image, session: Session, *kinds: MapKind) -> None:
+        """Make these maps of every embedding again and show them."""
+        embedded = tuple(session.embedded.values())
+        self._pending.update(kind for kind in kinds if kind in self._workspace.maps)
+        if not embedded or not self._pending:
+            return
+        chosen = tuple(self._pending)
+        work = _Repaint(embedded, replace(self._workspace.request, maps=chosen))
+
+        def returned(drawings: list[Drawing]) -> None:
+            self._pending.difference_update(chosen)
+            self._show(image, drawings)
+
+        if sum(item.megabytes for item in embedded) <= INLINE_MEGABYTES:
+            from napari_sslmaps.viewer.tasks import ImmediateRunner
+
+            self._runner.discard()
+            ImmediateRunner().submit(work, TaskCallbacks(_ignore, returned, self._on_failed))
+        else:
+            self._runner.submit(work, TaskCallbacks(_ignore, returned, self._on_failed))
+
+    def follow_drag(self, image: Image, session: Session) -> None:
+        """Draw one frame of a drag: similarity maps in view, in place, at the level that fits the frame."""
+        seen = {
+            name: layer
+            for name in session.embedded
+            if (layer := self._board.find(image, "similarity", name)) is not None and layer.visible
+        }
+        if not seen:
+            return
+        budget = int(FRAME_MEGABYTES / len(seen) * 1e6)
+        for name, layer in seen.items():
+            try:
+                drawing = live_drawing(session.embedded[name], self._workspace.request, budget)
+            except InvalidAnchorError as error:
+                self._failed(error)
+                return
+            contrast = layer.metadata[OWN].get("contrast")
+            drawing.record["contrast"] = contrast
+            self._board.show(image, replace(drawing, limits=None), live=True)
+
+    def _show(self, image: Image, drawings: list[Drawing]) -> None:
+        similar = [item for item in drawings if item.kind == "similarity"]
+        for item in drawings:
+            if item.kind != "similarity":
+                self._board.show(image, item)
+        display = self._workspace.similarity.display
+        for item in stretch(similar, display):
+            self._board.show(image, item)
+
+    def _on_failed(self, error: BaseException) -> None:
+        if not isinstance(error, Cancelled):
+            self._failed(error)
+
+
+def _ignore(_answer: Any) -> None:
+    return
+
+
+def live_drawing(item: Embedded, request: MapRequest, max_bytes: int) -> Drawing:
+    """Draw a similarity map at the finest pyramid level whose tokens take at most `max_bytes`.
+
+    Raises
+    ------
+    InvalidAnchorError
+        If an anchor lies on a token that has not been computed.
+    """
+    options = request.similarity
+    pyramid = item.pyramid(centred=options.centred)
+    level = pyramid.level_for(max_bytes)
+    positive, negative = request.positive_yx, request.negative_yx
+    values = pyramid.values(positive, negative=negative, combine=options.combine, level=level)
+    grid, factor = item.embedding.grid, 2**level
+    coarse = TokenGrid(
+        rows=values.shape[0],
+        cols=values.shape[1],
+        stride_yx=(grid.stride_yx[0] * factor, grid.stride_yx[1] * factor),
+        origin_yx=grid.origin_yx,
+        extent_yx=grid.extent_yx,
+    )
+    return draw(
+        SimilarityMap(
+            values=values,
+            grid=coarse,
+            provenance=item.embedding.provenance,
+            anchors=tuple(positive),
+            negative=tuple(negative),
+            centred=options.centred,
+            combine=options.combine,
+        )
+    )

@@ -1,0 +1,140 @@
+"""Anchors as Points layers: a × per anchor, red for positive ones and blue for negative ones."""
+
+from typing import Any
+
+import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Image, Points
+
+from napari_sslmaps.viewer.image import OWN, frame_of, lead_of_frame
+from napari_sslmaps.viewer.layers import frame_of_reference
+from napari_sslmaps.viewer.workspace import Anchor, WorkspaceModel
+
+POSITIVE, NEGATIVE = "#ff1a1a", "#2b8cff"
+SIZE = 17
+"""Side of the × in canvas pixels, whatever the zoom."""
+
+
+class AnchorMarks:
+    """Keeps the Points layers of one viewer in step with the workspace's anchors.
+
+    Parameters
+    ----------
+    viewer
+        Where the layers are.
+    workspace
+        Whose anchors are drawn; edited when a person edits the points by hand.
+    """
+
+    def __init__(self, viewer: ViewerModel, workspace: WorkspaceModel) -> None:
+        self._viewer = viewer
+        self._workspace = workspace
+        self._main: Points | None = None
+        self._image: Image | None = None
+        self._copies: list[Points] = []
+        self._drawing = False
+
+    @property
+    def main(self) -> Points | None:
+        """The layer for the stacked view, if there is one."""
+        return self._main
+
+    def update(self) -> None:
+        """Draw the workspace's anchors."""
+        image = self._workspace.image
+        if image is not self._image:
+            self.remove()
+            self._image = image
+        if image is None:
+            return
+        if self._main is None and self._workspace.anchors:
+            self._main = self.make(image, "anchors")
+            self._viewer.layers.append(self._main)
+            self._main.events.data.connect(self._on_points_edited)
+        for layer in (self._main, *self._copies):
+            if layer is not None:
+                self._draw(layer)
+
+    def add_copy(self, layer: Points) -> None:
+        """Keep one more layer in step; made by `make`."""
+        self._copies.append(layer)
+        self._draw(layer)
+
+    def drop_copies(self) -> None:
+        """Keep no copies in step any more."""
+        self._copies.clear()
+
+    def make(self, image: Image, name: str) -> Points:
+        """Return an empty layer of anchors that lies on `image`."""
+        return Points(
+            np.empty((0, image.ndim)),
+            ndim=image.ndim,
+            name=name,
+            metadata={OWN: {"role": "anchors", "image": str(image.unique_id)}},
+            symbol="x",
+            size=SIZE,
+            canvas_size_limits=(SIZE, SIZE),
+            face_color=POSITIVE,
+            border_color="white",
+            border_width=0.06,
+            features={"negative": np.empty(0, bool)},
+            blending="translucent_no_depth",
+            **placed_on(image),
+        )
+
+    def place_again(self) -> None:
+        """Move the layer to where the image is now."""
+        if self._main is not None and self._image is not None:
+            for name, value in placed_on(self._image).items():
+                setattr(self._main, name, value)
+
+    def forget(self, layer: Any) -> bool:
+        """Take note that a layer was removed; tell whether it was the one of the stacked view."""
+        if layer is not self._main or self._main is None:
+            return False
+        self._main.events.data.disconnect(self._on_points_edited)
+        self._main = None
+        return True
+
+    def remove(self) -> None:
+        """Remove the layer of the stacked view."""
+        layer = self._main
+        if layer is not None:
+            self.forget(layer)
+            if layer in self._viewer.layers:
+                self._viewer.layers.remove(layer)
+
+    def _draw(self, layer: Points) -> None:
+        anchors, image = self._workspace.anchors, self._image
+        if image is None:
+            return
+        lead = lead_of_frame(image, frame_of(self._viewer, image))
+        data = np.array([[*lead, *anchor.pixel_yx] for anchor in anchors], float).reshape(-1, image.ndim)
+        negative = np.array([anchor.negative for anchor in anchors], bool)
+        self._drawing = True
+        try:
+            layer.data = data
+            if not np.array_equal(layer.features["negative"].to_numpy(dtype=bool), negative):
+                layer.features = {"negative": negative}
+                if len(anchors):
+                    layer.face_color = [NEGATIVE if flag else POSITIVE for flag in negative]
+            layer.selected_data = set()
+        finally:
+            self._drawing = False
+
+    def _on_points_edited(self) -> None:
+        """Take over what a person did to the points with napari's own tools."""
+        if self._drawing or self._main is None:
+            return
+        flags = self._main.features["negative"].fillna(value=False).to_numpy(dtype=bool)
+        positions = np.asarray(self._main.data, float)[:, -2:]
+        if len(flags) == len(positions):
+            self._workspace.anchors = tuple(
+                Anchor((float(y), float(x)), bool(flag))
+                for (y, x), flag in zip(positions, flags, strict=True)
+            )
+
+
+def placed_on(image: Image) -> dict[str, Any]:
+    """Return the transforms with which data coordinates are the image's pixels."""
+    return {**frame_of_reference(image), "scale": image.scale, "translate": image.translate}

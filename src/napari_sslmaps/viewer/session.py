@@ -1,0 +1,52 @@
+"""What was computed for one image layer: its embeddings, and what makes similarity quick."""
+
+from dataclasses import dataclass, field
+
+from napari_sslmaps.core.pyramid import SimilarityPyramid
+from napari_sslmaps.core.region import Region
+from napari_sslmaps.core.results import Embedding
+from napari_sslmaps.viewer.workspace import Anchor
+
+
+@dataclass(eq=False)
+class Embedded:
+    """An embedding and its token pyramids, built when first needed."""
+
+    embedding: Embedding
+    complete: bool = True
+    _pyramids: dict[bool, SimilarityPyramid] = field(default_factory=dict)
+
+    def pyramid(self, *, centred: bool) -> SimilarityPyramid:
+        """Return the pyramid of these tokens, or of these tokens less their mean."""
+        if centred not in self._pyramids:
+            self._pyramids[centred] = SimilarityPyramid(self.embedding, centred=centred)
+        return self._pyramids[centred]
+
+    @property
+    def megabytes(self) -> float:
+        """Size of the tokens (10⁶ bytes)."""
+        return self.embedding.tokens.nbytes / 1e6
+
+
+@dataclass(eq=False)
+class Session:
+    """What belongs to one image layer.
+
+    Parameters
+    ----------
+    region
+        What was embedded; None before the first run.
+    embedded
+        By encoder name.
+    anchors
+        Kept while another image is looked at.
+    """
+
+    region: Region | None = None
+    embedded: dict[str, Embedded] = field(default_factory=dict)
+    anchors: tuple[Anchor, ...] = ()
+
+    def forget(self) -> None:
+        """Drop what was computed, because pixels or region changed."""
+        self.region = None
+        self.embedded.clear()

@@ -1,0 +1,121 @@
+"""How long work is asked for, stopped and answered, whoever runs it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Event
+from typing import Any, Protocol
+
+from napari_sslmaps.errors import Cancelled
+
+
+class CancelToken:
+    """A request to stop, which the work looks at between steps."""
+
+    def __init__(self) -> None:
+        self._event = Event()
+
+    def cancel(self) -> None:
+        """Ask the work to stop."""
+        self._event.set()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether it was asked to stop."""
+        return self._event.is_set()
+
+    def check(self) -> None:
+        """Raise `Cancelled` if it was asked to stop."""
+        if self.cancelled:
+            raise Cancelled("Stopped; what was painted stays.")
+
+
+@dataclass(frozen=True, slots=True)
+class TaskContext:
+    """What running work is given.
+
+    Parameters
+    ----------
+    token
+        To be checked between steps.
+    report
+        Takes an intermediate answer; it is delivered like the final one.
+    """
+
+    token: CancelToken
+    report: Callable[[Any], None]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskCallbacks:
+    """Who is told, always on the thread that submitted.
+
+    Parameters
+    ----------
+    reported
+        Each intermediate answer, in order.
+    returned
+        The final answer, after success only.
+    failed
+        What was raised instead.
+    """
+
+    reported: Callable[[Any], None]
+    returned: Callable[[Any], None]
+    failed: Callable[[BaseException], None]
+
+
+Work = Callable[[TaskContext], Any]
+
+
+class TaskRunner(Protocol):
+    """Runs one piece of work at a time; a newer one stops the older and silences it."""
+
+    def submit(self, work: Work, callbacks: TaskCallbacks) -> None:
+        """Run `work`, which captured all it needs and touches no layer."""
+        ...
+
+    def cancel(self) -> None:
+        """Ask the running work to stop; what it still reports is delivered."""
+        ...
+
+    def discard(self) -> None:
+        """Ask the running work to stop and deliver nothing more of it."""
+        ...
+
+    def close(self) -> None:
+        """Stop, deliver nothing more, and leave no thread."""
+        ...
+
+
+class ImmediateRunner:
+    """Runs work at once, on the calling thread; for tests and scripts."""
+
+    def __init__(self) -> None:
+        self._token: CancelToken | None = None
+
+    def submit(self, work: Work, callbacks: TaskCallbacks) -> None:
+        """Run `work` to its end and deliver its answers."""
+        token = self._token = CancelToken()
+        try:
+            answer = work(TaskContext(token, callbacks.reported))
+        except (ArithmeticError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError) as e:
+            callbacks.failed(e)
+        except Cancelled as error:
+            callbacks.failed(error)
+        else:
+            callbacks.returned(answer)
+        finally:
+            self._token = None
+
+    def cancel(self) -> None:
+        """Ask the running work, which is the caller, to stop."""
+        if self._token is not None:
+            self._token.cancel()
+
+    def discard(self) -> None:
+        """As `cancel`."""
+        self.cancel()
+
+    def close(self) -> None:
+        """As `cancel`."""
+        self.cancel()
