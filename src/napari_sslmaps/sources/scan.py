@@ -48,7 +48,7 @@ def scan_region(source: ImageSource, region: Region) -> RegionScan:
     lows, highs, samples = [], [], []
     for strip in _strips(source, region):
         check_finite(strip)
-        digest.update(np.ascontiguousarray(strip))
+        digest.update(np.ascontiguousarray(strip).data)
         lows.append(float(strip.min()))
         highs.append(float(strip.max()))
         step = max(1, strip.size // _SAMPLES_PER_STRIP)
