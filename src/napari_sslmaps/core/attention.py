@@ -49,9 +49,7 @@ def attention_rows(queries: "Tensor", keys: "Tensor", scale: float) -> "Tensor":
     return logits.softmax(dim=-1)
 
 
-def mean_attention_received(
-    queries: "Tensor", keys: "Tensor", scale: float, *, chunk: int = 256
-) -> "Tensor":
+def mean_attention_received(queries: "Tensor", keys: "Tensor", scale: float, *, chunk: int = 256) -> "Tensor":
     """Mean over the queries of the attention each key receives.
 
     Since mean_i(A·V) = (mean_i A)·V, this is what a mean-pooled output reads, the

@@ -62,7 +62,7 @@ class SimilarityPyramid:
             for positions in (anchors, negative)
         )
         return combine_cosines(
-            lambda direction: flat @ direction, positive_directions, negative_directions, combine
+            lambda direction: dot_products(flat, direction), positive_directions, negative_directions, combine
         ).reshape(tokens.shape[:2])
 
     def _tokens(self, level: int) -> Float32:

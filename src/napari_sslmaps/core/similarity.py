@@ -118,8 +118,18 @@ def combine_cosines(
     return maximum
 
 
+def dot_products(tokens: Float32, direction: Float32) -> Float32:
+    """Dot product of each of (N, dim) tokens with a direction (dim,).
+
+    A dot per row reads memory as fast as it can be read; a BLAS matrix–vector product of this shape takes
+    1.5 to 3 times as long, and wakes threads.
+    """
+    products: Float32 = np.vecdot(tokens, direction)
+    return products
+
+
 def _cosines(tokens: Float32, direction: Float32, inverse_norms: Float32, shift: Float32 | None) -> Float32:
-    products: Float32 = tokens @ direction
+    products = dot_products(tokens, direction)
     if shift is not None:
         products -= shift @ direction
     products *= inverse_norms

@@ -89,7 +89,7 @@ METHOD_INFO: Mapping[Method, MethodInfo] = {
         title="DiRA",
         objective="unites discriminative, restorative and adversarial learning",
         licence="academic use only, patent pending",
-        citation="Taher et al., DiRA: Discriminative, Restorative, and Adversarial Learning for "
+        citation="Haghighi et al., DiRA: Discriminative, Restorative, and Adversarial Learning for "
         "Self-supervised Medical Image Analysis, CVPR 2022; Medical Image Analysis 2024, 103086",
         normalisation="unit",
         eps=1e-5,
