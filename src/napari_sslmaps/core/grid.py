@@ -127,12 +127,13 @@ class TokenGrid:
 
     def tokens_in_disc(self, pixel_yx: ArrayLike, radius: float) -> NDArray[np.intp]:
         """Return (M, 2) tokens whose centres lie within `radius` pixels; at least the one at the centre."""
-        centre = self.token_at(pixel_yx)
-        rows, cols = np.indices(self.shape)
-        centres = self.token_to_pixel(np.stack([rows, cols], axis=-1))
-        inside = np.linalg.norm(centres - np.asarray(pixel_yx, float), axis=-1) <= radius
-        inside[centre] = True
-        return np.argwhere(inside)
+        centre = np.array(self.token_at(pixel_yx))
+        reach = np.ceil(radius / np.asarray(self.stride_yx)).astype(int) + 1
+        low, high = np.maximum(centre - reach, 0), np.minimum(centre + reach + 1, self.shape)
+        tokens = np.argwhere(np.ones(high - low, bool)) + low
+        distances = np.linalg.norm(self.token_to_pixel(tokens) - np.asarray(pixel_yx, float), axis=1)
+        inside: NDArray[np.intp] = tokens[(distances <= radius) | (tokens == centre).all(axis=1)]
+        return inside
 
     def place(
         self, scale_yx: ArrayLike, translate_yx: ArrayLike, linear: ArrayLike | None = None

@@ -11,6 +11,7 @@ from napari_sslmaps.core.similarity import (
     Anchors,
     anchor_directions,
     combine_cosines,
+    dot_products,
     similarity_map,
 )
 
