@@ -63,7 +63,8 @@ class DicomSource(SourceBase):
         if "SOPClassUID" not in header or "Rows" not in header:
             kind = header.SOPClassUID.name if "SOPClassUID" in header else "no SOP class"
             raise UnsupportedImageError(
-                f"Expected a DICOM image with pixels; {path.name} has {kind}. Choose an image file."
+                f"Expected a DICOM image with pixels; {path.name} has none ({kind}). Choose an "
+                "image file, or copy this one again if it should be one."
             )
         if header.SOPClassUID == _WHOLE_SLIDE:
             raise UnsupportedImageError(

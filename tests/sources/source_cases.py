@@ -1,0 +1,260 @@
+"""One file per format and dialect, with what an independent decoder says of it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+import zarr
+from numpy.typing import NDArray
+from PIL import Image
+from pydicom import examples
+from pydicom.pixels.processing import apply_color_lut
+from pydicom.pixels.utils import pixel_array
+
+from napari_sslmaps.sources import ArraySource, ImageSource, open_image
+
+Spacing = tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class Case:
+    source: ImageSource
+    levels: list[NDArray[Any]]
+    """(frames, height, width[, 3]) as decoded by another library, finest first."""
+    spacing: Spacing = None
+
+
+def picture(shape: tuple[int, ...], dtype: str = "uint8") -> NDArray[Any]:
+    rng = np.random.default_rng(7)
+    if dtype == "bool":
+        return rng.random(shape) > 0.5
+    if np.dtype(dtype).kind == "f":
+        return rng.random(shape).astype(dtype)
+    return rng.integers(0, np.iinfo(dtype).max, shape, dtype=dtype)
+
+
+def array_colour(folder: Path) -> Case:
+    pixels = picture((61, 47, 4))
+    return Case(ArraySource(pixels, spacing_um_yx=(0.5, 0.25)), [pixels[None, ..., :3]], (0.5, 0.25))
+
+
+def array_stack(folder: Path) -> Case:
+    pixels = picture((3, 61, 47), "float32")
+    return Case(open_image(pixels, frames=True), [pixels])
+
+
+def array_pyramid(folder: Path) -> Case:
+    pixels = picture((64, 48), "uint16")
+    return Case(open_image([pixels, pixels[::2, ::2], pixels[::4, ::4]]), _pyramid(pixels, 3))
+
+
+def npy(folder: Path) -> Case:
+    pixels = picture((61, 47), "float16")
+    np.save(folder / "grey.npy", pixels)
+    return Case(open_image(folder / "grey.npy"), [pixels[None]])
+
+
+def tiff_plain(folder: Path) -> Case:
+    path = folder / "plain.tif"
+    tifffile.imwrite(path, picture((61, 47, 3)))
+    return Case(open_image(path), [tifffile.imread(path)[None]])
+
+
+def tiff_big_endian_planar(folder: Path) -> Case:
+    path = folder / "planar.tif"
+    tifffile.imwrite(
+        path, picture((3, 61, 47), "uint16"), byteorder=">", photometric="rgb", planarconfig="separate"
+    )
+    return Case(open_image(path), [np.moveaxis(tifffile.imread(path), 0, -1)[None]])
+
+
+def tiff_pages(folder: Path) -> Case:
+    path = folder / "pages.tif"
+    tifffile.imwrite(path, picture((5, 61, 47), "int16"), imagej=False, compression="zlib")
+    return Case(open_image(path), [tifffile.imread(path)])
+
+
+def tiff_imagej(folder: Path) -> Case:
+    path = folder / "imagej.tif"
+    metadata = {"unit": "um", "axes": "TYX"}
+    tifffile.imwrite(
+        path, picture((4, 61, 47), "uint16"), imagej=True, resolution=(4.0, 2.0), metadata=metadata
+    )
+    return Case(open_image(path), [tifffile.imread(path)], (0.5, 0.25))
+
+
+def tiff_ome(folder: Path) -> Case:
+    path = folder / "stack.ome.tif"
+    metadata = {
+        "axes": "ZYX",
+        "PhysicalSizeX": 0.5,
+        "PhysicalSizeXUnit": "µm",
+        "PhysicalSizeY": 250.0,
+        "PhysicalSizeYUnit": "nm",
+    }
+    tifffile.imwrite(path, picture((5, 61, 47), "uint8"), metadata=metadata)
+    return Case(open_image(path), [tifffile.imread(path)], (0.25, 0.5))
+
+
+def tiff_ome_channels(folder: Path) -> Case:
+    path = folder / "channels.ome.tif"
+    tifffile.imwrite(path, picture((3, 61, 47)), metadata={"axes": "CYX"}, photometric="minisblack")
+    return Case(open_image(path), [np.moveaxis(tifffile.imread(path), 0, -1)[None]])
+
+
+def tiff_slide(folder: Path) -> Case:
+    path, pixels = folder / "slide.svs", picture((300, 260, 3))
+    description = (
+        "Aperio Image Library v12\n300x260 [0,0 300x260] (128x128) JPEG/RGB Q=90|AppMag = 20|MPP = 0.4990"
+    )
+    style: dict[str, Any] = {
+        "photometric": "rgb",
+        "tile": (128, 128),
+        "compression": "jpeg",
+        "compressionargs": {"level": 90},
+        "metadata": None,
+    }
+    with tifffile.TiffWriter(path) as file:
+        file.write(pixels, description=description, **style)
+        file.write(pixels[:64, :64], photometric="rgb", description="thumbnail", metadata=None)
+        file.write(pixels[::2, ::2].copy(), description=description, **style)
+    levels = [tifffile.imread(path, series=0, level=level)[None] for level in (0, 1)]
+    return Case(open_image(path), levels, (0.499, 0.499))
+
+
+def tiff_resolution(folder: Path) -> Case:
+    path = folder / "resolution.tif"
+    tifffile.imwrite(path, picture((61, 47)), resolution=(20_000, 40_000), resolutionunit="CENTIMETER")
+    return Case(open_image(path), [tifffile.imread(path)[None]], (0.25, 0.5))
+
+
+def tiff_for_print(folder: Path) -> Case:
+    path = folder / "print.tif"
+    tifffile.imwrite(path, picture((61, 47)), resolution=(300, 300), resolutionunit="INCH")
+    return Case(open_image(path), [tifffile.imread(path)[None]], None)
+
+
+def dicom_colour(folder: Path) -> Case:
+    path = examples.get_path("rgb_color")
+    return Case(open_image(path), [pixel_array(path)[None]])
+
+
+def dicom_clip(folder: Path) -> Case:
+    """Resampled by half with the original's header: its spacing must not be believed."""
+    path = examples.get_path("ybr_color")
+    return Case(open_image(path), [pixel_array(path)])
+
+
+def dicom_palette(folder: Path) -> Case:
+    """Cropped: the header's spacing still holds."""
+    dataset = examples.palette_color
+    coloured = apply_color_lut(dataset.pixel_array, dataset)
+    spacing = 1e4 * dataset.SequenceOfUltrasoundRegions[0].PhysicalDeltaX
+    path = examples.get_path("palette_color")
+    return Case(open_image(path), [(coloured >> 8).astype(np.uint8)[None]], (spacing, spacing))
+
+
+def dicom_jpeg2000(folder: Path) -> Case:
+    path = examples.get_path("jpeg2k")
+    return Case(open_image(path), [pixel_array(path)[None]])
+
+
+def dicom_spacing(folder: Path) -> Case:
+    path = examples.get_path("ct")
+    return Case(open_image(path), [pixel_array(path)[None]], (661.468, 661.468))
+
+
+def png_alpha(folder: Path) -> Case:
+    path = folder / "alpha.png"
+    Image.fromarray(picture((61, 47, 4))).save(path)
+    return Case(open_image(path), [np.asarray(Image.open(path))[None, ..., :3]])
+
+
+def png_deep_grey(folder: Path) -> Case:
+    path = folder / "deep.png"
+    Image.fromarray(picture((61, 47), "uint16")).save(path)
+    return Case(open_image(path), [np.asarray(Image.open(path))[None]])
+
+
+def png_bits(folder: Path) -> Case:
+    path = folder / "bits.png"
+    Image.fromarray(picture((61, 47), "bool")).save(path)
+    return Case(open_image(path), [np.asarray(Image.open(path))[None]])
+
+
+def jpeg_turned(folder: Path) -> Case:
+    path, exif = folder / "turned.jpg", Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(picture((61, 47, 3))).save(path, exif=exif)
+    return Case(open_image(path), [np.rot90(np.asarray(Image.open(path)), -1)[None]])
+
+
+def bmp(folder: Path) -> Case:
+    path = folder / "picture.bmp"
+    Image.fromarray(picture((61, 47, 3))).save(path)
+    return Case(open_image(path), [np.asarray(Image.open(path))[None]])
+
+
+def ome_zarr_04(folder: Path) -> Case:
+    return _ome_zarr(folder, zarr_format=2)
+
+
+def ome_zarr_05(folder: Path) -> Case:
+    return _ome_zarr(folder, zarr_format=3)
+
+
+def _ome_zarr(folder: Path, zarr_format: Any) -> Case:
+    pixels = picture((2, 3, 64, 48), "uint8")
+    group = zarr.open_group(folder / "image.ome.zarr", mode="w", zarr_format=zarr_format)
+    datasets = []
+    for level, step in enumerate((1, 2)):
+        stored = pixels[..., ::step, ::step]
+        array = group.create_array(str(level), shape=stored.shape, chunks=(1, 1, 32, 32), dtype="uint8")
+        array[:] = stored
+        scale = {"type": "scale", "scale": [1.0, 1.0, 0.5 * step, 0.25 * step]}
+        datasets.append({"path": str(level), "coordinateTransformations": [scale]})
+    space = {"type": "space", "unit": "micrometer"}
+    axes = [{"name": "t", "type": "time"}, {"name": "c", "type": "channel"}]
+    axes += [{"name": "y", **space}, {"name": "x", **space}]
+    multiscales = [{"axes": axes, "datasets": datasets}]
+    group.attrs.update(
+        {"multiscales": multiscales} if zarr_format == 2 else {"ome": {"multiscales": multiscales}}
+    )
+    levels = [np.moveaxis(pixels[..., ::step, ::step], 1, -1) for step in (1, 2)]
+    return Case(open_image(folder / "image.ome.zarr"), levels, (0.5, 0.25))
+
+
+def _pyramid(pixels: NDArray[Any], count: int) -> list[NDArray[Any]]:
+    return [pixels[None, :: 2**level, :: 2**level] for level in range(count)]
+
+
+CASES: list[Callable[[Path], Case]] = [
+    array_colour,
+    array_stack,
+    array_pyramid,
+    npy,
+    tiff_plain,
+    tiff_big_endian_planar,
+    tiff_pages,
+    tiff_imagej,
+    tiff_ome,
+    tiff_ome_channels,
+    tiff_slide,
+    tiff_resolution,
+    tiff_for_print,
+    dicom_colour,
+    dicom_clip,
+    dicom_palette,
+    dicom_jpeg2000,
+    dicom_spacing,
+    png_alpha,
+    png_deep_grey,
+    png_bits,
+    jpeg_turned,
+    bmp,
+    ome_zarr_04,
+    ome_zarr_05,
+]

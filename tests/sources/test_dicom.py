@@ -1,0 +1,92 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydicom import examples
+from pydicom.data import get_testdata_file
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+
+from napari_sslmaps.core.region import Region
+from napari_sslmaps.errors import UnsupportedImageError
+from napari_sslmaps.sources import open_image
+
+
+def ultrasound(path: Path, *, right: int, bottom: int, **changes: object) -> Path:
+    """A copy of the clip's first frame whose calibrated rectangle ends at (bottom, right)."""
+    dataset = examples.rgb_color
+    region = Dataset()
+    region.RegionSpatialFormat = 1
+    region.PhysicalUnitsXDirection = region.PhysicalUnitsYDirection = 3
+    region.PhysicalDeltaX, region.PhysicalDeltaY = 0.02, -0.03
+    region.RegionLocationMaxX1, region.RegionLocationMaxY1 = right, bottom
+    for name, value in changes.items():
+        setattr(region, name, value)
+    dataset.SequenceOfUltrasoundRegions = Sequence([region])
+    dataset.save_as(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("right", "bottom", "changes", "expected"),
+    [
+        (319, 239, {}, (300.0, 200.0)),
+        (319, 500, {}, (300.0, 200.0)),  # cropped
+        (639, 479, {}, None),  # resampled: the header is the original's
+        (319, 239, {"PhysicalUnitsXDirection": 4}, None),  # seconds
+        (319, 239, {"RegionSpatialFormat": 3}, None),  # a spectrum
+        (319, 239, {"PhysicalDeltaX": 0.0}, None),
+    ],
+)
+def test_spacing_of_ultrasound(
+    right: int,
+    bottom: int,
+    changes: dict[str, object],
+    expected: tuple[float, float] | None,
+    tmp_path: Path,
+) -> None:
+    path = ultrasound(tmp_path / "us.dcm", right=right, bottom=bottom, **changes)
+    with open_image(path) as source:
+        spacing = source.spacing_um_yx
+    assert spacing == (None if expected is None else pytest.approx(expected))
+
+
+def test_monochrome1_is_turned_so_that_bright_is_dense(tmp_path: Path) -> None:
+    dataset = examples.mr
+    stored = dataset.pixel_array.copy()
+    dataset.PhotometricInterpretation = "MONOCHROME1"
+    dataset.save_as(tmp_path / "inverted.dcm")
+    with open_image(tmp_path / "inverted.dcm") as source:
+        pixels = source.read(Region(0, 0, *stored.shape))
+    np.testing.assert_array_equal(pixels, -1 - stored)
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("rtplan.dcm", r"has none \(RT Plan Storage\)\. Choose an image file"),
+        ("MR_truncated.dcm", "damaged or truncated"),
+        ("UN_sequence.dcm", "no SOP class"),
+    ],
+)
+def test_files_without_usable_pixels_get_a_sentence(name: str, sentence: str) -> None:
+    path = get_testdata_file(name, download=False)
+    with (
+        pytest.raises(UnsupportedImageError, match=sentence),
+        open_image(path) as source,
+    ):
+        source.read(Region(0, 0, *source.levels[0].shape_yx))
+
+
+def test_deflated_files_are_read() -> None:
+    with open_image(get_testdata_file("image_dfl.dcm", download=False)) as source:
+        assert source.read(Region(0, 0, 512, 512)).std() > 0
+
+
+def test_tiled_slides_are_refused(tmp_path: Path) -> None:
+    dataset = examples.rgb_color
+    dataset.SOPClassUID = "1.2.840.10008.5.1.4.1.1.77.1.6"
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
+    dataset.save_as(tmp_path / "slide.dcm")
+    with pytest.raises(UnsupportedImageError, match=r"slide\.dcm is a tiled slide"):
+        open_image(tmp_path / "slide.dcm")

@@ -1,0 +1,135 @@
+"""Files that are not what they seem, damaged, or of no known kind."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+from pydicom import examples
+from source_cases import picture
+
+from napari_sslmaps.core.region import Region
+from napari_sslmaps.errors import UnsupportedImageError
+from napari_sslmaps.sources import open_image
+
+
+def read_whole(path: Path) -> None:
+    with open_image(path) as source:
+        source.read(Region(0, 0, *source.levels[0].shape_yx, frame=source.frames - 1))
+
+
+def test_content_decides_not_the_suffix(tmp_path: Path) -> None:
+    path = tmp_path / "really-a-png.tif"
+    Image.fromarray(picture((20, 30, 3))).save(path, format="PNG")
+    with open_image(path) as source:
+        np.testing.assert_array_equal(source.read(Region(0, 0, 20, 30)), picture((20, 30, 3)))
+
+
+def test_a_dicom_file_with_a_tiff_preamble_is_dicom() -> None:
+    path = Path(examples.get_path("rgb_color"))
+    assert path.read_bytes().startswith(b"II*\0")
+    with open_image(path) as source:
+        assert source.levels[0].shape_yx == (240, 320)
+
+
+def _tiff(path: Path) -> None:
+    tifffile.imwrite(path, picture((200, 300, 3)), tile=(64, 64), compression="zlib")
+
+
+def _raw_tiff(path: Path) -> None:
+    tifffile.imwrite(path, picture((200, 300, 3)))
+
+
+def _png(path: Path) -> None:
+    Image.fromarray(picture((200, 300, 3))).save(path, format="PNG")
+
+
+def _jpeg(path: Path) -> None:
+    Image.fromarray(picture((200, 300, 3))).save(path, format="JPEG")
+
+
+def _dicom(path: Path) -> None:
+    path.write_bytes(Path(examples.get_path("ybr_color")).read_bytes())
+
+
+def _numpy(path: Path) -> None:
+    with path.open("wb") as file:
+        np.save(file, picture((200, 300)))
+
+
+@pytest.mark.parametrize("write", [_tiff, _raw_tiff, _png, _jpeg, _dicom, _numpy])
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.9])
+def test_truncated_files_get_a_sentence(write: object, share: float, tmp_path: Path) -> None:
+    path = tmp_path / "cut.img"
+    write(path)  # type: ignore[operator]
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(UnsupportedImageError, match=r"cut\.img (cannot be|starts with|has none)") as caught:
+        read_whole(path)
+    assert str(caught.value).startswith("Expected")
+
+
+def test_a_corrupt_tile_is_reported_and_the_rest_can_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "tile.tif"
+    _tiff(path)
+    with tifffile.TiffFile(path) as file:
+        offset = file.pages[0].dataoffsets[3]
+    content = bytearray(path.read_bytes())
+    content[offset : offset + 40] = bytes(40)
+    path.write_bytes(content)
+    with open_image(path) as source:
+        np.testing.assert_array_equal(source.read(Region(0, 0, 64, 64)), picture((200, 300, 3))[:64, :64])
+        with pytest.raises(UnsupportedImageError, match="damaged or truncated: copy or export it again"):
+            source.read(Region(0, 192, 64, 64))
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"", "is empty"),
+        (b"hello, this is a text file", "which is none of them"),
+        (b"II*\0" + b"\xff" * 60, "cannot be decoded"),
+        (b"\x89PNG\r\n\x1a\n" + b"junk" * 20, "cannot be decoded"),
+        (b"\xff\xd8\xff" + b"junk" * 20, "cannot be decoded"),
+        (b"BM" + b"junk" * 20, "cannot be decoded"),
+        (b"GIF89a" + b"junk" * 20, "cannot be decoded"),
+        (b"\x93NUMPY" + b"junk" * 20, "cannot be read"),
+        (bytes(128) + b"DICM" + b"junk" * 20, "(cannot be decoded|has none)"),
+    ],
+)
+def test_files_of_no_use_get_a_sentence(content: bytes, sentence: str, tmp_path: Path) -> None:
+    path = tmp_path / "file.img"
+    path.write_bytes(content)
+    with pytest.raises(UnsupportedImageError, match=sentence):
+        read_whole(path)
+
+
+def test_a_missing_file_gets_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedImageError, match=r"there is none at .*absent\.tif\. Check the path"):
+        open_image(tmp_path / "absent.tif")
+
+
+def test_a_folder_that_is_no_image_gets_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedImageError, match="a folder without zarr metadata"):
+        open_image(str(tmp_path))
+
+
+def test_pickled_arrays_are_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "objects.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(UnsupportedImageError, match="Expected a NumPy array of numbers"):
+        open_image(tmp_path / "objects.npy")
+
+
+def test_fluorescence_channels_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "five.ome.tif"
+    tifffile.imwrite(path, picture((5, 20, 30)), metadata={"axes": "CYX"})
+    with pytest.raises(UnsupportedImageError, match=r"grey or RGB pixels in five\.ome\.tif; got C = 5"):
+        open_image(path)
+
+
+def test_two_stack_axes_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "tz.ome.tif"
+    tifffile.imwrite(path, picture((2, 3, 20, 30)), metadata={"axes": "TZYX"})
+    with pytest.raises(UnsupportedImageError, match="at most one axis besides rows, columns"):
+        open_image(path)
