@@ -1,5 +1,6 @@
 """Builds the parts, connects them, and undoes every connection on `close`."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from napari_sslmaps.viewer.runs import EmbeddingRuns, sentence
 from napari_sslmaps.viewer.session import Session
 from napari_sslmaps.viewer.stage import Stage
 from napari_sslmaps.viewer.tasks import TaskRunner
-from napari_sslmaps.viewer.workspace import WorkspaceModel
+from napari_sslmaps.viewer.workspace import Progress, WorkspaceModel
 
 _TRANSFORMS = ("scale", "translate", "rotate", "shear", "affine", "units")
 
@@ -99,6 +100,17 @@ class Controller:
     def cancel(self) -> None:
         """Stop the run; what was painted stays."""
         self.runs.stop()
+
+    def add_checkpoint(self, path: str) -> None:
+        """Open a weight file, list it among the encoders and tick it."""
+        workspace = self.workspace
+        if workspace.progress is not None:
+            workspace.say(
+                "Expected no run under way; wait for it or cancel it, then add the file.", failed=True
+            )
+            return
+        workspace.progress = Progress(f"{Path(path).name}: opening", 0.0)
+        self.runs.add_checkpoint(Path(path))
 
     def bounds(self) -> Bounds | None:
         """Return where anchors may lie: on the embedded region, else on the chosen one."""

@@ -1,8 +1,8 @@
 """The long work: embed a region by several encoders and make their maps, without touching a layer."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Protocol
@@ -36,6 +36,10 @@ class Embedder(Protocol):
         """Embed, calling `on_progress` after each batch of tiles."""
         ...
 
+    def open(self, path: Path, taken: Collection[str]) -> EncoderSpec:
+        """Open a weight file under a name that is not `taken`."""
+        ...
+
 
 class PipelineEmbedder:
     """Embeds by the pipeline; an encoder is loaded when first needed, then kept."""
@@ -52,6 +56,18 @@ class PipelineEmbedder:
 
             self._encoders[spec.path] = load_encoder(spec.name if spec.origin == "embedded" else spec.path)
         return embed(source, self._encoders[spec.path], region=region, on_progress=on_progress)
+
+    def open(self, path: Path, taken: Collection[str]) -> EncoderSpec:
+        """Load a weight file, to see what it is, and keep it."""
+        from napari_sslmaps.encoders.registry import load_encoder
+
+        encoder = load_encoder(path)
+        name, number = encoder.spec.name, 2
+        while name in taken:
+            name, number = f"{encoder.spec.name} ({number})", number + 1
+        spec = replace(encoder.spec, name=name)
+        self._encoders[path] = replace(encoder, spec=spec)
+        return spec
 
 
 @dataclass(frozen=True, eq=False)

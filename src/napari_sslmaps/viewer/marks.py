@@ -111,13 +111,17 @@ class AnchorMarks:
         lead = lead_of_frame(image, frame_of(self._viewer, image))
         data = np.array([[*lead, *anchor.pixel_yx] for anchor in anchors], float).reshape(-1, image.ndim)
         negative = np.array([anchor.negative for anchor in anchors], bool)
+        same_kinds = np.array_equal(layer.features["negative"].to_numpy(dtype=bool), negative)
+        if same_kinds and layer.data.shape == data.shape:
+            np.copyto(layer.data, data)
+            layer.refresh(extent=False, thumbnail=False, highlight=False)
+            return
         self._drawing = True
         try:
             layer.data = data
-            if not np.array_equal(layer.features["negative"].to_numpy(dtype=bool), negative):
-                layer.features = {"negative": negative}
-                if len(anchors):
-                    layer.face_color = [NEGATIVE if flag else POSITIVE for flag in negative]
+            layer.features = {"negative": negative}
+            if len(anchors):
+                layer.face_color = [NEGATIVE if flag else POSITIVE for flag in negative]
             layer.selected_data = set()
         finally:
             self._drawing = False

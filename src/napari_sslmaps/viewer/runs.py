@@ -2,11 +2,13 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from napari.components import ViewerModel
 from napari.layers import Image
 
 from napari_sslmaps.core.region import Region
+from napari_sslmaps.encoders.catalog import METHOD_INFO
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import Cancelled, SSLMapsError
 from napari_sslmaps.pipeline import plan
@@ -99,8 +101,7 @@ class EmbeddingRuns:
         workspace = self._workspace
         try:
             source = LayerSource(image)
-            for spec in specs:
-                plan(source, spec, region)
+            computed = {spec.name: plan(source, spec, region).computed_tokens for spec in specs}
         except SSLMapsError as error:
             workspace.say(str(error), failed=True)
             return
@@ -111,12 +112,20 @@ class EmbeddingRuns:
         job = EmbeddingJob(source, region, tuple(specs), self._embedder, lambda: workspace.request)
 
         def reported(report: Painted | EncoderFailed) -> None:
-            self._on_reported(image, session, report)
+            self._on_reported(image, session, report, computed)
 
         def returned(completed: int) -> None:
             self._on_returned(image, session, completed)
 
         self._runner.submit(job, TaskCallbacks(reported, returned, self._on_failed))
+
+    def add_checkpoint(self, path: Path) -> None:
+        """Open a weight file on the runner, then list and tick it."""
+        taken = frozenset(spec.name for spec in self._workspace.available)
+        self._runner.submit(
+            lambda _context: self._embedder.open(path, taken),
+            TaskCallbacks(lambda _: None, self._on_opened, self._on_failed),
+        )
 
     def stop(self) -> None:
         """Stop; what was painted stays."""
@@ -143,7 +152,9 @@ class EmbeddingRuns:
         seconds = sum(item.computed_tokens * pace for item, pace in pairs)
         return f"{line}, about {duration(seconds)} on {self._device}"
 
-    def _on_reported(self, image: Image, session: Session, report: Painted | EncoderFailed) -> None:
+    def _on_reported(
+        self, image: Image, session: Session, report: Painted | EncoderFailed, computed: dict[str, int]
+    ) -> None:
         if isinstance(report, EncoderFailed):
             self._failures += 1
             self._workspace.say(f"{report.encoder}: {report.error}", failed=True)
@@ -154,8 +165,7 @@ class EmbeddingRuns:
         session.embedded[report.encoder] = Embedded(report.embedding, report.complete)
         if report.complete and report.seconds > 0:
             self._device = report.embedding.provenance.device
-            tokens = report.embedding.grid.rows * report.embedding.grid.cols
-            self._pace[report.encoder] = report.seconds / tokens
+            self._pace[report.encoder] = report.seconds / computed[report.encoder]
         self._painted(image, report)
 
     def _on_returned(self, image: Image, session: Session, completed: int) -> None:
@@ -166,6 +176,14 @@ class EmbeddingRuns:
             self._workspace.say(f"{completed} encoder{'s' if completed != 1 else ''} done{size}.")
         self._painted(image, None)
         self.update_plan()
+
+    def _on_opened(self, spec: EncoderSpec) -> None:
+        workspace = self._workspace
+        workspace.progress = None
+        workspace.available = (*workspace.available, spec)
+        workspace.chosen = (*workspace.chosen, spec.name)
+        title = METHOD_INFO[spec.method].title
+        workspace.say(f"{spec.name}: recognised as {title}, {spec.architecture.summary}.")
 
     def _on_failed(self, error: BaseException) -> None:
         self._workspace.progress = None

@@ -1,0 +1,50 @@
+"""``napari-sslmaps demo``: napari on a real sample, the four methods computed, an anchor set."""
+
+from typing import TYPE_CHECKING
+
+from napari_sslmaps.sources.samples import SAMPLES
+from napari_sslmaps.viewer.npe2 import histology
+from napari_sslmaps.viewer.workspace import Anchor
+
+if TYPE_CHECKING:
+    import napari
+
+    from napari_sslmaps._qt.dock import SSLMapsWidget
+
+
+def run_demo(*, block: bool = True) -> "napari.Viewer":
+    """Open napari on the histology sample with the dock, and run every embedded encoder.
+
+    Parameters
+    ----------
+    block
+        Whether to stay in Qt's event loop until the window is closed. If not, the computation goes on
+        while the caller processes events.
+
+    Returns
+    -------
+    napari.Viewer
+        The viewer; closed already if `block`.
+    """
+    import napari
+
+    viewer = napari.Viewer(title="napari-sslmaps")
+    open_demo(viewer)
+    if block:
+        napari.run()
+    return viewer
+
+
+def open_demo(viewer: "napari.Viewer") -> "SSLMapsWidget":
+    """Add the histology sample and the dock to a viewer, start the encoders, and set an anchor."""
+    from napari_sslmaps._qt.dock import WIDTH, SSLMapsWidget
+
+    for data, options, _ in histology():
+        viewer.add_image(data, **options)
+    widget = SSLMapsWidget(viewer)
+    dock = viewer.window.add_dock_widget(widget, name="SSL Maps", area="right")
+    dock.setMinimumWidth(WIDTH)
+    widget.workspace.side_by_side = True
+    widget.workspace.anchor_mode = True
+    widget.workspace.add_anchor(Anchor(SAMPLES["histology"].anchor_yx), keep=False)
+    return widget

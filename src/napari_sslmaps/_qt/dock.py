@@ -1,0 +1,177 @@
+"""The dock widget ``SSL Maps``: sections wired to the workspace."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication, QFrame, QScrollArea, QVBoxLayout, QWidget
+
+from napari_sslmaps._qt.anchor_section import AnchorSection
+from napari_sslmaps._qt.encoder_section import EncoderSection
+from napari_sslmaps._qt.image_section import ImageSection
+from napari_sslmaps._qt.map_section import MapSection
+from napari_sslmaps._qt.run_section import RunSection, ViewSection
+from napari_sslmaps._qt.task_runner import QtTaskRunner
+from napari_sslmaps.encoders.catalog import EMBEDDED
+from napari_sslmaps.encoders.registry import get_spec
+from napari_sslmaps.errors import SSLMapsError
+from napari_sslmaps.viewer.connections import Connections
+from napari_sslmaps.viewer.controller import Controller
+from napari_sslmaps.viewer.jobs import Embedder, PipelineEmbedder
+from napari_sslmaps.viewer.workspace import WorkspaceModel
+
+if TYPE_CHECKING:
+    import napari
+
+WIDTH = 380
+
+
+class _Shutdown:
+    """Closes the controller once; no QObject, so that a widget's own destruction can still call it."""
+
+    def __init__(self, connections: Connections, controller: Controller) -> None:
+        self._connections = connections
+        self._controller: Controller | None = controller
+        application = QApplication.instance()
+        if application is not None:
+            application.aboutToQuit.connect(self.close)
+
+    def close(self) -> None:
+        """Undo the widget's connections, then close the controller."""
+        controller, self._controller = self._controller, None
+        if controller is None:
+            return
+        self._connections.undo()
+        controller.close()
+        application = QApplication.instance()
+        if application is not None:
+            application.aboutToQuit.disconnect(self.close)
+
+
+class SSLMapsWidget(QWidget):
+    """Everything a person sees and does.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer it is docked in.
+    embedder
+        Computes tokens; the pipeline, if omitted.
+    """
+
+    def __init__(self, napari_viewer: "napari.viewer.Viewer", embedder: Embedder | None = None) -> None:
+        super().__init__()
+        self.workspace = WorkspaceModel()
+        self.controller = Controller(
+            napari_viewer,
+            self.workspace,
+            embed_runner=QtTaskRunner(),
+            map_runner=QtTaskRunner(),
+            embedder=embedder or PipelineEmbedder(),
+        )
+        self.image = ImageSection()
+        self.encoders = EncoderSection()
+        self.maps = MapSection()
+        self.anchors = AnchorSection()
+        self.run = RunSection()
+        self.view = ViewSection()
+        self._connections = Connections()
+        self._shutdown = _Shutdown(self._connections, self.controller)
+        self._lay_out()
+        self._connect_views()
+        self._connect_model()
+        self._list_encoders()
+        self.destroyed.connect(self._shutdown.close)
+
+    def close_controller(self) -> None:
+        """Stop what runs and undo every connection; the widget is of no use afterwards."""
+        self._shutdown.close()
+
+    def _lay_out(self) -> None:
+        inner = QWidget()
+        column = QVBoxLayout(inner)
+        column.setContentsMargins(8, 6, 8, 6)
+        column.setSpacing(10)
+        for section in (self.image, self.encoders, self.maps, self.anchors, self.view, self.run):
+            column.addWidget(section)
+        column.addStretch(1)
+        scroll = QScrollArea()
+        scroll.setWidget(inner)
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(scroll)
+        self.setMinimumWidth(WIDTH - 20)
+
+    def _connect_views(self) -> None:
+        controller = self.controller
+        self.image.image_requested.connect(lambda layer: self._set("image", layer))
+        self.image.region_requested.connect(lambda choice: self._set("region", choice))
+        self.image.level_requested.connect(lambda level: self._set("level", level))
+        self.encoders.chosen_requested.connect(lambda names: self._set("chosen", names))
+        self.encoders.checkpoint_requested.connect(controller.add_checkpoint)
+        self.maps.maps_requested.connect(lambda kinds: self._set("maps", kinds))
+        self.maps.attention_requested.connect(lambda options: self._set("attention", options))
+        self.maps.rendering_requested.connect(lambda name: self._set("pca_rendering", name))
+        self.maps.similarity_requested.connect(lambda options: self._set("similarity", options))
+        self.anchors.mode_requested.connect(lambda on: self._set("anchor_mode", on))
+        self.anchors.negative_requested.connect(lambda on: self._set("negative_mode", on))
+        self.anchors.remove_requested.connect(self.workspace.remove_last_anchor)
+        self.anchors.clear_requested.connect(lambda: self._set("anchors", ()))
+        self.view.shown_requested.connect(lambda kind: self._set("shown", kind))
+        self.view.front_requested.connect(lambda name: self._set("front", name))
+        self.view.side_by_side_requested.connect(lambda on: self._set("side_by_side", on))
+        self.run.run_requested.connect(controller.run)
+        self.run.cancel_requested.connect(controller.cancel)
+
+    def _connect_model(self) -> None:
+        workspace, events = self.workspace, self.workspace.events
+        pairs: dict[str, Callable[..., None]] = {
+            "region": self.image.set_region,
+            "level": self.image.set_level,
+            "plan": self.image.set_plan,
+            "available": self.encoders.set_available,
+            "chosen": self.encoders.set_chosen,
+            "maps": self.maps.set_maps,
+            "attention": self.maps.set_attention,
+            "heads": self.maps.set_heads,
+            "pca_rendering": self.maps.set_rendering,
+            "similarity": self.maps.set_similarity,
+            "anchors": self.anchors.set_anchors,
+            "anchor_mode": self.anchors.set_mode,
+            "negative_mode": self.anchors.set_negative,
+            "shown": self.view.set_shown,
+            "side_by_side": self.view.set_side_by_side,
+            "progress": self.run.set_progress,
+            "status": self.run.set_status,
+        }
+        for name, setter in pairs.items():
+            self._connections.add(getattr(events, name), setter)
+            setter(getattr(workspace, name))
+        for signal in (events.image, self.controller.images_changed):
+            self._connections.add(signal, self._on_images_changed)
+        for signal in (events.available, events.chosen, events.front):
+            self._connections.add(signal, self._on_fronts_changed)
+        self._on_images_changed()
+        self._on_fronts_changed()
+
+    def _list_encoders(self) -> None:
+        specs = []
+        for name in EMBEDDED:
+            try:
+                specs.append(get_spec(name))
+            except SSLMapsError as error:
+                self.workspace.say(str(error), failed=True)
+        self.workspace.available = tuple(specs)
+        self.workspace.chosen = tuple(spec.name for spec in specs)
+
+    def _set(self, name: str, value: Any) -> None:
+        setattr(self.workspace, name, value)
+
+    def _on_images_changed(self) -> None:
+        self.image.set_images(self.controller.images(), self.workspace.image)
+
+    def _on_fronts_changed(self) -> None:
+        self.view.set_fronts([spec.name for spec in self.workspace.specs], self.workspace.front)

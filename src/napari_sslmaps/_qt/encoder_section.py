@@ -1,0 +1,91 @@
+"""The encoders as a checklist."""
+
+from collections.abc import Sequence
+from html import escape
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QFrame, QPushButton, QScrollArea, QVBoxLayout, QWidget
+
+from napari_sslmaps._qt.parts import Section, dim, note, quiet
+from napari_sslmaps.encoders.catalog import METHOD_INFO
+from napari_sslmaps.encoders.spec import EncoderSpec
+
+_ROWS_IN_VIEW = 5
+_FILES = "Weights (*.safetensors *.pth *.pt *.bin *.tar);;All files (*)"
+
+
+class EncoderRow(QWidget):
+    """One encoder: a tick with its name and method, and below what else is known of it."""
+
+    def __init__(self, spec: EncoderSpec) -> None:
+        super().__init__()
+        info = METHOD_INFO[spec.method]
+        self.box = QCheckBox(f"{info.title}   {spec.name}")
+        place = "embedded" if spec.origin == "embedded" else "your file"
+        below = note(f"{spec.megabytes:.1f} MB · {spec.licence} · {place}")
+        font = below.font()
+        font.setPointSizeF(max(7.0, font.pointSizeF() - 1))
+        below.setFont(font)
+        dim(below)
+        below.setContentsMargins(24, 0, 0, 0)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 2)
+        layout.setSpacing(0)
+        layout.addWidget(self.box)
+        layout.addWidget(below)
+        self.setToolTip(
+            f"<p><b>{escape(spec.name)}</b>: {escape(info.title)}, {escape(info.objective)}.</p>"
+            f"<p>{escape(spec.architecture.summary)}<br>{escape(str(spec.path))}</p>"
+            f"<p>Attention: {escape(info.attention_note)}.<br>{escape(info.citation)}</p>"
+        )
+
+
+class EncoderSection(Section):
+    """Checklist of encoders, and the way to add one's own."""
+
+    chosen_requested = Signal(tuple)
+    checkpoint_requested = Signal(str)
+
+    def __init__(self) -> None:
+        super().__init__("Encoders")
+        self.rows: dict[str, EncoderRow] = {}
+        self._list = QWidget()
+        self._layout = QVBoxLayout(self._list)
+        self._layout.setContentsMargins(0, 0, 0, 0)
+        self._layout.setSpacing(2)
+        self._scroll = QScrollArea()
+        self._scroll.setWidget(self._list)
+        self._scroll.setWidgetResizable(True)
+        self._scroll.setFrameShape(QFrame.Shape.NoFrame)
+        self._scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.add_button = QPushButton("Add checkpoint…")
+        self.add_button.setToolTip("Open a weight file of your own; what it is will be recognised.")
+        self.add_button.clicked.connect(self._ask_for_file)
+        self.body.addWidget(self._scroll)
+        self.body.addWidget(self.add_button)
+
+    def set_available(self, specs: Sequence[EncoderSpec]) -> None:
+        """List these encoders."""
+        for old in self.rows.values():
+            self._layout.removeWidget(old)
+            old.deleteLater()
+        self.rows = {spec.name: EncoderRow(spec) for spec in specs}
+        for line in self.rows.values():
+            self._layout.addWidget(line)
+            line.box.toggled.connect(self._on_toggled)
+        heights = [line.sizeHint().height() + 2 for line in self.rows.values()]
+        self._scroll.setFixedHeight(sum(heights[:_ROWS_IN_VIEW]) + 2)
+
+    def set_chosen(self, names: Sequence[str]) -> None:
+        """Tick these encoders."""
+        for name, line in self.rows.items():
+            with quiet(line.box):
+                line.box.setChecked(name in names)
+
+    def _on_toggled(self) -> None:
+        self.chosen_requested.emit(tuple(name for name, line in self.rows.items() if line.box.isChecked()))
+
+    def _ask_for_file(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(self, "Add checkpoint", "", _FILES)
+        if path:
+            self.checkpoint_requested.emit(path)

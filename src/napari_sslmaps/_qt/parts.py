@@ -1,0 +1,106 @@
+"""Small parts that the sections share."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from qtpy.QtCore import QSignalBlocker, Qt
+from qtpy.QtWidgets import QComboBox, QFrame, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
+
+GAP = 6
+
+
+class Section(QWidget):
+    """A titled part of the dock.
+
+    Parameters
+    ----------
+    title
+        Shown in bold, followed by a line.
+    """
+
+    def __init__(self, title: str) -> None:
+        super().__init__()
+        head = QLabel(title)
+        font = head.font()
+        font.setBold(True)
+        head.setFont(font)
+        line = QFrame()
+        line.setFrameShape(QFrame.Shape.HLine)
+        line.setFrameShadow(QFrame.Shadow.Plain)
+        line.setStyleSheet("color: rgba(128, 128, 128, 90);")
+        top = row(head, line)
+        top.setStretch(1, 1)
+        self.body = QVBoxLayout(self)
+        self.body.setContentsMargins(0, 0, 0, 0)
+        self.body.setSpacing(GAP)
+        self.body.addLayout(top)
+
+
+def row(*widgets: QWidget) -> QHBoxLayout:
+    """Lay widgets in a line."""
+    layout = QHBoxLayout()
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.setSpacing(GAP)
+    for widget in widgets:
+        layout.addWidget(widget)
+    return layout
+
+
+def note(text: str = "") -> QLabel:
+    """Return a dim label that wraps."""
+    label = QLabel(text)
+    label.setWordWrap(True)
+    label.setTextFormat(Qt.TextFormat.PlainText)
+    dim(label)
+    return label
+
+
+def dim(label: QLabel, *, failed: bool = False) -> None:
+    """Show a label dimmed, or as a failure."""
+    label.setStyleSheet("color: #ff6b5e;" if failed else "color: rgba(150, 155, 165, 255);")
+
+
+class Choice(QComboBox):
+    """A combo box of (text, value) pairs that never asks for more width than there is."""
+
+    def __init__(self, options: Sequence[tuple[str, Any]] = (), tip: str = "") -> None:
+        super().__init__()
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.setMinimumWidth(60)
+        self.setToolTip(tip)
+        self.set_options(options)
+
+    @property
+    def value(self) -> Any:
+        """The chosen value; None if there is none."""
+        return self.currentData()
+
+    def set_options(self, options: Sequence[tuple[str, Any]]) -> None:
+        """Replace the options, keeping the chosen value where it is still there."""
+        with quiet(self):
+            chosen = self.value
+            self.clear()
+            for text, value in options:
+                self.addItem(text, value)
+            self.set_value(chosen)
+
+    def set_value(self, value: Any) -> None:
+        """Choose a value without announcing it."""
+        with quiet(self):
+            for index in range(self.count()):
+                data = self.itemData(index)
+                if data is value or data == value:
+                    self.setCurrentIndex(index)
+                    return
+
+
+@contextmanager
+def quiet(*widgets: QWidget) -> Iterator[None]:
+    """Set widgets without their signals."""
+    blockers = [QSignalBlocker(widget) for widget in widgets]
+    try:
+        yield
+    finally:
+        for blocker in blockers:
+            blocker.unblock()
