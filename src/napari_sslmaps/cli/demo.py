@@ -35,10 +35,12 @@ def demo(
 
 def _write_figure(sample: str, out: Path) -> None:
     from napari_sslmaps.encoders.catalog import EMBEDDED
+    from napari_sslmaps.export.figure import check_format
     from napari_sslmaps.run.compute import compute_run
     from napari_sslmaps.run.request import SAMPLE_PREFIX, EncoderChoice, RunRequest, find_sample
     from napari_sslmaps.run.write import draw_run
 
+    check_format(out)
     choices = tuple(EncoderChoice(name) for name in EMBEDDED)
     anchors = (find_sample(sample).anchor_yx,)
     with progress_bars(quiet=False) as on_progress:

@@ -147,13 +147,19 @@ def save_figure(figure: Figure, path: Path, *, dpi: int = 200) -> None:
     ExportError
         If the suffix is none of these or the file cannot be written.
     """
+    suffix = check_format(path)
+    with written_whole(path) as temporary:
+        figure.savefig(temporary, dpi=dpi, format=suffix)
+
+
+def check_format(path: Path) -> str:
+    """Return a figure file's format, or raise `ExportError` if its suffix is none of `FORMATS`."""
     suffix = path.suffix.lower().lstrip(".")
     if suffix not in FORMATS:
         raise ExportError(
             f"Expected a figure file ending in {', '.join(FORMATS)}; got {path.name}. Rename it."
         )
-    with written_whole(path) as temporary:
-        figure.savefig(temporary, dpi=dpi, format=suffix)
+    return suffix
 
 
 def _draw_label(figure: Figure, layout: Layout, index: int, row: FigureRow) -> None:

@@ -1,0 +1,268 @@
+"""The command line as a person or a program meets it."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from encoders_factory import write_encoder
+from PIL import Image
+
+from napari_sslmaps.cli import main
+from napari_sslmaps.encoders.catalog import EMBEDDED
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setenv("COLUMNS", "120")
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in arguments])
+        said = capsys.readouterr()
+        return int(ended.value.code or 0), said.out, said.err
+
+    return call
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    pixels = np.random.default_rng(3).integers(0, 255, (48, 64, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "image.png")
+    return tmp_path / "image.png"
+
+
+def test_help_of_everything_loads_nothing_heavy() -> None:
+    script = """
+import sys
+from napari_sslmaps.cli import main
+for command in ([], ["demo"], ["run"], ["encoders"], ["encoders", "list"], ["encoders", "show"],
+                ["encoders", "inspect"], ["doctor"]):
+    try:
+        main([*command, "--help"])
+    except SystemExit as ended:
+        assert not ended.code, (command, ended.code)
+heavy = {"torch", "timm", "napari", "matplotlib", "tifffile", "pydicom", "zarr", "qtpy"} & set(sys.modules)
+assert not heavy, heavy
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)  # noqa: S603  # our own script
+    assert done.returncode == 0, done.stderr
+    assert "Usage: napari-sslmaps run" in done.stdout
+
+
+def test_commands_that_do_not_exist_yet_are_not_listed(run: Run) -> None:
+    code, out, _ = run("--help")
+    assert code == 0
+    for word in ("batch", "pretrain", "evaluate", "bench"):
+        assert word not in out
+
+
+def test_version(run: Run) -> None:
+    code, out, _ = run("--version")
+    assert (code, out.count(".")) == (0, 2)
+
+
+def test_run_writes_figure_maps_and_record(run: Run, installed: Path, image: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    code, said, errors = run(
+        "run", image, "-e", "mae-demo", "-e", "dira-demo", "--anchor", "12,34", "--out", out
+    )
+    assert code == 0
+    assert said == f"Wrote figure.png, 7 maps and run.json to {out}\n"
+    assert "dira-demo: a CNN has no attention; activation is shown instead." in errors
+    assert (out / "dira-demo" / "activation.tif").is_file()
+    assert not (out / "dira-demo" / "attention.tif").exists()
+
+
+def test_run_takes_every_option(run: Run, installed: Path, image: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    code, said, errors = run(
+        *("run", image, "-e", "mae-demo", "--anchor", "20,20", "--anchor", "21.5,30", "--negative", "30,40"),
+        *("--region", "8,8,32,40", "--tile", "3", "--overlap", "1", "--precision", "float32"),
+        *("--device", "cpu", "--centred", "--head", "1", "--out", out, "--json"),
+    )
+    assert (code, errors) == (0, "")
+    record = json.loads(said)
+    assert record["region"] == {"y": 8, "x": 8, "height": 32, "width": 40, "level": 0, "frame": 0}
+    assert (record["anchors"], record["negative"]) == ([[20, 20], [21.5, 30]], [[30, 40]])
+    options = record["options"]
+    assert (options["tile"], options["overlap"], options["head"], options["centred"]) == (3, 1, 1, True)
+    on_disk = json.loads((out / "run.json").read_text(encoding="utf-8"))
+    assert record == {"folder": str(out), **on_disk}
+
+
+def test_run_from_a_record_does_it_again(run: Run, installed: Path, image: Path, tmp_path: Path) -> None:
+    run("run", image, "-e", "mae-demo", "--anchor", "12,34", "--out", tmp_path / "one", "--device", "cpu")
+    record = tmp_path / "one" / "run.json"
+    code, said, _ = run("run", "--from", record, "--out", tmp_path / "two")
+    assert (code, said) == (0, f"Wrote figure.png, 4 maps and run.json to {tmp_path / 'two'}\n")
+    for name in ("attention.tif", "pca.tif", "similarity.tif"):
+        one, two = (tifffile.imread(tmp_path / part / "mae-demo" / name) for part in ("one", "two"))
+        np.testing.assert_array_equal(one, two)
+    before = record.read_bytes()
+    assert run("run", "--from", record)[0] == 0
+    assert record.read_bytes() == before
+
+
+def test_a_changed_image_is_refused_in_a_sentence(
+    run: Run, installed: Path, image: Path, tmp_path: Path
+) -> None:
+    run("run", image, "-e", "mae-demo", "--out", tmp_path / "one")
+    Image.new("L", (64, 48)).save(image)
+    code, out, errors = run("run", "--from", tmp_path / "one" / "run.json")
+    assert (code, out) == (1, "")
+    assert errors.startswith("Error: Expected the image of this record")
+    assert errors.count("\n") == 1
+
+
+def test_other_frames_can_be_chosen(run: Run, installed: Path, tmp_path: Path) -> None:
+    path = tmp_path / "clip.npy"
+    np.save(path, np.random.default_rng(0).random((48, 64)))
+    code, _, errors = run("run", path, "-e", "mae-demo", "--frame", "2", "--out", tmp_path / "x")
+    assert code == 1
+    assert "frame" in errors
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run"],
+        ["run", "image.png"],
+        ["run", "image.png", "--from", "run.json"],
+        ["run", "--from", "run.json", "-e", "mae-demo"],
+        ["run", "image.png", "--out", "x", "--anchor", "12;34"],
+        ["run", "image.png", "--out", "x", "--anchor", "12"],
+        ["run", "image.png", "--out", "x", "--region", "1,2,3"],
+        ["run", "image.png", "--out", "x", "--tile", "0"],
+        ["run", "--nonsense"],
+        ["unknown"],
+        ["encoders", "show"],
+    ],
+)
+def test_wrong_usage_ends_with_2(arguments: list[str], run: Run) -> None:
+    code, out, errors = run(*arguments)
+    assert (code, out) == (2, "")
+    assert "Error" in errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["run", "absent.png", "--out", "x"], "there is none at"),
+        (["run", "IMAGE", "-e", "resnet", "--out", "x"], "got 'resnet'"),
+        (["run", "IMAGE", "-e", "absent.pth", "--out", "x"], "there is no file at absent.pth"),
+        (["run", "IMAGE", "--anchor", "500,1", "--out", "x"], "Expected an anchor on the region"),
+        (["run", "IMAGE", "--region", "0,0,500,1", "--out", "x"], "Expected a region inside the image"),
+        (["run", "IMAGE", "--region", "0,0,3,3", "--out", "x"], "at least one patch"),
+        (["run", "IMAGE", "--device", "tpu", "--out", "x"], "Expected a device that is here"),
+        (["run", "--from", "absent.json"], "absent.json cannot be read"),
+        (["run", "--from", "IMAGE"], "is damaged"),
+        (["encoders", "show", "resnet"], "Expected the name of an encoder"),
+        (["encoders", "inspect", "absent.pth"], "absent.pth"),
+        (["encoders", "inspect", "IMAGE"], "image.png"),
+        (["demo", "--sample", "cat"], "among histology, ultrasound; got 'cat'"),
+        (["demo", "--headless", "--out", "figure.docx"], "ending in png, pdf, svg"),
+    ],
+)
+def test_errors_are_one_sentence_on_stderr(
+    arguments: list[str],
+    sentence: str,
+    run: Run,
+    installed: Path,
+    image: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, errors = run(*(str(image) if part == "IMAGE" else part for part in arguments))
+    assert (code, out) == (1, "")
+    assert sentence in errors
+    assert errors.startswith("Error: ")
+    assert "Traceback" not in errors
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["image.png"]
+
+
+def test_debug_shows_the_traceback(image: Path) -> None:
+    from napari_sslmaps.errors import RecordError
+
+    with pytest.raises(RecordError):
+        main(["--debug", "run", "--from", str(image)])
+
+
+def test_unwritable_folders_get_a_sentence(run: Run, installed: Path, image: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    code, _, errors = run("run", image, "-e", "mae-demo", "--out", tmp_path / "file" / "out")
+    assert code == 1
+    assert "Choose another folder or free some space." in errors
+
+
+@pytest.mark.parametrize("command", [["encoders"], ["encoders", "list"]])
+def test_encoders_are_listed(command: list[str], run: Run, installed: Path) -> None:
+    code, out, _ = run(*command)
+    assert code == 0
+    for name in EMBEDDED:
+        assert name in out
+    code, out, _ = run(*command, "--json")
+    listed = json.loads(out)
+    assert [entry["name"] for entry in listed] == list(EMBEDDED)
+    assert listed[2]["title"] == "DINOv3"
+    assert listed[3]["token_stride"] == 8
+
+
+def test_show_prints_the_model_card(run: Run, installed: Path) -> None:
+    code, out, _ = run("encoders", "show", "mae-demo")
+    assert (code, "A tiny random encoder." in out) == (0, True)
+    _, out, _ = run("encoders", "show", "mae-demo", "--json")
+    assert json.loads(out)["model_card"].startswith("# mae-demo")
+
+
+def test_inspect_says_what_a_file_is(run: Run, tmp_path: Path) -> None:
+    path = write_encoder(tmp_path / "mine.safetensors", "ijepa")
+    code, out, _ = run("encoders", "inspect", path)
+    assert (code, "method: ijepa" in out) == (0, True)
+    _, out, _ = run("encoders", "inspect", path, "--json")
+    assert json.loads(out)["method"] == "ijepa"
+
+
+def test_demo_without_a_display_says_so_and_writes_a_figure(
+    run: Run, installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_sslmaps.doctor.missing_for_windows", lambda: "there is no display")
+    code, out, _ = run("demo", "--out", tmp_path / "figure.png")
+    assert code == 0
+    lines = out.splitlines()
+    assert lines[0].startswith("No window can be opened here (there is no display): writing")
+    assert lines[1] == f"Wrote {tmp_path / 'figure.png'}"
+    with Image.open(tmp_path / "figure.png") as figure:
+        assert min(figure.size) > 1000
+
+
+def test_demo_with_a_display_opens_napari(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+
+    class Window:
+        run_demo = staticmethod(opened.append)
+
+    monkeypatch.setattr("napari_sslmaps.doctor.missing_for_windows", lambda: "")
+    monkeypatch.setattr("napari_sslmaps.cli.demo.import_module", lambda _: Window)
+    assert run("demo", "--sample", "ultrasound")[0] == 0
+    assert opened == ["ultrasound"]
+
+
+def test_stopping_is_no_traceback(
+    run: Run, installed: Path, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("napari_sslmaps.run.compute.embed", interrupt)
+    code, _, errors = run("run", image, "-e", "mae-demo", "--out", tmp_path / "out")
+    assert code != 0
+    assert "Traceback" not in errors
+    assert not (tmp_path / "out").exists()

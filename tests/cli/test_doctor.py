@@ -1,0 +1,126 @@
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from napari_sslmaps import doctor
+from napari_sslmaps.cli import main
+from napari_sslmaps.doctor import Check
+
+
+def test_everything_is_looked_at(installed: Path) -> None:
+    names = [check.name for check in doctor.examine()]
+    for expected in ("Python", "Qt", "display", "OpenGL", "torch", "GPU", "tifffile", "DICOM decoders"):
+        assert expected in names
+    assert {"mae-demo", "ijepa-demo", "dinov3-demo", "dira-demo", "cache"} <= set(names)
+
+
+@pytest.mark.parametrize(("status", "code"), [("ok", 0), ("note", 0), ("fault", 1)])
+def test_the_exit_code_tells_a_fault(
+    status: doctor.Status, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(doctor, "examine", lambda: [Check("thing", status, "detail", "do this")])
+    with pytest.raises(SystemExit) as ended:
+        main(["doctor"])
+    assert (ended.value.code or 0) == code
+    text = capsys.readouterr().out
+    assert "thing" in text
+    assert "→ do this" in text
+    assert ("All good." in text) == (code == 0)
+    with pytest.raises(SystemExit):
+        main(["doctor", "--json"])
+    said = json.loads(capsys.readouterr().out)
+    assert said["healthy"] == (code == 0)
+    assert said["checks"][0] == {"name": "thing", "status": status, "detail": "detail", "fix": "do this"}
+
+
+@pytest.mark.parametrize(("version", "status"), [((3, 10), "fault"), ((3, 11), "ok"), ((3, 14), "fault")])
+def test_python(version: tuple[int, int], status: str) -> None:
+    check = doctor.check_python(version)
+    assert check.status == status
+    assert bool(check.fix) == (status == "fault")
+
+
+def test_a_missing_binding_is_a_fault_with_a_fix(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "find_spec", lambda _: None)
+    assert doctor.check_qt().fix == 'pip install "napari-sslmaps[pyqt6]"'
+    assert doctor.missing_for_windows() == "no Qt binding is installed"
+    assert doctor.check_openslide().status == "note"
+
+
+def test_a_binding_that_does_not_load_names_the_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(name: str) -> None:
+        raise ImportError("libEGL.so.1: cannot open shared object file")
+
+    monkeypatch.setattr(doctor, "import_module", fail)
+    check = doctor.check_qt()
+    assert check.status == "fault"
+    assert "libEGL.so.1" in check.detail
+    assert "libegl1" in check.fix
+    assert doctor.check_torch()[0].status == "fault"
+    assert doctor.check_reader("pydicom").fix == "pip install --force-reinstall pydicom"
+
+
+def test_a_display_is_told_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "find_spec", lambda _: object())
+    monkeypatch.setattr(doctor.sys, "platform", "linux")
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.delenv("DISPLAY", raising=False)
+    assert doctor.missing_for_windows() == "there is no display"
+    assert doctor.check_display().status == "note"
+    monkeypatch.setattr(doctor, "find_library", lambda _: None)
+    assert doctor.check_opengl().status == "note"
+    monkeypatch.setenv("DISPLAY", ":1")
+    assert doctor.missing_for_windows() == ""
+    assert doctor.check_display().detail == ":1"
+    assert (doctor.check_opengl().status, "libgl1" in doctor.check_opengl().fix) == ("fault", True)
+
+
+def fake_torch(*, cuda: bool, mps: bool) -> SimpleNamespace:
+    gpu = SimpleNamespace(name="GPU X", total_memory=8 * 2**30)
+    return SimpleNamespace(
+        __version__="9.9",
+        version=SimpleNamespace(cuda="13.0" if cuda else None),
+        cuda=SimpleNamespace(
+            is_available=lambda: cuda, device_count=lambda: 1, get_device_properties=lambda _: gpu
+        ),
+        backends=SimpleNamespace(mps=SimpleNamespace(is_available=lambda: mps)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("cuda", "mps", "driver", "status", "detail"),
+    [
+        (True, False, True, "ok", "GPU X (8 GiB)"),
+        (False, True, False, "ok", "Apple Metal"),
+        (False, False, False, "note", "none; everything runs on the CPU"),
+        (False, False, True, "fault", "torch cannot use it"),
+    ],
+)
+def test_gpus(
+    cuda: bool, mps: bool, driver: bool, status: str, detail: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", fake_torch(cuda=cuda, mps=mps))
+    monkeypatch.setattr(doctor.shutil, "which", lambda _: "/usr/bin/nvidia-smi" if driver else None)
+    build, gpu = doctor.check_torch()
+    assert build.detail == f"9.9, {'CUDA 13.0' if cuda else 'CPU build'}"
+    assert (gpu.status, detail in gpu.detail) == (status, True)
+
+
+def test_weights_are_present_missing_or_changed(installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert doctor.check_weights("mae-demo").status == "ok"
+    monkeypatch.setattr(doctor, "_recorded_hash", lambda _: "another")
+    changed = doctor.check_weights("mae-demo")
+    assert (changed.status, "not the file that was installed" in changed.detail) == ("fault", True)
+    monkeypatch.setattr("napari_sslmaps.encoders.registry._weights_folder", lambda: installed / "gone")
+    missing = doctor.check_weights("mae-demo")
+    assert (missing.status, "missing" in missing.detail) == ("fault", True)
+
+
+def test_a_cache_that_cannot_be_written_is_a_fault(tmp_path: Path) -> None:
+    assert doctor.check_cache(tmp_path / "cache").status == "ok"
+    (tmp_path / "file").write_text("")
+    check = doctor.check_cache(tmp_path / "file" / "cache")
+    assert (check.status, check.fix.startswith("make ")) == ("fault", True)
