@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from napari_sslmaps.sources.samples import SAMPLES
-from napari_sslmaps.viewer.npe2 import histology
+from napari_sslmaps.viewer.npe2 import histology, ultrasound
 from napari_sslmaps.viewer.workspace import Anchor
 
 if TYPE_CHECKING:
@@ -12,11 +12,13 @@ if TYPE_CHECKING:
     from napari_sslmaps._qt.dock import SSLMapsWidget
 
 
-def run_demo(*, block: bool = True) -> "napari.Viewer":
-    """Open napari on the histology sample with the dock, and run every embedded encoder.
+def run_demo(sample: str = "histology", *, block: bool = True) -> "napari.Viewer":
+    """Open napari on a sample with the dock, and run every embedded encoder.
 
     Parameters
     ----------
+    sample
+        ``histology`` or ``ultrasound``.
     block
         Whether to stay in Qt's event loop until the window is closed. If not, the computation goes on
         while the caller processes events.
@@ -29,22 +31,22 @@ def run_demo(*, block: bool = True) -> "napari.Viewer":
     import napari
 
     viewer = napari.Viewer(title="napari-sslmaps")
-    open_demo(viewer)
+    open_demo(viewer, sample)
     if block:
         napari.run()
     return viewer
 
 
-def open_demo(viewer: "napari.Viewer") -> "SSLMapsWidget":
-    """Add the histology sample and the dock to a viewer, start the encoders, and set an anchor."""
+def open_demo(viewer: "napari.Viewer", sample: str = "histology") -> "SSLMapsWidget":
+    """Add a sample and the dock to a viewer, start the encoders, and set an anchor."""
     from napari_sslmaps._qt.dock import WIDTH, SSLMapsWidget
 
-    for data, options, _ in histology():
+    for data, options, _ in {"histology": histology, "ultrasound": ultrasound}[sample]():
         viewer.add_image(data, **options)
     widget = SSLMapsWidget(viewer)
     dock = viewer.window.add_dock_widget(widget, name="SSL Maps", area="right")
     dock.setMinimumWidth(WIDTH)
     widget.workspace.side_by_side = True
     widget.workspace.anchor_mode = True
-    widget.workspace.add_anchor(Anchor(SAMPLES["histology"].anchor_yx), keep=False)
+    widget.workspace.add_anchor(Anchor(SAMPLES[sample].anchor_yx), keep=False)
     return widget
