@@ -1,0 +1,1 @@
+"""Pretraining of the embedded encoders: simulators, objectives, recipes, trainer, probe."""

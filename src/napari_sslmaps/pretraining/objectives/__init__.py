@@ -1,0 +1,45 @@
+"""The four pretext tasks, written from their papers."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import torch
+
+from napari_sslmaps.encoders.spec import Architecture, UNetArchitecture, ViTArchitecture
+from napari_sslmaps.errors import InvalidOptionError
+from napari_sslmaps.pretraining.objectives.base import Objective
+from napari_sslmaps.pretraining.objectives.dinov3 import DINOv3
+from napari_sslmaps.pretraining.objectives.dira import DiRA
+from napari_sslmaps.pretraining.objectives.ijepa import IJEPA
+from napari_sslmaps.pretraining.objectives.mae import MAE
+from napari_sslmaps.pretraining.recipes import Recipe
+
+__all__ = ["Objective", "build_objective"]
+
+_TRANSFORMERS: dict[str, type[MAE | IJEPA | DINOv3]] = {"mae": MAE, "ijepa": IJEPA, "dinov3": DINOv3}
+_Shape = TypeVar("_Shape", bound=Architecture)
+
+
+def build_objective(recipe: Recipe) -> Objective:
+    """Build the networks of a recipe with fresh weights, drawn from the recipe's seed.
+
+    Raises
+    ------
+    InvalidOptionError
+        If the method and the architecture do not go together.
+    """
+    torch.manual_seed(recipe.seed)
+    options = dict(recipe.options)
+    if recipe.method in _TRANSFORMERS:
+        shape = _expect(recipe, ViTArchitecture)
+        return _TRANSFORMERS[recipe.method](shape, recipe.crop, options)
+    return DiRA(_expect(recipe, UNetArchitecture), recipe.crop, options)
+
+
+def _expect(recipe: Recipe, kind: type[_Shape]) -> _Shape:
+    if not isinstance(recipe.architecture, kind):
+        raise InvalidOptionError(
+            f"Expected a {kind.__name__} for {recipe.method}; got a {type(recipe.architecture).__name__}."
+        )
+    return recipe.architecture

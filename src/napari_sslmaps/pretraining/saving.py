@@ -1,0 +1,97 @@
+"""From a finished run to the one file that `load_encoder` opens."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save as to_bytes
+from torch import Tensor
+
+from napari_sslmaps.encoders.header import HEADER_KEY
+from napari_sslmaps.encoders.spec import architecture_to_dict
+from napari_sslmaps.pretraining.objectives import Objective
+from napari_sslmaps.pretraining.trainer import Run
+
+FORMAT = 1
+_OBJECTIVES = {
+    "mae": "pixels of masked patches, per-patch normalised (arXiv 2111.06377)",
+    "ijepa": "representations of target blocks, smooth L1 (arXiv 2301.08243)",
+    "dinov3": "DINO + iBOT + KoLeo with Sinkhorn centring, then Gram anchoring (arXiv 2508.10104)",
+    "dira": "InfoNCE + 10 x restoration + 0.001 x adversary, in two phases (arXiv 2204.10437)",
+}
+
+
+def describe(run: Run, *, date: str, device: str, package_version: str) -> dict[str, Any]:
+    """Return the provenance of a run, ready for JSON."""
+    recipe, last = run.recipe, dict(run.history[-1])
+    losses = {
+        name: round(value, 4)
+        for name, value in last.items()
+        if name not in {"step", "rate", "rank", "seconds"}
+    }
+    return {
+        "objective": _OBJECTIVES[recipe.method],
+        "data": "simulated haematoxylin-eosin and immunohistochemistry fields (this package's simulator)",
+        "crop": recipe.crop.size,
+        "steps": run.step,
+        "images": run.step * recipe.batch,
+        "batch": recipe.batch,
+        "seed": recipe.seed,
+        "minutes": round(run.seconds / 60, 1),
+        "device": device,
+        "final_losses": losses,
+        "feature_rank": round(last["rank"], 1),
+        "package_version": package_version,
+        "torch_version": str(torch.__version__),
+        "date": date,
+        "notes": "; ".join(run.notes),
+    }
+
+
+def to_half(key: str, tensor: Tensor) -> Tensor:
+    """Half precision for weights; BatchNorm statistics and counters stay as they are."""
+    if not tensor.is_floating_point():
+        return tensor.contiguous()
+    exact = key.endswith(("running_mean", "running_var"))
+    return tensor.to(torch.float32 if exact else torch.float16).contiguous()
+
+
+def save_encoder(
+    objective: Objective,
+    path: Path,
+    *,
+    provenance: Mapping[str, Any],
+    scores: Mapping[str, Any] | None = None,
+) -> None:
+    """Write an encoder with what belongs to it; equal weights and header give equal bytes.
+
+    Parameters
+    ----------
+    objective
+        The trained objective.
+    path
+        ``<name>.safetensors``; written whole or not at all.
+    provenance
+        As `describe` returns it.
+    scores
+        Results of the probe, with controls.
+    """
+    header = {
+        "format": FORMAT,
+        "name": path.stem,
+        "method": objective.method,
+        "architecture": architecture_to_dict(objective.architecture),
+        "normalisation": objective.normalisation,
+        "companions": objective.companions,
+        "provenance": dict(provenance),
+        "scores": dict(scores or {}),
+        "licence": "BSD-3-Clause",
+    }
+    tensors = {key: to_half(key, value) for key, value in sorted(objective.exported().items())}
+    partial = path.with_suffix(".partial")
+    partial.write_bytes(to_bytes(tensors, metadata={HEADER_KEY: json.dumps(header, sort_keys=True)}))
+    partial.replace(path)

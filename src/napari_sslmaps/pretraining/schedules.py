@@ -1,0 +1,52 @@
+"""Schedules as plain functions of the progress in [0, 1], and the exponential moving average."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a training stands: `step` of `steps`, counted from 0."""
+
+    step: int
+    steps: int
+
+    @property
+    def fraction(self) -> float:
+        """Share of the training that is done, in [0, 1]."""
+        return min(1.0, self.step / max(1, self.steps))
+
+
+def cosine_between(start: float, end: float, fraction: float) -> float:
+    """Go from `start` to `end` along half a cosine."""
+    return end + (start - end) * 0.5 * (1 + math.cos(math.pi * min(1.0, max(0.0, fraction))))
+
+
+def learning_rate(peak: float, progress: Progress, warmup: float = 0.08, final: float = 1e-6) -> float:
+    """Linear warm-up over the first share of the steps, then a cosine down to `final`."""
+    if progress.fraction < warmup:
+        return peak * (progress.step + 1) / (warmup * progress.steps + 1)
+    return cosine_between(peak, final, (progress.fraction - warmup) / (1 - warmup))
+
+
+@torch.no_grad()
+def move_average(average: nn.Module, current: nn.Module, momentum: float) -> None:
+    """Pull `average` towards `current`: ``a = m * a + (1 - m) * c`` for parameters; buffers are copied."""
+    pairs = zip(average.parameters(), current.parameters(), strict=True)
+    for own, other in pairs:
+        own.lerp_(other.detach(), 1 - momentum)
+    for kept, buffer in zip(average.buffers(), current.buffers(), strict=True):
+        kept.copy_(buffer)
+
+
+def frozen_copy(model: nn.Module, twin: nn.Module) -> nn.Module:
+    """Give `twin` the weights of `model` and switch its gradients off."""
+    twin.load_state_dict(model.state_dict())
+    for parameter in twin.parameters():
+        parameter.requires_grad_(False)
+    return twin
