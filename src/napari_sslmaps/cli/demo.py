@@ -9,6 +9,9 @@ import typer
 from napari_sslmaps.cli import console
 from napari_sslmaps.cli.progress import progress_bars
 
+SINGLE_PASS = 64
+"""Tokens per tile side: both samples in one pass, so that no tile borders show."""
+
 
 def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Figure to write; PNG, PDF or SVG.")] = Path(
@@ -36,6 +39,7 @@ def demo(
 def _write_figure(sample: str, out: Path) -> None:
     from napari_sslmaps.encoders.catalog import EMBEDDED
     from napari_sslmaps.export.figure import check_format
+    from napari_sslmaps.export.record import RunOptions
     from napari_sslmaps.run.compute import compute_run
     from napari_sslmaps.run.request import SAMPLE_PREFIX, EncoderChoice, RunRequest, find_sample
     from napari_sslmaps.run.write import draw_run
@@ -43,7 +47,9 @@ def _write_figure(sample: str, out: Path) -> None:
     check_format(out)
     choices = tuple(EncoderChoice(name) for name in EMBEDDED)
     anchors = (find_sample(sample).anchor_yx,)
+    options = RunOptions(tile=SINGLE_PASS, centred=True, foreground="auto")
+    request = RunRequest(SAMPLE_PREFIX + sample, choices, anchors, options=options)
     with progress_bars(quiet=False) as on_progress:
-        outcome = compute_run(RunRequest(SAMPLE_PREFIX + sample, choices, anchors), on_progress)
+        outcome = compute_run(request, on_progress)
     draw_run(outcome, out)
     console.out(f"Wrote {out}")

@@ -46,6 +46,10 @@ def run(  # noqa: PLR0913  # each parameter is an option that users type
         bool, typer.Option("--centred", help="Subtract the mean token before similarity.")
     ] = False,
     head: Annotated[int | None, typer.Option(min=0, help="One attention head; the mean if omitted.")] = None,
+    foreground: Annotated[
+        str,
+        typer.Option(help="Tokens that PCA is fitted on: auto (not flat), first-component; all if omitted."),
+    ] = "",
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for figure.png, maps and run.json.")
     ] = None,
@@ -75,7 +79,13 @@ def run(  # noqa: PLR0913  # each parameter is an option that users type
             negative=_points(negative, "--negative"),
             region=_region(image, region, level, frame),
             options=RunOptions(
-                tile=tile, overlap=overlap, precision=precision, device=device, centred=centred, head=head
+                tile=tile,
+                overlap=overlap,
+                precision=precision,
+                device=device,
+                centred=centred,
+                head=head,
+                foreground=foreground,
             ),
         )
         folder = out

@@ -132,7 +132,7 @@ def compose_figure(
     for column, kind in enumerate(kinds):
         x, y = layout.heading(column)
         figure.text(x, y, _HEADINGS[kind], ha="center", va="center", fontsize=9, color=INK)
-        _draw_bar(figure, layout, column, kind, similarity)
+        _draw_bar(figure, layout, column, kind, similarity, _similarity_note(rows))
     if title:
         x, y = layout.title()
         figure.text(x, y, title, ha="center", va="center", fontsize=9.5, color=INK, weight="bold")
@@ -212,19 +212,25 @@ def _similarity_scale(rows: Sequence[FigureRow]) -> Scale:
     return Scale(_COLOURS["similarity"], low, high if high > low else low + 1e-6)
 
 
-def _draw_bar(figure: Figure, layout: Layout, column: int, kind: str, similarity: Scale) -> None:
+def _similarity_note(rows: Sequence[FigureRow]) -> str:
+    made = next((row.similarity for row in rows if row.similarity is not None), None)
+    if made is None:
+        return ""
+    what = "cosine to anchors − to negative ones" if made.negative else "cosine to anchor"
+    return f"{what}, centred" if made.centred else what
+
+
+def _draw_bar(figure: Figure, layout: Layout, column: int, kind: str, similarity: Scale, note: str) -> None:
     left, bottom, width, _ = layout.bar(column)
     under = bottom - 0.115 / layout.height
     if kind == "components":
-        note = "first three components as R, G, B"
-        figure.text(left + width / 2, bottom, note, ha="center", va="center", fontsize=6, color=FAINT)
+        colours = "first three components as R, G, B"
+        figure.text(left + width / 2, bottom, colours, ha="center", va="center", fontsize=6, color=FAINT)
     if kind not in _COLOURS:
         return
     relative = Scale(_COLOURS["attention"], *_PERCENTILES)
     scale, unit, text = (
-        (relative, " %", "percentile of each map")
-        if kind == "attention"
-        else (similarity, "", "cosine to anchor")
+        (relative, " %", "percentile of each map") if kind == "attention" else (similarity, "", note)
     )
     bar = figure.colorbar(scale.mappable, cax=figure.add_axes(layout.bar(column)), orientation="horizontal")
     bar.outline.set_linewidth(0.4)

@@ -82,8 +82,8 @@ class RunOptions:
         As `load_encoder` takes them.
     head
         One attention head, or None for the mean.
-    rendering
-        Of PCA.
+    rendering, foreground
+        Of PCA; an empty `foreground` fits all tokens.
     centred, combine
         Of similarity.
     """
@@ -95,6 +95,7 @@ class RunOptions:
     precision: str = "auto"
     head: int | None = None
     rendering: str = "stretch"
+    foreground: str = ""
     centred: bool = False
     combine: str = "mean"
 

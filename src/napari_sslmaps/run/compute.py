@@ -6,7 +6,7 @@ from typing import cast
 
 from napari_sslmaps.core.attention import activation_map, attention_map
 from napari_sslmaps.core.grid import TokenGrid
-from napari_sslmaps.core.pca import pca_map
+from napari_sslmaps.core.pca import Foreground, pca_map
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Combine, Embedding, Rendering, SimilarityMap
 from napari_sslmaps.core.similarity import similarity_map
@@ -100,7 +100,11 @@ def _compute(
         attention=activation_map(embedding)
         if embedding.attention is None
         else attention_map(embedding, options.head),
-        components=pca_map(embedding, rendering=cast("Rendering", options.rendering)),
+        components=pca_map(
+            embedding,
+            rendering=cast("Rendering", options.rendering),
+            foreground=cast("Foreground", options.foreground or None),
+        ),
         similarity=_similarity(embedding, request) if request.anchors else None,
     )
 
