@@ -1,7 +1,7 @@
 """A progress bar per encoder, on a terminal only."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -30,7 +30,8 @@ def progress_bars(*, quiet: bool) -> "Iterator[OnProgress]":
         TextColumn("tiles"),
         TimeRemainingColumn(elapsed_when_finished=True),
     )
-    with Progress(*columns, console=screen, disable=quiet or not screen.is_terminal) as progress:
+    progress = Progress(*columns, console=screen)
+    with nullcontext() if quiet or not screen.is_terminal else progress:
         tasks: dict[str, int] = {}
 
         def show(name: str, state: "EmbeddingProgress") -> None:
