@@ -1,5 +1,5 @@
 """The command line. Nothing heavy is imported before a command runs."""
 
-from napari_sslmaps.cli.app import main
+from napari_sslmaps.cli.commands import app, main
 
-__all__ = ["main"]
+__all__ = ["app", "main"]
