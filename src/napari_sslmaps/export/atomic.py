@@ -1,10 +1,9 @@
 """Writing a file so that it is either whole or not there."""
 
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from uuid import uuid4
 
 from napari_sslmaps.errors import ExportError
 
@@ -30,15 +29,11 @@ def written_whole(path: Path) -> Iterator[Path]:
     ExportError
         If the folder cannot be written to or the disk is full.
     """
-    temporary: Path | None = None
+    temporary = path.with_name(f".{path.stem}-{uuid4().hex}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile(
-            dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix, delete=False
-        ) as file:
-            temporary = Path(file.name)
+        temporary.touch(exist_ok=False)
         yield temporary
-        temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except OSError as error:
         if isinstance(error, ExportError):
@@ -48,11 +43,5 @@ def written_whole(path: Path) -> Iterator[Path]:
             "Choose another folder or free some space."
         ) from error
     finally:
-        if temporary is not None:
+        with suppress(OSError):
             temporary.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
