@@ -7,6 +7,7 @@ from napari.components import ViewerModel
 from napari.layers import Image, Layer
 
 from napari_sslmaps.viewer.image import OWN
+from napari_sslmaps.viewer.layers import keeping_selection
 from napari_sslmaps.viewer.marks import AnchorMarks
 
 PER_CELL = 3
@@ -65,8 +66,9 @@ class SideBySide:
             self._clear()
             for layer in self._viewer.layers:
                 layer.visible = False
-            for index, drawn in enumerate(maps):
-                self._fill(PER_CELL * index, image, drawn)
+            with keeping_selection(self._viewer):
+                for index, drawn in enumerate(maps):
+                    self._fill(PER_CELL * index, image, drawn)
             grid = self._viewer.canvas.grid
             grid.stride, grid.shape, grid.spacing, grid.enabled = PER_CELL, (-1, -1), SPACING, True
             self._marks.update()
@@ -79,12 +81,16 @@ class SideBySide:
         before, self._before = self._before, None
         if before is None:
             return
+        selection = self._viewer.layers.selection
+        lost = selection.active in self._copies
         self.busy = True
         try:
             for name, value in before.grid.items():
                 setattr(self._viewer.canvas.grid, name, value)
             self._clear()
             self._put_back(before)
+            if lost and before.active in self._viewer.layers:
+                selection.active = before.active
         finally:
             self.busy = False
 
@@ -132,8 +138,7 @@ class SideBySide:
             if at != index:
                 layers.move(at, index)
             layer.visible = before.visible[layer]
-        if before.active in layers:
-            layers.selection.active = before.active
+        self._marks.raise_to_top()
         camera = self._viewer.scene.camera
         camera.center, camera.zoom = before.centre, before.zoom
 

@@ -144,6 +144,7 @@ class Controller:
         connect(layers.events.removed, self._on_removed)
         connect(self.viewer.dims.events.current_step, self._on_view_changed)
         connect(self.viewer.scene.camera.events, self._on_view_changed)
+        connect(self.viewer.scene.camera.events.zoom, self.marks.follow_zoom)
         connect(events.image, self._on_image_changed)
         for name in ("region", "level", "chosen", "available"):
             connect(getattr(events, name), self.runs.update_plan)

@@ -13,7 +13,7 @@ from napari_sslmaps.viewer.workspace import Display, MapKind
 
 Limits = tuple[float, float]
 DrawnMap = AttentionMap | ActivationMap | ComponentMap | SimilarityMap
-COLORMAPS: dict[str, str] = {"attention": "inferno", "activation": "inferno", "similarity": "turbo"}
+COLORMAPS: dict[str, str] = {"attention": "inferno", "activation": "inferno", "similarity": "viridis"}
 _ROBUST = (1.0, 99.0)
 
 

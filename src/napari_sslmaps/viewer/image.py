@@ -11,7 +11,6 @@ from napari.utils.transforms import Affine
 from numpy.typing import ArrayLike, NDArray
 
 from napari_sslmaps.core.region import Region
-from napari_sslmaps.errors import UnsupportedImageError
 from napari_sslmaps.sources.base import ImageLayout, SourceBase, levels_from_shapes
 
 Float = NDArray[np.float64]
@@ -32,11 +31,6 @@ class LayerSource(SourceBase):
     layer
         Grey, RGB or RGBA, one scale or several, held in memory or lazily. Its arrays are captured, the
         layer is not touched again.
-
-    Raises
-    ------
-    UnsupportedImageError
-        If the layer has no rows and columns, or pixels that are no real numbers.
     """
 
     def __init__(self, layer: Image) -> None:
@@ -44,17 +38,11 @@ class LayerSource(SourceBase):
         self._rgb = bool(layer.rgb)
         self._arrays: list[Any] = arrays
         shapes = [tuple(int(n) for n in array.shape[: -1 if self._rgb else None]) for array in arrays]
-        dtype = np.dtype(arrays[0].dtype)
-        if len(shapes[0]) < 2 or 0 in shapes[0] or dtype.kind not in "buif":
-            raise UnsupportedImageError(
-                f"Expected an image of real numbers with rows and columns; the layer {layer.name!r} has "
-                f"shape {shapes[0]} and {dtype}. Choose another layer."
-            )
         self._lead = [shape[:-2] for shape in shapes]
         layout = ImageLayout(
             levels=levels_from_shapes([(shape[-2], shape[-1]) for shape in shapes]),
             channels=3 if self._rgb else 1,
-            dtype=dtype,
+            dtype=np.dtype(arrays[0].dtype),
             frames=int(np.prod(self._lead[0], dtype=int)),
             spacing_um_yx=_spacing_um(layer),
         )
@@ -98,7 +86,7 @@ def unit_factors(source: Sequence[pint.Unit], target: Sequence[pint.Unit]) -> Fl
     registry = _registry()
     return np.array(
         [
-            registry.get_base_units(a)[0] / registry.get_base_units(b)[0] if a.is_compatible_with(b) else 1.0
+            registry.get_base_units(a)[0] / registry.get_base_units(b)[0]
             for a, b in zip(source, target, strict=True)
         ],
         float,
@@ -111,14 +99,20 @@ def world_to_pixel(viewer: ViewerModel, layer: Layer, world: ArrayLike) -> Float
     `layer.world_to_data` takes the position to be in the layer's units; the canvas may use others.
     """
     position = np.asarray(world, float)[-layer.ndim :]
-    units = viewer.dims.units[-layer.ndim :]
-    return np.asarray(layer.world_to_data(position * unit_factors(units, layer.units)), float)
+    factors = unit_factors(_canvas_units(viewer, layer), layer.units)
+    return np.asarray(layer.world_to_data(position * factors), float)
 
 
 def pixel_to_world(viewer: ViewerModel, layer: Layer, pixel: ArrayLike) -> Float:
     """Map the layer's data coordinates (ndim,) to a position on the canvas."""
     world = np.asarray(layer.data_to_world(np.asarray(pixel, float)), float)
-    return world * unit_factors(layer.units, viewer.dims.units[-layer.ndim :])
+    return world * unit_factors(layer.units, _canvas_units(viewer, layer))
+
+
+def _canvas_units(viewer: ViewerModel, layer: Layer) -> Sequence[pint.Unit]:
+    """Return units of the canvas along the layer's axes; napari converts nothing where units do not fit."""
+    units: Sequence[pint.Unit] = viewer.dims.units or layer.units
+    return units[-layer.ndim :]
 
 
 def shows_plane(viewer: ViewerModel, layer: Layer) -> bool:

@@ -1,5 +1,7 @@
 """A drawing becomes a layer; it is known by its metadata, never by its name."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,8 @@ from napari_sslmaps.viewer.drawing import COLORMAPS, Drawing
 from napari_sslmaps.viewer.image import OWN, is_own, lead_of_frame, turn_of
 from napari_sslmaps.viewer.workspace import MapKind
 
-OPACITY = 0.65
+OPACITY: dict[str, float] = {"pca": 0.8}
+"""Of each kind; 0.65 unless said."""
 
 
 class LayerBoard:
@@ -84,14 +87,15 @@ class LayerBoard:
             values.copy(),
             name=drawing.name,
             metadata={OWN: _mark(image, drawing)},
-            opacity=OPACITY,
+            opacity=OPACITY.get(drawing.kind, 0.65),
             interpolation2d="linear",
             blending="translucent_no_depth",
             visible=False,
             **options,
             **placement(image, drawing.grid, drawing.frame),
         )
-        self._viewer.layers.insert(self._below_points(), layer)
+        with keeping_selection(self._viewer):
+            self._viewer.layers.insert(self._below_points(), layer)
         return layer
 
     def _update(self, layer: Image, image: Image, drawing: Drawing, *, live: bool) -> None:
@@ -117,6 +121,16 @@ class LayerBoard:
         while index and isinstance(layers[index - 1], Points) and is_own(layers[index - 1]):
             index -= 1
         return index
+
+
+@contextmanager
+def keeping_selection(viewer: ViewerModel) -> Iterator[None]:
+    """Add layers without napari selecting them, so that a person's layer stays the active one."""
+    selection = viewer.layers.selection
+    before = selection.active
+    yield
+    if before is not None and before in viewer.layers:
+        selection.active = before
 
 
 def set_limits(layer: Image, limits: tuple[float, float]) -> None:

@@ -6,13 +6,14 @@ import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image, Points
 
-from napari_sslmaps.viewer.image import OWN, frame_of, lead_of_frame
-from napari_sslmaps.viewer.layers import frame_of_reference
+from napari_sslmaps.viewer.image import OWN, frame_of, lead_of_frame, pixel_to_world
+from napari_sslmaps.viewer.layers import frame_of_reference, keeping_selection
 from napari_sslmaps.viewer.workspace import Anchor, WorkspaceModel
 
 POSITIVE, NEGATIVE = "#ff1a1a", "#2b8cff"
-SIZE = 17
-"""Side of the × in canvas pixels, whatever the zoom."""
+SIZE = 24.0
+"""Side of the × in canvas pixels, whatever the zoom. napari's `canvas_size_limits` would widen the border to
+the whole mark (0.9.2), so the size in data units follows the zoom."""
 
 
 class AnchorMarks:
@@ -49,11 +50,25 @@ class AnchorMarks:
             return
         if self._main is None and self._workspace.anchors:
             self._main = self.make(image, "anchors")
-            self._viewer.layers.append(self._main)
+            with keeping_selection(self._viewer):
+                self._viewer.layers.append(self._main)
             self._main.events.data.connect(self._on_points_edited)
         for layer in (self._main, *self._copies):
             if layer is not None:
                 self._draw(layer)
+
+    def follow_zoom(self) -> None:
+        """Keep the size on the canvas when the zoom changes."""
+        if self._image is not None:
+            for layer in (self._main, *self._copies):
+                if layer is not None:
+                    layer.size = self._size(self._image)
+
+    def _size(self, image: Image) -> float:
+        """Return `SIZE` in pixels of the image."""
+        world = pixel_to_world(self._viewer, image, np.eye(image.ndim)[-1])
+        origin = pixel_to_world(self._viewer, image, np.zeros(image.ndim))
+        return float(SIZE / self._viewer.scene.camera.zoom / np.linalg.norm(world - origin))
 
     def add_copy(self, layer: Points) -> None:
         """Keep one more layer in step; made by `make`."""
@@ -72,11 +87,10 @@ class AnchorMarks:
             name=name,
             metadata={OWN: {"role": "anchors", "image": str(image.unique_id)}},
             symbol="x",
-            size=SIZE,
-            canvas_size_limits=(SIZE, SIZE),
+            size=self._size(image),
             face_color=POSITIVE,
             border_color="white",
-            border_width=0.06,
+            border_width=0.04,
             features={"negative": np.empty(0, bool)},
             blending="translucent_no_depth",
             **placed_on(image),
@@ -87,6 +101,12 @@ class AnchorMarks:
         if self._main is not None and self._image is not None:
             for name, value in placed_on(self._image).items():
                 setattr(self._main, name, value)
+
+    def raise_to_top(self) -> None:
+        """Put the layer of the stacked view above the maps."""
+        layers = self._viewer.layers
+        if self._main in layers and layers[-1] is not self._main:
+            layers.move(layers.index(self._main), len(layers))
 
     def forget(self, layer: Any) -> bool:
         """Take note that a layer was removed; tell whether it was the one of the stacked view."""
@@ -120,6 +140,7 @@ class AnchorMarks:
         try:
             layer.data = data
             layer.features = {"negative": negative}
+            layer.size = self._size(image)
             if len(anchors):
                 layer.face_color = [NEGATIVE if flag else POSITIVE for flag in negative]
             layer.selected_data = set()

@@ -1,0 +1,419 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from napari.layers import Image, Points
+from viewer_kit import KnownEmbedder, Mouse, click, gesture, noise
+
+from napari_sslmaps.errors import DeviceMemoryError
+from napari_sslmaps.viewer.controller import Controller
+from napari_sslmaps.viewer.image import OWN
+from napari_sslmaps.viewer.tasks import ImmediateRunner
+from napari_sslmaps.viewer.workspace import (
+    Anchor,
+    AttentionOptions,
+    SimilarityOptions,
+    WorkspaceModel,
+)
+
+
+def names(viewer: ViewerModel) -> list[str]:
+    return [layer.name for layer in viewer.layers]
+
+
+def test_run_adds_one_layer_per_map_and_encoder(
+    viewer: ViewerModel, controller: Controller, image: Image
+) -> None:
+    controller.run()
+    assert names(viewer) == [
+        "tissue",
+        "attention · mae-demo",
+        "pca · mae-demo",
+        "attention · dinov3-demo",
+        "pca · dinov3-demo",
+    ]
+    assert controller.workspace.progress is None
+    assert not controller.workspace.status.failed
+    assert viewer.layers.selection.active is image
+
+
+def test_metadata_records_how_a_layer_was_made(controller: Controller, image: Image) -> None:
+    controller.run()
+    controller.workspace.add_anchor(Anchor((10.0, 12.0)), keep=False)
+    mark = controller.board.find(image, "similarity", "dinov3-demo").metadata[OWN]
+    assert mark["provenance"]["encoder"] == "dinov3-demo"
+    assert mark["provenance"]["region"] == {
+        "y": 0, "x": 0, "height": 64, "width": 80, "level": 0, "frame": 0,
+    }  # fmt: skip
+    assert mark["options"]["anchors"] == [[10.0, 12.0]]
+    assert mark["contrast"]["rule"] == "percentiles 1–99 of all encoders"
+
+
+def test_click_in_anchor_mode_embeds_and_shows_similarity(
+    viewer: ViewerModel, controller: Controller, image: Image, embedder: KnownEmbedder
+) -> None:
+    controller.workspace.anchor_mode = True
+    click(viewer, (20.0, 10.0))
+    assert [name for name, _ in embedder.calls] == ["mae-demo", "dinov3-demo"]
+    similarity = controller.board.find(image, "similarity", "mae-demo")
+    assert similarity.data.shape == (8, 10)
+    assert similarity.data[:, :5].min() > similarity.data[:, 5:].max()
+    assert similarity.visible
+    np.testing.assert_allclose(controller.marks.main.data, [[20.0, 10.0]])
+    assert str(controller.marks.main.symbol[0]) == "x"
+    assert controller.marks.main.face_color[0, 0] == pytest.approx(1.0)
+
+
+def test_click_without_anchor_mode_does_nothing(
+    viewer: ViewerModel, controller: Controller, image: Image
+) -> None:
+    click(viewer, (20.0, 10.0))
+    assert controller.workspace.anchors == ()
+
+
+@pytest.mark.parametrize("position", [(-1.0, 10.0), (63.6, 10.0), (20.0, 79.6)])
+def test_click_beside_the_region_is_refused_with_a_sentence(
+    viewer: ViewerModel, controller: Controller, image: Image, position: tuple[float, float]
+) -> None:
+    controller.workspace.anchor_mode = True
+    click(viewer, position)
+    assert controller.workspace.anchors == ()
+    assert "inside the region" in controller.workspace.status.text
+
+
+def test_plain_click_replaces_shift_adds_control_is_negative(
+    viewer: ViewerModel, controller: Controller, image: Image
+) -> None:
+    workspace = controller.workspace
+    workspace.anchor_mode = True
+    click(viewer, (20.0, 10.0))
+    click(viewer, (30.0, 40.0))
+    assert workspace.anchors == (Anchor((30.0, 40.0)),)
+    click(viewer, (5.0, 60.0), "Shift")
+    assert [anchor.pixel_yx for anchor in workspace.anchors] == [(30.0, 40.0), (5.0, 60.0)]
+    click(viewer, (50.0, 5.0), "Control")
+    assert workspace.anchors[-1] == Anchor((50.0, 5.0), negative=True)
+    assert len(workspace.anchors) == 3
+    assert controller.board.find(image, "similarity", "mae-demo").metadata[OWN]["options"]["negative"] == [
+        [50.0, 5.0]
+    ]
+    blue = controller.marks.main.face_color[2]
+    assert blue[2] > blue[0]
+
+
+def test_alt_is_left_to_napari(viewer: ViewerModel, controller: Controller, image: Image) -> None:
+    controller.workspace.anchor_mode = True
+    click(viewer, (20.0, 10.0), "Alt")
+    assert controller.workspace.anchors == ()
+
+
+def test_a_pan_in_anchor_mode_is_not_a_click(
+    viewer: ViewerModel, controller: Controller, image: Image
+) -> None:
+    controller.workspace.anchor_mode = True
+    handled = gesture(
+        viewer,
+        Mouse("mouse_press", (20.0, 10.0)),
+        Mouse("mouse_move", (30.0, 30.0)),
+        Mouse("mouse_release", (30.0, 30.0)),
+    )
+    assert handled == [False, False, False]
+    assert controller.workspace.anchors == ()
+
+
+def test_another_layers_tool_has_the_mouse(viewer: ViewerModel, controller: Controller, image: Image) -> None:
+    controller.workspace.anchor_mode = True
+    shapes = viewer.add_shapes()
+    shapes.mode = "add_rectangle"
+    click(viewer, (20.0, 10.0))
+    assert controller.workspace.anchors == ()
+
+
+def test_drag_moves_the_anchor_and_its_maps_in_place(
+    viewer: ViewerModel, controller: Controller, image: Image
+) -> None:
+    workspace = controller.workspace
+    workspace.add_anchor(Anchor((20.0, 10.0)), keep=False)
+    layer = controller.board.find(image, "similarity", "mae-demo")
+    array, count = layer.data, len(viewer.layers)
+    seen = []
+
+    def watch() -> None:
+        seen.append(layer.data.copy())
+
+    workspace.events.anchors.connect(watch)
+    handled = gesture(
+        viewer,
+        Mouse("mouse_press", (20.0, 10.0)),
+        Mouse("mouse_move", (20.0, 40.0)),
+        Mouse("mouse_move", (21.0, 70.0)),
+        Mouse("mouse_move", (900.0, 70.0)),
+        Mouse("mouse_release", (900.0, 70.0)),
+    )
+    assert handled[:4] == [True] * 4
+    assert len(seen) == 3
+    assert layer.data is array
+    assert len(viewer.layers) == count
+    assert layer.data[:, 5:].min() > layer.data[:, :5].max()
+    y, x = workspace.anchors[0].pixel_yx
+    assert x == 70.0
+    assert 63 < y < 63.5
+    np.testing.assert_allclose(controller.marks.main.data, [[y, x]])
+
+
+def test_keys_toggle_the_mode_and_delete_anchors(
+    viewer: ViewerModel, controller: Controller, image: Image
+) -> None:
+    workspace = controller.workspace
+    keymap = {str(key): action for key, action in viewer.keymap.items()}
+    keymap["N"](viewer)
+    assert workspace.anchor_mode
+    workspace.add_anchor(Anchor((20.0, 10.0)), keep=True)
+    workspace.add_anchor(Anchor((30.0, 10.0)), keep=True)
+    keymap["Delete"](viewer)
+    assert workspace.anchors == (Anchor((20.0, 10.0)),)
+
+
+def test_run_again_replaces_whatever_the_layers_are_called(
+    viewer: ViewerModel, controller: Controller, image: Image
+) -> None:
+    controller.run()
+    layer = controller.board.find(image, "pca", "mae-demo")
+    layer.name = "my favourite"
+    count = len(viewer.layers)
+    controller.run()
+    assert len(viewer.layers) == count
+    assert controller.board.find(image, "pca", "mae-demo") is layer
+    assert layer.name == "my favourite"
+
+
+def test_a_removed_map_comes_back_with_the_next_run(
+    viewer: ViewerModel, controller: Controller, image: Image
+) -> None:
+    controller.run()
+    before = len(viewer.layers)
+    viewer.layers.remove(controller.board.find(image, "pca", "mae-demo"))
+    controller.workspace.add_anchor(Anchor((20.0, 10.0)), keep=False)
+    controller.run()
+    assert len(viewer.layers) == before + 3
+
+
+def test_removing_the_anchors_layer_clears_the_anchors(
+    viewer: ViewerModel, controller: Controller, image: Image
+) -> None:
+    controller.workspace.add_anchor(Anchor((20.0, 10.0)), keep=False)
+    viewer.layers.remove(controller.marks.main)
+    assert controller.workspace.anchors == ()
+    controller.workspace.add_anchor(Anchor((20.0, 20.0)), keep=False)
+    assert controller.marks.main in viewer.layers
+
+
+def test_points_edited_by_hand_become_the_anchors(controller: Controller, image: Image) -> None:
+    controller.workspace.add_anchor(Anchor((20.0, 10.0)), keep=False)
+    controller.marks.main.add([[30.0, 50.0]])
+    assert controller.workspace.anchors == (Anchor((20.0, 10.0)), Anchor((30.0, 50.0)))
+
+
+def test_each_image_keeps_its_anchors(viewer: ViewerModel, controller: Controller, image: Image) -> None:
+    workspace = controller.workspace
+    workspace.add_anchor(Anchor((20.0, 10.0)), keep=False)
+    other = viewer.add_image(noise(32, 32), name="other")
+    assert workspace.image is other
+    assert workspace.anchors == ()
+    viewer.layers.selection.active = image
+    assert workspace.image is image
+    assert workspace.anchors == (Anchor((20.0, 10.0)),)
+
+
+def test_selecting_a_map_does_not_change_the_image(
+    viewer: ViewerModel, controller: Controller, image: Image
+) -> None:
+    controller.run()
+    viewer.layers.selection.active = controller.board.find(image, "pca", "mae-demo")
+    assert controller.workspace.image is image
+
+
+def test_removing_the_image_while_it_is_embedded(
+    viewer: ViewerModel, controller: Controller, image: Image, embedder: KnownEmbedder
+) -> None:
+    embedder.on_step = lambda step: viewer.layers.remove(image) if step and image in viewer.layers else None
+    controller.run()
+    assert controller.workspace.image is None
+    assert controller.workspace.progress is None
+    assert controller.workspace.plan.failed
+
+
+def test_cancel_keeps_what_was_painted(controller: Controller, image: Image, embedder: KnownEmbedder) -> None:
+    embedder.on_step = lambda step: controller.cancel() if step else None
+    controller.run()
+    attention = controller.board.find(image, "attention", "mae-demo")
+    assert np.isfinite(attention.data[:4]).all()
+    assert len(embedder.calls) == 1
+    assert "painted stays" in controller.workspace.status.text
+    assert not controller.workspace.status.failed
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (DeviceMemoryError("One tile does not fit."), "mae-demo: One tile does not fit."),
+        (RuntimeError("mat1 and mat2 shapes"), "RuntimeError: mat1 and mat2 shapes"),
+        (MemoryError(), "MemoryError: no message"),
+    ],
+)
+def test_a_failure_becomes_one_sentence(
+    controller: Controller,
+    image: Image,
+    embedder: KnownEmbedder,
+    error: Exception,
+    expected: str,
+) -> None:
+    def fail(step: int) -> None:
+        raise error
+
+    embedder.on_step = fail
+    controller.run()
+    assert controller.workspace.status.failed
+    assert expected.removeprefix("mae-demo: ") in controller.workspace.status.text
+    assert controller.workspace.progress is None
+
+
+def test_options_repaint_without_embedding_again(
+    controller: Controller, image: Image, embedder: KnownEmbedder
+) -> None:
+    workspace = controller.workspace
+    controller.run()
+    workspace.add_anchor(Anchor((20.0, 10.0)), keep=False)
+    assert workspace.heads == 2
+    workspace.attention = AttentionOptions(head=1)
+    workspace.pca_rendering = "whitened"
+    workspace.similarity = SimilarityOptions(centred=False, display="fixed")
+    find = controller.board.find
+    assert find(image, "attention", "mae-demo").metadata[OWN]["options"]["reduction"] == "head 1"
+    assert find(image, "pca", "mae-demo").metadata[OWN]["options"]["rendering"] == "whitened"
+    similarity = find(image, "similarity", "mae-demo")
+    assert tuple(similarity.contrast_limits) == (-1.0, 1.0)
+    assert similarity.metadata[OWN]["options"]["centred"] is False
+    assert len(embedder.calls) == 2
+
+
+def test_encoders_ticked_later_join_at_the_next_click(
+    controller: Controller, image: Image, embedder: KnownEmbedder
+) -> None:
+    workspace = controller.workspace
+    workspace.chosen = ("mae-demo",)
+    workspace.add_anchor(Anchor((20.0, 10.0)), keep=False)
+    workspace.chosen = ("mae-demo", "dinov3-demo")
+    workspace.add_anchor(Anchor((30.0, 10.0)), keep=False)
+    assert [name for name, _ in embedder.calls] == ["mae-demo", "dinov3-demo"]
+    assert controller.board.find(image, "similarity", "dinov3-demo") is not None
+
+
+def test_shown_and_front_choose_the_map_in_view(controller: Controller, image: Image) -> None:
+    workspace = controller.workspace
+    workspace.add_anchor(Anchor((20.0, 10.0)), keep=False)
+
+    def visible() -> list[str]:
+        return [layer.name for layer in controller.board.maps_of(image) if layer.visible]
+
+    assert visible() == ["similarity · mae-demo"]
+    workspace.front = "dinov3-demo"
+    assert visible() == ["similarity · dinov3-demo"]
+    workspace.shown = "pca"
+    assert visible() == ["pca · dinov3-demo"]
+
+
+def test_new_pixels_make_the_embedding_stale(
+    controller: Controller, image: Image, embedder: KnownEmbedder
+) -> None:
+    controller.run()
+    image.data = noise(64, 80) * 2
+    controller.workspace.add_anchor(Anchor((20.0, 10.0)), keep=False)
+    assert len(embedder.calls) == 4
+
+
+def test_plan_says_what_will_happen(controller: Controller, image: Image) -> None:
+    workspace = controller.workspace
+    assert workspace.plan.text == "64 × 80 px → 8 × 10 tokens, 1 tile × 2 encoders"
+    controller.run()
+    assert workspace.plan.text.endswith("about 1 s on cpu")
+    workspace.chosen = ()
+    assert workspace.plan.failed
+
+
+def test_run_without_an_image_says_what_to_do(controller: Controller) -> None:
+    controller.run()
+    assert "image layer" in controller.workspace.status.text
+
+
+def test_a_region_smaller_than_a_patch_is_refused(viewer: ViewerModel, controller: Controller) -> None:
+    viewer.add_image(noise(4, 4))
+    assert "at least one patch" in controller.workspace.plan.text
+    controller.run()
+    assert controller.workspace.status.failed
+    assert len(viewer.layers) == 1
+
+
+def test_a_checkpoint_is_listed_and_ticked(controller: Controller, tmp_path: Path) -> None:
+    controller.add_checkpoint(str(tmp_path / "mine.safetensors"))
+    assert controller.workspace.available[-1].name == "mine"
+    assert controller.workspace.chosen[-1] == "mine"
+    assert "recognised as MAE" in controller.workspace.status.text
+    assert controller.workspace.progress is None
+
+
+def test_moving_the_image_moves_maps_and_anchors(controller: Controller, image: Image) -> None:
+    controller.workspace.add_anchor(Anchor((20.0, 10.0)), keep=False)
+    image.scale = (2.0, 3.0)
+    image.translate = (100.0, -5.0)
+    layer = controller.board.find(image, "similarity", "mae-demo")
+    for corner, pixel in (((-0.5, -0.5), (-0.5, -0.5)), ((7.5, 9.5), (63.5, 79.5))):
+        np.testing.assert_allclose(layer.data_to_world(corner), image.data_to_world(pixel))
+    np.testing.assert_allclose(controller.marks.main.data_to_world((20, 10)), image.data_to_world((20, 10)))
+
+
+def test_close_undoes_every_connection(viewer: ViewerModel, workspace: WorkspaceModel) -> None:
+    def listeners() -> list[int]:
+        signals = [
+            viewer.layers.events.inserted,
+            viewer.layers.events.removed,
+            viewer.layers.selection.events.active,
+            viewer.dims.events.current_step,
+            viewer.scene.camera.events,
+            viewer.scene.camera.events.zoom,
+            picture.events.scale,
+            picture.events.data,
+        ]
+        own = [getattr(workspace.events, name) for name in workspace.events]
+        return [len(signal.callbacks) for signal in signals] + [len(signal) for signal in own]
+
+    picture = viewer.add_image(noise(32, 32))
+    before, keys, mouse = listeners(), dict(viewer.keymap), list(viewer.mouse_drag_callbacks)
+    made = Controller(
+        viewer,
+        workspace,
+        embed_runner=ImmediateRunner(),
+        map_runner=ImmediateRunner(),
+        embedder=KnownEmbedder(),
+    )
+    assert listeners() != before
+    made.close()
+    assert listeners() == before
+    assert dict(viewer.keymap) == keys
+    assert list(viewer.mouse_drag_callbacks) == mouse
+
+
+def test_scrolling_to_another_frame_embeds_that_frame(
+    viewer: ViewerModel, controller: Controller, embedder: KnownEmbedder
+) -> None:
+    stack = viewer.add_image(noise(5, 64, 80), name="video")
+    viewer.dims.set_current_step(0, 3)
+    controller.workspace.anchor_mode = True
+    click(viewer, (3.0, 20.0, 10.0))
+    assert {region.frame for _, region in embedder.calls} == {3}
+    layer = controller.board.find(stack, "similarity", "mae-demo")
+    assert layer.data.shape == (1, 8, 10)
+    np.testing.assert_allclose(layer.data_to_world((0, -0.5, -0.5)), (3, -0.5, -0.5))
+    assert isinstance(controller.marks.main, Points)
+    np.testing.assert_allclose(controller.marks.main.data, [[3.0, 20.0, 10.0]])

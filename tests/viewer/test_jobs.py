@@ -1,0 +1,67 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from encoders_factory import write_encoder
+from viewer_kit import KnownEmbedder, make_spec, noise
+
+from napari_sslmaps.core.region import Region
+from napari_sslmaps.errors import Cancelled, UnsupportedImageError
+from napari_sslmaps.sources.array import ArraySource
+from napari_sslmaps.viewer.jobs import EmbeddingJob, EncoderFailed, Painted, PipelineEmbedder
+from napari_sslmaps.viewer.tasks import CancelToken, TaskContext
+from napari_sslmaps.viewer.workspace import Anchor, WorkspaceModel
+
+
+def make_job(tmp_path: Path, embedder: KnownEmbedder, count: int = 2) -> EmbeddingJob:
+    workspace = WorkspaceModel(anchors=(Anchor((10.0, 10.0)),))
+    specs = [make_spec(tmp_path / str(index), f"e{index}") for index in range(count)]
+    source = ArraySource(noise(64, 80))
+    return EmbeddingJob(source, Region(0, 0, 64, 80), specs, embedder, lambda: workspace.request)
+
+
+def test_every_encoder_ends_with_all_its_maps(tmp_path: Path, embedder: KnownEmbedder) -> None:
+    reports: list[Painted] = []
+    completed = make_job(tmp_path, embedder)(TaskContext(CancelToken(), reports.append))
+    assert completed == 2
+    done = [report for report in reports if report.complete]
+    assert [report.encoder for report in done] == ["e0", "e1"]
+    assert [drawing.kind for drawing in done[0].drawings] == ["attention", "pca", "similarity"]
+    fractions = [report.fraction for report in reports]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1.0
+
+
+def test_one_failing_encoder_does_not_stop_the_others(tmp_path: Path, embedder: KnownEmbedder) -> None:
+    def fail_first(step: int) -> None:
+        if len(embedder.calls) == 1:
+            raise UnsupportedImageError("bad")
+
+    embedder.on_step = fail_first
+    reports: list[object] = []
+    assert make_job(tmp_path, embedder)(TaskContext(CancelToken(), reports.append)) == 1
+    assert [report.encoder for report in reports if isinstance(report, EncoderFailed)] == ["e0"]
+
+
+def test_cancelling_reports_what_there_is(tmp_path: Path, embedder: KnownEmbedder) -> None:
+    token, reports = CancelToken(), []
+    embedder.on_step = lambda step: token.cancel() if step else None
+    with pytest.raises(Cancelled):
+        make_job(tmp_path, embedder)(TaskContext(token, reports.append))
+    assert not any(report.complete for report in reports)
+    assert reports[-1].embedding is not None
+    assert len(embedder.calls) == 1
+
+
+def test_the_pipeline_loads_an_encoder_once_and_embeds(tmp_path: Path) -> None:
+    embedder = PipelineEmbedder()
+    path = write_encoder(tmp_path / "mine.safetensors", "dinov3")
+    spec = embedder.open(path, {"mine"})
+    assert spec.name == "mine (2)"
+    path.unlink()
+    source = ArraySource((noise(64, 64) * 255).astype(np.uint8))
+    progress = []
+    embedding = embedder(source, spec, Region(0, 0, 64, 64), progress.append)
+    assert embedding.tokens.shape == (8, 8, 32)
+    assert embedding.provenance.encoder == "mine (2)"
+    assert progress[-1].done == progress[-1].total
