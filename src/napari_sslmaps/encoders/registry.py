@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from napari_sslmaps.encoders.catalog import EMBEDDED, METHOD_INFO
 from napari_sslmaps.encoders.header import read_header
+from napari_sslmaps.encoders.llvm import load_triton_apart
 from napari_sslmaps.encoders.spec import EncoderSpec, Method, architecture_from_dict
 from napari_sslmaps.errors import EncoderNotFoundError, WeightsUnavailableError
 
@@ -109,6 +110,7 @@ def load_encoder(  # noqa: PLR0913  # each keyword is part of the public contrac
     InvalidOptionError
         If an option does not fit.
     """
+    load_triton_apart()
     from napari_sslmaps.encoders import encoder as running
     from napari_sslmaps.encoders.checkpoint import Overrides, read_checkpoint
     from napari_sslmaps.encoders.unet import UNet, UNetExtractor
