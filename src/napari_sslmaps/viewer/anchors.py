@@ -91,18 +91,31 @@ class AnchorPointer:
 
     def _drag(self, held: int, event: Any) -> Generator[None, None, None]:
         event.handled = True
+        camera = self._viewer.scene.camera
+        pan, camera.mouse_pan = camera.mouse_pan, False  # moves that napari throttles reach vispy's camera
+        grip = np.asarray(self._workspace.anchors[held].pixel_yx) - self._pixel_yx(event)
         self.dragging = True
         yield
         while event.type == "mouse_move":
             event.handled = True
-            bounds, pixel = self._bounds(), self._pixel_yx(event)
-            if bounds is None or held >= len(self._workspace.anchors):
+            if not self._move(held, self._pixel_yx(event) + grip):
                 break
-            y, x = bounds.clamp(pixel)
-            self._workspace.move_anchor(held, (float(y), float(x)))
             yield
+        # napari throttles moves: the release may be further on than the last of them
+        self._move(held, self._pixel_yx(event) + grip)
+        camera.mouse_pan = pan
         self.dragging = False
         self.released.emit()
+
+    def _move(self, held: int, pixel_yx: Float) -> bool:
+        """Move an anchor to the nearest place inside; tell whether it is still there to be moved."""
+        bounds = self._bounds()
+        if bounds is None or held >= len(self._workspace.anchors):
+            return False
+        y, x = (float(value) for value in bounds.clamp(pixel_yx))
+        if (y, x) != self._workspace.anchors[held].pixel_yx:
+            self._workspace.move_anchor(held, (y, x))
+        return True
 
     def _click(self, event: Any) -> Generator[None, None, None]:
         start, keep = np.asarray(event.pos), "Shift" in event.modifiers

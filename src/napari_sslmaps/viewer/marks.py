@@ -6,7 +6,7 @@ import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image, Points
 
-from napari_sslmaps.viewer.image import OWN, frame_of, lead_of_frame, pixel_to_world
+from napari_sslmaps.viewer.image import OWN, frame_of, lead_of_frame
 from napari_sslmaps.viewer.layers import frame_of_reference, keeping_selection
 from napari_sslmaps.viewer.workspace import Anchor, WorkspaceModel
 
@@ -65,10 +65,8 @@ class AnchorMarks:
                     layer.size = self._size(self._image)
 
     def _size(self, image: Image) -> float:
-        """Return `SIZE` in pixels of the image."""
-        world = pixel_to_world(self._viewer, image, np.eye(image.ndim)[-1])
-        origin = pixel_to_world(self._viewer, image, np.zeros(image.ndim))
-        return float(SIZE / self._viewer.scene.camera.zoom / np.linalg.norm(world - origin))
+        """Return `SIZE` in napari's terms: its markers heed the last scale, not units, not affine."""
+        return float(SIZE / self._viewer.scene.camera.zoom / abs(image.scale[-1]))
 
     def add_copy(self, layer: Points) -> None:
         """Keep one more layer in step; made by `make`."""

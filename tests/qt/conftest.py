@@ -1,0 +1,68 @@
+"""A dock whose embedder runs no network, alone or in a real napari window."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from threading import enumerate as threads
+
+import napari
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from pytestqt.qtbot import QtBot
+from qt_kit import Window
+from viewer_kit import KnownEmbedder, make_spec
+
+from napari_sslmaps._qt import dock
+from napari_sslmaps._qt.dock import SSLMapsWidget
+from napari_sslmaps.encoders.spec import EncoderSpec
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for line in (
+        # napari 0.9.2's window and test fixture
+        "ignore:.*Public access to Window.qt_viewer:FutureWarning",
+        "ignore:.*is a deprecated attribute since 0.9.0:FutureWarning",
+    ):
+        config.addinivalue_line("filterwarnings", line)
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left() -> Iterator[None]:
+    yield
+    assert not [thread.name for thread in threads() if thread.name.startswith("napari-sslmaps")]
+
+
+@pytest.fixture(autouse=True)
+def embedded_specs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, EncoderSpec]:
+    specs = {
+        "mae-demo": make_spec(tmp_path / "a", "mae-demo", "mae"),
+        "dinov3-demo": make_spec(tmp_path / "b", "dinov3-demo", "dinov3"),
+    }
+    monkeypatch.setattr(dock, "EMBEDDED", tuple(specs))
+    monkeypatch.setattr(dock, "get_spec", specs.__getitem__)
+    return specs
+
+
+@pytest.fixture
+def embedder() -> KnownEmbedder:
+    return KnownEmbedder()
+
+
+@pytest.fixture
+def panel(qtbot: QtBot, embedder: KnownEmbedder) -> Iterator[SSLMapsWidget]:
+    viewer = ViewerModel()
+    viewer.add_image(np.random.default_rng(0).random((64, 80), np.float32), name="tissue")
+    widget = SSLMapsWidget(viewer, embedder)
+    qtbot.addWidget(widget)
+    yield widget
+    widget.close_controller()
+
+
+@pytest.fixture
+def window(
+    make_napari_viewer: Callable[..., napari.Viewer], qtbot: QtBot, embedder: KnownEmbedder
+) -> Iterator[Window]:
+    viewer = make_napari_viewer(show=True)
+    opened = Window(viewer, embedder, qtbot)
+    yield opened
+    opened.widget.close_controller()

@@ -1,0 +1,270 @@
+"""Each panel in both directions: a person's action reaches the workspace, a change reaches the panel."""
+
+import subprocess
+import sys
+from pathlib import Path
+from threading import Event
+
+import pytest
+from pytestqt.qtbot import QtBot
+from qtpy.QtWidgets import QAbstractButton, QComboBox, QFileDialog, QLabel
+from viewer_kit import KnownEmbedder
+
+from napari_sslmaps._qt import dock
+from napari_sslmaps._qt.dock import WIDTH, SSLMapsWidget
+from napari_sslmaps._qt.task_runner import QtTaskRunner
+from napari_sslmaps.errors import WeightsUnavailableError
+from napari_sslmaps.viewer.workspace import (
+    Anchor,
+    AttentionOptions,
+    Progress,
+    SimilarityOptions,
+    Status,
+)
+
+
+def test_image_list_follows_the_viewer(panel: SSLMapsWidget) -> None:
+    viewer, choice = panel.controller.viewer, panel.image.image
+    assert choice.currentText() == "tissue"
+    other = viewer.add_image(viewer.layers[0].data, name="other")
+    assert [choice.itemText(index) for index in range(choice.count())] == ["tissue", "other"]
+    assert choice.currentText() == "other"
+    choice.setCurrentIndex(0)
+    assert panel.workspace.image is viewer.layers[0]
+    viewer.layers[0].name = "renamed"
+    assert choice.itemText(0) == "renamed"
+    viewer.layers.remove(other)
+    assert choice.count() == 1
+
+
+def test_region_both_ways(panel: SSLMapsWidget) -> None:
+    panel.image.region.setCurrentIndex(1)
+    assert panel.workspace.region == "view"
+    panel.workspace.region = "rectangle"
+    assert panel.image.region.currentText().startswith("Rectangle")
+    assert "Add a Shapes layer" in panel.image.plan.text()
+
+
+def test_levels_are_offered_for_pyramids_only(panel: SSLMapsWidget) -> None:
+    viewer = panel.controller.viewer
+    assert panel.image.level.isHidden()
+    fine = viewer.layers[0].data
+    viewer.add_image([fine, fine[::2, ::2]], multiscale=True)
+    assert not panel.image.level.isHidden()
+    panel.image.level.setValue(1)
+    assert panel.workspace.level == 1
+    assert "32 × 40 px" in panel.image.plan.text()
+
+
+def test_encoders_both_ways(panel: SSLMapsWidget, qtbot: QtBot) -> None:
+    row = panel.encoders.rows["mae-demo"]
+    assert "MAE" in row.box.text()
+    assert "patch 8" in row.toolTip()
+    assert row.box.isChecked()
+    row.box.setChecked(False)
+    assert panel.workspace.chosen == ("dinov3-demo",)
+    panel.workspace.chosen = ()
+    assert not panel.encoders.rows["dinov3-demo"].box.isChecked()
+    assert "Tick at least one encoder" in panel.image.plan.text()
+
+
+def test_add_checkpoint_asks_for_a_file_and_lists_it(
+    panel: SSLMapsWidget, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(tmp_path / "mine.safetensors"), ""))
+    panel.encoders.add_button.click()
+    qtbot.waitUntil(lambda: "mine" in panel.encoders.rows)
+    assert panel.encoders.rows["mine"].box.isChecked()
+    assert "recognised as MAE" in panel.run.status.text()
+
+
+def test_a_lost_weight_file_is_said_and_the_others_are_listed(
+    qtbot: QtBot, panel: SSLMapsWidget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = dock.get_spec
+
+    def lose(name: str) -> object:
+        if name == "mae-demo":
+            raise WeightsUnavailableError("The weight file of mae-demo is missing. Install again.")
+        return listed(name)
+
+    monkeypatch.setattr(dock, "get_spec", lose)
+    widget = SSLMapsWidget(panel.controller.viewer, KnownEmbedder())
+    qtbot.addWidget(widget)
+    assert list(widget.encoders.rows) == ["dinov3-demo"]
+    assert "Install again" in widget.run.status.text()
+    widget.close_controller()
+
+
+def test_maps_both_ways(panel: SSLMapsWidget) -> None:
+    maps, workspace = panel.maps, panel.workspace
+    maps.boxes["pca"].setChecked(False)
+    assert set(workspace.maps) == {"attention", "similarity"}
+    workspace.maps = ("pca",)
+    assert [kind for kind, box in maps.boxes.items() if box.isChecked()] == ["pca"]
+    maps.rendering.setCurrentIndex(1)
+    assert workspace.pca_rendering == "whitened"
+    workspace.heads = 6
+    maps.reduction.setCurrentIndex(2)
+    assert workspace.attention == AttentionOptions(head=0)
+    maps.head.setValue(4)
+    assert workspace.attention.head == 4
+    assert maps.head_label.text() == "5 of 6"
+    workspace.attention = AttentionOptions(reduction="max")
+    assert maps.reduction.currentText() == "maximum over heads"
+    assert not maps.head.isEnabled()
+    maps.centred.setChecked(False)
+    maps.combine.setCurrentIndex(1)
+    maps.display.setCurrentIndex(1)
+    assert workspace.similarity == SimilarityOptions(centred=False, combine="max", display="fixed")
+    workspace.similarity = SimilarityOptions(centred=True, combine="mean", display="each")
+    assert maps.centred.isChecked()
+    assert maps.display.value == "each"
+
+
+def test_anchors_both_ways(panel: SSLMapsWidget) -> None:
+    anchors, workspace = panel.anchors, panel.workspace
+    anchors.mode.click()
+    assert workspace.anchor_mode
+    workspace.anchor_mode = False
+    assert not anchors.mode.isChecked()
+    anchors.negative.click()
+    assert workspace.negative_mode
+    assert not anchors.clear.isEnabled()
+    workspace.anchors = (Anchor((8.0, 8.0), negative=True), Anchor((9.0, 9.0), negative=True))
+    assert "0 positive, 2 negative" in anchors.hint.text()
+    anchors.remove.click()
+    assert len(workspace.anchors) == 1
+    anchors.clear.click()
+    assert workspace.anchors == ()
+
+
+def test_view_both_ways(panel: SSLMapsWidget) -> None:
+    view, workspace = panel.view, panel.workspace
+    view.shown.setCurrentIndex(2)
+    assert workspace.shown == "pca"
+    view.front.setCurrentIndex(1)
+    assert workspace.front == "dinov3-demo"
+    view.side_by_side.click()
+    assert workspace.side_by_side
+    assert not view.front.isEnabled()
+    workspace.side_by_side = False
+    assert not view.side_by_side.isChecked()
+
+
+def test_progress_and_status_are_shown(panel: SSLMapsWidget) -> None:
+    panel.workspace.progress = Progress("mae-demo: tile 3 of 9", 1 / 3, 6.2)
+    assert not panel.run.run.isEnabled()
+    assert panel.run.cancel.isEnabled()
+    assert panel.run.bar.format() == "mae-demo: tile 3 of 9 · 6 s left"
+    assert panel.run.bar.value() == 333
+    panel.workspace.progress = None
+    assert panel.run.run.isEnabled()
+    panel.workspace.status = Status("Expected this; got that.", failed=True)
+    assert panel.run.status.text() == "Expected this; got that."
+
+
+def test_run_button_paints_and_says_so(panel: SSLMapsWidget, qtbot: QtBot) -> None:
+    panel.run.run.click()
+    assert panel.workspace.progress is not None
+    qtbot.waitUntil(lambda: panel.workspace.progress is None)
+    assert panel.run.status.text().startswith("2 encoders done")
+    assert len(panel.controller.viewer.layers) == 5
+
+
+def test_cancel_button_keeps_what_was_painted(
+    panel: SSLMapsWidget, qtbot: QtBot, embedder: KnownEmbedder
+) -> None:
+    reached, go = Event(), Event()
+
+    def pause(step: int) -> None:
+        if step == 1:
+            reached.set()
+            go.wait(5)
+
+    embedder.on_step = pause
+    panel.run.run.click()
+    qtbot.waitUntil(reached.is_set)
+    panel.run.cancel.click()
+    go.set()
+    qtbot.waitUntil(lambda: panel.workspace.progress is None)
+    image = panel.workspace.image
+    assert panel.controller.board.find(image, "attention", "mae-demo") is not None
+    assert panel.controller.board.find(image, "attention", "dinov3-demo") is None
+    assert "painted stays" in panel.run.status.text()
+
+
+def test_an_error_of_torch_becomes_a_sentence(
+    panel: SSLMapsWidget, qtbot: QtBot, embedder: KnownEmbedder
+) -> None:
+    def fail(step: int) -> None:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    embedder.on_step = fail
+    panel.run.run.click()
+    qtbot.waitUntil(lambda: panel.workspace.progress is None)
+    assert "RuntimeError: mat1 and mat2" in panel.run.status.text()
+    assert panel.run.run.isEnabled()
+
+
+def test_closing_while_a_job_runs_leaves_no_thread(
+    panel: SSLMapsWidget, qtbot: QtBot, embedder: KnownEmbedder
+) -> None:
+    reached, go = Event(), Event()
+
+    def pause(step: int) -> None:
+        reached.set()
+        go.wait(0.2)
+
+    embedder.on_step = pause
+    panel.run.run.click()
+    qtbot.waitUntil(reached.is_set)
+    panel.close_controller()
+    panel.close_controller()
+    runners = [r for r in panel.controller._runners if isinstance(r, QtTaskRunner)]
+    assert len(runners) == 2
+    assert not any(runner.busy for runner in runners)
+
+
+def test_destroying_the_widget_closes_the_controller(qtbot: QtBot, panel: SSLMapsWidget) -> None:
+    viewer = panel.controller.viewer
+    before = len(viewer.mouse_drag_callbacks)
+    widget = SSLMapsWidget(viewer, KnownEmbedder())
+    assert len(viewer.mouse_drag_callbacks) == before + 1
+    with qtbot.waitSignal(widget.destroyed):
+        widget.deleteLater()
+    assert len(viewer.mouse_drag_callbacks) == before
+
+
+def test_nothing_is_truncated_at_the_usual_width(panel: SSLMapsWidget, qtbot: QtBot) -> None:
+    panel.resize(WIDTH, 1000)
+    with qtbot.waitExposed(panel):
+        panel.show()
+    for label in panel.findChildren(QLabel):
+        if label.isVisible() and not label.wordWrap():
+            assert label.width() >= label.sizeHint().width(), label.text()
+    for button in panel.findChildren(QAbstractButton):
+        if button.isVisible():
+            assert button.width() >= button.minimumSizeHint().width(), button.text()
+    for box in panel.findChildren(QComboBox):
+        widest = max(
+            (box.fontMetrics().horizontalAdvance(box.itemText(i)) for i in range(box.count())), default=0
+        )
+        assert box.width() >= widest, box.currentText()
+
+
+def test_the_dock_loads_no_torch() -> None:
+    code = (
+        "import sys, warnings; warnings.simplefilter('ignore')\n"
+        "from qtpy.QtWidgets import QApplication\n"
+        "from napari.components import ViewerModel\n"
+        "app = QApplication([])\n"
+        "from napari_sslmaps._qt.dock import SSLMapsWidget\n"
+        "widget = SSLMapsWidget(ViewerModel())\n"
+        "assert 'torch' not in sys.modules and 'timm' not in sys.modules\n"
+        "widget.close_controller()\n"
+    )
+    done = subprocess.run(  # noqa: S603  # our own interpreter and code
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr

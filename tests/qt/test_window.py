@@ -1,0 +1,193 @@
+"""Real mouse events on a real canvas, checked by the pixels that are drawn."""
+
+from threading import Event
+
+import numpy as np
+import pytest
+from pytestqt.qtbot import QtBot
+from qt_kit import Window, is_red
+from qtpy.QtCore import QPoint, QPointF, Qt
+from qtpy.QtGui import QWheelEvent
+from qtpy.QtWidgets import QApplication
+from viewer_kit import KnownEmbedder
+
+from napari_sslmaps.viewer.workspace import Anchor, SimilarityOptions
+
+pytestmark = pytest.mark.viewer
+SHIFT = Qt.KeyboardModifier.ShiftModifier
+CONTROL = Qt.KeyboardModifier.ControlModifier
+
+
+def warm(colour: np.ndarray) -> bool:
+    """Whether it is nearer to the yellow end of viridis than to the violet one."""
+    return bool(colour[1] > colour[2] + 40)
+
+
+@pytest.fixture
+def anchored(window: Window) -> Window:
+    """A window in anchor mode with one click on the left half."""
+    window.widget.anchors.mode.click()
+    window.click((20, 10))
+    window.wait_until_idle()
+    return window
+
+
+def test_a_click_sets_a_red_cross_and_a_map(anchored: Window) -> None:
+    (anchor,) = anchored.widget.workspace.anchors
+    np.testing.assert_allclose(anchor.pixel_yx, (20, 10), atol=0.1)
+    assert is_red(anchored.colour((20, 10)))
+    assert warm(anchored.colour((40, 20)))
+    assert not warm(anchored.colour((40, 60)))
+
+
+def test_the_map_ends_where_the_image_ends(anchored: Window) -> None:
+    anchored.widget.workspace.similarity = SimilarityOptions(display="fixed")
+    canvas, start, end = anchored.draw(), anchored.at((-0.5, -0.5)), anchored.at((63.5, 79.5))
+    middle = anchored.at((48, 0)).y()
+    row = canvas[middle, :, :3].astype(int).sum(axis=1)
+    drawn = np.flatnonzero(row > 0)
+    assert abs(drawn[0] - start.x()) <= 1
+    assert abs(drawn[-1] + 1 - end.x()) <= 1
+    coloured = np.ptp(canvas[middle, :, :3].astype(int), axis=1) > 10
+    assert coloured[start.x() + 3 : end.x() - 3].all()
+
+
+def test_a_drag_moves_cross_and_map_live(anchored: Window) -> None:
+    board, image = anchored.widget.controller.board, anchored.image
+    layer = board.find(image, "similarity", "mae-demo")
+    array, frames = layer.data, []
+
+    def watch() -> None:
+        frames.append(layer.data.copy())
+
+    anchored.widget.workspace.events.anchors.connect(watch)
+    centre = anchored.viewer.scene.camera.center
+    anchored.drag((20, 10), (20, 30), (30, 50), (40, 60))
+    assert len(frames) == 3
+    assert not np.array_equal(frames[0], frames[-1])
+    assert layer.data is array
+    np.testing.assert_allclose(anchored.widget.workspace.anchors[0].pixel_yx, (40, 60), atol=0.1)
+    assert anchored.viewer.scene.camera.center == centre
+    assert is_red(anchored.colour((40, 60)))
+    assert not is_red(anchored.colour((20, 10)))
+    assert warm(anchored.colour((10, 70)))
+    assert not warm(anchored.colour((20, 20)))
+
+
+def test_shift_adds_and_control_adds_a_negative_one(anchored: Window) -> None:
+    anchored.click((50, 30), SHIFT)
+    anchored.click((50, 70), CONTROL)
+    anchors = anchored.widget.workspace.anchors
+    assert [anchor.negative for anchor in anchors] == [False, False, True]
+    assert is_red(anchored.colour((50, 30)))
+    blue = anchored.colour((50, 70))
+    assert blue[2] > 200
+    assert blue[0] < 100
+
+
+def test_panning_and_zooming_work_in_anchor_mode(anchored: Window) -> None:
+    camera = anchored.viewer.scene.camera
+    centre, zoom = camera.center, camera.zoom
+    anchored.drag((40, 40), (42, 45), (45, 50))
+    assert camera.center != centre
+    assert len(anchored.widget.workspace.anchors) == 1
+    at = QPointF(anchored.at((20, 14)))
+    wheel = QWheelEvent(
+        at,
+        QPointF(anchored.canvas.mapToGlobal(at.toPoint())),
+        QPoint(),
+        QPoint(0, 240),
+        Qt.MouseButton.NoButton,
+        Qt.KeyboardModifier.NoModifier,
+        Qt.ScrollPhase.NoScrollPhase,
+        False,  # Qt's own signature
+    )
+    QApplication.sendEvent(anchored.canvas, wheel)
+    anchored.draw()
+    assert camera.zoom > zoom
+    assert is_red(anchored.colour(anchored.widget.workspace.anchors[0].pixel_yx))
+
+
+def test_a_click_lands_on_its_pixel_under_rotation_scale_and_units(window: Window) -> None:
+    image = window.image
+    image.scale, image.translate, image.rotate, image.units = (0.5, 0.75), (30, -10), 30, ("um", "um")
+    window.viewer.add_image(np.zeros((4, 4), np.float32), units=("nm", "nm"), name="dot")
+    window.viewer.layers.selection.active = image
+    window.viewer.fit_to_view()
+    window.widget.anchors.mode.click()
+    window.click((45, 62))
+    window.wait_until_idle()
+    np.testing.assert_allclose(window.widget.workspace.anchors[0].pixel_yx, (45, 62), atol=0.2)
+    assert is_red(window.colour((45, 62)))
+    assert warm(window.colour((20, 70)))
+    assert not warm(window.colour((20, 10)))
+
+
+def test_side_by_side_draws_map_and_cross_in_every_cell(anchored: Window) -> None:
+    anchored.widget.view.side_by_side.click()
+    grid = anchored.viewer.canvas.grid
+    assert grid.actual_shape(anchored.viewer.layers) == (1, 2)
+    for cell in ((0, 0), (0, 1)):
+        assert is_red(anchored.colour((20, 10), cell))
+        assert warm(anchored.colour((40, 20), cell))
+        assert not warm(anchored.colour((40, 60), cell))
+    anchored.drag((20, 10), (30, 50), (40, 60), cell=(0, 1))
+    for cell in ((0, 0), (0, 1)):
+        assert is_red(anchored.colour((40, 60), cell))
+        assert not warm(anchored.colour((40, 20), cell))
+    anchored.widget.view.side_by_side.click()
+    assert not grid.enabled
+    assert is_red(anchored.colour((40, 60)))
+
+
+def test_a_renamed_map_still_follows(anchored: Window) -> None:
+    layer = anchored.widget.controller.board.find(anchored.image, "similarity", "mae-demo")
+    layer.name = "renamed"
+    count = len(anchored.viewer.layers)
+    anchored.click((40, 60))
+    assert len(anchored.viewer.layers) == count
+    assert layer.data[:, 5:].min() > layer.data[:, :5].max()
+
+
+@pytest.fixture
+def running(window: Window, qtbot: QtBot, embedder: KnownEmbedder) -> tuple[Window, Event]:
+    """A window in the middle of a run, and what lets the run go on."""
+    reached, go = Event(), Event()
+
+    def pause(step: int) -> None:
+        if step == 1:
+            reached.set()
+            go.wait(1)
+
+    embedder.on_step = pause
+    window.widget.run.run.click()
+    qtbot.waitUntil(reached.is_set)
+    return window, go
+
+
+def test_closing_the_window_while_a_job_runs(running: tuple[Window, Event]) -> None:
+    window, go = running
+    go.set()
+    window.viewer.close()
+    window.widget.close_controller()
+    assert window.widget.workspace.image is None
+
+
+def test_removing_maps_and_image_while_a_job_runs(running: tuple[Window, Event]) -> None:
+    window, go = running
+    window.viewer.layers.remove(window.image)
+    go.set()
+    window.wait_until_idle()
+    assert window.widget.workspace.plan.failed
+    assert not window.widget.controller.marks.main
+
+
+def test_switching_the_image_while_a_job_runs(running: tuple[Window, Event], qtbot: QtBot) -> None:
+    window, go = running
+    other = window.viewer.add_image(np.full((40, 40), 0.2, np.float32), name="other")
+    go.set()
+    window.widget.workspace.add_anchor(Anchor((8.0, 8.0)), keep=False)
+    window.wait_until_idle()
+    board = window.widget.controller.board
+    assert board.find(other, "similarity", "mae-demo") is not None
+    assert board.find(window.image, "similarity", "mae-demo") is None

@@ -1,0 +1,102 @@
+"""A real napari window with the dock, and a real mouse on its canvas."""
+
+import napari
+import numpy as np
+from pytestqt.qtbot import QtBot
+from qtpy.QtCore import QElapsedTimer, QEvent, QPoint, QPointF, Qt
+from qtpy.QtGui import QMouseEvent
+from qtpy.QtWidgets import QApplication, QWidget
+from viewer_kit import KnownEmbedder
+
+from napari_sslmaps._qt.dock import SSLMapsWidget
+from napari_sslmaps.viewer.image import pixel_to_world
+
+LEFT = Qt.MouseButton.LeftButton
+THROTTLE_MS = 6
+NONE = Qt.KeyboardModifier.NoModifier
+
+
+class Window:
+    """A viewer with a tissue-like image and the dock; positions are image pixels."""
+
+    def __init__(self, viewer: napari.Viewer, embedder: KnownEmbedder, qtbot: QtBot) -> None:
+        self.viewer = viewer
+        self.qtbot = qtbot
+        viewer.window._qt_window.resize(1300, 800)
+        self.image = viewer.add_image(
+            np.full((64, 80), 0.5, np.float32), name="tissue", contrast_limits=(0, 1)
+        )
+        self.widget = SSLMapsWidget(viewer, embedder)
+        viewer.window.add_dock_widget(self.widget, name="SSL Maps", area="right")
+        with qtbot.waitExposed(viewer.window._qt_window):
+            viewer.window._qt_window.show()
+        qtbot.waitUntil(self._is_laid_out)
+        viewer.fit_to_view()
+
+    @property
+    def canvas(self) -> QWidget:
+        return self.viewer.window._qt_viewer.canvas.native
+
+    def _is_laid_out(self) -> bool:
+        """Whether the dock has its width, and napari knows the size of the canvas."""
+        QApplication.processEvents()
+        shown = (self.canvas.height(), self.canvas.width())
+        return self.widget.width() >= self.widget.minimumWidth() and tuple(self.viewer.canvas.size) == shown
+
+    def draw(self) -> np.ndarray:
+        """Return the canvas as (height, width, 4) uint8, after what is pending was laid out and drawn."""
+        for _ in range(3):
+            QApplication.processEvents()
+        return self.viewer.screenshot(canvas_only=True, flash=False)
+
+    def at(self, pixel_yx: tuple[float, float], cell: tuple[int, int] = (0, 0)) -> QPoint:
+        """Return the canvas position of an image pixel, in a grid cell."""
+        view, layers = self.viewer, self.viewer.layers
+        height, width = view.canvas.viewbox_size(layers)
+        gap = view.canvas.grid._compute_canvas_spacing(view.canvas.size[::-1], layers)
+        gap = gap if view.canvas.grid.enabled else 0
+        world = pixel_to_world(view, self.image, pixel_yx)[-2:]
+        offset = (world - np.asarray(view.scene.camera.center[-2:])) * view.scene.camera.zoom
+        top, left = cell[0] * (height + gap), cell[1] * (width + gap)
+        return QPoint(round(left + width / 2 + offset[1]), round(top + height / 2 + offset[0]))
+
+    def colour(self, pixel_yx: tuple[float, float], cell: tuple[int, int] = (0, 0)) -> np.ndarray:
+        """Return the drawn RGB at an image pixel."""
+        point = self.at(pixel_yx, cell)
+        return self.draw()[point.y(), point.x(), :3].astype(int)
+
+    def click(self, pixel_yx: tuple[float, float], modifier: Qt.KeyboardModifier = NONE) -> None:
+        """Press and release the left button."""
+        point = self.at(pixel_yx)
+        self.qtbot.mouseMove(self.canvas, point)
+        self.qtbot.mousePress(self.canvas, LEFT, modifier, point)
+        self.qtbot.mouseRelease(self.canvas, LEFT, modifier, point)
+
+    def drag(
+        self, start: tuple[float, float], *ways: tuple[float, float], cell: tuple[int, int] = (0, 0)
+    ) -> None:
+        """Press, move along, and release."""
+        points = [self.at(pixel, cell) for pixel in (start, *ways)]
+        self.qtbot.mouseMove(self.canvas, points[0])
+        self.qtbot.mousePress(self.canvas, LEFT, NONE, points[0])
+        for point in points[1:]:
+            self.move(point)
+        self.qtbot.mouseRelease(self.canvas, LEFT, NONE, points[-1])
+
+    def move(self, point: QPoint) -> None:
+        """Move with the left button held; QTest's own moves carry no button."""
+        at, everywhere = QPointF(point), QPointF(self.canvas.mapToGlobal(point))
+        event = QMouseEvent(QEvent.Type.MouseMove, at, everywhere, Qt.MouseButton.NoButton, LEFT, NONE)
+        QApplication.sendEvent(self.canvas, event)
+        # napari takes one move in 5 ms
+        clock = QElapsedTimer()
+        clock.start()
+        self.qtbot.waitUntil(lambda: clock.elapsed() > THROTTLE_MS)
+
+    def wait_until_idle(self) -> None:
+        """Wait for the end of a run."""
+        self.qtbot.waitUntil(lambda: self.widget.workspace.progress is None, timeout=10_000)
+
+
+def is_red(colour: np.ndarray) -> bool:
+    return bool(colour[0] > 200 and colour[1] < 80 and colour[2] < 80)
