@@ -58,14 +58,25 @@ def drag_frame(side: int, dim: int, count: int = 1) -> Outcome:
     return Outcome("drag frame: maps and layers", 1e3 * median(moves), "ms", 16, detail)
 
 
-def stall() -> Outcome:
-    """Longest time the GUI thread did not answer while the embedded encoders ran."""
+def stalls() -> list[Outcome]:
+    """Longest time the GUI thread did not answer while the embedded encoders ran.
+
+    The first run of a session imports torch and timm and loads the encoders; later ones do not.
+    """
     from skimage.data import immunohistochemistry
 
     viewer, widget = open_window(immunohistochemistry())
-    widget.controller.run()
-    while widget.workspace.progress is not None:  # first run: torch and timm are imported
-        process_events()
+    first, later = (_run_and_beat(widget) for _ in range(2))
+    widget.close_controller()
+    viewer.close()
+    return [
+        Outcome("GUI thread stall, first run, importing torch", 1e3 * max(first), "ms", 50, _spread(first)),
+        Outcome("GUI thread stall while a job runs", 1e3 * max(later), "ms", 50, _spread(later)),
+    ]
+
+
+def _run_and_beat(widget: SSLMapsWidget) -> list[float]:
+    """Run all encoders; return the seconds between beats of a 2 ms timer."""
     gaps, last = [], perf_counter()
 
     def beat() -> None:
@@ -82,12 +93,13 @@ def stall() -> Outcome:
     while widget.workspace.progress is not None:
         process_events()
     timer.stop()
-    widget.close_controller()
-    viewer.close()
-    detail = f"99th percentile {1e3 * np.percentile(gaps, 99):.0f} ms over {len(gaps)} beats"
-    return Outcome("GUI thread stall while a job runs", 1e3 * max(gaps), "ms", 50, detail)
+    return gaps
+
+
+def _spread(gaps: list[float]) -> str:
+    return f"99th percentile {1e3 * np.percentile(gaps, 99):.0f} ms over {len(gaps)} beats"
 
 
 def outcomes() -> list[Outcome]:
     drags = [drag_frame(64, 384), drag_frame(256, 384), drag_frame(512, 384), drag_frame(64, 128, count=4)]
-    return [*drags, stall()]
+    return [*stalls(), *drags]
