@@ -15,7 +15,7 @@ demo: .venv/.demo
 
 test: .venv/.dev
 	@scripts/system-libraries.sh tests
-	$(DISPLAY_RUN) $(BIN)/python -m pytest -n 2 --dist loadgroup
+	OMP_NUM_THREADS=1 $(DISPLAY_RUN) $(BIN)/python -m pytest -n 2 --dist loadgroup
 
 check: .venv/.dev
 	@scripts/system-libraries.sh tests
