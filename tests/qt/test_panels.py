@@ -264,7 +264,7 @@ def test_the_dock_loads_no_torch() -> None:
         "assert 'torch' not in sys.modules and 'timm' not in sys.modules\n"
         "widget.close_controller()\n"
     )
-    done = subprocess.run(  # noqa: S603  # our own interpreter and code
+    done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
     )
     assert done.returncode == 0, done.stderr

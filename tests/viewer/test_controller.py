@@ -7,9 +7,10 @@ from napari.layers import Image, Points
 from viewer_kit import KnownEmbedder, Mouse, click, gesture, noise
 
 from napari_sslmaps.errors import DeviceMemoryError
+from napari_sslmaps.viewer import maps
 from napari_sslmaps.viewer.controller import Controller
 from napari_sslmaps.viewer.image import OWN
-from napari_sslmaps.viewer.tasks import ImmediateRunner
+from napari_sslmaps.viewer.tasks import ImmediateRunner, TaskCallbacks, Work
 from napari_sslmaps.viewer.workspace import (
     Anchor,
     AttentionOptions,
@@ -417,3 +418,62 @@ def test_scrolling_to_another_frame_embeds_that_frame(
     np.testing.assert_allclose(layer.data_to_world((0, -0.5, -0.5)), (3, -0.5, -0.5))
     assert isinstance(controller.marks.main, Points)
     np.testing.assert_allclose(controller.marks.main.data, [[3.0, 20.0, 10.0]])
+
+
+class LaterRunner(ImmediateRunner):
+    """Runs work when told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting: list[tuple[Work, TaskCallbacks]] = []
+
+    def submit(self, work: Work, callbacks: TaskCallbacks) -> None:
+        self.waiting = [(work, callbacks)]
+
+    def discard(self) -> None:
+        self.waiting = []
+
+    def deliver(self) -> None:
+        for work, callbacks in self.waiting:
+            super().submit(work, callbacks)
+        self.waiting = []
+
+
+@pytest.fixture
+def later(
+    viewer: ViewerModel, controller: Controller, image: Image, monkeypatch: pytest.MonkeyPatch
+) -> LaterRunner:
+    """Let every repaint be too large to be done at once."""
+    runner = LaterRunner()
+    monkeypatch.setattr(controller.painter, "_runner", runner)
+    monkeypatch.setattr(maps, "INLINE_MEGABYTES", 0.0)
+    controller.run()
+    runner.deliver()
+    return runner
+
+
+def test_a_large_map_comes_into_view_when_it_is_done(
+    controller: Controller, image: Image, later: LaterRunner
+) -> None:
+    controller.workspace.add_anchor(Anchor((20.0, 10.0)), keep=False)
+    assert controller.board.find(image, "similarity", "mae-demo") is None
+    later.deliver()
+    assert controller.board.find(image, "similarity", "mae-demo").visible
+
+
+def test_of_several_repaints_none_is_lost(controller: Controller, image: Image, later: LaterRunner) -> None:
+    controller.workspace.pca_rendering = "whitened"
+    controller.workspace.attention = AttentionOptions(head=1)
+    later.deliver()
+    find = controller.board.find
+    assert find(image, "pca", "mae-demo").metadata[OWN]["options"]["rendering"] == "whitened"
+    assert find(image, "attention", "mae-demo").metadata[OWN]["options"]["reduction"] == "head 1"
+
+
+def test_a_repaint_of_another_image_is_dropped(
+    viewer: ViewerModel, controller: Controller, image: Image, later: LaterRunner
+) -> None:
+    controller.workspace.add_anchor(Anchor((20.0, 10.0)), keep=False)
+    viewer.add_image(noise(32, 32), name="other")
+    later.deliver()
+    assert controller.board.find(image, "similarity", "mae-demo") is None

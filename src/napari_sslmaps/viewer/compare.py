@@ -1,10 +1,12 @@
 """Side by side: one grid cell per encoder, each with the image, its map and the anchors."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from napari.components import ViewerModel
-from napari.layers import Image, Layer
+from napari.layers import Image, Layer, Points
 
 from napari_sslmaps.viewer.image import OWN
 from napari_sslmaps.viewer.layers import keeping_selection
@@ -44,8 +46,10 @@ class SideBySide:
         self._viewer = viewer
         self._marks = marks
         self._before: _Before | None = None
-        self._copies: list[Layer] = []
+        self._image: Image | None = None
+        self._copies: dict[str, tuple[Layer, Points]] = {}
         self._maps: list[Image] = []
+        self._shape = (1, 1)
         self.busy = False
 
     @property
@@ -55,26 +59,34 @@ class SideBySide:
 
     def holds(self, layer: Layer) -> bool:
         """Whether the layer is in a cell."""
-        return layer in self._copies or layer in self._maps
+        return layer in self._maps or any(layer in pair for pair in self._copies.values())
 
     def show(self, image: Image, maps: list[Image]) -> None:
-        """Show one cell per map, in this order; called again to change them."""
+        """Show one cell per map, in this order; called again to change them.
+
+        Copies are kept by encoder: a layer costs napari a tenth of a second to add.
+        """
+        fresh = self._before is None
         if self._before is None:
             self._before = self._remember()
-        self.busy = True
-        try:
-            self._clear()
-            for layer in self._viewer.layers:
-                layer.visible = False
+        with self._rebuilding():
+            encoders = [drawn.metadata[OWN]["encoder"] for drawn in maps]
+            self._drop_copies(except_for=encoders if image is self._image else [])
+            self._image = image
             with keeping_selection(self._viewer):
-                for index, drawn in enumerate(maps):
-                    self._fill(PER_CELL * index, image, drawn)
+                bottom = [layer for pair in zip(encoders, maps, strict=True) for layer in self._cell(*pair)]
+            self._put_at_the_bottom(bottom)
+            for layer in self._viewer.layers:
+                layer.visible = layer in bottom
+            for layer in {*self._maps, *maps}:
+                layer.name_overlay.visible = layer in maps
+            self._maps = maps
             grid = self._viewer.canvas.grid
             grid.stride, grid.shape, grid.spacing, grid.enabled = PER_CELL, (-1, -1), SPACING, True
             self._marks.update()
-        finally:
-            self.busy = False
-        self._viewer.fit_to_view(layers=[image])
+        if fresh or self._viewer.canvas.grid.actual_shape(self._viewer.layers) != self._shape:
+            self._shape = self._viewer.canvas.grid.actual_shape(self._viewer.layers)
+            self._viewer.fit_to_view(layers=[image])
 
     def leave(self) -> None:
         """Remove the cells and put layers, grid and camera back."""
@@ -82,42 +94,64 @@ class SideBySide:
         if before is None:
             return
         selection = self._viewer.layers.selection
-        lost = selection.active in self._copies
-        self.busy = True
-        try:
+        lost = any(selection.active in pair for pair in self._copies.values())
+        with self._rebuilding():
             for name, value in before.grid.items():
                 setattr(self._viewer.canvas.grid, name, value)
             self._clear()
             self._put_back(before)
             if lost and before.active in self._viewer.layers:
                 selection.active = before.active
+
+    @contextmanager
+    def _rebuilding(self) -> Iterator[None]:
+        """Do without the grid meanwhile, which napari lays out again for each layer that changes.
+
+        Its `batched_update` would collect garbage each time, which takes longer.
+        """
+        self.busy = True
+        try:
+            self._viewer.canvas.grid.enabled = False
+            yield
         finally:
             self.busy = False
 
-    def _fill(self, start: int, image: Image, drawn: Image) -> None:
+    def _cell(self, encoder: str, drawn: Image) -> tuple[Layer, Image, Points]:
+        """Return the layers of a cell, added to the viewer."""
+        image = self._image
+        if encoder not in self._copies and image is not None:
+            backdrop = _copy(image, f"{image.name} · {encoder}")
+            anchors = self._marks.make(image, f"anchors · {encoder}")
+            self._viewer.layers.extend([backdrop, anchors])
+            self._marks.add_copy(anchors)
+            self._copies[encoder] = backdrop, anchors
+        backdrop, anchors = self._copies[encoder]
+        return backdrop, drawn, anchors
+
+    def _put_at_the_bottom(self, bottom: list[Layer]) -> None:
         layers = self._viewer.layers
-        encoder = drawn.metadata[OWN]["encoder"]
-        backdrop = _copy(image, f"{image.name} · {encoder}")
-        layers.insert(start, backdrop)
-        at = layers.index(drawn)
-        if at != start + 1:
-            layers.move(at, start + 1)
-        anchors = self._marks.make(image, f"anchors · {encoder}")
-        layers.insert(start + 2, anchors)
-        self._marks.add_copy(anchors)
-        self._copies += [backdrop, anchors]
-        self._maps.append(drawn)
-        drawn.visible = True
-        drawn.name_overlay.visible = True
+        for index, layer in enumerate(bottom):
+            at = layers.index(layer)
+            if at != index:
+                layers.move(at, index)
 
     def _clear(self) -> None:
-        self._marks.drop_copies()
         for drawn in self._maps:
             drawn.name_overlay.visible = False
-        for layer in self._copies:
-            if layer in self._viewer.layers:
-                self._viewer.layers.remove(layer)
-        self._copies, self._maps = [], []
+        self._maps = []
+        self._drop_copies(except_for=[])
+
+    def _drop_copies(self, *, except_for: list[str]) -> None:
+        """Remove the copies of other encoders, and those of which a part was removed by hand."""
+        layers = self._viewer.layers
+        for encoder, pair in list(self._copies.items()):
+            if encoder in except_for and all(layer in layers for layer in pair):
+                continue
+            del self._copies[encoder]
+            self._marks.drop_copy(pair[1])
+            for layer in pair:
+                if layer in layers:
+                    layers.remove(layer)
 
     def _remember(self) -> _Before:
         viewer, grid = self._viewer, self._viewer.canvas.grid

@@ -59,7 +59,9 @@ class Controller:
         self.marks = AnchorMarks(viewer, workspace)
         self.cells = SideBySide(viewer, self.marks)
         self.stage = Stage(workspace, self.board, self.cells)
-        self.painter = MapPainter(workspace, self.board, map_runner, self._on_failed)
+        self.painter = MapPainter(
+            workspace, self.board, map_runner, shown=self.stage.arrange_new, failed=self._on_failed
+        )
         self.runs = EmbeddingRuns(viewer, workspace, embed_runner, embedder, self._on_painted)
         self.pointer = AnchorPointer(viewer, workspace, self.bounds)
         self._runners = (embed_runner, map_runner)
@@ -189,6 +191,7 @@ class Controller:
         if old in self._sessions:
             self._sessions[old].anchors = self.workspace.anchors
         self.runs.abandon()
+        self.painter.abandon()
         self._image_connections.undo()
         self.cells.leave()
         self.marks.remove()
@@ -249,7 +252,6 @@ class Controller:
         image, session = self._image, self.session
         if image is not None and session is not None:
             self.painter.repaint(image, session, *kinds)
-            self.stage.arrange_new(image)
 
     def _on_painted(self, image: Image, painted: Painted | None) -> None:
         session = self._sessions.get(image)
@@ -261,7 +263,6 @@ class Controller:
             self._repaint("similarity")
         else:
             self.painter.paint(image, painted)
-            self.stage.arrange_new(image)
 
     def _arrange(self) -> None:
         if self._image is not None:

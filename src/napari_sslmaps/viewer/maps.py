@@ -1,6 +1,7 @@
 """Maps of what is embedded: painted as a run goes on, repainted when options or anchors change."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +15,7 @@ from napari_sslmaps.viewer.image import OWN
 from napari_sslmaps.viewer.jobs import Painted, make_drawings
 from napari_sslmaps.viewer.layers import LayerBoard
 from napari_sslmaps.viewer.session import Embedded, Session
-from napari_sslmaps.viewer.tasks import TaskCallbacks, TaskContext, TaskRunner
+from napari_sslmaps.viewer.tasks import ImmediateRunner, TaskCallbacks, TaskContext, TaskRunner
 from napari_sslmaps.viewer.workspace import MapKind, MapRequest, WorkspaceModel
 
 FRAME_MEGABYTES = 64.0
@@ -25,17 +26,27 @@ INLINE_MEGABYTES = 64.0
 
 @dataclass(frozen=True, eq=False)
 class _Repaint:
-    """Work for the runner: drawings of every embedding."""
+    """Work for the runner: report drawings of every embedding, then make ready for a drag."""
 
     embedded: tuple[Embedded, ...]
     request: MapRequest
 
-    def __call__(self, context: TaskContext) -> list[Drawing]:
-        drawings = []
+    def __call__(self, context: TaskContext) -> None:
+        drawings: list[Drawing] = []
         for item in self.embedded:
             context.token.check()
             drawings += make_drawings(item.embedding, self.request)
-        return drawings
+        context.report(drawings)
+        self._prepare_drag(context)
+
+    def _prepare_drag(self, context: TaskContext) -> None:
+        """Build the coarse tokens that a drag will want, so that its first frame is as quick as the next."""
+        if "similarity" not in self.request.maps or not self.request.positive_yx:
+            return
+        for item in self.embedded:
+            context.token.check()
+            with item.lock, suppress(InvalidAnchorError):
+                live_drawing(item, self.request, int(FRAME_MEGABYTES / len(self.embedded) * 1e6))
 
 
 class MapPainter:
@@ -49,6 +60,8 @@ class MapPainter:
         Where maps are drawn.
     runner
         For repainting what is too large to do at once.
+    shown
+        Is told of which image maps were shown, some perhaps for the first time.
     failed
         Is told what went wrong.
     """
@@ -58,11 +71,13 @@ class MapPainter:
         workspace: WorkspaceModel,
         board: LayerBoard,
         runner: TaskRunner,
+        shown: Callable[[Image], None],
         failed: Callable[[BaseException], None],
     ) -> None:
         self._workspace = workspace
         self._board = board
         self._runner = runner
+        self._shown = shown
         self._failed = failed
         self._pending: set[MapKind] = set()
 
@@ -80,17 +95,20 @@ class MapPainter:
         chosen = tuple(self._pending)
         work = _Repaint(embedded, replace(self._workspace.request, maps=chosen))
 
-        def returned(drawings: list[Drawing]) -> None:
+        def reported(drawings: list[Drawing]) -> None:
             self._pending.difference_update(chosen)
             self._show(image, drawings)
 
         if sum(item.megabytes for item in embedded) <= INLINE_MEGABYTES:
-            from napari_sslmaps.viewer.tasks import ImmediateRunner
-
             self._runner.discard()
-            ImmediateRunner().submit(work, TaskCallbacks(_ignore, returned, self._on_failed))
+            ImmediateRunner().submit(work, TaskCallbacks(reported, _ignore, self._on_failed))
         else:
-            self._runner.submit(work, TaskCallbacks(_ignore, returned, self._on_failed))
+            self._runner.submit(work, TaskCallbacks(reported, _ignore, self._on_failed))
+
+    def abandon(self) -> None:
+        """Take no more answers: another image is looked at."""
+        self._pending.clear()
+        self._runner.discard()
 
     def follow_drag(self, image: Image, session: Session) -> None:
         """Draw one frame of a drag: similarity maps in view, in place, at the level that fits the frame."""
@@ -103,11 +121,16 @@ class MapPainter:
             return
         budget = int(FRAME_MEGABYTES / len(seen) * 1e6)
         for name, layer in seen.items():
+            item = session.embedded[name]
+            if not item.lock.acquire(blocking=False):
+                continue  # its coarse tokens are being built; the mouse must not wait for them
             try:
-                drawing = live_drawing(session.embedded[name], self._workspace.request, budget)
+                drawing = live_drawing(item, self._workspace.request, budget)
             except InvalidAnchorError as error:
                 self._failed(error)
                 return
+            finally:
+                item.lock.release()
             contrast = layer.metadata[OWN].get("contrast")
             drawing.record["contrast"] = contrast
             self._board.show(image, replace(drawing, limits=None), live=True)
@@ -120,6 +143,7 @@ class MapPainter:
         display = self._workspace.similarity.display
         for item in stretch(similar, display):
             self._board.show(image, item)
+        self._shown(image)
 
     def _on_failed(self, error: BaseException) -> None:
         if not isinstance(error, Cancelled):

@@ -73,9 +73,9 @@ class AnchorMarks:
         self._copies.append(layer)
         self._draw(layer)
 
-    def drop_copies(self) -> None:
-        """Keep no copies in step any more."""
-        self._copies.clear()
+    def drop_copy(self, layer: Points) -> None:
+        """Keep a layer in step no more."""
+        self._copies.remove(layer)
 
     def make(self, image: Image, name: str) -> Points:
         """Return an empty layer of anchors that lies on `image`."""

@@ -1,6 +1,7 @@
 """What was computed for one image layer: its embeddings, and what makes similarity quick."""
 
 from dataclasses import dataclass, field
+from threading import Lock
 
 from napari_sslmaps.core.pyramid import SimilarityPyramid
 from napari_sslmaps.core.region import Region
@@ -10,10 +11,15 @@ from napari_sslmaps.viewer.workspace import Anchor
 
 @dataclass(eq=False)
 class Embedded:
-    """An embedding and its token pyramids, built when first needed."""
+    """An embedding and its token pyramids, built when first needed.
+
+    Hold `lock` while a pyramid is used: its levels are built by whoever comes first, the thread that
+    repaints or a drag.
+    """
 
     embedding: Embedding
     complete: bool = True
+    lock: Lock = field(default_factory=Lock)
     _pyramids: dict[bool, SimilarityPyramid] = field(default_factory=dict)
 
     def pyramid(self, *, centred: bool) -> SimilarityPyramid:
