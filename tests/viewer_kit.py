@@ -9,6 +9,7 @@ from napari.components import ViewerModel
 
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Embedding, Provenance
+from napari_sslmaps.core.tiling import Tiling
 from napari_sslmaps.encoders.spec import EncoderSpec, Method, ViTArchitecture
 from napari_sslmaps.pipeline import EmbeddingProgress, OnProgress, plan
 from napari_sslmaps.sources.protocol import ImageSource
@@ -32,13 +33,20 @@ class KnownEmbedder:
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, Region]] = []
+        self.tilings: list[Tiling | None] = []
         self.on_step: Callable[[int], object] = str
 
     def __call__(
-        self, source: ImageSource, spec: EncoderSpec, region: Region, on_progress: OnProgress
+        self,
+        source: ImageSource,
+        spec: EncoderSpec,
+        region: Region,
+        on_progress: OnProgress,
+        tiling: Tiling | None = None,
     ) -> Embedding:
         self.calls.append((spec.name, region))
-        planned = plan(source, spec, region)
+        self.tilings.append(tiling)
+        planned = plan(source, spec, region, tiling)
         source.read(planned.region)
         rows, cols = planned.grid.shape
         tokens = np.full((rows, cols, 4), np.nan, np.float32)

@@ -246,11 +246,8 @@ def test_demo_without_a_display_says_so_and_writes_a_figure(
 def test_demo_with_a_display_opens_napari(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
 
-    class Window:
-        run_demo = staticmethod(opened.append)
-
     monkeypatch.setattr("napari_sslmaps.doctor.missing_for_windows", lambda: "")
-    monkeypatch.setattr("napari_sslmaps.cli.demo.import_module", lambda _: Window)
+    monkeypatch.setattr("napari_sslmaps._qt.demo.run_demo", opened.append)
     assert run("demo", "--sample", "ultrasound")[0] == 0
     assert opened == ["ultrasound"]
 

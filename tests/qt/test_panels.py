@@ -13,6 +13,7 @@ from viewer_kit import KnownEmbedder
 from napari_sslmaps._qt import dock
 from napari_sslmaps._qt.dock import WIDTH, SSLMapsWidget
 from napari_sslmaps._qt.task_runner import QtTaskRunner
+from napari_sslmaps.core.tiling import ONE_PASS, Tiling
 from napari_sslmaps.errors import WeightsUnavailableError
 from napari_sslmaps.viewer.workspace import (
     Anchor,
@@ -43,6 +44,13 @@ def test_region_both_ways(panel: SSLMapsWidget) -> None:
     panel.workspace.region = "rectangle"
     assert panel.image.region.currentText().startswith("Rectangle")
     assert "Add a Shapes layer" in panel.image.plan.text()
+
+
+def test_context_both_ways(panel: SSLMapsWidget) -> None:
+    panel.image.tiling.setCurrentIndex(1)
+    assert panel.workspace.tiling == ONE_PASS
+    panel.workspace.tiling = Tiling()
+    assert panel.image.tiling.currentText() == "Tiles of 32 × 32 tokens, beyond 1024"
 
 
 def test_levels_are_offered_for_pyramids_only(panel: SSLMapsWidget) -> None:

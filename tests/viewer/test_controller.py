@@ -6,6 +6,7 @@ from napari.components import ViewerModel
 from napari.layers import Image, Points
 from viewer_kit import KnownEmbedder, Mouse, click, gesture, noise
 
+from napari_sslmaps.core.tiling import ONE_PASS
 from napari_sslmaps.errors import DeviceMemoryError
 from napari_sslmaps.viewer import maps
 from napari_sslmaps.viewer.controller import Controller
@@ -297,6 +298,20 @@ def test_options_repaint_without_embedding_again(
     assert tuple(similarity.contrast_limits) == (-1.0, 1.0)
     assert similarity.metadata[OWN]["options"]["centred"] is False
     assert len(embedder.calls) == 2
+
+
+def test_the_chosen_tiling_is_planned_and_embedded(
+    controller: Controller, image: Image, embedder: KnownEmbedder
+) -> None:
+    controller.workspace.tiling = ONE_PASS
+    assert "1 tile " in f"{controller.workspace.plan.text} "
+    controller.run()
+    assert set(embedder.tilings) == {ONE_PASS}
+
+
+def test_negative_anchors_alone_ask_for_a_positive_one(controller: Controller, image: Image) -> None:
+    controller.workspace.add_anchor(Anchor((20.0, 10.0), negative=True), keep=False)
+    assert "set one to be like" in controller.workspace.status.text
 
 
 def test_encoders_ticked_later_join_at_the_next_click(

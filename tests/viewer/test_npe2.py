@@ -55,3 +55,13 @@ def test_a_damaged_file_is_refused_with_a_sentence(tmp_path: Path) -> None:
     path.write_bytes(b"\x89PNG\r\n\x1a\nnothing")
     with pytest.raises(UnsupportedImageError, match=r"bad\.png"):
         npe2.get_reader(str(path))(str(path))
+
+
+def test_an_image_too_large_to_open_whole_gets_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "slide.tif"
+    tifffile.imwrite(path, np.ones((64, 64), np.uint8))
+    monkeypatch.setattr(npe2, "LIMIT_BYTES", 4000)
+    with pytest.raises(UnsupportedImageError, match="embed a region from Python"):
+        npe2.read(str(path))

@@ -109,6 +109,7 @@ class SSLMapsWidget(QWidget):
         controller = self.controller
         self.image.image_requested.connect(lambda layer: self._set("image", layer))
         self.image.region_requested.connect(lambda choice: self._set("region", choice))
+        self.image.tiling_requested.connect(lambda tiling: self._set("tiling", tiling))
         self.image.level_requested.connect(lambda level: self._set("level", level))
         self.encoders.chosen_requested.connect(lambda names: self._set("chosen", names))
         self.encoders.checkpoint_requested.connect(controller.add_checkpoint)
@@ -130,6 +131,7 @@ class SSLMapsWidget(QWidget):
         workspace, events = self.workspace, self.workspace.events
         pairs: dict[str, Callable[..., None]] = {
             "region": self.image.set_region,
+            "tiling": self.image.set_tiling,
             "level": self.image.set_level,
             "plan": self.image.set_plan,
             "available": self.encoders.set_available,

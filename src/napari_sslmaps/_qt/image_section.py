@@ -7,9 +7,15 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QLabel, QSpinBox, QWidget
 
 from napari_sslmaps._qt.parts import Choice, Section, dim, note, quiet, row
+from napari_sslmaps.core.tiling import DEFAULT_TILE, ONE_PASS, SINGLE_PASS_TOKENS, TILED, Tiling
 from napari_sslmaps.viewer.workspace import RegionChoice, Status
 
 REGIONS = (("Whole image", "whole"), ("Current view", "view"), ("Rectangle of a Shapes layer", "rectangle"))
+
+TILINGS = (
+    (f"Tiles of {DEFAULT_TILE} × {DEFAULT_TILE} tokens, beyond {SINGLE_PASS_TOKENS}", TILED),
+    ("One pass over the whole region", ONE_PASS),
+)
 
 
 class ImageSection(Section):
@@ -18,11 +24,16 @@ class ImageSection(Section):
     image_requested = Signal(object)
     region_requested = Signal(str)
     level_requested = Signal(int)
+    tiling_requested = Signal(object)
 
     def __init__(self) -> None:
         super().__init__("Image and region")
         self.image = Choice(tip="The layer that is looked at; it follows the selected image layer.")
         self.region = Choice(REGIONS, tip="The part of the image that is embedded.")
+        self.tiling = Choice(
+            TILINGS,
+            tip="Tiles bound time and memory, but position leaves its pattern in each; one pass sees all.",
+        )
         self.level = QSpinBox()
         self.level.setPrefix("level ")
         self.level.setToolTip("Resolution level of a pyramid; 0 is the finest.")
@@ -31,10 +42,12 @@ class ImageSection(Section):
         self.plan.setMinimumHeight(2 * self.plan.fontMetrics().lineSpacing())
         self.body.addLayout(self._line("Image", self.image))
         self.body.addLayout(self._line("Region", self.region, self.level))
+        self.body.addLayout(self._line("Context", self.tiling))
         self.body.addWidget(self.plan)
         self.level.hide()
         self.image.currentIndexChanged.connect(lambda _: self.image_requested.emit(self.image.value))
         self.region.currentIndexChanged.connect(lambda _: self.region_requested.emit(self.region.value))
+        self.tiling.currentIndexChanged.connect(lambda _: self.tiling_requested.emit(self.tiling.value))
         self.level.valueChanged.connect(self.level_requested)
 
     def set_images(self, layers: Sequence[Any], chosen: Any) -> None:
@@ -53,6 +66,10 @@ class ImageSection(Section):
     def set_region(self, choice: RegionChoice) -> None:
         """Show which region is chosen."""
         self.region.set_value(choice)
+
+    def set_tiling(self, tiling: Tiling) -> None:
+        """Show how the region is cut."""
+        self.tiling.set_value(tiling)
 
     def set_level(self, level: int) -> None:
         """Show which level is chosen."""

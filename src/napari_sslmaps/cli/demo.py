@@ -1,6 +1,5 @@
 """``demo``: napari on a sample with four methods' maps, or the same as a figure."""
 
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
@@ -8,9 +7,6 @@ import typer
 
 from napari_sslmaps.cli import console
 from napari_sslmaps.cli.progress import progress_bars
-
-SINGLE_PASS = 64
-"""Tokens per tile side: both samples in one pass, so that no tile borders show."""
 
 
 def demo(
@@ -29,7 +25,9 @@ def demo(
     chosen = find_sample(sample)
     missing = "asked for a figure" if headless else missing_for_windows()
     if not missing:
-        import_module("napari_sslmaps._qt.demo").run_demo(chosen.key)
+        from napari_sslmaps._qt.demo import run_demo
+
+        run_demo(chosen.key)
         return
     if not headless:
         console.out(f"No window can be opened here ({missing}): writing {out} instead.")
@@ -37,6 +35,7 @@ def demo(
 
 
 def _write_figure(sample: str, out: Path) -> None:
+    from napari_sslmaps.core.tiling import ONE_PASS
     from napari_sslmaps.encoders.catalog import EMBEDDED
     from napari_sslmaps.export.figure import check_format
     from napari_sslmaps.export.record import RunOptions
@@ -47,7 +46,7 @@ def _write_figure(sample: str, out: Path) -> None:
     check_format(out)
     choices = tuple(EncoderChoice(name) for name in EMBEDDED)
     anchors = (find_sample(sample).anchor_yx,)
-    options = RunOptions(tile=SINGLE_PASS, centred=True, foreground="auto")
+    options = RunOptions(tile=ONE_PASS.tile, centred=True, foreground="auto")
     request = RunRequest(SAMPLE_PREFIX + sample, choices, anchors, options=options)
     with progress_bars(quiet=False) as on_progress:
         outcome = compute_run(request, on_progress)

@@ -57,6 +57,12 @@ class Tiling:
         return 0 if max(rows, cols) <= self.tile else self.tile
 
 
+TILED = Tiling()
+"""Tiles of `DEFAULT_TILE` tokens beyond `SINGLE_PASS_TOKENS`."""
+ONE_PASS = Tiling(tile=2**20, overlap=0)
+"""The whole region in one context: no tile borders, attention over all of it, time quadratic in tokens."""
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """Tokens along one axis: what a tile reads and what is kept of it, half-open."""

@@ -148,7 +148,7 @@ class Controller:
         connect(self.viewer.scene.camera.events, self._on_view_changed)
         connect(self.viewer.scene.camera.events.zoom, self.marks.follow_zoom)
         connect(events.image, self._on_image_changed)
-        for name in ("region", "level", "chosen", "available"):
+        for name in ("region", "level", "tiling", "chosen", "available"):
             connect(getattr(events, name), self.runs.update_plan)
         connect(events.anchors, self._on_anchors_changed)
         connect(events.attention, lambda: self._repaint("attention"))
@@ -223,7 +223,11 @@ class Controller:
     def _on_anchors_changed(self) -> None:
         image, session = self._image, self.session
         self.marks.update()
-        if image is None or session is None or not self.workspace.request.positive_yx:
+        if image is None or session is None:
+            return
+        if not self.workspace.request.positive_yx:
+            if self.workspace.anchors:
+                self.workspace.say("Negative anchors alone draw no map: set one to be like, too.")
             return
         if self.pointer.dragging:
             self.painter.follow_drag(image, session)

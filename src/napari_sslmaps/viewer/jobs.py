@@ -12,6 +12,7 @@ from napari_sslmaps.core.pca import pca_map
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import ActivationMap, AttentionMap, Embedding
 from napari_sslmaps.core.similarity import similarity_map
+from napari_sslmaps.core.tiling import TILED, Tiling
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import Cancelled, InvalidAnchorError, MapUnavailableError, SSLMapsError
 from napari_sslmaps.pipeline import EmbeddingProgress, OnProgress, embed
@@ -31,7 +32,12 @@ class Embedder(Protocol):
     """Computes the tokens of a region."""
 
     def __call__(
-        self, source: ImageSource, spec: EncoderSpec, region: Region, on_progress: OnProgress
+        self,
+        source: ImageSource,
+        spec: EncoderSpec,
+        region: Region,
+        on_progress: OnProgress,
+        tiling: Tiling = TILED,
     ) -> Embedding:
         """Embed, calling `on_progress` after each batch of tiles."""
         ...
@@ -48,14 +54,20 @@ class PipelineEmbedder:
         self._encoders: dict[Path, Encoder] = {}
 
     def __call__(
-        self, source: ImageSource, spec: EncoderSpec, region: Region, on_progress: OnProgress
+        self,
+        source: ImageSource,
+        spec: EncoderSpec,
+        region: Region,
+        on_progress: OnProgress,
+        tiling: Tiling = TILED,
     ) -> Embedding:
         """Load the encoder if need be, then embed."""
         if spec.path not in self._encoders:
             from napari_sslmaps.encoders.registry import load_encoder
 
             self._encoders[spec.path] = load_encoder(spec.name if spec.origin == "embedded" else spec.path)
-        return embed(source, self._encoders[spec.path], region=region, on_progress=on_progress)
+        encoder = self._encoders[spec.path]
+        return embed(source, encoder, region=region, tiling=tiling, on_progress=on_progress)
 
     def open(self, path: Path, taken: Collection[str]) -> EncoderSpec:
         """Load a weight file, to see what it is, and keep it."""
@@ -129,6 +141,8 @@ class EmbeddingJob:
         Computes the tokens.
     request
         Gives the newest snapshot of what is wanted, so that anchors set meanwhile count.
+    tiling
+        How the region is cut.
     """
 
     source: ImageSource
@@ -136,6 +150,7 @@ class EmbeddingJob:
     specs: Sequence[EncoderSpec]
     embedder: Embedder
     request: Callable[[], MapRequest]
+    tiling: Tiling = TILED
 
     def __call__(self, context: TaskContext) -> int:
         """Run; return the number of encoders that were completed."""
@@ -144,7 +159,8 @@ class EmbeddingJob:
             context.token.check()
             painter = _Painter(self, context, spec, index)
             try:
-                painter.finish(self.embedder(self.source, spec, self.region, painter.progress))
+                embedding = self.embedder(self.source, spec, self.region, painter.progress, self.tiling)
+                painter.finish(embedding)
             except Cancelled:
                 painter.keep()
                 raise

@@ -7,10 +7,13 @@ from typing import Any
 import numpy as np
 
 from napari_sslmaps.core.region import Region
+from napari_sslmaps.errors import UnsupportedImageError
 from napari_sslmaps.sources.open import open_image
 from napari_sslmaps.sources.protocol import ImageSource
 from napari_sslmaps.sources.samples import SAMPLES
 
+LIMIT_BYTES = 4e9
+"""What the reader loads into memory at most."""
 LayerData = tuple[Any, dict[str, Any], str]
 PathOrPaths = str | Sequence[str]
 
@@ -54,7 +57,19 @@ def _sample(key: str) -> LayerData:
         return _layer(source, {"title": sample.title, "licence": sample.licence})
 
 
+def _check_size(source: ImageSource) -> None:
+    height, width = source.levels[0].shape_yx
+    size = height * width * source.channels * source.frames * source.dtype.itemsize
+    if size > LIMIT_BYTES:
+        raise UnsupportedImageError(
+            f"Expected an image of at most {LIMIT_BYTES / 1e9:.0f} GB to open whole; {source.name} has "
+            f"{size / 1e9:.1f} GB. Open a lower level or a crop of it, or embed a region from Python: "
+            "napari_sslmaps.embed(path, encoder, region=(y, x, height, width))."
+        )
+
+
 def _layer(source: ImageSource, metadata: dict[str, Any]) -> LayerData:
+    _check_size(source)
     height, width = source.levels[0].shape_yx
     frames = [source.read(Region(0, 0, height, width, 0, frame)) for frame in range(source.frames)]
     data = np.stack(frames) if source.frames > 1 else frames[0]

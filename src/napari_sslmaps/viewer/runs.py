@@ -99,9 +99,10 @@ class EmbeddingRuns:
     def start(self, image: Image, session: Session, specs: Sequence[EncoderSpec], region: Region) -> None:
         """Start a run; one that is under way is stopped and silenced."""
         workspace = self._workspace
+        tiling = workspace.tiling
         try:
             source = LayerSource(image)
-            computed = {spec.name: plan(source, spec, region).computed_tokens for spec in specs}
+            plans = {spec.name: plan(source, spec, region, tiling) for spec in specs}
         except SSLMapsError as error:
             workspace.say(str(error), failed=True)
             return
@@ -109,7 +110,8 @@ class EmbeddingRuns:
         self._failures = 0
         workspace.say("")
         workspace.progress = Progress(f"{specs[0].name}: loading", 0.0)
-        job = EmbeddingJob(source, region, tuple(specs), self._embedder, lambda: workspace.request)
+        computed = {name: planned.computed_tokens for name, planned in plans.items()}
+        job = EmbeddingJob(source, region, tuple(specs), self._embedder, lambda: workspace.request, tiling)
 
         def reported(report: Painted | EncoderFailed) -> None:
             self._on_reported(image, session, report, computed)
@@ -140,7 +142,7 @@ class EmbeddingRuns:
 
     def _describe(self, image: Image, specs: Sequence[EncoderSpec]) -> str:
         source, region = LayerSource(image), self.region(image)
-        plans = [plan(source, spec, region) for spec in specs]
+        plans = [plan(source, spec, region, self._workspace.tiling) for spec in specs]
         line = plans[0].describe()
         if len(specs) > 1:
             line += f" × {len(specs)} encoders"

@@ -7,6 +7,7 @@ from psygnal import SignalGroupDescriptor
 
 from napari_sslmaps.core.attention import Reduction
 from napari_sslmaps.core.results import Combine, Rendering
+from napari_sslmaps.core.tiling import TILED, Tiling
 from napari_sslmaps.encoders.spec import EncoderSpec
 
 if TYPE_CHECKING:
@@ -114,6 +115,8 @@ class WorkspaceModel:
         The image layer that is looked at.
     region, level
         Which part of it, at which resolution level.
+    tiling
+        How the region is cut.
     available, chosen
         Encoders in the list, and the names of those that are ticked.
     maps, attention, pca_rendering, similarity
@@ -137,6 +140,7 @@ class WorkspaceModel:
     image: "Image | None" = None
     region: RegionChoice = "whole"
     level: int = 0
+    tiling: Tiling = TILED
     available: tuple[EncoderSpec, ...] = ()
     chosen: tuple[str, ...] = ()
     maps: tuple[MapKind, ...] = MAP_KINDS
