@@ -66,7 +66,9 @@ def test_levels_are_offered_for_pyramids_only(panel: SSLMapsWidget) -> None:
 
 def test_encoders_both_ways(panel: SSLMapsWidget, qtbot: QtBot) -> None:
     row = panel.encoders.rows["mae-demo"]
-    assert "MAE" in row.box.text()
+    assert row.box.text() == "mae-demo"
+    assert row.known.text().startswith("MAE · ")
+    assert row.known.text().endswith(" · embedded")
     assert "patch 8" in row.toolTip()
     assert row.box.isChecked()
     row.box.setChecked(False)

@@ -92,7 +92,7 @@ class SSLMapsWidget(QWidget):
         column = QVBoxLayout(inner)
         column.setContentsMargins(8, 6, 8, 6)
         column.setSpacing(10)
-        for section in (self.image, self.encoders, self.maps, self.anchors, self.view, self.run):
+        for section in (self.image, self.encoders, self.maps, self.anchors, self.view):
             column.addWidget(section)
         column.addStretch(1)
         scroll = QScrollArea()
@@ -100,9 +100,11 @@ class SSLMapsWidget(QWidget):
         scroll.setWidgetResizable(True)
         scroll.setFrameShape(QFrame.Shape.NoFrame)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        outer = QVBoxLayout(self)
+        self.run.body.setContentsMargins(8, 0, 8, 6)
+        outer = QVBoxLayout(self)  # Run stays in sight, however short the window
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(scroll)
+        outer.addWidget(self.run)
         self.setMinimumWidth(WIDTH - 20)
 
     def _connect_views(self) -> None:

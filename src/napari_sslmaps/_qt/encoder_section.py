@@ -6,7 +6,7 @@ from html import escape
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QFrame, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
-from napari_sslmaps._qt.parts import Section, dim, note, quiet
+from napari_sslmaps._qt.parts import Section, note, quiet, row
 from napari_sslmaps.encoders.catalog import METHOD_INFO
 from napari_sslmaps.encoders.spec import EncoderSpec
 
@@ -15,24 +15,21 @@ _FILES = "Weights (*.safetensors *.pth *.pt *.bin *.tar);;All files (*)"
 
 
 class EncoderRow(QWidget):
-    """One encoder: a tick with its name and method, and below what else is known of it."""
+    """One encoder: a tick with its name, and beside it what else is known of it."""
 
     def __init__(self, spec: EncoderSpec) -> None:
         super().__init__()
         info = METHOD_INFO[spec.method]
-        self.box = QCheckBox(f"{info.title}   {spec.name}")
+        self.box = QCheckBox(spec.name)
         place = "embedded" if spec.origin == "embedded" else "your file"
-        below = note(f"{spec.megabytes:.1f} MB · {spec.licence} · {place}")
-        font = below.font()
+        self.known = note(f"{info.title} · {spec.megabytes:.1f} MB\n{spec.licence} · {place}")
+        font = self.known.font()
         font.setPointSizeF(max(7.0, font.pointSizeF() - 1))
-        below.setFont(font)
-        dim(below)
-        below.setContentsMargins(24, 0, 0, 0)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 2)
-        layout.setSpacing(0)
-        layout.addWidget(self.box)
-        layout.addWidget(below)
+        self.known.setFont(font)
+        self.known.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        layout = row(self.box, self.known)
+        layout.setStretch(1, 1)
+        self.setLayout(layout)
         self.setToolTip(
             f"<p><b>{escape(spec.name)}</b>: {escape(info.title)}, {escape(info.objective)}.</p>"
             f"<p>{escape(spec.architecture.summary)}<br>{escape(str(spec.path))}</p>"
