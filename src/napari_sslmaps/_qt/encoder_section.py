@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from html import escape
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QCheckBox, QFileDialog, QFrame, QPushButton, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QPushButton, QVBoxLayout, QWidget
 
 from napari_sslmaps._qt.parts import Section, note, quiet, row
 from napari_sslmaps.encoders.catalog import METHOD_INFO
 from napari_sslmaps.encoders.spec import EncoderSpec
 
-_ROWS_IN_VIEW = 5
 _FILES = "Weights (*.safetensors *.pth *.pt *.bin *.tar);;All files (*)"
 
 
@@ -46,19 +45,13 @@ class EncoderSection(Section):
     def __init__(self) -> None:
         super().__init__("Encoders")
         self.rows: dict[str, EncoderRow] = {}
-        self._list = QWidget()
-        self._layout = QVBoxLayout(self._list)
+        self._layout = QVBoxLayout()
         self._layout.setContentsMargins(0, 0, 0, 0)
         self._layout.setSpacing(2)
-        self._scroll = QScrollArea()
-        self._scroll.setWidget(self._list)
-        self._scroll.setWidgetResizable(True)
-        self._scroll.setFrameShape(QFrame.Shape.NoFrame)
-        self._scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.add_button = QPushButton("Add checkpoint…")
         self.add_button.setToolTip("Open a weight file of your own; what it is will be recognised.")
         self.add_button.clicked.connect(self._ask_for_file)
-        self.body.addWidget(self._scroll)
+        self.body.addLayout(self._layout)
         self.body.addWidget(self.add_button)
 
     def set_available(self, specs: Sequence[EncoderSpec]) -> None:
@@ -70,8 +63,6 @@ class EncoderSection(Section):
         for line in self.rows.values():
             self._layout.addWidget(line)
             line.box.toggled.connect(self._on_toggled)
-        heights = [line.sizeHint().height() + 2 for line in self.rows.values()]
-        self._scroll.setFixedHeight(sum(heights[:_ROWS_IN_VIEW]) + 2)
 
     def set_chosen(self, names: Sequence[str]) -> None:
         """Tick these encoders."""
