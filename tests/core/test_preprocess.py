@@ -88,3 +88,18 @@ def test_flat_tokens_are_those_without_structure():
     unit = np.zeros((8, 16, 3), np.float32)
     unit[:, 8:] = np.random.default_rng(0).random((8, 8, 1))
     np.testing.assert_array_equal(flat_tokens(unit, 8), [[True, False]])
+
+
+def test_normalise_leaves_its_input_alone_whatever_its_memory_layout():
+    for batch in (torch.rand(1, 1, 1, 3), torch.rand(1, 3, 4, 4).permute(0, 2, 3, 1)):
+        before = batch.clone()
+        normalise(batch, (0.5, 0.5, 0.5), (2.0, 2.0, 2.0))
+        assert torch.equal(batch, before)
+
+
+def test_flatness_is_the_standard_deviation_of_grey():
+    unit = np.random.default_rng(1).random((32, 48, 3), dtype=np.float32)
+    unit *= np.repeat(np.linspace(0, 0.3, 48, dtype=np.float32)[:, None], 3, axis=1)
+    spread = unit.mean(axis=2).reshape(4, 8, 6, 8).std(axis=(1, 3))
+    np.testing.assert_array_equal(flat_tokens(unit, 8), spread < 0.02)
+    assert 0 < flat_tokens(unit, 8).mean() < 1

@@ -115,7 +115,9 @@ def normalise(batch: "Tensor", mean: Sequence[float], std: Sequence[float]) -> "
     Tensor
         (B, 3, H, W), contiguous.
     """
-    return ((batch - batch.new_tensor(mean)) / batch.new_tensor(std)).permute(0, 3, 1, 2).contiguous()
+    channels_first = batch.permute(0, 3, 1, 2).contiguous()
+    shift, scale = (batch.new_tensor(values)[:, None, None] for values in (mean, std))
+    return (channels_first - shift).div_(scale)
 
 
 def flat_tokens(unit: NDArray[np.float32], stride: int) -> NDArray[np.bool_]:
@@ -133,7 +135,10 @@ def flat_tokens(unit: NDArray[np.float32], stride: int) -> NDArray[np.bool_]:
     ndarray
         (H / stride, W / stride) bool, True where the grey values' standard deviation is below 0.02.
     """
-    grey = unit.mean(axis=2)
+    grey = unit @ np.full(3, 1 / 3, np.float32)
     rows, cols = grey.shape[0] // stride, grey.shape[1] // stride
-    flat: NDArray[np.bool_] = grey.reshape(rows, stride, cols, stride).std(axis=(1, 3)) < _FLAT
+    tokens = grey.reshape(rows, stride, cols, stride)
+    mean = np.einsum("isjt->ij", tokens) / stride**2
+    square = np.einsum("isjt,isjt->ij", tokens, tokens) / stride**2
+    flat: NDArray[np.bool_] = square - mean**2 < _FLAT**2
     return flat

@@ -98,7 +98,7 @@ def block_masks(count: int, side: int, generator: Generator) -> Tensor:
     wanted = torch.linspace(0.1, 0.5, max(1, count // 2))[
         torch.randperm(max(1, count // 2), generator=generator)
     ]
-    for mask, share in zip(masks, wanted, strict=False):
+    for mask, share in zip(masks[: len(wanted)], wanted, strict=True):
         for _ in range(20):
             if mask.float().mean() >= share:
                 break
