@@ -26,6 +26,7 @@ check: .venv/.dev
 	$(BIN)/npe2 validate src/napari_sslmaps/napari.yaml
 	$(BIN)/python scripts/check_wheel.py
 	$(DISPLAY_RUN) $(BIN)/python scripts/run_docs.py README.md ARCHITECTURE.md docs
+	for example in examples/*.py; do $(BIN)/python $$example || exit 1; done
 
 bench: .venv/.dev
 	$(DISPLAY_RUN) $(BIN)/python benchmarks/run.py
