@@ -63,11 +63,15 @@ def test_a_single_pass_is_the_encoder_on_the_whole_image(encoders, method):
         np.testing.assert_allclose(embedding.prefix_attention, features.prefix_attention[0], atol=1e-6)
 
 
-def test_padding_is_by_reflection(encoders):
-    image = noise(20, 27, 3)
-    mirrored = np.pad(image, [(0, 4), (0, 5), (0, 0)], mode="reflect")
-    padded, whole = embed(image, encoders["mae"]), embed(mirrored, encoders["mae"])
+@pytest.mark.parametrize("tiling", [Tiling(), Tiling(1, 0), Tiling(2, 1)])
+@pytest.mark.parametrize("shape", [(20, 27), (17, 25), (9, 8)])
+def test_padding_mirrors_the_region_whatever_the_tiling(encoders, tiling, shape):
+    image = noise(*shape, 3)
+    missing = [(0, -side % 8) for side in shape]
+    mirrored = np.pad(image, [*missing, (0, 0)], mode="reflect")
+    padded, whole = (embed(each, encoders["mae"], tiling=tiling) for each in (image, mirrored))
     np.testing.assert_array_equal(padded.tokens, whole.tokens)
+    np.testing.assert_array_equal(padded.foreground, whole.foreground)
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -14,7 +14,7 @@ from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.preprocess import check_window, flat_tokens, pad_by_reflection, scale_to_unit
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Embedding, Float32, Provenance
-from napari_sslmaps.core.tiling import Stitcher, Tile, Tiling, plan_tiles
+from napari_sslmaps.core.tiling import Span, Stitcher, Tile, Tiling, plan_tiles
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import DeviceMemoryError, RegionError, UnsupportedImageError
@@ -232,14 +232,24 @@ class _TileReader:
     window: tuple[float, float]
 
     def read(self, tile: Tile) -> Float32:
-        """Read a tile as (H, W, 3) float32 in [0, 1], padded by reflection."""
-        stride = self.plan.stride
-        y, x = tile.rows.start * stride, tile.cols.start * stride
-        height, width = (tokens * stride for tokens in tile.shape)
+        """Read a tile as (H, W, 3) float32 in [0, 1], as a cut of the region padded by reflection."""
         region = self.plan.region
+        (y, height, top), (x, width, left) = (
+            self._extent(span, size)
+            for span, size in zip((tile.rows, tile.cols), region.shape_yx, strict=True)
+        )
         inside = region.part(y, x, min(height, region.height - y), min(width, region.width - x))
         unit = scale_to_unit(self.source.read(inside), self.window)
-        return pad_by_reflection(unit, height, width)
+        return pad_by_reflection(unit, height, width)[top:, left:]
+
+    def _extent(self, span: Span, size: int) -> tuple[int, int, int]:
+        """First pixel, length and excess at the front of what is read along an axis of `size` pixels.
+
+        A tile that reaches beyond the region also reads what is mirrored there.
+        """
+        start, stop = span.start * self.plan.stride, span.stop * self.plan.stride
+        excess = min(max(0, stop - size), start)
+        return start - excess, stop - start + excess, excess
 
 
 def _encode(
