@@ -78,6 +78,7 @@ class Window:
         """Press, move along, and release."""
         points = [self.at(pixel, cell) for pixel in (start, *ways)]
         self.qtbot.mouseMove(self.canvas, points[0])
+        self._rest()
         self.qtbot.mousePress(self.canvas, LEFT, NONE, points[0])
         for point in points[1:]:
             self.move(point)
@@ -88,7 +89,10 @@ class Window:
         at, everywhere = QPointF(point), QPointF(self.canvas.mapToGlobal(point))
         event = QMouseEvent(QEvent.Type.MouseMove, at, everywhere, Qt.MouseButton.NoButton, LEFT, NONE)
         QApplication.sendEvent(self.canvas, event)
-        # napari takes one move in 5 ms
+        self._rest()
+
+    def _rest(self) -> None:
+        """Wait until napari takes another move; it takes one in 5 ms."""
         clock = QElapsedTimer()
         clock.start()
         self.qtbot.waitUntil(lambda: clock.elapsed() > THROTTLE_MS)
