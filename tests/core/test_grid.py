@@ -86,3 +86,14 @@ def test_a_position_that_is_no_position_is_refused(pixel):
 def test_a_region_smaller_than_a_patch_is_refused():
     with pytest.raises(RegionError, match=r"at least one patch \(8 × 8 px\); got 1 × 1 px"):
         TokenGrid.covering(Region(0, 0, 1, 1), 8)
+
+
+@given(grids(), st.integers(0, 4))
+def test_a_coarser_grid_covers_the_same_region_from_the_same_corner(grid, level):
+    coarse = grid.coarser(level)
+    fine_corner = grid.token_to_pixel((-0.5, -0.5))
+    np.testing.assert_allclose(coarse.token_to_pixel((-0.5, -0.5)), fine_corner, atol=1e-6)
+    end = coarse.token_to_pixel(np.array(coarse.shape) - 0.5)
+    fine_end = grid.token_to_pixel(np.array(grid.shape) - 0.5)
+    assert (end >= fine_end - 1e-6).all()
+    assert (end - fine_end < np.array(coarse.stride_yx)).all()

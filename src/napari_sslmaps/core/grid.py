@@ -4,7 +4,7 @@ Pixel *centres* sit at integers, so pixel i covers [i − ½, i + ½]. A token o
 pixel is o covers [o − ½, o + s − ½] and has its centre at o + (s − 1)/2.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -95,6 +95,16 @@ class TokenGrid:
         offset = np.asarray(pixel_yx, float) - self._first_centre()
         tokens: Float = offset / np.asarray(self.stride_yx)
         return tokens
+
+    def coarser(self, level: int) -> Self:
+        """Return the grid whose cells cover 2ᵏ × 2ᵏ tokens of this one, rounded up, at level k."""
+        factor = 2**level
+        return replace(
+            self,
+            rows=-(-self.rows // factor),
+            cols=-(-self.cols // factor),
+            stride_yx=(self.stride_yx[0] * factor, self.stride_yx[1] * factor),
+        )
 
     def contains(self, pixel_yx: ArrayLike) -> bool:
         """Whether one pixel position lies on the region (edges at half pixels, upper edge excluded)."""

@@ -40,6 +40,11 @@ class SimilarityPyramid:
             rows, cols, level = -(-rows // 2), -(-cols // 2), level + 1
         return level
 
+    def prepare(self, level: int) -> None:
+        """Build the tokens of a level, so that its first map is as quick as the next."""
+        if level > 0:
+            self._tokens(level)
+
     def values(
         self,
         anchors: Anchors,

@@ -23,14 +23,10 @@ class InputConstraint:
         Input pixels per token along each axis.
     size_multiple
         Height and width, in pixels, must be multiples of this.
-    square_tiles
-        Whether positions are normalised per axis (RoPE of DINOv3), so that tiles
-        should be square.
     """
 
     token_stride: int
     size_multiple: int
-    square_tiles: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +96,7 @@ class ViTArchitecture:
     @property
     def constraint(self) -> InputConstraint:
         """What the transformer asks of its input."""
-        return InputConstraint(self.patch, self.patch, square_tiles=self.rope)
+        return InputConstraint(self.patch, self.patch)
 
     @property
     def summary(self) -> str:

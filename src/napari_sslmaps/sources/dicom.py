@@ -25,7 +25,7 @@ _DAMAGE = (
     ValueError,
     RuntimeError,  # what pydicom raises when every decoder failed
     AttributeError,  # a required element is missing
-    NotImplementedError,
+    NotImplementedError,  # no decoder knows the transfer syntax
     KeyError,
     struct.error,
 )

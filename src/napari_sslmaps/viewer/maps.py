@@ -1,13 +1,11 @@
 """Maps of what is embedded: painted as a run goes on, repainted when options or anchors change."""
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 from napari.layers import Image
 
-from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.results import SimilarityMap
 from napari_sslmaps.errors import Cancelled, InvalidAnchorError
 from napari_sslmaps.viewer.drawing import Drawing, draw, stretch
@@ -41,12 +39,14 @@ class _Repaint:
 
     def _prepare_drag(self, context: TaskContext) -> None:
         """Build the coarse tokens that a drag will want, so that its first frame is as quick as the next."""
-        if "similarity" not in self.request.maps or not self.request.positive_yx:
+        if "similarity" not in self.request.maps:
             return
+        budget = int(FRAME_MEGABYTES / len(self.embedded) * 1e6)
         for item in self.embedded:
             context.token.check()
-            with item.lock, suppress(InvalidAnchorError):
-                live_drawing(item, self.request, int(FRAME_MEGABYTES / len(self.embedded) * 1e6))
+            with item.lock:
+                pyramid = item.pyramid(centred=self.request.similarity.centred)
+                pyramid.prepare(pyramid.level_for(budget))
 
 
 class MapPainter:
@@ -167,18 +167,10 @@ def live_drawing(item: Embedded, request: MapRequest, max_bytes: int) -> Drawing
     level = pyramid.level_for(max_bytes)
     positive, negative = request.positive_yx, request.negative_yx
     values = pyramid.values(positive, negative=negative, combine=options.combine, level=level)
-    grid, factor = item.embedding.grid, 2**level
-    coarse = TokenGrid(
-        rows=values.shape[0],
-        cols=values.shape[1],
-        stride_yx=(grid.stride_yx[0] * factor, grid.stride_yx[1] * factor),
-        origin_yx=grid.origin_yx,
-        extent_yx=grid.extent_yx,
-    )
     return draw(
         SimilarityMap(
             values=values,
-            grid=coarse,
+            grid=item.embedding.grid.coarser(level),
             provenance=item.embedding.provenance,
             anchors=tuple(positive),
             negative=tuple(negative),
