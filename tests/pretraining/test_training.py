@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from napari_sslmaps.evaluation.cards import render_card
 from safetensors.torch import load_file
 
 from napari_sslmaps.encoders.header import read_header
@@ -12,7 +13,6 @@ from napari_sslmaps.encoders.spec import ViTArchitecture, architecture_from_dict
 from napari_sslmaps.encoders.unet import build_unet
 from napari_sslmaps.encoders.vit import build_vit
 from napari_sslmaps.errors import CheckpointError, InvalidOptionError
-from napari_sslmaps.pretraining.cards import render_card
 from napari_sslmaps.pretraining.objectives import build_objective
 from napari_sslmaps.pretraining.recipes import demo_recipe
 from napari_sslmaps.pretraining.saving import describe, save_encoder

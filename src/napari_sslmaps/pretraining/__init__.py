@@ -1,1 +1,1 @@
-"""Pretraining of the embedded encoders: simulators, objectives, recipes, trainer, probe."""
+"""Pretraining of encoders: data, the four objectives, recipes and the trainer."""

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import typer
 
 from napari_sslmaps.errors import InvalidOptionError
-from napari_sslmaps.pretraining.cards import score_table, write_card
 from napari_sslmaps.pretraining.data import build_bank
-from napari_sslmaps.pretraining.probe import ProbeData, evaluate
 from napari_sslmaps.pretraining.recipes import demo_recipe
-from napari_sslmaps.pretraining.saving import describe, save_encoder
 from napari_sslmaps.pretraining.trainer import Run, resume, start, steps_for, train
 
 _FIELDS, _FIELD_SIDE, _FIELD_SEED = 6000, 192, 2025
@@ -29,9 +23,6 @@ def pretrain(
     minutes: Annotated[float | None, typer.Option(help="Choose the steps that fit.")] = None,
     steps: Annotated[int | None, typer.Option(help="Number of steps.")] = None,
     continued: Annotated[bool, typer.Option("--resume", help="Continue from the checkpoint in OUT.")] = False,
-    publish: Annotated[
-        Path | None, typer.Option(help="At the end, score against controls and write <method>-demo here.")
-    ] = None,
 ) -> None:
     """Train one encoder; stop it at any time and continue with --resume."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -49,23 +40,6 @@ def pretrain(
         raise InvalidOptionError("Expected --steps or --minutes; got neither.")
     typer.echo(f"{method}: {run.steps} steps of {recipe.batch} images, from step {run.step}")
     train(run, images, out, report=_say)
-    if publish is not None:
-        _publish(run, publish / f"{method}-demo.safetensors")
-
-
-def _publish(run: Run, path: Path) -> None:
-    """Score a finished run beside its controls and write weights and card."""
-    provenance = describe(
-        run,
-        date=datetime.now(UTC).date().isoformat(),
-        device=f"CPU, {torch.get_num_threads()} thread(s)",
-        package_version=version("napari-sslmaps"),
-    )
-    scores = evaluate(run.objective, run.recipe, ProbeData.simulate())
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_encoder(run.objective, path, provenance=provenance, scores=scores)
-    write_card(path)
-    typer.echo(score_table(scores))
 
 
 def _say(line: dict[str, float]) -> None:

@@ -13,14 +13,9 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from napari_sslmaps.pretraining.simulators import simulate_histology
+from napari_sslmaps.simulators import field_seed, simulate_histology
 
 _LOG = logging.getLogger(__name__)
-
-
-def field_seed(seed: int, index: int) -> np.random.Generator:
-    """Return the random state of one field, the same whatever else was simulated before."""
-    return np.random.default_rng([seed, index])
 
 
 def build_bank(path: Path, *, count: int, size: int, seed: int) -> NDArray[np.uint8]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from napari_sslmaps.pretraining.simulators.fields import (
+from napari_sslmaps.simulators.fields import (
     Ellipses,
     FloatArray,
     jittered_points,
     smooth_field,
     stamp,
 )
-from napari_sslmaps.pretraining.simulators.tissue import GLAND, GLASS, Field, spread
+from napari_sslmaps.simulators.tissue import GLAND, GLASS, Field, spread
 
 
 def paint_glands(rng: np.random.Generator, field: Field) -> None:

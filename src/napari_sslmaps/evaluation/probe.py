@@ -7,7 +7,7 @@ every score stands beside that of untrained networks of the same architecture an
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from napari_sslmaps.pretraining.data import field_seed
-from napari_sslmaps.pretraining.objectives import Objective, build_objective
-from napari_sslmaps.pretraining.recipes import Recipe
-from napari_sslmaps.pretraining.simulators import CLASSES, simulate_histology
+from napari_sslmaps.simulators import CLASSES, field_seed, simulate_histology
 
 Tokens = Callable[[Tensor], Tensor]
 
@@ -137,39 +134,6 @@ def score(tokens: Tokens, data: ProbeData, *, split: str = "test") -> dict[str, 
 
 def _classify(fit: Tensor, features: Tensor) -> Tensor:
     return (features @ fit[:-1] + fit[-1]).argmax(dim=1)
-
-
-def evaluate(objective: Objective, recipe: Recipe, data: ProbeData, seeds: int = 5) -> dict[str, Any]:
-    """Score an encoder with its controls.
-
-    Parameters
-    ----------
-    objective
-        The trained objective.
-    recipe
-        What it was trained with; the controls are built from it with other seeds and left untrained.
-    data
-        Images to score on.
-    seeds
-        Number of untrained controls.
-
-    Returns
-    -------
-    dict
-        ``trained``, ``colour``: probe and knn; ``random``: probe and knn of each seed; ``passed``.
-    """
-    objective.eval()
-    controls = []
-    for seed in range(1000, 1000 + seeds):
-        twin = build_objective(replace(recipe, seed=seed)).eval()
-        controls.append(score(twin.tokens, data))
-    result: dict[str, Any] = {
-        "trained": score(objective.tokens, data),
-        "colour": score(colour_statistics, data),
-        "random": {name: [control[name] for control in controls] for name in ("probe", "knn")},
-        "images": {"train": len(data.train.images), "test": len(data.test.images)},
-    }
-    return result | {"passed": beats_controls(result)}
 
 
 def beats_controls(result: Mapping[str, Any]) -> bool:

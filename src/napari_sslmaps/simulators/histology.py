@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from napari_sslmaps.pretraining.simulators.fields import smooth_field
-from napari_sslmaps.pretraining.simulators.glands import paint_glands
-from napari_sslmaps.pretraining.simulators.stains import draw_stain_mix, transmit
-from napari_sslmaps.pretraining.simulators.tissue import (
+from napari_sslmaps.simulators.fields import smooth_field
+from napari_sslmaps.simulators.glands import paint_glands
+from napari_sslmaps.simulators.stains import draw_stain_mix, transmit
+from napari_sslmaps.simulators.tissue import (
     CLASSES,
     FAT,
     GLAND,

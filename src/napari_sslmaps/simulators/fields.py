@@ -13,6 +13,11 @@ from scipy.ndimage import map_coordinates
 FloatArray = NDArray[np.float32]
 
 
+def field_seed(seed: int, index: int) -> np.random.Generator:
+    """Return the random state of one field, the same whatever else was simulated before."""
+    return np.random.default_rng([seed, index])
+
+
 @lru_cache(maxsize=64)
 def _spline_matrix(knots: int, size: int) -> FloatArray:
     """(size, knots) cubic spline interpolation as one matrix, so that a field costs two small products."""

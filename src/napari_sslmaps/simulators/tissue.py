@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from napari_sslmaps.pretraining.simulators.fields import (
+from napari_sslmaps.simulators.fields import (
     Ellipses,
     FloatArray,
     fibre_field,

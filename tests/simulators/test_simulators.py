@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_sslmaps.pretraining.data import CropScheme, build_bank, draw_crops, field_seed, jitter_stain
-from napari_sslmaps.pretraining.probe import (
+from napari_sslmaps.evaluation.probe import (
     balanced_accuracy,
     beats_controls,
     colour_statistics,
@@ -12,8 +11,9 @@ from napari_sslmaps.pretraining.probe import (
     ridge,
     simulate_probe_set,
 )
-from napari_sslmaps.pretraining.simulators import CLASSES, simulate_histology
-from napari_sslmaps.pretraining.simulators.stains import draw_stain_mix, transmit
+from napari_sslmaps.pretraining.data import CropScheme, build_bank, draw_crops, jitter_stain
+from napari_sslmaps.simulators import CLASSES, field_seed, simulate_histology
+from napari_sslmaps.simulators.stains import draw_stain_mix, transmit
 
 
 def test_a_seed_gives_one_field_and_another_seed_another():
