@@ -1,144 +1,218 @@
-"""Have the tokens learned anything? Ridge probe and nearest neighbours on simulated masks, beside controls.
+"""Do tokens tell the classes apart? A ridge probe and nearest neighbours on simulated masks.
 
 Untrained transformers make maps that look anatomical, and colour alone tells much of histology apart. So
-every score stands beside that of untrained networks of the same architecture and of colour statistics.
+a score means something only beside that of its controls, see `napari_sslmaps.evaluation.gate`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from napari_sslmaps.simulators import CLASSES, field_seed, simulate_histology
+from napari_sslmaps.evaluation.images import GRID, ProbeData, ProbeSet
 
 Tokens = Callable[[Tensor], Tensor]
+"""Maps images (n, 3, 128, 128) float32 in [0, 1] to tokens (n, N, D) of a square grid, row by row."""
 
-_SIDE, _PATCH = 128, 8
-_PURITY = 0.6
-_NEIGHBOURS = 15
-_REFERENCE_PER_CLASS = 400
-_PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
-_MARGIN, _DEVIATIONS = 0.05, 3.0
+NEIGHBOURS = 15
+REFERENCE_PER_CLASS = 400
+PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+METRICS = ("euclidean", "cosine")
+_BATCH = 16
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Labelled:
+    """Features (n, D) float32 of the labelled tokens, their classes (n,) and images (n,), int64."""
+
+    features: Tensor
+    labels: Tensor
+    images: Tensor
 
 
 @dataclass(frozen=True, slots=True)
-class ProbeSet:
-    """Images (n, 3, 128, 128) float32 in [0, 1] and a class per token (n, 256) int64, -1 where mixed."""
+class Choice:
+    """What was chosen on the validation split, and the balanced accuracies there."""
 
-    images: Tensor
-    labels: Tensor
-
-
-def simulate_probe_set(seed: int, count: int) -> ProbeSet:
-    """Simulate labelled images that no training sees; a token is labelled if one class fills 60 % of it."""
-    pairs = [simulate_histology(field_seed(seed, index), _SIDE) for index in range(count)]
-    images = torch.from_numpy(np.stack([image for image, _ in pairs])).permute(0, 3, 1, 2).float() / 255
-    pixels = torch.from_numpy(np.stack([labels for _, labels in pairs])).long()
-    shares = functional.one_hot(pixels, len(CLASSES)).permute(0, 3, 1, 2).float()
-    most, label = functional.avg_pool2d(shares, _PATCH).flatten(2).max(dim=1)
-    return ProbeSet(images, torch.where(most >= _PURITY, label, -1))
+    penalty: float
+    metric: str
+    probe: float
+    knn: float
 
 
-def colour_statistics(images: Tensor) -> Tensor:
-    """Mean and standard deviation of each channel in each 8 x 8 patch, (n, 256, 6): the colour control."""
-    mean = functional.avg_pool2d(images, _PATCH)
-    square = functional.avg_pool2d(images.square(), _PATCH)
-    deviation = (square - mean.square()).clamp(min=0).sqrt()
-    return torch.cat([mean, deviation], dim=1).flatten(2).transpose(1, 2)
+@torch.no_grad()
+def compute_tokens(tokens: Tokens, images: Tensor) -> Tensor:
+    """Tokens of images on the probe's grid, (n, 256, D) float32, computed in small batches."""
+    parts = [on_probe_grid(tokens(batch).float().cpu()) for batch in torch.split(images, _BATCH)]
+    return torch.cat(parts)
 
 
 def on_probe_grid(tokens: Tensor) -> Tensor:
     """Bring (n, N, D) tokens of a square grid to 16 x 16: finer ones averaged, coarser ones repeated."""
-    side, wanted = round(tokens.shape[1] ** 0.5), _SIDE // _PATCH
+    side = round(tokens.shape[1] ** 0.5)
+    if side == GRID:
+        return tokens
     grid = tokens.transpose(1, 2).reshape(len(tokens), -1, side, side)
-    if side > wanted:
-        grid = functional.avg_pool2d(grid, side // wanted)
-    elif side < wanted:
-        grid = functional.interpolate(grid, scale_factor=wanted / side, mode="nearest")
+    if side > GRID:
+        grid = functional.avg_pool2d(grid, side // GRID)
+    else:
+        grid = functional.interpolate(grid, scale_factor=GRID / side, mode="nearest")
     return grid.flatten(2).transpose(1, 2)
 
 
-@torch.no_grad()
-def _features(tokens: Tokens, data: ProbeSet) -> tuple[Tensor, Tensor]:
-    """Features (n, D) and classes (n,) of the labelled tokens."""
-    parts = [on_probe_grid(tokens(batch).float()) for batch in torch.split(data.images, 16)]
-    flat, labels = torch.cat(parts).flatten(0, 1), data.labels.flatten()
-    return flat[labels >= 0], labels[labels >= 0]
+def labelled(tokens: Tensor, data: ProbeSet) -> Labelled:
+    """Keep the tokens (n, 256, D) that have a class."""
+    kept = data.labels >= 0
+    images = torch.arange(len(tokens))[:, None].expand_as(kept)
+    return Labelled(tokens[kept], data.labels[kept], images[kept])
 
 
 def balanced_accuracy(predicted: Tensor, labels: Tensor) -> float:
     """Mean over the classes of the share of their tokens that are recognised."""
-    hits = [(predicted[labels == kind] == kind).float().mean() for kind in torch.unique(labels)]
+    hits = [(predicted[labels == kind] == kind).double().mean() for kind in torch.unique(labels)]
     return float(torch.stack(hits).mean())
 
 
-def ridge(features: Tensor, labels: Tensor, penalty: float) -> Tensor:
-    """Class-balanced ridge regression onto one-hot classes, (D + 1, classes), last row the offset."""
-    design = torch.cat([features, torch.ones(len(features), 1)], dim=1).double()
-    target = functional.one_hot(labels, len(CLASSES)).double()
-    weight = (1 / target.sum(dim=0).clamp(min=1))[labels][:, None]
-    normal = design.T @ (weight * design) + penalty * torch.eye(design.shape[1], dtype=torch.float64) * 1e-2
-    fit: Tensor = torch.linalg.solve(normal, design.T @ (weight * target))
-    return fit.float()
+def ridge_path(features: Tensor, labels: Tensor, penalties: Sequence[float]) -> list[Tensor]:
+    """Class-balanced ridge regression onto one-hot classes, one fit per penalty.
+
+    Minimises ``sum_i w_i |y_i - x_i B - c|^2 + penalty * |B|^2``; the weights of a class sum to one over
+    the number of classes, and the offset c is not penalised. One eigendecomposition serves all penalties.
+
+    Parameters
+    ----------
+    features
+        (n, D).
+    labels
+        (n,) int64.
+    penalties
+        Above 0.
+
+    Returns
+    -------
+    list of (D + 1, classes) float64
+        The last row is the offset.
+    """
+    target = functional.one_hot(labels).double()
+    counts = target.sum(dim=0)
+    weight = (1 / (counts.clamp(min=1) * (counts > 0).sum()))[labels][:, None]
+    design = features.double()
+    centre, level = (weight * design).sum(dim=0), (weight * target).sum(dim=0)
+    design, target = (design - centre) * weight.sqrt(), (target - level) * weight.sqrt()
+    values, vectors = torch.linalg.eigh(design.T @ design)
+    rotated = vectors.T @ (design.T @ target)
+    fits = []
+    for penalty in penalties:
+        slope = vectors @ (rotated / (values.clamp(min=0) + penalty)[:, None])
+        fits.append(torch.cat([slope, (level - centre @ slope)[None]]))
+    return fits
+
+
+def classify(fit: Tensor, features: Tensor) -> Tensor:
+    """Class with the highest response of a fit of `ridge_path`, (n,)."""
+    return (features.double() @ fit[:-1] + fit[-1]).argmax(dim=1)
 
 
 def nearest_neighbours(reference: Tensor, classes: Tensor, features: Tensor) -> Tensor:
-    """Majority class of the 15 nearest reference tokens (Euclidean), (n,)."""
-    votes = []
+    """Majority class of the 15 nearest reference tokens (Euclidean; the lowest class of a tie), (n,)."""
+    kinds, votes = int(classes.max()) + 1, []
+    half = reference.square().sum(dim=1) / 2
     for part in torch.split(features, 4096):
-        nearest = torch.cdist(part, reference).topk(_NEIGHBOURS, largest=False).indices
-        votes.append(functional.one_hot(classes[nearest], len(CLASSES)).sum(dim=1).argmax(dim=1))
+        nearest = (part @ reference.T - half).topk(min(NEIGHBOURS, len(reference)), sorted=False).indices
+        ballots = torch.zeros(len(part), kinds)
+        ballots.scatter_add_(1, classes[nearest], torch.ones(nearest.shape))
+        votes.append(ballots.argmax(dim=1))
     return torch.cat(votes)
 
 
-@dataclass(frozen=True, slots=True)
-class ProbeData:
-    """Training, validation and test images of a probe."""
+class Probe:
+    """Ridge probe and neighbours fitted to training tokens, settings chosen on validation tokens.
 
-    train: ProbeSet
-    validation: ProbeSet
-    test: ProbeSet
+    Parameters
+    ----------
+    train
+        What both are fitted to.
+    validation
+        What the penalty and the metric of the neighbours are chosen on. The metric is the Euclidean distance
+        of z-scored tokens or the cosine of centred ones.
+    """
 
-    @classmethod
-    def simulate(cls, train: int = 60, validation: int = 40, test: int = 100) -> ProbeData:
-        """Simulate the three sets from seeds of their own."""
-        return cls(*(simulate_probe_set(9001 + i, n) for i, n in enumerate((train, validation, test))))
+    def __init__(self, train: Labelled, validation: Labelled) -> None:
+        self._mean = train.features.mean(dim=0)
+        self._deviation = train.features.std(dim=0).clamp(min=1e-6)
+        self._reference = _balanced_subset(train)
+        probes = {
+            penalty: (fit, balanced_accuracy(classify(fit, self._scaled(validation)), validation.labels))
+            for penalty, fit in zip(
+                PENALTIES, ridge_path(self._scaled(train), train.labels, PENALTIES), strict=True
+            )
+        }
+        found = {
+            metric: balanced_accuracy(self._neighbours(validation, metric), validation.labels)
+            for metric in METRICS
+        }
+        penalty = max(probes, key=lambda name: probes[name][1])
+        metric = max(found, key=lambda name: found[name])
+        self._fit = probes[penalty][0]
+        self.choice = Choice(penalty, metric, probes[penalty][1], found[metric])
+
+    def predict(self, asked: Labelled) -> dict[str, Tensor]:
+        """Classes (n,) of tokens by ``probe`` and ``knn``."""
+        return {
+            "probe": classify(self._fit, self._scaled(asked)),
+            "knn": self._neighbours(asked, self.choice.metric),
+        }
+
+    def _scaled(self, asked: Labelled) -> Tensor:
+        return (asked.features - self._mean) / self._deviation
+
+    def _neighbours(self, asked: Labelled, metric: str) -> Tensor:
+        if metric == "euclidean":
+            features = [self._scaled(part) for part in (self._reference, asked)]
+        else:
+            features = [
+                functional.normalize(part.features - self._mean, dim=1) for part in (self._reference, asked)
+            ]
+        return nearest_neighbours(features[0], self._reference.labels, features[1])
 
 
-def score(tokens: Tokens, data: ProbeData, *, split: str = "test") -> dict[str, float]:
-    """Balanced accuracy of ridge probe and nearest neighbours; the penalty is chosen on validation."""
-    features, labels = _features(tokens, data.train)
-    mean, deviation = features.mean(dim=0), features.std(dim=0).clamp(min=1e-6)
-    sets = {name: _features(tokens, getattr(data, name)) for name in ("validation", "test")}
-    scaled = {name: ((found - mean) / deviation, kinds) for name, (found, kinds) in sets.items()}
-    features = (features - mean) / deviation
-    checked, kinds = scaled["validation"]
-    fits = [ridge(features, labels, penalty) for penalty in _PENALTIES]
-    best = max(fits, key=lambda fit: balanced_accuracy(_classify(fit, checked), kinds))
-    shuffled = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
+def _balanced_subset(train: Labelled) -> Labelled:
+    """At most 400 tokens of each class, the same whatever the features are."""
+    shuffled = torch.randperm(len(train.labels), generator=torch.Generator().manual_seed(0))
+    kinds = torch.unique(train.labels)
     kept = torch.cat(
-        [shuffled[labels[shuffled] == kind][:_REFERENCE_PER_CLASS] for kind in torch.unique(labels)]
+        [shuffled[train.labels[shuffled] == kind][:REFERENCE_PER_CLASS] for kind in kinds.tolist()]
     )
-    asked, kinds = scaled[split]
-    return {
-        "probe": balanced_accuracy(_classify(best, asked), kinds),
-        "knn": balanced_accuracy(nearest_neighbours(features[kept], labels[kept], asked), kinds),
-    }
+    return Labelled(train.features[kept], train.labels[kept], train.images[kept])
 
 
-def _classify(fit: Tensor, features: Tensor) -> Tensor:
-    return (features @ fit[:-1] + fit[-1]).argmax(dim=1)
+def score(tokens: Tokens, data: ProbeData, *, split: str = "validation") -> dict[str, float]:
+    """Balanced accuracy of ridge probe and nearest neighbours.
 
+    Parameters
+    ----------
+    tokens
+        What is scored.
+    data
+        Images; the settings are chosen on its validation split.
+    split
+        The split that the scores are of. On ``validation`` they are those that the settings were chosen by.
 
-def beats_controls(result: Mapping[str, Any]) -> bool:
-    """Whether probe (by .05 and three deviations) and neighbours (by anything) exceed the controls."""
-    probes, neighbours = result["random"]["probe"], result["random"]["knn"]
-    needed = float(np.mean(probes)) + max(_MARGIN, _DEVIATIONS * float(np.std(probes, ddof=1)))
-    rival = max(float(np.mean(neighbours)), result["colour"]["knn"])
-    return bool(result["trained"]["probe"] >= needed and result["trained"]["knn"] >= rival)
+    Returns
+    -------
+    dict
+        ``probe`` and ``knn``, in [0, 1].
+    """
+    train, validation = (
+        labelled(compute_tokens(tokens, part.images), part) for part in (data.train, data.validation)
+    )
+    probe = Probe(train, validation)
+    if split == "validation":
+        return {"probe": probe.choice.probe, "knn": probe.choice.knn}
+    wanted = data.split(split)
+    asked = labelled(compute_tokens(tokens, wanted.images), wanted)
+    return {name: balanced_accuracy(found, asked.labels) for name, found in probe.predict(asked).items()}
