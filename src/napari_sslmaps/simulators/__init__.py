@@ -2,5 +2,15 @@
 
 from napari_sslmaps.simulators.fields import field_seed
 from napari_sslmaps.simulators.histology import CLASSES, simulate_histology
+from napari_sslmaps.simulators.registry import SIMULATORS, Simulator, get_simulator
+from napari_sslmaps.simulators.ultrasound import simulate_ultrasound
 
-__all__ = ["CLASSES", "field_seed", "simulate_histology"]
+__all__ = [
+    "CLASSES",
+    "SIMULATORS",
+    "Simulator",
+    "field_seed",
+    "get_simulator",
+    "simulate_histology",
+    "simulate_ultrasound",
+]

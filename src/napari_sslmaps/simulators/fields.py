@@ -50,6 +50,31 @@ def smooth_field(rng: np.random.Generator, size: int, wavelength: float) -> Floa
     return scaled
 
 
+def banded_field(
+    rng: np.random.Generator, shape: tuple[int, int], wavelengths: tuple[float, float]
+) -> FloatArray:
+    """Draw a smooth random field of standard deviation 1 whose wavelength in pixels differs between axes.
+
+    Parameters
+    ----------
+    rng
+        Source of randomness.
+    shape
+        Rows and columns.
+    wavelengths
+        Distance between independent values along rows and columns, in pixels.
+
+    Returns
+    -------
+    (rows, columns) float32.
+    """
+    knots = [max(4, round(side / wave) + 1) for side, wave in zip(shape, wavelengths, strict=True)]
+    down, along = (_spline_matrix(count, side) for count, side in zip(knots, shape, strict=True))
+    field = down @ rng.standard_normal((knots[0], knots[1]), dtype=np.float32) @ along.T
+    scaled: FloatArray = (field / max(float(field.std()), 1e-6)).astype(np.float32)
+    return scaled
+
+
 def fibre_field(rng: np.random.Generator, angle: FloatArray, wavelength: float) -> FloatArray:
     """Streaks along an orientation field: white noise sampled in stretched, rotated coordinates.
 
