@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from napari_sslmaps.errors import InvalidOptionError
-from napari_sslmaps.simulators import CLASSES, field_seed, simulate_histology
+from napari_sslmaps.simulators import field_seed, get_simulator
 
 SIDE, PATCH = 128, 8
 GRID = SIDE // PATCH
@@ -79,18 +79,17 @@ def simulate_probe_set(domain: str, seed: int, count: int) -> ProbeSet:
     seed, count
         Image i is drawn from ``field_seed(seed, i)``.
     """
-    if domain != "histology":
-        raise InvalidOptionError(f"Expected the domain histology; got {domain!r}.")
+    simulator = get_simulator(domain)
     images = np.empty((count, SIDE, SIDE, 3), np.uint8)
     pixels = np.empty((count, SIDE, SIDE), np.uint8)
     for index in range(count):
         rng = field_seed(seed, index)
-        image, labels = simulate_histology(rng, FIELD)
+        image, labels = simulator.draw(rng, FIELD)
         top, left = rng.integers(0, FIELD - SIDE + 1, 2)
         window = np.s_[top : top + SIDE, left : left + SIDE]
         images[index], pixels[index] = image[window], labels[window]
     scaled = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
-    return ProbeSet(scaled, token_labels(torch.from_numpy(pixels), len(CLASSES)), CLASSES)
+    return ProbeSet(scaled, token_labels(torch.from_numpy(pixels), len(simulator.classes)), simulator.classes)
 
 
 def token_labels(pixels: Tensor, classes: int) -> Tensor:

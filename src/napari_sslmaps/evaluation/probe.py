@@ -20,7 +20,7 @@ Tokens = Callable[[Tensor], Tensor]
 
 NEIGHBOURS = 15
 REFERENCE_PER_CLASS = 400
-PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+PENALTIES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 METRICS = ("euclidean", "cosine")
 _BATCH = 16
 
@@ -129,6 +129,15 @@ def nearest_neighbours(reference: Tensor, classes: Tensor, features: Tensor) -> 
     return torch.cat(votes)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Ridge:
+    """A ridge fit with the penalty that was best on validation tokens, and how good it was there."""
+
+    fit: Tensor
+    penalty: float
+    validated: float
+
+
 class Probe:
     """Ridge probe and neighbours fitted to training tokens, settings chosen on validation tokens.
 
@@ -142,42 +151,58 @@ class Probe:
     """
 
     def __init__(self, train: Labelled, validation: Labelled) -> None:
-        self._mean = train.features.mean(dim=0)
-        self._deviation = train.features.std(dim=0).clamp(min=1e-6)
+        self._scale = _Scale.of(train)
+        self._ridge = fit_ridge(train, validation)
         self._reference = _balanced_subset(train)
-        probes = {
-            penalty: (fit, balanced_accuracy(classify(fit, self._scaled(validation)), validation.labels))
-            for penalty, fit in zip(
-                PENALTIES, ridge_path(self._scaled(train), train.labels, PENALTIES), strict=True
-            )
-        }
         found = {
             metric: balanced_accuracy(self._neighbours(validation, metric), validation.labels)
             for metric in METRICS
         }
-        penalty = max(probes, key=lambda name: probes[name][1])
         metric = max(found, key=lambda name: found[name])
-        self._fit = probes[penalty][0]
-        self.choice = Choice(penalty, metric, probes[penalty][1], found[metric])
+        self.choice = Choice(self._ridge.penalty, metric, self._ridge.validated, found[metric])
 
     def predict(self, asked: Labelled) -> dict[str, Tensor]:
         """Classes (n,) of tokens by ``probe`` and ``knn``."""
         return {
-            "probe": classify(self._fit, self._scaled(asked)),
+            "probe": classify(self._ridge.fit, self._scale.standardise(asked.features)),
             "knn": self._neighbours(asked, self.choice.metric),
         }
 
-    def _scaled(self, asked: Labelled) -> Tensor:
-        return (asked.features - self._mean) / self._deviation
-
     def _neighbours(self, asked: Labelled, metric: str) -> Tensor:
-        if metric == "euclidean":
-            features = [self._scaled(part) for part in (self._reference, asked)]
-        else:
-            features = [
-                functional.normalize(part.features - self._mean, dim=1) for part in (self._reference, asked)
-            ]
-        return nearest_neighbours(features[0], self._reference.labels, features[1])
+        project = self._scale.standardise if metric == "euclidean" else self._scale.direct
+        reference, features = project(self._reference.features), project(asked.features)
+        return nearest_neighbours(reference, self._reference.labels, features)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Scale:
+    """Mean and standard deviation of training tokens, (D,) each."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    @classmethod
+    def of(cls, train: Labelled) -> _Scale:
+        return cls(train.features.mean(dim=0), train.features.std(dim=0).clamp(min=1e-6))
+
+    def standardise(self, features: Tensor) -> Tensor:
+        return (features - self.mean) / self.deviation
+
+    def direct(self, features: Tensor) -> Tensor:
+        """Unit vectors from the mean; their Euclidean order is that of their cosine."""
+        return functional.normalize(features - self.mean, dim=1)
+
+
+def fit_ridge(train: Labelled, validation: Labelled) -> Ridge:
+    """Fit z-scored training tokens with every penalty and keep what is best on validation tokens."""
+    scale = _Scale.of(train)
+    checked = scale.standardise(validation.features)
+    fits = ridge_path(scale.standardise(train.features), train.labels, PENALTIES)
+    found = [
+        Ridge(fit, penalty, balanced_accuracy(classify(fit, checked), validation.labels))
+        for fit, penalty in zip(fits, PENALTIES, strict=True)
+    ]
+    return max(found, key=lambda ridge: ridge.validated)
 
 
 def _balanced_subset(train: Labelled) -> Labelled:
