@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from napari_sslmaps.encoders.spec import UNetArchitecture, ViTArchitecture
-from napari_sslmaps.pretraining.data import CropScheme
 from napari_sslmaps.pretraining.recipes import Recipe, demo_recipe
+from napari_sslmaps.pretraining.views import CropScheme
 
 _TINY_VIT = ViTArchitecture(patch=8, dim=16, depth=1, heads=2, grid=(8, 8), mlp_hidden=32, class_token=True)
 _SHAPES = {

@@ -5,7 +5,7 @@ import torch
 
 from napari_sslmaps.pretraining.distortions import cut_out, distort, outer_cut_out, shuffle_blocks
 from napari_sslmaps.pretraining.objectives import build_objective
-from napari_sslmaps.pretraining.objectives.dinov3 import block_masks
+from napari_sslmaps.pretraining.objectives.heads import block_masks
 from napari_sslmaps.pretraining.objectives.ijepa import draw_blocks
 from napari_sslmaps.pretraining.objectives.mae import random_mask, to_patches
 from napari_sslmaps.pretraining.schedules import Progress, learning_rate, move_average
@@ -14,12 +14,13 @@ from .conftest import tiny_recipe
 
 
 def test_mae_hides_three_quarters_of_every_image_uniformly(generator):
-    visible, masked = random_mask(400, 64, 0.75, generator)
+    visible, hidden = random_mask(400, 64, 0.75, generator)
     assert visible.shape == (400, 16)
-    assert bool((masked.sum(dim=1) == 48).all())
-    assert not bool(masked.gather(1, visible).any())
-    hidden = masked.float().mean(dim=0)
-    assert float((hidden - 0.75).abs().max()) < 0.1
+    assert hidden.shape == (400, 48)
+    together = torch.cat([visible, hidden], dim=1).sort(dim=1).values
+    assert bool((together == torch.arange(64)).all())
+    share = torch.bincount(hidden.flatten(), minlength=64) / 400
+    assert float((share - 0.75).abs().max()) < 0.1
 
 
 def test_patches_are_channels_last_and_row_major():
@@ -48,8 +49,8 @@ def test_ijepa_contexts_never_touch_their_targets(generator):
 def test_ibot_masks_half_of_the_images(generator):
     masks = block_masks(40, 8, generator)
     shares = masks.float().mean(dim=1)
-    assert int((shares > 0).sum()) == 20
-    assert float(shares[shares > 0].min()) >= 0.1
+    masked = shares[shares > 0].sort().values
+    torch.testing.assert_close(masked, (torch.linspace(0.1, 0.5, 20) * 64).round() / 64)
 
 
 def test_moving_average_follows_its_definition():
@@ -101,7 +102,8 @@ def test_dira_restores_the_undistorted_grey_crop_in_the_input_s_own_orientation(
 def test_the_adversary_s_generator_term_leaves_the_discriminator_alone():
     objective = build_objective(tiny_recipe("dira"))
     restored = torch.rand(1, 1, 64, 64, requires_grad=True)
-    objective._fool(restored).backward()
+    clean = torch.rand(1, 1, 64, 64)
+    objective._judge(objective.discriminator, clean, restored)["adversary"].backward()
     assert restored.grad is not None
     assert all(p.grad is None for p in objective.discriminator.parameters())
 
@@ -110,9 +112,9 @@ def test_gram_anchoring_starts_late_with_the_teacher_of_that_moment(generator):
     objective = build_objective(tiny_recipe("dinov3"))
     fields = torch.rand(2, 3, 96, 96, generator=generator)
     assert "gram" not in objective.loss(fields, Progress(0, 10), generator)
-    assert not bool(objective.gram_ready)
+    assert int(objective.gram_step) == -1
     assert "gram" in objective.loss(fields, Progress(6, 10), generator)
-    own, anchor = objective.teacher.state_dict(), objective.gram_teacher.state_dict()
+    own, anchor = objective.teacher.backbone.state_dict(), objective.gram_teacher.state_dict()
     assert all(torch.equal(own[key], anchor[key]) for key in own)
 
 

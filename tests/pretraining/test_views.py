@@ -1,7 +1,8 @@
 import numpy as np
 import torch
 
-from napari_sslmaps.pretraining.data import CropScheme, build_bank, draw_crops, jitter_stain
+from napari_sslmaps.pretraining.data import build_bank
+from napari_sslmaps.pretraining.views import CropScheme, draw_crops, jitter_stain
 from napari_sslmaps.simulators import field_seed, simulate_histology
 
 

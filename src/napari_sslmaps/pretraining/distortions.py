@@ -48,12 +48,12 @@ def shuffle_blocks(image: Tensor, generator: Generator, blocks: int = 60) -> Ten
     return image
 
 
-def distort(images: Tensor, generator: Generator) -> Tensor:
+def distort(images: Tensor, generator: Generator, windows: int = 60) -> Tensor:
     """Distort each of (B, 3, S, S) images: shuffled half of the time, cut out or around nine times in ten."""
     distorted = []
     for image in images:
         shuffle, cut, outer = torch.rand(3, generator=generator).tolist()
-        changed = shuffle_blocks(image, generator) if shuffle < 0.5 else image
+        changed = shuffle_blocks(image, generator, windows) if shuffle < 0.5 else image
         if cut < 0.9:
             changed = outer_cut_out(changed, generator) if outer < 0.2 else cut_out(changed, generator)
         distorted.append(changed)

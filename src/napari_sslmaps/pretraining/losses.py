@@ -7,20 +7,20 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def normalised_pixel_loss(predicted: Tensor, target: Tensor, masked: Tensor) -> Tensor:
-    """Mean squared error on masked patches against per-patch normalised pixels (arXiv 2111.06377).
+def masked_pixel_loss(predicted: Tensor, target: Tensor, *, normalised: bool) -> Tensor:
+    """Mean squared error between predicted and true pixels of hidden patches (arXiv 2111.06377).
 
     Parameters
     ----------
     predicted, target
-        (B, N, P) pixels of each patch.
-    masked
-        (B, N) bool, True where the patch was hidden.
+        (B, K, P) pixels of the hidden patches.
+    normalised
+        Whether each target patch has its mean subtracted and is divided by its standard deviation.
     """
-    mean = target.mean(dim=-1, keepdim=True)
-    variance = target.var(dim=-1, keepdim=True)
-    error = (predicted - (target - mean) / (variance + 1e-6).sqrt()).square().mean(dim=-1)
-    return error[masked].mean()
+    if normalised:
+        variance, mean = torch.var_mean(target, dim=-1, keepdim=True)
+        target = (target - mean) * (variance + 1e-6).rsqrt()
+    return functional.mse_loss(predicted.float(), target)
 
 
 @torch.no_grad()
@@ -47,9 +47,43 @@ def sinkhorn(scores: Tensor, temperature: float, rounds: int = 3) -> Tensor:
     return log_plan.exp()
 
 
-def cross_entropy_of(target: Tensor, scores: Tensor, temperature: float) -> Tensor:
-    """Mean cross-entropy of (n, K) target probabilities and (n, K) student scores."""
-    return -(target * functional.log_softmax(scores / temperature, dim=-1)).sum(dim=-1).mean()
+def across_views(wanted: Tensor, scores: Tensor, temperature: float) -> Tensor:
+    """Match each teacher view with every other student view (DINO, arXiv 2104.14294).
+
+    Parameters
+    ----------
+    wanted
+        (T, n, K) target probabilities of the teacher's views.
+    scores
+        (V, n, K) student scores; the first T views are the teacher's.
+    temperature
+        Student temperature.
+
+    Returns
+    -------
+    Scalar: cross-entropy, mean over images and pairs of different views.
+    """
+    log_share = functional.log_softmax(scores.float() / temperature, dim=-1)
+    pairs = -torch.einsum("ink,jnk->ij", wanted, log_share) / wanted.shape[1]
+    return (pairs.sum() - pairs.diagonal().sum()) / (pairs.numel() - len(wanted))
+
+
+def masked_patch_loss(wanted: Tensor, scores: Tensor, masked: Tensor, temperature: float) -> Tensor:
+    """Cross-entropy of hidden patches, mean in each image, then over images (iBOT, arXiv 2111.07832).
+
+    Parameters
+    ----------
+    wanted, scores
+        (M, K) target probabilities and student scores of the hidden patches, image after image.
+    masked
+        (B, N) bool, M of them True; images without are not counted.
+    temperature
+        Student temperature.
+    """
+    entropy = -(wanted * functional.log_softmax(scores.float() / temperature, dim=-1)).sum(dim=-1)
+    hidden = masked.sum(dim=1)
+    weight = torch.repeat_interleave(1 / hidden.clamp(min=1), hidden, output_size=len(entropy))
+    return (entropy * weight).sum() / (hidden > 0).sum()
 
 
 def koleo(features: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 
 from napari_sslmaps.encoders.spec import Architecture, UNetArchitecture, ViTArchitecture
 from napari_sslmaps.errors import InvalidOptionError
-from napari_sslmaps.pretraining.data import CropScheme
+from napari_sslmaps.pretraining.views import CropScheme
 
 
 @dataclass(frozen=True, slots=True)

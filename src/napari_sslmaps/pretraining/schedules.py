@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +38,9 @@ def learning_rate(peak: float, progress: Progress, warmup: float = 0.08, final: 
 @torch.no_grad()
 def move_average(average: nn.Module, current: nn.Module, momentum: float) -> None:
     """Pull `average` towards `current`: ``a = m * a + (1 - m) * c`` for parameters; buffers are copied."""
-    pairs = zip(average.parameters(), current.parameters(), strict=True)
-    for own, other in pairs:
-        own.lerp_(other.detach(), 1 - momentum)
+    own, other = list(average.parameters()), list(current.parameters())
+    average_all = get_ema_multi_avg_fn(momentum)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    average_all(own, other, 0)
     for kept, buffer in zip(average.buffers(), current.buffers(), strict=True):
         kept.copy_(buffer)
 

@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from napari_sslmaps.errors import CheckpointError
-from napari_sslmaps.pretraining.data import CropScheme, draw_crops, draw_fields
+from napari_sslmaps.pretraining.data import draw_fields
 from napari_sslmaps.pretraining.losses import rank_me
 from napari_sslmaps.pretraining.objectives import Objective, build_objective
 from napari_sslmaps.pretraining.recipes import Recipe
 from napari_sslmaps.pretraining.schedules import Progress, learning_rate
+from napari_sslmaps.pretraining.views import CropScheme, draw_crops
 
 _LOG = logging.getLogger(__name__)
 _WATCHED_IMAGES = 16
@@ -130,7 +131,7 @@ def advance(run: Run, bank: NDArray[np.uint8]) -> dict[str, float]:
     losses["total"].backward()  # type: ignore[no-untyped-call]  # torch leaves Tensor.backward untyped
     torch.nn.utils.clip_grad_norm_(run.objective.parameters(), recipe.clip)
     run.optimiser.step()
-    run.objective.after_step(progress)
+    run.objective.after_step(progress, lambda tensor: tensor)
     run.step += 1
     run.seconds += time.perf_counter() - started
     return {name: float(value.detach()) for name, value in losses.items()} | {"rate": rate}

@@ -30,11 +30,10 @@ def build_objective(recipe: Recipe) -> Objective:
         If the method and the architecture do not go together.
     """
     torch.manual_seed(recipe.seed)
-    options = dict(recipe.options)
     if recipe.method in _TRANSFORMERS:
         shape = _expect(recipe, ViTArchitecture)
-        return _TRANSFORMERS[recipe.method](shape, recipe.crop, options)
-    return DiRA(_expect(recipe, UNetArchitecture), recipe.crop, options)
+        return _TRANSFORMERS[recipe.method](shape, recipe.crop, recipe.options)
+    return DiRA(_expect(recipe, UNetArchitecture), recipe.crop, recipe.options)
 
 
 def _expect(recipe: Recipe, kind: type[_Shape]) -> _Shape:

@@ -1,21 +1,32 @@
-"""What the trainer asks of every objective, and the tokens they share."""
+"""What the trainer asks of every objective, and the parts they share."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
 import torch
 from timm.models.vision_transformer import Block
 from torch import Generator, Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from napari_sslmaps.encoders.spec import Architecture, get_normalisation
+from napari_sslmaps.pretraining.objectives.statistics import ShardStatistics
 from napari_sslmaps.pretraining.schedules import Progress
+
+Gather = Callable[[Tensor], Tensor]
 
 
 class Objective(nn.Module, ABC):
     """A pretext task with its networks; the trainer knows nothing else of a method.
+
+    One step is one or more *shards*: a shard is the unit of randomness and of batch statistics (BatchNorm,
+    Sinkhorn, KoLeo). `loss` is called once for each, `after_step` once when the optimiser has stepped. What
+    lasts from step to step (moving averages, queues, BatchNorm's running statistics) changes in `after_step`
+    alone and depends on the step's shards, not on how many processes shared them. Some parameters have no
+    gradient in some steps: those of an adversary before its phase.
 
     Attributes
     ----------
@@ -25,10 +36,10 @@ class Objective(nn.Module, ABC):
         Shape of the encoder that is kept.
     normalisation
         Name of the normalisation preset the encoder sees.
-    field_size
-        Side in pixels of the fields that `loss` wants.
     companions
         Settings of the decoder, predictor or discriminator that the weights alone do not tell.
+    checkpointing
+        Whether blocks are computed again in the backward pass instead of keeping their activations.
     """
 
     method: str
@@ -36,13 +47,50 @@ class Objective(nn.Module, ABC):
     normalisation: str
     companions: dict[str, Any]
 
-    @abstractmethod
+    def __init__(self) -> None:
+        super().__init__()
+        self.checkpointing = False
+        self._statistics = ShardStatistics()
+
     def loss(self, fields: Tensor, progress: Progress, generator: Generator) -> dict[str, Tensor]:
-        """Losses of one batch of (B, 3, S, S) fields in [0, 1]; the key ``total`` is what is minimised."""
+        """Losses of one shard.
+
+        Parameters
+        ----------
+        fields
+            (B, 3, S, S) float32 in [0, 1], on the module's device.
+        progress
+            Where the training stands.
+        generator
+            A generator of the CPU, wherever the module is: every draw is made there.
+
+        Returns
+        -------
+        Scalars by name; ``total`` is what is minimised.
+        """
+        with self._statistics.shard(self):
+            return self.shard_loss(fields, progress, generator)
+
+    def after_step(self, progress: Progress, gather: Gather) -> None:
+        """Update what lasts once the optimiser has stepped.
+
+        Parameters
+        ----------
+        progress
+            Where the training stood in this step.
+        gather
+            Concatenates a tensor along its first dimension over the processes, in their order.
+        """
+        self._statistics.settle(self, gather)
+        self.follow(progress, gather)
 
     @abstractmethod
-    def after_step(self, progress: Progress) -> None:
-        """Update moving averages and queues once the optimiser has stepped."""
+    def shard_loss(self, fields: Tensor, progress: Progress, generator: Generator) -> dict[str, Tensor]:
+        """Compute what `loss` returns."""
+
+    @abstractmethod
+    def follow(self, progress: Progress, gather: Gather) -> None:
+        """Update moving averages and queues."""
 
     @abstractmethod
     def tokens(self, images: Tensor) -> Tensor:
@@ -50,7 +98,31 @@ class Objective(nn.Module, ABC):
 
     @abstractmethod
     def exported(self) -> dict[str, Tensor]:
-        """Return the weights that are kept, under the names of the saved file."""
+        """Return the weights that are kept, under the saved file's names, in this module's memory."""
+
+    @abstractmethod
+    def align(self) -> None:
+        """Give every network that is not exported the weights of the exported one it follows or leads."""
+
+    def load_exported(self, state: Mapping[str, Tensor]) -> list[str]:
+        """Start from the weights of a saved file.
+
+        Parameters
+        ----------
+        state
+            Tensors by `exported`'s names.
+
+        Returns
+        -------
+        Names of `state` that were left out, because no weight has this name and shape.
+        """
+        own = self.exported()
+        fitting = [name for name, value in state.items() if name in own and own[name].shape == value.shape]
+        with torch.no_grad():
+            for name in fitting:
+                own[name].copy_(state[name])
+        self.align()
+        return sorted(set(state) - set(fitting))
 
     def normalise(self, images: Tensor) -> Tensor:
         """Subtract and divide by the channel statistics of the encoder's preset."""
@@ -58,6 +130,18 @@ class Objective(nn.Module, ABC):
         mean = torch.tensor(preset.mean, device=images.device)[:, None, None]
         std = torch.tensor(preset.std, device=images.device)[:, None, None]
         return (images - mean) / std
+
+    def run(self, part: Callable[..., Tensor], *inputs: Tensor | None, **settings: Tensor) -> Tensor:
+        """Call a block, keeping its activations or not as `checkpointing` says."""
+        if self.checkpointing and torch.is_grad_enabled():
+            return checkpoint(partial(part, **settings), *inputs, use_reentrant=False)
+        return part(*inputs, **settings)
+
+    def through(self, blocks: Iterable[nn.Module], sequence: Tensor, **settings: Tensor) -> Tensor:
+        """Pass a sequence through blocks, one after the other."""
+        for block in blocks:
+            sequence = self.run(block, sequence, **settings)
+        return sequence
 
 
 def sincos_positions(dim: int, rows: int, columns: int) -> Tensor:
@@ -95,6 +179,6 @@ def take(tokens: Tensor, index: Tensor) -> Tensor:
     return tokens.gather(1, index[:, :, None].expand(-1, -1, tokens.shape[-1]))
 
 
-def prefixed(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
+def prefixed(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Put `prefix` before every key."""
     return {prefix + key: value for key, value in state.items()}

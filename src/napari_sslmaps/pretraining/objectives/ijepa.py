@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -11,8 +12,8 @@ from torch.nn import functional
 
 from napari_sslmaps.encoders.spec import ViTArchitecture
 from napari_sslmaps.encoders.vit import build_vit
-from napari_sslmaps.pretraining.data import CropScheme, draw_crops, jitter_stain
 from napari_sslmaps.pretraining.objectives.base import (
+    Gather,
     Objective,
     make_blocks,
     prefixed,
@@ -20,11 +21,11 @@ from napari_sslmaps.pretraining.objectives.base import (
     take,
     xavier,
 )
+from napari_sslmaps.pretraining.options import IJEPAOptions, parse_options
 from napari_sslmaps.pretraining.schedules import Progress, frozen_copy, move_average
+from napari_sslmaps.pretraining.views import CropScheme, draw_crops, jitter_stain
 
-_TARGETS = 4
-_TARGET_SCALE, _TARGET_ASPECT = (0.15, 0.2), (0.75, 1.5)
-_CONTEXT_SCALE = (0.85, 1.0)
+_DEFAULTS = IJEPAOptions()
 
 
 def _block_shape(
@@ -50,25 +51,29 @@ def _place(shape: tuple[int, int], grid: tuple[int, int], count: int, generator:
     return (y >= top) & (y < top + shape[0]) & (x >= left) & (x < left + shape[1])
 
 
-def draw_blocks(count: int, grid: tuple[int, int], generator: Generator) -> tuple[Tensor, Tensor]:
+def draw_blocks(
+    count: int, grid: tuple[int, int], generator: Generator, options: IJEPAOptions = _DEFAULTS
+) -> tuple[Tensor, Tensor]:
     """Draw the context and the target blocks of a batch (arXiv 2301.08243, section 3).
 
     Block shapes are drawn once for the batch and places for each image; contexts are cut to the smallest
-    one's length by dropping random tokens, so that a batch stays a tensor.
+    one's length by dropping random tokens, so that a batch stays a tensor. Draws, in this order: the targets'
+    shape, the places of each target, the context's shape, its places, the order in which context tokens are
+    dropped.
 
     Returns
     -------
     context
-        (count, K) token indices, none of them in a target.
+        (count, K) token indices in ascending order, none of them in a target.
     targets
-        (4, count, T) token indices of each target block.
+        (targets, count, T) token indices of each target block, row by row.
     """
-    shape = _block_shape(grid, _TARGET_SCALE, _TARGET_ASPECT, generator)
-    blocks = torch.stack([_place(shape, grid, count, generator) for _ in range(_TARGETS)]).flatten(2)
-    targets = blocks.nonzero()[:, 2].reshape(_TARGETS, count, shape[0] * shape[1])
-    around = _place(_block_shape(grid, _CONTEXT_SCALE, (1.0, 1.0), generator), grid, count, generator)
+    shape = _block_shape(grid, options.target_scale, options.target_aspect, generator)
+    blocks = torch.stack([_place(shape, grid, count, generator) for _ in range(options.targets)]).flatten(2)
+    targets = blocks.nonzero()[:, 2].reshape(options.targets, count, shape[0] * shape[1])
+    around = _place(_block_shape(grid, options.context_scale, (1.0, 1.0), generator), grid, count, generator)
     context = around.flatten(1) & ~blocks.any(dim=0)
-    length = max(1, int(context.sum(dim=1).min()))
+    length = int(context.sum(dim=1).min())
     order = torch.rand(context.shape, generator=generator) + context.float()
     return order.argsort(dim=1, descending=True)[:, :length].sort(dim=1).values, targets
 
@@ -76,26 +81,28 @@ def draw_blocks(count: int, grid: tuple[int, int], generator: Generator) -> tupl
 class Predictor(nn.Module):
     """Narrow transformer: context tokens and positioned mask tokens in, target representations out."""
 
-    def __init__(self, dim: int, width: int, depth: int, heads: int, grid: tuple[int, int]) -> None:
+    def __init__(self, dim: int, grid: tuple[int, int], options: IJEPAOptions) -> None:
         super().__init__()
+        width = options.predictor_dim
         self.predictor_embed = nn.Linear(dim, width)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, width))
         self.predictor_pos_embed = nn.Parameter(sincos_positions(width, *grid), requires_grad=False)
-        self.predictor_blocks = make_blocks(width, depth, heads)
+        self.predictor_blocks = make_blocks(width, options.predictor_depth, options.predictor_heads)
         self.predictor_norm = nn.LayerNorm(width, eps=1e-6)
         self.predictor_proj = nn.Linear(width, dim)
         xavier(self)
         nn.init.trunc_normal_(self.mask_token, std=0.02)
 
-    def forward(self, encoded: Tensor, context: Tensor, targets: Tensor) -> Tensor:
-        """Predict (4 * B, T, D) representations, block after block, from (B, K, D) context tokens."""
+    def ask(self, encoded: Tensor, context: Tensor, targets: Tensor) -> Tensor:
+        """Return (targets * B, K + T, width) sequences: what is known of (B, K, D), then what is asked."""
         positions = self.predictor_pos_embed.expand(len(encoded), -1, -1)
         known = self.predictor_embed(encoded) + take(positions, context)
         asked = torch.cat([self.mask_token + take(positions, block) for block in targets])
-        sequence = torch.cat([known.repeat(len(targets), 1, 1), asked], dim=1)
-        for block in self.predictor_blocks:
-            sequence = block(sequence)
-        predicted: Tensor = self.predictor_proj(self.predictor_norm(sequence[:, known.shape[1] :]))
+        return torch.cat([known.repeat(len(targets), 1, 1), asked], dim=1)
+
+    def answer(self, sequence: Tensor, count: int) -> Tensor:
+        """Return the predictions (targets * B, count, D) at the end of the sequences."""
+        predicted: Tensor = self.predictor_proj(self.predictor_norm(sequence[:, -count:]))
         return predicted
 
 
@@ -104,57 +111,63 @@ class IJEPA(Objective):
 
     method = "ijepa"
     normalisation = "imagenet"
+    architecture: ViTArchitecture
 
-    def __init__(self, architecture: ViTArchitecture, crop: CropScheme, options: dict[str, Any]) -> None:
+    def __init__(self, architecture: ViTArchitecture, crop: CropScheme, options: Mapping[str, Any]) -> None:
         super().__init__()
         self.architecture = architecture
         self.crop = crop
-        self.grid = architecture.grid
-        self.momentum = float(options.get("momentum", 0.99))
-        heads = int(options.get("predictor_heads", 4))
-        self.companions = {"predictor_heads": heads}
+        self.options = parse_options(IJEPAOptions, options)
+        self.companions = {"predictor_heads": self.options.predictor_heads}
         context: Any = build_vit(architecture)
         self.context = context
         xavier(context)
-        # Content must outweigh the added positions from the start, or targets are told by their places alone.
-        context.patch_embed.proj.weight.data.mul_(float(options.get("patch_gain", 4.0)))
+        context.patch_embed.proj.weight.data.mul_(self.options.patch_gain)
         context.pos_embed = nn.Parameter(
             sincos_positions(architecture.dim, *architecture.grid), requires_grad=False
         )
         self.target: Any = frozen_copy(context, build_vit(architecture))
-        self.predictor = Predictor(
-            architecture.dim,
-            int(options.get("predictor_dim", 64)),
-            int(options.get("predictor_depth", 2)),
-            heads,
-            architecture.grid,
-        )
+        self.predictor = Predictor(architecture.dim, architecture.grid, self.options)
 
     def encode(self, images: Tensor, context: Tensor) -> Tensor:
         """Context tokens (B, K, D) after the final norm, of normalised images."""
         encoder: Any = self.context
         sequence = take(encoder.patch_embed(images).flatten(1, 2) + encoder.pos_embed, context)
-        for block in encoder.blocks:
-            sequence = block(sequence)
-        encoded: Tensor = encoder.norm(sequence)
+        encoded: Tensor = encoder.norm(self.through(encoder.blocks, sequence))
         return encoded
 
-    def loss(self, fields: Tensor, progress: Progress, generator: Generator) -> dict[str, Tensor]:
-        """Smooth L1 between predicted and layer-normed target representations."""
-        del progress
-        images = self.normalise(jitter_stain(draw_crops(fields, self.crop, generator), generator, 0.1))
-        context, targets = draw_blocks(len(images), self.grid, generator)
-        with torch.no_grad():
-            full = self.target.forward_features(images)
-            full = functional.layer_norm(full, (full.shape[-1],))
-            wanted = torch.cat([take(full, block) for block in targets])
-        predicted = self.predictor(self.encode(images, context), context, targets)
-        return {"total": functional.smooth_l1_loss(predicted, wanted)}
+    def predict(self, encoded: Tensor, context: Tensor, targets: Tensor) -> Tensor:
+        """Predict (targets * B, T, D) representations, block after block, from (B, K, D) context tokens."""
+        sequence = self.predictor.ask(encoded, context, targets)
+        sequence = self.through(self.predictor.predictor_blocks, sequence)
+        return self.predictor.answer(sequence, targets.shape[2])
 
-    def after_step(self, progress: Progress) -> None:
+    @torch.no_grad()
+    def wanted(self, images: Tensor, targets: Tensor) -> Tensor:
+        """Layer-normed representations (targets * B, T, D) of the targets in normalised images."""
+        full = self.target.forward_features(images).float()
+        full = functional.layer_norm(full, (full.shape[-1],))
+        return torch.cat([take(full, block) for block in targets])
+
+    def shard_loss(self, fields: Tensor, progress: Progress, generator: Generator) -> dict[str, Tensor]:
+        """Smooth L1 between predicted and target representations; draws crops, colours, blocks."""
+        del progress
+        crops = jitter_stain(draw_crops(fields, self.crop, generator), generator, self.options.jitter)
+        images = self.normalise(crops)
+        drawn = draw_blocks(len(images), self.architecture.grid, generator, self.options)
+        context, targets = (index.to(fields.device) for index in drawn)
+        predicted = self.predict(self.encode(images, context), context, targets)
+        return {"total": functional.smooth_l1_loss(predicted.float(), self.wanted(images, targets))}
+
+    def follow(self, progress: Progress, gather: Gather) -> None:
         """Let the target encoder follow; the momentum rises linearly to 1, as in the paper."""
-        momentum = self.momentum + (1 - self.momentum) * progress.fraction
+        del gather
+        momentum = self.options.momentum + (1 - self.options.momentum) * progress.fraction
         move_average(self.target, self.context, momentum)
+
+    def align(self) -> None:
+        """Let the context encoder begin where the target encoder is."""
+        self.context.load_state_dict(self.target.state_dict())
 
     def tokens(self, images: Tensor) -> Tensor:
         """Return the target encoder's tokens."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -9,9 +10,9 @@ from torch import Generator, Tensor, nn
 
 from napari_sslmaps.encoders.spec import ViTArchitecture
 from napari_sslmaps.encoders.vit import build_vit
-from napari_sslmaps.pretraining.data import CropScheme, draw_crops, jitter_stain
-from napari_sslmaps.pretraining.losses import normalised_pixel_loss
+from napari_sslmaps.pretraining.losses import masked_pixel_loss
 from napari_sslmaps.pretraining.objectives.base import (
+    Gather,
     Objective,
     make_blocks,
     prefixed,
@@ -19,23 +20,24 @@ from napari_sslmaps.pretraining.objectives.base import (
     take,
     xavier,
 )
+from napari_sslmaps.pretraining.options import MAEOptions, parse_options
 from napari_sslmaps.pretraining.schedules import Progress
+from napari_sslmaps.pretraining.views import CropScheme, draw_crops, jitter_stain
 
 
 def random_mask(count: int, patches: int, ratio: float, generator: Generator) -> tuple[Tensor, Tensor]:
-    """Choose the visible patches of each image, uniformly without replacement.
+    """Choose the visible patches of each image, uniformly; draws (count, patches) numbers.
 
     Returns
     -------
     visible
-        (count, K) indices, K = round(patches * (1 - ratio)).
-    masked
-        (count, patches) bool, True where hidden.
+        (count, K) indices in random order, K = round(patches * (1 - ratio)).
+    hidden
+        (count, patches - K) indices.
     """
     order = torch.rand(count, patches, generator=generator).argsort(dim=1)
-    visible = order[:, : round(patches * (1 - ratio))]
-    masked = torch.ones(count, patches, dtype=torch.bool).scatter(1, visible, value=False)
-    return visible, masked
+    kept = round(patches * (1 - ratio))
+    return order[:, :kept], order[:, kept:]
 
 
 def to_patches(images: Tensor, patch: int) -> Tensor:
@@ -52,33 +54,36 @@ def _fixed_positions(dim: int, rows: int, columns: int) -> nn.Parameter:
 
 
 class MAE(Objective):
-    """Encoder on the visible patches, light decoder on all, loss on the hidden ones, per-patch normalised."""
+    """Encoder on the visible patches, light decoder on all, loss on the hidden ones alone."""
 
     method = "mae"
     normalisation = "imagenet"
+    architecture: ViTArchitecture
 
-    def __init__(self, architecture: ViTArchitecture, crop: CropScheme, options: dict[str, Any]) -> None:
+    def __init__(self, architecture: ViTArchitecture, crop: CropScheme, options: Mapping[str, Any]) -> None:
         super().__init__()
         self.architecture = architecture
         self.crop = crop
-        self.patch = architecture.patch
-        self.ratio = float(options.get("mask_ratio", 0.75))
-        width, depth = int(options.get("decoder_dim", 64)), int(options.get("decoder_depth", 2))
-        heads = int(options.get("decoder_heads", 2))
-        self.companions = {"decoder_heads": heads, "norm_pix": True, "mask_ratio": self.ratio}
+        self.options = chosen = parse_options(MAEOptions, options)
+        self.companions = {
+            "decoder_heads": chosen.decoder_heads,
+            "norm_pix": chosen.norm_pix_loss,
+            "mask_ratio": chosen.mask_ratio,
+        }
         encoder: Any = build_vit(architecture)
         self.encoder = encoder
-        dim, (rows, columns) = architecture.dim, architecture.grid
+        (rows, columns), width = architecture.grid, chosen.decoder_dim
         self.mask_token = nn.Parameter(torch.zeros(1, 1, width))
-        self.decoder_embed = nn.Linear(dim, width)
-        self.decoder_blocks = make_blocks(width, depth, heads)
+        self.decoder_embed = nn.Linear(architecture.dim, width)
+        self.decoder_blocks = make_blocks(width, chosen.decoder_depth, chosen.decoder_heads)
         self.decoder_norm = nn.LayerNorm(width, eps=1e-6)
         self.decoder_pred = nn.Linear(width, architecture.patch**2 * 3)
         self.decoder_pos_embed = _fixed_positions(width, rows, columns)
-        encoder.pos_embed = _fixed_positions(dim, rows, columns)
+        encoder.pos_embed = _fixed_positions(architecture.dim, rows, columns)
         xavier(self)
         nn.init.normal_(self.mask_token, std=0.02)
         nn.init.normal_(encoder.cls_token, std=0.02)
+        encoder.patch_embed.proj.weight.data.mul_(chosen.patch_gain)
 
     def encode(self, images: Tensor, visible: Tensor) -> Tensor:
         """CLS and visible tokens after the final norm, (B, 1 + K, D), of normalised images."""
@@ -86,13 +91,11 @@ class MAE(Objective):
         tokens = encoder.patch_embed(images).flatten(1, 2) + encoder.pos_embed[:, 1:]
         first = (encoder.cls_token + encoder.pos_embed[:, :1]).expand(len(images), -1, -1)
         sequence = torch.cat([first, take(tokens, visible)], dim=1)
-        for block in encoder.blocks:
-            sequence = block(sequence)
-        encoded: Tensor = encoder.norm(sequence)
+        encoded: Tensor = encoder.norm(self.through(encoder.blocks, sequence))
         return encoded
 
     def decode(self, encoded: Tensor, visible: Tensor, patches: int) -> Tensor:
-        """Predicted pixels of every patch, (B, N, patch * patch * 3), in normalised units."""
+        """Predicted pixels of every patch, (B, N, patch * patch * 3), in the target's units."""
         narrow = self.decoder_embed(encoded)
         index = visible[:, :, None].expand(-1, -1, narrow.shape[-1])
         full = (
@@ -101,23 +104,32 @@ class MAE(Objective):
             .scatter(1, index, narrow[:, 1:])
         )
         sequence = torch.cat([narrow[:, :1], full], dim=1) + self.decoder_pos_embed
-        for block in self.decoder_blocks:
-            sequence = block(sequence)
+        sequence = self.through(self.decoder_blocks, sequence)
         predicted: Tensor = self.decoder_pred(self.decoder_norm(sequence))[:, 1:]
         return predicted
 
-    def loss(self, fields: Tensor, progress: Progress, generator: Generator) -> dict[str, Tensor]:
-        """Pixel loss on the hidden patches of one crop per field."""
-        del progress
-        crops = jitter_stain(draw_crops(fields, self.crop, generator), generator, 0.1)
-        images = self.normalise(crops)
-        target = to_patches(images, self.patch)
-        visible, masked = random_mask(len(images), target.shape[1], self.ratio, generator)
+    def reconstruction_loss(self, images: Tensor, visible: Tensor, hidden: Tensor) -> Tensor:
+        """Pixel loss on the hidden patches of normalised (B, 3, H, W) images."""
+        target = to_patches(images, self.architecture.patch)
         predicted = self.decode(self.encode(images, visible), visible, target.shape[1])
-        return {"total": normalised_pixel_loss(predicted, target, masked)}
+        return masked_pixel_loss(
+            take(predicted, hidden), take(target, hidden), normalised=self.options.norm_pix_loss
+        )
 
-    def after_step(self, progress: Progress) -> None:
+    def shard_loss(self, fields: Tensor, progress: Progress, generator: Generator) -> dict[str, Tensor]:
+        """Pixel loss on the hidden patches of one crop per field; draws crops, their colours, masks."""
+        del progress
+        crops = jitter_stain(draw_crops(fields, self.crop, generator), generator, self.options.jitter)
+        rows, columns = self.architecture.grid
+        chosen = random_mask(len(crops), rows * columns, self.options.mask_ratio, generator)
+        visible, hidden = (index.to(fields.device) for index in chosen)
+        return {"total": self.reconstruction_loss(self.normalise(crops), visible, hidden)}
+
+    def follow(self, progress: Progress, gather: Gather) -> None:
         """MAE keeps no moving average."""
+
+    def align(self) -> None:
+        """MAE exports all it has."""
 
     def tokens(self, images: Tensor) -> Tensor:
         """Patch tokens of the whole image, nothing hidden."""
