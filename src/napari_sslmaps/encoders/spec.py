@@ -44,6 +44,9 @@ NORMALISATIONS: Mapping[str, Normalisation] = {
         Normalisation("imagenet", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
         Normalisation("unit", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
         Normalisation("satellite", (0.430, 0.411, 0.296), (0.213, 0.156, 0.143)),
+        # of the simulated fields; a preset that fits the images leaves tokens little constant part
+        Normalisation("histology", (0.76, 0.55, 0.79), (0.19, 0.26, 0.15)),
+        Normalisation("ultrasound", (0.28, 0.28, 0.28), (0.17, 0.17, 0.17)),
         Normalisation("chest-xray", (0.5056, 0.5056, 0.5056), (0.252, 0.252, 0.252)),
     )
 }
