@@ -43,7 +43,7 @@ def test_help_of_everything_loads_nothing_heavy() -> None:
 import sys
 from napari_sslmaps.cli import main
 for command in ([], ["demo"], ["run"], ["encoders"], ["encoders", "list"], ["encoders", "show"],
-                ["encoders", "inspect"], ["doctor"]):
+                ["encoders", "inspect"], ["simulate"], ["doctor"]):
     try:
         main([*command, "--help"])
     except SystemExit as ended:

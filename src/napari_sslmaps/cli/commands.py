@@ -12,6 +12,7 @@ from napari_sslmaps.cli.demo import demo
 from napari_sslmaps.cli.doctor import doctor
 from napari_sslmaps.cli.encoders import encoders
 from napari_sslmaps.cli.run import run
+from napari_sslmaps.cli.simulate import simulate
 from napari_sslmaps.errors import Cancelled, SSLMapsError
 
 app = typer.Typer(
@@ -24,6 +25,7 @@ app = typer.Typer(
 app.command()(demo)
 app.command()(run)
 app.add_typer(encoders, name="encoders")
+app.command()(simulate)
 app.command()(doctor)
 
 
