@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
@@ -45,9 +46,6 @@ def move_average(average: nn.Module, current: nn.Module, momentum: float) -> Non
         kept.copy_(buffer)
 
 
-def frozen_copy(model: nn.Module, twin: nn.Module) -> nn.Module:
-    """Give `twin` the weights of `model` and switch its gradients off."""
-    twin.load_state_dict(model.state_dict())
-    for parameter in twin.parameters():
-        parameter.requires_grad_(False)
-    return twin
+def frozen_copy(model: nn.Module) -> nn.Module:
+    """Return a copy whose gradients are switched off."""
+    return deepcopy(model).requires_grad_(requires_grad=False)

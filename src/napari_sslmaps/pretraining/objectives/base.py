@@ -144,34 +144,12 @@ class Objective(nn.Module, ABC):
         return sequence
 
 
-def sincos_positions(dim: int, rows: int, columns: int) -> Tensor:
-    """Return fixed two-dimensional sine-cosine positions (arXiv 2104.02057), (1, rows * columns, dim).
-
-    The first half of the channels encodes the column, the second the row, each as sines then cosines:
-    MAE's order.
-    """
-    quarter = dim // 4
-    omega = 1.0 / 10000 ** (torch.arange(quarter, dtype=torch.float64) / quarter)
-    y, x = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
-    parts = [wave(axis.reshape(-1, 1) * omega) for axis in (x, y) for wave in (torch.sin, torch.cos)]
-    return torch.cat(parts, dim=1).float()[None]
-
-
 def make_blocks(dim: int, depth: int, heads: int) -> nn.ModuleList:
     """Pre-norm transformer blocks, timm's, with LayerNorm epsilon 1e-6."""
     norm: Any = partial(nn.LayerNorm, eps=1e-6)
     return nn.ModuleList(
         Block(dim, heads, mlp_ratio=4.0, qkv_bias=True, norm_layer=norm) for _ in range(depth)
     )
-
-
-def xavier(module: nn.Module) -> None:
-    """Initialise every linear layer Xavier-uniform with zero bias, as MAE and I-JEPA describe."""
-    for part in module.modules():
-        if isinstance(part, nn.Linear):
-            nn.init.xavier_uniform_(part.weight)
-            if part.bias is not None:
-                nn.init.zeros_(part.bias)
 
 
 def take(tokens: Tensor, index: Tensor) -> Tensor:

@@ -16,8 +16,8 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
+from napari_sslmaps.encoders.initial import untrained_network
 from napari_sslmaps.encoders.spec import ViTArchitecture
-from napari_sslmaps.encoders.vit import build_vit
 from napari_sslmaps.pretraining.losses import across_views, gram_loss, koleo, masked_patch_loss, sinkhorn
 from napari_sslmaps.pretraining.objectives.base import Gather, Objective, prefixed
 from napari_sslmaps.pretraining.objectives.heads import PrototypeHead, block_masks, rotary_positions
@@ -38,11 +38,7 @@ class _Network(nn.Module):
 
     def __init__(self, architecture: ViTArchitecture, options: DINOv3Options) -> None:
         super().__init__()
-        backbone: Any = build_vit(architecture)
-        self.backbone: Any = backbone
-        for block in backbone.blocks:
-            nn.init.constant_(block.gamma_1, 0.1)
-            nn.init.constant_(block.gamma_2, 0.1)
+        self.backbone: Any = untrained_network("dinov3", architecture)
         dim, hidden, bottleneck = architecture.dim, options.head_hidden, options.head_bottleneck
         self.mask_token = nn.Parameter(torch.zeros(1, dim))
         self.dino_head = PrototypeHead(dim, hidden, bottleneck, options.prototypes)
@@ -71,8 +67,8 @@ class DINOv3(Objective):
             "gram_resolution": chosen.gram_resolution,
         }
         self.student: Any = _Network(architecture, chosen)
-        self.teacher: Any = frozen_copy(self.student, _Network(architecture, chosen))
-        self.gram_teacher: Any = frozen_copy(self.student.backbone, build_vit(architecture))
+        self.teacher: Any = frozen_copy(self.student)
+        self.gram_teacher: Any = frozen_copy(self.student.backbone)
         self.register_buffer("gram_step", torch.tensor(-1))
 
     def shard_loss(self, fields: Tensor, progress: Progress, generator: Generator) -> dict[str, Tensor]:

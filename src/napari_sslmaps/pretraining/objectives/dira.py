@@ -14,8 +14,8 @@ from torch import Generator, Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
+from napari_sslmaps.encoders.initial import untrained_network
 from napari_sslmaps.encoders.spec import UNetArchitecture
-from napari_sslmaps.encoders.unet import build_unet
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.pretraining.distortions import distort
 from napari_sslmaps.pretraining.losses import info_nce, lsgan_fake, lsgan_real
@@ -30,7 +30,7 @@ class _Branch(nn.Module):
 
     def __init__(self, architecture: UNetArchitecture, embedding: int) -> None:
         super().__init__()
-        self.unet: Any = build_unet(architecture)
+        self.unet: Any = untrained_network("dira", architecture)
         width = architecture.stage_channels[-1] * (4 if architecture.block == "bottleneck" else 1)
         self.projection = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, embedding))
 
@@ -76,7 +76,7 @@ class DiRA(Objective):
             )
         self.companions = self._describe()
         self.query = _Branch(architecture, chosen.embedding)
-        self.key: Any = frozen_copy(self.query, _Branch(architecture, chosen.embedding))
+        self.key: Any = frozen_copy(self.query)
         if not self.restores:
             self.query.unet.decoder.requires_grad_(requires_grad=False)
             self.query.unet.segmentation_head.requires_grad_(requires_grad=False)

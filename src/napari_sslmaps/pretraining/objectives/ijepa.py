@@ -10,16 +10,14 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
+from napari_sslmaps.encoders.initial import fixed_positions, untrained_network, xavier
 from napari_sslmaps.encoders.spec import ViTArchitecture
-from napari_sslmaps.encoders.vit import build_vit
 from napari_sslmaps.pretraining.objectives.base import (
     Gather,
     Objective,
     make_blocks,
     prefixed,
-    sincos_positions,
     take,
-    xavier,
 )
 from napari_sslmaps.pretraining.options import IJEPAOptions, parse_options
 from napari_sslmaps.pretraining.schedules import Progress, frozen_copy, move_average
@@ -86,7 +84,7 @@ class Predictor(nn.Module):
         width = options.predictor_dim
         self.predictor_embed = nn.Linear(dim, width)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, width))
-        self.predictor_pos_embed = nn.Parameter(sincos_positions(width, *grid), requires_grad=False)
+        self.predictor_pos_embed = fixed_positions(width, *grid, class_token=False)
         self.predictor_blocks = make_blocks(width, options.predictor_depth, options.predictor_heads)
         self.predictor_norm = nn.LayerNorm(width, eps=1e-6)
         self.predictor_proj = nn.Linear(width, dim)
@@ -119,14 +117,9 @@ class IJEPA(Objective):
         self.crop = crop
         self.options = parse_options(IJEPAOptions, options)
         self.companions = {"predictor_heads": self.options.predictor_heads}
-        context: Any = build_vit(architecture)
-        self.context = context
-        xavier(context)
-        context.patch_embed.proj.weight.data.mul_(self.options.patch_gain)
-        context.pos_embed = nn.Parameter(
-            sincos_positions(architecture.dim, *architecture.grid), requires_grad=False
-        )
-        self.target: Any = frozen_copy(context, build_vit(architecture))
+        gain = self.options.patch_gain
+        self.context: Any = untrained_network("ijepa", architecture, patch_gain=gain)
+        self.target: Any = frozen_copy(self.context)
         self.predictor = Predictor(architecture.dim, architecture.grid, self.options)
 
     def encode(self, images: Tensor, context: Tensor) -> Tensor:

@@ -8,17 +8,15 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
+from napari_sslmaps.encoders.initial import fixed_positions, untrained_network, xavier
 from napari_sslmaps.encoders.spec import ViTArchitecture
-from napari_sslmaps.encoders.vit import build_vit
 from napari_sslmaps.pretraining.losses import masked_pixel_loss
 from napari_sslmaps.pretraining.objectives.base import (
     Gather,
     Objective,
     make_blocks,
     prefixed,
-    sincos_positions,
     take,
-    xavier,
 )
 from napari_sslmaps.pretraining.options import MAEOptions, parse_options
 from napari_sslmaps.pretraining.schedules import Progress
@@ -47,12 +45,6 @@ def to_patches(images: Tensor, patch: int) -> Tensor:
     return blocks.permute(0, 2, 4, 3, 5, 1).reshape(batch, -1, patch * patch * channels)
 
 
-def _fixed_positions(dim: int, rows: int, columns: int) -> nn.Parameter:
-    """Sine-cosine positions behind a zero for CLS, (1, 1 + rows * columns, dim), not trained."""
-    positions = torch.cat([torch.zeros(1, 1, dim), sincos_positions(dim, rows, columns)], dim=1)
-    return nn.Parameter(positions, requires_grad=False)
-
-
 class MAE(Objective):
     """Encoder on the visible patches, light decoder on all, loss on the hidden ones alone."""
 
@@ -70,20 +62,17 @@ class MAE(Objective):
             "norm_pix": chosen.norm_pix_loss,
             "mask_ratio": chosen.mask_ratio,
         }
-        encoder: Any = build_vit(architecture)
-        self.encoder = encoder
-        (rows, columns), width = architecture.grid, chosen.decoder_dim
+        self.encoder = untrained_network("mae", architecture, patch_gain=chosen.patch_gain)
+        width = chosen.decoder_dim
         self.mask_token = nn.Parameter(torch.zeros(1, 1, width))
         self.decoder_embed = nn.Linear(architecture.dim, width)
         self.decoder_blocks = make_blocks(width, chosen.decoder_depth, chosen.decoder_heads)
         self.decoder_norm = nn.LayerNorm(width, eps=1e-6)
         self.decoder_pred = nn.Linear(width, architecture.patch**2 * 3)
-        self.decoder_pos_embed = _fixed_positions(width, rows, columns)
-        encoder.pos_embed = _fixed_positions(architecture.dim, rows, columns)
-        xavier(self)
+        self.decoder_pos_embed = fixed_positions(width, *architecture.grid, class_token=True)
+        for part in (self.decoder_embed, self.decoder_blocks, self.decoder_pred):
+            xavier(part)
         nn.init.normal_(self.mask_token, std=0.02)
-        nn.init.normal_(encoder.cls_token, std=0.02)
-        encoder.patch_embed.proj.weight.data.mul_(chosen.patch_gain)
 
     def encode(self, images: Tensor, visible: Tensor) -> Tensor:
         """CLS and visible tokens after the final norm, (B, 1 + K, D), of normalised images."""
