@@ -31,7 +31,7 @@ class Anatomy:
     across
         (S, S) float32, position along the transducer's surface in pixels.
     visible
-        (S, S) True where the probe sees.
+        (S, S) True where the transducer sees.
     zoom
         Size of the organs relative to their usual one.
     wall

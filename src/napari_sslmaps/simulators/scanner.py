@@ -10,8 +10,8 @@ from scipy.ndimage import gaussian_filter, uniform_filter1d
 
 from napari_sslmaps.simulators.anatomy import CLASSES, FLUID, KIDNEY, LESION, SHADOW, WALL, Anatomy, Mask
 from napari_sslmaps.simulators.fields import FloatArray, banded_field
-from napari_sslmaps.simulators.probe import BeamSpace
 from napari_sslmaps.simulators.speckle import Beam, envelope
+from napari_sslmaps.simulators.transducer import BeamSpace
 
 #: Two-way loss of bone or gas in decibels per pixel, and the loss that counts as a shadow.
 _BONE_LOSS, _SHADOW_LOSS = 7.0, 9.0
@@ -103,7 +103,7 @@ def acquire(
     level += np.where(labels == WALL, np.float32(rng.uniform(2.5, 6.0)) * streaks, 0)
     gain = transmission(rng, labels, space.depth, settings) - hidden
     amplitude = decibels_to_amplitude(level + gain)
-    edges = _interfaces(rng, labels, amplitude)
+    edges = interfaces(rng, labels, amplitude)
     width = settings.beam.width(space.depth) / space.spacing
     power = np.zeros_like(amplitude)
     for _ in range(settings.looks):
@@ -148,12 +148,12 @@ def transmission(
     common = settings.mismatch * settings.loss * depth
     sliders = rng.uniform(0, 2.5) * banded_field(rng, (len(depth), labels.shape[1]), (70.0, 90.0))
     left = sliders - excess - common[:, None]
-    # Whoever holds the probe turns the overall gain until the middle of the picture looks right.
+    # Whoever holds the transducer turns the overall gain until the middle of the picture looks right.
     adjusted: FloatArray = left - np.median(left)
     return adjusted
 
 
-def _interfaces(rng: np.random.Generator, labels: NDArray[np.uint8], amplitude: FloatArray) -> FloatArray:
+def interfaces(rng: np.random.Generator, labels: NDArray[np.uint8], amplitude: FloatArray) -> FloatArray:
     """Coherent echo of boundaries: the change of impedance along the beam, so that those across it shine."""
     impedance = rng.normal(0, 0.5, len(CLASSES)).astype(np.float32)
     impedance[FLUID] = 2.0

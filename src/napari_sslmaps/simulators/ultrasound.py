@@ -17,8 +17,14 @@ from napari_sslmaps.simulators.organs import (
     paint_pool,
     paint_vessels,
 )
-from napari_sslmaps.simulators.probe import BeamSpace, Probe, depth_and_angle, draw_probe, sample_beams
 from napari_sslmaps.simulators.scanner import acquire, draw_settings
+from napari_sslmaps.simulators.transducer import (
+    BeamSpace,
+    Transducer,
+    depth_and_angle,
+    draw_transducer,
+    sample_beams,
+)
 
 __all__ = ["CLASSES", "simulate_ultrasound"]
 
@@ -49,9 +55,9 @@ def simulate_ultrasound(
     >>> image.shape, labels.shape
     ((64, 64, 3), (64, 64))
     """
-    probe, depth, angle, space = _look(rng, size)
+    transducer, depth, angle, space = _look(rng, size)
     labels = np.empty((size, size), dtype=np.uint8)
-    across = angle * np.float32(probe.radius + 0.5 * size)
+    across = angle * np.float32(transducer.radius + 0.5 * size)
     zoom = rng.uniform(0.7, 1.3)
     wall = depth + rng.uniform(0.8, 3.0) * smooth_field(rng, size, 60 * zoom) - rng.uniform(22, 64) * zoom
     field = Anatomy(labels, np.empty_like(depth), depth, across, space.inside, zoom, wall.astype(np.float32))
@@ -65,15 +71,15 @@ def simulate_ultrasound(
     return np.repeat(grey[:, :, None], 3, axis=2), labels
 
 
-def _look(rng: np.random.Generator, size: int) -> tuple[Probe, FloatArray, FloatArray, BeamSpace]:
-    """Draw a probe that sees most of the field."""
+def _look(rng: np.random.Generator, size: int) -> tuple[Transducer, FloatArray, FloatArray, BeamSpace]:
+    """Draw a transducer that sees most of the field."""
     wanted = 0.5 if rng.random() < 0.3 else 0.75
     while True:
-        probe = draw_probe(rng, size)
-        depth, angle = depth_and_angle(probe, size)
-        space = sample_beams(probe, depth, angle)
+        transducer = draw_transducer(rng, size)
+        depth, angle = depth_and_angle(transducer, size)
+        space = sample_beams(transducer, depth, angle)
         if float(space.inside.mean()) >= wanted:
-            return probe, depth, angle, space
+            return transducer, depth, angle, space
 
 
 def _lay_out(rng: np.random.Generator, field: Anatomy) -> Mask:

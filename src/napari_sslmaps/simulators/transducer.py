@@ -17,7 +17,7 @@ _PITCH = 1.35
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
+class Transducer:
     """A transducer over a square field; lengths in pixels, angles in radians.
 
     Attributes
@@ -40,7 +40,7 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class BeamSpace:
-    """The (n, lines) sampling of a field by a probe, and the way there and back.
+    """The (n, lines) sampling of a field by a transducer, and the way there and back.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class BeamSpace:
     sample_line
         (2, S, S) fractional sample and line of each pixel.
     inside
-        (S, S) True where the probe sees.
+        (S, S) True where the transducer sees.
     """
 
     depth: FloatArray
@@ -80,34 +80,34 @@ class BeamSpace:
         return converted
 
 
-def depth_and_angle(probe: Probe, size: int) -> tuple[FloatArray, FloatArray]:
+def depth_and_angle(transducer: Transducer, size: int) -> tuple[FloatArray, FloatArray]:
     """Depth below the transducer in pixels and beam angle in radians of each pixel, both (S, S)."""
-    y = np.arange(size, dtype=np.float32)[:, None] - np.float32(probe.apex_yx[0])
-    x = np.arange(size, dtype=np.float32)[None, :] - np.float32(probe.apex_yx[1])
-    return np.hypot(y, x) - np.float32(probe.radius), np.arctan2(x, y)
+    y = np.arange(size, dtype=np.float32)[:, None] - np.float32(transducer.apex_yx[0])
+    x = np.arange(size, dtype=np.float32)[None, :] - np.float32(transducer.apex_yx[1])
+    return np.hypot(y, x) - np.float32(transducer.radius), np.arctan2(x, y)
 
 
-def sample_beams(probe: Probe, depth: FloatArray, angle: FloatArray) -> BeamSpace:
+def sample_beams(transducer: Transducer, depth: FloatArray, angle: FloatArray) -> BeamSpace:
     """Lay beams over the visible part of a field.
 
     Parameters
     ----------
-    probe
-        The transducer.
+    transducer
+        Whose beams.
     depth, angle
         From `depth_and_angle`.
     """
     size = depth.shape[0]
-    inside = (depth >= 0) & (depth <= probe.reach) & (np.abs(angle) <= probe.half_angle)
+    inside = (depth >= 0) & (depth <= transducer.reach) & (np.abs(angle) <= transducer.half_angle)
     near, far = _range(depth[inside])
     left, right = _range(angle[inside])
     count = max(8, round((far - near) / _STEP) + 1)
-    lines = max(8, round((right - left) * (far + probe.radius) / _PITCH) + 1)
+    lines = max(8, round((right - left) * (far + transducer.radius) / _PITCH) + 1)
     depths = np.linspace(near, far, count, dtype=np.float32)
     angles = np.linspace(left, right, lines, dtype=np.float32)
-    radius = (depths + np.float32(probe.radius))[:, None]
-    row = np.rint(probe.apex_yx[0] + radius * np.cos(angles)).clip(0, size - 1).astype(np.intp)
-    column = np.rint(probe.apex_yx[1] + radius * np.sin(angles)).clip(0, size - 1).astype(np.intp)
+    radius = (depths + np.float32(transducer.radius))[:, None]
+    row = np.rint(transducer.apex_yx[0] + radius * np.cos(angles)).clip(0, size - 1).astype(np.intp)
+    column = np.rint(transducer.apex_yx[1] + radius * np.sin(angles)).clip(0, size - 1).astype(np.intp)
     turn = (right - left) / (lines - 1)
     sample_line = np.stack([(depth - near) * ((count - 1) / (far - near)), (angle - left) / turn])
     return BeamSpace(depths, radius[:, 0] * np.float32(turn), row * size + column, sample_line, inside)
@@ -121,7 +121,7 @@ def _range(values: FloatArray) -> tuple[float, float]:
     return low, max(high, low + 1e-3)
 
 
-def draw_probe(rng: np.random.Generator, size: int) -> Probe:
+def draw_transducer(rng: np.random.Generator, size: int) -> Transducer:
     """Draw a transducer and where the field lies below it.
 
     Half of the fields touch the skin, the others lie deeper; curved arrays, phased arrays of small radius and
@@ -140,4 +140,4 @@ def draw_probe(rng: np.random.Generator, size: int) -> Probe:
         radius = 60.0 * size
         half_angle = float(np.arctan(rng.uniform(0.55, 1.2) * size / radius))
     bottom = rng.uniform(0.8, 0.97) if rng.random() < 0.25 else 1.6
-    return Probe((surface - radius, middle), radius, half_angle, bottom * size - surface)
+    return Transducer((surface - radius, middle), radius, half_angle, bottom * size - surface)
