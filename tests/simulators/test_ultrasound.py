@@ -1,0 +1,67 @@
+"""Whole fields of simulated ultrasound."""
+
+import numpy as np
+
+from napari_sslmaps.simulators import field_seed, simulate_ultrasound
+from napari_sslmaps.simulators.anatomy import FLUID, OUTSIDE, PARENCHYMA, SHADOW
+
+FIELDS = [simulate_ultrasound(field_seed(8, index), 96) for index in range(60)]
+
+
+def test_outside_of_the_sector_is_black():
+    for image, labels in FIELDS:
+        assert not image[labels == OUTSIDE].any()
+
+
+def test_most_fields_are_mostly_tissue():
+    outside = np.array([(labels == OUTSIDE).mean() for _, labels in FIELDS])
+    assert outside.max() <= 0.5
+    assert np.median(outside) < 0.15
+    assert (outside > 0.05).mean() > 0.2
+
+
+def test_fluid_and_shadow_are_darker_than_tissue_nearly_always():
+    for dark in (FLUID, SHADOW):
+        pairs = [
+            (image[labels == dark].mean(), image[labels == PARENCHYMA].mean())
+            for image, labels in FIELDS
+            if (labels == dark).sum() > 200 and (labels == PARENCHYMA).sum() > 200
+        ]
+        assert len(pairs) > 10
+        assert np.mean([low < high for low, high in pairs]) > 0.85
+
+
+def test_shadows_reach_the_bottom():
+    """A shadow ends where the field or the sector ends, not above."""
+    for image, labels in FIELDS:
+        inside = labels != OUTSIDE
+        if not (labels == SHADOW).any() or not inside.all():
+            continue
+        assert (labels[-1] == SHADOW).any() or (labels[:, [0, -1]] == SHADOW).any(), image.shape
+
+
+def test_scanners_differ():
+    """Grey level and speckle size vary between fields as between clinics."""
+    levels = [image[labels == PARENCHYMA].mean() for image, labels in FIELDS if (labels == PARENCHYMA).any()]
+    assert np.std(levels) > 12
+    grain = []
+    for image, labels in FIELDS:
+        grey = image[..., 0].astype(float)
+        inner = (labels == PARENCHYMA)[:, :-2] & (labels == PARENCHYMA)[:, 2:]
+        if inner.sum() > 1000:
+            difference = (grey[:, :-2] - grey[:, 2:])[inner].std()
+            grain.append(difference / grey[labels == PARENCHYMA].std())
+    assert np.std(grain) > 0.1
+
+
+def test_a_seed_s_field_stays_what_it_was():
+    """Training sets are named by their seeds; the tolerance is for other versions of numpy."""
+    image, _ = simulate_ultrasound(field_seed(0, 1), 64)
+    coarse = image[..., 0].reshape(4, 16, 4, 16).mean(axis=(1, 3))
+    expected = [
+        [27.8, 45.2, 45.2, 52.1],
+        [85.4, 64.8, 43.9, 26.7],
+        [72.9, 112.7, 86.6, 47.6],
+        [19.3, 41.6, 38.1, 41.6],
+    ]
+    np.testing.assert_allclose(coarse, expected, atol=1.5)
