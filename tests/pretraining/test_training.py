@@ -4,7 +4,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from napari_sslmaps.evaluation.cards import render_card
 from safetensors.torch import load_file
 
 from napari_sslmaps.encoders.header import read_header
@@ -127,18 +126,3 @@ def test_an_architecture_of_the_wrong_family_is_refused():
     wrong = replace(tiny_recipe("mae"), architecture=tiny_recipe("dira").architecture)
     with pytest.raises(InvalidOptionError, match="Expected a ViTArchitecture for mae"):
         build_objective(wrong)
-
-
-def test_a_card_says_when_the_control_was_not_beaten(two_images, tmp_path):
-    _, path = saved("mae", two_images, tmp_path)
-    scores = {
-        "trained": {"probe": 0.5, "knn": 0.4},
-        "random": {"probe": [0.49, 0.51], "knn": [0.3, 0.3]},
-        "colour": {"probe": 0.4, "knn": 0.6},
-        "images": {"train": 1, "test": 1},
-        "passed": False,
-    }
-    card = render_card({**read_header(path), "scores": scores}, "abc", 10)
-    assert "did not beat its control" in card
-    assert "colour statistics alone" in card
-    assert "abc" in card

@@ -189,7 +189,7 @@ class _Scale:
         return (features - self.mean) / self.deviation
 
     def direct(self, features: Tensor) -> Tensor:
-        """Unit vectors from the mean; their Euclidean order is that of their cosine."""
+        """Return unit vectors from the mean; their Euclidean order is that of their cosine."""
         return functional.normalize(features - self.mean, dim=1)
 
 

@@ -1,0 +1,163 @@
+import json
+from itertools import product
+
+import pytest
+import torch
+
+from napari_sslmaps.errors import InvalidOptionError, RecordError
+from napari_sslmaps.evaluation import gate, measure
+from napari_sslmaps.evaluation.gate import domain_of, judge
+from napari_sslmaps.evaluation.images import SEEDS, ProbeData, simulate_probe_set
+from napari_sslmaps.evaluation.measure import Plain, choose
+from napari_sslmaps.evaluation.report import compose
+from napari_sslmaps.evaluation.results import Book
+from napari_sslmaps.simulators import SIMULATORS, field_seed
+
+from .conftest import write_weights
+
+
+@pytest.fixture
+def book(tmp_path):
+    return Book(tmp_path / "encoders.json")
+
+
+@pytest.mark.parametrize(("method", "domain"), [("mae", "histology"), ("dira", "ultrasound")])
+def test_a_judged_encoder_is_on_record(small, book, tmp_path, method, domain):
+    weights = write_weights(tmp_path / "run.safetensors", method)
+    result = judge(f"{method}-{domain}", [weights], book, date="2026-01-01")
+    assert Book(tmp_path / "encoders.json")[f"{method}-{domain}"] == result
+    assert result["domain"] == domain
+    assert len(result["untrained"]["probe"]["runs"]) == 2
+    assert set(result["baselines"]) == {"colour", "pixels", "position"}
+    low, value, high = (result["trained"]["probe"][key] for key in ("low", "value", "high"))
+    assert 0 <= low <= value <= high <= 1
+    assert result["protocol"]["seeds"] == SEEDS
+    # an untrained network with another seed is no better than its controls
+    assert "probe" in result["failed"]
+
+
+def test_weights_are_judged_once(small, book, tmp_path, monkeypatch):
+    weights = write_weights(tmp_path / "run.safetensors")
+    first = judge("mae-histology", [weights], book, date="2026-01-01")
+    monkeypatch.setattr(gate, "measure", None)
+    assert judge("mae-histology", [weights], book, date="2026-02-02") == first
+
+
+def test_earlier_weights_stay_on_record(small, book, tmp_path):
+    old, new = (write_weights(tmp_path / f"{seed}.safetensors", seed=seed) for seed in (1, 2))
+    before = judge("mae-histology", [old], book, date="2026-01-01")
+    after = judge("mae-histology", [new], book, date="2026-01-02")
+    assert [entry["sha256"] for entry in after["earlier"]] == [before["sha256"]]
+    assert after["earlier"][0]["probe"] == before["trained"]["probe"]["value"]
+
+
+def test_the_verdict_is_about_the_mean_over_training_seeds(small, book, tmp_path):
+    runs = [write_weights(tmp_path / f"{seed}.safetensors", seed=seed) for seed in (1, 2, 3)]
+    result = judge("mae-histology", runs, book, date="2026-01-01")
+    probes = [run["probe"] for run in result["trained"]["runs"]]
+    assert result["reached"]["probe"] == pytest.approx(sum(probes) / 3, abs=1e-4)
+    assert result["trained"]["probe"]["value"] == probes[0]
+    gain = result["reached"]["probe"] - result["untrained"]["probe"]["value"]
+    assert result["gain"]["probe"]["value"] == pytest.approx(gain, abs=2e-4)
+    furthest = max(abs(probe - probes[0]) for probe in probes)
+    assert result["tolerance"] == {"probe": pytest.approx(furthest, abs=2e-4), "basis": "training seeds"}
+
+
+def test_runs_of_different_recipes_are_refused_before_anything_is_written(small, book, tmp_path):
+    runs = [write_weights(tmp_path / f"{method}.safetensors", method) for method in ("mae", "dira")]
+    with pytest.raises(InvalidOptionError, match="Expected runs of one recipe; got mae"):
+        judge("mae-histology", runs, book, date="2026-01-01")
+    assert not (tmp_path / "encoders.json").exists()
+
+
+def test_choosing_does_not_see_the_test_split(small, monkeypatch):
+    asked = []
+    original = simulate_probe_set
+
+    def spy(domain, seed, count):
+        asked.append(seed)
+        return original(domain, seed, count)
+
+    monkeypatch.setattr("napari_sslmaps.evaluation.images.simulate_probe_set", spy)
+    gate.review(Plain(lambda images: images[:, :, ::8, ::8].flatten(2).transpose(1, 2)), "histology")
+    assert set(asked) == {SEEDS["train"], SEEDS["validation"]}
+
+
+def test_a_name_tells_its_domain():
+    assert domain_of("dira-ultrasound") == "ultrasound"
+    with pytest.raises(InvalidOptionError, match="histology"):
+        domain_of("mae-demo")
+
+
+def test_a_tap_that_knows_is_found_and_the_shipped_one_is_what_counts():
+    data = ProbeData.simulate("histology", train=4, validation=4)
+    generator = torch.Generator().manual_seed(0)
+
+    class Source:
+        shipped = "blind"
+
+        def compute(self, images):
+            labels = next(p.labels for p in (data.train, data.validation) if p.images is images)
+            seeing = torch.nn.functional.one_hot(labels + 1, 8).float()
+            return {"blind": torch.randn(4, 256, 4, generator=generator), "seeing": seeing}
+
+    chosen = choose(Source(), data)
+    assert chosen.best == "seeing"
+    assert chosen.taps["seeing"] == 1.0
+    assert chosen.taps["blind"] < 0.35
+    assert set(chosen.probes) == {"blind", "seeing"}
+
+
+def test_knowing_the_class_passes_the_gate_and_noise_does_not():
+    data = ProbeData.simulate("histology", train=4, validation=4, test=8)
+    answers = {id(part.images): part.labels for part in (data.train, data.validation, data.test)}
+    generator = torch.Generator().manual_seed(0)
+
+    def perfect(images):
+        return torch.nn.functional.one_hot(answers[id(images)] + 1, 8).float()
+
+    def noise(images):
+        return torch.randn(len(images), 256, 8, generator=generator)
+
+    def measured(tokens):
+        return measure.measure(choose(Plain(tokens), data), data.test)
+
+    controls = [measured(noise) for _ in range(2)]
+    baselines = {"colour": measured(noise)}
+    found = {
+        name: compose(
+            trained={"x": measured(tokens)}, untrained=controls, baselines=baselines, test=data.test
+        )
+        for name, tokens in (("perfect", perfect), ("noise", noise))
+    }
+    assert found["perfect"]["failed"] == []
+    assert found["perfect"]["trained"]["probe"]["value"] == 1.0
+    assert found["perfect"]["gain"]["probe"]["low"] > 0.5
+    assert "probe" in found["noise"]["failed"]
+    assert abs(found["noise"]["gain"]["probe"]["value"]) < 0.1
+
+
+@pytest.mark.parametrize("domain", sorted(SIMULATORS))
+def test_no_image_is_in_two_splits_or_in_training(domain):
+    drawn = {
+        seed: SIMULATORS[domain].draw(field_seed(seed, 0), 64)[0].tobytes()
+        for seed in (*SEEDS.values(), 2025)
+    }
+    assert len(set(SEEDS.values())) == 3
+    assert all(drawn[a] != drawn[b] for a, b in product(drawn, drawn) if a != b)
+
+
+def test_domains_have_images_of_their_own():
+    first, second = (simulate_probe_set(domain, SEEDS["train"], 2) for domain in ("histology", "ultrasound"))
+    assert first.classes != second.classes
+    assert not torch.equal(first.images, second.images)
+
+
+def test_a_damaged_book_is_refused(tmp_path):
+    path = tmp_path / "encoders.json"
+    path.write_text("{")
+    with pytest.raises(RecordError, match="Expected published results"):
+        Book(path)
+    path.write_text(json.dumps({"format": 99, "encoders": {}}))
+    with pytest.raises(RecordError, match="format 1"):
+        Book(path)
