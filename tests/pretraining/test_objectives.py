@@ -3,7 +3,6 @@ import math
 import numpy as np
 import torch
 
-from napari_sslmaps.pretraining.distortions import cut_out, distort, outer_cut_out, shuffle_blocks
 from napari_sslmaps.pretraining.objectives import build_objective
 from napari_sslmaps.pretraining.objectives.heads import block_masks
 from napari_sslmaps.pretraining.objectives.ijepa import draw_blocks
@@ -67,27 +66,6 @@ def test_learning_rate_warms_up_and_falls():
     assert math.isclose(rates[8], 1.0)
     assert rates[8:] == sorted(rates[8:], reverse=True)
     assert rates[-1] < 1e-5
-
-
-def test_cut_outs_keep_the_rest(generator):
-    image = torch.full((3, 60, 60), 2.0)
-    inner, outer = cut_out(image, generator), outer_cut_out(image, generator)
-    assert 0.02 < float((inner != 2).float().mean()) < 0.6
-    assert 0.15 < float((outer == 2).float().mean()) < 0.95
-
-
-def test_shuffling_moves_pixels_within_channels_together(generator):
-    plane = torch.rand(60, 60, generator=generator)
-    shuffled = shuffle_blocks(torch.stack([plane, 2 * plane, 3 * plane]), generator)
-    assert not torch.equal(shuffled[0], plane)
-    torch.testing.assert_close(shuffled[1], 2 * shuffled[0])
-    assert set(shuffled[0].flatten().tolist()) <= set(plane.flatten().tolist())
-
-
-def test_distortion_is_repeatable():
-    images = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    first, second = (distort(images, torch.Generator().manual_seed(3)) for _ in range(2))
-    assert torch.equal(first, second)
 
 
 def test_dira_restores_the_undistorted_grey_crop_in_the_input_s_own_orientation(generator):

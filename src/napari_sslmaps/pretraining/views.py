@@ -97,11 +97,16 @@ def cut(fields: Tensor, places: Tensor, size: int) -> Tensor:
     """
     count, channels = fields.shape[:2]
     views = len(places) // count
-    grid = functional.affine_grid(places, [len(places), channels, size, size], align_corners=False)
     # The views of a field lie side by side in one grid, so that the field is neither repeated nor copied.
-    grid = grid.reshape(views, count, size, size, 2).transpose(0, 1).reshape(count, views * size, size, 2)
+    maps = places.to(fields.device).reshape(views, count, 2, 3).transpose(0, 1)[:, :, None, None]
+    centres = (torch.arange(size, device=fields.device) + 0.5) * (2 / size) - 1
+    grid = maps[..., 0] * centres[:, None] + (maps[..., 1] * centres[:, None, None] + maps[..., 2])
     pixels = functional.grid_sample(
-        fields, grid.to(fields.device), mode="bilinear", padding_mode="reflection", align_corners=False
+        fields,
+        grid.reshape(count, views * size, size, 2),
+        mode="bilinear",
+        padding_mode="reflection",
+        align_corners=False,
     )
     pixels = pixels.reshape(count, channels, views, size, size).permute(2, 0, 1, 3, 4)
     return pixels.reshape(-1, channels, size, size)

@@ -30,10 +30,14 @@ def build_objective(recipe: Recipe) -> Objective:
         If the method and the architecture do not go together.
     """
     torch.manual_seed(recipe.seed)
+    objective: Objective
     if recipe.method in _TRANSFORMERS:
         shape = _expect(recipe, ViTArchitecture)
-        return _TRANSFORMERS[recipe.method](shape, recipe.crop, recipe.options)
-    return DiRA(_expect(recipe, UNetArchitecture), recipe.crop, recipe.options)
+        objective = _TRANSFORMERS[recipe.method](shape, recipe.crop, recipe.options)
+    else:
+        objective = DiRA(_expect(recipe, UNetArchitecture), recipe.crop, recipe.options)
+    objective.normalisation = recipe.normalisation or objective.normalisation
+    return objective
 
 
 def _expect(recipe: Recipe, kind: type[_Shape]) -> _Shape:

@@ -103,7 +103,8 @@ class DINOv3(Objective):
             losses["dino"] + options.patch_weight * losses["ibot"] + options.koleo_weight * losses["koleo"]
         )
         if progress.fraction >= options.gram_from and options.gram_from < 1:
-            whole = (~masks.any(dim=1)).nonzero()[:, 0]
+            bare = ~masks.any(dim=1)
+            whole = (bare if bare.any() else ~bare).nonzero()[:, 0]
             losses["gram"] = self._gram(fields, large, whole, patches, progress)
             total = total + options.gram_weight * losses["gram"]
         return {"total": total, **losses}
@@ -155,14 +156,14 @@ class DINOv3(Objective):
     def _gram(
         self, fields: Tensor, places: Tensor, whole: Tensor, patches: Tensor, progress: Progress
     ) -> Tensor:
-        """Gram loss on the global crops that were left unmasked, of which `whole` are the indices."""
+        """Gram loss on the global crops `whole`: those left unmasked, or all where none was."""
         self._refresh_gram_teacher(progress)
-        finer = self.options.gram_resolution
+        side, chosen = self.options.gram_resolution * self.crop.size, whole.to(fields.device)
         with torch.no_grad():
-            crops = cut(fields, places, finer * self.crop.size)[whole.to(fields.device)]
+            crops = cut(fields[chosen % len(fields)], places[whole], side)
             _, anchor = self._encode(self.gram_teacher, self.normalise(crops))
             anchor = to_grid(anchor, self.crop.size // self.architecture.patch)
-        return gram_loss(patches[whole.to(fields.device)], anchor)
+        return gram_loss(patches[chosen], anchor)
 
     def _refresh_gram_teacher(self, progress: Progress) -> None:
         """Make the Gram teacher the teacher of this moment, when the phase begins and every so often."""
