@@ -10,6 +10,7 @@ from napari_sslmaps.simulators.fields import (
     banded_field,
     fibre_field,
     jittered_points,
+    small_product,
     smooth_field,
     stamp,
 )
@@ -22,6 +23,14 @@ def likeness(field: np.ndarray, shift: int, axis: int) -> float:
     moved = np.take(field, np.arange(shift, field.shape[axis]), axis=axis)
     still = np.take(field, np.arange(field.shape[axis] - shift), axis=axis)
     return float(np.corrcoef(moved.ravel(), still.ravel())[0, 1])
+
+
+@given(seed=seeds, rows=st.integers(1, 300), inner=st.integers(1, 90), columns=st.integers(1, 300))
+def test_a_product_in_slices_is_the_product(seed, rows, inner, columns):
+    rng = np.random.default_rng(seed)
+    left = rng.standard_normal((rows, inner), dtype=np.float32)
+    right = rng.standard_normal((inner, columns), dtype=np.float32)
+    np.testing.assert_allclose(small_product(left, right), left @ right, rtol=1e-4, atol=1e-4)
 
 
 @given(seed=seeds, size=st.integers(32, 120), wavelength=st.floats(2, 200))

@@ -12,6 +12,9 @@ from scipy.ndimage import map_coordinates
 
 FloatArray = NDArray[np.float32]
 
+#: Multiplications up to which OpenBLAS works in one thread, with a margin (it begins to share at 262 144).
+_ONE_THREAD = 200_000
+
 
 def field_seed(seed: int, index: int) -> np.random.Generator:
     """Return the random state of one field, the same whatever else was simulated before."""
@@ -24,6 +27,19 @@ def _spline_matrix(knots: int, size: int) -> FloatArray:
     spline = CubicSpline(np.arange(knots), np.eye(knots), axis=0, bc_type="natural")
     matrix: FloatArray = spline(np.linspace(0, knots - 1, size)).astype(np.float32)
     return matrix
+
+
+def small_product(left: FloatArray, right: FloatArray) -> FloatArray:
+    """Matrix product in slices that BLAS leaves to one thread.
+
+    For products this small threads cost more than they give, and on a busy machine they wait for each
+    other: a field would take several times as long.
+    """
+    rows = max(8, _ONE_THREAD // (right.shape[0] * right.shape[1]) // 8 * 8)
+    product = np.empty((left.shape[0], right.shape[1]), dtype=np.float32)
+    for start in range(0, len(left), rows):
+        np.matmul(left[start : start + rows], right, out=product[start : start + rows])
+    return product
 
 
 def smooth_field(rng: np.random.Generator, size: int, wavelength: float) -> FloatArray:
@@ -44,7 +60,8 @@ def smooth_field(rng: np.random.Generator, size: int, wavelength: float) -> Floa
     """
     knots = max(4, round(size / wavelength) + 1)
     matrix = _spline_matrix(knots, size)
-    field = matrix @ rng.standard_normal((knots, knots), dtype=np.float32) @ matrix.T
+    noise = rng.standard_normal((knots, knots), dtype=np.float32)
+    field = small_product(small_product(matrix, noise), matrix.T)
     field -= field.mean()
     scaled: FloatArray = (field / max(float(field.std()), 1e-6)).astype(np.float32)
     return scaled
@@ -70,7 +87,8 @@ def banded_field(
     """
     knots = [max(4, round(side / wave) + 1) for side, wave in zip(shape, wavelengths, strict=True)]
     down, along = (_spline_matrix(count, side) for count, side in zip(knots, shape, strict=True))
-    field = down @ rng.standard_normal((knots[0], knots[1]), dtype=np.float32) @ along.T
+    noise = rng.standard_normal((knots[0], knots[1]), dtype=np.float32)
+    field = small_product(small_product(down, noise), along.T)
     scaled: FloatArray = (field / max(float(field.std()), 1e-6)).astype(np.float32)
     return scaled
 

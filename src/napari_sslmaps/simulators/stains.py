@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sslmaps.simulators.fields import small_product
+
 #: Unit optical-density vectors (red, green, blue) of Ruifrok and Johnston (2001).
 HAEMATOXYLIN = (0.650, 0.704, 0.286)
 EOSIN = (0.072, 0.990, 0.105)
@@ -71,6 +73,7 @@ def transmit(concentration: NDArray[np.float32], mix: StainMix) -> NDArray[np.fl
     (H, W, 3) float32 in [0, 1].
     """
     weights = mix.vectors * mix.strength[:, None]
-    density = np.tensordot(concentration, weights, axes=(0, 0))
+    flat = np.ascontiguousarray(concentration.reshape(3, -1).T)
+    density = small_product(flat, weights).reshape(*concentration.shape[1:], 3)
     light: NDArray[np.float32] = (mix.white * np.exp(-np.log(10.0) * density)).astype(np.float32)
     return light
