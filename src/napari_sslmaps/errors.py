@@ -17,6 +17,7 @@ __all__ = [
     "RecordError",
     "RegionError",
     "SSLMapsError",
+    "TrainingDivergedError",
     "UnsupportedImageError",
     "WeightsUnavailableError",
 ]
@@ -72,6 +73,10 @@ class ExportError(SSLMapsError, OSError):
 
 class RecordError(SSLMapsError, ValueError):
     """A run record is damaged, or what it describes has changed."""
+
+
+class TrainingDivergedError(SSLMapsError, ArithmeticError):
+    """The loss of a training is no number any more."""
 
 
 class DeviceMemoryError(SSLMapsError):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from napari_sslmaps.encoders.spec import UNetArchitecture, ViTArchitecture
-from napari_sslmaps.pretraining.recipes import Recipe, demo_recipe
+from napari_sslmaps.pretraining.recipes import Recipe, load_recipe
 from napari_sslmaps.pretraining.views import CropScheme
 
 _TINY_VIT = ViTArchitecture(patch=8, dim=16, depth=1, heads=2, grid=(8, 8), mlp_hidden=32, class_token=True)
@@ -27,11 +27,11 @@ _OPTIONS = {
 
 def tiny_recipe(method: str) -> Recipe:
     return replace(
-        demo_recipe(method),
+        load_recipe(f"{method}-histology"),
         architecture=_SHAPES[method],
         crop=CropScheme(64, (48.0, 64.0)),
         batch=2,
-        precision="float32",
+        precision="32",
         options=_OPTIONS[method],
     )
 

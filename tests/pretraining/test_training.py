@@ -1,4 +1,4 @@
-import logging
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -11,11 +11,15 @@ from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.encoders.spec import ViTArchitecture, architecture_from_dict
 from napari_sslmaps.encoders.unet import build_unet
 from napari_sslmaps.encoders.vit import build_vit
-from napari_sslmaps.errors import CheckpointError, InvalidOptionError
+from napari_sslmaps.errors import CheckpointError, InvalidOptionError, TrainingDivergedError
+from napari_sslmaps.pretraining.checkpoints import resume, save
+from napari_sslmaps.pretraining.datasets import ArrayFields
+from napari_sslmaps.pretraining.datasets.loading import Keys, Shards, read_ahead
+from napari_sslmaps.pretraining.journal import Journal, read_log
 from napari_sslmaps.pretraining.objectives import build_objective
-from napari_sslmaps.pretraining.recipes import demo_recipe
+from napari_sslmaps.pretraining.run import advance, start, step_generator
 from napari_sslmaps.pretraining.saving import describe, save_encoder
-from napari_sslmaps.pretraining.trainer import advance, resume, save, start, train
+from napari_sslmaps.pretraining.trainer import Cadence, Listener, steps_for, train
 
 from .conftest import tiny_recipe
 
@@ -30,66 +34,204 @@ _COMPANIONS = (
 )
 
 
-def test_a_resumed_run_repeats_the_uninterrupted_one(recipe, two_images, tmp_path):
-    whole = start(recipe, 6)
-    expected = [advance(whole, two_images)["total"] for _ in range(6)]
-    broken = start(recipe, 6)
-    for _ in range(4):
-        advance(broken, two_images)
+@pytest.fixture
+def fields(two_images):
+    return ArrayFields(two_images, "two noise images")
+
+
+def losses_of(run, source, count):
+    """Take `count` steps and return their losses."""
+    feed = read_ahead(
+        Shards(source, run.recipe), Keys(run.step, run.step + count, run.own), workers=0, pin=False
+    )
+    return [float(advance(run, feed)["total"]) for _ in range(count)]
+
+
+def test_a_resumed_run_repeats_the_uninterrupted_one(recipe, fields, tmp_path):
+    recipe = replace(recipe, steps=6)
+    expected = losses_of(start(recipe), fields, 6)
+    broken = start(recipe)
+    losses_of(broken, fields, 4)
     save(broken, tmp_path / "checkpoint.pt")
     resumed = resume(recipe, tmp_path / "checkpoint.pt")
     assert resumed.step == 4
-    assert [advance(resumed, two_images)["total"] for _ in range(2)] == expected[4:]
+    assert losses_of(resumed, fields, 2) == expected[4:]
 
 
-def test_a_new_length_is_noted(two_images, tmp_path):
-    run = start(tiny_recipe("mae"), 6)
-    advance(run, two_images)
+def test_mixed_precision_resumes_to_the_same_curve(fields, tmp_path):
+    recipe = replace(tiny_recipe("mae"), steps=4, precision="bf16")
+    expected = losses_of(start(recipe), fields, 4)
+    broken = start(recipe)
+    losses_of(broken, fields, 2)
+    save(broken, tmp_path / "checkpoint.pt")
+    assert losses_of(resume(recipe, tmp_path / "checkpoint.pt"), fields, 2) == expected[2:]
+    assert np.isfinite(expected).all()
+
+
+def test_gradient_checkpointing_changes_no_loss(recipe, fields):
+    plain = losses_of(start(replace(recipe, steps=3)), fields, 3)
+    spared = losses_of(start(replace(recipe, steps=3, checkpointing=True)), fields, 3)
+    assert spared == pytest.approx(plain, rel=1e-5)
+
+
+def test_accumulated_gradients_are_the_mean_over_shards(fields):
+    recipe = replace(tiny_recipe("mae"), batch=4, shards=2, clip=1e9)
+    run = start(recipe)
+    shards = Shards(fields, recipe)
+    taken = []
+    run.optimiser.step = lambda: taken.extend(p.grad.clone() for p in trained(run.objective))
+    advance(run, iter([shards[0, 0], shards[0, 1]]))
+    expected = [0.0] * len(taken)
+    for shard in range(2):
+        objective = build_objective(recipe)
+        pixels = shards[0, shard].pixels.permute(0, 3, 1, 2).float() / 255
+        total = objective.loss(pixels, run.progress, step_generator(recipe.seed, 0, shard))["total"]
+        total.backward()
+        expected = [mean + p.grad / 2 for mean, p in zip(expected, trained(objective), strict=True)]
+    for own, mean in zip(taken, expected, strict=True):
+        torch.testing.assert_close(own, mean)
+
+
+def trained(objective):
+    return [parameter for parameter in objective.parameters() if parameter.requires_grad]
+
+
+def test_shards_differ_and_steps_differ():
+    first = [torch.rand(3, generator=step_generator(0, *key)).tolist() for key in ((0, 0), (0, 1), (1, 0))]
+    again = torch.rand(3, generator=step_generator(0, 0, 0)).tolist()
+    assert first[0] == again
+    assert len({tuple(draw) for draw in first}) == 3
+
+
+def test_a_new_length_is_noted(fields, tmp_path):
+    recipe = replace(tiny_recipe("mae"), steps=6)
+    run = start(recipe)
+    losses_of(run, fields, 1)
     save(run, tmp_path / "checkpoint.pt")
-    resumed = resume(tiny_recipe("mae"), tmp_path / "checkpoint.pt", steps=3)
+    resumed = resume(replace(recipe, steps=3), tmp_path / "checkpoint.pt")
     assert resumed.steps == 3
     assert resumed.notes == ["length changed from 6 to 3 steps at step 1"]
 
 
-def test_a_checkpoint_of_another_method_is_refused(two_images, tmp_path):
-    save(start(tiny_recipe("mae"), 1), tmp_path / "checkpoint.pt")
-    with pytest.raises(CheckpointError, match="Expected a checkpoint of ijepa"):
+def test_other_data_are_noted(tmp_path):
+    save(start(tiny_recipe("mae")), tmp_path / "checkpoint.pt", "these files")
+    resumed = resume(tiny_recipe("mae"), tmp_path / "checkpoint.pt", fingerprint="other files")
+    assert resumed.notes == ["the training data had changed at step 0"]
+
+
+def test_a_checkpoint_of_another_recipe_is_refused_by_what_differs(tmp_path):
+    save(start(tiny_recipe("mae")), tmp_path / "checkpoint.pt")
+    with pytest.raises(CheckpointError, match=r"these differ: .*method \('mae', now 'ijepa'\)"):
         resume(tiny_recipe("ijepa"), tmp_path / "checkpoint.pt")
+    other = replace(tiny_recipe("mae"), seed=1, data=replace(tiny_recipe("mae").data, field=96))
+    with pytest.raises(CheckpointError, match=r"differ: data\.field \(192, now 96\); seed \(0, now 1\)"):
+        resume(other, tmp_path / "checkpoint.pt")
 
 
-def test_training_logs_and_warns_of_a_collapse(two_images, tmp_path, caplog, monkeypatch):
+def test_a_damaged_checkpoint_is_refused(tmp_path):
+    (tmp_path / "checkpoint.pt").write_bytes(b"nothing of the kind")
+    with pytest.raises(CheckpointError, match="Expected a checkpoint of a training"):
+        resume(tiny_recipe("mae"), tmp_path / "checkpoint.pt")
+
+
+class Heard(Listener):
+    def __init__(self):
+        self.steps, self.lines, self.sentences = 0, [], []
+
+    def stepped(self, run):
+        self.steps = run.step
+
+    def logged(self, run):
+        self.lines.append(run.last)
+
+    def said(self, sentence):
+        self.sentences.append(sentence)
+
+
+def test_training_writes_everything_and_tells(fields, tmp_path):
+    heard = Heard()
+    run = train(
+        start(replace(tiny_recipe("mae"), steps=5)),
+        fields,
+        tmp_path,
+        cadence=Cadence(log=2, save=4, panel=100),
+        listener=heard,
+    )
+    assert run.step == heard.steps == 5
+    lines = read_log(tmp_path / "log.jsonl")
+    assert [line["step"] for line in lines] == [2, 4, 5]
+    assert lines == heard.lines
+    assert {"total", "rate", "rank", "seconds", "images_per_second", "skipped"} <= lines[0].keys()
+    assert (tmp_path / "panel.png").read_bytes().startswith(b"\x89PNG")
+    provenance = read_header(tmp_path / "encoder.safetensors")["provenance"]
+    assert provenance["data"] == "two noise images"
+    assert provenance["steps"] == 5
+    assert provenance["recipe"]["options"]["decoder_dim"] == 8
+    assert not list(tmp_path.glob("*.partial*"))
+
+
+def test_a_line_holds_the_mean_of_its_interval(fields, tmp_path):
+    recipe = replace(tiny_recipe("mae"), steps=4)
+    expected = losses_of(start(recipe), fields, 4)
+    train(start(recipe), fields, tmp_path, cadence=Cadence(log=2))
+    found = [line["total"] for line in read_log(tmp_path / "log.jsonl")]
+    assert found == pytest.approx([np.mean(expected[:2]), np.mean(expected[2:])])
+
+
+def test_a_collapse_is_said_once_and_noted(fields, tmp_path, monkeypatch):
     monkeypatch.setattr("napari_sslmaps.pretraining.trainer.feature_rank", lambda *_: 1.2)
-    with caplog.at_level(logging.WARNING):
-        run = train(start(tiny_recipe("mae"), 2), two_images_of(160), tmp_path, every=1)
-    assert "nearly collapsed" in caplog.text
-    assert [line["step"] for line in run.history] == [1, 2]
-    assert (tmp_path / "checkpoint.pt").exists()
-    assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 2
+    heard = Heard()
+    recipe = replace(tiny_recipe("mae"), steps=3)
+    run = train(start(recipe), fields, tmp_path, cadence=Cadence(log=1), listener=heard)
+    assert len(heard.sentences) == 1
+    assert "nearly collapsed" in heard.sentences[0]
+    assert run.notes == heard.sentences
 
 
-def two_images_of(side: int) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (2, side, side, 3), dtype=np.uint8)
+class Spoiler(Listener):
+    def logged(self, run):
+        if run.step == 2:
+            next(run.objective.parameters()).data.fill_(float("nan"))
 
 
-def test_a_diverged_run_stops_with_a_sentence(tmp_path, monkeypatch):
-    monkeypatch.setattr("napari_sslmaps.pretraining.trainer.feature_rank", lambda *_: 9.0)
-    recipe = replace(tiny_recipe("mae"), peak_rate=float("inf"))
-    with pytest.raises(CheckpointError, match="the training diverged"):
-        train(start(recipe, 5), two_images_of(160), tmp_path, every=1)
+def test_a_diverged_run_stops_with_a_sentence_and_keeps_its_checkpoint(fields, tmp_path):
+    recipe = replace(tiny_recipe("mae"), steps=5)
+    with pytest.raises(TrainingDivergedError, match="the run diverged"):
+        train(start(recipe), fields, tmp_path, cadence=Cadence(log=1, save=1), listener=Spoiler())
+    saved = resume(recipe, tmp_path / "checkpoint.pt")
+    assert saved.step == 2
+    assert all(bool(torch.isfinite(value).all()) for value in saved.objective.state_dict().values())
 
 
-def saved(method, images, folder):
-    run = start(tiny_recipe(method), 1)
-    losses = advance(run, images)
-    run.history.append({"step": 1.0, **losses, "rank": 9.0, "seconds": 1.0})
+def test_half_precision_is_refused_on_a_cpu():
+    with pytest.raises(InvalidOptionError, match="Expected precision 32 or bf16 on a CPU"):
+        start(replace(tiny_recipe("mae"), precision="16"))
+
+
+def test_a_journal_drops_what_lies_ahead_and_what_is_torn(tmp_path):
+    path = tmp_path / "log.jsonl"
+    path.write_text('{"step": 1.0}\n{"step": 2.0}\n{"step": 3.0}\n{"step": 4')
+    Journal(path, 2).write({"step": 3.0})
+    assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [1, 2, 3]
+
+
+def test_minutes_become_steps(fields):
+    assert steps_for(tiny_recipe("mae"), fields, 0.0) == 1
+    assert steps_for(tiny_recipe("mae"), fields, 1.0) > 10
+
+
+def saved(method, source, folder):
+    run = start(tiny_recipe(method))
+    losses = losses_of(run, source, 1)
+    run.last = {"step": 1.0, "total": losses[0], "rank": 9.0, "seconds": 1.0}
     path = folder / f"{method}-tiny.safetensors"
-    provenance = describe(run, date="2026-01-01", device="CPU", package_version="0")
+    provenance = describe(run, data="noise", date="2026-01-01", device="CPU", package_version="0")
     save_encoder(run.objective, path, provenance=provenance)
     return run, path
 
 
-def test_a_saved_encoder_loads_with_every_key_used(method, two_images, tmp_path):
-    run, path = saved(method, two_images, tmp_path)
+def test_a_saved_encoder_loads_with_every_key_used(method, fields, tmp_path):
+    run, path = saved(method, fields, tmp_path)
     architecture = architecture_from_dict(read_header(path)["architecture"])
     build = build_vit if isinstance(architecture, ViTArchitecture) else build_unet
     network = build(architecture).eval()
@@ -103,23 +245,18 @@ def test_a_saved_encoder_loads_with_every_key_used(method, two_images, tmp_path)
         torch.testing.assert_close(tokens, run.objective.eval().tokens(pixels), atol=2e-2, rtol=0)
 
 
-def test_the_library_opens_what_was_saved(method, two_images, tmp_path):
-    _, path = saved(method, two_images, tmp_path)
+def test_the_library_opens_what_was_saved(method, fields, tmp_path):
+    _, path = saved(method, fields, tmp_path)
     encoder = load_encoder(path, device="cpu", precision="float32")
     assert encoder.spec.method == method
     assert encoder.spec.architecture == tiny_recipe(method).architecture
 
 
-def test_saving_twice_gives_the_same_bytes(two_images, tmp_path):
-    _, first = saved("mae", two_images, tmp_path)
+def test_saving_twice_gives_the_same_bytes(fields, tmp_path):
+    _, first = saved("mae", fields, tmp_path)
     before = first.read_bytes()
-    saved("mae", two_images, tmp_path)
+    saved("mae", fields, tmp_path)
     assert first.read_bytes() == before
-
-
-def test_an_unknown_method_is_refused():
-    with pytest.raises(InvalidOptionError, match="Expected a method among mae"):
-        demo_recipe("simclr")
 
 
 def test_an_architecture_of_the_wrong_family_is_refused():

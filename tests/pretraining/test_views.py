@@ -1,16 +1,6 @@
-import numpy as np
 import torch
 
-from napari_sslmaps.pretraining.data import build_bank
 from napari_sslmaps.pretraining.views import CropScheme, draw_crops, jitter_stain
-from napari_sslmaps.simulators import field_seed, simulate_histology
-
-
-def test_a_bank_is_made_once_and_reopened(tmp_path):
-    bank = build_bank(tmp_path / "bank.npy", count=2, size=48, seed=5)
-    expected, _ = simulate_histology(field_seed(5, 1), 48)
-    assert np.array_equal(bank[1], expected)
-    assert np.array_equal(build_bank(tmp_path / "bank.npy", count=2, size=48, seed=99), bank)
 
 
 def test_crops_stay_inside_the_field(generator):

@@ -1,213 +1,212 @@
-"""One trainer for the four objectives: resumable at any step to the same loss curve."""
+"""The loop of a training: steps, lines of log, checkpoints, panels; resumable to the same curve."""
 
 from __future__ import annotations
 
-import json
-import logging
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Generator, Tensor
+from torch import Tensor
 
-from napari_sslmaps.errors import CheckpointError
-from napari_sslmaps.pretraining.data import draw_fields
-from napari_sslmaps.pretraining.losses import rank_me
-from napari_sslmaps.pretraining.objectives import Objective, build_objective
+from napari_sslmaps.pretraining.checkpoints import save
+from napari_sslmaps.pretraining.datasets.loading import Keys, Shard, Shards, read_ahead
+from napari_sslmaps.pretraining.datasets.protocol import FieldSource
+from napari_sslmaps.pretraining.journal import Journal
+from napari_sslmaps.pretraining.panel import draw_panel
 from napari_sslmaps.pretraining.recipes import Recipe
-from napari_sslmaps.pretraining.schedules import Progress, learning_rate
-from napari_sslmaps.pretraining.views import CropScheme, draw_crops
+from napari_sslmaps.pretraining.run import Run, advance, as_fields, start
+from napari_sslmaps.pretraining.saving import describe, save_encoder
+from napari_sslmaps.pretraining.watching import (
+    centre_crops,
+    check_finite,
+    feature_rank,
+    say_collapse,
+    watched_tokens,
+)
 
-_LOG = logging.getLogger(__name__)
-_WATCHED_IMAGES = 16
-_COLLAPSE_RANK = 4.0
-
-
-def step_generator(seed: int, step: int) -> Generator:
-    """Randomness of one step: it depends on seed and step alone, so a resumed run repeats it."""
-    mixed = np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0]
-    return Generator().manual_seed(int(mixed >> np.uint64(1)))
-
-
-@dataclass(slots=True)
-class Run:
-    """A training under way: its networks, its optimiser and how far it is."""
-
-    recipe: Recipe
-    objective: Objective
-    optimiser: torch.optim.Optimizer
-    steps: int
-    step: int = 0
-    seconds: float = 0.0
-    history: list[dict[str, float]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def progress(self) -> Progress:
-        """Where the run stands."""
-        return Progress(self.step, self.steps)
+_SHOWN = 4
+_UNTIMED, _TIMED = 2, 4
 
 
-def start(recipe: Recipe, steps: int) -> Run:
-    """Begin a run with fresh weights."""
-    objective = build_objective(recipe)
-    trained = [p for p in objective.parameters() if p.requires_grad]
-    groups: list[dict[str, Any]] = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    optimiser = torch.optim.AdamW(groups, lr=recipe.peak_rate, betas=(0.9, 0.95))
-    return Run(recipe, objective, optimiser, steps)
+@dataclass(frozen=True, slots=True)
+class Cadence:
+    """Steps between lines of log, checkpoints, and panels; the latter two wait for the next line of log."""
+
+    log: int = 50
+    save: int = 200
+    panel: int = 1000
 
 
-def save(run: Run, path: Path) -> None:
-    """Write a checkpoint so that a kill at any instant leaves the old one or the new one whole."""
-    partial = path.with_suffix(".partial")
-    state = {
-        "objective": run.objective.state_dict(),
-        "optimiser": run.optimiser.state_dict(),
-        "method": run.recipe.method,
-        "steps": run.steps,
-        "step": run.step,
-        "seconds": run.seconds,
-        "history": run.history,
-        "notes": run.notes,
-    }
-    torch.save(state, partial)
-    partial.replace(path)
+class Listener:
+    """Hears how a training goes; does nothing of its own."""
 
+    def stepped(self, run: Run) -> None:
+        """After every step."""
 
-def resume(recipe: Recipe, path: Path, *, steps: int | None = None) -> Run:
-    """Continue a run from its checkpoint.
+    def logged(self, run: Run) -> None:
+        """After every line of log, which is ``run.last``."""
 
-    Parameters
-    ----------
-    recipe
-        What the run was started with.
-    path
-        The checkpoint.
-    steps
-        A new length for the run, if it is to change; this is noted and ends up in the model card.
-
-    Raises
-    ------
-    CheckpointError
-        If the checkpoint belongs to another method.
-    """
-    state = torch.load(path, weights_only=True)
-    if state["method"] != recipe.method:
-        raise CheckpointError(
-            f"Expected a checkpoint of {recipe.method}; {path} holds one of {state['method']}."
-        )
-    run = start(recipe, state["steps"])
-    run.objective.load_state_dict(state["objective"])
-    run.optimiser.load_state_dict(state["optimiser"])
-    run.step, run.seconds, run.history = state["step"], state["seconds"], state["history"]
-    run.notes = list(state.get("notes", []))
-    if steps is not None and steps != run.steps:
-        run.notes.append(f"length changed from {run.steps} to {steps} steps at step {run.step}")
-        run.steps = steps
-    return run
-
-
-def advance(run: Run, bank: NDArray[np.uint8]) -> dict[str, float]:
-    """Take one step and return its losses."""
-    started = time.perf_counter()
-    recipe, progress = run.recipe, run.progress
-    generator = step_generator(recipe.seed, run.step)
-    rate = learning_rate(recipe.peak_rate, progress)
-    for group in run.optimiser.param_groups:
-        group["lr"] = rate
-    run.objective.train()
-    fields = draw_fields(bank, recipe.batch, generator)
-    with torch.autocast("cpu", torch.bfloat16, enabled=recipe.precision == "bfloat16"):
-        losses = run.objective.loss(fields, progress, generator)
-    run.optimiser.zero_grad(set_to_none=True)
-    losses["total"].backward()  # type: ignore[no-untyped-call]  # torch leaves Tensor.backward untyped
-    torch.nn.utils.clip_grad_norm_(run.objective.parameters(), recipe.clip)
-    run.optimiser.step()
-    run.objective.after_step(progress, lambda tensor: tensor)
-    run.step += 1
-    run.seconds += time.perf_counter() - started
-    return {name: float(value.detach()) for name, value in losses.items()} | {"rate": rate}
-
-
-@torch.no_grad()
-def feature_rank(objective: Objective, images: Tensor) -> float:
-    """RankMe of the encoder's tokens over (B, 3, H, W) images in [0, 1]."""
-    objective.eval()
-    return rank_me(objective.tokens(images).flatten(0, 1))
+    def said(self, sentence: str) -> None:
+        """When there is something that a person should know."""
 
 
 def train(
     run: Run,
-    bank: NDArray[np.uint8],
+    source: FieldSource,
     out: Path,
     *,
-    every: int = 50,
-    report: Callable[[dict[str, float]], None] | None = None,
+    cadence: Cadence | None = None,
+    listener: Listener | None = None,
+    workers: int = 0,
 ) -> Run:
-    """Train to the end, logging and saving every so often.
+    """Train to the end.
 
     Parameters
     ----------
     run
         A fresh or resumed run.
-    bank
-        (n, S, S, 3) uint8 fields.
+    source
+        Training data.
     out
-        Folder of ``checkpoint.pt`` and ``log.jsonl``.
-    every
-        Steps between log lines; a checkpoint is written at each.
-    report
-        Called with each log line.
+        Folder of ``checkpoint.pt``, ``encoder.safetensors``, ``log.jsonl`` and ``panel.png``; the first
+        process alone writes.
+    cadence
+        How often to log, save and draw.
+    listener
+        Is told how it goes, on the first process.
+    workers
+        Processes that read ahead; 0 reads in this one.
+
+    Raises
+    ------
+    TrainingDivergedError
+        If the loss is no number any more; the last checkpoint is from before.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    watched = draw_crops(
-        draw_fields(bank, _WATCHED_IMAGES, step_generator(0, 0)),
-        CropScheme(128, (128.0, 128.0)),
-        step_generator(0, 1),
+    cadence, listener = cadence or Cadence(), listener or Listener()
+    main = run.fabric.is_global_zero
+    shards = Shards(source, run.recipe)
+    if main:
+        out.mkdir(parents=True, exist_ok=True)
+    desk = _Desk(run, shards, out, cadence, listener) if main else None
+    feed = read_ahead(
+        shards,
+        Keys(run.step, run.steps, run.own),
+        workers=workers,
+        pin=run.fabric.device.type == "cuda",
     )
-    while run.step < run.steps:
-        losses = advance(run, bank)
-        if run.step % every and run.step != run.steps:
-            continue
-        rank = feature_rank(run.objective, watched)
-        line = {"step": float(run.step), **losses, "rank": rank, "seconds": run.seconds}
-        run.history.append(line)
-        _check(line)
-        save(run, out / "checkpoint.pt")
-        with (out / "log.jsonl").open("a") as log:
-            log.write(json.dumps(line) + "\n")
-        if report is not None:
-            report(line)
+    for line in _intervals(run, feed, cadence, listener if main else Listener()):
+        check_finite(line)
+        if desk is not None:
+            desk.take(line)
+    run.fabric.barrier()
     return run
 
 
-def _check(line: dict[str, float]) -> None:
-    """Say so when a run has diverged or collapsed."""
-    if not np.isfinite(line["total"]):
-        raise CheckpointError(
-            f"The loss is {line['total']} at step {line['step']:.0f}: the training diverged. "
-            "Lower the learning rate and resume from the last checkpoint."
+def _intervals(
+    run: Run, feed: Iterator[Shard], cadence: Cadence, listener: Listener
+) -> Iterator[dict[str, float]]:
+    """Take steps and yield the mean losses of each interval, over all processes."""
+    sums: dict[str, tuple[Tensor, int]] = {}
+    began, first = time.perf_counter(), run.step
+    while run.step < run.steps:
+        for name, value in advance(run, feed).items():
+            total, count = sums.get(name, (torch.zeros_like(value), 0))
+            sums[name] = total + value, count + 1
+        listener.stepped(run)
+        if run.step % cadence.log and run.step != run.steps:
+            continue
+        means = torch.stack([total / count for total, count in sums.values()])
+        reduced = run.fabric.all_reduce(means, reduce_op="mean")
+        losses = dict(zip(sums, reduced.tolist(), strict=True))  # type: ignore[union-attr]  # a tensor in and out
+        seconds = time.perf_counter() - began
+        run.seconds += seconds
+        yield {
+            "step": float(run.step),
+            **losses,
+            "rate": run.optimiser.param_groups[0]["lr"],
+            "seconds": run.seconds,
+            "images_per_second": (run.step - first) * run.recipe.batch / max(seconds, 1e-9),
+        }
+        sums.clear()
+        began, first = time.perf_counter(), run.step
+
+
+class _Desk:
+    """What the first process does beside the steps: watching, logging, saving."""
+
+    def __init__(self, run: Run, shards: Shards, out: Path, cadence: Cadence, listener: Listener) -> None:
+        self._run, self._source, self._out = run, shards.source, out
+        self._cadence, self._listener = cadence, listener
+        self._journal = Journal(out / "log.jsonl", run.step)
+        crop, fields = run.recipe.crop, as_fields(shards.watched())
+        self._watched = centre_crops(fields, crop.size, sum(crop.span) / 2).to(run.fabric.device)
+        self._said: set[str] = set()
+        self._before = run.step
+
+    def take(self, line: dict[str, float]) -> None:
+        """Complete a line of log, write it, and save and draw when it is time."""
+        run = self._run
+        tokens = watched_tokens(run.objective, self._watched)
+        line["rank"] = feature_rank(tokens)
+        check_finite(line)
+        line["skipped"] = float(len(run.skipped))
+        run.last = line
+        self._say(line)
+        self._journal.write(line)
+        if self._due(self._cadence.save):
+            save(run, self._out / "checkpoint.pt", self._source.fingerprint)
+            self._export()
+        if self._due(self._cadence.panel):
+            title = f"{run.recipe.method}, step {run.step} of {run.steps}, feature rank {line['rank']:.1f}"
+            draw_panel(self._out / "panel.png", self._watched[:_SHOWN], tokens[:_SHOWN], title)
+        self._before = run.step
+        self._listener.logged(run)
+
+    def _due(self, every: int) -> bool:
+        return self._run.step // every > self._before // every or self._run.step == self._run.steps
+
+    def _say(self, line: dict[str, float]) -> None:
+        collapse = say_collapse(line)
+        if collapse is None:
+            self._said.discard("collapse")
+        elif "collapse" not in self._said:
+            self._said.add("collapse")
+            self._run.notes.append(collapse)
+            self._listener.said(collapse)
+        for sentence in self._run.skipped:
+            if sentence not in self._said:
+                self._said.add(sentence)
+                self._listener.said(f"Left out: {sentence}")
+
+    def _export(self) -> None:
+        run = self._run
+        provenance = describe(
+            run,
+            data=self._source.name,
+            date=datetime.now(UTC).date().isoformat(),
+            device=str(run.fabric.device),
+            package_version=version("napari-sslmaps"),
         )
-    if line["rank"] < _COLLAPSE_RANK:
-        _LOG.warning(
-            "feature rank %.1f at step %.0f: the tokens have nearly collapsed", line["rank"], line["step"]
+        save_encoder(
+            run.objective, self._out / "encoder.safetensors", provenance=provenance, name=run.recipe.name
         )
 
 
-def steps_for(recipe: Recipe, bank: NDArray[np.uint8], minutes: float) -> int:
-    """How many steps fit into `minutes`, from a few timed steps of a throw-away run."""
-    trial = start(recipe, 1000)
-    for _ in range(2):
-        advance(trial, bank)
-    before = trial.seconds
-    for _ in range(4):
-        advance(trial, bank)
-    return max(1, int(minutes * 60 / ((trial.seconds - before) / 4)))
+def steps_for(recipe: Recipe, source: FieldSource, minutes: float, trial: Run | None = None) -> int:
+    """Tell how many steps fit into `minutes`, from a few timed steps of a throw-away run."""
+    trial = trial or start(recipe)
+    keys = Keys(0, _UNTIMED + _TIMED, trial.own)
+    feed = read_ahead(Shards(source, recipe), keys, workers=0, pin=False)
+    began = time.perf_counter()
+    for step in range(_UNTIMED + _TIMED):
+        if step == _UNTIMED:
+            began = time.perf_counter()
+        total = float(advance(trial, feed)["total"])  # waits for a GPU
+    del total
+    took = torch.tensor((time.perf_counter() - began) / _TIMED, device=trial.fabric.device)
+    slowest = float(trial.fabric.all_reduce(took, reduce_op="max"))  # type: ignore[arg-type]  # a tensor in and out
+    return max(1, int(minutes * 60 / slowest))

@@ -1,0 +1,164 @@
+"""``pretrain``: train one of the four methods on simulated or own images."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from napari_sslmaps.cli import console
+
+if TYPE_CHECKING:
+    from napari_sslmaps.pretraining.recipes import Recipe
+
+_RUN, _DEVICES, _OFTEN = "Training", "Devices", "How often"
+
+
+def pretrain(  # noqa: PLR0913  # each parameter is an option that users type
+    *,
+    method: Annotated[str | None, typer.Option(help="mae, ijepa, dinov3 or dira.")] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="Folder or file of images, clips or slides; simulated:histology or :ultrasound."),
+    ] = None,
+    recipe: Annotated[str | None, typer.Option(help="TOML file, or a name of --list-recipes.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for all that is written.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Number of steps.")] = None,
+    minutes: Annotated[float | None, typer.Option(min=0.0, help="Or: as many steps as fit.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the checkpoint in OUT, if any.")
+    ] = False,
+    init: Annotated[
+        Path | None, typer.Option(help="Begin with the weights of any checkpoint that can be loaded.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of weights and data.")] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="32, or bf16 or 16 for mixed precision.", rich_help_panel=_RUN)
+    ] = None,
+    accumulate: Annotated[
+        int | None,
+        typer.Option(min=1, help="Parts of a batch that a process takes in turn.", rich_help_panel=_RUN),
+    ] = None,
+    checkpointing: Annotated[
+        bool,
+        typer.Option(
+            "--checkpointing", help="Compute activations twice to spare memory.", rich_help_panel=_RUN
+        ),
+    ] = False,
+    um_per_px: Annotated[
+        float | None, typer.Option(help="Resample images to this many µm per pixel.", rich_help_panel=_RUN)
+    ] = None,
+    bank: Annotated[
+        Path | None,
+        typer.Option(help="File of simulated fields, made if absent; else in OUT.", rich_help_panel=_RUN),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Processes that read images ahead.", rich_help_panel=_RUN)
+    ] = None,
+    accelerator: Annotated[
+        str, typer.Option(help="auto, cpu, cuda, mps.", rich_help_panel=_DEVICES)
+    ] = "auto",
+    devices: Annotated[
+        str, typer.Option(help="How many per node, auto for all, or which: 0,2.", rich_help_panel=_DEVICES)
+    ] = "1",
+    nodes: Annotated[int, typer.Option(min=1, help="Machines.", rich_help_panel=_DEVICES)] = 1,
+    log_every: Annotated[int, typer.Option(min=1, help="Steps.", rich_help_panel=_OFTEN)] = 50,
+    save_every: Annotated[int, typer.Option(min=1, help="Steps.", rich_help_panel=_OFTEN)] = 200,
+    panel_every: Annotated[int, typer.Option(min=1, help="Steps.", rich_help_panel=_OFTEN)] = 1000,
+    list_recipes: Annotated[
+        bool, typer.Option("--list-recipes", help="List the recipes of this package.")
+    ] = False,
+) -> None:
+    """Train an encoder with one of the four methods; stop it at any time and go on with --resume."""
+    if list_recipes:
+        _list_recipes()
+        return
+    if out is None:
+        raise typer.BadParameter("tell where to write with --out DIR.")
+    if steps is not None and minutes is not None:
+        raise typer.BadParameter("give --steps or --minutes, not both.")
+    chosen = _choose(method, data, recipe, out if resume else None)
+    changed = {
+        name: value
+        for name, value in (("steps", steps), ("seed", seed), ("precision", precision))
+        if value is not None
+    }
+    chosen = replace(chosen, checkpointing=chosen.checkpointing or checkpointing, **changed)  # type: ignore[arg-type]  # each of its own type
+    if um_per_px is not None:
+        chosen = replace(chosen, data=replace(chosen.data, um_per_px=um_per_px))
+
+    from napari_sslmaps.cli.training import training_display
+    from napari_sslmaps.pretraining.launching import Devices
+    from napari_sslmaps.pretraining.pretrain import PretrainRequest
+    from napari_sslmaps.pretraining.pretrain import pretrain as run_pretraining
+    from napari_sslmaps.pretraining.trainer import Cadence
+
+    request = PretrainRequest(
+        recipe=chosen,
+        out=out,
+        devices=Devices(accelerator, devices, nodes),
+        cadence=Cadence(log_every, save_every, panel_every),
+        minutes=minutes,
+        accumulate=accumulate,
+        resume=resume,
+        init=init,
+        bank=bank,
+        workers=_workers(chosen) if workers is None else workers,
+    )
+    with training_display() as display:
+        run = run_pretraining(request, display, display.prepared)
+    if run.fabric.is_global_zero:
+        console.out(f"Wrote {out / 'encoder.safetensors'} after {run.step} steps")
+
+
+def _choose(method: str | None, data: str | None, recipe: str | None, continued: Path | None) -> "Recipe":
+    """Find the recipe: the one that is named, that of the folder to go on in, or the data's own."""
+    from napari_sslmaps.errors import InvalidOptionError
+    from napari_sslmaps.pretraining.datasets.bank import PREFIX
+    from napari_sslmaps.pretraining.recipes import check_method, load_recipe
+
+    if recipe is None and continued is not None and (continued / "recipe.toml").exists():
+        chosen = load_recipe(continued / "recipe.toml")
+    elif recipe is not None:
+        chosen = load_recipe(recipe)
+    elif method is not None and data is not None and data.startswith(PREFIX):
+        chosen = load_recipe(f"{check_method(method)}-{data.removeprefix(PREFIX)}")
+    else:
+        raise InvalidOptionError(
+            "Expected --recipe with a TOML file or a name of --list-recipes (…-histology where images have "
+            "no up and down, …-ultrasound where they have), or --method with --data simulated:NAME."
+        )
+    if method is not None and check_method(method) != chosen.method:
+        raise InvalidOptionError(f"Expected a recipe for {method}; {recipe} is one for {chosen.method}.")
+    if data is not None:
+        source = data if data.startswith(PREFIX) else str(Path(data).expanduser().absolute())
+        chosen = replace(chosen, data=replace(chosen.data, source=source))
+    return chosen
+
+
+def _workers(recipe: "Recipe") -> int:
+    """Read ahead in other processes where images are decoded; a bank is read faster than told about."""
+    import os
+
+    from napari_sslmaps.pretraining.datasets.opening import is_simulated
+
+    return 0 if is_simulated(recipe.data) else min(8, max(1, (os.cpu_count() or 1) - 1))
+
+
+def _list_recipes() -> None:
+    from rich.table import Table
+
+    from napari_sslmaps.pretraining.recipes import list_recipes, load_recipe
+
+    table = Table("recipe", "network", "steps", "batch", "crop", "data", box=None, pad_edge=False)
+    for name in list_recipes():
+        one = load_recipe(name)
+        table.add_row(
+            name,
+            one.architecture.summary,
+            str(one.steps),
+            str(one.batch),
+            f"{one.crop.size} px",
+            one.data.source,
+        )
+    console.out(table)

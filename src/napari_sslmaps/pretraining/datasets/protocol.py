@@ -1,0 +1,69 @@
+"""What the trainer asks of training data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class FieldSource(Protocol):
+    """Fields by number.
+
+    Attributes
+    ----------
+    name
+        What it is, for the provenance.
+    fingerprint
+        Differs when the files differ; equal on every machine that sees the same files.
+    skipped
+        A sentence for each file that was left out already.
+    """
+
+    @property
+    def name(self) -> str:
+        """What it is."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Differs when the files differ."""
+        ...
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """A sentence for each file that was left out already."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def read(self, index: int, random: np.random.Generator) -> NDArray[np.uint8]:
+        """Read one field, (S, S, 3) RGB; where it lies in its image is drawn from `random`.
+
+        Raises
+        ------
+        SSLMapsError
+            If its file cannot be read; the text names the file.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayFields:
+    """Fields of an array, (n, S, S, 3) uint8, in memory or memory-mapped."""
+
+    pixels: NDArray[np.uint8]
+    name: str = "array"
+    fingerprint: str = ""
+    skipped: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def read(self, index: int, random: np.random.Generator) -> NDArray[np.uint8]:
+        """Return field `index`; nothing is drawn."""
+        del random
+        pixels: NDArray[np.uint8] = self.pixels[index]
+        return pixels

@@ -1,0 +1,61 @@
+"""``--init``: begin from the weights of any checkpoint that `load_encoder` reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from napari_sslmaps.encoders.checkpoint import read_checkpoint
+from napari_sslmaps.encoders.checkpoint.unwrap import unwrap
+from napari_sslmaps.errors import InvalidOptionError
+from napari_sslmaps.pretraining.objectives import Objective
+
+_NAMED = 8
+
+
+def load_initial(objective: Objective, path: Path) -> str:
+    """Give an objective the weights of a file, as far as names and shapes agree.
+
+    Parameters
+    ----------
+    objective
+        Freshly built.
+    path
+        A checkpoint; a decoder, predictor or head in it is taken too where it fits.
+
+    Returns
+    -------
+    str
+        How many tensors were taken, and which were left out, as a sentence.
+
+    Raises
+    ------
+    InvalidOptionError
+        If not one block or stage of the encoder fits.
+    CheckpointError, WeightsUnavailableError
+        If the file cannot be read.
+    """
+    checkpoint = read_checkpoint(path)
+    own, report = objective.exported(), checkpoint.report
+    raw = unwrap(path).tensors
+    companions = {name: raw[name] for name in report.left_out if name in own and name in raw}
+    state = {**checkpoint.network.state_dict(), **companions}
+    fitting = {name for name in state if name in own and own[name].shape == state[name].shape}
+    if not any(".mlp." in name or ".conv" in name for name in fitting):
+        raise InvalidOptionError(
+            f"Expected weights for a {objective.architecture.summary}; {path.name} holds a "
+            f"{report.architecture.summary}, of which nothing fits. Choose the [architecture] of the file."
+        )
+    left_out = objective.load_exported(state)
+    fresh = sorted(set(own) - fitting)
+    return (
+        f"Took {len(fitting)} tensors from {path.name} ({report.layout}, {report.method}). "
+        f"Left out of the file: {_listed([*left_out, *(set(report.left_out) - set(companions))])}. "
+        f"Begun afresh: {_listed(fresh)}."
+    )
+
+
+def _listed(names: list[str]) -> str:
+    if not names:
+        return "none"
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{len(names)} ({', '.join(sorted(names)[:_NAMED])}{more})"
