@@ -18,7 +18,7 @@ from typing import Any, Literal
 from platformdirs import user_cache_path
 
 from napari_sslmaps.encoders.catalog import EMBEDDED
-from napari_sslmaps.encoders.registry import get_spec
+from napari_sslmaps.encoders.registry import get_spec, weights_path
 from napari_sslmaps.errors import SSLMapsError
 
 Status = Literal["ok", "note", "fault"]
@@ -182,13 +182,13 @@ def check_weights(name: str) -> Check:
     """Whether an embedded encoder is there and whole; its hash is compared where the wheel recorded one."""
     fix = "pip install --force-reinstall --no-deps napari-sslmaps"
     try:
-        spec = get_spec(name)
+        spec, path = get_spec(name), weights_path(name)
     except (SSLMapsError, KeyError, ValueError) as error:
         return Check(name, "fault", str(error), fix)
-    digest = sha256(spec.path.read_bytes())
-    recorded = _recorded_hash(spec.path)
+    digest = sha256(path.read_bytes())
+    recorded = _recorded_hash(path)
     if recorded and recorded != urlsafe_b64encode(digest.digest()).rstrip(b"=").decode():
-        return Check(name, "fault", f"{spec.path} is not the file that was installed", fix)
+        return Check(name, "fault", f"{path} is not the file that was installed", fix)
     state = "as installed" if recorded else "present"
     detail = f"{spec.architecture.summary}, {state}, sha256 {digest.hexdigest()[:12]}…"
     return Check(name, "ok", detail)

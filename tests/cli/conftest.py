@@ -13,7 +13,7 @@ from napari_sslmaps.encoders.catalog import EMBEDDED
 def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("embedded")
     for name in EMBEDDED:
-        write_encoder(folder / f"{name}.safetensors", name.removesuffix("-demo"))  # type: ignore[arg-type]
+        write_encoder(folder / f"{name}.safetensors", name.partition("-")[0])  # type: ignore[arg-type]
         (folder / f"{name}.md").write_text(f"# {name}\n\nA *tiny* random encoder.\n", encoding="utf-8")
     return folder
 

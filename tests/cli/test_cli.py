@@ -13,7 +13,7 @@ from encoders_factory import write_encoder
 from PIL import Image
 
 from napari_sslmaps.cli import main
-from napari_sslmaps.encoders.catalog import EMBEDDED
+from napari_sslmaps.encoders.catalog import NAMES
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -59,7 +59,7 @@ assert not heavy, heavy
 def test_commands_that_do_not_exist_yet_are_not_listed(run: Run) -> None:
     code, out, _ = run("--help")
     assert code == 0
-    for word in ("batch", "pretrain", "evaluate", "bench"):
+    for word in ("batch", "evaluate", "bench"):
         assert word not in out
 
 
@@ -206,20 +206,30 @@ def test_unwritable_folders_get_a_sentence(run: Run, installed: Path, image: Pat
 def test_encoders_are_listed(command: list[str], run: Run, installed: Path) -> None:
     code, out, _ = run(*command)
     assert code == 0
-    for name in EMBEDDED:
+    for name in NAMES:
         assert name in out
+    assert "= mae-histology" in out
+    assert "untrained control" in out
     code, out, _ = run(*command, "--json")
     listed = json.loads(out)
-    assert [entry["name"] for entry in listed] == list(EMBEDDED)
-    assert listed[2]["title"] == "DINOv3"
-    assert listed[3]["token_stride"] == 8
+    assert [entry["name"] for entry in listed] == list(NAMES)
+    by_name = {entry["name"]: entry for entry in listed}
+    assert by_name["dinov3-histology"]["title"] == "DINOv3"
+    assert by_name["dira-histology"]["token_stride"] == 8
+    assert by_name["dira-histology"]["domain"] == "histology"
+    assert by_name["dira-demo"]["alias_of"] == "dira-histology"
+    assert (by_name["dira-untrained"]["origin"], by_name["dira-untrained"]["path"]) == ("control", None)
 
 
 def test_show_prints_the_model_card(run: Run, installed: Path) -> None:
-    code, out, _ = run("encoders", "show", "mae-demo")
+    code, out, _ = run("encoders", "show", "mae-histology")
     assert (code, "A tiny random encoder." in out) == (0, True)
+    _, out, _ = run("encoders", "show", "mae-demo")
+    assert out.startswith("mae-demo is another name of mae-histology.")
     _, out, _ = run("encoders", "show", "mae-demo", "--json")
-    assert json.loads(out)["model_card"].startswith("# mae-demo")
+    assert json.loads(out)["model_card"].startswith("# mae-histology")
+    code, out, _ = run("encoders", "show", "mae-untrained")
+    assert (code, "It is not trained." in out) == (0, True)
 
 
 def test_inspect_says_what_a_file_is(run: Run, tmp_path: Path) -> None:

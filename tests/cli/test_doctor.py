@@ -8,13 +8,14 @@ import pytest
 from napari_sslmaps import doctor
 from napari_sslmaps.cli import main
 from napari_sslmaps.doctor import Check
+from napari_sslmaps.encoders.catalog import EMBEDDED
 
 
 def test_everything_is_looked_at(installed: Path) -> None:
     names = [check.name for check in doctor.examine()]
     for expected in ("Python", "Qt", "display", "OpenGL", "torch", "GPU", "tifffile", "DICOM decoders"):
         assert expected in names
-    assert {"mae-demo", "ijepa-demo", "dinov3-demo", "dira-demo", "cache"} <= set(names)
+    assert {*EMBEDDED, "cache"} <= set(names)
 
 
 @pytest.mark.parametrize(("status", "code"), [("ok", 0), ("note", 0), ("fault", 1)])

@@ -1,20 +1,23 @@
-"""One contract for every encoder: the embedded ones and a tiny one of each method."""
+"""One contract for every encoder: each that has a name, and a tiny one of each method."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from encoders_factory import write_encoder
 
-from napari_sslmaps.encoders.catalog import EMBEDDED, METHOD_INFO
-from napari_sslmaps.encoders.registry import load_encoder
+from napari_sslmaps.encoders.cards import verdict_of
+from napari_sslmaps.encoders.catalog import ALIASES, CONTROLS, EMBEDDED, METHOD_INFO, NAMES
+from napari_sslmaps.encoders.registry import get_spec, hash_encoder, list_encoders, load_encoder, model_card
 from napari_sslmaps.encoders.spec import METHODS
 
 TRANSFORMERS = [method for method in METHODS if method != "dira"]
 
 
-@pytest.fixture(params=[*EMBEDDED, *METHODS])
+@pytest.fixture(params=[*NAMES, *METHODS])
 def encoder(request, tmp_path):
-    if request.param in EMBEDDED:
+    if request.param in NAMES:
         return load_encoder(request.param, device="cpu", precision="float32")
     path = write_encoder(tmp_path / f"{request.param}.safetensors", request.param)
     return load_encoder(path, device="cpu", precision="float32")
@@ -67,11 +70,54 @@ def test_what_is_listed_is_what_was_loaded(encoder):
     assert len(spec.sha256) == 64
     assert spec.licence
     assert spec.architecture == encoder.report.architecture
-    assert spec.megabytes > 0
+    assert (spec.megabytes > 0) == (spec.origin != "control")
+    if spec.name in NAMES:
+        assert spec == replace(get_spec(spec.name), sha256=hash_encoder(spec.name))
+        assert spec.name in str(encoder.report) or spec.alias_of
 
 
 def test_half_precision_tokens_point_the_same_way(encoder, tiles):
-    half = load_encoder(encoder.spec.path, device="cpu", precision="bfloat16")
+    known = encoder.spec.path if encoder.spec.origin == "file" else encoder.spec.name
+    half = load_encoder(known, device="cpu", precision="bfloat16")
     exact, halved = (item.encode(tiles).tokens for item in (encoder, half))
     assert halved.dtype == torch.float32
     assert torch.nn.functional.cosine_similarity(exact, halved, dim=-1).mean() > 0.99
+
+
+def test_sets_come_first_then_controls_then_aliases():
+    specs = list_encoders()
+    assert tuple(spec.name for spec in specs) == (*EMBEDDED, *CONTROLS, *ALIASES) == NAMES
+    kinds = [spec.origin for spec in specs if not spec.alias_of]
+    assert kinds == ["embedded"] * len(EMBEDDED) + ["control"] * len(CONTROLS)
+    domains = [spec.domain for spec in specs if spec.origin == "embedded" and not spec.alias_of]
+    assert domains == sorted(domains)
+    assert all(domains)
+
+
+@pytest.mark.parametrize("alias", ALIASES)
+def test_an_alias_is_the_original_under_its_own_name(alias):
+    spec, original = get_spec(alias), get_spec(ALIASES[alias])
+    assert spec == replace(original, name=alias, alias_of=original.name)
+    assert model_card(alias) == model_card(original.name)
+
+
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_every_embedded_architecture_has_an_untrained_twin(name):
+    spec = get_spec(name)
+    twins = [control for control in map(get_spec, CONTROLS) if control.architecture == spec.architecture]
+    assert spec.method in {twin.method for twin in twins}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_card_begins_with_its_verdict(name):
+    card = model_card(name)
+    assert card.startswith(f"# {get_spec(name).alias_of or name}\n")
+    label, sentence = verdict_of(card)
+    assert label.startswith("It ")
+    assert sentence.startswith(label)
+    assert "**" not in sentence
+
+
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_a_card_tells_the_hash_of_its_file(name):
+    assert hash_encoder(name) in model_card(name)

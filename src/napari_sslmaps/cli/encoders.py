@@ -25,7 +25,7 @@ def plain(context: typer.Context, json: Json = False) -> None:
 
 @encoders.command("list")
 def list_all(json: Json = False) -> None:
-    """List the encoders that come with this package."""
+    """List the encoders that have a name: embedded ones, untrained controls, aliases."""
     from napari_sslmaps.encoders.catalog import METHOD_INFO
     from napari_sslmaps.encoders.registry import list_encoders
 
@@ -33,10 +33,10 @@ def list_all(json: Json = False) -> None:
     if json:
         console.out_json([_described(spec) for spec in specs])
         return
-    table = Table("name", "method", "network", "MB", "licence", "where", box=None, pad_edge=False)
+    table = Table("name", "method", "network", "MB", "licence", "what", box=None, pad_edge=False)
     for spec in specs:
-        title, size = METHOD_INFO[spec.method].title, f"{spec.megabytes:.1f}"
-        table.add_row(spec.name, title, spec.architecture.summary, size, spec.licence, spec.origin)
+        title, size = METHOD_INFO[spec.method].title, f"{spec.megabytes:.1f}" if spec.path else "–"
+        table.add_row(spec.name, title, spec.architecture.summary, size, spec.licence, _kind(spec))
     console.out(table)
 
 
@@ -48,8 +48,10 @@ def show(name: Annotated[str, typer.Argument(help="Name of an encoder.")], json:
     spec, card = get_spec(name), model_card(name)
     if json:
         console.out_json({**_described(spec), "model_card": card})
-    else:
-        console.out(Markdown(card))
+        return
+    if spec.alias_of:
+        console.out(f"{name} is another name of {spec.alias_of}.\n")
+    console.out(Markdown(card))
 
 
 @encoders.command()
@@ -62,6 +64,13 @@ def inspect(path: Annotated[Path, typer.Argument(help="A weight file.")], json: 
         console.out_json(report.to_dict())
     else:
         console.out(str(report))
+
+
+def _kind(spec: "EncoderSpec") -> str:
+    """Say in a few words what a listed encoder is."""
+    if spec.alias_of:
+        return f"= {spec.alias_of}"
+    return "untrained control" if spec.origin == "control" else f"trained on {spec.domain}"
 
 
 def _described(spec: "EncoderSpec") -> dict[str, Any]:
@@ -80,7 +89,9 @@ def _described(spec: "EncoderSpec") -> dict[str, Any]:
         "megabytes": round(spec.megabytes, 3),
         "licence": spec.licence,
         "origin": spec.origin,
-        "path": str(spec.path),
+        "domain": spec.domain,
+        "alias_of": spec.alias_of,
+        "path": None if spec.path is None else str(spec.path),
         "attention": info.attention_note,
         "citation": info.citation,
     }

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from napari_sslmaps.encoders.spec import Method
+from napari_sslmaps.encoders.spec import DOMAINS, Domain, Method
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,5 +97,35 @@ METHOD_INFO: Mapping[Method, MethodInfo] = {
     ),
 }
 
-EMBEDDED: tuple[str, ...] = ("mae-demo", "ijepa-demo", "dinov3-demo", "dira-demo")
+EMBEDDED: tuple[str, ...] = ("mae-histology", "ijepa-histology", "dinov3-histology", "dira-histology")
 """Encoders carried in the package, as ``weights/<name>.safetensors`` with a model card ``<name>.md``."""
+
+CONTROLS: Mapping[str, str] = {
+    "mae-untrained": "mae-histology",
+    "ijepa-untrained": "ijepa-histology",
+    "dinov3-untrained": "dinov3-histology",
+    "dira-untrained": "dira-histology",
+}
+"""Untrained networks, each with the encoder that it is the twin of: same shape, weights drawn from a seed."""
+
+ALIASES: Mapping[str, str] = {
+    "mae-demo": "mae-histology",
+    "ijepa-demo": "ijepa-histology",
+    "dinov3-demo": "dinov3-histology",
+    "dira-demo": "dira-histology",
+}
+"""Earlier names, each with the name that it stands for."""
+
+NAMES: tuple[str, ...] = (*EMBEDDED, *CONTROLS, *ALIASES)
+"""Every name that `load_encoder` knows."""
+
+
+def domain_of(name: str) -> Domain:
+    """Return what kind of images an embedded encoder was trained on; empty for controls."""
+    domain = ALIASES.get(name, name).rpartition("-")[2]
+    return next((known for known in DOMAINS if known == domain), "")
+
+
+def names_for(domain: Domain) -> tuple[str, ...]:
+    """Return the embedded encoders trained on a domain; all of them if there are none."""
+    return tuple(name for name in EMBEDDED if domain_of(name) == domain) or EMBEDDED

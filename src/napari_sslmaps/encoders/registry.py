@@ -4,29 +4,32 @@ import hashlib
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from napari_sslmaps.encoders.catalog import EMBEDDED, METHOD_INFO
+from napari_sslmaps.encoders.cards import card_of
+from napari_sslmaps.encoders.catalog import ALIASES, CONTROLS, METHOD_INFO, NAMES, domain_of
 from napari_sslmaps.encoders.header import read_header
 from napari_sslmaps.encoders.llvm import load_triton_apart
 from napari_sslmaps.encoders.spec import EncoderSpec, Method, architecture_from_dict
 from napari_sslmaps.errors import EncoderNotFoundError, WeightsUnavailableError
 
 if TYPE_CHECKING:
+    from napari_sslmaps.encoders.checkpoint import Checkpoint, Overrides
     from napari_sslmaps.encoders.checkpoint.unwrap import Branch
     from napari_sslmaps.encoders.encoder import Encoder
     from napari_sslmaps.encoders.protocol import FeatureExtractor
 
 
 def list_encoders() -> list[EncoderSpec]:
-    """List the encoders this package carries, without importing torch.
+    """List every encoder that has a name, without importing torch.
 
     Returns
     -------
     list of EncoderSpec
-        `sha256` is filled in when an encoder is loaded.
+        Embedded encoders, set by set; untrained controls; aliases. `sha256` is filled in when an encoder is
+        loaded.
     """
-    return [get_spec(name) for name in EMBEDDED]
+    return [get_spec(name) for name in NAMES]
 
 
 def get_spec(name: str) -> EncoderSpec:
@@ -39,33 +42,43 @@ def get_spec(name: str) -> EncoderSpec:
     WeightsUnavailableError
         If the installation has lost its weight file.
     """
-    if name not in EMBEDDED:
+    if name not in NAMES:
         raise EncoderNotFoundError(
-            f"Expected the name of an encoder ({', '.join(EMBEDDED)}) or the path of a weight file; "
+            f"Expected the name of an encoder ({', '.join(NAMES)}) or the path of a weight file; "
             f"got {name!r}."
         )
-    path = _weights_folder() / f"{name}.safetensors"
-    if not path.is_file():
-        raise WeightsUnavailableError(
-            f"The weight file of {name} is missing from the installation ({path}). "
-            "Install napari-sslmaps again."
-        )
+    alias_of = ALIASES.get(name, "")
+    is_control = name in CONTROLS
+    path = weights_path(CONTROLS.get(name, name))
     header = read_header(path)
     return EncoderSpec(
         name=name,
         method=header["method"],
         architecture=architecture_from_dict(header["architecture"]),
         normalisation=header["normalisation"],
-        path=path,
+        path=None if is_control else path,
         sha256="",
         licence=header["licence"],
-        origin="embedded",
+        origin="control" if is_control else "embedded",
+        domain=domain_of(name),
+        alias_of=alias_of,
     )
 
 
+def weights_path(name: str) -> Path:
+    """Return an embedded encoder's weight file, or raise `WeightsUnavailableError` if it is lost."""
+    path = _weights_folder() / f"{ALIASES.get(name, name)}.safetensors"
+    if not path.is_file():
+        raise WeightsUnavailableError(
+            f"The weight file of {name} is missing from the installation ({path}). "
+            "Install napari-sslmaps again."
+        )
+    return path
+
+
 def model_card(name: str) -> str:
-    """Return the model card, in Markdown, of an encoder this package carries."""
-    return get_spec(name).path.with_suffix(".md").read_text(encoding="utf-8")
+    """Return the model card, in Markdown, of an encoder that has a name; of an alias, the original's."""
+    return card_of(get_spec(name))
 
 
 def load_encoder(  # noqa: PLR0913  # each keyword is part of the public contract
@@ -112,34 +125,33 @@ def load_encoder(  # noqa: PLR0913  # each keyword is part of the public contrac
     """
     load_triton_apart()
     from napari_sslmaps.encoders import encoder as running
-    from napari_sslmaps.encoders.checkpoint import Overrides, read_checkpoint
+    from napari_sslmaps.encoders.checkpoint import Overrides
     from napari_sslmaps.encoders.unet import UNet, UNetExtractor
     from napari_sslmaps.encoders.vit import ViTExtractor
 
-    path, embedded = _locate(name_or_path)
+    found = _find(name_or_path)
     resolved = running.resolve_device(device)
-    overrides = Overrides(method, num_heads, normalisation, token_stage)
-    checkpoint = read_checkpoint(path, overrides, branch=branch)
-    report = checkpoint.report
-    spec = EncoderSpec(
-        name=path.stem,
-        method=report.method,
-        architecture=report.architecture,
-        normalisation=report.normalisation,
-        path=path,
-        sha256=hash_file(path),
-        licence=checkpoint.licence or METHOD_INFO[report.method].licence,
-        origin="embedded" if embedded else "file",
-    )
+    spec, checkpoint = _open(found, Overrides(method, num_heads, normalisation, token_stage), branch)
     network = checkpoint.network.to(resolved)
     extractor: FeatureExtractor = (
         UNetExtractor(network) if isinstance(network, UNet) else ViTExtractor(network)
     )
-    loaded = running.Encoder(spec, report, extractor, resolved, "float32")
+    loaded = running.Encoder(spec, checkpoint.report, extractor, resolved, "float32")
     chosen = running.choose_precision(
         lambda candidate: replace(loaded, precision=candidate), resolved, precision
     )
     return replace(loaded, precision=chosen)
+
+
+def hash_encoder(name: str) -> str:
+    """Return the `sha256` that an encoder of `list_encoders` has once it is loaded."""
+    spec = get_spec(name)
+    if spec.path is not None:
+        return hash_file(spec.path)
+    load_triton_apart()
+    from napari_sslmaps.encoders.control import draw_control, hash_weights
+
+    return hash_weights(draw_control(spec).network)
 
 
 def hash_file(path: Path) -> str:
@@ -148,18 +160,45 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _locate(name_or_path: str | Path) -> tuple[Path, bool]:
-    """Return the weight file and whether it is embedded; names win over files of the same name."""
-    if isinstance(name_or_path, str) and name_or_path in EMBEDDED:
-        return get_spec(name_or_path).path, True
+def _find(name_or_path: str | Path) -> EncoderSpec | Path:
+    """Return what is listed under a name, or a file; names win over files of the same name."""
+    if isinstance(name_or_path, str) and name_or_path in NAMES:
+        return get_spec(name_or_path)
     path = Path(name_or_path).expanduser()
     if path.exists():
-        return path, False
+        return path
     if isinstance(name_or_path, Path) or path.suffix or len(path.parts) > 1:
         raise WeightsUnavailableError(
-            f"Expected a weight file or one of {', '.join(EMBEDDED)}; there is no file at {path}."
+            f"Expected a weight file or one of {', '.join(NAMES)}; there is no file at {path}."
         )
-    return get_spec(name_or_path).path, True
+    return get_spec(name_or_path)
+
+
+def _open(
+    found: EncoderSpec | Path, overrides: "Overrides", branch: "Branch"
+) -> tuple[EncoderSpec, "Checkpoint"]:
+    """Read or draw the weights, and say what they turned out to be."""
+    from napari_sslmaps.encoders.checkpoint import read_checkpoint
+    from napari_sslmaps.encoders.control import draw_control, hash_weights
+
+    path = found if isinstance(found, Path) else found.path
+    if path is not None:
+        checkpoint = read_checkpoint(path, overrides, branch=branch)
+        sha256 = hash_file(path)
+    elif isinstance(found, EncoderSpec):
+        checkpoint = draw_control(found, overrides)
+        sha256 = hash_weights(checkpoint.network)
+    report = checkpoint.report
+    facts: dict[str, Any] = {
+        "method": report.method,
+        "architecture": report.architecture,
+        "normalisation": report.normalisation,
+        "sha256": sha256,
+        "licence": checkpoint.licence or METHOD_INFO[report.method].licence,
+    }
+    if isinstance(found, EncoderSpec):
+        return replace(found, **facts), checkpoint
+    return EncoderSpec(name=found.stem, path=found, origin="file", **facts), checkpoint
 
 
 def _weights_folder() -> Path:

@@ -10,7 +10,10 @@ from napari_sslmaps.errors import CheckpointError, InvalidOptionError
 
 Method = Literal["mae", "ijepa", "dino", "dinov2", "dinov3", "dira"]
 Block = Literal["basic", "bottleneck"]
+Domain = Literal["histology", "ultrasound", ""]
+Origin = Literal["embedded", "control", "file"]
 METHODS: tuple[str, ...] = get_args(Method)
+DOMAINS: tuple[Domain, ...] = ("histology", "ultrasound")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +138,7 @@ class UNetArchitecture:
     layers, stage_channels
         Blocks and planes of the four encoder stages (before bottleneck expansion).
     decoder_channels
-        Output channels of the five decoder blocks, deepest first.
+        Output channels of the five decoder blocks, deepest first; empty for an encoder alone.
     token_stage
         The stage whose features are the tokens; a key of `UNET_STRIDES`.
     classes
@@ -153,6 +156,10 @@ class UNetArchitecture:
         if self.token_stage not in UNET_STRIDES:
             stages = ", ".join(UNET_STRIDES)
             raise InvalidOptionError(f"Expected a token stage among {stages}; got {self.token_stage!r}.")
+        if not self.decoder_channels and self.token_stage.startswith("decoder."):
+            raise InvalidOptionError(
+                f"Expected a token stage of the encoder, as there is no decoder; got {self.token_stage!r}."
+            )
 
     @property
     def constraint(self) -> InputConstraint:
@@ -214,7 +221,7 @@ class EncoderSpec:
     Parameters
     ----------
     name
-        Unique name, for example ``dinov3-demo``; for a user's file, its stem.
+        Unique name, for example ``dinov3-histology``; for a user's file, its stem.
     method
         Pretext method: mae, ijepa, dino, dinov2, dinov3 or dira.
     architecture
@@ -222,23 +229,30 @@ class EncoderSpec:
     normalisation
         Name of a preset of `NORMALISATIONS`.
     path
-        The weight file.
+        The weight file; None for a control, whose weights are drawn.
     sha256
-        Hash of the weight file, as hexadecimal; empty while it has not been computed.
+        Hash, as hexadecimal, of the weight file, or of a control's drawn weights; empty while it has not been
+        computed.
     licence
         Licence of the weights, as a short text.
     origin
-        ``embedded`` in this package, or the user's ``file``.
+        ``embedded`` in this package, an untrained ``control``, or the user's ``file``.
+    domain
+        Kind of images it was trained on; empty for controls and where it is not known.
+    alias_of
+        The name that this one stands for; empty if it is no alias.
     """
 
     name: str
     method: Method
     architecture: Architecture
     normalisation: str
-    path: Path
+    path: Path | None
     sha256: str
     licence: str
-    origin: Literal["embedded", "file"]
+    origin: Origin
+    domain: Domain = ""
+    alias_of: str = ""
 
     @property
     def constraint(self) -> InputConstraint:
@@ -247,5 +261,5 @@ class EncoderSpec:
 
     @property
     def megabytes(self) -> float:
-        """Size of the weight file in MB (10⁶ bytes)."""
-        return self.path.stat().st_size / 1e6
+        """Size of the weight file in MB (10⁶ bytes); 0 for a control, which has none."""
+        return 0.0 if self.path is None else self.path.stat().st_size / 1e6

@@ -11,7 +11,7 @@ from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Combine, Embedding, Rendering, SimilarityMap
 from napari_sslmaps.core.similarity import similarity_map
 from napari_sslmaps.core.tiling import Stitching, Tiling
-from napari_sslmaps.encoders.catalog import EMBEDDED
+from napari_sslmaps.encoders.catalog import NAMES
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import InvalidAnchorError, InvalidOptionError
 from napari_sslmaps.pipeline import EmbeddingProgress, embed
@@ -46,7 +46,7 @@ def compute_run(request: RunRequest, on_progress: OnProgress | None = None) -> R
     """
     if not request.encoders:
         raise InvalidOptionError(
-            f"Expected at least one encoder ({', '.join(EMBEDDED)} or a weight file); got none."
+            f"Expected at least one encoder ({', '.join(NAMES)} or a weight file); got none."
         )
     source, image = open_requested(request.image)
     with source:

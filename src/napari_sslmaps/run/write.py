@@ -4,8 +4,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from napari_sslmaps.core.results import ActivationMap, TokenMap
-from napari_sslmaps.encoders.catalog import EMBEDDED
-from napari_sslmaps.encoders.registry import get_spec
+from napari_sslmaps.encoders.catalog import NAMES
+from napari_sslmaps.encoders.registry import get_spec, hash_encoder
 from napari_sslmaps.errors import RecordError
 from napari_sslmaps.export.figure import compose_figure, save_figure
 from napari_sslmaps.export.map_files import write_heads, write_map
@@ -108,7 +108,7 @@ def request_from_record(record: RunRecord, folder: Path) -> RunRequest:
         name = str(path)
     _check_unchanged("image", path, image.sha256)
     for encoder in record.encoders:
-        _check_unchanged(f"weight file of {encoder.name}", _weights(encoder.name), encoder.sha256)
+        _check_weights(encoder)
     choices = tuple(
         EncoderChoice(encoder.name, encoder.overrides, encoder.precision) for encoder in record.encoders
     )
@@ -154,11 +154,18 @@ def _title(outcome: RunOutcome) -> str:
 
 
 def _lasting_name(name: str) -> str:
-    return name if name in EMBEDDED else str(Path(name).expanduser().absolute())
+    return name if name in NAMES else str(Path(name).expanduser().absolute())
 
 
-def _weights(name: str) -> Path:
-    return get_spec(name).path if name in EMBEDDED else Path(name)
+def _check_weights(encoder: EncoderRecord) -> None:
+    path = get_spec(encoder.name).path if encoder.name in NAMES else Path(encoder.name)
+    if path is not None:
+        _check_unchanged(f"weight file of {encoder.name}", path, encoder.sha256)
+    elif (drawn := hash_encoder(encoder.name)) != encoder.sha256:
+        raise RecordError(
+            f"Expected the weights of {encoder.name} of this record (sha256 {encoder.sha256[:12]}…); this "
+            f"torch and processor draw others (sha256 {drawn[:12]}…). Run again without --from."
+        )
 
 
 def _check_unchanged(what: str, path: Path, sha256: str) -> None:

@@ -51,7 +51,7 @@ class PipelineEmbedder:
     """Embeds by the pipeline; an encoder is loaded when first needed, then kept."""
 
     def __init__(self) -> None:
-        self._encoders: dict[Path, Encoder] = {}
+        self._encoders: dict[str, Encoder] = {}
 
     def __call__(
         self,
@@ -62,11 +62,12 @@ class PipelineEmbedder:
         tiling: Tiling = TILED,
     ) -> Embedding:
         """Load the encoder if need be, then embed."""
-        if spec.path not in self._encoders:
+        if spec.name not in self._encoders:
             from napari_sslmaps.encoders.registry import load_encoder
 
-            self._encoders[spec.path] = load_encoder(spec.name if spec.origin == "embedded" else spec.path)
-        encoder = self._encoders[spec.path]
+            known = spec.name if spec.path is None or spec.origin != "file" else spec.path
+            self._encoders[spec.name] = load_encoder(known)
+        encoder = self._encoders[spec.name]
         return embed(source, encoder, region=region, tiling=tiling, on_progress=on_progress)
 
     def open(self, path: Path, taken: Collection[str]) -> EncoderSpec:
@@ -78,7 +79,7 @@ class PipelineEmbedder:
         while name in taken:
             name, number = f"{encoder.spec.name} ({number})", number + 1
         spec = replace(encoder.spec, name=name)
-        self._encoders[path] = replace(encoder, spec=spec)
+        self._encoders[name] = replace(encoder, spec=spec)
         return spec
 
 

@@ -1,0 +1,96 @@
+"""Model cards, in Markdown, without importing torch."""
+
+from napari_sslmaps.encoders.catalog import CONTROLS, EMBEDDED, METHOD_INFO
+from napari_sslmaps.encoders.spec import EncoderSpec
+
+_CONTROL = """# {name}
+
+**It is not trained.** It is a control: a {title} network with the weights that training starts from.
+
+Maps of untrained networks can look as anatomical as those of trained ones, because colour and position pass
+through random weights. Run it beside {twins}: what both show need not have been learned.
+
+| | |
+|---|---|
+| architecture | {architecture} |
+| weights | drawn from seed 0 each time it is loaded, by the code that pretraining begins with |
+| in the package | no file; its SHA-256 is that of the drawn tensors |
+| repeats | bit for bit with one version of torch on one kind of processor |
+| input | normalisation `{normalisation}` |
+
+## Limits
+
+One draw of many: how far untrained networks differ from each other is in the scores of the trained encoders'
+cards, which have several.
+
+## Licence
+
+{licence}. Method: {citation}.
+"""
+
+_FILE = """# {name}
+
+**Nothing is known of what it learned.** It comes from a file of yours, which carries no scores. Compare its
+maps with those of an untrained control before you read anything into them.
+
+| | |
+|---|---|
+| recognised as | {title}: it {objective} |
+| architecture | {architecture} |
+| input | normalisation `{normalisation}` |
+| file | `{path}`, {megabytes:.1f} MB |
+| SHA-256 | `{sha256}` |
+| licence | {licence} |
+
+Attention: {attention}.
+Method: {citation}.
+"""
+
+
+def card_of(spec: EncoderSpec) -> str:
+    """Return the model card of an encoder; of an alias, the card of what it stands for.
+
+    Returns
+    -------
+    str
+        Markdown. The first paragraph begins with the verdict in bold: whether it beat its controls.
+    """
+    if spec.origin == "embedded" and spec.path is not None:
+        return spec.path.with_suffix(".md").read_text(encoding="utf-8")
+    info = METHOD_INFO[spec.method]
+    facts = {
+        "name": spec.name,
+        "title": info.title,
+        "objective": info.objective,
+        "architecture": spec.architecture.summary,
+        "normalisation": spec.normalisation,
+        "licence": spec.licence,
+        "citation": info.citation,
+        "attention": info.attention_note,
+    }
+    if spec.origin == "control":
+        return _CONTROL.format(**facts, twins=_twins(spec.name))
+    known = spec.sha256 or "not computed"
+    return _FILE.format(**facts, path=spec.path, megabytes=spec.megabytes, sha256=known)
+
+
+def verdict_of(card: str) -> tuple[str, str]:
+    """Return a card's verdict.
+
+    Returns
+    -------
+    label, paragraph
+        What is bold at its beginning, and the whole paragraph, without Markdown's signs; empty if a card has
+        none.
+    """
+    for paragraph in card.split("\n\n"):
+        if paragraph.startswith("**"):
+            label = paragraph[2:].partition("**")[0]
+            return label, " ".join(paragraph.replace("**", "").split())
+    return "", ""
+
+
+def _twins(control: str) -> str:
+    """Name the embedded encoders of a control's method, as code."""
+    method = CONTROLS[control].partition("-")[0]
+    return " and ".join(f"`{name}`" for name in EMBEDDED if name.partition("-")[0] == method)
