@@ -36,15 +36,14 @@ def demo(
 
 def _write_figure(sample: str, out: Path) -> None:
     from napari_sslmaps.core.tiling import ONE_PASS
-    from napari_sslmaps.encoders.catalog import EMBEDDED
     from napari_sslmaps.export.figure import check_format
     from napari_sslmaps.export.record import RunOptions
     from napari_sslmaps.run.compute import compute_run
-    from napari_sslmaps.run.request import SAMPLE_PREFIX, EncoderChoice, RunRequest, find_sample
+    from napari_sslmaps.run.request import SAMPLE_PREFIX, RunRequest, find_sample, fitting_encoders
     from napari_sslmaps.run.write import draw_run
 
     check_format(out)
-    choices = tuple(EncoderChoice(name) for name in EMBEDDED)
+    choices = fitting_encoders(SAMPLE_PREFIX + sample)
     anchors = (find_sample(sample).anchor_yx,)
     options = RunOptions(tile=ONE_PASS.tile, centred=True, foreground="auto")
     request = RunRequest(SAMPLE_PREFIX + sample, choices, anchors, options=options)

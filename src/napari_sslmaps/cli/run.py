@@ -23,7 +23,7 @@ def run(  # noqa: PLR0913  # each parameter is an option that users type
     *,
     encoder: Annotated[
         list[str] | None,
-        typer.Option("--encoder", "-e", help="Name or weight file; repeat. All four demos if omitted."),
+        typer.Option("--encoder", "-e", help="Name or weight file; repeat. The set that fits the image if omitted."),
     ] = None,
     anchor: Annotated[
         list[str] | None, typer.Option(help="row,column in pixels; repeat. None: no similarity map.")
@@ -68,13 +68,12 @@ def run(  # noqa: PLR0913  # each parameter is an option that users type
     elif out is None or image is None:
         raise typer.BadParameter("tell where to write with --out DIR.")
     else:
-        from napari_sslmaps.encoders.catalog import EMBEDDED
         from napari_sslmaps.export.record import RunOptions
-        from napari_sslmaps.run.request import EncoderChoice, RunRequest
+        from napari_sslmaps.run.request import EncoderChoice, RunRequest, fitting_encoders
 
+        named = tuple(EncoderChoice(name) for name in encoder or ())
         request = RunRequest(
             image=image,
-            encoders=tuple(EncoderChoice(name) for name in encoder or EMBEDDED),
             anchors=_points(anchor, "--anchor"),
             negative=_points(negative, "--negative"),
             region=_region(image, region, level, frame),
@@ -87,6 +86,7 @@ def run(  # noqa: PLR0913  # each parameter is an option that users type
                 head=head,
                 foreground=foreground,
             ),
+            encoders=named or fitting_encoders(image),  # reads pixels: after what was typed is understood
         )
         folder = out
     _run(request, folder, json=json)

@@ -13,11 +13,12 @@ from napari_sslmaps.core.results import (
     Embedding,
     SimilarityMap,
 )
-from napari_sslmaps.encoders.catalog import METHOD_INFO
-from napari_sslmaps.encoders.spec import EncoderSpec
+from napari_sslmaps.encoders.catalog import METHOD_INFO, names_for
+from napari_sslmaps.encoders.spec import Domain, EncoderSpec
 from napari_sslmaps.errors import UnsupportedImageError
 from napari_sslmaps.export.figure import FigureRow, Picture
 from napari_sslmaps.export.record import ImageRecord, Points, RunOptions, hash_path
+from napari_sslmaps.sources.colour import is_grey
 from napari_sslmaps.sources.open import open_image
 from napari_sslmaps.sources.protocol import ImageSource
 from napari_sslmaps.sources.samples import SAMPLES, Sample
@@ -32,7 +33,7 @@ class EncoderChoice:
     Parameters
     ----------
     name
-        Name of an embedded encoder, or the path of a weight file.
+        A name of `list_encoders`, or the path of a weight file.
     overrides
         Keywords of `load_encoder` that correct what the file says.
     precision
@@ -111,6 +112,24 @@ class RunOutcome:
     image: ImageRecord
     picture: Picture
     encoders: tuple[EncoderOutcome, ...]
+
+
+def fitting_encoders(image: str) -> tuple[EncoderChoice, ...]:
+    """Return the embedded encoders trained on images like this one: grey or coloured.
+
+    Parameters
+    ----------
+    image
+        As in `RunRequest`.
+
+    Raises
+    ------
+    UnsupportedImageError
+        If it cannot be opened.
+    """
+    with open_requested(image)[0] as source:
+        domain: Domain = "ultrasound" if is_grey(source) else "histology"
+    return tuple(EncoderChoice(name) for name in names_for(domain))
 
 
 def open_requested(image: str) -> tuple[ImageSource, ImageRecord]:

@@ -1,0 +1,59 @@
+"""Does an image have colour? Asked of a small sample, to offer the encoders that fit."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_sslmaps.core.region import Region
+from napari_sslmaps.errors import UnsupportedImageError
+from napari_sslmaps.sources.protocol import ImageSource
+
+WINDOWS_PER_SIDE, WINDOW, MARGIN = 5, 32, 0.1
+_COLOURED_SPREAD, _COLOURED_SHARE = 0.05, 0.01
+
+
+def is_grey(source: ImageSource, frame: int = 0) -> bool:
+    """Whether an image is grey: one channel, or three that say the same.
+
+    Looks at 5 × 5 windows of up to 32 × 32 pixels, spread evenly over the coarsest level without its outer
+    tenth, where ultrasound machines draw their coloured bars. Three channels count as grey if they differ by
+    more than 5 % of the brightest value in less than 1 % of these pixels: compression is no colour.
+
+    Parameters
+    ----------
+    source
+        The image.
+    frame
+        Which frame of a time or z axis.
+
+    Returns
+    -------
+    bool
+        False where the pixels cannot be read or are not finite: a run will say so.
+    """
+    if source.channels == 1:
+        return True
+    level = len(source.levels) - 1
+    height, width = source.levels[level].shape_yx
+    try:
+        windows = [
+            source.read(Region(y, x, min(WINDOW, height), min(WINDOW, width), level, frame)).reshape(-1, 3)
+            for y in _starts(height)
+            for x in _starts(width)
+        ]
+    except UnsupportedImageError:
+        return False
+    return _channels_agree(np.concatenate(windows).astype(np.float64))
+
+
+def _starts(length: int) -> list[int]:
+    """First pixels of windows spread evenly over a side, each within it, without repetition."""
+    margin, last = int(MARGIN * length), max(0, length - WINDOW)
+    spread = np.linspace(min(margin, last), max(0, last - margin), WINDOWS_PER_SIDE)
+    return sorted({int(start) for start in spread})
+
+
+def _channels_agree(pixels: NDArray[np.float64]) -> bool:
+    """Whether (n, 3) pixels are grey."""
+    spread = pixels.max(axis=1) - pixels.min(axis=1)
+    coloured = spread > _COLOURED_SPREAD * np.abs(pixels).max()
+    return bool(coloured.mean() < _COLOURED_SHARE)
