@@ -11,7 +11,7 @@ from napari_sslmaps.encoders.vit import build_vit
 from napari_sslmaps.errors import InvalidOptionError
 
 LAYER_SCALE = 0.1
-_PATCH_GAIN = {"ijepa": 4.0}
+_PATCH_GAIN = {"mae": 4.0, "ijepa": 4.0}
 
 
 def untrained_network(
@@ -30,8 +30,9 @@ def untrained_network(
     architecture
         Shape of the network.
     patch_gain
-        Factor on the patch embedding's weights; without it 4 for I-JEPA, whose content must outweigh the
-        added positions from the start, or its targets are told by their places alone, and 1 otherwise.
+        Factor on the patch embedding's weights; without it 4 where positions are added, MAE and I-JEPA, so
+        that content outweighs them from the start (I-JEPA's targets are told by their places alone
+        otherwise, and MAE's neighbours come from the same place of other images); 1 for the others.
 
     Returns
     -------
