@@ -1,9 +1,12 @@
 """Whole fields of simulated ultrasound."""
 
 import numpy as np
+from scipy.ndimage import gaussian_filter
 
+from napari_sslmaps.core.region import Region
 from napari_sslmaps.simulators import field_seed, simulate_ultrasound
 from napari_sslmaps.simulators.anatomy import FLUID, OUTSIDE, PARENCHYMA, SHADOW
+from napari_sslmaps.sources.samples import SAMPLES
 
 FIELDS = [simulate_ultrasound(field_seed(8, index), 96) for index in range(60)]
 
@@ -52,6 +55,38 @@ def test_scanners_differ():
             difference = (grey[:, :-2] - grey[:, 2:])[inner].std()
             grain.append(difference / grey[labels == PARENCHYMA].std())
     assert np.std(grain) > 0.1
+
+
+def grain(grey: np.ndarray, where: np.ndarray) -> list[float]:
+    """Distance in pixels, down and across, at which speckle's correlation has fallen to one half."""
+    background = gaussian_filter(grey * where, 8) / np.maximum(gaussian_filter(where.astype(float), 8), 1e-3)
+    left = (grey - background) * where
+    found = []
+    for axis in (0, 1):
+        size = left.shape[axis]
+        likeness = [1.0]
+        for shift in range(1, 12):
+            moved, still = (np.arange(*span) for span in ((shift, size), (0, size - shift)))
+            both = where.take(moved, axis) & where.take(still, axis)
+            product = (left.take(moved, axis) * left.take(still, axis))[both]
+            likeness.append(float(product.mean() / (left[where] ** 2).mean()))
+        found.append(float(np.interp(-0.5, -np.minimum.accumulate(likeness), np.arange(12))))
+    return found
+
+
+def test_speckle_is_as_coarse_as_in_the_real_clip():
+    """The myocardium near the apex of the real heart lies among simulated tissue, in both directions."""
+    apex = SAMPLES["ultrasound"].open().read(Region(45, 140, 50, 60)).mean(axis=2)
+    real = grain(apex, np.ones(apex.shape, dtype=bool))
+    simulated = [
+        grain(image[..., 0].astype(float), labels == PARENCHYMA)
+        for image, labels in FIELDS
+        if (labels == PARENCHYMA).sum() > 2000
+    ]
+    assert len(simulated) > 20
+    low, high = np.percentile(simulated, [5, 95], axis=0)
+    assert (low < real).all(), (low, real)
+    assert (real < high).all(), (real, high)
 
 
 def test_a_seed_s_field_stays_what_it_was():
