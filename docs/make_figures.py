@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from qtpy.QtWidgets import QApplication
+from simulator_figure import simulators
 
 from napari_sslmaps._qt.demo import run_demo
 
@@ -42,3 +43,4 @@ if __name__ == "__main__":
     IMAGES.mkdir(exist_ok=True)
     figure(IMAGES / "figure.png")
     window(IMAGES / "window.png")
+    simulators(IMAGES / "simulators.png")
