@@ -14,6 +14,7 @@ from napari_sslmaps.cli.encoders import encoders
 from napari_sslmaps.cli.pretrain import pretrain
 from napari_sslmaps.cli.run import run
 from napari_sslmaps.cli.simulate import simulate
+from napari_sslmaps.cli.study import study
 from napari_sslmaps.errors import Cancelled, SSLMapsError
 
 app = typer.Typer(
@@ -28,6 +29,7 @@ app.command()(run)
 app.add_typer(encoders, name="encoders")
 app.command()(simulate)
 app.command()(pretrain)
+app.command()(study)
 app.command()(doctor)
 
 

@@ -1,0 +1,67 @@
+"""``study``: does the pretext decide which signal is seen? Trains, probes and writes a page, resumably."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from napari_sslmaps.cli import console
+
+
+def study(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder; a study in it is gone on with.")],
+    design: Annotated[
+        str | None,
+        typer.Option(
+            "--design", help="quick (the default), decisive, or a TOML file with the design's fields."
+        ),
+    ] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option("--minutes", help="Processor minutes of all trainings together.", min=0.01),
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
+) -> None:
+    """Measure on simulated scenes whether the pretext decides which signal is seen, local or global.
+
+    Trains I-JEPA, DINOv3, MAE and DiRA on scenes whose label lives in a local cue or in the arrangement of
+    organs, probes them along both knobs, and writes OUT/index.html. Stop it at any time; the same command
+    goes on.
+    """
+    from napari_sslmaps.study.design import find_design
+    from napari_sslmaps.study.run import run_study
+
+    begun = out / "design.toml"
+    goes_on = design is None and minutes is None and begun.exists()
+    chosen = find_design(str(begun) if goes_on else design or "quick", minutes)
+    with _bars(quiet=quiet) as on_progress:
+        page = run_study(chosen, out, device=device, on_progress=on_progress)
+    console.out(f"Wrote {page}")
+
+
+@contextmanager
+def _bars(*, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """Give a callback that draws a bar for what is under way; what is done scrolls away above it."""
+    screen = console.errors()
+    columns = (
+        TextColumn("{task.description:<40}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+    )
+    progress = Progress(*columns, console=screen)
+    with nullcontext() if quiet or not screen.is_terminal else progress:
+        task = progress.add_task("preparing", total=None)
+        current = ["preparing"]
+
+        def show(what: str, done: int, of: int) -> None:
+            if what != current[0]:
+                progress.reset(task)
+                current[0] = what
+            progress.update(task, description=what, completed=done, total=of)
+
+        yield show
