@@ -45,9 +45,10 @@ class _Decoder(nn.Module):
     def __init__(self, encoder_channels: list[int], decoder_channels: tuple[int, ...]) -> None:
         super().__init__()
         deepest, *skips = reversed(encoder_channels)
-        inputs = [deepest, *decoder_channels[:-1]]
+        inputs, skips = [deepest, *decoder_channels[:-1]], [*skips, 0]
         self.blocks = nn.ModuleList(
-            _DecoderBlock(*channels) for channels in zip(inputs, [*skips, 0], decoder_channels, strict=True)
+            _DecoderBlock(inputs[index], skips[index], channels)
+            for index, channels in enumerate(decoder_channels)
         )
 
 
@@ -67,9 +68,10 @@ class UNet(nn.Module):
         )
         stages = [planes * block.expansion for planes in architecture.stage_channels]
         self.decoder = _Decoder([_STEM_CHANNELS, *stages], architecture.decoder_channels)
-        self.segmentation_head = nn.Sequential(
-            nn.Conv2d(architecture.decoder_channels[-1], architecture.classes, 3, padding=1)
-        )
+        self.segmentation_head = nn.Sequential()
+        if architecture.decoder_channels:
+            last = architecture.decoder_channels[-1]
+            self.segmentation_head.append(nn.Conv2d(last, architecture.classes, 3, padding=1))
 
     def features(self, pixels: Tensor) -> list[Tensor]:
         """Return the encoder's features at strides 1 (the input), 2, 4, 8, 16 and 32."""
@@ -92,7 +94,7 @@ class UNet(nn.Module):
         return decoded
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Return (B, classes, H, W) logits of (B, 3, H, W) pixels, sides multiples of 32."""
+        """Return (B, classes, H, W) logits of (B, 3, H, W) pixels, sides multiples of 32; wants a decoder."""
         logits: Tensor = self.segmentation_head(self.decode(self.features(pixels))[-1])
         return logits
 

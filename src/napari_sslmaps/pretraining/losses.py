@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from napari_sslmaps.pretraining.precision import exact
+
 
 def masked_pixel_loss(predicted: Tensor, target: Tensor, *, normalised: bool) -> Tensor:
     """Mean squared error between predicted and true pixels of hidden patches (arXiv 2111.06377).
@@ -47,6 +49,7 @@ def sinkhorn(scores: Tensor, temperature: float, rounds: int = 3) -> Tensor:
     return log_plan.exp()
 
 
+@exact
 def across_views(wanted: Tensor, scores: Tensor, temperature: float) -> Tensor:
     """Match each teacher view with every other student view (DINO, arXiv 2104.14294).
 
@@ -86,6 +89,7 @@ def masked_patch_loss(wanted: Tensor, scores: Tensor, masked: Tensor, temperatur
     return (entropy * weight).sum() / (hidden > 0).sum()
 
 
+@exact
 def koleo(features: Tensor) -> Tensor:
     """Kozachenko-Leonenko regulariser: minus the mean log nearest distance (arXiv 1806.03198).
 
@@ -103,6 +107,7 @@ def koleo(features: Tensor) -> Tensor:
     return -torch.log(distance + 1e-8).mean()
 
 
+@exact
 def gram_loss(student: Tensor, teacher: Tensor) -> Tensor:
     """Gram anchoring: squared difference of the tokens' cosine matrices (arXiv 2508.10104).
 
@@ -120,6 +125,7 @@ def gram_loss(student: Tensor, teacher: Tensor) -> Tensor:
     return (own @ own.mT - anchor @ anchor.mT).square().mean()
 
 
+@exact
 def info_nce(query: Tensor, key: Tensor, queue: Tensor, temperature: float) -> Tensor:
     """Contrast each query with its own key against a queue of others (MoCo, arXiv 1911.05722).
 

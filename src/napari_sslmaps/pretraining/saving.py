@@ -19,12 +19,6 @@ from napari_sslmaps.pretraining.run import Run
 
 FORMAT = 1
 _LICENCE = "BSD-3-Clause"
-_OBJECTIVES = {
-    "mae": "pixels of masked patches, per-patch normalised (arXiv 2111.06377)",
-    "ijepa": "representations of target blocks, smooth L1 (arXiv 2301.08243)",
-    "dinov3": "DINO + iBOT + KoLeo with Sinkhorn centring, then Gram anchoring (arXiv 2508.10104)",
-    "dira": "InfoNCE + 10 x restoration + 0.001 x adversary, in two phases (arXiv 2204.10437)",
-}
 _NO_LOSS = {"step", "rate", "rank", "seconds", "images_per_second", "skipped"}
 
 
@@ -33,7 +27,7 @@ def describe(run: Run, *, data: str, date: str, device: str, package_version: st
     recipe, last = run.recipe, run.last
     losses = {name: round(value, 4) for name, value in last.items() if name not in _NO_LOSS}
     return {
-        "objective": _OBJECTIVES[recipe.method],
+        "objective": run.objective.summary(),
         "data": data,
         "recipe": {"name": recipe.name, **recipe_tables(recipe)},
         "crop": recipe.crop.size,

@@ -14,6 +14,8 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
+from napari_sslmaps.pretraining.precision import exact
+
 _GREY = (0.299, 0.587, 0.114)
 
 
@@ -72,6 +74,7 @@ def draw_places(count: int, side: int, scheme: CropScheme, generator: Generator)
     return torch.stack([along_x, along_y, centre], dim=2)
 
 
+@exact
 def within(outer: Tensor, inner: Tensor) -> Tensor:
     """Compose places: `inner` lies in the square that `outer` cuts out, both (n, 2, 3)."""
     linear = outer[:, :, :2]
@@ -160,6 +163,7 @@ def drop_colour(images: Tensor, generator: Generator, share: float = 0.2) -> Ten
     return images.index_copy(0, chosen, to_grey(images[chosen]).expand(-1, 3, -1, -1).contiguous())
 
 
+@exact
 def to_grey(images: Tensor) -> Tensor:
     """Luma (ITU-R BT.601) of (B, 3, H, W) images, (B, 1, H, W)."""
     weights = torch.tensor(_GREY, dtype=images.dtype, device=images.device)

@@ -62,6 +62,8 @@ def translate(file: Unwrapped, name: str) -> Translated:
     keys = set(file.tensors)
     if {"encoder.conv1.weight", "decoder.blocks.0.conv1.0.weight"} <= keys:
         layout = "segmentation-models-pytorch U-Net"
+    elif "encoder.conv1.weight" in keys and "architecture" in file.header:
+        layout = "U-Net's encoder"
     elif {"patch_embed.proj.weight", "blocks.0.attn.qkv.weight"} <= keys:
         layout = _transformer_layout(file)
     else:

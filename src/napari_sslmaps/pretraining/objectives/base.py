@@ -93,6 +93,10 @@ class Objective(nn.Module, ABC):
         """Update moving averages and queues."""
 
     @abstractmethod
+    def summary(self) -> str:
+        """Say in a line what is minimised, as the options have it, with the paper."""
+
+    @abstractmethod
     def tokens(self, images: Tensor) -> Tensor:
         """Tokens (B, N, D) that the kept encoder gives for (B, 3, H, W) images in [0, 1]."""
 

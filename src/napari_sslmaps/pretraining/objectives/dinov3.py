@@ -66,6 +66,7 @@ class DINOv3(Objective):
             "gram_from": chosen.gram_from,
             "gram_resolution": chosen.gram_resolution,
         }
+        self.anchored = chosen.gram_from < 1 and chosen.gram_weight > 0
         self.student: Any = _Network(architecture, chosen)
         self.teacher: Any = frozen_copy(self.student)
         self.gram_teacher: Any = frozen_copy(self.student.backbone)
@@ -102,7 +103,7 @@ class DINOv3(Objective):
         total = (
             losses["dino"] + options.patch_weight * losses["ibot"] + options.koleo_weight * losses["koleo"]
         )
-        if progress.fraction >= options.gram_from and options.gram_from < 1:
+        if self.anchored and progress.fraction >= options.gram_from:
             bare = ~masks.any(dim=1)
             whole = (bare if bare.any() else ~bare).nonzero()[:, 0]
             losses["gram"] = self._gram(fields, large, whole, patches, progress)
@@ -181,6 +182,14 @@ class DINOv3(Objective):
     def align(self) -> None:
         """Let the student begin where the teacher is."""
         self.student.load_state_dict(self.teacher.state_dict())
+
+    def summary(self) -> str:
+        """Say which terms there are; without Gram anchoring it is not DINOv3, and this says so."""
+        terms = "DINO + iBOT + KoLeo with Sinkhorn centring"
+        if not self.anchored:
+            return f"{terms}, without Gram anchoring: DINOv2's (arXiv 2304.07193)"
+        finer = self.options.gram_resolution
+        return f"{terms}, then Gram anchoring at {finer} x the resolution (arXiv 2508.10104)"
 
     def tokens(self, images: Tensor) -> Tensor:
         """Return the teacher's patch tokens."""

@@ -7,6 +7,7 @@ projection, ``Di+Re`` the decoder too, ``Di+Re+Ad`` adds a discriminator in a se
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,7 +17,6 @@ from torch.nn import functional
 
 from napari_sslmaps.encoders.initial import untrained_network
 from napari_sslmaps.encoders.spec import UNetArchitecture
-from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.pretraining.distortions import distort
 from napari_sslmaps.pretraining.losses import info_nce, lsgan_fake, lsgan_real
 from napari_sslmaps.pretraining.objectives.base import Gather, Objective, prefixed
@@ -63,23 +63,16 @@ class DiRA(Objective):
 
     def __init__(self, architecture: UNetArchitecture, crop: CropScheme, options: Mapping[str, Any]) -> None:
         super().__init__()
-        self.architecture = architecture
-        self.crop = crop
         self.options = chosen = parse_options(DiRAOptions, options)
         self.restores = "Re" in chosen.ingredients
+        if not self.restores:
+            architecture = replace(architecture, decoder_channels=())
+        self.architecture = architecture
+        self.crop = crop
         self.region = CropScheme(chosen.region, chosen.region_span, crop.upright)
-        self._part, _, self._stage = architecture.token_stage.partition(".")
-        if self._part == "decoder" and not self.restores:
-            raise InvalidOptionError(
-                f"Expected tokens of an encoder stage with ingredients Di, which train no decoder; "
-                f"got {architecture.token_stage}."
-            )
         self.companions = self._describe()
         self.query = _Branch(architecture, chosen.embedding)
         self.key: Any = frozen_copy(self.query)
-        if not self.restores:
-            self.query.unet.decoder.requires_grad_(requires_grad=False)
-            self.query.unet.segmentation_head.requires_grad_(requires_grad=False)
         has_adversary = chosen.ingredients == "Di+Re+Ad"
         self.discriminator = PatchDiscriminator(chosen.discriminator_width) if has_adversary else None
         queue = torch.randn(chosen.queue, chosen.embedding)
@@ -98,22 +91,20 @@ class DiRA(Objective):
 
     def shard_loss(self, fields: Tensor, progress: Progress, generator: Generator) -> dict[str, Tensor]:
         """Contrastive, restoration and (second phase) adversarial terms of two views per field."""
-        first, second = self._views(fields, generator).chunk(2)
-        views = torch.cat([first, second])
-        views = jitter_stain(views, generator, self.options.jitter)
-        distorted = distort(views, generator, self.options.shuffle_windows)
-        features = self._features(distorted[: len(fields)])
+        count, views = len(fields), self._views(fields, generator)
+        coloured = jitter_stain(views, generator, self.options.jitter)
+        distorted = self.normalise(distort(coloured, generator, self.options.shuffle_windows))
+        features = self._features(distorted[:count])
         with torch.no_grad():
-            keys = self.key.embed(self.key.unet.features(distorted[len(fields) :]))
+            keys = self.key.embed(self.key.unet.features(distorted[count:]))
         if self.training:
             self._keys.append(keys)
         query = self.query.embed(features)
         losses = {"discrimination": info_nce(query, keys, self.queue.clone(), self.options.temperature)}
         total = losses["discrimination"]
         if self.restores:
-            # The target is the same view, mirrored and turned as the input is, before colours and
-            # distortions.
-            clean, restored = to_grey(first), self._restore(features)
+            # The target is the input's own view, mirrored and turned alike, before colours and distortions.
+            clean, restored = to_grey(views[:count]), self._restore(features)
             losses["restoration"] = functional.mse_loss(restored, clean)
             total = total + self.options.restoration_weight * losses["restoration"]
             if self.discriminator is not None and progress.fraction >= self.options.adversary_from:
@@ -182,22 +173,30 @@ class DiRA(Objective):
         """Let the key branch begin where the query branch is."""
         self.key.load_state_dict(self.query.state_dict())
 
+    def summary(self) -> str:
+        """Say which ingredients are trained, with their weights."""
+        terms = "InfoNCE"
+        if self.restores:
+            terms += f" + {self.options.restoration_weight:g} x restoration"
+        if self.discriminator is not None:
+            terms += f" + {self.options.adversary_weight:g} x adversary, in two phases"
+        return f"{terms} (arXiv 2204.10437)"
+
     def tokens(self, images: Tensor) -> Tensor:
         """Features of the token stage of the query U-Net, as tokens."""
-        features = self.query.unet.features(images)
-        if self._part == "decoder":
-            chosen = self.query.unet.decode(features)[int(self._stage.removeprefix("blocks."))]
+        features = self.query.unet.features(self.normalise(images))
+        part, _, stage = self.architecture.token_stage.partition(".")
+        if part == "decoder":
+            chosen = self.query.unet.decode(features)[int(stage.removeprefix("blocks."))]
         else:
-            chosen = features[1 if self._stage == "stem" else 1 + int(self._stage.removeprefix("layer"))]
+            chosen = features[1 if stage == "stem" else 1 + int(stage.removeprefix("layer"))]
         tokens: Tensor = chosen.flatten(2).transpose(1, 2)
         return tokens
 
     def exported(self) -> dict[str, Tensor]:
         """Query U-Net in segmentation-models-pytorch's names, projection, discriminator: what is trained."""
-        unet = self.query.unet.state_dict()
-        if not self.restores:
-            unet = {key: value for key, value in unet.items() if key.startswith("encoder.")}
-        state = prefixed("", unet) | prefixed("projection.", self.query.projection.state_dict())
+        query = self.query
+        state = prefixed("", query.unet.state_dict()) | prefixed("projection.", query.projection.state_dict())
         if self.discriminator is not None:
             state |= prefixed("discriminator.", self.discriminator.state_dict())
         return state

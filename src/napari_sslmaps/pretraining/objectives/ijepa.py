@@ -162,6 +162,10 @@ class IJEPA(Objective):
         """Let the context encoder begin where the target encoder is."""
         self.context.load_state_dict(self.target.state_dict())
 
+    def summary(self) -> str:
+        """Say what is predicted."""
+        return "representations of target blocks, smooth L1 (arXiv 2301.08243)"
+
     def tokens(self, images: Tensor) -> Tensor:
         """Return the target encoder's tokens."""
         tokens: Tensor = self.target.forward_features(self.normalise(images))

@@ -120,6 +120,11 @@ class MAE(Objective):
     def align(self) -> None:
         """MAE exports all it has."""
 
+    def summary(self) -> str:
+        """Say what is predicted."""
+        how = "per-patch normalised" if self.options.norm_pix_loss else "as they are"
+        return f"pixels of masked patches, {how} (arXiv 2111.06377)"
+
     def tokens(self, images: Tensor) -> Tensor:
         """Patch tokens of the whole image, nothing hidden."""
         encoder: Any = self.encoder
