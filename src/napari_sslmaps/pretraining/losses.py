@@ -72,21 +72,21 @@ def across_views(wanted: Tensor, scores: Tensor, temperature: float) -> Tensor:
 
 
 def masked_patch_loss(wanted: Tensor, scores: Tensor, masked: Tensor, temperature: float) -> Tensor:
-    """Cross-entropy of hidden patches, mean in each image, then over images (iBOT, arXiv 2111.07832).
+    """Cross-entropy of hidden patches, mean in each image, then over all images (iBOT, arXiv 2111.07832).
 
     Parameters
     ----------
     wanted, scores
         (M, K) target probabilities and student scores of the hidden patches, image after image.
     masked
-        (B, N) bool, M of them True; images without are not counted.
+        (B, N) bool, M of them True; an image without counts as 0.
     temperature
         Student temperature.
     """
     entropy = -(wanted * functional.log_softmax(scores.float() / temperature, dim=-1)).sum(dim=-1)
     hidden = masked.sum(dim=1)
     weight = torch.repeat_interleave(1 / hidden.clamp(min=1), hidden, output_size=len(entropy))
-    return (entropy * weight).sum() / (hidden > 0).sum()
+    return (entropy * weight).sum() / len(masked)
 
 
 @exact
