@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
-from napari_sslmaps.encoders.checkpoint import read_checkpoint
+from napari_sslmaps.encoders.checkpoint import Checkpoint, Overrides, read_checkpoint
 from napari_sslmaps.encoders.checkpoint.unwrap import unwrap
-from napari_sslmaps.errors import InvalidOptionError
+from napari_sslmaps.encoders.spec import Method, ViTArchitecture
+from napari_sslmaps.errors import CheckpointError, InvalidOptionError
 from napari_sslmaps.pretraining.objectives import Objective
 
 _NAMED = 8
@@ -34,7 +36,7 @@ def load_initial(objective: Objective, path: Path) -> str:
     CheckpointError, WeightsUnavailableError
         If the file cannot be read.
     """
-    checkpoint = read_checkpoint(path)
+    checkpoint = _read(path, objective)
     own, report = objective.exported(), checkpoint.report
     raw = unwrap(path).tensors
     companions = {name: raw[name] for name in report.left_out if name in own and name in raw}
@@ -52,6 +54,16 @@ def load_initial(objective: Objective, path: Path) -> str:
         f"Left out of the file: {_listed([*left_out, *(set(report.left_out) - set(companions))])}. "
         f"Begun afresh: {_listed(fresh)}."
     )
+
+
+def _read(path: Path, objective: Objective) -> Checkpoint:
+    """Read a file; one that does not tell its method or heads serves any network that it fits."""
+    try:
+        return read_checkpoint(path)
+    except CheckpointError:
+        shape = objective.architecture
+        heads = shape.heads if isinstance(shape, ViTArchitecture) else None
+        return read_checkpoint(path, Overrides(cast("Method", objective.method), heads))
 
 
 def _listed(names: list[str]) -> str:

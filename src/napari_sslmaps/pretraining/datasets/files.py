@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -56,7 +57,7 @@ class Entry:
 
 @dataclass
 class FileFields:
-    """Fields of a list of files.
+    """Fields of a list of files; those it has opened are closed when it goes.
 
     Attributes
     ----------
@@ -80,10 +81,16 @@ class FileFields:
 
     def __post_init__(self) -> None:
         self._ends = np.cumsum([entry.items for entry in self.entries])
+        weakref.finalize(self, _close_all, self._open)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave open files behind when the fields go to another process."""
         return {**self.__dict__, "_open": OrderedDict(), "_windows": OrderedDict()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Arrive in another process; what will be opened there is closed there."""
+        self.__dict__.update(state)
+        weakref.finalize(self, _close_all, self._open)
 
     def __len__(self) -> int:
         return int(self._ends[-1])
@@ -117,6 +124,11 @@ class FileFields:
             while len(self._windows) > 64 * _KEPT_OPEN:
                 self._windows.popitem(last=False)
         return self._windows[path, frame]
+
+
+def _close_all(opened: OrderedDict[Path, ImageSource]) -> None:
+    while opened:
+        opened.popitem()[1].close()
 
 
 def scan_files(
