@@ -1,12 +1,11 @@
 """Simulated images with label maps: training data of the embedded encoders, ground truth of their scores."""
 
 from napari_sslmaps.simulators.fields import field_seed
-from napari_sslmaps.simulators.histology import CLASSES, simulate_histology
+from napari_sslmaps.simulators.histology import simulate_histology
 from napari_sslmaps.simulators.registry import SIMULATORS, Simulator, get_simulator
 from napari_sslmaps.simulators.ultrasound import simulate_ultrasound
 
 __all__ = [
-    "CLASSES",
     "SIMULATORS",
     "Simulator",
     "field_seed",
