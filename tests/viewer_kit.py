@@ -22,6 +22,7 @@ _ARCHITECTURE = ViTArchitecture(
 
 def make_spec(path: Path, name: str = "mae-demo", method: Method = "mae") -> EncoderSpec:
     path.write_bytes(b"weights")
+    path.with_suffix(".md").write_text(f"# {name}\n\n**It beat its controls** in a test.\n", encoding="utf-8")
     return EncoderSpec(name, method, _ARCHITECTURE, "imagenet", path, "", "test", "embedded")
 
 

@@ -12,9 +12,9 @@ from pytestqt.qtbot import QtBot
 from qt_kit import Window
 from viewer_kit import KnownEmbedder, make_spec
 
-from napari_sslmaps._qt import dock
 from napari_sslmaps._qt.dock import SSLMapsWidget
 from napari_sslmaps.encoders.spec import EncoderSpec
+from napari_sslmaps.viewer import offer
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -38,8 +38,9 @@ def embedded_specs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str,
         "mae-demo": make_spec(tmp_path / "a", "mae-demo", "mae"),
         "dinov3-demo": make_spec(tmp_path / "b", "dinov3-demo", "dinov3"),
     }
-    monkeypatch.setattr(dock, "EMBEDDED", tuple(specs))
-    monkeypatch.setattr(dock, "get_spec", specs.__getitem__)
+    monkeypatch.setattr(offer, "EMBEDDED", tuple(specs))
+    monkeypatch.setattr(offer, "CONTROLS", {})
+    monkeypatch.setattr(offer, "get_spec", specs.__getitem__)
     return specs
 
 

@@ -2,19 +2,23 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 
+import numpy as np
 import pytest
 from pytestqt.qtbot import QtBot
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QAbstractButton, QComboBox, QFileDialog, QLabel
 from viewer_kit import KnownEmbedder
 
-from napari_sslmaps._qt import dock
 from napari_sslmaps._qt.dock import WIDTH, SSLMapsWidget
 from napari_sslmaps._qt.task_runner import QtTaskRunner
 from napari_sslmaps.core.tiling import ONE_PASS, Tiling
+from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import WeightsUnavailableError
+from napari_sslmaps.viewer import offer
 from napari_sslmaps.viewer.workspace import (
     Anchor,
     AttentionOptions,
@@ -67,15 +71,66 @@ def test_levels_are_offered_for_pyramids_only(panel: SSLMapsWidget) -> None:
 def test_encoders_both_ways(panel: SSLMapsWidget, qtbot: QtBot) -> None:
     row = panel.encoders.rows["mae-demo"]
     assert row.box.text() == "mae-demo"
-    assert row.known.text().startswith("MAE · ")
-    assert row.known.text().endswith(" · embedded")
-    assert "patch 8" in row.toolTip()
+    assert row.known.text() == "beats control · 0.0 MB"
+    for known in ("MAE", "It beat its controls in a test.", "patch 8", "0.0 MB, test"):
+        assert known in row.toolTip()
     assert row.box.isChecked()
     row.box.setChecked(False)
     assert panel.workspace.chosen == ("dinov3-demo",)
     panel.workspace.chosen = ()
     assert not panel.encoders.rows["dinov3-demo"].box.isChecked()
     assert "Tick at least one encoder" in panel.image.plan.text()
+
+
+def test_the_title_of_a_set_ticks_all_or_none_of_it(panel: SSLMapsWidget) -> None:
+    group, states = panel.encoders.groups["Histology"], Qt.CheckState
+    assert group.checkState() == states.Checked
+    panel.encoders.rows["mae-demo"].box.click()
+    assert group.checkState() == states.PartiallyChecked
+    group.click()
+    assert panel.workspace.chosen == ("mae-demo", "dinov3-demo")
+    assert group.checkState() == states.Checked
+    group.click()
+    assert panel.workspace.chosen == ()
+    assert group.checkState() == states.Unchecked
+
+
+def test_sets_are_listed_apart_and_the_fitting_one_is_ticked(
+    panel: SSLMapsWidget, qtbot: QtBot, embedded_specs: dict[str, EncoderSpec]
+) -> None:
+    embedded_specs["mae-demo"] = replace(embedded_specs["mae-demo"], domain="histology")
+    embedded_specs["dinov3-demo"] = replace(embedded_specs["dinov3-demo"], domain="ultrasound")
+    viewer = panel.controller.viewer
+    widget = SSLMapsWidget(viewer, KnownEmbedder())
+    qtbot.addWidget(widget)
+    rows = widget.encoders.rows
+    assert list(widget.encoders.groups) == ["Histology", "Ultrasound"]
+    assert (rows["mae-demo"].box.isChecked(), rows["dinov3-demo"].box.isChecked()) == (False, True)
+    stained = np.random.default_rng(0).random((64, 80, 1)) * [0.8, 0.5, 0.7]
+    grey = viewer.layers[0]
+    viewer.add_image(stained, rgb=True)
+    assert (rows["mae-demo"].box.isChecked(), rows["dinov3-demo"].box.isChecked()) == (True, False)
+    rows["dinov3-demo"].box.click()
+    viewer.layers.selection.active = grey
+    assert (rows["mae-demo"].box.isChecked(), rows["dinov3-demo"].box.isChecked()) == (True, True)
+    widget.close_controller()
+
+
+def test_a_click_opens_the_model_card_beside_the_viewer(
+    panel: SSLMapsWidget, qtbot: QtBot, tmp_path: Path
+) -> None:
+    (tmp_path / "a.md").write_text("# mae-demo\n\n**It is new.**\n\n| | |\n|---|---|\n| crop | 64 px |\n")
+    panel.encoders.rows["mae-demo"].card.click()
+    qtbot.waitUntil(panel.card.isVisible)
+    assert not panel.card.isModal()
+    assert panel.card.windowTitle() == "Model card · mae-demo"
+    assert panel.card.text.toPlainText().split() == ["mae-demo", "It", "is", "new.", "crop", "64", "px"]
+    panel.encoders.rows["dinov3-demo"].card.click()
+    assert "It beat its controls in a test." in panel.card.text.toPlainText()
+    (tmp_path / "a.md").unlink()
+    panel.encoders.rows["mae-demo"].card.click()
+    assert "model card of mae-demo is missing" in panel.run.status.text()
+    panel.card.close()
 
 
 def test_add_checkpoint_asks_for_a_file_and_lists_it(
@@ -91,14 +146,14 @@ def test_add_checkpoint_asks_for_a_file_and_lists_it(
 def test_a_lost_weight_file_is_said_and_the_others_are_listed(
     qtbot: QtBot, panel: SSLMapsWidget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    listed = dock.get_spec
+    listed = offer.get_spec
 
     def lose(name: str) -> object:
         if name == "mae-demo":
             raise WeightsUnavailableError("The weight file of mae-demo is missing. Install again.")
         return listed(name)
 
-    monkeypatch.setattr(dock, "get_spec", lose)
+    monkeypatch.setattr(offer, "get_spec", lose)
     widget = SSLMapsWidget(panel.controller.viewer, KnownEmbedder())
     qtbot.addWidget(widget)
     assert list(widget.encoders.rows) == ["dinov3-demo"]

@@ -7,13 +7,13 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QFrame, QScrollArea, QVBoxLayout, QWidget
 
 from napari_sslmaps._qt.anchor_section import AnchorSection
+from napari_sslmaps._qt.card_window import CardWindow
 from napari_sslmaps._qt.encoder_section import EncoderSection
 from napari_sslmaps._qt.image_section import ImageSection
 from napari_sslmaps._qt.map_section import MapSection
 from napari_sslmaps._qt.run_section import RunSection, ViewSection
 from napari_sslmaps._qt.task_runner import QtTaskRunner
-from napari_sslmaps.encoders.catalog import EMBEDDED
-from napari_sslmaps.encoders.registry import get_spec
+from napari_sslmaps.encoders.cards import card_of
 from napari_sslmaps.errors import SSLMapsError
 from napari_sslmaps.viewer.connections import Connections
 from napari_sslmaps.viewer.controller import Controller
@@ -75,12 +75,13 @@ class SSLMapsWidget(QWidget):
         self.anchors = AnchorSection()
         self.run = RunSection()
         self.view = ViewSection()
+        self.card = CardWindow(self)
         self._connections = Connections()
         self._shutdown = _Shutdown(self._connections, self.controller)
         self._lay_out()
         self._connect_views()
         self._connect_model()
-        self._list_encoders()
+        self.controller.offer.list_known()
         self.destroyed.connect(self._shutdown.close)
 
     def close_controller(self) -> None:
@@ -115,6 +116,7 @@ class SSLMapsWidget(QWidget):
         self.image.level_requested.connect(lambda level: self._set("level", level))
         self.encoders.chosen_requested.connect(lambda names: self._set("chosen", names))
         self.encoders.checkpoint_requested.connect(controller.add_checkpoint)
+        self.encoders.card_requested.connect(self._show_card)
         self.maps.maps_requested.connect(lambda kinds: self._set("maps", kinds))
         self.maps.attention_requested.connect(lambda options: self._set("attention", options))
         self.maps.rendering_requested.connect(lambda name: self._set("pca_rendering", name))
@@ -137,7 +139,6 @@ class SSLMapsWidget(QWidget):
             "level": self.image.set_level,
             "plan": self.image.set_plan,
             "available": self.encoders.set_available,
-            "chosen": self.encoders.set_chosen,
             "maps": self.maps.set_maps,
             "attention": self.maps.set_attention,
             "heads": self.maps.set_heads,
@@ -156,26 +157,28 @@ class SSLMapsWidget(QWidget):
             setter(getattr(workspace, name))
         for signal in (events.image, self.controller.images_changed):
             self._connections.add(signal, self._on_images_changed)
-        for signal in (events.available, events.chosen, events.front):
-            self._connections.add(signal, self._on_fronts_changed)
+        for signal in (events.available, events.chosen):
+            self._connections.add(signal, self._on_chosen_changed)
+        self._connections.add(events.front, self._on_fronts_changed)
         self._on_images_changed()
-        self._on_fronts_changed()
+        self._on_chosen_changed()
 
-    def _list_encoders(self) -> None:
-        specs = []
-        for name in EMBEDDED:
-            try:
-                specs.append(get_spec(name))
-            except SSLMapsError as error:
-                self.workspace.say(str(error), failed=True)
-        self.workspace.available = tuple(specs)
-        self.workspace.chosen = tuple(spec.name for spec in specs)
+    def _show_card(self, name: str) -> None:
+        spec = next(spec for spec in self.workspace.available if spec.name == name)
+        try:
+            self.card.show_card(name, card_of(spec))
+        except SSLMapsError as error:
+            self.workspace.say(str(error), failed=True)
 
     def _set(self, name: str, value: Any) -> None:
         setattr(self.workspace, name, value)
 
     def _on_images_changed(self) -> None:
         self.image.set_images(self.controller.images(), self.workspace.image)
+
+    def _on_chosen_changed(self) -> None:
+        self.encoders.set_chosen([spec.name for spec in self.workspace.specs])
+        self._on_fronts_changed()
 
     def _on_fronts_changed(self) -> None:
         self.view.set_fronts([spec.name for spec in self.workspace.specs], self.workspace.front)

@@ -23,7 +23,7 @@ def run(  # noqa: PLR0913  # each parameter is an option that users type
     *,
     encoder: Annotated[
         list[str] | None,
-        typer.Option("--encoder", "-e", help="Name or weight file; repeat. The set that fits the image if omitted."),
+        typer.Option("--encoder", "-e", help="Name or file; repeat. If omitted, the set for such images."),
     ] = None,
     anchor: Annotated[
         list[str] | None, typer.Option(help="row,column in pixels; repeat. None: no similarity map.")

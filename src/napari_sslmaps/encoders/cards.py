@@ -2,10 +2,11 @@
 
 from napari_sslmaps.encoders.catalog import CONTROLS, EMBEDDED, METHOD_INFO
 from napari_sslmaps.encoders.spec import EncoderSpec
+from napari_sslmaps.errors import WeightsUnavailableError
 
 _CONTROL = """# {name}
 
-**It is not trained.** It is a control: a {title} network with the weights that training starts from.
+**It is not trained.** It is a control: a network for {title}, with the weights its training starts from.
 
 Maps of untrained networks can look as anatomical as those of trained ones, because colour and position pass
 through random weights. Run it beside {twins}: what both show need not have been learned.
@@ -54,9 +55,20 @@ def card_of(spec: EncoderSpec) -> str:
     -------
     str
         Markdown. The first paragraph begins with the verdict in bold: whether it beat its controls.
+
+    Raises
+    ------
+    WeightsUnavailableError
+        If the installation has lost the card.
     """
     if spec.origin == "embedded" and spec.path is not None:
-        return spec.path.with_suffix(".md").read_text(encoding="utf-8")
+        path = spec.path.with_suffix(".md")
+        if not path.is_file():
+            raise WeightsUnavailableError(
+                f"The model card of {spec.name} is missing from the installation ({path}). "
+                "Install napari-sslmaps again."
+            )
+        return path.read_text(encoding="utf-8")
     info = METHOD_INFO[spec.method]
     facts = {
         "name": spec.name,

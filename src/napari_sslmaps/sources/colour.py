@@ -11,19 +11,18 @@ WINDOWS_PER_SIDE, WINDOW, MARGIN = 5, 32, 0.1
 _COLOURED_SPREAD, _COLOURED_SHARE = 0.05, 0.01
 
 
-def is_grey(source: ImageSource, frame: int = 0) -> bool:
+def is_grey(source: ImageSource) -> bool:
     """Whether an image is grey: one channel, or three that say the same.
 
     Looks at 5 × 5 windows of up to 32 × 32 pixels, spread evenly over the coarsest level without its outer
     tenth, where ultrasound machines draw their coloured bars. Three channels count as grey if they differ by
-    more than 5 % of the brightest value in less than 1 % of these pixels: compression is no colour.
+    more than 5 % of the brightest value in less than 1 % of these pixels: compression is no colour. Of a
+    stack, the middle frame is looked at.
 
     Parameters
     ----------
     source
         The image.
-    frame
-        Which frame of a time or z axis.
 
     Returns
     -------
@@ -32,7 +31,7 @@ def is_grey(source: ImageSource, frame: int = 0) -> bool:
     """
     if source.channels == 1:
         return True
-    level = len(source.levels) - 1
+    level, frame = len(source.levels) - 1, source.frames // 2
     height, width = source.levels[level].shape_yx
     try:
         windows = [
@@ -40,7 +39,7 @@ def is_grey(source: ImageSource, frame: int = 0) -> bool:
             for y in _starts(height)
             for x in _starts(width)
         ]
-    except UnsupportedImageError:
+    except (UnsupportedImageError, OSError):
         return False
     return _channels_agree(np.concatenate(windows).astype(np.float64))
 

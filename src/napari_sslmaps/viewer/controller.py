@@ -17,6 +17,7 @@ from napari_sslmaps.viewer.jobs import Embedder, Painted
 from napari_sslmaps.viewer.layers import LayerBoard
 from napari_sslmaps.viewer.maps import MapPainter
 from napari_sslmaps.viewer.marks import AnchorMarks
+from napari_sslmaps.viewer.offer import EncoderOffer
 from napari_sslmaps.viewer.runs import EmbeddingRuns, sentence
 from napari_sslmaps.viewer.session import Session
 from napari_sslmaps.viewer.stage import Stage
@@ -64,6 +65,7 @@ class Controller:
         )
         self.runs = EmbeddingRuns(viewer, workspace, embed_runner, embedder, self._on_painted)
         self.pointer = AnchorPointer(viewer, workspace, self.bounds)
+        self.offer = EncoderOffer(workspace)
         self._runners = (embed_runner, map_runner)
         self._sessions: dict[Image, Session] = {}
         self._image: Image | None = None
@@ -138,6 +140,7 @@ class Controller:
         self._connections.undo()
         self._image_connections.undo()
         self.pointer.close()
+        self.offer.close()
 
     def _connect(self) -> None:
         connect, layers, events = self._connections.add, self.viewer.layers, self.workspace.events
@@ -204,6 +207,7 @@ class Controller:
         session = self.session
         self.workspace.anchors = session.anchors if session is not None else ()
         self.workspace.level = 0
+        self.offer.tick_fitting()
         self.runs.update_plan()
         self._arrange()
 

@@ -8,6 +8,7 @@ from psygnal import SignalGroupDescriptor
 from napari_sslmaps.core.attention import Reduction
 from napari_sslmaps.core.results import Combine, Rendering
 from napari_sslmaps.core.tiling import TILED, Tiling
+from napari_sslmaps.encoders.catalog import ALIASES
 from napari_sslmaps.encoders.spec import EncoderSpec
 
 if TYPE_CHECKING:
@@ -160,8 +161,10 @@ class WorkspaceModel:
 
     @property
     def specs(self) -> tuple[EncoderSpec, ...]:
-        """The ticked encoders, in the order of the list."""
-        return tuple(spec for spec in self.available if spec.name in self.chosen)
+        """The ticked encoders, in the order of the list; an alias ticks what it stands for."""
+        listed = {spec.name for spec in self.available}
+        wanted = {name if name in listed else ALIASES.get(name, name) for name in self.chosen}
+        return tuple(spec for spec in self.available if spec.name in wanted)
 
     @property
     def request(self) -> MapRequest:
