@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from encoders_figure import encoders
 from qtpy.QtWidgets import QApplication
 from simulator_figure import simulators
 
@@ -44,3 +45,4 @@ if __name__ == "__main__":
     figure(IMAGES / "figure.png")
     window(IMAGES / "window.png")
     simulators(IMAGES / "simulators.png")
+    encoders(IMAGES / "encoders.png")

@@ -3,11 +3,13 @@
     python scripts/publish_encoders.py mae-histology=runs/mae mae-ultrasound=runs/us-0,runs/us-1,runs/us-2
     python scripts/publish_encoders.py --embedded
     python scripts/publish_encoders.py --render
+    python scripts/publish_encoders.py --validation mae-histology=runs/mae
 
 Each NAME=RUN[,RUN…] copies the first run's ``encoder.safetensors`` to ``encoders/weights/NAME.safetensors``;
 further runs are other training seeds of the same recipe, and the verdict is about the mean. A run is a folder
 or a weight file. ``--embedded`` judges the weights that are there already, ``--render`` judges nothing. Then
 ``docs/data/encoders.json``, the model cards and the table in ``docs/encoders.md`` are written.
+``--validation`` is for tuning: it prints validation scores, touches no test image and writes nothing.
 """
 
 import argparse
@@ -19,7 +21,7 @@ from time import perf_counter
 from napari_sslmaps.encoders.catalog import EMBEDDED
 from napari_sslmaps.encoders.registry import hash_file
 from napari_sslmaps.evaluation.cards import write_card
-from napari_sslmaps.evaluation.gate import judge, use_one_thread
+from napari_sslmaps.evaluation.gate import judge, preview, use_one_thread
 from napari_sslmaps.evaluation.results import Book
 from napari_sslmaps.evaluation.tables import overview_table, replace_generated
 from napari_sslmaps.evaluation.verdict import label
@@ -46,6 +48,18 @@ def publish(name: str, runs: list[Path], book: Book) -> None:
     print(f"{name}: {label(result)} ({perf_counter() - start:.0f} s)", flush=True)
 
 
+def show_validation(name: str, runs: list[Path]) -> None:
+    """Print what each run reaches on validation images."""
+    for run in runs:
+        found = preview(name, run)
+        scores = ", ".join(
+            f"{score} {found['reached'][score]:.3f} of {found['needed'][score]:.3f}"
+            for score in ("probe", "knn")
+        )
+        taps = ", ".join(f"{tap} {value:.3f}" for tap, value in found["taps"].items())
+        print(f"{run}: {scores} on validation; probe of {taps}", flush=True)
+
+
 def render(book: Book) -> None:
     """Write cards and table from the results; stop if a weight file is not the one that was judged."""
     for name in book.names:
@@ -63,6 +77,7 @@ def main() -> None:
     parser.add_argument("encoders", nargs="*", metavar="NAME=RUN[,RUN…]")
     parser.add_argument("--embedded", action="store_true", help="judge the embedded weights")
     parser.add_argument("--render", action="store_true", help="only render cards and table")
+    parser.add_argument("--validation", action="store_true", help="only print validation scores")
     asked = parser.parse_args()
     use_one_thread()
     book = Book(RESULTS)
@@ -71,6 +86,10 @@ def main() -> None:
         jobs = {name: [str(WEIGHTS / f"{name}.safetensors")] for name in EMBEDDED} | jobs
     if not jobs and not asked.render:
         parser.error("expected NAME=RUN, --embedded or --render")
+    if asked.validation:
+        for name, runs in jobs.items():
+            show_validation(name, [weight_file(run) for run in runs])
+        return
     for name, runs in jobs.items():
         publish(name, [weight_file(run) for run in runs], book)
     render(book)

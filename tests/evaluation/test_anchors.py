@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
@@ -9,6 +9,7 @@ from napari_sslmaps.evaluation.anchors import anchor_areas, areas_under_curves, 
 from napari_sslmaps.evaluation.images import ProbeSet
 
 
+@settings(max_examples=30)
 @given(st.integers(0, 10**6))
 def test_areas_are_scikit_learn_s(seed):
     rng = np.random.default_rng(seed)

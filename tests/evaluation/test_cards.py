@@ -20,12 +20,24 @@ WEIGHTS = ROOT / "src/napari_sslmaps/encoders/weights"
 BOOK = Book(ROOT / "docs/data/encoders.json")
 
 
+RECIPE = {
+    "name": "my-mae",
+    "steps": 3,
+    "data": {"source": "simulated:histology", "seed": 2025},
+    "options": {"mask_ratio": 0.75},
+}
+
+
 @pytest.fixture(scope="module")
 def judged(tmp_path_factory):
     """A weight file with additional provenance, and its result."""
     folder = tmp_path_factory.mktemp("judged")
     weights = write_weights(
-        folder / "run.safetensors", minutes=3.5, device="CPU", brand_new_field={"a": 1, "b": [2, 3]}
+        folder / "run.safetensors",
+        minutes=3.5,
+        device="CPU",
+        brand_new_field={"a": 1, "b": [2, 3]},
+        recipe=RECIPE,
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gate, "COUNTS", {"train": 4, "validation": 4, "test": 5})
@@ -59,6 +71,8 @@ def test_a_card_says_everything(judged):
         "± 0.",
         "BSD-3-Clause",
         "block 1",
+        "with the recipe `my-mae`",
+        "- recipe: steps 3\n- data: source simulated:histology, seed 2025\n- options: mask_ratio 0.75",
     ):
         assert said in card
     assert not [line for line in card.splitlines() if line.startswith("| ") and "None" in line]

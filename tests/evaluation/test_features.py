@@ -5,7 +5,7 @@ import torch
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.evaluation.features import TappedNetwork
-from napari_sslmaps.evaluation.gate import untrained_source
+from napari_sslmaps.evaluation.gate import Twins
 
 from .conftest import TINY_VIT, write_weights
 
@@ -40,7 +40,7 @@ def test_an_untrained_control_is_its_seed_s_and_leaves_the_generator_alone():
     torch.manual_seed(7)
     before = torch.random.get_rng_state()
     first, again, other = (
-        untrained_source("mae", TINY_VIT, "unit", seed).network.state_dict()["blocks.0.attn.qkv.weight"]
+        Twins("mae", TINY_VIT, "unit").draw(seed).network.state_dict()["blocks.0.attn.qkv.weight"]
         for seed in (0, 0, 1)
     )
     assert torch.equal(torch.random.get_rng_state(), before)

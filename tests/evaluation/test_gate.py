@@ -4,13 +4,15 @@ from itertools import product
 import pytest
 import torch
 
+from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import InvalidOptionError, RecordError
 from napari_sslmaps.evaluation import gate, measure
-from napari_sslmaps.evaluation.gate import domain_of, judge
+from napari_sslmaps.evaluation.gate import Twins, check_twins, domain_of, judge
 from napari_sslmaps.evaluation.images import SEEDS, ProbeData, simulate_probe_set
 from napari_sslmaps.evaluation.measure import Plain, choose
 from napari_sslmaps.evaluation.report import compose
 from napari_sslmaps.evaluation.results import Book
+from napari_sslmaps.pretraining.recipes import list_recipes, load_recipe
 from napari_sslmaps.simulators import SIMULATORS, field_seed
 
 from .conftest import write_weights
@@ -81,6 +83,49 @@ def test_choosing_does_not_see_the_test_split(small, monkeypatch):
     monkeypatch.setattr("napari_sslmaps.evaluation.images.simulate_probe_set", spy)
     gate.review(Plain(lambda images: images[:, :, ::8, ::8].flatten(2).transpose(1, 2)), "histology")
     assert set(asked) == {SEEDS["train"], SEEDS["validation"]}
+
+
+def test_a_preview_writes_nothing_and_sees_no_test_image(small, tmp_path, monkeypatch):
+    weights = write_weights(tmp_path / "run.safetensors")
+    monkeypatch.setattr(gate, "measure", None)
+    monkeypatch.setattr(gate, "_test", None)
+    found = gate.preview("mae-histology", weights)
+    assert set(found["taps"]) == {"block 1", "block 2"}
+    assert found["taps"]["block 2"] == found["reached"]["probe"]
+    assert [path.name for path in tmp_path.iterdir()] == ["run.safetensors"]
+
+
+def simulated(seed=2025, source="simulated:histology", **options):
+    return {"name": "mine", "data": {"source": source, "seed": seed}, "options": options}
+
+
+def test_an_encoder_that_saw_the_scores_images_is_refused(small, book, tmp_path):
+    weights = write_weights(tmp_path / "run.safetensors", recipe=simulated(seed=SEEDS["test"]))
+    with pytest.raises(InvalidOptionError, match="used their seed 9003"):
+        judge("mae-histology", [weights], book, date="2026-01-01")
+    with pytest.raises(InvalidOptionError, match="its recipe says simulated:histology"):
+        judge("mae-ultrasound", [weights], book, date="2026-01-01")
+
+
+def test_controls_begin_as_their_encoder_began(tmp_path):
+    paths = [
+        write_weights(tmp_path / f"{gain}.safetensors", recipe=simulated(patch_gain=gain))
+        for gain in (1.0, 4.0)
+    ]
+    encoders = [load_encoder(path, device="cpu", precision="float32") for path in paths]
+    plain, strong = (
+        Twins.of(encoder).draw(0).network.state_dict()["patch_embed.proj.weight"] for encoder in encoders
+    )
+    torch.testing.assert_close(strong, 4 * plain)
+    with pytest.raises(InvalidOptionError, match="Expected runs of one recipe"):
+        check_twins("mae-histology", paths, encoders)
+
+
+@pytest.mark.parametrize("name", list_recipes())
+def test_no_built_in_recipe_trains_on_the_scores_images(name):
+    data = load_recipe(name).data
+    assert data.seed not in SEEDS.values()
+    assert data.source == f"simulated:{domain_of(name)}"
 
 
 def test_a_name_tells_its_domain():

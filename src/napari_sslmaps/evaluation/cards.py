@@ -9,7 +9,7 @@ from typing import Any
 from napari_sslmaps.encoders.catalog import METHOD_INFO
 from napari_sslmaps.encoders.header import read_header
 from napari_sslmaps.encoders.spec import architecture_from_dict
-from napari_sslmaps.errors import RecordError
+from napari_sslmaps.evaluation.provenance import NEEDED, read_provenance, read_recipe
 from napari_sslmaps.evaluation.tables import score_table, tap_table
 from napari_sslmaps.evaluation.verdict import verdict
 
@@ -28,8 +28,7 @@ _RIGHTS = {
         "is pending: whether you may use the method is for you to find out."
     ),
 }
-_NEEDED = ("objective", "data", "steps", "batch", "seed")
-_SPELT_OUT = {*_NEEDED, "images", "minutes", "device", "final_losses", "feature_rank", "notes"}
+_SPELT_OUT = {*NEEDED, "images", "minutes", "device", "final_losses", "feature_rank", "notes", "recipe"}
 _MADE_WITH = {"package_version", "torch_version", "date"}
 
 
@@ -58,12 +57,7 @@ def render_card(name: str, header: Mapping[str, Any], result: Mapping[str, Any])
     RecordError
         If the header does not say how the encoder was trained.
     """
-    origin = header.get("provenance", {})
-    if missing := [field for field in _NEEDED if field not in origin]:
-        raise RecordError(
-            f"Expected a weight file of a pretraining run; the header for {name} lacks "
-            f"{', '.join(missing)}. Take encoder.safetensors out of a run's folder."
-        )
+    origin = read_provenance(name, header)
     method, info = header["method"], METHOD_INFO[header["method"]]
     domain, tolerance = result["domain"], result["tolerance"]
     rows = "\n".join(f"| {key} | {value} |" for key, value in _facts(header, origin, result).items())
@@ -104,10 +98,10 @@ methods, and it has no clinical meaning. Maps of untrained networks can look jus
 
 ## Reproduce
 
-`napari-sslmaps pretrain` with the recipe `{_recipe(origin, method, domain)}` trains it again. Expect the
+`napari-sslmaps pretrain` with the recipe `{_recipe_name(origin, method, domain)}` trains it again. Expect the
 probe within ± {tolerance["probe"]:.3f}: {_BASIS[tolerance["basis"]]}.
 `scripts/publish_encoders.py` makes the scores and this card.
-
+{_recipe_lines(origin)}
 ## Licence
 
 Weights: {header["licence"]}. Trained from scratch by this package's own code, written from the paper.
@@ -173,8 +167,21 @@ def _plain(value: object) -> str | None:
     return str(value)
 
 
-def _recipe(origin: Mapping[str, Any], method: str, domain: str) -> str:
-    return str(origin.get("recipe_name", f"{method}-{domain}"))
+def _recipe_name(origin: Mapping[str, Any], method: str, domain: str) -> str:
+    return str(read_recipe(origin).get("name") or f"{method}-{domain}")
+
+
+def _recipe_lines(origin: Mapping[str, Any]) -> str:
+    """Write the whole recipe, a line per table; empty without one."""
+    recipe = read_recipe(origin)
+    plain = {
+        key: value
+        for key, value in recipe.items()
+        if key != "name" and value != "" and not isinstance(value, Mapping)
+    }
+    tables = {"recipe": plain, **{k: v for k, v in recipe.items() if isinstance(v, Mapping)}}
+    lines = [f"- {title}: {_plain(table)}" for title, table in tables.items() if table]
+    return "\n" + "\n".join(lines) + "\n" if lines else ""
 
 
 def _seeds(result: Mapping[str, Any]) -> str:

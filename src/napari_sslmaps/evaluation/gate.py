@@ -9,6 +9,7 @@ or `review`, which see training and validation images only.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import torch
 
 from napari_sslmaps.encoders.encoder import Encoder
+from napari_sslmaps.encoders.header import read_header
 from napari_sslmaps.encoders.initial import untrained_network
 from napari_sslmaps.encoders.registry import hash_file, load_encoder
 from napari_sslmaps.encoders.spec import Architecture, Method
@@ -25,6 +27,7 @@ from napari_sslmaps.evaluation.controls import BASELINES
 from napari_sslmaps.evaluation.features import TappedNetwork
 from napari_sslmaps.evaluation.images import SEEDS, ProbeData, ProbeSet, simulate_probe_set
 from napari_sslmaps.evaluation.measure import Chosen, Measurement, Plain, Source, choose, measure
+from napari_sslmaps.evaluation.provenance import check_images, patch_gain, read_provenance
 from napari_sslmaps.evaluation.report import compose
 from napari_sslmaps.evaluation.results import Book
 from napari_sslmaps.simulators import get_simulator
@@ -86,20 +89,18 @@ def judge(name: str, runs: Sequence[Path], book: Book, *, date: str) -> Mapping[
         return book[name]
     domain = domain_of(name)
     encoders = [load_encoder(run, device="cpu", precision="float32") for run in runs]
-    spec = encoders[0].spec
-    _check_alike(encoders)
+    twins = check_twins(name, runs, encoders)
     chosen = [review(TappedNetwork.of(encoder), domain) for encoder in encoders]
-    kind = (spec.method, spec.architecture, spec.normalisation)
     result = compose(
         trained={
             digest: measure(choice, _test(domain)) for digest, choice in zip(hashes, chosen, strict=True)
         },
-        untrained=[_measure_untrained(*kind, seed, domain) for seed in CONTROL_SEEDS],
+        untrained=[_measure_untrained(twins, seed, domain) for seed in CONTROL_SEEDS],
         baselines={baseline: _measure_baseline(baseline, domain) for baseline in BASELINES},
         test=_test(domain),
     )
     facts = {
-        "method": spec.method,
+        "method": twins.method,
         "domain": domain,
         "sha256": hashes[0],
         "bytes": runs[0].stat().st_size,
@@ -118,20 +119,70 @@ def review(source: Source, domain: str) -> Chosen:
     return choose(source, _tuning(domain))
 
 
-def untrained_source(method: Method, architecture: Architecture, normalisation: str, seed: int) -> Source:
-    """Build the untrained control of an encoder from one of the seeds."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = untrained_network(method, architecture).eval()
-    return TappedNetwork(network, normalisation)
+def preview(name: str, run: Path) -> dict[str, Any]:
+    """Return what an encoder and its controls reach on the validation images, and what would be needed.
+
+    For tuning: nothing is written, and the test split stays untouched. The scores are those that settings
+    were chosen by, for controls as for the encoder.
+    """
+    domain = domain_of(name)
+    encoder = load_encoder(run, device="cpu", precision="float32")
+    twins = check_twins(name, [run], [encoder])
+    trained = review(TappedNetwork.of(encoder), domain)
+    untrained = [_shipped(review(twins.draw(seed), domain)) for seed in CONTROL_SEEDS]
+    colour = _shipped(review(Plain(BASELINES["colour"]), domain))
+    reached = _shipped(trained)
+    needed = verdict.Needed.from_controls(
+        [choice.probe for choice in untrained], [choice.knn for choice in untrained], colour.knn
+    )
+    return {
+        "reached": {"probe": reached.probe, "knn": reached.knn},
+        "needed": {"probe": needed.probe, "knn": needed.knn},
+        "failed": needed.failed_by(probe=reached.probe, knn=reached.knn),
+        "taps": dict(trained.taps),
+    }
+
+
+def _shipped(chosen: Chosen) -> probe.Choice:
+    return chosen.probes[chosen.source.shipped].choice
+
+
+@dataclass(frozen=True, slots=True)
+class Twins:
+    """What an encoder and its untrained controls have in common.
+
+    Parameters
+    ----------
+    method, architecture, normalisation
+        As in the encoder's spec.
+    patch_gain
+        Factor on the initial patch embedding; None for the method's own.
+    """
+
+    method: Method
+    architecture: Architecture
+    normalisation: str
+    patch_gain: float | None = None
+
+    @classmethod
+    def of(cls, encoder: Encoder) -> Twins:
+        """Read them from an encoder and the header of its file."""
+        spec = encoder.spec
+        header = {} if spec.path is None else read_header(spec.path)
+        gain = patch_gain(header.get("provenance", {}))
+        return cls(spec.method, spec.architecture, spec.normalisation, gain)
+
+    def draw(self, seed: int) -> TappedNetwork:
+        """Build the untrained control of a seed; torch's global generator is left as it was."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = untrained_network(self.method, self.architecture, patch_gain=self.patch_gain)
+        return TappedNetwork(network.eval(), self.normalisation)
 
 
 @cache
-def _measure_untrained(
-    method: Method, architecture: Architecture, normalisation: str, seed: int, domain: str
-) -> Measurement:
-    source = untrained_source(method, architecture, normalisation, seed)
-    return measure(review(source, domain), _test(domain))
+def _measure_untrained(twins: Twins, seed: int, domain: str) -> Measurement:
+    return measure(review(twins.draw(seed), domain), _test(domain))
 
 
 @cache
@@ -147,14 +198,16 @@ def _test(domain: str) -> ProbeSet:
     return simulate_probe_set(domain, SEEDS["test"], COUNTS["test"])
 
 
-def _check_alike(encoders: Sequence[Encoder]) -> None:
-    """Refuse runs that are not repetitions of the first one."""
-    first, *others = [
-        (encoder.spec.method, encoder.spec.architecture, encoder.spec.normalisation) for encoder in encoders
-    ]
+def check_twins(name: str, runs: Sequence[Path], encoders: Sequence[Encoder]) -> Twins:
+    """Return what the runs have in common; refuse them if that is too little, or if they saw these images."""
+    for run in runs:
+        header = read_header(run)
+        check_images(name, domain_of(name), read_provenance(name, header))
+    first, *others = [Twins.of(encoder) for encoder in encoders]
     for other in others:
         if other != first:
             raise InvalidOptionError(
-                f"Expected runs of one recipe; got {first[0]} ({first[1].summary}) and {other[0]} "
-                f"({other[1].summary}). Judge them under names of their own."
+                f"Expected runs of one recipe; got {first.method} ({first.architecture.summary}) and "
+                f"{other.method} ({other.architecture.summary}). Judge them under names of their own."
             )
+    return first
