@@ -158,7 +158,9 @@ def make_blocks(dim: int, depth: int, heads: int) -> nn.ModuleList:
 
 def take(tokens: Tensor, index: Tensor) -> Tensor:
     """Gather (B, K) token positions out of (B, N, D) tokens, (B, K, D)."""
-    return tokens.gather(1, index[:, :, None].expand(-1, -1, tokens.shape[-1]))
+    first = torch.arange(0, tokens[..., 0].numel(), tokens.shape[1], device=index.device)
+    chosen = tokens.flatten(0, 1).index_select(0, (index + first[:, None]).flatten())
+    return chosen.view(*index.shape, -1)
 
 
 def prefixed(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from napari_sslmaps.encoders.initial import fixed_positions, untrained_network, xavier
 from napari_sslmaps.encoders.spec import ViTArchitecture
+from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.pretraining.objectives.base import (
     Gather,
     Objective,
@@ -24,6 +25,7 @@ from napari_sslmaps.pretraining.schedules import Progress, frozen_copy, move_ave
 from napari_sslmaps.pretraining.views import CropScheme, draw_crops, jitter_stain
 
 _DEFAULTS = IJEPAOptions()
+_LEAST_CONTEXT, _ATTEMPTS = 4, 20
 
 
 def _block_shape(
@@ -55,9 +57,9 @@ def draw_blocks(
     """Draw the context and the target blocks of a batch (arXiv 2301.08243, section 3).
 
     Block shapes are drawn once for the batch and places for each image; contexts are cut to the smallest
-    one's length by dropping random tokens, so that a batch stays a tensor. Draws, in this order: the targets'
-    shape, the places of each target, the context's shape, its places, the order in which context tokens are
-    dropped.
+    one's length by dropping random tokens, so that a batch stays a tensor. Draws, in this order: the
+    targets' shape, the places of each target, the context's shape, its places; all again while an image has
+    hardly any context; then the order in which context tokens are dropped.
 
     Returns
     -------
@@ -65,13 +67,28 @@ def draw_blocks(
         (count, K) token indices in ascending order, none of them in a target.
     targets
         (targets, count, T) token indices of each target block, row by row.
+
+    Raises
+    ------
+    InvalidOptionError
+        If such targets leave no context.
     """
-    shape = _block_shape(grid, options.target_scale, options.target_aspect, generator)
-    blocks = torch.stack([_place(shape, grid, count, generator) for _ in range(options.targets)]).flatten(2)
+    for _ in range(_ATTEMPTS):
+        shape = _block_shape(grid, options.target_scale, options.target_aspect, generator)
+        places = [_place(shape, grid, count, generator) for _ in range(options.targets)]
+        blocks = torch.stack(places).flatten(2)
+        around = _block_shape(grid, options.context_scale, (1.0, 1.0), generator)
+        context = _place(around, grid, count, generator).flatten(1) & ~blocks.any(dim=0)
+        length = int(context.sum(dim=1).min())
+        if length >= _LEAST_CONTEXT:
+            break
+    else:
+        raise InvalidOptionError(
+            f"Expected targets that leave a context of {_LEAST_CONTEXT} tokens in a grid of "
+            f"{grid[0]} x {grid[1]}; {options.targets} of scale {options.target_scale} do not. Use fewer or "
+            "smaller ones."
+        )
     targets = blocks.nonzero()[:, 2].reshape(options.targets, count, shape[0] * shape[1])
-    around = _place(_block_shape(grid, options.context_scale, (1.0, 1.0), generator), grid, count, generator)
-    context = around.flatten(1) & ~blocks.any(dim=0)
-    length = int(context.sum(dim=1).min())
     order = torch.rand(context.shape, generator=generator) + context.float()
     return order.argsort(dim=1, descending=True)[:, :length].sort(dim=1).values, targets
 

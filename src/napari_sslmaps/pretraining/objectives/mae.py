@@ -83,8 +83,8 @@ class MAE(Objective):
         encoded: Tensor = encoder.norm(self.through(encoder.blocks, sequence))
         return encoded
 
-    def decode(self, encoded: Tensor, visible: Tensor, patches: int) -> Tensor:
-        """Predicted pixels of every patch, (B, N, patch * patch * 3), in the target's units."""
+    def decode(self, encoded: Tensor, visible: Tensor, patches: int, asked: Tensor | None = None) -> Tensor:
+        """Predicted pixels (B, N, patch * patch * 3) of every patch, or of those asked for, in the target's units."""
         narrow = self.decoder_embed(encoded)
         index = visible[:, :, None].expand(-1, -1, narrow.shape[-1])
         full = (
@@ -94,16 +94,15 @@ class MAE(Objective):
         )
         sequence = torch.cat([narrow[:, :1], full], dim=1) + self.decoder_pos_embed
         sequence = self.through(self.decoder_blocks, sequence)
-        predicted: Tensor = self.decoder_pred(self.decoder_norm(sequence))[:, 1:]
+        sequence = sequence[:, 1:] if asked is None else take(sequence, 1 + asked)
+        predicted: Tensor = self.decoder_pred(self.decoder_norm(sequence))
         return predicted
 
     def reconstruction_loss(self, images: Tensor, visible: Tensor, hidden: Tensor) -> Tensor:
         """Pixel loss on the hidden patches of normalised (B, 3, H, W) images."""
         target = to_patches(images, self.architecture.patch)
-        predicted = self.decode(self.encode(images, visible), visible, target.shape[1])
-        return masked_pixel_loss(
-            take(predicted, hidden), take(target, hidden), normalised=self.options.norm_pix_loss
-        )
+        predicted = self.decode(self.encode(images, visible), visible, target.shape[1], hidden)
+        return masked_pixel_loss(predicted, take(target, hidden), normalised=self.options.norm_pix_loss)
 
     def shard_loss(self, fields: Tensor, progress: Progress, generator: Generator) -> dict[str, Tensor]:
         """Pixel loss on the hidden patches of one crop per field; draws crops, their colours, masks."""
