@@ -9,6 +9,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from napari_sslmaps.cli import console
+from napari_sslmaps.errors import InvalidOptionError
 
 
 def study(
@@ -24,6 +25,12 @@ def study(
         typer.Option("--minutes", help="Processor minutes of all trainings together.", min=0.01),
     ] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
+    part: Annotated[
+        str, typer.Option("--part", help="2/8: do the second of eight parts; processes share OUT.")
+    ] = "1/1",
+    page: Annotated[
+        bool, typer.Option("--page", help="Train nothing; write the page of what is there.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
 ) -> None:
     """Measure on simulated scenes whether the pretext decides which signal is seen, local or global.
@@ -33,14 +40,24 @@ def study(
     goes on.
     """
     from napari_sslmaps.study.design import find_design
-    from napari_sslmaps.study.run import run_study
+    from napari_sslmaps.study.run import run_study, write_results
 
     begun = out / "design.toml"
     goes_on = design is None and minutes is None and begun.exists()
     chosen = find_design(str(begun) if goes_on else design or "quick", minutes)
+    if page:
+        console.out(f"Wrote {write_results(chosen, out)}")
+        return
     with _bars(quiet=quiet) as on_progress:
-        page = run_study(chosen, out, device=device, on_progress=on_progress)
-    console.out(f"Wrote {page}")
+        written = run_study(chosen, out, device=device, part=_part(part), on_progress=on_progress)
+    console.out(f"Wrote {written}")
+
+
+def _part(text: str) -> tuple[int, int]:
+    own, _, parts = text.partition("/")
+    if not (own.isdigit() and parts.isdigit()):
+        raise InvalidOptionError(f"Expected a part such as 2/8; got {text!r}.")
+    return int(own), int(parts)
 
 
 @contextmanager

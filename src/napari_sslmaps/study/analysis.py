@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sslmaps.study.bootstrap import Estimate, FloatArray, Resampled, estimate, resample
-from napari_sslmaps.study.design import Design
+from napari_sslmaps.study.design import CONTRASTED, Design
 from napari_sslmaps.study.probe import PROBES
 
-LATENT, VIEWS = "ijepa", "dinov3"
+LATENT, VIEWS = CONTRASTED
 _RESAMPLING_SEED = 2603
 
 #: Accuracies (probes, noises, localities) of each encoder, in; a number out.
@@ -70,7 +70,9 @@ def analyse(design: Design, found: Mapping[str, Found]) -> dict[str, Any]:
         for level in ("image", "token")
     )
     gains = {
-        domain: {method: _gain(resampled, method) for method in design.methods}
+        domain: {
+            method: _gain(resampled, method) for method in design.methods if method in resampled.observed
+        }
         for domain, resampled in images.items()
     }
     result: dict[str, Any] = {
@@ -78,10 +80,11 @@ def analyse(design: Design, found: Mapping[str, Found]) -> dict[str, Any]:
         "tokens": {domain: _every(resampled) for domain, resampled in tokens.items()},
         "gains": gains,
     }
-    if LATENT in design.methods and VIEWS in design.methods:
-        learned = learned_at(gains)
+    both = {name: part for name, part in images.items() if {LATENT, VIEWS} <= part.observed.keys()}
+    if both:
+        learned = learned_at({domain: gains[domain] for domain in both})
         result["learned"] = learned
-        result["contrasts"] = _contrasts(images, learned=all(learned.values()))
+        result["contrasts"] = _contrasts(both, learned=all(learned.values()))
     return result
 
 
@@ -162,8 +165,9 @@ def _combine(images: Sequence[Resampled], statistic: Statistic, involved: Sequen
     """Average a statistic over domains, whose trainings and images are independent."""
     value = float(np.mean([statistic(part.observed) for part in images]))
     draws = np.mean([statistic(part.draws) for part in images], axis=0)
+    seed_draws = np.mean([statistic(part.seed_draws) for part in images], axis=0)
     seeds = [part.seeds[name] for part in images for name in involved]
-    return estimate(value, draws, seeds)
+    return estimate(value, draws, seed_draws, seeds)
 
 
 def _gain(images: Resampled, method: str) -> dict[str, Any]:
@@ -171,11 +175,12 @@ def _gain(images: Resampled, method: str) -> dict[str, Any]:
     names = (method, untrained(method))
     ends = {}
     for end, index in (("arrangement", 0), ("local", -1)):
-        observed, draws = (
+        observed, draws, seed_draws = (
             part[names[0]][..., 0, :, index].mean(axis=-1) - part[names[1]][..., 0, :, index].mean(axis=-1)
-            for part in (images.observed, images.draws)
+            for part in (images.observed, images.draws, images.seed_draws)
         )
-        ends[end] = asdict(estimate(float(observed), draws, [images.seeds[name] for name in names]))
+        seeds = [images.seeds[name] for name in names]
+        ends[end] = asdict(estimate(float(observed), draws, seed_draws, seeds))
     return ends
 
 
@@ -183,9 +188,14 @@ def _every(images: Resampled) -> dict[str, Any]:
     """Value, low and high of every accuracy, each nested like its axes."""
     table = {}
     for name, observed in images.observed.items():
-        draws = images.draws[name]
+        draws, seed_draws = images.draws[name], images.seed_draws[name]
         numbers = [
-            estimate(float(value), draws[(slice(None), *index)], [images.seeds[name]])
+            estimate(
+                float(value),
+                draws[(slice(None), *index)],
+                seed_draws[(slice(None), *index)],
+                [images.seeds[name]],
+            )
             for index, value in np.ndenumerate(observed)
         ]
         table[name] = {

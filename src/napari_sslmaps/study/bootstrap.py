@@ -2,9 +2,9 @@
 
 Seeds are resampled within each encoder and test images once for all encoders, noises and localities, so
 that what is paired stays paired. With n seeds, n - 1 of them are drawn (Rao and Wu, 1988, JASA 83:231-241):
-drawing n would make the variance of a mean too small by a third with three seeds. An interval is the
-estimate ± Student's t times the bootstrap standard error; its degrees of freedom are those of the seeds
-alone, which is wide where the images matter more.
+drawing n would make the variance of a mean too small by a third with three seeds. An interval is the estimate
+± Student's t times the bootstrap standard error. Its degrees of freedom are Satterthwaite's (1946, Biometrics
+Bulletin 2:110-114): those of the seeds, times the squared ratio of the whole variance to that of the seeds.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 _LEVEL, _POWER = 0.95, 0.8
+_MANY = 1e6  # degrees of freedom at which t is the normal distribution
 
 FloatArray = NDArray[np.float64]
 
@@ -31,6 +32,8 @@ class Estimate:
         Estimate and interval.
     error
         Bootstrap standard error.
+    seed_error
+        The part of it that comes from seeds.
     freedom
         Degrees of freedom of the interval; 0: there was one seed, and the interval is over images alone.
     detectable
@@ -41,26 +44,30 @@ class Estimate:
     low: float
     high: float
     error: float
-    freedom: int
+    seed_error: float
+    freedom: float
     detectable: float
 
 
 @dataclass(frozen=True, slots=True)
 class Resampled:
-    """Accuracies of one domain, observed and resampled.
+    """Accuracies of one domain, observed and resampled, by encoder.
 
     Attributes
     ----------
     observed
-        (…) mean over seeds and images, by encoder.
+        (…) mean over seeds and images.
     draws
-        (resamples, …) the same, resampled.
+        (resamples, …) the same, seeds and images resampled.
+    seed_draws
+        (resamples, …) the same, seeds alone resampled.
     seeds
-        Seeds of each encoder.
+        Number of seeds.
     """
 
     observed: Mapping[str, FloatArray]
     draws: Mapping[str, FloatArray]
+    seed_draws: Mapping[str, FloatArray]
     seeds: Mapping[str, int]
 
 
@@ -79,34 +86,48 @@ def resample(scores: Mapping[str, NDArray[np.generic]], resamples: int, seed: in
     rng = np.random.default_rng(seed)
     count = next(iter(scores.values())).shape[-1]
     images = rng.multinomial(count, np.full(count, 1 / count), size=resamples) / count
-    observed, draws, seeds = {}, {}, {}
+    observed, draws, seed_draws, seeds = {}, {}, {}, {}
     for name, right in scores.items():
         values = right.astype(np.float64)
         found = values.shape[0]
         drawn = max(1, found - 1)
         weights = rng.multinomial(drawn, np.full(found, 1 / found), size=resamples) / drawn
-        by_image = values @ images.T
-        observed[name] = values.mean(axis=(0, -1))
-        draws[name] = np.einsum("s...b,bs->b...", by_image, weights)
+        by_seed = values.mean(axis=-1)
+        observed[name] = by_seed.mean(axis=0)
+        draws[name] = np.einsum("s...b,bs->b...", values @ images.T, weights)
+        seed_draws[name] = np.einsum("s...,bs->b...", by_seed, weights)
         seeds[name] = found
-    return Resampled(observed, draws, seeds)
+    return Resampled(observed, draws, seed_draws, seeds)
 
 
-def estimate(value: float, draws: FloatArray, seeds: Sequence[int]) -> Estimate:
+def estimate(value: float, draws: FloatArray, seed_draws: FloatArray, seeds: Sequence[int]) -> Estimate:
     """Interval of a number from its resampled values.
 
     Parameters
     ----------
     value
         As observed.
-    draws
-        (resamples,) the same number, resampled.
+    draws, seed_draws
+        (resamples,) the same number, with seeds and images or seeds alone resampled.
     seeds
         Seeds of every encoder that the number is made of.
     """
-    error = float(np.std(draws, ddof=1))
-    freedom = sum(count - 1 for count in seeds)
+    whole, of_seeds = float(np.var(draws, ddof=1)), float(np.var(seed_draws, ddof=1))
+    error = whole**0.5
+    freedom = float(sum(count - 1 for count in seeds))
+    if of_seeds > 0:
+        freedom = min(_MANY, freedom * max(1.0, whole / of_seeds) ** 2)
+    elif freedom:
+        freedom = _MANY
     spread = stats.t(freedom) if freedom else stats.norm()
     reach = float(spread.ppf(0.5 + _LEVEL / 2))
     detectable = (reach + float(spread.ppf(_POWER))) * error
-    return Estimate(float(value), value - reach * error, value + reach * error, error, freedom, detectable)
+    return Estimate(
+        value=float(value),
+        low=value - reach * error,
+        high=value + reach * error,
+        error=error,
+        seed_error=of_seeds**0.5,
+        freedom=freedom,
+        detectable=detectable,
+    )

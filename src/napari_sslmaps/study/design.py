@@ -14,6 +14,7 @@ from napari_sslmaps.pretraining.tables import to_toml
 from napari_sslmaps.simulators.scenes import DOMAINS
 
 METHODS = ("ijepa", "dinov3", "mae", "dira")
+CONTRASTED = ("ijepa", "dinov3")
 
 
 def _check_among(what: str, given: Any, known: tuple[str, ...]) -> None:
@@ -90,8 +91,9 @@ class Design:
 
     @property
     def trainings(self) -> list[tuple[str, int, str]]:
-        """(domain, seed, method) of each training; whole domains, and in them whole seeds, finish early."""
-        return list(product(self.domains, range(self.seeds), self.methods))
+        """(domain, seed, method) of each training, the two methods of the contrast first."""
+        every = product(self.domains, range(self.seeds), self.methods)
+        return sorted(every, key=lambda training: training[2] not in CONTRASTED)
 
     @property
     def seconds(self) -> float:

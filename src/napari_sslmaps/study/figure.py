@@ -36,18 +36,22 @@ def draw_study(result: Mapping[str, Any], path: Path) -> None:
         File to write.
     """
     design, accuracy = result["design"], result["accuracy"]
-    figure = Figure(figsize=(13.0, 3.3 * len(accuracy) + 0.7), layout="constrained")
+    height = 3.3 * len(accuracy) + 0.8
+    figure = Figure(figsize=(13.0, height))
     FigureCanvasAgg(figure)
+    figure.subplots_adjust(
+        left=0.05, right=0.99, top=1 - 0.45 / height, bottom=1.15 / height, wspace=0.07, hspace=0.45
+    )
     grid = figure.subplots(len(accuracy), len(_HEADINGS), squeeze=False, sharey=True)
     knobs = (design["localities"], design["localities"], design["noises"], design["noises"])
     picks = ((0, "locality", None), (1, "locality", None), (0, "noise", 0), (0, "noise", -1))
     for row, (domain, table) in zip(grid, accuracy.items(), strict=True):
         for axes, heading, knob, pick in zip(row, _HEADINGS, knobs, picks, strict=True):
-            _draw_panel(axes, design["methods"], table, knob, pick)
+            _draw_panel(axes, [name for name in design["methods"] if name in table], table, knob, pick)
             axes.set_title(f"{domain}: {heading}", fontsize=9)
         row[0].set_ylabel("accuracy")
     handles, labels = grid[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=6, fontsize=8, frameon=False)
+    figure.legend(handles, labels, loc="lower center", ncols=6, fontsize=8, frameon=False)
     with written_whole(path) as partial:
         figure.savefig(partial, dpi=110, metadata={"Software": None})
 

@@ -64,7 +64,6 @@ def write_page(result: Mapping[str, Any], out: Path) -> Path:
 def blocks(result: Mapping[str, Any]) -> Iterator[Block]:
     """Everything the page says, from ``study.json`` alone."""
     design, minutes = result["design"], words.minutes_spent(result["compute"])
-    seeds = ", ".join(f"{count} seeds in {domain}" for domain, count in result["seeds"].items())
     yield Heading("Result")
     if "contrasts" in result:
         contrasts, learned = result["contrasts"], result["learned"]
@@ -91,9 +90,11 @@ def blocks(result: Mapping[str, Any]) -> Iterator[Block]:
     yield Heading("Token probe")
     yield Table(words.token_table(design, result["tokens"]))
     yield Heading("Design and cost")
+    done = sum(len(runs) for methods in result["compute"].values() for runs in methods.values())
+    planned = design["seeds"] * len(design["domains"]) * len(design["methods"])
     yield Text(
-        f"{seeds}, of {design['seeds']} planned; {minutes:.1f} minutes of training in all, each training the "
-        "same share of processor time, whatever its method. Write the design below to a TOML file, or take "
+        f"{done} of {planned} planned trainings, {minutes:.1f} minutes in all; each training has the same "
+        "share of processor time, whatever its method. Write the design below to a TOML file, or take "
         "`design.toml` of the study's folder, and run `napari-sslmaps study --out DIR --design FILE.toml`."
     )
     yield Table(words.compute_table(result["compute"]))

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -43,9 +43,13 @@ def run_study(
     out: Path,
     *,
     device: str = "auto",
+    part: tuple[int, int] = (1, 1),
     on_progress: OnProgress = lambda _what, _done, _of: None,
 ) -> Path:
     """Run a study, or go on with the one in `out`, and write its page.
+
+    Every training and every score is a file of its own, so several processes, on several machines even, can
+    share a folder: each takes its part, and the one that ends last writes the whole page.
 
     Parameters
     ----------
@@ -55,6 +59,8 @@ def run_study(
         Folder.
     device
         auto, cpu or cuda.
+    part
+        Which part of the trainings is this process's, and of how many: (1, 8) is the first of eight.
     on_progress
         Called with what is being done, the steps of it done, and their number.
 
@@ -66,31 +72,44 @@ def run_study(
     Raises
     ------
     InvalidOptionError
-        If `out` holds a study of another design.
+        If `out` holds a study of another design, or a later part is to begin it.
     """
+    own, parts = part
+    if not 1 <= own <= parts:
+        raise InvalidOptionError(f"Expected a part from 1 to {parts}; got {own}.")
     chosen = _device(device)
+    if own > 1 and not design.steps and not (out / "design.toml").exists():
+        raise InvalidOptionError(
+            f"Expected {out / 'design.toml'}, which part 1 writes once it has timed the methods. "
+            "Start part 1 first."
+        )
     study = _Study(_settled(design, out, chosen), out, chosen, on_progress)
-    study.score_controls()
+    if own == 1:
+        study.score_controls()
     for position, (domain, seed, method) in enumerate(study.design.trainings, start=1):
-        study.train_and_score(domain, seed, method, position)
-        if method == study.design.methods[-1] and position < len(study.design.trainings):
-            write_results(study.design, out)
+        if position % parts == own % parts:
+            study.train_and_score(domain, seed, method, position)
     return write_results(study.design, out)
 
 
 def write_results(design: Design, out: Path) -> Path:
-    """Analyse the seeds that are complete in each domain, and write ``study.json`` and the page."""
-    counts = {domain: _complete_seeds(design, out, domain) for domain in design.domains}
-    counts = {domain: count for domain, count in counts.items() if count}
-    if not counts:
+    """Analyse what is there, be it the whole study or not, and write ``study.json`` and the page.
+
+    Raises
+    ------
+    InvalidOptionError
+        If no encoder has been trained and scored.
+    """
+    seeds = {domain: _seeds_done(design, out, domain) for domain in design.domains}
+    seeds = {domain: found for domain, found in seeds.items() if found}
+    if not seeds:
         raise InvalidOptionError(
-            f"Expected a seed of every method scored in {out}; there is none yet. Let the study go on."
+            f"Expected a trained and scored encoder in {out}; there is none yet. Let the study go on."
         )
     result = {
         "design": design_to_dict(design),
-        "seeds": counts,
-        "compute": {domain: _compute(design, out, domain, count) for domain, count in counts.items()},
-        **analyse(design, {domain: _found(design, out, domain, count) for domain, count in counts.items()}),
+        "compute": {domain: _compute(out, domain, found) for domain, found in seeds.items()},
+        **analyse(design, {domain: _found(design, out, domain, found) for domain, found in seeds.items()}),
     }
     with written_whole(out / "study.json") as partial:
         partial.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
@@ -232,39 +251,32 @@ def _scores_path(out: Path, domain: str, name: str, seed: int) -> Path:
     return out / "scores" / f"{domain}-{name}-{seed}.npz"
 
 
-def _encoders(design: Design, seeds: int) -> Iterator[tuple[str, int]]:
-    """Every name that is scored, with the number of its seeds."""
-    for method in design.methods:
-        yield method, seeds
-    for method in design.methods:
-        yield untrained(method), design.seeds
-    for control in CONTROLS:
-        yield control, 1
-
-
-def _found(design: Design, out: Path, domain: str, seeds: int) -> Found:
+def _found(design: Design, out: Path, domain: str, seeds: Mapping[str, int]) -> Found:
+    """Scores of the trained encoders of a domain, of their untrained twins and of the controls."""
+    twins = {untrained(method): design.seeds for method in seeds}
     image, token = {}, {}
-    for name, count in _encoders(design, seeds):
+    for name, count in {**seeds, **twins, **dict.fromkeys(CONTROLS, 1)}.items():
         files = [np.load(_scores_path(out, domain, name, seed)) for seed in range(count)]
         image[name] = np.stack([file["image"] for file in files])
         token[name] = np.stack([file["token"] for file in files])
     return Found(image, token)
 
 
-def _complete_seeds(design: Design, out: Path, domain: str) -> int:
-    """Seeds, counted from 0, that every method has been scored with."""
-    for seed in range(design.seeds):
-        if not all(_scores_path(out, domain, method, seed).exists() for method in design.methods):
-            return seed
-    return design.seeds
+def _seeds_done(design: Design, out: Path, domain: str) -> dict[str, int]:
+    """Seeds, counted from 0, that each method has been scored with; methods with none are left out."""
+    counts = {}
+    for method in design.methods:
+        there = [_scores_path(out, domain, method, seed).exists() for seed in range(design.seeds)]
+        counts[method] = (*there, False).index(False)
+    return {method: count for method, count in counts.items() if count}
 
 
-def _compute(design: Design, out: Path, domain: str, seeds: int) -> dict[str, Any]:
+def _compute(out: Path, domain: str, seeds: Mapping[str, int]) -> dict[str, Any]:
     """Return what each training of a domain cost: {method: [facts of each seed]}."""
     return {
         method: [
             json.loads((out / "encoders" / f"{domain}-{method}-{seed}.json").read_text(encoding="utf-8"))
-            for seed in range(seeds)
+            for seed in range(count)
         ]
-        for method in design.methods
+        for method, count in seeds.items()
     }

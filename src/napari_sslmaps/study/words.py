@@ -99,14 +99,15 @@ def accuracy_table(design: Mapping[str, Any], table: Mapping[str, Any], probe: i
 def token_table(design: Mapping[str, Any], tables: Mapping[str, Any]) -> Rows:
     """Balanced accuracy of the token probe at every noise."""
     head = ["token probe", *(f"{domain}, ν = {noise:g}" for domain in tables for noise in design["noises"])]
-    names = next(iter(tables.values()))
-    body = [
-        [
-            encoder_name(name),
-            *(f"{value:.3f}" for domain in tables for value in tables[domain][name]["value"]),
+    names = list(dict.fromkeys(name for table in tables.values() for name in table))
+    missing = ["–"] * len(design["noises"])
+    body = []
+    for name in names:
+        shown = [
+            [f"{value:.3f}" for value in table[name]["value"]] if name in table else missing
+            for table in tables.values()
         ]
-        for name in names
-    ]
+        body.append([encoder_name(name), *(cell for cells in shown for cell in cells)])
     return [head, *body]
 
 
