@@ -208,7 +208,7 @@ def test_encoders_are_listed(command: list[str], run: Run, installed: Path) -> N
     assert code == 0
     for name in NAMES:
         assert name in out
-    assert "= mae-histology" in out
+    assert "\nmae-demo = mae-histology\n" in out
     assert "untrained control" in out
     code, out, _ = run(*command, "--json")
     listed = json.loads(out)
@@ -217,6 +217,7 @@ def test_encoders_are_listed(command: list[str], run: Run, installed: Path) -> N
     assert by_name["dinov3-histology"]["title"] == "DINOv3"
     assert by_name["dira-histology"]["token_stride"] == 8
     assert by_name["dira-histology"]["domain"] == "histology"
+    assert by_name["dira-untrained"]["verdict"] == "It is not trained."
     assert by_name["dira-demo"]["alias_of"] == "dira-histology"
     assert (by_name["dira-untrained"]["origin"], by_name["dira-untrained"]["path"]) == ("control", None)
 

@@ -12,6 +12,8 @@ from PIL import Image
 
 import napari_sslmaps as ssl
 from napari_sslmaps.core.region import Region
+from napari_sslmaps.encoders import catalog
+from napari_sslmaps.encoders.registry import hash_encoder
 from napari_sslmaps.errors import (
     Cancelled,
     EncoderNotFoundError,
@@ -26,7 +28,7 @@ from napari_sslmaps.export.record import RunOptions, RunRecord
 from napari_sslmaps.pipeline import EmbeddingProgress
 from napari_sslmaps.run.compute import compute_run
 from napari_sslmaps.run.picture import picture_of
-from napari_sslmaps.run.request import EncoderChoice, RunRequest
+from napari_sslmaps.run.request import EncoderChoice, RunRequest, fitting_encoders
 from napari_sslmaps.run.write import cautions, draw_run, request_from_record, write_run
 from napari_sslmaps.sources import open_image
 
@@ -123,6 +125,42 @@ def test_changed_weights_are_refused(request_all: RunRequest, tmp_path: Path) ->
     write_encoder(path, "mae", seed=1)
     with pytest.raises(RecordError, match=r"weight file of .*mine\.safetensors has changed"):
         request_from_record(record, tmp_path / "out")
+
+
+def test_a_record_repeats_aliases_and_controls(request_all: RunRequest, tmp_path: Path) -> None:
+    choices = (EncoderChoice("mae-demo"), EncoderChoice("mae-untrained"))
+    request = replace(request_all, encoders=choices)
+    record = write_run(compute_run(request), tmp_path / "out")
+    assert [entry.name for entry in record.encoders] == ["mae-demo", "mae-untrained"]
+    for entry in record.encoders:
+        assert entry.sha256 == entry.provenance["weights_sha256"] == hash_encoder(entry.name)
+        assert entry.provenance["encoder"] == entry.name
+    again = compute_run(request_from_record(record, tmp_path / "out"))
+    for outcome, entry in zip(again.encoders, record.encoders, strict=True):
+        stored = read_map(tmp_path / "out" / entry.outputs["similarity"]).values
+        np.testing.assert_array_equal(outcome.similarity.values, stored)
+
+
+def test_a_control_that_would_be_drawn_otherwise_is_refused(request_all: RunRequest, tmp_path: Path) -> None:
+    request = replace(request_all, encoders=(EncoderChoice("mae-untrained"),))
+    record = write_run(compute_run(request), tmp_path / "out")
+    other = replace(record, encoders=(replace(record.encoders[0], sha256="0" * 64),))
+    with pytest.raises(RecordError, match=r"draw others .*Run again without --from"):
+        request_from_record(other, tmp_path / "out")
+
+
+@pytest.mark.parametrize(("sample", "domain"), [("histology", "histology"), ("ultrasound", "ultrasound")])
+def test_the_set_that_fits_the_image(sample: str, domain: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalog, "EMBEDDED", ("mae-histology", "mae-ultrasound", "dira-ultrasound"))
+    names = [choice.name for choice in fitting_encoders(f"sample:{sample}")]
+    assert names == [name for name in catalog.EMBEDDED if name.endswith(domain)]
+
+
+def test_without_a_fitting_set_it_is_every_embedded_encoder(
+    image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalog, "EMBEDDED", ("mae-ultrasound", "dira-ultrasound"))
+    assert [choice.name for choice in fitting_encoders(str(image))] == ["mae-ultrasound", "dira-ultrasound"]
 
 
 def test_two_encoders_of_one_name_get_a_folder_each(request_all: RunRequest, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from encoders_factory import write_encoder
 from viewer_kit import KnownEmbedder, make_spec, noise
 
 from napari_sslmaps.core.region import Region
+from napari_sslmaps.encoders.registry import get_spec
 from napari_sslmaps.errors import Cancelled, UnsupportedImageError
 from napari_sslmaps.sources.array import ArraySource
 from napari_sslmaps.viewer.jobs import EmbeddingJob, EncoderFailed, Painted, PipelineEmbedder
@@ -65,3 +66,12 @@ def test_the_pipeline_loads_an_encoder_once_and_embeds(tmp_path: Path) -> None:
     assert embedding.tokens.shape == (8, 8, 32)
     assert embedding.provenance.encoder == "mine (2)"
     assert progress[-1].done == progress[-1].total
+
+
+def test_the_pipeline_draws_a_control_once_and_embeds() -> None:
+    embedder, spec = PipelineEmbedder(), get_spec("ijepa-untrained")
+    source = ArraySource(noise(48, 64))
+    first, second = (embedder(source, spec, Region(0, 0, 48, 64), lambda _: None) for _ in range(2))
+    assert first.provenance.encoder == "ijepa-untrained"
+    np.testing.assert_array_equal(first.tokens, second.tokens)
+    assert list(embedder._encoders) == ["ijepa-untrained"]

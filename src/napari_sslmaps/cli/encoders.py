@@ -34,10 +34,12 @@ def list_all(json: Json = False) -> None:
         console.out_json([_described(spec) for spec in specs])
         return
     table = Table("name", "method", "network", "MB", "licence", "what", box=None, pad_edge=False)
-    for spec in specs:
+    aliases = [spec for spec in specs if spec.alias_of]
+    for spec in (spec for spec in specs if not spec.alias_of):
         title, size = METHOD_INFO[spec.method].title, f"{spec.megabytes:.1f}" if spec.path else "–"
         table.add_row(spec.name, title, spec.architecture.summary, size, spec.licence, _kind(spec))
     console.out(table)
+    console.out("\n".join(f"{spec.name} = {spec.alias_of}" for spec in aliases))
 
 
 @encoders.command()
@@ -67,10 +69,17 @@ def inspect(path: Annotated[Path, typer.Argument(help="A weight file.")], json: 
 
 
 def _kind(spec: "EncoderSpec") -> str:
-    """Say in a few words what a listed encoder is."""
-    if spec.alias_of:
-        return f"= {spec.alias_of}"
-    return "untrained control" if spec.origin == "control" else f"trained on {spec.domain}"
+    """Say in a few words what a listed encoder is, and what its card says of it."""
+    if spec.origin == "control":
+        return "untrained control"
+    label = _verdict(spec).removeprefix("It ")
+    return f"{spec.domain}: {label}" if label else spec.domain
+
+
+def _verdict(spec: "EncoderSpec") -> str:
+    from napari_sslmaps.encoders.cards import card_of, verdict_of
+
+    return verdict_of(card_of(spec))[0]
 
 
 def _described(spec: "EncoderSpec") -> dict[str, Any]:
@@ -88,6 +97,7 @@ def _described(spec: "EncoderSpec") -> dict[str, Any]:
         "normalisation": spec.normalisation,
         "megabytes": round(spec.megabytes, 3),
         "licence": spec.licence,
+        "verdict": _verdict(spec),
         "origin": spec.origin,
         "domain": spec.domain,
         "alias_of": spec.alias_of,
