@@ -1,15 +1,16 @@
 """Judge pretrained encoders beside their controls and publish what comes out.
 
     python scripts/publish_encoders.py mae-histology=runs/mae mae-ultrasound=runs/us-0,runs/us-1,runs/us-2
-    python scripts/publish_encoders.py --embedded
+    python scripts/publish_encoders.py --rescore
     python scripts/publish_encoders.py --render
     python scripts/publish_encoders.py --validation mae-histology=runs/mae
 
 Each NAME=RUN[,RUN…] copies the first run's ``encoder.safetensors`` to ``encoders/weights/NAME.safetensors``;
 further runs are other training seeds of the same recipe, and the verdict is about the mean. A run is a folder
-or a weight file. ``--embedded`` judges the weights that are there already, ``--render`` judges nothing. Then
-``docs/data/encoders.json``, the model cards and the table in ``docs/encoders.md`` are written.
-``--validation`` is for tuning: it prints validation scores, touches no test image and writes nothing.
+or a weight file. ``--rescore`` judges the weights that are there already, if protocol or simulators have
+changed since; ``--render`` judges nothing. Then ``docs/data/encoders.json``, the model cards and the table in
+``docs/encoders.md`` are written. ``--validation`` is for tuning: it prints validation scores, touches no test
+image and writes nothing.
 """
 
 import argparse
@@ -71,21 +72,21 @@ def render(book: Book) -> None:
     PAGE.write_text(replace_generated(PAGE.read_text(encoding="utf-8"), table), encoding="utf-8")
 
 
-def main() -> None:
-    """Read the arguments and do as they say."""
+def main(arguments: list[str] | None = None) -> None:
+    """Read the arguments, the command line's if omitted, and do as they say."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("encoders", nargs="*", metavar="NAME=RUN[,RUN…]")
-    parser.add_argument("--embedded", action="store_true", help="judge the embedded weights")
+    parser.add_argument("--rescore", action="store_true", help="judge the embedded weights if needed")
     parser.add_argument("--render", action="store_true", help="only render cards and table")
     parser.add_argument("--validation", action="store_true", help="only print validation scores")
-    asked = parser.parse_args()
+    asked = parser.parse_args(arguments)
     use_one_thread()
     book = Book(RESULTS)
     jobs = {name: runs.split(",") for name, _, runs in (text.partition("=") for text in asked.encoders)}
-    if asked.embedded:
+    if asked.rescore:
         jobs = {name: [str(WEIGHTS / f"{name}.safetensors")] for name in EMBEDDED} | jobs
     if not jobs and not asked.render:
-        parser.error("expected NAME=RUN, --embedded or --render")
+        parser.error("expected NAME=RUN, --rescore or --render")
     if asked.validation:
         for name, runs in jobs.items():
             show_validation(name, [weight_file(run) for run in runs])
