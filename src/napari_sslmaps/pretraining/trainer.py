@@ -91,7 +91,7 @@ def train(
     shards = Shards(source, run.recipe)
     if main:
         out.mkdir(parents=True, exist_ok=True)
-    desk = _Desk(run, shards, out, cadence, listener) if main else None
+    desk = Desk(run, shards, out, cadence, listener) if main else None
     feed = read_ahead(
         shards,
         Keys(run.step, run.steps, run.own),
@@ -135,10 +135,25 @@ def _intervals(
         began, first = time.perf_counter(), run.step
 
 
-class _Desk:
-    """What the first process does beside the steps: watching, logging, saving."""
+class Desk:
+    """What the first process does beside the steps: watching, logging, saving.
 
-    def __init__(self, run: Run, shards: Shards, out: Path, cadence: Cadence, listener: Listener) -> None:
+    Parameters
+    ----------
+    run, shards
+        The training and its data.
+    out
+        Folder to write to.
+    cadence
+        How often to save and draw.
+    listener
+        Is told.
+    """
+
+    def __init__(
+        self, run: Run, shards: Shards, out: Path, cadence: Cadence, listener: Listener | None = None
+    ) -> None:
+        listener = listener or Listener()
         self._run, self._source, self._out = run, shards.source, out
         self._cadence, self._listener = cadence, listener
         self._journal = Journal(out / "log.jsonl", run.step)
@@ -158,8 +173,7 @@ class _Desk:
         self._say(line)
         self._journal.write(line)
         if self._due(self._cadence.save):
-            save(run, self._out / "checkpoint.pt", self._source.fingerprint)
-            self._export()
+            self.save()
         if self._due(self._cadence.panel):
             title = f"{run.recipe.method}, step {run.step} of {run.steps}, feature rank {line['rank']:.1f}"
             draw_panel(self._out / "panel.png", self._watched[:_SHOWN], tokens[:_SHOWN], title)
@@ -182,8 +196,10 @@ class _Desk:
                 self._said.add(sentence)
                 self._listener.said(f"Left out: {sentence}")
 
-    def _export(self) -> None:
+    def save(self) -> None:
+        """Write the checkpoint and the encoder."""
         run = self._run
+        save(run, self._out / "checkpoint.pt", self._source.fingerprint)
         provenance = describe(
             run,
             data=self._source.name,

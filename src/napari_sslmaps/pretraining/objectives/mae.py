@@ -84,7 +84,7 @@ class MAE(Objective):
         return encoded
 
     def decode(self, encoded: Tensor, visible: Tensor, patches: int, asked: Tensor | None = None) -> Tensor:
-        """Predicted pixels (B, N, patch * patch * 3) of every patch, or of those asked for, in the target's units."""
+        """Pixels (B, N, patch * patch * 3) of every patch, or of those asked for, in the target's units."""
         narrow = self.decoder_embed(encoded)
         index = visible[:, :, None].expand(-1, -1, narrow.shape[-1])
         full = (
