@@ -20,12 +20,12 @@ class MAEOptions:
     mask_ratio
         Share of the patches that are hidden.
     norm_pix_loss
-        Whether the pixels of each patch are normalised before they are predicted; the paper's better target.
+        Whether the pixels of each patch are normalised before they are predicted, the paper's better target.
     decoder_dim, decoder_depth, decoder_heads
         Size of the decoder; the paper's has 512, 8 and 16.
     patch_gain
-        Factor on the patch embedding's initial weights: more than the paper's 1, so that content outweighs the
-        added positions from the start of a short training.
+        Factor on the patch embedding's initial weights: more than the paper's 1, so that content
+        outweighs the added positions from the start of a short training.
     jitter
         Strength of the colour jitter; the paper has none.
     """
@@ -179,6 +179,30 @@ class DiRAOptions:
     jitter: float = 0.2
 
 
+# Bounds by name: a name means the same in every method. What is not here must be at least 0.
+_SHARES = {
+    "mask_share",
+    "momentum",
+    "gram_from",
+    "gram_refresh",
+    "adversary_from",
+    "grey_share",
+    "teacher_warmup",
+}
+_POSITIVE = {
+    "patch_gain",
+    "temperature",
+    "student_temperature",
+    "teacher_temperature",
+    "region_span",
+    "local_span",
+    "target_scale",
+    "target_aspect",
+    "context_scale",
+}
+_AT_LEAST_ONE = {"rope_rescale"}
+_MAY_BE_NONE = {"locals"}
+
 Options = MAEOptions | IJEPAOptions | DINOv3Options | DiRAOptions
 OPTIONS: Mapping[str, type[Options]] = {
     "mae": MAEOptions,
@@ -211,7 +235,29 @@ def parse_options(kind: type[_Kind], given: Mapping[str, Any]) -> _Kind:
         raise InvalidOptionError(
             f"Expected options of {method} among {_listing(kind)}; got {', '.join(map(repr, unknown))}."
         )
-    return kind(**{name: _converted(name, value, hints[name]) for name, value in given.items()})
+    options = kind(**{name: _converted(name, value, hints[name]) for name, value in given.items()})
+    for name in hints:
+        _check_range(name, getattr(options, name))
+    return options
+
+
+def _check_range(name: str, value: Any) -> None:
+    """Raise `InvalidOptionError` where a number, or an end of a range, is out of its bounds."""
+    if isinstance(value, str | bool):
+        return
+    low, high = value if isinstance(value, tuple) else (value, value)
+    counted = isinstance(value, int) and name not in _MAY_BE_NONE
+    least = 1 if counted or name in _AT_LEAST_ONE else 0
+    if low > high:
+        raise InvalidOptionError(f"Expected {name} from low to high; got {value}.")
+    if name == "mask_ratio" and not 0 < low <= high < 1:
+        raise InvalidOptionError(f"Expected {name} above 0 and below 1; got {value}.")
+    if name in _SHARES and not 0 <= low <= high <= 1:
+        raise InvalidOptionError(f"Expected {name} between 0 and 1; got {value}.")
+    if name in _POSITIVE and low <= 0:
+        raise InvalidOptionError(f"Expected {name} above 0; got {value}.")
+    if low < least:
+        raise InvalidOptionError(f"Expected {name} of at least {least}; got {value}.")
 
 
 def _listing(kind: type[_Kind]) -> str:

@@ -2,6 +2,10 @@
 
 The three ingredients can be trained one by one, as the paper ablates them: ``Di`` trains the encoder and its
 projection, ``Di+Re`` the decoder too, ``Di+Re+Ad`` adds a discriminator in a second phase.
+
+Convolutions pad with zeros, and no ingredient teaches the encoder to overlook it: on a constant image the
+outermost row of tokens has a cosine of 0.6 with those inside (stride 8, the embedded encoder), the next
+0.999. In a map of a whole image it is a stripe along the border.
 """
 
 from __future__ import annotations
