@@ -73,6 +73,21 @@ def test_the_ticked_set_follows_the_image(controller: Controller, workspace: Wor
     assert workspace.chosen == ULTRASOUND
 
 
+def test_maps_are_in_view_again_when_the_image_and_its_set_come_back(
+    controller: Controller, workspace: WorkspaceModel
+) -> None:
+    viewer = controller.viewer
+    stained = viewer.add_image(coloured(), name="stained")
+    workspace.maps = ("attention",)
+    controller.run()
+    echo = viewer.add_image(noise(64, 80), name="echo")
+    controller.run()
+    for image, encoder in ((stained, "mae-histology"), (echo, "mae-ultrasound"), (stained, "mae-histology")):
+        viewer.layers.selection.active = image
+        assert workspace.front == encoder
+        assert controller.board.find(image, "attention", encoder).visible
+
+
 @pytest.mark.parametrize("chosen", [(), ("mae-untrained",), ("mae-histology", "mae-untrained")])
 def test_a_choice_by_hand_is_kept(
     controller: Controller, workspace: WorkspaceModel, chosen: tuple[str, ...]

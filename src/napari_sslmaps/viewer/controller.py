@@ -208,6 +208,8 @@ class Controller:
         self.workspace.anchors = session.anchors if session is not None else ()
         self.workspace.level = 0
         self.offer.tick_fitting()
+        if session is not None and session.embedded:
+            self.stage.choose_front()
         self.runs.update_plan()
         self._arrange()
 
