@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -51,7 +52,9 @@ def test_the_contrast_is_the_difference_of_differences() -> None:
 )
 def test_the_rule_of_the_verdict(low: float, high: float, learned: bool, expected: str) -> None:
     found = Estimate((low + high) / 2, low, high, 0.05, 0.04, 6.0, 0.15)
-    assert verdict(found, learned=learned) == expected
+    assert verdict(found, "locality", learned=learned) == expected
+    assert verdict(replace(found, freedom=0.0), "locality", learned=learned) == "undecided"
+    assert ("lead" in verdict(found, "noise", learned=learned)) == (expected != "undecided")
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ def test_the_page_is_made_of_the_data_alone_and_stands_alone(whole: Path) -> Non
     text = to_markdown(list(blocks(result)), "study.png")
     assert f"{result['contrasts'][0]['value']:+.3f}" in text
     assert f"**{result['contrasts'][0]['verdict']}**" in text
-    assert "One seed: the interval is over images alone." in text
+    assert "One method has a single training" in text
     for name, count in TINY.steps.items():
         assert name in TINY.methods
         assert f" {count}" in text

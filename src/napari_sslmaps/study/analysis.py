@@ -25,6 +25,10 @@ from napari_sslmaps.study.probe import PROBES
 
 LATENT, VIEWS = CONTRASTED
 _RESAMPLING_SEED = 2603
+_VERDICTS = {
+    "locality": ("against", "in support"),
+    "noise": ("I-JEPA's lead shrinks with noise", "I-JEPA's lead grows with noise"),
+}
 
 #: Accuracies (probes, noises, localities) of each encoder, in; a number out.
 Statistic = Callable[[Mapping[str, FloatArray]], FloatArray]
@@ -121,11 +125,11 @@ def contrast(probe: int, along: str, *, gained: bool) -> Statistic:
     return {"locality": locality, "noise": noise}[along]
 
 
-def verdict(found: Estimate, *, learned: bool) -> str:
-    """Apply the rule: for or against if the interval excludes 0 and both methods learned anything."""
-    if not learned or found.low <= 0 <= found.high:
+def verdict(found: Estimate, along: str, *, learned: bool) -> str:
+    """Apply the rule: decided if the interval excludes 0, holds seeds, and both methods learned anything."""
+    if not learned or not found.freedom or found.low <= 0 <= found.high:
         return "undecided"
-    return "in support" if found.low > 0 else "against"
+    return _VERDICTS[along][int(found.low > 0)]
 
 
 def learned_at(gains: Mapping[str, Mapping[str, Any]]) -> dict[str, bool]:
@@ -155,7 +159,7 @@ def _contrasts(images: Mapping[str, Resampled], *, learned: bool) -> list[dict[s
                             "of": "gains" if gained else "accuracies",
                             "domains": domains,
                             **asdict(number),
-                            "verdict": verdict(number, learned=learned),
+                            "verdict": verdict(number, along, learned=learned),
                         }
                     )
     return rows

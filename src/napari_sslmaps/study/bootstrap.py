@@ -35,7 +35,8 @@ class Estimate:
     seed_error
         The part of it that comes from seeds.
     freedom
-        Degrees of freedom of the interval; 0: there was one seed, and the interval is over images alone.
+        Degrees of freedom of the interval; 0: an encoder has one seed, so that the interval does not hold how
+        much seeds vary.
     detectable
         Smallest true value that such a study finds, its interval excluding 0, in 80 % of repetitions.
     """
@@ -114,11 +115,9 @@ def estimate(value: float, draws: FloatArray, seed_draws: FloatArray, seeds: Seq
     """
     whole, of_seeds = float(np.var(draws, ddof=1)), float(np.var(seed_draws, ddof=1))
     error = whole**0.5
-    freedom = float(sum(count - 1 for count in seeds))
-    if of_seeds > 0:
-        freedom = min(_MANY, freedom * max(1.0, whole / of_seeds) ** 2)
-    elif freedom:
-        freedom = _MANY
+    freedom = float(sum(count - 1 for count in seeds)) if min(seeds) > 1 else 0.0
+    if freedom:
+        freedom = min(_MANY, freedom * max(1.0, whole / max(of_seeds, 1e-12)) ** 2)
     spread = stats.t(freedom) if freedom else stats.norm()
     reach = float(spread.ppf(0.5 + _LEVEL / 2))
     detectable = (reach + float(spread.ppf(_POWER))) * error

@@ -12,6 +12,7 @@ from typing import Any
 
 from napari_sslmaps.export.atomic import written_whole
 from napari_sslmaps.study import words
+from napari_sslmaps.study.design import design_to_dict, find_design
 from napari_sslmaps.study.figure import draw_study
 
 _STYLE = (
@@ -93,11 +94,12 @@ def blocks(result: Mapping[str, Any]) -> Iterator[Block]:
     done = sum(len(runs) for methods in result["compute"].values() for runs in methods.values())
     planned = design["seeds"] * len(design["domains"]) * len(design["methods"])
     yield Text(
-        f"{done} of {planned} planned trainings, {minutes:.1f} minutes in all; each training has the same "
-        "share of processor time, whatever its method. Write the design below to a TOML file, or take "
+        f"{done} of {planned} planned trainings, {minutes:.1f} minutes of processor time in all; the steps were "
+        "chosen to give each training the same share. Write the design below to a TOML file, or take "
         "`design.toml` of the study's folder, and run `napari-sslmaps study --out DIR --design FILE.toml`."
     )
     yield Table(words.compute_table(result["compute"]))
+    yield Text(words.plan_sentence(result, design_to_dict(find_design("decisive"))))
     yield Table(words.design_table(design))
 
 

@@ -11,6 +11,7 @@ from napari_sslmaps.study.analysis import LATENT, VIEWS, untrained
 
 NAMES = {"ijepa": "I-JEPA", "dinov3": "DINOv3", "mae": "MAE", "dira": "DiRA"}
 _OTHERS = {"colour": "colour statistics", "pixels": "raw pixels"}
+_FOUND = 1.96 + 0.84  # standard errors at which an effect is found in 80 % of studies
 _ENDS = {
     "locality": "where the label is the arrangement, less the same where it is the local cue",
     "noise": "at the noisiest setting, less the same at the cleanest",
@@ -42,7 +43,9 @@ def verdict_sentence(row: Mapping[str, Any], learned: Mapping[str, bool]) -> str
             "this says nothing about what the objective learns. "
         )
     if not row["freedom"]:
-        found += "One seed: the interval is over images alone. "
+        found += (
+            "One method has a single training, whose variation the interval does not hold: not a verdict. "
+        )
     return (
         found + f"A true contrast of {row['detectable']:.3f} would have been found in 80 % of such studies."
     )
@@ -154,6 +157,71 @@ def encoder_name(name: str) -> str:
     """Return the name as it is shown."""
     twins = {untrained(method): f"{shown}, untrained" for method, shown in NAMES.items()}
     return (NAMES | _OTHERS | twins)[name]
+
+
+def seeds_needed(row: Mapping[str, Any], seeds: int, wanted: float, more_images: float = 1.0) -> int:
+    """Seeds with which a contrast of `wanted` would be found in 80 % of studies.
+
+    The variance between trainings falls with their number, that of test images with theirs.
+
+    Parameters
+    ----------
+    row
+        A contrast, as measured.
+    seeds
+        Seeds of each method that it was measured with, at least 2.
+    wanted
+        The contrast to be found.
+    more_images
+        How many times as many test images there would be.
+
+    Returns
+    -------
+    int
+        0 if no number of seeds suffices: the images alone vary too much.
+    """
+    of_seeds, whole = row["seed_error"] ** 2, row["error"] ** 2
+    of_images = max(0.0, whole - of_seeds) / more_images
+    left = (wanted / _FOUND) ** 2 - of_images
+    return 0 if left <= 0 else max(2, int(np.ceil(of_seeds * seeds / left)))
+
+
+def plan_sentence(result: Mapping[str, Any], plan: Mapping[str, Any]) -> str:
+    """Say what another design would cost, and what it could find if trainings vary as they did here.
+
+    Parameters
+    ----------
+    result
+        What was measured.
+    plan
+        The other design, as `design.design_to_dict` gives it.
+    """
+    trainings = plan["seeds"] * len(plan["domains"]) * len(plan["methods"])
+    cost = (
+        f"The design `{plan['name']}` has {plan['seeds']} seeds, {trainings} trainings of "
+        f"{plan['minutes'] / trainings:.0f} minutes each: {plan['minutes'] / 60:.0f} hours of one core, "
+        "and `--part` shares them among cores. "
+    )
+    compute = result["compute"]
+    counts = [len(runs) for methods in compute.values() for runs in methods.values()]
+    rates = [
+        f"{NAMES[method]} {np.mean([facts['steps'] / facts['seconds'] for facts in runs]):.1f}"
+        for method, runs in next(iter(compute.values())).items()
+    ]
+    cost += f"Steps a second of one core were here, with the smaller networks: {', '.join(rates)}. "
+    if "contrasts" not in result or min(counts) < 2:
+        return cost + "How many seeds it takes is not known from one training of each method."
+    more = plan["test_images"] / result["design"]["test_images"]
+    found = [
+        f"{wanted:.2f} with {needed}" if needed else f"{wanted:.2f} with no number"
+        for wanted in (0.1, 0.05, 0.03)
+        for needed in [seeds_needed(result["contrasts"][0], min(counts), wanted, more)]
+    ]
+    return (
+        cost
+        + f"If trainings vary as they did here, {plan['test_images']:,} test images would find a primary "
+        f"contrast of {', of '.join(found)} seeds in 80 % of studies. Longer trainings may vary otherwise."
+    )
 
 
 def learned_sentence(learned: Mapping[str, bool]) -> str:

@@ -1,0 +1,72 @@
+"""Bring a study into the docs: ``python docs/study_page.py [FOLDER]``.
+
+With the folder of a study, its ``study.json`` becomes ``docs/data/study.json`` first. The figure and the part
+of ``docs/study.md`` between its markers are then made of that file alone.
+"""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from napari_sslmaps.simulators.scenes import DOMAINS, simulate_scene
+from napari_sslmaps.study.figure import draw_study
+from napari_sslmaps.study.page import blocks, to_markdown
+
+DOCS = Path(__file__).parent
+DATA, FIGURE, SCENES, PAGE = (
+    DOCS / name for name in ("data/study.json", "images/study.png", "images/scenes.png", "study.md")
+)
+BEGIN, END = "<!-- begin: made by docs/study_page.py -->", "<!-- end -->"
+
+
+def rendered(page: str) -> str:
+    """The page with the part between the markers made anew."""
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    made = to_markdown(
+        list(blocks(json.loads(DATA.read_text(encoding="utf-8")))), "images/study.png", level=3
+    )
+    return f"{before}{BEGIN}\n\n{made}\n{END}{after}"
+
+
+def draw_scenes(path: Path) -> None:
+    """Four scenes, one of each combination of the cues, at three noises, in both domains."""
+    wanted = [(local, arrangement) for local in (0, 1) for arrangement in (0, 1)]
+    seeds = {}
+    for seed in range(100):
+        scene = simulate_scene(np.random.default_rng(seed), "histology", noise=0.0)
+        seeds.setdefault((scene.local, scene.arrangement), seed)
+    figure = Figure(figsize=(9.0, 3.9), layout="constrained")
+    axes = figure.subplots(3, 8)
+    for band, domain in enumerate(DOMAINS):
+        for column, cues in enumerate(wanted):
+            for row, noise in enumerate((0.0, 0.25, 0.5)):
+                scene = simulate_scene(np.random.default_rng(seeds[cues]), domain, noise=noise)
+                panel = axes[row, 4 * band + column]
+                panel.imshow(scene.image)
+                panel.set_xticks([])
+                panel.set_yticks([])
+                if row == 0:
+                    words = (("round", "spindle")[cues[0]], ("A nearer", "B nearer")[cues[1]])
+                    panel.set_title(f"{domain}\n{words[0]}, {words[1]}", fontsize=7)
+                if band == column == 0:
+                    panel.set_ylabel(f"ν = {noise:g}", fontsize=8)
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+
+
+def main(folder: Path | None) -> None:
+    """Make everything."""
+    if folder is not None:
+        DATA.parent.mkdir(exist_ok=True)
+        shutil.copyfile(folder / "study.json", DATA)
+    draw_study(json.loads(DATA.read_text(encoding="utf-8")), FIGURE)
+    draw_scenes(SCENES)
+    PAGE.write_text(rendered(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else None)
