@@ -47,7 +47,7 @@ NOTES = (
     (3, TWIN),
 )
 # inches
-SIDE, GAP, WIDE_GAP, LABELS, HEADING = 1.9, 0.05, 0.16, 0.26, 0.62
+SIDE, GAP, WIDE_GAP, LABELS, HEADING = 1.9, 0.05, 0.16, 0.26, 0.66
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +88,10 @@ def column(name: str, sample: Sample) -> Column:
     components = [pca_map(found, foreground="auto") for found in embeddings]
     book = Book(BOOK)
     known = name in book and book[name]["sha256"] == encoder.spec.sha256
+    said = label(book[name]).replace(" (", "\n(") if known else "not judged yet"
     return Column(
         title=METHOD_INFO[encoder.spec.method].title,
-        below=f"{name}\n{label(book[name]) if known else 'not judged yet'}",
+        below=f"{name}\n{said}",
         maps=(*similar, *components),
     )
 
@@ -118,10 +119,11 @@ def draw_block(figure: Figure, sample: Sample, columns: list[Column], top: float
         trained = row % 2 == 0
         style = {"color": INK, "fontweight": "bold"} if trained else {"color": FAINT}
         figure.text(x, y, text, rotation=90, ha="center", va="center", fontsize=8, **style)
+    heading = {"fontsize": 11, "fontweight": "bold", "color": INK}
     for index, shown in enumerate(columns, start=1):
         left = place.left(index)
-        figure.text(*place.at(left, 0.34 - HEADING), shown.title, fontsize=11, fontweight="bold", color=INK)
-        figure.text(*place.at(left, 0.07 - HEADING), shown.below, fontsize=6.5, color=FAINT)
+        figure.text(*place.at(left, -0.2), shown.title, **heading)
+        figure.text(*place.at(left, -0.24), shown.below, fontsize=6.5, color=FAINT, va="top")
         for row, made in enumerate(shown.maps):
             axes = framed(figure, place.panel(index, row), extent)
             similar = isinstance(made, SimilarityMap)

@@ -154,7 +154,7 @@ def test_a_tap_that_knows_is_found_and_the_shipped_one_is_what_counts():
 
 
 def test_knowing_the_class_passes_the_gate_and_noise_does_not():
-    data = ProbeData.simulate("histology", train=4, validation=4, test=8)
+    data = ProbeData(*(simulate_probe_set("histology", seed, 6) for seed in (1, 2, 3)))
     answers = {id(part.images): part.labels for part in (data.train, data.validation, data.test)}
     generator = torch.Generator().manual_seed(0)
 

@@ -49,14 +49,11 @@ class ProbeData:
     test: ProbeSet | None = None
 
     @classmethod
-    def simulate(
-        cls, domain: str = "histology", *, train: int = 60, validation: int = 60, test: int = 0
-    ) -> ProbeData:
-        """Simulate images of a domain, each split from a seed of its own; by default without a test split."""
+    def simulate(cls, domain: str = "histology", *, train: int = 60, validation: int = 60) -> ProbeData:
+        """Simulate images of a domain, each split from a seed of its own; the test split is the gate's."""
         return cls(
             simulate_probe_set(domain, SEEDS["train"], train),
             simulate_probe_set(domain, SEEDS["validation"], validation),
-            simulate_probe_set(domain, SEEDS["test"], test) if test else None,
         )
 
     def split(self, name: str) -> ProbeSet:
