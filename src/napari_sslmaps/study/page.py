@@ -94,8 +94,8 @@ def blocks(result: Mapping[str, Any]) -> Iterator[Block]:
     done = sum(len(runs) for methods in result["compute"].values() for runs in methods.values())
     planned = design["seeds"] * len(design["domains"]) * len(design["methods"])
     yield Text(
-        f"{done} of {planned} planned trainings, {minutes:.1f} minutes of processor time in all; the steps were "
-        "chosen to give each training the same share. Write the design below to a TOML file, or take "
+        f"{done} of {planned} planned trainings, {minutes:.1f} minutes of processor time in all; the steps "
+        "were chosen to give each training the same share. Write the design below to a TOML file, or take "
         "`design.toml` of the study's folder, and run `napari-sslmaps study --out DIR --design FILE.toml`."
     )
     yield Table(words.compute_table(result["compute"]))

@@ -129,11 +129,11 @@ class _Domain:
 
     @cached_property
     def fitted(self) -> scenes.Labelled:
-        return scenes.probe_scenes(self.design, self.name)
+        return scenes.fitted_scenes(self.design, self.name)
 
     @cached_property
     def asked(self) -> scenes.Labelled:
-        return scenes.test_scenes(self.design, self.name)
+        return scenes.asked_scenes(self.design, self.name)
 
 
 class _Study:

@@ -46,17 +46,14 @@ def training_scenes(design: Design, domain: str) -> NDArray[np.uint8]:
     return scenes
 
 
-def probe_scenes(design: Design, domain: str) -> Labelled:
+def fitted_scenes(design: Design, domain: str) -> Labelled:
     """Scenes to fit probes on."""
     return _labelled(design, domain, _PROBE, design.probe_images)
 
 
-def test_scenes(design: Design, domain: str) -> Labelled:
+def asked_scenes(design: Design, domain: str) -> Labelled:
     """Scenes to test probes on."""
     return _labelled(design, domain, _TEST, design.test_images)
-
-
-test_scenes.__test__ = False  # type: ignore[attr-defined]  # no test, whatever pytest makes of its name
 
 
 def _seed(base: int, domain: str) -> int:
