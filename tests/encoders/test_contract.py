@@ -9,7 +9,15 @@ from encoders_factory import write_encoder
 
 from napari_sslmaps.encoders.cards import verdict_of
 from napari_sslmaps.encoders.catalog import ALIASES, CONTROLS, EMBEDDED, METHOD_INFO, NAMES
-from napari_sslmaps.encoders.registry import get_spec, hash_encoder, list_encoders, load_encoder, model_card
+from napari_sslmaps.encoders.header import read_header, starting_gain
+from napari_sslmaps.encoders.registry import (
+    get_spec,
+    hash_encoder,
+    list_encoders,
+    load_encoder,
+    model_card,
+    weights_path,
+)
 from napari_sslmaps.encoders.spec import METHODS
 
 TRANSFORMERS = [method for method in METHODS if method != "dira"]
@@ -103,9 +111,11 @@ def test_an_alias_is_the_original_under_its_own_name(alias):
 
 @pytest.mark.parametrize("name", EMBEDDED)
 def test_every_embedded_architecture_has_an_untrained_twin(name):
-    spec = get_spec(name)
-    twins = [control for control in map(get_spec, CONTROLS) if control.architecture == spec.architecture]
-    assert spec.method in {twin.method for twin in twins}
+    def start(spec, header):
+        return spec.method, spec.architecture, spec.normalisation, starting_gain(read_header(header))
+
+    starts = [start(get_spec(control), weights_path(twin)) for control, twin in CONTROLS.items()]
+    assert start(get_spec(name), weights_path(name)) in starts
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -5,9 +5,11 @@ import pytest
 import torch
 
 from napari_sslmaps import embed
+from napari_sslmaps.encoders import registry
 from napari_sslmaps.encoders.catalog import CONTROLS
 from napari_sslmaps.encoders.checkpoint import Overrides
 from napari_sslmaps.encoders.control import draw_control, hash_weights
+from napari_sslmaps.encoders.header import read_header
 from napari_sslmaps.encoders.registry import get_spec, hash_encoder, load_encoder
 from napari_sslmaps.errors import InvalidOptionError
 
@@ -37,6 +39,17 @@ def test_it_is_no_trained_network(name):
     tokens, other = (encoder.encode(tiles).tokens for encoder in (control, trained))
     assert tokens.shape == other.shape
     assert not torch.allclose(tokens, other, atol=0.1)
+
+
+def test_it_starts_as_its_twin_s_training_did(monkeypatch):
+    header = read_header(registry.weights_path("mae-histology"))
+
+    def embedding_for(gain):
+        provenance = {"provenance": {"recipe": {"options": {"patch_gain": gain}}}}
+        monkeypatch.setattr(registry, "read_header", lambda _: header | provenance)
+        return loaded("mae-untrained").extractor.network.patch_embed.proj.weight
+
+    torch.testing.assert_close(embedding_for(2.0), 2 * embedding_for(1.0))
 
 
 def test_the_hash_tells_every_weight_apart():

@@ -16,7 +16,9 @@ from napari_sslmaps.errors import InvalidOptionError
 SEED = 0
 
 
-def draw_control(spec: EncoderSpec, overrides: Overrides | None = None) -> Checkpoint:
+def draw_control(
+    spec: EncoderSpec, overrides: Overrides | None = None, *, patch_gain: float | None = None
+) -> Checkpoint:
     """Build a control, its weights drawn from a fixed seed by the code that pretraining starts with.
 
     Parameters
@@ -25,6 +27,8 @@ def draw_control(spec: EncoderSpec, overrides: Overrides | None = None) -> Check
         A spec of origin ``control``.
     overrides
         Another head count, normalisation or token stage.
+    patch_gain
+        Factor on the patch embedding that the twin's training started with; None for the method's own.
 
     Returns
     -------
@@ -44,7 +48,7 @@ def draw_control(spec: EncoderSpec, overrides: Overrides | None = None) -> Check
     architecture = _overridden(spec.architecture, wanted)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(SEED)
-        network = untrained_network(spec.method, architecture)
+        network = untrained_network(spec.method, architecture, patch_gain=patch_gain)
     report = RecognitionReport(
         path=spec.name,
         layout="none; untrained weights, drawn",

@@ -2,12 +2,21 @@
 
 import json
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from napari_sslmaps.errors import CheckpointError
 
 HEADER_KEY = "napari_sslmaps"
+
+
+def starting_gain(header: Mapping[str, Any]) -> float | None:
+    """Return by what the recipe multiplied the initial patch embedding; None for the method's own factor."""
+    recipe = header.get("provenance", {}).get("recipe", {})
+    options = recipe.get("options", {}) if isinstance(recipe, Mapping) else {}
+    gain = options.get("patch_gain")
+    return None if gain is None else float(gain)
 
 
 def read_header(path: Path) -> dict[str, Any]:

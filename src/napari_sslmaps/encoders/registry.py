@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_sslmaps.encoders.cards import card_of
 from napari_sslmaps.encoders.catalog import ALIASES, CONTROLS, METHOD_INFO, NAMES, domain_of
-from napari_sslmaps.encoders.header import read_header
+from napari_sslmaps.encoders.header import read_header, starting_gain
 from napari_sslmaps.encoders.llvm import load_triton_apart
 from napari_sslmaps.encoders.spec import EncoderSpec, Method, architecture_from_dict
 from napari_sslmaps.errors import EncoderNotFoundError, WeightsUnavailableError
@@ -149,9 +149,9 @@ def hash_encoder(name: str) -> str:
     if spec.path is not None:
         return hash_file(spec.path)
     load_triton_apart()
-    from napari_sslmaps.encoders.control import draw_control, hash_weights
+    from napari_sslmaps.encoders.checkpoint import Overrides
 
-    return hash_weights(draw_control(spec).network)
+    return _open(spec, Overrides(), "target")[0].sha256
 
 
 def hash_file(path: Path) -> str:
@@ -186,7 +186,8 @@ def _open(
         checkpoint = read_checkpoint(path, overrides, branch=branch)
         sha256 = hash_file(path)
     elif isinstance(found, EncoderSpec):
-        checkpoint = draw_control(found, overrides)
+        twin = read_header(weights_path(CONTROLS[found.name]))
+        checkpoint = draw_control(found, overrides, patch_gain=starting_gain(twin))
         sha256 = hash_weights(checkpoint.network)
     report = checkpoint.report
     facts: dict[str, Any] = {
