@@ -134,7 +134,7 @@ def test_a_page_can_be_had_before_the_end(whole: Path, tmp_path: Path) -> None:
     for path in (tmp_path / "part" / "scores").glob("*-mae-0.npz"):
         path.unlink()
     page = write_results(TINY, tmp_path / "part").read_text()
-    assert "2 of 3 planned trainings" in page
+    assert "<b>Unfinished:</b> 2 of 3 planned trainings" in page
     assert "MAE, untrained" not in page
 
 

@@ -105,7 +105,7 @@ _BUILT_IN: Mapping[str, Design] = {
     "quick": Design("quick", domains=("ultrasound", "histology")),
     "decisive": Design(
         "decisive",
-        seeds=12,
+        seeds=24,
         minutes=5760.0,
         train_images=50_000,
         probe_images=2000,

@@ -65,7 +65,14 @@ def write_page(result: Mapping[str, Any], out: Path) -> Path:
 def blocks(result: Mapping[str, Any]) -> Iterator[Block]:
     """Everything the page says, from ``study.json`` alone."""
     design, minutes = result["design"], words.minutes_spent(result["compute"])
+    done = sum(len(runs) for methods in result["compute"].values() for runs in methods.values())
+    planned = design["seeds"] * len(design["domains"]) * len(design["methods"])
     yield Heading("Result")
+    if done < planned:
+        yield Text(
+            f"**Unfinished:** {done} of {planned} planned trainings are in. What follows may change, and the "
+            "intervals do not account for looking early."
+        )
     if "contrasts" in result:
         contrasts, learned = result["contrasts"], result["learned"]
         primary = contrasts[0]
@@ -91,8 +98,6 @@ def blocks(result: Mapping[str, Any]) -> Iterator[Block]:
     yield Heading("Token probe")
     yield Table(words.token_table(design, result["tokens"]))
     yield Heading("Design and cost")
-    done = sum(len(runs) for methods in result["compute"].values() for runs in methods.values())
-    planned = design["seeds"] * len(design["domains"]) * len(design["methods"])
     yield Text(
         f"{done} of {planned} planned trainings, {minutes:.1f} minutes of processor time in all; the steps "
         "were chosen to give each training the same share. Write the design below to a TOML file, or take "
