@@ -125,8 +125,8 @@ def jitter_stain(images: Tensor, generator: Generator, strength: float = 0.2) ->
 
     With a density d = -log I the result is ``exp(-(d * exp(strength * (a + b / 2)) + strength / 5 * c))``, a
     common to the channels, b and c of each: a change of gamma and gain, which is what B-mode images differ by
-    too. Images whose channels are equal take the first channel's b and c in all. Draws: a (B), b (B, 3), c
-    (B, 3), from the standard normal distribution.
+    too. Images whose channels are equal in every fourth row and column are grey and take the first channel's
+    b and c in all. Draws: a (B), b (B, 3), c (B, 3), from the standard normal distribution.
 
     Parameters
     ----------
@@ -148,7 +148,8 @@ def jitter_stain(images: Tensor, generator: Generator, strength: float = 0.2) ->
     if strength == 0:
         return images
     factor, offset = torch.exp(strength * (common + 0.5 * channel)).to(device), offset.to(device)
-    coloured = (images[:, :2] != images[:, 1:]).flatten(1).any(dim=1)[:, None, None, None]
+    sample = images[:, :, ::4, ::4]
+    coloured = (sample[:, :2] != sample[:, 1:]).flatten(1).any(dim=1)[:, None, None, None]
     factor = torch.where(coloured, factor, factor[:, :1])
     offset = torch.where(coloured, offset, offset[:, :1])
     density = images.clamp(min=1 / 255).log_().mul_(factor).sub_(offset)

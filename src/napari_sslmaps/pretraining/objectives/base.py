@@ -133,7 +133,7 @@ class Objective(nn.Module, ABC):
         preset = get_normalisation(self.normalisation)
         mean = torch.tensor(preset.mean, device=images.device)[:, None, None]
         std = torch.tensor(preset.std, device=images.device)[:, None, None]
-        return (images - mean) / std
+        return images.sub(mean).div_(std)
 
     def run(self, part: Callable[..., Tensor], *inputs: Tensor | None, **settings: Tensor) -> Tensor:
         """Call a block, keeping its activations or not as `checkpointing` says."""
