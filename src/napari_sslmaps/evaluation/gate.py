@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from napari_sslmaps.encoders.encoder import Encoder
-from napari_sslmaps.encoders.header import read_header
+from napari_sslmaps.encoders.header import read_header, starting_gain
 from napari_sslmaps.encoders.initial import untrained_network
 from napari_sslmaps.encoders.registry import hash_file, load_encoder
 from napari_sslmaps.encoders.spec import Architecture, Method
@@ -27,7 +27,7 @@ from napari_sslmaps.evaluation.controls import BASELINES
 from napari_sslmaps.evaluation.features import TappedNetwork
 from napari_sslmaps.evaluation.images import SEEDS, ProbeData, ProbeSet, simulate_probe_set
 from napari_sslmaps.evaluation.measure import Chosen, Measurement, Plain, Source, choose, measure
-from napari_sslmaps.evaluation.provenance import check_images, patch_gain, read_provenance
+from napari_sslmaps.evaluation.provenance import check_images, read_provenance
 from napari_sslmaps.evaluation.report import compose
 from napari_sslmaps.evaluation.results import Book
 from napari_sslmaps.simulators import get_simulator
@@ -177,7 +177,7 @@ class Twins:
         """Read them from an encoder and the header of its file."""
         spec = encoder.spec
         header = {} if spec.path is None else read_header(spec.path)
-        gain = patch_gain(header.get("provenance", {}))
+        gain = starting_gain(header)
         return cls(spec.method, spec.architecture, spec.normalisation, gain)
 
     def draw(self, seed: int) -> TappedNetwork:

@@ -35,12 +35,6 @@ def read_recipe(origin: Mapping[str, Any]) -> Mapping[str, Any]:
     return recipe if isinstance(recipe, Mapping) else {}
 
 
-def patch_gain(origin: Mapping[str, Any]) -> float | None:
-    """Return the factor on the initial patch embedding, which controls share; None for the method's own."""
-    gain = read_recipe(origin).get("options", {}).get("patch_gain")
-    return None if gain is None else float(gain)
-
-
 def check_images(name: str, domain: str, origin: Mapping[str, Any]) -> None:
     """Refuse an encoder that was trained on the scores' images, or on another domain's.
 
