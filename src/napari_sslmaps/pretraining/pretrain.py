@@ -106,8 +106,6 @@ def pretrain(
     listener = (listener or Listener()) if fabric.is_global_zero else Listener()
     recipe = _dealt(request, fabric.world_size)
     source = _open(request, recipe, fabric, on_prepare if fabric.is_global_zero else None)
-    for sentence in source.skipped:
-        listener.said(f"Left out: {sentence}")
     if request.continued:
         recorded = load_recipe(request.out / "recipe.toml")
         recipe = replace(recipe, steps=recorded.steps) if request.minutes is not None else recipe
@@ -117,6 +115,7 @@ def pretrain(
             trial = start(recipe, fabric)
             recipe = replace(recipe, steps=steps_for(recipe, source, request.minutes, trial))
         run = _begin(request, recipe, fabric, listener)
+    run.skipped.update(dict.fromkeys(source.skipped))
     if fabric.is_global_zero:
         request.out.mkdir(parents=True, exist_ok=True)
         (request.out / "recipe.toml").write_text(recipe_to_toml(recipe), encoding="utf-8")
