@@ -131,6 +131,8 @@ class Objective(nn.Module, ABC):
     def normalise(self, images: Tensor) -> Tensor:
         """Subtract and divide by the channel statistics of the encoder's preset."""
         preset = get_normalisation(self.normalisation)
+        if not any(preset.mean) and set(preset.std) == {1.0}:
+            return images
         mean = torch.tensor(preset.mean, device=images.device)[:, None, None]
         std = torch.tensor(preset.std, device=images.device)[:, None, None]
         return images.sub(mean).div_(std)
