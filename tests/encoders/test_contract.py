@@ -23,11 +23,12 @@ from napari_sslmaps.encoders.spec import METHODS
 TRANSFORMERS = [method for method in METHODS if method != "dira"]
 
 
-@pytest.fixture(params=[*NAMES, *METHODS])
-def encoder(request, tmp_path):
+@pytest.fixture(scope="module", params=[*NAMES, *METHODS])
+def encoder(request, tmp_path_factory):
     if request.param in NAMES:
         return load_encoder(request.param, device="cpu", precision="float32")
-    path = write_encoder(tmp_path / f"{request.param}.safetensors", request.param)
+    folder = tmp_path_factory.mktemp("weights")
+    path = write_encoder(folder / f"{request.param}.safetensors", request.param)
     return load_encoder(path, device="cpu", precision="float32")
 
 
