@@ -1,6 +1,6 @@
 """Model cards, in Markdown, without importing torch."""
 
-from napari_sslmaps.encoders.catalog import CONTROLS, EMBEDDED, METHOD_INFO
+from napari_sslmaps.encoders.catalog import CONTROLS, METHOD_INFO
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import WeightsUnavailableError
 
@@ -9,7 +9,7 @@ _CONTROL = """# {name}
 **It is not trained.** It is a control: a network for {title}, with the weights its training starts from.
 
 Maps of untrained networks can look as anatomical as those of trained ones, because colour and position pass
-through random weights. Run it beside {twins}: what both show need not have been learned.
+through random weights. Run it beside `{twin}`: what both show need not have been learned.
 
 | | |
 |---|---|
@@ -81,7 +81,7 @@ def card_of(spec: EncoderSpec) -> str:
         "attention": info.attention_note,
     }
     if spec.origin == "control":
-        return _CONTROL.format(**facts, twins=_twins(spec.name))
+        return _CONTROL.format(**facts, twin=CONTROLS[spec.name])
     known = spec.sha256 or "not computed"
     return _FILE.format(**facts, path=spec.path, megabytes=spec.megabytes, sha256=known)
 
@@ -100,9 +100,3 @@ def verdict_of(card: str) -> tuple[str, str]:
             label = paragraph[2:].partition("**")[0]
             return label, " ".join(paragraph.replace("**", "").split())
     return "", ""
-
-
-def _twins(control: str) -> str:
-    """Name the embedded encoders of a control's method, as code."""
-    method = CONTROLS[control].partition("-")[0]
-    return " and ".join(f"`{name}`" for name in EMBEDDED if name.partition("-")[0] == method)

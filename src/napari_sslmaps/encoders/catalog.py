@@ -97,7 +97,11 @@ METHOD_INFO: Mapping[Method, MethodInfo] = {
     ),
 }
 
-EMBEDDED: tuple[str, ...] = ("mae-histology", "ijepa-histology", "dinov3-histology", "dira-histology")
+EMBEDDED: tuple[str, ...] = tuple(
+    f"{method}-{domain}"
+    for domain in ("histology", "ultrasound")
+    for method in ("mae", "ijepa", "dinov3", "dira")
+)
 """Encoders carried in the package, as ``weights/<name>.safetensors`` with a model card ``<name>.md``."""
 
 CONTROLS: Mapping[str, str] = {
@@ -105,8 +109,12 @@ CONTROLS: Mapping[str, str] = {
     "ijepa-untrained": "ijepa-histology",
     "dinov3-untrained": "dinov3-histology",
     "dira-untrained": "dira-histology",
+    "mae-ultrasound-untrained": "mae-ultrasound",
+    "ijepa-ultrasound-untrained": "ijepa-ultrasound",
+    "dinov3-ultrasound-untrained": "dinov3-ultrasound",
+    "dira-ultrasound-untrained": "dira-ultrasound",
 }
-"""Untrained networks, each with the encoder that it is the twin of: same shape, weights drawn from a seed."""
+"""Untrained networks, each with its twin: the encoder of the same shape and normalisation."""
 
 ALIASES: Mapping[str, str] = {
     "mae-demo": "mae-histology",
