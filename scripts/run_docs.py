@@ -1,4 +1,4 @@
-"""Execute the code blocks of the README and the docs, each file from top to bottom in one folder.
+"""Execute the code blocks of the README and the docs, each file from top to bottom in a folder of its own.
 
 ``python`` blocks run in one namespace per file; ``console`` blocks run line by line where a line begins
 with ``$ napari-sslmaps``. A block under ``<!-- not run: reason -->`` is left out, and the reason printed.
@@ -20,7 +20,16 @@ BLOCK = re.compile(
 
 
 def run_file(path: Path) -> int:
-    """Run every block of a Markdown file and return how many were run."""
+    """Run every block of a Markdown file in a new folder and return how many were run."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        count = _run_blocks(path)
+        os.chdir("/")
+    print(f"{path.name}: {count} blocks and commands run")
+    return count
+
+
+def _run_blocks(path: Path) -> int:
     namespace: dict[str, object] = {"__name__": "__main__"}
     count = 0
     for block in BLOCK.finditer(path.read_text(encoding="utf-8")):
@@ -31,7 +40,6 @@ def run_file(path: Path) -> int:
             count += 1
         else:
             count += _run_console(block["code"])
-    print(f"{path.name}: {count} blocks and commands run")
     return count
 
 
@@ -49,10 +57,7 @@ def main(arguments: list[str]) -> int:
     paths = [Path(argument).resolve() for argument in arguments]
     files = [file for path in paths for file in (sorted(path.rglob("*.md")) if path.is_dir() else [path])]
     warnings.simplefilter("error", DeprecationWarning)
-    with tempfile.TemporaryDirectory() as folder:
-        os.chdir(folder)
-        total = sum(run_file(file) for file in files)
-        os.chdir("/")
+    total = sum(run_file(file) for file in files)
     return 0 if total else 1
 
 
