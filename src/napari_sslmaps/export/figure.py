@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import wrap
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -33,6 +34,7 @@ _COLOURS = {"attention": "inferno", "similarity": "viridis"}
 _HEADINGS = {"image": "Image", "attention": "Attention", "components": "PCA", "similarity": "Similarity"}
 _QUERIES = {"cls": "CLS query", "mean-query": "mean over queries"}
 _PERCENTILES = (2, 98)
+_NAME_WIDTH = 16  # characters of an encoder's name that fit beside a row; it breaks at its hyphens
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -166,8 +168,9 @@ def _draw_label(figure: Figure, layout: Layout, index: int, row: FigureRow) -> N
     x, y = layout.label(index)
     step = 0.085 / layout.height
     figure.text(x, y + step, row.method, ha="right", va="center", fontsize=9.5, weight="bold", color=INK)
-    name = row.encoder if len(row.encoder) <= 16 else f"{row.encoder[:15]}…"
-    figure.text(x, y - step, name, ha="right", va="center", fontsize=6.5, color=FAINT)
+    name = "\n".join(wrap(row.encoder, _NAME_WIDTH, max_lines=3, placeholder="…"))
+    below = y - step + 0.05 / layout.height  # the top of a line of this size that is centred at y - step
+    figure.text(x, below, name, ha="right", va="top", fontsize=6.5, color=FAINT)
 
 
 def _draw_picture(axes: Axes, picture: Picture, *, with_bar: bool) -> None:
