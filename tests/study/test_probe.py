@@ -3,7 +3,8 @@
 import numpy as np
 import torch
 
-from napari_sslmaps.study.probe import colour_tokens, layout, pixel_tokens, pooled, score
+from napari_sslmaps.evaluation.controls import colour_statistics, raw_patches
+from napari_sslmaps.study.probe import layout, pooled, score
 from napari_sslmaps.study.scenes import Labelled
 
 
@@ -20,8 +21,8 @@ def test_pooling_follows_its_definition() -> None:
 def test_controls_are_what_they_are_called() -> None:
     images = torch.rand(2, 3, 64, 64)
     patch = images[1, :, 8:16, 16:24]
-    assert torch.allclose(pixel_tokens(images)[1, 8 + 2], patch.reshape(-1))
-    colours = colour_tokens(images)[1, 8 + 2]
+    assert torch.allclose(raw_patches(images)[1, 8 + 2], patch.reshape(-1))
+    colours = colour_statistics(images)[1, 8 + 2]
     assert torch.allclose(colours[:3], patch.mean(dim=(1, 2)), atol=1e-6)
     assert torch.allclose(colours[3:], patch.std(dim=(1, 2), correction=0), atol=1e-5)
 

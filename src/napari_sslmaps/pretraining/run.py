@@ -138,6 +138,13 @@ def start(recipe: Recipe, fabric: Fabric | None = None, objective: Objective | N
         )
     objective = objective or build_objective(recipe)
     objective.checkpointing = recipe.checkpointing
+    optimiser = build_optimiser(objective, recipe)
+    module, wrapped = fabric.setup(ShardLoss(objective, recipe.seed), optimiser)
+    return Run(recipe, fabric, objective, module, wrapped, recipe.steps)
+
+
+def build_optimiser(objective: Objective, recipe: Recipe) -> torch.optim.AdamW:
+    """AdamW over what is trained; matrices decay, vectors do not."""
     trained = [parameter for parameter in objective.parameters() if parameter.requires_grad]
     groups: list[dict[str, Any]] = [
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": recipe.weight_decay},
@@ -145,9 +152,7 @@ def start(recipe: Recipe, fabric: Fabric | None = None, objective: Objective | N
     ]
     # A gradient scaler cannot clip what a fused optimiser unscales.
     fused = recipe.precision not in {"16", "float16"}
-    optimiser = torch.optim.AdamW(groups, lr=recipe.peak_rate, betas=(0.9, 0.95), fused=fused)
-    module, wrapped = fabric.setup(ShardLoss(objective, recipe.seed), optimiser)
-    return Run(recipe, fabric, objective, module, wrapped, recipe.steps)
+    return torch.optim.AdamW(groups, lr=recipe.peak_rate, betas=(0.9, 0.95), fused=fused)
 
 
 def advance(run: Run, feed: Iterator[Shard]) -> dict[str, Tensor]:

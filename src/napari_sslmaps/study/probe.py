@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from napari_sslmaps.evaluation.probe import balanced_accuracy, classify, ridge_path
 from napari_sslmaps.simulators.scenes import SCENE_CLASSES
-from napari_sslmaps.study.scenes import GRID, PATCH, Labelled
+from napari_sslmaps.study.scenes import GRID, Labelled
 
 PROBES = ("pooled", "layout")
 _PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
@@ -73,18 +73,6 @@ def layout(tokens: Tensor) -> Tensor:
     """Mean token of each quadrant, (n, 4 D)."""
     grid = tokens.transpose(1, 2).reshape(len(tokens), -1, GRID, GRID)
     return functional.avg_pool2d(grid, GRID // 2).flatten(1)
-
-
-def colour_tokens(images: Tensor) -> Tensor:
-    """Mean and standard deviation of each channel in each patch, (n, 64, 6): the colour control."""
-    mean = functional.avg_pool2d(images, PATCH)
-    deviation = (functional.avg_pool2d(images.square(), PATCH) - mean.square()).clamp(min=0).sqrt()
-    return torch.cat([mean, deviation], dim=1).flatten(2).transpose(1, 2)
-
-
-def pixel_tokens(images: Tensor) -> Tensor:
-    """Raw pixels of each patch, (n, 64, 192): the control without a network."""
-    return functional.unfold(images, PATCH, stride=PATCH).transpose(1, 2)
 
 
 def _scaled(fitted: Tensor, asked: Tensor) -> tuple[Tensor, Tensor]:

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from napari_sslmaps.errors import InvalidOptionError
+from napari_sslmaps.evaluation.controls import colour_statistics, raw_patches
 from napari_sslmaps.export.atomic import written_whole
 from napari_sslmaps.pretraining.losses import rank_me
 from napari_sslmaps.study import probe, scenes
@@ -149,8 +150,8 @@ class _Study:
     def score_controls(self) -> None:
         """Colour, raw pixels and untrained networks."""
         for domain in self.design.domains:
-            self._score(domain, "colour", 0, lambda pixels: probe.colour_tokens(as_images(pixels, _CPU)))
-            self._score(domain, "pixels", 0, lambda pixels: probe.pixel_tokens(as_images(pixels, _CPU)))
+            self._score(domain, "colour", 0, lambda pixels: colour_statistics(as_images(pixels, _CPU)))
+            self._score(domain, "pixels", 0, lambda pixels: raw_patches(as_images(pixels, _CPU)))
             for method, seed in ((m, s) for m in self.design.methods for s in range(self.design.seeds)):
                 if not _scores_path(self._out, domain, untrained(method), seed).exists():
                     training = self._begin(method, seed)

@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from napari_sslmaps.evaluation.images import PATCH, token_labels
 from napari_sslmaps.simulators import field_seed
-from napari_sslmaps.simulators.scenes import DOMAINS, simulate_scene
+from napari_sslmaps.simulators.scenes import DOMAINS, SCENE_CLASSES, simulate_scene
 from napari_sslmaps.study.design import Design
 
-SIDE, PATCH = 64, 8
+SIDE = 64
 GRID = SIDE // PATCH
 _TRAIN, _PROBE, _TEST = 7001, 7101, 7201
-_PURITY = 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,22 +64,13 @@ def _seed(base: int, domain: str) -> int:
 def _labelled(design: Design, domain: str, base: int, count: int) -> Labelled:
     images = np.empty((len(design.noises), count, SIDE, SIDE, 3), dtype=np.uint8)
     labels = np.empty((len(design.localities), count), dtype=np.int8)
-    tokens = np.empty((count, GRID * GRID), dtype=np.int8)
+    classes = np.empty((count, SIDE, SIDE), dtype=np.uint8)
     for index in range(count):
         for row, noise in enumerate(design.noises):
             scene = simulate_scene(field_seed(_seed(base, domain), index), domain, noise=noise, size=SIDE)
             images[row, index] = scene.image
-        tokens[index] = _token_classes(scene.labels)
+        classes[index] = scene.labels
         for row, locality in enumerate(design.localities):
             labels[row, index] = scene.label_at(locality)
-    return Labelled(images, labels, tokens)
-
-
-def _token_classes(labels: NDArray[np.uint8]) -> NDArray[np.int8]:
-    """Class that fills at least 60 % of each patch, else -1, (64,)."""
-    patches = labels.reshape(GRID, PATCH, GRID, PATCH).swapaxes(1, 2).reshape(GRID * GRID, -1)
-    shares = np.stack([(patches == kind).mean(axis=1) for kind in range(4)])
-    best: NDArray[np.int8] = np.where(shares.max(axis=0) >= _PURITY, shares.argmax(axis=0), -1).astype(
-        np.int8
-    )
-    return best
+    tokens = token_labels(torch.from_numpy(classes), len(SCENE_CLASSES))
+    return Labelled(images, labels, tokens.numpy().astype(np.int8))

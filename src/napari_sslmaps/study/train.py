@@ -11,16 +11,18 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Generator, Tensor
+from torch import Tensor
 
 from napari_sslmaps.encoders.spec import UNetArchitecture, ViTArchitecture
+from napari_sslmaps.evaluation.images import PATCH
 from napari_sslmaps.export.atomic import written_whole
 from napari_sslmaps.pretraining.objectives import Objective, build_objective
 from napari_sslmaps.pretraining.recipes import Recipe
+from napari_sslmaps.pretraining.run import as_fields, build_optimiser, step_generator
 from napari_sslmaps.pretraining.schedules import Progress, learning_rate
 from napari_sslmaps.pretraining.views import CropScheme
 from napari_sslmaps.study.design import Design
-from napari_sslmaps.study.scenes import GRID, PATCH, SIDE
+from napari_sslmaps.study.scenes import GRID, SIDE
 
 SAVE_EVERY = 20.0  # seconds between checkpoints
 _TIMED, _UNTIMED = 6, 2
@@ -97,12 +99,7 @@ class Training:
     def begin(cls, recipe: Recipe, device: torch.device) -> Training:
         """Start with fresh weights of the recipe's seed."""
         objective = build_objective(recipe).to(device)
-        trained = [parameter for parameter in objective.parameters() if parameter.requires_grad]
-        groups: list[dict[str, Any]] = [
-            {"params": [p for p in trained if p.ndim > 1], "weight_decay": recipe.weight_decay},
-            {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-        ]
-        optimiser = torch.optim.AdamW(groups, lr=recipe.peak_rate, betas=(0.9, 0.95))
+        optimiser = build_optimiser(objective, recipe)
         return cls(recipe, objective, optimiser, device)
 
     def advance(self, bank: NDArray[np.uint8]) -> None:
@@ -111,7 +108,7 @@ class Training:
         progress, recipe = Progress(self.step, self.recipe.steps), self.recipe
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(recipe.peak_rate, progress)
-        generator = _generator(recipe.seed, self.step)
+        generator = step_generator(recipe.seed, self.step)
         index = torch.randint(len(bank), (recipe.batch,), generator=generator).numpy()
         fields = as_images(bank[index], self.device)
         self.objective.train()
@@ -202,12 +199,7 @@ def compute_tokens(objective: Objective, images: NDArray[np.uint8], device: torc
 
 def as_images(pixels: NDArray[np.uint8], device: torch.device) -> Tensor:
     """(n, S, S, 3) uint8 to (n, 3, S, S) float32 in [0, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(pixels)).to(device).permute(0, 3, 1, 2).float().div_(255)
-
-
-def _generator(seed: int, step: int) -> Generator:
-    mixed = np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0]
-    return Generator().manual_seed(int(mixed >> np.uint64(1)))
+    return as_fields(torch.from_numpy(np.ascontiguousarray(pixels)).to(device))
 
 
 def _clock(device: torch.device) -> float:
