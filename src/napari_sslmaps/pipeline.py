@@ -9,11 +9,12 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.preprocess import check_window, flat_tokens, pad_by_reflection, scale_to_unit
 from napari_sslmaps.core.region import Region
-from napari_sslmaps.core.results import Embedding, Float32, Provenance
+from napari_sslmaps.core.results import Embedding, Float32, PixelReader, Provenance
 from napari_sslmaps.core.tiling import Span, Stitcher, Tile, Tiling, plan_tiles
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.encoders.spec import EncoderSpec
@@ -214,7 +215,8 @@ def embed(
                 "to see that bias."
             )
         chosen = scan.window if window is None else check_window(window)
-        canvas = _Canvas(planned, encoder, _provenance(source, planned, encoder, scan, chosen))
+        provenance = _provenance(source, planned, encoder, scan, chosen)
+        canvas = _Canvas(planned, encoder, provenance, _pixels_of(image, source))
         start, done = perf_counter(), 0
         for tiles, pixels, features in _encode(_TileReader(source, planned, chosen), planned, encoder):
             canvas.add(tiles, pixels, features)
@@ -281,8 +283,11 @@ def _encode(
 class _Canvas:
     """Stitches what the tiles give into one embedding, in place."""
 
-    def __init__(self, planned: EmbeddingPlan, encoder: "Encoder", provenance: Provenance) -> None:
+    def __init__(
+        self, planned: EmbeddingPlan, encoder: "Encoder", provenance: Provenance, pixels: PixelReader
+    ) -> None:
         self._plan = planned
+        self._pixels = pixels
         self._kind = encoder.extractor.attention_kind
         self._provenance = provenance
         self._stitchers: dict[str, Stitcher] = {}
@@ -315,6 +320,7 @@ class _Canvas:
             attention_kind=self._kind,
             activation=None if activation is None else activation[..., 0],
             foreground=values["foreground"][..., 0] >= 0.5,
+            pixels=self._pixels,
         )
 
     def _stitch(self, name: str, tile: Tile, values: Float32) -> None:
@@ -322,6 +328,18 @@ class _Canvas:
             stitching = self._plan.tiling.stitching
             self._stitchers[name] = Stitcher(*self._plan.grid.shape, values.shape[-1], stitching)
         self._stitchers[name].add(tile, values)
+
+
+def _pixels_of(image: Any, source: ImageSource) -> PixelReader:
+    """Return what reads the image again; of a file, which is closed by then, a reader that opens it."""
+    if not isinstance(image, (str, Path)):
+        return source.read
+
+    def read(region: Region) -> NDArray[Any]:
+        with open_image(image) as opened:
+            return opened.read(region)
+
+    return read
 
 
 def _provenance(
@@ -351,4 +369,5 @@ def _provenance(
         stitching=planned.tiling.stitching,
         package_version=version("napari-sslmaps"),
         torch_version=torch.__version__,
+        overrides=dict(spec.overrides),
     )

@@ -1,6 +1,6 @@
 """What is computed, as frozen values: embeddings, maps and where they came from."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Float32 = NDArray[np.float32]
 AttentionKind = Literal["cls", "mean-query"]
+PixelReader = Callable[[Region], NDArray[Any]]
 Combine = Literal["mean", "max"]
 Rendering = Literal["stretch", "whitened"]
 
@@ -52,6 +53,8 @@ class Provenance:
         a single pass.
     package_version, torch_version
         Software.
+    overrides
+        What was said to know better than the weight file, as keywords of `load_encoder`.
     """
 
     encoder: str = ""
@@ -70,6 +73,7 @@ class Provenance:
     stitching: str = "drop"
     package_version: str = ""
     torch_version: str = ""
+    overrides: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready description; `from_dict` reads it back."""
@@ -111,6 +115,8 @@ class Embedding:
         (rows, cols) float32, channel mean of rectified activations of a CNN; None for a transformer.
     foreground
         (rows, cols) bool, tokens whose pixels are not flat; None if unknown.
+    pixels
+        Reads a region of the image that it was made from, (H, W) or (H, W, 3) as stored; None if unknown.
     """
 
     tokens: Float32
@@ -121,6 +127,7 @@ class Embedding:
     attention_kind: AttentionKind | None = None
     activation: Float32 | None = None
     foreground: NDArray[np.bool_] | None = None
+    pixels: PixelReader | None = None
 
     def __post_init__(self) -> None:
         if self.tokens.ndim != 3 or 0 in self.tokens.shape:

@@ -1,7 +1,7 @@
 """What can be said of an encoder without loading torch."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from inspect import signature
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -11,7 +11,7 @@ from napari_sslmaps.errors import CheckpointError, InvalidOptionError
 Method = Literal["mae", "ijepa", "dino", "dinov2", "dinov3", "dira"]
 Block = Literal["basic", "bottleneck"]
 Domain = Literal["histology", "ultrasound", ""]
-Origin = Literal["embedded", "control", "file"]
+Origin = Literal["embedded", "control", "published", "file"]
 METHODS: tuple[str, ...] = get_args(Method)
 DOMAINS: tuple[Domain, ...] = ("histology", "ultrasound")
 
@@ -83,6 +83,8 @@ class ViTArchitecture:
         Whether blocks have these.
     eps
         LayerNorm epsilon; weight files do not tell it.
+    final_norm
+        Whether tokens pass a norm after the last block; a fine-tuned MAE norms its pooled token alone.
     """
 
     patch: int
@@ -98,6 +100,7 @@ class ViTArchitecture:
     qkv_bias: bool = True
     swiglu: bool = False
     eps: float = 1e-6
+    final_norm: bool = True
 
     @property
     def constraint(self) -> InputConstraint:
@@ -236,11 +239,17 @@ class EncoderSpec:
     licence
         Licence of the weights, as a short text.
     origin
-        ``embedded`` in this package, an untrained ``control``, or the user's ``file``.
+        ``embedded`` in this package, an untrained ``control``, ``published`` by a method's authors, or the
+        user's ``file``.
     domain
         Kind of images it was trained on; empty for controls and where it is not known.
     alias_of
         The name that this one stands for; empty if it is no alias.
+    overrides
+        What its user knows better than the file, as keywords of `load_encoder`.
+    trouble
+        Why it cannot be loaded as it is, as a sentence: its file has moved or changed, or is not downloaded
+        yet; empty if it can.
     """
 
     name: str
@@ -253,6 +262,8 @@ class EncoderSpec:
     origin: Origin
     domain: Domain = ""
     alias_of: str = ""
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    trouble: str = ""
 
     @property
     def constraint(self) -> InputConstraint:

@@ -5,13 +5,17 @@ from napari_sslmaps.encoders.checkpoint.read import (
     Checkpoint,
     inspect_checkpoint,
     read_checkpoint,
+    read_companions,
 )
 from napari_sslmaps.encoders.checkpoint.report import RecognitionReport
+from napari_sslmaps.encoders.checkpoint.translated import Companions
 
 __all__ = [
     "Checkpoint",
+    "Companions",
     "Overrides",
     "RecognitionReport",
     "inspect_checkpoint",
     "read_checkpoint",
+    "read_companions",
 ]

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from napari_sslmaps.encoders.catalog import METHOD_INFO
-from napari_sslmaps.encoders.checkpoint.layouts import Translated
 from napari_sslmaps.encoders.checkpoint.report import Inference
+from napari_sslmaps.encoders.checkpoint.translated import Translated
 from napari_sslmaps.encoders.checkpoint.unwrap import Unwrapped
 from napari_sslmaps.encoders.spec import (
     METHODS,

@@ -1,10 +1,11 @@
 """Key names of each layout → ours: timm's for transformers, segmentation-models-pytorch's for U-Nets."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import replace
 
 from torch import Tensor
 
+from napari_sslmaps.encoders.checkpoint.translated import Companions, Translated
 from napari_sslmaps.encoders.checkpoint.unwrap import Unwrapped
 from napari_sslmaps.errors import CheckpointError
 
@@ -27,28 +28,6 @@ _DINOV3_RENAMES = (
     (".mlp.w2.", ".mlp.fc1_x."),
     (".mlp.w3.", ".mlp.fc2."),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Translated:
-    """An encoder's tensors under our key names.
-
-    Parameters
-    ----------
-    layout
-        Whose key names the file had.
-    state
-        What the network's ``load_state_dict`` takes.
-    buffers
-        Values of buffers that timm does not keep in its state.
-    left_out
-        Key and reason of what is not part of the encoder.
-    """
-
-    layout: str
-    state: Mapping[str, Tensor]
-    buffers: Mapping[str, Tensor] = field(default_factory=dict)
-    left_out: Mapping[str, str] = field(default_factory=dict)
 
 
 def translate(file: Unwrapped, name: str) -> Translated:
@@ -74,10 +53,12 @@ def translate(file: Unwrapped, name: str) -> Translated:
             f"{name} has {len(keys)} other keys: {listed}{', …' if len(keys) > 12 else ''}."
         )
     state, left_out = _separate_extras(file.tensors)
+    beside = {key: file.tensors[key] for key in left_out} | dict(file.beside)
+    companions = Companions(beside, file.header.get("companions", {}))
     left_out |= file.left_out
     if layout == "DINOv3":
-        return _from_dinov3(state, left_out)
-    return Translated(layout, state, left_out=left_out)
+        return replace(_from_dinov3(state, left_out), companions=companions)
+    return Translated(layout, state, left_out=left_out, companions=companions)
 
 
 def _transformer_layout(file: Unwrapped) -> str:

@@ -7,8 +7,9 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from napari_sslmaps.encoders.checkpoint.identify import Identity, Overrides, identify
-from napari_sslmaps.encoders.checkpoint.layouts import Translated, translate
+from napari_sslmaps.encoders.checkpoint.layouts import translate
 from napari_sslmaps.encoders.checkpoint.report import RecognitionReport
+from napari_sslmaps.encoders.checkpoint.translated import Companions, Translated
 from napari_sslmaps.encoders.checkpoint.unwrap import Branch, Unwrapped, unwrap
 from napari_sslmaps.encoders.spec import UNetArchitecture
 from napari_sslmaps.encoders.unet import build_unet
@@ -68,6 +69,13 @@ def inspect_checkpoint(
     """Say what a file would be loaded as, without building the network; raises as `read_checkpoint`."""
     _, translated, identity = _recognise(path, overrides or Overrides(), branch)
     return _report(path, translated, identity)
+
+
+def read_companions(
+    path: Path, overrides: Overrides | None = None, *, branch: Branch = "target"
+) -> Companions:
+    """Read what a file's pretext task needs beside the encoder; raises as `read_checkpoint`."""
+    return _recognise(path, overrides or Overrides(), branch)[1].companions
 
 
 def _recognise(path: Path, overrides: Overrides, branch: Branch) -> tuple[Unwrapped, Translated, Identity]:

@@ -47,12 +47,15 @@ class Unwrapped:
         This package's own metadata, if the file was written by it.
     left_out
         Tensors that lay elsewhere in the file, with the reason.
+    beside
+        Those among them that a pretext task needs: ``predictor.…`` and ``context.…``, the other branch.
     """
 
     tensors: Mapping[str, Tensor]
     container: str = ""
     header: Mapping[str, Any] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
+    beside: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def unwrap(path: Path, branch: Branch = "target") -> Unwrapped:
@@ -147,7 +150,10 @@ def _open_ijepa(content: Mapping[str, Any], branch: Branch) -> Unwrapped:
     predictor = _strip_prefixes(_tensors(content.get("predictor", {})))
     left_out = dict.fromkeys((f"{other}.{key}" for key in content.get(other, {})), "the other branch")
     left_out |= dict.fromkeys((f"predictor.{key}" for key in predictor), "predictor")
-    return Unwrapped(tensors, chosen, left_out=left_out)
+    beside = {f"predictor.{key}": tensor for key, tensor in predictor.items()}
+    others = _strip_prefixes(_tensors(content.get(other, {})))
+    beside |= {f"context.{key}": tensor for key, tensor in others.items()}
+    return Unwrapped(tensors, chosen, left_out=left_out, beside=beside)
 
 
 def _tensors(content: Mapping[str, Any]) -> dict[str, Tensor]:

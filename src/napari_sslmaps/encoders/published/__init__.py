@@ -1,0 +1,1 @@
+"""Encoders by name from their authors' repositories, downloaded when asked."""

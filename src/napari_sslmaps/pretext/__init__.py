@@ -1,0 +1,1 @@
+"""Each method's pretext task on one region of an image."""
