@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from napari_sslmaps.encoders.checkpoint import Checkpoint, Overrides, RecognitionReport
+from napari_sslmaps.encoders.checkpoint import Checkpoint, RecognitionReport
 from napari_sslmaps.encoders.checkpoint.report import Inference
 from napari_sslmaps.encoders.initial import untrained_network
+from napari_sslmaps.encoders.overrides import Overrides
 from napari_sslmaps.encoders.spec import Architecture, EncoderSpec, UNetArchitecture, get_normalisation
 from napari_sslmaps.errors import InvalidOptionError
 

@@ -10,12 +10,12 @@ from napari_sslmaps.encoders.cards import card_of
 from napari_sslmaps.encoders.catalog import ALIASES, CONTROLS, METHOD_INFO, NAMES, domain_of
 from napari_sslmaps.encoders.header import read_header, starting_gain
 from napari_sslmaps.encoders.llvm import load_triton_apart
+from napari_sslmaps.encoders.overrides import Branch, Overrides
 from napari_sslmaps.encoders.spec import EncoderSpec, Method, architecture_from_dict
 from napari_sslmaps.errors import EncoderNotFoundError, WeightsUnavailableError
 
 if TYPE_CHECKING:
-    from napari_sslmaps.encoders.checkpoint import Checkpoint, Overrides
-    from napari_sslmaps.encoders.checkpoint.unwrap import Branch
+    from napari_sslmaps.encoders.checkpoint import Checkpoint
     from napari_sslmaps.encoders.encoder import Encoder
     from napari_sslmaps.encoders.protocol import FeatureExtractor
 
@@ -90,7 +90,8 @@ def load_encoder(  # noqa: PLR0913  # each keyword is part of the public contrac
     num_heads: int | None = None,
     normalisation: str | None = None,
     token_stage: str | None = None,
-    branch: "Branch" = "target",
+    eps: float | None = None,
+    branch: Branch | None = None,
 ) -> "Encoder":
     """Load an encoder by name, or from a weight file.
 
@@ -104,10 +105,8 @@ def load_encoder(  # noqa: PLR0913  # each keyword is part of the public contrac
     precision
         ``auto`` takes half precision where a short measurement finds it faster and the tokens the same;
         ``float32`` repeats bit for bit on one machine.
-    method, num_heads, normalisation, token_stage
-        Override what the file tells or leaves open.
-    branch
-        For I-JEPA files: the ``target`` encoder, which the paper evaluates, or the context ``encoder``.
+    method, num_heads, normalisation, token_stage, eps, branch
+        Override what the file tells or leaves open; see `Overrides`.
 
     Returns
     -------
@@ -125,13 +124,13 @@ def load_encoder(  # noqa: PLR0913  # each keyword is part of the public contrac
     """
     load_triton_apart()
     from napari_sslmaps.encoders import encoder as running
-    from napari_sslmaps.encoders.checkpoint import Overrides
     from napari_sslmaps.encoders.unet import UNet, UNetExtractor
     from napari_sslmaps.encoders.vit import ViTExtractor
 
     found = _find(name_or_path)
     resolved = running.resolve_device(device)
-    spec, checkpoint = _open(found, Overrides(method, num_heads, normalisation, token_stage), branch)
+    wanted = Overrides(method, num_heads, normalisation, token_stage, eps, branch)
+    spec, checkpoint = _open(found, wanted)
     network = checkpoint.network.to(resolved)
     extractor: FeatureExtractor = (
         UNetExtractor(network) if isinstance(network, UNet) else ViTExtractor(network)
@@ -149,9 +148,8 @@ def hash_encoder(name: str) -> str:
     if spec.path is not None:
         return hash_file(spec.path)
     load_triton_apart()
-    from napari_sslmaps.encoders.checkpoint import Overrides
 
-    return _open(spec, Overrides(), "target")[0].sha256
+    return _open(spec, Overrides())[0].sha256
 
 
 def hash_file(path: Path) -> str:
@@ -174,16 +172,14 @@ def _find(name_or_path: str | Path) -> EncoderSpec | Path:
     return get_spec(name_or_path)
 
 
-def _open(
-    found: EncoderSpec | Path, overrides: "Overrides", branch: "Branch"
-) -> tuple[EncoderSpec, "Checkpoint"]:
+def _open(found: EncoderSpec | Path, overrides: Overrides) -> tuple[EncoderSpec, "Checkpoint"]:
     """Read or draw the weights, and say what they turned out to be."""
     from napari_sslmaps.encoders.checkpoint import read_checkpoint
     from napari_sslmaps.encoders.control import draw_control, hash_weights
 
     path = found if isinstance(found, Path) else found.path
     if path is not None:
-        checkpoint = read_checkpoint(path, overrides, branch=branch)
+        checkpoint = read_checkpoint(path, overrides)
         sha256 = hash_file(path)
     elif isinstance(found, EncoderSpec):
         twin = read_header(weights_path(CONTROLS[found.name]))
@@ -195,6 +191,7 @@ def _open(
         "architecture": report.architecture,
         "normalisation": report.normalisation,
         "sha256": sha256,
+        "overrides": overrides.given,
         "licence": checkpoint.licence or METHOD_INFO[report.method].licence,
     }
     if isinstance(found, EncoderSpec):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import cast
 
-from napari_sslmaps.encoders.checkpoint import Checkpoint, Overrides, read_checkpoint
+from napari_sslmaps.encoders.checkpoint import Checkpoint, read_checkpoint
 from napari_sslmaps.encoders.checkpoint.unwrap import unwrap
+from napari_sslmaps.encoders.overrides import Overrides
 from napari_sslmaps.encoders.spec import Method, ViTArchitecture
 from napari_sslmaps.errors import CheckpointError, InvalidOptionError
 from napari_sslmaps.pretraining.objectives import Objective

@@ -1,6 +1,5 @@
 """Reading weight files: unwrap, translate key names, identify, report."""
 
-from napari_sslmaps.encoders.checkpoint.identify import Overrides
 from napari_sslmaps.encoders.checkpoint.read import (
     Checkpoint,
     inspect_checkpoint,
@@ -13,7 +12,6 @@ from napari_sslmaps.encoders.checkpoint.translated import Companions
 __all__ = [
     "Checkpoint",
     "Companions",
-    "Overrides",
     "RecognitionReport",
     "inspect_checkpoint",
     "read_checkpoint",

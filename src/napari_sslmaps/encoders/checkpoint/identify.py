@@ -13,8 +13,8 @@ from napari_sslmaps.encoders.catalog import METHOD_INFO
 from napari_sslmaps.encoders.checkpoint.report import Inference
 from napari_sslmaps.encoders.checkpoint.translated import Translated
 from napari_sslmaps.encoders.checkpoint.unwrap import Unwrapped
+from napari_sslmaps.encoders.overrides import Overrides
 from napari_sslmaps.encoders.spec import (
-    METHODS,
     Architecture,
     Method,
     UNetArchitecture,
@@ -26,28 +26,6 @@ from napari_sslmaps.errors import CheckpointError, InvalidOptionError
 
 _HEAD_WIDTH = 64
 _HEADS_BY_WIDTH = {1280: 16, 1408: 16}  # ViT-H and ViT-g of MAE and I-JEPA: heads of 80 and 88
-
-
-@dataclass(frozen=True, slots=True)
-class Overrides:
-    """What the user knows better than the file.
-
-    Parameters
-    ----------
-    method
-        mae, ijepa, dino, dinov2, dinov3 or dira.
-    num_heads
-        Heads per block; no weight file tells them.
-    normalisation
-        Name of a preset.
-    token_stage
-        For a U-Net, the stage whose features are the tokens.
-    """
-
-    method: Method | None = None
-    num_heads: int | None = None
-    normalisation: str | None = None
-    token_stage: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +75,6 @@ def _method(
     name: str,
 ) -> Method:
     if overrides.method is not None:
-        if overrides.method not in METHODS:
-            raise InvalidOptionError(
-                f"Expected a method among {', '.join(METHODS)}; got {overrides.method!r}."
-            )
         notes.append(Inference("method", overrides.method, "given"))
         return overrides.method
     if "method" in file.header:
@@ -199,7 +173,7 @@ def _transformer(
         written = architecture_from_dict(header["architecture"])
         if not isinstance(written, ViTArchitecture):
             raise CheckpointError("The file says it holds a U-Net, but its keys are a transformer's.")
-        return replace(written, heads=overrides.num_heads or written.heads)
+        return replace(written, heads=overrides.num_heads or written.heads, eps=overrides.eps or written.eps)
     state = translated.state
     dim, _, patch, _ = state["patch_embed.proj.weight"].shape
     heads = _heads(translated, dim, overrides.num_heads, notes, doubts)
@@ -221,10 +195,11 @@ def _transformer(
         layer_scale=any(key.startswith(("blocks.0.gamma_1", "blocks.0.ls1.gamma")) for key in state),
         qkv_bias=any(key in state for key in ("blocks.0.attn.qkv.bias", "blocks.0.attn.q_bias")),
         swiglu=swiglu,
-        eps=METHOD_INFO[method].eps,
+        eps=overrides.eps or METHOD_INFO[method].eps,
     )
     notes.append(Inference("architecture", architecture.summary, "shapes of the tensors"))
-    doubts.append(f"LayerNorm's epsilon is not in the file; {architecture.eps:g} is assumed.")
+    if overrides.eps is None:
+        doubts.append(f"LayerNorm's epsilon is not in the file; {architecture.eps:g} is assumed.")
     return architecture
 
 

@@ -6,11 +6,12 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from napari_sslmaps.encoders.checkpoint.identify import Identity, Overrides, identify
+from napari_sslmaps.encoders.checkpoint.identify import Identity, identify
 from napari_sslmaps.encoders.checkpoint.layouts import translate
 from napari_sslmaps.encoders.checkpoint.report import RecognitionReport
 from napari_sslmaps.encoders.checkpoint.translated import Companions, Translated
-from napari_sslmaps.encoders.checkpoint.unwrap import Branch, Unwrapped, unwrap
+from napari_sslmaps.encoders.checkpoint.unwrap import Unwrapped, unwrap
+from napari_sslmaps.encoders.overrides import Overrides
 from napari_sslmaps.encoders.spec import UNetArchitecture
 from napari_sslmaps.encoders.unet import build_unet
 from napari_sslmaps.encoders.vit import build_vit
@@ -26,9 +27,7 @@ class Checkpoint:
     licence: str
 
 
-def read_checkpoint(
-    path: Path, overrides: Overrides | None = None, *, branch: Branch = "target"
-) -> Checkpoint:
+def read_checkpoint(path: Path, overrides: Overrides | None = None) -> Checkpoint:
     """Build the network a file holds and load its weights.
 
     Parameters
@@ -37,8 +36,6 @@ def read_checkpoint(
         A safetensors or PyTorch file.
     overrides
         What the user knows better than the file.
-    branch
-        For I-JEPA files: the ``target`` or the context ``encoder``.
 
     Returns
     -------
@@ -50,7 +47,7 @@ def read_checkpoint(
     WeightsUnavailableError, CheckpointError, InvalidOptionError
         If the file is missing, damaged, unsafe, not recognised, incomplete, or an override does not fit.
     """
-    file, translated, identity = _recognise(path, overrides or Overrides(), branch)
+    file, translated, identity = _recognise(path, overrides or Overrides())
     architecture = identity.architecture
     network: nn.Module = (
         build_unet(architecture) if isinstance(architecture, UNetArchitecture) else build_vit(architecture)
@@ -63,23 +60,19 @@ def read_checkpoint(
     )
 
 
-def inspect_checkpoint(
-    path: Path, overrides: Overrides | None = None, *, branch: Branch = "target"
-) -> RecognitionReport:
+def inspect_checkpoint(path: Path, overrides: Overrides | None = None) -> RecognitionReport:
     """Say what a file would be loaded as, without building the network; raises as `read_checkpoint`."""
-    _, translated, identity = _recognise(path, overrides or Overrides(), branch)
+    _, translated, identity = _recognise(path, overrides or Overrides())
     return _report(path, translated, identity)
 
 
-def read_companions(
-    path: Path, overrides: Overrides | None = None, *, branch: Branch = "target"
-) -> Companions:
+def read_companions(path: Path, overrides: Overrides | None = None) -> Companions:
     """Read what a file's pretext task needs beside the encoder; raises as `read_checkpoint`."""
-    return _recognise(path, overrides or Overrides(), branch)[1].companions
+    return _recognise(path, overrides or Overrides())[1].companions
 
 
-def _recognise(path: Path, overrides: Overrides, branch: Branch) -> tuple[Unwrapped, Translated, Identity]:
-    file = unwrap(path, branch)
+def _recognise(path: Path, overrides: Overrides) -> tuple[Unwrapped, Translated, Identity]:
+    file = unwrap(path, overrides.branch or "target")
     translated = translate(file, path.name)
     return file, translated, identify(file, translated, overrides, path.name)
 

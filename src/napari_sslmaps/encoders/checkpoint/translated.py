@@ -1,4 +1,4 @@
-"""What every layout is translated to: encoder and companions under our key names, and what is said of them."""
+"""What every layout is translated to: encoder and companions under our key names, and what is said of it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

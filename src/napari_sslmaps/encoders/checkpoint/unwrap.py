@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,9 +15,9 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from napari_sslmaps.encoders.header import read_header
+from napari_sslmaps.encoders.overrides import Branch
 from napari_sslmaps.errors import CheckpointError, WeightsUnavailableError
 
-Branch = Literal["target", "encoder"]
 _ALLOWED = [
     argparse.Namespace,
     pathlib.PosixPath,

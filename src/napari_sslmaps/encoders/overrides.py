@@ -1,0 +1,77 @@
+"""What a user knows better than a weight file."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Self, get_args
+
+from napari_sslmaps.encoders.spec import METHODS, Method, get_normalisation
+from napari_sslmaps.errors import InvalidOptionError
+
+Branch = Literal["target", "encoder"]
+BRANCHES: tuple[str, ...] = get_args(Branch)
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """What the user knows better than the file; None leaves a field to the file.
+
+    Parameters
+    ----------
+    method
+        mae, ijepa, dino, dinov2, dinov3 or dira.
+    num_heads
+        Heads per block; most weight files do not tell them.
+    normalisation
+        Name of a preset.
+    token_stage
+        For a U-Net, the stage whose features are the tokens.
+    eps
+        LayerNorm's epsilon.
+    branch
+        Of a file with several networks: the ``target`` (I-JEPA's target encoder, a teacher), which is the
+        default, or the ``encoder`` that was trained by gradients (I-JEPA's context encoder, a student).
+
+    Raises
+    ------
+    InvalidOptionError
+        If a value is not among the permitted ones.
+    """
+
+    method: Method | None = None
+    num_heads: int | None = None
+    normalisation: str | None = None
+    token_stage: str | None = None
+    eps: float | None = None
+    branch: Branch | None = None
+
+    def __post_init__(self) -> None:
+        if self.method is not None and self.method not in METHODS:
+            raise InvalidOptionError(f"Expected a method among {', '.join(METHODS)}; got {self.method!r}.")
+        if self.branch is not None and self.branch not in BRANCHES:
+            raise InvalidOptionError(f"Expected a branch among {', '.join(BRANCHES)}; got {self.branch!r}.")
+        if self.num_heads is not None and self.num_heads < 1:
+            raise InvalidOptionError(f"Expected at least one head; got {self.num_heads}.")
+        if self.eps is not None and not 0 < self.eps < 1:
+            raise InvalidOptionError(f"Expected a LayerNorm epsilon between 0 and 1; got {self.eps!r}.")
+        if self.normalisation is not None:
+            get_normalisation(self.normalisation)
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """Fields that are set, as keywords of `load_encoder`, ready for JSON."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+    @classmethod
+    def of(cls, keywords: Mapping[str, Any]) -> Self:
+        """Rebuild from `given`.
+
+        Raises
+        ------
+        InvalidOptionError
+            If a keyword is not known.
+        """
+        unknown = set(keywords) - set(cls.__dataclass_fields__)
+        if unknown:
+            known = ", ".join(cls.__dataclass_fields__)
+            raise InvalidOptionError(f"Expected corrections among {known}; got {', '.join(sorted(unknown))}.")
+        return cls(**keywords)
