@@ -1,6 +1,6 @@
 """What a method's pretext task looks like on one image: what was hidden or changed, and what came back."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -97,6 +97,14 @@ class PretextView:
     def panels(self) -> tuple[Panel, ...]:
         """Pictures of the view, in the order in which they are read."""
         raise NotImplementedError
+
+    def placed(self, panel: Panel) -> TokenGrid:
+        """Return where the values of a panel lie on the image, tokens on the view's own grid."""
+        rows, cols = panel.values.shape[:2]
+        if (rows, cols) == self.grid.shape:
+            return self.grid
+        height, width = self.grid.extent_yx
+        return replace(self.grid, rows=rows, cols=cols, stride_yx=(height / rows, width / cols))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
