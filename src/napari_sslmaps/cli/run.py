@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from napari_sslmaps.cli import console
+from napari_sslmaps.cli.arguments import points_of, region_of
 from napari_sslmaps.cli.progress import progress_bars
 
 if TYPE_CHECKING:
-    from napari_sslmaps.core.region import Region
     from napari_sslmaps.run.request import RunRequest
-
-Points = tuple[tuple[float, float], ...]
 
 
 def run(  # noqa: PLR0913  # each parameter is an option that users type
@@ -74,9 +72,9 @@ def run(  # noqa: PLR0913  # each parameter is an option that users type
         named = tuple(EncoderChoice(name) for name in encoder or ())
         request = RunRequest(
             image=image,
-            anchors=_points(anchor, "--anchor"),
-            negative=_points(negative, "--negative"),
-            region=_region(image, region, level, frame),
+            anchors=points_of(anchor, "--anchor"),
+            negative=points_of(negative, "--negative"),
+            region=region_of(image, region, level, frame),
             options=RunOptions(
                 tile=tile,
                 overlap=overlap,
@@ -113,33 +111,3 @@ def _recorded(path: Path) -> "RunRequest":
     from napari_sslmaps.run.write import request_from_record
 
     return request_from_record(RunRecord.read(path), path.parent)
-
-
-def _points(texts: list[str] | None, option: str) -> Points:
-    return tuple(_numbers(text, 2, f"{option} as row,column, for example 120,340") for text in texts or ())  # type: ignore[misc]  # two numbers by construction
-
-
-def _numbers(text: str, count: int, wanted: str) -> tuple[float, ...]:
-    try:
-        numbers = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        numbers = ()
-    if len(numbers) != count:
-        raise typer.BadParameter(f"expected {wanted}; got {text!r}.")
-    return numbers
-
-
-def _region(image: str, text: str | None, level: int, frame: int) -> "Region | None":
-    from napari_sslmaps.core.region import Region
-    from napari_sslmaps.run.request import open_requested
-
-    if text is not None:
-        parts = _numbers(text, 4, "--region as y,x,height,width, for example 0,0,256,256")
-        y, x, height, width = (int(part) for part in parts)
-        return Region(y, x, height, width, level, frame)
-    if level == frame == 0:
-        return None
-    source, _ = open_requested(image)
-    with source:
-        shape = source.levels[min(level, len(source.levels) - 1)].shape_yx
-    return Region(0, 0, *shape, level, frame)
