@@ -11,6 +11,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from napari_sslmaps.core.grid import TokenGrid
+from napari_sslmaps.core.pretext import Panel, PretextView
 from napari_sslmaps.core.results import (
     ActivationMap,
     AttentionMap,
@@ -36,7 +37,8 @@ class StoredMap:
     values
         (rows, cols), (rows, cols, 3) or (heads, rows, cols) float32.
     kind
-        ``attention``, ``attention heads``, ``activation``, ``pca`` or ``similarity``.
+        ``attention``, ``attention heads``, ``activation``, ``pca``, ``similarity``, or the name of a panel of
+        a pretext view.
     grid
         Where the tokens lie on the image.
     provenance
@@ -95,8 +97,27 @@ def write_heads(path: Path, embedding: Embedding, *, spacing_um_yx: SpacingYX = 
     _write(path, embedding.attention, "CYX", tags, spacing_um_yx)
 
 
+def write_panel(path: Path, view: PretextView, panel: Panel, *, spacing_um_yx: SpacingYX = None) -> None:
+    """Write one panel of a pretext view, one pixel per value; as `write_map` does.
+
+    Raises
+    ------
+    ExportError
+        If the file cannot be written.
+    """
+    axes = "YXS" if panel.values.ndim == 3 else "YX"
+    details = {"of": panel.kind, "limits": panel.limits, "notes": view.notes}
+    _write(
+        path,
+        panel.values,
+        axes,
+        _Tags(panel.name, view.placed(panel), view.provenance, details),
+        spacing_um_yx,
+    )
+
+
 def read_map(path: Path) -> StoredMap:
-    """Read what `write_map` or `write_heads` wrote.
+    """Read what `write_map`, `write_heads` or `write_panel` wrote.
 
     Raises
     ------
