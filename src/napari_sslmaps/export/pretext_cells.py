@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,6 +17,7 @@ from napari_sslmaps.core.pretext import (
     ReconstructionView,
     RestorationView,
     ViewsView,
+    upsampled,
 )
 from napari_sslmaps.export.panels import (
     FAINT,
@@ -37,6 +39,7 @@ AGREEMENT = Scale("RdBu_r", -1.0, 1.0)
 _SCALES = {(0.0, 0.5): ERROR, (-1.0, 1.0): AGREEMENT, (0.0, 1.0): Scale("cividis", 0.0, 1.0)}
 _MARK = "#ffd400"
 _DIM = 0.35
+_READABLE = 8
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -82,6 +85,11 @@ class MatrixCell:
         inset = 0.09
         axes = figure.add_axes((left + inset * width, bottom, (1 - inset) * width, (1 - inset) * height))
         axes.imshow(self.values, cmap=AGREEMENT.colours, vmin=AGREEMENT.low, vmax=AGREEMENT.high)
+        if len(self.names) <= _READABLE:
+            for (row, column), value in np.ndenumerate(self.values):
+                text, dark = f"{value:.2f}".replace("-", "−"), abs(value) > 0.6
+                style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 5.5}
+                axes.text(column, row, text, color="white" if dark else INK, **style)
         axes.set_xticks(range(len(self.names)), self.names)
         axes.set_yticks(range(len(self.names)), self.names)
         axes.tick_params(labelsize=6, length=0, pad=1.5, colors=FAINT, labeltop=True, labelbottom=False)
@@ -100,7 +108,7 @@ def cells_of(view: PretextView) -> Column:
         rows: Column = (
             [Cell(panels["masked input"], hidden)],
             [Cell(panels["reconstruction"])],
-            [Cell(panels["error"], _mean("error", view.error))],
+            [Cell(panels["error"], _mean("hidden", view.error[upsampled(view.mask, view.error.shape)]))],
         )
     elif isinstance(view, PredictionView):
         rows = (
