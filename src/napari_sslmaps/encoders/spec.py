@@ -1,6 +1,6 @@
 """What can be said of an encoder without loading torch."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from inspect import signature
 from pathlib import Path
@@ -56,11 +56,60 @@ NORMALISATIONS: Mapping[str, Normalisation] = {
 
 
 def get_normalisation(name: str) -> Normalisation:
-    """Return the preset called `name`, or raise `InvalidOptionError` naming them all."""
-    if name not in NORMALISATIONS:
-        known = ", ".join(NORMALISATIONS)
-        raise InvalidOptionError(f"Expected a normalisation among {known}; got {name!r}.")
-    return NORMALISATIONS[name]
+    """Return the preset called `name`, or the statistics that it spells out.
+
+    Parameters
+    ----------
+    name
+        A key of `NORMALISATIONS`, or means and deviations of red, green and blue in [0, 1], as
+        `spell_normalisation` writes them: ``0.5,0.5,0.5/0.25,0.25,0.25``.
+
+    Raises
+    ------
+    InvalidOptionError
+        If it is neither; the sentence names the presets.
+    """
+    if name in NORMALISATIONS:
+        return NORMALISATIONS[name]
+    known = f"a normalisation among {', '.join(NORMALISATIONS)}"
+    if "/" not in name:
+        raise InvalidOptionError(
+            f"Expected {known}, or means and deviations such as 0.5,0.5,0.5/0.25,0.25,0.25; got {name!r}."
+        )
+    try:
+        mean, std = (_three_numbers(part) for part in name.split("/"))
+    except ValueError as error:
+        raise InvalidOptionError(
+            f"Expected {known}, or three means and three deviations such as 0.5,0.5,0.5/0.25,0.25,0.25; "
+            f"got {name!r}."
+        ) from error
+    if not all(0 <= value <= 1 for value in mean) or not all(0 < value <= 1 for value in std):
+        raise InvalidOptionError(
+            "Expected means in [0, 1] and deviations above 0 and up to 1, for intensities in [0, 1]; "
+            f"got {name!r}. Divide statistics of 8-bit values by 255."
+        )
+    return Normalisation(spell_normalisation(mean, std), mean, std)
+
+
+def _three_numbers(text: str) -> tuple[float, float, float]:
+    red, green, blue = (float(part) for part in text.split(","))
+    return red, green, blue
+
+
+def spell_normalisation(mean: Sequence[float], std: Sequence[float]) -> str:
+    """Return the name of the preset with these statistics, or their text, which `get_normalisation` reads.
+
+    Parameters
+    ----------
+    mean, std
+        Of red, green and blue, of intensities in [0, 1]; equal to a preset's if no number differs by 0.0005.
+    """
+    given = (*mean, *std)
+    for preset in NORMALISATIONS.values():
+        pairs = zip(given, (*preset.mean, *preset.std), strict=True)
+        if all(abs(value - known) < 5e-4 for value, known in pairs):
+            return preset.name
+    return "/".join(",".join(f"{value:.6g}" for value in part) for part in (mean, std))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +134,17 @@ class ViTArchitecture:
         LayerNorm epsilon; weight files do not tell it.
     final_norm
         Whether tokens pass a norm after the last block; a fine-tuned MAE norms its pooled token alone.
+    antialias, position_offset
+        How added positions are resampled, bicubically, for another grid than the stored one: with low-pass
+        filter or without (the kernels differ too: Keys' a = -0.5 with it, -0.75 without), and by how many
+        tokens the scale is longer than the wanted grid. Methods' own codes differ:
+
+        - this package's own encoders and timm: filter, 0;
+        - MAE and I-JEPA, and transformers' versions of these, of ViT and of DINOv2: none, 0;
+        - DINO (vision_transformer.py) and DINOv2 without registers (its hub): none, 0.1;
+        - DINOv2 with registers: filter, 0.
+
+        Rotary positions (DINOv3) are computed for every grid.
     """
 
     patch: int
@@ -101,6 +161,8 @@ class ViTArchitecture:
     swiglu: bool = False
     eps: float = 1e-6
     final_norm: bool = True
+    antialias: bool = True
+    position_offset: float = 0.0
 
     @property
     def constraint(self) -> InputConstraint:
@@ -230,7 +292,7 @@ class EncoderSpec:
     architecture
         Shape of the network.
     normalisation
-        Name of a preset of `NORMALISATIONS`.
+        Name of a preset of `NORMALISATIONS`, or a text that `get_normalisation` reads.
     path
         The weight file; None for a control, whose weights are drawn.
     sha256

@@ -1,12 +1,15 @@
 """Vision transformers on timm: MAE and I-JEPA (`VisionTransformer`), DINO* (also `Eva`)."""
 
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
+import torch
+from timm.layers.mlp import SwiGLU
 from timm.layers.norm import LayerNorm
 from timm.models.eva import Eva
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
+from torch.nn import functional
 
 from napari_sslmaps.core.attention import attention_rows, mean_attention_received
 from napari_sslmaps.core.results import AttentionKind
@@ -21,8 +24,8 @@ def build_vit(architecture: ViTArchitecture) -> nn.Module:
     Returns
     -------
     Module
-        timm's `Eva` for rotary positions (DINOv3), else timm's `VisionTransformer`;
-        no head, final norm kept.
+        timm's `Eva` for rotary positions (DINOv3), else `PlainViT`; no head. ``norm`` is the final norm,
+        or nothing where the architecture has none.
     """
     common: dict[str, Any] = {
         "img_size": tuple(side * architecture.patch for side in architecture.grid),
@@ -31,7 +34,8 @@ def build_vit(architecture: ViTArchitecture) -> nn.Module:
         "embed_dim": architecture.dim,
         "depth": architecture.depth,
         "num_heads": architecture.heads,
-        "mlp_ratio": architecture.mlp_hidden / architecture.dim,
+        # timm cuts the product off to a whole number; half a channel more keeps it from falling short
+        "mlp_ratio": (architecture.mlp_hidden + 0.5) / architecture.dim,
         "qkv_bias": architecture.qkv_bias,
         "init_values": 1e-5 if architecture.layer_scale else None,
         "class_token": architecture.class_token,
@@ -46,6 +50,7 @@ def _build_rotary(architecture: ViTArchitecture, common: dict[str, Any]) -> nn.M
         **common,
         global_pool="",
         use_fc_norm=False,
+        use_post_transformer_norm=architecture.final_norm,
         num_reg_tokens=architecture.registers,
         use_abs_pos_emb=False,
         use_rot_pos_emb=True,
@@ -58,13 +63,92 @@ def _build_rotary(architecture: ViTArchitecture, common: dict[str, Any]) -> nn.M
 
 
 def _build_plain(architecture: ViTArchitecture, common: dict[str, Any]) -> nn.Module:
-    return VisionTransformer(
+    gated: dict[str, Any] = {"mlp_layer": SwiGLU, "act_layer": nn.SiLU} if architecture.swiglu else {}
+    return PlainViT(
         **common,
+        **gated,
+        antialias=architecture.antialias,
+        position_offset=architecture.position_offset,
         global_pool="",
         fc_norm=False,
+        final_norm=architecture.final_norm,
         reg_tokens=architecture.registers,
         no_embed_class=architecture.registers > 0,
     )
+
+
+class PlainViT(VisionTransformer):
+    """timm's transformer, whose positions are resampled for other grids as its method's own code does.
+
+    Parameters
+    ----------
+    antialias, position_offset
+        As in `ViTArchitecture`.
+    options
+        What timm's `VisionTransformer` takes.
+    """
+
+    def __init__(self, *, antialias: bool, position_offset: float, **options: Any) -> None:
+        super().__init__(**options)
+        self.antialias, self.position_offset = antialias, position_offset
+
+    def positions(self, rows: int, cols: int) -> Tensor:
+        """Positions that are added on a grid of rows × cols tokens.
+
+        Returns
+        -------
+        (1, N, D); N is rows * cols, one more, in front, where the CLS token has a position.
+        """
+        stored = cast("Tensor", self.pos_embed)
+        grid: tuple[int, int] = self.patch_embed.grid_size
+        if (rows, cols) == grid:
+            return stored
+        first = stored.shape[1] - grid[0] * grid[1]
+        patches = resample_positions(
+            stored[:, first:], grid, (rows, cols), antialias=self.antialias, offset=self.position_offset
+        )
+        return torch.cat([stored[:, :first], patches], dim=1)
+
+    def _pos_embed(self, x: Tensor) -> Tensor:
+        """Put prefix tokens before (B, rows, cols, D) patches, and add positions."""
+        positions = self.positions(x.shape[1], x.shape[2])
+        prefix = [
+            token.expand(len(x), -1, -1) for token in (self.cls_token, self.reg_token) if token is not None
+        ]
+        patches = x.flatten(1, 2)
+        if self.no_embed_class:
+            return torch.cat([*prefix, patches + positions], dim=1)
+        return torch.cat([*prefix, patches], dim=1) + positions
+
+
+def resample_positions(
+    positions: Tensor,
+    grid: tuple[int, int],
+    wanted: tuple[int, int],
+    *,
+    antialias: bool = True,
+    offset: float = 0.0,
+) -> Tensor:
+    """Resample the positions of a grid of tokens bicubically.
+
+    Parameters
+    ----------
+    positions
+        (1, rows * cols, D).
+    grid, wanted
+        Rows and columns as stored and as needed.
+    antialias, offset
+        As `antialias` and `position_offset` of `ViTArchitecture`.
+
+    Returns
+    -------
+    (1, wanted rows * wanted columns, D), of the same precision; computed in float32.
+    """
+    image = positions.float().reshape(1, *grid, -1).permute(0, 3, 1, 2)
+    scales = [(new + offset) / old for new, old in zip(wanted, grid, strict=True)]
+    target: dict[str, Any] = {"scale_factor": scales} if offset else {"size": wanted}
+    resampled = functional.interpolate(image, **target, mode="bicubic", antialias=antialias)
+    return resampled.flatten(2).transpose(1, 2).to(positions.dtype)
 
 
 class ViTExtractor:
