@@ -20,7 +20,7 @@ from pathlib import Path
 from time import perf_counter
 
 from napari_sslmaps.encoders.catalog import EMBEDDED
-from napari_sslmaps.encoders.registry import hash_file
+from napari_sslmaps.encoders.hashes import hash_path
 from napari_sslmaps.evaluation.cards import write_card
 from napari_sslmaps.evaluation.gate import judge, preview, use_one_thread
 from napari_sslmaps.evaluation.results import Book
@@ -65,7 +65,7 @@ def render(book: Book) -> None:
     """Write cards and table from the results; stop if a weight file is not the one that was judged."""
     for name in book.names:
         weights = WEIGHTS / f"{name}.safetensors"
-        if hash_file(weights) != book[name]["sha256"]:
+        if hash_path(weights) != book[name]["sha256"]:
             sys.exit(f"{weights.name} is not the file that was judged. Publish it, or restore it.")
         write_card(weights, book[name])
     table = overview_table({name: book[name] for name in book.names})

@@ -12,11 +12,13 @@ __all__ = [
     "ExportError",
     "InvalidAnchorError",
     "InvalidOptionError",
+    "LicenceNotAcceptedError",
     "MapUnavailableError",
     "MissingExtraError",
     "RecordError",
     "RegionError",
     "SSLMapsError",
+    "ShelfError",
     "TrainingDivergedError",
     "UnsupportedImageError",
     "WeightsUnavailableError",
@@ -65,6 +67,14 @@ class CheckpointError(SSLMapsError, ValueError):
 
 class WeightsUnavailableError(SSLMapsError, OSError):
     """A weight file is missing or cannot be read."""
+
+
+class LicenceNotAcceptedError(SSLMapsError, PermissionError):
+    """Published weights were asked for before their licence was accepted."""
+
+
+class ShelfError(SSLMapsError, OSError):
+    """The list of remembered encoders cannot be read or written."""
 
 
 class ExportError(SSLMapsError, OSError):

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from napari_sslmaps.encoders.catalog import EMBEDDED
+from napari_sslmaps.encoders.hashes import hash_path
 from napari_sslmaps.encoders.header import read_header
-from napari_sslmaps.encoders.registry import hash_file
 from napari_sslmaps.errors import RecordError
 from napari_sslmaps.evaluation import gate
 from napari_sslmaps.evaluation.cards import render_card
@@ -59,7 +59,7 @@ def test_a_card_says_everything(judged):
     weights, result = judged
     card = render_card("mae-histology", read_header(weights), result)
     for said in (
-        hash_file(weights),
+        hash_path(weights),
         "3 steps of 2 = 6 crops, seed 0",
         "3.5 minutes on CPU",
         "brand new field | a 1, b 2, 3",
@@ -115,7 +115,7 @@ def test_what_is_published_is_what_is_embedded():
 
 @pytest.mark.parametrize("name", BOOK.names)
 def test_a_published_result_is_of_the_embedded_file(name):
-    assert BOOK[name]["sha256"] == hash_file(WEIGHTS / f"{name}.safetensors")
+    assert BOOK[name]["sha256"] == hash_path(WEIGHTS / f"{name}.safetensors")
     assert BOOK[name]["bytes"] == (WEIGHTS / f"{name}.safetensors").stat().st_size
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from napari_sslmaps.encoders.registry import hash_file
+from napari_sslmaps.encoders.hashes import hash_path
 from napari_sslmaps.evaluation.tables import BEGIN, END
 
 from .conftest import write_weights
@@ -38,7 +38,7 @@ def test_a_run_is_judged_copied_and_described(script, run, capsys):
     script.main([f"mae-histology={run}"])
     weights, card = (script.WEIGHTS / f"mae-histology{suffix}" for suffix in (".safetensors", ".md"))
     assert weights.read_bytes() == (run / "encoder.safetensors").read_bytes()
-    assert hash_file(weights) in card.read_text(encoding="utf-8")
+    assert hash_path(weights) in card.read_text(encoding="utf-8")
     assert "| `mae-histology` |" in script.PAGE.read_text(encoding="utf-8")
     assert "mae-histology: did not beat its control" in capsys.readouterr().out
 
@@ -67,8 +67,8 @@ def test_validation_scores_are_printed_and_nothing_is_written(script, run, capsy
 
 def test_a_file_that_cannot_be_judged_replaces_nothing(script, run):
     script.main([f"mae-histology={run}"])
-    before = hash_file(script.WEIGHTS / "mae-histology.safetensors")
+    before = hash_path(script.WEIGHTS / "mae-histology.safetensors")
     (run / "encoder.safetensors").write_bytes(b"damaged")
     with pytest.raises(ValueError, match="whole safetensors file"):
         script.main([f"mae-histology={run}"])
-    assert hash_file(script.WEIGHTS / "mae-histology.safetensors") == before
+    assert hash_path(script.WEIGHTS / "mae-histology.safetensors") == before

@@ -1,6 +1,5 @@
 """The encoders there are, by name, and the way from a name or a path to one that runs."""
 
-import hashlib
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -8,9 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from napari_sslmaps.encoders.cards import card_of
 from napari_sslmaps.encoders.catalog import ALIASES, CONTROLS, METHOD_INFO, NAMES, domain_of
+from napari_sslmaps.encoders.hashes import hash_path
 from napari_sslmaps.encoders.header import read_header, starting_gain
 from napari_sslmaps.encoders.llvm import load_triton_apart
 from napari_sslmaps.encoders.overrides import Branch, Overrides
+from napari_sslmaps.encoders.published.catalog import PUBLISHED
+from napari_sslmaps.encoders.published.local import published_spec, published_specs
+from napari_sslmaps.encoders.shelf import changed_since_added, default_name, find_remembered, remembered
 from napari_sslmaps.encoders.spec import EncoderSpec, Method, architecture_from_dict
 from napari_sslmaps.errors import EncoderNotFoundError, WeightsUnavailableError
 
@@ -20,16 +23,24 @@ if TYPE_CHECKING:
     from napari_sslmaps.encoders.protocol import FeatureExtractor
 
 
-def list_encoders() -> list[EncoderSpec]:
+def list_encoders(*, published: bool = False) -> list[EncoderSpec]:
     """List every encoder that has a name, without importing torch.
+
+    Parameters
+    ----------
+    published
+        List those that are not downloaded, too.
 
     Returns
     -------
     list of EncoderSpec
-        Embedded encoders, set by set; untrained controls; aliases. `sha256` is filled in when an encoder is
-        loaded.
+        Embedded encoders, set by set; untrained controls; aliases; the user's remembered files; published
+        ones that are on this machine. `trouble` says which cannot be loaded as they are, and why. `sha256` is
+        filled in when an encoder is loaded; that of a remembered one is known before.
     """
-    return [get_spec(name) for name in NAMES]
+    named = [get_spec(name) for name in NAMES]
+    from_authors = [spec for spec in published_specs() if published or spec.path is not None]
+    return [*named, *remembered(), *from_authors]
 
 
 def get_spec(name: str) -> EncoderSpec:
@@ -42,12 +53,24 @@ def get_spec(name: str) -> EncoderSpec:
     WeightsUnavailableError
         If the installation has lost its weight file.
     """
-    if name not in NAMES:
+    found = _find_named(name)
+    if found is None:
+        own = "".join(f", {spec.name}" for spec in remembered())
         raise EncoderNotFoundError(
-            f"Expected the name of an encoder ({', '.join(NAMES)}) or the path of a weight file; "
-            f"got {name!r}."
+            f"Expected the name of an encoder ({', '.join(NAMES)}{own}) or the path of a weight file; "
+            f"got {name!r}. Published ones: napari-sslmaps encoders list --published."
         )
-    alias_of = ALIASES.get(name, "")
+    return found
+
+
+def _find_named(name: str) -> EncoderSpec | None:
+    if name in NAMES:
+        return _in_package(name)
+    own = find_remembered(name)
+    return own if own is not None or name not in PUBLISHED else published_spec(name)
+
+
+def _in_package(name: str) -> EncoderSpec:
     is_control = name in CONTROLS
     path = weights_path(CONTROLS.get(name, name))
     header = read_header(path)
@@ -61,7 +84,7 @@ def get_spec(name: str) -> EncoderSpec:
         licence=header["licence"],
         origin="control" if is_control else "embedded",
         domain=domain_of(name),
-        alias_of=alias_of,
+        alias_of=ALIASES.get(name, ""),
     )
 
 
@@ -93,20 +116,21 @@ def load_encoder(  # noqa: PLR0913  # each keyword is part of the public contrac
     eps: float | None = None,
     branch: Branch | None = None,
 ) -> "Encoder":
-    """Load an encoder by name, or from a weight file.
+    """Load an encoder by name, or from a weight file or folder.
 
     Parameters
     ----------
     name_or_path
-        A name of `list_encoders`, or the path of a file in timm's names, the official MAE, I-JEPA or DINOv3
-        layout, or of a segmentation-models-pytorch U-Net with a ResNet encoder.
+        A name of `list_encoders`, or the path of a file or folder: of the methods' own code, of timm,
+        transformers or segmentation-models-pytorch.
     device
         ``auto`` (CUDA, then MPS, then CPU) or a torch device.
     precision
         ``auto`` takes half precision where a short measurement finds it faster and the tokens the same;
         ``float32`` repeats bit for bit on one machine.
     method, num_heads, normalisation, token_stage, eps, branch
-        Override what the file tells or leaves open; see `Overrides`.
+        Override what the file tells or leaves open; see `Overrides`. They win over those that a remembered
+        encoder was added with.
 
     Returns
     -------
@@ -118,7 +142,8 @@ def load_encoder(  # noqa: PLR0913  # each keyword is part of the public contrac
     EncoderNotFoundError
         If there is no such name or file.
     CheckpointError, WeightsUnavailableError
-        If a file is damaged, unsafe, incomplete or not recognised.
+        If a file is damaged, unsafe, incomplete or not recognised; if a remembered one has moved or changed,
+        or a published one is not downloaded.
     InvalidOptionError
         If an option does not fit.
     """
@@ -143,25 +168,27 @@ def load_encoder(  # noqa: PLR0913  # each keyword is part of the public contrac
 
 
 def hash_encoder(name: str) -> str:
-    """Return the `sha256` that an encoder of `list_encoders` has once it is loaded."""
+    """Return the `sha256` that an encoder of `list_encoders` has once it is loaded.
+
+    Raises
+    ------
+    EncoderNotFoundError, WeightsUnavailableError
+        If there is none of that name, or its files are not here.
+    """
     spec = get_spec(name)
-    if spec.path is not None:
-        return hash_file(spec.path)
+    if spec.path is not None and spec.path.exists():
+        return hash_path(spec.path)
+    if spec.origin != "control":
+        raise WeightsUnavailableError(spec.trouble)
     load_triton_apart()
 
     return _open(spec, Overrides())[0].sha256
 
 
-def hash_file(path: Path) -> str:
-    """Return the SHA-256 of a file as hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _find(name_or_path: str | Path) -> EncoderSpec | Path:
     """Return what is listed under a name, or a file; names win over files of the same name."""
-    if isinstance(name_or_path, str) and name_or_path in NAMES:
-        return get_spec(name_or_path)
+    if isinstance(name_or_path, str) and (named := _find_named(name_or_path)) is not None:
+        return named
     path = Path(name_or_path).expanduser()
     if path.exists():
         return path
@@ -172,18 +199,24 @@ def _find(name_or_path: str | Path) -> EncoderSpec | Path:
     return get_spec(name_or_path)
 
 
-def _open(found: EncoderSpec | Path, overrides: Overrides) -> tuple[EncoderSpec, "Checkpoint"]:
+def _open(found: EncoderSpec | Path, given: Overrides) -> tuple[EncoderSpec, "Checkpoint"]:
     """Read or draw the weights, and say what they turned out to be."""
     from napari_sslmaps.encoders.checkpoint import read_checkpoint
     from napari_sslmaps.encoders.control import draw_control, hash_weights
 
+    known = found if isinstance(found, EncoderSpec) else None
+    if known is not None and known.trouble:
+        raise WeightsUnavailableError(known.trouble)
+    overrides = given if known is None else Overrides.of({**known.overrides, **given.given})
     path = found if isinstance(found, Path) else found.path
     if path is not None:
+        sha256 = hash_path(path)
+        if known is not None and known.sha256 not in ("", sha256):
+            raise WeightsUnavailableError(changed_since_added(known.name, path, known.sha256))
         checkpoint = read_checkpoint(path, overrides)
-        sha256 = hash_file(path)
-    elif isinstance(found, EncoderSpec):
-        twin = read_header(weights_path(CONTROLS[found.name]))
-        checkpoint = draw_control(found, overrides, patch_gain=starting_gain(twin))
+    elif known is not None:
+        twin = read_header(weights_path(CONTROLS[known.name]))
+        checkpoint = draw_control(known, overrides, patch_gain=starting_gain(twin))
         sha256 = hash_weights(checkpoint.network)
     report = checkpoint.report
     facts: dict[str, Any] = {
@@ -192,11 +225,12 @@ def _open(found: EncoderSpec | Path, overrides: Overrides) -> tuple[EncoderSpec,
         "normalisation": report.normalisation,
         "sha256": sha256,
         "overrides": overrides.given,
-        "licence": checkpoint.licence or METHOD_INFO[report.method].licence,
     }
     if isinstance(found, EncoderSpec):
-        return replace(found, **facts), checkpoint
-    return EncoderSpec(name=found.stem, path=found, origin="file", **facts), checkpoint
+        return replace(found, **facts, licence=checkpoint.licence or found.licence), checkpoint
+    licence = checkpoint.licence or METHOD_INFO[report.method].licence
+    spec = EncoderSpec(name=default_name(found), path=found, origin="file", licence=licence, **facts)
+    return spec, checkpoint
 
 
 def _weights_folder() -> Path:

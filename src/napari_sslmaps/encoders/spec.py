@@ -6,6 +6,7 @@ from inspect import signature
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from napari_sslmaps.encoders.hashes import footprint
 from napari_sslmaps.errors import CheckpointError, InvalidOptionError
 
 Method = Literal["mae", "ijepa", "dino", "dinov2", "dinov3", "dira"]
@@ -334,5 +335,7 @@ class EncoderSpec:
 
     @property
     def megabytes(self) -> float:
-        """Size of the weight file in MB (10⁶ bytes); 0 for a control, which has none."""
-        return 0.0 if self.path is None else self.path.stat().st_size / 1e6
+        """Size of the weight file or folder in MB (10⁶ bytes); 0 where there is none."""
+        if self.path is None or not self.path.exists():
+            return 0.0
+        return footprint(self.path)[0] / 1e6

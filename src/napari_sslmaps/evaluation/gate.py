@@ -17,9 +17,10 @@ from typing import Any
 import torch
 
 from napari_sslmaps.encoders.encoder import Encoder
+from napari_sslmaps.encoders.hashes import hash_path
 from napari_sslmaps.encoders.header import read_header, starting_gain
 from napari_sslmaps.encoders.initial import untrained_network
-from napari_sslmaps.encoders.registry import hash_file, load_encoder
+from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.encoders.spec import Architecture, Method
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.evaluation import images, probe, tally, verdict
@@ -92,7 +93,7 @@ def judge(name: str, runs: Sequence[Path], book: Book, *, date: str) -> Mapping[
     Mapping
         The result as it was written.
     """
-    hashes = [hash_file(run) for run in runs]
+    hashes = [hash_path(run) for run in runs]
     domain = domain_of(name)
     if book.knows(name, hashes, protocol(domain)):
         return book[name]

@@ -1,0 +1,80 @@
+"""Which published encoders are on this machine, and what to say of those that are not."""
+
+from pathlib import Path
+
+from napari_sslmaps.encoders.published.catalog import DESCRIPTIONS, PUBLISHED, WEIGHTS, Published
+from napari_sslmaps.encoders.spec import EncoderSpec
+from napari_sslmaps.errors import EncoderNotFoundError
+
+
+def get_published(name: str) -> Published:
+    """Return what is known of a published encoder, or raise `EncoderNotFoundError` naming them all."""
+    if name not in PUBLISHED:
+        raise EncoderNotFoundError(
+            f"Expected the name of a published encoder ({', '.join(PUBLISHED)}); got {name!r}."
+        )
+    return PUBLISHED[name]
+
+
+def published_specs() -> list[EncoderSpec]:
+    """List the published encoders, without torch; `trouble` says how to get those that are not here."""
+    return [published_spec(name) for name in PUBLISHED]
+
+
+def published_spec(name: str) -> EncoderSpec:
+    """Return the spec of a published encoder; its path is None while it is not on this machine."""
+    entry = get_published(name)
+    folder = find_local(entry)
+    return EncoderSpec(
+        name=entry.name,
+        method=entry.method,
+        architecture=entry.architecture,
+        normalisation="imagenet",
+        path=folder,
+        sha256="",
+        licence=entry.licence,
+        origin="published",
+        overrides=entry.overrides,
+        trouble="" if folder is not None else how_to_get(entry),
+    )
+
+
+def find_local(entry: Published) -> Path | None:
+    """Return the folder with an encoder's files, brought by hand or in the hub's cache, if there is one."""
+    from huggingface_hub import try_to_load_from_cache
+
+    cached = try_to_load_from_cache(entry.repository, DESCRIPTIONS[0])
+    folders = [folder_to_bring_to(entry)]
+    if isinstance(cached, str):
+        folders.append(Path(cached).parent)
+    return next((folder for folder in folders if _is_complete(folder)), None)
+
+
+def folder_to_bring_to(entry: Published) -> Path:
+    """Return the folder where files brought by hand are looked for; beside the hub's cache."""
+    from huggingface_hub import constants
+
+    return Path(constants.HF_ASSETS_CACHE) / "napari-sslmaps" / "published" / entry.name
+
+
+def how_to_get(entry: Published) -> str:
+    """Say how to download an encoder, and at what price."""
+    return (
+        f"Expected the weights of {entry.name} on this machine; they are not downloaded. Fetch them (about "
+        f"{entry.megabytes:.0f} MB, {entry.licence}{', gated' if entry.gated else ''}) with: "
+        f"napari-sslmaps encoders download {entry.name}"
+    )
+
+
+def how_to_bring(entry: Published) -> str:
+    """Say which files to bring from a machine with a network, and where to put them."""
+    files = f"{', '.join(DESCRIPTIONS)} and {' or '.join(WEIGHTS)}"
+    return (
+        f"Without a network, bring {files} of {entry.page}/tree/main from another machine and put them in "
+        f"{folder_to_bring_to(entry)}"
+    )
+
+
+def _is_complete(folder: Path) -> bool:
+    described = (folder / DESCRIPTIONS[0]).is_file()
+    return described and any((folder / name).is_file() for name in WEIGHTS)
