@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from napari_sslmaps.evaluation.anchors import anchor_areas, areas_under_curves, effective_rank, nearness_areas
+from napari_sslmaps.evaluation.anchors import anchor_areas, areas_under_curves, nearness_areas
 from napari_sslmaps.evaluation.images import ProbeSet
 
 
@@ -46,10 +46,3 @@ def test_nearness_does_well_within_an_image_and_less_at_like_distance():
     areas = nearness_areas(halves())
     assert areas.image > 0.7
     assert areas.image > areas.far
-
-
-def test_effective_rank_counts_directions():
-    generator = torch.Generator().manual_seed(0)
-    assert effective_rank(torch.randn(1, 4000, 8, generator=generator)) == pytest.approx(8, rel=0.01)
-    line = torch.randn(1, 100, 1, generator=generator) * torch.ones(8)
-    assert effective_rank(line) == pytest.approx(1, abs=0.01)

@@ -114,6 +114,13 @@ def test_a_figure_needs_a_row() -> None:
         compose_figure(picture(), [])
 
 
+def test_letters_in_a_pdf_are_outlines_that_journals_take(tmp_path):
+    path = tmp_path / "figure.pdf"
+    save_figure(compose_figure(picture(), [row()]), path)
+    assert b"/Type3" not in path.read_bytes()
+    assert b"/FontFile2" in path.read_bytes()
+
+
 @pytest.mark.parametrize(("suffix", "start"), [("png", b"\x89PNG"), ("pdf", b"%PDF"), ("svg", b"<?xml")])
 def test_suffixes_choose_the_format(suffix: str, start: bytes, tmp_path: Path) -> None:
     path = tmp_path / f"figure.{suffix}"

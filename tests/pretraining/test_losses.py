@@ -18,7 +18,6 @@ from napari_sslmaps.pretraining.losses import (
     lsgan_real,
     masked_patch_loss,
     masked_pixel_loss,
-    rank_me,
     sinkhorn,
 )
 
@@ -160,17 +159,3 @@ def test_losses_keep_their_precision_under_autocast(loss):
     with torch.autocast("cpu", torch.bfloat16):
         rounded = float(loss(points))
     assert rounded == float(loss(points))
-
-
-def test_rank_me_counts_equal_directions_and_sees_a_collapse():
-    spread = torch.cat([torch.eye(6), -torch.eye(6)])
-    assert rank_me(spread) == pytest.approx(6, rel=1e-3)
-    line = torch.linspace(-1, 1, 20)[:, None] * torch.ones(1, 6)
-    assert rank_me(line) == pytest.approx(1, abs=1e-2)
-
-
-def test_rank_me_is_the_exponential_of_the_entropy_of_singular_values():
-    features = noise(50, 6) * torch.arange(1.0, 7.0)
-    singular = np.linalg.svd(features.double().numpy() - features.double().numpy().mean(axis=0))[1]
-    share = singular / singular.sum()
-    assert rank_me(features) == pytest.approx(np.exp(-(share * np.log(share)).sum()), rel=1e-4)

@@ -142,17 +142,3 @@ def areas_under_curves(
         wins, ahead * behind, out=np.full(len(wins), np.nan), where=ahead * behind > 0
     )
     return area
-
-
-def effective_rank(tokens: Tensor) -> float:
-    """RankMe (arXiv 2210.02885) of centred tokens (n, N, D): exponential of the entropy of singular values.
-
-    Returns
-    -------
-    Between 1 (collapsed) and D.
-    """
-    flat = tokens.flatten(0, 1).double()
-    flat = flat - flat.mean(dim=0)
-    singular = torch.linalg.eigvalsh(flat.T @ flat).clamp(min=0).sqrt()
-    share = singular / singular.sum().clamp(min=1e-12)
-    return float(torch.exp(-(share * (share + 1e-12).log()).sum()))

@@ -13,7 +13,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from napari_sslmaps.evaluation.anchors import AnchorAreas, anchor_areas, effective_rank
+from napari_sslmaps.core.spectrum import effective_rank
+from napari_sslmaps.evaluation.anchors import AnchorAreas, anchor_areas
 from napari_sslmaps.evaluation.images import ProbeData, ProbeSet
 from napari_sslmaps.evaluation.probe import Choice, Labelled, Probe, Tokens, fit_ridge, labelled
 from napari_sslmaps.evaluation.tally import Tally

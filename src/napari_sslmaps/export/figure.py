@@ -6,6 +6,7 @@ from pathlib import Path
 from textwrap import wrap
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -34,6 +35,7 @@ _COLOURS = {"attention": "inferno", "similarity": "viridis"}
 _HEADINGS = {"image": "Image", "attention": "Attention", "components": "PCA", "similarity": "Similarity"}
 _QUERIES = {"cls": "CLS query", "mean-query": "mean over queries"}
 _PERCENTILES = (2, 98)
+_PRINT = {"pdf.fonttype": 42}  # TrueType: journals refuse the default, Type 3, and text stays editable
 _NAME_WIDTH = 16  # characters of an encoder's name that fit beside a row; it breaks at its hyphens
 
 
@@ -150,7 +152,7 @@ def save_figure(figure: Figure, path: Path, *, dpi: int = 200) -> None:
         If the suffix is none of these or the file cannot be written.
     """
     suffix = check_format(path)
-    with written_whole(path) as temporary:
+    with written_whole(path) as temporary, rc_context(_PRINT):
         figure.savefig(temporary, dpi=dpi, format=suffix)
 
 

@@ -153,22 +153,3 @@ def lsgan_real(scores: Tensor) -> Tensor:
 def lsgan_fake(scores: Tensor) -> Tensor:
     """Least-squares distance of discriminator scores to "fake" (LSGAN, arXiv 1611.04076)."""
     return scores.float().square().mean()
-
-
-@torch.no_grad()
-def rank_me(features: Tensor) -> float:
-    """Effective rank: exponential of the entropy of the singular values (RankMe, arXiv 2210.02885).
-
-    Parameters
-    ----------
-    features
-        (n, D), n preferably several times D.
-
-    Returns
-    -------
-    Between 1 (collapsed) and min(n, D).
-    """
-    singular = torch.linalg.svdvals(features.float() - features.float().mean(dim=0))
-    share = singular / singular.sum().clamp(min=1e-12)
-    entropy = -(share * (share + 1e-12).log()).sum()
-    return float(entropy.exp())

@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from napari_sslmaps.core.spectrum import effective_rank
 from napari_sslmaps.errors import TrainingDivergedError
-from napari_sslmaps.pretraining.losses import rank_me
 from napari_sslmaps.pretraining.objectives import Objective
 
 COLLAPSED_RANK = 4.0
@@ -29,7 +29,7 @@ def feature_rank(tokens: Tensor) -> float:
 
     NaN if a token is not finite.
     """
-    return rank_me(tokens.flatten(0, 1)) if bool(torch.isfinite(tokens).all()) else math.nan
+    return effective_rank(tokens.flatten(0, 1)) if bool(torch.isfinite(tokens).all()) else math.nan
 
 
 def centre_crops(fields: Tensor, size: int, span: float) -> Tensor:

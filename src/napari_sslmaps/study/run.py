@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from napari_sslmaps.core.spectrum import effective_rank
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.evaluation.controls import colour_statistics, raw_patches
 from napari_sslmaps.export.atomic import written_whole
-from napari_sslmaps.pretraining.losses import rank_me
 from napari_sslmaps.study import probe, scenes
 from napari_sslmaps.study.analysis import Found, analyse, untrained
 from napari_sslmaps.study.design import Design, design_to_dict, design_to_toml, find_design
@@ -191,7 +191,7 @@ class _Study:
             "images": training.step * training.recipe.batch,
             "seconds": round(training.seconds, 2),
             "loss": round(training.smooth_loss, 4),
-            "feature_rank": round(rank_me(tokens.flatten(0, 1)), 1),
+            "feature_rank": round(effective_rank(tokens.flatten(0, 1)), 1),
         }
         with written_whole(weights.with_suffix(".json")) as partial:
             partial.write_text(json.dumps(facts) + "\n", encoding="utf-8")
