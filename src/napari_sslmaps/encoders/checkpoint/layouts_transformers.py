@@ -1,0 +1,195 @@
+"""Folders that transformers saved → our layout: ViT-MAE, I-JEPA, DINOv3, DINOv2 and plain ViT."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from napari_sslmaps.encoders.checkpoint.layouts_transformers_config import (
+    Family,
+    get_family,
+    read_facts,
+    read_number,
+)
+from napari_sslmaps.encoders.checkpoint.layouts_transformers_keys import LEFT_OUT, find_root, translate_key
+from napari_sslmaps.encoders.checkpoint.translated import Companions, Translated
+from napari_sslmaps.errors import CheckpointError
+
+_BESIDE = ("decoder_", "mask_token")
+
+
+def translate_transformers(
+    config: Mapping[str, Any], preprocessor: Mapping[str, Any] | None, tensors: Mapping[str, Tensor]
+) -> Translated:
+    """Translate the tensors of a folder that transformers saved.
+
+    Parameters
+    ----------
+    config, preprocessor
+        Contents of ``config.json`` and, if the folder has it, ``preprocessor_config.json``.
+    tensors
+        Of the folder's weight files, under their keys.
+
+    Returns
+    -------
+    Translated
+        Tensors of the files' precision; q, k and v, where they were apart, are copied into one, the others
+        are as they came.
+
+    Raises
+    ------
+    CheckpointError
+        If the ``model_type`` is not among those known, or weights are missing or of another activation.
+    """
+    family = get_family(config)
+    _check_activation(config, tensors)
+    root = find_root(tensors)
+    state, origins, left_out = _rename(tensors, root, family)
+    beside = _take(state, _BESIDE)
+    for key in beside:
+        left_out[origins[key]] = "mask token" if key == "mask_token" else "MAE decoder"
+    _check_depths(config, state, beside)
+    state, buffers = _split_biases(_join(state)) if family.rope else (_join(state), {})
+    if family.rope:
+        buffers["rope.periods"] = _periods(config)
+    if "reg_token" in state and "pos_embed" in state:
+        _move_class_position(state)
+    facts = read_facts(config, preprocessor)
+    layout = f"transformers {config['model_type']}"
+    companions = _companions(config, family, _join(beside), facts["eps"].value)
+    return Translated(layout, state, buffers, left_out, companions, facts)
+
+
+def _check_activation(config: Mapping[str, Any], tensors: Iterable[str]) -> None:
+    """Refuse activations that the networks here do not have; DINOv2's gated MLP is always SiLU's."""
+    gated = any(".gate_proj." in key for key in tensors) and config["model_type"] == "dinov3_vit"
+    wanted, given = "silu" if gated else "gelu", config.get("hidden_act", "gelu")
+    if given != wanted and not config.get("use_swiglu_ffn", False):
+        raise CheckpointError(
+            f"Expected a {'gated ' if gated else ''}transformer with hidden_act {wanted!r}; config.json says "
+            f"{given!r}, which would give other features."
+        )
+
+
+def _rename(
+    tensors: Mapping[str, Tensor], root: str, family: Family
+) -> tuple[dict[str, Tensor], dict[str, str], dict[str, str]]:
+    """Return tensors by our key, the files' key of each, and what is left out and why."""
+    gated = any(".mlp.gate_proj." in key for key in tensors)
+    state: dict[str, Tensor] = {}
+    origins: dict[str, str] = {}
+    left_out: dict[str, str] = {}
+    for key, tensor in tensors.items():
+        name = translate_key(key.removeprefix(root), gated=gated, rope=family.rope)
+        reason = next((why for start, why in LEFT_OUT.items() if name.startswith(start)), None)
+        if reason is None and tensor.numel() == 0:
+            reason = "empty"
+        if name == "rope_embeddings.inv_freq":
+            reason = "computed from rope_theta"
+        if reason is not None:
+            left_out[key] = reason
+        elif name in state:
+            raise CheckpointError(
+                f"Expected each weight once; {origins[name]} and {key} are the same one in two spellings."
+            )
+        else:
+            state[name], origins[name] = tensor, key
+    return state, origins, left_out
+
+
+def _take(state: dict[str, Tensor], starts: tuple[str, ...]) -> dict[str, Tensor]:
+    return {key: state.pop(key) for key in list(state) if key.startswith(starts)}
+
+
+def _check_depths(
+    config: Mapping[str, Any], state: Mapping[str, Tensor], decoder: Mapping[str, Tensor]
+) -> None:
+    """Notice a shard that is missing, which would leave a shallower network."""
+    for tensors, start, key in (
+        (state, "blocks.", "num_hidden_layers"),
+        (decoder, "decoder_blocks.", "decoder_num_hidden_layers"),
+    ):
+        found = len({name.split(".")[1] for name in tensors if name.startswith(start)})
+        wanted = read_number(config, key, found or 1)
+        if found != wanted and (tensors is state or found):
+            raise CheckpointError(
+                f"Expected {wanted} blocks, as {key} in config.json says; the weights have {found}. "
+                "A shard may be missing."
+            )
+
+
+def _join(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Join q, k and v of each block, with a zero bias where one of them has none; part a packed gate."""
+    joined: dict[str, Tensor] = {}
+    for key, tensor in state.items():
+        stem, part, kind = _parts(key)
+        if part == "fc1_gx":
+            joined[f"{stem}fc1_g.{kind}"], joined[f"{stem}fc1_x.{kind}"] = tensor.chunk(2)
+        elif part not in {"q", "k", "v"}:
+            joined[key] = tensor
+        elif f"{stem}qkv.{kind}" not in joined:
+            joined[f"{stem}qkv.{kind}"] = _join_three(state, stem, kind)
+    return joined
+
+
+def _parts(key: str) -> tuple[str, str, str]:
+    found = re.fullmatch(r"(.*\.(?:attn|mlp)\.)(\w+)\.(weight|bias)", key)
+    return (found[1], found[2], found[3]) if found else ("", "", "")
+
+
+def _join_three(state: Mapping[str, Tensor], stem: str, kind: str) -> Tensor:
+    keys = [f"{stem}{part}.{kind}" for part in "qkv"]
+    missing = [key for key in keys if key not in state]
+    if kind == "weight" and missing:
+        raise CheckpointError(
+            f"Expected q, k and v of {stem.removesuffix('.attn.')}; {', '.join(missing)} is missing. "
+            "A shard may be missing."
+        )
+    some = next(state[key] for key in keys if key in state)
+    return torch.cat([state.get(key, torch.zeros_like(some)) for key in keys])
+
+
+def _split_biases(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Split the bias of q, k and v as timm keeps it under rotary positions: the k bias is a plain buffer."""
+    renamed: dict[str, Tensor] = {}
+    buffers: dict[str, Tensor] = {}
+    for key, tensor in state.items():
+        if key.endswith(".qkv.bias"):
+            stem = key.removesuffix("qkv.bias")
+            renamed[f"{stem}q_bias"], buffers[f"{stem}k_bias"], renamed[f"{stem}v_bias"] = tensor.chunk(3)
+        else:
+            renamed[key] = tensor
+    return renamed, buffers
+
+
+def _periods(config: Mapping[str, Any]) -> Tensor:
+    """Periods of DINOv3's rotary positions, θ^(4i/d) for i < d/4; d is the width of a head."""
+    width = read_number(config, "hidden_size", 384) // read_number(config, "num_attention_heads", 6)
+    exponents = torch.arange(width // 4, dtype=torch.float32) * (4 / width)
+    periods: Tensor = read_number(config, "rope_theta", 100.0) ** exponents
+    return periods
+
+
+def _move_class_position(state: dict[str, Tensor]) -> None:
+    """Add the CLS token's position to it: timm, with registers, keeps positions of patches alone."""
+    positions = state["pos_embed"]
+    state["cls_token"] = state["cls_token"] + positions[:, :1]
+    state["pos_embed"] = positions[:, 1:]
+
+
+def _companions(
+    config: Mapping[str, Any], family: Family, beside: Mapping[str, Tensor], eps: float
+) -> Companions:
+    """Keep MAE's decoder with its mask token, and the mask token of DINOv2 and DINOv3, (1, D)."""
+    if "decoder_embed.weight" in beside:
+        settings = {
+            "decoder_heads": read_number(config, "decoder_num_attention_heads", 16),
+            "decoder_eps": eps,
+        }
+        told = {"mask_ratio": config.get("mask_ratio"), "norm_pix": config.get("norm_pix_loss")}
+        return Companions(beside, settings | {key: value for key, value in told.items() if value is not None})
+    if family.method in {"dinov2", "dinov3"} and "mask_token" in beside:
+        return Companions({"mask_token": beside["mask_token"].reshape(1, -1)})
+    return Companions()
