@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from napari_sslmaps.core.tiling import Tiling
     from napari_sslmaps.encoders.registry import list_encoders, load_encoder
     from napari_sslmaps.pipeline import embed
+    from napari_sslmaps.pretext import pretext_view
     from napari_sslmaps.sources.open import open_image
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "load_encoder",
     "open_image",
     "pca_map",
+    "pretext_view",
     "similarity_map",
 ]
 
@@ -42,6 +44,7 @@ _HOMES = {
     "load_encoder": "encoders.registry",
     "open_image": "sources.open",
     "pca_map": "core.pca",
+    "pretext_view": "pretext",
     "similarity_map": "core.similarity",
 }
 

@@ -1,0 +1,129 @@
+"""DINO's, DINOv2's and DINOv3's task: crops of an image agree, and hidden patches are told from the rest.
+
+Crops are matched by their CLS tokens (arXiv 2104.14294), hidden patches by the tokens that come out where the
+mask token stood (arXiv 2111.07832). Both are compared as the backbone gives them, before the heads in whose
+terms the losses are written: heads are rarely published.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from napari_sslmaps.core.pretext import Bool, Crop, ViewsView, upsampled
+from napari_sslmaps.core.region import Region
+from napari_sslmaps.core.results import Float32
+from napari_sslmaps.encoders.companions import companions_of
+from napari_sslmaps.encoders.companions.sequence import encode
+from napari_sslmaps.encoders.encoder import Encoder
+from napari_sslmaps.pretext.chosen import crops_inside, mask_on_grid
+from napari_sslmaps.pretext.field import Field, recorded, resample
+from napari_sslmaps.pretext.wishes import Wishes, as_batch, transformer
+from napari_sslmaps.pretraining.objectives.heads import block_masks
+
+_LOCALS = 6
+_GLOBAL_SHARE, _LOCAL_SHARE = (0.55, 0.8), (0.25, 0.5)
+_LOCAL_SIDE = 96 / 224
+_USUAL_RATIO = 0.3
+_CROPS_ALONE = "The file has no mask token: hidden patches cannot be predicted, crops alone are compared."
+
+
+def views_view(field: Field, encoder: Encoder, wishes: Wishes) -> ViewsView:
+    """Compare the CLS tokens of crops, and what comes out where patches were hidden with what was there."""
+    network, _ = transformer(encoder)
+    generator = torch.Generator().manual_seed(wishes.seed)
+    drawn = _draw_crops(field, generator)
+    crops = drawn if wishes.crops is None else crops_inside(wishes.crops, field)
+    cls = functional.normalize(torch.cat([_cls(network, field, crop, encoder) for crop in crops]), dim=-1)
+    view = ViewsView(
+        method=encoder.spec.method,
+        region=field.region,
+        grid=field.grid,
+        picture=field.picture,
+        notes=(_CROPS_ALONE,),
+        provenance=field.provenance,
+        crops=crops,
+        agreement=(cls @ cls.T).clamp(-1, 1).cpu().numpy(),
+    )
+    token = None if encoder.spec.path is None else companions_of(encoder).state.get("mask_token")
+    if token is None:
+        return view
+    mask = _draw_mask(field, wishes, generator) if wishes.mask is None else mask_on_grid(wishes.mask, field)
+    return replace(
+        view,
+        notes=(),
+        mask=mask,
+        masked=np.where(upsampled(mask[..., None], field.picture.shape[:2]), np.float32(0.5), field.picture),
+        patch_agreement=_patch_agreement(network, field, encoder, mask, token),
+    )
+
+
+def _cls(network: Any, field: Field, crop: Crop, encoder: Encoder) -> Tensor:
+    """CLS token (1, D) of a crop, brought to the side that such crops had in training."""
+    side = field.side if crop.kind == "global" else _local_side(field, encoder)
+    window = _window(crop.region, field)
+    return encode(network, as_batch(resample(field.picture[window], (side, side)), encoder))[:, 0]
+
+
+def _window(region: Region, field: Field) -> tuple[slice, slice]:
+    """Where a crop lies in the picture, which may have been resampled."""
+    scale = np.divide(field.picture.shape[:2], field.region.shape_yx)
+    first = (np.array([region.y, region.x]) - (field.region.y, field.region.x)) * scale
+    last = first + np.array(region.shape_yx) * scale
+    start = np.minimum(np.floor(first), np.array(field.picture.shape[:2]) - 1).astype(int)
+    stop = np.maximum(np.ceil(last).astype(int), start + 1)
+    return slice(start[0], stop[0]), slice(start[1], stop[1])
+
+
+def _local_side(field: Field, encoder: Encoder) -> int:
+    """Side of a local crop: as trained where the file says it, else in DINO's proportion to the global's."""
+    recipe = recorded(encoder.spec).get("recipe", {})
+    side = float(recipe.get("options", {}).get("local_size", field.side * _LOCAL_SIDE))
+    return max(1, round(side / field.patch)) * field.patch
+
+
+def _draw_crops(field: Field, generator: torch.Generator) -> tuple[Crop, ...]:
+    """Draw two global crops, the largest square in the middle and one more, and local ones."""
+    height, width = field.region.shape_yx
+    short = min(height, width)
+    middle = field.region.part((height - short) // 2, (width - short) // 2, short, short)
+    shares = [_GLOBAL_SHARE, *[_LOCAL_SHARE] * _LOCALS]
+    draws = torch.rand(len(shares), 3, generator=generator).tolist()
+    places = [
+        _place(field.region, low + (high - low) * draw[0], draw[1:])
+        for (low, high), draw in zip(shares, draws, strict=True)
+    ]
+    kinds = ["global", *["local"] * _LOCALS]
+    others = (Crop(place, kind) for place, kind in zip(places, kinds, strict=True))  # type: ignore[arg-type]  # the literals above
+    return Crop(middle, "global"), *others
+
+
+def _place(region: Region, share: float, draw: Sequence[float]) -> Region:
+    height, width = region.shape_yx
+    side = max(1, round(share * min(height, width)))
+    return region.part(int(draw[0] * (height - side + 1)), int(draw[1] * (width - side + 1)), side, side)
+
+
+def _draw_mask(field: Field, wishes: Wishes, generator: torch.Generator) -> Bool:
+    """Rectangles of patches, as iBOT hides them."""
+    ratio = _USUAL_RATIO if wishes.ratio is None else wishes.ratio
+    rows, cols = field.grid.shape
+    side = max(rows, cols)
+    masks = block_masks(1, side, generator, share=1.0, ratio=(ratio, ratio))
+    return mask_on_grid(masks[0].reshape(side, side)[:rows, :cols].numpy(), field)
+
+
+def _patch_agreement(network: Any, field: Field, encoder: Encoder, mask: Bool, token: Tensor) -> Float32:
+    """Cosine of each hidden patch's token with the one it has when nothing is hidden, NaN elsewhere."""
+    images = as_batch(field.picture, encoder)
+    hidden = torch.from_numpy(mask.reshape(1, -1)).to(encoder.device)
+    stand_in = token.reshape(1, -1).float().to(encoder.device)
+    whole = encode(network, images)
+    guess = encode(network, images, masked=hidden, mask_token=stand_in)
+    cosines = functional.cosine_similarity(guess, whole, dim=-1).clamp(-1, 1)
+    patches = cosines[0, network.num_prefix_tokens :].cpu().numpy().reshape(mask.shape)
+    return np.where(mask, patches, np.float32(np.nan))

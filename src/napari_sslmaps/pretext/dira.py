@@ -1,0 +1,104 @@
+"""DiRA's task: an image is distorted, and the U-Net restores it in grey (arXiv 2204.10437)."""
+
+from typing import Any, get_args
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from napari_sslmaps.core.pretext import RestorationView
+from napari_sslmaps.core.results import Float32
+from napari_sslmaps.encoders.companions import companions_of
+from napari_sslmaps.encoders.companions.dira import DISCRIMINATOR_STRIDE, read_discriminator
+from napari_sslmaps.encoders.encoder import Encoder
+from napari_sslmaps.encoders.spec import UNetArchitecture
+from napari_sslmaps.errors import InvalidOptionError, MapUnavailableError
+from napari_sslmaps.pretext.field import Field
+from napari_sslmaps.pretext.wishes import Distortion, Wishes, as_batch
+from napari_sslmaps.pretraining.distortions import cut_masks, distort, shuffle_index
+from napari_sslmaps.pretraining.views import to_grey
+
+_WINDOWS, _DRAWS = 60, 20
+_FLIPPED = 0.9
+
+
+def restoration_view(field: Field, encoder: Encoder, wishes: Wishes) -> RestorationView:
+    """Distort the picture and let the U-Net restore it."""
+    _check(encoder, wishes)
+    judge, silent = read_discriminator(companions_of(encoder))
+    distorted = _distort(field.picture, wishes.distortion, wishes.seed)
+    network: Any = encoder.extractor.network  # type: ignore[attr-defined]  # every extractor wraps one
+    restored = torch.sigmoid(network(as_batch(distorted, encoder)))
+    clean = to_grey(torch.from_numpy(field.picture).permute(2, 0, 1)[None])[0, 0].numpy()
+    restoration = restored[0, 0].cpu().numpy()
+    error = np.abs(restoration - clean)
+    scores = None if judge is None else judge.to(encoder.device)(restored)[0, 0].cpu().numpy()
+    return RestorationView(
+        method=encoder.spec.method,
+        region=field.region,
+        grid=field.grid,
+        picture=field.picture,
+        notes=tuple(sentence for sentence in (silent, _mirrored(restoration, clean)) if sentence),
+        provenance=field.provenance,
+        distorted=distorted,
+        restoration=restoration,
+        error=error,
+        scores=scores,
+        score_stride=0.0 if judge is None else float(DISCRIMINATOR_STRIDE),
+    )
+
+
+def _check(encoder: Encoder, wishes: Wishes) -> None:
+    architecture = encoder.spec.architecture
+    if wishes.distortion not in get_args(Distortion):
+        raise InvalidOptionError(
+            f"Expected a distortion among {', '.join(get_args(Distortion))}; got {wishes.distortion!r}."
+        )
+    if not isinstance(architecture, UNetArchitecture) or not architecture.decoder_channels:
+        raise MapUnavailableError(
+            f"Expected a U-Net with its decoder, which restores; {encoder.spec.name} is an encoder alone. "
+            "Of DiRA's files, unet.pth, best_checkpoint.pth and checkpoint.pth have it; resnet50.pth has not."
+        )
+    if architecture.classes != 1:
+        raise MapUnavailableError(
+            f"Expected a U-Net that restores one grey image; {encoder.spec.name} gives "
+            f"{architecture.classes} channels, as one fine-tuned for segmentation does."
+        )
+
+
+def _mirrored(restoration: Float32, clean: Float32) -> str:
+    """Say so if the restoration fits better when it is mirrored."""
+    plain = float(np.square(restoration - clean).mean())
+    flipped = float(np.square(restoration[:, ::-1] - clean).mean())
+    if flipped >= _FLIPPED * plain:
+        return ""
+    return (
+        f"The restoration fits the picture better when it is mirrored (squared error {flipped:.4f}, not "
+        f"{plain:.4f}): DiRA's public training code mirrors the input at random, and not its target."
+    )
+
+
+def _distort(picture: Float32, distortion: str, seed: int) -> Float32:
+    """Distort (H, W, 3) in [0, 1] as training does; a picture that is no square is mirrored to one first."""
+    if distortion == "none":
+        return picture
+    generator = Generator().manual_seed(seed)
+    height, width = picture.shape[:2]
+    side = max(height, width)
+    square = np.pad(picture, ((0, side - height), (0, side - width), (0, 0)), mode="symmetric")
+    images = torch.from_numpy(square).permute(2, 0, 1)[None]
+    changed = _change(images, distortion, generator)
+    result: Float32 = changed[0, :, :height, :width].permute(1, 2, 0).contiguous().numpy()
+    return result
+
+
+def _change(images: Tensor, distortion: str, generator: Generator) -> Tensor:
+    side = images.shape[-1]
+    if distortion == "trained":
+        drawn = (distort(images, generator, _WINDOWS) for _ in range(_DRAWS))
+        return next((one for one in drawn if not torch.equal(one, images)), images)
+    if distortion == "shuffle":
+        index = shuffle_index(1, side, _WINDOWS, generator)
+        return images.flatten(2).gather(2, index[:, None].expand(-1, 3, -1)).view_as(images)
+    replaced = cut_masks(torch.tensor([distortion == "outer-cutout"]), side, generator)[:, None]
+    return torch.where(replaced, torch.rand(images.shape, generator=generator), images)

@@ -1,0 +1,215 @@
+"""Which pixels a pretext view is made of: the region read, and fitted to what the encoder was trained on."""
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from napari_sslmaps.core.grid import TokenGrid
+from napari_sslmaps.core.preprocess import check_window, scale_to_unit
+from napari_sslmaps.core.region import Region
+from napari_sslmaps.core.results import Embedding, Float32, PixelReader, Provenance
+from napari_sslmaps.encoders.encoder import Encoder
+from napari_sslmaps.encoders.header import read_header
+from napari_sslmaps.encoders.spec import EncoderSpec, ViTArchitecture
+from napari_sslmaps.errors import InvalidOptionError, RegionError, UnsupportedImageError
+from napari_sslmaps.pipeline import RegionLike
+from napari_sslmaps.sources.array import ArraySource
+from napari_sslmaps.sources.open import open_image
+from napari_sslmaps.sources.scan import scan_region
+
+Fit = Literal["crop", "resize", "whole"]
+_USUAL_SIDE = 224
+_MOST_TOKENS = 16_384
+_MOST_PIXELS = 64_000_000
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Field:
+    """Pixels that a view is made of.
+
+    Parameters
+    ----------
+    asked
+        The region that was asked for.
+    region
+        The part of it that is looked at.
+    picture
+        (H, W, 3) float32 in [0, 1], what the encoder is given: the pixels of `region`, resampled if asked.
+    grid
+        Where its tokens lie on the image.
+    patch
+        Pixels of `picture` per token.
+    side
+        Side in pixels of what the encoder was trained on.
+    provenance
+        What decided the numbers.
+    """
+
+    asked: Region
+    region: Region
+    picture: Float32
+    grid: TokenGrid
+    patch: int
+    side: int
+    provenance: Provenance
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """An image opened: what is asked of it, what reads it, and pixels of level 0 per pixel of the level."""
+
+    asked: Region
+    read: PixelReader
+    name: str
+    downsample_yx: tuple[float, float]
+    window: tuple[float, float] | None
+
+
+def read_field(
+    image: Any,
+    encoder: Encoder,
+    *,
+    region: RegionLike | None,
+    fit: str,
+    window: tuple[float, float] | None,
+) -> Field:
+    """Read a region and fit it to an encoder.
+
+    Parameters
+    ----------
+    image
+        What `embed` takes, or an `Embedding`: then its region and window are meant if none are given.
+    encoder
+        Decides side and multiple.
+    region
+        The whole image if omitted.
+    fit
+        As `pretext_view` takes it.
+    window
+        As `embed` takes it.
+
+    Raises
+    ------
+    InvalidOptionError, RegionError, UnsupportedImageError
+        If an option, the region or the pixels cannot be used.
+    """
+    if fit not in get_args(Fit):
+        raise InvalidOptionError(f"Expected the fit {', '.join(get_args(Fit))}; got {fit!r}.")
+    if isinstance(image, Embedding):
+        return _fit(_of_embedding(image, region, window), encoder, fit)
+    source = open_image(image)
+    with nullcontext() if source is image else source:
+        asked = Region(0, 0, *source.levels[0].shape_yx) if region is None else Region.coerce(region)
+        if asked.level >= len(source.levels) or asked.frame >= source.frames:
+            raise RegionError(
+                f"Expected a level below {len(source.levels)} and a frame below {source.frames}; got level "
+                f"{asked.level}, frame {asked.frame}."
+            )
+        level = source.levels[asked.level]
+        asked.check_within(level.shape_yx)
+        return _fit(_Place(asked, source.read, source.name, level.downsample_yx, window), encoder, fit)
+
+
+def _of_embedding(
+    embedding: Embedding, region: RegionLike | None, window: tuple[float, float] | None
+) -> _Place:
+    made = embedding.provenance
+    if embedding.pixels is None or made.region is None:
+        raise UnsupportedImageError(
+            "Expected an embedding that knows its image; this one was made of tokens alone. Pass the image, "
+            "and its region, instead."
+        )
+    asked = made.region if region is None else Region.coerce(region)
+    whole, extent = made.region.shape_yx, embedding.grid.extent_yx
+    downsample = (extent[0] / whole[0], extent[1] / whole[1])
+    return _Place(asked, embedding.pixels, made.image, downsample, window or made.window)
+
+
+def _fit(place: _Place, encoder: Encoder, fit: str) -> Field:
+    spec, asked = encoder.spec, place.asked
+    stride, multiple = spec.constraint.token_stride, spec.constraint.size_multiple
+    side = trained_side(spec)
+    if min(asked.shape_yx) < multiple and fit != "resize":
+        raise RegionError(
+            f"Expected a region of at least {multiple} × {multiple} px for {spec.name}; got {asked.height} × "
+            f"{asked.width} px. Choose a larger region, a finer level, or fit='resize'."
+        )
+    most = {"crop": side, "resize": min(asked.shape_yx)}.get(fit, max(asked.shape_yx))
+    step = 1 if fit == "resize" else multiple
+    shape = (min(most, asked.height) // step * step, min(most, asked.width) // step * step)
+    region = asked.part((asked.height - shape[0]) // 2, (asked.width - shape[1]) // 2, *shape)
+    tokens = (side // stride) ** 2 if fit == "resize" else shape[0] * shape[1] // stride**2
+    if tokens > _MOST_TOKENS or shape[0] * shape[1] > _MOST_PIXELS:
+        raise RegionError(
+            f"Expected a region that one pass can take, of at most {_MOST_TOKENS} tokens and "
+            f"{_MOST_PIXELS // 1_000_000} megapixels; got {shape[0]} × {shape[1]} px. Choose a smaller "
+            "region, a coarser level, or fit='crop'."
+        )
+    pixels = place.read(region)
+    scan = scan_region(ArraySource(pixels, place.name), Region(0, 0, *shape))
+    window = scan.window if place.window is None else check_window(place.window)
+    picture = scale_to_unit(pixels, window)
+    if fit == "resize":
+        picture = resample(picture, (side, side))
+    fy, fx = place.downsample_yx
+    extent = (shape[0] * fy, shape[1] * fx)
+    rows, cols = picture.shape[0] // stride, picture.shape[1] // stride
+    grid = TokenGrid(rows, cols, (extent[0] / rows, extent[1] / cols), (region.y * fy, region.x * fx), extent)
+    made = Provenance(
+        image=place.name, image_sha256=scan.sha256, region=region, window=window, device=encoder.device
+    )
+    return Field(asked, region, picture, grid, stride, side, _with_encoder(made, spec))
+
+
+def _with_encoder(made: Provenance, spec: EncoderSpec) -> Provenance:
+    return replace(
+        made,
+        encoder=spec.name,
+        method=spec.method,
+        weights_sha256=spec.sha256,
+        architecture=spec.architecture.summary,
+        normalisation=spec.normalisation,
+        precision="float32",
+        package_version=version("napari-sslmaps"),
+        torch_version=torch.__version__,
+        overrides=dict(spec.overrides),
+    )
+
+
+def resample(picture: Float32, shape: tuple[int, int]) -> Float32:
+    """Bring (h, w, 3) float32 in [0, 1] to (H, W, 3), bilinearly and antialiased."""
+    if picture.shape[:2] == shape:
+        return picture
+    batch = torch.from_numpy(picture).permute(2, 0, 1)[None]
+    sampled = functional.interpolate(batch, size=shape, mode="bilinear", align_corners=False, antialias=True)
+    result: NDArray[np.float32] = sampled[0].permute(1, 2, 0).clamp(0, 1).contiguous().numpy()
+    return result
+
+
+def trained_side(spec: EncoderSpec) -> int:
+    """Side in pixels of what an encoder was trained on.
+
+    Of a transformer with added positions it is its grid's; else that of the training's crops, where the file
+    says it, or 224.
+    """
+    architecture, multiple = spec.architecture, spec.constraint.size_multiple
+    if isinstance(architecture, ViTArchitecture) and not architecture.rope:
+        return architecture.grid[0] * architecture.patch
+    crop = recorded(spec).get("crop", _USUAL_SIDE)
+    return max(multiple, round(int(crop) / multiple) * multiple)
+
+
+def recorded(spec: EncoderSpec) -> Mapping[str, Any]:
+    """Return the provenance of the training, of a file that this package wrote; else nothing."""
+    if spec.path is None or not Path(spec.path).is_file() or spec.path.suffix != ".safetensors":
+        return {}
+    made: Mapping[str, Any] = read_header(spec.path).get("provenance", {})
+    return made

@@ -1,0 +1,117 @@
+"""One door to the pretext views of all methods."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from numpy.typing import ArrayLike
+
+from napari_sslmaps.core.pretext import Crop, PretextView, TokenBlock
+from napari_sslmaps.encoders.encoder import Encoder
+from napari_sslmaps.encoders.registry import load_encoder
+from napari_sslmaps.errors import DeviceMemoryError
+from napari_sslmaps.pipeline import RegionLike
+from napari_sslmaps.pretext.dino import views_view
+from napari_sslmaps.pretext.dira import restoration_view
+from napari_sslmaps.pretext.field import Field, read_field
+from napari_sslmaps.pretext.ijepa import prediction_view
+from napari_sslmaps.pretext.mae import reconstruction_view
+from napari_sslmaps.pretext.wishes import Wishes, exact
+
+_VIEWS: Mapping[str, Callable[[Field, Encoder, Wishes], PretextView]] = {
+    "mae": reconstruction_view,
+    "ijepa": prediction_view,
+    "dino": views_view,
+    "dinov2": views_view,
+    "dinov3": views_view,
+    "dira": restoration_view,
+}
+
+
+def pretext_view(  # noqa: PLR0913  # each keyword is part of the public contract
+    image: Any,
+    encoder: Encoder | str | Path,
+    mask: ArrayLike | None = None,
+    *,
+    region: RegionLike | None = None,
+    fit: str = "crop",
+    seed: int = 0,
+    ratio: float | None = None,
+    targets: Sequence[TokenBlock | Sequence[float]] | None = None,
+    crops: Sequence[Crop] | None = None,
+    distortion: str = "trained",
+    norm_pix: bool | None = None,
+    window: tuple[float, float] | None = None,
+) -> PretextView:
+    """Show an encoder's own pretext task on an image: what is hidden or changed, and what comes back.
+
+    Options that do not concern the encoder's method are left alone, so that one set serves several encoders.
+    What is not given is drawn as in training, from `seed`.
+
+    Parameters
+    ----------
+    image
+        What `embed` takes, or an `Embedding`, whose image, region and window are meant then.
+    encoder
+        From `load_encoder`, or what `load_encoder` takes.
+    mask
+        MAE, DINOv2, DINOv3: what is hidden, (rows, cols) bool on the view's token grid, or pixels of the
+        region, of which any hides its token.
+    region
+        ``(y, x, height, width)``, two slices or a `Region`; the whole image if omitted.
+    fit
+        ``crop``: the middle of the region, no larger than what the encoder was trained on. ``resize``: the
+        largest square in the middle of the region, resampled to that size. ``whole``: the region in one
+        pass, with positions computed or interpolated for it. Sides are cut to whole tokens.
+    seed
+        Of what is drawn: equal seeds give equal views.
+    ratio
+        MAE, DINOv2, DINOv3: share of the patches that a drawn mask hides; as in training if omitted.
+    targets
+        I-JEPA: `TokenBlock` of the view, or rectangles ``(y, x, height, width)`` in pixels of the region's
+        level. All other tokens are the context.
+    crops
+        DINO, DINOv2, DINOv3: at least two, on what is looked at.
+    distortion
+        DiRA: ``trained`` mixes them as in training; ``cutout``, ``outer-cutout``, ``shuffle``, ``none``.
+    norm_pix
+        MAE: whether the decoder predicts the pixels of each patch normalised by their mean and variance.
+        Says better what the file says wrongly or not at all.
+    window
+        Intensities that become 0 and 1, as in `embed`.
+
+    Returns
+    -------
+    PretextView
+        `ReconstructionView` (MAE), `PredictionView` (I-JEPA), `ViewsView` (DINO, DINOv2, DINOv3) or
+        `RestorationView` (DiRA). Computed in float32.
+
+    Raises
+    ------
+    MapUnavailableError
+        If the encoder's file does not hold what the task needs.
+    RegionError, UnsupportedImageError, InvalidOptionError
+        If region, image or an option cannot be used.
+    DeviceMemoryError
+        If the region is too large for the device.
+
+    Notes
+    -----
+    MAE, arXiv 2111.06377; I-JEPA, arXiv 2301.08243; DINOv3, arXiv 2508.10104, with iBOT's masks, arXiv
+    2111.07832; DiRA, arXiv 2204.10437. DiRA's public training code mirrors the distorted input at random but
+    not the image that the restoration is compared to. An encoder trained by it may restore images mirrored or
+    blurred with their own mirror image; the view measures which fits better and says so in its notes.
+    """
+    if isinstance(encoder, (str, Path)):
+        encoder = load_encoder(encoder, precision="float32")
+    field = read_field(image, encoder, region=region, fit=fit, window=window)
+    wishes = Wishes(mask, seed, ratio, targets, crops, distortion, norm_pix)
+    try:
+        with exact():
+            return _VIEWS[encoder.spec.method](field, encoder, wishes)
+    except torch.OutOfMemoryError as error:
+        raise DeviceMemoryError(
+            f"A view of {field.picture.shape[0]} × {field.picture.shape[1]} px does not fit into the memory "
+            f"of {encoder.device}. Choose a smaller region, fit='crop' or the CPU."
+        ) from error
