@@ -4,7 +4,7 @@ from functools import partial
 from typing import Any, cast
 
 import torch
-from timm.layers.mlp import SwiGLU
+from timm.layers.mlp import SwiGLUPacked
 from timm.layers.norm import LayerNorm
 from timm.models.eva import Eva
 from timm.models.vision_transformer import VisionTransformer
@@ -27,6 +27,8 @@ def build_vit(architecture: ViTArchitecture) -> nn.Module:
         timm's `Eva` for rotary positions (DINOv3), else `PlainViT`; no head. ``norm`` is the final norm,
         or nothing where the architecture has none.
     """
+    packed = architecture.swiglu and not architecture.rope  # one layer gives gate and value
+    first_layer = architecture.mlp_hidden * (2 if packed else 1)
     common: dict[str, Any] = {
         "img_size": tuple(side * architecture.patch for side in architecture.grid),
         "patch_size": architecture.patch,
@@ -35,7 +37,7 @@ def build_vit(architecture: ViTArchitecture) -> nn.Module:
         "depth": architecture.depth,
         "num_heads": architecture.heads,
         # timm cuts the product off to a whole number; half a channel more keeps it from falling short
-        "mlp_ratio": (architecture.mlp_hidden + 0.5) / architecture.dim,
+        "mlp_ratio": (first_layer + 0.5) / architecture.dim,
         "qkv_bias": architecture.qkv_bias,
         "init_values": 1e-5 if architecture.layer_scale else None,
         "class_token": architecture.class_token,
@@ -63,7 +65,7 @@ def _build_rotary(architecture: ViTArchitecture, common: dict[str, Any]) -> nn.M
 
 
 def _build_plain(architecture: ViTArchitecture, common: dict[str, Any]) -> nn.Module:
-    gated: dict[str, Any] = {"mlp_layer": SwiGLU, "act_layer": nn.SiLU} if architecture.swiglu else {}
+    gated = {"mlp_layer": SwiGLUPacked, "act_layer": nn.SiLU} if architecture.swiglu else {}
     return PlainViT(
         **common,
         **gated,

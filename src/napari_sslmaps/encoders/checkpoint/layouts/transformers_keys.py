@@ -9,7 +9,7 @@ ours                theirs, among versions
 ``attn.qkv``        ``attention.attention.{query,key,value}``, ``attention.{q,k,v}_proj``
 ``attn.proj``       ``attention.output.dense``, ``attention.o_proj``
 ``mlp.fc1, fc2``    ``intermediate.dense, output.dense``, ``mlp.fc1, fc2``, ``mlp.{up,down}_proj``
-``mlp.fc1_g fc1_x`` ``mlp.weights_in``, of which the gate is the first half; ``mlp.{gate,up}_proj``
+gated ``mlp.fc1``   ``mlp.weights_in``, of which the gate is the first half, ``mlp.{gate,up}_proj``
 ``decoder_blocks``  ``decoder.decoder_layers``, ``decoder.decoder_encoder.layer``
 ==================  =============================================================================
 """
@@ -32,16 +32,17 @@ _TOP = (
 _INSIDE = (
     (r"(layernorm_before|norm1)\.", "norm1."),
     (r"(layernorm_after|norm2)\.", "norm2."),
-    (r"attention\.(attention\.)?(query|q_proj)\.", "attn.q."),
-    (r"attention\.(attention\.)?(key|k_proj)\.", "attn.k."),
-    (r"attention\.(attention\.)?(value|v_proj)\.", "attn.v."),
+    (r"attention\.(attention\.)?(query|q_proj)\.", "attn.qkv[q]."),
+    (r"attention\.(attention\.)?(key|k_proj)\.", "attn.qkv[k]."),
+    (r"attention\.(attention\.)?(value|v_proj)\.", "attn.qkv[v]."),
     (r"attention\.(attention\.)?qkv(_proj)?\.", "attn.qkv."),
     (r"attention\.(output\.dense|o_proj)\.", "attn.proj."),
-    (r"(intermediate\.dense|mlp\.fc1)\.", "mlp.fc1."),
+    (r"(intermediate\.dense|mlp\.fc1|mlp\.weights_in)\.", "mlp.fc1."),
     (r"(output\.dense|mlp\.fc2|mlp\.down_proj|mlp\.weights_out)\.", "mlp.fc2."),
-    (r"mlp\.weights_in\.", "mlp.fc1_gx."),
-    (r"mlp\.gate_proj\.", "mlp.fc1_g."),
 )
+PARTS: Mapping[str, tuple[str, ...]] = {"qkv": ("q", "k", "v"), "fc1": ("g", "x")}
+"""What our layers hold in one, in order; a gate before the value."""
+PART = re.compile(r"(.+\.)(qkv|fc1)\[(\w)\](\..+)")
 LEFT_OUT: Mapping[str, str] = {
     "pooler.": "pooler",
     "classifier.": "classification head",
@@ -70,14 +71,24 @@ def translate_key(key: str, *, gated: bool, rope: bool) -> str:
     gated
         Whether the MLP has a gate apart, so that ``up_proj`` is not its only first layer.
     rope
-        Whether positions are rotary: timm calls layer scales otherwise there.
+        Whether positions are rotary: timm calls layer scales otherwise there, and keeps a gate apart.
+
+    Returns
+    -------
+    str
+        ``blocks.0.attn.qkv[k].weight`` for a part that a layer of ours holds together with others.
     """
     if not (found := _BLOCK.fullmatch(key)):
         return _first_rule(key, _TOP)
     decoder, index, inside = found.groups()
     scale = r"gamma_\1" if rope else r"ls\1.gamma"
-    up = "mlp.fc1_x." if gated else "mlp.fc1."
-    rules = (*_INSIDE, (r"mlp\.up_proj\.", up), (r"layer_scale(\d)\.lambda1$", scale))
+    gate, up = ("mlp.fc1_g.", "mlp.fc1_x.") if rope else ("mlp.fc1[g].", "mlp.fc1[x].")
+    rules = (
+        *_INSIDE,
+        (r"mlp\.gate_proj\.", gate),
+        (r"mlp\.up_proj\.", up if gated else "mlp.fc1."),
+        (r"layer_scale(\d)\.lambda1$", scale),
+    )
     return f"{'decoder_' if decoder else ''}blocks.{index}.{_first_rule(inside, rules)}"
 
 

@@ -51,7 +51,7 @@ def get_family(config: Mapping[str, Any]) -> Family:
     CheckpointError
         If it names none that is known.
     """
-    kind = config.get("model_type")
+    kind = str(config.get("model_type"))
     if kind not in FAMILIES:
         raise CheckpointError(
             f"Expected a transformers folder whose config.json has a model_type among {', '.join(FAMILIES)}; "
@@ -115,7 +115,8 @@ def _normalisation(preprocessor: Mapping[str, Any]) -> Fact | None:
     factor = preprocessor.get("rescale_factor", 1 / 255) if preprocessor.get("do_rescale", True) else 1.0
     if not preprocessor.get("do_normalize", True):
         return Fact("unit", f"do_normalize is false {where}")
-    mean, std = preprocessor.get("image_mean"), preprocessor.get("image_std")
+    mean: Any = preprocessor.get("image_mean")
+    std: Any = preprocessor.get("image_std")
     if mean is None and std is None:
         return None
     try:

@@ -1,19 +1,24 @@
 """Folders that transformers saved → our layout: ViT-MAE, I-JEPA, DINOv3, DINOv2 and plain ViT."""
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from napari_sslmaps.encoders.checkpoint.layouts_transformers_config import (
+from napari_sslmaps.encoders.checkpoint.layouts.transformers_config import (
     Family,
     get_family,
     read_facts,
     read_number,
 )
-from napari_sslmaps.encoders.checkpoint.layouts_transformers_keys import LEFT_OUT, find_root, translate_key
+from napari_sslmaps.encoders.checkpoint.layouts.transformers_keys import (
+    LEFT_OUT,
+    PART,
+    PARTS,
+    find_root,
+    translate_key,
+)
 from napari_sslmaps.encoders.checkpoint.translated import Companions, Translated
 from napari_sslmaps.errors import CheckpointError
 
@@ -121,31 +126,28 @@ def _check_depths(
 
 
 def _join(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Join q, k and v of each block, with a zero bias where one of them has none; part a packed gate."""
+    """Join what our layers hold in one: q, k and v of each block, and gate and value of a packed MLP."""
     joined: dict[str, Tensor] = {}
     for key, tensor in state.items():
-        stem, part, kind = _parts(key)
-        if part == "fc1_gx":
-            joined[f"{stem}fc1_g.{kind}"], joined[f"{stem}fc1_x.{kind}"] = tensor.chunk(2)
-        elif part not in {"q", "k", "v"}:
+        found = PART.fullmatch(key)
+        if found is None:
             joined[key] = tensor
-        elif f"{stem}qkv.{kind}" not in joined:
-            joined[f"{stem}qkv.{kind}"] = _join_three(state, stem, kind)
+            continue
+        stem, layer, _, kind = found.groups()
+        whole = f"{stem}{layer}{kind}"
+        if whole not in joined:
+            joined[whole] = _join_parts(
+                state, whole, [f"{stem}{layer}[{part}]{kind}" for part in PARTS[layer]]
+            )
     return joined
 
 
-def _parts(key: str) -> tuple[str, str, str]:
-    found = re.fullmatch(r"(.*\.(?:attn|mlp)\.)(\w+)\.(weight|bias)", key)
-    return (found[1], found[2], found[3]) if found else ("", "", "")
-
-
-def _join_three(state: Mapping[str, Tensor], stem: str, kind: str) -> Tensor:
-    keys = [f"{stem}{part}.{kind}" for part in "qkv"]
+def _join_parts(state: Mapping[str, Tensor], whole: str, keys: list[str]) -> Tensor:
+    """Join tensors along their first axis; a bias that one of them lacks is zero."""
     missing = [key for key in keys if key not in state]
-    if kind == "weight" and missing:
+    if missing and whole.endswith("weight"):
         raise CheckpointError(
-            f"Expected q, k and v of {stem.removesuffix('.attn.')}; {', '.join(missing)} is missing. "
-            "A shard may be missing."
+            f"Expected {', '.join(keys)}; the folder lacks {', '.join(missing)}. A shard may be missing."
         )
     some = next(state[key] for key in keys if key in state)
     return torch.cat([state.get(key, torch.zeros_like(some)) for key in keys])
@@ -184,11 +186,9 @@ def _companions(
 ) -> Companions:
     """Keep MAE's decoder with its mask token, and the mask token of DINOv2 and DINOv3, (1, D)."""
     if "decoder_embed.weight" in beside:
-        settings = {
-            "decoder_heads": read_number(config, "decoder_num_attention_heads", 16),
-            "decoder_eps": eps,
-        }
+        heads = read_number(config, "decoder_num_attention_heads", 16)
         told = {"mask_ratio": config.get("mask_ratio"), "norm_pix": config.get("norm_pix_loss")}
+        settings = {"decoder_heads": heads, "decoder_eps": eps}
         return Companions(beside, settings | {key: value for key, value in told.items() if value is not None})
     if family.method in {"dinov2", "dinov3"} and "mask_token" in beside:
         return Companions({"mask_token": beside["mask_token"].reshape(1, -1)})
