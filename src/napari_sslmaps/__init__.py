@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from napari_sslmaps.core.results import Embedding
     from napari_sslmaps.core.similarity import similarity_map
     from napari_sslmaps.core.tiling import Tiling
+    from napari_sslmaps.encoders.published.fetch import download_encoder
     from napari_sslmaps.encoders.registry import list_encoders, load_encoder
     from napari_sslmaps.pipeline import embed
     from napari_sslmaps.pretext import pretext_view
@@ -24,6 +25,7 @@ __all__ = [
     "Tiling",
     "activation_map",
     "attention_map",
+    "download_encoder",
     "embed",
     "list_encoders",
     "load_encoder",
@@ -39,6 +41,7 @@ _HOMES = {
     "Tiling": "core.tiling",
     "activation_map": "core.attention",
     "attention_map": "core.attention",
+    "download_encoder": "encoders.published.fetch",
     "embed": "pipeline",
     "list_encoders": "encoders.registry",
     "load_encoder": "encoders.registry",
