@@ -11,6 +11,7 @@ from napari_sslmaps.cli import console
 from napari_sslmaps.cli.demo import demo
 from napari_sslmaps.cli.doctor import doctor
 from napari_sslmaps.cli.encoders import encoders
+from napari_sslmaps.cli.pretext import pretext
 from napari_sslmaps.cli.pretrain import pretrain
 from napari_sslmaps.cli.run import run
 from napari_sslmaps.cli.simulate import simulate
@@ -26,6 +27,7 @@ app = typer.Typer(
 )
 app.command()(demo)
 app.command()(run)
+app.command()(pretext)
 app.add_typer(encoders, name="encoders")
 app.command()(simulate)
 app.command()(pretrain)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -39,7 +38,7 @@ AGREEMENT = Scale("RdBu_r", -1.0, 1.0)
 _SCALES = {(0.0, 0.5): ERROR, (-1.0, 1.0): AGREEMENT, (0.0, 1.0): Scale("cividis", 0.0, 1.0)}
 _MARK = "#ffd400"
 _DIM = 0.35
-_READABLE = 8
+_READABLE, _DARK = 9, 0.6
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -86,15 +85,18 @@ class MatrixCell:
         axes = figure.add_axes((left + inset * width, bottom, (1 - inset) * width, (1 - inset) * height))
         axes.imshow(self.values, cmap=AGREEMENT.colours, vmin=AGREEMENT.low, vmax=AGREEMENT.high)
         if len(self.names) <= _READABLE:
-            for (row, column), value in np.ndenumerate(self.values):
-                text, dark = f"{value:.2f}".replace("-", "−"), abs(value) > 0.6
-                style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 5.5}
-                axes.text(column, row, text, color="white" if dark else INK, **style)
+            self._write_numbers(axes)
         axes.set_xticks(range(len(self.names)), self.names)
         axes.set_yticks(range(len(self.names)), self.names)
         axes.tick_params(labelsize=6, length=0, pad=1.5, colors=FAINT, labeltop=True, labelbottom=False)
         for spine in axes.spines.values():
             spine.set(color=INK, linewidth=0.5)
+
+    def _write_numbers(self, axes: Axes) -> None:
+        for (row, column), value in np.ndenumerate(self.values):
+            text = f"{value:.2f}".replace("-", "−").replace("0.", ".")
+            colour = "white" if abs(value) > _DARK else INK
+            axes.text(column, row, text, color=colour, ha="center", va="center", fontsize=5)
 
 
 Column = tuple[Sequence[Cell | MatrixCell], ...]

@@ -1,0 +1,85 @@
+"""``pretext``: each encoder's own pretext task on one image, as a figure and files."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from napari_sslmaps.cli import console
+from napari_sslmaps.cli.arguments import numbers, region_of
+
+if TYPE_CHECKING:
+    from napari_sslmaps.run.pretext import PretextRequest
+
+
+def pretext(  # noqa: PLR0913  # each parameter is an option that users type
+    image: Annotated[str, typer.Argument(help="Image file, or sample:histology, sample:ultrasound.")],
+    *,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for pretext.png, panels and record.")],
+    encoder: Annotated[
+        list[str] | None,
+        typer.Option("--encoder", "-e", help="Name or file; repeat. If omitted, the set for such images."),
+    ] = None,
+    region: Annotated[
+        str | None, typer.Option(help="y,x,height,width in pixels of the level; the whole image if omitted.")
+    ] = None,
+    level: Annotated[int, typer.Option(min=0, help="Resolution level; 0 is the finest.")] = 0,
+    frame: Annotated[int, typer.Option(min=0, help="Time point or plane of a stack.")] = 0,
+    fit: Annotated[
+        str,
+        typer.Option(
+            help="crop: the middle of the region, of the size the encoder was trained on; resize: the region "
+            "brought to that size; whole: all of it at once."
+        ),
+    ] = "crop",
+    mask: Annotated[
+        Path | None, typer.Option(help="Image of the region's size: what is not 0 is hidden.")
+    ] = None,
+    ratio: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="Share of patches hidden at random.")
+    ] = None,
+    target: Annotated[
+        list[str] | None, typer.Option(help="I-JEPA target block, y,x,height,width in pixels; repeat.")
+    ] = None,
+    distortion: Annotated[
+        str, typer.Option(help="DiRA: trained, cutout, outer-cutout, shuffle, none.")
+    ] = "trained",
+    seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    json: Annotated[bool, typer.Option("--json", help="Print the record as JSON, and nothing else.")] = False,
+) -> None:
+    """Show the encoders' pretext tasks: what is hidden or distorted, what comes back, how near it comes."""
+    from napari_sslmaps.run.pretext import PretextRequest
+    from napari_sslmaps.run.request import EncoderChoice, fitting_encoders
+
+    options: dict[str, Any] = {"fit": fit, "seed": seed, "distortion": distortion}
+    if ratio is not None:
+        options["ratio"] = ratio
+    if target:
+        wanted = "--target as y,x,height,width, for example 32,32,48,48"
+        options["targets"] = [tuple(int(part) for part in numbers(text, 4, wanted)) for text in target]
+    place = region_of(image, region, level, frame)
+    named = tuple(EncoderChoice(name) for name in encoder or ())
+    _show(
+        PretextRequest(image, named or fitting_encoders(image), place, device, options, mask),
+        out,
+        json=json,
+    )
+
+
+def _show(request: "PretextRequest", folder: Path, *, json: bool) -> None:
+    from napari_sslmaps.run.pretext import compute_pretext, write_pretext
+
+    def tell(name: str) -> None:
+        if not json:
+            console.note(f"{name} …")
+
+    record = write_pretext(compute_pretext(request, tell), folder)
+    if json:
+        console.out_json({"folder": str(folder.absolute()), **record})
+        return
+    for entry in record["encoders"]:
+        for sentence in entry["notes"]:
+            console.note(f"{entry['name']}: {sentence}")
+    panels = sum(len(entry["outputs"]) for entry in record["encoders"])
+    console.out(f"Wrote pretext.png, {panels} panels and pretext.json to {folder}")

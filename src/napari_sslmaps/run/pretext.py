@@ -1,0 +1,165 @@
+"""The whole of ``napari-sslmaps pretext``: each encoder's own task on one image, written to a folder."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from napari_sslmaps.core.region import Region
+from napari_sslmaps.encoders.catalog import METHOD_INFO
+from napari_sslmaps.encoders.registry import load_encoder
+from napari_sslmaps.encoders.spec import EncoderSpec
+from napari_sslmaps.errors import InvalidOptionError
+from napari_sslmaps.export.atomic import written_whole
+from napari_sslmaps.export.figure import Picture, save_figure
+from napari_sslmaps.export.map_files import write_panel
+from napari_sslmaps.export.pretext_figure import PretextColumn, compose_pretext_figure
+from napari_sslmaps.export.record import ImageRecord
+from napari_sslmaps.pretext import pretext_view
+from napari_sslmaps.run.picture import picture_of
+from napari_sslmaps.run.request import EncoderChoice, open_requested
+
+FORMAT = "napari-sslmaps/pretext"
+OnEncoder = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class PretextRequest:
+    """What to show.
+
+    Parameters
+    ----------
+    image
+        A path, or ``sample:histology``, ``sample:ultrasound``.
+    encoders
+        At least one.
+    region
+        None for the whole image.
+    device
+        As `load_encoder` takes it.
+    options
+        Keywords of `pretext_view`: ``fit``, ``seed``, ``ratio``, ``targets``, ``distortion``, ….
+    mask
+        An image file of the region's size, or of the size of the token grid: what is not 0 is hidden.
+    """
+
+    image: str
+    encoders: tuple[EncoderChoice, ...]
+    region: Region | None = None
+    device: str = "auto"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    mask: Path | None = None
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class PretextOutcome:
+    """What came of it, before anything is written."""
+
+    request: PretextRequest
+    image: ImageRecord
+    picture: Picture
+    specs: tuple[EncoderSpec, ...]
+    columns: tuple[PretextColumn, ...]
+
+
+def compute_pretext(request: PretextRequest, on_encoder: OnEncoder | None = None) -> PretextOutcome:
+    """Let each encoder do its own task.
+
+    Parameters
+    ----------
+    request
+        What to show.
+    on_encoder
+        Called with the name of each encoder before it is loaded.
+
+    Raises
+    ------
+    SSLMapsError
+        If image, region, mask, encoders or options cannot be used.
+    """
+    if not request.encoders:
+        raise InvalidOptionError("Expected at least one encoder; got none. Name one with -e.")
+    mask = None if request.mask is None else _read_mask(request.mask)
+    source, image = open_requested(request.image)
+    specs, columns = [], []
+    with source:
+        region = request.region or Region(0, 0, *source.levels[0].shape_yx)
+        for choice in request.encoders:
+            if on_encoder is not None:
+                on_encoder(choice.name)
+            encoder = load_encoder(
+                choice.name, device=request.device, precision="float32", **choice.overrides
+            )
+            view = pretext_view(source, encoder, mask, region=region, **request.options)
+            specs.append(encoder.spec)
+            columns.append(PretextColumn(METHOD_INFO[encoder.spec.method].title, encoder.spec.name, view))
+        picture = picture_of(source, region, columns[0].view.provenance.window or (0.0, 1.0))
+    return PretextOutcome(request, image, picture, tuple(specs), tuple(columns))
+
+
+def draw_pretext(outcome: PretextOutcome, path: Path) -> None:
+    """Write the figure of a run; the suffix chooses PNG, PDF or SVG."""
+    save_figure(compose_pretext_figure(outcome.picture, outcome.columns), path)
+
+
+def write_pretext(outcome: PretextOutcome, folder: Path) -> dict[str, Any]:
+    """Write figure, panels and record into `folder`.
+
+    Returns
+    -------
+    dict
+        As written to ``pretext.json``, last of all.
+
+    Raises
+    ------
+    ExportError
+        If something cannot be written.
+    """
+    entries = [
+        _write_panels(column, spec, folder, f"{index:02d}-{column.encoder}", outcome.image.spacing_um_yx)
+        for index, (column, spec) in enumerate(zip(outcome.columns, outcome.specs, strict=True), 1)
+    ]
+    draw_pretext(outcome, folder / "pretext.png")
+    request = outcome.request
+    record = {
+        "format": FORMAT,
+        "schema": 1,
+        "package_version": version("napari-sslmaps"),
+        "image": asdict(outcome.image),
+        "region": None if request.region is None else asdict(request.region),
+        "options": dict(request.options),
+        "mask": None if request.mask is None else str(request.mask),
+        "encoders": entries,
+        "figure": "pretext.png",
+    }
+    with written_whole(folder / "pretext.json") as temporary:
+        temporary.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return record
+
+
+def _write_panels(
+    column: PretextColumn, spec: EncoderSpec, folder: Path, part: str, spacing: tuple[float, float] | None
+) -> dict[str, Any]:
+    view, outputs = column.view, {}
+    for panel in view.panels:
+        outputs[panel.name] = f"{part}/{panel.name.replace(' ', '_')}.tif"
+        write_panel(folder / outputs[panel.name], view, panel, spacing_um_yx=spacing)
+    return {
+        "name": column.encoder,
+        "method": view.method,
+        "sha256": spec.sha256,
+        "overrides": dict(spec.overrides),
+        "notes": list(view.notes),
+        "provenance": view.provenance.to_dict(),
+        "outputs": outputs,
+    }
+
+
+def _read_mask(path: Path) -> Any:
+    """Read what is not 0 in an image file, (H, W) bool."""
+    source, _ = open_requested(str(path))
+    with source:
+        pixels = source.read(Region(0, 0, *source.levels[0].shape_yx))
+    return pixels.any(axis=-1) if pixels.ndim == 3 else pixels != 0
