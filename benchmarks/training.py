@@ -20,9 +20,9 @@ from torch import Tensor
 
 from napari_sslmaps.pretraining.datasets import ArrayFields
 from napari_sslmaps.pretraining.datasets.loading import Keys, Shards, read_ahead
-from napari_sslmaps.pretraining.objectives.heads import block_masks
 from napari_sslmaps.pretraining.objectives.ijepa import draw_blocks
 from napari_sslmaps.pretraining.objectives.mae import random_mask
+from napari_sslmaps.pretraining.objectives.masks import block_masks
 from napari_sslmaps.pretraining.recipes import METHODS, load_recipe
 from napari_sslmaps.pretraining.run import Run, advance, start
 from napari_sslmaps.pretraining.trainer import Cadence, Desk
@@ -87,7 +87,8 @@ def bare_dinov3(objective: Any, images: Tensor, generator: torch.Generator) -> F
     options, side = objective.options, objective.crop.size // objective.architecture.patch
     count = options.locals * len(images) // 2
     small = torch.rand(count, 3, options.local_size, options.local_size, generator=generator)
-    masks = block_masks(len(images), side, generator, share=options.mask_share, ratio=options.mask_ratio)
+    shape = (side, side)
+    masks = block_masks(len(images), shape, generator, share=options.mask_share, ratio=options.mask_ratio)
     hidden = masks.flatten().nonzero()[:, 0]
 
     def work() -> None:

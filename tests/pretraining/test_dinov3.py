@@ -6,10 +6,11 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from torch.nn import functional
 
+from napari_sslmaps.encoders.companions.dinov3 import PrototypeHead, rotary_positions
 from napari_sslmaps.pretraining.losses import gram_loss, sinkhorn
 from napari_sslmaps.pretraining.objectives import dinov3 as module
 from napari_sslmaps.pretraining.objectives.dinov3 import to_grid
-from napari_sslmaps.pretraining.objectives.heads import PrototypeHead, block_masks, rotary_positions
+from napari_sslmaps.pretraining.objectives.masks import block_masks
 from napari_sslmaps.pretraining.schedules import Progress
 
 from .tiny import seeded, some_fields, tiny
@@ -22,7 +23,7 @@ def one(tensor):
 @settings(deadline=None, max_examples=25)
 @given(count=st.integers(2, 40), side=st.integers(4, 20), share=st.floats(0.1, 1.0))
 def test_masked_images_hide_exactly_their_share(count, side, share):
-    masks = block_masks(count, side, seeded(), share=share, ratio=(0.1, 0.5))
+    masks = block_masks(count, (side, side), seeded(), share=share, ratio=(0.1, 0.5))
     hidden = masks.sum(dim=1)
     chosen = max(1, round(count * share))
     expected = (torch.linspace(0.1, 0.5, chosen) * side * side).round().long().clamp(min=1)
@@ -30,7 +31,7 @@ def test_masked_images_hide_exactly_their_share(count, side, share):
 
 
 def test_masks_are_blocks_anywhere():
-    masks = block_masks(400, 16, seeded(), share=1.0, ratio=(0.25, 0.25)).reshape(400, 16, 16)
+    masks = block_masks(400, (16, 16), seeded(), share=1.0, ratio=(0.25, 0.25)).reshape(400, 16, 16)
     pieces = [ndimage.label(mask)[1] for mask in masks.numpy()]
     assert np.median(pieces) <= 3  # scattered patches would fall into dozens
     middle, corner = masks[:, 6:10, 6:10].float().mean(), masks[:, :2, :2].float().mean()
@@ -57,7 +58,7 @@ def test_the_whole_forward_pass_is_timms():
 def test_masked_patches_do_not_reach_the_student():
     objective = tiny("dinov3").eval()
     images = objective.normalise(some_fields(2, side=64)).requires_grad_()
-    masked = block_masks(2, 8, seeded(), share=1.0)
+    masked = block_masks(2, (8, 8), seeded(), share=1.0)
     _, patches = objective._encode(objective.student, images, masked=masked)
     patches.square().sum().backward()
     grid = images.grad.abs().sum(dim=1).reshape(2, 8, 8, 8, 8).sum(dim=(2, 4)).flatten(1)

@@ -4,11 +4,12 @@ import torch
 from safetensors.torch import load_file
 from torch.nn import functional
 
+from napari_sslmaps.encoders.companions.dira import PatchDiscriminator
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.encoders.spec import UNetArchitecture
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.pretraining.objectives import dira as module
-from napari_sslmaps.pretraining.objectives.dira import DiRA, PatchDiscriminator
+from napari_sslmaps.pretraining.objectives.dira import DiRA
 from napari_sslmaps.pretraining.saving import save_encoder
 from napari_sslmaps.pretraining.schedules import Progress
 from napari_sslmaps.pretraining.views import CropScheme

@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import ViTMAEConfig, ViTMAEForPreTraining
 
-from napari_sslmaps.pretraining.objectives.mae import random_mask, to_patches
+from napari_sslmaps.encoders.companions.mae import to_patches
+from napari_sslmaps.pretraining.objectives.mae import random_mask
 from napari_sslmaps.pretraining.schedules import Progress
 
 from .tiny import seeded, some_fields, tiny

@@ -23,7 +23,7 @@ from napari_sslmaps.encoders.encoder import Encoder
 from napari_sslmaps.pretext.chosen import crops_inside, mask_on_grid
 from napari_sslmaps.pretext.field import Field, recorded, resample
 from napari_sslmaps.pretext.wishes import Wishes, as_batch, transformer
-from napari_sslmaps.pretraining.objectives.heads import block_masks
+from napari_sslmaps.pretraining.objectives.masks import block_masks
 
 _LOCALS = 6
 _GLOBAL_SHARE, _LOCAL_SHARE = (0.55, 0.8), (0.25, 0.5)
@@ -111,10 +111,8 @@ def _place(region: Region, share: float, draw: Sequence[float]) -> Region:
 def _draw_mask(field: Field, wishes: Wishes, generator: torch.Generator) -> Bool:
     """Rectangles of patches, as iBOT hides them."""
     ratio = _USUAL_RATIO if wishes.ratio is None else wishes.ratio
-    rows, cols = field.grid.shape
-    side = max(rows, cols)
-    masks = block_masks(1, side, generator, share=1.0, ratio=(ratio, ratio))
-    return mask_on_grid(masks[0].reshape(side, side)[:rows, :cols].numpy(), field)
+    masks = block_masks(1, field.grid.shape, generator, share=1.0, ratio=(ratio, ratio))
+    return mask_on_grid(masks[0].reshape(field.grid.shape).numpy(), field)
 
 
 def _patch_agreement(network: Any, field: Field, encoder: Encoder, mask: Bool, token: Tensor) -> Float32:

@@ -14,23 +14,26 @@ VARIANCE_FLOOR = 1e-6
 """Added to a patch's variance before its root is taken, as the authors do."""
 
 
-class MAEDecoder(nn.Module):
-    """Light transformer on all patches: mask tokens stand where nothing was seen.
+class DecoderParts:
+    """What a module is given to be, or to have without a prefix, MAE's decoder: its parts and their use.
 
-    Parameters
-    ----------
-    dim
-        Width of the encoder's tokens.
-    patch
-        Side of a patch in pixels.
-    grid
-        Rows and columns of patches.
-    stack
-        Shape of the blocks.
+    In MAE's own model the parts lie beside the encoder's, and so they do in the objective that trains them.
     """
 
-    def __init__(self, dim: int, patch: int, grid: tuple[int, int], stack: Stack) -> None:
-        super().__init__()
+    def build_decoder(self, dim: int, patch: int, grid: tuple[int, int], stack: Stack) -> None:
+        """Make the parts with fresh weights.
+
+        Parameters
+        ----------
+        dim
+            Width of the encoder's tokens.
+        patch
+            Side of a patch in pixels.
+        grid
+            Rows and columns of patches.
+        stack
+            Shape of the blocks.
+        """
         width = stack.width
         self.mask_token = nn.Parameter(torch.zeros(1, 1, width))
         self.decoder_embed = nn.Linear(dim, width)
@@ -58,6 +61,14 @@ class MAEDecoder(nn.Module):
         sequence = sequence[:, 1:] if asked is None else take(sequence, 1 + asked)
         predicted: Tensor = self.decoder_pred(self.decoder_norm(sequence))
         return predicted
+
+
+class MAEDecoder(DecoderParts, nn.Module):
+    """Light transformer on all patches: mask tokens stand where nothing was seen."""
+
+    def __init__(self, dim: int, patch: int, grid: tuple[int, int], stack: Stack) -> None:
+        super().__init__()
+        self.build_decoder(dim, patch, grid, stack)
 
     def forward(self, encoded: Tensor, visible: Tensor, patches: int) -> Tensor:
         """Return pixels (B, N, patch * patch * 3) of every patch, in the units it was trained with.

@@ -54,13 +54,21 @@ def encode(
     return finish(network, sequence, settings)
 
 
-def encode_seen(network: Any, images: Tensor, seen: Tensor) -> Tensor:
-    """Tokens (B, P + K, D) of a network that sees (B, K) patches alone, each at its own place.
+def begin_seen(network: Any, images: Tensor, seen: Tensor) -> Tensor:
+    """Return what enters the blocks of a network that sees (B, K) patches alone, each at its own place.
 
     This is MAE's encoder on the visible patches (arXiv 2111.06377) and I-JEPA's on the context (arXiv
-    2301.08243).
+    2301.08243), both of which add their positions.
+
+    Returns
+    -------
+    (B, P + K, D), prefix tokens first.
     """
-    sequence, settings = begin(network, images)
+    sequence, _ = begin(network, images)
     prefix = network.num_prefix_tokens
-    chosen = torch.cat([sequence[:, :prefix], take(sequence[:, prefix:], seen)], dim=1)
-    return finish(network, chosen, settings)
+    return torch.cat([sequence[:, :prefix], take(sequence[:, prefix:], seen)], dim=1)
+
+
+def encode_seen(network: Any, images: Tensor, seen: Tensor) -> Tensor:
+    """Tokens (B, P + K, D) after the final norm, prefix first, of what `begin_seen` returns."""
+    return finish(network, begin_seen(network, images, seen), {})

@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 import torch
-from timm.models.vision_transformer import Block
 from torch import Generator, Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -148,21 +147,6 @@ class Objective(nn.Module, ABC):
         for block in blocks:
             sequence = self.run(block, sequence, **settings)
         return sequence
-
-
-def make_blocks(dim: int, depth: int, heads: int) -> nn.ModuleList:
-    """Pre-norm transformer blocks, timm's, with LayerNorm epsilon 1e-6."""
-    norm: Any = partial(nn.LayerNorm, eps=1e-6)
-    return nn.ModuleList(
-        Block(dim, heads, mlp_ratio=4.0, qkv_bias=True, norm_layer=norm) for _ in range(depth)
-    )
-
-
-def take(tokens: Tensor, index: Tensor) -> Tensor:
-    """Gather (B, K) token positions out of (B, N, D) tokens, (B, K, D)."""
-    first = torch.arange(0, tokens[..., 0].numel(), tokens.shape[1], device=index.device)
-    chosen = tokens.flatten(0, 1).index_select(0, (index + first[:, None]).flatten())
-    return chosen.view(*index.shape, -1)
 
 
 def prefixed(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

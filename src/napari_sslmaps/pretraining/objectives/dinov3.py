@@ -16,11 +16,12 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
+from napari_sslmaps.encoders.companions.dinov3 import PrototypeHead, begin_rotary
 from napari_sslmaps.encoders.initial import untrained_network
 from napari_sslmaps.encoders.spec import ViTArchitecture
 from napari_sslmaps.pretraining.losses import across_views, gram_loss, koleo, masked_patch_loss, sinkhorn
 from napari_sslmaps.pretraining.objectives.base import Gather, Objective, prefixed
-from napari_sslmaps.pretraining.objectives.heads import PrototypeHead, block_masks, rotary_positions
+from napari_sslmaps.pretraining.objectives.masks import block_masks
 from napari_sslmaps.pretraining.options import DINOv3Options, parse_options
 from napari_sslmaps.pretraining.schedules import Progress, cosine_between, frozen_copy, move_average
 from napari_sslmaps.pretraining.views import (
@@ -82,9 +83,10 @@ class DINOv3(Objective):
         large, small = self._places(fields, generator)
         views = self._view(cut(fields, large, self.crop.size), generator)
         locals_ = self._view(cut(fields, small, self.local.size), generator)
+        side = self.crop.size // self.architecture.patch
         masks = block_masks(
             len(views),
-            self.crop.size // self.architecture.patch,
+            (side, side),
             generator,
             share=options.mask_share,
             ratio=options.mask_ratio,
@@ -142,16 +144,9 @@ class DINOv3(Objective):
     ) -> tuple[Tensor, Tensor]:
         """CLS (B, D) and patch tokens (B, N, D) after the final norm; `masked` (B, N) hides patches."""
         backbone = getattr(network, "backbone", network)
-        grid = backbone.patch_embed(images)
-        rows, columns = grid.shape[1:3]
-        tokens = grid.flatten(1, 2)
-        if masked is not None:
-            tokens = torch.where(masked[:, :, None], network.mask_token.to(tokens.dtype), tokens)
-        count = len(images)
-        prefix = [backbone.cls_token.expand(count, -1, -1), backbone.reg_token.expand(count, -1, -1)]
-        positions = rotary_positions(rows, columns, backbone.rope.periods, scale)
-        sequence = self.through(backbone.blocks, torch.cat([*prefix, tokens], dim=1), rope=positions)
-        sequence = backbone.norm(sequence)
+        token = None if masked is None else network.mask_token
+        sequence, positions = begin_rotary(backbone, images, masked=masked, mask_token=token, scale=scale)
+        sequence = backbone.norm(self.through(backbone.blocks, sequence, rope=positions))
         return sequence[:, 0], sequence[:, backbone.num_prefix_tokens :]
 
     def _gram(

@@ -19,6 +19,7 @@ from torch import Generator, Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
+from napari_sslmaps.encoders.companions.dira import PatchDiscriminator
 from napari_sslmaps.encoders.initial import untrained_network
 from napari_sslmaps.encoders.spec import UNetArchitecture
 from napari_sslmaps.pretraining.distortions import distort
@@ -42,18 +43,6 @@ class _Branch(nn.Module):
         """Unit-length (B, embedding) points of the encoder's features."""
         projected: Tensor = self.projection(features[-1].mean(dim=(2, 3)))
         return functional.normalize(projected.float(), dim=-1)
-
-
-class PatchDiscriminator(nn.Sequential):
-    """Judges overlapping patches of a one-channel image, stride 8 (pix2pix, arXiv 1611.07004)."""
-
-    def __init__(self, width: int = 32) -> None:
-        layers: list[nn.Module] = []
-        channels = 1
-        for step in range(3):
-            layers += [nn.Conv2d(channels, width << step, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
-            channels = width << step
-        super().__init__(*layers, nn.Conv2d(channels, 1, 3, padding=1))
 
 
 class DiRA(Objective):

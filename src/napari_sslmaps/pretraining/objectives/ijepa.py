@@ -7,19 +7,16 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 from torch.nn import functional
 
-from napari_sslmaps.encoders.initial import fixed_positions, untrained_network, xavier
+from napari_sslmaps.encoders.companions.blocks import Stack, take
+from napari_sslmaps.encoders.companions.ijepa import Predictor
+from napari_sslmaps.encoders.companions.sequence import begin_seen
+from napari_sslmaps.encoders.initial import untrained_network
 from napari_sslmaps.encoders.spec import ViTArchitecture
 from napari_sslmaps.errors import InvalidOptionError
-from napari_sslmaps.pretraining.objectives.base import (
-    Gather,
-    Objective,
-    make_blocks,
-    prefixed,
-    take,
-)
+from napari_sslmaps.pretraining.objectives.base import Gather, Objective, prefixed
 from napari_sslmaps.pretraining.options import IJEPAOptions, parse_options
 from napari_sslmaps.pretraining.schedules import Progress, frozen_copy, move_average
 from napari_sslmaps.pretraining.views import CropScheme, draw_crops, jitter_stain
@@ -93,34 +90,6 @@ def draw_blocks(
     return order.argsort(dim=1, descending=True)[:, :length].sort(dim=1).values, targets
 
 
-class Predictor(nn.Module):
-    """Narrow transformer: context tokens and positioned mask tokens in, target representations out."""
-
-    def __init__(self, dim: int, grid: tuple[int, int], options: IJEPAOptions) -> None:
-        super().__init__()
-        width = options.predictor_dim
-        self.predictor_embed = nn.Linear(dim, width)
-        self.mask_token = nn.Parameter(torch.zeros(1, 1, width))
-        self.predictor_pos_embed = fixed_positions(width, *grid, class_token=False)
-        self.predictor_blocks = make_blocks(width, options.predictor_depth, options.predictor_heads)
-        self.predictor_norm = nn.LayerNorm(width, eps=1e-6)
-        self.predictor_proj = nn.Linear(width, dim)
-        xavier(self)
-        nn.init.trunc_normal_(self.mask_token, std=0.02)
-
-    def ask(self, encoded: Tensor, context: Tensor, targets: Tensor) -> Tensor:
-        """Return (targets * B, K + T, width) sequences: what is known of (B, K, D), then what is asked."""
-        positions = self.predictor_pos_embed.expand(len(encoded), -1, -1)
-        known = self.predictor_embed(encoded) + take(positions, context)
-        asked = torch.cat([self.mask_token + take(positions, block) for block in targets])
-        return torch.cat([known.repeat(len(targets), 1, 1), asked], dim=1)
-
-    def answer(self, sequence: Tensor, count: int) -> Tensor:
-        """Return the predictions (targets * B, count, D) at the end of the sequences."""
-        predicted: Tensor = self.predictor_proj(self.predictor_norm(sequence[:, -count:]))
-        return predicted
-
-
 class IJEPA(Objective):
     """Context encoder and predictor are trained; the target encoder, their moving average, is kept."""
 
@@ -137,12 +106,13 @@ class IJEPA(Objective):
         gain = self.options.patch_gain
         self.context: Any = untrained_network("ijepa", architecture, patch_gain=gain)
         self.target: Any = frozen_copy(self.context)
-        self.predictor = Predictor(architecture.dim, architecture.grid, self.options)
+        stack = Stack(self.options.predictor_dim, self.options.predictor_depth, self.options.predictor_heads)
+        self.predictor = Predictor(architecture.dim, architecture.grid, stack)
 
     def encode(self, images: Tensor, context: Tensor) -> Tensor:
         """Context tokens (B, K, D) after the final norm, of normalised images."""
         encoder: Any = self.context
-        sequence = take(encoder.patch_embed(images).flatten(1, 2) + encoder.pos_embed, context)
+        sequence = begin_seen(encoder, images, context)
         encoded: Tensor = encoder.norm(self.through(encoder.blocks, sequence))
         return encoded
 

@@ -6,18 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
-from napari_sslmaps.encoders.initial import fixed_positions, untrained_network, xavier
+from napari_sslmaps.encoders.companions.blocks import Stack, take
+from napari_sslmaps.encoders.companions.mae import DecoderParts, to_patches
+from napari_sslmaps.encoders.companions.sequence import begin_seen
+from napari_sslmaps.encoders.initial import untrained_network
 from napari_sslmaps.encoders.spec import ViTArchitecture
 from napari_sslmaps.pretraining.losses import masked_pixel_loss
-from napari_sslmaps.pretraining.objectives.base import (
-    Gather,
-    Objective,
-    make_blocks,
-    prefixed,
-    take,
-)
+from napari_sslmaps.pretraining.objectives.base import Gather, Objective, prefixed
 from napari_sslmaps.pretraining.options import MAEOptions, parse_options
 from napari_sslmaps.pretraining.schedules import Progress
 from napari_sslmaps.pretraining.views import CropScheme, draw_crops, jitter_stain
@@ -38,14 +35,7 @@ def random_mask(count: int, patches: int, ratio: float, generator: Generator) ->
     return order[:, :kept], order[:, kept:]
 
 
-def to_patches(images: Tensor, patch: int) -> Tensor:
-    """Cut (B, C, H, W) images into (B, N, patch * patch * C) rows, channels last, as MAE orders them."""
-    batch, channels, height, width = images.shape
-    blocks = images.reshape(batch, channels, height // patch, patch, width // patch, patch)
-    return blocks.permute(0, 2, 4, 3, 5, 1).reshape(batch, -1, patch * patch * channels)
-
-
-class MAE(Objective):
+class MAE(DecoderParts, Objective):
     """Encoder on the visible patches, light decoder on all, loss on the hidden ones alone."""
 
     method = "mae"
@@ -63,40 +53,20 @@ class MAE(Objective):
             "mask_ratio": chosen.mask_ratio,
         }
         self.encoder = untrained_network("mae", architecture, patch_gain=chosen.patch_gain)
-        width = chosen.decoder_dim
-        self.mask_token = nn.Parameter(torch.zeros(1, 1, width))
-        self.decoder_embed = nn.Linear(architecture.dim, width)
-        self.decoder_blocks = make_blocks(width, chosen.decoder_depth, chosen.decoder_heads)
-        self.decoder_norm = nn.LayerNorm(width, eps=1e-6)
-        self.decoder_pred = nn.Linear(width, architecture.patch**2 * 3)
-        self.decoder_pos_embed = fixed_positions(width, *architecture.grid, class_token=True)
-        for part in (self.decoder_embed, self.decoder_blocks, self.decoder_pred):
-            xavier(part)
-        nn.init.normal_(self.mask_token, std=0.02)
+        stack = Stack(chosen.decoder_dim, chosen.decoder_depth, chosen.decoder_heads)
+        self.build_decoder(architecture.dim, architecture.patch, architecture.grid, stack)
 
     def encode(self, images: Tensor, visible: Tensor) -> Tensor:
         """CLS and visible tokens after the final norm, (B, 1 + K, D), of normalised images."""
         encoder: Any = self.encoder
-        tokens = encoder.patch_embed(images).flatten(1, 2) + encoder.pos_embed[:, 1:]
-        first = (encoder.cls_token + encoder.pos_embed[:, :1]).expand(len(images), -1, -1)
-        sequence = torch.cat([first, take(tokens, visible)], dim=1)
+        sequence = begin_seen(encoder, images, visible)
         encoded: Tensor = encoder.norm(self.through(encoder.blocks, sequence))
         return encoded
 
     def decode(self, encoded: Tensor, visible: Tensor, patches: int, asked: Tensor | None = None) -> Tensor:
         """Pixels (B, N, patch * patch * 3) of every patch, or of those asked for, in the target's units."""
-        narrow = self.decoder_embed(encoded)
-        index = visible[:, :, None].expand(-1, -1, narrow.shape[-1])
-        full = (
-            self.mask_token.to(narrow.dtype)
-            .expand(len(encoded), patches, -1)
-            .scatter(1, index, narrow[:, 1:])
-        )
-        sequence = torch.cat([narrow[:, :1], full], dim=1) + self.decoder_pos_embed
-        sequence = self.through(self.decoder_blocks, sequence)
-        sequence = sequence[:, 1:] if asked is None else take(sequence, 1 + asked)
-        predicted: Tensor = self.decoder_pred(self.decoder_norm(sequence))
-        return predicted
+        sequence = self.through(self.decoder_blocks, self.ask(encoded, visible, patches))
+        return self.answer(sequence, asked)
 
     def reconstruction_loss(self, images: Tensor, visible: Tensor, hidden: Tensor) -> Tensor:
         """Pixel loss on the hidden patches of normalised (B, 3, H, W) images."""
