@@ -1,10 +1,11 @@
-"""What all sources share: checking the region, one reader at a time, closing."""
+"""What all sources share: checking the region, reading from several threads, closing."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import RLock
+from itertools import pairwise
+from threading import Lock
 from types import TracebackType
 from typing import Any, Self
 
@@ -34,13 +35,28 @@ class ImageLayout:
 
 
 def levels_from_shapes(shapes_yx: Sequence[tuple[int, int]]) -> tuple[Level, ...]:
-    """Return levels whose downsampling is the ratio of their size to the first one's."""
+    """Return levels whose downsampling is the ratio of their size to the first one's.
+
+    Raises
+    ------
+    UnsupportedImageError
+        If a level is empty, or larger than the one before it.
+    """
     height, width = shapes_yx[0]
+    for finer, coarser in pairwise([(height, width), *shapes_yx]):
+        if 0 in coarser or coarser[0] > finer[0] or coarser[1] > finer[1]:
+            raise UnsupportedImageError(
+                "Expected levels of at least one pixel, from the finest to the coarsest; got "
+                f"{', '.join(f'{h} × {w}' for h, w in shapes_yx)} px. Export the image again."
+            )
     return tuple(Level((h, w), (height / h, width / w)) for h, w in shapes_yx)
 
 
 class SourceBase(ABC):
     """An `ImageSource` whose subclass only decodes.
+
+    Reads from several threads run at once: what a subclass shares between them it guards itself. The file is
+    let go of after `close` by the last reader.
 
     Parameters
     ----------
@@ -53,7 +69,8 @@ class SourceBase(ABC):
     def __init__(self, name: str, layout: ImageLayout) -> None:
         self._name = name
         self._layout = layout
-        self._lock = RLock()
+        self._lock = Lock()
+        self._readers = 0
         self._closed = False
 
     @property
@@ -97,21 +114,37 @@ class SourceBase(ABC):
             If the source is closed, or the pixels cannot be decoded or are not finite.
         """
         self._check(region)
-        with self._lock:
-            if self._closed:
-                raise UnsupportedImageError(
-                    f"Expected an open image; {self.name} has been closed. Open it again to read."
-                )
+        with self._reading():
             pixels = self._decode(region).astype(self.dtype, copy=False)
         check_finite(pixels)
         return pixels
 
     def close(self) -> None:
-        """Release the file; closing twice is harmless."""
+        """Release the file, or let the last of those that read now release it; twice is harmless."""
         with self._lock:
             if not self._closed:
                 self._closed = True
-                self._release()
+                self._release_unless_read()
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        with self._lock:
+            if self._closed:
+                raise UnsupportedImageError(
+                    f"Expected an open image; {self.name} has been closed. Open it again to read."
+                )
+            self._readers += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._readers -= 1
+                if self._closed:
+                    self._release_unless_read()
+
+    def _release_unless_read(self) -> None:
+        if self._readers == 0:
+            self._release()
 
     def __enter__(self) -> Self:
         return self
@@ -135,7 +168,7 @@ class SourceBase(ABC):
 
     @abstractmethod
     def _decode(self, region: Region) -> NDArray[Any]:
-        """Decode a region that was checked."""
+        """Decode a region that was checked, into an array of its own; several threads do so at once."""
 
     def _release(self) -> None:
         """Let go of file handles and decoded pixels."""

@@ -2,15 +2,17 @@
 
 import re
 from contextlib import ExitStack
+from math import prod
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 import numpy as np
 import tifffile
-import zarr
 from numpy.typing import NDArray
 
 from napari_sslmaps.core.region import Region
+from napari_sslmaps.errors import UnsupportedImageError
 from napari_sslmaps.sources.axes import AxisPlan, plan_axes
 from napari_sslmaps.sources.base import (
     ImageLayout,
@@ -19,7 +21,9 @@ from napari_sslmaps.sources.base import (
     decoding,
     levels_from_shapes,
 )
+from napari_sslmaps.sources.kept import Kept
 from napari_sslmaps.sources.spacing import spacing_um, unit_um
+from napari_sslmaps.sources.tiff_planes import TiffPlanes
 
 _DAMAGE = (
     tifffile.TiffFileError,
@@ -29,12 +33,16 @@ _DAMAGE = (
     KeyError,
     IndexError,
 )
+_KEPT_BYTES = 128 * 2**20
 _PRINT_DPI = (1, 72, 75, 96, 100, 150, 200, 240, 300, 400, 600, 1200)
 """Resolutions that programs write for the printer; they say nothing about the specimen."""
 
 
 class TiffSource(SourceBase):
-    """A TIFF file, read tile by tile through one zarr array per level.
+    """A TIFF file, read tile by tile, by several threads at once.
+
+    Tiles that the file leaves out, as slide scanners do where there is no tissue, have the file's own "no
+    data" value, else 0.
 
     Parameters
     ----------
@@ -54,30 +62,60 @@ class TiffSource(SourceBase):
                 raise tifffile.TiffFileError("it has no pages")
             series = file.series[0]
             plan = plan_axes(series.axes, series.shape, path.name)
+            lead = _leading(series)
             layout = _layout(file, series, plan)
             _check_complete(series, path.stat().st_size)
             on_error.pop_all()
-        self._file, self._series, self._plan = file, series, plan
-        self._arrays: dict[int, Any] = {}
+        self._file, self._plan, self._lead = file, plan, lead
+        self._files = tifffile.FileCache(lock=RLock())
+        self._kept = Kept(_KEPT_BYTES)
+        self._planes = [
+            TiffPlanes(level, self._files, self._kept, number) for number, level in enumerate(series.levels)
+        ]
         self._file_name = path.name
         super().__init__(re.sub(r"(\.ome)?\.[A-Za-z]+$", "", path.name), layout)
 
     def _decode(self, region: Region) -> NDArray[Any]:
+        box = slice(region.y, region.y + region.height), slice(region.x, region.x + region.width)
         with decoding(self._file_name, "a readable TIFF", *_DAMAGE):
-            block = np.asarray(self._level(region.level)[self._plan.index(region)])
-        return self._plan.arrange(block)
+            planes = [self._planes[region.level].read(plane, box) for plane in self._wanted(region)]
+        if len(planes) == 3:
+            return np.stack([plane[..., 0] for plane in planes], -1)
+        return np.ascontiguousarray(planes[0][..., :3] if self.channels == 3 else planes[0][..., 0])
 
-    def _level(self, level: int) -> Any:
-        if level not in self._arrays:
-            store = self._series.aszarr(level=level)
-            self._arrays[level] = zarr.open_array(store, mode="r")
-        return self._arrays[level]
+    def _wanted(self, region: Region) -> list[int]:
+        """Numbers of the planes that hold the region: one, or one per colour."""
+        axes, sizes = self._lead
+        apart = self.channels == 3 and self._plan.channel_axis in axes
+        at = {self._plan.frame_axis: region.frame}
+        indices = [
+            [colour if axis == self._plan.channel_axis else at.get(axis, 0) for axis in axes]
+            for colour in range(3 if apart else 1)
+        ]
+        return [int(np.ravel_multi_index(index, sizes)) if axes else 0 for index in indices]
 
     def _release(self) -> None:
-        for array in self._arrays.values():
-            array.store.close()
-        self._arrays = {}
+        self._planes = []
+        self._kept.clear()
+        self._files.clear()
         self._file.close()
+
+
+def _leading(series: Any) -> tuple[str, tuple[int, ...]]:
+    """Axes that count planes, and their sizes; rows, columns and the samples of a page are not among them."""
+    page, count = series.keyframe, len(series.keyframe.shape)
+    lead = series.shape[: len(series.shape) - count]
+    if (
+        series.shape[len(lead) :] != page.shape
+        or prod(lead) != max(1, len(series))
+        or page.shaped[1] != 1
+        or series.transform is not None
+    ):
+        raise UnsupportedImageError(
+            f"Expected pages of rows and columns; got pages of shape {page.shape} in a series of shape "
+            f"{series.shape}. Save it as OME-TIFF and open that."
+        )
+    return series.axes[: len(lead)], lead
 
 
 def _check_complete(series: Any, size: int) -> None:

@@ -1,0 +1,139 @@
+"""The planes of one level of a TIFF series: mapped where stored plainly, else decoded tile by tile."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from napari_sslmaps.errors import UnsupportedImageError
+from napari_sslmaps.sources.kept import Kept
+
+LARGEST_PIECE = 2**31
+"""Bytes of pixels that one tile or strip may decode to."""
+_JPEG = (6, 7, 34892, 33007)
+Box = tuple[slice, slice]
+
+
+class TiffPlanes:
+    """Planes of rows, columns and samples; several threads decode at once, only the file is read in turn.
+
+    Parameters
+    ----------
+    series
+        A level of a tifffile series; its leading axes count planes.
+    files
+        Reads bytes; all levels of a file share it and its lock.
+    kept
+        Decoded tiles and strips, shared with the other levels.
+    level
+        Number of this level, to tell its pieces from the others'.
+    """
+
+    def __init__(self, series: Any, files: tifffile.FileCache, kept: Kept, level: int) -> None:
+        self._series, self._files, self._kept, self._level = series, files, kept, level
+        page = self._keyframe = series.keyframe
+        tall = page.tilelength if page.is_tiled else page.rowsperstrip
+        self._piece_shape = int(tall), int(page.tilewidth if page.is_tiled else page.imagewidth)
+
+    def read(self, plane: int, box: Box) -> NDArray[Any]:
+        """Read (height, width, samples) of a plane.
+
+        Raises
+        ------
+        tifffile.TiffFileError
+            If bytes are missing.
+        UnsupportedImageError
+            If a tile or strip is too large to be decoded at once.
+        """
+        page, offset = self._page(plane)
+        if page is not None and page.is_final:
+            return self._mapped(page, offset, box)
+        return self._decoded(page, plane, box)
+
+    def _page(self, plane: int) -> tuple[Any, int]:
+        """Page that holds the plane, and where its pixels start if they follow those of an earlier page."""
+        contiguous = self._series.dataoffset
+        if contiguous is not None:
+            return self._keyframe, contiguous + plane * self._keyframe.nbytes
+        with self._files.lock:
+            page = self._series[plane]
+        return page, page.dataoffsets[0] if page is not None and page.dataoffsets else 0
+
+    def _mapped(self, page: Any, offset: int, box: Box) -> NDArray[Any]:
+        handle, dtype = page.parent.filehandle, page.parent.byteorder + page.dtype.char
+        stored = np.memmap(Path(handle.path), dtype, "r", offset, page.shaped)
+        return _samples_last(np.array(stored[:, 0, *box]))
+
+    def _decoded(self, page: Any, plane: int, box: Box) -> NDArray[Any]:
+        separate, _, _, _, together = self._keyframe.shaped
+        rows, cols = box
+        shape = (separate, rows.stop - rows.start, cols.stop - cols.start, together)
+        if page is None:  # a plane that the file names and does not hold
+            return _samples_last(np.full(shape, self._keyframe.nodata, self._series.dtype))
+        block = np.empty(shape, self._series.dtype)
+        for index, sample, y, x in self._touched(box):
+            piece = self._piece(page, plane, index)
+            into, source = _overlap(box, (y, x), self._piece_shape)
+            block[sample, *into] = self._keyframe.nodata if piece is None else piece[source]
+        return _samples_last(block)
+
+    def _touched(self, box: Box) -> Iterator[tuple[int, int, int, int]]:
+        """Index, separate sample, first row and first column of each tile or strip that the box touches."""
+        separate, _, height, width, _ = self._keyframe.shaped
+        tall, wide = self._piece_shape
+        down, across = -(-height // tall), -(-width // wide)
+        rows, cols = box
+        for sample in range(separate):
+            for row in range(rows.start // tall, -(-rows.stop // tall)):
+                for col in range(cols.start // wide, -(-cols.stop // wide)):
+                    yield (sample * down + row) * across + col, sample, row * tall, col * wide
+
+    def _piece(self, page: Any, plane: int, index: int) -> NDArray[Any] | None:
+        """Return (height, width, samples) of a tile or strip; None if the file leaves it out."""
+        if index >= len(page.dataoffsets) or index >= len(page.databytecounts):
+            return None  # Philips leaves out the last row of tiles
+        offset, count = page.dataoffsets[index], page.databytecounts[index]
+        if not (offset and count):
+            return None
+        self._check_size()
+        return self._kept.get(
+            (self._level, plane, index), lambda: self._decode(page, index, int(offset), int(count))
+        )
+
+    def _decode(self, page: Any, index: int, offset: int, count: int) -> NDArray[Any]:
+        data = self._files.read(page.parent.filehandle, offset, count)
+        if len(data) < count:
+            raise tifffile.TiffFileError(f"it ends {count - len(data)} bytes early")
+        tables = {}
+        if self._keyframe.compression in _JPEG:
+            tables = {"jpegtables": page.jpegtables, "jpegheader": self._keyframe.jpegheader}
+        segment, _, _ = self._keyframe.decode(data, index, **tables)
+        pixels: NDArray[Any] = segment[0]
+        return pixels
+
+    def _check_size(self) -> None:
+        tall, wide = self._piece_shape
+        size = tall * wide * self._keyframe.shaped[4] * self._series.dtype.itemsize
+        if size > LARGEST_PIECE:
+            raise UnsupportedImageError(
+                f"Expected pixels compressed in tiles; this file has {tall} × {wide} px in one piece, "
+                f"{size / 1e9:.0f} GB. Convert it to a tiled, pyramidal TIFF and open that."
+            )
+
+
+def _samples_last(stored: NDArray[Any]) -> NDArray[Any]:
+    """(separate samples, height, width, samples) → (height, width, all samples)."""
+    return stored[0] if len(stored) == 1 else np.moveaxis(stored[..., 0], 0, -1)
+
+
+def _overlap(box: Box, origin_yx: tuple[int, int], shape: tuple[int, int]) -> tuple[Box, Box]:
+    """Where a piece lies in the block that is asked for, and which part of the piece that is."""
+    into, source = [], []
+    for wanted, start, size in zip(box, origin_yx, shape, strict=True):
+        first, last = max(wanted.start, start), min(wanted.stop, start + size)
+        into.append(slice(first - wanted.start, max(first, last) - wanted.start))
+        source.append(slice(first - start, max(first, last) - start))
+    return (into[0], into[1]), (source[0], source[1])
