@@ -6,7 +6,7 @@ from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QElapsedTimer, QEvent, QPoint, QPointF, Qt
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtWidgets import QApplication, QWidget
-from viewer_kit import KnownEmbedder
+from viewer_kit import KnownEmbedder, known_services
 
 from napari_sslmaps._qt.dock import SSLMapsWidget
 from napari_sslmaps.viewer.image import pixel_to_world
@@ -26,7 +26,7 @@ class Window:
         self.image = viewer.add_image(
             np.full((64, 80), 0.5, np.float32), name="tissue", contrast_limits=(0, 1)
         )
-        self.widget = SSLMapsWidget(viewer, embedder)
+        self.widget = SSLMapsWidget(viewer, known_services(embedder))
         viewer.window.add_dock_widget(self.widget, name="SSL Maps", area="right")
         with qtbot.waitExposed(viewer.window._qt_window):
             viewer.window._qt_window.show()

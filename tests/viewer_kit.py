@@ -1,6 +1,6 @@
 """What tests of the viewer share: an embedder whose tokens are known, and mouse gestures on a model."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,9 +10,14 @@ from napari.components import ViewerModel
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Embedding, Provenance
 from napari_sslmaps.core.tiling import Tiling
+from napari_sslmaps.encoders.checkpoint.report import Inference, RecognitionReport
+from napari_sslmaps.encoders.overrides import Overrides
 from napari_sslmaps.encoders.spec import EncoderSpec, Method, ViTArchitecture
+from napari_sslmaps.errors import CheckpointError, EncoderNotFoundError
 from napari_sslmaps.pipeline import EmbeddingProgress, OnProgress, plan
 from napari_sslmaps.sources.protocol import ImageSource
+from napari_sslmaps.viewer.library import OnBytes
+from napari_sslmaps.viewer.services import Services
 
 PATCH = 8
 _ARCHITECTURE = ViTArchitecture(
@@ -69,9 +74,70 @@ class KnownEmbedder:
             on_progress(EmbeddingProgress(step + 1, 2, 0.1 * (step + 1), embedding()))
         return embedding()
 
-    def open(self, path: Path, taken: Collection[str]) -> EncoderSpec:
-        assert path.stem not in taken
-        return replace(make_spec(path, path.stem), origin="file")
+
+class KnownLibrary:
+    """Remembers files in a dictionary, and recognises each as a MAE with two heads.
+
+    Its files are taken as they are, but for ``ambiguous``, whose method must be named.
+    """
+
+    def __init__(self) -> None:
+        self.shelf: dict[str, EncoderSpec] = {}
+        self.hub: dict[str, EncoderSpec] = {}
+        self.asked: list[Overrides] = []
+        self.on_download: Callable[[OnBytes], object] = str
+        self.complaint = ""
+
+    def remembered(self, complain: Callable[[str], None]) -> list[EncoderSpec]:
+        if self.complaint:
+            complain(self.complaint)
+        return list(self.shelf.values())
+
+    def published(self) -> list[EncoderSpec]:
+        return list(self.hub.values())
+
+    def inspect(self, path: Path, overrides: Overrides) -> RecognitionReport:
+        self.asked.append(overrides)
+        if path.stem == "refused":
+            raise CheckpointError("Expected a weight file; refused asks for os.system. Do not open it.")
+        if path.stem == "ambiguous" and overrides.method is None:
+            raise CheckpointError("Expected one method; it may be MAE or DINO. Say which: method=.")
+        architecture = replace(_ARCHITECTURE, heads=overrides.num_heads or _ARCHITECTURE.heads)
+        how = "given" if overrides.num_heads else "head width 2, as is usual"
+        return RecognitionReport(
+            path=str(path),
+            layout="MAE",
+            method=overrides.method or "mae",
+            architecture=architecture,
+            normalisation=overrides.normalisation or "imagenet",
+            inferred=(Inference("heads", str(architecture.heads), how),),
+            left_out={"optimizer.state": "optimiser", "optimizer.groups": "optimiser"},
+            ambiguous=("The file does not tell the number of heads.",),
+        )
+
+    def remember(self, path: Path, overrides: Overrides, name: str) -> EncoderSpec:
+        report = self.inspect(path, overrides)
+        spec = replace(
+            make_spec(path, name or path.stem, report.method),
+            architecture=report.architecture,
+            origin="file",
+            overrides=overrides.given,
+        )
+        self.shelf[spec.name] = spec
+        return spec
+
+    def forget(self, name: str) -> None:
+        if name not in self.shelf:
+            raise EncoderNotFoundError(f"Expected a remembered encoder; got {name!r}.")
+        del self.shelf[name]
+
+    def download(self, name: str, on_bytes: OnBytes) -> None:
+        self.on_download(on_bytes)
+        self.hub[name] = replace(self.hub[name], trouble="")
+
+
+def known_services(embedder: KnownEmbedder | None = None, library: KnownLibrary | None = None) -> Services:
+    return Services(embedder or KnownEmbedder(), library or KnownLibrary())
 
 
 def _tokens(rows: int, cols: int) -> np.ndarray:

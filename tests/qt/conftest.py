@@ -10,7 +10,7 @@ import pytest
 from napari.components import ViewerModel
 from pytestqt.qtbot import QtBot
 from qt_kit import Window
-from viewer_kit import KnownEmbedder, make_spec
+from viewer_kit import KnownEmbedder, KnownLibrary, known_services, make_spec
 
 from napari_sslmaps._qt.dock import SSLMapsWidget
 from napari_sslmaps.encoders.spec import EncoderSpec
@@ -50,10 +50,15 @@ def embedder() -> KnownEmbedder:
 
 
 @pytest.fixture
-def panel(qtbot: QtBot, embedder: KnownEmbedder) -> Iterator[SSLMapsWidget]:
+def library() -> KnownLibrary:
+    return KnownLibrary()
+
+
+@pytest.fixture
+def panel(qtbot: QtBot, embedder: KnownEmbedder, library: KnownLibrary) -> Iterator[SSLMapsWidget]:
     viewer = ViewerModel()
     viewer.add_image(np.random.default_rng(0).random((64, 80), np.float32), name="tissue")
-    widget = SSLMapsWidget(viewer, embedder)
+    widget = SSLMapsWidget(viewer, known_services(embedder, library))
     qtbot.addWidget(widget)
     yield widget
     widget.close_controller()

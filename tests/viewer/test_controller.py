@@ -1,10 +1,8 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Image, Points
-from viewer_kit import KnownEmbedder, Mouse, click, gesture, noise
+from viewer_kit import KnownEmbedder, Mouse, click, gesture, known_services, noise
 
 from napari_sslmaps.core.tiling import ONE_PASS
 from napari_sslmaps.errors import DeviceMemoryError
@@ -371,14 +369,6 @@ def test_a_region_smaller_than_a_patch_is_refused(viewer: ViewerModel, controlle
     assert len(viewer.layers) == 1
 
 
-def test_a_checkpoint_is_listed_and_ticked(controller: Controller, tmp_path: Path) -> None:
-    controller.add_checkpoint(str(tmp_path / "mine.safetensors"))
-    assert controller.workspace.available[-1].name == "mine"
-    assert controller.workspace.chosen[-1] == "mine"
-    assert "recognised as MAE" in controller.workspace.status.text
-    assert controller.workspace.progress is None
-
-
 def test_moving_the_image_moves_maps_and_anchors(controller: Controller, image: Image) -> None:
     controller.workspace.add_anchor(Anchor((20.0, 10.0)), keep=False)
     image.scale = (2.0, 3.0)
@@ -409,9 +399,8 @@ def test_close_undoes_every_connection(viewer: ViewerModel, workspace: Workspace
     made = Controller(
         viewer,
         workspace,
-        embed_runner=ImmediateRunner(),
-        map_runner=ImmediateRunner(),
-        embedder=KnownEmbedder(),
+        make_runner=ImmediateRunner,
+        services=known_services(),
     )
     assert listeners() != before
     made.close()

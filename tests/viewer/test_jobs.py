@@ -7,9 +7,11 @@ from viewer_kit import KnownEmbedder, make_spec, noise
 
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.encoders.registry import get_spec
+from napari_sslmaps.encoders.shelf import remember
 from napari_sslmaps.errors import Cancelled, UnsupportedImageError
 from napari_sslmaps.sources.array import ArraySource
 from napari_sslmaps.viewer.jobs import EmbeddingJob, EncoderFailed, Painted, PipelineEmbedder
+from napari_sslmaps.viewer.loaded import LoadedEncoders
 from napari_sslmaps.viewer.tasks import CancelToken, TaskContext
 from napari_sslmaps.viewer.workspace import Anchor, WorkspaceModel
 
@@ -54,24 +56,26 @@ def test_cancelling_reports_what_there_is(tmp_path: Path, embedder: KnownEmbedde
     assert len(embedder.calls) == 1
 
 
-def test_the_pipeline_loads_an_encoder_once_and_embeds(tmp_path: Path) -> None:
-    embedder = PipelineEmbedder()
+def test_the_pipeline_loads_a_remembered_file_once_and_embeds(tmp_path: Path) -> None:
     path = write_encoder(tmp_path / "mine.safetensors", "dinov3")
-    spec = embedder.open(path, {"mine"})
-    assert spec.name == "mine (2)"
-    path.unlink()
+    spec = remember(path, name="my-dino")
+    embedder = PipelineEmbedder(LoadedEncoders())
     source = ArraySource((noise(64, 64) * 255).astype(np.uint8))
     progress = []
     embedding = embedder(source, spec, Region(0, 0, 64, 64), progress.append)
+    path.unlink()
+    again = embedder(source, spec, Region(0, 0, 64, 64), lambda _: None)
+    np.testing.assert_array_equal(embedding.tokens, again.tokens)
     assert embedding.tokens.shape == (8, 8, 32)
-    assert embedding.provenance.encoder == "mine (2)"
+    assert embedding.provenance.encoder == "my-dino"
     assert progress[-1].done == progress[-1].total
 
 
 def test_the_pipeline_draws_a_control_once_and_embeds() -> None:
-    embedder, spec = PipelineEmbedder(), get_spec("ijepa-untrained")
+    encoders = LoadedEncoders()
+    embedder, spec = PipelineEmbedder(encoders), get_spec("ijepa-untrained")
     source = ArraySource(noise(48, 64))
     first, second = (embedder(source, spec, Region(0, 0, 48, 64), lambda _: None) for _ in range(2))
     assert first.provenance.encoder == "ijepa-untrained"
     np.testing.assert_array_equal(first.tokens, second.tokens)
-    assert list(embedder._encoders) == ["ijepa-untrained"]
+    assert encoders.get(spec) is encoders.get(spec)

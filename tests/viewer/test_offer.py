@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from napari.components import ViewerModel
 from napari.layers import Image
-from viewer_kit import KnownEmbedder, make_spec, noise
+from viewer_kit import KnownLibrary, known_services, make_spec, noise
 
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import WeightsUnavailableError
@@ -38,14 +38,13 @@ def listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Encoder
 
 @pytest.fixture
 def controller(
-    viewer: ViewerModel, workspace: WorkspaceModel, listed: dict[str, EncoderSpec]
+    viewer: ViewerModel, workspace: WorkspaceModel, listed: dict[str, EncoderSpec], library: KnownLibrary
 ) -> Iterator[Controller]:
     made = Controller(
         viewer,
         workspace,
-        embed_runner=ImmediateRunner(),
-        map_runner=ImmediateRunner(),
-        embedder=KnownEmbedder(),
+        make_runner=ImmediateRunner,
+        services=known_services(library=library),
     )
     made.offer.list_known()
     yield made
@@ -102,7 +101,7 @@ def test_a_choice_by_hand_is_kept(
 def test_a_file_that_was_added_stays_ticked(
     controller: Controller, workspace: WorkspaceModel, tmp_path: Path
 ) -> None:
-    controller.add_checkpoint(str(tmp_path / "mine.safetensors"))
+    controller.review(tmp_path / "mine.safetensors").accept("")
     assert workspace.chosen == (*HISTOLOGY, "mine")
     controller.viewer.add_image(noise(64, 80))
     assert workspace.chosen == (*HISTOLOGY, "mine")
@@ -117,7 +116,7 @@ def test_an_alias_ticks_what_it_stands_for(controller: Controller, workspace: Wo
 def test_a_file_of_an_alias_s_name_is_that_file(
     controller: Controller, workspace: WorkspaceModel, tmp_path: Path
 ) -> None:
-    controller.add_checkpoint(str(tmp_path / "mae-demo.safetensors"))
+    controller.review(tmp_path / "mae-demo.safetensors").accept("")
     workspace.chosen = ("mae-demo",)
     assert [(spec.name, spec.origin) for spec in workspace.specs] == [("mae-demo", "file")]
 
@@ -134,7 +133,7 @@ def test_a_lost_file_is_said_and_the_rest_is_listed(
         return listed[name]
 
     monkeypatch.setattr(offer, "get_spec", lose)
-    made = offer.EncoderOffer(workspace)
+    made = offer.EncoderOffer(workspace, KnownLibrary())
     made.list_known()
     assert workspace.status.failed
     assert workspace.chosen == ("dira-histology",)
@@ -142,7 +141,7 @@ def test_a_lost_file_is_said_and_the_rest_is_listed(
 
 
 def test_once_closed_it_listens_no_more(workspace: WorkspaceModel, listed: dict[str, EncoderSpec]) -> None:
-    closed = offer.EncoderOffer(workspace)
+    closed = offer.EncoderOffer(workspace, KnownLibrary())
     closed.list_known()
     closed.close()
     workspace.chosen = ("mae-untrained",)
@@ -192,6 +191,7 @@ def test_every_encoder_is_in_one_group(data: st.DataObject) -> None:
         ("embedded", ""),
         ("control", ""),
         ("file", ""),
+        ("published", ""),
     ]
     drawn = data.draw(st.lists(st.sampled_from(kinds), max_size=12))
     specs = [

@@ -1,23 +1,28 @@
 """The dock widget ``SSL Maps``: sections wired to the workspace."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QApplication, QFrame, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QApplication, QDialog, QFrame, QScrollArea, QVBoxLayout, QWidget
 
 from napari_sslmaps._qt.anchor_section import AnchorSection
 from napari_sslmaps._qt.card_window import CardWindow
+from napari_sslmaps._qt.checkpoint_dialog import CheckpointDialog
+from napari_sslmaps._qt.download_dialog import DownloadDialog
 from napari_sslmaps._qt.encoder_section import EncoderSection
 from napari_sslmaps._qt.image_section import ImageSection
 from napari_sslmaps._qt.map_section import MapSection
 from napari_sslmaps._qt.run_section import RunSection, ViewSection
 from napari_sslmaps._qt.task_runner import QtTaskRunner
 from napari_sslmaps.encoders.cards import card_of
+from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import SSLMapsError
 from napari_sslmaps.viewer.connections import Connections
 from napari_sslmaps.viewer.controller import Controller
-from napari_sslmaps.viewer.jobs import Embedder, PipelineEmbedder
+from napari_sslmaps.viewer.review import CheckpointReview
+from napari_sslmaps.viewer.services import Services, real_services
 from napari_sslmaps.viewer.workspace import WorkspaceModel
 
 if TYPE_CHECKING:
@@ -55,19 +60,18 @@ class SSLMapsWidget(QWidget):
     ----------
     napari_viewer
         The viewer it is docked in.
-    embedder
-        Computes tokens; the pipeline, if omitted.
+    services
+        What computes, reads and fetches; the real ones, if omitted.
     """
 
-    def __init__(self, napari_viewer: "napari.viewer.Viewer", embedder: Embedder | None = None) -> None:
+    def __init__(self, napari_viewer: "napari.viewer.Viewer", services: Services | None = None) -> None:
         super().__init__()
         self.workspace = WorkspaceModel()
         self.controller = Controller(
             napari_viewer,
             self.workspace,
-            embed_runner=QtTaskRunner(),
-            map_runner=QtTaskRunner(),
-            embedder=embedder or PipelineEmbedder(),
+            make_runner=QtTaskRunner,
+            services=services or real_services(),
         )
         self.image = ImageSection()
         self.encoders = EncoderSection()
@@ -115,8 +119,12 @@ class SSLMapsWidget(QWidget):
         self.image.tiling_requested.connect(lambda tiling: self._set("tiling", tiling))
         self.image.level_requested.connect(lambda level: self._set("level", level))
         self.encoders.chosen_requested.connect(lambda names: self._set("chosen", names))
-        self.encoders.checkpoint_requested.connect(controller.add_checkpoint)
-        self.encoders.card_requested.connect(self._show_card)
+        self.encoders.checkpoint_requested.connect(lambda path: self._review(controller.review(Path(path))))
+        self.encoders.located.connect(
+            lambda name, path: self._review(controller.review_again(name, Path(path)))
+        )
+        self.encoders.download_requested.connect(self._ask_to_download)
+        self.encoders.action_requested.connect(self._act)
         self.maps.maps_requested.connect(lambda kinds: self._set("maps", kinds))
         self.maps.attention_requested.connect(lambda options: self._set("attention", options))
         self.maps.rendering_requested.connect(lambda name: self._set("pca_rendering", name))
@@ -163,12 +171,33 @@ class SSLMapsWidget(QWidget):
         self._on_images_changed()
         self._on_chosen_changed()
 
-    def _show_card(self, name: str) -> None:
+    def _act(self, action: str, name: str) -> None:
+        """Do what a row's menu offers."""
         spec = next(spec for spec in self.workspace.available if spec.name == name)
+        if action == "review":
+            self._review(self.controller.review_again(name))
+        elif action == "locate":
+            self.encoders.ask_where(spec)
+        elif action == "forget":
+            self.controller.forget(name)
+        else:
+            self._show_card(spec)
+
+    def _show_card(self, spec: EncoderSpec) -> None:
         try:
-            self.card.show_card(name, card_of(spec))
+            self.card.show_card(spec.name, card_of(spec))
         except SSLMapsError as error:
             self.workspace.say(str(error), failed=True)
+
+    def _review(self, review: CheckpointReview) -> None:
+        self._open(CheckpointDialog(review, self))
+
+    def _ask_to_download(self, name: str) -> None:
+        self._open(DownloadDialog(self.controller.download(name), self))
+
+    def _open(self, dialog: QDialog) -> None:
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.open()
 
     def _set(self, name: str, value: Any) -> None:
         setattr(self.workspace, name, value)

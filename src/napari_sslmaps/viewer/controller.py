@@ -1,5 +1,6 @@
 """Builds the parts, connects them, and undoes every connection on `close`."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,21 +9,28 @@ from napari.components import ViewerModel
 from napari.layers import Image, Layer
 from psygnal import Signal
 
+from napari_sslmaps.encoders.catalog import METHOD_INFO
+from napari_sslmaps.encoders.overrides import Overrides
+from napari_sslmaps.encoders.published.catalog import PUBLISHED
+from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import SSLMapsError
 from napari_sslmaps.viewer.anchors import AnchorPointer, Bounds
 from napari_sslmaps.viewer.compare import SideBySide
 from napari_sslmaps.viewer.connections import Connections
+from napari_sslmaps.viewer.download import Download
 from napari_sslmaps.viewer.image import frame_of, is_own
-from napari_sslmaps.viewer.jobs import Embedder, Painted
+from napari_sslmaps.viewer.jobs import Painted
 from napari_sslmaps.viewer.layers import LayerBoard
 from napari_sslmaps.viewer.maps import MapPainter
 from napari_sslmaps.viewer.marks import AnchorMarks
 from napari_sslmaps.viewer.offer import EncoderOffer
+from napari_sslmaps.viewer.review import CheckpointReview
 from napari_sslmaps.viewer.runs import EmbeddingRuns, sentence
+from napari_sslmaps.viewer.services import Services
 from napari_sslmaps.viewer.session import Session
 from napari_sslmaps.viewer.stage import Stage
 from napari_sslmaps.viewer.tasks import TaskRunner
-from napari_sslmaps.viewer.workspace import Progress, WorkspaceModel
+from napari_sslmaps.viewer.workspace import WorkspaceModel
 
 _TRANSFORMS = ("scale", "translate", "rotate", "shear", "affine", "units")
 
@@ -36,10 +44,11 @@ class Controller:
         A viewer, or its model alone.
     workspace
         What a person chooses.
-    embed_runner, map_runner
-        Run embeddings, and the repainting of large maps; closed with the controller.
-    embedder
-        Computes tokens.
+    make_runner
+        Makes what runs work: one for embeddings, one for large maps, one for weight files and one for
+        downloads. They are closed with the controller.
+    services
+        What computes, reads and fetches.
     """
 
     images_changed = Signal()
@@ -50,12 +59,14 @@ class Controller:
         viewer: ViewerModel,
         workspace: WorkspaceModel,
         *,
-        embed_runner: TaskRunner,
-        map_runner: TaskRunner,
-        embedder: Embedder,
+        make_runner: Callable[[], TaskRunner],
+        services: Services,
     ) -> None:
         self.viewer = viewer
         self.workspace = workspace
+        self._library = services.library
+        self._runners = tuple(make_runner() for _ in range(4))
+        embed_runner, map_runner, self._file_runner, self._download_runner = self._runners
         self.board = LayerBoard(viewer)
         self.marks = AnchorMarks(viewer, workspace)
         self.cells = SideBySide(viewer, self.marks)
@@ -63,10 +74,9 @@ class Controller:
         self.painter = MapPainter(
             workspace, self.board, map_runner, shown=self.stage.arrange_new, failed=self._on_failed
         )
-        self.runs = EmbeddingRuns(viewer, workspace, embed_runner, embedder, self._on_painted)
+        self.runs = EmbeddingRuns(viewer, workspace, embed_runner, services.embedder, self._on_painted)
         self.pointer = AnchorPointer(viewer, workspace, self.bounds)
-        self.offer = EncoderOffer(workspace)
-        self._runners = (embed_runner, map_runner)
+        self.offer = EncoderOffer(workspace, services.library)
         self._sessions: dict[Image, Session] = {}
         self._image: Image | None = None
         self._connections = Connections()
@@ -105,16 +115,32 @@ class Controller:
         """Stop the run; what was painted stays."""
         self.runs.stop()
 
-    def add_checkpoint(self, path: str) -> None:
-        """Open a weight file, list it among the encoders and tick it."""
-        workspace = self.workspace
-        if workspace.progress is not None:
-            workspace.say(
-                "Expected no run under way; wait for it or cancel it, then add the file.", failed=True
-            )
+    def review(self, path: Path, overrides: Overrides | None = None, name: str = "") -> CheckpointReview:
+        """Return the review of a weight file or folder, to be started and closed by whoever shows it."""
+        review = CheckpointReview(path, self._library, self._file_runner, overrides=overrides, name=name)
+        review.accepted.connect(self._on_added)
+        return review
+
+    def review_again(self, name: str, path: Path | None = None) -> CheckpointReview:
+        """Return the review of a remembered encoder, where it was or where it is now."""
+        spec = self._listed(name)
+        return self.review(path or Path(str(spec.path)), Overrides.of(spec.overrides), name)
+
+    def forget(self, name: str) -> None:
+        """List a remembered encoder no more; its file stays."""
+        try:
+            self._library.forget(name)
+        except SSLMapsError as error:
+            self._on_failed(error)
             return
-        workspace.progress = Progress(f"{Path(path).name}: opening", 0.0)
-        self.runs.add_checkpoint(Path(path))
+        self.offer.list_again()
+        self.workspace.say(f"{name} is no longer listed; its file stays where it is.")
+
+    def download(self, name: str) -> Download:
+        """Return the download of a published encoder, to be started and closed by whoever shows it."""
+        download = Download(PUBLISHED[name], self._library, self._download_runner)
+        download.arrived.connect(lambda arrived: self.offer.list_again(ticked=arrived))
+        return download
 
     def bounds(self) -> Bounds | None:
         """Return where anchors may lie: on the embedded region, else on the chosen one."""
@@ -273,6 +299,14 @@ class Controller:
             self._repaint("similarity")
         else:
             self.painter.paint(image, painted)
+
+    def _on_added(self, spec: EncoderSpec) -> None:
+        self.offer.list_again(ticked=spec.name)
+        title = METHOD_INFO[spec.method].title
+        self.workspace.say(f"{spec.name}: recognised as {title}, {spec.architecture.summary}.")
+
+    def _listed(self, name: str) -> EncoderSpec:
+        return next(spec for spec in self.workspace.available if spec.name == name)
 
     def _arrange(self) -> None:
         if self._image is not None:

@@ -1,11 +1,10 @@
 """The long work: embed a region by several encoders and make their maps, without touching a layer."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from napari_sslmaps.core.attention import activation_map, attention_map
 from napari_sslmaps.core.pca import pca_map
@@ -18,11 +17,9 @@ from napari_sslmaps.errors import Cancelled, InvalidAnchorError, MapUnavailableE
 from napari_sslmaps.pipeline import EmbeddingProgress, OnProgress, embed
 from napari_sslmaps.sources.protocol import ImageSource
 from napari_sslmaps.viewer.drawing import Drawing, draw
+from napari_sslmaps.viewer.loaded import LoadedEncoders
 from napari_sslmaps.viewer.tasks import TaskContext
 from napari_sslmaps.viewer.workspace import MapRequest
-
-if TYPE_CHECKING:
-    from napari_sslmaps.encoders.encoder import Encoder
 
 _PAINT_SHARE = 9.0
 """Painting a partial result waits until computing took this many times as long as the last painting."""
@@ -42,16 +39,18 @@ class Embedder(Protocol):
         """Embed, calling `on_progress` after each batch of tiles."""
         ...
 
-    def open(self, path: Path, taken: Collection[str]) -> EncoderSpec:
-        """Open a weight file under a name that is not `taken`."""
-        ...
-
 
 class PipelineEmbedder:
-    """Embeds by the pipeline; an encoder is loaded when first needed, then kept."""
+    """Embeds by the pipeline.
 
-    def __init__(self) -> None:
-        self._encoders: dict[str, Encoder] = {}
+    Parameters
+    ----------
+    encoders
+        Loads them, each once.
+    """
+
+    def __init__(self, encoders: LoadedEncoders) -> None:
+        self._encoders = encoders
 
     def __call__(
         self,
@@ -62,25 +61,8 @@ class PipelineEmbedder:
         tiling: Tiling = TILED,
     ) -> Embedding:
         """Load the encoder if need be, then embed."""
-        if spec.name not in self._encoders:
-            from napari_sslmaps.encoders.registry import load_encoder
-
-            known = spec.name if spec.path is None or spec.origin != "file" else spec.path
-            self._encoders[spec.name] = load_encoder(known)
-        encoder = self._encoders[spec.name]
+        encoder = self._encoders.get(spec)
         return embed(source, encoder, region=region, tiling=tiling, on_progress=on_progress)
-
-    def open(self, path: Path, taken: Collection[str]) -> EncoderSpec:
-        """Load a weight file, to see what it is, and keep it."""
-        from napari_sslmaps.encoders.registry import load_encoder
-
-        encoder = load_encoder(path)
-        name, number = encoder.spec.name, 2
-        while name in taken:
-            name, number = f"{encoder.spec.name} ({number})", number + 1
-        spec = replace(encoder.spec, name=name)
-        self._encoders[name] = replace(encoder, spec=spec)
-        return spec
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,16 +5,21 @@ from collections.abc import Sequence
 from napari.layers import Image
 
 from napari_sslmaps.encoders.cards import card_of, verdict_of
-from napari_sslmaps.encoders.catalog import CONTROLS, EMBEDDED
+from napari_sslmaps.encoders.catalog import ALIASES, CONTROLS, EMBEDDED
+from napari_sslmaps.encoders.published.catalog import PUBLISHED
 from napari_sslmaps.encoders.registry import get_spec
 from napari_sslmaps.encoders.spec import Domain, EncoderSpec
 from napari_sslmaps.errors import SSLMapsError, WeightsUnavailableError
 from napari_sslmaps.sources.colour import is_grey
 from napari_sslmaps.viewer.connections import Connections
 from napari_sslmaps.viewer.image import LayerSource
+from napari_sslmaps.viewer.library import Library
 from napari_sslmaps.viewer.workspace import WorkspaceModel
 
-GROUPS = ("Histology", "Ultrasound", "Controls (untrained)", "Your files")
+GROUPS = ("Histology", "Ultrasound", "Controls (untrained)", "Your files", "Published")
+PUBLISHED_GROUP = GROUPS[-1]
+FOLDED = (GROUPS[2], PUBLISHED_GROUP)
+"""Sets that are folded away until somebody looks for them."""
 
 
 class EncoderOffer:
@@ -25,25 +30,45 @@ class EncoderOffer:
     workspace
         Whose `available` and `chosen` it sets. A change of `chosen` by anybody else is a choice by hand, and
         is kept from then on.
+    library
+        Knows the user's files and the published encoders.
     """
 
-    def __init__(self, workspace: WorkspaceModel) -> None:
+    def __init__(self, workspace: WorkspaceModel, library: Library) -> None:
         self._workspace = workspace
+        self._library = library
         self._by_hand = False
         self._ticking = False
         self._connections = Connections()
         self._connections.add(workspace.events.chosen, self._on_chosen)
 
     def list_known(self) -> None:
-        """List the embedded encoders and the controls, and say which of them are lost."""
+        """List all encoders there are, say which embedded ones are lost, and tick what fits."""
+        self.list_again()
+        self.tick_fitting()
+
+    def list_again(self, *, ticked: str = "") -> None:
+        """List all encoders there are now, tick one more, and untick those that are of no use any more."""
         specs = []
         for name in (*EMBEDDED, *CONTROLS):
             try:
                 specs.append(get_spec(name))
             except SSLMapsError as error:
-                self._workspace.say(str(error), failed=True)
-        self._workspace.available = tuple(specs)
-        self.tick_fitting()
+                self._complain(str(error))
+        try:
+            specs += self._library.remembered(self._complain) + self._library.published()
+        except SSLMapsError as error:
+            self._complain(str(error))
+        workspace = self._workspace
+        workspace.available = tuple(specs)
+        usable = {spec.name for spec in specs if not spec.trouble} | set(ALIASES)
+        chosen = dict.fromkeys((*workspace.chosen, *([ticked] if ticked else [])))
+        kept = tuple(name for name in chosen if name in usable)
+        if kept != workspace.chosen:
+            workspace.chosen = kept
+
+    def _complain(self, text: str) -> None:
+        self._workspace.say(text, failed=True)
 
     def tick_fitting(self) -> None:
         """Tick the set that fits the image, unless a person has chosen."""
@@ -94,7 +119,17 @@ def verdict(spec: EncoderSpec) -> tuple[str, str]:
         return "", str(error)
 
 
+def worry(spec: EncoderSpec) -> str:
+    """Return in a word or two why an encoder cannot be used as it is; empty if it can."""
+    if not spec.trouble:
+        return ""
+    if spec.origin == "published":
+        return f"{PUBLISHED[spec.name].megabytes:.0f} MB to download"
+    return "changed" if spec.path is not None and spec.path.exists() else "moved"
+
+
 def _group(spec: EncoderSpec) -> str:
-    if spec.origin != "embedded":
-        return GROUPS[2] if spec.origin == "control" else GROUPS[3]
+    places = {"control": GROUPS[2], "file": GROUPS[3], "published": GROUPS[4]}
+    if spec.origin in places:
+        return places[spec.origin]
     return GROUPS[1] if spec.domain == "ultrasound" else GROUPS[0]

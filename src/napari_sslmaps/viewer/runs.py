@@ -2,13 +2,11 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from napari.components import ViewerModel
 from napari.layers import Image
 
 from napari_sslmaps.core.region import Region
-from napari_sslmaps.encoders.catalog import METHOD_INFO
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import Cancelled, SSLMapsError
 from napari_sslmaps.pipeline import plan
@@ -121,14 +119,6 @@ class EmbeddingRuns:
 
         self._runner.submit(job, TaskCallbacks(reported, returned, self._on_failed))
 
-    def add_checkpoint(self, path: Path) -> None:
-        """Open a weight file on the runner, then list and tick it."""
-        taken = frozenset(spec.name for spec in self._workspace.available)
-        self._runner.submit(
-            lambda _context: self._embedder.open(path, taken),
-            TaskCallbacks(lambda _: None, self._on_opened, self._on_failed),
-        )
-
     def stop(self) -> None:
         """Stop; what was painted stays."""
         if self._workspace.progress is not None:
@@ -178,14 +168,6 @@ class EmbeddingRuns:
             self._workspace.say(f"{completed} encoder{'s' if completed != 1 else ''} done{size}.")
         self._painted(image, None)
         self.update_plan()
-
-    def _on_opened(self, spec: EncoderSpec) -> None:
-        workspace = self._workspace
-        workspace.progress = None
-        workspace.available = (*workspace.available, spec)
-        workspace.chosen = (*workspace.chosen, spec.name)
-        title = METHOD_INFO[spec.method].title
-        workspace.say(f"{spec.name}: recognised as {title}, {spec.architecture.summary}.")
 
     def _on_failed(self, error: BaseException) -> None:
         self._workspace.progress = None
