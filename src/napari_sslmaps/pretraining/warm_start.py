@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import cast
 
-from napari_sslmaps.encoders.checkpoint import Checkpoint, read_checkpoint
-from napari_sslmaps.encoders.checkpoint.unwrap import unwrap
+from napari_sslmaps.encoders.checkpoint import Checkpoint, read_checkpoint, read_companions
 from napari_sslmaps.encoders.overrides import Overrides
 from napari_sslmaps.encoders.spec import Method, ViTArchitecture
 from napari_sslmaps.errors import CheckpointError, InvalidOptionError
@@ -37,10 +36,9 @@ def load_initial(objective: Objective, path: Path) -> str:
     CheckpointError, WeightsUnavailableError
         If the file cannot be read.
     """
-    checkpoint = _read(path, objective)
+    checkpoint, wanted = _read(path, objective)
     own, report = objective.exported(), checkpoint.report
-    raw = unwrap(path).tensors
-    companions = {name: raw[name] for name in report.left_out if name in own and name in raw}
+    companions = {name: value for name, value in read_companions(path, wanted).state.items() if name in own}
     state = {**checkpoint.network.state_dict(), **companions}
     fitting = {name for name in state if name in own and own[name].shape == state[name].shape}
     if not any(".mlp." in name or ".conv" in name for name in fitting):
@@ -57,14 +55,15 @@ def load_initial(objective: Objective, path: Path) -> str:
     )
 
 
-def _read(path: Path, objective: Objective) -> Checkpoint:
+def _read(path: Path, objective: Objective) -> tuple[Checkpoint, Overrides]:
     """Read a file; one that does not tell its method or heads serves any network that it fits."""
     try:
-        return read_checkpoint(path)
+        return read_checkpoint(path), Overrides()
     except CheckpointError:
         shape = objective.architecture
         heads = shape.heads if isinstance(shape, ViTArchitecture) else None
-        return read_checkpoint(path, Overrides(cast("Method", objective.method), heads))
+        wanted = Overrides(cast("Method", objective.method), heads)
+        return read_checkpoint(path, wanted), wanted
 
 
 def _listed(names: list[str]) -> str:

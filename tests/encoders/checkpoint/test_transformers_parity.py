@@ -112,6 +112,6 @@ def test_mae(tmp_path):
     in_order = torch.arange(16.0).repeat(2, 1)  # nothing is masked, and nothing is shuffled
     with torch.inference_mode():
         outputs = model(pixels, noise=in_order, output_attentions=True)
-    encoder = load_encoder(tmp_path / "mae.pth", device="cpu", precision="float32", num_heads=2)
+    encoder = load_encoder(tmp_path / "mae.pth", device="cpu", precision="float32", method="mae", num_heads=2)
     assert encoder.spec.method == "mae"
     compare(encoder, outputs, pixels, prefix=1)

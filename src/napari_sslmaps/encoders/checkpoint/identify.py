@@ -1,16 +1,12 @@
-"""Method and architecture from key names and shapes; what files cannot tell is said and can be overridden."""
+"""Method and architecture of a file; what it cannot tell is said and can be overridden."""
 
-import math
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
-
-import torch
-from torch import Tensor
+from dataclasses import dataclass, field, replace
 
 from napari_sslmaps.encoders.catalog import METHOD_INFO
+from napari_sslmaps.encoders.checkpoint.evidence import has_sincos_positions
+from napari_sslmaps.encoders.checkpoint.heads import weigh_heads
 from napari_sslmaps.encoders.checkpoint.report import Inference
+from napari_sslmaps.encoders.checkpoint.shapes import unet_shape, vit_depth, vit_shape, vit_width
 from napari_sslmaps.encoders.checkpoint.translated import Translated
 from napari_sslmaps.encoders.checkpoint.unwrap import Unwrapped
 from napari_sslmaps.encoders.overrides import Overrides
@@ -39,8 +35,25 @@ class Identity:
     ambiguous: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """A file to be identified, and what has been found so far."""
+
+    file: Unwrapped
+    translated: Translated
+    overrides: Overrides
+    name: str
+    notes: list[Inference] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
+
+    def note(self, field_name: str, value: object, how: str) -> None:
+        self.notes.append(Inference(field_name, str(value), how))
+
+
 def identify(file: Unwrapped, translated: Translated, overrides: Overrides, name: str) -> Identity:
     """Identify method, architecture and normalisation of a file.
+
+    What was given wins over what the file says in words, and that over what its tensors suggest.
 
     Raises
     ------
@@ -49,197 +62,210 @@ def identify(file: Unwrapped, translated: Translated, overrides: Overrides, name
     InvalidOptionError
         If an override does not fit.
     """
-    notes: list[Inference] = []
-    doubts: list[str] = []
-    method = _method(file, translated, overrides, notes, doubts, name)
-    architecture: Architecture
-    if "encoder.conv1.weight" in translated.state:
-        architecture = _unet(file.header, translated.state, overrides)
+    case = _Case(file, translated, overrides, name)
+    method = _method(case)
+    is_unet = "encoder.conv1.weight" in translated.state
+    if (method == "dira") != is_unet:
+        found = "a U-Net or ResNet" if is_unet else "a transformer"
+        raise InvalidOptionError(
+            f"Expected a method that fits the network in {name}, which is {found}; got {method!r}."
+        )
+    architecture = _unet(case) if is_unet else _transformer(case, method)
+    _note_branch(case)
+    if "norm_pix" in translated.facts:
+        case.note("norm_pix", translated.facts["norm_pix"].value, translated.facts["norm_pix"].how)
+    normalisation = _normalisation(case, method)
+    return Identity(method, architecture, normalisation, tuple(case.notes), tuple(case.doubts))
+
+
+def _method(case: _Case) -> Method:
+    if case.overrides.method is not None:
+        case.note("method", case.overrides.method, "given")
+        return case.overrides.method
+    method: Method | None
+    if "method" in case.file.header:
+        method, how, certain = case.file.header["method"], "written in the file", True
+    elif "method" in case.translated.facts:
+        fact = case.translated.facts["method"]
+        method, how, certain = fact.value, fact.how, True
     else:
-        architecture = _transformer(file.header, translated, overrides, method, notes, doubts)
-    normalisation = overrides.normalisation or file.header.get("normalisation")
-    how = "given" if overrides.normalisation else "written in the file"
-    if normalisation is None:
-        normalisation, how = METHOD_INFO[method].normalisation, f"what {METHOD_INFO[method].title} uses"
-        doubts.append(f"The file does not tell its normalisation; {normalisation} is assumed.")
-    notes.append(Inference("normalisation", get_normalisation(normalisation).name, how))
-    return Identity(method, architecture, normalisation, tuple(notes), tuple(doubts))
-
-
-def _method(
-    file: Unwrapped,
-    translated: Translated,
-    overrides: Overrides,
-    notes: list[Inference],
-    doubts: list[str],
-    name: str,
-) -> Method:
-    if overrides.method is not None:
-        notes.append(Inference("method", overrides.method, "given"))
-        return overrides.method
-    if "method" in file.header:
-        written: Method = file.header["method"]
-        notes.append(Inference("method", written, "written in the file"))
-        return written
-    method, how, certain = _guess_method(file, translated)
+        method, how, certain = _guess_method(case.translated)
     if method is None:
         raise CheckpointError(
-            f"{name} is a vision transformer with a CLS token and nothing that tells its method: it can be "
-            'MAE, DINO or a supervised one. Say which, for example load_encoder(path, method="mae").'
+            f"{case.name} is a vision transformer with a CLS token and nothing that tells its method: it can "
+            'be MAE, DINO or a supervised one. Say which, for example load_encoder(path, method="mae").'
         )
-    notes.append(Inference("method", method, how))
+    case.note("method", method, how)
     if not certain:
-        doubts.append(f"The method {METHOD_INFO[method].title} is inferred from this alone: {how}.")
+        case.doubts.append(f"The method {METHOD_INFO[method].title} is inferred from this alone: {how}.")
     return method
 
 
-def _guess_method(file: Unwrapped, translated: Translated) -> tuple[Method | None, str, bool]:
-    state = translated.state
-    rules: tuple[tuple[bool, Method, str, bool], ...] = (
-        ("encoder.conv1.weight" in state, "dira", "a U-Net with a ResNet encoder", False),
+def _guess_method(translated: Translated) -> tuple[Method | None, str, bool]:
+    state, reasons = translated.state, set(translated.left_out.values())
+    is_unet = "encoder.conv1.weight" in state
+    rules: tuple[tuple[bool, Method | None, str, bool], ...] = (
+        (
+            is_unet and "decoder.blocks.0.conv1.0.weight" in state,
+            "dira",
+            "a U-Net with a ResNet encoder",
+            False,
+        ),
+        (is_unet, "dira", "a ResNet encoder", False),
         (translated.layout == "DINOv3", "dinov3", "storage tokens or rotary periods", True),
         ("pos_embed" not in state, "dinov3", "no position embedding, so rotary positions", True),
-        (translated.layout == "I-JEPA", "ijepa", f"the outer key {file.container!r}", True),
-        ("MAE decoder" in translated.left_out.values(), "mae", "a decoder beside the encoder", True),
+        ("MAE decoder" in reasons, "mae", "a decoder beside the encoder", True),
+        (translated.layout == "I-JEPA" and "predictor" in reasons, "ijepa", "a predictor beside it", True),
         ("cls_token" not in state, "ijepa", "no CLS token", False),
         ("blocks.0.ls1.gamma" in state, "dinov2", "layer scale and an added position embedding", False),
-        (_has_sincos_positions(state), "mae", "fixed sine–cosine positions and a CLS token", False),
-        (_is_bare_mae(file, state), "mae", "the outer key 'model', a CLS token and no head", False),
+        ("norm of the pooled token" in reasons, None, "", False),
+        (has_sincos_positions(state), "mae", "fixed sine–cosine positions and a CLS token", False),
     )
     return next(((method, how, certain) for holds, method, how, certain in rules if holds), (None, "", False))
 
 
-def _is_bare_mae(file: Unwrapped, state: Mapping[str, Tensor]) -> bool:
-    return (
-        file.container == "model"
-        and not any(key.startswith("head.") for key in file.tensors)
-        and ("norm.weight" in state)
-    )
-
-
-def _has_sincos_positions(state: Mapping[str, Tensor]) -> bool:
-    """Whether the patch positions are the fixed 2-D sine–cosine table of MAE (arXiv 2111.06377)."""
-    if "pos_embed" not in state:
-        return False
-    stored = state["pos_embed"][0].float()
-    dim = stored.shape[1]
-    side = math.isqrt(len(stored))
-    if dim % 4 or not side:
-        return False
-    frequencies = 10_000.0 ** (-torch.arange(dim // 4, dtype=torch.float64) * 4 / dim)
-    angles = torch.arange(side, dtype=torch.float64)[:, None] * frequencies
-    table = torch.cat([angles.sin(), angles.cos()], dim=1).float()
-    along_columns = table[None].expand(side, side, -1)
-    along_rows = table[:, None].expand(side, side, -1)
-    expected = torch.cat([along_columns, along_rows], dim=-1).reshape(side * side, dim)
-    return torch.allclose(stored[-side * side :], expected, atol=2e-3)
-
-
-def _unet(header: Mapping[str, Any], state: Mapping[str, Tensor], overrides: Overrides) -> UNetArchitecture:
-    if "architecture" in header:
-        written = architecture_from_dict(header["architecture"])
+def _unet(case: _Case) -> UNetArchitecture:
+    stage = case.overrides.token_stage
+    if "architecture" in case.file.header:
+        written = architecture_from_dict(case.file.header["architecture"])
         if not isinstance(written, UNetArchitecture):
             raise CheckpointError("The file says it holds a transformer, but its keys are a U-Net's.")
-        return replace(written, token_stage=overrides.token_stage or written.token_stage)
-    if state["encoder.conv1.weight"].shape[1] != 3:
-        raise CheckpointError(
-            "Expected a U-Net with three input channels; this one has "
-            f"{state['encoder.conv1.weight'].shape[1]}."
-        )
-    deep = "encoder.layer1.0.conv3.weight" in state
-    return UNetArchitecture(
-        block="bottleneck" if deep else "basic",
-        layers=tuple(_count(state, rf"encoder\.layer{stage}\.(\d+)\.") for stage in range(1, 5)),
-        stage_channels=tuple(
-            _shape(state, f"encoder.layer{stage}.0.conv1.weight")[0] for stage in range(1, 5)
-        ),
-        decoder_channels=tuple(
-            _shape(state, f"decoder.blocks.{index}.conv1.0.weight")[0] for index in range(5)
-        ),
-        classes=_shape(state, "segmentation_head.0.weight")[0],
-        **({"token_stage": overrides.token_stage} if overrides.token_stage else {}),
-    )
-
-
-def _transformer(
-    header: Mapping[str, Any],
-    translated: Translated,
-    overrides: Overrides,
-    method: Method,
-    notes: list[Inference],
-    doubts: list[str],
-) -> ViTArchitecture:
-    if "architecture" in header:
-        written = architecture_from_dict(header["architecture"])
-        if not isinstance(written, ViTArchitecture):
-            raise CheckpointError("The file says it holds a U-Net, but its keys are a transformer's.")
-        return replace(written, heads=overrides.num_heads or written.heads, eps=overrides.eps or written.eps)
-    state = translated.state
-    dim, _, patch, _ = state["patch_embed.proj.weight"].shape
-    heads = _heads(translated, dim, overrides.num_heads, notes, doubts)
-    swiglu = "blocks.0.mlp.fc1_g.weight" in state
-    hidden = _shape(state, f"blocks.0.mlp.{'fc1_g' if swiglu else 'fc1'}.weight")[0]
-    rope = "pos_embed" not in state
-    registers = _shape(state, "reg_token")[1] if "reg_token" in state else 0
-    class_token = "cls_token" in state
-    architecture = ViTArchitecture(
-        patch=patch,
-        dim=dim,
-        depth=_count(state, r"blocks\.(\d+)\."),
-        heads=heads,
-        grid=(16, 16) if rope else _grid(state["pos_embed"].shape[1], class_token),
-        mlp_hidden=hidden,
-        class_token=class_token,
-        registers=registers,
-        rope=rope,
-        layer_scale=any(key.startswith(("blocks.0.gamma_1", "blocks.0.ls1.gamma")) for key in state),
-        qkv_bias=any(key in state for key in ("blocks.0.attn.qkv.bias", "blocks.0.attn.q_bias")),
-        swiglu=swiglu,
-        eps=overrides.eps or METHOD_INFO[method].eps,
-    )
-    notes.append(Inference("architecture", architecture.summary, "shapes of the tensors"))
-    if overrides.eps is None:
-        doubts.append(f"LayerNorm's epsilon is not in the file; {architecture.eps:g} is assumed.")
+        return replace(written, token_stage=stage or written.token_stage)
+    architecture = unet_shape(case.translated.state, stage)
+    case.note("architecture", architecture.summary, "shapes of the tensors")
     return architecture
 
 
-def _heads(
-    translated: Translated, dim: int, given: int | None, notes: list[Inference], doubts: list[str]
-) -> int:
-    periods = translated.buffers.get("rope.periods")
+def _transformer(case: _Case, method: Method) -> ViTArchitecture:
+    if case.overrides.token_stage is not None:
+        raise InvalidOptionError(
+            f"Expected a token stage for a U-Net alone; {case.name} is a transformer. Leave token_stage out."
+        )
+    given = case.overrides
+    if "architecture" in case.file.header:
+        written = architecture_from_dict(case.file.header["architecture"])
+        if not isinstance(written, ViTArchitecture):
+            raise CheckpointError("The file says it holds a U-Net, but its keys are a transformer's.")
+        heads = written.heads if given.num_heads is None else _checked(given.num_heads, written.dim)
+        if heads != written.heads:
+            case.doubts.append(
+                f"You gave {heads} heads; the file itself says {written.heads}. "
+                "Another number gives other maps."
+            )
+        return replace(written, heads=heads, eps=given.eps or written.eps)
+    architecture = vit_shape(case.translated, method, _heads(case), _eps(case, method))
+    case.note("architecture", architecture.summary, "shapes of the tensors")
+    return architecture
+
+
+def _eps(case: _Case, method: Method) -> float:
+    fact = case.translated.facts.get("eps")
+    if case.overrides.eps is not None:
+        case.note("eps", f"{case.overrides.eps:g}", "given")
+        return case.overrides.eps
+    if fact is not None:
+        case.note("eps", f"{fact.value:g}", fact.how)
+        return float(fact.value)
+    eps = METHOD_INFO[method].eps
+    case.note("eps", f"{eps:g}", f"what {METHOD_INFO[method].title}'s own code uses")
+    case.doubts.append(f"LayerNorm's epsilon is not in the file; {eps:g} is assumed.")
+    return eps
+
+
+def _heads(case: _Case) -> int:
+    """Heads as given, told, or spoken for by the weights; as usual for the width where those say nothing."""
+    state = case.translated.state
+    dim, _ = vit_width(state)
+    given, told = case.overrides.num_heads, _told_heads(case, dim)
     if given is not None:
-        heads, how = given, "given"
-    elif periods is not None:
-        heads, how = dim // (4 * len(periods)), "width over four times the number of rotary periods"
-    elif dim in _HEADS_BY_WIDTH or dim % _HEAD_WIDTH == 0:
-        heads, how = _HEADS_BY_WIDTH.get(dim, dim // _HEAD_WIDTH), "the usual number for this width"
-        doubts.append(f"The number of heads is not in the file; {heads} is assumed. Set num_heads otherwise.")
-    else:
+        heads = _checked(given, dim)
+        case.note("heads", heads, "given")
+        _doubt_given(case, heads, told)
+        return heads
+    if told is not None:
+        case.note("heads", told[0], told[1])
+        return _checked(told[0], dim)
+    usual = _HEADS_BY_WIDTH.get(dim, dim // _HEAD_WIDTH if dim % _HEAD_WIDTH == 0 else 0)
+    evidence = weigh_heads(state, dim, vit_depth(state))
+    if evidence.heads is not None and (not usual or evidence.contradicts(usual)):
+        how = "the weights themselves: rows of W_q and W_k within one head are alike"
+        case.note("heads", evidence.heads, how)
+        case.doubts.append(
+            f"The number of heads is not in the file; its weights speak for {evidence.heads}"
+            + (f", though {usual} is usual for this width" if usual else "")
+            + ". Set num_heads otherwise."
+        )
+        return evidence.heads
+    if not usual:
         raise CheckpointError(
             f"The file does not tell its number of heads, and a width of {dim} suggests none. "
             "Pass num_heads=."
         )
+    agreed = evidence.heads == usual
+    case.note(
+        "heads", usual, "the usual number for this width" + (", and the weights agree" if agreed else "")
+    )
+    if not agreed:
+        case.doubts.append(
+            f"The number of heads is not in the file; {usual} is assumed. Set num_heads otherwise."
+        )
+    return usual
+
+
+def _told_heads(case: _Case, dim: int) -> tuple[int, str] | None:
+    """Heads that the file says in words, or by the number of its rotary periods."""
+    fact = case.translated.facts.get("heads")
+    if fact is not None:
+        return int(fact.value), fact.how
+    periods = case.translated.buffers.get("rope.periods")
+    if periods is not None:
+        return dim // (4 * len(periods)), "width over four times the number of rotary periods"
+    return None
+
+
+def _doubt_given(case: _Case, heads: int, told: tuple[int, str] | None) -> None:
+    if told is not None:
+        if told[0] != heads:
+            case.doubts.append(f"You gave {heads} heads; the file says {told[0]} ({told[1]}).")
+        return
+    state = case.translated.state
+    evidence = weigh_heads(state, vit_width(state)[0], vit_depth(state))
+    if evidence.contradicts(heads):
+        case.doubts.append(
+            f"You gave {heads} heads; the weights themselves speak for {evidence.heads}: rows of W_q and W_k "
+            "are alike within heads of that width. Another number loads, and gives other tokens and maps."
+        )
+
+
+def _checked(heads: int, dim: int) -> int:
     if heads < 1 or dim % heads:
         raise InvalidOptionError(f"Expected a number of heads that divides the width {dim}; got {heads}.")
-    notes.append(Inference("heads", str(heads), how))
     return heads
 
 
-def _grid(positions: int, class_token: bool) -> tuple[int, int]:
-    """Rows and columns of a square position grid, with or without a position for CLS."""
-    for prefix in (int(class_token), 0):
-        side = math.isqrt(positions - prefix)
-        if side * side == positions - prefix:
-            return side, side
-    raise CheckpointError(f"Expected positions of a square grid of tokens; the file has {positions}.")
+def _note_branch(case: _Case) -> None:
+    fact = case.translated.facts.get("branch")
+    if fact is None:
+        return
+    case.note("branch", fact.value, fact.how)
+    if case.overrides.branch not in {None, fact.value}:
+        case.doubts.append(
+            f"You asked for the branch {case.overrides.branch!r}; the file has {fact.value!r} ({fact.how})."
+        )
 
 
-def _count(state: Mapping[str, Tensor], pattern: str) -> int:
-    numbers = [int(found.group(1)) for key in state if (found := re.match(pattern, key))]
-    return max(numbers, default=-1) + 1
-
-
-def _shape(state: Mapping[str, Tensor], key: str) -> tuple[int, ...]:
-    if key not in state:
-        raise CheckpointError(f"Expected a tensor {key!r}; the file has none. It may be truncated.")
-    return tuple(state[key].shape)
+def _normalisation(case: _Case, method: Method) -> str:
+    title, usual = METHOD_INFO[method].title, METHOD_INFO[method].normalisation
+    fact = case.translated.facts.get("normalisation")
+    if case.overrides.normalisation is not None:
+        chosen, how = case.overrides.normalisation, "given"
+    elif "normalisation" in case.file.header:
+        chosen, how = case.file.header["normalisation"], "written in the file"
+    elif fact is not None:
+        chosen, how = fact.value, fact.how
+    else:
+        chosen, how = usual, f"what {title} uses"
+        case.doubts.append(f"The file does not tell its normalisation; {usual} is assumed.")
+    name = get_normalisation(chosen).name
+    case.note("normalisation", name, how)
+    return name

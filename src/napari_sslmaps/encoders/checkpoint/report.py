@@ -5,7 +5,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from napari_sslmaps.encoders.checkpoint.translated import Companions
 from napari_sslmaps.encoders.spec import Architecture, Method, architecture_to_dict
+
+_COMPANIONS = (
+    ("decoder_", "decoder"),
+    ("predictor.", "predictor"),
+    ("context.", "the other branch"),
+    ("mask_token", "mask token"),
+    ("dino_head.", "projection head of CLS"),
+    ("ibot_head.", "projection head of patches"),
+    ("discriminator.", "discriminator"),
+    ("projection.", "projection head"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +47,8 @@ class RecognitionReport:
         Key of each tensor that is not part of the encoder, with the reason.
     ambiguous
         What the file cannot tell, as sentences.
+    companions
+        What the file has for the method's pretext task beside the encoder, for example ``decoder``.
     """
 
     path: str
@@ -45,6 +59,7 @@ class RecognitionReport:
     inferred: tuple[Inference, ...]
     left_out: Mapping[str, str]
     ambiguous: tuple[str, ...]
+    companions: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready description."""
@@ -59,14 +74,24 @@ class RecognitionReport:
             ],
             "left_out": dict(self.left_out),
             "ambiguous": list(self.ambiguous),
+            "companions": list(self.companions),
         }
 
     def __str__(self) -> str:
         lines = [f"{self.path}", f"layout: {self.layout}", f"method: {self.method}"]
         lines.append(f"architecture: {self.architecture.summary}")
         lines += [f"  {item.field} = {item.value}  ({item.how})" for item in self.inferred]
+        if self.companions:
+            lines.append(f"pretext: {', '.join(self.companions)}")
         lines += [
             f"left out: {count} × {reason}" for reason, count in Counter(self.left_out.values()).items()
         ]
         lines += [f"ambiguous: {sentence}" for sentence in self.ambiguous]
         return "\n".join(lines)
+
+
+def describe_companions(companions: Companions) -> tuple[str, ...]:
+    """Return, in words, what a file has for the pretext task beside the encoder."""
+    return tuple(
+        word for prefix, word in _COMPANIONS if any(key.startswith(prefix) for key in companions.state)
+    )

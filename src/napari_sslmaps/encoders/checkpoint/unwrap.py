@@ -1,167 +1,147 @@
-"""From a file to named tensors: containers opened, prefixes stripped, nothing unpickled but data."""
+"""From everything in a file to the tensors of the one network that is wanted, and what lies beside it."""
 
-import argparse
-import pathlib
-import pickle
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from napari_sslmaps.encoders.header import read_header
+from napari_sslmaps.encoders.checkpoint.opened import Opened, open_weights
 from napari_sslmaps.encoders.overrides import Branch
-from napari_sslmaps.errors import CheckpointError, WeightsUnavailableError
+from napari_sslmaps.errors import CheckpointError, InvalidOptionError
 
-_ALLOWED = [
-    argparse.Namespace,
-    pathlib.PosixPath,
-    pathlib.WindowsPath,
-    np.dtype,
-    np.ndarray,
-    *(getattr(import_module("numpy._core.multiarray"), name) for name in ("scalar", "_reconstruct")),
-    *(type(np.dtype(name)) for name in ("float64", "float32", "int64", "int32", "uint8", "bool")),
-]
-# What the unpickler raises on bytes that are no pickle, beside UnpicklingError.
-_DAMAGE = (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError)
-_CONTAINERS = ("model", "state_dict", "model_state_dict", "module")
-_PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "backbone.")
+_PATCHES = "patch_embed.proj.weight"
+_STEM = "conv1.weight"
+_TARGETS = ("target_encoder", "teacher", "model_ema", "ema_model", "ema", "state_dict_ema", "encoder_q")
+_TRAINED = ("encoder", "student", "encoder_q", "state_dict", "model")
+_OTHER = "the other branch"
+_LISTED = 12
 
 
 @dataclass(frozen=True, slots=True)
 class Unwrapped:
-    """Named tensors of a file.
+    """Named tensors of one network in a file.
 
     Parameters
     ----------
     tensors
-        By key, without containers and prefixes.
+        By key, without what containers and wrappers put before it.
     container
-        Outer key under which they lay; empty if there was none.
+        Dotted name under which they lay; empty if there was none.
     header
         This package's own metadata, if the file was written by it.
+    args
+        Options of the training, if the file keeps them.
     left_out
-        Tensors that lay elsewhere in the file, with the reason.
-    beside
-        Those among them that a pretext task needs: ``predictor.…`` and ``context.…``, the other branch.
+        What lay elsewhere in the file, with the reason.
+    outside
+        Those things elsewhere that a pretext task may need, by the name used here: name in the file and
+        tensor. ``context.…`` is the other branch.
     """
 
     tensors: Mapping[str, Tensor]
     container: str = ""
     header: Mapping[str, Any] = field(default_factory=dict)
+    args: Mapping[str, Any] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
-    beside: Mapping[str, Tensor] = field(default_factory=dict)
+    outside: Mapping[str, tuple[str, Tensor]] = field(default_factory=dict)
 
 
-def unwrap(path: Path, branch: Branch = "target") -> Unwrapped:
-    """Open a weight file and find the encoder's tensors in it.
+def unwrap(path: Path, branch: Branch | None = None) -> Unwrapped:
+    """Open a weight file or folder and `pick` the encoder's tensors."""
+    return pick(open_weights(path), path.name, branch)
+
+
+def pick(opened: Opened, name: str, branch: Branch | None = None) -> Unwrapped:
+    """Find the encoder's tensors among everything in a file.
 
     Parameters
     ----------
-    path
-        A safetensors or PyTorch file.
+    opened
+        The file's content.
+    name
+        What sentences call it.
     branch
-        For I-JEPA files: the ``target`` encoder, which the paper evaluates, or the context ``encoder``.
+        Of a file with several networks: the ``target`` encoder or teacher (the default), which I-JEPA's and
+        DINO's papers evaluate, or the ``encoder`` that gradients trained.
 
     Raises
     ------
-    WeightsUnavailableError
-        If there is no such file.
     CheckpointError
-        If it is damaged, wants to run code, or holds no tensors.
+        If there are no tensors, or several networks of which none is told to be wanted.
+    InvalidOptionError
+        If the branch that was asked for is not there.
     """
-    if not path.exists():
-        raise WeightsUnavailableError(f"Expected a weight file; there is none at {path}.")
-    if path.is_dir():
-        raise CheckpointError(f"Expected a weight file; {path} is a folder. Name the file inside it.")
-    if path.suffix == ".safetensors":
-        return _read_safetensors(path)
-    return _open_containers(_load_pickle(path), path, branch)
+    names = tuple(opened.tensors)
+    if not names:
+        raise CheckpointError(_nothing_found(opened, name))
+    found = networks(names)
+    if not found:
+        return Unwrapped(opened.tensors, header=opened.header, args=opened.args)
+    prefix = _choose(found, name, branch)
+    scope = prefix.removesuffix("backbone.")
+    inside: dict[str, Tensor] = {}
+    outside: dict[str, tuple[str, Tensor]] = {}
+    left_out = dict.fromkeys(opened.training, "state of the training")
+    jointly_predicted = any(key.startswith("predictor.") for key in names)
+    for key in names:
+        owner = max((other for other in found if key.startswith(other)), key=len, default=None)
+        if owner == prefix:
+            inside[key.removeprefix(prefix)] = opened.tensors[key]
+        elif owner is not None and not jointly_predicted:
+            left_out[key] = _OTHER
+        elif owner is not None:
+            outside[f"context.{key.removeprefix(owner)}"] = key, opened.tensors[key]
+        elif key.startswith((scope, "predictor.")):
+            outside[key.removeprefix(scope)] = key, opened.tensors[key]
+        else:
+            left_out[key] = "beside the encoder"
+    return Unwrapped(inside, prefix.rstrip("."), opened.header, opened.args, left_out, outside)
 
 
-def _read_safetensors(path: Path) -> Unwrapped:
-    try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # not a dict
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(
-            f"Expected a whole safetensors file; {path.name} cannot be read ({error}). Fetch it again."
-        ) from error
-    return Unwrapped(_strip_prefixes(tensors), header=read_header(path))
+def networks(names: Iterable[str]) -> tuple[str, ...]:
+    """Return what stands before the keys of each vision network among dotted names.
+
+    A network is told by its patch embedding, or by the stem and first stage of a ResNet; that of a U-Net
+    stands under ``encoder.``, which belongs to the U-Net.
+    """
+    known = set(names)
+    stems = {
+        name.removesuffix(_STEM).removesuffix("encoder.")
+        for name in known
+        if _ends(name, _STEM) and f"{name.removesuffix(_STEM)}layer1.0.conv1.weight" in known
+    }
+    patches = {name.removesuffix(_PATCHES) for name in known if _ends(name, _PATCHES)}
+    return tuple(sorted(stems | patches))
 
 
-def _load_pickle(path: Path) -> Any:
-    try:
-        with torch.serialization.safe_globals(_ALLOWED):
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=_can_map(path))
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(_refusal(path, str(error))) from error
-    except _DAMAGE as error:
-        raise CheckpointError(
-            f"Expected a PyTorch weight file; {path.name} is damaged or something else "
-            f"({str(error).splitlines()[0] if str(error) else type(error).__name__}). Fetch it again."
-        ) from error
+def _ends(name: str, ending: str) -> bool:
+    return name == ending or name.endswith(f".{ending}")
 
 
-def _can_map(path: Path) -> bool:
-    """Only the zip format of PyTorch ≥ 1.6 can be memory-mapped."""
-    with path.open("rb") as file:
-        return file.read(4) == b"PK\x03\x04"
+def _choose(found: tuple[str, ...], name: str, branch: Branch | None) -> str:
+    """Choose among several networks by the words before their keys; one alone is what is wanted."""
+    if len(found) < 2:
+        if branch == "encoder":
+            raise InvalidOptionError(
+                f"Expected two networks in {name} to choose branch='encoder' from; it has one. "
+                "Leave the branch out."
+            )
+        return found[0]
+    if "" in found and branch is None:
+        return ""
+    for word in _TRAINED if branch == "encoder" else _TARGETS:
+        fitting = [prefix for prefix in found if word in prefix.split(".")]
+        if fitting:
+            return min(fitting, key=len)
+    listed = ", ".join(prefix or "(no prefix)" for prefix in found)
+    raise CheckpointError(
+        f"Expected one network in {name}, or two of which one is a teacher, target encoder or average; it "
+        f"has {listed}. Save the one you want in a file of its own."
+    )
 
 
-def _refusal(path: Path, message: str) -> str:
-    marker = "GLOBAL "
-    _, found, after = message.partition(marker)
-    if found:
-        return (
-            f"Expected a weight file with data only; {path.name} asks to run or build {after.split()[0]!r}, "
-            "which is refused. Save the state_dict alone, best as safetensors, and load that."
-        )
-    return f"Expected a PyTorch weight file; {path.name} is damaged or something else. Fetch it again."
-
-
-def _open_containers(content: Any, path: Path, branch: Branch) -> Unwrapped:
-    if not isinstance(content, Mapping):
-        raise CheckpointError(
-            f"Expected a file of named tensors; {path.name} holds a {type(content).__name__}."
-        )
-    if "target_encoder" in content:
-        return _open_ijepa(content, branch)
-    if "teacher" in content and isinstance(content["teacher"], Mapping):
-        return Unwrapped(_strip_prefixes(_tensors(content["teacher"])), "teacher")
-    for container in _CONTAINERS:
-        if isinstance(content.get(container), Mapping):
-            return Unwrapped(_strip_prefixes(_tensors(content[container])), container)
-    tensors = _tensors(content)
-    if not tensors:
-        keys = ", ".join(map(str, list(content)[:12])) or "none"
-        raise CheckpointError(f"Expected named tensors in {path.name}; found none. Its keys: {keys}.")
-    return Unwrapped(_strip_prefixes(tensors))
-
-
-def _open_ijepa(content: Mapping[str, Any], branch: Branch) -> Unwrapped:
-    chosen, other = ("target_encoder", "encoder") if branch == "target" else ("encoder", "target_encoder")
-    tensors = _strip_prefixes(_tensors(content[chosen]))
-    predictor = _strip_prefixes(_tensors(content.get("predictor", {})))
-    left_out = dict.fromkeys((f"{other}.{key}" for key in content.get(other, {})), "the other branch")
-    left_out |= dict.fromkeys((f"predictor.{key}" for key in predictor), "predictor")
-    beside = {f"predictor.{key}": tensor for key, tensor in predictor.items()}
-    others = _strip_prefixes(_tensors(content.get(other, {})))
-    beside |= {f"context.{key}": tensor for key, tensor in others.items()}
-    return Unwrapped(tensors, chosen, left_out=left_out, beside=beside)
-
-
-def _tensors(content: Mapping[str, Any]) -> dict[str, Tensor]:
-    return {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
-
-
-def _strip_prefixes(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Strip what wrappers put before every key, as often as they did."""
-    while prefix := next((p for p in _PREFIXES if tensors and all(k.startswith(p) for k in tensors)), None):
-        tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
-    return tensors
+def _nothing_found(opened: Opened, name: str) -> str:
+    keys = ", ".join(opened.training[:_LISTED]) or "none"
+    return f"Expected named tensors in {name}; found none. Its keys: {keys}."

@@ -1,0 +1,20 @@
+"""I-JEPA: target encoder, context encoder and predictor, in timm's names (arXiv 2301.08243)."""
+
+from dataclasses import replace
+
+from napari_sslmaps.encoders.checkpoint.layouts.common import separate
+from napari_sslmaps.encoders.checkpoint.translated import Fact, Translated
+from napari_sslmaps.encoders.checkpoint.unwrap import Unwrapped
+
+_BRANCHES = {
+    "target_encoder": "the target encoder, which the paper evaluates",
+    "encoder": "the context encoder",
+}
+
+
+def translate_ijepa(file: Unwrapped) -> Translated:
+    """Translate a file of I-JEPA's own training, or one branch of it."""
+    translated = separate(file, "I-JEPA", {"predictor.": "predictor", "context.": "the other branch"})
+    branch = _BRANCHES.get(file.container.rpartition(".")[2])
+    facts = {} if branch is None else {"branch": Fact(branch, f"the outer key {file.container!r}")}
+    return replace(translated, facts=facts)

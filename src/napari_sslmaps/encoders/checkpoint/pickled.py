@@ -1,0 +1,88 @@
+"""PyTorch's pickles, read as data: nothing in them is run, and what would be is named."""
+
+import argparse
+import io
+import pathlib
+import pickle
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from napari_sslmaps.errors import CheckpointError
+
+_ALLOWED = [
+    argparse.Namespace,
+    pathlib.PosixPath,
+    pathlib.WindowsPath,
+    np.dtype,
+    np.ndarray,
+    *(getattr(import_module("numpy._core.multiarray"), name) for name in ("scalar", "_reconstruct")),
+    *(type(np.dtype(name)) for name in ("float64", "float32", "int64", "int32", "uint8", "bool")),
+]
+# What the unpickler raises on bytes that are no pickle, beside UnpicklingError.
+_DAMAGE = (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError)
+
+
+def load_pickle(path: Path) -> Mapping[Any, Any]:
+    """Read a file that `torch.save` wrote; tensors of the zip format stay memory-mapped.
+
+    Raises
+    ------
+    CheckpointError
+        If it is damaged, asks for anything but data, or holds no named things.
+    """
+    try:
+        with torch.serialization.safe_globals(_ALLOWED):
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip(path))
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(_refusal(path, str(error))) from error
+    except _DAMAGE as error:
+        raise CheckpointError(
+            f"Expected a PyTorch weight file; {path.name} is damaged or something else "
+            f"({str(error).splitlines()[0] if str(error) else type(error).__name__}). Fetch it again."
+        ) from error
+    if not isinstance(content, Mapping):
+        raise CheckpointError(
+            f"Expected a file of named tensors; {path.name} holds a {type(content).__name__}."
+        )
+    return content
+
+
+def load_part(data: bytes, name: str) -> torch.Tensor:
+    """Read one tensor that `torch.save` wrote among the bytes of a larger file.
+
+    Raises
+    ------
+    CheckpointError
+        If the bytes are damaged, or no tensor.
+    """
+    try:
+        tensor = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, *_DAMAGE) as error:
+        raise CheckpointError(
+            f"Expected the bytes of a tensor; those of {name} are damaged or something else. Fetch it again."
+        ) from error
+    if not isinstance(tensor, torch.Tensor):
+        raise CheckpointError(f"Expected the bytes of a tensor; those of {name} are something else.")
+    return tensor
+
+
+def is_zip(path: Path) -> bool:
+    """Whether a file has the zip format of PyTorch ≥ 1.6; only that can be memory-mapped."""
+    with path.open("rb") as file:
+        return file.read(4) == b"PK\x03\x04"
+
+
+def _refusal(path: Path, message: str) -> str:
+    marker = "GLOBAL "
+    _, found, after = message.partition(marker)
+    if found:
+        return (
+            f"Expected a weight file with data only; {path.name} asks to run or build {after.split()[0]!r}, "
+            "which is refused. Save the state_dict alone, best as safetensors, and load that."
+        )
+    return f"Expected a PyTorch weight file; {path.name} is damaged or something else. Fetch it again."
