@@ -7,13 +7,7 @@ import pytest
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Provenance
 from napari_sslmaps.errors import RecordError
-from napari_sslmaps.export.record import (
-    EncoderRecord,
-    ImageRecord,
-    RunOptions,
-    RunRecord,
-    hash_path,
-)
+from napari_sslmaps.export.record import EncoderRecord, ImageRecord, RunOptions, RunRecord
 
 RECORD = RunRecord(
     image=ImageRecord("/data/ä.tif", "ab", "", (512, 256), (0.5, 0.25)),
@@ -82,19 +76,3 @@ def test_unreadable_files_get_a_sentence(content: str | None, sentence: str, tmp
         path.write_bytes(content.encode("utf-8", "surrogateescape"))
     with pytest.raises(RecordError, match=sentence):
         RunRecord.read(path)
-
-
-def test_hashes_see_every_byte_and_every_name(tmp_path: Path) -> None:
-    folder = tmp_path / "a.zarr"
-    (folder / "c").mkdir(parents=True)
-    (folder / "c" / "0").write_bytes(b"one")
-    (folder / "zarr.json").write_bytes(b"two")
-    hashes = {hash_path(folder)}
-    (folder / "c" / "0").write_bytes(b"onE")
-    hashes.add(hash_path(folder))
-    (folder / "c" / "0").rename(folder / "c" / "1")
-    hashes.add(hash_path(folder))
-    assert len(hashes) == 3
-    assert hash_path(folder / "zarr.json") == (
-        "3fc4ccfe745870e2c0d99f71f30ff0656c8dedd41cc1d7d3d376b0dbe685e2f3"
-    )

@@ -1,45 +1,64 @@
-"""``encoders``: what there is, what is known of it, and what a weight file is."""
+"""``encoders``: what there is, what is known of it, what a weight file is; adding and downloading more."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markdown import Markdown
-from rich.table import Table
+from rich.table import Column, Table
 
 from napari_sslmaps.cli import console
+from napari_sslmaps.cli.corrections import (
+    Branch,
+    Eps,
+    Heads,
+    Method,
+    Normalisation,
+    TokenStage,
+    corrections,
+)
+from napari_sslmaps.cli.progress import byte_bar
 
 if TYPE_CHECKING:
     from napari_sslmaps.encoders.spec import EncoderSpec
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")]
-encoders = typer.Typer(help="List, show and inspect encoders.")
+encoders = typer.Typer(help="List, show, inspect, add and download encoders.")
 
 
 @encoders.callback(invoke_without_command=True)
 def plain(context: typer.Context, json: Json = False) -> None:
-    """List, show and inspect encoders; lists them if no command follows."""
+    """List, show, inspect, add and download encoders; lists them if no command follows."""
     if context.invoked_subcommand is None:
         list_all(json=json)
 
 
 @encoders.command("list")
-def list_all(json: Json = False) -> None:
-    """List the encoders that have a name: embedded ones, untrained controls, aliases."""
+def list_all(
+    published: Annotated[
+        bool, typer.Option("--published", help="List published ones that are not downloaded, too.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """List the encoders that have a name: embedded, untrained controls, your files, published ones."""
     from napari_sslmaps.encoders.catalog import METHOD_INFO
     from napari_sslmaps.encoders.registry import list_encoders
 
-    specs = list_encoders()
+    specs = list_encoders(published=published)
     if json:
         console.out_json([_described(spec) for spec in specs])
         return
-    table = Table("name", "method", "network", "MB", "licence", "what", box=None, pad_edge=False)
+    table = Table(Column("name", no_wrap=True), "method", "network", "MB", "licence", "what", box=None)
     aliases = [spec for spec in specs if spec.alias_of]
     for spec in (spec for spec in specs if not spec.alias_of):
-        title, size = METHOD_INFO[spec.method].title, f"{spec.megabytes:.1f}" if spec.path else "–"
-        table.add_row(spec.name, title, spec.architecture.summary, size, spec.licence, _kind(spec))
+        title, network = METHOD_INFO[spec.method].title, spec.architecture.summary
+        table.add_row(spec.name, title, network, _size(spec), spec.licence, _kind(spec))
     console.out(table)
     console.out("\n".join(f"{spec.name} = {spec.alias_of}" for spec in aliases))
+    for spec in specs:
+        if spec.origin == "file" and spec.trouble:
+            console.note(spec.trouble)
 
 
 @encoders.command()
@@ -51,27 +70,126 @@ def show(name: Annotated[str, typer.Argument(help="Name of an encoder.")], json:
     if json:
         console.out_json({**_described(spec), "model_card": card})
         return
+    if spec.trouble:
+        console.note(spec.trouble)
     if spec.alias_of:
         console.out(f"{name} is another name of {spec.alias_of}.\n")
     console.out(Markdown(card))
 
 
 @encoders.command()
-def inspect(path: Annotated[Path, typer.Argument(help="A weight file.")], json: Json = False) -> None:
+def inspect(  # noqa: PLR0913  # each parameter is an option that users type
+    path: Annotated[Path, typer.Argument(help="A weight file or folder.")],
+    *,
+    method: Method = None,
+    num_heads: Heads = None,
+    normalisation: Normalisation = None,
+    eps: Eps = None,
+    branch: Branch = None,
+    token_stage: TokenStage = None,
+    json: Json = False,
+) -> None:
     """Say what a weight file was recognised as, and from which keys."""
     from napari_sslmaps.encoders.checkpoint import inspect_checkpoint
 
-    report = inspect_checkpoint(path)
+    given = corrections(
+        method=method,
+        num_heads=num_heads,
+        normalisation=normalisation,
+        eps=eps,
+        branch=branch,
+        token_stage=token_stage,
+    )
+    report = inspect_checkpoint(path, given)
     if json:
         console.out_json(report.to_dict())
     else:
         console.out(str(report))
 
 
+@encoders.command()
+def add(  # noqa: PLR0913  # each parameter is an option that users type
+    path: Annotated[Path, typer.Argument(help="A weight file or folder.")],
+    *,
+    name: Annotated[str, typer.Option(help="What to call it; after the file if omitted.")] = "",
+    method: Method = None,
+    num_heads: Heads = None,
+    normalisation: Normalisation = None,
+    eps: Eps = None,
+    branch: Branch = None,
+    token_stage: TokenStage = None,
+    json: Json = False,
+) -> None:
+    """Remember a weight file: it is listed with the others from now on."""
+    from napari_sslmaps.encoders.shelf import doubts_of, remember
+
+    given = corrections(
+        method=method,
+        num_heads=num_heads,
+        normalisation=normalisation,
+        eps=eps,
+        branch=branch,
+        token_stage=token_stage,
+    )
+    spec = remember(path, given, name=name)
+    if json:
+        console.out_json(_described(spec))
+        return
+    for sentence in doubts_of(spec.name):
+        console.note(sentence)
+    console.out(f"Added {spec.name}: {spec.method}, {spec.architecture.summary}")
+
+
+@encoders.command()
+def forget(name: Annotated[str, typer.Argument(help="Name of an encoder that was added.")]) -> None:
+    """Take an encoder of yours off the list; its file stays."""
+    from napari_sslmaps.encoders.shelf import forget
+
+    forget(name)
+    console.out(f"Forgot {name}; its file is where it was.")
+
+
+@encoders.command()
+def download(
+    name: Annotated[str, typer.Argument(help="Name of a published encoder; see list --published.")],
+    accept_licence: Annotated[
+        bool, typer.Option("--accept-licence", help="I have read its licence and accept it.")
+    ] = False,
+) -> None:
+    """Download a published encoder, once its licence is accepted."""
+    from napari_sslmaps.encoders.published.fetch import download_encoder
+    from napari_sslmaps.encoders.published.local import find_local, get_published
+
+    entry = get_published(name)
+    if find_local(entry) is None and not accept_licence and sys.stdin.isatty():
+        console.out(f"{name}: about {entry.megabytes:.0f} MB from {entry.page}")
+        if entry.gated:
+            console.out("Its authors grant access on request, at that page; put your token in HF_TOKEN.")
+        console.out(f"Licence: {entry.licence}. {entry.terms}")
+        accept_licence = typer.confirm("Accept it and download?")
+        if not accept_licence:
+            raise typer.Exit(1)
+    with byte_bar(name) as on_progress:
+        folder = download_encoder(name, accept_licence=accept_licence, on_progress=on_progress)
+    console.out(f"{name} is in {folder}")
+
+
+def _size(spec: "EncoderSpec") -> str:
+    from napari_sslmaps.encoders.published.catalog import PUBLISHED
+
+    if spec.origin == "published" and spec.path is None:
+        return f"{PUBLISHED[spec.name].megabytes:.0f}"
+    return f"{spec.megabytes:.1f}" if spec.path is not None and spec.megabytes else "–"
+
+
 def _kind(spec: "EncoderSpec") -> str:
     """Say in a few words what a listed encoder is, and what its card says of it."""
     if spec.origin == "control":
         return "untrained control"
+    if spec.origin == "file":
+        return "your file: moved or changed" if spec.trouble else "your file"
+    if spec.origin == "published":
+        return "published: not downloaded" if spec.trouble else "published: downloaded"
     label = _verdict(spec).removeprefix("It ")
     return f"{spec.domain}: {label}" if label else spec.domain
 
@@ -102,6 +220,8 @@ def _described(spec: "EncoderSpec") -> dict[str, Any]:
         "domain": spec.domain,
         "alias_of": spec.alias_of,
         "path": None if spec.path is None else str(spec.path),
+        "overrides": dict(spec.overrides),
+        "trouble": spec.trouble,
         "attention": info.attention_note,
         "citation": info.citation,
     }

@@ -1,14 +1,23 @@
-"""A progress bar per encoder, on a terminal only."""
+"""Progress bars, on a terminal only."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 from napari_sslmaps.cli import console
 
 if TYPE_CHECKING:
+    from napari_sslmaps.encoders.published.fetch import OnBytes
     from napari_sslmaps.pipeline import EmbeddingProgress
     from napari_sslmaps.run.compute import OnProgress
 
@@ -38,5 +47,26 @@ def progress_bars(*, quiet: bool) -> "Iterator[OnProgress]":
             if name not in tasks:
                 tasks[name] = progress.add_task(name, total=state.total)
             progress.update(tasks[name], completed=state.done)  # type: ignore[arg-type]  # TaskID is an int
+
+        yield show
+
+
+@contextmanager
+def byte_bar(title: str) -> "Iterator[OnBytes]":
+    """Give a callback that draws a download."""
+    screen = console.errors()
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    progress = Progress(*columns, console=screen)
+    with progress if screen.is_terminal else nullcontext():
+        task = progress.add_task(title, total=None)
+
+        def show(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total)
 
         yield show

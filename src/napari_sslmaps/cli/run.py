@@ -7,6 +7,15 @@ import typer
 
 from napari_sslmaps.cli import console
 from napari_sslmaps.cli.arguments import points_of, region_of
+from napari_sslmaps.cli.corrections import (
+    Branch,
+    Eps,
+    Heads,
+    Method,
+    Normalisation,
+    TokenStage,
+    corrections,
+)
 from napari_sslmaps.cli.progress import progress_bars
 
 if TYPE_CHECKING:
@@ -54,22 +63,36 @@ def run(  # noqa: PLR0913  # each parameter is an option that users type
     record: Annotated[
         Path | None, typer.Option("--from", help="Run again what a run.json describes.")
     ] = None,
+    method: Method = None,
+    num_heads: Heads = None,
+    normalisation: Normalisation = None,
+    eps: Eps = None,
+    branch: Branch = None,
+    token_stage: TokenStage = None,
     json: Annotated[bool, typer.Option("--json", help="Print the record as JSON, and nothing else.")] = False,
 ) -> None:
     """Compute attention, PCA and similarity maps of an image by one or several encoders."""
+    given = corrections(
+        method=method,
+        num_heads=num_heads,
+        normalisation=normalisation,
+        eps=eps,
+        branch=branch,
+        token_stage=token_stage,
+    )
     if (image is None) == (record is None):
         raise typer.BadParameter("give either an image or --from run.json.")
     if record is not None:
-        if encoder or anchor or negative or region:
+        if encoder or anchor or negative or region or given.given:
             raise typer.BadParameter("--from says all but --out and --json; leave the other options out.")
         request, folder = _recorded(record), out or record.parent
     elif out is None or image is None:
         raise typer.BadParameter("tell where to write with --out DIR.")
     else:
         from napari_sslmaps.export.record import RunOptions
-        from napari_sslmaps.run.request import EncoderChoice, RunRequest, fitting_encoders
+        from napari_sslmaps.run.request import RunRequest, choose_encoders, fitting_encoders
 
-        named = tuple(EncoderChoice(name) for name in encoder or ())
+        named = choose_encoders(encoder or (), given)
         request = RunRequest(
             image=image,
             anchors=points_of(anchor, "--anchor"),

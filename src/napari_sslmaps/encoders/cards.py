@@ -1,6 +1,9 @@
 """Model cards, in Markdown, without importing torch."""
 
+from collections.abc import Mapping, Sequence
+
 from napari_sslmaps.encoders.catalog import CONTROLS, METHOD_INFO
+from napari_sslmaps.encoders.published.catalog import PUBLISHED
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import WeightsUnavailableError
 
@@ -43,13 +46,43 @@ maps with those of an untrained control before you read anything into them.
 | SHA-256 | `{sha256}` |
 | licence | {licence} |
 
+{own}
 Attention: {attention}.
 Method: {citation}.
 """
 
+_PUBLISHED = """# {name}
 
-def card_of(spec: EncoderSpec) -> str:
+**It is as its authors published it.** It was not trained on images like yours, and carries no scores here.
+Compare its maps with those of an untrained control before you read anything into them.
+
+| | |
+|---|---|
+| method | {title}: it {objective} |
+| architecture | {architecture} |
+| input | normalisation `{normalisation}` |
+| published at | {page} |
+| here | {place} |
+| its pretext task | {pretext} |
+
+Attention: {attention}.
+Method: {citation}.
+
+## Licence
+
+{licence}. {terms}.
+"""
+
+
+def card_of(spec: EncoderSpec, *, doubts: Sequence[str] = ()) -> str:
     """Return the model card of an encoder; of an alias, the card of what it stands for.
+
+    Parameters
+    ----------
+    spec
+        As it is listed.
+    doubts
+        What the recognition report of a user's file doubted.
 
     Returns
     -------
@@ -82,8 +115,30 @@ def card_of(spec: EncoderSpec) -> str:
     }
     if spec.origin == "control":
         return _CONTROL.format(**facts, twin=CONTROLS[spec.name])
+    if spec.origin == "published":
+        return _published_card(spec, facts)
     known = spec.sha256 or "not computed"
-    return _FILE.format(**facts, path=spec.path, megabytes=spec.megabytes, sha256=known)
+    own = _own_words(spec, doubts)
+    return _FILE.format(**facts, path=spec.path, megabytes=spec.megabytes, sha256=known, own=own)
+
+
+def _published_card(spec: EncoderSpec, facts: Mapping[str, str]) -> str:
+    entry = PUBLISHED[spec.name]
+    return _PUBLISHED.format(
+        **facts,
+        page=entry.page,
+        place=f"`{spec.path}`" if spec.path else f"not downloaded; about {entry.megabytes:.0f} MB",
+        pretext="its networks come with the file" if entry.has_pretext else "the file has the encoder alone",
+        terms=entry.terms,
+    )
+
+
+def _own_words(spec: EncoderSpec, doubts: Sequence[str]) -> str:
+    """Say what its user corrected and what its report doubted."""
+    given = ", ".join(f"{name} = {value}" for name, value in spec.overrides.items())
+    parts = [f"Corrected by you: {given}.\n"] if given else []
+    parts += ["## Doubts\n", *(f"- {doubt}" for doubt in doubts), ""] if doubts else []
+    return "\n".join(parts)
 
 
 def verdict_of(card: str) -> tuple[str, str]:

@@ -13,7 +13,13 @@ from napari_sslmaps.encoders.llvm import load_triton_apart
 from napari_sslmaps.encoders.overrides import Branch, Overrides
 from napari_sslmaps.encoders.published.catalog import PUBLISHED
 from napari_sslmaps.encoders.published.local import published_spec, published_specs
-from napari_sslmaps.encoders.shelf import changed_since_added, default_name, find_remembered, remembered
+from napari_sslmaps.encoders.shelf import (
+    changed_since_added,
+    default_name,
+    doubts_of,
+    find_remembered,
+    remembered,
+)
 from napari_sslmaps.encoders.spec import EncoderSpec, Method, architecture_from_dict
 from napari_sslmaps.errors import EncoderNotFoundError, WeightsUnavailableError
 
@@ -101,7 +107,7 @@ def weights_path(name: str) -> Path:
 
 def model_card(name: str) -> str:
     """Return the model card, in Markdown, of an encoder that has a name; of an alias, the original's."""
-    return card_of(get_spec(name))
+    return card_of(get_spec(name), doubts=doubts_of(name))
 
 
 def load_encoder(  # noqa: PLR0913  # each keyword is part of the public contract

@@ -1,6 +1,5 @@
 """The record of a run: enough to run it again, and to notice when something has changed."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -49,13 +48,14 @@ class EncoderRecord:
     Parameters
     ----------
     name
-        Name of an embedded encoder, or the path of a weight file.
+        Name of an encoder that everybody has or can download, or the path of a weight file or folder.
     sha256
-        Hash of the weight file.
+        Hash of the weights, as `hash_path` makes it.
     precision
         As it was resolved.
     overrides
-        Keywords of `load_encoder` that correct what the file says.
+        Keywords of `load_encoder` that correct what the file says; of a remembered file, those it was
+        remembered with too.
     provenance
         Of the embedding.
     outputs
@@ -205,18 +205,6 @@ class RunRecord:
         if not isinstance(description, dict):
             raise RecordError(f"Expected a run record; {path.name} holds something else.")
         return cls.from_dict(description)
-
-
-def hash_path(path: Path) -> str:
-    """Return the SHA-256 of a file, or of the names and contents of all files of a folder."""
-    if path.is_file():
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    digest = hashlib.sha256()
-    for part in sorted(part for part in path.rglob("*") if part.is_file()):
-        digest.update(part.relative_to(path).as_posix().encode() + b"\0")
-        digest.update(bytes.fromhex(hash_path(part)))
-    return digest.hexdigest()
 
 
 def _encoder(entry: Mapping[str, Any]) -> EncoderRecord:

@@ -1,6 +1,6 @@
 """What is compared, and what came of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,13 @@ from napari_sslmaps.core.results import (
     Embedding,
     SimilarityMap,
 )
-from napari_sslmaps.encoders.catalog import METHOD_INFO, names_for
+from napari_sslmaps.encoders.catalog import METHOD_INFO, NAMES, names_for
+from napari_sslmaps.encoders.hashes import hash_path
+from napari_sslmaps.encoders.overrides import Overrides
 from napari_sslmaps.encoders.spec import Domain, EncoderSpec
-from napari_sslmaps.errors import UnsupportedImageError
+from napari_sslmaps.errors import InvalidOptionError, UnsupportedImageError
 from napari_sslmaps.export.figure import FigureRow, Picture
-from napari_sslmaps.export.record import ImageRecord, Points, RunOptions, hash_path
+from napari_sslmaps.export.record import ImageRecord, Points, RunOptions
 from napari_sslmaps.sources.colour import is_grey
 from napari_sslmaps.sources.open import open_image
 from napari_sslmaps.sources.protocol import ImageSource
@@ -33,7 +35,7 @@ class EncoderChoice:
     Parameters
     ----------
     name
-        A name of `list_encoders`, or the path of a weight file.
+        A name of `list_encoders`, or the path of a weight file or folder.
     overrides
         Keywords of `load_encoder` that correct what the file says.
     precision
@@ -112,6 +114,33 @@ class RunOutcome:
     image: ImageRecord
     picture: Picture
     encoders: tuple[EncoderOutcome, ...]
+
+
+def choose_encoders(names: Sequence[str], corrections: Overrides) -> tuple[EncoderChoice, ...]:
+    """Choose encoders by name or path, and correct the weight files among them.
+
+    Parameters
+    ----------
+    names
+        As `EncoderChoice` takes them.
+    corrections
+        What the user knows better than the files; embedded encoders and controls need none.
+
+    Raises
+    ------
+    InvalidOptionError
+        If there are corrections, but no weight file to correct.
+    """
+    choices = tuple(
+        EncoderChoice(name) if name in NAMES else EncoderChoice(name, corrections.given) for name in names
+    )
+    if corrections.given and not any(choice.overrides for choice in choices):
+        options = ", ".join(f"--{option.replace('_', '-')}" for option in corrections.given)
+        raise InvalidOptionError(
+            f"Expected a weight file to correct with {options}; got {', '.join(names) or 'none'}, which "
+            "need no correction. Name a file with --encoder, or leave the option out."
+        )
+    return choices
 
 
 def fitting_encoders(image: str) -> tuple[EncoderChoice, ...]:

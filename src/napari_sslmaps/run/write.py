@@ -5,11 +5,13 @@ from pathlib import Path
 
 from napari_sslmaps.core.results import ActivationMap, TokenMap
 from napari_sslmaps.encoders.catalog import NAMES
+from napari_sslmaps.encoders.hashes import hash_path
+from napari_sslmaps.encoders.published.catalog import PUBLISHED
 from napari_sslmaps.encoders.registry import get_spec, hash_encoder
 from napari_sslmaps.errors import RecordError
 from napari_sslmaps.export.figure import compose_figure, save_figure
 from napari_sslmaps.export.map_files import write_heads, write_map
-from napari_sslmaps.export.record import EncoderRecord, RunRecord, hash_path
+from napari_sslmaps.export.record import EncoderRecord, RunRecord
 from napari_sslmaps.run.request import (
     SAMPLE_PREFIX,
     EncoderChoice,
@@ -60,10 +62,10 @@ def write_run(outcome: RunOutcome, folder: Path) -> RunRecord:
         outputs = _write_maps(encoder, folder, part, outcome.image.spacing_um_yx)
         records.append(
             EncoderRecord(
-                name=_lasting_name(encoder.choice.name),
+                name=_lasting_name(encoder),
                 sha256=encoder.spec.sha256,
                 precision=encoder.precision,
-                overrides=dict(encoder.choice.overrides),
+                overrides=dict(encoder.spec.overrides),
                 provenance=encoder.embedding.provenance.to_dict(),
                 outputs=outputs,
             )
@@ -153,12 +155,20 @@ def _title(outcome: RunOutcome) -> str:
     return Path(outcome.image.path).name
 
 
-def _lasting_name(name: str) -> str:
-    return name if name in NAMES else str(Path(name).expanduser().absolute())
+def _lasting_name(encoder: EncoderOutcome) -> str:
+    """Return a name that means the same elsewhere: of a user's file its path, not what it is called here."""
+    spec = encoder.spec
+    if spec.origin == "file" and spec.path is not None:
+        return str(spec.path.absolute())
+    return spec.name
 
 
 def _check_weights(encoder: EncoderRecord) -> None:
-    path = get_spec(encoder.name).path if encoder.name in NAMES else Path(encoder.name)
+    listed = encoder.name in NAMES or encoder.name in PUBLISHED
+    spec = get_spec(encoder.name) if listed else None
+    if spec is not None and spec.trouble:
+        raise RecordError(spec.trouble)
+    path = Path(encoder.name) if spec is None else spec.path
     if path is not None:
         _check_unchanged(f"weight file of {encoder.name}", path, encoder.sha256)
     elif (drawn := hash_encoder(encoder.name)) != encoder.sha256:
