@@ -53,8 +53,7 @@ class Panel:
     values
         (h, w) or (h, w, 3) float32; NaN where there is nothing to show.
     stride
-        Pixels of the view's region per value: 1 for pixels, the token stride for tokens. Values may reach
-        beyond the region by less than a stride.
+        Pixels of the view's picture per value: 1 for pixels, the token stride for tokens.
     limits
         What the ends of a scalar's colours stand for; None for pictures and colours.
     """
@@ -79,7 +78,8 @@ class PretextView:
     grid
         Where its tokens lie on the image.
     picture
-        (H, W, 3) float32 in [0, 1]: what the encoder was given, before anything was hidden or changed.
+        (H, W, 3) float32 in [0, 1]: what the encoder was given, before anything was hidden or changed; the
+        region's pixels, or a resampling of them.
     notes
         Sentences to show beside the view: what leaks, what was assumed, what the file does not hold.
     provenance
@@ -153,6 +153,9 @@ class PredictionView(PretextView):
         targets; the mean where blocks overlap.
     predicted, actual
         (rows, cols, 3) float32 in [0, 1], NaN outside the targets: both in one joint PCA.
+    centred
+        As `agreement`, with the mean token of the picture taken from both first: tokens share much that is
+        the same everywhere, and agree in that without any prediction. None if it was not computed.
     """
 
     targets: tuple[TokenBlock, ...]
@@ -160,19 +163,23 @@ class PredictionView(PretextView):
     agreement: Float32
     predicted: Float32
     actual: Float32
+    centred: Float32 | None = None
 
     @property
     def panels(self) -> tuple[Panel, ...]:
-        """Context, predicted and actual tokens, agreement."""
+        """Context, predicted and actual tokens, agreement; centred agreement where there is one."""
         stride = self.picture.shape[0] / self.context.shape[0]
         seen = np.repeat(self.context[..., None], 3, axis=-1)
         shown = np.where(upsampled(seen, self.picture.shape[:2]), self.picture, np.float32(0.5))
-        return (
+        panels = [
             Panel("context", "picture", shown, 1),
             Panel("predicted", "colours", self.predicted, stride),
             Panel("actual", "colours", self.actual, stride),
             Panel("agreement", "scalar", self.agreement, stride, (-1.0, 1.0)),
-        )
+        ]
+        if self.centred is not None:
+            panels.append(Panel("centred agreement", "scalar", self.centred, stride, (-1.0, 1.0)))
+        return tuple(panels)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -221,8 +228,7 @@ class ViewsView(PretextView):
         large = [index for index, crop in enumerate(self.crops) if crop.kind == "global"]
         for index, crop in enumerate(self.crops):
             if crop.kind == "local" and large:
-                y, x = crop.region.y - self.region.y, crop.region.x - self.region.x
-                window = np.s_[y : y + crop.region.height, x : x + crop.region.width]
+                window = window_of(crop.region, self.region, self.picture.shape[:2])
                 total[window] += float(self.agreement[index, large].mean())
                 count[window] += 1
         return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
@@ -264,6 +270,15 @@ class RestorationView(PretextView):
         if self.scores is not None:
             shown.append(Panel("discriminator", "scalar", self.scores, self.score_stride, (0.0, 1.0)))
         return tuple(shown)
+
+
+def window_of(part: Region, whole: Region, shape_yx: tuple[int, int]) -> tuple[slice, slice]:
+    """Return where `part` of `whole` lies in a picture of `whole`, of `shape_yx` pixels; at least one."""
+    scale = np.divide(shape_yx, whole.shape_yx)
+    first = (np.array([part.y, part.x]) - (whole.y, whole.x)) * scale
+    start = np.minimum(np.floor(first), np.array(shape_yx) - 1).astype(int)
+    stop = np.maximum(np.ceil(first + np.array(part.shape_yx) * scale).astype(int), start + 1)
+    return slice(int(start[0]), int(stop[0])), slice(int(start[1]), int(stop[1]))
 
 
 def upsampled(values: NDArray[np.generic], shape_yx: tuple[int, int]) -> NDArray[np.generic]:

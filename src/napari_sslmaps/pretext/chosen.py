@@ -171,7 +171,6 @@ def crops_inside(crops: Sequence[Crop], field: Field) -> tuple[Crop, ...]:
     return tuple(sorted(crops, key=lambda crop: crop.kind != "global"))
 
 
-def hidden_tokens(mask: Bool) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return indices of the tokens that a mask leaves and of those it hides, in reading order."""
-    flat = mask.reshape(-1)
-    return np.flatnonzero(~flat), np.flatnonzero(flat)
+def seen_tokens(mask: Bool) -> NDArray[np.intp]:
+    """Return the indices of the tokens that a mask leaves, in reading order."""
+    return np.flatnonzero(~mask)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from napari_sslmaps.core.pretext import Bool, Crop, ViewsView, upsampled
+from napari_sslmaps.core.pretext import Bool, Crop, ViewsView, upsampled, window_of
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Float32
 from napari_sslmaps.encoders.companions import companions_of
@@ -53,30 +53,26 @@ def views_view(field: Field, encoder: Encoder, wishes: Wishes) -> ViewsView:
     if token is None:
         return view
     mask = _draw_mask(field, wishes, generator) if wishes.mask is None else mask_on_grid(wishes.mask, field)
+    agreement, other = _patch_agreement(network, field, encoder, mask, token)
     return replace(
         view,
-        notes=(),
+        notes=(_compare(float(np.nanmean(agreement)), other),),
         mask=mask,
         masked=np.where(upsampled(mask[..., None], field.picture.shape[:2]), np.float32(0.5), field.picture),
-        patch_agreement=_patch_agreement(network, field, encoder, mask, token),
+        patch_agreement=agreement,
     )
+
+
+def _compare(own: float, other: float) -> str:
+    beside = "" if np.isnan(other) else f"; with what was at the other hidden places: {other:.2f}"
+    return f"Mean cosine of hidden patches with what was there: {own:.2f}{beside}."
 
 
 def _cls(network: Any, field: Field, crop: Crop, encoder: Encoder) -> Tensor:
     """CLS token (1, D) of a crop, brought to the side that such crops had in training."""
     side = field.side if crop.kind == "global" else _local_side(field, encoder)
-    window = _window(crop.region, field)
+    window = window_of(crop.region, field.region, field.picture.shape[:2])
     return encode(network, as_batch(resample(field.picture[window], (side, side)), encoder))[:, 0]
-
-
-def _window(region: Region, field: Field) -> tuple[slice, slice]:
-    """Where a crop lies in the picture, which may have been resampled."""
-    scale = np.divide(field.picture.shape[:2], field.region.shape_yx)
-    first = (np.array([region.y, region.x]) - (field.region.y, field.region.x)) * scale
-    last = first + np.array(region.shape_yx) * scale
-    start = np.minimum(np.floor(first), np.array(field.picture.shape[:2]) - 1).astype(int)
-    stop = np.maximum(np.ceil(last).astype(int), start + 1)
-    return slice(start[0], stop[0]), slice(start[1], stop[1])
 
 
 def _local_side(field: Field, encoder: Encoder) -> int:
@@ -115,13 +111,24 @@ def _draw_mask(field: Field, wishes: Wishes, generator: torch.Generator) -> Bool
     return mask_on_grid(masks[0].reshape(field.grid.shape).numpy(), field)
 
 
-def _patch_agreement(network: Any, field: Field, encoder: Encoder, mask: Bool, token: Tensor) -> Float32:
-    """Cosine of each hidden patch's token with the one it has when nothing is hidden, NaN elsewhere."""
+def _patch_agreement(
+    network: Any, field: Field, encoder: Encoder, mask: Bool, token: Tensor
+) -> tuple[Float32, float]:
+    """Cosine of each hidden patch's token with the one it has when nothing is hidden, NaN elsewhere.
+
+    Beside it the mean cosine with those of the other hidden patches: what agrees without knowing the place.
+    """
     images = as_batch(field.picture, encoder)
     hidden = torch.from_numpy(mask.reshape(1, -1)).to(encoder.device)
     stand_in = token.reshape(1, -1).float().to(encoder.device)
-    whole = encode(network, images)
-    guess = encode(network, images, masked=hidden, mask_token=stand_in)
-    cosines = functional.cosine_similarity(guess, whole, dim=-1).clamp(-1, 1)
-    patches = cosines[0, network.num_prefix_tokens :].cpu().numpy().reshape(mask.shape)
-    return np.where(mask, patches, np.float32(np.nan))
+    first = network.num_prefix_tokens
+    guess, actual = (
+        functional.normalize(tokens[0, first:][hidden[0]], dim=-1)
+        for tokens in (encode(network, images, masked=hidden, mask_token=stand_in), encode(network, images))
+    )
+    own = (guess * actual).sum(dim=-1).clamp(-1, 1).cpu().numpy()
+    agreement = np.full(mask.shape, np.nan, np.float32)
+    agreement[mask] = own
+    count = len(own)
+    total = float(guess.sum(dim=0) @ actual.sum(dim=0))
+    return agreement, (total - float(own.sum())) / (count * (count - 1)) if count > 1 else np.nan

@@ -1,6 +1,6 @@
 """DiRA's task: an image is distorted, and the U-Net restores it in grey (arXiv 2204.10437)."""
 
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,9 +12,9 @@ from napari_sslmaps.encoders.companions import companions_of
 from napari_sslmaps.encoders.companions.dira import DISCRIMINATOR_STRIDE, read_discriminator
 from napari_sslmaps.encoders.encoder import Encoder
 from napari_sslmaps.encoders.spec import UNetArchitecture
-from napari_sslmaps.errors import InvalidOptionError, MapUnavailableError
+from napari_sslmaps.errors import MapUnavailableError
 from napari_sslmaps.pretext.field import Field
-from napari_sslmaps.pretext.wishes import Distortion, Wishes, as_batch
+from napari_sslmaps.pretext.wishes import Wishes, as_batch
 from napari_sslmaps.pretraining.distortions import cut_masks, distort, shuffle_index
 from napari_sslmaps.pretraining.views import to_grey
 
@@ -24,7 +24,7 @@ _FLIPPED = 0.9
 
 def restoration_view(field: Field, encoder: Encoder, wishes: Wishes) -> RestorationView:
     """Distort the picture and let the U-Net restore it."""
-    _check(encoder, wishes)
+    _check(encoder)
     judge, silent = read_discriminator(companions_of(encoder))
     distorted = _distort(field.picture, wishes.distortion, wishes.seed)
     network: Any = encoder.extractor.network  # type: ignore[attr-defined]  # every extractor wraps one
@@ -32,13 +32,14 @@ def restoration_view(field: Field, encoder: Encoder, wishes: Wishes) -> Restorat
     clean = to_grey(torch.from_numpy(field.picture).permute(2, 0, 1)[None])[0, 0].numpy()
     restoration = restored[0, 0].cpu().numpy()
     error = np.abs(restoration - clean)
+    given = np.abs(to_grey(torch.from_numpy(distorted).permute(2, 0, 1)[None])[0, 0].numpy() - clean)
     scores = None if judge is None else judge.to(encoder.device)(restored)[0, 0].cpu().numpy()
     return RestorationView(
         method=encoder.spec.method,
         region=field.region,
         grid=field.grid,
         picture=field.picture,
-        notes=tuple(sentence for sentence in (silent, _mirrored(restoration, clean)) if sentence),
+        notes=tuple(note for note in (_compare(error, given), _mirrored(restoration, clean), silent) if note),
         provenance=field.provenance,
         distorted=distorted,
         restoration=restoration,
@@ -48,12 +49,8 @@ def restoration_view(field: Field, encoder: Encoder, wishes: Wishes) -> Restorat
     )
 
 
-def _check(encoder: Encoder, wishes: Wishes) -> None:
+def _check(encoder: Encoder) -> None:
     architecture = encoder.spec.architecture
-    if wishes.distortion not in get_args(Distortion):
-        raise InvalidOptionError(
-            f"Expected a distortion among {', '.join(get_args(Distortion))}; got {wishes.distortion!r}."
-        )
     if not isinstance(architecture, UNetArchitecture) or not architecture.decoder_channels:
         raise MapUnavailableError(
             f"Expected a U-Net with its decoder, which restores; {encoder.spec.name} is an encoder alone. "
@@ -64,6 +61,16 @@ def _check(encoder: Encoder, wishes: Wishes) -> None:
             f"Expected a U-Net that restores one grey image; {encoder.spec.name} gives "
             f"{architecture.classes} channels, as one fine-tuned for segmentation does."
         )
+
+
+def _compare(error: Float32, given: Float32) -> str:
+    changed = given > 0
+    if not changed.any():
+        return f"Mean error: {error.mean():.3f}, of a picture that was not distorted."
+    return (
+        f"Mean error where the picture was distorted: {error[changed].mean():.3f}; left as distorted, it "
+        f"would be {given[changed].mean():.3f}."
+    )
 
 
 def _mirrored(restoration: Float32, clean: Float32) -> str:

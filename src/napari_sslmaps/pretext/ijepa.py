@@ -20,7 +20,7 @@ from napari_sslmaps.encoders.companions.sequence import encode, encode_seen
 from napari_sslmaps.encoders.encoder import Encoder
 from napari_sslmaps.encoders.spec import ViTArchitecture
 from napari_sslmaps.encoders.vit import build_vit
-from napari_sslmaps.pretext.chosen import blocks_on_grid, cover, hidden_tokens
+from napari_sslmaps.pretext.chosen import blocks_on_grid, cover, seen_tokens
 from napari_sslmaps.pretext.field import Field
 from napari_sslmaps.pretext.wishes import Wishes, as_batch, transformer
 from napari_sslmaps.pretraining.objectives.ijepa import draw_blocks
@@ -39,11 +39,15 @@ def prediction_view(field: Field, encoder: Encoder, wishes: Wishes) -> Predictio
     context_encoder, target_encoder, alone = _branches(network, architecture, companions, encoder)
     blocks, context = _choose(field, wishes)
     images = as_batch(field.picture, encoder)
-    seen = torch.from_numpy(hidden_tokens(~context)[0]).to(encoder.device)[None]
+    seen = torch.from_numpy(seen_tokens(~context)).to(encoder.device)[None]
     encoded = encode_seen(context_encoder, images, seen)
     actual = functional.layer_norm(encode(target_encoder, images), (architecture.dim,))[0]
     predicted = _predict(predictor.to(encoder.device), encoded, seen, blocks, field.grid.shape)
     agreement = _agreement(predicted, actual, blocks, field.grid.shape)
+    usual = actual.mean(dim=0)
+    centred = _agreement([guess - usual for guess in predicted], actual - usual, blocks, field.grid.shape)
+    known = actual[seen[0]].mean(dim=0)
+    blind = _agreement([known.expand_as(guess) for guess in predicted], actual, blocks, field.grid.shape)
     mean = _mean_over_blocks(predicted, blocks, field.grid.shape)
     colours = _joint_colours(mean, actual.cpu().numpy(), cover(blocks, field.grid.shape), field)
     return PredictionView(
@@ -51,13 +55,21 @@ def prediction_view(field: Field, encoder: Encoder, wishes: Wishes) -> Predictio
         region=field.region,
         grid=field.grid,
         picture=field.picture,
-        notes=tuple(sentence for sentence in (doubt, alone) if sentence),
+        notes=tuple(sentence for sentence in (_compare(agreement, blind), doubt, alone) if sentence),
         provenance=field.provenance,
         targets=blocks,
         context=context,
         agreement=agreement,
         predicted=colours[0],
         actual=colours[1],
+        centred=centred,
+    )
+
+
+def _compare(agreement: Float32, blind: Float32) -> str:
+    return (
+        f"Mean cosine of predicted and actual tokens: {np.nanmean(agreement):.3f}. The mean token of the "
+        f"context, as a guess for every place, has {np.nanmean(blind):.3f}: see the centred agreement."
     )
 
 

@@ -6,13 +6,15 @@ from torch import Tensor
 
 from napari_sslmaps.core.pretext import Bool, ReconstructionView, upsampled
 from napari_sslmaps.core.results import Float32
+from napari_sslmaps.encoders.checkpoint.translated import Companions
 from napari_sslmaps.encoders.companions import companions_of
+from napari_sslmaps.encoders.companions.blocks import take
 from napari_sslmaps.encoders.companions.mae import VARIANCE_FLOOR, from_patches, read_decoder, to_patches
 from napari_sslmaps.encoders.companions.sequence import encode_seen
 from napari_sslmaps.encoders.encoder import Encoder
 from napari_sslmaps.encoders.spec import get_normalisation
 from napari_sslmaps.errors import InvalidOptionError
-from napari_sslmaps.pretext.chosen import hidden_tokens, mask_on_grid
+from napari_sslmaps.pretext.chosen import mask_on_grid, seen_tokens
 from napari_sslmaps.pretext.field import Field
 from napari_sslmaps.pretext.wishes import Wishes, as_batch, transformer
 from napari_sslmaps.pretraining.objectives.mae import random_mask
@@ -33,38 +35,53 @@ def reconstruction_view(field: Field, encoder: Encoder, wishes: Wishes) -> Recon
     network, architecture = transformer(encoder)
     companions = companions_of(encoder)
     decoder, doubt = read_decoder(companions, architecture, field.grid.shape)
-    notes = [doubt] if doubt else []
-    normalised = wishes.norm_pix
-    if normalised is None:
-        normalised = companions.settings.get("norm_pix")
-        if normalised is None:
-            notes.append(_ASSUMED)
-    if normalised:
-        notes.append(_LEAK)
+    normalised, notes = _target(companions, wishes)
     ratio = companions.settings.get("mask_ratio", _USUAL_RATIO) if wishes.ratio is None else wishes.ratio
     mask = _draw(field, ratio, wishes.seed) if wishes.mask is None else mask_on_grid(wishes.mask, field)
     images = as_batch(field.picture, encoder)
-    visible, hidden = (torch.from_numpy(index).to(encoder.device)[None] for index in hidden_tokens(mask))
+    visible = torch.from_numpy(seen_tokens(mask)).to(encoder.device)[None]
     encoded = encode_seen(network, images, visible)
     predicted = decoder.to(encoder.device)(encoded, visible, mask.size)
-    target = to_patches(images, field.patch)
+    patches = to_patches(images, field.patch)
+    blind = patches.mean(dim=-1, keepdim=True) if normalised else take(patches, visible).mean(1, keepdim=True)
     if normalised:
-        predicted = _denormalise(predicted, target)
-    rows = target.index_copy(1, hidden[0], predicted[:, hidden[0]])
-    painted = _to_picture(from_patches(rows, field.patch, field.grid.shape), encoder.spec.normalisation)
-    shown = upsampled(mask[..., None], field.picture.shape[:2])
-    reconstruction = np.where(shown, painted, field.picture)
+        predicted = _denormalise(predicted, patches)
+    reconstruction, guess = (
+        _paste(rows.expand_as(patches), mask, field, encoder) for rows in (predicted, blind)
+    )
+    shown = upsampled(mask, field.picture.shape[:2])
+    error, missed = (np.abs(painted - field.picture).mean(axis=-1) for painted in (reconstruction, guess))
     return ReconstructionView(
         method=encoder.spec.method,
         region=field.region,
         grid=field.grid,
         picture=field.picture,
-        notes=tuple(notes),
+        notes=(
+            _compare(error[shown], missed[shown], normalised=normalised),
+            *notes,
+            *([doubt] if doubt else []),
+        ),
         provenance=field.provenance,
         mask=mask,
-        masked=np.where(shown, np.float32(0.5), field.picture),
+        masked=np.where(shown[..., None], np.float32(0.5), field.picture),
         reconstruction=reconstruction,
-        error=np.abs(reconstruction - field.picture).mean(axis=-1),
+        error=error,
+    )
+
+
+def _target(companions: Companions, wishes: Wishes) -> tuple[bool, tuple[str, ...]]:
+    """Whether the decoder predicts normalised pixels, and what is to be said of it."""
+    told = companions.settings.get("norm_pix") if wishes.norm_pix is None else wishes.norm_pix
+    if told is None:
+        return False, (_ASSUMED,)
+    return bool(told), (_LEAK,) if told else ()
+
+
+def _compare(error: Float32, missed: Float32, *, normalised: bool) -> str:
+    level = "patch in its own mean" if normalised else "hidden patch in the mean of the visible ones"
+    return (
+        f"Mean error where patches are hidden: {error.mean():.3f}. Painting each {level} would give "
+        f"{missed.mean():.3f}."
     )
 
 
@@ -80,15 +97,16 @@ def _draw(field: Field, ratio: float, seed: int) -> Bool:
     return mask.reshape(rows, cols)
 
 
-def _denormalise(predicted: Tensor, target: Tensor) -> Tensor:
+def _denormalise(predicted: Tensor, patches: Tensor) -> Tensor:
     """Undo the normalisation of each patch with its true mean and (unbiased) variance."""
-    mean, variance = target.mean(dim=-1, keepdim=True), target.var(dim=-1, keepdim=True)
+    mean, variance = patches.mean(dim=-1, keepdim=True), patches.var(dim=-1, keepdim=True)
     return predicted * (variance + VARIANCE_FLOOR).sqrt() + mean
 
 
-def _to_picture(images: Tensor, normalisation: str) -> Float32:
-    """Undo an encoder's normalisation: (1, 3, H, W) to (H, W, 3) in [0, 1]."""
-    preset = get_normalisation(normalisation)
-    mean, std = (images.new_tensor(values) for values in (preset.mean, preset.std))
-    picture: Float32 = (images[0].permute(1, 2, 0) * std + mean).clamp(0, 1).cpu().numpy()
-    return picture
+def _paste(rows: Tensor, mask: Bool, field: Field, encoder: Encoder) -> Float32:
+    """Lay (1, N, P) normalised pixels over the picture where it is hidden, (H, W, 3) in [0, 1]."""
+    preset = get_normalisation(encoder.spec.normalisation)
+    mean, std = (rows.new_tensor(values) for values in (preset.mean, preset.std))
+    images = from_patches(rows, field.patch, field.grid.shape)
+    painted = (images[0].permute(1, 2, 0) * std + mean).clamp(0, 1).cpu().numpy()
+    return np.where(upsampled(mask[..., None], painted.shape[:2]), painted, field.picture)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 import torch
 from numpy.typing import ArrayLike
@@ -14,13 +14,20 @@ from napari_sslmaps.core.pretext import Crop, TokenBlock
 from napari_sslmaps.core.results import Float32
 from napari_sslmaps.encoders.encoder import Encoder
 from napari_sslmaps.encoders.spec import ViTArchitecture, get_normalisation
+from napari_sslmaps.errors import InvalidOptionError
 
 Distortion = Literal["trained", "cutout", "outer-cutout", "shuffle", "none"]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Wishes:
-    """Options of the methods; each method takes what concerns it. See `pretext_view`."""
+    """Options of the methods; each method takes what concerns it. See `pretext_view`.
+
+    Raises
+    ------
+    InvalidOptionError
+        If an option has a value that none of the methods could use.
+    """
 
     mask: ArrayLike | None = None
     seed: int = 0
@@ -29,6 +36,16 @@ class Wishes:
     crops: Sequence[Crop] | None = None
     distortion: str = "trained"
     norm_pix: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.ratio is not None and not 0 < self.ratio < 1:
+            raise InvalidOptionError(
+                f"Expected a ratio of hidden patches between 0 and 1; got {self.ratio!r}."
+            )
+        if self.distortion not in get_args(Distortion):
+            raise InvalidOptionError(
+                f"Expected a distortion among {', '.join(get_args(Distortion))}; got {self.distortion!r}."
+            )
 
 
 def transformer(encoder: Encoder) -> tuple[Any, ViTArchitecture]:

