@@ -4,9 +4,10 @@ import os
 import platform
 import shutil
 import sys
+import warnings
 from base64 import urlsafe_b64encode
 from ctypes.util import find_library
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, distribution, version
@@ -18,7 +19,10 @@ from typing import Any, Literal
 from platformdirs import user_cache_path
 
 from napari_sslmaps.encoders.catalog import EMBEDDED
+from napari_sslmaps.encoders.published.local import published_specs
 from napari_sslmaps.encoders.registry import get_spec, weights_path
+from napari_sslmaps.encoders.shelf import remembered
+from napari_sslmaps.encoders.shelf_file import ShelfWarning, config_folder
 from napari_sslmaps.errors import SSLMapsError
 
 Status = Literal["ok", "note", "fault"]
@@ -81,7 +85,10 @@ def examine() -> list[Check]:
         check_dicom_decoders(),
         check_openslide(),
         *(check_weights(name) for name in EMBEDDED),
-        check_cache(user_cache_path("napari-sslmaps")),
+        check_folder("cache", user_cache_path("napari-sslmaps")),
+        check_folder("configuration", config_folder()),
+        check_hub(),
+        *check_shelf(),
     ]
 
 
@@ -194,17 +201,43 @@ def check_weights(name: str) -> Check:
     return Check(name, "ok", detail)
 
 
-def check_cache(folder: Path) -> Check:
-    """Whether the cache folder can be written to."""
+def check_hub() -> Check:
+    """Whether published encoders can be downloaded to where they are kept, and which are there."""
+    from huggingface_hub import constants
+
+    found = check_folder("downloads", Path(constants.HF_HUB_CACHE))
+    if found.status != "ok":
+        return replace(found, fix=f"{found.fix}, or name another folder in HF_HOME")
+    here = [spec.name for spec in published_specs() if spec.path is not None]
+    return replace(found, detail=f"{found.detail}; {', '.join(here) or 'no published encoder'} downloaded")
+
+
+def check_shelf() -> list[Check]:
+    """Whether the list of the user's encoders can be read, and whether each is as it was when added."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ShelfWarning)
+        specs = remembered()
+    troubles = [Check("your encoders", "fault", str(warning.message)) for warning in caught]
+    forget = "or forget it: napari-sslmaps encoders forget"
+    return troubles + [
+        Check(spec.name, "note", spec.trouble, f"{forget} {spec.name}")
+        if spec.trouble
+        else Check(spec.name, "ok", f"yours, {spec.architecture.summary}, sha256 {spec.sha256[:12]}…")
+        for spec in specs
+    ]
+
+
+def check_folder(name: str, folder: Path) -> Check:
+    """Whether a folder can be written to."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=folder) as file:
             file.write(b"x")
     except OSError as error:
         fix = f"make {folder} writable"
-        return Check("cache", "fault", f"{folder}: {error.strerror}", fix)
+        return Check(name, "fault", f"{folder}: {error.strerror}", fix)
     free = shutil.disk_usage(folder).free / 1e9
-    return Check("cache", "ok", f"{folder}, {free:.0f} GB free")
+    return Check(name, "ok", f"{folder}, {free:.0f} GB free")
 
 
 def _recorded_hash(path: Path) -> str:

@@ -1,9 +1,11 @@
 """The command line as a person or a program meets it."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +13,12 @@ import pytest
 import tifffile
 from encoders_factory import write_encoder
 from PIL import Image
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 from napari_sslmaps.cli import main
 from napari_sslmaps.encoders.catalog import NAMES
+from napari_sslmaps.encoders.published.catalog import PUBLISHED
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -43,12 +48,14 @@ def test_help_of_everything_loads_nothing_heavy() -> None:
 import sys
 from napari_sslmaps.cli import main
 for command in ([], ["demo"], ["run"], ["encoders"], ["encoders", "list"], ["encoders", "show"],
-                ["encoders", "inspect"], ["simulate"], ["doctor"]):
+                ["encoders", "inspect"], ["encoders", "add"], ["encoders", "forget"],
+                ["encoders", "download"], ["simulate"], ["doctor"]):
     try:
         main([*command, "--help"])
     except SystemExit as ended:
         assert not ended.code, (command, ended.code)
-heavy = {"torch", "timm", "napari", "matplotlib", "tifffile", "pydicom", "zarr", "qtpy"} & set(sys.modules)
+heavy = {"torch", "timm", "huggingface_hub", "napari", "matplotlib", "tifffile", "pydicom", "zarr", "qtpy"}
+heavy &= set(sys.modules)
 assert not heavy, heavy
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
@@ -143,6 +150,10 @@ def test_other_frames_can_be_chosen(run: Run, installed: Path, tmp_path: Path) -
         ["run", "--nonsense"],
         ["unknown"],
         ["encoders", "show"],
+        ["encoders", "add"],
+        ["encoders", "forget"],
+        ["run", "--from", "run.json", "--num-heads", "4"],
+        ["run", "image.png", "--out", "x", "--num-heads", "many"],
     ],
 )
 def test_wrong_usage_ends_with_2(arguments: list[str], run: Run) -> None:
@@ -166,6 +177,14 @@ def test_wrong_usage_ends_with_2(arguments: list[str], run: Run) -> None:
         (["encoders", "show", "resnet"], "Expected the name of an encoder"),
         (["encoders", "inspect", "absent.pth"], "absent.pth"),
         (["encoders", "inspect", "IMAGE"], "image.png"),
+        (["encoders", "inspect", "IMAGE", "--method", "vgg"], "Expected a method among mae"),
+        (["encoders", "add", "absent.pth"], "absent.pth"),
+        (["encoders", "forget", "absent"], "there are none"),
+        (["encoders", "download", "vgg"], "got 'vgg'"),
+        (["encoders", "download", "mae-vit-b16"], "Accept it with --accept-licence"),
+        (["run", "IMAGE", "-e", "mae-vit-b16", "--out", "x"], "encoders download mae-vit-b16"),
+        (["run", "IMAGE", "-e", "mae-demo", "--num-heads", "4", "--out", "x"], "to correct with --num-heads"),
+        (["run", "IMAGE", "--token-stage", "x", "--out", "x"], "to correct with --token-stage; got none"),
         (["demo", "--sample", "cat"], "among histology, ultrasound; got 'cat'"),
         (["demo", "--headless", "--out", "figure.docx"], "ending in png, pdf, svg"),
     ],
@@ -239,6 +258,104 @@ def test_inspect_says_what_a_file_is(run: Run, tmp_path: Path) -> None:
     assert (code, "method: ijepa" in out) == (0, True)
     _, out, _ = run("encoders", "inspect", path, "--json")
     assert json.loads(out)["method"] == "ijepa"
+    _, out, _ = run("encoders", "inspect", path, "--num-heads", "4", "--normalisation", "unit", "--json")
+    assert json.loads(out)["architecture"]["heads"] == 4
+    assert json.loads(out)["normalisation"] == "unit"
+
+
+def test_inspect_tells_what_a_forward_pass_betrays(run: Run, tmp_path: Path) -> None:
+    path = write_encoder(tmp_path / "mine.safetensors", "mae")
+    with safe_open(path, "np") as file:
+        arrays, metadata = {key: file.get_tensor(key) for key in file.keys()}, file.metadata()  # noqa: SIM118  # no dict
+    arrays["norm.weight"] *= 0
+    save_file(arrays, path, metadata=metadata)
+    code, out, _ = run("encoders", "inspect", path)
+    assert (code, "\ndoubt: " in out) == (0, True)
+    _, out, _ = run("encoders", "inspect", path, "--json")
+    assert json.loads(out)["doubts"]
+
+
+def test_files_are_added_listed_shown_and_forgotten(run: Run, installed: Path, tmp_path: Path) -> None:
+    path = write_encoder(tmp_path / "epoch_199.safetensors", "mae")
+    code, out, _ = run("encoders", "add", path, "--num-heads", "4", "--name", "liver")
+    assert (code, out) == (0, "Added liver: mae, ViT d32 × 2, 4 heads, patch 8\n")
+    _, out, _ = run("encoders", "add", path, "--json")
+    assert (json.loads(out)["name"], json.loads(out)["overrides"]) == ("epoch_199", {})
+    _, out, errors = run("encoders", "list")
+    assert out.count("your file") == 2
+    assert errors == ""
+    _, out, _ = run("encoders", "show", "liver")
+    assert "Corrected by you: num_heads = 4." in out
+    path.unlink()
+    _, out, errors = run("encoders", "list")
+    assert out.count("your file: moved or changed") == 2
+    assert "Expected the weights of liver at" in errors
+    _, out, _ = run("encoders", "--json")
+    listed = {entry["name"]: entry for entry in json.loads(out)}
+    assert "No such file" in listed["liver"]["trouble"]
+    assert listed["liver"]["overrides"] == {"num_heads": 4}
+    code, out, _ = run("encoders", "forget", "liver")
+    assert (code, out) == (0, "Forgot liver; its file is where it was.\n")
+    assert "liver" not in run("encoders", "list")[1]
+
+
+def test_published_encoders_are_listed_on_request(run: Run, installed: Path) -> None:
+    assert "dinov3-vit-b16" not in run("encoders", "list")[1]
+    _, out, errors = run("encoders", "list", "--published")
+    assert errors == ""
+    for name, entry in PUBLISHED.items():
+        assert re.search(rf" {name} .* {entry.megabytes:.0f} .*published", out)
+    _, out, _ = run("encoders", "show", "dinov3-vit-b16")
+    assert "DINOv3 License" in out
+    assert "not downloaded; about 343 MB" in out
+
+
+@pytest.mark.parametrize("answer", ["y", "n"])
+def test_the_licence_is_shown_on_a_terminal_and_asked_for(
+    answer: str, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[bool] = []
+
+    def download(name: str, *, accept_licence: bool, on_progress: object) -> Path:
+        asked.append(accept_licence)
+        return tmp_path
+
+    terminal = StringIO(f"{answer}\n")
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr("sys.stdin", terminal)
+    monkeypatch.setattr("napari_sslmaps.encoders.published.fetch.download_encoder", download)
+    code, out, _ = run("encoders", "download", "dinov3-vit-s16")
+    assert "about 86 MB from https://huggingface.co/facebook/dinov3-vits16-pretrain-lvd1689m" in out
+    assert "Licence: DINOv3 License." in out
+    assert "put your token in HF_TOKEN" in out
+    assert (code, asked) == ((0, [True]) if answer == "y" else (1, []))
+
+
+def test_corrections_reach_files_alone_and_the_record(
+    run: Run, installed: Path, image: Path, tmp_path: Path
+) -> None:
+    path = write_encoder(tmp_path / "mine.safetensors", "mae")
+    run("encoders", "add", path, "--name", "liver", "--normalisation", "unit")
+    out = tmp_path / "out"
+    code, said, _ = run(
+        *("run", image, "-e", "mae-demo", "-e", "liver", "--num-heads", "4", "--eps", "1e-4", "--out", out),
+        *("--device", "cpu", "--precision", "float32", "--json"),
+    )
+    assert code == 0
+    embedded, mine = json.loads(said)["encoders"]
+    assert embedded["overrides"] == {}
+    assert mine["name"] == str(path)
+    assert mine["overrides"] == {"num_heads": 4, "normalisation": "unit", "eps": 1e-4}
+    assert mine["provenance"]["overrides"] == mine["overrides"]
+    run("encoders", "forget", "liver")
+    code, said, _ = run("run", "--from", out / "run.json", "--out", tmp_path / "two", "--json")
+    assert code == 0
+    assert json.loads(said)["encoders"][1]["overrides"] == mine["overrides"]
+    one, two = (
+        tifffile.imread(tmp_path / folder / part / "pca.tif")
+        for folder, part in (("out", "liver"), ("two", "mine"))
+    )
+    np.testing.assert_array_equal(one, two)
 
 
 def test_demo_without_a_display_says_so_and_writes_a_figure(

@@ -4,18 +4,21 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from encoders_factory import write_encoder
 
 from napari_sslmaps import doctor
 from napari_sslmaps.cli import main
 from napari_sslmaps.doctor import Check
 from napari_sslmaps.encoders.catalog import EMBEDDED
+from napari_sslmaps.encoders.shelf import remember
+from napari_sslmaps.encoders.shelf_file import config_folder
 
 
 def test_everything_is_looked_at(installed: Path) -> None:
     names = [check.name for check in doctor.examine()]
     for expected in ("Python", "Qt", "display", "OpenGL", "torch", "GPU", "tifffile", "DICOM decoders"):
         assert expected in names
-    assert {*EMBEDDED, "cache"} <= set(names)
+    assert {*EMBEDDED, "cache", "configuration", "downloads"} <= set(names)
 
 
 @pytest.mark.parametrize(("status", "code"), [("ok", 0), ("note", 0), ("fault", 1)])
@@ -121,7 +124,36 @@ def test_weights_are_present_missing_or_changed(installed: Path, monkeypatch: py
 
 
 def test_a_cache_that_cannot_be_written_is_a_fault(tmp_path: Path) -> None:
-    assert doctor.check_cache(tmp_path / "cache").status == "ok"
+    assert doctor.check_folder("cache", tmp_path / "cache").status == "ok"
     (tmp_path / "file").write_text("")
-    check = doctor.check_cache(tmp_path / "file" / "cache")
+    check = doctor.check_folder("cache", tmp_path / "file" / "cache")
     assert (check.status, check.fix.startswith("make ")) == ("fault", True)
+
+
+def test_remembered_encoders_that_moved_are_noted(tmp_path: Path) -> None:
+    for name in ("mine", "gone"):
+        remember(write_encoder(tmp_path / f"{name}.safetensors", "mae"))
+    (tmp_path / "gone.safetensors").unlink()
+    mine, gone = doctor.check_shelf()
+    assert (mine.name, mine.status, mine.fix) == ("mine", "ok", "")
+    assert (gone.name, gone.status) == ("gone", "note")
+    assert "No such file" in gone.detail
+    assert gone.fix.endswith("encoders forget gone")
+
+
+def test_a_damaged_list_is_a_fault() -> None:
+    config_folder().mkdir(parents=True)
+    (config_folder() / "encoders.json").write_text("{", encoding="utf-8")
+    (check,) = doctor.check_shelf()
+    assert check.status == "fault"
+    assert "kept as" in check.detail
+    assert doctor.check_shelf() == []
+
+
+def test_an_unwritable_hub_cache_names_the_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert doctor.check_hub().detail.endswith("no published encoder downloaded")
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "file" / "hub"))
+    check = doctor.check_hub()
+    assert (check.name, check.status) == ("downloads", "fault")
+    assert "HF_HOME" in check.fix

@@ -13,7 +13,11 @@ from PIL import Image
 import napari_sslmaps as ssl
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.encoders import catalog
+from napari_sslmaps.encoders.overrides import Overrides
+from napari_sslmaps.encoders.published.catalog import PUBLISHED
+from napari_sslmaps.encoders.published.local import folder_to_bring_to
 from napari_sslmaps.encoders.registry import hash_encoder
+from napari_sslmaps.encoders.shelf import forget, remember
 from napari_sslmaps.errors import (
     Cancelled,
     EncoderNotFoundError,
@@ -147,6 +151,36 @@ def test_a_control_that_would_be_drawn_otherwise_is_refused(request_all: RunRequ
     other = replace(record, encoders=(replace(record.encoders[0], sha256="0" * 64),))
     with pytest.raises(RecordError, match=r"draw others .*Run again without --from"):
         request_from_record(other, tmp_path / "out")
+
+
+def test_a_record_names_a_published_encoder(request_all: RunRequest, tmp_path: Path) -> None:
+    folder = folder_to_bring_to(PUBLISHED["mae-vit-b16"])
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    weights = write_encoder(folder / "model.safetensors", "mae")
+    request = replace(request_all, encoders=(EncoderChoice("mae-vit-b16"),))
+    record = write_run(compute_run(request), tmp_path / "out")
+    assert record.encoders[0].name == "mae-vit-b16"
+    assert request_from_record(record, tmp_path / "out").encoders[0].name == "mae-vit-b16"
+    write_encoder(weights, "mae", seed=1)
+    with pytest.raises(RecordError, match=r"weight file of mae-vit-b16 .* has changed"):
+        request_from_record(record, tmp_path / "out")
+    weights.unlink()
+    with pytest.raises(RecordError, match="encoders download mae-vit-b16"):
+        request_from_record(record, tmp_path / "out")
+
+
+def test_a_record_names_a_remembered_encoder_by_its_file(request_all: RunRequest, tmp_path: Path) -> None:
+    path = write_encoder(tmp_path / "epoch_199.safetensors", "mae")
+    remember(path, Overrides(num_heads=4), name="liver")
+    choice = EncoderChoice("liver", {"normalisation": "unit"})
+    record = write_run(compute_run(replace(request_all, encoders=(choice,))), tmp_path / "out")
+    (entry,) = record.encoders
+    assert (entry.name, entry.overrides) == (str(path), {"num_heads": 4, "normalisation": "unit"})
+    assert set(entry.outputs.values()) >= {"liver/pca.tif"}
+    forget("liver")
+    (again,) = request_from_record(record, tmp_path / "out").encoders
+    assert again == EncoderChoice(str(path), entry.overrides, "float32")
 
 
 @pytest.mark.parametrize(("sample", "domain"), [("histology", "histology"), ("ultrasound", "ultrasound")])

@@ -90,7 +90,7 @@ def inspect(  # noqa: PLR0913  # each parameter is an option that users type
     json: Json = False,
 ) -> None:
     """Say what a weight file was recognised as, and from which keys."""
-    from napari_sslmaps.encoders.checkpoint import inspect_checkpoint
+    from napari_sslmaps.encoders.checkpoint import check_forward, read_checkpoint
 
     given = corrections(
         method=method,
@@ -100,11 +100,13 @@ def inspect(  # noqa: PLR0913  # each parameter is an option that users type
         branch=branch,
         token_stage=token_stage,
     )
-    report = inspect_checkpoint(path, given)
+    checkpoint = read_checkpoint(path, given)
+    report = checkpoint.report
+    doubts = check_forward(checkpoint.network, report.architecture)
     if json:
-        console.out_json(report.to_dict())
+        console.out_json({**report.to_dict(), "doubts": list(doubts)})
     else:
-        console.out(str(report))
+        console.out("\n".join([str(report), *(f"doubt: {sentence}" for sentence in doubts)]))
 
 
 @encoders.command()

@@ -46,7 +46,7 @@ def remember(path: str | Path, overrides: Overrides | None = None, *, name: str 
         If it loads but the list cannot be written.
     """
     load_triton_apart()
-    from napari_sslmaps.encoders.checkpoint import read_checkpoint
+    from napari_sslmaps.encoders.checkpoint import check_forward, read_checkpoint
 
     if name:
         _check_name(name)
@@ -64,7 +64,7 @@ def remember(path: str | Path, overrides: Overrides | None = None, *, name: str 
         normalisation=report.normalisation,
         licence=checkpoint.licence or METHOD_INFO[report.method].licence,
         overrides=wanted.given,
-        doubts=report.ambiguous,
+        doubts=(*report.ambiguous, *check_forward(checkpoint.network, report.architecture)),
     )
     with changed_shelf() as entries:
         chosen = _chosen_name(name, entry, entries)

@@ -50,7 +50,7 @@ class Entry:
     overrides
         Keywords of `load_encoder` that correct what the file says.
     doubts
-        What its report doubted, as sentences.
+        What its report and a forward pass left doubtful, as sentences.
     """
 
     path: Path
