@@ -1,4 +1,4 @@
-"""One forward pass of a network just read: does it answer to its input at all?"""
+"""A forward pass of a network that was just read, to see whether it answers to its input."""
 
 import torch
 from torch import Tensor, nn

@@ -7,8 +7,8 @@ from napari_sslmaps.encoders.checkpoint.translated import Fact, Translated
 from napari_sslmaps.encoders.checkpoint.unwrap import Unwrapped
 
 _BRANCHES = {
-    "target_encoder": "the target encoder, which the paper evaluates",
-    "encoder": "the context encoder",
+    "target_encoder": ("target", "the target encoder, which the paper evaluates"),
+    "encoder": ("encoder", "the context encoder"),
 }
 
 
@@ -16,5 +16,4 @@ def translate_ijepa(file: Unwrapped) -> Translated:
     """Translate a file of I-JEPA's own training, or one branch of it."""
     translated = separate(file, "I-JEPA", {"predictor.": "predictor", "context.": "the other branch"})
     branch = _BRANCHES.get(file.container.rpartition(".")[2])
-    facts = {} if branch is None else {"branch": Fact(branch, f"the outer key {file.container!r}")}
-    return replace(translated, facts=facts)
+    return translated if branch is None else replace(translated, facts={"branch": Fact(*branch)})

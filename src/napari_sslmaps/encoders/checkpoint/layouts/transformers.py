@@ -63,7 +63,7 @@ def translate_transformers(
         _move_class_position(state)
     facts = read_facts(config, preprocessor)
     layout = f"transformers {config['model_type']}"
-    companions = _companions(config, family, _join(beside), facts["eps"].value)
+    companions = _companions(config, family, _join(beside))
     return Translated(layout, state, buffers, left_out, companions, facts)
 
 
@@ -181,15 +181,13 @@ def _move_class_position(state: dict[str, Tensor]) -> None:
     state["pos_embed"] = positions[:, 1:]
 
 
-def _companions(
-    config: Mapping[str, Any], family: Family, beside: Mapping[str, Tensor], eps: float
-) -> Companions:
+def _companions(config: Mapping[str, Any], family: Family, beside: Mapping[str, Tensor]) -> Companions:
     """Keep MAE's decoder with its mask token, and the mask token of DINOv2 and DINOv3, (1, D)."""
     if "decoder_embed.weight" in beside:
         heads = read_number(config, "decoder_num_attention_heads", 16)
         told = {"mask_ratio": config.get("mask_ratio"), "norm_pix": config.get("norm_pix_loss")}
-        settings = {"decoder_heads": heads, "decoder_eps": eps}
-        return Companions(beside, settings | {key: value for key, value in told.items() if value is not None})
+        known = {key: value for key, value in told.items() if value is not None}
+        return Companions(beside, {"decoder_heads": heads, **known})
     if family.method in {"dinov2", "dinov3"} and "mask_token" in beside:
         return Companions({"mask_token": beside["mask_token"].reshape(1, -1)})
     return Companions()
