@@ -1,13 +1,16 @@
 """Published encoders: downloading from a stand-in server that misbehaves in every way."""
 
+import hashlib
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from hub_server import Hub, running_hub
 
 import napari_sslmaps as ssl
@@ -239,16 +242,57 @@ def test_all_are_listed_with_how_to_get_them() -> None:
         assert spec.megabytes == 0
 
 
-def test_a_downloaded_encoder_runs(hub: Hub, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("mae-vit-b16", "vit_mae"),
+        ("ijepa-vit-h14", "ijepa"),
+        ("dino-vit-b16", "vit"),
+        ("dinov2-vit-s14", "dinov2"),
+        ("dinov3-vit-s16", "dinov3_vit"),
+    ],
+)
+def test_a_downloaded_encoder_runs(name: str, kind: str, hub: Hub, tmp_path: Path) -> None:
     from made_transformers import random_model
 
-    random_model("vit_mae").save_pretrained(tmp_path)
-    hub.files[REPOSITORY] = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    download()
-    encoder = ssl.load_encoder(NAME, device="cpu", precision="float32")
-    assert (encoder.spec.name, encoder.spec.origin, encoder.spec.architecture.dim) == (NAME, "published", 96)
-    assert encoder.spec.sha256 == hash_encoder(NAME)
-    assert [spec.name for spec in ssl.list_encoders() if spec.origin == "published"] == [NAME]
+    entry = PUBLISHED[name]
+    random_model(kind).save_pretrained(tmp_path)
+    hub.files[entry.repository] = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    download(name)
+    encoder = ssl.load_encoder(name, device="cpu", precision="float32")
+    spec = encoder.spec
+    assert (spec.name, spec.origin, spec.method, spec.licence) == (
+        name,
+        "published",
+        entry.method,
+        entry.licence,
+    )
+    assert spec.architecture.dim == 96
+    assert spec.sha256 == hash_encoder(name)
+    assert [spec.name for spec in ssl.list_encoders() if spec.origin == "published"] == [name]
+
+
+def test_two_processes_do_not_download_the_same(hub: Hub, nobody_at_home: Path) -> None:
+    digest = hashlib.sha256(WEIGHTS).hexdigest()
+    blobs = nobody_at_home / "hub" / f"models--{REPOSITORY.replace('/', '--')}" / "blobs"
+    blobs.mkdir(parents=True)
+    lock = FileLock(blobs / f"{digest}.napari-sslmaps.incomplete.lock")
+    with lock, pytest.raises(WeightsUnavailableError, match="another process is at it"):
+        download()
+    assert (download() / "model.safetensors").read_bytes() == WEIGHTS
+
+
+@pytest.mark.parametrize("rubbish", [b"x" * 70_000, b"x" * (len(WEIGHTS) + 1), b"x" * len(WEIGHTS)])
+def test_a_partial_file_of_something_else_does_no_harm(
+    rubbish: bytes, hub: Hub, nobody_at_home: Path
+) -> None:
+    digest = hashlib.sha256(WEIGHTS).hexdigest()
+    blobs = nobody_at_home / "hub" / f"models--{REPOSITORY.replace('/', '--')}" / "blobs"
+    blobs.mkdir(parents=True)
+    (blobs / f"{digest}.napari-sslmaps.incomplete").write_bytes(rubbish)
+    with suppress(WeightsUnavailableError):
+        download()
+    assert (download() / "model.safetensors").read_bytes() == WEIGHTS
 
 
 def test_the_environment_is_heeded_by_the_command(hub: Hub, tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def _download(entry: Published, on_progress: OnBytes | None) -> Path:
     for remote in remotes:
         if remote.is_large:
             _fetch_blob(entry, remote, _bar_class(on_progress, done, total))
-        path = Path(hf_hub_download(entry.repository, remote.name))
+        path = Path(hf_hub_download(entry.repository, remote.name, tqdm_class=_bar_class(None, 0, 0)))
         done += remote.size
         if on_progress is not None:
             on_progress(done, total)
