@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,12 +9,26 @@ settings.register_profile("house", deadline=None)
 settings.load_profile("house")
 
 
+def _leave_home(home: Path, patch: pytest.MonkeyPatch) -> None:
+    patch.setenv("NAPARI_SSLMAPS_CONFIG", str(home / "config"))
+    for variable, folder in (("HF_HUB_CACHE", "hub"), ("HF_ASSETS_CACHE", "assets")):
+        patch.setenv(variable, str(home / folder))  # for processes that a test starts
+        patch.setattr(f"huggingface_hub.constants.{variable}", str(home / folder))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def away_from_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep fixtures from what the person who runs the tests has remembered or downloaded."""
+    with pytest.MonkeyPatch.context() as patch:
+        _leave_home(tmp_path_factory.mktemp("home"), patch)
+        yield
+
+
 @pytest.fixture(autouse=True)
-def nobody_at_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Keep tests from what the person who runs them has remembered or downloaded."""
+def nobody_at_home(
+    away_from_home: None, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """Give each test a home of its own, where nothing is remembered or downloaded."""
     home = tmp_path_factory.mktemp("home")
-    monkeypatch.setenv("NAPARI_SSLMAPS_CONFIG", str(home / "config"))
-    for variable, constant in (("HF_HUB_CACHE", "hub"), ("HF_ASSETS_CACHE", "assets")):
-        monkeypatch.setenv(variable, str(home / constant))  # for processes that a test starts
-        monkeypatch.setattr(f"huggingface_hub.constants.{variable}", str(home / constant))
+    _leave_home(home, monkeypatch)
     return home

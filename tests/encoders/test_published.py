@@ -273,10 +273,9 @@ def test_a_downloaded_encoder_runs(name: str, kind: str, hub: Hub, tmp_path: Pat
 
 
 def test_two_processes_do_not_download_the_same(hub: Hub, nobody_at_home: Path) -> None:
-    digest = hashlib.sha256(WEIGHTS).hexdigest()
-    blobs = nobody_at_home / "hub" / f"models--{REPOSITORY.replace('/', '--')}" / "blobs"
-    blobs.mkdir(parents=True)
-    lock = FileLock(blobs / f"{digest}.napari-sslmaps.incomplete.lock")
+    locks = nobody_at_home / "hub" / ".locks" / f"models--{REPOSITORY.replace('/', '--')}"
+    locks.mkdir(parents=True)
+    lock = FileLock(locks / f"{hashlib.sha256(WEIGHTS).hexdigest()}.napari-sslmaps.lock")
     with lock, pytest.raises(WeightsUnavailableError, match="another process is at it"):
         download()
     assert (download() / "model.safetensors").read_bytes() == WEIGHTS

@@ -135,12 +135,15 @@ def _fetch_blob(entry: Published, remote: _Remote, bar_class: type) -> None:
     from huggingface_hub import constants
     from huggingface_hub.file_download import repo_folder_name
 
-    cache = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=entry.repository, repo_type="model")
-    blob = cache / "blobs" / remote.etag
+    cache = Path(constants.HF_HUB_CACHE)
+    folder = repo_folder_name(repo_id=entry.repository, repo_type="model")
+    blob = cache / folder / "blobs" / remote.etag
     partial = blob.with_name(f"{remote.etag}.napari-sslmaps.incomplete")
-    blob.parent.mkdir(parents=True, exist_ok=True)
+    lock = cache / ".locks" / folder / f"{remote.etag}.napari-sslmaps.lock"
+    for path in (blob, lock):
+        path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(f"{partial}.lock", blocking=False):
+        with FileLock(lock, blocking=False):
             if not blob.exists():
                 _fetch(remote, partial, bar_class)
                 _verify(remote, partial)
