@@ -1,3 +1,5 @@
+import struct
+import zlib
 from pathlib import Path
 
 import imagecodecs
@@ -7,6 +9,7 @@ from PIL import Image
 from source_cases import picture
 
 from napari_sslmaps.core.region import Region
+from napari_sslmaps.errors import UnsupportedImageError
 from napari_sslmaps.sources import open_image
 
 
@@ -39,3 +42,14 @@ def test_exif_orientation_is_honoured(orientation: int, tmp_path: Path) -> None:
     expected = turned[:: -1 if flip_rows else 1, :: -1 if flip_cols else 1]
     with open_image(tmp_path / "a.png") as source:
         np.testing.assert_array_equal(source.read(Region(0, 0, *expected.shape[:2])), expected)
+
+
+def test_a_picture_beyond_memory_gets_a_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.png"
+    Image.new("L", (8, 8)).save(path)
+    content = bytearray(path.read_bytes())
+    content[16:24] = struct.pack(">II", 60_000, 60_000)
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    path.write_bytes(content)
+    with pytest.raises(UnsupportedImageError, match=r"bomb\.png is too large .* Convert it to a tiled"):
+        open_image(path)

@@ -5,6 +5,7 @@ import pytest
 import tifffile
 from napari.components import ViewerModel
 from npe2 import PluginManifest
+from slide_kit import write_bare, write_slide
 
 import napari_sslmaps
 from napari_sslmaps.errors import UnsupportedImageError
@@ -57,11 +58,44 @@ def test_a_damaged_file_is_refused_with_a_sentence(tmp_path: Path) -> None:
         npe2.get_reader(str(path))(str(path))
 
 
-def test_an_image_too_large_to_open_whole_gets_a_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "slide.tif"
-    tifffile.imwrite(path, np.ones((64, 64), np.uint8))
-    monkeypatch.setattr(npe2, "LIMIT_BYTES", 4000)
-    with pytest.raises(UnsupportedImageError, match="embed a region from Python"):
+def test_a_slide_opens_at_once_as_a_lazy_pyramid_with_units(tmp_path: Path) -> None:
+    slide = write_slide(tmp_path / "big.svs", ((80_000, 100_000), (20_000, 25_000), (1250, 1563)))
+    (data, options, _) = npe2.read(str(slide.path))[0]
+    layer = ViewerModel().add_image(data, **options)
+    assert [level.shape for level in layer.data] == [
+        (80_000, 100_000, 3),
+        (20_000, 25_000, 3),
+        (1250, 1563, 3),
+        (625, 782, 3),
+    ]
+    assert layer.rgb
+    assert layer.multiscale
+    assert tuple(map(str, layer.units)) == ("micrometer", "micrometer")
+    np.testing.assert_array_equal(layer.scale, (0.25, 0.25))
+    part = np.asarray(layer.data[0][70_000:70_300, 90_000:90_400])
+    np.testing.assert_array_equal(part, slide.pixels(0, 70_000, 90_000, 300, 400))
+
+
+def test_one_huge_level_gets_a_sentence_that_tells_what_to_do(tmp_path: Path) -> None:
+    path = write_bare(tmp_path / "bare.tif", 125_000, 160_000, strips=1000)  # 60 GB
+    with pytest.raises(UnsupportedImageError, match=r"125000 × 160000 px\. Convert it to a pyramid"):
         npe2.read(str(path))
+
+
+def test_a_large_level_gets_coarser_ones(tmp_path: Path) -> None:
+    path = write_bare(tmp_path / "bare.tif", 6000, 20_000, strips=60)
+    (data, options, _) = npe2.read(str(path))[0]
+    assert options["multiscale"]
+    assert [level.shape[1] for level in data] == [20_000, 10_000, 5000, 2500, 1250, 625]
+
+
+def test_a_long_clip_is_read_frame_by_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(npe2, "LIMIT_BYTES", 1000)
+    path = tmp_path / "clip.tif"
+    pixels = np.random.default_rng(0).integers(0, 60_000, (5, 40, 50), np.uint16)
+    tifffile.imwrite(path, pixels, compression="zlib")
+    (data, options, _) = npe2.read(str(path))[0]
+    viewer = ViewerModel()
+    layer = viewer.add_image(data, **options)
+    viewer.dims.set_current_step(0, 3)
+    np.testing.assert_array_equal(layer._slice.image.raw, pixels[3])

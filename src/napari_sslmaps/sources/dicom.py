@@ -14,6 +14,7 @@ from pydicom.pixels.utils import pixel_array
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import UnsupportedImageError
 from napari_sslmaps.sources.base import ImageLayout, SourceBase, SpacingYX, decoding
+from napari_sslmaps.sources.kept import Kept
 from napari_sslmaps.sources.protocol import Level
 from napari_sslmaps.sources.spacing import spacing_um
 
@@ -31,10 +32,11 @@ _DAMAGE = (
 )
 _WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
 _CENTIMETRES, _TISSUE = 3, 1
+_KEPT_BYTES = 64 * 2**20
 
 
 class DicomSource(SourceBase):
-    """A DICOM file; one frame is decoded at a time and the last one kept.
+    """A DICOM file; a frame is decoded when it is asked for, and those used last are kept.
 
     Palette and YBR images arrive as RGB, MONOCHROME1 is inverted so that bright means dense.
 
@@ -55,7 +57,7 @@ class DicomSource(SourceBase):
             self._check_kind(header, path)
             layout = _layout(header)
         self._path, self._header = path, header
-        self._kept: tuple[int, NDArray[Any]] | None = None
+        self._kept = Kept(_KEPT_BYTES)
         super().__init__(path.stem, layout)
 
     @staticmethod
@@ -73,10 +75,8 @@ class DicomSource(SourceBase):
             )
 
     def _decode(self, region: Region) -> NDArray[Any]:
-        if self._kept is None or self._kept[0] != region.frame:
-            with decoding(self._path.name, "a readable DICOM file", *_DAMAGE):
-                self._kept = region.frame, self._frame(region.frame)
-        frame = self._kept[1]
+        with decoding(self._path.name, "a readable DICOM file", *_DAMAGE):
+            frame = self._kept.get(region.frame, lambda: self._frame(region.frame))
         rows = slice(region.y, region.y + region.height)
         return np.array(frame[rows, region.x : region.x + region.width])
 
@@ -94,7 +94,7 @@ class DicomSource(SourceBase):
         return pixels
 
     def _release(self) -> None:
-        self._kept = None
+        self._kept.clear()
 
 
 def _layout(header: pydicom.Dataset) -> ImageLayout:

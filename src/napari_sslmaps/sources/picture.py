@@ -7,10 +7,12 @@ import imagecodecs
 import imageio.v3 as iio
 import numpy as np
 from numpy.typing import NDArray
+from PIL.Image import DecompressionBombError
 
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import UnsupportedImageError
 from napari_sslmaps.sources.base import ImageLayout, SourceBase, decoding
+from napari_sslmaps.sources.kept import Kept
 from napari_sslmaps.sources.protocol import Level
 
 _DAMAGE = (OSError, ValueError, SyntaxError, EOFError, IndexError, RuntimeError)
@@ -34,7 +36,7 @@ class PictureSource(SourceBase):
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._pixels: NDArray[Any] | None = None
+        self._kept = Kept(limit_bytes=0)  # one piece, and the newest always stays
         with decoding(path.name, "a readable picture", *_DAMAGE):
             layout = self._header()
         super().__init__(path.stem, layout)
@@ -58,11 +60,10 @@ class PictureSource(SourceBase):
         )
 
     def _decode(self, region: Region) -> NDArray[Any]:
-        if self._pixels is None:
-            with decoding(self._path.name, "a readable picture", *_DAMAGE):
-                self._pixels = self._all()
+        with decoding(self._path.name, "a readable picture", *_DAMAGE):
+            pixels = self._kept.get(0, self._all)
         rows = slice(region.y, region.y + region.height)
-        return np.array(self._pixels[rows, region.x : region.x + region.width])
+        return np.array(pixels[rows, region.x : region.x + region.width])
 
     def _all(self) -> NDArray[Any]:
         if self._deep_colour():
@@ -82,7 +83,15 @@ class PictureSource(SourceBase):
         return start.startswith(b"\x89PNG") and start[24] == 16 and start[25] in (2, 6)
 
     def _open(self) -> Any:
-        return iio.imopen(self._path, "r", plugin="pillow")
+        try:
+            return iio.imopen(self._path, "r", plugin="pillow")
+        except OSError as error:  # imageio's; Pillow's own is its cause
+            if not isinstance(error.__cause__, DecompressionBombError):
+                raise
+            raise UnsupportedImageError(
+                f"Expected a picture that fits into memory; {self._path.name} is too large ({error.__cause__}). "
+                "Convert it to a tiled, pyramidal TIFF and open that."
+            ) from error
 
     def _release(self) -> None:
-        self._pixels = None
+        self._kept.clear()

@@ -1,7 +1,6 @@
-"""The planes of one level of a TIFF series: mapped where stored plainly, else decoded tile by tile."""
+"""The planes of one level of a TIFF series: read by rows where stored plainly, else tile by tile."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -50,7 +49,7 @@ class TiffPlanes:
         """
         page, offset = self._page(plane)
         if page is not None and page.is_final:
-            return self._mapped(page, offset, box)
+            return self._plain(page, offset, box)
         return self._decoded(page, plane, box)
 
     def _page(self, plane: int) -> tuple[Any, int]:
@@ -62,10 +61,21 @@ class TiffPlanes:
             page = self._series[plane]
         return page, page.dataoffsets[0] if page is not None and page.dataoffsets else 0
 
-    def _mapped(self, page: Any, offset: int, box: Box) -> NDArray[Any]:
-        handle, dtype = page.parent.filehandle, page.parent.byteorder + page.dtype.char
-        stored = np.memmap(Path(handle.path), dtype, "r", offset, page.shaped)
-        return _samples_last(np.array(stored[:, 0, *box]))
+    def _plain(self, page: Any, offset: int, box: Box) -> NDArray[Any]:
+        """Read rows that lie one after the other, whole ones if most of them is wanted anyway."""
+        separate, _, height, width, together = page.shaped
+        rows, cols = box
+        dtype = np.dtype(page.parent.byteorder + page.dtype.char)
+        tall, wide, pixel = rows.stop - rows.start, cols.stop - cols.start, together * dtype.itemsize
+        runs, length, left = (1, tall * width, cols.start) if 2 * wide > width else (tall, wide, 0)
+        block = np.empty((separate, tall, wide, together), dtype)
+        for sample in range(separate):
+            first = (sample * height + rows.start) * width + cols.start - left
+            for run in range(runs):
+                data = self._bytes(page, offset + (first + run * width) * pixel, length * pixel)
+                read = np.frombuffer(data, dtype).reshape(tall // runs, -1, together)
+                block[sample, run : run + tall // runs] = read[:, left : left + wide]
+        return _samples_last(block)
 
     def _decoded(self, page: Any, plane: int, box: Box) -> NDArray[Any]:
         separate, _, _, _, together = self._keyframe.shaped
@@ -104,15 +114,19 @@ class TiffPlanes:
         )
 
     def _decode(self, page: Any, index: int, offset: int, count: int) -> NDArray[Any]:
-        data = self._files.read(page.parent.filehandle, offset, count)
-        if len(data) < count:
-            raise tifffile.TiffFileError(f"it ends {count - len(data)} bytes early")
+        data = self._bytes(page, offset, count)
         tables = {}
         if self._keyframe.compression in _JPEG:
             tables = {"jpegtables": page.jpegtables, "jpegheader": self._keyframe.jpegheader}
         segment, _, _ = self._keyframe.decode(data, index, **tables)
         pixels: NDArray[Any] = segment[0]
         return pixels
+
+    def _bytes(self, page: Any, offset: int, count: int) -> bytes:
+        data: bytes = self._files.read(page.parent.filehandle, offset, count)
+        if len(data) < count:
+            raise tifffile.TiffFileError(f"it ends {count - len(data)} bytes early")
+        return data
 
     def _check_size(self) -> None:
         tall, wide = self._piece_shape

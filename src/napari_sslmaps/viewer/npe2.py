@@ -1,19 +1,23 @@
 """napari's plugin contributions that need no window: the reader and the sample data."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import UnsupportedImageError
+from napari_sslmaps.sources.coarser import CoarserLevels
 from napari_sslmaps.sources.open import open_image
 from napari_sslmaps.sources.protocol import ImageSource
 from napari_sslmaps.sources.samples import SAMPLES
+from napari_sslmaps.viewer.lazy import lazy_levels
 
-LIMIT_BYTES = 4e9
-"""What the reader loads into memory at most."""
+LIMIT_BYTES, LIMIT_SIDE = 256e6, 8192
+"""What the reader loads into memory: no more bytes, no longer side; above, pixels are read when seen."""
 LayerData = tuple[Any, dict[str, Any], str]
 PathOrPaths = str | Sequence[str]
 
@@ -27,10 +31,12 @@ def get_reader(path: PathOrPaths) -> Callable[[PathOrPaths], list[LayerData]] | 
 def read(path: PathOrPaths) -> list[LayerData]:
     """Read images as napari layers, RGB kept together, spacing as scale in µm.
 
+    Slides and other large images become lazy multiscale layers: their pixels are read as they are looked at.
+
     Raises
     ------
     UnsupportedImageError
-        If a file cannot be read.
+        If a file cannot be read, or is so large that an overview of it would take minutes.
     """
     paths = [path] if isinstance(path, str) else list(path)
     return [_read(Path(item)) for item in paths]
@@ -47,35 +53,46 @@ def ultrasound() -> list[LayerData]:
 
 
 def _read(path: Path) -> LayerData:
-    with open_image(path) as source:
-        return _layer(source, {"path": str(path)})
+    source = open_image(path)
+    if _is_small(source):
+        with source:
+            return _layer(source, _whole(source), {"path": str(path)})
+    try:
+        deep = CoarserLevels(source)
+    except UnsupportedImageError:
+        source.close()
+        raise
+    levels = lazy_levels(deep)
+    return _layer(deep, levels if len(levels) > 1 else levels[0], {"path": str(path)})
 
 
 def _sample(key: str) -> LayerData:
     sample = SAMPLES[key]
     with sample.open() as source:
-        return _layer(source, {"title": sample.title, "licence": sample.licence})
+        return _layer(source, _whole(source), {"title": sample.title, "licence": sample.licence})
 
 
-def _check_size(source: ImageSource) -> None:
+def _is_small(source: ImageSource) -> bool:
     height, width = source.levels[0].shape_yx
     size = height * width * source.channels * source.frames * source.dtype.itemsize
-    if size > LIMIT_BYTES:
-        raise UnsupportedImageError(
-            f"Expected an image of at most {LIMIT_BYTES / 1e9:.0f} GB to open whole; {source.name} has "
-            f"{size / 1e9:.1f} GB. Open a lower level or a crop of it, or embed a region from Python: "
-            "napari_sslmaps.embed(path, encoder, region=(y, x, height, width))."
-        )
+    return len(source.levels) == 1 and size <= LIMIT_BYTES and max(height, width) <= LIMIT_SIDE
 
 
-def _layer(source: ImageSource, metadata: dict[str, Any]) -> LayerData:
-    _check_size(source)
-    height, width = source.levels[0].shape_yx
-    frames = [source.read(Region(0, 0, height, width, 0, frame)) for frame in range(source.frames)]
-    data = np.stack(frames) if source.frames > 1 else frames[0]
-    options: dict[str, Any] = {"name": source.name, "rgb": source.channels == 3, "metadata": metadata}
+def _whole(source: ImageSource) -> NDArray[Any]:
+    region = Region(0, 0, *source.levels[0].shape_yx)
+    frames = [source.read(replace(region, frame=frame)) for frame in range(source.frames)]
+    return np.stack(frames) if source.frames > 1 else frames[0]
+
+
+def _layer(source: ImageSource, data: Any, metadata: dict[str, Any]) -> LayerData:
+    options: dict[str, Any] = {
+        "name": source.name,
+        "rgb": source.channels == 3,
+        "multiscale": isinstance(data, list),
+        "metadata": metadata,
+    }
     if source.spacing_um_yx is not None:
-        lead = data.ndim - 2 - (source.channels == 3)
-        options["scale"] = (1.0,) * lead + source.spacing_um_yx
-        options["units"] = ("pixel",) * lead + ("um", "um")
+        lead = (1,) if source.frames > 1 else ()
+        options["scale"] = (*map(float, lead), *source.spacing_um_yx)
+        options["units"] = (*("pixel" for _ in lead), "um", "um")
     return data, options, "image"
