@@ -30,6 +30,8 @@ class Hub:
         Of the next answers that send weights, in this order.
     damaged
         Whether weights arrive with one byte changed.
+    hashes
+        Whether the etag of weights is their SHA-256.
     requests
         Method, path, range and authorization of each request.
     """
@@ -38,6 +40,7 @@ class Hub:
     refused: dict[str, tuple[int, str]] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     damaged: bool = False
+    hashes: bool = True
     requests: list[tuple[str, str, str | None, str | None]] = field(default_factory=list)
     url: str = ""
     store_url: str = ""
@@ -69,7 +72,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, content, ETag=f'"{hashlib.sha1(content, usedforsecurity=False).hexdigest()}"')
         else:
             digest = hashlib.sha256(content).hexdigest()
-            linked = {"X-Linked-Etag": f'"{digest}"', "X-Linked-Size": str(len(content))}
+            etag = digest if self.hub.hashes else digest[:40]
+            linked = {"X-Linked-Etag": f'"{etag}"', "X-Linked-Size": str(len(content))}
             self._send(302, b"", Location=f"{self.hub.store_url}/store/{digest}", **linked)
 
     def do_GET(self) -> None:

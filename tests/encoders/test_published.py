@@ -154,6 +154,16 @@ def test_a_wrong_hash_is_refused_and_removed(hub: Hub, nobody_at_home: Path) -> 
     assert (download() / "model.safetensors").read_bytes() == WEIGHTS
 
 
+def test_a_mirror_without_hashes_serves_too(hub: Hub) -> None:
+    hub.hashes = False
+    hub.faults.append(("drop", 50_000))
+    heard: list[int] = []
+    folder = download(on_progress=lambda done, _: heard.append(done))
+    assert (folder / "model.safetensors").read_bytes() == WEIGHTS
+    assert len(heard) > 10
+    assert heard == sorted(heard)
+
+
 def test_older_repositories_have_a_pickle_and_no_preprocessing(hub: Hub) -> None:
     files = hub.files[REPOSITORY]
     files["pytorch_model.bin"] = files.pop("model.safetensors")

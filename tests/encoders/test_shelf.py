@@ -137,7 +137,7 @@ def test_names_are_unique(file: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["mae-histology", "mae-untrained", "dinov3-vit-b16", "mine", "a/b", "ü b", "-e"]
+    "name", ["mae-histology", "mae-untrained", "dinov3-vit-b16", "mine", "a/b", "ü b", "-e", "x.pth"]
 )
 def test_names_that_are_taken_or_malformed_are_refused(name: str, file: Path, tmp_path: Path) -> None:
     remember(write_encoder(tmp_path / "b.safetensors", "mae", seed=1), name="mine")

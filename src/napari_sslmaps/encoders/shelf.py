@@ -180,9 +180,10 @@ def _note_time(name: str, entry: Entry) -> None:
 
 
 def _check_name(name: str) -> None:
-    if not _NAME.fullmatch(name):
+    if not _NAME.fullmatch(name) or _SUFFIXES.search(name):
         raise InvalidOptionError(
-            f"Expected a name of letters, digits, '.', '-', '+' and '_'; got {name!r}. Choose another."
+            "Expected a name of letters, digits, '.', '-', '+' and '_' that no weight file would have; got "
+            f"{name!r}. Choose another."
         )
     if name in NAMES or name in PUBLISHED:
         raise InvalidOptionError(f"Expected a name that is free; {name!r} is taken. Choose another.")

@@ -287,7 +287,8 @@ class EncoderSpec:
     Parameters
     ----------
     name
-        Unique name, for example ``dinov3-histology``; for a user's file, its stem.
+        Unique name, for example ``dinov3-histology``; for a user's file, what it was added as, or its
+        own name without suffixes.
     method
         Pretext method: mae, ijepa, dino, dinov2, dinov3 or dira.
     architecture

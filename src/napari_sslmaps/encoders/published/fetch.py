@@ -78,8 +78,8 @@ class _Remote:
     size: int
 
     @property
-    def is_large(self) -> bool:
-        """Whether its etag is a SHA-256, as of files that are no text."""
+    def has_hash(self) -> bool:
+        """Whether its etag is a SHA-256, as the hub has for weights; a mirror may have another."""
         return len(self.etag) == _SHA256_DIGITS
 
 
@@ -89,9 +89,10 @@ def _download(entry: Published, on_progress: OnBytes | None) -> Path:
     remotes = [*_descriptions(entry), _weights(entry)]
     total, done = sum(remote.size for remote in remotes), 0
     for remote in remotes:
-        if remote.is_large:
-            _fetch_blob(entry, remote, _bar_class(on_progress, done, total))
-        path = Path(hf_hub_download(entry.repository, remote.name, tqdm_class=_bar_class(None, 0, 0)))
+        bar_class = _bar_class(on_progress, done, total)
+        if remote.has_hash:
+            _fetch_blob(entry, remote, bar_class)
+        path = Path(hf_hub_download(entry.repository, remote.name, tqdm_class=bar_class))
         done += remote.size
         if on_progress is not None:
             on_progress(done, total)
