@@ -1,12 +1,13 @@
 """Cutting a token grid into overlapping tiles and putting results together again."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from napari_sslmaps.errors import InvalidOptionError
 
@@ -73,6 +74,11 @@ class Span:
     keep_stop: int
 
     @property
+    def centre(self) -> float:
+        """Middle of the kept tokens; token centres are integers."""
+        return (self.keep_start + self.keep_stop - 1) / 2
+
+    @property
     def kept(self) -> slice:
         """The kept tokens, counted on the grid."""
         return slice(self.keep_start, self.keep_stop)
@@ -95,8 +101,19 @@ class Tile:
         """Rows and columns of tokens that the tile reads."""
         return self.rows.stop - self.rows.start, self.cols.stop - self.cols.start
 
+    @property
+    def place(self) -> tuple[int, int]:
+        """First row and column that it reads; no two tiles of a plan share them."""
+        return self.rows.start, self.cols.start
 
-def plan_tiles(rows: int, cols: int, tiling: Tiling, multiple: int = 1) -> list[Tile]:
+    def kept(self, result: NDArray[Any]) -> NDArray[Any]:
+        """Return the part of a (tile rows, tile cols, …) result that is kept when margins are dropped."""
+        return result[self.rows.kept_in_tile, self.cols.kept_in_tile]
+
+
+def plan_tiles(
+    rows: int, cols: int, tiling: Tiling, multiple: int = 1, *, square: bool = False
+) -> list[Tile]:
     """Cut a grid into tiles of equal size whose kept parts cover each token exactly once.
 
     Parameters
@@ -107,13 +124,32 @@ def plan_tiles(rows: int, cols: int, tiling: Tiling, multiple: int = 1) -> list[
         Tile size and overlap.
     multiple
         Tile sides are rounded up to a multiple of this many tokens.
+    square
+        Whether tiles stay square where the grid is narrower than a tile; they then reach beyond it. Rotary
+        positions are relative to the tile's sides, so that a narrow tile would stretch them along one axis.
     """
     side = tiling.side_for(rows, cols)
     row_spans, col_spans = (
-        _cut_axis(count, min(side, count) if side else count, tiling.overlap, multiple)
+        _cut_axis(count, _side_along(count, side, square=square), tiling.overlap, multiple)
         for count in (rows, cols)
     )
     return [Tile(row, col) for row in row_spans for col in col_spans]
+
+
+def nearest_first(tiles: Sequence[Tile], token_yx: ArrayLike) -> list[Tile]:
+    """Order tiles by the distance of their centres from a position on the grid; ties keep their order."""
+    row, col = np.asarray(token_yx, float)
+
+    def distance(tile: Tile) -> float:
+        return math.hypot(tile.rows.centre - row, tile.cols.centre - col)
+
+    return sorted(tiles, key=distance)
+
+
+def _side_along(count: int, side: int, *, square: bool) -> int:
+    if not side:
+        return count
+    return side if square else min(side, count)
 
 
 def _cut_axis(count: int, side: int, overlap: int, multiple: int) -> list[Span]:
@@ -148,11 +184,18 @@ class Stitcher:
         self.values = np.full((rows, cols, channels), np.nan, np.float32)
         self._weights = np.zeros((rows, cols, 1), np.float32) if stitching == "blend" else None
 
+    def needed(self, tile: Tile, result: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return what is needed of one tile's result: the part kept, or all of it for blending."""
+        return tile.kept(result) if self._weights is None else result
+
     def add(self, tile: Tile, result: NDArray[np.float32]) -> None:
         """Add one tile's result."""
+        self.put(tile, self.needed(tile, result))
+
+    def put(self, tile: Tile, result: NDArray[np.float32]) -> None:
+        """Add what is `needed` of one tile's result."""
         if self._weights is None:
-            kept = result[tile.rows.kept_in_tile, tile.cols.kept_in_tile]
-            self.values[tile.rows.kept, tile.cols.kept] = kept
+            self.values[tile.rows.kept, tile.cols.kept] = result
             return
         rows, cols = self.values.shape[:2]
         height = min(tile.rows.stop, rows) - tile.rows.start

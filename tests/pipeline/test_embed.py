@@ -1,5 +1,7 @@
 """Embedding a region: geometry, tiling, precision, progress and refusals."""
 
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -288,3 +290,35 @@ def test_the_plan_says_what_will_happen(encoders):
     assert planned.describe() == "2048 × 2048 px → 256 × 256 tokens, 121 tiles"
     assert planned.computed_tokens == 121 * 32 * 32
     assert plan(source, encoders["mae"].spec, (0, 0, 64, 64)).describe().endswith("1 tile")
+
+
+def test_tiles_near_the_focus_come_first_and_the_result_is_the_same(encoders):
+    source = open_image(noise(8 * 100, 8 * 100))
+    focus = (8 * 90, 8 * 10)
+    planned = plan(source, encoders["mae"].spec, None, Tiling(25, 0), focus)
+    assert planned.tiles[0].place == (75, 0)
+    assert planned.tiles[-1].place == (0, 75)
+    in_rows = plan(source, encoders["mae"].spec, None, Tiling(25, 0)).tiles
+    assert sorted(planned.tiles, key=lambda tile: tile.place) == list(in_rows)
+    found, reference = (
+        embed(source, encoders["mae"], tiling=Tiling(25, 4), focus_yx=each) for each in (focus, None)
+    )
+    np.testing.assert_allclose(found.tokens, reference.tokens, atol=1e-5)
+    assert found.provenance == reference.provenance
+
+
+def test_tiles_of_rotary_encoders_are_square_in_a_narrow_region(encoders):
+    source = open_image(noise(80, 8 * 200))
+    rotary, added = (plan(source, encoders[name].spec).tiles for name in ("dinov3", "mae"))
+    assert {tile.shape for tile in rotary} == {(32, 32)}
+    assert {tile.shape for tile in added} == {(10, 32)}
+    assert np.isfinite(embed(source, encoders["dinov3"]).tokens).all()
+
+
+def test_reading_stops_with_the_computing(encoders):
+    def stop(progress):
+        raise Cancelled("Stopped on request.")
+
+    with pytest.raises(Cancelled):
+        embed(noise(800, 800), encoders["mae"], tiling=Tiling(25, 0), on_progress=stop)
+    assert not [thread for thread in threading.enumerate() if "napari-sslmaps-read" in thread.name]

@@ -1,0 +1,120 @@
+"""Stitching what the tiles give into one embedding."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_sslmaps.core.preprocess import flat_tokens
+from napari_sslmaps.core.results import AttentionKind, Embedding, Float32, PixelReader, Provenance
+from napari_sslmaps.core.tiling import Stitcher, Tile
+from napari_sslmaps.pipeline.planning import EmbeddingPlan
+
+if TYPE_CHECKING:
+    from napari_sslmaps.encoders.protocol import TileFeatures
+
+Planes = Mapping[str, Float32]
+"""By name: (rows, cols, channels) values of a tile or of the grid; ``prefix_attention`` is (heads,)."""
+_PREFIX = "prefix_attention"
+
+
+class Canvas:
+    """The embedding as far as it is, filled in place.
+
+    Parameters
+    ----------
+    planned
+        Where tiles lie.
+    provenance, attention_kind, pixels
+        Fields of the embedding.
+    """
+
+    def __init__(
+        self,
+        planned: EmbeddingPlan,
+        provenance: Provenance,
+        attention_kind: AttentionKind | None,
+        pixels: PixelReader,
+    ) -> None:
+        self._plan = planned
+        self._provenance = provenance
+        self._kind = attention_kind
+        self._pixels = pixels
+        self._stitchers: dict[str, Stitcher] = {}
+        self._prefix: dict[tuple[int, int], Float32] = {}
+
+    def add(self, tiles: list[Tile], pixels: Float32, features: "TileFeatures") -> Sequence[Planes]:
+        """Add a batch, (B, H, W, 3) pixels in [0, 1] and their features; return what `put` takes again."""
+        parts = []
+        for index, tile in enumerate(tiles):
+            values = _planes(features, index)
+            values["foreground"] = _structured(pixels[index], self._plan.stride)
+            prefix = values.pop(_PREFIX, None)
+            part = {name: self._stitcher(name, value).needed(tile, value) for name, value in values.items()}
+            part |= {} if prefix is None else {_PREFIX: prefix}
+            self.put(tile, part)
+            parts.append(part)
+        return parts
+
+    def put(self, tile: Tile, part: Planes) -> None:
+        """Add a tile that `add` returned, in this run or an earlier one."""
+        for name, values in part.items():
+            if name == _PREFIX:
+                self._prefix[tile.place] = values
+            else:
+                self._stitcher(name, values).put(tile, values)
+
+    def planes(self) -> dict[str, Float32]:
+        """Return what there is, as `wrap` takes it; the arrays are shared, not copied."""
+        values = {name: stitcher.values for name, stitcher in self._stitchers.items()}
+        if self._prefix:
+            in_order = [self._prefix[place] for place in sorted(self._prefix)]
+            values[_PREFIX] = np.mean(in_order, axis=0)
+        return values
+
+    def embedding(self) -> Embedding:
+        """Wrap what has arrived; the arrays are shared, not copied."""
+        return wrap(self.planes(), self._plan, self._provenance, self._kind, self._pixels)
+
+    def _stitcher(self, name: str, values: Float32) -> Stitcher:
+        if name not in self._stitchers:
+            stitching = self._plan.tiling.stitching
+            self._stitchers[name] = Stitcher(*self._plan.grid.shape, values.shape[-1], stitching)
+        return self._stitchers[name]
+
+
+def wrap(
+    planes: Planes,
+    planned: EmbeddingPlan,
+    provenance: Provenance,
+    attention_kind: AttentionKind | None,
+    pixels: PixelReader,
+) -> Embedding:
+    """Wrap the planes of a whole grid as an embedding, without copying them."""
+    attention, activation = planes.get("attention"), planes.get("activation")
+    return Embedding(
+        tokens=planes["tokens"],
+        grid=planned.grid,
+        provenance=provenance,
+        attention=None if attention is None else np.moveaxis(attention, -1, 0),
+        prefix_attention=planes.get(_PREFIX),
+        attention_kind=attention_kind,
+        activation=None if activation is None else activation[..., 0],
+        foreground=planes["foreground"][..., 0] >= 0.5,
+        pixels=pixels,
+    )
+
+
+def _planes(features: "TileFeatures", index: int) -> dict[str, Float32]:
+    planes = {"tokens": features.tokens[index].numpy()}
+    if features.attention is not None:
+        planes["attention"] = features.attention[index].permute(1, 2, 0).numpy()
+    if features.activation is not None:
+        planes["activation"] = features.activation[index].unsqueeze(-1).numpy()
+    if features.prefix_attention is not None:
+        planes[_PREFIX] = features.prefix_attention[index].numpy()
+    return planes
+
+
+def _structured(pixels: Float32, stride: int) -> Float32:
+    return (~flat_tokens(pixels, stride))[..., None].astype(np.float32)

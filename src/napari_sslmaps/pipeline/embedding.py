@@ -1,0 +1,153 @@
+"""Embedding a region of an image by an encoder."""
+
+from contextlib import closing, nullcontext
+from importlib.metadata import version
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from napari_sslmaps.core.preprocess import check_window
+from napari_sslmaps.core.region import Region
+from napari_sslmaps.core.results import Embedding, PixelReader, Provenance
+from napari_sslmaps.core.tiling import Tiling
+from napari_sslmaps.encoders.registry import load_encoder
+from napari_sslmaps.errors import UnsupportedImageError
+from napari_sslmaps.pipeline.batches import encode_tiles
+from napari_sslmaps.pipeline.canvas import Canvas
+from napari_sslmaps.pipeline.planning import EmbeddingPlan, RegionLike, plan
+from napari_sslmaps.pipeline.progress import EmbeddingProgress, OnProgress
+from napari_sslmaps.pipeline.reading import TileReader
+from napari_sslmaps.sources.open import open_image
+from napari_sslmaps.sources.protocol import ImageSource
+from napari_sslmaps.sources.scan import RegionScan, scan_region
+
+if TYPE_CHECKING:
+    from napari_sslmaps.encoders.encoder import Encoder
+
+
+def embed(  # noqa: PLR0913  # the one call that users make; its options are keywords
+    image: Any,
+    encoder: "Encoder | str | Path",
+    *,
+    region: RegionLike | None = None,
+    tiling: Tiling | None = None,
+    window: tuple[float, float] | None = None,
+    focus_yx: tuple[float, float] | None = None,
+    on_progress: OnProgress | None = None,
+    allow_uniform: bool = False,
+) -> Embedding:
+    """Compute the tokens of an image, or of a region of it, by an encoder.
+
+    Sides are padded by reflection, at the bottom and right, to whole tokens. Beyond about 1000 tokens
+    the region is cut into overlapping tiles; attention is then the stitched attention within each tile.
+    Tiles are read on threads while others are computed; apart from the result, memory does not grow with
+    the region.
+
+    Parameters
+    ----------
+    image
+        (H, W), (H, W, 3) or (H, W, 4) array or tensor of uint8, uint16 or floats; a path; or an
+        `ImageSource`.
+    encoder
+        From `load_encoder`, or what `load_encoder` takes.
+    region
+        ``(y, x, height, width)``, two slices or a `Region`; the whole image if omitted.
+    tiling
+        Tile size, overlap and stitching; `Tiling()` if omitted.
+    window
+        Intensities that become 0 and 1. If omitted: (0, 255) for uint8, (0, 1) for floats in [0, 1], else
+        the region's 0.1st and 99.9th percentile.
+    focus_yx
+        Pixel position of level 0; the tiles nearest to it are computed first. Row by row if omitted.
+    on_progress
+        Called after every batch of tiles, on this thread; may raise `Cancelled` to stop.
+    allow_uniform
+        Compute a region whose pixels are all equal, as a control for position bias, instead of refusing it.
+
+    Returns
+    -------
+    Embedding
+        tokens (rows, cols, dim) float32, rows = ⌈height / stride⌉.
+
+    Raises
+    ------
+    UnsupportedImageError
+        If the image has a shape, type or values that cannot be used.
+    RegionError
+        If the region is not on the image or smaller than one patch.
+    DeviceMemoryError
+        If not even one tile fits into the device's memory.
+    """
+    if isinstance(encoder, (str, Path)):
+        encoder = load_encoder(encoder)
+    source = open_image(image)
+    with nullcontext() if source is image else source:
+        planned = plan(source, encoder.spec, region, tiling, focus_yx)
+        scan = scan_region(source, planned.region)
+        _check_structure(scan, allow_uniform=allow_uniform)
+        chosen = scan.window if window is None else check_window(window)
+        provenance = _provenance(source, planned, encoder, scan, chosen)
+        canvas = Canvas(planned, provenance, encoder.extractor.attention_kind, _pixels_of(image, source))
+        start, done = perf_counter(), 0
+        with closing(encode_tiles(TileReader(source, planned, chosen), planned.tiles, encoder)) as batches:
+            for tiles, pixels, features in batches:
+                canvas.add(tiles, pixels, features)
+                done += len(tiles)
+                if on_progress is not None:
+                    seconds = perf_counter() - start
+                    on_progress(EmbeddingProgress(done, len(planned.tiles), seconds, canvas.embedding()))
+        return canvas.embedding()
+
+
+def _check_structure(scan: RegionScan, *, allow_uniform: bool) -> None:
+    if scan.low == scan.high and not allow_uniform:
+        raise UnsupportedImageError(
+            f"Expected a region with structure; every pixel of this one is {scan.low:g}, so its maps "
+            "would show nothing but position bias. Choose another region, or pass allow_uniform=True "
+            "to see that bias."
+        )
+
+
+def _pixels_of(image: Any, source: ImageSource) -> PixelReader:
+    """Return what reads the image again; unless a source was given, it is closed by then and opened anew."""
+    if source is image:
+        return source.read
+
+    def read(region: Region) -> NDArray[Any]:
+        with open_image(image) as opened:
+            return opened.read(region)
+
+    return read
+
+
+def _provenance(
+    source: ImageSource,
+    planned: EmbeddingPlan,
+    encoder: "Encoder",
+    scan: RegionScan,
+    window: tuple[float, float],
+) -> Provenance:
+    import torch
+
+    spec = encoder.spec
+    return Provenance(
+        encoder=spec.name,
+        method=spec.method,
+        weights_sha256=spec.sha256,
+        architecture=spec.architecture.summary,
+        image=source.name,
+        image_sha256=scan.sha256,
+        region=planned.region,
+        window=window,
+        normalisation=spec.normalisation,
+        precision=encoder.precision,
+        device=encoder.device,
+        tile=planned.side,
+        overlap=planned.tiling.overlap,
+        stitching=planned.tiling.stitching,
+        package_version=version("napari-sslmaps"),
+        torch_version=torch.__version__,
+        overrides=dict(spec.overrides),
+    )

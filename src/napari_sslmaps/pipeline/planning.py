@@ -1,0 +1,119 @@
+"""What embedding a region will do, said before a pixel is read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from napari_sslmaps.core.grid import TokenGrid
+from napari_sslmaps.core.region import Region
+from napari_sslmaps.core.tiling import Tile, Tiling, nearest_first, plan_tiles
+from napari_sslmaps.encoders.spec import EncoderSpec, ViTArchitecture
+from napari_sslmaps.errors import RegionError
+from napari_sslmaps.sources.protocol import ImageSource
+
+RegionLike = Region | Sequence[int] | Sequence[slice]
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingPlan:
+    """What embedding a region will do.
+
+    Parameters
+    ----------
+    region
+        The rectangle, in pixels of its level.
+    grid
+        Where the tokens will lie.
+    tiles
+        What is read, in order.
+    stride
+        Pixels of the region's level per token.
+    side
+        Tokens per tile side; 0 for a single pass.
+    tiling
+        The options it was made with.
+    spacing_um_yx
+        Micrometres per pixel of the region's level, if known.
+    """
+
+    region: Region
+    grid: TokenGrid
+    tiles: tuple[Tile, ...]
+    stride: int
+    side: int
+    tiling: Tiling
+    spacing_um_yx: tuple[float, float] | None
+
+    @property
+    def computed_tokens(self) -> int:
+        """Tokens that all tiles together compute, overlaps included."""
+        return sum(rows * cols for rows, cols in (tile.shape for tile in self.tiles))
+
+    def describe(self) -> str:
+        """Say it in a line: ``2048 × 2048 px at 0.50 µm/px → 128 × 128 tokens, 4 tiles``."""
+        spacing = "" if self.spacing_um_yx is None else f" at {self.spacing_um_yx[0]:.3g} µm/px"
+        count = len(self.tiles)
+        return (
+            f"{self.region.height} × {self.region.width} px{spacing} → {self.grid.rows} × "
+            f"{self.grid.cols} tokens, {count} tile{'s' if count > 1 else ''}"
+        )
+
+
+def plan(
+    source: ImageSource,
+    spec: EncoderSpec,
+    region: RegionLike | None = None,
+    tiling: Tiling | None = None,
+    focus_yx: tuple[float, float] | None = None,
+) -> EmbeddingPlan:
+    """Plan the embedding of a region, without torch and without reading a pixel.
+
+    Parameters
+    ----------
+    source
+        The image.
+    spec
+        The encoder. Tiles of one with rotary positions are square, also in a region narrower than a tile.
+    region
+        The whole finest level if omitted.
+    tiling
+        How the region is cut; `Tiling()` if omitted.
+    focus_yx
+        Pixel position of level 0; tiles near it come first. Row by row if omitted.
+
+    Raises
+    ------
+    RegionError
+        If the region is not on the image or smaller than one patch.
+    """
+    area = Region(0, 0, *source.levels[0].shape_yx) if region is None else Region.coerce(region)
+    if area.level >= len(source.levels) or area.frame >= source.frames:
+        raise RegionError(
+            f"Expected a level below {len(source.levels)} and a frame below {source.frames}; got level "
+            f"{area.level}, frame {area.frame}."
+        )
+    level = source.levels[area.level]
+    area.check_within(level.shape_yx)
+    grid = TokenGrid.covering(area, spec.constraint.token_stride, level.downsample_yx)
+    options = tiling or Tiling()
+    spacing = source.spacing_um_yx
+    return EmbeddingPlan(
+        region=area,
+        grid=grid,
+        tiles=_tiles(grid, spec, options, focus_yx),
+        stride=spec.constraint.token_stride,
+        side=options.side_for(*grid.shape),
+        tiling=options,
+        spacing_um_yx=None
+        if spacing is None
+        else (spacing[0] * level.downsample_yx[0], spacing[1] * level.downsample_yx[1]),
+    )
+
+
+def _tiles(
+    grid: TokenGrid, spec: EncoderSpec, tiling: Tiling, focus_yx: tuple[float, float] | None
+) -> tuple[Tile, ...]:
+    constraint, architecture = spec.constraint, spec.architecture
+    multiple = max(1, constraint.size_multiple // constraint.token_stride)
+    rotary = isinstance(architecture, ViTArchitecture) and architecture.rope
+    tiles = plan_tiles(*grid.shape, tiling, multiple, square=rotary)
+    return tuple(tiles if focus_yx is None else nearest_first(tiles, grid.pixel_to_token(focus_yx)))
