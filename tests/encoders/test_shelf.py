@@ -121,6 +121,20 @@ def test_a_copy_with_another_time_is_the_same_and_is_hashed_once(
     assert json.loads(shelf_path().read_text(encoding="utf-8"))["encoders"]["liver-run"]["mtime_ns"] == 7
 
 
+def test_a_large_file_is_hashed_only_when_it_is_asked_for(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remember(file)
+    os.utime(file, ns=(0, 7))
+    monkeypatch.setattr("napari_sslmaps.encoders.shelf._QUICK_BYTES", 1000)
+    assert "was written to since" in remembered()[0].trouble
+    assert ssl.load_encoder("liver-run", device="cpu", precision="float32").spec.trouble == ""
+    assert remembered()[0].trouble == ""
+    as_new(file, seed=1)
+    with pytest.raises(WeightsUnavailableError, match="has changed"):
+        ssl.load_encoder("liver-run")
+
+
 def test_names_are_unique(file: Path, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     other = write_encoder(tmp_path / "other" / "liver run.safetensors", "mae", seed=1)

@@ -1,5 +1,6 @@
 """The user's own encoders, remembered: listed from now on, and watched for moves and changes."""
 
+import math
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -17,6 +18,7 @@ from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import EncoderNotFoundError, InvalidOptionError
 
 _SUFFIXES = re.compile(r"(\.(safetensors|pth|pt|bin|ckpt|tar|distcp))+$", re.IGNORECASE)
+_QUICK_BYTES = 300_000_000
 _NAME = re.compile(r"\w[\w.+-]*")
 
 
@@ -96,13 +98,13 @@ def remembered() -> list[EncoderSpec]:
     -------
     list of EncoderSpec
         Of origin ``file``, with their hash; `trouble` says which file has moved or changed. Size and time
-        decide; if only the time differs, the hash does.
+        decide; if only the time differs, the hash does, that of a large file once it is asked for by name.
     """
-    return [_spec(name, entry) for name, entry in read_shelf().items()]
+    return [_spec(name, entry, hash_up_to=_QUICK_BYTES) for name, entry in read_shelf().items()]
 
 
 def find_remembered(name: str) -> EncoderSpec | None:
-    """Return the remembered encoder of a name, as `remembered` lists it; None if there is none."""
+    """Return the remembered encoder of a name, hashed if in doubt; None if there is none."""
     entry = read_shelf().get(name)
     return None if entry is None else _spec(name, entry)
 
@@ -126,8 +128,8 @@ def default_name(path: Path) -> str:
     return re.sub(r"[^\w.+-]+", "-", _SUFFIXES.sub("", path.name)).strip(".+-") or "encoder"
 
 
-def _spec(name: str, entry: Entry) -> EncoderSpec:
-    trouble = _trouble(name, entry)
+def _spec(name: str, entry: Entry, *, hash_up_to: float = math.inf) -> EncoderSpec:
+    trouble = _trouble(name, entry, hash_up_to)
     if not trouble:
         _note_time(name, entry)
     return EncoderSpec(
@@ -144,7 +146,7 @@ def _spec(name: str, entry: Entry) -> EncoderSpec:
     )
 
 
-def _trouble(name: str, entry: Entry) -> str:
+def _trouble(name: str, entry: Entry, hash_up_to: float = math.inf) -> str:
     try:
         size, mtime_ns = footprint(entry.path)
     except OSError as error:
@@ -154,6 +156,12 @@ def _trouble(name: str, entry: Entry) -> str:
         )
     if (size, mtime_ns) == (entry.size, entry.mtime_ns):
         return ""
+    if size == entry.size > hash_up_to:
+        return (
+            f"Expected the weights of {name} as they were when they were added; {entry.path} was written to "
+            "since, and is too large to compare for a list. Loading it by its name settles it, and so does "
+            f"adding it again {_again(name)}."
+        )
     if size == entry.size and _hash_at(entry.path, size, mtime_ns) == entry.sha256:
         return ""
     return changed_since_added(name, entry.path, entry.sha256)
