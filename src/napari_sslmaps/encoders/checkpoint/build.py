@@ -15,11 +15,13 @@ _COUNTER = "num_batches_tracked"
 _LISTED = 12
 
 
-def build_network(architecture: Architecture, translated: Translated, name: str) -> nn.Module:
+def build_network(
+    architecture: Architecture, translated: Translated, name: str, *, mapped: bool = True
+) -> nn.Module:
     """Build a network around the weights of a file.
 
-    The network is made without memory, and each weight is copied once, as float32, from the file,
-    which may be memory-mapped.
+    The network is made without memory, and each weight is copied once, as float32, from the mapped file; one
+    that is in memory and float32 already is taken as it is.
 
     Parameters
     ----------
@@ -29,6 +31,8 @@ def build_network(architecture: Architecture, translated: Translated, name: str)
         Its weights, under our names.
     name
         What sentences call the file.
+    mapped
+        Whether the weights lie in a file and not in memory.
 
     Returns
     -------
@@ -49,7 +53,11 @@ def build_network(architecture: Architecture, translated: Translated, name: str)
     empty = network.state_dict()
     _check_shapes(empty, translated.state, name)
     network.load_state_dict(
-        {key: _copy(key, translated.state, like, name) for key, like in empty.items()}, assign=True
+        {
+            key: _take(translated.state.get(key), like, f"{key} in {name}", mapped=mapped)
+            for key, like in empty.items()
+        },
+        assign=True,
     )
     _restore_buffers(network)
     for key, value in translated.buffers.items():
@@ -81,16 +89,16 @@ def _check_shapes(empty: Mapping[str, Tensor], state: Mapping[str, Tensor], name
         )
 
 
-def _copy(key: str, state: Mapping[str, Tensor], like: Tensor, name: str) -> Tensor:
-    if key not in state:
+def _take(weight: Tensor | None, like: Tensor, name: str, *, mapped: bool) -> Tensor:
+    if weight is None:
         return torch.zeros(like.shape, dtype=like.dtype)
-    copied = state[key].detach().to(like.dtype, copy=True, memory_format=torch.contiguous_format)
-    if not bool(torch.isfinite(copied).all()):
+    taken = weight.detach().to(like.dtype, copy=mapped, memory_format=torch.contiguous_format)
+    if not bool(torch.isfinite(taken).all()):
         raise CheckpointError(
-            f"Expected finite weights; {key} in {name} has values that are no numbers. "
+            f"Expected finite weights; {name} has values that are no numbers. "
             "The training diverged, or the file is damaged: take an earlier one."
         )
-    return copied
+    return taken
 
 
 def _restore_buffers(network: nn.Module) -> None:

@@ -7,6 +7,7 @@ most for the true width of a head. On the transformers of this package the corre
 and lower at every other width; for untrained weights it is below 0.03 at all widths.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -54,10 +55,10 @@ def weigh_heads(state: Mapping[str, Tensor], dim: int, depth: int) -> HeadEviden
     """
     widths = [width for width in range(WIDTHS[0], min(WIDTHS[1], dim // 2) + 1) if dim % width == 0]
     alike = _squared_cosines(state, dim, depth)
-    values = alike[~torch.eye(dim, dtype=torch.bool)]
-    if not widths or not torch.isfinite(values).all() or values.std() == 0:
+    spread = float(alike[~torch.eye(dim, dtype=torch.bool)].std())
+    if not widths or not math.isfinite(spread) or spread == 0:
         return HeadEvidence(None, {})
-    correlations = {dim // width: _correlation(values, dim, width) for width in widths}
+    correlations = {dim // width: _correlation(alike, width, spread) for width in widths}
     best = max(correlations, key=lambda heads: correlations[heads])
     clear = correlations[best] >= max(_CLEAR, 5 / dim)
     return HeadEvidence(best if clear else None, correlations)
@@ -73,10 +74,15 @@ def _squared_cosines(state: Mapping[str, Tensor], dim: int, depth: int) -> Tenso
         for rows in (weight[:dim], weight[dim : 2 * dim]):
             unit = functional.normalize(rows.float(), dim=1)
             summed += (unit @ unit.T) ** 2
-    return summed
+    return summed.fill_diagonal_(0.0)
 
 
-def _correlation(values: Tensor, dim: int, width: int) -> float:
-    owner = torch.arange(dim) // width
-    together = (owner[:, None] == owner[None])[~torch.eye(dim, dtype=torch.bool)]
-    return float(torch.corrcoef(torch.stack([values, together.float()]))[0, 1])
+def _correlation(alike: Tensor, width: int, spread: float) -> float:
+    """Correlate pairs of different rows with belonging to one head of `width` rows (point-biserial)."""
+    dim = len(alike)
+    count = dim * (dim - 1)
+    heads = dim // width
+    within = alike.reshape(heads, width, heads, width).diagonal(dim1=0, dim2=2)
+    share = (width - 1) / (dim - 1)
+    mean, mean_within = float(alike.sum()) / count, float(within.sum()) / (share * count)
+    return (mean_within - mean) / spread * math.sqrt(share / (1 - share))

@@ -4,7 +4,7 @@ import argparse
 import json
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from napari_sslmaps.encoders.checkpoint.distcp import METADATA, ShardedTensors
-from napari_sslmaps.encoders.checkpoint.pickled import is_zip, load_pickle
+from napari_sslmaps.encoders.checkpoint.pickled import is_mappable, is_zip, load_pickle
 from napari_sslmaps.encoders.header import read_header
 from napari_sslmaps.errors import CheckpointError, WeightsUnavailableError
 
@@ -39,6 +39,8 @@ class Opened:
         This package's own metadata, if the file was written by it.
     config, preprocessor
         ``config.json`` and ``preprocessor_config.json`` of a folder that transformers saved.
+    mapped
+        Whether tensors lie in the file and not in memory, and have to be copied from it.
     """
 
     tensors: Mapping[str, Tensor]
@@ -47,6 +49,7 @@ class Opened:
     header: Mapping[str, Any] = field(default_factory=dict)
     config: Mapping[str, Any] | None = None
     preprocessor: Mapping[str, Any] | None = None
+    mapped: bool = True
 
 
 def open_weights(path: Path) -> Opened:
@@ -96,7 +99,7 @@ def _read(path: Path) -> Opened:
         if not isinstance(value, Tensor) and (_is_training(key, value) or "param_groups" in content)
     )
     kept = {str(key): value for key, value in content.items() if str(key) not in training}
-    return Opened(_unwrapped(_flatten(kept)), training, args)
+    return Opened(_unwrapped(_flatten(kept)), training, args, mapped=is_mappable(path))
 
 
 def _looks_like_safetensors(path: Path) -> bool:
@@ -174,13 +177,13 @@ def _is_shard(path: Path) -> bool:
 def _open_folder(folder: Path, chosen: Path | None = None) -> Opened:
     if (folder / METADATA).is_file():
         sharded = ShardedTensors(folder, lambda name: not _is_training_word(name))
-        return Opened(sharded, sharded.left_out)
+        return Opened(sharded, sharded.left_out, mapped=False)
     config = _read_json(folder / "config.json") if (folder / "config.json").is_file() else None
     beside = folder / "preprocessor_config.json"
     preprocessor = _read_json(beside) if beside.is_file() else None
     index = next((folder / name for name in INDICES if (folder / name).is_file()), None)
     opened = _read(chosen or _only_weights(folder)) if index is None else _read_shards(index)
-    return Opened(opened.tensors, opened.training, opened.args, opened.header, config, preprocessor)
+    return replace(opened, config=config, preprocessor=preprocessor)
 
 
 def _only_weights(folder: Path) -> Path:

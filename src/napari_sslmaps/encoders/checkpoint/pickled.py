@@ -37,7 +37,11 @@ def load_pickle(path: Path) -> Mapping[Any, Any]:
     """
     try:
         with torch.serialization.safe_globals(_ALLOWED):
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip(path))
+            if is_mappable(path):
+                content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            else:
+                with path.open("rb") as file:
+                    content = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(_refusal(path, str(error))) from error
     except _DAMAGE as error:
@@ -72,9 +76,14 @@ def load_part(data: bytes, name: str) -> torch.Tensor:
 
 
 def is_zip(path: Path) -> bool:
-    """Whether a file has the zip format of PyTorch ≥ 1.6; only that can be memory-mapped."""
+    """Whether a file has the zip format of PyTorch ≥ 1.6."""
     with path.open("rb") as file:
         return file.read(4) == b"PK\x03\x04"
+
+
+def is_mappable(path: Path) -> bool:
+    """Whether a pickle can be memory-mapped: zips, but torch takes their suffix at its word."""
+    return is_zip(path) and path.suffix != ".safetensors"
 
 
 def _refusal(path: Path, message: str) -> str:

@@ -46,7 +46,7 @@ def read_checkpoint(path: Path, overrides: Overrides | None = None) -> Checkpoin
         If the file is missing, damaged, unsafe, not recognised, incomplete, or an override does not fit.
     """
     file, translated, identity = _recognise(path, overrides or Overrides())
-    network = build_network(identity.architecture, translated, path.name)
+    network = build_network(identity.architecture, translated, path.name, mapped=file.mapped)
     return Checkpoint(network, _report(path, translated, identity), str(file.header.get("licence", "")))
 
 
@@ -64,7 +64,7 @@ def read_companions(path: Path, overrides: Overrides | None = None) -> Companion
 def _recognise(path: Path, overrides: Overrides) -> tuple[Unwrapped, Translated, Identity]:
     opened = open_weights(path)
     if opened.config is not None and "model_type" in opened.config:
-        file = Unwrapped(opened.tensors, header=opened.header)
+        file = Unwrapped(opened.tensors, header=opened.header, mapped=opened.mapped)
         translated = translate_transformers(opened.config, opened.preprocessor, opened.tensors)
     else:
         file = pick(opened, path.name, overrides.branch)

@@ -38,6 +38,8 @@ class Unwrapped:
     outside
         Those things elsewhere that a pretext task may need, by the name used here: name in the file and
         tensor. ``context.…`` is the other branch.
+    mapped
+        Whether tensors lie in the file and not in memory.
     """
 
     tensors: Mapping[str, Tensor]
@@ -46,6 +48,7 @@ class Unwrapped:
     args: Mapping[str, Any] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
     outside: Mapping[str, tuple[str, Tensor]] = field(default_factory=dict)
+    mapped: bool = True
 
 
 def unwrap(path: Path, branch: Branch | None = None) -> Unwrapped:
@@ -78,7 +81,7 @@ def pick(opened: Opened, name: str, branch: Branch | None = None) -> Unwrapped:
         raise CheckpointError(_nothing_found(opened, name))
     found = networks(names)
     if not found:
-        return Unwrapped(opened.tensors, header=opened.header, args=opened.args)
+        return Unwrapped(opened.tensors, header=opened.header, args=opened.args, mapped=opened.mapped)
     prefix = _choose(found, name, branch)
     scope = prefix.removesuffix("backbone.")
     inside: dict[str, Tensor] = {}
@@ -97,7 +100,7 @@ def pick(opened: Opened, name: str, branch: Branch | None = None) -> Unwrapped:
             outside[key.removeprefix(scope)] = key, opened.tensors[key]
         else:
             left_out[key] = "beside the encoder"
-    return Unwrapped(inside, prefix.rstrip("."), opened.header, opened.args, left_out, outside)
+    return Unwrapped(inside, prefix.rstrip("."), opened.header, opened.args, left_out, outside, opened.mapped)
 
 
 def networks(names: Iterable[str]) -> tuple[str, ...]:
