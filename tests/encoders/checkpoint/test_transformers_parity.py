@@ -4,28 +4,12 @@ import re
 
 import pytest
 import torch
-from transformers import (
-    DINOv3ViTConfig,
-    DINOv3ViTModel,
-    IJepaConfig,
-    IJepaModel,
-    ViTMAEConfig,
-    ViTMAEModel,
-)
+from made_transformers import random_model
 
 from napari_sslmaps.encoders.registry import load_encoder
 
-SHAPE = {
-    "hidden_size": 64,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 2,
-    "intermediate_size": 128,
-    "patch_size": 16,
-    "image_size": 64,
-    "attn_implementation": "eager",
-}
 RENAMES = [
-    (r"^(model\.)?layers?\.", "blocks."),
+    (r"^((model|encoder)\.)?layers?\.", "blocks."),
     (r"attention\.o_proj", "attn.proj"),
     (r"layernorm_before", "norm1"),
     (r"layernorm_after", "norm2"),
@@ -38,15 +22,6 @@ RENAMES = [
     (r"^embeddings\.register_tokens", "storage_tokens"),
     (r"^embeddings\.(cls_token|mask_token)", r"\1"),
 ]
-
-
-def random_model(kind, config):
-    torch.manual_seed(0)
-    model = kind(config).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.05)
-    return model
 
 
 def official_state(model):
@@ -77,9 +52,16 @@ def compare(encoder, outputs, pixels, prefix):
     torch.testing.assert_close(features.attention.flatten(2), row[..., prefix:], atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("size", [(64, 64), (96, 48)])
+SIZES = [(32, 32), (48, 80), (16, 24)]
+
+
+def load(path, **options):
+    return load_encoder(path, device="cpu", precision="float32", **options)
+
+
+@pytest.mark.parametrize("size", SIZES)
 def test_dinov3(tmp_path, size):
-    model = random_model(DINOv3ViTModel, DINOv3ViTConfig(**SHAPE, num_register_tokens=4))
+    model = random_model("dinov3_vit")
     state = official_state(model)
     head_width = 32
     state["rope_embed.periods"] = 100.0 ** (torch.arange(head_width // 4) / (head_width / 4))
@@ -87,31 +69,45 @@ def test_dinov3(tmp_path, size):
     pixels = torch.randn(1, 3, *size)
     with torch.inference_mode():
         outputs = model(pixels, output_attentions=True)
-    encoder = load_encoder(tmp_path / "dinov3.pth", device="cpu", precision="float32")
+    encoder = load(tmp_path / "dinov3.pth")
     assert encoder.spec.method == "dinov3"
     compare(encoder, outputs, pixels, prefix=5)
 
 
-def test_ijepa(tmp_path):
-    model = random_model(IJepaModel, IJepaConfig(**SHAPE, layer_norm_eps=1e-6))
-    state = {f"module.{key}": value for key, value in official_state(model).items()}
-    torch.save({"encoder": {}, "target_encoder": state, "predictor": {}}, tmp_path / "jepa.pth.tar")
-    pixels = torch.randn(2, 3, 64, 64)
+@pytest.mark.parametrize("size", SIZES)
+def test_dinov2_with_registers(tmp_path, size):
+    model = random_model("dinov2_with_registers")
+    state = official_state(model)
+    state["register_tokens"] = state.pop("storage_tokens")
+    torch.save({"teacher": {f"backbone.{key}": value for key, value in state.items()}}, tmp_path / "2.pth")
+    pixels = torch.randn(1, 3, *size)
     with torch.inference_mode():
         outputs = model(pixels, output_attentions=True)
-    encoder = load_encoder(tmp_path / "jepa.pth.tar", device="cpu", precision="float32", num_heads=2)
+    encoder = load(tmp_path / "2.pth", num_heads=3)
+    assert encoder.spec.method == "dinov2"
+    compare(encoder, outputs, pixels, prefix=5)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_ijepa(tmp_path, size):
+    model = random_model("ijepa", layer_norm_eps=1e-6)
+    state = {f"module.{key}": value for key, value in official_state(model).items()}
+    torch.save({"encoder": {}, "target_encoder": state, "predictor": {}}, tmp_path / "jepa.pth.tar")
+    pixels = torch.randn(2, 3, *size)
+    with torch.inference_mode():
+        outputs = model(pixels, interpolate_pos_encoding=True, output_attentions=True)
+    encoder = load(tmp_path / "jepa.pth.tar", num_heads=3)
     assert encoder.spec.method == "ijepa"
     compare(encoder, outputs, pixels, prefix=0)
 
 
-def test_mae(tmp_path):
-    config = ViTMAEConfig(**SHAPE, mask_ratio=0.0, layer_norm_eps=1e-6)
-    model = random_model(ViTMAEModel, config)
+@pytest.mark.parametrize("size", SIZES)
+def test_mae(tmp_path, size):
+    model = random_model("vit_mae", mask_ratio=0.0, layer_norm_eps=1e-6).vit
     torch.save({"model": official_state(model)}, tmp_path / "mae.pth")
-    pixels = torch.randn(2, 3, 64, 64)
-    in_order = torch.arange(16.0).repeat(2, 1)  # nothing is masked, and nothing is shuffled
+    pixels = torch.randn(2, 3, *size)
+    in_order = torch.arange(size[0] * size[1] / 64).repeat(2, 1)  # nothing is masked, and nothing is shuffled
     with torch.inference_mode():
-        outputs = model(pixels, noise=in_order, output_attentions=True)
-    encoder = load_encoder(tmp_path / "mae.pth", device="cpu", precision="float32", method="mae", num_heads=2)
-    assert encoder.spec.method == "mae"
+        outputs = model(pixels, noise=in_order, interpolate_pos_encoding=True, output_attentions=True)
+    encoder = load(tmp_path / "mae.pth", method="mae", num_heads=3)
     compare(encoder, outputs, pixels, prefix=1)
