@@ -1,0 +1,252 @@
+"""Damaged, dangerous and mistaken files are refused with a sentence, and what was loaded before stays."""
+
+import argparse
+import json
+import os
+import pickle
+import struct
+
+import numpy as np
+import pytest
+import torch
+from definitions import HEADS
+from official import mae_state
+from safetensors.torch import save_file
+from torch.distributed import checkpoint as distributed
+
+from napari_sslmaps.encoders.checkpoint import inspect_checkpoint, read_checkpoint, read_companions
+from napari_sslmaps.encoders.overrides import Overrides
+from napari_sslmaps.encoders.registry import load_encoder
+from napari_sslmaps.errors import CheckpointError, InvalidOptionError, WeightsUnavailableError
+
+MAE = Overrides(method="mae", num_heads=HEADS)
+
+
+class Bomb:
+    """What would make a folder when it is unpickled."""
+
+    def __init__(self, target):
+        self.target = str(target)
+
+    def __reduce__(self):
+        return os.mkdir, (self.target,)
+
+
+def save(path, content, **options):
+    torch.save(content, path, **options)
+    return path
+
+
+@pytest.mark.parametrize("old", [True, False])
+@pytest.mark.parametrize("keep", [0, 1, 4, 9, 100, 0.3, 0.9, 0.999])
+def test_truncated_pickles(tmp_path, keep, old):
+    path = save(tmp_path / "cut.pth", {"model": mae_state()}, _use_new_zipfile_serialization=not old)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(keep * len(whole)) if isinstance(keep, float) else keep])
+    for read in (inspect_checkpoint, read_checkpoint, read_companions):
+        with pytest.raises(CheckpointError, match=r"cut\.pth.*Fetch it again"):
+            read(path, MAE)
+
+
+@pytest.mark.parametrize("keep", [0, 1, 8, 9, 100, 0.3, 0.999])
+@pytest.mark.parametrize("name", ["cut.safetensors", "cut.pth"])
+def test_truncated_safetensors_whatever_their_suffix(tmp_path, keep, name):
+    path = tmp_path / name
+    save_file(mae_state(), path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(keep * len(whole)) if isinstance(keep, float) else keep])
+    with pytest.raises(CheckpointError, match="Fetch it again"):
+        read_checkpoint(path, MAE)
+
+
+def test_bytes_flipped_in_the_middle_of_a_safetensors_header(tmp_path):
+    path = tmp_path / "flipped.safetensors"
+    save_file(mae_state(), path)
+    content = bytearray(path.read_bytes())
+    content[40:60] = b"\xff" * 20
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match="Fetch it again"):
+        read_checkpoint(path, MAE)
+
+
+def test_a_safetensors_header_that_promises_more_than_there_is(tmp_path):
+    header = json.dumps({"x": {"dtype": "F32", "shape": [10**12], "data_offsets": [0, 4 * 10**12]}}).encode()
+    path = tmp_path / "huge.safetensors"
+    path.write_bytes(struct.pack("<Q", len(header)) + header + b"\0" * 64)
+    with pytest.raises(CheckpointError, match="Fetch it again"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ({}, "found none"),
+        ({"model": {}}, "found none. Its keys: model"),
+        (
+            {"optimizer": {"state": {0: {"exp_avg": torch.zeros(3)}}}, "epoch": 3},
+            "Its keys: optimizer, epoch",
+        ),
+        ({"state": {0: {"exp_avg": torch.zeros(3)}}, "param_groups": [{}]}, "Its keys: state, param_groups"),
+        ([torch.zeros(3)], "holds a list"),
+        (torch.zeros(3), "holds a Tensor"),
+        ({"wte.weight": torch.zeros(9, 4), "h.0.attn.c_attn.weight": torch.zeros(3, 3)}, r"c_attn\.weight"),
+        ({"model.embed_tokens.weight": torch.zeros(9, 4), "lm_head.weight": torch.zeros(9, 4)}, "lm_head"),
+        ({"vit.embeddings.patch_embeddings.projection.weight": torch.zeros(4, 3, 8, 8)}, r"Put config\.json"),
+    ],
+    ids=[
+        "empty",
+        "empty inside",
+        "optimizer",
+        "bare optimizer",
+        "list",
+        "tensor",
+        "gpt",
+        "llama",
+        "no config",
+    ],
+)
+def test_something_else_is_named(tmp_path, content, sentence):
+    with pytest.raises(CheckpointError, match=sentence):
+        inspect_checkpoint(save(tmp_path / "else.pth", content))
+
+
+@pytest.mark.parametrize("old", [True, False])
+@pytest.mark.parametrize("place", ["model", "optimizer", "args"])
+def test_a_pickle_that_wants_to_run_something_is_refused_by_name(tmp_path, place, old):
+    target = tmp_path / "boom"
+    content = {"model": mae_state()} | {place: Bomb(target)}
+    path = save(tmp_path / "bomb.pth", content, _use_new_zipfile_serialization=not old)
+    for read in (inspect_checkpoint, read_checkpoint, read_companions):
+        with pytest.raises(CheckpointError, match=r"asks to run or build '\w+\.mkdir', which is refused"):
+            read(path, MAE)
+    assert not target.exists()
+
+
+def test_classes_beyond_the_short_list_are_refused_by_name(tmp_path):
+    path = save(tmp_path / "own.pth", {"model": mae_state(), "config": pickle.PickleBuffer})
+    with pytest.raises(CheckpointError, match="PickleBuffer"):
+        inspect_checkpoint(path, MAE)
+
+
+def test_data_of_a_training_is_no_code(tmp_path):
+    extra = {
+        "args": argparse.Namespace(lr=1e-3, output=tmp_path),
+        "loss": np.float64(0.5),
+        "best": np.zeros(2),
+    }
+    path = save(tmp_path / "training.pth", {"model": mae_state()} | extra)
+    report = inspect_checkpoint(path, MAE)
+    assert {name for name, why in report.left_out.items() if why == "state of the training"} == set(extra)
+
+
+@pytest.mark.parametrize("spoil", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused(tmp_path, spoil):
+    state = mae_state()
+    state["blocks.1.mlp.fc2.weight"][3, 4] = spoil
+    with pytest.raises(CheckpointError, match=r"blocks\.1\.mlp\.fc2\.weight in nan\.pth has values"):
+        read_checkpoint(save(tmp_path / "nan.pth", {"model": state}), MAE)
+
+
+def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
+    path = save(tmp_path / "secret.pth", {"model": mae_state()})
+
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    # root reads everything, so the system's refusal is played
+    monkeypatch.setattr("pathlib.Path.open", refuse)
+    with pytest.raises(WeightsUnavailableError, match="the system refuses"):
+        inspect_checkpoint(path, MAE)
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(WeightsUnavailableError, match="there is none at"):
+        inspect_checkpoint(tmp_path / "missing.pth")
+
+
+def test_a_folder_without_weights(tmp_path):
+    (tmp_path / "notes.txt").write_text("no weights here")
+    with pytest.raises(CheckpointError, match="it has none"):
+        inspect_checkpoint(tmp_path)
+
+
+def test_a_folder_with_a_damaged_config(tmp_path):
+    save_file(mae_state(), tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(CheckpointError, match=r"Expected JSON in .*config\.json"):
+        inspect_checkpoint(tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_metadata_of_a_distributed_folder_run_nothing(tmp_path):
+    distributed.save({"model": mae_state()}, checkpoint_id=tmp_path, no_dist=True)
+    target = tmp_path / "boom"
+    (tmp_path / ".metadata").write_bytes(pickle.dumps(Bomb(target)))
+    with pytest.raises(CheckpointError, match=r"asks to run or build '\w+\.mkdir', which is refused"):
+        read_checkpoint(tmp_path, MAE)
+    assert not target.exists()
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("content", [b"", b"no pickle", pickle.dumps({"a": 1})])
+def test_damaged_metadata_of_a_distributed_folder(tmp_path, content):
+    distributed.save({"model": mae_state()}, checkpoint_id=tmp_path, no_dist=True)
+    (tmp_path / ".metadata").write_bytes(content)
+    with pytest.raises(CheckpointError, match="Expected a list of shards"):
+        read_checkpoint(tmp_path, MAE)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_shard_that_is_cut_or_runs_code(tmp_path):
+    distributed.save({"model": mae_state()}, checkpoint_id=tmp_path, no_dist=True)
+    shard = next(tmp_path.glob("*.distcp"))
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(CheckpointError, match="Fetch it again"):
+        read_checkpoint(tmp_path, MAE)
+    shard.write_bytes(pickle.dumps(Bomb(tmp_path / "boom")) * 4000)
+    with pytest.raises(CheckpointError, match="damaged or something else"):
+        read_checkpoint(tmp_path, MAE)
+    assert not (tmp_path / "boom").exists()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        ({"method": "dira"}, "which is a transformer; got 'dira'"),
+        ({"num_heads": 5}, "divides the width 128; got 5"),
+        ({"branch": "encoder"}, "Leave the branch out"),
+        ({"token_stage": "encoder.layer2"}, "is a transformer. Leave token_stage out"),
+    ],
+)
+def test_corrections_that_do_not_fit_are_refused(tmp_path, overrides, sentence):
+    path = save(tmp_path / "mae.pth", {"model": mae_state()})
+    with pytest.raises(InvalidOptionError, match=sentence):
+        inspect_checkpoint(path, Overrides.of(overrides))
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "sentence"),
+    [
+        ("patch_embed.proj.weight", (128, 1, 16, 16), "three channels"),
+        ("patch_embed.proj.weight", (128, 3, 16, 8), "square patches"),
+        ("patch_embed.proj.weight", (128, 3, 2, 16, 16), "square patches"),
+        ("pos_embed", (1, 12, 128), "square grid of tokens; the file has 12"),
+    ],
+)
+def test_networks_for_other_images_are_refused(tmp_path, name, shape, sentence):
+    content = {"model": mae_state() | {name: torch.zeros(shape)}}
+    with pytest.raises(CheckpointError, match=sentence):
+        inspect_checkpoint(save(tmp_path / "other.pth", content), MAE)
+
+
+def test_what_was_loaded_before_stays(tmp_path):
+    good = load_encoder(save(tmp_path / "good.pth", {"model": mae_state()}), device="cpu", num_heads=HEADS)
+    image = np.random.default_rng(0).random((1, 64, 64, 3), dtype=np.float32)
+    before = good.encode(image).tokens
+    bad = tmp_path / "bad.pth"
+    bad.write_bytes((tmp_path / "good.pth").read_bytes()[:5000])
+    with pytest.raises(CheckpointError):
+        load_encoder(bad)
+    (tmp_path / "good.pth").unlink()
+    assert torch.equal(good.encode(image).tokens, before)
