@@ -12,10 +12,9 @@ from napari_sslmaps.encoders.checkpoint.layouts.transformers_config import (
     read_facts,
     read_number,
 )
+from napari_sslmaps.encoders.checkpoint.layouts.transformers_joined import Joined, Pieces, find_pieces
 from napari_sslmaps.encoders.checkpoint.layouts.transformers_keys import (
     LEFT_OUT,
-    PART,
-    PARTS,
     find_root,
     translate_key,
 )
@@ -40,8 +39,8 @@ def translate_transformers(
     Returns
     -------
     Translated
-        Tensors of the files' precision; q, k and v, where they were apart, are copied into one, the others
-        are as they came.
+        Tensors of the files' precision, as they came; q, k and v, where they were apart, are joined each
+        time they are asked for.
 
     Raises
     ------
@@ -56,15 +55,17 @@ def translate_transformers(
     for key in beside:
         left_out[origins[key]] = "mask token" if key == "mask_token" else "MAE decoder"
     _check_depths(config, state, beside)
-    state, buffers = _split_biases(_join(state)) if family.rope else (_join(state), {})
-    if family.rope:
-        buffers["rope.periods"] = _periods(config)
     if "reg_token" in state and "pos_embed" in state:
         _move_class_position(state)
+    pieces = find_pieces(state)
+    buffers: dict[str, Tensor] = {}
+    if family.rope:
+        pieces, buffers = _split_biases(pieces)
+        buffers["rope.periods"] = _periods(config)
     facts = read_facts(config, preprocessor)
     layout = f"transformers {config['model_type']}"
-    companions = _companions(config, family, _join(beside))
-    return Translated(layout, state, buffers, left_out, companions, facts)
+    companions = _companions(config, family, Joined(find_pieces(beside)))
+    return Translated(layout, Joined(pieces), buffers, left_out, companions, facts)
 
 
 def _check_activation(config: Mapping[str, Any], tensors: Iterable[str]) -> None:
@@ -125,44 +126,17 @@ def _check_depths(
             )
 
 
-def _join(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Join what our layers hold in one: q, k and v of each block, and gate and value of a packed MLP."""
-    joined: dict[str, Tensor] = {}
-    for key, tensor in state.items():
-        found = PART.fullmatch(key)
-        if found is None:
-            joined[key] = tensor
-            continue
-        stem, layer, _, kind = found.groups()
-        whole = f"{stem}{layer}{kind}"
-        if whole not in joined:
-            joined[whole] = _join_parts(
-                state, whole, [f"{stem}{layer}[{part}]{kind}" for part in PARTS[layer]]
-            )
-    return joined
-
-
-def _join_parts(state: Mapping[str, Tensor], whole: str, keys: list[str]) -> Tensor:
-    """Join tensors along their first axis; a bias that one of them lacks is zero."""
-    missing = [key for key in keys if key not in state]
-    if missing and whole.endswith("weight"):
-        raise CheckpointError(
-            f"Expected {', '.join(keys)}; the folder lacks {', '.join(missing)}. A shard may be missing."
-        )
-    some = next(state[key] for key in keys if key in state)
-    return torch.cat([state.get(key, torch.zeros_like(some)) for key in keys])
-
-
-def _split_biases(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def _split_biases(pieces: Pieces) -> tuple[Pieces, dict[str, Tensor]]:
     """Split the bias of q, k and v as timm keeps it under rotary positions: the k bias is a plain buffer."""
-    renamed: dict[str, Tensor] = {}
+    renamed: Pieces = {}
     buffers: dict[str, Tensor] = {}
-    for key, tensor in state.items():
+    for key, tensors in pieces.items():
         if key.endswith(".qkv.bias"):
             stem = key.removesuffix("qkv.bias")
-            renamed[f"{stem}q_bias"], buffers[f"{stem}k_bias"], renamed[f"{stem}v_bias"] = tensor.chunk(3)
+            query, buffers[f"{stem}k_bias"], value = tensors if len(tensors) == 3 else tensors[0].chunk(3)
+            renamed |= {f"{stem}q_bias": (query,), f"{stem}v_bias": (value,)}
         else:
-            renamed[key] = tensor
+            renamed[key] = tensors
     return renamed, buffers
 
 
