@@ -1,8 +1,10 @@
 """Generate every picture of the README and the docs: ``make docs-figures``."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from encoders_figure import encoders
 from qtpy.QtWidgets import QApplication
@@ -40,9 +42,18 @@ def figure(path: Path) -> None:
     subprocess.run(command, check=True)
 
 
+def pretext(path: Path) -> None:
+    """Compose the figure of the pretext tasks by the command that users type."""
+    with TemporaryDirectory() as folder:
+        command = [str(Path(sys.executable).with_name("napari-sslmaps")), "pretext", "sample:histology"]
+        subprocess.run([*command, "--region", "64,64,192,192", "--seed", "2", "--out", folder], check=True)
+        shutil.move(Path(folder, "pretext.png"), path)
+
+
 if __name__ == "__main__":
     IMAGES.mkdir(exist_ok=True)
     figure(IMAGES / "figure.png")
     window(IMAGES / "window.png")
     simulators(IMAGES / "simulators.png")
     encoders(IMAGES / "encoders.png")
+    pretext(IMAGES / "pretext.png")
