@@ -274,11 +274,12 @@ class RestorationView(PretextView):
 
 def window_of(part: Region, whole: Region, shape_yx: tuple[int, int]) -> tuple[slice, slice]:
     """Return where `part` of `whole` lies in a picture of `whole`, of `shape_yx` pixels; at least one."""
-    scale = np.divide(shape_yx, whole.shape_yx)
-    first = (np.array([part.y, part.x]) - (whole.y, whole.x)) * scale
-    start = np.minimum(np.floor(first), np.array(shape_yx) - 1).astype(int)
-    stop = np.maximum(np.ceil(first + np.array(part.shape_yx) * scale).astype(int), start + 1)
-    return slice(int(start[0]), int(stop[0])), slice(int(start[1]), int(stop[1]))
+    firsts = (part.y - whole.y, part.x - whole.x)
+    rows, cols = (
+        slice(first * pixels // extent, -(-(first + size) * pixels // extent))
+        for first, size, pixels, extent in zip(firsts, part.shape_yx, shape_yx, whole.shape_yx, strict=True)
+    )
+    return rows, cols
 
 
 def upsampled(values: NDArray[np.generic], shape_yx: tuple[int, int]) -> NDArray[np.generic]:

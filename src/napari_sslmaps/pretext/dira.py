@@ -39,7 +39,9 @@ def restoration_view(field: Field, encoder: Encoder, wishes: Wishes) -> Restorat
         region=field.region,
         grid=field.grid,
         picture=field.picture,
-        notes=tuple(note for note in (_compare(error, given), _mirrored(restoration, clean), silent) if note),
+        notes=tuple(
+            note for note in (_compare(error, given), mirror_note(restoration, clean), silent) if note
+        ),
         provenance=field.provenance,
         distorted=distorted,
         restoration=restoration,
@@ -73,7 +75,7 @@ def _compare(error: Float32, given: Float32) -> str:
     )
 
 
-def _mirrored(restoration: Float32, clean: Float32) -> str:
+def mirror_note(restoration: Float32, clean: Float32) -> str:
     """Say so if the restoration fits better when it is mirrored."""
     plain = float(np.square(restoration - clean).mean())
     flipped = float(np.square(restoration[:, ::-1] - clean).mean())

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -80,7 +81,7 @@ def _branches(
     state = part_of(companions.state, "context.")
     if not state:
         return network, network, _ONE_ENCODER
-    other = fill(build_vit(architecture), state, "other branch").to(encoder.device)
+    other = fill(partial(build_vit, architecture), state, "other branch").to(encoder.device)
     if encoder.spec.overrides.get("branch") == "encoder":
         return network, other, ""
     return other, network, ""

@@ -78,10 +78,10 @@ def _target(companions: Companions, wishes: Wishes) -> tuple[bool, tuple[str, ..
 
 
 def _compare(error: Float32, missed: Float32, *, normalised: bool) -> str:
-    level = "patch in its own mean" if normalised else "hidden patch in the mean of the visible ones"
+    known = "the brightness of each that is given away" if normalised else "the mean of the visible ones"
     return (
-        f"Mean error where patches are hidden: {error.mean():.3f}. Painting each {level} would give "
-        f"{missed.mean():.3f}."
+        f"Mean error where patches are hidden: {error.mean():.3f}; painted in {known}, with nothing predicted, "
+        f"they would have {missed.mean():.3f}."
     )
 
 

@@ -1,5 +1,8 @@
 """DiRA's judge (Haghighi et al., arXiv 2204.10437): how real each patch of a restored image looks."""
 
+from functools import partial
+
+import torch
 from torch import nn
 
 from napari_sslmaps.encoders.checkpoint.translated import Companions
@@ -33,9 +36,9 @@ def read_discriminator(companions: Companions) -> tuple[PatchDiscriminator | Non
     if not state:
         return None, "The file has no discriminator: there are no scores."
     first = state.get("0.weight")
-    judge = PatchDiscriminator(1 if first is None else first.shape[0])
-    shapes = {key: value.shape for key, value in judge.state_dict().items()}
+    build = partial(PatchDiscriminator, 1 if first is None else first.shape[0])
+    with torch.device("meta"):
+        shapes = {key: value.shape for key, value in build().state_dict().items()}
     if shapes != {key: value.shape for key, value in state.items()}:
         return None, "The file's discriminator is built in a way that is not known here: no scores are shown."
-    fill(judge, state, "discriminator")
-    return judge, ""
+    return fill(build, state, "discriminator"), ""

@@ -1,5 +1,7 @@
 """I-JEPA's predictor (Assran et al., arXiv 2301.08243): what is seen in, what is not seen asked for."""
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
@@ -91,6 +93,4 @@ def read_predictor(
     positions = state.get("predictor_pos_embed")
     if positions is not None:
         state["predictor_pos_embed"] = positions_for(positions, architecture.grid, grid, class_token=False)
-    predictor = Predictor(architecture.dim, grid, stack)
-    fill(predictor, state, "predictor")
-    return predictor, note
+    return fill(partial(Predictor, architecture.dim, grid, stack), state, "predictor"), note

@@ -1,5 +1,7 @@
 """MAE's decoder (He et al., arXiv 2111.06377): the visible tokens in, pixels of every patch out."""
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
@@ -112,14 +114,14 @@ def read_decoder(
             "Expected a file with MAE's decoder; this one holds the encoder alone, and no pixels can be "
             "predicted from it. The authors' files named mae_visualize_… and …_full have it."
         )
-    known = companions.settings.get("decoder_heads")
-    stack, note = stack_of(state, "decoder_blocks.", Heads(known), architecture.eps)
+    settings = companions.settings
+    eps = settings.get("decoder_eps", architecture.eps)
+    stack, note = stack_of(state, "decoder_blocks.", Heads(settings.get("decoder_heads")), eps)
     positions = state.get("decoder_pos_embed")
     if positions is not None:
         state["decoder_pos_embed"] = positions_for(positions, architecture.grid, grid, class_token=True)
-    decoder = MAEDecoder(architecture.dim, architecture.patch, grid, stack)
-    fill(decoder, state, "decoder")
-    return decoder, note
+    build = partial(MAEDecoder, architecture.dim, architecture.patch, grid, stack)
+    return fill(build, state, "decoder"), note
 
 
 def to_patches(images: Tensor, patch: int) -> Tensor:

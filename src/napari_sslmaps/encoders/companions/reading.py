@@ -1,10 +1,11 @@
 """From an encoder's file to the networks of its pretext task."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from napari_sslmaps.encoders.checkpoint import read_companions
@@ -115,19 +116,33 @@ def stack_of(state: Mapping[str, Tensor], blocks: str, heads: Heads, eps: float)
     return stack, "" if heads.known is not None else assumed
 
 
-def fill(network: nn.Module, state: Mapping[str, Tensor], what: str) -> nn.Module:
-    """Load every tensor of `state` into a network, and see that it had each of them.
+_Network = TypeVar("_Network", bound=nn.Module)
+
+
+def fill(build: Callable[[], _Network], state: Mapping[str, Tensor], what: str) -> _Network:
+    """Build a network around the tensors of `state`, each of which it must have.
+
+    Parameters
+    ----------
+    build
+        Makes the network. Its own weights are never drawn: it is made without memory.
+    state
+        Its tensors by key, of any precision.
+    what
+        What it is, for an error's sentence.
 
     Returns
     -------
     Module
-        The network, in evaluation mode, without gradients.
+        In evaluation mode, float32, without gradients.
 
     Raises
     ------
     CheckpointError
         If keys are missing, left over, or of another shape.
     """
+    with torch.device("meta"):
+        network = build()
     own = {key: tuple(value.shape) for key, value in network.state_dict().items()}
     found = {key: tuple(value.shape) for key, value in state.items()}
     faults = [key for key in own.keys() | found.keys() if own.get(key) != found.get(key)]
@@ -139,5 +154,6 @@ def fill(network: nn.Module, state: Mapping[str, Tensor], what: str) -> nn.Modul
         raise CheckpointError(
             f"The {what} in the file does not fit its own description, in {len(faults)} keys: {listed}."
         )
-    network.load_state_dict(dict(state))
+    exact = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+    network.load_state_dict(exact, assign=True)
     return network.eval().requires_grad_(requires_grad=False)

@@ -1,0 +1,225 @@
+"""Which pixels a view is made of, and how masks, targets and crops come to its tokens."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from napari_sslmaps.core.pretext import Crop, TokenBlock, window_of
+from napari_sslmaps.core.region import Region
+from napari_sslmaps.core.results import Embedding
+from napari_sslmaps.errors import InvalidOptionError, RegionError, SSLMapsError, UnsupportedImageError
+from napari_sslmaps.pipeline import embed
+from napari_sslmaps.pretext import pretext_view
+from napari_sslmaps.pretext.chosen import blocks_on_grid, cover, mask_on_grid, seen_tokens
+from napari_sslmaps.pretext.field import read_field
+
+SHARED = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def field_of(image, encoder, region=None, fit="crop", window=None):
+    return read_field(image, encoder, region=region, fit=fit, window=window)
+
+
+def test_a_crop_is_the_middle_of_the_region_and_no_larger_than_what_was_trained_on(image, encoders):
+    field = field_of(image, encoders["mae"])
+    assert field.region == Region(16, 24, 64, 64)
+    assert field.grid.shape == (8, 8)
+    np.testing.assert_allclose(field.picture, image[16:80, 24:88] / np.float32(255), atol=1e-6)
+
+
+def test_a_small_region_is_taken_whole_less_what_makes_no_token(image, encoders):
+    field = field_of(image, encoders["mae"], region=(3, 5, 45, 30))
+    assert field.region == Region(5, 8, 40, 24)
+    assert field.grid.shape == (5, 3)
+
+
+def test_resizing_takes_the_largest_square_and_keeps_its_place(image, encoders):
+    field = field_of(image, encoders["mae"], fit="resize")
+    assert field.region == Region(0, 8, 96, 96)
+    assert field.picture.shape == (64, 64, 3)
+    assert field.grid.stride_yx == (12.0, 12.0)
+    assert field.grid.origin_yx == (0.0, 8.0)
+    # antialiased: the mean of the square survives
+    assert field.picture.mean() == pytest.approx(image[:, 8:104].mean() / 255, abs=2e-3)
+
+
+def test_a_region_smaller_than_a_token_can_be_resized_and_nothing_else(image, encoders):
+    assert field_of(image, encoders["mae"], region=(0, 0, 5, 5), fit="resize").picture.shape == (64, 64, 3)
+    with pytest.raises(RegionError, match=r"at least 8 × 8 px.*fit='resize'"):
+        field_of(image, encoders["mae"], region=(0, 0, 5, 40))
+
+
+def test_the_whole_region_is_one_pass(image, encoders):
+    assert field_of(image, encoders["mae"], fit="whole").grid.shape == (12, 14)
+    assert field_of(image, encoders["dira"], fit="whole").picture.shape == (96, 96, 3)
+
+
+def test_an_embedding_is_read_again_with_its_own_region_and_window(image, encoders):
+    embedding = embed(image, encoders["mae"], region=(8, 16, 72, 80), window=(10, 200))
+    again = field_of(embedding, encoders["mae"])
+    direct = field_of(image, encoders["mae"], region=(8, 16, 72, 80), window=(10, 200))
+    assert again.region == direct.region
+    assert again.provenance == direct.provenance
+    np.testing.assert_array_equal(again.picture, direct.picture)
+
+
+def test_an_embedding_of_a_coarser_level_keeps_its_place_on_the_finest(image, encoders):
+    pyramid = [image, image[::2, ::2]]
+    embedding = embed(pyramid, encoders["mae"], region=Region(8, 0, 40, 56, level=1))
+    grid = field_of(embedding, encoders["mae"]).grid
+    assert grid.origin_yx == (16.0, 0.0)
+    assert grid.stride_yx == (16.0, 16.0)
+    assert grid == embedding.grid
+
+
+def test_tokens_alone_have_no_pixels(encoders):
+    tokens = Embedding.from_tokens(np.ones((4, 4, 8), np.float32))
+    with pytest.raises(UnsupportedImageError, match="Pass the image"):
+        pretext_view(tokens, encoders["mae"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"fit": "squeeze"}, "crop, resize, whole; got 'squeeze'"),
+        ({"region": (0, 0, 500, 64)}, "inside the image"),
+        ({"region": Region(0, 0, 64, 64, level=3)}, "level below 1"),
+        ({"window": (5, 5)}, "low < high"),
+        ({"ratio": 1.0}, "between 0 and 1; got 1.0"),
+        ({"distortion": "blur"}, "trained, cutout, outer-cutout, shuffle, none; got 'blur'"),
+    ],
+)
+def test_bad_options_get_a_sentence(image, encoders, options, message):
+    with pytest.raises(SSLMapsError, match=message):
+        pretext_view(image, encoders["dira"], **options)
+
+
+def test_pixels_that_are_no_numbers_are_refused(encoders):
+    pixels = np.ones((64, 64), np.float32)
+    pixels[30, 30] = np.nan
+    with pytest.raises(UnsupportedImageError, match="NaN"):
+        pretext_view(pixels, encoders["mae"])
+
+
+def test_what_one_pass_cannot_take_is_refused_before_it_is_read(encoders):
+    class Endless(np.ndarray):
+        def __array_function__(self, *args, **kwargs):
+            raise AssertionError("pixels were read")
+
+    slide = np.broadcast_to(np.uint8(200), (40_000, 40_000)).view(Endless)
+    with pytest.raises(RegionError, match="smaller region, a coarser level, or fit='crop'"):
+        pretext_view(slide, encoders["mae"], fit="whole")
+
+
+@SHARED
+@given(data=st.data())
+def test_any_pixel_of_a_token_hides_it(image, encoders, data):
+    fit = data.draw(st.sampled_from(["crop", "whole", "resize"]))
+    field = field_of(image, encoders["mae"], fit=fit)
+    y = data.draw(st.integers(field.region.y, field.region.y + field.region.height - 1))
+    x = data.draw(st.integers(field.region.x, field.region.x + field.region.width - 1))
+    painted = np.zeros(field.asked.shape_yx, bool)
+    painted[y, x] = True
+    mask = mask_on_grid(painted, field)
+    assert mask[field.grid.token_at((y, x))]
+    # a pixel reaches into a second token only where pixels are resampled
+    assert 1 <= mask.sum() <= (4 if fit == "resize" else 1)
+    own = mask_on_grid(
+        painted[field.region.y :, field.region.x :][: field.region.height, : field.region.width], field
+    )
+    np.testing.assert_array_equal(own, mask)
+    np.testing.assert_array_equal(mask_on_grid(mask, field), mask)
+    assert len(seen_tokens(mask)) == mask.size - mask.sum()
+
+
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        (np.zeros((8, 8)), "hides nothing"),
+        (np.ones((8, 8)), "hides everything"),
+        (np.ones((5, 6)), r"8 × 8, 64 × 64, 96 × 112.*\(5, 6\)"),
+        (np.ones(64), r"shape \(64,\)"),
+    ],
+)
+def test_masks_that_do_not_fit_get_a_sentence(image, encoders, mask, message):
+    with pytest.raises(InvalidOptionError, match=message):
+        mask_on_grid(mask, field_of(image, encoders["mae"]))
+
+
+@SHARED
+@given(
+    row=st.integers(0, 7),
+    col=st.integers(0, 7),
+    height=st.integers(1, 4),
+    width=st.integers(1, 4),
+    shift=st.floats(-3.5, 3.5),
+)
+def test_rectangles_go_to_the_nearest_edges_of_tokens(image, encoders, row, col, height, width, shift):
+    field = field_of(image, encoders["ijepa"])
+    rectangle = (16 + 8 * row + shift, 24 + 8 * col + shift, 8 * height, 8 * width)
+    (block,) = blocks_on_grid([rectangle], field)
+    assert (block.row, block.col) == (row, col)
+    assert (block.height, block.width) == (min(height, 8 - row), min(width, 8 - col))
+    assert cover([block], (8, 8)).sum() == block.height * block.width
+
+
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [
+        ([], "at least one target"),
+        ([(0, 0, 8, 8)], "on the pixels that are looked at, rows 16–80 and columns 24–88"),
+        ([(20, 30, 0, 8)], "y, x, height, width"),
+        ([(20, 30, 8)], "y, x, height, width"),
+        ([(20, 30, np.nan, 8)], "y, x, height, width"),
+        ([TokenBlock(6, 0, 3, 3)], "inside 8 × 8 tokens"),
+        ([TokenBlock(0, 0, 8, 8)], "leave some of the 64 tokens"),
+    ],
+)
+def test_targets_that_do_not_fit_get_a_sentence(image, encoders, targets, message):
+    with pytest.raises(InvalidOptionError, match=message):
+        pretext_view(image, encoders["ijepa"], targets=targets)
+
+
+@pytest.mark.parametrize(
+    ("crops", "message"),
+    [
+        ([Crop(Region(16, 24, 64, 64), "global")], "at least two"),
+        ([(16, 24, 64, 64), (16, 24, 32, 32)], "at least two of Crop"),
+        ([Crop(Region(16, 24, 64, 64), "global"), Crop(Region(0, 0, 32, 32), "local")], "rows 16–80"),
+    ],
+)
+def test_crops_that_do_not_fit_get_a_sentence(image, encoders, crops, message):
+    with pytest.raises(SSLMapsError, match=message):
+        pretext_view(image, encoders["dinov3"], crops=crops)
+
+
+@given(data=st.data())
+def test_a_window_of_a_resampled_picture_covers_its_part(data):
+    whole = Region(data.draw(st.integers(0, 9)), 4, data.draw(st.integers(8, 90)), 50)
+    y, x = data.draw(st.integers(0, whole.height - 1)), data.draw(st.integers(0, 49))
+    part = whole.part(y, x, data.draw(st.integers(1, whole.height - y)), data.draw(st.integers(1, 50 - x)))
+    shape = data.draw(st.tuples(st.integers(4, 70), st.integers(4, 70)))
+    rows, cols = window_of(part, whole, shape)
+    for window, first, size, extent, pixels in (
+        (rows, y, part.height, whole.height, shape[0]),
+        (cols, x, part.width, 50, shape[1]),
+    ):
+        assert 0 <= window.start < window.stop <= pixels
+        assert window.start <= first * pixels / extent
+        assert window.stop >= (first + size) * pixels / extent - 1e-9
+        assert window.stop - window.start <= size * pixels / extent + 2
+
+
+def test_a_window_of_the_picture_itself_is_the_part():
+    assert window_of(Region(7, 9, 3, 4), Region(5, 5, 20, 30), (20, 30)) == (slice(2, 5), slice(4, 8))
+
+
+def test_views_leave_torchs_random_numbers_alone(image, encoders):
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    for encoder in encoders.values():
+        pretext_view(image, encoder, seed=4)
+    torch.testing.assert_close(torch.rand(3), expected)
