@@ -32,13 +32,18 @@ def read_header(path: Path) -> dict[str, Any]:
     CheckpointError
         If the file is not a safetensors file.
     """
+    damaged = f"Expected a safetensors file; {path.name} is damaged or something else. Fetch it again."
     with path.open("rb") as file:
         prefix = file.read(8)
         length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else 0
         if not 0 < length <= path.stat().st_size - 8:
-            raise CheckpointError(
-                f"Expected a safetensors file; {path.name} is damaged or something else. Fetch it again."
-            )
-        metadata = json.loads(file.read(length)).get("__metadata__", {})
-    header: dict[str, Any] = json.loads(metadata.get(HEADER_KEY, "{}"))
+            raise CheckpointError(damaged)
+        content = file.read(length)
+    try:
+        metadata = json.loads(content).get("__metadata__", {})
+        header = json.loads(metadata.get(HEADER_KEY, "{}"))
+    except (ValueError, AttributeError, TypeError) as error:
+        raise CheckpointError(damaged) from error
+    if not isinstance(header, dict):
+        raise CheckpointError(damaged)
     return header

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch.distributed import checkpoint as distributed
 
 from napari_sslmaps.encoders.checkpoint import inspect_checkpoint, read_checkpoint, read_companions
+from napari_sslmaps.encoders.header import HEADER_KEY
 from napari_sslmaps.encoders.overrides import Overrides
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import CheckpointError, InvalidOptionError, WeightsUnavailableError
@@ -250,3 +251,19 @@ def test_what_was_loaded_before_stays(tmp_path):
         load_encoder(bad)
     (tmp_path / "good.pth").unlink()
     assert torch.equal(good.encode(image).tokens, before)
+
+
+@pytest.mark.parametrize(
+    ("header", "sentence"),
+    [
+        ("no json", "Fetch it again"),
+        ("[]", "Fetch it again"),
+        (json.dumps({"method": "simclr"}), "says 'simclr'. Update napari-sslmaps"),
+        (json.dumps({"method": "mae", "architecture": {"kind": "vit"}}), "is incomplete"),
+    ],
+)
+def test_a_header_of_ours_that_makes_no_sense(tmp_path, header, sentence):
+    path = tmp_path / "odd.safetensors"
+    save_file(mae_state(), path, metadata={HEADER_KEY: header})
+    with pytest.raises(CheckpointError, match=sentence):
+        inspect_checkpoint(path)

@@ -1,12 +1,15 @@
 """Each layout of the methods' own code gives the tokens and the attention that the papers define."""
 
 import argparse
+import json
 
 import pytest
 import segmentation_models_pytorch as smp
+import timm
 import torch
 from definitions import DEPTH, DIM, HEADS, PATCH, SIDE, forward, random_weights, vit_weights
 from official import sincos_positions
+from safetensors.torch import save_file
 
 from napari_sslmaps.encoders.checkpoint import inspect_checkpoint, read_companions
 from napari_sslmaps.encoders.overrides import Overrides
@@ -298,6 +301,43 @@ def test_a_branch_of_a_file_with_one_network_is_refused(tmp_path):
     with pytest.raises(InvalidOptionError, match="Leave the branch out"):
         inspect_checkpoint(path, Overrides(branch="encoder"))
     assert inspect_checkpoint(path, Overrides(branch="target", num_heads=HEADS)).method == "mae"
+
+
+@pytest.mark.parametrize(
+    ("name", "tag", "method"),
+    [
+        ("vit_tiny_patch16_224", "mae", "mae"),
+        ("vit_tiny_patch16_224", "dino", "dino"),
+        ("vit_tiny_patch16_224", "", None),
+    ],
+)
+def test_a_folder_that_timm_saved_tells_method_heads_and_statistics(tmp_path, name, tag, method):
+    network = timm.create_model(name, num_classes=0).eval()
+    save_file(network.state_dict(), tmp_path / "model.safetensors")
+    statistics = {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
+    config = {"architecture": name, "pretrained_cfg": {"tag": tag} | statistics}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    report = inspect_checkpoint(tmp_path, Overrides(method=None if method else "mae"))
+    assert report.method == (method or "mae")
+    assert report.architecture.heads == 3
+    assert report.normalisation == "0.5,0.5,0.5/0.25,0.25,0.25"
+    assert "in timm's config.json" in str(report)
+    # and another size than the trained one, positions resampled as timm does
+    encoder = load_encoder(
+        tmp_path / "model.safetensors", device="cpu", precision="float32", method=report.method
+    )
+    theirs = timm.create_model(name, num_classes=0, dynamic_img_size=True).eval()
+    theirs.load_state_dict(network.state_dict())
+    pixels = torch.randn(1, 3, 160, 96)
+    with torch.inference_mode():
+        tokens = encoder.extractor.extract(pixels).tokens.flatten(1, 2)
+        torch.testing.assert_close(tokens, theirs.forward_features(pixels)[:, 1:], atol=1e-4, rtol=1e-4)
+
+
+def test_the_config_of_another_model_beside_a_file_does_no_harm(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama"}))
+    path = save(tmp_path / "mae.pth", {"model": mae_weights()})
+    assert inspect_checkpoint(path).method == "mae"
 
 
 def unet(name="resnet18", seed=0):

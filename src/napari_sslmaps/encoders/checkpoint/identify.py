@@ -84,7 +84,7 @@ def _method(case: _Case) -> Method:
         return case.overrides.method
     method: Method | None
     if "method" in case.file.header:
-        method, how, certain = case.file.header["method"], "written in the file", True
+        method, how, certain = _written_method(case), "written in the file", True
     elif "method" in case.translated.facts:
         fact = case.translated.facts["method"]
         method, how, certain = fact.value, fact.how, True
@@ -99,6 +99,17 @@ def _method(case: _Case) -> Method:
     if not certain:
         case.doubts.append(f"The method {METHOD_INFO[method].title} is inferred from this alone: {how}.")
     return method
+
+
+def _written_method(case: _Case) -> Method:
+    written = case.file.header["method"]
+    known = next((method for method in METHOD_INFO if method == written), None)
+    if known is None:
+        raise CheckpointError(
+            f"Expected a method among {', '.join(METHOD_INFO)}; {case.name} says {written!r}. "
+            "Update napari-sslmaps to read it, or name the method."
+        )
+    return known
 
 
 def _guess_method(translated: Translated) -> tuple[Method | None, str, bool]:

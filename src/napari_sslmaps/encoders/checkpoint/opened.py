@@ -38,7 +38,7 @@ class Opened:
     header
         This package's own metadata, if the file was written by it.
     config, preprocessor
-        ``config.json`` and ``preprocessor_config.json`` of a folder that transformers saved.
+        ``config.json`` and ``preprocessor_config.json`` that transformers or timm put beside weights.
     mapped
         Whether tensors lie in the file and not in memory, and have to be copied from it.
     """
@@ -83,9 +83,9 @@ def _open_file(path: Path) -> Opened:
     folder = path.parent
     if path.suffix == ".distcp" or path.name == METADATA:
         return _open_folder(folder)
-    if path.suffix in SUFFIXES and (_is_transformers(folder) or _is_shard(path)):
-        return _open_folder(folder, path)
-    return _read(path)
+    if path.suffix in SUFFIXES and _is_shard(path):
+        return _open_folder(folder)
+    return _with_configs(_read(path), folder)
 
 
 def _read(path: Path) -> Opened:
@@ -161,11 +161,6 @@ def plain_name(name: str) -> str:
     return ".".join(part for part in name.split(".") if part not in _WRAPPERS)
 
 
-def _is_transformers(folder: Path) -> bool:
-    config = folder / "config.json"
-    return config.is_file() and "model_type" in _read_json(config)
-
-
 def _is_shard(path: Path) -> bool:
     return any(
         path.name in _read_json(path.parent / index).get("weight_map", {}).values()
@@ -174,15 +169,19 @@ def _is_shard(path: Path) -> bool:
     )
 
 
-def _open_folder(folder: Path, chosen: Path | None = None) -> Opened:
+def _open_folder(folder: Path) -> Opened:
     if (folder / METADATA).is_file():
         sharded = ShardedTensors(folder, lambda name: not _is_training_word(name))
         return Opened(sharded, sharded.left_out, mapped=False)
-    config = _read_json(folder / "config.json") if (folder / "config.json").is_file() else None
-    beside = folder / "preprocessor_config.json"
-    preprocessor = _read_json(beside) if beside.is_file() else None
     index = next((folder / name for name in INDICES if (folder / name).is_file()), None)
-    opened = _read(chosen or _only_weights(folder)) if index is None else _read_shards(index)
+    return _with_configs(_read(_only_weights(folder)) if index is None else _read_shards(index), folder)
+
+
+def _with_configs(opened: Opened, folder: Path) -> Opened:
+    config, preprocessor = (
+        _read_json(folder / name) if (folder / name).is_file() else None
+        for name in ("config.json", "preprocessor_config.json")
+    )
     return replace(opened, config=config, preprocessor=preprocessor)
 
 

@@ -12,7 +12,7 @@ from napari_sslmaps.encoders.checkpoint.layouts.transformers import translate_tr
 from napari_sslmaps.encoders.checkpoint.opened import open_weights
 from napari_sslmaps.encoders.checkpoint.report import RecognitionReport, describe_companions
 from napari_sslmaps.encoders.checkpoint.translated import Companions, Translated
-from napari_sslmaps.encoders.checkpoint.unwrap import Unwrapped, pick
+from napari_sslmaps.encoders.checkpoint.unwrap import Unwrapped, networks, pick
 from napari_sslmaps.encoders.overrides import Overrides
 
 
@@ -63,7 +63,7 @@ def read_companions(path: Path, overrides: Overrides | None = None) -> Companion
 
 def _recognise(path: Path, overrides: Overrides) -> tuple[Unwrapped, Translated, Identity]:
     opened = open_weights(path)
-    if opened.config is not None and "model_type" in opened.config:
+    if opened.config is not None and "model_type" in opened.config and not networks(opened.tensors):
         file = Unwrapped(opened.tensors, header=opened.header, mapped=opened.mapped)
         translated = translate_transformers(opened.config, opened.preprocessor, opened.tensors)
     else:

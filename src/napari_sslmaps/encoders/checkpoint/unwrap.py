@@ -40,6 +40,8 @@ class Unwrapped:
         tensor. ``context.…`` is the other branch.
     mapped
         Whether tensors lie in the file and not in memory.
+    config
+        ``config.json`` of the folder, if it has one.
     """
 
     tensors: Mapping[str, Tensor]
@@ -49,6 +51,7 @@ class Unwrapped:
     left_out: Mapping[str, str] = field(default_factory=dict)
     outside: Mapping[str, tuple[str, Tensor]] = field(default_factory=dict)
     mapped: bool = True
+    config: Mapping[str, Any] | None = None
 
 
 def unwrap(path: Path, branch: Branch | None = None) -> Unwrapped:
@@ -100,7 +103,16 @@ def pick(opened: Opened, name: str, branch: Branch | None = None) -> Unwrapped:
             outside[key.removeprefix(scope)] = key, opened.tensors[key]
         else:
             left_out[key] = "beside the encoder"
-    return Unwrapped(inside, prefix.rstrip("."), opened.header, opened.args, left_out, outside, opened.mapped)
+    return Unwrapped(
+        tensors=inside,
+        container=prefix.rstrip("."),
+        header=opened.header,
+        args=opened.args,
+        left_out=left_out,
+        outside=outside,
+        mapped=opened.mapped,
+        config=opened.config,
+    )
 
 
 def networks(names: Iterable[str]) -> tuple[str, ...]:
