@@ -320,3 +320,16 @@ def test_the_environment_is_heeded_by_the_command(hub: Hub, tmp_path: Path) -> N
     )
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "home" / "hub").rglob("model.safetensors"))) == 1
+
+
+@pytest.mark.parametrize("refusing", [True, False])
+def test_a_proxy_that_lets_nothing_through_is_no_network(
+    refusing: bool, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NO_PROXY")
+    monkeypatch.delenv("no_proxy", raising=False)
+    template = "https://hub.invalid/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setenv("HTTPS_PROXY", hub.url if refusing else "http://127.0.0.1:1")
+    with pytest.raises(WeightsUnavailableError, match=r"Expected a network .* bring config\.json"):
+        download()

@@ -35,6 +35,10 @@ class ShelfWarning(UserWarning):
     """The list of remembered encoders could not be read; its text is a sentence for the user."""
 
 
+class DamagedShelfError(ShelfError):
+    """The list was damaged and is kept aside."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A remembered encoder.
@@ -139,10 +143,6 @@ def _kept_aside_if_damaged() -> dict[str, Entry]:
     except DamagedShelfError as error:
         warnings.warn(str(error), ShelfWarning, stacklevel=4)
         return {}
-
-
-class DamagedShelfError(ShelfError):
-    """The list was damaged and is kept aside."""
 
 
 def _read() -> dict[str, Entry]:

@@ -17,14 +17,14 @@ def said_in_sentences(entry: Published) -> Iterator[None]:
     WeightsUnavailableError
         Instead of what huggingface_hub and its HTTP client raise; this package's own errors pass.
     """
-    from httpx2 import ConnectError, ConnectTimeout, HTTPError
+    from httpx2 import ConnectError, ConnectTimeout, HTTPError, ProxyError
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
     try:
         yield
     except SSLMapsError:
         raise
-    except (OfflineModeIsEnabled, LocalEntryNotFoundError, ConnectError, ConnectTimeout) as error:
+    except (OfflineModeIsEnabled, LocalEntryNotFoundError, ConnectError, ConnectTimeout, ProxyError) as error:
         raise WeightsUnavailableError(
             f"Expected a network to download {entry.name}; there is none ({_first_line(error)}). "
             f"{how_to_bring(entry)}."
