@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from napari_sslmaps.cli import console
+from napari_sslmaps.cli.batch import batch
 from napari_sslmaps.cli.demo import demo
 from napari_sslmaps.cli.doctor import doctor
 from napari_sslmaps.cli.encoders import encoders
@@ -27,6 +28,7 @@ app = typer.Typer(
 )
 app.command()(demo)
 app.command()(run)
+app.command()(batch)
 app.command()(pretext)
 app.add_typer(encoders, name="encoders")
 app.command()(simulate)

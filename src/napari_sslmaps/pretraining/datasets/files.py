@@ -6,7 +6,7 @@ import hashlib
 import math
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,10 @@ from napari_sslmaps.errors import SSLMapsError, UnsupportedImageError
 from napari_sslmaps.pretraining.datasets.cutting import choose_place, cut_field, field_pixels
 from napari_sslmaps.pretraining.datasets.tissue import find_tissue, thumbnail
 from napari_sslmaps.pretraining.recipes import DataRecipe
+from napari_sslmaps.sources.folder import PICTURES, SUFFIXES, find_images
 from napari_sslmaps.sources.open import open_image
 from napari_sslmaps.sources.protocol import ImageSource
 
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
-OPENED = (".tif", ".tiff", ".svs", ".ndpi", ".scn", ".bif", ".dcm", ".dicom", ".npy", ".zarr")
 _LARGE_PIXELS = 16_000_000
 _KEPT_OPEN = 8
 
@@ -152,7 +151,7 @@ def scan_files(
     """
     if not path.exists():
         raise UnsupportedImageError(f"Expected a folder or file of images; there is none at {path}.")
-    found = sorted(_images(path)) if path.is_dir() and path.suffix != ".zarr" else [path]
+    found = sorted(find_images(path)) if path.is_dir() and path.suffix != ".zarr" else [path]
     entries: list[Entry] = []
     skipped: list[str] = []
     for done, file in enumerate(found):
@@ -164,26 +163,8 @@ def scan_files(
             on_progress(done + 1, len(found))
     if not entries:
         reason = f" {len(skipped)} could not be read. The first: {skipped[0]}" if skipped else ""
-        raise UnsupportedImageError(
-            f"Expected images ({' '.join(PICTURES + OPENED)}) at {path}; found none.{reason}"
-        )
+        raise UnsupportedImageError(f"Expected images ({' '.join(SUFFIXES)}) at {path}; found none.{reason}")
     return FileFields(path.name, tuple(entries), data, _fingerprint(path, entries), tuple(skipped))
-
-
-def _images(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith("."):
-            continue
-        suffix = path.suffix.lower()
-        if path.is_dir() and suffix != ".zarr":
-            yield from _images(path)
-        elif suffix in PICTURES + OPENED or (not suffix and _is_dicom(path)):
-            yield path
-
-
-def _is_dicom(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM"
 
 
 def _look(path: Path, data: DataRecipe) -> Entry:

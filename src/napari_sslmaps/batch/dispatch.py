@@ -1,0 +1,122 @@
+"""Orders → workers → rows, in the order in which they come."""
+
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from shutil import rmtree
+from time import time
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from napari_sslmaps.batch.cluster import Workers, open_client
+from napari_sslmaps.batch.orders import Order, image_footprint
+from napari_sslmaps.batch.table import Row
+from napari_sslmaps.batch.work import embed_order, prepare
+from napari_sslmaps.errors import ExportError
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+_STALE_SECONDS = 24 * 3600.0
+
+
+def new_unfinished(out: Path) -> Path:
+    """Name a folder for the outputs of a run while they grow; `answers` makes and removes it."""
+    return out / ".unfinished" / uuid4().hex
+
+
+def answers(orders: Sequence[Order], workers: Workers, unfinished: Path) -> Generator[Row, None, None]:
+    """Have orders done, the largest images first, and yield each one's row as it comes.
+
+    Close the iterator to stop: workers that are at an image stop after the batch of tiles they are at.
+
+    Parameters
+    ----------
+    orders
+        All of one run; nothing is started for none.
+    workers
+        Who does them.
+    unfinished
+        From `new_unfinished`, as the orders name it.
+
+    Raises
+    ------
+    InvalidOptionError
+        If no scheduler answers.
+    SSLMapsError
+        If an encoder cannot be loaded by a worker.
+    ExportError
+        If the folder of the outputs cannot be written to.
+    """
+    if not orders:
+        return
+    from distributed import as_completed
+
+    # The folder goes before the client does, which tells workers elsewhere to stop.
+    with open_client(workers, orders[0].options.maps.device) as client, _made(unfinished):
+        largest_first = sorted(orders, key=lambda order: image_footprint(order.item) or (0, 0), reverse=True)
+        asked = {
+            client.submit(embed_order, order, key=f"embed-{uuid4().hex}", pure=False): order
+            for order in _prepared(client, largest_first)
+        }
+        for future in as_completed(list(asked)):
+            yield _row(future, asked.pop(future))
+
+
+@contextmanager
+def _made(unfinished: Path) -> Iterator[None]:
+    home = unfinished.parent
+    try:
+        unfinished.mkdir(parents=True)
+        for other in home.iterdir():  # of a run that was killed, or of one beside this
+            if time() - other.stat().st_mtime > _STALE_SECONDS:
+                rmtree(other, ignore_errors=True)
+    except OSError as error:
+        raise ExportError(
+            f"Expected to write to {home.parent}; the system says: {error.strerror or error}. "
+            "Choose another folder."
+        ) from error
+    try:
+        yield
+    finally:
+        rmtree(unfinished, ignore_errors=True)
+        if not any(home.iterdir()):
+            home.rmdir()
+
+
+def _prepared(client: "Client", orders: Sequence[Order]) -> list[Order]:
+    """Let one worker load each encoder, and all run in the precision that it chose."""
+    chosen: dict[str, str] = {}
+    for order in orders:
+        if order.encoder.name not in chosen:
+            maps = order.options.maps
+            loading = client.submit(
+                prepare, order.encoder, maps.device, maps.precision, order.package_version, pure=False
+            )
+            chosen[order.encoder.name] = loading.result()
+    return [_in_precision(order, chosen[order.encoder.name]) for order in orders]
+
+
+def _in_precision(order: Order, precision: str) -> Order:
+    """Return the order with a precision; its key stays that of what was asked for."""
+    maps = replace(order.options.maps, precision=precision)
+    return replace(order, options=replace(order.options, maps=maps))
+
+
+def _row(future: "Future[Row]", order: Order) -> Row:
+    from distributed import KilledWorker
+
+    if future.status == "finished":
+        row: Row = future.result()
+        return row
+    if future.status != "error":
+        return Row.failed(order, "The cluster gave the image up. Run again to embed it.")
+    error: Any = future.exception()
+    if isinstance(error, KilledWorker):
+        return Row.failed(
+            order,
+            "Every worker that tried it was killed, probably for lack of memory. Choose a coarser level, or "
+            "fewer workers on the machine.",
+        )
+    return Row.failed(order, f"An unexpected error, {type(error).__name__}: {' '.join(str(error).split())}")

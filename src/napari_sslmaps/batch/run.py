@@ -1,0 +1,194 @@
+"""A whole batch: what is to be done, who does it, and the table of what came of it."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+from napari_sslmaps.batch.cluster import Workers
+from napari_sslmaps.batch.dispatch import answers, new_unfinished
+from napari_sslmaps.batch.extra import require_extra
+from napari_sslmaps.batch.listing import list_items
+from napari_sslmaps.batch.orders import BatchEncoder, BatchOptions, Order, make_order
+from napari_sslmaps.batch.store import read_about
+from napari_sslmaps.batch.table import TABLE, Row, write_table
+from napari_sslmaps.errors import InvalidOptionError
+
+OnProgress = Callable[["BatchProgress"], None]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchProgress:
+    """How far a batch is.
+
+    Parameters
+    ----------
+    done, total
+        Outputs of this run, failed ones included.
+    row
+        The last one; None before the first.
+    """
+
+    done: int
+    total: int
+    row: Row | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchReport:
+    """What a batch did.
+
+    Parameters
+    ----------
+    embedded, failed
+        Rows of this run.
+    kept
+        Outputs that were there already.
+    table
+        The Parquet file, of all outputs in the folder and this run's failures.
+    seconds
+        From the start of the cluster to its end.
+    notes
+        Sentences worth reading.
+    """
+
+    embedded: tuple[Row, ...]
+    failed: tuple[Row, ...]
+    kept: int
+    table: Path
+    seconds: float
+    notes: tuple[str, ...] = ()
+
+
+def run_batch(
+    images: Sequence[str | Path],
+    encoders: Sequence[BatchEncoder],
+    out: str | Path,
+    *,
+    options: BatchOptions | None = None,
+    workers: Workers | None = None,
+    on_progress: OnProgress | None = None,
+) -> BatchReport:
+    """Embed many images, and write an OME-Zarr folder for each and one table for all.
+
+    Outputs are ``OUT/<encoder>/<name>.zarr`` and ``OUT/batch.parquet``. What is there already, made of the
+    same image with the same weights and options, is not made again; so a batch that was stopped is gone on
+    with by the same call. In a script, call it below ``if __name__ == "__main__":``, since worker processes
+    import the script.
+
+    Parameters
+    ----------
+    images
+        Images, folders and CSV files; see `list_items`.
+    encoders
+        From `choose_encoder`.
+    out
+        Folder, which every worker must see under the same path.
+    options
+        How.
+    workers
+        Who does the work.
+    on_progress
+        Called after every image, on this thread.
+
+    Returns
+    -------
+    BatchReport
+        An image that cannot be embedded is among its `failed`, and does not stop the others.
+
+    Raises
+    ------
+    MissingExtraError
+        If Dask or pyarrow is not installed.
+    InvalidOptionError
+        If there is nothing to do, names clash, or no scheduler answers.
+    SSLMapsError
+        If an encoder cannot be loaded by a worker.
+    ExportError
+        If `out` cannot be written to.
+    """
+    require_extra()
+    folder, wanted = Path(out).expanduser().absolute(), options or BatchOptions()
+    listing = list_items(images, out=folder)
+    _check_encoders(encoders)
+    start = perf_counter()
+    failed: list[Row] = []
+    embedded: list[Row] = []
+    unfinished = new_unfinished(folder)
+    orders = [
+        make_order(item, encoder, wanted, folder, unfinished)
+        for encoder in encoders
+        for item in listing.items
+    ]
+    todo = [order for order in orders if not _is_done(order)]
+    _report(on_progress, BatchProgress(0, len(todo)))
+    try:
+        with closing(answers(todo, workers or Workers(), unfinished)) as rows:
+            for row in rows:
+                (failed if row.status == "failed" else embedded).append(row)
+                _report(on_progress, BatchProgress(len(failed) + len(embedded), len(todo), row))
+    finally:
+        everything = _all_rows(folder, failed)
+        if everything:
+            write_table(folder / TABLE, everything)
+    return BatchReport(
+        embedded=tuple(embedded),
+        failed=tuple(failed),
+        kept=len(orders) - len(todo),
+        table=folder / TABLE,
+        seconds=perf_counter() - start,
+        notes=(*listing.notes, *_cautions(everything)),
+    )
+
+
+def _report(on_progress: OnProgress | None, progress: BatchProgress) -> None:
+    if on_progress is not None:
+        on_progress(progress)
+
+
+def _check_encoders(encoders: Sequence[BatchEncoder]) -> None:
+    names = [encoder.name for encoder in encoders]
+    if not names:
+        raise InvalidOptionError("Expected at least one encoder; got none.")
+    if len(set(names)) < len(names):
+        raise InvalidOptionError(
+            f"Expected encoders of different names, as outputs are called after them; got {', '.join(names)}."
+        )
+
+
+def _is_done(order: Order) -> bool:
+    about = read_about(Path(order.folder))
+    return about is not None and about.get("key") == order.key
+
+
+def _all_rows(out: Path, failed: Iterable[Row]) -> list[Row]:
+    """Rows of all outputs there are, and of this run's failures instead of older outputs of the same name."""
+    rows = {}
+    for about in filter(None, (read_about(folder) for folder in _outputs(out))):
+        row = Row.from_dict(about["row"])
+        rows[row.output] = row
+    return list((rows | {row.output: row for row in failed}).values())
+
+
+def _outputs(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.name.startswith(".") or not path.is_dir():
+            continue
+        if path.suffix == ".zarr":
+            yield path
+        else:
+            yield from _outputs(path)
+
+
+def _cautions(rows: Iterable[Row]) -> list[str]:
+    precisions: dict[str, set[str]] = {}
+    for row in rows:
+        if row.precision:
+            precisions.setdefault(row.encoder, set()).add(row.precision)
+    return [
+        f"{encoder}: outputs in several precisions ({', '.join(sorted(found))}). Where they are to be "
+        "compared closely, run again with --precision, which makes all of them anew."
+        for encoder, found in precisions.items()
+        if len(found) > 1
+    ]

@@ -1,0 +1,75 @@
+"""Numbers that sum an embedding up, for a table of many: they need no annotation."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from napari_sslmaps.core.results import ActivationMap, AttentionMap, ComponentMap, Embedding
+from napari_sslmaps.core.spectrum import effective_rank
+
+_SAMPLE = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Of one embedding.
+
+    Parameters
+    ----------
+    foreground_share
+        Share of tokens whose pixels are not flat.
+    common_share
+        Squared length of the mean token over the mean squared length of tokens, in [0, 1]; near 1, tokens
+        hardly differ, and similarity is best centred.
+    effective_rank
+        Directions that tokens use (RankMe), of up to 8192 of them, evenly spaced.
+    components_share
+        Share of the tokens' variance in the components that the PCA map shows.
+    attention_entropy
+        Entropy of the attention over patch tokens, over that of uniform attention, in [0, 1]; None for a CNN.
+    prefix_attention
+        Attention mass on CLS and registers, mean over heads; None for a CNN.
+    """
+
+    foreground_share: float
+    common_share: float
+    effective_rank: float
+    components_share: float
+    attention_entropy: float | None
+    prefix_attention: float | None
+
+
+def score(embedding: Embedding, components: ComponentMap, shown: AttentionMap | ActivationMap) -> Scores:
+    """Sum up an embedding and its maps.
+
+    Parameters
+    ----------
+    embedding
+        Complete: no token is NaN.
+    components, shown
+        Its PCA map, and its attention or activation map.
+    """
+    flat = embedding.flat
+    energy = float(np.vecdot(flat, flat).mean(dtype=np.float64))
+    common = float(np.square(embedding.mean_token, dtype=np.float64).sum())
+    projected = flat @ components.basis.components.T.astype(np.float32)
+    explained = float(projected.var(axis=0, dtype=np.float64).sum())
+    foreground = embedding.foreground
+    attention = shown if isinstance(shown, AttentionMap) else None
+    return Scores(
+        foreground_share=1.0 if foreground is None else float(foreground.mean()),
+        common_share=common / energy if energy > 0 else 1.0,
+        effective_rank=effective_rank(flat[:: -(-len(flat) // _SAMPLE)]),
+        components_share=explained / (energy - common) if energy > common else 1.0,
+        attention_entropy=None if attention is None else _entropy(attention),
+        prefix_attention=None if attention is None else attention.prefix_attention,
+    )
+
+
+def _entropy(attention: AttentionMap) -> float:
+    values = attention.values.astype(np.float64).ravel()
+    total = values.sum()
+    if len(values) < 2 or not total > 0:
+        return 1.0
+    shares = values / total
+    return float(-(shares * np.log(np.where(shares > 0, shares, 1.0))).sum() / np.log(len(values)))

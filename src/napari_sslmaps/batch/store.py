@@ -1,0 +1,265 @@
+"""One output of a batch: tokens and maps of one image by one encoder, as OME-Zarr 0.5, and back.
+
+The folder is a collection of images (``bioformats2raw.layout`` 3), one per kind: ``tokens``, ``attention``,
+``attention_heads`` or ``activation``, ``pca``, ``similarity``, ``foreground``. All have one pixel per token
+and are placed by scale and translation, in micrometres where the image's spacing is known. What else belongs
+to an embedding is in the folder's own attributes under ``napari_sslmaps``.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from shutil import rmtree
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from napari_sslmaps.core.grid import TokenGrid
+from napari_sslmaps.core.results import Embedding, Float32, Provenance, TokenMap
+from napari_sslmaps.errors import ExportError, UnsupportedImageError
+
+FORMAT = "napari-sslmaps/batch"
+SCHEMA = 1
+_VERSION = "0.5"
+_CHUNK = 64
+_FLOAT16_MAX = 65504.0
+_READING = (OSError, KeyError, TypeError, ValueError, IndexError)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Output:
+    """What is stored of one image and encoder.
+
+    Parameters
+    ----------
+    embedding
+        Its tokens.
+    maps
+        Kind → map.
+    spacing_um_yx
+        Micrometres per pixel of level 0 of the image, if known.
+    tokens
+        ``float16``, ``float32`` or ``none``. Tokens too large for half precision are stored in single.
+    about
+        JSON-ready facts to keep beside it, the order's key among them.
+    """
+
+    embedding: Embedding
+    maps: Mapping[str, TokenMap]
+    spacing_um_yx: tuple[float, float] | None
+    tokens: str
+    about: Mapping[str, Any]
+
+
+def write_output(folder: Path, output: Output, unfinished: Path) -> None:
+    """Write an output so that it is either whole or not there.
+
+    Parameters
+    ----------
+    folder
+        What it will be; what is there already is replaced.
+    output
+        What to write.
+    unfinished
+        A folder on the same file system, in which it grows.
+
+    Raises
+    ------
+    ExportError
+        If it cannot be written.
+    """
+    growing = unfinished / uuid4().hex
+    try:
+        _write(growing, output)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        if folder.exists():
+            folder.rename(unfinished / uuid4().hex)  # goes with the unfinished ones
+        growing.rename(folder)
+    except OSError as error:
+        raise ExportError(
+            f"Expected to write {folder}; the system says: {error.strerror or error}. "
+            "Choose another folder or free some space."
+        ) from error
+    finally:
+        rmtree(growing, ignore_errors=True)
+
+
+def read_about(folder: Path) -> dict[str, Any] | None:
+    """Return the facts that were kept beside an output; None if there is none, or it is not ours."""
+    try:
+        text = (folder / "zarr.json").read_text(encoding="utf-8")
+        about = json.loads(text)["attributes"]["napari_sslmaps"]
+    except _READING:
+        return None
+    ours = isinstance(about, dict) and about.get("format") == FORMAT and about.get("schema") == SCHEMA
+    return about if ours else None
+
+
+def read_embedding(folder: str | Path) -> Embedding:
+    """Read an output's tokens back, so that every map can be made of them.
+
+    Parameters
+    ----------
+    folder
+        An image's ``.zarr`` folder, as `napari-sslmaps batch` wrote it.
+
+    Returns
+    -------
+    Embedding
+        As it was embedded, its tokens rounded to half precision if they were stored so.
+
+    Raises
+    ------
+    UnsupportedImageError
+        If it is no such folder, is damaged, or has no tokens.
+    """
+    path = Path(folder)
+    about = read_about(path)
+    with _reading(path):
+        if about is None:
+            raise UnsupportedImageError(
+                f"Expected an image's .zarr folder that napari-sslmaps batch wrote; {path} is none."
+            )
+        if "tokens" not in about["images"]:
+            raise UnsupportedImageError(
+                f"Expected tokens; {path.name} was written with --tokens none. Run it again with tokens."
+            )
+        arrays = {kind: _array(path, kind) for kind in about["images"]}
+        tokens = np.ascontiguousarray(np.moveaxis(arrays.pop("tokens"), 0, -1), np.float32)
+        if np.isnan(tokens.min()):  # the value of a chunk that is not there
+            raise ValueError("a chunk of its tokens is missing")
+        activation, foreground = arrays.get("activation"), arrays.get("foreground")
+        prefix = about["prefix_attention"]
+        return Embedding(
+            tokens=tokens,
+            grid=TokenGrid(**{name: _tupled(value) for name, value in about["grid"].items()}),
+            provenance=Provenance.from_dict(about["provenance"]),
+            attention=arrays.get("attention_heads"),
+            prefix_attention=None if prefix is None else np.asarray(prefix, np.float32),
+            attention_kind=about["attention_kind"],
+            activation=activation,
+            foreground=None if foreground is None else foreground.astype(bool),
+        )
+
+
+def _write(folder: Path, output: Output) -> None:
+    embedding = output.embedding
+    kinds = _images(output)
+    root = zarr.create_group(str(folder), zarr_format=3, attributes={})
+    for kind, values in kinds.items():
+        _write_image(root, kind, values, output)
+    root.create_group("OME", attributes={"ome": {"version": _VERSION, "series": list(kinds)}})
+    prefix = embedding.prefix_attention
+    about = {
+        **output.about,
+        "format": FORMAT,
+        "schema": SCHEMA,
+        "images": list(kinds),
+        "grid": asdict(embedding.grid),
+        "provenance": embedding.provenance.to_dict(),
+        "attention_kind": embedding.attention_kind,
+        "prefix_attention": None if prefix is None else [float(mass) for mass in prefix],
+    }
+    root.update_attributes(
+        {"ome": {"version": _VERSION, "bioformats2raw.layout": 3}, "napari_sslmaps": about}
+    )
+
+
+def _images(output: Output) -> dict[str, NDArray[Any]]:
+    """Kind → (y, x) or (c, y, x) view of what is stored, in single precision where it is of numbers."""
+    embedding = output.embedding
+    images: dict[str, NDArray[Any] | None] = {
+        "tokens": None if output.tokens == "none" else np.moveaxis(embedding.tokens, -1, 0),
+        "attention_heads": embedding.attention,
+        **{kind: _channels_first(result.values) for kind, result in output.maps.items()},
+        "foreground": None if embedding.foreground is None else embedding.foreground.astype(np.uint8),
+    }
+    return {kind: values for kind, values in images.items() if values is not None}
+
+
+def _channels_first(values: Float32) -> Float32:
+    return np.moveaxis(values, -1, 0) if values.ndim == 3 else values
+
+
+def _write_image(root: Any, kind: str, values: NDArray[Any], output: Output) -> None:
+    axes = ("c", "y", "x")[-values.ndim :]
+    ome: dict[str, Any] = {"version": _VERSION, "multiscales": [_multiscale(kind, axes, output)]}
+    if kind == "pca":
+        ome["omero"] = {"channels": [_colour(*channel) for channel in _COLOURS]}
+    image = root.create_group(kind, attributes={"ome": ome})
+    dtype = _stored_type(values, output.tokens) if kind == "tokens" else values.dtype
+    array = image.create_array(
+        "0",
+        shape=values.shape,
+        dtype=dtype,
+        chunks=(*values.shape[:-2], *(min(_CHUNK, side) for side in values.shape[-2:])),
+        dimension_names=axes,
+        fill_value=0 if kind == "foreground" else np.nan,
+    )
+    for start in range(0, values.shape[-2], _CHUNK):  # strip by strip: no second copy of all tokens
+        strip = values[..., start : start + _CHUNK, :]
+        array[..., start : start + _CHUNK, :] = np.ascontiguousarray(strip, dtype)
+
+
+def _stored_type(tokens: NDArray[Any], wanted: str) -> np.dtype[Any]:
+    fits = max(float(tokens.max()), -float(tokens.min())) <= _FLOAT16_MAX
+    return np.dtype(wanted) if fits else np.dtype(np.float32)
+
+
+_COLOURS = (("first", "FF0000"), ("second", "00FF00"), ("third", "0000FF"))
+
+
+def _colour(label: str, colour: str) -> dict[str, Any]:
+    window = {"min": 0.0, "max": 1.0, "start": 0.0, "end": 1.0}
+    return {"label": f"{label} component", "color": colour, "active": True, "window": window}
+
+
+def _multiscale(kind: str, axes: Sequence[str], output: Output) -> dict[str, Any]:
+    grid, spacing = output.embedding.grid, output.spacing_um_yx
+    unit = {} if spacing is None else {"unit": "micrometer"}
+    per_pixel = np.asarray((1.0, 1.0) if spacing is None else spacing)
+    channel = [1.0] * (len(axes) - 2)
+    scale = [*channel, *(np.asarray(grid.stride_yx) * per_pixel).tolist()]
+    translation = [0.0 * one for one in channel] + (grid.token_to_pixel((0, 0)) * per_pixel).tolist()
+    return {
+        "name": kind,
+        "axes": [
+            {"name": name, "type": "channel"} if name == "c" else {"name": name, "type": "space", **unit}
+            for name in axes
+        ],
+        "datasets": [
+            {
+                "path": "0",
+                "coordinateTransformations": [
+                    {"type": "scale", "scale": scale},
+                    {"type": "translation", "translation": translation},
+                ],
+            }
+        ],
+    }
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except UnsupportedImageError:
+        raise
+    except (*_READING, RuntimeError) as error:  # a codec's errors derive from RuntimeError
+        raise UnsupportedImageError(
+            f"Expected a whole output of napari-sslmaps batch; {path.name} cannot be read ({error}). "
+            "Delete it and run the batch again."
+        ) from error
+
+
+def _array(path: Path, kind: str) -> NDArray[Any]:
+    return np.asarray(zarr.open_array(str(path / kind / "0"), mode="r", zarr_format=3)[...])
+
+
+def _tupled(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,134 @@
+"""One row per image and encoder: where it came from, how it went, and its scores; as Parquet."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal, Self, get_args, get_type_hints
+
+from napari_sslmaps.batch.orders import Order
+from napari_sslmaps.export.atomic import written_whole
+
+Status = Literal["done", "failed"]
+TABLE = "batch.parquet"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What became of one image and encoder; None where it failed before that was known.
+
+    Parameters
+    ----------
+    image, name, encoder
+        Path, name of the item, name of the encoder.
+    status, error
+        ``done`` or ``failed``, and the sentence that says why.
+    output
+        Folder of the output, relative to the batch's.
+    key
+        Of the order.
+    seconds
+        From opening the image to its maps and scores, on the worker; writing comes after.
+    spacing_um
+        Micrometres per pixel of the level that was embedded.
+    rows, cols, dim
+        Tokens.
+    foreground_share, common_share, effective_rank, components_share, attention_entropy, prefix_attention
+        See `Scores`.
+    method, weights_sha256, architecture, image_sha256, …
+        The fields of `Provenance`.
+    """
+
+    image: str
+    name: str
+    encoder: str
+    status: Status
+    error: str = ""
+    output: str = ""
+    key: str = ""
+    seconds: float | None = None
+    spacing_um: float | None = None
+    rows: int | None = None
+    cols: int | None = None
+    dim: int | None = None
+    foreground_share: float | None = None
+    common_share: float | None = None
+    effective_rank: float | None = None
+    components_share: float | None = None
+    attention_entropy: float | None = None
+    prefix_attention: float | None = None
+    method: str = ""
+    weights_sha256: str = ""
+    architecture: str = ""
+    image_sha256: str = ""
+    y: int | None = None
+    x: int | None = None
+    height: int | None = None
+    width: int | None = None
+    level: int | None = None
+    frame: int | None = None
+    window_low: float | None = None
+    window_high: float | None = None
+    normalisation: str = ""
+    precision: str = ""
+    device: str = ""
+    tile: int | None = None
+    overlap: int | None = None
+    stitching: str = ""
+    package_version: str = ""
+    torch_version: str = ""
+    overrides: str = ""
+
+    @classmethod
+    def failed(cls, order: Order, sentence: str) -> Self:
+        """Make the row of an order that came to nothing."""
+        return replace(cls.begun(order), status="failed", error=sentence)
+
+    @classmethod
+    def begun(cls, order: Order) -> Self:
+        """Make a row that says which image and encoder, and nothing else yet."""
+        item, encoder = order.item, order.encoder
+        output = f"{encoder.name}/{item.name}.zarr"
+        return cls(item.image, item.name, encoder.name, "done", output=output, key=order.key)
+
+    @classmethod
+    def from_dict(cls, facts: dict[str, Any]) -> Self:
+        """Rebuild from `asdict`'s description; what is not a column is left out."""
+        known = {field.name for field in fields(cls)}
+        return cls(**{name: value for name, value in facts.items() if name in known})
+
+
+def spread_provenance(provenance: dict[str, Any]) -> dict[str, Any]:
+    """Return the columns that hold a provenance's fields."""
+    known = {field.name for field in fields(Row)} - {"image", "encoder"}
+    columns = {name: value for name, value in provenance.items() if name in known and name != "overrides"}
+    low, high = provenance["window"] or (None, None)
+    overrides = json.dumps(provenance["overrides"], sort_keys=True)
+    return {**columns, **provenance["region"], "window_low": low, "window_high": high, "overrides": overrides}
+
+
+def write_table(path: Path, rows: Iterable[Row]) -> None:
+    """Write rows as Parquet, sorted by encoder and name, whole or not at all.
+
+    Raises
+    ------
+    ExportError
+        If it cannot be written.
+    """
+    import pyarrow as pa
+    from pyarrow.parquet import write_table as write_parquet
+
+    types = {str: pa.string(), int: pa.int64(), float: pa.float64()}
+    schema = pa.schema([(name, types[_plain_type(hint)]) for name, hint in get_type_hints(Row).items()])
+    ordered = sorted(rows, key=lambda row: (row.encoder, row.name))
+    table = pa.Table.from_pylist([asdict(row) for row in ordered], schema=schema)
+    with written_whole(path) as temporary:
+        write_parquet(table, temporary)
+
+
+def _plain_type(hint: Any) -> type:
+    if hint in (str, int, float):
+        plain: type = hint
+        return plain
+    inner = get_args(hint)[0]
+    return inner if isinstance(inner, type) else str

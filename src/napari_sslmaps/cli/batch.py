@@ -1,0 +1,123 @@
+"""``batch``: many images by one or several encoders, on many processes or machines."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from napari_sslmaps.cli import console
+from napari_sslmaps.errors import Cancelled
+
+if TYPE_CHECKING:
+    from napari_sslmaps.batch.run import BatchProgress, BatchReport
+
+
+def batch(  # noqa: PLR0913  # each parameter is an option that users type
+    images: Annotated[
+        list[str],
+        typer.Argument(help="Images, folders, CSV files with a column image.", show_default=False),
+    ],
+    *,
+    encoder: Annotated[list[str], typer.Option("--encoder", "-e", help="Name or file; repeat.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder for the outputs; a batch in it is gone on with.")
+    ],
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes to start here; one per GPU, or one, if omitted.")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Processor threads of each; its share of the cores if omitted.")
+    ] = None,
+    scheduler: Annotated[
+        str, typer.Option(help="Address of an existing Dask scheduler, such as tcp://host:8786, instead.")
+    ] = "",
+    level: Annotated[int, typer.Option(min=0, help="Resolution level; 0 is the finest.")] = 0,
+    spacing: Annotated[
+        float | None, typer.Option(help="µm per pixel: each image's closest level, instead of --level.")
+    ] = None,
+    tile: Annotated[int | None, typer.Option(min=1, help="Tokens per tile side.")] = None,
+    overlap: Annotated[int, typer.Option(min=0, help="Tokens that neighbouring tiles share.")] = 8,
+    precision: Annotated[
+        str, typer.Option(help="auto (one worker measures, all do the same), float32, bfloat16, float16.")
+    ] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")] = "auto",
+    centred: Annotated[
+        bool, typer.Option("--centred", help="Subtract the mean token before similarity.")
+    ] = False,
+    head: Annotated[int | None, typer.Option(min=0, help="One attention head; the mean if omitted.")] = None,
+    foreground: Annotated[
+        str,
+        typer.Option(help="Tokens that PCA is fitted on: auto (not flat), first-component; all if omitted."),
+    ] = "",
+    tokens: Annotated[str, typer.Option(help="Store tokens as float16, float32 or none.")] = "float16",
+    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON, and nothing else.")] = False,
+) -> None:
+    """Embed many images: an OME-Zarr of tokens and maps for each, and one table of provenance and scores.
+
+    What is there already is not made again: run the same command again after a stop, or with more images.
+    """
+    from napari_sslmaps.batch.cluster import Workers
+    from napari_sslmaps.batch.orders import BatchOptions, choose_encoder
+    from napari_sslmaps.batch.run import run_batch
+    from napari_sslmaps.export.record import RunOptions
+
+    maps = RunOptions(
+        tile=tile,
+        overlap=overlap,
+        precision=precision,
+        device=device,
+        centred=centred,
+        head=head,
+        foreground=foreground,
+    )
+    chosen = [choose_encoder(name) for name in encoder]
+    options = BatchOptions(maps, level, spacing, tokens)  # type: ignore[arg-type]  # checked there
+    who = Workers(workers, threads, scheduler)
+    try:
+        with _bar(quiet=json) as on_progress:
+            report = run_batch(images, chosen, out, options=options, workers=who, on_progress=on_progress)
+    except KeyboardInterrupt:
+        console.note(f"What is done is in {out}; the same command goes on from there.")
+        raise Cancelled("The batch was stopped.") from None
+    _say(report, out, json=json)
+    if report.failed:
+        raise typer.Exit(1)
+
+
+def _say(report: "BatchReport", out: Path, *, json: bool) -> None:
+    if json:
+        told = {**asdict(report), "table": str(report.table), "folder": str(out.absolute())}
+        console.out_json(told)
+        return
+    for sentence in report.notes:
+        console.note(sentence)
+    made, failed = len(report.embedded), len(report.failed)
+    kept = f", {report.kept} were there" if report.kept else ""
+    lost = f", {failed} failed" if failed else ""
+    console.out(f"Embedded {made}{kept}{lost} in {report.seconds:.0f} s. Table: {report.table}")
+
+
+@contextmanager
+def _bar(*, quiet: bool) -> "Iterator[Callable[[BatchProgress], None]]":
+    """Give a callback that draws a bar, and says of each failed image why, as it fails."""
+    screen = console.errors()
+    columns = (
+        TextColumn("images"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+    )
+    progress = Progress(*columns, console=screen)
+    with nullcontext() if quiet or not screen.is_terminal else progress:
+        task = progress.add_task("images", total=None)
+
+        def show(state: "BatchProgress") -> None:
+            if state.row is not None and state.row.status == "failed" and not quiet:
+                console.error(f"{state.row.name}, {state.row.encoder}: {state.row.error}")
+            progress.update(task, completed=state.done, total=state.total)
+
+        yield show

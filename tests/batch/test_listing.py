@@ -1,0 +1,95 @@
+"""Images, folders and CSV files → items."""
+
+from pathlib import Path
+
+import pytest
+
+from napari_sslmaps.batch.items import BatchItem
+from napari_sslmaps.batch.listing import list_items
+from napari_sslmaps.errors import InvalidOptionError
+
+
+def sheet(folder: Path, text: str) -> Path:
+    path = folder / "list.csv"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_folder_is_searched_and_names_tell_the_way(images):
+    (images / ".hidden.png").touch()
+    (images / "notes.txt").touch()
+    (images / "slide.zarr" / "0").mkdir(parents=True)
+    (images / "slide.zarr" / "zarr.json").touch()
+    items = list_items([images]).items
+    assert [item.name for item in items] == ["a.png", "b.png", "more/a.png", "more/c.png", "slide.zarr"]
+    assert [Path(item.image) for item in items] == [images / item.name for item in items]
+
+
+def test_what_lies_in_the_folder_of_outputs_is_no_input(images):
+    assert [item.name for item in list_items([images], out=images / "more").items] == ["a.png", "b.png"]
+
+
+def test_single_images_are_called_after_their_files(images):
+    items = list_items([images / "b.png", str(images / "more" / "c.png")]).items
+    assert [item.name for item in items] == ["b.png", "c.png"]
+
+
+def test_two_images_of_one_name_are_refused(images):
+    with pytest.raises(InvalidOptionError, match=r"(?s)a\.png.*more.*columns image and name"):
+        list_items([images / "a.png", images / "more" / "a.png"])
+
+
+def test_a_sheet_says_anchors_regions_levels_and_names(tmp_path):
+    path = sheet(
+        tmp_path,
+        "\ufeffimage,name,anchors,negative,region,level,frame,grade\n"
+        'a.svs,first,"120,340; 8.5,9",1 2,0 0 256 512,2,3,II\n'
+        "\n"
+        "/data/b.tif,,,,,,,I\n",
+    )
+    listing = list_items([path])
+    assert listing.items == (
+        BatchItem(
+            image=str(tmp_path / "a.svs"),
+            name="first",
+            anchors=((120.0, 340.0), (8.5, 9.0)),
+            negative=((1.0, 2.0),),
+            region=(0, 0, 256, 512),
+            level=2,
+            frame=3,
+        ),
+        BatchItem(image="/data/b.tif", name="b.tif"),
+    )
+    assert listing.notes == ("Columns of list.csv that mean nothing here: grade.",)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "column called image"),
+        ("path,anchors\na.png,1 2\n", "column called image"),
+        ("image,anchors\na.png,120,340\n", "line 2 .* quote"),
+        ("image,anchors\na.png,120\n", "line 2"),
+        ("image,anchors\na.png,here\n", "line 2"),
+        ("image,region\na.png,0 0 0 5\n", "line 2 .* at least one pixel"),
+        ("image,region\na.png,0 0 5\n", "line 2"),
+        ("image,level\na.png,-1\n", "line 2 .* negative"),
+        ("image,level\n,1\n", "line 2 .* empty"),
+        ("level,image\n1\n", "line 2 .* empty"),
+        ("image,name\na.png,../outside\n", "no file name"),
+        ("image,name\na.png,/outside\n", "no file name"),
+        ("image,name\na.png,a:b\n", "no file name"),
+        ('image\n"a.png\n', "cannot be read"),
+        ("image\n", "at least one image"),
+    ],
+)
+def test_a_sheet_that_does_not_fit_is_refused_by_line(tmp_path, text, said):
+    with pytest.raises(InvalidOptionError, match=said):
+        list_items([sheet(tmp_path, text)])
+
+
+def test_a_missing_sheet_and_an_empty_folder_are_said(tmp_path):
+    with pytest.raises(InvalidOptionError, match="cannot be read"):
+        list_items([tmp_path / "none.csv"])
+    with pytest.raises(InvalidOptionError, match="at least one image"):
+        list_items([tmp_path])

@@ -1,0 +1,66 @@
+"""Scores against their definitions, on tokens of which they are known."""
+
+import numpy as np
+import pytest
+
+from napari_sslmaps.batch.scores import score
+from napari_sslmaps.core.attention import attention_map
+from napari_sslmaps.core.pca import pca_map
+from napari_sslmaps.core.results import Embedding
+
+
+def scored(tokens, attention=None, foreground=None):
+    made = Embedding.from_tokens(tokens)
+    heads = np.full((2, *tokens.shape[:2]), 0.01, np.float32) if attention is None else attention
+    embedding = Embedding(
+        made.tokens,
+        made.grid,
+        attention=heads,
+        attention_kind="cls",
+        prefix_attention=np.array([0.25, 0.75], np.float32),
+        foreground=foreground,
+    )
+    return score(embedding, pca_map(embedding), attention_map(embedding))
+
+
+def test_tokens_spread_evenly_over_known_directions():
+    rng = np.random.default_rng(0)
+    tokens = np.zeros((60, 60, 8), np.float32)
+    tokens[..., :4] = rng.normal(size=(60, 60, 4))  # four directions of equal variance, mean about 0
+    found = scored(tokens)
+    assert found.effective_rank == pytest.approx(4, rel=0.02)
+    assert found.components_share == pytest.approx(3 / 4, abs=0.03)
+    assert found.common_share < 0.01
+    assert found.foreground_share == 1
+    assert found.prefix_attention == pytest.approx(0.5)
+
+
+def test_a_common_part_is_seen():
+    rng = np.random.default_rng(0)
+    tokens = rng.normal(size=(60, 60, 4)).astype(np.float32)
+    tokens[..., 0] += 10
+    found = scored(tokens)
+    assert found.common_share == pytest.approx(100 / 104, abs=0.01)
+    assert found.components_share == pytest.approx(3 / 4, abs=0.03)
+
+
+def test_equal_tokens_are_all_common():
+    found = scored(np.ones((4, 4, 4), np.float32))
+    assert (found.common_share, found.components_share) == (pytest.approx(1), 1.0)
+    assert found.effective_rank == pytest.approx(1, abs=1e-6)
+
+
+def test_attention_on_one_token_has_no_entropy_and_on_half_of_them_log_half():
+    tokens = np.random.default_rng(0).normal(size=(8, 8, 4)).astype(np.float32)
+    one, half = np.zeros((2, 8, 8), np.float32), np.zeros((2, 8, 8), np.float32)
+    one[:, 3, 4], half[:, :4] = 0.5, 0.01
+    assert scored(tokens, one).attention_entropy == pytest.approx(0, abs=1e-6)
+    assert scored(tokens, half).attention_entropy == pytest.approx(np.log(32) / np.log(64))
+    assert scored(tokens).attention_entropy == pytest.approx(1)
+
+
+def test_foreground_is_counted():
+    foreground = np.zeros((4, 4), bool)
+    foreground[0] = True
+    tokens = np.random.default_rng(0).normal(size=(4, 4, 4)).astype(np.float32)
+    assert scored(tokens, foreground=foreground).foreground_share == 0.25

@@ -1,0 +1,159 @@
+"""OME-Zarr 0.5 outputs: read by our own reader of such images, and back; whole or not there."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import zarr
+
+from napari_sslmaps.batch.store import Output, read_about, read_embedding, write_output
+from napari_sslmaps.core.attention import activation_map, attention_map
+from napari_sslmaps.core.grid import TokenGrid
+from napari_sslmaps.core.pca import pca_map
+from napari_sslmaps.core.region import Region
+from napari_sslmaps.core.results import Embedding, Provenance
+from napari_sslmaps.errors import ExportError, UnsupportedImageError
+from napari_sslmaps.sources.open import open_image
+
+ROWS, COLS, DIM, HEADS = 70, 9, 5, 2  # more rows than a chunk has
+
+
+@pytest.fixture
+def embedding() -> Embedding:
+    rng = np.random.default_rng(0)
+    region = Region(16, 32, ROWS * 8, COLS * 8, level=1)
+    return Embedding(
+        tokens=rng.normal(size=(ROWS, COLS, DIM)).astype(np.float32),
+        grid=TokenGrid.covering(region, 8, (4.0, 4.0)),
+        provenance=Provenance(encoder="tiny", region=region, window=(0.0, 255.0), overrides={"num_heads": 2}),
+        attention=rng.random((HEADS, ROWS, COLS), dtype=np.float32),
+        prefix_attention=rng.random(HEADS, dtype=np.float32),
+        attention_kind="cls",
+        foreground=rng.random((ROWS, COLS)) > 0.5,
+    )
+
+
+def made(embedding: Embedding, tokens: str = "float16", spacing=(0.5, 0.25)) -> Output:
+    shown = {"attention": attention_map(embedding)} if embedding.attention is not None else {}
+    return Output(embedding, {**shown, "pca": pca_map(embedding)}, spacing, tokens, {"key": "k", "row": {}})
+
+
+@pytest.fixture
+def place(tmp_path):
+    unfinished = tmp_path / "unfinished"
+    unfinished.mkdir()
+    return tmp_path / "out" / "a.png.zarr", unfinished
+
+
+@pytest.mark.parametrize(("tokens", "tolerance"), [("float32", 0.0), ("float16", 2e-3)])
+def test_an_embedding_comes_back(embedding, place, tokens, tolerance):
+    folder, unfinished = place
+    write_output(folder, made(embedding, tokens), unfinished)
+    back = read_embedding(folder)
+    np.testing.assert_allclose(back.tokens, embedding.tokens, atol=tolerance, rtol=0)
+    for name in ("attention", "prefix_attention", "foreground"):
+        np.testing.assert_array_equal(getattr(back, name), getattr(embedding, name))
+    assert back.tokens.dtype == np.float32
+    assert (back.grid, back.provenance) == (embedding.grid, embedding.provenance)
+    assert back.attention_kind == "cls"
+    np.testing.assert_allclose(pca_map(back).values, pca_map(embedding).values, atol=0.02)
+    assert list(unfinished.iterdir()) == []
+
+
+def test_each_image_is_ome_zarr_of_the_right_size_and_place(embedding, place):
+    folder, unfinished = place
+    write_output(folder, made(embedding), unfinished)
+    with open_image(folder / "pca") as source:
+        assert source.channels == 3
+        assert source.spacing_um_yx == (8 * 4 * 0.5, 8 * 4 * 0.25)
+        read = source.read(Region(0, 0, *source.levels[0].shape_yx))
+    np.testing.assert_array_equal(read, pca_map(embedding).values)
+    with open_image(folder / "attention") as source:
+        read = source.read(Region(0, 0, ROWS, COLS))
+    np.testing.assert_array_equal(read, attention_map(embedding).values)
+    group = zarr.open_group(str(folder), mode="r")
+    assert group.attrs["ome"] == {"version": "0.5", "bioformats2raw.layout": 3}
+    series = group["OME"].attrs["ome"]["series"]
+    assert series == ["tokens", "attention_heads", "attention", "pca", "foreground"]
+    for kind in series:
+        image = group[kind].attrs["ome"]["multiscales"][0]
+        array = group[kind]["0"]
+        axes = [axis["name"] for axis in image["axes"]]
+        assert tuple(axes) == array.metadata.dimension_names
+        assert axes[-2:] == ["y", "x"]
+        scale, move = image["datasets"][0]["coordinateTransformations"]
+        assert scale["scale"][-2:] == [16.0, 8.0]
+        # the first token covers 32 pixels of level 0 from the region's first, (16, 32) × 4
+        assert move["translation"][-2:] == [(64 + 15.5) * 0.5, (128 + 15.5) * 0.25]
+        assert len(scale["scale"]) == len(move["translation"]) == len(axes) == array.ndim
+
+
+def test_without_spacing_places_are_pixels(embedding, place):
+    folder, unfinished = place
+    write_output(folder, made(embedding, spacing=None), unfinished)
+    image = zarr.open_group(str(folder / "pca"), mode="r").attrs["ome"]["multiscales"][0]
+    assert image["axes"][1:] == [{"name": "y", "type": "space"}, {"name": "x", "type": "space"}]
+    assert image["datasets"][0]["coordinateTransformations"][0]["scale"] == [1.0, 32.0, 32.0]
+
+
+def test_activation_comes_back_too(embedding, place):
+    folder, unfinished = place
+    values = embedding.attention[0]
+    of_cnn = replace(embedding, attention=None, prefix_attention=None, attention_kind=None, activation=values)
+    output = made(of_cnn)
+    output = replace(output, maps={**output.maps, "activation": activation_map(of_cnn)})
+    write_output(folder, output, unfinished)
+    back = read_embedding(folder)
+    np.testing.assert_array_equal(back.activation, values)
+    assert back.attention is None
+
+
+def test_tokens_too_large_for_half_precision_are_stored_in_single(embedding, place):
+    folder, unfinished = place
+    embedding.tokens[3, 4, 0] = -70000.0
+    write_output(folder, made(embedding), unfinished)
+    np.testing.assert_array_equal(read_embedding(folder).tokens, embedding.tokens)
+
+
+def test_an_older_output_is_replaced_whole(embedding, place):
+    folder, unfinished = place
+    write_output(folder, made(embedding), unfinished)
+    write_output(folder, replace(made(embedding, "none"), about={"key": "other", "row": {}}), unfinished)
+    assert read_about(folder)["key"] == "other"
+    assert not (folder / "tokens").exists()
+    with pytest.raises(UnsupportedImageError, match="--tokens none"):
+        read_embedding(folder)
+
+
+def test_what_cannot_be_written_leaves_the_older_output(embedding, place, monkeypatch):
+    folder, unfinished = place
+    write_output(folder, made(embedding), unfinished)
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(zarr.Array, "__setitem__", full)
+    with pytest.raises(ExportError, match=r"No space left on device.*free some space"):
+        write_output(folder, made(embedding), unfinished)
+    assert list(unfinished.iterdir()) == []
+    np.testing.assert_array_equal(read_embedding(folder).foreground, embedding.foreground)
+
+
+def test_damage_is_said(embedding, place, tmp_path):
+    folder, unfinished = place
+    with pytest.raises(UnsupportedImageError, match="napari-sslmaps batch wrote"):
+        read_embedding(tmp_path)
+    write_output(folder, made(embedding), unfinished)
+    chunk = folder / "tokens" / "0" / "c" / "0" / "1" / "0"
+    whole = chunk.read_bytes()
+    chunk.unlink()
+    with pytest.raises(UnsupportedImageError, match="chunk of its tokens is missing"):
+        read_embedding(folder)
+    chunk.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UnsupportedImageError, match="Delete it and run the batch again"):
+        read_embedding(folder)
+    described = json.loads((folder / "zarr.json").read_text())
+    described["attributes"]["napari_sslmaps"]["schema"] = 99
+    (folder / "zarr.json").write_text(json.dumps(described))
+    assert read_about(folder) is None

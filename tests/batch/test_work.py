@@ -1,0 +1,100 @@
+"""What a worker does with an order, without a cluster."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from encoders_factory import write_encoder
+
+from napari_sslmaps.batch import memory
+from napari_sslmaps.batch.items import BatchItem
+from napari_sslmaps.batch.orders import BatchOptions, choose_encoder, make_order
+from napari_sslmaps.batch.store import read_about, read_embedding
+from napari_sslmaps.batch.work import embed_order, prepare
+from napari_sslmaps.core.region import Region
+from napari_sslmaps.core.similarity import similarity_map
+from napari_sslmaps.encoders.registry import load_encoder
+from napari_sslmaps.errors import Cancelled, InvalidOptionError, WeightsUnavailableError
+from napari_sslmaps.export.record import RunOptions
+from napari_sslmaps.pipeline import embed
+from napari_sslmaps.sources.open import open_image
+
+EXACT = BatchOptions(RunOptions(device="cpu", precision="float32"), tokens="float32")
+
+
+@pytest.fixture
+def order(images, encoder, tmp_path):
+    unfinished = tmp_path / "out" / ".unfinished" / "x"
+    unfinished.mkdir(parents=True)
+    item = BatchItem(str(images / "more" / "c.png"), "more/c.png", anchors=((20.0, 30.0),))
+    return make_order(item, encoder, EXACT, tmp_path / "out", unfinished)
+
+
+def test_an_output_holds_what_embed_gives(order, weights, tmp_path):
+    row = embed_order(order)
+    image = Path(order.item.image)
+    expected = embed(image, load_encoder(weights, device="cpu", precision="float32"))
+    folder = tmp_path / "out" / "tiny-mae" / "more" / "c.png.zarr"
+    stored = read_embedding(folder)
+    np.testing.assert_array_equal(stored.tokens, expected.tokens)
+    np.testing.assert_array_equal(stored.attention, expected.attention)
+    with open_image(folder / "similarity") as source:
+        values = source.read(Region(0, 0, *source.levels[0].shape_yx))
+    np.testing.assert_array_equal(values, similarity_map(expected, [(20.0, 30.0)]).values)
+    provenance = expected.provenance
+    assert (row.status, row.error) == ("done", "")
+    assert (row.rows, row.cols, row.dim) == (8, 6, 32)
+    assert (row.image_sha256, row.weights_sha256) == (provenance.image_sha256, provenance.weights_sha256)
+    assert (row.height, row.width, row.level, row.precision) == (64, 48, 0, "float32")
+    about = read_about(folder)
+    assert (about["key"], about["row"]["name"]) == (order.key, "more/c.png")
+
+
+def test_a_cnn_has_activation_and_no_attention(order, tmp_path):
+    of_cnn = replace(
+        order, encoder=choose_encoder(str(write_encoder(tmp_path / "tiny-dira.safetensors", "dira")))
+    )
+    row = embed_order(of_cnn)
+    assert (row.status, row.attention_entropy, row.prefix_attention) == ("done", None, None)
+    assert read_embedding(order.folder).activation is not None
+
+
+@pytest.mark.parametrize(
+    ("item", "said"),
+    [
+        ({"image": "/nowhere.png"}, "there is none at /nowhere.png"),
+        ({"level": 4}, "level below 1"),
+        ({"region": (0, 0, 500, 500)}, "inside the image"),
+        ({"frame": 2}, "frame"),
+        ({"anchors": ((900.0, 0.0),)}, "anchor on the region"),
+    ],
+)
+def test_an_image_that_cannot_be_embedded_is_a_row_with_its_sentence(order, item, said, tmp_path):
+    row = embed_order(replace(order, item=replace(order.item, **item)))
+    assert row.status == "failed"
+    assert said in row.error
+    assert not (tmp_path / "out" / "tiny-mae").exists()
+    assert list(Path(order.unfinished).iterdir()) == []
+
+
+def test_an_image_too_large_for_the_worker_is_said_before_it_is_computed(order, monkeypatch):
+    monkeypatch.setattr(memory, "memory_limit", lambda: 8 * 6 * 32 * 4)
+    assert "fewer workers" in embed_order(order).error
+
+
+def test_a_run_that_is_over_is_not_worked_for(order):
+    Path(order.unfinished).rmdir()
+    with pytest.raises(Cancelled):
+        embed_order(order)
+    assert not Path(order.folder).exists()
+
+
+def test_a_worker_with_other_weights_or_another_version_refuses(order, tmp_path):
+    other = replace(order.encoder, sha256="0" * 64)
+    with pytest.raises(WeightsUnavailableError, match="same weights"):
+        prepare(other, "cpu", "float32", order.package_version)
+    with pytest.raises(InvalidOptionError, match="on every worker"):
+        prepare(order.encoder, "cpu", "float32", "99.0")
+    assert "same weights" in embed_order(replace(order, encoder=other)).error
+    assert "on every worker" in embed_order(replace(order, package_version="99.0")).error
