@@ -47,7 +47,7 @@ def test_help_of_everything_loads_nothing_heavy() -> None:
     script = """
 import sys
 from napari_sslmaps.cli import main
-for command in ([], ["demo"], ["run"], ["encoders"], ["encoders", "list"], ["encoders", "show"],
+for command in ([], ["demo"], ["run"], ["pretext"], ["encoders"], ["encoders", "list"], ["encoders", "show"],
                 ["encoders", "inspect"], ["encoders", "add"], ["encoders", "forget"],
                 ["encoders", "download"], ["simulate"], ["doctor"]):
     try:
@@ -66,7 +66,7 @@ assert not heavy, heavy
 def test_commands_that_do_not_exist_yet_are_not_listed(run: Run) -> None:
     code, out, _ = run("--help")
     assert code == 0
-    for word in ("batch", "evaluate", "bench"):
+    for word in ("evaluate", "bench"):
         assert word not in out
 
 
