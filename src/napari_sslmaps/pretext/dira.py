@@ -33,15 +33,14 @@ def restoration_view(field: Field, encoder: Encoder, wishes: Wishes) -> Restorat
     restoration = restored[0, 0].cpu().numpy()
     error = np.abs(restoration - clean)
     given = np.abs(to_grey(torch.from_numpy(distorted).permute(2, 0, 1)[None])[0, 0].numpy() - clean)
+    notes = (_compare(error, given), mirror_note(restoration, clean), silent)
     scores = None if judge is None else judge.to(encoder.device)(restored)[0, 0].cpu().numpy()
     return RestorationView(
         method=encoder.spec.method,
         region=field.region,
         grid=field.grid,
         picture=field.picture,
-        notes=tuple(
-            note for note in (_compare(error, given), mirror_note(restoration, clean), silent) if note
-        ),
+        notes=tuple(note for note in notes if note),
         provenance=field.provenance,
         distorted=distorted,
         restoration=restoration,

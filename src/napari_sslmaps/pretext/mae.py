@@ -80,8 +80,8 @@ def _target(companions: Companions, wishes: Wishes) -> tuple[bool, tuple[str, ..
 def _compare(error: Float32, missed: Float32, *, normalised: bool) -> str:
     known = "the brightness of each that is given away" if normalised else "the mean of the visible ones"
     return (
-        f"Mean error where patches are hidden: {error.mean():.3f}; painted in {known}, with nothing predicted, "
-        f"they would have {missed.mean():.3f}."
+        f"Mean error where patches are hidden: {error.mean():.3f}; painted in {known}, with no "
+        f"prediction, they would have {missed.mean():.3f}."
     )
 
 
