@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from definitions import HEADS
+from encoders_factory import write_encoder
 from official import mae_state
 from safetensors.torch import save_file
 from torch.distributed import checkpoint as distributed
@@ -217,13 +218,33 @@ def test_a_shard_that_is_cut_or_runs_code(tmp_path):
         ({"method": "dira"}, "which is a transformer; got 'dira'"),
         ({"num_heads": 5}, "divides the width 128; got 5"),
         ({"branch": "encoder"}, "Leave the branch out"),
-        ({"token_stage": "encoder.layer2"}, "is a transformer. Leave token_stage out"),
     ],
 )
 def test_corrections_that_do_not_fit_are_refused(tmp_path, overrides, sentence):
     path = save(tmp_path / "mae.pth", {"model": mae_state()})
     with pytest.raises(InvalidOptionError, match=sentence):
         inspect_checkpoint(path, Overrides.of(overrides))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (
+            {"method": "ijepa"},
+            "You gave the method ijepa; the file speaks for mae: a decoder beside the encoder",
+        ),
+        ({"token_stage": "encoder.layer2"}, "You gave token_stage, which means nothing to a transformer"),
+    ],
+)
+def test_corrections_that_may_be_mistaken_are_doubted(tmp_path, overrides, sentence):
+    path = save(tmp_path / "mae.pth", {"model": mae_state(decoder=True)})
+    assert any(sentence in doubt for doubt in inspect_checkpoint(path, Overrides.of(overrides)).ambiguous)
+
+
+def test_heads_and_epsilon_mean_nothing_to_a_unet(tmp_path):
+    path = write_encoder(tmp_path / "dira.safetensors", "dira")
+    doubts = inspect_checkpoint(path, Overrides(num_heads=4, eps=1e-5)).ambiguous
+    assert [doubt.split(",")[0] for doubt in doubts] == ["You gave num_heads", "You gave eps"]
 
 
 @pytest.mark.parametrize(
@@ -267,3 +288,9 @@ def test_a_header_of_ours_that_makes_no_sense(tmp_path, header, sentence):
     save_file(mae_state(), path, metadata={HEADER_KEY: header})
     with pytest.raises(CheckpointError, match=sentence):
         inspect_checkpoint(path)
+
+
+def test_a_method_of_a_later_version_can_be_named_otherwise(tmp_path):
+    path = tmp_path / "later.safetensors"
+    save_file(mae_state(), path, metadata={HEADER_KEY: json.dumps({"method": "simclr"})})
+    assert inspect_checkpoint(path, MAE).method == "mae"

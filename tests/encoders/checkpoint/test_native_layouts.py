@@ -172,6 +172,7 @@ def test_dino_training(tmp_path, size, branch, key):
     left_out = encoder.report.left_out
     assert left_out[f"{key}.head.mlp.0.weight"] == "projection head"
     assert left_out["optimizer"] == "state of the training"
+    assert f"network = {key}.backbone  (one of several in the file" in str(encoder.report)
     assert "dino_loss.center" in left_out
 
 

@@ -8,7 +8,7 @@ from napari_sslmaps.encoders.checkpoint.heads import weigh_heads
 from napari_sslmaps.encoders.checkpoint.report import Inference
 from napari_sslmaps.encoders.checkpoint.shapes import unet_shape, vit_depth, vit_shape, vit_width
 from napari_sslmaps.encoders.checkpoint.translated import Translated
-from napari_sslmaps.encoders.checkpoint.unwrap import Unwrapped
+from napari_sslmaps.encoders.checkpoint.unwrap import OTHER, Unwrapped
 from napari_sslmaps.encoders.overrides import Overrides
 from napari_sslmaps.encoders.spec import (
     Architecture,
@@ -79,17 +79,13 @@ def identify(file: Unwrapped, translated: Translated, overrides: Overrides, name
 
 
 def _method(case: _Case) -> Method:
-    if case.overrides.method is not None:
-        case.note("method", case.overrides.method, "given")
-        return case.overrides.method
-    method: Method | None
-    if "method" in case.file.header:
-        method, how, certain = _written_method(case), "written in the file", True
-    elif "method" in case.translated.facts:
-        fact = case.translated.facts["method"]
-        method, how, certain = fact.value, fact.how, True
-    else:
-        method, how, certain = _guess_method(case.translated)
+    method, how, certain = _told_method(case)
+    given = case.overrides.method
+    if given is not None:
+        case.note("method", given, "given")
+        if method not in {None, given} and certain:
+            case.doubts.append(f"You gave the method {given}; the file speaks for {method}: {how}.")
+        return given
     if method is None:
         raise CheckpointError(
             f"{case.name} is a vision transformer with a CLS token and nothing that tells its method: it can "
@@ -101,10 +97,18 @@ def _method(case: _Case) -> Method:
     return method
 
 
-def _written_method(case: _Case) -> Method:
+def _told_method(case: _Case) -> tuple[Method | None, str, bool]:
+    """Return what the file itself says of its method, how it does, and whether that is certain."""
+    if "method" in case.file.header:
+        return _written_method(case), "written in the file", True
+    fact = case.translated.facts.get("method")
+    return _guess_method(case.translated) if fact is None else (fact.value, fact.how, True)
+
+
+def _written_method(case: _Case) -> Method | None:
     written = case.file.header["method"]
     known = next((method for method in METHOD_INFO if method == written), None)
-    if known is None:
+    if known is None and case.overrides.method is None:
         raise CheckpointError(
             f"Expected a method among {', '.join(METHOD_INFO)}; {case.name} says {written!r}. "
             "Update napari-sslmaps to read it, or name the method."
@@ -135,8 +139,18 @@ def _guess_method(translated: Translated) -> tuple[Method | None, str, bool]:
     return next(((method, how, certain) for holds, method, how, certain in rules if holds), (None, "", False))
 
 
+def _doubt_idle(case: _Case, network: str, names: tuple[str, ...]) -> None:
+    """Say which of the corrections mean nothing to a network; with several files they are for the others."""
+    case.doubts.extend(
+        f"You gave {name}, which means nothing to {network}; it was not used."
+        for name in names
+        if name in case.overrides.given
+    )
+
+
 def _unet(case: _Case) -> UNetArchitecture:
     stage = case.overrides.token_stage
+    _doubt_idle(case, "a U-Net", ("num_heads", "eps"))
     if "architecture" in case.file.header:
         written = architecture_from_dict(case.file.header["architecture"])
         if not isinstance(written, UNetArchitecture):
@@ -148,11 +162,8 @@ def _unet(case: _Case) -> UNetArchitecture:
 
 
 def _transformer(case: _Case, method: Method) -> ViTArchitecture:
-    if case.overrides.token_stage is not None:
-        raise InvalidOptionError(
-            f"Expected a token stage for a U-Net alone; {case.name} is a transformer. Leave token_stage out."
-        )
     given = case.overrides
+    _doubt_idle(case, "a transformer", ("token_stage",))
     if "architecture" in case.file.header:
         written = architecture_from_dict(case.file.header["architecture"])
         if not isinstance(written, ViTArchitecture):
@@ -257,6 +268,8 @@ def _checked(heads: int, dim: int) -> int:
 def _note_branch(case: _Case) -> None:
     fact = case.translated.facts.get("branch")
     if fact is None:
+        if OTHER in case.file.left_out.values():
+            case.note("network", case.file.container, "one of several in the file; branch= chooses the other")
         return
     case.note("branch", fact.value, fact.how)
     if case.overrides.branch not in {None, fact.value}:

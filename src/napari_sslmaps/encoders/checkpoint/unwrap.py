@@ -15,7 +15,7 @@ _PATCHES = "patch_embed.proj.weight"
 _STEM = "conv1.weight"
 _TARGETS = ("target_encoder", "teacher", "model_ema", "ema_model", "ema", "state_dict_ema", "encoder_q")
 _TRAINED = ("encoder", "student", "encoder_q", "state_dict", "model")
-_OTHER = "the other branch"
+OTHER = "the other branch"
 _LISTED = 12
 
 
@@ -96,7 +96,7 @@ def pick(opened: Opened, name: str, branch: Branch | None = None) -> Unwrapped:
         if owner == prefix:
             inside[key.removeprefix(prefix)] = opened.tensors[key]
         elif owner is not None and not jointly_predicted:
-            left_out[key] = _OTHER
+            left_out[key] = OTHER
         elif owner is not None:
             outside[f"context.{key.removeprefix(owner)}"] = key, opened.tensors[key]
         elif key.startswith((scope, "predictor.")):
