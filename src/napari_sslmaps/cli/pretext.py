@@ -7,6 +7,7 @@ import typer
 
 from napari_sslmaps.cli import console
 from napari_sslmaps.cli.arguments import numbers, region_of
+from napari_sslmaps.cli.corrections import Branch, Eps, Heads, Method, Normalisation, corrections
 
 if TYPE_CHECKING:
     from napari_sslmaps.run.pretext import PretextRequest
@@ -45,13 +46,21 @@ def pretext(  # noqa: PLR0913  # each parameter is an option that users type
         str, typer.Option(help="DiRA: trained, cutout, outer-cutout, shuffle, none.")
     ] = "trained",
     seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
+    method: Method = None,
+    num_heads: Heads = None,
+    normalisation: Normalisation = None,
+    eps: Eps = None,
+    branch: Branch = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     json: Annotated[bool, typer.Option("--json", help="Print the record as JSON, and nothing else.")] = False,
 ) -> None:
     """Show the encoders' pretext tasks: what is hidden or distorted, what comes back, how near it comes."""
     from napari_sslmaps.run.pretext import PretextRequest
-    from napari_sslmaps.run.request import EncoderChoice, fitting_encoders
+    from napari_sslmaps.run.request import choose_encoders, fitting_encoders
 
+    given = corrections(
+        method=method, num_heads=num_heads, normalisation=normalisation, eps=eps, branch=branch
+    )
     options: dict[str, Any] = {"fit": fit, "seed": seed, "distortion": distortion}
     if ratio is not None:
         options["ratio"] = ratio
@@ -59,7 +68,7 @@ def pretext(  # noqa: PLR0913  # each parameter is an option that users type
         wanted = "--target as y,x,height,width, for example 32,32,48,48"
         options["targets"] = [tuple(int(part) for part in numbers(text, 4, wanted)) for text in target]
     place = region_of(image, region, level, frame)
-    named = tuple(EncoderChoice(name) for name in encoder or ())
+    named = choose_encoders(encoder or (), given)
     _show(
         PretextRequest(image, named or fitting_encoders(image), place, device, options, mask),
         out,

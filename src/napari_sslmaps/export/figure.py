@@ -35,7 +35,6 @@ _COLOURS = {"attention": "inferno", "similarity": "viridis"}
 _HEADINGS = {"image": "Image", "attention": "Attention", "components": "PCA", "similarity": "Similarity"}
 _QUERIES = {"cls": "CLS query", "mean-query": "mean over queries"}
 _PERCENTILES = (2, 98)
-_PRINT = {"pdf.fonttype": 42}  # TrueType: journals refuse the default, Type 3, and text stays editable
 _NAME_WIDTH = 16  # characters of an encoder's name that fit beside a row; it breaks at its hyphens
 
 
@@ -152,7 +151,8 @@ def save_figure(figure: Figure, path: Path, *, dpi: int = 200) -> None:
         If the suffix is none of these or the file cannot be written.
     """
     suffix = check_format(path)
-    with written_whole(path) as temporary, rc_context(_PRINT):
+    # TrueType: journals refuse the default, Type 3, and text stays editable
+    with written_whole(path) as temporary, rc_context({"pdf.fonttype": 42}):
         figure.savefig(temporary, dpi=dpi, format=suffix)
 
 

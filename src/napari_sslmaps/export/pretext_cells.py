@@ -116,7 +116,7 @@ def cells_of(view: PretextView) -> Column:
         rows = (
             [Cell(panels["context"], "context, target blocks", [_draw_targets])],
             [Cell(panels["predicted"], "predicted"), Cell(panels["actual"], "actual")],
-            [Cell(panels["agreement"], _mean("cosine", view.agreement), [_draw_targets])],
+            [_agreement(view, panels)],
         )
     elif isinstance(view, ViewsView):
         rows = _views(view, panels)
@@ -129,6 +129,13 @@ def cells_of(view: PretextView) -> Column:
     else:
         raise TypeError(f"no cells are known for a {type(view).__name__}")
     return rows
+
+
+def _agreement(view: PredictionView, panels: dict[str, Panel]) -> Cell:
+    """Centred where there is that: a common part of all tokens makes the plain cosine high everywhere."""
+    if view.centred is None:
+        return Cell(panels["agreement"], _mean("cosine", view.agreement), [_draw_targets])
+    return Cell(panels["centred agreement"], _mean("centred cosine", view.centred), [_draw_targets])
 
 
 def fitted(figure: Figure, box: Box, extent: Extent) -> Box:
