@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_transformers import IMAGENET, random_model, save_folder
 
@@ -12,7 +12,7 @@ from napari_sslmaps.core.region import Region
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.pretext import pretext_view
 
-SHARED = settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SHARED = settings(max_examples=15)
 KINDS = ["dinov3_vit", "dinov2", "dinov2_with_registers"]
 
 

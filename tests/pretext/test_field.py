@@ -3,19 +3,25 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_sslmaps.core.pretext import Crop, TokenBlock, window_of
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Embedding
-from napari_sslmaps.errors import InvalidOptionError, RegionError, SSLMapsError, UnsupportedImageError
+from napari_sslmaps.errors import (
+    DeviceMemoryError,
+    InvalidOptionError,
+    RegionError,
+    SSLMapsError,
+    UnsupportedImageError,
+)
 from napari_sslmaps.pipeline import embed
 from napari_sslmaps.pretext import pretext_view
 from napari_sslmaps.pretext.chosen import blocks_on_grid, cover, mask_on_grid, seen_tokens
 from napari_sslmaps.pretext.field import read_field
 
-SHARED = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SHARED = settings(max_examples=40)
 
 
 def field_of(image, encoder, region=None, fit="crop", window=None):
@@ -72,6 +78,21 @@ def test_an_embedding_of_a_coarser_level_keeps_its_place_on_the_finest(image, en
     assert grid.origin_yx == (16.0, 0.0)
     assert grid.stride_yx == (16.0, 16.0)
     assert grid == embedding.grid
+
+
+def test_a_region_of_another_level_than_the_embeddings_is_refused(image, encoders):
+    embedding = embed([image, image[::2, ::2]], encoders["mae"], region=Region(8, 0, 40, 56, level=1))
+    with pytest.raises(RegionError, match=r"of level 1.*got one of level 0"):
+        pretext_view(embedding, encoders["mae"], region=(0, 0, 64, 64))
+
+
+def test_a_device_that_is_full_gets_a_sentence(image, encoders, monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("tried to allocate")
+
+    monkeypatch.setattr(encoders["mae"].extractor.network.blocks[0], "forward", full)
+    with pytest.raises(DeviceMemoryError, match="64 × 64 px does not fit into the memory of cpu"):
+        pretext_view(image, encoders["mae"])
 
 
 def test_tokens_alone_have_no_pixels(encoders):

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_sslmaps.core.pretext import PredictionView, TokenBlock
@@ -16,7 +16,7 @@ from napari_sslmaps.encoders.spec import get_normalisation
 from napari_sslmaps.errors import MapUnavailableError
 from napari_sslmaps.pretext import pretext_view
 
-SHARED = settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SHARED = settings(max_examples=15)
 HEADS = 2
 
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_transformers import IMAGENET, random_model, save_folder
 
@@ -16,7 +16,7 @@ from napari_sslmaps.pretext import pretext_view
 
 from .conftest import made
 
-SHARED = settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SHARED = settings(max_examples=15)
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["pixels", "normalised pixels"])

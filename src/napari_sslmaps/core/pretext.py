@@ -72,7 +72,7 @@ class PretextView:
     Parameters
     ----------
     method
-        mae, ijepa, dinov3 or dira.
+        mae, ijepa, dino, dinov2, dinov3 or dira.
     region
         What was looked at, in pixels of its level.
     grid
@@ -184,7 +184,7 @@ class PredictionView(PretextView):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ViewsView(PretextView):
-    """DINOv3: crops and the agreement of their CLS tokens; hidden patches and their prediction.
+    """DINO, DINOv2, DINOv3: crops and how their CLS tokens agree; hidden patches and their prediction.
 
     Parameters
     ----------

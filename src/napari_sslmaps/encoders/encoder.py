@@ -59,7 +59,7 @@ class Encoder:
         TileFeatures
             float32 tensors on the CPU.
         """
-        with torch.inference_mode(), _exact_arithmetic(), _autocast(self.device, self.precision):
+        with torch.inference_mode(), exact_arithmetic(), _autocast(self.device, self.precision):
             batch = torch.from_numpy(tiles).to(self.device)
             preset = get_normalisation(self.spec.normalisation)
             features = self.extractor.extract(normalise(batch, preset.mean, preset.std))
@@ -76,7 +76,7 @@ def _to_cpu(tensor: Tensor | None) -> Tensor | None:
 
 
 @contextmanager
-def _exact_arithmetic() -> Iterator[None]:
+def exact_arithmetic() -> Iterator[None]:
     """Keep float32 convolutions on CUDA exact and repeatable: no TF32, no autotuned algorithm."""
     with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
         yield

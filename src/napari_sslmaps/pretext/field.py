@@ -128,6 +128,11 @@ def _of_embedding(
             "and its region, instead."
         )
     asked = made.region if region is None else Region.coerce(region)
+    if asked.level != made.region.level:
+        raise RegionError(
+            f"Expected a region of level {made.region.level}, of which the embedding is; got one of level "
+            f"{asked.level}. Pass the image instead."
+        )
     whole, extent = made.region.shape_yx, embedding.grid.extent_yx
     downsample = (extent[0] / whole[0], extent[1] / whole[1])
     return _Place(asked, embedding.pixels, made.image, downsample, window or made.window)

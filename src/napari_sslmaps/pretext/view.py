@@ -8,7 +8,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from napari_sslmaps.core.pretext import Crop, PretextView, TokenBlock
-from napari_sslmaps.encoders.encoder import Encoder
+from napari_sslmaps.encoders.encoder import Encoder, exact_arithmetic
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import DeviceMemoryError
 from napari_sslmaps.pipeline import RegionLike
@@ -17,7 +17,7 @@ from napari_sslmaps.pretext.dira import restoration_view
 from napari_sslmaps.pretext.field import Field, read_field
 from napari_sslmaps.pretext.ijepa import prediction_view
 from napari_sslmaps.pretext.mae import reconstruction_view
-from napari_sslmaps.pretext.wishes import Wishes, exact
+from napari_sslmaps.pretext.wishes import Wishes
 
 _VIEWS: Mapping[str, Callable[[Field, Encoder, Wishes], PretextView]] = {
     "mae": reconstruction_view,
@@ -108,7 +108,7 @@ def pretext_view(  # noqa: PLR0913  # each keyword is part of the public contrac
     field = read_field(image, encoder, region=region, fit=fit, window=window)
     wishes = Wishes(mask, seed, ratio, targets, crops, distortion, norm_pix)
     try:
-        with exact():
+        with torch.inference_mode(), exact_arithmetic():
             return _VIEWS[encoder.spec.method](field, encoder, wishes)
     except torch.OutOfMemoryError as error:
         raise DeviceMemoryError(

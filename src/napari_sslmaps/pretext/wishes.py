@@ -1,7 +1,6 @@
 """What a caller of `pretext_view` may ask for, and what every view needs of an encoder."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
 
@@ -57,13 +56,3 @@ def as_batch(picture: Float32, encoder: Encoder) -> Tensor:
     """Return (H, W, 3) in [0, 1] as (1, 3, H, W), normalised, on the encoder's device."""
     preset = get_normalisation(encoder.spec.normalisation)
     return normalise(torch.from_numpy(picture).to(encoder.device)[None], preset.mean, preset.std)
-
-
-@contextmanager
-def exact() -> Iterator[None]:
-    """Compute in float32, repeatably, without gradients."""
-    repeatable = torch.backends.cudnn.flags(
-        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-    )
-    with torch.inference_mode(), repeatable:
-        yield

@@ -57,11 +57,19 @@ def inspect_checkpoint(path: Path, overrides: Overrides | None = None) -> Recogn
 
 
 def read_companions(path: Path, overrides: Overrides | None = None) -> Companions:
-    """Read what a file's pretext task needs beside the encoder; raises as `read_checkpoint`."""
-    return _recognise(path, overrides or Overrides())[1].companions
+    """Read what a file's pretext task needs beside the encoder; raises as `read_checkpoint`.
+
+    What the encoder is, is not asked: that takes longer than reading.
+    """
+    return _translate(path, overrides or Overrides())[1].companions
 
 
 def _recognise(path: Path, overrides: Overrides) -> tuple[Unwrapped, Translated, Identity]:
+    file, translated = _translate(path, overrides)
+    return file, translated, identify(file, translated, overrides, path.name)
+
+
+def _translate(path: Path, overrides: Overrides) -> tuple[Unwrapped, Translated]:
     opened = open_weights(path)
     if opened.config is not None and "model_type" in opened.config and not networks(opened.tensors):
         file = Unwrapped(opened.tensors, header=opened.header, mapped=opened.mapped)
@@ -69,7 +77,7 @@ def _recognise(path: Path, overrides: Overrides) -> tuple[Unwrapped, Translated,
     else:
         file = pick(opened, path.name, overrides.branch)
         translated = translate(file, path.name)
-    return file, translated, identify(file, translated, overrides, path.name)
+    return file, translated
 
 
 def _report(path: Path, translated: Translated, identity: Identity) -> RecognitionReport:
