@@ -19,6 +19,7 @@ from napari_sslmaps.errors import CheckpointError, WeightsUnavailableError
 INDICES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 WEIGHTS = ("model.safetensors", "pytorch_model.bin", "open_clip_model.safetensors")
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar")
+_OWN_TRAINING = {"format", "recipe", "objective"}
 _WRAPPERS = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 _TRAINING = ("optim", "opt", "scaler", "scheduler", "lr_scheduler", "amp", "loops", "callbacks", "rng")
 
@@ -92,6 +93,11 @@ def _read(path: Path) -> Opened:
     if _looks_like_safetensors(path):
         return Opened(_unwrapped(_read_safetensors(path)), header=read_header(path))
     content = load_pickle(path)
+    if set(content) >= _OWN_TRAINING:
+        raise CheckpointError(
+            f"Expected an encoder; {path.name} holds a training of this package, to go on from. "
+            "Load the encoder.safetensors beside it."
+        )
     args = _options(content)
     training = tuple(
         str(key)

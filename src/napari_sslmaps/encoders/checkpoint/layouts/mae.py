@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+from torch import Tensor
+
+from napari_sslmaps.encoders.checkpoint.evidence import predicts_normalised_pixels
 from napari_sslmaps.encoders.checkpoint.layouts.common import separate
 from napari_sslmaps.encoders.checkpoint.translated import Companions, Fact, Translated
 from napari_sslmaps.encoders.checkpoint.unwrap import Unwrapped
@@ -20,12 +23,27 @@ def translate_mae(file: Unwrapped) -> Translated:
     """Translate a file of MAE's own code: pretraining, with its options if they are in it, or fine-tuning."""
     translated = separate(file, "MAE", BESIDE)
     facts = mae_facts(file)
-    settings = dict(translated.companions.settings)
-    if "decoder_embed.weight" in translated.companions.state:
+    decoder, settings = translated.companions.state, dict(translated.companions.settings)
+    if "decoder_embed.weight" in decoder:
         settings |= {ours: file.args[theirs] for theirs, ours in _SETTINGS.items() if theirs in file.args}
-    if "norm_pix" in settings and "norm_pix_loss" in file.args:
-        facts["norm_pix"] = Fact(settings["norm_pix"], "norm_pix_loss among the options in the file")
-    return replace(translated, companions=Companions(translated.companions.state, settings), facts=facts)
+        fact = _norm_pix(file, decoder)
+        if fact is not None and "norm_pix" not in file.header.get("companions", {}):
+            facts["norm_pix"] = fact
+            settings["norm_pix"] = fact.value
+    return replace(translated, companions=Companions(decoder, settings), facts=facts)
+
+
+def _norm_pix(file: Unwrapped, decoder: Mapping[str, Tensor]) -> Fact | None:
+    """Say whether targets were normalised: in words, or by what the decoder's last layer has learnt."""
+    if "norm_pix_loss" in file.args:
+        return Fact(bool(file.args["norm_pix_loss"]), "norm_pix_loss among the options in the file")
+    normalised = predicts_normalised_pixels(decoder)
+    if normalised is None:
+        return None
+    return Fact(
+        normalised,
+        "the decoder's last layer " + ("leaves" if normalised else "does not leave") + " brightness out",
+    )
 
 
 def mae_facts(file: Unwrapped) -> dict[str, Fact]:
