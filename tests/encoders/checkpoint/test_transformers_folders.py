@@ -131,7 +131,8 @@ def test_the_decoder_of_mae_is_kept(tmp_path):
     for current in (False, True):
         folder = save_folder(model, tmp_path / str(current), current=current)
         companions = read_companions(folder)
-        assert companions.settings == {"decoder_heads": 4, "mask_ratio": 0.5, "norm_pix": True}
+        told = {"decoder_heads": 4, "decoder_eps": 1e-12, "mask_ratio": 0.5, "norm_pix": True}
+        assert companions.settings == told
         state = companions.state
         assert state["decoder_embed.weight"].shape == (64, 96)
         assert state["decoder_blocks.1.attn.qkv.weight"].shape == (192, 64)

@@ -64,7 +64,7 @@ def translate_transformers(
         buffers["rope.periods"] = _periods(config)
     facts = read_facts(config, preprocessor)
     layout = f"transformers {config['model_type']}"
-    companions = _companions(config, family, Joined(find_pieces(beside)))
+    companions = _companions(config, family, Joined(find_pieces(beside)), facts["eps"].value)
     return Translated(layout, Joined(pieces), buffers, left_out, companions, facts)
 
 
@@ -155,13 +155,15 @@ def _move_class_position(state: dict[str, Tensor]) -> None:
     state["pos_embed"] = positions[:, 1:]
 
 
-def _companions(config: Mapping[str, Any], family: Family, beside: Mapping[str, Tensor]) -> Companions:
+def _companions(
+    config: Mapping[str, Any], family: Family, beside: Mapping[str, Tensor], eps: float
+) -> Companions:
     """Keep MAE's decoder with its mask token, and the mask token of DINOv2 and DINOv3, (1, D)."""
     if "decoder_embed.weight" in beside:
         heads = read_number(config, "decoder_num_attention_heads", 16)
         told = {"mask_ratio": config.get("mask_ratio"), "norm_pix": config.get("norm_pix_loss")}
         known = {key: value for key, value in told.items() if value is not None}
-        return Companions(beside, {"decoder_heads": heads, **known})
+        return Companions(beside, {"decoder_heads": heads, "decoder_eps": eps, **known})
     if family.method in {"dinov2", "dinov3"} and "mask_token" in beside:
         return Companions({"mask_token": beside["mask_token"].reshape(1, -1)})
     return Companions()
