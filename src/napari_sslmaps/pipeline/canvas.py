@@ -1,6 +1,7 @@
-"""Stitching what the tiles give into one embedding."""
+"""What an embedding consists of, stitched from what its tiles give."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,28 +19,50 @@ Planes = Mapping[str, Float32]
 _PREFIX = "prefix_attention"
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class Frame:
+    """What is known of an embedding before it is computed.
+
+    Parameters
+    ----------
+    plan
+        Where its tiles lie.
+    provenance, attention_kind, pixels
+        Fields of the embedding.
+    """
+
+    plan: EmbeddingPlan
+    provenance: Provenance
+    attention_kind: AttentionKind | None
+    pixels: PixelReader
+
+    def embedding(self, planes: Planes) -> Embedding:
+        """Wrap the planes of the whole grid, without copying them."""
+        attention, activation = planes.get("attention"), planes.get("activation")
+        return Embedding(
+            tokens=planes["tokens"],
+            grid=self.plan.grid,
+            provenance=self.provenance,
+            attention=None if attention is None else np.moveaxis(attention, -1, 0),
+            prefix_attention=planes.get(_PREFIX),
+            attention_kind=self.attention_kind,
+            activation=None if activation is None else activation[..., 0],
+            foreground=planes["foreground"][..., 0] >= 0.5,
+            pixels=self.pixels,
+        )
+
+
 class Canvas:
-    """The embedding as far as it is, filled in place.
+    """The planes of an embedding as far as they are, filled in place.
 
     Parameters
     ----------
     planned
         Where tiles lie.
-    provenance, attention_kind, pixels
-        Fields of the embedding.
     """
 
-    def __init__(
-        self,
-        planned: EmbeddingPlan,
-        provenance: Provenance,
-        attention_kind: AttentionKind | None,
-        pixels: PixelReader,
-    ) -> None:
+    def __init__(self, planned: EmbeddingPlan) -> None:
         self._plan = planned
-        self._provenance = provenance
-        self._kind = attention_kind
-        self._pixels = pixels
         self._stitchers: dict[str, Stitcher] = {}
         self._prefix: dict[tuple[int, int], Float32] = {}
 
@@ -64,45 +87,24 @@ class Canvas:
             else:
                 self._stitcher(name, values).put(tile, values)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all planes."""
+        return sum(stitcher.values.nbytes for stitcher in self._stitchers.values())
+
     def planes(self) -> dict[str, Float32]:
-        """Return what there is, as `wrap` takes it; the arrays are shared, not copied."""
+        """Return what there is, as `Frame.embedding` takes it; the arrays are shared, not copied."""
         values = {name: stitcher.values for name, stitcher in self._stitchers.items()}
         if self._prefix:
             in_order = [self._prefix[place] for place in sorted(self._prefix)]
             values[_PREFIX] = np.mean(in_order, axis=0)
         return values
 
-    def embedding(self) -> Embedding:
-        """Wrap what has arrived; the arrays are shared, not copied."""
-        return wrap(self.planes(), self._plan, self._provenance, self._kind, self._pixels)
-
     def _stitcher(self, name: str, values: Float32) -> Stitcher:
         if name not in self._stitchers:
             stitching = self._plan.tiling.stitching
             self._stitchers[name] = Stitcher(*self._plan.grid.shape, values.shape[-1], stitching)
         return self._stitchers[name]
-
-
-def wrap(
-    planes: Planes,
-    planned: EmbeddingPlan,
-    provenance: Provenance,
-    attention_kind: AttentionKind | None,
-    pixels: PixelReader,
-) -> Embedding:
-    """Wrap the planes of a whole grid as an embedding, without copying them."""
-    attention, activation = planes.get("attention"), planes.get("activation")
-    return Embedding(
-        tokens=planes["tokens"],
-        grid=planned.grid,
-        provenance=provenance,
-        attention=None if attention is None else np.moveaxis(attention, -1, 0),
-        prefix_attention=planes.get(_PREFIX),
-        attention_kind=attention_kind,
-        activation=None if activation is None else activation[..., 0],
-        foreground=planes["foreground"][..., 0] >= 0.5,
-        pixels=pixels,
-    )
 
 
 def _planes(features: "TileFeatures", index: int) -> dict[str, Float32]:

@@ -1,24 +1,26 @@
 """Embedding a region of an image by an encoder."""
 
-from contextlib import closing, nullcontext
+from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from napari_sslmaps.cache import Cache
+from napari_sslmaps.cache.scans import FileIdentity
 from napari_sslmaps.core.preprocess import check_window
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Embedding, PixelReader, Provenance
 from napari_sslmaps.core.tiling import Tiling
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import UnsupportedImageError
-from napari_sslmaps.pipeline.batches import encode_tiles
-from napari_sslmaps.pipeline.canvas import Canvas
+from napari_sslmaps.pipeline.caching import chosen_cache, entry_of
+from napari_sslmaps.pipeline.canvas import Frame
 from napari_sslmaps.pipeline.planning import EmbeddingPlan, RegionLike, plan
-from napari_sslmaps.pipeline.progress import EmbeddingProgress, OnProgress
+from napari_sslmaps.pipeline.progress import OnProgress
 from napari_sslmaps.pipeline.reading import TileReader
+from napari_sslmaps.pipeline.streaming import recall, stream
 from napari_sslmaps.sources.open import open_image
 from napari_sslmaps.sources.protocol import ImageSource
 from napari_sslmaps.sources.scan import RegionScan, scan_region
@@ -35,6 +37,7 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
     tiling: Tiling | None = None,
     window: tuple[float, float] | None = None,
     focus_yx: tuple[float, float] | None = None,
+    cache: Cache | bool | None = None,
     on_progress: OnProgress | None = None,
     allow_uniform: bool = False,
 ) -> Embedding:
@@ -61,6 +64,10 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
         the region's 0.1st and 99.9th percentile.
     focus_yx
         Pixel position of level 0; the tiles nearest to it are computed first. Row by row if omitted.
+    cache
+        Where finished tiles are kept: a second call finds them there, and one that was stopped, or killed, is
+        taken up where it was. True for the user's own cache. Nothing is kept if omitted: what is only
+        called does not fill a disk unasked.
     on_progress
         Called after every batch of tiles, on this thread; may raise `Cancelled` to stop.
     allow_uniform
@@ -82,23 +89,21 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
     """
     if isinstance(encoder, (str, Path)):
         encoder = load_encoder(encoder)
+    file = FileIdentity.of(image)
     source = open_image(image)
     with nullcontext() if source is image else source:
         planned = plan(source, encoder.spec, region, tiling, focus_yx)
-        scan = scan_region(source, planned.region)
+        kept_in = chosen_cache(cache)
+        area = planned.region
+        scan = scan_region(source, area) if kept_in is None else kept_in.scan(source, area, file)
         _check_structure(scan, allow_uniform=allow_uniform)
         chosen = scan.window if window is None else check_window(window)
         provenance = _provenance(source, planned, encoder, scan, chosen)
-        canvas = Canvas(planned, provenance, encoder.extractor.attention_kind, _pixels_of(image, source))
-        start, done = perf_counter(), 0
-        with closing(encode_tiles(TileReader(source, planned, chosen), planned.tiles, encoder)) as batches:
-            for tiles, pixels, features in batches:
-                canvas.add(tiles, pixels, features)
-                done += len(tiles)
-                if on_progress is not None:
-                    seconds = perf_counter() - start
-                    on_progress(EmbeddingProgress(done, len(planned.tiles), seconds, canvas.embedding()))
-        return canvas.embedding()
+        pixels = _pixels_of(image, source)
+        frame = Frame(planned, provenance, encoder.extractor.attention_kind, pixels)
+        entry = None if kept_in is None else entry_of(kept_in, planned, encoder, provenance, file)
+        known = None if entry is None else recall(entry, frame, on_progress)
+        return known or stream(TileReader(source, planned, chosen), encoder, frame, entry, on_progress)
 
 
 def _check_structure(scan: RegionScan, *, allow_uniform: bool) -> None:
@@ -112,8 +117,9 @@ def _check_structure(scan: RegionScan, *, allow_uniform: bool) -> None:
 
 def _pixels_of(image: Any, source: ImageSource) -> PixelReader:
     """Return what reads the image again; unless a source was given, it is closed by then and opened anew."""
-    if source is image:
-        return source.read
+    if image is source:
+        reader: PixelReader = source.read
+        return reader
 
     def read(region: Region) -> NDArray[Any]:
         with open_image(image) as opened:

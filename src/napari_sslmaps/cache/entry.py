@@ -1,0 +1,173 @@
+"""One embedding in the cache: finished, begun or not there yet."""
+
+import json
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from napari_sslmaps.cache import ome, parts
+from napari_sslmaps.cache.files import remove_folder, whole_file, whole_folder
+from napari_sslmaps.cache.ome import Placement
+from napari_sslmaps.cache.scans import FileIdentity
+from napari_sslmaps.core.results import Float32
+from napari_sslmaps.core.tiling import Tile
+
+logger = logging.getLogger(__name__)
+Planes = Mapping[str, Float32]
+FINISHED, BEGUN = ".zarr", ".parts"
+ABOUT_FILE = "about.json"
+
+
+class Entry:
+    """The place of one embedding. What fails here is logged, and the work goes on without the cache.
+
+    Parameters
+    ----------
+    folder
+        Of the cache.
+    key
+        Of the embedding.
+    about
+        JSON-ready description, for whoever lists or opens the cache.
+    file
+        In which the image lies, if in one: tiles read after a change of it are not kept.
+    make_room
+        Called once, with the bytes that will be written, before the first are; says whether there is room.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        key: str,
+        about: Mapping[str, Any],
+        file: FileIdentity | None,
+        make_room: Callable[[int], bool],
+    ) -> None:
+        self._finished = folder / f"{key}{FINISHED}"
+        self._begun = folder / f"{key}{BEGUN}"
+        self._about = dict(about)
+        self._file = file
+        self._make_room = make_room
+        self._writes: bool | None = None
+
+    def load(self, shape: tuple[int, int]) -> dict[str, Float32] | None:
+        """Return the planes of the finished embedding on a grid of that shape, or None if there is none.
+
+        A damaged one is said, deleted and not returned.
+        """
+        if not self._finished.is_dir():
+            return None
+        try:
+            planes = ome.read_planes(self._finished)
+            if any(plane.shape[:2] != shape for plane in planes.values() if plane.ndim == 3):
+                raise ValueError("its arrays have another shape")
+        except ome.DAMAGE as error:
+            if self._finished.is_dir():
+                self._discard(self._finished, error)
+            return None
+        _touch(self._finished)
+        return planes
+
+    def restore(self, tiles: Sequence[Tile], *, gaps: bool) -> Iterator[tuple[Tile, dict[str, Float32]]]:
+        """Yield those tiles that an earlier run finished, in order.
+
+        Parameters
+        ----------
+        tiles
+            Of the whole embedding.
+        gaps
+            Whether to go on after the first that is missing.
+        """
+        for tile in tiles:
+            part = self._part(tile)
+            if part is not None:
+                yield tile, part
+            elif not gaps:
+                return
+
+    def keep(self, tiles: Sequence[Tile], computed: Sequence[Planes], total_bytes: int) -> None:
+        """Write finished tiles, each whole or not at all.
+
+        Parameters
+        ----------
+        tiles, computed
+            What was computed, and the values by name.
+        total_bytes
+            Of the whole embedding.
+        """
+
+        def write() -> None:
+            about = self._begun / ABOUT_FILE
+            if not about.exists():
+                with whole_file(about) as file:
+                    file.write(json.dumps(self._about).encode())
+            for tile, part in zip(tiles, computed, strict=True):
+                parts.write_part(self._begun, tile, part)
+
+        self._try(write, total_bytes)
+
+    def finish(self, planes: Planes, placement: Placement) -> None:
+        """Write the whole embedding, whole or not at all, and forget its tiles."""
+
+        def write() -> None:
+            with whole_folder(self._finished) as folder:
+                ome.write_planes(folder, planes, placement, self._about)
+            remove_folder(self._begun)
+
+        self._try(write, sum(plane.nbytes for plane in planes.values()))
+
+    def _forget(self, why: str) -> None:
+        """Delete what was written, because it cannot be trusted, and write no more."""
+        logger.warning("%s Its embedding is not kept.", why)
+        self._writes = False
+        with suppress(OSError):
+            remove_folder(self._begun)
+
+    def _part(self, tile: Tile) -> dict[str, Float32] | None:
+        """Read a tile; None if it is not there. A damaged one is said and deleted."""
+        path = parts.part_path(self._begun, tile)
+        if not path.exists():
+            return None
+        try:
+            return parts.read_part(self._begun, tile)
+        except parts.DAMAGE as error:
+            _say_damaged(path, error)
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+            return None
+
+    def _try(self, write: Callable[[], None], total_bytes: int) -> None:
+        """Write, unless there was no room or writing has failed before; failing is said once."""
+        try:
+            if self._file is not None and FileIdentity.of(self._file.path) != self._file:
+                self._forget(f"{self._file.path} was changed while it was read.")
+            if self._writes is None:
+                self._writes = self._make_room(total_bytes)
+            if self._writes:
+                write()
+        except OSError as error:
+            self._writes = False
+            logger.warning(
+                "Expected to keep an embedding in %s; the system says: %s. "
+                "The work goes on without the cache.",
+                self._finished.parent,
+                error.strerror or error,
+            )
+
+    def _discard(self, path: Path, error: Exception) -> None:
+        _say_damaged(path, error)
+        with suppress(OSError):
+            remove_folder(path)
+
+
+def _say_damaged(path: Path, error: Exception) -> None:
+    logger.warning("The cache holds a damaged %s (%s); it is computed again.", path.name, error)
+
+
+def _touch(path: Path) -> None:
+    """Mark as used now; a folder that cannot be written to is read all the same."""
+    with suppress(OSError):
+        os.utime(path)

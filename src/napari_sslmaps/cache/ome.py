@@ -1,0 +1,170 @@
+"""Planes of values on a token grid, as a group of OME-Zarr 0.5 images with checksums."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_sslmaps.cache.key import digest_of
+from napari_sslmaps.core.results import Float32
+
+if TYPE_CHECKING:
+    import zarr
+
+DAMAGE = (
+    OSError,
+    ValueError,  # zarr's own errors, and a checksum that does not fit
+    RuntimeError,
+    KeyError,
+    TypeError,
+    IndexError,
+    AttributeError,
+)
+"""What reading a damaged group may raise."""
+ABOUT = "napari_sslmaps"
+"""Key of the group's attributes under which the description lies."""
+_SEAL = "napari_sslmaps_seal"
+_CHUNK = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where token (0, 0) has its centre and how far tokens are apart, (y, x) in `unit`.
+
+    Parameters
+    ----------
+    scale_yx, translate_yx
+        In `unit`; in pixels of level 0 where that is empty.
+    unit
+        ``micrometer`` or empty.
+    """
+
+    scale_yx: tuple[float, float]
+    translate_yx: tuple[float, float]
+    unit: str = ""
+
+
+def write_planes(
+    folder: Path, planes: Mapping[str, Float32], placement: Placement, about: Mapping[str, Any]
+) -> None:
+    """Write planes into an empty folder, one array each.
+
+    Parameters
+    ----------
+    folder
+        Where to write.
+    planes
+        By name: (rows, cols, channels) float32, stored as an image of axes (c, y, x); or one axis, stored
+        without being an image.
+    placement
+        Of the grid.
+    about
+        JSON-ready description, written into the attributes.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+    """
+    import zarr  # takes a third of a second
+
+    images = [_image(name, placement) for name, plane in planes.items() if plane.ndim == 3]
+    group = zarr.create_group(folder, zarr_format=3)
+    for name, plane in planes.items():
+        _write(group, name, plane)
+    attributes = {"ome": {"version": "0.5", "multiscales": images}, ABOUT: dict(about)}
+    group.update_attributes({**attributes, _SEAL: _seal(folder, attributes)})
+
+
+def read_planes(folder: Path) -> dict[str, Float32]:
+    """Read what `write_planes` wrote, or raise one of `DAMAGE`; nothing damaged or missing passes."""
+    attributes = _attributes(folder)
+    if attributes.pop(_SEAL) != _seal(folder, attributes):
+        raise ValueError("its metadata has changed")
+    import zarr
+
+    group = zarr.open_group(folder, mode="r", zarr_format=3)
+    return {path.parent.name: _read(group[path.parent.name]) for path in _array_metadata(folder)}
+
+
+def read_about(folder: Path) -> dict[str, Any]:
+    """Read the description, or raise one of `DAMAGE`."""
+    about: dict[str, Any] = _attributes(folder)[ABOUT]
+    return about
+
+
+def _attributes(folder: Path) -> dict[str, Any]:
+    attributes: dict[str, Any] = json.loads((folder / "zarr.json").read_bytes())["attributes"]
+    return attributes
+
+
+def _image(name: str, placement: Placement) -> dict[str, Any]:
+    unit = {"unit": placement.unit} if placement.unit else {}
+    transformations = [
+        {"type": "scale", "scale": [1.0, *placement.scale_yx]},
+        {"type": "translation", "translation": [0.0, *placement.translate_yx]},
+    ]
+    return {
+        "name": name,
+        "axes": [
+            {"name": "c", "type": "channel"},
+            {"name": "y", "type": "space", **unit},
+            {"name": "x", "type": "space", **unit},
+        ],
+        "datasets": [{"path": name, "coordinateTransformations": transformations}],
+    }
+
+
+def _write(group: "zarr.Group", name: str, plane: Float32) -> None:
+    """Write one array. In a chunk, channels lie together, as they do in memory: writing copies no token."""
+    from zarr.codecs import BytesCodec, Crc32cCodec, TransposeCodec
+
+    values = np.moveaxis(plane, -1, 0)
+    array = group.create_array(
+        name,
+        shape=values.shape,
+        chunks=(values.shape[0], *(min(_CHUNK, count) for count in values.shape[1:])),
+        dtype=np.float32,
+        filters=[TransposeCodec(order=(1, 2, 0))] if values.ndim == 3 else None,
+        serializer=BytesCodec(),
+        compressors=[Crc32cCodec()],
+        fill_value=np.nan,
+        dimension_names=("c", "y", "x")[: values.ndim],
+    )
+    array[...] = values
+
+
+def _read(array: Any) -> Float32:
+    if array.ndim != 3:
+        return _present(np.asarray(array[...]))
+    channels, rows, cols = array.shape
+    plane = np.empty((rows, cols, channels), np.float32)
+    for window in _windows(rows, cols):
+        plane[window] = np.moveaxis(array[(slice(None), *window)], 0, -1)
+    return _present(plane)
+
+
+def _present(plane: Float32) -> Float32:
+    """Return the plane; a missing chunk, which zarr reads as NaN in all channels, is an error."""
+    if np.isnan(plane[..., 0]).any():
+        raise ValueError("a chunk is missing")
+    return plane
+
+
+def _windows(rows: int, cols: int) -> Iterator[tuple[slice, slice]]:
+    for row in range(0, rows, _CHUNK):
+        for col in range(0, cols, _CHUNK):
+            yield slice(row, min(row + _CHUNK, rows)), slice(col, min(col + _CHUNK, cols))
+
+
+def _seal(folder: Path, attributes: Mapping[str, Any]) -> str:
+    """Hash of all metadata; chunks have checksums of their own."""
+    arrays = {path.parent.name: path.read_text() for path in _array_metadata(folder)}
+    return digest_of({"attributes": attributes, "arrays": arrays})
+
+
+def _array_metadata(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*/zarr.json"))

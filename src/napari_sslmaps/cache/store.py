@@ -1,0 +1,228 @@
+"""The cache as a whole: where it is, how large it may grow, what is in it."""
+
+import json
+import logging
+import os
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from platformdirs import user_cache_path
+
+from napari_sslmaps.cache import ome, scans
+from napari_sslmaps.cache.entry import ABOUT_FILE, BEGUN, FINISHED, Entry
+from napari_sslmaps.cache.files import HIDDEN, remove_folder, size_of
+from napari_sslmaps.cache.key import key_of
+from napari_sslmaps.cache.scans import FileIdentity
+from napari_sslmaps.core.region import Region
+from napari_sslmaps.errors import InvalidOptionError
+from napari_sslmaps.sources.protocol import ImageSource
+from napari_sslmaps.sources.scan import RegionScan, scan_region
+
+logger = logging.getLogger(__name__)
+FOLDER_VARIABLE = "NAPARI_SSLMAPS_CACHE"
+LIMIT_VARIABLE = "NAPARI_SSLMAPS_CACHE_GB"
+_DEFAULT_GB = 20.0
+_ABANDONED_S = 24 * 3600
+_TAG = b"Signature: 8a477f597d28d172789f06886806bc55\n"
+"""Content of CACHEDIR.TAG, by which backup programs know a cache (bford.info/cachedir)."""
+
+
+def default_folder() -> Path:
+    """Return the folder that the environment variable NAPARI_SSLMAPS_CACHE names, or the user's own."""
+    named = os.environ.get(FOLDER_VARIABLE)
+    return Path(named).expanduser() if named else user_cache_path("napari-sslmaps") / "embeddings"
+
+
+def default_limit() -> int:
+    """Return the limit in bytes: the environment variable NAPARI_SSLMAPS_CACHE_GB times 10⁹, or 20 GB.
+
+    Raises
+    ------
+    InvalidOptionError
+        If the variable is no number above zero.
+    """
+    named = os.environ.get(LIMIT_VARIABLE, str(_DEFAULT_GB))
+    try:
+        gigabytes = float(named)
+    except ValueError:
+        gigabytes = 0.0
+    if not 0 < gigabytes < float("inf"):
+        raise InvalidOptionError(f"Expected a number of GB above 0 in {LIMIT_VARIABLE}; got {named!r}.")
+    return int(gigabytes * 1e9)
+
+
+@dataclass(frozen=True, slots=True)
+class CachedEmbedding:
+    """One embedding in the cache, as it is listed.
+
+    Parameters
+    ----------
+    key
+        Hash of what decided its numbers.
+    about
+        Description; empty if it is damaged.
+    size
+        Bytes.
+    used
+        When it was last written or read.
+    finished
+        Whether all its tiles are there.
+    path
+        Its folder; of a finished one, an OME-Zarr.
+    """
+
+    key: str
+    about: Mapping[str, Any]
+    size: int
+    used: datetime
+    finished: bool
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """Embeddings on disk. Several processes may use one at the same time.
+
+    Parameters
+    ----------
+    folder
+        Where they lie; `default_folder` if omitted.
+    limit_bytes
+        What they may take together, beyond which those used longest ago are deleted; `default_limit` if
+        omitted. While an embedding is finished it takes its place twice.
+    """
+
+    folder: Path = field(default_factory=default_folder)
+    limit_bytes: int = field(default_factory=default_limit)
+
+    def scan(self, source: ImageSource, region: Region, file: FileIdentity | None) -> RegionScan:
+        """Scan a region; of a file that has not changed, by remembering what was seen in it.
+
+        Parameters
+        ----------
+        source, region
+            The pixels.
+        file
+            The file they lie in, identified before `source` was opened; None if in none.
+        """
+        folder = self.folder / "scans"
+        known = None if file is None else scans.recall_scan(folder, file, region)
+        if known is not None:
+            return known
+        scan = scan_region(source, region)
+        if file is not None and file.settled and FileIdentity.of(file.path) == file:
+            with suppress(OSError):  # then it is scanned again; writing tokens will say what is wrong
+                scans.keep_scan(folder, file, region, scan)
+        return scan
+
+    def entry(
+        self, facts: Mapping[str, Any], about: Mapping[str, Any], file: FileIdentity | None = None
+    ) -> Entry:
+        """Return the place of an embedding.
+
+        Parameters
+        ----------
+        facts
+            JSON-ready; all that decides its numbers.
+        about
+            JSON-ready; a description for whoever lists or opens the cache.
+        file
+            In which the image lies, as it was when opened; None if in none.
+        """
+        key = key_of(facts)
+        return Entry(self.folder, key, about, file, lambda wanted: self._make_room(wanted, key))
+
+    def embeddings(self) -> list[CachedEmbedding]:
+        """List what is there, last used first."""
+        found = []
+        for path in self._folders():
+            with suppress(FileNotFoundError):  # another process deleted it meanwhile
+                found.append(
+                    CachedEmbedding(
+                        key=path.stem,
+                        about=_about(path),
+                        size=size_of(path),
+                        used=datetime.fromtimestamp(path.stat().st_mtime, UTC),
+                        finished=path.suffix == FINISHED,
+                        path=path,
+                    )
+                )
+        return sorted(found, key=lambda item: item.used, reverse=True)
+
+    def prune(self, limit_bytes: int | None = None, *, keep: str = "") -> list[CachedEmbedding]:
+        """Delete what was used longest ago until the rest takes at most `limit_bytes`; return what went.
+
+        Also deletes what killed processes left unfinished behind them for a day.
+
+        Parameters
+        ----------
+        limit_bytes
+            This cache's own limit if omitted.
+        keep
+            Key of an embedding not to delete.
+        """
+        limit = self.limit_bytes if limit_bytes is None else limit_bytes
+        self._sweep(_ABANDONED_S)
+        there = self.embeddings()
+        total, gone = sum(item.size for item in there), []
+        for item in reversed(there):
+            if total <= limit:
+                break
+            if item.key != keep:
+                remove_folder(item.path)
+                gone.append(item)
+                total -= item.size
+        return gone
+
+    def clear(self) -> list[CachedEmbedding]:
+        """Delete everything; return what went."""
+        gone = self.prune(-1)
+        self._sweep(0)
+        for path in (self.folder / "scans").glob("*.json"):
+            path.unlink(missing_ok=True)
+        return gone
+
+    def _make_room(self, wanted: int, key: str) -> bool:
+        if wanted > self.limit_bytes:
+            logger.warning(
+                "An embedding of %.1f GB is larger than the cache may be, %.1f GB, and is not kept. "
+                "Set %s to allow more.",
+                wanted / 1e9,
+                self.limit_bytes / 1e9,
+                LIMIT_VARIABLE,
+            )
+            return False
+        self.folder.mkdir(parents=True, exist_ok=True)
+        tag = self.folder / "CACHEDIR.TAG"
+        if not tag.exists():
+            tag.write_bytes(_TAG)
+        self.prune(self.limit_bytes - wanted, keep=key)
+        return True
+
+    def _folders(self) -> list[Path]:
+        try:
+            return [path for path in self.folder.iterdir() if path.suffix in (FINISHED, BEGUN)]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def _sweep(self, older_than_s: float) -> None:
+        """Delete what was being written or deleted when its process ended."""
+        for path in self.folder.glob(f"{HIDDEN}*.tmp"):
+            with suppress(OSError):
+                if time.time() - path.stat().st_mtime >= older_than_s:
+                    remove_folder(path)
+
+
+def _about(path: Path) -> dict[str, Any]:
+    try:
+        if path.suffix == FINISHED:
+            return ome.read_about(path)
+        about: dict[str, Any] = json.loads((path / ABOUT_FILE).read_bytes())
+    except ome.DAMAGE:
+        return {}
+    return about

@@ -1,0 +1,76 @@
+"""Where the cache keeps an embedding: what decides its numbers, in words that a file can hold."""
+
+from typing import TYPE_CHECKING
+
+from napari_sslmaps.cache import Cache
+from napari_sslmaps.cache.entry import Entry
+from napari_sslmaps.cache.ome import Placement
+from napari_sslmaps.cache.scans import FileIdentity
+from napari_sslmaps.core.results import Provenance
+from napari_sslmaps.encoders.spec import architecture_to_dict
+from napari_sslmaps.pipeline.planning import EmbeddingPlan
+
+if TYPE_CHECKING:
+    from napari_sslmaps.encoders.encoder import Encoder
+
+_DECIDING = (
+    "image_sha256",
+    "window",
+    "weights_sha256",
+    "overrides",
+    "normalisation",
+    "precision",
+    "tile",
+    "overlap",
+    "stitching",
+    "torch_version",
+)
+"""Fields of the provenance that decide the numbers; names, places and the package's version do not."""
+
+
+def chosen_cache(cache: Cache | bool | None) -> Cache | None:
+    """Turn the argument of `embed` into a cache, or None."""
+    if isinstance(cache, Cache):
+        return cache
+    return Cache() if cache else None
+
+
+def entry_of(
+    cache: Cache,
+    planned: EmbeddingPlan,
+    encoder: "Encoder",
+    provenance: Provenance,
+    file: FileIdentity | None,
+) -> Entry:
+    """Return the place of an embedding in the cache.
+
+    Parameters
+    ----------
+    cache
+        The cache.
+    planned, encoder, provenance
+        What will be computed.
+    file
+        The image's file as it was when it was opened, if it is in one; a change until the end is noticed.
+    """
+    described = provenance.to_dict()
+    facts = {
+        **{name: described[name] for name in _DECIDING},
+        "region": described["region"],
+        "architecture": architecture_to_dict(encoder.spec.architecture),
+        "device": encoder.device.partition(":")[0],
+        "tile_shape": planned.tiles[0].shape,
+    }
+    about = {**described, "grid": planned.grid.shape, "tiles": len(planned.tiles)}
+    return cache.entry(facts, about, file)
+
+
+def placement_of(planned: EmbeddingPlan) -> Placement:
+    """Say where the tokens lie on the image: in µm where the image has a spacing, else in pixels."""
+    grid, spacing = planned.grid, planned.spacing_um_yx
+    first = grid.token_to_pixel((0, 0))
+    if spacing is None:
+        return Placement(grid.stride_yx, (float(first[0]), float(first[1])))
+    apart = planned.stride * spacing[0], planned.stride * spacing[1]
+    per_pixel = apart[0] / grid.stride_yx[0], apart[1] / grid.stride_yx[1]
+    return Placement(apart, (float(first[0]) * per_pixel[0], float(first[1]) * per_pixel[1]), "micrometer")
