@@ -47,14 +47,16 @@ def test_help_of_everything_loads_nothing_heavy() -> None:
     script = """
 import sys
 from napari_sslmaps.cli import main
-for command in ([], ["demo"], ["run"], ["pretext"], ["encoders"], ["encoders", "list"], ["encoders", "show"],
-                ["encoders", "inspect"], ["encoders", "add"], ["encoders", "forget"],
+for command in ([], ["demo"], ["run"], ["pretext"], ["batch"], ["encoders"],
+                ["encoders", "list"], ["encoders", "show"], ["encoders", "inspect"],
+                ["encoders", "add"], ["encoders", "forget"],
                 ["encoders", "download"], ["simulate"], ["doctor"]):
     try:
         main([*command, "--help"])
     except SystemExit as ended:
         assert not ended.code, (command, ended.code)
-heavy = {"torch", "timm", "huggingface_hub", "napari", "matplotlib", "tifffile", "pydicom", "zarr", "qtpy"}
+heavy = {"torch", "timm", "huggingface_hub", "napari", "matplotlib", "tifffile", "pydicom", "zarr", "qtpy",
+         "distributed", "pyarrow"}
 heavy &= set(sys.modules)
 assert not heavy, heavy
 """
