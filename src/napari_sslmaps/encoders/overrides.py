@@ -22,7 +22,7 @@ class Overrides:
     num_heads
         Heads per block; most weight files do not tell them.
     normalisation
-        Name of a preset.
+        Name of a preset, or means and deviations as `get_normalisation` reads them.
     token_stage
         For a U-Net, the stage whose features are the tokens.
     eps
