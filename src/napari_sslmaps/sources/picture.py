@@ -89,8 +89,8 @@ class PictureSource(SourceBase):
             if not isinstance(error.__cause__, DecompressionBombError):
                 raise
             raise UnsupportedImageError(
-                f"Expected a picture that fits into memory; {self._path.name} is too large ({error.__cause__}). "
-                "Convert it to a tiled, pyramidal TIFF and open that."
+                f"Expected a picture that fits into memory; {self._path.name} is too large "
+                f"({error.__cause__}). Convert it to a tiled, pyramidal TIFF and open that."
             ) from error
 
     def _release(self) -> None:
