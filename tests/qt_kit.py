@@ -6,10 +6,10 @@ from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QElapsedTimer, QEvent, QPoint, QPointF, Qt
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtWidgets import QApplication, QWidget
-from viewer_kit import KnownEmbedder, known_services
 
 from napari_sslmaps._qt.dock import SSLMapsWidget
 from napari_sslmaps.viewer.image import pixel_to_world
+from napari_sslmaps.viewer.services import Services
 
 LEFT = Qt.MouseButton.LeftButton
 THROTTLE_MS = 6
@@ -19,14 +19,14 @@ NONE = Qt.KeyboardModifier.NoModifier
 class Window:
     """A viewer with a tissue-like image and the dock; positions are image pixels."""
 
-    def __init__(self, viewer: napari.Viewer, embedder: KnownEmbedder, qtbot: QtBot) -> None:
+    def __init__(self, viewer: napari.Viewer, services: Services, qtbot: QtBot) -> None:
         self.viewer = viewer
         self.qtbot = qtbot
         viewer.window._qt_window.resize(1300, 800)
         self.image = viewer.add_image(
             np.full((64, 80), 0.5, np.float32), name="tissue", contrast_limits=(0, 1)
         )
-        self.widget = SSLMapsWidget(viewer, known_services(embedder))
+        self.widget = SSLMapsWidget(viewer, services)
         viewer.window.add_dock_widget(self.widget, name="SSL Maps", area="right")
         with qtbot.waitExposed(viewer.window._qt_window):
             viewer.window._qt_window.show()

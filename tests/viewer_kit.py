@@ -3,21 +3,34 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from napari.components import ViewerModel
 
+from napari_sslmaps.core.grid import TokenGrid
+from napari_sslmaps.core.pretext import (
+    Crop,
+    PredictionView,
+    PretextView,
+    ReconstructionView,
+    TokenBlock,
+    ViewsView,
+    upsampled,
+)
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Embedding, Provenance
 from napari_sslmaps.core.tiling import Tiling
 from napari_sslmaps.encoders.checkpoint.report import Inference, RecognitionReport
 from napari_sslmaps.encoders.overrides import Overrides
 from napari_sslmaps.encoders.spec import EncoderSpec, Method, ViTArchitecture
-from napari_sslmaps.errors import CheckpointError, EncoderNotFoundError
+from napari_sslmaps.errors import CheckpointError, EncoderNotFoundError, MapUnavailableError
 from napari_sslmaps.pipeline import EmbeddingProgress, OnProgress, plan
 from napari_sslmaps.sources.protocol import ImageSource
 from napari_sslmaps.viewer.library import OnBytes
+from napari_sslmaps.viewer.pretext_job import Edits
 from napari_sslmaps.viewer.services import Services
+from napari_sslmaps.viewer.workspace import PretextOptions
 
 PATCH = 8
 _ARCHITECTURE = ViTArchitecture(
@@ -136,8 +149,96 @@ class KnownLibrary:
         self.hub[name] = replace(self.hub[name], trouble="")
 
 
-def known_services(embedder: KnownEmbedder | None = None, library: KnownLibrary | None = None) -> Services:
-    return Services(embedder or KnownEmbedder(), library or KnownLibrary())
+class KnownPretext:
+    """Views of the middle 32 × 32 px of a region, 4 × 4 tokens, whose numbers say what was asked.
+
+    A mask hides the first row unless one is painted; targets and crops are where `edits` have them, else two
+    each. A target block agrees by a tenth of its first column.
+    """
+
+    side = 32
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, PretextOptions, Edits]] = []
+        self.trouble = ""
+
+    def __call__(
+        self, source: ImageSource, spec: EncoderSpec, region: Region, options: PretextOptions, edits: Edits
+    ) -> PretextView:
+        self.asked.append((spec.name, options, edits))
+        if self.trouble:
+            raise MapUnavailableError(self.trouble)
+        side = self.side
+        looked_at = region.part((region.height - side) // 2, (region.width - side) // 2, side, side)
+        pixels = np.asarray(source.read(looked_at), np.float32)
+        facts = {
+            "method": spec.method,
+            "region": looked_at,
+            "grid": TokenGrid.covering(looked_at, PATCH),
+            "picture": np.repeat(pixels[..., None], 3, axis=-1) if pixels.ndim == 2 else pixels,
+            "notes": (f"drawn with {options.seed}",),
+            "provenance": Provenance(encoder=spec.name, method=spec.method, region=looked_at),
+        }
+        made = {"mae": _reconstruction, "ijepa": _prediction, "dinov3": _views}[spec.method]
+        return made(facts, options, edits)
+
+
+def _mask(facts: dict[str, Any], options: PretextOptions, edits: Edits) -> np.ndarray:
+    if edits.mask is not None:
+        return edits.mask
+    mask = np.zeros(facts["grid"].shape, bool)
+    mask[options.seed % len(mask)] = True
+    return mask
+
+
+def _reconstruction(facts: dict[str, Any], options: PretextOptions, edits: Edits) -> ReconstructionView:
+    mask, picture = _mask(facts, options, edits), facts["picture"]
+    hidden = upsampled(mask[..., None], picture.shape[:2])
+    guess = np.where(hidden, np.float32(1), picture)
+    masked = np.where(hidden, np.float32(0.5), picture)
+    error = np.abs(guess - picture).mean(axis=-1)
+    return ReconstructionView(**facts, mask=mask, masked=masked, reconstruction=guess, error=error)
+
+
+def _prediction(facts: dict[str, Any], _options: PretextOptions, edits: Edits) -> PredictionView:
+    targets = edits.targets or (TokenBlock(0, 0, 2, 2), TokenBlock(2, 1, 2, 2))
+    agreement = np.full(facts["grid"].shape, np.nan, np.float32)
+    for block in targets:
+        rows, cols = (
+            slice(start, start + size)
+            for start, size in ((block.row, block.height), (block.col, block.width))
+        )
+        agreement[rows, cols] = block.col / 10
+    inside = np.isfinite(agreement)
+    colours = np.where(inside[..., None], np.float32(0.5), np.float32(np.nan)).repeat(3, axis=-1)
+    return PredictionView(
+        **facts, targets=targets, context=~inside, agreement=agreement, predicted=colours, actual=colours
+    )
+
+
+def _views(facts: dict[str, Any], options: PretextOptions, edits: Edits) -> ViewsView:
+    whole: Region = facts["region"]
+    drawn = (
+        Crop(whole, "global"),
+        Crop(whole.part(0, 0, 24, 24), "global"),
+        Crop(whole.part(8, 8, 16, 16), "local"),
+    )
+    crops, mask = edits.crops or drawn, _mask(facts, options, edits)
+    agreement = np.full((len(crops), len(crops)), 0.25, np.float32)
+    hidden = upsampled(mask[..., None], facts["picture"].shape[:2])
+    masked = np.where(hidden, np.float32(0.5), facts["picture"])
+    patches = np.where(mask, np.float32(0.3), np.float32(np.nan))
+    return ViewsView(
+        **facts, crops=crops, agreement=agreement, mask=mask, masked=masked, patch_agreement=patches
+    )
+
+
+def known_services(
+    embedder: KnownEmbedder | None = None,
+    library: KnownLibrary | None = None,
+    pretext: KnownPretext | None = None,
+) -> Services:
+    return Services(embedder or KnownEmbedder(), pretext or KnownPretext(), library or KnownLibrary())
 
 
 def _tokens(rows: int, cols: int) -> np.ndarray:

@@ -10,7 +10,7 @@ import pytest
 from napari.components import ViewerModel
 from pytestqt.qtbot import QtBot
 from qt_kit import Window
-from viewer_kit import KnownEmbedder, KnownLibrary, known_services, make_spec
+from viewer_kit import KnownEmbedder, KnownLibrary, KnownPretext, known_services, make_spec
 
 from napari_sslmaps._qt.dock import SSLMapsWidget
 from napari_sslmaps.encoders.spec import EncoderSpec
@@ -50,15 +50,22 @@ def embedder() -> KnownEmbedder:
 
 
 @pytest.fixture
+def pretext() -> KnownPretext:
+    return KnownPretext()
+
+
+@pytest.fixture
 def library() -> KnownLibrary:
     return KnownLibrary()
 
 
 @pytest.fixture
-def panel(qtbot: QtBot, embedder: KnownEmbedder, library: KnownLibrary) -> Iterator[SSLMapsWidget]:
+def panel(
+    qtbot: QtBot, embedder: KnownEmbedder, library: KnownLibrary, pretext: KnownPretext
+) -> Iterator[SSLMapsWidget]:
     viewer = ViewerModel()
     viewer.add_image(np.random.default_rng(0).random((64, 80), np.float32), name="tissue")
-    widget = SSLMapsWidget(viewer, known_services(embedder, library))
+    widget = SSLMapsWidget(viewer, known_services(embedder, library, pretext))
     qtbot.addWidget(widget)
     yield widget
     widget.close_controller()
@@ -66,9 +73,12 @@ def panel(qtbot: QtBot, embedder: KnownEmbedder, library: KnownLibrary) -> Itera
 
 @pytest.fixture
 def window(
-    make_napari_viewer: Callable[..., napari.Viewer], qtbot: QtBot, embedder: KnownEmbedder
+    make_napari_viewer: Callable[..., napari.Viewer],
+    qtbot: QtBot,
+    embedder: KnownEmbedder,
+    pretext: KnownPretext,
 ) -> Iterator[Window]:
     viewer = make_napari_viewer(show=True)
-    opened = Window(viewer, embedder, qtbot)
+    opened = Window(viewer, known_services(embedder, pretext=pretext), qtbot)
     yield opened
     opened.widget.close_controller()

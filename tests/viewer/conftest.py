@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Image
-from viewer_kit import KnownEmbedder, KnownLibrary, known_services, make_spec, noise
+from viewer_kit import KnownEmbedder, KnownLibrary, KnownPretext, known_services, make_spec, noise
 
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.viewer.controller import Controller
@@ -17,6 +17,11 @@ from napari_sslmaps.viewer.workspace import WorkspaceModel
 @pytest.fixture
 def embedder() -> KnownEmbedder:
     return KnownEmbedder()
+
+
+@pytest.fixture
+def pretext() -> KnownPretext:
+    return KnownPretext()
 
 
 @pytest.fixture
@@ -49,12 +54,13 @@ def controller(
     specs: tuple[EncoderSpec, ...],
     embedder: KnownEmbedder,
     library: KnownLibrary,
+    pretext: KnownPretext,
 ) -> Iterator[Controller]:
     made = Controller(
         viewer,
         workspace,
         make_runner=ImmediateRunner,
-        services=known_services(embedder, library),
+        services=known_services(embedder, library, pretext),
     )
     workspace.available = specs
     workspace.chosen = tuple(spec.name for spec in specs)

@@ -14,8 +14,10 @@ from napari_sslmaps._qt.download_dialog import DownloadDialog
 from napari_sslmaps._qt.encoder_section import EncoderSection
 from napari_sslmaps._qt.image_section import ImageSection
 from napari_sslmaps._qt.map_section import MapSection
+from napari_sslmaps._qt.pretext_section import PretextSection
 from napari_sslmaps._qt.run_section import RunSection, ViewSection
 from napari_sslmaps._qt.task_runner import QtTaskRunner
+from napari_sslmaps._qt.task_tabs import TaskTabs
 from napari_sslmaps.encoders.cards import card_of
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import SSLMapsError
@@ -23,7 +25,7 @@ from napari_sslmaps.viewer.connections import Connections
 from napari_sslmaps.viewer.controller import Controller
 from napari_sslmaps.viewer.review import CheckpointReview
 from napari_sslmaps.viewer.services import Services, real_services
-from napari_sslmaps.viewer.workspace import WorkspaceModel
+from napari_sslmaps.viewer.workspace import TASKS, Task, WorkspaceModel
 
 if TYPE_CHECKING:
     import napari
@@ -79,6 +81,8 @@ class SSLMapsWidget(QWidget):
         self.anchors = AnchorSection()
         self.run = RunSection()
         self.view = ViewSection()
+        self.pretext = PretextSection()
+        self.tabs = TaskTabs()
         self.card = CardWindow(self)
         self._connections = Connections()
         self._shutdown = _Shutdown(self._connections, self.controller)
@@ -97,7 +101,7 @@ class SSLMapsWidget(QWidget):
         column = QVBoxLayout(inner)
         column.setContentsMargins(8, 6, 8, 6)
         column.setSpacing(10)
-        for section in (self.image, self.encoders, self.maps, self.anchors, self.view):
+        for section in (self.image, self.tabs, *self._pages("maps"), *self._pages("pretext")):
             column.addWidget(section)
         column.addStretch(1)
         scroll = QScrollArea()
@@ -136,7 +140,13 @@ class SSLMapsWidget(QWidget):
         self.view.shown_requested.connect(lambda kind: self._set("shown", kind))
         self.view.front_requested.connect(lambda name: self._set("front", name))
         self.view.side_by_side_requested.connect(lambda on: self._set("side_by_side", on))
+        self.pretext.options_requested.connect(lambda options: self._set("pretext", options))
+        self.pretext.tool_requested.connect(lambda tool: self._set("pretext_tool", tool))
+        self.pretext.panel_requested.connect(lambda name: self._set("panel", name))
+        self.pretext.side_by_side_requested.connect(lambda on: self._set("side_by_side", on))
+        self.tabs.task_requested.connect(lambda task: self._set("task", task))
         self.run.run_requested.connect(controller.run)
+        self.run.pretext_requested.connect(controller.pretext.show)
         self.run.cancel_requested.connect(controller.cancel)
 
     def _connect_model(self) -> None:
@@ -156,7 +166,12 @@ class SSLMapsWidget(QWidget):
             "anchor_mode": self.anchors.set_mode,
             "negative_mode": self.anchors.set_negative,
             "shown": self.view.set_shown,
-            "side_by_side": self.view.set_side_by_side,
+            "pretext": self.pretext.set_options,
+            "pretext_tool": self.pretext.set_tool,
+            "panels": self.pretext.set_panels,
+            "panel": self.pretext.set_panel,
+            "notes": self.pretext.set_notes,
+            "task": self._on_task_changed,
             "progress": self.run.set_progress,
             "status": self.run.set_status,
         }
@@ -165,6 +180,8 @@ class SSLMapsWidget(QWidget):
             setter(getattr(workspace, name))
         for signal in (events.image, self.controller.images_changed):
             self._connections.add(signal, self._on_images_changed)
+        for setter in (self.view.set_side_by_side, self.pretext.set_side_by_side):
+            self._connections.add(events.side_by_side, setter)
         for signal in (events.available, events.chosen):
             self._connections.add(signal, self._on_chosen_changed)
         self._connections.add(events.front, self._on_fronts_changed)
@@ -208,6 +225,21 @@ class SSLMapsWidget(QWidget):
     def _on_chosen_changed(self) -> None:
         self.encoders.set_chosen([spec.name for spec in self.workspace.specs])
         self._on_fronts_changed()
+        self.pretext.set_encoders(self.controller.pretext.candidates())
+
+    def _on_task_changed(self, task: Task) -> None:
+        self.tabs.set_task(task)
+        self.run.set_task(task)
+        self.image.set_task(task)
+        for name in TASKS:
+            for section in self._pages(name):
+                section.setVisible(name == task)
+
+    def _pages(self, task: str) -> tuple[QWidget, ...]:
+        """Sections of a page, below image and region, which all share."""
+        if task == "pretext":
+            return (self.pretext,)
+        return self.encoders, self.maps, self.anchors, self.view
 
     def _on_fronts_changed(self) -> None:
         self.view.set_fronts([spec.name for spec in self.workspace.specs], self.workspace.front)

@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QLabel, QSpinBox, QWidget
 
 from napari_sslmaps._qt.parts import Choice, Section, dim, note, quiet, row
 from napari_sslmaps.core.tiling import DEFAULT_TILE, ONE_PASS, SINGLE_PASS_TOKENS, TILED, Tiling
-from napari_sslmaps.viewer.workspace import RegionChoice, Status
+from napari_sslmaps.viewer.workspace import RegionChoice, Status, Task
 
 REGIONS = (("Whole image", "whole"), ("Current view", "view"), ("Rectangle of a Shapes layer", "rectangle"))
 
@@ -38,11 +38,13 @@ class ImageSection(Section):
         self.level.setPrefix("level ")
         self.level.setToolTip("Resolution level of a pyramid; 0 is the finest.")
         self.level.setFixedWidth(82)
+        self.context = QWidget()
+        self.context.setLayout(self._line("Context", self.tiling))
         self.plan = note()
         self.plan.setMinimumHeight(2 * self.plan.fontMetrics().lineSpacing())
         self.body.addLayout(self._line("Image", self.image))
         self.body.addLayout(self._line("Region", self.region, self.level))
-        self.body.addLayout(self._line("Context", self.tiling))
+        self.body.addWidget(self.context)
         self.body.addWidget(self.plan)
         self.level.hide()
         self.image.currentIndexChanged.connect(lambda _: self.image_requested.emit(self.image.value))
@@ -70,6 +72,11 @@ class ImageSection(Section):
     def set_tiling(self, tiling: Tiling) -> None:
         """Show how the region is cut."""
         self.tiling.set_value(tiling)
+
+    def set_task(self, task: Task) -> None:
+        """Show how maps are made where maps are made."""
+        self.context.setVisible(task == "maps")
+        self.plan.setVisible(task == "maps")
 
     def set_level(self, level: int) -> None:
         """Show which level is chosen."""

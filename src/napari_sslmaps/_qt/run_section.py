@@ -7,7 +7,7 @@ from qtpy.QtWidgets import QLabel, QProgressBar, QPushButton
 
 from napari_sslmaps._qt.parts import Choice, Section, dim, note, quiet, row
 from napari_sslmaps.viewer.runs import duration
-from napari_sslmaps.viewer.workspace import MapKind, Progress, Status
+from napari_sslmaps.viewer.workspace import MapKind, Progress, Status, Task
 
 _KINDS = (("similarity", "similarity"), ("attention", "attention"), ("PCA", "pca"))
 
@@ -16,12 +16,15 @@ class RunSection(Section):
     """Run, cancel, progress and status."""
 
     run_requested = Signal()
+    pretext_requested = Signal()
     cancel_requested = Signal()
 
     def __init__(self) -> None:
         super().__init__("Run")
         self.run = QPushButton("Run")
         self.run.setToolTip("Embed the region by the ticked encoders and show their maps.")
+        self.pretext = QPushButton("Show pretext")
+        self.pretext.setToolTip("Give the encoder its own training task on the region.")
         self.cancel = QPushButton("Cancel")
         self.cancel.setToolTip("Stop; what was painted stays.")
         self.bar = QProgressBar()
@@ -29,15 +32,22 @@ class RunSection(Section):
         self.bar.setTextVisible(True)
         self.status = note()
         self.status.setMinimumHeight(2 * self.status.fontMetrics().lineSpacing())
-        buttons = row(self.run, self.cancel)
+        buttons = row(self.run, self.pretext, self.cancel)
         buttons.setStretch(0, 2)
-        buttons.setStretch(1, 1)
+        buttons.setStretch(1, 2)
+        buttons.setStretch(2, 1)
         self.body.addLayout(buttons)
         self.body.addWidget(self.bar)
         self.body.addWidget(self.status)
         self.set_progress(None)
         self.run.clicked.connect(self.run_requested)
+        self.pretext.clicked.connect(self.pretext_requested)
         self.cancel.clicked.connect(self.cancel_requested)
+
+    def set_task(self, task: Task) -> None:
+        """Offer what is done next on the page that is open."""
+        self.run.setVisible(task == "maps")
+        self.pretext.setVisible(task == "pretext")
 
     def set_progress(self, progress: Progress | None) -> None:
         """Show how far the run is; None when nothing runs."""

@@ -9,7 +9,7 @@ from napari.components import ViewerModel
 from napari.layers import Image, Layer, Points
 
 from napari_sslmaps.viewer.image import OWN
-from napari_sslmaps.viewer.layers import keeping_selection
+from napari_sslmaps.viewer.layers import keeping_selection, set_visible
 from napari_sslmaps.viewer.marks import AnchorMarks
 
 PER_CELL = 3
@@ -61,23 +61,38 @@ class SideBySide:
         """Whether the layer is in a cell."""
         return layer in self._maps or any(layer in pair for pair in self._copies.values())
 
-    def show(self, image: Image, maps: list[Image]) -> None:
-        """Show one cell per map, in this order; called again to change them.
+    def show(
+        self, image: Image, maps: list[Image], tool: Layer | None = None, *, closely: bool = False
+    ) -> None:
+        """Show one cell per picture, in this order; called again to change them.
 
-        Copies are kept by encoder: a layer costs napari a tenth of a second to add.
+        Copies are kept by what the cell shows: a layer costs napari a tenth of a second to add.
+
+        Parameters
+        ----------
+        image
+            Lies in each cell below.
+        maps
+            Maps of several encoders, or panels of one pretext view.
+        tool
+            Lies in the first cell on top, instead of anchors, for a person to work with.
+        closely
+            Whether the pictures fill the cells, rather than the image.
         """
         fresh = self._before is None
         if self._before is None:
             self._before = self._remember()
         with self._rebuilding():
-            encoders = [drawn.metadata[OWN]["encoder"] for drawn in maps]
-            self._drop_copies(except_for=encoders if image is self._image else [])
+            titles = [_title(drawn) for drawn in maps]
+            self._drop_copies(except_for=titles if image is self._image else [])
             self._image = image
             with keeping_selection(self._viewer):
-                bottom = [layer for pair in zip(encoders, maps, strict=True) for layer in self._cell(*pair)]
+                bottom = [layer for pair in zip(titles, maps, strict=True) for layer in self._cell(*pair)]
+            if tool is not None:
+                bottom[PER_CELL - 1] = tool
             self._put_at_the_bottom(bottom)
             for layer in self._viewer.layers:
-                layer.visible = layer in bottom
+                set_visible(layer, visible=layer in bottom)
             for layer in {*self._maps, *maps}:
                 layer.name_overlay.visible = layer in maps
             self._maps = maps
@@ -86,7 +101,7 @@ class SideBySide:
             self._marks.update()
         if fresh or self._viewer.canvas.grid.actual_shape(self._viewer.layers) != self._shape:
             self._shape = self._viewer.canvas.grid.actual_shape(self._viewer.layers)
-            self._viewer.fit_to_view(layers=[image])
+            self._viewer.fit_to_view(layers=[maps[0] if closely else image])
 
     def leave(self) -> None:
         """Remove the cells and put layers, grid and camera back."""
@@ -116,16 +131,16 @@ class SideBySide:
         finally:
             self.busy = False
 
-    def _cell(self, encoder: str, drawn: Image) -> tuple[Layer, Image, Points]:
+    def _cell(self, title: str, drawn: Image) -> tuple[Layer, Image, Points]:
         """Return the layers of a cell, added to the viewer."""
         image = self._image
-        if encoder not in self._copies and image is not None:
-            backdrop = _copy(image, f"{image.name} · {encoder}")
-            anchors = self._marks.make(image, f"anchors · {encoder}")
+        if title not in self._copies and image is not None:
+            backdrop = _copy(image, f"{image.name} · {title}")
+            anchors = self._marks.make(image, f"anchors · {title}")
             self._viewer.layers.extend([backdrop, anchors])
             self._marks.add_copy(anchors)
-            self._copies[encoder] = backdrop, anchors
-        backdrop, anchors = self._copies[encoder]
+            self._copies[title] = backdrop, anchors
+        backdrop, anchors = self._copies[title]
         return backdrop, drawn, anchors
 
     def _put_at_the_bottom(self, bottom: list[Layer]) -> None:
@@ -142,12 +157,12 @@ class SideBySide:
         self._drop_copies(except_for=[])
 
     def _drop_copies(self, *, except_for: list[str]) -> None:
-        """Remove the copies of other encoders, and those of which a part was removed by hand."""
+        """Remove the copies of other cells, and those of which a part was removed by hand."""
         layers = self._viewer.layers
-        for encoder, pair in list(self._copies.items()):
-            if encoder in except_for and all(layer in layers for layer in pair):
+        for title, pair in list(self._copies.items()):
+            if title in except_for and all(layer in layers for layer in pair):
                 continue
-            del self._copies[encoder]
+            del self._copies[title]
             self._marks.drop_copy(pair[1])
             for layer in pair:
                 if layer in layers:
@@ -171,10 +186,16 @@ class SideBySide:
             at = layers.index(layer)
             if at != index:
                 layers.move(at, index)
-            layer.visible = before.visible[layer]
+            set_visible(layer, visible=before.visible[layer])
         self._marks.raise_to_top()
         camera = self._viewer.scene.camera
         camera.center, camera.zoom = before.centre, before.zoom
+
+
+def _title(drawn: Image) -> str:
+    """Return what tells a cell from the others: a map's encoder, a panel's name."""
+    mark = drawn.metadata[OWN]
+    return str(mark["encoder"] if mark["role"] == "map" else mark["kind"])
 
 
 def _copy(image: Image, name: str) -> Layer:

@@ -24,6 +24,7 @@ from napari_sslmaps.viewer.layers import LayerBoard
 from napari_sslmaps.viewer.maps import MapPainter
 from napari_sslmaps.viewer.marks import AnchorMarks
 from napari_sslmaps.viewer.offer import EncoderOffer
+from napari_sslmaps.viewer.pretext import PretextPainter
 from napari_sslmaps.viewer.review import CheckpointReview
 from napari_sslmaps.viewer.runs import EmbeddingRuns, sentence
 from napari_sslmaps.viewer.services import Services
@@ -45,8 +46,8 @@ class Controller:
     workspace
         What a person chooses.
     make_runner
-        Makes what runs work: one for embeddings, one for large maps, one for weight files and one for
-        downloads. They are closed with the controller.
+        Makes what runs work: one for embeddings, one for large maps, one for pretext views, one for
+        weight files and one for downloads. They are closed with the controller.
     services
         What computes, reads and fetches.
     """
@@ -65,16 +66,25 @@ class Controller:
         self.viewer = viewer
         self.workspace = workspace
         self._library = services.library
-        self._runners = tuple(make_runner() for _ in range(4))
-        embed_runner, map_runner, self._file_runner, self._download_runner = self._runners
+        self._runners = tuple(make_runner() for _ in range(5))
+        embed_runner, map_runner, pretext_runner, self._file_runner, self._download_runner = self._runners
         self.board = LayerBoard(viewer)
         self.marks = AnchorMarks(viewer, workspace)
         self.cells = SideBySide(viewer, self.marks)
-        self.stage = Stage(workspace, self.board, self.cells)
+        self.runs = EmbeddingRuns(viewer, workspace, embed_runner, services.embedder, self._on_painted)
+        self.pretext = PretextPainter(
+            viewer,
+            workspace,
+            self.board,
+            pretext_runner,
+            services.pretext,
+            region=self.runs.region,
+            arrange=self._arrange,
+        )
+        self.stage = Stage(workspace, self.board, self.cells, self.pretext.tools)
         self.painter = MapPainter(
             workspace, self.board, map_runner, shown=self.stage.arrange_new, failed=self._on_failed
         )
-        self.runs = EmbeddingRuns(viewer, workspace, embed_runner, services.embedder, self._on_painted)
         self.pointer = AnchorPointer(viewer, workspace, self.bounds)
         self.offer = EncoderOffer(workspace, services.library)
         self._sessions: dict[Image, Session] = {}
@@ -167,6 +177,7 @@ class Controller:
         self._image_connections.undo()
         self.pointer.close()
         self.offer.close()
+        self.pretext.close()
 
     def _connect(self) -> None:
         connect, layers, events = self._connections.add, self.viewer.layers, self.workspace.events
@@ -184,7 +195,7 @@ class Controller:
         connect(events.pca_rendering, lambda: self._repaint("pca"))
         connect(events.similarity, lambda: self._repaint("similarity"))
         connect(events.maps, self._on_maps_changed)
-        for name in ("shown", "front", "side_by_side"):
+        for name in ("shown", "front", "side_by_side", "panel", "task"):
             connect(getattr(events, name), self._arrange)
         connect(self.pointer.released, lambda: self._repaint("similarity"))
 
@@ -206,6 +217,8 @@ class Controller:
             self._sessions.pop(layer, None)
         if layer is self._image:
             self.workspace.image = next(reversed(self.images()), None)
+        elif self.pretext.owns(layer):
+            return
         elif self.marks.forget(layer):
             self.workspace.anchors = ()
         elif self.cells.active and not self.cells.busy and self.cells.holds(layer):
@@ -221,6 +234,7 @@ class Controller:
             self._sessions[old].anchors = self.workspace.anchors
         self.runs.abandon()
         self.painter.abandon()
+        self.pretext.leave()
         self._image_connections.undo()
         self.cells.leave()
         self.marks.remove()
@@ -243,6 +257,7 @@ class Controller:
         if self._image is not None:
             self.board.place_again(self._image)
             self.marks.place_again()
+            self.pretext.tools.place_again()
             self.runs.update_plan()
             if self.cells.active:
                 self._arrange()

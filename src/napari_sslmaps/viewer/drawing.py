@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.results import ActivationMap, AttentionMap, ComponentMap, Float32, SimilarityMap
-from napari_sslmaps.viewer.workspace import Display, MapKind
+from napari_sslmaps.viewer.workspace import Display
 
 Limits = tuple[float, float]
 DrawnMap = AttentionMap | ActivationMap | ComponentMap | SimilarityMap
@@ -19,14 +19,14 @@ _ROBUST = (1.0, 99.0)
 
 @dataclass(frozen=True, eq=False)
 class Drawing:
-    """A map, ready to become a layer.
+    """A map or a panel of a pretext view, ready to become a layer.
 
     Parameters
     ----------
     kind
-        Which of the maps; an activation takes the place of an attention.
+        Which of the maps, where an activation takes the place of an attention; or the panel's name.
     title
-        Its word for layer names: attention, activation, pca or similarity.
+        Its word for layer names: attention, activation, pca or similarity; or the panel's name.
     encoder
         Name of the encoder.
     values
@@ -39,9 +39,17 @@ class Drawing:
         JSON-ready account of how it was made, for the layer's metadata.
     frame
         Frame of the image it belongs to.
+    role
+        ``map`` or ``pretext``; with kind and encoder it tells one layer of an image from another.
+    colormap
+        Of values that are no colours.
+    opacity
+        In [0, 1].
+    smooth
+        Whether values are interpolated on the canvas.
     """
 
-    kind: MapKind
+    kind: str
     title: str
     encoder: str
     values: Float32
@@ -49,6 +57,10 @@ class Drawing:
     limits: Limits | None
     record: dict[str, Any]
     frame: int = 0
+    role: str = "map"
+    colormap: str = "viridis"
+    opacity: float = 0.65
+    smooth: bool = True
 
     @property
     def name(self) -> str:
@@ -68,7 +80,7 @@ class Drawing:
 def draw(result: DrawnMap) -> Drawing:
     """Turn a map into a drawing with robust contrast."""
     if isinstance(result, ComponentMap):
-        return _drawing(result, "pca", "pca", _rgba(result.values), None, {"rendering": result.rendering})
+        return _drawing(result, "pca", "pca", rgba(result.values), None, {"rendering": result.rendering})
     if isinstance(result, SimilarityMap):
         options = {
             "anchors": [list(anchor) for anchor in result.anchors],
@@ -91,7 +103,7 @@ def draw(result: DrawnMap) -> Drawing:
 
 def _drawing(
     result: DrawnMap,
-    kind: MapKind,
+    kind: str,
     title: str,
     values: Float32,
     limits: Limits | None,
@@ -103,15 +115,26 @@ def _drawing(
         fixed = isinstance(result, SimilarityMap)
         record["contrast"] = _contrast(limits, "fixed" if fixed else "percentiles 1–99")
     frame = provenance.region.frame if provenance.region is not None else 0
-    return Drawing(kind, title, provenance.encoder, values, result.grid, limits, record, frame)
+    return Drawing(
+        kind,
+        title,
+        provenance.encoder,
+        values,
+        result.grid,
+        limits,
+        record,
+        frame,
+        colormap=COLORMAPS.get(title, "viridis"),
+        opacity=0.8 if kind == "pca" else 0.65,
+    )
 
 
 def _contrast(limits: Limits, rule: str) -> dict[str, Any]:
     return {"limits": list(limits), "rule": rule}
 
 
-def _rgba(colours: Float32) -> Float32:
-    """(rows, cols, 4): colours with alpha 0 where they are NaN."""
+def rgba(colours: Float32) -> Float32:
+    """Return (rows, cols, 3) colours as (rows, cols, 4), with alpha 0 where they are NaN."""
     known = np.isfinite(colours).all(axis=-1, keepdims=True)
     return np.concatenate([np.where(known, colours, 0), known], axis=-1, dtype=np.float32)
 

@@ -1,20 +1,16 @@
 """A drawing becomes a layer; it is known by its metadata, never by its name."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from napari.components import ViewerModel
-from napari.layers import Image, Layer, Points
+from napari.layers import Image, Layer
 
 from napari_sslmaps.core.grid import TokenGrid
-from napari_sslmaps.viewer.drawing import COLORMAPS, Drawing
+from napari_sslmaps.viewer.drawing import Drawing
 from napari_sslmaps.viewer.image import OWN, is_own, lead_of_frame, turn_of
-from napari_sslmaps.viewer.workspace import MapKind
-
-OPACITY: dict[str, float] = {"pca": 0.8}
-"""Of each kind; 0.65 unless said."""
 
 
 class LayerBoard:
@@ -29,28 +25,32 @@ class LayerBoard:
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = viewer
 
-    def find(self, image: Image, kind: MapKind, encoder: str) -> Image | None:
-        """Return the layer of a map, whatever it is called by now."""
-        for layer in self.maps_of(image):
+    def find(self, image: Image, kind: str, encoder: str, role: str = "map") -> Image | None:
+        """Return the layer of a drawing, whatever it is called by now."""
+        for layer in self.layers_of(image, role):
             mark = layer.metadata[OWN]
             if mark["kind"] == kind and mark["encoder"] == encoder:
                 return layer
         return None
 
-    def maps_of(self, image: Image) -> list[Image]:
-        """Return the map layers of an image, bottom first."""
+    def layers_of(self, image: Image, *roles: str) -> list[Image]:
+        """Return the layers of an image that were drawn in these roles, bottom first."""
         uid = str(image.unique_id)
         return [
             layer
             for layer in self._viewer.layers
             if isinstance(layer, Image)
             and is_own(layer)
-            and layer.metadata[OWN]["role"] == "map"
+            and layer.metadata[OWN]["role"] in roles
             and layer.metadata[OWN]["image"] == uid
         ]
 
+    def maps_of(self, image: Image) -> list[Image]:
+        """Return the map layers of an image, bottom first."""
+        return self.layers_of(image, "map")
+
     def show(self, image: Image, drawing: Drawing, *, live: bool = False) -> Image:
-        """Draw into the layer of this map, or into a new one.
+        """Draw into the layer of this map or panel, or into a new one.
 
         Parameters
         ----------
@@ -61,7 +61,7 @@ class LayerBoard:
         live
             Whether another frame follows at once: then the thumbnail is left as it is.
         """
-        layer = self.find(image, drawing.kind, drawing.encoder)
+        layer = self.find(image, drawing.kind, drawing.encoder, drawing.role)
         if layer is not None and bool(layer.rgb) != drawing.rgb:
             self._viewer.layers.remove(layer)
             layer = None
@@ -70,9 +70,14 @@ class LayerBoard:
         self._update(layer, image, drawing, live=live)
         return layer
 
+    def drop(self, layers: Iterable[Image]) -> None:
+        """Remove layers that are not shown any more."""
+        for layer in layers:
+            self._viewer.layers.remove(layer)
+
     def place_again(self, image: Image) -> None:
-        """Move every map of an image to where the image is now."""
-        for layer in self.maps_of(image):
+        """Move every map and panel of an image to where the image is now."""
+        for layer in self.layers_of(image, "map", "pretext"):
             mark = layer.metadata[OWN]
             grid = TokenGrid(**mark["grid"])
             for name, value in placement(image, grid, mark["frame"]).items():
@@ -80,22 +85,21 @@ class LayerBoard:
 
     def _add(self, image: Image, drawing: Drawing) -> Image:
         values = _with_lead(drawing.values, image)
-        options: dict[str, Any] = {"rgb": True} if drawing.rgb else {"colormap": COLORMAPS[drawing.title]}
-        if drawing.limits is not None:
-            options["contrast_limits"] = drawing.limits
+        options: dict[str, Any] = {"rgb": True} if drawing.rgb else {"colormap": drawing.colormap}
         layer = Image(
             values.copy(),
             name=drawing.name,
             metadata={OWN: _mark(image, drawing)},
-            opacity=OPACITY.get(drawing.kind, 0.65),
-            interpolation2d="linear",
+            opacity=drawing.opacity,
+            interpolation2d="linear" if drawing.smooth else "nearest",
             blending="translucent_no_depth",
             visible=False,
+            contrast_limits=drawing.limits or (0.0, 1.0),  # napari stretches colours, too, unless told
             **options,
             **placement(image, drawing.grid, drawing.frame),
         )
         with keeping_selection(self._viewer):
-            self._viewer.layers.insert(self._below_points(), layer)
+            self._viewer.layers.insert(self._below_marks(), layer)
         return layer
 
     def _update(self, layer: Image, image: Image, drawing: Drawing, *, live: bool) -> None:
@@ -114,11 +118,11 @@ class LayerBoard:
                 setattr(layer, name, value)
         layer.refresh(thumbnail=not live, extent=False, highlight=False)
 
-    def _below_points(self) -> int:
-        """Index under the topmost Points layers of ours, so that anchors stay visible."""
+    def _below_marks(self) -> int:
+        """Index under our topmost anchors and tools, so that they stay on top of pictures."""
         layers = self._viewer.layers
         index = len(layers)
-        while index and isinstance(layers[index - 1], Points) and is_own(layers[index - 1]):
+        while index and not isinstance(layers[index - 1], Image) and is_own(layers[index - 1]):
             index -= 1
         return index
 
@@ -131,6 +135,12 @@ def keeping_selection(viewer: ViewerModel) -> Iterator[None]:
     yield
     if before is not None and before in viewer.layers:
         selection.active = before
+
+
+def set_visible(layer: Layer, *, visible: bool) -> None:
+    """Show or hide a layer; napari lays down its tool even where nothing changes."""
+    if layer.visible != visible:
+        layer.visible = visible
 
 
 def set_limits(layer: Image, limits: tuple[float, float]) -> None:
@@ -173,7 +183,7 @@ def _with_lead(values: Any, image: Image) -> Any:
 
 def _mark(image: Image, drawing: Drawing) -> dict[str, Any]:
     return {
-        "role": "map",
+        "role": drawing.role,
         "kind": drawing.kind,
         "title": drawing.title,
         "encoder": drawing.encoder,

@@ -10,6 +10,7 @@ from napari_sslmaps.errors import RegionError
 from napari_sslmaps.sources.protocol import ImageSource
 from napari_sslmaps.viewer.image import (
     frame_of,
+    is_own,
     pixel_to_world,
     shows_plane,
     world_to_pixel,
@@ -56,13 +57,15 @@ def _view_corners(viewer: ViewerModel, layer: Image) -> Float:
 
 def _rectangle_corners(viewer: ViewerModel, layer: Image) -> Float:
     """(n, 2) pixel positions of the vertices of the chosen shape."""
-    shapes = [item for item in viewer.layers if isinstance(item, Shapes) and len(item.data)]
+    shapes = [
+        item for item in viewer.layers if isinstance(item, Shapes) and len(item.data) and not is_own(item)
+    ]
     active = viewer.layers.selection.active
     if not shapes:
         raise RegionError(
             "Expected a rectangle in a Shapes layer; there is none. Add a Shapes layer and draw one."
         )
-    chosen = active if isinstance(active, Shapes) and len(active.data) else shapes[-1]
+    chosen = active if isinstance(active, Shapes) and active in shapes else shapes[-1]
     selected = sorted(chosen.selected_data)
     vertices = np.asarray(chosen.data[selected[-1] if selected else -1], float)
     return np.array([_to_pixel(viewer, chosen, layer, vertex) for vertex in vertices])

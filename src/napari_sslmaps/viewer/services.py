@@ -5,25 +5,29 @@ from dataclasses import dataclass
 from napari_sslmaps.viewer.jobs import Embedder, PipelineEmbedder
 from napari_sslmaps.viewer.library import FileLibrary, Library
 from napari_sslmaps.viewer.loaded import LoadedEncoders
+from napari_sslmaps.viewer.pretext_job import EncoderPretext, Pretext
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What a controller asks of the rooms below.
+    """The three things a controller asks of the rooms below.
 
     Parameters
     ----------
     embedder
         Computes tokens.
+    pretext
+        Computes pretext views.
     library
         Knows the user's files and the published encoders.
     """
 
     embedder: Embedder
+    pretext: Pretext
     library: Library
 
 
 def real_services() -> Services:
     """Return services that share the encoders they load."""
     encoders = LoadedEncoders()
-    return Services(PipelineEmbedder(encoders), FileLibrary())
+    return Services(PipelineEmbedder(encoders), EncoderPretext(encoders), FileLibrary())

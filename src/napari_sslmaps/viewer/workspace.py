@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 MapKind = Literal["attention", "pca", "similarity"]
 RegionChoice = Literal["whole", "view", "rectangle"]
 Display = Literal["fixed", "shared", "each"]
+Task = Literal["maps", "pretext"]
+PretextTool = Literal["", "paint", "move"]
+Fit = Literal["crop", "resize", "whole"]
+Distortion = Literal["trained", "cutout", "outer-cutout", "shuffle", "none"]
+TASKS: tuple[Task, ...] = ("maps", "pretext")
 MAP_KINDS: tuple[MapKind, ...] = ("similarity", "attention", "pca")
 
 
@@ -54,6 +59,31 @@ class SimilarityOptions:
     centred: bool = True
     combine: Combine = "mean"
     display: Display = "shared"
+
+
+@dataclass(frozen=True, slots=True)
+class PretextOptions:
+    """How a pretext view is made; see `pretext_view`.
+
+    Parameters
+    ----------
+    encoder
+        Its name; empty while none is chosen.
+    fit
+        How the region becomes what the encoder was trained on.
+    ratio
+        Share of patches hidden at random; None as the method trains.
+    seed
+        Of what is drawn.
+    distortion
+        DiRA's.
+    """
+
+    encoder: str = ""
+    fit: Fit = "crop"
+    ratio: float | None = None
+    seed: int = 0
+    distortion: Distortion = "trained"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +158,12 @@ class WorkspaceModel:
         Whether a click sets an anchor, and of which kind.
     shown, front, side_by_side
         The map in view; of which encoder when stacked; or of all of them in grid cells.
+    task
+        Whether maps or a pretext view are on the canvas.
+    pretext, pretext_tool
+        How the pretext view is made, and what a person holds to change it.
+    panels, panel, notes
+        Names of the pictures of the pretext view, the one in view, and what is to be known of them.
     heads
         Number of attention heads among the embeddings; 0 while unknown.
     plan
@@ -154,6 +190,12 @@ class WorkspaceModel:
     shown: MapKind = "similarity"
     front: str = ""
     side_by_side: bool = False
+    task: Task = "maps"
+    pretext: PretextOptions = PretextOptions()
+    pretext_tool: PretextTool = ""
+    panels: tuple[str, ...] = ()
+    panel: str = ""
+    notes: tuple[str, ...] = ()
     heads: int = 0
     plan: Status = Status()
     status: Status = Status()
