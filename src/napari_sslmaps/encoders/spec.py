@@ -11,6 +11,7 @@ from napari_sslmaps.errors import CheckpointError, InvalidOptionError
 
 Method = Literal["mae", "ijepa", "dino", "dinov2", "dinov3", "dira"]
 Block = Literal["basic", "bottleneck"]
+Gate = Literal["silu", "gelu"]
 Domain = Literal["histology", "ultrasound", ""]
 Origin = Literal["embedded", "control", "published", "file"]
 METHODS: tuple[str, ...] = get_args(Method)
@@ -131,6 +132,8 @@ class ViTArchitecture:
         Rotary positions as DINOv3 has them, instead of an added position embedding.
     layer_scale, qkv_bias, swiglu
         Whether blocks have these.
+    gate
+        Activation of a gated MLP's gate: ``silu``, SwiGLU's own, or ``gelu``.
     eps
         LayerNorm epsilon; weight files do not tell it.
     final_norm
@@ -164,6 +167,7 @@ class ViTArchitecture:
     final_norm: bool = True
     antialias: bool = True
     position_offset: float = 0.0
+    gate: Gate = "silu"
 
     @property
     def constraint(self) -> InputConstraint:

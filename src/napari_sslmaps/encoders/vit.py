@@ -48,7 +48,7 @@ def build_vit(architecture: ViTArchitecture) -> nn.Module:
 
 
 def _build_rotary(architecture: ViTArchitecture, common: dict[str, Any]) -> nn.Module:
-    return Eva(
+    network: Any = Eva(
         **common,
         global_pool="",
         use_fc_norm=False,
@@ -62,6 +62,11 @@ def _build_rotary(architecture: ViTArchitecture, common: dict[str, Any]) -> nn.M
         swiglu_mlp=architecture.swiglu,
         swiglu_align_to=1 if architecture.swiglu else 0,
     )
+    if architecture.swiglu and architecture.gate == "gelu":
+        for block in network.blocks:
+            block.mlp.act = nn.GELU()
+    built: nn.Module = network
+    return built
 
 
 def _build_plain(architecture: ViTArchitecture, common: dict[str, Any]) -> nn.Module:

@@ -26,6 +26,7 @@ METHODS = {
 }
 VARIANTS = [(kind, {}) for kind in KINDS] + [
     ("dinov3_vit", {"use_gated_mlp": True, "hidden_act": "silu"}),
+    ("dinov3_vit", {"use_gated_mlp": True, "hidden_act": "gelu"}),
     ("dinov3_vit", {"num_register_tokens": 0, "key_bias": True, "rope_theta": 40.0}),
     ("dinov3_vit", {"query_bias": False, "value_bias": False}),
     ("dinov2", {"use_swiglu_ffn": True}),

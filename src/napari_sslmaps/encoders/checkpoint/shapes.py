@@ -89,13 +89,15 @@ def vit_shape(translated: Translated, method: Method, heads: int, eps: float) ->
         or not any(key.startswith("fc_norm.") for key in translated.left_out),
         antialias=antialias,
         position_offset=offset,
+        gate=translated.facts["gate"].value if "gate" in translated.facts else "silu",
     )
 
 
 def _resampling(translated: Translated, method: Method, registers: int) -> tuple[bool, float]:
     if "antialias" in translated.facts:
         return translated.facts["antialias"].value, 0.0
-    if registers or method not in _RESAMPLING:
+    timms_own = translated.layout == "timm" and method == "dinov2"  # its authors' files have a mask token
+    if registers or timms_own or method not in _RESAMPLING:
         return True, 0.0
     return _RESAMPLING[method]
 

@@ -18,7 +18,7 @@ from napari_sslmaps.encoders.checkpoint.layouts.transformers_keys import (
     find_root,
     translate_key,
 )
-from napari_sslmaps.encoders.checkpoint.translated import Companions, Translated
+from napari_sslmaps.encoders.checkpoint.translated import Companions, Fact, Translated
 from napari_sslmaps.errors import CheckpointError
 
 _BESIDE = ("decoder_", "mask_token")
@@ -48,7 +48,7 @@ def translate_transformers(
         If the ``model_type`` is not among those known, or weights are missing or of another activation.
     """
     family = get_family(config)
-    _check_activation(config, tensors)
+    gate = _gate(config, tensors)
     root = find_root(tensors)
     state, origins, left_out = _rename(tensors, root, family)
     beside = _take(state, _BESIDE)
@@ -62,21 +62,28 @@ def translate_transformers(
     if family.rope:
         pieces, buffers = _split_biases(pieces)
         buffers["rope.periods"] = _periods(config)
-    facts = read_facts(config, preprocessor)
+    facts = read_facts(config, preprocessor) | gate
     layout = f"transformers {config['model_type']}"
     companions = _companions(config, family, Joined(find_pieces(beside)), facts["eps"].value)
     return Translated(layout, Joined(pieces), buffers, left_out, companions, facts)
 
 
-def _check_activation(config: Mapping[str, Any], tensors: Iterable[str]) -> None:
-    """Refuse activations that the networks here do not have; DINOv2's gated MLP is always SiLU's."""
+def _gate(config: Mapping[str, Any], tensors: Iterable[str]) -> dict[str, Fact]:
+    """Return the activation of DINOv3's gates, if it has any; DINOv2's gated MLP is always SiLU's.
+
+    Raises
+    ------
+    CheckpointError
+        If the activation is one that the networks here do not have.
+    """
     gated = any(".gate_proj." in key for key in tensors) and config["model_type"] == "dinov3_vit"
-    wanted, given = "silu" if gated else "gelu", config.get("hidden_act", "gelu")
-    if given != wanted and not config.get("use_swiglu_ffn", False):
+    known, given = ("gelu", "silu") if gated else ("gelu",), config.get("hidden_act", "gelu")
+    if given not in known and not config.get("use_swiglu_ffn", False):
         raise CheckpointError(
-            f"Expected a {'gated ' if gated else ''}transformer with hidden_act {wanted!r}; config.json says "
-            f"{given!r}, which would give other features."
+            f"Expected a {'gated ' if gated else ''}transformer with hidden_act "
+            f"{' or '.join(map(repr, known))}; config.json says {given!r}, which would give other features."
         )
+    return {"gate": Fact(given, "hidden_act in config.json")} if gated else {}
 
 
 def _rename(
