@@ -296,3 +296,27 @@ def test_a_method_of_a_later_version_can_be_named_otherwise(tmp_path):
     path = tmp_path / "later.safetensors"
     save_file(mae_state(), path, metadata={HEADER_KEY: json.dumps({"method": "simclr"})})
     assert inspect_checkpoint(path, MAE).method == "mae"
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.float8_e4m3fn])
+def test_quantised_weights_are_refused(tmp_path, dtype):
+    state = mae_state()
+    state["blocks.0.mlp.fc1.weight"] = state["blocks.0.mlp.fc1.weight"].to(dtype)
+    with pytest.raises(
+        CheckpointError, match=r"blocks\.0\.mlp\.fc1\.weight in small\.pth is torch\..*quantised"
+    ):
+        read_checkpoint(save(tmp_path / "small.pth", {"model": state}), MAE)
+
+
+def test_the_same_weight_with_and_without_a_wrapper_is_refused(tmp_path):
+    state = mae_state()
+    content = state | {f"module.{name}": value for name, value in state.items()}
+    with pytest.raises(CheckpointError, match="Expected each weight once"):
+        inspect_checkpoint(save(tmp_path / "twice.pth", content), MAE)
+
+
+def test_a_pickle_that_contains_itself_many_times(tmp_path):
+    content = {"model": mae_state()}
+    for index in range(20):
+        content[f"again {index}"] = content
+    assert inspect_checkpoint(save(tmp_path / "circle.pth", content), MAE).method == "mae"

@@ -118,21 +118,22 @@ def test_the_usual_number_is_said_to_be_assumed_where_weights_say_nothing(tmp_pa
     assert any("is not in the file; 2 is assumed" in doubt for doubt in report.ambiguous)
 
 
-@pytest.mark.parametrize(("dim", "heads"), [(1280, 16), (1408, 16)])
-def test_the_largest_published_transformers_have_sixteen_heads(tmp_path, dim, heads):
-    """ViT-H and ViT-g of MAE and I-JEPA, with heads of 80 and 88 channels."""
+@pytest.mark.parametrize(
+    ("method", "dim", "heads"),
+    [("mae", 1280, 16), ("ijepa", 1280, 16), ("ijepa", 1408, 16), ("dinov3", 1280, 20), ("dinov2", 1536, 24)],
+)
+def test_the_largest_published_transformers_have_the_heads_of_their_authors(tmp_path, method, dim, heads):
+    """Heads of 80 and 88 channels in ViT-H and ViT-g of MAE and I-JEPA, of 64 in DINO's."""
     from official import architecture
 
     from napari_sslmaps.encoders.vit import build_vit
 
     with torch.device("meta"):
         empty = build_vit(architecture(dim=dim, heads=heads, depth=1, mlp_hidden=64)).state_dict()
-    state = {name: torch.randn(tensor.shape) for name, tensor in empty.items()}
+    state = {name: torch.ones(tensor.shape, dtype=torch.float16) for name, tensor in empty.items()}
     save_file(state, tmp_path / "large.safetensors")
-    assert (
-        inspect_checkpoint(tmp_path / "large.safetensors", Overrides(method="mae")).architecture.heads
-        == heads
-    )
+    report = inspect_checkpoint(tmp_path / "large.safetensors", Overrides(method=method))
+    assert report.architecture.heads == heads
 
 
 def test_a_head_count_that_does_not_divide_the_width_is_refused(tmp_path):

@@ -13,6 +13,7 @@ from napari_sslmaps.errors import CheckpointError
 
 _COUNTER = "num_batches_tracked"
 _LISTED = 12
+_SMALLEST = 2  # bytes
 
 
 def build_network(
@@ -92,6 +93,11 @@ def _check_shapes(empty: Mapping[str, Tensor], state: Mapping[str, Tensor], name
 def _take(weight: Tensor | None, like: Tensor, name: str, *, mapped: bool) -> Tensor:
     if weight is None:
         return torch.zeros(like.shape, dtype=like.dtype)
+    if like.is_floating_point() and (not weight.is_floating_point() or weight.element_size() < _SMALLEST):
+        raise CheckpointError(
+            f"Expected weights of float16, bfloat16 or more; {name} is {weight.dtype}, so the file is "
+            "quantised. Save it without quantisation."
+        )
     taken = weight.detach().to(like.dtype, copy=mapped, memory_format=torch.contiguous_format)
     if not bool(torch.isfinite(taken).all()):
         raise CheckpointError(

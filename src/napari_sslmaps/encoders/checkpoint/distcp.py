@@ -82,7 +82,9 @@ class ShardedTensors(Mapping[str, Tensor]):
             else:
                 left_out[outer] = None
         self.left_out = tuple(left_out)
-        self._places = dict(metadata.storage_data or {})
+        self._places: dict[str, list[tuple[Any, Any]]] = {}
+        for index, place in (metadata.storage_data or {}).items():
+            self._places.setdefault(index.fqn, []).append((index, place))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._shapes)
@@ -94,9 +96,8 @@ class ShardedTensors(Mapping[str, Tensor]):
         """Put a tensor together from the chunks that the shards hold of it."""
         entry = self._shapes[name]
         whole = torch.empty(entry.size, dtype=entry.properties.dtype)
-        chunks = [(index, place) for index, place in self._places.items() if index.fqn == name]
         covered = 0
-        for index, place in chunks:
+        for index, place in self._places.get(name, []):
             chunk = self._read(place, name)
             target = whole
             for axis, start in enumerate(index.offset or ()):

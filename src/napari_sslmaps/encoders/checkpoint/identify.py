@@ -1,5 +1,6 @@
 """Method and architecture of a file; what it cannot tell is said and can be overridden."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from napari_sslmaps.encoders.catalog import METHOD_INFO
@@ -21,7 +22,13 @@ from napari_sslmaps.encoders.spec import (
 from napari_sslmaps.errors import CheckpointError, InvalidOptionError
 
 _HEAD_WIDTH = 64
-_HEADS_BY_WIDTH = {1280: 16, 1408: 16}  # ViT-H and ViT-g of MAE and I-JEPA: heads of 80 and 88
+# where heads are not 64 wide: ViT-H and ViT-g of MAE and I-JEPA, and DINOv3's ViT-7B
+_HEADS_BY_WIDTH: Mapping[tuple[Method, int], int] = {
+    ("mae", 1280): 16,
+    ("ijepa", 1280): 16,
+    ("ijepa", 1408): 16,
+    ("dinov3", 4096): 32,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +182,7 @@ def _transformer(case: _Case, method: Method) -> ViTArchitecture:
                 "Another number gives other maps."
             )
         return replace(written, heads=heads, eps=given.eps or written.eps)
-    architecture = vit_shape(case.translated, method, _heads(case), _eps(case, method))
+    architecture = vit_shape(case.translated, method, _heads(case, method), _eps(case, method))
     case.note("architecture", architecture.summary, "shapes of the tensors")
     return architecture
 
@@ -194,7 +201,7 @@ def _eps(case: _Case, method: Method) -> float:
     return eps
 
 
-def _heads(case: _Case) -> int:
+def _heads(case: _Case, method: Method) -> int:
     """Heads as given, told, or spoken for by the weights; as usual for the width where those say nothing."""
     state = case.translated.state
     dim, _ = vit_width(state)
@@ -207,7 +214,7 @@ def _heads(case: _Case) -> int:
     if told is not None:
         case.note("heads", told[0], told[1])
         return _checked(told[0], dim)
-    usual = _HEADS_BY_WIDTH.get(dim, dim // _HEAD_WIDTH if dim % _HEAD_WIDTH == 0 else 0)
+    usual = _HEADS_BY_WIDTH.get((method, dim), dim // _HEAD_WIDTH if dim % _HEAD_WIDTH == 0 else 0)
     evidence = weigh_heads(state, dim, vit_depth(state))
     if evidence.heads is not None and (not usual or evidence.contradicts(usual)):
         how = "the weights themselves: rows of W_q and W_k within one head are alike"

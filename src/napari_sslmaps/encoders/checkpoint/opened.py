@@ -148,18 +148,29 @@ def _is_training_word(name: str) -> bool:
     )
 
 
-def _flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, Tensor]:
+def _flatten(content: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Name each tensor by all keys that lead to it; of a dictionary in several places, by the fewest."""
     tensors: dict[str, Tensor] = {}
-    for key, value in content.items():
-        if isinstance(value, Tensor):
-            tensors[f"{prefix}{key}"] = value
-        elif isinstance(value, Mapping):
-            tensors |= _flatten(value, f"{prefix}{key}.")
+    waiting, seen = [("", content)], {id(content)}
+    while waiting:
+        prefix, found = waiting.pop(0)
+        for key, value in found.items():
+            if isinstance(value, Tensor):
+                tensors[f"{prefix}{key}"] = value
+            elif isinstance(value, Mapping) and id(value) not in seen:
+                seen.add(id(value))
+                waiting.append((f"{prefix}{key}.", value))
     return tensors
 
 
 def _unwrapped(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {plain_name(name): tensor for name, tensor in tensors.items()}
+    plain = {plain_name(name): tensor for name, tensor in tensors.items()}
+    if len(plain) < len(tensors):
+        raise CheckpointError(
+            f"Expected each weight once; {len(tensors) - len(plain)} come with and without the name of a "
+            "wrapper, such as 'module.'. Save one of the two."
+        )
+    return plain
 
 
 def plain_name(name: str) -> str:

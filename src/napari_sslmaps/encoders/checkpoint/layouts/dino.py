@@ -11,6 +11,7 @@ from napari_sslmaps.encoders.checkpoint.unwrap import Unwrapped
 
 BESIDE: Mapping[str, str] = {
     "mask_token": "mask token",
+    "masked_embed": "mask token",
     "dino_head.": "projection head",
     "ibot_head.": "projection head",
     "head.": "projection head",
