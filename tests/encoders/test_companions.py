@@ -9,10 +9,12 @@ from encoders_factory import TINY_VIT, write_encoder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pretraining.tiny import tiny
+from torch import nn
 
 from napari_sslmaps.encoders.checkpoint.translated import Companions
 from napari_sslmaps.encoders.companions import companions_of
 from napari_sslmaps.encoders.companions.blocks import Stack, positions_for
+from napari_sslmaps.encoders.companions.dinov3 import PrototypeHead, read_projection
 from napari_sslmaps.encoders.companions.dira import PatchDiscriminator, read_discriminator
 from napari_sslmaps.encoders.companions.ijepa import Predictor, read_predictor
 from napari_sslmaps.encoders.companions.mae import MAEDecoder, from_patches, read_decoder, to_patches
@@ -108,6 +110,20 @@ def test_a_discriminator_of_another_make_is_left_out_and_said():
         "The file's discriminator is built in a way that is not known here: no scores are shown.",
     )
     assert read_discriminator(Companions())[0] is None
+
+
+def test_a_head_is_built_of_what_it_has_up_to_its_prototypes():
+    """Ours is batch-normalised, the authors' are not; either way cosines are those of the whole head."""
+    head = PrototypeHead(12, 16, 8, 5).eval()
+    head.mlp[1].running_mean.uniform_(-1, 1)
+    state = {f"ibot_head.{key}": value for key, value in head.state_dict().items()}
+    tokens = torch.randn(6, 12)
+    built = read_projection(Companions(state), "ibot_head.")
+    torch.testing.assert_close(built(tokens), head.mlp(tokens))
+    plain = nn.Sequential(nn.Linear(12, 16), nn.GELU(), nn.Linear(16, 8, bias=False))
+    named = {f"dino_head.mlp.{key}": value for key, value in plain.state_dict().items()}
+    torch.testing.assert_close(read_projection(Companions(named), "dino_head.")(tokens), plain(tokens))
+    assert read_projection(Companions(named), "ibot_head.") is None
 
 
 @settings(max_examples=20)

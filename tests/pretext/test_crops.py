@@ -1,5 +1,7 @@
 """DINO's, DINOv2's and DINOv3's views against transformers, and what must hold for any crops and masks."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -155,9 +157,24 @@ def test_the_hidden_share_can_be_chosen(image, encoders):
     assert pretext_view(image, encoders["dinov3"], ratio=0.5).mask.sum() == 32
 
 
-def test_the_note_compares_with_other_places(image, encoders):
+def numbers(note):
+    return [float(found) for found in re.findall(r"-?\d\.\d\d", note)]
+
+
+def test_the_notes_tell_what_agrees_without_knowing_the_place(image, encoders):
     mask = np.zeros((8, 8), bool)
     mask[2, 3] = True
-    assert "other hidden places" not in pretext_view(image, encoders["dinov3"], mask).notes[0]
+    crops, patches, _ = pretext_view(image, encoders["dinov3"], mask).notes
+    assert "local and global crops" in crops
+    assert "other hidden places" not in patches
     mask[5, 5] = True
-    assert "other hidden places" in pretext_view(image, encoders["dinov3"], mask).notes[0]
+    view = pretext_view(image, encoders["dinov3"], mask)
+    own, _ = numbers(view.notes[1])
+    assert own == pytest.approx(view.patch_agreement[mask].mean(), abs=0.006)
+    assert numbers(view.notes[0])[0] == pytest.approx(view.agreement[2:, :2].mean(), abs=0.006)
+
+
+def test_files_without_heads_are_compared_by_their_tokens_alone(saved, image):
+    _, encoder = saved
+    (note,) = pretext_view(image, encoder, region=(8, 16, 32, 32)).notes
+    assert note.startswith("Mean cosine of hidden patches")

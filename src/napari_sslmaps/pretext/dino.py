@@ -1,8 +1,8 @@
 """DINO's, DINOv2's and DINOv3's task: crops of an image agree, and hidden patches are told from the rest.
 
 Crops are matched by their CLS tokens (arXiv 2104.14294), hidden patches by the tokens that come out where the
-mask token stood (arXiv 2111.07832). Both are compared as the backbone gives them, before the heads in whose
-terms the losses are written: heads are rarely published.
+mask token stood (arXiv 2111.07832). Both are compared as the backbone gives them; heads, in whose terms the
+losses are written, are rarely published. Where a file has them, notes say what they make of the same tokens.
 """
 
 from collections.abc import Sequence
@@ -16,8 +16,9 @@ from torch.nn import functional
 
 from napari_sslmaps.core.pretext import Bool, Crop, ViewsView, upsampled, window_of
 from napari_sslmaps.core.region import Region
-from napari_sslmaps.core.results import Float32
+from napari_sslmaps.encoders.checkpoint.translated import Companions
 from napari_sslmaps.encoders.companions import companions_of
+from napari_sslmaps.encoders.companions.dinov3 import read_projection
 from napari_sslmaps.encoders.companions.sequence import encode
 from napari_sslmaps.encoders.encoder import Encoder
 from napari_sslmaps.pretext.chosen import crops_inside, mask_on_grid
@@ -38,34 +39,72 @@ def views_view(field: Field, encoder: Encoder, wishes: Wishes) -> ViewsView:
     generator = torch.Generator().manual_seed(wishes.seed)
     drawn = _draw_crops(field, generator)
     crops = drawn if wishes.crops is None else crops_inside(wishes.crops, field)
-    cls = functional.normalize(torch.cat([_cls(network, field, crop, encoder) for crop in crops]), dim=-1)
+    cls = torch.cat([_cls(network, field, crop, encoder) for crop in crops])
+    companions = Companions() if encoder.spec.path is None else companions_of(encoder)
     view = ViewsView(
         method=encoder.spec.method,
         region=field.region,
         grid=field.grid,
         picture=field.picture,
-        notes=(_CROPS_ALONE,),
+        notes=(*_crops_in_heads(companions, cls, crops), _CROPS_ALONE),
         provenance=field.provenance,
         crops=crops,
-        agreement=(cls @ cls.T).clamp(-1, 1).cpu().numpy(),
+        agreement=_cosines(cls, cls).cpu().numpy(),
     )
-    token = None if encoder.spec.path is None else companions_of(encoder).state.get("mask_token")
+    token = companions.state.get("mask_token")
     if token is None:
         return view
     mask = _draw_mask(field, wishes, generator) if wishes.mask is None else mask_on_grid(wishes.mask, field)
-    agreement, other = _patch_agreement(network, field, encoder, mask, token)
+    guess, actual = _hide(network, field, encoder, mask, token)
+    agreement = np.full(mask.shape, np.nan, np.float32)
+    agreement[mask] = _cosines(guess, actual).diagonal().cpu().numpy()
     return replace(
         view,
-        notes=(_compare(float(np.nanmean(agreement)), other),),
+        notes=(*view.notes[:-1], *_patches_in_words(companions, guess, actual)),
         mask=mask,
         masked=np.where(upsampled(mask[..., None], field.picture.shape[:2]), np.float32(0.5), field.picture),
         patch_agreement=agreement,
     )
 
 
-def _compare(own: float, other: float) -> str:
-    beside = "" if np.isnan(other) else f"; with what was at the other hidden places: {other:.2f}"
-    return f"Mean cosine of hidden patches with what was there: {own:.2f}{beside}."
+def _cosines(first: Tensor, second: Tensor) -> Tensor:
+    """(n, m) cosines of (n, D) and (m, D) tokens."""
+    return (functional.normalize(first, dim=-1) @ functional.normalize(second, dim=-1).T).clamp(-1, 1)
+
+
+def _crops_in_heads(companions: Companions, cls: Tensor, crops: Sequence[Crop]) -> tuple[str, ...]:
+    head = read_projection(companions, "dino_head.")
+    large = [index for index, crop in enumerate(crops) if crop.kind == "global"]
+    small = [index for index, crop in enumerate(crops) if crop.kind == "local"]
+    if head is None or not large or not small:
+        return ()
+    raw, seen = (
+        float(_cosines(tokens[small], tokens[large]).mean()) for tokens in (cls, head.to(cls.device)(cls))
+    )
+    sentence = (
+        f"Mean cosine of local and global crops: {raw:.2f} of their CLS tokens; {seen:.2f} through the head"
+    )
+    return (f"{sentence} that they were matched by in training.",)
+
+
+def _patches_in_words(companions: Companions, guess: Tensor, actual: Tensor) -> tuple[str, ...]:
+    """Say how hidden patches agree with what was there, and with what was elsewhere: that takes no place."""
+    head = read_projection(companions, "ibot_head.")
+    sentences = [f"Mean cosine of hidden patches with what was there: {_own_and_other(guess, actual)}."]
+    if head is not None:
+        head = head.to(guess.device)
+        told = _own_and_other(head(guess), head(actual))
+        sentences.append(f"Through the head that hidden patches were matched by in training: {told}.")
+    return tuple(sentences)
+
+
+def _own_and_other(guess: Tensor, actual: Tensor) -> str:
+    cosines, count = _cosines(guess, actual), len(guess)
+    own = cosines.diagonal().sum()
+    if count == 1:
+        return f"{own:.2f}"
+    other = (cosines.sum() - own) / (count * (count - 1))
+    return f"{own / count:.2f}; with what was at the other hidden places: {other:.2f}"
 
 
 def _cls(network: Any, field: Field, crop: Crop, encoder: Encoder) -> Tensor:
@@ -111,24 +150,11 @@ def _draw_mask(field: Field, wishes: Wishes, generator: torch.Generator) -> Bool
     return mask_on_grid(masks[0].reshape(field.grid.shape).numpy(), field)
 
 
-def _patch_agreement(
-    network: Any, field: Field, encoder: Encoder, mask: Bool, token: Tensor
-) -> tuple[Float32, float]:
-    """Cosine of each hidden patch's token with the one it has when nothing is hidden, NaN elsewhere.
-
-    Beside it the mean cosine with those of the other hidden patches: what agrees without knowing the place.
-    """
+def _hide(network: Any, field: Field, encoder: Encoder, mask: Bool, token: Tensor) -> tuple[Tensor, Tensor]:
+    """Tokens (M, D) of the patches of a mask: with the mask token in their place, and with nothing hidden."""
     images = as_batch(field.picture, encoder)
     hidden = torch.from_numpy(mask.reshape(1, -1)).to(encoder.device)
     stand_in = token.reshape(1, -1).float().to(encoder.device)
     first = network.num_prefix_tokens
-    guess, actual = (
-        functional.normalize(tokens[0, first:][hidden[0]], dim=-1)
-        for tokens in (encode(network, images, masked=hidden, mask_token=stand_in), encode(network, images))
-    )
-    own = (guess * actual).sum(dim=-1).clamp(-1, 1).cpu().numpy()
-    agreement = np.full(mask.shape, np.nan, np.float32)
-    agreement[mask] = own
-    count = len(own)
-    total = float(guess.sum(dim=0) @ actual.sum(dim=0))
-    return agreement, (total - float(own.sum())) / (count * (count - 1)) if count > 1 else np.nan
+    guess = encode(network, images, masked=hidden, mask_token=stand_in)
+    return guess[0, first:][hidden[0]], encode(network, images)[0, first:][hidden[0]]

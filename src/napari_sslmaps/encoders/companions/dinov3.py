@@ -1,11 +1,15 @@
 """What DINOv3 puts around its backbone: prototype heads, a mask token, rotary positions at any scale."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from napari_sslmaps.encoders.checkpoint.translated import Companions
+from napari_sslmaps.encoders.companions.reading import fill, part_of
 
 
 class PrototypeHead(nn.Module):
@@ -37,6 +41,36 @@ class PrototypeHead(nn.Module):
         """Scores (n, K) of (n, D) tokens, cosines in [-1, 1]."""
         points = functional.normalize(self.mlp(tokens), dim=-1, eps=1e-6)
         return points @ functional.normalize(self.last_layer, dim=-1).T
+
+
+def read_projection(companions: Companions, prefix: str) -> nn.Sequential | None:
+    """Build what stands before the prototypes of a head: its MLP, with batch norms or without.
+
+    Parameters
+    ----------
+    companions
+        Of a file.
+    prefix
+        ``dino_head.`` or ``ibot_head.``.
+
+    Returns
+    -------
+    Module from (n, D) tokens to (n, bottleneck) points, of which cosines are taken; None if there is none.
+    """
+    state = part_of(companions.state, f"{prefix}mlp.")
+    if not state:
+        return None
+    depth = 1 + max(int(key.partition(".")[0]) for key in state)
+    return fill(lambda: nn.Sequential(*(_layer(state, index) for index in range(depth))), state, "head")
+
+
+def _layer(state: Mapping[str, Tensor], index: int) -> nn.Module:
+    weight = state.get(f"{index}.weight")
+    if weight is None:
+        return nn.GELU()
+    if weight.ndim == 1:
+        return nn.BatchNorm1d(len(weight))
+    return nn.Linear(weight.shape[1], weight.shape[0], bias=f"{index}.bias" in state)
 
 
 def rotary_positions(rows: int, columns: int, periods: Tensor, scale: float = 1.0) -> Tensor:
