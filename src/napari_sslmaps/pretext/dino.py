@@ -81,10 +81,8 @@ def _crops_in_heads(companions: Companions, cls: Tensor, crops: Sequence[Crop]) 
     raw, seen = (
         float(_cosines(tokens[small], tokens[large]).mean()) for tokens in (cls, head.to(cls.device)(cls))
     )
-    sentence = (
-        f"Mean cosine of local and global crops: {raw:.2f} of their CLS tokens; {seen:.2f} through the head"
-    )
-    return (f"{sentence} that they were matched by in training.",)
+    compared = f"{raw:.2f} of their CLS tokens; {seen:.2f} through the head that they were matched by"
+    return (f"Mean cosine of local and global crops: {compared} in training.",)
 
 
 def _patches_in_words(companions: Companions, guess: Tensor, actual: Tensor) -> tuple[str, ...]:
