@@ -1,6 +1,7 @@
 """Files and folders of the cache that are whole or not there, whatever happens to the process."""
 
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -55,5 +56,6 @@ def size_of(path: Path) -> int:
     total = 0
     for file in path.rglob("*"):
         with suppress(OSError):
-            total += file.stat().st_size
+            status = file.stat()
+            total += status.st_size if stat.S_ISREG(status.st_mode) else 0
     return total

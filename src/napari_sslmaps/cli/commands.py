@@ -9,6 +9,7 @@ import typer
 
 from napari_sslmaps.cli import console
 from napari_sslmaps.cli.batch import batch
+from napari_sslmaps.cli.cache import cache
 from napari_sslmaps.cli.demo import demo
 from napari_sslmaps.cli.doctor import doctor
 from napari_sslmaps.cli.encoders import encoders
@@ -34,6 +35,7 @@ app.add_typer(encoders, name="encoders")
 app.command()(simulate)
 app.command()(pretrain)
 app.command()(study)
+app.add_typer(cache, name="cache")
 app.command()(doctor)
 
 

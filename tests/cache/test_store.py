@@ -1,0 +1,159 @@
+"""The cache as a whole: listing, limits, what is deleted first."""
+
+import json
+import os
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from napari_sslmaps.cache import Cache
+from napari_sslmaps.cache.key import key_of
+from napari_sslmaps.cache.ome import Placement
+from napari_sslmaps.cache.store import default_limit
+from napari_sslmaps.cli import main
+from napari_sslmaps.errors import InvalidOptionError
+
+PLACE = Placement((8.0, 8.0), (3.5, 3.5))
+ABOUT = {"image": "slide", "encoder": "mae", "grid": (16, 16), "tiles": 4}
+REGION = {"y": 0, "x": 0, "height": 128, "width": 128, "level": 0, "frame": 0}
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("NAPARI_SSLMAPS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("NAPARI_SSLMAPS_CACHE_GB", "0.001")
+    return Cache()
+
+
+def planes(seed=0, rows=16):
+    rng = np.random.default_rng(seed)
+    return {
+        "tokens": rng.random((rows, 16, 64), dtype=np.float32),
+        "foreground": np.ones((rows, 16, 1), np.float32),
+        "prefix_attention": rng.random(2, dtype=np.float32),
+    }
+
+
+def put(cache, name, age_s=0, **about):
+    entry = cache.entry({"name": name}, {**ABOUT, "region": REGION, **about})
+    entry.finish(planes(), PLACE)
+    path = cache.folder / f"{key_of({'name': name})}.zarr"
+    if age_s:
+        _age(path, age_s)
+    return path
+
+
+def _age(path, seconds):
+    modified = path.stat().st_mtime - seconds
+    os.utime(path, (modified, modified))
+
+
+def test_planes_come_back_bit_for_bit(cache):
+    put(cache, "one")
+    found, expected = cache.entry({"name": "one"}, {}).load((16, 16)), planes()
+    assert found.keys() == expected.keys()
+    for name, plane in expected.items():
+        np.testing.assert_array_equal(found[name], plane)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (64, 64), (65, 130), (200, 3)])
+def test_grids_of_any_size_come_back(tmp_path, shape):
+    cache = Cache(tmp_path, 10**9)
+    values = {"tokens": np.random.default_rng(0).random((*shape, 5), dtype=np.float32)}
+    cache.entry({}, {}).finish(values, PLACE)
+    np.testing.assert_array_equal(cache.entry({}, {}).load(shape)["tokens"], values["tokens"])
+
+
+def test_an_embedding_of_another_grid_is_not_served(cache, caplog):
+    put(cache, "one")
+    assert cache.entry({"name": "one"}, {}).load((16, 17)) is None
+    assert "damaged" in caplog.text
+
+
+def test_what_was_used_longest_ago_is_deleted_first(cache):
+    size = next(iter(_sizes(cache, [put(cache, "probe")])))
+    cache.clear()
+    roomy = replace(cache, limit_bytes=3 * size + size // 2)
+    oldest, read, newest = (put(roomy, name, age) for name, age in (("a", 300), ("b", 200), ("c", 100)))
+    assert roomy.entry({"name": "a"}, {}).load((16, 16)) is not None
+    put(roomy, "d")
+    assert oldest.exists()
+    assert newest.exists()
+    assert not read.exists()
+    assert sum(item.size for item in roomy.embeddings()) <= roomy.limit_bytes
+
+
+def _sizes(cache, paths):
+    by_path = {item.path: item.size for item in cache.embeddings()}
+    return [by_path[path] for path in paths]
+
+
+def test_what_killed_processes_left_is_swept_after_a_day(cache):
+    put(cache, "one")
+    fresh, old = cache.folder / ".fresh.tmp", cache.folder / ".old.tmp"
+    for folder in (fresh, old):
+        folder.mkdir()
+    _age(old, 2 * 24 * 3600)
+    assert cache.prune() == []
+    assert fresh.exists()
+    assert not old.exists()
+    cache.clear()
+    assert not fresh.exists()
+
+
+@pytest.mark.parametrize("text", ["much", "0", "-1", "inf", "nan", ""])
+def test_a_limit_that_is_no_number_is_said(monkeypatch, text):
+    monkeypatch.setenv("NAPARI_SSLMAPS_CACHE_GB", text)
+    with pytest.raises(InvalidOptionError, match="number of GB"):
+        default_limit()
+
+
+def test_the_key_depends_on_every_fact_and_on_no_order():
+    facts = {"image": "a", "window": [0, 255], "tile": 8}
+    assert key_of(facts) == key_of(dict(reversed(facts.items())))
+    others = [
+        {**facts, "image": "b"},
+        {**facts, "window": [0, 254]},
+        {**facts, "tile": 9},
+        {**facts, "more": 0},
+    ]
+    assert len({key_of(each) for each in [facts, *others]}) == 5
+
+
+def run(capsys, *arguments):
+    with pytest.raises(SystemExit) as end:
+        main(["cache", *arguments])
+    said = capsys.readouterr()
+    return end.value.code, said.out, said.err
+
+
+def test_the_command_lists_prunes_and_clears(cache, capsys):
+    first, second = put(cache, "a", 300), put(cache, "b", 100, image="other")
+    (second / "zarr.json").write_text("{}")
+    code, out, _ = run(capsys, "list")
+    assert code == 0
+    assert "slide" in out
+    assert "damaged" in out
+    assert "2 embeddings" in out
+    listed = json.loads(run(capsys, "list", "--json")[1])
+    assert [item["path"] for item in listed["embeddings"]] == [str(second), str(first)]
+    assert listed["limit_bytes"] == 10**6
+    code, out, _ = run(capsys, "prune", "--limit-gb", "0.0001")
+    assert (code, first.exists(), second.exists()) == (0, False, True)
+    assert "Deleted 1 embeddings" in out
+    assert run(capsys, "clear", "--yes")[0] == 0
+    assert not cache.embeddings()
+    assert "0 embeddings" in run(capsys, "list")[1]
+
+
+def test_a_folder_that_refuses_is_said(cache, capsys, monkeypatch):
+    put(cache, "a")
+
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("napari_sslmaps.cache.store.remove_folder", refuse)
+    code, _, err = run(capsys, "clear", "--yes")
+    assert code == 1
+    assert "Permission denied" in " ".join(err.split())
