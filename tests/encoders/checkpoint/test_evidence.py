@@ -49,11 +49,18 @@ def test_the_embedded_decoders_predict_normalised_pixels(name):
     assert read_companions(get_spec(name).path).settings["norm_pix"] is True
 
 
-def test_an_untrained_or_missing_layer_tells_nothing():
+@pytest.mark.parametrize(
+    "shape", [(3 * PATCH**2, WIDTH), (3 * PATCH**2, 16), (100, WIDTH), (3, WIDTH), (0, 4)]
+)
+def test_untrained_odd_or_missing_layers_tell_nothing(shape):
+    torch.manual_seed(0)
     assert predicts_normalised_pixels({}) is None
-    layer = torch.nn.Linear(WIDTH, 3 * PATCH**2)
-    untrained = {"decoder_pred.weight": layer.weight.data, "decoder_pred.bias": torch.zeros(3 * PATCH**2)}
-    assert predicts_normalised_pixels(untrained) is None
+    for scale in (0.0, 1.0):
+        drawn = {
+            "decoder_pred.weight": scale * torch.randn(shape),
+            "decoder_pred.bias": torch.randn(shape[0]),
+        }
+        assert predicts_normalised_pixels(drawn) is None
 
 
 @pytest.mark.parametrize("normalised", [True, False])

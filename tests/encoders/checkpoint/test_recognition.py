@@ -57,6 +57,16 @@ def test_positions_alone_tell_mae_from_others(tmp_path):
     assert load(unclear, method="dino").spec.method == "dino"
 
 
+def test_the_outer_key_of_maes_own_files_is_taken_for_it_with_a_doubt_but_not_beside_a_head(tmp_path):
+    state = transformer_state()
+    report = inspect_checkpoint(save(tmp_path / "mae_pretrain_vit.pth", {"model": state}))
+    assert report.method == "mae"
+    assert any("from this alone: the outer key 'model'" in doubt for doubt in report.ambiguous)
+    supervised = {"model": state | {"head.weight": torch.zeros(10, DIM), "head.bias": torch.zeros(10)}}
+    with pytest.raises(CheckpointError, match='method="mae"'):
+        inspect_checkpoint(save(tmp_path / "deit.pth", supervised))
+
+
 def test_ijepa_takes_the_target_encoder_and_the_context_encoder_on_request(tmp_path):
     content = ijepa_file()
     path = save(tmp_path / "jepa-latest.pth.tar", content)

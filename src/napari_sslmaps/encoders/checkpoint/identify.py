@@ -109,7 +109,9 @@ def _told_method(case: _Case) -> tuple[Method | None, str, bool]:
     if "method" in case.file.header:
         return _written_method(case), "written in the file", True
     fact = case.translated.facts.get("method")
-    return _guess_method(case.translated) if fact is None else (fact.value, fact.how, True)
+    return (
+        _guess_method(case.file.container, case.translated) if fact is None else (fact.value, fact.how, True)
+    )
 
 
 def _written_method(case: _Case) -> Method | None:
@@ -123,7 +125,7 @@ def _written_method(case: _Case) -> Method | None:
     return known
 
 
-def _guess_method(translated: Translated) -> tuple[Method | None, str, bool]:
+def _guess_method(container: str, translated: Translated) -> tuple[Method | None, str, bool]:
     state, reasons = translated.state, set(translated.left_out.values())
     is_unet = "encoder.conv1.weight" in state
     rules: tuple[tuple[bool, Method | None, str, bool], ...] = (
@@ -142,6 +144,12 @@ def _guess_method(translated: Translated) -> tuple[Method | None, str, bool]:
         ("blocks.0.ls1.gamma" in state, "dinov2", "layer scale and an added position embedding", False),
         ("norm of the pooled token" in reasons, None, "", False),
         (has_sincos_positions(state), "mae", "fixed sine–cosine positions and a CLS token", False),
+        (
+            container == "model" and "norm.weight" in state and "classification head" not in reasons,
+            "mae",
+            "the outer key 'model', a CLS token and no head",
+            False,
+        ),
     )
     return next(((method, how, certain) for holds, method, how, certain in rules if holds), (None, "", False))
 

@@ -212,7 +212,11 @@ def _only_weights(folder: Path) -> Path:
     listed = ", ".join(file.name for file in files[:8])
     raise CheckpointError(
         f"Expected one weight file in the folder {folder}; "
-        + (f"it has {len(files)}: {listed}. Name the one." if files else "it has none.")
+        + (
+            f"it has {len(files)}: {listed}. Name the one."
+            if files
+            else "it has none. Name a file or another folder."
+        )
     )
 
 
