@@ -85,14 +85,8 @@ def plan(
     RegionError
         If the region is not on the image or smaller than one patch.
     """
-    area = Region(0, 0, *source.levels[0].shape_yx) if region is None else Region.coerce(region)
-    if area.level >= len(source.levels) or area.frame >= source.frames:
-        raise RegionError(
-            f"Expected a level below {len(source.levels)} and a frame below {source.frames}; got level "
-            f"{area.level}, frame {area.frame}."
-        )
+    area = region_on(source, region)
     level = source.levels[area.level]
-    area.check_within(level.shape_yx)
     grid = TokenGrid.covering(area, spec.constraint.token_stride, level.downsample_yx)
     options = tiling or Tiling()
     spacing = source.spacing_um_yx
@@ -107,6 +101,24 @@ def plan(
         if spacing is None
         else (spacing[0] * level.downsample_yx[0], spacing[1] * level.downsample_yx[1]),
     )
+
+
+def region_on(source: ImageSource, region: RegionLike | None) -> Region:
+    """Return a region of an image; the whole finest level if none is given.
+
+    Raises
+    ------
+    RegionError
+        If it is not on the image.
+    """
+    area = Region(0, 0, *source.levels[0].shape_yx) if region is None else Region.coerce(region)
+    if area.level >= len(source.levels) or area.frame >= source.frames:
+        raise RegionError(
+            f"Expected a level below {len(source.levels)} and a frame below {source.frames}; got level "
+            f"{area.level}, frame {area.frame}."
+        )
+    area.check_within(source.levels[area.level].shape_yx)
+    return area
 
 
 def _tiles(

@@ -20,7 +20,7 @@ from napari_sslmaps.encoders.encoder import Encoder
 from napari_sslmaps.encoders.header import read_header
 from napari_sslmaps.encoders.spec import EncoderSpec, ViTArchitecture
 from napari_sslmaps.errors import InvalidOptionError, RegionError, UnsupportedImageError
-from napari_sslmaps.pipeline import RegionLike
+from napari_sslmaps.pipeline.planning import RegionLike, region_on
 from napari_sslmaps.sources.array import ArraySource
 from napari_sslmaps.sources.open import open_image
 from napari_sslmaps.sources.scan import scan_region
@@ -107,14 +107,8 @@ def read_field(
         return _fit(_of_embedding(image, region, window), encoder, fit)
     source = open_image(image)
     with nullcontext() if source is image else source:
-        asked = Region(0, 0, *source.levels[0].shape_yx) if region is None else Region.coerce(region)
-        if asked.level >= len(source.levels) or asked.frame >= source.frames:
-            raise RegionError(
-                f"Expected a level below {len(source.levels)} and a frame below {source.frames}; got level "
-                f"{asked.level}, frame {asked.frame}."
-            )
+        asked = region_on(source, region)
         level = source.levels[asked.level]
-        asked.check_within(level.shape_yx)
         return _fit(_Place(asked, source.read, source.name, level.downsample_yx, window), encoder, fit)
 
 
@@ -139,39 +133,44 @@ def _of_embedding(
 
 
 def _fit(place: _Place, encoder: Encoder, fit: str) -> Field:
-    spec, asked = encoder.spec, place.asked
-    stride, multiple = spec.constraint.token_stride, spec.constraint.size_multiple
-    side = trained_side(spec)
-    if min(asked.shape_yx) < multiple and fit != "resize":
+    spec, side = encoder.spec, trained_side(encoder.spec)
+    region = _looked_at(place.asked, spec, side, fit)
+    pixels = place.read(region)
+    scan = scan_region(ArraySource(pixels, place.name), Region(0, 0, *region.shape_yx))
+    window = scan.window if place.window is None else check_window(place.window)
+    picture = scale_to_unit(pixels, window)
+    if fit == "resize":
+        picture = resample(picture, (side, side))
+    patch = spec.constraint.token_stride
+    rows, cols = picture.shape[0] // patch, picture.shape[1] // patch
+    fy, fx = place.downsample_yx
+    extent = (region.height * fy, region.width * fx)
+    grid = TokenGrid(rows, cols, (extent[0] / rows, extent[1] / cols), (region.y * fy, region.x * fx), extent)
+    made = Provenance(
+        image=place.name, image_sha256=scan.sha256, region=region, window=window, device=encoder.device
+    )
+    return Field(place.asked, region, picture, grid, patch, side, _with_encoder(made, spec))
+
+
+def _looked_at(asked: Region, spec: EncoderSpec, side: int, fit: str) -> Region:
+    """Return the middle of a region as `fit` says, with sides that the encoder takes."""
+    multiple = 1 if fit == "resize" else spec.constraint.size_multiple
+    if min(asked.shape_yx) < multiple:
         raise RegionError(
             f"Expected a region of at least {multiple} × {multiple} px for {spec.name}; got {asked.height} × "
             f"{asked.width} px. Choose a larger region, a finer level, or fit='resize'."
         )
     most = {"crop": side, "resize": min(asked.shape_yx)}.get(fit, max(asked.shape_yx))
-    step = 1 if fit == "resize" else multiple
-    shape = (min(most, asked.height) // step * step, min(most, asked.width) // step * step)
-    region = asked.part((asked.height - shape[0]) // 2, (asked.width - shape[1]) // 2, *shape)
-    tokens = (side // stride) ** 2 if fit == "resize" else shape[0] * shape[1] // stride**2
-    if tokens > _MOST_TOKENS or shape[0] * shape[1] > _MOST_PIXELS:
+    height, width = (min(most, size) // multiple * multiple for size in asked.shape_yx)
+    pixels = side * side if fit == "resize" else height * width
+    tokens = pixels // spec.constraint.token_stride**2
+    if tokens > _MOST_TOKENS or height * width > _MOST_PIXELS:
         raise RegionError(
             f"Expected a region that one pass can take, of at most {_MOST_TOKENS} tokens and "
-            f"{_MOST_PIXELS // 1_000_000} megapixels; got {shape[0]} × {shape[1]} px. Choose a smaller "
-            "region, a coarser level, or fit='crop'."
+            f"{_MOST_PIXELS // 1_000_000} megapixels; got {height} × {width} px. Choose a smaller region, a "
+            "coarser level, or fit='crop'."
         )
-    pixels = place.read(region)
-    scan = scan_region(ArraySource(pixels, place.name), Region(0, 0, *shape))
-    window = scan.window if place.window is None else check_window(place.window)
-    picture = scale_to_unit(pixels, window)
-    if fit == "resize":
-        picture = resample(picture, (side, side))
-    fy, fx = place.downsample_yx
-    extent = (shape[0] * fy, shape[1] * fx)
-    rows, cols = picture.shape[0] // stride, picture.shape[1] // stride
-    grid = TokenGrid(rows, cols, (extent[0] / rows, extent[1] / cols), (region.y * fy, region.x * fx), extent)
-    made = Provenance(
-        image=place.name, image_sha256=scan.sha256, region=region, window=window, device=encoder.device
-    )
-    return Field(asked, region, picture, grid, stride, side, _with_encoder(made, spec))
+    return asked.part((asked.height - height) // 2, (asked.width - width) // 2, height, width)
 
 
 def _with_encoder(made: Provenance, spec: EncoderSpec) -> Provenance:
