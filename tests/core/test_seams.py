@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import tilings
+
+from napari_sslmaps.core.seams import seam_score
+from napari_sslmaps.core.tiling import Tiling, plan_tiles
+
+
+def noise(rows, cols):
+    return np.random.default_rng(0).normal(size=(rows, cols, 16)).astype(np.float32)
+
+
+def shifted(tokens, tiles, by):
+    """Add to each tile's kept tokens a vector of length `by` that alternates from tile to tile."""
+    columns = sorted({tile.cols.keep_start for tile in tiles})
+    rows = sorted({tile.rows.keep_start for tile in tiles})
+    for tile in tiles:
+        odd = (columns.index(tile.cols.keep_start) + rows.index(tile.rows.keep_start)) % 2
+        tokens[tile.rows.kept, tile.cols.kept, 0] += odd * by
+    return tokens
+
+
+def test_where_borders_do_not_show_the_score_is_one():
+    assert seam_score(noise(100, 100), plan_tiles(100, 100, Tiling(20, 4))) == pytest.approx(1, abs=0.02)
+
+
+def test_the_score_is_the_ratio_of_the_differences():
+    ramp = np.arange(64, dtype=np.float32)[None, :, None] * np.ones((64, 64, 1), np.float32)
+    ramp = ramp + ramp.swapaxes(0, 1)  # each step in either direction is 1
+    tiles = plan_tiles(64, 64, Tiling(16, 0))
+    for tile in tiles:
+        ramp[tile.rows.kept, tile.cols.kept] += (tile.rows.start + tile.cols.start) / 16 * 2
+    assert seam_score(ramp, tiles) == pytest.approx(3)
+
+
+@given(st.integers(8, 30), st.integers(8, 30), tilings())
+def test_steps_between_tiles_raise_the_score(rows, cols, tiling):
+    tiles = plan_tiles(rows, cols, tiling)
+    plain, stepped = (
+        seam_score(noise(rows, cols), tiles),
+        seam_score(shifted(noise(rows, cols), tiles, 50), tiles),
+    )
+    assert np.isnan(plain) == np.isnan(stepped)
+    assert np.isnan(plain) or stepped > plain
+
+
+def test_without_borders_or_without_structure_there_is_no_score():
+    assert np.isnan(seam_score(noise(8, 8), plan_tiles(8, 8, Tiling())))
+    assert np.isnan(seam_score(np.ones((64, 64, 3), np.float32), plan_tiles(64, 64, Tiling(16, 0))))
+
+
+def test_tokens_not_computed_yet_do_not_count():
+    tokens, tiles = noise(64, 64), plan_tiles(64, 64, Tiling(16, 0))
+    tokens[40:] = np.nan
+    assert seam_score(tokens, tiles) == pytest.approx(1, abs=0.05)
