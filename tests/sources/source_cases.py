@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 import tifffile
 import zarr
+from ndpi_kit import write_ndpi
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom import examples
+from pydicom.data import get_testdata_file
 from pydicom.pixels.processing import apply_color_lut
 from pydicom.pixels.utils import pixel_array
+from skimage.data import immunohistochemistry
 
 from napari_sslmaps.sources import ArraySource, ImageSource, open_image
 
@@ -125,6 +128,84 @@ def tiff_slide(folder: Path) -> Case:
     return Case(open_image(path), levels, (0.499, 0.499))
 
 
+def tiff_ndpi(folder: Path) -> Case:
+    """Two levels, each one JPEG with restart markers, as Hamamatsu writes."""
+    path, pixels = folder / "slide.ndpi", immunohistochemistry()[:96, :128]
+    levels = write_ndpi(path, [pixels, pixels[::2, ::2].copy()], pixels_per_cm=40_000)
+    return Case(open_image(path), [level[None] for level in levels], (0.25, 0.25))
+
+
+def tiff_pyramid(folder: Path) -> Case:
+    """Reduced pages after the full one, as vips writes, JPEG with subsampled colours."""
+    path = folder / "pyramid.tif"
+    with tifffile.TiffWriter(path, bigtiff=True) as file:
+        for level in range(3):
+            file.write(
+                picture((300, 260, 3))[:: 2**level, :: 2**level].copy(),
+                tile=(64, 64),
+                photometric="ycbcr",
+                subsampling=(2, 2),
+                compression="jpeg",
+                subfiletype=int(level > 0),
+                metadata=None,
+                resolution=(20_000, 40_000),
+                resolutionunit="CENTIMETER",
+            )
+    levels = [tifffile.imread(path, series=0, level=level)[None] for level in range(3)]
+    return Case(open_image(path), levels, (0.25, 0.5))
+
+
+def tiff_ome_subifds(folder: Path) -> Case:
+    """A stack whose coarser levels are SubIFDs, as OME-TIFF has it, losslessly compressed."""
+    path, pixels = folder / "pyramid.ome.tif", picture((2, 150, 130, 3), "uint16")
+    style: dict[str, Any] = {"tile": (64, 64), "photometric": "rgb", "compression": "zlib", "predictor": True}
+    with tifffile.TiffWriter(path) as file:
+        metadata = {"axes": "ZYXS", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5}
+        file.write(pixels, subifds=2, metadata=metadata, **style)
+        for step in (2, 4):
+            file.write(pixels[:, ::step, ::step].copy(), subfiletype=1, **style)
+    return Case(open_image(path), [pixels[:, ::step, ::step] for step in (1, 2, 4)], (0.5, 0.5))
+
+
+def tiff_planar_tiles(folder: Path) -> Case:
+    """Colours in planes of their own, in compressed tiles, with alpha."""
+    path, pixels = folder / "planar.tif", picture((4, 61, 147))
+    tifffile.imwrite(
+        path,
+        pixels,
+        photometric="rgb",
+        planarconfig="separate",
+        extrasamples=["unassalpha"],
+        tile=(32, 48),
+        compression="lzw",
+    )
+    return Case(open_image(path), [np.moveaxis(tifffile.imread(path), 0, -1)[None, ..., :3]])
+
+
+def tiff_strips(folder: Path) -> Case:
+    path = folder / "strips.tif"
+    tifffile.imwrite(path, picture((61, 47), "float32"), rowsperstrip=7, compression="zstd", predictor=True)
+    return Case(open_image(path), [tifffile.imread(path)[None]])
+
+
+def tiff_sparse(folder: Path) -> Case:
+    """Tiles that the scanner left out have the "no data" value of the file."""
+    path = folder / "sparse.tif"
+    tiles = [picture((32, 32)), None, None, picture((32, 32))]
+    tifffile.imwrite(
+        path,
+        iter(tiles),
+        shape=(64, 64),
+        dtype=np.uint8,
+        tile=(32, 32),
+        compression="zlib",
+        extratags=[(42113, 2, 0, "200", True)],
+    )
+    pixels = tifffile.imread(path)
+    assert pixels[0, 63] == 200
+    return Case(open_image(path), [pixels[None]])
+
+
 def tiff_resolution(folder: Path) -> Case:
     path = folder / "resolution.tif"
     tifffile.imwrite(path, picture((61, 47)), resolution=(20_000, 40_000), resolutionunit="CENTIMETER")
@@ -160,6 +241,21 @@ def dicom_palette(folder: Path) -> Case:
 def dicom_jpeg2000(folder: Path) -> Case:
     path = examples.get_path("jpeg2k")
     return Case(open_image(path), [pixel_array(path)[None]])
+
+
+def dicom_ybr_uncompressed(folder: Path) -> Case:
+    path = get_testdata_file("SC_ybr_full_422_uncompressed.dcm", download=False)
+    return Case(open_image(path), [pixel_array(path)[None]], (1000.0, 1000.0))
+
+
+def dicom_rle_frames(folder: Path) -> Case:
+    path = get_testdata_file("SC_rgb_rle_16bit_2frame.dcm", download=False)
+    return Case(open_image(path), [pixel_array(path)], (1000.0, 1000.0))
+
+
+def dicom_jpeg_lossy(folder: Path) -> Case:
+    path = get_testdata_file("SC_rgb_jpeg_dcmtk.dcm", download=False)
+    return Case(open_image(path), [pixel_array(path)[None]], (1000.0, 1000.0))
 
 
 def dicom_spacing(folder: Path) -> Case:
@@ -206,6 +302,31 @@ def ome_zarr_05(folder: Path) -> Case:
     return _ome_zarr(folder, zarr_format=3)
 
 
+def ome_zarr_colours_last(folder: Path) -> Case:
+    """Sharded, without units, with a chunk that was never written."""
+    pixels = picture((64, 96, 3))
+    pixels[32:, 64:] = 0
+    group = zarr.open_group(folder / "rgb.zarr", mode="w", zarr_format=3)
+    array = group.create_array(
+        "s0", shape=pixels.shape, chunks=(16, 16, 3), shards=(32, 32, 3), dtype="uint8"
+    )
+    array[:, :64] = pixels[:, :64]
+    array[:32, 64:] = pixels[:32, 64:]
+    axes = [{"name": name, "type": kind} for name, kind in (("y", "space"), ("x", "space"), ("c", "channel"))]
+    group.attrs["ome"] = {"version": "0.5", "multiscales": [{"axes": axes, "datasets": [{"path": "s0"}]}]}
+    return Case(open_image(folder / "rgb.zarr"), [pixels[None]])
+
+
+def ome_zarr_bioformats(folder: Path) -> Case:
+    """What bioformats2raw writes: images in numbered groups, of which the first is shown."""
+    first = _ome_zarr(folder, zarr_format=2)
+    first.source.close()
+    outer = zarr.open_group(folder / "slide.zarr", mode="w", zarr_format=2)
+    outer.attrs["bioformats2raw.layout"] = 3
+    (folder / "image.ome.zarr").rename(folder / "slide.zarr" / "0")
+    return Case(open_image(folder / "slide.zarr"), first.levels, first.spacing)
+
+
 def _ome_zarr(folder: Path, zarr_format: Any) -> Case:
     pixels = picture((2, 3, 64, 48), "uint8")
     group = zarr.open_group(folder / "image.ome.zarr", mode="w", zarr_format=zarr_format)
@@ -243,12 +364,21 @@ CASES: list[Callable[[Path], Case]] = [
     tiff_ome,
     tiff_ome_channels,
     tiff_slide,
+    tiff_ndpi,
+    tiff_pyramid,
+    tiff_ome_subifds,
+    tiff_planar_tiles,
+    tiff_strips,
+    tiff_sparse,
     tiff_resolution,
     tiff_for_print,
     dicom_colour,
     dicom_clip,
     dicom_palette,
     dicom_jpeg2000,
+    dicom_ybr_uncompressed,
+    dicom_rle_frames,
+    dicom_jpeg_lossy,
     dicom_spacing,
     png_alpha,
     png_deep_grey,
@@ -257,4 +387,6 @@ CASES: list[Callable[[Path], Case]] = [
     bmp,
     ome_zarr_04,
     ome_zarr_05,
+    ome_zarr_colours_last,
+    ome_zarr_bioformats,
 ]

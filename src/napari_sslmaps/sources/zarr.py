@@ -36,6 +36,8 @@ _DAMAGE = (
 class ZarrSource(SourceBase):
     """An OME-Zarr image, or one zarr array of axes (y, x) or (y, x, colour).
 
+    Chunks that were never written have the array's fill value.
+
     Parameters
     ----------
     path
@@ -51,6 +53,8 @@ class ZarrSource(SourceBase):
         name = path.name.removesuffix(".zarr").removesuffix(".ome")
         with decoding(path.name, "a readable OME-Zarr image", *_DAMAGE):
             node = zarr.open(path, mode="r")
+            if isinstance(node, zarr.Group) and "bioformats2raw.layout" in _ome(node):
+                node = node["0"]  # of a file with several images, the first
             if isinstance(node, zarr.Array):
                 arrays, axes, spacing = [node], _plain_axes(node), None
             else:
@@ -81,9 +85,15 @@ def _plain_axes(array: Any) -> str:
     return "YXS" if array.ndim == 3 and array.shape[-1] in (1, 3, 4) else "TYX"[-array.ndim :]
 
 
-def _multiscale(group: Any, path: Path) -> tuple[list[Any], str, SpacingYX]:
+def _ome(group: Any) -> dict[str, Any]:
+    """OME's attributes: in a room of their own since 0.5."""
     attributes = dict(group.attrs)
-    image = attributes.get("ome", attributes).get("multiscales")
+    ome: dict[str, Any] = attributes.get("ome", attributes)
+    return ome
+
+
+def _multiscale(group: Any, path: Path) -> tuple[list[Any], str, SpacingYX]:
+    image = _ome(group).get("multiscales")
     if not image:
         raise UnsupportedImageError(
             f"Expected an OME-Zarr image; {path.name} has no multiscales. "
