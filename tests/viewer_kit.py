@@ -30,6 +30,7 @@ from napari_sslmaps.sources.protocol import ImageSource
 from napari_sslmaps.viewer.library import OnBytes
 from napari_sslmaps.viewer.pretext_job import Edits
 from napari_sslmaps.viewer.services import Services
+from napari_sslmaps.viewer.tasks import ImmediateRunner, TaskCallbacks, Work
 from napari_sslmaps.viewer.workspace import PretextOptions
 
 PATCH = 8
@@ -239,6 +240,25 @@ def known_services(
     pretext: KnownPretext | None = None,
 ) -> Services:
     return Services(embedder or KnownEmbedder(), pretext or KnownPretext(), library or KnownLibrary())
+
+
+class LaterRunner(ImmediateRunner):
+    """Runs work when told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting: list[tuple[Work, TaskCallbacks]] = []
+
+    def submit(self, work: Work, callbacks: TaskCallbacks) -> None:
+        self.waiting = [(work, callbacks)]
+
+    def discard(self) -> None:
+        self.waiting = []
+
+    def deliver(self) -> None:
+        for work, callbacks in self.waiting:
+            super().submit(work, callbacks)
+        self.waiting = []
 
 
 def _tokens(rows: int, cols: int) -> np.ndarray:

@@ -11,7 +11,7 @@ import pytest
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QAbstractButton, QComboBox, QLabel
-from viewer_kit import KnownEmbedder, known_services
+from viewer_kit import KnownEmbedder, KnownPretext, known_services
 
 from napari_sslmaps._qt.dock import WIDTH, SSLMapsWidget
 from napari_sslmaps._qt.task_runner import QtTaskRunner
@@ -22,6 +22,7 @@ from napari_sslmaps.viewer import offer
 from napari_sslmaps.viewer.workspace import (
     Anchor,
     AttentionOptions,
+    PretextOptions,
     Progress,
     SimilarityOptions,
     Status,
@@ -207,6 +208,40 @@ def test_view_both_ways(panel: SSLMapsWidget) -> None:
     assert not view.side_by_side.isChecked()
 
 
+def test_pretext_both_ways(panel: SSLMapsWidget, qtbot: QtBot, pretext: KnownPretext) -> None:
+    section, workspace = panel.pretext, panel.workspace
+    panel.tabs.setCurrentIndex(1)
+    assert workspace.task == "pretext"
+    assert [section.encoder.itemData(index) for index in range(2)] == ["mae-demo", "dinov3-demo"]
+    section.encoder.setCurrentIndex(1)
+    section.ratio.setValue(40)
+    section.seed.setValue(3)
+    section.fit.setCurrentIndex(2)
+    section.distortion.setCurrentIndex(1)
+    wanted = PretextOptions("dinov3-demo", "whole", 0.4, 3, "cutout")
+    assert workspace.pretext == wanted
+    assert not pretext.asked
+    panel.run.pretext.click()
+    qtbot.waitUntil(lambda: bool(workspace.panels))
+    assert pretext.asked[0][1] == wanted
+    assert section.notes.text() == "• drawn with 3"
+    assert [section.panel.itemText(index) for index in range(3)] == list(workspace.panels)
+    section.panel.setCurrentIndex(2)
+    assert workspace.panel == "patch agreement"
+    section.paint.click()
+    assert workspace.pretext_tool == "paint"
+    section.shift.click()
+    assert workspace.pretext_tool == "move"
+    assert not section.paint.isChecked()
+    section.side_by_side.click()
+    assert workspace.side_by_side
+    assert panel.view.side_by_side.isChecked()
+    workspace.pretext = replace(wanted, seed=8, ratio=None)
+    assert (section.seed.value(), section.ratio.text()) == (8, "as trained")
+    panel.tabs.setCurrentIndex(0)
+    assert workspace.pretext_tool == ""
+
+
 def test_progress_and_status_are_shown(panel: SSLMapsWidget) -> None:
     panel.workspace.progress = Progress("mae-demo: tile 3 of 9", 1 / 3, 6.2)
     assert not panel.run.run.isEnabled()
@@ -291,7 +326,11 @@ def test_destroying_the_widget_closes_the_controller(qtbot: QtBot, panel: SSLMap
     assert len(viewer.mouse_drag_callbacks) == before
 
 
-def test_nothing_is_truncated_at_the_usual_width(panel: SSLMapsWidget, qtbot: QtBot) -> None:
+@pytest.mark.parametrize("encoder", ["", "mae-demo", "dinov3-demo"], ids=["maps", "mae", "dinov3"])
+def test_nothing_is_truncated_at_the_usual_width(panel: SSLMapsWidget, qtbot: QtBot, encoder: str) -> None:
+    if encoder:
+        panel.workspace.task = "pretext"
+        panel.workspace.pretext = replace(panel.workspace.pretext, encoder=encoder)
     panel.resize(WIDTH, 1000)
     with qtbot.waitExposed(panel):
         panel.show()

@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Image, Points
-from viewer_kit import KnownEmbedder, Mouse, click, gesture, known_services, noise
+from viewer_kit import KnownEmbedder, LaterRunner, Mouse, click, gesture, known_services, noise
 
 from napari_sslmaps.core.tiling import ONE_PASS
 from napari_sslmaps.errors import DeviceMemoryError
 from napari_sslmaps.viewer import maps
 from napari_sslmaps.viewer.controller import Controller
 from napari_sslmaps.viewer.image import OWN
-from napari_sslmaps.viewer.tasks import ImmediateRunner, TaskCallbacks, Work
+from napari_sslmaps.viewer.tasks import ImmediateRunner
 from napari_sslmaps.viewer.workspace import (
     Anchor,
     AttentionOptions,
@@ -422,25 +422,6 @@ def test_scrolling_to_another_frame_embeds_that_frame(
     np.testing.assert_allclose(layer.data_to_world((0, -0.5, -0.5)), (3, -0.5, -0.5))
     assert isinstance(controller.marks.main, Points)
     np.testing.assert_allclose(controller.marks.main.data, [[3.0, 20.0, 10.0]])
-
-
-class LaterRunner(ImmediateRunner):
-    """Runs work when told to."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.waiting: list[tuple[Work, TaskCallbacks]] = []
-
-    def submit(self, work: Work, callbacks: TaskCallbacks) -> None:
-        self.waiting = [(work, callbacks)]
-
-    def discard(self) -> None:
-        self.waiting = []
-
-    def deliver(self) -> None:
-        for work, callbacks in self.waiting:
-            super().submit(work, callbacks)
-        self.waiting = []
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Pretext views on a viewer model: layers, tools, edits, and what is left when they go."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,14 +8,14 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Shapes
-from viewer_kit import KnownPretext, Mouse, make_spec, noise
+from viewer_kit import KnownPretext, LaterRunner, Mouse, known_services, make_spec, noise
 
 from napari_sslmaps.core.pretext import TokenBlock
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.viewer.controller import Controller
 from napari_sslmaps.viewer.image import OWN
-from napari_sslmaps.viewer.workspace import Anchor
+from napari_sslmaps.viewer.workspace import Anchor, WorkspaceModel
 
 
 @pytest.fixture
@@ -136,18 +137,11 @@ def test_a_stroke_is_computed_once_it_has_ended(
     show(shown, "mae-demo")
     shown.workspace.pretext_tool = "paint"
     mask, count = mask_of(viewer), len(pretext.asked)
-    strokes = [
-        callback(mask, event := Mouse("mouse_press", (0, 0))) for callback in mask.mouse_drag_callbacks
-    ]
-    for stroke in strokes:
-        next(stroke)
-    event.type = "mouse_move"
+    release = press(mask)
     for spot in ((2, 2), (2, 3), (3, 3)):
         mask.paint(spot, 1)
     assert len(pretext.asked) == count
-    event.type = "mouse_release"
-    for stroke in strokes:
-        next(stroke, None)
+    release()
     assert len(pretext.asked) == count + 1
 
 
@@ -192,6 +186,72 @@ def test_moved_targets_snap_to_tokens_and_show_their_agreement(
     assert list(shapes.features["label"]) == ["0.17", "0.10"]  # they share a token
     assert pretext_layers(viewer)["agreement"].data[1, 3] == np.float32(0.2)
     assert pretext_layers(viewer)["agreement"].data[2, 2] == np.float32(0.1)
+
+
+def press(layer: Labels | Shapes) -> Callable[[], None]:
+    """Begin a drag on a layer; return what ends it."""
+    event = Mouse("mouse_press", (0, 0))
+    running = [callback(layer, event) for callback in layer.mouse_drag_callbacks]
+    for each in running:
+        next(each)
+
+    def release() -> None:
+        event.type = "mouse_release"
+        for each in running:
+            next(each, None)
+
+    return release
+
+
+@pytest.fixture
+def later(
+    viewer: ViewerModel,
+    workspace: WorkspaceModel,
+    specs: tuple[EncoderSpec, ...],
+    pretext: KnownPretext,
+) -> Iterator[tuple[Controller, LaterRunner]]:
+    """A controller with a MAE's view, and the runner whose answers come when it delivers them."""
+    runners: list[LaterRunner] = []
+
+    def make() -> LaterRunner:
+        runners.append(LaterRunner())
+        return runners[-1]
+
+    made = Controller(viewer, workspace, make_runner=make, services=known_services(pretext=pretext))
+    workspace.available = specs
+    viewer.add_image(noise(64, 80))
+    show(made, "mae-demo")
+    (busy,) = (runner for runner in runners if runner.waiting)
+    busy.deliver()
+    yield made, busy
+    made.close()
+
+
+def test_an_answer_paints_over_no_stroke_that_goes_on(
+    viewer: ViewerModel, later: tuple[Controller, LaterRunner]
+) -> None:
+    controller, runner = later
+    mask = mask_of(viewer)
+    controller.workspace.pretext = replace(controller.workspace.pretext, seed=1)
+    mask.brush_size = 1
+    release = press(mask)
+    mask.paint((3, 3), 1)
+    runner.deliver()
+    np.testing.assert_array_equal(np.asarray(mask.data)[[0, 3]], [[1] * 4, [0, 0, 0, 1]])
+    release()
+    runner.deliver()
+    np.testing.assert_array_equal(controller.pretext.view.mask[[0, 3]], [[True] * 4, [False] * 3 + [True]])
+
+
+def test_only_the_last_of_several_edits_is_computed(
+    viewer: ViewerModel, later: tuple[Controller, LaterRunner], pretext: KnownPretext
+) -> None:
+    controller, runner = later
+    for column in range(4):
+        mask_of(viewer).paint((2, column), 1)
+    runner.deliver()
+    assert len(pretext.asked) == 2
+    assert controller.pretext.view.mask[2].all()
 
 
 def test_targets_can_be_added_and_removed(

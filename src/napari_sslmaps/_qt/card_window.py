@@ -1,7 +1,9 @@
 """A model card in a window of its own, beside which the viewer stays usable."""
 
-from qtpy.QtGui import QColor, QTextDocument, QTextFrameFormat, QTextTable
+from qtpy.QtGui import QColor, QPalette, QTextDocument, QTextFrameFormat, QTextTable
 from qtpy.QtWidgets import QDialog, QTextBrowser, QVBoxLayout, QWidget
+
+from napari_sslmaps._qt.parts import LINK
 
 _LINE = QColor(128, 128, 128, 110)
 
@@ -20,6 +22,9 @@ class CardWindow(QDialog):
         self.setModal(False)
         self.text = QTextBrowser()
         self.text.setOpenExternalLinks(True)
+        colours = self.text.palette()
+        colours.setColor(QPalette.ColorRole.Link, QColor(LINK))
+        self.text.setPalette(colours)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.text)

@@ -22,7 +22,7 @@ from qtpy.QtWidgets import (
 from superqt import QElidingLabel
 
 from napari_sslmaps._qt.correction_form import CorrectionForm
-from napari_sslmaps._qt.parts import Section, dim, note, row
+from napari_sslmaps._qt.parts import Section, dim, note, plain, row
 from napari_sslmaps.encoders.catalog import METHOD_INFO
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.viewer.review import CheckpointReview
@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 
 _COLUMNS = ("value", "is", "because")
 _AMBER = "color: #e8b04a;"
-_SIZE = (620, 700)
+_TABLE = (
+    "QTableWidget {background: transparent; border: none;} QTableWidget::item {padding: 0px 10px 0px 2px;}"
+)
+_SIZE = (640, 620)
 
 
 class CheckpointDialog(QDialog):
@@ -61,18 +64,19 @@ class CheckpointDialog(QDialog):
         self.doubts.setStyleSheet(_AMBER)
         self.table = _evidence_table()
         self.left_out = note()
+        self.recognised = Section("Recognised")
         self.form = CorrectionForm(review.overrides)
         self.name = QLineEdit(review.name)
         self.name.setPlaceholderText("named after the file")
         self.name.setToolTip("What the encoder is called from now on.")
         self.message = note()
-        self.message.setMinimumHeight(2 * self.message.fontMetrics().lineSpacing())
         self.busy = QProgressBar()
         self.busy.setRange(0, 0)
         self.busy.setTextVisible(False)
         self.busy.setFixedHeight(4)
         self.buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
         self.add = QPushButton("Add")
+        plain(self.buttons)
         self.buttons.addButton(self.add, QDialogButtonBox.ButtonRole.AcceptRole)
         self._lay_out()
         self.form.corrected.connect(lambda fields: review.correct(**fields))
@@ -81,6 +85,7 @@ class CheckpointDialog(QDialog):
         review.changed.connect(self._on_changed)
         review.accepted.connect(self._on_accepted)
         self.finished.connect(lambda _: review.close())
+        self.setMinimumWidth(_SIZE[0])
         self.resize(*_SIZE)
         review.inspect()
 
@@ -88,14 +93,15 @@ class CheckpointDialog(QDialog):
         column = QVBoxLayout(self)
         column.setContentsMargins(16, 14, 16, 12)
         column.setSpacing(8)
-        recognised, corrections = Section("Recognised"), Section("Correct what you know better")
-        recognised.body.addWidget(self.table)
-        recognised.body.addWidget(self.left_out)
+        corrections = Section("Correct what you know better")
+        self.recognised.body.addWidget(self.table)
+        self.recognised.body.addWidget(self.left_out)
         corrections.body.addWidget(self.form)
         corrections.body.addLayout(row(QLabel("Name"), self.name))
-        for widget in (self.head, self.place, self.doubts, recognised, corrections, self.message, self.busy):
+        for widget in (self.head, self.place, self.message, self.busy, self.doubts):
             column.addWidget(widget)
-        column.setStretchFactor(recognised, 1)
+        column.addWidget(self.recognised, 1)
+        column.addWidget(corrections)
         column.addWidget(self.buttons)
 
     def _on_changed(self) -> None:
@@ -103,6 +109,7 @@ class CheckpointDialog(QDialog):
         self.busy.setVisible(bool(review.doing))
         self.add.setEnabled(review.addable)
         self.message.setText(review.doing or review.trouble)
+        self.message.setVisible(bool(self.message.text()))
         dim(self.message, failed=bool(review.trouble))
         if review.doing:
             return
@@ -110,10 +117,12 @@ class CheckpointDialog(QDialog):
             self.head.setText("Not recognised")
             self.doubts.setText("")
             self.table.setRowCount(0)
-            self.left_out.setText("")
         elif not review.trouble:
             self._show(review.report)
         self.doubts.setVisible(bool(self.doubts.text()))
+        if self.recognised.isHidden() != (review.report is None):
+            self.recognised.setVisible(review.report is not None)
+            self.adjustSize() if review.report is None else self.resize(*_SIZE)
 
     def _show(self, report: "RecognitionReport") -> None:
         self.head.setText(f"{METHOD_INFO[report.method].title} · {report.architecture.summary}")
@@ -123,7 +132,10 @@ class CheckpointDialog(QDialog):
         _fill(self.table, rows)
         counts = Counter(report.left_out.values())
         left_out = "; ".join(f"{count} × {reason}" for reason, count in counts.most_common())
-        self.left_out.setText(f"Left out: {left_out}." if left_out else "Every tensor of the file is used.")
+        lines = [f"Left out: {left_out}." if left_out else "Every tensor of the file is used."]
+        if report.companions:
+            lines.append(f"For its pretext view: {', '.join(report.companions)}.")
+        self.left_out.setText("\n".join(lines))
         self.form.show_recognised(report)
 
     def _on_accepted(self, _spec: EncoderSpec) -> None:
@@ -138,7 +150,7 @@ def _evidence_table() -> QTableWidget:
     table.setFocusPolicy(Qt.FocusPolicy.NoFocus)
     table.setShowGrid(False)
     table.setWordWrap(True)
-    table.setAlternatingRowColors(True)
+    table.setStyleSheet(_TABLE)
     table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
     down, across = table.verticalHeader(), table.horizontalHeader()
     if down is not None and across is not None:

@@ -1,11 +1,11 @@
 """The dialog that shows a published encoder's licence, then fetches it."""
 
-from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QDialog, QDialogButtonBox, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
-from napari_sslmaps._qt.parts import dim, note
+from napari_sslmaps._qt.parts import dim, linked, note, plain
 from napari_sslmaps.encoders.catalog import METHOD_INFO
 from napari_sslmaps.viewer.download import Download
+from napari_sslmaps.viewer.offer import size_text
 
 _WIDTH = 520
 _STEPS = 1000
@@ -30,27 +30,26 @@ class DownloadDialog(QDialog):
         head = QLabel(entry.name)
         head.setStyleSheet("font-size: 13pt; font-weight: bold;")
         info = METHOD_INFO[entry.method]
-        self.facts = note(
+        self.facts = linked(
             f"{info.title} · {entry.architecture.summary}\n"
-            f"about {entry.megabytes:.0f} MB from {entry.page}\n"
+            f"about {size_text(entry.megabytes)} from {entry.page}\n"
             + ("Its file carries what its pretext view needs.\n" if entry.has_pretext else "")
             + info.citation
         )
         self.licence = QLabel(f"Licence: {entry.licence}")
         self.licence.setStyleSheet("font-weight: bold;")
-        self.terms = note(entry.terms)
-        self.gate = note(
+        self.terms = linked(entry.terms)
+        self.gate = linked(
             "Its authors ask who uses it: sign in at the page above and request access. Then create a read "
             "token in your account there and put it into the environment variable HF_TOKEN, or log in once "
             "with the command: hf auth login"
         )
         self.gate.setVisible(entry.gated)
-        for label in (self.facts, self.terms, self.gate):
-            label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.bar = QProgressBar()
         self.bar.setRange(0, _STEPS)
         self.message = note()
         self.buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
+        plain(self.buttons)
         self.accept_button = QPushButton("Accept the licence and download")
         self.buttons.addButton(self.accept_button, QDialogButtonBox.ButtonRole.AcceptRole)
         column = QVBoxLayout(self)

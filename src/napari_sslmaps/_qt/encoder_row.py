@@ -93,7 +93,7 @@ class EncoderRow(QWidget):
         return button
 
     def _menu_button(self, spec: EncoderSpec) -> QToolButton:
-        button = _round("⋯", "bold 8pt", f"What can be done with {spec.name}")
+        button = _round("⋮", "bold 9pt", f"What can be done with {spec.name}")
         menu = QMenu(button)
         for text, action in _ACTIONS:
             entry = menu.addAction(text)

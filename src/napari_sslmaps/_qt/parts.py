@@ -1,13 +1,27 @@
 """Small parts that the sections share."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from html import escape
 from typing import Any
 
 from qtpy.QtCore import QSignalBlocker, Qt
-from qtpy.QtWidgets import QComboBox, QFrame, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtGui import QIcon
+from qtpy.QtWidgets import (
+    QComboBox,
+    QDialogButtonBox,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
 
 GAP = 6
+LINK = "#6ea8fe"
+_ADDRESS = re.compile(r"(https://[^\s()]+)")
 
 
 class Section(QWidget):
@@ -54,6 +68,23 @@ def note(text: str = "") -> QLabel:
     label.setTextFormat(Qt.TextFormat.PlainText)
     dim(label)
     return label
+
+
+def linked(text: str) -> QLabel:
+    """Return a dim label that wraps, whose addresses open in a browser."""
+    label = note()
+    label.setTextFormat(Qt.TextFormat.RichText)
+    link = rf'<a style="color: {LINK};" href="\1">\1</a>'
+    label.setText(_ADDRESS.sub(link, escape(text)).replace("\n", "<br>"))
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextBrowserInteraction)
+    label.setOpenExternalLinks(True)
+    return label
+
+
+def plain(buttons: QDialogButtonBox) -> None:
+    """Take the style's icons off the buttons of a dialog."""
+    for button in buttons.buttons():
+        button.setIcon(QIcon())
 
 
 def dim(label: QLabel, *, failed: bool = False) -> None:

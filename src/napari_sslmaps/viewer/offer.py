@@ -124,8 +124,13 @@ def worry(spec: EncoderSpec) -> str:
     if not spec.trouble:
         return ""
     if spec.origin == "published":
-        return f"{PUBLISHED[spec.name].megabytes:.0f} MB to download"
+        return f"{size_text(PUBLISHED[spec.name].megabytes)} to download"
     return "changed" if spec.path is not None and spec.path.exists() else "moved"
+
+
+def size_text(megabytes: float) -> str:
+    """Say a size: ``448 MB`` or ``1.3 GB``."""
+    return f"{megabytes:.0f} MB" if megabytes < 1000 else f"{megabytes / 1000:.1f} GB"
 
 
 def _group(spec: EncoderSpec) -> str:
