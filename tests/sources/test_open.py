@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+import zarr
 from PIL import Image
 from pydicom import examples
+from slide_kit import write_bare
 from source_cases import picture
 
 from napari_sslmaps.core.region import Region
@@ -133,3 +135,48 @@ def test_two_stack_axes_are_refused(tmp_path: Path) -> None:
     tifffile.imwrite(path, picture((2, 3, 20, 30)), metadata={"axes": "TZYX"})
     with pytest.raises(UnsupportedImageError, match="at most one axis besides rows, columns"):
         open_image(path)
+
+
+def test_a_huge_level_is_read_where_it_is_asked_for(tmp_path: Path) -> None:
+    path = write_bare(tmp_path / "huge.tif", 125_000, 160_000, strips=1000)
+    assert path.stat().st_size > 60e9
+    with path.open("r+b") as file:
+        file.seek(4096 + (124_000 * 160_000 + 150_000) * 3)
+        file.write(bytes(range(30)))
+    with open_image(path) as source:
+        pixels = source.read(Region(124_000, 150_000, 2, 10))
+    np.testing.assert_array_equal(pixels[0].ravel(), np.arange(30))
+    assert not pixels[1].any()
+
+
+def test_a_huge_level_compressed_in_one_piece_gets_a_sentence(tmp_path: Path) -> None:
+    path = write_bare(tmp_path / "piece.tif", 125_000, 160_000, strips=1, compression=8)
+    with (
+        open_image(path) as source,
+        pytest.raises(UnsupportedImageError, match=r"125000 × 160000 px in one piece, 60 GB\. Convert"),
+    ):
+        source.read(Region(0, 0, 10, 10))
+
+
+def test_an_empty_level_gets_a_sentence(tmp_path: Path) -> None:
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=3)
+    for name, side in (("0", 8), ("1", 0)):
+        group.create_array(name, shape=(side, side), chunks=(8, 8), dtype="uint8")
+    axes = [{"name": "y", "type": "space"}, {"name": "x", "type": "space"}]
+    group.attrs["ome"] = {"multiscales": [{"axes": axes, "datasets": [{"path": "0"}, {"path": "1"}]}]}
+    with pytest.raises(UnsupportedImageError, match=r"levels of at least one pixel.*got 8 × 8, 0 × 0 px"):
+        open_image(tmp_path / "a.zarr")
+
+
+def test_levels_in_the_wrong_order_get_a_sentence() -> None:
+    with pytest.raises(UnsupportedImageError, match="from the finest to the coarsest"):
+        open_image([np.zeros((4, 4)), np.zeros((8, 8))])
+
+
+def test_a_level_that_is_named_but_missing_gets_a_sentence(tmp_path: Path) -> None:
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=3)
+    group.create_array("0", shape=(8, 8), chunks=(8, 8), dtype="uint8")
+    axes = [{"name": "y", "type": "space"}, {"name": "x", "type": "space"}]
+    group.attrs["ome"] = {"multiscales": [{"axes": axes, "datasets": [{"path": "0"}, {"path": "1"}]}]}
+    with pytest.raises(UnsupportedImageError, match=r"a\.zarr cannot be decoded"):
+        open_image(tmp_path / "a.zarr")
