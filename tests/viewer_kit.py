@@ -162,11 +162,13 @@ class KnownPretext:
     def __init__(self) -> None:
         self.asked: list[tuple[str, PretextOptions, Edits]] = []
         self.trouble = ""
+        self.on_call: Callable[[], object] = str
 
     def __call__(
         self, source: ImageSource, spec: EncoderSpec, region: Region, options: PretextOptions, edits: Edits
     ) -> PretextView:
         self.asked.append((spec.name, options, edits))
+        self.on_call()
         if self.trouble:
             raise MapUnavailableError(self.trouble)
         side = self.side

@@ -59,6 +59,7 @@ def test_corrections_are_shown_added_and_ticked(
     qtbot.waitUntil(lambda: "four-heads" in panel.encoders.rows)
     assert panel.encoders.rows["four-heads"].box.isChecked()
     assert library.shelf["four-heads"].overrides == {"method": "ijepa", "num_heads": 4, "eps": 1e-5}
+    assert "Corrected by you: method ijepa, num_heads 4" in panel.encoders.rows["four-heads"].toolTip()
     assert "recognised as I-JEPA" in panel.run.status.text()
 
 

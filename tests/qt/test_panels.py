@@ -316,6 +316,22 @@ def test_closing_while_a_job_runs_leaves_no_thread(
     assert not any(runner.busy for runner in runners)
 
 
+def test_closing_while_a_pretext_view_is_computed_leaves_no_thread(
+    panel: SSLMapsWidget, qtbot: QtBot, pretext: KnownPretext
+) -> None:
+    reached, go = Event(), Event()
+
+    def pause() -> None:
+        reached.set()
+        go.wait(0.2)
+
+    pretext.on_call = pause
+    panel.run.pretext.click()
+    qtbot.waitUntil(reached.is_set)
+    panel.close_controller()
+    assert panel.workspace.panels == ()
+
+
 def test_destroying_the_widget_closes_the_controller(qtbot: QtBot, panel: SSLMapsWidget) -> None:
     viewer = panel.controller.viewer
     before = len(viewer.mouse_drag_callbacks)

@@ -207,11 +207,13 @@ def _tip(spec: EncoderSpec, sentence: str) -> str:
         "file": str(spec.path),
         "published": "published by its authors",
     }
+    corrections = ", ".join(f"{name} {value}" for name, value in spec.overrides.items())
+    corrected = f"<p>Corrected by you: {escape(corrections)}.</p>" if corrections else ""
     size = f"{spec.megabytes:.1f} MB, " if spec.path is not None else ""
     return (
         f"<p><b>{escape(spec.name)}</b>: {escape(info.title)}, {escape(info.objective)}.</p>"
         f"<p>{escape(sentence)}</p>"
         f"<p>{escape(spec.architecture.summary)}<br>{size}{escape(spec.licence)}, "
-        f"{escape(places[spec.origin])}</p>"
+        f"{escape(places[spec.origin])}</p>{corrected}"
         f"<p>Attention: {escape(info.attention_note)}.<br>{escape(info.citation)}</p>"
     )

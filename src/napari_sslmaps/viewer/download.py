@@ -8,6 +8,8 @@ from napari_sslmaps.viewer.library import Library
 from napari_sslmaps.viewer.runs import sentence
 from napari_sslmaps.viewer.tasks import TaskCallbacks, TaskContext, TaskRunner
 
+_ADVICE = "What came is kept; try again."
+
 
 class Download:
     """One published encoder on its way; announces `changed` after each step.
@@ -74,5 +76,5 @@ class Download:
 
     def _on_failed(self, error: BaseException) -> None:
         self.running = False
-        self.trouble = "" if isinstance(error, Cancelled) else sentence(error)
+        self.trouble = "" if isinstance(error, Cancelled) else sentence(error, _ADVICE)
         self.changed.emit()

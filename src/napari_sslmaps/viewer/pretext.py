@@ -23,8 +23,9 @@ from napari_sslmaps.viewer.tasks import TaskCallbacks, TaskRunner
 from napari_sslmaps.viewer.workspace import PretextOptions, WorkspaceModel
 
 ROLE = "pretext"
+_ADVICE = "The last view stays; choose a smaller region and try again."
 _COLOURS = {"error": "inferno"}
-_PREFERRED = ("reconstruction", "agreement", "restoration", "view agreement")
+_PREFERRED = ("reconstruction", "centred agreement", "agreement", "restoration", "view agreement")
 
 
 class PretextPainter:
@@ -172,7 +173,7 @@ class PretextPainter:
 
     def _on_failed(self, error: BaseException) -> None:
         if not isinstance(error, Cancelled):
-            self._workspace.say(sentence(error), failed=True)
+            self._workspace.say(sentence(error, _ADVICE), failed=True)
 
 
 def draw_panel(view: PretextView, panel: Panel) -> Drawing:

@@ -109,5 +109,5 @@ class CheckpointReview:
         self.changed.emit()
 
     def _on_failed(self, error: BaseException) -> None:
-        self.doing, self.trouble = "", sentence(error)
+        self.doing, self.trouble = "", sentence(error, "Nothing was added; the log has the details.")
         self.changed.emit()

@@ -20,16 +20,16 @@ from napari_sslmaps.viewer.workspace import Progress, Status, WorkspaceModel
 logger = logging.getLogger(__name__)
 
 
-def sentence(error: BaseException) -> str:
-    """Say an error in a line; what is not ours is logged with its trace."""
+_ADVICE = "What was painted stays; choose a smaller region or fewer encoders and run again."
+
+
+def sentence(error: BaseException, advice: str = _ADVICE) -> str:
+    """Say an error in a line; what is not ours is logged with its trace and followed by advice."""
     if isinstance(error, SSLMapsError):
         return str(error)
     logger.error("The computation failed.", exc_info=error)
     first = (str(error).strip().splitlines() or ["no message"])[0][:200]
-    return (
-        f"The computation failed ({type(error).__name__}: {first}). What was painted stays; choose a smaller "
-        "region or fewer encoders and run again."
-    )
+    return f"The computation failed ({type(error).__name__}: {first}). {advice}"
 
 
 class EmbeddingRuns:
