@@ -62,6 +62,17 @@ def test_controls_are_not_offered_and_the_first_ticked_is_chosen(shown: Controll
     assert shown.workspace.pretext.encoder == "mae-demo"
 
 
+def test_the_proposed_encoder_follows_the_ticks_until_one_is_chosen(shown: Controller) -> None:
+    workspace = shown.workspace
+    workspace.chosen = ("dinov3-demo", "mae-untrained")
+    assert workspace.pretext.encoder == "dinov3-demo"
+    workspace.pretext = replace(workspace.pretext, encoder="ijepa-demo")
+    workspace.chosen = ("mae-demo",)
+    assert workspace.pretext.encoder == "ijepa-demo"
+    workspace.available = tuple(spec for spec in workspace.available if spec.name != "ijepa-demo")
+    assert workspace.pretext.encoder == "mae-demo"
+
+
 def test_panels_become_layers_where_the_view_looked(viewer: ViewerModel, shown: Controller) -> None:
     image = shown.workspace.image
     image.scale, image.translate = (0.5, 0.5), (10, -4)

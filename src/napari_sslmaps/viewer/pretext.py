@@ -64,12 +64,13 @@ class PretextPainter:
         self._arrange = arrange
         self._shown: tuple[Image, Region, PretextOptions] | None = None
         self._edited = False
+        self._proposed = ""
         self.view: PretextView | None = None
         self.tools = PretextTools(viewer, self._on_edited)
         self._connections = Connections()
         self._connections.add(workspace.events.pretext, self._on_options)
         for signal in (workspace.events.available, workspace.events.chosen):
-            self._connections.add(signal, self._choose_encoder)
+            self._connections.add(signal, self._propose_encoder)
         self._connections.add(workspace.events.pretext_tool, self._on_tool)
         self._connections.add(workspace.events.task, self._on_task)
 
@@ -111,12 +112,15 @@ class PretextPainter:
         self._connections.undo()
         self.tools.remove()
 
-    def _choose_encoder(self) -> None:
-        """Choose the first ticked encoder as long as none is chosen that can be had."""
+    def _propose_encoder(self) -> None:
+        """Choose the first ticked encoder until a person chooses one, or where theirs is gone."""
         workspace, names = self._workspace, [spec.name for spec in self.candidates()]
         ticked = [name for name in names if name in workspace.chosen]
-        if workspace.pretext.encoder not in names:
-            workspace.pretext = replace(workspace.pretext, encoder=next(iter(ticked or names), ""))
+        by_hand = workspace.pretext.encoder != self._proposed or self.view is not None
+        if by_hand and workspace.pretext.encoder in names:
+            return
+        self._proposed = next(iter(ticked or names), "")
+        workspace.pretext = replace(workspace.pretext, encoder=self._proposed)
 
     def _submit(self, spec: EncoderSpec, setting: tuple[Image, Region, PretextOptions], edits: Edits) -> None:
         image, region, options = setting
