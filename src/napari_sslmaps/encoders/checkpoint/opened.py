@@ -12,6 +12,13 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from napari_sslmaps.encoders.checkpoint.distcp import METADATA, ShardedTensors
+from napari_sslmaps.encoders.checkpoint.names import (
+    flatten,
+    is_training,
+    is_training_word,
+    plain_name,
+    without_wrappers,
+)
 from napari_sslmaps.encoders.checkpoint.pickled import is_mappable, is_zip, load_pickle
 from napari_sslmaps.encoders.header import read_header
 from napari_sslmaps.errors import CheckpointError, WeightsUnavailableError
@@ -20,8 +27,6 @@ INDICES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 WEIGHTS = ("model.safetensors", "pytorch_model.bin", "open_clip_model.safetensors")
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar")
 _OWN_TRAINING = {"format", "recipe", "objective"}
-_WRAPPERS = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
-_TRAINING = ("optim", "opt", "scaler", "scheduler", "lr_scheduler", "amp", "loops", "callbacks", "rng")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +96,7 @@ def _open_file(path: Path) -> Opened:
 
 def _read(path: Path) -> Opened:
     if _looks_like_safetensors(path):
-        return Opened(_unwrapped(_read_safetensors(path)), header=read_header(path))
+        return Opened(without_wrappers(_read_safetensors(path)), header=read_header(path))
     content = load_pickle(path)
     if set(content) >= _OWN_TRAINING:
         raise CheckpointError(
@@ -102,10 +107,10 @@ def _read(path: Path) -> Opened:
     training = tuple(
         str(key)
         for key, value in content.items()
-        if not isinstance(value, Tensor) and (_is_training(key, value) or "param_groups" in content)
+        if not isinstance(value, Tensor) and (is_training(key, value) or "param_groups" in content)
     )
     kept = {str(key): value for key, value in content.items() if str(key) not in training}
-    return Opened(_unwrapped(_flatten(kept)), training, args, mapped=is_mappable(path))
+    return Opened(without_wrappers(flatten(kept)), training, args, mapped=is_mappable(path))
 
 
 def _looks_like_safetensors(path: Path) -> bool:
@@ -137,47 +142,6 @@ def _options(content: Mapping[Any, Any]) -> dict[str, Any]:
     return {}
 
 
-def _is_training(key: object, value: object) -> bool:
-    """Whether an outer key holds no weights: what an optimiser keeps, or nothing with a tensor in it."""
-    return _is_training_word(str(key)) or not (isinstance(value, Mapping) and _flatten(value))
-
-
-def _is_training_word(name: str) -> bool:
-    return any(
-        name == word or name.startswith((f"{word}_", f"{word}izer", f"{word}iser")) for word in _TRAINING
-    )
-
-
-def _flatten(content: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Name each tensor by all keys that lead to it; of a dictionary in several places, by the fewest."""
-    tensors: dict[str, Tensor] = {}
-    waiting, seen = [("", content)], {id(content)}
-    while waiting:
-        prefix, found = waiting.pop(0)
-        for key, value in found.items():
-            if isinstance(value, Tensor):
-                tensors[f"{prefix}{key}"] = value
-            elif isinstance(value, Mapping) and id(value) not in seen:
-                seen.add(id(value))
-                waiting.append((f"{prefix}{key}.", value))
-    return tensors
-
-
-def _unwrapped(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    plain = {plain_name(name): tensor for name, tensor in tensors.items()}
-    if len(plain) < len(tensors):
-        raise CheckpointError(
-            f"Expected each weight once; {len(tensors) - len(plain)} come with and without the name of a "
-            "wrapper, such as 'module.'. Save one of the two."
-        )
-    return plain
-
-
-def plain_name(name: str) -> str:
-    """Return a dotted name without the parts that wrappers put in."""
-    return ".".join(part for part in name.split(".") if part not in _WRAPPERS)
-
-
 def _is_shard(path: Path) -> bool:
     return any(
         path.name in _read_json(path.parent / index).get("weight_map", {}).values()
@@ -188,7 +152,7 @@ def _is_shard(path: Path) -> bool:
 
 def _open_folder(folder: Path) -> Opened:
     if (folder / METADATA).is_file():
-        sharded = ShardedTensors(folder, lambda name: not _is_training_word(name))
+        sharded = ShardedTensors(folder, lambda name: not is_training_word(name))
         return Opened(sharded, sharded.left_out, mapped=False)
     index = next((folder / name for name in INDICES if (folder / name).is_file()), None)
     return _with_configs(_read(_only_weights(folder)) if index is None else _read_shards(index), folder)

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-from napari_sslmaps.encoders.checkpoint.evidence import has_sincos_positions
 from napari_sslmaps.encoders.checkpoint.layouts.common import unchunk
 from napari_sslmaps.encoders.checkpoint.layouts.dino import is_dinov2, translate_dino
 from napari_sslmaps.encoders.checkpoint.layouts.dinov3 import translate_dinov3
@@ -50,7 +49,8 @@ def _translate_transformer(file: Unwrapped) -> Translated:
         return translate_dinov3(file)
     if outer & {"target_encoder", "encoder"} and "cls_token" not in keys:
         return translate_ijepa(file)
-    if "decoder_embed.weight" in keys or (outer == {"model"} and has_sincos_positions(keys)):
+    headless = outer == {"model"} and {"cls_token", "norm.weight"} <= set(keys) and "head.weight" not in keys
+    if "decoder_embed.weight" in keys or (headless and "blocks.0.ls1.gamma" not in keys):
         return translate_mae(file)
     if is_dinov2(keys) or outer & {"teacher", "student"}:
         return translate_dino(file)
