@@ -7,9 +7,9 @@ import torch
 from napari_sslmaps import embed
 from napari_sslmaps.encoders import registry
 from napari_sslmaps.encoders.catalog import CONTROLS
-from napari_sslmaps.encoders.overrides import Overrides
 from napari_sslmaps.encoders.control import draw_control, hash_weights
 from napari_sslmaps.encoders.header import read_header
+from napari_sslmaps.encoders.overrides import Overrides
 from napari_sslmaps.encoders.registry import get_spec, hash_encoder, load_encoder
 from napari_sslmaps.errors import InvalidOptionError
 
