@@ -276,6 +276,10 @@ def test_targets_can_be_added_and_removed(
     shapes.remove_selected()
     assert pretext.asked[-1][2].targets == (TokenBlock(0, 3, 2, 1),)
     assert len(shapes.data) == 1
+    shapes.selected_data = {0}
+    shapes.remove_selected()
+    assert pretext.asked[-1][2].targets is None
+    assert len(shapes_of(viewer).data) == 2
 
 
 def test_crops_keep_their_kind_and_a_new_one_is_local(

@@ -64,14 +64,15 @@ class PretextTools:
             self._drawing = False
 
     def edits(self) -> Edits:
-        """Return what the layers say now, in terms of the view that is shown."""
+        """Return what the layers say now, in terms of the view; where nothing is left, it is drawn anew."""
         view = self._view
         if view is None:
             return Edits()
         mask = self._painted()
         drawn = self._corners()
         if isinstance(view, PredictionView):
-            return Edits(targets=tuple(block_at(corners, view.grid) for corners, _ in drawn))
+            blocks = tuple(block_at(corners, view.grid) for corners, _ in drawn)
+            return Edits(targets=blocks or None)
         if isinstance(view, ViewsView):
             return Edits(mask, crops=tuple(crop_at(*pair, view) for pair in drawn) if drawn else None)
         return Edits(mask)
