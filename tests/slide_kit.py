@@ -28,8 +28,15 @@ class Slide:
         return np.stack(self.tiles)[kinds, rows[:, None] % SIDE, cols[None] % SIDE]
 
 
-def write_slide(path: Path, shapes: Sequence[tuple[int, int]] = ((80_000, 100_000),)) -> Slide:
-    """Write an Aperio-like pyramid of JPEG tiles with the given (height, width) of each level."""
+def write_slide(
+    path: Path,
+    shapes: Sequence[tuple[int, int]] = ((80_000, 100_000),),
+    left_out: tuple[int, int] | None = None,
+) -> Slide:
+    """Write an Aperio-like pyramid of JPEG tiles with the given (height, width) of each level.
+
+    One tile (row, column) of each level may be left out, as scanners do where there is nothing.
+    """
     picture = immunohistochemistry()
     kinds = [picture[: 256 - 8 * kind, : 256 - 8 * kind] for kind in range(KINDS)]
     tiles = [np.pad(kind, [(0, 256 - len(kind)), (0, 256 - len(kind)), (0, 0)], "reflect") for kind in kinds]
@@ -37,13 +44,17 @@ def write_slide(path: Path, shapes: Sequence[tuple[int, int]] = ((80_000, 100_00
     offsets = 16 + np.cumsum([0, *(len(data) for data in encoded)])
     counts = np.array([len(data) for data in encoded], np.uint64)
     with path.open("wb") as file:
-        file.write(struct.pack("<2sHHHQ", b"II", 43, 8, 0, 0) + b"".join(encoded))
+        file.write(struct.pack("<2sHHHQ", b"II", 43, 8, 0, 0) + b"".join(encoded) + bytes(192))
         link = 8
-        thumbnail = (-1, (SIDE, SIDE))  # the second page of an Aperio file is no level
-        for level, (height, width) in [(0, shapes[0]), thumbnail, *enumerate(shapes[1:], 1)]:
+        for level, (height, width) in enumerate(shapes):
+            if level == 1:  # the second page of an Aperio file is no level but a thumbnail
+                link = _directory(file, link, (8, 8), offsets[-1:].astype("<u8"), np.uint64([192]), rows=8)
             rows, cols = np.arange(-(-height // SIDE)), np.arange(-(-width // SIDE))
-            kind = ((rows[:, None] * 3 + cols[None] + level) % KINDS).ravel()
-            link = _directory(file, link, (height, width), offsets[kind].astype("<u8"), counts[kind])
+            kind = (rows[:, None] * 3 + cols[None] + level) % KINDS
+            places, sizes = offsets[kind].astype("<u8"), counts[kind]
+            if left_out:
+                places[left_out] = sizes[left_out] = 0
+            link = _directory(file, link, (height, width), places.ravel(), sizes.ravel())
     decoded = tuple(imagecodecs.jpeg_decode(data) for data in encoded)
     return Slide(path, tuple(shapes), decoded)
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import tifffile
 import zarr
+from dicom_slide_kit import write_dicom_slide
 from ndpi_kit import write_ndpi
 from numpy.typing import NDArray
 from PIL import Image
@@ -18,6 +19,7 @@ from pydicom.pixels.utils import pixel_array
 from skimage.data import immunohistochemistry
 
 from napari_sslmaps.sources import ArraySource, ImageSource, open_image
+from napari_sslmaps.sources.slide import OpenSlideSource
 
 Spacing = tuple[float, float] | None
 
@@ -263,6 +265,24 @@ def dicom_spacing(folder: Path) -> Case:
     return Case(open_image(path), [pixel_array(path)[None]], (661.468, 661.468))
 
 
+def dicom_slide(folder: Path) -> Case:
+    """Levels are files of their own; any of them stands for all."""
+    pixels = immunohistochemistry()[:256, :384]
+    levels = write_dicom_slide(folder, [pixels, pixels[::2, ::2].copy()], spacing_um=0.5)
+    return Case(open_image(folder / "1.dcm"), [level[None] for level in levels], (0.5, 0.5))
+
+
+def openslide_tiff(folder: Path) -> Case:
+    path = folder / "pyramid.tif"
+    levels = [picture((256, 320, 3))[:: 2**level, :: 2**level].copy() for level in range(2)]
+    with tifffile.TiffWriter(path) as file:
+        for level, pixels in enumerate(levels):
+            file.write(
+                pixels, tile=(64, 64), photometric="rgb", compression="zlib", subfiletype=int(level > 0)
+            )
+    return Case(OpenSlideSource(path), [pixels[None] for pixels in levels])
+
+
 def png_alpha(folder: Path) -> Case:
     path = folder / "alpha.png"
     Image.fromarray(picture((61, 47, 4))).save(path)
@@ -380,6 +400,8 @@ CASES: list[Callable[[Path], Case]] = [
     dicom_rle_frames,
     dicom_jpeg_lossy,
     dicom_spacing,
+    dicom_slide,
+    openslide_tiff,
     png_alpha,
     png_deep_grey,
     png_bits,

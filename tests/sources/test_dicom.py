@@ -1,14 +1,16 @@
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from dicom_slide_kit import write_dicom_slide
 from pydicom import examples
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from napari_sslmaps.core.region import Region
-from napari_sslmaps.errors import UnsupportedImageError
+from napari_sslmaps.errors import MissingExtraError, UnsupportedImageError
 from napari_sslmaps.sources import open_image
 
 
@@ -83,10 +85,8 @@ def test_deflated_files_are_read() -> None:
         assert source.read(Region(0, 0, 512, 512)).std() > 0
 
 
-def test_tiled_slides_are_refused(tmp_path: Path) -> None:
-    dataset = examples.rgb_color
-    dataset.SOPClassUID = "1.2.840.10008.5.1.4.1.1.77.1.6"
-    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
-    dataset.save_as(tmp_path / "slide.dcm")
-    with pytest.raises(UnsupportedImageError, match=r"slide\.dcm is a tiled slide"):
-        open_image(tmp_path / "slide.dcm")
+def test_tiled_slides_need_openslide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_dicom_slide(tmp_path, [np.zeros((64, 64, 3), np.uint8)], spacing_um=1.0)
+    monkeypatch.setitem(sys.modules, "openslide", None)
+    with pytest.raises(MissingExtraError, match=r"0\.dcm; it is not installed"):
+        open_image(tmp_path / "0.dcm")

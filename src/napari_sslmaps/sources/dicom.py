@@ -15,7 +15,7 @@ from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import UnsupportedImageError
 from napari_sslmaps.sources.base import ImageLayout, SourceBase, SpacingYX, decoding
 from napari_sslmaps.sources.kept import Kept
-from napari_sslmaps.sources.protocol import Level
+from napari_sslmaps.sources.protocol import ImageSource, Level
 from napari_sslmaps.sources.spacing import spacing_um
 
 _DAMAGE = (
@@ -35,6 +35,25 @@ _CENTIMETRES, _TISSUE = 3, 1
 _KEPT_BYTES = 64 * 2**20
 
 
+def open_dicom(path: Path) -> ImageSource:
+    """Open a DICOM file: a tiled slide through OpenSlide, all else frame by frame.
+
+    Raises
+    ------
+    MissingExtraError
+        If it is a slide and OpenSlide is not installed.
+    UnsupportedImageError
+        If it holds no pixels, or is damaged.
+    """
+    with decoding(path.name, "a readable DICOM file", *_DAMAGE):
+        header = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=["SOPClassUID"])
+    if header.get("SOPClassUID") == _WHOLE_SLIDE:
+        from napari_sslmaps.sources.slide import OpenSlideSource
+
+        return OpenSlideSource(path)
+    return DicomSource(path)
+
+
 class DicomSource(SourceBase):
     """A DICOM file; a frame is decoded when it is asked for, and those used last are kept.
 
@@ -48,7 +67,7 @@ class DicomSource(SourceBase):
     Raises
     ------
     UnsupportedImageError
-        If it holds no pixels, is a tiled slide, or is damaged.
+        If it holds no pixels, or is damaged.
     """
 
     def __init__(self, path: Path) -> None:
@@ -67,11 +86,6 @@ class DicomSource(SourceBase):
             raise UnsupportedImageError(
                 f"Expected a DICOM image with pixels; {path.name} has none ({kind}). Choose an "
                 "image file, or copy this one again if it should be one."
-            )
-        if header.SOPClassUID == _WHOLE_SLIDE:
-            raise UnsupportedImageError(
-                f"Expected a DICOM image whose frames are whole; {path.name} is a tiled slide. "
-                "Convert it to a pyramidal TIFF."
             )
 
     def _decode(self, region: Region) -> NDArray[Any]:

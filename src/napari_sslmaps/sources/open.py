@@ -7,10 +7,11 @@ from typing import Any
 from napari_sslmaps.errors import UnsupportedImageError
 from napari_sslmaps.sources.array import ArraySource, open_npy
 from napari_sslmaps.sources.protocol import ImageSource
+from napari_sslmaps.sources.slide import SUFFIXES, OpenSlideSource
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"GIF8")
-_READABLE = "TIFF (also SVS and OME-TIFF), DICOM, OME-Zarr, PNG, JPEG, BMP or .npy"
+_READABLE = "TIFF (also SVS, NDPI and OME-TIFF), DICOM, MRXS, OME-Zarr, PNG, JPEG, BMP or .npy"
 
 
 def open_image(image: Any, *, frames: bool = False, name: str | None = None) -> ImageSource:
@@ -35,6 +36,8 @@ def open_image(image: Any, *, frames: bool = False, name: str | None = None) -> 
     ------
     UnsupportedImageError
         If the file is missing, unknown or damaged, or the array cannot be an image.
+    MissingExtraError
+        If it is a slide that only OpenSlide reads, and OpenSlide is not installed.
 
     Examples
     --------
@@ -55,11 +58,13 @@ def _open_path(path: Path, frames: bool) -> ImageSource:
     if path.is_dir():
         return _open_folder(path)
     start = _signature(path)
+    if path.suffix.lower() in SUFFIXES:
+        return OpenSlideSource(path)
     # Before TIFF: a DICOM preamble may hold a TIFF header (examples_rgb_color.dcm has one).
     if start[128:132] == b"DICM" or path.suffix.lower() in (".dcm", ".dicom"):
-        from napari_sslmaps.sources.dicom import DicomSource
+        from napari_sslmaps.sources.dicom import open_dicom
 
-        return DicomSource(path)
+        return open_dicom(path)
     if start.startswith(_TIFF):
         from napari_sslmaps.sources.tiff import TiffSource
 

@@ -14,6 +14,7 @@ from napari_sslmaps.sources.protocol import ImageSource
 
 _STRIP_PIXELS = 4_000_000
 _SAMPLES_PER_STRIP = 1_000_000
+_SAMPLES = 8_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +47,14 @@ def scan_region(source: ImageSource, region: Region) -> RegionScan:
     """
     digest = hashlib.sha256(f"{region.shape_yx}{source.channels}{source.dtype}".encode())
     lows, highs, samples = [], [], []
+    sparse = region.height * region.width * source.channels // _SAMPLES
     for strip in _strips(source, region):
         check_finite(strip)
         digest.update(np.ascontiguousarray(strip).data)
         lows.append(float(strip.min()))
         highs.append(float(strip.max()))
-        step = max(1, strip.size // _SAMPLES_PER_STRIP)
-        samples.append(strip.reshape(-1)[::step])
+        step = max(1, strip.size // _SAMPLES_PER_STRIP, sparse)
+        samples.append(strip.reshape(-1)[::step].copy())  # a view would keep the whole strip
     low, high = min(lows), max(highs)
     return RegionScan(digest.hexdigest(), low, high, auto_window(np.concatenate(samples), low, high))
 
