@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import struct
+import zipfile
 
 import numpy as np
 import pytest
@@ -141,6 +142,29 @@ def test_data_of_a_training_is_no_code(tmp_path):
     path = save(tmp_path / "training.pth", {"model": mae_state()} | extra)
     report = inspect_checkpoint(path, MAE)
     assert {name for name, why in report.left_out.items() if why == "state of the training"} == set(extra)
+
+
+@pytest.mark.parametrize(
+    ("new", "old"),
+    [
+        (b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n"),
+        (b"cpathlib\nPosixPath\n", b"cpathlib._local\nPosixPath\n"),
+        (b"cpathlib\nPosixPath\n", b"cpathlib\nWindowsPath\n"),
+    ],
+    ids=["numpy 1", "Python 3.13", "Windows"],
+)
+def test_data_pickled_by_other_versions_and_systems_is_data(tmp_path, new, old):
+    """Only the name of the builder differs, which is put into the pickle by hand."""
+    content = {"model": mae_state(), "best": np.zeros(2), "loss": np.float64(0.5), "out": tmp_path}
+    written = save(tmp_path / "new.pth", content)
+    with zipfile.ZipFile(written) as source, zipfile.ZipFile(tmp_path / "old.pth", "w") as target:
+        for member in source.infolist():
+            data = source.read(member)
+            if member.filename.endswith("data.pkl"):
+                assert new in data
+                data = data.replace(new, old)
+            target.writestr(member, data)
+    assert inspect_checkpoint(tmp_path / "old.pth", MAE).method == "mae"
 
 
 @pytest.mark.parametrize("spoil", [float("nan"), float("inf")])

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from napari_sslmaps.encoders.initial import sincos_positions
+
 _BRIGHTNESS, _NO_BRIGHTNESS, _SMOOTH = 4.0, 2.0, 0.1
 
 
@@ -19,13 +21,7 @@ def has_sincos_positions(state: Mapping[str, Tensor]) -> bool:
     side = math.isqrt(len(stored))
     if dim % 4 or not side:
         return False
-    frequencies = 10_000.0 ** (-torch.arange(dim // 4, dtype=torch.float64) * 4 / dim)
-    angles = torch.arange(side, dtype=torch.float64)[:, None] * frequencies
-    table = torch.cat([angles.sin(), angles.cos()], dim=1).float()
-    along_columns = table[None].expand(side, side, -1)
-    along_rows = table[:, None].expand(side, side, -1)
-    expected = torch.cat([along_columns, along_rows], dim=-1).reshape(side * side, dim)
-    return torch.allclose(stored[-side * side :], expected, atol=2e-3)
+    return torch.allclose(stored[-side * side :], sincos_positions(dim, side, side)[0], atol=2e-3)
 
 
 def predicts_normalised_pixels(decoder: Mapping[str, Tensor]) -> bool | None:

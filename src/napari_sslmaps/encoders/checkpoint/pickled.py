@@ -4,7 +4,7 @@ import argparse
 import io
 import pathlib
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,19 @@ import torch
 
 from napari_sslmaps.errors import CheckpointError
 
-_ALLOWED = [
+_ALLOWED: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
     argparse.Namespace,
-    pathlib.PosixPath,
-    pathlib.WindowsPath,
     np.dtype,
     np.ndarray,
-    *(getattr(import_module("numpy._core.multiarray"), name) for name in ("scalar", "_reconstruct")),
+    # paths become names that any system can hold; Python 3.13 keeps their classes elsewhere
+    *((pathlib.PurePosixPath, f"{module}.PosixPath") for module in ("pathlib", "pathlib._local")),
+    *((pathlib.PureWindowsPath, f"{module}.WindowsPath") for module in ("pathlib", "pathlib._local")),
+    # numpy moved its builders with version 2
+    *(
+        (getattr(import_module("numpy._core.multiarray"), name), f"numpy.{core}.multiarray.{name}")
+        for core in ("core", "_core")
+        for name in ("scalar", "_reconstruct")
+    ),
     *(type(np.dtype(name)) for name in ("float64", "float32", "int64", "int32", "uint8", "bool")),
 ]
 # What the unpickler raises on bytes that are no pickle, beside UnpicklingError.
