@@ -38,7 +38,7 @@ def test_the_dialog_tells_what_was_recognised_and_how(opened: OpenDialog) -> Non
     assert cells == ["heads", "2", "head width 2, as is usual"]
     assert dialog.doubts.text() == "⚠ The file does not tell the number of heads."
     assert dialog.left_out.text() == "Left out: 2 × optimiser."
-    assert dialog.form.method.currentText() == "MAE (from the file)"
+    assert dialog.form.method.currentText() == "MAE (as recognised)"
     dialog.reject()
 
 

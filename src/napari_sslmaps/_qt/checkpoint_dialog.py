@@ -22,7 +22,7 @@ from qtpy.QtWidgets import (
 from superqt import QElidingLabel
 
 from napari_sslmaps._qt.correction_form import CorrectionForm
-from napari_sslmaps._qt.parts import Section, dim, note, plain, row
+from napari_sslmaps._qt.parts import Section, dim, grow_to_text, note, plain, row
 from napari_sslmaps.encoders.catalog import METHOD_INFO
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.viewer.review import CheckpointReview
@@ -100,8 +100,9 @@ class CheckpointDialog(QDialog):
         corrections.body.addLayout(row(QLabel("Name"), self.name))
         for widget in (self.head, self.place, self.message, self.busy, self.doubts):
             column.addWidget(widget)
-        column.addWidget(self.recognised, 1)
+        column.addWidget(self.recognised, 100)
         column.addWidget(corrections)
+        column.addStretch(1)
         column.addWidget(self.buttons)
 
     def _on_changed(self) -> None:
@@ -122,7 +123,8 @@ class CheckpointDialog(QDialog):
         self.doubts.setVisible(bool(self.doubts.text()))
         if self.recognised.isHidden() != (review.report is None):
             self.recognised.setVisible(review.report is not None)
-            self.adjustSize() if review.report is None else self.resize(*_SIZE)
+            self.resize(_SIZE[0], 0 if review.report is None else _SIZE[1])
+        grow_to_text(self)
 
     def _show(self, report: "RecognitionReport") -> None:
         self.head.setText(f"{METHOD_INFO[report.method].title} · {report.architecture.summary}")

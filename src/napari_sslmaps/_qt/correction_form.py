@@ -13,7 +13,7 @@ from napari_sslmaps.encoders.spec import NORMALISATIONS, UNET_STRIDES, UNetArchi
 if TYPE_CHECKING:
     from napari_sslmaps.encoders.checkpoint.report import RecognitionReport
 
-_FROM_FILE = "from the file"
+_AS_FOUND = "as recognised"
 _MOST_HEADS = 256
 _TIPS = {
     "method": "How it was trained; it decides normalisation, attention and the pretext view.",
@@ -47,11 +47,11 @@ class CorrectionForm(QWidget):
         self.stage = self._choice([(name, name) for name in UNET_STRIDES], "token_stage")
         self.heads = QSpinBox()
         self.heads.setRange(0, _MOST_HEADS)
-        self.heads.setSpecialValueText(_FROM_FILE)
+        self.heads.setSpecialValueText(_AS_FOUND)
         self.heads.setKeyboardTracking(False)
         self.heads.setToolTip(_TIPS["num_heads"])
         self.eps = QLineEdit()
-        self.eps.setPlaceholderText(_FROM_FILE)
+        self.eps.setPlaceholderText(_AS_FOUND)
         self.eps.setToolTip(_TIPS["eps"])
         self._lay_out()
         self._set(overrides)
@@ -66,7 +66,7 @@ class CorrectionForm(QWidget):
         if isinstance(architecture, UNetArchitecture):
             self._name_default(self.stage, architecture.token_stage)
         elif not self.heads.value():
-            self.heads.setSpecialValueText(f"{architecture.heads} ({_FROM_FILE})")
+            self.heads.setSpecialValueText(f"{architecture.heads} ({_AS_FOUND})")
         for widget in (self.heads, self.eps, self.branch):
             widget.setEnabled(not is_unet)
         self.stage.setEnabled(is_unet)
@@ -131,10 +131,10 @@ class CorrectionForm(QWidget):
 
     @staticmethod
     def _choice(options: list[tuple[str, Any]], name: str) -> Choice:
-        return Choice([(_FROM_FILE, None), *options], _TIPS[name])
+        return Choice([(_AS_FOUND, None), *options], _TIPS[name])
 
     @staticmethod
     def _name_default(choice: Choice, value: str) -> None:
         if choice.value is None and choice.currentText() == choice.itemText(0):
             with quiet(choice):
-                choice.setItemText(0, f"{value} ({_FROM_FILE})")
+                choice.setItemText(0, f"{value} ({_AS_FOUND})")

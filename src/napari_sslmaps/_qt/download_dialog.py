@@ -2,7 +2,7 @@
 
 from qtpy.QtWidgets import QDialog, QDialogButtonBox, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
-from napari_sslmaps._qt.parts import dim, linked, note, plain
+from napari_sslmaps._qt.parts import dim, grow_to_text, linked, note, plain
 from napari_sslmaps.encoders.catalog import METHOD_INFO
 from napari_sslmaps.viewer.download import Download
 from napari_sslmaps.viewer.offer import size_text
@@ -60,6 +60,7 @@ class DownloadDialog(QDialog):
         column.addStretch(1)
         column.addWidget(self.buttons)
         self.setMinimumWidth(_WIDTH)
+        self.resize(_WIDTH, 0)
         self.buttons.accepted.connect(download.start)
         self.buttons.rejected.connect(self._on_cancel)
         download.changed.connect(self._on_changed)
@@ -85,6 +86,7 @@ class DownloadDialog(QDialog):
         if download.trouble or not download.running:
             self.message.setText(download.trouble)
         dim(self.message, failed=bool(download.trouble))
+        grow_to_text(self)
 
     def _on_arrived(self, _name: str) -> None:
         self.accept()

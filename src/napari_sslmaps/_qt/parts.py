@@ -10,6 +10,7 @@ from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtGui import QIcon
 from qtpy.QtWidgets import (
     QComboBox,
+    QDialog,
     QDialogButtonBox,
     QFrame,
     QHBoxLayout,
@@ -85,6 +86,14 @@ def plain(buttons: QDialogButtonBox) -> None:
     """Take the style's icons off the buttons of a dialog."""
     for button in buttons.buttons():
         button.setIcon(QIcon())
+
+
+def grow_to_text(dialog: QDialog) -> None:
+    """Make a dialog as high as its wrapped texts ask, if it is lower."""
+    layout = dialog.layout()
+    if layout is not None:
+        layout.activate()
+        dialog.resize(dialog.width(), max(dialog.height(), layout.totalHeightForWidth(dialog.width())))
 
 
 def dim(label: QLabel, *, failed: bool = False) -> None:
