@@ -58,7 +58,7 @@ def write(folder, container, weights):
     folder.mkdir()
     if container in {"safetensors", "bin"}:
         shard(folder, weights, suffix=container)
-        return [folder, next(folder.glob("*-00002-*"))]
+        return [folder, next(folder.glob("*-00002-*")), next(folder.glob("*.index.json"))]
     if container == "distcp":
         content = {"model": {"teacher": {"backbone": weights}, "student": {"backbone": weights}}}
         content |= {"iteration": 7, "optimizer": {"state": {"exp_avg": torch.zeros(3)}}}

@@ -87,7 +87,7 @@ def open_weights(path: Path) -> Opened:
 
 def _open_file(path: Path) -> Opened:
     folder = path.parent
-    if path.suffix == ".distcp" or path.name == METADATA:
+    if path.suffix in {".distcp", ".json"} or path.name == METADATA:
         return _open_folder(folder)
     if path.suffix in SUFFIXES and _is_shard(path):
         return _open_folder(folder)

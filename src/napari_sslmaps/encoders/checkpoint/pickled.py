@@ -52,8 +52,8 @@ def load_pickle(path: Path) -> Mapping[Any, Any]:
         raise CheckpointError(_refusal(path, str(error))) from error
     except _DAMAGE as error:
         raise CheckpointError(
-            f"Expected a PyTorch weight file; {path.name} is damaged or something else "
-            f"({str(error).splitlines()[0] if str(error) else type(error).__name__}). Fetch it again."
+            f"Expected a PyTorch weight file; {path.name} is damaged or something else ({_first(error)}). "
+            "Fetch it again."
         ) from error
     if not isinstance(content, Mapping):
         raise CheckpointError(
@@ -90,6 +90,11 @@ def is_zip(path: Path) -> bool:
 def is_mappable(path: Path) -> bool:
     """Whether a pickle can be memory-mapped: zips, but torch takes their suffix at its word."""
     return is_zip(path) and path.suffix != ".safetensors"
+
+
+def _first(error: Exception) -> str:
+    """Return the first sentence of an error, or its kind if it says nothing."""
+    return str(error).partition("\n")[0].partition(". ")[0].rstrip(".") or type(error).__name__
 
 
 def _refusal(path: Path, message: str) -> str:
