@@ -114,7 +114,7 @@ def _planes(features: "TileFeatures", index: int) -> dict[str, Float32]:
     if features.activation is not None:
         planes["activation"] = features.activation[index].unsqueeze(-1).numpy()
     if features.prefix_attention is not None:
-        planes[_PREFIX] = features.prefix_attention[index].numpy()
+        planes[_PREFIX] = features.prefix_attention[index].numpy().copy()  # a view keeps the batch
     return planes
 
 

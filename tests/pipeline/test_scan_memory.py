@@ -1,0 +1,29 @@
+"""Scanning a region keeps none of its pixels."""
+
+import tracemalloc
+
+import numpy as np
+
+from napari_sslmaps.core.region import Region
+from napari_sslmaps.sources.array import ArraySource
+from napari_sslmaps.sources.scan import scan_region
+
+
+class Generated(ArraySource):
+    """Pixels made when they are read, so that only the scan can keep them."""
+
+    def _decode(self, region):
+        rows = np.arange(region.y, region.y + region.height, dtype=np.uint16)
+        return np.repeat(rows[:, None], region.width, axis=1)
+
+
+def test_peak_memory_of_a_scan_does_not_grow_with_the_region():
+    source = Generated(np.broadcast_to(np.uint16(0), (40_000, 2_000)))
+    peaks = []
+    for height in (4_000, 40_000):
+        tracemalloc.start()
+        scan = scan_region(source, Region(0, 0, height, 2_000))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert (scan.low, scan.high) == (0, height - 1)
+    assert peaks[1] < peaks[0] + 100e6  # the whole is 160 MB as it is, and 640 MB as the floats of a quantile
