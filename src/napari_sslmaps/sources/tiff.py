@@ -33,7 +33,7 @@ _DAMAGE = (
     KeyError,
     IndexError,
 )
-_KEPT_BYTES = 128 * 2**20
+_KEPT_BYTES = 96 * 2**20
 _PRINT_DPI = (1, 72, 75, 96, 100, 150, 200, 240, 300, 400, 600, 1200)
 """Resolutions that programs write for the printer; they say nothing about the specimen."""
 
