@@ -111,6 +111,25 @@ def test_weights_help_where_the_width_suggests_nothing(tmp_path):
     assert inspect_checkpoint(tmp_path / "narrow.pth", Overrides(method="dino")).architecture.heads == 3
 
 
+@pytest.mark.parametrize(("true", "finer", "expected"), [(6, 0.0, 6), (8, 0.0, 8), (6, 0.5, 6)])
+def test_the_usual_number_stays_unless_the_weights_clearly_speak_against_it(tmp_path, true, finer, expected):
+    """A width of 384 has six heads as a rule; rows alike in groups of 32 too do not unsettle that."""
+    from official import architecture
+
+    from napari_sslmaps.encoders.vit import build_vit
+
+    state = build_vit(architecture(dim=384, heads=6, mlp_hidden=384)).state_dict()
+    groups = headed(384, 12, strength=finer)
+    for name, weight in headed(384, true, strength=0.35).items():
+        state[name] = weight + groups[name] if finer else weight
+    torch.save({"model": state}, tmp_path / "vit.pth")
+    report = inspect_checkpoint(tmp_path / "vit.pth", Overrides(method="dino"))
+    assert report.architecture.heads == expected
+    agreed = "and the weights agree" in str(report)
+    assert agreed != any("number of heads" in doubt for doubt in report.ambiguous)
+    assert agreed == (true == 6 and not finer)
+
+
 def test_the_usual_number_is_said_to_be_assumed_where_weights_say_nothing(tmp_path):
     torch.save({"model": mae_state()}, tmp_path / "mae.pth")
     report = inspect_checkpoint(tmp_path / "mae.pth")

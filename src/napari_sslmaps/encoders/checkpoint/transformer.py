@@ -18,6 +18,7 @@ _HEADS_BY_WIDTH: Mapping[tuple[Method, int], int] = {
     ("ijepa", 1408): 16,
     ("dinov3", 4096): 32,
 }
+_ALIKE = "rows of W_q and W_k within one head are alike"
 
 
 def describe_transformer(case: Case, method: Method) -> ViTArchitecture:
@@ -78,10 +79,14 @@ def _heads(case: Case, method: Method) -> int:
         case.note("heads", told[0], told[1])
         return _checked(told[0], dim)
     usual = _HEADS_BY_WIDTH.get((method, dim), dim // _HEAD_WIDTH if dim % _HEAD_WIDTH == 0 else 0)
-    evidence = weigh_heads(state, dim, vit_depth(state))
+    return _weighed_heads(case, dim, usual)
+
+
+def _weighed_heads(case: Case, dim: int, usual: int) -> int:
+    """Choose between the usual number, 0 if there is none, and the one that the weights speak for."""
+    evidence = weigh_heads(case.translated.state, dim, vit_depth(case.translated.state))
     if evidence.heads is not None and (not usual or evidence.contradicts(usual)):
-        how = "the weights themselves: rows of W_q and W_k within one head are alike"
-        case.note("heads", evidence.heads, how)
+        case.note("heads", evidence.heads, f"the weights themselves: {_ALIKE}")
         case.doubts.append(
             f"The number of heads is not in the file; its weights speak for {evidence.heads}"
             + (f", though {usual} is usual for this width" if usual else "")
@@ -94,12 +99,12 @@ def _heads(case: Case, method: Method) -> int:
             "Pass num_heads=."
         )
     agreed = evidence.heads == usual
-    case.note(
-        "heads", usual, "the usual number for this width" + (", and the weights agree" if agreed else "")
-    )
+    how = "the usual number for this width"
+    case.note("heads", usual, f"{how}, and the weights agree: {_ALIKE}" if agreed else how)
     if not agreed:
+        rather = f", though its weights rather speak for {evidence.heads}" if evidence.heads else ""
         case.doubts.append(
-            f"The number of heads is not in the file; {usual} is assumed. Set num_heads otherwise."
+            f"The number of heads is not in the file; {usual} is assumed{rather}. Set num_heads otherwise."
         )
     return usual
 
