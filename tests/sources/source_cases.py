@@ -68,6 +68,13 @@ def tiff_plain(folder: Path) -> Case:
     return Case(open_image(path), [tifffile.imread(path)[None]])
 
 
+def tiff_one_sample(folder: Path) -> Case:
+    """The series has an axis of one colour that its page has not."""
+    path, pixels = folder / "one.tif", picture((61, 47, 1))
+    tifffile.imwrite(path, pixels)
+    return Case(open_image(path), [pixels[None, ..., 0]])
+
+
 def tiff_big_endian_planar(folder: Path) -> Case:
     path = folder / "planar.tif"
     tifffile.imwrite(
@@ -378,6 +385,7 @@ CASES: list[Callable[[Path], Case]] = [
     array_pyramid,
     npy,
     tiff_plain,
+    tiff_one_sample,
     tiff_big_endian_planar,
     tiff_pages,
     tiff_imagej,

@@ -103,19 +103,21 @@ class TiffSource(SourceBase):
 
 def _leading(series: Any) -> tuple[str, tuple[int, ...]]:
     """Axes that count planes, and their sizes; rows, columns and the samples of a page are not among them."""
-    page, count = series.keyframe, len(series.keyframe.shape)
-    lead = series.shape[: len(series.shape) - count]
+    separate, depth, height, width, together = series.keyframe.shaped
+    rows = series.axes.index("Y")
+    count = rows - (separate > 1)
+    in_page = prod(series.shape[count:])
     if (
-        series.shape[len(lead) :] != page.shape
-        or prod(lead) != max(1, len(series))
-        or page.shaped[1] != 1
+        in_page != separate * depth * height * width * together
+        or prod(series.shape[:count]) != max(1, len(series))
+        or depth != 1
         or series.transform is not None
     ):
         raise UnsupportedImageError(
-            f"Expected pages of rows and columns; got pages of shape {page.shape} in a series of shape "
-            f"{series.shape}. Save it as OME-TIFF and open that."
+            f"Expected pages of rows and columns; got pages of shape {series.keyframe.shape} in a series of "
+            f"shape {series.shape}. Save it as OME-TIFF and open that."
         )
-    return series.axes[: len(lead)], lead
+    return series.axes[:count], series.shape[:count]
 
 
 def _check_complete(series: Any, size: int) -> None:
