@@ -236,6 +236,8 @@ def test_pretext_both_ways(panel: SSLMapsWidget, qtbot: QtBot, pretext: KnownPre
     section.side_by_side.click()
     assert workspace.side_by_side
     assert panel.view.side_by_side.isChecked()
+    workspace.panels = workspace.panels[:2]
+    assert not section.panel.isEnabled()
     workspace.pretext = replace(wanted, seed=8, ratio=None)
     assert (section.seed.value(), section.ratio.text()) == (8, "as trained")
     panel.tabs.setCurrentIndex(0)

@@ -102,8 +102,9 @@ class PretextSection(Section):
     def set_panels(self, names: Sequence[str]) -> None:
         """Offer the pictures of the view."""
         self.panel.set_options([(name, name) for name in names])
-        for widget in (self.panel, self.side_by_side, self.paint, self.shift):
+        for widget in (self.side_by_side, self.paint, self.shift):
             widget.setEnabled(bool(names))
+        self.set_side_by_side(self.side_by_side.isChecked())
 
     def set_panel(self, name: str) -> None:
         """Show which picture is in view."""
