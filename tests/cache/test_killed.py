@@ -19,6 +19,7 @@ from napari_sslmaps.pipeline import embed, plan
 from napari_sslmaps.sources.open import open_image
 
 KILLS = 30
+BATCH = 16
 SCRIPT = Path(__file__).with_name("embed_and_die.py")
 
 
@@ -72,7 +73,7 @@ def world(tmp_path):
     return World(tmp_path)
 
 
-def test_killed_at_any_instant_it_loses_the_tiles_in_flight_alone(world):
+def test_killed_at_any_instant_it_loses_the_batch_in_flight_alone(world):
     rng, before, killed = np.random.default_rng(0), 0, 0
     with children(world) as ask:
         calls = int(ask("count"))
@@ -92,7 +93,7 @@ def test_killed_at_any_instant_it_loses_the_tiles_in_flight_alone(world):
     assert killed > KILLS // 3
     last = Counting(world.encoder)
     assert_same(embed(world.image, last, tiling=TILED, cache=world.cache), world.reference)
-    assert last.tiles == len(world.tiles) - before
+    assert last.tiles <= len(world.tiles) - before + BATCH - 1
 
 
 def test_two_processes_at_a_time_do_not_disturb_each_other(world):

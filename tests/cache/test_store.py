@@ -10,8 +10,10 @@ import pytest
 from napari_sslmaps.cache import Cache
 from napari_sslmaps.cache.key import key_of
 from napari_sslmaps.cache.ome import Placement
+from napari_sslmaps.cache.parts import DAMAGE, part_path, read_part, write_part
 from napari_sslmaps.cache.store import default_limit
 from napari_sslmaps.cli import main
+from napari_sslmaps.core.tiling import Tiling, plan_tiles
 from napari_sslmaps.errors import InvalidOptionError
 
 PLACE = Placement((8.0, 8.0), (3.5, 3.5))
@@ -63,6 +65,27 @@ def test_grids_of_any_size_come_back(tmp_path, shape):
     values = {"tokens": np.random.default_rng(0).random((*shape, 5), dtype=np.float32)}
     cache.entry({}, {}).finish(values, PLACE)
     np.testing.assert_array_equal(cache.entry({}, {}).load(shape)["tokens"], values["tokens"])
+
+
+def test_no_flipped_bit_of_a_tile_is_served(tmp_path):
+    rng, tile = np.random.default_rng(0), plan_tiles(8, 8, Tiling())[0]
+    part = {name: plane[:4, :4] if plane.ndim == 3 else plane for name, plane in planes().items()}
+    write_part(tmp_path, tile, part)
+    path = part_path(tmp_path, tile)
+    content = path.read_bytes()
+    refused = 0
+    for position in rng.integers(0, len(content), 2000):
+        damaged = bytearray(content)
+        damaged[position] ^= 1 << int(rng.integers(8))
+        path.write_bytes(damaged)
+        try:
+            found = read_part(tmp_path, tile)
+        except DAMAGE:
+            refused += 1
+        else:
+            for name, plane in part.items():
+                np.testing.assert_array_equal(found[name], plane)
+    assert refused > 1000
 
 
 def test_an_embedding_of_another_grid_is_not_served(cache, caplog):

@@ -3,7 +3,7 @@
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -71,22 +71,15 @@ class Entry:
         _touch(self._finished)
         return planes
 
-    def restore(self, tiles: Sequence[Tile], *, gaps: bool) -> Iterator[tuple[Tile, dict[str, Float32]]]:
-        """Yield those tiles that an earlier run finished, in order.
+    def restore(self, tiles: Sequence[Tile]) -> list[dict[str, Float32]] | None:
+        """Return what an earlier run kept of these tiles, or None if one is missing.
 
-        Parameters
-        ----------
-        tiles
-            Of the whole embedding.
-        gaps
-            Whether to go on after the first that is missing.
+        A damaged tile is said and deleted.
         """
-        for tile in tiles:
-            part = self._part(tile)
-            if part is not None:
-                yield tile, part
-            elif not gaps:
-                return
+        if not all(parts.part_path(self._begun, tile).exists() for tile in tiles):
+            return None
+        found = [part for tile in tiles if (part := self._part(tile)) is not None]
+        return found if len(found) == len(tiles) else None
 
     def keep(self, tiles: Sequence[Tile], computed: Sequence[Planes], total_bytes: int) -> None:
         """Write finished tiles, each whole or not at all.
@@ -127,10 +120,7 @@ class Entry:
             remove_folder(self._begun)
 
     def _part(self, tile: Tile) -> dict[str, Float32] | None:
-        """Read a tile; None if it is not there. A damaged one is said and deleted."""
         path = parts.part_path(self._begun, tile)
-        if not path.exists():
-            return None
         try:
             return parts.read_part(self._begun, tile)
         except parts.DAMAGE as error:

@@ -2,8 +2,9 @@
 
 import struct
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
@@ -43,6 +44,11 @@ def write_part(folder: Path, tile: Tile, part: Mapping[str, Float32]) -> None:
 
 
 def read_part(folder: Path, tile: Tile) -> dict[str, Float32]:
-    """Read what `write_part` wrote, or raise one of `DAMAGE`: zip files carry checksums."""
-    with part_path(folder, tile).open("rb") as file, np.load(file, allow_pickle=False) as part:
-        return dict(part)
+    """Read what `write_part` wrote, or raise one of `DAMAGE`: nothing is parsed before its checksum fits."""
+    with ZipFile(part_path(folder, tile)) as archive:
+        return {name.removesuffix(".npy"): _parse(archive.read(name)) for name in archive.namelist()}
+
+
+def _parse(content: bytes) -> Float32:
+    values: Float32 = np.load(BytesIO(content), allow_pickle=False)
+    return values

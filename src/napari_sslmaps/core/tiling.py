@@ -1,13 +1,13 @@
 """Cutting a token grid into overlapping tiles and putting results together again."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal, get_args
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from napari_sslmaps.errors import InvalidOptionError
 
@@ -106,6 +106,10 @@ class Tile:
         """First row and column that it reads; no two tiles of a plan share them."""
         return self.rows.start, self.cols.start
 
+    def distance_to(self, token_yx: tuple[float, float]) -> float:
+        """Tokens from the centre of what is kept to a position on the grid."""
+        return math.hypot(self.rows.centre - token_yx[0], self.cols.centre - token_yx[1])
+
     def kept(self, result: NDArray[Any]) -> NDArray[Any]:
         """Return the part of a (tile rows, tile cols, …) result that is kept when margins are dropped."""
         return result[self.rows.kept_in_tile, self.cols.kept_in_tile]
@@ -134,16 +138,6 @@ def plan_tiles(
         for count in (rows, cols)
     )
     return [Tile(row, col) for row in row_spans for col in col_spans]
-
-
-def nearest_first(tiles: Sequence[Tile], token_yx: ArrayLike) -> list[Tile]:
-    """Order tiles by the distance of their centres from a position on the grid; ties keep their order."""
-    row, col = np.asarray(token_yx, float)
-
-    def distance(tile: Tile) -> float:
-        return math.hypot(tile.rows.centre - row, tile.cols.centre - col)
-
-    return sorted(tiles, key=distance)
 
 
 def _side_along(count: int, side: int, *, square: bool) -> int:

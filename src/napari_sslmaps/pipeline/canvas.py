@@ -29,12 +29,15 @@ class Frame:
         Where its tiles lie.
     provenance, attention_kind, pixels
         Fields of the embedding.
+    focus_yx
+        Position on the token grid where computing begins; None for the first row.
     """
 
     plan: EmbeddingPlan
     provenance: Provenance
     attention_kind: AttentionKind | None
     pixels: PixelReader
+    focus_yx: tuple[float, float] | None = None
 
     def embedding(self, planes: Planes) -> Embedding:
         """Wrap the planes of the whole grid, without copying them."""
@@ -66,7 +69,7 @@ class Canvas:
         self._stitchers: dict[str, Stitcher] = {}
         self._prefix: dict[tuple[int, int], Float32] = {}
 
-    def add(self, tiles: list[Tile], pixels: Float32, features: "TileFeatures") -> Sequence[Planes]:
+    def add(self, tiles: Sequence[Tile], pixels: Float32, features: "TileFeatures") -> Sequence[Planes]:
         """Add a batch, (B, H, W, 3) pixels in [0, 1] and their features; return what `put` takes again."""
         parts = []
         for index, tile in enumerate(tiles):

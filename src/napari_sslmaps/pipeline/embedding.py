@@ -63,7 +63,7 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
         Intensities that become 0 and 1. If omitted: (0, 255) for uint8, (0, 1) for floats in [0, 1], else
         the region's 0.1st and 99.9th percentile.
     focus_yx
-        Pixel position of level 0; the tiles nearest to it are computed first. Row by row if omitted.
+        Pixel position of level 0; the batches of tiles nearest to it come first. Row by row if omitted.
     cache
         Where finished tiles are kept: a second call finds them there, and one that was stopped, or killed, is
         taken up where it was. True for the user's own cache. Nothing is kept if omitted: what is only
@@ -92,7 +92,7 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
     file = FileIdentity.of(image)
     source = open_image(image)
     with nullcontext() if source is image else source:
-        planned = plan(source, encoder.spec, region, tiling, focus_yx)
+        planned = plan(source, encoder.spec, region, tiling)
         kept_in = chosen_cache(cache)
         area = planned.region
         scan = scan_region(source, area) if kept_in is None else kept_in.scan(source, area, file)
@@ -100,10 +100,18 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
         chosen = scan.window if window is None else check_window(window)
         provenance = _provenance(source, planned, encoder, scan, chosen)
         pixels = _pixels_of(image, source)
-        frame = Frame(planned, provenance, encoder.extractor.attention_kind, pixels)
+        kind = encoder.extractor.attention_kind
+        frame = Frame(planned, provenance, kind, pixels, _on_grid(planned, focus_yx))
         entry = None if kept_in is None else entry_of(kept_in, planned, encoder, provenance, file)
         known = None if entry is None else recall(entry, frame, on_progress)
         return known or stream(TileReader(source, planned, chosen), encoder, frame, entry, on_progress)
+
+
+def _on_grid(planned: EmbeddingPlan, pixel_yx: tuple[float, float] | None) -> tuple[float, float] | None:
+    if pixel_yx is None:
+        return None
+    row, col = planned.grid.pixel_to_token(pixel_yx)
+    return float(row), float(col)
 
 
 def _check_structure(scan: RegionScan, *, allow_uniform: bool) -> None:

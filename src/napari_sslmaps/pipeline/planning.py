@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.region import Region
-from napari_sslmaps.core.tiling import Tile, Tiling, nearest_first, plan_tiles
+from napari_sslmaps.core.tiling import Tile, Tiling, plan_tiles
 from napari_sslmaps.encoders.spec import EncoderSpec, ViTArchitecture
 from napari_sslmaps.errors import RegionError
 from napari_sslmaps.sources.protocol import ImageSource
@@ -24,7 +24,7 @@ class EmbeddingPlan:
     grid
         Where the tokens will lie.
     tiles
-        What is read, in order.
+        What is read, row by row.
     stride
         Pixels of the region's level per token.
     side
@@ -63,7 +63,6 @@ def plan(
     spec: EncoderSpec,
     region: RegionLike | None = None,
     tiling: Tiling | None = None,
-    focus_yx: tuple[float, float] | None = None,
 ) -> EmbeddingPlan:
     """Plan the embedding of a region, without torch and without reading a pixel.
 
@@ -77,8 +76,6 @@ def plan(
         The whole finest level if omitted.
     tiling
         How the region is cut; `Tiling()` if omitted.
-    focus_yx
-        Pixel position of level 0; tiles near it come first. Row by row if omitted.
 
     Raises
     ------
@@ -93,7 +90,7 @@ def plan(
     return EmbeddingPlan(
         region=area,
         grid=grid,
-        tiles=_tiles(grid, spec, options, focus_yx),
+        tiles=_tiles(grid, spec, options),
         stride=spec.constraint.token_stride,
         side=options.side_for(*grid.shape),
         tiling=options,
@@ -121,11 +118,8 @@ def region_on(source: ImageSource, region: RegionLike | None) -> Region:
     return area
 
 
-def _tiles(
-    grid: TokenGrid, spec: EncoderSpec, tiling: Tiling, focus_yx: tuple[float, float] | None
-) -> tuple[Tile, ...]:
+def _tiles(grid: TokenGrid, spec: EncoderSpec, tiling: Tiling) -> tuple[Tile, ...]:
     constraint, architecture = spec.constraint, spec.architecture
     multiple = max(1, constraint.size_multiple // constraint.token_stride)
     rotary = isinstance(architecture, ViTArchitecture) and architecture.rope
-    tiles = plan_tiles(*grid.shape, tiling, multiple, square=rotary)
-    return tuple(tiles if focus_yx is None else nearest_first(tiles, grid.pixel_to_token(focus_yx)))
+    return tuple(plan_tiles(*grid.shape, tiling, multiple, square=rotary))

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from napari_sslmaps.cache.entry import Entry
 from napari_sslmaps.core.results import Embedding
-from napari_sslmaps.core.tiling import Tile
-from napari_sslmaps.pipeline.batches import encode_tiles
+from napari_sslmaps.pipeline.batches import Batch, encode_batches, plan_batches
 from napari_sslmaps.pipeline.caching import placement_of
 from napari_sslmaps.pipeline.canvas import Canvas, Frame
+from napari_sslmaps.pipeline.memory import BatchSize
 from napari_sslmaps.pipeline.planning import EmbeddingPlan
 from napari_sslmaps.pipeline.progress import EmbeddingProgress, OnProgress
 from napari_sslmaps.pipeline.reading import TileReader
@@ -37,39 +37,43 @@ def stream(
     on_progress: OnProgress | None,
 ) -> Embedding:
     """Compute all tiles that the cache does not have, and keep them there if there is one."""
-    canvas, start = Canvas(frame.plan), perf_counter()
-    there = set() if entry is None else _restore(entry, canvas, frame.plan)
-    missing = [tile for tile in frame.plan.tiles if tile not in there]
-    done = len(there)
+    tiles, canvas, start = frame.plan.tiles, Canvas(frame.plan), perf_counter()
+    size = BatchSize(encoder, tiles[0])
+    batches = plan_batches(tiles, size.wanted, frame.focus_yx)
+    missing = batches if entry is None else _restore(entry, canvas, batches, frame.plan)
+    done = restored = len(tiles) - sum(map(len, missing))
 
     def report() -> None:
         if on_progress is not None:
             embedding, seconds = frame.embedding(canvas.planes()), perf_counter() - start
-            on_progress(EmbeddingProgress(done, len(frame.plan.tiles), seconds, embedding, len(there)))
+            on_progress(EmbeddingProgress(done, len(tiles), seconds, embedding, restored))
 
-    if there:
+    if restored:
         report()
-    with closing(encode_tiles(reader, missing, encoder)) as batches:
-        for tiles, pixels, features in batches:
-            parts = canvas.add(tiles, pixels, features)
+    with closing(encode_batches(reader, missing, encoder, size)) as encoded:
+        for part, pixels, features in encoded:
+            values = canvas.add(part, pixels, features)
             if entry is not None:
-                entry.keep(tiles, parts, canvas.nbytes)
-            done += len(tiles)
+                entry.keep(part, values, canvas.nbytes)
+            done += len(part)
             report()
     if entry is not None:
         entry.finish(canvas.planes(), placement_of(frame.plan))
     return frame.embedding(canvas.planes())
 
 
-def _restore(entry: Entry, canvas: Canvas, planned: EmbeddingPlan) -> set[Tile]:
-    """Put the tiles of an earlier run onto the canvas and return them.
+def _restore(entry: Entry, canvas: Canvas, batches: list[Batch], planned: EmbeddingPlan) -> list[Batch]:
+    """Put the batches that an earlier run finished onto the canvas; return those it did not.
 
-    Blending rounds differently in another order: of blended tiles, those count that have none missing before
-    them.
+    Blending rounds differently in another order: of blended batches, none counts after the first missing.
     """
-    blended = planned.tiling.stitching == "blend"
-    there = set()
-    for tile, part in entry.restore(planned.tiles, gaps=not blended):
-        canvas.put(tile, part)
-        there.add(tile)
-    return there
+    missing: list[Batch] = []
+    for batch in batches:
+        in_order = not (missing and planned.tiling.stitching == "blend")
+        parts = entry.restore(batch) if in_order else None
+        if parts is None:
+            missing.append(batch)
+            continue
+        for tile, part in zip(batch, parts, strict=True):
+            canvas.put(tile, part)
+    return missing
