@@ -225,6 +225,7 @@ def test_no_file_lies_in_memory_twice(tmp_path, weights):
     risen = json.loads(run.stdout)
     size = paths[2].stat().st_size / 2**20
     assert risen["training.pth"] < 40
-    assert size - 20 < risen["wide.safetensors"] < 1.5 * size
-    assert size - 20 < risen["old.pth"] < 1.5 * size
+    assert risen["64 MB"] in range(60, 70), "what is measured is memory"
+    assert risen["wide.safetensors"] < 1.5 * size
+    assert risen["old.pth"] < 1.5 * size
     shutil.rmtree(tmp_path)
