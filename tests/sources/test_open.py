@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+from case_kit import picture
 from PIL import Image
 from pydicom import examples
 from slide_kit import write_bare
-from source_cases import picture
+from tiff_cases import tiff_ome_files
 
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import UnsupportedImageError
@@ -180,3 +181,14 @@ def test_a_level_that_is_named_but_missing_gets_a_sentence(tmp_path: Path) -> No
     group.attrs["ome"] = {"multiscales": [{"axes": axes, "datasets": [{"path": "0"}, {"path": "1"}]}]}
     with pytest.raises(UnsupportedImageError, match=r"a\.zarr cannot be decoded"):
         open_image(tmp_path / "a.zarr")
+
+
+def test_a_plane_whose_file_is_missing_gets_a_sentence(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tiff_ome_files(tmp_path).source.close()
+    (tmp_path / "1.ome.tif").unlink()
+    with caplog.at_level("CRITICAL", "tifffile"), open_image(tmp_path / "0.ome.tif") as source:
+        assert source.read(Region(0, 0, 9, 9)).shape == (9, 9)
+        with pytest.raises(UnsupportedImageError, match=r"plane 2 is missing; another file may hold it"):
+            source.read(Region(0, 0, 9, 9, frame=1))

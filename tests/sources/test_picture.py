@@ -5,8 +5,8 @@ from pathlib import Path
 import imagecodecs
 import numpy as np
 import pytest
+from case_kit import picture
 from PIL import Image
-from source_cases import picture
 
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import UnsupportedImageError

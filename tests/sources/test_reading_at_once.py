@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from case_kit import picture
 from numpy.typing import NDArray
-from source_cases import picture
 
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import UnsupportedImageError

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from source_cases import CASES, Case
+from case_kit import Case
+from source_cases import CASES
 
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import RegionError, UnsupportedImageError

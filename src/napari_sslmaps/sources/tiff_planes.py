@@ -48,7 +48,9 @@ class TiffPlanes:
             If a tile or strip is too large to be decoded at once.
         """
         page, offset = self._page(plane)
-        if page is not None and page.is_final:
+        if page is None:
+            raise tifffile.TiffFileError(f"plane {plane + 1} is missing; another file may hold it")
+        if page.is_final:
             return self._plain(page, offset, box)
         return self._decoded(page, plane, box)
 
@@ -81,8 +83,6 @@ class TiffPlanes:
         separate, _, _, _, together = self._keyframe.shaped
         rows, cols = box
         shape = (separate, rows.stop - rows.start, cols.stop - cols.start, together)
-        if page is None:  # a plane that the file names and does not hold
-            return _samples_last(np.full(shape, self._keyframe.nodata, self._series.dtype))
         block = np.empty(shape, self._series.dtype)
         for index, sample, y, x in self._touched(box):
             piece = self._piece(page, plane, index)
