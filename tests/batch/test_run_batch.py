@@ -145,6 +145,11 @@ def test_an_encoder_that_no_worker_can_load_ends_the_batch_at_once(go, tmp_path)
         go(encoders=(choose_encoder(str(path)),))
 
 
+def test_a_device_that_no_worker_has_is_said(go):
+    with pytest.raises(InvalidOptionError, match="device that is here"):
+        go(options=BatchOptions(RunOptions(device="cuda:7")))
+
+
 def test_a_folder_that_cannot_be_written_is_said(go, tmp_path):
     (tmp_path / "out").touch()
     with pytest.raises(ExportError, match="Choose another folder"):

@@ -1,15 +1,17 @@
 """Orders → workers → rows, in the order in which they come."""
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from shutil import rmtree
 from time import time
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from napari_sslmaps.batch.cluster import Workers, open_client
+from napari_sslmaps.batch.interrupt import noticed_interrupts
 from napari_sslmaps.batch.orders import Order, image_footprint
 from napari_sslmaps.batch.table import Row
 from napari_sslmaps.batch.work import embed_order, prepare
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
 _STALE_SECONDS = 24 * 3600.0
+_GLANCE_SECONDS = 0.5
 
 
 def new_unfinished(out: Path) -> Path:
@@ -51,17 +54,37 @@ def answers(orders: Sequence[Order], workers: Workers, unfinished: Path) -> Gene
     """
     if not orders:
         return
-    from distributed import as_completed
-
     # The folder goes before the client does, which tells workers elsewhere to stop.
-    with open_client(workers, orders[0].options.maps.device) as client, _made(unfinished):
+    with (
+        noticed_interrupts() as check,
+        open_client(workers, orders[0].options.maps.device) as client,
+        _made(unfinished),
+    ):
         largest_first = sorted(orders, key=lambda order: image_footprint(order.item) or (0, 0), reverse=True)
         asked = {
             client.submit(embed_order, order, key=f"embed-{uuid4().hex}", pure=False): order
-            for order in _prepared(client, largest_first)
+            for order in _prepared(client, largest_first, check)
         }
-        for future in as_completed(list(asked)):
-            yield _row(future, asked.pop(future))
+        try:
+            for future in _as_they_come(asked, check):
+                yield _row(future, asked[future])
+        finally:
+            client.cancel(list(asked))
+
+
+def _as_they_come(futures: "Collection[Future[Any]]", check: Callable[[], None]) -> "Iterator[Future[Any]]":
+    arrived: SimpleQueue[Future[Any]] = SimpleQueue()
+    for future in futures:
+        future.add_done_callback(arrived.put)
+    waiting = len(futures)
+    while waiting:
+        check()
+        try:
+            future = arrived.get(timeout=_GLANCE_SECONDS)
+        except Empty:
+            continue
+        waiting -= 1
+        yield future
 
 
 @contextmanager
@@ -85,16 +108,15 @@ def _made(unfinished: Path) -> Iterator[None]:
             home.rmdir()
 
 
-def _prepared(client: "Client", orders: Sequence[Order]) -> list[Order]:
+def _prepared(client: "Client", orders: Sequence[Order], check: Callable[[], None]) -> list[Order]:
     """Let one worker load each encoder, and all run in the precision that it chose."""
-    chosen: dict[str, str] = {}
-    for order in orders:
-        if order.encoder.name not in chosen:
-            maps = order.options.maps
-            loading = client.submit(
-                prepare, order.encoder, maps.device, maps.precision, order.package_version, pure=False
-            )
-            chosen[order.encoder.name] = loading.result()
+    maps, version = orders[0].options.maps, orders[0].package_version
+    encoders = {order.encoder.name: order.encoder for order in orders}
+    asked = {
+        client.submit(prepare, encoder, maps.device, maps.precision, version, pure=False): name
+        for name, encoder in encoders.items()
+    }
+    chosen = {asked[future]: future.result() for future in _as_they_come(asked, check)}
     return [_in_precision(order, chosen[order.encoder.name]) for order in orders]
 
 

@@ -60,19 +60,12 @@ def embed_order(order: Order) -> Row:
     Returns
     -------
     Row
-        ``failed``, with the sentence, if the image cannot be embedded.
-
-    Raises
-    ------
-    Cancelled
-        If the run is over.
+        ``failed``, with the sentence, if the image cannot be embedded, or the run is over meanwhile.
     """
     try:
         _check_version(order.package_version)
         with _ONE_AT_A_TIME:
             return _embed(order)
-    except Cancelled:
-        raise
     except SSLMapsError as error:
         return Row.failed(order, str(error))
     except MemoryError:

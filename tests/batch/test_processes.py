@@ -1,0 +1,90 @@
+"""Worker processes of our own: one is killed in mid-run, all are stopped by Ctrl-C."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+import psutil
+import pytest
+
+from napari_sslmaps.batch.cluster import Workers
+from napari_sslmaps.batch.orders import BatchOptions
+from napari_sslmaps.batch.run import run_batch
+from napari_sslmaps.batch.store import read_embedding
+from napari_sslmaps.export.record import RunOptions
+
+COUNT, SIDE = 24, 128
+OPTIONS = BatchOptions(RunOptions(device="cpu", precision="float32", tile=8, overlap=0), tokens="float32")
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    folder = tmp_path / "many"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for index in range(COUNT):
+        iio.imwrite(folder / f"{index:02}.png", rng.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8))
+    return folder
+
+
+def workers_of(process: psutil.Process) -> list[psutil.Process]:
+    """Return the worker processes among a process's children."""
+    return [child for child in process.children() if "spawn_main" in " ".join(child.cmdline())]
+
+
+def test_a_worker_killed_in_mid_run_loses_nothing(many, encoder, tmp_path):
+    environment = dict(os.environ)
+    killed: list[int] = []
+
+    def kill_one(progress):
+        if progress.done == 3 and not killed:
+            victim = workers_of(psutil.Process())[0]
+            killed.append(victim.pid)
+            victim.kill()
+
+    report = run_batch(
+        [many], [encoder], tmp_path / "out", options=OPTIONS, workers=Workers(2, 1), on_progress=kill_one
+    )
+    assert len(killed) == 1
+    assert (report.failed, Counter(row.name for row in report.embedded)) == (
+        (),
+        Counter(path.name for path in many.iterdir()),
+    )
+    for row in report.embedded:
+        assert read_embedding(tmp_path / "out" / row.output).tokens.shape == (SIDE // 8, SIDE // 8, 32)
+    assert not (tmp_path / "out" / ".unfinished").exists()
+    assert workers_of(psutil.Process()) == []
+    assert dict(os.environ) == environment
+
+
+def test_ctrl_c_stops_all_processes_and_keeps_what_is_done(many, weights, tmp_path):
+    """The terminal sends it to every process of the group, workers among them."""
+    out, sheet = tmp_path / "out", tmp_path / "endless.csv"
+    sheet.write_text("image,name\n" + "".join(f"many/00.png,{number}\n" for number in range(5000)))
+    program = Path(sys.executable).with_name("napari-sslmaps")
+    command = [program, "batch", sheet, "-e", weights, "-o", out, "--workers", "1", "--precision", "float32"]
+    with subprocess.Popen(
+        list(map(str, command)), stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        try:
+            while len(list(out.glob("tiny-mae/*.zarr"))) < 3:
+                with pytest.raises(subprocess.TimeoutExpired):
+                    process.wait(0.1)
+            children = psutil.Process(process.pid).children(recursive=True)
+            os.killpg(process.pid, signal.SIGINT)
+            said = process.communicate(timeout=120)[1]
+        finally:
+            process.kill()
+    assert process.returncode == 1
+    assert "Traceback" not in said
+    assert said.endswith("Error: Stopped.\n")
+    assert psutil.wait_procs(children, timeout=60)[1] == []
+    assert (out / "batch.parquet").exists()
+    assert not (out / ".unfinished").exists()
+    for folder in out.glob("tiny-mae/*.zarr"):
+        read_embedding(folder)
