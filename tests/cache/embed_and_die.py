@@ -11,6 +11,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import zarr.codecs  # noqa: F401  # its import alone makes more calls than embedding does
+
 from napari_sslmaps.cache import Cache
 from napari_sslmaps.core.tiling import Tiling
 from napari_sslmaps.encoders.registry import load_encoder

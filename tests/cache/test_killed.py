@@ -18,7 +18,7 @@ from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.pipeline import embed, plan
 from napari_sslmaps.sources.open import open_image
 
-KILLS = 30
+KILLS = 20
 BATCH = 16
 SCRIPT = Path(__file__).with_name("embed_and_die.py")
 

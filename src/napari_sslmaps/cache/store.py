@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,8 +20,7 @@ from napari_sslmaps.cache.key import key_of
 from napari_sslmaps.cache.scans import FileIdentity
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import InvalidOptionError
-from napari_sslmaps.sources.protocol import ImageSource
-from napari_sslmaps.sources.scan import RegionScan, scan_region
+from napari_sslmaps.sources.scan import RegionScan
 
 logger = logging.getLogger(__name__)
 FOLDER_VARIABLE = "NAPARI_SSLMAPS_CACHE"
@@ -100,21 +99,23 @@ class Cache:
     folder: Path = field(default_factory=default_folder)
     limit_bytes: int = field(default_factory=default_limit)
 
-    def scan(self, source: ImageSource, region: Region, file: FileIdentity | None) -> RegionScan:
+    def scan(self, file: FileIdentity | None, region: Region, look: Callable[[], RegionScan]) -> RegionScan:
         """Scan a region; of a file that has not changed, by remembering what was seen in it.
 
         Parameters
         ----------
-        source, region
-            The pixels.
         file
-            The file they lie in, identified before `source` was opened; None if in none.
+            The file it lies in, identified before it was opened; None if in none.
+        region
+            Of the file.
+        look
+            Scans it.
         """
         folder = self.folder / "scans"
         known = None if file is None else scans.recall_scan(folder, file, region)
         if known is not None:
             return known
-        scan = scan_region(source, region)
+        scan = look()
         if file is not None and file.settled and FileIdentity.of(file.path) == file:
             with suppress(OSError):  # then it is scanned again; writing tokens will say what is wrong
                 scans.keep_scan(folder, file, region, scan)

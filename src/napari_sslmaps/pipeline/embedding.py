@@ -1,6 +1,7 @@
 """Embedding a region of an image by an encoder."""
 
 from contextlib import nullcontext
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,11 +20,11 @@ from napari_sslmaps.pipeline.caching import chosen_cache, entry_of
 from napari_sslmaps.pipeline.canvas import Frame
 from napari_sslmaps.pipeline.planning import EmbeddingPlan, RegionLike, plan
 from napari_sslmaps.pipeline.progress import OnProgress
-from napari_sslmaps.pipeline.reading import TileReader
+from napari_sslmaps.pipeline.reading import TileReader, scan_ahead
 from napari_sslmaps.pipeline.streaming import recall, stream
 from napari_sslmaps.sources.open import open_image
 from napari_sslmaps.sources.protocol import ImageSource
-from napari_sslmaps.sources.scan import RegionScan, scan_region
+from napari_sslmaps.sources.scan import RegionScan
 
 if TYPE_CHECKING:
     from napari_sslmaps.encoders.encoder import Encoder
@@ -94,8 +95,8 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
     with nullcontext() if source is image else source:
         planned = plan(source, encoder.spec, region, tiling)
         kept_in = chosen_cache(cache)
-        area = planned.region
-        scan = scan_region(source, area) if kept_in is None else kept_in.scan(source, area, file)
+        look = partial(scan_ahead, source, planned.region)
+        scan = look() if kept_in is None else kept_in.scan(file, planned.region, look)
         _check_structure(scan, allow_uniform=allow_uniform)
         chosen = scan.window if window is None else check_window(window)
         provenance = _provenance(source, planned, encoder, scan, chosen)

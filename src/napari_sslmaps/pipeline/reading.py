@@ -4,14 +4,17 @@ import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TypeVar
 
 from napari_sslmaps.core.preprocess import pad_by_reflection, scale_to_unit
+from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Float32
 from napari_sslmaps.core.tiling import Span, Tile
 from napari_sslmaps.pipeline.planning import EmbeddingPlan
 from napari_sslmaps.sources.protocol import ImageSource
+from napari_sslmaps.sources.scan import RegionScan, scan_region, strips_of
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -45,6 +48,12 @@ class TileReader:
         start, stop = span.start * self.plan.stride, span.stop * self.plan.stride
         excess = min(max(0, stop - size), start)
         return start - excess, stop - start + excess, excess
+
+
+def scan_ahead(source: ImageSource, region: Region) -> RegionScan:
+    """Scan a region whose strips are read ahead."""
+    with closing(read_ahead(source.read, strips_of(region), _THREADS)) as strips:
+        return scan_region(source, region, strips)
 
 
 def read_ahead(read: Callable[[Item], Result], items: Iterable[Item], ahead: int) -> Generator[Result]:

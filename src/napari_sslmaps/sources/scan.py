@@ -1,7 +1,7 @@
 """One pass over a region before anything is computed: what its pixels are, and whether they can be used."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,8 +37,17 @@ class RegionScan:
     window: Window
 
 
-def scan_region(source: ImageSource, region: Region) -> RegionScan:
+def scan_region(
+    source: ImageSource, region: Region, strips: Iterable[NDArray[Any]] | None = None
+) -> RegionScan:
     """Read a region once, strip by strip, so that memory does not grow with it.
+
+    Parameters
+    ----------
+    source, region
+        The pixels.
+    strips
+        Pixels of `strips_of`, in order, from whoever reads them faster; read here, one by one, if omitted.
 
     Raises
     ------
@@ -48,7 +57,7 @@ def scan_region(source: ImageSource, region: Region) -> RegionScan:
     digest = hashlib.sha256(f"{region.shape_yx}{source.channels}{source.dtype}".encode())
     lows, highs, samples = [], [], []
     sparse = region.height * region.width * source.channels // _SAMPLES
-    for strip in _strips(source, region):
+    for strip in map(source.read, strips_of(region)) if strips is None else strips:
         check_finite(strip)
         digest.update(np.ascontiguousarray(strip).data)
         lows.append(float(strip.min()))
@@ -59,7 +68,10 @@ def scan_region(source: ImageSource, region: Region) -> RegionScan:
     return RegionScan(digest.hexdigest(), low, high, auto_window(np.concatenate(samples), low, high))
 
 
-def _strips(source: ImageSource, region: Region) -> Iterator[NDArray[Any]]:
+def strips_of(region: Region) -> list[Region]:
+    """Cut a region into strips of rows, small enough to be held in memory one by one."""
     height = max(1, _STRIP_PIXELS // region.width)
-    for y in range(0, region.height, height):
-        yield source.read(region.part(y, 0, min(height, region.height - y), region.width))
+    return [
+        region.part(y, 0, min(height, region.height - y), region.width)
+        for y in range(0, region.height, height)
+    ]
