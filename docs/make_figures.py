@@ -3,8 +3,12 @@
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from encoders_figure import encoders
 from qtpy.QtWidgets import QApplication
@@ -17,17 +21,43 @@ IMAGES = Path(__file__).parent / "images"
 
 def window(path: Path) -> None:
     """Save the whole napari window with the demo side by side."""
+    with demo() as (viewer, _):
+        viewer.screenshot(str(path), canvas_only=False, flash=False)
+
+
+def pretext_window(path: Path) -> None:
+    """Save the window with the pretext view of MAE side by side, hidden patches at random."""
+    with demo() as (viewer, widget):
+        workspace = widget.workspace
+        workspace.side_by_side = False
+        workspace.task = "pretext"
+        workspace.pretext = replace(workspace.pretext, encoder="mae-histology", fit="resize", ratio=0.5)
+        widget.controller.pretext.show()
+        settle(lambda: not workspace.panels)
+        workspace.side_by_side = True
+        settle()
+        viewer.screenshot(str(path), canvas_only=False, flash=False)
+
+
+@contextmanager
+def demo() -> Iterator[tuple[Any, Any]]:
+    """Open the demo's window, computed, and close it."""
     viewer = run_demo(block=False)
     viewer.window.resize(1560, 940)
     widget = next(iter(viewer.window.dock_widgets.values()))
+    settle(lambda: widget.workspace.progress is not None)
+    yield viewer, widget
+    widget.close_controller()
+    viewer.close()
+
+
+def settle(busy: Callable[[], bool] = lambda: False) -> None:
+    """Let the window work until it is not `busy` any more, and draw."""
     application = QApplication.instance()
-    while widget.workspace.progress is not None:
+    while busy():
         application.processEvents()
     for _ in range(20):
         application.processEvents()
-    viewer.screenshot(str(path), canvas_only=False, flash=False)
-    widget.close_controller()
-    viewer.close()
 
 
 def figure(path: Path) -> None:
@@ -54,6 +84,7 @@ if __name__ == "__main__":
     IMAGES.mkdir(exist_ok=True)
     figure(IMAGES / "figure.png")
     window(IMAGES / "window.png")
+    pretext_window(IMAGES / "pretext-window.png")
     simulators(IMAGES / "simulators.png")
     encoders(IMAGES / "encoders.png")
     pretext(IMAGES / "pretext.png")
