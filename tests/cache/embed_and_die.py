@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
 import zarr.codecs  # noqa: F401  # its import alone makes more calls than embedding does
 
 from napari_sslmaps.cache import Cache
@@ -42,7 +43,9 @@ def wait(child: int) -> str:
 
 
 def main(image: str, weights: str, folder: str) -> None:
+    torch.set_num_threads(1)  # no thread of a parent is there in its child
     encoder = load_encoder(weights, device="cpu", precision="float32")
+    embed(image, encoder, region=(0, 0, 64, 64))  # what is imported on the way is imported here
 
     def work(place: str = folder, call: int = -1) -> int:
         calls = 0
