@@ -13,10 +13,12 @@ from cache_kit import TILED, Counting, assert_same, noise, stop_after
 from encoders_factory import write_encoder
 
 from napari_sslmaps.cache import Cache
+from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.tiling import Tiling
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import Cancelled
 from napari_sslmaps.pipeline import embed
+from napari_sslmaps.sources.array import ArraySource
 
 METHODS = ("mae", "ijepa", "dira")
 BATCH = 16
@@ -249,3 +251,18 @@ def test_the_finished_embedding_is_an_ome_zarr_that_others_can_read(encoders, ca
     np.testing.assert_array_equal(stored[...], np.moveaxis(embedding.tokens, -1, 0))
     np.testing.assert_array_equal(group["attention"][...], embedding.attention)
     assert group.attrs["napari_sslmaps"]["weights_sha256"] == encoders["mae"].spec.sha256
+
+
+def test_with_a_spacing_tokens_are_placed_in_micrometres_at_any_level(encoders, cache):
+    levels = [noise(256, 256, 3), noise(128, 128, 3, seed=1)]
+    source = ArraySource(levels, "slide", (0.5, 0.25))
+    expected = [((4, 2), (1.75 + 8, 0.875 + 6)), ((8, 4), (3.75 + 16, 1.875 + 12))]
+    for level, (scale, centre) in enumerate(expected):
+        embed(source, encoders["mae"], region=Region(16, 24, 100, 96, level), tiling=TILED, cache=cache)
+        group = zarr.open_group(cache.embeddings()[0].path, mode="r")
+        image = group.attrs["ome"]["multiscales"][0]
+        assert [axis.get("unit") for axis in image["axes"]] == [None, "micrometer", "micrometer"]
+        found = image["datasets"][0]["coordinateTransformations"]
+        np.testing.assert_allclose(found[0]["scale"], (1, *scale))
+        np.testing.assert_allclose(found[1]["translation"], (0, *centre))
+        cache.clear()
