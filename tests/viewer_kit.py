@@ -27,6 +27,7 @@ from napari_sslmaps.encoders.spec import EncoderSpec, Method, ViTArchitecture
 from napari_sslmaps.errors import CheckpointError, EncoderNotFoundError, MapUnavailableError
 from napari_sslmaps.pipeline import EmbeddingProgress, OnProgress, plan
 from napari_sslmaps.sources.protocol import ImageSource
+from napari_sslmaps.viewer.cost import Pace
 from napari_sslmaps.viewer.library import OnBytes
 from napari_sslmaps.viewer.pretext_job import Edits
 from napari_sslmaps.viewer.services import Services
@@ -150,6 +151,27 @@ class KnownLibrary:
         self.hub[name] = replace(self.hub[name], trouble="")
 
 
+class KnownPaces:
+    """A second for a million units of work, on ``cpu``, known once it was measured or learnt."""
+
+    def __init__(self) -> None:
+        self.paces: dict[str, Pace] = {}
+        self.measured: list[str] = []
+        self.on_measure: Callable[[], object] = str
+
+    def known(self, spec: EncoderSpec) -> Pace | None:
+        return self.paces.get(spec.name)
+
+    def measure(self, spec: EncoderSpec) -> Pace:
+        self.on_measure()
+        self.measured.append(spec.name)
+        self.learn(spec, Pace(1e-6, "cpu"))
+        return self.paces[spec.name]
+
+    def learn(self, spec: EncoderSpec, pace: Pace) -> None:
+        self.paces[spec.name] = pace
+
+
 class KnownPretext:
     """Views of the middle 32 × 32 px of a region, 4 × 4 tokens, whose numbers say what was asked.
 
@@ -240,8 +262,14 @@ def known_services(
     embedder: KnownEmbedder | None = None,
     library: KnownLibrary | None = None,
     pretext: KnownPretext | None = None,
+    paces: KnownPaces | None = None,
 ) -> Services:
-    return Services(embedder or KnownEmbedder(), pretext or KnownPretext(), library or KnownLibrary())
+    return Services(
+        embedder or KnownEmbedder(),
+        pretext or KnownPretext(),
+        library or KnownLibrary(),
+        paces or KnownPaces(),
+    )
 
 
 class LaterRunner(ImmediateRunner):

@@ -60,13 +60,35 @@ def test_context_both_ways(panel: SSLMapsWidget) -> None:
 
 def test_levels_are_offered_for_pyramids_only(panel: SSLMapsWidget) -> None:
     viewer = panel.controller.viewer
-    assert panel.image.level.isHidden()
+    resolution = panel.image.resolution
+    assert resolution.isHidden()
     fine = viewer.layers[0].data
     viewer.add_image([fine, fine[::2, ::2]], multiscale=True)
-    assert not panel.image.level.isHidden()
-    panel.image.level.setValue(1)
+    assert not resolution.isHidden()
+    resolution.level.setValue(1)
     assert panel.workspace.level == 1
-    assert "32 × 40 px" in panel.image.plan.text()
+    assert "32 × 40 px (level 1)" in panel.image.plan.text()
+
+
+def test_the_level_goes_by_the_size_of_its_pixels(panel: SSLMapsWidget) -> None:
+    viewer, resolution = panel.controller.viewer, panel.image.resolution
+    fine = viewer.layers[0].data
+    viewer.add_image([fine, fine[::2, ::2]], multiscale=True)
+    resolution.by.setCurrentIndex(1)
+    assert panel.workspace.target_um == 0.5
+    assert resolution.level.isHidden()
+    assert "the image does not tell" in panel.image.plan.text()
+    resolution.spacing.setValue(0.25)
+    assert "32 × 40 px at 0.5 µm/px (level 1)" in panel.image.plan.text()
+    resolution.target.setValue(0.3)
+    assert "64 × 80 px at 0.25 µm/px (level 0)" in panel.image.plan.text()
+    panel.workspace.target_um = None
+    assert resolution.by.value is False
+    assert resolution.pixel.isHidden()
+    viewer.add_image([fine, fine[::2, ::2]], multiscale=True, units=("um", "um"))
+    panel.workspace.target_um = 1.0
+    assert panel.workspace.spacing_um is None
+    assert resolution.pixel.isHidden()
 
 
 def test_encoders_both_ways(panel: SSLMapsWidget, qtbot: QtBot) -> None:

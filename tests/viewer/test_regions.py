@@ -7,7 +7,8 @@ from viewer_kit import noise
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import RegionError
 from napari_sslmaps.viewer.image import LayerSource
-from napari_sslmaps.viewer.regions import choose_region
+from napari_sslmaps.viewer.regions import Look, choose_region
+from napari_sslmaps.viewer.workspace import WorkspaceModel
 
 
 @pytest.fixture
@@ -77,6 +78,30 @@ def test_without_a_rectangle_it_says_what_to_do(viewer: ViewerModel, image: Imag
     viewer.add_shapes()
     with pytest.raises(RegionError, match="Add a Shapes layer and draw one"):
         choose(viewer, image, "rectangle")
+
+
+def pyramid(viewer: ViewerModel, **options: object) -> Image:
+    fine = noise(64, 80)
+    return viewer.add_image([fine, fine[::2, ::2], fine[::4, ::4]], multiscale=True, **options)
+
+
+@pytest.mark.parametrize(("target", "level"), [(0.1, 0), (0.25, 0), (0.49, 0), (0.5, 1), (0.9, 1), (7.0, 2)])
+def test_a_target_takes_the_nearest_finer_level(viewer: ViewerModel, target: float, level: int) -> None:
+    image = pyramid(viewer, scale=(0.2501, 0.2501), units=("um", "um"))
+    workspace = WorkspaceModel(target_um=target, level=2)
+    assert Look(viewer, workspace).region(image).level == level
+
+
+def test_a_target_asks_for_the_size_of_a_pixel(viewer: ViewerModel) -> None:
+    image, workspace = pyramid(viewer), WorkspaceModel(target_um=0.5)
+    look = Look(viewer, workspace)
+    with pytest.raises(RegionError, match=r"for 0.5 µm/px; the image does not tell"):
+        look.region(image)
+    workspace.spacing_um = 0.25
+    source, region = look(image)
+    assert (source.spacing_um_yx, region.level) == ((0.25, 0.25), 1)
+    workspace.spacing_um = None
+    assert look.region(viewer.add_image(noise(64, 80))).level == 0
 
 
 def test_levels_of_a_pyramid(viewer: ViewerModel) -> None:

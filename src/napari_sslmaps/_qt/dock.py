@@ -121,7 +121,10 @@ class SSLMapsWidget(QWidget):
         self.image.image_requested.connect(lambda layer: self._set("image", layer))
         self.image.region_requested.connect(lambda choice: self._set("region", choice))
         self.image.tiling_requested.connect(lambda tiling: self._set("tiling", tiling))
-        self.image.level_requested.connect(lambda level: self._set("level", level))
+        resolution = self.image.resolution
+        resolution.level_requested.connect(lambda level: self._set("level", level))
+        resolution.target_requested.connect(lambda target: self._set("target_um", target))
+        resolution.spacing_requested.connect(lambda spacing: self._set("spacing_um", spacing))
         self.encoders.chosen_requested.connect(lambda names: self._set("chosen", names))
         self.encoders.checkpoint_requested.connect(lambda path: self._review(controller.review(Path(path))))
         self.encoders.located.connect(
@@ -154,7 +157,9 @@ class SSLMapsWidget(QWidget):
         pairs: dict[str, Callable[..., None]] = {
             "region": self.image.set_region,
             "tiling": self.image.set_tiling,
-            "level": self.image.set_level,
+            "level": self.image.resolution.set_level,
+            "target_um": self.image.resolution.set_target,
+            "spacing_um": self.image.resolution.set_spacing,
             "plan": self.image.set_plan,
             "available": self.encoders.set_available,
             "maps": self.maps.set_maps,

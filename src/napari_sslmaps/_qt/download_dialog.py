@@ -4,8 +4,8 @@ from qtpy.QtWidgets import QDialog, QDialogButtonBox, QLabel, QProgressBar, QPus
 
 from napari_sslmaps._qt.parts import dim, grow_to_text, linked, note, plain
 from napari_sslmaps.encoders.catalog import METHOD_INFO
+from napari_sslmaps.viewer.cost import size_text
 from napari_sslmaps.viewer.download import Download
-from napari_sslmaps.viewer.offer import size_text
 
 _WIDTH = 520
 _STEPS = 1000

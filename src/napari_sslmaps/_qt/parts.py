@@ -62,6 +62,15 @@ def row(*widgets: QWidget) -> QHBoxLayout:
     return layout
 
 
+def titled(title: str, *widgets: QWidget) -> QHBoxLayout:
+    """Lay widgets in a line behind a title; the first takes the room there is."""
+    label = QLabel(title)
+    label.setFixedWidth(56)
+    layout = row(label, *widgets)
+    layout.setStretch(1, 1)
+    return layout
+
+
 def note(text: str = "") -> QLabel:
     """Return a dim label that wraps."""
     label = QLabel(text)

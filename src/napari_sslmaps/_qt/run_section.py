@@ -6,7 +6,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QLabel, QProgressBar, QPushButton
 
 from napari_sslmaps._qt.parts import Choice, Section, dim, note, quiet, row
-from napari_sslmaps.viewer.runs import duration
+from napari_sslmaps.viewer.cost import duration
 from napari_sslmaps.viewer.workspace import MapKind, Progress, Status, Task
 
 _KINDS = (("similarity", "similarity"), ("attention", "attention"), ("PCA", "pca"))

@@ -18,6 +18,7 @@ from napari_sslmaps.viewer.anchors import AnchorPointer, Bounds
 from napari_sslmaps.viewer.compare import SideBySide
 from napari_sslmaps.viewer.connections import Connections
 from napari_sslmaps.viewer.download import Download
+from napari_sslmaps.viewer.forecast import Forecast
 from napari_sslmaps.viewer.image import frame_of, is_own
 from napari_sslmaps.viewer.jobs import Painted
 from napari_sslmaps.viewer.layers import LayerBoard
@@ -25,6 +26,7 @@ from napari_sslmaps.viewer.maps import MapPainter
 from napari_sslmaps.viewer.marks import AnchorMarks
 from napari_sslmaps.viewer.offer import EncoderOffer
 from napari_sslmaps.viewer.pretext import PretextPainter
+from napari_sslmaps.viewer.regions import Look
 from napari_sslmaps.viewer.review import CheckpointReview
 from napari_sslmaps.viewer.runs import EmbeddingRuns, sentence
 from napari_sslmaps.viewer.services import Services
@@ -47,7 +49,7 @@ class Controller:
         What a person chooses.
     make_runner
         Makes what runs work: one for embeddings, one for large maps, one for pretext views, one for
-        weight files and one for downloads. They are closed with the controller.
+        weight files, one for downloads and one to try encoders out. They are closed with the controller.
     services
         What computes, reads and fetches.
     """
@@ -66,19 +68,22 @@ class Controller:
         self.viewer = viewer
         self.workspace = workspace
         self._library = services.library
-        self._runners = tuple(make_runner() for _ in range(5))
-        embed_runner, map_runner, pretext_runner, self._file_runner, self._download_runner = self._runners
+        self._runners = tuple(make_runner() for _ in range(6))
+        embed_runner, map_runner, pretext_runner, *others = self._runners
+        self._file_runner, self._download_runner, trial_runner = others
         self.board = LayerBoard(viewer)
         self.marks = AnchorMarks(viewer, workspace)
         self.cells = SideBySide(viewer, self.marks)
-        self.runs = EmbeddingRuns(viewer, workspace, embed_runner, services.embedder, self._on_painted)
+        self.look = Look(viewer, workspace)
+        self.forecast = Forecast(workspace, services.paces, trial_runner, self.look)
+        self.runs = EmbeddingRuns(workspace, embed_runner, services.embedder, self.forecast, self._on_painted)
         self.pretext = PretextPainter(
             viewer,
             workspace,
             self.board,
             pretext_runner,
             services.pretext,
-            region=self.runs.region,
+            region=self.look.region,
             arrange=self._arrange,
         )
         self.stage = Stage(workspace, self.board, self.cells, self.pretext.tools)
@@ -93,7 +98,7 @@ class Controller:
         self._image_connections = Connections()
         self._connect()
         self._follow_selection()
-        self.runs.update_plan()
+        self.forecast.update()
 
     @property
     def session(self) -> Session | None:
@@ -108,11 +113,11 @@ class Controller:
         """Embed the chosen region by all chosen encoders."""
         image, session = self._image, self.session
         if image is None or session is None or not self.workspace.specs:
-            self.runs.update_plan()
+            self.forecast.update()
             self.workspace.say(self.workspace.plan.text, failed=True)
             return
         try:
-            region = self.runs.region(image)
+            region = self.look.region(image)
         except SSLMapsError as error:
             self.workspace.say(str(error), failed=True)
             return
@@ -158,8 +163,8 @@ class Controller:
         if image is None or session is None:
             return None
         try:
-            region = self.runs.region(image) if self._is_stale(session) else session.region
-            shapes = [level.shape_yx for level in self.runs.source(image).levels]
+            region = self.look.region(image) if self._is_stale(session) else session.region
+            shapes = [level.shape_yx for level in self.look.source(image).levels]
         except SSLMapsError as error:
             self._on_failed(error)
             return None
@@ -188,8 +193,8 @@ class Controller:
         connect(self.viewer.scene.camera.events, self._on_view_changed)
         connect(self.viewer.scene.camera.events.zoom, self.marks.follow_zoom)
         connect(events.image, self._on_image_changed)
-        for name in ("region", "level", "tiling", "chosen", "available"):
-            connect(getattr(events, name), self.runs.update_plan)
+        for name in ("region", "level", "target_um", "spacing_um", "tiling", "chosen", "available"):
+            connect(getattr(events, name), self.forecast.update)
         connect(events.anchors, self._on_anchors_changed)
         connect(events.attention, lambda: self._repaint("attention"))
         connect(events.pca_rendering, lambda: self._repaint("pca"))
@@ -226,12 +231,13 @@ class Controller:
 
     def _on_view_changed(self) -> None:
         if self.workspace.region == "view":
-            self.runs.update_plan()
+            self.forecast.update()
 
     def _on_image_changed(self) -> None:
         old, new = self._image, self.workspace.image
         if old in self._sessions:
             self._sessions[old].anchors = self.workspace.anchors
+            self._sessions[old].spacing_um = self.workspace.spacing_um
         self.runs.abandon()
         self.painter.abandon()
         self.pretext.leave()
@@ -246,11 +252,12 @@ class Controller:
             self._image_connections.add(new.events.name, self.images_changed.emit)
         session = self.session
         self.workspace.anchors = session.anchors if session is not None else ()
+        self.workspace.spacing_um = session.spacing_um if session is not None else None
         self.workspace.level = 0
         self.offer.tick_fitting()
         if session is not None and session.embedded:
             self.stage.choose_front()
-        self.runs.update_plan()
+        self.forecast.update()
         self._arrange()
 
     def _on_image_moved(self) -> None:
@@ -258,14 +265,14 @@ class Controller:
             self.board.place_again(self._image)
             self.marks.place_again()
             self.pretext.tools.place_again()
-            self.runs.update_plan()
+            self.forecast.update()
             if self.cells.active:
                 self._arrange()
 
     def _on_pixels_changed(self) -> None:
         if self.session is not None:
             self.session.forget()
-        self.runs.update_plan()
+        self.forecast.update()
 
     def _on_anchors_changed(self) -> None:
         image, session = self._image, self.session

@@ -31,9 +31,11 @@ class LayerSource(SourceBase):
     layer
         Grey, RGB or RGBA, one scale or several, held in memory or lazily. Its arrays are captured, the
         layer is not touched again.
+    spacing_um
+        Micrometres per pixel, for a layer that does not tell.
     """
 
-    def __init__(self, layer: Image) -> None:
+    def __init__(self, layer: Image, spacing_um: float | None = None) -> None:
         arrays = list(layer.data) if layer.multiscale else [layer.data]
         self._rgb = bool(layer.rgb)
         self._arrays: list[Any] = arrays
@@ -44,7 +46,7 @@ class LayerSource(SourceBase):
             channels=3 if self._rgb else 1,
             dtype=np.dtype(arrays[0].dtype),
             frames=int(np.prod(self._lead[0], dtype=int)),
-            spacing_um_yx=_spacing_um(layer),
+            spacing_um_yx=spacing_of(layer) or (None if spacing_um is None else (spacing_um, spacing_um)),
         )
         super().__init__(layer.name, layout)
 
@@ -63,7 +65,8 @@ class LayerSource(SourceBase):
         self._arrays = []
 
 
-def _spacing_um(layer: Image) -> tuple[float, float] | None:
+def spacing_of(layer: Image) -> tuple[float, float] | None:
+    """Return micrometres per pixel along rows and columns, or None if the layer has no unit of length."""
     scale, units = layer.scale[-2:], layer.units[-2:]
     registry = _registry()
     if any(not unit.is_compatible_with(registry.micrometer) for unit in units):

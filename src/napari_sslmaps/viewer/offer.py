@@ -12,6 +12,7 @@ from napari_sslmaps.encoders.spec import Domain, EncoderSpec
 from napari_sslmaps.errors import SSLMapsError, WeightsUnavailableError
 from napari_sslmaps.sources.colour import is_grey
 from napari_sslmaps.viewer.connections import Connections
+from napari_sslmaps.viewer.cost import size_text
 from napari_sslmaps.viewer.image import LayerSource
 from napari_sslmaps.viewer.library import Library
 from napari_sslmaps.viewer.workspace import WorkspaceModel
@@ -126,11 +127,6 @@ def worry(spec: EncoderSpec) -> str:
     if spec.origin == "published":
         return f"{size_text(PUBLISHED[spec.name].megabytes)} to download"
     return "changed" if spec.path is not None and spec.path.exists() else "moved"
-
-
-def size_text(megabytes: float) -> str:
-    """Say a size: ``448 MB`` or ``1.3 GB``."""
-    return f"{megabytes:.0f} MB" if megabytes < 1000 else f"{megabytes / 1000:.1f} GB"
 
 
 def _group(spec: EncoderSpec) -> str:

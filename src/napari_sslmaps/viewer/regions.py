@@ -9,15 +9,18 @@ from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import RegionError
 from napari_sslmaps.sources.protocol import ImageSource
 from napari_sslmaps.viewer.image import (
+    LayerSource,
     frame_of,
     is_own,
     pixel_to_world,
     shows_plane,
     world_to_pixel,
 )
-from napari_sslmaps.viewer.workspace import RegionChoice
+from napari_sslmaps.viewer.workspace import RegionChoice, WorkspaceModel
 
 Float = NDArray[np.float64]
+_TOLERANCE = 1.02
+"""Spacings in files are rounded: 0.2501 µm is what somebody means by 0.25."""
 
 
 def choose_region(
@@ -38,6 +41,63 @@ def choose_region(
         raise RegionError("Expected a flat view of the image's rows and columns. Switch to 2-D display.")
     corners = _view_corners(viewer, layer) if choice == "view" else _rectangle_corners(viewer, layer)
     return _snap(corners, source, level, frame)
+
+
+class Look:
+    """Where a person looks: the chosen part of an image, at the chosen resolution.
+
+    Parameters
+    ----------
+    viewer
+        For the view and the rectangle.
+    workspace
+        What is chosen.
+    """
+
+    def __init__(self, viewer: ViewerModel, workspace: WorkspaceModel) -> None:
+        self._viewer = viewer
+        self._workspace = workspace
+
+    def __call__(self, image: Image) -> tuple[LayerSource, Region]:
+        """Return the image as a source, and its chosen region.
+
+        Raises
+        ------
+        SSLMapsError
+            If there is none, or the layer cannot be used.
+        """
+        workspace, source = self._workspace, self.source(image)
+        target = workspace.target_um
+        level = workspace.level if target is None else level_for(source, target)
+        return source, choose_region(self._viewer, image, source, workspace.region, level)
+
+    def source(self, image: Image) -> LayerSource:
+        """Return an image layer as a source of pixels, with the size of a pixel that was typed."""
+        return LayerSource(image, self._workspace.spacing_um)
+
+    def region(self, image: Image) -> Region:
+        """Return the chosen region; raise as a call does."""
+        return self(image)[1]
+
+
+def level_for(source: ImageSource, target_um: float) -> int:
+    """Return the coarsest level whose pixels are no larger than `target_um`, the finest if none is.
+
+    Raises
+    ------
+    RegionError
+        If there are several levels and the size of a pixel is not known.
+    """
+    if len(source.levels) == 1:
+        return 0
+    if source.spacing_um_yx is None:
+        raise RegionError(
+            f"Expected the size of a pixel to find the level for {target_um:g} µm/px; the image does not "
+            "tell. Type it below the level, or choose a level by its number."
+        )
+    fine = max(source.spacing_um_yx)
+    spacings = [fine * max(level.downsample_yx) for level in source.levels]
+    return max((i for i, spacing in enumerate(spacings) if spacing <= target_um * _TOLERANCE), default=0)
 
 
 def _view_corners(viewer: ViewerModel, layer: Image) -> Float:

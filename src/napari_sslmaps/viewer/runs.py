@@ -1,24 +1,25 @@
-"""Runs: plan what will be done in a line, start, stop, and take what is reported."""
+"""Runs: start, stop, and take what is reported."""
 
 import logging
 from collections.abc import Callable, Sequence
 
-from napari.components import ViewerModel
 from napari.layers import Image
 
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import Cancelled, SSLMapsError
 from napari_sslmaps.pipeline import plan
+from napari_sslmaps.viewer.cost import Pace, work_of
+from napari_sslmaps.viewer.forecast import Forecast
 from napari_sslmaps.viewer.image import LayerSource
 from napari_sslmaps.viewer.jobs import Embedder, EmbeddingJob, EncoderFailed, Painted
-from napari_sslmaps.viewer.regions import choose_region
 from napari_sslmaps.viewer.session import Embedded, Session
 from napari_sslmaps.viewer.tasks import TaskCallbacks, TaskRunner
-from napari_sslmaps.viewer.workspace import Progress, Status, WorkspaceModel
+from napari_sslmaps.viewer.workspace import Progress, WorkspaceModel
 
 logger = logging.getLogger(__name__)
-
+Works = dict[str, tuple[EncoderSpec, float]]
+"""By name, encoders of a run and what it asks of each, as `work_of` counts."""
 
 _ADVICE = "What was painted stays; choose a smaller region or fewer encoders and run again."
 
@@ -37,82 +38,53 @@ class EmbeddingRuns:
 
     Parameters
     ----------
-    viewer
-        For the view and the rectangle.
     workspace
         What is chosen; gets plan, status and progress.
     runner
         Runs the work.
     embedder
         Computes tokens.
+    forecast
+        Keeps off the machine while a run is on, and learns from it.
     painted
         Is told, on the submitting thread, what has become visible of which image.
     """
 
     def __init__(
         self,
-        viewer: ViewerModel,
         workspace: WorkspaceModel,
         runner: TaskRunner,
         embedder: Embedder,
+        forecast: Forecast,
         painted: Callable[[Image, Painted | None], None],
     ) -> None:
-        self._viewer = viewer
         self._workspace = workspace
         self._runner = runner
         self._embedder = embedder
         self._painted = painted
-        self._pace: dict[str, float] = {}
-        self._device = ""
+        self._forecast = forecast
         self._failures = 0
-
-    def region(self, image: Image) -> Region:
-        """Return the chosen region of an image.
-
-        Raises
-        ------
-        SSLMapsError
-            If there is none, or the layer cannot be used.
-        """
-        workspace = self._workspace
-        return choose_region(self._viewer, image, LayerSource(image), workspace.region, workspace.level)
-
-    def source(self, image: Image) -> LayerSource:
-        """Return an image layer as a source of pixels."""
-        return LayerSource(image)
-
-    def update_plan(self) -> None:
-        """Say in the workspace's plan what a run will do, or why it cannot."""
-        workspace = self._workspace
-        if workspace.image is None:
-            workspace.plan = Status("Open or select an image layer.", failed=True)
-        elif not workspace.specs:
-            workspace.plan = Status("Tick at least one encoder.", failed=True)
-        else:
-            try:
-                workspace.plan = Status(self._describe(workspace.image, workspace.specs))
-            except SSLMapsError as error:
-                workspace.plan = Status(str(error), failed=True)
 
     def start(self, image: Image, session: Session, specs: Sequence[EncoderSpec], region: Region) -> None:
         """Start a run; one that is under way is stopped and silenced."""
         workspace = self._workspace
         tiling = workspace.tiling
         try:
-            source = LayerSource(image)
+            source = LayerSource(image, workspace.spacing_um)
             plans = {spec.name: plan(source, spec, region, tiling) for spec in specs}
         except SSLMapsError as error:
             workspace.say(str(error), failed=True)
             return
+        self._forecast.stop()
         session.region = region
         self._failures = 0
         workspace.say("")
         workspace.progress = Progress(f"{specs[0].name}: loading", 0.0)
-        computed = {name: planned.computed_tokens for name, planned in plans.items()}
+        works = {spec.name: (spec, work_of(spec.architecture, plans[spec.name].tiles)) for spec in specs}
         job = EmbeddingJob(source, region, tuple(specs), self._embedder, lambda: workspace.request, tiling)
 
         def reported(report: Painted | EncoderFailed) -> None:
-            self._on_reported(image, session, report, computed)
+            self._on_reported(image, session, report, works)
 
         def returned(completed: int) -> None:
             self._on_returned(image, session, completed)
@@ -130,22 +102,8 @@ class EmbeddingRuns:
         self._runner.discard()
         self._workspace.progress = None
 
-    def _describe(self, image: Image, specs: Sequence[EncoderSpec]) -> str:
-        source, region = LayerSource(image), self.region(image)
-        plans = [plan(source, spec, region, self._workspace.tiling) for spec in specs]
-        line = plans[0].describe()
-        if len(specs) > 1:
-            line += f" × {len(specs)} encoders"
-        paces = [self._pace.get(spec.name) for spec in specs]
-        known = [pace for pace in paces if pace is not None]
-        if len(known) < len(paces):
-            return line
-        pairs = zip(plans, known, strict=True)
-        seconds = sum(item.computed_tokens * pace for item, pace in pairs)
-        return f"{line}, about {duration(seconds)} on {self._device}"
-
     def _on_reported(
-        self, image: Image, session: Session, report: Painted | EncoderFailed, computed: dict[str, int]
+        self, image: Image, session: Session, report: Painted | EncoderFailed, works: Works
     ) -> None:
         if isinstance(report, EncoderFailed):
             self._failures += 1
@@ -156,8 +114,8 @@ class EmbeddingRuns:
             return
         session.embedded[report.encoder] = Embedded(report.embedding, report.complete)
         if report.complete and report.seconds > 0:
-            self._device = report.embedding.provenance.device
-            self._pace[report.encoder] = report.seconds / computed[report.encoder]
+            spec, work = works[report.encoder]
+            self._forecast.learn(spec, Pace(report.seconds / work, report.embedding.provenance.device))
         self._painted(image, report)
 
     def _on_returned(self, image: Image, session: Session, completed: int) -> None:
@@ -167,13 +125,8 @@ class EmbeddingRuns:
             size = f", {grid.rows} × {grid.cols} tokens each" if grid is not None and completed > 1 else ""
             self._workspace.say(f"{completed} encoder{'s' if completed != 1 else ''} done{size}.")
         self._painted(image, None)
-        self.update_plan()
+        self._forecast.update()
 
     def _on_failed(self, error: BaseException) -> None:
         self._workspace.progress = None
         self._workspace.say(sentence(error), failed=not isinstance(error, Cancelled))
-
-
-def duration(seconds: float) -> str:
-    """Say a time: ``3 s`` or ``2 min``."""
-    return f"{max(1, round(seconds))} s" if seconds < 100 else f"{round(seconds / 60)} min"

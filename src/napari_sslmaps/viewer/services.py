@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from napari_sslmaps.viewer.jobs import Embedder, PipelineEmbedder
 from napari_sslmaps.viewer.library import FileLibrary, Library
 from napari_sslmaps.viewer.loaded import LoadedEncoders
+from napari_sslmaps.viewer.paces import MeasuredPaces, Paces
 from napari_sslmaps.viewer.pretext_job import EncoderPretext, Pretext
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The three things a controller asks of the rooms below.
+    """What a controller asks of the rooms below.
 
     Parameters
     ----------
@@ -20,14 +21,19 @@ class Services:
         Computes pretext views.
     library
         Knows the user's files and the published encoders.
+    paces
+        Knows how quickly encoders run.
     """
 
     embedder: Embedder
     pretext: Pretext
     library: Library
+    paces: Paces
 
 
 def real_services() -> Services:
     """Return services that share the encoders they load."""
     encoders = LoadedEncoders()
-    return Services(PipelineEmbedder(encoders), EncoderPretext(encoders), FileLibrary())
+    return Services(
+        PipelineEmbedder(encoders), EncoderPretext(encoders), FileLibrary(), MeasuredPaces(encoders)
+    )

@@ -44,13 +44,14 @@ class Session:
         What was embedded; None before the first run.
     embedded
         By encoder name.
-    anchors
+    anchors, spacing_um
         Kept while another image is looked at.
     """
 
     region: Region | None = None
     embedded: dict[str, Embedded] = field(default_factory=dict)
     anchors: tuple[Anchor, ...] = ()
+    spacing_um: float | None = None
 
     def forget(self) -> None:
         """Drop what was computed, because pixels or region changed."""

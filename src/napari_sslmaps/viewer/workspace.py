@@ -146,6 +146,10 @@ class WorkspaceModel:
         The image layer that is looked at.
     region, level
         Which part of it, at which resolution level.
+    target_um
+        Micrometres per pixel that choose the level, the nearest finer one; None to go by `level`.
+    spacing_um
+        Micrometres per pixel, typed by hand for an image that does not tell; None if not known.
     tiling
         How the region is cut.
     available, chosen
@@ -177,6 +181,8 @@ class WorkspaceModel:
     image: "Image | None" = None
     region: RegionChoice = "whole"
     level: int = 0
+    target_um: float | None = None
+    spacing_um: float | None = None
     tiling: Tiling = TILED
     available: tuple[EncoderSpec, ...] = ()
     chosen: tuple[str, ...] = ()

@@ -1,0 +1,115 @@
+"""What a run will cost, from its plan and a measured pace, before anything runs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from napari_sslmaps.core.tiling import Tile
+from napari_sslmaps.encoders.spec import Architecture, EncoderSpec, UNetArchitecture, ViTArchitecture
+from napari_sslmaps.pipeline import EmbeddingPlan
+
+_FLOAT_BYTES = 4
+_PYRAMID = 1.34
+"""Tokens of all coarser levels together add a quarter, a sixteenth, … to those of the finest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How quickly an encoder runs on a device.
+
+    Parameters
+    ----------
+    seconds
+        Per unit of `work_of`.
+    device
+        On which it was measured.
+    """
+
+    seconds: float
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a run takes.
+
+    Parameters
+    ----------
+    megabytes
+        Of memory (10⁶ bytes) that tokens, attention and the tokens of coarser levels keep.
+    seconds
+        Estimate, or None while a pace is not known.
+    device
+        On which; empty while not known.
+    """
+
+    megabytes: float
+    seconds: float | None
+    device: str
+
+    def describe(self) -> str:
+        """Say it in a few words: ``25 MB, about 3 s on cuda:0``."""
+        memory = size_text(self.megabytes)
+        return (
+            memory if self.seconds is None else f"{memory}, about {duration(self.seconds)} on {self.device}"
+        )
+
+
+def cost_of(
+    specs: Sequence[EncoderSpec], plans: Sequence[EmbeddingPlan], paces: Sequence[Pace | None]
+) -> Cost:
+    """Add up what encoders will take; `plans` and `paces` are theirs, in the same order."""
+    megabytes = sum(kept_bytes(spec, planned) for spec, planned in zip(specs, plans, strict=True)) / 1e6
+    known = [pace for pace in paces if pace is not None]
+    if len(known) < len(specs):
+        return Cost(megabytes, None, "")
+    works = [work_of(spec.architecture, planned.tiles) for spec, planned in zip(specs, plans, strict=True)]
+    seconds = sum(work * pace.seconds for work, pace in zip(works, known, strict=True))
+    return Cost(megabytes, seconds, known[-1].device if known else "")
+
+
+def work_of(architecture: Architecture, tiles: Sequence[Tile]) -> float:
+    """Count what tiles of equal size ask of a network, overlaps included.
+
+    Of a transformer, multiply-adds of its blocks: 4 d² for the projections of a token, those of its
+    perceptron, and 2 d for every token of the tile, which makes one large pass dearer than tiles. Of a
+    CNN, tokens: it takes the same time for each.
+    """
+    rows, cols = tiles[0].shape
+    tokens = len(tiles) * rows * cols
+    if isinstance(architecture, UNetArchitecture):
+        return float(tokens)
+    dim, within = architecture.dim, rows * cols
+    perceptron = (3 if architecture.swiglu else 2) * dim * architecture.mlp_hidden
+    block = 4 * dim**2 + perceptron + 2 * dim * within
+    return float(tokens * (architecture.depth * block + 3 * architecture.patch**2 * dim))
+
+
+def kept_bytes(spec: EncoderSpec, planned: EmbeddingPlan) -> float:
+    """Return the bytes that an embedding keeps in memory."""
+    architecture, (rows, cols) = spec.architecture, planned.grid.shape
+    dim = architecture.dim if isinstance(architecture, ViTArchitecture) else stage_width(architecture)
+    heads = architecture.heads if isinstance(architecture, ViTArchitecture) else 1
+    return rows * cols * _FLOAT_BYTES * (dim * _PYRAMID + heads)
+
+
+def stage_width(architecture: UNetArchitecture) -> int:
+    """Channels of the U-Net's stage whose features are the tokens."""
+    part, _, name = architecture.token_stage.partition(".")
+    if part == "decoder":
+        return architecture.decoder_channels[int(name[-1])]
+    if name == "stem":
+        return architecture.stage_channels[0]
+    expansion = 4 if architecture.block == "bottleneck" else 1
+    return architecture.stage_channels[int(name[-1]) - 1] * expansion
+
+
+def duration(seconds: float) -> str:
+    """Say a time: ``3 s``, ``2 min`` or ``5 h``."""
+    if seconds < 100:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} min" if seconds < 6000 else f"{seconds / 3600:.3g} h"
+
+
+def size_text(megabytes: float) -> str:
+    """Say a size: ``448 MB`` or ``1.3 GB``."""
+    return f"{max(1.0, megabytes):.0f} MB" if megabytes < 1000 else f"{megabytes / 1000:.1f} GB"

@@ -1,0 +1,72 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from viewer_kit import make_spec, noise
+
+from napari_sslmaps.core.tiling import ONE_PASS, Tiling
+from napari_sslmaps.encoders.registry import load_encoder
+from napari_sslmaps.encoders.spec import UNET_STRIDES, EncoderSpec, UNetArchitecture
+from napari_sslmaps.pipeline import embed, plan
+from napari_sslmaps.sources.array import ArraySource
+from napari_sslmaps.viewer.cost import Pace, cost_of, duration, kept_bytes, stage_width, work_of
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> EncoderSpec:
+    return make_spec(tmp_path / "mae")
+
+
+def work(spec: EncoderSpec, side: int, tiling: Tiling | None = None) -> float:
+    return work_of(spec.architecture, plan(ArraySource(np.zeros((side, side))), spec, None, tiling).tiles)
+
+
+def test_work_grows_with_tiles_and_faster_in_one_pass(spec: EncoderSpec) -> None:
+    tiled, larger = (work(spec, side, Tiling(16, 0)) for side in (256, 512))
+    assert larger == 4 * tiled
+    assert work(spec, 512, ONE_PASS) > 2 * work(spec, 512, Tiling(16, 0))
+    overlapping = work(spec, 512, Tiling(16, 8))
+    assert overlapping > 2 * larger
+
+
+def test_work_of_a_cnn_is_tokens(spec: EncoderSpec) -> None:
+    unet = UNetArchitecture("basic", (1, 1, 1, 1), (4, 4, 8, 16), (), "encoder.layer2")
+    cnn = replace(spec, architecture=unet)
+    assert work(cnn, 128, ONE_PASS) == 16 * 16
+
+
+def test_cost_adds_encoders_up(spec: EncoderSpec) -> None:
+    planned = plan(ArraySource(noise(64, 80)), spec)
+    unit = work_of(spec.architecture, planned.tiles)
+    paces = Pace(1.0 / unit, "cpu"), Pace(2.0 / unit, "cpu")
+    both = cost_of([spec, spec], [planned, planned], paces)
+    assert both.seconds == pytest.approx(3.0)
+    assert both.describe() == "1 MB, about 3 s on cpu"
+    assert cost_of([spec, spec], [planned, planned], [paces[0], None]).describe() == "1 MB"
+
+
+@pytest.mark.parametrize("name", ["mae-untrained", "dira-untrained"])
+def test_memory_is_right_within_a_factor_of_two(name: str) -> None:
+    """What is kept of a region, its norms and the coarser levels of its tokens included."""
+    encoder = load_encoder(name, device="cpu", precision="float32")
+    source, tiling = ArraySource(noise(256, 256)), Tiling(16, 0)
+    embedding = embed(source, encoder, tiling=tiling)
+    estimate = kept_bytes(encoder.spec, plan(source, encoder.spec, None, tiling))
+    planes = embedding.tokens, embedding.attention, embedding.activation
+    kept = sum(plane.nbytes for plane in planes if plane is not None)
+    assert kept <= estimate <= 2 * kept
+
+
+@pytest.mark.parametrize("stage", list(UNET_STRIDES))
+def test_every_stage_has_its_width(stage: str) -> None:
+    unet = UNetArchitecture("bottleneck", (1, 1, 1, 1), (64, 128, 256, 512), (9, 8, 7, 6, 5), stage)
+    widths = {"encoder.stem": 64, "encoder.layer3": 1024, "decoder.blocks.2": 7}
+    assert stage_width(unet) == widths.get(stage, stage_width(unet))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(0.01, "1 s"), (99, "99 s"), (150, "2 min"), (5900, "98 min"), (7200, "2 h")]
+)
+def test_durations(seconds: float, said: str) -> None:
+    assert duration(seconds) == said
