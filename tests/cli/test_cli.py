@@ -119,6 +119,21 @@ def test_run_from_a_record_does_it_again(run: Run, installed: Path, image: Path,
     assert record.read_bytes() == before
 
 
+def test_a_second_run_takes_its_embedding_from_the_cache(
+    run: Run, installed: Path, image: Path, tmp_path: Path
+) -> None:
+    common = ("run", image, "-e", "mae-histology", "--precision", "float32", "--cache")
+    for folder in ("one", "two"):
+        code, _, said = run(*common, "--out", tmp_path / folder)
+        assert code == 0, said
+    code, listed, _ = run("cache", "list", "--json")
+    (kept,) = json.loads(listed)["embeddings"]
+    assert kept["finished"]
+    assert kept["about"]["encoder"] == "mae-histology"
+    one, two = (tifffile.imread(tmp_path / folder / "mae-histology" / "pca.tif") for folder in ("one", "two"))
+    np.testing.assert_array_equal(one, two)
+
+
 def test_a_changed_image_is_refused_in_a_sentence(
     run: Run, installed: Path, image: Path, tmp_path: Path
 ) -> None:

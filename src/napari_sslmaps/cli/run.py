@@ -69,6 +69,9 @@ def run(  # noqa: PLR0913  # each parameter is an option that users type
     eps: Eps = None,
     branch: Branch = None,
     token_stage: TokenStage = None,
+    cache: Annotated[
+        bool, typer.Option("--cache", help="Keep embeddings on this machine, and use those that are there.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the record as JSON, and nothing else.")] = False,
 ) -> None:
     """Compute attention, PCA and similarity maps of an image by one or several encoders."""
@@ -110,15 +113,15 @@ def run(  # noqa: PLR0913  # each parameter is an option that users type
             encoders=named or fitting_encoders(image),  # reads pixels: after what was typed is understood
         )
         folder = out
-    _run(request, folder, json=json)
+    _run(request, folder, cached=cache, json=json)
 
 
-def _run(request: "RunRequest", folder: Path, *, json: bool) -> None:
+def _run(request: "RunRequest", folder: Path, *, cached: bool, json: bool) -> None:
     from napari_sslmaps.run.compute import compute_run
     from napari_sslmaps.run.write import cautions, write_run
 
     with progress_bars(quiet=json) as on_progress:
-        outcome = compute_run(request, on_progress)
+        outcome = compute_run(request, on_progress, cached=cached)
     record = write_run(outcome, folder)
     if json:
         console.out_json({"folder": str(folder.absolute()), **record.to_dict()})

@@ -28,7 +28,9 @@ from napari_sslmaps.sources.protocol import ImageSource
 OnProgress = Callable[[str, EmbeddingProgress], None]
 
 
-def compute_run(request: RunRequest, on_progress: OnProgress | None = None) -> RunOutcome:
+def compute_run(
+    request: RunRequest, on_progress: OnProgress | None = None, *, cached: bool = False
+) -> RunOutcome:
     """Compute all maps of all encoders.
 
     Parameters
@@ -37,6 +39,8 @@ def compute_run(request: RunRequest, on_progress: OnProgress | None = None) -> R
         What to compare.
     on_progress
         Called with the encoder's name after every batch of tiles; may raise `Cancelled` to stop.
+    cached
+        Whether embeddings are taken from the user's cache and kept there; as `embed` with ``cache=True``.
 
     Raises
     ------
@@ -53,7 +57,8 @@ def compute_run(request: RunRequest, on_progress: OnProgress | None = None) -> R
         region = request.region or Region(0, 0, *source.levels[0].shape_yx)
         _check_anchors(request, source, region)
         outcomes = tuple(
-            _compute(choice, request, source, region, on_progress) for choice in request.encoders
+            _compute(choice, request, source, region, on_progress, cached=cached)
+            for choice in request.encoders
         )
         window = outcomes[0].embedding.provenance.window or (0.0, 1.0)
         picture = picture_of(source, region, window)
@@ -80,6 +85,8 @@ def _compute(
     source: ImageSource,
     region: Region,
     on_progress: OnProgress | None,
+    *,
+    cached: bool,
 ) -> EncoderOutcome:
     options = request.options
     precision = choice.precision or options.precision
@@ -91,6 +98,7 @@ def _compute(
         region=region,
         tiling=Tiling(options.tile, options.overlap, cast("Stitching", options.stitching)),
         on_progress=None if on_progress is None else lambda progress: on_progress(name, progress),
+        cache=cached,
     )
     return EncoderOutcome(
         choice=choice,
