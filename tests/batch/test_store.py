@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import zarr
 
+from napari_sslmaps.batch import store
 from napari_sslmaps.batch.store import Output, read_about, read_embedding, write_output
 from napari_sslmaps.core.attention import activation_map, attention_map
 from napari_sslmaps.core.grid import TokenGrid
@@ -138,6 +139,22 @@ def test_what_cannot_be_written_leaves_the_older_output(embedding, place, monkey
         write_output(folder, made(embedding), unfinished)
     assert list(unfinished.iterdir()) == []
     np.testing.assert_array_equal(read_embedding(folder).foreground, embedding.foreground)
+
+
+def test_what_was_half_taken_away_is_never_an_output(embedding, place, monkeypatch):
+    """A run that is over moves the folder away, while writing on would make parts of it anew."""
+    folder, unfinished = place
+    write = store._write_image
+
+    def interrupted(root, kind, values, output):
+        write(root, kind, values, output)
+        if kind == "tokens":
+            unfinished.rename(unfinished.with_suffix(".over"))
+
+    monkeypatch.setattr(store, "_write_image", interrupted)
+    with pytest.raises(ExportError, match=r"was removed|No such file"):
+        write_output(folder, made(embedding), unfinished)
+    assert not folder.exists()
 
 
 def test_damage_is_said(embedding, place, tmp_path):

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _CONNECT = "20s"
+#: Of workers and scheduler here: nobody outside this machine reaches them, not even their status page.
+_PRIVATE = {"host": "127.0.0.1", "dashboard": False, "dashboard_address": "127.0.0.1:0"}
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 #: Nothing is kept in a worker between images, so its memory is neither spilled nor a reason to pause.
 _CONFIG = {f"distributed.worker.memory.{what}": False for what in ("target", "spill", "pause")}
@@ -77,6 +79,9 @@ def open_client(workers: Workers, device: str) -> "Iterator[Client]":
     try:
         with (
             dask.config.set(_CONFIG),
+            _quiet(
+                "distributed.scheduler"
+            ),  # of answers that come after the end; what matters is in the rows
             _started(worker_specs(workers, _gpus(device))) as cluster,
             Client(cluster) as client,
         ):
@@ -108,8 +113,7 @@ def worker_specs(workers: Workers, gpus: Sequence[str]) -> dict[int, dict[str, A
     options = {
         "nthreads": 1,
         "memory_limit": MEMORY_LIMIT // count,
-        "host": "127.0.0.1",
-        "dashboard": False,
+        **_PRIVATE,
         "preload": ["napari_sslmaps.batch.preload"],
         "silence_logs": logging.ERROR,
     }
@@ -129,12 +133,21 @@ def worker_specs(workers: Workers, gpus: Sequence[str]) -> dict[int, dict[str, A
 def _started(specs: dict[int, dict[str, Any]]) -> Iterator[Any]:
     from distributed import Scheduler, SpecCluster
 
-    scheduler = {
-        "cls": Scheduler,
-        "options": {"host": "127.0.0.1", "port": 0, "dashboard": False, "dashboard_address": None},
-    }
+    scheduler = {"cls": Scheduler, "options": {**_PRIVATE, "port": 0}}
     with SpecCluster(workers=specs, scheduler=scheduler, silence_logs=logging.ERROR) as cluster:
         yield cluster
+
+
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Let a logger say nothing for a while."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 @contextmanager

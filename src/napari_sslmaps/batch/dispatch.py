@@ -54,11 +54,11 @@ def answers(orders: Sequence[Order], workers: Workers, unfinished: Path) -> Gene
     """
     if not orders:
         return
-    # The folder goes before the client does, which tells workers elsewhere to stop.
     with (
         noticed_interrupts() as check,
-        open_client(workers, orders[0].options.maps.device) as client,
         _made(unfinished),
+        open_client(workers, orders[0].options.maps.device) as client,
+        _over_first(unfinished),
     ):
         largest_first = sorted(orders, key=lambda order: image_footprint(order.item) or (0, 0), reverse=True)
         asked = {
@@ -106,6 +106,19 @@ def _made(unfinished: Path) -> Iterator[None]:
         rmtree(unfinished, ignore_errors=True)
         if not any(home.iterdir()):
             home.rmdir()
+
+
+@contextmanager
+def _over_first(unfinished: Path) -> Iterator[None]:
+    """Take the folder away before the client goes, which tells workers to stop.
+
+    It is moved before it is removed, so that an output is never whole in part when a worker renames it.
+    """
+    try:
+        yield
+    finally:
+        gone = unfinished.rename(unfinished.with_suffix(".over"))
+        rmtree(gone, ignore_errors=True)
 
 
 def _prepared(client: "Client", orders: Sequence[Order], check: Callable[[], None]) -> list[Order]:

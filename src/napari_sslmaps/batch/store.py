@@ -6,6 +6,7 @@ and are placed by scale and translation, in micrometres where the image's spacin
 to an embedding is in the folder's own attributes under ``napari_sslmaps``.
 """
 
+import errno
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -66,7 +67,7 @@ def write_output(folder: Path, output: Output, unfinished: Path) -> None:
     output
         What to write.
     unfinished
-        A folder on the same file system, in which it grows.
+        A folder on the same file system, in which it grows; moved away as a whole when the run is over.
 
     Raises
     ------
@@ -75,7 +76,11 @@ def write_output(folder: Path, output: Output, unfinished: Path) -> None:
     """
     growing = unfinished / uuid4().hex
     try:
+        growing.mkdir()
+        begun = growing.stat().st_ino
         _write(growing, output)
+        if growing.stat().st_ino != begun:  # taken away meanwhile, and half of it made anew by writing on
+            raise FileNotFoundError(errno.ENOENT, "the folder of unfinished outputs was removed")
         folder.parent.mkdir(parents=True, exist_ok=True)
         if folder.exists():
             folder.rename(unfinished / uuid4().hex)  # goes with the unfinished ones
