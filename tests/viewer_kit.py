@@ -20,7 +20,6 @@ from napari_sslmaps.core.pretext import (
 )
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Embedding, Provenance
-from napari_sslmaps.core.tiling import Tiling
 from napari_sslmaps.encoders.checkpoint.report import Inference, RecognitionReport
 from napari_sslmaps.encoders.overrides import Overrides
 from napari_sslmaps.encoders.spec import EncoderSpec, Method, ViTArchitecture
@@ -28,13 +27,14 @@ from napari_sslmaps.errors import CheckpointError, EncoderNotFoundError, MapUnav
 from napari_sslmaps.pipeline import EmbeddingProgress, OnProgress, plan
 from napari_sslmaps.sources.protocol import ImageSource
 from napari_sslmaps.viewer.cost import Pace
+from napari_sslmaps.viewer.jobs import EmbedOptions
 from napari_sslmaps.viewer.library import OnBytes
 from napari_sslmaps.viewer.pretext_job import Edits
 from napari_sslmaps.viewer.services import Services
 from napari_sslmaps.viewer.tasks import ImmediateRunner, TaskCallbacks, Work
 from napari_sslmaps.viewer.workspace import PretextOptions
 
-PATCH = 8
+PATCH, PLAIN = 8, EmbedOptions()
 _ARCHITECTURE = ViTArchitecture(
     patch=PATCH, dim=4, depth=1, heads=2, grid=(4, 4), mlp_hidden=8, class_token=True
 )
@@ -49,13 +49,14 @@ def make_spec(path: Path, name: str = "mae-demo", method: Method = "mae") -> Enc
 class KnownEmbedder:
     """Tokens that tell the left half of the region from the right half.
 
-    `on_step` is called before each of the two steps of an embedding.
+    `on_step` is called before each of the two steps of an embedding, of which `restored` come from a cache.
     """
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, Region]] = []
-        self.tilings: list[Tiling | None] = []
+        self.options: list[EmbedOptions] = []
         self.on_step: Callable[[int], object] = str
+        self.restored = 0
 
     def __call__(
         self,
@@ -63,11 +64,11 @@ class KnownEmbedder:
         spec: EncoderSpec,
         region: Region,
         on_progress: OnProgress,
-        tiling: Tiling | None = None,
+        options: EmbedOptions = PLAIN,
     ) -> Embedding:
         self.calls.append((spec.name, region))
-        self.tilings.append(tiling)
-        planned = plan(source, spec, region, tiling)
+        self.options.append(options)
+        planned = plan(source, spec, region, options.tiling)
         source.read(planned.region)
         rows, cols = planned.grid.shape
         tokens = np.full((rows, cols, 4), np.nan, np.float32)
@@ -86,7 +87,7 @@ class KnownEmbedder:
             self.on_step(step)
             tokens[part] = _tokens(rows, cols)[part]
             attention[:, part] = np.linspace(0.1, 0.4, rows * cols).reshape(rows, cols)[part]
-            on_progress(EmbeddingProgress(step + 1, 2, 0.1 * (step + 1), embedding()))
+            on_progress(EmbeddingProgress(step + 1, 2, 0.1 * (step + 1), embedding(), self.restored))
         return embedding()
 
 

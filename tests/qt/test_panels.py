@@ -52,6 +52,11 @@ def test_region_both_ways(panel: SSLMapsWidget) -> None:
 
 
 def test_context_both_ways(panel: SSLMapsWidget) -> None:
+    assert panel.image.keep.isChecked()
+    panel.image.keep.click()
+    assert not panel.workspace.keep
+    panel.workspace.keep = True
+    assert panel.image.keep.isChecked()
     panel.image.tiling.setCurrentIndex(1)
     assert panel.workspace.tiling == ONE_PASS
     panel.workspace.tiling = Tiling()

@@ -304,7 +304,37 @@ def test_the_chosen_tiling_is_planned_and_embedded(
     controller.workspace.tiling = ONE_PASS
     assert "1 tile " in f"{controller.workspace.plan.text} "
     controller.run()
-    assert set(embedder.tilings) == {ONE_PASS}
+    assert {options.tiling for options in embedder.options} == {ONE_PASS}
+
+
+def test_a_run_begins_where_one_looks_and_keeps_what_it_computes(
+    viewer: ViewerModel, controller: Controller, image: Image, embedder: KnownEmbedder
+) -> None:
+    image.scale = (2, 2)
+    viewer.scene.camera.center = (0.0, 40.0, 100.0)
+    viewer.scene.camera.zoom = 4.0
+    controller.run()
+    assert embedder.options[0].focus_yx == pytest.approx((20.0, 50.0))
+    assert embedder.options[0].keep
+    viewer.dims.ndisplay = 3
+    controller.workspace.keep = False
+    controller.run()
+    assert embedder.options[-1].focus_yx is None
+    assert not embedder.options[-1].keep
+
+
+def test_the_status_says_what_came_from_the_cache(
+    controller: Controller, image: Image, embedder: KnownEmbedder
+) -> None:
+    embedder.restored = 2
+    controller.run()
+    assert controller.workspace.status.text == "2 encoders done, 8 × 10 tokens each, from the cache."
+    embedder.restored = 1
+    controller.run()
+    assert controller.workspace.status.text.endswith("each, 50 % of it from the cache.")
+    embedder.restored = 0
+    controller.run()
+    assert controller.workspace.status.text.endswith("tokens each.")
 
 
 def test_negative_anchors_alone_ask_for_a_positive_one(controller: Controller, image: Image) -> None:

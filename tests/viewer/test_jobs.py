@@ -6,11 +6,12 @@ from encoders_factory import write_encoder
 from viewer_kit import KnownEmbedder, make_spec, noise
 
 from napari_sslmaps.core.region import Region
+from napari_sslmaps.core.tiling import Tiling
 from napari_sslmaps.encoders.registry import get_spec
 from napari_sslmaps.encoders.shelf import remember
 from napari_sslmaps.errors import Cancelled, UnsupportedImageError
 from napari_sslmaps.sources.array import ArraySource
-from napari_sslmaps.viewer.jobs import EmbeddingJob, EncoderFailed, Painted, PipelineEmbedder
+from napari_sslmaps.viewer.jobs import EmbeddingJob, EmbedOptions, EncoderFailed, Painted, PipelineEmbedder
 from napari_sslmaps.viewer.loaded import LoadedEncoders
 from napari_sslmaps.viewer.tasks import CancelToken, TaskContext
 from napari_sslmaps.viewer.workspace import Anchor, WorkspaceModel
@@ -69,6 +70,42 @@ def test_the_pipeline_loads_a_remembered_file_once_and_embeds(tmp_path: Path) ->
     assert embedding.tokens.shape == (8, 8, 32)
     assert embedding.provenance.encoder == "my-dino"
     assert progress[-1].done == progress[-1].total
+
+
+class Impatient(CancelToken):
+    """Asks to stop at the third check: after the first batch."""
+
+    checks = 0
+
+    def check(self) -> None:
+        self.checks += 1
+        if self.checks == 3:
+            raise Cancelled("Stopped.")
+
+
+def test_a_stopped_run_goes_on_where_it_was_and_a_second_comes_from_the_cache(tmp_path: Path) -> None:
+    spec = remember(write_encoder(tmp_path / "mine.safetensors", "dinov3"), name="my-dino")
+    source, workspace = ArraySource(noise(256, 256)), WorkspaceModel(maps=("attention",))
+    options = EmbedOptions(Tiling(4, 0), focus_yx=(200.0, 200.0), keep=True)
+    embedder, region = PipelineEmbedder(LoadedEncoders()), Region(0, 0, 256, 256)
+    job = EmbeddingJob(source, region, [spec], embedder, lambda: workspace.request, options)
+
+    def run() -> Painted:
+        reports: list[Painted] = []
+        job(TaskContext(CancelToken(), reports.append))
+        return reports[-1]
+
+    stopped: list[Painted] = []
+    with pytest.raises(Cancelled):
+        job(TaskContext(Impatient(), stopped.append))
+    begun = np.isfinite(stopped[-1].embedding.tokens[..., 0])
+    assert begun[25, 25]
+    assert not begun.all()
+    later, again = run(), run()
+    assert later.complete
+    assert later.restored == begun.mean()
+    assert again.restored == 1
+    np.testing.assert_array_equal(again.embedding.tokens, later.embedding.tokens)
 
 
 def test_the_pipeline_draws_a_control_once_and_embeds() -> None:

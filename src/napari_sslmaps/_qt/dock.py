@@ -120,6 +120,7 @@ class SSLMapsWidget(QWidget):
         controller = self.controller
         self.image.image_requested.connect(lambda layer: self._set("image", layer))
         self.image.region_requested.connect(lambda choice: self._set("region", choice))
+        self.image.keep_requested.connect(lambda on: self._set("keep", on))
         self.image.tiling_requested.connect(lambda tiling: self._set("tiling", tiling))
         resolution = self.image.resolution
         resolution.level_requested.connect(lambda level: self._set("level", level))
@@ -157,6 +158,7 @@ class SSLMapsWidget(QWidget):
         pairs: dict[str, Callable[..., None]] = {
             "region": self.image.set_region,
             "tiling": self.image.set_tiling,
+            "keep": self.image.set_keep,
             "level": self.image.resolution.set_level,
             "target_um": self.image.resolution.set_target,
             "spacing_um": self.image.resolution.set_spacing,

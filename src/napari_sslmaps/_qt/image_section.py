@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QWidget
+from qtpy.QtWidgets import QCheckBox, QWidget
 
-from napari_sslmaps._qt.parts import Choice, Section, dim, note, titled
+from napari_sslmaps._qt.parts import Choice, Section, dim, note, quiet, titled
 from napari_sslmaps._qt.resolution_rows import ResolutionRows
 from napari_sslmaps.core.tiling import DEFAULT_TILE, ONE_PASS, SINGLE_PASS_TOKENS, TILED, Tiling
 from napari_sslmaps.viewer.image import spacing_of
@@ -26,6 +26,7 @@ class ImageSection(Section):
     image_requested = Signal(object)
     region_requested = Signal(str)
     tiling_requested = Signal(object)
+    keep_requested = Signal(bool)
 
     def __init__(self) -> None:
         super().__init__("Image and region")
@@ -36,8 +37,12 @@ class ImageSection(Section):
             tip="Tiles bound time and memory, but position leaves its pattern in each; one pass sees all.",
         )
         self.resolution = ResolutionRows()
+        self.keep = QCheckBox("keep")
+        self.keep.setToolTip(
+            "Keep on disk what is computed: a second look finds it there, a stopped run goes on where it was."
+        )
         self.context = QWidget()
-        self.context.setLayout(titled("Context", self.tiling))
+        self.context.setLayout(titled("Context", self.tiling, self.keep))
         self.plan = note()
         self.plan.setMinimumHeight(2 * self.plan.fontMetrics().lineSpacing())
         self.body.addLayout(titled("Image", self.image))
@@ -48,6 +53,7 @@ class ImageSection(Section):
         self.image.currentIndexChanged.connect(lambda _: self.image_requested.emit(self.image.value))
         self.region.currentIndexChanged.connect(lambda _: self.region_requested.emit(self.region.value))
         self.tiling.currentIndexChanged.connect(lambda _: self.tiling_requested.emit(self.tiling.value))
+        self.keep.toggled.connect(self.keep_requested)
 
     def set_images(self, layers: Sequence[Any], chosen: Any) -> None:
         """List the image layers and choose one."""
@@ -64,6 +70,11 @@ class ImageSection(Section):
     def set_tiling(self, tiling: Tiling) -> None:
         """Show how the region is cut."""
         self.tiling.set_value(tiling)
+
+    def set_keep(self, on: bool) -> None:
+        """Show whether results are kept on disk."""
+        with quiet(self.keep):
+            self.keep.setChecked(on)
 
     def set_task(self, task: Task) -> None:
         """Show how maps are made where maps are made."""

@@ -7,7 +7,7 @@ from napari_sslmaps._qt.parts import GAP, Choice, note, quiet, titled
 
 _UNIT = " µm/px"
 _USUAL_UM = 0.5
-_WIDTH = 118
+_WIDTH = 150
 
 
 class ResolutionRows(QWidget):
@@ -21,7 +21,7 @@ class ResolutionRows(QWidget):
         super().__init__()
         self._tells = False
         self.by = Choice(
-            (("Level by number", False), ("Level by µm per pixel", True)),
+            (("by level", False), ("by µm per pixel", True)),
             tip="Which resolution of the pyramid is embedded.",
         )
         self.level = QSpinBox()
@@ -33,7 +33,7 @@ class ResolutionRows(QWidget):
         self.spacing = _lengths("Size of a pixel of the finest level, which the file does not tell.")
         self.spacing.setSpecialValueText("not known")
         self.pixel = QWidget()
-        self.pixel.setLayout(titled("", note("Pixels of level 0 measure"), self.spacing))
+        self.pixel.setLayout(titled("", note("pixel of level 0"), self.spacing))
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(GAP)

@@ -76,7 +76,9 @@ class Controller:
         self.cells = SideBySide(viewer, self.marks)
         self.look = Look(viewer, workspace)
         self.forecast = Forecast(workspace, services.paces, trial_runner, self.look)
-        self.runs = EmbeddingRuns(workspace, embed_runner, services.embedder, self.forecast, self._on_painted)
+        self.runs = EmbeddingRuns(
+            workspace, embed_runner, services.embedder, self.forecast, self.look.focus, self._on_painted
+        )
         self.pretext = PretextPainter(
             viewer,
             workspace,

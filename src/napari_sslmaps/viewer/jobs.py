@@ -25,6 +25,28 @@ _PAINT_SHARE = 9.0
 """Painting a partial result waits until computing took this many times as long as the last painting."""
 
 
+@dataclass(frozen=True, slots=True)
+class EmbedOptions:
+    """How a region is embedded.
+
+    Parameters
+    ----------
+    tiling
+        How it is cut.
+    focus_yx
+        Pixel of level 0 next to which computing begins; None for the first row.
+    keep
+        Whether finished tiles are kept on disk, and taken from there.
+    """
+
+    tiling: Tiling = TILED
+    focus_yx: tuple[float, float] | None = None
+    keep: bool = False
+
+
+_PLAIN = EmbedOptions()
+
+
 class Embedder(Protocol):
     """Computes the tokens of a region."""
 
@@ -34,7 +56,7 @@ class Embedder(Protocol):
         spec: EncoderSpec,
         region: Region,
         on_progress: OnProgress,
-        tiling: Tiling = TILED,
+        options: EmbedOptions = _PLAIN,
     ) -> Embedding:
         """Embed, calling `on_progress` after each batch of tiles."""
         ...
@@ -58,11 +80,19 @@ class PipelineEmbedder:
         spec: EncoderSpec,
         region: Region,
         on_progress: OnProgress,
-        tiling: Tiling = TILED,
+        options: EmbedOptions = _PLAIN,
     ) -> Embedding:
         """Load the encoder if need be, then embed."""
         encoder = self._encoders.get(spec)
-        return embed(source, encoder, region=region, tiling=tiling, on_progress=on_progress)
+        return embed(
+            source,
+            encoder,
+            region=region,
+            tiling=options.tiling,
+            focus_yx=options.focus_yx,
+            cache=options.keep,
+            on_progress=on_progress,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +119,8 @@ class Painted:
         Whether nothing more of this encoder will follow.
     seconds
         Spent on its tiles so far.
+    restored
+        Which share of its tiles came from the cache, in [0, 1].
     """
 
     encoder: str
@@ -100,6 +132,7 @@ class Painted:
     drawings: tuple[Drawing, ...] = ()
     complete: bool = False
     seconds: float = 0.0
+    restored: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +157,8 @@ class EmbeddingJob:
         Computes the tokens.
     request
         Gives the newest snapshot of what is wanted, so that anchors set meanwhile count.
-    tiling
-        How the region is cut.
+    options
+        How they are used.
     """
 
     source: ImageSource
@@ -133,7 +166,7 @@ class EmbeddingJob:
     specs: Sequence[EncoderSpec]
     embedder: Embedder
     request: Callable[[], MapRequest]
-    tiling: Tiling = TILED
+    options: EmbedOptions = _PLAIN
 
     def __call__(self, context: TaskContext) -> int:
         """Run; return the number of encoders that were completed."""
@@ -142,7 +175,7 @@ class EmbeddingJob:
             context.token.check()
             painter = _Painter(self, context, spec, index)
             try:
-                embedding = self.embedder(self.source, spec, self.region, painter.progress, self.tiling)
+                embedding = self.embedder(self.source, spec, self.region, painter.progress, self.options)
                 painter.finish(embedding)
             except Cancelled:
                 painter.keep()
@@ -184,7 +217,7 @@ class _Painter:
             self._paint(self._latest.embedding, self._latest)
 
     def _paint(self, embedding: Embedding, progress: EmbeddingProgress | None) -> None:
-        request = self._job.request()
+        request, latest = self._job.request(), self._latest
         count = len(self._job.specs)
         share = 1.0 if progress is None else progress.done / progress.total
         left = None
@@ -202,7 +235,8 @@ class _Painter:
                 request,
                 tuple(make_drawings(embedding, request)),
                 complete=progress is None,
-                seconds=0.0 if self._latest is None else self._latest.seconds,
+                seconds=0.0 if latest is None else latest.seconds,
+                restored=0.0 if latest is None else latest.restored / latest.total,
             )
         )
 

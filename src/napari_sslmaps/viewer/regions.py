@@ -79,6 +79,13 @@ class Look:
         """Return the chosen region; raise as a call does."""
         return self(image)[1]
 
+    def focus(self, image: Image) -> tuple[float, float] | None:
+        """Return the pixel of level 0 in the middle of the canvas; None if it shows no plane of the image."""
+        if not shows_plane(self._viewer, image):
+            return None
+        y, x = _view_corners(self._viewer, image).mean(axis=0)
+        return float(y), float(x)
+
 
 def level_for(source: ImageSource, target_um: float) -> int:
     """Return the coarsest level whose pixels are no larger than `target_um`, the finest if none is.

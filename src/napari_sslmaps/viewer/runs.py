@@ -12,7 +12,7 @@ from napari_sslmaps.pipeline import plan
 from napari_sslmaps.viewer.cost import Pace, work_of
 from napari_sslmaps.viewer.forecast import Forecast
 from napari_sslmaps.viewer.image import LayerSource
-from napari_sslmaps.viewer.jobs import Embedder, EmbeddingJob, EncoderFailed, Painted
+from napari_sslmaps.viewer.jobs import Embedder, EmbeddingJob, EmbedOptions, EncoderFailed, Painted
 from napari_sslmaps.viewer.session import Embedded, Session
 from napari_sslmaps.viewer.tasks import TaskCallbacks, TaskRunner
 from napari_sslmaps.viewer.workspace import Progress, WorkspaceModel
@@ -46,6 +46,8 @@ class EmbeddingRuns:
         Computes tokens.
     forecast
         Keeps off the machine while a run is on, and learns from it.
+    focus
+        Gives the pixel of an image that a person looks at.
     painted
         Is told, on the submitting thread, what has become visible of which image.
     """
@@ -56,6 +58,7 @@ class EmbeddingRuns:
         runner: TaskRunner,
         embedder: Embedder,
         forecast: Forecast,
+        focus: Callable[[Image], tuple[float, float] | None],
         painted: Callable[[Image, Painted | None], None],
     ) -> None:
         self._workspace = workspace
@@ -63,25 +66,28 @@ class EmbeddingRuns:
         self._embedder = embedder
         self._painted = painted
         self._forecast = forecast
+        self._focus = focus
         self._failures = 0
+        self._restored: list[float] = []
 
     def start(self, image: Image, session: Session, specs: Sequence[EncoderSpec], region: Region) -> None:
         """Start a run; one that is under way is stopped and silenced."""
         workspace = self._workspace
-        tiling = workspace.tiling
+        options = EmbedOptions(workspace.tiling, self._focus(image), workspace.keep)
         try:
             source = LayerSource(image, workspace.spacing_um)
-            plans = {spec.name: plan(source, spec, region, tiling) for spec in specs}
+            plans = {spec.name: plan(source, spec, region, options.tiling) for spec in specs}
         except SSLMapsError as error:
             workspace.say(str(error), failed=True)
             return
         self._forecast.stop()
         session.region = region
         self._failures = 0
+        self._restored = []
         workspace.say("")
         workspace.progress = Progress(f"{specs[0].name}: loading", 0.0)
         works = {spec.name: (spec, work_of(spec.architecture, plans[spec.name].tiles)) for spec in specs}
-        job = EmbeddingJob(source, region, tuple(specs), self._embedder, lambda: workspace.request, tiling)
+        job = EmbeddingJob(source, region, tuple(specs), self._embedder, lambda: workspace.request, options)
 
         def reported(report: Painted | EncoderFailed) -> None:
             self._on_reported(image, session, report, works)
@@ -113,9 +119,12 @@ class EmbeddingRuns:
         if report.embedding is None:
             return
         session.embedded[report.encoder] = Embedded(report.embedding, report.complete)
-        if report.complete and report.seconds > 0:
+        if report.complete:
+            self._restored.append(report.restored)
+        if report.complete and report.seconds > 0 and report.restored < 1:
             spec, work = works[report.encoder]
-            self._forecast.learn(spec, Pace(report.seconds / work, report.embedding.provenance.device))
+            pace = report.seconds / (work * (1 - report.restored))
+            self._forecast.learn(spec, Pace(pace, report.embedding.provenance.device))
         self._painted(image, report)
 
     def _on_returned(self, image: Image, session: Session, completed: int) -> None:
@@ -123,9 +132,18 @@ class EmbeddingRuns:
         if not self._failures:
             grid = next(iter(session.embedded.values())).embedding.grid if session.embedded else None
             size = f", {grid.rows} × {grid.cols} tokens each" if grid is not None and completed > 1 else ""
-            self._workspace.say(f"{completed} encoder{'s' if completed != 1 else ''} done{size}.")
+            self._workspace.say(
+                f"{completed} encoder{'s' if completed != 1 else ''} done{size}{self._from_cache()}."
+            )
         self._painted(image, None)
         self._forecast.update()
+
+    def _from_cache(self) -> str:
+        """Say how much of the run was there from an earlier one."""
+        if not any(self._restored):
+            return ""
+        share = sum(self._restored) / len(self._restored)
+        return ", from the cache" if share == 1 else f", {max(1, int(100 * share))} % of it from the cache"
 
     def _on_failed(self, error: BaseException) -> None:
         self._workspace.progress = None

@@ -152,6 +152,8 @@ class WorkspaceModel:
         Micrometres per pixel, typed by hand for an image that does not tell; None if not known.
     tiling
         How the region is cut.
+    keep
+        Whether what is computed is kept on disk, for the next time.
     available, chosen
         Encoders in the list, and the names of those that are ticked.
     maps, attention, pca_rendering, similarity
@@ -184,6 +186,7 @@ class WorkspaceModel:
     target_um: float | None = None
     spacing_um: float | None = None
     tiling: Tiling = TILED
+    keep: bool = True
     available: tuple[EncoderSpec, ...] = ()
     chosen: tuple[str, ...] = ()
     maps: tuple[MapKind, ...] = MAP_KINDS
