@@ -28,7 +28,7 @@ def there():
         processes=False,
         protocol="tcp://",
         host="127.0.0.1",
-        dashboard_address=None,
+        dashboard_address=":0",  # whoever else runs these tests has the usual port
     ) as cluster:
         yield Workers(scheduler=cluster.scheduler_address)
 
