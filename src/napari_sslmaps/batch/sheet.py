@@ -51,7 +51,8 @@ def read_sheet(path: Path) -> tuple[list[BatchItem], str]:
 
 
 def _item(header: list[str], cells: list[str], path: Path, number: int) -> BatchItem:
-    row = dict.fromkeys(header, "") | dict(zip(header, cells, strict=False))
+    filled = [*cells, *[""] * (len(header) - len(cells))]
+    row = dict(zip(header, filled[: len(header)], strict=True))
     trouble = ""
     if len(cells) > len(header):
         trouble = f"{len(cells)} cells under {len(header)} columns; quote those with commas"

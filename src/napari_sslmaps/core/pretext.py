@@ -1,5 +1,6 @@
 """What a method's pretext task looks like on one image: what was hidden or changed, and what came back."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -66,7 +67,7 @@ class Panel:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class PretextView:
+class PretextView(ABC):
     """A pretext task on one region.
 
     Parameters
@@ -94,9 +95,9 @@ class PretextView:
     provenance: Provenance
 
     @property
+    @abstractmethod
     def panels(self) -> tuple[Panel, ...]:
         """Pictures of the view, in the order in which they are read."""
-        raise NotImplementedError
 
     def placed(self, panel: Panel) -> TokenGrid:
         """Return where the values of a panel lie on the image, tokens on the view's own grid."""
