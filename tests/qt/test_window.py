@@ -85,6 +85,18 @@ def test_shift_adds_and_control_adds_a_negative_one(anchored: Window) -> None:
     assert blue[0] < 100
 
 
+def test_anchors_become_fewer_side_by_side(anchored: Window) -> None:
+    workspace = anchored.widget.workspace
+    workspace.add_anchor(Anchor((50.0, 30.0)), keep=True)
+    workspace.side_by_side = True
+    anchored.wait_until_idle()
+    workspace.add_anchor(Anchor((30.0, 40.0)), keep=False)
+    anchored.wait_until_idle()
+    assert len(anchored.widget.controller.marks.main.data) == 1
+    workspace.side_by_side = False
+    assert is_red(anchored.colour((30, 40)))
+
+
 def test_panning_and_zooming_work_in_anchor_mode(anchored: Window) -> None:
     camera = anchored.viewer.scene.camera
     centre, zoom = camera.center, camera.zoom

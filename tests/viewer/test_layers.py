@@ -15,7 +15,7 @@ from napari_sslmaps.core.results import (
     Provenance,
     SimilarityMap,
 )
-from napari_sslmaps.viewer.drawing import draw, robust_limits, stretch
+from napari_sslmaps.viewer.drawing import draw, robust_limits, with_contrast
 from napari_sslmaps.viewer.image import pixel_to_world, world_to_pixel
 from napari_sslmaps.viewer.layers import LayerBoard, placement
 
@@ -147,9 +147,9 @@ def test_limits_are_never_equal_and_ignore_what_is_missing() -> None:
 
 def test_shared_contrast_is_the_same_for_all() -> None:
     drawings = [draw(similarity(noise(4, 5))), draw(similarity(noise(4, 5) - 1))]
-    first, second = stretch(drawings, "shared")
+    first, second = with_contrast(drawings, "shared")
     assert first.limits == second.limits
-    one, other = stretch(drawings, "each")
+    one, other = with_contrast(drawings, "each")
     assert one.limits != other.limits
-    assert stretch(drawings, "fixed")[0].limits == (-1.0, 1.0)
+    assert with_contrast(drawings, "fixed")[0].limits == (-1.0, 1.0)
     assert first.record["contrast"]["limits"] == list(first.limits)

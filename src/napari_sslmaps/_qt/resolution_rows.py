@@ -21,7 +21,7 @@ class ResolutionRows(QWidget):
         super().__init__()
         self._tells = False
         self.by = Choice(
-            (("by level", False), ("by µm per pixel", True)),
+            (("by level", False), ("by µm/px", True)),
             tip="Which resolution of the pyramid is embedded.",
         )
         self.level = QSpinBox()

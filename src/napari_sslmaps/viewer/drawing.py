@@ -148,11 +148,13 @@ def robust_limits(maps: Sequence[NDArray[Any]]) -> Limits:
     return (low, high) if high > low else (low, low + max(abs(low), 1.0) * 1e-3)
 
 
-def stretch(drawings: Sequence[Drawing], display: Display) -> list[Drawing]:
-    """Set the contrast of similarity drawings as `display` asks; see `SimilarityOptions`."""
-    if display == "fixed" or not drawings:
-        return list(drawings)
+def with_contrast(drawings: Sequence[Drawing], display: Display) -> list[Drawing]:
+    """Set the contrast of similarity drawings as `display` asks, see `SimilarityOptions`; others stay."""
+    similar = [item for item in drawings if item.kind == "similarity"]
+    others = [item for item in drawings if item.kind != "similarity"]
     if display == "each":
-        return [item.with_limits(robust_limits([item.values]), "percentiles 1–99") for item in drawings]
-    limits = robust_limits([item.values for item in drawings])
-    return [item.with_limits(limits, "percentiles 1–99 of all encoders") for item in drawings]
+        similar = [item.with_limits(robust_limits([item.values]), "percentiles 1–99") for item in similar]
+    elif display == "shared" and similar:
+        limits = robust_limits([item.values for item in similar])
+        similar = [item.with_limits(limits, "percentiles 1–99 of all encoders") for item in similar]
+    return [*others, *similar]

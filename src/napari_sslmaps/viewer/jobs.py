@@ -16,7 +16,7 @@ from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import Cancelled, InvalidAnchorError, MapUnavailableError, SSLMapsError
 from napari_sslmaps.pipeline import EmbeddingProgress, OnProgress, embed
 from napari_sslmaps.sources.protocol import ImageSource
-from napari_sslmaps.viewer.drawing import Drawing, draw
+from napari_sslmaps.viewer.drawing import Drawing, draw, with_contrast
 from napari_sslmaps.viewer.loaded import LoadedEncoders
 from napari_sslmaps.viewer.tasks import TaskContext
 from napari_sslmaps.viewer.workspace import MapRequest
@@ -233,7 +233,7 @@ class _Painter:
                 left,
                 embedding,
                 request,
-                tuple(make_drawings(embedding, request)),
+                tuple(with_contrast(make_drawings(embedding, request), request.similarity.display)),
                 complete=progress is None,
                 seconds=0.0 if latest is None else latest.seconds,
                 restored=0.0 if latest is None else latest.restored / latest.total,

@@ -8,7 +8,7 @@ from napari.layers import Image
 
 from napari_sslmaps.core.results import SimilarityMap
 from napari_sslmaps.errors import Cancelled, InvalidAnchorError
-from napari_sslmaps.viewer.drawing import Drawing, draw, stretch
+from napari_sslmaps.viewer.drawing import Drawing, draw, with_contrast
 from napari_sslmaps.viewer.image import OWN
 from napari_sslmaps.viewer.jobs import Painted, make_drawings
 from napari_sslmaps.viewer.layers import LayerBoard
@@ -34,7 +34,7 @@ class _Repaint:
         for item in self.embedded:
             context.token.check()
             drawings += make_drawings(item.embedding, self.request)
-        context.report(drawings)
+        context.report(with_contrast(drawings, self.request.similarity.display))
         self._prepare_drag(context)
 
     def _prepare_drag(self, context: TaskContext) -> None:
@@ -136,12 +136,7 @@ class MapPainter:
             self._board.show(image, replace(drawing, limits=None), live=True)
 
     def _show(self, image: Image, drawings: list[Drawing]) -> None:
-        similar = [item for item in drawings if item.kind == "similarity"]
         for item in drawings:
-            if item.kind != "similarity":
-                self._board.show(image, item)
-        display = self._workspace.similarity.display
-        for item in stretch(similar, display):
             self._board.show(image, item)
         self._shown(image)
 

@@ -137,6 +137,7 @@ class AnchorMarks:
         self._drawing = True
         try:
             layer.data = data
+            layer.set_view_slice()  # napari leaves a hidden layer's as it was, and then reads beyond its data
             layer.features = {"negative": negative}
             layer.size = self._size(image)
             if len(anchors):
