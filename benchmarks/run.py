@@ -6,7 +6,18 @@ from importlib import import_module
 from importlib.metadata import version
 
 # In this order: the window's first run is to meet a process that has not imported torch.
-MODULES = ("gui", "scale", "interaction", "embedding", "streaming", "reading", "batch", "simulators", "training")
+MODULES = (
+    "gui",
+    "scale",
+    "soak",
+    "interaction",
+    "embedding",
+    "streaming",
+    "reading",
+    "batch",
+    "simulators",
+    "training",
+)
 
 
 def main() -> int:
