@@ -1,4 +1,4 @@
-"""What the window costs where regions are large: a drag over a million tokens, and its end."""
+"""What the window costs where regions are large, and whether it foretells what a run takes."""
 
 from collections.abc import Callable
 from statistics import median
@@ -12,7 +12,14 @@ from napari.layers import Image
 
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Embedding
+from napari_sslmaps.core.tiling import ONE_PASS, TILED
+from napari_sslmaps.encoders.registry import get_spec
+from napari_sslmaps.pipeline import embed, plan
+from napari_sslmaps.sources.array import ArraySource
+from napari_sslmaps.viewer.cost import cost_of
+from napari_sslmaps.viewer.loaded import LoadedEncoders
 from napari_sslmaps.viewer.maps import FRAME_MEGABYTES
+from napari_sslmaps.viewer.paces import MeasuredPaces
 from napari_sslmaps.viewer.session import Embedded
 from napari_sslmaps.viewer.workspace import Anchor
 
@@ -113,11 +120,27 @@ def zoom(large: LargeRegion) -> Outcome:
     return Outcome("zoom over a map of 1M tokens / no map", shown / bare, "×", 1.5, detail)
 
 
+def forecast(name: str) -> Outcome:
+    """Embedding over the time that the line in the window foretells, or the other way, the worst of three."""
+    encoders = LoadedEncoders()
+    encoder = encoders.get(get_spec(name))
+    pace = MeasuredPaces(encoders).measure(encoder.spec)
+    errors, details = [], []
+    for side, tiling in ((512, TILED), (1024, TILED), (640, ONE_PASS)):
+        source = ArraySource(np.random.default_rng(0).integers(0, 255, (side, side, 3), np.uint8))
+        planned = plan(source, encoder.spec, None, tiling)
+        foretold = cost_of([encoder.spec], [planned], [pace]).seconds
+        taken = seconds(lambda source=source, tiling=tiling: embed(source, encoder, tiling=tiling))
+        errors.append(max(taken / foretold, foretold / taken))
+        details.append(f"{side}² px: {foretold:.2f}, took {taken:.2f} s")
+    return Outcome(f"time foretold, {name}", max(errors), "×", 2, "; ".join(details))
+
+
 def outcomes() -> list[Outcome]:
     large = LargeRegion()
     found = [work(large) for work in (drag, release, zoom)]
     large.close()
-    return found
+    return [*found, forecast("mae-histology"), forecast("dira-histology")]
 
 
 if __name__ == "__main__":
