@@ -12,7 +12,6 @@ settings.load_profile("house")
 def _leave_home(home: Path, patch: pytest.MonkeyPatch) -> None:
     patch.setenv("NAPARI_SSLMAPS_CONFIG", str(home / "config"))
     patch.setenv("NAPARI_SSLMAPS_CACHE", str(home / "cache"))
-    patch.setenv("NAPARI_SSLMAPS_CACHE", str(home / "cache"))
     for variable, folder in (("HF_HUB_CACHE", "hub"), ("HF_ASSETS_CACHE", "assets")):
         patch.setenv(variable, str(home / folder))  # for processes that a test starts
         patch.setattr(f"huggingface_hub.constants.{variable}", str(home / folder))

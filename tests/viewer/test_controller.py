@@ -380,6 +380,9 @@ def test_new_pixels_make_the_embedding_stale(
 def test_plan_says_what_will_happen(controller: Controller, image: Image) -> None:
     workspace = controller.workspace
     said = "64 × 80 px → 8 × 10 tokens, 1 tile × 2 encoders, 1 MB, about 1 s on cpu"
+    workspace.touched = True
+    workspace.region = "view"
+    workspace.region = "whole"
     assert workspace.plan.text == said
     controller.run()
     assert workspace.plan.text == said

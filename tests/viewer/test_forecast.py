@@ -40,8 +40,20 @@ def waiting(
     made = Controller(viewer, workspace, make_runner=make, services=known_services(paces=paces))
     viewer.add_image(noise(64, 80), name="tissue")
     workspace.available = specs
+    workspace.touched = True
     yield made
     made.close()
+
+
+def test_nothing_is_tried_out_before_a_person_has_chosen_anything(
+    waiting: Controller, runners: list[LaterRunner]
+) -> None:
+    waiting.workspace.touched = False
+    waiting.workspace.chosen = ("mae-demo",)
+    assert not runners[-1].waiting
+    waiting.workspace.touched = True
+    waiting.workspace.chosen = ("mae-demo", "dinov3-demo")
+    assert runners[-1].waiting
 
 
 def test_encoders_of_unknown_pace_are_tried_out_once(

@@ -224,6 +224,7 @@ class SSLMapsWidget(QWidget):
         dialog.open()
 
     def _set(self, name: str, value: Any) -> None:
+        self.workspace.touched = True
         setattr(self.workspace, name, value)
 
     def _on_images_changed(self) -> None:

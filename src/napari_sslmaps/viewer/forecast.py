@@ -118,7 +118,7 @@ class Forecast:
     def _try_out(self, specs: Sequence[EncoderSpec]) -> None:
         unknown = tuple(spec for spec in specs if self._paces.known(spec) is None)
         names = frozenset(spec.name for spec in unknown)
-        if names <= self._tried or self._workspace.progress is not None:
+        if not self._workspace.touched or names <= self._tried or self._workspace.progress is not None:
             return
         self._tried = names
         trial = _Trial(self._paces, unknown)

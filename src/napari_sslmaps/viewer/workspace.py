@@ -172,6 +172,8 @@ class WorkspaceModel:
         Names of the pictures of the pretext view, the one in view, and what is to be known of them.
     heads
         Number of attention heads among the embeddings; 0 while unknown.
+    touched
+        Whether a person has chosen anything; before, no network is loaded to say how long a run will take.
     plan
         What a run will do, in a line.
     status, progress
@@ -180,6 +182,7 @@ class WorkspaceModel:
 
     events: ClassVar[SignalGroupDescriptor] = SignalGroupDescriptor()
 
+    touched: bool = False
     image: "Image | None" = None
     region: RegionChoice = "whole"
     level: int = 0
