@@ -14,9 +14,9 @@ from napari_sslmaps.core.tiling import ONE_PASS
 from napari_sslmaps.encoders.catalog import METHOD_INFO, names_for
 from napari_sslmaps.encoders.encoder import Encoder
 from napari_sslmaps.encoders.registry import load_encoder
-from napari_sslmaps.evaluation.gate import Twins
-from napari_sslmaps.evaluation.results import Book
-from napari_sslmaps.evaluation.verdict import label
+from napari_sslmaps.evaluation.embedded.gate import Twins
+from napari_sslmaps.evaluation.embedded.results import Book
+from napari_sslmaps.evaluation.embedded.verdict import label
 from napari_sslmaps.export.panels import (
     FAINT,
     INK,

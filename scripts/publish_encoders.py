@@ -21,11 +21,11 @@ from time import perf_counter
 
 from napari_sslmaps.encoders.catalog import EMBEDDED
 from napari_sslmaps.encoders.hashes import hash_path
-from napari_sslmaps.evaluation.cards import write_card
-from napari_sslmaps.evaluation.gate import judge, preview, use_one_thread
-from napari_sslmaps.evaluation.results import Book
-from napari_sslmaps.evaluation.tables import overview_table, replace_generated
-from napari_sslmaps.evaluation.verdict import label
+from napari_sslmaps.evaluation.embedded.cards import write_card
+from napari_sslmaps.evaluation.embedded.gate import judge, preview, use_one_thread
+from napari_sslmaps.evaluation.embedded.results import Book
+from napari_sslmaps.evaluation.embedded.tables import overview_table, replace_generated
+from napari_sslmaps.evaluation.embedded.verdict import label
 
 ROOT = Path(__file__).resolve().parents[1]
 WEIGHTS = ROOT / "src/napari_sslmaps/encoders/weights"

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from napari_sslmaps.evaluation.controls import colour_statistics, raw_patches
+from napari_sslmaps.evaluation.embedded.controls import colour_statistics, raw_patches
 from napari_sslmaps.study.probe import layout, pooled, score
 from napari_sslmaps.study.scenes import Labelled
 

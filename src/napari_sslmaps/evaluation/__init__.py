@@ -1,1 +1,1 @@
-"""What have the tokens learned? Probes beside controls, the gate of the embedded encoders, their cards."""
+"""Is a map right? Scores against annotation, probes, localisation, robustness, and their controls."""

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from napari_sslmaps.evaluation.probe import balanced_accuracy, classify, ridge_path
+from napari_sslmaps.evaluation.embedded.probe import balanced_accuracy, classify, ridge_path
 from napari_sslmaps.simulators.scenes import SCENE_CLASSES
 from napari_sslmaps.study.scenes import GRID, Labelled
 

@@ -18,7 +18,7 @@ import torch
 
 from napari_sslmaps.core.spectrum import effective_rank
 from napari_sslmaps.errors import InvalidOptionError
-from napari_sslmaps.evaluation.controls import colour_statistics, raw_patches
+from napari_sslmaps.evaluation.embedded.controls import colour_statistics, raw_patches
 from napari_sslmaps.export.atomic import written_whole
 from napari_sslmaps.study import probe, scenes
 from napari_sslmaps.study.analysis import Found, analyse, untrained

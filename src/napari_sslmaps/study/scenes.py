@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_sslmaps.evaluation.images import PATCH, token_labels
+from napari_sslmaps.evaluation.embedded.images import PATCH, token_labels
 from napari_sslmaps.simulators import field_seed
 from napari_sslmaps.simulators.scenes import DOMAINS, SCENE_CLASSES, simulate_scene
 from napari_sslmaps.study.design import Design

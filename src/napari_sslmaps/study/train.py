@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_sslmaps.encoders.spec import UNetArchitecture, ViTArchitecture
-from napari_sslmaps.evaluation.images import PATCH
+from napari_sslmaps.evaluation.embedded.images import PATCH
 from napari_sslmaps.export.atomic import written_whole
 from napari_sslmaps.pretraining.objectives import Objective, build_objective
 from napari_sslmaps.pretraining.recipes import Recipe

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from napari_sslmaps.encoders.initial import untrained_network
 from napari_sslmaps.encoders.spec import UNetArchitecture, ViTArchitecture, architecture_to_dict
-from napari_sslmaps.evaluation import gate
+from napari_sslmaps.evaluation.embedded import gate
 
 TINY_VIT = ViTArchitecture(patch=8, dim=16, depth=2, heads=2, grid=(16, 16), mlp_hidden=32, class_token=True)
 TINY_UNET = UNetArchitecture("basic", (1, 1, 1, 1), (8, 8, 8, 8), (8, 8, 8, 8, 8), "encoder.layer2")

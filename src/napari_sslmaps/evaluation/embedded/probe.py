@@ -1,7 +1,7 @@
 """Do tokens tell the classes apart? A ridge probe and nearest neighbours on simulated masks.
 
 Untrained transformers make maps that look anatomical, and colour alone tells much of histology apart. So
-a score means something only beside that of its controls, see `napari_sslmaps.evaluation.gate`.
+a score means something only beside that of its controls, see `napari_sslmaps.evaluation.embedded.gate`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from napari_sslmaps.evaluation.images import GRID, ProbeData, ProbeSet
+from napari_sslmaps.evaluation.embedded.images import GRID, ProbeData, ProbeSet
 
 Tokens = Callable[[Tensor], Tensor]
 """Maps images (n, 3, 128, 128) float32 in [0, 1] to tokens (n, N, D) of a square grid, row by row."""

@@ -8,8 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from napari_sslmaps.core.estimate import Estimate
 from napari_sslmaps.errors import RecordError
-from napari_sslmaps.evaluation.tally import Estimate
 
 FORMAT = 1
 _DIGITS = 4

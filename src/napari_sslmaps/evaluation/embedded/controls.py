@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from napari_sslmaps.evaluation.images import PATCH
-from napari_sslmaps.evaluation.probe import Tokens
+from napari_sslmaps.evaluation.embedded.images import PATCH
+from napari_sslmaps.evaluation.embedded.probe import Tokens
 
 _WAVES = 5
 

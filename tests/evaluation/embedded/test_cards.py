@@ -6,16 +6,16 @@ from napari_sslmaps.encoders.catalog import EMBEDDED
 from napari_sslmaps.encoders.hashes import hash_path
 from napari_sslmaps.encoders.header import read_header
 from napari_sslmaps.errors import RecordError
-from napari_sslmaps.evaluation import gate
-from napari_sslmaps.evaluation.cards import render_card
-from napari_sslmaps.evaluation.gate import judge, protocol
-from napari_sslmaps.evaluation.results import Book, rounded
-from napari_sslmaps.evaluation.tables import BEGIN, END, overview_table, replace_generated
-from napari_sslmaps.evaluation.verdict import label, verdict
+from napari_sslmaps.evaluation.embedded import gate
+from napari_sslmaps.evaluation.embedded.cards import render_card
+from napari_sslmaps.evaluation.embedded.gate import judge, protocol
+from napari_sslmaps.evaluation.embedded.results import Book, rounded
+from napari_sslmaps.evaluation.embedded.tables import BEGIN, END, overview_table, replace_generated
+from napari_sslmaps.evaluation.embedded.verdict import label, verdict
 
 from .conftest import write_weights
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 WEIGHTS = ROOT / "src/napari_sslmaps/encoders/weights"
 BOOK = Book(ROOT / "docs/data/encoders.json")
 

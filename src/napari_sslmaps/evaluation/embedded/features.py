@@ -16,7 +16,7 @@ from napari_sslmaps.encoders.spec import UNET_STRIDES, get_normalisation
 from napari_sslmaps.encoders.unet import UNet, UNetExtractor
 from napari_sslmaps.encoders.vit import ViTExtractor
 from napari_sslmaps.errors import InvalidOptionError
-from napari_sslmaps.evaluation.probe import on_probe_grid
+from napari_sslmaps.evaluation.embedded.probe import on_probe_grid
 
 _BATCH = 16
 

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from napari_sslmaps.core.spectrum import effective_rank
-from napari_sslmaps.evaluation.anchors import AnchorAreas, anchor_areas
-from napari_sslmaps.evaluation.images import ProbeData, ProbeSet
-from napari_sslmaps.evaluation.probe import Choice, Labelled, Probe, Tokens, fit_ridge, labelled
-from napari_sslmaps.evaluation.tally import Tally
+from napari_sslmaps.evaluation.embedded.anchors import AnchorAreas, anchor_areas
+from napari_sslmaps.evaluation.embedded.images import ProbeData, ProbeSet
+from napari_sslmaps.evaluation.embedded.probe import Choice, Labelled, Probe, Tokens, fit_ridge, labelled
+from napari_sslmaps.evaluation.embedded.tally import Tally
 
 
 class Source(Protocol):

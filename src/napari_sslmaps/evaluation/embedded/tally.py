@@ -11,18 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from napari_sslmaps.core.estimate import Estimate
+
 RESAMPLES = 1000
 _SEED = 20
 Float = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A value with a 95 % interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,8 +7,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch.nn import functional
 
 from napari_sslmaps.errors import InvalidOptionError
-from napari_sslmaps.evaluation.images import ProbeData, ProbeSet
-from napari_sslmaps.evaluation.probe import (
+from napari_sslmaps.evaluation.embedded.images import ProbeData, ProbeSet
+from napari_sslmaps.evaluation.embedded.probe import (
     Labelled,
     Probe,
     balanced_accuracy,

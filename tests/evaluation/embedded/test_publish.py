@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from napari_sslmaps.encoders.hashes import hash_path
-from napari_sslmaps.evaluation.tables import BEGIN, END
+from napari_sslmaps.evaluation.embedded.tables import BEGIN, END
 
 from .conftest import write_weights
 
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts/publish_encoders.py"
+SCRIPT = Path(__file__).resolve().parents[3] / "scripts/publish_encoders.py"
 
 
 @pytest.fixture

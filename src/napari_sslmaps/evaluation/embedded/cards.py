@@ -9,9 +9,9 @@ from typing import Any
 from napari_sslmaps.encoders.catalog import METHOD_INFO
 from napari_sslmaps.encoders.header import read_header
 from napari_sslmaps.encoders.spec import architecture_from_dict
-from napari_sslmaps.evaluation.provenance import NEEDED, read_provenance, read_recipe
-from napari_sslmaps.evaluation.tables import score_table, tap_table
-from napari_sslmaps.evaluation.verdict import verdict
+from napari_sslmaps.evaluation.embedded.provenance import NEEDED, read_provenance, read_recipe
+from napari_sslmaps.evaluation.embedded.tables import score_table, tap_table
+from napari_sslmaps.evaluation.embedded.verdict import verdict
 
 _KEPT = {
     "mae": "the encoder and its decoder (which predicts per-patch normalised pixels)",

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score
 
-from napari_sslmaps.evaluation.tally import Tally, draw_weights, estimate, estimate_gain
+from napari_sslmaps.evaluation.embedded.tally import Tally, draw_weights, estimate, estimate_gain
 
 
 def random_tally(seed: int, images: int = 40, right: float = 0.7) -> Tally:

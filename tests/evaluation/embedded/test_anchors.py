@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from napari_sslmaps.evaluation.anchors import anchor_areas, areas_under_curves, nearness_areas
-from napari_sslmaps.evaluation.images import ProbeSet
+from napari_sslmaps.evaluation.embedded.anchors import anchor_areas, areas_under_curves, nearness_areas
+from napari_sslmaps.evaluation.embedded.images import ProbeSet
 
 
 @settings(max_examples=30)

@@ -2,8 +2,8 @@
 
 `judge` is the only function that looks at the test split. What it finds is on disk before it returns, weights
 that have been judged are not judged again, and results of earlier weights stay on record: nobody can try
-until a number pleases without everybody seeing it. Tuning is done by `napari_sslmaps.evaluation.probe.score`
-or `review`, which see training and validation images only.
+until a number pleases without everybody seeing it. Tuning is done by `probe.score` or `review`, which see
+training and validation images only.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from napari_sslmaps.encoders.initial import untrained_network
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.encoders.spec import Architecture, Method
 from napari_sslmaps.errors import InvalidOptionError
-from napari_sslmaps.evaluation import images, probe, tally, verdict
-from napari_sslmaps.evaluation.controls import BASELINES
-from napari_sslmaps.evaluation.features import TappedNetwork
-from napari_sslmaps.evaluation.images import SEEDS, ProbeData, ProbeSet, simulate_probe_set
-from napari_sslmaps.evaluation.measure import Chosen, Measurement, Plain, Source, choose, measure
-from napari_sslmaps.evaluation.provenance import check_images, read_provenance
-from napari_sslmaps.evaluation.report import compose
-from napari_sslmaps.evaluation.results import Book
+from napari_sslmaps.evaluation.embedded import images, probe, tally, verdict
+from napari_sslmaps.evaluation.embedded.controls import BASELINES
+from napari_sslmaps.evaluation.embedded.features import TappedNetwork
+from napari_sslmaps.evaluation.embedded.images import SEEDS, ProbeData, ProbeSet, simulate_probe_set
+from napari_sslmaps.evaluation.embedded.measure import Chosen, Measurement, Plain, Source, choose, measure
+from napari_sslmaps.evaluation.embedded.provenance import check_images, read_provenance
+from napari_sslmaps.evaluation.embedded.report import compose
+from napari_sslmaps.evaluation.embedded.results import Book
 from napari_sslmaps.simulators import get_simulator
 
 CONTROL_SEEDS = (0, 1, 2, 3, 4)

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_sslmaps.evaluation.verdict import Needed, label, verdict
+from napari_sslmaps.evaluation.embedded.verdict import Needed, label, verdict
 
 SCORES = st.floats(0.1, 0.9)
 

@@ -1,7 +1,7 @@
 import torch
 
-from napari_sslmaps.evaluation.controls import BASELINES, colour_statistics, positions, raw_patches
-from napari_sslmaps.evaluation.images import SEEDS, ProbeData, simulate_probe_set, token_labels
+from napari_sslmaps.evaluation.embedded.controls import BASELINES, colour_statistics, positions, raw_patches
+from napari_sslmaps.evaluation.embedded.images import SEEDS, ProbeData, simulate_probe_set, token_labels
 
 
 def test_probe_labels_mark_mixed_tokens():

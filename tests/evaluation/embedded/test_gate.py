@@ -6,12 +6,12 @@ import torch
 
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import InvalidOptionError, RecordError
-from napari_sslmaps.evaluation import gate, measure
-from napari_sslmaps.evaluation.gate import Twins, check_twins, domain_of, judge
-from napari_sslmaps.evaluation.images import SEEDS, ProbeData, simulate_probe_set
-from napari_sslmaps.evaluation.measure import Plain, choose
-from napari_sslmaps.evaluation.report import compose
-from napari_sslmaps.evaluation.results import Book
+from napari_sslmaps.evaluation.embedded import gate, measure
+from napari_sslmaps.evaluation.embedded.gate import Twins, check_twins, domain_of, judge
+from napari_sslmaps.evaluation.embedded.images import SEEDS, ProbeData, simulate_probe_set
+from napari_sslmaps.evaluation.embedded.measure import Plain, choose
+from napari_sslmaps.evaluation.embedded.report import compose
+from napari_sslmaps.evaluation.embedded.results import Book
 from napari_sslmaps.pretraining.recipes import list_recipes, load_recipe
 from napari_sslmaps.simulators import SIMULATORS, field_seed
 
@@ -80,7 +80,7 @@ def test_choosing_does_not_see_the_test_split(small, monkeypatch):
         asked.append(seed)
         return original(domain, seed, count)
 
-    monkeypatch.setattr("napari_sslmaps.evaluation.images.simulate_probe_set", spy)
+    monkeypatch.setattr("napari_sslmaps.evaluation.embedded.images.simulate_probe_set", spy)
     gate.review(Plain(lambda images: images[:, :, ::8, ::8].flatten(2).transpose(1, 2)), "histology")
     assert set(asked) == {SEEDS["train"], SEEDS["validation"]}
 

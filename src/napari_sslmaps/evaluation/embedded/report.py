@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from napari_sslmaps.evaluation.anchors import nearness_areas
-from napari_sslmaps.evaluation.images import ProbeSet
-from napari_sslmaps.evaluation.measure import Measurement
-from napari_sslmaps.evaluation.tally import Tally, estimate, estimate_gain
-from napari_sslmaps.evaluation.verdict import DEVIATIONS, Needed
+from napari_sslmaps.evaluation.embedded.anchors import nearness_areas
+from napari_sslmaps.evaluation.embedded.images import ProbeSet
+from napari_sslmaps.evaluation.embedded.measure import Measurement
+from napari_sslmaps.evaluation.embedded.tally import Tally, estimate, estimate_gain
+from napari_sslmaps.evaluation.embedded.verdict import DEVIATIONS, Needed
 
 SCORES = ("probe", "knn")
 

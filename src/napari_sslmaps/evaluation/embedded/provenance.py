@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from napari_sslmaps.errors import InvalidOptionError, RecordError
-from napari_sslmaps.evaluation.images import SEEDS
+from napari_sslmaps.evaluation.embedded.images import SEEDS
 
 NEEDED = ("objective", "data", "steps", "batch", "seed")
 _SIMULATED = "simulated:"

@@ -15,7 +15,7 @@ from scipy.stats import rankdata
 from torch import Tensor
 from torch.nn import functional
 
-from napari_sslmaps.evaluation.images import GRID, ProbeSet
+from napari_sslmaps.evaluation.embedded.images import GRID, ProbeSet
 
 NEAR, FAR = 4.0, 8.0
 """Tokens from the anchor: near is below the first, far from the second on."""

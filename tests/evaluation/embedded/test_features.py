@@ -4,8 +4,8 @@ import torch
 
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import InvalidOptionError
-from napari_sslmaps.evaluation.features import TappedNetwork
-from napari_sslmaps.evaluation.gate import Twins
+from napari_sslmaps.evaluation.embedded.features import TappedNetwork
+from napari_sslmaps.evaluation.embedded.gate import Twins
 
 from .conftest import TINY_VIT, write_weights
 

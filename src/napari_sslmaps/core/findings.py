@@ -1,0 +1,92 @@
+"""What a comparison found, in the forms that window, report, page and CSV all show: tables and plots."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from napari_sslmaps.core.estimate import Estimate
+from napari_sslmaps.core.results import Float32
+from napari_sslmaps.errors import InvalidOptionError
+
+Cell = str | int | float | Estimate | None
+"""None, like NaN, is shown as a dash."""
+Axis = Literal["linear", "log"]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of cells under a title.
+
+    Parameters
+    ----------
+    title
+        What it is about.
+    columns
+        Their heads; the first column names the row.
+    rows
+        As many cells each as there are columns.
+    notes
+        Sentences below: what the numbers mean, which method does not beat its controls, what was left out.
+    key
+        A short name for files, such as ``scores``.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    notes: tuple[str, ...] = ()
+    key: str = "table"
+
+    def __post_init__(self) -> None:
+        widths = {len(row) for row in self.rows} - {len(self.columns)}
+        if widths:
+            raise InvalidOptionError(
+                f"Expected {len(self.columns)} cells in every row of {self.title!r}; got {sorted(widths)}."
+            )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Curve:
+    """One line of a plot.
+
+    Parameters
+    ----------
+    label
+        Of the legend.
+    x, y
+        (n,) float32.
+    low, high
+        (n,) float32 ends of its band, or None.
+    """
+
+    label: str
+    x: Float32
+    y: Float32
+    low: Float32 | None = None
+    high: Float32 | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plot:
+    """Curves over common axes.
+
+    Parameters
+    ----------
+    title, x_label, y_label
+        Words; units in the labels.
+    curves
+        One per method.
+    x_axis
+        ``linear`` or ``log``.
+    notes
+        Sentences below.
+    key
+        A short name for files, such as ``robustness``.
+    """
+
+    title: str
+    x_label: str
+    y_label: str
+    curves: tuple[Curve, ...]
+    x_axis: Axis = "linear"
+    notes: tuple[str, ...] = ()
+    key: str = "plot"

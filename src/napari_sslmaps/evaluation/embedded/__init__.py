@@ -1,0 +1,1 @@
+"""The embedded encoders beside their controls: what their tokens have learned, their gate and their cards."""
