@@ -1,5 +1,6 @@
 """What a comparison found, in the forms that window, report, page and CSV all show: tables and plots."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,6 +11,30 @@ from napari_sslmaps.errors import InvalidOptionError
 Cell = str | int | float | Estimate | None
 """None, like NaN, is shown as a dash."""
 Axis = Literal["linear", "log"]
+DASH = "–"
+
+
+def cell_text(cell: Cell, *, interval: bool = True) -> str:
+    """Write a cell as people read it: numbers to three digits, an interval in brackets behind its value.
+
+    Parameters
+    ----------
+    cell
+        Of a table.
+    interval
+        Whether an estimate shows its interval.
+    """
+    if isinstance(cell, Estimate):
+        value = cell_text(cell.value)
+        if not interval or not (math.isfinite(cell.low) and math.isfinite(cell.high)):
+            return value
+        return f"{value} [{cell_text(cell.low)}, {cell_text(cell.high)}]"
+    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
+        return DASH
+    if not isinstance(cell, float):
+        return str(cell)
+    text = f"{cell:.3f}" if abs(cell) < 10 else f"{cell:.4g}"
+    return text.replace("-", "−")
 
 
 @dataclass(frozen=True, slots=True)
