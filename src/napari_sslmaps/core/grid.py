@@ -96,6 +96,20 @@ class TokenGrid:
         tokens: Float = offset / np.asarray(self.stride_yx)
         return tokens
 
+    @property
+    def edges_yx(self) -> tuple[Float, Float]:
+        """Pixel positions between rows and between columns, (rows + 1,) and (cols + 1,).
+
+        The last one ends with the region, since what reaches into padding shows nothing of the image.
+        """
+        y, x = (
+            np.minimum(np.arange(count + 1) * stride, extent) + origin - 0.5
+            for count, stride, extent, origin in zip(
+                self.shape, self.stride_yx, self.extent_yx, self.origin_yx, strict=True
+            )
+        )
+        return y, x
+
     def coarser(self, level: int) -> Self:
         """Return the grid whose cells cover 2ᵏ × 2ᵏ tokens of this one, rounded up, at level k."""
         factor = 2**level
