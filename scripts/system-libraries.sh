@@ -1,5 +1,5 @@
 #!/bin/sh
-# See to the system libraries that Qt and OpenGL need: install them where apt is at hand as root,
+# See to the system packages that Qt, OpenGL and tests need: install them where apt is at hand as root,
 # otherwise print the line to type. Usage: system-libraries.sh window|tests
 set -eu
 [ "$(uname)" = Linux ] || exit 0
@@ -24,19 +24,23 @@ fi
 if [ "$1" = tests ] && ! command -v xvfb-run >/dev/null 2>&1; then
     missing="$missing xvfb xauth"
 fi
+# a test looks at the report in a real browser
+if [ "$1" = tests ] && ! command -v chromium >/dev/null 2>&1 && ! command -v google-chrome >/dev/null 2>&1; then
+    missing="$missing chromium"
+fi
 [ -n "$missing" ] || exit 0
 
 if command -v apt-get >/dev/null 2>&1 && [ "$(id -u)" = 0 ]; then
-    echo "Installing the system libraries that Qt and OpenGL need:$missing"
+    echo "Installing what is missing on this system:$missing"
     export DEBIAN_FRONTEND=noninteractive
     apt-get update -qq
     # shellcheck disable=SC2086  # one word per package
     apt-get install -y -qq --no-install-recommends $missing >/dev/null
 elif command -v apt-get >/dev/null 2>&1; then
-    echo "Qt and OpenGL need system libraries that are missing. Type:"
+    echo "System packages are missing. Type:"
     echo "    sudo apt-get install$missing"
     exit 1
 else
-    echo "Qt and OpenGL need system libraries that are missing here; Debian calls them:$missing"
+    echo "System packages are missing here; Debian calls them:$missing"
     exit 1
 fi
