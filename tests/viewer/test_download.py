@@ -29,12 +29,12 @@ def test_a_published_encoder_is_listed_with_its_size(offered: Controller) -> Non
 
 
 def test_nothing_is_fetched_before_the_start(offered: Controller, library: KnownLibrary) -> None:
-    offered.download(NAME).close()
+    offered.files.download(NAME).close()
     assert library.hub[NAME].trouble
 
 
 def test_progress_is_announced_and_the_encoder_ticked(offered: Controller, library: KnownLibrary) -> None:
-    download, seen = offered.download(NAME), []
+    download, seen = offered.files.download(NAME), []
 
     def fetch(on_bytes: OnBytes) -> None:
         on_bytes(0, 0)
@@ -51,7 +51,7 @@ def test_progress_is_announced_and_the_encoder_ticked(offered: Controller, libra
 def test_a_stop_keeps_what_came_and_says_nothing_of_failure(
     offered: Controller, library: KnownLibrary
 ) -> None:
-    download = offered.download(NAME)
+    download = offered.files.download(NAME)
 
     def fetch(on_bytes: OnBytes) -> None:
         download.stop()
@@ -65,7 +65,7 @@ def test_a_stop_keeps_what_came_and_says_nothing_of_failure(
 
 
 def test_a_refusal_is_a_sentence_and_can_be_tried_again(offered: Controller, library: KnownLibrary) -> None:
-    download = offered.download(NAME)
+    download = offered.files.download(NAME)
 
     def refuse(_on_bytes: OnBytes) -> None:
         raise WeightsUnavailableError("Expected access to the files. Ask for it on their page.")

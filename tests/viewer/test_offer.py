@@ -101,7 +101,7 @@ def test_a_choice_by_hand_is_kept(
 def test_a_file_that_was_added_stays_ticked(
     controller: Controller, workspace: WorkspaceModel, tmp_path: Path
 ) -> None:
-    controller.review(tmp_path / "mine.safetensors").accept("")
+    controller.files.review(tmp_path / "mine.safetensors").accept("")
     assert workspace.chosen == (*HISTOLOGY, "mine")
     controller.viewer.add_image(noise(64, 80))
     assert workspace.chosen == (*HISTOLOGY, "mine")
@@ -116,7 +116,7 @@ def test_an_alias_ticks_what_it_stands_for(controller: Controller, workspace: Wo
 def test_a_file_of_an_alias_s_name_is_that_file(
     controller: Controller, workspace: WorkspaceModel, tmp_path: Path
 ) -> None:
-    controller.review(tmp_path / "mae-demo.safetensors").accept("")
+    controller.files.review(tmp_path / "mae-demo.safetensors").accept("")
     workspace.chosen = ("mae-demo",)
     assert [(spec.name, spec.origin) for spec in workspace.specs] == [("mae-demo", "file")]
 

@@ -71,7 +71,7 @@ def test_an_ambiguous_method_is_asked_for(tmp_path: Path, library: KnownLibrary)
 
 def test_a_refused_file_changes_nothing(controller: Controller, tmp_path: Path) -> None:
     before = controller.workspace.available
-    review = controller.review(tmp_path / "refused.pth")
+    review = controller.files.review(tmp_path / "refused.pth")
     review.inspect()
     review.accept("")
     assert "os.system" in review.trouble
@@ -91,7 +91,7 @@ def test_a_closed_review_announces_nothing(tmp_path: Path, library: KnownLibrary
 def test_an_added_file_is_listed_ticked_and_there_at_the_next_start(
     controller: Controller, tmp_path: Path
 ) -> None:
-    controller.review(tmp_path / "mine.pth").accept("")
+    controller.files.review(tmp_path / "mine.pth").accept("")
     assert "recognised as MAE" in controller.workspace.status.text
     assert controller.workspace.chosen[-1] == "mine"
     controller.workspace.available = ()
@@ -104,7 +104,7 @@ def test_a_file_that_changed_or_moved_is_unticked_and_can_be_found_again(
     controller: Controller, library: KnownLibrary, tmp_path: Path, there: bool
 ) -> None:
     workspace, path = controller.workspace, tmp_path / "mine.pth"
-    controller.review(path, Overrides(num_heads=4)).accept("")
+    controller.files.review(path, Overrides(num_heads=4)).accept("")
     library.shelf["mine"] = replace(library.shelf["mine"], trouble="Expected the weights of mine.")
     if not there:
         path.unlink()
@@ -112,7 +112,7 @@ def test_a_file_that_changed_or_moved_is_unticked_and_can_be_found_again(
     (spec,) = dict(grouped(workspace.available))["Your files"]
     assert worry(spec) == ("changed" if there else "moved")
     assert "mine" not in workspace.chosen
-    again = controller.review_again("mine", tmp_path / "found.pth")
+    again = controller.files.review_again("mine", tmp_path / "found.pth")
     assert (again.name, again.overrides) == ("mine", Overrides(num_heads=4))
     again.accept(again.name)
     (spec,) = dict(grouped(workspace.available))["Your files"]
@@ -121,12 +121,12 @@ def test_a_file_that_changed_or_moved_is_unticked_and_can_be_found_again(
 
 
 def test_a_forgotten_file_is_gone_from_list_and_ticks(controller: Controller, tmp_path: Path) -> None:
-    controller.review(tmp_path / "mine.pth").accept("")
-    controller.forget("mine")
+    controller.files.review(tmp_path / "mine.pth").accept("")
+    controller.files.forget("mine")
     assert not [spec for spec in controller.workspace.available if spec.origin == "file"]
     assert "mine" not in controller.workspace.chosen
     assert (tmp_path / "mine.pth").exists()
-    controller.forget("mine")
+    controller.files.forget("mine")
     assert controller.workspace.status.failed
 
 

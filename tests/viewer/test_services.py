@@ -30,7 +30,7 @@ def test_a_folder_is_added_run_and_asked_for_its_pretext(folder: Path) -> None:
     viewer, workspace = ViewerModel(), WorkspaceModel()
     controller = Controller(viewer, workspace, make_runner=ImmediateRunner, services=real_services())
     viewer.add_image((noise(64, 80) * 255).astype(np.uint8), name="tissue")
-    review = controller.review(folder)
+    review = controller.files.review(folder)
     review.inspect()
     assert review.trouble == ""
     review.accept("")

@@ -127,9 +127,11 @@ class SSLMapsWidget(QWidget):
         resolution.target_requested.connect(lambda target: self._set("target_um", target))
         resolution.spacing_requested.connect(lambda spacing: self._set("spacing_um", spacing))
         self.encoders.chosen_requested.connect(lambda names: self._set("chosen", names))
-        self.encoders.checkpoint_requested.connect(lambda path: self._review(controller.review(Path(path))))
+        self.encoders.checkpoint_requested.connect(
+            lambda path: self._review(controller.files.review(Path(path)))
+        )
         self.encoders.located.connect(
-            lambda name, path: self._review(controller.review_again(name, Path(path)))
+            lambda name, path: self._review(controller.files.review_again(name, Path(path)))
         )
         self.encoders.download_requested.connect(self._ask_to_download)
         self.encoders.action_requested.connect(self._act)
@@ -199,11 +201,11 @@ class SSLMapsWidget(QWidget):
         """Do what a row's menu offers."""
         spec = next(spec for spec in self.workspace.available if spec.name == name)
         if action == "review":
-            self._review(self.controller.review_again(name))
+            self._review(self.controller.files.review_again(name))
         elif action == "locate":
             self.encoders.ask_where(spec)
         elif action == "forget":
-            self.controller.forget(name)
+            self.controller.files.forget(name)
         else:
             self._show_card(spec)
 
@@ -217,7 +219,7 @@ class SSLMapsWidget(QWidget):
         self._open(CheckpointDialog(review, self))
 
     def _ask_to_download(self, name: str) -> None:
-        self._open(DownloadDialog(self.controller.download(name), self))
+        self._open(DownloadDialog(self.controller.files.download(name), self))
 
     def _open(self, dialog: QDialog) -> None:
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)

@@ -79,6 +79,10 @@ class Look:
         """Return the chosen region; raise as a call does."""
         return self(image)[1]
 
+    def frame(self, image: Image) -> int:
+        """Return the number of the frame of an image that the canvas shows."""
+        return frame_of(self._viewer, image)
+
     def focus(self, image: Image) -> tuple[float, float] | None:
         """Return the pixel of level 0 in the middle of the canvas; None if it shows no plane of the image."""
         if not shows_plane(self._viewer, image):

@@ -48,9 +48,10 @@ class EmbeddingRuns:
         Keeps off the machine while a run is on, and learns from it.
     focus
         Gives the pixel of an image that a person looks at.
-    painted
-        Is told, on the submitting thread, what has become visible of which image.
     """
+
+    painted: Callable[[Image, Painted | None], None]
+    """Is told, on the submitting thread, what has become visible of which image; None when all is."""
 
     def __init__(
         self,
@@ -59,12 +60,10 @@ class EmbeddingRuns:
         embedder: Embedder,
         forecast: Forecast,
         focus: Callable[[Image], tuple[float, float] | None],
-        painted: Callable[[Image, Painted | None], None],
     ) -> None:
         self._workspace = workspace
         self._runner = runner
         self._embedder = embedder
-        self._painted = painted
         self._forecast = forecast
         self._focus = focus
         self._failures = 0
@@ -125,7 +124,7 @@ class EmbeddingRuns:
             spec, work = works[report.encoder]
             pace = report.seconds / (work * (1 - report.restored))
             self._forecast.learn(spec, Pace(pace, report.embedding.provenance.device))
-        self._painted(image, report)
+        self.painted(image, report)
 
     def _on_returned(self, image: Image, session: Session, completed: int) -> None:
         self._workspace.progress = None
@@ -135,7 +134,7 @@ class EmbeddingRuns:
             self._workspace.say(
                 f"{completed} encoder{'s' if completed != 1 else ''} done{size}{self._from_cache()}."
             )
-        self._painted(image, None)
+        self.painted(image, None)
         self._forecast.update()
 
     def _from_cache(self) -> str:

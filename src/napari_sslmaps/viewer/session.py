@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from threading import Lock
 
+from napari.layers import Image
+
 from napari_sslmaps.core.pyramid import SimilarityPyramid
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Embedding
@@ -57,3 +59,28 @@ class Session:
         """Drop what was computed, because pixels or region changed."""
         self.region = None
         self.embedded.clear()
+
+
+class Sessions:
+    """What was computed for every image layer, and which of them is looked at."""
+
+    def __init__(self) -> None:
+        self._sessions: dict[Image, Session] = {}
+        self.image: Image | None = None
+
+    @property
+    def here(self) -> tuple[Image, Session] | None:
+        """The image that is looked at and its session; None if there is no image."""
+        if self.image is None:
+            return None
+        return self.image, self._sessions.setdefault(self.image, Session())
+
+    def items(self) -> list[tuple[Image, Session]]:
+        """Every image that was looked at, with its session, in order."""
+        return list(self._sessions.items())
+
+    def drop(self, image: Image) -> None:
+        """Forget an image that is gone."""
+        self._sessions.pop(image, None)
+        if image is self.image:
+            self.image = None

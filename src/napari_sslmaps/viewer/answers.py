@@ -1,0 +1,137 @@
+"""What anchors and options ask of one image: a map of what is embedded, a run for what is not."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from napari.layers import Image
+
+from napari_sslmaps.errors import SSLMapsError
+from napari_sslmaps.viewer.anchors import Bounds
+from napari_sslmaps.viewer.jobs import Painted
+from napari_sslmaps.viewer.maps import MapPainter
+from napari_sslmaps.viewer.regions import Look
+from napari_sslmaps.viewer.runs import EmbeddingRuns
+from napari_sslmaps.viewer.session import Session, Sessions
+from napari_sslmaps.viewer.stage import Stage
+from napari_sslmaps.viewer.workspace import WorkspaceModel
+
+
+class Answers:
+    """Answers every change of anchors and options by maps, and computes tokens where there are none.
+
+    Parameters
+    ----------
+    workspace
+        What is asked.
+    sessions
+        What was computed, and for which image.
+    look
+        The region that is chosen, and the frame that is shown.
+    runs
+        Computes tokens.
+    painter
+        Makes maps of tokens.
+    stage
+        Brings them into view.
+    """
+
+    is_dragging: Callable[[], bool]
+    """Tells whether an anchor is being moved at this moment."""
+
+    def __init__(
+        self,
+        workspace: WorkspaceModel,
+        sessions: Sessions,
+        look: Look,
+        runs: EmbeddingRuns,
+        painter: MapPainter,
+        stage: Stage,
+    ) -> None:
+        self._workspace = workspace
+        self._sessions = sessions
+        self._look = look
+        self._runs = runs
+        self._painter = painter
+        self._stage = stage
+
+    def run(self) -> None:
+        """Embed the chosen region by all chosen encoders."""
+        workspace, here = self._workspace, self._sessions.here
+        if here is None or not workspace.specs:
+            workspace.say(workspace.plan.text, failed=True)
+            return
+        image, session = here
+        try:
+            region = self._look.region(image)
+        except SSLMapsError as error:
+            workspace.say(str(error), failed=True)
+            return
+        if region != session.region:
+            session.forget()
+        self._stage.choose_front()
+        self._runs.start(image, session, workspace.specs, region)
+
+    def bounds(self) -> Bounds | None:
+        """Return where anchors may lie: on the embedded region, else on the chosen one."""
+        here = self._sessions.here
+        if here is None:
+            return None
+        image, session = here
+        try:
+            region = self._look.region(image) if self._is_stale(image, session) else session.region
+            shapes = [level.shape_yx for level in self._look.source(image).levels]
+        except SSLMapsError as error:
+            self._workspace.say(str(error), failed=True)
+            return None
+        if region is None:
+            return None
+        factor = np.divide(shapes[0], shapes[region.level])
+        low = np.array([region.y, region.x]) * factor - 0.5
+        return Bounds(low, low + np.array(region.shape_yx) * factor)
+
+    def follow_anchors(self) -> None:
+        """Bring maps to where the anchors are now."""
+        here = self._sessions.here
+        if here is None:
+            return
+        image, session = here
+        if not self._workspace.request.positive_yx:
+            if self._workspace.anchors:
+                self._workspace.say("Negative anchors alone draw no map: set one to be like, too.")
+            return
+        if self.is_dragging():
+            self._painter.follow_drag(image, session)
+        elif self._is_stale(image, session):
+            self.run()
+        else:
+            self.repaint("similarity")
+            self._embed_missing(image, session)
+
+    def repaint(self, *kinds: Any) -> None:
+        """Make these kinds of maps again, of what is embedded."""
+        here = self._sessions.here
+        if here is not None:
+            self._painter.repaint(*here, *kinds)
+
+    def take(self, image: Image, painted: Painted | None) -> None:
+        """Show what a run has computed; None when it is over."""
+        here = self._sessions.here
+        if here is None or image is not here[0]:
+            return
+        heads = [item.embedding.attention for item in here[1].embedded.values()]
+        self._workspace.heads = max((len(each) for each in heads if each is not None), default=0)
+        if painted is None:
+            self.repaint("similarity")
+        else:
+            self._painter.paint(image, painted)
+
+    def _is_stale(self, image: Image, session: Session) -> bool:
+        """Whether nothing is embedded for the frame that is shown."""
+        return session.region is None or session.region.frame != self._look.frame(image)
+
+    def _embed_missing(self, image: Image, session: Session) -> None:
+        workspace = self._workspace
+        missing = [spec for spec in workspace.specs if spec.name not in session.embedded]
+        if missing and session.region is not None and workspace.progress is None:
+            self._runs.start(image, session, missing, session.region)
