@@ -115,3 +115,6 @@ class Plot:
     x_axis: Axis = "linear"
     notes: tuple[str, ...] = ()
     key: str = "plot"
+
+
+Finding = Table | Plot

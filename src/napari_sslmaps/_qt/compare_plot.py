@@ -1,0 +1,41 @@
+"""A plot of findings on matplotlib's own Qt canvas, in the colours of the window."""
+
+from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
+from matplotlib.figure import Figure
+from qtpy.QtCore import QEvent
+from qtpy.QtGui import QPalette
+
+from napari_sslmaps.core.findings import Plot
+from napari_sslmaps.export.curves import draw_plot
+
+_FAINT = "#8a8f99"
+
+
+class PlotCanvas(FigureCanvasQTAgg):
+    """Shows one plot at a time."""
+
+    _plot: Plot | None = None  # of the class: Qt tells of a change before the instance is made
+
+    def __init__(self) -> None:
+        super().__init__(Figure(layout="constrained"))  # type: ignore[no-untyped-call]  # not annotated
+        self.figure.patch.set_alpha(0)
+        self.setStyleSheet("background: transparent;")
+        self.setMinimumHeight(180)
+
+    def set_plot(self, plot: Plot) -> None:
+        """Draw a plot in place of the last one."""
+        self._plot = plot
+        self._draw()
+
+    def changeEvent(self, event: QEvent | None) -> None:
+        """Draw anew when the window changes between light and dark."""
+        super().changeEvent(event)
+        if event is not None and event.type() == QEvent.Type.PaletteChange and self._plot is not None:
+            self._draw()
+
+    def _draw(self) -> None:
+        self.figure.clear()
+        if self._plot is not None:
+            ink = self.palette().color(QPalette.ColorRole.WindowText).name()
+            draw_plot(self.figure.subplots(), self._plot, ink=ink, faint=_FAINT)
+        self.draw_idle()  # type: ignore[no-untyped-call]  # not annotated

@@ -1,0 +1,135 @@
+"""What a comparison found: a table, a plot or advice at a time with its notes, in the dock or in a window."""
+
+from collections.abc import Sequence
+from html import escape
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtGui import QColor, QPalette
+from qtpy.QtWidgets import (
+    QDialog,
+    QSizePolicy,
+    QStackedWidget,
+    QTextBrowser,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_sslmaps._qt.compare_plot import PlotCanvas
+from napari_sslmaps._qt.compare_table import FindingsTable
+from napari_sslmaps._qt.parts import GAP, LINK, Choice, note, row
+from napari_sslmaps.core.findings import Finding, Table
+
+ADVICE = "advice"
+_EMPTY = (
+    "Tick encoders on the page Maps, choose what they are measured against, and press Compare: "
+    "scores, plots and what they say of the methods come here."
+)
+_HEIGHT = 190
+
+
+class ResultsView(QWidget):
+    """Shows one finding and lets a person choose which.
+
+    Parameters
+    ----------
+    tools
+        Widgets to the right of the choice.
+    """
+
+    shown_requested = Signal(str)
+
+    def __init__(self, *tools: QWidget) -> None:
+        super().__init__()
+        self._findings: dict[str, Finding] = {}
+        self._advice: tuple[str, ...] = ()
+        self.choice = Choice(tip="The table or plot in view.")
+        self.table = FindingsTable()
+        self.plot = PlotCanvas()
+        self.text = _browser()
+        self.notes = note()
+        self.notes.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.stack = QStackedWidget()
+        for page in (self.text, self.table, self.plot):
+            self.stack.addWidget(page)
+        self.stack.setMinimumHeight(_HEIGHT)
+        self.stack.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Expanding)
+        top = row(self.choice, *tools)
+        top.setStretch(0, 1)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(GAP)
+        column.addLayout(top)
+        column.addWidget(self.stack, 1)
+        column.addWidget(self.notes)
+        self.choice.currentIndexChanged.connect(lambda _: self.shown_requested.emit(self.choice.value or ""))
+        self.set_findings((), ())
+
+    def set_findings(self, findings: Sequence[Finding], advice: Sequence[str]) -> None:
+        """Offer these findings, and advice if there is any."""
+        self._findings = {finding.key: finding for finding in findings}
+        self._advice = tuple(advice)
+        options = [(finding.title, finding.key) for finding in findings]
+        if advice:
+            options.append(("What fits this image", ADVICE))
+        self.choice.set_options(options)
+        self.choice.setEnabled(bool(options))
+        self.set_shown(self.choice.value or "")
+
+    def set_shown(self, key: str) -> None:
+        """Show a finding by its key."""
+        self.choice.set_value(key)
+        finding = self._findings.get(key)
+        self.notes.setText("\n".join(finding.notes) if finding is not None else "")
+        self.notes.setVisible(bool(self.notes.text()))
+        if finding is None:
+            self.text.setHtml(_html(self._advice) if key == ADVICE else _html(()))
+            self.stack.setCurrentWidget(self.text)
+        elif isinstance(finding, Table):
+            self.table.set_table(finding)
+            self.stack.setCurrentWidget(self.table)
+        else:
+            self.plot.set_plot(finding)
+            self.stack.setCurrentWidget(self.plot)
+
+
+class ResultsWindow(QDialog):
+    """The same findings in a window of their own, which can be as large as the screen.
+
+    Parameters
+    ----------
+    parent
+        The widget it belongs to, and closes with.
+    """
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.setModal(False)
+        self.setWindowTitle("Comparison")
+        self.view = ResultsView()
+        layout = QVBoxLayout(self)
+        layout.addWidget(self.view)
+        self.resize(900, 620)
+
+
+def tool(text: str, tip: str) -> QToolButton:
+    """Return a small button."""
+    button = QToolButton()
+    button.setText(text)
+    button.setToolTip(tip)
+    return button
+
+
+def _browser() -> QTextBrowser:
+    browser = QTextBrowser()
+    browser.setOpenExternalLinks(True)
+    colours = browser.palette()
+    colours.setColor(QPalette.ColorRole.Link, QColor(LINK))
+    browser.setPalette(colours)
+    return browser
+
+
+def _html(sentences: Sequence[str]) -> str:
+    if not sentences:
+        return f'<p style="color: #969ba5;">{escape(_EMPTY)}</p>'
+    return "".join(f'<p style="margin: 0 0 8px 0;">{escape(sentence)}</p>' for sentence in sentences)

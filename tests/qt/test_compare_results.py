@@ -1,0 +1,124 @@
+"""Findings in Qt: a table that sorts by numbers at a click, plots in the window's colours, notes, advice."""
+
+import math
+
+import numpy as np
+import pytest
+from pytestqt.qtbot import QtBot
+from qt_kit import LEFT
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtGui import QGuiApplication, QPalette
+
+from napari_sslmaps._qt.compare_plot import PlotCanvas
+from napari_sslmaps._qt.compare_results import ResultsView
+from napari_sslmaps._qt.compare_table import FindingsTable
+from napari_sslmaps.core.estimate import Estimate
+from napari_sslmaps.core.findings import Curve, Plot, Table
+
+SCORES = Table(
+    "Scores",
+    ("method", "AUROC", "tokens"),
+    (
+        ("dira", Estimate(0.9, 0.85, 0.95), 64),
+        ("mae", Estimate(0.75, 0.6, 0.8), 9),
+        ("position", None, 10),
+        ("pixels", math.nan, 100),
+        ("dinov3", Estimate(0.8), 7),
+    ),
+    ("mae does not beat its controls.",),
+    "scores",
+)
+X = np.array([1, 2, 3], np.float32)
+CURVES = Plot("Robustness", "noise", "cosine", (Curve("mae", X, X),), notes=("One draw.",), key="robustness")
+
+
+@pytest.fixture
+def table(qtbot: QtBot) -> FindingsTable:
+    shown = FindingsTable()
+    qtbot.addWidget(shown)
+    shown.resize(400, 300)
+    shown.set_table(SCORES)
+    with qtbot.waitExposed(shown):
+        shown.show()
+    return shown
+
+
+def column(table: FindingsTable, at: int = 0) -> list[str]:
+    model = table.model()
+    return [model.index(row, at).data() for row in range(model.rowCount())]
+
+
+def click_head(table: FindingsTable, qtbot: QtBot, section: int) -> None:
+    heads = table.heads
+    at = QPoint(heads.sectionViewportPosition(section) + 8, heads.height() // 2)
+    qtbot.mouseClick(heads.viewport(), LEFT, pos=at)
+
+
+def test_a_click_on_a_head_sorts_by_numbers_and_leaves_what_is_missing_last(
+    table: FindingsTable, qtbot: QtBot
+) -> None:
+    click_head(table, qtbot, 1)
+    assert column(table) == ["mae", "dinov3", "dira", "position", "pixels"]
+    click_head(table, qtbot, 1)
+    assert column(table) == ["dira", "dinov3", "mae", "position", "pixels"]
+    click_head(table, qtbot, 1)
+    assert column(table) == ["dira", "mae", "position", "pixels", "dinov3"]
+    click_head(table, qtbot, 2)
+    assert column(table, 2) == ["7", "9", "10", "64", "100"]
+
+
+def test_intervals_are_drawn_small_and_told_in_the_tip(table: FindingsTable) -> None:
+    index = table.model().index(0, 1)
+    assert index.data() == "0.900"
+    assert index.data(Qt.ItemDataRole.ToolTipRole) == "0.900 [0.850, 0.950], a 95 % interval"
+    assert table.rowHeight(0) > table.rowHeight(4)
+    pixels = table.grab().toImage()
+    cell = table.visualRect(index).translated(table.viewport().pos())
+    lower = [
+        pixels.pixelColor(x, y).name()
+        for y in range(cell.center().y() + 2, cell.bottom() - 1)
+        for x in range(cell.left(), cell.right())
+    ]
+    assert len(set(lower)) > 2
+
+
+def test_selected_rows_are_copied_with_their_heads(table: FindingsTable, qtbot: QtBot) -> None:
+    table.selectRow(1)
+    qtbot.keyClick(table, Qt.Key.Key_C, Qt.KeyboardModifier.ControlModifier)
+    text = QGuiApplication.clipboard().text()
+    assert text == "method\tAUROC\ttokens\nmae\t0.750 [0.600, 0.800]\t9"
+    table.clearSelection()
+    assert len(table.copied().splitlines()) == 6
+
+
+def test_a_plot_takes_the_colours_of_the_window(qtbot: QtBot) -> None:
+    canvas = PlotCanvas()
+    qtbot.addWidget(canvas)
+    canvas.set_plot(CURVES)
+    palette = canvas.palette()
+    palette.setColor(QPalette.ColorRole.WindowText, Qt.GlobalColor.red)
+    canvas.setPalette(palette)
+    (axes,) = canvas.figure.axes
+    assert axes.xaxis.label.get_color() == "#ff0000"
+    np.testing.assert_array_equal(axes.lines[0].get_ydata(), X)
+
+
+def test_one_finding_is_in_view_with_its_notes(qtbot: QtBot) -> None:
+    view = ResultsView()
+    qtbot.addWidget(view)
+    asked: list[str] = []
+    view.shown_requested.connect(asked.append)
+    assert "press Compare" in view.text.toPlainText()
+    view.set_findings([SCORES, CURVES], ["dira is ahead by 0.1 [0.05, 0.15]."])
+    assert view.stack.currentWidget() is view.table
+    assert view.notes.text() == "mae does not beat its controls."
+    qtbot.keyClick(view.choice, Qt.Key.Key_Down)
+    assert asked == ["robustness"]
+    view.set_shown("robustness")
+    assert view.stack.currentWidget() is view.plot
+    assert view.notes.text() == "One draw."
+    view.set_shown("advice")
+    assert view.stack.currentWidget() is view.text
+    assert view.text.toPlainText() == "dira is ahead by 0.1 [0.05, 0.15]."
+    view.set_findings([], [])
+    assert not view.choice.isEnabled()
