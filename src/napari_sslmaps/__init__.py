@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     from napari_sslmaps.core.results import Embedding
     from napari_sslmaps.core.similarity import similarity_map
     from napari_sslmaps.core.tiling import Tiling
+    from napari_sslmaps.encoders.baselines import controls_of
     from napari_sslmaps.encoders.published.fetch import download_encoder
     from napari_sslmaps.encoders.registry import list_encoders, load_encoder
     from napari_sslmaps.pipeline import embed
+    from napari_sslmaps.pipeline.controls import embed_control
     from napari_sslmaps.pretext import pretext_view
     from napari_sslmaps.sources.open import open_image
 
@@ -25,8 +27,10 @@ __all__ = [
     "Tiling",
     "activation_map",
     "attention_map",
+    "controls_of",
     "download_encoder",
     "embed",
+    "embed_control",
     "list_encoders",
     "load_encoder",
     "open_image",
@@ -41,8 +45,10 @@ _HOMES = {
     "Tiling": "core.tiling",
     "activation_map": "core.attention",
     "attention_map": "core.attention",
+    "controls_of": "encoders.baselines",
     "download_encoder": "encoders.published.fetch",
     "embed": "pipeline",
+    "embed_control": "pipeline.controls",
     "list_encoders": "encoders.registry",
     "load_encoder": "encoders.registry",
     "open_image": "sources.open",

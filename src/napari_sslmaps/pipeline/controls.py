@@ -1,0 +1,178 @@
+"""Embedding a region by a control: what every encoder has to be compared with."""
+
+from collections.abc import Callable
+from contextlib import closing, nullcontext
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_sslmaps.cache import Cache
+from napari_sslmaps.core.baselines import (
+    colour_tokens,
+    pixel_tokens,
+    position_embedding,
+    structured_tokens,
+    unit_pixels,
+)
+from napari_sslmaps.core.grid import TokenGrid
+from napari_sslmaps.core.region import Region
+from napari_sslmaps.core.results import Embedding, Float32, Provenance
+from napari_sslmaps.core.tiling import Tiling
+from napari_sslmaps.encoders.baselines import Control
+from napari_sslmaps.encoders.registry import load_encoder
+from napari_sslmaps.errors import InvalidOptionError
+from napari_sslmaps.pipeline.embedding import embed
+from napari_sslmaps.pipeline.planning import RegionLike, region_on
+from napari_sslmaps.pipeline.progress import OnProgress
+from napari_sslmaps.pipeline.reading import read_ahead, scan_ahead
+from napari_sslmaps.sources.open import open_image
+from napari_sslmaps.sources.protocol import ImageSource
+from napari_sslmaps.sources.scan import strips_of
+from napari_sslmaps.sources.uniform import UniformSource
+
+if TYPE_CHECKING:
+    from napari_sslmaps.encoders.encoder import Encoder
+
+_STRIP_PIXELS = 4_000_000
+_STRIPS = 16
+_TOKENS: dict[str, Callable[[Float32, int], Float32]] = {"pixels": pixel_tokens, "colour": colour_tokens}
+
+
+def embed_control(  # noqa: PLR0913  # the options of `embed`, as keywords
+    control: Control,
+    image: Any,
+    encoder: "Encoder | str | Path | None" = None,
+    *,
+    region: RegionLike | None = None,
+    tiling: Tiling | None = None,
+    window: tuple[float, float] | None = None,
+    cache: Cache | bool | None = None,
+    on_progress: OnProgress | None = None,
+) -> Embedding:
+    """Compute a control's tokens, on the grid that the encoder's own tokens of the region have.
+
+    Every map and every score works on them.
+
+    Parameters
+    ----------
+    control
+        One of `controls_of`.
+    image, region, tiling, window, cache, on_progress
+        As for `embed`; a control that needs no network calls nobody back and keeps nothing.
+    encoder
+        The encoder that the control belongs to; loaded by ``control.of`` if omitted. Only ``untrained`` and
+        ``constant`` need it.
+
+    Returns
+    -------
+    Embedding
+        With ``control.name`` as the encoder in its provenance. Of ``constant``, the whole region has its mean
+        colour: the mean of up to 16 evenly spaced strips of a large one.
+
+    Raises
+    ------
+    InvalidOptionError
+        If the encoder is not the one that the control belongs to.
+    UnsupportedImageError, RegionError, DeviceMemoryError
+        As `embed`.
+    """
+    if control.needs_encoder:
+        encoder = _loaded(control, encoder)
+    source = open_image(image)
+    with nullcontext() if source is image else source:
+        area = region_on(source, region)
+        if control.kind == "untrained":
+            from napari_sslmaps.encoders.twins import untrained_twin
+
+            twin = untrained_twin(encoder)  # type: ignore[arg-type]  # loaded above
+            return embed(
+                source, twin, region=area, tiling=tiling, window=window, cache=cache, on_progress=on_progress
+            )
+        if control.kind == "constant":
+            return _embed_constant(control, source, encoder, area, (tiling, window, on_progress))
+        return _embed_without_network(control, source, area, window)
+
+
+def _loaded(control: Control, encoder: "Encoder | str | Path | None") -> "Encoder":
+    if encoder is None or isinstance(encoder, (str, Path)):
+        encoder = load_encoder(control.of if encoder is None else encoder)
+    if control.of not in {encoder.spec.name, encoder.spec.alias_of}:
+        raise InvalidOptionError(
+            f"Expected the encoder {control.of} for the control {control.name}; got {encoder.spec.name}."
+        )
+    return encoder
+
+
+def _embed_constant(
+    control: Control,
+    source: ImageSource,
+    encoder: Any,
+    area: Region,
+    options: tuple[Tiling | None, tuple[float, float] | None, OnProgress | None],
+) -> Embedding:
+    tiling, window, on_progress = options
+    chosen = scan_ahead(source, area).window if window is None else window
+    uniform = UniformSource(source, _mean_colour(source, area))
+    found = embed(
+        uniform,
+        encoder,
+        region=area,
+        tiling=tiling,
+        window=chosen,
+        on_progress=on_progress,
+        allow_uniform=True,
+    )
+    return replace(found, provenance=replace(found.provenance, encoder=control.name))
+
+
+def _mean_colour(source: ImageSource, area: Region) -> NDArray[np.float64]:
+    strips = strips_of(area)
+    chosen = strips[:: -(-len(strips) // _STRIPS)]
+    with closing(read_ahead(source.read, chosen, 2)) as read:
+        means = [strip.mean(axis=(0, 1), dtype=np.float64) for strip in read]
+    return np.average(np.reshape(means, (len(means), -1)), axis=0, weights=[part.height for part in chosen])
+
+
+def _embed_without_network(
+    control: Control, source: ImageSource, area: Region, window: tuple[float, float] | None
+) -> Embedding:
+    grid = TokenGrid.covering(area, control.stride, source.levels[area.level].downsample_yx)
+    provenance = Provenance(
+        encoder=control.name,
+        method=control.kind,
+        image=source.name,
+        region=area,
+        window=window,
+        package_version=version("napari-sslmaps"),
+    )
+    if control.kind == "position":
+        return position_embedding(grid, provenance)
+    scan = scan_ahead(source, area)
+    chosen = scan.window if window is None else window
+    of_strip = _TOKENS[control.kind]
+    tokens, foreground = [], []
+    with closing(read_ahead(source.read, _token_strips(area, control.stride), 2)) as strips:
+        for strip in strips:
+            unit = unit_pixels(strip, chosen)
+            tokens.append(of_strip(unit, control.stride))
+            foreground.append(structured_tokens(unit, control.stride))
+    return Embedding(
+        np.concatenate(tokens),
+        grid,
+        replace(provenance, image_sha256=scan.sha256, window=chosen),
+        foreground=np.concatenate(foreground),
+    )
+
+
+def _token_strips(area: Region, stride: int) -> list[Region]:
+    """Cut a region into strips of whole token rows; the last has a whole row before one to be mirrored."""
+    height = max(2, _STRIP_PIXELS // (area.width * stride)) * stride
+    starts = list(range(0, area.height, height))
+    if len(starts) > 1 and area.height - starts[-1] < stride:
+        starts.pop()
+    ends = [*starts[1:], area.height]
+    return [area.part(y, 0, end - y, area.width) for y, end in zip(starts, ends, strict=True)]
