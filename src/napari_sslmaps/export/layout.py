@@ -31,12 +31,11 @@ class Layout:
     title_height: float
 
     @classmethod
-    def fitting(cls, extent: Extent, rows: int, columns: int, *, titled: bool) -> Self:
-        """Choose the panel's size for the image's shape: as wide as usual, but not too tall."""
-        ratio = extent.height / extent.width
-        width = _PANEL if ratio * _PANEL <= _TALLEST else _TALLEST / ratio
-        width = max(width, 0.6)
-        height = max(0.3, min(width * ratio, 2 * _TALLEST))
+    def fitting(cls, extent: Extent, rows: int, columns: int, *, titled: bool, panel: float = _PANEL) -> Self:
+        """Choose the panel's size for the image's shape: `panel` inches wide, but not too tall."""
+        ratio, tallest = extent.height / extent.width, panel * _TALLEST / _PANEL
+        width = max(min(panel, tallest / ratio), 0.35 * panel)
+        height = max(0.175 * panel, min(width * ratio, 2 * tallest))
         return cls(rows, columns, width, height, _TITLE if titled else 0.0)
 
     @property
