@@ -5,6 +5,7 @@ Each one says what was expected, what came and what to do. None subclasses
 """
 
 __all__ = [
+    "AnnotationError",
     "Cancelled",
     "CheckpointError",
     "DeviceMemoryError",
@@ -31,6 +32,10 @@ class SSLMapsError(Exception):
 
 class UnsupportedImageError(SSLMapsError, ValueError):
     """The image cannot be used: wrong shape, dtype or values, or an unreadable file."""
+
+
+class AnnotationError(SSLMapsError, ValueError):
+    """An annotation is empty, holds a single class, or does not fit the image."""
 
 
 class RegionError(SSLMapsError, ValueError):

@@ -1,0 +1,287 @@
+"""What a person says is in an image: integer labels, laid over its pixels and over token grids.
+
+A pixel belongs to the token in which its centre lies. A pixel of level 0 takes the label of the annotation's
+pixel in which its centre lies, so that a mask at another scale needs no copy at full size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+
+from napari_sslmaps.core.grid import TokenGrid
+from napari_sslmaps.errors import AnnotationError
+
+IGNORE = -1
+_MOST_CLASSES = 255
+_BAND = 4_000_000
+_LARGEST_DRAWING = 64_000_000
+_HIGHEST = 32_767
+
+Float = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Annotation:
+    """Labels of an image's pixels; `from_labels` and `from_polygons` make one.
+
+    Parameters
+    ----------
+    labels
+        (H, W) integers: 0 is background, the negative of every class; −1 is left out everywhere.
+    shape_yx
+        Height and width of the image's level 0 in pixels, over which `labels` are spread.
+    names
+        Of the classes, by label.
+    """
+
+    labels: NDArray[np.integer[Any]]
+    shape_yx: tuple[int, int]
+    names: Mapping[int, str] = field(default_factory=dict)
+    classes: tuple[int, ...] = field(init=False)
+    """Labels above 0 that occur, in order."""
+
+    def __post_init__(self) -> None:
+        _check(self.labels, self.shape_yx)
+        found = _distinct(self.labels)
+        if found[0] < IGNORE:
+            raise AnnotationError(
+                f"Expected labels of 0 and above, or −1 for pixels to leave out; got {found[0]}. "
+                "Give such a label as ignore=."
+            )
+        classes = tuple(int(value) for value in found if value > 0)
+        if len(classes) > _MOST_CLASSES:
+            raise AnnotationError(
+                f"Expected at most {_MOST_CLASSES} classes; got {len(classes)}. If each object has a number "
+                "of its own, give all objects of a kind the same."
+            )
+        object.__setattr__(self, "classes", classes)
+
+    @classmethod
+    def from_labels(
+        cls,
+        array: ArrayLike,
+        shape_yx: tuple[int, int],
+        *,
+        names: Mapping[int, str] | None = None,
+        ignore: int | None = None,
+    ) -> Self:
+        """Take a label image of the whole image.
+
+        Parameters
+        ----------
+        array
+            (H, W) of integers or booleans, of the size of level 0 or of the same aspect at another scale.
+        shape_yx
+            Height and width of the image's level 0.
+        names
+            Of the classes, by label.
+        ignore
+            A label whose pixels are left out, beside −1.
+
+        Raises
+        ------
+        AnnotationError
+            If the labels are no integers, below −1, more than 255 classes, or of another shape.
+        """
+        labels = np.asarray(array)
+        if labels.dtype == np.bool_:
+            labels = labels.view(np.uint8)
+        if ignore is not None and np.issubdtype(labels.dtype, np.integer):
+            wide = np.promote_types(labels.dtype, np.int8)
+            signed = wide if np.issubdtype(wide, np.signedinteger) else np.dtype(np.int64)
+            labels = np.where(labels == ignore, IGNORE, labels.astype(signed))
+        return cls(labels, (int(shape_yx[0]), int(shape_yx[1])), dict(names or {}))
+
+    @classmethod
+    def from_polygons(
+        cls, polygons: Sequence[ArrayLike], kinds: Sequence[int] | Sequence[str], shape_yx: tuple[int, int]
+    ) -> Self:
+        """Fill polygons; where they overlap, the later one counts.
+
+        Images of more than 64 million pixels are drawn at a coarser scale.
+
+        Parameters
+        ----------
+        polygons
+            Each (n, 2), the (row, column) of its corners in pixels of level 0.
+        kinds
+            The class of each: numbers (0 and −1 as in `labels`), or names, which are numbered from 1 as they
+            first appear.
+        shape_yx
+            Height and width of the image's level 0.
+
+        Raises
+        ------
+        AnnotationError
+            If there is none, one has fewer than three corners, or their number is not that of the classes.
+        """
+        from skimage import draw
+
+        fill: Any = draw.polygon2mask  # scikit-image leaves it untyped
+
+        if not len(polygons) or len(polygons) != len(kinds):
+            raise AnnotationError(
+                f"Expected at least one polygon and a class for each; got {len(polygons)} polygons and "
+                f"{len(kinds)} classes."
+            )
+        names, numbers = _numbered(kinds)
+        factor = max(1, int(np.ceil(np.sqrt(shape_yx[0] * shape_yx[1] / _LARGEST_DRAWING))))
+        shape = -(-shape_yx[0] // factor), -(-shape_yx[1] // factor)
+        scale = np.divide(shape, shape_yx)
+        labels = np.zeros(shape, np.int16)
+        for corners, number in zip(polygons, numbers, strict=True):
+            place = np.asarray(corners, float)
+            if place.ndim != 2 or place.shape[1] != 2 or len(place) < 3 or not np.isfinite(place).all():
+                raise AnnotationError(
+                    "Expected polygons of at least three (row, column) corners; got an array of shape "
+                    f"{place.shape}. Draw shapes with an area."
+                )
+            place = (place + 0.5) * scale - 0.5
+            low = np.clip(np.floor(place.min(axis=0)).astype(int), 0, shape)
+            high = np.clip(np.ceil(place.max(axis=0)).astype(int) + 1, low, shape)
+            if (high > low).all():
+                inside = fill(high - low, place - low)
+                labels[low[0] : high[0], low[1] : high[1]][inside] = number
+        return cls(labels, (int(shape_yx[0]), int(shape_yx[1])), names)
+
+    @property
+    def kinds(self) -> tuple[int, ...]:
+        """Background and the classes: the last axis of `pixel_counts`."""
+        return 0, *self.classes
+
+    def name_of(self, kind: int) -> str:
+        """Return the name of a class, or its number in words."""
+        return self.names.get(kind, "background" if kind == 0 else f"class {kind}")
+
+    def labels_at(self, pixel_yx: ArrayLike) -> NDArray[np.int64]:
+        """Return the labels (n,) of the pixels nearest to (n, 2) positions on level 0."""
+        places = np.floor(np.asarray(pixel_yx, float) + 0.5) + 0.5
+        rows, cols = (
+            np.clip(np.floor(along * size / whole).astype(int), 0, size - 1)
+            for along, size, whole in zip(places.T, self.labels.shape, self.shape_yx, strict=True)
+        )
+        labels: NDArray[np.int64] = self.labels[rows, cols].astype(np.int64)
+        return labels
+
+    def pixel_counts(self, grid: TokenGrid) -> Float:
+        """Count the level-0 pixels of each kind in each token; padding and ignored pixels count nowhere.
+
+        Returns
+        -------
+        (rows, cols, 1 + number of classes) float64, in the order of `kinds`.
+
+        Raises
+        ------
+        AnnotationError
+            If the region lies outside the annotated image.
+        """
+        down, across = (self._belonging(grid, axis) for axis in (0, 1))
+        counts = np.zeros((*grid.shape, len(self.kinds)))
+        first, last = int(down.indices.min()), int(down.indices.max()) + 1
+        left, right = int(across.indices.min()), int(across.indices.max()) + 1
+        step = max(1, _BAND // (right - left))
+        across = across[:, left:right]
+        for start in range(first, last, step):
+            rows = slice(start, min(start + step, last))
+            part = self.labels[rows, left:right]
+            for index, kind in enumerate(self.kinds):
+                along = across @ (part == kind).T.astype(np.float64)
+                counts[..., index] += down[:, rows] @ along.T
+        return counts
+
+    def token_labels(self, grid: TokenGrid) -> NDArray[np.int64]:
+        """Return the class that covers most of each token, (rows, cols); −1 where none is annotated.
+
+        Of classes that cover as much, the lowest counts.
+        """
+        counts = self.pixel_counts(grid)
+        labels = np.array(self.kinds)[counts.argmax(axis=-1)]
+        return np.where(counts.any(axis=-1), labels, IGNORE)
+
+    def check_scorable(self, grid: TokenGrid) -> None:
+        """Refuse a region in which there is nothing to tell apart.
+
+        Raises
+        ------
+        AnnotationError
+            If the mask is empty, or the region has no annotated pixel or those of a single class.
+        """
+        if not self.classes:
+            raise AnnotationError(
+                "Expected an annotation with at least one class; this one is empty: all its pixels are "
+                "background or left out. Paint or draw what you look for."
+            )
+        totals = self.pixel_counts(grid).sum(axis=(0, 1))
+        present = [kind for kind, total in zip(self.kinds, totals, strict=True) if total > 0]
+        if not present:
+            raise AnnotationError(
+                "Expected annotated pixels in the region; all of them are to be left out. Choose a region "
+                "that the annotation covers."
+            )
+        if len(present) == 1:
+            raise AnnotationError(
+                f"Expected two kinds of pixels in the region; all are {self.name_of(present[0])!r}. Choose "
+                "a region with both, or annotate the other."
+            )
+
+    def _belonging(self, grid: TokenGrid, axis: int) -> sparse.csr_array:
+        """How many rows (columns) of level-0 pixels each token row shares with each one of the labels."""
+        origin, extent = grid.origin_yx[axis], grid.extent_yx[axis]
+        stride, whole, size = grid.stride_yx[axis], self.shape_yx[axis], self.labels.shape[axis]
+        if origin < -0.5 or origin + extent > whole + stride:
+            raise AnnotationError(
+                f"Expected a region inside the annotated image of {self.shape_yx[0]} × {self.shape_yx[1]} "
+                f"px; it ends at {origin + extent:g} px of {'height' if axis == 0 else 'width'}. Give the "
+                "annotation of this image."
+            )
+        low, high = np.ceil(np.array([origin, origin + extent]) - 0.5).astype(int)
+        pixels = np.arange(max(low, 0), min(high, whole))
+        token = np.minimum(np.floor((pixels - origin + 0.5) / stride).astype(int), grid.shape[axis] - 1)
+        place = np.minimum(np.floor((pixels + 0.5) * size / whole).astype(int), size - 1)
+        return sparse.csr_array((np.ones(len(pixels)), (token, place)), shape=(grid.shape[axis], size))
+
+
+def _check(labels: NDArray[Any], shape_yx: tuple[int, int]) -> None:
+    if labels.ndim != 2 or 0 in labels.shape:
+        raise AnnotationError(
+            f"Expected labels of shape (rows, columns), one number per pixel; got an array of shape "
+            f"{labels.shape}."
+        )
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise AnnotationError(
+            f"Expected whole numbers as labels; got {labels.dtype}. Round or threshold the mask first."
+        )
+    (height, width), (whole_y, whole_x) = labels.shape, shape_yx
+    if min(abs(height - whole_y * width / whole_x), abs(width - whole_x * height / whole_y)) > 1:
+        raise AnnotationError(
+            f"Expected a mask of the image's size, {whole_y} × {whole_x} px, or of the same aspect at "
+            f"another scale; got {height} × {width} px. Export the mask of the whole image."
+        )
+
+
+def _distinct(labels: NDArray[np.integer[Any]]) -> list[int]:
+    """Distinct values in order; a look-up table is ten times as fast as sorting a large mask."""
+    low, high = int(labels.min()), int(labels.max())
+    if high - low > 1_000_000:
+        return [int(value) for value in np.unique(labels)]
+    seen = np.zeros(high - low + 1, bool)
+    for row in labels:
+        seen[row.astype(np.int64) - low] = True
+    return [int(value) + low for value in np.flatnonzero(seen)]
+
+
+def _numbered(kinds: Sequence[int] | Sequence[str]) -> tuple[dict[int, str], list[int]]:
+    words = [kind for kind in kinds if isinstance(kind, str)]
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(words), start=1)}
+    found = [numbers[kind] if isinstance(kind, str) else int(kind) for kind in kinds]
+    if (words and len(words) != len(kinds)) or not IGNORE <= min(found) <= max(found) <= _HIGHEST:
+        raise AnnotationError(
+            f"Expected the class of each polygon as a number from 1 to {_HIGHEST}, or each as a name."
+        )
+    return {number: name for name, number in numbers.items()}, found
