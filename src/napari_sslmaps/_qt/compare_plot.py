@@ -1,9 +1,10 @@
 """A plot of findings on matplotlib's own Qt canvas, in the colours of the window."""
 
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
 from matplotlib.figure import Figure
 from qtpy.QtCore import QEvent
-from qtpy.QtGui import QPalette
+from qtpy.QtGui import QPaintEvent, QPalette
 
 from napari_sslmaps.core.findings import Plot
 from napari_sslmaps.export.curves import draw_plot
@@ -15,6 +16,7 @@ class PlotCanvas(FigureCanvasQTAgg):
     """Shows one plot at a time."""
 
     _plot: Plot | None = None  # of the class: Qt tells of a change before the instance is made
+    _stale = False
 
     def __init__(self) -> None:
         super().__init__(Figure(layout="constrained"))  # type: ignore[no-untyped-call]  # not annotated
@@ -27,6 +29,18 @@ class PlotCanvas(FigureCanvasQTAgg):
         self._plot = plot
         self._draw()
 
+    def draw_idle(self, *_arguments: object, **_options: object) -> None:
+        """Draw when Qt next paints; matplotlib's timer would outlive a window that is closed meanwhile."""
+        self._stale = True
+        self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Paint the figure, drawn anew if it changed."""
+        if self._stale:
+            self._stale = False
+            FigureCanvasAgg.draw(self)  # type: ignore[no-untyped-call]  # not annotated
+        super().paintEvent(event)  # type: ignore[no-untyped-call]  # not annotated
+
     def changeEvent(self, event: QEvent | None) -> None:
         """Draw anew when the window changes between light and dark."""
         super().changeEvent(event)
@@ -38,4 +52,4 @@ class PlotCanvas(FigureCanvasQTAgg):
         if self._plot is not None:
             ink = self.palette().color(QPalette.ColorRole.WindowText).name()
             draw_plot(self.figure.subplots(), self._plot, ink=ink, faint=_FAINT)
-        self.draw_idle()  # type: ignore[no-untyped-call]  # not annotated
+        self.draw_idle()
