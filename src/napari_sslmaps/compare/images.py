@@ -1,0 +1,119 @@
+"""The images of a comparison, opened with their annotation."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from napari_sslmaps.compare.request import NEEDS_ANNOTATION, ComparedImage, ComparisonRequest
+from napari_sslmaps.core.region import Region
+from napari_sslmaps.errors import InvalidOptionError, UnsupportedImageError
+from napari_sslmaps.evaluation.annotation import Annotation
+from napari_sslmaps.export.record import ImageRecord
+from napari_sslmaps.run.request import open_requested
+from napari_sslmaps.sources.colour import is_grey
+from napari_sslmaps.sources.protocol import ImageSource
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OpenedImage:
+    """An image of a comparison, ready to be read.
+
+    Parameters
+    ----------
+    asked
+        As it was asked for.
+    source, record, region
+        Its pixels, which file it is, and the rectangle that is compared.
+    annotation
+        None where no score needs one.
+    """
+
+    asked: ComparedImage
+    source: ImageSource
+    record: ImageRecord
+    region: Region
+    annotation: Annotation | None
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return self.asked.name
+
+
+@contextmanager
+def opened(image: ComparedImage, request: ComparisonRequest) -> Iterator[OpenedImage]:
+    """Open an image and its annotation; what was given open stays open.
+
+    Raises
+    ------
+    SSLMapsError
+        If either cannot be read, or they do not fit each other.
+    """
+    source, record = open_compared(image)
+    try:
+        shape = source.levels[0].shape_yx
+        region = image.region or Region(0, 0, *shape)
+        yield OpenedImage(image, source, record, region, annotation_of(image, shape, request))
+    finally:
+        if isinstance(image.image, str):
+            source.close()
+
+
+def open_compared(image: ComparedImage) -> tuple[ImageSource, ImageRecord]:
+    """Open the pixels of an image and say which it is; the path of one in memory is empty."""
+    if isinstance(image.image, str):
+        return open_requested(image.image)
+    source = image.image
+    shape, spacing = source.levels[0].shape_yx, source.spacing_um_yx
+    return source, ImageRecord("", "", shape_yx=shape, spacing_um_yx=spacing)
+
+
+def annotation_of(
+    image: ComparedImage, shape_yx: tuple[int, int], request: ComparisonRequest
+) -> Annotation | None:
+    """Return the annotation of an image, read from its mask file if it has one.
+
+    Raises
+    ------
+    InvalidOptionError
+        If a score that is wanted needs one, and there is none.
+    """
+    found = image.annotation
+    if isinstance(found, Path):
+        from napari_sslmaps.sources.masks import read_mask
+
+        options = request.options
+        return Annotation.from_labels(
+            read_mask(found), shape_yx, names=options.classes or None, ignore=options.ignore
+        )
+    wanted = [score for score in request.scores if score in NEEDS_ANNOTATION]
+    if found is None and wanted:
+        raise InvalidOptionError(
+            f"Expected a mask for {image.name}, which {', '.join(wanted)} are scored against; got none. Give "
+            "one, or leave these scores out."
+        )
+    return found
+
+
+def check_one_kind(request: ComparisonRequest) -> None:
+    """Refuse grey and coloured images in one comparison: their scores would be averaged.
+
+    Raises
+    ------
+    UnsupportedImageError
+        With an example of each.
+    """
+    kinds: dict[bool, str] = {}
+    for image in request.images:
+        source, _ = open_compared(image)
+        try:
+            kinds.setdefault(is_grey(source), image.name)
+        finally:
+            if isinstance(image.image, str):
+                source.close()
+        if len(kinds) > 1:
+            raise UnsupportedImageError(
+                f"Expected images of one kind; {kinds[True]} is grey and {kinds[False]} is coloured, and one "
+                "score over both would mean little. Compare them in two runs."
+            )

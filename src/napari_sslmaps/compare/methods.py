@@ -1,0 +1,115 @@
+"""The methods of a comparison: encoders, then their controls, each with how its tokens are made."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import cast
+
+from napari_sslmaps.compare.images import OpenedImage
+from napari_sslmaps.compare.request import ComparisonRequest
+from napari_sslmaps.compare.results import ComparedMethod
+from napari_sslmaps.core.results import Embedding
+from napari_sslmaps.core.tiling import Stitching, Tiling
+from napari_sslmaps.encoders.baselines import Control, controls_of
+from napari_sslmaps.encoders.catalog import METHOD_INFO
+from napari_sslmaps.encoders.encoder import Encoder
+from napari_sslmaps.encoders.registry import load_encoder
+from napari_sslmaps.encoders.twins import untrained_twin
+from napari_sslmaps.errors import InvalidOptionError
+from napari_sslmaps.export.record import RunOptions
+from napari_sslmaps.pipeline import OnProgress, embed
+from napari_sslmaps.pipeline.controls import embed_control
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lane:
+    """A method, and what makes its tokens.
+
+    Parameters
+    ----------
+    method
+        What is said of it.
+    encoder
+        The network that runs; None where none does.
+    control
+        None for an encoder.
+    """
+
+    method: ComparedMethod
+    encoder: Encoder | None
+    control: Control | None = None
+
+    def embed(self, image: OpenedImage, options: RunOptions, on_progress: OnProgress | None) -> Embedding:
+        """Compute the method's tokens of an image's region."""
+        tiling = Tiling(options.tile, options.overlap, cast("Stitching", options.stitching))
+        if self.control is None or self.control.kind == "untrained":
+            encoder = cast("Encoder", self.encoder)
+            return embed(image.source, encoder, region=image.region, tiling=tiling, on_progress=on_progress)
+        return embed_control(
+            self.control,
+            image.source,
+            self.encoder,
+            region=image.region,
+            tiling=tiling,
+            on_progress=on_progress,
+        )
+
+
+def lanes_of(request: ComparisonRequest, loaded: Mapping[str, Encoder] | None = None) -> tuple[Lane, ...]:
+    """Load the encoders of a comparison and their controls.
+
+    Parameters
+    ----------
+    request
+        What to compare.
+    loaded
+        Encoders that are loaded already, by the name in their choice.
+
+    Raises
+    ------
+    SSLMapsError
+        If one cannot be loaded, or two are called the same.
+    """
+    encoders = [
+        (loaded or {}).get(choice.name)
+        or load_encoder(
+            choice.name,
+            device=request.options.run.device,
+            precision=choice.precision or request.options.run.precision,
+            **choice.overrides,
+        )
+        for choice in request.encoders
+    ]
+    lanes = [Lane(_method(encoder), encoder) for encoder in encoders]
+    _check_names(lanes)
+    return (*lanes, *_control_lanes(encoders, request))
+
+
+def _method(encoder: Encoder) -> ComparedMethod:
+    return ComparedMethod(encoder.spec.name, METHOD_INFO[encoder.spec.method].title)
+
+
+def _control_lanes(encoders: list[Encoder], request: ComparisonRequest) -> list[Lane]:
+    shared: dict[str, list[str]] = {}
+    first: dict[str, tuple[Control, Encoder]] = {}
+    for encoder in encoders:
+        for control in controls_of(encoder):
+            if control.kind in request.controls:
+                shared.setdefault(control.name, []).append(encoder.spec.name)
+                first.setdefault(control.name, (control, encoder))
+    own = {encoder.spec.name for encoder in encoders}
+    return [_control_lane(*first[name], tuple(of)) for name, of in shared.items() if name not in own]
+
+
+def _control_lane(control: Control, encoder: Encoder, of: tuple[str, ...]) -> Lane:
+    method = ComparedMethod(control.name, control.kind, control.kind, of)
+    if control.kind == "untrained":
+        return Lane(method, untrained_twin(encoder), control)
+    return Lane(method, encoder if control.needs_encoder else None, control)
+
+
+def _check_names(lanes: list[Lane]) -> None:
+    names = [lane.method.name for lane in lanes]
+    if len(set(names)) < len(names):
+        raise InvalidOptionError(
+            f"Expected encoders of different names, as scores are listed under them; got {', '.join(names)}."
+        )

@@ -1,0 +1,141 @@
+"""What is compared: images with their annotation, encoders, controls, and the scores that are wanted."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+
+from napari_sslmaps.core.region import Region
+from napari_sslmaps.encoders.baselines import ControlKind
+from napari_sslmaps.errors import InvalidOptionError
+from napari_sslmaps.evaluation.annotation import Annotation
+from napari_sslmaps.export.record import Points, RunOptions
+from napari_sslmaps.run.request import EncoderChoice
+from napari_sslmaps.sources.protocol import ImageSource
+
+Score = Literal["maps", "anchors", "agreement", "probes", "robustness", "label-efficiency", "localisation"]
+SCORES: tuple[Score, ...] = get_args(Score)
+CONTROL_KINDS: tuple[ControlKind, ...] = get_args(ControlKind)
+NEEDS_ANNOTATION: tuple[Score, ...] = ("maps", "anchors", "probes", "label-efficiency")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ComparedImage:
+    """One image of a comparison.
+
+    Parameters
+    ----------
+    name
+        What it is called in tables, and its folder in the output; ``/`` between folders.
+    image
+        A path, ``sample:histology``, ``sample:ultrasound``, or an opened image, which stays open.
+    annotation
+        Which class each pixel is of: an `Annotation`, or a mask file that `read_mask` reads. None where no
+        score needs one.
+    label
+        Of the whole image; empty where no score needs one.
+    region
+        None for the whole finest level.
+    anchors, negative
+        (row, column) pixels of level 0 that similarity maps are made of; without anchors there is none.
+    """
+
+    name: str
+    image: str | ImageSource
+    annotation: Annotation | Path | None = None
+    label: str = ""
+    region: Region | None = None
+    anchors: Points = ()
+    negative: Points = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonOptions:
+    """How a comparison is made.
+
+    Parameters
+    ----------
+    run
+        How images are embedded and maps computed. Scores repeat to the last bit in ``float32``, which is
+        why that is the default here.
+    anchor_count
+        Anchors drawn in each image, as many of each class.
+    classes
+        Names of the classes of mask files, by label.
+    ignore
+        Label of mask files whose pixels are left out.
+    neighbours
+        Nearest neighbours whose overlap tells how far two encoders agree.
+    perturbations
+        Names of `PERTURBATIONS`; all of them if empty.
+    draws
+        How often labelled images are drawn for label efficiency.
+    seed
+        Of everything that is drawn.
+    """
+
+    run: RunOptions = field(default_factory=lambda: RunOptions(precision="float32"))
+    anchor_count: int = 64
+    classes: Mapping[int, str] = field(default_factory=dict)
+    ignore: int | None = None
+    neighbours: int = 10
+    perturbations: tuple[str, ...] = ()
+    draws: int = 5
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ComparisonRequest:
+    """What to compare.
+
+    Parameters
+    ----------
+    images
+        At least one, each with a name of its own.
+    encoders
+        At least one.
+    controls
+        Kinds of `Control` that the encoders have to beat. An ``untrained`` twin and a ``constant`` image cost
+        an embedding per encoder, the others next to nothing.
+    scores
+        Which are wanted.
+    options
+        How.
+
+    Raises
+    ------
+    InvalidOptionError
+        If there is no image or encoder, two images share a name, or a control or score is not known.
+    """
+
+    images: tuple[ComparedImage, ...]
+    encoders: tuple[EncoderChoice, ...]
+    controls: tuple[ControlKind, ...] = ("position", "pixels")
+    scores: tuple[Score, ...] = ("maps", "anchors", "agreement")
+    options: ComparisonOptions = field(default_factory=ComparisonOptions)
+
+    def __post_init__(self) -> None:
+        if not self.images:
+            raise InvalidOptionError("Expected at least one image to compare encoders on; got none.")
+        if not self.encoders:
+            raise InvalidOptionError("Expected at least one encoder; got none. Name one with --encoder.")
+        names = [image.name for image in self.images]
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise InvalidOptionError(
+                f"Expected a name of its own for each image; several are called {twice!r}. Rename one."
+            )
+        _check_known("scores", self.scores, SCORES)
+        _check_known("controls", self.controls, CONTROL_KINDS)
+
+    def wants(self, *scores: Score) -> bool:
+        """Whether any of these scores is wanted."""
+        return any(score in self.scores for score in scores)
+
+
+def _check_known(what: str, given: tuple[str, ...], known: tuple[str, ...]) -> None:
+    unknown = [name for name in given if name not in known]
+    if unknown:
+        raise InvalidOptionError(
+            f"Expected {what} among {', '.join(known)}; got {', '.join(unknown)}. Choose from these."
+        )

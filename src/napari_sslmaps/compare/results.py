@@ -1,0 +1,180 @@
+"""What a comparison found, image by image, before it is told in tables."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_sslmaps.compare.request import ComparisonRequest
+from napari_sslmaps.core.findings import Plot, Table
+from napari_sslmaps.core.results import Embedding, TokenMap
+from napari_sslmaps.encoders.baselines import ControlKind
+from napari_sslmaps.evaluation.map_scores import MapScores
+from napari_sslmaps.export.record import ImageRecord
+
+Float = NDArray[np.float64]
+Strata = Mapping[str, Float]
+"""Stratum (``all``, ``near``, ``middle``, ``far``) → one number per anchor, NaN where undefined."""
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedMethod:
+    """One row of the comparison.
+
+    Parameters
+    ----------
+    name
+        Of the encoder, or what the control is called; its key everywhere in a `Comparison`.
+    title
+        The method's title, or what kind of control it is.
+    control
+        None for an encoder.
+    of
+        The encoders whose control it is.
+    """
+
+    name: str
+    title: str
+    control: ControlKind | None = None
+    of: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MapRow:
+    """Scores of one map of one method against one class.
+
+    Parameters
+    ----------
+    method
+        Name of the method.
+    map
+        ``attention``, ``activation``, ``pca 1`` to ``pca 3`` or ``similarity``.
+    label
+        Name of the class.
+    scores
+        As `score_map` found them.
+    """
+
+    method: str
+    map: str
+    label: str
+    scores: MapScores
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AnchorRow:
+    """How well similarity to an anchor finds the anchor's class, for each of the image's anchors.
+
+    Parameters
+    ----------
+    method
+        Name of the method.
+    areas
+        Area under the ROC curve of each anchor.
+    """
+
+    method: str
+    areas: Strata
+
+
+@dataclass(frozen=True, slots=True)
+class AgreementRow:
+    """How far two encoders agree on one image's tokens.
+
+    Parameters
+    ----------
+    first, second
+        Names of encoders.
+    cka
+        Linear centred kernel alignment, in [0, 1].
+    neighbours
+        Mean overlap of sets of nearest neighbours, in [0, 1].
+    """
+
+    first: str
+    second: str
+    cka: float
+    neighbours: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoredImage:
+    """All that was found on one image.
+
+    Parameters
+    ----------
+    name
+        Of the image.
+    record
+        Which file; empty path for an image in memory.
+    maps, anchors, agreement
+        Scores, where they were wanted.
+    nearness
+        Areas of the distance from each anchor alone, in the same strata.
+    anchor_yx, anchor_labels
+        (n, 2) pixels and (n,) classes of the anchors, the same for every method.
+    probes
+        Method → balanced accuracy of a probe cross-validated by region.
+    robustness
+        Perturbation → curves, one per method.
+    provenance
+        Method → what decided its embedding.
+    notes
+        Sentences on what was left out.
+    """
+
+    name: str
+    record: ImageRecord
+    maps: tuple[MapRow, ...] = ()
+    anchors: tuple[AnchorRow, ...] = ()
+    nearness: Strata = field(default_factory=dict)
+    anchor_yx: Float | None = None
+    anchor_labels: NDArray[np.int64] | None = None
+    agreement: tuple[AgreementRow, ...] = ()
+    probes: Mapping[str, float] = field(default_factory=dict)
+    robustness: tuple[Plot, ...] = ()
+    provenance: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def areas_of(self, method: str) -> Strata:
+        """Return the anchors' areas of a method; empty where it has none."""
+        return next((row.areas for row in self.anchors if row.method == method), {})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Comparison:
+    """What a comparison found.
+
+    Parameters
+    ----------
+    request
+        What was compared.
+    methods
+        Encoders as asked, then their controls.
+    images
+        One by one.
+    embeddings
+        (image's name, method's name) → embedding, of the images that `compare` was asked to keep.
+    maps
+        (image's name, method's name) → kind of map → map, likewise.
+    extra
+        Findings over all images together: label efficiency, localisation, advice.
+    """
+
+    request: ComparisonRequest
+    methods: tuple[ComparedMethod, ...]
+    images: tuple[ScoredImage, ...]
+    embeddings: Mapping[tuple[str, str], Embedding] = field(default_factory=dict)
+    maps: Mapping[tuple[str, str], Mapping[str, TokenMap]] = field(default_factory=dict)
+    extra: tuple[Table | Plot, ...] = ()
+
+    @property
+    def encoders(self) -> tuple[ComparedMethod, ...]:
+        """The methods that are no controls."""
+        return tuple(method for method in self.methods if method.control is None)
+
+    def controls_of(self, encoder: str) -> tuple[ComparedMethod, ...]:
+        """Return the controls that an encoder has to beat."""
+        return tuple(method for method in self.methods if method.control is not None and encoder in method.of)

@@ -1,0 +1,79 @@
+"""All scores of one image that need no other image, of embeddings that are there."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from napari_sslmaps.compare.images import OpenedImage
+from napari_sslmaps.compare.request import ComparisonRequest
+from napari_sslmaps.compare.results import MapRow, ScoredImage
+from napari_sslmaps.core.results import Embedding, SimilarityMap, TokenMap
+from napari_sslmaps.evaluation.annotation import Annotation
+from napari_sslmaps.evaluation.map_scores import score_maps
+
+OnStep = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EmbeddedImage:
+    """An image with what every method made of it.
+
+    Parameters
+    ----------
+    image
+        Opened, with its annotation.
+    embeddings, maps
+        By name of the method.
+    encoders
+        Names of the methods that are no controls.
+    """
+
+    image: OpenedImage
+    embeddings: Mapping[str, Embedding]
+    maps: Mapping[str, Mapping[str, TokenMap]]
+    encoders: tuple[str, ...]
+
+
+def score_image(embedded: EmbeddedImage, request: ComparisonRequest, on_step: OnStep) -> ScoredImage:
+    """Compute the scores of one image.
+
+    Parameters
+    ----------
+    embedded
+        The image.
+    request
+        Which scores are wanted, and how.
+    on_step
+        Called with the name of a method before its scores; may raise `Cancelled`.
+
+    Raises
+    ------
+    AnnotationError
+        If the annotation cannot be scored against.
+    """
+    image, annotation = embedded.image, embedded.image.annotation
+    rows: list[MapRow] = []
+    for name in embedded.embeddings:
+        on_step(name)
+        if annotation is not None and request.wants("maps"):
+            rows += _map_rows(name, embedded.maps[name], annotation)
+    return ScoredImage(
+        name=image.name,
+        record=image.record,
+        maps=tuple(rows),
+        provenance={name: found.provenance.to_dict() for name, found in embedded.embeddings.items()},
+    )
+
+
+def _map_rows(method: str, maps: Mapping[str, TokenMap], annotation: Annotation) -> list[MapRow]:
+    return [
+        MapRow(method, kind, annotation.name_of(label), scores)
+        for kind, result in maps.items()
+        for label, scores in score_maps(result, annotation).by_class.items()
+        if not isinstance(result, SimilarityMap) or label in _sought(result, annotation)
+    ]
+
+
+def _sought(result: SimilarityMap, annotation: Annotation) -> set[int]:
+    """Classes that a similarity map looks for: those that its anchors lie on, or all if they lie on none."""
+    on = set(annotation.labels_at(result.anchors).tolist()) & set(annotation.classes)
+    return on or set(annotation.classes)

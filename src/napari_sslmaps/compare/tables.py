@@ -1,0 +1,207 @@
+"""A comparison told as tables and plots, which window, report, docs and CSV show alike."""
+
+from collections.abc import Iterable
+from dataclasses import fields
+from typing import TypeVar
+
+import numpy as np
+
+from napari_sslmaps.compare.results import Comparison, MapRow
+from napari_sslmaps.compare.verdicts import NEARNESS, anchor_areas, difference, verdicts
+from napari_sslmaps.core.estimate import Estimate
+from napari_sslmaps.core.findings import Cell, Plot, Table
+from napari_sslmaps.evaluation.intervals import bootstrap_mean
+from napari_sslmaps.evaluation.map_scores import MapScores
+
+T = TypeVar("T")
+STRATA = ("all", "near", "middle", "far")
+_MEASURES = {
+    "auroc": "AUROC",
+    "average_precision": "Average precision",
+    "pointing": "Pointing",
+    "dice_best": "Dice, best",
+    "dice_otsu": "Dice, Otsu",
+}
+_ANCHOR_NOTE = (
+    "AUROC of the similarity to an anchor as a detector of the anchor's class; 0.5 is chance. Intervals: "
+    "95 %, from resampling images and the anchors in them."
+)
+_DIFFERENCE_NOTE = (
+    "Mean difference of the AUROC of the same anchors, first less second. Where an interval does not reach "
+    "0, the two differ by more than the choice of anchors explains."
+)
+_PCA_NOTE = (
+    "Of PCA, the component and direction with the largest AUROC is scored, which favours it; image by image "
+    "the table says which."
+)
+_CKA_NOTE = "CKA, linear: 1 if one encoder's tokens are a rotation of the other's (arXiv 1905.00414)."
+_PROBE_NOTE = (
+    "Balanced accuracy of a logistic probe on single tokens, cross-validated so that neighbouring tokens are "
+    "never on both sides."
+)
+
+
+def tables_of(comparison: Comparison) -> tuple[Table, ...]:
+    """Return every table that a comparison has numbers for, the most telling first."""
+    made = (
+        anchor_table(comparison),
+        difference_table(comparison),
+        map_table(comparison),
+        class_table(comparison),
+        probe_table(comparison),
+        agreement_table(comparison),
+        *(part for part in comparison.extra if isinstance(part, Table)),
+        image_table(comparison),
+    )
+    return tuple(table for table in made if table.rows)
+
+
+def plots_of(comparison: Comparison) -> tuple[Plot, ...]:
+    """Return every plot that a comparison has curves for."""
+    return tuple(part for part in comparison.extra if isinstance(part, Plot))
+
+
+def anchor_table(comparison: Comparison) -> Table:
+    """AUROC of similarity to anchors: every method, near and far, and whether it beats its controls."""
+    beaten = {verdict.encoder: verdict for verdict in verdicts(comparison)}
+    rows: list[tuple[Cell, ...]] = []
+    names = [method.name for method in comparison.methods]
+    for name in (*names, NEARNESS):
+        strata = [_mean_area(comparison, name, stratum) for stratum in STRATA]
+        if np.isfinite([found.value for found in strata]).any():
+            verdict = beaten.get(name)
+            word = "—" if verdict is None else "no" if verdict.unbeaten else "yes"
+            rows.append((name, *strata, word))
+    notes = [
+        _ANCHOR_NOTE,
+        *(verdict.sentence for verdict in beaten.values() if verdict.sentence),
+    ]
+    columns = ("Method", *(f"AUROC, {stratum}" for stratum in STRATA), "Beats its controls")
+    return Table("Similarity to anchors", columns, tuple(rows), tuple(notes), "anchors")
+
+
+def difference_table(comparison: Comparison) -> Table:
+    """Paired differences: each encoder less each of its controls, and less each other encoder."""
+    rows: list[tuple[Cell, ...]] = []
+    if any(image.anchors for image in comparison.images):
+        for first, second in _pairs(comparison):
+            found = [difference(comparison, first, second, stratum) for stratum in STRATA]
+            rows.append((first, second, *found))
+    columns = ("Method", "Less", *(f"Difference, {stratum}" for stratum in STRATA))
+    return Table("Paired differences", columns, tuple(rows), (_DIFFERENCE_NOTE,), "differences")
+
+
+def map_table(comparison: Comparison) -> Table:
+    """Scores of maps, mean over classes and images."""
+    rows: list[tuple[Cell, ...]] = []
+    for method, kind in _maps(comparison):
+        chosen = (comparison, method, kind)
+        rows.append((method, kind, *(_mean_score(*chosen, measure) for measure in _MEASURES)))
+    columns = ("Method", "Map", *_MEASURES.values())
+    return Table("Maps against annotation", columns, tuple(rows), _map_notes(comparison), "maps")
+
+
+def class_table(comparison: Comparison) -> Table:
+    """Scores of maps class by class, mean over images; no rows for a single class."""
+    labels = _unique(row.label for image in comparison.images for row in image.maps)
+    rows: list[tuple[Cell, ...]] = []
+    for method, kind in _maps(comparison) if len(labels) > 1 else ():
+        for label in labels:
+            found = [_mean_score(comparison, method, kind, measure, label) for measure in _MEASURES]
+            rows.append((method, kind, label, *found))
+    columns = ("Method", "Map", "Class", *_MEASURES.values())
+    return Table("Maps, class by class", columns, tuple(rows), _map_notes(comparison), "classes")
+
+
+def image_table(comparison: Comparison) -> Table:
+    """Every score of every map of every image, one row each."""
+    names = [item.name for item in fields(MapScores)]
+    rows = tuple(
+        (image.name, row.method, row.map, row.label, *(getattr(row.scores, name) for name in names))
+        for image in comparison.images
+        for row in image.maps
+    )
+    columns = ("Image", "Method", "Map", "Class", *(name.replace("_", " ") for name in names))
+    return Table("Maps, image by image", columns, rows, (), "images")
+
+
+def agreement_table(comparison: Comparison) -> Table:
+    """How far encoders agree, mean over images."""
+    pairs = _unique((row.first, row.second) for image in comparison.images for row in image.agreement)
+    rows: list[tuple[Cell, ...]] = []
+    for pair in pairs:
+        found = [
+            row for image in comparison.images for row in image.agreement if (row.first, row.second) == pair
+        ]
+        means = [_over_images([getattr(row, name) for row in found]) for name in ("cka", "neighbours")]
+        rows.append((*pair, *means))
+    count = comparison.request.options.neighbours
+    notes = (_CKA_NOTE, f"Neighbours: share of a token's {count} nearest that both name (arXiv 2405.07987).")
+    return Table(
+        "Agreement of encoders", ("First", "Second", "CKA", "Neighbours"), tuple(rows), notes, "agreement"
+    )
+
+
+def probe_table(comparison: Comparison) -> Table:
+    """Balanced accuracy of probes, mean over images."""
+    rows: list[tuple[Cell, ...]] = []
+    for method in comparison.methods:
+        found = [image.probes[method.name] for image in comparison.images if method.name in image.probes]
+        if found:
+            rows.append((method.name, _over_images(found)))
+    return Table("Probes", ("Method", "Balanced accuracy"), tuple(rows), (_PROBE_NOTE,), "probes")
+
+
+def _mean_area(comparison: Comparison, method: str, stratum: str) -> Estimate:
+    areas, groups = anchor_areas(comparison, method, stratum)
+    return bootstrap_mean(areas, groups) if len(areas) else Estimate(float("nan"))
+
+
+def _mean_score(
+    comparison: Comparison, method: str, kind: str, measure: str, label: str | None = None
+) -> Estimate:
+    """Mean over images of the mean over classes."""
+    values = []
+    for image in comparison.images:
+        found = [getattr(row.scores, measure) for row in _rows_of(image.maps, method, kind, label)]
+        known = [value for value in found if np.isfinite(value)]
+        values += [float(np.mean(known))] if known else []
+    return _over_images(values)
+
+
+def _rows_of(rows: Iterable[MapRow], method: str, kind: str, label: str | None) -> list[MapRow]:
+    return [row for row in rows if (row.method, row.map) == (method, kind) and label in (None, row.label)]
+
+
+def _over_images(values: list[float]) -> Estimate:
+    """Mean with its interval over images; a single image has none."""
+    if len(values) < 2:
+        return Estimate(values[0] if values else float("nan"))
+    return bootstrap_mean(np.asarray(values, float))
+
+
+def _maps(comparison: Comparison) -> list[tuple[str, str]]:
+    return _unique((row.method, row.map) for image in comparison.images for row in image.maps)
+
+
+def _pairs(comparison: Comparison) -> list[tuple[str, str]]:
+    encoders = [method.name for method in comparison.encoders]
+    against = [
+        (name, other)
+        for name in encoders
+        for other in (*(control.name for control in comparison.controls_of(name)), NEARNESS)
+    ]
+    return against + [(first, second) for at, first in enumerate(encoders) for second in encoders[at + 1 :]]
+
+
+def _map_notes(comparison: Comparison) -> tuple[str, ...]:
+    count = len(comparison.images)
+    images = "one image, so there are no intervals" if count == 1 else f"{count} images, with 95 % intervals"
+    return (
+        f"Mean over classes, each against all other annotated pixels, and over {images}.",
+        _PCA_NOTE,
+    )
+
+
+def _unique(values: Iterable[T]) -> list[T]:
+    return list(dict.fromkeys(values))
