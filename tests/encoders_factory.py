@@ -60,3 +60,17 @@ def write_encoder(path: Path, method: Method = "mae", *, seed: int = 0) -> Path:
     state = {key: value.contiguous() for key, value in network.state_dict().items()}
     save_file(state, path, metadata={HEADER_KEY: json.dumps(header)})
     return path
+
+
+class Counting:
+    """An encoder that counts the tiles it computes."""
+
+    def __init__(self, encoder):
+        self._encoder, self.tiles = encoder, 0
+
+    def __getattr__(self, name):
+        return getattr(self._encoder, name)
+
+    def encode(self, tiles):
+        self.tiles += len(tiles)
+        return self._encoder.encode(tiles)

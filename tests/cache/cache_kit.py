@@ -1,4 +1,4 @@
-"""An image, an encoder and a count of what is computed, for tests of the cache."""
+"""An image, stops and comparisons, for tests of the cache."""
 
 import numpy as np
 
@@ -11,20 +11,6 @@ ARRAYS = ("tokens", "attention", "prefix_attention", "activation", "foreground")
 
 def noise(*shape, seed=0):
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
-
-
-class Counting:
-    """An encoder that counts the tiles it computes."""
-
-    def __init__(self, encoder):
-        self._encoder, self.tiles = encoder, 0
-
-    def __getattr__(self, name):
-        return getattr(self._encoder, name)
-
-    def encode(self, tiles):
-        self.tiles += len(tiles)
-        return self._encoder.encode(tiles)
 
 
 def stop_after(tiles):

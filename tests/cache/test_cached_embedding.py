@@ -9,8 +9,8 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 import zarr
-from cache_kit import TILED, Counting, assert_same, noise, stop_after
-from encoders_factory import write_encoder
+from cache_kit import TILED, assert_same, noise, stop_after
+from encoders_factory import Counting, write_encoder
 
 from napari_sslmaps.cache import Cache
 from napari_sslmaps.core.region import Region

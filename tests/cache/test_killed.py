@@ -8,8 +8,8 @@ from pathlib import Path
 import imageio.v3 as iio
 import numpy as np
 import pytest
-from cache_kit import TILED, Counting, assert_same, noise
-from encoders_factory import write_encoder
+from cache_kit import TILED, assert_same, noise
+from encoders_factory import Counting, write_encoder
 
 from napari_sslmaps.cache import Cache
 from napari_sslmaps.cache.ome import read_planes

@@ -82,3 +82,24 @@ def test_regions_up_to_a_thousand_tokens_are_one_pass():
 def test_impossible_options_are_refused(options):
     with pytest.raises(InvalidOptionError, match="Expected"):
         Tiling(**options)
+
+
+@given(sizes, sizes, tilings())
+def test_tiles_are_counted_indexed_and_cut_like_a_tuple(rows, cols, tiling):
+    tiles = plan_tiles(rows, cols, tiling)
+    listed = tuple(tiles)
+    assert len(tiles) == len(listed)
+    assert tiles[-1] == listed[-1]
+    assert tiles[1:9:3] == listed[1:9:3]
+    assert tiles.computed_tokens == sum(tile.shape[0] * tile.shape[1] for tile in listed)
+    with pytest.raises(IndexError):
+        tiles[len(tiles)]
+
+
+def test_a_plan_of_a_whole_slide_makes_no_tile_before_it_is_asked_for(monkeypatch):
+    made = []
+    monkeypatch.setattr("napari_sslmaps.core.tiling.Tile", lambda *spans: made.append(spans))
+    tiles = plan_tiles(12_500, 10_000, Tiling())
+    assert len(tiles) == 521 * 417
+    assert tiles.computed_tokens == len(tiles) * 32 * 32
+    assert not made

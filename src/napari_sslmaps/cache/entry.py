@@ -12,6 +12,7 @@ from napari_sslmaps.cache import ome, parts
 from napari_sslmaps.cache.files import remove_folder, whole_file, whole_folder
 from napari_sslmaps.cache.ome import Placement
 from napari_sslmaps.cache.scans import FileIdentity
+from napari_sslmaps.core.placed_mask import Mask
 from napari_sslmaps.core.results import Float32
 from napari_sslmaps.core.tiling import Tile
 
@@ -53,15 +54,22 @@ class Entry:
         self._make_room = make_room
         self._writes: bool | None = None
 
-    def load(self, shape: tuple[int, int]) -> dict[str, Float32] | None:
+    def load(self, shape: tuple[int, int], wanted: Mask | None = None) -> dict[str, Float32] | None:
         """Return the planes of the finished embedding on a grid of that shape, or None if there is none.
 
         A damaged one is said, deleted and not returned.
+
+        Parameters
+        ----------
+        shape
+            Rows and columns.
+        wanted
+            The tokens that must be there; all if None.
         """
         if not self._finished.is_dir():
             return None
         try:
-            planes = ome.read_planes(self._finished)
+            planes = ome.read_planes(self._finished, wanted)
             if any(plane.shape[:2] != shape for plane in planes.values() if plane.ndim == 3):
                 raise ValueError("its arrays have another shape")
         except ome.DAMAGE as error:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_sslmaps.cache.key import digest_of
+from napari_sslmaps.core.placed_mask import Mask
 from napari_sslmaps.core.results import Float32
 
 if TYPE_CHECKING:
@@ -79,15 +80,23 @@ def write_planes(
     group.update_attributes({**attributes, _SEAL: _seal(folder, attributes)})
 
 
-def read_planes(folder: Path) -> dict[str, Float32]:
-    """Read what `write_planes` wrote, or raise one of `DAMAGE`; nothing damaged or missing passes."""
+def read_planes(folder: Path, wanted: Mask | None = None) -> dict[str, Float32]:
+    """Read what `write_planes` wrote, or raise one of `DAMAGE`; nothing damaged or missing passes.
+
+    Parameters
+    ----------
+    folder
+        Where to read.
+    wanted
+        (rows, cols), where values must be; everywhere if None.
+    """
     attributes = _attributes(folder)
     if attributes.pop(_SEAL) != _seal(folder, attributes):
         raise ValueError("its metadata has changed")
     import zarr
 
     group = zarr.open_group(folder, mode="r", zarr_format=3)
-    return {path.parent.name: _read(group[path.parent.name]) for path in _array_metadata(folder)}
+    return {path.parent.name: _read(group[path.parent.name], wanted) for path in _array_metadata(folder)}
 
 
 def read_about(folder: Path) -> dict[str, Any]:
@@ -137,19 +146,20 @@ def _write(group: "zarr.Group", name: str, plane: Float32) -> None:
     array[...] = values
 
 
-def _read(array: Any) -> Float32:
+def _read(array: Any, wanted: Mask | None) -> Float32:
     if array.ndim != 3:
-        return _present(np.asarray(array[...]))
+        return _present(np.asarray(array[...]), None)
     channels, rows, cols = array.shape
     plane = np.empty((rows, cols, channels), np.float32)
     for window in _windows(rows, cols):
         plane[window] = np.moveaxis(array[(slice(None), *window)], 0, -1)
-    return _present(plane)
+    return _present(plane, wanted)
 
 
-def _present(plane: Float32) -> Float32:
+def _present(plane: Float32, wanted: Mask | None) -> Float32:
     """Return the plane; a missing chunk, which zarr reads as NaN in all channels, is an error."""
-    if np.isnan(plane[..., 0]).any():
+    missing = np.isnan(plane[..., 0])
+    if (missing if wanted is None else missing & wanted).any():
         raise ValueError("a chunk is missing")
     return plane
 

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -52,10 +53,14 @@ class FileIdentity:
         return time.time_ns() - self.mtime_ns > _JUST_NOW_NS
 
 
-def recall_scan(folder: Path, file: FileIdentity, region: Region) -> RegionScan | None:
+Parts = Sequence[Region] | None
+"""The only parts of a region that are scanned; None for all of it."""
+
+
+def recall_scan(folder: Path, file: FileIdentity, region: Region, parts: Parts = None) -> RegionScan | None:
     """Return what was seen in a region of a file, or None if that is not known or its record is damaged."""
     try:
-        record = json.loads(_path(folder, file, region).read_bytes())
+        record = json.loads(_path(folder, file, region, parts).read_bytes())
         values = record["scan"]
         if record["check"] != digest_of(values):
             return None
@@ -64,7 +69,9 @@ def recall_scan(folder: Path, file: FileIdentity, region: Region) -> RegionScan 
         return None
 
 
-def keep_scan(folder: Path, file: FileIdentity, region: Region, scan: RegionScan) -> None:
+def keep_scan(
+    folder: Path, file: FileIdentity, region: Region, scan: RegionScan, parts: Parts = None
+) -> None:
     """Write down what was seen in a region of a file.
 
     Raises
@@ -74,9 +81,10 @@ def keep_scan(folder: Path, file: FileIdentity, region: Region, scan: RegionScan
     """
     values = asdict(scan)
     record = {"scan": values, "check": digest_of(values)}
-    with whole_file(_path(folder, file, region)) as out:
+    with whole_file(_path(folder, file, region, parts)) as out:
         out.write(json.dumps(record).encode())
 
 
-def _path(folder: Path, file: FileIdentity, region: Region) -> Path:
-    return folder / f"{digest_of({**asdict(file), **region.to_dict()})}.json"
+def _path(folder: Path, file: FileIdentity, region: Region, parts: Parts) -> Path:
+    limited = {} if parts is None else {"parts": [part.to_dict() for part in parts]}
+    return folder / f"{digest_of({**asdict(file), **region.to_dict(), **limited})}.json"

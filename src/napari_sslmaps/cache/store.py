@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -99,7 +99,13 @@ class Cache:
     folder: Path = field(default_factory=default_folder)
     limit_bytes: int = field(default_factory=default_limit)
 
-    def scan(self, file: FileIdentity | None, region: Region, look: Callable[[], RegionScan]) -> RegionScan:
+    def scan(
+        self,
+        file: FileIdentity | None,
+        region: Region,
+        look: Callable[[], RegionScan],
+        parts: Sequence[Region] | None = None,
+    ) -> RegionScan:
         """Scan a region; of a file that has not changed, by remembering what was seen in it.
 
         Parameters
@@ -110,15 +116,17 @@ class Cache:
             Of the file.
         look
             Scans it.
+        parts
+            The only parts of the region that are scanned; None for all of it.
         """
         folder = self.folder / "scans"
-        known = None if file is None else scans.recall_scan(folder, file, region)
+        known = None if file is None else scans.recall_scan(folder, file, region, parts)
         if known is not None:
             return known
         scan = look()
         if file is not None and file.settled and FileIdentity.of(file.path) == file:
             with suppress(OSError):  # then it is scanned again; writing tokens will say what is wrong
-                scans.keep_scan(folder, file, region, scan)
+                scans.keep_scan(folder, file, region, scan, parts)
         return scan
 
     def entry(

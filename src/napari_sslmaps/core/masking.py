@@ -5,14 +5,16 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import ConvexHull
 
+from napari_sslmaps.core.placed_mask import Mask
 from napari_sslmaps.errors import UnsupportedImageError
 
-Mask = NDArray[np.bool_]
 _BINS = 256
 _STAINED, _NO_DATA = 0.05, 0.02
 """Optical density of the faintest stain, and brightness that only missing tiles have."""
 _NEARLY_BLACK, _GREY = 0.04, 0.1
 """Brightness that is no echo yet, and by how much the channels of a grey pixel differ."""
+_GLASS, _BACKGROUND = 0.75, 0.02
+"""Brightness of empty glass, and the smallest share of an image that is a background."""
 _SPECK, _SMOOTH = 1e-3, 0.01
 """Smallest part that counts, as a share of the image, and by how much its outline is smoothed."""
 
@@ -77,6 +79,33 @@ def field_of_view_mask(thumbnail: NDArray[np.generic]) -> Mask:
         return np.ones(speckle.shape, bool)
     sizes = np.bincount(labels.ravel())[1:]
     return _hull(labels == 1 + int(sizes.argmax()))
+
+
+def likely_mask(thumbnail: NDArray[np.generic]) -> Mask:
+    """Find tissue where the background is bright and grey, the sector where it is black.
+
+    Parameters
+    ----------
+    thumbnail
+        (H, W) or (H, W, 3), the whole image at a coarse level.
+
+    Returns
+    -------
+    numpy.ndarray
+        (H, W) bool; all True where less than a fiftieth of the image is such a background.
+
+    Raises
+    ------
+    UnsupportedImageError
+        If it is no image.
+    """
+    pixels = _unit_range(thumbnail)
+    grey = np.ptp(pixels, axis=-1) < _GREY
+    black = float((pixels.max(axis=-1) <= _NEARLY_BLACK).mean())
+    glass = float(((pixels.min(axis=-1) >= _GLASS) & grey).mean())
+    if max(black, glass) < _BACKGROUND:
+        return np.ones(grey.shape, bool)
+    return tissue_mask(thumbnail) if glass > black else field_of_view_mask(thumbnail)
 
 
 def _unit_range(thumbnail: NDArray[np.generic]) -> NDArray[np.float64]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Float32 = NDArray[np.float32]
-AttentionKind = Literal["cls", "mean-query"]
+AttentionKind = Literal["cls", "mean-query", "anchor", "rollout"]
 PixelReader = Callable[[Region], NDArray[Any]]
 Combine = Literal["mean", "max"]
 Rendering = Literal["stretch", "whitened"]
@@ -55,6 +55,8 @@ class Provenance:
         Software.
     overrides
         What was said to know better than the weight file, as keywords of `load_encoder`.
+    mask_sha256
+        Hash of the tokens that were wanted; empty if all were.
     """
 
     encoder: str = ""
@@ -74,6 +76,7 @@ class Provenance:
     package_version: str = ""
     torch_version: str = ""
     overrides: Mapping[str, Any] = field(default_factory=dict)
+    mask_sha256: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready description; `from_dict` reads it back."""
@@ -100,7 +103,7 @@ class Embedding:
     Parameters
     ----------
     tokens
-        (rows, cols, dim) float32; NaN where not computed yet.
+        (rows, cols, dim) float32; NaN where not computed yet, or outside the mask.
     grid
         Where the tokens lie on the image.
     provenance
@@ -216,24 +219,30 @@ class TokenMap:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class AttentionMap(TokenMap):
-    """Attention of the last block, in [0, 1], not renormalised.
+    """Attention of a block, in [0, 1], not renormalised.
 
     Parameters
     ----------
     kind
-        Whose attention: ``cls`` or ``mean-query``.
+        Whose attention: ``cls``, ``mean-query`` or ``anchor``; or ``rollout`` through several blocks.
     reduction
         ``mean``, ``max`` or the number of the head.
     prefix_attention
         Mass on CLS and registers under the same reduction: it tells a sink from a quiet head.
     caution
         A sentence to show beside the map; empty where none is due.
+    block
+        The block, from 1; None for the last.
+    anchor
+        (row, column) pixel whose token asks, if one was chosen.
     """
 
     kind: AttentionKind
     reduction: str
     prefix_attention: float
     caution: str = ""
+    block: int | None = None
+    anchor: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -250,13 +259,18 @@ class ComponentBasis:
     mean
         (dim,) float64.
     components
-        (k, dim) float64, orthonormal; the loading of largest magnitude is positive.
+        (k, dim) float64, orthonormal; the loading of largest magnitude is positive. Of aligned colours:
+        mixtures of whitened components, of variance 1.
     variance
         (k,) float64, of each component.
     low, high
         (k,) float64, 2nd and 98th percentile of the scores that the stretch maps to 0 and 1.
     encoder
         Name of the encoder it belongs to.
+    weights_sha256, normalisation
+        Of that encoder; empty where unknown.
+    aligned_to
+        Name of the encoder whose colours these were turned towards; empty for components as they are.
     """
 
     mean: NDArray[np.float64]
@@ -265,6 +279,9 @@ class ComponentBasis:
     low: NDArray[np.float64]
     high: NDArray[np.float64]
     encoder: str = ""
+    weights_sha256: str = ""
+    normalisation: str = ""
+    aligned_to: str = ""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -277,10 +294,18 @@ class ComponentMap(TokenMap):
         The components; the same object in every map of a joint fit.
     rendering
         ``stretch`` (2–98 %) or ``whitened`` (sigmoid of twice the whitened score).
+    scores
+        (rows, cols, 3) float32 from which the colours were made; None if they were not kept.
     """
 
     basis: ComponentBasis
     rendering: Rendering
+    scores: Float32 | None = None
+
+    @property
+    def aligned_to(self) -> str:
+        """Name of the encoder whose colours these were turned towards; empty if they were not."""
+        return self.basis.aligned_to
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -295,12 +320,15 @@ class SimilarityMap(TokenMap):
         Whether the region's mean token was subtracted first.
     combine
         ``mean`` direction or ``max`` over the anchors.
+    reference
+        Name of the image that the anchors were taken in, if it is another one.
     """
 
     anchors: tuple[tuple[float, float], ...]
     negative: tuple[tuple[float, float], ...] = ()
     centred: bool = False
     combine: Combine = "mean"
+    reference: str = ""
 
     @property
     def value_range(self) -> tuple[float, float]:

@@ -1,14 +1,15 @@
 """Cutting a token grid into overlapping tiles and putting results together again."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sslmaps.core.placed_mask import Mask, any_within
 from napari_sslmaps.errors import InvalidOptionError
 
 Stitching = Literal["drop", "blend"]
@@ -115,9 +116,54 @@ class Tile:
         return result[self.rows.kept_in_tile, self.cols.kept_in_tile]
 
 
+@dataclass(frozen=True, slots=True)
+class Tiles(Sequence[Tile]):
+    """The tiles of a plan, row by row, each made when it is asked for: planning a whole slide costs nothing.
+
+    All of them have one size.
+
+    Parameters
+    ----------
+    rows, cols
+        Where the region is cut along each axis.
+    chosen
+        Numbers, row by row, of the tiles that there are, ascending; None for all.
+    """
+
+    rows: tuple[Span, ...]
+    cols: tuple[Span, ...]
+    chosen: tuple[int, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self.rows) * len(self.cols) if self.chosen is None else len(self.chosen)
+
+    @overload
+    def __getitem__(self, index: int) -> Tile: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Tile, ...]: ...
+    def __getitem__(self, index: int | slice) -> Tile | tuple[Tile, ...]:
+        if isinstance(index, slice):
+            return tuple(self[each] for each in range(*index.indices(len(self))))
+        number = range(len(self))[index]
+        row, col = divmod(number if self.chosen is None else self.chosen[number], len(self.cols))
+        return Tile(self.rows[row], self.cols[col])
+
+    @property
+    def computed_tokens(self) -> int:
+        """Tokens that all tiles together compute, overlaps included."""
+        row, col = self.rows[0], self.cols[0]
+        return len(self) * (row.stop - row.start) * (col.stop - col.start)
+
+
 def plan_tiles(
-    rows: int, cols: int, tiling: Tiling, multiple: int = 1, *, square: bool = False
-) -> list[Tile]:
+    rows: int,
+    cols: int,
+    tiling: Tiling,
+    multiple: int = 1,
+    *,
+    square: bool = False,
+    wanted: Mask | None = None,
+) -> Tiles:
     """Cut a grid into tiles of equal size whose kept parts cover each token exactly once.
 
     Parameters
@@ -131,13 +177,24 @@ def plan_tiles(
     square
         Whether tiles stay square where the grid is narrower than a tile; they then reach beyond it. Rotary
         positions are relative to the tile's sides, so that a narrow tile would stretch them along one axis.
+    wanted
+        (rows, cols), tokens to be computed; tiles that contribute to none of them are left out.
     """
     side = tiling.side_for(rows, cols)
     row_spans, col_spans = (
         _cut_axis(count, _side_along(count, side, square=square), tiling.overlap, multiple)
         for count in (rows, cols)
     )
-    return [Tile(row, col) for row in row_spans for col in col_spans]
+    if wanted is None:
+        return Tiles(row_spans, col_spans)
+    reaches = ([_reach(span, tiling.stitching) for span in axis] for axis in (row_spans, col_spans))
+    needed = any_within(wanted, *reaches)
+    return Tiles(row_spans, col_spans, tuple(np.flatnonzero(needed).tolist()))
+
+
+def _reach(span: Span, stitching: Stitching) -> tuple[int, int]:
+    """Tokens that a tile contributes to, along one axis."""
+    return (span.start, span.stop) if stitching == "blend" else (span.keep_start, span.keep_stop)
 
 
 def _side_along(count: int, side: int, *, square: bool) -> int:
@@ -146,20 +203,20 @@ def _side_along(count: int, side: int, *, square: bool) -> int:
     return side if square else min(side, count)
 
 
-def _cut_axis(count: int, side: int, overlap: int, multiple: int) -> list[Span]:
+def _cut_axis(count: int, side: int, overlap: int, multiple: int) -> tuple[Span, ...]:
     side = -(-side // multiple) * multiple
     if side >= count:
-        return [Span(0, side, 0, count)]
+        return (Span(0, side, 0, count),)
     step = max(1, side - overlap)
     starts = [*range(0, count - side, step), count - side]
     cuts = [0, *((a + side + b + 1) // 2 for a, b in pairwise(starts)), count]
-    return [
+    return tuple(
         Span(start, start + side, low, high)
         for start, (low, high) in zip(starts, pairwise(cuts), strict=True)
-    ]
+    )
 
 
-def split(array: NDArray[Any], tiles: list[Tile]) -> Iterator[NDArray[Any]]:
+def split(array: NDArray[Any], tiles: Sequence[Tile]) -> Iterator[NDArray[Any]]:
     """Yield the part of a (rows, cols, …) array that each tile reads, short where it reaches beyond."""
     for tile in tiles:
         yield array[tile.rows.start : tile.rows.stop, tile.cols.start : tile.cols.stop]
@@ -186,20 +243,29 @@ class Stitcher:
         """Add one tile's result."""
         self.put(tile, self.needed(tile, result))
 
-    def put(self, tile: Tile, result: NDArray[np.float32]) -> None:
-        """Add what is `needed` of one tile's result."""
+    def put(self, tile: Tile, result: NDArray[np.float32], wanted: Mask | None = None) -> None:
+        """Add what is `needed` of one tile's result; outside the (rows, cols) mask `wanted` NaN stays."""
         if self._weights is None:
-            self.values[tile.rows.kept, tile.cols.kept] = result
-            return
+            window = tile.rows.kept, tile.cols.kept
+            self.values[window] = result
+        else:
+            window = self._blend(tile, result, self._weights)
+        if wanted is not None:
+            self.values[window][~wanted[window]] = np.nan
+
+    def _blend(
+        self, tile: Tile, result: NDArray[np.float32], weights: NDArray[np.float32]
+    ) -> tuple[slice, slice]:
         rows, cols = self.values.shape[:2]
         height = min(tile.rows.stop, rows) - tile.rows.start
         width = min(tile.cols.stop, cols) - tile.cols.start
         window = np.s_[tile.rows.start : tile.rows.start + height, tile.cols.start : tile.cols.start + width]
         added = _blend_weights(*tile.shape)[:height, :width]
-        before = self._weights[window].copy()
+        before = weights[window].copy()
         old = np.where(before > 0, self.values[window], 0)
-        self._weights[window] = before + added
+        weights[window] = before + added
         self.values[window] = (old * before + result[:height, :width] * added) / (before + added)
+        return window
 
 
 def _blend_weights(rows: int, cols: int) -> NDArray[np.float32]:

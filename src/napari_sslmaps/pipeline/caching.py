@@ -24,6 +24,7 @@ _DECIDING = (
     "overlap",
     "stitching",
     "torch_version",
+    "mask_sha256",
 )
 """Fields of the provenance that decide the numbers; names, places and the package's version do not."""
 

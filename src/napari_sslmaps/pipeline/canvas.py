@@ -88,7 +88,7 @@ class Canvas:
             if name == _PREFIX:
                 self._prefix[tile.place] = values
             else:
-                self._stitcher(name, values).put(tile, values)
+                self._stitcher(name, values).put(tile, values, self._plan.mask)
 
     @property
     def nbytes(self) -> int:

@@ -18,9 +18,10 @@ from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import UnsupportedImageError
 from napari_sslmaps.pipeline.caching import chosen_cache, entry_of
 from napari_sslmaps.pipeline.canvas import Frame
+from napari_sslmaps.pipeline.masks import MaskLike
 from napari_sslmaps.pipeline.planning import EmbeddingPlan, RegionLike, plan
 from napari_sslmaps.pipeline.progress import OnProgress
-from napari_sslmaps.pipeline.reading import TileReader, scan_ahead
+from napari_sslmaps.pipeline.reading import TileReader, parts_read, scan_ahead
 from napari_sslmaps.pipeline.streaming import recall, stream
 from napari_sslmaps.sources.open import open_image
 from napari_sslmaps.sources.protocol import ImageSource
@@ -41,6 +42,7 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
     cache: Cache | bool | None = None,
     on_progress: OnProgress | None = None,
     allow_uniform: bool = False,
+    mask: MaskLike | None = None,
 ) -> Embedding:
     """Compute the tokens of an image, or of a region of it, by an encoder.
 
@@ -73,6 +75,11 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
         Called after every batch of tiles, on this thread; may raise `Cancelled` to stop.
     allow_uniform
         Compute a region whose pixels are all equal, as a control for position bias, instead of refusing it.
+    mask
+        Which tokens are wanted: an array of bools or labels on the token grid, on the pixels of any level of
+        the image or on those of the region; a `PlacedMask`; or ``tissue``, ``field-of-view`` or ``auto``, to
+        be found on a coarse level. Tokens that no true cell overlaps are NaN; tiles of such tokens alone are
+        neither read nor computed. All are wanted if omitted.
 
     Returns
     -------
@@ -84,7 +91,9 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
     UnsupportedImageError
         If the image has a shape, type or values that cannot be used.
     RegionError
-        If the region is not on the image or smaller than one patch.
+        If the region is not on the image, smaller than one patch or wholly outside the mask.
+    InvalidOptionError
+        If the mask does not fit the image.
     DeviceMemoryError
         If not even one tile fits into the device's memory.
     """
@@ -93,13 +102,14 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
     file = FileIdentity.of(image)
     source = open_image(image)
     with nullcontext() if source is image else source:
-        planned = plan(source, encoder.spec, region, tiling)
+        planned = plan(source, encoder.spec, region, tiling, mask=mask)
         kept_in = chosen_cache(cache)
-        look = partial(scan_ahead, source, planned.region)
-        scan = look() if kept_in is None else kept_in.scan(file, planned.region, look)
-        _check_structure(scan, allow_uniform=allow_uniform)
+        parts = None if planned.mask is None else parts_read(planned)
+        look = partial(scan_ahead, source, planned.region, parts)
+        scan = look() if kept_in is None else kept_in.scan(file, planned.region, look, parts)
+        check_structure(scan, allow_uniform=allow_uniform)
         chosen = scan.window if window is None else check_window(window)
-        provenance = _provenance(source, planned, encoder, scan, chosen)
+        provenance = provenance_of(source, planned, encoder, scan, chosen)
         pixels = _pixels_of(image, source)
         kind = encoder.extractor.attention_kind
         frame = Frame(planned, provenance, kind, pixels, _on_grid(planned, focus_yx))
@@ -115,7 +125,14 @@ def _on_grid(planned: EmbeddingPlan, pixel_yx: tuple[float, float] | None) -> tu
     return float(row), float(col)
 
 
-def _check_structure(scan: RegionScan, *, allow_uniform: bool) -> None:
+def check_structure(scan: RegionScan, *, allow_uniform: bool) -> None:
+    """Refuse a region whose pixels are all equal, unless it is allowed.
+
+    Raises
+    ------
+    UnsupportedImageError
+        If it is one.
+    """
     if scan.low == scan.high and not allow_uniform:
         raise UnsupportedImageError(
             f"Expected a region with structure; every pixel of this one is {scan.low:g}, so its maps "
@@ -137,13 +154,14 @@ def _pixels_of(image: Any, source: ImageSource) -> PixelReader:
     return read
 
 
-def _provenance(
+def provenance_of(
     source: ImageSource,
     planned: EmbeddingPlan,
     encoder: "Encoder",
     scan: RegionScan,
     window: tuple[float, float],
 ) -> Provenance:
+    """Say what decides the numbers of a region's embedding."""
     import torch
 
     spec = encoder.spec
@@ -165,4 +183,5 @@ def _provenance(
         package_version=version("napari-sslmaps"),
         torch_version=torch.__version__,
         overrides=dict(spec.overrides),
+        mask_sha256=planned.mask_sha256,
     )

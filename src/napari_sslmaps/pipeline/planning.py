@@ -1,13 +1,15 @@
 """What embedding a region will do, said before a pixel is read."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from napari_sslmaps.core.grid import TokenGrid
+from napari_sslmaps.core.placed_mask import Mask
 from napari_sslmaps.core.region import Region
-from napari_sslmaps.core.tiling import Tile, Tiling, plan_tiles
+from napari_sslmaps.core.tiling import Tiles, Tiling, plan_tiles
 from napari_sslmaps.encoders.spec import EncoderSpec, ViTArchitecture
 from napari_sslmaps.errors import RegionError
+from napari_sslmaps.pipeline.masks import MaskLike, mask_hash, token_mask
 from napari_sslmaps.sources.protocol import ImageSource
 
 RegionLike = Region | Sequence[int] | Sequence[slice]
@@ -24,7 +26,7 @@ class EmbeddingPlan:
     grid
         Where the tokens will lie.
     tiles
-        What is read, row by row.
+        What is read, row by row; made when asked for, so that a plan of a whole slide costs nothing.
     stride
         Pixels of the region's level per token.
     side
@@ -33,28 +35,35 @@ class EmbeddingPlan:
         The options it was made with.
     spacing_um_yx
         Micrometres per pixel of the region's level, if known.
+    mask
+        (rows, cols) bool, tokens that are wanted; None for all. Tiles without one are left out.
+    mask_sha256
+        Hash of the mask; empty for all.
     """
 
     region: Region
     grid: TokenGrid
-    tiles: tuple[Tile, ...]
+    tiles: Tiles
     stride: int
     side: int
     tiling: Tiling
     spacing_um_yx: tuple[float, float] | None
+    mask: Mask | None = field(default=None, compare=False)  # its hash is compared
+    mask_sha256: str = ""
 
     @property
     def computed_tokens(self) -> int:
         """Tokens that all tiles together compute, overlaps included."""
-        return sum(rows * cols for rows, cols in (tile.shape for tile in self.tiles))
+        return self.tiles.computed_tokens
 
     def describe(self) -> str:
         """Say it in a line: ``2048 × 2048 px at 0.50 µm/px → 128 × 128 tokens, 4 tiles``."""
         spacing = "" if self.spacing_um_yx is None else f" at {self.spacing_um_yx[0]:.3g} µm/px"
         count = len(self.tiles)
+        inside = "" if self.mask is None else f", {self.mask.mean():.0%} of them in the mask"
         return (
             f"{self.region.height} × {self.region.width} px{spacing} → {self.grid.rows} × "
-            f"{self.grid.cols} tokens, {count} tile{'s' if count > 1 else ''}"
+            f"{self.grid.cols} tokens{inside}, {count} tile{'s' if count > 1 else ''}"
         )
 
 
@@ -63,8 +72,10 @@ def plan(
     spec: EncoderSpec,
     region: RegionLike | None = None,
     tiling: Tiling | None = None,
+    *,
+    mask: MaskLike | None = None,
 ) -> EmbeddingPlan:
-    """Plan the embedding of a region, without torch and without reading a pixel.
+    """Plan the embedding of a region, without torch; no pixel is read unless a mask is to be found.
 
     Parameters
     ----------
@@ -76,27 +87,36 @@ def plan(
         The whole finest level if omitted.
     tiling
         How the region is cut; `Tiling()` if omitted.
+    mask
+        Which tokens are wanted, as in `token_mask`; all if omitted.
 
     Raises
     ------
     RegionError
-        If the region is not on the image or smaller than one patch.
+        If the region is not on the image, smaller than one patch or wholly outside the mask.
+    InvalidOptionError
+        If the mask does not fit the image.
     """
     area = region_on(source, region)
     level = source.levels[area.level]
     grid = TokenGrid.covering(area, spec.constraint.token_stride, level.downsample_yx)
     options = tiling or Tiling()
+    wanted = None if mask is None else token_mask(source, area, grid, mask)
+    mask_sha256 = mask_hash(wanted)
+    wanted = wanted if mask_sha256 else None
     spacing = source.spacing_um_yx
     return EmbeddingPlan(
         region=area,
         grid=grid,
-        tiles=_tiles(grid, spec, options),
+        tiles=_tiles(grid, spec, options, wanted),
         stride=spec.constraint.token_stride,
         side=options.side_for(*grid.shape),
         tiling=options,
         spacing_um_yx=None
         if spacing is None
         else (spacing[0] * level.downsample_yx[0], spacing[1] * level.downsample_yx[1]),
+        mask=wanted,
+        mask_sha256=mask_sha256,
     )
 
 
@@ -118,8 +138,8 @@ def region_on(source: ImageSource, region: RegionLike | None) -> Region:
     return area
 
 
-def _tiles(grid: TokenGrid, spec: EncoderSpec, tiling: Tiling) -> tuple[Tile, ...]:
+def _tiles(grid: TokenGrid, spec: EncoderSpec, tiling: Tiling, wanted: Mask | None) -> Tiles:
     constraint, architecture = spec.constraint, spec.architecture
     multiple = max(1, constraint.size_multiple // constraint.token_stride)
     rotary = isinstance(architecture, ViTArchitecture) and architecture.rope
-    return tuple(plan_tiles(*grid.shape, tiling, multiple, square=rotary))
+    return plan_tiles(*grid.shape, tiling, multiple, square=rotary, wanted=wanted)

@@ -2,11 +2,14 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TypeVar
+
+import numpy as np
 
 from napari_sslmaps.core.preprocess import pad_by_reflection, scale_to_unit
 from napari_sslmaps.core.region import Region
@@ -32,28 +35,57 @@ class TileReader:
     def read(self, tile: Tile) -> Float32:
         """Read a tile as (H, W, 3) float32 in [0, 1], as a cut of the region padded by reflection."""
         region = self.plan.region
-        (y, height, top), (x, width, left) = (
-            self._extent(span, size)
-            for span, size in zip((tile.rows, tile.cols), region.shape_yx, strict=True)
-        )
+        (y, height, top), (x, width, left) = _extents(tile, self.plan)
         inside = region.part(y, x, min(height, region.height - y), min(width, region.width - x))
         unit = scale_to_unit(self.source.read(inside), self.window)
         return pad_by_reflection(unit, height, width)[top:, left:]
 
-    def _extent(self, span: Span, size: int) -> tuple[int, int, int]:
-        """First pixel, length and excess at the front of what is read along an axis of `size` pixels.
 
-        A tile that reaches beyond the region also reads what is mirrored there.
-        """
-        start, stop = span.start * self.plan.stride, span.stop * self.plan.stride
-        excess = min(max(0, stop - size), start)
-        return start - excess, stop - start + excess, excess
+def _extents(tile: Tile, planned: EmbeddingPlan) -> list[tuple[int, int, int]]:
+    """Along each axis, first pixel, length and excess at the front of what is read for a tile."""
+    return [
+        _extent(span, size, planned.stride)
+        for span, size in zip((tile.rows, tile.cols), planned.region.shape_yx, strict=True)
+    ]
 
 
-def scan_ahead(source: ImageSource, region: Region) -> RegionScan:
-    """Scan a region whose strips are read ahead."""
-    with closing(read_ahead(source.read, strips_of(region), _THREADS)) as strips:
-        return scan_region(source, region, strips)
+def _extent(span: Span, size: int, stride: int) -> tuple[int, int, int]:
+    """See `_extents`; a tile that reaches beyond the region also reads what is mirrored there."""
+    start, stop = span.start * stride, span.stop * stride
+    excess = min(max(0, stop - size), start)
+    return start - excess, stop - start + excess, excess
+
+
+def parts_read(planned: EmbeddingPlan) -> list[Region]:
+    """Cut what the tiles of a plan read into parts, each pixel in one, small enough to be held one by one.
+
+    Without a mask that is the whole region, in strips.
+    """
+    region, stride = planned.region, planned.stride
+    if planned.mask is None:
+        return strips_of(region)
+    read = np.zeros(planned.grid.shape, bool)
+    for tile in planned.tiles:
+        (y, height, _), (x, width, _) = _extents(tile, planned)
+        read[y // stride : -(-(y + height) // stride), x // stride : -(-(x + width) // stride)] = True
+    bands = [0, *(1 + np.flatnonzero((read[1:] != read[:-1]).any(axis=1))).tolist(), len(read)]
+    parts = []
+    for top, bottom in pairwise(bands):
+        steps = np.flatnonzero(np.diff(read[top].astype(np.int8), prepend=0, append=0)).tolist()
+        for left, right in zip(steps[::2], steps[1::2], strict=True):
+            height, width = (
+                min(stop * stride, size) - start * stride
+                for start, stop, size in zip((top, left), (bottom, right), region.shape_yx, strict=True)
+            )
+            parts += strips_of(region.part(top * stride, left * stride, height, width))
+    return parts
+
+
+def scan_ahead(source: ImageSource, region: Region, parts: Sequence[Region] | None = None) -> RegionScan:
+    """Scan a region, or parts of it alone, read ahead."""
+    wanted = strips_of(region) if parts is None else parts
+    with closing(read_ahead(source.read, wanted, _THREADS)) as strips:
+        return scan_region(source, region, strips, parts)
 
 
 def read_ahead(read: Callable[[Item], Result], items: Iterable[Item], ahead: int) -> Generator[Result]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def recall(entry: Entry, frame: Frame, on_progress: OnProgress | None) -> Embedding | None:
     """Return a finished embedding from the cache, reporting it as done; None if it is not there."""
-    planes = entry.load(frame.plan.grid.shape)
+    planes = entry.load(frame.plan.grid.shape, frame.plan.mask)
     if planes is None:
         return None
     embedding, count = frame.embedding(planes), len(frame.plan.tiles)

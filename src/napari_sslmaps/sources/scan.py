@@ -1,7 +1,7 @@
 """One pass over a region before anything is computed: what its pixels are, and whether they can be used."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +38,10 @@ class RegionScan:
 
 
 def scan_region(
-    source: ImageSource, region: Region, strips: Iterable[NDArray[Any]] | None = None
+    source: ImageSource,
+    region: Region,
+    strips: Iterable[NDArray[Any]] | None = None,
+    parts: Sequence[Region] | None = None,
 ) -> RegionScan:
     """Read a region once, strip by strip, so that memory does not grow with it.
 
@@ -47,7 +50,9 @@ def scan_region(
     source, region
         The pixels.
     strips
-        Pixels of `strips_of`, in order, from whoever reads them faster; read here, one by one, if omitted.
+        Pixels of `parts`, in order, from whoever reads them faster; read here, one by one, if omitted.
+    parts
+        The only parts of the region that will be used; all of it, `strips_of`, if omitted.
 
     Raises
     ------
@@ -55,9 +60,14 @@ def scan_region(
         If a pixel is NaN or infinite, or cannot be decoded.
     """
     digest = hashlib.sha256(f"{region.shape_yx}{source.channels}{source.dtype}".encode())
+    if parts is not None:
+        digest.update(
+            str([(part.y - region.y, part.x - region.x, *part.shape_yx) for part in parts]).encode()
+        )
+    wanted = strips_of(region) if parts is None else parts
     lows, highs, samples = [], [], []
-    sparse = region.height * region.width * source.channels // _SAMPLES
-    for strip in map(source.read, strips_of(region)) if strips is None else strips:
+    sparse = sum(part.height * part.width for part in wanted) * source.channels // _SAMPLES
+    for strip in map(source.read, wanted) if strips is None else strips:
         check_finite(strip)
         digest.update(np.ascontiguousarray(strip).data)
         lows.append(float(strip.min()))
