@@ -1,0 +1,269 @@
+"""How good a probe is on tokens it has not seen: cross-validated by region, never by token.
+
+Neighbouring tokens see much of the same, so that a probe recognises the neighbour of a token it was fitted
+to. What is held out is therefore a whole stroke, a whole image, or a block of a densely labelled one (as
+D. R. Roberts et al., Ecography 40:913–929, 2017, advise), and tokens beside it are left out of the fit.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from napari_sslmaps.core.estimate import Estimate
+from napari_sslmaps.core.findings import Table
+from napari_sslmaps.core.results import Embedding
+from napari_sslmaps.errors import InvalidOptionError
+from napari_sslmaps.evaluation.embedded.tally import Tally, estimate
+from napari_sslmaps.evaluation.linear import STRENGTH
+from napari_sslmaps.evaluation.neighbours import NEIGHBOURS
+from napari_sslmaps.evaluation.scribbles import Labels, painted_regions
+from napari_sslmaps.evaluation.token_probe import ProbeKind, as_pairs, fit_to_tokens
+from napari_sslmaps.evaluation.tokens import check_one_encoder, gather
+
+Unit = Literal["image", "region", "block"]
+FOLDS = 10
+MARGIN = 2
+"""Tokens this near to what is held out are not fitted to."""
+_BLOCKS = 4
+_ENOUGH = 3
+
+Int = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CrossValidation:
+    """What a probe got right on held-out tokens.
+
+    Parameters
+    ----------
+    kind
+        ``logistic`` or ``knn``.
+    by
+        What was held out: whole ``image``s, connected painted ``region``s or ``block``s of the grid.
+    classes
+        Class numbers, ascending.
+    accuracy
+        Balanced accuracy: the mean of `recall`; chance is one over the number of classes. The interval is a
+        bootstrap over the units that were held out, NaN where a class has fewer than three.
+    recall
+        Of each class, the share of its tokens that were recognised.
+    confusion
+        (classes, classes) int64 tokens: true class down, predicted class across.
+    units, folds
+        How many units there were, and in how many folds they were held out.
+    left_out
+        Painted tokens that could not be scored, because no other unit has their class.
+    """
+
+    kind: ProbeKind
+    by: Unit
+    classes: tuple[int, ...]
+    accuracy: Estimate
+    recall: tuple[Estimate, ...]
+    confusion: Int
+    units: int
+    folds: int
+    left_out: int
+
+    def table(self, title: str = "Probe", names: Sequence[str] = ()) -> Table:
+        """Show recall per class and the balanced accuracy; `names` are those of the classes, in order."""
+        words = names or [f"class {kind}" for kind in self.classes]
+        rows = [
+            (name, recall, int(self.confusion[index].sum()))
+            for index, (name, recall) in enumerate(zip(words, self.recall, strict=True))
+        ]
+        rows.append(("balanced accuracy", self.accuracy, int(self.confusion.sum())))
+        held_out = f"Held out by {self.by}: {self.units} {self.by}s in {self.folds} folds."
+        chance = f"Chance is {1 / len(self.classes):.2f}."
+        return Table(title, ("class", "recognised", "tokens"), tuple(rows), (held_out, chance), "probe")
+
+
+def cross_validate(  # keywords that are handed on
+    embeddings: Embedding | Sequence[Embedding],
+    labels: Labels | Sequence[Labels],
+    *,
+    kind: ProbeKind = "logistic",
+    by: Unit | Literal["auto"] = "auto",
+    folds: int = FOLDS,
+    strength: float = STRENGTH,
+    neighbours: int = NEIGHBOURS,
+) -> CrossValidation:
+    """Fit a probe to all units but some, and ask it about those; until each has been asked about.
+
+    Parameters
+    ----------
+    embeddings, labels, kind, strength, neighbours
+        As of `fit_token_probe`.
+    by
+        ``image``, ``region`` (tokens painted in one piece), or ``block`` (one of 4 × 4 per grid). ``auto`` is
+        the first of them of which every class has at least two; blocks only where half of the tokens or more
+        are labelled.
+    folds
+        At most so many; with no more units than that, each is held out alone.
+
+    Raises
+    ------
+    InvalidOptionError
+        If a class has fewer than two units, or what `fit_token_probe` raises.
+    """
+    several, painted = as_pairs(embeddings, labels)
+    check_one_encoder(several)
+    if folds < 2:
+        raise InvalidOptionError(f"Expected at least two folds; got {folds}.")
+    unit, units = _units(painted, by)
+    samples = _Samples.of(several, painted, units)
+    predicted = np.zeros(len(samples.kinds), np.int64)
+    splits = _split(samples, folds)
+    for held_out in splits:
+        fitted = ~held_out & ~samples.beside(held_out)
+        known = np.unique(samples.kinds[fitted])
+        asked = held_out & np.isin(samples.kinds, known)
+        if len(known) < 2 or not asked.any():
+            continue
+        probe = fit_to_tokens(
+            several[0],
+            samples.tokens[fitted],
+            samples.kinds[fitted],
+            kind=kind,
+            strength=strength,
+            neighbours=neighbours,
+        )
+        shares = probe.head.probabilities(samples.tokens[asked])
+        predicted[asked] = np.array(probe.classes)[shares.argmax(axis=1)]
+    return _summarise(kind, unit, samples, predicted, len(splits))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Samples:
+    """Painted tokens (n, dim), their classes, units, images and places on the grids."""
+
+    tokens: NDArray[np.float32]
+    kinds: Int
+    units: Int
+    places: Int  # (n, 3): image, row, column
+    shapes: tuple[tuple[int, ...], ...]
+
+    @classmethod
+    def of(
+        cls, embeddings: Sequence[Embedding], labels: Sequence[Labels], units: Sequence[Int]
+    ) -> "_Samples":
+        """Gather what is painted and computed."""
+        tokens = np.concatenate(
+            [gather(item, kinds > 0) for item, kinds in zip(embeddings, labels, strict=True)]
+        )
+        known = np.isfinite(tokens[:, 0])
+        kinds, groups = (
+            np.concatenate([values[kinds > 0] for values, kinds in zip(arrays, labels, strict=True)])[known]
+            for arrays in (labels, units)
+        )
+        places = np.concatenate(
+            [np.insert(np.argwhere(kinds > 0), 0, index, axis=1) for index, kinds in enumerate(labels)]
+        )[known]
+        shapes = tuple(kinds.shape for kinds in labels)
+        return cls(tokens[known], kinds.astype(np.int64), groups, places, shapes)
+
+    def beside(self, held_out: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Which tokens lie within `MARGIN` of a held-out one, on the same grid."""
+        found = np.zeros(len(held_out), bool)
+        for image in np.unique(self.places[held_out, 0]):
+            here = self.places[:, 0] == image
+            taken = np.zeros(self.shapes[image], bool)
+            taken[tuple(self.places[here & held_out, 1:].T)] = True
+            near = ndimage.binary_dilation(taken, np.ones((3, 3)), iterations=MARGIN)
+            found[here] = near[tuple(self.places[here, 1:].T)]
+        return found
+
+
+def _units(labels: Sequence[Labels], by: str) -> tuple[Unit, list[Int]]:
+    """Return what is held out, and its number for every token of every grid."""
+    if by not in (*get_args(Unit), "auto"):
+        raise InvalidOptionError(f"Expected by 'auto', 'image', 'region' or 'block'; got {by!r}.")
+    dense = sum((kinds > 0).sum() for kinds in labels) >= sum(kinds.size for kinds in labels) / 2
+    usual: tuple[Unit, ...] = ("image", "region", "block") if dense else ("image", "region")
+    wanted = usual if by == "auto" else tuple(unit for unit in get_args(Unit) if unit == by)
+    lonely: list[int] = []
+    for unit in wanted:
+        numbered = _numbered(labels, unit)
+        lonely = _lonely_classes(labels, numbered)
+        if not lonely:
+            return unit, numbered
+    raise InvalidOptionError(
+        f"Expected every class in at least two separate {wanted[-1]}s, so that one can be held out; class "
+        f"{', '.join(map(str, lonely))} has fewer. Paint another stroke of it, apart from the first."
+    )
+
+
+def _numbered(labels: Sequence[Labels], unit: Unit) -> list[Int]:
+    found, offset = [], 0
+    for kinds in labels:
+        if unit == "image":
+            numbers = np.ones(kinds.shape, np.int64)
+        elif unit == "region":
+            numbers = painted_regions(kinds)
+        else:
+            rows, cols = (np.arange(size) * _BLOCKS // size for size in kinds.shape)
+            numbers = 1 + rows[:, None] * _BLOCKS + cols
+        found.append(numbers + offset)
+        offset += int(numbers.max(initial=0))
+    return found
+
+
+def _lonely_classes(labels: Sequence[Labels], numbered: Sequence[Int]) -> list[int]:
+    """Classes that occur in a single unit."""
+    pairs = [
+        np.stack([kinds[kinds > 0], numbers[kinds > 0]], axis=1)
+        for kinds, numbers in zip(labels, numbered, strict=True)
+    ]
+    classes, counts = np.unique(np.unique(np.concatenate(pairs), axis=0)[:, 0], return_counts=True)
+    return [int(kind) for kind in classes[counts < 2]]
+
+
+def _split(samples: _Samples, folds: int) -> list[NDArray[np.bool_]]:
+    """Which tokens each fold holds out; the units of a class are dealt to folds in turn."""
+    units, members = np.unique(samples.units, return_inverse=True)
+    main = [np.bincount(samples.kinds[members == index]).argmax() for index in range(len(units))]
+    order = np.lexsort((np.arange(len(units)), main))
+    fold = np.empty(len(units), np.int64)
+    fold[order] = np.arange(len(units)) % folds
+    return [fold[members] == index for index in range(min(folds, len(units)))]
+
+
+def _summarise(kind: ProbeKind, by: Unit, samples: _Samples, predicted: Int, folds: int) -> CrossValidation:
+    """Count what was recognised; `predicted` is 0 where a token could not be asked about."""
+    asked = predicted > 0
+    classes, true = np.unique(samples.kinds, return_inverse=True)
+    units, unit = np.unique(samples.units, return_inverse=True)
+    found = np.searchsorted(classes, predicted[asked])
+    shape = len(units), len(classes)
+    counts, hits, confusion = np.zeros(shape), np.zeros(shape), np.zeros((len(classes),) * 2, np.int64)
+    np.add.at(counts, (unit[asked], true[asked]), 1)
+    np.add.at(hits, (unit[asked], true[asked]), found == true[asked])
+    np.add.at(confusion, (true[asked], found), 1)
+    each = [Tally(hits[:, [index]], counts[:, [index]]) for index in range(len(classes))]
+    return CrossValidation(
+        kind=kind,
+        by=by,
+        classes=tuple(classes.tolist()),
+        accuracy=_estimate(Tally(hits, counts)),
+        recall=tuple(_estimate(tally) for tally in each),
+        confusion=confusion,
+        units=len(units),
+        folds=folds,
+        left_out=int((~asked).sum()),
+    )
+
+
+def _estimate(tally: Tally) -> Estimate:
+    """Return the accuracy, with its interval where there is enough to resample."""
+    present = tally.counts.sum(axis=0) > 0
+    if not present.any():
+        return Estimate(np.nan)
+    if ((tally.counts > 0).sum(axis=0)[present] < _ENOUGH).any():
+        return Estimate(tally.accuracy)
+    # a unit without the class says nothing about its recall: resample those that have one
+    used = Tally(*(part[tally.counts.any(axis=1)] for part in (tally.hits, tally.counts)))
+    return estimate(used)
