@@ -3,9 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
-from napari_sslmaps.compare.request import NEEDS_ANNOTATION, ComparedImage, ComparisonRequest
+from napari_sslmaps.compare.request import NEEDS_ANNOTATION, ComparedImage, ComparisonRequest, MaskFile
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import InvalidOptionError, UnsupportedImageError
 from napari_sslmaps.evaluation.annotation import Annotation
@@ -80,12 +79,11 @@ def annotation_of(
         If a score that is wanted needs one, and there is none.
     """
     found = image.annotation
-    if isinstance(found, Path):
+    if isinstance(found, MaskFile):
         from napari_sslmaps.sources.masks import read_mask
 
-        options = request.options
         return Annotation.from_labels(
-            read_mask(found), shape_yx, names=options.classes or None, ignore=options.ignore
+            read_mask(found.path), shape_yx, names=found.classes, ignore=found.ignore
         )
     wanted = [score for score in request.scores if score in NEEDS_ANNOTATION]
     if found is None and wanted:

@@ -19,6 +19,25 @@ CONTROL_KINDS: tuple[ControlKind, ...] = get_args(ControlKind)
 NEEDS_ANNOTATION: tuple[Score, ...] = ("maps", "anchors", "probes", "label-efficiency")
 
 
+@dataclass(frozen=True, slots=True)
+class MaskFile:
+    """An annotation in a file.
+
+    Parameters
+    ----------
+    path
+        A label image that `read_mask` reads.
+    classes
+        Names of its classes, by label.
+    ignore
+        Label whose pixels are left out.
+    """
+
+    path: Path
+    classes: Mapping[int, str] = field(default_factory=dict)
+    ignore: int | None = None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ComparedImage:
     """One image of a comparison.
@@ -30,8 +49,7 @@ class ComparedImage:
     image
         A path, ``sample:histology``, ``sample:ultrasound``, or an opened image, which stays open.
     annotation
-        Which class each pixel is of: an `Annotation`, or a mask file that `read_mask` reads. None where no
-        score needs one.
+        Which class each pixel is of: an `Annotation`, or a mask file. None where no score needs one.
     label
         Of the whole image; empty where no score needs one.
     region
@@ -42,7 +60,7 @@ class ComparedImage:
 
     name: str
     image: str | ImageSource
-    annotation: Annotation | Path | None = None
+    annotation: Annotation | MaskFile | None = None
     label: str = ""
     region: Region | None = None
     anchors: Points = ()
@@ -60,10 +78,6 @@ class ComparisonOptions:
         why that is the default here.
     anchor_count
         Anchors drawn in each image, as many of each class.
-    classes
-        Names of the classes of mask files, by label.
-    ignore
-        Label of mask files whose pixels are left out.
     neighbours
         Nearest neighbours whose overlap tells how far two encoders agree.
     perturbations
@@ -76,8 +90,6 @@ class ComparisonOptions:
 
     run: RunOptions = field(default_factory=lambda: RunOptions(precision="float32"))
     anchor_count: int = 64
-    classes: Mapping[int, str] = field(default_factory=dict)
-    ignore: int | None = None
     neighbours: int = 10
     perturbations: tuple[str, ...] = ()
     draws: int = 5
