@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from napari_sslmaps.core.attention import activation_map, attention_map
+    from napari_sslmaps.core.difference import difference_map
+    from napari_sslmaps.core.groups import AnchorGroup, group_map
     from napari_sslmaps.core.pca import pca_map
+    from napari_sslmaps.core.procrustes import align_colours
     from napari_sslmaps.core.region import Region
     from napari_sslmaps.core.results import Embedding
     from napari_sslmaps.core.similarity import similarity_map
@@ -16,44 +19,63 @@ if TYPE_CHECKING:
     from napari_sslmaps.encoders.baselines import controls_of
     from napari_sslmaps.encoders.published.fetch import download_encoder
     from napari_sslmaps.encoders.registry import list_encoders, load_encoder
-    from napari_sslmaps.pipeline import embed
+    from napari_sslmaps.evaluation.anchor_scores import score_anchors
+    from napari_sslmaps.evaluation.annotation import Annotation
+    from napari_sslmaps.evaluation.map_scores import score_map
+    from napari_sslmaps.pipeline import attend, embed
     from napari_sslmaps.pipeline.controls import embed_control
     from napari_sslmaps.pretext import pretext_view
     from napari_sslmaps.sources.open import open_image
 
 __all__ = [
+    "AnchorGroup",
+    "Annotation",
     "Embedding",
     "Region",
     "Tiling",
     "activation_map",
+    "align_colours",
+    "attend",
     "attention_map",
     "controls_of",
+    "difference_map",
     "download_encoder",
     "embed",
     "embed_control",
+    "group_map",
     "list_encoders",
     "load_encoder",
     "open_image",
     "pca_map",
     "pretext_view",
+    "score_anchors",
+    "score_map",
     "similarity_map",
 ]
 
 _HOMES = {
+    "AnchorGroup": "core.groups",
+    "Annotation": "evaluation.annotation",
     "Embedding": "core.results",
     "Region": "core.region",
     "Tiling": "core.tiling",
     "activation_map": "core.attention",
+    "align_colours": "core.procrustes",
+    "attend": "pipeline",
     "attention_map": "core.attention",
     "controls_of": "encoders.baselines",
+    "difference_map": "core.difference",
     "download_encoder": "encoders.published.fetch",
     "embed": "pipeline",
     "embed_control": "pipeline.controls",
+    "group_map": "core.groups",
     "list_encoders": "encoders.registry",
     "load_encoder": "encoders.registry",
     "open_image": "sources.open",
     "pca_map": "core.pca",
     "pretext_view": "pretext",
+    "score_anchors": "evaluation.anchor_scores",
+    "score_map": "evaluation.map_scores",
     "similarity_map": "core.similarity",
 }
 

@@ -183,8 +183,7 @@ class Annotation:
         """
         down, across = (self._belonging(grid, axis) for axis in (0, 1))
         counts = np.zeros((*grid.shape, len(self.kinds)))
-        first, last = int(down.indices.min()), int(down.indices.max()) + 1
-        left, right = int(across.indices.min()), int(across.indices.max()) + 1
+        (first, last), (left, right) = _span(down), _span(across)
         step = max(1, _BAND // (right - left))
         across = across[:, left:right]
         for start in range(first, last, step):
@@ -194,6 +193,11 @@ class Annotation:
                 along = across @ (part == kind).T.astype(np.float64)
                 counts[..., index] += down[:, rows] @ along.T
         return counts
+
+    def crop(self, grid: TokenGrid) -> tuple[NDArray[np.integer[Any]], tuple[int, int]]:
+        """Return the labels that lie on a grid's region, and the (row, column) of the first of them."""
+        rows, cols = (_span(self._belonging(grid, axis)) for axis in (0, 1))
+        return self.labels[slice(*rows), slice(*cols)], (rows[0], cols[0])
 
     def token_labels(self, grid: TokenGrid) -> NDArray[np.int64]:
         """Return the class that covers most of each token, (rows, cols); −1 where none is annotated.
@@ -245,6 +249,11 @@ class Annotation:
         token = np.minimum(np.floor((pixels - origin + 0.5) / stride).astype(int), grid.shape[axis] - 1)
         place = np.minimum(np.floor((pixels + 0.5) * size / whole).astype(int), size - 1)
         return sparse.csr_array((np.ones(len(pixels)), (token, place)), shape=(grid.shape[axis], size))
+
+
+def _span(belonging: sparse.csr_array) -> tuple[int, int]:
+    """First row (column) of labels that any token touches, and the one after the last."""
+    return int(belonging.indices.min()), int(belonging.indices.max()) + 1
 
 
 def _check(labels: NDArray[Any], shape_yx: tuple[int, int]) -> None:

@@ -10,12 +10,11 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from scipy.stats import rankdata
 from torch import Tensor
 from torch.nn import functional
 
 from napari_sslmaps.evaluation.embedded.images import GRID, ProbeSet
+from napari_sslmaps.evaluation.ranking import areas_under_curves
 
 NEAR, FAR = 4.0, 8.0
 """Tokens from the anchor: near is below the first, far from the second on."""
@@ -108,7 +107,7 @@ def _areas(inside: Tensor, outside: Tensor, labels: Tensor, anchors: Tensor, oth
 
 def _class_mean(scores: Tensor, same: Tensor, valid: Tensor, kinds: Tensor) -> float:
     areas = areas_under_curves(
-        *(part.flatten(0, 1).numpy() for part in (scores, same, valid.expand_as(same)))
+        *(part.flatten(0, 1).numpy() for part in (scores, same & valid, ~same & valid))
     )
     flat = kinds.flatten().numpy()
     means = [
@@ -117,28 +116,3 @@ def _class_mean(scores: Tensor, same: Tensor, valid: Tensor, kinds: Tensor) -> f
         if (known := (flat == kind) & np.isfinite(areas)).any()
     ]
     return float(np.mean(means)) if means else float("nan")
-
-
-def areas_under_curves(
-    scores: NDArray[np.floating], positive: NDArray[np.bool_], valid: NDArray[np.bool_]
-) -> NDArray[np.float64]:
-    """Area under the ROC curve of each row (Mann-Whitney, ties count half).
-
-    Parameters
-    ----------
-    scores, positive, valid
-        (rows, n); only `valid` entries count.
-
-    Returns
-    -------
-    (rows,), NaN where a row lacks positives or negatives.
-    """
-    positive = positive & valid
-    ranks = rankdata(np.where(valid, scores, -np.inf), axis=1)
-    ahead, behind = positive.sum(axis=1), (valid & ~positive).sum(axis=1)
-    left_out = scores.shape[1] - valid.sum(axis=1)
-    wins = (ranks * positive).sum(axis=1) - ahead * (ahead + 1) / 2 - ahead * left_out
-    area: NDArray[np.float64] = np.divide(
-        wins, ahead * behind, out=np.full(len(wins), np.nan), where=ahead * behind > 0
-    )
-    return area
