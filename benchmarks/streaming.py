@@ -16,10 +16,11 @@ from napari_sslmaps.cache import Cache
 from napari_sslmaps.core.preprocess import normalise
 from napari_sslmaps.core.tiling import Tiling
 from napari_sslmaps.encoders.encoder import Encoder
-from napari_sslmaps.encoders.registry import load_encoder
+from napari_sslmaps.encoders.registry import get_spec, load_encoder
 from napari_sslmaps.encoders.spec import get_normalisation
 from napari_sslmaps.pipeline import embed, plan
 from napari_sslmaps.sources.open import open_image
+from napari_sslmaps.sources.protocol import Level
 
 SIDE, TILE = 1024, 512
 TILING = Tiling(TILE // 16, 0)
@@ -123,6 +124,21 @@ def peak_memory(folder: Path) -> Outcome:
     return Outcome("memory added by 16 times the region", peaks[2] - peaks[0], "MiB", 64, detail)
 
 
+class Slide:
+    """Where the pixels of a slide would be."""
+
+    name, channels, frames, dtype = "slide", 3, 1, np.dtype(np.uint8)
+    levels = (Level((100_000, 80_000)),)
+    spacing_um_yx = (0.25, 0.25)
+
+
+def planning() -> Outcome:
+    """A plan of a whole slide, which the window makes anew whenever the view moves."""
+    spec = get_spec("mae-histology")
+    taken = min(seconds(lambda: plan(Slide(), spec)) for _ in range(20))
+    return Outcome("plan of a whole slide", 1e3 * taken, "ms", 5, plan(Slide(), spec).describe())
+
+
 def outcomes() -> list[Outcome]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -130,6 +146,7 @@ def outcomes() -> list[Outcome]:
         encoder = load_encoder(weights, precision="float32")
         slide = write_slide(folder / "slide.tif", SIDE)
         return [
+            planning(),
             streamed_over_forward(slide, encoder),
             *second_look(slide, encoder, folder),
             peak_memory(folder),

@@ -46,5 +46,9 @@ class PlacedMask:
 
 def any_within(values: Mask, rows: Sequence[tuple[int, int]], cols: Sequence[tuple[int, int]]) -> Mask:
     """Return (len(rows), len(cols)) bool: whether a value within each pair of half-open ranges is true."""
-    by_rows = np.stack([values[start:stop].any(axis=0) for start, stop in rows])
-    return np.stack([by_rows[:, start:stop].any(axis=1) for start, stop in cols], axis=1)
+    by_cols = np.ascontiguousarray(_any_of_rows(values, rows).T)  # along rows it is read at once
+    return np.ascontiguousarray(_any_of_rows(by_cols, cols).T)
+
+
+def _any_of_rows(values: Mask, ranges: Sequence[tuple[int, int]]) -> Mask:
+    return np.stack([values[start:stop].any(axis=0) for start, stop in ranges])
