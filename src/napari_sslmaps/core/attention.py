@@ -1,10 +1,19 @@
 """Rows and column means of softmax(q·kᵀ/√d), never N × N, and the maps made of them."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
-from napari_sslmaps.core.results import ActivationMap, AttentionMap, Embedding
+from napari_sslmaps.core.grid import TokenGrid
+from napari_sslmaps.core.results import (
+    ActivationMap,
+    AttentionKind,
+    AttentionMap,
+    Embedding,
+    Float32,
+    Provenance,
+)
 from napari_sslmaps.errors import InvalidOptionError, MapUnavailableError
 
 if TYPE_CHECKING:
@@ -17,15 +26,59 @@ _ALTERNATIVE = {
     False: "Embed the image with one of this package's transformer encoders.",
 }
 _CAUTIONS = {
-    "mae": (
+    ("mae", "cls"): (
         "Weak: MAE's CLS token has no loss term of its own, and its attention can be nearly uniform "
         "(arXiv 2412.03215)."
     ),
-    "ijepa": (
+    ("ijepa", "mean-query"): (
         "I-JEPA has no CLS token: shown is the mean over the patch queries, which is what its "
         "mean-pooled output reads."
     ),
 }
+_CAUTIONS_OF_KIND = {
+    "anchor": (
+        "In late blocks of contrastive and self-distilled methods it hardly depends on the anchor, while "
+        "that of masked methods stays near it (arXiv 2305.00729)."
+    ),
+    "rollout": (
+        "Rollout follows attention alone from block to block, as if values and the layers between did "
+        "nothing (arXiv 2005.00928)."
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AttentionStack:
+    """Attention of a block, one map per head.
+
+    Parameters
+    ----------
+    heads
+        (heads, rows, cols) float32 in [0, 1], not renormalised; NaN where not computed. One of it for a
+        rollout, which is over the mean of the heads.
+    kind
+        Who asks: the CLS query (``cls``), the mean over patch queries (``mean-query``), the token under an
+        anchor (``anchor``); or ``rollout``.
+    block
+        The block, from 1; of a rollout the one it starts from.
+    depth
+        Blocks that the encoder has.
+    prefix_attention
+        (heads,) float32, mass that fell on CLS and registers, averaged over tiles.
+    grid, provenance
+        As of an embedding.
+    anchor
+        (row, column) pixel whose token asks; None for CLS and mean.
+    """
+
+    heads: Float32
+    kind: AttentionKind
+    block: int
+    depth: int
+    prefix_attention: Float32
+    grid: TokenGrid
+    provenance: Provenance
+    anchor: tuple[float, float] | None = None
 
 
 def attention_rows(queries: "Tensor", keys: "Tensor", scale: float) -> "Tensor":
@@ -77,17 +130,17 @@ def mean_attention_received(queries: "Tensor", keys: "Tensor", scale: float, *, 
 
 
 def attention_map(
-    embedding: Embedding, head: int | None = None, *, reduction: Reduction = "mean"
+    source: Embedding | AttentionStack, head: int | None = None, *, reduction: Reduction = "mean"
 ) -> AttentionMap:
-    """Attention of the last block on the token grid.
+    """Attention on the token grid: of the last block of an embedding, or of what `attend` returned.
 
-    For MAE and DINO* it is the CLS query's row over patch columns; for I-JEPA, which has no CLS,
+    Of an embedding by MAE or DINO* it is the CLS query's row over patch columns; by I-JEPA, which has no CLS,
     the mean over the patch queries. Prefix columns are dropped and the rest is not renormalised.
 
     Parameters
     ----------
-    embedding
-        Of a transformer.
+    source
+        An embedding of a transformer; or a stack of any block, of an anchor's query, or a rollout.
     head
         One head, from 0; None to reduce over all.
     reduction
@@ -105,28 +158,43 @@ def attention_map(
     InvalidOptionError
         If there is no such head or reduction.
     """
+    stack = source if isinstance(source, AttentionStack) else _last_block(source)
+    heads = len(stack.heads)
+    if head is not None and not 0 <= head < heads:
+        raise InvalidOptionError(f"Expected a head from 0 to {heads - 1}; got {head}.")
+    if reduction not in get_args(Reduction):
+        raise InvalidOptionError(f"Expected the reduction 'mean' or 'max'; got {reduction!r}.")
+    chosen = slice(None) if head is None else slice(head, head + 1)
+    reduce = np.max if reduction == "max" else np.mean
+    caution = _CAUTIONS.get((stack.provenance.method, stack.kind), _CAUTIONS_OF_KIND.get(stack.kind, ""))
+    return AttentionMap(
+        values=reduce(stack.heads[chosen], axis=0),
+        grid=stack.grid,
+        provenance=stack.provenance,
+        kind=stack.kind,
+        reduction=reduction if head is None else f"head {head}",
+        prefix_attention=float(reduce(stack.prefix_attention[chosen])),
+        caution=caution,
+        block=None if stack.block == stack.depth else stack.block,
+        anchor=stack.anchor,
+    )
+
+
+def _last_block(embedding: Embedding) -> AttentionStack:
     if embedding.attention is None or embedding.attention_kind is None:
         raise MapUnavailableError(
             f"Expected an embedding with attention, of a transformer; {embedding.provenance.encoder!r} "
             f"has none. {_ALTERNATIVE[embedding.activation is not None]}"
         )
-    heads = len(embedding.attention)
-    if head is not None and not 0 <= head < heads:
-        raise InvalidOptionError(f"Expected a head from 0 to {heads - 1}; got {head}.")
-    if reduction not in get_args(Reduction):
-        raise InvalidOptionError(f"Expected the reduction 'mean' or 'max'; got {reduction!r}.")
     prefix = embedding.prefix_attention
-    mass = np.zeros(heads, np.float32) if prefix is None else prefix
-    chosen = slice(None) if head is None else slice(head, head + 1)
-    reduce = np.max if reduction == "max" else np.mean
-    return AttentionMap(
-        values=reduce(embedding.attention[chosen], axis=0),
+    return AttentionStack(
+        embedding.attention,
+        embedding.attention_kind,
+        block=0,
+        depth=0,
+        prefix_attention=np.zeros(len(embedding.attention), np.float32) if prefix is None else prefix,
         grid=embedding.grid,
         provenance=embedding.provenance,
-        kind=embedding.attention_kind,
-        reduction=reduction if head is None else f"head {head}",
-        prefix_attention=float(reduce(mass[chosen])),
-        caution=_CAUTIONS.get(embedding.provenance.method, ""),
     )
 
 

@@ -139,17 +139,20 @@ def pca_map(
     _check(several, rendering, basis)
     if basis is None:
         basis = _fit(several, foreground)
-    maps = [
-        ComponentMap(
-            values=_render(embedding, basis, rendering),
-            grid=embedding.grid,
-            provenance=embedding.provenance,
-            basis=basis,
-            rendering=rendering,
-        )
-        for embedding in several
-    ]
+    maps = [_coloured(embedding, basis, rendering) for embedding in several]
     return maps[0] if isinstance(embeddings, Embedding) else maps
+
+
+def _coloured(embedding: Embedding, basis: ComponentBasis, rendering: Rendering) -> ComponentMap:
+    scores = _scores(embedding, basis)
+    return ComponentMap(
+        values=render_scores(scores, basis, rendering),
+        grid=embedding.grid,
+        provenance=embedding.provenance,
+        basis=basis,
+        rendering=rendering,
+        scores=scores,
+    )
 
 
 def _check(embeddings: list[Embedding], rendering: str, basis: ComponentBasis | None) -> None:
@@ -168,11 +171,26 @@ def _check(embeddings: list[Embedding], rendering: str, basis: ComponentBasis | 
     dim = dims.pop()
     if dim < COMPONENTS:
         raise MapUnavailableError(f"Expected tokens of at least three channels; got {dim}.")
-    if basis is not None and len(basis.mean) != dim:
+    if basis is not None:
+        _check_basis(basis, embeddings[0])
+
+
+def _check_basis(basis: ComponentBasis, embedding: Embedding) -> None:
+    dim, made = embedding.tokens.shape[-1], embedding.provenance
+    if len(basis.mean) != dim:
         raise InvalidOptionError(
             f"Expected a basis for tokens of width {dim}; got one of width {len(basis.mean)}, of encoder "
             f"{basis.encoder!r}."
         )
+    for what, of_basis, of_tokens in (
+        ("weights", basis.weights_sha256, made.weights_sha256),
+        ("normalisation", basis.normalisation, made.normalisation),
+    ):
+        if of_basis and of_tokens and of_basis != of_tokens:
+            raise InvalidOptionError(
+                f"Expected a basis fitted to tokens of {made.encoder!r}; got one of {basis.encoder!r} with "
+                f"other {what}. Components belong to one encoder: fit a basis with this one."
+            )
 
 
 def _fit(embeddings: list[Embedding], foreground: Foreground) -> ComponentBasis:
@@ -189,7 +207,10 @@ def _fit(embeddings: list[Embedding], foreground: Foreground) -> ComponentBasis:
     mean, components, variance = accumulator.fit()
     scores = np.concatenate([(tokens - mean) @ components.T for tokens in chosen])
     low, high = np.nanpercentile(scores, (2, 98), axis=0)
-    return ComponentBasis(mean, components, variance, low, high, embeddings[0].provenance.encoder)
+    made = embeddings[0].provenance
+    return ComponentBasis(
+        mean, components, variance, low, high, made.encoder, made.weights_sha256, made.normalisation
+    )
 
 
 def _masks(embeddings: list[Embedding], foreground: Foreground) -> list[Mask]:
@@ -223,12 +244,16 @@ def _scores(embedding: Embedding, basis: ComponentBasis) -> NDArray[np.float32]:
     return scores
 
 
-def _render(embedding: Embedding, basis: ComponentBasis, rendering: Rendering) -> Float32:
-    scores = _scores(embedding, basis)
+def whitened_scores(scores: Float32, basis: ComponentBasis) -> Float32:
+    """Return (…, k) scores over the standard deviation of their component; of a constant one as they are."""
+    spread = np.sqrt(basis.variance)
+    return np.asarray(scores / np.where(spread > 0, spread, 1.0).astype(np.float32), np.float32)
+
+
+def render_scores(scores: Float32, basis: ComponentBasis, rendering: Rendering) -> Float32:
+    """Turn (…, k) scores into colours in [0, 1]; see `pca_map`."""
     if rendering == "whitened":
-        spread = np.sqrt(basis.variance)
-        whitened = scores / np.where(spread > 0, spread, 1.0).astype(np.float32)
-        return (1.0 / (1.0 + np.exp(-2.0 * whitened))).astype(np.float32)
+        return np.asarray(1.0 / (1.0 + np.exp(-2.0 * whitened_scores(scores, basis))), np.float32)
     span = basis.high - basis.low
     flat = span <= 0
     stretched = (scores - basis.low) / np.where(flat, 1.0, span)

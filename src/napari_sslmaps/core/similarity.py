@@ -27,6 +27,7 @@ def similarity_map(
     combine: Combine = "mean",
     centred: bool = False,
     radius: float = 0.0,
+    reference: Embedding | None = None,
 ) -> SimilarityMap:
     """Cosine similarity of every token to the anchors.
 
@@ -45,6 +46,10 @@ def similarity_map(
         Subtract the region's mean token first; it raises contrast where tokens share a large component.
     radius
         In pixels; above 0, an anchor is the mean direction of the tokens in a disc.
+    reference
+        Another image's embedding by the same encoder, in which the anchors lie; `embedding` if omitted.
+        Centred, each image's own mean token is subtracted: what a whole image shares, such as its stain or
+        gain, is then taken away on both sides.
 
     Returns
     -------
@@ -55,14 +60,19 @@ def similarity_map(
     ------
     InvalidAnchorError
         If there is no anchor, or one lies outside the region or on a token not computed yet.
+    InvalidOptionError
+        If the reference is by another encoder.
     """
     if combine not in get_args(Combine):
         raise InvalidOptionError(f"Expected combine 'mean' or 'max'; got {combine!r}.")
     positive_yx, negative_yx = _positions(anchors), _positions(negative)
     if not positive_yx:
         raise InvalidAnchorError("Expected at least one anchor as a (row, column) pixel position; got none.")
-    directions = anchor_directions(embedding, positive_yx, centred=centred, radius=radius)
-    against = anchor_directions(embedding, negative_yx, centred=centred, radius=radius)
+    if reference is not None:
+        _check_same_encoder(embedding, reference)
+    source = embedding if reference is None else reference
+    directions = anchor_directions(source, positive_yx, centred=centred, radius=radius)
+    against = anchor_directions(source, negative_yx, centred=centred, radius=radius)
     norms = embedding.centred_inverse_norms if centred else embedding.inverse_norms
     shift = embedding.mean_token if centred else None
     flat = combine_cosines(
@@ -79,6 +89,7 @@ def similarity_map(
         negative=negative_yx,
         centred=centred,
         combine=combine,
+        reference="" if reference is None else reference.provenance.image,
     )
 
 
@@ -140,6 +151,18 @@ def _unit(vectors: Float32) -> Float32:
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     unit: Float32 = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths != 0)
     return unit
+
+
+def _check_same_encoder(embedding: Embedding, reference: Embedding) -> None:
+    one, other = embedding.provenance, reference.provenance
+    same = (one.encoder, one.weights_sha256) == (other.encoder, other.weights_sha256)
+    if not same or embedding.tokens.shape[-1] != reference.tokens.shape[-1]:
+        weights = " with other weights" if one.encoder == other.encoder else ""
+        raise InvalidOptionError(
+            f"Expected the reference by the same encoder, {one.encoder!r}; got one by {other.encoder!r}"
+            f"{weights}. Tokens of different encoders cannot be compared: embed the reference image with "
+            "that encoder."
+        )
 
 
 def _positions(anchors: Anchors | ArrayLike) -> tuple[tuple[float, float], ...]:

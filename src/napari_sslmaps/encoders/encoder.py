@@ -1,10 +1,10 @@
 """An encoder ready to run: a method's network with weights, preprocessing, device and precision."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
 import numpy as np
 import torch
@@ -13,10 +13,12 @@ from torch import Tensor
 
 from napari_sslmaps.core.preprocess import normalise
 from napari_sslmaps.encoders.checkpoint import RecognitionReport
-from napari_sslmaps.encoders.protocol import FeatureExtractor, TileFeatures
+from napari_sslmaps.encoders.protocol import AttentionExtractor, FeatureExtractor, TileFeatures
 from napari_sslmaps.encoders.spec import EncoderSpec, get_normalisation
-from napari_sslmaps.errors import InvalidOptionError
+from napari_sslmaps.encoders.taps import AttentionTap
+from napari_sslmaps.errors import InvalidOptionError, MapUnavailableError
 
+Result = TypeVar("Result")
 Precision = Literal["float32", "bfloat16", "float16"]
 _WORTHWHILE = 1.3
 _SAME = 0.999
@@ -59,16 +61,65 @@ class Encoder:
         TileFeatures
             float32 tensors on the CPU.
         """
-        with torch.inference_mode(), exact_arithmetic(), _autocast(self.device, self.precision):
-            batch = torch.from_numpy(tiles).to(self.device)
-            preset = get_normalisation(self.spec.normalisation)
-            features = self.extractor.extract(normalise(batch, preset.mean, preset.std))
+        with self._computing():
+            features = self.extractor.extract(self._normalised(tiles))
         return TileFeatures(
             features.tokens.float().cpu(),
             _to_cpu(features.attention),
             _to_cpu(features.prefix_attention),
             _to_cpu(features.activation),
         )
+
+    @property
+    def blocks(self) -> AttentionExtractor:
+        """The transformer, whose blocks can be tapped.
+
+        Raises
+        ------
+        MapUnavailableError
+            If it is a CNN.
+        """
+        if not isinstance(self.extractor, AttentionExtractor):
+            raise MapUnavailableError(
+                f"Expected a transformer for attention; {self.spec.name} is a CNN, which has none. Use "
+                "activation_map on its embedding."
+            )
+        return self.extractor
+
+    def attend(
+        self,
+        tiles: NDArray[np.float32],
+        blocks: Sequence[int],
+        read: Callable[[Sequence[AttentionTap]], Result],
+    ) -> Result:
+        """Run a batch of tiles through a transformer for the attention of some of its blocks.
+
+        Parameters
+        ----------
+        tiles
+            As `encode` takes them.
+        blocks
+            Counted from 0.
+        read
+            Makes what is wanted of the blocks' taps, on the encoder's device and in its precision.
+
+        Raises
+        ------
+        MapUnavailableError
+            If it is a CNN.
+        """
+        extractor = self.blocks
+        with self._computing():
+            return read(extractor.tap(self._normalised(tiles), blocks))
+
+    @contextmanager
+    def _computing(self) -> Iterator[None]:
+        with torch.inference_mode(), exact_arithmetic(), _autocast(self.device, self.precision):
+            yield
+
+    def _normalised(self, tiles: NDArray[np.float32]) -> Tensor:
+        preset = get_normalisation(self.spec.normalisation)
+        return normalise(torch.from_numpy(tiles).to(self.device), preset.mean, preset.std)
 
 
 def _to_cpu(tensor: Tensor | None) -> Tensor | None:

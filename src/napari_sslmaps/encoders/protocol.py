@@ -1,11 +1,13 @@
 """What every encoder family gives for a batch of tiles."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
 from napari_sslmaps.core.results import AttentionKind
+from napari_sslmaps.encoders.taps import AttentionTap
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,4 +43,18 @@ class FeatureExtractor(Protocol):
 
     def extract(self, pixels: Tensor) -> TileFeatures:
         """Compute the features of (B, 3, H, W) normalised pixels."""
+        ...
+
+
+@runtime_checkable
+class AttentionExtractor(FeatureExtractor, Protocol):
+    """A transformer, wrapped so that the attention of any of its blocks can be read."""
+
+    @property
+    def depth(self) -> int:
+        """Number of blocks."""
+        ...
+
+    def tap(self, pixels: Tensor, blocks: Sequence[int]) -> list[AttentionTap]:
+        """Run (B, 3, H, W) normalised pixels, and return what some blocks, counted from 0, attended with."""
         ...

@@ -1,13 +1,16 @@
 """Capturing queries and keys of a block's attention while the model runs as it always does."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 from timm.layers.pos_embed_sincos import apply_rot_embed_cat
 from torch import Tensor, nn
 from torch.nn import functional
+
+from napari_sslmaps.core.attention import attention_rows, mean_attention_received
+from napari_sslmaps.core.results import AttentionKind
 
 
 class AttentionTap:
@@ -34,13 +37,37 @@ class AttentionTap:
         """Projected keys, (B, heads, N, d), of the whole sequence."""
         return self._project(1, slice(None))
 
-    def _project(self, part: int, rows: slice) -> Tensor:
+    def projected(self) -> tuple[Tensor, Tensor, float]:
+        """Return queries and keys of the whole sequence, and the factor on their logits."""
+        return self.queries(slice(None)), self.keys(), self.scale
+
+    @property
+    def length(self) -> int:
+        """Tokens of the sequence, N, prefix included."""
+        return self._seen().shape[1]
+
+    def read_output(self, kind: AttentionKind) -> Tensor:
+        """Attention that an output reads, (B, heads, N) float32 over the whole sequence.
+
+        Parameters
+        ----------
+        kind
+            ``cls`` for the CLS query's row, ``mean-query`` for the mean over all queries.
+        """
+        if kind == "cls":
+            return attention_rows(self.queries(slice(0, 1)), self.keys(), self.scale)[:, :, 0]
+        return mean_attention_received(self.queries(slice(None)), self.keys(), self.scale)
+
+    def _seen(self) -> Tensor:
         if self._input is None:
             raise LookupError("The tap has seen no forward pass yet.")
-        attention = self._attention
+        return self._input
+
+    def _project(self, part: int, rows: slice) -> Tensor:
+        seen, attention = self._seen(), self._attention
         span = slice(part * attention.qkv.out_features // 3, (part + 1) * attention.qkv.out_features // 3)
         bias = self._bias(part, span)
-        projected = functional.linear(self._input[:, rows], attention.qkv.weight[span], bias)
+        projected = functional.linear(seen[:, rows], attention.qkv.weight[span], bias)
         heads = projected.reshape(*projected.shape[:2], attention.num_heads, -1).transpose(1, 2)
         normed: Tensor = (attention.q_norm, attention.k_norm)[part](heads)
         return self._rotate(normed, rows)
@@ -77,3 +104,10 @@ def tap_attention(attention: nn.Module) -> Iterator[AttentionTap]:
         yield tap
     finally:
         handle.remove()
+
+
+@contextmanager
+def tap_blocks(attentions: Iterable[nn.Module]) -> Iterator[list[AttentionTap]]:
+    """Watch several attention modules, in their order, inside the ``with`` block."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(tap_attention(attention)) for attention in attentions]

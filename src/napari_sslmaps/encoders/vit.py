@@ -1,5 +1,6 @@
 """Vision transformers on timm: MAE and I-JEPA (`VisionTransformer`), DINO* (also `Eva`)."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, cast
 
@@ -11,11 +12,10 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional
 
-from napari_sslmaps.core.attention import attention_rows, mean_attention_received
 from napari_sslmaps.core.results import AttentionKind
 from napari_sslmaps.encoders.protocol import TileFeatures
 from napari_sslmaps.encoders.spec import ViTArchitecture
-from napari_sslmaps.encoders.taps import AttentionTap, tap_attention
+from napari_sslmaps.encoders.taps import AttentionTap, tap_attention, tap_blocks
 
 
 def build_vit(architecture: ViTArchitecture) -> nn.Module:
@@ -159,12 +159,17 @@ def resample_positions(
 
 
 class ViTExtractor:
-    """Final-norm patch tokens and last-block attention of a timm transformer."""
+    """Final-norm patch tokens, and the attention of a timm transformer's blocks."""
 
     def __init__(self, network: nn.Module) -> None:
         self.network: Any = network
         has_class_token = self.network.cls_token is not None
         self.attention_kind: AttentionKind = "cls" if has_class_token else "mean-query"
+
+    @property
+    def depth(self) -> int:
+        """Number of blocks."""
+        return len(self.network.blocks)
 
     def extract(self, pixels: Tensor) -> TileFeatures:
         """Compute the features of (B, 3, H, W) pixels, sides multiples of the patch."""
@@ -175,14 +180,17 @@ class ViTExtractor:
         with tap_attention(self.network.blocks[-1].attn) as tap:
             sequence: Tensor = self.network.forward_features(pixels)
         prefix = int(self.network.num_prefix_tokens)
-        attention = self._attention(tap)
+        attention = tap.read_output(self.attention_kind)
         return TileFeatures(
             tokens=sequence[:, prefix:].reshape(len(pixels), rows, cols, -1),
             attention=attention[..., prefix:].reshape(*attention.shape[:2], rows, cols),
             prefix_attention=attention[..., :prefix].sum(dim=-1),
         )
 
-    def _attention(self, tap: AttentionTap) -> Tensor:
-        if self.attention_kind == "cls":
-            return attention_rows(tap.queries(slice(0, 1)), tap.keys(), tap.scale)[:, :, 0]
-        return mean_attention_received(tap.queries(slice(None)), tap.keys(), tap.scale)
+    def tap(self, pixels: Tensor, blocks: Sequence[int]) -> list[AttentionTap]:
+        """Run (B, 3, H, W) pixels up to the last of some blocks, counted from 0, and return their taps."""
+        with tap_blocks(self.network.blocks[block].attn for block in blocks) as taps:
+            self.network.forward_intermediates(
+                pixels, indices=[max(blocks)], stop_early=True, output_fmt="NLC", intermediates_only=True
+            )
+        return taps

@@ -33,7 +33,12 @@ FORMATS = ("png", "pdf", "svg", "tif", "jpg")
 Points = Sequence[tuple[float, float]]
 _COLOURS = {"attention": "inferno", "similarity": "viridis"}
 _HEADINGS = {"image": "Image", "attention": "Attention", "components": "PCA", "similarity": "Similarity"}
-_QUERIES = {"cls": "CLS query", "mean-query": "mean over queries"}
+_QUERIES = {
+    "cls": "CLS query",
+    "mean-query": "mean over queries",
+    "anchor": "query at the anchor",
+    "rollout": "rollout",
+}
 _PERCENTILES = (2, 98)
 _NAME_WIDTH = 16  # characters of an encoder's name that fit beside a row; it breaks at its hyphens
 
@@ -187,7 +192,7 @@ def _draw_map(axes: Axes, row: FigureRow, kind: str, similarity: Scale) -> None:
         axes.set_facecolor("#eeeeee")
         return
     if kind == "attention":
-        draw_grid(axes, result.values, result.grid, _stretched(result.values))
+        draw_grid(axes, result.values, result.grid, stretched(result.values))
         attention = isinstance(result, AttentionMap)
         draw_tag(axes, _attention_tag(result) if attention else "activation (CNN)")
     elif kind == "similarity":
@@ -197,11 +202,16 @@ def _draw_map(axes: Axes, row: FigureRow, kind: str, similarity: Scale) -> None:
 
 
 def _attention_tag(result: AttentionMap) -> str:
-    query = _QUERIES[result.kind]
-    return query if result.reduction == "mean" else f"{query}, {result.reduction}"
+    told = [_QUERIES[result.kind]]
+    if result.block is not None:
+        told.append(f"block {result.block}")
+    if result.reduction != "mean":
+        told.append(result.reduction)
+    return ", ".join(told)
 
 
-def _stretched(values: NDArray[np.float32]) -> Scale:
+def stretched(values: NDArray[np.float32]) -> Scale:
+    """Return the scale of an attention map: its own 2nd to 98th percentile."""
     known = values[np.isfinite(values)]
     low, high = np.percentile(known, _PERCENTILES) if known.size else (0.0, 1.0)
     return Scale(_COLOURS["attention"], float(low), float(high if high > low else low + 1e-12))

@@ -166,14 +166,18 @@ def _describe(result: TokenMap) -> tuple[str, dict[str, Any]]:
                 "of": result.kind,
                 "reduction": result.reduction,
                 "caution": result.caution,
+                "block": result.block,
+                "anchor": result.anchor,
             }
             return "attention", {**about, "prefix_attention": result.prefix_attention}
         case ActivationMap():
             return "activation", {}
         case ComponentMap():
-            return "pca", {"rendering": result.rendering, "variance": result.basis.variance.tolist()}
+            about = {"rendering": result.rendering, "variance": result.basis.variance.tolist()}
+            return "pca", {**about, "aligned_to": result.aligned_to}
         case SimilarityMap():
             about = {"centred": result.centred, "combine": result.combine}
+            about |= {"reference": result.reference} if result.reference else {}
             return "similarity", {**about, "anchors": result.anchors, "negative": result.negative}
     return "map", {}
 
