@@ -22,6 +22,7 @@ from napari_sslmaps.viewer import offer
 from napari_sslmaps.viewer.workspace import (
     Anchor,
     AttentionOptions,
+    PcaOptions,
     PretextOptions,
     Progress,
     SimilarityOptions,
@@ -186,7 +187,7 @@ def test_maps_both_ways(panel: SSLMapsWidget) -> None:
     workspace.maps = ("pca",)
     assert [kind for kind, box in maps.boxes.items() if box.isChecked()] == ["pca"]
     maps.rendering.setCurrentIndex(1)
-    assert workspace.pca_rendering == "whitened"
+    assert workspace.pca == PcaOptions("whitened")
     workspace.heads = 6
     maps.reduction.setCurrentIndex(2)
     assert workspace.attention == AttentionOptions(head=0)

@@ -13,6 +13,7 @@ from napari_sslmaps.viewer.tasks import ImmediateRunner
 from napari_sslmaps.viewer.workspace import (
     Anchor,
     AttentionOptions,
+    PcaOptions,
     SimilarityOptions,
     WorkspaceModel,
 )
@@ -287,7 +288,7 @@ def test_options_repaint_without_embedding_again(
     workspace.add_anchor(Anchor((20.0, 10.0)), keep=False)
     assert workspace.heads == 2
     workspace.attention = AttentionOptions(head=1)
-    workspace.pca_rendering = "whitened"
+    workspace.pca = PcaOptions("whitened")
     workspace.similarity = SimilarityOptions(centred=False, display="fixed")
     find = controller.board.find
     assert find(image, "attention", "mae-demo").metadata[OWN]["options"]["reduction"] == "head 1"
@@ -481,7 +482,7 @@ def test_a_large_map_comes_into_view_when_it_is_done(
 
 
 def test_of_several_repaints_none_is_lost(controller: Controller, image: Image, later: LaterRunner) -> None:
-    controller.workspace.pca_rendering = "whitened"
+    controller.workspace.pca = PcaOptions("whitened")
     controller.workspace.attention = AttentionOptions(head=1)
     later.deliver()
     find = controller.board.find

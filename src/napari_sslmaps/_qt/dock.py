@@ -137,7 +137,7 @@ class SSLMapsWidget(QWidget):
         self.encoders.action_requested.connect(self._act)
         self.maps.maps_requested.connect(lambda kinds: self._set("maps", kinds))
         self.maps.attention_requested.connect(lambda options: self._set("attention", options))
-        self.maps.rendering_requested.connect(lambda name: self._set("pca_rendering", name))
+        self.maps.pca_requested.connect(lambda options: self._set("pca", options))
         self.maps.similarity_requested.connect(lambda options: self._set("similarity", options))
         self.anchors.mode_requested.connect(lambda on: self._set("anchor_mode", on))
         self.anchors.negative_requested.connect(lambda on: self._set("negative_mode", on))
@@ -145,6 +145,8 @@ class SSLMapsWidget(QWidget):
         self.anchors.clear_requested.connect(lambda: self._set("anchors", ()))
         self.view.shown_requested.connect(lambda kind: self._set("shown", kind))
         self.view.front_requested.connect(lambda name: self._set("front", name))
+        self.view.against_requested.connect(lambda name: self._set("against", name))
+        self.view.difference_requested.connect(lambda on: self._set("difference", on))
         self.view.side_by_side_requested.connect(lambda on: self._set("side_by_side", on))
         self.pretext.options_requested.connect(lambda options: self._set("pretext", options))
         self.pretext.tool_requested.connect(lambda tool: self._set("pretext_tool", tool))
@@ -169,12 +171,13 @@ class SSLMapsWidget(QWidget):
             "maps": self.maps.set_maps,
             "attention": self.maps.set_attention,
             "heads": self.maps.set_heads,
-            "pca_rendering": self.maps.set_rendering,
+            "pca": self.maps.set_pca,
             "similarity": self.maps.set_similarity,
             "anchors": self.anchors.set_anchors,
             "anchor_mode": self.anchors.set_mode,
             "negative_mode": self.anchors.set_negative,
             "shown": self.view.set_shown,
+            "difference": self.view.set_difference,
             "pretext": self.pretext.set_options,
             "pretext_tool": self.pretext.set_tool,
             "panels": self.pretext.set_panels,
@@ -193,7 +196,8 @@ class SSLMapsWidget(QWidget):
             self._connections.add(events.side_by_side, setter)
         for signal in (events.available, events.chosen):
             self._connections.add(signal, self._on_chosen_changed)
-        self._connections.add(events.front, self._on_fronts_changed)
+        for signal in (events.front, events.against):
+            self._connections.add(signal, self._on_fronts_changed)
         self._on_images_changed()
         self._on_chosen_changed()
 
@@ -252,4 +256,5 @@ class SSLMapsWidget(QWidget):
         return self.encoders, self.maps, self.anchors, self.view
 
     def _on_fronts_changed(self) -> None:
-        self.view.set_fronts([spec.name for spec in self.workspace.specs], self.workspace.front)
+        workspace = self.workspace
+        self.view.set_fronts(workspace.methods, workspace.front, workspace.against)

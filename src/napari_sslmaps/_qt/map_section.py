@@ -6,7 +6,7 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QCheckBox, QGridLayout, QLabel, QSlider
 
 from napari_sslmaps._qt.parts import GAP, Choice, Section, quiet, row
-from napari_sslmaps.viewer.workspace import AttentionOptions, MapKind, SimilarityOptions
+from napari_sslmaps.viewer.workspace import AttentionOptions, MapKind, PcaOptions, SimilarityOptions
 
 _REDUCTIONS = (("mean over heads", "mean"), ("maximum over heads", "max"), ("one head", "head"))
 _RENDERINGS = (("stretched 2–98 %", "stretch"), ("whitened", "whitened"))
@@ -23,7 +23,7 @@ class MapSection(Section):
 
     maps_requested = Signal(tuple)
     attention_requested = Signal(object)
-    rendering_requested = Signal(str)
+    pca_requested = Signal(object)
     similarity_requested = Signal(object)
 
     def __init__(self) -> None:
@@ -52,9 +52,7 @@ class MapSection(Section):
             box.toggled.connect(self._on_maps)
         self.reduction.currentIndexChanged.connect(self._on_attention)
         self.head.valueChanged.connect(self._on_attention)
-        self.rendering.currentIndexChanged.connect(
-            lambda _: self.rendering_requested.emit(self.rendering.value)
-        )
+        self.rendering.currentIndexChanged.connect(self._on_pca)
         self.combine.currentIndexChanged.connect(self._on_similarity)
         self.display.currentIndexChanged.connect(self._on_similarity)
         self.centred.toggled.connect(self._on_similarity)
@@ -102,9 +100,9 @@ class MapSection(Section):
             self.head.setMaximum(max(0, count - 1))
         self._label_head()
 
-    def set_rendering(self, rendering: str) -> None:
-        """Show how PCA is rendered."""
-        self.rendering.set_value(rendering)
+    def set_pca(self, options: PcaOptions) -> None:
+        """Show how PCA becomes colours."""
+        self.rendering.set_value(options.rendering)
 
     def set_similarity(self, options: SimilarityOptions) -> None:
         """Show how similarity is made."""
@@ -128,6 +126,9 @@ class MapSection(Section):
         value = self.reduction.value
         head = self.head.value() if value == "head" else None
         self.attention_requested.emit(AttentionOptions(head, "mean" if value == "head" else value))
+
+    def _on_pca(self) -> None:
+        self.pca_requested.emit(PcaOptions(self.rendering.value))
 
     def _on_similarity(self) -> None:
         self.similarity_requested.emit(

@@ -5,11 +5,17 @@ from collections.abc import Sequence
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QLabel, QProgressBar, QPushButton
 
-from napari_sslmaps._qt.parts import Choice, Section, dim, note, quiet, row
+from napari_sslmaps._qt.parts import Choice, Section, dim, note, quiet, row, titled
 from napari_sslmaps.viewer.cost import duration
+from napari_sslmaps.viewer.flicker import FLICKER_KEY, NEXT_KEY
 from napari_sslmaps.viewer.workspace import MapKind, Progress, Status, Task
 
-_KINDS = (("similarity", "similarity"), ("attention", "attention"), ("PCA", "pca"))
+_KINDS = (
+    ("similarity", "similarity"),
+    ("attention", "attention"),
+    ("PCA", "pca"),
+    ("groups", "groups"),
+)
 
 
 class RunSection(Section):
@@ -72,32 +78,64 @@ class ViewSection(Section):
 
     shown_requested = Signal(str)
     front_requested = Signal(str)
+    against_requested = Signal(str)
     side_by_side_requested = Signal(bool)
+    difference_requested = Signal(bool)
 
     def __init__(self) -> None:
         super().__init__("View")
         self.shown = Choice(_KINDS, "The map in view.")
-        self.front = Choice(tip="The encoder whose map is in view when stacked.")
+        self.front = Choice(tip=f"The method whose map is in view when stacked. Next: {NEXT_KEY}.")
+        self.against = Choice(tip="The method it is compared with, by flicker or difference.")
         self.side_by_side = QPushButton("Side by side")
         self.side_by_side.setCheckable(True)
-        self.side_by_side.setToolTip("One linked cell per encoder: same view, contrast and anchors.")
+        self.side_by_side.setToolTip("One linked cell per method: same view, contrast and anchors.")
+        self.difference = QPushButton("Difference")
+        self.difference.setCheckable(True)
+        self.difference.setToolTip("The method in front less the one it is compared with.")
+        self.flicker = QPushButton(f"Flicker ({FLICKER_KEY})")
+        self.flicker.setToolTip(
+            f"Change the method in front with the other. Shortcut: tap {FLICKER_KEY}, or hold it to peek."
+        )
+        self.caption = note()
         line = row(self.shown, QLabel("of"), self.front)
-        line.setStretch(0, 1)
-        line.setStretch(2, 1)
+        line.setStretch(0, 3)
+        line.setStretch(2, 4)
         self.body.addLayout(line)
-        self.body.addWidget(self.side_by_side)
+        self.body.addLayout(titled("against", self.against))
+        self.body.addLayout(row(self.side_by_side, self.difference, self.flicker))
+        self.body.addWidget(self.caption)
         self.shown.currentIndexChanged.connect(lambda _: self.shown_requested.emit(self.shown.value))
         self.front.currentIndexChanged.connect(lambda _: self.front_requested.emit(self.front.value or ""))
+        self.against.currentIndexChanged.connect(
+            lambda _: self.against_requested.emit(self.against.value or "")
+        )
         self.side_by_side.toggled.connect(self.side_by_side_requested)
+        self.difference.toggled.connect(self.difference_requested)
+        self.flicker.clicked.connect(lambda: self.front_requested.emit(self.against.value or ""))
 
     def set_shown(self, kind: MapKind) -> None:
         """Show which map is in view."""
         self.shown.set_value(kind)
 
-    def set_fronts(self, names: Sequence[str], front: str) -> None:
-        """Offer encoders, and show which is in view."""
+    def set_fronts(self, names: Sequence[str], front: str, against: str) -> None:
+        """Offer methods, and show which is in view and which it is compared with."""
         self.front.set_options([(name, name) for name in names])
         self.front.set_value(front)
+        self.against.set_options([(name, name) for name in names if name != front])
+        self.against.set_value(against)
+        for widget in (self.against, self.difference, self.flicker):
+            widget.setEnabled(len(names) > 1)
+
+    def set_difference(self, on: bool) -> None:
+        """Show whether the difference is in view."""
+        with quiet(self.difference):
+            self.difference.setChecked(on)
+
+    def set_caption(self, text: str) -> None:
+        """Say how the map in view was made."""
+        self.caption.setText(text)
+        self.caption.setVisible(bool(text))
 
     def set_side_by_side(self, on: bool) -> None:
         """Show whether cells are side by side."""

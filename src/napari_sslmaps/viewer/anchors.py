@@ -133,7 +133,8 @@ class AnchorPointer:
             self._workspace.say("Expected a click inside the region; that one was beside it.")
             return
         y, x = pixel
-        self._workspace.add_anchor(Anchor((float(y), float(x)), negative), keep=keep)
+        anchor = Anchor((float(y), float(x)), negative, self._workspace.group)
+        self._workspace.add_anchor(anchor, keep=keep)
 
     def _has_mouse(self) -> bool:
         image, active = self._workspace.image, self._viewer.layers.selection.active

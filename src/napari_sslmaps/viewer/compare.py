@@ -1,6 +1,6 @@
 """Side by side: one grid cell per encoder, each with the image, its map and the anchors."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +9,7 @@ from napari.components import ViewerModel
 from napari.layers import Image, Layer, Points
 
 from napari_sslmaps.viewer.image import OWN
-from napari_sslmaps.viewer.layers import keeping_selection, set_visible
+from napari_sslmaps.viewer.layers import Picture, keeping_selection, set_visible
 from napari_sslmaps.viewer.marks import AnchorMarks
 
 PER_CELL = 3
@@ -48,7 +48,7 @@ class SideBySide:
         self._before: _Before | None = None
         self._image: Image | None = None
         self._copies: dict[str, tuple[Layer, Points]] = {}
-        self._maps: list[Image] = []
+        self._maps: list[Picture] = []
         self._shape = (1, 1)
         self.busy = False
 
@@ -62,7 +62,7 @@ class SideBySide:
         return layer in self._maps or any(layer in pair for pair in self._copies.values())
 
     def show(
-        self, image: Image, maps: list[Image], tool: Layer | None = None, *, closely: bool = False
+        self, image: Image, maps: Sequence[Picture], tool: Layer | None = None, *, closely: bool = False
     ) -> None:
         """Show one cell per picture, in this order; called again to change them.
 
@@ -95,7 +95,7 @@ class SideBySide:
                 set_visible(layer, visible=layer in bottom)
             for layer in {*self._maps, *maps}:
                 layer.name_overlay.visible = layer in maps
-            self._maps = maps
+            self._maps = list(maps)
             grid = self._viewer.canvas.grid
             grid.stride, grid.shape, grid.spacing, grid.enabled = PER_CELL, (-1, -1), SPACING, True
             self._marks.update()
@@ -131,7 +131,7 @@ class SideBySide:
         finally:
             self.busy = False
 
-    def _cell(self, title: str, drawn: Image) -> tuple[Layer, Image, Points]:
+    def _cell(self, title: str, drawn: Picture) -> tuple[Layer, Picture, Points]:
         """Return the layers of a cell, added to the viewer."""
         image = self._image
         if title not in self._copies and image is not None:
@@ -192,7 +192,7 @@ class SideBySide:
         camera.center, camera.zoom = before.centre, before.zoom
 
 
-def _title(drawn: Image) -> str:
+def _title(drawn: Picture) -> str:
     """Return what tells a cell from the others: a map's encoder, a panel's name."""
     mark = drawn.metadata[OWN]
     return str(mark["encoder"] if mark["role"] == "map" else mark["kind"])

@@ -11,7 +11,9 @@ from napari_sslmaps.viewer.anchors import AnchorPointer
 from napari_sslmaps.viewer.answers import Answers
 from napari_sslmaps.viewer.compare import SideBySide
 from napari_sslmaps.viewer.connections import Connections
+from napari_sslmaps.viewer.difference import Difference
 from napari_sslmaps.viewer.encoder_files import EncoderFiles
+from napari_sslmaps.viewer.flicker import FlickerKeys
 from napari_sslmaps.viewer.forecast import Forecast
 from napari_sslmaps.viewer.image import is_own
 from napari_sslmaps.viewer.layers import LayerBoard
@@ -87,6 +89,8 @@ class Controller:
         self.painter = MapPainter(
             workspace, self.board, map_runner, shown=self.stage.arrange_new, failed=self._on_failed
         )
+        self.difference = Difference(workspace, self.board)
+        self.keys = FlickerKeys(viewer, workspace, self.stage.methods)
         self.answers = Answers(workspace, self.sessions, self.look, self.runs, self.painter, self.stage)
         self.runs.painted = self.answers.take
         self.pointer = AnchorPointer(viewer, workspace, self.answers.bounds)
@@ -127,6 +131,7 @@ class Controller:
         self._connections.undo()
         self._image_connections.undo()
         self.pointer.close()
+        self.keys.close()
         self.offer.close()
         self.pretext.close()
 
@@ -142,12 +147,18 @@ class Controller:
         for name in ("region", "level", "target_um", "spacing_um", "tiling", "chosen", "available"):
             connect(getattr(events, name), self.forecast.update)
         connect(events.anchors, self._on_anchors_changed)
+        for name in ("groups", "group"):
+            connect(getattr(events, name), self._on_anchors_changed)
         connect(events.attention, lambda: self.answers.repaint("attention"))
-        connect(events.pca_rendering, lambda: self.answers.repaint("pca"))
+        connect(events.pca, lambda: self.answers.repaint("pca"))
         connect(events.similarity, lambda: self.answers.repaint("similarity"))
         connect(events.maps, lambda: self.answers.repaint(*self.workspace.maps))
-        for name in ("shown", "front", "side_by_side", "panel", "task"):
+        connect(events.front, self.stage.follow_front)
+        for name in ("shown", "front", "against", "side_by_side", "difference", "panel", "task"):
             connect(getattr(events, name), self._arrange)
+        connect(events.side_by_side, lambda on: self._leave_other_mode("difference", on))
+        connect(events.difference, lambda on: self._leave_other_mode("side_by_side", on))
+        connect(self.painter.drawn, self.difference.update)
         connect(self.pointer.released, lambda: self.answers.repaint("similarity"))
 
     def _follow_selection(self) -> None:
@@ -225,8 +236,13 @@ class Controller:
         self.marks.update()
         self.answers.follow_anchors()
 
+    def _leave_other_mode(self, other: str, on: bool) -> None:
+        if on:
+            setattr(self.workspace, other, False)
+
     def _arrange(self) -> None:
         if self.sessions.image is not None:
+            self.difference.update(self.sessions.image)
             self.stage.arrange(self.sessions.image)
 
     def _on_failed(self, error: BaseException) -> None:

@@ -8,13 +8,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sslmaps.core.grid import TokenGrid
-from napari_sslmaps.core.results import ActivationMap, AttentionMap, ComponentMap, Float32, SimilarityMap
+from napari_sslmaps.core.results import (
+    ActivationMap,
+    AttentionMap,
+    ComponentMap,
+    Float32,
+    SimilarityMap,
+    TokenMap,
+)
 from napari_sslmaps.viewer.workspace import Display
 
 Limits = tuple[float, float]
 DrawnMap = AttentionMap | ActivationMap | ComponentMap | SimilarityMap
 COLORMAPS: dict[str, str] = {"attention": "inferno", "activation": "inferno", "similarity": "viridis"}
 _ROBUST = (1.0, 99.0)
+_SHARED = ("attention", "similarity")
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +55,10 @@ class Drawing:
         In [0, 1].
     smooth
         Whether values are interpolated on the canvas.
+    result
+        The map itself; None for a panel of a pretext view.
+    palette
+        Colours of the labels 1, 2, …; values are then integers, and 0 is transparent. Empty for other maps.
     """
 
     kind: str
@@ -61,6 +73,8 @@ class Drawing:
     colormap: str = "viridis"
     opacity: float = 0.65
     smooth: bool = True
+    result: TokenMap | None = None
+    palette: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -126,6 +140,7 @@ def _drawing(
         frame,
         colormap=COLORMAPS.get(title, "viridis"),
         opacity=0.8 if kind == "pca" else 0.65,
+        result=result,
     )
 
 
@@ -149,12 +164,20 @@ def robust_limits(maps: Sequence[NDArray[Any]]) -> Limits:
 
 
 def with_contrast(drawings: Sequence[Drawing], display: Display) -> list[Drawing]:
-    """Set the contrast of similarity drawings as `display` asks, see `SimilarityOptions`; others stay."""
-    similar = [item for item in drawings if item.kind == "similarity"]
-    others = [item for item in drawings if item.kind != "similarity"]
-    if display == "each":
-        similar = [item.with_limits(robust_limits([item.values]), "percentiles 1–99") for item in similar]
-    elif display == "shared" and similar:
-        limits = robust_limits([item.values for item in similar])
-        similar = [item.with_limits(limits, "percentiles 1–99 of all encoders") for item in similar]
-    return [*others, *similar]
+    """Set the contrast of similarity and attention as `display` asks, see `SimilarityOptions`.
+
+    Activations stay: of different networks, they have no common scale.
+    """
+    rule, limits = "percentiles 1–99", {}
+    if display == "shared":
+        rule += " of all encoders"
+        for title in _SHARED:
+            alike = [item.values for item in drawings if item.title == title]
+            limits[title] = robust_limits(alike) if alike else None
+    done = []
+    for item in drawings:
+        chosen = limits.get(item.title)
+        if item.title in _SHARED and display == "each":
+            chosen = robust_limits([item.values])
+        done.append(item if chosen is None else item.with_limits(chosen, rule))
+    return done

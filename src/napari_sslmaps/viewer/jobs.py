@@ -249,7 +249,7 @@ def make_drawings(embedding: Embedding, request: MapRequest) -> list[Drawing]:
             drawings.append(draw(attention_of(embedding, request)))
     if "pca" in request.maps:
         with suppress(MapUnavailableError):
-            drawings.append(draw(pca_map(embedding, rendering=request.pca_rendering, foreground="auto")))
+            drawings.append(draw(pca_map(embedding, rendering=request.pca.rendering, foreground="auto")))
     if "similarity" in request.maps and request.positive_yx:
         with suppress(InvalidAnchorError):
             drawings.append(similarity_drawing(embedding, request))

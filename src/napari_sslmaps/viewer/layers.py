@@ -1,16 +1,23 @@
 """A drawing becomes a layer; it is known by its metadata, never by its name."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from napari.components import ViewerModel
-from napari.layers import Image, Layer
+from napari.layers import Image, Labels, Layer
+from napari.utils.colormaps import DirectLabelColormap
 
 from napari_sslmaps.core.grid import TokenGrid
+from napari_sslmaps.core.results import TokenMap
 from napari_sslmaps.viewer.drawing import Drawing
 from napari_sslmaps.viewer.image import OWN, is_own, lead_of_frame, turn_of
+
+Picture: TypeAlias = Image | Labels
+"""A layer that shows a drawing."""
+_PICTURES = ("map", "pretext", "difference", "copy")
 
 
 class LayerBoard:
@@ -24,8 +31,13 @@ class LayerBoard:
 
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = viewer
+        self._results: WeakKeyDictionary[Layer, TokenMap] = WeakKeyDictionary()
 
-    def find(self, image: Image, kind: str, encoder: str, role: str = "map") -> Image | None:
+    def result_of(self, layer: Layer) -> TokenMap | None:
+        """Return the map that a layer shows at this moment; None for a panel of a pretext view."""
+        return self._results.get(layer)
+
+    def find(self, image: Image, kind: str, encoder: str, role: str = "map") -> Picture | None:
         """Return the layer of a drawing, whatever it is called by now."""
         for layer in self.layers_of(image, role):
             mark = layer.metadata[OWN]
@@ -33,23 +45,23 @@ class LayerBoard:
                 return layer
         return None
 
-    def layers_of(self, image: Image, *roles: str) -> list[Image]:
+    def layers_of(self, image: Image, *roles: str) -> list[Picture]:
         """Return the layers of an image that were drawn in these roles, bottom first."""
         uid = str(image.unique_id)
         return [
             layer
             for layer in self._viewer.layers
-            if isinstance(layer, Image)
+            if isinstance(layer, (Image, Labels))
             and is_own(layer)
             and layer.metadata[OWN]["role"] in roles
             and layer.metadata[OWN]["image"] == uid
         ]
 
-    def maps_of(self, image: Image) -> list[Image]:
+    def maps_of(self, image: Image) -> list[Picture]:
         """Return the map layers of an image, bottom first."""
         return self.layers_of(image, "map")
 
-    def show(self, image: Image, drawing: Drawing, *, live: bool = False) -> Image:
+    def show(self, image: Image, drawing: Drawing, *, live: bool = False) -> Picture:
         """Draw into the layer of this map or panel, or into a new one.
 
         Parameters
@@ -62,57 +74,70 @@ class LayerBoard:
             Whether another frame follows at once: then the thumbnail is left as it is.
         """
         layer = self.find(image, drawing.kind, drawing.encoder, drawing.role)
-        if layer is not None and bool(layer.rgb) != drawing.rgb:
+        if isinstance(layer, Image) and bool(layer.rgb) != drawing.rgb:
             self._viewer.layers.remove(layer)
             layer = None
         if layer is None:
-            return self._add(image, drawing)
-        self._update(layer, image, drawing, live=live)
+            layer = self._add(image, drawing)
+        else:
+            self._update(layer, image, drawing, live=live)
+        if drawing.result is not None:
+            self._results[layer] = drawing.result
         return layer
 
-    def drop(self, layers: Iterable[Image]) -> None:
+    def drop(self, layers: Iterable[Picture]) -> None:
         """Remove layers that are not shown any more."""
         for layer in layers:
             self._viewer.layers.remove(layer)
 
     def place_again(self, image: Image) -> None:
         """Move every map and panel of an image to where the image is now."""
-        for layer in self.layers_of(image, "map", "pretext"):
+        for layer in self.layers_of(image, "map", "pretext", "difference"):
             mark = layer.metadata[OWN]
             grid = TokenGrid(**mark["grid"])
             for name, value in placement(image, grid, mark["frame"]).items():
                 setattr(layer, name, value)
 
-    def _add(self, image: Image, drawing: Drawing) -> Image:
-        values = _with_lead(drawing.values, image)
-        options: dict[str, Any] = {"rgb": True} if drawing.rgb else {"colormap": drawing.colormap}
-        layer = Image(
-            values.copy(),
-            name=drawing.name,
-            metadata={OWN: _mark(image, drawing)},
-            opacity=drawing.opacity,
-            interpolation2d="linear" if drawing.smooth else "nearest",
-            blending="translucent_no_depth",
-            visible=False,
-            contrast_limits=drawing.limits or (0.0, 1.0),  # napari stretches colours, too, unless told
-            **options,
+    def _add(self, image: Image, drawing: Drawing) -> Picture:
+        values = _with_lead(drawing.values, image).copy()
+        common: dict[str, Any] = {
+            "name": drawing.name,
+            "metadata": {OWN: _mark(image, drawing)},
+            "opacity": drawing.opacity,
+            "blending": "translucent_no_depth",
+            "visible": False,
             **placement(image, drawing.grid, drawing.frame),
-        )
+        }
+        layer: Picture
+        if drawing.palette:
+            layer = Labels(values, colormap=label_colours(drawing.palette), **common)
+        else:
+            colours: dict[str, Any] = {"rgb": True} if drawing.rgb else {"colormap": drawing.colormap}
+            layer = Image(
+                values,
+                interpolation2d="linear" if drawing.smooth else "nearest",
+                contrast_limits=drawing.limits or (0.0, 1.0),  # napari stretches colours, too, unless told
+                **colours,
+                **common,
+            )
         with keeping_selection(self._viewer):
             self._viewer.layers.insert(self._below_marks(), layer)
         return layer
 
-    def _update(self, layer: Image, image: Image, drawing: Drawing, *, live: bool) -> None:
+    def _update(self, layer: Picture, image: Image, drawing: Drawing, *, live: bool) -> None:
         values = _with_lead(drawing.values, image)
         moved = layer.metadata[OWN]["grid"] != drawing.record["grid"]
         moved = moved or layer.metadata[OWN]["frame"] != drawing.frame
+        if isinstance(layer, Labels) and layer.metadata[OWN].get("palette") != drawing.palette:
+            layer.colormap = label_colours(drawing.palette)
         layer.metadata[OWN] = _mark(image, drawing)
         if np.shape(layer.data) == values.shape:
             np.copyto(layer.data, values)
         else:
             layer.data = values.copy()
-        if drawing.limits is not None and tuple(layer.contrast_limits) != drawing.limits:
-            set_limits(layer, drawing.limits)
+        limits = drawing.limits
+        if isinstance(layer, Image) and limits is not None and tuple(layer.contrast_limits) != limits:
+            set_limits(layer, limits)
         if moved:
             for name, value in placement(image, drawing.grid, drawing.frame).items():
                 setattr(layer, name, value)
@@ -122,7 +147,7 @@ class LayerBoard:
         """Index under our topmost anchors and tools, so that they stay on top of pictures."""
         layers = self._viewer.layers
         index = len(layers)
-        while index and not isinstance(layers[index - 1], Image) and is_own(layers[index - 1]):
+        while index and is_own(layers[index - 1]) and not _is_picture(layers[index - 1]):
             index -= 1
         return index
 
@@ -135,6 +160,17 @@ def keeping_selection(viewer: ViewerModel) -> Iterator[None]:
     yield
     if before is not None and before in viewer.layers:
         selection.active = before
+
+
+def label_colours(palette: Sequence[str]) -> DirectLabelColormap:
+    """Return a colour for each label from 1 on; nothing is drawn where there is none."""
+    colours: dict[int | None, str] = {None: "transparent", 0: "transparent"}
+    colours.update(enumerate(palette, start=1))
+    return DirectLabelColormap(color_dict=colours)
+
+
+def _is_picture(layer: Layer) -> bool:
+    return layer.metadata[OWN]["role"] in _PICTURES
 
 
 def set_visible(layer: Layer, *, visible: bool) -> None:
@@ -189,5 +225,6 @@ def _mark(image: Image, drawing: Drawing) -> dict[str, Any]:
         "encoder": drawing.encoder,
         "image": str(image.unique_id),
         "frame": drawing.frame,
+        "palette": drawing.palette,
         **drawing.record,
     }

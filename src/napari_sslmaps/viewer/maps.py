@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from napari.layers import Image
+from psygnal import Signal
 
 from napari_sslmaps.core.results import SimilarityMap
 from napari_sslmaps.errors import Cancelled, InvalidAnchorError
@@ -65,6 +66,9 @@ class MapPainter:
     failed
         Is told what went wrong.
     """
+
+    drawn = Signal(object)
+    """Maps of this image changed, or came."""
 
     def __init__(
         self,
@@ -134,11 +138,13 @@ class MapPainter:
             contrast = layer.metadata[OWN].get("contrast")
             drawing.record["contrast"] = contrast
             self._board.show(image, replace(drawing, limits=None), live=True)
+        self.drawn.emit(image)
 
     def _show(self, image: Image, drawings: list[Drawing]) -> None:
         for item in drawings:
             self._board.show(image, item)
         self._shown(image)
+        self.drawn.emit(image)
 
     def _on_failed(self, error: BaseException) -> None:
         if not isinstance(error, Cancelled):

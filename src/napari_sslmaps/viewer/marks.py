@@ -1,4 +1,4 @@
-"""Anchors as Points layers: a × per anchor, red for positive ones and blue for negative ones."""
+"""Anchors as Points layers: a × per positive anchor and a bar per negative one, in the colours of groups."""
 
 from typing import Any
 
@@ -10,7 +10,10 @@ from napari_sslmaps.viewer.image import OWN, frame_of, lead_of_frame
 from napari_sslmaps.viewer.layers import frame_of_reference, keeping_selection
 from napari_sslmaps.viewer.workspace import Anchor, WorkspaceModel
 
-POSITIVE, NEGATIVE = "#ff1a1a", "#2b8cff"
+NEGATIVE = "#2b8cff"
+"""Of negative anchors while there is one group; of several, each has its own colour for both kinds."""
+FAINT = 0.55
+"""Opacity of anchors whose group is not the active one."""
 SIZE = 24.0
 """Side of the × in canvas pixels, whatever the zoom. napari's `canvas_size_limits` would widen the border to
 the whole mark (0.9.2), so the size in data units follows the zoom."""
@@ -86,10 +89,10 @@ class AnchorMarks:
             metadata={OWN: {"role": "anchors", "image": str(image.unique_id)}},
             symbol="x",
             size=self._size(image),
-            face_color=POSITIVE,
+            face_color="white",
             border_color="white",
             border_width=0.04,
-            features={"negative": np.empty(0, bool)},
+            features={"negative": np.empty(0, bool), "group": np.empty(0, int)},
             blending="translucent_no_depth",
             **placed_on(image),
         )
@@ -128,9 +131,8 @@ class AnchorMarks:
             return
         lead = lead_of_frame(image, frame_of(self._viewer, image))
         data = np.array([[*lead, *anchor.pixel_yx] for anchor in anchors], float).reshape(-1, image.ndim)
-        negative = np.array([anchor.negative for anchor in anchors], bool)
-        same_kinds = np.array_equal(layer.features["negative"].to_numpy(dtype=bool), negative)
-        if same_kinds and layer.data.shape == data.shape:
+        looks = self._looks()
+        if layer.metadata[OWN].get("looks") == looks and layer.data.shape == data.shape:
             np.copyto(layer.data, data)
             layer.refresh(extent=False, thumbnail=False, highlight=False)
             return
@@ -138,24 +140,43 @@ class AnchorMarks:
         try:
             layer.data = data
             layer.set_view_slice()  # napari leaves a hidden layer's as it was, and then reads beyond its data
-            layer.features = {"negative": negative}
+            layer.features = {
+                "negative": np.array([anchor.negative for anchor in anchors], bool),
+                "group": np.array([anchor.group for anchor in anchors], int),
+            }
             layer.size = self._size(image)
-            if len(anchors):
-                layer.face_color = [NEGATIVE if flag else POSITIVE for flag in negative]
+            if anchors:
+                layer.face_color = [colour for colour, _ in looks]
+                layer.symbol = [symbol for _, symbol in looks]
             layer.selected_data = set()
+            layer.metadata[OWN]["looks"] = looks
         finally:
             self._drawing = False
+
+    def _looks(self) -> list[tuple[str, str]]:
+        """Return colour and symbol of each anchor."""
+        workspace = self._workspace
+        colours = {group.key: group.colour for group in workspace.groups}
+        looks = []
+        for anchor in workspace.anchors:
+            alone = len(colours) == 1
+            colour = NEGATIVE if anchor.negative and alone else colours.get(anchor.group, "#808080")
+            faint = "" if anchor.group == workspace.group else f"{round(255 * FAINT):02x}"
+            looks.append((colour + faint, "hbar" if anchor.negative else "x"))
+        return looks
 
     def _on_points_edited(self) -> None:
         """Take over what a person did to the points with napari's own tools."""
         if self._drawing or self._main is None:
             return
-        flags = self._main.features["negative"].fillna(value=False).to_numpy(dtype=bool)
+        features, active = self._main.features, self._workspace.group
+        flags = features["negative"].fillna(value=False).to_numpy(dtype=bool)
+        groups = features["group"].fillna(value=active).to_numpy(dtype=int)
         positions = np.asarray(self._main.data, float)[:, -2:]
         if len(flags) == len(positions):
             self._workspace.anchors = tuple(
-                Anchor((float(y), float(x)), bool(flag))
-                for (y, x), flag in zip(positions, flags, strict=True)
+                Anchor((float(y), float(x)), bool(flag), int(group))
+                for (y, x), flag, group in zip(positions, flags, groups, strict=True)
             )
 
 

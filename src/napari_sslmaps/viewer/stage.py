@@ -1,16 +1,19 @@
-"""Which of the maps is in view: one of them stacked on the image, or one per cell side by side."""
+"""Which of the maps is in view: one stacked on the image, one per cell side by side, or a difference."""
+
+from collections.abc import Sequence
 
 from napari.layers import Image
 
 from napari_sslmaps.viewer.compare import SideBySide
+from napari_sslmaps.viewer.difference import DIFFERENCE
 from napari_sslmaps.viewer.image import OWN
-from napari_sslmaps.viewer.layers import LayerBoard
+from napari_sslmaps.viewer.layers import LayerBoard, Picture
 from napari_sslmaps.viewer.pretext_tools import PretextTools
 from napari_sslmaps.viewer.workspace import MAP_KINDS, MapKind, WorkspaceModel
 
 
 class Stage:
-    """Shows and hides layers as the workspace's `task`, `shown`, `front`, `panel` and `side_by_side` say.
+    """Shows and hides layers as the workspace says.
 
     Parameters
     ----------
@@ -32,12 +35,28 @@ class Stage:
         self._cells = cells
         self._tools = tools
         self._known: set[str] = set()
+        self._front = workspace.front
 
     def choose_front(self) -> None:
-        """Put the first chosen encoder in front unless a chosen one is."""
+        """Put the first chosen method in front unless a chosen one is, and compare it with another."""
+        workspace, names = self._workspace, list(self._workspace.methods)
+        if workspace.front not in names and names:
+            workspace.front = names[0]
+        if workspace.against not in names or workspace.against == workspace.front:
+            workspace.against = next((name for name in names if name != workspace.front), "")
+
+    def follow_front(self) -> None:
+        """Compare a method that came to the front with the one that it took the place of."""
         workspace = self._workspace
-        if workspace.front not in workspace.chosen and workspace.specs:
-            workspace.front = workspace.specs[0].name
+        if workspace.against == workspace.front:
+            workspace.against = self._front if self._front != workspace.front else ""
+        self._front = workspace.front
+
+    def methods(self) -> list[str]:
+        """Return the methods that have maps of the image, in the order of the list."""
+        image = self._workspace.image
+        there = set() if image is None else {m.metadata[OWN]["encoder"] for m in self._board.maps_of(image)}
+        return sorted(there, key=self._place)
 
     def arrange_new(self, image: Image) -> None:
         """Arrange, if a layer came since the last time; what a person hid stays hidden otherwise."""
@@ -54,14 +73,15 @@ class Stage:
         kind = self._kind(maps)
         chosen = [layer for layer in maps if layer.metadata[OWN]["kind"] == kind]
         if self._workspace.side_by_side and chosen:
-            order = [spec.name for spec in self._workspace.available]
-            chosen.sort(key=lambda layer: _place(order, layer.metadata[OWN]["encoder"]))
+            chosen.sort(key=lambda layer: self._place(layer.metadata[OWN]["encoder"]))
             self._cells.show(image, chosen)
             return
         self._cells.leave()
         self._tools.show(shown=False, tool="")
-        for layer in self._board.layers_of(image, "map", "pretext"):
-            layer.visible = layer in chosen and layer.metadata[OWN]["encoder"] == self._workspace.front
+        differences = self._board.layers_of(image, DIFFERENCE) if self._workspace.difference else []
+        front = [layer for layer in chosen if layer.metadata[OWN]["encoder"] == self._workspace.front]
+        for layer in self._board.layers_of(image, "map", "pretext", DIFFERENCE):
+            layer.visible = layer in (differences or front)
 
     def _arrange_panels(self, image: Image) -> None:
         workspace, board = self._workspace, self._board
@@ -73,15 +93,15 @@ class Stage:
             return
         self._cells.leave()
         self._tools.show(shown=bool(panels), tool=tool)
-        for layer in board.layers_of(image, "map", "pretext"):
+        for layer in board.layers_of(image, "map", "pretext", DIFFERENCE):
             layer.visible = layer in panels and layer.metadata[OWN]["kind"] == workspace.panel
 
-    def _kind(self, maps: list[Image]) -> MapKind:
+    def _kind(self, maps: Sequence[Picture]) -> MapKind:
         """Return the wanted kind, or the first there is."""
         there = {layer.metadata[OWN]["kind"] for layer in maps}
         wanted = self._workspace.shown
         return wanted if wanted in there else next((kind for kind in MAP_KINDS if kind in there), wanted)
 
-
-def _place(order: list[str], name: str) -> int:
-    return order.index(name) if name in order else len(order)
+    def _place(self, name: str) -> int:
+        order = self._workspace.methods
+        return order.index(name) if name in order else len(order)

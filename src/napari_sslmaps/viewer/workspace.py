@@ -1,12 +1,13 @@
 """The one mutable state, one per viewer; every change is announced."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import cycle, islice
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from psygnal import SignalGroupDescriptor
 
 from napari_sslmaps.core.attention import Reduction
-from napari_sslmaps.core.results import Combine, Rendering
+from napari_sslmaps.core.results import Combine, ComponentBasis, Rendering
 from napari_sslmaps.core.tiling import TILED, Tiling
 from napari_sslmaps.encoders.catalog import ALIASES
 from napari_sslmaps.encoders.spec import EncoderSpec
@@ -14,31 +15,91 @@ from napari_sslmaps.encoders.spec import EncoderSpec
 if TYPE_CHECKING:
     from napari.layers import Image
 
-MapKind = Literal["attention", "pca", "similarity"]
+MapKind = Literal["attention", "pca", "similarity", "groups"]
 RegionChoice = Literal["whole", "view", "rectangle"]
 Display = Literal["fixed", "shared", "each"]
+Query = Literal["output", "anchor", "rollout"]
+BasisChoice = Literal["region", "joint", "kept"]
 Task = Literal["maps", "pretext"]
 PretextTool = Literal["", "paint", "move"]
 Fit = Literal["crop", "resize", "whole"]
 Distortion = Literal["trained", "cutout", "outer-cutout", "shuffle", "none"]
 TASKS: tuple[Task, ...] = ("maps", "pretext")
-MAP_KINDS: tuple[MapKind, ...] = ("similarity", "attention", "pca")
+MAP_KINDS: tuple[MapKind, ...] = ("similarity", "attention", "pca", "groups")
+GROUP_COLOURS = ("#ff1a1a", "#ffb000", "#12c48b", "#00b4ff", "#b366ff", "#ff6fd8", "#c8e000", "#ffffff")
+"""Of the first groups of anchors, apart for most kinds of colour vision; later ones begin again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
-    """A pixel of level 0, (row, column), that tokens are compared with."""
+    """A pixel of level 0, (row, column), that tokens are compared with; `group` is the key of a `Group`."""
 
     pixel_yx: tuple[float, float]
     negative: bool = False
+    group: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Anchors that stand for one thing.
+
+    Parameters
+    ----------
+    key
+        Tells it from the others, whatever it is called.
+    name, colour
+        As it is shown; ``#rrggbb``.
+    """
+
+    key: int = 0
+    name: str = "group 1"
+    colour: str = GROUP_COLOURS[0]
 
 
 @dataclass(frozen=True, slots=True)
 class AttentionOptions:
-    """One head, or all of them reduced."""
+    """Whose attention, of which block; of one head, or all of them reduced.
+
+    Parameters
+    ----------
+    head, reduction
+        From 0, None for all; which are reduced to their ``mean`` or ``max``.
+    block
+        From 1; None for the last. An encoder with fewer blocks shows its last.
+    query
+        What the ``output`` reads (CLS, or the mean of all tokens), what the last positive ``anchor``'s token
+        attends to, or the ``rollout`` of the output through all blocks.
+    """
 
     head: int | None = None
     reduction: Reduction = "mean"
+    block: int | None = None
+    query: Query = "output"
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether every embedding holds it: what the output of the last block reads."""
+        return self.block is None and self.query == "output"
+
+
+@dataclass(frozen=True, slots=True)
+class PcaOptions:
+    """How components become colours.
+
+    Parameters
+    ----------
+    rendering
+        ``stretch`` or ``whitened``.
+    basis
+        Of this ``region``; ``joint`` of all images that were embedded; or the one that was ``kept``, where an
+        encoder has one.
+    aligned
+        Whether the colours of all methods are turned towards those of the first.
+    """
+
+    rendering: Rendering = "stretch"
+    basis: BasisChoice = "region"
+    aligned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,19 +153,26 @@ class MapRequest:
 
     maps: tuple[MapKind, ...]
     attention: AttentionOptions
-    pca_rendering: Rendering
+    pca: PcaOptions
     similarity: SimilarityOptions
     anchors: tuple[Anchor, ...]
+    groups: tuple[Group, ...] = (Group(),)
+    group: int = 0
+    bases: tuple[ComponentBasis, ...] = ()
 
     @property
     def positive_yx(self) -> list[tuple[float, float]]:
-        """Pixels of the anchors to be like."""
-        return [anchor.pixel_yx for anchor in self.anchors if not anchor.negative]
+        """Pixels of the active group's anchors, to be like."""
+        return self.pixels_of(self.group, negative=False)
 
     @property
     def negative_yx(self) -> list[tuple[float, float]]:
-        """Pixels of the anchors to be unlike."""
-        return [anchor.pixel_yx for anchor in self.anchors if anchor.negative]
+        """Pixels of the active group's anchors to be unlike."""
+        return self.pixels_of(self.group, negative=True)
+
+    def pixels_of(self, group: int, *, negative: bool) -> list[tuple[float, float]]:
+        """Pixels of one group's anchors of a kind."""
+        return [a.pixel_yx for a in self.anchors if a.group == group and a.negative == negative]
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,22 +224,29 @@ class WorkspaceModel:
         Whether what is computed is kept on disk, for the next time.
     available, chosen
         Encoders in the list, and the names of those that are ticked.
-    maps, attention, pca_rendering, similarity
+    maps, attention, pca, similarity
         Which maps, and how.
+    bases
+        Principal components that were kept, one of an encoder at most.
     anchors
         Positive and negative, in the order they were set.
+    groups, group
+        What anchors stand for, and the key of the group that is active: a click adds to it, and similarity is
+        to its anchors.
     anchor_mode, negative_mode
         Whether a click sets an anchor, and of which kind.
     shown, front, side_by_side
         The map in view; of which encoder when stacked; or of all of them in grid cells.
+    against, difference
+        The encoder that the one in front is compared with; and whether their difference is in view.
     task
         Whether maps or a pretext view are on the canvas.
     pretext, pretext_tool
         How the pretext view is made, and what a person holds to change it.
     panels, panel, notes
         Names of the pictures of the pretext view, the one in view, and what is to be known of them.
-    heads
-        Number of attention heads among the embeddings; 0 while unknown.
+    heads, blocks
+        Number of attention heads and of blocks among the embeddings; 0 while unknown.
     touched
         Whether a person has chosen anything; before, no network is loaded to say how long a run will take.
     plan
@@ -194,14 +269,19 @@ class WorkspaceModel:
     chosen: tuple[str, ...] = ()
     maps: tuple[MapKind, ...] = MAP_KINDS
     attention: AttentionOptions = AttentionOptions()
-    pca_rendering: Rendering = "stretch"
+    pca: PcaOptions = PcaOptions()
+    bases: tuple[ComponentBasis, ...] = ()
     similarity: SimilarityOptions = SimilarityOptions()
     anchors: tuple[Anchor, ...] = ()
+    groups: tuple[Group, ...] = (Group(),)
+    group: int = 0
     anchor_mode: bool = False
     negative_mode: bool = False
     shown: MapKind = "similarity"
     front: str = ""
+    against: str = ""
     side_by_side: bool = False
+    difference: bool = False
     task: Task = "maps"
     pretext: PretextOptions = PretextOptions()
     pretext_tool: PretextTool = ""
@@ -209,6 +289,7 @@ class WorkspaceModel:
     panel: str = ""
     notes: tuple[str, ...] = ()
     heads: int = 0
+    blocks: int = 0
     plan: Status = Status()
     status: Status = Status()
     progress: Progress | None = None
@@ -221,24 +302,62 @@ class WorkspaceModel:
         return tuple(spec for spec in self.available if spec.name in wanted)
 
     @property
+    def methods(self) -> tuple[str, ...]:
+        """Names of all that is compared, in the order of the list."""
+        return tuple(spec.name for spec in self.specs)
+
+    @property
     def request(self) -> MapRequest:
         """A snapshot of what is to be shown."""
-        return MapRequest(self.maps, self.attention, self.pca_rendering, self.similarity, self.anchors)
+        return MapRequest(
+            self.maps,
+            self.attention,
+            self.pca,
+            self.similarity,
+            self.anchors,
+            self.groups,
+            self.group,
+            self.bases,
+        )
 
     def say(self, text: str, *, failed: bool = False) -> None:
         """Put a sentence into the status line."""
         self.status = Status(text, failed)
 
     def add_anchor(self, anchor: Anchor, *, keep: bool) -> None:
-        """Add an anchor; unless `keep`, it replaces the others of its kind."""
-        kept = tuple(other for other in self.anchors if keep or other.negative != anchor.negative)
+        """Add an anchor; unless `keep`, it replaces the others of its kind and group."""
+        kind = (anchor.group, anchor.negative)
+        kept = tuple(other for other in self.anchors if keep or (other.group, other.negative) != kind)
         self.anchors = (*kept, anchor)
 
     def move_anchor(self, index: int, pixel_yx: tuple[float, float]) -> None:
         """Move the anchor of that index."""
-        moved = Anchor(pixel_yx, self.anchors[index].negative)
+        moved = replace(self.anchors[index], pixel_yx=pixel_yx)
         self.anchors = (*self.anchors[:index], moved, *self.anchors[index + 1 :])
 
     def remove_last_anchor(self) -> None:
         """Remove the anchor that was set last."""
         self.anchors = self.anchors[:-1]
+
+    def add_group(self) -> None:
+        """Add a group of anchors, with the next colour, and make it the active one."""
+        key = 1 + max(group.key for group in self.groups)
+        names = {group.name for group in self.groups}
+        name = next(name for n in range(1, len(names) + 2) if (name := f"group {n}") not in names)
+        colour = next(islice(cycle(GROUP_COLOURS), key, None))
+        self.groups = (*self.groups, Group(key, name, colour))
+        self.group = key
+
+    def change_group(self, changed: Group) -> None:
+        """Give the group of that key another name or colour."""
+        self.groups = tuple(changed if group.key == changed.key else group for group in self.groups)
+
+    def remove_group(self, key: int) -> None:
+        """Remove a group with its anchors, unless it is the only one."""
+        left = tuple(group for group in self.groups if group.key != key)
+        if not left:
+            return
+        self.groups = left
+        if self.group == key:
+            self.group = left[-1].key
+        self.anchors = tuple(anchor for anchor in self.anchors if anchor.group != key)
