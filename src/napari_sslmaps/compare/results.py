@@ -11,11 +11,12 @@ from napari_sslmaps.compare.request import ComparisonRequest
 from napari_sslmaps.core.findings import Plot, Table
 from napari_sslmaps.core.results import Embedding, TokenMap
 from napari_sslmaps.encoders.baselines import ControlKind
+from napari_sslmaps.evaluation.anchor_scores import Stratum
 from napari_sslmaps.evaluation.map_scores import MapScores
 from napari_sslmaps.export.record import ImageRecord
 
 Float = NDArray[np.float64]
-Strata = Mapping[str, Float]
+Strata = Mapping[Stratum, Float]
 """Stratum (``all``, ``near``, ``middle``, ``far``) → one number per anchor, NaN where undefined."""
 
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from napari_sslmaps.compare.images import OpenedImage
 from napari_sslmaps.compare.request import ComparisonRequest
-from napari_sslmaps.compare.results import MapRow, ScoredImage
+from napari_sslmaps.compare.results import AnchorRow, MapRow, ScoredImage
 from napari_sslmaps.core.results import Embedding, SimilarityMap, TokenMap
+from napari_sslmaps.evaluation.anchor_scores import AnchorScores, score_anchors
 from napari_sslmaps.evaluation.annotation import Annotation
 from napari_sslmaps.evaluation.map_scores import score_maps
 
@@ -52,16 +53,29 @@ def score_image(embedded: EmbeddedImage, request: ComparisonRequest, on_step: On
     """
     image, annotation = embedded.image, embedded.image.annotation
     rows: list[MapRow] = []
-    for name in embedded.embeddings:
+    anchors: dict[str, AnchorScores] = {}
+    for name, embedding in embedded.embeddings.items():
         on_step(name)
         if annotation is not None and request.wants("maps"):
             rows += _map_rows(name, embedded.maps[name], annotation)
+        if annotation is not None and request.wants("anchors"):
+            anchors[name] = _score_anchors(embedding, annotation, request)
+    some = next(iter(anchors.values()), None)
     return ScoredImage(
         name=image.name,
         record=image.record,
         maps=tuple(rows),
+        anchors=tuple(AnchorRow(name, dict(found.areas)) for name, found in anchors.items()),
+        nearness={} if some is None else dict(some.nearness),
+        anchor_yx=None if some is None else some.anchors,
+        anchor_labels=None if some is None else some.kinds,
         provenance={name: found.provenance.to_dict() for name, found in embedded.embeddings.items()},
     )
+
+
+def _score_anchors(embedding: Embedding, annotation: Annotation, request: ComparisonRequest) -> AnchorScores:
+    options = request.options
+    return score_anchors(embedding, annotation, count=options.anchor_count, seed=options.seed)
 
 
 def _map_rows(method: str, maps: Mapping[str, TokenMap], annotation: Annotation) -> list[MapRow]:

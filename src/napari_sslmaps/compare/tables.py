@@ -10,11 +10,11 @@ from napari_sslmaps.compare.results import Comparison, MapRow
 from napari_sslmaps.compare.verdicts import NEARNESS, anchor_areas, difference, verdicts
 from napari_sslmaps.core.estimate import Estimate
 from napari_sslmaps.core.findings import Cell, Plot, Table
+from napari_sslmaps.evaluation.anchor_scores import STRATA, Stratum
 from napari_sslmaps.evaluation.intervals import bootstrap_mean
 from napari_sslmaps.evaluation.map_scores import MapScores
 
 T = TypeVar("T")
-STRATA = ("all", "near", "middle", "far")
 _MEASURES = {
     "auroc": "AUROC",
     "average_precision": "Average precision",
@@ -152,7 +152,7 @@ def probe_table(comparison: Comparison) -> Table:
     return Table("Probes", ("Method", "Balanced accuracy"), tuple(rows), (_PROBE_NOTE,), "probes")
 
 
-def _mean_area(comparison: Comparison, method: str, stratum: str) -> Estimate:
+def _mean_area(comparison: Comparison, method: str, stratum: Stratum) -> Estimate:
     areas, groups = anchor_areas(comparison, method, stratum)
     return bootstrap_mean(areas, groups) if len(areas) else Estimate(float("nan"))
 

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from napari_sslmaps.compare.results import Comparison, Float
 from napari_sslmaps.core.estimate import Estimate
+from napari_sslmaps.evaluation.anchor_scores import Stratum
 from napari_sslmaps.evaluation.intervals import paired_difference
 
 NEARNESS = "distance alone"
@@ -44,7 +45,7 @@ class Verdict:
         )
 
 
-def verdicts(comparison: Comparison, stratum: str = "all") -> tuple[Verdict, ...]:
+def verdicts(comparison: Comparison, stratum: Stratum = "all") -> tuple[Verdict, ...]:
     """Compare each encoder with each of its controls, anchor by anchor.
 
     Parameters
@@ -66,7 +67,7 @@ def verdicts(comparison: Comparison, stratum: str = "all") -> tuple[Verdict, ...
     return tuple(found)
 
 
-def difference(comparison: Comparison, first: str, second: str, stratum: str = "all") -> Estimate:
+def difference(comparison: Comparison, first: str, second: str, stratum: Stratum = "all") -> Estimate:
     """Mean difference of two methods' scores over the same anchors, with its interval."""
     one, groups = anchor_areas(comparison, first, stratum)
     other, _ = anchor_areas(comparison, second, stratum)
@@ -74,7 +75,7 @@ def difference(comparison: Comparison, first: str, second: str, stratum: str = "
 
 
 def anchor_areas(
-    comparison: Comparison, method: str, stratum: str = "all"
+    comparison: Comparison, method: str, stratum: Stratum = "all"
 ) -> tuple[Float, NDArray[np.int64]]:
     """Return the areas of all anchors, (n,), NaN where undefined, and the numbers of their images, (n,)."""
     areas, groups = [], []
