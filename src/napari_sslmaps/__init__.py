@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from napari_sslmaps.evaluation.anchor_scores import score_anchors
     from napari_sslmaps.evaluation.annotation import Annotation
     from napari_sslmaps.evaluation.map_scores import score_map
+    from napari_sslmaps.evaluation.robustness import RobustnessOptions, robustness
     from napari_sslmaps.pipeline import attend, embed
     from napari_sslmaps.pipeline.controls import embed_control
     from napari_sslmaps.pretext import pretext_view
@@ -32,6 +33,7 @@ __all__ = [
     "Annotation",
     "Embedding",
     "Region",
+    "RobustnessOptions",
     "Tiling",
     "activation_map",
     "align_colours",
@@ -48,6 +50,7 @@ __all__ = [
     "open_image",
     "pca_map",
     "pretext_view",
+    "robustness",
     "score_anchors",
     "score_map",
     "similarity_map",
@@ -58,6 +61,7 @@ _HOMES = {
     "Annotation": "evaluation.annotation",
     "Embedding": "core.results",
     "Region": "core.region",
+    "RobustnessOptions": "evaluation.robustness",
     "Tiling": "core.tiling",
     "activation_map": "core.attention",
     "align_colours": "core.procrustes",
@@ -74,6 +78,7 @@ _HOMES = {
     "open_image": "sources.open",
     "pca_map": "core.pca",
     "pretext_view": "pretext",
+    "robustness": "evaluation.robustness",
     "score_anchors": "evaluation.anchor_scores",
     "score_map": "evaluation.map_scores",
     "similarity_map": "core.similarity",
