@@ -1,4 +1,4 @@
-"""The two pages of the dock: maps of tokens, and pretext views."""
+"""The pages of the dock: maps of tokens, pretext views, and comparison."""
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QTabBar
@@ -6,10 +6,11 @@ from qtpy.QtWidgets import QTabBar
 from napari_sslmaps._qt.parts import quiet
 from napari_sslmaps.viewer.workspace import TASKS, Task
 
-_TITLES = {"maps": "Maps", "pretext": "Pretext"}
+_TITLES = {"maps": "Maps", "pretext": "Pretext", "compare": "Compare"}
 _TIPS = {
     "maps": "What the encoders' tokens say of the image.",
     "pretext": "What an encoder was trained to do, done on the image.",
+    "compare": "Which encoder fits the image: scores, controls, probes, and what they say.",
 }
 
 

@@ -87,3 +87,8 @@ class ComparisonModel:
     def finding(self) -> Finding | None:
         """The table or plot in view."""
         return next((item for item in self.findings if item.key == self.shown), None)
+
+    def put(self, finding: Finding) -> None:
+        """Add a finding, in place of an older one of its key."""
+        others = [item for item in self.findings if item.key != finding.key]
+        self.findings = (*others, finding)

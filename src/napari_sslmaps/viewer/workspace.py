@@ -20,11 +20,11 @@ RegionChoice = Literal["whole", "view", "rectangle"]
 Display = Literal["fixed", "shared", "each"]
 Query = Literal["output", "anchor", "rollout"]
 BasisChoice = Literal["region", "joint", "kept"]
-Task = Literal["maps", "pretext"]
+Task = Literal["maps", "pretext", "compare"]
 PretextTool = Literal["", "paint", "move"]
 Fit = Literal["crop", "resize", "whole"]
 Distortion = Literal["trained", "cutout", "outer-cutout", "shuffle", "none"]
-TASKS: tuple[Task, ...] = ("maps", "pretext")
+TASKS: tuple[Task, ...] = ("maps", "pretext", "compare")
 MAP_KINDS: tuple[MapKind, ...] = ("similarity", "attention", "pca", "groups")
 GROUP_COLOURS = ("#ff1a1a", "#ffb000", "#12c48b", "#00b4ff", "#b366ff", "#ff6fd8", "#c8e000", "#ffffff")
 """Of the first groups of anchors, apart for most kinds of colour vision; later ones begin again."""
