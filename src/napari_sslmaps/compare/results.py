@@ -13,6 +13,7 @@ from napari_sslmaps.core.results import Embedding, TokenMap
 from napari_sslmaps.encoders.baselines import ControlKind
 from napari_sslmaps.evaluation.anchor_scores import Stratum
 from napari_sslmaps.evaluation.map_scores import MapScores
+from napari_sslmaps.evaluation.robustness import Robustness
 from napari_sslmaps.export.record import ImageRecord
 
 Float = NDArray[np.float64]
@@ -116,10 +117,8 @@ class ScoredImage:
         Areas of the distance from each anchor alone, in the same strata.
     anchor_yx, anchor_labels
         (n, 2) pixels and (n,) classes of the anchors, the same for every method.
-    probes
-        Method → balanced accuracy of a probe cross-validated by region.
     robustness
-        Perturbation → curves, one per method.
+        What perturbations do to each method.
     provenance
         Method → what decided its embedding.
     notes
@@ -134,8 +133,7 @@ class ScoredImage:
     anchor_yx: Float | None = None
     anchor_labels: NDArray[np.int64] | None = None
     agreement: tuple[AgreementRow, ...] = ()
-    probes: Mapping[str, float] = field(default_factory=dict)
-    robustness: tuple[Plot, ...] = ()
+    robustness: tuple[Robustness, ...] = ()
     provenance: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -160,8 +158,8 @@ class Comparison:
         (image's name, method's name) → embedding, of the images that `compare` was asked to keep.
     maps
         (image's name, method's name) → kind of map → map, likewise.
-    extra
-        Findings over all images together: label efficiency, localisation, advice.
+    across
+        Findings over all images together: probes, label efficiency, localisation, advice.
     """
 
     request: ComparisonRequest
@@ -169,7 +167,7 @@ class Comparison:
     images: tuple[ScoredImage, ...]
     embeddings: Mapping[tuple[str, str], Embedding] = field(default_factory=dict)
     maps: Mapping[tuple[str, str], Mapping[str, TokenMap]] = field(default_factory=dict)
-    extra: tuple[Table | Plot, ...] = ()
+    across: tuple[Table | Plot, ...] = ()
 
     @property
     def encoders(self) -> tuple[ComparedMethod, ...]:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from napari_sslmaps.compare.images import OpenedImage
 from napari_sslmaps.compare.request import ComparisonRequest
-from napari_sslmaps.compare.results import AnchorRow, MapRow, ScoredImage
+from napari_sslmaps.compare.results import AgreementRow, AnchorRow, MapRow, ScoredImage
+from napari_sslmaps.core.agreement import agreement_table
 from napari_sslmaps.core.results import Embedding, SimilarityMap, TokenMap
 from napari_sslmaps.evaluation.anchor_scores import AnchorScores, score_anchors
 from napari_sslmaps.evaluation.annotation import Annotation
@@ -69,8 +70,17 @@ def score_image(embedded: EmbeddedImage, request: ComparisonRequest, on_step: On
         nearness={} if some is None else dict(some.nearness),
         anchor_yx=None if some is None else some.anchors,
         anchor_labels=None if some is None else some.kinds,
+        agreement=_agreement(embedded, request),
         provenance={name: found.provenance.to_dict() for name, found in embedded.embeddings.items()},
     )
+
+
+def _agreement(embedded: EmbeddedImage, request: ComparisonRequest) -> tuple[AgreementRow, ...]:
+    if not request.wants("agreement") or len(embedded.encoders) < 2:
+        return ()
+    found = {name: embedded.embeddings[name] for name in embedded.encoders}
+    table = agreement_table(found, k=request.options.neighbours)
+    return tuple(AgreementRow(*row) for row in table.rows)  # type: ignore[arg-type]  # names and numbers
 
 
 def _score_anchors(embedding: Embedding, annotation: Annotation, request: ComparisonRequest) -> AnchorScores:

@@ -13,6 +13,8 @@ from napari_sslmaps.core.findings import Cell, Plot, Table
 from napari_sslmaps.evaluation.anchor_scores import STRATA, Stratum
 from napari_sslmaps.evaluation.intervals import bootstrap_mean
 from napari_sslmaps.evaluation.map_scores import MapScores
+from napari_sslmaps.evaluation.robustness import join_regions
+from napari_sslmaps.evaluation.robustness_findings import robustness_plots
 
 T = TypeVar("T")
 _MEASURES = {
@@ -35,10 +37,6 @@ _PCA_NOTE = (
     "the table says which."
 )
 _CKA_NOTE = "CKA, linear: 1 if one encoder's tokens are a rotation of the other's (arXiv 1905.00414)."
-_PROBE_NOTE = (
-    "Balanced accuracy of a logistic probe on single tokens, cross-validated so that neighbouring tokens are "
-    "never on both sides."
-)
 
 
 def tables_of(comparison: Comparison) -> tuple[Table, ...]:
@@ -48,9 +46,8 @@ def tables_of(comparison: Comparison) -> tuple[Table, ...]:
         difference_table(comparison),
         map_table(comparison),
         class_table(comparison),
-        probe_table(comparison),
         agreement_table(comparison),
-        *(part for part in comparison.extra if isinstance(part, Table)),
+        *(part for part in comparison.across if isinstance(part, Table)),
         image_table(comparison),
     )
     return tuple(table for table in made if table.rows)
@@ -58,7 +55,14 @@ def tables_of(comparison: Comparison) -> tuple[Table, ...]:
 
 def plots_of(comparison: Comparison) -> tuple[Plot, ...]:
     """Return every plot that a comparison has curves for."""
-    return tuple(part for part in comparison.extra if isinstance(part, Plot))
+    by_method = [
+        [found for image in comparison.images for found in image.robustness if found.method == method.name]
+        for method in comparison.methods
+    ]
+    joined = [join_regions(parts) for parts in by_method if parts]
+    measures = joined[0].measures if joined else ()
+    plots = [plot for measure in measures for plot in robustness_plots(joined, measure)]
+    return (*plots, *(part for part in comparison.across if isinstance(part, Plot)))
 
 
 def anchor_table(comparison: Comparison) -> Table:
@@ -140,16 +144,6 @@ def agreement_table(comparison: Comparison) -> Table:
     return Table(
         "Agreement of encoders", ("First", "Second", "CKA", "Neighbours"), tuple(rows), notes, "agreement"
     )
-
-
-def probe_table(comparison: Comparison) -> Table:
-    """Balanced accuracy of probes, mean over images."""
-    rows: list[tuple[Cell, ...]] = []
-    for method in comparison.methods:
-        found = [image.probes[method.name] for image in comparison.images if method.name in image.probes]
-        if found:
-            rows.append((method.name, _over_images(found)))
-    return Table("Probes", ("Method", "Balanced accuracy"), tuple(rows), (_PROBE_NOTE,), "probes")
 
 
 def _mean_area(comparison: Comparison, method: str, stratum: Stratum) -> Estimate:
