@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from napari_sslmaps.core.agreement import linear_cka, mutual_neighbours, neighbour_agreement
     from napari_sslmaps.core.attention import activation_map, attention_map
     from napari_sslmaps.core.difference import difference_map
     from napari_sslmaps.core.groups import AnchorGroup, group_map
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from napari_sslmaps.evaluation.annotation import Annotation
     from napari_sslmaps.evaluation.map_scores import score_map
     from napari_sslmaps.evaluation.robustness import RobustnessOptions, robustness
+    from napari_sslmaps.export.anchor_file import AnchorSet, load_anchors, save_anchors
+    from napari_sslmaps.export.basis_file import load_basis, save_basis
     from napari_sslmaps.pipeline import attend, embed
     from napari_sslmaps.pipeline.controls import embed_control
     from napari_sslmaps.pretext import pretext_view
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AnchorGroup",
+    "AnchorSet",
     "Annotation",
     "Embedding",
     "Region",
@@ -45,12 +49,19 @@ __all__ = [
     "embed",
     "embed_control",
     "group_map",
+    "linear_cka",
     "list_encoders",
+    "load_anchors",
+    "load_basis",
     "load_encoder",
+    "mutual_neighbours",
+    "neighbour_agreement",
     "open_image",
     "pca_map",
     "pretext_view",
     "robustness",
+    "save_anchors",
+    "save_basis",
     "score_anchors",
     "score_map",
     "similarity_map",
@@ -58,6 +69,7 @@ __all__ = [
 
 _HOMES = {
     "AnchorGroup": "core.groups",
+    "AnchorSet": "export.anchor_file",
     "Annotation": "evaluation.annotation",
     "Embedding": "core.results",
     "Region": "core.region",
@@ -73,12 +85,19 @@ _HOMES = {
     "embed": "pipeline",
     "embed_control": "pipeline.controls",
     "group_map": "core.groups",
+    "linear_cka": "core.agreement",
     "list_encoders": "encoders.registry",
+    "load_anchors": "export.anchor_file",
+    "load_basis": "export.basis_file",
     "load_encoder": "encoders.registry",
+    "mutual_neighbours": "core.agreement",
+    "neighbour_agreement": "core.agreement",
     "open_image": "sources.open",
     "pca_map": "core.pca",
     "pretext_view": "pretext",
     "robustness": "evaluation.robustness",
+    "save_anchors": "export.anchor_file",
+    "save_basis": "export.basis_file",
     "score_anchors": "evaluation.anchor_scores",
     "score_map": "evaluation.map_scores",
     "similarity_map": "core.similarity",

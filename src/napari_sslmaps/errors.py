@@ -87,7 +87,7 @@ class ExportError(SSLMapsError, OSError):
 
 
 class RecordError(SSLMapsError, ValueError):
-    """A run record is damaged, or what it describes has changed."""
+    """A file that this package wrote is damaged, or what it describes has changed."""
 
 
 class TrainingDivergedError(SSLMapsError, ArithmeticError):
