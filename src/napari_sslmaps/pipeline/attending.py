@@ -272,12 +272,10 @@ class _Look:
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            side = (
-                "the whole region" if self.plan.side == 0 else f"one tile of {self.plan.side} tokens a side"
-            )
+            rows, cols = (side // self.plan.stride for side in pixels.shape[:2])
             raise DeviceMemoryError(
-                f"The attention of {side} does not fit into the memory of {self.encoder.device}. Choose "
-                "smaller tiles, fewer blocks or the CPU."
+                f"The attention of a tile of {rows} × {cols} tokens does not fit into the memory of "
+                f"{self.encoder.device}. Choose smaller tiles, fewer blocks or the CPU."
             ) from error
 
 
