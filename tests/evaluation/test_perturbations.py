@@ -116,6 +116,11 @@ def test_a_grey_image_has_no_stain():
     assert is_grey(grey)
     assert is_grey(grey[..., 0])
     assert not is_grey(smooth())
+    grey[:5, :8, 0] += 0.2
+    assert is_grey(grey)
+    grey[:5, :16, 0] += 0.2
+    assert not is_grey(grey)
+    grey = smooth()[..., :1].repeat(3, axis=-1)
     assert applicable(grey) == GREY_KEYS
     assert applicable(smooth()) == tuple(PERTURBATIONS)
     with pytest.raises(UnsupportedImageError, match="this one is grey"):

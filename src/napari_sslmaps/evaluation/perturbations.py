@@ -18,7 +18,7 @@ from napari_sslmaps.core.results import Float32
 from napari_sslmaps.errors import InvalidOptionError, UnsupportedImageError
 
 _TINY = 1e-6
-_ALIKE = 0.02
+_ALIKE, _MARKS = 0.1, 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +92,11 @@ class Perturbation:
 
 
 def is_grey(unit: Float32) -> bool:
-    """Whether an image has one channel, or three that nowhere differ by more than 0.02."""
-    return unit.ndim == 2 or bool(np.ptp(unit, axis=-1).max() <= _ALIKE)
+    """Whether an image has one channel, or three that differ by at most 0.1 but in one pixel of a hundred.
+
+    Coloured marks of a scanner leave an image grey.
+    """
+    return unit.ndim == 2 or bool(np.mean(np.ptp(unit, axis=-1) > _ALIKE) <= _MARKS)
 
 
 def applicable(unit: Float32) -> tuple[str, ...]:
