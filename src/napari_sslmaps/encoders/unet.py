@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from napari_sslmaps.encoders.protocol import TileFeatures
-from napari_sslmaps.encoders.spec import UNetArchitecture
+from napari_sslmaps.encoders.spec import UNET_STRIDES, UNetArchitecture
 
 _BLOCKS: dict[str, Any] = {"basic": BasicBlock, "bottleneck": Bottleneck}
 _STEM_CHANNELS = 64
@@ -93,6 +93,14 @@ class UNet(nn.Module):
             decoded.append(x)
         return decoded
 
+    def stages(self, pixels: Tensor, *names: str) -> list[Tensor]:
+        """Return the features of the named stages, keys of `UNET_STRIDES`."""
+        features = self.features(pixels)
+        # `features` begins with the input, `decode` ends with the full resolution; neither is a stage
+        decoded = self.decode(features)[:-1] if any(name.startswith("decoder.") for name in names) else []
+        known = dict(zip(UNET_STRIDES, [*features[1:], *decoded], strict=False))
+        return [known[name] for name in names]
+
     def forward(self, pixels: Tensor) -> Tensor:
         """Return (B, classes, H, W) logits of (B, 3, H, W) pixels, sides multiples of 32; wants a decoder."""
         logits: Tensor = self.segmentation_head(self.decode(self.features(pixels))[-1])
@@ -114,18 +122,11 @@ class UNetExtractor:
 
     def __init__(self, network: UNet) -> None:
         self.network = network
-        self._part, _, self._stage = network.token_stage.partition(".")
 
     def extract(self, pixels: Tensor) -> TileFeatures:
         """Compute the features of (B, 3, H, W) pixels, sides multiples of 32."""
-        stage = self._token_features(pixels)
+        (stage,) = self.network.stages(pixels, self.network.token_stage)
         return TileFeatures(
             tokens=stage.permute(0, 2, 3, 1),
             activation=stage.relu().mean(dim=1),
         )
-
-    def _token_features(self, pixels: Tensor) -> Tensor:
-        features = self.network.features(pixels)
-        if self._part == "decoder":
-            return self.network.decode(features)[int(self._stage.removeprefix("blocks."))]
-        return features[1 if self._stage == "stem" else 1 + int(self._stage.removeprefix("layer"))]

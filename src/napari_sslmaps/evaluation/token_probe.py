@@ -31,12 +31,12 @@ class LabelMap(TokenMap):
     Parameters
     ----------
     labels
-        (rows, cols) int64 class numbers; 0 where the token has not been computed.
+        (rows, cols) int32 class numbers; 0 where the token has not been computed.
     classes
         The numbers there can be.
     """
 
-    labels: NDArray[np.int64]
+    labels: NDArray[np.int32]
     classes: tuple[int, ...]
 
     def __post_init__(self) -> None:
@@ -111,7 +111,7 @@ class TokenProbe:
             values=shares.max(axis=-1),
             grid=embedding.grid,
             provenance=embedding.provenance,
-            labels=np.where(known, labels, 0),
+            labels=np.where(known, labels, 0).astype(np.int32),
             classes=self.classes,
         )
 

@@ -1,0 +1,208 @@
+"""A linear head on pooled features: what one label per image teaches, and how well it is read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_sslmaps.core.estimate import Estimate
+from napari_sslmaps.core.findings import Table
+from napari_sslmaps.core.results import Embedding, Float32
+from napari_sslmaps.errors import InvalidOptionError
+from napari_sslmaps.evaluation.embedded.tally import Tally, draw_weights, estimate
+from napari_sslmaps.evaluation.linear import STRENGTH, LinearHead, fit_linear
+from napari_sslmaps.evaluation.ranking import areas_under_curves
+
+FOLDS = 5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageHead:
+    """A linear head on pooled tokens.
+
+    Parameters
+    ----------
+    linear
+        Scores per class; its classes count `names` from 0.
+    names
+        Of the classes, in order.
+    """
+
+    linear: LinearHead
+    names: tuple[str, ...]
+
+    def index_of(self, label: str) -> int:
+        """Return the number of a class.
+
+        Raises
+        ------
+        InvalidOptionError
+            If it is not one of `names`.
+        """
+        if label not in self.names:
+            raise InvalidOptionError(f"Expected a class among {', '.join(self.names)}; got {label!r}.")
+        return self.names.index(label)
+
+    def row_of(self, label: str) -> tuple[Float32, float]:
+        """Return weights (dim,) and offset of a class."""
+        index = self.index_of(label)
+        return self.linear.weights[index], float(self.linear.offset[index])
+
+
+def pooled(embedding: Embedding) -> Float32:
+    """Return the mean of the tokens that have been computed, (dim,): one feature for a region."""
+    return embedding.mean_token
+
+
+def fit_image_head(features: Float32, labels: Sequence[str], *, strength: float = STRENGTH) -> ImageHead:
+    """Fit a class-balanced linear head to pooled features.
+
+    Parameters
+    ----------
+    features
+        (images, dim), see `pooled`.
+    labels
+        Name of the class of each image.
+    strength
+        Inverse of the L2 penalty, scikit-learn's ``C``.
+
+    Raises
+    ------
+    InvalidOptionError
+        If there are fewer than two classes, or not as many labels as features.
+    """
+    names, kinds = _numbered(features, labels)
+    return ImageHead(fit_linear(features, kinds, strength=strength), names)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeldOutHeads:
+    """Heads of a cross-validation, each for images that it has not seen.
+
+    Parameters
+    ----------
+    heads
+        One per fold.
+    fold
+        (images,) int64: the fold that holds out each image.
+    probabilities
+        (images, classes) float32 by the head that has not seen the image.
+    accuracy
+        Balanced accuracy, with a bootstrap interval over images.
+    auroc
+        Area under the ROC curve of each class against the others, averaged over the classes; likewise.
+    """
+
+    heads: tuple[ImageHead, ...]
+    fold: NDArray[np.int64]
+    probabilities: Float32
+    accuracy: Estimate
+    auroc: Estimate
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the classes."""
+        return self.heads[0].names
+
+    def head_for(self, image: int) -> ImageHead:
+        """Return the head that has not seen an image."""
+        return self.heads[int(self.fold[image])]
+
+
+def cross_validate_heads(
+    features: Float32,
+    labels: Sequence[str],
+    *,
+    folds: int = FOLDS,
+    seed: int = 0,
+    strength: float = STRENGTH,
+) -> HeldOutHeads:
+    """Fit heads to all images but some, until each has been held out once.
+
+    Parameters
+    ----------
+    features, labels, strength
+        As of `fit_image_head`.
+    folds
+        At most so many, stratified by class; no more than the smallest class has images.
+    seed
+        Of the split; the same images give the same split for every encoder.
+
+    Raises
+    ------
+    InvalidOptionError
+        If a class has fewer than two images.
+    """
+    from sklearn.model_selection import StratifiedKFold
+
+    names, kinds = _numbered(features, labels)
+    counts = np.bincount(kinds)
+    if counts.min() < 2 or folds < 2:
+        raise InvalidOptionError(
+            f"Expected at least two folds and two images of every class, so that one can be held out; got "
+            f"{folds} folds and {counts.min()} of {names[int(counts.argmin())]!r}."
+        )
+    splitter = StratifiedKFold(min(folds, int(counts.min())), shuffle=True, random_state=seed)
+    heads, fold = [], np.zeros(len(kinds), np.int64)
+    probabilities = np.zeros((len(kinds), len(names)), np.float32)
+    for index, (fitted, held_out) in enumerate(splitter.split(features, kinds)):
+        heads.append(ImageHead(fit_linear(features[fitted], kinds[fitted], strength=strength), names))
+        fold[held_out] = index
+        probabilities[held_out] = heads[-1].linear.probabilities(features[held_out])
+    return HeldOutHeads(
+        tuple(heads), fold, probabilities, _accuracy(probabilities, kinds), _auroc(probabilities, kinds)
+    )
+
+
+def head_table(found: dict[str, HeldOutHeads], title: str = "Image-level labels") -> Table:
+    """Show accuracy and AUROC of each method's heads."""
+    rows = tuple((method, heads.accuracy, heads.auroc) for method, heads in found.items())
+    notes = ("Each image is judged by a head that has not seen it; intervals are over images.",)
+    return Table(title, ("method", "balanced accuracy", "AUROC"), rows, notes, "image-labels")
+
+
+def _numbered(features: Float32, labels: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+    if np.ndim(features) != 2 or len(features) != len(labels):
+        raise InvalidOptionError(
+            f"Expected one feature and one label per image; got features of shape {np.shape(features)} and "
+            f"{len(labels)} labels."
+        )
+    if not np.isfinite(features).all():
+        raise InvalidOptionError("Expected finite features; embed every image to the end before fitting.")
+    names = tuple(sorted(set(labels)))
+    return names, np.array([names.index(label) for label in labels], np.int64)
+
+
+def _accuracy(probabilities: Float32, kinds: NDArray[np.int64]) -> Estimate:
+    counts = np.eye(probabilities.shape[1])[kinds]
+    hits = counts * (probabilities.argmax(axis=1) == kinds)[:, None]
+    return estimate(Tally(hits, counts))
+
+
+def mean_auroc(scores: Float32, kinds: NDArray[np.int64]) -> float:
+    """Area under the ROC curve of each class against the others, averaged over the classes that occur.
+
+    Parameters
+    ----------
+    scores
+        (n, classes).
+    kinds
+        (n,) class of each, counted from 0.
+
+    Returns
+    -------
+    In [0, 1]; NaN if there is one class only.
+    """
+    positive = kinds[None] == np.arange(scores.shape[1])[:, None]
+    areas = areas_under_curves(scores.T, positive, np.ones_like(positive))
+    return float(np.nanmean(areas)) if np.isfinite(areas).any() else float("nan")
+
+
+def _auroc(probabilities: Float32, kinds: NDArray[np.int64]) -> Estimate:
+    """With a bootstrap interval over images, the same draws as of the accuracy."""
+    value = mean_auroc(probabilities, kinds)
+    weights = draw_weights(len(kinds)).astype(np.int64)
+    drawn = [mean_auroc(np.repeat(probabilities, row, axis=0), np.repeat(kinds, row)) for row in weights]
+    low, high = np.nanquantile(drawn, [0.025, 0.975])
+    return Estimate(value, float(low), float(high))
