@@ -1,0 +1,104 @@
+"""Label images from files: PNG, BMP, TIFF and NPY."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image
+
+from napari_sslmaps.errors import AnnotationError, UnsupportedImageError
+from napari_sslmaps.sources.base import decoding
+
+MASK_SUFFIXES = (".png", ".tif", ".tiff", ".npy", ".bmp")
+_DAMAGE = (
+    tifffile.TiffFileError,
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    IndexError,
+    KeyError,
+    RuntimeError,
+)
+
+
+def read_mask(path: Path | str) -> NDArray[np.integer[Any]]:
+    """Read a label image.
+
+    Parameters
+    ----------
+    path
+        A PNG or BMP of one number per pixel or of a palette, whose indices are then the labels; a TIFF, of
+        which the full size is read; or an NPY file.
+
+    Returns
+    -------
+    (H, W) integers as stored. A mask of 0 and 255 alone becomes 0 and 1, and so do booleans.
+
+    Raises
+    ------
+    AnnotationError
+        If the file holds colours, real numbers, a stack or another format.
+    UnsupportedImageError
+        If it is missing or damaged.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in MASK_SUFFIXES:
+        raise AnnotationError(
+            f"Expected a mask as {', '.join(s[1:].upper() for s in MASK_SUFFIXES)}; got {path.name}. Formats "
+            "such as JPEG change labels: export it as PNG."
+        )
+    if not path.is_file():
+        raise UnsupportedImageError(f"Expected a mask file; there is none at {path}. Check its name.")
+    with decoding(path.name, "a readable mask", *_DAMAGE):
+        values = _read(path)
+    values = np.squeeze(values) if values.ndim > 2 and 1 in values.shape else values
+    return _labels(values, path.name)
+
+
+def _read(path: Path) -> NDArray[Any]:
+    match path.suffix.lower():
+        case ".npy":
+            array: NDArray[Any] = np.load(path, allow_pickle=False)
+            return array
+        case ".tif" | ".tiff":
+            return np.asarray(tifffile.imread(path))
+        case _:
+            return _picture(path)
+
+
+def _picture(path: Path) -> NDArray[Any]:
+    try:
+        with Image.open(path) as picture:
+            return np.asarray(picture)
+    except Image.DecompressionBombError as error:
+        raise UnsupportedImageError(
+            f"Expected a picture that fits into memory; {path.name} is too large ({error}). "
+            "Export it as TIFF, or at a coarser scale."
+        ) from error
+
+
+def _labels(values: NDArray[Any], name: str) -> NDArray[np.integer[Any]]:
+    if values.ndim == 3 and values.shape[-1] in {2, 3, 4}:
+        raise AnnotationError(
+            f"Expected one number per pixel; {name} holds colours, which say no class. Export it with a "
+            "palette or as grey labels."
+        )
+    if values.ndim != 2 or 0 in values.shape:
+        raise AnnotationError(
+            f"Expected a mask of one plane (rows, columns); {name} has the shape {values.shape}. "
+            "Export one plane."
+        )
+    if values.dtype == np.bool_:
+        return values.astype(np.uint8)
+    if not np.issubdtype(values.dtype, np.integer):
+        raise AnnotationError(
+            f"Expected whole numbers as labels; {name} holds {values.dtype}. Round or threshold it first."
+        )
+    if values.dtype == np.uint8 and values.max() == 255 and np.isin(values, (0, 255)).all():
+        return (values // 255).astype(np.uint8)
+    return values.astype(values.dtype.newbyteorder("="), copy=False)

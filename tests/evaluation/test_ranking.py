@@ -1,0 +1,40 @@
+"""Areas under ROC curves of many rows against scikit-learn's."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
+
+from napari_sslmaps.evaluation.ranking import Ranking, areas_under_curves, ranked_areas
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 10**6), st.sampled_from([2, 5, 1000]))
+def test_areas_are_scikit_learn_s(seed, distinct):
+    rng = np.random.default_rng(seed)
+    scores = rng.integers(0, distinct, (3, 20)).astype(float)
+    positive = rng.integers(0, 4, (3, 20)) * (rng.random((3, 1)) < 0.9)
+    negative = rng.integers(0, 4, (3, 20)) * (rng.random((3, 1)) < 0.9)
+    scores[(positive == 0) & (negative == 0)] = np.nan
+    for row, area in enumerate(areas_under_curves(scores, positive, negative)):
+        if positive[row].any() and negative[row].any():
+            known = np.isfinite(scores[row])
+            truth = np.repeat([1, 0], known.sum())
+            weights = np.concatenate([positive[row, known], negative[row, known]])
+            wanted = roc_auc_score(truth, np.tile(scores[row, known], 2), sample_weight=weights)
+            assert area == pytest.approx(wanted)
+        else:
+            assert np.isnan(area)
+
+
+def test_one_ranking_serves_several_weightings_and_rows_may_share_them():
+    scores = np.array([[0.0, 1, 2, 3], [3, 2, 1, 0]])
+    ranking = Ranking(scores)
+    positive = np.array([False, False, True, True])
+    np.testing.assert_array_equal(ranked_areas(ranking, positive, ~positive), [1, 0])
+    np.testing.assert_array_equal(ranked_areas(ranking, [1, 0, 0, 0], [0, 1, 0, 0]), [0, 1])
+
+
+def test_constant_scores_are_chance():
+    assert areas_under_curves(np.zeros((1, 9)), np.arange(9) < 3, np.arange(9) >= 3)[0] == 0.5
