@@ -1,23 +1,26 @@
 """Request → comparison: each image embedded once by each method, then scored."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 
-from napari_sslmaps.compare.images import OpenedImage, opened
+from napari_sslmaps.compare.across import Tokens, findings_across
+from napari_sslmaps.compare.folder import ComparisonFolder
+from napari_sslmaps.compare.images import OpenedImage, check_one_kind, opened
+from napari_sslmaps.compare.keys import image_key, keeps_tokens
 from napari_sslmaps.compare.maps import maps_of
 from napari_sslmaps.compare.methods import Lane, lanes_of
-from napari_sslmaps.compare.progress import ComparisonProgress, OnComparison
-from napari_sslmaps.compare.request import ComparisonRequest
+from napari_sslmaps.compare.perturbed import robustness_of
+from napari_sslmaps.compare.progress import OnComparison, Teller
+from napari_sslmaps.compare.request import ComparedImage, ComparisonRequest
 from napari_sslmaps.compare.results import Comparison, ScoredImage
 from napari_sslmaps.compare.scoring import EmbeddedImage, score_image
 from napari_sslmaps.core.results import Embedding
 from napari_sslmaps.encoders.encoder import Encoder
-from napari_sslmaps.pipeline import EmbeddingProgress
 
 Embeddings = Mapping[tuple[str, str], Embedding]
 """(image's name, method's name) → embedding."""
-_SCORING = 0.25
-"""Share of a method's work that is scoring, for progress alone."""
+OnImage = Callable[[EmbeddedImage, ScoredImage], None]
 
 
 def compare(
@@ -27,6 +30,8 @@ def compare(
     embeddings: Embeddings | None = None,
     encoders: Mapping[str, Encoder] | None = None,
     keep: bool = False,
+    folder: Path | None = None,
+    on_image: OnImage | None = None,
 ) -> Comparison:
     """Compare encoders on images: embed, make maps, score them, beside controls.
 
@@ -37,11 +42,17 @@ def compare(
     on_progress
         Called often, on this thread; may raise `Cancelled` to stop.
     embeddings
-        What has been embedded already, whole and of the same region, by the names of image and method.
+        What has been embedded already, by the names of image and method; used where it is of the region and
+        weights that are asked for.
     encoders
         What has been loaded already, by the name in its choice.
     keep
         Whether the result holds embeddings and maps; of many images they are large.
+    folder
+        Where finished images are kept: a second call finds them there, and one that was stopped is gone on
+        with. Images without a file are not kept.
+    on_image
+        Called with each image that was scored now, before it counts as finished.
 
     Returns
     -------
@@ -53,74 +64,86 @@ def compare(
     SSLMapsError
         If an image, mask, encoder or option cannot be used.
     """
+    if len(request.images) > 1:
+        check_one_kind(request)
     lanes = lanes_of(request, encoders)
-    images: list[ScoredImage] = []
-    kept: list[EmbeddedImage] = []
-    for number, asked in enumerate(request.images):
-        teller = _Teller(on_progress, asked.name, number, len(request.images), len(lanes))
-        with opened(asked, request) as image:
-            embedded = _embed_all(image, lanes, request, embeddings or {}, teller)
-            images.append(score_image(embedded, request, teller.scoring))
-        kept += [embedded] if keep else []
-    names = [(image.image.name, name) for image in kept for name in image.embeddings]
-    found = {image.image.name: image for image in kept}
-    return Comparison(
+    work = _Work(request, lanes, embeddings or {}, None if folder is None else ComparisonFolder(folder))
+    teller = Teller(on_progress, len(request.images), len(lanes))
+    for asked in request.images:
+        teller.image(asked.name, work.kept)
+        work.do(asked, teller, on_image, keep=keep)
+    names = [(image.image.name, name) for image in work.embedded for name in image.embeddings]
+    found = {image.image.name: image for image in work.embedded}
+    comparison = Comparison(
         request=request,
         methods=tuple(lane.method for lane in lanes),
-        images=tuple(images),
+        images=tuple(work.scored),
         embeddings={(image, name): found[image].embeddings[name] for image, name in names},
         maps={(image, name): found[image].maps[name] for image, name in names},
+        specs={lane.method.name: lane.encoder.spec for lane in lanes if lane.encoder is not None},
     )
+    return replace(comparison, across=findings_across(comparison, work.tokens, teller))
 
 
-def _embed_all(
-    image: OpenedImage,
-    lanes: Sequence[Lane],
-    request: ComparisonRequest,
-    known: Embeddings,
-    teller: "_Teller",
-) -> EmbeddedImage:
-    embeddings: dict[str, Embedding] = {}
-    maps = {}
-    for at, lane in enumerate(lanes):
-        name = lane.method.name
-        teller.begin(name, at)
-        found = known.get((image.name, name))
-        embeddings[name] = lane.embed(image, request.options.run, teller.tiles) if found is None else found
-        maps[name] = maps_of(embeddings[name], image.asked, request.options.run)
-    encoders = tuple(lane.method.name for lane in lanes if lane.control is None)
-    return EmbeddedImage(image, embeddings, maps, encoders)
+class _Work:
+    """What has been done so far, image by image."""
+
+    def __init__(
+        self,
+        request: ComparisonRequest,
+        lanes: Sequence[Lane],
+        known: Embeddings,
+        folder: ComparisonFolder | None,
+    ) -> None:
+        self.request, self.lanes, self.known, self.folder = request, lanes, known, folder
+        self.tokens = Tokens(folder)
+        self.scored: list[ScoredImage] = []
+        self.embedded: list[EmbeddedImage] = []
+        self.kept = 0
+
+    def do(self, asked: ComparedImage, teller: Teller, on_image: OnImage | None, *, keep: bool) -> None:
+        """Score an image, or find its scores."""
+        with opened(asked, self.request) as image:
+            folder = self.folder if image.record.sha256 else None
+            key = "" if folder is None else image_key(image, self.lanes, self.request)
+            found = None if folder is None or keep else folder.load(asked.name, key)
+            if found is not None:
+                self.kept += 1
+                self.scored.append(found)
+                return
+            embedded = self._embed(image, teller)
+            scored = score_image(embedded, self.request, teller.scoring)
+            if self.request.wants("robustness"):
+                found_robust = robustness_of(embedded, self.lanes, self.request, teller.perturbing)
+                scored = replace(scored, robustness=found_robust)
+            if keeps_tokens(self.request):
+                self.tokens.put(asked.name, embedded.embeddings)
+            if on_image is not None:
+                on_image(embedded, scored)
+            if folder is not None:
+                folder.keep(scored, key)
+        self.scored.append(scored)
+        self.embedded += [embedded] if keep else []
+
+    def _embed(self, image: OpenedImage, teller: Teller) -> EmbeddedImage:
+        run = self.request.options.run
+        embeddings: dict[str, Embedding] = {}
+        for lane in self.lanes:
+            name = lane.method.name
+            teller.embedding(name)
+            known = self.known.get((image.name, name))
+            embeddings[name] = (
+                known
+                if known is not None and _fits(known, image, lane)
+                else lane.embed(image, run, teller.tiles)
+            )
+        maps = {name: maps_of(found, image.asked, run) for name, found in embeddings.items()}
+        encoders = tuple(lane.method.name for lane in self.lanes if lane.control is None)
+        return EmbeddedImage(image, embeddings, maps, encoders)
 
 
-@dataclass(slots=True)
-class _Teller:
-    """Turns what happens into progress."""
-
-    on_progress: OnComparison | None
-    image: str
-    done: int
-    total: int
-    methods: int
-    method: str = ""
-    at: int = 0
-
-    def begin(self, method: str, at: int) -> None:
-        """Begin to embed by a method."""
-        self.method, self.at = method, at
-        self._tell(at * (1 - _SCORING))
-
-    def tiles(self, progress: EmbeddingProgress) -> None:
-        """Tell how far an embedding is."""
-        self._tell((self.at + progress.done / progress.total) * (1 - _SCORING))
-
-    def scoring(self, method: str) -> None:
-        """Begin to score a method; the first begins where embedding ended."""
-        self.at = self.at + 1 if self.method == "" else 0
-        self.method = ""
-        self._tell(self.methods * (1 - _SCORING) + self.at * _SCORING, method)
-
-    def _tell(self, methods_done: float, method: str | None = None) -> None:
-        if self.on_progress is not None:
-            share = (self.done + min(1.0, methods_done / self.methods)) / self.total
-            name = self.method if method is None else method
-            self.on_progress(ComparisonProgress(self.image, name, self.done, self.total, share))
+def _fits(known: Embedding, image: OpenedImage, lane: Lane) -> bool:
+    """Whether an embedding is what would be computed, as far as it says itself."""
+    provenance = known.provenance
+    weights = "" if lane.encoder is None else lane.encoder.spec.sha256
+    return provenance.region in (None, image.region) and provenance.weights_sha256 in ("", weights)

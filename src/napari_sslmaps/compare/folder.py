@@ -1,4 +1,4 @@
-"""The folder of a comparison: finished images are kept there, so that a stopped comparison is gone on with."""
+"""The folder of a comparison: what is finished is kept there, and not made again."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from napari_sslmaps.compare.results import ScoredImage
-from napari_sslmaps.compare.stored import from_plain, to_plain
+from napari_sslmaps.compare.stored import from_plain, to_plain, with_tuples
 from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.results import Embedding, Provenance
 from napari_sslmaps.export.atomic import written_whole
@@ -78,10 +78,8 @@ class ComparisonFolder:
         """
         with np.load(self._tokens(name, method), allow_pickle=False) as stored:
             about = json.loads(str(stored["about"]))
-            grid = {
-                key: tuple(item) if isinstance(item, list) else item for key, item in about["grid"].items()
-            }
-            return Embedding(stored["tokens"], TokenGrid(**grid), Provenance.from_dict(about["provenance"]))
+            grid = TokenGrid(**with_tuples(about["grid"]))
+            return Embedding(stored["tokens"], grid, Provenance.from_dict(about["provenance"]))
 
     def _tokens(self, name: str, method: str) -> Path:
         return self.image_folder(name) / method / "tokens.npz"

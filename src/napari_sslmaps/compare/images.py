@@ -11,6 +11,7 @@ from napari_sslmaps.evaluation.annotation import Annotation
 from napari_sslmaps.export.record import ImageRecord
 from napari_sslmaps.run.request import open_requested
 from napari_sslmaps.sources.colour import is_grey
+from napari_sslmaps.sources.masks import read_mask
 from napari_sslmaps.sources.protocol import ImageSource
 
 
@@ -80,8 +81,6 @@ def annotation_of(
     """
     found = image.annotation
     if isinstance(found, MaskFile):
-        from napari_sslmaps.sources.masks import read_mask
-
         return Annotation.from_labels(
             read_mask(found.path), shape_yx, names=found.classes, ignore=found.ignore
         )

@@ -1,4 +1,4 @@
-"""What decides the scores of one image, so that those kept in a folder are used only if nothing has changed."""
+"""What decides the scores of one image."""
 
 from collections.abc import Sequence
 from dataclasses import asdict

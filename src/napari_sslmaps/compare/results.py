@@ -11,6 +11,7 @@ from napari_sslmaps.compare.request import ComparisonRequest
 from napari_sslmaps.core.findings import Plot, Table
 from napari_sslmaps.core.results import Embedding, TokenMap
 from napari_sslmaps.encoders.baselines import ControlKind
+from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.evaluation.anchor_scores import Stratum
 from napari_sslmaps.evaluation.map_scores import MapScores
 from napari_sslmaps.evaluation.robustness import Robustness
@@ -91,6 +92,8 @@ class AgreementRow:
         Names of encoders.
     cka
         Linear centred kernel alignment, in [0, 1].
+    cka_by_chance
+        Its mean over random pairings of the tokens.
     neighbours
         Mean overlap of sets of nearest neighbours, in [0, 1].
     """
@@ -98,6 +101,7 @@ class AgreementRow:
     first: str
     second: str
     cka: float
+    cka_by_chance: float
     neighbours: float
 
 
@@ -158,6 +162,8 @@ class Comparison:
         (image's name, method's name) → embedding, of the images that `compare` was asked to keep.
     maps
         (image's name, method's name) → kind of map → map, likewise.
+    specs
+        Method's name → encoder, where a network runs.
     across
         Findings over all images together: probes, label efficiency, localisation, advice.
     """
@@ -167,6 +173,7 @@ class Comparison:
     images: tuple[ScoredImage, ...]
     embeddings: Mapping[tuple[str, str], Embedding] = field(default_factory=dict)
     maps: Mapping[tuple[str, str], Mapping[str, TokenMap]] = field(default_factory=dict)
+    specs: Mapping[str, EncoderSpec] = field(default_factory=dict)
     across: tuple[Table | Plot, ...] = ()
 
     @property

@@ -39,12 +39,9 @@ def from_plain(found: Mapping[str, Any]) -> ScoredImage:
     KeyError, TypeError, ValueError
         If they are not complete.
     """
-    record = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in found["record"].items()
-    }
     return ScoredImage(
         name=found["name"],
-        record=ImageRecord(**record),
+        record=ImageRecord(**with_tuples(found["record"])),
         maps=tuple(_map_row(row) for row in found["maps"]),
         anchors=tuple(AnchorRow(row["method"], _arrays(row["areas"])) for row in found["anchors"]),
         nearness=_arrays(found["nearness"]),
@@ -55,6 +52,11 @@ def from_plain(found: Mapping[str, Any]) -> ScoredImage:
         provenance=found["provenance"],
         notes=tuple(found["notes"]),
     )
+
+
+def with_tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values with tuples where JSON made lists of them."""
+    return {key: tuple(item) if isinstance(item, list) else item for key, item in values.items()}
 
 
 def _map_row(row: Mapping[str, Any]) -> MapRow:

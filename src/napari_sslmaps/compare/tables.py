@@ -137,12 +137,19 @@ def agreement_table(comparison: Comparison) -> Table:
         found = [
             row for image in comparison.images for row in image.agreement if (row.first, row.second) == pair
         ]
-        means = [_over_images([getattr(row, name) for row in found]) for name in ("cka", "neighbours")]
+        means = [
+            _over_images([getattr(row, name) for row in found])
+            for name in ("cka", "cka_by_chance", "neighbours")
+        ]
         rows.append((*pair, *means))
     count = comparison.request.options.neighbours
     notes = (_CKA_NOTE, f"Neighbours: share of a token's {count} nearest that both name (arXiv 2405.07987).")
     return Table(
-        "Agreement of encoders", ("First", "Second", "CKA", "Neighbours"), tuple(rows), notes, "agreement"
+        "Agreement of encoders",
+        ("First", "Second", "CKA", "CKA by chance", "Neighbours"),
+        tuple(rows),
+        notes,
+        "agreement",
     )
 
 

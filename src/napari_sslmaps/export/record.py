@@ -118,6 +118,9 @@ class RunRecord:
         The figure's file, relative to the record.
     package_version
         Of napari-sslmaps.
+    evaluation
+        Of a comparison: its images, masks, controls, scores and options; None for a run. `run --from` does
+        the maps of the first image.
     """
 
     image: ImageRecord
@@ -128,10 +131,14 @@ class RunRecord:
     options: RunOptions = field(default_factory=RunOptions)
     figure: str = ""
     package_version: str = ""
+    evaluation: Mapping[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready description; `from_dict` reads it back."""
-        return {"format": FORMAT, "schema": SCHEMA, **asdict(self)}
+        told = {"format": FORMAT, "schema": SCHEMA, **asdict(self)}
+        if self.evaluation is None:
+            del told["evaluation"]  # earlier versions can read it
+        return told
 
     @classmethod
     def from_dict(cls, description: Mapping[str, Any]) -> Self:

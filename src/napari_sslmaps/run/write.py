@@ -8,6 +8,7 @@ from napari_sslmaps.encoders.catalog import NAMES
 from napari_sslmaps.encoders.hashes import hash_path
 from napari_sslmaps.encoders.published.catalog import PUBLISHED
 from napari_sslmaps.encoders.registry import get_spec, hash_encoder
+from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import RecordError
 from napari_sslmaps.export.figure import compose_figure, save_figure
 from napari_sslmaps.export.map_files import write_heads, write_map
@@ -62,7 +63,7 @@ def write_run(outcome: RunOutcome, folder: Path) -> RunRecord:
         outputs = _write_maps(encoder, folder, part, outcome.image.spacing_um_yx)
         records.append(
             EncoderRecord(
-                name=_lasting_name(encoder),
+                name=lasting_name(encoder.spec),
                 sha256=encoder.spec.sha256,
                 precision=encoder.precision,
                 overrides=dict(encoder.spec.overrides),
@@ -108,9 +109,9 @@ def request_from_record(record: RunRecord, folder: Path) -> RunRequest:
         path = Path(image.path)
         path = path if path.exists() else folder / path.name
         name = str(path)
-    _check_unchanged("image", path, image.sha256)
+    check_unchanged("image", path, image.sha256)
     for encoder in record.encoders:
-        _check_weights(encoder)
+        check_weights(encoder)
     choices = tuple(
         EncoderChoice(encoder.name, encoder.overrides, encoder.precision) for encoder in record.encoders
     )
@@ -155,22 +156,28 @@ def _title(outcome: RunOutcome) -> str:
     return Path(outcome.image.path).name
 
 
-def _lasting_name(encoder: EncoderOutcome) -> str:
+def lasting_name(spec: EncoderSpec) -> str:
     """Return a name that means the same elsewhere: of a user's file its path, not what it is called here."""
-    spec = encoder.spec
     if spec.origin == "file" and spec.path is not None:
         return str(spec.path.absolute())
     return spec.name
 
 
-def _check_weights(encoder: EncoderRecord) -> None:
+def check_weights(encoder: EncoderRecord) -> None:
+    """Refuse to go on where the weights of a record have changed, or are gone.
+
+    Raises
+    ------
+    RecordError
+        With what has changed.
+    """
     listed = encoder.name in NAMES or encoder.name in PUBLISHED
     spec = get_spec(encoder.name) if listed else None
     if spec is not None and spec.trouble:
         raise RecordError(spec.trouble)
     path = Path(encoder.name) if spec is None else spec.path
     if path is not None:
-        _check_unchanged(f"weight file of {encoder.name}", path, encoder.sha256)
+        check_unchanged(f"weight file of {encoder.name}", path, encoder.sha256)
     elif (drawn := hash_encoder(encoder.name)) != encoder.sha256:
         raise RecordError(
             f"Expected the weights of {encoder.name} of this record (sha256 {encoder.sha256[:12]}…); this "
@@ -178,7 +185,14 @@ def _check_weights(encoder: EncoderRecord) -> None:
         )
 
 
-def _check_unchanged(what: str, path: Path, sha256: str) -> None:
+def check_unchanged(what: str, path: Path, sha256: str) -> None:
+    """Refuse to go on where a file of a record has changed, or is gone.
+
+    Raises
+    ------
+    RecordError
+        With what has changed.
+    """
     if not path.exists():
         raise RecordError(
             f"Expected the {what} of this record at {path}; there is nothing. Put it back, or run again "

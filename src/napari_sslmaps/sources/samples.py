@@ -11,6 +11,9 @@ from napari_sslmaps.sources.array import ArraySource
 from napari_sslmaps.sources.open import open_image
 from napari_sslmaps.sources.protocol import ImageSource
 
+UNSURE = 255
+"""Label of pixels that were left open in a sample's mask."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -32,6 +35,8 @@ class Sample:
         Where the file is.
     spacing_um_yx
         Micrometres per pixel, where known.
+    classes
+        What is drawn in `mask_path`, from label 1.
     """
 
     key: str
@@ -42,6 +47,7 @@ class Sample:
     package: str
     resource: str
     spacing_um_yx: tuple[float, float] | None = None
+    classes: tuple[str, ...] = ()
 
     @property
     def path(self) -> Path:
@@ -59,6 +65,15 @@ class Sample:
                 "not bring it. Open an image of your own instead."
             )
         return path
+
+    @property
+    def mask_path(self) -> Path:
+        """Labels of the image's pixels; `UNSURE` ones say nothing.
+
+        The authors of this package drew them by eye, with ``scripts/draw_sample_masks.py``, for trying out
+        scores. They are no pathologists or cardiologists, and nobody has checked them.
+        """
+        return Path(str(files("napari_sslmaps.sources"))) / "sample_masks" / f"{self.key}.png"
 
     def open(self) -> ImageSource:
         """Open the image, RGB; of the ultrasound clip the first frame.
@@ -85,6 +100,7 @@ _HISTOLOGY = Sample(
     anchor_on="glandular epithelium",
     package="skimage.data",
     resource="ihc.png",
+    classes=("epithelium", "stroma"),
 )
 _ULTRASOUND = Sample(
     key="ultrasound",
@@ -98,6 +114,7 @@ _ULTRASOUND = Sample(
     anchor_on="interventricular septum",
     package="pydicom.data",
     resource="test_files/examples_ybr_color.dcm",
+    classes=("blood", "tissue"),
     # The header gives 0.05105 cm per pixel of the 640 × 480 original; pydicom halved the pixels
     # (data/test_files/README.txt: "rescaled Pixel Data") and kept the header.
     spacing_um_yx=(1020.994, 1020.994),
