@@ -165,6 +165,22 @@ def test_an_embedding_gives_its_own_region_level_and_window(encoders, image):
     assert max(part.height for part in read) <= 64  # a tile, not the region
 
 
+def test_a_mask_leaves_tiles_out_and_an_embedding_brings_its_own(encoders, image, monkeypatch):
+    encoder = encoders["dinov2"]
+    mask = np.zeros((13, 17), bool)
+    mask[1:4, 2:5] = True
+    embedding = embed(image, encoder, tiling=TILES, mask=mask)
+    seen = forwards(encoder, monkeypatch)
+    for found in (
+        attend(image, encoder, tiling=TILES, mask=mask, block=1),
+        attend(embedding, encoder, block=1),
+    ):
+        np.testing.assert_array_equal(np.isfinite(found.heads), np.broadcast_to(mask, found.heads.shape))
+    assert len(seen) == 2
+    outside = attend(embedding, encoder, anchor=(90, 100))
+    assert np.isfinite(outside.heads[:, 11, 12]).all()
+
+
 def test_each_tile_is_reported_and_a_stop_is_honoured(encoders, image):
     told = []
     attend(image, encoders["mae"], tiling=TILES, on_progress=lambda done, total: told.append((done, total)))
@@ -186,7 +202,7 @@ def test_an_embedding_must_be_by_that_encoder_whole_and_able_to_read(encoders, i
     mae, embedding = encoders["mae"], embed(image, encoders["mae"])
     with pytest.raises(InvalidOptionError, match="encoder that made the embedding, mae; got dino"):
         attend(embedding, encoders["dino"])
-    with pytest.raises(InvalidOptionError, match="no region, tiling or window beside"):
+    with pytest.raises(InvalidOptionError, match="no region, tiling, window or mask beside"):
         attend(embedding, mae, tiling=TILES)
     with pytest.raises(MapUnavailableError, match="read its image again"):
         attend(replace(embedding, pixels=None), mae)

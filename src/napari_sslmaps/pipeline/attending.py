@@ -12,15 +12,16 @@ from napari_sslmaps.core.attention import AttentionStack
 from napari_sslmaps.core.preprocess import check_window
 from napari_sslmaps.core.results import AttentionKind, Embedding, Float32, Provenance
 from napari_sslmaps.core.rollout import attention_rollout
-from napari_sslmaps.core.tiling import ONE_PASS, Stitcher, Tiling
+from napari_sslmaps.core.tiling import ONE_PASS, Stitcher, Tile, Tiling
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import DeviceMemoryError, InvalidOptionError
 from napari_sslmaps.pipeline.embedded import EmbeddedImage
 from napari_sslmaps.pipeline.embedding import check_structure, provenance_of
-from napari_sslmaps.pipeline.field import Anchor, AttentionField, block_number, keeps, split_prefix
+from napari_sslmaps.pipeline.field import Anchor, AttentionField, block_number, split_prefix
+from napari_sslmaps.pipeline.masks import MaskLike
 from napari_sslmaps.pipeline.memory import is_out_of_memory
 from napari_sslmaps.pipeline.planning import EmbeddingPlan, RegionLike, plan
-from napari_sslmaps.pipeline.reading import TileReader, read_ahead, scan_ahead
+from napari_sslmaps.pipeline.reading import TileReader, parts_read, read_ahead, scan_ahead
 from napari_sslmaps.sources.open import open_image
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def attend(  # noqa: PLR0913  # what users call; most of its keywords are those 
     tiling: Tiling | None = None,
     window: tuple[float, float] | None = None,
     allow_uniform: bool = False,
+    mask: MaskLike | None = None,
     on_progress: OnTiles | None = None,
 ) -> AttentionStack:
     """Compute the attention of one block of a transformer, per head.
@@ -59,7 +61,8 @@ def attend(  # noqa: PLR0913  # what users call; most of its keywords are those 
     Parameters
     ----------
     image
-        What `embed` takes; or an `Embedding` by the same encoder, whose region, tiling and window are used.
+        What `embed` takes; or an `Embedding` by the same encoder, whose region, tiling, window and mask are
+        used.
     encoder
         From `load_encoder`, or what `load_encoder` takes.
     block
@@ -69,8 +72,8 @@ def attend(  # noqa: PLR0913  # what users call; most of its keywords are those 
     rollout
         Follow attention from that block down to the input, averaged over heads (Abnar & Zuidema,
         arXiv 2005.00928). It reads all rows of every block, some at a time.
-    region, tiling, window, allow_uniform
-        As `embed` takes them.
+    region, tiling, window, allow_uniform, mask
+        As `embed` takes them. An anchor's tile is computed whole, whatever the mask.
     on_progress
         Called after every tile, on this thread, with tiles done and their total; may raise `Cancelled`.
 
@@ -88,7 +91,7 @@ def attend(  # noqa: PLR0913  # what users call; most of its keywords are those 
     InvalidAnchorError
         If the anchor is not on the region.
     """
-    with _looking(image, encoder, _Where(region, tiling, window, allow_uniform)) as look:
+    with _looking(image, encoder, _Where(region, tiling, window, mask, allow_uniform)) as look:
         number = block_number(block, look.depth)
         if anchor is not None:
             field = look.field(anchor, range(1, number + 1) if rollout else (number,))
@@ -105,6 +108,7 @@ def attend_blocks(  # noqa: PLR0913  # the keywords of `attend`
     tiling: Tiling | None = None,
     window: tuple[float, float] | None = None,
     allow_uniform: bool = False,
+    mask: MaskLike | None = None,
     on_progress: OnTiles | None = None,
 ) -> tuple[AttentionStack, ...]:
     """Compute what the output reads in several blocks, in one forward pass; see `attend`.
@@ -114,7 +118,7 @@ def attend_blocks(  # noqa: PLR0913  # the keywords of `attend`
     blocks
         Each from 1, or from −1; all if omitted.
     """
-    with _looking(image, encoder, _Where(region, tiling, window, allow_uniform)) as look:
+    with _looking(image, encoder, _Where(region, tiling, window, mask, allow_uniform)) as look:
         return look.outputs(look.numbers(blocks), on_progress)
 
 
@@ -139,7 +143,7 @@ def attention_field(  # noqa: PLR0913  # the keywords of `attend`
         Each from 1, or from −1; None for all, as a rollout needs. Memory is 8 bytes × width per block and
         token.
     """
-    with _looking(image, encoder, _Where(region, tiling, window, allow_uniform)) as look:
+    with _looking(image, encoder, _Where(region, tiling, window, None, allow_uniform)) as look:
         return look.field(anchor, look.numbers(blocks))
 
 
@@ -149,6 +153,7 @@ class _Where(NamedTuple):
     region: RegionLike | None
     tiling: Tiling | None
     window: tuple[float, float] | None
+    mask: MaskLike | None
     allow_uniform: bool
 
 
@@ -162,8 +167,8 @@ def _looking(image: Any, encoder: "Encoder | str | Path", where: _Where) -> Iter
         return
     source = open_image(image)
     with nullcontext() if source is image else source:
-        planned = plan(source, encoder.spec, where.region, where.tiling)
-        scan = scan_ahead(source, planned.region)
+        planned = plan(source, encoder.spec, where.region, where.tiling, mask=where.mask)
+        scan = scan_ahead(source, planned.region, None if planned.mask is None else parts_read(planned))
         check_structure(scan, allow_uniform=where.allow_uniform)
         chosen = scan.window if where.window is None else check_window(where.window)
         provenance = provenance_of(source, planned, encoder, scan, chosen)
@@ -172,10 +177,10 @@ def _looking(image: Any, encoder: "Encoder | str | Path", where: _Where) -> Iter
 
 def _look_again(embedding: Embedding, encoder: "Encoder", where: _Where) -> "_Look":
     made = embedding.provenance
-    if where[:3] != (None, None, None):
+    if any(given is not None for given in where[:4]):
         raise InvalidOptionError(
-            "Expected no region, tiling or window beside an embedding, which has its own. Give the image to "
-            "choose others."
+            "Expected no region, tiling, window or mask beside an embedding, which has its own. Give the "
+            "image to choose others."
         )
     if (made.encoder, made.weights_sha256) != (encoder.spec.name, encoder.spec.sha256):
         raise InvalidOptionError(
@@ -191,6 +196,8 @@ def _look_again(embedding: Embedding, encoder: "Encoder", where: _Where) -> "_Lo
             f"Expected an embedding on the encoder's own grid {planned.grid.shape}; got one on "
             f"{embedding.grid.shape}. Use it as it was before it was brought to another grid."
         )
+    if made.mask_sha256 and embedding.attention is not None:
+        planned = plan(source, encoder.spec, made.region, tiling, mask=np.isfinite(embedding.attention[0]))
     reader = TileReader(source, replace(planned, grid=embedding.grid), made.window)
     return _Look(reader, encoder, encoder.blocks.depth, made)
 
@@ -217,10 +224,19 @@ class _Look:
 
     def field(self, anchor: Anchor, blocks: Sequence[int]) -> AttentionField:
         token = self.plan.grid.token_at(anchor)
-        tile = next(tile for tile in self.plan.tiles if keeps(tile, token))
+        tile = self._tile_of(token)
         projected = self._run(self.reader.read(tile), blocks, lambda taps: [tap.projected() for tap in taps])
         kept = dict(zip(blocks, projected, strict=True))
         return AttentionField(kept, tile, self.depth, self.plan.grid, self.provenance)
+
+    def _tile_of(self, token: tuple[int, int]) -> Tile:
+        """Return the tile that keeps a token; there is one, also where the mask leaves it out."""
+        axes = (self.plan.tiles.rows, self.plan.tiles.cols)
+        row, col = (
+            next(span for span in spans if span.keep_start <= place < span.keep_stop)
+            for spans, place in zip(axes, token, strict=True)
+        )
+        return Tile(row, col)
 
     def outputs(self, blocks: Sequence[int], on_progress: OnTiles | None) -> tuple[AttentionStack, ...]:
         kind = self.kind
@@ -256,7 +272,8 @@ class _Look:
                     stitching = self.plan.tiling.stitching
                     stitchers = [Stitcher(*self.plan.grid.shape, len(heads), stitching) for heads, _ in found]
                 for stitcher, (heads, _) in zip(stitchers, found, strict=True):
-                    stitcher.add(tile, np.moveaxis(heads, 0, -1))
+                    part = stitcher.needed(tile, np.moveaxis(heads, 0, -1))
+                    stitcher.put(tile, part, self.plan.mask)
                 masses.append([mass for _, mass in found])
                 if on_progress is not None:
                     on_progress(done, len(tiles))
