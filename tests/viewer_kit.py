@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from napari.components import ViewerModel
 
+from napari_sslmaps.core.attention import AttentionStack
 from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.pretext import (
     Crop,
@@ -264,13 +265,57 @@ def known_services(
     library: KnownLibrary | None = None,
     pretext: KnownPretext | None = None,
     paces: KnownPaces | None = None,
+    attender: "KnownAttender | None" = None,
 ) -> Services:
     return Services(
         embedder or KnownEmbedder(),
         pretext or KnownPretext(),
         library or KnownLibrary(),
         paces or KnownPaces(),
+        attender or KnownAttender(),
     )
+
+
+class KnownAttender:
+    """Attention whose values tell what was asked: block and 0.5 for rollout, or nearness to the anchor."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, object]] = []
+
+    def of_output(
+        self, embedding: Embedding, block: int | None, *, rollout: bool, check: Callable[[], None]
+    ) -> AttentionStack:
+        check()
+        self.asked.append((embedding.provenance.encoder, "rollout" if rollout else block))
+        values = np.full((1 if rollout else 2, *embedding.grid.shape), (block or 1) / 4, np.float32)
+        values[:, 0, 0] += 0.5 if rollout else 0.1
+        kind = "rollout" if rollout else "cls"
+        return _stack(embedding, values, kind, block or 1, None)
+
+    def around(self, embedding: Embedding, anchor: tuple[float, float]) -> "KnownField":
+        self.asked.append((embedding.provenance.encoder, anchor))
+        return KnownField(embedding)
+
+
+class KnownField:
+    """Attends to the anchor's own token alone; keeps the anchors of the upper half."""
+
+    def __init__(self, embedding: Embedding) -> None:
+        self.embedding = embedding
+
+    def keeps(self, anchor: tuple[float, float]) -> bool:
+        return anchor[0] < 32
+
+    def at(self, anchor: tuple[float, float], *, block: int | None = None) -> AttentionStack:
+        values = np.zeros((2, *self.embedding.grid.shape), np.float32)
+        values[:, *self.embedding.grid.token_at(anchor)] = 1
+        return _stack(self.embedding, values, "anchor", block or 1, anchor)
+
+
+def _stack(embedding: Embedding, values: np.ndarray, *asked: Any) -> AttentionStack:
+    kind, block, anchor = asked
+    mass = np.zeros(len(values), np.float32)
+    return AttentionStack(values, kind, block, 1, mass, embedding.grid, embedding.provenance, anchor)
 
 
 class LaterRunner(ImmediateRunner):

@@ -8,6 +8,7 @@ from napari.layers import Image
 
 from napari_sslmaps.errors import SSLMapsError
 from napari_sslmaps.viewer.anchors import Bounds
+from napari_sslmaps.viewer.attending import AttentionPainter, depth_of
 from napari_sslmaps.viewer.jobs import Painted
 from napari_sslmaps.viewer.maps import MapPainter
 from napari_sslmaps.viewer.regions import Look
@@ -15,6 +16,9 @@ from napari_sslmaps.viewer.runs import EmbeddingRuns
 from napari_sslmaps.viewer.session import Session, Sessions
 from napari_sslmaps.viewer.stage import Stage
 from napari_sslmaps.viewer.workspace import WorkspaceModel
+
+OF_ANCHORS = ("similarity", "groups")
+"""Kinds of maps that anchors decide."""
 
 
 class Answers:
@@ -30,8 +34,8 @@ class Answers:
         The region that is chosen, and the frame that is shown.
     runs
         Computes tokens.
-    painter
-        Makes maps of tokens.
+    painter, attention
+        Make maps of tokens, and attention that is not kept with them.
     stage
         Brings them into view.
     """
@@ -46,6 +50,7 @@ class Answers:
         look: Look,
         runs: EmbeddingRuns,
         painter: MapPainter,
+        attention: AttentionPainter,
         stage: Stage,
     ) -> None:
         self._workspace = workspace
@@ -53,6 +58,7 @@ class Answers:
         self._look = look
         self._runs = runs
         self._painter = painter
+        self._attention = attention
         self._stage = stage
 
     def run(self) -> None:
@@ -96,42 +102,66 @@ class Answers:
         if here is None:
             return
         image, session = here
-        if not self._workspace.request.positive_yx:
+        if all(anchor.negative for anchor in self._workspace.anchors):
             if self._workspace.anchors:
                 self._workspace.say("Negative anchors alone draw no map: set one to be like, too.")
             return
         if self.is_dragging():
             self._painter.follow_drag(image, session)
+            self._attention.follow_drag(image, session)
         elif self._is_stale(image, session):
             self.run()
         else:
-            self.repaint("similarity")
-            self._embed_missing(image, session)
+            self.repaint_for_anchors()
+            self.embed_missing()
+
+    def embed_missing(self) -> bool:
+        """Embed by those chosen encoders that have not seen the region; tell whether a run is on now."""
+        workspace, here = self._workspace, self._sessions.here
+        if here is None or workspace.progress is not None:
+            return workspace.progress is not None
+        image, session = here
+        missing = [spec for spec in workspace.specs if spec.name not in session.embedded]
+        if self._is_stale(image, session) or session.region is None:
+            self.run()
+        elif missing:
+            self._runs.start(image, session, missing, session.region)
+        return workspace.progress is not None
 
     def repaint(self, *kinds: Any) -> None:
         """Make these kinds of maps again, of what is embedded."""
         here = self._sessions.here
-        if here is not None:
-            self._painter.repaint(*here, *kinds)
+        if here is None:
+            return
+        self._painter.repaint(*here, *kinds)
+        if "attention" in kinds:
+            self._attention.repaint(*here)
+
+    def repaint_for_anchors(self) -> None:
+        """Make what depends on the anchors again."""
+        asks = self._workspace.attention.query == "anchor"
+        self.repaint(*OF_ANCHORS, *(("attention",) if asks else ()))
+
+    def abandon(self) -> None:
+        """Take no more answers: another image is looked at."""
+        self._runs.abandon()
+        self._painter.abandon()
+        self._attention.abandon()
 
     def take(self, image: Image, painted: Painted | None) -> None:
         """Show what a run has computed; None when it is over."""
         here = self._sessions.here
         if here is None or image is not here[0]:
             return
-        heads = [item.embedding.attention for item in here[1].embedded.values()]
-        self._workspace.heads = max((len(each) for each in heads if each is not None), default=0)
+        workspace, embedded = self._workspace, here[1].embedded
+        heads = [item.embedding.attention for item in embedded.values()]
+        workspace.heads = max((len(each) for each in heads if each is not None), default=0)
+        workspace.blocks = max((depth_of(workspace, name) for name in embedded), default=0)
         if painted is None:
-            self.repaint("similarity")
+            self.repaint("attention", *OF_ANCHORS)
         else:
             self._painter.paint(image, painted)
 
     def _is_stale(self, image: Image, session: Session) -> bool:
         """Whether nothing is embedded for the frame that is shown."""
         return session.region is None or session.region.frame != self._look.frame(image)
-
-    def _embed_missing(self, image: Image, session: Session) -> None:
-        workspace = self._workspace
-        missing = [spec for spec in workspace.specs if spec.name not in session.embedded]
-        if missing and session.region is not None and workspace.progress is None:
-            self._runs.start(image, session, missing, session.region)

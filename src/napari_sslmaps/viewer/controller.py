@@ -8,7 +8,8 @@ from napari.layers import Image, Layer
 from psygnal import Signal
 
 from napari_sslmaps.viewer.anchors import AnchorPointer
-from napari_sslmaps.viewer.answers import Answers
+from napari_sslmaps.viewer.answers import OF_ANCHORS, Answers
+from napari_sslmaps.viewer.attending import AttentionPainter
 from napari_sslmaps.viewer.compare import SideBySide
 from napari_sslmaps.viewer.connections import Connections
 from napari_sslmaps.viewer.difference import Difference
@@ -43,6 +44,7 @@ class Controller:
         What a person chooses.
     make_runner
         Makes what runs work: one for embeddings, one for large maps, one for pretext views, one for
+        attention, one for
         weight files, one for downloads and one to try encoders out. They are closed with the controller.
     services
         What computes, reads and fetches.
@@ -61,8 +63,9 @@ class Controller:
     ) -> None:
         self.viewer = viewer
         self.workspace = workspace
-        self._runners = tuple(make_runner() for _ in range(6))
-        embed_runner, map_runner, pretext_runner, file_runner, download_runner, trial_runner = self._runners
+        self._runners = tuple(make_runner() for _ in range(7))
+        embed_runner, map_runner, pretext_runner, attention_runner, *others = self._runners
+        file_runner, download_runner, trial_runner = others
         self.sessions = Sessions()
         self.board = LayerBoard(viewer)
         self.marks = AnchorMarks(viewer, workspace)
@@ -89,9 +92,19 @@ class Controller:
         self.painter = MapPainter(
             workspace, self.board, map_runner, shown=self.stage.arrange_new, failed=self._on_failed
         )
+        self.attention = AttentionPainter(
+            workspace,
+            self.board,
+            attention_runner,
+            services.attender,
+            shown=self.stage.arrange_new,
+            failed=self._on_failed,
+        )
         self.difference = Difference(workspace, self.board)
         self.keys = FlickerKeys(viewer, workspace, self.stage.methods)
-        self.answers = Answers(workspace, self.sessions, self.look, self.runs, self.painter, self.stage)
+        self.answers = Answers(
+            workspace, self.sessions, self.look, self.runs, self.painter, self.attention, self.stage
+        )
         self.runs.painted = self.answers.take
         self.pointer = AnchorPointer(viewer, workspace, self.answers.bounds)
         self.answers.is_dragging = lambda: self.pointer.dragging
@@ -151,7 +164,7 @@ class Controller:
             connect(getattr(events, name), self._on_anchors_changed)
         connect(events.attention, lambda: self.answers.repaint("attention"))
         connect(events.pca, lambda: self.answers.repaint("pca"))
-        connect(events.similarity, lambda: self.answers.repaint("similarity"))
+        connect(events.similarity, lambda: self.answers.repaint(*OF_ANCHORS))
         connect(events.maps, lambda: self.answers.repaint(*self.workspace.maps))
         connect(events.front, self.stage.follow_front)
         for name in ("shown", "front", "against", "side_by_side", "difference", "panel", "task"):
@@ -159,7 +172,7 @@ class Controller:
         connect(events.side_by_side, lambda on: self._leave_other_mode("difference", on))
         connect(events.difference, lambda on: self._leave_other_mode("side_by_side", on))
         connect(self.painter.drawn, self.difference.update)
-        connect(self.pointer.released, lambda: self.answers.repaint("similarity"))
+        connect(self.pointer.released, self.answers.repaint_for_anchors)
 
     def _follow_selection(self) -> None:
         active = self.viewer.layers.selection.active
@@ -196,8 +209,7 @@ class Controller:
         if old is not None:
             old.anchors = self.workspace.anchors
             old.spacing_um = self.workspace.spacing_um
-        self.runs.abandon()
-        self.painter.abandon()
+        self.answers.abandon()
         self.pretext.leave()
         self._image_connections.undo()
         self.cells.leave()

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from napari.layers import Image
 
+from napari_sslmaps.core.difference import difference_map
 from napari_sslmaps.core.results import TokenMap
 from napari_sslmaps.errors import SSLMapsError
 from napari_sslmaps.viewer.drawing import draw
@@ -43,8 +44,6 @@ class Difference:
         board.drop(layer for layer in before if layer is not now)
 
     def _show(self, image: Image, first: TokenMap, second: TokenMap) -> Picture | None:
-        from napari_sslmaps.core.difference import difference_map
-
         workspace = self._workspace
         try:
             result = difference_map(first, second)
@@ -52,7 +51,7 @@ class Difference:
             workspace.say(str(error), failed=True)
             return None
         name = f"{workspace.front} − {workspace.against}"
-        drawing = replace(draw(result), kind=workspace.shown, encoder=name, role=DIFFERENCE)
+        drawing = replace(draw(result), encoder=name, role=DIFFERENCE)
         return self._board.show(image, drawing)
 
     def _map_of(self, image: Image, encoder: str) -> TokenMap | None:

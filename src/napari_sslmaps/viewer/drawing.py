@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sslmaps.core.difference import DifferenceMap
 from napari_sslmaps.core.grid import TokenGrid
+from napari_sslmaps.core.groups import GroupMap
 from napari_sslmaps.core.results import (
     ActivationMap,
     AttentionMap,
@@ -19,8 +21,14 @@ from napari_sslmaps.core.results import (
 from napari_sslmaps.viewer.workspace import Display
 
 Limits = tuple[float, float]
-DrawnMap = AttentionMap | ActivationMap | ComponentMap | SimilarityMap
-COLORMAPS: dict[str, str] = {"attention": "inferno", "activation": "inferno", "similarity": "viridis"}
+DrawnMap = AttentionMap | ActivationMap | ComponentMap | SimilarityMap | GroupMap | DifferenceMap
+COLORMAPS: dict[str, str] = {
+    "attention": "inferno",
+    "activation": "inferno",
+    "similarity": "viridis",
+    "difference": "RdBu_r",
+}
+_OPACITIES = {"pca": 0.8, "difference": 0.75}
 _ROBUST = (1.0, 99.0)
 _SHARED = ("attention", "similarity")
 
@@ -38,7 +46,7 @@ class Drawing:
     encoder
         Name of the encoder.
     values
-        (rows, cols) float32, NaN transparent; or (rows, cols, 4) float32 RGBA.
+        (rows, cols) float32, NaN transparent; (rows, cols, 4) float32 RGBA; or (rows, cols) int32 labels.
     grid
         Where the tokens lie.
     limits
@@ -64,7 +72,7 @@ class Drawing:
     kind: str
     title: str
     encoder: str
-    values: Float32
+    values: Float32 | NDArray[np.int32]
     grid: TokenGrid
     limits: Limits | None
     record: dict[str, Any]
@@ -93,14 +101,22 @@ class Drawing:
 
 def draw(result: DrawnMap) -> Drawing:
     """Turn a map into a drawing with robust contrast."""
+    if isinstance(result, GroupMap):
+        return _draw_groups(result)
+    if isinstance(result, DifferenceMap):
+        return _draw_difference(result)
     if isinstance(result, ComponentMap):
-        return _drawing(result, "pca", "pca", rgba(result.values), None, {"rendering": result.rendering})
+        basis = {"basis": result.basis.encoder, "aligned_to": result.aligned_to}
+        colours = {"rendering": result.rendering, **basis}
+        return _drawing(result, "pca", "pca", rgba(result.values), None, colours)
+    options: dict[str, Any]
     if isinstance(result, SimilarityMap):
         options = {
             "anchors": [list(anchor) for anchor in result.anchors],
             "negative": [list(anchor) for anchor in result.negative],
             "centred": result.centred,
             "combine": result.combine,
+            "reference": result.reference,
         }
         return _drawing(result, "similarity", "similarity", result.values, result.value_range, options)
     limits = robust_limits([result.values])
@@ -111,8 +127,38 @@ def draw(result: DrawnMap) -> Drawing:
         "reduction": result.reduction,
         "prefix_attention": result.prefix_attention,
         "caution": result.caution,
+        "block": result.block,
+        "anchor": None if result.anchor is None else list(result.anchor),
     }
     return _drawing(result, "attention", "attention", result.values, limits, options)
+
+
+def _draw_groups(result: GroupMap) -> Drawing:
+    options = {
+        "groups": [asdict(group) for group in result.groups],
+        "least": result.least,
+        "centred": result.centred,
+        "reference": result.reference,
+    }
+    drawing = _drawing(result, "groups", "groups", result.values, None, options)
+    palette = tuple(group.colour or "#808080" for group in result.groups)
+    return replace(drawing, values=result.labels, palette=palette)
+
+
+def _draw_difference(result: DifferenceMap) -> Drawing:
+    """Draw red where the first map is larger, blue where the second is; white lies at 0."""
+    known = np.abs(result.values[np.isfinite(result.values)])
+    end = float(np.percentile(known, _ROBUST[1])) if known.size else 1.0
+    limits = (-end, end) if end > 0 else (-1.0, 1.0)
+    options = {
+        "first": result.provenance.encoder,
+        "second": result.against.encoder,
+        "of": result.kind,
+        "scale": result.scale,
+    }
+    drawing = _drawing(result, "difference", f"difference of {result.kind}", result.values, limits, options)
+    drawing = replace(drawing, colormap=COLORMAPS["difference"])
+    return drawing.with_limits(limits, "symmetric, percentile 99 of the magnitude")
 
 
 def _drawing(
@@ -139,7 +185,7 @@ def _drawing(
         record,
         frame,
         colormap=COLORMAPS.get(title, "viridis"),
-        opacity=0.8 if kind == "pca" else 0.65,
+        opacity=_OPACITIES.get(kind, 0.65),
         result=result,
     )
 

@@ -7,6 +7,7 @@ from time import perf_counter
 from typing import Protocol
 
 from napari_sslmaps.core.attention import activation_map, attention_map
+from napari_sslmaps.core.groups import group_map
 from napari_sslmaps.core.pca import pca_map
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import ActivationMap, AttentionMap, Embedding
@@ -244,7 +245,7 @@ class _Painter:
 def make_drawings(embedding: Embedding, request: MapRequest) -> list[Drawing]:
     """Make the requested maps that this embedding can give."""
     drawings = []
-    if "attention" in request.maps:
+    if "attention" in request.maps and (request.attention.is_kept or embedding.attention is None):
         with suppress(MapUnavailableError):
             drawings.append(draw(attention_of(embedding, request)))
     if "pca" in request.maps:
@@ -253,6 +254,9 @@ def make_drawings(embedding: Embedding, request: MapRequest) -> list[Drawing]:
     if "similarity" in request.maps and request.positive_yx:
         with suppress(InvalidAnchorError):
             drawings.append(similarity_drawing(embedding, request))
+    if "groups" in request.maps and request.tells_groups_apart:
+        with suppress(InvalidAnchorError):
+            drawings.append(groups_drawing(embedding, request))
     return drawings
 
 
@@ -263,6 +267,11 @@ def attention_of(embedding: Embedding, request: MapRequest) -> AttentionMap | Ac
     wanted = request.attention.head
     head = None if wanted is None else min(wanted, len(embedding.attention) - 1)
     return attention_map(embedding, head, reduction=request.attention.reduction)
+
+
+def groups_drawing(embedding: Embedding, request: MapRequest) -> Drawing:
+    """Return which group of anchors each token is most like."""
+    return draw(group_map(embedding, request.anchor_groups, centred=request.similarity.centred))
 
 
 def similarity_drawing(embedding: Embedding, request: MapRequest) -> Drawing:

@@ -11,7 +11,7 @@ from napari_sslmaps.core.results import SimilarityMap
 from napari_sslmaps.errors import Cancelled, InvalidAnchorError
 from napari_sslmaps.viewer.drawing import Drawing, draw, with_contrast
 from napari_sslmaps.viewer.image import OWN
-from napari_sslmaps.viewer.jobs import Painted, make_drawings
+from napari_sslmaps.viewer.jobs import Painted, groups_drawing, make_drawings
 from napari_sslmaps.viewer.layers import LayerBoard
 from napari_sslmaps.viewer.session import Embedded, Session
 from napari_sslmaps.viewer.tasks import ImmediateRunner, TaskCallbacks, TaskContext, TaskRunner
@@ -88,7 +88,9 @@ class MapPainter:
     def paint(self, image: Image, painted: Painted) -> None:
         """Show what a run reports; similarity only if it answers the anchors of now."""
         current = painted.request is not None and painted.request.anchors == self._workspace.anchors
-        self._show(image, [item for item in painted.drawings if item.kind != "similarity" or current])
+        self._show(
+            image, [item for item in painted.drawings if item.kind not in {"similarity", "groups"} or current]
+        )
 
     def repaint(self, image: Image, session: Session, *kinds: MapKind) -> None:
         """Make these maps of every embedding again and show them."""
@@ -115,7 +117,8 @@ class MapPainter:
         self._runner.discard()
 
     def follow_drag(self, image: Image, session: Session) -> None:
-        """Draw one frame of a drag: similarity maps in view, in place, at the level that fits the frame."""
+        """Draw one frame of a drag: maps in view, in place, similarity at the level that fits the frame."""
+        self._follow_drag_of_groups(image, session)
         seen = {
             name: layer
             for name in session.embedded
@@ -138,6 +141,22 @@ class MapPainter:
             contrast = layer.metadata[OWN].get("contrast")
             drawing.record["contrast"] = contrast
             self._board.show(image, replace(drawing, limits=None), live=True)
+        self.drawn.emit(image)
+
+    def _follow_drag_of_groups(self, image: Image, session: Session) -> None:
+        """Draw groups in view, if their tokens can be read within a frame; else they wait for the release."""
+        layers = {name: self._board.find(image, "groups", name) for name in session.embedded}
+        seen = [name for name, layer in layers.items() if layer is not None and layer.visible]
+        request = self._workspace.request
+        count = len({anchor.group for anchor in request.anchors})
+        if sum(session.embedded[name].megabytes for name in seen) * count > FRAME_MEGABYTES:
+            return
+        for name in seen:
+            try:
+                self._board.show(image, groups_drawing(session.embedded[name].embedding, request), live=True)
+            except InvalidAnchorError as error:
+                self._failed(error)
+                return
         self.drawn.emit(image)
 
     def _show(self, image: Image, drawings: list[Drawing]) -> None:

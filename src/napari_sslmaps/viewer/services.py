@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from napari_sslmaps.viewer.attending import Attender, PipelineAttender
 from napari_sslmaps.viewer.jobs import Embedder, PipelineEmbedder
 from napari_sslmaps.viewer.library import FileLibrary, Library
 from napari_sslmaps.viewer.loaded import LoadedEncoders
@@ -23,17 +24,24 @@ class Services:
         Knows the user's files and the published encoders.
     paces
         Knows how quickly encoders run.
+    attender
+        Computes the attention that embeddings do not hold.
     """
 
     embedder: Embedder
     pretext: Pretext
     library: Library
     paces: Paces
+    attender: Attender
 
 
 def real_services() -> Services:
     """Return services that share the encoders they load."""
     encoders = LoadedEncoders()
     return Services(
-        PipelineEmbedder(encoders), EncoderPretext(encoders), FileLibrary(), MeasuredPaces(encoders)
+        PipelineEmbedder(encoders),
+        EncoderPretext(encoders),
+        FileLibrary(),
+        MeasuredPaces(encoders),
+        PipelineAttender(encoders),
     )

@@ -5,9 +5,11 @@ from threading import Lock
 
 from napari.layers import Image
 
+from napari_sslmaps.core.attention import AttentionStack
 from napari_sslmaps.core.pyramid import SimilarityPyramid
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Embedding
+from napari_sslmaps.pipeline import AttentionField
 from napari_sslmaps.viewer.workspace import Anchor
 
 
@@ -15,12 +17,17 @@ from napari_sslmaps.viewer.workspace import Anchor
 class Embedded:
     """An embedding and its token pyramids, built when first needed.
 
+    `stack` is attention that was computed besides what the embedding holds, the last that was asked for;
+    `around` what the tile under the last anchor attends with.
+
     Hold `lock` while a pyramid is used: its levels are built by whoever comes first, the thread that
     repaints or a drag.
     """
 
     embedding: Embedding
     complete: bool = True
+    stack: AttentionStack | None = None
+    around: AttentionField | None = None
     lock: Lock = field(default_factory=Lock)
     _pyramids: dict[bool, SimilarityPyramid] = field(default_factory=dict)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from psygnal import SignalGroupDescriptor
 
 from napari_sslmaps.core.attention import Reduction
+from napari_sslmaps.core.groups import AnchorGroup
 from napari_sslmaps.core.results import Combine, ComponentBasis, Rendering
 from napari_sslmaps.core.tiling import TILED, Tiling
 from napari_sslmaps.encoders.catalog import ALIASES
@@ -169,6 +170,24 @@ class MapRequest:
     def negative_yx(self) -> list[tuple[float, float]]:
         """Pixels of the active group's anchors to be unlike."""
         return self.pixels_of(self.group, negative=True)
+
+    @property
+    def anchor_groups(self) -> tuple[AnchorGroup, ...]:
+        """All groups with their anchors."""
+        return tuple(
+            AnchorGroup(
+                group.name,
+                group.colour,
+                tuple(self.pixels_of(group.key, negative=False)),
+                tuple(self.pixels_of(group.key, negative=True)),
+            )
+            for group in self.groups
+        )
+
+    @property
+    def tells_groups_apart(self) -> bool:
+        """Whether there are several groups, and an anchor to be like in one."""
+        return len(self.groups) > 1 and any(not anchor.negative for anchor in self.anchors)
 
     def pixels_of(self, group: int, *, negative: bool) -> list[tuple[float, float]]:
         """Pixels of one group's anchors of a kind."""
@@ -349,7 +368,12 @@ class WorkspaceModel:
         self.group = key
 
     def change_group(self, changed: Group) -> None:
-        """Give the group of that key another name or colour."""
+        """Give the group of that key another name or colour; a name that is none, or taken, is refused."""
+        taken = {group.name for group in self.groups if group.key != changed.key}
+        if not changed.name.strip() or changed.name in taken:
+            self.say(f"Expected a name that no other group has; got {changed.name!r}.", failed=True)
+            self.events.groups.emit(self.groups, self.groups)
+            return
         self.groups = tuple(changed if group.key == changed.key else group for group in self.groups)
 
     def remove_group(self, key: int) -> None:
