@@ -191,9 +191,7 @@ def agreement_table(embeddings: Mapping[str, Embedding], *, k: int = 10, limit: 
     )
 
 
-_TOO_FEW = (
-    "Expected more tokens that both encoders have, at least {least}; got {got}. Choose a larger region."
-)
+_TOO_FEW = "Expected at least {least} tokens that the encoders share; got {got}. Choose a larger region."
 
 
 def _check_enough(keys: NDArray[np.intp], k: int) -> None:
