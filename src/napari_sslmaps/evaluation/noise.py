@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sslmaps.core.results import Float32
-from napari_sslmaps.evaluation.perturbations import is_grey
+from napari_sslmaps.evaluation.perturbations import lacks_colour
 
 _TO_SIGMA = 1.4826
 """Standard deviation over median absolute deviation, of a normal distribution."""
@@ -50,9 +50,10 @@ def noise_level(unit: Float32) -> NoiseLevel:
         windows of 7 × 7 pixels whose mean is above 0.05.
     """
     channels = unit.reshape(*unit.shape[:2], -1).astype(np.float64)
-    planes = [channels.mean(axis=-1)] if is_grey(unit) else list(np.moveaxis(channels, -1, 0))
+    grey = lacks_colour(unit)
+    planes = [channels.mean(axis=-1)] if grey else list(np.moveaxis(channels, -1, 0))
     sigma = float(np.sqrt(np.mean([_sigma(plane) ** 2 for plane in planes])))
-    return NoiseLevel(sigma, _contrast(planes[0]) if is_grey(unit) else float("nan"))
+    return NoiseLevel(sigma, _contrast(planes[0]) if grey else float("nan"))
 
 
 def _sigma(plane: Float) -> float:

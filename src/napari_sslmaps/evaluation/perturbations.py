@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from napari_sslmaps.core.results import Float32
 from napari_sslmaps.errors import InvalidOptionError, UnsupportedImageError
+from napari_sslmaps.sources.array import ArraySource
+from napari_sslmaps.sources.colour import is_grey
 
 _TINY = 1e-6
-_ALIKE, _MARKS = 0.1, 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ class Perturbation:
         """
         if not math.isfinite(strength) or (strength < 0 and not self.signed):
             raise InvalidOptionError(f"Expected a strength of {self.title} of at least 0; got {strength!r}.")
-        if self.wants_colour and is_grey(unit):
+        if self.wants_colour and lacks_colour(unit):
             raise UnsupportedImageError(
                 f"Expected a colour image for {self.title}; this one is grey. Try gain instead."
             )
@@ -91,17 +92,14 @@ class Perturbation:
         return np.asarray(np.clip(self.change(unit, strength, rng), 0, 1), np.float32)
 
 
-def is_grey(unit: Float32) -> bool:
-    """Whether an image has one channel, or three that differ by at most 0.1 but in one pixel of a hundred.
-
-    Coloured marks of a scanner leave an image grey.
-    """
-    return unit.ndim == 2 or bool(np.mean(np.ptp(unit, axis=-1) > _ALIKE) <= _MARKS)
+def lacks_colour(unit: Float32) -> bool:
+    """Whether an image is grey as `is_grey` finds: the coloured marks of a scanner leave it grey."""
+    return unit.ndim == 2 or is_grey(ArraySource(unit))
 
 
 def applicable(unit: Float32) -> tuple[str, ...]:
     """Return the keys of the perturbations that say something of an image: of a grey one, not the stain."""
-    grey = is_grey(unit)
+    grey = lacks_colour(unit)
     return tuple(key for key, change in PERTURBATIONS.items() if not (grey and change.wants_colour))
 
 
