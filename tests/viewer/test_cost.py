@@ -7,10 +7,10 @@ from viewer_kit import make_spec, noise
 
 from napari_sslmaps.core.tiling import ONE_PASS, Tiling
 from napari_sslmaps.encoders.registry import load_encoder
-from napari_sslmaps.encoders.spec import UNET_STRIDES, EncoderSpec, UNetArchitecture
+from napari_sslmaps.encoders.spec import UNET_STRIDES, EncoderSpec, UNetArchitecture, token_width
 from napari_sslmaps.pipeline import embed, plan
 from napari_sslmaps.sources.array import ArraySource
-from napari_sslmaps.viewer.cost import Pace, cost_of, duration, kept_bytes, stage_width, work_of
+from napari_sslmaps.viewer.cost import Pace, cost_of, duration, kept_bytes, work_of
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_memory_is_right_within_a_factor_of_two(name: str) -> None:
 def test_every_stage_has_its_width(stage: str) -> None:
     unet = UNetArchitecture("bottleneck", (1, 1, 1, 1), (64, 128, 256, 512), (9, 8, 7, 6, 5), stage)
     widths = {"encoder.stem": 64, "encoder.layer3": 1024, "decoder.blocks.2": 7}
-    assert stage_width(unet) == widths.get(stage, stage_width(unet))
+    assert token_width(unet) == widths.get(stage, token_width(unet))
 
 
 @pytest.mark.parametrize(

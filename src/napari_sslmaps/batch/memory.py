@@ -1,12 +1,11 @@
 """Whether an embedding fits into a worker, asked before anything is computed."""
 
-from napari_sslmaps.encoders.spec import Architecture, ViTArchitecture
+from napari_sslmaps.encoders.spec import Architecture, token_width
 from napari_sslmaps.errors import DeviceMemoryError
 from napari_sslmaps.pipeline import EmbeddingPlan
 
 _COPIES = 2.5
 """Of the tokens in single precision, at the most: the tokens, those that PCA is fitted on, maps of them."""
-_BOTTLENECK = 4
 
 
 def check_memory(planned: EmbeddingPlan, architecture: Architecture) -> None:
@@ -20,7 +19,7 @@ def check_memory(planned: EmbeddingPlan, architecture: Architecture) -> None:
         If more is needed than the worker may have.
     """
     rows, cols = planned.grid.shape
-    needed = rows * cols * _width(architecture) * 4 * _COPIES
+    needed = rows * cols * token_width(architecture) * 4 * _COPIES
     limit = memory_limit()
     if needed > limit:
         raise DeviceMemoryError(
@@ -40,11 +39,3 @@ def memory_limit() -> int:
     except ValueError:  # no worker
         limit = None
     return int(limit or MEMORY_LIMIT)
-
-
-def _width(architecture: Architecture) -> int:
-    """Channels of a token; of a U-Net's encoder stage an upper bound."""
-    if isinstance(architecture, ViTArchitecture):
-        return architecture.dim
-    widest = max((*architecture.stage_channels, *architecture.decoder_channels))
-    return widest * (_BOTTLENECK if architecture.block == "bottleneck" else 1)

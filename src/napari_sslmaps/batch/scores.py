@@ -6,6 +6,7 @@ import numpy as np
 
 from napari_sslmaps.core.results import ActivationMap, AttentionMap, ComponentMap, Embedding
 from napari_sslmaps.core.spectrum import effective_rank
+from napari_sslmaps.core.tokens import token_chunks
 
 _SAMPLE = 8192
 
@@ -49,10 +50,12 @@ def score(embedding: Embedding, components: ComponentMap, shown: AttentionMap | 
     components, shown
         Its PCA map, and its attention or activation map.
     """
-    flat = embedding.flat
-    energy = float(np.vecdot(flat, flat).mean(dtype=np.float64))
+    flat, onto = embedding.flat, components.basis.components.T.astype(np.float32)
+    energy, projected = 0.0, np.empty((len(flat), onto.shape[1]), np.float32)
+    for place, tokens in token_chunks(flat):
+        energy += float(np.vecdot(tokens, tokens).sum(dtype=np.float64)) / len(flat)
+        projected[place] = tokens @ onto
     common = float(np.square(embedding.mean_token, dtype=np.float64).sum())
-    projected = flat @ components.basis.components.T.astype(np.float32)
     explained = float(projected.var(axis=0, dtype=np.float64).sum())
     foreground = embedding.foreground
     attention = shown if isinstance(shown, AttentionMap) else None

@@ -21,7 +21,8 @@ import zarr
 from numpy.typing import NDArray
 
 from napari_sslmaps.core.grid import TokenGrid
-from napari_sslmaps.core.results import Embedding, Float32, Provenance, TokenMap
+from napari_sslmaps.core.results import Embedding, Provenance, TokenMap
+from napari_sslmaps.core.tokens import Tokens, token_chunks
 from napari_sslmaps.errors import ExportError, UnsupportedImageError
 
 FORMAT = "napari-sslmaps/batch"
@@ -176,19 +177,15 @@ def _write(folder: Path, output: Output) -> None:
 
 
 def _images(output: Output) -> dict[str, NDArray[Any]]:
-    """Kind → (y, x) or (c, y, x) view of what is stored, in single precision where it is of numbers."""
-    embedding = output.embedding
+    """Kind → (y, x) or (y, x, c) view of what is stored, in single precision where it is of numbers."""
+    embedding, heads = output.embedding, output.embedding.attention
     images: dict[str, NDArray[Any] | None] = {
-        "tokens": None if output.tokens == "none" else np.moveaxis(embedding.tokens, -1, 0),
-        "attention_heads": embedding.attention,
-        **{kind: _channels_first(result.values) for kind, result in output.maps.items()},
+        "tokens": None if output.tokens == "none" else embedding.tokens,
+        "attention_heads": None if heads is None else np.moveaxis(heads, 0, -1),
+        **{kind: result.values for kind, result in output.maps.items()},
         "foreground": None if embedding.foreground is None else embedding.foreground.astype(np.uint8),
     }
     return {kind: values for kind, values in images.items() if values is not None}
-
-
-def _channels_first(values: Float32) -> Float32:
-    return np.moveaxis(values, -1, 0) if values.ndim == 3 else values
 
 
 def _write_image(root: Any, kind: str, values: NDArray[Any], output: Output) -> None:
@@ -200,20 +197,22 @@ def _write_image(root: Any, kind: str, values: NDArray[Any], output: Output) -> 
     dtype = _stored_type(values, output.tokens) if kind == "tokens" else values.dtype
     array = image.create_array(
         "0",
-        shape=values.shape,
+        shape=(*values.shape[2:], *values.shape[:2]),
         dtype=dtype,
-        chunks=(*values.shape[:-2], *(min(_CHUNK, side) for side in values.shape[-2:])),
+        chunks=(*values.shape[2:], *(min(_CHUNK, side) for side in values.shape[:2])),
         dimension_names=axes,
         fill_value=0 if kind == "foreground" else np.nan,
     )
-    for start in range(0, values.shape[-2], _CHUNK):  # strip by strip: no second copy of all tokens
-        strip = values[..., start : start + _CHUNK, :]
-        array[..., start : start + _CHUNK, :] = np.ascontiguousarray(strip, dtype)
+    for start in range(0, values.shape[0], _CHUNK):  # strip by strip: no second copy of all tokens
+        strip = values[start : start + _CHUNK]
+        first = np.moveaxis(strip, -1, 0) if strip.ndim == 3 else strip
+        array[..., start : start + _CHUNK, :] = np.ascontiguousarray(first, dtype)
 
 
-def _stored_type(tokens: NDArray[Any], wanted: str) -> np.dtype[Any]:
-    fits = max(float(tokens.max()), -float(tokens.min())) <= _FLOAT16_MAX
-    return np.dtype(wanted) if fits else np.dtype(np.float32)
+def _stored_type(tokens: Tokens, wanted: str) -> np.dtype[Any]:
+    flat = tokens.reshape(-1, tokens.shape[-1])
+    largest = max(float(np.nanmax(np.abs(chunk), initial=0.0)) for _, chunk in token_chunks(flat))
+    return np.dtype(wanted) if largest <= _FLOAT16_MAX else np.dtype(np.float32)
 
 
 _COLOURS = (("first", "FF0000"), ("second", "00FF00"), ("third", "0000FF"))

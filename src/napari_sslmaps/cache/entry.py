@@ -10,7 +10,7 @@ from typing import Any
 
 from napari_sslmaps.cache import ome, parts
 from napari_sslmaps.cache.files import remove_folder, whole_file, whole_folder
-from napari_sslmaps.cache.ome import Placement
+from napari_sslmaps.cache.ome import Allocate, Placement
 from napari_sslmaps.cache.scans import FileIdentity
 from napari_sslmaps.core.placed_mask import Mask
 from napari_sslmaps.core.results import Float32
@@ -54,7 +54,12 @@ class Entry:
         self._make_room = make_room
         self._writes: bool | None = None
 
-    def load(self, shape: tuple[int, int], wanted: Mask | None = None) -> dict[str, Float32] | None:
+    def load(
+        self,
+        shape: tuple[int, int],
+        wanted: Mask | None = None,
+        allocate: Allocate | None = None,
+    ) -> dict[str, Any] | None:
         """Return the planes of the finished embedding on a grid of that shape, or None if there is none.
 
         A damaged one is said, deleted and not returned.
@@ -65,11 +70,13 @@ class Entry:
             Rows and columns.
         wanted
             The tokens that must be there; all if None.
+        allocate
+            Makes what the tokens are read into; an array if None.
         """
         if not self._finished.is_dir():
             return None
         try:
-            planes = ome.read_planes(self._finished, wanted)
+            planes = ome.read_planes(self._finished, wanted, allocate)
             if any(plane.shape[:2] != shape for plane in planes.values() if plane.ndim == 3):
                 raise ValueError("its arrays have another shape")
         except ome.DAMAGE as error:

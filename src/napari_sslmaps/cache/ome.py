@@ -1,16 +1,18 @@
 """Planes of values on a token grid, as a group of OME-Zarr 0.5 images with checksums."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_sslmaps.cache.key import digest_of
 from napari_sslmaps.core.placed_mask import Mask
 from napari_sslmaps.core.results import Float32
+from napari_sslmaps.core.tokens import HalfTokens
 
 if TYPE_CHECKING:
     import zarr
@@ -29,6 +31,7 @@ ABOUT = "napari_sslmaps"
 """Key of the group's attributes under which the description lies."""
 _SEAL = "napari_sslmaps_seal"
 _CHUNK = 64
+Allocate = Callable[[int, int, int], Float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +61,8 @@ def write_planes(
     folder
         Where to write.
     planes
-        By name: (rows, cols, channels) float32, stored as an image of axes (c, y, x); or one axis, stored
-        without being an image.
+        By name: (rows, cols, channels), stored as an image of axes (c, y, x), in half precision where it is
+        kept so; or fewer axes, stored without being an image.
     placement
         Of the grid.
     about
@@ -80,7 +83,7 @@ def write_planes(
     group.update_attributes({**attributes, _SEAL: _seal(folder, attributes)})
 
 
-def read_planes(folder: Path, wanted: Mask | None = None) -> dict[str, Float32]:
+def read_planes(folder: Path, wanted: Mask | None = None, allocate: Allocate | None = None) -> dict[str, Any]:
     """Read what `write_planes` wrote, or raise one of `DAMAGE`; nothing damaged or missing passes.
 
     Parameters
@@ -89,6 +92,8 @@ def read_planes(folder: Path, wanted: Mask | None = None) -> dict[str, Float32]:
         Where to read.
     wanted
         (rows, cols), where values must be; everywhere if None.
+    allocate
+        Makes what tokens are read into, of (rows, cols, channels); an array if None.
     """
     attributes = _attributes(folder)
     if attributes.pop(_SEAL) != _seal(folder, attributes):
@@ -96,7 +101,8 @@ def read_planes(folder: Path, wanted: Mask | None = None) -> dict[str, Float32]:
     import zarr
 
     group = zarr.open_group(folder, mode="r", zarr_format=3)
-    return {path.parent.name: _read(group[path.parent.name], wanted) for path in _array_metadata(folder)}
+    names = [path.parent.name for path in _array_metadata(folder)]
+    return {name: _read(group[name], wanted, allocate if name == "tokens" else None) for name in names}
 
 
 def read_about(folder: Path) -> dict[str, Any]:
@@ -131,37 +137,48 @@ def _write(group: "zarr.Group", name: str, plane: Float32) -> None:
     """Write one array. In a chunk, channels lie together, as they do in memory: writing copies no token."""
     from zarr.codecs import BytesCodec, Crc32cCodec, TransposeCodec
 
-    values = np.moveaxis(plane, -1, 0)
+    image = plane.ndim == 3
+    shape = (plane.shape[-1], *plane.shape[:-1]) if image else plane.shape
     array = group.create_array(
         name,
-        shape=values.shape,
-        chunks=(values.shape[0], *(min(_CHUNK, count) for count in values.shape[1:])),
-        dtype=np.float32,
-        filters=[TransposeCodec(order=(1, 2, 0))] if values.ndim == 3 else None,
+        shape=shape,
+        chunks=(shape[0], *(min(_CHUNK, count) for count in shape[1:])),
+        dtype=np.float16 if isinstance(plane, HalfTokens) else plane.dtype,
+        filters=[TransposeCodec(order=(1, 2, 0))] if image else None,
         serializer=BytesCodec(),
         compressors=[Crc32cCodec()],
         fill_value=np.nan,
-        dimension_names=("c", "y", "x")[: values.ndim],
+        dimension_names=("c", "y", "x")[: plane.ndim],
     )
-    array[...] = values
+    if not image:
+        array[...] = plane
+        return
+    for start in range(0, plane.shape[0], _CHUNK):
+        rows = slice(start, start + _CHUNK)
+        array[:, rows] = np.moveaxis(plane[rows], -1, 0)
 
 
-def _read(array: Any, wanted: Mask | None) -> Float32:
+def _read(array: Any, wanted: Mask | None, allocate: Allocate | None) -> Any:
+    """Read one array; a missing chunk, which zarr reads as NaN in all channels, is an error."""
     if array.ndim != 3:
-        return _present(np.asarray(array[...]), None)
+        plane = np.asarray(array[...])
+        _check_present(plane, None)
+        return plane
     channels, rows, cols = array.shape
-    plane = np.empty((rows, cols, channels), np.float32)
+    image = (
+        np.empty((rows, cols, channels), np.float32) if allocate is None else allocate(rows, cols, channels)
+    )
     for window in _windows(rows, cols):
-        plane[window] = np.moveaxis(array[(slice(None), *window)], 0, -1)
-    return _present(plane, wanted)
+        part = np.moveaxis(array[(slice(None), *window)], 0, -1)
+        _check_present(part, None if wanted is None else wanted[window])
+        image[window] = part
+    return image
 
 
-def _present(plane: Float32, wanted: Mask | None) -> Float32:
-    """Return the plane; a missing chunk, which zarr reads as NaN in all channels, is an error."""
-    missing = np.isnan(plane[..., 0])
+def _check_present(part: NDArray[Any], wanted: Mask | None) -> None:
+    missing = np.isnan(part[..., 0])
     if (missing if wanted is None else missing & wanted).any():
         raise ValueError("a chunk is missing")
-    return plane
 
 
 def _windows(rows: int, cols: int) -> Iterator[tuple[slice, slice]]:

@@ -9,8 +9,8 @@ from typing import Literal, get_args, overload
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse.linalg import eigsh
 
+from napari_sslmaps.core.moments import MomentAccumulator
 from napari_sslmaps.core.results import (
     ComponentBasis,
     ComponentMap,
@@ -18,71 +18,13 @@ from napari_sslmaps.core.results import (
     Float32,
     Rendering,
 )
+from napari_sslmaps.core.tokens import token_chunks
 from napari_sslmaps.errors import InvalidOptionError, MapUnavailableError
 
 Mask = NDArray[np.bool_]
 Foreground = Literal["auto", "first-component"] | Mask | Sequence[Mask] | None
 COMPONENTS = 3
-_DENSE_LIMIT = 64
-_CHUNK = 16_384
-
-
-class GramAccumulator:
-    """Running mean and covariance of tokens, for an exact PCA of any number of them.
-
-    Parameters
-    ----------
-    dim
-        Width of the tokens.
-    """
-
-    def __init__(self, dim: int) -> None:
-        self.count = 0
-        self._shift: Float32 | None = None
-        self._sum = np.zeros(dim)
-        self._gram = np.zeros((dim, dim))
-
-    def update(self, tokens: Float32) -> None:
-        """Add (M, dim) tokens; rows with NaN are left out."""
-        for start in range(0, len(tokens), _CHUNK):
-            chunk = tokens[start : start + _CHUNK]
-            chunk = chunk[np.isfinite(chunk[:, 0])]
-            if not len(chunk):
-                continue
-            if self._shift is None:
-                self._shift = chunk.mean(axis=0)
-            shifted = chunk - self._shift
-            self.count += len(shifted)
-            self._sum += shifted.sum(axis=0, dtype=np.float64)
-            self._gram += shifted.T @ shifted
-
-    def fit(
-        self, components: int = COMPONENTS
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """Return mean (dim,), components (k, dim) and variances (k,), largest first.
-
-        Signs are fixed: the loading of largest magnitude of each component is positive.
-        """
-        if self._shift is None:
-            raise MapUnavailableError("Expected at least one foreground token for PCA; got none.")
-        offset = self._sum / self.count
-        covariance = self._gram / self.count - np.outer(offset, offset)
-        values, vectors = _top_eigenvectors(covariance, components)
-        peaks = vectors[np.arange(components), np.abs(vectors).argmax(axis=1)]
-        signs = np.where(peaks < 0, -1.0, 1.0)
-        return self._shift + offset, vectors * signs[:, None], np.maximum(values, 0.0)
-
-
-def _top_eigenvectors(
-    matrix: NDArray[np.float64], count: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    dim = len(matrix)
-    if dim <= _DENSE_LIMIT or count >= dim or not np.trace(matrix) > 0:
-        values, vectors = np.linalg.eigh(matrix)
-    else:
-        values, vectors = eigsh(matrix, k=count, v0=np.full(dim, dim**-0.5), tol=1e-10)
-    order = values.argsort()[::-1][:count]
-    return values[order], vectors[:, order].T
+_PERCENTILES = (2, 98)
 
 
 @overload
@@ -138,13 +80,16 @@ def pca_map(
     several = [embeddings] if isinstance(embeddings, Embedding) else list(embeddings)
     _check(several, rendering, basis)
     if basis is None:
-        basis = _fit(several, foreground)
-    maps = [_coloured(embedding, basis, rendering) for embedding in several]
+        basis, scores = _fit(several, foreground)
+    else:
+        scores = [_project(item, basis.mean, basis.components) for item in several]
+    maps = [_coloured(*each, basis, rendering) for each in zip(several, scores, strict=True)]
     return maps[0] if isinstance(embeddings, Embedding) else maps
 
 
-def _coloured(embedding: Embedding, basis: ComponentBasis, rendering: Rendering) -> ComponentMap:
-    scores = _scores(embedding, basis)
+def _coloured(
+    embedding: Embedding, scores: Float32, basis: ComponentBasis, rendering: Rendering
+) -> ComponentMap:
     return ComponentMap(
         values=render_scores(scores, basis, rendering),
         grid=embedding.grid,
@@ -193,39 +138,63 @@ def _check_basis(basis: ComponentBasis, embedding: Embedding) -> None:
             )
 
 
-def _fit(embeddings: list[Embedding], foreground: Foreground) -> ComponentBasis:
+def _fit(embeddings: list[Embedding], foreground: Foreground) -> tuple[ComponentBasis, list[Float32]]:
+    """Return the basis, and the scores of all tokens, (rows, cols, k) of each embedding."""
     if isinstance(foreground, str) and foreground == "first-component":
-        everything = _fit(embeddings, None)
-        masks = [_scores(item, everything)[..., 0] > 0 for item in embeddings]
-        return _fit(embeddings, masks)
-    chosen = [
-        item.tokens[mask] for item, mask in zip(embeddings, _masks(embeddings, foreground), strict=True)
-    ]
-    accumulator = GramAccumulator(embeddings[0].tokens.shape[-1])
-    for tokens in chosen:
-        accumulator.update(tokens)
-    mean, components, variance = accumulator.fit()
-    scores = np.concatenate([(tokens - mean) @ components.T for tokens in chosen])
-    low, high = np.nanpercentile(scores, (2, 98), axis=0)
+        _, everything = _fit(embeddings, None)
+        foreground = [scores[..., 0] > 0 for scores in everything]
+    masks = _masks(embeddings, foreground)
+    accumulator = MomentAccumulator(embeddings[0].tokens.shape[-1])
+    for item, mask in zip(embeddings, masks, strict=True):
+        _take_up(accumulator, item, mask)
+    moments = accumulator.moments()
+    components, variance = moments.axes(COMPONENTS)
+    scores = [_project(item, moments.mean, components) for item in embeddings]
+    seen = [item if mask is None else item[mask] for item, mask in zip(scores, masks, strict=True)]
+    low, high = _ends(np.concatenate([item.reshape(-1, COMPONENTS) for item in seen]))
     made = embeddings[0].provenance
-    return ComponentBasis(
-        mean, components, variance, low, high, made.encoder, made.weights_sha256, made.normalisation
+    basis = ComponentBasis(
+        moments.mean,
+        components,
+        variance,
+        low,
+        high,
+        made.encoder,
+        made.weights_sha256,
+        made.normalisation,
     )
+    return basis, scores
 
 
-def _masks(embeddings: list[Embedding], foreground: Foreground) -> list[Mask]:
+def _take_up(accumulator: MomentAccumulator, embedding: Embedding, mask: Mask | None) -> None:
+    """Add the tokens of an embedding; all of them at once, if it knows their moments."""
+    if mask is None and embedding.moments is not None:
+        accumulator.merge(embedding.moments)
+    elif mask is None:
+        accumulator.update(embedding.flat)
+    else:
+        flat = mask.reshape(-1)
+        for place, tokens in token_chunks(embedding.flat):
+            accumulator.update(tokens[flat[place]])
+
+
+def _ends(scores: Float32) -> NDArray[np.float64]:
+    """Percentiles (2, k) of (N, k) scores, between which the stretch lies; NaN is left out."""
+    there = scores[np.isfinite(scores[:, 0])].T.copy()
+    return np.asarray(np.percentile(there, _PERCENTILES, axis=1, overwrite_input=True), np.float64)
+
+
+def _masks(embeddings: list[Embedding], foreground: Foreground) -> list[Mask | None]:
+    """One mask per embedding, (rows, cols); None for all tokens."""
     if foreground is None:
-        return [np.ones(item.grid.shape, bool) for item in embeddings]
+        return [None] * len(embeddings)
     if isinstance(foreground, str):
         if foreground != "auto":
             raise InvalidOptionError(
                 "Expected the foreground None, 'auto', 'first-component' or boolean masks; got "
                 f"{foreground!r}."
             )
-        return [
-            np.ones(item.grid.shape, bool) if item.foreground is None else item.foreground
-            for item in embeddings
-        ]
+        return [item.foreground for item in embeddings]
     masks = [foreground] if isinstance(foreground, np.ndarray) else list(foreground)
     shapes = [np.shape(mask) for mask in masks]
     if shapes != [item.grid.shape for item in embeddings]:
@@ -236,12 +205,17 @@ def _masks(embeddings: list[Embedding], foreground: Foreground) -> list[Mask]:
     return [np.asarray(mask, dtype=bool) for mask in masks]
 
 
-def _scores(embedding: Embedding, basis: ComponentBasis) -> NDArray[np.float32]:
+def _project(
+    embedding: Embedding, mean: NDArray[np.float64], components: NDArray[np.float64]
+) -> NDArray[np.float32]:
     """(rows, cols, k) scores, projected in single precision."""
-    components = basis.components.T.astype(np.float32)
-    offset = (basis.mean @ basis.components.T).astype(np.float32)
-    scores: NDArray[np.float32] = embedding.tokens @ components - offset
-    return scores
+    flat = embedding.flat
+    scores = np.empty((len(flat), len(components)), np.float32)
+    onto = components.T.astype(np.float32)
+    for place, tokens in token_chunks(flat):
+        np.matmul(tokens, onto, out=scores[place])
+    scores -= (mean @ components.T).astype(np.float32)
+    return scores.reshape(*embedding.grid.shape, len(components))
 
 
 def whitened_scores(scores: Float32, basis: ComponentBasis) -> Float32:

@@ -22,7 +22,7 @@ class SimilarityPyramid:
     Parameters
     ----------
     embedding
-        Tokens of a region; levels are built from it when first asked for.
+        Tokens of a region; a level is built from it when first asked for, and kept.
     centred
         Whether the region's mean token is subtracted first.
     """
@@ -30,7 +30,7 @@ class SimilarityPyramid:
     def __init__(self, embedding: Embedding, *, centred: bool = False) -> None:
         self.embedding = embedding
         self.centred = centred
-        self._levels: list[Float32] = []
+        self._levels: dict[int, Float32] = {}
 
     def level_for(self, max_bytes: int) -> int:
         """Return the finest level whose tokens take at most `max_bytes`."""
@@ -72,23 +72,25 @@ class SimilarityPyramid:
         ).reshape(tokens.shape[:2])
 
     def _tokens(self, level: int) -> Float32:
-        while len(self._levels) < level:
-            below = self._levels[-1] if self._levels else None
-            self._levels.append(self._halve_finest() if below is None else _halve(below))
-        return self._levels[level - 1]
+        if level not in self._levels:
+            self._levels[level] = self._build(level)
+        return self._levels[level]
 
-    def _halve_finest(self) -> Float32:
-        """Normalise and halve two rows of tokens at a time, so that no full copy is ever made."""
+    def _build(self, level: int) -> Float32:
+        """Normalise and halve a few rows of tokens at a time, so that no finer level is ever held whole."""
         embedding = self.embedding
         rows, cols, dim = embedding.tokens.shape
         norms = embedding.centred_inverse_norms if self.centred else embedding.inverse_norms
         shift = embedding.mean_token if self.centred else np.float32(0)
-        halved = np.empty((-(-rows // 2), -(-cols // 2), dim), np.float32)
-        for row in range(0, rows, 2):
-            strip = embedding.tokens[row : row + 2] - shift
-            strip *= norms.reshape(rows, cols, 1)[row : row + 2]
-            halved[row // 2] = _halve(strip)[0]
-        return halved
+        factor = 2**level
+        coarse = np.empty((-(-rows // factor), -(-cols // factor), dim), np.float32)
+        for row in range(0, rows, factor):
+            strip = embedding.tokens[row : row + factor] - shift
+            strip *= norms.reshape(rows, cols, 1)[row : row + factor]
+            for _ in range(level):
+                strip = _halve(strip)
+            coarse[row // factor] = strip[0]
+        return coarse
 
 
 def _halve(tokens: Float32) -> Float32:

@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from napari_sslmaps.core.grid import TokenGrid
+from napari_sslmaps.core.moments import TokenMoments
 from napari_sslmaps.core.region import Region
+from napari_sslmaps.core.tokens import token_chunks
 from napari_sslmaps.errors import InvalidOptionError
 
 if TYPE_CHECKING:
@@ -103,7 +105,8 @@ class Embedding:
     Parameters
     ----------
     tokens
-        (rows, cols, dim) float32; NaN where not computed yet, or outside the mask.
+        (rows, cols, dim) float32; NaN where not computed yet, or outside the mask. Of a large region a
+        `HalfTokens`, which is not whole in memory and is read by slices: rows, or ``token_chunks(flat)``.
     grid
         Where the tokens lie on the image.
     provenance
@@ -120,6 +123,8 @@ class Embedding:
         (rows, cols) bool, tokens whose pixels are not flat; None if unknown.
     pixels
         Reads a region of the image that it was made from, (H, W) or (H, W, 3) as stored; None if unknown.
+    moments
+        Mean and covariance of the tokens, taken while they were computed; None if they were not.
     """
 
     tokens: Float32
@@ -131,6 +136,7 @@ class Embedding:
     activation: Float32 | None = None
     foreground: NDArray[np.bool_] | None = None
     pixels: PixelReader | None = None
+    moments: TokenMoments | None = None
 
     def __post_init__(self) -> None:
         if self.tokens.ndim != 3 or 0 in self.tokens.shape:
@@ -176,8 +182,15 @@ class Embedding:
 
     @cached_property
     def mean_token(self) -> Float32:
-        """(dim,) mean of the tokens computed so far."""
-        return np.asarray(np.nanmean(self.flat, axis=0, dtype=np.float64), np.float32)
+        """(dim,) mean of the tokens computed so far; NaN where there is none."""
+        if self.moments is not None:
+            return self.moments.mean.astype(np.float32)
+        total, count = np.zeros(self.tokens.shape[-1]), 0
+        for _, tokens in token_chunks(self.flat):
+            there = tokens[np.isfinite(tokens[:, 0])]
+            total += there.sum(axis=0, dtype=np.float64)
+            count += len(there)
+        return np.asarray(total / count if count else np.full_like(total, np.nan), np.float32)
 
     @cached_property
     def inverse_norms(self) -> Float32:
@@ -190,11 +203,10 @@ class Embedding:
         return _inverse_norms(self.flat, self.mean_token)
 
 
-def _inverse_norms(tokens: Float32, shift: Float32 | None = None, chunk: int = 16_384) -> Float32:
+def _inverse_norms(tokens: Float32, shift: Float32 | None = None) -> Float32:
     norms = np.empty(len(tokens), np.float32)
-    for start in range(0, len(tokens), chunk):
-        part = tokens[start : start + chunk]
-        norms[start : start + chunk] = np.linalg.norm(part if shift is None else part - shift, axis=1)
+    for place, part in token_chunks(tokens):
+        norms[place] = np.linalg.norm(part if shift is None else part - shift, axis=1)
     return np.divide(1.0, norms, out=np.zeros_like(norms), where=norms != 0)
 
 

@@ -6,12 +6,14 @@ cos(t − m, b) = (t · b − m · b) / |t − m|.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from napari_sslmaps.core.results import Combine, Embedding, Float32, SimilarityMap
+from napari_sslmaps.core.tokens import token_chunks
 from napari_sslmaps.errors import InvalidAnchorError, InvalidOptionError
 
 Anchors = Sequence[tuple[float, float]] | NDArray[np.floating]
@@ -75,12 +77,11 @@ def similarity_map(
     against = anchor_directions(source, negative_yx, centred=centred, radius=radius)
     norms = embedding.centred_inverse_norms if centred else embedding.inverse_norms
     shift = embedding.mean_token if centred else None
-    flat = combine_cosines(
-        lambda direction: _cosines(embedding.flat, direction, norms, shift),
-        directions,
-        against,
-        combine,
-    )
+    flat = np.empty(len(norms), np.float32)
+    for place, tokens in token_chunks(embedding.flat):
+        flat[place] = combine_cosines(
+            partial(_cosines, tokens, inverse_norms=norms[place], shift=shift), directions, against, combine
+        )
     return SimilarityMap(
         values=flat.reshape(embedding.grid.shape),
         grid=embedding.grid,

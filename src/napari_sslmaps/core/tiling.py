@@ -225,14 +225,30 @@ def split(array: NDArray[Any], tiles: Sequence[Tile]) -> Iterator[NDArray[Any]]:
 class Stitcher:
     """Puts tile results of shape (tile rows, tile cols, channels) onto a grid.
 
+    Parameters
+    ----------
+    rows, cols, channels
+        Of the grid.
+    stitching
+        What is done where tiles overlap.
+    values
+        (rows, cols, channels) NaN to be filled; a new array if omitted.
+
     Attributes
     ----------
     values
         (rows, cols, channels) float32; NaN where no tile has arrived. Filled in place.
     """
 
-    def __init__(self, rows: int, cols: int, channels: int, stitching: Stitching) -> None:
-        self.values = np.full((rows, cols, channels), np.nan, np.float32)
+    def __init__(
+        self,
+        rows: int,
+        cols: int,
+        channels: int,
+        stitching: Stitching,
+        values: NDArray[np.float32] | None = None,
+    ) -> None:
+        self.values = np.full((rows, cols, channels), np.nan, np.float32) if values is None else values
         self._weights = np.zeros((rows, cols, 1), np.float32) if stitching == "blend" else None
 
     def needed(self, tile: Tile, result: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -246,16 +262,17 @@ class Stitcher:
     def put(self, tile: Tile, result: NDArray[np.float32], wanted: Mask | None = None) -> None:
         """Add what is `needed` of one tile's result; outside the (rows, cols) mask `wanted` NaN stays."""
         if self._weights is None:
-            window = tile.rows.kept, tile.cols.kept
-            self.values[window] = result
+            window, values = (tile.rows.kept, tile.cols.kept), result
         else:
-            window = self._blend(tile, result, self._weights)
+            window, values = self._blended(tile, result, self._weights)
         if wanted is not None:
-            self.values[window][~wanted[window]] = np.nan
+            values = np.where(wanted[window][..., None], values, np.float32(np.nan))
+        self.values[window] = values
 
-    def _blend(
+    def _blended(
         self, tile: Tile, result: NDArray[np.float32], weights: NDArray[np.float32]
-    ) -> tuple[slice, slice]:
+    ) -> tuple[tuple[slice, slice], NDArray[np.float32]]:
+        """Weigh a tile's result with what is there already, within the grid."""
         rows, cols = self.values.shape[:2]
         height = min(tile.rows.stop, rows) - tile.rows.start
         width = min(tile.cols.stop, cols) - tile.cols.start
@@ -264,8 +281,7 @@ class Stitcher:
         before = weights[window].copy()
         old = np.where(before > 0, self.values[window], 0)
         weights[window] = before + added
-        self.values[window] = (old * before + result[:height, :width] * added) / (before + added)
-        return window
+        return window, (old * before + result[:height, :width] * added) / (before + added)
 
 
 def _blend_weights(rows: int, cols: int) -> NDArray[np.float32]:

@@ -244,6 +244,21 @@ class UNetArchitecture:
 
 
 Architecture = ViTArchitecture | UNetArchitecture
+
+
+def token_width(architecture: Architecture) -> int:
+    """Return the channels of a token; of a U-Net those of the stage whose features the tokens are."""
+    if isinstance(architecture, ViTArchitecture):
+        return architecture.dim
+    part, _, name = architecture.token_stage.partition(".")
+    if part == "decoder":
+        return architecture.decoder_channels[int(name[-1])]
+    if name == "stem":
+        return architecture.stage_channels[0]
+    expansion = 4 if architecture.block == "bottleneck" else 1
+    return architecture.stage_channels[int(name[-1]) - 1] * expansion
+
+
 _KINDS: Mapping[str, Callable[..., Architecture]] = {
     "vit": ViTArchitecture,
     "unet": UNetArchitecture,

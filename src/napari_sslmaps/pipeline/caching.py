@@ -1,11 +1,15 @@
 """Where the cache keeps an embedding: what decides its numbers, in words that a file can hold."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from napari_sslmaps.cache import Cache
 from napari_sslmaps.cache.entry import Entry
 from napari_sslmaps.cache.ome import Placement
 from napari_sslmaps.cache.scans import FileIdentity
+from napari_sslmaps.core.moments import TokenMoments
 from napari_sslmaps.core.results import Provenance
 from napari_sslmaps.encoders.spec import architecture_to_dict
 from napari_sslmaps.pipeline.planning import EmbeddingPlan
@@ -29,6 +33,9 @@ _DECIDING = (
 """Fields of the provenance that decide the numbers; names, places and the package's version do not."""
 
 
+_MEAN, _COVARIANCE = "token_count_and_mean", "token_covariance"
+
+
 def chosen_cache(cache: Cache | bool | None) -> Cache | None:
     """Turn the argument of `embed` into a cache, or None."""
     if isinstance(cache, Cache):
@@ -42,6 +49,8 @@ def entry_of(
     encoder: "Encoder",
     provenance: Provenance,
     file: FileIdentity | None,
+    *,
+    half: bool = False,
 ) -> Entry:
     """Return the place of an embedding in the cache.
 
@@ -53,6 +62,8 @@ def entry_of(
         What will be computed.
     file
         The image's file as it was when it was opened, if it is in one; a change until the end is noticed.
+    half
+        Whether tokens are kept in half precision.
     """
     described = provenance.to_dict()
     facts = {
@@ -61,9 +72,25 @@ def entry_of(
         "architecture": architecture_to_dict(encoder.spec.architecture),
         "device": encoder.device.partition(":")[0],
         "tile_shape": planned.tiles[0].shape,
+        **({"tokens": "float16"} if half else {}),
     }
     about = {**described, "grid": planned.grid.shape, "tiles": len(planned.tiles)}
     return cache.entry(facts, about, file)
+
+
+def pack_moments(moments: TokenMoments | None) -> dict[str, Any]:
+    """Return moments as arrays that lie beside the planes: count and mean, covariance."""
+    if moments is None:
+        return {}
+    return {_MEAN: np.r_[moments.count, moments.mean], _COVARIANCE: moments.covariance}
+
+
+def unpack_moments(planes: dict[str, NDArray[Any]]) -> TokenMoments | None:
+    """Take what `pack_moments` gave out of the planes."""
+    mean, covariance = planes.pop(_MEAN, None), planes.pop(_COVARIANCE, None)
+    if mean is None or covariance is None:
+        return None
+    return TokenMoments(int(mean[0]), mean[1:], covariance)
 
 
 def placement_of(planned: EmbeddingPlan) -> Placement:

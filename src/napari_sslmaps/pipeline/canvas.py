@@ -1,15 +1,17 @@
 """What an embedding consists of, stitched from what its tiles give."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_sslmaps.core.moments import MomentAccumulator, TokenMoments
 from napari_sslmaps.core.preprocess import flat_tokens
 from napari_sslmaps.core.results import AttentionKind, Embedding, Float32, PixelReader, Provenance
 from napari_sslmaps.core.tiling import Stitcher, Tile
 from napari_sslmaps.pipeline.planning import EmbeddingPlan
+from napari_sslmaps.pipeline.token_store import TokenBudget
 
 if TYPE_CHECKING:
     from napari_sslmaps.encoders.protocol import TileFeatures
@@ -31,6 +33,8 @@ class Frame:
         Fields of the embedding.
     focus_yx
         Position on the token grid where computing begins; None for the first row.
+    budget
+        How the tokens are kept.
     """
 
     plan: EmbeddingPlan
@@ -38,9 +42,10 @@ class Frame:
     attention_kind: AttentionKind | None
     pixels: PixelReader
     focus_yx: tuple[float, float] | None = None
+    budget: TokenBudget = field(default_factory=TokenBudget)
 
-    def embedding(self, planes: Planes) -> Embedding:
-        """Wrap the planes of the whole grid, without copying them."""
+    def embedding(self, planes: Planes, moments: TokenMoments | None = None) -> Embedding:
+        """Wrap the planes of the whole grid, and the moments of its tokens, without copying them."""
         attention, activation = planes.get("attention"), planes.get("activation")
         return Embedding(
             tokens=planes["tokens"],
@@ -52,6 +57,7 @@ class Frame:
             activation=None if activation is None else activation[..., 0],
             foreground=planes["foreground"][..., 0] >= 0.5,
             pixels=self.pixels,
+            moments=moments,
         )
 
 
@@ -62,12 +68,16 @@ class Canvas:
     ----------
     planned
         Where tiles lie.
+    budget
+        How the tokens are kept.
     """
 
-    def __init__(self, planned: EmbeddingPlan) -> None:
+    def __init__(self, planned: EmbeddingPlan, budget: TokenBudget) -> None:
         self._plan = planned
+        self._budget = budget
         self._stitchers: dict[str, Stitcher] = {}
         self._prefix: dict[tuple[int, int], Float32] = {}
+        self._moments: MomentAccumulator | None = None
 
     def add(self, tiles: Sequence[Tile], pixels: Float32, features: "TileFeatures") -> Sequence[Planes]:
         """Add a batch, (B, H, W, 3) pixels in [0, 1] and their features; return what `put` takes again."""
@@ -89,6 +99,11 @@ class Canvas:
                 self._prefix[tile.place] = values
             else:
                 self._stitcher(name, values).put(tile, values, self._plan.mask)
+        self._take_up(tile, part["tokens"])
+
+    def moments(self) -> TokenMoments | None:
+        """Return mean and covariance of the tokens; None where tiles were blended, which changes tokens."""
+        return None if self._moments is None or not self._moments.count else self._moments.moments()
 
     @property
     def nbytes(self) -> int:
@@ -105,9 +120,19 @@ class Canvas:
 
     def _stitcher(self, name: str, values: Float32) -> Stitcher:
         if name not in self._stitchers:
-            stitching = self._plan.tiling.stitching
-            self._stitchers[name] = Stitcher(*self._plan.grid.shape, values.shape[-1], stitching)
+            shape = (*self._plan.grid.shape, values.shape[-1])
+            tokens = self._budget.allocate(*shape) if name == "tokens" else None
+            self._stitchers[name] = Stitcher(*shape, self._plan.tiling.stitching, tokens)
         return self._stitchers[name]
+
+    def _take_up(self, tile: Tile, tokens: Float32) -> None:
+        if self._plan.tiling.stitching == "blend":
+            return
+        if self._moments is None:
+            self._moments = MomentAccumulator(tokens.shape[-1])
+        mask = self._plan.mask
+        wanted = np.s_[:] if mask is None else mask[tile.rows.kept, tile.cols.kept].reshape(-1)
+        self._moments.update(tokens.reshape(-1, tokens.shape[-1])[wanted])
 
 
 def _planes(features: "TileFeatures", index: int) -> dict[str, Float32]:

@@ -15,6 +15,7 @@ from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Embedding, PixelReader, Provenance
 from napari_sslmaps.core.tiling import Tiling
 from napari_sslmaps.encoders.registry import load_encoder
+from napari_sslmaps.encoders.spec import token_width
 from napari_sslmaps.errors import UnsupportedImageError
 from napari_sslmaps.pipeline.caching import chosen_cache, entry_of
 from napari_sslmaps.pipeline.canvas import Frame
@@ -23,6 +24,7 @@ from napari_sslmaps.pipeline.planning import EmbeddingPlan, RegionLike, plan
 from napari_sslmaps.pipeline.progress import OnProgress
 from napari_sslmaps.pipeline.reading import TileReader, parts_read, scan_ahead
 from napari_sslmaps.pipeline.streaming import recall, stream
+from napari_sslmaps.pipeline.token_store import TokenBudget
 from napari_sslmaps.sources.open import open_image
 from napari_sslmaps.sources.protocol import ImageSource
 from napari_sslmaps.sources.scan import RegionScan
@@ -43,6 +45,7 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
     on_progress: OnProgress | None = None,
     allow_uniform: bool = False,
     mask: MaskLike | None = None,
+    budget: TokenBudget | None = None,
 ) -> Embedding:
     """Compute the tokens of an image, or of a region of it, by an encoder.
 
@@ -80,11 +83,15 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
         the image or on those of the region; a `PlacedMask`; or ``tissue``, ``field-of-view`` or ``auto``, to
         be found on a coarse level. Tokens that no true cell overlaps are NaN; tiles of such tokens alone are
         neither read nor computed. All are wanted if omitted.
+    budget
+        How many bytes of tokens are kept in single precision, how many in half in memory, and where the
+        rest; `TokenBudget.from_environment` if omitted.
 
     Returns
     -------
     Embedding
-        tokens (rows, cols, dim) float32, rows = ⌈height / stride⌉.
+        tokens (rows, cols, dim) float32, rows = ⌈height / stride⌉; beyond the budget `HalfTokens`, read
+        like them.
 
     Raises
     ------
@@ -112,8 +119,10 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
         provenance = provenance_of(source, planned, encoder, scan, chosen)
         pixels = _pixels_of(image, source)
         kind = encoder.extractor.attention_kind
-        frame = Frame(planned, provenance, kind, pixels, _on_grid(planned, focus_yx))
-        entry = None if kept_in is None else entry_of(kept_in, planned, encoder, provenance, file)
+        room = budget or TokenBudget.from_environment()
+        frame = Frame(planned, provenance, kind, pixels, _on_grid(planned, focus_yx), room)
+        half = room.kept(*planned.grid.shape, token_width(encoder.spec.architecture)) != "full"
+        entry = None if kept_in is None else entry_of(kept_in, planned, encoder, provenance, file, half=half)
         known = None if entry is None else recall(entry, frame, on_progress)
         return known or stream(TileReader(source, planned, chosen), encoder, frame, entry, on_progress)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from napari_sslmaps.cache.entry import Entry
 from napari_sslmaps.core.results import Embedding
 from napari_sslmaps.pipeline.batches import Batch, encode_batches, plan_batches
-from napari_sslmaps.pipeline.caching import placement_of
+from napari_sslmaps.pipeline.caching import pack_moments, placement_of, unpack_moments
 from napari_sslmaps.pipeline.canvas import Canvas, Frame
 from napari_sslmaps.pipeline.memory import BatchSize
 from napari_sslmaps.pipeline.planning import EmbeddingPlan
@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 
 def recall(entry: Entry, frame: Frame, on_progress: OnProgress | None) -> Embedding | None:
     """Return a finished embedding from the cache, reporting it as done; None if it is not there."""
-    planes = entry.load(frame.plan.grid.shape, frame.plan.mask)
+    planes = entry.load(frame.plan.grid.shape, frame.plan.mask, frame.budget.allocate)
     if planes is None:
         return None
-    embedding, count = frame.embedding(planes), len(frame.plan.tiles)
+    moments = unpack_moments(planes)
+    embedding, count = frame.embedding(planes, moments), len(frame.plan.tiles)
     if on_progress is not None:
         on_progress(EmbeddingProgress(count, count, 0.0, embedding, count))
     return embedding
@@ -37,7 +38,7 @@ def stream(
     on_progress: OnProgress | None,
 ) -> Embedding:
     """Compute all tiles that the cache does not have, and keep them there if there is one."""
-    tiles, canvas, start = frame.plan.tiles, Canvas(frame.plan), perf_counter()
+    tiles, canvas, start = frame.plan.tiles, Canvas(frame.plan, frame.budget), perf_counter()
     size = BatchSize(encoder, tiles[0])
     batches = plan_batches(tiles, size.wanted, frame.focus_yx)
     missing = batches if entry is None else _restore(entry, canvas, batches, frame.plan)
@@ -57,9 +58,10 @@ def stream(
                 entry.keep(part, values, canvas.nbytes)
             done += len(part)
             report()
+    planes, moments = canvas.planes(), canvas.moments()
     if entry is not None:
-        entry.finish(canvas.planes(), placement_of(frame.plan))
-    return frame.embedding(canvas.planes())
+        entry.finish({**planes, **pack_moments(moments)}, placement_of(frame.plan))
+    return frame.embedding(planes, moments)
 
 
 def _restore(entry: Entry, canvas: Canvas, batches: list[Batch], planned: EmbeddingPlan) -> list[Batch]:

@@ -4,7 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from napari_sslmaps.core.tiling import Tile
-from napari_sslmaps.encoders.spec import Architecture, EncoderSpec, UNetArchitecture, ViTArchitecture
+from napari_sslmaps.encoders.spec import (
+    Architecture,
+    EncoderSpec,
+    UNetArchitecture,
+    ViTArchitecture,
+    token_width,
+)
 from napari_sslmaps.pipeline import EmbeddingPlan
 
 _FLOAT_BYTES = 4
@@ -87,20 +93,9 @@ def work_of(architecture: Architecture, tiles: Sequence[Tile]) -> float:
 def kept_bytes(spec: EncoderSpec, planned: EmbeddingPlan) -> float:
     """Return the bytes that an embedding keeps in memory."""
     architecture, (rows, cols) = spec.architecture, planned.grid.shape
-    dim = architecture.dim if isinstance(architecture, ViTArchitecture) else stage_width(architecture)
+    dim = token_width(architecture)
     heads = architecture.heads if isinstance(architecture, ViTArchitecture) else 1
     return rows * cols * _FLOAT_BYTES * (dim * _PYRAMID + heads)
-
-
-def stage_width(architecture: UNetArchitecture) -> int:
-    """Channels of the U-Net's stage whose features are the tokens."""
-    part, _, name = architecture.token_stage.partition(".")
-    if part == "decoder":
-        return architecture.decoder_channels[int(name[-1])]
-    if name == "stem":
-        return architecture.stage_channels[0]
-    expansion = 4 if architecture.block == "bottleneck" else 1
-    return architecture.stage_channels[int(name[-1]) - 1] * expansion
 
 
 def duration(seconds: float) -> str:

@@ -1,0 +1,74 @@
+"""Tokens of large regions: kept in half precision, read in single, a part at a time."""
+
+from collections.abc import Iterator
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float32 = NDArray[np.float32]
+_LARGEST = float(np.finfo(np.float16).max)
+CHUNK = 16_384
+"""Tokens that are read at a time."""
+
+
+class HalfTokens:
+    """An array of tokens that is kept in half precision, in memory or mapped from a file.
+
+    Indexing gives single precision, as an array of its own; `numpy.asarray` gives the whole, which may be
+    large. Numbers beyond ±65504 are kept as that.
+
+    Parameters
+    ----------
+    values
+        (…, dim) float16, filled in place by assignment.
+    """
+
+    dtype = np.dtype(np.float32)
+    """Of what indexing gives."""
+
+    def __init__(self, values: NDArray[np.float16]) -> None:
+        self._values = values
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """As of an array."""
+        return self._values.shape
+
+    @property
+    def ndim(self) -> int:
+        """As of an array."""
+        return self._values.ndim
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that are kept, in memory or in the file."""
+        return self._values.nbytes
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._values[index].astype(np.float32)
+
+    def __setitem__(self, index: Any, values: Any) -> None:
+        self._values[index] = np.clip(values, -_LARGEST, _LARGEST)  # NaN stays NaN
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        if copy is False:
+            raise ValueError("Tokens in half precision are copied to be read.")
+        return self._values.astype(np.float32 if dtype is None else dtype)
+
+    def reshape(self, *shape: int) -> "HalfTokens":
+        """Return the same tokens in another shape, without copying them."""
+        return HalfTokens(self._values.reshape(*shape))
+
+
+Tokens: TypeAlias = Float32 | HalfTokens
+
+
+def token_chunks(flat: Tokens, size: int = CHUNK) -> Iterator[tuple[slice, Float32]]:
+    """Yield (N, dim) tokens in single precision, a part at a time, each with its place."""
+    for start in range(0, len(flat), size):
+        part = slice(start, min(start + size, len(flat)))
+        yield part, flat[part]

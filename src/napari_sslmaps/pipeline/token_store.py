@@ -1,0 +1,109 @@
+"""Where the tokens of a region are kept, by how many there are: in single precision, in half, in a file."""
+
+import os
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_sslmaps.cache.files import HIDDEN
+from napari_sslmaps.cache.store import default_folder
+from napari_sslmaps.core.results import Float32
+from napari_sslmaps.core.tokens import HalfTokens
+from napari_sslmaps.errors import DeviceMemoryError, InvalidOptionError
+
+FULL_VARIABLE, MEMORY_VARIABLE = "NAPARI_SSLMAPS_FULL_GB", "NAPARI_SSLMAPS_MEMORY_GB"
+_FULL_GB, _MEMORY_GB = 1.0, 4.0
+_STRIP_BYTES = 2**24
+Kept = Literal["full", "half", "file"]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenBudget:
+    """How many bytes of tokens are kept how.
+
+    Parameters
+    ----------
+    full_bytes
+        Up to so many bytes in single precision, tokens are kept so; above, in half.
+    memory_bytes
+        Up to so many bytes in half precision, tokens are kept in memory; above, in a file that vanishes with
+        them.
+    folder
+        For that file.
+    """
+
+    full_bytes: int = int(_FULL_GB * 1e9)
+    memory_bytes: int = int(_MEMORY_GB * 1e9)
+    folder: Path = field(default_factory=default_folder)
+
+    @classmethod
+    def from_environment(cls) -> "TokenBudget":
+        """Return the budget that NAPARI_SSLMAPS_FULL_GB and NAPARI_SSLMAPS_MEMORY_GB name; 1 GB and 4 GB.
+
+        Raises
+        ------
+        InvalidOptionError
+            If one of them is no number from zero.
+        """
+        return cls(_gigabytes(FULL_VARIABLE, _FULL_GB), _gigabytes(MEMORY_VARIABLE, _MEMORY_GB))
+
+    def kept(self, rows: int, cols: int, dim: int) -> Kept:
+        """Say how tokens of that shape are kept."""
+        values = rows * cols * dim
+        if 4 * values <= self.full_bytes:
+            return "full"
+        return "half" if 2 * values <= self.memory_bytes else "file"
+
+    def allocate(self, rows: int, cols: int, dim: int) -> Float32:
+        """Return (rows, cols, dim) tokens that are NaN: an array, or what is read like one.
+
+        Raises
+        ------
+        DeviceMemoryError
+            If the file cannot be written.
+        """
+        kept = self.kept(rows, cols, dim)
+        if kept == "full":
+            return np.full((rows, cols, dim), np.nan, np.float32)
+        if kept == "half":
+            values = np.full((rows, cols, dim), np.nan, np.float16)
+        else:
+            values = self._in_file((rows, cols, dim))
+        return cast("Float32", HalfTokens(values))
+
+    def _in_file(self, shape: tuple[int, int, int]) -> NDArray[np.float16]:
+        """Map a file without a name: it goes with the array, or with the process, however that ends.
+
+        It is written once first, so that a full disk is an error here and no crash later.
+        """
+        row = np.full((1, *shape[1:]), np.nan, np.float16)
+        strip = row.repeat(max(1, min(shape[0], _STRIP_BYTES // row.nbytes)), axis=0)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.folder, prefix=HIDDEN, suffix=".tmp") as file:
+                for start in range(0, shape[0], len(strip)):
+                    file.write(strip[: shape[0] - start].data)
+                file.flush()
+                return np.memmap(file, np.float16, "r+", shape=shape)
+        except OSError as error:
+            size = 2 * shape[0] * shape[1] * shape[2] / 1e9
+            raise DeviceMemoryError(
+                f"Expected {size:.1f} GB of disk in {self.folder} for the tokens; the system says: "
+                f"{error.strerror or error}. Choose a smaller region, a coarser level, or more memory "
+                f"({MEMORY_VARIABLE})."
+            ) from error
+
+
+def _gigabytes(variable: str, default: float) -> int:
+    named = os.environ.get(variable, str(default))
+    try:
+        value = float(named)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise InvalidOptionError(f"Expected a number of GB from 0 in {variable}; got {named!r}.")
+    return int(value * 1e9)
