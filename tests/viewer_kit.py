@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from comparison_kit import known_comparison
 from napari.components import ViewerModel
 
 from napari_sslmaps.core.attention import AttentionStack
@@ -27,6 +28,7 @@ from napari_sslmaps.encoders.spec import EncoderSpec, Method, ViTArchitecture
 from napari_sslmaps.errors import CheckpointError, EncoderNotFoundError, MapUnavailableError
 from napari_sslmaps.pipeline import EmbeddingProgress, OnProgress, plan
 from napari_sslmaps.sources.protocol import ImageSource
+from napari_sslmaps.viewer.comparison_job import ComparisonServices
 from napari_sslmaps.viewer.cost import Pace
 from napari_sslmaps.viewer.jobs import EmbedOptions
 from napari_sslmaps.viewer.library import OnBytes
@@ -266,6 +268,7 @@ def known_services(
     pretext: KnownPretext | None = None,
     paces: KnownPaces | None = None,
     attender: "KnownAttender | None" = None,
+    comparison: ComparisonServices | None = None,
 ) -> Services:
     return Services(
         embedder or KnownEmbedder(),
@@ -273,6 +276,7 @@ def known_services(
         library or KnownLibrary(),
         paces or KnownPaces(),
         attender or KnownAttender(),
+        comparison or known_comparison(),
     )
 
 

@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QApplication, QDialog, QFrame, QScrollArea, QVBoxLayo
 from napari_sslmaps._qt.anchor_section import AnchorSection
 from napari_sslmaps._qt.card_window import CardWindow
 from napari_sslmaps._qt.checkpoint_dialog import CheckpointDialog
+from napari_sslmaps._qt.compare_page import ComparePage
 from napari_sslmaps._qt.download_dialog import DownloadDialog
 from napari_sslmaps._qt.encoder_section import EncoderSection
 from napari_sslmaps._qt.image_section import ImageSection
@@ -85,6 +86,8 @@ class SSLMapsWidget(QWidget):
         self.tabs = TaskTabs()
         self.card = CardWindow(self)
         self._connections = Connections()
+        comparing = self.controller.comparing
+        self.compare = ComparePage(comparing.model, comparing.desk, self._connections)
         self._shutdown = _Shutdown(self._connections, self.controller)
         self._lay_out()
         self._connect_views()
@@ -103,6 +106,7 @@ class SSLMapsWidget(QWidget):
         column.setSpacing(10)
         for section in (self.image, self.tabs, *self._pages("maps"), *self._pages("pretext")):
             column.addWidget(section)
+        column.addWidget(self.compare, 10)  # its tables take the room there is
         column.addStretch(1)
         scroll = QScrollArea()
         scroll.setWidget(inner)
@@ -155,6 +159,7 @@ class SSLMapsWidget(QWidget):
         self.tabs.task_requested.connect(lambda task: self._set("task", task))
         self.run.run_requested.connect(controller.run)
         self.run.pretext_requested.connect(controller.pretext.show)
+        self.run.compare_requested.connect(controller.comparing.desk.run)
         self.run.cancel_requested.connect(controller.cancel)
 
     def _connect_model(self) -> None:
@@ -251,8 +256,8 @@ class SSLMapsWidget(QWidget):
 
     def _pages(self, task: str) -> tuple[QWidget, ...]:
         """Sections of a page, below image and region, which all share."""
-        if task == "pretext":
-            return (self.pretext,)
+        if task != "maps":
+            return (self.pretext,) if task == "pretext" else (self.compare,)
         return self.encoders, self.maps, self.anchors, self.view
 
     def _on_fronts_changed(self) -> None:

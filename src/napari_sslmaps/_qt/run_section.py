@@ -23,6 +23,7 @@ class RunSection(Section):
 
     run_requested = Signal()
     pretext_requested = Signal()
+    compare_requested = Signal()
     cancel_requested = Signal()
 
     def __init__(self) -> None:
@@ -31,6 +32,8 @@ class RunSection(Section):
         self.run.setToolTip("Embed the region by the ticked encoders and show their maps.")
         self.pretext = QPushButton("Show pretext")
         self.pretext.setToolTip("Give the encoder its own training task on the region.")
+        self.compare = QPushButton("Compare")
+        self.compare.setToolTip("Score the ticked encoders on the region, beside their controls.")
         self.cancel = QPushButton("Cancel")
         self.cancel.setToolTip("Stop; what was painted stays.")
         self.bar = QProgressBar()
@@ -38,26 +41,29 @@ class RunSection(Section):
         self.bar.setTextVisible(True)
         self.status = note()
         self.status.setMinimumHeight(2 * self.status.fontMetrics().lineSpacing())
-        buttons = row(self.run, self.pretext, self.cancel)
-        buttons.setStretch(0, 2)
-        buttons.setStretch(1, 2)
-        buttons.setStretch(2, 1)
+        buttons = row(self.run, self.pretext, self.compare, self.cancel)
+        for index in range(buttons.count() - 1):
+            buttons.setStretch(index, 2)
+        buttons.setStretch(buttons.count() - 1, 1)
         self.body.addLayout(buttons)
         self.body.addWidget(self.bar)
         self.body.addWidget(self.status)
         self.set_progress(None)
         self.run.clicked.connect(self.run_requested)
         self.pretext.clicked.connect(self.pretext_requested)
+        self.compare.clicked.connect(self.compare_requested)
         self.cancel.clicked.connect(self.cancel_requested)
 
     def set_task(self, task: Task) -> None:
         """Offer what is done next on the page that is open."""
         self.run.setVisible(task == "maps")
         self.pretext.setVisible(task == "pretext")
+        self.compare.setVisible(task == "compare")
 
     def set_progress(self, progress: Progress | None) -> None:
         """Show how far the run is; None when nothing runs."""
         self.run.setEnabled(progress is None)
+        self.compare.setEnabled(progress is None)
         self.cancel.setEnabled(progress is not None)
         if progress is None:
             self.bar.setValue(0)

@@ -78,6 +78,28 @@ class Answers:
         self._stage.choose_front()
         self._runs.start(image, session, workspace.specs, region)
 
+    def embed_chosen(self) -> bool:
+        """Embed the chosen region by those chosen encoders that have not; tell whether a run is under way.
+
+        Raises
+        ------
+        SSLMapsError
+            If there is no such region.
+        """
+        here = self._sessions.here
+        if here is None:
+            return False
+        image, session = here
+        region = self._look.region(image)
+        if region != session.region:
+            session.forget()
+        done = {name for name, item in session.embedded.items() if item.complete}
+        missing = [spec for spec in self._workspace.specs if spec.name not in done]
+        self._stage.choose_front()
+        if missing:
+            self._runs.start(image, session, missing, region)
+        return self._workspace.progress is not None
+
     def bounds(self) -> Bounds | None:
         """Return where anchors may lie: on the embedded region, else on the chosen one."""
         here = self._sessions.here

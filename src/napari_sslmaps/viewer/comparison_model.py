@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from psygnal import SignalGroupDescriptor
 
 from napari_sslmaps.core.findings import Finding
+from napari_sslmaps.encoders.baselines import ControlKind
 
 if TYPE_CHECKING:
     from napari.layers import Labels, Shapes
 
 ScoreKind = Literal["maps", "anchors", "agreement", "probes", "robustness"]
-ControlKind = Literal["untrained", "constant", "position", "pixels"]
 ProbeKind = Literal["logistic", "knn"]
 
 SCORES: tuple[ScoreKind, ...] = ("maps", "anchors", "agreement", "probes", "robustness")
-CONTROLS: tuple[ControlKind, ...] = ("untrained", "position", "pixels", "constant")
+CONTROLS: tuple[ControlKind, ...] = ("untrained", "position", "pixels", "colour", "constant")
 WITHOUT_ANNOTATION: frozenset[ScoreKind] = frozenset({"agreement", "robustness"})
 """What can be known of encoders without anything drawn."""
 
@@ -45,6 +45,8 @@ class ComparisonModel:
 
     Parameters
     ----------
+    offered
+        Layers of which each could be the annotation.
     annotation
         The layer or file that says where the classes lie; None for none.
     classes, chosen_class
@@ -69,6 +71,7 @@ class ComparisonModel:
 
     events: ClassVar[SignalGroupDescriptor] = SignalGroupDescriptor()
 
+    offered: "tuple[Labels | Shapes, ...]" = ()
     annotation: "Labels | Shapes | Path | None" = None
     classes: tuple[tuple[int, str], ...] = ()
     chosen_class: int | None = None

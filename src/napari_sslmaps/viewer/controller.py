@@ -11,6 +11,7 @@ from napari_sslmaps.viewer.anchors import AnchorPointer
 from napari_sslmaps.viewer.answers import OF_ANCHORS, Answers
 from napari_sslmaps.viewer.attending import AttentionPainter
 from napari_sslmaps.viewer.compare import SideBySide
+from napari_sslmaps.viewer.comparing import Comparing
 from napari_sslmaps.viewer.connections import Connections
 from napari_sslmaps.viewer.difference import Difference
 from napari_sslmaps.viewer.encoder_files import EncoderFiles
@@ -108,6 +109,13 @@ class Controller:
         self.runs.painted = self.answers.take
         self.pointer = AnchorPointer(viewer, workspace, self.answers.bounds)
         self.answers.is_dragging = lambda: self.pointer.dragging
+        self.comparing = Comparing(
+            viewer,
+            workspace,
+            (self.sessions, self.answers, self.board),
+            make_runner,
+            services.comparison,
+        )
         self.offer = EncoderOffer(workspace, services.library)
         self.files = EncoderFiles(
             workspace, services.library, self.offer, (file_runner, download_runner), self._on_failed
@@ -135,6 +143,7 @@ class Controller:
 
     def cancel(self) -> None:
         """Stop the run; what was painted stays."""
+        self.comparing.cancel()
         self.runs.stop()
 
     def close(self) -> None:
@@ -145,6 +154,7 @@ class Controller:
         self._image_connections.undo()
         self.pointer.close()
         self.keys.close()
+        self.comparing.close()
         self.offer.close()
         self.pretext.close()
 
@@ -235,6 +245,7 @@ class Controller:
             self.board.place_again(self.sessions.image)
             self.marks.place_again()
             self.pretext.tools.place_again()
+            self.comparing.place_again(self.sessions.image)
             self.forecast.update()
             if self.cells.active:
                 self._arrange()

@@ -92,7 +92,7 @@ class LayerBoard:
 
     def place_again(self, image: Image) -> None:
         """Move every map and panel of an image to where the image is now."""
-        for layer in self.layers_of(image, "map", "pretext", "difference"):
+        for layer in self.layers_of(image, "map", "pretext", "difference", "prediction", "agreement"):
             mark = layer.metadata[OWN]
             grid = TokenGrid(**mark["grid"])
             for name, value in placement(image, grid, mark["frame"]).items():

@@ -13,7 +13,7 @@ from napari_sslmaps.viewer.connections import Connections
 from napari_sslmaps.viewer.layers import LayerBoard, set_visible
 from napari_sslmaps.viewer.probe_job import ProbeJob, Prober, Scribbled, Validation, ValidationJob
 from napari_sslmaps.viewer.runs import sentence
-from napari_sslmaps.viewer.scribbles import ScribbleLayers
+from napari_sslmaps.viewer.scribbles import PREDICTION, ScribbleLayers, draw_classes
 from napari_sslmaps.viewer.session import Sessions
 from napari_sslmaps.viewer.tasks import TaskCallbacks, TaskRunner
 from napari_sslmaps.viewer.workspace import WorkspaceModel
@@ -145,11 +145,16 @@ class ProbePainter:
         self._busy = False
         here = self._sessions.here
         if here is not None and self._layers.layer is not None:
-            self._layers.show(here[0], found)
+            self._show(here[0], found)
         if self._dirty:
             self.refresh()
         elif not self._layers.held:
             self._validate()
+
+    def _show(self, image: Image, found: LabelMap) -> None:
+        drawn = self._board.show(image, draw_classes(found), live=self._layers.held)
+        for layer in self._board.layers_of(image, PREDICTION):
+            set_visible(layer, visible=layer is drawn)
 
     def _validate(self) -> None:
         embedding, seen = self._embedding(), self._seen

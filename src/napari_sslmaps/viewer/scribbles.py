@@ -7,21 +7,23 @@ from typing import Any
 import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer
-from napari.utils.colormaps import DirectLabelColormap
 
 from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.evaluation.token_probe import LabelMap
 from napari_sslmaps.viewer.connections import Connections
+from napari_sslmaps.viewer.drawing import Drawing
 from napari_sslmaps.viewer.image import OWN, is_own
-from napari_sslmaps.viewer.layers import keeping_selection, placement, set_visible
+from napari_sslmaps.viewer.layers import label_colours, placement, set_visible
 from napari_sslmaps.viewer.probe_job import Scribbled
 
+SCRIBBLES, PREDICTION = "scribbles", "prediction"
+"""Roles of the layers."""
 CLASS_COLOURS = ("#f2545b", "#3fb8af", "#f5b700", "#8f7ae5", "#5cb3ff", "#ff9f6b")
-"""Of classes 1 to 6, told apart on purple and brown tissue as on grey ultrasound."""
-_OTHERS = "#c0c4cc"
+PALETTE = CLASS_COLOURS * 8
+"""Of classes 1, 2, …: told apart on purple and brown tissue as on grey ultrasound; again from the seventh."""
 SIDE = 4096
-"""Longest side of a layer of scribbles in its own pixels; on larger images it covers the region, or is coarser."""
+"""Longest side of scribbles in their own pixels; on larger images they cover the region, or are coarser."""
 _BRUSH_TOKENS = 1.5
 
 
@@ -62,7 +64,7 @@ class ScribbleLayers:
             Pixels of level 0 per token, for the size of the brush.
         """
         self.lay_down()
-        found = next((layer for layer in self._of(image, "scribbles") if _covers(layer, region)), None)
+        found = next((layer for layer in self._of(image, SCRIBBLES) if _covers(layer, region)), None)
         layer = found or self._make(image, region, token_yx)
         self.layer = layer
         for event in (layer.events.labels_update, layer.events.paint, layer.events.set_data):
@@ -98,41 +100,14 @@ class ScribbleLayers:
         place = TokenGrid(**self.layer.metadata[OWN]["grid"])
         return Scribbled(np.array(self.layer.data, np.uint8).reshape(place.shape), place)
 
-    def show(self, image: Image, found: LabelMap) -> Labels:
-        """Draw what a probe predicts into the layer of its encoder, under the scribbles."""
-        encoder = found.provenance.encoder
-        values = found.labels.astype(np.uint8)[(None,) * (image.ndim - 2)]
-        region = found.provenance.region
-        frame = region.frame if region is not None else 0
-        mark = _mark(image, "prediction", found.grid, frame, encoder)
-        mark[OWN].update(provenance=found.provenance.to_dict(), classes=list(found.classes))
-        place = placement(image, found.grid, frame)
-        before = self._of(image, "prediction")
-        layer = next((item for item in before if item.metadata[OWN]["encoder"] == encoder), None)
-        for other in before:
-            set_visible(other, visible=other is layer)
-        if layer is not None and layer.data.shape == values.shape:
-            layer.data = values
-            layer.metadata = mark
-            for name, value in place.items():
-                setattr(layer, name, value)
-            return layer
-        if layer is not None:
-            self._viewer.layers.remove(layer)
-        made = _labels(values, f"probe · {encoder}", 0.45, mark, place)
-        with keeping_selection(self._viewer):
-            layers = self._viewer.layers
-            layers.insert(layers.index(self.layer) if self.layer in layers else len(layers), made)
-        return made
-
     def hide(self) -> None:
         """Take scribbles and predictions of all images out of sight; they are kept."""
-        for layer in self._of(None, "scribbles", "prediction"):
+        for layer in self._of(None, SCRIBBLES, PREDICTION):
             set_visible(layer, visible=False)
 
     def place_again(self, image: Image) -> None:
         """Move the layers to where the image is now."""
-        for layer in self._of(image, "scribbles", "prediction"):
+        for layer in self._of(image, SCRIBBLES, PREDICTION):
             mark = layer.metadata[OWN]
             for name, value in placement(image, TokenGrid(**mark["grid"]), mark["frame"]).items():
                 setattr(layer, name, value)
@@ -155,8 +130,21 @@ class ScribbleLayers:
         factor = max(1, -(-max(covered.shape_yx) // SIDE))
         grid = TokenGrid.covering(covered, factor)
         values = np.zeros(grid.shape, np.uint8)[(None,) * (image.ndim - 2)]
-        mark = _mark(image, "scribbles", grid, region.frame)
-        layer = _labels(values, "scribbles", 0.75, mark, placement(image, grid, region.frame))
+        mark = {
+            "role": SCRIBBLES,
+            "image": str(image.unique_id),
+            "grid": asdict(grid),
+            "frame": region.frame,
+        }
+        layer = Labels(
+            values,
+            name="scribbles",
+            opacity=0.75,
+            colormap=label_colours(PALETTE),
+            blending="translucent_no_depth",
+            metadata={OWN: mark},
+            **placement(image, grid, region.frame),
+        )
         layer.brush_size = max(1, round(_BRUSH_TOKENS * min(token_yx) / factor))
         self._viewer.layers.append(layer)
         return layer
@@ -174,30 +162,28 @@ class ScribbleLayers:
         self._painted()
 
 
-def _labels(values: Any, name: str, opacity: float, mark: dict[str, Any], place: dict[str, Any]) -> Labels:
-    colours = {index + 1: colour for index, colour in enumerate(CLASS_COLOURS)}
-    return Labels(
-        values,
-        name=name,
-        opacity=opacity,
-        colormap=DirectLabelColormap(color_dict={None: _OTHERS, 0: "transparent", **colours}),
-        blending="translucent_no_depth",
-        metadata=mark,
-        **place,
+def draw_classes(found: LabelMap) -> Drawing:
+    """Turn what a probe predicts into a drawing that lies under the scribbles."""
+    region = found.provenance.region
+    return Drawing(
+        kind="classes",
+        title="probe",
+        encoder=found.provenance.encoder,
+        values=found.labels.astype(np.int32),
+        grid=found.grid,
+        limits=None,
+        record={
+            "provenance": found.provenance.to_dict(),
+            "options": {"classes": list(found.classes)},
+            "grid": asdict(found.grid),
+        },
+        frame=region.frame if region is not None else 0,
+        role=PREDICTION,
+        opacity=0.45,
+        smooth=False,
+        result=found,
+        palette=PALETTE,
     )
-
-
-def _mark(image: Image, role: str, grid: TokenGrid, frame: int, encoder: str = "") -> dict[str, Any]:
-    return {
-        OWN: {
-            "role": role,
-            "kind": role,
-            "encoder": encoder,
-            "image": str(image.unique_id),
-            "grid": asdict(grid),
-            "frame": frame,
-        }
-    }
 
 
 def _whole(image: Image, frame: int) -> Region:

@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 
 from napari_sslmaps.viewer.attending import Attender, PipelineAttender
+from napari_sslmaps.viewer.comparison_job import ComparisonServices, RoomComparer
 from napari_sslmaps.viewer.jobs import Embedder, PipelineEmbedder
 from napari_sslmaps.viewer.library import FileLibrary, Library
 from napari_sslmaps.viewer.loaded import LoadedEncoders
 from napari_sslmaps.viewer.paces import MeasuredPaces, Paces
 from napari_sslmaps.viewer.pretext_job import EncoderPretext, Pretext
+from napari_sslmaps.viewer.probe_job import TokenProber
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,8 @@ class Services:
         Knows how quickly encoders run.
     attender
         Computes the attention that embeddings do not hold.
+    comparison
+        Compares, and learns from scribbles.
     """
 
     embedder: Embedder
@@ -33,6 +37,7 @@ class Services:
     library: Library
     paces: Paces
     attender: Attender
+    comparison: ComparisonServices
 
 
 def real_services() -> Services:
@@ -44,4 +49,5 @@ def real_services() -> Services:
         FileLibrary(),
         MeasuredPaces(encoders),
         PipelineAttender(encoders),
+        ComparisonServices(RoomComparer(encoders), TokenProber()),
     )

@@ -1,0 +1,302 @@
+"""The Compare page at work: what is missing is embedded, then all is scored off the window's thread."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Image
+
+from napari_sslmaps.core.agreement import AgreementMap
+from napari_sslmaps.core.findings import Cell
+from napari_sslmaps.errors import Cancelled, SSLMapsError
+from napari_sslmaps.evaluation.annotation import Annotation
+from napari_sslmaps.viewer.annotated import annotation_layers, annotation_of
+from napari_sslmaps.viewer.answers import Answers
+from napari_sslmaps.viewer.comparison_job import (
+    AgreementJob,
+    AskedComparison,
+    Comparer,
+    ComparisonJob,
+    Found,
+    annotation_in,
+    only,
+)
+from napari_sslmaps.viewer.comparison_model import WITHOUT_ANNOTATION, ComparisonModel, ScoreKind
+from napari_sslmaps.viewer.connections import Connections
+from napari_sslmaps.viewer.drawing import Drawing, robust_limits
+from napari_sslmaps.viewer.image import LayerSource
+from napari_sslmaps.viewer.layers import LayerBoard, set_visible
+from napari_sslmaps.viewer.runs import sentence
+from napari_sslmaps.viewer.session import Session, Sessions
+from napari_sslmaps.viewer.tasks import TaskCallbacks, TaskRunner
+from napari_sslmaps.viewer.workspace import Progress, WorkspaceModel
+
+AGREEMENT = "agreement"
+"""Role of the layer, and key of the table."""
+_ADVICE = "What was found before stays; choose fewer scores or a smaller region and compare again."
+_NOTHING = (
+    "Expected an annotation to score against; none is chosen. Choose a Labels or Shapes layer or a mask "
+    "file, or tick agreement or robustness, which need none."
+)
+
+
+class ComparisonDesk:
+    """Everything between the Compare page's model and what computes.
+
+    Parameters
+    ----------
+    viewer, workspace, model
+        Where annotations are, which encoders are chosen, and what is asked.
+    sessions, answers
+        What was computed, and how what is missing is.
+    board
+        Gets the map of agreement.
+    runners
+        One for comparisons, one for maps of agreement.
+    comparer
+        Compares.
+    """
+
+    def __init__(  # each part is handed in, none is made here
+        self,
+        viewer: ViewerModel,
+        workspace: WorkspaceModel,
+        model: ComparisonModel,
+        parts: tuple[Sessions, Answers, LayerBoard],
+        runners: tuple[TaskRunner, TaskRunner],
+        comparer: Comparer,
+    ) -> None:
+        self._viewer = viewer
+        self._workspace = workspace
+        self._model = model
+        self._sessions, self._answers, self._board = parts
+        self._runner, self._map_runner = runners
+        self._comparer = comparer
+        self._waiting = False
+        self.found: Found | None = None
+        self._connections = Connections()
+        connect, events = self._connections.add, workspace.events
+        connect(model.events.annotation, self.read_classes)
+        connect(viewer.layers.events.inserted, self._on_layers)
+        connect(viewer.layers.events.removed, self._on_layers)
+        connect(events.image, self._on_image)
+        connect(events.progress, self._on_progress)
+        for name in ("shown", "front", "side_by_side", "difference", "task"):
+            connect(getattr(events, name), self._drop_agreement)
+        self._on_layers()
+
+    def run(self) -> None:
+        """Compare the ticked encoders on the chosen region; what has no tokens of it is embedded first."""
+        workspace = self._workspace
+        if workspace.progress is not None:
+            return
+        if self._sessions.here is None or not workspace.specs:
+            workspace.say(workspace.plan.text, failed=True)
+            return
+        if not self._scores():
+            workspace.say(_NOTHING, failed=True)
+            return
+        try:
+            self._waiting = self._answers.embed_chosen()
+        except SSLMapsError as error:
+            workspace.say(str(error), failed=True)
+            return
+        if not self._waiting:
+            self._compare()
+
+    def cancel(self) -> None:
+        """Stop; what was found before stays."""
+        self._waiting = False
+        self._runner.cancel()
+
+    def close(self) -> None:
+        """Undo every connection."""
+        self._connections.undo()
+
+    def read_classes(self) -> None:
+        """List the classes of the chosen annotation."""
+        model, here = self._model, self._sessions.here
+        found = None
+        if model.annotation is not None and here is not None:
+            try:
+                found = self._read(here[0])
+            except SSLMapsError as error:
+                self._workspace.say(str(error), failed=True)
+        model.classes = () if found is None else tuple((k, found.name_of(k)) for k in found.classes)
+        if model.chosen_class not in [kind for kind, _ in model.classes]:
+            model.chosen_class = None
+
+    def follow_row(self, key: str, row: Sequence[Cell]) -> None:
+        """Show on the canvas what a row of a table is about: a method's map, or where two encoders agree."""
+        names = [str(cell) for cell in row[:2]]
+        if key == AGREEMENT:
+            self._show_agreement(names[0], names[1])
+        elif names[0] in self._workspace.methods:
+            self._workspace.front = names[0]
+
+    def _scores(self) -> tuple[ScoreKind, ...]:
+        """Return the scores that are wanted and can be had: without annotation, few can."""
+        wanted = self._model.scores
+        if self._model.annotation is not None:
+            return wanted
+        return tuple(score for score in wanted if score in WITHOUT_ANNOTATION)
+
+    def _read(self, image: Image) -> Annotation | None:
+        chosen = self._model.annotation
+        if chosen is None:
+            return None
+        if isinstance(chosen, Path):
+            return annotation_in(chosen, LayerSource(image).levels[0].shape_yx)
+        return annotation_of(self._viewer, chosen, image)
+
+    def _compare(self) -> None:
+        here, workspace = self._sessions.here, self._workspace
+        if here is None:
+            return
+        try:
+            asked = self._ask(*here)
+        except SSLMapsError as error:
+            workspace.say(str(error), failed=True)
+            return
+        if asked is None:
+            return  # whoever could not embed has said why
+        workspace.say("")
+        workspace.progress = Progress("Comparing", 0.0)
+        callbacks = TaskCallbacks(self._on_reported, self._on_found, self._on_failed)
+        self._runner.submit(ComparisonJob(asked, self._comparer), callbacks)
+
+    def _ask(self, image: Image, session: Session) -> AskedComparison | None:
+        """Return all that a comparison needs, as it is now; None if no encoder has tokens.
+
+        Raises
+        ------
+        SSLMapsError
+            If the annotation cannot be used.
+        """
+        workspace, model = self._workspace, self._model
+        whole = {name: item.embedding for name, item in session.embedded.items() if item.complete}
+        specs = tuple(spec for spec in workspace.specs if spec.name in whole)
+        trained = tuple(spec for spec in specs if spec.origin != "control") or specs
+        if not specs or session.region is None:
+            return None
+        annotation = self._read(image)
+        if annotation is not None:
+            model.classes = tuple((kind, annotation.name_of(kind)) for kind in annotation.classes)
+            annotation = only(annotation, model.chosen_class)
+            annotation.check_scorable(whole[trained[0].name].grid)
+        return AskedComparison(
+            name=image.name,
+            source=LayerSource(image, workspace.spacing_um),
+            region=session.region,
+            specs=trained,
+            embeddings=whole,
+            scores=self._scores(),
+            controls=model.controls,
+            annotation=annotation,
+            maps=workspace.request,
+            tiling=workspace.tiling,
+        )
+
+    def _on_reported(self, progress: Progress) -> None:
+        self._workspace.progress = progress
+
+    def _on_found(self, found: Found) -> None:
+        model, workspace = self._model, self._workspace
+        workspace.progress = None
+        self.found = found
+        model.advice = found.advice
+        model.findings = found.findings
+        keys = [finding.key for finding in found.findings]
+        if model.shown not in keys:
+            model.shown = next(iter(keys), "")
+        left_out = [score for score in model.scores if score not in self._scores()]
+        without = f" Without annotation, {', '.join(left_out)} were left out." if left_out else ""
+        workspace.say(f"Compared {len(workspace.specs)} methods.{without}")
+
+    def _on_failed(self, error: BaseException) -> None:
+        self._workspace.progress = None
+        stopped = isinstance(error, Cancelled)
+        text = "Stopped; what was found before stays." if stopped else sentence(error, _ADVICE)
+        self._workspace.say(text, failed=not stopped)
+
+    def _on_progress(self) -> None:
+        if self._waiting and self._workspace.progress is None:
+            self._waiting = False
+            self._compare()
+
+    def _on_image(self) -> None:
+        """Forget what was found of another image."""
+        self._waiting = False
+        self._runner.discard()
+        self._map_runner.discard()
+        self.found = None
+        self._model.findings = self._model.advice = ()
+        self.read_classes()
+
+    def _on_layers(self) -> None:
+        """Offer the layers there are; choose the first that comes, and none that is gone."""
+        layers, chosen = annotation_layers(self._viewer), self._model.annotation
+        self._model.offered = tuple(layers)
+        if isinstance(chosen, Path) or chosen in layers:
+            return
+        self._model.annotation = next(iter(layers), None)
+
+    def _show_agreement(self, first: str, second: str) -> None:
+        here = self._sessions.here
+        if here is None or not {first, second} <= set(here[1].embedded):
+            return
+        image, embedded = here
+        pair = [embedded.embedded[name].embedding for name in (first, second)]
+
+        def returned(found: AgreementMap) -> None:
+            self._draw_agreement(image, found)
+
+        self._map_runner.submit(
+            AgreementJob(pair[0], pair[1]), TaskCallbacks(lambda _: None, returned, self._on_failed)
+        )
+
+    def _draw_agreement(self, image: Image, found: AgreementMap) -> None:
+        if self._sessions.image is not image:
+            return
+        self._workspace.side_by_side = self._workspace.difference = False
+        drawn = self._board.show(image, draw_agreement(found))
+        self._board.drop(layer for layer in self._board.layers_of(image, AGREEMENT) if layer is not drawn)
+        for layer in self._board.maps_of(image):
+            set_visible(layer, visible=False)
+        set_visible(drawn, visible=True)
+        self._workspace.say(
+            f"{drawn.name}: share of each token's {found.neighbours} nearest neighbours that both name; "
+            f"{found.chance:.3f} by chance."
+        )
+
+    def _drop_agreement(self) -> None:
+        self._map_runner.discard()
+        if self._sessions.image is not None:
+            self._board.drop(self._board.layers_of(self._sessions.image, AGREEMENT))
+
+
+def draw_agreement(found: AgreementMap) -> Drawing:
+    """Turn a map of agreement into a drawing, from 0 to what its largest values are."""
+    region, (_, high) = found.provenance.region, robust_limits([found.values])
+    limits = (0.0, max(high, 2 * found.chance))
+    return Drawing(
+        kind=AGREEMENT,
+        title=AGREEMENT,
+        encoder=f"{found.provenance.encoder} ~ {found.other.encoder}",
+        values=np.asarray(found.values, np.float32),
+        grid=found.grid,
+        limits=limits,
+        record={
+            "provenance": found.provenance.to_dict(),
+            "other": found.other.to_dict(),
+            "options": {"neighbours": found.neighbours, "chance": found.chance},
+            "grid": asdict(found.grid),
+            "contrast": {"limits": list(limits), "rule": "0 to percentile 99"},
+        },
+        frame=region.frame if region is not None else 0,
+        role=AGREEMENT,
+        colormap="magma",
+        result=found,
+    )

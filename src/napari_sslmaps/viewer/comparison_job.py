@@ -1,0 +1,222 @@
+"""What a comparison is asked for in the window, and who computes it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from napari_sslmaps.core.agreement import AgreementMap, neighbour_agreement
+from napari_sslmaps.core.findings import Finding
+from napari_sslmaps.core.region import Region
+from napari_sslmaps.core.results import Embedding
+from napari_sslmaps.core.tiling import Tiling
+from napari_sslmaps.encoders.baselines import ControlKind
+from napari_sslmaps.encoders.spec import EncoderSpec
+from napari_sslmaps.evaluation.annotation import Annotation
+from napari_sslmaps.sources.masks import read_mask
+from napari_sslmaps.sources.protocol import ImageSource
+from napari_sslmaps.viewer.comparison_model import ScoreKind
+from napari_sslmaps.viewer.loaded import LoadedEncoders
+from napari_sslmaps.viewer.probe_job import Prober
+from napari_sslmaps.viewer.tasks import TaskContext
+from napari_sslmaps.viewer.workspace import MapRequest, Progress
+
+if TYPE_CHECKING:
+    from napari_sslmaps.compare.progress import ComparisonProgress
+    from napari_sslmaps.compare.request import ComparisonRequest
+    from napari_sslmaps.compare.results import Comparison
+
+OnShare = Callable[[str, float], None]
+"""Takes what is being done and the share of all work that is done, in [0, 1]; may raise `Cancelled`."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class AskedComparison:
+    """One region of one image, all that is to be known of it.
+
+    Parameters
+    ----------
+    name, source, region
+        The image, what it is called, and the rectangle that was embedded.
+    specs, embeddings
+        Encoders, and their tokens by name.
+    scores, controls
+        What is computed, and what every encoder is measured against.
+    annotation
+        Classes of pixels; None where no score needs any.
+    maps
+        Anchors, and how similarity is made.
+    tiling
+        How what is not embedded yet is cut.
+    """
+
+    name: str
+    source: ImageSource
+    region: Region
+    specs: tuple[EncoderSpec, ...]
+    embeddings: dict[str, Embedding]
+    scores: tuple[ScoreKind, ...]
+    controls: tuple[ControlKind, ...]
+    annotation: Annotation | None
+    maps: MapRequest
+    tiling: Tiling
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Found:
+    """What came of a comparison.
+
+    Parameters
+    ----------
+    findings
+        Tables and plots, the most telling first.
+    advice
+        Sentences of evidence.
+    comparison
+        Everything, for export; None where a test answers.
+    """
+
+    findings: tuple[Finding, ...]
+    advice: tuple[str, ...] = ()
+    comparison: "Comparison | None" = None
+
+
+class Comparer(Protocol):
+    """Compares encoders on one region."""
+
+    def __call__(self, asked: AskedComparison, on_share: OnShare) -> Found:
+        """Compare, on the calling thread."""
+        ...
+
+
+class RoomComparer:
+    """Compares by the room `compare`, which the command line uses too.
+
+    Parameters
+    ----------
+    encoders
+        Loads them, each once.
+    """
+
+    def __init__(self, encoders: LoadedEncoders) -> None:
+        self._encoders = encoders
+
+    def __call__(self, asked: AskedComparison, on_share: OnShare) -> Found:
+        """Compare, and tell what was found."""
+        from napari_sslmaps.compare.compute import compare
+        from napari_sslmaps.compare.tables import plots_of, tables_of
+
+        def told(progress: "ComparisonProgress") -> None:
+            on_share(progress.method, progress.share)
+
+        comparison = compare(
+            request_of(asked),
+            told,
+            embeddings={(asked.name, name): found for name, found in asked.embeddings.items()},
+            encoders={spec.name: self._encoders.get(spec) for spec in asked.specs},
+            keep=True,
+        )
+        return Found((*tables_of(comparison), *plots_of(comparison)), (), comparison)
+
+
+def request_of(asked: AskedComparison) -> "ComparisonRequest":
+    """Say in the room's terms what was asked for in the window."""
+    from napari_sslmaps.compare.request import ComparedImage, ComparisonOptions, ComparisonRequest
+    from napari_sslmaps.export.record import RunOptions
+    from napari_sslmaps.run.request import EncoderChoice
+
+    maps, tiling = asked.maps, asked.tiling
+    image = ComparedImage(
+        asked.name,
+        asked.source,
+        annotation=asked.annotation,
+        region=asked.region,
+        anchors=tuple(maps.positive_yx),
+        negative=tuple(maps.negative_yx),
+    )
+    options = RunOptions(
+        tile=tiling.tile,
+        overlap=tiling.overlap,
+        stitching=tiling.stitching,
+        head=maps.attention.head,
+        rendering=maps.pca.rendering,
+        foreground="auto",
+        centred=maps.similarity.centred,
+        combine=maps.similarity.combine,
+    )
+    return ComparisonRequest(
+        images=(image,),
+        encoders=tuple(EncoderChoice(spec.name) for spec in asked.specs),
+        controls=asked.controls,
+        scores=asked.scores,
+        options=ComparisonOptions(options),
+    )
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class ComparisonJob:
+    """A comparison, captured when it is submitted."""
+
+    asked: AskedComparison
+    comparer: Comparer
+
+    def __call__(self, context: TaskContext) -> Found:
+        """Compare, reporting progress."""
+
+        def told(what: str, share: float) -> None:
+            context.token.check()
+            context.report(Progress(f"Comparing: {what}" if what else "Comparing", share))
+
+        told("", 0.0)
+        return self.comparer(self.asked, told)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class AgreementJob:
+    """Where two encoders agree, captured when it is submitted."""
+
+    first: Embedding
+    second: Embedding
+
+    def __call__(self, context: TaskContext) -> AgreementMap:
+        """Compare neighbourhoods of tokens."""
+        context.token.check()
+        return neighbour_agreement(self.first, self.second)
+
+
+def annotation_in(path: Path, shape_yx: tuple[int, int]) -> Annotation:
+    """Read a mask file of an image of that size on level 0.
+
+    Raises
+    ------
+    SSLMapsError
+        If it cannot be read, or does not fit the image.
+    """
+    return Annotation.from_labels(read_mask(path), shape_yx)
+
+
+def only(annotation: Annotation, kind: int | None) -> Annotation:
+    """Return an annotation with one class alone, the others being its background; None keeps all."""
+    if kind is None:
+        return annotation
+    labels = annotation.labels
+    kept = np.where((labels == kind) | (labels <= 0), labels, 0)
+    return Annotation(kept, annotation.shape_yx, {kind: annotation.name_of(kind)})
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonServices:
+    """What the Compare page asks of the rooms below.
+
+    Parameters
+    ----------
+    comparer
+        Compares encoders.
+    prober
+        Learns from scribbles.
+    """
+
+    comparer: Comparer
+    prober: Prober
