@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from napari_sslmaps.core.attention import (
+    AttentionStack,
     activation_map,
     attention_map,
     attention_rows,
@@ -74,3 +75,26 @@ def test_a_cnn_has_activation_instead_of_attention():
         activation_map(embedding_with_attention())
     with pytest.raises(MapUnavailableError, match="transformer encoders"):
         attention_map(plain)
+
+
+def stack_of(kind="anchor", block=1, heads=5, method="dinov3"):
+    plain = embedding_with_attention(method)
+    attention, prefix = plain.attention[:heads], plain.prefix_attention[:heads]
+    return AttentionStack(attention, kind, block, 4, prefix, plain.grid, plain.provenance, (3.0, 4.0))
+
+
+def test_a_stack_is_reduced_like_an_embedding_and_says_what_it_is():
+    stack = stack_of()
+    found = attention_map(stack, 2)
+    np.testing.assert_array_equal(found.values, stack.heads[2])
+    assert (found.kind, found.block, found.anchor, found.reduction) == ("anchor", 1, (3.0, 4.0), "head 2")
+    np.testing.assert_array_equal(attention_map(stack, reduction="max").values, stack.heads.max(axis=0))
+    assert attention_map(stack_of(block=4)).block is None
+    with pytest.raises(InvalidOptionError, match="head from 0 to 0"):
+        attention_map(stack_of("rollout", heads=1), head=1)
+
+
+def test_cautions_fit_what_is_shown():
+    assert "2305.00729" in attention_map(stack_of("anchor", method="mae")).caution
+    assert "2005.00928" in attention_map(stack_of("rollout", method="ijepa")).caution
+    assert "Weak" in attention_map(stack_of("cls", method="mae")).caution

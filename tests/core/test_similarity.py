@@ -138,3 +138,30 @@ def test_the_level_fits_the_budget():
     assert pyramid.level_for(64 * 64 * 8 * 4) == 0
     assert pyramid.level_for(64 * 64 * 8 * 4 - 1) == 1
     assert pyramid.level_for(1) == 6
+
+
+def test_an_anchor_of_another_image_is_compared_to_this_one():
+    rng = np.random.default_rng(5)
+    here, there = (rng.normal(3, 1, (5, 6, 8)).astype(np.float32) for _ in range(2))
+    reference = wrap(there)
+    found = similarity_map(wrap(here), [(9, 9)], reference=reference)
+    np.testing.assert_allclose(found.values, cosine(here, there[2, 2]), atol=1e-5)
+    centred = similarity_map(wrap(here), [(9, 9)], reference=reference, centred=True)
+    own = [tokens - tokens.mean(axis=(0, 1)) for tokens in (here, there)]
+    np.testing.assert_allclose(centred.values, cosine(own[0], own[1][2, 2]), atol=1e-5)
+    itself = similarity_map(wrap(here), [(9, 9)], reference=wrap(here), centred=True)
+    np.testing.assert_array_equal(itself.values, similarity_map(wrap(here), [(9, 9)], centred=True).values)
+
+
+def test_an_anchor_may_lie_where_only_the_other_image_reaches():
+    small, large = wrap(np.random.default_rng(0).normal(size=(2, 2, 4))), wrap(np.ones((9, 9, 4)))
+    assert similarity_map(small, [(30, 30)], reference=large).values.shape == (2, 2)
+    with pytest.raises(InvalidAnchorError, match="on the region"):
+        similarity_map(large, [(30, 30)], reference=small)
+
+
+@pytest.mark.parametrize(("name", "dim"), [("other", 4), ("external", 5)])
+def test_a_reference_by_another_encoder_is_refused(name, dim):
+    reference = Embedding.from_tokens(np.ones((3, 3, dim)), stride=4, name=name)
+    with pytest.raises(InvalidOptionError, match="by the same encoder, 'external'"):
+        similarity_map(wrap(np.ones((3, 3, 4))), [(1, 1)], reference=reference)

@@ -1,5 +1,6 @@
 """Named groups of anchors, and the map of which group each token is most like."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -43,8 +44,7 @@ class AnchorGroup:
     def __post_init__(self) -> None:
         if not self.name.strip():
             raise InvalidOptionError("Expected a name for the group of anchors; got none. Give it one.")
-        digits = self.colour.removeprefix("#")
-        if self.colour and (len(self.colour) != 7 or set(digits.lower()) - set("0123456789abcdef")):
+        if self.colour and not re.fullmatch("#[0-9a-fA-F]{6}", self.colour):
             raise InvalidOptionError(f"Expected a colour such as #1f77b4; got {self.colour!r}.")
 
 
