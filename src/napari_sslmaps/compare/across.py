@@ -1,59 +1,52 @@
-"""What is found only over all images together."""
+"""What is found only over all images together: probes, label efficiency, localisation."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sslmaps.compare.folder import ComparisonFolder
 from napari_sslmaps.compare.images import annotation_of
-from napari_sslmaps.compare.progress import Teller
+from napari_sslmaps.compare.localise import localisation_tables
+from napari_sslmaps.compare.methods import Lane
+from napari_sslmaps.compare.progress import Tell
 from napari_sslmaps.compare.results import Comparison
+from napari_sslmaps.compare.tokens import Tokens
 from napari_sslmaps.core.findings import Cell, Plot, Table
 from napari_sslmaps.core.results import Embedding
+from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.evaluation.annotation import Annotation
 from napari_sslmaps.evaluation.cross_validation import CrossValidation, cross_validate
+from napari_sslmaps.evaluation.label_efficiency import LabelEfficiency, LabelledFeatures, label_efficiency
 
 
-class Tokens:
-    """Tokens of all images and methods: in memory, or in the folder of the comparison.
+def findings_across(
+    comparison: Comparison, lanes: Sequence[Lane], tokens: Tokens, tell: Tell
+) -> tuple[Table | Plot, ...]:
+    """Return the findings that were asked for over all images.
 
     Parameters
     ----------
-    folder
-        None to keep them in memory.
-    """
-
-    def __init__(self, folder: ComparisonFolder | None) -> None:
-        self._folder = folder
-        self._here: dict[tuple[str, str], Embedding] = {}
-
-    def put(self, image: str, embeddings: Mapping[str, Embedding]) -> None:
-        """Keep the tokens of an image by every method."""
-        for method, embedding in embeddings.items():
-            if self._folder is None:
-                self._here[image, method] = embedding
-            else:
-                self._folder.keep_tokens(image, method, embedding)
-
-    def get(self, image: str, method: str) -> Embedding:
-        """Return the tokens of an image by a method."""
-        if self._folder is None:
-            return self._here[image, method]
-        return self._folder.load_tokens(image, method)
-
-
-def findings_across(comparison: Comparison, tokens: Tokens, teller: Teller) -> tuple[Table | Plot, ...]:
-    """Return the findings that were asked for over all images.
+    comparison
+        Its images are scored one by one.
+    lanes, tokens
+        The methods, and what they made of every image.
+    tell
+        Called with the name of each method, for each finding; may raise `Cancelled`.
 
     Raises
     ------
-    SSLMapsError
+    InvalidOptionError
         If labels are missing, or too few for what is asked.
     """
+    request = comparison.request
     found: list[Table | Plot] = []
-    if comparison.request.wants("probes"):
-        found.append(_probes(comparison, tokens, teller))
+    if request.wants("probes"):
+        found.append(_probes(comparison, tokens, tell))
+    if request.wants("label-efficiency"):
+        efficiency = _label_efficiency(comparison, tokens, tell)
+        found += [efficiency.table(), efficiency.plot()]
+    if request.wants("localisation"):
+        found += localisation_tables(comparison, lanes, tokens, tell)
     return tuple(found)
 
 
@@ -62,11 +55,11 @@ def painted(annotation: Annotation, embedding: Embedding) -> NDArray[np.int64]:
     return annotation.token_labels(embedding.grid) + 1
 
 
-def _probes(comparison: Comparison, tokens: Tokens, teller: Teller) -> Table:
+def _probes(comparison: Comparison, tokens: Tokens, tell: Tell) -> Table:
     annotations = _annotations(comparison)
     found: dict[str, CrossValidation] = {}
     for method in comparison.methods:
-        teller.comparing(method.name)
+        tell(method.name)
         embeddings = [tokens.get(image.name, method.name) for image in comparison.images]
         labels = [painted(*pair) for pair in zip(annotations, embeddings, strict=True)]
         found[method.name] = cross_validate(embeddings, labels)
@@ -80,6 +73,33 @@ def _probes(comparison: Comparison, tokens: Tokens, teller: Teller) -> Table:
     columns = ("Method", "Balanced accuracy", *(f"Recognised: {name}" for name in names))
     rows: list[tuple[Cell, ...]] = [(name, result.accuracy, *result.recall) for name, result in found.items()]
     return Table("Probes", columns, tuple(rows), (note,), "probes")
+
+
+def _label_efficiency(comparison: Comparison, tokens: Tokens, tell: Tell) -> LabelEfficiency:
+    """Of labelled tokens where images have masks, else of whole images with their labels."""
+    images, options = comparison.request.images, comparison.request.options
+    annotations = _annotations(comparison)
+    labels = sorted({image.label for image in images})
+    if len(annotations) < len(images) and "" in labels:
+        raise InvalidOptionError(
+            "Expected a mask or a label for every image, for label efficiency; some have neither. Give "
+            "--masks or --labels."
+        )
+    features: dict[str, list[LabelledFeatures]] = {}
+    for method in comparison.methods:
+        tell(method.name)
+        several = (tokens.get(image.name, method.name) for image in images)
+        if len(annotations) == len(images):
+            features[method.name] = [
+                LabelledFeatures.of_tokens(embedding, painted(annotation, embedding))
+                for annotation, embedding in zip(annotations, several, strict=True)
+            ]
+        else:
+            features[method.name] = [
+                LabelledFeatures.of_image(embedding, 1 + labels.index(image.label))
+                for image, embedding in zip(images, several, strict=True)
+            ]
+    return label_efficiency(features, draws=options.draws, seed=options.seed)
 
 
 def _annotations(comparison: Comparison) -> list[Annotation]:

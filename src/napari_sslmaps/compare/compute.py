@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from napari_sslmaps.compare.across import Tokens, findings_across
+from napari_sslmaps.compare.across import findings_across
 from napari_sslmaps.compare.folder import ComparisonFolder
 from napari_sslmaps.compare.images import OpenedImage, check_one_kind, opened
 from napari_sslmaps.compare.keys import image_key, keeps_tokens
@@ -15,6 +15,7 @@ from napari_sslmaps.compare.progress import OnComparison, Teller
 from napari_sslmaps.compare.request import ComparedImage, ComparisonRequest
 from napari_sslmaps.compare.results import Comparison, ScoredImage
 from napari_sslmaps.compare.scoring import EmbeddedImage, score_image
+from napari_sslmaps.compare.tokens import Tokens
 from napari_sslmaps.core.results import Embedding
 from napari_sslmaps.encoders.encoder import Encoder
 
@@ -82,7 +83,7 @@ def compare(
         maps={(image, name): found[image].maps[name] for image, name in names},
         specs={lane.method.name: lane.encoder.spec for lane in lanes if lane.encoder is not None},
     )
-    return replace(comparison, across=findings_across(comparison, work.tokens, teller))
+    return replace(comparison, across=findings_across(comparison, lanes, work.tokens, teller.comparing))
 
 
 class _Work:

@@ -35,6 +35,8 @@ class ComparisonProgress:
 
 OnComparison = Callable[[ComparisonProgress], None]
 """Called after every batch of tiles and before every score; may raise `Cancelled` to stop."""
+Tell = Callable[[str], None]
+"""Called with the name of a method before something is done with it; may raise `Cancelled` to stop."""
 _EMBEDDED, _SCORED = 0.7, 0.85
 """Of an image: how much is done when all methods have embedded it, and when they are scored."""
 

@@ -16,7 +16,7 @@ from napari_sslmaps.sources.protocol import ImageSource
 Score = Literal["maps", "anchors", "agreement", "probes", "robustness", "label-efficiency", "localisation"]
 SCORES: tuple[Score, ...] = get_args(Score)
 CONTROL_KINDS: tuple[ControlKind, ...] = get_args(ControlKind)
-NEEDS_ANNOTATION: tuple[Score, ...] = ("maps", "anchors", "probes", "label-efficiency")
+NEEDS_ANNOTATION: tuple[Score, ...] = ("maps", "anchors", "probes")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,10 @@
 """All scores of one image that need no other image, of embeddings that are there."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from napari_sslmaps.compare.images import OpenedImage
+from napari_sslmaps.compare.progress import Tell
 from napari_sslmaps.compare.request import ComparisonRequest
 from napari_sslmaps.compare.results import AgreementRow, AnchorRow, MapRow, ScoredImage
 from napari_sslmaps.core.agreement import agreement_table
@@ -11,8 +12,6 @@ from napari_sslmaps.core.results import Embedding, SimilarityMap, TokenMap
 from napari_sslmaps.evaluation.anchor_scores import AnchorScores, score_anchors
 from napari_sslmaps.evaluation.annotation import Annotation
 from napari_sslmaps.evaluation.map_scores import score_maps
-
-OnStep = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,7 +34,7 @@ class EmbeddedImage:
     encoders: tuple[str, ...]
 
 
-def score_image(embedded: EmbeddedImage, request: ComparisonRequest, on_step: OnStep) -> ScoredImage:
+def score_image(embedded: EmbeddedImage, request: ComparisonRequest, tell: Tell) -> ScoredImage:
     """Compute the scores of one image.
 
     Parameters
@@ -44,7 +43,7 @@ def score_image(embedded: EmbeddedImage, request: ComparisonRequest, on_step: On
         The image.
     request
         Which scores are wanted, and how.
-    on_step
+    tell
         Called with the name of a method before its scores; may raise `Cancelled`.
 
     Raises
@@ -56,7 +55,7 @@ def score_image(embedded: EmbeddedImage, request: ComparisonRequest, on_step: On
     rows: list[MapRow] = []
     anchors: dict[str, AnchorScores] = {}
     for name, embedding in embedded.embeddings.items():
-        on_step(name)
+        tell(name)
         if annotation is not None and request.wants("maps"):
             rows += _map_rows(name, embedded.maps[name], annotation)
         if annotation is not None and request.wants("anchors"):

@@ -19,8 +19,8 @@ from napari_sslmaps.core.findings import Cell, Plot, Table, cell_text
 from napari_sslmaps.export.atomic import written_whole
 from napari_sslmaps.export.curves import draw_plot
 
-Part = str | Table | Plot | Figure
-"""A paragraph, a table, a plot, or a figure."""
+Part = str | Table | Plot | Figure | Path
+"""A paragraph, a table, a plot, a figure, or the path of a PNG that was drawn before."""
 _DPI = 150
 
 
@@ -86,6 +86,8 @@ def _part(part: Part) -> str:
         return f"<p>{html.escape(part)}</p>"
     if isinstance(part, Table):
         return _table(part)
+    if isinstance(part, Path):
+        return _picture(part.read_bytes())
     return _plot(part) if isinstance(part, Plot) else _figure(part)
 
 
@@ -127,5 +129,9 @@ def _plot(plot: Plot) -> str:
 def _figure(figure: Figure) -> str:
     out = io.BytesIO()
     figure.savefig(out, format="png", dpi=_DPI)
-    data = base64.b64encode(out.getvalue()).decode("ascii")
+    return _picture(out.getvalue())
+
+
+def _picture(png: bytes) -> str:
+    data = base64.b64encode(png).decode("ascii")
     return f'<figure><img alt="Figure" src="data:image/png;base64,{data}"></figure>'

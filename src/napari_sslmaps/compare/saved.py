@@ -1,0 +1,84 @@
+"""Images and annotation that are in memory only, saved so that a record can name them."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import tifffile
+
+from napari_sslmaps.compare.request import ComparedImage, MaskFile
+from napari_sslmaps.compare.results import Comparison, ScoredImage
+from napari_sslmaps.core.region import Region
+from napari_sslmaps.encoders.hashes import hash_path
+from napari_sslmaps.errors import ExportError
+from napari_sslmaps.evaluation.annotation import Annotation
+from napari_sslmaps.export.atomic import written_whole
+from napari_sslmaps.export.record import ImageRecord
+from napari_sslmaps.sources.protocol import ImageSource
+
+MOST_PIXELS = 100_000_000
+SOURCES = "sources"
+"""Folder, beside the record, of what was in memory."""
+
+
+def in_files(comparison: Comparison, folder: Path) -> Comparison:
+    """Save images and annotation that have no file as TIFF below a folder, and return what names them.
+
+    Raises
+    ------
+    ExportError
+        If an image has more than 100 million pixels, is compared at a coarser level or later frame, or cannot
+        be written.
+    """
+    pairs = [
+        _saved(asked, scored, folder / SOURCES)
+        for asked, scored in zip(comparison.request.images, comparison.images, strict=True)
+    ]
+    request = replace(comparison.request, images=tuple(asked for asked, _ in pairs))
+    return replace(comparison, request=request, images=tuple(scored for _, scored in pairs))
+
+
+def _saved(asked: ComparedImage, scored: ScoredImage, folder: Path) -> tuple[ComparedImage, ScoredImage]:
+    stem = asked.name.replace("/", "-")
+    if not isinstance(asked.image, str):
+        path = folder / f"{stem}.ome.tif"
+        _save_image(asked, asked.image, path)
+        record = ImageRecord(
+            str(path.absolute()),
+            hash_path(path),
+            shape_yx=scored.record.shape_yx,
+            spacing_um_yx=scored.record.spacing_um_yx,
+        )
+        asked = replace(asked, image=str(path))
+        scored = replace(scored, record=record)
+    if isinstance(asked.annotation, Annotation):
+        path = folder / f"{stem}-mask.tif"
+        with written_whole(path) as temporary:
+            tifffile.imwrite(temporary, asked.annotation.labels.astype(np.int16), compression="zlib")
+        asked = replace(asked, annotation=MaskFile(path, dict(asked.annotation.names)))
+    return asked, scored
+
+
+def _save_image(asked: ComparedImage, source: ImageSource, path: Path) -> None:
+    shape, region = source.levels[0].shape_yx, asked.region
+    coarse = region is not None and (region.level, region.frame) != (0, 0)
+    if shape[0] * shape[1] > MOST_PIXELS or coarse:
+        raise ExportError(
+            f"Expected an image of a file, or one of at most {MOST_PIXELS // 10**6} million pixels that is "
+            f"compared at its finest level; {asked.name} is neither. Save it as a file and open that."
+        )
+    pixels = source.read(Region(0, 0, *shape))
+    colour = pixels.ndim == 3
+    metadata: dict[str, object] = {"axes": "YXS" if colour else "YX"}
+    if source.spacing_um_yx is not None:
+        for axis, length in zip("YX", source.spacing_um_yx, strict=True):
+            metadata |= {f"PhysicalSize{axis}": length, f"PhysicalSize{axis}Unit": "µm"}
+    with written_whole(path) as temporary:
+        tifffile.imwrite(
+            temporary,
+            pixels,
+            ome=True,
+            photometric="rgb" if colour else "minisblack",
+            compression="zlib",
+            metadata=metadata,
+        )

@@ -1,0 +1,210 @@
+"""Comparison → folder: tables as CSV, plots, figures, maps, a report, and the record that makes it again."""
+
+from pathlib import Path
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from napari_sslmaps.compare.record import record_of
+from napari_sslmaps.compare.results import Comparison, ScoredImage
+from napari_sslmaps.compare.saved import in_files
+from napari_sslmaps.compare.scoring import EmbeddedImage
+from napari_sslmaps.compare.tables import plots_of, tables_of
+from napari_sslmaps.compare.verdicts import verdicts
+from napari_sslmaps.core.findings import Cell, Plot, Table
+from napari_sslmaps.core.results import ActivationMap, AttentionMap, ComponentMap, SimilarityMap, TokenMap
+from napari_sslmaps.encoders.catalog import METHOD_INFO
+from napari_sslmaps.export.curves import draw_plot
+from napari_sslmaps.export.figure import FigureRow, Picture, compose_figure, save_figure
+from napari_sslmaps.export.map_files import write_map
+from napari_sslmaps.export.record import RunRecord
+from napari_sslmaps.export.report import Part, Section, write_report
+from napari_sslmaps.export.tables import write_csv
+from napari_sslmaps.run.picture import picture_of
+
+FIGURE = "figure.png"
+_PICTURE = 900
+
+
+class ImageWriter:
+    """Writes figure and maps of the first images of a comparison, as they are scored.
+
+    Parameters
+    ----------
+    folder
+        Of the comparison.
+    most
+        How many images; the others leave scores alone.
+    """
+
+    def __init__(self, folder: Path, most: int) -> None:
+        self._folder, self._left = folder, most
+
+    def __call__(self, embedded: EmbeddedImage, scored: ScoredImage) -> None:
+        """Write an image's figure and maps, unless enough have been written.
+
+        Raises
+        ------
+        ExportError
+            If something cannot be written.
+        """
+        if self._left <= 0:
+            return
+        self._left -= 1
+        folder = self._folder / "images" / scored.name
+        spacing = embedded.image.source.spacing_um_yx
+        for method, maps in embedded.maps.items():
+            for kind, result in maps.items():
+                write_map(folder / method / f"{kind}.tif", result, spacing_um_yx=spacing)
+        save_figure(image_figure(embedded), folder / FIGURE)
+
+
+def image_figure(embedded: EmbeddedImage) -> Figure:
+    """Compose the maps of one image, a row for each method."""
+    image = embedded.image
+    window = next(iter(embedded.embeddings.values())).provenance.window or (0.0, 1.0)
+    picture: Picture = picture_of(image.source, image.region, window, max_side=_PICTURE)
+    rows = [_row(name, embedded) for name in embedded.embeddings]
+    return compose_figure(
+        picture, rows, anchors=image.asked.anchors, negative=image.asked.negative, title=image.name
+    )
+
+
+def write_comparison(comparison: Comparison, folder: Path, *, command: str = "") -> RunRecord:
+    """Write tables, plots, report and record of a comparison.
+
+    Parameters
+    ----------
+    comparison
+        Images and annotation that are in memory only are saved below the folder, too.
+    folder
+        Made if needed; what is of the same name in it is replaced.
+    command
+        The command line that makes it again; that of the record if empty.
+
+    Returns
+    -------
+    RunRecord
+        As written to ``run.json``, last of all.
+
+    Raises
+    ------
+    ExportError
+        If something cannot be written.
+    """
+    comparison = in_files(comparison, folder)
+    for table in tables_of(comparison):
+        write_csv(table, folder / f"{table.key}.csv")
+    for plot in plots_of(comparison):
+        save_figure(plot_figure(plot), folder / f"{plot.key}.png")
+        write_csv(plot_table(plot), folder / f"{plot.key}-curves.csv")
+    write_report(
+        folder / "report.html",
+        title="Comparison of encoders",
+        subtitle=_subtitle(comparison),
+        sections=report_sections(comparison, folder),
+        command=command or f"napari-sslmaps evaluate --from {folder / 'run.json'}",
+    )
+    record = record_of(comparison)
+    record.write(folder / "run.json")
+    return record
+
+
+def report_sections(comparison: Comparison, folder: Path | None = None) -> list[Section]:
+    """Return what a report says: verdicts, scores, curves, figures that are in the folder, provenance."""
+    tables, plots = tables_of(comparison), plots_of(comparison)
+    sections = [Section("In short", tuple(in_short(comparison)))]
+    sections.append(Section("Scores", tuple(table for table in tables if table.key != "images")))
+    if plots:
+        sections.append(Section("Curves", plots))
+    drawn = () if folder is None else figures_in(comparison, folder)
+    if drawn:
+        sections.append(Section("Maps", drawn))
+    sections.append(Section("Image by image", tuple(table for table in tables if table.key == "images")))
+    sections.append(Section("Provenance", (encoder_table(comparison), source_table(comparison))))
+    return [section for section in sections if section.parts]
+
+
+def in_short(comparison: Comparison) -> list[str]:
+    """Say in sentences which encoders beat their controls."""
+    found = verdicts(comparison)
+    winners = [verdict.encoder for verdict in found if not verdict.unbeaten]
+    sentences = [verdict.sentence for verdict in found if verdict.sentence]
+    if winners:
+        sentences.insert(0, f"Clearly better than every control: {', '.join(winners)}.")
+    return sentences
+
+
+def figures_in(comparison: Comparison, folder: Path) -> tuple[Part, ...]:
+    """Return the figures of images that are in the folder."""
+    paths = [folder / "images" / image.name / FIGURE for image in comparison.images]
+    return tuple(path for path in paths if path.exists())
+
+
+def plot_figure(plot: Plot) -> Figure:
+    """Draw a plot on a page of its own."""
+    figure = Figure(figsize=(5.6, 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    draw_plot(axes, plot)
+    axes.set_title(plot.title, fontsize=9)
+    return figure
+
+
+def plot_table(plot: Plot) -> Table:
+    """Return the points of a plot's curves as rows."""
+    rows: list[tuple[Cell, ...]] = []
+    for curve in plot.curves:
+        for at, x in enumerate(curve.x):
+            ends = [None if part is None else float(part[at]) for part in (curve.low, curve.high)]
+            rows.append((curve.label, float(x), float(curve.y[at]), *ends))
+    return Table(plot.title, ("Method", plot.x_label, plot.y_label, "low", "high"), tuple(rows), key=plot.key)
+
+
+def encoder_table(comparison: Comparison) -> Table:
+    """Return what decided the numbers, method by method."""
+    rows: list[tuple[Cell, ...]] = []
+    for method in comparison.methods:
+        made = comparison.images[0].provenance[method.name]
+        facts = [str(made[name]) for name in ("architecture", "precision", "device", "normalisation")]
+        rows.append((method.name, method.title, *facts, str(made["weights_sha256"])[:12]))
+    columns = ("Method", "Kind", "Architecture", "Precision", "Device", "Normalisation", "Weights, sha256")
+    citations = dict.fromkeys(
+        METHOD_INFO[spec.method].citation for spec in comparison.specs.values() if spec.method in METHOD_INFO
+    )
+    return Table("Methods", columns, tuple(rows), tuple(citations), "methods")
+
+
+def source_table(comparison: Comparison) -> Table:
+    """Return which images were compared."""
+    rows: list[tuple[Cell, ...]] = []
+    for asked, scored in zip(comparison.request.images, comparison.images, strict=True):
+        shape, spacing = scored.record.shape_yx, scored.record.spacing_um_yx
+        size = f"{shape[0]} × {shape[1]} px"
+        um = "" if spacing is None else f"{spacing[0]:.4g} × {spacing[1]:.4g}"
+        rows.append((scored.name, size, um, asked.label, scored.record.sha256[:12]))
+    columns = ("Image", "Size", "µm per pixel", "Label", "File, sha256")
+    return Table("Images", columns, tuple(rows), key="sources")
+
+
+def _subtitle(comparison: Comparison) -> str:
+    encoders = ", ".join(method.name for method in comparison.encoders)
+    count = len(comparison.images)
+    return f"{encoders}; {comparison.images[0].name if count == 1 else f'{count} images'}"
+
+
+def _row(name: str, embedded: EmbeddedImage) -> FigureRow:
+    maps = embedded.maps[name]
+    method = embedded.embeddings[name].provenance.method
+    title = METHOD_INFO[method].title if method in METHOD_INFO else "Control"  # type: ignore[index]  # asked before
+
+    def of_kind(kinds: tuple[type[TokenMap], ...]) -> TokenMap | None:
+        return next((result for result in maps.values() if isinstance(result, kinds)), None)
+
+    return FigureRow(
+        title,
+        name,
+        of_kind((AttentionMap, ActivationMap)),  # type: ignore[arg-type]  # of these kinds
+        of_kind((ComponentMap,)),  # type: ignore[arg-type]
+        of_kind((SimilarityMap,)),  # type: ignore[arg-type]
+    )
