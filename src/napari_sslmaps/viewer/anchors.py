@@ -134,6 +134,7 @@ class AnchorPointer:
             return
         y, x = pixel
         anchor = Anchor((float(y), float(x)), negative, self._workspace.group)
+        self._workspace.reference = None
         self._workspace.add_anchor(anchor, keep=keep)
 
     def _has_mouse(self) -> bool:

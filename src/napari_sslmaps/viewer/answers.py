@@ -124,7 +124,7 @@ class Answers:
         if here is None:
             return
         image, session = here
-        if all(anchor.negative for anchor in self._workspace.anchors):
+        if self._workspace.reference is None and all(anchor.negative for anchor in self._workspace.anchors):
             if self._workspace.anchors:
                 self._workspace.say("Negative anchors alone draw no map: set one to be like, too.")
             return
@@ -180,7 +180,7 @@ class Answers:
         workspace.heads = max((len(each) for each in heads if each is not None), default=0)
         workspace.blocks = max((depth_of(workspace, name) for name in embedded), default=0)
         if painted is None:
-            self.repaint("attention", *OF_ANCHORS)
+            self.repaint("attention", *OF_ANCHORS, *(("pca",) if workspace.pca.spans_methods else ()))
         else:
             self._painter.paint(image, painted)
 

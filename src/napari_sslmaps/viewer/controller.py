@@ -7,11 +7,13 @@ from napari.components import ViewerModel
 from napari.layers import Image, Layer
 from psygnal import Signal
 
+from napari_sslmaps.viewer.anchor_sets import AnchorSets
 from napari_sslmaps.viewer.anchors import AnchorPointer
 from napari_sslmaps.viewer.answers import OF_ANCHORS, Answers
 from napari_sslmaps.viewer.attending import AttentionPainter
 from napari_sslmaps.viewer.compare import SideBySide
 from napari_sslmaps.viewer.comparing import Comparing
+from napari_sslmaps.viewer.components import Bases
 from napari_sslmaps.viewer.connections import Connections
 from napari_sslmaps.viewer.difference import Difference
 from napari_sslmaps.viewer.encoder_files import EncoderFiles
@@ -91,7 +93,12 @@ class Controller:
         )
         self.stage = Stage(workspace, self.board, self.cells, self.pretext.tools)
         self.painter = MapPainter(
-            workspace, self.board, map_runner, shown=self.stage.arrange_new, failed=self._on_failed
+            workspace,
+            self.sessions,
+            self.board,
+            map_runner,
+            shown=self.stage.arrange_new,
+            failed=self._on_failed,
         )
         self.attention = AttentionPainter(
             workspace,
@@ -102,6 +109,8 @@ class Controller:
             failed=self._on_failed,
         )
         self.difference = Difference(workspace, self.board)
+        self.bases = Bases(workspace, self.board)
+        self.anchor_sets = AnchorSets(workspace, self.sessions, self.look)
         self.keys = FlickerKeys(viewer, workspace, self.stage.methods)
         self.answers = Answers(
             workspace, self.sessions, self.look, self.runs, self.painter, self.attention, self.stage
@@ -170,10 +179,11 @@ class Controller:
         for name in ("region", "level", "target_um", "spacing_um", "tiling", "chosen", "available"):
             connect(getattr(events, name), self.forecast.update)
         connect(events.anchors, self._on_anchors_changed)
-        for name in ("groups", "group"):
+        for name in ("groups", "group", "reference"):
             connect(getattr(events, name), self._on_anchors_changed)
         connect(events.attention, lambda: self.answers.repaint("attention"))
-        connect(events.pca, lambda: self.answers.repaint("pca"))
+        for name in ("pca", "bases"):
+            connect(getattr(events, name), lambda: self.answers.repaint("pca"))
         connect(events.similarity, lambda: self.answers.repaint(*OF_ANCHORS))
         connect(events.maps, lambda: self.answers.repaint(*self.workspace.maps))
         connect(events.front, self.stage.follow_front)
@@ -199,6 +209,8 @@ class Controller:
         layer: Layer = event.value
         self.images_changed.emit()
         looked_at = layer is self.sessions.image
+        if layer is self.workspace.reference:
+            self.workspace.reference = None
         if isinstance(layer, Image):
             self.sessions.drop(layer)
         if looked_at:
@@ -231,6 +243,7 @@ class Controller:
             self._image_connections.add(new.events.data, self._on_pixels_changed)
             self._image_connections.add(new.events.name, self.images_changed.emit)
         session = self.session
+        self.workspace.reference = None
         self.workspace.anchors = session.anchors if session is not None else ()
         self.workspace.spacing_um = session.spacing_um if session is not None else None
         self.workspace.level = 0

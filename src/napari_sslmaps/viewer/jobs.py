@@ -8,7 +8,6 @@ from typing import Protocol
 
 from napari_sslmaps.core.attention import activation_map, attention_map
 from napari_sslmaps.core.groups import group_map
-from napari_sslmaps.core.pca import pca_map
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import ActivationMap, AttentionMap, Embedding
 from napari_sslmaps.core.similarity import similarity_map
@@ -17,6 +16,7 @@ from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import Cancelled, InvalidAnchorError, MapUnavailableError, SSLMapsError
 from napari_sslmaps.pipeline import EmbeddingProgress, OnProgress, embed
 from napari_sslmaps.sources.protocol import ImageSource
+from napari_sslmaps.viewer.components import component_drawings
 from napari_sslmaps.viewer.drawing import Drawing, draw, with_contrast
 from napari_sslmaps.viewer.loaded import LoadedEncoders
 from napari_sslmaps.viewer.tasks import TaskContext
@@ -249,8 +249,7 @@ def make_drawings(embedding: Embedding, request: MapRequest) -> list[Drawing]:
         with suppress(MapUnavailableError):
             drawings.append(draw(attention_of(embedding, request)))
     if "pca" in request.maps:
-        with suppress(MapUnavailableError):
-            drawings.append(draw(pca_map(embedding, rendering=request.pca.rendering, foreground="auto")))
+        drawings += component_drawings([embedding], request)
     if "similarity" in request.maps and request.positive_yx:
         with suppress(InvalidAnchorError):
             drawings.append(similarity_drawing(embedding, request))
@@ -271,7 +270,11 @@ def attention_of(embedding: Embedding, request: MapRequest) -> AttentionMap | Ac
 
 def groups_drawing(embedding: Embedding, request: MapRequest) -> Drawing:
     """Return which group of anchors each token is most like."""
-    return draw(group_map(embedding, request.anchor_groups, centred=request.similarity.centred))
+    centred = request.similarity.centred
+    found = group_map(
+        embedding, request.anchor_groups, centred=centred, reference=reference_of(embedding, request)
+    )
+    return draw(found)
 
 
 def similarity_drawing(embedding: Embedding, request: MapRequest) -> Drawing:
@@ -283,5 +286,24 @@ def similarity_drawing(embedding: Embedding, request: MapRequest) -> Drawing:
         negative=request.negative_yx,
         combine=options.combine,
         centred=options.centred,
+        reference=reference_of(embedding, request),
     )
     return draw(result)
+
+
+def reference_of(embedding: Embedding, request: MapRequest) -> Embedding | None:
+    """Return the embedding that the anchors lie in, if it is another one.
+
+    Raises
+    ------
+    InvalidAnchorError
+        If this encoder has not seen the image that they lie in.
+    """
+    if request.reference is None:
+        return None
+    name = embedding.provenance.encoder
+    if name not in request.reference:
+        raise InvalidAnchorError(
+            f"Expected the image with the anchors to be embedded by {name}, too. Run it there first."
+        )
+    return request.reference[name]

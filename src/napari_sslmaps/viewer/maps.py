@@ -9,11 +9,12 @@ from psygnal import Signal
 
 from napari_sslmaps.core.results import SimilarityMap
 from napari_sslmaps.errors import Cancelled, InvalidAnchorError
+from napari_sslmaps.viewer.components import Elsewhere, component_drawings
 from napari_sslmaps.viewer.drawing import Drawing, draw, with_contrast
 from napari_sslmaps.viewer.image import OWN
 from napari_sslmaps.viewer.jobs import Painted, groups_drawing, make_drawings
 from napari_sslmaps.viewer.layers import LayerBoard
-from napari_sslmaps.viewer.session import Embedded, Session
+from napari_sslmaps.viewer.session import Embedded, Session, Sessions
 from napari_sslmaps.viewer.tasks import ImmediateRunner, TaskCallbacks, TaskContext, TaskRunner
 from napari_sslmaps.viewer.workspace import MapKind, MapRequest, WorkspaceModel
 
@@ -29,12 +30,17 @@ class _Repaint:
 
     embedded: tuple[Embedded, ...]
     request: MapRequest
+    elsewhere: Elsewhere
 
     def __call__(self, context: TaskContext) -> None:
+        others = tuple(kind for kind in self.request.maps if kind != "pca")
         drawings: list[Drawing] = []
+        if "pca" in self.request.maps:
+            embeddings = [item.embedding for item in self.embedded]
+            drawings += component_drawings(embeddings, self.request, self.elsewhere)
         for item in self.embedded:
             context.token.check()
-            drawings += make_drawings(item.embedding, self.request)
+            drawings += make_drawings(item.embedding, replace(self.request, maps=others))
         context.report(with_contrast(drawings, self.request.similarity.display))
         self._prepare_drag(context)
 
@@ -57,6 +63,8 @@ class MapPainter:
     ----------
     workspace
         What is wanted.
+    sessions
+        What was computed of other images.
     board
         Where maps are drawn.
     runner
@@ -73,12 +81,14 @@ class MapPainter:
     def __init__(
         self,
         workspace: WorkspaceModel,
+        sessions: Sessions,
         board: LayerBoard,
         runner: TaskRunner,
         shown: Callable[[Image], None],
         failed: Callable[[BaseException], None],
     ) -> None:
         self._workspace = workspace
+        self._sessions = sessions
         self._board = board
         self._runner = runner
         self._shown = shown
@@ -94,12 +104,16 @@ class MapPainter:
 
     def repaint(self, image: Image, session: Session, *kinds: MapKind) -> None:
         """Make these maps of every embedding again and show them."""
-        embedded = tuple(session.embedded.values())
+        order = {name: place for place, name in enumerate(self._workspace.methods)}
+        names = sorted(session.embedded, key=lambda name: order.get(name, len(order)))
+        embedded = tuple(session.embedded[name] for name in names)
         self._pending.update(kind for kind in kinds if kind in self._workspace.maps)
         if not embedded or not self._pending:
             return
         chosen = tuple(self._pending)
-        work = _Repaint(embedded, replace(self._workspace.request, maps=chosen))
+        request = self._with_reference(replace(self._workspace.request, maps=chosen))
+        self._drop_what_has_no_reference(image, request)
+        work = _Repaint(embedded, request, self._sessions.elsewhere())
 
         def reported(drawings: list[Drawing]) -> None:
             self._pending.difference_update(chosen)
@@ -142,6 +156,33 @@ class MapPainter:
             drawing.record["contrast"] = contrast
             self._board.show(image, replace(drawing, limits=None), live=True)
         self.drawn.emit(image)
+
+    def _with_reference(self, request: MapRequest) -> MapRequest:
+        """Return the request with the anchors of the image they are taken from."""
+        reference = self._workspace.reference
+        if reference is None:
+            return request
+        there = self._sessions.of(reference)
+        embeddings = {name: item.embedding for name, item in there.embedded.items()}
+        return replace(request, anchors=there.anchors, reference=embeddings)
+
+    def _drop_what_has_no_reference(self, image: Image, request: MapRequest) -> None:
+        """Remove maps of methods that have not seen the image with the anchors."""
+        if request.reference is None:
+            return
+        for kind in ("similarity", "groups"):
+            layers = {
+                name: self._board.find(image, kind, name)
+                for name in self._workspace.methods
+                if name not in request.reference
+            }
+            self._board.drop(layer for layer in layers.values() if layer is not None)
+            if kind in request.maps and layers:
+                missing = ", ".join(layers)
+                self._workspace.say(
+                    f"Expected the image with the anchors to be embedded by {missing}, too. Run it there.",
+                    failed=True,
+                )
 
     def _follow_drag_of_groups(self, image: Image, session: Session) -> None:
         """Draw groups in view, if their tokens can be read within a frame; else they wait for the release."""

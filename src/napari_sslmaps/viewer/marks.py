@@ -126,7 +126,7 @@ class AnchorMarks:
                 self._viewer.layers.remove(layer)
 
     def _draw(self, layer: Points) -> None:
-        anchors, image = self._workspace.anchors, self._image
+        anchors, image = self._shown, self._image
         if image is None:
             return
         lead = lead_of_frame(image, frame_of(self._viewer, image))
@@ -153,12 +153,17 @@ class AnchorMarks:
         finally:
             self._drawing = False
 
+    @property
+    def _shown(self) -> tuple[Anchor, ...]:
+        """Anchors of this image; none while those of another one are looked for."""
+        return self._workspace.anchors if self._workspace.reference is None else ()
+
     def _looks(self) -> list[tuple[str, str]]:
         """Return colour and symbol of each anchor."""
         workspace = self._workspace
         colours = {group.key: group.colour for group in workspace.groups}
         looks = []
-        for anchor in workspace.anchors:
+        for anchor in self._shown:
             alone = len(colours) == 1
             colour = NEGATIVE if anchor.negative and alone else colours.get(anchor.group, "#808080")
             faint = "" if anchor.group == workspace.group else f"{round(255 * FAINT):02x}"

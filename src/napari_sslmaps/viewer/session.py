@@ -82,9 +82,18 @@ class Sessions:
             return None
         return self.image, self._sessions.setdefault(self.image, Session())
 
-    def items(self) -> list[tuple[Image, Session]]:
-        """Every image that was looked at, with its session, in order."""
-        return list(self._sessions.items())
+    def of(self, image: Image) -> Session:
+        """Return the session of an image, empty if it was never looked at."""
+        return self._sessions.get(image) or Session()
+
+    def elsewhere(self) -> dict[str, list[Embedding]]:
+        """By encoder, what was embedded of all images but the one that is looked at."""
+        found: dict[str, list[Embedding]] = {}
+        for image, session in self._sessions.items():
+            if image is not self.image:
+                for name, item in session.embedded.items():
+                    found.setdefault(name, []).append(item.embedding)
+        return found
 
     def drop(self, image: Image) -> None:
         """Forget an image that is gone."""

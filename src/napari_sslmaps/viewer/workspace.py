@@ -1,5 +1,6 @@
 """The one mutable state, one per viewer; every change is announced."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import cycle, islice
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -8,7 +9,7 @@ from psygnal import SignalGroupDescriptor
 
 from napari_sslmaps.core.attention import Reduction
 from napari_sslmaps.core.groups import AnchorGroup
-from napari_sslmaps.core.results import Combine, ComponentBasis, Rendering
+from napari_sslmaps.core.results import Combine, ComponentBasis, Embedding, Rendering
 from napari_sslmaps.core.tiling import TILED, Tiling
 from napari_sslmaps.encoders.catalog import ALIASES
 from napari_sslmaps.encoders.spec import EncoderSpec
@@ -102,6 +103,11 @@ class PcaOptions:
     basis: BasisChoice = "region"
     aligned: bool = False
 
+    @property
+    def spans_methods(self) -> bool:
+        """Whether a map can be made only when all there is to look at is there."""
+        return self.basis == "joint" or self.aligned
+
 
 @dataclass(frozen=True, slots=True)
 class SimilarityOptions:
@@ -150,7 +156,10 @@ class PretextOptions:
 
 @dataclass(frozen=True, slots=True)
 class MapRequest:
-    """What is to be shown of every embedding; a snapshot that threads may read."""
+    """What is to be shown of every embedding; a snapshot that threads may read.
+
+    `reference` has, by encoder, embeddings of another image that the anchors lie in; None if it is this one.
+    """
 
     maps: tuple[MapKind, ...]
     attention: AttentionOptions
@@ -160,6 +169,7 @@ class MapRequest:
     groups: tuple[Group, ...] = (Group(),)
     group: int = 0
     bases: tuple[ComponentBasis, ...] = ()
+    reference: Mapping[str, Embedding] | None = None
 
     @property
     def positive_yx(self) -> list[tuple[float, float]]:
@@ -252,6 +262,8 @@ class WorkspaceModel:
     groups, group
         What anchors stand for, and the key of the group that is active: a click adds to it, and similarity is
         to its anchors.
+    reference
+        Another image, whose anchors are looked for in this one; None for this one's own.
     anchor_mode, negative_mode
         Whether a click sets an anchor, and of which kind.
     shown, front, side_by_side
@@ -294,6 +306,7 @@ class WorkspaceModel:
     anchors: tuple[Anchor, ...] = ()
     groups: tuple[Group, ...] = (Group(),)
     group: int = 0
+    reference: "Image | None" = None
     anchor_mode: bool = False
     negative_mode: bool = False
     shown: MapKind = "similarity"
