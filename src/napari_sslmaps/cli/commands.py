@@ -13,6 +13,7 @@ from napari_sslmaps.cli.cache import cache
 from napari_sslmaps.cli.demo import demo
 from napari_sslmaps.cli.doctor import doctor
 from napari_sslmaps.cli.encoders import encoders
+from napari_sslmaps.cli.evaluate import evaluate
 from napari_sslmaps.cli.pretext import pretext
 from napari_sslmaps.cli.pretrain import pretrain
 from napari_sslmaps.cli.run import run
@@ -29,6 +30,7 @@ app = typer.Typer(
 )
 app.command()(demo)
 app.command()(run)
+app.command()(evaluate)
 app.command()(batch)
 app.command()(pretext)
 app.add_typer(encoders, name="encoders")

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from napari_sslmaps.compare.results import AgreementRow, AnchorRow, Float, MapRow, ScoredImage
+from napari_sslmaps.core.estimate import Estimate
+from napari_sslmaps.core.findings import Table
 from napari_sslmaps.evaluation.map_scores import MapScores
 from napari_sslmaps.evaluation.robustness import Response, Robustness
 from napari_sslmaps.export.record import ImageRecord
@@ -52,6 +54,20 @@ def from_plain(found: Mapping[str, Any]) -> ScoredImage:
         provenance=found["provenance"],
         notes=tuple(found["notes"]),
     )
+
+
+def table_to_plain(table: Table) -> dict[str, Any]:
+    """Return a table as dicts, lists and numbers; an estimate has value, low and high, NaN becomes None."""
+    rows = [
+        [_plain(asdict(cell)) if isinstance(cell, Estimate) else _plain(cell) for cell in row]
+        for row in table.rows
+    ]
+    return {
+        "title": table.title,
+        "columns": list(table.columns),
+        "rows": rows,
+        "notes": list(table.notes),
+    }
 
 
 def with_tuples(values: Mapping[str, Any]) -> dict[str, Any]:

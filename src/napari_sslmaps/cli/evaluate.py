@@ -1,0 +1,264 @@
+"""``evaluate``: encoders beside their controls on annotated images, scored, written to a folder."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from napari_sslmaps.cli import console
+from napari_sslmaps.cli.arguments import points_of, region_of
+from napari_sslmaps.cli.corrections import (
+    Branch,
+    Eps,
+    Heads,
+    Method,
+    Normalisation,
+    TokenStage,
+    corrections,
+)
+from napari_sslmaps.errors import Cancelled
+
+if TYPE_CHECKING:
+    from napari_sslmaps.compare.listing import ListingOptions
+    from napari_sslmaps.compare.progress import ComparisonProgress, OnComparison
+    from napari_sslmaps.compare.request import ComparisonOptions, ComparisonRequest
+    from napari_sslmaps.compare.results import Comparison
+    from napari_sslmaps.core.findings import Table
+    from napari_sslmaps.run.request import EncoderChoice
+
+_SHOWN = ("anchors", "maps", "probes", "agreement", "localisation", "label-efficiency")
+"""Tables that are printed; all are written."""
+
+
+def evaluate(  # noqa: PLR0913  # each parameter is an option that users type
+    images: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Images, folders, CSV files, sample:histology, sample:ultrasound.", show_default=False
+        ),
+    ] = None,
+    *,
+    encoder: Annotated[
+        list[str] | None,
+        typer.Option("--encoder", "-e", help="Name or file; repeat. If omitted, the set for such images."),
+    ] = None,
+    masks: Annotated[
+        Path | None, typer.Option(help="Folder of masks called like their images, or the mask of one image.")
+    ] = None,
+    classes: Annotated[
+        str, typer.Option(help="Names of the masks' labels from 1 on, as tumour,stroma.")
+    ] = "",
+    ignore: Annotated[int | None, typer.Option(help="Label in masks whose pixels are left out.")] = None,
+    labels: Annotated[
+        str, typer.Option(help="Label of each image: a CSV with image and label, or subfolders.")
+    ] = "",
+    scores: Annotated[
+        str,
+        typer.Option(
+            help="maps,anchors,agreement,probes,robustness,label-efficiency,localisation: those wanted."
+        ),
+    ] = "maps,anchors,agreement",
+    controls: Annotated[
+        str, typer.Option(help="untrained,constant,position,pixels,colour: those wanted; all; none.")
+    ] = "position,pixels,colour",
+    anchor: Annotated[
+        list[str] | None, typer.Option(help="row,column of similarity maps; repeat. None: no such map.")
+    ] = None,
+    negative: Annotated[
+        list[str] | None, typer.Option(help="row,column that the result should be unlike; repeat.")
+    ] = None,
+    region: Annotated[
+        str | None, typer.Option(help="y,x,height,width in pixels of the level; the whole image if omitted.")
+    ] = None,
+    level: Annotated[int, typer.Option(min=0, help="Resolution level; 0 is the finest.")] = 0,
+    tile: Annotated[int | None, typer.Option(min=1, help="Tokens per tile side.")] = None,
+    overlap: Annotated[int, typer.Option(min=0, help="Tokens that neighbouring tiles share.")] = 8,
+    precision: Annotated[
+        str, typer.Option(help="float32 (repeats bit for bit), auto, bfloat16, float16.")
+    ] = "float32",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    count: Annotated[
+        int, typer.Option("--anchors", min=1, help="Anchors drawn in each image, for anchors' scores.")
+    ] = 64,
+    perturbations: Annotated[str, typer.Option(help="For robustness, as speckle,blur; all if omitted.")] = "",
+    seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = 0,
+    figures: Annotated[
+        int, typer.Option(min=0, help="Images whose figure and maps are written, the first ones.")
+    ] = 4,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder; a comparison in it is gone on with.")
+    ] = None,
+    record: Annotated[
+        Path | None, typer.Option("--from", help="Compare again what a run.json describes.")
+    ] = None,
+    method: Method = None,
+    num_heads: Heads = None,
+    normalisation: Normalisation = None,
+    eps: Eps = None,
+    branch: Branch = None,
+    token_stage: TokenStage = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the tables as JSON, and nothing else.")] = False,
+) -> None:
+    """Score encoders beside their controls on annotated images.
+
+    Finished images are kept in the folder: after a stop, or with more images, the same command goes on.
+    """
+    given = corrections(
+        method=method,
+        num_heads=num_heads,
+        normalisation=normalisation,
+        eps=eps,
+        branch=branch,
+        token_stage=token_stage,
+    )
+    if bool(images) == (record is not None):
+        raise typer.BadParameter("give either images or --from run.json.")
+    if record is not None:
+        if encoder or masks or labels or anchor or negative or region or given.given:
+            raise typer.BadParameter("--from says all but --out and --json; leave the other options out.")
+        _again(record, out or record.parent, figures, json=json)
+        return
+    if out is None or not images:
+        raise typer.BadParameter("tell where to write with --out DIR.")
+    from napari_sslmaps.compare.listing import ListingOptions
+    from napari_sslmaps.compare.request import ComparisonOptions
+    from napari_sslmaps.export.record import RunOptions
+    from napari_sslmaps.run.request import choose_encoders
+
+    listing = ListingOptions(
+        masks=masks,
+        classes=dict(enumerate(_words(classes), start=1)),
+        ignore=ignore,
+        labels=labels,
+        anchors=points_of(anchor, "--anchor"),
+        negative=points_of(negative, "--negative"),
+        region=region_of(images[0], region, level, 0),
+    )
+    run = RunOptions(tile=tile, overlap=overlap, precision=precision, device=device)
+    options = ComparisonOptions(run, count, perturbations=_words(perturbations), seed=seed)
+    request = _request(
+        images,
+        listing,
+        options,
+        out,
+        (choose_encoders(encoder or (), given), _words(scores), _words(controls)),
+    )
+    _compare(request, out, figures, json=json)
+
+
+def _request(
+    images: list[str],
+    listing: "ListingOptions",
+    options: "ComparisonOptions",
+    out: Path,
+    asked: "tuple[tuple[EncoderChoice, ...], tuple[str, ...], tuple[str, ...]]",
+) -> "ComparisonRequest":
+    from napari_sslmaps.compare.listing import list_images
+    from napari_sslmaps.compare.request import CONTROL_KINDS, ComparisonRequest
+    from napari_sslmaps.run.request import fitting_encoders
+
+    encoders, scores, controls = asked
+    listed, notes = list_images(images, listing, out=out.expanduser().absolute())
+    for sentence in notes:
+        console.note(sentence)
+    chosen = CONTROL_KINDS if controls == ("all",) else () if controls == ("none",) else controls
+    return ComparisonRequest(
+        listed,
+        encoders or fitting_encoders(str(listed[0].image)),  # reads pixels: after all else is understood
+        chosen,  # type: ignore[arg-type]  # checked there
+        scores,  # type: ignore[arg-type]  # likewise
+        options,
+    )
+
+
+def _compare(
+    request: "ComparisonRequest", out: Path, figures: int, *, json: bool, command: str = ""
+) -> "Comparison":
+    from napari_sslmaps.compare.compute import compare
+    from napari_sslmaps.compare.write import ImageWriter, write_comparison
+
+    try:
+        with _bar(quiet=json) as on_progress:
+            comparison = compare(request, on_progress, folder=out, on_image=ImageWriter(out, figures))
+            write_comparison(comparison, out, command=command)
+    except KeyboardInterrupt:
+        console.note(f"What is done is in {out}; the same command goes on from there.")
+        raise Cancelled("The comparison was stopped.") from None
+    _say(comparison, out, json=json)
+    return comparison
+
+
+def _again(record: Path, out: Path, figures: int, *, json: bool) -> None:
+    from napari_sslmaps.compare.record import comparison_from_record, numbers_sha256
+    from napari_sslmaps.export.record import RunRecord
+
+    described = RunRecord.read(record)
+    request = comparison_from_record(described, record.parent)
+    before = (described.evaluation or {}).get("numbers_sha256")
+    comparison = _compare(request, out, figures, json=json)
+    if json:
+        return
+    same = before == numbers_sha256(comparison.images)
+    console.out(
+        "Every score is that of the record, to the last digit."
+        if same
+        else "Scores differ from those of the record: another machine, device or version rounds otherwise."
+    )
+
+
+def _say(comparison: "Comparison", out: Path, *, json: bool) -> None:
+    from napari_sslmaps.compare.stored import table_to_plain
+    from napari_sslmaps.compare.tables import tables_of
+
+    tables = tables_of(comparison)
+    if json:
+        told = {table.key: table_to_plain(table) for table in tables}
+        console.out_json({"folder": str(out.absolute()), "tables": told})
+        return
+    for table in tables:
+        if table.key in _SHOWN:
+            _show(table)
+    console.out(f"Wrote {len(tables)} tables, report.html and run.json to {out}")
+
+
+def _show(table: "Table") -> None:
+    """Write a table as text, its columns aligned."""
+    from napari_sslmaps.core.findings import cell_text
+
+    rows = [table.columns, *(tuple(cell_text(cell) for cell in row) for row in table.rows)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    console.out(f"{table.title}")
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        console.out(f"  {'  '.join(cells).rstrip()}")
+    for note in table.notes:
+        console.note(note)
+    console.out("")
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+@contextmanager
+def _bar(*, quiet: bool) -> "Iterator[OnComparison]":
+    """Give a callback that draws a bar, and says what is being done."""
+    screen = console.errors()
+    columns = (
+        TextColumn("{task.description:<48}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+    )
+    progress = Progress(*columns, console=screen)
+    with nullcontext() if quiet or not screen.is_terminal else progress:
+        task = progress.add_task("preparing", total=1.0)
+
+        def show(state: "ComparisonProgress") -> None:
+            what = f"{state.image} {state.doing} {state.method}".strip()
+            progress.update(task, description=what[-48:], completed=state.share)
+
+        yield show
