@@ -94,9 +94,9 @@ def test_the_folded_matrix_gives_what_scikit_learn_gives(classes: int, seed: int
     labels = np.concatenate([np.arange(classes), rng.integers(classes, size=40)]) * 3 + 1
     features = (rng.normal(size=(len(labels), 6)) * [1, 5, 0.1, 1, 1, 1] + 4).astype(np.float32)
     features[:, 5] = 2.5  # a channel that does not vary
-    model = LogisticRegression(C=strength, class_weight="balanced", max_iter=1000)
+    model = LogisticRegression(C=strength, class_weight="balanced", tol=1e-7, max_iter=1000)
     theirs = make_pipeline(StandardScaler(), model).fit(features, labels)
-    ours = fit_linear(features, labels, strength=strength)
+    ours = fit_linear(features, labels, strength=strength, tolerance=1e-7)
     np.testing.assert_array_equal(ours.classes, theirs.classes_)
     np.testing.assert_allclose(ours.probabilities(features), theirs.predict_proba(features), atol=1e-3)
 

@@ -21,7 +21,7 @@ from napari_sslmaps.evaluation.embedded.tally import Tally, estimate
 from napari_sslmaps.evaluation.linear import STRENGTH
 from napari_sslmaps.evaluation.neighbours import NEIGHBOURS
 from napari_sslmaps.evaluation.scribbles import Labels, painted_regions
-from napari_sslmaps.evaluation.token_probe import ProbeKind, as_pairs, fit_to_tokens
+from napari_sslmaps.evaluation.token_probe import ProbeKind, as_pairs, check_classes, fit_to_tokens
 from napari_sslmaps.evaluation.tokens import check_one_encoder, gather
 
 Unit = Literal["image", "region", "block"]
@@ -116,6 +116,7 @@ def cross_validate(  # keywords that are handed on
         raise InvalidOptionError(f"Expected at least two folds; got {folds}.")
     unit, units = _units(painted, by)
     samples = _Samples.of(several, painted, units)
+    check_classes(samples.kinds)
     predicted = np.zeros(len(samples.kinds), np.int64)
     splits = _split(samples, folds)
     for held_out in splits:

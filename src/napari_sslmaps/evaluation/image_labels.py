@@ -195,14 +195,21 @@ def mean_auroc(scores: Float32, kinds: NDArray[np.int64]) -> float:
     In [0, 1]; NaN if there is one class only.
     """
     positive = kinds[None] == np.arange(scores.shape[1])[:, None]
-    areas = areas_under_curves(scores.T, positive, np.ones_like(positive))
+    areas = areas_under_curves(scores.T, positive, ~positive)
     return float(np.nanmean(areas)) if np.isfinite(areas).any() else float("nan")
 
 
 def _auroc(probabilities: Float32, kinds: NDArray[np.int64]) -> Estimate:
-    """With a bootstrap interval over images, the same draws as of the accuracy."""
-    value = mean_auroc(probabilities, kinds)
-    weights = draw_weights(len(kinds)).astype(np.int64)
-    drawn = [mean_auroc(np.repeat(probabilities, row, axis=0), np.repeat(kinds, row)) for row in weights]
-    low, high = np.nanquantile(drawn, [0.025, 0.975])
-    return Estimate(value, float(low), float(high))
+    """Return the mean AUROC with its interval over images, resampled by the draws of the accuracy."""
+    weights = draw_weights(len(kinds))
+    areas = [
+        areas_under_curves(
+            np.broadcast_to(probabilities[:, kind], weights.shape),
+            weights * (kinds == kind),
+            weights * (kinds != kind),
+        )
+        for kind in range(probabilities.shape[1])
+    ]
+    drawn = np.ma.masked_invalid(areas).mean(axis=0).compressed()
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return Estimate(mean_auroc(probabilities, kinds), float(low), float(high))

@@ -11,6 +11,8 @@ from napari_sslmaps.errors import InvalidOptionError
 
 STRENGTH = 0.1
 """Inverse of the L2 penalty on standardised features, scikit-learn's ``C``."""
+TOLERANCE = 1e-3
+"""A tighter fit takes two to four times as long and recognises no more (measured on simulated ultrasound)."""
 _FLAT = 1e-5
 _ITERATIONS = 1000
 
@@ -49,7 +51,13 @@ class LinearHead:
         return found
 
 
-def fit_linear(features: Float32, labels: NDArray[np.integer], *, strength: float = STRENGTH) -> LinearHead:
+def fit_linear(
+    features: Float32,
+    labels: NDArray[np.integer],
+    *,
+    strength: float = STRENGTH,
+    tolerance: float = TOLERANCE,
+) -> LinearHead:
     """Fit class-balanced multinomial logistic regression to standardised features.
 
     scikit-learn's L-BFGS: a few milliseconds for some hundred features of some hundred channels.
@@ -62,6 +70,8 @@ def fit_linear(features: Float32, labels: NDArray[np.integer], *, strength: floa
         (n,) class numbers, at least two different ones.
     strength
         scikit-learn's ``C``; smaller pulls the weights to 0 harder.
+    tolerance
+        Largest gradient of the mean loss at which the fit ends.
 
     Raises
     ------
@@ -74,7 +84,7 @@ def fit_linear(features: Float32, labels: NDArray[np.integer], *, strength: floa
     if len(classes) < 2:
         raise InvalidOptionError(f"Expected at least two classes to tell apart; got {len(classes)}.")
     mean, inverse = _standardisation(features)
-    model = LogisticRegression(C=strength, class_weight="balanced", max_iter=_ITERATIONS)
+    model = LogisticRegression(C=strength, class_weight="balanced", tol=tolerance, max_iter=_ITERATIONS)
     model.fit((features - mean) * inverse, labels)
     weights, offset = np.asarray(model.coef_, np.float64), np.asarray(model.intercept_, np.float64)
     if len(classes) == 2:

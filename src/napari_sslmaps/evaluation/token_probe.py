@@ -166,11 +166,7 @@ def fit_to_tokens(  # keywords that are handed on
     if kind not in get_args(ProbeKind):
         raise InvalidOptionError(f"Expected the probe 'logistic' or 'knn'; got {kind!r}.")
     classes, counts = np.unique(kinds, return_counts=True)
-    if len(classes) < 2:
-        raise InvalidOptionError(
-            f"Expected painted tokens of at least two classes; got {len(classes)}. Paint what it is and what "
-            "it is not."
-        )
+    check_classes(kinds)
     chosen = _thin(kinds, MOST_PER_CLASS[kind])
     head: LinearHead | NeighbourHead
     if kind == "logistic":
@@ -179,6 +175,22 @@ def fit_to_tokens(  # keywords that are handed on
         head = fit_neighbours(tokens[chosen], kinds[chosen], count=neighbours)
     encoder, weights, dim = identity_of(of)
     return TokenProbe(kind, tuple(classes.tolist()), tuple(counts.tolist()), encoder, weights, dim, head)
+
+
+def check_classes(kinds: NDArray[np.int64]) -> None:
+    """Refuse painted tokens of fewer than two classes.
+
+    Raises
+    ------
+    InvalidOptionError
+        With how many there are.
+    """
+    count = len(np.unique(kinds))
+    if count < 2:
+        raise InvalidOptionError(
+            f"Expected painted tokens of at least two classes; got {count}. Paint what it is and what "
+            "it is not."
+        )
 
 
 def as_pairs(
