@@ -1,0 +1,192 @@
+"""The advisor's sentences, each with its numbers, and its source where it is not the user's own image."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from napari_sslmaps.compare.evidence import ImageEvidence
+from napari_sslmaps.compare.ranking import Ranking
+from napari_sslmaps.compare.results import Comparison
+from napari_sslmaps.compare.verdicts import verdicts
+from napari_sslmaps.core.findings import cell_text
+from napari_sslmaps.evaluation.locality import GLOBAL, LOCAL, Reach
+from napari_sslmaps.evaluation.perturbations import PERTURBATIONS
+from napari_sslmaps.evaluation.robustness import CENTRED, join_regions
+
+Sentences = tuple[str, ...]
+PREDICTION, INVARIANCE = "latent prediction", "view invariance"
+OBJECTIVES: Mapping[str, str] = {
+    "mae": "pixel reconstruction",
+    "ijepa": PREDICTION,
+    "dino": INVARIANCE,
+    "dinov2": INVARIANCE,
+    "dinov3": INVARIANCE,
+    "dira": "discriminative, restorative and adversarial",
+}
+"""What each method learns from."""
+EXPECTED: Mapping[Reach, str] = {"local": INVARIANCE, "global": PREDICTION}
+"""Which of the two the paper found ahead, by the reach of the signal."""
+PAPER = "Ivezić, Pleasure et al. 2026, arXiv 2603.22649"
+STUDY = "-0.027, 95 % interval -0.085 to +0.032"
+"""What this package's own study found, as docs/study.md says it."""
+CLOSING = (
+    "This is evidence, not an oracle: the papers' encoders were trained and tested on other images, and a "
+    "method is only as good as its scores on yours."
+)
+_REACH_WORDS: Mapping[Reach, str] = {
+    "local": f"Below {LOCAL:.0%} it is called local here.",
+    "between": f"Between {LOCAL:.0%} and {GLOBAL:.0%} it is called neither local nor global here.",
+    "global": f"From {GLOBAL:.0%} on it is called global here; no region shows much more than 35%.",
+}
+
+
+def objectives_of(comparison: Comparison) -> dict[str, str]:
+    """Return what each encoder learned from, by its name; ``unknown`` for a method that is not listed."""
+    methods = {
+        name: str(facts.get("method", ""))
+        for image in comparison.images
+        for name, facts in image.provenance.items()
+    }
+    names = [encoder.name for encoder in comparison.encoders]
+    return {name: OBJECTIVES.get(methods.get(name, ""), "unknown") for name in names}
+
+
+def scale_sentences(evidence: Sequence[ImageEvidence], reach: Reach) -> Sentences:
+    """Say how far the signal reaches, against tokens and region."""
+    known = [item for item in evidence if np.isfinite(item.share)]
+    if not known:
+        return ()
+    length, tokens, share = (
+        float(np.median([getattr(item, name) for item in known])) for name in ("length_px", "tokens", "share")
+    )
+    microns = [item.length_um for item in known if np.isfinite(item.length_um)]
+    size = f"{length:.3g} px" + (f" ({_length(float(np.median(microns)))})" if microns else "")
+    signal = "The annotated signal" if known[0].signal == "annotation" else "What is similar to the anchors"
+    over = "" if len(known) == 1 else f", the median of {len(known)} images"
+    found = (
+        f"{signal} stays like itself over {size}{over}: {tokens:.2g} tokens, {share:.1%} of the region's "
+        f"side (where its autocorrelation falls to 1/e). {_REACH_WORDS[reach]}"
+    )
+    if tokens >= 1:
+        return (found,)
+    finer = "Choose a finer level of the image, or an encoder of smaller stride."
+    return found, f"That is less than one token: no map on this grid can follow it. {finer}"
+
+
+def paper_sentences(reach: Reach, objectives: Mapping[str, str]) -> Sentences:
+    """Say what papers found for a signal of such reach, and which encoders it concerns."""
+    if reach == "unknown":
+        return ()
+    invariant, predictive = (
+        f"{kind} ({', '.join(name for name in objectives if objectives[name] == kind) or 'none here'})"
+        for kind in (INVARIANCE, PREDICTION)
+    )
+    claim = {
+        "local": f"{invariant} ahead of {predictive} where the signal is local, as in histology",
+        "global": f"{predictive} ahead of {invariant} where it is global, as in ultrasound of the liver",
+        "between": f"{invariant} ahead where the signal is local, {predictive} where it is global, and says "
+        "nothing of a reach between the two",
+    }[reach]
+    own = (
+        "In simulated scenes that differ in nothing but where the signal lives, this package's own study "
+        f"could neither confirm nor refute that: I-JEPA's lead over DINOv3, global less local, was "
+        f"{STUDY.replace('-', '−')} (docs/study.md)."
+    )
+    return f"Pretext Matters ({PAPER}) finds {claim}.", own
+
+
+def score_sentences(comparison: Comparison, ranking: Ranking | None) -> Sentences:
+    """Say who is ahead on the user's own scores, by how much, and how sure that is."""
+    if ranking is None:
+        return (
+            "There are no scores against an annotation: nothing speaks for any method on your images yet.",
+        )
+    count = len(comparison.images)
+    images = "this image" if count == 1 else f"these {count} images"
+    first, *others = ranking.order
+    found = f"On {images}, {first} is ahead with a mean {ranking.what} of {cell_text(ranking.means[first])}"
+    if others:
+        lead = ranking.lead(first, others[0])
+        sure = "more than chance explains" if lead.excludes_zero else "which chance can explain"
+        found += f", {cell_text(lead)} above {others[0]}, {sure}"
+    one = "The intervals, in brackets, are of 95 % and come from one image: they say nothing of others."
+    many = "The intervals, in brackets, are of 95 %, over images and what was scored in them."
+    return f"{found}.", one if count == 1 else many
+
+
+def meeting_sentences(ranking: Ranking | None, reach: Reach, objectives: Mapping[str, str]) -> Sentences:
+    """Say whether the user's own scores meet what the paper found."""
+    if ranking is None or reach not in EXPECTED:
+        return ()
+    sides = [
+        [name for name in ranking.order if objectives[name] == kind] for kind in (PREDICTION, INVARIANCE)
+    ]
+    if not all(sides):
+        return ()
+    lead = ranking.lead_of_groups(*sides)
+    ahead = PREDICTION if lead.value > 0 else INVARIANCE
+    verdict = (
+        "decide nothing about this"
+        if not lead.excludes_zero
+        else "agree with it"
+        if ahead == EXPECTED[reach]
+        else "contradict it"
+    )
+    return (f"Your own scores {verdict}: {PREDICTION} less {INVARIANCE} is {cell_text(lead)}.",)
+
+
+def control_sentences(comparison: Comparison) -> Sentences:
+    """Say which encoders beat their controls, and which do not."""
+    found = verdicts(comparison)
+    better = [verdict.encoder for verdict in found if not verdict.unbeaten]
+    praise = (f"Clearly better than all of their controls: {', '.join(better)}.",) if better else ()
+    return *praise, *(verdict.sentence for verdict in found if verdict.sentence)
+
+
+def noise_sentences(comparison: Comparison, evidence: Sequence[ImageEvidence]) -> Sentences:
+    """Say how noisy the region is, and how the methods bore such noise where that was tried."""
+    sigmas = [item.sigma for item in evidence if np.isfinite(item.sigma)]
+    if not sigmas:
+        return ()
+    contrasts = [item.contrast for item in evidence if np.isfinite(item.contrast)]
+    speckle = f", local contrast at most {np.median(contrasts):.2g}" if contrasts else ""
+    level = (
+        f"Noise is at most {np.median(sigmas):.2g} of the intensity window{speckle}; fine texture counts as "
+        f"noise. The same paper ({PAPER}) takes {INVARIANCE} and {PREDICTION} to bear noise better than "
+        f"{OBJECTIVES['mae']}."
+    )
+    key = "speckle" if contrasts else "gaussian"
+    kept = _kept_under(key, comparison)
+    if not kept:
+        return level, "Ask for robustness to see how your methods bear noise."
+    told = ", ".join(f"{name} {kept[name]:.2f}" for name in sorted(kept, key=lambda name: -kept[name]))
+    tried = f"Under {PERTURBATIONS[key].title} tokens kept a mean centred cosine to clean of: {told}."
+    return level, tried
+
+
+def dira_sentences(comparison: Comparison, objectives: Mapping[str, str]) -> Sentences:
+    """Say what DiRA's paper claims, where a DiRA encoder is compared."""
+    names = [name for name, objective in objectives.items() if objective == OBJECTIVES["dira"]]
+    if not names:
+        return ()
+    scored = comparison.request.wants("label-efficiency") and comparison.request.wants("localisation")
+    check = "both are scored here" if scored else "ask for both scores to see it on your images"
+    paper = "Haghighi et al., CVPR 2022, arXiv 2204.10437"
+    claim = "gains where few images are labelled, and localisation from image-level labels"
+    return (f"DiRA's paper ({paper}) claims {claim}; for {', '.join(names)}, {check}.",)
+
+
+def _length(microns: float) -> str:
+    return f"{microns:.3g} µm" if microns < 1000 else f"{microns / 1000:.3g} mm"
+
+
+def _kept_under(key: str, comparison: Comparison) -> dict[str, float]:
+    """Mean centred cosine under a perturbation, by encoder, where it was tried."""
+    kept = {}
+    for encoder in comparison.encoders:
+        parts = [
+            part for image in comparison.images for part in image.robustness if part.method == encoder.name
+        ]
+        if parts and key in parts[0].responses:
+            kept[encoder.name] = join_regions(parts).responses[key].summary(CENTRED)
+    return kept

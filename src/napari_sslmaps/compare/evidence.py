@@ -1,0 +1,115 @@
+"""What can be measured of a region before any method is credited: scale of its signal, and noise."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_sslmaps.compare.images import OpenedImage
+from napari_sslmaps.core.baselines import unit_pixels
+from napari_sslmaps.core.region import Region
+from napari_sslmaps.core.results import Embedding, Float32
+from napari_sslmaps.evaluation.locality import (
+    GLOBAL,
+    LOCAL,
+    Reach,
+    SignalScale,
+    annotation_scale,
+    similarity_scale,
+)
+from napari_sslmaps.evaluation.noise import noise_level
+
+Signal = Literal["annotation", "similarity", "none"]
+_SIDE = 1024
+_NOTHING = SignalScale(math.nan, math.nan, math.nan)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageEvidence:
+    """What was measured of one image's region; NaN where it is not defined.
+
+    Parameters
+    ----------
+    image
+        Its name.
+    signal
+        What `scale` is of: the annotated classes, what is similar to the anchors, or nothing.
+    length_px, tokens, share
+        As in `SignalScale`.
+    length_um
+        The same in micrometres; NaN where the image does not say its spacing.
+    sigma, contrast
+        As in `NoiseLevel`.
+    """
+
+    image: str
+    signal: Signal
+    length_px: float
+    tokens: float
+    share: float
+    length_um: float
+    sigma: float
+    contrast: float
+
+    @property
+    def scale(self) -> SignalScale:
+        """The scale of its signal."""
+        return SignalScale(self.length_px, self.tokens, self.share)
+
+
+def evidence_of(image: OpenedImage, embedding: Embedding) -> ImageEvidence:
+    """Measure an image's region.
+
+    Parameters
+    ----------
+    image
+        With its annotation, or else with anchors; without either there is no signal to measure.
+    embedding
+        Any encoder's, of this region: its grid tells the tokens' pitch and, where there is no annotation,
+        its similarity maps what belongs to the anchors. Noise is measured with its window, on the middle
+        1024 × 1024 pixels of a larger region.
+    """
+    signal, scale = _signal_of(image, embedding)
+    noise = noise_level(_middle(image, embedding))
+    spacing = image.source.spacing_um_yx
+    um_per_px = math.nan if spacing is None else math.sqrt(math.prod(spacing))
+    return ImageEvidence(
+        image=image.name,
+        signal=signal,
+        length_px=scale.length_px,
+        tokens=scale.tokens,
+        share=scale.share,
+        length_um=scale.length_px * um_per_px,
+        sigma=noise.sigma,
+        contrast=noise.contrast,
+    )
+
+
+def reach_of(evidence: Sequence[ImageEvidence]) -> Reach:
+    """Call the signal of several images local or global by the median of their shares."""
+    shares = [item.share for item in evidence if np.isfinite(item.share)]
+    if not shares:
+        return "unknown"
+    middle = float(np.median(shares))
+    return "local" if middle < LOCAL else "global" if middle >= GLOBAL else "between"
+
+
+def _signal_of(image: OpenedImage, embedding: Embedding) -> tuple[Signal, SignalScale]:
+    if image.annotation is not None:
+        return "annotation", annotation_scale(image.annotation, embedding.grid)
+    if len(image.asked.anchors):
+        return "similarity", similarity_scale(embedding, image.asked.anchors)
+    return "none", _NOTHING
+
+
+def _middle(image: OpenedImage, embedding: Embedding) -> Float32:
+    region = image.region
+    height, width = min(region.height, _SIDE), min(region.width, _SIDE)
+    part: Region = region.part((region.height - height) // 2, (region.width - width) // 2, height, width)
+    pixels: NDArray[np.generic] = image.source.read(part)
+    window = embedding.provenance.window or (float(np.min(pixels)), float(np.max(pixels)))
+    unit = unit_pixels(pixels, window)
+    return unit[..., 0] if pixels.ndim == 2 else unit
