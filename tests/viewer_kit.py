@@ -22,6 +22,7 @@ from napari_sslmaps.core.pretext import (
 )
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Embedding, Provenance
+from napari_sslmaps.encoders.baselines import Control
 from napari_sslmaps.encoders.checkpoint.report import Inference, RecognitionReport
 from napari_sslmaps.encoders.overrides import Overrides
 from napari_sslmaps.encoders.spec import EncoderSpec, Method, ViTArchitecture
@@ -30,7 +31,7 @@ from napari_sslmaps.pipeline import EmbeddingProgress, OnProgress, plan
 from napari_sslmaps.sources.protocol import ImageSource
 from napari_sslmaps.viewer.comparison_job import ComparisonServices
 from napari_sslmaps.viewer.cost import Pace
-from napari_sslmaps.viewer.jobs import EmbedOptions
+from napari_sslmaps.viewer.jobs import Asked, EmbedOptions
 from napari_sslmaps.viewer.library import OnBytes
 from napari_sslmaps.viewer.pretext_job import Edits
 from napari_sslmaps.viewer.services import Services
@@ -49,6 +50,10 @@ def make_spec(path: Path, name: str = "mae-demo", method: Method = "mae") -> Enc
     return EncoderSpec(name, method, _ARCHITECTURE, "imagenet", path, "", "test", "embedded")
 
 
+def _spec_of(control: Control) -> EncoderSpec:
+    return EncoderSpec(control.name, "mae", _ARCHITECTURE, "imagenet", Path("none"), "", "test", "control")
+
+
 class KnownEmbedder:
     """Tokens that tell the left half of the region from the right half.
 
@@ -64,13 +69,14 @@ class KnownEmbedder:
     def __call__(
         self,
         source: ImageSource,
-        spec: EncoderSpec,
+        method: Asked,
         region: Region,
         on_progress: OnProgress,
         options: EmbedOptions = PLAIN,
     ) -> Embedding:
-        self.calls.append((spec.name, region))
+        self.calls.append((method.name, region))
         self.options.append(options)
+        spec = method if isinstance(method, EncoderSpec) else _spec_of(method)
         planned = plan(source, spec, region, options.tiling)
         source.read(planned.region)
         rows, cols = planned.grid.shape

@@ -288,7 +288,7 @@ def test_run_button_paints_and_says_so(panel: SSLMapsWidget, qtbot: QtBot) -> No
     panel.run.run.click()
     assert panel.workspace.progress is not None
     qtbot.waitUntil(lambda: panel.workspace.progress is None)
-    assert panel.run.status.text().startswith("2 encoders done")
+    assert panel.run.status.text().startswith("2 methods done")
     assert len(panel.controller.viewer.layers) == 5
 
 

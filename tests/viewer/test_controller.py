@@ -329,7 +329,7 @@ def test_the_status_says_what_came_from_the_cache(
 ) -> None:
     embedder.restored = 2
     controller.run()
-    assert controller.workspace.status.text == "2 encoders done, 8 × 10 tokens each, from the cache."
+    assert controller.workspace.status.text == "2 methods done, 8 × 10 tokens each, from the cache."
     embedder.restored = 1
     controller.run()
     assert controller.workspace.status.text.endswith("each, 50 % of it from the cache.")

@@ -76,7 +76,7 @@ class Answers:
         if region != session.region:
             session.forget()
         self._stage.choose_front()
-        self._runs.start(image, session, workspace.specs, region)
+        self._runs.start(image, session, workspace.asked, region)
 
     def embed_chosen(self) -> bool:
         """Embed the chosen region by those chosen encoders that have not; tell whether a run is under way.
@@ -143,12 +143,18 @@ class Answers:
         if here is None or workspace.progress is not None:
             return workspace.progress is not None
         image, session = here
-        missing = [spec for spec in workspace.specs if spec.name not in session.embedded]
+        missing = [method for method in workspace.asked if method.name not in session.embedded]
         if self._is_stale(image, session) or session.region is None:
             self.run()
         elif missing:
             self._runs.start(image, session, missing, session.region)
         return workspace.progress is not None
+
+    def embed_missing_of_embedded(self) -> None:
+        """Embed by a control that was ticked, if its region is embedded; else it waits for the run."""
+        here = self._sessions.here
+        if here is not None and here[1].embedded and not self._is_stale(*here):
+            self.embed_missing()
 
     def repaint(self, *kinds: Any) -> None:
         """Make these kinds of maps again, of what is embedded."""

@@ -176,6 +176,7 @@ class Controller:
         connect(self.viewer.scene.camera.events, self._on_view_changed)
         connect(self.viewer.scene.camera.events.zoom, self.marks.follow_zoom)
         connect(events.image, self._on_image_changed)
+        connect(events.controls, self.answers.embed_missing_of_embedded)
         for name in ("region", "level", "target_um", "spacing_um", "tiling", "chosen", "available"):
             connect(getattr(events, name), self.forecast.update)
         connect(events.anchors, self._on_anchors_changed)

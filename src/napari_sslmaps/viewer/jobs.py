@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from napari_sslmaps.core.attention import activation_map, attention_map
 from napari_sslmaps.core.groups import group_map
@@ -12,9 +12,12 @@ from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import ActivationMap, AttentionMap, Embedding
 from napari_sslmaps.core.similarity import similarity_map
 from napari_sslmaps.core.tiling import TILED, Tiling
+from napari_sslmaps.encoders.baselines import Control
+from napari_sslmaps.encoders.registry import get_spec
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import Cancelled, InvalidAnchorError, MapUnavailableError, SSLMapsError
 from napari_sslmaps.pipeline import EmbeddingProgress, OnProgress, embed
+from napari_sslmaps.pipeline.controls import embed_control
 from napari_sslmaps.sources.protocol import ImageSource
 from napari_sslmaps.viewer.components import component_drawings
 from napari_sslmaps.viewer.drawing import Drawing, draw, with_contrast
@@ -48,13 +51,17 @@ class EmbedOptions:
 _PLAIN = EmbedOptions()
 
 
+Asked: TypeAlias = EncoderSpec | Control
+"""What is compared: an encoder, or what it has to be better than."""
+
+
 class Embedder(Protocol):
     """Computes the tokens of a region."""
 
     def __call__(
         self,
         source: ImageSource,
-        spec: EncoderSpec,
+        method: Asked,
         region: Region,
         on_progress: OnProgress,
         options: EmbedOptions = _PLAIN,
@@ -78,13 +85,23 @@ class PipelineEmbedder:
     def __call__(
         self,
         source: ImageSource,
-        spec: EncoderSpec,
+        method: Asked,
         region: Region,
         on_progress: OnProgress,
         options: EmbedOptions = _PLAIN,
     ) -> Embedding:
         """Load the encoder if need be, then embed."""
-        encoder = self._encoders.get(spec)
+        if isinstance(method, Control):
+            return embed_control(
+                method,
+                source,
+                self._encoders.get(get_spec(method.of)) if method.needs_encoder else None,
+                region=region,
+                tiling=options.tiling,
+                cache=options.keep,
+                on_progress=on_progress,
+            )
+        encoder = self._encoders.get(method)
         return embed(
             source,
             encoder,
@@ -152,8 +169,8 @@ class EmbeddingJob:
     ----------
     source, region
         Pixels.
-    specs
-        Encoders, in order.
+    methods
+        Encoders and controls, in order.
     embedder
         Computes the tokens.
     request
@@ -164,7 +181,7 @@ class EmbeddingJob:
 
     source: ImageSource
     region: Region
-    specs: Sequence[EncoderSpec]
+    methods: Sequence[Asked]
     embedder: Embedder
     request: Callable[[], MapRequest]
     options: EmbedOptions = _PLAIN
@@ -172,17 +189,17 @@ class EmbeddingJob:
     def __call__(self, context: TaskContext) -> int:
         """Run; return the number of encoders that were completed."""
         completed = 0
-        for index, spec in enumerate(self.specs):
+        for index, method in enumerate(self.methods):
             context.token.check()
-            painter = _Painter(self, context, spec, index)
+            painter = _Painter(self, context, method.name, index)
             try:
-                embedding = self.embedder(self.source, spec, self.region, painter.progress, self.options)
+                embedding = self.embedder(self.source, method, self.region, painter.progress, self.options)
                 painter.finish(embedding)
             except Cancelled:
                 painter.keep()
                 raise
             except SSLMapsError as error:
-                context.report(EncoderFailed(spec.name, error))
+                context.report(EncoderFailed(method.name, error))
             else:
                 completed += 1
         return completed
@@ -191,12 +208,12 @@ class EmbeddingJob:
 class _Painter:
     """Reports what one encoder has computed, now and then."""
 
-    def __init__(self, job: EmbeddingJob, context: TaskContext, spec: EncoderSpec, index: int) -> None:
-        self._job, self._context, self._spec, self._index = job, context, spec, index
+    def __init__(self, job: EmbeddingJob, context: TaskContext, name: str, index: int) -> None:
+        self._job, self._context, self._name, self._index = job, context, name, index
         self._resting_since = perf_counter()
         self._cost = 0.01
         self._latest: EmbeddingProgress | None = None
-        context.report(Painted(spec.name, index / len(job.specs), f"{spec.name}: loading"))
+        context.report(Painted(name, index / len(job.methods), f"{name}: loading"))
 
     def progress(self, progress: EmbeddingProgress) -> None:
         """Take the pipeline's progress; raise `Cancelled` if that was asked."""
@@ -219,7 +236,7 @@ class _Painter:
 
     def _paint(self, embedding: Embedding, progress: EmbeddingProgress | None) -> None:
         request, latest = self._job.request(), self._latest
-        count = len(self._job.specs)
+        count = len(self._job.methods)
         share = 1.0 if progress is None else progress.done / progress.total
         left = None
         if progress is not None:
@@ -228,9 +245,9 @@ class _Painter:
         tiles = "" if progress is None else f" tile {progress.done} of {progress.total}"
         self._context.report(
             Painted(
-                self._spec.name,
+                self._name,
                 (self._index + share) / count,
-                f"{self._spec.name}:{tiles}" if tiles else f"{self._spec.name}: done",
+                f"{self._name}:{tiles}" if tiles else f"{self._name}: done",
                 left,
                 embedding,
                 request,

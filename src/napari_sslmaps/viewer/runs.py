@@ -12,7 +12,7 @@ from napari_sslmaps.pipeline import plan
 from napari_sslmaps.viewer.cost import Pace, work_of
 from napari_sslmaps.viewer.forecast import Forecast
 from napari_sslmaps.viewer.image import LayerSource
-from napari_sslmaps.viewer.jobs import Embedder, EmbeddingJob, EmbedOptions, EncoderFailed, Painted
+from napari_sslmaps.viewer.jobs import Asked, Embedder, EmbeddingJob, EmbedOptions, EncoderFailed, Painted
 from napari_sslmaps.viewer.session import Embedded, Session
 from napari_sslmaps.viewer.tasks import TaskCallbacks, TaskRunner
 from napari_sslmaps.viewer.workspace import Progress, WorkspaceModel
@@ -69,12 +69,13 @@ class EmbeddingRuns:
         self._failures = 0
         self._restored: list[float] = []
 
-    def start(self, image: Image, session: Session, specs: Sequence[EncoderSpec], region: Region) -> None:
+    def start(self, image: Image, session: Session, methods: Sequence[Asked], region: Region) -> None:
         """Start a run; one that is under way is stopped and silenced."""
         workspace = self._workspace
         options = EmbedOptions(workspace.tiling, self._focus(image), workspace.keep)
         try:
             source = LayerSource(image, workspace.spacing_um)
+            specs = [method for method in methods if isinstance(method, EncoderSpec)]
             plans = {spec.name: plan(source, spec, region, options.tiling) for spec in specs}
         except SSLMapsError as error:
             workspace.say(str(error), failed=True)
@@ -84,9 +85,9 @@ class EmbeddingRuns:
         self._failures = 0
         self._restored = []
         workspace.say("")
-        workspace.progress = Progress(f"{specs[0].name}: loading", 0.0)
+        workspace.progress = Progress(f"{methods[0].name}: loading", 0.0)
         works = {spec.name: (spec, work_of(spec.architecture, plans[spec.name].tiles)) for spec in specs}
-        job = EmbeddingJob(source, region, tuple(specs), self._embedder, lambda: workspace.request, options)
+        job = EmbeddingJob(source, region, tuple(methods), self._embedder, lambda: workspace.request, options)
 
         def reported(report: Painted | EncoderFailed) -> None:
             self._on_reported(image, session, report, works)
@@ -120,7 +121,7 @@ class EmbeddingRuns:
         session.embedded[report.encoder] = Embedded(report.embedding, report.complete)
         if report.complete:
             self._restored.append(report.restored)
-        if report.complete and report.seconds > 0 and report.restored < 1:
+        if report.complete and report.seconds > 0 and report.restored < 1 and report.encoder in works:
             spec, work = works[report.encoder]
             pace = report.seconds / (work * (1 - report.restored))
             self._forecast.learn(spec, Pace(pace, report.embedding.provenance.device))
@@ -132,7 +133,7 @@ class EmbeddingRuns:
             grid = next(iter(session.embedded.values())).embedding.grid if session.embedded else None
             size = f", {grid.rows} × {grid.cols} tokens each" if grid is not None and completed > 1 else ""
             self._workspace.say(
-                f"{completed} encoder{'s' if completed != 1 else ''} done{size}{self._from_cache()}."
+                f"{completed} method{'s' if completed != 1 else ''} done{size}{self._from_cache()}."
             )
         self.painted(image, None)
         self._forecast.update()

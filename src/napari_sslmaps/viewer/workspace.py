@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from itertools import cycle, islice
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from psygnal import SignalGroupDescriptor
@@ -11,6 +10,7 @@ from napari_sslmaps.core.attention import Reduction
 from napari_sslmaps.core.groups import AnchorGroup
 from napari_sslmaps.core.results import Combine, ComponentBasis, Embedding, Rendering
 from napari_sslmaps.core.tiling import TILED, Tiling
+from napari_sslmaps.encoders.baselines import Control, controls_of
 from napari_sslmaps.encoders.catalog import ALIASES
 from napari_sslmaps.encoders.spec import EncoderSpec
 
@@ -253,6 +253,8 @@ class WorkspaceModel:
         Whether what is computed is kept on disk, for the next time.
     available, chosen
         Encoders in the list, and the names of those that are ticked.
+    controls
+        What else is embedded of encoders that are ticked, to be compared with them.
     maps, attention, pca, similarity
         Which maps, and how.
     bases
@@ -298,6 +300,7 @@ class WorkspaceModel:
     keep: bool = True
     available: tuple[EncoderSpec, ...] = ()
     chosen: tuple[str, ...] = ()
+    controls: tuple[Control, ...] = ()
     maps: tuple[MapKind, ...] = MAP_KINDS
     attention: AttentionOptions = AttentionOptions()
     pca: PcaOptions = PcaOptions()
@@ -334,9 +337,20 @@ class WorkspaceModel:
         return tuple(spec for spec in self.available if spec.name in wanted)
 
     @property
+    def asked(self) -> tuple[EncoderSpec | Control, ...]:
+        """All that is compared: each ticked encoder, and then its ticked controls; each name once."""
+        asked: dict[str, EncoderSpec | Control] = {}
+        for spec in self.specs:
+            asked.setdefault(spec.name, spec)
+            for control in controls_of(spec):
+                if control in self.controls:
+                    asked.setdefault(control.name, control)
+        return tuple(asked.values())
+
+    @property
     def methods(self) -> tuple[str, ...]:
-        """Names of all that is compared, in the order of the list."""
-        return tuple(spec.name for spec in self.specs)
+        """Names of all that is compared, in order."""
+        return tuple(method.name for method in self.asked)
 
     @property
     def request(self) -> MapRequest:
@@ -370,31 +384,3 @@ class WorkspaceModel:
     def remove_last_anchor(self) -> None:
         """Remove the anchor that was set last."""
         self.anchors = self.anchors[:-1]
-
-    def add_group(self) -> None:
-        """Add a group of anchors, with the next colour, and make it the active one."""
-        key = 1 + max(group.key for group in self.groups)
-        names = {group.name for group in self.groups}
-        name = next(name for n in range(1, len(names) + 2) if (name := f"group {n}") not in names)
-        colour = next(islice(cycle(GROUP_COLOURS), key, None))
-        self.groups = (*self.groups, Group(key, name, colour))
-        self.group = key
-
-    def change_group(self, changed: Group) -> None:
-        """Give the group of that key another name or colour; a name that is none, or taken, is refused."""
-        taken = {group.name for group in self.groups if group.key != changed.key}
-        if not changed.name.strip() or changed.name in taken:
-            self.say(f"Expected a name that no other group has; got {changed.name!r}.", failed=True)
-            self.events.groups.emit(self.groups, self.groups)
-            return
-        self.groups = tuple(changed if group.key == changed.key else group for group in self.groups)
-
-    def remove_group(self, key: int) -> None:
-        """Remove a group with its anchors, unless it is the only one."""
-        left = tuple(group for group in self.groups if group.key != key)
-        if not left:
-            return
-        self.groups = left
-        if self.group == key:
-            self.group = left[-1].key
-        self.anchors = tuple(anchor for anchor in self.anchors if anchor.group != key)
