@@ -127,3 +127,9 @@ def test_the_image_of_the_anchors_is_named():
     plain = wrap(tokens)
     reference = Embedding(plain.tokens, plain.grid, Provenance(encoder="external", image="slide 1"))
     assert group_map(plain, [AnchorGroup("a", anchors=((1, 1),))], reference=reference).reference == "slide 1"
+
+
+def test_groups_of_lists_and_of_tuples_are_equal():
+    listed = AnchorGroup("a", anchors=[[1, 2]], negative=[(3, 4)])
+    assert listed == AnchorGroup("a", anchors=((1.0, 2.0),), negative=((3.0, 4.0),))
+    assert hash(listed)

@@ -239,6 +239,16 @@ def test_too_little_memory_for_a_tile_becomes_a_sentence(encoders, image, monkey
         attend(image, encoders["mae"])
 
 
+def test_half_precision_gives_nearly_the_same(encoders, image):
+    exact = encoders["dinov3"]
+    half = replace(exact, precision="bfloat16")
+    np.testing.assert_array_equal(attend(image, half).heads, embed(image, half).attention)
+    for options in ({"anchor": (30, 30)}, {"rollout": True}, {"anchor": (30, 30), "rollout": True}):
+        one, other = (attend(image, encoder, **options).heads for encoder in (exact, half))
+        assert other.dtype == np.float32
+        np.testing.assert_allclose(other, one, rtol=0.05, atol=1e-4)
+
+
 def test_taps_leave_no_hooks_behind(encoders, image):
     attend_blocks(image, encoders["dinov2"])
     for block in encoders["dinov2"].extractor.network.blocks:

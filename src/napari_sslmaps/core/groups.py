@@ -38,14 +38,17 @@ class AnchorGroup:
 
     name: str
     colour: str = ""
-    anchors: tuple[Point, ...] = ()
-    negative: tuple[Point, ...] = ()
+    anchors: Sequence[Point] = ()
+    negative: Sequence[Point] = ()
 
     def __post_init__(self) -> None:
         if not self.name.strip():
             raise InvalidOptionError("Expected a name for the group of anchors; got none. Give it one.")
         if self.colour and not re.fullmatch("#[0-9a-fA-F]{6}", self.colour):
             raise InvalidOptionError(f"Expected a colour such as #1f77b4; got {self.colour!r}.")
+        for name in ("anchors", "negative"):
+            points = tuple((float(row), float(col)) for row, col in getattr(self, name))
+            object.__setattr__(self, name, points)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
