@@ -137,7 +137,7 @@ def evaluate(  # noqa: PLR0913  # each parameter is an option that users type
         negative=points_of(negative, "--negative"),
         region=region_of(images[0], region, level, 0),
     )
-    run = RunOptions(tile=tile, overlap=overlap, precision=precision, device=device)
+    run = RunOptions(tile=tile, overlap=overlap, precision=precision, device=device, centred=True)
     options = ComparisonOptions(run, count, perturbations=_words(perturbations), seed=seed)
     request = _request(
         images,
@@ -210,10 +210,11 @@ def _again(record: Path, out: Path, figures: int, *, json: bool) -> None:
 
 
 def _say(comparison: "Comparison", out: Path, *, json: bool) -> None:
+    from napari_sslmaps.compare.advice import advise
     from napari_sslmaps.compare.stored import table_to_plain
     from napari_sslmaps.compare.tables import tables_of
 
-    tables = tables_of(comparison)
+    tables = (*tables_of(comparison), advise(comparison, comparison.evidence).table)
     if json:
         told = {table.key: table_to_plain(table) for table in tables}
         console.out_json({"folder": str(out.absolute()), "tables": told})
@@ -221,6 +222,8 @@ def _say(comparison: "Comparison", out: Path, *, json: bool) -> None:
     for table in tables:
         if table.key in _SHOWN:
             _show(table)
+    for sentence in advise(comparison, comparison.evidence).sentences:
+        console.out(sentence)
     console.out(f"Wrote {len(tables)} tables, report.html and run.json to {out}")
 
 

@@ -29,7 +29,7 @@ class Advice:
     table: Table
 
 
-def advise(comparison: Comparison, evidence: Sequence[ImageEvidence] = ()) -> Advice:
+def advise(comparison: Comparison, evidence: Sequence[ImageEvidence] | None = None) -> Advice:
     """Say what speaks for which method.
 
     Parameters
@@ -37,13 +37,16 @@ def advise(comparison: Comparison, evidence: Sequence[ImageEvidence] = ()) -> Ad
     comparison
         Scores of encoders and controls.
     evidence
-        What was measured of its images; without it nothing is said of scale and noise.
+        What was measured of its images; what the comparison itself has of it if omitted. Without any,
+        nothing is said of scale and noise.
 
     Returns
     -------
     Advice
         Whose table has the sentences as notes.
     """
+    if evidence is None:
+        evidence = [image.evidence for image in comparison.images if image.evidence is not None]
     objectives = words.objectives_of(comparison)
     reach = reach_of(evidence)
     ranking = rank_encoders(comparison)

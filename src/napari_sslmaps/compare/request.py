@@ -74,8 +74,8 @@ class ComparisonOptions:
     Parameters
     ----------
     run
-        How images are embedded and maps computed. Scores repeat to the last bit in ``float32``, which is
-        why that is the default here.
+        How images are embedded and maps computed. Scores repeat to the last bit in ``float32``, and anchors
+        are scored by centred similarity, which is why both are the default here.
     anchor_count
         Anchors drawn in each image, as many of each class.
     neighbours
@@ -88,7 +88,7 @@ class ComparisonOptions:
         Of everything that is drawn.
     """
 
-    run: RunOptions = field(default_factory=lambda: RunOptions(precision="float32"))
+    run: RunOptions = field(default_factory=lambda: RunOptions(precision="float32", centred=True))
     anchor_count: int = 64
     neighbours: int = 10
     perturbations: tuple[str, ...] = ()

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sslmaps.compare.evidence import ImageEvidence
 from napari_sslmaps.compare.request import ComparisonRequest
 from napari_sslmaps.core.findings import Plot, Table
 from napari_sslmaps.core.results import Embedding, TokenMap
@@ -123,6 +124,8 @@ class ScoredImage:
         (n, 2) pixels and (n,) classes of the anchors, the same for every method.
     robustness
         What perturbations do to each method.
+    evidence
+        How far its signal reaches, and its noise; None where it was not measured.
     provenance
         Method → what decided its embedding.
     notes
@@ -138,6 +141,7 @@ class ScoredImage:
     anchor_labels: NDArray[np.int64] | None = None
     agreement: tuple[AgreementRow, ...] = ()
     robustness: tuple[Robustness, ...] = ()
+    evidence: ImageEvidence | None = None
     provenance: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -175,6 +179,11 @@ class Comparison:
     maps: Mapping[tuple[str, str], Mapping[str, TokenMap]] = field(default_factory=dict)
     specs: Mapping[str, EncoderSpec] = field(default_factory=dict)
     across: tuple[Table | Plot, ...] = ()
+
+    @property
+    def evidence(self) -> tuple[ImageEvidence, ...]:
+        """What was measured of the images before any method is credited."""
+        return tuple(image.evidence for image in self.images if image.evidence is not None)
 
     @property
     def encoders(self) -> tuple[ComparedMethod, ...]:

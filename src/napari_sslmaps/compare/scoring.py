@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from napari_sslmaps.compare.evidence import evidence_of
 from napari_sslmaps.compare.images import OpenedImage
 from napari_sslmaps.compare.progress import Tell
 from napari_sslmaps.compare.request import ComparisonRequest
@@ -70,6 +71,7 @@ def score_image(embedded: EmbeddedImage, request: ComparisonRequest, tell: Tell)
         anchor_yx=None if some is None else some.anchors,
         anchor_labels=None if some is None else some.kinds,
         agreement=_agreement(embedded, request),
+        evidence=evidence_of(image, embedded.embeddings[embedded.encoders[0]]),
         provenance={name: found.provenance.to_dict() for name, found in embedded.embeddings.items()},
     )
 

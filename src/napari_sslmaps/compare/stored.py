@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from napari_sslmaps.compare.evidence import ImageEvidence
 from napari_sslmaps.compare.results import AgreementRow, AnchorRow, Float, MapRow, ScoredImage
 from napari_sslmaps.core.estimate import Estimate
 from napari_sslmaps.core.findings import Table
@@ -28,6 +29,7 @@ def to_plain(scored: ScoredImage) -> dict[str, Any]:
         "anchor_labels": None if scored.anchor_labels is None else scored.anchor_labels.tolist(),
         "agreement": [_plain(asdict(row)) for row in scored.agreement],
         "robustness": [_robustness(found) for found in scored.robustness],
+        "evidence": None if scored.evidence is None else _plain(asdict(scored.evidence)),
         "provenance": dict(scored.provenance),
         "notes": list(scored.notes),
     }
@@ -51,6 +53,7 @@ def from_plain(found: Mapping[str, Any]) -> ScoredImage:
         anchor_labels=None if found["anchor_labels"] is None else np.array(found["anchor_labels"], np.int64),
         agreement=tuple(AgreementRow(**_known(row)) for row in found["agreement"]),
         robustness=tuple(_robustness_of(part) for part in found["robustness"]),
+        evidence=None if found["evidence"] is None else ImageEvidence(**_known(found["evidence"])),
         provenance=found["provenance"],
         notes=tuple(found["notes"]),
     )

@@ -1,16 +1,17 @@
 """Comparison → folder: tables as CSV, plots, figures, maps, a report, and the record that makes it again."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from napari_sslmaps.compare.advice import advise
 from napari_sslmaps.compare.record import record_of
 from napari_sslmaps.compare.results import Comparison, ScoredImage
 from napari_sslmaps.compare.saved import in_files
 from napari_sslmaps.compare.scoring import EmbeddedImage
 from napari_sslmaps.compare.tables import plots_of, tables_of
-from napari_sslmaps.compare.verdicts import verdicts
 from napari_sslmaps.core.findings import Cell, Plot, Table
 from napari_sslmaps.core.results import ActivationMap, AttentionMap, ComponentMap, SimilarityMap, TokenMap
 from napari_sslmaps.encoders.catalog import METHOD_INFO
@@ -93,7 +94,7 @@ def write_comparison(comparison: Comparison, folder: Path, *, command: str = "")
         If something cannot be written.
     """
     comparison = in_files(comparison, folder)
-    for table in tables_of(comparison):
+    for table in (*tables_of(comparison), advise(comparison, comparison.evidence).table):
         write_csv(table, folder / f"{table.key}.csv")
     for plot in plots_of(comparison):
         save_figure(plot_figure(plot), folder / f"{plot.key}.png")
@@ -111,9 +112,10 @@ def write_comparison(comparison: Comparison, folder: Path, *, command: str = "")
 
 
 def report_sections(comparison: Comparison, folder: Path | None = None) -> list[Section]:
-    """Return what a report says: verdicts, scores, curves, figures that are in the folder, provenance."""
+    """Return what a report says: evidence, scores, curves, figures that are in the folder, provenance."""
     tables, plots = tables_of(comparison), plots_of(comparison)
-    sections = [Section("In short", tuple(in_short(comparison)))]
+    advice = advise(comparison, comparison.evidence)
+    sections = [Section("Evidence", (*advice.sentences, replace(advice.table, notes=())))]
     sections.append(Section("Scores", tuple(table for table in tables if table.key != "images")))
     if plots:
         sections.append(Section("Curves", plots))
@@ -123,16 +125,6 @@ def report_sections(comparison: Comparison, folder: Path | None = None) -> list[
     sections.append(Section("Image by image", tuple(table for table in tables if table.key == "images")))
     sections.append(Section("Provenance", (encoder_table(comparison), source_table(comparison))))
     return [section for section in sections if section.parts]
-
-
-def in_short(comparison: Comparison) -> list[str]:
-    """Say in sentences which encoders beat their controls."""
-    found = verdicts(comparison)
-    winners = [verdict.encoder for verdict in found if not verdict.unbeaten]
-    sentences = [verdict.sentence for verdict in found if verdict.sentence]
-    if winners:
-        sentences.insert(0, f"Clearly better than every control: {', '.join(winners)}.")
-    return sentences
 
 
 def figures_in(comparison: Comparison, folder: Path) -> tuple[Part, ...]:
