@@ -104,4 +104,5 @@ class CamTap:
         return features, tokens
 
     def _put(self, array: Float32) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array, np.float32)).to(self.device)
+        weight = next(self.network.parameters())
+        return torch.from_numpy(np.ascontiguousarray(array)).to(self.device, weight.dtype)
