@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from napari_sslmaps.compare.across import findings_across
-from napari_sslmaps.compare.evidence import evidence_of
 from napari_sslmaps.compare.folder import ComparisonFolder
 from napari_sslmaps.compare.images import OpenedImage, check_one_kind, opened
 from napari_sslmaps.compare.keys import image_key, keeps_tokens
@@ -115,7 +114,6 @@ class _Work:
                 return
             embedded = self._embed(image, teller)
             scored = score_image(embedded, self.request, teller.scoring)
-            scored = replace(scored, evidence=evidence_of(image, next(iter(embedded.embeddings.values()))))
             if self.request.wants("robustness"):
                 found_robust = robustness_of(embedded, self.lanes, self.request, teller.perturbing)
                 scored = replace(scored, robustness=found_robust)
