@@ -192,7 +192,7 @@ def test_without_scores_nothing_speaks_for_anyone():
         provenance={"sees": {"method": "dinov3"}},
     )
     found = advise(comparison(image))
-    assert text(found, "There are no scores")
+    assert text(found, "Neither anchors nor maps were scored")
     assert found.table.rows == (("sees", "view invariance", found.table.rows[0][2], None, None, None),)
     assert math.isnan(found.table.rows[0][2].value)
     assert found.sentences[-1] == advice_words.CLOSING

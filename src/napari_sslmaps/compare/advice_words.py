@@ -98,9 +98,7 @@ def paper_sentences(reach: Reach, objectives: Mapping[str, str]) -> Sentences:
 def score_sentences(comparison: Comparison, ranking: Ranking | None) -> Sentences:
     """Say who is ahead on the user's own scores, by how much, and how sure that is."""
     if ranking is None:
-        return (
-            "There are no scores against an annotation: nothing speaks for any method on your images yet.",
-        )
+        return ("Neither anchors nor maps were scored, so nothing is said of who is ahead on your images.",)
     count = len(comparison.images)
     images = "this image" if count == 1 else f"these {count} images"
     first, *others = ranking.order

@@ -23,7 +23,7 @@ from napari_sslmaps.evaluation.locality import (
 from napari_sslmaps.evaluation.noise import noise_level
 
 Signal = Literal["annotation", "similarity", "none"]
-_SIDE = 1024
+_SIDE = 512
 _NOTHING = SignalScale(math.nan, math.nan, math.nan)
 
 
@@ -70,7 +70,7 @@ def evidence_of(image: OpenedImage, embedding: Embedding) -> ImageEvidence:
     embedding
         Any encoder's, of this region: its grid tells the tokens' pitch and, where there is no annotation,
         its similarity maps what belongs to the anchors. Noise is measured with its window, on the middle
-        1024 × 1024 pixels of a larger region.
+        512 × 512 pixels of a larger region.
     """
     signal, scale = _signal_of(image, embedding)
     noise = noise_level(_middle(image, embedding))
