@@ -139,6 +139,44 @@ def planning() -> Outcome:
     return Outcome("plan of a whole slide", 1e3 * taken, "ms", 5, plan(Slide(), spec).describe())
 
 
+SPILLED = """
+import re, sys
+from pathlib import Path
+from napari_sslmaps.encoders.registry import load_encoder
+from napari_sslmaps.pipeline import embed
+from napari_sslmaps.pipeline.token_store import TokenBudget
+
+def anonymous():
+    return int(re.search(r"RssAnon:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) / 1024
+
+slide, side, folder = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
+encoder = load_encoder("mae-histology", precision="float32", device="cpu")
+embed(slide, encoder, region=(0, 0, 1024, 1024))  # what is allocated once
+before, peaks = anonymous(), []
+embedding = embed(
+    slide, encoder, region=(0, 0, side, side), budget=TokenBudget(0, 0, folder),
+    on_progress=lambda _: peaks.append(anonymous()),
+)
+print(max(peaks) - before, embedding.tokens.nbytes / 2**20)
+"""
+
+
+def spilled_memory(folder: Path) -> Outcome:
+    """What tokens that are kept in a file take of memory all the same, for 16 times the region (Linux).
+
+    Pages of the file are in memory as long as nobody else wants them, and are not counted.
+    """
+    found = []
+    for side in (1024, 4096):
+        command = [sys.executable, "-c", SPILLED, str(folder / "large.tif"), str(side), str(folder)]
+        environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "500000"}
+        answer = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+        found.append([float(word) for word in answer.stdout.split()])
+    (small, _), (large, size) = found
+    detail = f"{small:.0f} and {large:.0f} MiB at the peak; {size:.0f} MiB of tokens in the file"
+    return Outcome("memory added by 16 times the region, tokens in a file", large - small, "MiB", 64, detail)
+
+
 def outcomes() -> list[Outcome]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -150,4 +188,5 @@ def outcomes() -> list[Outcome]:
             streamed_over_forward(slide, encoder),
             *second_look(slide, encoder, folder),
             peak_memory(folder),
+            spilled_memory(folder),
         ]
