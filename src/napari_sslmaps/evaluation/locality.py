@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
+from math import prod, sqrt
 from typing import Literal
 
 import numpy as np
@@ -19,7 +19,7 @@ Reach = Literal["local", "between", "global", "unknown"]
 LOCAL, GLOBAL = 0.05, 0.15
 """Shares of the region's side: a signal is called local below the first, global from the second on."""
 _LEVEL = 1 / np.e
-_SIDE = 512
+_SIDE, _SAMPLES = 512, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +64,19 @@ def annotation_scale(annotation: Annotation, grid: TokenGrid) -> SignalScale:
     -------
     SignalScale
         Of the classes' indicator functions together, ignored pixels left out; regions of more than 512 label
-        pixels a side are averaged down to that before.
+        pixels a side are averaged down to that before, from at least 4 × 4 pixels each.
     """
     labels, _ = annotation.crop(grid)
+    step = max(1, max(labels.shape) // (_SIDE * _SAMPLES))
+    labels = labels[::step, ::step]
     known = labels != IGNORE
     kinds = [labels == kind for kind in annotation.kinds]
     factor = max(1, -(-max(labels.shape) // _SIDE))
     weights = _blocks(known, factor)
     fields = np.stack([_blocks(kind, factor) for kind in kinds])
     shares = np.divide(fields, weights, out=np.zeros_like(fields), where=weights > 0)
-    per_label = np.sqrt(prod(annotation.shape_yx) / prod(annotation.labels.shape))
-    return _scale(autocorrelation_length(shares, weights > 0) * factor * float(per_label), grid)
+    per_label = sqrt(prod(annotation.shape_yx) / prod(annotation.labels.shape))
+    return _scale(autocorrelation_length(shares, weights > 0) * factor * step * per_label, grid)
 
 
 def similarity_scale(embedding: Embedding, anchors: Anchors, *, centred: bool = True) -> SignalScale:
