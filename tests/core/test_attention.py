@@ -8,6 +8,7 @@ from napari_sslmaps.core.attention import (
     attention_map,
     attention_rows,
     mean_attention_received,
+    queries_at_once,
 )
 from napari_sslmaps.core.results import Embedding, Provenance
 from napari_sslmaps.errors import InvalidOptionError, MapUnavailableError
@@ -98,3 +99,11 @@ def test_cautions_fit_what_is_shown():
     assert "2305.00729" in attention_map(stack_of("anchor", method="mae")).caution
     assert "2005.00928" in attention_map(stack_of("rollout", method="ijepa")).caution
     assert "Weak" in attention_map(stack_of("cls", method="mae")).caution
+
+
+def test_fewer_queries_are_treated_at_once_where_there_are_more_keys():
+    assert [queries_at_once(length) for length in (1, 1024, 16_384, 65_536, 2**20)] == [256, 256, 256, 64, 16]
+    torch.manual_seed(0)
+    queries, keys = torch.randn(1, 1, 3, 2), torch.randn(1, 1, 20_000, 2)
+    full = (queries @ keys.transpose(-2, -1)).softmax(-1)
+    torch.testing.assert_close(mean_attention_received(queries, keys, 1.0), full.mean(2))

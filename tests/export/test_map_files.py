@@ -5,7 +5,9 @@ import pytest
 import tifffile
 from made import ANCHOR, embedding
 
-from napari_sslmaps.core.attention import activation_map, attention_map
+from napari_sslmaps.core.attention import AttentionStack, activation_map, attention_map
+from napari_sslmaps.core.difference import difference_map
+from napari_sslmaps.core.groups import AnchorGroup, group_map
 from napari_sslmaps.core.pca import pca_map
 from napari_sslmaps.core.similarity import similarity_map
 from napari_sslmaps.errors import ExportError, UnsupportedImageError
@@ -31,6 +33,36 @@ def test_every_kind_comes_back_whole(tmp_path: Path) -> None:
     details = read_map(tmp_path / "similarity.tif").details
     assert details["anchors"] == [list(ANCHOR)]
     assert (details["centred"], details["negative"]) == (True, [[70, 80]])
+
+
+def test_groups_are_written_as_labels_and_differences_with_both_sides(tmp_path: Path) -> None:
+    made = embedding()
+    groups = [AnchorGroup("a", "#ff0000", [ANCHOR]), AnchorGroup("b", anchors=[(70, 80)])]
+    found = group_map(made, groups, centred=True)
+    write_map(tmp_path / "groups.tif", found)
+    back = read_map(tmp_path / "groups.tif")
+    np.testing.assert_array_equal(back.values, found.labels)
+    assert back.kind == "groups"
+    assert [group["name"] for group in back.details["groups"]] == ["a", "b"]
+    apart = difference_map(attention_map(made, 0), attention_map(made, 1))
+    write_map(tmp_path / "difference.tif", apart)
+    back = read_map(tmp_path / "difference.tif")
+    np.testing.assert_array_equal(back.values, apart.values)
+    assert (back.kind, back.details["scale"]) == ("difference", "ranks")
+    assert back.details["against"]["encoder"] == made.provenance.encoder
+
+
+def test_heads_of_another_block_say_which(tmp_path: Path) -> None:
+    made = embedding()
+    stack = AttentionStack(
+        made.attention, "anchor", 2, 4, made.prefix_attention, made.grid, made.provenance, ANCHOR
+    )
+    write_heads(tmp_path / "heads.tif", stack)
+    details = read_map(tmp_path / "heads.tif").details
+    assert (details["of"], details["block"], details["anchor"]) == ("anchor", 2, list(ANCHOR))
+    write_map(tmp_path / "map.tif", attention_map(stack))
+    details = read_map(tmp_path / "map.tif").details
+    assert (details["of"], details["block"], details["anchor"]) == ("anchor", 2, list(ANCHOR))
 
 
 def test_nan_stays_nan(tmp_path: Path) -> None:

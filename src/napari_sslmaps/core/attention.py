@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Reduction = Literal["mean", "max"]
 
+_VALUES_AT_ONCE = 2**22
 _ALTERNATIVE = {
     True: "A CNN has no attention: use activation_map.",
     False: "Embed the image with one of this package's transformer encoders.",
@@ -102,7 +103,14 @@ def attention_rows(queries: "Tensor", keys: "Tensor", scale: float) -> "Tensor":
     return logits.softmax(dim=-1)
 
 
-def mean_attention_received(queries: "Tensor", keys: "Tensor", scale: float, *, chunk: int = 256) -> "Tensor":
+def queries_at_once(length: int) -> int:
+    """Return how many queries over `length` keys to treat at once: 16 MiB of rows per head."""
+    return min(256, max(16, _VALUES_AT_ONCE // max(1, length)))
+
+
+def mean_attention_received(
+    queries: "Tensor", keys: "Tensor", scale: float, *, chunk: int | None = None
+) -> "Tensor":
     """Mean over the queries of the attention each key receives.
 
     Since mean_i(A·V) = (mean_i A)·V, this is what a mean-pooled output reads, the
@@ -115,7 +123,7 @@ def mean_attention_received(queries: "Tensor", keys: "Tensor", scale: float, *, 
     scale
         Factor on the logits, 1/√d.
     chunk
-        Queries treated at once: memory is B × heads × chunk × N × 4 bytes.
+        Queries treated at once: memory is B × heads × chunk × N × 4 bytes. `queries_at_once` if omitted.
 
     Returns
     -------
@@ -124,6 +132,7 @@ def mean_attention_received(queries: "Tensor", keys: "Tensor", scale: float, *, 
     """
     batch, heads, count, _ = queries.shape
     total = keys.new_zeros(batch, heads, keys.shape[2]).float()
+    chunk = chunk or queries_at_once(keys.shape[2])
     for start in range(0, count, chunk):
         total += attention_rows(queries[:, :, start : start + chunk], keys, scale).sum(dim=2)
     return total / count

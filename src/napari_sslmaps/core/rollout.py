@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from napari_sslmaps.core.attention import attention_rows
+from napari_sslmaps.core.attention import attention_rows, queries_at_once
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -12,7 +12,9 @@ QueriesKeys = tuple["Tensor", "Tensor", float]
 """(B, heads, N, d) queries and keys of a block, and the factor on their logits."""
 
 
-def attention_rollout(blocks: Iterable[QueriesKeys], start: "Tensor", *, chunk: int = 256) -> "Tensor":
+def attention_rollout(
+    blocks: Iterable[QueriesKeys], start: "Tensor", *, chunk: int | None = None
+) -> "Tensor":
     """Follow attention from the tokens that are read down to the input.
 
     Abnar & Zuidema (arXiv 2005.00928): with Aₗ the mean over heads of block l's attention and half of each
@@ -28,7 +30,7 @@ def attention_rollout(blocks: Iterable[QueriesKeys], start: "Tensor", *, chunk: 
         (B, N) weights of the tokens that are read, summing to one: one-hot for the CLS token or an anchor's,
         equal ones on all patches for a mean-pooled output.
     chunk
-        Queries treated at once: memory is B × heads × chunk × N × 4 bytes.
+        Queries treated at once: memory is B × heads × chunk × N × 4 bytes. `queries_at_once` if omitted.
 
     Returns
     -------
@@ -36,6 +38,7 @@ def attention_rollout(blocks: Iterable[QueriesKeys], start: "Tensor", *, chunk: 
         (B, N) float32, summing to one.
     """
     weights = start.float()
+    chunk = chunk or queries_at_once(start.shape[1])
     for queries, keys, scale in blocks:
         weights = (weights + _pass_down(weights, queries, keys, scale, chunk)) / 2
     return weights

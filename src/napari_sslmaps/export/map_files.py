@@ -10,7 +10,10 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from napari_sslmaps.core.attention import AttentionStack
+from napari_sslmaps.core.difference import DifferenceMap
 from napari_sslmaps.core.grid import TokenGrid
+from napari_sslmaps.core.groups import GroupMap
 from napari_sslmaps.core.pretext import Panel, PretextView
 from napari_sslmaps.core.results import (
     ActivationMap,
@@ -37,8 +40,8 @@ class StoredMap:
     values
         (rows, cols), (rows, cols, 3) or (heads, rows, cols) float32.
     kind
-        ``attention``, ``attention heads``, ``activation``, ``pca``, ``similarity``, or the name of a panel of
-        a pretext view.
+        ``attention``, ``attention heads``, ``activation``, ``pca``, ``similarity``, ``difference``,
+        ``groups``, or the name of a panel of a pretext view.
     grid
         Where the tokens lie on the image.
     provenance
@@ -66,7 +69,7 @@ def write_map(path: Path, result: TokenMap, *, spacing_um_yx: SpacingYX = None) 
     path
         The file.
     result
-        values (rows, cols) or (rows, cols, 3).
+        values (rows, cols) or (rows, cols, 3); of groups their labels are written.
     spacing_um_yx
         Micrometres per pixel of level 0 of the image, if known.
 
@@ -76,25 +79,39 @@ def write_map(path: Path, result: TokenMap, *, spacing_um_yx: SpacingYX = None) 
         If the file cannot be written.
     """
     kind, details = _describe(result)
-    axes = "YXS" if result.values.ndim == 3 else "YX"
-    _write(path, result.values, axes, _Tags(kind, result.grid, result.provenance, details), spacing_um_yx)
+    values = result.labels if isinstance(result, GroupMap) else result.values
+    axes = "YXS" if values.ndim == 3 else "YX"
+    _write(path, values, axes, _Tags(kind, result.grid, result.provenance, details), spacing_um_yx)
 
 
-def write_heads(path: Path, embedding: Embedding, *, spacing_um_yx: SpacingYX = None) -> None:
+def write_heads(path: Path, source: Embedding | AttentionStack, *, spacing_um_yx: SpacingYX = None) -> None:
     """Write the attention of every head, (heads, rows, cols), one channel each; as `write_map` does.
+
+    Parameters
+    ----------
+    path
+        The file.
+    source
+        An embedding of a transformer, for its last block; or what `attend` returned.
+    spacing_um_yx
+        Micrometres per pixel of level 0 of the image, if known.
 
     Raises
     ------
     ExportError
         If the embedding has no attention or the file cannot be written.
     """
-    if embedding.attention is None:
+    if isinstance(source, AttentionStack):
+        heads, about = source.heads, {"of": source.kind, "block": source.block, "anchor": source.anchor}
+    elif source.attention is not None:
+        heads, about = source.attention, {"of": source.attention_kind}
+    else:
         raise ExportError(
-            f"Expected attention heads to write; {embedding.provenance.encoder!r} has none, since a CNN "
+            f"Expected attention heads to write; {source.provenance.encoder!r} has none, since a CNN "
             "has no attention. Write its activation map."
         )
-    tags = _Tags("attention heads", embedding.grid, embedding.provenance, {"of": embedding.attention_kind})
-    _write(path, embedding.attention, "CYX", tags, spacing_um_yx)
+    tags = _Tags("attention heads", source.grid, source.provenance, about)
+    _write(path, heads, "CYX", tags, spacing_um_yx)
 
 
 def write_panel(path: Path, view: PretextView, panel: Panel, *, spacing_um_yx: SpacingYX = None) -> None:
@@ -160,29 +177,56 @@ class _Tags:
 
 
 def _describe(result: TokenMap) -> tuple[str, dict[str, Any]]:
+    kind, about = "map", dict[str, Any]()
     match result:
         case AttentionMap():
-            about: dict[str, Any] = {
+            kind = "attention"
+            about = {
                 "of": result.kind,
-                "reduction": result.reduction,
-                "caution": result.caution,
                 "block": result.block,
                 "anchor": result.anchor,
+                "reduction": result.reduction,
+                "caution": result.caution,
+                "prefix_attention": result.prefix_attention,
             }
-            return "attention", {**about, "prefix_attention": result.prefix_attention}
         case ActivationMap():
-            return "activation", {}
+            kind = "activation"
         case ComponentMap():
-            about = {"rendering": result.rendering, "variance": result.basis.variance.tolist()}
-            return "pca", {**about, "aligned_to": result.aligned_to}
+            kind = "pca"
+            about = {
+                "rendering": result.rendering,
+                "variance": result.basis.variance.tolist(),
+                "aligned_to": result.aligned_to,
+            }
         case SimilarityMap():
-            about = {"centred": result.centred, "combine": result.combine}
-            about |= {"reference": result.reference} if result.reference else {}
-            return "similarity", {**about, "anchors": result.anchors, "negative": result.negative}
-    return "map", {}
+            kind = "similarity"
+            about = {
+                "centred": result.centred,
+                "combine": result.combine,
+                "anchors": result.anchors,
+                "negative": result.negative,
+                "reference": result.reference,
+            }
+        case DifferenceMap():
+            kind = "difference"
+            about = {
+                "of": result.kind,
+                "scale": result.scale,
+                "value_range": result.value_range,
+                "against": result.against.to_dict(),
+            }
+        case GroupMap():
+            kind = "groups"
+            about = {
+                "least": result.least,
+                "centred": result.centred,
+                "groups": [asdict(group) for group in result.groups],
+                "reference": result.reference,
+            }
+    return kind, about
 
 
-def _write(path: Path, values: NDArray[np.float32], axes: str, tags: _Tags, spacing_um_yx: SpacingYX) -> None:
+def _write(path: Path, values: NDArray[Any], axes: str, tags: _Tags, spacing_um_yx: SpacingYX) -> None:
     unit, scale = ("pixel", (1.0, 1.0)) if spacing_um_yx is None else ("µm", spacing_um_yx)
     pitch = np.asarray(tags.grid.stride_yx) * scale
     first = tags.grid.token_to_pixel((0, 0)) * scale

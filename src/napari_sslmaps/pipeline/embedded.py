@@ -1,5 +1,6 @@
 """The image of an embedding, opened again through the embedding alone."""
 
+from functools import cached_property
 from types import TracebackType
 from typing import Any, Self
 
@@ -42,9 +43,21 @@ class EmbeddedImage:
         self.levels = tuple(Level(shape, (down, across)) for _ in range(region.level + 1))
         self.frames = region.frame + 1
         self.spacing_um_yx: tuple[float, float] | None = None
-        first = self._read(region.part(0, 0, 1, 1))
-        self.channels = 1 if first.ndim == 2 else 3
-        self.dtype: np.dtype[Any] = first.dtype
+        self._region = region
+
+    @cached_property
+    def _pixel(self) -> NDArray[Any]:
+        return self._read(self._region.part(0, 0, 1, 1))
+
+    @property
+    def channels(self) -> int:
+        """1 (grey) or 3 (RGB)."""
+        return 1 if self._pixel.ndim == 2 else 3
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the pixels that `read` returns."""
+        return self._pixel.dtype
 
     def read(self, region: Region) -> NDArray[Any]:
         """Read pixels as the embedding does."""
