@@ -16,7 +16,12 @@ from napari_sslmaps.core.results import Embedding
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.evaluation.annotation import Annotation
 from napari_sslmaps.evaluation.cross_validation import CrossValidation, cross_validate
-from napari_sslmaps.evaluation.label_efficiency import LabelEfficiency, LabelledFeatures, label_efficiency
+from napari_sslmaps.evaluation.label_efficiency import (
+    TOKENS_PER_IMAGE,
+    LabelEfficiency,
+    LabelledFeatures,
+    label_efficiency,
+)
 
 
 def findings_across(
@@ -62,17 +67,35 @@ def _probes(comparison: Comparison, tokens: Tokens, tell: Tell) -> Table:
         tell(method.name)
         embeddings = [tokens.get(image.name, method.name) for image in comparison.images]
         labels = [painted(*pair) for pair in zip(annotations, embeddings, strict=True)]
-        found[method.name] = cross_validate(embeddings, labels)
+        if len(labels) > 1:
+            labels = [_thinned(kinds) for kinds in _in_several(labels)]
+        found[method.name] = cross_validate(embeddings, labels, by="image" if len(labels) > 1 else "auto")
     some = next(iter(found.values()))
     names = [annotations[0].name_of(number - 1) for number in some.classes]
     note = (
         f"Logistic regression on single tokens, held out by {some.by}: {some.units} {some.by}s in "
         f"{some.folds} folds, so that a token's neighbours are never on both sides. Chance is "
-        f"{1 / len(some.classes):.2f}."
+        f"{1 / len(some.classes):.2f}; a class that a single image has is left out."
     )
     columns = ("Method", "Balanced accuracy", *(f"Recognised: {name}" for name in names))
     rows: list[tuple[Cell, ...]] = [(name, result.accuracy, *result.recall) for name, result in found.items()]
     return Table("Probes", columns, tuple(rows), (note,), "probes")
+
+
+def _thinned(kinds: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Keep at most `TOKENS_PER_IMAGE` tokens of each class of an image, evenly spaced."""
+    kept = np.zeros_like(kinds)
+    for kind in np.unique(kinds[kinds > 0]):
+        places = np.flatnonzero(kinds == kind)
+        chosen = np.linspace(0, len(places) - 1, min(len(places), TOKENS_PER_IMAGE)).round().astype(int)
+        kept.reshape(-1)[places[chosen]] = kind
+    return kept
+
+
+def _in_several(labels: Sequence[NDArray[np.int64]]) -> list[NDArray[np.int64]]:
+    """Leave out classes that a single image has: none of it could be held out."""
+    kinds, counts = np.unique(np.concatenate([np.unique(part) for part in labels]), return_counts=True)
+    return [np.where(np.isin(part, kinds[counts > 1]), part, 0) for part in labels]
 
 
 def _label_efficiency(comparison: Comparison, tokens: Tokens, tell: Tell) -> LabelEfficiency:
@@ -88,11 +111,11 @@ def _label_efficiency(comparison: Comparison, tokens: Tokens, tell: Tell) -> Lab
     features: dict[str, list[LabelledFeatures]] = {}
     for method in comparison.methods:
         tell(method.name)
-        several = (tokens.get(image.name, method.name) for image in images)
+        several = [tokens.get(image.name, method.name) for image in images]
         if len(annotations) == len(images):
+            drawn = _in_several([painted(*pair) for pair in zip(annotations, several, strict=True)])
             features[method.name] = [
-                LabelledFeatures.of_tokens(embedding, painted(annotation, embedding))
-                for annotation, embedding in zip(annotations, several, strict=True)
+                LabelledFeatures.of_tokens(*pair) for pair in zip(several, drawn, strict=True)
             ]
         else:
             features[method.name] = [
