@@ -120,7 +120,7 @@ def score_maps(result: TokenMap, annotation: Annotation, *, component: int | Non
     """
     annotation.check_scorable(result.grid)
     counts = annotation.pixel_counts(result.grid)
-    known = np.isfinite(_plane(result, 0))
+    known = np.isfinite(_plane(result, 1))
     totals = counts[known].sum(axis=0)
     kinds = [
         kind
@@ -152,7 +152,7 @@ def _score(
     if not isinstance(result, ComponentMap):
         if component is not None:
             raise InvalidOptionError("Expected no component, since the map is not one of PCA.")
-        return _score_plane(_plane(result, 0), positive, negative, hits, "")
+        return _score_plane(_plane(result, 1), positive, negative, hits, "")
     if component is not None and abs(component) not in {1, 2, 3}:
         raise InvalidOptionError(f"Expected a component 1, 2, 3, −1, −2 or −3; got {component}.")
     found = [
@@ -172,13 +172,14 @@ def _describe(number: int, asked: int | None) -> str:
 
 
 def _plane(result: TokenMap, component: int) -> Float:
+    """Return the values to score: of a PCA map a component's, or its colour where they were not kept."""
     values = result.values
     if not np.issubdtype(values.dtype, np.floating):
         raise InvalidOptionError("Expected a map of real numbers; labels have no order to score.")
-    if component == 0:
-        return (values if values.ndim == 2 else values[..., 0]).astype(np.float64)
-    plane = values[..., abs(component) - 1].astype(np.float64)
-    return plane if component > 0 else -plane
+    if isinstance(result, ComponentMap):
+        values = result.values if result.scores is None else result.scores
+        return values[..., abs(component) - 1].astype(np.float64) * (1 if component > 0 else -1)
+    return values.astype(np.float64)
 
 
 def _centre_hits(result: TokenMap, annotation: Annotation, kind: int | None) -> Float:
