@@ -24,6 +24,7 @@ from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import SSLMapsError
 from napari_sslmaps.viewer.connections import Connections
 from napari_sslmaps.viewer.controller import Controller
+from napari_sslmaps.viewer.groups import add_group, change_group, remove_group
 from napari_sslmaps.viewer.review import CheckpointReview
 from napari_sslmaps.viewer.services import Services, real_services
 from napari_sslmaps.viewer.workspace import TASKS, Task, WorkspaceModel
@@ -122,6 +123,7 @@ class SSLMapsWidget(QWidget):
 
     def _connect_views(self) -> None:
         controller = self.controller
+        self._connect_maps()
         self.image.image_requested.connect(lambda layer: self._set("image", layer))
         self.image.region_requested.connect(lambda choice: self._set("region", choice))
         self.image.keep_requested.connect(lambda on: self._set("keep", on))
@@ -137,21 +139,9 @@ class SSLMapsWidget(QWidget):
         self.encoders.located.connect(
             lambda name, path: self._review(controller.files.review_again(name, Path(path)))
         )
+        self.encoders.controls_requested.connect(lambda controls: self._set("controls", controls))
         self.encoders.download_requested.connect(self._ask_to_download)
         self.encoders.action_requested.connect(self._act)
-        self.maps.maps_requested.connect(lambda kinds: self._set("maps", kinds))
-        self.maps.attention_requested.connect(lambda options: self._set("attention", options))
-        self.maps.pca_requested.connect(lambda options: self._set("pca", options))
-        self.maps.similarity_requested.connect(lambda options: self._set("similarity", options))
-        self.anchors.mode_requested.connect(lambda on: self._set("anchor_mode", on))
-        self.anchors.negative_requested.connect(lambda on: self._set("negative_mode", on))
-        self.anchors.remove_requested.connect(self.workspace.remove_last_anchor)
-        self.anchors.clear_requested.connect(lambda: self._set("anchors", ()))
-        self.view.shown_requested.connect(lambda kind: self._set("shown", kind))
-        self.view.front_requested.connect(lambda name: self._set("front", name))
-        self.view.against_requested.connect(lambda name: self._set("against", name))
-        self.view.difference_requested.connect(lambda on: self._set("difference", on))
-        self.view.side_by_side_requested.connect(lambda on: self._set("side_by_side", on))
         self.pretext.options_requested.connect(lambda options: self._set("pretext", options))
         self.pretext.tool_requested.connect(lambda tool: self._set("pretext_tool", tool))
         self.pretext.panel_requested.connect(lambda name: self._set("panel", name))
@@ -161,6 +151,34 @@ class SSLMapsWidget(QWidget):
         self.run.pretext_requested.connect(controller.pretext.show)
         self.run.compare_requested.connect(controller.comparing.desk.run)
         self.run.cancel_requested.connect(controller.cancel)
+
+    def _connect_maps(self) -> None:
+        controller = self.controller
+        self.maps.maps_requested.connect(lambda kinds: self._set("maps", kinds))
+        self.maps.attention_requested.connect(lambda options: self._set("attention", options))
+        self.maps.stack_requested.connect(controller.stack_heads)
+        bases, sets = controller.bases, controller.anchor_sets
+        self.maps.basis_locked.connect(bases.lock)
+        self.maps.basis_saved.connect(lambda path: bases.save(Path(path)))
+        self.maps.basis_loaded.connect(lambda path: bases.load(Path(path)))
+        self.maps.pca_requested.connect(lambda options: self._set("pca", options))
+        self.maps.similarity_requested.connect(lambda options: self._set("similarity", options))
+        self.anchors.mode_requested.connect(lambda on: self._set("anchor_mode", on))
+        self.anchors.negative_requested.connect(lambda on: self._set("negative_mode", on))
+        self.anchors.remove_requested.connect(self.workspace.remove_last_anchor)
+        self.anchors.clear_requested.connect(lambda: self._set("anchors", ()))
+        self.anchors.group_requested.connect(lambda key: self._set("group", key))
+        self.anchors.group_added.connect(lambda: add_group(self.workspace))
+        self.anchors.group_changed.connect(lambda group: change_group(self.workspace, group))
+        self.anchors.group_removed.connect(lambda key: remove_group(self.workspace, key))
+        self.anchors.reference_requested.connect(lambda image: self._set("reference", image))
+        self.anchors.saved.connect(lambda path: sets.save(Path(path)))
+        self.anchors.loaded.connect(lambda path: sets.load(Path(path)))
+        self.view.shown_requested.connect(lambda kind: self._set("shown", kind))
+        self.view.front_requested.connect(lambda name: self._set("front", name))
+        self.view.against_requested.connect(lambda name: self._set("against", name))
+        self.view.difference_requested.connect(lambda on: self._set("difference", on))
+        self.view.side_by_side_requested.connect(lambda on: self._set("side_by_side", on))
 
     def _connect_model(self) -> None:
         workspace, events = self.workspace, self.workspace.events
@@ -175,14 +193,19 @@ class SSLMapsWidget(QWidget):
             "available": self.encoders.set_available,
             "maps": self.maps.set_maps,
             "attention": self.maps.set_attention,
+            "controls": self.encoders.set_controls,
             "heads": self.maps.set_heads,
+            "blocks": self.maps.set_blocks,
             "pca": self.maps.set_pca,
             "similarity": self.maps.set_similarity,
             "anchors": self.anchors.set_anchors,
+            "groups": self.anchors.set_groups,
+            "group": self.anchors.set_group,
             "anchor_mode": self.anchors.set_mode,
             "negative_mode": self.anchors.set_negative,
             "shown": self.view.set_shown,
             "difference": self.view.set_difference,
+            "caption": self.view.set_caption,
             "pretext": self.pretext.set_options,
             "pretext_tool": self.pretext.set_tool,
             "panels": self.pretext.set_panels,
@@ -195,11 +218,11 @@ class SSLMapsWidget(QWidget):
         for name, setter in pairs.items():
             self._connections.add(getattr(events, name), setter)
             setter(getattr(workspace, name))
-        for signal in (events.image, self.controller.images_changed):
+        for signal in (events.image, events.reference, self.controller.images_changed):
             self._connections.add(signal, self._on_images_changed)
         for setter in (self.view.set_side_by_side, self.pretext.set_side_by_side):
             self._connections.add(events.side_by_side, setter)
-        for signal in (events.available, events.chosen):
+        for signal in (events.available, events.chosen, events.controls):
             self._connections.add(signal, self._on_chosen_changed)
         for signal in (events.front, events.against):
             self._connections.add(signal, self._on_fronts_changed)
@@ -239,7 +262,10 @@ class SSLMapsWidget(QWidget):
         setattr(self.workspace, name, value)
 
     def _on_images_changed(self) -> None:
-        self.image.set_images(self.controller.images(), self.workspace.image)
+        images, workspace = self.controller.images(), self.workspace
+        self.image.set_images(images, workspace.image)
+        others = [image for image in images if image is not workspace.image]
+        self.anchors.set_references(others, workspace.reference)
 
     def _on_chosen_changed(self) -> None:
         self.encoders.set_chosen([spec.name for spec in self.workspace.specs])

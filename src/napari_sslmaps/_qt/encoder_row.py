@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from functools import partial
 from html import escape
 
-from qtpy.QtCore import QPoint, Qt, Signal
+from qtpy.QtCore import QPoint, QSignalBlocker, Qt, Signal
+from qtpy.QtGui import QAction
 from qtpy.QtWidgets import (
     QCheckBox,
     QLabel,
@@ -16,7 +17,8 @@ from qtpy.QtWidgets import (
 )
 from superqt import QElidingLabel
 
-from napari_sslmaps._qt.parts import dim, quiet, row
+from napari_sslmaps._qt.parts import LINK, dim, quiet, row
+from napari_sslmaps.encoders.baselines import Control, controls_of
 from napari_sslmaps.encoders.catalog import METHOD_INFO
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.viewer.offer import verdict, worry
@@ -33,6 +35,17 @@ _ARROW = (
     "QToolButton {border: none; background: transparent; padding: 0px; margin: 0px; "
     "min-width: 14px; min-height: 14px;}"
 )
+_CONTROLS = (
+    "QToolButton {{border: none; background: transparent; padding: 0px 2px; margin: 0px; "
+    "font-size: 8pt; color: {colour};}} QToolButton::menu-indicator {{image: none;}}"
+)
+_CONTROL_TITLES = {
+    "untrained": "Untrained twin",
+    "constant": "Constant image",
+    "position": "Position only",
+    "pixels": "Raw pixels",
+    "colour": "Mean colour",
+}
 _SHORT = {
     "It beat its controls": "beats control",
     "It did not beat its control": "not above control",
@@ -59,6 +72,8 @@ class EncoderRow(QWidget):
     download_asked = Signal()
     action_asked = Signal(str)
     """``card``, ``review``, ``locate`` or ``forget``."""
+    control_asked = Signal(object, bool)
+    """A control of the encoder, and whether it is wanted."""
 
     def __init__(self, spec: EncoderSpec) -> None:
         super().__init__()
@@ -72,10 +87,13 @@ class EncoderRow(QWidget):
         self.known.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.known.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         self.card = self._menu_button(spec) if spec.origin == "file" else self._card_button(spec)
-        layout = row(self.box, self.known, self.card)
+        self.controls: dict[Control, QAction] = {}
+        self.versus = self._controls_button(spec)
+        layout = row(self.box, self.known, self.versus, self.card)
         layout.setContentsMargins(_INDENT, 0, 0, 0)
         layout.setStretch(1, 1)
         self.setLayout(layout)
+        self.set_controls(())
         self.setToolTip(_tip(spec, spec.trouble or sentence))
         self.box.toggled.connect(self._on_toggled)
 
@@ -86,6 +104,34 @@ class EncoderRow(QWidget):
             with quiet(self.box):
                 self.box.setChecked(False)
             self.download_asked.emit()
+
+    def set_controls(self, controls: Sequence[Control]) -> None:
+        """Tick these controls, as far as they are this encoder's."""
+        ticked = 0
+        for control, entry in self.controls.items():
+            with QSignalBlocker(entry):
+                entry.setChecked(control in controls)
+            ticked += control in controls
+        self.versus.setText(f"vs {ticked}" if ticked else "vs")
+        self.versus.setStyleSheet(_CONTROLS.format(colour=LINK if ticked else "rgba(150, 155, 165, 255)"))
+
+    def _controls_button(self, spec: EncoderSpec) -> QToolButton:
+        button = QToolButton()
+        button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        button.setCursor(Qt.CursorShape.PointingHandCursor)
+        button.setToolTip(f"Controls of {spec.name}: what it has to be better than, as methods of their own.")
+        menu = QMenu(button)
+        menu.setToolTipsVisible(True)
+        for control in controls_of(spec):
+            entry = menu.addAction(_CONTROL_TITLES[control.kind])
+            if entry is not None:
+                entry.setCheckable(True)
+                entry.setToolTip(control.shows)
+                entry.toggled.connect(partial(self.control_asked.emit, control))
+                self.controls[control] = entry
+        button.setMenu(menu)
+        button.setVisible(not self._absent)
+        return button
 
     def _card_button(self, spec: EncoderSpec) -> QToolButton:
         button = _round("i", "italic bold 8pt serif", f"Model card of {spec.name}")

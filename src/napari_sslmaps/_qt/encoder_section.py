@@ -8,6 +8,7 @@ from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton, QVBoxLayout
 
 from napari_sslmaps._qt.encoder_row import EncoderGroup, EncoderRow
 from napari_sslmaps._qt.parts import Section, quiet
+from napari_sslmaps.encoders.baselines import Control
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.viewer.offer import FOLDED, PUBLISHED_GROUP, grouped
 
@@ -23,6 +24,8 @@ class EncoderSection(Section):
     download_requested = Signal(str)
     action_requested = Signal(str, str)
     """An action of `EncoderRow`, and the encoder's name."""
+    controls_requested = Signal(tuple)
+    """All controls that are ticked, of any encoder."""
     located = Signal(str, str)
     """A remembered encoder's name, and where it is now."""
 
@@ -30,6 +33,7 @@ class EncoderSection(Section):
         super().__init__("Encoders")
         self.rows: dict[str, EncoderRow] = {}
         self.groups: dict[str, EncoderGroup] = {}
+        self._controls: tuple[Control, ...] = ()
         self._folded = dict.fromkeys(FOLDED, True)
         self._layout = QVBoxLayout()
         self._layout.setContentsMargins(0, 0, 0, 0)
@@ -61,6 +65,8 @@ class EncoderSection(Section):
             for name, line in rows.items():
                 line.download_asked.connect(partial(self.download_requested.emit, name))
                 line.action_asked.connect(partial(self._on_action, name))
+                line.control_asked.connect(self._on_control)
+                line.set_controls(self._controls)
             self.groups[title] = group
             self.rows |= rows
 
@@ -70,6 +76,12 @@ class EncoderSection(Section):
             with quiet(line.box):
                 line.box.setChecked(name in names)
         self._follow_rows()
+
+    def set_controls(self, controls: Sequence[Control]) -> None:
+        """Tick these controls of any encoder."""
+        self._controls = tuple(controls)
+        for line in self.rows.values():
+            line.set_controls(controls)
 
     def ask_where(self, spec: EncoderSpec) -> None:
         """Ask where the file or folder of a remembered encoder is now."""
@@ -84,6 +96,10 @@ class EncoderSection(Section):
     def _on_ticked(self) -> None:
         self._follow_rows()
         self.chosen_requested.emit(tuple(name for name, line in self.rows.items() if line.box.isChecked()))
+
+    def _on_control(self, control: Control, on: bool) -> None:
+        others = tuple(other for other in self._controls if other != control)
+        self.controls_requested.emit((*others, control) if on else others)
 
     def _on_action(self, name: str, action: str) -> None:
         self.action_requested.emit(action, name)

@@ -1,27 +1,31 @@
 """Small parts that the sections share."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from html import escape
 from typing import Any
 
-from qtpy.QtCore import QSignalBlocker, Qt
+from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtGui import QIcon
 from qtpy.QtWidgets import (
     QComboBox,
     QDialog,
     QDialogButtonBox,
+    QFileDialog,
     QFrame,
     QHBoxLayout,
     QLabel,
+    QMenu,
     QSizePolicy,
+    QToolButton,
     QVBoxLayout,
     QWidget,
 )
 
 GAP = 6
 LINK = "#6ea8fe"
+_JSON = "JSON (*.json);;All files (*)"
 _ADDRESS = re.compile(r"(https://[^\s()]+)")
 
 
@@ -142,6 +146,56 @@ class Choice(QComboBox):
                 if data is value or data == value:
                     self.setCurrentIndex(index)
                     return
+
+
+class FileMenu(QToolButton):
+    """A button that offers to write something to a file and to read it back.
+
+    Parameters
+    ----------
+    what
+        Is written, in the plural.
+    tip
+        What the button is for.
+    kept
+        Whether what is there now can be kept without a file.
+    """
+
+    kept = Signal()
+    saved = Signal(str)
+    """Path of the file to write."""
+    loaded = Signal(str)
+    """Path of the file to read."""
+
+    def __init__(self, what: str, tip: str, *, kept: bool = True) -> None:
+        super().__init__()
+        self._what = what
+        self.setText("⋯")
+        self.setToolTip(tip)
+        self.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self.setStyleSheet("QToolButton::menu-indicator {image: none;}")
+        self.entries = QMenu(self)
+        offers: list[tuple[str, Callable[..., None]]] = [
+            (f"Save {what}…", self._ask_to_save),
+            (f"Load {what}…", self._ask_to_load),
+        ]
+        if kept:
+            offers.insert(0, (f"Keep {what} as they are", self.kept.emit))
+        for text, ask in offers:
+            entry = self.entries.addAction(text)
+            if entry is not None:
+                entry.triggered.connect(lambda _=False, ask=ask: ask())
+        self.setMenu(self.entries)
+
+    def _ask_to_save(self) -> None:
+        path, _ = QFileDialog.getSaveFileName(self, f"Save {self._what}", f"{self._what}.json", _JSON)
+        if path:
+            self.saved.emit(path)
+
+    def _ask_to_load(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(self, f"Load {self._what}", "", _JSON)
+        if path:
+            self.loaded.emit(path)
 
 
 @contextmanager

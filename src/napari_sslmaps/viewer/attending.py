@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from napari.layers import Image
+from psygnal import Signal
 
 from napari_sslmaps.core.attention import AttentionStack, attention_map
 from napari_sslmaps.core.results import Embedding
@@ -108,6 +109,9 @@ class AttentionPainter:
         Is told what went wrong.
     """
 
+    drawn = Signal(object)
+    """Attention of this image changed, or came."""
+
     def __init__(
         self,
         workspace: WorkspaceModel,
@@ -140,6 +144,7 @@ class AttentionPainter:
             for drawing in drawings:
                 self._board.show(image, drawing)
             self._shown(image)
+            self.drawn.emit(image)
 
         def returned(_answer: object) -> None:
             cautions = {note for item, _ in items if (note := caution_of(item, request))}
@@ -164,6 +169,7 @@ class AttentionPainter:
             item.stack = item.around.at(anchor, block=block)
             drawing = replace(drawing_of(item.stack, request), limits=None)
             self._board.show(image, drawing, live=True)
+            self.drawn.emit(image)
 
     def abandon(self) -> None:
         """Take no more answers: another image is looked at."""

@@ -38,7 +38,17 @@ def component_drawings(
             maps.append(_components(embedding, request, elsewhere or {}))
     if request.pca.aligned and len(maps) > 1:
         maps = align_colours(maps)
-    return [draw(result) for result in maps]
+    told = {"region": "of this region", "joint": "of all images together", "kept": "that were kept"}
+    kept = {basis.encoder for basis in request.bases}
+    drawings = []
+    for result in maps:
+        drawing = draw(result)
+        basis = request.pca.basis
+        if basis == "kept" and drawing.encoder not in kept:
+            basis = "region"
+        options = {**drawing.record["options"], "basis_of": told[basis]}
+        drawings.append(replace(drawing, record={**drawing.record, "options": options}))
+    return drawings
 
 
 def _components(embedding: Embedding, request: MapRequest, elsewhere: Elsewhere) -> ComponentMap:

@@ -19,6 +19,7 @@ from napari_sslmaps.viewer.difference import Difference
 from napari_sslmaps.viewer.encoder_files import EncoderFiles
 from napari_sslmaps.viewer.flicker import FlickerKeys
 from napari_sslmaps.viewer.forecast import Forecast
+from napari_sslmaps.viewer.heads import HeadStack
 from napari_sslmaps.viewer.image import is_own
 from napari_sslmaps.viewer.layers import LayerBoard
 from napari_sslmaps.viewer.maps import MapPainter
@@ -111,6 +112,7 @@ class Controller:
         self.difference = Difference(workspace, self.board)
         self.bases = Bases(workspace, self.board)
         self.anchor_sets = AnchorSets(workspace, self.sessions, self.look)
+        self.heads = HeadStack(viewer, workspace)
         self.keys = FlickerKeys(viewer, workspace, self.stage.methods)
         self.answers = Answers(
             workspace, self.sessions, self.look, self.runs, self.painter, self.attention, self.stage
@@ -149,6 +151,11 @@ class Controller:
         """Embed the chosen region by all chosen encoders."""
         self.forecast.update()
         self.answers.run()
+
+    def stack_heads(self) -> None:
+        """Show all heads of the method in front as a layer to slide through."""
+        if self.sessions.here is not None:
+            self.heads.show(*self.sessions.here)
 
     def cancel(self) -> None:
         """Stop the run; what was painted stays."""
@@ -192,7 +199,8 @@ class Controller:
             connect(getattr(events, name), self._arrange)
         connect(events.side_by_side, lambda on: self._leave_other_mode("difference", on))
         connect(events.difference, lambda on: self._leave_other_mode("side_by_side", on))
-        connect(self.painter.drawn, self.difference.update)
+        for painter in (self.painter, self.attention):
+            connect(painter.drawn, self._on_drawn)
         connect(self.pointer.released, self.answers.repaint_for_anchors)
 
     def _follow_selection(self) -> None:
@@ -272,6 +280,10 @@ class Controller:
     def _on_anchors_changed(self) -> None:
         self.marks.update()
         self.answers.follow_anchors()
+
+    def _on_drawn(self, image: Image) -> None:
+        self.difference.update(image)
+        self.stage.tell(image)
 
     def _leave_other_mode(self, other: str, on: bool) -> None:
         if on:

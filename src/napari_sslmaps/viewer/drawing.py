@@ -106,8 +106,7 @@ def draw(result: DrawnMap) -> Drawing:
     if isinstance(result, DifferenceMap):
         return _draw_difference(result)
     if isinstance(result, ComponentMap):
-        basis = {"basis": result.basis.encoder, "aligned_to": result.aligned_to}
-        colours = {"rendering": result.rendering, **basis}
+        colours = {"rendering": result.rendering, "aligned_to": result.aligned_to}
         return _drawing(result, "pca", "pca", rgba(result.values), None, colours)
     options: dict[str, Any]
     if isinstance(result, SimilarityMap):

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from napari.layers import Image
 
+from napari_sslmaps.viewer.account import account
 from napari_sslmaps.viewer.compare import SideBySide
 from napari_sslmaps.viewer.difference import DIFFERENCE
 from napari_sslmaps.viewer.image import OWN
@@ -63,8 +64,21 @@ class Stage:
         if {str(layer.unique_id) for layer in self._board.maps_of(image)} - self._known:
             self.arrange(image)
 
+    def tell(self, image: Image) -> None:
+        """Say how the map in view was made."""
+        workspace = self._workspace
+        differences = self._board.layers_of(image, DIFFERENCE) if workspace.difference else []
+        kind = self._kind(self._board.maps_of(image))
+        front = self._board.find(image, kind, workspace.front)
+        layer = next((layer for layer in differences), front)
+        workspace.caption = "" if layer is None else account(layer.metadata[OWN])
+
     def arrange(self, image: Image) -> None:
         """Bring the maps of an image into view, or its pretext view."""
+        self._arrange(image)
+        self.tell(image)
+
+    def _arrange(self, image: Image) -> None:
         if self._workspace.task == "pretext":
             self._arrange_panels(image)
             return

@@ -284,6 +284,8 @@ class WorkspaceModel:
         Whether a person has chosen anything; before, no network is loaded to say how long a run will take.
     plan
         What a run will do, in a line.
+    caption
+        How the map in view was made, for the method in front.
     status, progress
         The last message; None while nothing runs.
     """
@@ -326,6 +328,7 @@ class WorkspaceModel:
     heads: int = 0
     blocks: int = 0
     plan: Status = Status()
+    caption: str = ""
     status: Status = Status()
     progress: Progress | None = None
 
