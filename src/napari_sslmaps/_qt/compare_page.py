@@ -35,7 +35,7 @@ class ComparePage(QWidget):
         self.annotation = AnnotationSection()
         self.scores = ScoresSection()
         self.probe = ProbeSection()
-        self.larger = tool("⤢", "Show tables and plots in a window of their own.")
+        self.larger = tool("Enlarge", "Show tables and plots in a window of their own.")
         self.results = ResultsView(self.larger)
         self.window_ = ResultsWindow(self)
         section = Section("Results")

@@ -84,7 +84,7 @@ def _swatch(number: int) -> QToolButton:
     button.setFixedSize(_SIDE, _SIDE)
     button.setStyleSheet(
         f"QToolButton {{ background: {colour}; color: #14161a; border-radius: 3px; font-weight: bold; }}"
-        "QToolButton:checked { border: 2px solid white; }"
+        "QToolButton:checked:enabled { border: 2px solid white; }"
         "QToolButton:disabled { background: rgba(128, 128, 128, 60); color: rgba(150, 155, 165, 255); }"
     )
     return button

@@ -7,6 +7,9 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QColor, QPalette
 from qtpy.QtWidgets import (
     QDialog,
+    QFrame,
+    QLabel,
+    QScrollArea,
     QSizePolicy,
     QStackedWidget,
     QTextBrowser,
@@ -25,7 +28,8 @@ _EMPTY = (
     "Tick encoders on the page Maps, choose what they are measured against, and press Compare: "
     "scores, plots and what they say of the methods come here."
 )
-_HEIGHT = 190
+_HEIGHT = 170
+_LINES = 4
 
 
 class ResultsView(QWidget):
@@ -49,6 +53,8 @@ class ResultsView(QWidget):
         self.text = _browser()
         self.notes = note()
         self.notes.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.notes.setAlignment(Qt.AlignmentFlag.AlignTop)
+        self.below = _rolling(self.notes)
         self.stack = QStackedWidget()
         for page in (self.text, self.table, self.plot):
             self.stack.addWidget(page)
@@ -61,7 +67,7 @@ class ResultsView(QWidget):
         column.setSpacing(GAP)
         column.addLayout(top)
         column.addWidget(self.stack, 1)
-        column.addWidget(self.notes)
+        column.addWidget(self.below)
         self.choice.currentIndexChanged.connect(lambda _: self.shown_requested.emit(self.choice.value or ""))
         self.set_findings((), ())
 
@@ -81,7 +87,7 @@ class ResultsView(QWidget):
         self.choice.set_value(key)
         finding = self._findings.get(key)
         self.notes.setText("\n".join(finding.notes) if finding is not None else "")
-        self.notes.setVisible(bool(self.notes.text()))
+        self.below.setVisible(bool(self.notes.text()))
         if finding is None:
             self.text.setHtml(_html(self._advice) if key == ADVICE else _html(()))
             self.stack.setCurrentWidget(self.text)
@@ -118,6 +124,17 @@ def tool(text: str, tip: str) -> QToolButton:
     button.setText(text)
     button.setToolTip(tip)
     return button
+
+
+def _rolling(label: QLabel) -> QScrollArea:
+    """Show a text in a few lines, however long it is."""
+    area = QScrollArea()
+    area.setWidget(label)
+    area.setWidgetResizable(True)
+    area.setFrameShape(QFrame.Shape.NoFrame)
+    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    area.setFixedHeight(_LINES * label.fontMetrics().lineSpacing())
+    return area
 
 
 def _browser() -> QTextBrowser:

@@ -1,7 +1,7 @@
 """What a comparison is asked for in the window, and who computes it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -24,9 +24,11 @@ from napari_sslmaps.viewer.tasks import TaskContext
 from napari_sslmaps.viewer.workspace import MapRequest, Progress
 
 if TYPE_CHECKING:
+    from napari_sslmaps.compare.evidence import ImageEvidence
     from napari_sslmaps.compare.progress import ComparisonProgress
     from napari_sslmaps.compare.request import ComparisonRequest
-    from napari_sslmaps.compare.results import Comparison
+    from napari_sslmaps.compare.results import Comparison, ScoredImage
+    from napari_sslmaps.compare.scoring import EmbeddedImage
 
 OnShare = Callable[[str, float], None]
 """Takes what is being done and the share of all work that is done, in [0, 1]; may raise `Cancelled`."""
@@ -74,13 +76,14 @@ class Found:
         Tables and plots, the most telling first.
     advice
         Sentences of evidence.
-    comparison
+    comparison, embedded
         Everything, for export; None where a test answers.
     """
 
     findings: tuple[Finding, ...]
     advice: tuple[str, ...] = ()
     comparison: "Comparison | None" = None
+    embedded: "EmbeddedImage | None" = None
 
 
 class Comparer(Protocol):
@@ -105,20 +108,35 @@ class RoomComparer:
 
     def __call__(self, asked: AskedComparison, on_share: OnShare) -> Found:
         """Compare, and tell what was found."""
+        from napari_sslmaps.compare.advice import advise
         from napari_sslmaps.compare.compute import compare
+        from napari_sslmaps.compare.evidence import evidence_of
         from napari_sslmaps.compare.tables import plots_of, tables_of
+
+        embedded: list[EmbeddedImage] = []
+        evidence: list[ImageEvidence] = []
 
         def told(progress: "ComparisonProgress") -> None:
             on_share(progress.method, progress.share)
+
+        def scored(image: "EmbeddedImage", _scores: "ScoredImage") -> None:
+            embedded.append(image)
+            evidence.append(evidence_of(image.image, image.embeddings[asked.specs[0].name]))
 
         comparison = compare(
             request_of(asked),
             told,
             embeddings={(asked.name, name): found for name, found in asked.embeddings.items()},
             encoders={spec.name: self._encoders.get(spec) for spec in asked.specs},
-            keep=True,
+            on_image=scored,
         )
-        return Found((*tables_of(comparison), *plots_of(comparison)), (), comparison)
+        advice = advise(comparison, evidence)
+        findings: tuple[Finding, ...] = (
+            *tables_of(comparison),
+            *plots_of(comparison),
+            replace(advice.table, notes=()),
+        )
+        return Found(findings, advice.sentences, comparison, embedded[0])
 
 
 def request_of(asked: AskedComparison) -> "ComparisonRequest":
