@@ -22,11 +22,18 @@ if TYPE_CHECKING:
     from napari_sslmaps.encoders.registry import list_encoders, load_encoder
     from napari_sslmaps.evaluation.anchor_scores import score_anchors
     from napari_sslmaps.evaluation.annotation import Annotation
+    from napari_sslmaps.evaluation.cross_validation import cross_validate
+    from napari_sslmaps.evaluation.evidence import score_localisation, token_evidence
+    from napari_sslmaps.evaluation.image_labels import cross_validate_heads, fit_image_head, pooled
+    from napari_sslmaps.evaluation.label_efficiency import LabelledFeatures, label_efficiency
     from napari_sslmaps.evaluation.map_scores import score_map
     from napari_sslmaps.evaluation.robustness import RobustnessOptions, robustness
+    from napari_sslmaps.evaluation.scribbles import labels_on_grid
+    from napari_sslmaps.evaluation.token_probe import fit_token_probe
     from napari_sslmaps.export.anchor_file import AnchorSet, load_anchors, save_anchors
     from napari_sslmaps.export.basis_file import load_basis, save_basis
     from napari_sslmaps.pipeline import attend, embed
+    from napari_sslmaps.pipeline.class_activation import class_activation
     from napari_sslmaps.pipeline.controls import embed_control
     from napari_sslmaps.pretext import pretext_view
     from napari_sslmaps.sources.open import open_image
@@ -36,6 +43,7 @@ __all__ = [
     "AnchorSet",
     "Annotation",
     "Embedding",
+    "LabelledFeatures",
     "Region",
     "RobustnessOptions",
     "Tiling",
@@ -43,12 +51,19 @@ __all__ = [
     "align_colours",
     "attend",
     "attention_map",
+    "class_activation",
     "controls_of",
+    "cross_validate",
+    "cross_validate_heads",
     "difference_map",
     "download_encoder",
     "embed",
     "embed_control",
+    "fit_image_head",
+    "fit_token_probe",
     "group_map",
+    "label_efficiency",
+    "labels_on_grid",
     "linear_cka",
     "list_encoders",
     "load_anchors",
@@ -58,13 +73,16 @@ __all__ = [
     "neighbour_agreement",
     "open_image",
     "pca_map",
+    "pooled",
     "pretext_view",
     "robustness",
     "save_anchors",
     "save_basis",
     "score_anchors",
+    "score_localisation",
     "score_map",
     "similarity_map",
+    "token_evidence",
 ]
 
 _HOMES = {
@@ -72,6 +90,7 @@ _HOMES = {
     "AnchorSet": "export.anchor_file",
     "Annotation": "evaluation.annotation",
     "Embedding": "core.results",
+    "LabelledFeatures": "evaluation.label_efficiency",
     "Region": "core.region",
     "RobustnessOptions": "evaluation.robustness",
     "Tiling": "core.tiling",
@@ -79,12 +98,19 @@ _HOMES = {
     "align_colours": "core.procrustes",
     "attend": "pipeline",
     "attention_map": "core.attention",
+    "class_activation": "pipeline.class_activation",
     "controls_of": "encoders.baselines",
+    "cross_validate": "evaluation.cross_validation",
+    "cross_validate_heads": "evaluation.image_labels",
     "difference_map": "core.difference",
     "download_encoder": "encoders.published.fetch",
     "embed": "pipeline",
     "embed_control": "pipeline.controls",
+    "fit_image_head": "evaluation.image_labels",
+    "fit_token_probe": "evaluation.token_probe",
     "group_map": "core.groups",
+    "label_efficiency": "evaluation.label_efficiency",
+    "labels_on_grid": "evaluation.scribbles",
     "linear_cka": "core.agreement",
     "list_encoders": "encoders.registry",
     "load_anchors": "export.anchor_file",
@@ -94,13 +120,16 @@ _HOMES = {
     "neighbour_agreement": "core.agreement",
     "open_image": "sources.open",
     "pca_map": "core.pca",
+    "pooled": "evaluation.image_labels",
     "pretext_view": "pretext",
     "robustness": "evaluation.robustness",
     "save_anchors": "export.anchor_file",
     "save_basis": "export.basis_file",
     "score_anchors": "evaluation.anchor_scores",
+    "score_localisation": "evaluation.evidence",
     "score_map": "evaluation.map_scores",
     "similarity_map": "core.similarity",
+    "token_evidence": "evaluation.evidence",
 }
 
 
