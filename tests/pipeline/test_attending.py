@@ -22,6 +22,7 @@ from napari_sslmaps.errors import (
     UnsupportedImageError,
 )
 from napari_sslmaps.pipeline import attend, attend_blocks, attention_field, embed, plan
+from napari_sslmaps.sources.coarser import CoarserLevels
 from napari_sslmaps.sources.open import open_image
 
 TILES = Tiling(8, 2)
@@ -163,6 +164,20 @@ def test_an_embedding_gives_its_own_region_level_and_window(encoders, image):
     expected = attend(pyramid, encoder, region=region, window=(20, 200), tiling=TILES, anchor=(13, 7))
     np.testing.assert_array_equal(found.heads, expected.heads)
     assert max(part.height for part in read) <= 64  # a tile, not the region
+
+
+def test_an_embedding_of_a_coarser_level_is_looked_at_again_there(encoders):
+    encoder = encoders["dinov3"]
+    pyramid = CoarserLevels(open_image(np.random.default_rng(1).random((3001, 2047), dtype=np.float32)))
+    region = Region(40, 20, 75, 90, level=2)
+    embedding = embed(pyramid, encoder, region=region, tiling=TILES)
+    anchor = tuple(embedding.grid.token_to_pixel((8, 3)))
+    for options in ({"anchor": anchor}, {"block": 1}, {"rollout": True}):
+        again = attend(embedding, encoder, **options)
+        np.testing.assert_array_equal(
+            again.heads, attend(pyramid, encoder, region=region, tiling=TILES, **options).heads
+        )
+        assert again.grid == embedding.grid
 
 
 def test_a_mask_leaves_tiles_out_and_an_embedding_brings_its_own(encoders, image, monkeypatch):
