@@ -15,6 +15,7 @@ MODULES = (
     "streaming",
     "reading",
     "batch",
+    "comparison",
     "simulators",
     "training",
 )
