@@ -211,7 +211,8 @@ def _on_common_grid(
 
 
 def _known(embedding: Embedding) -> NDArray[np.bool_]:
-    return np.concatenate([np.isfinite(row[:, 0]) for row in embedding.tokens])
+    known: NDArray[np.bool_] = np.isfinite(embedding.tokens[:, :, 0]).ravel()
+    return known
 
 
 def _spread(known: NDArray[np.bool_], cols: int, limit: int) -> NDArray[np.intp]:

@@ -158,7 +158,7 @@ def _band(values: Rows, down: sparse.csr_array, across: sparse.csr_array) -> Flo
         return np.full((down.shape[0], across.shape[0], *values.shape[2:]), np.nan)
     first, last = int(used.min()), int(used.max()) + 1
     rows = np.asarray(values[first:last])
-    known = np.isfinite(rows).all(axis=tuple(range(2, rows.ndim)))
+    known = np.asarray(np.isfinite(rows).all(axis=tuple(range(2, rows.ndim))))
     filled: Float = np.where(known.reshape(known.shape + (1,) * (rows.ndim - 2)), rows, 0).astype(np.float64)
     weights = down[:, first:last]
     total = np.outer(weights.sum(axis=1), across.sum(axis=1))
