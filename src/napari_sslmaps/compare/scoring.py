@@ -14,6 +14,9 @@ from napari_sslmaps.evaluation.anchor_scores import AnchorScores, score_anchors
 from napari_sslmaps.evaluation.annotation import Annotation
 from napari_sslmaps.evaluation.map_scores import score_maps
 
+AGREEMENT_TOKENS = 2048
+"""Tokens, spread evenly, over which encoders' agreement is measured; its cost grows with their square."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EmbeddedImage:
@@ -60,7 +63,8 @@ def score_image(embedded: EmbeddedImage, request: ComparisonRequest, tell: Tell)
         if annotation is not None and request.wants("maps"):
             rows += _map_rows(name, embedded.maps[name], annotation)
         if annotation is not None and request.wants("anchors"):
-            anchors[name] = _score_anchors(embedding, annotation, request)
+            some = next(iter(anchors.values()), None)
+            anchors[name] = _score_anchors(embedding, annotation, request, some)
     some = next(iter(anchors.values()), None)
     return ScoredImage(
         name=image.name,
@@ -80,13 +84,15 @@ def _agreement(embedded: EmbeddedImage, request: ComparisonRequest) -> tuple[Agr
     if not request.wants("agreement") or len(embedded.encoders) < 2:
         return ()
     found = {name: embedded.embeddings[name] for name in embedded.encoders}
-    table = agreement_table(found, k=request.options.neighbours)
+    table = agreement_table(found, k=request.options.neighbours, limit=AGREEMENT_TOKENS)
     return tuple(AgreementRow(*row) for row in table.rows)  # type: ignore[arg-type]  # names and numbers
 
 
-def _score_anchors(embedding: Embedding, annotation: Annotation, request: ComparisonRequest) -> AnchorScores:
+def _score_anchors(
+    embedding: Embedding, annotation: Annotation, request: ComparisonRequest, like: AnchorScores | None
+) -> AnchorScores:
     options = request.options
-    return score_anchors(embedding, annotation, count=options.anchor_count, seed=options.seed)
+    return score_anchors(embedding, annotation, count=options.anchor_count, seed=options.seed, like=like)
 
 
 def _map_rows(method: str, maps: Mapping[str, TokenMap], annotation: Annotation) -> list[MapRow]:

@@ -20,6 +20,8 @@ from napari_sslmaps.errors import AnnotationError
 IGNORE = -1
 _MOST_CLASSES = 255
 _BAND = 4_000_000
+_GRIDS = 4
+"""Grids whose counts are kept."""
 _LARGEST_DRAWING = 64_000_000
 _HIGHEST = 32_767
 
@@ -45,6 +47,7 @@ class Annotation:
     names: Mapping[int, str] = field(default_factory=dict)
     classes: tuple[int, ...] = field(init=False)
     """Labels above 0 that occur, in order."""
+    _counted: dict[TokenGrid, Float] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         _check(self.labels, self.shape_yx)
@@ -174,30 +177,22 @@ class Annotation:
 
         Returns
         -------
-        (rows, cols, 1 + number of classes) float64, in the order of `kinds`.
+        (rows, cols, 1 + number of classes) float64, in the order of `kinds`; read-only, since every map on a
+        grid is scored with the same.
 
         Raises
         ------
         AnnotationError
             If the region lies outside the annotated image.
         """
-        down, across = (self._belonging(grid, axis) for axis in (0, 1))
-        counts = np.zeros((*grid.shape, len(self.kinds)))
-        (first, last), (left, right) = _span(down), _span(across)
-        step = max(1, _BAND // (right - left))
-        across = across[:, left:right]
-        for start in range(first, last, step):
-            rows = slice(start, min(start + step, last))
-            part = self.labels[rows, left:right]
-            for index, kind in enumerate(self.kinds):
-                along = across @ (part == kind).T.astype(np.float64)
-                counts[..., index] += down[:, rows] @ along.T
+        counts = self._counted.get(grid)
+        if counts is None:
+            counts = self._count(grid)
+            counts.setflags(write=False)
+            if len(self._counted) >= _GRIDS:
+                self._counted.clear()
+            self._counted[grid] = counts
         return counts
-
-    def crop(self, grid: TokenGrid) -> tuple[NDArray[np.integer[Any]], tuple[int, int]]:
-        """Return the labels that lie on a grid's region, and the (row, column) of the first of them."""
-        rows, cols = (_span(self._belonging(grid, axis)) for axis in (0, 1))
-        return self.labels[slice(*rows), slice(*cols)], (rows[0], cols[0])
 
     def token_labels(self, grid: TokenGrid) -> NDArray[np.int64]:
         """Return the class that covers most of each token, (rows, cols); −1 where none is annotated.
@@ -233,6 +228,25 @@ class Annotation:
                 f"Expected two kinds of pixels in the region; all are {self.name_of(present[0])!r}. Choose "
                 "a region with both, or annotate the other."
             )
+
+    def _count(self, grid: TokenGrid) -> Float:
+        down, across = (self._belonging(grid, axis) for axis in (0, 1))
+        counts = np.zeros((*grid.shape, len(self.kinds)))
+        (first, last), (left, right) = _span(down), _span(across)
+        step = max(1, _BAND // (right - left))
+        across = across[:, left:right]
+        for start in range(first, last, step):
+            rows = slice(start, min(start + step, last))
+            part = self.labels[rows, left:right]
+            for index, kind in enumerate(self.kinds):
+                along = across @ (part == kind).T.astype(np.float64)
+                counts[..., index] += down[:, rows] @ along.T
+        return counts
+
+    def crop(self, grid: TokenGrid) -> tuple[NDArray[np.integer[Any]], tuple[int, int]]:
+        """Return the labels that lie on a grid's region, and the (row, column) of the first of them."""
+        rows, cols = (_span(self._belonging(grid, axis)) for axis in (0, 1))
+        return self.labels[slice(*rows), slice(*cols)], (rows[0], cols[0])
 
     def _belonging(self, grid: TokenGrid, axis: int) -> sparse.csr_array:
         """How many rows (columns) of level-0 pixels each token row shares with each one of the labels."""
