@@ -82,7 +82,7 @@ def test_what_is_no_json_or_not_there_gets_a_sentence(tmp_path):
     with pytest.raises(RecordError, match="something else or damaged"):
         load_basis(tmp_path / "b.json")
     (tmp_path / "b.json").write_text("[1, 2]")
-    with pytest.raises(RecordError, match="format None"):
+    with pytest.raises(RecordError, match="holds something else"):
         load_basis(tmp_path / "b.json")
 
 

@@ -11,8 +11,52 @@ from napari_sslmaps.export.atomic import written_whole
 SCHEMA = 1
 
 
+def write_object(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON object, whole or not at all; numbers are kept to the last digit, and may not be NaN.
+
+    Raises
+    ------
+    ExportError
+        If the file cannot be written.
+    """
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    with written_whole(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def read_object(path: Path, what: str) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Parameters
+    ----------
+    path
+        The file.
+    what
+        Words for the sentence of an error, such as ``a run record``.
+
+    Raises
+    ------
+    RecordError
+        If the file is missing, no JSON or no object.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecordError(
+            f"Expected {what}; {path} cannot be read ({error.strerror}). Check the path."
+        ) from error
+    except ValueError as error:
+        raise RecordError(
+            f"Expected {what} in JSON; {path.name} is something else or damaged ({error}). Choose a file "
+            "that napari-sslmaps wrote, or make it again."
+        ) from error
+    if not isinstance(content, dict):
+        raise RecordError(f"Expected {what}; {path.name} holds something else. Choose another file.")
+    return content
+
+
 def write_json(path: Path, kind: str, description: Mapping[str, Any]) -> None:
-    """Write a description, whole or not at all; numbers are kept to the last digit.
+    """Write a description under its kind.
 
     Parameters
     ----------
@@ -28,10 +72,7 @@ def write_json(path: Path, kind: str, description: Mapping[str, Any]) -> None:
     ExportError
         If the file cannot be written.
     """
-    content = {"format": f"napari-sslmaps/{kind}", "schema": SCHEMA, **description}
-    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
-    with written_whole(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+    write_object(path, {"format": f"napari-sslmaps/{kind}", "schema": SCHEMA, **description})
 
 
 def read_json(path: Path, kind: str, what: str) -> dict[str, Any]:
@@ -49,18 +90,8 @@ def read_json(path: Path, kind: str, what: str) -> dict[str, Any]:
     RecordError
         If the file is missing, damaged, of another kind or of a later version.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RecordError(
-            f"Expected {what}; {path} cannot be read ({error.strerror}). Check the path."
-        ) from error
-    except ValueError as error:
-        raise RecordError(
-            f"Expected {what} in JSON; {path.name} is something else or damaged ({error}). Choose a file "
-            "that napari-sslmaps wrote."
-        ) from error
-    found = content.pop("format", None) if isinstance(content, dict) else None
+    content = read_object(path, what)
+    found = content.pop("format", None)
     if found != f"napari-sslmaps/{kind}":
         raise RecordError(
             f"Expected {what} (napari-sslmaps/{kind}); {path.name} is of the format {found!r}. Choose a file "
@@ -72,4 +103,4 @@ def read_json(path: Path, kind: str, what: str) -> dict[str, Any]:
             f"Expected {what} of schema {SCHEMA}; {path.name} has {schema!r}. Update napari-sslmaps to read "
             "it."
         )
-    return dict(content)
+    return content

@@ -1,6 +1,5 @@
 """The record of a run: enough to run it again, and to notice when something has changed."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any, Self
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Provenance
 from napari_sslmaps.errors import RecordError, SSLMapsError
-from napari_sslmaps.export.atomic import written_whole
+from napari_sslmaps.export.json_file import read_object, write_object
 
 FORMAT = "napari-sslmaps/run"
 SCHEMA = 1
@@ -186,9 +185,7 @@ class RunRecord:
         ExportError
             If the file cannot be written.
         """
-        text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
-        with written_whole(path) as temporary:
-            temporary.write_text(text + "\n", encoding="utf-8")
+        write_object(path, self.to_dict())
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -199,19 +196,7 @@ class RunRecord:
         RecordError
             If the file is missing, no JSON, or no run record.
         """
-        try:
-            description = json.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise RecordError(
-                f"Expected a run record; {path} cannot be read ({error.strerror}). Check the path."
-            ) from error
-        except ValueError as error:
-            raise RecordError(
-                f"Expected a run record in JSON; {path.name} is damaged ({error}). Run again."
-            ) from error
-        if not isinstance(description, dict):
-            raise RecordError(f"Expected a run record; {path.name} holds something else.")
-        return cls.from_dict(description)
+        return cls.from_dict(read_object(path, "a run record"))
 
 
 def _encoder(entry: Mapping[str, Any]) -> EncoderRecord:
