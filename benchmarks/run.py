@@ -16,6 +16,7 @@ MODULES = (
     "reading",
     "batch",
     "comparison",
+    "probes",
     "simulators",
     "training",
 )

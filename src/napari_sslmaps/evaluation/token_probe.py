@@ -20,7 +20,7 @@ from napari_sslmaps.evaluation.scribbles import Labels
 from napari_sslmaps.evaluation.tokens import bands_of, check_one_encoder, gather, identity_of
 
 ProbeKind = Literal["logistic", "knn"]
-MOST_PER_CLASS: Mapping[ProbeKind, int] = MappingProxyType({"logistic": 2000, "knn": 500})
+MOST_PER_CLASS: Mapping[ProbeKind, int] = MappingProxyType({"logistic": 2000, "knn": 200})
 """Of a class with more painted tokens, so many are used, evenly spaced: a brush needs an answer at once."""
 
 
