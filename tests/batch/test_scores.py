@@ -7,6 +7,7 @@ from napari_sslmaps.batch.scores import score
 from napari_sslmaps.core.attention import attention_map
 from napari_sslmaps.core.pca import pca_map
 from napari_sslmaps.core.results import Embedding
+from napari_sslmaps.core.tiling import Tiling, plan_tiles
 
 
 def scored(tokens, attention=None, foreground=None):
@@ -20,7 +21,8 @@ def scored(tokens, attention=None, foreground=None):
         prefix_attention=np.array([0.25, 0.75], np.float32),
         foreground=foreground,
     )
-    return score(embedding, pca_map(embedding), attention_map(embedding))
+    tiles = plan_tiles(*tokens.shape[:2], Tiling(tile=4, overlap=0))
+    return score(embedding, pca_map(embedding), attention_map(embedding), tiles)
 
 
 def test_tokens_spread_evenly_over_known_directions():
@@ -33,6 +35,7 @@ def test_tokens_spread_evenly_over_known_directions():
     assert found.common_share < 0.01
     assert found.foreground_share == 1
     assert found.prefix_attention == pytest.approx(0.5)
+    assert found.seam_score == pytest.approx(1, abs=0.05)
 
 
 def test_a_common_part_is_seen():
@@ -48,6 +51,7 @@ def test_equal_tokens_are_all_common():
     found = scored(np.ones((4, 4, 4), np.float32))
     assert (found.common_share, found.components_share) == (pytest.approx(1), 1.0)
     assert found.effective_rank == pytest.approx(1, abs=1e-6)
+    assert found.seam_score is None
 
 
 def test_attention_on_one_token_has_no_entropy_and_on_half_of_them_log_half():

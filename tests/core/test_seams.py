@@ -55,3 +55,25 @@ def test_tokens_not_computed_yet_do_not_count():
     tokens, tiles = noise(64, 64), plan_tiles(64, 64, Tiling(16, 0))
     tokens[40:] = np.nan
     assert seam_score(tokens, tiles) == pytest.approx(1, abs=0.05)
+
+
+def test_of_a_large_region_evenly_chosen_borders_tell_as_much():
+    tokens = np.random.default_rng(0).normal(size=(600, 1200, 4)).astype(np.float32)
+    tiles = plan_tiles(600, 1200, Tiling(8, 0))
+    stepped = shifted(tokens.copy(), tiles, 3)
+    across = []
+    for axis, spans in enumerate((tiles.rows, tiles.cols)):
+        lengths = np.linalg.norm(np.diff(stepped, axis=axis), axis=-1)
+        across.append(np.take(lengths, [span.keep_start - 1 for span in spans[1:]], axis).mean())
+    inside = np.linalg.norm(np.diff(tokens, axis=0), axis=-1).mean()
+    assert seam_score(stepped, tiles) == pytest.approx(np.mean(across) / inside, rel=0.02)
+
+
+def test_borders_are_looked_for_where_the_mask_is():
+    mask = np.zeros((400, 400), bool)
+    mask[300:360, 300:360] = True
+    tiles = plan_tiles(400, 400, Tiling(8, 0), wanted=mask)
+    tokens = shifted(
+        np.where(mask[..., None], noise(400, 400), np.nan), plan_tiles(400, 400, Tiling(8, 0)), 20
+    )
+    assert seam_score(tokens, tiles) > 2

@@ -12,6 +12,9 @@ from napari_sslmaps.viewer.controller import Controller
 from napari_sslmaps.viewer.cost import Pace
 from napari_sslmaps.viewer.workspace import WorkspaceModel
 
+TRIAL = 7
+"""Of the runners that a controller makes, in order."""
+
 
 @pytest.fixture
 def paces() -> KnownPaces:
@@ -50,16 +53,16 @@ def test_nothing_is_tried_out_before_a_person_has_chosen_anything(
 ) -> None:
     waiting.workspace.touched = False
     waiting.workspace.chosen = ("mae-demo",)
-    assert not runners[-1].waiting
+    assert not runners[TRIAL].waiting
     waiting.workspace.touched = True
     waiting.workspace.chosen = ("mae-demo", "dinov3-demo")
-    assert runners[-1].waiting
+    assert runners[TRIAL].waiting
 
 
 def test_encoders_of_unknown_pace_are_tried_out_once(
     waiting: Controller, runners: list[LaterRunner], paces: KnownPaces
 ) -> None:
-    workspace, trial = waiting.workspace, runners[-1]
+    workspace, trial = waiting.workspace, runners[TRIAL]
     assert not trial.waiting
     workspace.chosen = ("mae-demo",)
     assert workspace.plan.text.endswith("1 MB")
@@ -78,11 +81,11 @@ def test_a_run_ends_the_trial_and_teaches_its_pace(
 ) -> None:
     waiting.workspace.chosen = ("mae-demo",)
     waiting.run()
-    assert not runners[-1].waiting
+    assert not runners[TRIAL].waiting
     runners[0].deliver()
     assert paces.measured == []
     assert paces.paces["mae-demo"].seconds > 0
-    assert not runners[-1].waiting
+    assert not runners[TRIAL].waiting
 
 
 def test_an_encoder_that_cannot_be_loaded_is_tried_once(
@@ -93,8 +96,8 @@ def test_an_encoder_that_cannot_be_loaded_is_tried_once(
 
     paces.on_measure = refuse
     waiting.workspace.chosen = ("mae-demo",)
-    runners[-1].deliver()
-    assert not runners[-1].waiting
+    runners[TRIAL].deliver()
+    assert not runners[TRIAL].waiting
     assert not waiting.workspace.plan.failed
     assert waiting.workspace.plan.text.endswith("1 MB")
 

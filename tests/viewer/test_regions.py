@@ -4,6 +4,7 @@ from napari.components import ViewerModel
 from napari.layers import Image
 from viewer_kit import noise
 
+from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import RegionError
 from napari_sslmaps.viewer.image import LayerSource
@@ -110,3 +111,33 @@ def test_levels_of_a_pyramid(viewer: ViewerModel) -> None:
     assert choose(viewer, image, "whole", 1) == Region(0, 0, 32, 40, 1)
     viewer.add_shapes([np.array([(7.5, 7.5), (7.5, 23.5), (15.5, 23.5), (15.5, 7.5)])])
     assert choose(viewer, image, "rectangle", 1) == Region(4, 4, 4, 8, 1)
+
+
+def test_several_selected_rectangles_are_one_region_with_a_mask(viewer: ViewerModel, image: Image) -> None:
+    boxes = [(19.5, 39.5, 59.5, 99.5), (99.5, 159.5, 119.5, 199.5), (0, 0, 5, 5)]
+    corners = [
+        np.array([image.data_to_world(c) for c in [(a, b), (a, d), (c, d), (c, b)]]) for a, b, c, d in boxes
+    ]
+    shapes = viewer.add_shapes(corners, shape_type="rectangle")
+    look = Look(viewer, WorkspaceModel(region="rectangle"))
+    shapes.selected_data = {0, 1}
+    region, mask = look.region(image), look.mask(image)
+    assert region == Region(20, 40, 100, 160)
+    grid = TokenGrid.covering(region, 20)
+    expected = np.zeros((5, 8), bool)
+    expected[:2, :3] = expected[4, 6:] = True
+    np.testing.assert_array_equal(mask.on(grid), expected)
+    shapes.selected_data = {1}
+    assert look.mask(image) is None
+
+
+def test_far_rectangles_are_masked_coarsely_and_nothing_of_them_is_lost(viewer: ViewerModel) -> None:
+    image = viewer.add_image(np.zeros((20_000, 20), np.uint8))
+    rows = [(100.5, 130.5), (19_000.5, 19_040.5)]
+    corners = [np.array([(a, -0.5), (a, 19.5), (b, 19.5), (b, -0.5)]) for a, b in rows]
+    viewer.add_shapes(corners, shape_type="rectangle").selected_data = {0, 1}
+    mask = Look(viewer, WorkspaceModel(region="rectangle")).mask(image)
+    wanted = mask.on(TokenGrid.covering(Region(101, 0, 18_940, 20), 10))[:, 0]
+    assert wanted[:3].all()
+    assert wanted[-4:].all()
+    assert wanted.sum() <= 7 + 4

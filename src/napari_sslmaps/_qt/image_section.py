@@ -12,7 +12,12 @@ from napari_sslmaps.core.tiling import DEFAULT_TILE, ONE_PASS, SINGLE_PASS_TOKEN
 from napari_sslmaps.viewer.image import spacing_of
 from napari_sslmaps.viewer.workspace import RegionChoice, Status, Task
 
-REGIONS = (("Whole image", "whole"), ("Current view", "view"), ("Rectangle of a Shapes layer", "rectangle"))
+REGIONS = (
+    ("Whole image", "whole"),
+    ("Current view", "view"),
+    ("Selected rectangles of a Shapes layer", "rectangle"),
+    ("Tissue or field of view", "mask"),
+)
 
 TILINGS = (
     (f"Tiles of {DEFAULT_TILE} × {DEFAULT_TILE} tokens, beyond {SINGLE_PASS_TOKENS}", TILED),
@@ -31,7 +36,11 @@ class ImageSection(Section):
     def __init__(self) -> None:
         super().__init__("Image and region")
         self.image = Choice(tip="The layer that is looked at; it follows the selected image layer.")
-        self.region = Choice(REGIONS, tip="The part of the image that is embedded.")
+        self.region = Choice(
+            REGIONS,
+            tip="The part of the image that is embedded. Of several rectangles, and of tissue or field of "
+            "view (found as a layer to paint in), tiles without any of it are left out.",
+        )
         self.tiling = Choice(
             TILINGS,
             tip="Tiles bound time and memory, but position leaves its pattern in each; one pass sees all.",

@@ -1,11 +1,14 @@
 """Numbers that sum an embedding up, for a table of many: they need no annotation."""
 
 from dataclasses import dataclass
+from math import isnan
 
 import numpy as np
 
 from napari_sslmaps.core.results import ActivationMap, AttentionMap, ComponentMap, Embedding
+from napari_sslmaps.core.seams import seam_score
 from napari_sslmaps.core.spectrum import effective_rank
+from napari_sslmaps.core.tiling import Tiles
 from napari_sslmaps.core.tokens import token_chunks
 
 _SAMPLE = 8192
@@ -30,6 +33,8 @@ class Scores:
         Entropy of the attention over patch tokens, over that of uniform attention, in [0, 1]; None for a CNN.
     prefix_attention
         Attention mass on CLS and registers, mean over heads; None for a CNN.
+    seam_score
+        How much more neighbouring tokens differ across tile borders than inside tiles; None without borders.
     """
 
     foreground_share: float
@@ -38,9 +43,12 @@ class Scores:
     components_share: float
     attention_entropy: float | None
     prefix_attention: float | None
+    seam_score: float | None
 
 
-def score(embedding: Embedding, components: ComponentMap, shown: AttentionMap | ActivationMap) -> Scores:
+def score(
+    embedding: Embedding, components: ComponentMap, shown: AttentionMap | ActivationMap, tiles: Tiles
+) -> Scores:
     """Sum up an embedding and its maps.
 
     Parameters
@@ -49,6 +57,8 @@ def score(embedding: Embedding, components: ComponentMap, shown: AttentionMap | 
         Complete: no token is NaN.
     components, shown
         Its PCA map, and its attention or activation map.
+    tiles
+        The plan it was computed by.
     """
     flat, onto = embedding.flat, components.basis.components.T.astype(np.float32)
     energy, projected = 0.0, np.empty((len(flat), onto.shape[1]), np.float32)
@@ -59,6 +69,7 @@ def score(embedding: Embedding, components: ComponentMap, shown: AttentionMap | 
     explained = float(projected.var(axis=0, dtype=np.float64).sum())
     foreground = embedding.foreground
     attention = shown if isinstance(shown, AttentionMap) else None
+    seams = seam_score(embedding.tokens, tiles)
     return Scores(
         foreground_share=1.0 if foreground is None else float(foreground.mean()),
         common_share=common / energy if energy > 0 else 1.0,
@@ -66,6 +77,7 @@ def score(embedding: Embedding, components: ComponentMap, shown: AttentionMap | 
         components_share=explained / (energy - common) if energy > common else 1.0,
         attention_entropy=None if attention is None else _entropy(attention),
         prefix_attention=None if attention is None else attention.prefix_attention,
+        seam_score=None if isnan(seams) else seams,
     )
 
 

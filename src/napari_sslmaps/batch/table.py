@@ -33,7 +33,9 @@ class Row:
         Micrometres per pixel of the level that was embedded.
     rows, cols, dim
         Tokens.
-    foreground_share, common_share, effective_rank, components_share, attention_entropy, prefix_attention
+    foreground_share, common_share, effective_rank, components_share, attention_entropy
+        See `Scores`.
+    prefix_attention, seam_score
         See `Scores`.
     method, weights_sha256, architecture, image_sha256, …
         The fields of `Provenance`.
@@ -57,6 +59,7 @@ class Row:
     components_share: float | None = None
     attention_entropy: float | None = None
     prefix_attention: float | None = None
+    seam_score: float | None = None
     method: str = ""
     weights_sha256: str = ""
     architecture: str = ""

@@ -94,7 +94,7 @@ def _embed(order: Order) -> Row:
     shown, components = _shown(embedding, order), _components(embedding, order)
     row = replace(
         Row.begun(order),
-        **asdict(score(embedding, components, shown)),
+        **asdict(score(embedding, components, shown, planned.tiles)),
         **spread_provenance(embedding.provenance.to_dict()),
         seconds=perf_counter() - start,
         spacing_um=None if planned.spacing_um_yx is None else planned.spacing_um_yx[0],

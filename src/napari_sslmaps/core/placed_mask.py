@@ -1,5 +1,6 @@
 """A mask and where it lies on the image, brought onto the tokens of a region."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -30,6 +31,12 @@ class PlacedMask:
     values: Mask
     cell_yx: tuple[float, float] = (1.0, 1.0)
     origin_yx: tuple[float, float] = (0.0, 0.0)
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the mask and its place."""
+        place = f"{self.values.shape}{self.cell_yx}{self.origin_yx}"
+        return hashlib.sha256(place.encode() + np.packbits(self.values).tobytes()).hexdigest()
 
     def on(self, grid: TokenGrid) -> Mask:
         """Return (rows, cols) bool: tokens that a true cell overlaps."""

@@ -5,14 +5,19 @@ from collections.abc import Sequence
 import numpy as np
 
 from napari_sslmaps.core.results import Float32
-from napari_sslmaps.core.tiling import Tile
+from napari_sslmaps.core.tiling import Span, Tiles
+from napari_sslmaps.core.tokens import Tokens
+
+_LINES, _ALONG = 32, 512
+"""Borders along each axis, and tokens along each, that are looked at."""
 
 
-def seam_score(tokens: Float32, tiles: Sequence[Tile]) -> float:
+def seam_score(tokens: Tokens, tiles: Tiles) -> float:
     """How much more neighbouring tokens differ across tile borders than inside tiles.
 
     Each tile sees its own surroundings alone, so that a token beside a border was computed in another context
-    than its neighbour beyond. The difference of two tokens is their Euclidean distance.
+    than its neighbour beyond. The difference of two tokens is their Euclidean distance. Of a large region up
+    to 32 borders along each axis, evenly chosen, are compared with as many lines between them.
 
     Parameters
     ----------
@@ -28,20 +33,36 @@ def seam_score(tokens: Float32, tiles: Sequence[Tile]) -> float:
         are as strong as what they divide. NaN without borders, or where all tokens inside are equal.
     """
     sums, counts = np.zeros(2), np.zeros(2)
-    for axis in (0, 1):
-        across = _borders([tile.rows.keep_start if axis == 0 else tile.cols.keep_start for tile in tiles])
-        for index in range(1, tokens.shape[axis]):
-            pair = np.take(tokens, index, axis) - np.take(tokens, index - 1, axis)
-            lengths = np.linalg.norm(pair, axis=-1)
-            there = np.isfinite(lengths)
-            sums[int(index in across)] += lengths[there].sum(dtype=np.float64)
-            counts[int(index in across)] += there.sum()
+    for axis, spans in enumerate((tiles.rows, tiles.cols)):
+        across = {span.keep_start for span in spans} - {0}
+        inside = set(range(1, tokens.shape[axis])) - across
+        for kind, lines in enumerate((_near(inside, spans, tiles, axis), _near(across, spans, tiles, axis))):
+            for line in lines:
+                lengths = np.linalg.norm(_line(tokens, line, axis) - _line(tokens, line - 1, axis), axis=-1)
+                there = np.isfinite(lengths)
+                sums[kind] += lengths[there].sum(dtype=np.float64)
+                counts[kind] += there.sum()
     if not counts.all() or sums[0] == 0:
         return float("nan")
-    inside, borders = sums / counts
-    return float(borders / inside)
+    inside_mean, across_mean = sums / counts
+    return float(across_mean / inside_mean)
 
 
-def _borders(starts: Sequence[int]) -> set[int]:
-    """Rows, or columns, whose tile does not keep the one before."""
-    return set(starts) - {0}
+def _near(lines: set[int], spans: Sequence[Span], tiles: Tiles, axis: int) -> list[int]:
+    """Choose lines evenly, of those that tiles of the plan keep."""
+    if tiles.chosen is not None:
+        numbers = np.unravel_index(np.asarray(tiles.chosen), (len(tiles.rows), len(tiles.cols)))[axis]
+        lines = lines & {line for number in set(numbers.tolist()) for line in _kept(spans[number])}
+    ordered = sorted(lines)
+    return ordered if len(ordered) <= _LINES else [ordered[i * len(ordered) // _LINES] for i in range(_LINES)]
+
+
+def _kept(span: Span) -> range:
+    return range(span.keep_start, span.keep_stop)
+
+
+def _line(tokens: Tokens, index: int, axis: int) -> Float32:
+    """Tokens of a row or a column, evenly chosen if they are many."""
+    step = max(1, tokens.shape[1 - axis] // _ALONG)
+    line: Float32 = tokens[index, ::step] if axis == 0 else tokens[::step, index]
+    return line

@@ -19,6 +19,7 @@ from napari_sslmaps.core.baselines import (
     unit_pixels,
 )
 from napari_sslmaps.core.grid import TokenGrid
+from napari_sslmaps.core.placed_mask import Mask
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Embedding, Float32, Provenance
 from napari_sslmaps.core.tiling import Tiling
@@ -26,6 +27,7 @@ from napari_sslmaps.encoders.baselines import Control
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.pipeline.embedding import embed
+from napari_sslmaps.pipeline.masks import MaskLike, mask_hash, token_mask
 from napari_sslmaps.pipeline.planning import RegionLike, region_on
 from napari_sslmaps.pipeline.progress import OnProgress
 from napari_sslmaps.pipeline.reading import read_ahead, scan_ahead
@@ -52,6 +54,7 @@ def embed_control(  # noqa: PLR0913  # the options of `embed`, as keywords
     window: tuple[float, float] | None = None,
     cache: Cache | bool | None = None,
     on_progress: OnProgress | None = None,
+    mask: MaskLike | None = None,
 ) -> Embedding:
     """Compute a control's tokens, on the grid that the encoder's own tokens of the region have.
 
@@ -61,7 +64,7 @@ def embed_control(  # noqa: PLR0913  # the options of `embed`, as keywords
     ----------
     control
         One of `controls_of`.
-    image, region, tiling, window, cache, on_progress
+    image, region, tiling, window, cache, on_progress, mask
         As for `embed`; a control that needs no network calls nobody back and keeps nothing.
     encoder
         The encoder that the control belongs to; loaded by ``control.of`` if omitted. Only ``untrained`` and
@@ -90,11 +93,20 @@ def embed_control(  # noqa: PLR0913  # the options of `embed`, as keywords
 
             twin = untrained_twin(encoder)  # type: ignore[arg-type]  # loaded above
             return embed(
-                source, twin, region=area, tiling=tiling, window=window, cache=cache, on_progress=on_progress
+                source,
+                twin,
+                region=area,
+                tiling=tiling,
+                window=window,
+                cache=cache,
+                on_progress=on_progress,
+                mask=mask,
             )
         if control.kind == "constant":
-            return _embed_constant(control, source, encoder, area, (tiling, window, on_progress))
-        return _embed_without_network(control, source, area, window)
+            found = _embed_constant(control, source, encoder, area, (tiling, window, on_progress))
+        else:
+            found = _embed_without_network(control, source, area, window)
+        return found if mask is None else _within(found, token_mask(source, area, found.grid, mask))
 
 
 def _loaded(control: Control, encoder: "Encoder | str | Path | None") -> "Encoder":
@@ -127,6 +139,22 @@ def _embed_constant(
         allow_uniform=True,
     )
     return replace(found, provenance=replace(found.provenance, encoder=control.name))
+
+
+def _within(embedding: Embedding, wanted: Mask) -> Embedding:
+    """Leave out the tokens that are not wanted, as `embed` does."""
+    heads = embedding.attention
+    return replace(
+        embedding,
+        tokens=np.where(wanted[..., None], embedding.tokens, np.float32(np.nan)),
+        attention=None if heads is None else np.where(wanted, heads, np.float32(np.nan)),
+        activation=None
+        if embedding.activation is None
+        else np.where(wanted, embedding.activation, np.float32(np.nan)),
+        foreground=None if embedding.foreground is None else embedding.foreground & wanted,
+        provenance=replace(embedding.provenance, mask_sha256=mask_hash(wanted)),
+        moments=None,
+    )
 
 
 def _mean_colour(source: ImageSource, area: Region) -> NDArray[np.float64]:

@@ -69,14 +69,14 @@ class Answers:
             return
         image, session = here
         try:
-            region = self._look.region(image)
+            region, mask = self._look.region(image), self._look.mask(image)
         except SSLMapsError as error:
             workspace.say(str(error), failed=True)
             return
-        if region != session.region:
+        if not session.covers(region, mask):
             session.forget()
         self._stage.choose_front()
-        self._runs.start(image, session, workspace.asked, region)
+        self._runs.start(image, session, workspace.asked, region, mask)
 
     def embed_chosen(self) -> bool:
         """Embed the chosen region by those chosen encoders that have not; tell whether a run is under way.
@@ -90,14 +90,14 @@ class Answers:
         if here is None:
             return False
         image, session = here
-        region = self._look.region(image)
-        if region != session.region:
+        region, mask = self._look.region(image), self._look.mask(image)
+        if not session.covers(region, mask):
             session.forget()
         done = {name for name, item in session.embedded.items() if item.complete}
         missing = [spec for spec in self._workspace.specs if spec.name not in done]
         self._stage.choose_front()
         if missing:
-            self._runs.start(image, session, missing, region)
+            self._runs.start(image, session, missing, region, mask)
         return self._workspace.progress is not None
 
     def bounds(self) -> Bounds | None:
@@ -147,7 +147,7 @@ class Answers:
         if self._is_stale(image, session) or session.region is None:
             self.run()
         elif missing:
-            self._runs.start(image, session, missing, session.region)
+            self._runs.start(image, session, missing, session.region, session.mask)
         return workspace.progress is not None
 
     def embed_missing_of_embedded(self) -> None:

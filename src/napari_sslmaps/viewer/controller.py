@@ -26,6 +26,7 @@ from napari_sslmaps.viewer.maps import MapPainter
 from napari_sslmaps.viewer.marks import AnchorMarks
 from napari_sslmaps.viewer.offer import EncoderOffer
 from napari_sslmaps.viewer.pretext import PretextPainter
+from napari_sslmaps.viewer.region_masks import RegionMasks
 from napari_sslmaps.viewer.regions import Look
 from napari_sslmaps.viewer.runs import EmbeddingRuns, sentence
 from napari_sslmaps.viewer.services import Services
@@ -67,15 +68,16 @@ class Controller:
     ) -> None:
         self.viewer = viewer
         self.workspace = workspace
-        self._runners = tuple(make_runner() for _ in range(7))
+        self._runners = tuple(make_runner() for _ in range(8))
         embed_runner, map_runner, pretext_runner, attention_runner, *others = self._runners
-        file_runner, download_runner, trial_runner = others
+        mask_runner, file_runner, download_runner, trial_runner = others
         self.sessions = Sessions()
         self.board = LayerBoard(viewer)
         self.marks = AnchorMarks(viewer, workspace)
         self.cells = SideBySide(viewer, self.marks)
-        self.look = Look(viewer, workspace)
-        self.forecast = Forecast(workspace, services.paces, trial_runner, self.look)
+        self.masks = RegionMasks(viewer, workspace, self.board, mask_runner, self._on_failed)
+        self.look = Look(viewer, workspace, self.masks.placed)
+        self.forecast = Forecast(workspace, services.paces, trial_runner, self.look, self.look.mask)
         self.runs = EmbeddingRuns(
             workspace,
             embed_runner,
@@ -112,7 +114,7 @@ class Controller:
         self.difference = Difference(workspace, self.board)
         self.bases = Bases(workspace, self.board)
         self.anchor_sets = AnchorSets(workspace, self.sessions, self.look)
-        self.heads = HeadStack(viewer, workspace)
+        self.heads = HeadStack(viewer, workspace, self.board)
         self.keys = FlickerKeys(viewer, workspace, self.stage.methods)
         self.answers = Answers(
             workspace, self.sessions, self.look, self.runs, self.painter, self.attention, self.stage
@@ -173,6 +175,7 @@ class Controller:
         self.comparing.close()
         self.offer.close()
         self.pretext.close()
+        self.masks.close()
 
     def _connect(self) -> None:
         connect, layers, events = self._connections.add, self.viewer.layers, self.workspace.events
@@ -186,6 +189,7 @@ class Controller:
         connect(events.controls, self.answers.embed_missing_of_embedded)
         for name in ("region", "level", "target_um", "spacing_um", "tiling", "chosen", "available"):
             connect(getattr(events, name), self.forecast.update)
+        connect(self.masks.changed, self.forecast.update)
         connect(events.anchors, self._on_anchors_changed)
         for name in ("groups", "group", "reference"):
             connect(getattr(events, name), self._on_anchors_changed)
@@ -241,6 +245,7 @@ class Controller:
             old.anchors = self.workspace.anchors
             old.spacing_um = self.workspace.spacing_um
         self.answers.abandon()
+        self.masks.abandon()
         self.pretext.leave()
         self._image_connections.undo()
         self.cells.leave()

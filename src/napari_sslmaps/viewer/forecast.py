@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from napari.layers import Image
 
+from napari_sslmaps.core.placed_mask import PlacedMask
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import SSLMapsError
@@ -46,6 +47,8 @@ class Forecast:
         Runs the trial.
     look
         Gives source and region that are chosen of an image; raises `SSLMapsError` where there is none.
+    mask
+        Gives which part of that region is wanted; None for all.
     """
 
     def __init__(
@@ -54,11 +57,13 @@ class Forecast:
         paces: Paces,
         runner: TaskRunner,
         look: Callable[[Image], tuple[ImageSource, Region]],
+        mask: Callable[[Image], PlacedMask | None],
     ) -> None:
         self._workspace = workspace
         self._paces = paces
         self._runner = runner
         self._look = look
+        self._mask = mask
         self._tried: frozenset[str] = frozenset()
         self._planned: tuple[object, tuple[EmbeddingPlan, ...]] = (None, ())
 
@@ -89,7 +94,7 @@ class Forecast:
 
     def _describe(self, image: Image, specs: Sequence[EncoderSpec]) -> str:
         source, region = self._look(image)
-        plans = self._plans(source, region, specs)
+        plans = self._plans(source, region, specs, self._mask(image))
         of_level = f" (level {region.level})" if len(source.levels) > 1 else ""
         line = plans[0].describe().replace(" → ", f"{of_level} → ", 1)
         if len(specs) > 1:
@@ -98,17 +103,28 @@ class Forecast:
         return f"{line}, {cost.describe()}"
 
     def _plans(
-        self, source: ImageSource, region: Region, specs: Sequence[EncoderSpec]
+        self,
+        source: ImageSource,
+        region: Region,
+        specs: Sequence[EncoderSpec],
+        mask: PlacedMask | None,
     ) -> tuple[EmbeddingPlan, ...]:
         """Plan once for all encoders that ask the same, and again only where something has changed."""
         tiling = self._workspace.tiling
-        key = region, source.levels, source.spacing_um_yx, tiling, tuple(spec.architecture for spec in specs)
+        key = (
+            region,
+            None if mask is None else mask.sha256,
+            source.levels,
+            source.spacing_um_yx,
+            tiling,
+            tuple(spec.architecture for spec in specs),
+        )
         if key != self._planned[0]:
             plans: dict[object, EmbeddingPlan] = {}
             for spec in specs:
                 asks = spec.constraint, getattr(spec.architecture, "rope", False)
                 if asks not in plans:
-                    plans[asks] = plan(source, spec, region, tiling)
+                    plans[asks] = plan(source, spec, region, tiling, mask=mask)
             self._planned = (
                 key,
                 tuple(plans[spec.constraint, getattr(spec.architecture, "rope", False)] for spec in specs),

@@ -3,20 +3,23 @@
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from math import isnan
 from time import perf_counter
 from typing import Protocol, TypeAlias
 
 from napari_sslmaps.core.attention import activation_map, attention_map
 from napari_sslmaps.core.groups import group_map
+from napari_sslmaps.core.placed_mask import PlacedMask
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import ActivationMap, AttentionMap, Embedding
+from napari_sslmaps.core.seams import seam_score
 from napari_sslmaps.core.similarity import similarity_map
 from napari_sslmaps.core.tiling import TILED, Tiling
 from napari_sslmaps.encoders.baselines import Control
 from napari_sslmaps.encoders.registry import get_spec
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import Cancelled, InvalidAnchorError, MapUnavailableError, SSLMapsError
-from napari_sslmaps.pipeline import EmbeddingProgress, OnProgress, embed
+from napari_sslmaps.pipeline import EmbeddingProgress, OnProgress, embed, plan
 from napari_sslmaps.pipeline.controls import embed_control
 from napari_sslmaps.sources.protocol import ImageSource
 from napari_sslmaps.viewer.components import component_drawings
@@ -41,11 +44,14 @@ class EmbedOptions:
         Pixel of level 0 next to which computing begins; None for the first row.
     keep
         Whether finished tiles are kept on disk, and taken from there.
+    mask
+        Which tokens are wanted; None for all.
     """
 
     tiling: Tiling = TILED
     focus_yx: tuple[float, float] | None = None
     keep: bool = False
+    mask: PlacedMask | None = None
 
 
 _PLAIN = EmbedOptions()
@@ -100,6 +106,7 @@ class PipelineEmbedder:
                 tiling=options.tiling,
                 cache=options.keep,
                 on_progress=on_progress,
+                mask=options.mask,
             )
         encoder = self._encoders.get(method)
         return embed(
@@ -110,6 +117,7 @@ class PipelineEmbedder:
             focus_yx=options.focus_yx,
             cache=options.keep,
             on_progress=on_progress,
+            mask=options.mask,
         )
 
 
@@ -139,6 +147,8 @@ class Painted:
         Spent on its tiles so far.
     restored
         Which share of its tiles came from the cache, in [0, 1].
+    seams
+        How far tile borders show, as `seam_score` says it; None while that is not known, or without borders.
     """
 
     encoder: str
@@ -151,6 +161,7 @@ class Painted:
     complete: bool = False
     seconds: float = 0.0
     restored: float = 0.0
+    seams: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +202,7 @@ class EmbeddingJob:
         completed = 0
         for index, method in enumerate(self.methods):
             context.token.check()
-            painter = _Painter(self, context, method.name, index)
+            painter = _Painter(self, context, method, index)
             try:
                 embedding = self.embedder(self.source, method, self.region, painter.progress, self.options)
                 painter.finish(embedding)
@@ -208,8 +219,9 @@ class EmbeddingJob:
 class _Painter:
     """Reports what one encoder has computed, now and then."""
 
-    def __init__(self, job: EmbeddingJob, context: TaskContext, name: str, index: int) -> None:
-        self._job, self._context, self._name, self._index = job, context, name, index
+    def __init__(self, job: EmbeddingJob, context: TaskContext, method: Asked, index: int) -> None:
+        self._job, self._context, self._method, self._index = job, context, method, index
+        self._name = name = method.name
         self._resting_since = perf_counter()
         self._cost = 0.01
         self._latest: EmbeddingProgress | None = None
@@ -255,8 +267,17 @@ class _Painter:
                 complete=progress is None,
                 seconds=0.0 if latest is None else latest.seconds,
                 restored=0.0 if latest is None else latest.restored / latest.total,
+                seams=self._seams(embedding) if progress is None else None,
             )
         )
+
+    def _seams(self, embedding: Embedding) -> float | None:
+        job, method = self._job, self._method
+        if not isinstance(method, EncoderSpec):
+            return None
+        planned = plan(job.source, method, job.region, job.options.tiling, mask=job.options.mask)
+        found = seam_score(embedding.tokens, planned.tiles)
+        return None if isnan(found) else found
 
 
 def make_drawings(embedding: Embedding, request: MapRequest) -> list[Drawing]:

@@ -92,7 +92,7 @@ class LayerBoard:
 
     def place_again(self, image: Image) -> None:
         """Move every map and panel of an image to where the image is now."""
-        for layer in self.layers_of(image, "map", "pretext", "difference", "prediction", "agreement"):
+        for layer in self.layers_of(image, "map", "pretext", "difference", "prediction", "agreement", "mask"):
             mark = layer.metadata[OWN]
             grid = TokenGrid(**mark["grid"])
             for name, value in placement(image, grid, mark["frame"]).items():
@@ -121,7 +121,7 @@ class LayerBoard:
                 **common,
             )
         with keeping_selection(self._viewer):
-            self._viewer.layers.insert(self._below_marks(), layer)
+            self._viewer.layers.insert(self.below_marks(), layer)
         return layer
 
     def _update(self, layer: Picture, image: Image, drawing: Drawing, *, live: bool) -> None:
@@ -143,8 +143,8 @@ class LayerBoard:
                 setattr(layer, name, value)
         layer.refresh(thumbnail=not live, extent=False, highlight=False)
 
-    def _below_marks(self) -> int:
-        """Index under our topmost anchors and tools, so that they stay on top of pictures."""
+    def below_marks(self) -> int:
+        """Return the index under our topmost anchors and tools, so that they stay on top of pictures."""
         layers = self._viewer.layers
         index = len(layers)
         while index and is_own(layers[index - 1]) and not _is_picture(layers[index - 1]):

@@ -1,10 +1,13 @@
-"""The part of the image that is chosen: the whole, what the canvas shows, or a rectangle."""
+"""The part of the image that is chosen: the whole, what the canvas shows, rectangles, or a mask."""
+
+from collections.abc import Callable
 
 import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image, Shapes
 from numpy.typing import NDArray
 
+from napari_sslmaps.core.placed_mask import PlacedMask
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import RegionError
 from napari_sslmaps.sources.protocol import ImageSource
@@ -19,6 +22,8 @@ from napari_sslmaps.viewer.image import (
 from napari_sslmaps.viewer.workspace import RegionChoice, WorkspaceModel
 
 Float = NDArray[np.float64]
+_MASK_SIDE = 2048
+"""Cells along the longer side of the mask of several rectangles."""
 _TOLERANCE = 1.02
 """Spacings in files are rounded: 0.2501 µm is what somebody means by 0.25."""
 
@@ -39,8 +44,45 @@ def choose_region(
         return Region(0, 0, *source.levels[level].shape_yx, level, frame)
     if not shows_plane(viewer, layer):
         raise RegionError("Expected a flat view of the image's rows and columns. Switch to 2-D display.")
-    corners = _view_corners(viewer, layer) if choice == "view" else _rectangle_corners(viewer, layer)
+    of_view = choice == "view"
+    corners = _view_corners(viewer, layer) if of_view else np.concatenate(_rectangles(viewer, layer))
     return _snap(corners, source, level, frame)
+
+
+def rectangles_mask(viewer: ViewerModel, layer: Image, source: ImageSource) -> PlacedMask | None:
+    """Return what several chosen rectangles cover; None for one, which the region says alone.
+
+    Raises
+    ------
+    RegionError
+        If there is no rectangle, or one lies beside the image.
+    """
+    rectangles = _rectangles(viewer, layer)
+    if len(rectangles) < 2:
+        return None
+    covered = [_snap(corners, source, 0, 0) for corners in rectangles]
+    low = np.min([(region.y, region.x) for region in covered], axis=0)
+    high = np.max([(region.y + region.height, region.x + region.width) for region in covered], axis=0)
+    cell = max(1.0, float((high - low).max()) / _MASK_SIDE)
+    values = np.zeros(np.ceil((high - low) / cell).astype(int), bool)
+    for region in covered:
+        start = np.floor((np.array([region.y, region.x]) - low) / cell).astype(int)
+        stop = np.ceil((np.array([region.y + region.height, region.x + region.width]) - low) / cell).astype(
+            int
+        )
+        values[start[0] : stop[0], start[1] : stop[1]] = True
+    return PlacedMask(values, (cell, cell), (float(low[0]), float(low[1])))
+
+
+def _around(mask: PlacedMask, source: ImageSource, level: int, frame: int) -> Region:
+    """Return the rectangle around what is true in a mask."""
+    inside = np.argwhere(mask.values)
+    if not len(inside):
+        raise RegionError(
+            "Expected something painted in the mask; it is empty. Paint what is to be embedded."
+        )
+    ends = np.stack([inside.min(axis=0), inside.max(axis=0) + 1]) * mask.cell_yx + mask.origin_yx
+    return _snap(ends - 0.5, source, level, frame)
 
 
 class Look:
@@ -52,11 +94,19 @@ class Look:
         For the view and the rectangle.
     workspace
         What is chosen.
+    masked
+        Gives what is painted in the mask layer of an image; None where there is none.
     """
 
-    def __init__(self, viewer: ViewerModel, workspace: WorkspaceModel) -> None:
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        workspace: WorkspaceModel,
+        masked: Callable[[Image], PlacedMask | None] = lambda _: None,
+    ) -> None:
         self._viewer = viewer
         self._workspace = workspace
+        self.masked = masked
 
     def __call__(self, image: Image) -> tuple[LayerSource, Region]:
         """Return the image as a source, and its chosen region.
@@ -69,7 +119,28 @@ class Look:
         workspace, source = self._workspace, self.source(image)
         target = workspace.target_um
         level = workspace.level if target is None else level_for(source, target)
+        mask = self.mask(image) if workspace.region == "mask" else None
+        if mask is not None:
+            level = min(level, len(source.levels) - 1)
+            return source, _around(mask, source, level, self.frame(image))
         return source, choose_region(self._viewer, image, source, workspace.region, level)
+
+    def mask(self, image: Image) -> PlacedMask | None:
+        """Return which part of the region is wanted: of a mask layer, or of several rectangles; None for all.
+
+        Raises
+        ------
+        RegionError
+            If a mask is chosen and there is none yet, or rectangles are and there is none.
+        """
+        if self._workspace.region == "rectangle":
+            return rectangles_mask(self._viewer, image, self.source(image))
+        if self._workspace.region != "mask":
+            return None
+        placed = self.masked(image)
+        if placed is None:
+            raise RegionError("Expected a mask of this image; it is being looked for.")
+        return placed
 
     def source(self, image: Image) -> LayerSource:
         """Return an image layer as a source of pixels, with the size of a pixel that was typed."""
@@ -126,8 +197,8 @@ def _view_corners(viewer: ViewerModel, layer: Image) -> Float:
     return np.array(corners)
 
 
-def _rectangle_corners(viewer: ViewerModel, layer: Image) -> Float:
-    """(n, 2) pixel positions of the vertices of the chosen shape."""
+def _rectangles(viewer: ViewerModel, layer: Image) -> list[Float]:
+    """(n, 2) pixel positions of the vertices of each selected shape; of the last, if none is."""
     shapes = [
         item for item in viewer.layers if isinstance(item, Shapes) and len(item.data) and not is_own(item)
     ]
@@ -137,9 +208,13 @@ def _rectangle_corners(viewer: ViewerModel, layer: Image) -> Float:
             "Expected a rectangle in a Shapes layer; there is none. Add a Shapes layer and draw one."
         )
     chosen = active if isinstance(active, Shapes) and active in shapes else shapes[-1]
-    selected = sorted(chosen.selected_data)
-    vertices = np.asarray(chosen.data[selected[-1] if selected else -1], float)
-    return np.array([_to_pixel(viewer, chosen, layer, vertex) for vertex in vertices])
+    selected = sorted(chosen.selected_data) or [-1]
+    return [
+        np.array(
+            [_to_pixel(viewer, chosen, layer, vertex) for vertex in np.asarray(chosen.data[index], float)]
+        )
+        for index in selected
+    ]
 
 
 def _to_pixel(viewer: ViewerModel, shapes: Shapes, layer: Image, vertex: Float) -> Float:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 from napari.layers import Image
 
+from napari_sslmaps.core.placed_mask import PlacedMask
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import Cancelled, SSLMapsError
@@ -68,22 +69,31 @@ class EmbeddingRuns:
         self._focus = focus
         self._failures = 0
         self._restored: list[float] = []
+        self._seams: dict[str, float] = {}
 
-    def start(self, image: Image, session: Session, methods: Sequence[Asked], region: Region) -> None:
+    def start(
+        self,
+        image: Image,
+        session: Session,
+        methods: Sequence[Asked],
+        region: Region,
+        mask: PlacedMask | None = None,
+    ) -> None:
         """Start a run; one that is under way is stopped and silenced."""
         workspace = self._workspace
-        options = EmbedOptions(workspace.tiling, self._focus(image), workspace.keep)
+        options = EmbedOptions(workspace.tiling, self._focus(image), workspace.keep, mask)
         try:
             source = LayerSource(image, workspace.spacing_um)
             specs = [method for method in methods if isinstance(method, EncoderSpec)]
-            plans = {spec.name: plan(source, spec, region, options.tiling) for spec in specs}
+            plans = {spec.name: plan(source, spec, region, options.tiling, mask=mask) for spec in specs}
         except SSLMapsError as error:
             workspace.say(str(error), failed=True)
             return
         self._forecast.stop()
-        session.region = region
+        session.region, session.mask = region, mask
         self._failures = 0
         self._restored = []
+        self._seams = {}
         workspace.say("")
         workspace.progress = Progress(f"{methods[0].name}: loading", 0.0)
         works = {spec.name: (spec, work_of(spec.architecture, plans[spec.name].tiles)) for spec in specs}
@@ -121,6 +131,8 @@ class EmbeddingRuns:
         session.embedded[report.encoder] = Embedded(report.embedding, report.complete)
         if report.complete:
             self._restored.append(report.restored)
+            if report.seams is not None:
+                self._seams[report.encoder] = report.seams
         if report.complete and report.seconds > 0 and report.restored < 1 and report.encoder in works:
             spec, work = works[report.encoder]
             pace = report.seconds / (work * (1 - report.restored))
@@ -134,6 +146,7 @@ class EmbeddingRuns:
             size = f", {grid.rows} × {grid.cols} tokens each" if grid is not None and completed > 1 else ""
             self._workspace.say(
                 f"{completed} method{'s' if completed != 1 else ''} done{size}{self._from_cache()}."
+                f"{self._of_seams()}"
             )
         self.painted(image, None)
         self._forecast.update()
@@ -144,6 +157,14 @@ class EmbeddingRuns:
             return ""
         share = sum(self._restored) / len(self._restored)
         return ", from the cache" if share == 1 else f", {max(1, int(100 * share))} % of it from the cache"
+
+    def _of_seams(self) -> str:
+        """Say how far tile borders show, of the method in which they show most."""
+        if not self._seams:
+            return ""
+        name, worst = max(self._seams.items(), key=lambda item: item[1])
+        whose = f" with {name}" if len(self._seams) > 1 else ""
+        return f" Across tile borders, tokens differ {worst:.2f} × as much as inside{whose}."
 
     def _on_failed(self, error: BaseException) -> None:
         self._workspace.progress = None

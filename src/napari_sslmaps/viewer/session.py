@@ -6,6 +6,7 @@ from threading import Lock
 from napari.layers import Image
 
 from napari_sslmaps.core.attention import AttentionStack
+from napari_sslmaps.core.placed_mask import PlacedMask
 from napari_sslmaps.core.pyramid import SimilarityPyramid
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Embedding
@@ -51,6 +52,8 @@ class Session:
     ----------
     region
         What was embedded; None before the first run.
+    mask
+        Which tokens of it were wanted; None for all.
     embedded
         By encoder name.
     anchors, spacing_um
@@ -61,10 +64,16 @@ class Session:
     embedded: dict[str, Embedded] = field(default_factory=dict)
     anchors: tuple[Anchor, ...] = ()
     spacing_um: float | None = None
+    mask: PlacedMask | None = None
+
+    def covers(self, region: Region, mask: PlacedMask | None) -> bool:
+        """Whether this is what was embedded."""
+        ours, theirs = (None if item is None else item.sha256 for item in (self.mask, mask))
+        return region == self.region and ours == theirs
 
     def forget(self) -> None:
         """Drop what was computed, because pixels or region changed."""
-        self.region = None
+        self.region = self.mask = None
         self.embedded.clear()
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
 MapKind = Literal["attention", "pca", "similarity", "groups"]
-RegionChoice = Literal["whole", "view", "rectangle"]
+RegionChoice = Literal["whole", "view", "rectangle", "mask"]
 Display = Literal["fixed", "shared", "each"]
 Query = Literal["output", "anchor", "rollout"]
 BasisChoice = Literal["region", "joint", "kept"]
