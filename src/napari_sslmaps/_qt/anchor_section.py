@@ -127,8 +127,8 @@ class AnchorSection(Section):
         self.remove.setEnabled(bool(anchors))
         self.clear.setEnabled(bool(anchors))
         negative = sum(anchor.negative for anchor in anchors)
-        count = f"{len(anchors) - negative} positive, {negative} negative. " if anchors else ""
-        self.hint.setText(f"{count}Click sets, Shift adds, Ctrl negative, drag moves.")
+        count = f"{len(anchors) - negative} positive, {negative} negative. Shift adds, drag moves."
+        self.hint.setText(count if anchors else "Click sets, Shift adds, Ctrl negative, drag moves.")
 
     def _on_renamed(self) -> None:
         name = self.group.currentText().strip()

@@ -106,7 +106,8 @@ class SSLMapsWidget(QWidget):
         column.setContentsMargins(8, 6, 8, 6)
         column.setSpacing(10)
         for section in (self.image, self.tabs, *self._pages("maps"), *self._pages("pretext")):
-            column.addWidget(section)
+            if section is not self.view:
+                column.addWidget(section)
         column.addWidget(self.compare, 10)  # its tables take the room there is
         column.addStretch(1)
         scroll = QScrollArea()
@@ -114,11 +115,12 @@ class SSLMapsWidget(QWidget):
         scroll.setWidgetResizable(True)
         scroll.setFrameShape(QFrame.Shape.NoFrame)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.run.body.setContentsMargins(8, 0, 8, 6)
-        outer = QVBoxLayout(self)  # Run stays in sight, however short the window
+        outer = QVBoxLayout(self)  # View and Run stay in sight, however short the window
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(scroll)
-        outer.addWidget(self.run)
+        for section in (self.view, self.run):
+            section.body.setContentsMargins(8, 0, 8, 6)
+            outer.addWidget(section)
         self.setMinimumWidth(WIDTH - 20)
 
     def _connect_views(self) -> None:

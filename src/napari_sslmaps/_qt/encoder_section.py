@@ -38,7 +38,7 @@ class EncoderSection(Section):
         self._layout = QVBoxLayout()
         self._layout.setContentsMargins(0, 0, 0, 0)
         self._layout.setSpacing(1)
-        self.add_button = QPushButton("Add checkpoint")
+        self.add_button = QPushButton("Add checkpoint…")
         self.add_button.setToolTip("Open weights of your own; what they are will be recognised and shown.")
         self.add_menu = QMenu(self.add_button)
         for text, ask in (("File…", self._ask_for_file), ("Folder…", self._ask_for_folder)):
@@ -47,7 +47,7 @@ class EncoderSection(Section):
                 entry.triggered.connect(ask)
         self.add_button.setMenu(self.add_menu)
         self.body.addLayout(self._layout)
-        self.body.addWidget(self.add_button)
+        self.top.addWidget(self.add_button)
 
     def set_available(self, specs: Sequence[EncoderSpec]) -> None:
         """List these encoders."""
@@ -76,6 +76,7 @@ class EncoderSection(Section):
             with quiet(line.box):
                 line.box.setChecked(name in names)
         self._follow_rows()
+        self._fold_by_itself()
 
     def set_controls(self, controls: Sequence[Control]) -> None:
         """Tick these controls of any encoder."""
@@ -103,6 +104,13 @@ class EncoderSection(Section):
 
     def _on_action(self, name: str, action: str) -> None:
         self.action_requested.emit(action, name)
+
+    def _fold_by_itself(self) -> None:
+        """Show what is ticked and fold away what is not, where a person has not folded or shown it."""
+        for title, group in self.groups.items():
+            if title not in self._folded and len(self.groups) > 1:
+                with quiet(group):
+                    group.fold(away=not any(line.box.isChecked() for line in group.rows))
 
     def _follow_rows(self) -> None:
         for group in self.groups.values():

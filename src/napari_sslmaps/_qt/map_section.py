@@ -5,18 +5,18 @@ from collections.abc import Sequence
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QCheckBox, QGridLayout, QLabel, QSlider, QSpinBox, QToolButton
 
-from napari_sslmaps._qt.parts import GAP, Choice, FileMenu, Section, note, quiet, row
+from napari_sslmaps._qt.parts import GAP, Choice, FileMenu, Section, quiet, row
 from napari_sslmaps.core.attention import Reduction
 from napari_sslmaps.viewer.workspace import AttentionOptions, MapKind, PcaOptions, SimilarityOptions
 
-_QUERIES = (("of the output", "output"), ("of the last anchor", "anchor"), ("rollout", "rollout"))
+_QUERIES = (("output", "output"), ("last anchor", "anchor"), ("rollout", "rollout"))
 _REDUCTIONS = (("mean over heads", "mean"), ("maximum over heads", "max"), ("one head", "head"))
 _RENDERINGS = (("stretched 2–98 %", "stretch"), ("whitened", "whitened"))
 _BASES = (("of this region", "region"), ("of all images together", "joint"), ("kept", "kept"))
 _COMBINES = (("mean direction", "mean"), ("maximum", "max"))
 _DISPLAYS = (
     ("shared by all methods", "shared"),
-    ("similarity fixed, −1 to 1", "fixed"),
+    ("fixed, −1 to 1", "fixed"),
     ("stretched for each", "each"),
 )
 
@@ -44,7 +44,7 @@ class MapSection(Section):
         self.boxes["attention"].setToolTip("Which tokens a token reads; a CNN's activation.")
         self.boxes["pca"].setToolTip("The first three principal components as red, green and blue.")
         self.boxes["similarity"].setToolTip("Cosine of every token to the active group's anchors.")
-        self.boxes["groups"].setToolTip("Which group of anchors every token is most like, as a Labels layer.")
+        self.boxes["groups"].setToolTip("Of several groups of anchors, the one every token is most like.")
         self.query = Choice(
             _QUERIES,
             "Whose attention: of what the output reads (CLS, or the mean of all tokens); of the token under "
@@ -70,7 +70,6 @@ class MapSection(Section):
         self.combine = Choice(_COMBINES, "Of several anchors: their mean direction, or the largest map.")
         self.centred = QCheckBox("centred")
         self.centred.setToolTip("Subtract the region's mean token first: more contrast.")
-        self.groups_note = note("two groups of anchors or more")
         self.display = Choice(_DISPLAYS, "Contrast limits of attention and similarity.")
         self._lay_out()
         self.set_heads(0)
@@ -95,11 +94,9 @@ class MapSection(Section):
             grid.addLayout(layout, index, 1)
         for index, box in zip((0, 2, 4, 5), self.boxes.values(), strict=True):
             grid.addWidget(box, index, 0)
-        grid.addWidget(self.groups_note, 5, 1)
-        contrast = QLabel("Contrast")
-        contrast.setIndent(22)
-        grid.addWidget(contrast, 6, 0)
-        grid.addWidget(self.display, 6, 1)
+        contrast = row(QLabel("contrast"), self.display)
+        contrast.setStretch(1, 1)
+        grid.addLayout(contrast, 5, 1)
         self.body.addLayout(grid)
 
     def _connect(self) -> None:

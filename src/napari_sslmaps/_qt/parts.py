@@ -35,7 +35,7 @@ class Section(QWidget):
     Parameters
     ----------
     title
-        Shown in bold, followed by a line.
+        Shown in bold, followed by a line; no line without a title.
     """
 
     def __init__(self, title: str) -> None:
@@ -48,12 +48,13 @@ class Section(QWidget):
         line.setFrameShape(QFrame.Shape.HLine)
         line.setFrameShadow(QFrame.Shadow.Plain)
         line.setStyleSheet("color: rgba(128, 128, 128, 90);")
-        top = row(head, line)
-        top.setStretch(1, 1)
+        self.top = row(head, line)
+        self.top.setStretch(1, 1)
         self.body = QVBoxLayout(self)
         self.body.setContentsMargins(0, 0, 0, 0)
         self.body.setSpacing(GAP)
-        self.body.addLayout(top)
+        if title:
+            self.body.addLayout(self.top)
 
 
 def row(*widgets: QWidget) -> QHBoxLayout:

@@ -27,7 +27,7 @@ class RunSection(Section):
     cancel_requested = Signal()
 
     def __init__(self) -> None:
-        super().__init__("Run")
+        super().__init__("")
         self.run = QPushButton("Run")
         self.run.setToolTip("Embed the region by the ticked encoders and show their maps.")
         self.pretext = QPushButton("Show pretext")
@@ -39,6 +39,7 @@ class RunSection(Section):
         self.bar = QProgressBar()
         self.bar.setRange(0, 1000)
         self.bar.setTextVisible(True)
+        self.bar.setMaximumHeight(18)
         self.status = note()
         self.status.setMinimumHeight(2 * self.status.fontMetrics().lineSpacing())
         buttons = row(self.run, self.pretext, self.compare, self.cancel)
@@ -65,6 +66,7 @@ class RunSection(Section):
         self.run.setEnabled(progress is None)
         self.compare.setEnabled(progress is None)
         self.cancel.setEnabled(progress is not None)
+        self.bar.setVisible(progress is not None)
         if progress is None:
             self.bar.setValue(0)
             self.bar.setFormat("")

@@ -33,10 +33,11 @@ def account(mark: Mark) -> str:
     if mark["title"] == "activation":
         told = "activation: channel mean of rectified features"
     contrast = mark.get("contrast")
-    if contrast is None:
-        return told
-    low, high = contrast["limits"]
-    return f"{told} · {low:.3g} to {high:.3g}, {contrast['rule']}"
+    if contrast is not None:
+        low, high = (f"{limit:.3g}".replace("-", "−") for limit in contrast["limits"])
+        told = f"{told} · {low} to {high}, {contrast['rule']}"
+    caution = options.get("caution")
+    return f"{told}. {caution}" if caution else told
 
 
 def _similarity(options: Mark) -> str:

@@ -11,7 +11,7 @@ from napari_sslmaps.core.attention import AttentionStack, attention_map
 from napari_sslmaps.core.results import Embedding
 from napari_sslmaps.encoders.registry import get_spec
 from napari_sslmaps.encoders.spec import EncoderSpec, ViTArchitecture
-from napari_sslmaps.errors import Cancelled, SSLMapsError
+from napari_sslmaps.errors import Cancelled
 from napari_sslmaps.pipeline import AttentionField, attend, attention_field
 from napari_sslmaps.viewer.drawing import Drawing, draw, with_contrast
 from napari_sslmaps.viewer.layers import LayerBoard
@@ -146,14 +146,9 @@ class AttentionPainter:
             self._shown(image)
             self.drawn.emit(image)
 
-        def returned(_answer: object) -> None:
-            cautions = {note for item, _ in items if (note := caution_of(item, request))}
-            if cautions:
-                self._workspace.say(" ".join(sorted(cautions)))
-
         if items:
             work = _Attention(items, request, self._attender)
-            self._runner.submit(work, TaskCallbacks(reported, returned, self._on_failed))
+            self._runner.submit(work, TaskCallbacks(reported, _ignore, self._on_failed))
 
     def follow_drag(self, image: Image, session: Session) -> None:
         """Show the attention of an anchor that is being moved, where its tile has been computed."""
@@ -213,10 +208,5 @@ def drawing_of(stack: AttentionStack, request: MapRequest) -> Drawing:
     return draw(attention_map(stack, head, reduction=request.attention.reduction))
 
 
-def caution_of(item: Embedded, request: MapRequest) -> str:
-    """Return what has to be known of the attention that is shown; empty if nothing has."""
-    try:
-        stack, reduction = item.stack, request.attention.reduction
-        return "" if stack is None else attention_map(stack, reduction=reduction).caution
-    except SSLMapsError:
-        return ""
+def _ignore(_answer: object) -> None:
+    return

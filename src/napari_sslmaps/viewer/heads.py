@@ -9,7 +9,7 @@ from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.results import Float32
 from napari_sslmaps.viewer.drawing import COLORMAPS, robust_limits
 from napari_sslmaps.viewer.image import OWN
-from napari_sslmaps.viewer.layers import keeping_selection, placement
+from napari_sslmaps.viewer.layers import LayerBoard, keeping_selection, placement, set_visible
 from napari_sslmaps.viewer.session import Session
 from napari_sslmaps.viewer.workspace import WorkspaceModel
 
@@ -26,10 +26,13 @@ class HeadStack:
         Gets the layer.
     workspace
         Says which method, and whose attention.
+    board
+        Has the maps, which go out of view.
     """
 
-    def __init__(self, viewer: ViewerModel, workspace: WorkspaceModel) -> None:
+    def __init__(self, viewer: ViewerModel, workspace: WorkspaceModel, board: LayerBoard) -> None:
         self._viewer = viewer
+        self._board = board
         self._workspace = workspace
 
     def show(self, image: Image, session: Session) -> None:
@@ -50,7 +53,9 @@ class HeadStack:
         self._drop(image, name)
         layer = _layer(image, heads, item.embedding.grid, name)
         with keeping_selection(self._viewer):
-            self._viewer.layers.append(layer)
+            self._viewer.layers.insert(self._board.below_marks(), layer)
+        for drawn in self._board.maps_of(image):
+            set_visible(drawn, visible=False)
         self._viewer.dims.set_current_step(0, 0)
         workspace.say(f"{len(heads)} heads of {name}: slide below the canvas. Remove the layer to go back.")
 
