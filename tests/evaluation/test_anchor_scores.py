@@ -11,7 +11,7 @@ from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Embedding, Provenance
 from napari_sslmaps.core.similarity import similarity_map
 from napari_sslmaps.errors import AnnotationError, InvalidAnchorError, InvalidOptionError
-from napari_sslmaps.evaluation import anchor_scores
+from napari_sslmaps.evaluation import anchor_areas
 from napari_sslmaps.evaluation.anchor_scores import STRATA, draw_anchors, score_anchors
 from napari_sslmaps.evaluation.annotation import Annotation
 
@@ -182,12 +182,36 @@ def test_anchors_find_their_class_in_another_image():
 def test_chunks_change_nothing(monkeypatch):
     embedding, annotation = halves(4, noise=1)
     whole = score_anchors(embedding, annotation, across=(embedding, annotation))
-    monkeypatch.setattr(anchor_scores, "_CHUNK", 400)
+    monkeypatch.setattr(anchor_areas, "_CHUNK", 400)
     parts = score_anchors(embedding, annotation, across=(embedding, annotation))
     for stratum in STRATA:
         np.testing.assert_allclose(parts.areas[stratum], whole.areas[stratum], atol=1e-4)
         np.testing.assert_array_equal(parts.nearness[stratum], whole.nearness[stratum])
     np.testing.assert_allclose(parts.across, whole.across, atol=1e-4)
+
+
+def test_nearness_is_taken_over_from_a_method_that_ranked_the_same_tokens_alone():
+    (first, annotation), (second, _) = halves(8, noise=1), halves(8, seed=1, noise=1)
+    model = score_anchors(first, annotation)
+    found = score_anchors(second, annotation, like=model)
+    assert found.nearness is model.nearness
+    alone = score_anchors(second, annotation)
+    for stratum in STRATA:
+        np.testing.assert_array_equal(found.nearness[stratum], alone.nearness[stratum])
+        np.testing.assert_array_equal(found.areas[stratum], alone.areas[stratum])
+    holes = np.array(second.tokens)
+    holes[0, 0] = np.nan
+    for other, options in (
+        (halves(4)[0], {}),
+        (Embedding(holes, second.grid), {}),
+        (second, {"seed": 1}),
+        (second, {"bounds": (10.0, 20.0)}),
+    ):
+        different = score_anchors(other, annotation, like=model, **options)
+        np.testing.assert_array_equal(
+            different.nearness["near"], score_anchors(other, annotation, **options).nearness["near"]
+        )
+        assert different.nearness is not model.nearness
 
 
 def test_anchors_of_a_person_are_taken_as_they_are():

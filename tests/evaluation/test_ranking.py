@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from napari_sslmaps.evaluation.ranking import Ranking, areas_under_curves, ranked_areas
+from napari_sslmaps.evaluation.ranking import areas_by_stratum, areas_under_curves
 
 
 @settings(max_examples=40)
@@ -28,12 +28,25 @@ def test_areas_are_scikit_learn_s(seed, distinct):
             assert np.isnan(area)
 
 
-def test_one_ranking_serves_several_weightings_and_rows_may_share_them():
+@settings(max_examples=20)
+@given(st.integers(0, 10**6), st.sampled_from([2, 1000]))
+def test_strata_are_ranked_among_themselves(seed, distinct):
+    rng = np.random.default_rng(seed)
+    scores = rng.integers(0, distinct, (4, 30)).astype(float)
+    positive, negative = rng.integers(0, 4, (2, 4, 30))
+    strata = rng.integers(0, 3, (4, 30))
+    found = areas_by_stratum(scores, positive, negative, strata, count=3)
+    np.testing.assert_array_equal(found[0], areas_under_curves(scores, positive, negative))
+    for stratum in range(3):
+        inside = strata == stratum
+        wanted = areas_under_curves(scores, positive * inside, negative * inside)
+        np.testing.assert_allclose(found[1 + stratum], wanted)
+
+
+def test_rows_may_share_weights():
     scores = np.array([[0.0, 1, 2, 3], [3, 2, 1, 0]])
-    ranking = Ranking(scores)
     positive = np.array([False, False, True, True])
-    np.testing.assert_array_equal(ranked_areas(ranking, positive, ~positive), [1, 0])
-    np.testing.assert_array_equal(ranked_areas(ranking, [1, 0, 0, 0], [0, 1, 0, 0]), [0, 1])
+    np.testing.assert_array_equal(areas_under_curves(scores, positive, ~positive), [1, 0])
 
 
 def test_constant_scores_are_chance():

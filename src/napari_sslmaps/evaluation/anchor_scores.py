@@ -7,7 +7,7 @@ are given by distance from the anchor too, and each beside that of the distance 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -15,25 +15,26 @@ from numpy.typing import NDArray
 
 from napari_sslmaps.core.estimate import Estimate
 from napari_sslmaps.core.grid import TokenGrid
-from napari_sslmaps.core.results import Embedding, Float32
+from napari_sslmaps.core.results import Embedding
 from napari_sslmaps.core.similarity import Anchors
 from napari_sslmaps.errors import AnnotationError, InvalidAnchorError, InvalidOptionError
+from napari_sslmaps.evaluation.anchor_areas import (
+    Anchored,
+    TokenWeights,
+    cosines_to,
+    directions_at,
+    rank_cosines,
+    rank_nearness,
+)
 from napari_sslmaps.evaluation.annotation import Annotation
 from napari_sslmaps.evaluation.intervals import bootstrap_mean, paired_difference
-from napari_sslmaps.evaluation.ranking import Ranking, ranked_areas
+from napari_sslmaps.evaluation.ranking import areas_under_curves
 
 Stratum = Literal["all", "near", "middle", "far"]
 STRATA: tuple[Stratum, ...] = ("all", "near", "middle", "far")
 _LATTICE = 64
-_CHUNK = 2_000_000
-MOST_TOKENS = 4096
-"""Among so many tokens, spread evenly, an anchor's class is looked for; more cost time and tell little."""
-_DECIMALS = 6
-"""Cosines that agree to as many are ties: single precision tells no more."""
 
 Float = NDArray[np.float64]
-_Options = tuple[tuple[float, float], NDArray[np.intp]]
-"""Distances at which middle and far begin, and the tokens that are ranked."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,7 +59,7 @@ class AnchorScores:
     across
         (n,) areas among the tokens of another image; NaN without one.
     grid, ranked
-        Of the tokens, and the numbers of those that were ranked, in reading order.
+        Of the tokens, and the numbers, in reading order, of those with annotated pixels.
     """
 
     anchors: Float
@@ -141,8 +142,7 @@ def score_anchors(  # noqa: PLR0913  # the options of one score, as keywords
     """Score how well the similarity to anchors finds the pixels of their class.
 
     Each token counts as many pixels of the class and of others as it covers; the anchor's own token counts
-    none. The class is told from all other annotated pixels. Of regions with more than 4096 annotated tokens,
-    that many are ranked, spread evenly.
+    none. The class is told from all other annotated pixels.
 
     Parameters
     ----------
@@ -189,115 +189,37 @@ def score_anchors(  # noqa: PLR0913  # the options of one score, as keywords
     limits = _tercile_bounds(places, embedding.grid, spacing) if bounds is None else bounds
     if not 0 < limits[0] <= limits[1]:
         raise InvalidOptionError(f"Expected two rising distances above 0 as bounds; got {limits}.")
-    own = embedding.mean_token if centred else None
-    cosines = _cosines(embedding, _directions(embedding, tokens, own), own)
-    weights = _weights(embedding, annotation)
-    ranked, anchored = _ranked_tokens(weights), _Anchored(places, kinds, tokens, spacing)
-    known = _nearness_known(like, embedding.grid, places, (limits, ranked))
-    areas, nearness = _by_stratum(cosines, weights, anchored, (limits, ranked), nearness=known)
+    mean = embedding.mean_token if centred else None
+    weights = TokenWeights.of(embedding, annotation)
+    anchored = Anchored(places, kinds, tokens, spacing, limits)
+    found = rank_cosines(
+        cosines_to(embedding, directions_at(embedding, tokens, mean), mean), weights, anchored
+    )
+    if like is not None and _same_tokens(like, weights, anchored):
+        nearness = like.nearness
+    else:
+        nearness = dict(zip(STRATA, rank_nearness(weights, anchored), strict=True))
     return AnchorScores(
         anchors=places,
         kinds=kinds,
-        areas=areas,
+        areas=dict(zip(STRATA, found, strict=True)),
         nearness=nearness,
         bounds=limits,
         unit="px" if spacing_um_yx is None else "µm",
         centred=centred,
         across=_across(embedding, tokens, kinds, across, centred=centred),
         grid=embedding.grid,
-        ranked=ranked,
+        ranked=weights.ranked,
     )
 
 
-def _nearness_known(
-    like: AnchorScores | None, grid: TokenGrid, places: Float, options: _Options
-) -> Mapping[Stratum, Float] | None:
-    limits, ranked = options
-    alike = (
-        like is not None
-        and (like.grid, like.bounds) == (grid, limits)
-        and np.array_equal(like.anchors, places)
-        and np.array_equal(like.ranked, ranked)
+def _same_tokens(like: AnchorScores, weights: TokenWeights, anchored: Anchored) -> bool:
+    """Whether earlier scores ranked the same tokens around the same anchors."""
+    return (
+        (like.grid, like.bounds) == (weights.grid, anchored.limits)
+        and np.array_equal(like.anchors, anchored.places)
+        and np.array_equal(like.ranked, weights.ranked)
     )
-    return like.nearness if alike and like is not None else None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Anchored:
-    """Anchors: their pixels, classes and tokens, and the length of a pixel."""
-
-    places: Float
-    kinds: NDArray[np.int64]
-    tokens: NDArray[np.intp]
-    spacing: Float
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Weights:
-    """Pixels of each kind in each token, (kinds, n); none where a token is unknown."""
-
-    grid: TokenGrid
-    counts: Float
-    kinds: tuple[int, ...]
-
-    def of(self, kinds: NDArray[np.int64]) -> tuple[Float, Float]:
-        """Pixels of the class and of others, (anchors, n) each."""
-        rows = {kind: index for index, kind in enumerate(self.kinds)}
-        whole = self.counts.sum(axis=0)
-        empty = np.zeros_like(whole)
-        positive = np.stack([self.counts[rows[kind]] if kind in rows else empty for kind in kinds.tolist()])
-        return positive, whole - positive
-
-
-def _weights(embedding: Embedding, annotation: Annotation) -> _Weights:
-    grid = embedding.grid
-    counts = np.moveaxis(annotation.pixel_counts(grid), -1, 0).reshape(len(annotation.kinds), -1)
-    known = np.isfinite(embedding.tokens[:, :, 0]).ravel()
-    return _Weights(grid, counts * known, annotation.kinds)
-
-
-def _by_stratum(
-    cosines: Float32,
-    weights: _Weights,
-    anchored: _Anchored,
-    options: _Options,
-    *,
-    nearness: Mapping[Stratum, Float] | None,
-) -> tuple[Mapping[Stratum, Float], Mapping[Stratum, Float]]:
-    """Areas of the cosines, and those of nearness unless they are known, by stratum."""
-    limits, columns = options
-    count = len(cosines)
-    areas: dict[Stratum, Float] = {stratum: np.full(count, np.nan) for stratum in STRATA}
-    by_distance: dict[Stratum, Float] = {stratum: np.full(count, np.nan) for stratum in STRATA}
-    cosines, weights = cosines[:, columns], replace(weights, counts=weights.counts[:, columns])
-    centres = _centres(weights.grid)[columns]
-    own = anchored.tokens[:, 0] * weights.grid.cols + anchored.tokens[:, 1]
-    step = max(1, _CHUNK // len(columns))
-    for start in range(0, count, step):
-        part = slice(start, start + step)
-        distances = np.linalg.norm((anchored.places[part, None] - centres) * anchored.spacing, axis=-1)
-        positive, negative = weights.of(anchored.kinds[part])
-        for counts in (positive, negative):
-            counts[own[part, None] == columns] = 0.0
-        which = np.digitize(distances, limits)
-        by_cosine = Ranking(cosines[part])
-        by_nearness = Ranking(-distances) if nearness is None else None
-        known = np.isfinite(cosines[part]).any(axis=1)
-        for index, stratum in enumerate(STRATA, start=-1):
-            inside = which == index if index >= 0 else np.ones_like(which, bool)
-            ahead, behind = positive * inside, negative * inside
-            areas[stratum][part] = np.where(known, ranked_areas(by_cosine, ahead, behind), np.nan)
-            if by_nearness is not None:
-                by_distance[stratum][part] = ranked_areas(by_nearness, ahead, behind)
-    return areas, by_distance if nearness is None else nearness
-
-
-def _ranked_tokens(weights: _Weights) -> NDArray[np.intp]:
-    """Tokens with annotated pixels; of more than `MOST_TOKENS` every n-th, with n as small as can be."""
-    places = np.flatnonzero(weights.counts.any(axis=0))
-    if len(places) <= MOST_TOKENS:
-        return places
-    return places[np.linspace(0, len(places) - 1, MOST_TOKENS).round().astype(np.intp)]
 
 
 def _across(
@@ -318,10 +240,10 @@ def _across(
             "encoders cannot be compared."
         )
     mean = (embedding.mean_token + theirs.mean_token) / np.float32(2) if centred else None
-    cosines = _cosines(theirs, _directions(embedding, tokens, mean), mean)
-    positive, negative = _weights(theirs, annotation).of(kinds)
-    known = np.isfinite(cosines).any(axis=1)
-    return np.where(known, ranked_areas(Ranking(cosines), positive, negative), np.nan)
+    cosines = cosines_to(theirs, directions_at(embedding, tokens, mean), mean)
+    weights = TokenWeights.of(theirs, annotation)
+    areas = areas_under_curves(cosines[:, weights.ranked], *weights.around(kinds))
+    return np.where(np.isfinite(cosines).any(axis=1), areas, np.nan)
 
 
 def _kinds_under(places: Float, annotation: Annotation) -> NDArray[np.int64]:
@@ -334,10 +256,6 @@ def _kinds_under(places: Float, annotation: Annotation) -> NDArray[np.int64]:
     return kinds
 
 
-def _centres(grid: TokenGrid) -> Float:
-    return grid.token_to_pixel(np.argwhere(np.ones(grid.shape, bool)))
-
-
 def _tercile_bounds(places: Float, grid: TokenGrid, spacing: Float) -> tuple[float, float]:
     shares = (np.arange(_LATTICE) + 0.5) / _LATTICE
     rows, cols = (
@@ -347,27 +265,3 @@ def _tercile_bounds(places: Float, grid: TokenGrid, spacing: Float) -> tuple[flo
     lengths = np.linalg.norm((places[:, None] - lattice) * spacing, axis=-1)
     near, far = np.quantile(lengths, [1 / 3, 2 / 3])
     return float(near), float(far)
-
-
-def _directions(embedding: Embedding, tokens: NDArray[np.intp], mean: Float32 | None) -> Float32:
-    """Return the unit vectors (anchors, dim) of tokens; NaN where one is not computed."""
-    picked = np.stack([np.asarray(embedding.tokens[row : row + 1])[0, col] for row, col in tokens])
-    return _unit(picked if mean is None else picked - mean)
-
-
-def _cosines(embedding: Embedding, directions: Float32, mean: Float32 | None) -> Float32:
-    """Cosine of every token to every direction, (anchors, n), band by band of rows."""
-    rows, cols, dim = embedding.tokens.shape
-    found = np.empty((len(directions), rows * cols), np.float32)
-    step = max(1, _CHUNK // (cols * dim))
-    for start in range(0, rows, step):
-        band = np.asarray(embedding.tokens[start : start + step]).reshape(-1, dim)
-        unit = _unit(band if mean is None else band - mean)
-        found[:, start * cols : start * cols + len(band)] = directions @ unit.T
-    return found.round(_DECIMALS, out=found)
-
-
-def _unit(vectors: Float32) -> Float32:
-    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    unit: Float32 = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths != 0)
-    return unit

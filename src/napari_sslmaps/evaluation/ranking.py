@@ -1,16 +1,14 @@
-"""Area under the ROC curve of many rankings at once, with weights and ties."""
+"""Areas under the ROC curves of many rankings, with weights, ties and strata."""
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Float = NDArray[np.float64]
 
 
-def areas_under_curves(
-    scores: NDArray[np.floating], positive: NDArray[np.generic], negative: NDArray[np.generic]
-) -> Float:
+def areas_under_curves(scores: NDArray[np.floating], positive: ArrayLike, negative: ArrayLike) -> Float:
     """Area under the ROC curve of each row (Mann-Whitney, ties count half).
 
     Parameters
@@ -25,44 +23,54 @@ def areas_under_curves(
     -------
     (rows,), NaN where a row lacks positives or negatives.
     """
-    return ranked_areas(Ranking(scores), positive, negative)
+    strata = np.zeros(scores.shape[1], np.int8)
+    areas: Float = areas_by_stratum(scores, positive, negative, strata, count=0)[0]
+    return areas
 
 
-class Ranking:
-    """Rows of scores in order, so that several weightings of them need one sort.
+def areas_by_stratum(
+    scores: NDArray[np.floating],
+    positive: ArrayLike,
+    negative: ArrayLike,
+    strata: NDArray[np.integer],
+    *,
+    count: int,
+) -> Float:
+    """Areas as `areas_under_curves` gives them, and those among each row's entries of each stratum.
 
     Parameters
     ----------
-    scores
-        (rows, n); NaN comes last.
+    scores, positive, negative
+        As there.
+    strata
+        (rows, n) or (n,) numbers from 0 to `count` − 1.
+    count
+        Of strata.
+
+    Returns
+    -------
+    (1 + count, rows): over all entries first.
     """
-
-    def __init__(self, scores: NDArray[np.floating]) -> None:
-        self.order = np.argsort(scores, axis=1)
-        ranked = np.take_along_axis(scores, self.order, axis=1)
-        count = scores.shape[1]
-        places = np.broadcast_to(np.arange(count), ranked.shape)
-        first = np.ones(ranked.shape, bool)
-        first[:, 1:] = ranked[:, 1:] != ranked[:, :-1]
-        last = np.ones(ranked.shape, bool)
-        last[:, :-1] = first[:, 1:]
-        self.starts = np.maximum.accumulate(np.where(first, places, 0), axis=1)
-        ends = np.where(last, places, count)[:, ::-1]
-        self.ends = np.minimum.accumulate(ends, axis=1)[:, ::-1] + 1
-
-
-def ranked_areas(ranking: Ranking, positive: NDArray[np.generic], negative: NDArray[np.generic]) -> Float:
-    """Areas as `areas_under_curves` gives them, of scores that are in order already."""
-    shape = ranking.order.shape
-    ahead, behind = (
-        np.take_along_axis(np.broadcast_to(part, shape), ranking.order, axis=1).astype(np.float64)
-        for part in (positive, negative)
-    )
-    below = np.zeros((shape[0], shape[1] + 1))
-    np.cumsum(behind, axis=1, out=below[:, 1:])
-    passed = np.take_along_axis(below, ranking.starts, axis=1)
-    passed += np.take_along_axis(below, ranking.ends, axis=1)
-    pairs = ahead.sum(axis=1) * below[:, -1]
-    wins = (ahead * passed).sum(axis=1) / 2
-    areas: Float = np.divide(wins, pairs, out=np.full(shape[0], np.nan), where=pairs > 0)
+    shape = scores.shape
+    ahead, behind = (np.broadcast_to(np.asarray(part, float), shape) for part in (positive, negative))
+    strata = np.broadcast_to(strata, shape)
+    areas = np.empty((1 + count, shape[0]))
+    for row in range(shape[0]):
+        # a sort serves all strata, and short runs of a row stay in the processor's cache
+        order = np.argsort(scores[row])
+        ranked = [part[row][order] for part in (scores, ahead, behind)]
+        areas[0, row] = _area(*ranked)
+        for stratum in range(count):
+            inside = strata[row][order] == stratum
+            areas[1 + stratum, row] = _area(*(part[inside] for part in ranked))
     return areas
+
+
+def _area(scores: NDArray[np.floating], positive: Float, negative: Float) -> float:
+    """Area of scores in ascending order."""
+    starts = np.flatnonzero(np.diff(scores, prepend=np.nan) != 0)  # NaN differs from all
+    if len(starts) < len(scores):
+        positive, negative = np.add.reduceat(positive, starts), np.add.reduceat(negative, starts)
+    below = np.cumsum(negative)
+    pairs = positive.sum() * below[-1] if len(below) else 0.0
+    return float(positive @ (below - negative / 2) / pairs) if pairs > 0 else float("nan")
