@@ -20,7 +20,8 @@ from napari_sslmaps.viewer.workspace import WorkspaceModel
 
 ROLE = "mask"
 _COLOUR = "#12c48b"
-_OPACITY = 0.35
+_OUTLINE = 2
+"""Width of the outline: a filled mask would tint the maps below it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,11 +131,11 @@ class RegionMasks:
             values,
             name=f"mask · {image.name}",
             colormap=label_colours([_COLOUR]),
-            opacity=_OPACITY,
             blending="translucent_no_depth",
             metadata={OWN: {**record, "image": str(image.unique_id), "grid": asdict(grid)}},
             **placement(image, grid, frame),
         )
+        layer.contour = _OUTLINE
         layer.brush_size = max(1, round(max(rows, cols) / 40))
         with keeping_selection(self._viewer):
             self._viewer.add_layer(layer)
