@@ -12,6 +12,7 @@ from typing import Any
 
 from encoders_figure import encoders
 from qtpy.QtWidgets import QApplication
+from robustness_figure import robustness_page
 from simulator_figure import simulators
 
 from napari_sslmaps._qt.demo import run_demo
@@ -87,4 +88,5 @@ if __name__ == "__main__":
     pretext_window(IMAGES / "pretext-window.png")
     simulators(IMAGES / "simulators.png")
     encoders(IMAGES / "encoders.png")
+    robustness_page(IMAGES / "robustness.png")
     pretext(IMAGES / "pretext.png")
