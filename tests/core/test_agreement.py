@@ -19,6 +19,7 @@ from napari_sslmaps.core.agreement import (
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.regrid import regrid
 from napari_sslmaps.core.results import Embedding, TokenMap
+from napari_sslmaps.core.tokens import HalfTokens
 from napari_sslmaps.errors import InvalidOptionError, RegionError
 
 seeds = st.integers(0, 10**6)
@@ -120,6 +121,16 @@ def test_encoders_of_different_stride_meet_on_the_coarser_grid():
     assert linear_cka(fine, coarse) == pytest.approx(linear_cka(moved, coarse))
     assert mutual_neighbours(coarse, fine) == mutual_neighbours(coarse, moved)
     assert neighbour_agreement(fine, coarse).grid == coarse.grid
+
+
+def test_tokens_in_half_precision_agree_nearly_the_same():
+    first, second = drawn(0, 20, 20), drawn(1, 20, 20, dim=9)
+    half = [Embedding(HalfTokens(e.tokens.astype(np.float16)), e.grid) for e in (first, second)]
+    assert linear_cka(*half) == pytest.approx(linear_cka(first, second), rel=1e-3)
+    found, wanted = neighbour_agreement(*half), neighbour_agreement(first, second)
+    assert np.abs(found.values - wanted.values).mean() < 0.01
+    fine = Embedding(HalfTokens(drawn(2, 40, 40).tokens.astype(np.float16)), drawn(2, 40, 40, stride=8).grid)
+    assert 0 < linear_cka(fine, second) < 1
 
 
 def test_chunks_change_nothing(monkeypatch):

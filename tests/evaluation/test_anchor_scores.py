@@ -10,6 +10,7 @@ from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Embedding, Provenance
 from napari_sslmaps.core.similarity import similarity_map
+from napari_sslmaps.core.tokens import HalfTokens
 from napari_sslmaps.errors import AnnotationError, InvalidAnchorError, InvalidOptionError
 from napari_sslmaps.evaluation import anchor_areas
 from napari_sslmaps.evaluation.anchor_scores import STRATA, draw_anchors, score_anchors
@@ -177,6 +178,15 @@ def test_anchors_find_their_class_in_another_image():
     other = Embedding(second.tokens, second.grid, Provenance(encoder="other"))
     with pytest.raises(InvalidOptionError, match="by the same encoder, ''; got one by 'other'"):
         score_anchors(first, annotation, across=(other, annotation))
+
+
+def test_tokens_in_half_precision_score_nearly_the_same():
+    embedding, annotation = halves(4, noise=1)
+    half = Embedding(HalfTokens(embedding.tokens.astype(np.float16)), embedding.grid)
+    found, wanted = (score_anchors(e, annotation, across=(e, annotation)) for e in (half, embedding))
+    for stratum in STRATA:
+        np.testing.assert_allclose(found.areas[stratum], wanted.areas[stratum], atol=0.01)
+    np.testing.assert_allclose(found.across, wanted.across, atol=0.01)
 
 
 def test_chunks_change_nothing(monkeypatch):

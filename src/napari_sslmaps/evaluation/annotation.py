@@ -48,6 +48,7 @@ class Annotation:
     classes: tuple[int, ...] = field(init=False)
     """Labels above 0 that occur, in order."""
     _counted: dict[TokenGrid, Float] = field(init=False, repr=False, default_factory=dict)
+    """Of the grids that were asked for last."""
 
     def __post_init__(self) -> None:
         _check(self.labels, self.shape_yx)
@@ -194,6 +195,11 @@ class Annotation:
             self._counted[grid] = counts
         return counts
 
+    def crop(self, grid: TokenGrid) -> tuple[NDArray[np.integer[Any]], tuple[int, int]]:
+        """Return the labels that lie on a grid's region, and the (row, column) of the first of them."""
+        rows, cols = (_span(self._belonging(grid, axis)) for axis in (0, 1))
+        return self.labels[slice(*rows), slice(*cols)], (rows[0], cols[0])
+
     def token_labels(self, grid: TokenGrid) -> NDArray[np.int64]:
         """Return the class that covers most of each token, (rows, cols); −1 where none is annotated.
 
@@ -242,11 +248,6 @@ class Annotation:
                 along = across @ (part == kind).T.astype(np.float64)
                 counts[..., index] += down[:, rows] @ along.T
         return counts
-
-    def crop(self, grid: TokenGrid) -> tuple[NDArray[np.integer[Any]], tuple[int, int]]:
-        """Return the labels that lie on a grid's region, and the (row, column) of the first of them."""
-        rows, cols = (_span(self._belonging(grid, axis)) for axis in (0, 1))
-        return self.labels[slice(*rows), slice(*cols)], (rows[0], cols[0])
 
     def _belonging(self, grid: TokenGrid, axis: int) -> sparse.csr_array:
         """How many rows (columns) of level-0 pixels each token row shares with each one of the labels."""

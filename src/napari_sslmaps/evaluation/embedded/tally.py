@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_sslmaps.core.estimate import Estimate
+from napari_sslmaps.evaluation.intervals import interval
 
 RESAMPLES = 1000
 _SEED = 20
@@ -61,7 +62,7 @@ def draw_weights(images: int) -> Float:
 
 def estimate(tally: Tally) -> Estimate:
     """Balanced accuracy with its bootstrap interval over images."""
-    return _summarise(tally.accuracy, tally.resampled(draw_weights(len(tally.hits))))
+    return interval(tally.accuracy, tally.resampled(draw_weights(len(tally.hits))))
 
 
 def estimate_gain(tallies: Sequence[Tally], controls: Sequence[Tally]) -> Estimate:
@@ -70,9 +71,4 @@ def estimate_gain(tallies: Sequence[Tally], controls: Sequence[Tally]) -> Estima
     value = float(np.mean([t.accuracy for t in tallies]) - np.mean([t.accuracy for t in controls]))
     above = np.mean([tally.resampled(weights) for tally in tallies], axis=0)
     below = np.mean([tally.resampled(weights) for tally in controls], axis=0)
-    return _summarise(value, above - below)
-
-
-def _summarise(value: float, resampled: Float) -> Estimate:
-    low, high = np.quantile(resampled, [0.025, 0.975])
-    return Estimate(value, float(low), float(high))
+    return interval(value, above - below)
