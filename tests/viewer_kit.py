@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from comparison_kit import known_comparison
+from compare_page_kit import known_comparison
 from napari.components import ViewerModel
 
 from napari_sslmaps.core.attention import AttentionStack
@@ -29,7 +29,7 @@ from napari_sslmaps.encoders.spec import EncoderSpec, Method, ViTArchitecture
 from napari_sslmaps.errors import CheckpointError, EncoderNotFoundError, MapUnavailableError
 from napari_sslmaps.pipeline import EmbeddingProgress, OnProgress, plan
 from napari_sslmaps.sources.protocol import ImageSource
-from napari_sslmaps.viewer.comparison_job import ComparisonServices
+from napari_sslmaps.viewer.comparison_services import ComparisonServices
 from napari_sslmaps.viewer.cost import Pace
 from napari_sslmaps.viewer.jobs import Asked, EmbedOptions
 from napari_sslmaps.viewer.library import OnBytes

@@ -10,7 +10,7 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtGui import QGuiApplication, QPalette
 
 from napari_sslmaps._qt.compare_plot import PlotCanvas
-from napari_sslmaps._qt.compare_results import ResultsView
+from napari_sslmaps._qt.compare_results import ADVICE, ResultsView
 from napari_sslmaps._qt.compare_table import FindingsTable
 from napari_sslmaps.core.estimate import Estimate
 from napari_sslmaps.core.findings import Curve, Plot, Table
@@ -110,6 +110,7 @@ def test_one_finding_is_in_view_with_its_notes(qtbot: QtBot) -> None:
     view.shown_requested.connect(asked.append)
     assert "press Compare" in view.text.toPlainText()
     view.set_findings([SCORES, CURVES], ["dira is ahead by 0.1 [0.05, 0.15]."])
+    view.set_shown("scores")
     assert view.stack.currentWidget() is view.table
     assert view.notes.text() == "mae does not beat its controls."
     qtbot.keyClick(view.choice, Qt.Key.Key_Down)
@@ -117,7 +118,7 @@ def test_one_finding_is_in_view_with_its_notes(qtbot: QtBot) -> None:
     view.set_shown("robustness")
     assert view.stack.currentWidget() is view.plot
     assert view.notes.text() == "One draw."
-    view.set_shown("advice")
+    view.set_shown(ADVICE)
     assert view.stack.currentWidget() is view.text
     assert view.text.toPlainText() == "dira is ahead by 0.1 [0.05, 0.15]."
     view.set_findings([], [])

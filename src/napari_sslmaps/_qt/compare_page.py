@@ -1,11 +1,13 @@
 """The page ``Compare`` of the dock: its sections wired to the model of the comparison."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import QModelIndex
 from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
+from napari_sslmaps._qt.compare_export import ExportButton
 from napari_sslmaps._qt.compare_probe import ProbeSection
 from napari_sslmaps._qt.compare_results import ResultsView, ResultsWindow, tool
 from napari_sslmaps._qt.compare_section import AnnotationSection, ScoresSection
@@ -13,6 +15,7 @@ from napari_sslmaps._qt.parts import Section
 from napari_sslmaps.viewer.comparison import ComparisonDesk
 from napari_sslmaps.viewer.comparison_model import ComparisonModel
 from napari_sslmaps.viewer.connections import Connections
+from napari_sslmaps.viewer.exporting import ExportDesk
 
 
 class ComparePage(QWidget):
@@ -22,21 +25,29 @@ class ComparePage(QWidget):
     ----------
     model
         What is chosen and found.
-    desk
-        Is told of rows that a person picks.
+    desk, exports
+        Are told of rows that a person picks, and of what is to be written where.
     connections
         Undone when the dock is closed.
     """
 
-    def __init__(self, model: ComparisonModel, desk: ComparisonDesk, connections: Connections) -> None:
+    def __init__(
+        self,
+        model: ComparisonModel,
+        desk: ComparisonDesk,
+        exports: ExportDesk,
+        connections: Connections,
+    ) -> None:
         super().__init__()
         self._model = model
         self._desk = desk
+        self._exports = exports
         self.annotation = AnnotationSection()
         self.scores = ScoresSection()
         self.probe = ProbeSection()
         self.larger = tool("Enlarge", "Show tables and plots in a window of their own.")
-        self.results = ResultsView(self.larger)
+        self.export = ExportButton()
+        self.results = ResultsView(self.larger, self.export)
         self.window_ = ResultsWindow(self)
         section = Section("Results")
         section.body.addWidget(self.results, 1)
@@ -59,6 +70,7 @@ class ComparePage(QWidget):
         self.probe.brush_requested.connect(lambda number: self._set("brush", number))
         self.probe.options_requested.connect(lambda options: self._set("probe", options))
         self.larger.clicked.connect(self._enlarge)
+        self.export.export_requested.connect(lambda kind, folder: self._exports.export(kind, Path(folder)))
         for view in (self.results, self.window_.view):
             view.shown_requested.connect(lambda key: self._set("shown", key))
             view.table.clicked.connect(self._on_row)

@@ -23,7 +23,7 @@ from napari_sslmaps._qt.compare_table import FindingsTable
 from napari_sslmaps._qt.parts import GAP, LINK, Choice, note, row
 from napari_sslmaps.core.findings import Finding, Table
 
-ADVICE = "advice"
+ADVICE = "what speaks for which"
 _EMPTY = (
     "Tick encoders on the page Maps, choose what they are measured against, and press Compare: "
     "scores, plots and what they say of the methods come here."
@@ -75,9 +75,8 @@ class ResultsView(QWidget):
         """Offer these findings, and advice if there is any."""
         self._findings = {finding.key: finding for finding in findings}
         self._advice = tuple(advice)
-        options = [(finding.title, finding.key) for finding in findings]
-        if advice:
-            options.append(("What fits this image", ADVICE))
+        options = [("What speaks for which method", ADVICE)] if advice else []
+        options += [(finding.title, finding.key) for finding in findings]
         self.choice.set_options(options)
         self.choice.setEnabled(bool(options))
         self.set_shown(self.choice.value or "")

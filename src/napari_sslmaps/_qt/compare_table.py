@@ -23,6 +23,7 @@ CELL_ROLE = int(Qt.ItemDataRole.UserRole)
 _EMPTY = Table("", (), ())
 _DIM = QColor(150, 155, 165)
 _PAD = 6
+_WIDEST = 190
 _LEFT = int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
 _RIGHT = int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
 
@@ -78,7 +79,7 @@ class FindingsModel(QAbstractTableModel):
         if role in {Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.ToolTipRole}:
             return self.table.columns[section]
         if role == Qt.ItemDataRole.TextAlignmentRole:
-            return _LEFT if section == 0 else _RIGHT
+            return _LEFT if any(isinstance(row[section], str) for row in self.table.rows) else _RIGHT
         return None
 
     def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
@@ -195,6 +196,8 @@ class FindingsTable(QTableView):
         self.heads.setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
         self.model_.set_table(table)
         self.resizeColumnsToContents()
+        for column in range(len(table.columns)):
+            self.setColumnWidth(column, min(self.columnWidth(column), _WIDEST))
         self.resizeRowsToContents()
 
     def keyPressEvent(self, event: QKeyEvent | None) -> None:

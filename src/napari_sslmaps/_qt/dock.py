@@ -88,7 +88,7 @@ class SSLMapsWidget(QWidget):
         self.card = CardWindow(self)
         self._connections = Connections()
         comparing = self.controller.comparing
-        self.compare = ComparePage(comparing.model, comparing.desk, self._connections)
+        self.compare = ComparePage(comparing.model, comparing.desk, comparing.exports, self._connections)
         self._shutdown = _Shutdown(self._connections, self.controller)
         self._lay_out()
         self._connect_views()
@@ -108,7 +108,7 @@ class SSLMapsWidget(QWidget):
         for section in (self.image, self.tabs, *self._pages("maps"), *self._pages("pretext")):
             if section is not self.view:
                 column.addWidget(section)
-        column.addWidget(self.compare, 10)  # its tables take the room there is
+        column.addWidget(self.compare, 1000)  # its tables take the room there is
         column.addStretch(1)
         scroll = QScrollArea()
         scroll.setWidget(inner)

@@ -7,8 +7,9 @@ from napari.layers import Image
 
 from napari_sslmaps.viewer.answers import Answers
 from napari_sslmaps.viewer.comparison import ComparisonDesk
-from napari_sslmaps.viewer.comparison_job import ComparisonServices
 from napari_sslmaps.viewer.comparison_model import ComparisonModel
+from napari_sslmaps.viewer.comparison_services import ComparisonServices
+from napari_sslmaps.viewer.exporting import ExportDesk
 from napari_sslmaps.viewer.layers import LayerBoard
 from napari_sslmaps.viewer.probe import ProbePainter
 from napari_sslmaps.viewer.session import Sessions
@@ -26,7 +27,8 @@ class Comparing:
     parts
         What was computed, how what is missing is, and where maps are drawn.
     make_runner
-        Makes what runs work: one for comparisons, one for maps of agreement, one for the probe.
+        Makes what runs work: one for comparisons, one for maps of agreement, one for the probe, one
+        for export.
     services
         What computes.
     """
@@ -40,8 +42,8 @@ class Comparing:
         services: ComparisonServices,
     ) -> None:
         self.model = ComparisonModel()
-        self._runners = make_runner(), make_runner(), make_runner()
-        runner, map_runner, probe_runner = self._runners
+        self._runners = tuple(make_runner() for _ in range(4))
+        runner, map_runner, probe_runner, export_runner = self._runners
         sessions, _, board = parts
         self.desk = ComparisonDesk(
             viewer, workspace, self.model, parts, (runner, map_runner), services.comparer
@@ -49,6 +51,8 @@ class Comparing:
         self.probe = ProbePainter(
             viewer, workspace, self.model, sessions, board, probe_runner, services.prober
         )
+
+        self.exports = ExportDesk(workspace, export_runner, services.exporter, self.desk.holdings)
 
     def cancel(self) -> None:
         """Stop a comparison; what was found before stays."""

@@ -76,6 +76,7 @@ class ComparisonDesk:
         self._comparer = comparer
         self._waiting = False
         self.found: Found | None = None
+        self._asked: AskedComparison | None = None
         self._connections = Connections()
         connect, events = self._connections.add, workspace.events
         connect(model.events.annotation, self.read_classes)
@@ -136,6 +137,20 @@ class ComparisonDesk:
         elif names[0] in self._workspace.methods:
             self._workspace.front = names[0]
 
+    def holdings(self) -> tuple[AskedComparison, Found | None] | None:
+        """Return what can be handed on: what was compared, else what is embedded; None if there is nothing.
+
+        Raises
+        ------
+        SSLMapsError
+            If the image cannot be used.
+        """
+        if self.found is not None and self._asked is not None:
+            return self._asked, self.found
+        here = self._sessions.here
+        asked = None if here is None else self._ask(*here, None)
+        return None if asked is None else (asked, None)
+
     def _scores(self) -> tuple[ScoreKind, ...]:
         """Return the scores that are wanted and can be had: without annotation, few can."""
         wanted = self._model.scores
@@ -156,18 +171,19 @@ class ComparisonDesk:
         if here is None:
             return
         try:
-            asked = self._ask(*here)
+            asked = self._ask(*here, self._read(here[0]))
         except SSLMapsError as error:
             workspace.say(str(error), failed=True)
             return
         if asked is None:
             return  # whoever could not embed has said why
+        self._asked = asked
         workspace.say("")
         workspace.progress = Progress("Comparing", 0.0)
         callbacks = TaskCallbacks(self._on_reported, self._on_found, self._on_failed)
         self._runner.submit(ComparisonJob(asked, self._comparer), callbacks)
 
-    def _ask(self, image: Image, session: Session) -> AskedComparison | None:
+    def _ask(self, image: Image, session: Session, annotation: Annotation | None) -> AskedComparison | None:
         """Return all that a comparison needs, as it is now; None if no encoder has tokens.
 
         Raises
@@ -181,7 +197,6 @@ class ComparisonDesk:
         trained = tuple(spec for spec in specs if spec.origin != "control") or specs
         if not specs or session.region is None:
             return None
-        annotation = self._read(image)
         if annotation is not None:
             model.classes = tuple((kind, annotation.name_of(kind)) for kind in annotation.classes)
             annotation = only(annotation, model.chosen_class)

@@ -19,12 +19,10 @@ from napari_sslmaps.sources.masks import read_mask
 from napari_sslmaps.sources.protocol import ImageSource
 from napari_sslmaps.viewer.comparison_model import ScoreKind
 from napari_sslmaps.viewer.loaded import LoadedEncoders
-from napari_sslmaps.viewer.probe_job import Prober
 from napari_sslmaps.viewer.tasks import TaskContext
 from napari_sslmaps.viewer.workspace import MapRequest, Progress
 
 if TYPE_CHECKING:
-    from napari_sslmaps.compare.evidence import ImageEvidence
     from napari_sslmaps.compare.progress import ComparisonProgress
     from napari_sslmaps.compare.request import ComparisonRequest
     from napari_sslmaps.compare.results import Comparison, ScoredImage
@@ -110,18 +108,15 @@ class RoomComparer:
         """Compare, and tell what was found."""
         from napari_sslmaps.compare.advice import advise
         from napari_sslmaps.compare.compute import compare
-        from napari_sslmaps.compare.evidence import evidence_of
         from napari_sslmaps.compare.tables import plots_of, tables_of
 
         embedded: list[EmbeddedImage] = []
-        evidence: list[ImageEvidence] = []
 
         def told(progress: "ComparisonProgress") -> None:
             on_share(progress.method, progress.share)
 
         def scored(image: "EmbeddedImage", _scores: "ScoredImage") -> None:
             embedded.append(image)
-            evidence.append(evidence_of(image.image, image.embeddings[asked.specs[0].name]))
 
         comparison = compare(
             request_of(asked),
@@ -130,7 +125,7 @@ class RoomComparer:
             encoders={spec.name: self._encoders.get(spec) for spec in asked.specs},
             on_image=scored,
         )
-        advice = advise(comparison, evidence)
+        advice = advise(comparison, comparison.evidence)
         findings: tuple[Finding, ...] = (
             *tables_of(comparison),
             *plots_of(comparison),
@@ -222,19 +217,3 @@ def only(annotation: Annotation, kind: int | None) -> Annotation:
     labels = annotation.labels
     kept = np.where((labels == kind) | (labels <= 0), labels, 0)
     return Annotation(kept, annotation.shape_yx, {kind: annotation.name_of(kind)})
-
-
-@dataclass(frozen=True, slots=True)
-class ComparisonServices:
-    """What the Compare page asks of the rooms below.
-
-    Parameters
-    ----------
-    comparer
-        Compares encoders.
-    prober
-        Learns from scribbles.
-    """
-
-    comparer: Comparer
-    prober: Prober

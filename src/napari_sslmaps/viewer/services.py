@@ -3,13 +3,12 @@
 from dataclasses import dataclass
 
 from napari_sslmaps.viewer.attending import Attender, PipelineAttender
-from napari_sslmaps.viewer.comparison_job import ComparisonServices, RoomComparer
+from napari_sslmaps.viewer.comparison_services import ComparisonServices, real_comparison_services
 from napari_sslmaps.viewer.jobs import Embedder, PipelineEmbedder
 from napari_sslmaps.viewer.library import FileLibrary, Library
 from napari_sslmaps.viewer.loaded import LoadedEncoders
 from napari_sslmaps.viewer.paces import MeasuredPaces, Paces
 from napari_sslmaps.viewer.pretext_job import EncoderPretext, Pretext
-from napari_sslmaps.viewer.probe_job import TokenProber
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +28,7 @@ class Services:
     attender
         Computes the attention that embeddings do not hold.
     comparison
-        Compares, and learns from scribbles.
+        Compares, learns from scribbles, and writes what was found.
     """
 
     embedder: Embedder
@@ -49,5 +48,5 @@ def real_services() -> Services:
         FileLibrary(),
         MeasuredPaces(encoders),
         PipelineAttender(encoders),
-        ComparisonServices(RoomComparer(encoders), TokenProber()),
+        real_comparison_services(encoders),
     )

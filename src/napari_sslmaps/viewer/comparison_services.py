@@ -1,0 +1,32 @@
+"""What the Compare page asks of the rooms below."""
+
+from dataclasses import dataclass
+
+from napari_sslmaps.viewer.comparison_job import Comparer, RoomComparer
+from napari_sslmaps.viewer.export_job import Exporter, RoomExporter
+from napari_sslmaps.viewer.loaded import LoadedEncoders
+from napari_sslmaps.viewer.probe_job import Prober, TokenProber
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonServices:
+    """What computes and writes.
+
+    Parameters
+    ----------
+    comparer
+        Compares encoders.
+    prober
+        Learns from scribbles.
+    exporter
+        Writes what was found.
+    """
+
+    comparer: Comparer
+    prober: Prober
+    exporter: Exporter
+
+
+def real_comparison_services(encoders: LoadedEncoders) -> ComparisonServices:
+    """Return services that use these encoders."""
+    return ComparisonServices(RoomComparer(encoders), TokenProber(), RoomExporter())

@@ -1,0 +1,167 @@
+"""What is handed on of a comparison: figures, tables, a report, or all with the record to make it again."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from napari_sslmaps.errors import ExportError
+from napari_sslmaps.viewer.comparison_job import AskedComparison, Found, request_of
+from napari_sslmaps.viewer.tasks import TaskContext
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from napari_sslmaps.compare.results import Comparison
+    from napari_sslmaps.compare.scoring import EmbeddedImage
+
+ExportKind = Literal["all", "figure", "report", "tables"]
+_FORMATS = ("png", "svg", "pdf")
+_COMPARE_FIRST = "Expected a comparison to write; there is none yet. Press Compare first, then export."
+
+
+class Exporter(Protocol):
+    """Writes what was found."""
+
+    def __call__(
+        self, kind: ExportKind, asked: AskedComparison, found: Found | None, folder: Path
+    ) -> Sequence[str]:
+        """Write into a folder, on the calling thread; return the names of files."""
+        ...
+
+
+class RoomExporter:
+    """Writes by the room ``compare``, as the command line does."""
+
+    def __call__(
+        self, kind: ExportKind, asked: AskedComparison, found: Found | None, folder: Path
+    ) -> Sequence[str]:
+        """Write; a figure needs embeddings alone, the others a comparison.
+
+        Raises
+        ------
+        ExportError
+            If there is nothing to write, or it cannot be written.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        known = found if found is not None and found.comparison is not None else None
+        if kind == "figure":
+            return _figures(_embedded(asked, known), folder)
+        if known is None or known.comparison is None:
+            raise ExportError(_COMPARE_FIRST)
+        if kind == "tables":
+            return _tables(known.comparison, folder)
+        if kind == "report":
+            return _report(known, folder)
+        return _all(known, folder)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class ExportJob:
+    """An export, captured when it is submitted."""
+
+    kind: ExportKind
+    asked: AskedComparison
+    found: Found | None
+    folder: Path
+    exporter: Exporter
+
+    def __call__(self, context: TaskContext) -> Sequence[str]:
+        """Write."""
+        context.token.check()
+        return self.exporter(self.kind, self.asked, self.found, self.folder)
+
+
+def _embedded(asked: AskedComparison, found: Found | None) -> "EmbeddedImage":
+    """Return what every method made of the image: what was compared, else what was embedded."""
+    if found is not None and found.embedded is not None:
+        return found.embedded
+    from napari_sslmaps.compare.images import OpenedImage, open_compared
+    from napari_sslmaps.compare.maps import maps_of
+    from napari_sslmaps.compare.scoring import EmbeddedImage
+
+    request = request_of(asked)
+    (image,) = request.images
+    source, record = open_compared(image)
+    maps = {name: maps_of(one, image, request.options.run) for name, one in asked.embeddings.items()}
+    opened = OpenedImage(image, source, record, asked.region, asked.annotation)
+    return EmbeddedImage(opened, asked.embeddings, maps, tuple(asked.embeddings))
+
+
+def _figures(embedded: "EmbeddedImage", folder: Path) -> list[str]:
+    from napari_sslmaps.compare.write import image_figure
+    from napari_sslmaps.export.figure import save_figure
+
+    figures = {"figure": image_figure(embedded)}
+    if any(found.attention is not None for found in embedded.embeddings.values()):
+        figures["heads"] = _heads(embedded)
+    names = [f"{name}.{suffix}" for name in figures for suffix in _FORMATS]
+    for name in names:
+        save_figure(figures[Path(name).stem], folder / name)
+    return names
+
+
+def _heads(embedded: "EmbeddedImage") -> "Figure":
+    """Compose every head of every encoder that has any."""
+    from napari_sslmaps.encoders.catalog import METHOD_INFO
+    from napari_sslmaps.export.heads_figure import HeadsRow, compose_heads_figure
+    from napari_sslmaps.run.picture import picture_of
+
+    titles: dict[str, str] = {method: info.title for method, info in METHOD_INFO.items()}
+    image, rows, window = embedded.image, [], (0.0, 1.0)
+    for name, found in embedded.embeddings.items():
+        window = found.provenance.window or window
+        if found.attention is not None:
+            title = titles.get(found.provenance.method, "Control")
+            rows.append(HeadsRow(title, name, found.attention, found.grid, prefix=found.prefix_attention))
+    picture = picture_of(image.source, image.region, window)
+    return compose_heads_figure(picture, rows, anchors=image.asked.anchors, title=image.name)
+
+
+def _tables(comparison: "Comparison", folder: Path) -> list[str]:
+    from napari_sslmaps.compare.tables import plots_of, tables_of
+    from napari_sslmaps.compare.write import plot_table
+    from napari_sslmaps.export.tables import write_csv
+
+    made = {f"{table.key}.csv": table for table in tables_of(comparison)}
+    made |= {f"{plot.key}-curves.csv": plot_table(plot) for plot in plots_of(comparison)}
+    for name, table in made.items():
+        write_csv(table, folder / name)
+    return list(made)
+
+
+def _report(found: Found, folder: Path) -> list[str]:
+    from napari_sslmaps.compare.write import report_sections
+    from napari_sslmaps.export.report import write_report
+
+    comparison = found.comparison
+    if comparison is None:
+        raise ExportError(_COMPARE_FIRST)
+    with TemporaryDirectory() as temporary:
+        _draw(found, Path(temporary))
+        write_report(
+            folder / "report.html",
+            title="Comparison of encoders",
+            subtitle=", ".join(method.name for method in comparison.encoders),
+            sections=report_sections(comparison, Path(temporary)),
+        )
+    return ["report.html"]
+
+
+def _all(found: Found, folder: Path) -> list[str]:
+    from napari_sslmaps.compare.write import write_comparison
+
+    if found.comparison is None:
+        raise ExportError(_COMPARE_FIRST)
+    _draw(found, folder)
+    write_comparison(found.comparison, folder)
+    return sorted(path.name for path in folder.iterdir() if path.is_file())
+
+
+def _draw(found: Found, folder: Path) -> None:
+    """Write the figure and the maps of the image where a report looks for them."""
+    from napari_sslmaps.compare.write import ImageWriter
+
+    if found.comparison is not None and found.embedded is not None:
+        ImageWriter(folder, 1)(found.embedded, found.comparison.images[0])
