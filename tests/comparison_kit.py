@@ -1,44 +1,74 @@
-"""A comparer whose findings tell what it was asked, for tests of the window."""
+"""Small images with masks, tiny encoders, and comparisons of them."""
+
+from pathlib import Path
 
 import numpy as np
+from encoders_factory import write_encoder
+from PIL import Image
 
-from napari_sslmaps.core.estimate import Estimate
-from napari_sslmaps.core.findings import Curve, Plot, Table
-from napari_sslmaps.viewer.comparison_job import AskedComparison, ComparisonServices, Found, OnShare
-from napari_sslmaps.viewer.probe_job import TokenProber
+from napari_sslmaps.compare.request import ComparedImage, ComparisonOptions, ComparisonRequest, MaskFile
+from napari_sslmaps.export.record import RunOptions
+from napari_sslmaps.run.request import EncoderChoice
+
+EXACT = RunOptions(precision="float32", device="cpu", centred=True)
+SIDE = 64
 
 
-class KnownComparer:
-    """Gives each encoder the score 0.9, 0.8, … with an interval, and every control 0.6."""
+def draw(seed: int, side: int = SIDE) -> tuple[np.ndarray, np.ndarray]:
+    """An image of noise with a bright disc (class 1) and a striped half (class 2)."""
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(60, 110, (side, side, 3), dtype=np.uint8)
+    rows, cols = np.mgrid[:side, :side]
+    labels = np.zeros((side, side), np.uint8)
+    labels[:, 2 * side // 3 :] = 2
+    centre = rng.uniform(side * 0.3, side * 0.5, 2)
+    labels[(rows - centre[0]) ** 2 + (cols - centre[1]) ** 2 < (side / 5) ** 2] = 1
+    pixels[labels == 1] = [250, 60, 90]
+    pixels[(labels == 2) & (rows % 8 < 4)] = [30, 90, 200]
+    return pixels, labels
 
-    def __init__(self) -> None:
-        self.asked: list[AskedComparison] = []
-        self.error: Exception | None = None
-        self.shares: tuple[float, ...] = (0.5,)
 
-    def __call__(self, asked: AskedComparison, on_share: OnShare) -> Found:
-        self.asked.append(asked)
-        for share in self.shares:
-            on_share(asked.specs[0].name, share)
-        if self.error is not None:
-            raise self.error
-        names = [spec.name for spec in asked.specs]
-        values = [0.9 - 0.1 * index for index in range(len(names))]
-        rows = [
-            (name, Estimate(value, value - 0.05, value + 0.05))
-            for name, value in zip(names, values, strict=True)
-        ]
-        rows += [(control, Estimate(0.6)) for control in asked.controls]
-        notes = (f"{names[-1]} does not beat its controls.",)
-        scores = Table("Similarity to anchors", ("Method", "AUROC"), tuple(rows), notes, "anchors")
-        agreement = Table(
-            "Agreement of encoders", ("First", "Second", "CKA"), ((*names[:2], 0.5),), (), "agreement"
+def write_images(folder: Path, count: int = 1) -> tuple[Path, Path]:
+    """Write ``images/<n>.png`` and ``masks/<n>.png``, and return both folders."""
+    images, masks = folder / "images", folder / "masks"
+    for place in (images, masks):
+        place.mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        pixels, labels = draw(number)
+        Image.fromarray(pixels).save(images / f"{number}.png")
+        Image.fromarray(labels).save(masks / f"{number}.png")
+    return images, masks
+
+
+def compared(folder: Path, count: int = 1, **more: object) -> tuple[ComparedImage, ...]:
+    """Images of `write_images`, with their masks and an anchor."""
+    images, masks = write_images(folder, count)
+    names = {1: "disc", 2: "stripes"}
+    return tuple(
+        ComparedImage(
+            f"{number}.png",
+            str(images / f"{number}.png"),
+            MaskFile(masks / f"{number}.png", names),
+            anchors=((10.0, 60.0),),
+            **more,
         )
-        x = np.array([0, 1], np.float32)
-        curve = Curve(names[0], x, 1 - x / 2)
-        plot = Plot("Robustness to noise", "noise", "cosine", (curve,), key="robustness")
-        return Found((scores, agreement, plot), (f"{names[0]} is ahead.",))
+        for number in range(count)
+    )
 
 
-def known_comparison(comparer: KnownComparer | None = None) -> ComparisonServices:
-    return ComparisonServices(comparer or KnownComparer(), TokenProber())
+def encoders_in(folder: Path, *methods: str) -> tuple[EncoderChoice, ...]:
+    """Tiny encoders with random weights."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return tuple(
+        EncoderChoice(str(write_encoder(folder / f"{method}-tiny.safetensors", method))) for method in methods
+    )
+
+
+def request_in(folder: Path, count: int = 1, **more: object) -> ComparisonRequest:
+    """A comparison of a tiny MAE and a tiny DiRA on so many images."""
+    return ComparisonRequest(
+        compared(folder, count),
+        encoders_in(folder / "weights", "mae", "dira"),
+        options=ComparisonOptions(EXACT, anchor_count=8),
+        **more,
+    )

@@ -1,0 +1,234 @@
+"""Request → scores: what is computed, what is taken over, what is refused."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from comparison_kit import EXACT, compared, encoders_in, request_in
+from PIL import Image
+
+from napari_sslmaps.compare.compute import compare
+from napari_sslmaps.compare.progress import ComparisonProgress
+from napari_sslmaps.compare.request import ComparedImage, ComparisonOptions, ComparisonRequest
+from napari_sslmaps.compare.tables import plots_of, tables_of
+from napari_sslmaps.core.attention import attention_map
+from napari_sslmaps.core.findings import Table
+from napari_sslmaps.core.region import Region
+from napari_sslmaps.encoders.registry import load_encoder
+from napari_sslmaps.errors import (
+    AnnotationError,
+    Cancelled,
+    InvalidOptionError,
+    RegionError,
+    UnsupportedImageError,
+)
+from napari_sslmaps.evaluation.anchor_scores import score_anchors
+from napari_sslmaps.evaluation.annotation import Annotation
+from napari_sslmaps.evaluation.map_scores import score_maps
+from napari_sslmaps.pipeline import embed
+from napari_sslmaps.sources.masks import read_mask
+from napari_sslmaps.sources.open import open_image
+
+
+def table(comparison: object, key: str) -> Table:
+    return next(found for found in tables_of(comparison) if found.key == key)
+
+
+def test_scores_are_those_of_the_functions(tmp_path: Path) -> None:
+    request = request_in(tmp_path)
+    comparison = compare(request)
+    asked = request.images[0]
+    encoder = load_encoder(request.encoders[0].name, device="cpu", precision="float32")
+    embedding = embed(asked.image, encoder)
+    annotation = Annotation.from_labels(read_mask(asked.annotation.path), (64, 64))
+    expected = score_maps(attention_map(embedding), annotation).by_class
+    found = {
+        row.label: row.scores
+        for row in comparison.images[0].maps
+        if (row.method, row.map) == (encoder.spec.name, "attention")
+    }
+    assert found == {"disc": expected[1], "stripes": expected[2]}
+    anchors = score_anchors(embedding, annotation, count=8)
+    areas = comparison.images[0].areas_of(encoder.spec.name)
+    for stratum, values in anchors.areas.items():
+        np.testing.assert_array_equal(areas[stratum], values)
+
+
+def test_every_method_has_the_same_anchors_and_is_in_the_tables(tmp_path: Path) -> None:
+    kinds = ("untrained", "constant", "position", "pixels", "colour")
+    comparison = compare(request_in(tmp_path, controls=kinds))
+    names = [method.name for method in comparison.methods]
+    assert names[:2] == ["mae-tiny", "dira-tiny"]
+    assert {method.control for method in comparison.methods} == {None, *kinds}
+    assert comparison.images[0].anchor_yx.shape == (8, 2)
+    assert [row[0] for row in table(comparison, "anchors").rows] == [*names, "distance alone"]
+    assert {row[0] for row in table(comparison, "maps").rows} == set(names)
+    for encoder in ("mae-tiny", "dira-tiny"):
+        own = {control.control for control in comparison.controls_of(encoder)}
+        assert own == set(kinds)
+    assert len(table(comparison, "agreement").rows) == 1
+
+
+def test_similarity_is_scored_against_the_class_of_its_anchors(tmp_path: Path) -> None:
+    comparison = compare(request_in(tmp_path))
+    labels = {row.label for row in comparison.images[0].maps if row.map == "similarity"}
+    assert labels == {"stripes"}
+
+
+def test_what_is_embedded_already_is_taken_over(tmp_path: Path) -> None:
+    request = request_in(tmp_path, controls=())
+    encoder = load_encoder(request.encoders[0].name, device="cpu", precision="float32")
+    embedding = embed(request.images[0].image, encoder)
+    marked = replace(embedding, attention=np.zeros_like(embedding.attention))
+    known = {("0.png", "mae-tiny"): marked}
+    found = compare(request, embeddings=known, encoders={request.encoders[0].name: encoder}, keep=True)
+    assert found.embeddings["0.png", "mae-tiny"] is marked
+    assert {row.scores.auroc for row in found.images[0].maps if row.map == "attention"} == {0.5}
+    elsewhere = embed(request.images[0].image, encoder, region=Region(0, 0, 48, 48))
+    found = compare(request, embeddings={("0.png", "mae-tiny"): elsewhere}, keep=True)
+    assert found.embeddings["0.png", "mae-tiny"].grid == embedding.grid
+
+
+def test_an_image_in_memory_is_compared_in_its_region(tmp_path: Path) -> None:
+    request = request_in(tmp_path)
+    with open_image(request.images[0].image) as source:
+        asked = replace(request.images[0], image=source, region=Region(0, 8, 48, 56))
+        comparison = compare(replace(request, images=(asked,)))
+        source.read(Region(0, 0, 4, 4))  # it stays open
+    assert comparison.images[0].record.path == ""
+    assert comparison.images[0].provenance["mae-tiny"]["region"]["width"] == 56
+
+
+def test_progress_never_falls_and_can_stop(tmp_path: Path) -> None:
+    seen: list[ComparisonProgress] = []
+    request = request_in(tmp_path, 2)
+    compare(request, seen.append)
+    shares = [state.share for state in seen]
+    assert shares == sorted(shares)
+    assert shares[-1] <= 1
+    assert {state.doing for state in seen} == {"embedding", "scoring"}
+    assert {state.image for state in seen} == {"0.png", "1.png"}
+
+    def stop(state: ComparisonProgress) -> None:
+        if state.doing == "scoring":
+            raise Cancelled("Stopped.")
+
+    with pytest.raises(Cancelled):
+        compare(request, stop)
+
+
+def test_all_findings_over_several_images(tmp_path: Path) -> None:
+    request = request_in(tmp_path, 4, controls=("position",), scores=("probes", "label-efficiency"))
+    comparison = compare(request)
+    probes = table(comparison, "probes")
+    assert [row[0] for row in probes.rows] == ["mae-tiny", "dira-tiny", "position-8px"]
+    assert probes.columns[2:] == (
+        "Recognised: background",
+        "Recognised: disc",
+        "Recognised: stripes",
+    )
+    assert "4 images" in probes.notes[0]
+    [plot] = plots_of(comparison)
+    assert (plot.key, len(plot.curves)) == ("label-efficiency", 3)
+    assert table(comparison, "label-efficiency").rows[0][0] == "mae-tiny"
+
+
+def test_localisation_from_labels_of_images(tmp_path: Path) -> None:
+    images = compared(tmp_path, 6)
+    labelled = []
+    for number, image in enumerate(images):
+        if number % 2:
+            plain = np.full((64, 64, 3), (90, 40, 120), np.uint8)
+            plain[::2] += 20
+            Image.fromarray(plain).save(image.image)
+            labelled.append(replace(image, label="nothing", annotation=None))
+        else:
+            labelled.append(replace(image, label="disc"))
+    request = ComparisonRequest(
+        tuple(labelled),
+        encoders_in(tmp_path / "weights", "mae", "dira"),
+        controls=("pixels",),
+        scores=("localisation",),
+        options=ComparisonOptions(EXACT),
+    )
+    comparison = compare(request)
+    assert [row[0] for row in table(comparison, "image-labels").rows] == [
+        "mae-tiny",
+        "dira-tiny",
+        "pixels-8px",
+    ]
+    place = table(comparison, "localisation")
+    assert [row[0] for row in place.rows] == ["mae-tiny", "dira-tiny", "dira-tiny, Grad-CAM", "pixels-8px"]
+    assert "3 of 6 images" in place.notes[0]
+    with pytest.raises(InvalidOptionError, match="label for every image"):
+        compare(replace(request, images=(replace(labelled[0], label=""), *labelled[1:])))
+
+
+def test_robustness_gives_a_plot_per_perturbation_and_measure(tmp_path: Path) -> None:
+    options = ComparisonOptions(EXACT, anchor_count=8, perturbations=("gain",))
+    request = replace(
+        request_in(tmp_path, controls=("position",), scores=("anchors", "robustness")), options=options
+    )
+    comparison = compare(request)
+    plots = plots_of(comparison)
+    assert len(plots) == 3
+    assert all([curve.label for curve in plot.curves] == ["mae-tiny", "dira-tiny"] for plot in plots)
+    assert {plot.y_label for plot in plots} >= {"change of AUROC of anchors"}
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "match"),
+    [
+        ({"images": ()}, InvalidOptionError, "at least one image"),
+        ({"encoders": ()}, InvalidOptionError, "at least one encoder"),
+        ({"scores": ("beauty",)}, InvalidOptionError, "beauty"),
+        ({"controls": ("nothing",)}, InvalidOptionError, "nothing"),
+    ],
+)
+def test_bad_requests_get_a_sentence(
+    tmp_path: Path, change: dict[str, object], error: type[Exception], match: str
+) -> None:
+    request = request_in(tmp_path)
+    with pytest.raises(error, match=match):
+        replace(request, **change)
+
+
+def test_images_that_cannot_be_compared_get_a_sentence(tmp_path: Path) -> None:
+    request = request_in(tmp_path, 2)
+    first, second = request.images
+    with pytest.raises(InvalidOptionError, match="several are called"):
+        replace(request, images=(first, replace(second, name=first.name)))
+    grey = tmp_path / "grey.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)).save(grey)
+    with pytest.raises(UnsupportedImageError, match="of one kind"):
+        compare(replace(request, images=(first, replace(second, image=str(grey)))))
+    with pytest.raises(InvalidOptionError, match=r"Expected a mask for 0\.png"):
+        compare(replace(request, images=(replace(first, annotation=None),)))
+    empty = Annotation.from_labels(np.zeros((64, 64), np.uint8), (64, 64))
+    with pytest.raises(AnnotationError, match="empty"):
+        compare(replace(request, images=(replace(first, annotation=empty),)))
+    Image.fromarray(np.ones((64, 32), np.uint8)).save(tmp_path / "masks" / "0.png")
+    with pytest.raises(AnnotationError, match="another scale"):
+        compare(replace(request, images=(first,)))
+    twice = request.encoders[:1] * 2
+    with pytest.raises(InvalidOptionError, match="different names"):
+        compare(replace(request, encoders=twice))
+
+
+def test_a_large_region_is_not_perturbed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napari_sslmaps.compare.perturbed.MOST_PIXELS", 1000)
+    with pytest.raises(RegionError, match="1000 px"):
+        compare(request_in(tmp_path, scores=("robustness",)))
+
+
+def test_samples_bring_their_masks() -> None:
+    from napari_sslmaps.compare.listing import ListingOptions, list_images
+
+    (histology, ultrasound), _ = list_images(["sample:histology", "sample:ultrasound"], ListingOptions())
+    assert isinstance(histology, ComparedImage)
+    assert histology.annotation.classes == {1: "epithelium", 2: "stroma"}
+    for image, shape in ((histology, (512, 512)), (ultrasound, (240, 320))):
+        mask = Annotation.from_labels(read_mask(image.annotation.path), shape, ignore=image.annotation.ignore)
+        assert mask.classes == (1, 2)
+        assert mask.labels.min() == -1

@@ -1,0 +1,103 @@
+"""Who beats its controls, and how it is told."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_sslmaps.compare.request import ComparedImage, ComparisonRequest
+from napari_sslmaps.compare.results import AnchorRow, ComparedMethod, Comparison, MapRow, ScoredImage
+from napari_sslmaps.compare.tables import anchor_table, class_table, difference_table, map_table
+from napari_sslmaps.compare.verdicts import NEARNESS, verdicts
+from napari_sslmaps.compare.write import plot_table
+from napari_sslmaps.core.findings import Curve, Plot
+from napari_sslmaps.evaluation.map_scores import MapScores
+from napari_sslmaps.export.record import ImageRecord
+from napari_sslmaps.run.request import EncoderChoice
+
+STRATA = ("all", "near", "middle", "far")
+
+
+def comparison(good: float, control: float, images: int = 3) -> Comparison:
+    """An encoder and a control whose anchors score about so much, beside a distance that scores 0.6."""
+    rng = np.random.default_rng(0)
+
+    def image(number: int) -> ScoredImage:
+        base = rng.normal(0, 0.01, 12)
+
+        def areas(level: float) -> dict[str, np.ndarray]:
+            return dict.fromkeys(STRATA, level + base + rng.normal(0, 0.01, 12))
+
+        return ScoredImage(
+            name=str(number),
+            record=ImageRecord("", ""),
+            anchors=(AnchorRow("ours", areas(good)), AnchorRow("pixels-8px", areas(control))),
+            nearness=areas(0.6),
+            maps=tuple(
+                MapRow("ours", "pca", label, MapScores(score, score, 1, score, 0, score, 0, 0.5))
+                for label, score in (("disc", 0.9), ("stripes", 0.5 + 0.1 * number))
+            ),
+        )
+
+    request = ComparisonRequest(
+        tuple(ComparedImage(str(number), "unused") for number in range(images)), (EncoderChoice("ours"),)
+    )
+    methods = (ComparedMethod("ours", "Ours"), ComparedMethod("pixels-8px", "pixels", "pixels", ("ours",)))
+    return Comparison(request, methods, tuple(image(number) for number in range(images)))
+
+
+def test_an_encoder_that_is_clearly_better_beats_its_controls() -> None:
+    found = comparison(0.9, 0.7)
+    [verdict] = verdicts(found)
+    assert verdict.unbeaten == ()
+    assert verdict.sentence == ""
+    rows = {row[0]: row for row in anchor_table(found).rows}
+    assert rows["ours"][-1] == "yes"
+    assert rows["pixels-8px"][-1] == "—"
+    assert rows["ours"][1].low < 0.9 < rows["ours"][1].high + 0.02
+
+
+@pytest.mark.parametrize(("control", "unbeaten"), [(0.9, ("pixels-8px",)), (0.95, ("pixels-8px",))])
+def test_one_that_is_not_is_named_with_the_control(control: float, unbeaten: tuple[str, ...]) -> None:
+    found = comparison(0.9, control)
+    [verdict] = verdicts(found)
+    assert verdict.unbeaten == unbeaten
+    table = anchor_table(found)
+    assert table.rows[0][-1] == "no"
+    assert any("ours does not beat its controls" in note and "pixels-8px" in note for note in table.notes)
+
+
+def test_nearness_is_a_control_of_every_encoder() -> None:
+    [verdict] = verdicts(comparison(0.6, 0.5))
+    assert verdict.unbeaten == (NEARNESS,)
+
+
+def test_differences_are_paired_by_anchor() -> None:
+    found = comparison(0.9, 0.7)
+    rows = {row[:2]: row[2] for row in difference_table(found).rows}
+    difference = rows["ours", "pixels-8px"]
+    assert difference.value == pytest.approx(0.2, abs=0.01)
+    assert difference.high - difference.low < 0.03  # what both share of an anchor's luck is gone
+
+
+def test_maps_are_averaged_over_classes_then_images() -> None:
+    found = comparison(0.9, 0.7)
+    [row] = map_table(found).rows
+    assert row[2].value == pytest.approx((0.9 + 0.6) / 2)
+    by_class = {row[2]: row[3].value for row in class_table(found).rows}
+    assert by_class == pytest.approx({"disc": 0.9, "stripes": 0.6})
+    assert np.isnan(map_table(comparison(0.9, 0.7, images=1)).rows[0][2].low)
+
+
+def test_without_anchors_there_is_no_verdict(tmp_path: Path) -> None:
+    found = comparison(0.9, 0.7, images=1)
+    bare = Comparison(found.request, found.methods, (ScoredImage("0", ImageRecord("", "")),))
+    assert verdicts(bare) == ()
+    assert anchor_table(bare).rows == difference_table(bare).rows == ()
+
+
+def test_a_plot_is_a_table_of_its_points() -> None:
+    x, y = np.array([1, 2], np.float32), np.array([0.5, 0.25], np.float32)
+    table = plot_table(Plot("T", "x", "y", (Curve("a", x, y), Curve("b", x, y, y, y))))
+    assert table.rows[0] == ("a", 1.0, 0.5, None, None)
+    assert table.rows[3] == ("b", 2.0, 0.25, 0.25, 0.25)
