@@ -5,7 +5,11 @@ import pytest
 from encoders_factory import write_encoder
 from sklearn.metrics.pairwise import paired_cosine_distances
 
-from napari_sslmaps import Embedding, embed, load_encoder
+from napari_sslmaps import (
+    Embedding,
+    embed,
+    load_encoder,
+)
 from napari_sslmaps.core.baselines import colour_embedding, position_embedding
 from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.region import Region

@@ -1,16 +1,20 @@
+from typing import get_args
+
 import numpy as np
 import pytest
 from encoders_factory import write_encoder
 
-from napari_sslmaps import embed, load_encoder
+from napari_sslmaps import Annotation, embed, load_encoder, pca_map, score_anchors, similarity_map
 from napari_sslmaps.core.baselines import colour_embedding, pixel_embedding
 from napari_sslmaps.core.region import Region
-from napari_sslmaps.encoders.baselines import controls_of
+from napari_sslmaps.encoders.baselines import ControlKind, controls_of
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.pipeline import controls as controls_module
 from napari_sslmaps.pipeline.controls import embed_control
 from napari_sslmaps.sources.array import ArraySource
 from napari_sslmaps.sources.uniform import UniformSource
+
+KINDS = get_args(ControlKind)
 
 
 @pytest.fixture
@@ -27,7 +31,7 @@ def by_kind(encoder):
     return {control.kind: control for control in controls_of(encoder)}
 
 
-@pytest.mark.parametrize("kind", ["untrained", "constant", "position", "pixels", "colour"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_control_lies_on_the_encoder_s_own_grid(encoder, kind):
     source = ArraySource([drawn(210, 270), drawn()])
     region = Region(3, 5, 50, 61, level=1)
@@ -48,8 +52,33 @@ def test_a_constant_image_shows_what_positions_alone_give(encoder):
     flat = np.broadcast_to(mean, pixels.shape)
     expected = embed(flat, encoder, window=own.provenance.window, allow_uniform=True)
     np.testing.assert_array_equal(found.tokens, expected.tokens)
-    assert found.foreground is not None
-    assert not found.foreground.any()
+    assert found.attention.shape[1:] == own.grid.shape
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_mask_leaves_out_what_it_leaves_out_of_the_encoder_s_own(encoder, kind):
+    pixels = drawn()
+    mask = np.zeros(pixels.shape[:2], bool)
+    mask[20:60, 10:40] = True
+    own = embed(pixels, encoder, mask=mask)
+    found = embed_control(by_kind(encoder)[kind], pixels, encoder, mask=mask)
+    np.testing.assert_array_equal(np.isnan(found.tokens[..., 0]), np.isnan(own.tokens[..., 0]))
+    assert found.provenance.mask_sha256 == own.provenance.mask_sha256 != ""
+    assert np.isnan(found.tokens).any()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_maps_and_scores_work_on_every_control(encoder, kind):
+    pixels = drawn()
+    labels = np.zeros(pixels.shape[:2], int)
+    labels[20:60, 10:40] = 1
+    found = embed_control(by_kind(encoder)[kind], pixels, encoder)
+    for centred in (False, True):
+        values = similarity_map(found, [(30, 20)], centred=centred).values
+        assert np.isfinite(values).all()
+    assert np.isfinite(pca_map(found, foreground="auto").values).all()
+    scores = score_anchors(found, Annotation.from_labels(labels, labels.shape), count=8)
+    assert 0 <= scores.mean().value <= 1
 
 
 @pytest.mark.parametrize("kind", ["pixels", "colour"])

@@ -83,30 +83,31 @@ def embed_control(  # noqa: PLR0913  # the options of `embed`, as keywords
     UnsupportedImageError, RegionError, DeviceMemoryError
         As `embed`.
     """
-    if control.needs_encoder:
-        encoder = _loaded(control, encoder)
+    rest: dict[str, Any] = {"tiling": tiling, "cache": cache, "on_progress": on_progress}
+    if control.kind == "untrained":
+        from napari_sslmaps.encoders.twins import untrained_twin
+
+        twin = untrained_twin(_loaded(control, encoder))
+        return embed(image, twin, region=region, window=window, mask=mask, **rest)
     source = open_image(image)
     with nullcontext() if source is image else source:
         area = region_on(source, region)
-        if control.kind == "untrained":
-            from napari_sslmaps.encoders.twins import untrained_twin
-
-            twin = untrained_twin(encoder)  # type: ignore[arg-type]  # loaded above
-            return embed(
-                source,
-                twin,
-                region=area,
-                tiling=tiling,
-                window=window,
-                cache=cache,
-                on_progress=on_progress,
-                mask=mask,
-            )
-        if control.kind == "constant":
-            found = _embed_constant(control, source, encoder, area, (tiling, window, on_progress))
-        else:
-            found = _embed_without_network(control, source, area, window)
-        return found if mask is None else _within(found, token_mask(source, area, found.grid, mask))
+        grid = TokenGrid.covering(area, control.stride, source.levels[area.level].downsample_yx)
+        wanted = None if mask is None else token_mask(source, area, grid, mask)
+        if not control.needs_encoder:
+            return _within(_embed_without_network(control, source, grid, area, window), wanted)
+        found = embed(
+            UniformSource(source, _mean_colour(source, area)),
+            _loaded(control, encoder),
+            region=area,
+            window=scan_ahead(source, area).window if window is None else window,
+            mask=wanted,
+            allow_uniform=True,
+            **rest,
+        )
+        # no token has structure here; all of them count, else PCA would be left with none
+        provenance = replace(found.provenance, encoder=control.name)
+        return replace(found, provenance=provenance, foreground=None)
 
 
 def _loaded(control: Control, encoder: "Encoder | str | Path | None") -> "Encoder":
@@ -119,41 +120,15 @@ def _loaded(control: Control, encoder: "Encoder | str | Path | None") -> "Encode
     return encoder
 
 
-def _embed_constant(
-    control: Control,
-    source: ImageSource,
-    encoder: Any,
-    area: Region,
-    options: tuple[Tiling | None, tuple[float, float] | None, OnProgress | None],
-) -> Embedding:
-    tiling, window, on_progress = options
-    chosen = scan_ahead(source, area).window if window is None else window
-    uniform = UniformSource(source, _mean_colour(source, area))
-    found = embed(
-        uniform,
-        encoder,
-        region=area,
-        tiling=tiling,
-        window=chosen,
-        on_progress=on_progress,
-        allow_uniform=True,
-    )
-    return replace(found, provenance=replace(found.provenance, encoder=control.name))
-
-
-def _within(embedding: Embedding, wanted: Mask) -> Embedding:
+def _within(embedding: Embedding, wanted: Mask | None) -> Embedding:
     """Leave out the tokens that are not wanted, as `embed` does."""
-    heads = embedding.attention
+    if wanted is None:
+        return embedding
     return replace(
         embedding,
         tokens=np.where(wanted[..., None], embedding.tokens, np.float32(np.nan)),
-        attention=None if heads is None else np.where(wanted, heads, np.float32(np.nan)),
-        activation=None
-        if embedding.activation is None
-        else np.where(wanted, embedding.activation, np.float32(np.nan)),
         foreground=None if embedding.foreground is None else embedding.foreground & wanted,
         provenance=replace(embedding.provenance, mask_sha256=mask_hash(wanted)),
-        moments=None,
     )
 
 
@@ -166,9 +141,12 @@ def _mean_colour(source: ImageSource, area: Region) -> NDArray[np.float64]:
 
 
 def _embed_without_network(
-    control: Control, source: ImageSource, area: Region, window: tuple[float, float] | None
+    control: Control,
+    source: ImageSource,
+    grid: TokenGrid,
+    area: Region,
+    window: tuple[float, float] | None,
 ) -> Embedding:
-    grid = TokenGrid.covering(area, control.stride, source.levels[area.level].downsample_yx)
     provenance = Provenance(
         encoder=control.name,
         method=control.kind,
@@ -182,18 +160,17 @@ def _embed_without_network(
     scan = scan_ahead(source, area)
     chosen = scan.window if window is None else window
     of_strip = _TOKENS[control.kind]
-    tokens, foreground = [], []
+    tokens, foreground, row = np.empty((*grid.shape, 0), np.float32), np.empty(grid.shape, bool), 0
     with closing(read_ahead(source.read, _token_strips(area, control.stride), 2)) as strips:
         for strip in strips:
             unit = unit_pixels(strip, chosen)
-            tokens.append(of_strip(unit, control.stride))
-            foreground.append(structured_tokens(unit, control.stride))
-    return Embedding(
-        np.concatenate(tokens),
-        grid,
-        replace(provenance, image_sha256=scan.sha256, window=chosen),
-        foreground=np.concatenate(foreground),
-    )
+            part = of_strip(unit, control.stride)
+            tokens = np.empty((*grid.shape, part.shape[-1]), np.float32) if row == 0 else tokens
+            tokens[row : row + len(part)] = part
+            foreground[row : row + len(part)] = structured_tokens(unit, control.stride)
+            row += len(part)
+    provenance = replace(provenance, image_sha256=scan.sha256, window=chosen)
+    return Embedding(tokens, grid, provenance, foreground=foreground)
 
 
 def _token_strips(area: Region, stride: int) -> list[Region]:
