@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from encoders_figure import encoders
+from probes_figure import probes
 from qtpy.QtWidgets import QApplication
 from robustness_figure import robustness_page
 from simulator_figure import simulators
@@ -90,3 +91,4 @@ if __name__ == "__main__":
     encoders(IMAGES / "encoders.png")
     robustness_page(IMAGES / "robustness.png")
     pretext(IMAGES / "pretext.png")
+    probes(IMAGES / "probes.png")
