@@ -6,9 +6,13 @@ from encoders_factory import write_encoder
 from sklearn.metrics.pairwise import paired_cosine_distances
 
 from napari_sslmaps import (
+    Annotation,
     Embedding,
     embed,
     load_encoder,
+    score_anchors,
+    score_map,
+    similarity_map,
 )
 from napari_sslmaps.core.baselines import colour_embedding, position_embedding
 from napari_sslmaps.core.grid import TokenGrid
@@ -216,6 +220,30 @@ def test_regions_of_other_kinds_do_not_join():
         join_regions([found, robustness(smooth(), colours, RobustnessOptions(("blur",)))])
     with pytest.raises(InvalidOptionError, match="'dice'"):
         robustness_plots([found], "dice")
+
+
+def test_scores_against_an_annotation_leave_out_what_turned_out_of_sight():
+    pixels = smooth()
+    labels = np.zeros((96, 96), int)
+    labels[30:70, 20:60] = 1
+    annotation = Annotation.from_labels(labels, labels.shape)
+
+    def anchors(embedding):
+        return float(np.nanmean(score_anchors(embedding, annotation, count=16).areas["all"]))
+
+    def map_score(embedding):
+        found = similarity_map(embedding, [(48.0, 40.0)], centred=True)
+        return score_map(found, annotation).auroc
+
+    scores = {"anchors": anchors, "map": map_score}
+    options = RobustnessOptions(("rotation",), {"rotation": (90,)})
+    found = robustness(pixels, colours, options, scores=scores).responses["rotation"]
+    for name in scores:
+        assert abs(found.runs[name][1, 0]) < 0.02
+    # places move, but those that were near each other stay so
+    moved = robustness(pixels, places, options, scores=scores).responses["rotation"]
+    assert moved.runs[CENTRED][1, 0] < 0.5
+    assert moved.runs["anchors"][1, 0] == pytest.approx(0, abs=1e-6)
 
 
 @pytest.mark.parametrize(
