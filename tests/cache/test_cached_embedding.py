@@ -19,6 +19,8 @@ from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import Cancelled
 from napari_sslmaps.pipeline import embed
 from napari_sslmaps.sources.array import ArraySource
+from napari_sslmaps.sources.identity import FileIdentity
+from napari_sslmaps.sources.open import open_image
 
 METHODS = ("mae", "ijepa", "dira")
 BATCH = 16
@@ -141,6 +143,20 @@ def test_an_unchanged_file_is_not_read_again_and_a_changed_one_is(encoders, cach
     other = embed(path, encoders["mae"], tiling=TILED, cache=cache)
     assert_same(other, embed(path, encoders["mae"], tiling=TILED))
     assert other.provenance.image_sha256 != first.provenance.image_sha256
+
+
+def test_an_opened_file_is_known_again_unless_it_was_changed_since(encoders, cache, tmp_path, monkeypatch):
+    path = tmp_path / "image.png"
+    iio.imwrite(path, noise(100, 120, 3))
+    _age(path)
+    first = embed(path, encoders["mae"], tiling=TILED, cache=cache)
+    with open_image(path) as source, monkeypatch.context() as patch:
+        patch.setattr("napari_sslmaps.sources.base.SourceBase.read", None)
+        assert_same(embed(source, encoders["mae"], tiling=TILED, cache=cache), first)
+    with open_image(path) as source:
+        _age(path, 1800)
+        assert FileIdentity.of(source) is None
+        assert_same(embed(source, encoders["mae"], tiling=TILED, cache=cache), first)
 
 
 def test_a_file_changed_while_it_is_embedded_is_not_kept(encoders, cache, tmp_path, caplog):

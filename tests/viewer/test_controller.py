@@ -1,3 +1,5 @@
+import logging
+
 import numpy as np
 import pytest
 from napari.components import ViewerModel
@@ -322,6 +324,21 @@ def test_a_run_begins_where_one_looks_and_keeps_what_it_computes(
     controller.run()
     assert embedder.options[-1].focus_yx is None
     assert not embedder.options[-1].keep
+
+
+def test_what_the_cache_complains_about_is_said_once_and_maps_are_there(
+    controller: Controller, image: Image, embedder: KnownEmbedder
+) -> None:
+    log = logging.getLogger("napari_sslmaps.cache.entry")
+    embedder.on_step = lambda _: log.warning("Expected to keep %s; the disk is full.", "it")
+    controller.run()
+    status = controller.workspace.status
+    assert status.text == ("2 methods done, 8 × 10 tokens each. Expected to keep it; the disk is full.")
+    assert status.failed
+    assert controller.board.find(image, "attention", "mae-demo") is not None
+    embedder.on_step = str
+    controller.run()
+    assert not controller.workspace.status.failed
 
 
 def test_the_status_says_what_came_from_the_cache(

@@ -17,6 +17,7 @@ from viewer_kit import noise
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import UnsupportedImageError
 from napari_sslmaps.sources import ArraySource, open_image
+from napari_sslmaps.sources.identity import FileIdentity
 from napari_sslmaps.viewer import npe2
 from napari_sslmaps.viewer.image import LayerSource
 from napari_sslmaps.viewer.lazy import LazyArray, lazy_levels
@@ -127,6 +128,16 @@ def test_a_layer_source_reads_through_it(tmp_path: Path) -> None:
     for level in (0, 1):
         pixels = source.read(Region(500, 300, 400, 600, level))
         np.testing.assert_array_equal(pixels, slide.pixels(level, 500, 300, 400, 600))
+
+
+def test_a_layer_source_knows_its_file_where_its_pixels_can_be_no_others(tmp_path: Path) -> None:
+    slide = write_slide(tmp_path / "a.svs", ((9000, 7000), (2250, 1750)))
+    data, options, _ = npe2.read(str(slide.path))[0]
+    assert LayerSource(Image(data, **options)).file == FileIdentity.of(slide.path)
+    part = [level[level.shape[0] // 2 :] for level in data]
+    assert LayerSource(Image(part, rgb=True, multiscale=True)).file is None
+    assert LayerSource(Image(data[1:], rgb=True, multiscale=True)).file is None
+    assert LayerSource(Image(np.asarray(data[1]), rgb=True)).file is None
 
 
 def test_zooming_shows_the_pixels_of_the_right_level(tmp_path: Path) -> None:

@@ -11,10 +11,10 @@ from typing import Any
 from napari_sslmaps.cache import ome, parts
 from napari_sslmaps.cache.files import remove_folder, whole_file, whole_folder
 from napari_sslmaps.cache.ome import Allocate, Placement
-from napari_sslmaps.cache.scans import FileIdentity
 from napari_sslmaps.core.placed_mask import Mask
 from napari_sslmaps.core.results import Float32
 from napari_sslmaps.core.tiling import Tile
+from napari_sslmaps.sources.identity import FileIdentity
 
 logger = logging.getLogger(__name__)
 Planes = Mapping[str, Float32]

@@ -1,57 +1,15 @@
 """What was seen in a region of a file, so that the file need not be read to know it again."""
 
 import json
-import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from napari_sslmaps.cache.files import whole_file
 from napari_sslmaps.cache.key import digest_of
 from napari_sslmaps.core.region import Region
+from napari_sslmaps.sources.identity import FileIdentity
 from napari_sslmaps.sources.scan import RegionScan
-
-_JUST_NOW_NS = 2_000_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class FileIdentity:
-    """A regular file as it is now; equal as long as it is, as far as the file system tells.
-
-    Parameters
-    ----------
-    path
-        Absolute, links followed.
-    size
-        Bytes.
-    mtime_ns
-        Last modification, in nanoseconds.
-    """
-
-    path: str
-    size: int
-    mtime_ns: int
-
-    @classmethod
-    def of(cls, image: Any) -> "FileIdentity | None":
-        """Identify a path to a regular file; None for anything else: a folder's time says little."""
-        if not isinstance(image, (str, Path)):
-            return None
-        path = Path(image).expanduser()
-        try:
-            if not path.is_file():
-                return None
-            status = path.stat()
-        except OSError:
-            return None
-        return cls(str(path.resolve()), status.st_size, status.st_mtime_ns)
-
-    @property
-    def settled(self) -> bool:
-        """Whether a change from now on would show: its time is not of just now."""
-        return time.time_ns() - self.mtime_ns > _JUST_NOW_NS
-
 
 Parts = Sequence[Region] | None
 """The only parts of a region that are scanned; None for all of it."""

@@ -17,9 +17,9 @@ from napari_sslmaps.cache import ome, scans
 from napari_sslmaps.cache.entry import ABOUT_FILE, BEGUN, FINISHED, Entry
 from napari_sslmaps.cache.files import HIDDEN, remove_folder, size_of
 from napari_sslmaps.cache.key import key_of
-from napari_sslmaps.cache.scans import FileIdentity
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import InvalidOptionError
+from napari_sslmaps.sources.identity import FileIdentity
 from napari_sslmaps.sources.scan import RegionScan
 
 logger = logging.getLogger(__name__)

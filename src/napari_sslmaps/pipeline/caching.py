@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from napari_sslmaps.cache import Cache
 from napari_sslmaps.cache.entry import Entry
 from napari_sslmaps.cache.ome import Placement
-from napari_sslmaps.cache.scans import FileIdentity
 from napari_sslmaps.core.moments import TokenMoments
 from napari_sslmaps.core.results import Provenance
 from napari_sslmaps.encoders.spec import architecture_to_dict
 from napari_sslmaps.pipeline.planning import EmbeddingPlan
+from napari_sslmaps.sources.identity import FileIdentity
 
 if TYPE_CHECKING:
     from napari_sslmaps.encoders.encoder import Encoder

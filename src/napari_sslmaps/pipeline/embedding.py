@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from napari_sslmaps.cache import Cache
-from napari_sslmaps.cache.scans import FileIdentity
 from napari_sslmaps.core.preprocess import check_window
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Embedding, PixelReader, Provenance
@@ -25,6 +24,7 @@ from napari_sslmaps.pipeline.progress import OnProgress
 from napari_sslmaps.pipeline.reading import TileReader, parts_read, scan_ahead
 from napari_sslmaps.pipeline.streaming import recall, stream
 from napari_sslmaps.pipeline.token_store import TokenBudget
+from napari_sslmaps.sources.identity import FileIdentity
 from napari_sslmaps.sources.open import open_image
 from napari_sslmaps.sources.protocol import ImageSource
 from napari_sslmaps.sources.scan import RegionScan

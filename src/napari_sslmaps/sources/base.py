@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from napari_sslmaps.core.preprocess import check_finite
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import RegionError, UnsupportedImageError
+from napari_sslmaps.sources.identity import FileIdentity
 from napari_sslmaps.sources.protocol import Level
 
 SpacingYX = tuple[float, float] | None
@@ -65,6 +66,9 @@ class SourceBase(ABC):
     layout
         Levels, channels, dtype, frames and spacing.
     """
+
+    file: FileIdentity | None = None
+    """The file that it reads, as it was when it was opened; None where that is not known."""
 
     def __init__(self, name: str, layout: ImageLayout) -> None:
         self._name = name

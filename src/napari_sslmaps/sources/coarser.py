@@ -48,6 +48,7 @@ class CoarserLevels(SourceBase):
             tuple(levels), source.channels, source.dtype, source.frames, source.spacing_um_yx
         )
         super().__init__(source.name, layout)
+        self.file = getattr(source, "file", None)
 
     def _decode(self, region: Region) -> NDArray[Any]:
         if region.level < len(self._source.levels):

@@ -6,6 +6,8 @@ from typing import Any
 
 from napari_sslmaps.errors import UnsupportedImageError
 from napari_sslmaps.sources.array import ArraySource, open_npy
+from napari_sslmaps.sources.base import SourceBase
+from napari_sslmaps.sources.identity import FileIdentity
 from napari_sslmaps.sources.protocol import ImageSource
 from napari_sslmaps.sources.slide import SUFFIXES, OpenSlideSource
 
@@ -47,7 +49,12 @@ def open_image(image: Any, *, frames: bool = False, name: str | None = None) -> 
     ((32, 48), 1)
     """
     if isinstance(image, str | os.PathLike):
-        return _open_path(Path(image).expanduser(), frames)
+        path = Path(image).expanduser()
+        file = FileIdentity.of(path)  # before it is opened: a change from then on is noticed
+        opened = _open_path(path, frames)
+        if isinstance(opened, SourceBase):
+            opened.file = file
+        return opened
     if all(hasattr(image, needed) for needed in ("levels", "read", "close")):
         source: ImageSource = image
         return source

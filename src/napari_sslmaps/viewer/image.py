@@ -12,6 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.sources.base import ImageLayout, SourceBase, levels_from_shapes
+from napari_sslmaps.sources.identity import FileIdentity
+from napari_sslmaps.viewer.lazy import LazyArray
 
 Float = NDArray[np.float64]
 OWN = "napari_sslmaps"
@@ -49,6 +51,7 @@ class LayerSource(SourceBase):
             spacing_um_yx=spacing_of(layer) or (None if spacing_um is None else (spacing_um, spacing_um)),
         )
         super().__init__(layer.name, layout)
+        self.file = _file_of(arrays)
 
     def _decode(self, region: Region) -> NDArray[Any]:
         lead = self._lead[region.level]
@@ -63,6 +66,18 @@ class LayerSource(SourceBase):
 
     def _release(self) -> None:
         self._arrays = []
+
+
+def _file_of(arrays: Sequence[Any]) -> FileIdentity | None:
+    """Return the file that arrays are the levels of; pixels in memory may have been changed since."""
+    found = [array.whole_of for array in arrays if isinstance(array, LazyArray)]
+    origins = [origin for origin in found if origin is not None]
+    sources = [source for source, _ in origins]
+    if len(origins) < len(arrays) or any(source is not sources[0] for source in sources):
+        return None
+    in_order = [level for _, level in origins] == list(range(len(origins)))
+    file: FileIdentity | None = getattr(sources[0], "file", None)
+    return file if in_order else None
 
 
 def spacing_of(layer: Image) -> tuple[float, float] | None:

@@ -7,6 +7,7 @@ from math import isnan
 from time import perf_counter
 from typing import Protocol, TypeAlias
 
+from napari_sslmaps.cache.complaints import complaints
 from napari_sslmaps.core.attention import activation_map, attention_map
 from napari_sslmaps.core.groups import group_map
 from napari_sslmaps.core.placed_mask import PlacedMask
@@ -172,6 +173,13 @@ class EncoderFailed:
     error: SSLMapsError
 
 
+@dataclass(frozen=True, slots=True)
+class NotKept:
+    """Something about the cache that a person should know; the work goes on without it."""
+
+    text: str
+
+
 @dataclass(frozen=True, eq=False)
 class EmbeddingJob:
     """All that a run needs, captured when it is submitted.
@@ -199,6 +207,10 @@ class EmbeddingJob:
 
     def __call__(self, context: TaskContext) -> int:
         """Run; return the number of encoders that were completed."""
+        with complaints(lambda text: context.report(NotKept(text))):
+            return self._embed(context)
+
+    def _embed(self, context: TaskContext) -> int:
         completed = 0
         for index, method in enumerate(self.methods):
             context.token.check()

@@ -62,6 +62,12 @@ class LazyArray:
         self._axes: tuple[Axis, ...] = axes or tuple(range(size) for size in sizes)
 
     @property
+    def whole_of(self) -> tuple[ImageSource, int] | None:
+        """The image and the level that this is all of; None if it is a part."""
+        whole = LazyArray(self._reader, self._level)
+        return (self._reader.source, self._level) if self.shape == whole.shape and self._is_plain() else None
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """Length of each axis."""
         return tuple(len(axis) for axis in self._axes if isinstance(axis, range))
@@ -125,6 +131,9 @@ class LazyArray:
             raise ValueError("Expected copy=None or True: the pixels of a file are read into a new array.")
         pixels = self._read()
         return pixels if dtype is None else pixels.astype(dtype, copy=False)
+
+    def _is_plain(self) -> bool:
+        return all(isinstance(axis, range) and axis.start == 0 and axis.step == 1 for axis in self._axes)
 
     def _read(self) -> NDArray[Any]:
         source = self._reader.source

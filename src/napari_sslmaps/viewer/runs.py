@@ -13,12 +13,21 @@ from napari_sslmaps.pipeline import plan
 from napari_sslmaps.viewer.cost import Pace, work_of
 from napari_sslmaps.viewer.forecast import Forecast
 from napari_sslmaps.viewer.image import LayerSource
-from napari_sslmaps.viewer.jobs import Asked, Embedder, EmbeddingJob, EmbedOptions, EncoderFailed, Painted
+from napari_sslmaps.viewer.jobs import (
+    Asked,
+    Embedder,
+    EmbeddingJob,
+    EmbedOptions,
+    EncoderFailed,
+    NotKept,
+    Painted,
+)
 from napari_sslmaps.viewer.session import Embedded, Session
 from napari_sslmaps.viewer.tasks import TaskCallbacks, TaskRunner
 from napari_sslmaps.viewer.workspace import Progress, WorkspaceModel
 
 logger = logging.getLogger(__name__)
+Report = Painted | EncoderFailed | NotKept
 Works = dict[str, tuple[EncoderSpec, float]]
 """By name, encoders of a run and what it asks of each, as `work_of` counts."""
 
@@ -70,6 +79,7 @@ class EmbeddingRuns:
         self._failures = 0
         self._restored: list[float] = []
         self._seams: dict[str, float] = {}
+        self._complaints: dict[str, None] = {}
 
     def start(
         self,
@@ -94,12 +104,13 @@ class EmbeddingRuns:
         self._failures = 0
         self._restored = []
         self._seams = {}
+        self._complaints = {}
         workspace.say("")
         workspace.progress = Progress(f"{methods[0].name}: loading", 0.0)
         works = {spec.name: (spec, work_of(spec.architecture, plans[spec.name].tiles)) for spec in specs}
         job = EmbeddingJob(source, region, tuple(methods), self._embedder, lambda: workspace.request, options)
 
-        def reported(report: Painted | EncoderFailed) -> None:
+        def reported(report: Report) -> None:
             self._on_reported(image, session, report, works)
 
         def returned(completed: int) -> None:
@@ -118,9 +129,10 @@ class EmbeddingRuns:
         self._runner.discard()
         self._workspace.progress = None
 
-    def _on_reported(
-        self, image: Image, session: Session, report: Painted | EncoderFailed, works: Works
-    ) -> None:
+    def _on_reported(self, image: Image, session: Session, report: Report, works: Works) -> None:
+        if isinstance(report, NotKept):
+            self._complaints[report.text] = None
+            return
         if isinstance(report, EncoderFailed):
             self._failures += 1
             self._workspace.say(f"{report.encoder}: {report.error}", failed=True)
@@ -146,7 +158,8 @@ class EmbeddingRuns:
             size = f", {grid.rows} × {grid.cols} tokens each" if grid is not None and completed > 1 else ""
             self._workspace.say(
                 f"{completed} method{'s' if completed != 1 else ''} done{size}{self._from_cache()}."
-                f"{self._of_seams()}"
+                f"{self._of_seams()}{''.join(f' {text}' for text in self._complaints)}",
+                failed=bool(self._complaints),
             )
         self.painted(image, None)
         self._forecast.update()
