@@ -58,6 +58,7 @@ class KnownEmbedder:
     """Tokens that tell the left half of the region from the right half.
 
     `on_step` is called before each of the two steps of an embedding, of which `restored` come from a cache.
+    An encoder called `turned` tells the upper half from the lower.
     """
 
     def __init__(self) -> None:
@@ -65,6 +66,7 @@ class KnownEmbedder:
         self.options: list[EmbedOptions] = []
         self.on_step: Callable[[int], object] = str
         self.restored = 0
+        self.turned = ""
 
     def __call__(
         self,
@@ -94,7 +96,10 @@ class KnownEmbedder:
         half = max(1, rows // 2)
         for step, part in enumerate((slice(0, half), slice(half, rows))):
             self.on_step(step)
-            tokens[part] = _tokens(rows, cols)[part]
+            known = _tokens(rows, cols)
+            if method.name == self.turned:
+                known = _tokens(cols, rows).transpose(1, 0, 2)
+            tokens[part] = known[part]
             attention[:, part] = np.linspace(0.1, 0.4, rows * cols).reshape(rows, cols)[part]
             on_progress(EmbeddingProgress(step + 1, 2, 0.1 * (step + 1), embedding(), self.restored))
         return embedding()

@@ -286,7 +286,7 @@ class SSLMapsWidget(QWidget):
         """Sections of a page, below image and region, which all share."""
         if task != "maps":
             return (self.pretext,) if task == "pretext" else (self.compare,)
-        return self.encoders, self.maps, self.anchors, self.view
+        return self.encoders, self.anchors, self.maps, self.view
 
     def _on_fronts_changed(self) -> None:
         workspace = self.workspace

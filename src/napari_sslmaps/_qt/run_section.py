@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QLabel, QProgressBar, QPushButton
 
-from napari_sslmaps._qt.parts import Choice, Section, dim, note, quiet, row, titled
+from napari_sslmaps._qt.parts import Choice, Section, dim, note, quiet, row
 from napari_sslmaps.viewer.cost import duration
 from napari_sslmaps.viewer.flicker import FLICKER_KEY, NEXT_KEY
-from napari_sslmaps.viewer.workspace import MapKind, Progress, Status, Task
+from napari_sslmaps.viewer.workspace import Caption, MapKind, Progress, Status, Task
 
 _KINDS = (
     ("similarity", "similarity"),
@@ -106,11 +106,11 @@ class ViewSection(Section):
             f"Change the method in front with the other. Shortcut: tap {FLICKER_KEY}, or hold it to peek."
         )
         self.caption = note()
-        line = row(self.shown, QLabel("of"), self.front)
-        line.setStretch(0, 3)
-        line.setStretch(2, 4)
+        self.caption.setMinimumHeight(2 * self.caption.fontMetrics().lineSpacing())
+        line = row(self.shown, self.front, QLabel("–"), self.against)
+        for index, share in ((0, 3), (1, 4), (3, 4)):
+            line.setStretch(index, share)
         self.body.addLayout(line)
-        self.body.addLayout(titled("against", self.against))
         self.body.addLayout(row(self.side_by_side, self.difference, self.flicker))
         self.body.addWidget(self.caption)
         self.shown.currentIndexChanged.connect(lambda _: self.shown_requested.emit(self.shown.value))
@@ -140,10 +140,10 @@ class ViewSection(Section):
         with quiet(self.difference):
             self.difference.setChecked(on)
 
-    def set_caption(self, text: str) -> None:
-        """Say how the map in view was made."""
-        self.caption.setText(text)
-        self.caption.setVisible(bool(text))
+    def set_caption(self, caption: Caption) -> None:
+        """Say how the map in view was made; what has to be known of it is in the tool tip."""
+        self.caption.setText(f"{caption.text} ⓘ" if caption.caution else caption.text)
+        self.caption.setToolTip(caption.caution or "How the map in view was made.")
 
     def set_side_by_side(self, on: bool) -> None:
         """Show whether cells are side by side."""

@@ -3,17 +3,20 @@
 from collections.abc import Mapping
 from typing import Any
 
+from napari_sslmaps.viewer.workspace import Caption
+
 Mark = Mapping[str, Any]
 _QUERIES = {
-    "cls": "what the CLS token reads",
-    "mean-query": "what all tokens read on average",
-    "anchor": "what the anchor's token reads",
-    "rollout": "rollout of what the output reads",
+    "cls": "CLS token's attention",
+    "mean-query": "all tokens' mean attention",
+    "anchor": "attention of the anchor's token",
+    "rollout": "rollout of the output's attention",
 }
+_RULES = {"percentiles 1–99 of all encoders": "shared", "percentiles 1–99": "by itself"}
 _RENDERINGS = {"stretch": "stretched 2–98 %", "whitened": "whitened"}
 
 
-def account(mark: Mark) -> str:
+def account(mark: Mark) -> Caption:
     """Say what a layer's mark in its metadata tells of its map.
 
     Parameters
@@ -34,10 +37,9 @@ def account(mark: Mark) -> str:
         told = "activation: channel mean of rectified features"
     contrast = mark.get("contrast")
     if contrast is not None:
-        low, high = (f"{limit:.3g}".replace("-", "−") for limit in contrast["limits"])
-        told = f"{told} · {low} to {high}, {contrast['rule']}"
-    caution = options.get("caution")
-    return f"{told}. {caution}" if caution else told
+        low, high = (f"{limit:.2g}".replace("-", "−") for limit in contrast["limits"])
+        told = f"{told} · {low} to {high}, {_RULES.get(contrast['rule'], contrast['rule'])}"
+    return Caption(told, str(options.get("caution", "")))
 
 
 def _similarity(options: Mark) -> str:
@@ -51,13 +53,13 @@ def _similarity(options: Mark) -> str:
 def _attention(options: Mark) -> str:
     if "attention_kind" not in options:
         return ""
-    block = "the last block" if options["block"] is None else f"block {options['block']}"
+    block = "last block" if options["block"] is None else f"block {options['block']}"
     heads = options["reduction"]
     heads = f"{heads} over heads" if heads in {"mean", "max"} else _counted(heads)
     if options["attention_kind"] == "rollout":
         heads = "mean over heads"
-    prefix = f", {options['prefix_attention']:.0%} on CLS and registers"
-    return f"{_QUERIES[options['attention_kind']]} in {block}, {heads}{prefix}"
+    prefix = f", {options['prefix_attention']:.0%} on CLS and registers".replace("%", " %")
+    return f"{_QUERIES[options['attention_kind']]}, {block}, {heads}{prefix}"
 
 
 def _counted(head: str) -> str:
@@ -79,9 +81,7 @@ def _groups(options: Mark) -> str:
 
 def _difference(options: Mark) -> str:
     scale = "percentile ranks of " if options["scale"] == "ranks" else ""
-    return (
-        f"{scale}{options['of']}: red where {options['first']} is higher, blue where {options['second']} is"
-    )
+    return f"{scale}{options['of']}: red where {options['first']} is higher, blue where {options['second']}"
 
 
 def _where(options: Mark) -> str:

@@ -157,7 +157,7 @@ def _draw_difference(result: DifferenceMap) -> Drawing:
     }
     drawing = _drawing(result, "difference", f"difference of {result.kind}", result.values, limits, options)
     drawing = replace(drawing, colormap=COLORMAPS["difference"])
-    return drawing.with_limits(limits, "symmetric, percentile 99 of the magnitude")
+    return drawing.with_limits(limits, "symmetric")
 
 
 def _drawing(

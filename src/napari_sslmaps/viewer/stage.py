@@ -10,7 +10,7 @@ from napari_sslmaps.viewer.difference import DIFFERENCE
 from napari_sslmaps.viewer.image import OWN
 from napari_sslmaps.viewer.layers import LayerBoard, Picture
 from napari_sslmaps.viewer.pretext_tools import PretextTools
-from napari_sslmaps.viewer.workspace import MAP_KINDS, MapKind, WorkspaceModel
+from napari_sslmaps.viewer.workspace import MAP_KINDS, Caption, MapKind, WorkspaceModel
 
 
 class Stage:
@@ -71,7 +71,7 @@ class Stage:
         kind = self._kind(self._board.maps_of(image))
         front = self._board.find(image, kind, workspace.front)
         layer = next((layer for layer in differences), front)
-        workspace.caption = "" if layer is None else account(layer.metadata[OWN])
+        workspace.caption = Caption() if layer is None else account(layer.metadata[OWN])
 
     def arrange(self, image: Image) -> None:
         """Bring the maps of an image into view, or its pretext view."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from threading import Event
 from typing import Any, Protocol
 
-from napari_sslmaps.errors import Cancelled
+from napari_sslmaps.errors import Cancelled, SSLMapsError
 
 
 class CancelToken:
@@ -100,7 +100,7 @@ class ImmediateRunner:
             answer = work(TaskContext(token, callbacks.reported))
         except (ArithmeticError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError) as e:
             callbacks.failed(e)
-        except Cancelled as error:
+        except SSLMapsError as error:
             callbacks.failed(error)
         else:
             callbacks.returned(answer)

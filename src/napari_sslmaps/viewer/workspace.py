@@ -213,6 +213,14 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True)
+class Caption:
+    """What stands under the map in view: how it was made, and what has to be known of it besides."""
+
+    text: str = ""
+    caution: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """How far a run is.
 
@@ -328,7 +336,7 @@ class WorkspaceModel:
     heads: int = 0
     blocks: int = 0
     plan: Status = Status()
-    caption: str = ""
+    caption: Caption = Caption()
     status: Status = Status()
     progress: Progress | None = None
 
