@@ -76,15 +76,15 @@ def test_who_is_ahead_by_how_much_and_how_sure():
     assert [row[0] for row in found.table.rows] == ["sees", "paints", "foretells", "unites"]
     assert found.table.rows[0][2] == bootstrap_mean(values[0], groups)
     assert found.table.rows[1][3] == paired_difference(values[2], values[0], groups)
-    sentence = text(found, "On these 3 images, sees is ahead")
+    sentence = text(found, "On these 3 images, sees has a mean")
     assert cell_text(bootstrap_mean(values[0], groups)) in sentence
-    assert "above paints, more than chance explains" in sentence
+    assert "and is ahead: 0.050 [0.050, 0.050] above paints, more than chance explains" in sentence
     assert found.table.notes == found.sentences
 
 
 def test_one_image_speaks_of_no_other():
     found = advise(comparison(scored(0, {"sees": 0.8})))
-    assert text(found, "On this image, sees is ahead").endswith("].")
+    assert text(found, "On this image, sees has a mean").endswith("].")
     assert "say nothing of others" in text(found, "The intervals")
 
 
@@ -141,7 +141,7 @@ def test_the_scale_is_told_in_pixels_lengths_tokens_and_share():
     sentence = text(
         found, "The annotated signal stays like itself over 24 px (14 µm), the median of 2 images"
     )
-    assert "3 tokens, 3.2% of the region's side" in sentence
+    assert "3 tokens, 3.2 % of the region's side" in sentence
     assert "local" in sentence
     found = advise(comparison(scored(0, ALL)), [evidence(0.2, um=41_900, signal="similarity")])
     assert "(41.9 mm)" in text(found, "What is similar to the anchors")

@@ -33,10 +33,11 @@ CLOSING = (
     "This is evidence, not an oracle: the papers' encoders were trained and tested on other images, and a "
     "method is only as good as its scores on yours."
 )
+_BELOW, _FROM = f"{100 * LOCAL:.0f} %", f"{100 * GLOBAL:.0f} %"
 _REACH_WORDS: Mapping[Reach, str] = {
-    "local": f"Below {LOCAL:.0%} it is called local here.",
-    "between": f"Between {LOCAL:.0%} and {GLOBAL:.0%} it is called neither local nor global here.",
-    "global": f"From {GLOBAL:.0%} on it is called global here; no region shows much more than 35%.",
+    "local": f"Here that is called local: it is below {_BELOW}.",
+    "between": f"Here that is called neither local, below {_BELOW}, nor global, from {_FROM} on.",
+    "global": f"Here that is called global: it is {_FROM} or more, and no region shows much more than 35 %.",
 }
 
 
@@ -64,8 +65,8 @@ def scale_sentences(evidence: Sequence[ImageEvidence], reach: Reach) -> Sentence
     signal = "The annotated signal" if known[0].signal == "annotation" else "What is similar to the anchors"
     over = "" if len(known) == 1 else f", the median of {len(known)} images"
     found = (
-        f"{signal} stays like itself over {size}{over}: {tokens:.2g} tokens, {share:.1%} of the region's "
-        f"side (where its autocorrelation falls to 1/e). {_REACH_WORDS[reach]}"
+        f"{signal} stays like itself over {size}{over}: {tokens:.2g} tokens, {100 * share:.1f} % of the "
+        f"region's side (where its autocorrelation falls to 1/e). {_REACH_WORDS[reach]}"
     )
     if tokens >= 1:
         return (found,)
@@ -102,11 +103,11 @@ def score_sentences(comparison: Comparison, ranking: Ranking | None) -> Sentence
     count = len(comparison.images)
     images = "this image" if count == 1 else f"these {count} images"
     first, *others = ranking.order
-    found = f"On {images}, {first} is ahead with a mean {ranking.what} of {cell_text(ranking.means[first])}"
+    found = f"On {images}, {first} has a mean {ranking.what} of {cell_text(ranking.means[first])}"
     if others:
         lead = ranking.lead(first, others[0])
         sure = "more than chance explains" if lead.excludes_zero else "which chance can explain"
-        found += f", {cell_text(lead)} above {others[0]}, {sure}"
+        found += f" and is ahead: {cell_text(lead)} above {others[0]}, {sure}"
     one = "The intervals, in brackets, are of 95 % and come from one image: they say nothing of others."
     many = "The intervals, in brackets, are of 95 %, over images and what was scored in them."
     return f"{found}.", one if count == 1 else many

@@ -13,8 +13,8 @@ from napari_sslmaps.core.findings import Cell, Plot, Table
 from napari_sslmaps.evaluation.anchor_scores import STRATA, Stratum
 from napari_sslmaps.evaluation.intervals import bootstrap_mean
 from napari_sslmaps.evaluation.map_scores import MapScores
-from napari_sslmaps.evaluation.robustness import join_regions
-from napari_sslmaps.evaluation.robustness_findings import robustness_plots
+from napari_sslmaps.evaluation.robustness import COSINE, Robustness, join_regions
+from napari_sslmaps.evaluation.robustness_findings import robustness_plots, robustness_table
 
 T = TypeVar("T")
 _MEASURES = {
@@ -47,6 +47,7 @@ def tables_of(comparison: Comparison) -> tuple[Table, ...]:
         map_table(comparison),
         class_table(comparison),
         agreement_table(comparison),
+        *_robustness_tables(comparison),
         *(part for part in comparison.across if isinstance(part, Table)),
         image_table(comparison),
     )
@@ -55,14 +56,25 @@ def tables_of(comparison: Comparison) -> tuple[Table, ...]:
 
 def plots_of(comparison: Comparison) -> tuple[Plot, ...]:
     """Return every plot that a comparison has curves for."""
+    joined = _robustness(comparison)
+    measures = joined[0].measures if joined else ()
+    plots = [plot for measure in measures for plot in robustness_plots(joined, measure)]
+    return (*plots, *(part for part in comparison.across if isinstance(part, Plot)))
+
+
+def _robustness(comparison: Comparison) -> list[Robustness]:
+    """Join what perturbations do to each method over all images."""
     by_method = [
         [found for image in comparison.images for found in image.robustness if found.method == method.name]
         for method in comparison.methods
     ]
-    joined = [join_regions(parts) for parts in by_method if parts]
-    measures = joined[0].measures if joined else ()
-    plots = [plot for measure in measures for plot in robustness_plots(joined, measure)]
-    return (*plots, *(part for part in comparison.across if isinstance(part, Plot)))
+    return [join_regions(parts) for parts in by_method if parts]
+
+
+def _robustness_tables(comparison: Comparison) -> list[Table]:
+    joined = _robustness(comparison)
+    measures = [measure for measure in joined[0].measures if measure != COSINE] if joined else []
+    return [robustness_table(joined, measure) for measure in measures]
 
 
 def anchor_table(comparison: Comparison) -> Table:
