@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from napari_sslmaps.evaluation.token_probe import fit_token_probe
     from napari_sslmaps.export.anchor_file import AnchorSet, load_anchors, save_anchors
     from napari_sslmaps.export.basis_file import load_basis, save_basis
+    from napari_sslmaps.export.head_file import load_head, save_head
     from napari_sslmaps.pipeline import attend, embed
     from napari_sslmaps.pipeline.class_activation import class_activation
     from napari_sslmaps.pipeline.controls import embed_control
@@ -69,6 +70,7 @@ __all__ = [
     "load_anchors",
     "load_basis",
     "load_encoder",
+    "load_head",
     "mutual_neighbours",
     "neighbour_agreement",
     "open_image",
@@ -78,6 +80,7 @@ __all__ = [
     "robustness",
     "save_anchors",
     "save_basis",
+    "save_head",
     "score_anchors",
     "score_localisation",
     "score_map",
@@ -116,6 +119,7 @@ _HOMES = {
     "load_anchors": "export.anchor_file",
     "load_basis": "export.basis_file",
     "load_encoder": "encoders.registry",
+    "load_head": "export.head_file",
     "mutual_neighbours": "core.agreement",
     "neighbour_agreement": "core.agreement",
     "open_image": "sources.open",
@@ -125,6 +129,7 @@ _HOMES = {
     "robustness": "evaluation.robustness",
     "save_anchors": "export.anchor_file",
     "save_basis": "export.basis_file",
+    "save_head": "export.head_file",
     "score_anchors": "evaluation.anchor_scores",
     "score_localisation": "evaluation.evidence",
     "score_map": "evaluation.map_scores",
