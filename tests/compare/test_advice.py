@@ -13,6 +13,7 @@ from napari_sslmaps.compare.images import OpenedImage
 from napari_sslmaps.compare.ranking import rank_encoders
 from napari_sslmaps.compare.request import ComparedImage, ComparisonRequest
 from napari_sslmaps.compare.results import AnchorRow, ComparedMethod, Comparison, MapRow, ScoredImage
+from napari_sslmaps.compare.tables import tables_of
 from napari_sslmaps.core.findings import cell_text
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Provenance
@@ -167,6 +168,15 @@ def test_noise_is_told_and_who_bore_it():
     found = advise(comparison(image), [evidence(0.02, contrast=0.3)])
     assert "local contrast at most 0.3" in text(found, "Noise is at most")
     assert text(found, "Under speckle").endswith("sees 0.90, paints 0.40.")
+
+
+def test_robustness_is_told_as_a_table_too():
+    images = [scored(number, ALL, robustness=(robust("sees", 0.9 - 0.2 * number),)) for number in range(2)]
+    table = next(
+        found for found in tables_of(comparison(*images)) if found.key == "robustness-centred-cosine"
+    )
+    assert table.columns == ("method", "speckle", "Gaussian noise")
+    assert table.rows == (("sees", pytest.approx(0.8), pytest.approx(0.8)),)
 
 
 def test_dira_is_quoted_where_it_is_compared():
