@@ -1,0 +1,169 @@
+"""The Compare page in a real window: scribbles are painted, rows picked and results exported by mouse."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from compare_page_kit import KnownComparer
+from pytestqt.qtbot import QtBot
+from qt_kit import LEFT, Window
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QApplication, QDialogButtonBox, QLineEdit, QMenu, QWidget
+
+from napari_sslmaps.viewer.image import OWN
+from napari_sslmaps.viewer.scribbles import CLASS_COLOURS, PREDICTION, SCRIBBLES
+
+pytestmark = pytest.mark.viewer
+
+
+@pytest.fixture
+def page(window: Window, qtbot: QtBot) -> Window:
+    """Everything embedded, and the page opened by its tab."""
+    window.widget.run.run.click()
+    window.wait_until_idle()
+    tabs = window.widget.tabs
+    qtbot.mouseClick(tabs, LEFT, pos=tabs.tabRect(2).center())
+    assert window.widget.workspace.task == "compare"
+    return window
+
+
+def press(qtbot: QtBot, button: QWidget) -> None:
+    """Click with the mouse where a button is."""
+    QApplication.processEvents()
+    assert button.isVisible()
+    assert button.isEnabled()
+    qtbot.mouseClick(button, LEFT)
+
+
+def layer_of(window: Window, role: str) -> np.ndarray:
+    (found,) = [layer for layer in window.viewer.layers if layer.metadata.get(OWN, {}).get("role") == role]
+    return np.asarray(found.data)
+
+
+def rgb(colour: str) -> np.ndarray:
+    return np.array([int(colour[at : at + 2], 16) for at in (1, 3, 5)])
+
+
+def test_scribbles_are_followed_by_the_classes_of_a_probe(page: Window, qtbot: QtBot) -> None:
+    probe, model = page.widget.compare.probe, page.widget.controller.comparing.model
+    press(qtbot, probe.paint)
+    page.drag((10, 6), (10, 14), (12, 20))
+    assert "at least two classes" in probe.text.text()
+    press(qtbot, probe.classes[1])
+    assert model.brush == 2
+    page.drag((10, 60), (10, 66), (12, 72))
+    scribbles = layer_of(page, SCRIBBLES)
+    assert {1, 2} <= set(np.unique(scribbles))
+    assert scribbles[10, 10] == 1
+    assert scribbles[10, 66] == 2
+    qtbot.waitUntil(lambda: "apart from the first" in probe.text.text(), timeout=10_000)
+    classes = layer_of(page, PREDICTION)
+    assert (classes[:, :5] == 1).all()
+    assert (classes[:, 5:] == 2).all()
+    for column, colour in ((20, CLASS_COLOURS[0]), (60, CLASS_COLOURS[1])):
+        drawn, mixed = page.colour((50, column)), 0.45 * rgb(colour) + 0.55 * 127.5
+        np.testing.assert_allclose(drawn, mixed, atol=12)
+
+
+def test_more_strokes_tell_how_good_the_probe_is(page: Window, qtbot: QtBot) -> None:
+    probe, model = page.widget.compare.probe, page.widget.controller.comparing.model
+    press(qtbot, probe.paint)
+    for number, column in ((0, 12), (1, 68)):
+        press(qtbot, probe.classes[number])
+        for row in (8, 52):
+            page.drag((row, column), (row, column + 6))
+    qtbot.waitUntil(lambda: "held-out strokes 1.000" in probe.text.text(), timeout=10_000)
+    assert model.findings[-1].key == "probe"
+    press(qtbot, probe.erase)
+    page.drag((52, 68), (52, 74), (50, 74), (50, 68), (54, 68), (54, 76), (56, 66))
+    qtbot.waitUntil(lambda: "Paint another stroke" in probe.text.text(), timeout=10_000)
+    probe.kind.setCurrentIndex(1)
+    assert model.probe.kind == "knn"
+    press(qtbot, probe.paint)
+    assert not model.scribbling
+    assert page.viewer.layers.selection.active is page.image
+
+
+def test_another_page_puts_the_brush_away(page: Window, qtbot: QtBot) -> None:
+    press(qtbot, page.widget.compare.probe.paint)
+    tabs = page.widget.tabs
+    qtbot.mouseClick(tabs, LEFT, pos=tabs.tabRect(0).center())
+    assert not page.widget.controller.comparing.model.scribbling
+    assert not any(
+        layer.visible for layer in page.viewer.layers if layer.metadata.get(OWN, {}).get("role") == SCRIBBLES
+    )
+    assert page.widget.encoders.isVisible()
+
+
+def test_a_comparison_is_read_and_its_rows_lead_to_maps(page: Window, qtbot: QtBot) -> None:
+    widget = page.widget
+    labels = np.zeros((64, 80), np.uint8)
+    labels[:, :40] = 1
+    page.viewer.add_labels(labels, name="left")
+    assert widget.compare.annotation.annotation.currentText() == "left"
+    press(qtbot, widget.run.compare)
+    qtbot.waitUntil(lambda: widget.workspace.status.text.startswith("Compared"), timeout=10_000)
+    comparer: KnownComparer = widget.controller.comparing.desk._comparer
+    (asked,) = comparer.asked
+    assert asked.annotation.classes == (1,)
+    assert set(asked.embeddings) == {"mae-demo", "dinov3-demo"}
+    results = widget.compare.results
+    assert results.table.isVisible()
+    assert results.notes.text() == "dinov3-demo does not beat its controls."
+    click_row(qtbot, results.table, 1)
+    assert widget.workspace.front == "dinov3-demo"
+    results.choice.setCurrentIndex(results.choice.findText("Agreement of encoders"))
+    click_row(qtbot, results.table, 0)
+    qtbot.waitUntil(lambda: bool(widget.controller.board.layers_of(page.image, "agreement")), timeout=10_000)
+    (agreement,) = widget.controller.board.layers_of(page.image, "agreement")
+    assert agreement.name == "agreement · mae-demo ~ dinov3-demo"
+    assert agreement.visible
+    widget.workspace.front = "mae-demo"
+    assert not widget.controller.board.layers_of(page.image, "agreement")
+
+
+def click_row(qtbot: QtBot, table: QWidget, row: int) -> None:
+    QApplication.processEvents()
+    where = table.visualRect(table.model().index(row, 0))
+    qtbot.mouseClick(table.viewport(), LEFT, pos=where.center())
+
+
+def test_figures_are_exported_by_menu_and_dialog(page: Window, qtbot: QtBot, tmp_path: Path) -> None:
+    button = page.widget.compare.export
+    with clicking_entry(qtbot, button.menu(), "Figures"):
+        press(qtbot, button)  # until the menu is closed
+    dialog = button.dialog
+    assert dialog is not None
+    folder = tmp_path / "out"
+    folder.mkdir()
+    where = dialog.findChild(QLineEdit)
+    where.clear()
+    qtbot.keyClicks(where, str(folder))
+    choose = dialog.findChild(QDialogButtonBox).button(QDialogButtonBox.StandardButton.Open)
+    qtbot.mouseClick(choose, LEFT)
+    qtbot.waitUntil(lambda: page.widget.workspace.status.text.startswith("Wrote"), timeout=20_000)
+    assert (
+        page.widget.workspace.status.text
+        == f"Wrote figure.png, figure.svg, figure.pdf and 3 more into {folder}."
+    )
+    written = sorted(path.name for path in folder.iterdir())
+    assert written == [f"{name}.{suffix}" for name in ("figure", "heads") for suffix in ("pdf", "png", "svg")]
+
+
+@contextmanager
+def clicking_entry(qtbot: QtBot, menu: QMenu, text: str) -> Iterator[None]:
+    """Click an entry as soon as its menu is open, which blocks who opened it."""
+
+    def look() -> None:
+        if menu.isVisible():
+            timer.stop()
+            action = next(action for action in menu.actions() if action.text().startswith(text))
+            qtbot.mouseClick(menu, LEFT, pos=menu.actionGeometry(action).center())
+
+    timer = QTimer()
+    timer.timeout.connect(look)
+    timer.start(10)
+    yield
+    timer.stop()
