@@ -12,13 +12,13 @@ from napari_sslmaps.compare.results import Comparison
 from napari_sslmaps.compare.tokens import Tokens
 from napari_sslmaps.core.evidence import EvidenceMap
 from napari_sslmaps.core.findings import Cell, Table
+from napari_sslmaps.core.heads import ImageHead
 from napari_sslmaps.core.results import Embedding
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.evaluation.annotation import Annotation
 from napari_sslmaps.evaluation.evidence import LocalisationScores, score_localisation, token_evidence
 from napari_sslmaps.evaluation.image_labels import (
     HeldOutHeads,
-    ImageHead,
     cross_validate_heads,
     head_table,
     pooled,
@@ -65,7 +65,7 @@ def localisation_tables(
         If an image has no label, or a label has fewer than two images.
     """
     labels = _labels(comparison)
-    drawn = _drawn(comparison)
+    drawn = _drawn(comparison, lanes[0].method.name, tokens)
     found = _Found()
     for lane in lanes:
         name = lane.method.name
@@ -100,8 +100,8 @@ def _labels(comparison: Comparison) -> list[str]:
     return labels
 
 
-def _drawn(comparison: Comparison) -> dict[int, tuple[Annotation, int | None]]:
-    """Images whose mask has what their label names: number → annotation and class.
+def _drawn(comparison: Comparison, method: str, tokens: Tokens) -> dict[int, tuple[Annotation, int | None]]:
+    """Images whose mask has what their label names, and something else: number → annotation and class.
 
     A class of the mask that is called like the label is what is sought; else all classes together.
     """
@@ -113,8 +113,17 @@ def _drawn(comparison: Comparison) -> dict[int, tuple[Annotation, int | None]]:
         named = [kind for kind in annotation.classes if annotation.name_of(kind) == asked.label]
         others = {image.label for image in comparison.request.images}
         if named or not others & {annotation.name_of(kind) for kind in annotation.classes}:
-            found[number] = annotation, next(iter(named), None)
+            kind = next(iter(named), None)
+            if _is_divided(annotation, tokens.get(asked.name, method), kind):
+                found[number] = annotation, kind
     return found
+
+
+def _is_divided(annotation: Annotation, embedding: Embedding, kind: int | None) -> bool:
+    """Whether the region has pixels of the class and others."""
+    totals = annotation.pixel_counts(embedding.grid).sum(axis=(0, 1))
+    inside = totals[1:].sum() if kind is None else totals[annotation.kinds.index(kind)]
+    return bool(0 < inside < totals.sum())
 
 
 def _grad_cam(

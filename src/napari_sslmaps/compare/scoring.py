@@ -14,8 +14,9 @@ from napari_sslmaps.evaluation.anchor_scores import AnchorScores, score_anchors
 from napari_sslmaps.evaluation.annotation import Annotation
 from napari_sslmaps.evaluation.map_scores import score_maps
 
-AGREEMENT_TOKENS = 2048
-"""Tokens, spread evenly, over which encoders' agreement is measured; its cost grows with their square."""
+AGREEMENT_TOKENS, RANKED_TOKENS = 2048, 4096
+"""Tokens, spread evenly, over which agreement is measured, and that are ranked for each anchor: more would
+cost as much as embedding them, and change a score by less than its interval."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,7 +93,14 @@ def _score_anchors(
     embedding: Embedding, annotation: Annotation, request: ComparisonRequest, like: AnchorScores | None
 ) -> AnchorScores:
     options = request.options
-    return score_anchors(embedding, annotation, count=options.anchor_count, seed=options.seed, like=like)
+    return score_anchors(
+        embedding,
+        annotation,
+        count=options.anchor_count,
+        seed=options.seed,
+        like=like,
+        most_tokens=RANKED_TOKENS,
+    )
 
 
 def _map_rows(method: str, maps: Mapping[str, TokenMap], annotation: Annotation) -> list[MapRow]:

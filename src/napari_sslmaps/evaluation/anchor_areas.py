@@ -66,11 +66,13 @@ class TokenWeights:
     kinds: tuple[int, ...]
 
     @classmethod
-    def of(cls, embedding: Embedding, annotation: Annotation) -> Self:
-        """Count the pixels of an annotation in an embedding's tokens."""
+    def of(cls, embedding: Embedding, annotation: Annotation, most: int | None = None) -> Self:
+        """Count the pixels of an annotation in an embedding's tokens, or in `most` of them, spread evenly."""
         counts = np.moveaxis(annotation.pixel_counts(embedding.grid), -1, 0)
         known = np.isfinite(embedding.tokens[:, :, 0])
         ranked = np.flatnonzero(known & counts.any(axis=0))
+        if most is not None and len(ranked) > most:
+            ranked = ranked[np.linspace(0, len(ranked) - 1, most).round().astype(np.intp)]
         return cls(embedding.grid, ranked, counts.reshape(len(counts), -1)[:, ranked], annotation.kinds)
 
     def around(self, kinds: NDArray[np.int64]) -> tuple[Float, Float]:

@@ -138,6 +138,7 @@ def score_anchors(  # noqa: PLR0913  # the options of one score, as keywords
     spacing_um_yx: tuple[float, float] | None = None,
     across: tuple[Embedding, Annotation] | None = None,
     like: AnchorScores | None = None,
+    most_tokens: int | None = None,
 ) -> AnchorScores:
     """Score how well the similarity to anchors finds the pixels of their class.
 
@@ -168,6 +169,8 @@ def score_anchors(  # noqa: PLR0913  # the options of one score, as keywords
     like
         Scores of another method by the same annotation. Where it ranked the same tokens for the same anchors,
         its areas of nearness are taken over, which halves the work.
+    most_tokens
+        Of more annotated tokens, so many are ranked, spread evenly; all if omitted.
 
     Raises
     ------
@@ -190,7 +193,7 @@ def score_anchors(  # noqa: PLR0913  # the options of one score, as keywords
     if not 0 < limits[0] <= limits[1]:
         raise InvalidOptionError(f"Expected two rising distances above 0 as bounds; got {limits}.")
     mean = embedding.mean_token if centred else None
-    weights = TokenWeights.of(embedding, annotation)
+    weights = TokenWeights.of(embedding, annotation, most_tokens)
     anchored = Anchored(places, kinds, tokens, spacing, limits)
     found = rank_cosines(
         cosines_to(embedding, directions_at(embedding, tokens, mean), mean), weights, anchored
