@@ -55,6 +55,7 @@ def test_the_key_knows_every_field_of_an_item(item, encoder, changed):
         BatchOptions(level=1),
         BatchOptions(spacing_um=0.5),
         BatchOptions(tokens="float32"),
+        BatchOptions(mask="auto"),
         *(
             BatchOptions(RunOptions(**{name: value}))
             for name, value in [

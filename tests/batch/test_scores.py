@@ -63,6 +63,22 @@ def test_attention_on_one_token_has_no_entropy_and_on_half_of_them_log_half():
     assert scored(tokens).attention_entropy == pytest.approx(1)
 
 
+def test_tokens_outside_the_mask_do_not_count():
+    rng = np.random.default_rng(0)
+    tokens = rng.normal(size=(60, 60, 4)).astype(np.float32)
+    tokens[..., 0] += 10
+    foreground = np.ones((60, 60), bool)
+    outside = tokens.copy()
+    outside[:, 30:], foreground[:, 30:] = np.nan, False
+    inside = scored(tokens[:, :30])
+    attention = np.full((2, 60, 60), 0.01, np.float32)
+    attention[..., 30:] = np.nan
+    found = scored(outside, attention, foreground)
+    assert found.foreground_share == 1
+    for name in ("common_share", "effective_rank", "components_share", "attention_entropy"):
+        assert getattr(found, name) == pytest.approx(getattr(inside, name), rel=1e-4)
+
+
 def test_foreground_is_counted():
     foreground = np.zeros((4, 4), bool)
     foreground[0] = True

@@ -3,19 +3,22 @@
 from dataclasses import replace
 from pathlib import Path
 
+import imageio.v3 as iio
 import numpy as np
 import pytest
 from encoders_factory import write_encoder
+from skimage.data import immunohistochemistry
 
-from napari_sslmaps.batch import memory
+from napari_sslmaps.batch import memory, work
 from napari_sslmaps.batch.items import BatchItem
-from napari_sslmaps.batch.orders import BatchOptions, choose_encoder, make_order
+from napari_sslmaps.batch.orders import BatchOptions, choose_encoder, make_order, tiles_folder
 from napari_sslmaps.batch.store import read_about, read_embedding
 from napari_sslmaps.batch.work import embed_order, prepare
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.similarity import similarity_map
+from napari_sslmaps.core.tiling import Tiling
 from napari_sslmaps.encoders.registry import load_encoder
-from napari_sslmaps.errors import InvalidOptionError, WeightsUnavailableError
+from napari_sslmaps.errors import Cancelled, InvalidOptionError, WeightsUnavailableError
 from napari_sslmaps.export.record import RunOptions
 from napari_sslmaps.pipeline import embed
 from napari_sslmaps.sources.open import open_image
@@ -97,3 +100,50 @@ def test_a_worker_with_other_weights_or_another_version_refuses(order, tmp_path)
         prepare(order.encoder, "cpu", "float32", "99.0")
     assert "same weights" in embed_order(replace(order, encoder=other)).error
     assert "on every worker" in embed_order(replace(order, package_version="99.0")).error
+
+
+def test_an_image_that_was_stopped_goes_on_where_it_was(order, weights, monkeypatch, tmp_path):
+    cut = replace(order, options=replace(EXACT, maps=replace(EXACT.maps, tile=1, overlap=0)))
+    monkeypatch.setattr(work, "_MANY_TILES", 2)
+    asked = []
+
+    def stop(order):
+        asked.append(order)
+        if len(asked) == 3:
+            raise Cancelled("The batch that asked for this image has been stopped.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(work, "_check_running", stop)
+        assert embed_order(cut).status == "failed"
+    kept = tiles_folder(tmp_path / "out", cut.key)
+    assert len(list(kept.rglob("*.npz"))) == 32
+    computed = []
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            work, "embed", lambda *given, **how: embed(*given, **how | {"on_progress": computed.append})
+        )
+        assert embed_order(cut).status == "done"
+    assert [progress.restored for progress in computed] == [32, 32]
+    assert not kept.exists()
+    expected = embed(
+        Path(order.item.image),
+        load_encoder(weights, device="cpu", precision="float32"),
+        tiling=Tiling(1, 0),
+    )
+    np.testing.assert_array_equal(read_embedding(order.folder).tokens, expected.tokens)
+
+
+def test_only_what_the_mask_finds_is_embedded_and_comes_back(order, tmp_path):
+    glass = np.full((640, 640, 3), 242, np.uint8)
+    glass[100:356, 100:356] = immunohistochemistry()[:256, :256]
+    iio.imwrite(tmp_path / "slide.png", glass)
+    item = replace(order.item, image=str(tmp_path / "slide.png"), anchors=((200.0, 200.0),))
+    row = embed_order(replace(order, item=item, options=replace(EXACT, mask="auto")))
+    assert (row.status, row.error) == ("done", "")
+    stored = read_embedding(order.folder)
+    there = np.isfinite(stored.tokens[..., 0])
+    assert there[13:44, 13:44].mean() > 0.8
+    assert not there[50:].any()
+    assert row.mask_sha256 == stored.provenance.mask_sha256 != ""
+    assert 0 < row.common_share < 1
+    assert row.effective_rank > 1

@@ -13,6 +13,7 @@ from napari_sslmaps.encoders.hashes import footprint, hash_path
 from napari_sslmaps.encoders.registry import get_spec, hash_encoder, list_encoders
 from napari_sslmaps.errors import InvalidOptionError, WeightsUnavailableError
 from napari_sslmaps.export.record import RunOptions
+from napari_sslmaps.pipeline.masks import FoundMask
 
 SCHEMA = 1
 StoredTokens = Literal["float16", "float32", "none"]
@@ -32,17 +33,25 @@ class BatchOptions:
         Micrometres per pixel; if given, the level closest to it is taken instead of `level`.
     tokens
         Number format in which tokens are stored; ``none`` keeps maps and scores alone.
+    mask
+        ``tissue``, ``field-of-view`` or ``auto``: what is looked for in each image, and alone embedded; empty
+        for all of it.
     """
 
     maps: RunOptions = field(default_factory=RunOptions)
     level: int = 0
     spacing_um: float | None = None
     tokens: StoredTokens = "float16"
+    mask: FoundMask | Literal[""] = ""
 
     def __post_init__(self) -> None:
         if self.tokens not in get_args(StoredTokens):
             raise InvalidOptionError(
                 f"Expected tokens to be stored as {', '.join(get_args(StoredTokens))}; got {self.tokens!r}."
+            )
+        if self.mask and self.mask not in get_args(FoundMask):
+            raise InvalidOptionError(
+                f"Expected a mask among {', '.join(get_args(FoundMask))}, or none; got {self.mask!r}."
             )
         if self.spacing_um is not None and not self.spacing_um > 0:
             raise InvalidOptionError(f"Expected a spacing above 0 µm/px; got {self.spacing_um!r}.")
@@ -131,6 +140,11 @@ def make_order(
         unfinished=str(unfinished),
         package_version=version("napari-sslmaps"),
     )
+
+
+def tiles_folder(out: Path, key: str = "") -> Path:
+    """Return where the tiles of an unfinished image are kept; without a key, those of all of them."""
+    return out / ".tiles" / key
 
 
 def image_footprint(item: BatchItem) -> tuple[int, int] | None:

@@ -4,18 +4,20 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, time
 
 from napari_sslmaps.batch.cluster import Workers
 from napari_sslmaps.batch.dispatch import answers, new_unfinished
 from napari_sslmaps.batch.extra import require_extra
 from napari_sslmaps.batch.listing import list_items
-from napari_sslmaps.batch.orders import BatchEncoder, BatchOptions, Order, make_order
+from napari_sslmaps.batch.orders import BatchEncoder, BatchOptions, Order, make_order, tiles_folder
 from napari_sslmaps.batch.store import read_about
 from napari_sslmaps.batch.table import TABLE, Row, write_table
+from napari_sslmaps.cache.files import remove_folder
 from napari_sslmaps.errors import InvalidOptionError
 
 OnProgress = Callable[["BatchProgress"], None]
+_ABANDONED_S = 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,7 @@ def run_batch(
         for item in listing.items
     ]
     todo = [order for order in orders if not _is_done(order)]
+    _sweep_tiles(folder, {order.key for order in todo})
     _report(on_progress, BatchProgress(0, len(todo)))
     try:
         with closing(answers(todo, workers or Workers(), unfinished)) as rows:
@@ -140,6 +143,14 @@ def run_batch(
         seconds=perf_counter() - start,
         notes=(*listing.notes, *_cautions(everything)),
     )
+
+
+def _sweep_tiles(out: Path, wanted: set[str]) -> None:
+    """Delete tiles of images that were never finished, and that nobody asks for any more."""
+    kept = tiles_folder(out)
+    for path in kept.iterdir() if kept.is_dir() else ():
+        if path.name not in wanted and time() - path.stat().st_mtime > _ABANDONED_S:
+            remove_folder(path)
 
 
 def _report(on_progress: OnProgress | None, progress: BatchProgress) -> None:

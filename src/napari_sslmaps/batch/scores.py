@@ -54,7 +54,7 @@ def score(
     Parameters
     ----------
     embedding
-        Complete: no token is NaN.
+        Complete: only tokens outside its mask are NaN, and they do not count.
     components, shown
         Its PCA map, and its attention or activation map.
     tiles
@@ -63,17 +63,19 @@ def score(
     flat, onto = embedding.flat, components.basis.components.T.astype(np.float32)
     energy, projected = 0.0, np.empty((len(flat), onto.shape[1]), np.float32)
     for place, tokens in token_chunks(flat):
-        energy += float(np.vecdot(tokens, tokens).sum(dtype=np.float64)) / len(flat)
+        energy += float(np.nansum(np.vecdot(tokens, tokens), dtype=np.float64))
         projected[place] = tokens @ onto
+    there = np.flatnonzero(np.isfinite(projected[:, 0]))
+    energy /= len(there)
     common = float(np.square(embedding.mean_token, dtype=np.float64).sum())
-    explained = float(projected.var(axis=0, dtype=np.float64).sum())
+    explained = float(projected[there].var(axis=0, dtype=np.float64).sum())
     foreground = embedding.foreground
     attention = shown if isinstance(shown, AttentionMap) else None
     seams = seam_score(embedding.tokens, tiles)
     return Scores(
-        foreground_share=1.0 if foreground is None else float(foreground.mean()),
+        foreground_share=1.0 if foreground is None else float(foreground.sum() / len(there)),
         common_share=common / energy if energy > 0 else 1.0,
-        effective_rank=effective_rank(flat[:: -(-len(flat) // _SAMPLE)]),
+        effective_rank=effective_rank(flat[there[:: -(-len(there) // _SAMPLE)]]),
         components_share=explained / (energy - common) if energy > common else 1.0,
         attention_entropy=None if attention is None else _entropy(attention),
         prefix_attention=None if attention is None else attention.prefix_attention,
@@ -83,6 +85,7 @@ def score(
 
 def _entropy(attention: AttentionMap) -> float:
     values = attention.values.astype(np.float64).ravel()
+    values = values[np.isfinite(values)]
     total = values.sum()
     if len(values) < 2 or not total > 0:
         return 1.0

@@ -24,6 +24,7 @@ from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.results import Embedding, Provenance, TokenMap
 from napari_sslmaps.core.tokens import Tokens, token_chunks
 from napari_sslmaps.errors import ExportError, UnsupportedImageError
+from napari_sslmaps.pipeline.masks import mask_hash
 
 FORMAT = "napari-sslmaps/batch"
 SCHEMA = 1
@@ -137,14 +138,15 @@ def read_embedding(folder: str | Path) -> Embedding:
             )
         arrays = {kind: _array(path, kind) for kind in about["images"]}
         tokens = np.ascontiguousarray(np.moveaxis(arrays.pop("tokens"), 0, -1), np.float32)
-        if np.isnan(tokens.min()):  # the value of a chunk that is not there
+        provenance = Provenance.from_dict(about["provenance"])
+        if mask_hash(np.isfinite(tokens[..., 0])) != provenance.mask_sha256:  # NaN where a chunk is not there
             raise ValueError("a chunk of its tokens is missing")
         activation, foreground = arrays.get("activation"), arrays.get("foreground")
         prefix = about["prefix_attention"]
         return Embedding(
             tokens=tokens,
             grid=TokenGrid(**{name: _tupled(value) for name, value in about["grid"].items()}),
-            provenance=Provenance.from_dict(about["provenance"]),
+            provenance=provenance,
             attention=arrays.get("attention_heads"),
             prefix_attention=None if prefix is None else np.asarray(prefix, np.float32),
             attention_kind=about["attention_kind"],

@@ -81,6 +81,7 @@ class Row:
     package_version: str = ""
     torch_version: str = ""
     overrides: str = ""
+    mask_sha256: str = ""
 
     @classmethod
     def failed(cls, order: Order, sentence: str) -> Self:

@@ -1,6 +1,7 @@
 """On a worker: order → output and row."""
 
 import json
+import sys
 from dataclasses import asdict, replace
 from functools import lru_cache
 from importlib.metadata import version
@@ -9,12 +10,14 @@ from threading import Lock
 from time import perf_counter
 from typing import TYPE_CHECKING, cast
 
-from napari_sslmaps.batch.memory import check_memory
-from napari_sslmaps.batch.orders import BatchEncoder, Order
+from napari_sslmaps.batch.memory import budget_within, check_memory, memory_limit
+from napari_sslmaps.batch.orders import BatchEncoder, Order, tiles_folder
 from napari_sslmaps.batch.place import choose_region
 from napari_sslmaps.batch.scores import score
 from napari_sslmaps.batch.store import Output, write_output
 from napari_sslmaps.batch.table import Row, spread_provenance
+from napari_sslmaps.cache import Cache
+from napari_sslmaps.cache.files import remove_folder
 from napari_sslmaps.core.attention import activation_map, attention_map
 from napari_sslmaps.core.pca import Foreground, pca_map
 from napari_sslmaps.core.results import (
@@ -30,12 +33,13 @@ from napari_sslmaps.core.similarity import similarity_map
 from napari_sslmaps.core.tiling import Stitching, Tiling
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import Cancelled, InvalidOptionError, SSLMapsError, WeightsUnavailableError
-from napari_sslmaps.pipeline import embed, plan
+from napari_sslmaps.pipeline import EmbeddingPlan, embed, plan
 from napari_sslmaps.sources.open import open_image
 
 if TYPE_CHECKING:
     from napari_sslmaps.encoders.encoder import Encoder
 
+_MANY_TILES = 64
 _ONE_AT_A_TIME = Lock()  # an encoder's tap sees one forward pass; a worker may have several threads
 
 
@@ -85,10 +89,19 @@ def _embed(order: Order) -> Row:
     tiling = Tiling(maps.tile, maps.overlap, cast("Stitching", maps.stitching))
     with open_image(order.item.image) as source:
         region = choose_region(source, order.item, order.options)
-        planned = plan(source, encoder.spec, region, tiling)
+        mask = order.options.mask or None
+        planned = plan(source, encoder.spec, region, tiling, mask=mask)
         check_memory(planned, encoder.spec.architecture)
+        tiles = _kept_tiles(order, planned)
         embedding = embed(
-            source, encoder, region=region, tiling=tiling, on_progress=lambda _: _check_running(order)
+            source,
+            encoder,
+            region=region,
+            tiling=tiling,
+            mask=planned.mask,
+            budget=budget_within(memory_limit()),
+            cache=tiles,
+            on_progress=lambda _: _check_running(order),
         )
         spacing = source.spacing_um_yx
     shown, components = _shown(embedding, order), _components(embedding, order)
@@ -116,7 +129,16 @@ def _embed(order: Order) -> Row:
     about = {"key": order.key, "row": asdict(row)}
     output = Output(embedding, results, spacing, order.options.tokens, about)
     write_output(Path(order.folder), output, Path(order.unfinished))
+    if tiles is not None:
+        remove_folder(tiles.folder)
     return row
+
+
+def _kept_tiles(order: Order, planned: EmbeddingPlan) -> Cache | None:
+    """Where the tiles of a large image are kept until its output is there; None for a small one."""
+    if len(planned.tiles) < _MANY_TILES:
+        return None
+    return Cache(tiles_folder(Path(order.unfinished).parent.parent, order.key), sys.maxsize, tiles_only=True)
 
 
 def _shown(embedding: Embedding, order: Order) -> AttentionMap | ActivationMap:

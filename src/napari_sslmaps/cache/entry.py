@@ -39,6 +39,9 @@ class Entry:
         Called once, with the bytes that will be written, before the first are; says whether there is room.
     """
 
+    tiles_only = False
+    """Whether the whole embedding is not written when it is finished."""
+
     def __init__(
         self,
         folder: Path,
@@ -119,6 +122,8 @@ class Entry:
 
     def finish(self, planes: Planes, placement: Placement) -> None:
         """Write the whole embedding, whole or not at all, and forget its tiles."""
+        if self.tiles_only:
+            return
 
         def write() -> None:
             with whole_folder(self._finished) as folder:

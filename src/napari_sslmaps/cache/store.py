@@ -94,10 +94,13 @@ class Cache:
     limit_bytes
         What they may take together, beyond which those used longest ago are deleted; `default_limit` if
         omitted. While an embedding is finished it takes its place twice.
+    tiles_only
+        Keep finished tiles alone, until somebody deletes them: for one who keeps the whole elsewhere.
     """
 
     folder: Path = field(default_factory=default_folder)
     limit_bytes: int = field(default_factory=default_limit)
+    tiles_only: bool = False
 
     def scan(
         self,
@@ -144,7 +147,9 @@ class Cache:
             In which the image lies, as it was when opened; None if in none.
         """
         key = key_of(facts)
-        return Entry(self.folder, key, about, file, lambda wanted: self._make_room(wanted, key))
+        entry = Entry(self.folder, key, about, file, lambda wanted: self._make_room(wanted, key))
+        entry.tiles_only = self.tiles_only
+        return entry
 
     def embeddings(self) -> list[CachedEmbedding]:
         """List what is there, last used first."""

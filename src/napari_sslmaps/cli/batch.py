@@ -10,6 +10,15 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from napari_sslmaps.cli import console
+from napari_sslmaps.cli.corrections import (
+    Branch,
+    Eps,
+    Heads,
+    Method,
+    Normalisation,
+    TokenStage,
+    corrections,
+)
 from napari_sslmaps.errors import Cancelled
 
 if TYPE_CHECKING:
@@ -53,7 +62,16 @@ def batch(  # noqa: PLR0913  # each parameter is an option that users type
         str,
         typer.Option(help="Tokens that PCA is fitted on: auto (not flat), first-component; all if omitted."),
     ] = "",
+    mask: Annotated[
+        str, typer.Option(help="Embed what is found alone: auto, tissue, field-of-view; all if omitted.")
+    ] = "",
     tokens: Annotated[str, typer.Option(help="Store tokens as float16, float32 or none.")] = "float16",
+    method: Method = None,
+    num_heads: Heads = None,
+    normalisation: Normalisation = None,
+    eps: Eps = None,
+    branch: Branch = None,
+    token_stage: TokenStage = None,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON, and nothing else.")] = False,
 ) -> None:
     """Embed many images: an OME-Zarr of tokens and maps for each, and one table of provenance and scores.
@@ -74,8 +92,16 @@ def batch(  # noqa: PLR0913  # each parameter is an option that users type
         head=head,
         foreground=foreground,
     )
-    chosen = [choose_encoder(name) for name in encoder]
-    options = BatchOptions(maps, level, spacing, tokens)  # type: ignore[arg-type]  # checked there
+    given = corrections(
+        method=method,
+        num_heads=num_heads,
+        normalisation=normalisation,
+        eps=eps,
+        branch=branch,
+        token_stage=token_stage,
+    )
+    chosen = [choose_encoder(name, given.given) for name in encoder]
+    options = BatchOptions(maps, level, spacing, tokens, mask)  # type: ignore[arg-type]  # checked there
     who = Workers(workers, threads, scheduler)
     try:
         with _bar(quiet=json) as on_progress:
