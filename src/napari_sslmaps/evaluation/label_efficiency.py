@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from napari_sslmaps.core.estimate import Estimate
 from napari_sslmaps.core.findings import Cell, Curve, Plot, Table
+from napari_sslmaps.core.heads import LinearHead
 from napari_sslmaps.core.results import Embedding, Float32
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.evaluation.embedded.tally import Tally
 from napari_sslmaps.evaluation.image_labels import mean_auroc, pooled
-from napari_sslmaps.evaluation.linear import STRENGTH, LinearHead, fit_linear
+from napari_sslmaps.evaluation.linear import STRENGTH, fit_linear
 from napari_sslmaps.evaluation.scribbles import Labels
 from napari_sslmaps.evaluation.tokens import gather, known_tokens
 
@@ -130,8 +131,9 @@ def label_efficiency(
 ) -> LabelEfficiency:
     """Fit logistic probes to ever more labelled images and score them on images held out.
 
-    A draw holds out images and puts the others in an order in which classes alternate. A probe with n
-    labelled images has the first n of them. With a single class among these it answers that class.
+    A draw holds out images and puts the others in an order in which classes alternate, the rarest first: who
+    labels one image chooses one with something to label. A probe with n labelled images has the first n of
+    them. With a single class among these it answers that class.
 
     Parameters
     ----------
@@ -201,7 +203,7 @@ def _check_options(shares: Sequence[float], score: str, draws: int, held_out: fl
 def _draw(kinds: Sequence[Int], held_out: float, rng: np.random.Generator) -> tuple[Int, Int]:
     """Order of the images to label, and the images held out; both have every class of two images or more.
 
-    An image counts for the rarest class it has.
+    An image counts for the rarest class it has; the images of the rarest class come first.
     """
     classes, counts = np.unique(np.concatenate(kinds), return_counts=True)
     frequency = dict(zip(classes.tolist(), counts.tolist(), strict=True))
@@ -209,7 +211,7 @@ def _draw(kinds: Sequence[Int], held_out: float, rng: np.random.Generator) -> tu
     turns: list[int] = []
     order: list[int] = []
     asked: list[int] = []
-    for kind in rng.permutation(np.unique(rarest)):
+    for kind in sorted(np.unique(rarest), key=lambda kind: frequency.get(kind, 0)):
         members = rng.permutation(np.flatnonzero(rarest == kind))
         taken = int(
             np.clip(round(held_out * len(members)), min(1, len(members) - 1), max(0, len(members) - 1))
