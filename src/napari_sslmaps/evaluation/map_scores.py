@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sslmaps.core.results import ComponentMap, TokenMap
+from napari_sslmaps.core.results import TokenMap
 from napari_sslmaps.errors import AnnotationError, InvalidOptionError
-from napari_sslmaps.evaluation.annotation import IGNORE, Annotation
+from napari_sslmaps.evaluation.annotation import Annotation
+from napari_sslmaps.evaluation.planes import Plane, Planes, Target
+from napari_sslmaps.evaluation.ranking import area_of_groups
 
 Float = NDArray[np.float64]
 
@@ -107,7 +109,11 @@ def score_map(
         If the map holds labels, or there is no such component.
     """
     annotation.check_scorable(result.grid)
-    return _score(result, annotation, annotation.pixel_counts(result.grid), kind, component)
+    if kind is not None and kind not in annotation.kinds:
+        raise AnnotationError(
+            f"Expected one of the annotated classes {', '.join(map(str, annotation.classes))}; got {kind}."
+        )
+    return _score(Planes.of(result, component), Target.of(annotation, result.grid, kind))
 
 
 def score_maps(result: TokenMap, annotation: Annotation, *, component: int | None = None) -> ClassScores:
@@ -119,9 +125,8 @@ def score_maps(result: TokenMap, annotation: Annotation, *, component: int | Non
         If no class can be told from other pixels.
     """
     annotation.check_scorable(result.grid)
-    counts = annotation.pixel_counts(result.grid)
-    known = np.isfinite(_plane(result, 1))
-    totals = counts[known].sum(axis=0)
+    planes = Planes.of(result, component)
+    totals = annotation.pixel_counts(result.grid)[planes.first.known].sum(axis=0)
     kinds = [
         kind
         for kind, total in zip(annotation.kinds, totals, strict=True)
@@ -129,7 +134,7 @@ def score_maps(result: TokenMap, annotation: Annotation, *, component: int | Non
     ]
     if not kinds:
         raise AnnotationError(_ONE_KIND)
-    return ClassScores({kind: _score(result, annotation, counts, kind, component) for kind in kinds})
+    return ClassScores({kind: _score(planes, Target.of(annotation, result.grid, kind)) for kind in kinds})
 
 
 _ONE_KIND = (
@@ -138,95 +143,41 @@ _ONE_KIND = (
 )
 
 
-def _score(
-    result: TokenMap, annotation: Annotation, counts: Float, kind: int | None, component: int | None
-) -> MapScores:
-    if kind is not None and kind not in annotation.kinds:
-        raise AnnotationError(
-            f"Expected one of the annotated classes {', '.join(map(str, annotation.classes))}; got {kind}."
-        )
-    chosen = [index for index, label in enumerate(annotation.kinds) if _counts_as(label, kind)]
-    positive = counts[..., chosen].sum(axis=-1)
-    negative = counts.sum(axis=-1) - positive
-    hits = _centre_hits(result, annotation, kind)
-    if not isinstance(result, ComponentMap):
-        if component is not None:
-            raise InvalidOptionError("Expected no component, since the map is not one of PCA.")
-        return _score_plane(_plane(result, 1), positive, negative, hits, "")
-    if component is not None and abs(component) not in {1, 2, 3}:
-        raise InvalidOptionError(f"Expected a component 1, 2, 3, −1, −2 or −3; got {component}.")
-    found = [
-        _score_plane(_plane(result, number), positive, negative, hits, _describe(number, component))
-        for number in ((component,) if component is not None else (1, -1, 2, -2, 3, -3))
-    ]
-    return max(found, key=lambda scores: scores.auroc)
+def _score(planes: Planes, target: Target) -> MapScores:
+    if len(planes.by_name) == 1:
+        name, plane = next(iter(planes.by_name.items()))
+        return _score_plane(plane, target, name)
+    areas = {name: area_of_groups(*plane.groups(target)) for name, plane in planes.by_name.items()}
+    best = max(areas, key=lambda name: abs(areas[name] - 0.5))
+    plane, ahead = planes.by_name[best], areas[best] >= 0.5
+    name = f"{best}; best of six" if ahead else f"{best}, reversed; best of six"
+    return _score_plane(plane if ahead else plane.reversed, target, name)
 
 
-def _counts_as(label: int, kind: int | None) -> bool:
-    return label > 0 if kind is None else label == kind
-
-
-def _describe(number: int, asked: int | None) -> str:
-    name = f"component {abs(number)}{', reversed' if number < 0 else ''}"
-    return name if asked is not None else f"{name}; best of six"
-
-
-def _plane(result: TokenMap, component: int) -> Float:
-    """Return the values to score: of a PCA map a component's, or its colour where they were not kept."""
-    values = result.values
-    if not np.issubdtype(values.dtype, np.floating):
-        raise InvalidOptionError("Expected a map of real numbers; labels have no order to score.")
-    if isinstance(result, ComponentMap):
-        values = result.values if result.scores is None else result.scores
-        return values[..., abs(component) - 1].astype(np.float64) * (1 if component > 0 else -1)
-    return values.astype(np.float64)
-
-
-def _centre_hits(result: TokenMap, annotation: Annotation, kind: int | None) -> Float:
-    """1 where the pixel at a token's centre is of the class, 0 where it is not, NaN where it is left out."""
-    rows, cols = ((edges[1:] + edges[:-1]) / 2 for edges in result.grid.edges_yx)
-    places = np.stack(np.meshgrid(rows, cols, indexing="ij"), axis=-1).reshape(-1, 2)
-    labels = annotation.labels_at(places).reshape(result.grid.shape)
-    hits = labels > 0 if kind is None else labels == kind
-    return np.where(labels == IGNORE, np.nan, hits)
-
-
-def _score_plane(values: Float, positive: Float, negative: Float, hits: Float, variant: str) -> MapScores:
-    known = np.isfinite(values)
-    thresholds, ahead, behind = _by_value(values[known], positive[known], negative[known])
-    whole, others = ahead.sum(), behind.sum()
+def _score_plane(plane: Plane, target: Target, variant: str) -> MapScores:
+    positive, negative = plane.groups(target)
+    whole, others = positive.sum(), negative.sum()
     if whole == 0 or others == 0:
         raise AnnotationError(_ONE_KIND)
-    true, false = np.cumsum(ahead), np.cumsum(behind)
+    thresholds = plane.distinct[::-1]
+    true, false = np.cumsum(positive[::-1]), np.cumsum(negative[::-1])
     dice = 2 * true / (true + false + whole)
     best = int(dice.argmax())
-    otsu = _otsu(values[known])
-    above = thresholds > otsu
-    taken = true[above][-1] if above.any() else 0.0
-    wrong = false[above][-1] if above.any() else 0.0
+    otsu = _otsu(plane.values[plane.known])
+    above = int((thresholds > otsu).sum())
+    precision = np.divide(true, true + false, out=np.zeros_like(true), where=true > 0)
     return MapScores(
-        auroc=float((ahead * (others - false + behind / 2)).sum() / (whole * others)),
-        average_precision=float(
-            (ahead * np.divide(true, true + false, out=np.zeros_like(true), where=true > 0)).sum() / whole
-        ),
-        pointing=_pointing(values, hits),
+        auroc=area_of_groups(positive, negative),
+        average_precision=float((positive[::-1] * precision).sum() / whole),
+        pointing=_pointing(plane.values, target.hits),
         dice_best=float(dice[best]),
         best_threshold=float(thresholds[best]),
-        dice_otsu=float(2 * taken / (taken + wrong + whole)),
+        dice_otsu=float(dice[above - 1]) if above else 0.0,
         otsu_threshold=otsu,
         prevalence=float(whole / (whole + others)),
-        unknown=int((~known).sum()),
+        unknown=int((~plane.known).sum()),
         variant=variant,
     )
-
-
-def _by_value(values: Float, positive: Float, negative: Float) -> tuple[Float, Float, Float]:
-    """Distinct values from the largest down, with the positive and negative pixels at each."""
-    ascending, place = np.unique(values, return_inverse=True)
-    ahead, behind = (
-        np.bincount(place, part, minlength=len(ascending)).astype(np.float64) for part in (positive, negative)
-    )
-    return ascending[::-1], ahead[::-1], behind[::-1]
 
 
 def _otsu(values: Float) -> float:

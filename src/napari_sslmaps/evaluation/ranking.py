@@ -54,23 +54,32 @@ def areas_by_stratum(
     shape = scores.shape
     ahead, behind = (np.broadcast_to(np.asarray(part, float), shape) for part in (positive, negative))
     strata = np.broadcast_to(strata, shape)
-    areas = np.empty((1 + count, shape[0]))
-    for row in range(shape[0]):
-        # a sort serves all strata, and short runs of a row stay in the processor's cache
-        order = np.argsort(scores[row])
-        ranked = [part[row][order] for part in (scores, ahead, behind)]
-        areas[0, row] = _area(*ranked)
-        for stratum in range(count):
-            inside = strata[row][order] == stratum
-            areas[1 + stratum, row] = _area(*(part[inside] for part in ranked))
-    return areas
+    areas = [_ranked(*row, count) for row in zip(scores, ahead, behind, strata, strict=True)]
+    return np.array(areas, np.float64).reshape(shape[0], 1 + count).T
 
 
-def _area(scores: NDArray[np.floating], positive: Float, negative: Float) -> float:
-    """Area of scores in ascending order."""
+def _ranked(
+    scores: NDArray[np.floating], positive: Float, negative: Float, strata: NDArray[np.integer], count: int
+) -> list[float]:
+    order = np.argsort(scores)  # one sort serves all strata
+    ranked = [part[order] for part in (scores, positive, negative)]
+    inside = (strata[order] == stratum for stratum in range(count))
+    return [
+        area_of_groups(*_grouped(*ranked)),
+        *(area_of_groups(*_grouped(*(part[own] for part in ranked))) for own in inside),
+    ]
+
+
+def _grouped(scores: NDArray[np.floating], positive: Float, negative: Float) -> tuple[Float, Float]:
+    """Join the weights of equal scores, which are in ascending order."""
     starts = np.flatnonzero(np.diff(scores, prepend=np.nan) != 0)  # NaN differs from all
-    if len(starts) < len(scores):
-        positive, negative = np.add.reduceat(positive, starts), np.add.reduceat(negative, starts)
+    if len(starts) == len(scores):
+        return positive, negative
+    return np.add.reduceat(positive, starts), np.add.reduceat(negative, starts)
+
+
+def area_of_groups(positive: Float, negative: Float) -> float:
+    """Area under the ROC curve from the weights (n,) of distinct scores, ascending; NaN without either."""
     below = np.cumsum(negative)
     pairs = positive.sum() * below[-1] if len(below) else 0.0
     if pairs == 0:
