@@ -137,5 +137,5 @@ def test_bad_input_is_told_in_a_sentence() -> None:
     head = fit_image_head(np.eye(4, dtype=np.float32), ["a", "b", "a", "b"])
     with pytest.raises(InvalidOptionError, match="among a, b; got 'c'"):
         head.row_of("c")
-    with pytest.raises(InvalidOptionError, match="width 6, of 'external'; got one for 4"):
+    with pytest.raises(InvalidOptionError, match="width 4, for this head; got those of external, of width 6"):
         token_evidence(image_with(0, 0)[0], head, "a")

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from napari_sslmaps.core.evidence import EvidenceMap
+from napari_sslmaps.core.heads import ImageHead
 from napari_sslmaps.core.results import Embedding, TokenMap
-from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.evaluation.annotation import Annotation
-from napari_sslmaps.evaluation.image_labels import ImageHead
 from napari_sslmaps.evaluation.map_scores import MapScores, score_map
 from napari_sslmaps.evaluation.tokens import bands_of
 
@@ -36,15 +35,10 @@ def token_evidence(embedding: Embedding, head: ImageHead, label: str) -> Evidenc
     Raises
     ------
     InvalidOptionError
-        If there is no such class, or the head is for tokens of another width.
+        If there is no such class, or the head is for tokens of another encoder.
     """
     weights, offset = head.row_of(label)
-    dim = embedding.tokens.shape[-1]
-    if len(weights) != dim:
-        raise InvalidOptionError(
-            f"Expected a head for tokens of width {dim}, of {embedding.provenance.encoder!r}; got one for "
-            f"{len(weights)}. Fit a head for each encoder."
-        )
+    head.check_fits(embedding)
     values = np.empty(embedding.grid.shape, np.float32)
     for band, tokens in bands_of(embedding):
         values[band] = tokens @ weights + np.float32(offset)

@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 
 from napari_sslmaps.core.estimate import Estimate
 from napari_sslmaps.core.findings import Table
+from napari_sslmaps.core.heads import ImageHead
 from napari_sslmaps.core.results import Embedding, Float32
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.evaluation.embedded.tally import Tally, draw_weights, estimate
-from napari_sslmaps.evaluation.linear import LinearHead, fit_linear
+from napari_sslmaps.evaluation.linear import fit_linear
 from napari_sslmaps.evaluation.ranking import areas_under_curves
 
 FOLDS = 5
@@ -19,45 +20,14 @@ STRENGTH = 0.01
 """Of a head on pooled features: ten times as much recognises as well and localises worse (docs/probes.md)."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ImageHead:
-    """A linear head on pooled tokens.
-
-    Parameters
-    ----------
-    linear
-        Scores per class; its classes count `names` from 0.
-    names
-        Of the classes, in order.
-    """
-
-    linear: LinearHead
-    names: tuple[str, ...]
-
-    def index_of(self, label: str) -> int:
-        """Return the number of a class.
-
-        Raises
-        ------
-        InvalidOptionError
-            If it is not one of `names`.
-        """
-        if label not in self.names:
-            raise InvalidOptionError(f"Expected a class among {', '.join(self.names)}; got {label!r}.")
-        return self.names.index(label)
-
-    def row_of(self, label: str) -> tuple[Float32, float]:
-        """Return weights (dim,) and offset of a class."""
-        index = self.index_of(label)
-        return self.linear.weights[index], float(self.linear.offset[index])
-
-
 def pooled(embedding: Embedding) -> Float32:
     """Return the mean of the tokens that have been computed, (dim,): one feature for a region."""
     return embedding.mean_token
 
 
-def fit_image_head(features: Float32, labels: Sequence[str], *, strength: float = STRENGTH) -> ImageHead:
+def fit_image_head(
+    features: Float32, labels: Sequence[str], *, of: Embedding | None = None, strength: float = STRENGTH
+) -> ImageHead:
     """Fit a class-balanced linear head to pooled features.
 
     Parameters
@@ -66,6 +36,8 @@ def fit_image_head(features: Float32, labels: Sequence[str], *, strength: float 
         (images, dim), see `pooled`.
     labels
         Name of the class of each image.
+    of
+        One of the embeddings: the head then refuses tokens of another encoder.
     strength
         Inverse of the L2 penalty, scikit-learn's ``C``.
 
@@ -75,7 +47,7 @@ def fit_image_head(features: Float32, labels: Sequence[str], *, strength: float 
         If there are fewer than two classes, or not as many labels as features.
     """
     names, kinds = _numbered(features, labels)
-    return ImageHead(fit_linear(features, kinds, strength=strength), names)
+    return _head(features, kinds, names, of, strength)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,6 +88,7 @@ def cross_validate_heads(
     features: Float32,
     labels: Sequence[str],
     *,
+    of: Embedding | None = None,
     folds: int = FOLDS,
     seed: int = 0,
     strength: float = STRENGTH,
@@ -124,7 +97,7 @@ def cross_validate_heads(
 
     Parameters
     ----------
-    features, labels, strength
+    features, labels, of, strength
         As of `fit_image_head`.
     folds
         At most so many, stratified by class; no more than the smallest class has images.
@@ -149,7 +122,7 @@ def cross_validate_heads(
     heads, fold = [], np.zeros(len(kinds), np.int64)
     probabilities = np.zeros((len(kinds), len(names)), np.float32)
     for index, (fitted, held_out) in enumerate(splitter.split(features, kinds)):
-        heads.append(ImageHead(fit_linear(features[fitted], kinds[fitted], strength=strength), names))
+        heads.append(_head(features[fitted], kinds[fitted], names, of, strength))
         fold[held_out] = index
         probabilities[held_out] = heads[-1].linear.probabilities(features[held_out])
     return HeldOutHeads(
@@ -162,6 +135,16 @@ def head_table(found: dict[str, HeldOutHeads], title: str = "Image-level labels"
     rows = tuple((method, heads.accuracy, heads.auroc) for method, heads in found.items())
     notes = ("Each image is judged by a head that has not seen it; intervals are over images.",)
     return Table(title, ("method", "balanced accuracy", "AUROC"), rows, notes, "image-labels")
+
+
+def _head(
+    features: Float32, kinds: NDArray[np.int64], names: tuple[str, ...], of: Embedding | None, strength: float
+) -> ImageHead:
+    linear = fit_linear(features, kinds, strength=strength)
+    if of is None:
+        return ImageHead(linear, names)
+    made = of.provenance
+    return ImageHead(linear, names, made.encoder, made.weights_sha256, made.architecture)
 
 
 def _numbered(features: Float32, labels: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.int64]]:

@@ -1,11 +1,9 @@
 """Logistic regression on frozen features, as one matrix that is applied to tokens as they are."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import softmax
 
+from napari_sslmaps.core.heads import LinearHead
 from napari_sslmaps.core.results import Float32
 from napari_sslmaps.errors import InvalidOptionError
 
@@ -15,40 +13,6 @@ TOLERANCE = 1e-3
 """A tighter fit takes two to four times as long and recognises no more (measured on simulated ultrasound)."""
 _FLAT = 1e-5
 _ITERATIONS = 1000
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class LinearHead:
-    """Class scores that are linear in a feature.
-
-    Parameters
-    ----------
-    weights
-        (classes, dim) float32, for features as they come: the standardisation is folded in.
-    offset
-        (classes,) float32.
-    classes
-        (classes,) their numbers, ascending.
-    """
-
-    weights: Float32
-    offset: Float32
-    classes: NDArray[np.int64]
-
-    def logits(self, features: Float32) -> Float32:
-        """Return (…, classes) float32 scores of (…, dim) features; their softmax are the probabilities."""
-        scores: Float32 = features @ self.weights.T + self.offset
-        return scores
-
-    def probabilities(self, features: Float32) -> Float32:
-        """Return the probability of every class, (…, classes) float32 in [0, 1], of (…, dim) features."""
-        shares: Float32 = softmax(self.logits(features), axis=-1)
-        return shares
-
-    def predict(self, features: Float32) -> NDArray[np.int64]:
-        """Return the number of the likeliest class, (…)."""
-        found: NDArray[np.int64] = self.classes[self.logits(features).argmax(axis=-1)]
-        return found
 
 
 def fit_linear(

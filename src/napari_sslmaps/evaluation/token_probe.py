@@ -12,9 +12,10 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sslmaps.core.heads import LinearHead
 from napari_sslmaps.core.results import Embedding, Float32, TokenMap
 from napari_sslmaps.errors import InvalidOptionError
-from napari_sslmaps.evaluation.linear import STRENGTH, LinearHead, fit_linear
+from napari_sslmaps.evaluation.linear import STRENGTH, fit_linear
 from napari_sslmaps.evaluation.neighbours import NEIGHBOURS, NeighbourHead, fit_neighbours
 from napari_sslmaps.evaluation.scribbles import Labels
 from napari_sslmaps.evaluation.tokens import bands_of, check_one_encoder, gather, identity_of

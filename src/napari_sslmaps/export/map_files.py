@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from napari_sslmaps.core.attention import AttentionStack
 from napari_sslmaps.core.difference import DifferenceMap
+from napari_sslmaps.core.evidence import EvidenceMap
 from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.groups import GroupMap
 from napari_sslmaps.core.pretext import Panel, PretextView
@@ -206,6 +207,14 @@ def _describe(result: TokenMap) -> tuple[str, dict[str, Any]]:
                 "anchors": result.anchors,
                 "negative": result.negative,
                 "reference": result.reference,
+            }
+        case EvidenceMap():
+            kind = "evidence"
+            about = {
+                "of": result.kind,
+                "label": result.label,
+                "logit": result.logit,
+                "stage": result.stage,
             }
         case DifferenceMap():
             kind = "difference"
