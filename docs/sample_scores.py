@@ -1,0 +1,150 @@
+"""Bring the scores of the embedded encoders into the docs: ``python docs/sample_scores.py``.
+
+Both samples with their masks, and a simulated test set of each domain, are compared as ``napari-sslmaps
+evaluate`` does; the page and its figures are made of that alone. It takes some minutes.
+"""
+
+import tempfile
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from napari_sslmaps.compare.advice import advise
+from napari_sslmaps.compare.compute import compare
+from napari_sslmaps.compare.listing import ListingOptions, list_images
+from napari_sslmaps.compare.request import ComparedImage, ComparisonRequest, MaskFile
+from napari_sslmaps.compare.results import Comparison
+from napari_sslmaps.compare.tables import plots_of, tables_of
+from napari_sslmaps.compare.write import ImageWriter, plot_figure
+from napari_sslmaps.core.findings import Table, cell_text
+from napari_sslmaps.encoders.catalog import names_for
+from napari_sslmaps.export.figure import save_figure
+from napari_sslmaps.run.request import EncoderChoice
+from napari_sslmaps.simulators import field_seed, get_simulator
+from napari_sslmaps.sources.samples import SAMPLES
+
+DOCS = Path(__file__).parent
+PAGE, PICTURES = DOCS / "sample-scores.md", DOCS / "images"
+COUNT, SIDE, SEED = 16, 192, 9004
+DOMAINS = ("histology", "ultrasound")
+HEAD = """# Scores of the embedded encoders
+
+Made by `docs/sample_scores.py` with version {version}, in float32; no number is typed by hand. How to make
+such tables of your own images: [Evaluating encoders](evaluate.md); what the scores are: [Scores](scores.md).
+
+The four encoders of each domain are small and were trained on simulated images
+([how far they have come](encoders.md)). What they score here says little of the methods at their authors'
+scale, and much of whether a score can be trusted: look at the controls first.
+"""
+SAMPLE = """
+## {title}
+
+![{title}](images/scores-{key}.png)
+
+The real sample with a mask that we drew by eye, coarsely (`scripts/draw_sample_masks.py`): {classes}. **We
+are no pathologists or cardiologists, and nobody has checked it.** One image: intervals come from its
+anchors and say nothing of others.
+
+<!-- not run: it takes minutes, and this page is its output -->
+```console
+$ napari-sslmaps evaluate sample:{key} --controls all --scores maps,anchors,agreement,probes --out scores
+```
+"""
+SIMULATED = """
+## Simulated {domain}
+
+{count} images of {side} × {side} pixels that no training has seen (`field_seed({seed}, …)`), whose truth is
+known: {classes}. The label of an image, for localisation, is whether there is any {sought}.
+
+![Label efficiency](images/label-efficiency-{domain}.png)
+"""
+
+
+def sample_request(key: str) -> ComparisonRequest:
+    """A sample, its encoders, every control."""
+    (image,), _ = list_images([f"sample:{key}"], ListingOptions(anchors=(SAMPLES[key].anchor_yx,)))
+    return ComparisonRequest(
+        (image,),
+        tuple(map(EncoderChoice, names_for(key))),
+        controls=("untrained", "constant", "position", "pixels", "colour"),
+        scores=("maps", "anchors", "agreement", "probes"),
+    )
+
+
+def simulated_request(domain: str, folder: Path) -> tuple[ComparisonRequest, str]:
+    """A simulated test set, and the class that its images' labels tell of: the one that most divides them."""
+    simulator = get_simulator(domain)
+    drawn = [simulator.draw(field_seed(SEED, number), SIDE) for number in range(COUNT)]
+    shares = [
+        np.mean([(labels == label).any() for _, labels in drawn]) for label in range(len(simulator.classes))
+    ]
+    sought = int(np.argmin(np.abs(np.array(shares) - 0.5)))
+    names = {label: name for label, name in enumerate(simulator.classes) if label}
+    images = []
+    for number, (pixels, labels) in enumerate(drawn):
+        path, mask = folder / f"{number:02}.png", folder / f"{number:02}-mask.png"
+        Image.fromarray(pixels).save(path)
+        Image.fromarray(labels).save(mask)
+        label = names[sought] if (labels == sought).any() else f"no {names[sought]}"
+        images.append(ComparedImage(path.name, str(path), MaskFile(mask, names), label))
+    request = ComparisonRequest(
+        tuple(images),
+        tuple(map(EncoderChoice, names_for(domain))),
+        controls=("untrained", "position", "pixels", "colour"),
+        scores=("anchors", "probes", "label-efficiency", "localisation"),
+    )
+    return request, names[sought]
+
+
+def to_markdown(table: Table) -> str:
+    """A table in Markdown, its notes below."""
+    lines = [table.columns, ("---",) * len(table.columns)]
+    lines += [tuple(cell_text(cell) for cell in row) for row in table.rows]
+    rows = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    notes = "\n\n".join(table.notes)
+    return f"\n### {table.title}\n\n{rows}\n\n{notes}\n"
+
+
+def told(comparison: Comparison, keys: tuple[str, ...]) -> str:
+    """The tables that are wanted, and what speaks for which method."""
+    advice = advise(comparison)
+    tables = [table for table in tables_of(comparison) if table.key in keys]
+    sentences = "\n".join(f"- {sentence}" for sentence in advice.sentences)
+    evidence = f"{to_markdown(replace(advice.table, notes=()))}\n{sentences}\n"
+    return "".join(map(to_markdown, tables)) + evidence
+
+
+def main() -> None:
+    """Compare, and write the page."""
+    parts = [HEAD.format(version=version("napari-sslmaps"))]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for key in DOMAINS:
+            sample = SAMPLES[key]
+            comparison = compare(sample_request(key), on_image=ImageWriter(folder / key, 1))
+            figure = folder / key / "images" / key / "figure.png"
+            with Image.open(figure) as drawn:
+                drawn.reduce(2).save(PICTURES / f"scores-{key}.png", optimize=True)
+            parts.append(
+                SAMPLE.format(title=sample.title, key=key, classes=" and ".join(sample.classes))
+                + told(comparison, ("anchors", "maps", "classes", "probes", "agreement"))
+            )
+        for domain in DOMAINS:
+            place = folder / f"simulated-{domain}"
+            place.mkdir()
+            request, sought = simulated_request(domain, place)
+            comparison = compare(request)
+            for plot in plots_of(comparison):
+                save_figure(plot_figure(plot), PICTURES / f"{plot.key}-{domain}.png", dpi=110)
+            words = {"count": COUNT, "side": SIDE, "seed": SEED, "domain": domain, "sought": sought}
+            classes = ", ".join(get_simulator(domain).classes)
+            keys = ("anchors", "probes", "label-efficiency", "image-labels", "localisation")
+            parts.append(SIMULATED.format(**words, classes=classes) + told(comparison, keys))
+    PAGE.write_text("".join(parts), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
