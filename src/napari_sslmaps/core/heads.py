@@ -95,6 +95,6 @@ class ImageHead:
         other = self.weights_sha256 != "" and (self.weights_sha256, self.architecture) != known
         if other or wanted != came:
             raise InvalidOptionError(
-                f"Expected tokens of {self.encoder or 'its own encoder'}, of width {wanted}, for this head; got "
-                f"those of {made.encoder}, of width {came}. Fit a head for each encoder."
+                f"Expected tokens of {self.encoder or 'its own encoder'}, of width {wanted}, for this head; "
+                f"got those of {made.encoder}, of width {came}. Fit a head for each encoder."
             )
