@@ -26,7 +26,8 @@ class Target:
     positive, negative
         (rows, cols) pixels.
     hits
-        (rows, cols), 1 where the pixel at the centre is of the class, 0 where it is not, NaN where it is left out.
+        (rows, cols), 1 where the pixel at the centre is of the class, 0 where it is not, NaN where it is
+        left out.
     """
 
     positive: Float

@@ -62,12 +62,9 @@ def _ranked(
     scores: NDArray[np.floating], positive: Float, negative: Float, strata: NDArray[np.integer], count: int
 ) -> list[float]:
     order = np.argsort(scores)  # one sort serves all strata
-    ranked = [part[order] for part in (scores, positive, negative)]
-    inside = (strata[order] == stratum for stratum in range(count))
-    return [
-        area_of_groups(*_grouped(*ranked)),
-        *(area_of_groups(*_grouped(*(part[own] for part in ranked))) for own in inside),
-    ]
+    values, ahead, behind = scores[order], positive[order], negative[order]
+    everywhere = [slice(None), *(strata[order] == stratum for stratum in range(count))]
+    return [area_of_groups(*_grouped(values[part], ahead[part], behind[part])) for part in everywhere]
 
 
 def _grouped(scores: NDArray[np.floating], positive: Float, negative: Float) -> tuple[Float, Float]:
