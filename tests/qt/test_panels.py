@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt
+from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QAbstractButton, QComboBox, QLabel
 from viewer_kit import KnownEmbedder, KnownPretext, known_services
 
+from napari_sslmaps._qt import anchor_section, parts
 from napari_sslmaps._qt.dock import WIDTH, SSLMapsWidget
 from napari_sslmaps._qt.task_runner import QtTaskRunner
 from napari_sslmaps.core.tiling import ONE_PASS, Tiling
@@ -22,6 +24,7 @@ from napari_sslmaps.viewer import offer
 from napari_sslmaps.viewer.workspace import (
     Anchor,
     AttentionOptions,
+    Caption,
     PcaOptions,
     PretextOptions,
     Progress,
@@ -48,7 +51,7 @@ def test_region_both_ways(panel: SSLMapsWidget) -> None:
     panel.image.region.setCurrentIndex(1)
     assert panel.workspace.region == "view"
     panel.workspace.region = "rectangle"
-    assert panel.image.region.currentText().startswith("Rectangle")
+    assert panel.image.region.currentText().startswith("Selected rectangles")
     assert "Add a Shapes layer" in panel.image.plan.text()
 
 
@@ -183,7 +186,7 @@ def test_a_lost_weight_file_is_said_and_the_others_are_listed(
 def test_maps_both_ways(panel: SSLMapsWidget) -> None:
     maps, workspace = panel.maps, panel.workspace
     maps.boxes["pca"].setChecked(False)
-    assert set(workspace.maps) == {"attention", "similarity"}
+    assert set(workspace.maps) == {"attention", "similarity", "groups"}
     workspace.maps = ("pca",)
     assert [kind for kind, box in maps.boxes.items() if box.isChecked()] == ["pca"]
     maps.rendering.setCurrentIndex(1)
@@ -196,7 +199,20 @@ def test_maps_both_ways(panel: SSLMapsWidget) -> None:
     assert maps.head_label.text() == "5 of 6"
     workspace.attention = AttentionOptions(reduction="max")
     assert maps.reduction.currentText() == "maximum over heads"
-    assert not maps.head.isEnabled()
+    assert maps.head.isHidden()
+    workspace.blocks = 12
+    maps.block.setValue(4)
+    maps.query.setCurrentIndex(1)
+    assert workspace.attention == AttentionOptions(reduction="max", block=4, query="anchor")
+    workspace.attention = AttentionOptions()
+    assert maps.block.text() == "last block"
+    assert maps.query.value == "output"
+    maps.basis.setCurrentIndex(1)
+    maps.aligned.click()
+    assert workspace.pca == PcaOptions("whitened", "joint", aligned=True)
+    workspace.pca = PcaOptions(basis="kept")
+    assert maps.basis.currentText() == "kept"
+    assert not maps.aligned.isChecked()
     maps.centred.setChecked(False)
     maps.combine.setCurrentIndex(1)
     maps.display.setCurrentIndex(1)
@@ -223,6 +239,79 @@ def test_anchors_both_ways(panel: SSLMapsWidget) -> None:
     assert workspace.anchors == ()
 
 
+def test_groups_both_ways(panel: SSLMapsWidget, monkeypatch: pytest.MonkeyPatch) -> None:
+    anchors, workspace = panel.anchors, panel.workspace
+    assert not anchors.drop.isEnabled()
+    anchors.add.click()
+    assert [group.name for group in workspace.groups] == ["group 1", "group 2"]
+    assert anchors.group.currentText() == "group 2"
+    line = anchors.group.lineEdit()
+    line.setText("stroma")
+    line.editingFinished.emit()
+    assert workspace.groups[1].name == "stroma"
+    line.setText("")
+    line.editingFinished.emit()
+    assert anchors.group.currentText() == "stroma"
+    assert "no other group has" in panel.run.status.text()
+    line.setText("group 1")
+    line.editingFinished.emit()
+    assert workspace.group == 0
+    workspace.group = 1
+    assert anchors.group.currentText() == "stroma"
+    monkeypatch.setattr(anchor_section.QColorDialog, "getColor", lambda *_: QColor("#123456"))
+    anchors.colour.click()
+    assert workspace.groups[1].colour == "#123456"
+    anchors.group.activated.emit(0)
+    assert workspace.group == 0
+    anchors.drop.click()
+    assert [group.name for group in workspace.groups] == ["stroma"]
+    assert workspace.group == workspace.groups[0].key
+
+
+def test_files_of_anchors_and_components_are_asked_for(
+    panel: SSLMapsWidget, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(tmp_path / "kept.json")
+    for ask in ("getSaveFileName", "getOpenFileName"):
+        monkeypatch.setattr(parts.QFileDialog, ask, lambda *_: (path, ""))
+    for menu, sentences in (
+        (panel.anchors.files, ("there are none", "cannot be read")),
+        (panel.maps.basis_files, ("run it first", "run it first", "cannot be read")),
+    ):
+        for entry, sentence in zip(menu.entries.actions(), sentences, strict=True):
+            entry.trigger()
+            assert panel.workspace.status.failed
+            assert sentence in panel.run.status.text(), entry.text()
+
+
+def test_anchors_of_another_image_are_offered(panel: SSLMapsWidget) -> None:
+    reference, workspace = panel.anchors.reference, panel.workspace
+    assert not reference.isEnabled()
+    tissue = workspace.image
+    panel.controller.viewer.add_image(tissue.data.copy(), name="other")
+    assert [reference.itemText(index) for index in range(reference.count())] == ["this image", "tissue"]
+    reference.setCurrentIndex(1)
+    assert workspace.reference is tissue
+    workspace.reference = None
+    assert reference.currentText() == "this image"
+
+
+def test_controls_are_ticked_beside_their_encoder(panel: SSLMapsWidget) -> None:
+    line, workspace = panel.encoders.rows["mae-demo"], panel.workspace
+    entries = {control.kind: entry for control, entry in line.controls.items()}
+    entries["position"].trigger()
+    assert [control.name for control in workspace.controls] == ["position-8px"]
+    assert line.versus.text() == "vs 1"
+    assert workspace.methods == ("mae-demo", "position-8px", "dinov3-demo")
+    assert panel.view.against.findText("position-8px") >= 0
+    entries["untrained"].trigger()
+    entries["position"].trigger()
+    assert [control.name for control in workspace.controls] == ["mae-untrained"]
+    workspace.controls = ()
+    assert line.versus.text() == "vs"
+    assert not entries["untrained"].isChecked()
+
+
 def test_view_both_ways(panel: SSLMapsWidget) -> None:
     view, workspace = panel.view, panel.workspace
     view.shown.setCurrentIndex(2)
@@ -234,6 +323,16 @@ def test_view_both_ways(panel: SSLMapsWidget) -> None:
     assert not view.front.isEnabled()
     workspace.side_by_side = False
     assert not view.side_by_side.isChecked()
+    assert workspace.against == "mae-demo"
+    view.flicker.click()
+    assert (workspace.front, workspace.against) == ("mae-demo", "dinov3-demo")
+    view.difference.click()
+    assert workspace.difference
+    view.side_by_side.click()
+    assert not view.difference.isChecked()
+    workspace.caption = Caption("cosine", "weak")
+    assert view.caption.text() == "cosine ⓘ"
+    assert view.caption.toolTip() == "weak"
 
 
 def test_pretext_both_ways(panel: SSLMapsWidget, qtbot: QtBot, pretext: KnownPretext) -> None:

@@ -134,6 +134,7 @@ class AnchorSection(Section):
         name = self.group.currentText().strip()
         if name != self._active.name:
             self.group_changed.emit(replace(self._active, name=name))
+            self.set_group(self._active.key)  # a name that was refused gives way to the old one
 
     def _ask_for_colour(self) -> None:
         chosen = QColorDialog.getColor(QColor(self._active.colour), self, f"Colour of {self._active.name}")

@@ -17,7 +17,6 @@ def change_group(workspace: WorkspaceModel, changed: Group) -> None:
     taken = {group.name for group in workspace.groups if group.key != changed.key}
     if not changed.name.strip() or changed.name in taken:
         workspace.say(f"Expected a name that no other group has; got {changed.name!r}.", failed=True)
-        workspace.events.groups.emit(workspace.groups, workspace.groups)  # the old name is shown again
         return
     workspace.groups = tuple(changed if group.key == changed.key else group for group in workspace.groups)
 

@@ -48,10 +48,11 @@ class Stage:
 
     def follow_front(self) -> None:
         """Compare a method that came to the front with the one that it took the place of."""
-        workspace = self._workspace
-        if workspace.against == workspace.front:
-            workspace.against = self._front if self._front != workspace.front else ""
+        workspace, before = self._workspace, self._front
         self._front = workspace.front
+        if workspace.against in {workspace.front, ""}:
+            others = [name for name in (before, *workspace.methods) if name not in {workspace.front, ""}]
+            workspace.against = next(iter(others), "")
 
     def methods(self) -> list[str]:
         """Return the methods that have maps of the image, in the order of the list."""
