@@ -4,9 +4,12 @@ import numpy as np
 
 from napari_sslmaps.core.estimate import Estimate
 from napari_sslmaps.core.findings import Curve, Plot, Table
+from napari_sslmaps.encoders.baselines import ControlKind
+from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.viewer.comparison_job import AskedComparison, Found, OnShare
 from napari_sslmaps.viewer.comparison_services import ComparisonServices
 from napari_sslmaps.viewer.export_job import RoomExporter
+from napari_sslmaps.viewer.folder_job import AskedFolder
 from napari_sslmaps.viewer.probe_job import TokenProber
 
 
@@ -42,5 +45,26 @@ class KnownComparer:
         return Found((scores, agreement, plot), (f"{names[0]} is ahead.",))
 
 
+class KnownFolderComparer:
+    """Finds nothing but what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[AskedFolder] = []
+
+    def __call__(
+        self,
+        asked: AskedFolder,
+        specs: tuple[EncoderSpec, ...],
+        controls: tuple[ControlKind, ...],
+        on_share: OnShare,
+    ) -> Found:
+        self.asked.append(asked)
+        on_share("one.png", 0.5)
+        rows = tuple((spec.name, len(controls)) for spec in specs)
+        return Found((Table("Over the folder", ("Method", "Controls"), rows, (), "folder"),))
+
+
 def known_comparison(comparer: KnownComparer | None = None) -> ComparisonServices:
-    return ComparisonServices(comparer or KnownComparer(), TokenProber(), RoomExporter())
+    return ComparisonServices(
+        comparer or KnownComparer(), KnownFolderComparer(), TokenProber(), RoomExporter()
+    )

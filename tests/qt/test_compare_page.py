@@ -12,6 +12,8 @@ from qt_kit import LEFT, Window
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QDialogButtonBox, QLineEdit, QMenu, QWidget
 
+from napari_sslmaps._qt.dock import SSLMapsWidget
+from napari_sslmaps.viewer.folder_job import AskedFolder
 from napari_sslmaps.viewer.image import OWN
 from napari_sslmaps.viewer.scribbles import CLASS_COLOURS, PREDICTION, SCRIBBLES
 
@@ -67,7 +69,9 @@ def test_scribbles_are_followed_by_the_classes_of_a_probe(page: Window, qtbot: Q
         np.testing.assert_allclose(drawn, mixed, atol=12)
 
 
-def test_more_strokes_tell_how_good_the_probe_is(page: Window, qtbot: QtBot) -> None:
+def test_more_strokes_tell_how_good_the_probe_is_until_another_page_is_opened(
+    page: Window, qtbot: QtBot
+) -> None:
     probe, model = page.widget.compare.probe, page.widget.controller.comparing.model
     press(qtbot, probe.paint)
     for number, column in ((0, 12), (1, 68)):
@@ -84,17 +88,14 @@ def test_more_strokes_tell_how_good_the_probe_is(page: Window, qtbot: QtBot) -> 
     press(qtbot, probe.paint)
     assert not model.scribbling
     assert page.viewer.layers.selection.active is page.image
-
-
-def test_another_page_puts_the_brush_away(page: Window, qtbot: QtBot) -> None:
-    press(qtbot, page.widget.compare.probe.paint)
+    press(qtbot, probe.paint)
     tabs = page.widget.tabs
     qtbot.mouseClick(tabs, LEFT, pos=tabs.tabRect(0).center())
-    assert not page.widget.controller.comparing.model.scribbling
-    assert not any(
-        layer.visible for layer in page.viewer.layers if layer.metadata.get(OWN, {}).get("role") == SCRIBBLES
-    )
-    assert page.widget.encoders.isVisible()
+    assert not model.scribbling
+    roles = {
+        layer.metadata[OWN]["role"] for layer in page.viewer.layers if OWN in layer.metadata and layer.visible
+    }
+    assert not {SCRIBBLES, PREDICTION} & roles
 
 
 def test_a_comparison_is_read_and_its_rows_lead_to_maps(page: Window, qtbot: QtBot) -> None:
@@ -167,3 +168,26 @@ def clicking_entry(qtbot: QtBot, menu: QMenu, text: str) -> Iterator[None]:
     timer.start(10)
     yield
     timer.stop()
+
+
+def test_a_folder_is_asked_for_in_a_dialog(panel: SSLMapsWidget, qtbot: QtBot, tmp_path: Path) -> None:
+    widget = panel
+    widget.workspace.task = "compare"
+    with qtbot.waitExposed(widget):
+        widget.show()
+    press(qtbot, widget.compare.annotation.folder)
+    dialog = widget.compare.folder
+    qtbot.waitUntil(dialog.isVisible)
+    qtbot.mouseClick(dialog.start, LEFT)
+    assert dialog.message.text() == "Expected a folder for images and results; got none. Choose first."
+    qtbot.keyClicks(dialog.images, str(tmp_path / "images"))
+    qtbot.keyClicks(dialog.out, str(tmp_path / "out"))
+    dialog.labels.setCurrentIndex(1)
+    dialog.scores["localisation"].click()
+    qtbot.mouseClick(dialog.start, LEFT)
+    qtbot.waitUntil(lambda: widget.workspace.status.text.startswith("Compared 2 encoders"), timeout=10_000)
+    (asked,) = widget.controller.comparing.desk._folder_comparer.asked
+    assert asked == AskedFolder(
+        tmp_path / "images", None, "subfolders", ("maps", "anchors", "localisation"), tmp_path / "out"
+    )
+    assert widget.compare.results.table.model_.cell(0, 0) == "mae-demo"

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import imageio.v3 as iio
 import numpy as np
 import pytest
 from compare_page_kit import KnownComparer, known_comparison
@@ -21,6 +22,7 @@ from napari_sslmaps.viewer.comparing import Comparing
 from napari_sslmaps.viewer.comparison_job import AskedComparison, RoomComparer, only
 from napari_sslmaps.viewer.controller import Controller
 from napari_sslmaps.viewer.export_job import RoomExporter
+from napari_sslmaps.viewer.folder_job import AskedFolder, RoomFolderComparer
 from napari_sslmaps.viewer.image import LayerSource
 from napari_sslmaps.viewer.loaded import LoadedEncoders
 from napari_sslmaps.viewer.tasks import ImmediateRunner
@@ -258,3 +260,23 @@ def test_the_rooms_compare_and_write_what_the_window_asks(tmp_path: Path) -> Non
     assert RoomExporter()("report", asked, found, tmp_path / "page") == ["report.html"]
     assert b"mae-histology" in (tmp_path / "page" / "report.html").read_bytes()
     assert "anchors.csv" in RoomExporter()("tables", asked, found, tmp_path / "tables")
+
+
+def test_a_folder_is_compared_as_the_command_line_does(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("one", "two"):
+        pixels = rng.integers(0, 90, (64, 64, 3), np.uint8)
+        pixels[:, 32:] += 120
+        mask = np.zeros((64, 64), np.uint8)
+        mask[:, 32:] = 1
+        for folder, array in (("images", pixels), ("masks", mask)):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            iio.imwrite(tmp_path / folder / f"{name}.png", array)
+    out = tmp_path / "out"
+    asked = AskedFolder(tmp_path / "images", tmp_path / "masks", "", ("anchors",), out)
+    compare = RoomFolderComparer(LoadedEncoders())
+    told: list[str] = []
+    found = compare(asked, (get_spec("mae-histology"),), ("pixels",), lambda what, _: told.append(what))
+    assert {what.split(":")[0] for what in told} >= {"one.png", "two.png"}
+    assert found.findings[0].key == "anchors"
+    assert {"run.json", "report.html", "anchors.csv"} <= {path.name for path in out.iterdir()}

@@ -8,6 +8,7 @@ from qtpy.QtCore import QModelIndex
 from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
 from napari_sslmaps._qt.compare_export import ExportButton
+from napari_sslmaps._qt.compare_folder import FolderDialog
 from napari_sslmaps._qt.compare_probe import ProbeSection
 from napari_sslmaps._qt.compare_results import ResultsView, ResultsWindow, tool
 from napari_sslmaps._qt.compare_section import AnnotationSection, ScoresSection
@@ -49,6 +50,7 @@ class ComparePage(QWidget):
         self.export = ExportButton()
         self.results = ResultsView(self.larger, self.export)
         self.window_ = ResultsWindow(self)
+        self.folder = FolderDialog(self)
         section = Section("Results")
         section.body.addWidget(self.results, 1)
         column = QVBoxLayout(self)
@@ -64,6 +66,8 @@ class ComparePage(QWidget):
     def _connect_views(self) -> None:
         self.annotation.annotation_requested.connect(lambda chosen: self._set("annotation", chosen))
         self.annotation.class_requested.connect(lambda kind: self._set("chosen_class", kind))
+        self.annotation.folder_requested.connect(self.folder.open)
+        self.folder.folder_requested.connect(self._desk.run_folder)
         self.scores.scores_requested.connect(lambda scores: self._set("scores", scores))
         self.scores.controls_requested.connect(lambda controls: self._set("controls", controls))
         self.probe.scribbling_requested.connect(lambda on: self._set("scribbling", on))

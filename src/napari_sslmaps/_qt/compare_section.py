@@ -35,6 +35,7 @@ class AnnotationSection(Section):
 
     annotation_requested = Signal(object)
     class_requested = Signal(object)
+    folder_requested = Signal()
 
     def __init__(self) -> None:
         super().__init__("Annotation")
@@ -43,14 +44,16 @@ class AnnotationSection(Section):
         self._dialog: QFileDialog | None = None
         self.annotation = Choice(tip="What says where the classes lie: a Labels or Shapes layer, or a mask.")
         self.browse = tool("File …", "Take a mask file: PNG, TIFF or NPY, a number per pixel.")
+        self.folder = tool("Folder …", "Compare over a folder of images, with masks or labels of images.")
         self.kind = Choice(tip="The class that is scored against all others.")
-        self.body.addLayout(titled("From", self.annotation, self.browse))
+        self.body.addLayout(titled("From", self.annotation, self.browse, self.folder))
         self.body.addLayout(titled("Class", self.kind))
         self.annotation.currentIndexChanged.connect(
             lambda _: self.annotation_requested.emit(self.annotation.value)
         )
         self.kind.currentIndexChanged.connect(lambda _: self.class_requested.emit(self.kind.value))
         self.browse.clicked.connect(self.ask_for_file)
+        self.folder.clicked.connect(self.folder_requested)
         self.set_classes(())
 
     def set_offered(self, layers: Sequence[Any]) -> None:

@@ -46,7 +46,12 @@ class Comparing:
         runner, map_runner, probe_runner, export_runner = self._runners
         sessions, _, board = parts
         self.desk = ComparisonDesk(
-            viewer, workspace, self.model, parts, (runner, map_runner), services.comparer
+            viewer,
+            workspace,
+            self.model,
+            parts,
+            (runner, map_runner),
+            (services.comparer, services.folder_comparer),
         )
         self.probe = ProbePainter(
             viewer, workspace, self.model, sessions, board, probe_runner, services.prober

@@ -26,6 +26,7 @@ from napari_sslmaps.viewer.comparison_job import (
 from napari_sslmaps.viewer.comparison_model import WITHOUT_ANNOTATION, ComparisonModel, ScoreKind
 from napari_sslmaps.viewer.connections import Connections
 from napari_sslmaps.viewer.drawing import Drawing, robust_limits
+from napari_sslmaps.viewer.folder_job import AskedFolder, FolderComparer, FolderJob
 from napari_sslmaps.viewer.image import LayerSource
 from napari_sslmaps.viewer.layers import LayerBoard, set_visible
 from napari_sslmaps.viewer.runs import sentence
@@ -55,8 +56,8 @@ class ComparisonDesk:
         Gets the map of agreement.
     runners
         One for comparisons, one for maps of agreement.
-    comparer
-        Compares.
+    comparers
+        Compare on the region, and over a folder.
     """
 
     def __init__(  # each part is handed in, none is made here
@@ -66,14 +67,14 @@ class ComparisonDesk:
         model: ComparisonModel,
         parts: tuple[Sessions, Answers, LayerBoard],
         runners: tuple[TaskRunner, TaskRunner],
-        comparer: Comparer,
+        comparers: tuple[Comparer, FolderComparer],
     ) -> None:
         self._viewer = viewer
         self._workspace = workspace
         self._model = model
         self._sessions, self._answers, self._board = parts
         self._runner, self._map_runner = runners
-        self._comparer = comparer
+        self._comparer, self._folder_comparer = comparers
         self._waiting = False
         self.found: Found | None = None
         self._asked: AskedComparison | None = None
@@ -106,6 +107,26 @@ class ComparisonDesk:
             return
         if not self._waiting:
             self._compare()
+
+    def run_folder(self, asked: AskedFolder) -> None:
+        """Compare the ticked encoders over a folder of images, which the image in view need not be in."""
+        workspace = self._workspace
+        specs = tuple(spec for spec in workspace.specs if spec.origin != "control")
+        if workspace.progress is not None or not specs:
+            workspace.say(
+                "Expected ticked encoders and no run under way. Tick some on the page Maps.", failed=True
+            )
+            return
+
+        def returned(found: Found) -> None:
+            workspace.progress = None
+            self._show(found)
+            count = len(found.comparison.images) if found.comparison is not None else 0
+            workspace.say(f"Compared {len(specs)} encoders on {count} images; all of it is in {asked.out}.")
+
+        workspace.progress = Progress("Listing images", 0.0)
+        job = FolderJob(asked, specs, self._model.controls, self._folder_comparer)
+        self._runner.submit(job, TaskCallbacks(self._on_reported, returned, self._on_failed))
 
     def cancel(self) -> None:
         """Stop; what was found before stays."""
@@ -221,14 +242,18 @@ class ComparisonDesk:
         model, workspace = self._model, self._workspace
         workspace.progress = None
         self.found = found
+        self._show(found)
+        left_out = [score for score in model.scores if score not in self._scores()]
+        without = f" Without annotation, {', '.join(left_out)} were left out." if left_out else ""
+        workspace.say(f"Compared {len(workspace.specs)} methods.{without}")
+
+    def _show(self, found: Found) -> None:
+        model = self._model
         model.advice = found.advice
         model.findings = found.findings
         keys = [finding.key for finding in found.findings]
         if model.shown not in keys:
             model.shown = next(iter(keys), "")
-        left_out = [score for score in model.scores if score not in self._scores()]
-        without = f" Without annotation, {', '.join(left_out)} were left out." if left_out else ""
-        workspace.say(f"Compared {len(workspace.specs)} methods.{without}")
 
     def _on_failed(self, error: BaseException) -> None:
         self._workspace.progress = None

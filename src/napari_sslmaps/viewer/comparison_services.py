@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from napari_sslmaps.viewer.comparison_job import Comparer, RoomComparer
 from napari_sslmaps.viewer.export_job import Exporter, RoomExporter
+from napari_sslmaps.viewer.folder_job import FolderComparer, RoomFolderComparer
 from napari_sslmaps.viewer.loaded import LoadedEncoders
 from napari_sslmaps.viewer.probe_job import Prober, TokenProber
 
@@ -14,8 +15,8 @@ class ComparisonServices:
 
     Parameters
     ----------
-    comparer
-        Compares encoders.
+    comparer, folder_comparer
+        Compare encoders on a region, and over a folder.
     prober
         Learns from scribbles.
     exporter
@@ -23,10 +24,13 @@ class ComparisonServices:
     """
 
     comparer: Comparer
+    folder_comparer: FolderComparer
     prober: Prober
     exporter: Exporter
 
 
 def real_comparison_services(encoders: LoadedEncoders) -> ComparisonServices:
     """Return services that use these encoders."""
-    return ComparisonServices(RoomComparer(encoders), TokenProber(), RoomExporter())
+    return ComparisonServices(
+        RoomComparer(encoders), RoomFolderComparer(encoders), TokenProber(), RoomExporter()
+    )
