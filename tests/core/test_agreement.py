@@ -4,7 +4,7 @@ from itertools import permutations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 from scipy.stats import special_ortho_group
@@ -156,17 +156,6 @@ def test_large_regions_are_sampled_evenly(monkeypatch):
     larger = neighbour_agreement(drawn(0, 41, 30), drawn(1, 41, 30), 5)
     assert larger.values.shape == (21, 15)
     assert larger.grid.stride_yx == (32, 32)
-
-
-@settings(max_examples=20)
-@given(st.integers(1, 60), st.integers(1, 60), st.integers(5, 300), seeds)
-def test_samples_stay_within_their_limit(rows, cols, limit, seed):
-    known = np.random.default_rng(seed).random(rows * cols) < 0.8
-    chosen = agreement._spread(known, cols, limit)
-    assert len(chosen) <= limit
-    assert known[chosen].all()
-    if known.sum() <= limit:
-        assert len(chosen) == known.sum()
 
 
 def test_the_table_has_a_row_for_each_pair_and_says_what_chance_is():

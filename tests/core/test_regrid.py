@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.region import Region
-from napari_sslmaps.core.regrid import common_grid, regrid, regrid_embedding, regrid_map
+from napari_sslmaps.core.regrid import common_grid, regrid, regrid_embedding, regrid_map, spread_tokens
 from napari_sslmaps.core.results import AttentionMap, Embedding, Provenance
 from napari_sslmaps.errors import InvalidOptionError, RegionError
 
@@ -133,3 +133,14 @@ def test_embeddings_and_maps_come_along():
     labels = replace(found, values=np.zeros((6, 6), np.int32))
     with pytest.raises(InvalidOptionError, match="labels have no mean"):
         regrid_map(labels, target)
+
+
+@settings(max_examples=20)
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(5, 300), st.integers(0, 99))
+def test_samples_stay_within_their_limit(rows, cols, limit, seed):
+    known = np.random.default_rng(seed).random(rows * cols) < 0.8
+    chosen = spread_tokens(known, cols, limit)
+    assert len(chosen) <= limit
+    assert known[chosen].all()
+    if known.sum() <= limit:
+        assert len(chosen) == known.sum()

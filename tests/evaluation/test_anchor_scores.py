@@ -224,6 +224,17 @@ def test_nearness_is_taken_over_from_a_method_that_ranked_the_same_tokens_alone(
         assert different.nearness is not model.nearness
 
 
+def test_fewer_tokens_are_those_of_every_other_row_and_column():
+    embedding, annotation = halves(4, noise=1)
+    found = score_anchors(embedding, annotation, most_tokens=48)
+    rows, cols = np.divmod(found.ranked, embedding.grid.cols)
+    np.testing.assert_array_equal(np.unique(rows), np.arange(0, 12, 2))
+    np.testing.assert_array_equal(np.unique(cols), np.arange(0, 16, 2))
+    whole = score_anchors(embedding, annotation)
+    assert found.mean().value == pytest.approx(whole.mean().value, abs=0.1)
+    assert len(whole.ranked) == 12 * 16
+
+
 def test_anchors_of_a_person_are_taken_as_they_are():
     embedding, annotation = halves(8, noise=0.3)
     found = score_anchors(embedding, annotation, anchors=[(10, 10), (10, 50)])

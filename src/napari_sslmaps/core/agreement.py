@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from napari_sslmaps.core.findings import Table
 from napari_sslmaps.core.grid import TokenGrid
-from napari_sslmaps.core.regrid import common_grid, regrid_embedding
+from napari_sslmaps.core.regrid import common_grid, regrid_embedding, spread_tokens
 from napari_sslmaps.core.results import Embedding, Float32, Provenance, TokenMap
 from napari_sslmaps.errors import InvalidOptionError
 
@@ -93,7 +93,7 @@ def mutual_neighbours(first: Embedding, second: Embedding, k: int = 10) -> float
         If they have no more than k tokens in common.
     """
     (a, b), _ = _on_common_grid([first, second])
-    keys = _spread(_known(a) & _known(b), a.grid.cols, LIMIT)
+    keys = spread_tokens(_known(a) & _known(b), a.grid.cols, LIMIT)
     _check_enough(keys, k)
     return float(_overlap(*(_neighbours(e, keys, keys, k) for e in (a, b))).mean())
 
@@ -118,7 +118,7 @@ def neighbour_agreement(first: Embedding, second: Embedding, k: int = 10) -> Agr
     """
     (a, b), grid = _on_common_grid([first, second], most=_MAP_TOKENS)
     both = _known(a) & _known(b)
-    keys = _spread(both, grid.cols, LIMIT)
+    keys = spread_tokens(both, grid.cols, LIMIT)
     _check_enough(keys, k)
     queries = np.flatnonzero(both)
     values = np.full(grid.rows * grid.cols, np.nan, np.float32)
@@ -161,7 +161,7 @@ def agreement_table(embeddings: Mapping[str, Embedding], *, k: int = 10, limit: 
         raise InvalidOptionError(f"Expected at least two encoders to compare; got {len(embeddings)}.")
     moved, grid = _on_common_grid(list(embeddings.values()))
     known = np.logical_and.reduce([_known(embedding) for embedding in moved])
-    keys = _spread(known, grid.cols, limit)
+    keys = spread_tokens(known, grid.cols, limit)
     _check_enough(keys, k)
     own = [_covariance(embedding, embedding, keys) for embedding in moved]
     near = [_neighbours(embedding, keys, keys, k) for embedding in moved]
@@ -213,18 +213,6 @@ def _on_common_grid(
 def _known(embedding: Embedding) -> NDArray[np.bool_]:
     known: NDArray[np.bool_] = np.isfinite(embedding.tokens[:, :, 0]).ravel()
     return known
-
-
-def _spread(known: NDArray[np.bool_], cols: int, limit: int) -> NDArray[np.intp]:
-    """Return at most `limit` of the known tokens: those of every n-th row and column."""
-    places = np.flatnonzero(known)
-    step = max(1, int(np.sqrt(len(places) / limit)))
-    rows, columns = np.divmod(places, cols)
-    while True:
-        chosen: NDArray[np.intp] = places[(rows % step == 0) & (columns % step == 0)]
-        if len(chosen) <= limit:
-            return chosen
-        step += 1
 
 
 def _bands(

@@ -142,6 +142,32 @@ def regrid_embedding(embedding: Embedding, grid: TokenGrid) -> Embedding:
     )
 
 
+def spread_tokens(known: NDArray[np.bool_], cols: int, limit: int) -> NDArray[np.intp]:
+    """Choose tokens of every n-th row and column, n as small as leaves at most `limit`.
+
+    Parameters
+    ----------
+    known
+        (rows · cols,) tokens to choose from.
+    cols
+        Columns of the grid.
+    limit
+        At least 1.
+
+    Returns
+    -------
+    (n,) their numbers in reading order; all known ones where they are no more than `limit`.
+    """
+    places = np.flatnonzero(known)
+    step = max(1, int(np.sqrt(len(places) / limit)))
+    rows, columns = np.divmod(places, cols)
+    while True:
+        chosen: NDArray[np.intp] = places[(rows % step == 0) & (columns % step == 0)]
+        if len(chosen) <= limit:
+            return chosen
+        step += 1
+
+
 def _overlaps(before: Float, after: Float) -> sparse.csr_array:
     """Lengths that new cells share with old ones, (new, old), from their edges."""
     low, high = max(before[0], after[0]), min(before[-1], after[-1])

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sslmaps.core.grid import TokenGrid
+from napari_sslmaps.core.regrid import spread_tokens
 from napari_sslmaps.core.results import Embedding, Float32
 from napari_sslmaps.evaluation.annotation import Annotation
 from napari_sslmaps.evaluation.ranking import areas_by_stratum
@@ -67,12 +68,11 @@ class TokenWeights:
 
     @classmethod
     def of(cls, embedding: Embedding, annotation: Annotation, most: int | None = None) -> Self:
-        """Count the pixels of an annotation in an embedding's tokens, or in `most` of them, spread evenly."""
+        """Count an annotation's pixels in tokens, at most in `most` of them; see `spread_tokens`."""
         counts = np.moveaxis(annotation.pixel_counts(embedding.grid), -1, 0)
         known = np.isfinite(embedding.tokens[:, :, 0])
-        ranked = np.flatnonzero(known & counts.any(axis=0))
-        if most is not None and len(ranked) > most:
-            ranked = ranked[np.linspace(0, len(ranked) - 1, most).round().astype(np.intp)]
+        there = known & counts.any(axis=0)
+        ranked = spread_tokens(there.ravel(), embedding.grid.cols, there.size if most is None else most)
         return cls(embedding.grid, ranked, counts.reshape(len(counts), -1)[:, ranked], annotation.kinds)
 
     def around(self, kinds: NDArray[np.int64]) -> tuple[Float, Float]:

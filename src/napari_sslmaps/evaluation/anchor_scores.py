@@ -170,7 +170,8 @@ def score_anchors(  # noqa: PLR0913  # the options of one score, as keywords
         Scores of another method by the same annotation. Where it ranked the same tokens for the same anchors,
         its areas of nearness are taken over, which halves the work.
     most_tokens
-        Of more annotated tokens, so many are ranked, spread evenly; all if omitted.
+        Of more annotated tokens, those of every n-th row and column are ranked, at most so many; all if
+        omitted. A class of few tokens may then be missed.
 
     Raises
     ------
