@@ -12,6 +12,7 @@ from napari_sslmaps.compare.compute import compare
 from napari_sslmaps.compare.progress import ComparisonProgress
 from napari_sslmaps.compare.request import ComparedImage, ComparisonOptions, ComparisonRequest
 from napari_sslmaps.compare.tables import plots_of, tables_of
+from napari_sslmaps.compare.write import write_comparison
 from napari_sslmaps.core.attention import attention_map
 from napari_sslmaps.core.findings import Table
 from napari_sslmaps.core.region import Region
@@ -26,6 +27,7 @@ from napari_sslmaps.errors import (
 from napari_sslmaps.evaluation.anchor_scores import score_anchors
 from napari_sslmaps.evaluation.annotation import Annotation
 from napari_sslmaps.evaluation.map_scores import score_maps
+from napari_sslmaps.export.head_file import load_head
 from napari_sslmaps.pipeline import embed
 from napari_sslmaps.sources.masks import read_mask
 from napari_sslmaps.sources.open import open_image
@@ -161,6 +163,11 @@ def test_localisation_from_labels_of_images(tmp_path: Path) -> None:
     place = table(comparison, "localisation")
     assert [row[0] for row in place.rows] == ["mae-tiny", "dira-tiny", "dira-tiny, Grad-CAM", "pixels-8px"]
     assert "3 of 6 images" in place.notes[0]
+    write_comparison(comparison, tmp_path / "out")
+    kept = load_head(tmp_path / "out" / "heads" / "dira-tiny.json")
+    assert (kept.encoder, kept.names) == ("dira-tiny", ("disc", "nothing"))
+    np.testing.assert_array_equal(kept.linear.weights, comparison.heads["dira-tiny"].linear.weights)
+    assert sorted(comparison.heads) == ["dira-tiny", "mae-tiny"]
     with pytest.raises(InvalidOptionError, match="label for every image"):
         compare(replace(request, images=(replace(labelled[0], label=""), *labelled[1:])))
 

@@ -8,6 +8,7 @@ from napari_sslmaps.compare.across import findings_across
 from napari_sslmaps.compare.folder import ComparisonFolder
 from napari_sslmaps.compare.images import OpenedImage, check_one_kind, opened
 from napari_sslmaps.compare.keys import image_key, keeps_tokens
+from napari_sslmaps.compare.localise import fitted_heads
 from napari_sslmaps.compare.maps import maps_of
 from napari_sslmaps.compare.methods import Lane, lanes_of
 from napari_sslmaps.compare.perturbed import robustness_of
@@ -83,7 +84,9 @@ def compare(
         maps={(image, name): found[image].maps[name] for image, name in names},
         specs={lane.method.name: lane.encoder.spec for lane in lanes if lane.encoder is not None},
     )
-    return replace(comparison, across=findings_across(comparison, lanes, work.tokens, teller.comparing))
+    across = findings_across(comparison, lanes, work.tokens, teller.comparing)
+    heads = fitted_heads(comparison, work.tokens) if request.wants("localisation") else {}
+    return replace(comparison, across=across, heads=heads)
 
 
 class _Work:

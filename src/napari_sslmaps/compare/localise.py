@@ -20,6 +20,7 @@ from napari_sslmaps.evaluation.evidence import LocalisationScores, score_localis
 from napari_sslmaps.evaluation.image_labels import (
     HeldOutHeads,
     cross_validate_heads,
+    fit_image_head,
     head_table,
     pooled,
 )
@@ -87,6 +88,17 @@ def localisation_tables(
     if drawn:
         tables.append(_place_table(found.scores, len(drawn), len(labels)))
     return tuple(tables)
+
+
+def fitted_heads(comparison: Comparison, tokens: Tokens) -> dict[str, ImageHead]:
+    """Fit a head of each encoder to the labels of all images, to be kept and shown on others."""
+    labels = _labels(comparison)
+    heads: dict[str, ImageHead] = {}
+    for method in comparison.encoders:
+        embeddings = [tokens.get(image.name, method.name) for image in comparison.images]
+        features = np.stack([pooled(embedding) for embedding in embeddings])
+        heads[method.name] = fit_image_head(features, labels, of=embeddings[0])
+    return heads
 
 
 def _labels(comparison: Comparison) -> list[str]:

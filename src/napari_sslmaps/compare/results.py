@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from napari_sslmaps.compare.evidence import ImageEvidence
 from napari_sslmaps.compare.request import ComparisonRequest
 from napari_sslmaps.core.findings import Plot, Table
+from napari_sslmaps.core.heads import ImageHead
 from napari_sslmaps.core.results import Embedding, TokenMap
 from napari_sslmaps.encoders.baselines import ControlKind
 from napari_sslmaps.encoders.spec import EncoderSpec
@@ -170,6 +171,8 @@ class Comparison:
         Method's name → encoder, where a network runs.
     across
         Findings over all images together: probes, label efficiency, localisation, advice.
+    heads
+        Encoder's name → the head that all images' labels taught, where localisation was asked for.
     """
 
     request: ComparisonRequest
@@ -179,6 +182,7 @@ class Comparison:
     maps: Mapping[tuple[str, str], Mapping[str, TokenMap]] = field(default_factory=dict)
     specs: Mapping[str, EncoderSpec] = field(default_factory=dict)
     across: tuple[Table | Plot, ...] = ()
+    heads: Mapping[str, ImageHead] = field(default_factory=dict)
 
     @property
     def evidence(self) -> tuple[ImageEvidence, ...]:

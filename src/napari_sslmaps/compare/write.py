@@ -17,6 +17,7 @@ from napari_sslmaps.core.results import ActivationMap, AttentionMap, ComponentMa
 from napari_sslmaps.encoders.catalog import METHOD_INFO
 from napari_sslmaps.export.curves import draw_plot
 from napari_sslmaps.export.figure import FigureRow, Picture, compose_figure, save_figure
+from napari_sslmaps.export.head_file import save_head
 from napari_sslmaps.export.map_files import write_map
 from napari_sslmaps.export.record import RunRecord
 from napari_sslmaps.export.report import Part, Section, write_report
@@ -99,6 +100,8 @@ def write_comparison(comparison: Comparison, folder: Path, *, command: str = "")
     for plot in plots_of(comparison):
         save_figure(plot_figure(plot), folder / f"{plot.key}.png")
         write_csv(plot_table(plot), folder / f"{plot.key}-curves.csv")
+    for name, head in comparison.heads.items():
+        save_head(head, folder / "heads" / f"{name}.json")
     write_report(
         folder / "report.html",
         title="Comparison of encoders",
