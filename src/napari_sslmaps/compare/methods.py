@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from napari_sslmaps.compare.images import OpenedImage
-from napari_sslmaps.compare.request import ComparisonRequest
+from napari_sslmaps.compare.request import CONTROL_KINDS, ComparisonRequest
 from napari_sslmaps.compare.results import ComparedMethod
 from napari_sslmaps.core.results import Embedding
 from napari_sslmaps.core.tiling import Stitching, Tiling
@@ -97,7 +97,12 @@ def _control_lanes(encoders: list[Encoder], request: ComparisonRequest) -> list[
                 shared.setdefault(control.name, []).append(encoder.spec.name)
                 first.setdefault(control.name, (control, encoder))
     own = {encoder.spec.name for encoder in encoders}
-    return [_control_lane(*first[name], tuple(of)) for name, of in shared.items() if name not in own]
+    names = sorted((name for name in shared if name not in own), key=lambda name: _rank(first[name][0]))
+    return [_control_lane(*first[name], tuple(shared[name])) for name in names]
+
+
+def _rank(control: Control) -> int:
+    return CONTROL_KINDS.index(control.kind)
 
 
 def _control_lane(control: Control, encoder: Encoder, of: tuple[str, ...]) -> Lane:

@@ -86,7 +86,7 @@ def anchor_table(comparison: Comparison) -> Table:
         strata = [_mean_area(comparison, name, stratum) for stratum in STRATA]
         if np.isfinite([found.value for found in strata]).any():
             verdict = beaten.get(name)
-            word = "—" if verdict is None else "no" if verdict.unbeaten else "yes"
+            word = None if verdict is None else "no" if verdict.unbeaten else "yes"
             rows.append((name, *strata, word))
     notes = [
         _ANCHOR_NOTE,
@@ -124,7 +124,8 @@ def class_table(comparison: Comparison) -> Table:
     for method, kind in _maps(comparison) if len(labels) > 1 else ():
         for label in labels:
             found = [_mean_score(comparison, method, kind, measure, label) for measure in _MEASURES]
-            rows.append((method, kind, label, *found))
+            if np.isfinite([score.value for score in found]).any():
+                rows.append((method, kind, label, *found))
     columns = ("Method", "Map", "Class", *_MEASURES.values())
     return Table("Maps, class by class", columns, tuple(rows), _map_notes(comparison), "classes")
 
