@@ -17,6 +17,8 @@ from robustness_figure import robustness_page
 from simulator_figure import simulators
 
 from napari_sslmaps._qt.demo import run_demo
+from napari_sslmaps.viewer.groups import add_group, change_group
+from napari_sslmaps.viewer.workspace import Anchor, Group
 
 IMAGES = Path(__file__).parent / "images"
 
@@ -39,6 +41,27 @@ def pretext_window(path: Path) -> None:
         workspace.side_by_side = True
         settle()
         viewer.screenshot(str(path), canvas_only=False, flash=False)
+
+
+def comparing_windows(groups: Path, difference: Path) -> None:
+    """Save the window with groups of anchors side by side, and with the difference of two methods."""
+    with demo() as (viewer, widget):
+        workspace = widget.workspace
+        change_group(workspace, Group(0, "epithelium"))
+        for name, colour, anchors in (
+            ("stroma", "#12c48b", ((300.0, 270.0), (250.0, 460.0))),
+            ("glass", "#00b4ff", ((400.0, 16.0),)),
+        ):
+            add_group(workspace)
+            change_group(workspace, Group(workspace.group, name, colour))
+            for anchor in anchors:
+                workspace.add_anchor(Anchor(anchor, group=workspace.group), keep=True)
+        workspace.group, workspace.shown = 0, "groups"
+        settle()
+        viewer.screenshot(str(groups), canvas_only=False, flash=False)
+        workspace.shown, workspace.difference, workspace.against = "similarity", True, "dira-histology"
+        settle()
+        viewer.screenshot(str(difference), canvas_only=False, flash=False)
 
 
 @contextmanager
@@ -87,6 +110,7 @@ if __name__ == "__main__":
     figure(IMAGES / "figure.png")
     window(IMAGES / "window.png")
     pretext_window(IMAGES / "pretext-window.png")
+    comparing_windows(IMAGES / "comparing-groups.png", IMAGES / "comparing-difference.png")
     simulators(IMAGES / "simulators.png")
     encoders(IMAGES / "encoders.png")
     robustness_page(IMAGES / "robustness.png")

@@ -58,7 +58,7 @@ class AnchorSection(Section):
         line.setStretch(0, 1)
         self.body.addLayout(line)
         self.body.addLayout(titled("Group", self.group, self.colour, self.add, self.drop))
-        self.body.addLayout(titled("Taken in", self.reference, self.files))
+        self.body.addLayout(titled("From", self.reference, self.files))
         self.body.addWidget(self.hint)
         self.set_groups((Group(),))
         self.set_anchors(())

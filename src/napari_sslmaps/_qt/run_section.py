@@ -101,17 +101,18 @@ class ViewSection(Section):
         self.difference = QPushButton("Difference")
         self.difference.setCheckable(True)
         self.difference.setToolTip("The method in front less the one it is compared with.")
-        self.flicker = QPushButton(f"Flicker ({FLICKER_KEY})")
+        self.flicker = QPushButton(f"⇄ {FLICKER_KEY}")
         self.flicker.setToolTip(
             f"Change the method in front with the other. Shortcut: tap {FLICKER_KEY}, or hold it to peek."
         )
         self.caption = note()
         self.caption.setMinimumHeight(2 * self.caption.fontMetrics().lineSpacing())
-        line = row(self.shown, self.front, QLabel("–"), self.against)
-        for index, share in ((0, 3), (1, 4), (3, 4)):
-            line.setStretch(index, share)
-        self.body.addLayout(line)
-        self.body.addLayout(row(self.side_by_side, self.difference, self.flicker))
+        modes = row(self.shown, self.side_by_side, self.difference)
+        pair = row(self.front, QLabel("–"), self.against, self.flicker)
+        for line, stretched in ((modes, (0, 1, 2)), (pair, (0, 2))):
+            for index in stretched:
+                line.setStretch(index, 1)
+            self.body.addLayout(line)
         self.body.addWidget(self.caption)
         self.shown.currentIndexChanged.connect(lambda _: self.shown_requested.emit(self.shown.value))
         self.front.currentIndexChanged.connect(lambda _: self.front_requested.emit(self.front.value or ""))
