@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_sslmaps.core.grid import TokenGrid
+from napari_sslmaps.core.moments import TokenMoments
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.regrid import common_grid, regrid, regrid_embedding, regrid_map, spread_tokens
 from napari_sslmaps.core.results import AttentionMap, Embedding, Provenance
@@ -110,6 +111,7 @@ def test_embeddings_and_maps_come_along():
         attention_kind="cls",
         prefix_attention=np.zeros(2, np.float32),
         foreground=foreground,
+        moments=TokenMoments(36, np.zeros(5), np.eye(5)),
     )
     moved = regrid_embedding(embedding, target)
     assert moved.grid == target
@@ -117,6 +119,7 @@ def test_embeddings_and_maps_come_along():
     assert moved.foreground is not None
     np.testing.assert_array_equal(np.argwhere(moved.foreground), [[0, 0]])
     assert moved.activation is None
+    assert moved.moments is None
     assert regrid_embedding(embedding, source) is embedding
 
     found = AttentionMap(

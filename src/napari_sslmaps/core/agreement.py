@@ -207,7 +207,14 @@ def _on_common_grid(
     grid = common_grid([embedding.grid for embedding in embeddings])
     while most is not None and grid.rows * grid.cols > most:
         grid = grid.coarser(1)
-    return [regrid_embedding(embedding, grid) for embedding in embeddings], grid
+    return [_moved(embedding, grid) for embedding in embeddings], grid
+
+
+def _moved(embedding: Embedding, grid: TokenGrid) -> Embedding:
+    if embedding.grid == grid:
+        return embedding
+    # tokens alone: moving the attention of every head would cost more
+    return regrid_embedding(Embedding(embedding.tokens, embedding.grid, embedding.provenance), grid)
 
 
 def _known(embedding: Embedding) -> NDArray[np.bool_]:

@@ -139,6 +139,7 @@ def regrid_embedding(embedding: Embedding, grid: TokenGrid) -> Embedding:
         attention=None if heads_last is None else np.ascontiguousarray(np.moveaxis(heads_last, -1, 0)),
         activation=move(embedding.activation),
         foreground=None if flat is None else flat >= 0.5,
+        moments=None,  # they were of the finer tokens
     )
 
 
