@@ -46,6 +46,33 @@ def test_cost_adds_encoders_up(spec: EncoderSpec) -> None:
     assert cost_of([spec, spec], [planned, planned], [paces[0], None]).describe() == "1 MB"
 
 
+def test_reading_counts_once_before_and_hides_behind_computing_after(spec: EncoderSpec) -> None:
+    planned = plan(ArraySource(noise(512, 512)), spec, None, Tiling(16, 8))
+    unit, pixels = work_of(spec.architecture, planned.tiles), 512 * 512
+    read = planned.computed_tokens * spec.constraint.token_stride**2
+    slow, quick = (cost_of([spec], [planned], [Pace(s / unit, "cpu")], 1e-6).seconds for s in (100.0, 0.1))
+    assert slow == pytest.approx(100 + 1e-6 * pixels)
+    assert quick == pytest.approx(1e-6 * (read + pixels))
+    mask = np.zeros(planned.grid.shape, bool)
+    mask[0, 0] = True
+    part = plan(ArraySource(noise(512, 512)), spec, None, Tiling(16, 8), mask=mask)
+    assert cost_of([spec], [part], [Pace(0.0, "cpu")], 1e-6).seconds < quick / 30
+
+
+def test_tokens_beyond_the_budget_take_half_or_nothing(
+    spec: EncoderSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wide = replace(spec, architecture=replace(spec.architecture, dim=384))
+    planned = plan(ArraySource(np.zeros((8192, 8192), np.uint8)), wide)
+    values = 1024 * 1024 * 384
+    full = kept_bytes(wide, planned)
+    monkeypatch.setenv("NAPARI_SSLMAPS_FULL_GB", "2")
+    assert kept_bytes(wide, planned) - full == 2 * values
+    monkeypatch.setenv("NAPARI_SSLMAPS_FULL_GB", "0")
+    monkeypatch.setenv("NAPARI_SSLMAPS_MEMORY_GB", "0")
+    assert full - kept_bytes(wide, planned) == 2 * values
+
+
 @pytest.mark.parametrize("name", ["mae-untrained", "dira-untrained"])
 def test_memory_is_right_within_a_factor_of_two(name: str) -> None:
     """What is kept of a region, its norms and the coarser levels of its tokens included."""

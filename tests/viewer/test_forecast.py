@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 from napari.components import ViewerModel
 from viewer_kit import KnownPaces, LaterRunner, known_services, noise
@@ -123,3 +124,41 @@ def test_the_size_of_a_pixel_belongs_to_its_image(waiting: Controller) -> None:
     assert workspace.spacing_um is None
     layers.selection.active = layers[0]
     assert workspace.spacing_um == 0.5
+
+
+class Slow:
+    """A level whose pixels come from elsewhere."""
+
+    def __init__(self, pixels: np.ndarray) -> None:
+        self.pixels, self.shape, self.dtype, self.ndim = pixels, pixels.shape, pixels.dtype, pixels.ndim
+        self.read: list[object] = []
+
+    def __getitem__(self, key: object) -> np.ndarray:
+        self.read.append(key)
+        return self.pixels[key]
+
+
+def test_reading_is_measured_once_for_images_that_are_not_in_memory(
+    waiting: Controller, runners: list[LaterRunner]
+) -> None:
+    workspace, trial = waiting.workspace, runners[TRIAL]
+    workspace.chosen = ("mae-demo",)
+    trial.deliver()
+    slow = Slow(noise(64, 80))
+    layer = waiting.viewer.add_image(slow, contrast_limits=(0, 255), multiscale=False)
+    workspace.image = layer
+    slow.read.clear()
+    trial.deliver()
+    assert slow.read == [(slice(0, 64), slice(0, 80))]
+    workspace.region = "view"
+    workspace.region = "whole"
+    assert not trial.waiting
+
+
+def test_the_line_turns_red_beyond_memory(waiting: Controller) -> None:
+    waiting.workspace.chosen = ("mae-demo",)
+    assert not waiting.workspace.plan.failed
+    waiting.forecast.free_bytes = lambda: 1000
+    waiting.forecast.update()
+    assert waiting.workspace.plan.failed
+    assert waiting.workspace.plan.text.endswith("1 MB. Only 1 MB of memory are free.")

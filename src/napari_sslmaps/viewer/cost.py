@@ -12,10 +12,13 @@ from napari_sslmaps.encoders.spec import (
     token_width,
 )
 from napari_sslmaps.pipeline import EmbeddingPlan
+from napari_sslmaps.pipeline.token_store import TokenBudget
 
 _FLOAT_BYTES = 4
-_PYRAMID = 1.34
-"""Tokens of all coarser levels together add a quarter, a sixteenth, … to those of the finest."""
+_FRAME_BYTES = 64e6
+"""Tokens of the coarser level that follows a drag over a large region."""
+_MAPS_BYTES = 64
+"""Of maps, scores of components and reciprocal lengths, per token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +64,42 @@ class Cost:
 
 
 def cost_of(
-    specs: Sequence[EncoderSpec], plans: Sequence[EmbeddingPlan], paces: Sequence[Pace | None]
+    specs: Sequence[EncoderSpec],
+    plans: Sequence[EmbeddingPlan],
+    paces: Sequence[Pace | None],
+    reading: float = 0.0,
 ) -> Cost:
-    """Add up what encoders will take; `plans` and `paces` are theirs, in the same order."""
+    """Add up what encoders will take.
+
+    Parameters
+    ----------
+    specs, plans, paces
+        Encoders, in the same order.
+    reading
+        Seconds per pixel of the region's level.
+    """
     megabytes = sum(kept_bytes(spec, planned) for spec, planned in zip(specs, plans, strict=True)) / 1e6
     known = [pace for pace in paces if pace is not None]
     if len(known) < len(specs):
         return Cost(megabytes, None, "")
     works = [work_of(spec.architecture, planned.tiles) for spec, planned in zip(specs, plans, strict=True)]
-    seconds = sum(work * pace.seconds for work, pace in zip(works, known, strict=True))
+    seconds = sum(
+        max(work * pace.seconds, reading * _pixels_read(planned)) + reading * _pixels_scanned(planned)
+        for work, pace, planned in zip(works, known, plans, strict=True)
+    )
     return Cost(megabytes, seconds, known[-1].device if known else "")
+
+
+def _pixels_read(planned: EmbeddingPlan) -> int:
+    """Pixels that tiles read while others are computed, overlaps included."""
+    return planned.computed_tokens * planned.stride**2
+
+
+def _pixels_scanned(planned: EmbeddingPlan) -> float:
+    """Pixels that are looked at before the first tile is computed."""
+    tiles = planned.tiles
+    share = len(tiles) / (len(tiles.rows) * len(tiles.cols))
+    return planned.region.height * planned.region.width * share
 
 
 def work_of(architecture: Architecture, tiles: Sequence[Tile]) -> float:
@@ -91,11 +120,14 @@ def work_of(architecture: Architecture, tiles: Sequence[Tile]) -> float:
 
 
 def kept_bytes(spec: EncoderSpec, planned: EmbeddingPlan) -> float:
-    """Return the bytes that an embedding keeps in memory."""
+    """Return the bytes that an embedding and its maps keep in memory."""
     architecture, (rows, cols) = spec.architecture, planned.grid.shape
     dim = token_width(architecture)
     heads = architecture.heads if isinstance(architecture, ViTArchitecture) else 1
-    return rows * cols * _FLOAT_BYTES * (dim * _PYRAMID + heads)
+    per_value = {"full": 4, "half": 2, "file": 0}[TokenBudget.from_environment().kept(rows, cols, dim)]
+    whole = rows * cols * dim * _FLOAT_BYTES
+    coarse = _FRAME_BYTES if whole > _FRAME_BYTES else 0
+    return rows * cols * (dim * per_value + heads * _FLOAT_BYTES + _MAPS_BYTES) + coarse
 
 
 def duration(seconds: float) -> str:

@@ -1,6 +1,7 @@
 """The line that says what a run will do and take, and the trial that tells how quickly."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from napari.layers import Image
@@ -11,20 +12,29 @@ from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import SSLMapsError
 from napari_sslmaps.pipeline import EmbeddingPlan, plan
 from napari_sslmaps.sources.protocol import ImageSource
-from napari_sslmaps.viewer.cost import Pace, cost_of
+from napari_sslmaps.viewer.cost import Pace, cost_of, size_text
+from napari_sslmaps.viewer.image import LayerSource
 from napari_sslmaps.viewer.paces import Paces
+from napari_sslmaps.viewer.readers import Readers, free_memory
 from napari_sslmaps.viewer.tasks import TaskCallbacks, TaskContext, TaskRunner
 from napari_sslmaps.viewer.workspace import Status, WorkspaceModel
 
 
 @dataclass(frozen=True, slots=True)
 class _Trial:
-    """Work for the runner: measure encoders, one after another, and report which was."""
+    """Work for the runner: measure reading and encoders, one after another, and report what was."""
 
     paces: Paces
     specs: tuple[EncoderSpec, ...]
+    readers: Readers
+    source: LayerSource
+    region: Region
 
     def __call__(self, context: TaskContext) -> None:
+        if self.readers.known(self.source, self.region.level) is None:
+            with suppress(SSLMapsError):  # a run will say so
+                self.readers.measure(self.source, self.region)
+            context.report("reading")
         for spec in self.specs:
             context.token.check()
             try:
@@ -49,6 +59,8 @@ class Forecast:
         Gives source and region that are chosen of an image; raises `SSLMapsError` where there is none.
     mask
         Gives which part of that region is wanted; None for all.
+    free_bytes
+        Tells how much memory is free.
     """
 
     def __init__(
@@ -56,14 +68,17 @@ class Forecast:
         workspace: WorkspaceModel,
         paces: Paces,
         runner: TaskRunner,
-        look: Callable[[Image], tuple[ImageSource, Region]],
+        look: Callable[[Image], tuple[LayerSource, Region]],
         mask: Callable[[Image], PlacedMask | None],
+        free_bytes: Callable[[], int] = free_memory,
     ) -> None:
         self._workspace = workspace
         self._paces = paces
         self._runner = runner
         self._look = look
         self._mask = mask
+        self.free_bytes = free_bytes
+        self._readers = Readers()
         self._tried: frozenset[str] = frozenset()
         self._planned: tuple[object, tuple[EmbeddingPlan, ...]] = (None, ())
 
@@ -76,12 +91,12 @@ class Forecast:
             workspace.plan = Status("Tick at least one encoder.", failed=True)
         else:
             try:
-                text = self._describe(workspace.image, workspace.specs)
+                source, region = self._look(workspace.image)
+                workspace.plan = self._describe(workspace.image, source, region, workspace.specs)
             except SSLMapsError as error:
                 workspace.plan = Status(str(error), failed=True)
                 return
-            workspace.plan = Status(text)
-            self._try_out(workspace.specs)
+            self._try_out(workspace.specs, source, region)
 
     def learn(self, spec: EncoderSpec, pace: Pace) -> None:
         """Take what a run measured."""
@@ -92,15 +107,20 @@ class Forecast:
         self._runner.discard()
         self._tried = frozenset()
 
-    def _describe(self, image: Image, specs: Sequence[EncoderSpec]) -> str:
-        source, region = self._look(image)
+    def _describe(
+        self, image: Image, source: LayerSource, region: Region, specs: Sequence[EncoderSpec]
+    ) -> Status:
         plans = self._plans(source, region, specs, self._mask(image))
         of_level = f" (level {region.level})" if len(source.levels) > 1 else ""
         line = plans[0].describe().replace(" → ", f"{of_level} → ", 1)
         if len(specs) > 1:
             line += f" × {len(specs)} encoders"
-        cost = cost_of(specs, plans, [self._paces.known(spec) for spec in specs])
-        return f"{line}, {cost.describe()}"
+        reading = self._readers.known(source, region.level) or 0.0
+        cost = cost_of(specs, plans, [self._paces.known(spec) for spec in specs], reading)
+        text, free = f"{line}, {cost.describe()}", self.free_bytes()
+        if cost.megabytes * 1e6 <= free:
+            return Status(text)
+        return Status(f"{text}. Only {size_text(free / 1e6)} of memory are free.", failed=True)
 
     def _plans(
         self,
@@ -131,13 +151,15 @@ class Forecast:
             )
         return self._planned[1]
 
-    def _try_out(self, specs: Sequence[EncoderSpec]) -> None:
+    def _try_out(self, specs: Sequence[EncoderSpec], source: LayerSource, region: Region) -> None:
         unknown = tuple(spec for spec in specs if self._paces.known(spec) is None)
         names = frozenset(spec.name for spec in unknown)
+        if self._readers.known(source, region.level) is None:
+            names |= {f"{source.name} level {region.level}"}
         if not self._workspace.touched or names <= self._tried or self._workspace.progress is not None:
             return
         self._tried = names
-        trial = _Trial(self._paces, unknown)
+        trial = _Trial(self._paces, unknown, self._readers, source, region)
         self._runner.submit(trial, TaskCallbacks(lambda _: self.update(), _ignore, _ignore))
 
 

@@ -52,6 +52,8 @@ class LayerSource(SourceBase):
         )
         super().__init__(layer.name, layout)
         self.file = _file_of(arrays)
+        self.layer_id = str(layer.unique_id)
+        self.lazy = not all(isinstance(array, np.ndarray) for array in arrays)
 
     def _decode(self, region: Region) -> NDArray[Any]:
         lead = self._lead[region.level]
