@@ -19,7 +19,10 @@ _SCORE_TIPS: dict[ScoreKind, tuple[str, str]] = {
     "anchors": ("anchors", "Similarity to anchors drawn in each class, near and far, beside nearness alone."),
     "agreement": ("agreement", "How alike two encoders see the region; needs no annotation."),
     "probes": ("probes", "How well a linear probe on frozen tokens tells the classes, cross-validated."),
-    "robustness": ("robustness", "The region again under noise, blur, stain …; takes many embeddings."),
+    "robustness": (
+        "robustness",
+        "The region again under speckle, blur and gain, each at several strengths: takes long.",
+    ),
 }
 _CONTROL_TIPS: dict[ControlKind, str] = {
     "untrained": "The same network before training.",

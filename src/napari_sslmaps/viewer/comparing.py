@@ -5,6 +5,7 @@ from collections.abc import Callable
 from napari.components import ViewerModel
 from napari.layers import Image
 
+from napari_sslmaps.viewer.agreement_layer import AgreementLayer
 from napari_sslmaps.viewer.answers import Answers
 from napari_sslmaps.viewer.comparison import ComparisonDesk
 from napari_sslmaps.viewer.comparison_model import ComparisonModel
@@ -44,13 +45,14 @@ class Comparing:
         self.model = ComparisonModel()
         self._runners = tuple(make_runner() for _ in range(4))
         runner, map_runner, probe_runner, export_runner = self._runners
-        sessions, _, board = parts
+        sessions, answers, board = parts
+        self.agreement = AgreementLayer(workspace, sessions, board, map_runner)
         self.desk = ComparisonDesk(
             viewer,
             workspace,
             self.model,
-            parts,
-            (runner, map_runner),
+            (sessions, answers, self.agreement),
+            runner,
             (services.comparer, services.folder_comparer),
         )
         self.probe = ProbePainter(
@@ -72,4 +74,5 @@ class Comparing:
         for runner in self._runners:
             runner.close()
         self.desk.close()
+        self.agreement.close()
         self.probe.close()

@@ -1,21 +1,18 @@
 """The Compare page at work: what is missing is embedded, then all is scored off the window's thread."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image
 
-from napari_sslmaps.core.agreement import AgreementMap
 from napari_sslmaps.core.findings import Cell
 from napari_sslmaps.errors import Cancelled, SSLMapsError
 from napari_sslmaps.evaluation.annotation import Annotation
+from napari_sslmaps.viewer.agreement_layer import AgreementLayer
 from napari_sslmaps.viewer.annotated import annotation_layers, annotation_of
 from napari_sslmaps.viewer.answers import Answers
 from napari_sslmaps.viewer.comparison_job import (
-    AgreementJob,
     AskedComparison,
     Comparer,
     ComparisonJob,
@@ -25,17 +22,13 @@ from napari_sslmaps.viewer.comparison_job import (
 )
 from napari_sslmaps.viewer.comparison_model import WITHOUT_ANNOTATION, ComparisonModel, ScoreKind
 from napari_sslmaps.viewer.connections import Connections
-from napari_sslmaps.viewer.drawing import Drawing, robust_limits
 from napari_sslmaps.viewer.folder_job import AskedFolder, FolderComparer, FolderJob
 from napari_sslmaps.viewer.image import LayerSource
-from napari_sslmaps.viewer.layers import LayerBoard, set_visible
 from napari_sslmaps.viewer.runs import sentence
 from napari_sslmaps.viewer.session import Session, Sessions
 from napari_sslmaps.viewer.tasks import TaskCallbacks, TaskRunner
 from napari_sslmaps.viewer.workspace import Progress, WorkspaceModel
 
-AGREEMENT = "agreement"
-"""Role of the layer, and key of the table."""
 _ADVICE = "What was found before stays; choose fewer scores or a smaller region and compare again."
 _NOTHING = (
     "Expected an annotation to score against; none is chosen. Choose a Labels or Shapes layer or a mask "
@@ -50,12 +43,10 @@ class ComparisonDesk:
     ----------
     viewer, workspace, model
         Where annotations are, which encoders are chosen, and what is asked.
-    sessions, answers
-        What was computed, and how what is missing is.
-    board
-        Gets the map of agreement.
-    runners
-        One for comparisons, one for maps of agreement.
+    parts
+        What was computed, how what is missing is, and what shows where encoders agree.
+    runner
+        Compares off the window's thread.
     comparers
         Compare on the region, and over a folder.
     """
@@ -65,15 +56,15 @@ class ComparisonDesk:
         viewer: ViewerModel,
         workspace: WorkspaceModel,
         model: ComparisonModel,
-        parts: tuple[Sessions, Answers, LayerBoard],
-        runners: tuple[TaskRunner, TaskRunner],
+        parts: tuple[Sessions, Answers, AgreementLayer],
+        runner: TaskRunner,
         comparers: tuple[Comparer, FolderComparer],
     ) -> None:
         self._viewer = viewer
         self._workspace = workspace
         self._model = model
-        self._sessions, self._answers, self._board = parts
-        self._runner, self._map_runner = runners
+        self._sessions, self._answers, self._agreement = parts
+        self._runner = runner
         self._comparer, self._folder_comparer = comparers
         self._waiting = False
         self.found: Found | None = None
@@ -85,8 +76,6 @@ class ComparisonDesk:
         connect(viewer.layers.events.removed, self._on_layers)
         connect(events.image, self._on_image)
         connect(events.progress, self._on_progress)
-        for name in ("shown", "front", "side_by_side", "difference", "task"):
-            connect(getattr(events, name), self._drop_agreement)
         self._on_layers()
 
     def run(self) -> None:
@@ -153,8 +142,8 @@ class ComparisonDesk:
     def follow_row(self, key: str, row: Sequence[Cell]) -> None:
         """Show on the canvas what a row of a table is about: a method's map, or where two encoders agree."""
         names = [str(cell) for cell in row[:2]]
-        if key == AGREEMENT:
-            self._show_agreement(names[0], names[1])
+        if key == "agreement":
+            self._agreement.show(names[0], names[1])
         elif names[0] in self._workspace.methods:
             self._workspace.front = names[0]
 
@@ -270,7 +259,6 @@ class ComparisonDesk:
         """Forget what was found of another image."""
         self._waiting = False
         self._runner.discard()
-        self._map_runner.discard()
         self.found = None
         self._model.findings = self._model.advice = ()
         self.read_classes()
@@ -282,61 +270,3 @@ class ComparisonDesk:
         if isinstance(chosen, Path) or chosen in layers:
             return
         self._model.annotation = next(iter(layers), None)
-
-    def _show_agreement(self, first: str, second: str) -> None:
-        here = self._sessions.here
-        if here is None or not {first, second} <= set(here[1].embedded):
-            return
-        image, embedded = here
-        pair = [embedded.embedded[name].embedding for name in (first, second)]
-
-        def returned(found: AgreementMap) -> None:
-            self._draw_agreement(image, found)
-
-        self._map_runner.submit(
-            AgreementJob(pair[0], pair[1]), TaskCallbacks(lambda _: None, returned, self._on_failed)
-        )
-
-    def _draw_agreement(self, image: Image, found: AgreementMap) -> None:
-        if self._sessions.image is not image:
-            return
-        self._workspace.side_by_side = self._workspace.difference = False
-        drawn = self._board.show(image, draw_agreement(found))
-        self._board.drop(layer for layer in self._board.layers_of(image, AGREEMENT) if layer is not drawn)
-        for layer in self._board.maps_of(image):
-            set_visible(layer, visible=False)
-        set_visible(drawn, visible=True)
-        self._workspace.say(
-            f"{drawn.name}: share of each token's {found.neighbours} nearest neighbours that both name; "
-            f"{found.chance:.3f} by chance."
-        )
-
-    def _drop_agreement(self) -> None:
-        self._map_runner.discard()
-        if self._sessions.image is not None:
-            self._board.drop(self._board.layers_of(self._sessions.image, AGREEMENT))
-
-
-def draw_agreement(found: AgreementMap) -> Drawing:
-    """Turn a map of agreement into a drawing, from 0 to what its largest values are."""
-    region, (_, high) = found.provenance.region, robust_limits([found.values])
-    limits = (0.0, max(high, 2 * found.chance))
-    return Drawing(
-        kind=AGREEMENT,
-        title=AGREEMENT,
-        encoder=f"{found.provenance.encoder} ~ {found.other.encoder}",
-        values=np.asarray(found.values, np.float32),
-        grid=found.grid,
-        limits=limits,
-        record={
-            "provenance": found.provenance.to_dict(),
-            "other": found.other.to_dict(),
-            "options": {"neighbours": found.neighbours, "chance": found.chance},
-            "grid": asdict(found.grid),
-            "contrast": {"limits": list(limits), "rule": "0 to percentile 99"},
-        },
-        frame=region.frame if region is not None else 0,
-        role=AGREEMENT,
-        colormap="magma",
-        result=found,
-    )

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from napari_sslmaps.core.agreement import AgreementMap, neighbour_agreement
 from napari_sslmaps.core.findings import Finding
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Embedding
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
     from napari_sslmaps.compare.results import Comparison, ScoredImage
     from napari_sslmaps.compare.scoring import EmbeddedImage
 
+PERTURBED = ("speckle", "blur", "gain")
+"""Perturbations that a person waits for in the window; the command line knows more."""
 OnShare = Callable[[str, float], None]
 """Takes what is being done and the share of all work that is done, in [0, 1]; may raise `Cancelled`."""
 
@@ -164,7 +165,7 @@ def request_of(asked: AskedComparison) -> "ComparisonRequest":
         encoders=tuple(EncoderChoice(spec.name) for spec in asked.specs),
         controls=asked.controls,
         scores=asked.scores,
-        options=ComparisonOptions(options),
+        options=ComparisonOptions(options, perturbations=PERTURBED),
     )
 
 
@@ -184,19 +185,6 @@ class ComparisonJob:
 
         told("", 0.0)
         return self.comparer(self.asked, told)
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class AgreementJob:
-    """Where two encoders agree, captured when it is submitted."""
-
-    first: Embedding
-    second: Embedding
-
-    def __call__(self, context: TaskContext) -> AgreementMap:
-        """Compare neighbourhoods of tokens."""
-        context.token.check()
-        return neighbour_agreement(self.first, self.second)
 
 
 def annotation_in(path: Path, shape_yx: tuple[int, int]) -> Annotation:
