@@ -223,6 +223,21 @@ def test_images_that_cannot_be_compared_get_a_sentence(tmp_path: Path) -> None:
         compare(replace(request, encoders=twice))
 
 
+def test_an_image_of_one_class_is_left_out_among_several_and_named(tmp_path: Path) -> None:
+    request = request_in(tmp_path, 3)
+    Image.fromarray(np.ones((64, 64), np.uint8)).save(tmp_path / "masks" / "1.png")
+    comparison = compare(request)
+    assert [bool(image.maps and image.anchors) for image in comparison.images] == [True, False, True]
+    for key in ("anchors", "maps"):
+        assert any("1.png is left out" in note for note in table(comparison, key).notes)
+    assert {row[0] for row in table(comparison, "images").rows} == {"0.png", "2.png"}
+    with pytest.raises(AnnotationError, match="all are 'disc'"):
+        compare(replace(request, images=request.images[1:2]))
+    Image.fromarray(np.ones((64, 64), np.uint8)).save(tmp_path / "masks" / "2.png")
+    with pytest.raises(AnnotationError, match="none of 2 can"):
+        compare(replace(request, images=request.images[1:]))
+
+
 def test_a_large_region_is_not_perturbed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("napari_sslmaps.compare.perturbed.MOST_PIXELS", 1000)
     with pytest.raises(RegionError, match="1000 px"):

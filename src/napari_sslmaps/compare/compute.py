@@ -6,7 +6,7 @@ from pathlib import Path
 
 from napari_sslmaps.compare.across import findings_across
 from napari_sslmaps.compare.folder import ComparisonFolder
-from napari_sslmaps.compare.images import OpenedImage, check_one_kind, opened
+from napari_sslmaps.compare.images import OpenedImage, check_one_kind, opened, why_unscorable
 from napari_sslmaps.compare.keys import image_key, keeps_tokens
 from napari_sslmaps.compare.localise import fitted_heads
 from napari_sslmaps.compare.maps import maps_of
@@ -19,6 +19,7 @@ from napari_sslmaps.compare.scoring import EmbeddedImage, score_image
 from napari_sslmaps.compare.tokens import Tokens
 from napari_sslmaps.core.results import Embedding
 from napari_sslmaps.encoders.encoder import Encoder
+from napari_sslmaps.errors import AnnotationError
 
 Embeddings = Mapping[tuple[str, str], Embedding]
 """(image's name, method's name) → embedding."""
@@ -74,6 +75,11 @@ def compare(
     for asked in request.images:
         teller.image(asked.name, work.kept)
         work.do(asked, teller, on_image, keep=keep)
+    if all(image.notes for image in work.scored):
+        raise AnnotationError(
+            f"Expected at least one image that can be scored; none of {len(work.scored)} can. "
+            f"{work.scored[0].notes[0]}"
+        )
     names = [(image.image.name, name) for image in work.embedded for name in image.embeddings]
     found = {image.image.name: image for image in work.embedded}
     comparison = Comparison(
@@ -115,7 +121,9 @@ class _Work:
                 self.kept += 1
                 self.scored.append(found)
                 return
-            embedded = self._embed(image, teller)
+            stride = next(lane.encoder.spec.constraint.token_stride for lane in self.lanes if lane.encoder)
+            unscorable = why_unscorable(image, stride, self.request)
+            embedded = replace(self._embed(image, teller), unscorable=unscorable)
             scored = score_image(embedded, self.request, teller.scoring)
             if self.request.wants("robustness"):
                 found_robust = robustness_of(embedded, self.lanes, self.request, teller.perturbing)

@@ -5,8 +5,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from napari_sslmaps.compare.request import NEEDS_ANNOTATION, ComparedImage, ComparisonRequest, MaskFile
+from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.region import Region
-from napari_sslmaps.errors import InvalidOptionError, UnsupportedImageError
+from napari_sslmaps.errors import AnnotationError, InvalidOptionError, UnsupportedImageError
 from napari_sslmaps.evaluation.annotation import Annotation
 from napari_sslmaps.export.record import ImageRecord
 from napari_sslmaps.run.request import open_requested
@@ -91,6 +92,37 @@ def annotation_of(
             "one, or leave these scores out."
         )
     return found
+
+
+def why_unscorable(image: OpenedImage, stride: int, request: ComparisonRequest) -> str:
+    """Say why an image cannot be scored against its annotation; empty if it can, or need not.
+
+    Among several images, one with a mask of a single class is left out of scores.
+
+    Parameters
+    ----------
+    image
+        Opened.
+    stride
+        Pixels of the region's level per token, of any method.
+    request
+        Which scores are wanted.
+
+    Raises
+    ------
+    AnnotationError
+        If it is the only image.
+    """
+    if image.annotation is None or not request.wants("maps", "anchors"):
+        return ""
+    downsample = image.source.levels[image.region.level].downsample_yx
+    try:
+        image.annotation.check_scorable(TokenGrid.covering(image.region, stride, downsample))
+    except AnnotationError as error:
+        if len(request.images) == 1:
+            raise
+        return f"{image.name} is left out of scores against masks. {error}"
+    return ""
 
 
 def check_one_kind(request: ComparisonRequest) -> None:

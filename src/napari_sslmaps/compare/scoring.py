@@ -31,12 +31,15 @@ class EmbeddedImage:
         By name of the method.
     encoders
         Names of the methods that are no controls.
+    unscorable
+        Why nothing is scored against the annotation; empty where it is.
     """
 
     image: OpenedImage
     embeddings: Mapping[str, Embedding]
     maps: Mapping[str, Mapping[str, TokenMap]]
     encoders: tuple[str, ...]
+    unscorable: str = ""
 
 
 def score_image(embedded: EmbeddedImage, request: ComparisonRequest, tell: Tell) -> ScoredImage:
@@ -56,7 +59,8 @@ def score_image(embedded: EmbeddedImage, request: ComparisonRequest, tell: Tell)
     AnnotationError
         If the annotation cannot be scored against.
     """
-    image, annotation = embedded.image, embedded.image.annotation
+    image = embedded.image
+    annotation = None if embedded.unscorable else image.annotation
     rows: list[MapRow] = []
     anchors: dict[str, AnchorScores] = {}
     for name, embedding in embedded.embeddings.items():
@@ -77,6 +81,7 @@ def score_image(embedded: EmbeddedImage, request: ComparisonRequest, tell: Tell)
         anchor_labels=None if some is None else some.kinds,
         agreement=_agreement(embedded, request),
         evidence=evidence_of(image, embedded.embeddings[embedded.encoders[0]]),
+        notes=(embedded.unscorable,) if embedded.unscorable else (),
         provenance={name: found.provenance.to_dict() for name, found in embedded.embeddings.items()},
     )
 

@@ -91,6 +91,7 @@ def anchor_table(comparison: Comparison) -> Table:
     notes = [
         _ANCHOR_NOTE,
         *(verdict.sentence for verdict in beaten.values() if verdict.sentence),
+        *_left_out(comparison),
     ]
     columns = ("Method", *(f"AUROC, {stratum}" for stratum in STRATA), "Beats its controls")
     return Table("Similarity to anchors", columns, tuple(rows), tuple(notes), "anchors")
@@ -208,12 +209,17 @@ def _pairs(comparison: Comparison) -> list[tuple[str, str]]:
     return against + [(first, second) for at, first in enumerate(encoders) for second in encoders[at + 1 :]]
 
 
+def _left_out(comparison: Comparison) -> tuple[str, ...]:
+    return tuple(note for image in comparison.images for note in image.notes)
+
+
 def _map_notes(comparison: Comparison) -> tuple[str, ...]:
     count = len(comparison.images)
     images = "one image, so there are no intervals" if count == 1 else f"{count} images, with 95 % intervals"
     return (
         f"Mean over classes, each against all other annotated pixels, and over {images}.",
         _PCA_NOTE,
+        *_left_out(comparison),
     )
 
 
