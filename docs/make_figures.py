@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 from encoders_figure import encoders
 from probes_figure import probes
 from qtpy.QtWidgets import QApplication
@@ -17,9 +18,16 @@ from robustness_figure import robustness_page
 from simulator_figure import simulators
 
 from napari_sslmaps._qt.demo import run_demo
+from napari_sslmaps.sources.masks import read_mask
+from napari_sslmaps.sources.samples import SAMPLES, UNSURE
 from napari_sslmaps.viewer.groups import add_group, change_group
 from napari_sslmaps.viewer.workspace import Anchor, Group
 
+_STROKES = {
+    1: [((150, 100), (2, 1)), ((380, 300), (2, 0))],  # epithelium
+    2: [((300, 200), (0, 1)), ((420, 400), (0, 1))],  # stroma
+}
+"""Class → first pixel of each stroke and its step, (row, column)."""
 IMAGES = Path(__file__).parent / "images"
 
 
@@ -62,6 +70,33 @@ def comparing_windows(groups: Path, difference: Path) -> None:
         workspace.shown, workspace.difference, workspace.against = "similarity", True, "dira-histology"
         settle()
         viewer.screenshot(str(difference), canvas_only=False, flash=False)
+
+
+def compare_windows(scores: Path, probe: Path) -> None:
+    """Save the page Compare: scores against the sample's mask, and a probe that follows scribbles."""
+    with demo() as (viewer, widget):
+        workspace, comparing = widget.workspace, widget.controller.comparing
+        sample = SAMPLES["histology"]
+        mask = read_mask(sample.mask_path).astype(np.int16)
+        mask[mask == UNSURE] = -1  # left out
+        labels = viewer.add_labels(mask, name="mask", opacity=0.3)
+        labels.features = {"index": range(1, 1 + len(sample.classes)), "name": sample.classes}
+        workspace.side_by_side = False
+        workspace.task = "compare"
+        widget.run.compare.click()
+        settle(lambda: workspace.progress is not None)
+        viewer.screenshot(str(scores), canvas_only=False, flash=False)
+        labels.visible = False
+        workspace.anchors = ()
+        workspace.front = "dinov3-histology"
+        comparing.model.scribbling = True
+        scribbles = viewer.layers.selection.active
+        for label, strokes in _STROKES.items():
+            for (y, x), (down, along) in strokes:
+                for step in range(40):
+                    scribbles.paint((y + down * step, x + along * step), label)
+        settle(lambda: "held-out" not in comparing.model.probe_text)
+        viewer.screenshot(str(probe), canvas_only=False, flash=False)
 
 
 @contextmanager
@@ -111,6 +146,7 @@ if __name__ == "__main__":
     window(IMAGES / "window.png")
     pretext_window(IMAGES / "pretext-window.png")
     comparing_windows(IMAGES / "comparing-groups.png", IMAGES / "comparing-difference.png")
+    compare_windows(IMAGES / "comparing-scores.png", IMAGES / "comparing-probe.png")
     simulators(IMAGES / "simulators.png")
     encoders(IMAGES / "encoders.png")
     robustness_page(IMAGES / "robustness.png")

@@ -95,8 +95,9 @@ def test_lines_have_no_area(viewer: ViewerModel, tissue: Image) -> None:
         annotation_of(viewer, layer, tissue)
 
 
-def test_our_own_layers_are_no_annotation(viewer: ViewerModel, tissue: Image) -> None:
+def test_of_our_own_layers_only_labels_of_groups_are_annotation(viewer: ViewerModel, tissue: Image) -> None:
     first = viewer.add_labels(np.zeros((4, 4), np.uint8))
     viewer.add_labels(np.zeros((4, 4), np.uint8), metadata={OWN: {"role": "probe"}})
+    groups = viewer.add_labels(np.zeros((4, 4), np.uint8), metadata={OWN: {"role": "map", "kind": "groups"}})
     second = viewer.add_shapes()
-    assert annotation_layers(viewer) == [second, first]
+    assert annotation_layers(viewer) == [second, first, groups]

@@ -22,7 +22,8 @@ class ExportButton(QToolButton):
 
     def __init__(self) -> None:
         super().__init__()
-        self.setText("Export")
+        self.setText("Export ▾")
+        self.setStyleSheet("QToolButton::menu-indicator { image: none; }")
         self.setToolTip("Write figures, tables, a report, or everything into a folder.")
         self.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         menu = QMenu(self)

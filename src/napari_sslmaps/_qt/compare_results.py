@@ -59,7 +59,7 @@ class ResultsView(QWidget):
         for page in (self.text, self.table, self.plot):
             self.stack.addWidget(page)
         self.stack.setMinimumHeight(_HEIGHT)
-        self.stack.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Expanding)
+        self.stack.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
         top = row(self.choice, *tools)
         top.setStretch(0, 1)
         column = QVBoxLayout(self)
@@ -76,7 +76,7 @@ class ResultsView(QWidget):
         self._findings = {finding.key: finding for finding in findings}
         self._advice = tuple(advice)
         options = [("What speaks for which method", ADVICE)] if advice else []
-        options += [(finding.title, finding.key) for finding in findings]
+        options += [(_words(finding), finding.key) for finding in findings]
         self.choice.set_options(options)
         self.choice.setEnabled(bool(options))
         self.set_shown(self.choice.value or "")
@@ -123,6 +123,11 @@ def tool(text: str, tip: str) -> QToolButton:
     button.setText(text)
     button.setToolTip(tip)
     return button
+
+
+def _words(finding: Finding) -> str:
+    """Return what the choice calls a finding; plots of one title show different things."""
+    return finding.title if isinstance(finding, Table) else f"{finding.title} · {finding.y_label}"
 
 
 def _rolling(label: QLabel) -> QScrollArea:

@@ -11,7 +11,14 @@ from scipy import ndimage
 
 from napari_sslmaps.errors import AnnotationError
 from napari_sslmaps.evaluation.annotation import IGNORE, Annotation
-from napari_sslmaps.viewer.image import frame_of, is_own, lead_of_frame, pixel_to_world, world_to_pixel
+from napari_sslmaps.viewer.image import (
+    OWN,
+    frame_of,
+    is_own,
+    lead_of_frame,
+    pixel_to_world,
+    world_to_pixel,
+)
 
 Float = NDArray[np.float64]
 _AREAS = {"rectangle", "ellipse", "polygon"}
@@ -22,10 +29,13 @@ _CORNERS_OF_ELLIPSE = 64
 
 
 def annotation_layers(viewer: ViewerModel) -> list[Labels | Shapes]:
-    """Return the Labels and Shapes layers that a person made, topmost first."""
-    return [
-        layer for layer in reversed(viewer.layers) if isinstance(layer, Labels | Shapes) and not is_own(layer)
-    ]
+    """Return the layers that can be an annotation: Labels and Shapes that a person made, topmost first.
+
+    Then come the labels of groups of anchors, which can be painted over.
+    """
+    layers = [layer for layer in reversed(viewer.layers) if isinstance(layer, Labels | Shapes)]
+    groups = [layer for layer in layers if is_own(layer) and layer.metadata[OWN].get("kind") == "groups"]
+    return [*(layer for layer in layers if not is_own(layer)), *groups]
 
 
 def annotation_of(viewer: ViewerModel, layer: Labels | Shapes, image: Image) -> Annotation:

@@ -23,7 +23,7 @@ from napari_sslmaps.viewer.comparison_job import (
 from napari_sslmaps.viewer.comparison_model import WITHOUT_ANNOTATION, ComparisonModel, ScoreKind
 from napari_sslmaps.viewer.connections import Connections
 from napari_sslmaps.viewer.folder_job import AskedFolder, FolderComparer, FolderJob
-from napari_sslmaps.viewer.image import LayerSource
+from napari_sslmaps.viewer.image import LayerSource, is_own
 from napari_sslmaps.viewer.runs import sentence
 from napari_sslmaps.viewer.session import Session, Sessions
 from napari_sslmaps.viewer.tasks import TaskCallbacks, TaskRunner
@@ -269,4 +269,4 @@ class ComparisonDesk:
         self._model.offered = tuple(layers)
         if isinstance(chosen, Path) or chosen in layers:
             return
-        self._model.annotation = next(iter(layers), None)
+        self._model.annotation = next((layer for layer in layers if not is_own(layer)), None)

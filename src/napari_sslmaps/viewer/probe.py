@@ -67,7 +67,8 @@ class ProbePainter:
         connect(events.scribbling, self._on_scribbling)
         connect(events.brush, self._on_brush)
         connect(events.probe, self.refresh)
-        connect(workspace.events.front, self.refresh)
+        for name in ("front", "shown"):
+            connect(getattr(workspace.events, name), self._on_front)
         connect(workspace.events.progress, self._on_progress)
         connect(workspace.events.task, self._on_task)
         connect(workspace.events.image, self._put_away)
@@ -180,6 +181,13 @@ class ProbePainter:
     def _on_progress(self) -> None:
         if self._workspace.progress is None:
             self.refresh()
+
+    def _on_front(self) -> None:
+        """Ask another encoder while a person paints; else make room for the map that is asked for."""
+        if self._model.scribbling:
+            self.refresh()
+        else:
+            self._layers.hide()
 
     def _on_task(self) -> None:
         if self._workspace.task != "compare":
