@@ -29,7 +29,15 @@ if TYPE_CHECKING:
     from napari_sslmaps.core.findings import Table
     from napari_sslmaps.run.request import EncoderChoice
 
-_SHOWN = ("anchors", "maps", "probes", "agreement", "localisation", "label-efficiency")
+_SHOWN = (
+    "anchors",
+    "maps",
+    "probes",
+    "agreement",
+    "localisation",
+    "label-efficiency",
+    "robustness-centred-cosine",
+)
 """Tables that are printed; all are written."""
 
 
@@ -199,14 +207,13 @@ def _again(record: Path, out: Path, figures: int, *, json: bool) -> None:
     request = comparison_from_record(described, record.parent)
     before = (described.evaluation or {}).get("numbers_sha256")
     comparison = _compare(request, out, figures, json=json)
-    if json:
-        return
     same = before == numbers_sha256(comparison.images)
-    console.out(
+    sentence = (
         "Every score is that of the record, to the last digit."
         if same
         else "Scores differ from those of the record: another machine, device or version rounds otherwise."
     )
+    (console.note if json else console.out)(sentence)
 
 
 def _say(comparison: "Comparison", out: Path, *, json: bool) -> None:
