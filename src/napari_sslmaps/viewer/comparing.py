@@ -10,6 +10,7 @@ from napari_sslmaps.viewer.answers import Answers
 from napari_sslmaps.viewer.comparison import ComparisonDesk
 from napari_sslmaps.viewer.comparison_model import ComparisonModel
 from napari_sslmaps.viewer.comparison_services import ComparisonServices
+from napari_sslmaps.viewer.evidence_layer import EvidenceLayer
 from napari_sslmaps.viewer.exporting import ExportDesk
 from napari_sslmaps.viewer.layers import LayerBoard
 from napari_sslmaps.viewer.probe import ProbePainter
@@ -28,8 +29,8 @@ class Comparing:
     parts
         What was computed, how what is missing is, and where maps are drawn.
     make_runner
-        Makes what runs work: one for comparisons, one for maps of agreement, one for the probe, one
-        for export.
+        Makes what runs work: one for comparisons, one for maps of agreement and evidence, one for the
+        probe, one for export.
     services
         What computes.
     """
@@ -47,11 +48,12 @@ class Comparing:
         runner, map_runner, probe_runner, export_runner = self._runners
         sessions, answers, board = parts
         self.agreement = AgreementLayer(workspace, sessions, board, map_runner)
+        self.evidence = EvidenceLayer(workspace, sessions, board, map_runner, services.evidencer)
         self.desk = ComparisonDesk(
             viewer,
             workspace,
             self.model,
-            (sessions, answers, self.agreement),
+            (sessions, answers, self.agreement, self.evidence),
             runner,
             (services.comparer, services.folder_comparer),
         )
@@ -75,4 +77,5 @@ class Comparing:
             runner.close()
         self.desk.close()
         self.agreement.close()
+        self.evidence.close()
         self.probe.close()

@@ -22,6 +22,7 @@ from napari_sslmaps.viewer.comparison_job import (
 )
 from napari_sslmaps.viewer.comparison_model import WITHOUT_ANNOTATION, ComparisonModel, ScoreKind
 from napari_sslmaps.viewer.connections import Connections
+from napari_sslmaps.viewer.evidence_layer import EVIDENCE_TABLES, EvidenceLayer
 from napari_sslmaps.viewer.folder_job import AskedFolder, FolderComparer, FolderJob
 from napari_sslmaps.viewer.image import LayerSource, is_own
 from napari_sslmaps.viewer.runs import sentence
@@ -44,7 +45,7 @@ class ComparisonDesk:
     viewer, workspace, model
         Where annotations are, which encoders are chosen, and what is asked.
     parts
-        What was computed, how what is missing is, and what shows where encoders agree.
+        What was computed, how what is missing is, and what shows agreement and evidence.
     runner
         Compares off the window's thread.
     comparers
@@ -56,14 +57,14 @@ class ComparisonDesk:
         viewer: ViewerModel,
         workspace: WorkspaceModel,
         model: ComparisonModel,
-        parts: tuple[Sessions, Answers, AgreementLayer],
+        parts: tuple[Sessions, Answers, AgreementLayer, EvidenceLayer],
         runner: TaskRunner,
         comparers: tuple[Comparer, FolderComparer],
     ) -> None:
         self._viewer = viewer
         self._workspace = workspace
         self._model = model
-        self._sessions, self._answers, self._agreement = parts
+        self._sessions, self._answers, self._agreement, self._evidence = parts
         self._runner = runner
         self._comparer, self._folder_comparer = comparers
         self._waiting = False
@@ -110,6 +111,7 @@ class ComparisonDesk:
         def returned(found: Found) -> None:
             workspace.progress = None
             self._show(found)
+            self._evidence.heads = {} if found.comparison is None else found.comparison.heads
             count = len(found.comparison.images) if found.comparison is not None else 0
             workspace.say(f"Compared {len(specs)} encoders on {count} images; all of it is in {asked.out}.")
 
@@ -140,10 +142,13 @@ class ComparisonDesk:
             model.chosen_class = None
 
     def follow_row(self, key: str, row: Sequence[Cell]) -> None:
-        """Show on the canvas what a row of a table is about: a method's map, or where two encoders agree."""
+        """Show on the canvas what a row is about: a method's map or evidence, or where two encoders agree."""
         names = [str(cell) for cell in row[:2]]
         if key == "agreement":
             self._agreement.show(names[0], names[1])
+        elif key in EVIDENCE_TABLES:
+            method, _, cam = names[0].partition(", ")
+            self._evidence.show(method, through=bool(cam))
         elif names[0] in self._workspace.methods:
             self._workspace.front = names[0]
 
