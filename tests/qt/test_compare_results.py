@@ -82,6 +82,14 @@ def test_intervals_are_drawn_small_and_told_in_the_tip(table: FindingsTable) -> 
     assert len(set(lower)) > 2
 
 
+def test_a_method_that_does_not_beat_its_controls_is_amber(table: FindingsTable) -> None:
+    table.set_table(Table("Scores", ("Method", "Beats its controls"), (("mae", "no"), ("dira", "yes"))))
+    model, role = table.model(), Qt.ItemDataRole.ForegroundRole
+    colours = [[model.index(row, at).data(role) for at in (0, 1)] for row in (0, 1)]
+    assert [colour.name() for colour in colours[0]] == ["#e8b04a"] * 2
+    assert colours[1] == [None, None]
+
+
 def test_selected_rows_are_copied_with_their_heads(table: FindingsTable, qtbot: QtBot) -> None:
     table.selectRow(1)
     qtbot.keyClick(table, Qt.Key.Key_C, Qt.KeyboardModifier.ControlModifier)

@@ -1,6 +1,7 @@
 """A table of findings that can be sorted and copied."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt
@@ -22,6 +23,8 @@ Index = QModelIndex | QPersistentModelIndex
 CELL_ROLE = int(Qt.ItemDataRole.UserRole)
 _EMPTY = Table("", (), ())
 _DIM = QColor(150, 155, 165)
+_AMBER = QColor(232, 176, 74)
+_NO = "no"
 _PAD = 6
 _WIDEST = 190
 _LEFT = int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
@@ -59,16 +62,21 @@ class FindingsModel(QAbstractTableModel):
         """Return text, tip, alignment or the cell itself."""
         if not index.isValid():
             return None
-        cell = self.cell(index.row(), index.column())
-        if role == CELL_ROLE:
-            return cell
-        if role == Qt.ItemDataRole.DisplayRole:
-            return cell_text(cell, interval=False)
-        if role == Qt.ItemDataRole.ToolTipRole:
-            return _tip(cell)
-        if role == Qt.ItemDataRole.TextAlignmentRole:
-            return _LEFT if isinstance(cell, str) else _RIGHT
-        return None
+        row, column = index.row(), index.column()
+        cell = self.cell(row, column)
+        made: dict[int, Callable[[], Any]] = {
+            CELL_ROLE: lambda: cell,
+            int(Qt.ItemDataRole.DisplayRole): lambda: cell_text(cell, interval=False),
+            int(Qt.ItemDataRole.ToolTipRole): lambda: _tip(cell),
+            int(Qt.ItemDataRole.TextAlignmentRole): lambda: _LEFT if isinstance(cell, str) else _RIGHT,
+            int(Qt.ItemDataRole.ForegroundRole): lambda: _AMBER if self._is_doubted(row, column) else None,
+        }
+        return made[role]() if role in made else None
+
+    def _is_doubted(self, row: int, column: int) -> bool:
+        """Whether a cell says no, or names a row that does: a method that does not beat its controls."""
+        cells = self.table.rows[self._order[row]]
+        return cells[column] == _NO or (column == 0 and _NO in cells)
 
     def headerData(
         self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole

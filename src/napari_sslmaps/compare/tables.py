@@ -89,8 +89,8 @@ def anchor_table(comparison: Comparison) -> Table:
             word = None if verdict is None else "no" if verdict.unbeaten else "yes"
             rows.append((name, *strata, word))
     notes = [
-        _ANCHOR_NOTE,
         *(verdict.sentence for verdict in beaten.values() if verdict.sentence),
+        _ANCHOR_NOTE,
         *_left_out(comparison),
     ]
     columns = ("Method", *(f"AUROC, {stratum}" for stratum in STRATA), "Beats its controls")
