@@ -103,7 +103,7 @@ def draw(embedded: EmbeddedImage, path: Path) -> None:
     figure = image_figure(replace(embedded, embeddings=encoders))
     save_figure(figure, path, dpi=100)
     with Image.open(path) as drawn:
-        drawn.convert("RGB").quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+        drawn.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 def to_markdown(table: Table) -> str:
@@ -143,8 +143,10 @@ def main() -> None:
             place = folder / f"simulated-{domain}"
             place.mkdir()
             comparison = compare(simulated_request(domain, place))
+            shown = {*(method.name for method in comparison.encoders), "position-8px", "colour-8px"}
             for plot in plots_of(comparison):
-                save_figure(plot_figure(plot), PICTURES / f"{plot.key}-{domain}.png", dpi=110)
+                fewer = replace(plot, curves=tuple(curve for curve in plot.curves if curve.label in shown))
+                save_figure(plot_figure(fewer), PICTURES / f"{plot.key}-{domain}.png", dpi=110)
             words = {"count": COUNT, "side": SIDE, "seed": SEED, "domain": domain, "sought": SOUGHT[domain]}
             classes = ", ".join(get_simulator(domain).classes)
             keys = ("anchors", "probes", "label-efficiency", "image-labels", "localisation")
