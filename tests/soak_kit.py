@@ -101,7 +101,7 @@ class Soak:
 
     def _choose_region(self) -> None:
         height, width = self.image.data.shape[:2]
-        self.workspace.region = self.rng.choice(["whole", "view", "rectangle"])
+        self.workspace.region = self.rng.choice(["whole", "view", "rectangle", "mask"])
         if self.workspace.region == "view":
             self.viewer.scene.camera.center = (0.0, *(self.rng.random(2) * (height, width)))
             self.viewer.scene.camera.zoom = float(self.rng.uniform(2, 20))

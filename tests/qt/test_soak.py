@@ -40,7 +40,7 @@ def test_nothing_grows_with_requests(qtbot: QtBot, embedded_specs: dict[str, Enc
         soak.request()
     after = soak.rest()
     controller.close()
-    assert min(soak.done.values()) > 5
+    assert min(soak.done.values()) >= 5
     assert after.threads <= before.threads
     assert after.layers <= before.layers
     assert after.files <= before.files
