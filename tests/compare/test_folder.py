@@ -10,6 +10,7 @@ from comparison_kit import EXACT, request_in
 from PIL import Image
 
 from napari_sslmaps.compare.compute import compare
+from napari_sslmaps.compare.folder import file_name
 from napari_sslmaps.compare.progress import ComparisonProgress
 from napari_sslmaps.compare.record import comparison_from_record, numbers_sha256, record_of
 from napari_sslmaps.compare.request import ComparisonOptions, MaskFile
@@ -185,3 +186,17 @@ def test_a_kept_comparison_needs_no_network_to_run(tmp_path: Path) -> None:
     compare(request, folder=tmp_path / "out", encoders=loaded)
     compare(request, lambda state: seen.append(state.method), folder=tmp_path / "out", encoders=loaded)
     assert set(seen) == {""}
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("a/b.png", "a/b.png"),
+        ("../../x", "x"),
+        ("/etc/x", "etc/x"),
+        ('Image [1]: "?"', "Image [1]_ ___"),
+        ("..", "image"),
+    ],
+)
+def test_a_layer_may_be_called_anything(name: str, path: str) -> None:
+    assert file_name(name) == path

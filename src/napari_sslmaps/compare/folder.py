@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +17,7 @@ from napari_sslmaps.core.results import Embedding, Provenance
 from napari_sslmaps.export.atomic import written_whole
 
 _SCORES = "scores.json"
+_UNFIT = re.compile(r'[<>:"|?*\\\x00-\x1f]')
 
 
 class ComparisonFolder:
@@ -34,7 +36,7 @@ class ComparisonFolder:
 
     def image_folder(self, name: str) -> Path:
         """Return the folder of one image's outputs."""
-        return self.path / "images" / name
+        return self.path / "images" / file_name(name)
 
     def load(self, name: str, key: str) -> ScoredImage | None:
         """Return what was found on an image; None if it is not finished, or something has changed since."""
@@ -83,6 +85,12 @@ class ComparisonFolder:
 
     def _tokens(self, name: str, method: str) -> Path:
         return self.image_folder(name) / method / "tokens.npz"
+
+
+def file_name(name: str) -> str:
+    """Return an image's name as a path below a folder, whatever a layer is called; ``/`` stays."""
+    parts = [_UNFIT.sub("_", part) for part in name.split("/") if part not in {"", ".", ".."}]
+    return "/".join(parts) or "image"
 
 
 def key_of(facts: Mapping[str, Any]) -> str:

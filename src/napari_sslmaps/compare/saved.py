@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
+from napari_sslmaps.compare.folder import file_name
 from napari_sslmaps.compare.request import ComparedImage, MaskFile
 from napari_sslmaps.compare.results import Comparison, ScoredImage
 from napari_sslmaps.core.region import Region
@@ -39,7 +40,7 @@ def in_files(comparison: Comparison, folder: Path) -> Comparison:
 
 
 def _saved(asked: ComparedImage, scored: ScoredImage, folder: Path) -> tuple[ComparedImage, ScoredImage]:
-    stem = asked.name.replace("/", "-")
+    stem = file_name(asked.name).replace("/", "-")
     if not isinstance(asked.image, str):
         path = folder / f"{stem}.ome.tif"
         _save_image(asked, asked.image, path)

@@ -7,6 +7,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from napari_sslmaps.compare.advice import advise
+from napari_sslmaps.compare.folder import ComparisonFolder
 from napari_sslmaps.compare.record import record_of
 from napari_sslmaps.compare.results import Comparison, ScoredImage
 from napari_sslmaps.compare.saved import in_files
@@ -53,7 +54,7 @@ class ImageWriter:
         if self._left <= 0:
             return
         self._left -= 1
-        folder = self._folder / "images" / scored.name
+        folder = ComparisonFolder(self._folder).image_folder(scored.name)
         spacing = embedded.image.source.spacing_um_yx
         for method, maps in embedded.maps.items():
             for kind, result in maps.items():
@@ -132,7 +133,8 @@ def report_sections(comparison: Comparison, folder: Path | None = None) -> list[
 
 def figures_in(comparison: Comparison, folder: Path) -> tuple[Part, ...]:
     """Return the figures of images that are in the folder."""
-    paths = [folder / "images" / image.name / FIGURE for image in comparison.images]
+    kept = ComparisonFolder(folder)
+    paths = [kept.image_folder(image.name) / FIGURE for image in comparison.images]
     return tuple(path for path in paths if path.exists())
 
 
