@@ -22,9 +22,9 @@ def annotated(draw):
     factor = draw(st.sampled_from([0.5, 1, 2, 4]))
     shape = 4 * draw(st.integers(5, 12)), 4 * draw(st.integers(5, 12))
     labels = rng.integers(-1, 4, (int(shape[0] / factor), int(shape[1] / factor)))
-    down = draw(st.sampled_from([1, 2]))
-    height, width = (draw(st.integers(8, size // down)) for size in shape)
-    y, x = shape[0] // down - height, shape[1] // down - width
+    down = draw(st.sampled_from([1, 1.3, 2]))
+    height, width = (draw(st.integers(8, int(size // down))) for size in shape)
+    y, x = int(shape[0] // down) - height, int(shape[1] // down) - width
     region = Region(draw(st.integers(0, y)), draw(st.integers(0, x)), height, width)
     grid = TokenGrid.covering(region, draw(st.integers(1, 8)), (float(down), float(down)))
     return Annotation.from_labels(labels, shape), grid
