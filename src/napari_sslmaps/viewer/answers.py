@@ -1,6 +1,7 @@
 """What anchors and options ask of one image: a map of what is embedded, a run for what is not."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -169,6 +170,16 @@ class Answers:
         """Make what depends on the anchors again."""
         asks = self._workspace.attention.query == "anchor"
         self.repaint(*OF_ANCHORS, *(("attention",) if asks else ()))
+
+    def catch_up(self) -> None:
+        """Make maps again of an image that is turned to, if other ones are asked for by now."""
+        workspace, here = self._workspace, self._sessions.here
+        if here is None:
+            return
+        if here[1].asked != replace(workspace.request, anchors=()):
+            self.repaint(*workspace.maps)
+        elif workspace.pca.basis == "joint":
+            self.repaint("pca")
 
     def abandon(self) -> None:
         """Take no more answers: another image is looked at."""

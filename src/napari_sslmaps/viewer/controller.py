@@ -1,6 +1,7 @@
 """Builds the parts, connects them, and undoes every connection on `close`."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from napari.components import ViewerModel
@@ -31,6 +32,7 @@ from napari_sslmaps.viewer.regions import Look
 from napari_sslmaps.viewer.runs import EmbeddingRuns, sentence
 from napari_sslmaps.viewer.services import Services
 from napari_sslmaps.viewer.session import Session, Sessions
+from napari_sslmaps.viewer.shared_looks import SharedLooks
 from napari_sslmaps.viewer.stage import Stage
 from napari_sslmaps.viewer.tasks import TaskRunner
 from napari_sslmaps.viewer.workspace import WorkspaceModel
@@ -73,6 +75,7 @@ class Controller:
         mask_runner, file_runner, download_runner, trial_runner = others
         self.sessions = Sessions()
         self.board = LayerBoard(viewer)
+        self.looks = SharedLooks(viewer, workspace, self.board)
         self.marks = AnchorMarks(viewer, workspace)
         self.cells = SideBySide(viewer, self.marks)
         self.masks = RegionMasks(viewer, workspace, self.board, mask_runner, self._on_failed)
@@ -172,6 +175,7 @@ class Controller:
         self._image_connections.undo()
         self.pointer.close()
         self.keys.close()
+        self.looks.close()
         self.comparing.close()
         self.offer.close()
         self.pretext.close()
@@ -244,6 +248,7 @@ class Controller:
         if old is not None:
             old.anchors = self.workspace.anchors
             old.spacing_um = self.workspace.spacing_um
+            old.asked = replace(self.workspace.request, anchors=())
         self.answers.abandon()
         self.masks.abandon()
         self.pretext.leave()
@@ -264,6 +269,7 @@ class Controller:
         self.offer.tick_fitting()
         if session is not None and session.embedded:
             self.stage.choose_front()
+            self.answers.catch_up()
         self.forecast.update()
         self._arrange()
 

@@ -9,6 +9,7 @@ import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer
 from napari.utils.colormaps import DirectLabelColormap
+from psygnal import Signal
 
 from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.results import TokenMap
@@ -29,8 +30,12 @@ class LayerBoard:
         Where layers are added, found again and updated in place.
     """
 
+    added = Signal(object, object)
+    """A picture of an image came: the image, and its layer."""
+
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = viewer
+        self.busy = False
         self._results: WeakKeyDictionary[Layer, TokenMap] = WeakKeyDictionary()
 
     def result_of(self, layer: Layer) -> TokenMap | None:
@@ -73,12 +78,20 @@ class LayerBoard:
         live
             Whether another frame follows at once: then the thumbnail is left as it is.
         """
+        self.busy = True
+        try:
+            return self._show(image, drawing, live=live)
+        finally:
+            self.busy = False
+
+    def _show(self, image: Image, drawing: Drawing, *, live: bool) -> Picture:
         layer = self.find(image, drawing.kind, drawing.encoder, drawing.role)
         if isinstance(layer, Image) and bool(layer.rgb) != drawing.rgb:
             self._viewer.layers.remove(layer)
             layer = None
         if layer is None:
             layer = self._add(image, drawing)
+            self.added.emit(image, layer)
         else:
             self._update(layer, image, drawing, live=live)
         if drawing.result is not None:

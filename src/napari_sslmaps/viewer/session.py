@@ -11,7 +11,7 @@ from napari_sslmaps.core.pyramid import SimilarityPyramid
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Embedding
 from napari_sslmaps.pipeline import AttentionField
-from napari_sslmaps.viewer.workspace import Anchor
+from napari_sslmaps.viewer.workspace import Anchor, MapRequest
 
 
 @dataclass(eq=False)
@@ -58,11 +58,14 @@ class Session:
         By encoder name.
     anchors, spacing_um
         Kept while another image is looked at.
+    asked
+        What its maps showed when another image was turned to.
     """
 
     region: Region | None = None
     embedded: dict[str, Embedded] = field(default_factory=dict)
     anchors: tuple[Anchor, ...] = ()
+    asked: MapRequest | None = None
     spacing_um: float | None = None
     mask: PlacedMask | None = None
 
