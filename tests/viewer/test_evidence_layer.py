@@ -39,6 +39,17 @@ def head(encoder: str = "mae-demo", dim: int = 4) -> ImageHead:
     )
 
 
+class BothKinds(HeadEvidencer):
+    """Answers Grad-CAM without a network: rectified evidence of tokens."""
+
+    def __call__(self, asked: AskedEvidence) -> FoundEvidence:
+        found = super().__call__(replace(asked, spec=None))
+        if asked.spec is None:
+            return found
+        values = np.maximum(found.map.values, 0)
+        return replace(found, map=replace(found.map, kind="grad-cam", values=values))
+
+
 class HeadedFolderComparer(KnownFolderComparer):
     """Hands on a head of the first encoder."""
 
@@ -55,7 +66,11 @@ class HeadedFolderComparer(KnownFolderComparer):
 def controller(
     viewer: ViewerModel, workspace: WorkspaceModel, specs: tuple[EncoderSpec, ...], embedder: KnownEmbedder
 ) -> Iterator[Controller]:
-    services = replace(known_comparison(), folder_comparer=HeadedFolderComparer())
+    services = replace(
+        known_comparison(),
+        folder_comparer=HeadedFolderComparer(),
+        evidencer=BothKinds(LoadedEncoders()),
+    )
     made = Controller(
         viewer, workspace, make_runner=ImmediateRunner, services=known_services(embedder, comparison=services)
     )
@@ -92,9 +107,13 @@ def test_a_picked_row_shows_where_the_likeliest_class_lies(
         "evidence of right · mae-demo: the region's likeliest class, with"
     )
     assert layer.data.shape == (8, 10)
-    again = controller.comparing.desk
-    again.follow_row("localisation", ("mae-demo", 1.0))
-    assert len(evidence_in(controller, image)) == 1
+    compared.desk.follow_row("localisation", ("mae-demo, Grad-CAM", 1.0))
+    (other,) = evidence_in(controller, image)
+    assert other.name == "Grad-CAM of right · mae-demo"
+    assert other.colormap.name == "inferno"
+    assert other.contrast_limits[0] == 0
+    compared.desk.follow_row("localisation", ("mae-demo", 1.0))
+    assert [each.name for each in evidence_in(controller, image)] == [layer.name]
 
 
 def test_evidence_goes_when_another_map_comes(

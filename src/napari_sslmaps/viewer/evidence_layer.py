@@ -200,9 +200,10 @@ def draw_evidence(found: EvidenceMap) -> Drawing:
     signed = found.kind == "token"
     end = max(abs(low), abs(high)) or 1.0
     limits = (-end, end) if signed else (0.0, high or 1.0)
+    title = f"{EVIDENCE} of {found.label}" if signed else f"Grad-CAM of {found.label}"
     return Drawing(
-        kind=EVIDENCE,
-        title=f"{EVIDENCE} of {found.label}" if signed else f"Grad-CAM of {found.label}",
+        kind=title,  # evidence of another class or kind is another layer
+        title=title,
         encoder=found.provenance.encoder,
         values=np.asarray(found.values, np.float32),
         grid=found.grid,
