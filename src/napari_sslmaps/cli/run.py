@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from napari_sslmaps.cli import console
-from napari_sslmaps.cli.arguments import points_of, region_of
+from napari_sslmaps.cli.arguments import Points, points_of, region_of
 from napari_sslmaps.cli.corrections import (
     Branch,
     Eps,
@@ -19,6 +19,7 @@ from napari_sslmaps.cli.corrections import (
 from napari_sslmaps.cli.progress import progress_bars
 
 if TYPE_CHECKING:
+    from napari_sslmaps.core.groups import AnchorGroup
     from napari_sslmaps.run.request import RunRequest
 
 
@@ -57,6 +58,35 @@ def run(  # noqa: PLR0913  # each parameter is an option that users type
         str,
         typer.Option(help="Tokens that PCA is fitted on: auto (not flat), first-component; all if omitted."),
     ] = "",
+    block: Annotated[
+        int | None,
+        typer.Option(help="Block whose attention is shown, from 1, or from -1; the last if omitted."),
+    ] = None,
+    attention: Annotated[
+        str, typer.Option(help="Of the output, of the last anchor's token (anchor), or rollout.")
+    ] = "output",
+    heads: Annotated[bool, typer.Option("--heads", help="Draw heads.png: encoders × heads.")] = False,
+    anchors: Annotated[
+        Path | None, typer.Option(help="Set of anchors with groups, as the window saves it, instead.")
+    ] = None,
+    reference: Annotated[
+        str | None, typer.Option(help="Another image, or sample:…, that the anchors lie in.")
+    ] = None,
+    difference: Annotated[
+        str, typer.Option(help="A,B: two of the encoders; maps of A less those of B are written.")
+    ] = "",
+    align_colours: Annotated[
+        bool, typer.Option("--align-colours", help="Turn PCA colours towards those of the first encoder.")
+    ] = False,
+    basis: Annotated[
+        list[Path] | None, typer.Option(help="PCA basis of an encoder, used instead of a fit; repeat.")
+    ] = None,
+    save_basis: Annotated[
+        bool, typer.Option("--save-basis", help="Write each encoder's PCA basis, too.")
+    ] = False,
+    mask: Annotated[
+        str, typer.Option(help="Embed this alone: auto, tissue, field-of-view, or a label image.")
+    ] = "",
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for figure.png, maps and run.json.")
     ] = None,
@@ -86,20 +116,34 @@ def run(  # noqa: PLR0913  # each parameter is an option that users type
     if (image is None) == (record is None):
         raise typer.BadParameter("give either an image or --from run.json.")
     if record is not None:
-        if encoder or anchor or negative or region or given.given:
+        shown = (block, anchors, reference, difference, align_colours, basis, mask, heads, save_basis)
+        if encoder or anchor or negative or region or given.given or any(shown) or attention != "output":
             raise typer.BadParameter("--from says all but --out and --json; leave the other options out.")
         request, folder = _recorded(record), out or record.parent
     elif out is None or image is None:
         raise typer.BadParameter("tell where to write with --out DIR.")
     else:
+        from napari_sslmaps.export.basis_file import load_basis
         from napari_sslmaps.export.record import RunOptions
-        from napari_sslmaps.run.request import RunRequest, choose_encoders, fitting_encoders
+        from napari_sslmaps.run.request import (
+            Reference,
+            RunRequest,
+            choose_encoders,
+            fitting_encoders,
+            wanted_tokens,
+        )
 
         named = choose_encoders(encoder or (), given)
+        found, mask_file = wanted_tokens(mask)
+        positive, against, groups = _anchors(anchor, negative, anchors, reference or image)
         request = RunRequest(
             image=image,
-            anchors=points_of(anchor, "--anchor"),
-            negative=points_of(negative, "--negative"),
+            anchors=positive,
+            negative=against,
+            groups=groups,
+            bases=tuple(load_basis(path) for path in basis or ()),
+            mask=mask_file,
+            reference=None if reference is None else Reference(reference),
             region=region_of(image, region, level, frame),
             options=RunOptions(
                 tile=tile,
@@ -109,11 +153,38 @@ def run(  # noqa: PLR0913  # each parameter is an option that users type
                 centred=centred,
                 head=head,
                 foreground=foreground,
+                block=block,
+                attention_of=attention,
+                aligned=align_colours,
+                mask=found,
+                heads=heads,
+                difference=tuple(name.strip() for name in difference.split(",")) if difference else (),
+                save_basis=save_basis,
             ),
             encoders=named or fitting_encoders(image),  # reads pixels: after what was typed is understood
         )
         folder = out
     _run(request, folder, cached=cache, json=json)
+
+
+def _anchors(
+    anchor: list[str] | None, negative: list[str] | None, file: Path | None, image: str
+) -> "tuple[Points, Points, tuple[AnchorGroup, ...]]":
+    """Understand anchors that are typed, or a file of them, whose first group the similarity map is of."""
+    if file is None:
+        return points_of(anchor, "--anchor"), points_of(negative, "--negative"), ()
+    if anchor or negative:
+        raise typer.BadParameter("give either --anchors FILE, or --anchor and --negative.")
+    from napari_sslmaps.export.anchor_file import load_anchors
+    from napari_sslmaps.run.request import open_requested
+
+    source, record = open_requested(image)
+    source.close()
+    groups = load_anchors(file).on_image(record.shape_yx)
+    first = next((group for group in groups if group.anchors), None)
+    if first is None:
+        raise typer.BadParameter(f"expected a set with at least one anchor; {file.name} has none.")
+    return tuple(first.anchors), tuple(first.negative), groups
 
 
 def _run(request: "RunRequest", folder: Path, *, cached: bool, json: bool) -> None:
@@ -128,7 +199,8 @@ def _run(request: "RunRequest", folder: Path, *, cached: bool, json: bool) -> No
         return
     for sentence in cautions(outcome):
         console.note(sentence)
-    maps = sum(len(part.outputs) for part in record.encoders)
+    written = [path for part in record.encoders for path in part.outputs.values()]
+    maps = sum(path.endswith(".tif") for path in written) + len(outcome.differences)
     console.out(f"Wrote {record.figure}, {maps} maps and run.json to {folder}")
 
 

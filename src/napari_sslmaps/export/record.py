@@ -1,10 +1,11 @@
 """The record of a run: enough to run it again, and to notice when something has changed."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
+from napari_sslmaps.core.groups import AnchorGroup
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Provenance
 from napari_sslmaps.errors import RecordError, SSLMapsError
@@ -41,6 +42,57 @@ class ImageRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class FileRecord:
+    """A file that a run reads.
+
+    Parameters
+    ----------
+    path
+        Where it is, relative to the record.
+    sha256
+        Hash of its content.
+    """
+
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class MaskRecord:
+    """A label image that says which tokens are wanted: those that a pixel above 0 overlaps.
+
+    Parameters
+    ----------
+    path, sha256
+        Where it was, and the hash of its content.
+    cell_yx
+        Pixels of level 0 per pixel of the mask; None for a mask on the pixels of the region or of a level.
+    origin_yx
+        First pixel of level 0 that the mask covers, where `cell_yx` is given.
+    """
+
+    path: str
+    sha256: str
+    cell_yx: tuple[float, float] | None = None
+    origin_yx: tuple[float, float] = (0.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceRecord:
+    """Another image that the anchors lie in.
+
+    Parameters
+    ----------
+    image, region, mask
+        As of a run.
+    """
+
+    image: ImageRecord
+    region: Region | None = None
+    mask: MaskRecord | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class EncoderRecord:
     """Which encoder, and what came of it.
 
@@ -59,6 +111,8 @@ class EncoderRecord:
         Of the embedding.
     outputs
         Kind of map → file, relative to the record.
+    control
+        Kind of the control of this encoder that was run in its place; empty for the encoder itself.
     """
 
     name: str
@@ -67,6 +121,7 @@ class EncoderRecord:
     overrides: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     outputs: Mapping[str, str] = field(default_factory=dict)
+    control: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +140,24 @@ class RunOptions:
         Of PCA; an empty `foreground` fits all tokens.
     centred, combine
         Of similarity.
+    reduction
+        ``mean`` or ``max`` over heads.
+    block
+        Whose attention is shown, from 1, or from −1; None for the last. An encoder with fewer shows its last.
+    attention_of
+        ``output`` for what the output reads, ``anchor`` for what the last anchor's token attends to, or
+        ``rollout``.
+    aligned
+        Whether PCA colours of all encoders are turned towards those of the first.
+    mask
+        ``tissue``, ``field-of-view`` or ``auto`` for what is found in each image and alone embedded; empty
+        for all of it.
+    heads
+        Whether the figure of heads is drawn.
+    difference
+        Names of two encoders whose maps are subtracted; empty for none.
+    save_basis
+        Whether the components of every encoder are written as a file, too.
     """
 
     tile: int | None = None
@@ -97,6 +170,14 @@ class RunOptions:
     foreground: str = ""
     centred: bool = False
     combine: str = "mean"
+    reduction: str = "mean"
+    block: int | None = None
+    attention_of: str = "output"
+    aligned: bool = False
+    mask: str = ""
+    heads: bool = False
+    difference: tuple[str, ...] = ()
+    save_basis: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +201,14 @@ class RunRecord:
     evaluation
         Of a comparison: its images, masks, controls, scores and options; None for a run. `run --from` does
         the maps of the first image.
+    groups
+        Named groups of anchors.
+    bases
+        PCA bases that were applied, each of one encoder.
+    mask
+        Which tokens were wanted, if a file says it.
+    reference
+        The image that all anchors lie in; None if it is the image itself.
     """
 
     image: ImageRecord
@@ -131,12 +220,21 @@ class RunRecord:
     figure: str = ""
     package_version: str = ""
     evaluation: Mapping[str, Any] | None = None
+    groups: tuple[AnchorGroup, ...] = ()
+    bases: tuple[FileRecord, ...] = ()
+    mask: MaskRecord | None = None
+    reference: ReferenceRecord | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-ready description; `from_dict` reads it back."""
+        """Return a JSON-ready description; `from_dict` reads it back.
+
+        What earlier versions do not know is left out where it says nothing, so that they can read the rest.
+        """
         told = {"format": FORMAT, "schema": SCHEMA, **asdict(self)}
-        if self.evaluation is None:
-            del told["evaluation"]  # earlier versions can read it
+        for entry in told["encoders"]:
+            _leave_out(entry, EncoderRecord, ("control",))
+        _leave_out(told["options"], RunOptions, _LATER_OPTIONS)
+        _leave_out(told, RunRecord, _LATER)
         return told
 
     @classmethod
@@ -160,14 +258,17 @@ class RunRecord:
             )
         values = {key: value for key, value in description.items() if key not in ("format", "schema")}
         try:
-            region = values.pop("region", None)
             return cls(
                 image=ImageRecord(**_tuples(values.pop("image"))),
                 encoders=tuple(_encoder(entry) for entry in values.pop("encoders")),
-                region=None if region is None else Region(**region),
+                region=_region(values.pop("region", None)),
                 anchors=_points(values.pop("anchors", ())),
                 negative=_points(values.pop("negative", ())),
-                options=RunOptions(**values.pop("options", {})),
+                options=RunOptions(**_tuples(values.pop("options", {}))),
+                groups=tuple(AnchorGroup(**entry) for entry in values.pop("groups", ())),
+                bases=tuple(FileRecord(**entry) for entry in values.pop("bases", ())),
+                mask=_mask(values.pop("mask", None)),
+                reference=_reference(values.pop("reference", None)),
                 **values,
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -197,6 +298,42 @@ class RunRecord:
             If the file is missing, no JSON, or no run record.
         """
         return cls.from_dict(read_object(path, "a run record"))
+
+
+_LATER = ("evaluation", "groups", "bases", "mask", "reference")
+_LATER_OPTIONS = (
+    "reduction",
+    "block",
+    "attention_of",
+    "aligned",
+    "mask",
+    "heads",
+    "difference",
+    "save_basis",
+)
+
+
+def _leave_out(told: dict[str, Any], kind: type, names: tuple[str, ...]) -> None:
+    """Remove what has its default value."""
+    defaults = {item.name: item.default for item in fields(kind)}
+    for name in names:
+        if told[name] == defaults[name]:
+            del told[name]
+
+
+def _region(values: Mapping[str, Any] | None) -> Region | None:
+    return None if values is None else Region(**values)
+
+
+def _mask(values: Mapping[str, Any] | None) -> MaskRecord | None:
+    return None if values is None else MaskRecord(**_tuples(values))
+
+
+def _reference(values: Mapping[str, Any] | None) -> ReferenceRecord | None:
+    if values is None:
+        return None
+    image = ImageRecord(**_tuples(values["image"]))
+    return ReferenceRecord(image, _region(values["region"]), _mask(values["mask"]))
 
 
 def _encoder(entry: Mapping[str, Any]) -> EncoderRecord:

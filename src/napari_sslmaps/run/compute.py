@@ -1,20 +1,33 @@
 """Request → maps."""
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import cast
 
-from napari_sslmaps.core.attention import activation_map, attention_map
 from napari_sslmaps.core.grid import TokenGrid
-from napari_sslmaps.core.pca import Foreground, pca_map
+from napari_sslmaps.core.groups import check_on_grid
+from napari_sslmaps.core.placed_mask import PlacedMask
 from napari_sslmaps.core.region import Region
-from napari_sslmaps.core.results import Combine, Embedding, Rendering, SimilarityMap
-from napari_sslmaps.core.similarity import similarity_map
+from napari_sslmaps.core.results import Embedding
 from napari_sslmaps.core.tiling import Stitching, Tiling
+from napari_sslmaps.encoders.baselines import Control, ControlKind
 from napari_sslmaps.encoders.catalog import NAMES
+from napari_sslmaps.encoders.encoder import Encoder
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import InvalidAnchorError, InvalidOptionError
+from napari_sslmaps.export.record import ImageRecord, MaskRecord, RunOptions
 from napari_sslmaps.pipeline import EmbeddingProgress, embed
+from napari_sslmaps.pipeline.controls import embed_control
+from napari_sslmaps.pipeline.masks import MaskLike
+from napari_sslmaps.run.maps import (
+    check_attention,
+    differences_of,
+    outcome_of,
+    stack_of,
+    with_components,
+)
 from napari_sslmaps.run.picture import picture_of
 from napari_sslmaps.run.request import (
     EncoderChoice,
@@ -23,6 +36,7 @@ from napari_sslmaps.run.request import (
     RunRequest,
     open_requested,
 )
+from napari_sslmaps.sources.masks import read_mask
 from napari_sslmaps.sources.protocol import ImageSource
 
 OnProgress = Callable[[str, EmbeddingProgress], None]
@@ -52,76 +66,141 @@ def compute_run(
         raise InvalidOptionError(
             f"Expected at least one encoder ({', '.join(NAMES)} or a weight file); got none."
         )
-    source, image = open_requested(request.image)
-    with source:
-        region = request.region or Region(0, 0, *source.levels[0].shape_yx)
-        _check_anchors(request, source, region)
-        outcomes = tuple(
-            _compute(choice, request, source, region, on_progress, cached=cached)
-            for choice in request.encoders
-        )
+    with _looking(request) as (look, there):
+        _check_anchors(request, there or look)
+        _check_attention(request)
+        work = _Work(request, look, there, on_progress, cached=cached)
+        made = [work.do(choice) for choice in request.encoders]
+        outcomes = with_components(made, request.options, request.bases)
         window = outcomes[0].embedding.provenance.window or (0.0, 1.0)
-        picture = picture_of(source, region, window)
-    return RunOutcome(replace(request, region=region), image, picture, outcomes)
+        picture = picture_of(look.source, look.region, window)
+        return RunOutcome(
+            replace(request, region=look.region),
+            look.record,
+            picture,
+            outcomes,
+            differences_of(outcomes, request.options.difference),
+            None if there is None else there.record,
+        )
 
 
-def _check_anchors(request: RunRequest, source: ImageSource, region: Region) -> None:
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """An opened image, the rectangle that is embedded, and what of it is wanted."""
+
+    source: ImageSource
+    record: ImageRecord
+    region: Region
+    mask: MaskLike | None
+
+
+@contextmanager
+def _looking(request: RunRequest) -> Iterator[tuple[_Look, _Look | None]]:
+    """Open the image of a request, and the one that its anchors lie in, if that is another."""
+    found = request.options.mask
+    with _look(request.image, request.region, request.mask, found) as here:
+        other = request.reference
+        if other is None:
+            yield here, None
+            return
+        with _look(other.image, other.region, other.mask, found) as there:
+            yield here, there
+
+
+@contextmanager
+def _look(image: str, region: Region | None, mask: MaskRecord | None, found: str) -> Iterator[_Look]:
+    source, record = open_requested(image)
+    with closing(source):
+        chosen = region or Region(0, 0, *source.levels[0].shape_yx)
+        wanted = cast("MaskLike", found) if found else None
+        yield _Look(source, record, chosen, wanted if mask is None else mask_in(mask))
+
+
+def mask_in(mask: MaskRecord) -> MaskLike:
+    """Read which tokens are wanted.
+
+    Raises
+    ------
+    SSLMapsError
+        If the file cannot be read.
+    """
+    inside = read_mask(Path(mask.path)) != 0
+    return inside if mask.cell_yx is None else PlacedMask(inside, mask.cell_yx, mask.origin_yx)
+
+
+def _check_anchors(request: RunRequest, look: _Look) -> None:
     if request.negative and not request.anchors:
         raise InvalidAnchorError(
             "Expected an anchor beside the negative ones; got none. Add one that they are unlike."
         )
-    if region.level >= len(source.levels) or not (request.anchors or request.negative):
+    region, source = look.region, look.source
+    asked = (*request.anchors, *request.negative)
+    if region.level >= len(source.levels) or not (asked or request.groups):
         return
     level = source.levels[region.level]
     region.check_within(level.shape_yx)
     pixels = TokenGrid.covering(region, 1, level.downsample_yx)
-    for anchor in (*request.anchors, *request.negative):
+    for anchor in asked:
         pixels.token_at(anchor)
+    check_on_grid(request.groups, pixels)
 
 
-def _compute(
-    choice: EncoderChoice,
-    request: RunRequest,
-    source: ImageSource,
-    region: Region,
-    on_progress: OnProgress | None,
-    *,
-    cached: bool,
-) -> EncoderOutcome:
+def _check_attention(request: RunRequest) -> None:
+    """Refuse what no encoder can give; which blocks and heads there are, only loading tells."""
     options = request.options
+    chosen = () if options.block is None and options.head is None else request.encoders
+    check_attention(options, [_load(choice, options).spec for choice in chosen], request.anchors)
+
+
+def _load(choice: EncoderChoice, options: RunOptions) -> Encoder:
     precision = choice.precision or options.precision
-    encoder = load_encoder(choice.name, device=options.device, precision=precision, **choice.overrides)
-    name = encoder.spec.name
-    embedding = embed(
-        source,
-        encoder,
-        region=region,
-        tiling=Tiling(options.tile, options.overlap, cast("Stitching", options.stitching)),
-        on_progress=None if on_progress is None else lambda progress: on_progress(name, progress),
-        cache=cached,
-    )
-    return EncoderOutcome(
-        choice=choice,
-        spec=encoder.spec,
-        precision=encoder.precision,
-        embedding=embedding,
-        attention=activation_map(embedding)
-        if embedding.attention is None
-        else attention_map(embedding, options.head),
-        components=pca_map(
-            embedding,
-            rendering=cast("Rendering", options.rendering),
-            foreground=cast("Foreground", options.foreground or None),
-        ),
-        similarity=_similarity(embedding, request) if request.anchors else None,
-    )
+    return load_encoder(choice.name, device=options.device, precision=precision, **choice.overrides)
 
 
-def _similarity(embedding: Embedding, request: RunRequest) -> SimilarityMap:
-    return similarity_map(
-        embedding,
-        request.anchors,
-        negative=request.negative,
-        combine=cast("Combine", request.options.combine),
-        centred=request.options.centred,
-    )
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What every encoder is run on."""
+
+    request: RunRequest
+    look: _Look
+    there: _Look | None
+    on_progress: OnProgress | None
+    cached: bool
+
+    def do(self, choice: EncoderChoice) -> EncoderOutcome:
+        """Run an encoder, or a control of it; PCA comes when all are there."""
+        request, options = self.request, self.request.options
+        encoder = _load(choice, options)
+        embedding = self._embed(choice, encoder, self.look)
+        reference = None if self.there is None else self._embed(choice, encoder, self.there)
+        stack = None if choice.control else stack_of(embedding, encoder, options, request.anchors)
+        return outcome_of(choice, encoder, embedding, request, stack=stack, reference=reference)
+
+    def _embed(self, choice: EncoderChoice, encoder: Encoder, look: _Look) -> Embedding:
+        options, spec = self.request.options, encoder.spec
+        control = None
+        if choice.control:
+            control = Control.of_encoder(cast("ControlKind", choice.control), spec)
+        name, told = (control or spec).name, self.on_progress
+        tiling = Tiling(options.tile, options.overlap, cast("Stitching", options.stitching))
+        report = None if told is None else lambda progress: told(name, progress)
+        if control is None:
+            return embed(
+                look.source,
+                encoder,
+                region=look.region,
+                tiling=tiling,
+                mask=look.mask,
+                on_progress=report,
+                cache=self.cached,
+            )
+        return embed_control(
+            control,
+            look.source,
+            encoder,
+            region=look.region,
+            tiling=tiling,
+            mask=look.mask,
+            on_progress=report,
+            cache=self.cached,
+        )

@@ -1,22 +1,39 @@
 """Outcome → figure, maps and record; record → request."""
 
+import re
+from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
-from napari_sslmaps.core.results import ActivationMap, TokenMap
+import numpy as np
+
+from napari_sslmaps.core.attention import AttentionStack
+from napari_sslmaps.core.results import ActivationMap, ComponentBasis, TokenMap
 from napari_sslmaps.encoders.catalog import NAMES
 from napari_sslmaps.encoders.hashes import hash_path
 from napari_sslmaps.encoders.published.catalog import PUBLISHED
 from napari_sslmaps.encoders.registry import get_spec, hash_encoder
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import RecordError
+from napari_sslmaps.export.basis_file import load_basis, save_basis
 from napari_sslmaps.export.figure import compose_figure, save_figure
+from napari_sslmaps.export.heads_figure import HeadsRow, compose_heads_figure
 from napari_sslmaps.export.map_files import write_heads, write_map
-from napari_sslmaps.export.record import EncoderRecord, RunRecord
+from napari_sslmaps.export.record import (
+    EncoderRecord,
+    FileRecord,
+    ImageRecord,
+    MaskRecord,
+    ReferenceRecord,
+    RunOptions,
+    RunRecord,
+)
 from napari_sslmaps.run.request import (
     SAMPLE_PREFIX,
     EncoderChoice,
     EncoderOutcome,
+    Reference,
     RunOutcome,
     RunRequest,
     find_sample,
@@ -41,6 +58,38 @@ def draw_run(outcome: RunOutcome, path: Path) -> None:
     save_figure(figure, path)
 
 
+def draw_heads(outcome: RunOutcome, path: Path) -> None:
+    """Write the figure of every head of every encoder that has any.
+
+    Raises
+    ------
+    ExportError
+        If none has, or it cannot be written.
+    """
+    rows = [_heads_row(encoder) for encoder in outcome.encoders if encoder.heads is not None]
+    figure = compose_heads_figure(
+        outcome.picture, rows, anchors=outcome.request.anchors, title=_title(outcome)
+    )
+    save_figure(figure, path)
+
+
+def _heads_row(encoder: EncoderOutcome) -> HeadsRow:
+    found = encoder.heads
+    if isinstance(found, AttentionStack):
+        what = f"{found.kind}, block {found.block}"
+        return HeadsRow(encoder.title, encoder.name, found.heads, found.grid, what, found.prefix_attention)
+    embedding = encoder.embedding
+    heads = np.zeros((0, *embedding.grid.shape), np.float32)
+    return HeadsRow(
+        encoder.title,
+        encoder.name,
+        heads if embedding.attention is None else embedding.attention,
+        embedding.grid,
+        embedding.attention_kind or "",
+        embedding.prefix_attention,
+    )
+
+
 def write_run(outcome: RunOutcome, folder: Path) -> RunRecord:
     """Write figure, maps and record into `folder`.
 
@@ -56,11 +105,13 @@ def write_run(outcome: RunOutcome, folder: Path) -> RunRecord:
     """
     taken: dict[str, int] = {}
     records = []
+    spacing = outcome.image.spacing_um_yx
     for encoder in outcome.encoders:
-        name = encoder.spec.name
+        name = encoder.name
         taken[name] = taken.get(name, 0) + 1
         part = name if taken[name] == 1 else f"{name}-{taken[name]}"
-        outputs = _write_maps(encoder, folder, part, outcome.image.spacing_um_yx)
+        outputs = _write_maps(encoder, folder, part, spacing)
+        outputs |= _write_basis(encoder, folder, part, outcome.request.options)
         records.append(
             EncoderRecord(
                 name=lasting_name(encoder.spec),
@@ -69,22 +120,67 @@ def write_run(outcome: RunOutcome, folder: Path) -> RunRecord:
                 overrides=dict(encoder.spec.overrides),
                 provenance=encoder.embedding.provenance.to_dict(),
                 outputs=outputs,
+                control=encoder.choice.control,
             )
         )
+    for kind, result in outcome.differences.items():
+        write_map(folder / "difference" / f"{kind}.tif", result, spacing_um_yx=spacing)
     draw_run(outcome, folder / "figure.png")
+    if outcome.request.options.heads:
+        draw_heads(outcome, folder / "heads.png")
+    record = record_of(outcome, records, _write_bases(outcome.request.bases, folder))
+    record.write(folder / "run.json")
+    return record
+
+
+def record_of(
+    outcome: RunOutcome, encoders: Sequence[EncoderRecord], bases: tuple[FileRecord, ...]
+) -> RunRecord:
+    """Return the record of a run whose maps and bases are written."""
     request = outcome.request
-    record = RunRecord(
+    lasting = {
+        encoder.name: lasting_name(encoder.spec) for encoder in outcome.encoders if _is_encoder(encoder)
+    }
+    pair = tuple(lasting.get(name, name) for name in request.options.difference)
+    other = request.reference
+    reference = None
+    if other is not None and outcome.reference is not None:
+        reference = ReferenceRecord(outcome.reference, other.region, other.mask)
+    return RunRecord(
         image=outcome.image,
-        encoders=tuple(records),
+        encoders=tuple(encoders),
         region=request.region,
         anchors=request.anchors,
         negative=request.negative,
-        options=request.options,
+        options=replace(request.options, difference=pair),
         figure="figure.png",
         package_version=version("napari-sslmaps"),
+        groups=request.groups,
+        bases=bases,
+        mask=request.mask,
+        reference=reference,
     )
-    record.write(folder / "run.json")
-    return record
+
+
+def _is_encoder(outcome: EncoderOutcome) -> bool:
+    return not outcome.choice.control
+
+
+def _write_bases(bases: Sequence[ComponentBasis], folder: Path) -> tuple[FileRecord, ...]:
+    """Write the bases that were applied beside the record."""
+    written = []
+    for basis in bases:
+        path = f"bases/{basis.encoder.replace('/', '-')}.json"
+        save_basis(basis, folder / path)
+        written.append(FileRecord(path, hash_path(folder / path)))
+    return tuple(written)
+
+
+def _write_basis(encoder: EncoderOutcome, folder: Path, part: str, options: RunOptions) -> dict[str, str]:
+    if not options.save_basis or encoder.components is None:
+        return {}
+    save_basis(encoder.components.basis, folder / part / "basis.json")
+    return {"basis": f"{part}/basis.json"}
 
 
 def request_from_record(record: RunRecord, folder: Path) -> RunRequest:
@@ -102,20 +198,67 @@ def request_from_record(record: RunRecord, folder: Path) -> RunRequest:
     RecordError
         If the image or a weight file is gone or has another content.
     """
-    image = record.image
-    if image.sample:
-        path, name = find_sample(image.sample).path, SAMPLE_PREFIX + image.sample
-    else:
-        path = Path(image.path)
-        path = path if path.exists() else folder / path.name
-        name = str(path)
-    check_unchanged("image", path, image.sha256)
+    name = _checked_image("image", record.image, folder)
     for encoder in record.encoders:
         check_weights(encoder)
     choices = tuple(
-        EncoderChoice(encoder.name, encoder.overrides, encoder.precision) for encoder in record.encoders
+        EncoderChoice(encoder.name, encoder.overrides, encoder.precision, encoder.control)
+        for encoder in record.encoders
     )
-    return RunRequest(name, choices, record.anchors, record.negative, record.region, record.options)
+    reference, other = None, record.reference
+    if other is not None:
+        there = _checked_image("image with the anchors", other.image, folder)
+        reference = Reference(there, other.region, checked_mask(other.mask, folder))
+    return RunRequest(
+        name,
+        choices,
+        record.anchors,
+        record.negative,
+        record.region,
+        record.options,
+        groups=record.groups,
+        bases=tuple(_checked_basis(basis, folder) for basis in record.bases),
+        mask=checked_mask(record.mask, folder),
+        reference=reference,
+    )
+
+
+def _checked_image(what: str, image: ImageRecord, folder: Path) -> str:
+    """Return what opens an image of a record, which must not have changed."""
+    if image.sample:
+        path, name = find_sample(image.sample).path, SAMPLE_PREFIX + image.sample
+    else:
+        path = beside(Path(image.path), folder)
+        name = str(path)
+    check_unchanged(what, path, image.sha256)
+    return name
+
+
+def _checked_basis(basis: FileRecord, folder: Path) -> ComponentBasis:
+    path = folder / basis.path
+    check_unchanged("PCA basis", path, basis.sha256)
+    return load_basis(path)
+
+
+def checked_mask(mask: MaskRecord | None, folder: Path) -> MaskRecord | None:
+    """Return the mask of a record where it is now.
+
+    Raises
+    ------
+    RecordError
+        If it is gone or has changed.
+    """
+    if mask is None:
+        return None
+    path = beside(Path(mask.path), folder)
+    check_unchanged("mask", path, mask.sha256)
+    return replace(mask, path=str(path))
+
+
+def beside(path: Path, folder: Path) -> Path:
+    """Return the path, or the file of its name beside a record, if only that is there."""
+    places = (path, folder / path.name, folder / "sources" / path.name)
+    return next((place for place in places if place.exists()), path)
 
 
 def cautions(outcome: RunOutcome) -> list[str]:
@@ -123,9 +266,12 @@ def cautions(outcome: RunOutcome) -> list[str]:
     sentences = []
     for encoder in outcome.encoders:
         if isinstance(encoder.attention, ActivationMap):
-            sentences.append(f"{encoder.spec.name}: a CNN has no attention; activation is shown instead.")
-        elif encoder.attention.caution:
-            sentences.append(f"{encoder.spec.name}: {encoder.attention.caution}")
+            sentences.append(f"{encoder.name}: a CNN has no attention; activation is shown instead.")
+        elif encoder.attention is not None and encoder.attention.caution:
+            sentences.append(f"{encoder.name}: {encoder.attention.caution}")
+        asked, stack = outcome.request.options.block, encoder.stack
+        if asked is not None and stack is not None and abs(asked) > stack.depth:
+            sentences.append(f"{encoder.name}: there are {stack.depth} blocks; block {stack.block} is shown.")
     return sentences
 
 
@@ -137,17 +283,24 @@ def _write_maps(
         attention: encoder.attention,
         "pca": encoder.components,
         "similarity": encoder.similarity,
+        "groups": encoder.groups,
     }
+    for number, (name, result) in enumerate(encoder.group_similarity.items(), start=1):
+        maps[f"similarity-{number}-{_slug(name)}"] = result
     outputs = {}
-    for kind, result in maps.items():
-        if result is not None:
+    for kind, made in maps.items():
+        if made is not None:
             outputs[kind] = f"{part}/{kind}.tif"
-            write_map(folder / outputs[kind], result, spacing_um_yx=spacing)
-    if attention == "attention":
+            write_map(folder / outputs[kind], made, spacing_um_yx=spacing)
+    if encoder.heads is not None:
         outputs["attention_heads"] = f"{part}/attention_heads.tif"
-        heads = folder / outputs["attention_heads"]
-        write_heads(heads, encoder.embedding, spacing_um_yx=spacing)
+        write_heads(folder / outputs["attention_heads"], encoder.heads, spacing_um_yx=spacing)
     return outputs
+
+
+def _slug(name: str) -> str:
+    """Return a name as a part of a file's name."""
+    return re.sub(r"[^\w-]+", "-", name).strip("-") or "group"
 
 
 def _title(outcome: RunOutcome) -> str:
