@@ -1,5 +1,6 @@
 """Request → scores: what is computed, what is taken over, what is refused."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,11 +11,13 @@ from PIL import Image
 
 from napari_sslmaps.compare.compute import compare
 from napari_sslmaps.compare.progress import ComparisonProgress
+from napari_sslmaps.compare.record import comparison_from_record, numbers_sha256, record_of
 from napari_sslmaps.compare.request import ComparedImage, ComparisonOptions, ComparisonRequest
 from napari_sslmaps.compare.tables import plots_of, tables_of
 from napari_sslmaps.compare.write import write_comparison
 from napari_sslmaps.core.attention import attention_map
 from napari_sslmaps.core.findings import Table
+from napari_sslmaps.core.groups import AnchorGroup
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import (
@@ -28,6 +31,7 @@ from napari_sslmaps.evaluation.anchor_scores import score_anchors
 from napari_sslmaps.evaluation.annotation import Annotation
 from napari_sslmaps.evaluation.map_scores import score_maps
 from napari_sslmaps.export.head_file import load_head
+from napari_sslmaps.export.record import RunRecord
 from napari_sslmaps.pipeline import embed
 from napari_sslmaps.sources.masks import read_mask
 from napari_sslmaps.sources.open import open_image
@@ -76,6 +80,21 @@ def test_similarity_is_scored_against_the_class_of_its_anchors(tmp_path: Path) -
     comparison = compare(request_in(tmp_path))
     labels = {row.label for row in comparison.images[0].maps if row.map == "similarity"}
     assert labels == {"stripes"}
+
+
+def test_each_group_of_anchors_has_a_map_that_is_scored_and_recorded(tmp_path: Path) -> None:
+    request = request_in(tmp_path, controls=("position",))
+    groups = (
+        AnchorGroup("stripes", anchors=((10.0, 60.0), (30.0, 60.0)), negative=((2.0, 2.0),)),
+        AnchorGroup("none", "#ff0000"),
+    )
+    asked = replace(request.images[0], groups=groups)
+    comparison = compare(replace(request, images=(asked,)))
+    found = {(row.map, row.label) for row in comparison.images[0].maps if row.map.startswith("sim")}
+    assert found == {("similarity", "stripes"), ("similarity, stripes", "stripes")}
+    record = RunRecord.from_dict(json.loads(json.dumps(record_of(comparison).to_dict())))
+    again = compare(comparison_from_record(record, tmp_path))
+    assert numbers_sha256(again.images) == numbers_sha256(comparison.images)
 
 
 def test_what_is_embedded_already_is_taken_over(tmp_path: Path) -> None:

@@ -78,6 +78,9 @@ def evaluate(  # noqa: PLR0913  # each parameter is an option that users type
     negative: Annotated[
         list[str] | None, typer.Option(help="row,column that the result should be unlike; repeat.")
     ] = None,
+    anchor_set: Annotated[
+        Path | None, typer.Option(help="Named groups of anchors that the window saved: a map for each.")
+    ] = None,
     region: Annotated[
         str | None, typer.Option(help="y,x,height,width in pixels of the level; the whole image if omitted.")
     ] = None,
@@ -125,7 +128,7 @@ def evaluate(  # noqa: PLR0913  # each parameter is an option that users type
     if bool(images) == (record is not None):
         raise typer.BadParameter("give either images or --from run.json.")
     if record is not None:
-        if encoder or masks or labels or anchor or negative or region or given.given:
+        if encoder or masks or labels or anchor or negative or anchor_set or region or given.given:
             raise typer.BadParameter("--from says all but --out and --json; leave the other options out.")
         _again(record, out or record.parent, figures, json=json)
         return
@@ -133,6 +136,7 @@ def evaluate(  # noqa: PLR0913  # each parameter is an option that users type
         raise typer.BadParameter("tell where to write with --out DIR.")
     from napari_sslmaps.compare.listing import ListingOptions
     from napari_sslmaps.compare.request import ComparisonOptions
+    from napari_sslmaps.export.anchor_file import load_anchors
     from napari_sslmaps.export.record import RunOptions
     from napari_sslmaps.run.request import choose_encoders
 
@@ -144,6 +148,7 @@ def evaluate(  # noqa: PLR0913  # each parameter is an option that users type
         anchors=points_of(anchor, "--anchor"),
         negative=points_of(negative, "--negative"),
         region=region_of(images[0], region, level, 0),
+        groups=() if anchor_set is None else load_anchors(anchor_set).groups,
     )
     run = RunOptions(tile=tile, overlap=overlap, precision=precision, device=device, centred=True)
     options = ComparisonOptions(run, count, perturbations=_words(perturbations), seed=seed)

@@ -8,6 +8,7 @@ from pathlib import Path
 from napari_sslmaps.batch.items import BatchItem
 from napari_sslmaps.batch.listing import list_items
 from napari_sslmaps.compare.request import ComparedImage, MaskFile
+from napari_sslmaps.core.groups import AnchorGroup
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.export.record import Points
@@ -37,6 +38,8 @@ class ListingOptions:
         As of `ComparedImage`, of images that have none of their own.
     region
         None for the whole image; a CSV of images may say otherwise.
+    groups
+        Of every image, at the same pixels.
     """
 
     masks: Path | None = None
@@ -46,6 +49,7 @@ class ListingOptions:
     anchors: Points = ()
     negative: Points = ()
     region: Region | None = None
+    groups: tuple[AnchorGroup, ...] = ()
 
 
 def list_images(
@@ -100,6 +104,7 @@ def _sample(name: str, options: ListingOptions) -> ComparedImage:
         region=options.region,
         anchors=options.anchors,
         negative=options.negative,
+        groups=options.groups,
     )
 
 
@@ -116,6 +121,7 @@ def _compared(
         region=_region_of(item, options.region),
         anchors=item.anchors or options.anchors,
         negative=item.negative or options.negative,
+        groups=options.groups,
     )
 
 

@@ -4,6 +4,7 @@ from typing import cast
 
 from napari_sslmaps.compare.request import ComparedImage
 from napari_sslmaps.core.attention import activation_map, attention_map
+from napari_sslmaps.core.groups import AnchorGroup
 from napari_sslmaps.core.pca import COMPONENTS, Foreground, pca_map
 from napari_sslmaps.core.results import Combine, Embedding, Rendering, TokenMap
 from napari_sslmaps.core.similarity import similarity_map
@@ -33,11 +34,14 @@ def maps_of(embedding: Embedding, image: ComparedImage, options: RunOptions) -> 
             rendering=cast("Rendering", options.rendering),
             foreground=cast("Foreground", options.foreground or None),
         )
+    groups = {f"similarity, {group.name}": group for group in image.groups if len(group.anchors)}
     if image.anchors:
-        maps["similarity"] = similarity_map(
+        groups["similarity"] = AnchorGroup("anchors", anchors=image.anchors, negative=image.negative)
+    for kind, group in groups.items():
+        maps[kind] = similarity_map(
             embedding,
-            image.anchors,
-            negative=image.negative,
+            group.anchors,
+            negative=group.negative,
             combine=cast("Combine", options.combine),
             centred=options.centred,
         )

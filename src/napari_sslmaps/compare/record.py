@@ -15,6 +15,7 @@ from napari_sslmaps.compare.request import (
 )
 from napari_sslmaps.compare.results import Comparison, ScoredImage
 from napari_sslmaps.compare.stored import to_plain, with_tuples
+from napari_sslmaps.core.groups import AnchorGroup
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.encoders.hashes import hash_path
 from napari_sslmaps.errors import RecordError
@@ -131,6 +132,7 @@ def _image(asked: ComparedImage, scored: ScoredImage) -> dict[str, Any]:
         "region": None if asked.region is None else asked.region.to_dict(),
         "anchors": [list(point) for point in asked.anchors],
         "negative": [list(point) for point in asked.negative],
+        "groups": [_group(group) for group in asked.groups],
     }
 
 
@@ -151,7 +153,13 @@ def _image_of(entry: Mapping[str, Any], folder: Path) -> ComparedImage:
         region=None if region is None else Region(**region),
         anchors=tuple((float(y), float(x)) for y, x in entry["anchors"]),
         negative=tuple((float(y), float(x)) for y, x in entry["negative"]),
+        groups=tuple(AnchorGroup(**group) for group in entry["groups"]),
     )
+
+
+def _group(group: AnchorGroup) -> dict[str, Any]:
+    points = {name: [list(point) for point in getattr(group, name)] for name in ("anchors", "negative")}
+    return {"name": group.name, "colour": group.colour, **points}
 
 
 def _mask_of(mask: Mapping[str, Any], name: str, folder: Path) -> MaskFile:

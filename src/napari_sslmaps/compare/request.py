@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
+from napari_sslmaps.core.groups import AnchorGroup
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.encoders.baselines import ControlKind
 from napari_sslmaps.errors import InvalidOptionError
@@ -56,6 +57,8 @@ class ComparedImage:
         None for the whole finest level.
     anchors, negative
         (row, column) pixels of level 0 that similarity maps are made of; without anchors there is none.
+    groups
+        Named anchors, of which a similarity map is made for each group.
     """
 
     name: str
@@ -65,6 +68,7 @@ class ComparedImage:
     region: Region | None = None
     anchors: Points = ()
     negative: Points = ()
+    groups: tuple[AnchorGroup, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from napari_sslmaps.compare.advice import advise
-from napari_sslmaps.compare.folder import ComparisonFolder
+from napari_sslmaps.compare.folder import ComparisonFolder, file_name
 from napari_sslmaps.compare.record import record_of
 from napari_sslmaps.compare.results import Comparison, ScoredImage
 from napari_sslmaps.compare.saved import in_files
@@ -58,7 +58,7 @@ class ImageWriter:
         spacing = embedded.image.source.spacing_um_yx
         for method, maps in embedded.maps.items():
             for kind, result in maps.items():
-                write_map(folder / method / f"{kind}.tif", result, spacing_um_yx=spacing)
+                write_map(folder / method / file_name(f"{kind}.tif"), result, spacing_um_yx=spacing)
         save_figure(image_figure(embedded), folder / FIGURE)
 
 
