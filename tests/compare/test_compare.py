@@ -23,6 +23,7 @@ from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import (
     AnnotationError,
     Cancelled,
+    InvalidAnchorError,
     InvalidOptionError,
     RegionError,
     UnsupportedImageError,
@@ -237,6 +238,8 @@ def test_images_that_cannot_be_compared_get_a_sentence(tmp_path: Path) -> None:
     Image.fromarray(np.ones((64, 32), np.uint8)).save(tmp_path / "masks" / "0.png")
     with pytest.raises(AnnotationError, match="another scale"):
         compare(replace(request, images=(first,)))
+    with pytest.raises(AnnotationError, match=r"0\.png: Expected"):
+        compare(request)
     twice = request.encoders[:1] * 2
     with pytest.raises(InvalidOptionError, match="different names"):
         compare(replace(request, encoders=twice))
@@ -255,6 +258,22 @@ def test_an_image_of_one_class_is_left_out_among_several_and_named(tmp_path: Pat
     Image.fromarray(np.ones((64, 64), np.uint8)).save(tmp_path / "masks" / "2.png")
     with pytest.raises(AnnotationError, match="none of 2 can"):
         compare(replace(request, images=request.images[1:]))
+
+
+def test_anchors_and_regions_are_checked_before_anything_is_embedded(tmp_path: Path) -> None:
+    request = request_in(tmp_path)
+    asked, seen = request.images[0], []
+    far = (100.0, 3.0)
+    for change, error in (
+        ({"anchors": (far,)}, InvalidAnchorError),
+        ({"negative": (far,)}, InvalidAnchorError),
+        ({"groups": (AnchorGroup("far", anchors=(far,)),)}, InvalidAnchorError),
+        ({"region": Region(0, 0, 80, 64)}, RegionError),
+        ({"region": Region(0, 0, 8, 8, level=3)}, RegionError),
+    ):
+        with pytest.raises(error):
+            compare(replace(request, images=(replace(asked, **change),)), seen.append)
+    assert {state.method for state in seen} == {""}
 
 
 def test_a_large_region_is_not_perturbed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

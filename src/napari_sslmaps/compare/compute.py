@@ -6,7 +6,7 @@ from pathlib import Path
 
 from napari_sslmaps.compare.across import findings_across
 from napari_sslmaps.compare.folder import ComparisonFolder
-from napari_sslmaps.compare.images import OpenedImage, check_one_kind, opened, why_unscorable
+from napari_sslmaps.compare.images import OpenedImage, check_anchors, check_one_kind, opened, why_unscorable
 from napari_sslmaps.compare.keys import image_key, keeps_tokens
 from napari_sslmaps.compare.localise import fitted_heads
 from napari_sslmaps.compare.maps import maps_of
@@ -19,7 +19,7 @@ from napari_sslmaps.compare.scoring import EmbeddedImage, score_image
 from napari_sslmaps.compare.tokens import Tokens
 from napari_sslmaps.core.results import Embedding
 from napari_sslmaps.encoders.encoder import Encoder
-from napari_sslmaps.errors import AnnotationError
+from napari_sslmaps.errors import AnnotationError, Cancelled, SSLMapsError
 
 Embeddings = Mapping[tuple[str, str], Embedding]
 """(image's name, method's name) → embedding."""
@@ -74,7 +74,14 @@ def compare(
     teller = Teller(on_progress, len(request.images), len(lanes))
     for asked in request.images:
         teller.image(asked.name, work.kept)
-        work.do(asked, teller, on_image, keep=keep)
+        try:
+            work.do(asked, teller, on_image, keep=keep)
+        except Cancelled:
+            raise
+        except SSLMapsError as error:
+            if len(request.images) == 1:
+                raise
+            raise type(error)(f"{asked.name}: {error}") from error
     if all(image.notes for image in work.scored):
         raise AnnotationError(
             f"Expected at least one image that can be scored; none of {len(work.scored)} can. "
@@ -121,6 +128,7 @@ class _Work:
                 self.kept += 1
                 self.scored.append(found)
                 return
+            check_anchors(image)
             stride = next(lane.encoder.spec.constraint.token_stride for lane in self.lanes if lane.encoder)
             unscorable = why_unscorable(image, stride, self.request)
             embedded = replace(self._embed(image, teller), unscorable=unscorable)
@@ -149,7 +157,10 @@ class _Work:
                 if known is not None and _fits(known, image, lane)
                 else lane.embed(image, run, teller.tiles)
             )
-        maps = {name: maps_of(found, image.asked, run) for name, found in embeddings.items()}
+        networks = {lane.method.name: lane.encoder for lane in self.lanes if lane.has_network}
+        maps = {
+            name: maps_of(found, image.asked, run, networks.get(name)) for name, found in embeddings.items()
+        }
         encoders = tuple(lane.method.name for lane in self.lanes if lane.control is None)
         return EmbeddedImage(image, embeddings, maps, encoders)
 

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 from napari_sslmaps.compare.request import NEEDS_ANNOTATION, ComparedImage, ComparisonRequest, MaskFile
 from napari_sslmaps.core.grid import TokenGrid
+from napari_sslmaps.core.groups import check_on_grid
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import AnnotationError, InvalidOptionError, UnsupportedImageError
 from napari_sslmaps.evaluation.annotation import Annotation
 from napari_sslmaps.export.record import ImageRecord
+from napari_sslmaps.pipeline.planning import region_on
 from napari_sslmaps.run.request import open_requested
 from napari_sslmaps.sources.colour import is_grey
 from napari_sslmaps.sources.masks import read_mask
@@ -92,6 +94,23 @@ def annotation_of(
             "one, or leave these scores out."
         )
     return found
+
+
+def check_anchors(image: OpenedImage) -> None:
+    """Refuse anchors outside the region before anything is computed.
+
+    Raises
+    ------
+    InvalidAnchorError
+        With the region and the anchor.
+    RegionError
+        If the region is not on the image.
+    """
+    region, asked = region_on(image.source, image.region), image.asked
+    pixels = TokenGrid.covering(region, 1, image.source.levels[region.level].downsample_yx)
+    for anchor in (*asked.anchors, *asked.negative):
+        pixels.token_at(anchor)
+    check_on_grid(asked.groups, pixels)
 
 
 def why_unscorable(image: OpenedImage, stride: int, request: ComparisonRequest) -> str:
