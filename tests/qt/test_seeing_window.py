@@ -26,13 +26,13 @@ def grouped(window: Window, embedder: KnownEmbedder) -> Window:
 
 
 def press(window: Window, key: Qt.Key, held: float = 0.0) -> None:
-    """Press a key with the canvas in focus, wait as long as it is held, and release it."""
+    """Press a key with the canvas in focus and release it, `held` seconds later by the keys' own clock."""
+    keys = window.widget.controller.keys
     window.canvas.setFocus()
-    clock = window.widget.controller.keys.clock
+    keys.clock = lambda: 0.0
     window.qtbot.keyPress(window.canvas, key)
-    window.widget.controller.keys.clock = lambda: clock() + held
+    keys.clock = lambda: held
     window.qtbot.keyRelease(window.canvas, key)
-    window.widget.controller.keys.clock = clock
 
 
 def reddish(colour: np.ndarray) -> bool:
@@ -43,7 +43,12 @@ def yellow(colour: np.ndarray) -> bool:
     return bool(colour[1] > colour[2] + 40)
 
 
-def test_groups_are_drawn_in_their_colours(grouped: Window) -> None:
+def test_groups_are_drawn_in_their_colours_and_similarity_is_to_the_active_one(grouped: Window) -> None:
+    assert yellow(grouped.colour((45, 60)))
+    grouped.widget.anchors.group.activated.emit(0)
+    assert yellow(grouped.colour((45, 20)))
+    assert not yellow(grouped.colour((45, 60)))
+    grouped.widget.anchors.group.activated.emit(1)
     grouped.widget.view.shown.setCurrentIndex(3)
     for place in ((45, 12), (45, 30)):
         assert reddish(grouped.colour(place))
@@ -66,21 +71,20 @@ def test_a_drag_of_a_groups_anchor_moves_its_labels(grouped: Window) -> None:
     assert reddish(grouped.colour((45, 60)))
 
 
-def test_another_group_is_chosen_and_similarity_follows(grouped: Window) -> None:
-    assert yellow(grouped.colour((45, 60)))
-    grouped.widget.anchors.group.activated.emit(0)
-    assert yellow(grouped.colour((45, 20)))
-    assert not yellow(grouped.colour((45, 60)))
-
-
-def test_the_difference_is_red_and_blue(grouped: Window) -> None:
+def test_the_difference_is_red_and_blue_and_gives_way_to_other_modes(grouped: Window) -> None:
     grouped.widget.view.difference.click()
     lower_right, upper_left = grouped.colour((50, 70)), grouped.colour((8, 26))
     assert lower_right[0] > lower_right[2] + 40
     assert upper_left[2] > upper_left[0] + 40
     grouped.drag(RIGHT, (24, 50), (50, 14))
     assert grouped.colour((50, 70))[2] > grouped.colour((50, 70))[0] + 40
-    grouped.widget.view.difference.click()
+    view, grid = grouped.widget.view, grouped.viewer.canvas.grid
+    view.side_by_side.click()
+    assert grid.actual_shape(grouped.viewer.layers) == (1, 2)
+    view.difference.click()
+    assert not grid.enabled
+    assert not view.side_by_side.isChecked()
+    view.difference.click()
     assert yellow(grouped.colour((20, 20)))
 
 
@@ -96,21 +100,3 @@ def test_a_tap_shows_the_other_method_and_a_held_key_only_meanwhile(grouped: Win
     assert grouped.widget.workspace.front == "dinov3-demo"
     press(grouped, Qt.Key.Key_J)
     assert yellow(grouped.colour(lower_right))
-
-
-def test_modes_change_while_the_anchor_stays(grouped: Window) -> None:
-    view, grid = grouped.widget.view, grouped.viewer.canvas.grid
-    view.side_by_side.click()
-    assert grid.actual_shape(grouped.viewer.layers) == (1, 2)
-    view.difference.click()
-    assert not grid.enabled
-    assert not view.side_by_side.isChecked()
-    view.difference.click()
-    view.side_by_side.click()
-    grouped.drag(RIGHT, (24, 50), (50, 14), cell=(0, 1))
-    for cell in ((0, 0), (0, 1)):
-        cross = grouped.colour((50, 14), cell)
-        assert cross[0] > 200
-        assert 140 < cross[1] < 200
-    view.side_by_side.click()
-    assert not grid.enabled

@@ -15,8 +15,10 @@ from viewer_kit import (
     noise,
 )
 
+from napari_sslmaps.core.attention import AttentionStack
+from napari_sslmaps.core.results import Embedding
 from napari_sslmaps.encoders.spec import EncoderSpec
-from napari_sslmaps.errors import DeviceMemoryError
+from napari_sslmaps.errors import DeviceMemoryError, MapUnavailableError
 from napari_sslmaps.viewer.controller import Controller
 from napari_sslmaps.viewer.image import OWN
 from napari_sslmaps.viewer.tasks import ImmediateRunner
@@ -113,6 +115,22 @@ def test_a_failure_is_a_sentence_and_leaves_the_map(
     attending.workspace.attention = AttentionOptions(block=1)
     assert attending.workspace.status.text == "The attention does not fit. Choose smaller tiles."
     np.testing.assert_array_equal(attention(attending).data, before)
+
+
+def test_what_one_method_cannot_do_stops_no_other(
+    attending: Controller, attender: KnownAttender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    able = attender.of_output
+
+    def fail_once(embedding: Embedding, block: int | None, **options: object) -> AttentionStack:
+        if embedding.provenance.encoder == "mae-demo":
+            raise MapUnavailableError("mae-demo cannot be asked again.")
+        return able(embedding, block, **options)
+
+    monkeypatch.setattr(attender, "of_output", fail_once)
+    attending.workspace.attention = AttentionOptions(block=1)
+    np.testing.assert_allclose(attention(attending, "dinov3-demo").data[1:], 0.25)
+    assert attending.workspace.status.text == "mae-demo cannot be asked again."
 
 
 def test_heads_become_a_layer_to_slide_through(viewer: ViewerModel, attending: Controller) -> None:

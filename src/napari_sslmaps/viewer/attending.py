@@ -11,7 +11,7 @@ from napari_sslmaps.core.attention import AttentionStack, attention_map
 from napari_sslmaps.core.results import Embedding
 from napari_sslmaps.encoders.registry import get_spec
 from napari_sslmaps.encoders.spec import EncoderSpec, ViTArchitecture
-from napari_sslmaps.errors import Cancelled
+from napari_sslmaps.errors import Cancelled, SSLMapsError
 from napari_sslmaps.pipeline import AttentionField, attend, attention_field
 from napari_sslmaps.viewer.drawing import Drawing, draw, with_contrast
 from napari_sslmaps.viewer.layers import LayerBoard
@@ -64,7 +64,10 @@ class PipelineAttender:
 
 @dataclass(frozen=True, eq=False)
 class _Attention:
-    """Work for the runner: report the drawings of every method so far, as each is done."""
+    """Work for the runner: report the drawings of every method so far, as each is done.
+
+    What one method cannot do is raised when the others are done.
+    """
 
     items: tuple[tuple[Embedded, int], ...]
     request: MapRequest
@@ -72,11 +75,20 @@ class _Attention:
 
     def __call__(self, context: TaskContext) -> None:
         drawings: list[Drawing] = []
+        failures: list[SSLMapsError] = []
         for item, depth in self.items:
             context.token.check()
-            item.stack = self._stack(item, depth, context)
+            try:
+                item.stack = self._stack(item, depth, context)
+            except Cancelled:
+                raise
+            except SSLMapsError as error:
+                failures.append(error)
+                continue
             drawings.append(drawing_of(item.stack, self.request))
             context.report(with_contrast(drawings, self.request.similarity.display))
+        if failures:
+            raise failures[0]
 
     def _stack(self, item: Embedded, depth: int, context: TaskContext) -> AttentionStack:
         options = self.request.attention

@@ -8,7 +8,7 @@ from napari.components import ViewerModel
 from napari_sslmaps.viewer.workspace import WorkspaceModel
 
 FLICKER_KEY, NEXT_KEY, PREVIOUS_KEY = "K", "J", "Shift-J"
-HELD = 0.35
+HELD = 0.5
 """Seconds after which a key counts as held: its release puts the first method back."""
 
 

@@ -5,8 +5,7 @@ from napari.components import ViewerModel
 from napari.layers import Image
 from napari.utils.transforms import Affine
 
-from napari_sslmaps.core.grid import TokenGrid
-from napari_sslmaps.core.results import Float32
+from napari_sslmaps.core.results import Embedding, Float32
 from napari_sslmaps.viewer.drawing import COLORMAPS, robust_limits
 from napari_sslmaps.viewer.image import OWN
 from napari_sslmaps.viewer.layers import LayerBoard, keeping_selection, placement, set_visible
@@ -51,7 +50,7 @@ class HeadStack:
             )
             return
         self._drop(image, name)
-        layer = _layer(image, heads, item.embedding.grid, name)
+        layer = _layer(image, heads, item.embedding, name)
         with keeping_selection(self._viewer):
             self._viewer.layers.insert(self._board.below_marks(), layer)
         for drawn in self._board.maps_of(image):
@@ -67,9 +66,10 @@ class HeadStack:
                 self._viewer.layers.remove(layer)
 
 
-def _layer(image: Image, heads: Float32, grid: TokenGrid, name: str) -> Image:
+def _layer(image: Image, heads: Float32, embedding: Embedding, name: str) -> Image:
     """Lay (heads, rows, cols) on the image, with one more axis in front."""
-    place = placement(image, grid)
+    region = embedding.provenance.region
+    place = placement(image, embedding.grid, 0 if region is None else region.frame)
     own = Affine(
         scale=place["scale"], translate=place["translate"], rotate=place["rotate"], shear=place["shear"]
     )

@@ -35,13 +35,14 @@ class _Repaint:
     def __call__(self, context: TaskContext) -> None:
         others = tuple(kind for kind in self.request.maps if kind != "pca")
         drawings: list[Drawing] = []
-        if "pca" in self.request.maps:
-            embeddings = [item.embedding for item in self.embedded]
-            drawings += component_drawings(embeddings, self.request, self.elsewhere)
         for item in self.embedded:
             context.token.check()
             drawings += make_drawings(item.embedding, replace(self.request, maps=others))
         context.report(with_contrast(drawings, self.request.similarity.display))
+        if "pca" in self.request.maps:
+            context.token.check()
+            embeddings = [item.embedding for item in self.embedded]
+            context.report(component_drawings(embeddings, self.request, self.elsewhere))
         self._prepare_drag(context)
 
     def _prepare_drag(self, context: TaskContext) -> None:
