@@ -75,14 +75,17 @@ class ProbePainter:
         connect(viewer.layers.events.removed, self._on_removed)
 
     def refresh(self) -> None:
-        """Predict from what is painted, or from the next stroke on while a prediction is computed."""
-        embedding, scribbled = self._embedding(), self._layers.read()
-        if embedding is None or scribbled is None:
-            return
+        """Predict from what is painted, or once more after the prediction that is being computed."""
         if self._busy:
             self._dirty = True
+        else:
+            self._predict(self._layers.read())
+
+    def _predict(self, scribbled: Scribbled | None) -> None:
+        embedding = self._embedding()
+        if embedding is None or scribbled is None:
             return
-        if len(np.unique(scribbled.labels)) < 3:  # background and two classes
+        if not scribbled.labels.any():
             self._model.probe_text = _HINT
             return
         self._busy, self._dirty, self._seen = True, False, scribbled
@@ -135,11 +138,13 @@ class ProbePainter:
         self._model.brush = label
 
     def _on_painted(self) -> None:
+        if self._busy:
+            self._dirty = True
+            return
         scribbled, seen = self._layers.read(), self._seen
-        same = scribbled is not None and seen is not None and np.array_equal(scribbled.labels, seen.labels)
-        if not same:
-            self.refresh()
-        elif not self._layers.held and not self._busy:
+        if scribbled is None or seen is None or not np.array_equal(scribbled.labels, seen.labels):
+            self._predict(scribbled)
+        elif not self._layers.held:
             self._validate()
 
     def _on_predicted(self, found: LabelMap) -> None:
