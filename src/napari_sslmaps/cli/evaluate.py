@@ -91,6 +91,16 @@ def evaluate(  # noqa: PLR0913  # each parameter is an option that users type
         str, typer.Option(help="float32 (repeats bit for bit), auto, bfloat16, float16.")
     ] = "float32",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    block: Annotated[
+        int | None,
+        typer.Option(help="Block whose attention is scored, from 1, or from -1; the last if omitted."),
+    ] = None,
+    attention: Annotated[
+        str, typer.Option(help="Of the output, of the last --anchor's token (anchor), or rollout.")
+    ] = "output",
+    within: Annotated[
+        str, typer.Option("--region-mask", help="Embed this alone: auto, tissue, field-of-view.")
+    ] = "",
     count: Annotated[
         int, typer.Option("--anchors", min=1, help="Anchors drawn in each image, for anchors' scores.")
     ] = 64,
@@ -150,7 +160,16 @@ def evaluate(  # noqa: PLR0913  # each parameter is an option that users type
         region=region_of(images[0], region, level, 0),
         groups=() if anchor_set is None else load_anchors(anchor_set).groups,
     )
-    run = RunOptions(tile=tile, overlap=overlap, precision=precision, device=device, centred=True)
+    run = RunOptions(
+        tile=tile,
+        overlap=overlap,
+        precision=precision,
+        device=device,
+        centred=True,
+        block=block,
+        attention_of=attention,
+        mask=within,
+    )
     options = ComparisonOptions(run, count, perturbations=_words(perturbations), seed=seed)
     request = _request(
         images,

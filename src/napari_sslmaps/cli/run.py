@@ -67,7 +67,8 @@ def run(  # noqa: PLR0913  # each parameter is an option that users type
     ] = "output",
     heads: Annotated[bool, typer.Option("--heads", help="Draw heads.png: encoders × heads.")] = False,
     anchors: Annotated[
-        Path | None, typer.Option(help="Set of anchors with groups, as the window saves it, instead.")
+        Path | None,
+        typer.Option("--anchors", "--anchor-set", help="Instead: anchors with groups, as the window saves."),
     ] = None,
     reference: Annotated[
         str | None, typer.Option(help="Another image, or sample:…, that the anchors lie in.")

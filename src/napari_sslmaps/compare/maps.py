@@ -1,17 +1,20 @@
 """The maps of an embedding that are scored and shown."""
 
+from dataclasses import replace
 from typing import cast
 
 from napari_sslmaps.compare.request import ComparedImage
-from napari_sslmaps.core.attention import activation_map, attention_map
 from napari_sslmaps.core.groups import AnchorGroup
-from napari_sslmaps.core.pca import COMPONENTS, Foreground, pca_map
-from napari_sslmaps.core.results import Combine, Embedding, Rendering, TokenMap
+from napari_sslmaps.core.results import ActivationMap, Combine, Embedding, TokenMap
 from napari_sslmaps.core.similarity import similarity_map
+from napari_sslmaps.encoders.encoder import Encoder
 from napari_sslmaps.export.record import RunOptions
+from napari_sslmaps.run.maps import attention_of, components_of, stack_of
 
 
-def maps_of(embedding: Embedding, image: ComparedImage, options: RunOptions) -> dict[str, TokenMap]:
+def maps_of(
+    embedding: Embedding, image: ComparedImage, options: RunOptions, encoder: Encoder | None = None
+) -> dict[str, TokenMap]:
     """Make every map that an embedding has, by kind.
 
     Parameters
@@ -22,18 +25,17 @@ def maps_of(embedding: Embedding, image: ComparedImage, options: RunOptions) -> 
         Whose anchors similarity is measured to.
     options
         How.
+    encoder
+        What made it, for attention that an embedding does not hold; None of a control.
     """
     maps: dict[str, TokenMap] = {}
-    if embedding.attention is not None:
-        maps["attention"] = attention_map(embedding, options.head)
-    elif embedding.activation is not None:
-        maps["activation"] = activation_map(embedding)
-    if embedding.tokens.shape[-1] >= COMPONENTS:
-        maps["pca"] = pca_map(
-            embedding,
-            rendering=cast("Rendering", options.rendering),
-            foreground=cast("Foreground", options.foreground or None),
-        )
+    stack = None if encoder is None else stack_of(embedding, encoder, options, image.anchors)
+    shown = attention_of(embedding, stack, options)
+    if shown is not None:
+        maps["activation" if isinstance(shown, ActivationMap) else "attention"] = shown
+    (components,) = components_of([embedding], replace(options, aligned=False))
+    if components is not None:
+        maps["pca"] = components
     groups = {f"similarity, {group.name}": group for group in image.groups if len(group.anchors)}
     if image.anchors:
         groups["similarity"] = AnchorGroup("anchors", anchors=image.anchors, negative=image.negative)

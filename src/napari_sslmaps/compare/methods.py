@@ -18,6 +18,7 @@ from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.export.record import RunOptions
 from napari_sslmaps.pipeline import OnProgress, embed
 from napari_sslmaps.pipeline.controls import embed_control
+from napari_sslmaps.pipeline.masks import MaskLike
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,12 +39,24 @@ class Lane:
     encoder: Encoder | None
     control: Control | None = None
 
+    @property
+    def has_network(self) -> bool:
+        """Whether its tokens are a network's of the image, so that it can be asked for attention."""
+        return self.control is None or self.control.kind == "untrained"
+
     def embed(self, image: OpenedImage, options: RunOptions, on_progress: OnProgress | None) -> Embedding:
         """Compute the method's tokens of an image's region."""
         tiling = Tiling(options.tile, options.overlap, cast("Stitching", options.stitching))
-        if self.control is None or self.control.kind == "untrained":
-            encoder = cast("Encoder", self.encoder)
-            return embed(image.source, encoder, region=image.region, tiling=tiling, on_progress=on_progress)
+        mask = cast("MaskLike", options.mask) if options.mask else None
+        if self.control is None or self.has_network:
+            return embed(
+                image.source,
+                cast("Encoder", self.encoder),
+                region=image.region,
+                tiling=tiling,
+                on_progress=on_progress,
+                mask=mask,
+            )
         return embed_control(
             self.control,
             image.source,
@@ -51,6 +64,7 @@ class Lane:
             region=image.region,
             tiling=tiling,
             on_progress=on_progress,
+            mask=mask,
         )
 
 

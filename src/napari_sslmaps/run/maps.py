@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from napari_sslmaps.encoders.encoder import Encoder
 
 ATTENTION_OF = ("output", "anchor", "rollout")
+_NO_ANCHOR = "Expected an anchor whose token attends; got none. Give one, or ask for attention of the output."
 
 
 def check_attention(options: RunOptions, specs: Sequence[EncoderSpec], anchors: Points) -> None:
@@ -49,9 +50,7 @@ def check_attention(options: RunOptions, specs: Sequence[EncoderSpec], anchors: 
     if options.reduction not in get_args(Reduction):
         raise InvalidOptionError(f"Expected the reduction 'mean' or 'max'; got {options.reduction!r}.")
     if options.attention_of == "anchor" and not anchors:
-        raise InvalidAnchorError(
-            "Expected an anchor whose token attends; got none. Give one, or ask for attention of the output."
-        )
+        raise InvalidAnchorError(_NO_ANCHOR)
     shapes = [spec.architecture for spec in specs if isinstance(spec.architecture, ViTArchitecture)]
     depth = max((shape.depth for shape in shapes), default=0)
     heads = max((shape.heads for shape in shapes), default=0)
@@ -76,6 +75,11 @@ def stack_of(
         Which block, and whose attention.
     anchors
         The last one asks, if it is an anchor's attention.
+
+    Raises
+    ------
+    InvalidAnchorError
+        If there is none to ask.
     """
     shape = encoder.spec.architecture
     if not isinstance(shape, ViTArchitecture) or is_kept(options):
@@ -84,6 +88,8 @@ def stack_of(
     if block is not None:
         block = max(-shape.depth, min(block, shape.depth))
     if options.attention_of == "anchor":
+        if not anchors:
+            raise InvalidAnchorError(_NO_ANCHOR)
         return attend(embedding, encoder, block=block, anchor=anchors[-1])
     return attend(embedding, encoder, block=block, rollout=options.attention_of == "rollout")
 
