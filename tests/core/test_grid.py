@@ -97,3 +97,9 @@ def test_a_coarser_grid_covers_the_same_region_from_the_same_corner(grid, level)
     fine_end = grid.token_to_pixel(np.array(grid.shape) - 0.5)
     assert (end >= fine_end - 1e-6).all()
     assert (end - fine_end < np.array(coarse.stride_yx)).all()
+
+
+def test_an_edge_that_rounding_puts_outside_belongs_to_the_first_token():
+    grid = TokenGrid(8, 8, (1.3, 1.3), (0.0, 6.5), (10.4, 10.4))
+    assert grid.contains((0, 6))
+    assert grid.token_at((0, 6)) == (0, 0)

@@ -146,8 +146,10 @@ class TokenGrid:
                 f"{left:g}–{left + width:g}; got ({position[0]:g}, {position[1]:g}). "
                 "Click inside the region."
             )
-        row, col = np.floor(self.pixel_to_token(position) + 0.5).astype(int)
-        return min(int(row), self.rows - 1), min(int(col), self.cols - 1)
+        token = np.floor(self.pixel_to_token(position) + 0.5).astype(int)
+        # rounding may put an edge of the region just beyond it
+        row, col = np.clip(token, 0, np.array(self.shape) - 1)
+        return int(row), int(col)
 
     def tokens_in_disc(self, pixel_yx: ArrayLike, radius: float) -> NDArray[np.intp]:
         """Return (M, 2) tokens whose centres lie within `radius` pixels; at least the one at the centre."""

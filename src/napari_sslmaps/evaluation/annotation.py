@@ -252,16 +252,19 @@ class Annotation:
     def _belonging(self, grid: TokenGrid, axis: int) -> sparse.csr_array:
         """How many rows (columns) of level-0 pixels each token row shares with each one of the labels."""
         origin, extent = grid.origin_yx[axis], grid.extent_yx[axis]
-        stride, whole, size = grid.stride_yx[axis], self.shape_yx[axis], self.labels.shape[axis]
-        if origin < -0.5 or origin + extent > whole + stride:
+        whole, size = self.shape_yx[axis], self.labels.shape[axis]
+        if origin < -0.5 or origin + extent > whole + grid.stride_yx[axis]:
             raise AnnotationError(
                 f"Expected a region inside the annotated image of {self.shape_yx[0]} × {self.shape_yx[1]} "
                 f"px; it ends at {origin + extent:g} px of {'height' if axis == 0 else 'width'}. Give the "
                 "annotation of this image."
             )
-        low, high = np.ceil(np.array([origin, origin + extent]) - 0.5).astype(int)
-        pixels = np.arange(max(low, 0), min(high, whole))
-        token = np.minimum(np.floor((pixels - origin + 0.5) / stride).astype(int), grid.shape[axis] - 1)
+        pixels = np.arange(max(int(origin) - 1, 0), min(int(origin + extent) + 1, whole))
+        offset = pixels - origin + 0.5  # as `TokenGrid.contains` has it, to the last digit
+        pixels = pixels[(offset >= 0) & (offset < extent)]
+        both = np.stack([pixels, pixels], axis=-1)
+        token = np.floor(grid.pixel_to_token(both)[:, axis] + 0.5).astype(int)
+        token = np.clip(token, 0, grid.shape[axis] - 1)
         place = np.minimum(np.floor((pixels + 0.5) * size / whole).astype(int), size - 1)
         return sparse.csr_array((np.ones(len(pixels)), (token, place)), shape=(grid.shape[axis], size))
 
