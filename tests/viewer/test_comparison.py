@@ -11,6 +11,7 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels
 from viewer_kit import KnownEmbedder, LaterRunner, known_services, noise
 
+from napari_sslmaps.core.placed_mask import PlacedMask
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.tiling import TILED
 from napari_sslmaps.encoders.registry import get_spec
@@ -19,7 +20,7 @@ from napari_sslmaps.errors import AnnotationError, Cancelled
 from napari_sslmaps.evaluation.annotation import Annotation
 from napari_sslmaps.export.record import RunRecord
 from napari_sslmaps.viewer.comparing import Comparing
-from napari_sslmaps.viewer.comparison_job import AskedComparison, RoomComparer, only
+from napari_sslmaps.viewer.comparison_job import AskedComparison, RoomComparer, only, within
 from napari_sslmaps.viewer.controller import Controller
 from napari_sslmaps.viewer.export_job import RoomExporter
 from napari_sslmaps.viewer.folder_job import AskedFolder, RoomFolderComparer
@@ -104,6 +105,13 @@ def test_classes_that_are_left_out_become_background_and_what_is_unknown_stays()
     drawn = Annotation.from_labels(np.array([[1, 2], [0, -1]], np.int8), (2, 2))
     np.testing.assert_array_equal(only(drawn, 2).labels, [[0, 2], [0, -1]])
     assert only(drawn, None) is drawn
+
+
+def test_beside_a_mask_nothing_is_scored() -> None:
+    drawn = Annotation.from_labels(np.ones((2, 4), np.uint8), (4, 8))
+    mask = PlacedMask(np.array([[True, False]]), (2.0, 4.0), (2.0, 0.0))
+    np.testing.assert_array_equal(within(drawn, mask).labels, [[-1, -1, -1, -1], [1, 1, -1, -1]])
+    assert within(drawn, None) is drawn
 
 
 def test_without_annotation_only_what_needs_none_is_compared(

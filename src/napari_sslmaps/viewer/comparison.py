@@ -19,6 +19,7 @@ from napari_sslmaps.viewer.comparison_job import (
     Found,
     annotation_in,
     only,
+    within,
 )
 from napari_sslmaps.viewer.comparison_model import WITHOUT_ANNOTATION, ComparisonModel, ScoreKind
 from napari_sslmaps.viewer.connections import Connections
@@ -214,7 +215,7 @@ class ComparisonDesk:
             return None
         if annotation is not None:
             model.classes = tuple((kind, annotation.name_of(kind)) for kind in annotation.classes)
-            annotation = only(annotation, model.chosen_class)
+            annotation = within(only(annotation, model.chosen_class), session.mask)
             annotation.check_scorable(whole[trained[0].name].grid)
         return AskedComparison(
             name=image.name,

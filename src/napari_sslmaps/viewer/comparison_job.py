@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from napari_sslmaps.core.findings import Finding
+from napari_sslmaps.core.grid import TokenGrid
+from napari_sslmaps.core.placed_mask import PlacedMask
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Embedding
 from napari_sslmaps.core.tiling import Tiling
 from napari_sslmaps.encoders.baselines import ControlKind
 from napari_sslmaps.encoders.spec import EncoderSpec
-from napari_sslmaps.evaluation.annotation import Annotation
+from napari_sslmaps.evaluation.annotation import IGNORE, Annotation
 from napari_sslmaps.sources.masks import read_mask
 from napari_sslmaps.sources.protocol import ImageSource
 from napari_sslmaps.viewer.comparison_model import ScoreKind
@@ -205,3 +207,14 @@ def only(annotation: Annotation, kind: int | None) -> Annotation:
     labels = annotation.labels
     kept = np.where((labels == kind) | (labels <= 0), labels, 0)
     return Annotation(kept, annotation.shape_yx, {kind: annotation.name_of(kind)})
+
+
+def within(annotation: Annotation, mask: PlacedMask | None) -> Annotation:
+    """Return an annotation that says nothing beside a mask: all methods are scored on the same pixels."""
+    if mask is None:
+        return annotation
+    labels, (height, width) = annotation.labels, annotation.shape_yx
+    stride = height / labels.shape[0], width / labels.shape[1]
+    pixels = TokenGrid(*labels.shape, stride, (0.0, 0.0), (float(height), float(width)))
+    signed = labels.astype(np.promote_types(labels.dtype, np.int8))
+    return Annotation(np.where(mask.on(pixels), signed, IGNORE), annotation.shape_yx, dict(annotation.names))
