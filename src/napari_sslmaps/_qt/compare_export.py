@@ -9,6 +9,7 @@ from napari_sslmaps.viewer.export_job import ExportKind
 
 _ENTRIES: tuple[tuple[str, ExportKind, str], ...] = (
     ("Everything …", "all", "Report, tables, figure, maps, and run.json that makes it all again."),
+    ("Maps as they are now (TIFF) …", "maps", "Every map of every method, and run.json that makes it again."),
     ("Figures (PNG, SVG, PDF) …", "figure", "Methods × maps as they are embedded, and every attention head."),
     ("Report (HTML) …", "report", "One file with evidence, scores, curves and maps."),
     ("Tables (CSV) …", "tables", "Every table and every curve."),

@@ -43,7 +43,7 @@ def _saved(asked: ComparedImage, scored: ScoredImage, folder: Path) -> tuple[Com
     stem = file_name(asked.name).replace("/", "-")
     if not isinstance(asked.image, str):
         path = folder / f"{stem}.ome.tif"
-        _save_image(asked, asked.image, path)
+        save_image(asked.name, asked.image, asked.region, path)
         record = ImageRecord(
             str(path.absolute()),
             hash_path(path),
@@ -60,15 +60,36 @@ def _saved(asked: ComparedImage, scored: ScoredImage, folder: Path) -> tuple[Com
     return asked, scored
 
 
-def _save_image(asked: ComparedImage, source: ImageSource, path: Path) -> None:
-    shape, region = source.levels[0].shape_yx, asked.region
-    coarse = region is not None and (region.level, region.frame) != (0, 0)
-    if shape[0] * shape[1] > MOST_PIXELS or coarse:
+def save_image(name: str, source: ImageSource, region: Region | None, path: Path, frame: int = 0) -> None:
+    """Save one frame of an image that has no file as TIFF, with the size of its pixels.
+
+    Parameters
+    ----------
+    name
+        What it is called, for sentences.
+    source
+        The image.
+    region
+        What of it is looked at.
+    path
+        The file.
+    frame
+        Which frame.
+
+    Raises
+    ------
+    ExportError
+        If the image has more than 100 million pixels, is looked at on a coarser level or in another frame, or
+        cannot be written.
+    """
+    shape = source.levels[0].shape_yx
+    elsewhere = region is not None and (region.level, region.frame) != (0, frame)
+    if shape[0] * shape[1] > MOST_PIXELS or elsewhere:
         raise ExportError(
             f"Expected an image of a file, or one of at most {MOST_PIXELS // 10**6} million pixels that is "
-            f"compared at its finest level; {asked.name} is neither. Save it as a file and open that."
+            f"compared at its finest level; {name} is neither. Save it as a file and open that."
         )
-    pixels = source.read(Region(0, 0, *shape))
+    pixels = source.read(Region(0, 0, *shape, 0, frame))
     colour = pixels.ndim == 3
     metadata: dict[str, object] = {"axes": "YXS" if colour else "YX"}
     if source.spacing_um_yx is not None:

@@ -149,7 +149,8 @@ def _check_attention(request: RunRequest) -> None:
     """Refuse what no encoder can give; which blocks and heads there are, only loading tells."""
     options = request.options
     chosen = () if options.block is None and options.head is None else request.encoders
-    check_attention(options, [_load(choice, options).spec for choice in chosen], request.anchors)
+    specs = [_load(choice, options).spec for choice in chosen]
+    check_attention(options, specs, request.anchors, elsewhere=request.reference is not None)
 
 
 def _load(choice: EncoderChoice, options: RunOptions) -> Encoder:

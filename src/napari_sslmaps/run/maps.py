@@ -34,8 +34,10 @@ ATTENTION_OF = ("output", "anchor", "rollout")
 _NO_ANCHOR = "Expected an anchor whose token attends; got none. Give one, or ask for attention of the output."
 
 
-def check_attention(options: RunOptions, specs: Sequence[EncoderSpec], anchors: Points) -> None:
-    """Refuse attention that no encoder can give.
+def check_attention(
+    options: RunOptions, specs: Sequence[EncoderSpec], anchors: Points, *, elsewhere: bool
+) -> None:
+    """Refuse attention that no encoder can give; `elsewhere` if the anchors lie in another image.
 
     Raises
     ------
@@ -51,6 +53,11 @@ def check_attention(options: RunOptions, specs: Sequence[EncoderSpec], anchors: 
         raise InvalidOptionError(f"Expected the reduction 'mean' or 'max'; got {options.reduction!r}.")
     if options.attention_of == "anchor" and not anchors:
         raise InvalidAnchorError(_NO_ANCHOR)
+    if options.attention_of == "anchor" and elsewhere:
+        raise InvalidAnchorError(
+            "Expected an anchor in this image, as attention does not reach into another one; the anchors lie "
+            "in a reference. Ask for attention of the output."
+        )
     shapes = [spec.architecture for spec in specs if isinstance(spec.architecture, ViTArchitecture)]
     depth = max((shape.depth for shape in shapes), default=0)
     heads = max((shape.heads for shape in shapes), default=0)

@@ -1,6 +1,7 @@
 """The Compare page at work: what is missing is embedded, then all is scored off the window's thread."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from napari.components import ViewerModel
@@ -14,6 +15,7 @@ from napari_sslmaps.viewer.annotated import annotation_layers, annotation_of
 from napari_sslmaps.viewer.answers import Answers
 from napari_sslmaps.viewer.comparison_job import (
     AskedComparison,
+    AskedReference,
     Comparer,
     ComparisonJob,
     Found,
@@ -29,7 +31,7 @@ from napari_sslmaps.viewer.image import LayerSource, is_own
 from napari_sslmaps.viewer.runs import sentence
 from napari_sslmaps.viewer.session import Session, Sessions
 from napari_sslmaps.viewer.tasks import TaskCallbacks, TaskRunner
-from napari_sslmaps.viewer.workspace import Progress, WorkspaceModel
+from napari_sslmaps.viewer.workspace import MapRequest, Progress, WorkspaceModel
 
 _ADVICE = "What was found before stays; choose fewer scores or a smaller region and compare again."
 _NOTHING = (
@@ -154,18 +156,17 @@ class ComparisonDesk:
             self._workspace.front = names[0]
 
     def holdings(self) -> tuple[AskedComparison, Found | None] | None:
-        """Return what can be handed on: what was compared, else what is embedded; None if there is nothing.
+        """Return what can be handed on: what is shown, and what was compared; None if there is nothing.
 
         Raises
         ------
         SSLMapsError
             If the image cannot be used.
         """
-        if self.found is not None and self._asked is not None:
-            return self._asked, self.found
         here = self._sessions.here
         asked = None if here is None else self._ask(*here, None)
-        return None if asked is None else (asked, None)
+        asked = asked or (None if self.found is None else self._asked)
+        return None if asked is None else (asked, self.found)
 
     def _scores(self) -> tuple[ScoreKind, ...]:
         """Return the scores that are wanted and can be had: without annotation, few can."""
@@ -217,6 +218,7 @@ class ComparisonDesk:
             model.classes = tuple((kind, annotation.name_of(kind)) for kind in annotation.classes)
             annotation = within(only(annotation, model.chosen_class), session.mask)
             annotation.check_scorable(whole[trained[0].name].grid)
+        maps, reference = self._anchors_elsewhere()
         return AskedComparison(
             name=image.name,
             source=LayerSource(image, workspace.spacing_um),
@@ -226,9 +228,25 @@ class ComparisonDesk:
             scores=self._scores(),
             controls=model.controls,
             annotation=annotation,
-            maps=workspace.request,
+            maps=maps,
             tiling=workspace.tiling,
+            reference=reference,
+            mask=session.mask,
+            methods=workspace.asked,
+            elsewhere=self._sessions.elsewhere(),
+            difference=(workspace.front, workspace.against) if workspace.difference else (),
         )
+
+    def _anchors_elsewhere(self) -> tuple[MapRequest, AskedReference | None]:
+        """Return what is shown, with the anchors of another image and that image, if they lie in one."""
+        request, other = self._workspace.request, self._workspace.reference
+        there = None if other is None else self._sessions.of(other)
+        if other is None or there is None or there.region is None:
+            return request, None
+        known = {name: item.embedding for name, item in there.embedded.items() if item.complete}
+        source = LayerSource(other, there.spacing_um)
+        reference = AskedReference(other.name, source, there.region, there.mask)
+        return replace(request, anchors=there.anchors, reference=known), reference
 
     def _on_reported(self, progress: Progress) -> None:
         self._workspace.progress = progress

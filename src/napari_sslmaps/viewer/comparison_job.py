@@ -1,7 +1,7 @@
 """What a comparison is asked for in the window, and who computes it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -13,12 +13,13 @@ from napari_sslmaps.core.placed_mask import PlacedMask
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Embedding
 from napari_sslmaps.core.tiling import Tiling
-from napari_sslmaps.encoders.baselines import ControlKind
+from napari_sslmaps.encoders.baselines import Control, ControlKind
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.evaluation.annotation import IGNORE, Annotation
 from napari_sslmaps.sources.masks import read_mask
 from napari_sslmaps.sources.protocol import ImageSource
 from napari_sslmaps.viewer.comparison_model import ScoreKind
+from napari_sslmaps.viewer.components import Elsewhere
 from napari_sslmaps.viewer.loaded import LoadedEncoders
 from napari_sslmaps.viewer.tasks import TaskContext
 from napari_sslmaps.viewer.workspace import MapRequest, Progress
@@ -53,6 +54,16 @@ class AskedComparison:
         Anchors, and how similarity is made.
     tiling
         How what is not embedded yet is cut.
+    mask
+        Which tokens were wanted; None for all.
+    methods
+        All that is shown, in order: encoders and controls.
+    elsewhere
+        By encoder, what was embedded of other images, which a joint basis is fitted to besides.
+    difference
+        The two methods whose difference is in view.
+    reference
+        The image that the anchors lie in, if it is another one.
     """
 
     name: str
@@ -65,6 +76,21 @@ class AskedComparison:
     annotation: Annotation | None
     maps: MapRequest
     tiling: Tiling
+    mask: PlacedMask | None = None
+    methods: tuple[EncoderSpec | Control, ...] = ()
+    elsewhere: Elsewhere = field(default_factory=dict)
+    difference: tuple[str, ...] = ()
+    reference: "AskedReference | None" = None
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class AskedReference:
+    """An image whose tokens under the anchors are looked for; as of `AskedComparison`."""
+
+    name: str
+    source: ImageSource
+    region: Region
+    mask: PlacedMask | None = None
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -149,9 +175,10 @@ def request_of(asked: AskedComparison) -> "ComparisonRequest":
         asked.source,
         annotation=asked.annotation,
         region=asked.region,
-        anchors=tuple(maps.positive_yx),
-        negative=tuple(maps.negative_yx),
+        anchors=() if maps.reference is not None else tuple(maps.positive_yx),
+        negative=() if maps.reference is not None else tuple(maps.negative_yx),
     )
+    asks_anchor = maps.attention.query == "anchor"
     options = RunOptions(
         tile=tiling.tile,
         overlap=tiling.overlap,
@@ -161,6 +188,9 @@ def request_of(asked: AskedComparison) -> "ComparisonRequest":
         foreground="auto",
         centred=maps.similarity.centred,
         combine=maps.similarity.combine,
+        reduction=maps.attention.reduction,
+        block=maps.attention.block,
+        attention_of="output" if asks_anchor and not image.anchors else maps.attention.query,
     )
     return ComparisonRequest(
         images=(image,),

@@ -39,6 +39,6 @@ def real_comparison_services(encoders: LoadedEncoders) -> ComparisonServices:
         RoomComparer(encoders),
         RoomFolderComparer(encoders),
         TokenProber(),
-        RoomExporter(),
+        RoomExporter(encoders),
         HeadEvidencer(encoders),
     )

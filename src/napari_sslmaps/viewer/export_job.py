@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from napari_sslmaps.errors import ExportError
 from napari_sslmaps.viewer.comparison_job import AskedComparison, Found, request_of
+from napari_sslmaps.viewer.loaded import LoadedEncoders
+from napari_sslmaps.viewer.map_export import write_maps
 from napari_sslmaps.viewer.tasks import TaskContext
 
 if TYPE_CHECKING:
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from napari_sslmaps.compare.results import Comparison
     from napari_sslmaps.compare.scoring import EmbeddedImage
 
-ExportKind = Literal["all", "figure", "report", "tables"]
+ExportKind = Literal["all", "maps", "figure", "report", "tables"]
 _FORMATS = ("png", "svg", "pdf")
 _COMPARE_FIRST = "Expected a comparison to write; there is none yet. Press Compare first, then export."
 
@@ -32,12 +34,21 @@ class Exporter(Protocol):
 
 
 class RoomExporter:
-    """Writes by the room ``compare``, as the command line does."""
+    """Writes by the rooms ``run`` and ``compare``, as the command line does.
+
+    Parameters
+    ----------
+    encoders
+        Loads them, each once.
+    """
+
+    def __init__(self, encoders: LoadedEncoders | None = None) -> None:
+        self._encoders = encoders or LoadedEncoders()
 
     def __call__(
         self, kind: ExportKind, asked: AskedComparison, found: Found | None, folder: Path
     ) -> Sequence[str]:
-        """Write; a figure needs embeddings alone, the others a comparison.
+        """Write; maps and a figure need embeddings alone, the others a comparison.
 
         Raises
         ------
@@ -46,6 +57,9 @@ class RoomExporter:
         """
         folder.mkdir(parents=True, exist_ok=True)
         known = found if found is not None and found.comparison is not None else None
+        if kind == "maps":
+            write_maps(asked, folder, self._encoders)
+            return _names_in(folder)
         if kind == "figure":
             return _figures(_embedded(asked, known), folder)
         if known is None or known.comparison is None:
@@ -54,6 +68,7 @@ class RoomExporter:
             return _tables(known.comparison, folder)
         if kind == "report":
             return _report(known, folder)
+        write_maps(asked, folder / "maps", self._encoders)
         return _all(known, folder)
 
 
@@ -156,6 +171,10 @@ def _all(found: Found, folder: Path) -> list[str]:
         raise ExportError(_COMPARE_FIRST)
     _draw(found, folder)
     write_comparison(found.comparison, folder)
+    return _names_in(folder)
+
+
+def _names_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.is_file())
 
 
