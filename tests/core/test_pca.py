@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -157,3 +159,29 @@ def test_an_empty_list_an_empty_foreground_and_thin_tokens_get_a_sentence():
         pca_map(wrap(tokens_like_an_encoder()), foreground=np.zeros((20, 17), bool))
     with pytest.raises(MapUnavailableError, match="three channels"):
         pca_map(wrap(np.ones((3, 3, 2))))
+
+
+def with_moments(embedding):
+    accumulator = MomentAccumulator(embedding.tokens.shape[-1])
+    accumulator.update(embedding.flat)
+    return replace(embedding, moments=accumulator.moments())
+
+
+@pytest.mark.parametrize("dim", [8, 96])
+def test_known_moments_give_the_same_components_alone_and_jointly(dim):
+    several = [wrap(tokens_like_an_encoder(9, 13, dim)), wrap(tokens_like_an_encoder(7, 5, dim, seed=1) + 3)]
+    known = [with_moments(item) for item in several]
+    for given, same in ((several[:1], known[:1]), (several, known), (several, [known[0], several[1]])):
+        expected, found = pca_map(given)[0].basis, pca_map(same)[0].basis
+        np.testing.assert_allclose(found.mean, expected.mean, atol=1e-4)
+        np.testing.assert_allclose(found.variance, expected.variance, rtol=1e-4)
+        assert angles(found.components, expected.components).max() < 0.05
+        np.testing.assert_allclose(found.low, expected.low, atol=2e-3)
+
+
+def test_known_moments_are_not_those_of_a_foreground():
+    item = with_moments(wrap(tokens_like_an_encoder()))
+    mask = np.zeros((20, 17), bool)
+    mask[:5] = True
+    found = pca_map(item, foreground=mask).basis
+    np.testing.assert_allclose(found.mean, item.tokens[:5].reshape(-1, 96).mean(axis=0), atol=1e-4)
