@@ -171,8 +171,8 @@ def with_moments(embedding):
 def test_known_moments_give_the_same_components_alone_and_jointly(dim):
     several = [wrap(tokens_like_an_encoder(9, 13, dim)), wrap(tokens_like_an_encoder(7, 5, dim, seed=1) + 3)]
     known = [with_moments(item) for item in several]
-    for given, same in ((several[:1], known[:1]), (several, known), (several, [known[0], several[1]])):
-        expected, found = pca_map(given)[0].basis, pca_map(same)[0].basis
+    for items, same in ((several[:1], known[:1]), (several, known), (several, [known[0], several[1]])):
+        expected, found = pca_map(items)[0].basis, pca_map(same)[0].basis
         np.testing.assert_allclose(found.mean, expected.mean, atol=1e-4)
         np.testing.assert_allclose(found.variance, expected.variance, rtol=1e-4)
         assert angles(found.components, expected.components).max() < 0.05
