@@ -44,7 +44,7 @@ def comparison_over_embedding(image: ComparedImage, encoders: Mapping[str, Encod
         for encoder in encoders.values():
             embed(image.image, encoder)
 
-    found, ours, floor = ratio(whole, embeddings, repeats=3)
+    found, ours, floor = ratio(whole, embeddings, repeats=5)
     detail = f"{ours:.1f} s over {floor:.1f} s, {SIDE} × {SIDE} px, {len(encoders)} encoders, 3 controls"
     return Outcome("full comparison / embedding by its encoders", found, "×", 1.2, detail)
 
