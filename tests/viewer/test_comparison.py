@@ -19,6 +19,7 @@ from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import AnnotationError, Cancelled
 from napari_sslmaps.evaluation.annotation import Annotation
 from napari_sslmaps.export.record import RunRecord
+from napari_sslmaps.pipeline import embed
 from napari_sslmaps.viewer.comparing import Comparing
 from napari_sslmaps.viewer.comparison_job import AskedComparison, RoomComparer, only, within
 from napari_sslmaps.viewer.controller import Controller
@@ -244,30 +245,33 @@ def test_the_rooms_compare_and_write_what_the_window_asks(tmp_path: Path) -> Non
     mask = np.zeros((64, 64), np.uint8)
     mask[:, 32:] = 1
     source = LayerSource(Image(pixels, name="made", rgb=True))
+    spec, encoders = get_spec("mae-histology"), LoadedEncoders()
     asked = AskedComparison(
         name="made",
         source=source,
         region=Region(0, 0, 64, 64),
-        specs=(get_spec("mae-histology"),),
-        embeddings={},
+        specs=(spec,),
+        embeddings={spec.name: embed(source, encoders.get(spec))},
         scores=("maps", "anchors"),
         controls=("position", "pixels"),
         annotation=Annotation.from_labels(mask, (64, 64)),
         maps=WorkspaceModel().request,
         tiling=TILED,
+        methods=(spec,),
     )
     shares: list[float] = []
-    found = RoomComparer(LoadedEncoders())(asked, lambda _, share: shares.append(share))
+    found = RoomComparer(encoders)(asked, lambda _, share: shares.append(share))
     assert {"anchors", "maps", "advice"} <= {finding.key for finding in found.findings}
     assert found.advice
     assert shares == sorted(shares)
-    names = RoomExporter()("all", asked, found, tmp_path)
+    export = RoomExporter(encoders)
+    names = export("all", asked, found, tmp_path)
     assert {"report.html", "run.json", "anchors.csv", "maps.csv"} <= set(names)
     record = RunRecord.read(tmp_path / "run.json")
     assert record.evaluation is not None
-    assert RoomExporter()("report", asked, found, tmp_path / "page") == ["report.html"]
+    assert export("report", asked, found, tmp_path / "page") == ["report.html"]
     assert b"mae-histology" in (tmp_path / "page" / "report.html").read_bytes()
-    assert "anchors.csv" in RoomExporter()("tables", asked, found, tmp_path / "tables")
+    assert "anchors.csv" in export("tables", asked, found, tmp_path / "tables")
 
 
 def test_a_folder_is_compared_as_the_command_line_does(tmp_path: Path) -> None:
