@@ -80,13 +80,15 @@ def test_differences_are_paired_by_anchor() -> None:
     assert difference.high - difference.low < 0.03  # what both share of an anchor's luck is gone
 
 
-def test_maps_are_averaged_over_classes_then_images() -> None:
+def test_of_maps_the_class_found_best_is_shown_averaged_over_images() -> None:
     found = comparison(0.9, 0.7)
     [row] = map_table(found).rows
-    assert row[2].value == pytest.approx((0.9 + 0.6) / 2)
+    assert row[2] == "disc"
+    assert row[3].value == pytest.approx(0.9)
+    assert any("favours" in note for note in map_table(found).notes)
     by_class = {row[2]: row[3].value for row in class_table(found).rows}
     assert by_class == pytest.approx({"disc": 0.9, "stripes": 0.6})
-    assert np.isnan(map_table(comparison(0.9, 0.7, images=1)).rows[0][2].low)
+    assert np.isnan(map_table(comparison(0.9, 0.7, images=1)).rows[0][3].low)
 
 
 def test_without_anchors_there_is_no_verdict(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ _QUERIES = {
     "rollout": "rollout",
 }
 _PERCENTILES = (2, 98)
-_NAME_WIDTH = 16  # characters of an encoder's name that fit beside a row; it breaks at its hyphens
+_NAME_WIDTH = 14  # characters of an encoder's name that fit beside a row; it breaks at its hyphens
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -137,10 +137,15 @@ def compose_figure(
             else:
                 _draw_map(axes, row, kind, similarity)
             draw_anchors(axes, anchors, negative)
+    notes = {
+        "attention": "percentile of each map",
+        "components": _colour_note(rows),
+        "similarity": _similarity_note(rows),
+    }
     for column, kind in enumerate(kinds):
         x, y = layout.heading(column)
         figure.text(x, y, _HEADINGS[kind], ha="center", va="center", fontsize=9, color=INK)
-        _draw_bar(figure, layout, column, kind, similarity, _similarity_note(rows))
+        _draw_bar(figure, layout, column, kind, similarity, notes.get(kind, ""))
     if title:
         x, y = layout.title()
         figure.text(x, y, title, ha="center", va="center", fontsize=9.5, color=INK, weight="bold")
@@ -235,21 +240,24 @@ def _similarity_note(rows: Sequence[FigureRow]) -> str:
     return f"{what}, centred" if made.centred else what
 
 
+def _colour_note(rows: Sequence[FigureRow]) -> str:
+    aligned = {row.components.basis.aligned_to for row in rows if row.components is not None} - {""}
+    colours = "first three components as R, G, B"
+    return f"{colours},\nturned to those of {', '.join(sorted(aligned))}" if aligned else colours
+
+
 def _draw_bar(figure: Figure, layout: Layout, column: int, kind: str, similarity: Scale, note: str) -> None:
     left, bottom, width, _ = layout.bar(column)
     under = bottom - 0.115 / layout.height
     if kind == "components":
-        colours = "first three components as R, G, B"
-        figure.text(left + width / 2, bottom, colours, ha="center", va="center", fontsize=6, color=FAINT)
+        figure.text(left + width / 2, bottom, note, ha="center", va="center", fontsize=6, color=FAINT)
     if kind not in _COLOURS:
         return
     relative = Scale(_COLOURS["attention"], *_PERCENTILES)
-    scale, unit, text = (
-        (relative, " %", "percentile of each map") if kind == "attention" else (similarity, "", note)
-    )
+    scale, unit = (relative, " %") if kind == "attention" else (similarity, "")
     bar = figure.colorbar(scale.mappable, cax=figure.add_axes(layout.bar(column)), orientation="horizontal")
     bar.outline.set_linewidth(0.4)
     bar.ax.tick_params(labelsize=6, length=1.5, width=0.4, pad=1.5, colors=FAINT)
     ends = [scale.low, scale.high]
     bar.set_ticks(ends, labels=[f"{end:.2g}{unit}".replace("-", "−") for end in ends])
-    figure.text(left + width / 2, under, text, ha="center", va="center", fontsize=6, color=FAINT)
+    figure.text(left + width / 2, under, note, ha="center", va="center", fontsize=6, color=FAINT)

@@ -26,7 +26,7 @@ from napari_sslmaps.export.panels import (
 PER_LINE = 8
 """Heads beside each other; more go on in the next line."""
 _PANEL = 1.1
-_NAME_WIDTH = 16
+_NAME_WIDTH = 14
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -244,7 +244,8 @@ def within(annotation: Annotation, mask: PlacedMask | None) -> Annotation:
     if mask is None:
         return annotation
     labels, (height, width) = annotation.labels, annotation.shape_yx
-    stride = height / labels.shape[0], width / labels.shape[1]
-    pixels = TokenGrid(*labels.shape, stride, (0.0, 0.0), (float(height), float(width)))
+    rows, cols = labels.shape
+    stride = height / rows, width / cols
+    pixels = TokenGrid(rows, cols, stride, (0.0, 0.0), (float(height), float(width)))
     signed = labels.astype(np.promote_types(labels.dtype, np.int8))
     return Annotation(np.where(mask.on(pixels), signed, IGNORE), annotation.shape_yx, dict(annotation.names))
