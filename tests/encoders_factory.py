@@ -39,9 +39,11 @@ def tiny_architecture(method: Method) -> ViTArchitecture | UNetArchitecture:
     }[method]
 
 
-def write_encoder(path: Path, method: Method = "mae", *, seed: int = 0) -> Path:
+def write_encoder(path: Path, method: Method = "mae", *, seed: int = 0, depth: int | None = None) -> Path:
     """Write a tiny encoder of `method` with random weights to `path` and return it."""
     architecture = tiny_architecture(method)
+    if depth is not None and isinstance(architecture, ViTArchitecture):
+        architecture = replace(architecture, depth=depth)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = (

@@ -233,7 +233,8 @@ def differences_of(outcomes: Sequence[EncoderOutcome], pair: Sequence[str]) -> d
     """
     if not pair:
         return {}
-    called = {name: outcome for outcome in outcomes for name in (outcome.choice.name, outcome.name)}
+    called = {outcome.choice.name: outcome for outcome in outcomes if not outcome.choice.control}
+    called |= {outcome.name: outcome for outcome in outcomes}
     found = [called[name] for name in pair if name in called]
     if len(pair) != 2 or len(found) != 2 or found[0] is found[1]:
         names = ", ".join(outcome.name for outcome in outcomes)

@@ -1,0 +1,249 @@
+"""Every option of a run is in its record, and makes the same maps again."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from encoders_factory import write_encoder
+from PIL import Image
+
+import napari_sslmaps as ssl
+from napari_sslmaps.core.groups import AnchorGroup
+from napari_sslmaps.errors import InvalidAnchorError, InvalidOptionError, RecordError, RegionError
+from napari_sslmaps.export.basis_file import load_basis
+from napari_sslmaps.export.map_files import read_map
+from napari_sslmaps.export.record import MaskRecord, RunOptions, RunRecord
+from napari_sslmaps.run.compute import compute_run
+from napari_sslmaps.run.request import EncoderChoice, Reference, RunOutcome, RunRequest, wanted_tokens
+from napari_sslmaps.run.write import cautions, request_from_record, write_run
+
+EXACT = RunOptions(precision="float32", device="cpu")
+GROUPS = (
+    AnchorGroup("gland", "#d62728", ((20.0, 30.0),), ((4.0, 4.0),)),
+    AnchorGroup("stroma / fat", anchors=((10.0, 50.0),)),
+    AnchorGroup("nothing yet"),
+)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("weights")
+    return {
+        method: write_encoder(folder / f"{method}-tiny.safetensors", method)
+        for method in ("mae", "ijepa", "dira")
+    }
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    pixels = np.random.default_rng(3).integers(0, 255, (40, 64, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "image.png")
+    return tmp_path / "image.png"
+
+
+@pytest.fixture
+def request_all(weights: dict[str, Path], image: Path) -> RunRequest:
+    choices = tuple(EncoderChoice(str(path)) for path in weights.values())
+    return RunRequest(str(image), choices, ((20.0, 30.0),), options=EXACT)
+
+
+@pytest.fixture
+def request_one(request_all: RunRequest) -> RunRequest:
+    return replace(request_all, encoders=request_all.encoders[:1])
+
+
+def twice(request: RunRequest, folder: Path) -> tuple[RunRecord, RunOutcome]:
+    """Run, and run again from the record; every file must hold the same numbers."""
+    outcome = compute_run(request)
+    first = write_run(outcome, folder / "first")
+    again = request_from_record(RunRecord.read(folder / "first" / "run.json"), folder / "first")
+    assert write_run(compute_run(again), folder / "second") == first
+    paths = [path.relative_to(folder / "first") for path in (folder / "first").rglob("*.*")]
+    assert {path.relative_to(folder / "second") for path in (folder / "second").rglob("*.*")} == set(paths)
+    for path in paths:
+        if path.suffix == ".tif":
+            one, two = (tifffile.imread(folder / part / path) for part in ("first", "second"))
+            np.testing.assert_array_equal(one, two, err_msg=str(path))
+    return first, outcome
+
+
+def test_attention_groups_alignment_controls_and_a_difference_are_repeated(
+    request_all: RunRequest, tmp_path: Path
+) -> None:
+    options = replace(
+        EXACT,
+        block=1,
+        attention_of="anchor",
+        reduction="max",
+        aligned=True,
+        heads=True,
+        difference=("mae-tiny", "dira-tiny"),
+        save_basis=True,
+    )
+    controls = tuple(replace(request_all.encoders[0], control=kind) for kind in ("constant", "colour"))
+    request = replace(
+        request_all, options=options, groups=GROUPS, encoders=(*request_all.encoders, *controls)
+    )
+    record, outcome = twice(request, tmp_path)
+    by_name = {found.name: found for found in outcome.encoders}
+    mae = by_name["mae-tiny"]
+    encoder = ssl.load_encoder(request.encoders[0].name, device="cpu", precision="float32")
+    stack = ssl.attend(request.image, encoder, block=1, anchor=(20.0, 30.0))
+    np.testing.assert_array_equal(mae.attention.values, ssl.attention_map(stack, reduction="max").values)
+    assert by_name["dira-tiny"].components.aligned_to == "mae-tiny"
+    assert by_name["mae-tiny-constant"].attention is None
+    assert set(record.encoders[0].outputs) == {
+        *("attention", "attention_heads", "pca", "similarity", "groups", "basis"),
+        *("similarity-1-gland", "similarity-2-stroma-fat"),
+    }
+    assert (tmp_path / "first" / "heads.png").is_file()
+    difference = read_map(tmp_path / "first" / "difference" / "similarity.tif")
+    dira = by_name["dira-tiny"]
+    np.testing.assert_array_equal(difference.values, mae.similarity.values - dira.similarity.values)
+    labels = read_map(tmp_path / "first" / "mae-tiny" / "groups.tif")
+    np.testing.assert_array_equal(labels.values, ssl.group_map(mae.embedding, GROUPS).labels)
+    assert record.groups == GROUPS
+
+
+def test_a_basis_travels_with_the_record_and_is_refused_when_changed(
+    request_one: RunRequest, tmp_path: Path
+) -> None:
+    write_run(compute_run(replace(request_one, options=replace(EXACT, save_basis=True))), tmp_path / "before")
+    basis = load_basis(tmp_path / "before" / "mae-tiny" / "basis.json")
+    other = np.random.default_rng(4).integers(0, 255, (40, 48, 3), dtype=np.uint8)
+    Image.fromarray(other).save(tmp_path / "other.png")
+    request = replace(request_one, image=str(tmp_path / "other.png"), bases=(basis,))
+    record, outcome = twice(request, tmp_path)
+    expected = ssl.pca_map(outcome.encoders[0].embedding, basis=basis)
+    np.testing.assert_array_equal(outcome.encoders[0].components.values, expected.values)
+    kept = tmp_path / "first" / record.bases[0].path
+    kept.write_text(kept.read_text().replace("mae-tiny", "mae-tinx"))
+    with pytest.raises(RecordError, match=r"PCA basis of this record .* has changed .*Restore it"):
+        request_from_record(record, tmp_path / "first")
+    kept.unlink()
+    with pytest.raises(RecordError, match=r"PCA basis of this record .*there is nothing"):
+        request_from_record(record, tmp_path / "first")
+
+
+def test_masks_and_references_are_repeated_and_refused_when_changed(
+    request_one: RunRequest, image: Path, tmp_path: Path
+) -> None:
+    mask = np.zeros((40, 64), np.uint8)
+    mask[:, :24] = 1
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    there = np.random.default_rng(5).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(there).save(tmp_path / "there.png")
+    found, file = wanted_tokens(str(tmp_path / "mask.png"))
+    assert found == ""
+    request = replace(
+        request_one, mask=file, reference=Reference(str(tmp_path / "there.png")), anchors=((60.0, 10.0),)
+    )
+    record, outcome = twice(request, tmp_path)
+    unknown = np.isnan(outcome.encoders[0].similarity.values)
+    np.testing.assert_array_equal(unknown, np.repeat([[False] * 3 + [True] * 5], 5, axis=0))
+    assert outcome.encoders[0].similarity.reference == "there"
+    Image.fromarray(mask * 0).save(tmp_path / "mask.png")
+    with pytest.raises(RecordError, match=r"mask of this record .* has changed"):
+        request_from_record(record, tmp_path)
+    Image.fromarray(mask).save(tmp_path / "there.png")
+    with pytest.raises(RecordError, match=r"image with the anchors of this record .* has changed"):
+        request_from_record(record, tmp_path)
+
+
+def test_an_encoder_with_fewer_blocks_shows_its_last_and_says_so(
+    request_one: RunRequest, tmp_path: Path
+) -> None:
+    deep = write_encoder(tmp_path / "deep.safetensors", "mae", depth=3)
+    both = (*request_one.encoders, EncoderChoice(str(deep)))
+    outcome = compute_run(
+        replace(request_one, encoders=both, options=replace(EXACT, block=3, attention_of="rollout"))
+    )
+    assert [found.stack.block for found in outcome.encoders] == [2, 3]
+    assert "mae-tiny: there are 2 blocks; block 2 is shown." in cautions(outcome)
+
+
+def test_a_record_of_before_is_read_and_means_the_same(request_one: RunRequest, tmp_path: Path) -> None:
+    write_run(compute_run(request_one), tmp_path / "out")
+    record = RunRecord.read(tmp_path / "out" / "run.json")
+    written = json.loads((tmp_path / "out" / "run.json").read_text())
+    entry = written["encoders"][0]
+    before = {
+        "format": "napari-sslmaps/run",
+        "schema": 1,
+        "image": {
+            "path": request_one.image,
+            "sha256": record.image.sha256,
+            "sample": "",
+            "shape_yx": [40, 64],
+            "spacing_um_yx": None,
+        },
+        "encoders": [
+            {
+                "name": request_one.encoders[0].name,
+                "sha256": record.encoders[0].sha256,
+                "precision": "float32",
+                "overrides": {},
+                "provenance": entry["provenance"],
+                "outputs": entry["outputs"],
+            }
+        ],
+        "region": {"y": 0, "x": 0, "height": 40, "width": 64, "level": 0, "frame": 0},
+        "anchors": [[20.0, 30.0]],
+        "negative": [],
+        "options": {
+            "tile": None,
+            "overlap": 8,
+            "stitching": "drop",
+            "device": "cpu",
+            "precision": "float32",
+            "head": None,
+            "rendering": "stretch",
+            "foreground": "",
+            "centred": False,
+            "combine": "mean",
+        },
+        "figure": "figure.png",
+        "package_version": written["package_version"],
+    }
+    assert RunRecord.from_dict(before) == record
+    assert written == before  # what says nothing is left out, so that earlier versions read it, too
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "sentence"),
+    [
+        ({"block": 3}, InvalidOptionError, "block from 1 to 2, or from −1 to −2; got 3"),
+        ({"block": 0}, InvalidOptionError, "got 0"),
+        ({"attention_of": "head"}, InvalidOptionError, "output, anchor, rollout; got 'head'"),
+        ({"reduction": "sum"}, InvalidOptionError, "'mean' or 'max'; got 'sum'"),
+        ({"mask": "bone"}, InvalidOptionError, "got 'bone'"),
+        ({"difference": ("mae-tiny",)}, InvalidOptionError, r"two of the encoders .*mae-tiny.*got mae-tiny"),
+    ],
+)
+def test_bad_options_get_a_sentence(
+    options: dict[str, object], error: type[Exception], sentence: str, request_one: RunRequest
+) -> None:
+    with pytest.raises(error, match=sentence):
+        compute_run(replace(request_one, options=replace(EXACT, **options)))
+
+
+def test_what_does_not_fit_together_gets_a_sentence(request_one: RunRequest, tmp_path: Path) -> None:
+    anchors = replace(EXACT, attention_of="anchor")
+    with pytest.raises(InvalidAnchorError, match="whose token attends; got none"):
+        compute_run(replace(request_one, anchors=(), options=anchors))
+    with pytest.raises(InvalidAnchorError, match="does not reach into another"):
+        compute_run(replace(request_one, options=anchors, reference=Reference(request_one.image)))
+    with pytest.raises(InvalidAnchorError, match=r"anchors of 'far' on the region"):
+        compute_run(replace(request_one, groups=(AnchorGroup("far", anchors=((99.0, 1.0),)),)))
+    outcome = compute_run(request_one)
+    foreign = replace(outcome.encoders[0].components.basis, weights_sha256="0" * 64)
+    with pytest.raises(InvalidOptionError, match=r"basis of one of the encoders \(mae-tiny\)"):
+        compute_run(replace(request_one, bases=(foreign,)))
+    np.save(tmp_path / "empty.npy", np.zeros((40, 64), np.uint8))
+    with pytest.raises(RegionError, match="something in the mask"):
+        compute_run(replace(request_one, mask=MaskRecord(str(tmp_path / "empty.npy"), "")))
+    with pytest.raises(InvalidOptionError, match=r"or a label image; got 'lost\.png'"):
+        wanted_tokens("lost.png")
