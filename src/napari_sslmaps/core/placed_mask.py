@@ -53,9 +53,14 @@ class PlacedMask:
 
 def any_within(values: Mask, rows: Sequence[tuple[int, int]], cols: Sequence[tuple[int, int]]) -> Mask:
     """Return (len(rows), len(cols)) bool: whether a value within each pair of half-open ranges is true."""
-    by_cols = np.ascontiguousarray(_any_of_rows(values, rows).T)  # along rows it is read at once
-    return np.ascontiguousarray(_any_of_rows(by_cols, cols).T)
+    (tops, top_of), (lefts, left_of) = _distinct(rows), _distinct(cols)  # tokens may share cells
+    by_rows = np.stack([values[start:stop].any(axis=0) for start, stop in tops])
+    turned = np.ascontiguousarray(by_rows.T)  # along rows it is read at once
+    by_both = np.ascontiguousarray(np.stack([turned[start:stop].any(axis=0) for start, stop in lefts]).T)
+    return by_both[:, left_of][top_of]
 
 
-def _any_of_rows(values: Mask, ranges: Sequence[tuple[int, int]]) -> Mask:
-    return np.stack([values[start:stop].any(axis=0) for start, stop in ranges])
+def _distinct(ranges: Sequence[tuple[int, int]]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the ranges, each once, and which of them each was."""
+    distinct, which = np.unique(np.asarray(ranges), axis=0, return_inverse=True)
+    return distinct, which
