@@ -6,7 +6,7 @@ import tifffile
 from PIL import Image
 
 from napari_sslmaps.errors import AnnotationError, UnsupportedImageError
-from napari_sslmaps.sources.masks import read_mask
+from napari_sslmaps.sources.masks import read_mask, void_label
 
 LABELS = np.arange(12, dtype=np.uint8).reshape(3, 4) % 5
 
@@ -92,3 +92,12 @@ def test_pictures_too_large_for_memory_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5)
     with pytest.raises(UnsupportedImageError, match="Export it as TIFF, or at a coarser scale"):
         read_mask(tmp_path / "mask.png")
+
+
+@pytest.mark.parametrize(
+    ("labels", "void"),
+    [([0, 1, 255], 255), ([1, 2, 255], 255), ([0, 1, 254], None), ([0, 255], None), ([0, 0], None)],
+)
+def test_255_beside_other_labels_means_not_annotated(labels: list[int], void: int | None) -> None:
+    assert void_label(np.array([labels], np.uint8)) == void
+    assert void_label(np.array([labels], np.int32)) is None

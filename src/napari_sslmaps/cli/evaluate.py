@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from napari_sslmaps.core.findings import Table
     from napari_sslmaps.run.request import EncoderChoice
 
+_IGNORE = "Label in masks whose pixels are left out; 255 beside others, if omitted."
 _SHOWN = (
     "anchors",
     "maps",
@@ -59,7 +60,7 @@ def evaluate(  # noqa: PLR0913  # each parameter is an option that users type
     classes: Annotated[
         str, typer.Option(help="Names of the masks' labels from 1 on, as tumour,stroma.")
     ] = "",
-    ignore: Annotated[int | None, typer.Option(help="Label in masks whose pixels are left out.")] = None,
+    ignore: Annotated[int | None, typer.Option(help=_IGNORE)] = None,
     labels: Annotated[
         str, typer.Option(help="Label of each image: a CSV with image and label, or subfolders.")
     ] = "",

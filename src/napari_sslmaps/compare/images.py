@@ -14,7 +14,7 @@ from napari_sslmaps.export.record import ImageRecord
 from napari_sslmaps.pipeline.planning import region_on
 from napari_sslmaps.run.request import open_requested
 from napari_sslmaps.sources.colour import is_grey
-from napari_sslmaps.sources.masks import read_mask
+from napari_sslmaps.sources.masks import read_mask, void_label
 from napari_sslmaps.sources.protocol import ImageSource
 
 
@@ -84,9 +84,9 @@ def annotation_of(
     """
     found = image.annotation
     if isinstance(found, MaskFile):
-        return Annotation.from_labels(
-            read_mask(found.path), shape_yx, names=found.classes, ignore=found.ignore
-        )
+        labels = read_mask(found.path)
+        ignore = void_label(labels) if found.ignore is None else found.ignore
+        return Annotation.from_labels(labels, shape_yx, names=found.classes, ignore=ignore)
     wanted = [score for score in request.scores if score in NEEDS_ANNOTATION]
     if found is None and wanted:
         raise InvalidOptionError(

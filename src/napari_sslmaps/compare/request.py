@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from napari_sslmaps.core.groups import AnchorGroup
+from napari_sslmaps.core.placed_mask import PlacedMask
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.encoders.baselines import ControlKind
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.evaluation.annotation import Annotation
-from napari_sslmaps.export.record import Points, RunOptions
+from napari_sslmaps.export.record import MaskRecord, Points, RunOptions
 from napari_sslmaps.run.request import EncoderChoice
 from napari_sslmaps.sources.protocol import ImageSource
 
@@ -31,7 +32,7 @@ class MaskFile:
     classes
         Names of its classes, by label.
     ignore
-        Label whose pixels are left out.
+        Label whose pixels are left out; if omitted, what `void_label` says.
     """
 
     path: Path
@@ -59,6 +60,8 @@ class ComparedImage:
         (row, column) pixels of level 0 that similarity maps are made of; without anchors there is none.
     groups
         Named anchors, of which a similarity map is made for each group.
+    mask
+        Which tokens of it are wanted; None for all, or for what ``options.run.mask`` finds.
     """
 
     name: str
@@ -69,6 +72,7 @@ class ComparedImage:
     anchors: Points = ()
     negative: Points = ()
     groups: tuple[AnchorGroup, ...] = ()
+    mask: PlacedMask | MaskRecord | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from napari_sslmaps.errors import AnnotationError, UnsupportedImageError
 from napari_sslmaps.sources.base import decoding
 
 MASK_SUFFIXES = (".png", ".tif", ".tiff", ".npy", ".bmp")
+_VOID = 255  # of PASCAL VOC's label images, and of most data sets since
 _DAMAGE = (
     tifffile.TiffFileError,
     OSError,
@@ -58,6 +59,12 @@ def read_mask(path: Path | str) -> NDArray[np.integer[Any]]:
         values = _read(path)
     values = np.squeeze(values) if values.ndim > 2 and 1 in values.shape else values
     return _labels(values, path.name)
+
+
+def void_label(labels: NDArray[np.integer[Any]]) -> int | None:
+    """Return the label that means "not annotated" by convention: 255 beside others in 8 bits, else None."""
+    others = labels.dtype == np.uint8 and ((labels > 0) & (labels < _VOID)).any()
+    return _VOID if others and (labels == _VOID).any() else None
 
 
 def _read(path: Path) -> NDArray[Any]:

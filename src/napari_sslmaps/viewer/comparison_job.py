@@ -16,7 +16,7 @@ from napari_sslmaps.core.tiling import Tiling
 from napari_sslmaps.encoders.baselines import Control, ControlKind
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.evaluation.annotation import IGNORE, Annotation
-from napari_sslmaps.sources.masks import read_mask
+from napari_sslmaps.sources.masks import read_mask, void_label
 from napari_sslmaps.sources.protocol import ImageSource
 from napari_sslmaps.viewer.comparison_model import ScoreKind
 from napari_sslmaps.viewer.components import Elsewhere
@@ -177,6 +177,7 @@ def request_of(asked: AskedComparison) -> "ComparisonRequest":
         region=asked.region,
         anchors=() if maps.reference is not None else tuple(maps.positive_yx),
         negative=() if maps.reference is not None else tuple(maps.negative_yx),
+        mask=asked.mask,
     )
     asks_anchor = maps.attention.query == "anchor"
     options = RunOptions(
@@ -227,7 +228,8 @@ def annotation_in(path: Path, shape_yx: tuple[int, int]) -> Annotation:
     SSLMapsError
         If it cannot be read, or does not fit the image.
     """
-    return Annotation.from_labels(read_mask(path), shape_yx)
+    labels = read_mask(path)
+    return Annotation.from_labels(labels, shape_yx, ignore=void_label(labels))
 
 
 def only(annotation: Annotation, kind: int | None) -> Annotation:
