@@ -40,6 +40,8 @@ class PlacedMask:
 
     def on(self, grid: TokenGrid) -> Mask:
         """Return (rows, cols) bool: tokens that a true cell overlaps."""
+        if (self.values.shape, self.cell_yx, self.origin_yx) == (grid.shape, grid.stride_yx, grid.origin_yx):
+            return self.values
         ranges = []
         for axis, count in enumerate(grid.shape):
             centres = grid.token_to_pixel(np.repeat(np.arange(count)[:, None], 2, axis=1))[:, axis]
