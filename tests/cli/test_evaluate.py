@@ -54,6 +54,17 @@ def test_a_folder_is_scored_and_scored_again_from_its_record(
     assert "mask of 1.png of this record" in capsys.readouterr().err
 
 
+def test_scores_of_a_block_within_a_mask_are_repeated(typed: list[str], tmp_path: Path) -> None:
+    common = ("--controls", "position", "--scores", "maps")
+    assert run(*typed, *common, "--block", "1", "--attention", "rollout", "--region-mask", "tissue") == 0
+    record = RunRecord.read(tmp_path / "out" / "run.json")
+    asked = record.options
+    assert (asked.block, asked.attention_of, asked.mask) == (1, "rollout", "tissue")
+    assert run("evaluate", "--from", str(tmp_path / "out" / "run.json"), "-o", str(tmp_path / "again")) == 0
+    assert RunRecord.read(tmp_path / "again" / "run.json").evaluation == record.evaluation
+    assert run(*typed, *common, "--block", "9") == 1
+
+
 def test_the_record_makes_maps_of_the_first_image(typed: list[str], tmp_path: Path) -> None:
     assert run(*typed, "--controls", "none", "--scores", "maps") == 0
     assert run("run", "--from", str(tmp_path / "out" / "run.json"), "-o", str(tmp_path / "maps")) == 0

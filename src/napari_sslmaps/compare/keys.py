@@ -25,6 +25,7 @@ def image_key(image: OpenedImage, lanes: Sequence[Lane], request: ComparisonRequ
         "image": image.record.sha256,
         "mask": None if mask is None else [hash_path(mask.path), sorted(mask.classes.items()), mask.ignore],
         "region": image.region.to_dict(),
+        "wanted": None if asked.mask is None else asked.mask.sha256,
         "points": [asked.anchors, asked.negative, [asdict(group) for group in asked.groups]],
         "methods": [_facts_of(lane) for lane in lanes],
         "scores": [score for score in IMAGE_SCORES if score in request.scores],

@@ -7,6 +7,7 @@ from typing import cast
 from napari_sslmaps.compare.images import OpenedImage
 from napari_sslmaps.compare.request import CONTROL_KINDS, ComparisonRequest
 from napari_sslmaps.compare.results import ComparedMethod
+from napari_sslmaps.core.placed_mask import PlacedMask
 from napari_sslmaps.core.results import Embedding
 from napari_sslmaps.core.tiling import Stitching, Tiling
 from napari_sslmaps.encoders.baselines import Control, controls_of
@@ -19,6 +20,8 @@ from napari_sslmaps.export.record import RunOptions
 from napari_sslmaps.pipeline import OnProgress, embed
 from napari_sslmaps.pipeline.controls import embed_control
 from napari_sslmaps.pipeline.masks import MaskLike
+from napari_sslmaps.run.compute import mask_in
+from napari_sslmaps.run.maps import check_attention
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,7 +50,7 @@ class Lane:
     def embed(self, image: OpenedImage, options: RunOptions, on_progress: OnProgress | None) -> Embedding:
         """Compute the method's tokens of an image's region."""
         tiling = Tiling(options.tile, options.overlap, cast("Stitching", options.stitching))
-        mask = cast("MaskLike", options.mask) if options.mask else None
+        mask = _wanted(image, options)
         if self.control is None or self.has_network:
             return embed(
                 image.source,
@@ -68,6 +71,14 @@ class Lane:
         )
 
 
+def _wanted(image: OpenedImage, options: RunOptions) -> MaskLike | None:
+    """Return which tokens are embedded: what the image's own mask says, else what is to be found."""
+    own = image.asked.mask
+    if own is not None:
+        return own if isinstance(own, PlacedMask) else mask_in(own)
+    return cast("MaskLike", options.mask) if options.mask else None
+
+
 def lanes_of(request: ComparisonRequest, loaded: Mapping[str, Encoder] | None = None) -> tuple[Lane, ...]:
     """Load the encoders of a comparison and their controls.
 
@@ -81,7 +92,7 @@ def lanes_of(request: ComparisonRequest, loaded: Mapping[str, Encoder] | None = 
     Raises
     ------
     SSLMapsError
-        If one cannot be loaded, or two are called the same.
+        If one cannot be loaded, two are called the same, or none has the attention that is asked for.
     """
     encoders = [
         (loaded or {}).get(choice.name)
@@ -93,6 +104,8 @@ def lanes_of(request: ComparisonRequest, loaded: Mapping[str, Encoder] | None = 
         )
         for choice in request.encoders
     ]
+    anchors = min((image.anchors for image in request.images), key=len)
+    check_attention(request.options.run, [encoder.spec for encoder in encoders], anchors, elsewhere=False)
     lanes = [Lane(_method(encoder), encoder) for encoder in encoders]
     _check_names(lanes)
     return (*lanes, *_control_lanes(encoders, request))

@@ -19,9 +19,15 @@ from napari_sslmaps.core.groups import AnchorGroup
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.encoders.hashes import hash_path
 from napari_sslmaps.errors import RecordError
-from napari_sslmaps.export.record import EncoderRecord, ImageRecord, RunRecord
+from napari_sslmaps.export.record import EncoderRecord, ImageRecord, MaskRecord, RunRecord
 from napari_sslmaps.run.request import SAMPLE_PREFIX, EncoderChoice, find_sample
-from napari_sslmaps.run.write import check_unchanged, check_weights, lasting_name
+from napari_sslmaps.run.write import (
+    beside,
+    check_unchanged,
+    check_weights,
+    checked_mask,
+    lasting_name,
+)
 
 
 def record_of(comparison: Comparison) -> RunRecord:
@@ -40,6 +46,7 @@ def record_of(comparison: Comparison) -> RunRecord:
         region=first.region,
         anchors=first.anchors,
         negative=first.negative,
+        mask=first.mask if isinstance(first.mask, MaskRecord) else None,
         options=request.options.run,
         package_version=version("napari-sslmaps"),
         evaluation={
@@ -133,6 +140,7 @@ def _image(asked: ComparedImage, scored: ScoredImage) -> dict[str, Any]:
         "anchors": [list(point) for point in asked.anchors],
         "negative": [list(point) for point in asked.negative],
         "groups": [_group(group) for group in asked.groups],
+        "wanted": asdict(asked.mask) if isinstance(asked.mask, MaskRecord) else None,
     }
 
 
@@ -141,10 +149,10 @@ def _image_of(entry: Mapping[str, Any], folder: Path) -> ComparedImage:
     if record.sample:
         path, name = find_sample(record.sample).path, SAMPLE_PREFIX + record.sample
     else:
-        path = _there(Path(record.path), folder)
+        path = beside(Path(record.path), folder)
         name = str(path)
     check_unchanged(f"image {entry['name']}", path, record.sha256)
-    mask, region = entry["mask"], entry["region"]
+    mask, region, wanted = entry["mask"], entry["region"], entry.get("wanted")
     return ComparedImage(
         name=entry["name"],
         image=name,
@@ -154,6 +162,7 @@ def _image_of(entry: Mapping[str, Any], folder: Path) -> ComparedImage:
         anchors=tuple((float(y), float(x)) for y, x in entry["anchors"]),
         negative=tuple((float(y), float(x)) for y, x in entry["negative"]),
         groups=tuple(AnchorGroup(**group) for group in entry["groups"]),
+        mask=checked_mask(None if wanted is None else MaskRecord(**with_tuples(wanted)), folder),
     )
 
 
@@ -163,12 +172,6 @@ def _group(group: AnchorGroup) -> dict[str, Any]:
 
 
 def _mask_of(mask: Mapping[str, Any], name: str, folder: Path) -> MaskFile:
-    path = _there(Path(mask["path"]), folder)
+    path = beside(Path(mask["path"]), folder)
     check_unchanged(f"mask of {name}", path, mask["sha256"])
     return MaskFile(path, {int(label): word for label, word in mask["classes"].items()}, mask["ignore"])
-
-
-def _there(path: Path, folder: Path) -> Path:
-    """Return the path, or the file of its name beside the record, in its folders of images and masks."""
-    places = (path, folder / path.name, folder / "sources" / path.name)
-    return next((place for place in places if place.exists()), path)

@@ -9,12 +9,13 @@ import tifffile
 from napari_sslmaps.compare.folder import file_name
 from napari_sslmaps.compare.request import ComparedImage, MaskFile
 from napari_sslmaps.compare.results import Comparison, ScoredImage
+from napari_sslmaps.core.placed_mask import PlacedMask
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.encoders.hashes import hash_path
 from napari_sslmaps.errors import ExportError
 from napari_sslmaps.evaluation.annotation import Annotation
 from napari_sslmaps.export.atomic import written_whole
-from napari_sslmaps.export.record import ImageRecord
+from napari_sslmaps.export.record import ImageRecord, MaskRecord
 from napari_sslmaps.sources.protocol import ImageSource
 
 MOST_PIXELS = 100_000_000
@@ -57,7 +58,23 @@ def _saved(asked: ComparedImage, scored: ScoredImage, folder: Path) -> tuple[Com
         with written_whole(path) as temporary:
             tifffile.imwrite(temporary, asked.annotation.labels.astype(np.int16), compression="zlib")
         asked = replace(asked, annotation=MaskFile(path, dict(asked.annotation.names)))
+    if isinstance(asked.mask, PlacedMask):
+        asked = replace(asked, mask=save_mask(asked.mask, folder / f"{stem}-region.tif"))
     return asked, scored
+
+
+def save_mask(mask: PlacedMask, path: Path) -> MaskRecord:
+    """Save which tokens are wanted, as a label image.
+
+    Raises
+    ------
+    ExportError
+        If it cannot be written.
+    """
+    path = path.absolute()
+    with written_whole(path) as temporary:
+        tifffile.imwrite(temporary, mask.values.astype(np.uint8), compression="zlib")
+    return MaskRecord(str(path), hash_path(path), mask.cell_yx, mask.origin_yx)
 
 
 def save_image(name: str, source: ImageSource, region: Region | None, path: Path, frame: int = 0) -> None:

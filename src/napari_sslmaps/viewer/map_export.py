@@ -4,8 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from napari_sslmaps.core.pca import COMPONENTS, pca_map
 from napari_sslmaps.core.placed_mask import PlacedMask
 from napari_sslmaps.core.region import Region
@@ -227,15 +225,6 @@ def _image_file(name: str, source: ImageSource, region: Region, folder: Path) ->
 
 
 def _mask_file(mask: PlacedMask | None, path: Path) -> "MaskRecord | None":
-    if mask is None:
-        return None
-    import tifffile
+    from napari_sslmaps.compare.saved import save_mask
 
-    from napari_sslmaps.encoders.hashes import hash_path
-    from napari_sslmaps.export.atomic import written_whole
-    from napari_sslmaps.export.record import MaskRecord
-
-    path = path.absolute()
-    with written_whole(path) as temporary:
-        tifffile.imwrite(temporary, mask.values.astype(np.uint8), compression="zlib")
-    return MaskRecord(str(path), hash_path(path), mask.cell_yx, mask.origin_yx)
+    return None if mask is None else save_mask(mask, path)
