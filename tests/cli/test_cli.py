@@ -68,7 +68,7 @@ assert not heavy, heavy
 def test_every_command_is_listed(run: Run) -> None:
     code, out, _ = run("--help")
     assert code == 0
-    for word in ("demo", "run", "encoders", "doctor", "batch", "pretrain", "evaluate"):
+    for word in ("demo", "run", "encoders", "doctor", "batch", "pretrain", "evaluate", "bench"):
         assert word in out
 
 

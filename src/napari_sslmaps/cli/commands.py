@@ -9,6 +9,7 @@ import typer
 
 from napari_sslmaps.cli import console
 from napari_sslmaps.cli.batch import batch
+from napari_sslmaps.cli.bench import bench
 from napari_sslmaps.cli.cache import cache
 from napari_sslmaps.cli.demo import demo
 from napari_sslmaps.cli.doctor import doctor
@@ -39,6 +40,7 @@ app.command()(pretrain)
 app.command()(study)
 app.add_typer(cache, name="cache")
 app.command()(doctor)
+app.command()(bench)
 
 
 def _show_version(wanted: bool) -> None:

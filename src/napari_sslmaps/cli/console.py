@@ -2,14 +2,32 @@
 
 import json
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, RenderableType
+
+if TYPE_CHECKING:
+    from napari_sslmaps.core.findings import Table
 
 
 def out(text: RenderableType) -> None:
     """Write to stdout, coloured on a terminal."""
     Console(highlight=False, soft_wrap=isinstance(text, str)).print(text, markup=False)
+
+
+def out_table(table: "Table") -> None:
+    """Write a table to stdout as text, its columns aligned, and its notes to stderr."""
+    from napari_sslmaps.core.findings import cell_text
+
+    rows = [table.columns, *(tuple(cell_text(cell) for cell in row) for row in table.rows)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    out(table.title)
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        out(f"  {'  '.join(cells).rstrip()}")
+    for sentence in table.notes:
+        note(sentence)
+    out("")
 
 
 def out_json(value: Any) -> None:

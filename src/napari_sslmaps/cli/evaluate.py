@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from napari_sslmaps.compare.progress import ComparisonProgress, OnComparison
     from napari_sslmaps.compare.request import ComparisonOptions, ComparisonRequest
     from napari_sslmaps.compare.results import Comparison
-    from napari_sslmaps.core.findings import Table
     from napari_sslmaps.run.request import EncoderChoice
 
 _IGNORE = "Label in masks whose pixels are left out; 255 beside others, if omitted."
@@ -253,25 +252,10 @@ def _say(comparison: "Comparison", out: Path, *, json: bool) -> None:
         return
     for table in tables:
         if table.key in _SHOWN:
-            _show(table)
+            console.out_table(table)
     for sentence in advise(comparison, comparison.evidence).sentences:
         console.out(sentence)
     console.out(f"Wrote {len(tables)} tables, report.html and run.json to {out}")
-
-
-def _show(table: "Table") -> None:
-    """Write a table as text, its columns aligned."""
-    from napari_sslmaps.core.findings import cell_text
-
-    rows = [table.columns, *(tuple(cell_text(cell) for cell in row) for row in table.rows)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    console.out(f"{table.title}")
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        console.out(f"  {'  '.join(cells).rstrip()}")
-    for note in table.notes:
-        console.note(note)
-    console.out("")
 
 
 def _words(text: str) -> tuple[str, ...]:

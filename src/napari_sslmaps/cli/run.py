@@ -202,7 +202,8 @@ def _run(request: "RunRequest", folder: Path, *, cached: bool, json: bool) -> No
         console.note(sentence)
     written = [path for part in record.encoders for path in part.outputs.values()]
     maps = sum(path.endswith(".tif") for path in written) + len(outcome.differences)
-    console.out(f"Wrote {record.figure}, {maps} maps and run.json to {folder}")
+    figures = f"{record.figure}, heads.png" if record.options.heads else record.figure
+    console.out(f"Wrote {figures}, {maps} maps and run.json to {folder}")
 
 
 def _recorded(path: Path) -> "RunRequest":

@@ -2,7 +2,7 @@
 
 from time import perf_counter
 
-import psutil  # type: ignore[import-untyped]  # napari brings it; it has no types
+import psutil  # type: ignore[import-untyped]  # it has no types
 
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.sources.scan import scan_region
