@@ -130,3 +130,8 @@ def test_gpus_are_shared_out_one_to_a_worker():
     assert len(without) == 2
     assert "CUDA_VISIBLE_DEVICES" not in without[0]["options"]["env"]
     assert without[0]["options"]["nthreads"] == 1
+
+
+def test_options_of_a_single_run_are_refused():
+    with pytest.raises(InvalidOptionError, match="follows; got block, mask, which"):
+        BatchOptions(RunOptions(block=2, mask="auto"))

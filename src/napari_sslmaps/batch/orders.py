@@ -53,6 +53,11 @@ class BatchOptions:
             raise InvalidOptionError(
                 f"Expected a mask among {', '.join(get_args(FoundMask))}, or none; got {self.mask!r}."
             )
+        if self.maps.of_runs_alone:
+            raise InvalidOptionError(
+                f"Expected options that a batch follows; got {', '.join(self.maps.of_runs_alone)}, which a "
+                "single run does. Leave them out; a mask is an option of the batch itself."
+            )
         if self.spacing_um is not None and not self.spacing_um > 0:
             raise InvalidOptionError(f"Expected a spacing above 0 µm/px; got {self.spacing_um!r}.")
 

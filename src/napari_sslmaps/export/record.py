@@ -179,6 +179,12 @@ class RunOptions:
     difference: tuple[str, ...] = ()
     save_basis: bool = False
 
+    @property
+    def of_runs_alone(self) -> tuple[str, ...]:
+        """Names of options that a single run follows and a batch does not, where they ask for something."""
+        plain = RunOptions()
+        return tuple(name for name in _LATER_OPTIONS if getattr(self, name) != getattr(plain, name))
+
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
