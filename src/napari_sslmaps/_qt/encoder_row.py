@@ -237,12 +237,11 @@ def _round(text: str, font: str, tip: str) -> QToolButton:
 
 
 def _known(spec: EncoderSpec, label: str) -> str:
-    """Say beside a name what its card says of it, and how large its file is."""
+    """Say beside a name what its card says of it, or else how large its file is; the tip says both."""
     if spec.origin != "embedded":
         title = METHOD_INFO[spec.method].title
         return title if spec.path is None else f"{title} · {spec.megabytes:.1f} MB"
-    worth = _SHORT.get(label, label.removeprefix("It "))
-    return " · ".join(part for part in (worth, f"{spec.megabytes:.1f} MB") if part)
+    return _SHORT.get(label, label.removeprefix("It ")) or f"{spec.megabytes:.1f} MB"
 
 
 def _tip(spec: EncoderSpec, sentence: str) -> str:
