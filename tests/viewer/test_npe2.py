@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from slide_kit import write_bare, write_slide
 import napari_sslmaps
 from napari_sslmaps.errors import UnsupportedImageError
 from napari_sslmaps.viewer import npe2
+from napari_sslmaps.viewer.annotated import annotation_of
 
 
 def test_manifest_commands_exist() -> None:
@@ -17,7 +19,8 @@ def test_manifest_commands_exist() -> None:
     manifest.validate_imports()
     assert manifest.name == "napari-sslmaps"
     titles = {sample.display_name for sample in manifest.contributions.sample_data}
-    assert titles == {"Histology (IHC)", "Ultrasound (B-mode)"}
+    plain = {"Histology (IHC)", "Ultrasound (B-mode)"}
+    assert titles == plain | {f"{title}, annotated" for title in plain}
 
 
 @pytest.mark.parametrize("sample", [npe2.histology, npe2.ultrasound])
@@ -28,6 +31,26 @@ def test_samples_open_with_a_licence_note(sample: object) -> None:
     layer = ViewerModel().add_image(data, **options)
     assert layer.rgb
     assert min(layer.data.shape[:2]) >= 240
+
+
+@pytest.mark.parametrize(
+    ("sample", "classes"),
+    [
+        (npe2.annotated_histology, {1: "epithelium", 2: "stroma"}),
+        (npe2.annotated_ultrasound, {1: "blood", 2: "tissue"}),
+    ],
+)
+def test_annotated_samples_can_be_scored_against(
+    sample: Callable[[], list[npe2.LayerData]], classes: dict[int, str]
+) -> None:
+    viewer = ViewerModel()
+    (pixels, options, _), (labels, marks, kind) = sample()
+    assert kind == "labels"
+    image = viewer.add_image(pixels, **options)
+    annotation = annotation_of(viewer, viewer.add_labels(labels, **marks), image)
+    assert {label: annotation.name_of(label) for label in annotation.classes} == classes
+    assert annotation.shape_yx == pixels.shape[:2]
+    assert (annotation.labels < 0).any(), "what is unsure is left out"
 
 
 def test_reader_keeps_rgb_together_and_takes_the_spacing(tmp_path: Path) -> None:

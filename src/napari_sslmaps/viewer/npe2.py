@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import UnsupportedImageError
+from napari_sslmaps.evaluation.annotation import IGNORE
 from napari_sslmaps.sources.coarser import CoarserLevels
+from napari_sslmaps.sources.masks import read_mask
 from napari_sslmaps.sources.open import open_image
 from napari_sslmaps.sources.protocol import ImageSource
-from napari_sslmaps.sources.samples import SAMPLES
+from napari_sslmaps.sources.samples import SAMPLES, UNSURE
 from napari_sslmaps.viewer.lazy import lazy_levels
 
 LIMIT_BYTES, LIMIT_SIDE = 256e6, 8192
@@ -52,6 +54,16 @@ def ultrasound() -> list[LayerData]:
     return [_sample("ultrasound")]
 
 
+def annotated_histology() -> list[LayerData]:
+    """Return the sample ``Histology (IHC), annotated``: the image and labels drawn on it."""
+    return [_sample("histology"), _annotation("histology")]
+
+
+def annotated_ultrasound() -> list[LayerData]:
+    """Return the sample ``Ultrasound (B-mode), annotated``: the image and labels drawn on it."""
+    return [_sample("ultrasound"), _annotation("ultrasound")]
+
+
 def _read(path: Path) -> LayerData:
     source = open_image(path)
     if _is_small(source):
@@ -70,6 +82,21 @@ def _sample(key: str) -> LayerData:
     sample = SAMPLES[key]
     with sample.open() as source:
         return _layer(source, _whole(source), {"title": sample.title, "licence": sample.licence})
+
+
+def _annotation(key: str) -> LayerData:
+    sample = SAMPLES[key]
+    drawn = read_mask(sample.mask_path).astype(np.int16)
+    options: dict[str, Any] = {
+        "name": f"{key} annotation",
+        "features": {"index": range(len(sample.classes) + 1), "name": ["background", *sample.classes]},
+        "opacity": 0.35,
+        "metadata": {"note": "Drawn by eye for trying out scores; nobody has checked it."},
+    }
+    spacing = sample.spacing_um_yx
+    if spacing is not None:
+        options |= {"scale": spacing, "units": ("um", "um")}
+    return np.where(drawn == UNSURE, IGNORE, drawn), options, "labels"
 
 
 def _is_small(source: ImageSource) -> bool:
