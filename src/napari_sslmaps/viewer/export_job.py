@@ -61,7 +61,7 @@ class RoomExporter:
             write_maps(asked, folder, self._encoders)
             return _names_in(folder)
         if kind == "figure":
-            return _figures(_embedded(asked, known), folder)
+            return _figures(_embedded(asked, known, self._encoders), folder)
         if known is None or known.comparison is None:
             raise ExportError(_COMPARE_FIRST)
         if kind == "tables":
@@ -88,7 +88,7 @@ class ExportJob:
         return self.exporter(self.kind, self.asked, self.found, self.folder)
 
 
-def _embedded(asked: AskedComparison, found: Found | None) -> "EmbeddedImage":
+def _embedded(asked: AskedComparison, found: Found | None, encoders: LoadedEncoders) -> "EmbeddedImage":
     """Return what every method made of the image: what was compared, else what was embedded."""
     if found is not None and found.embedded is not None:
         return found.embedded
@@ -99,7 +99,11 @@ def _embedded(asked: AskedComparison, found: Found | None) -> "EmbeddedImage":
     request = request_of(asked)
     (image,) = request.images
     source, record = open_compared(image)
-    maps = {name: maps_of(one, image, request.options.run) for name, one in asked.embeddings.items()}
+    networks = {spec.name: encoders.get(spec) for spec in asked.specs}
+    maps = {
+        name: maps_of(one, image, request.options.run, networks.get(name))
+        for name, one in asked.embeddings.items()
+    }
     opened = OpenedImage(image, source, record, asked.region, asked.annotation)
     return EmbeddedImage(opened, asked.embeddings, maps, tuple(asked.embeddings))
 
