@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod, sqrt
+from math import e, prod, sqrt
 from typing import Literal
 
 import numpy as np
@@ -18,7 +18,7 @@ Float = NDArray[np.float64]
 Reach = Literal["local", "between", "global", "unknown"]
 LOCAL, GLOBAL = 0.05, 0.15
 """Shares of the region's side: a signal is called local below the first, global from the second on."""
-_LEVEL = 1 / np.e
+_LEVEL = 1 / e
 _SIDE, _SAMPLES = 512, 4
 
 
