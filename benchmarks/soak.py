@@ -25,7 +25,10 @@ def outcomes() -> list[Outcome]:
     image = viewer.add_image((np.random.default_rng(0).random((192, 256)) * 255).astype(np.uint8))
     viewer.add_shapes(name="regions")
     viewer.layers.selection.active = image
-    controller = Controller(viewer, workspace, make_runner=QtTaskRunner, services=real_services())
+    # In bfloat16 torch's oneDNN keeps about a megabyte of compiled code for each new size of a region, up to
+    # some hundred sizes: that growth is not this package's, and would hide its own.
+    services = real_services("float32")
+    controller = Controller(viewer, workspace, make_runner=QtTaskRunner, services=services)
     controller.offer.list_known()
     soak = Soak(controller)
     for _ in range(WARM):

@@ -10,9 +10,16 @@ if TYPE_CHECKING:
 
 
 class LoadedEncoders:
-    """Loads an encoder when it is first needed."""
+    """Loads an encoder when it is first needed.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    precision
+        As `load_encoder` takes it.
+    """
+
+    def __init__(self, precision: str = "auto") -> None:
+        self._precision = precision
         self._lock = Lock()
         self._encoders: dict[tuple[str, str, str], Encoder] = {}
 
@@ -29,5 +36,5 @@ class LoadedEncoders:
         key = spec.name, spec.sha256, repr(sorted(spec.overrides.items()))
         with self._lock:
             if key not in self._encoders:
-                self._encoders[key] = load_encoder(spec.name)
+                self._encoders[key] = load_encoder(spec.name, precision=self._precision)
             return self._encoders[key]

@@ -39,9 +39,9 @@ class Services:
     comparison: ComparisonServices
 
 
-def real_services() -> Services:
-    """Return services that share the encoders they load."""
-    encoders = LoadedEncoders()
+def real_services(precision: str = "auto") -> Services:
+    """Return services that share the encoders they load, in a precision that `load_encoder` takes."""
+    encoders = LoadedEncoders(precision)
     return Services(
         PipelineEmbedder(encoders),
         EncoderPretext(encoders),
