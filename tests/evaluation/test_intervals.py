@@ -11,11 +11,13 @@ from napari_sslmaps.evaluation.intervals import bootstrap_mean, paired_differenc
 
 
 @settings(max_examples=10)
-@given(st.integers(0, 10**6), st.integers(5, 60))
+@given(st.integers(0, 10**6), st.integers(20, 60))
 def test_intervals_are_scipy_s(seed, count):
+    # Means of few values take few values themselves, and a quantile jumps between them. With this many draws
+    # two quantiles differ by about 0.03 standard errors.
     values = np.random.default_rng(seed).gamma(2, size=count)
-    found = bootstrap_mean(values, draws=4000, seed=seed)
-    wanted = stats.bootstrap((values,), np.mean, n_resamples=4000, method="percentile", rng=seed + 1)
+    found = bootstrap_mean(values, draws=20_000, seed=seed)
+    wanted = stats.bootstrap((values,), np.mean, n_resamples=20_000, method="percentile", rng=seed + 1)
     assert found.value == pytest.approx(values.mean())
     spread = wanted.standard_error
     assert found.low == pytest.approx(wanted.confidence_interval.low, abs=0.2 * spread)
