@@ -70,9 +70,10 @@ class Soak:
         self.settle(lambda: self.workspace.progress is None)
         self.workspace.side_by_side = False
         self.workspace.anchors = ()
-        self._remove_layers(share=1.0)
+        self.workspace.region = "whole"  # a mask that is still looked for would come with a layer
         self.settle(lambda: self.workspace.progress is None)
         for _ in range(3):
+            self._remove_layers(share=1.0)
             QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
             QApplication.processEvents()
             gc.collect()
