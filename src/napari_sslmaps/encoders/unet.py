@@ -98,7 +98,8 @@ class UNet(nn.Module):
         features = self.features(pixels)
         # `features` begins with the input, `decode` ends with the full resolution; neither is a stage
         decoded = self.decode(features)[:-1] if any(name.startswith("decoder.") for name in names) else []
-        known = dict(zip(UNET_STRIDES, [*features[1:], *decoded], strict=False))
+        found = [*features[1:], *decoded]
+        known = dict(zip(list(UNET_STRIDES)[: len(found)], found, strict=True))
         return [known[name] for name in names]
 
     def forward(self, pixels: Tensor) -> Tensor:
