@@ -23,8 +23,9 @@ from napari_sslmaps.sources.open import open_image
 from napari_sslmaps.viewer.comparing import Comparing
 from napari_sslmaps.viewer.comparison_job import Found
 from napari_sslmaps.viewer.controller import Controller
-from napari_sslmaps.viewer.evidence_layer import EVIDENCE, AskedEvidence, FoundEvidence, HeadEvidencer
+from napari_sslmaps.viewer.evidence_layer import AskedEvidence, FoundEvidence, HeadEvidencer
 from napari_sslmaps.viewer.folder_job import AskedFolder
+from napari_sslmaps.viewer.layers import EVIDENCE
 from napari_sslmaps.viewer.loaded import LoadedEncoders
 from napari_sslmaps.viewer.tasks import ImmediateRunner
 from napari_sslmaps.viewer.workspace import WorkspaceModel

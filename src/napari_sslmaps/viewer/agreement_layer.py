@@ -10,14 +10,11 @@ from napari_sslmaps.core.results import Embedding
 from napari_sslmaps.errors import Cancelled
 from napari_sslmaps.viewer.connections import Connections
 from napari_sslmaps.viewer.drawing import Drawing, robust_limits
-from napari_sslmaps.viewer.layers import LayerBoard, set_visible
+from napari_sslmaps.viewer.layers import AGREEMENT, FOUND_ROLES, LayerBoard
 from napari_sslmaps.viewer.runs import sentence
 from napari_sslmaps.viewer.session import Sessions
 from napari_sslmaps.viewer.tasks import TaskCallbacks, TaskContext, TaskRunner
 from napari_sslmaps.viewer.workspace import WorkspaceModel
-
-AGREEMENT = "agreement"
-"""Role of the layer."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -77,11 +74,7 @@ class AgreementLayer:
         if self._sessions.image is not image:
             return
         self._workspace.side_by_side = self._workspace.difference = False
-        drawn = self._board.show(image, draw_agreement(found))
-        self._board.drop(layer for layer in self._board.layers_of(image, AGREEMENT) if layer is not drawn)
-        for layer in self._board.maps_of(image):
-            set_visible(layer, visible=False)
-        set_visible(drawn, visible=True)
+        drawn = self._board.show_alone(image, draw_agreement(found), *FOUND_ROLES)
         self._workspace.say(
             f"{drawn.name}: share of each token's {found.neighbours} nearest neighbours that both name; "
             f"{found.chance:.3f} by chance."

@@ -13,19 +13,16 @@ from napari_sslmaps.core.results import Embedding
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import Cancelled
 from napari_sslmaps.sources.protocol import ImageSource
-from napari_sslmaps.viewer.agreement_layer import AGREEMENT
 from napari_sslmaps.viewer.connections import Connections
 from napari_sslmaps.viewer.drawing import Drawing, robust_limits
 from napari_sslmaps.viewer.image import LayerSource
-from napari_sslmaps.viewer.layers import LayerBoard, set_visible
+from napari_sslmaps.viewer.layers import EVIDENCE, FOUND_ROLES, LayerBoard
 from napari_sslmaps.viewer.loaded import LoadedEncoders
 from napari_sslmaps.viewer.runs import sentence
 from napari_sslmaps.viewer.session import Sessions
 from napari_sslmaps.viewer.tasks import TaskCallbacks, TaskContext, TaskRunner
 from napari_sslmaps.viewer.workspace import WorkspaceModel
 
-EVIDENCE = "evidence"
-"""Role of the layer."""
 EVIDENCE_TABLES = ("image-labels", "localisation")
 """Keys of the tables whose rows it follows."""
 _RUN_FIRST = "Run {name} on this region first: evidence is read off its tokens."
@@ -174,12 +171,7 @@ class EvidenceLayer:
         if self._sessions.image is not image:
             return
         self._workspace.side_by_side = self._workspace.difference = False
-        drawn = self._board.show(image, draw_evidence(found.map))
-        shown = [*self._board.layers_of(image, EVIDENCE), *self._board.layers_of(image, AGREEMENT)]
-        self._board.drop(layer for layer in shown if layer is not drawn)
-        for layer in self._board.maps_of(image):
-            set_visible(layer, visible=False)
-        set_visible(drawn, visible=True)
+        drawn = self._board.show_alone(image, draw_evidence(found.map), *FOUND_ROLES)
         self._workspace.say(
             f"{drawn.name}: the region's likeliest class, with {found.probability:.0%}, and where it shows."
         )

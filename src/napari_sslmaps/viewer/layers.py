@@ -19,6 +19,9 @@ from napari_sslmaps.viewer.image import OWN, is_own, lead_of_frame, turn_of
 Picture: TypeAlias = Image | Labels
 """A layer that shows a drawing."""
 _PICTURES = ("map", "pretext", "difference", "copy")
+AGREEMENT, EVIDENCE = "agreement", "evidence"
+FOUND_ROLES = (AGREEMENT, EVIDENCE)
+"""Roles of the layers that a comparison adds; each takes the place of the other."""
 
 
 class LayerBoard:
@@ -97,6 +100,15 @@ class LayerBoard:
         if drawing.result is not None:
             self._results[layer] = drawing.result
         return layer
+
+    def show_alone(self, image: Image, drawing: Drawing, *roles: str) -> Picture:
+        """Draw into a layer that takes the place of all others in these roles, and hide the maps."""
+        drawn = self.show(image, drawing)
+        self.drop(layer for layer in self.layers_of(image, *roles) if layer is not drawn)
+        for layer in self.maps_of(image):
+            set_visible(layer, visible=False)
+        set_visible(drawn, visible=True)
+        return drawn
 
     def drop(self, layers: Iterable[Picture]) -> None:
         """Remove layers that are not shown any more."""
