@@ -12,6 +12,7 @@ from pydicom import examples
 from napari_sslmaps.errors import InvalidOptionError, UnsupportedImageError
 from napari_sslmaps.pretraining.datasets import ArrayFields, open_fields
 from napari_sslmaps.pretraining.datasets.bank import build_bank
+from napari_sslmaps.pretraining.datasets.cut_bank import cut_bank
 from napari_sslmaps.pretraining.datasets.cutting import choose_place, cut_field
 from napari_sslmaps.pretraining.datasets.files import scan_files
 from napari_sslmaps.pretraining.datasets.loading import Keys, Shards, read_ahead
@@ -198,6 +199,141 @@ def test_a_folder_of_damaged_files_is_a_sentence(tmp_path):
         (tmp_path / name).write_bytes(b"II*\0 nothing more")
     with pytest.raises(UnsupportedImageError, match=r"2 could not be read. The first: .*a.tif"):
         scan_files(tmp_path, _DATA)
+
+
+# Scale
+
+
+def covered(data, side=400):
+    """How much of a ramp the fields of some data cover, in its pixels."""
+    source = ArraySource(np.repeat(np.linspace(0, 255, side)[:, None], side, axis=1).astype(np.float32))
+    found = []
+    for seed in range(200):
+        place = choose_place(source, data, None, np.random.default_rng(seed))
+        assert place.pixels_yx == (64, 64)
+        found.append(place.size_yx[0])
+        field = cut_field(source, place, 0, (0.0, 255.0)).astype(float)
+        assert np.ptp(field[:, 0]) == pytest.approx(255 * place.size_yx[0] / side, abs=6)
+    return np.array(found)
+
+
+def test_the_scale_is_drawn_evenly_in_its_logarithm():
+    sizes = np.log(covered(replace(_DATA, scale=(0.5, 4.0))) / 64)
+    assert sizes.min() == pytest.approx(np.log(0.5), abs=0.1)
+    assert sizes.max() == pytest.approx(np.log(4), abs=0.1)
+    assert sizes.mean() == pytest.approx(np.log(2) / 2, abs=0.15)
+
+
+def test_no_field_covers_more_than_its_image():
+    assert covered(replace(_DATA, scale=(1.0, 50.0))).max() <= 400
+    assert covered(replace(_DATA, scale=(1.0, 2.0), fit=True)).min() == 400
+
+
+@pytest.mark.parametrize("values", [{"scale": (2.0, 1.0)}, {"scale": (0.0, 1.0)}, {"mixed_share": 1.0}])
+def test_a_scale_and_a_share_have_bounds(values):
+    with pytest.raises(InvalidOptionError, match="a scale from low to high, both above 0, and a mixed_share"):
+        replace(_DATA, **values)
+
+
+# Fields that are cut once
+
+
+@pytest.fixture
+def banks(tmp_path_factory):
+    """A folder beside the images, for banks would be found among them."""
+    return tmp_path_factory.mktemp("banks")
+
+
+def banked(folder, **values):
+    """Data of a folder whose fields are cut once."""
+    return DataRecipe(**{"source": str(folder), "field": 32, "count": 40, "banked": True, **values})
+
+
+def test_fields_are_cut_once_in_proportion_to_the_side_of_an_image(tmp_path, banks):
+    for name, side, level in (("a", 64, 50), ("b", 128, 150), ("c", 64, 250)):
+        Image.fromarray(np.full((side, side, 3), level, np.uint8)).save(tmp_path / f"{name}.png")
+    fields = open_fields(banked(tmp_path, scale=(0.5, 2.0)), banks / "bank.npy")
+    levels = [int(drawn(fields, row)[5, 5, 0]) for row in range(len(fields))]
+    assert [levels.count(level) for level in (50, 150, 250)] == [10, 20, 10]
+    assert fields.name == f"{tmp_path.name}, 40 fields of 32 px, cut once with seed 2025"
+
+
+def test_a_bank_is_opened_again_and_refused_for_other_images_or_settings(folder, banks):
+    bank = banks / "bank.npy"
+    first = open_fields(banked(folder), bank)
+    assert "torn.png" in first.skipped[0]
+    told = []
+    again = open_fields(banked(folder, mixed_share=0.5), bank, lambda *progress: told.append(progress))
+    assert (again.fingerprint, again.skipped, again.name) == (first.fingerprint, first.skipped, first.name)
+    assert np.array_equal(again.pixels, first.pixels)
+    assert (40, 40) not in told  # nothing was cut
+    for other in (banked(folder, seed=1), banked(folder, scale=(1.0, 1.1))):
+        with pytest.raises(InvalidOptionError, match=r"Expected 40 fields cut out of .*; it holds others"):
+            open_fields(other, bank)
+    Image.fromarray(noise(64, 64, 3)).save(folder / "more.png")
+    with pytest.raises(InvalidOptionError, match="or they were cut out of other images"):
+        open_fields(banked(folder), bank)
+
+
+def test_cutting_that_was_interrupted_goes_on(folder, banks):
+    data = banked(folder, scale=(0.7, 1.2))
+    whole = np.array(open_fields(data, banks / "whole.npy").pixels)
+    bank = banks / "bank.npy"
+
+    def stop(done, total):
+        if total == 40:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        open_fields(data, bank, stop)
+    assert np.array_equal(open_fields(data, bank).pixels, whole)
+    assert not bank.with_suffix(".partial.npy").exists()
+
+
+def test_a_partial_bank_of_other_fields_is_begun_anew(folder, banks):
+    bank = banks / "bank.npy"
+    whole = np.array(cut_bank(banks / "whole.npy", scan_files(folder, banked(folder))).pixels)
+    cut_bank(bank, scan_files(folder, banked(folder, seed=7)))
+    bank.replace(bank.with_suffix(".partial.npy"))
+    assert np.array_equal(open_fields(banked(folder), bank).pixels, whole)
+
+
+def test_images_that_cannot_be_cut_are_a_sentence(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"nothing")
+    with pytest.raises(UnsupportedImageError, match=r"Expected readable images in .*; none is. The first"):
+        open_fields(banked(tmp_path), tmp_path / "out" / "bank.npy")
+
+
+# Real and simulated fields, mixed
+
+
+@pytest.mark.parametrize("cut", [True, False])
+def test_simulated_fields_are_mixed_in_by_their_share(cut, folder, banks):
+    data = banked(folder, banked=cut, mixed_in="simulated:histology", mixed_share=0.25)
+    fields = open_fields(data, banks / "bank.npy")
+    real = open_fields(replace(data, mixed_in=""), banks / "bank.npy")
+    assert len(fields) == round(len(real) / 0.75)
+    assert np.array_equal(drawn(fields, 1), drawn(real, 1))
+    expected, _ = get_simulator("histology").draw(field_seed(2025, 0), 32)
+    assert np.array_equal(drawn(fields, len(real)), expected)
+    assert real.name in fields.name
+    assert "simulated:histology" in fields.name
+    assert fields.fingerprint != real.fingerprint
+    assert fields.skipped == real.skipped
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"source": "simulated:histology"}, "Expected images to mix simulated fields with"),
+        ({"mixed_in": "more"}, "Expected mixed_in as a simulator, such as simulated:histology; got 'more'"),
+        ({"mixed_in": "simulated:chest"}, "Expected the simulator to be"),
+    ],
+)
+def test_what_cannot_be_mixed_is_refused(values, sentence, folder, banks):
+    data = banked(folder, **{"mixed_in": "simulated:histology", "count": 2, **values})
+    with pytest.raises(InvalidOptionError, match=sentence):
+        open_fields(data, banks / "bank.npy")
 
 
 # Slides

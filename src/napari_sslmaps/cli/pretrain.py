@@ -50,7 +50,9 @@ def pretrain(  # noqa: PLR0913  # each parameter is an option that users type
     ] = None,
     bank: Annotated[
         Path | None,
-        typer.Option(help="File of simulated fields, made if absent; else in OUT.", rich_help_panel=_RUN),
+        typer.Option(
+            help="File of simulated or cut fields, made if absent; else in OUT.", rich_help_panel=_RUN
+        ),
     ] = None,
     workers: Annotated[
         int | None, typer.Option(min=0, help="Processes that read images ahead.", rich_help_panel=_RUN)
@@ -140,9 +142,9 @@ def _workers(recipe: "Recipe") -> int:
     """Read ahead in other processes where images are decoded; a bank is read faster than told about."""
     import os
 
-    from napari_sslmaps.pretraining.datasets.opening import is_simulated
+    from napari_sslmaps.pretraining.datasets.opening import decodes
 
-    return 0 if is_simulated(recipe.data) else min(8, max(1, (os.cpu_count() or 1) - 1))
+    return min(8, max(1, (os.cpu_count() or 1) - 1)) if decodes(recipe.data) else 0
 
 
 def _list_recipes() -> None:

@@ -11,7 +11,7 @@ from lightning_fabric import Fabric
 from napari_sslmaps.errors import InvalidOptionError, SSLMapsError
 from napari_sslmaps.pretraining.checkpoints import resume
 from napari_sslmaps.pretraining.datasets import FieldSource, open_fields
-from napari_sslmaps.pretraining.datasets.opening import is_simulated
+from napari_sslmaps.pretraining.datasets.opening import has_bank
 from napari_sslmaps.pretraining.launching import Devices, open_fabric
 from napari_sslmaps.pretraining.objectives import build_objective
 from napari_sslmaps.pretraining.recipes import Recipe, load_recipe, recipe_to_toml
@@ -45,7 +45,7 @@ class PretrainRequest:
     init
         Checkpoint whose weights a fresh run begins with.
     bank
-        File of simulated fields; ``bank.npy`` in `out` if None.
+        File of fields that are simulated or cut once; ``bank.npy`` in `out` if None.
     workers
         Processes that read ahead.
     """
@@ -157,8 +157,8 @@ def _open(
         except SSLMapsError as error:
             found = error
     if fabric.world_size > 1:
-        simulated = is_simulated(recipe.data) and not isinstance(found, SSLMapsError)
-        told = fabric.broadcast(None if simulated else found)
+        reopened = has_bank(recipe.data) and not isinstance(found, SSLMapsError)
+        told = fabric.broadcast(None if reopened else found)
         found = open_fields(recipe.data, bank) if told is None else told
     if found is None or isinstance(found, SSLMapsError):
         raise found or InvalidOptionError("Expected training data; the first process sent none.")

@@ -50,12 +50,21 @@ class DataRecipe:
     field
         Side of a field in pixels; crops are cut out of fields.
     count, seed
-        Of simulated fields: how many, and from which seed.
+        Of fields that are simulated or cut once: how many, and from which seed.
     um_per_px
         Resolution that images and slides are resampled to, where they tell theirs; as stored if omitted.
     fit
         Whether each image is resized until its shorter side is a field's side: a clip is then seen whole.
     """
+    scale
+        Range of a factor, drawn for each field of an image, on what the field covers: 2 shows twice as much,
+        half as fine. It stays below what the image holds.
+    banked
+        Whether `count` fields are cut out of the images once, several from each, and then read from a file.
+        Otherwise each is cut anew whenever it is asked for, which decodes its image again.
+    mixed_in, mixed_share
+        A simulator, such as ``simulated:histology``, whose fields are mixed with those of images, and the
+        share that they make.
 
     source: str = "simulated:histology"
     field: int = 192
@@ -64,8 +73,17 @@ class DataRecipe:
     um_per_px: float | None = None
     fit: bool = False
 
+    scale: tuple[float, float] = (1.0, 1.0)
+    banked: bool = False
+    mixed_in: str = ""
+    mixed_share: float = 0.25
     def __post_init__(self) -> None:
         if self.field < 32 or self.count < 1 or (self.um_per_px is not None and self.um_per_px <= 0):
+        if not 0 < self.scale[0] <= self.scale[1] or not 0 < self.mixed_share < 1:
+            raise InvalidOptionError(
+                "Expected [data] with a scale from low to high, both above 0, and a mixed_share above 0 and "
+                f"below 1; got {self.scale} and {self.mixed_share}."
+            )
             raise InvalidOptionError(
                 "Expected [data] with a field of at least 32 px, a count of at least 1, um_per_px above 0; "
                 f"got {self.field}, {self.count} and {self.um_per_px}."

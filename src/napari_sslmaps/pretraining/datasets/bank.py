@@ -42,7 +42,7 @@ def build_bank(
     shape = (data.count, data.field, data.field, 3)
     if not path.exists():
         partial = path.with_suffix(".partial.npy")
-        bank, start = _begin(partial, shape)
+        bank, start = begin_bank(partial, shape)
         for index in range(start, data.count):
             bank[index], _ = simulator.draw(field_seed(data.seed, index), data.field)
             if on_progress is not None and (index % 100 == 99 or index + 1 == data.count):
@@ -58,8 +58,8 @@ def build_bank(
     return fields
 
 
-def _begin(partial: Path, shape: tuple[int, ...]) -> tuple[NDArray[np.uint8], int]:
-    """Open the partial file and tell the first field to draw: the last one begun may be torn."""
+def begin_bank(partial: Path, shape: tuple[int, ...]) -> tuple[NDArray[np.uint8], int]:
+    """Open the partial file of a bank and tell the first field to draw: the last one begun may be torn."""
     partial.parent.mkdir(parents=True, exist_ok=True)
     if partial.exists():
         try:

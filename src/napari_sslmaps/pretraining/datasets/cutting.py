@@ -59,10 +59,12 @@ def choose_place(
     tissue
         (h, w) bool over the whole image: the field's centre lies in a pixel that is True. None: anywhere.
     random
-        Source of randomness; two numbers are drawn, after the pixel of `tissue`.
+        Source of randomness; two numbers are drawn, after the factor of the scale, if that is a range, and
+        the pixel of `tissue`.
     """
     shape = np.array(source.levels[0].shape_yx, float)
     wanted = np.array(field_pixels(source, data))
+    wanted *= _draw_factor(data.scale, float((shape / wanted).min()), random)
     size = np.minimum(wanted, shape)
     if tissue is None:
         origin = random.random(2) * (shape - size)
@@ -78,6 +80,15 @@ def choose_place(
         (int(pixels[0]), int(pixels[1])),
         data.field,
     )
+
+
+def _draw_factor(scale: tuple[float, float], most: float, random: np.random.Generator) -> float:
+    """Draw a factor, its logarithm uniform, no larger than `most`, or than 1 where the image is smaller."""
+    low, high = scale
+    if low == high:
+        return low
+    high = max(low, min(high, max(1.0, most)))
+    return float(np.exp(random.uniform(np.log(low), np.log(high))))
 
 
 def cut_field(source: ImageSource, place: Place, frame: int, window: Window) -> NDArray[np.uint8]:

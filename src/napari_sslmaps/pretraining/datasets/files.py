@@ -103,6 +103,15 @@ class FileFields:
         place = choose_place(source, self.data, entry.tissue, random)
         return cut_field(source, place, frame, self._window(entry.path, source, frame))
 
+    def items(self, number: int) -> range:
+        """Fields of the file with this number."""
+        end = int(self._ends[number])
+        return range(end - self.entries[number].items, end)
+
+    def shape_yx(self, number: int) -> tuple[int, int]:
+        """Height and width of the file with this number; raises `SSLMapsError` naming it."""
+        return self._source(self.entries[number].path).levels[0].shape_yx
+
     def _source(self, path: Path) -> ImageSource:
         """Open a file, or find it open; the eight last used stay open."""
         if path not in self._open:

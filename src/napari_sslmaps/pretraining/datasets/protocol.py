@@ -67,3 +67,35 @@ class ArrayFields:
         del random
         pixels: NDArray[np.uint8] = self.pixels[index]
         return pixels
+
+
+@dataclass(frozen=True, slots=True)
+class MixedFields:
+    """Fields of one source and then of another; an epoch has all of both."""
+
+    first: FieldSource
+    second: FieldSource
+
+    @property
+    def name(self) -> str:
+        """Both names."""
+        return f"{self.first.name}, mixed with {self.second.name}"
+
+    @property
+    def fingerprint(self) -> str:
+        """Differs when either's does."""
+        return f"{self.first.fingerprint} + {self.second.fingerprint}"
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """Files of both that were left out already."""
+        return (*self.first.skipped, *self.second.skipped)
+
+    def __len__(self) -> int:
+        return len(self.first) + len(self.second)
+
+    def read(self, index: int, random: np.random.Generator) -> NDArray[np.uint8]:
+        """Read a field of the source that it belongs to."""
+        if index < len(self.first):
+            return self.first.read(index, random)
+        return self.second.read(index - len(self.first), random)
