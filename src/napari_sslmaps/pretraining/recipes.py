@@ -17,6 +17,7 @@ from napari_sslmaps.encoders.spec import (
     get_normalisation,
 )
 from napari_sslmaps.errors import InvalidOptionError
+from napari_sslmaps.pretraining.augmenting import Augmentation
 from napari_sslmaps.pretraining.options import OPTIONS, parse_options
 from napari_sslmaps.pretraining.tables import check_names, converted, from_table, to_toml
 from napari_sslmaps.pretraining.views import CropScheme
@@ -31,7 +32,7 @@ PRECISIONS: Mapping[str, str] = {
     "float16": "16-mixed",
 }
 """What a recipe may say, and Lightning Fabric's word for it."""
-_TABLES = ("data", "architecture", "crop", "options")
+_TABLES = ("data", "architecture", "crop", "augment", "options")
 _ViT_OF: Mapping[str, Mapping[str, Any]] = {
     "mae": {"class_token": True},
     "ijepa": {"class_token": False},
@@ -55,7 +56,6 @@ class DataRecipe:
         Resolution that images and slides are resampled to, where they tell theirs; as stored if omitted.
     fit
         Whether each image is resized until its shorter side is a field's side: a clip is then seen whole.
-    """
     scale
         Range of a factor, drawn for each field of an image, on what the field covers: 2 shows twice as much,
         half as fine. It stays below what the image holds.
@@ -65,6 +65,7 @@ class DataRecipe:
     mixed_in, mixed_share
         A simulator, such as ``simulated:histology``, whose fields are mixed with those of images, and the
         share that they make.
+    """
 
     source: str = "simulated:histology"
     field: int = 192
@@ -72,18 +73,18 @@ class DataRecipe:
     seed: int = 2025
     um_per_px: float | None = None
     fit: bool = False
-
     scale: tuple[float, float] = (1.0, 1.0)
     banked: bool = False
     mixed_in: str = ""
     mixed_share: float = 0.25
+
     def __post_init__(self) -> None:
-        if self.field < 32 or self.count < 1 or (self.um_per_px is not None and self.um_per_px <= 0):
         if not 0 < self.scale[0] <= self.scale[1] or not 0 < self.mixed_share < 1:
             raise InvalidOptionError(
                 "Expected [data] with a scale from low to high, both above 0, and a mixed_share above 0 and "
                 f"below 1; got {self.scale} and {self.mixed_share}."
             )
+        if self.field < 32 or self.count < 1 or (self.um_per_px is not None and self.um_per_px <= 0):
             raise InvalidOptionError(
                 "Expected [data] with a field of at least 32 px, a count of at least 1, um_per_px above 0; "
                 f"got {self.field}, {self.count} and {self.um_per_px}."
@@ -126,6 +127,8 @@ class Recipe:
     normalisation
         Preset of `NORMALISATIONS` that the encoder sees; the method's usual one if empty. One that fits the
         images leaves I-JEPA's targets little constant part to predict.
+    augment
+        What views are varied by, beside the method's own colours.
     options
         Settings of the objective.
     name
@@ -146,6 +149,7 @@ class Recipe:
     checkpointing: bool = False
     seed: int = 0
     normalisation: str = ""
+    augment: Augmentation = field(default_factory=Augmentation)
     options: Mapping[str, Any] = field(default_factory=dict)
     name: str = ""
 
@@ -161,6 +165,11 @@ class Recipe:
             raise InvalidOptionError(
                 "Expected at least one step, and a batch that is a multiple of its shards; got "
                 f"{self.steps} steps, a batch of {self.batch} in {self.shards} shards."
+            )
+        if self.augment.has_depth and not self.crop.upright:
+            raise InvalidOptionError(
+                "Expected upright = true in [crop] with attenuation or sector in [augment]: they tell up "
+                "from down, and turned crops do not."
             )
 
     @property
@@ -234,6 +243,7 @@ def parse_recipe(tables: Mapping[str, Any]) -> Recipe:
         architecture=_architecture(method, tables["architecture"], crop),
         crop=crop,
         data=from_table(DataRecipe, tables.get("data", {}), "[data]"),
+        augment=from_table(Augmentation, tables.get("augment", {}), "[augment]"),
         options={key: tuple(value) if isinstance(value, list) else value for key, value in options.items()},
     )
 
@@ -275,6 +285,7 @@ def recipe_tables(recipe: Recipe) -> dict[str, Any]:
         "data": asdict(recipe.data),
         "architecture": architecture_to_dict(recipe.architecture),
         "crop": asdict(recipe.crop),
+        "augment": asdict(recipe.augment),
         "options": dict(recipe.options),
     }
 

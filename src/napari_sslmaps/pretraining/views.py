@@ -148,12 +148,17 @@ def jitter_stain(images: Tensor, generator: Generator, strength: float = 0.2) ->
     if strength == 0:
         return images
     factor, offset = torch.exp(strength * (common + 0.5 * channel)).to(device), offset.to(device)
-    sample = images[:, :, ::4, ::4]
-    coloured = (sample[:, :2] != sample[:, 1:]).flatten(1).any(dim=1)[:, None, None, None]
+    coloured = is_coloured(images)
     factor = torch.where(coloured, factor, factor[:, :1])
     offset = torch.where(coloured, offset, offset[:, :1])
     density = images.clamp(min=1 / 255).log_().mul_(factor).sub_(offset)
     return density.exp_().clamp_(0, 1)
+
+
+def is_coloured(images: Tensor) -> Tensor:
+    """Tell which (B, 3, H, W) images are not grey, by every fourth row and column; (B, 1, 1, 1) bool."""
+    sample = images[:, :, ::4, ::4]
+    return (sample[:, :2] != sample[:, 1:]).flatten(1).any(dim=1)[:, None, None, None]
 
 
 def drop_colour(images: Tensor, generator: Generator, share: float = 0.2) -> Tensor:

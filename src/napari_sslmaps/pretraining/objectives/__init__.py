@@ -37,6 +37,7 @@ def build_objective(recipe: Recipe) -> Objective:
     else:
         objective = DiRA(_expect(recipe, UNetArchitecture), recipe.crop, recipe.options)
     objective.normalisation = recipe.normalisation or objective.normalisation
+    objective.augmentation = recipe.augment
     return objective
 
 

@@ -12,6 +12,7 @@ from torch import Generator, Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from napari_sslmaps.encoders.spec import Architecture, get_normalisation
+from napari_sslmaps.pretraining.augmenting import Augmentation, augment
 from napari_sslmaps.pretraining.objectives.statistics import ShardStatistics
 from napari_sslmaps.pretraining.schedules import Progress
 
@@ -39,6 +40,8 @@ class Objective(nn.Module, ABC):
         Settings of the decoder, predictor or discriminator that the weights alone do not tell.
     checkpointing
         Whether blocks are computed again in the backward pass instead of keeping their activations.
+    augmentation
+        What views are varied by, beside the method's own colours.
     """
 
     method: str
@@ -49,6 +52,7 @@ class Objective(nn.Module, ABC):
     def __init__(self) -> None:
         super().__init__()
         self.checkpointing = False
+        self.augmentation = Augmentation()
         self._statistics = ShardStatistics()
 
     def loss(self, fields: Tensor, progress: Progress, generator: Generator) -> dict[str, Tensor]:
@@ -126,6 +130,10 @@ class Objective(nn.Module, ABC):
                 own[name].copy_(state[name])
         self.align()
         return sorted(set(state) - set(fitting))
+
+    def vary(self, views: Tensor, generator: Generator) -> Tensor:
+        """Vary views as images of their domain differ; draws what `augmentation` asks for."""
+        return augment(views, self.augmentation, generator)
 
     def normalise(self, images: Tensor) -> Tensor:
         """Subtract and divide by the channel statistics of the encoder's preset."""

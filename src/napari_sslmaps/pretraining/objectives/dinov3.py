@@ -121,7 +121,7 @@ class DINOv3(Objective):
         return within(regions.repeat(2, 1, 1), large), within(regions.repeat(views, 1, 1), small)
 
     def _view(self, crops: Tensor, generator: Generator) -> Tensor:
-        coloured = jitter_stain(crops, generator, self.options.jitter)
+        coloured = self.vary(jitter_stain(crops, generator, self.options.jitter), generator)
         return self.normalise(drop_colour(coloured, generator, self.options.grey_share))
 
     def _scale(self, generator: Generator) -> float:

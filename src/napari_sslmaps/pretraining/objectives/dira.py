@@ -85,7 +85,7 @@ class DiRA(Objective):
     def shard_loss(self, fields: Tensor, progress: Progress, generator: Generator) -> dict[str, Tensor]:
         """Contrastive, restoration and (second phase) adversarial terms of two views per field."""
         count, views = len(fields), self._views(fields, generator)
-        coloured = jitter_stain(views, generator, self.options.jitter)
+        coloured = self.vary(jitter_stain(views, generator, self.options.jitter), generator)
         distorted = self.normalise(distort(coloured, generator, self.options.shuffle_windows))
         features = self._features(distorted[:count])
         with torch.no_grad():

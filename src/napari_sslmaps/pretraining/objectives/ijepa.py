@@ -133,7 +133,7 @@ class IJEPA(Objective):
         """Smooth L1 between predicted and target representations; draws crops, colours, blocks."""
         del progress
         crops = jitter_stain(draw_crops(fields, self.crop, generator), generator, self.options.jitter)
-        images = self.normalise(crops)
+        images = self.normalise(self.vary(crops, generator))
         drawn = draw_blocks(len(images), self.architecture.grid, generator, self.options)
         context, targets = (index.to(fields.device) for index in drawn)
         predicted = self.predict(self.encode(images, context), context, targets)

@@ -78,6 +78,7 @@ class MAE(DecoderParts, Objective):
         """Pixel loss on the hidden patches of one crop per field; draws crops, their colours, masks."""
         del progress
         crops = jitter_stain(draw_crops(fields, self.crop, generator), generator, self.options.jitter)
+        crops = self.vary(crops, generator)
         rows, columns = self.architecture.grid
         chosen = random_mask(len(crops), rows * columns, self.options.mask_ratio, generator)
         visible, hidden = (index.to(fields.device) for index in chosen)
