@@ -36,17 +36,20 @@ def changed(table="", **values):
     return copy
 
 
-def test_there_is_a_recipe_for_every_method_and_simulator():
-    assert set(list_recipes()) == {f"{method}-{domain}" for method in METHODS for domain in SIMULATORS}
+def test_there_is_a_recipe_for_every_method_and_domain_simulated_and_real():
+    names = {f"{method}-{domain}" for method in METHODS for domain in SIMULATORS}
+    assert set(list_recipes()) == names | {f"{name}-real" for name in names}
 
 
 @pytest.mark.parametrize("name", list_recipes())
 def test_a_recipe_of_the_package_is_whole(name):
     recipe = load_recipe(name)
-    method, _, domain = name.partition("-")
+    method, domain, *real = name.split("-")
     assert recipe.name == name
     assert recipe.method == method
-    assert recipe.data.source == f"simulated:{domain}"
+    assert (recipe.data.mixed_in if real else recipe.data.source) == f"simulated:{domain}"
+    assert recipe.data.banked == bool(real)
+    assert recipe.augment.has_depth == (bool(real) and domain == "ultrasound")
     assert recipe.crop.upright == get_simulator(domain).upright
     assert recipe.crop.span[1] <= recipe.data.field
     assert isinstance(recipe.architecture, UNetArchitecture if method == "dira" else ViTArchitecture)
@@ -131,6 +134,9 @@ def test_a_large_transformer_is_a_few_lines(tmp_path):
         (changed("architecture", kind="mlp"), r"Expected \[architecture\] kind as vit or unet; got 'mlp'"),
         (changed("data", field=8), r"a field of at least 32 px"),
         (changed("data", um_per_px=-1), r"um_per_px above 0"),
+        (changed("data", scale=[2, 1]), r"Expected \[data\] with a scale from low to high"),
+        (changed("augment", stains=1), r"Expected in \[augment\] .*stain, attenuation, .*; got stains"),
+        (changed("augment", sector=0.2), r"Expected upright = true in \[crop\]"),
     ],
 )
 def test_what_is_wrong_is_named(tables, sentence):
