@@ -116,6 +116,18 @@ def test_the_foreground_alone_is_fitted_and_all_is_projected():
     assert np.isfinite(found.values).all()
 
 
+def test_structure_alone_is_fitted_and_everything_where_no_image_has_any():
+    one, other = (wrap(tokens_like_an_encoder(seed=seed)) for seed in (1, 2))
+    structured, flat = np.zeros((20, 17), bool), np.zeros((20, 17), bool)
+    structured[:10] = True
+    partly, nowhere = replace(one, foreground=structured), replace(other, foreground=flat)
+    for item, mask in ((partly, structured), (nowhere, None)):
+        found, expected = pca_map(item, foreground="auto"), pca_map(item, foreground=mask)
+        np.testing.assert_array_equal(found.values, expected.values)
+    together = pca_map([partly, nowhere], foreground="auto")[0].basis
+    np.testing.assert_array_equal(together.mean, pca_map(partly, foreground="auto").basis.mean)
+
+
 def test_first_component_foreground_refits_on_its_positive_side():
     tokens = tokens_like_an_encoder()
     everything = pca_map(wrap(tokens)).basis

@@ -53,6 +53,9 @@ def test_a_constant_image_shows_what_positions_alone_give(encoder):
     expected = embed(flat, encoder, window=own.provenance.window, allow_uniform=True)
     np.testing.assert_array_equal(found.tokens, expected.tokens)
     assert found.attention.shape[1:] == own.grid.shape
+    assert not expected.foreground.any()
+    for item in (found, expected):
+        np.testing.assert_array_equal(pca_map(item, foreground="auto").values, pca_map(item).values)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -62,7 +62,8 @@ def pca_map(
         sigmoid of twice the score over its standard deviation, as in DINOv3's PCA notebook.
     foreground
         Which tokens the fit sees; all are projected. None for all; ``auto`` for tokens whose pixels are
-        not flat; ``first-component`` for those with a positive first score; or boolean mask(s) (rows, cols).
+        not flat, or for all where every pixel is; ``first-component`` for those with a positive first score;
+        or boolean mask(s) (rows, cols).
     basis
         An earlier map's basis, applied instead of a fit.
 
@@ -195,7 +196,9 @@ def _masks(embeddings: list[Embedding], foreground: Foreground) -> list[Mask | N
                 "Expected the foreground None, 'auto', 'first-component' or boolean masks; got "
                 f"{foreground!r}."
             )
-        return [item.foreground for item in embeddings]
+        found = [item.foreground for item in embeddings]
+        anywhere = any(mask is None or mask.any() for mask in found)
+        return found if anywhere else [None] * len(embeddings)
     masks = [foreground] if isinstance(foreground, np.ndarray) else list(foreground)
     shapes = [np.shape(mask) for mask in masks]
     if shapes != [item.grid.shape for item in embeddings]:
