@@ -15,8 +15,7 @@ from napari_sslmaps.encoders.spec import UNetArchitecture
 from napari_sslmaps.errors import MapUnavailableError
 from napari_sslmaps.pretext.field import Field
 from napari_sslmaps.pretext.wishes import Wishes, as_batch
-from napari_sslmaps.pretraining.distortions import cut_masks, distort, shuffle_index
-from napari_sslmaps.pretraining.views import to_grey
+from napari_sslmaps.pretraining.distortions import cut_masks, distort, shuffle_index, to_grey
 
 _WINDOWS, _DRAWS = 60, 20
 _FLIPPED = 0.9

@@ -11,6 +11,13 @@ from torch import Generator, Tensor
 _SHUFFLED, _CUT, _OUTER = 0.5, 0.9, 0.2
 _INNER_SIDE, _OUTER_SIDE, _WINDOW_SIDE = (1 / 6, 1 / 3), (3 / 7, 4 / 7), (0.02, 0.1)
 _INNER_MOST, _OUTER_MOST = 5, 4
+_GREY = (0.299, 0.587, 0.114)
+
+
+def to_grey(images: Tensor) -> Tensor:
+    """Luma (ITU-R BT.601) of (B, 3, H, W) images, (B, 1, H, W): what an image is restored to."""
+    weights = torch.tensor(_GREY, dtype=images.dtype, device=images.device)
+    return torch.einsum("bchw,c->bhw", images, weights)[:, None]
 
 
 def _boxes(draw: Tensor, side: int, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -14,9 +14,10 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
+from napari_sslmaps.pretraining.distortions import to_grey as plain_grey
 from napari_sslmaps.pretraining.precision import exact
 
-_GREY = (0.299, 0.587, 0.114)
+to_grey = exact(plain_grey)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,10 +168,3 @@ def drop_colour(images: Tensor, generator: Generator, share: float = 0.2) -> Ten
     if len(chosen) == 0:
         return images
     return images.index_copy(0, chosen, to_grey(images[chosen]).expand(-1, 3, -1, -1).contiguous())
-
-
-@exact
-def to_grey(images: Tensor) -> Tensor:
-    """Luma (ITU-R BT.601) of (B, 3, H, W) images, (B, 1, H, W)."""
-    weights = torch.tensor(_GREY, dtype=images.dtype, device=images.device)
-    return torch.einsum("bchw,c->bhw", images, weights)[:, None]
