@@ -73,7 +73,9 @@ def bare_mae(objective: Any, images: Tensor, generator: torch.Generator) -> Floo
 
 def bare_ijepa(objective: Any, images: Tensor, generator: torch.Generator) -> Floor:
     images = images[: len(images) // 2]
-    context, targets = draw_blocks(len(images), objective.architecture.grid, generator, objective.options)
+    context, targets = draw_blocks(
+        len(images), objective.architecture.grid, generator, objective.options.blocks
+    )
 
     def work() -> None:
         with torch.no_grad():

@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -8,6 +6,7 @@ from hypothesis import strategies as st
 
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.pretraining.objectives.ijepa import draw_blocks
+from napari_sslmaps.pretraining.objectives.masks import BlockScheme
 from napari_sslmaps.pretraining.options import IJEPAOptions
 from napari_sslmaps.pretraining.schedules import Progress
 
@@ -53,7 +52,7 @@ def test_targets_have_the_papers_scales_and_aspects():
 
 
 def test_the_context_is_one_large_block_less_the_targets():
-    none = replace(IJEPAOptions(), targets=1, target_scale=(0.001, 0.001))
+    none = BlockScheme(targets=1, target_scale=(0.001, 0.001))
     shares = [draw_blocks(1, (40, 40), seeded(seed), none)[0].shape[1] / 1600 for seed in range(200)]
     assert 0.83 < min(shares) < 0.87
     assert 0.98 < max(shares) <= 1
@@ -62,9 +61,15 @@ def test_the_context_is_one_large_block_less_the_targets():
     assert np.mean(usual) == pytest.approx(0.46, abs=0.1)
 
 
+def test_training_draws_the_blocks_that_its_options_say_and_a_view_draws_the_usual_ones():
+    assert IJEPAOptions().blocks == BlockScheme()
+    options = IJEPAOptions(2, (0.1, 0.2), (0.5, 2.0), (0.7, 0.8))
+    assert options.blocks == BlockScheme(2, (0.1, 0.2), (0.5, 2.0), (0.7, 0.8))
+
+
 def test_targets_that_leave_no_context_are_refused():
     with pytest.raises(InvalidOptionError, match="fewer or smaller"):
-        draw_blocks(2, (8, 8), seeded(), replace(IJEPAOptions(), target_scale=(0.95, 1.0)))
+        draw_blocks(2, (8, 8), seeded(), BlockScheme(target_scale=(0.95, 1.0)))
 
 
 def test_the_loss_is_smooth_l1_to_layer_normed_targets():

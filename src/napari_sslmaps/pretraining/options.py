@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from napari_sslmaps.errors import InvalidOptionError
+
+if TYPE_CHECKING:
+    from napari_sslmaps.pretraining.objectives.masks import BlockScheme
 
 Ingredients = Literal["Di", "Di+Re", "Di+Re+Ad"]
 
@@ -72,6 +75,13 @@ class IJEPAOptions:
     momentum: float = 0.99
     patch_gain: float = 4.0
     jitter: float = 0.1
+
+    @property
+    def blocks(self) -> BlockScheme:
+        """How blocks are drawn."""
+        from napari_sslmaps.pretraining.objectives.masks import BlockScheme
+
+        return BlockScheme(self.targets, self.target_scale, self.target_aspect, self.context_scale)
 
 
 @dataclass(frozen=True, slots=True)

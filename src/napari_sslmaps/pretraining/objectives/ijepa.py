@@ -17,11 +17,12 @@ from napari_sslmaps.encoders.initial import untrained_network
 from napari_sslmaps.encoders.spec import ViTArchitecture
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.pretraining.objectives.base import Gather, Objective, prefixed
+from napari_sslmaps.pretraining.objectives.masks import BlockScheme
 from napari_sslmaps.pretraining.options import IJEPAOptions, parse_options
 from napari_sslmaps.pretraining.schedules import Progress, frozen_copy, move_average
 from napari_sslmaps.pretraining.views import CropScheme, draw_crops, jitter_stain
 
-_DEFAULTS = IJEPAOptions()
+_USUAL = BlockScheme()
 _LEAST_CONTEXT, _ATTEMPTS = 4, 20
 
 
@@ -49,7 +50,7 @@ def _place(shape: tuple[int, int], grid: tuple[int, int], count: int, generator:
 
 
 def draw_blocks(
-    count: int, grid: tuple[int, int], generator: Generator, options: IJEPAOptions = _DEFAULTS
+    count: int, grid: tuple[int, int], generator: Generator, scheme: BlockScheme = _USUAL
 ) -> tuple[Tensor, Tensor]:
     """Draw the context and the target blocks of a batch (arXiv 2301.08243, section 3).
 
@@ -71,10 +72,10 @@ def draw_blocks(
         If such targets leave no context.
     """
     for _ in range(_ATTEMPTS):
-        shape = _block_shape(grid, options.target_scale, options.target_aspect, generator)
-        places = [_place(shape, grid, count, generator) for _ in range(options.targets)]
+        shape = _block_shape(grid, scheme.target_scale, scheme.target_aspect, generator)
+        places = [_place(shape, grid, count, generator) for _ in range(scheme.targets)]
         blocks = torch.stack(places).flatten(2)
-        around = _block_shape(grid, options.context_scale, (1.0, 1.0), generator)
+        around = _block_shape(grid, scheme.context_scale, (1.0, 1.0), generator)
         context = _place(around, grid, count, generator).flatten(1) & ~blocks.any(dim=0)
         length = int(context.sum(dim=1).min())
         if length >= _LEAST_CONTEXT:
@@ -82,10 +83,10 @@ def draw_blocks(
     else:
         raise InvalidOptionError(
             f"Expected targets that leave a context of {_LEAST_CONTEXT} tokens in a grid of "
-            f"{grid[0]} x {grid[1]}; {options.targets} of scale {options.target_scale} do not. Use fewer or "
+            f"{grid[0]} x {grid[1]}; {scheme.targets} of scale {scheme.target_scale} do not. Use fewer or "
             "smaller ones."
         )
-    targets = blocks.nonzero()[:, 2].reshape(options.targets, count, shape[0] * shape[1])
+    targets = blocks.nonzero()[:, 2].reshape(scheme.targets, count, shape[0] * shape[1])
     order = torch.rand(context.shape, generator=generator) + context.float()
     return order.argsort(dim=1, descending=True)[:, :length].sort(dim=1).values, targets
 
@@ -134,7 +135,7 @@ class IJEPA(Objective):
         del progress
         crops = jitter_stain(draw_crops(fields, self.crop, generator), generator, self.options.jitter)
         images = self.normalise(self.vary(crops, generator))
-        drawn = draw_blocks(len(images), self.architecture.grid, generator, self.options)
+        drawn = draw_blocks(len(images), self.architecture.grid, generator, self.options.blocks)
         context, targets = (index.to(fields.device) for index in drawn)
         predicted = self.predict(self.encode(images, context), context, targets)
         return {"total": functional.smooth_l1_loss(predicted.float(), self.wanted(images, targets))}

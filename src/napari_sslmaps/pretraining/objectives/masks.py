@@ -1,12 +1,34 @@
-"""Masks of patches, as iBOT hides them and DINOv3 after it."""
+"""What is hidden at random: blocks as I-JEPA draws them, masks as iBOT does and DINOv3 after it."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
 
 _RECTANGLES = 12
 _LONGEST = 0.6
+
+
+@dataclass(frozen=True, slots=True)
+class BlockScheme:
+    """How I-JEPA's blocks are drawn; the defaults are the paper's (arXiv 2301.08243).
+
+    Attributes
+    ----------
+    targets
+        Number of target blocks.
+    target_scale, target_aspect
+        Range of a target's share of the grid, and of its height over its width.
+    context_scale
+        Range of the context's share of the grid, before the targets are taken out of it.
+    """
+
+    targets: int = 4
+    target_scale: tuple[float, float] = (0.15, 0.2)
+    target_aspect: tuple[float, float] = (0.75, 1.5)
+    context_scale: tuple[float, float] = (0.85, 1.0)
 
 
 def block_masks(
