@@ -26,7 +26,6 @@ from napari_sslmaps.viewer.session import Embedded, Session
 from napari_sslmaps.viewer.tasks import TaskCallbacks, TaskRunner
 from napari_sslmaps.viewer.workspace import Progress, WorkspaceModel
 
-logger = logging.getLogger(__name__)
 Report = Painted | EncoderFailed | NotKept
 Works = dict[str, tuple[EncoderSpec, float]]
 """By name, encoders of a run and what it asks of each, as `work_of` counts."""
@@ -38,7 +37,7 @@ def sentence(error: BaseException, advice: str = _ADVICE) -> str:
     """Say an error in a line; what is not ours is logged with its trace and followed by advice."""
     if isinstance(error, SSLMapsError):
         return str(error)
-    logger.error("The computation failed.", exc_info=error)
+    logging.getLogger(__name__).error("The computation failed.", exc_info=error)
     first = (str(error).strip().splitlines() or ["no message"])[0][:200]
     return f"The computation failed ({type(error).__name__}: {first}). {advice}"
 
