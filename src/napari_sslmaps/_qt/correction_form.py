@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QComboBox, QGridLayout, QLabel, QLineEdit, QSpinBox, 
 from napari_sslmaps._qt.parts import GAP, Choice, quiet
 from napari_sslmaps.encoders.catalog import METHOD_INFO
 from napari_sslmaps.encoders.overrides import BRANCHES, Overrides
-from napari_sslmaps.encoders.spec import NORMALISATIONS, UNET_STRIDES, UNetArchitecture
+from napari_sslmaps.encoders.spec import NORMALISATIONS, UNET_STRIDES, UNetArchitecture, ViTArchitecture
 
 if TYPE_CHECKING:
     from napari_sslmaps.encoders.checkpoint.report import RecognitionReport
@@ -65,7 +65,7 @@ class CorrectionForm(QWidget):
         self._name_default(self.normalisation, report.normalisation)
         if isinstance(architecture, UNetArchitecture):
             self._name_default(self.stage, architecture.token_stage)
-        elif not self.heads.value():
+        elif isinstance(architecture, ViTArchitecture) and not self.heads.value():
             self.heads.setSpecialValueText(f"{architecture.heads} ({_AS_FOUND})")
         for widget in (self.heads, self.eps, self.branch):
             widget.setEnabled(not is_unet)

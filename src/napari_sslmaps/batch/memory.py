@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from napari_sslmaps.encoders.spec import Architecture, ViTArchitecture, token_width
+from napari_sslmaps.encoders.spec import Architecture, ViTArchitecture
 from napari_sslmaps.errors import DeviceMemoryError
 from napari_sslmaps.pipeline import EmbeddingPlan
 from napari_sslmaps.pipeline.token_store import TokenBudget
@@ -25,7 +25,7 @@ def check_memory(planned: EmbeddingPlan, architecture: Architecture) -> None:
     """
     rows, cols = planned.grid.shape
     limit = memory_limit()
-    width = token_width(architecture)
+    width = architecture.token_width
     per_value = {"full": 4, "half": 2, "file": 0}[budget_within(limit).kept(rows, cols, width)]
     heads = architecture.heads if isinstance(architecture, ViTArchitecture) else 1
     needed = rows * cols * (width * per_value + 4 * heads + _MAPS_BYTES) + _AROUND_BYTES

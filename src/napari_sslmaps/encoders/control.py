@@ -2,7 +2,7 @@
 
 import hashlib
 from dataclasses import replace
-from typing import Any
+from typing import cast
 
 import torch
 from torch import nn
@@ -11,7 +11,13 @@ from napari_sslmaps.encoders.checkpoint import Checkpoint, RecognitionReport
 from napari_sslmaps.encoders.checkpoint.report import Inference
 from napari_sslmaps.encoders.initial import untrained_network
 from napari_sslmaps.encoders.overrides import Overrides
-from napari_sslmaps.encoders.spec import Architecture, EncoderSpec, UNetArchitecture, get_normalisation
+from napari_sslmaps.encoders.spec import (
+    Architecture,
+    EncoderSpec,
+    UNetArchitecture,
+    ViTArchitecture,
+    get_normalisation,
+)
 from napari_sslmaps.errors import InvalidOptionError
 
 SEED = 0
@@ -73,13 +79,12 @@ def hash_weights(network: nn.Module) -> str:
 
 
 def _overridden(architecture: Architecture, wanted: Overrides) -> Architecture:
-    changes: dict[str, Any] = {}
     if isinstance(architecture, UNetArchitecture):
-        changes["token_stage"] = wanted.token_stage or architecture.token_stage
-        return replace(architecture, **changes)
-    heads = wanted.num_heads or architecture.heads
-    if heads < 1 or architecture.dim % heads:
+        return replace(architecture, token_stage=wanted.token_stage or architecture.token_stage)
+    shape = cast("ViTArchitecture", architecture)
+    heads = wanted.num_heads or shape.heads
+    if heads < 1 or shape.dim % heads:
         raise InvalidOptionError(
-            f"Expected a number of heads that divides the width {architecture.dim}; got {heads}."
+            f"Expected a number of heads that divides the width {shape.dim}; got {heads}."
         )
-    return replace(architecture, heads=heads)
+    return replace(shape, heads=heads)

@@ -44,11 +44,11 @@ def untrained_network(
     InvalidOptionError
         If method and architecture do not go together.
     """
-    if (method == "dira") != isinstance(architecture, UNetArchitecture):
+    if method == "dira" and isinstance(architecture, UNetArchitecture):
+        return build_unet(architecture)
+    if method == "dira" or not isinstance(architecture, ViTArchitecture):
         wanted = "a U-Net" if method == "dira" else "a transformer"
         raise InvalidOptionError(f"Expected {wanted} for {method}; got {architecture.summary}.")
-    if isinstance(architecture, UNetArchitecture):
-        return build_unet(architecture)
     network: Any = build_vit(architecture)
     if method in {"mae", "ijepa"}:
         _start_with_fixed_positions(network, architecture)

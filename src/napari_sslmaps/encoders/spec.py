@@ -1,10 +1,10 @@
 """What can be said of an encoder without loading torch."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import Field, asdict, dataclass, field
 from inspect import signature
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, Protocol, get_args
 
 from napari_sslmaps.encoders.hashes import footprint
 from napari_sslmaps.errors import CheckpointError, InvalidOptionError
@@ -32,6 +32,28 @@ class InputConstraint:
 
     token_stride: int
     size_multiple: int
+
+
+class Architecture(Protocol):
+    """Shape of a network, a frozen dataclass of plain values; what else there is, its family knows."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    @property
+    def kind(self) -> str:
+        """The family, as files name it: ``vit`` or ``unet``."""
+
+    @property
+    def constraint(self) -> InputConstraint:
+        """What the network asks of its input."""
+
+    @property
+    def summary(self) -> str:
+        """A short text for people."""
+
+    @property
+    def token_width(self) -> int:
+        """Channels of a token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +192,11 @@ class ViTArchitecture:
     gate: Gate = "silu"
 
     @property
+    def kind(self) -> str:
+        """``vit``."""
+        return "vit"
+
+    @property
     def constraint(self) -> InputConstraint:
         """What the transformer asks of its input."""
         return InputConstraint(self.patch, self.patch)
@@ -178,6 +205,11 @@ class ViTArchitecture:
     def summary(self) -> str:
         """A short text such as ``ViT d128 × 4, 4 heads, patch 8``."""
         return f"ViT d{self.dim} × {self.depth}, {self.heads} heads, patch {self.patch}"
+
+    @property
+    def token_width(self) -> int:
+        """Channels of a token."""
+        return self.dim
 
 
 UNET_STRIDES: Mapping[str, int] = {
@@ -232,6 +264,11 @@ class UNetArchitecture:
             )
 
     @property
+    def kind(self) -> str:
+        """``unet``."""
+        return "unet"
+
+    @property
     def constraint(self) -> InputConstraint:
         """What the U-Net asks of its input: sides a multiple of 32."""
         return InputConstraint(UNET_STRIDES[self.token_stage], 32)
@@ -242,21 +279,16 @@ class UNetArchitecture:
         depths = "-".join(map(str, self.layers))
         return f"U-Net, ResNet {depths} ({self.block}), tokens of {self.token_stage}"
 
-
-Architecture = ViTArchitecture | UNetArchitecture
-
-
-def token_width(architecture: Architecture) -> int:
-    """Return the channels of a token; of a U-Net those of the stage whose features the tokens are."""
-    if isinstance(architecture, ViTArchitecture):
-        return architecture.dim
-    part, _, name = architecture.token_stage.partition(".")
-    if part == "decoder":
-        return architecture.decoder_channels[int(name[-1])]
-    if name == "stem":
-        return architecture.stage_channels[0]
-    expansion = 4 if architecture.block == "bottleneck" else 1
-    return architecture.stage_channels[int(name[-1]) - 1] * expansion
+    @property
+    def token_width(self) -> int:
+        """Channels of a token: those of the stage whose features the tokens are."""
+        part, _, name = self.token_stage.partition(".")
+        if part == "decoder":
+            return self.decoder_channels[int(name[-1])]
+        if name == "stem":
+            return self.stage_channels[0]
+        expansion = 4 if self.block == "bottleneck" else 1
+        return self.stage_channels[int(name[-1]) - 1] * expansion
 
 
 _KINDS: Mapping[str, Callable[..., Architecture]] = {
@@ -267,8 +299,7 @@ _KINDS: Mapping[str, Callable[..., Architecture]] = {
 
 def architecture_to_dict(architecture: Architecture) -> dict[str, Any]:
     """Return a JSON-ready description; `architecture_from_dict` reads it back."""
-    kind = "unet" if isinstance(architecture, UNetArchitecture) else "vit"
-    return {"kind": kind, **asdict(architecture)}
+    return {"kind": architecture.kind, **asdict(architecture)}
 
 
 def architecture_from_dict(description: Mapping[str, Any]) -> Architecture:

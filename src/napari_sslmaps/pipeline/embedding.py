@@ -14,7 +14,6 @@ from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Embedding, PixelReader, Provenance
 from napari_sslmaps.core.tiling import Tiling
 from napari_sslmaps.encoders.registry import load_encoder
-from napari_sslmaps.encoders.spec import token_width
 from napari_sslmaps.errors import UnsupportedImageError
 from napari_sslmaps.pipeline.caching import chosen_cache, entry_of
 from napari_sslmaps.pipeline.canvas import Frame
@@ -121,7 +120,7 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
         kind = encoder.extractor.attention_kind
         room = budget or TokenBudget.from_environment()
         frame = Frame(planned, provenance, kind, pixels, _on_grid(planned, focus_yx), room)
-        half = room.kept(*planned.grid.shape, token_width(encoder.spec.architecture)) != "full"
+        half = room.kept(*planned.grid.shape, encoder.spec.architecture.token_width) != "full"
         entry = None if kept_in is None else entry_of(kept_in, planned, encoder, provenance, file, half=half)
         known = None if entry is None else recall(entry, frame, on_progress)
         return known or stream(TileReader(source, planned, chosen), encoder, frame, entry, on_progress)

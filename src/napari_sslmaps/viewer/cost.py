@@ -4,13 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from napari_sslmaps.core.tiling import Tile
-from napari_sslmaps.encoders.spec import (
-    Architecture,
-    EncoderSpec,
-    UNetArchitecture,
-    ViTArchitecture,
-    token_width,
-)
+from napari_sslmaps.encoders.spec import Architecture, EncoderSpec, ViTArchitecture
 from napari_sslmaps.pipeline import EmbeddingPlan
 from napari_sslmaps.pipeline.token_store import TokenBudget
 
@@ -111,7 +105,7 @@ def work_of(architecture: Architecture, tiles: Sequence[Tile]) -> float:
     """
     rows, cols = tiles[0].shape
     tokens = len(tiles) * rows * cols
-    if isinstance(architecture, UNetArchitecture):
+    if not isinstance(architecture, ViTArchitecture):
         return float(tokens)
     dim, within = architecture.dim, rows * cols
     perceptron = (3 if architecture.swiglu else 2) * dim * architecture.mlp_hidden
@@ -122,7 +116,7 @@ def work_of(architecture: Architecture, tiles: Sequence[Tile]) -> float:
 def kept_bytes(spec: EncoderSpec, planned: EmbeddingPlan) -> float:
     """Return the bytes that an embedding and its maps keep in memory."""
     architecture, (rows, cols) = spec.architecture, planned.grid.shape
-    dim = token_width(architecture)
+    dim = architecture.token_width
     heads = architecture.heads if isinstance(architecture, ViTArchitecture) else 1
     per_value = {"full": 4, "half": 2, "file": 0}[TokenBudget.from_environment().kept(rows, cols, dim)]
     whole = rows * cols * dim * _FLOAT_BYTES

@@ -1,12 +1,13 @@
 """A network without weights, and weights put into it one by one: never two copies of either."""
 
 from collections.abc import Mapping
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from napari_sslmaps.encoders.checkpoint.translated import Translated
-from napari_sslmaps.encoders.spec import Architecture, UNetArchitecture
+from napari_sslmaps.encoders.spec import Architecture, UNetArchitecture, ViTArchitecture
 from napari_sslmaps.encoders.unet import build_unet
 from napari_sslmaps.encoders.vit import build_vit
 from napari_sslmaps.errors import CheckpointError
@@ -49,7 +50,7 @@ def build_network(
         network: nn.Module = (
             build_unet(architecture)
             if isinstance(architecture, UNetArchitecture)
-            else build_vit(architecture)
+            else build_vit(cast("ViTArchitecture", architecture))
         )
     empty = network.state_dict()
     _check_shapes(empty, translated.state, name)

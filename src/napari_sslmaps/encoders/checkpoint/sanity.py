@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_sslmaps.encoders.protocol import FeatureExtractor
-from napari_sslmaps.encoders.spec import Architecture, UNetArchitecture
+from napari_sslmaps.encoders.spec import Architecture, ViTArchitecture
 from napari_sslmaps.encoders.unet import UNet, UNetExtractor
 from napari_sslmaps.encoders.vit import ViTExtractor
 
@@ -53,10 +53,10 @@ def _spread(tokens: Tensor) -> float:
 
 def _test_images(architecture: Architecture) -> Tensor:
     """Noise and a ramp, (2, 3, side, side), of about the first two moments that a normalisation gives."""
-    if isinstance(architecture, UNetArchitecture):
-        side = 2 * architecture.constraint.size_multiple
-    else:
+    if isinstance(architecture, ViTArchitecture):
         side = min(_TOKENS, *architecture.grid) * architecture.patch
+    else:
+        side = 2 * architecture.constraint.size_multiple
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(3, side, side, generator=generator)
     ramp = torch.linspace(-1.7, 1.7, side).expand(3, side, side)
