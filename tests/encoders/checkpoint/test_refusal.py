@@ -5,13 +5,14 @@ import os
 
 import pytest
 import torch
-from encoders_factory import write_encoder
+from encoders_factory import TINY_UNET, TINY_VIT, write_encoder
 from official import dinov3_state, mae_state
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from napari_sslmaps.encoders.catalog import NAMES
 from napari_sslmaps.encoders.header import HEADER_KEY
 from napari_sslmaps.encoders.registry import get_spec, load_encoder
+from napari_sslmaps.encoders.spec import architecture_to_dict
 from napari_sslmaps.errors import (
     CheckpointError,
     EncoderNotFoundError,
@@ -114,11 +115,24 @@ def test_rotary_periods_of_another_length_are_refused(tmp_path):
 
 def test_a_header_of_a_later_version_is_refused(tmp_path):
     path = write_encoder(tmp_path / "later.safetensors")
-    from safetensors.torch import load_file
-
     header = {"method": "mae", "architecture": {"kind": "vit", "patch": 8, "colour": "red"}}
     save_file(load_file(path), path, metadata={HEADER_KEY: json.dumps(header)})
     with pytest.raises(CheckpointError, match="colour"):
+        load_encoder(path)
+
+
+@pytest.mark.parametrize(
+    ("method", "written", "sentence"),
+    [
+        ("mae", TINY_UNET, "says it holds a U-Net, but its keys are a transformer's"),
+        ("dira", TINY_VIT, "says it holds a transformer, but its keys are a U-Net's"),
+    ],
+)
+def test_a_header_of_another_family_than_the_keys_is_refused(tmp_path, method, written, sentence):
+    path = write_encoder(tmp_path / "odd.safetensors", method)
+    header = {"method": method, "architecture": architecture_to_dict(written)}
+    save_file(load_file(path), path, metadata={HEADER_KEY: json.dumps(header)})
+    with pytest.raises(CheckpointError, match=sentence):
         load_encoder(path)
 
 

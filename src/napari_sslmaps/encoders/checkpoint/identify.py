@@ -52,7 +52,9 @@ def identify(file: Unwrapped, translated: Translated, overrides: Overrides, name
         raise InvalidOptionError(
             f"Expected a method that fits the network in {name}, which is {found}; got {method!r}."
         )
-    architecture = _unet(case) if is_unet else describe_transformer(case, method)
+    header = file.header
+    written = architecture_from_dict(header["architecture"]) if "architecture" in header else None
+    architecture = _unet(case, written) if is_unet else describe_transformer(case, method, written)
     _note_branch(case)
     if "norm_pix" in translated.facts:
         case.note("norm_pix", translated.facts["norm_pix"].value, translated.facts["norm_pix"].how)
@@ -60,11 +62,10 @@ def identify(file: Unwrapped, translated: Translated, overrides: Overrides, name
     return Identity(method, architecture, normalisation, tuple(case.notes), tuple(case.doubts))
 
 
-def _unet(case: Case) -> UNetArchitecture:
+def _unet(case: Case, written: Architecture | None) -> UNetArchitecture:
     stage = case.overrides.token_stage
     case.doubt_idle("a U-Net", ("num_heads", "eps"))
-    if "architecture" in case.file.header:
-        written = architecture_from_dict(case.file.header["architecture"])
+    if written is not None:
         if not isinstance(written, UNetArchitecture):
             raise CheckpointError("The file says it holds a transformer, but its keys are a U-Net's.")
         described = replace(written, token_stage=stage or written.token_stage)

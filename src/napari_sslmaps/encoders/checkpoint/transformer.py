@@ -7,7 +7,7 @@ from napari_sslmaps.encoders.catalog import METHOD_INFO
 from napari_sslmaps.encoders.checkpoint.case import Case
 from napari_sslmaps.encoders.checkpoint.heads import weigh_heads
 from napari_sslmaps.encoders.checkpoint.shapes import vit_depth, vit_shape, vit_width
-from napari_sslmaps.encoders.spec import Method, ViTArchitecture, architecture_from_dict
+from napari_sslmaps.encoders.spec import Architecture, Method, ViTArchitecture
 from napari_sslmaps.errors import CheckpointError, InvalidOptionError
 
 _HEAD_WIDTH = 64
@@ -21,8 +21,15 @@ _HEADS_BY_WIDTH: Mapping[tuple[Method, int], int] = {
 _ALIKE = "rows of W_q and W_k within one head are alike"
 
 
-def describe_transformer(case: Case, method: Method) -> ViTArchitecture:
+def describe_transformer(case: Case, method: Method, written: Architecture | None) -> ViTArchitecture:
     """Return a transformer's architecture: shapes, and what was given, told or inferred beyond them.
+
+    Parameters
+    ----------
+    case, method
+        The file, and which method it is of.
+    written
+        What the file itself says; None if it says nothing.
 
     Raises
     ------
@@ -33,8 +40,7 @@ def describe_transformer(case: Case, method: Method) -> ViTArchitecture:
     """
     given = case.overrides
     case.doubt_idle("a transformer", ("token_stage",))
-    if "architecture" in case.file.header:
-        written = architecture_from_dict(case.file.header["architecture"])
+    if written is not None:
         if not isinstance(written, ViTArchitecture):
             raise CheckpointError("The file says it holds a U-Net, but its keys are a transformer's.")
         heads = written.heads if given.num_heads is None else _checked(given.num_heads, written.dim)
