@@ -12,6 +12,7 @@ from PIL import Image
 
 import napari_sslmaps as ssl
 from napari_sslmaps.core.groups import AnchorGroup
+from napari_sslmaps.encoders.encoder import Encoder
 from napari_sslmaps.errors import InvalidAnchorError, InvalidOptionError, RecordError, RegionError
 from napari_sslmaps.export.basis_file import load_basis
 from napari_sslmaps.export.map_files import read_map
@@ -151,6 +152,26 @@ def test_masks_and_references_are_repeated_and_refused_when_changed(
     Image.fromarray(mask).save(tmp_path / "there.png")
     with pytest.raises(RecordError, match=r"image with the anchors of this record .* has changed"):
         request_from_record(record, tmp_path)
+
+
+def test_every_encoder_is_loaded_once_and_none_before_its_blocks_are_checked(
+    request_all: RunRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[str] = []
+
+    def counted(name: str, **options: object) -> Encoder:
+        loaded.append(name)
+        return ssl.load_encoder(name, **options)
+
+    monkeypatch.setattr("napari_sslmaps.run.compute.load_encoder", counted)
+    with pytest.raises(InvalidOptionError, match="block from 1 to 2"):
+        compute_run(replace(request_all, options=replace(EXACT, block=3)))
+    assert loaded == []
+    heads = EncoderChoice(request_all.encoders[0].name, {"num_heads": 8})
+    compute_run(
+        replace(request_all, encoders=(heads, *request_all.encoders[1:]), options=replace(EXACT, head=7))
+    )
+    assert loaded == [choice.name for choice in request_all.encoders]
 
 
 def test_an_encoder_with_fewer_blocks_shows_its_last_and_says_so(

@@ -13,7 +13,7 @@ from napari_sslmaps.core.tiling import Stitching, Tiling
 from napari_sslmaps.encoders.baselines import Control, controls_of
 from napari_sslmaps.encoders.catalog import METHOD_INFO
 from napari_sslmaps.encoders.encoder import Encoder
-from napari_sslmaps.encoders.registry import load_encoder
+from napari_sslmaps.encoders.registry import attention_size, load_encoder
 from napari_sslmaps.encoders.twins import untrained_twin
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.export.record import RunOptions
@@ -105,7 +105,8 @@ def lanes_of(request: ComparisonRequest, loaded: Mapping[str, Encoder] | None = 
         for choice in request.encoders
     ]
     anchors = min((image.anchors for image in request.images), key=len)
-    check_attention(request.options.run, [encoder.spec for encoder in encoders], anchors, elsewhere=False)
+    depth, heads = attention_size(encoder.spec.architecture for encoder in encoders)
+    check_attention(request.options.run, depth=depth, heads=heads, anchors=anchors, elsewhere=False)
     lanes = [Lane(_method(encoder), encoder) for encoder in encoders]
     _check_names(lanes)
     return (*lanes, *_control_lanes(encoders, request))

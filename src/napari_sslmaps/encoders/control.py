@@ -52,7 +52,7 @@ def draw_control(
     if wanted.method not in {None, spec.method}:
         raise InvalidOptionError(f"Expected the method {spec.method} for {spec.name}; got {wanted.method!r}.")
     normalisation = get_normalisation(wanted.normalisation or spec.normalisation).name
-    architecture = _overridden(spec.architecture, wanted)
+    architecture = overridden(spec.architecture, wanted)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(SEED)
         network = untrained_network(spec.method, architecture, patch_gain=patch_gain)
@@ -78,7 +78,14 @@ def hash_weights(network: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _overridden(architecture: Architecture, wanted: Overrides) -> Architecture:
+def overridden(architecture: Architecture, wanted: Overrides) -> Architecture:
+    """Return an architecture with the head count or token stage that is wanted instead of its own.
+
+    Raises
+    ------
+    InvalidOptionError
+        If they do not fit.
+    """
     if isinstance(architecture, UNetArchitecture):
         return replace(architecture, token_stage=wanted.token_stage or architecture.token_stage)
     shape = cast("ViTArchitecture", architecture)

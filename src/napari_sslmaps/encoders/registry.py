@@ -1,9 +1,10 @@
 """The encoders there are, by name, and the way from a name or a path to one that runs."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from napari_sslmaps.encoders.cards import card_of
 from napari_sslmaps.encoders.catalog import ALIASES, CONTROLS, METHOD_INFO, NAMES, domain_of
@@ -20,7 +21,13 @@ from napari_sslmaps.encoders.shelf import (
     find_remembered,
     remembered,
 )
-from napari_sslmaps.encoders.spec import EncoderSpec, Method, architecture_from_dict
+from napari_sslmaps.encoders.spec import (
+    Architecture,
+    EncoderSpec,
+    Method,
+    ViTArchitecture,
+    architecture_from_dict,
+)
 from napari_sslmaps.errors import EncoderNotFoundError, WeightsUnavailableError
 
 if TYPE_CHECKING:
@@ -173,6 +180,42 @@ def load_encoder(  # noqa: PLR0913  # each keyword is part of the public contrac
     return replace(loaded, precision=chosen)
 
 
+def architecture_of(name_or_path: str | Path, given: Mapping[str, Any] | None = None) -> Architecture:
+    """Return the architecture that an encoder has once it is loaded, without building its network.
+
+    Parameters
+    ----------
+    name_or_path
+        As `load_encoder` takes it. A file is opened if it has no name, or is corrected.
+    given
+        Keywords of `load_encoder` that correct what the file says.
+
+    Raises
+    ------
+    SSLMapsError
+        As `load_encoder`, as far as the file's keys and shapes tell.
+    """
+    found = _find(name_or_path)
+    path, overrides = _resolved(found, Overrides.of(given or {}))
+    if isinstance(found, EncoderSpec) and not given:
+        return found.architecture
+    load_triton_apart()
+    if path is None:
+        from napari_sslmaps.encoders.control import overridden
+
+        return overridden(cast("EncoderSpec", found).architecture, overrides)
+    from napari_sslmaps.encoders.checkpoint import inspect_checkpoint
+
+    return inspect_checkpoint(path, overrides).architecture
+
+
+def attention_size(architectures: Iterable[Architecture]) -> tuple[int, int]:
+    """Return the most blocks, and the most heads of one, among the transformers; zeros if there is none."""
+    shapes = [shape for shape in architectures if isinstance(shape, ViTArchitecture)]
+    depth = max((shape.depth for shape in shapes), default=0)
+    return depth, max((shape.heads for shape in shapes), default=0)
+
+
 def hash_encoder(name: str) -> str:
     """Return the `sha256` that an encoder of `list_encoders` has once it is loaded.
 
@@ -205,16 +248,22 @@ def _find(name_or_path: str | Path) -> EncoderSpec | Path:
     return get_spec(name_or_path)
 
 
+def _resolved(found: EncoderSpec | Path, given: Overrides) -> tuple[Path | None, Overrides]:
+    """Return the weights, None of a control, and what is known better than they say, given ones first."""
+    if isinstance(found, Path):
+        return found, given
+    if found.trouble:
+        raise WeightsUnavailableError(found.trouble)
+    return found.path, Overrides.of({**found.overrides, **given.given})
+
+
 def _open(found: EncoderSpec | Path, given: Overrides) -> tuple[EncoderSpec, "Checkpoint"]:
     """Read or draw the weights, and say what they turned out to be."""
     from napari_sslmaps.encoders.checkpoint import read_checkpoint
     from napari_sslmaps.encoders.control import draw_control, hash_weights
 
     known = found if isinstance(found, EncoderSpec) else None
-    if known is not None and known.trouble:
-        raise WeightsUnavailableError(known.trouble)
-    overrides = given if known is None else Overrides.of({**known.overrides, **given.given})
-    path = found if isinstance(found, Path) else found.path
+    path, overrides = _resolved(found, given)
     if path is not None:
         sha256 = hash_path(path)
         if known is not None and known.sha256 not in ("", sha256):

@@ -15,7 +15,7 @@ from napari_sslmaps.core.tiling import Stitching, Tiling
 from napari_sslmaps.encoders.baselines import Control, ControlKind
 from napari_sslmaps.encoders.catalog import NAMES
 from napari_sslmaps.encoders.encoder import Encoder
-from napari_sslmaps.encoders.registry import load_encoder
+from napari_sslmaps.encoders.registry import architecture_of, attention_size, load_encoder
 from napari_sslmaps.errors import InvalidAnchorError, InvalidOptionError
 from napari_sslmaps.export.record import ImageRecord, MaskRecord, RunOptions
 from napari_sslmaps.pipeline import EmbeddingProgress, embed
@@ -146,11 +146,11 @@ def _check_anchors(request: RunRequest, look: _Look) -> None:
 
 
 def _check_attention(request: RunRequest) -> None:
-    """Refuse what no encoder can give; which blocks and heads there are, only loading tells."""
-    options = request.options
+    """Refuse what no encoder can give; files are opened only if a block or head is asked for."""
+    options, elsewhere = request.options, request.reference is not None
     chosen = () if options.block is None and options.head is None else request.encoders
-    specs = [_load(choice, options).spec for choice in chosen]
-    check_attention(options, specs, request.anchors, elsewhere=request.reference is not None)
+    depth, heads = attention_size(architecture_of(choice.name, choice.overrides) for choice in chosen)
+    check_attention(options, depth=depth, heads=heads, anchors=request.anchors, elsewhere=elsewhere)
 
 
 def _load(choice: EncoderChoice, options: RunOptions) -> Encoder:

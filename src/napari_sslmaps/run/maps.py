@@ -21,7 +21,7 @@ from napari_sslmaps.core.results import (
     TokenMap,
 )
 from napari_sslmaps.core.similarity import similarity_map
-from napari_sslmaps.encoders.spec import EncoderSpec, ViTArchitecture
+from napari_sslmaps.encoders.spec import ViTArchitecture
 from napari_sslmaps.errors import InvalidAnchorError, InvalidOptionError
 from napari_sslmaps.export.record import Points, RunOptions
 from napari_sslmaps.pipeline import attend
@@ -34,10 +34,17 @@ ATTENTION_OF = ("output", "anchor", "rollout")
 _NO_ANCHOR = "Expected an anchor whose token attends; got none. Give one, or ask for attention of the output."
 
 
-def check_attention(
-    options: RunOptions, specs: Sequence[EncoderSpec], anchors: Points, *, elsewhere: bool
-) -> None:
-    """Refuse attention that no encoder can give; `elsewhere` if the anchors lie in another image.
+def check_attention(options: RunOptions, *, depth: int, heads: int, anchors: Points, elsewhere: bool) -> None:
+    """Refuse attention that no encoder can give.
+
+    Parameters
+    ----------
+    options
+        What is asked for.
+    depth, heads
+        Most blocks, and most heads of one, among the encoders; 0 refuses neither.
+    anchors, elsewhere
+        Where they are, and whether that is in another image.
 
     Raises
     ------
@@ -58,9 +65,6 @@ def check_attention(
             "Expected an anchor in this image, as attention does not reach into another one; the anchors lie "
             "in a reference. Ask for attention of the output."
         )
-    shapes = [spec.architecture for spec in specs if isinstance(spec.architecture, ViTArchitecture)]
-    depth = max((shape.depth for shape in shapes), default=0)
-    heads = max((shape.heads for shape in shapes), default=0)
     if depth and options.block is not None and not (1 <= abs(options.block) <= depth):
         raise InvalidOptionError(
             f"Expected a block from 1 to {depth}, or from −1 to −{depth}; got {options.block}."

@@ -11,8 +11,8 @@ from napari_sslmaps.core.results import ComponentBasis, Embedding
 from napari_sslmaps.core.tiling import ONE_PASS, Tiling
 from napari_sslmaps.encoders.baselines import Control, controls_of
 from napari_sslmaps.encoders.catalog import NAMES
-from napari_sslmaps.encoders.registry import get_spec
-from napari_sslmaps.encoders.spec import EncoderSpec, ViTArchitecture
+from napari_sslmaps.encoders.registry import attention_size, get_spec
+from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import ExportError
 from napari_sslmaps.pipeline import plan
 from napari_sslmaps.sources.identity import FileIdentity
@@ -57,7 +57,8 @@ def write_maps(asked: AskedComparison, folder: Path, encoders: LoadedEncoders) -
     from napari_sslmaps.run.write import write_run
 
     request = _request_of(asked, folder)
-    check_attention(request.options, (), request.anchors, elsewhere=request.reference is not None)
+    elsewhere = request.reference is not None
+    check_attention(request.options, depth=0, heads=0, anchors=request.anchors, elsewhere=elsewhere)
     reference = asked.maps.reference or {}
     outcomes: list[EncoderOutcome] = []
     for method, choice in _choices(asked):
@@ -142,12 +143,8 @@ def _options_of(asked: AskedComparison) -> "RunOptions":
     from napari_sslmaps.export.record import RunOptions
 
     maps, attention, tiling = asked.maps, asked.maps.attention, _tiling_of(asked)
-    shapes = [
-        method.architecture
-        for method in asked.methods
-        if isinstance(method, EncoderSpec) and isinstance(method.architecture, ViTArchitecture)
-    ]
-    heads, depth = (max((getattr(s, name) for s in shapes), default=0) for name in ("heads", "depth"))
+    specs = [method for method in asked.methods if isinstance(method, EncoderSpec)]
+    depth, heads = attention_size(spec.architecture for spec in specs)
     no_anchor = attention.query == "anchor" and not maps.positive_yx
     return RunOptions(
         tile=tiling.tile,
