@@ -12,7 +12,9 @@ from napari_sslmaps.cli import main
 from napari_sslmaps.compare import compute
 from napari_sslmaps.compare.results import ScoredImage
 from napari_sslmaps.compare.scoring import EmbeddedImage
+from napari_sslmaps.encoders.hashes import hash_path
 from napari_sslmaps.export.record import RunRecord
+from napari_sslmaps.run import request
 
 
 @pytest.fixture
@@ -104,6 +106,26 @@ def test_an_image_without_a_mask_gets_a_sentence(
     assert run(*typed) == 1
     assert "1 of 2 have none, 1.png" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("region", [(), ("--region", "0,0,64,64")])
+def test_each_image_is_hashed_once(
+    region: tuple[str, ...], typed: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[Path] = []
+
+    def counted(path: Path) -> str:
+        hashed.append(path)
+        return hash_path(path)
+
+    monkeypatch.setattr(request, "hash_path", counted)
+    names = [word for word in typed if word not in ("-e", typed[typed.index("-e") + 1])]
+    command = (*names, *region, "--controls", "none", "--scores", "maps")
+    assert run(*command) == 0
+    images = [tmp_path / "images" / name for name in ("0.png", "1.png")]
+    assert hashed == images
+    assert run(*command) == 0
+    assert hashed == images * 2  # which tells that their scores are those that were kept
 
 
 def test_ctrl_c_keeps_what_is_done(

@@ -29,7 +29,7 @@ def numbers(text: str, count: int, wanted: str) -> tuple[float, ...]:
 def region_of(image: str, text: str | None, level: int, frame: int) -> "Region | None":
     """Understand ``y,x,height,width``; the whole level if omitted, None for the whole finest one."""
     from napari_sslmaps.core.region import Region
-    from napari_sslmaps.run.request import open_requested
+    from napari_sslmaps.run.request import open_named
 
     if text is not None:
         parts = numbers(text, 4, "--region as y,x,height,width, for example 0,0,256,256")
@@ -37,7 +37,6 @@ def region_of(image: str, text: str | None, level: int, frame: int) -> "Region |
         return Region(y, x, height, width, level, frame)
     if level == frame == 0:
         return None
-    source, _ = open_requested(image)
-    with source:
+    with open_named(image) as source:
         shape = source.levels[min(level, len(source.levels) - 1)].shape_yx
     return Region(0, 0, *shape, level, frame)

@@ -177,11 +177,10 @@ def _anchors(
     if anchor or negative:
         raise typer.BadParameter("give either --anchors FILE, or --anchor and --negative.")
     from napari_sslmaps.export.anchor_file import load_anchors
-    from napari_sslmaps.run.request import open_requested
+    from napari_sslmaps.run.request import open_named
 
-    source, record = open_requested(image)
-    source.close()
-    groups = load_anchors(file).on_image(record.shape_yx)
+    with open_named(image) as source:
+        groups = load_anchors(file).on_image(source.levels[0].shape_yx)
     first = next((group for group in groups if group.anchors), None)
     if first is None:
         raise typer.BadParameter(f"expected a set with at least one anchor; {file.name} has none.")

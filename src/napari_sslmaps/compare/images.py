@@ -12,7 +12,7 @@ from napari_sslmaps.errors import AnnotationError, InvalidOptionError, Unsupport
 from napari_sslmaps.evaluation.annotation import Annotation
 from napari_sslmaps.export.record import ImageRecord
 from napari_sslmaps.pipeline.planning import region_on
-from napari_sslmaps.run.request import open_requested
+from napari_sslmaps.run.request import open_named, record_of
 from napari_sslmaps.sources.colour import is_grey
 from napari_sslmaps.sources.masks import read_mask, void_label
 from napari_sslmaps.sources.protocol import ImageSource
@@ -53,23 +53,29 @@ def opened(image: ComparedImage, request: ComparisonRequest) -> Iterator[OpenedI
     SSLMapsError
         If either cannot be read, or they do not fit each other.
     """
-    source, record = open_compared(image)
-    try:
+    with _pixels_of(image) as source:
         shape = source.levels[0].shape_yx
         region = image.region or Region(0, 0, *shape)
-        yield OpenedImage(image, source, record, region, annotation_of(image, shape, request))
-    finally:
-        if isinstance(image.image, str):
-            source.close()
+        annotation = annotation_of(image, shape, request)
+        yield OpenedImage(image, source, record_of_compared(image, source), region, annotation)
 
 
-def open_compared(image: ComparedImage) -> tuple[ImageSource, ImageRecord]:
-    """Open the pixels of an image and say which it is; the path of one in memory is empty."""
+@contextmanager
+def _pixels_of(image: ComparedImage) -> Iterator[ImageSource]:
+    """Open the pixels of an image; what was given open stays open."""
+    if not isinstance(image.image, str):
+        yield image.image
+        return
+    with open_named(image.image) as source:
+        yield source
+
+
+def record_of_compared(image: ComparedImage, source: ImageSource) -> ImageRecord:
+    """Say which image this is, hashed if it is a file; path and hash of one in memory are empty."""
     if isinstance(image.image, str):
-        return open_requested(image.image)
-    source = image.image
+        return record_of(image.image, source)
     shape, spacing = source.levels[0].shape_yx, source.spacing_um_yx
-    return source, ImageRecord("", "", shape_yx=shape, spacing_um_yx=spacing)
+    return ImageRecord("", "", shape_yx=shape, spacing_um_yx=spacing)
 
 
 def annotation_of(
@@ -154,12 +160,8 @@ def check_one_kind(request: ComparisonRequest) -> None:
     """
     kinds: dict[bool, str] = {}
     for image in request.images:
-        source, _ = open_compared(image)
-        try:
+        with _pixels_of(image) as source:
             kinds.setdefault(is_grey(source), image.name)
-        finally:
-            if isinstance(image.image, str):
-                source.close()
         if len(kinds) > 1:
             raise UnsupportedImageError(
                 f"Expected images of one kind; {kinds[True]} is grey and {kinds[False]} is coloured, and one "

@@ -1,7 +1,7 @@
 """Request → maps."""
 
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
@@ -34,7 +34,8 @@ from napari_sslmaps.run.request import (
     EncoderOutcome,
     RunOutcome,
     RunRequest,
-    open_requested,
+    open_named,
+    record_of,
 )
 from napari_sslmaps.sources.masks import read_mask
 from napari_sslmaps.sources.protocol import ImageSource
@@ -109,11 +110,10 @@ def _looking(request: RunRequest) -> Iterator[tuple[_Look, _Look | None]]:
 
 @contextmanager
 def _look(image: str, region: Region | None, mask: MaskRecord | None, found: str) -> Iterator[_Look]:
-    source, record = open_requested(image)
-    with closing(source):
+    with open_named(image) as source:
         chosen = region or Region(0, 0, *source.levels[0].shape_yx)
         wanted = cast("MaskLike", found) if found else None
-        yield _Look(source, record, chosen, wanted if mask is None else mask_in(mask))
+        yield _Look(source, record_of(image, source), chosen, wanted if mask is None else mask_in(mask))
 
 
 def mask_in(mask: MaskRecord) -> MaskLike:

@@ -19,7 +19,7 @@ from napari_sslmaps.export.pretext_figure import PretextColumn, compose_pretext_
 from napari_sslmaps.export.record import ImageRecord
 from napari_sslmaps.pretext import pretext_view
 from napari_sslmaps.run.picture import picture_of
-from napari_sslmaps.run.request import EncoderChoice, open_requested
+from napari_sslmaps.run.request import EncoderChoice, open_named, record_of
 
 FORMAT = "napari-sslmaps/pretext"
 OnEncoder = Callable[[str], None]
@@ -82,9 +82,9 @@ def compute_pretext(request: PretextRequest, on_encoder: OnEncoder | None = None
     if not request.encoders:
         raise InvalidOptionError("Expected at least one encoder; got none. Name one with -e.")
     mask = None if request.mask is None else _read_mask(request.mask)
-    source, image = open_requested(request.image)
     specs, columns = [], []
-    with source:
+    with open_named(request.image) as source:
+        image = record_of(request.image, source)
         region = request.region or Region(0, 0, *source.levels[0].shape_yx)
         for choice in request.encoders:
             if on_encoder is not None:
@@ -159,7 +159,6 @@ def _write_panels(
 
 def _read_mask(path: Path) -> Any:
     """Read what is not 0 in an image file, (H, W) bool."""
-    source, _ = open_requested(str(path))
-    with source:
+    with open_named(str(path)) as source:
         pixels = source.read(Region(0, 0, *source.levels[0].shape_yx))
     return pixels.any(axis=-1) if pixels.ndim == 3 else pixels != 0

@@ -244,24 +244,38 @@ def fitting_encoders(image: str) -> tuple[EncoderChoice, ...]:
     UnsupportedImageError
         If it cannot be opened.
     """
-    with open_requested(image)[0] as source:
+    with open_named(image) as source:
         domain: Domain = "ultrasound" if is_grey(source) else "histology"
     return tuple(EncoderChoice(name) for name in names_for(domain))
 
 
-def open_requested(image: str) -> tuple[ImageSource, ImageRecord]:
-    """Open the image of a request and say which it is.
+def open_named(image: str) -> ImageSource:
+    """Open the image of a request.
 
     Raises
     ------
     UnsupportedImageError
         If it cannot be read, or there is no such sample.
     """
-    key = image.removeprefix(SAMPLE_PREFIX) if image.startswith(SAMPLE_PREFIX) else ""
+    key = _sample_key(image)
+    return find_sample(key).open() if key else open_image(Path(image).expanduser().absolute())
+
+
+def record_of(image: str, source: ImageSource) -> ImageRecord:
+    """Say which image this is, with the hash of its file, all of which is read for it.
+
+    Parameters
+    ----------
+    image, source
+        As `open_named` takes it, and what it opened.
+    """
+    key = _sample_key(image)
     path = find_sample(key).path if key else Path(image).expanduser().absolute()
-    source = find_sample(key).open() if key else open_image(path)
-    shape, spacing = source.levels[0].shape_yx, source.spacing_um_yx
-    return source, ImageRecord(str(path), hash_path(path), key, shape, spacing)
+    return ImageRecord(str(path), hash_path(path), key, source.levels[0].shape_yx, source.spacing_um_yx)
+
+
+def _sample_key(image: str) -> str:
+    return image.removeprefix(SAMPLE_PREFIX) if image.startswith(SAMPLE_PREFIX) else ""
 
 
 def find_sample(key: str) -> Sample:

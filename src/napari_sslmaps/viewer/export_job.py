@@ -92,19 +92,19 @@ def _embedded(asked: AskedComparison, found: Found | None, encoders: LoadedEncod
     """Return what every method made of the image: what was compared, else what was embedded."""
     if found is not None and found.embedded is not None:
         return found.embedded
-    from napari_sslmaps.compare.images import OpenedImage, open_compared
+    from napari_sslmaps.compare.images import OpenedImage, record_of_compared
     from napari_sslmaps.compare.maps import maps_of
     from napari_sslmaps.compare.scoring import EmbeddedImage
 
     request = request_of(asked)
     (image,) = request.images
-    source, record = open_compared(image)
     networks = {spec.name: encoders.get(spec) for spec in asked.specs}
     maps = {
         name: maps_of(one, image, request.options.run, networks.get(name))
         for name, one in asked.embeddings.items()
     }
-    opened = OpenedImage(image, source, record, asked.region, asked.annotation)
+    record = record_of_compared(image, asked.source)
+    opened = OpenedImage(image, asked.source, record, asked.region, asked.annotation)
     return EmbeddedImage(opened, asked.embeddings, maps, tuple(asked.embeddings))
 
 

@@ -84,11 +84,10 @@ def write_maps(asked: AskedComparison, folder: Path, encoders: LoadedEncoders) -
 
 
 def _record_of(image: str) -> "ImageRecord":
-    from napari_sslmaps.run.request import open_requested
+    from napari_sslmaps.run.request import open_named, record_of
 
-    source, record = open_requested(image)
-    source.close()
-    return record
+    with open_named(image) as source:
+        return record_of(image, source)
 
 
 def _lasting(spec: EncoderSpec) -> str:
