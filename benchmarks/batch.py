@@ -15,13 +15,13 @@ import psutil
 from measure import Outcome, ratio, seconds
 
 from napari_sslmaps.batch.cluster import Workers
-from napari_sslmaps.batch.items import BatchItem
-from napari_sslmaps.batch.orders import BatchOptions, choose_encoder, make_order
 from napari_sslmaps.batch.run import BatchProgress, run_batch
+from napari_sslmaps.batch.tasks import BatchOptions, choose_encoder, make_order
 from napari_sslmaps.batch.work import embed_order
 from napari_sslmaps.encoders.registry import load_encoder
-from napari_sslmaps.export.record import RunOptions
-from napari_sslmaps.pipeline import embed
+from napari_sslmaps.inputs.listing import BatchItem
+from napari_sslmaps.pipeline.embedding import embed
+from napari_sslmaps.records.run import RunOptions
 
 IMAGES, SIDE, STRIDE = 16, 1024, 8
 ENCODER = "mae-demo"

@@ -13,9 +13,9 @@ from napari_sslmaps.compare.request import ComparedImage, ComparisonRequest, Mas
 from napari_sslmaps.compare.tables import plots_of, tables_of
 from napari_sslmaps.encoders.encoder import Encoder
 from napari_sslmaps.encoders.registry import load_encoder
-from napari_sslmaps.pipeline import embed
-from napari_sslmaps.run.request import EncoderChoice
-from napari_sslmaps.simulators.registry import SIMULATORS
+from napari_sslmaps.inputs.encoders import EncoderChoice
+from napari_sslmaps.lab.simulators import SIMULATORS
+from napari_sslmaps.pipeline.embedding import embed
 
 SIDE = 1024
 ENCODERS = ("mae-histology", "ijepa-histology", "dinov3-histology", "dira-histology")

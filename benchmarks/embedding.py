@@ -14,11 +14,14 @@ from safetensors.torch import save_file
 from napari_sslmaps.core.preprocess import normalise
 from napari_sslmaps.core.tiling import Tiling, split
 from napari_sslmaps.encoders.encoder import Encoder
+from napari_sslmaps.encoders.families.registry import architecture_to_dict
+from napari_sslmaps.encoders.families.vit import ViTArchitecture
+from napari_sslmaps.encoders.families.vit_network import build_vit
 from napari_sslmaps.encoders.header import HEADER_KEY
 from napari_sslmaps.encoders.registry import load_encoder
-from napari_sslmaps.encoders.spec import ViTArchitecture, architecture_to_dict, get_normalisation
-from napari_sslmaps.encoders.vit import build_vit
-from napari_sslmaps.pipeline import embed, plan
+from napari_sslmaps.encoders.spec import get_normalisation
+from napari_sslmaps.pipeline.embedding import embed
+from napari_sslmaps.pipeline.planning import plan
 from napari_sslmaps.sources.open import open_image
 
 SMALL = ViTArchitecture(

@@ -12,8 +12,8 @@ from qtpy.QtWidgets import QApplication
 from napari_sslmaps._qt.dock import SSLMapsWidget
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Embedding
-from napari_sslmaps.viewer.session import Embedded
-from napari_sslmaps.viewer.workspace import Anchor
+from napari_sslmaps.viewer.state.session import Embedded
+from napari_sslmaps.viewer.state.workspace import Anchor
 
 STRIDE = 8
 

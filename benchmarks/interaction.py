@@ -11,9 +11,9 @@ from measure import Outcome, ratio, seconds
 from sklearn.decomposition import PCA
 
 from napari_sslmaps.core.moments import MomentAccumulator
-from napari_sslmaps.core.pca import pca_map
 from napari_sslmaps.core.results import Embedding
-from napari_sslmaps.core.similarity import similarity_map
+from napari_sslmaps.maps.pca import pca_map
+from napari_sslmaps.maps.similarity import similarity_map
 
 
 def tokens(side: int, dim: int) -> Embedding:

@@ -15,8 +15,8 @@ from napari.layers import Image
 from skimage.data import immunohistochemistry
 
 from napari_sslmaps.core.region import Region
-from napari_sslmaps.sources import open_image
-from napari_sslmaps.viewer import npe2
+from napari_sslmaps.sources.open import open_image
+from napari_sslmaps.viewer.canvas import npe2
 
 SIDE, BLOCK = 8192, 1024
 REGIONS = [Region(y, x, BLOCK, BLOCK) for y, x in product(range(0, SIDE, BLOCK), repeat=2)]
@@ -89,7 +89,7 @@ PEAK = """
 import re, sys
 from pathlib import Path
 from napari_sslmaps.core.region import Region
-from napari_sslmaps.sources import open_image
+from napari_sslmaps.sources.open import open_image
 
 def resident(field):
     return int(re.search(rf"{field}:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) / 1024

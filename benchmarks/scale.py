@@ -14,14 +14,15 @@ from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Embedding
 from napari_sslmaps.core.tiling import ONE_PASS, TILED
 from napari_sslmaps.encoders.registry import get_spec
-from napari_sslmaps.pipeline import embed, plan
+from napari_sslmaps.pipeline.cost import cost_of
+from napari_sslmaps.pipeline.embedding import embed
+from napari_sslmaps.pipeline.planning import plan
 from napari_sslmaps.sources.array import ArraySource
-from napari_sslmaps.viewer.cost import cost_of
-from napari_sslmaps.viewer.loaded import LoadedEncoders
-from napari_sslmaps.viewer.maps import FRAME_MEGABYTES
-from napari_sslmaps.viewer.paces import MeasuredPaces
-from napari_sslmaps.viewer.session import Embedded
-from napari_sslmaps.viewer.workspace import Anchor
+from napari_sslmaps.viewer.maps.map_controller import FRAME_MEGABYTES
+from napari_sslmaps.viewer.maps.throughput import MeasuredPaces
+from napari_sslmaps.viewer.state.loaded_encoders import LoadedEncoders
+from napari_sslmaps.viewer.state.session import Embedded
+from napari_sslmaps.viewer.state.workspace import Anchor
 
 SIDE, DIM = 1024, 384
 PATIENCE_S = 60.0

@@ -4,7 +4,8 @@ from time import process_time
 
 from measure import Outcome
 
-from napari_sslmaps.simulators import SIMULATORS, Simulator, field_seed
+from napari_sslmaps.lab.simulators import SIMULATORS, Simulator
+from napari_sslmaps.lab.simulators.fields import field_seed
 
 #: Images per second and core that each size is to reach; a training step must never wait for its images.
 RATES = {128: 60, 192: 30}

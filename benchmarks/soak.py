@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QApplication
 from napari_sslmaps._qt.task_runner import QtTaskRunner
 from napari_sslmaps.viewer.controller import Controller
 from napari_sslmaps.viewer.services import real_services
-from napari_sslmaps.viewer.workspace import WorkspaceModel
+from napari_sslmaps.viewer.state.workspace import WorkspaceModel
 
 REQUESTS, WARM = 500, 100
 

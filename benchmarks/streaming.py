@@ -13,17 +13,18 @@ from embedding import write_random
 from measure import Outcome, ratio, seconds
 from napari.layers import Image
 
-from napari_sslmaps.cache import Cache
+from napari_sslmaps.cache.store import Cache
 from napari_sslmaps.core.preprocess import normalise
 from napari_sslmaps.core.tiling import Tiling
 from napari_sslmaps.encoders.encoder import Encoder
 from napari_sslmaps.encoders.registry import get_spec, load_encoder
 from napari_sslmaps.encoders.spec import get_normalisation
-from napari_sslmaps.pipeline import embed, plan
+from napari_sslmaps.pipeline.embedding import embed
+from napari_sslmaps.pipeline.planning import plan
 from napari_sslmaps.sources.open import open_image
 from napari_sslmaps.sources.protocol import Level
-from napari_sslmaps.viewer.image import LayerSource
-from napari_sslmaps.viewer.lazy import lazy_levels
+from napari_sslmaps.viewer.canvas.image_layer import LayerSource
+from napari_sslmaps.viewer.canvas.lazy_array import lazy_levels
 
 SIDE, TILE = 1024, 512
 TILING = Tiling(TILE // 16, 0)
@@ -102,7 +103,7 @@ import re, sys
 from pathlib import Path
 from napari_sslmaps.core.tiling import Tiling
 from napari_sslmaps.encoders.registry import load_encoder
-from napari_sslmaps.pipeline import embed
+from napari_sslmaps.pipeline.embedding import embed
 
 def resident(field):
     return int(re.search(rf"{field}:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) / 1024
@@ -155,7 +156,7 @@ SPILLED = """
 import re, sys
 from pathlib import Path
 from napari_sslmaps.encoders.registry import load_encoder
-from napari_sslmaps.pipeline import embed
+from napari_sslmaps.pipeline.embedding import embed
 from napari_sslmaps.pipeline.token_store import TokenBudget
 
 def anonymous():

@@ -18,14 +18,12 @@ import torch
 from measure import Outcome
 from torch import Tensor
 
-from napari_sslmaps.pretraining.datasets import ArrayFields
-from napari_sslmaps.pretraining.datasets.loading import Keys, Shards, read_ahead
-from napari_sslmaps.pretraining.objectives.ijepa import draw_blocks
-from napari_sslmaps.pretraining.objectives.mae import random_mask
-from napari_sslmaps.pretraining.objectives.masks import block_masks
-from napari_sslmaps.pretraining.recipes import METHODS, load_recipe
-from napari_sslmaps.pretraining.run import Run, advance, start
-from napari_sslmaps.pretraining.trainer import Cadence, Desk
+from napari_sslmaps.lab.training.datasets.loading import Keys, Shards, read_ahead
+from napari_sslmaps.lab.training.datasets.protocol import ArrayFields
+from napari_sslmaps.lab.training.recipes import METHODS, load_recipe
+from napari_sslmaps.lab.training.run import Run, advance, start
+from napari_sslmaps.lab.training.trainer import Cadence, Desk
+from napari_sslmaps.pretext.masks import block_masks, draw_blocks, random_mask
 
 ROUNDS = 7
 BUDGET = 1.10

@@ -9,11 +9,13 @@ from dataclasses import replace
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from napari_sslmaps.encoders.spec import Architecture, UNetArchitecture, ViTArchitecture
-from napari_sslmaps.pretraining.objectives import build_objective
-from napari_sslmaps.pretraining.recipes import METHODS, Recipe, load_recipe
-from napari_sslmaps.pretraining.schedules import Progress
-from napari_sslmaps.pretraining.views import CropScheme
+from napari_sslmaps.encoders.families.unet import UNetArchitecture
+from napari_sslmaps.encoders.families.vit import ViTArchitecture
+from napari_sslmaps.encoders.spec import Architecture
+from napari_sslmaps.lab.training.numerics import Progress
+from napari_sslmaps.lab.training.objectives import build_objective
+from napari_sslmaps.lab.training.recipes import METHODS, Recipe, load_recipe
+from napari_sslmaps.lab.training.views import CropScheme
 
 IMAGES, EPOCHS = 1_000_000, 300
 PEAK, SHARE = 312e12, 0.3  # NVIDIA A100, dense bfloat16, of its data sheet; the share is an assumption

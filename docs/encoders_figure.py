@@ -6,18 +6,13 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from napari_sslmaps.core.pca import pca_map
 from napari_sslmaps.core.region import Region
-from napari_sslmaps.core.results import ComponentMap, SimilarityMap
-from napari_sslmaps.core.similarity import similarity_map
 from napari_sslmaps.core.tiling import ONE_PASS
-from napari_sslmaps.encoders.catalog import METHOD_INFO, names_for
+from napari_sslmaps.encoders.catalog import names_for
 from napari_sslmaps.encoders.encoder import Encoder
+from napari_sslmaps.encoders.methods.registry import METHOD_INFO
 from napari_sslmaps.encoders.registry import load_encoder
-from napari_sslmaps.evaluation.embedded.gate import Twins
-from napari_sslmaps.evaluation.embedded.results import Book
-from napari_sslmaps.evaluation.embedded.verdict import label
-from napari_sslmaps.export.panels import (
+from napari_sslmaps.figures.panels import (
     FAINT,
     INK,
     Extent,
@@ -28,7 +23,12 @@ from napari_sslmaps.export.panels import (
     draw_scale_bar,
     framed,
 )
-from napari_sslmaps.pipeline import embed
+from napari_sslmaps.lab.gate.gate import Twins
+from napari_sslmaps.lab.gate.results import Book
+from napari_sslmaps.lab.gate.verdict import label
+from napari_sslmaps.maps.pca import ComponentMap, pca_map
+from napari_sslmaps.maps.similarity import SimilarityMap, similarity_map
+from napari_sslmaps.pipeline.embedding import embed
 from napari_sslmaps.sources.samples import SAMPLES, Sample
 
 BOOK = Path(__file__).parent / "data" / "encoders.json"

@@ -20,8 +20,7 @@ from simulator_figure import simulators
 from napari_sslmaps._qt.demo import run_demo
 from napari_sslmaps.sources.masks import read_mask
 from napari_sslmaps.sources.samples import SAMPLES, UNSURE
-from napari_sslmaps.viewer.groups import add_group, change_group
-from napari_sslmaps.viewer.workspace import Anchor, Group
+from napari_sslmaps.viewer.state.workspace import Anchor, Group, add_group, change_group
 
 _STROKES = {
     1: [((150, 100), (2, 1)), ((380, 300), (2, 0))],  # epithelium

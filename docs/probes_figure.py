@@ -11,18 +11,19 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import napari_sslmaps as ssl
-from napari_sslmaps.core.estimate import Estimate
-from napari_sslmaps.core.evidence import EvidenceMap
+from napari_sslmaps.core.findings import Estimate
 from napari_sslmaps.core.results import Embedding
-from napari_sslmaps.encoders.catalog import METHOD_INFO
 from napari_sslmaps.encoders.encoder import Encoder
-from napari_sslmaps.evaluation.evidence import LocalisationScores
+from napari_sslmaps.encoders.methods.registry import METHOD_INFO
 from napari_sslmaps.evaluation.image_labels import HeldOutHeads
-from napari_sslmaps.evaluation.intervals import bootstrap_mean
 from napari_sslmaps.evaluation.label_efficiency import LabelEfficiency, LabelledFeatures
-from napari_sslmaps.export.curves import draw_plot
-from napari_sslmaps.export.panels import INK, Extent, Scale, draw_grid, draw_image, framed
-from napari_sslmaps.simulators import field_seed, get_simulator
+from napari_sslmaps.evaluation.localisation import LocalisationScores
+from napari_sslmaps.evaluation.uncertainty import bootstrap_mean
+from napari_sslmaps.figures.panels import INK, Extent, Scale, draw_grid, draw_image, framed
+from napari_sslmaps.figures.plots import draw_plot
+from napari_sslmaps.lab.simulators import get_simulator
+from napari_sslmaps.lab.simulators.fields import field_seed
+from napari_sslmaps.maps.evidence import EvidenceMap
 
 PAGE = Path(__file__).parent / "probes.md"
 SEED, COUNT, SIDE = 9100, 64, 192

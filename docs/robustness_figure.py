@@ -13,14 +13,15 @@ from napari_sslmaps.core.findings import Plot, Table, cell_text
 from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Embedding, Float32
-from napari_sslmaps.encoders.catalog import METHOD_INFO, names_for
+from napari_sslmaps.encoders.catalog import names_for
+from napari_sslmaps.encoders.methods.registry import METHOD_INFO
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.encoders.spec import Domain
 from napari_sslmaps.evaluation.robustness import Encode, Robustness, RobustnessOptions, robustness
-from napari_sslmaps.evaluation.robustness_findings import robustness_plots, robustness_table
-from napari_sslmaps.export.curves import draw_plot
-from napari_sslmaps.export.panels import INK
-from napari_sslmaps.pipeline import embed
+from napari_sslmaps.evaluation.robustness_tables import robustness_plots, robustness_table
+from napari_sslmaps.figures.panels import INK
+from napari_sslmaps.figures.plots import draw_plot
+from napari_sslmaps.pipeline.embedding import embed
 from napari_sslmaps.sources.samples import SAMPLES
 
 PAGE = Path(__file__).parent / "robustness.md"

@@ -22,9 +22,10 @@ from napari_sslmaps.compare.tables import plots_of, tables_of
 from napari_sslmaps.compare.write import image_figure, plot_figure
 from napari_sslmaps.core.findings import Table, cell_text
 from napari_sslmaps.encoders.catalog import names_for
-from napari_sslmaps.export.figure import save_figure
-from napari_sslmaps.run.request import EncoderChoice
-from napari_sslmaps.simulators import field_seed, get_simulator
+from napari_sslmaps.figures.run_figure import save_figure
+from napari_sslmaps.inputs.encoders import EncoderChoice
+from napari_sslmaps.lab.simulators import get_simulator
+from napari_sslmaps.lab.simulators.fields import field_seed
 from napari_sslmaps.sources.samples import SAMPLES
 
 DOCS = Path(__file__).parent

@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from napari_sslmaps.core.region import Region
-from napari_sslmaps.simulators import SIMULATORS, field_seed
+from napari_sslmaps.lab.simulators import SIMULATORS
+from napari_sslmaps.lab.simulators.fields import field_seed
 from napari_sslmaps.sources.samples import SAMPLES
 
 SIZE, COLUMNS, SEED = 192, 6, 9

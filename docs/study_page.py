@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from napari_sslmaps.simulators.scenes import DOMAINS, simulate_scene
-from napari_sslmaps.study.figure import draw_study
-from napari_sslmaps.study.page import blocks, to_markdown
+from napari_sslmaps.lab.simulators.scenes import DOMAINS, simulate_scene
+from napari_sslmaps.lab.study.figure import draw_study
+from napari_sslmaps.lab.study.page import blocks, to_markdown
 
 DOCS = Path(__file__).parent
 DATA, FIGURE, SCENES, PAGE = (

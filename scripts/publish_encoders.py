@@ -20,12 +20,12 @@ from pathlib import Path
 from time import perf_counter
 
 from napari_sslmaps.encoders.catalog import EMBEDDED
-from napari_sslmaps.encoders.hashes import hash_path
-from napari_sslmaps.evaluation.embedded.cards import write_card
-from napari_sslmaps.evaluation.embedded.gate import judge, preview, use_one_thread
-from napari_sslmaps.evaluation.embedded.results import Book
-from napari_sslmaps.evaluation.embedded.tables import overview_table, replace_generated
-from napari_sslmaps.evaluation.embedded.verdict import label
+from napari_sslmaps.files import hash_path
+from napari_sslmaps.lab.gate.cards import write_card
+from napari_sslmaps.lab.gate.gate import judge, preview, use_one_thread
+from napari_sslmaps.lab.gate.results import Book
+from napari_sslmaps.lab.gate.tables import overview_table, replace_generated
+from napari_sslmaps.lab.gate.verdict import label
 
 ROOT = Path(__file__).resolve().parents[1]
 WEIGHTS = ROOT / "src/napari_sslmaps/encoders/weights"

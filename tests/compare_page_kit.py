@@ -2,15 +2,13 @@
 
 import numpy as np
 
-from napari_sslmaps.core.estimate import Estimate
-from napari_sslmaps.core.findings import Curve, Plot, Table
-from napari_sslmaps.encoders.baselines import ControlKind
+from napari_sslmaps.core.findings import Curve, Estimate, Plot, Table
+from napari_sslmaps.encoders.controls import ControlKind
 from napari_sslmaps.encoders.spec import EncoderSpec
-from napari_sslmaps.viewer.comparison_job import AskedComparison, Found, OnShare
-from napari_sslmaps.viewer.comparison_services import ComparisonServices
-from napari_sslmaps.viewer.export_job import RoomExporter
-from napari_sslmaps.viewer.folder_job import AskedFolder
-from napari_sslmaps.viewer.probe_job import TokenProber
+from napari_sslmaps.viewer.compare.build import ComparisonServices
+from napari_sslmaps.viewer.compare.export import RoomExporter
+from napari_sslmaps.viewer.compare.jobs import AskedComparison, AskedFolder, Found, OnShare
+from napari_sslmaps.viewer.compare.probe_job import TokenProber
 
 
 class KnownComparer:

@@ -7,8 +7,8 @@ from encoders_factory import write_encoder
 from PIL import Image
 
 from napari_sslmaps.compare.request import ComparedImage, ComparisonOptions, ComparisonRequest, MaskFile
-from napari_sslmaps.export.record import RunOptions
-from napari_sslmaps.run.request import EncoderChoice
+from napari_sslmaps.inputs.encoders import EncoderChoice
+from napari_sslmaps.records.run import RunOptions
 
 EXACT = RunOptions(precision="float32", device="cpu", centred=True)
 SIDE = 64

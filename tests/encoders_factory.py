@@ -7,15 +7,13 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
+from napari_sslmaps.encoders.families.registry import architecture_to_dict
+from napari_sslmaps.encoders.families.unet import UNetArchitecture
+from napari_sslmaps.encoders.families.unet_network import build_unet
+from napari_sslmaps.encoders.families.vit import ViTArchitecture
+from napari_sslmaps.encoders.families.vit_network import build_vit
 from napari_sslmaps.encoders.header import HEADER_KEY
-from napari_sslmaps.encoders.spec import (
-    Method,
-    UNetArchitecture,
-    ViTArchitecture,
-    architecture_to_dict,
-)
-from napari_sslmaps.encoders.unet import build_unet
-from napari_sslmaps.encoders.vit import build_vit
+from napari_sslmaps.encoders.spec import Method
 
 TINY_VIT = ViTArchitecture(patch=8, dim=32, depth=2, heads=2, grid=(4, 4), mlp_hidden=64, class_token=True)
 TINY_UNET = UNetArchitecture(

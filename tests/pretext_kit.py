@@ -3,7 +3,7 @@
 import numpy as np
 
 from napari_sslmaps.core.grid import TokenGrid
-from napari_sslmaps.core.pretext import (
+from napari_sslmaps.core.pretext_views import (
     Crop,
     PredictionView,
     ReconstructionView,

@@ -8,7 +8,7 @@ from qtpy.QtGui import QMouseEvent
 from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_sslmaps._qt.dock import SSLMapsWidget
-from napari_sslmaps.viewer.image import pixel_to_world
+from napari_sslmaps.viewer.canvas.image_layer import pixel_to_world
 from napari_sslmaps.viewer.services import Services
 
 LEFT = Qt.MouseButton.LeftButton

@@ -11,9 +11,9 @@ import numpy as np
 from qtpy.QtCore import QElapsedTimer, QEvent
 from qtpy.QtWidgets import QApplication
 
+from napari_sslmaps.viewer.canvas.image_layer import is_own
 from napari_sslmaps.viewer.controller import Controller
-from napari_sslmaps.viewer.image import is_own
-from napari_sslmaps.viewer.workspace import Anchor
+from napari_sslmaps.viewer.state.workspace import Anchor
 
 PATIENCE_MS = 60_000
 

@@ -7,7 +7,7 @@ import pytest
 from encoders_factory import write_encoder
 
 from napari_sslmaps.bench import measure
-from napari_sslmaps.cli import main
+from napari_sslmaps.cli.commands import main
 from napari_sslmaps.errors import InvalidOptionError
 
 

@@ -9,9 +9,8 @@ import numpy as np
 from compare_page_kit import known_comparison
 from napari.components import ViewerModel
 
-from napari_sslmaps.core.attention import AttentionStack
 from napari_sslmaps.core.grid import TokenGrid
-from napari_sslmaps.core.pretext import (
+from napari_sslmaps.core.pretext_views import (
     Crop,
     PredictionView,
     PretextView,
@@ -22,21 +21,25 @@ from napari_sslmaps.core.pretext import (
 )
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Embedding, Provenance
-from napari_sslmaps.encoders.baselines import Control
-from napari_sslmaps.encoders.checkpoint.report import Inference, RecognitionReport
+from napari_sslmaps.encoders.checkpoint.report import RecognitionReport
+from napari_sslmaps.encoders.controls import Control
+from napari_sslmaps.encoders.families.vit import ViTArchitecture
 from napari_sslmaps.encoders.overrides import Overrides
-from napari_sslmaps.encoders.spec import EncoderSpec, Method, ViTArchitecture
+from napari_sslmaps.encoders.recognition import Inference
+from napari_sslmaps.encoders.spec import EncoderSpec, Method
 from napari_sslmaps.errors import CheckpointError, EncoderNotFoundError, MapUnavailableError
-from napari_sslmaps.pipeline import EmbeddingProgress, OnProgress, plan
+from napari_sslmaps.maps.attention import AttentionStack
+from napari_sslmaps.pipeline.cost import Pace
+from napari_sslmaps.pipeline.planning import plan
+from napari_sslmaps.pipeline.progress import EmbeddingProgress, OnProgress
+from napari_sslmaps.pretext.options import PretextOptions
 from napari_sslmaps.sources.protocol import ImageSource
-from napari_sslmaps.viewer.comparison_services import ComparisonServices
-from napari_sslmaps.viewer.cost import Pace
-from napari_sslmaps.viewer.jobs import Asked, EmbedOptions
-from napari_sslmaps.viewer.library import OnBytes
-from napari_sslmaps.viewer.pretext_job import Edits
+from napari_sslmaps.viewer.compare.build import ComparisonServices
+from napari_sslmaps.viewer.encoders.library import OnBytes
+from napari_sslmaps.viewer.maps.embedding_job import Asked, EmbedOptions
+from napari_sslmaps.viewer.pretext.job import Edits
 from napari_sslmaps.viewer.services import Services
-from napari_sslmaps.viewer.tasks import ImmediateRunner, TaskCallbacks, Work
-from napari_sslmaps.viewer.workspace import PretextOptions
+from napari_sslmaps.viewer.state.tasks import ImmediateRunner, TaskCallbacks, Work
 
 PATCH, PLAIN = 8, EmbedOptions()
 _ARCHITECTURE = ViTArchitecture(

@@ -7,36 +7,37 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from napari_sslmaps.core.agreement import linear_cka, mutual_neighbours, neighbour_agreement
-    from napari_sslmaps.core.attention import activation_map, attention_map
-    from napari_sslmaps.core.difference import difference_map
-    from napari_sslmaps.core.groups import AnchorGroup, group_map
-    from napari_sslmaps.core.pca import pca_map
-    from napari_sslmaps.core.procrustes import align_colours
     from napari_sslmaps.core.region import Region
     from napari_sslmaps.core.results import Embedding
-    from napari_sslmaps.core.similarity import similarity_map
     from napari_sslmaps.core.tiling import Tiling
-    from napari_sslmaps.encoders.baselines import controls_of
+    from napari_sslmaps.encoders.controls import controls_of
     from napari_sslmaps.encoders.published.fetch import download_encoder
     from napari_sslmaps.encoders.registry import list_encoders, load_encoder
     from napari_sslmaps.evaluation.anchor_scores import score_anchors
     from napari_sslmaps.evaluation.annotation import Annotation
     from napari_sslmaps.evaluation.cross_validation import cross_validate
-    from napari_sslmaps.evaluation.evidence import score_localisation, token_evidence
     from napari_sslmaps.evaluation.image_labels import cross_validate_heads, fit_image_head, pooled
     from napari_sslmaps.evaluation.label_efficiency import LabelledFeatures, label_efficiency
+    from napari_sslmaps.evaluation.localisation import score_localisation, token_evidence
     from napari_sslmaps.evaluation.map_scores import score_map
     from napari_sslmaps.evaluation.robustness import RobustnessOptions, robustness
     from napari_sslmaps.evaluation.scribbles import labels_on_grid
     from napari_sslmaps.evaluation.token_probe import fit_token_probe
-    from napari_sslmaps.export.anchor_file import AnchorSet, load_anchors, save_anchors
-    from napari_sslmaps.export.basis_file import load_basis, save_basis
-    from napari_sslmaps.export.head_file import load_head, save_head
-    from napari_sslmaps.pipeline import attend, embed
+    from napari_sslmaps.maps.agreement import linear_cka, mutual_neighbours, neighbour_agreement
+    from napari_sslmaps.maps.attention import activation_map, attention_map
+    from napari_sslmaps.maps.difference import difference_map
+    from napari_sslmaps.maps.groups import AnchorGroup, group_map
+    from napari_sslmaps.maps.pca import pca_map
+    from napari_sslmaps.maps.pca_alignment import align_colours
+    from napari_sslmaps.maps.similarity import similarity_map
+    from napari_sslmaps.pipeline.attention import attend
     from napari_sslmaps.pipeline.class_activation import class_activation
     from napari_sslmaps.pipeline.controls import embed_control
-    from napari_sslmaps.pretext import pretext_view
+    from napari_sslmaps.pipeline.embedding import embed
+    from napari_sslmaps.pretext.view import pretext_view
+    from napari_sslmaps.records.anchors import AnchorSet, load_anchors, save_anchors
+    from napari_sslmaps.records.basis import load_basis, save_basis
+    from napari_sslmaps.records.linear_head import load_head, save_head
     from napari_sslmaps.sources.open import open_image
 
 __all__ = [
@@ -89,52 +90,52 @@ __all__ = [
 ]
 
 _HOMES = {
-    "AnchorGroup": "core.groups",
-    "AnchorSet": "export.anchor_file",
+    "AnchorGroup": "maps.groups",
+    "AnchorSet": "records.anchors",
     "Annotation": "evaluation.annotation",
     "Embedding": "core.results",
     "LabelledFeatures": "evaluation.label_efficiency",
     "Region": "core.region",
     "RobustnessOptions": "evaluation.robustness",
     "Tiling": "core.tiling",
-    "activation_map": "core.attention",
-    "align_colours": "core.procrustes",
-    "attend": "pipeline",
-    "attention_map": "core.attention",
+    "activation_map": "maps.attention",
+    "align_colours": "maps.pca_alignment",
+    "attend": "pipeline.attention",
+    "attention_map": "maps.attention",
     "class_activation": "pipeline.class_activation",
-    "controls_of": "encoders.baselines",
+    "controls_of": "encoders.controls",
     "cross_validate": "evaluation.cross_validation",
     "cross_validate_heads": "evaluation.image_labels",
-    "difference_map": "core.difference",
+    "difference_map": "maps.difference",
     "download_encoder": "encoders.published.fetch",
-    "embed": "pipeline",
+    "embed": "pipeline.embedding",
     "embed_control": "pipeline.controls",
     "fit_image_head": "evaluation.image_labels",
     "fit_token_probe": "evaluation.token_probe",
-    "group_map": "core.groups",
+    "group_map": "maps.groups",
     "label_efficiency": "evaluation.label_efficiency",
     "labels_on_grid": "evaluation.scribbles",
-    "linear_cka": "core.agreement",
+    "linear_cka": "maps.agreement",
     "list_encoders": "encoders.registry",
-    "load_anchors": "export.anchor_file",
-    "load_basis": "export.basis_file",
+    "load_anchors": "records.anchors",
+    "load_basis": "records.basis",
     "load_encoder": "encoders.registry",
-    "load_head": "export.head_file",
-    "mutual_neighbours": "core.agreement",
-    "neighbour_agreement": "core.agreement",
+    "load_head": "records.linear_head",
+    "mutual_neighbours": "maps.agreement",
+    "neighbour_agreement": "maps.agreement",
     "open_image": "sources.open",
-    "pca_map": "core.pca",
+    "pca_map": "maps.pca",
     "pooled": "evaluation.image_labels",
-    "pretext_view": "pretext",
+    "pretext_view": "pretext.view",
     "robustness": "evaluation.robustness",
-    "save_anchors": "export.anchor_file",
-    "save_basis": "export.basis_file",
-    "save_head": "export.head_file",
+    "save_anchors": "records.anchors",
+    "save_basis": "records.basis",
+    "save_head": "records.linear_head",
     "score_anchors": "evaluation.anchor_scores",
-    "score_localisation": "evaluation.evidence",
+    "score_localisation": "evaluation.localisation",
     "score_map": "evaluation.map_scores",
-    "similarity_map": "core.similarity",
-    "token_evidence": "evaluation.evidence",
+    "similarity_map": "maps.similarity",
+    "token_evidence": "evaluation.localisation",
 }
 
 

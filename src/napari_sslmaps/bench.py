@@ -9,11 +9,11 @@ from time import perf_counter
 import numpy as np
 
 from napari_sslmaps.core.findings import Cell, Table
-from napari_sslmaps.core.pca import pca_map
-from napari_sslmaps.core.similarity import similarity_map
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import InvalidOptionError
-from napari_sslmaps.pipeline import embed
+from napari_sslmaps.maps.pca import pca_map
+from napari_sslmaps.maps.similarity import similarity_map
+from napari_sslmaps.pipeline.embedding import embed
 
 SIDES = (64, 8192)
 """Pixels along the shortest and the longest region that is measured."""

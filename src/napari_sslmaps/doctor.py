@@ -18,11 +18,10 @@ from typing import Any, Literal
 
 from platformdirs import user_cache_path
 
-from napari_sslmaps.encoders.catalog import EMBEDDED
+from napari_sslmaps.encoders.catalog import EMBEDDED, weights_path
 from napari_sslmaps.encoders.published.local import published_specs
-from napari_sslmaps.encoders.registry import get_spec, weights_path
-from napari_sslmaps.encoders.shelf import remembered
-from napari_sslmaps.encoders.shelf_file import ShelfWarning, config_folder
+from napari_sslmaps.encoders.registry import get_spec
+from napari_sslmaps.encoders.user_encoders import ShelfWarning, config_folder, remembered
 from napari_sslmaps.errors import SSLMapsError
 
 Status = Literal["ok", "note", "fault"]

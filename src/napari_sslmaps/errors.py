@@ -4,27 +4,6 @@ Each one says what was expected, what came and what to do. None subclasses
 ``RuntimeError``, which Qt generator workers swallow.
 """
 
-__all__ = [
-    "AnnotationError",
-    "Cancelled",
-    "CheckpointError",
-    "DeviceMemoryError",
-    "EncoderNotFoundError",
-    "ExportError",
-    "InvalidAnchorError",
-    "InvalidOptionError",
-    "LicenceNotAcceptedError",
-    "MapUnavailableError",
-    "MissingExtraError",
-    "RecordError",
-    "RegionError",
-    "SSLMapsError",
-    "ShelfError",
-    "TrainingDivergedError",
-    "UnsupportedImageError",
-    "WeightsUnavailableError",
-]
-
 
 class SSLMapsError(Exception):
     """Base of all errors of this package; its text is a sentence for the user."""

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from encoders_factory import write_encoder
 
-from napari_sslmaps.batch.orders import BatchEncoder, choose_encoder
+from napari_sslmaps.batch.tasks import BatchEncoder, choose_encoder
 
 
 @pytest.fixture(scope="session")

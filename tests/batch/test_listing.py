@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from napari_sslmaps.batch.items import BatchItem
-from napari_sslmaps.batch.listing import list_items
 from napari_sslmaps.errors import InvalidOptionError
+from napari_sslmaps.inputs.listing import BatchItem, list_items
 
 
 def sheet(folder: Path, text: str) -> Path:

@@ -9,12 +9,12 @@ import pytest
 from encoders_factory import write_encoder
 
 from napari_sslmaps.batch.cluster import Workers, worker_specs
-from napari_sslmaps.batch.items import BatchItem
-from napari_sslmaps.batch.orders import BatchOptions, choose_encoder, make_order
+from napari_sslmaps.batch.tasks import BatchOptions, choose_encoder, make_order
 from napari_sslmaps.encoders.registry import hash_encoder
-from napari_sslmaps.encoders.shelf import remember
+from napari_sslmaps.encoders.user_encoders import remember
 from napari_sslmaps.errors import EncoderNotFoundError, InvalidOptionError, WeightsUnavailableError
-from napari_sslmaps.export.record import RunOptions
+from napari_sslmaps.inputs.listing import BatchItem
+from napari_sslmaps.records.run import RunOptions
 
 
 def key(item, encoder, options=BatchOptions()):  # noqa: B008  # frozen

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from napari_sslmaps.batch.items import BatchItem
-from napari_sslmaps.batch.orders import BatchOptions
-from napari_sslmaps.batch.place import choose_region
+from napari_sslmaps.batch.tasks import BatchOptions
+from napari_sslmaps.batch.work import choose_region
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import RegionError, UnsupportedImageError
+from napari_sslmaps.inputs.listing import BatchItem
 from napari_sslmaps.sources.array import ArraySource
 
 ITEM = BatchItem("/slides/a.svs", "a.svs")

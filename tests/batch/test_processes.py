@@ -13,10 +13,10 @@ import psutil
 import pytest
 
 from napari_sslmaps.batch.cluster import Workers
-from napari_sslmaps.batch.orders import BatchOptions
 from napari_sslmaps.batch.run import run_batch
 from napari_sslmaps.batch.store import read_embedding
-from napari_sslmaps.export.record import RunOptions
+from napari_sslmaps.batch.tasks import BatchOptions
+from napari_sslmaps.records.run import RunOptions
 
 COUNT, SIDE = 24, 128
 OPTIONS = BatchOptions(RunOptions(device="cpu", precision="float32", tile=8, overlap=0), tokens="float32")

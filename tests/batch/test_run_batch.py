@@ -7,13 +7,14 @@ import pytest
 from distributed import LocalCluster
 from encoders_factory import write_encoder
 
-from napari_sslmaps.batch import extra, work
+from napari_sslmaps import extras as extra
+from napari_sslmaps.batch import work
 from napari_sslmaps.batch.cluster import Workers
-from napari_sslmaps.batch.orders import BatchOptions, choose_encoder
 from napari_sslmaps.batch.run import run_batch
 from napari_sslmaps.batch.store import read_embedding
+from napari_sslmaps.batch.tasks import BatchOptions, choose_encoder
 from napari_sslmaps.errors import CheckpointError, ExportError, InvalidOptionError, MissingExtraError
-from napari_sslmaps.export.record import RunOptions
+from napari_sslmaps.records.run import RunOptions
 
 OPTIONS = BatchOptions(RunOptions(device="cpu", precision="float32"))
 NAMES = ["a.png", "b.png", "more/a.png", "more/c.png"]

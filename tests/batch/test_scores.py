@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from napari_sslmaps.batch.scores import score
-from napari_sslmaps.core.attention import attention_map
-from napari_sslmaps.core.pca import pca_map
+from napari_sslmaps.batch.summaries import score
 from napari_sslmaps.core.results import Embedding
 from napari_sslmaps.core.tiling import Tiling, plan_tiles
+from napari_sslmaps.maps.attention import attention_map
+from napari_sslmaps.maps.pca import pca_map
 
 
 def scored(tokens, attention=None, foreground=None):

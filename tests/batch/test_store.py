@@ -9,12 +9,12 @@ import zarr
 
 from napari_sslmaps.batch import store
 from napari_sslmaps.batch.store import Output, read_about, read_embedding, write_output
-from napari_sslmaps.core.attention import activation_map, attention_map
 from napari_sslmaps.core.grid import TokenGrid
-from napari_sslmaps.core.pca import pca_map
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Embedding, Provenance
 from napari_sslmaps.errors import ExportError, UnsupportedImageError
+from napari_sslmaps.maps.attention import activation_map, attention_map
+from napari_sslmaps.maps.pca import pca_map
 from napari_sslmaps.sources.open import open_image
 
 ROWS, COLS, DIM, HEADS = 70, 9, 5, 2  # more rows than a chunk has

@@ -9,18 +9,19 @@ import pytest
 from encoders_factory import write_encoder
 from skimage.data import immunohistochemistry
 
-from napari_sslmaps.batch import memory, work
-from napari_sslmaps.batch.items import BatchItem
-from napari_sslmaps.batch.orders import BatchOptions, choose_encoder, make_order, tiles_folder
+from napari_sslmaps.batch import work
+from napari_sslmaps.batch import work as memory
 from napari_sslmaps.batch.store import read_about, read_embedding
+from napari_sslmaps.batch.tasks import BatchOptions, choose_encoder, make_order, tiles_folder
 from napari_sslmaps.batch.work import embed_order, prepare
 from napari_sslmaps.core.region import Region
-from napari_sslmaps.core.similarity import similarity_map
 from napari_sslmaps.core.tiling import Tiling
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import Cancelled, InvalidOptionError, WeightsUnavailableError
-from napari_sslmaps.export.record import RunOptions
-from napari_sslmaps.pipeline import embed
+from napari_sslmaps.inputs.listing import BatchItem
+from napari_sslmaps.maps.similarity import similarity_map
+from napari_sslmaps.pipeline.embedding import embed
+from napari_sslmaps.records.run import RunOptions
 from napari_sslmaps.sources.open import open_image
 
 EXACT = BatchOptions(RunOptions(device="cpu", precision="float32"), tokens="float32")

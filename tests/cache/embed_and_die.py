@@ -14,10 +14,10 @@ from pathlib import Path
 import torch
 import zarr.codecs  # noqa: F401  # its import alone makes more calls than embedding does
 
-from napari_sslmaps.cache import Cache
+from napari_sslmaps.cache.store import Cache
 from napari_sslmaps.core.tiling import Tiling
 from napari_sslmaps.encoders.registry import load_encoder
-from napari_sslmaps.pipeline import embed
+from napari_sslmaps.pipeline.embedding import embed
 
 
 def say(text: object) -> None:

@@ -7,12 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from napari_sslmaps.cache import Cache
-from napari_sslmaps.cache.key import key_of
+from napari_sslmaps.cache.entry import DAMAGE, part_path, read_part, write_part
 from napari_sslmaps.cache.ome import Placement
-from napari_sslmaps.cache.parts import DAMAGE, part_path, read_part, write_part
-from napari_sslmaps.cache.store import default_limit
-from napari_sslmaps.cli import main
+from napari_sslmaps.cache.store import Cache, default_limit, key_of
+from napari_sslmaps.cli.commands import main
 from napari_sslmaps.core.tiling import Tiling, plan_tiles
 from napari_sslmaps.errors import InvalidOptionError
 

@@ -12,12 +12,12 @@ import zarr
 from cache_kit import TILED, assert_same, noise, stop_after
 from encoders_factory import Counting, write_encoder
 
-from napari_sslmaps.cache import Cache
+from napari_sslmaps.cache.store import Cache
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.tiling import Tiling
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import Cancelled
-from napari_sslmaps.pipeline import embed
+from napari_sslmaps.pipeline.embedding import embed
 from napari_sslmaps.sources.array import ArraySource
 from napari_sslmaps.sources.identity import FileIdentity
 from napari_sslmaps.sources.open import open_image

@@ -11,11 +11,12 @@ import pytest
 from cache_kit import TILED, assert_same, noise
 from encoders_factory import Counting, write_encoder
 
-from napari_sslmaps.cache import Cache
+from napari_sslmaps.cache.entry import part_path, read_part
 from napari_sslmaps.cache.ome import read_planes
-from napari_sslmaps.cache.parts import part_path, read_part
+from napari_sslmaps.cache.store import Cache
 from napari_sslmaps.encoders.registry import load_encoder
-from napari_sslmaps.pipeline import embed, plan
+from napari_sslmaps.pipeline.embedding import embed
+from napari_sslmaps.pipeline.planning import plan
 from napari_sslmaps.sources.open import open_image
 
 KILLS = 20

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from encoders_factory import write_encoder
 
-from napari_sslmaps.encoders import registry
+from napari_sslmaps.encoders import catalog
 from napari_sslmaps.encoders.catalog import EMBEDDED
 
 
@@ -20,5 +20,5 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def installed(tiny_weights: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(registry, "_weights_folder", lambda: tiny_weights)
+    monkeypatch.setattr(catalog, "_weights_folder", lambda: tiny_weights)
     return tiny_weights

@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from napari_sslmaps.cli import main
+from napari_sslmaps.cli.commands import main
 from napari_sslmaps.encoders.catalog import NAMES
 from napari_sslmaps.encoders.published.catalog import PUBLISHED
 
@@ -46,7 +46,7 @@ def image(tmp_path: Path) -> Path:
 def test_help_of_everything_loads_nothing_heavy() -> None:
     script = """
 import sys
-from napari_sslmaps.cli import main
+from napari_sslmaps.cli.commands import main
 for command in ([], ["demo"], ["run"], ["pretext"], ["batch"], ["encoders"],
                 ["encoders", "list"], ["encoders", "show"], ["encoders", "inspect"],
                 ["encoders", "add"], ["encoders", "forget"],

@@ -7,11 +7,10 @@ import pytest
 from encoders_factory import write_encoder
 
 from napari_sslmaps import doctor
-from napari_sslmaps.cli import main
+from napari_sslmaps.cli.commands import main
 from napari_sslmaps.doctor import Check
 from napari_sslmaps.encoders.catalog import EMBEDDED
-from napari_sslmaps.encoders.shelf import remember
-from napari_sslmaps.encoders.shelf_file import config_folder
+from napari_sslmaps.encoders.user_encoders import config_folder, remember
 
 
 def test_everything_is_looked_at(installed: Path) -> None:
@@ -118,7 +117,7 @@ def test_weights_are_present_missing_or_changed(installed: Path, monkeypatch: py
     monkeypatch.setattr(doctor, "_recorded_hash", lambda _: "another")
     changed = doctor.check_weights("mae-demo")
     assert (changed.status, "not the file that was installed" in changed.detail) == ("fault", True)
-    monkeypatch.setattr("napari_sslmaps.encoders.registry._weights_folder", lambda: installed / "gone")
+    monkeypatch.setattr("napari_sslmaps.encoders.catalog._weights_folder", lambda: installed / "gone")
     missing = doctor.check_weights("mae-demo")
     assert (missing.status, "missing" in missing.detail) == ("fault", True)
 

@@ -8,13 +8,13 @@ import pytest
 from comparison_kit import encoders_in, write_images
 from PIL import Image
 
-from napari_sslmaps.cli import main
+from napari_sslmaps.cli.commands import main
 from napari_sslmaps.compare import compute
 from napari_sslmaps.compare.results import ScoredImage
 from napari_sslmaps.compare.scoring import EmbeddedImage
-from napari_sslmaps.encoders.hashes import hash_path
-from napari_sslmaps.export.record import RunRecord
-from napari_sslmaps.run import request
+from napari_sslmaps.files import hash_path
+from napari_sslmaps.inputs import images as inputs_images
+from napari_sslmaps.records.run import RunRecord
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def test_each_image_is_hashed_once(
         hashed.append(path)
         return hash_path(path)
 
-    monkeypatch.setattr(request, "hash_path", counted)
+    monkeypatch.setattr(inputs_images, "hash_path", counted)
     names = [word for word in typed if word not in ("-e", typed[typed.index("-e") + 1])]
     command = (*names, *region, "--controls", "none", "--scores", "maps")
     assert run(*command) == 0

@@ -9,7 +9,7 @@ import tifffile
 from typer.testing import CliRunner
 
 from napari_sslmaps.cli.commands import app
-from napari_sslmaps.export.map_files import read_map
+from napari_sslmaps.records.map_files import read_map
 
 METHODS = ("mae", "ijepa", "dinov3", "dira")
 

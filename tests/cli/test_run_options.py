@@ -8,9 +8,9 @@ import pytest
 import tifffile
 from PIL import Image
 
-from napari_sslmaps.cli import main
-from napari_sslmaps.core.groups import AnchorGroup
-from napari_sslmaps.export.anchor_file import AnchorSet, save_anchors
+from napari_sslmaps.cli.commands import main
+from napari_sslmaps.maps.groups import AnchorGroup
+from napari_sslmaps.records.anchors import AnchorSet, save_anchors
 
 
 @pytest.fixture

@@ -8,8 +8,9 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 
-from napari_sslmaps.cli import main
-from napari_sslmaps.simulators import field_seed, get_simulator
+from napari_sslmaps.cli.commands import main
+from napari_sslmaps.lab.simulators import get_simulator
+from napari_sslmaps.lab.simulators.fields import field_seed
 from napari_sslmaps.sources.open import open_image
 
 Call = Callable[..., tuple[int, str, str]]

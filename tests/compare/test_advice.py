@@ -6,23 +6,23 @@ import numpy as np
 import pytest
 
 from napari_sslmaps import Annotation, Embedding
-from napari_sslmaps.compare import advice_words
+from napari_sslmaps.compare import advice as advice_words
 from napari_sslmaps.compare.advice import advise
-from napari_sslmaps.compare.evidence import ImageEvidence, evidence_of, reach_of
+from napari_sslmaps.compare.image_statistics import ImageEvidence, evidence_of, reach_of
 from napari_sslmaps.compare.images import OpenedImage
-from napari_sslmaps.compare.ranking import rank_encoders
 from napari_sslmaps.compare.request import ComparedImage, ComparisonRequest
 from napari_sslmaps.compare.results import AnchorRow, ComparedMethod, Comparison, MapRow, ScoredImage
 from napari_sslmaps.compare.tables import tables_of
+from napari_sslmaps.compare.verdicts import rank_encoders
 from napari_sslmaps.core.findings import cell_text
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Provenance
 from napari_sslmaps.evaluation.anchor_scores import STRATA
-from napari_sslmaps.evaluation.intervals import bootstrap_mean, paired_difference
 from napari_sslmaps.evaluation.map_scores import MapScores
 from napari_sslmaps.evaluation.robustness import CENTRED, COSINE, Response, Robustness
-from napari_sslmaps.export.record import ImageRecord
-from napari_sslmaps.run.request import EncoderChoice
+from napari_sslmaps.evaluation.uncertainty import bootstrap_mean, paired_difference
+from napari_sslmaps.inputs.encoders import EncoderChoice
+from napari_sslmaps.records.run import ImageRecord
 from napari_sslmaps.sources.array import ArraySource
 
 METHODS = {"sees": "dinov3", "foretells": "ijepa", "paints": "mae", "unites": "dira"}

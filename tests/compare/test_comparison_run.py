@@ -15,9 +15,7 @@ from napari_sslmaps.compare.record import comparison_from_record, numbers_sha256
 from napari_sslmaps.compare.request import ComparedImage, ComparisonOptions, ComparisonRequest
 from napari_sslmaps.compare.tables import plots_of, tables_of
 from napari_sslmaps.compare.write import write_comparison
-from napari_sslmaps.core.attention import attention_map
 from napari_sslmaps.core.findings import Table
-from napari_sslmaps.core.groups import AnchorGroup
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import (
@@ -31,9 +29,11 @@ from napari_sslmaps.errors import (
 from napari_sslmaps.evaluation.anchor_scores import score_anchors
 from napari_sslmaps.evaluation.annotation import Annotation
 from napari_sslmaps.evaluation.map_scores import score_maps
-from napari_sslmaps.export.head_file import load_head
-from napari_sslmaps.export.record import RunRecord
-from napari_sslmaps.pipeline import embed
+from napari_sslmaps.maps.attention import attention_map
+from napari_sslmaps.maps.groups import AnchorGroup
+from napari_sslmaps.pipeline.embedding import embed
+from napari_sslmaps.records.linear_head import load_head
+from napari_sslmaps.records.run import RunRecord
 from napari_sslmaps.sources.masks import read_mask
 from napari_sslmaps.sources.open import open_image
 
@@ -277,7 +277,7 @@ def test_anchors_and_regions_are_checked_before_anything_is_embedded(tmp_path: P
 
 
 def test_a_large_region_is_not_perturbed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("napari_sslmaps.compare.perturbed.MOST_PIXELS", 1000)
+    monkeypatch.setattr("napari_sslmaps.compare.scoring.MOST_PIXELS", 1000)
     with pytest.raises(RegionError, match="1000 px"):
         compare(request_in(tmp_path, scores=("robustness",)))
 

@@ -10,21 +10,20 @@ from comparison_kit import EXACT, request_in
 from PIL import Image
 
 from napari_sslmaps.compare.compute import compare
-from napari_sslmaps.compare.folder import file_name
 from napari_sslmaps.compare.progress import ComparisonProgress
 from napari_sslmaps.compare.record import comparison_from_record, numbers_sha256, record_of
 from napari_sslmaps.compare.request import ComparisonOptions, MaskFile
 from napari_sslmaps.compare.results import Comparison
 from napari_sslmaps.compare.saved import in_files
-from napari_sslmaps.compare.stored import from_plain, to_plain
+from napari_sslmaps.compare.store import file_name, from_plain, to_plain
 from napari_sslmaps.compare.tables import tables_of
 from napari_sslmaps.compare.write import ImageWriter, write_comparison
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import Cancelled, ExportError, RecordError
 from napari_sslmaps.evaluation.annotation import Annotation
-from napari_sslmaps.export.record import RunRecord
-from napari_sslmaps.export.tables import csv_text
+from napari_sslmaps.records.csv import csv_text
+from napari_sslmaps.records.run import RunRecord
 from napari_sslmaps.run.write import request_from_record
 from napari_sslmaps.sources.array import ArraySource
 from napari_sslmaps.sources.masks import read_mask

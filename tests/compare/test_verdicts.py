@@ -12,8 +12,8 @@ from napari_sslmaps.compare.verdicts import NEARNESS, verdicts
 from napari_sslmaps.compare.write import plot_table
 from napari_sslmaps.core.findings import Curve, Plot
 from napari_sslmaps.evaluation.map_scores import MapScores
-from napari_sslmaps.export.record import ImageRecord
-from napari_sslmaps.run.request import EncoderChoice
+from napari_sslmaps.inputs.encoders import EncoderChoice
+from napari_sslmaps.records.run import ImageRecord
 
 STRATA = ("all", "near", "middle", "far")
 

@@ -4,8 +4,7 @@ import math
 
 import pytest
 
-from napari_sslmaps.core.estimate import Estimate
-from napari_sslmaps.core.findings import Cell, Table, cell_text
+from napari_sslmaps.core.findings import Cell, Estimate, Table, cell_text
 from napari_sslmaps.errors import InvalidOptionError
 
 

@@ -7,7 +7,7 @@ from skimage.data import immunohistochemistry
 from napari_sslmaps.core.masking import field_of_view_mask, tissue_mask
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import UnsupportedImageError
-from napari_sslmaps.sources import open_image
+from napari_sslmaps.sources.open import open_image
 
 
 def overlap(found: NDArray[np.bool_], true: NDArray[np.bool_]) -> float:

@@ -11,8 +11,9 @@ from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.moments import TokenMoments
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.regrid import common_grid, regrid, regrid_embedding, regrid_map, spread_tokens
-from napari_sslmaps.core.results import AttentionMap, Embedding, Provenance
+from napari_sslmaps.core.results import Embedding, Provenance
 from napari_sslmaps.errors import InvalidOptionError, RegionError
+from napari_sslmaps.maps.attention import AttentionMap
 
 sizes = st.integers(17, 60)
 strides = st.integers(1, 17)

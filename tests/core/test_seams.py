@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import tilings
 
-from napari_sslmaps.core.seams import seam_score
+from napari_sslmaps.core.diagnostics import seam_score
 from napari_sslmaps.core.tiling import Tiling, plan_tiles
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_sslmaps.core.spectrum import effective_rank
+from napari_sslmaps.core.diagnostics import effective_rank
 
 
 def test_it_counts_equal_directions():

@@ -8,7 +8,7 @@ from encoders_factory import TINY_UNET, TINY_VIT, write_encoder
 
 from napari_sslmaps.encoders.overrides import Overrides
 from napari_sslmaps.encoders.registry import architecture_of, attention_size, load_encoder
-from napari_sslmaps.encoders.shelf import remember
+from napari_sslmaps.encoders.user_encoders import remember
 from napari_sslmaps.errors import EncoderNotFoundError, InvalidOptionError, WeightsUnavailableError
 
 

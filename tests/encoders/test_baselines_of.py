@@ -6,10 +6,10 @@ import pytest
 import torch
 from encoders_factory import write_encoder
 
-from napari_sslmaps.encoders.baselines import Control, controls_of
 from napari_sslmaps.encoders.catalog import CONTROLS
+from napari_sslmaps.encoders.controls import Control, controls_of
 from napari_sslmaps.encoders.registry import get_spec, load_encoder
-from napari_sslmaps.encoders.twins import untrained_twin
+from napari_sslmaps.encoders.untrained import untrained_twin
 from napari_sslmaps.errors import InvalidOptionError
 
 KINDS = ["untrained", "constant", "position", "pixels", "colour"]
@@ -62,7 +62,7 @@ def test_an_unknown_kind_is_refused():
 
 def test_listing_them_loads_no_torch():
     code = (
-        "import sys; from napari_sslmaps.encoders.baselines import controls_of; "
+        "import sys; from napari_sslmaps.encoders.controls import controls_of; "
         "from napari_sslmaps.encoders.registry import get_spec; "
         "controls_of(get_spec('mae-histology')); sys.exit('torch' in sys.modules)"
     )

@@ -8,8 +8,8 @@ import torch
 from encoders_factory import write_encoder
 from torch import Tensor, nn
 
-from napari_sslmaps.encoders.cam import CamTap
 from napari_sslmaps.encoders.encoder import Encoder
+from napari_sslmaps.encoders.grad_cam import CamTap
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import InvalidOptionError, MapUnavailableError
 

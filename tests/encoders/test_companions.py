@@ -8,20 +8,19 @@ import torch
 from encoders_factory import TINY_VIT, write_encoder
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pretraining.tiny import tiny
+from lab.training.tiny import tiny
 from torch import nn
 
-from napari_sslmaps.encoders.checkpoint.translated import Companions
-from napari_sslmaps.encoders.companions import companions_of
-from napari_sslmaps.encoders.companions.blocks import Stack, positions_for
-from napari_sslmaps.encoders.companions.dinov3 import PrototypeHead, read_projection
-from napari_sslmaps.encoders.companions.dira import PatchDiscriminator, read_discriminator
-from napari_sslmaps.encoders.companions.ijepa import Predictor, read_predictor
-from napari_sslmaps.encoders.companions.mae import MAEDecoder, from_patches, read_decoder, to_patches
-from napari_sslmaps.encoders.companions.reading import Heads
-from napari_sslmaps.encoders.companions.sequence import encode, encode_seen
+from napari_sslmaps.encoders.families.vit_network import build_vit
+from napari_sslmaps.encoders.pretext_heads.blocks import Stack, positions_for
+from napari_sslmaps.encoders.pretext_heads.dinov3 import PrototypeHead, read_projection
+from napari_sslmaps.encoders.pretext_heads.dira import PatchDiscriminator, read_discriminator
+from napari_sslmaps.encoders.pretext_heads.ijepa import Predictor, read_predictor
+from napari_sslmaps.encoders.pretext_heads.mae import MAEDecoder, from_patches, read_decoder, to_patches
+from napari_sslmaps.encoders.pretext_heads.reading import Heads, companions_of
+from napari_sslmaps.encoders.pretext_heads.sequence import encode, encode_seen
+from napari_sslmaps.encoders.recognition import Companions
 from napari_sslmaps.encoders.registry import load_encoder
-from napari_sslmaps.encoders.vit import build_vit
 from napari_sslmaps.errors import CheckpointError, MapUnavailableError
 
 STACK = Stack(width=64, depth=2, heads=4)
@@ -183,7 +182,7 @@ def test_what_is_not_seen_has_no_influence():
 
 
 def test_companions_are_read_from_the_file_with_its_overrides(tmp_path):
-    from napari_sslmaps.pretraining.saving import save_encoder
+    from napari_sslmaps.lab.training.checkpoints import save_encoder
 
     objective = tiny("mae")
     path = tmp_path / "own.safetensors"

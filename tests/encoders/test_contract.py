@@ -8,17 +8,10 @@ import torch
 from encoders_factory import write_encoder
 
 from napari_sslmaps.encoders.cards import verdict_of
-from napari_sslmaps.encoders.catalog import ALIASES, CONTROLS, EMBEDDED, METHOD_INFO, NAMES
+from napari_sslmaps.encoders.catalog import ALIASES, CONTROLS, EMBEDDED, NAMES, weights_path
 from napari_sslmaps.encoders.header import read_header, starting_gain
-from napari_sslmaps.encoders.registry import (
-    get_spec,
-    hash_encoder,
-    list_encoders,
-    load_encoder,
-    model_card,
-    weights_path,
-)
-from napari_sslmaps.encoders.spec import METHODS
+from napari_sslmaps.encoders.methods.registry import METHOD_INFO, METHODS
+from napari_sslmaps.encoders.registry import get_spec, hash_encoder, list_encoders, load_encoder, model_card
 
 TRANSFORMERS = [method for method in METHODS if method != "dira"]
 

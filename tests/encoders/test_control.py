@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from napari_sslmaps import embed
-from napari_sslmaps.encoders import registry
+from napari_sslmaps.encoders import catalog, registry
 from napari_sslmaps.encoders.catalog import CONTROLS
-from napari_sslmaps.encoders.control import draw_control, hash_weights
 from napari_sslmaps.encoders.header import read_header
 from napari_sslmaps.encoders.overrides import Overrides
 from napari_sslmaps.encoders.registry import get_spec, hash_encoder, load_encoder
+from napari_sslmaps.encoders.untrained import draw_control, hash_weights
 from napari_sslmaps.errors import InvalidOptionError
 
 
@@ -42,7 +42,7 @@ def test_it_is_no_trained_network(name):
 
 
 def test_it_starts_as_its_twin_s_training_did(monkeypatch):
-    header = read_header(registry.weights_path("mae-histology"))
+    header = read_header(catalog.weights_path("mae-histology"))
 
     def embedding_for(gain):
         provenance = {"provenance": {"recipe": {"options": {"patch_gain": gain}}}}

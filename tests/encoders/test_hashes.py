@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from napari_sslmaps.encoders.hashes import footprint, hash_path
+from napari_sslmaps.files import footprint, hash_path
 
 
 def test_hashes_see_every_byte_and_every_name(tmp_path: Path) -> None:

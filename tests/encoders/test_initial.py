@@ -6,10 +6,10 @@ import torch
 from encoders_factory import tiny_architecture
 from official import sincos_positions as published_positions
 
-from napari_sslmaps.encoders.initial import sincos_positions, untrained_network
-from napari_sslmaps.encoders.spec import METHODS
-from napari_sslmaps.encoders.unet import UNet, UNetExtractor, build_unet
-from napari_sslmaps.encoders.vit import ViTExtractor, build_vit
+from napari_sslmaps.encoders.families.unet_network import UNet, UNetExtractor, build_unet
+from napari_sslmaps.encoders.families.vit_network import ViTExtractor, build_vit, sincos_positions
+from napari_sslmaps.encoders.methods.registry import METHODS
+from napari_sslmaps.encoders.untrained import untrained_network
 from napari_sslmaps.errors import InvalidOptionError
 
 

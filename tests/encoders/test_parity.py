@@ -10,9 +10,9 @@ import torch
 from encoders_factory import TINY_VIT, tiny_architecture
 from timm.layers import set_fused_attn
 
-from napari_sslmaps.encoders.spec import UNetArchitecture
-from napari_sslmaps.encoders.unet import UNetExtractor, build_unet
-from napari_sslmaps.encoders.vit import ViTExtractor, build_vit
+from napari_sslmaps.encoders.families.unet import UNetArchitecture
+from napari_sslmaps.encoders.families.unet_network import UNetExtractor, build_unet
+from napari_sslmaps.encoders.families.vit_network import ViTExtractor, build_vit
 
 SIZES = [(64, 64), (40, 88)]
 
@@ -92,8 +92,8 @@ def test_our_builds_give_timms_tokens_and_the_true_softmax(method, size):
 
 
 def test_any_rows_of_queries_can_be_tapped_under_rotary_positions():
-    from napari_sslmaps.core.attention import attention_rows
-    from napari_sslmaps.encoders.taps import tap_attention
+    from napari_sslmaps.encoders.families.taps import tap_attention
+    from napari_sslmaps.maps.attention import attention_rows
 
     network = randomised(build_vit(tiny_architecture("dinov3")))
     pixels = torch.randn(1, 3, 32, 48)
@@ -107,7 +107,7 @@ def test_any_rows_of_queries_can_be_tapped_under_rotary_positions():
 
 
 def test_a_tap_that_saw_nothing_says_so():
-    from napari_sslmaps.encoders.taps import tap_attention
+    from napari_sslmaps.encoders.families.taps import tap_attention
 
     with (
         tap_attention(build_vit(TINY_VIT).blocks[-1].attn) as tap,

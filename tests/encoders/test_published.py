@@ -311,7 +311,7 @@ def test_a_partial_file_of_something_else_does_no_harm(
 
 
 def test_the_environment_is_heeded_by_the_command(hub: Hub, tmp_path: Path) -> None:
-    program = "import sys; from napari_sslmaps.cli import main; main(sys.argv[1:])"
+    program = "import sys; from napari_sslmaps.cli.commands import main; main(sys.argv[1:])"
     command = [sys.executable, "-c", program, "encoders", "download", NAME]
     here = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
     environment = here | {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home")}

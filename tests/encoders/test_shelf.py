@@ -13,8 +13,16 @@ from encoders_factory import write_encoder
 import napari_sslmaps as ssl
 from napari_sslmaps.encoders.overrides import Overrides
 from napari_sslmaps.encoders.registry import get_spec, hash_encoder, model_card
-from napari_sslmaps.encoders.shelf import doubts_of, forget, remember, remembered
-from napari_sslmaps.encoders.shelf_file import SCHEMA, ShelfWarning, config_folder, shelf_path
+from napari_sslmaps.encoders.user_encoders import (
+    SCHEMA,
+    ShelfWarning,
+    config_folder,
+    doubts_of,
+    forget,
+    remember,
+    remembered,
+    shelf_path,
+)
 from napari_sslmaps.errors import (
     CheckpointError,
     EncoderNotFoundError,
@@ -63,7 +71,7 @@ def test_a_folder_is_remembered_with_all_its_files(tmp_path: Path) -> None:
 def test_listing_loads_no_torch(file: Path) -> None:
     remember(file)
     script = (
-        "import sys; from napari_sslmaps import list_encoders\n"
+        "import sys; from napari_sslmaps.encoders.registry import list_encoders\n"
         "names = [spec.name for spec in list_encoders(published=True)]\n"
         "assert 'liver-run' in names and 'mae-vit-b16' in names and 'torch' not in sys.modules"
     )
@@ -116,7 +124,7 @@ def test_a_copy_with_another_time_is_the_same_and_is_hashed_once(
     def never(path: Path) -> str:
         raise AssertionError("hashed again")
 
-    monkeypatch.setattr("napari_sslmaps.encoders.shelf.hash_path", never)
+    monkeypatch.setattr("napari_sslmaps.encoders.user_encoders.hash_path", never)
     assert remembered()[0].trouble == ""
     assert json.loads(shelf_path().read_text(encoding="utf-8"))["encoders"]["liver-run"]["mtime_ns"] == 7
 
@@ -126,7 +134,7 @@ def test_a_large_file_is_hashed_only_when_it_is_asked_for(
 ) -> None:
     remember(file)
     os.utime(file, ns=(0, 7))
-    monkeypatch.setattr("napari_sslmaps.encoders.shelf._QUICK_BYTES", 1000)
+    monkeypatch.setattr("napari_sslmaps.encoders.user_encoders._QUICK_BYTES", 1000)
     assert "was written to since" in remembered()[0].trouble
     assert ssl.load_encoder("liver-run", device="cpu", precision="float32").spec.trouble == ""
     assert remembered()[0].trouble == ""
@@ -274,7 +282,7 @@ def test_two_processes_lose_nothing(file: Path, tmp_path: Path) -> None:
     script = """
 import sys
 from dataclasses import replace
-from napari_sslmaps.encoders.shelf_file import changed_shelf
+from napari_sslmaps.encoders.user_encoders import changed_shelf
 for number in range(20):
     with changed_shelf() as entries:
         entries[f"{sys.argv[1]}-{number}"] = entries["mine"]

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from timm.layers import resample_abs_pos_embed
 from torch.nn import functional
 
-from napari_sslmaps.encoders.spec import ViTArchitecture, architecture_from_dict, architecture_to_dict
-from napari_sslmaps.encoders.vit import PlainViT, ViTExtractor, build_vit, resample_positions
+from napari_sslmaps.encoders.families.registry import architecture_from_dict, architecture_to_dict
+from napari_sslmaps.encoders.families.vit import ViTArchitecture
+from napari_sslmaps.encoders.families.vit_network import PlainViT, ViTExtractor, build_vit, resample_positions
 
 GRIDS = [(4, 4), (9, 5), (2, 7), (3, 2)]
 SWIGLU = replace(TINY_VIT, swiglu=True, layer_scale=True, registers=2, mlp_hidden=40)

@@ -9,12 +9,12 @@ from sklearn.metrics import roc_auc_score
 from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Embedding, Provenance
-from napari_sslmaps.core.similarity import similarity_map
 from napari_sslmaps.core.tokens import HalfTokens
 from napari_sslmaps.errors import AnnotationError, InvalidAnchorError, InvalidOptionError
-from napari_sslmaps.evaluation import anchor_areas
+from napari_sslmaps.evaluation import anchor_scores as anchor_areas
 from napari_sslmaps.evaluation.anchor_scores import STRATA, draw_anchors, score_anchors
 from napari_sslmaps.evaluation.annotation import Annotation
+from napari_sslmaps.maps.similarity import similarity_map
 
 SHAPE = (48, 64)
 REGION = Region(0, 0, *SHAPE)

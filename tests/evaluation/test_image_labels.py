@@ -9,7 +9,6 @@ from sklearn.metrics import balanced_accuracy_score, jaccard_score, roc_auc_scor
 from napari_sslmaps.core.results import Embedding
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.evaluation.annotation import Annotation
-from napari_sslmaps.evaluation.evidence import iou_of_dice, score_localisation, token_evidence
 from napari_sslmaps.evaluation.image_labels import (
     cross_validate_heads,
     fit_image_head,
@@ -17,6 +16,7 @@ from napari_sslmaps.evaluation.image_labels import (
     mean_auroc,
     pooled,
 )
+from napari_sslmaps.evaluation.localisation import iou_of_dice, score_localisation, token_evidence
 
 DIM = 6
 DIRECTIONS = np.random.default_rng(7).normal(size=(3, DIM)).astype(np.float32) * 3

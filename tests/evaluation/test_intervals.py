@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from napari_sslmaps.errors import InvalidOptionError
-from napari_sslmaps.evaluation.intervals import bootstrap_mean, paired_difference
+from napari_sslmaps.evaluation.uncertainty import bootstrap_mean, paired_difference
 
 
 @settings(max_examples=10)

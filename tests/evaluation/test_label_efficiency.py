@@ -8,11 +8,7 @@ import pytest
 from napari_sslmaps.core.results import Embedding
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.evaluation import label_efficiency as module
-from napari_sslmaps.evaluation.label_efficiency import (
-    TOKENS_PER_IMAGE,
-    LabelledFeatures,
-    label_efficiency,
-)
+from napari_sslmaps.evaluation.label_efficiency import TOKENS_PER_IMAGE, LabelledFeatures, label_efficiency
 
 
 def pooled_images(noise: float, count: int = 40) -> list[LabelledFeatures]:

@@ -10,12 +10,13 @@ from skimage.filters import threshold_otsu
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from napari_sslmaps.core.grid import TokenGrid
-from napari_sslmaps.core.pca import pca_map
 from napari_sslmaps.core.region import Region
-from napari_sslmaps.core.results import ActivationMap, Embedding, Provenance
+from napari_sslmaps.core.results import Embedding, Provenance
 from napari_sslmaps.errors import AnnotationError, InvalidOptionError
 from napari_sslmaps.evaluation.annotation import Annotation
 from napari_sslmaps.evaluation.map_scores import SCORES, score_map, score_maps
+from napari_sslmaps.maps.attention import ActivationMap
+from napari_sslmaps.maps.pca import pca_map
 
 SHAPE = (30, 44)
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from napari_sslmaps.evaluation.ranking import areas_by_stratum, areas_under_curves
+from napari_sslmaps.evaluation.auroc import areas_by_stratum, areas_under_curves
 
 
 @settings(max_examples=40)

@@ -18,7 +18,7 @@ from napari_sslmaps.core.baselines import colour_embedding, position_embedding
 from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import Cancelled, InvalidOptionError, UnsupportedImageError
-from napari_sslmaps.evaluation.perturbations import PERTURBATIONS, rotate_pixels
+from napari_sslmaps.evaluation.perturbations import PERTURBATIONS, rotate_pixels, turned_back
 from napari_sslmaps.evaluation.robustness import (
     CENTRED,
     COSINE,
@@ -27,8 +27,7 @@ from napari_sslmaps.evaluation.robustness import (
     robustness,
     token_cosine,
 )
-from napari_sslmaps.evaluation.robustness_findings import robustness_plots, robustness_table
-from napari_sslmaps.evaluation.turning import turned_back
+from napari_sslmaps.evaluation.robustness_tables import robustness_plots, robustness_table
 
 STRIDE = 4
 GRID = TokenGrid.covering(Region(0, 0, 96, 96), STRIDE)

@@ -11,12 +11,12 @@ from napari_sslmaps.core.results import Embedding
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.evaluation.annotation import Annotation
 from napari_sslmaps.evaluation.cross_validation import cross_validate
-from napari_sslmaps.evaluation.evidence import LocalisationScores, score_localisation, token_evidence
 from napari_sslmaps.evaluation.image_labels import HeldOutHeads, cross_validate_heads, pooled
 from napari_sslmaps.evaluation.label_efficiency import LabelledFeatures, label_efficiency
-from napari_sslmaps.pipeline import embed
+from napari_sslmaps.evaluation.localisation import LocalisationScores, score_localisation, token_evidence
+from napari_sslmaps.lab.simulators import get_simulator
 from napari_sslmaps.pipeline.class_activation import class_activation
-from napari_sslmaps.simulators import get_simulator
+from napari_sslmaps.pipeline.embedding import embed
 
 SIDE, EACH = 128, 8
 WITH, WITHOUT = "lymphoid", "none"

@@ -12,10 +12,10 @@ from strategies import grids
 from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.results import Embedding
 from napari_sslmaps.errors import InvalidOptionError
-from napari_sslmaps.evaluation.linear import fit_linear
-from napari_sslmaps.evaluation.neighbours import fit_neighbours
+from napari_sslmaps.evaluation.classifiers import fit_linear, fit_neighbours
 from napari_sslmaps.evaluation.scribbles import labels_on_grid, painted_regions
-from napari_sslmaps.evaluation.token_probe import LabelMap, fit_token_probe
+from napari_sslmaps.evaluation.token_probe import fit_token_probe
+from napari_sslmaps.maps.classes import LabelMap
 
 
 def two_halves(side: int = 12, dim: int = 8, *, seed: int = 0, name: str = "some") -> Embedding:

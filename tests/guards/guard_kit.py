@@ -32,7 +32,7 @@ def read_data(name: str) -> Any:
 
 def call(*arguments: object) -> Any:
     """Run a command in this process; what it raises comes through."""
-    from napari_sslmaps.cli import app
+    from napari_sslmaps.cli.commands import app
 
     return CliRunner().invoke(
         app, [str(part) for part in arguments], prog_name="napari-sslmaps", catch_exceptions=False

@@ -1,20 +1,21 @@
 """The one place where guards name modules inside the package; after a move, change it here alone."""
 
 from napari_sslmaps.batch.store import read_embedding
-from napari_sslmaps.cache import Cache
+from napari_sslmaps.cache.store import Cache
 from napari_sslmaps.encoders.header import read_header
 from napari_sslmaps.errors import Cancelled
-from napari_sslmaps.export.map_files import read_map
-from napari_sslmaps.pretraining.journal import read_log
+from napari_sslmaps.inputs.encoders import EncoderChoice
+from napari_sslmaps.lab.study.design import Design, design_to_toml
+from napari_sslmaps.lab.training.monitoring import read_log
+from napari_sslmaps.pipeline.cost import Pace
+from napari_sslmaps.records.map_files import read_map
 from napari_sslmaps.run.compute import compute_run
-from napari_sslmaps.run.request import EncoderChoice, RunRequest
+from napari_sslmaps.run.request import RunRequest
 from napari_sslmaps.run.write import write_run
 from napari_sslmaps.sources.identity import FileIdentity
 from napari_sslmaps.sources.samples import SAMPLES
-from napari_sslmaps.study.design import Design, design_to_toml
-from napari_sslmaps.viewer.cost import Pace
-from napari_sslmaps.viewer.loaded import LoadedEncoders
-from napari_sslmaps.viewer.paces import MeasuredPaces
+from napari_sslmaps.viewer.maps.throughput import MeasuredPaces
+from napari_sslmaps.viewer.state.loaded_encoders import LoadedEncoders
 
 __all__ = [
     "SAMPLES",

@@ -25,7 +25,7 @@ def commands() -> dict[tuple[str, ...], Any]:
     """Every command and group of the command line, by the words that name it."""
     import typer
 
-    from napari_sslmaps.cli import app
+    from napari_sslmaps.cli.commands import app
 
     def walk(command: Any, words: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
         yield words, command

@@ -219,8 +219,9 @@ def test_a_training_begins_by_a_recipe_that_was_written(made):
     recipe = made / "pretraining" / "mae" / "recipe.toml"
     options = ("--steps", 1, "--bank", made / "bank.npy", "--accelerator", "cpu")
     done("pretrain", "--recipe", recipe, "--out", made / "new", *options)
-    written = (made / "new" / "recipe.toml").read_text(encoding="utf-8")
-    assert written.replace("steps = 1\n", "steps = 2\n") == recipe.read_text(encoding="utf-8")
+    written = (made / "new" / "recipe.toml").read_text(encoding="utf-8").splitlines()
+    then = recipe.read_text(encoding="utf-8").replace("steps = 2\n", "steps = 1\n").splitlines()
+    assert set(then) <= set(written)
 
 
 def test_an_embedding_is_found_in_the_cache(made, mae, then):

@@ -7,7 +7,6 @@ import pytest
 import torch
 from encoders_factory import write_encoder
 
-from napari_sslmaps.core.attention import attention_map
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.regrid import regrid_embedding
 from napari_sslmaps.core.results import Embedding
@@ -21,7 +20,10 @@ from napari_sslmaps.errors import (
     MapUnavailableError,
     UnsupportedImageError,
 )
-from napari_sslmaps.pipeline import attend, attend_blocks, attention_field, embed, plan
+from napari_sslmaps.maps.attention import attention_map
+from napari_sslmaps.pipeline.attention import attend, attend_blocks, attention_field
+from napari_sslmaps.pipeline.embedding import embed
+from napari_sslmaps.pipeline.planning import plan
 from napari_sslmaps.sources.coarser import CoarserLevels
 from napari_sslmaps.sources.open import open_image
 

@@ -14,8 +14,8 @@ from napari_sslmaps.encoders.encoder import Encoder
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.encoders.spec import get_normalisation
 from napari_sslmaps.errors import InvalidOptionError, MapUnavailableError
-from napari_sslmaps.pipeline import embed
 from napari_sslmaps.pipeline.class_activation import class_activation
+from napari_sslmaps.pipeline.embedding import embed
 
 ROW = np.random.default_rng(5).normal(size=8).astype(np.float32)
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.tiling import Tiling
+from napari_sslmaps.encoders.methods.registry import METHODS
 from napari_sslmaps.encoders.registry import load_encoder
-from napari_sslmaps.encoders.spec import METHODS
 from napari_sslmaps.errors import (
     Cancelled,
     DeviceMemoryError,
@@ -20,7 +20,8 @@ from napari_sslmaps.errors import (
     RegionError,
     UnsupportedImageError,
 )
-from napari_sslmaps.pipeline import embed, plan
+from napari_sslmaps.pipeline.embedding import embed
+from napari_sslmaps.pipeline.planning import plan
 from napari_sslmaps.sources.open import open_image
 
 

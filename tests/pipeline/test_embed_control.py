@@ -7,12 +7,11 @@ from encoders_factory import write_encoder
 from napari_sslmaps import Annotation, embed, load_encoder, pca_map, score_anchors, similarity_map
 from napari_sslmaps.core.baselines import colour_embedding, pixel_embedding
 from napari_sslmaps.core.region import Region
-from napari_sslmaps.encoders.baselines import ControlKind, controls_of
+from napari_sslmaps.encoders.controls import ControlKind, controls_of
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.pipeline import controls as controls_module
 from napari_sslmaps.pipeline.controls import embed_control
-from napari_sslmaps.sources.array import ArraySource
-from napari_sslmaps.sources.uniform import UniformSource
+from napari_sslmaps.sources.array import ArraySource, UniformSource
 
 KINDS = get_args(ControlKind)
 

@@ -8,14 +8,15 @@ from hypothesis import strategies as st
 from skimage.data import immunohistochemistry
 from strategies import tilings
 
-from napari_sslmaps.cache import Cache
+from napari_sslmaps.cache.store import Cache
 from napari_sslmaps.core.placed_mask import PlacedMask
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.tiling import Tiling
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import InvalidOptionError, RegionError
-from napari_sslmaps.pipeline import embed, plan
+from napari_sslmaps.pipeline.embedding import embed
 from napari_sslmaps.pipeline.masks import find_mask
+from napari_sslmaps.pipeline.planning import plan
 from napari_sslmaps.sources.array import ArraySource
 from napari_sslmaps.sources.open import open_image
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from napari_sslmaps.pipeline.memory import fitting, is_out_of_memory
+from napari_sslmaps.pipeline.batches import fitting, is_out_of_memory
 
 
 @pytest.mark.parametrize(

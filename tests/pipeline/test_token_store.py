@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 from encoders_factory import Counting, write_encoder
 
-from napari_sslmaps.cache import Cache
-from napari_sslmaps.core.attention import attention_map
-from napari_sslmaps.core.pca import pca_map
-from napari_sslmaps.core.pyramid import SimilarityPyramid
-from napari_sslmaps.core.similarity import similarity_map
+from napari_sslmaps.cache.store import Cache
 from napari_sslmaps.core.tiling import Tiling
 from napari_sslmaps.core.tokens import HalfTokens
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import Cancelled, DeviceMemoryError, InvalidOptionError
-from napari_sslmaps.pipeline import embed
+from napari_sslmaps.maps.attention import attention_map
+from napari_sslmaps.maps.pca import pca_map
+from napari_sslmaps.maps.similarity import similarity_map
+from napari_sslmaps.maps.similarity_pyramid import SimilarityPyramid
+from napari_sslmaps.pipeline.embedding import embed
 from napari_sslmaps.pipeline.token_store import TokenBudget
 
 TILED = Tiling(6, 2)

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from pretraining.tiny import ARCHITECTURES, tiny
+from lab.training.tiny import ARCHITECTURES, tiny
 
 from napari_sslmaps.encoders.registry import load_encoder
-from napari_sslmaps.pretraining.saving import save_encoder
+from napari_sslmaps.lab.training.checkpoints import save_encoder
 
 FIELD = 64  # the side of what the tiny encoders were trained on
 METHODS = ("mae", "ijepa", "dinov3", "dira")

@@ -6,11 +6,11 @@ import segmentation_models_pytorch as smp
 import torch
 from official import dinov3_state, mae_state, transformer_state
 
-from napari_sslmaps.encoders.companions.blocks import Stack
-from napari_sslmaps.encoders.companions.mae import MAEDecoder
+from napari_sslmaps.encoders.pretext_heads.blocks import Stack
+from napari_sslmaps.encoders.pretext_heads.mae import MAEDecoder
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import MapUnavailableError
-from napari_sslmaps.pretext import pretext_view
+from napari_sslmaps.pretext.view import pretext_view
 
 
 def view_of(path, content, image, *, fit="crop", seed=0, **overrides):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import napari_sslmaps as ssl
-from napari_sslmaps.core.pretext import (
+from napari_sslmaps.core.pretext_views import (
     PredictionView,
     ReconstructionView,
     RestorationView,

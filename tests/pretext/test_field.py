@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_sslmaps.core.pretext import Crop, TokenBlock, window_of
+from napari_sslmaps.core.pretext_views import Crop, TokenBlock, window_of
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Embedding
 from napari_sslmaps.errors import (
@@ -16,10 +16,10 @@ from napari_sslmaps.errors import (
     SSLMapsError,
     UnsupportedImageError,
 )
-from napari_sslmaps.pipeline import embed
-from napari_sslmaps.pretext import pretext_view
-from napari_sslmaps.pretext.chosen import blocks_on_grid, cover, mask_on_grid, seen_tokens
+from napari_sslmaps.pipeline.embedding import embed
 from napari_sslmaps.pretext.field import read_field
+from napari_sslmaps.pretext.selection import blocks_on_grid, cover, mask_on_grid, seen_tokens
+from napari_sslmaps.pretext.view import pretext_view
 
 SHARED = settings(max_examples=40)
 

@@ -9,12 +9,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_sslmaps.core.pretext import PredictionView, TokenBlock
-from napari_sslmaps.encoders.companions import companions_of
+from napari_sslmaps.core.pretext_views import PredictionView, TokenBlock
+from napari_sslmaps.encoders.pretext_heads.reading import companions_of
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.encoders.spec import get_normalisation
 from napari_sslmaps.errors import MapUnavailableError
-from napari_sslmaps.pretext import pretext_view
+from napari_sslmaps.pretext.view import pretext_view
 
 SHARED = settings(max_examples=15)
 HEADS = 2

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_transformers import IMAGENET, random_model, save_folder
 
-from napari_sslmaps.core.pretext import ReconstructionView, upsampled
+from napari_sslmaps.core.pretext_views import ReconstructionView, upsampled
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import InvalidOptionError, MapUnavailableError
-from napari_sslmaps.pretext import pretext_view
+from napari_sslmaps.pretext.view import pretext_view
 
 from .conftest import made
 

@@ -5,12 +5,12 @@ import pytest
 import segmentation_models_pytorch as smp
 import torch
 
-from napari_sslmaps.core.pretext import RestorationView
-from napari_sslmaps.encoders.companions import companions_of
+from napari_sslmaps.core.pretext_views import RestorationView
+from napari_sslmaps.encoders.pretext_heads.reading import companions_of
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import MapUnavailableError
-from napari_sslmaps.pretext import pretext_view
 from napari_sslmaps.pretext.dira import mirror_note
+from napari_sslmaps.pretext.view import pretext_view
 
 from .conftest import made
 

@@ -14,7 +14,7 @@ from viewer_kit import KnownEmbedder, KnownLibrary, KnownPretext, known_services
 
 from napari_sslmaps._qt.dock import SSLMapsWidget
 from napari_sslmaps.encoders.spec import EncoderSpec
-from napari_sslmaps.viewer import offer
+from napari_sslmaps.viewer.encoders import encoder_list as offer
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -9,10 +9,10 @@ from pytestqt.qtbot import QtBot
 from qtpy.QtWidgets import QFileDialog
 from viewer_kit import KnownLibrary, make_spec
 
-from napari_sslmaps._qt.checkpoint_dialog import CheckpointDialog
 from napari_sslmaps._qt.dock import SSLMapsWidget
-from napari_sslmaps._qt.download_dialog import DownloadDialog
-from napari_sslmaps.viewer.library import OnBytes
+from napari_sslmaps._qt.encoders.checkpoint_dialog import CheckpointDialog
+from napari_sslmaps._qt.encoders.download_dialog import DownloadDialog
+from napari_sslmaps.viewer.encoders.library import OnBytes
 
 OpenDialog = Callable[[str], CheckpointDialog]
 

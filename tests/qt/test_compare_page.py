@@ -13,9 +13,9 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QDialogButtonBox, QLineEdit, QMenu, QWidget
 
 from napari_sslmaps._qt.dock import SSLMapsWidget
-from napari_sslmaps.viewer.folder_job import AskedFolder
-from napari_sslmaps.viewer.image import OWN
-from napari_sslmaps.viewer.scribbles import CLASS_COLOURS, PREDICTION, SCRIBBLES
+from napari_sslmaps.viewer.canvas.image_layer import OWN
+from napari_sslmaps.viewer.compare.jobs import AskedFolder
+from napari_sslmaps.viewer.compare.scribbles import CLASS_COLOURS, PREDICTION, SCRIBBLES
 
 pytestmark = pytest.mark.viewer
 

@@ -9,11 +9,9 @@ from qt_kit import LEFT
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtGui import QGuiApplication, QPalette
 
-from napari_sslmaps._qt.compare_plot import PlotCanvas
-from napari_sslmaps._qt.compare_results import ADVICE, ResultsView
-from napari_sslmaps._qt.compare_table import FindingsTable
-from napari_sslmaps.core.estimate import Estimate
-from napari_sslmaps.core.findings import Curve, Plot, Table
+from napari_sslmaps._qt.compare.findings_table import FindingsTable
+from napari_sslmaps._qt.compare.results import ADVICE, PlotCanvas, ResultsView
+from napari_sslmaps.core.findings import Curve, Estimate, Plot, Table
 
 SCORES = Table(
     "Scores",

@@ -14,23 +14,19 @@ from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QAbstractButton, QComboBox, QLabel
 from viewer_kit import KnownEmbedder, KnownPretext, known_services
 
-from napari_sslmaps._qt import anchor_section, parts
+from napari_sslmaps._qt import parts
 from napari_sslmaps._qt.dock import WIDTH, SSLMapsWidget
+from napari_sslmaps._qt.maps import anchor_section
 from napari_sslmaps._qt.task_runner import QtTaskRunner
 from napari_sslmaps.core.tiling import ONE_PASS, Tiling
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import WeightsUnavailableError
-from napari_sslmaps.viewer import offer
-from napari_sslmaps.viewer.workspace import (
-    Anchor,
-    AttentionOptions,
-    Caption,
-    PcaOptions,
-    PretextOptions,
-    Progress,
-    SimilarityOptions,
-    Status,
-)
+from napari_sslmaps.maps.attention import AttentionOptions
+from napari_sslmaps.maps.pca import PcaOptions
+from napari_sslmaps.maps.similarity import SimilarityOptions
+from napari_sslmaps.pretext.options import PretextOptions
+from napari_sslmaps.viewer.encoders import encoder_list as offer
+from napari_sslmaps.viewer.state.workspace import Anchor, Caption, Progress, Status
 
 
 def test_image_list_follows_the_viewer(panel: SSLMapsWidget) -> None:

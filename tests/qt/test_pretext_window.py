@@ -9,9 +9,9 @@ from pytestqt.qtbot import QtBot
 from qt_kit import Window
 from viewer_kit import KnownPretext, make_spec
 
-from napari_sslmaps.core.pretext import TokenBlock
+from napari_sslmaps.core.pretext_views import TokenBlock
 from napari_sslmaps.encoders.spec import EncoderSpec
-from napari_sslmaps.viewer import offer
+from napari_sslmaps.viewer.encoders import encoder_list as offer
 
 pytestmark = pytest.mark.viewer
 

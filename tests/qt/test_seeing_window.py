@@ -6,7 +6,7 @@ from qt_kit import Window
 from qtpy.QtCore import Qt
 from viewer_kit import KnownEmbedder
 
-from napari_sslmaps.viewer.flicker import HELD
+from napari_sslmaps.viewer.canvas.flicker_keys import HELD
 
 pytestmark = pytest.mark.viewer
 LEFT, RIGHT = (20, 10), (20, 60)

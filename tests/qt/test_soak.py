@@ -18,7 +18,7 @@ from napari_sslmaps._qt.dock import SSLMapsWidget
 from napari_sslmaps._qt.task_runner import QtTaskRunner
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.viewer.controller import Controller
-from napari_sslmaps.viewer.workspace import WorkspaceModel
+from napari_sslmaps.viewer.state.workspace import WorkspaceModel
 
 
 def furnish(viewer: ViewerModel) -> None:

@@ -6,7 +6,7 @@ from pytestqt.qtbot import QtBot
 
 from napari_sslmaps._qt.task_runner import QtTaskRunner
 from napari_sslmaps.errors import Cancelled
-from napari_sslmaps.viewer.tasks import TaskCallbacks, TaskContext
+from napari_sslmaps.viewer.state.tasks import TaskCallbacks, TaskContext
 
 
 class Heard:

@@ -11,7 +11,8 @@ from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import QApplication
 from viewer_kit import KnownEmbedder
 
-from napari_sslmaps.viewer.workspace import Anchor, SimilarityOptions
+from napari_sslmaps.maps.similarity import SimilarityOptions
+from napari_sslmaps.viewer.state.workspace import Anchor
 
 pytestmark = pytest.mark.viewer
 SHIFT = Qt.KeyboardModifier.ShiftModifier

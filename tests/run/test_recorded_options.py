@@ -11,14 +11,17 @@ from encoders_factory import write_encoder
 from PIL import Image
 
 import napari_sslmaps as ssl
-from napari_sslmaps.core.groups import AnchorGroup
 from napari_sslmaps.encoders.encoder import Encoder
 from napari_sslmaps.errors import InvalidAnchorError, InvalidOptionError, RecordError, RegionError
-from napari_sslmaps.export.basis_file import load_basis
-from napari_sslmaps.export.map_files import read_map
-from napari_sslmaps.export.record import MaskRecord, RunOptions, RunRecord
+from napari_sslmaps.inputs.encoders import EncoderChoice
+from napari_sslmaps.inputs.images import wanted_tokens
+from napari_sslmaps.maps.groups import AnchorGroup
+from napari_sslmaps.records.basis import load_basis
+from napari_sslmaps.records.map_files import read_map
+from napari_sslmaps.records.run import MaskRecord, RunOptions, RunRecord
 from napari_sslmaps.run.compute import compute_run
-from napari_sslmaps.run.request import EncoderChoice, Reference, RunOutcome, RunRequest, wanted_tokens
+from napari_sslmaps.run.outcome import RunOutcome
+from napari_sslmaps.run.request import Reference, RunRequest
 from napari_sslmaps.run.write import cautions, request_from_record, write_run
 
 EXACT = RunOptions(precision="float32", device="cpu")

@@ -17,7 +17,7 @@ from napari_sslmaps.encoders.overrides import Overrides
 from napari_sslmaps.encoders.published.catalog import PUBLISHED
 from napari_sslmaps.encoders.published.local import folder_to_bring_to
 from napari_sslmaps.encoders.registry import hash_encoder
-from napari_sslmaps.encoders.shelf import forget, remember
+from napari_sslmaps.encoders.user_encoders import forget, remember
 from napari_sslmaps.errors import (
     Cancelled,
     EncoderNotFoundError,
@@ -27,14 +27,15 @@ from napari_sslmaps.errors import (
     RegionError,
     UnsupportedImageError,
 )
-from napari_sslmaps.export.map_files import read_map
-from napari_sslmaps.export.record import RunOptions, RunRecord
-from napari_sslmaps.pipeline import EmbeddingProgress
+from napari_sslmaps.figures.picture import picture_of
+from napari_sslmaps.inputs.encoders import EncoderChoice, fitting_encoders
+from napari_sslmaps.pipeline.progress import EmbeddingProgress
+from napari_sslmaps.records.map_files import read_map
+from napari_sslmaps.records.run import RunOptions, RunRecord
 from napari_sslmaps.run.compute import compute_run
-from napari_sslmaps.run.picture import picture_of
-from napari_sslmaps.run.request import EncoderChoice, RunRequest, fitting_encoders
+from napari_sslmaps.run.request import RunRequest
 from napari_sslmaps.run.write import cautions, draw_run, request_from_record, write_run
-from napari_sslmaps.sources import open_image
+from napari_sslmaps.sources.open import open_image
 
 EXACT = RunOptions(precision="float32", device="cpu")
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sslmaps.sources import ImageSource
+from napari_sslmaps.sources.protocol import ImageSource
 
 Spacing = tuple[float, float] | None
 

@@ -18,7 +18,8 @@ from pydicom.pixels.utils import pixel_array
 from skimage.data import immunohistochemistry
 from tiff_cases import TIFF_CASES
 
-from napari_sslmaps.sources import ArraySource, open_image
+from napari_sslmaps.sources.array import ArraySource
+from napari_sslmaps.sources.open import open_image
 from napari_sslmaps.sources.slide import OpenSlideSource
 
 

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import UnsupportedImageError
-from napari_sslmaps.sources import ArraySource, open_image
+from napari_sslmaps.sources.array import ArraySource
+from napari_sslmaps.sources.open import open_image
 
 DTYPES = ["bool", "uint8", "uint16", "int16", "int32", "int64", "float16", "float32", "float64"]
 

@@ -11,7 +11,7 @@ from pydicom.sequence import Sequence
 
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import MissingExtraError, UnsupportedImageError
-from napari_sslmaps.sources import open_image
+from napari_sslmaps.sources.open import open_image
 
 
 def ultrasound(path: Path, *, right: int, bottom: int, **changes: object) -> Path:

@@ -14,7 +14,7 @@ from tiff_cases import tiff_ome_files
 
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import UnsupportedImageError
-from napari_sslmaps.sources import open_image
+from napari_sslmaps.sources.open import open_image
 
 
 def read_whole(path: Path) -> None:

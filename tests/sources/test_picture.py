@@ -10,7 +10,7 @@ from PIL import Image
 
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import UnsupportedImageError
-from napari_sslmaps.sources import open_image
+from napari_sslmaps.sources.open import open_image
 
 
 def test_sixteen_bits_per_colour_survive(tmp_path: Path) -> None:

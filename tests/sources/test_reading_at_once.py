@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import UnsupportedImageError
-from napari_sslmaps.sources import open_image
 from napari_sslmaps.sources.base import ImageLayout, SourceBase
-from napari_sslmaps.sources.kept import Kept
+from napari_sslmaps.sources.decoded_cache import Kept
+from napari_sslmaps.sources.open import open_image
 from napari_sslmaps.sources.protocol import Level
 
 WAIT = 10.0

@@ -7,7 +7,7 @@ from pydicom import examples
 
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import UnsupportedImageError
-from napari_sslmaps.sources import SAMPLES, Sample
+from napari_sslmaps.sources.samples import SAMPLES, Sample
 
 
 @pytest.fixture(autouse=True)

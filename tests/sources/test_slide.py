@@ -7,8 +7,8 @@ from slide_kit import write_slide
 
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import MissingExtraError, UnsupportedImageError
-from napari_sslmaps.sources import open_image
-from napari_sslmaps.sources.slide import SUFFIXES, OpenSlideSource
+from napari_sslmaps.sources.open import open_image
+from napari_sslmaps.sources.slide import SLIDE_SUFFIXES, OpenSlideSource
 
 
 def test_openslide_and_tifffile_see_the_same_pixels(tmp_path: Path) -> None:
@@ -28,7 +28,7 @@ def test_what_was_not_scanned_is_white(tmp_path: Path) -> None:
     np.testing.assert_array_equal(pixels[:56], slide.pixels(0, 200, 200, 56, 200))
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("suffix", SLIDE_SUFFIXES)
 def test_without_openslide_the_sentence_names_the_extra(
     suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

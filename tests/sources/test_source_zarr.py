@@ -6,7 +6,7 @@ import zarr
 
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import UnsupportedImageError
-from napari_sslmaps.sources import open_image
+from napari_sslmaps.sources.open import open_image
 
 
 def test_a_plain_array_is_an_image(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from case_kit import Case, picture
 from ndpi_kit import write_ndpi
 from skimage.data import immunohistochemistry
 
-from napari_sslmaps.sources import open_image
+from napari_sslmaps.sources.open import open_image
 
 _OME = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
 

@@ -10,8 +10,8 @@ from viewer_kit import KnownEmbedder, KnownLibrary, KnownPretext, known_services
 
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.viewer.controller import Controller
-from napari_sslmaps.viewer.tasks import ImmediateRunner
-from napari_sslmaps.viewer.workspace import WorkspaceModel
+from napari_sslmaps.viewer.state.tasks import ImmediateRunner
+from napari_sslmaps.viewer.state.workspace import WorkspaceModel
 
 
 @pytest.fixture

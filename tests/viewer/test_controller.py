@@ -8,17 +8,14 @@ from viewer_kit import KnownEmbedder, LaterRunner, Mouse, click, gesture, known_
 
 from napari_sslmaps.core.tiling import ONE_PASS
 from napari_sslmaps.errors import DeviceMemoryError
-from napari_sslmaps.viewer import maps
+from napari_sslmaps.maps.attention import AttentionOptions
+from napari_sslmaps.maps.pca import PcaOptions
+from napari_sslmaps.maps.similarity import SimilarityOptions
+from napari_sslmaps.viewer.canvas.image_layer import OWN
 from napari_sslmaps.viewer.controller import Controller
-from napari_sslmaps.viewer.image import OWN
-from napari_sslmaps.viewer.tasks import ImmediateRunner
-from napari_sslmaps.viewer.workspace import (
-    Anchor,
-    AttentionOptions,
-    PcaOptions,
-    SimilarityOptions,
-    WorkspaceModel,
-)
+from napari_sslmaps.viewer.maps import map_controller as maps
+from napari_sslmaps.viewer.state.tasks import ImmediateRunner
+from napari_sslmaps.viewer.state.workspace import Anchor, WorkspaceModel
 
 
 def names(viewer: ViewerModel) -> list[str]:

@@ -11,10 +11,10 @@ from viewer_kit import noise
 from napari_sslmaps.encoders.overrides import Overrides
 from napari_sslmaps.errors import CheckpointError
 from napari_sslmaps.viewer.controller import Controller
-from napari_sslmaps.viewer.library import FileLibrary
+from napari_sslmaps.viewer.encoders.library import FileLibrary
 from napari_sslmaps.viewer.services import real_services
-from napari_sslmaps.viewer.tasks import ImmediateRunner
-from napari_sslmaps.viewer.workspace import WorkspaceModel
+from napari_sslmaps.viewer.state.tasks import ImmediateRunner
+from napari_sslmaps.viewer.state.workspace import WorkspaceModel
 
 
 @pytest.fixture

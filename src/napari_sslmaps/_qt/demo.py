@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 from napari_sslmaps.core.tiling import ONE_PASS
 from napari_sslmaps.sources.samples import SAMPLES
-from napari_sslmaps.viewer.npe2 import histology, ultrasound
-from napari_sslmaps.viewer.workspace import Anchor
+from napari_sslmaps.viewer.canvas.npe2 import histology, ultrasound
+from napari_sslmaps.viewer.state.workspace import Anchor
 
 if TYPE_CHECKING:
     import napari

@@ -1,33 +1,39 @@
-"""The dock widget ``SSL Maps``: sections wired to the workspace."""
+"""The dock widget ``SSL Maps``: pages and sections wired to the workspace."""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QApplication, QDialog, QFrame, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QApplication, QDialog, QFrame, QScrollArea, QTabBar, QVBoxLayout, QWidget
 
-from napari_sslmaps._qt.anchor_section import AnchorSection
-from napari_sslmaps._qt.card_window import CardWindow
-from napari_sslmaps._qt.checkpoint_dialog import CheckpointDialog
-from napari_sslmaps._qt.compare_page import ComparePage
-from napari_sslmaps._qt.download_dialog import DownloadDialog
-from napari_sslmaps._qt.encoder_section import EncoderSection
-from napari_sslmaps._qt.image_section import ImageSection
-from napari_sslmaps._qt.map_section import MapSection
-from napari_sslmaps._qt.pretext_section import PretextSection
-from napari_sslmaps._qt.run_section import RunSection, ViewSection
+from napari_sslmaps._qt.compare.page import ComparePage
+from napari_sslmaps._qt.encoders.card_window import CardWindow
+from napari_sslmaps._qt.encoders.checkpoint_dialog import CheckpointDialog
+from napari_sslmaps._qt.encoders.download_dialog import DownloadDialog
+from napari_sslmaps._qt.encoders.encoder_section import EncoderSection
+from napari_sslmaps._qt.maps.anchor_section import AnchorSection
+from napari_sslmaps._qt.maps.image_section import ImageSection
+from napari_sslmaps._qt.maps.map_section import MapSection
+from napari_sslmaps._qt.maps.run_section import RunSection, ViewSection
+from napari_sslmaps._qt.parts import quiet
+from napari_sslmaps._qt.pretext.pretext_section import PretextSection
 from napari_sslmaps._qt.task_runner import QtTaskRunner
-from napari_sslmaps._qt.task_tabs import TaskTabs
 from napari_sslmaps.encoders.cards import card_of
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import SSLMapsError
-from napari_sslmaps.viewer.connections import Connections
 from napari_sslmaps.viewer.controller import Controller
-from napari_sslmaps.viewer.groups import add_group, change_group, remove_group
-from napari_sslmaps.viewer.review import CheckpointReview
+from napari_sslmaps.viewer.encoders.checkpoint_review import CheckpointReview
 from napari_sslmaps.viewer.services import Services, real_services
-from napari_sslmaps.viewer.workspace import TASKS, Task, WorkspaceModel
+from napari_sslmaps.viewer.state.connections import Connections
+from napari_sslmaps.viewer.state.workspace import (
+    TASKS,
+    Task,
+    WorkspaceModel,
+    add_group,
+    change_group,
+    remove_group,
+)
 
 if TYPE_CHECKING:
     import napari
@@ -291,3 +297,31 @@ class SSLMapsWidget(QWidget):
     def _on_fronts_changed(self) -> None:
         workspace = self.workspace
         self.view.set_fronts(workspace.methods, workspace.front, workspace.against)
+
+
+_TITLES = {"maps": "Maps", "pretext": "Pretext", "compare": "Compare"}
+_TIPS = {
+    "maps": "What the encoders' tokens say of the image.",
+    "pretext": "What an encoder was trained to do, done on the image.",
+    "compare": "Which encoder fits the image: scores, controls, probes, and what they say.",
+}
+
+
+class TaskTabs(QTabBar):
+    """Chooses the page; what is on the canvas follows."""
+
+    task_requested = Signal(str)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setExpanding(True)
+        self.setDrawBase(False)
+        for index, task in enumerate(TASKS):
+            self.addTab(_TITLES[task])
+            self.setTabToolTip(index, _TIPS[task])
+        self.currentChanged.connect(lambda index: self.task_requested.emit(TASKS[index]))
+
+    def set_task(self, task: Task) -> None:
+        """Show which page is open."""
+        with quiet(self):
+            self.setCurrentIndex(TASKS.index(task))

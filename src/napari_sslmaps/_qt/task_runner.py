@@ -6,7 +6,7 @@ from typing import Any
 
 from qtpy.QtCore import QObject, Qt, Signal
 
-from napari_sslmaps.viewer.tasks import CancelToken, TaskCallbacks, TaskContext, Work
+from napari_sslmaps.viewer.state.tasks import CancelToken, TaskCallbacks, TaskContext, Work
 
 
 class QtTaskRunner(QObject):

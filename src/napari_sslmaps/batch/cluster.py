@@ -1,11 +1,14 @@
-"""Where a batch runs: workers of its own on this machine, or a Dask cluster that is there."""
+"""Workers of a batch: its own on this machine, or a Dask cluster that is there."""
 
 import logging
 import os
+import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from distributed import Worker
 
 from napari_sslmaps.encoders.llvm import load_triton_apart
 from napari_sslmaps.errors import InvalidOptionError
@@ -114,7 +117,7 @@ def worker_specs(workers: Workers, gpus: Sequence[str]) -> dict[int, dict[str, A
         "nthreads": 1,
         "memory_limit": MEMORY_LIMIT // count,
         **_PRIVATE,
-        "preload": ["napari_sslmaps.batch.preload"],
+        "preload": ["napari_sslmaps.batch.cluster"],
         "silence_logs": logging.ERROR,
     }
     return {
@@ -177,3 +180,8 @@ def _gpus(device: str) -> list[str]:
     count = torch.cuda.device_count()
     named = [name for name in os.environ.get(_VISIBLE, "").split(",") if name]
     return named[:count] or [str(index) for index in range(count)]
+
+
+def dask_setup(_: Worker) -> None:
+    """Leave Ctrl-C to the process that started the worker: it stops all of them, in order."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,5 +1,7 @@
-"""Orders → workers → rows, in the order in which they come."""
+"""Tasks → workers → rows, in the order in which they come; Ctrl-C cannot get lost."""
 
+import signal
+import threading
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -7,13 +9,13 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from shutil import rmtree
 from time import time
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from napari_sslmaps.batch.cluster import Workers, open_client
-from napari_sslmaps.batch.interrupt import noticed_interrupts
-from napari_sslmaps.batch.orders import Order, image_footprint
 from napari_sslmaps.batch.table import Row
+from napari_sslmaps.batch.tasks import Order, image_footprint
 from napari_sslmaps.batch.work import embed_order, prepare
 from napari_sslmaps.errors import ExportError
 
@@ -155,3 +157,33 @@ def _row(future: "Future[Row]", order: Order) -> Row:
             "fewer workers on the machine.",
         )
     return Row.failed(order, f"An unexpected error, {type(error).__name__}: {' '.join(str(error).split())}")
+
+
+@contextmanager
+def noticed_interrupts() -> Iterator[Callable[[], None]]:
+    """Give a function that raises `KeyboardInterrupt` if Ctrl-C was pressed; nothing else does.
+
+    Python drops an exception that a signal raises within a callback of its garbage collector, and Dask has
+    such callbacks. Pressed twice, it is raised at once. Outside the main thread, which alone hears signals,
+    the function does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: None
+        return
+    pressed = threading.Event()
+    before = signal.getsignal(signal.SIGINT)
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        if pressed.is_set() and callable(before):
+            before(number, frame)
+        pressed.set()
+
+    def check() -> None:
+        if pressed.is_set():
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, on_signal)
+    try:
+        yield check
+    finally:
+        signal.signal(signal.SIGINT, before)

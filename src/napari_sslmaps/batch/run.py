@@ -8,13 +8,13 @@ from time import perf_counter, time
 
 from napari_sslmaps.batch.cluster import Workers
 from napari_sslmaps.batch.dispatch import answers, new_unfinished
-from napari_sslmaps.batch.extra import require_extra
-from napari_sslmaps.batch.listing import list_items
-from napari_sslmaps.batch.orders import BatchEncoder, BatchOptions, Order, make_order, tiles_folder
 from napari_sslmaps.batch.store import read_about
 from napari_sslmaps.batch.table import TABLE, Row, write_table
-from napari_sslmaps.cache.files import remove_folder
+from napari_sslmaps.batch.tasks import BatchEncoder, BatchOptions, Order, make_order, tiles_folder
 from napari_sslmaps.errors import InvalidOptionError
+from napari_sslmaps.extras import require_extra
+from napari_sslmaps.files import remove_folder
+from napari_sslmaps.inputs.listing import list_items
 
 OnProgress = Callable[["BatchProgress"], None]
 _ABANDONED_S = 24 * 3600

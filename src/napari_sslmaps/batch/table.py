@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, Self, get_args, get_type_hints
 
-from napari_sslmaps.batch.orders import Order
-from napari_sslmaps.export.atomic import written_whole
+from napari_sslmaps.batch.tasks import Order
+from napari_sslmaps.files import written_whole
 
 Status = Literal["done", "failed"]
 TABLE = "batch.parquet"

@@ -1,40 +1,46 @@
-"""On a worker: order → output and row."""
+"""One image on a worker: place, memory, embedding, output and row."""
 
 import json
 import sys
 from dataclasses import asdict, replace
 from functools import lru_cache
 from importlib.metadata import version
+from math import log
 from pathlib import Path
 from threading import Lock
 from time import perf_counter
 from typing import TYPE_CHECKING, cast
 
-from napari_sslmaps.batch.memory import budget_within, check_memory, memory_limit
-from napari_sslmaps.batch.orders import BatchEncoder, Order, tiles_folder
-from napari_sslmaps.batch.place import choose_region
-from napari_sslmaps.batch.scores import score
 from napari_sslmaps.batch.store import Output, write_output
+from napari_sslmaps.batch.summaries import score
 from napari_sslmaps.batch.table import Row, spread_provenance
-from napari_sslmaps.cache import Cache
-from napari_sslmaps.cache.files import remove_folder
-from napari_sslmaps.core.attention import activation_map, attention_map
-from napari_sslmaps.core.pca import Foreground, pca_map
-from napari_sslmaps.core.results import (
-    ActivationMap,
-    AttentionMap,
-    Combine,
-    ComponentMap,
-    Embedding,
-    Rendering,
-    TokenMap,
-)
-from napari_sslmaps.core.similarity import similarity_map
+from napari_sslmaps.batch.tasks import BatchEncoder, BatchOptions, Order, tiles_folder
+from napari_sslmaps.cache.store import Cache
+from napari_sslmaps.core.region import Region
+from napari_sslmaps.core.results import Embedding, TokenMap
 from napari_sslmaps.core.tiling import Stitching, Tiling
+from napari_sslmaps.encoders.families.vit import ViTArchitecture
 from napari_sslmaps.encoders.registry import load_encoder
-from napari_sslmaps.errors import Cancelled, InvalidOptionError, SSLMapsError, WeightsUnavailableError
-from napari_sslmaps.pipeline import EmbeddingPlan, embed, plan
+from napari_sslmaps.encoders.spec import Architecture
+from napari_sslmaps.errors import (
+    Cancelled,
+    DeviceMemoryError,
+    InvalidOptionError,
+    RegionError,
+    SSLMapsError,
+    UnsupportedImageError,
+    WeightsUnavailableError,
+)
+from napari_sslmaps.files import remove_folder
+from napari_sslmaps.inputs.listing import BatchItem
+from napari_sslmaps.maps.attention import ActivationMap, AttentionMap, activation_map, attention_map
+from napari_sslmaps.maps.pca import ComponentMap, Foreground, Rendering, pca_map
+from napari_sslmaps.maps.similarity import Combine, similarity_map
+from napari_sslmaps.pipeline.embedding import embed
+from napari_sslmaps.pipeline.planning import EmbeddingPlan, plan
+from napari_sslmaps.pipeline.token_store import TokenBudget
 from napari_sslmaps.sources.open import open_image
+from napari_sslmaps.sources.protocol import ImageSource
 
 if TYPE_CHECKING:
     from napari_sslmaps.encoders.encoder import Encoder
@@ -180,3 +186,103 @@ def _load(source: str, sha256: str, overrides: str, device: str, precision: str)
 
 
 _kept = lru_cache(maxsize=4)(_load)
+_MAPS_BYTES = 64
+"""Per token: maps, scores of components, reciprocal lengths, foreground."""
+_AROUND_BYTES = 2**28
+"""For tiles that are read ahead and computed."""
+
+
+def check_memory(planned: EmbeddingPlan, architecture: Architecture) -> None:
+    """Refuse an image whose tokens would not fit into this worker.
+
+    A worker that runs out of memory is killed, and the image is tried again on the others first.
+
+    Raises
+    ------
+    DeviceMemoryError
+        If more is needed than the worker may have.
+    """
+    rows, cols = planned.grid.shape
+    limit = memory_limit()
+    width = architecture.token_width
+    per_value = {"full": 4, "half": 2, "file": 0}[budget_within(limit).kept(rows, cols, width)]
+    heads = architecture.heads if isinstance(architecture, ViTArchitecture) else 1
+    needed = rows * cols * (width * per_value + 4 * heads + _MAPS_BYTES) + _AROUND_BYTES
+    if needed > limit:
+        raise DeviceMemoryError(
+            f"Expected an image whose tokens fit into a worker's {limit / 1e9:.1f} GB; "
+            f"{planned.describe()} need about {needed / 1e9:.1f} GB. Choose a coarser level or spacing, "
+            "regions, or fewer workers."
+        )
+
+
+def budget_within(limit: int) -> TokenBudget:
+    """Return how tokens are kept in `limit` bytes: half of them at the most in memory, the rest in a file."""
+    named = TokenBudget.from_environment()
+    return replace(
+        named,
+        full_bytes=min(named.full_bytes, limit // 2),
+        memory_bytes=min(named.memory_bytes, limit // 2),
+    )
+
+
+def memory_limit() -> int:
+    """Return the bytes that this worker may have; outside a worker, those of the machine."""
+    from distributed import get_worker
+    from distributed.system import MEMORY_LIMIT
+
+    try:
+        limit = get_worker().memory_manager.memory_limit
+    except ValueError:  # no worker
+        limit = None
+    return int(limit or MEMORY_LIMIT)
+
+
+_NEAR = 1.5
+
+
+def choose_region(source: ImageSource, item: BatchItem, options: BatchOptions) -> Region:
+    """Return the rectangle to embed.
+
+    The item's level wins over the wanted spacing, and that over the batch's level.
+
+    Raises
+    ------
+    RegionError
+        If there is no such level.
+    UnsupportedImageError
+        If a spacing is wanted and the image does not say its own, or has no level within a factor of 1.5.
+    """
+    if item.level is None and options.spacing_um is not None:
+        level = _level_near(source, options.spacing_um, Path(item.image).name)
+    else:
+        level = options.level if item.level is None else item.level
+    if level >= len(source.levels):
+        raise RegionError(
+            f"Expected a level below {len(source.levels)} of {Path(item.image).name}; got {level}. "
+            "Give another, or a spacing, which finds each image's own level."
+        )
+    rectangle = item.region or (0, 0, *source.levels[level].shape_yx)
+    return Region(*rectangle, level, item.frame)
+
+
+def _level_near(source: ImageSource, wanted: float, name: str) -> int:
+    finest = source.spacing_um_yx
+    if finest is None:
+        raise UnsupportedImageError(
+            f"Expected an image that says its spacing, as {wanted:g} µm/px is wanted; {name} does not. "
+            "Give its level, for example in a CSV."
+        )
+    spacings = [
+        (finest[0] * finest[1] * level.downsample_yx[0] * level.downsample_yx[1]) ** 0.5
+        for level in source.levels
+    ]
+    distances = [abs(log(spacing / wanted)) for spacing in spacings]
+    nearest = distances.index(min(distances))
+    if distances[nearest] > log(_NEAR):
+        there = ", ".join(f"{spacing:.3g}" for spacing in spacings)
+        raise UnsupportedImageError(
+            f"Expected a level within a factor of {_NEAR:g} of {wanted:g} µm/px; {name} has {there}. Another "
+            "scale would make its scores incomparable: give the level, or leave the image out."
+        )
+    return nearest

@@ -1,19 +1,24 @@
-"""One embedding in the cache: finished, begun or not there yet."""
+"""One embedding in the cache: finished, begun as tiles with checksums, or not there yet."""
 
 import json
 import logging
 import os
+import struct
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
-from napari_sslmaps.cache import ome, parts
-from napari_sslmaps.cache.files import remove_folder, whole_file, whole_folder
+import numpy as np
+
+from napari_sslmaps.cache import ome
 from napari_sslmaps.cache.ome import Allocate, Placement
 from napari_sslmaps.core.placed_mask import Mask
 from napari_sslmaps.core.results import Float32
 from napari_sslmaps.core.tiling import Tile
+from napari_sslmaps.files import remove_folder, whole_file, whole_folder
 from napari_sslmaps.sources.identity import FileIdentity
 
 logger = logging.getLogger(__name__)
@@ -94,7 +99,7 @@ class Entry:
 
         A damaged tile is said and deleted.
         """
-        if not all(parts.part_path(self._begun, tile).exists() for tile in tiles):
+        if not all(part_path(self._begun, tile).exists() for tile in tiles):
             return None
         found = [part for tile in tiles if (part := self._part(tile)) is not None]
         return found if len(found) == len(tiles) else None
@@ -116,7 +121,7 @@ class Entry:
                 with whole_file(about) as file:
                     file.write(json.dumps(self._about).encode())
             for tile, part in zip(tiles, computed, strict=True):
-                parts.write_part(self._begun, tile, part)
+                write_part(self._begun, tile, part)
 
         self._try(write, total_bytes)
 
@@ -140,10 +145,10 @@ class Entry:
             remove_folder(self._begun)
 
     def _part(self, tile: Tile) -> dict[str, Float32] | None:
-        path = parts.part_path(self._begun, tile)
+        path = part_path(self._begun, tile)
         try:
-            return parts.read_part(self._begun, tile)
-        except parts.DAMAGE as error:
+            return read_part(self._begun, tile)
+        except DAMAGE as error:
             _say_damaged(path, error)
             with suppress(OSError):
                 path.unlink(missing_ok=True)
@@ -181,3 +186,45 @@ def _touch(path: Path) -> None:
     """Mark as used now; a folder that cannot be written to is read all the same."""
     with suppress(OSError):
         os.utime(path)
+
+
+DAMAGE = (
+    OSError,
+    ValueError,
+    KeyError,
+    EOFError,
+    BadZipFile,
+    NotImplementedError,
+    RuntimeError,
+    struct.error,
+)
+"""What reading a damaged part may raise."""
+
+
+def part_path(folder: Path, tile: Tile) -> Path:
+    """Return the file of a tile."""
+    row, col = tile.place
+    return folder / f"{row}-{col}.npz"
+
+
+def write_part(folder: Path, tile: Tile, part: Mapping[str, Float32]) -> None:
+    """Write the values of a tile, by name.
+
+    Raises
+    ------
+    OSError
+        If they cannot be written.
+    """
+    with whole_file(part_path(folder, tile)) as file:
+        np.savez(file, **part)  # type: ignore[arg-type]  # no plane is called allow_pickle
+
+
+def read_part(folder: Path, tile: Tile) -> dict[str, Float32]:
+    """Read what `write_part` wrote, or raise one of `DAMAGE`: nothing is parsed before its checksum fits."""
+    with ZipFile(part_path(folder, tile)) as archive:
+        return {name.removesuffix(".npy"): _parse(archive.read(name)) for name in archive.namelist()}
+
+
+def _parse(content: bytes) -> Float32:
+    values: Float32 = np.load(BytesIO(content), allow_pickle=False)
+    return values

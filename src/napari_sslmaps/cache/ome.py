@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sslmaps.cache.key import digest_of
 from napari_sslmaps.core.placed_mask import Mask
 from napari_sslmaps.core.results import Float32
 from napari_sslmaps.core.tokens import HalfTokens
+from napari_sslmaps.files import digest_of
 
 if TYPE_CHECKING:
     import zarr

@@ -1,24 +1,24 @@
-"""The cache as a whole: where it is, how large it may grow, what is in it."""
+"""The cache as a whole: its folder, its keys, its limit, its entries and what it knows of scanned regions."""
 
 import json
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import get_ident
 from typing import Any
 
 from platformdirs import user_cache_path
 
-from napari_sslmaps.cache import ome, scans
+from napari_sslmaps.cache import ome
 from napari_sslmaps.cache.entry import ABOUT_FILE, BEGUN, FINISHED, Entry
-from napari_sslmaps.cache.files import HIDDEN, remove_folder, size_of
-from napari_sslmaps.cache.key import key_of
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import InvalidOptionError
+from napari_sslmaps.files import HIDDEN, digest_of, remove_folder, size_of, whole_file
 from napari_sslmaps.sources.identity import FileIdentity
 from napari_sslmaps.sources.scan import RegionScan
 
@@ -123,13 +123,13 @@ class Cache:
             The only parts of the region that are scanned; None for all of it.
         """
         folder = self.folder / "scans"
-        known = None if file is None else scans.recall_scan(folder, file, region, parts)
+        known = None if file is None else recall_scan(folder, file, region, parts)
         if known is not None:
             return known
         scan = look()
         if file is not None and file.settled and FileIdentity.of(file.path) == file:
             with suppress(OSError):  # then it is scanned again; writing tokens will say what is wrong
-                scans.keep_scan(folder, file, region, scan, parts)
+                keep_scan(folder, file, region, scan, parts)
         return scan
 
     def entry(
@@ -240,3 +240,80 @@ def _about(path: Path) -> dict[str, Any]:
     except ome.DAMAGE:
         return {}
     return about
+
+
+Parts = Sequence[Region] | None
+"""The only parts of a region that are scanned; None for all of it."""
+
+
+def recall_scan(folder: Path, file: FileIdentity, region: Region, parts: Parts = None) -> RegionScan | None:
+    """Return what was seen in a region of a file, or None if that is not known or its record is damaged."""
+    try:
+        record = json.loads(_path(folder, file, region, parts).read_bytes())
+        values = record["scan"]
+        if record["check"] != digest_of(values):
+            return None
+        return RegionScan(**{**values, "window": tuple(values["window"])})
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def keep_scan(
+    folder: Path, file: FileIdentity, region: Region, scan: RegionScan, parts: Parts = None
+) -> None:
+    """Write down what was seen in a region of a file.
+
+    Raises
+    ------
+    OSError
+        If that cannot be written.
+    """
+    values = asdict(scan)
+    record = {"scan": values, "check": digest_of(values)}
+    with whole_file(_path(folder, file, region, parts)) as out:
+        out.write(json.dumps(record).encode())
+
+
+def _path(folder: Path, file: FileIdentity, region: Region, parts: Parts) -> Path:
+    limited = {} if parts is None else {"parts": [part.to_dict() for part in parts]}
+    return folder / f"{digest_of({**asdict(file), **region.to_dict(), **limited})}.json"
+
+
+NUMERICS = 1
+"""Raise it whenever the same pixels, weights and options come to give other tokens."""
+
+
+def key_of(facts: Mapping[str, Any]) -> str:
+    """Return the hash, as 64 hexadecimal digits, of JSON-ready facts and of `NUMERICS`.
+
+    Parameters
+    ----------
+    facts
+        All that decides the numbers; the order of names does not matter.
+    """
+    return digest_of({"numerics": NUMERICS, **facts})
+
+
+_LOGGER = "napari_sslmaps.cache"
+
+
+class _Listener(logging.Handler):
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._tell = tell
+        self._thread = get_ident()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.thread == self._thread:
+            self._tell(record.getMessage())
+
+
+@contextmanager
+def complaints(tell: Callable[[str], None]) -> Iterator[None]:
+    """Tell every warning that the cache logs on this thread: what could not be kept, what was damaged."""
+    listener, logger = _Listener(tell), logging.getLogger(_LOGGER)
+    logger.addHandler(listener)
+    try:
+        yield
+    finally:
+        logger.removeHandler(listener)

@@ -10,15 +10,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from napari_sslmaps.cli import console
-from napari_sslmaps.cli.corrections import (
-    Branch,
-    Eps,
-    Heads,
-    Method,
-    Normalisation,
-    TokenStage,
-    corrections,
-)
+from napari_sslmaps.cli.options import Branch, Eps, Heads, Method, Normalisation, TokenStage, corrections
 from napari_sslmaps.errors import Cancelled
 
 if TYPE_CHECKING:
@@ -79,9 +71,9 @@ def batch(  # noqa: PLR0913  # each parameter is an option that users type
     What is there already is not made again: run the same command again after a stop, or with more images.
     """
     from napari_sslmaps.batch.cluster import Workers
-    from napari_sslmaps.batch.orders import BatchOptions, choose_encoder
     from napari_sslmaps.batch.run import run_batch
-    from napari_sslmaps.export.record import RunOptions
+    from napari_sslmaps.batch.tasks import BatchOptions, choose_encoder
+    from napari_sslmaps.records.run import RunOptions
 
     maps = RunOptions(
         tile=tile,

@@ -9,12 +9,10 @@ import typer
 
 from napari_sslmaps.cli import console
 from napari_sslmaps.cli.batch import batch
-from napari_sslmaps.cli.bench import bench
-from napari_sslmaps.cli.cache import cache
 from napari_sslmaps.cli.demo import demo
-from napari_sslmaps.cli.doctor import doctor
 from napari_sslmaps.cli.encoders import encoders
 from napari_sslmaps.cli.evaluate import evaluate
+from napari_sslmaps.cli.machine import bench, cache, doctor
 from napari_sslmaps.cli.pretext import pretext
 from napari_sslmaps.cli.pretrain import pretrain
 from napari_sslmaps.cli.run import run

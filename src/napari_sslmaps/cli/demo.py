@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from napari_sslmaps.cli import console
-from napari_sslmaps.cli.progress import progress_bars
+from napari_sslmaps.cli.console import progress_bars
 
 
 def demo(
@@ -20,7 +20,7 @@ def demo(
 ) -> None:
     """Open napari on a real sample with the maps of four methods; without a display, write a figure."""
     from napari_sslmaps.doctor import missing_for_windows
-    from napari_sslmaps.run.request import find_sample
+    from napari_sslmaps.inputs.images import find_sample
 
     chosen = find_sample(sample)
     missing = "asked for a figure" if headless else missing_for_windows()
@@ -36,10 +36,12 @@ def demo(
 
 def _write_figure(sample: str, out: Path) -> None:
     from napari_sslmaps.core.tiling import ONE_PASS
-    from napari_sslmaps.export.figure import check_format
-    from napari_sslmaps.export.record import RunOptions
+    from napari_sslmaps.figures.run_figure import check_format
+    from napari_sslmaps.inputs.encoders import fitting_encoders
+    from napari_sslmaps.inputs.images import SAMPLE_PREFIX, find_sample
+    from napari_sslmaps.records.run import RunOptions
     from napari_sslmaps.run.compute import compute_run
-    from napari_sslmaps.run.request import SAMPLE_PREFIX, RunRequest, find_sample, fitting_encoders
+    from napari_sslmaps.run.request import RunRequest
     from napari_sslmaps.run.write import draw_run
 
     check_format(out)

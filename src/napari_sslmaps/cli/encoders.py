@@ -9,16 +9,8 @@ from rich.markdown import Markdown
 from rich.table import Column, Table
 
 from napari_sslmaps.cli import console
-from napari_sslmaps.cli.corrections import (
-    Branch,
-    Eps,
-    Heads,
-    Method,
-    Normalisation,
-    TokenStage,
-    corrections,
-)
-from napari_sslmaps.cli.progress import byte_bar
+from napari_sslmaps.cli.console import byte_bar
+from napari_sslmaps.cli.options import Branch, Eps, Heads, Method, Normalisation, TokenStage, corrections
 
 if TYPE_CHECKING:
     from napari_sslmaps.encoders.spec import EncoderSpec
@@ -42,7 +34,7 @@ def list_all(
     json: Json = False,
 ) -> None:
     """List the encoders that have a name: embedded, untrained controls, your files, published ones."""
-    from napari_sslmaps.encoders.catalog import METHOD_INFO
+    from napari_sslmaps.encoders.methods.registry import METHOD_INFO
     from napari_sslmaps.encoders.registry import list_encoders
 
     specs = list_encoders(published=published)
@@ -90,7 +82,8 @@ def inspect(  # noqa: PLR0913  # each parameter is an option that users type
     json: Json = False,
 ) -> None:
     """Say what a weight file was recognised as, and from which keys."""
-    from napari_sslmaps.encoders.checkpoint import check_forward, read_checkpoint
+    from napari_sslmaps.encoders.checkpoint.network import check_forward
+    from napari_sslmaps.encoders.checkpoint.read import read_checkpoint
 
     given = corrections(
         method=method,
@@ -123,7 +116,7 @@ def add(  # noqa: PLR0913  # each parameter is an option that users type
     json: Json = False,
 ) -> None:
     """Remember a weight file: it is listed with the others from now on."""
-    from napari_sslmaps.encoders.shelf import doubts_of, remember
+    from napari_sslmaps.encoders.user_encoders import doubts_of, remember
 
     given = corrections(
         method=method,
@@ -145,7 +138,7 @@ def add(  # noqa: PLR0913  # each parameter is an option that users type
 @encoders.command()
 def forget(name: Annotated[str, typer.Argument(help="Name of an encoder that was added.")]) -> None:
     """Take an encoder of yours off the list; its file stays."""
-    from napari_sslmaps.encoders.shelf import forget
+    from napari_sslmaps.encoders.user_encoders import forget
 
     forget(name)
     console.out(f"Forgot {name}; its file is where it was.")
@@ -203,8 +196,8 @@ def _verdict(spec: "EncoderSpec") -> str:
 
 
 def _described(spec: "EncoderSpec") -> dict[str, Any]:
-    from napari_sslmaps.encoders.catalog import METHOD_INFO
-    from napari_sslmaps.encoders.spec import architecture_to_dict
+    from napari_sslmaps.encoders.families.registry import architecture_to_dict
+    from napari_sslmaps.encoders.methods.registry import METHOD_INFO
 
     info = METHOD_INFO[spec.method]
     return {

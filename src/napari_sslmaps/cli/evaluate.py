@@ -9,8 +9,7 @@ import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from napari_sslmaps.cli import console
-from napari_sslmaps.cli.arguments import points_of, region_of
-from napari_sslmaps.cli.corrections import (
+from napari_sslmaps.cli.options import (
     Branch,
     Eps,
     Heads,
@@ -18,6 +17,8 @@ from napari_sslmaps.cli.corrections import (
     Normalisation,
     TokenStage,
     corrections,
+    points_of,
+    region_of,
 )
 from napari_sslmaps.errors import Cancelled
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from napari_sslmaps.compare.progress import ComparisonProgress, OnComparison
     from napari_sslmaps.compare.request import ComparisonOptions, ComparisonRequest
     from napari_sslmaps.compare.results import Comparison
-    from napari_sslmaps.run.request import EncoderChoice
+    from napari_sslmaps.inputs.encoders import EncoderChoice
 
 _IGNORE = "Label in masks whose pixels are left out; 255 beside others, if omitted."
 _SHOWN = (
@@ -146,9 +147,9 @@ def evaluate(  # noqa: PLR0913  # each parameter is an option that users type
         raise typer.BadParameter("tell where to write with --out DIR.")
     from napari_sslmaps.compare.listing import ListingOptions
     from napari_sslmaps.compare.request import ComparisonOptions
-    from napari_sslmaps.export.anchor_file import load_anchors
-    from napari_sslmaps.export.record import RunOptions
-    from napari_sslmaps.run.request import choose_encoders
+    from napari_sslmaps.inputs.encoders import choose_encoders
+    from napari_sslmaps.records.anchors import load_anchors
+    from napari_sslmaps.records.run import RunOptions
 
     listing = ListingOptions(
         masks=masks,
@@ -189,8 +190,9 @@ def _request(
     asked: "tuple[tuple[EncoderChoice, ...], tuple[str, ...], tuple[str, ...]]",
 ) -> "ComparisonRequest":
     from napari_sslmaps.compare.listing import list_images
-    from napari_sslmaps.compare.request import CONTROL_KINDS, ComparisonRequest
-    from napari_sslmaps.run.request import fitting_encoders
+    from napari_sslmaps.compare.request import ComparisonRequest
+    from napari_sslmaps.compare.scores import CONTROL_KINDS
+    from napari_sslmaps.inputs.encoders import fitting_encoders
 
     encoders, scores, controls = asked
     listed, notes = list_images(images, listing, out=out.expanduser().absolute())
@@ -225,7 +227,7 @@ def _compare(
 
 def _again(record: Path, out: Path, figures: int, *, json: bool) -> None:
     from napari_sslmaps.compare.record import comparison_from_record, numbers_sha256
-    from napari_sslmaps.export.record import RunRecord
+    from napari_sslmaps.records.run import RunRecord
 
     described = RunRecord.read(record)
     request = comparison_from_record(described, record.parent)
@@ -242,7 +244,7 @@ def _again(record: Path, out: Path, figures: int, *, json: bool) -> None:
 
 def _say(comparison: "Comparison", out: Path, *, json: bool) -> None:
     from napari_sslmaps.compare.advice import advise
-    from napari_sslmaps.compare.stored import table_to_plain
+    from napari_sslmaps.compare.store import table_to_plain
     from napari_sslmaps.compare.tables import tables_of
 
     tables = (*tables_of(comparison), advise(comparison, comparison.evidence).table)

@@ -6,8 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_sslmaps.cli import console
-from napari_sslmaps.cli.arguments import numbers, region_of
-from napari_sslmaps.cli.corrections import Branch, Eps, Heads, Method, Normalisation, corrections
+from napari_sslmaps.cli.options import (
+    Branch,
+    Eps,
+    Heads,
+    Method,
+    Normalisation,
+    corrections,
+    numbers,
+    region_of,
+)
 
 if TYPE_CHECKING:
     from napari_sslmaps.run.pretext import PretextRequest
@@ -55,8 +63,8 @@ def pretext(  # noqa: PLR0913  # each parameter is an option that users type
     json: Annotated[bool, typer.Option("--json", help="Print the record as JSON, and nothing else.")] = False,
 ) -> None:
     """Show the encoders' pretext tasks: what is hidden or distorted, what comes back, how near it comes."""
+    from napari_sslmaps.inputs.encoders import choose_encoders, fitting_encoders
     from napari_sslmaps.run.pretext import PretextRequest
-    from napari_sslmaps.run.request import choose_encoders, fitting_encoders
 
     given = corrections(
         method=method, num_heads=num_heads, normalisation=normalisation, eps=eps, branch=branch

@@ -9,7 +9,7 @@ import typer
 from napari_sslmaps.cli import console
 
 if TYPE_CHECKING:
-    from napari_sslmaps.pretraining.recipes import Recipe
+    from napari_sslmaps.lab.training.recipes import Recipe
 
 _RUN, _DEVICES, _OFTEN = "Training", "Devices", "How often"
 
@@ -90,10 +90,10 @@ def pretrain(  # noqa: PLR0913  # each parameter is an option that users type
         chosen = replace(chosen, data=replace(chosen.data, um_per_px=um_per_px))
 
     from napari_sslmaps.cli.training import training_display
-    from napari_sslmaps.pretraining.launching import Devices
-    from napari_sslmaps.pretraining.pretrain import PretrainRequest
-    from napari_sslmaps.pretraining.pretrain import pretrain as run_pretraining
-    from napari_sslmaps.pretraining.trainer import Cadence
+    from napari_sslmaps.lab.training.launching import Devices
+    from napari_sslmaps.lab.training.pretrain import PretrainRequest
+    from napari_sslmaps.lab.training.pretrain import pretrain as run_pretraining
+    from napari_sslmaps.lab.training.trainer import Cadence
 
     request = PretrainRequest(
         recipe=chosen,
@@ -116,8 +116,8 @@ def pretrain(  # noqa: PLR0913  # each parameter is an option that users type
 def _choose(method: str | None, data: str | None, recipe: str | None, continued: Path | None) -> "Recipe":
     """Find the recipe: the one that is named, that of the folder to go on in, or the data's own."""
     from napari_sslmaps.errors import InvalidOptionError
-    from napari_sslmaps.pretraining.datasets.bank import PREFIX
-    from napari_sslmaps.pretraining.recipes import check_method, load_recipe
+    from napari_sslmaps.lab.training.datasets.bank import PREFIX
+    from napari_sslmaps.lab.training.recipes import check_method, load_recipe
 
     if recipe is None and continued is not None and (continued / "recipe.toml").exists():
         chosen = load_recipe(continued / "recipe.toml")
@@ -142,7 +142,7 @@ def _workers(recipe: "Recipe") -> int:
     """Read ahead in other processes where images are decoded; a bank is read faster than told about."""
     import os
 
-    from napari_sslmaps.pretraining.datasets.opening import decodes
+    from napari_sslmaps.lab.training.datasets import decodes
 
     return min(8, max(1, (os.cpu_count() or 1) - 1)) if decodes(recipe.data) else 0
 
@@ -150,7 +150,7 @@ def _workers(recipe: "Recipe") -> int:
 def _list_recipes() -> None:
     from rich.table import Table
 
-    from napari_sslmaps.pretraining.recipes import list_recipes, load_recipe
+    from napari_sslmaps.lab.training.recipes import list_recipes, load_recipe
 
     table = Table("recipe", "network", "steps", "batch", "crop", "data", box=None, pad_edge=False)
     for name in list_recipes():

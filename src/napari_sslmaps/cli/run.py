@@ -6,20 +6,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from napari_sslmaps.cli import console
-from napari_sslmaps.cli.arguments import Points, points_of, region_of
-from napari_sslmaps.cli.corrections import (
+from napari_sslmaps.cli.console import progress_bars
+from napari_sslmaps.cli.options import (
     Branch,
     Eps,
     Heads,
     Method,
     Normalisation,
+    Points,
     TokenStage,
     corrections,
+    points_of,
+    region_of,
 )
-from napari_sslmaps.cli.progress import progress_bars
 
 if TYPE_CHECKING:
-    from napari_sslmaps.core.groups import AnchorGroup
+    from napari_sslmaps.maps.groups import AnchorGroup
     from napari_sslmaps.run.request import RunRequest
 
 
@@ -124,15 +126,11 @@ def run(  # noqa: PLR0913  # each parameter is an option that users type
     elif out is None or image is None:
         raise typer.BadParameter("tell where to write with --out DIR.")
     else:
-        from napari_sslmaps.export.basis_file import load_basis
-        from napari_sslmaps.export.record import RunOptions
-        from napari_sslmaps.run.request import (
-            Reference,
-            RunRequest,
-            choose_encoders,
-            fitting_encoders,
-            wanted_tokens,
-        )
+        from napari_sslmaps.inputs.encoders import choose_encoders, fitting_encoders
+        from napari_sslmaps.inputs.images import wanted_tokens
+        from napari_sslmaps.records.basis import load_basis
+        from napari_sslmaps.records.run import RunOptions
+        from napari_sslmaps.run.request import Reference, RunRequest
 
         named = choose_encoders(encoder or (), given)
         found, mask_file = wanted_tokens(mask)
@@ -176,8 +174,8 @@ def _anchors(
         return points_of(anchor, "--anchor"), points_of(negative, "--negative"), ()
     if anchor or negative:
         raise typer.BadParameter("give either --anchors FILE, or --anchor and --negative.")
-    from napari_sslmaps.export.anchor_file import load_anchors
-    from napari_sslmaps.run.request import open_named
+    from napari_sslmaps.inputs.images import open_named
+    from napari_sslmaps.records.anchors import load_anchors
 
     with open_named(image) as source:
         groups = load_anchors(file).on_image(source.levels[0].shape_yx)
@@ -206,7 +204,7 @@ def _run(request: "RunRequest", folder: Path, *, cached: bool, json: bool) -> No
 
 
 def _recorded(path: Path) -> "RunRequest":
-    from napari_sslmaps.export.record import RunRecord
+    from napari_sslmaps.records.run import RunRecord
     from napari_sslmaps.run.write import request_from_record
 
     return request_from_record(RunRecord.read(path), path.parent)

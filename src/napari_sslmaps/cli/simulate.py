@@ -9,7 +9,7 @@ import typer
 from napari_sslmaps.cli import console
 
 if TYPE_CHECKING:
-    from napari_sslmaps.simulators import Simulator
+    from napari_sslmaps.lab.simulators import Simulator
 
 #: Smallest field, in pixels, that shows anything.
 _SMALLEST = 32
@@ -29,7 +29,7 @@ def simulate(
     Image and mask of one number belong together; a mask's pixel values index the classes in dataset.json.
     """
     from napari_sslmaps.errors import ExportError, InvalidOptionError
-    from napari_sslmaps.simulators import get_simulator
+    from napari_sslmaps.lab.simulators import get_simulator
 
     simulator = get_simulator(name)
     for option, value, least in (("--count", count, 1), ("--size", size, _SMALLEST), ("--seed", seed, 0)):
@@ -59,7 +59,7 @@ def _write(
     import imageio.v3 as iio
     from rich.progress import track
 
-    from napari_sslmaps.simulators import field_seed
+    from napari_sslmaps.lab.simulators.fields import field_seed
 
     images, masks = _folders(out)
     screen = console.errors()

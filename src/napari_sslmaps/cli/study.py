@@ -39,8 +39,8 @@ def study(
     organs, probes them along both knobs, and writes OUT/index.html. Stop it at any time; the same command
     goes on.
     """
-    from napari_sslmaps.study.design import find_design
-    from napari_sslmaps.study.run import run_study, write_results
+    from napari_sslmaps.lab.study.design import find_design
+    from napari_sslmaps.lab.study.run import run_study, write_results
 
     begun = out / "design.toml"
     goes_on = design is None and minutes is None and begun.exists()

@@ -6,8 +6,8 @@ from contextlib import contextmanager, nullcontext
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from napari_sslmaps.cli import console
-from napari_sslmaps.pretraining.run import Run
-from napari_sslmaps.pretraining.trainer import Listener
+from napari_sslmaps.lab.training.run import Run
+from napari_sslmaps.lab.training.trainer import Listener
 
 
 class TrainingDisplay(Listener):

@@ -1,16 +1,17 @@
 """Evidence for choosing a method, no oracle: what was measured, what papers found, what the scores say."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from napari_sslmaps.compare import advice_words as words
-from napari_sslmaps.compare.evidence import ImageEvidence, reach_of
-from napari_sslmaps.compare.ranking import Ranking, rank_encoders
+import numpy as np
+
+from napari_sslmaps.compare.image_statistics import ImageEvidence, reach_of
 from napari_sslmaps.compare.results import Comparison
-from napari_sslmaps.compare.verdicts import verdicts
-from napari_sslmaps.core.estimate import Estimate
-from napari_sslmaps.core.findings import Cell, Table
-from napari_sslmaps.evaluation.locality import Reach
+from napari_sslmaps.compare.verdicts import Ranking, rank_encoders, verdicts
+from napari_sslmaps.core.findings import Cell, Estimate, Table, cell_text
+from napari_sslmaps.evaluation.locality import GLOBAL, LOCAL, Reach
+from napari_sslmaps.evaluation.perturbations import PERTURBATIONS
+from napari_sslmaps.evaluation.robustness import CENTRED, join_regions
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,24 +48,24 @@ def advise(comparison: Comparison, evidence: Sequence[ImageEvidence] | None = No
     """
     if evidence is None:
         evidence = [image.evidence for image in comparison.images if image.evidence is not None]
-    objectives = words.objectives_of(comparison)
+    objectives = objectives_of(comparison)
     reach = reach_of(evidence)
     ranking = rank_encoders(comparison)
     sentences = (
-        *words.scale_sentences(evidence, reach),
-        *words.paper_sentences(reach, objectives),
-        *words.score_sentences(comparison, ranking),
-        *words.meeting_sentences(ranking, reach, objectives),
-        *words.control_sentences(comparison),
-        *words.noise_sentences(comparison, evidence),
-        *words.dira_sentences(comparison, objectives),
-        words.CLOSING,
+        *scale_sentences(evidence, reach),
+        *paper_sentences(reach, objectives),
+        *score_sentences(comparison, ranking),
+        *meeting_sentences(ranking, reach, objectives),
+        *control_sentences(comparison),
+        *noise_sentences(comparison, evidence),
+        *dira_sentences(comparison, objectives),
+        CLOSING,
     )
     return Advice(sentences, _table(comparison, ranking, reach, sentences))
 
 
 def _table(comparison: Comparison, ranking: Ranking | None, reach: Reach, notes: tuple[str, ...]) -> Table:
-    objectives = words.objectives_of(comparison)
+    objectives = objectives_of(comparison)
     unbeaten = {verdict.encoder: verdict.unbeaten for verdict in verdicts(comparison)}
     names = [encoder.name for encoder in comparison.encoders] if ranking is None else list(ranking.order)
     favoured = _favoured(reach)
@@ -81,7 +82,185 @@ def _table(comparison: Comparison, ranking: Ranking | None, reach: Reach, notes:
 
 def _favoured(reach: Reach) -> dict[str, str]:
     """Which objective the paper found ahead for a signal of such reach; of others it says nothing."""
-    expected = words.EXPECTED.get(reach)
+    expected = EXPECTED.get(reach)
     if expected is None:
         return {}
-    return {kind: "yes" if kind == expected else "no" for kind in (words.PREDICTION, words.INVARIANCE)}
+    return {kind: "yes" if kind == expected else "no" for kind in (PREDICTION, INVARIANCE)}
+
+
+Sentences = tuple[str, ...]
+PREDICTION, INVARIANCE = "latent prediction", "view invariance"
+OBJECTIVES: Mapping[str, str] = {
+    "mae": "pixel reconstruction",
+    "ijepa": PREDICTION,
+    "dino": INVARIANCE,
+    "dinov2": INVARIANCE,
+    "dinov3": INVARIANCE,
+    "dira": "discriminative, restorative and adversarial",
+}
+"""What each method learns from."""
+EXPECTED: Mapping[Reach, str] = {"local": INVARIANCE, "global": PREDICTION}
+"""Which of the two the paper found ahead, by the reach of the signal."""
+PAPER = "Ivezić, Pleasure et al. 2026, arXiv 2603.22649"
+STUDY = "-0.027, 95 % interval -0.085 to +0.032"
+"""What this package's own study found, as docs/study.md says it."""
+CLOSING = (
+    "This is evidence, not an oracle: the papers' encoders were trained and tested on other images, and a "
+    "method is only as good as its scores on yours."
+)
+_BELOW, _FROM = f"{100 * LOCAL:.0f} %", f"{100 * GLOBAL:.0f} %"
+_REACH_WORDS: Mapping[Reach, str] = {
+    "local": f"Here that is called local: it is below {_BELOW}.",
+    "between": f"Here that is called neither local, below {_BELOW}, nor global, from {_FROM} on.",
+    "global": f"Here that is called global: it is {_FROM} or more, and no region shows much more than 35 %.",
+}
+
+
+def objectives_of(comparison: Comparison) -> dict[str, str]:
+    """Return what each encoder learned from, by its name; ``unknown`` for a method that is not listed."""
+    methods = {
+        name: str(facts.get("method", ""))
+        for image in comparison.images
+        for name, facts in image.provenance.items()
+    }
+    names = [encoder.name for encoder in comparison.encoders]
+    return {name: OBJECTIVES.get(methods.get(name, ""), "unknown") for name in names}
+
+
+def scale_sentences(evidence: Sequence[ImageEvidence], reach: Reach) -> Sentences:
+    """Say how far the signal reaches, against tokens and region."""
+    known = [item for item in evidence if np.isfinite(item.share)]
+    if not known:
+        return ()
+    length, tokens, share = (
+        float(np.median([getattr(item, name) for item in known])) for name in ("length_px", "tokens", "share")
+    )
+    microns = [item.length_um for item in known if np.isfinite(item.length_um)]
+    size = f"{length:.3g} px" + (f" ({_length(float(np.median(microns)))})" if microns else "")
+    signal = "The annotated signal" if known[0].signal == "annotation" else "What is similar to the anchors"
+    over = "" if len(known) == 1 else f", the median of {len(known)} images"
+    found = (
+        f"{signal} stays like itself over {size}{over}: {tokens:.2g} tokens, {100 * share:.1f} % of the "
+        f"region's side (where its autocorrelation falls to 1/e). {_REACH_WORDS[reach]}"
+    )
+    if tokens >= 1:
+        return (found,)
+    finer = "Choose a finer level of the image, or an encoder of smaller stride."
+    return found, f"That is less than one token: no map on this grid can follow it. {finer}"
+
+
+def paper_sentences(reach: Reach, objectives: Mapping[str, str]) -> Sentences:
+    """Say what papers found for a signal of such reach, and which encoders it concerns."""
+    if reach == "unknown":
+        return ()
+    invariant, predictive = (
+        f"{kind} ({', '.join(name for name in objectives if objectives[name] == kind) or 'none here'})"
+        for kind in (INVARIANCE, PREDICTION)
+    )
+    claim = {
+        "local": f"{invariant} ahead of {predictive} where the signal is local, as in histology",
+        "global": f"{predictive} ahead of {invariant} where it is global, as in ultrasound of the liver",
+        "between": f"{invariant} ahead where the signal is local, {predictive} where it is global, and says "
+        "nothing of a reach between the two",
+    }[reach]
+    own = (
+        "In simulated scenes that differ in nothing but where the signal lives, this package's own study "
+        f"could neither confirm nor refute that: I-JEPA's lead over DINOv3, global less local, was "
+        f"{STUDY.replace('-', '−')} (docs/study.md)."
+    )
+    return f"Pretext Matters ({PAPER}) finds {claim}.", own
+
+
+def score_sentences(comparison: Comparison, ranking: Ranking | None) -> Sentences:
+    """Say who is ahead on the user's own scores, by how much, and how sure that is."""
+    if ranking is None:
+        return ("Neither anchors nor maps were scored, so nothing is said of who is ahead on your images.",)
+    count = len(comparison.images)
+    images = "this image" if count == 1 else f"these {count} images"
+    first, *others = ranking.order
+    found = f"On {images}, {first} has a mean {ranking.what} of {cell_text(ranking.means[first])}"
+    if others:
+        lead = ranking.lead(first, others[0])
+        sure = "more than chance explains" if lead.excludes_zero else "which chance can explain"
+        found += f" and is ahead: {cell_text(lead)} above {others[0]}, {sure}"
+    one = "The intervals, in brackets, are of 95 % and come from one image: they say nothing of others."
+    many = "The intervals, in brackets, are of 95 %, over images and what was scored in them."
+    return f"{found}.", one if count == 1 else many
+
+
+def meeting_sentences(ranking: Ranking | None, reach: Reach, objectives: Mapping[str, str]) -> Sentences:
+    """Say whether the user's own scores meet what the paper found."""
+    if ranking is None or reach not in EXPECTED:
+        return ()
+    sides = [
+        [name for name in ranking.order if objectives[name] == kind] for kind in (PREDICTION, INVARIANCE)
+    ]
+    if not all(sides):
+        return ()
+    lead = ranking.lead_of_groups(*sides)
+    ahead = PREDICTION if lead.value > 0 else INVARIANCE
+    verdict = (
+        "decide nothing about this"
+        if not lead.excludes_zero
+        else "agree with it"
+        if ahead == EXPECTED[reach]
+        else "contradict it"
+    )
+    return (f"Your own scores {verdict}: {PREDICTION} less {INVARIANCE} is {cell_text(lead)}.",)
+
+
+def control_sentences(comparison: Comparison) -> Sentences:
+    """Say which encoders beat their controls, and which do not."""
+    found = verdicts(comparison)
+    better = [verdict.encoder for verdict in found if not verdict.unbeaten]
+    praise = (f"Clearly better than all of their controls: {', '.join(better)}.",) if better else ()
+    return *praise, *(verdict.sentence for verdict in found if verdict.sentence)
+
+
+def noise_sentences(comparison: Comparison, evidence: Sequence[ImageEvidence]) -> Sentences:
+    """Say how noisy the region is, and how the methods bore such noise where that was tried."""
+    sigmas = [item.sigma for item in evidence if np.isfinite(item.sigma)]
+    if not sigmas:
+        return ()
+    contrasts = [item.contrast for item in evidence if np.isfinite(item.contrast)]
+    speckle = f", local contrast at most {np.median(contrasts):.2g}" if contrasts else ""
+    level = (
+        f"Noise is at most {np.median(sigmas):.2g} of the intensity window{speckle}; fine texture counts as "
+        f"noise. The same paper ({PAPER}) takes {INVARIANCE} and {PREDICTION} to bear noise better than "
+        f"{OBJECTIVES['mae']}."
+    )
+    key = "speckle" if contrasts else "gaussian"
+    kept = _kept_under(key, comparison)
+    if not kept:
+        return level, "Ask for robustness to see how your methods bear noise."
+    told = ", ".join(f"{name} {kept[name]:.2f}" for name in sorted(kept, key=lambda name: -kept[name]))
+    tried = f"Under {PERTURBATIONS[key].title} tokens kept a mean centred cosine to clean of: {told}."
+    return level, tried
+
+
+def dira_sentences(comparison: Comparison, objectives: Mapping[str, str]) -> Sentences:
+    """Say what DiRA's paper claims, where a DiRA encoder is compared."""
+    names = [name for name, objective in objectives.items() if objective == OBJECTIVES["dira"]]
+    if not names:
+        return ()
+    scored = comparison.request.wants("label-efficiency") and comparison.request.wants("localisation")
+    check = "both are scored here" if scored else "ask for both scores to see it on your images"
+    paper = "Haghighi et al., CVPR 2022, arXiv 2204.10437"
+    claim = "gains where few images are labelled, and localisation from image-level labels"
+    return (f"DiRA's paper ({paper}) claims {claim}; for {', '.join(names)}, {check}.",)
+
+
+def _length(microns: float) -> str:
+    return f"{microns:.3g} µm" if microns < 1000 else f"{microns / 1000:.3g} mm"
+
+
+def _kept_under(key: str, comparison: Comparison) -> dict[str, float]:
+    """Mean centred cosine under a perturbation, by encoder, where it was tried."""
+    kept = {}
+    for encoder in comparison.encoders:
+        parts = [
+            part for image in comparison.images for part in image.robustness if part.method == encoder.name
+        ]
+        if parts and key in parts[0].responses:
+            kept[encoder.name] = join_regions(parts).responses[key].summary(CENTRED)
+    return kept

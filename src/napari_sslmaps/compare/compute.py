@@ -4,19 +4,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from napari_sslmaps.compare.across import findings_across
-from napari_sslmaps.compare.folder import ComparisonFolder
+from napari_sslmaps.compare.across_images import findings_across
+from napari_sslmaps.compare.entrants import Lane, lanes_of
 from napari_sslmaps.compare.images import OpenedImage, check_anchors, check_one_kind, opened, why_unscorable
-from napari_sslmaps.compare.keys import image_key, keeps_tokens
-from napari_sslmaps.compare.localise import fitted_heads
+from napari_sslmaps.compare.localisation import fitted_heads
 from napari_sslmaps.compare.maps import maps_of
-from napari_sslmaps.compare.methods import Lane, lanes_of
-from napari_sslmaps.compare.perturbed import robustness_of
 from napari_sslmaps.compare.progress import OnComparison, Teller
 from napari_sslmaps.compare.request import ComparedImage, ComparisonRequest
 from napari_sslmaps.compare.results import Comparison, ScoredImage
-from napari_sslmaps.compare.scoring import EmbeddedImage, score_image
-from napari_sslmaps.compare.tokens import Tokens
+from napari_sslmaps.compare.scoring import EmbeddedImage, robustness_of, score_image
+from napari_sslmaps.compare.store import ComparisonFolder, Tokens, image_key, keeps_tokens
 from napari_sslmaps.core.results import Embedding
 from napari_sslmaps.encoders.encoder import Encoder
 from napari_sslmaps.errors import AnnotationError, Cancelled, SSLMapsError

@@ -4,15 +4,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from napari_sslmaps.compare.request import NEEDS_ANNOTATION, ComparedImage, ComparisonRequest, MaskFile
+from napari_sslmaps.compare.request import ComparedImage, ComparisonRequest, MaskFile
+from napari_sslmaps.compare.scores import NEEDS_ANNOTATION
 from napari_sslmaps.core.grid import TokenGrid
-from napari_sslmaps.core.groups import check_on_grid
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import AnnotationError, InvalidOptionError, UnsupportedImageError
 from napari_sslmaps.evaluation.annotation import Annotation
-from napari_sslmaps.export.record import ImageRecord
+from napari_sslmaps.inputs.images import open_named, record_of
+from napari_sslmaps.maps.groups import check_on_grid
 from napari_sslmaps.pipeline.planning import region_on
-from napari_sslmaps.run.request import open_named, record_of
+from napari_sslmaps.records.run import ImageRecord
 from napari_sslmaps.sources.colour import is_grey
 from napari_sslmaps.sources.masks import read_mask, void_label
 from napari_sslmaps.sources.protocol import ImageSource

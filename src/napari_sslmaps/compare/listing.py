@@ -5,14 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from napari_sslmaps.batch.items import BatchItem
-from napari_sslmaps.batch.listing import list_items
 from napari_sslmaps.compare.request import ComparedImage, MaskFile
-from napari_sslmaps.core.groups import AnchorGroup
+from napari_sslmaps.core.grid import Points
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import InvalidOptionError
-from napari_sslmaps.export.record import Points
-from napari_sslmaps.run.request import SAMPLE_PREFIX, find_sample
+from napari_sslmaps.inputs.images import SAMPLE_PREFIX, find_sample
+from napari_sslmaps.inputs.listing import BatchItem, list_items
+from napari_sslmaps.maps.groups import AnchorGroup
 from napari_sslmaps.sources.masks import MASK_SUFFIXES
 from napari_sslmaps.sources.open import open_image
 from napari_sslmaps.sources.samples import UNSURE

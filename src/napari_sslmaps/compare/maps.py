@@ -4,11 +4,12 @@ from dataclasses import replace
 from typing import cast
 
 from napari_sslmaps.compare.request import ComparedImage
-from napari_sslmaps.core.groups import AnchorGroup
-from napari_sslmaps.core.results import ActivationMap, Combine, Embedding, TokenMap
-from napari_sslmaps.core.similarity import similarity_map
+from napari_sslmaps.core.results import Embedding, TokenMap
 from napari_sslmaps.encoders.encoder import Encoder
-from napari_sslmaps.export.record import RunOptions
+from napari_sslmaps.maps.attention import ActivationMap
+from napari_sslmaps.maps.groups import AnchorGroup
+from napari_sslmaps.maps.similarity import Combine, similarity_map
+from napari_sslmaps.records.run import RunOptions
 from napari_sslmaps.run.maps import attention_of, components_of, stack_of
 
 

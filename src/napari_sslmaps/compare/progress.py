@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from napari_sslmaps.pipeline import EmbeddingProgress
+from napari_sslmaps.pipeline.progress import EmbeddingProgress
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,28 +6,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from napari_sslmaps.compare.folder import key_of
-from napari_sslmaps.compare.request import (
-    ComparedImage,
-    ComparisonOptions,
-    ComparisonRequest,
-    MaskFile,
-)
+from napari_sslmaps.compare.request import ComparedImage, ComparisonOptions, ComparisonRequest, MaskFile
 from napari_sslmaps.compare.results import Comparison, ScoredImage
-from napari_sslmaps.compare.stored import to_plain, with_tuples
-from napari_sslmaps.core.groups import AnchorGroup
+from napari_sslmaps.compare.store import key_of, to_plain, with_tuples
 from napari_sslmaps.core.region import Region
-from napari_sslmaps.encoders.hashes import hash_path
 from napari_sslmaps.errors import RecordError
-from napari_sslmaps.export.record import EncoderRecord, ImageRecord, MaskRecord, RunRecord
-from napari_sslmaps.run.request import SAMPLE_PREFIX, EncoderChoice, find_sample
-from napari_sslmaps.run.write import (
-    beside,
-    check_unchanged,
-    check_weights,
-    checked_mask,
-    lasting_name,
-)
+from napari_sslmaps.files import hash_path
+from napari_sslmaps.inputs.encoders import EncoderChoice
+from napari_sslmaps.inputs.images import SAMPLE_PREFIX, find_sample
+from napari_sslmaps.maps.groups import AnchorGroup
+from napari_sslmaps.records.run import EncoderRecord, ImageRecord, MaskRecord, RunRecord
+from napari_sslmaps.records.verify import beside, check_unchanged, check_weights, checked_mask, lasting_name
 
 
 def record_of(comparison: Comparison) -> RunRecord:

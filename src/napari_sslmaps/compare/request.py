@@ -3,22 +3,18 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
 
-from napari_sslmaps.core.groups import AnchorGroup
+from napari_sslmaps.compare.scores import CONTROL_KINDS, SCORES, Score
+from napari_sslmaps.core.grid import Points
 from napari_sslmaps.core.placed_mask import PlacedMask
 from napari_sslmaps.core.region import Region
-from napari_sslmaps.encoders.baselines import ControlKind
+from napari_sslmaps.encoders.controls import ControlKind
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.evaluation.annotation import Annotation
-from napari_sslmaps.export.record import MaskRecord, Points, RunOptions
-from napari_sslmaps.run.request import EncoderChoice
+from napari_sslmaps.inputs.encoders import EncoderChoice
+from napari_sslmaps.maps.groups import AnchorGroup
+from napari_sslmaps.records.run import MaskRecord, RunOptions
 from napari_sslmaps.sources.protocol import ImageSource
-
-Score = Literal["maps", "anchors", "agreement", "probes", "robustness", "label-efficiency", "localisation"]
-SCORES: tuple[Score, ...] = get_args(Score)
-CONTROL_KINDS: tuple[ControlKind, ...] = get_args(ControlKind)
-NEEDS_ANNOTATION: tuple[Score, ...] = ("maps", "anchors", "probes")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,17 +7,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sslmaps.compare.evidence import ImageEvidence
+from napari_sslmaps.compare.image_statistics import ImageEvidence
 from napari_sslmaps.compare.request import ComparisonRequest
 from napari_sslmaps.core.findings import Plot, Table
-from napari_sslmaps.core.heads import ImageHead
+from napari_sslmaps.core.linear_heads import ImageHead
 from napari_sslmaps.core.results import Embedding, TokenMap
-from napari_sslmaps.encoders.baselines import ControlKind
+from napari_sslmaps.encoders.controls import ControlKind
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.evaluation.anchor_scores import Stratum
 from napari_sslmaps.evaluation.map_scores import MapScores
 from napari_sslmaps.evaluation.robustness import Robustness
-from napari_sslmaps.export.record import ImageRecord
+from napari_sslmaps.records.run import ImageRecord
 
 Float = NDArray[np.float64]
 Strata = Mapping[Stratum, Float]

@@ -6,16 +6,15 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from napari_sslmaps.compare.folder import file_name
 from napari_sslmaps.compare.request import ComparedImage, MaskFile
 from napari_sslmaps.compare.results import Comparison, ScoredImage
+from napari_sslmaps.compare.store import file_name
 from napari_sslmaps.core.placed_mask import PlacedMask
 from napari_sslmaps.core.region import Region
-from napari_sslmaps.encoders.hashes import hash_path
 from napari_sslmaps.errors import ExportError
 from napari_sslmaps.evaluation.annotation import Annotation
-from napari_sslmaps.export.atomic import written_whole
-from napari_sslmaps.export.record import ImageRecord, MaskRecord
+from napari_sslmaps.files import hash_path, written_whole
+from napari_sslmaps.records.run import ImageRecord, MaskRecord
 from napari_sslmaps.sources.protocol import ImageSource
 
 MOST_PIXELS = 100_000_000

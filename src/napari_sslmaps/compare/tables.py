@@ -8,13 +8,12 @@ import numpy as np
 
 from napari_sslmaps.compare.results import Comparison
 from napari_sslmaps.compare.verdicts import NEARNESS, anchor_areas, difference, verdicts
-from napari_sslmaps.core.estimate import Estimate
-from napari_sslmaps.core.findings import Cell, Plot, Table
+from napari_sslmaps.core.findings import Cell, Estimate, Plot, Table
 from napari_sslmaps.evaluation.anchor_scores import STRATA, Stratum
-from napari_sslmaps.evaluation.intervals import bootstrap_mean
 from napari_sslmaps.evaluation.map_scores import MapScores
 from napari_sslmaps.evaluation.robustness import COSINE, Robustness, join_regions
-from napari_sslmaps.evaluation.robustness_findings import robustness_plots, robustness_table
+from napari_sslmaps.evaluation.robustness_tables import robustness_plots, robustness_table
+from napari_sslmaps.evaluation.uncertainty import bootstrap_mean
 
 T = TypeVar("T")
 _MEASURES = {

@@ -7,23 +7,26 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from napari_sslmaps.compare.advice import advise
-from napari_sslmaps.compare.folder import ComparisonFolder, file_name
 from napari_sslmaps.compare.record import record_of
 from napari_sslmaps.compare.results import Comparison, ScoredImage
 from napari_sslmaps.compare.saved import in_files
 from napari_sslmaps.compare.scoring import EmbeddedImage
+from napari_sslmaps.compare.store import ComparisonFolder, file_name
 from napari_sslmaps.compare.tables import plots_of, tables_of
 from napari_sslmaps.core.findings import Cell, Plot, Table
-from napari_sslmaps.core.results import ActivationMap, AttentionMap, ComponentMap, SimilarityMap, TokenMap
-from napari_sslmaps.encoders.catalog import METHOD_INFO
-from napari_sslmaps.export.curves import draw_plot
-from napari_sslmaps.export.figure import FigureRow, Picture, compose_figure, save_figure
-from napari_sslmaps.export.head_file import save_head
-from napari_sslmaps.export.map_files import write_map
-from napari_sslmaps.export.record import RunRecord
-from napari_sslmaps.export.report import Part, Section, write_report
-from napari_sslmaps.export.tables import write_csv
-from napari_sslmaps.run.picture import picture_of
+from napari_sslmaps.core.results import TokenMap
+from napari_sslmaps.encoders.methods.registry import METHOD_INFO
+from napari_sslmaps.figures.picture import picture_of
+from napari_sslmaps.figures.plots import draw_plot
+from napari_sslmaps.figures.report import Part, Section, write_report
+from napari_sslmaps.figures.run_figure import FigureRow, Picture, compose_figure, save_figure
+from napari_sslmaps.maps.attention import ActivationMap, AttentionMap
+from napari_sslmaps.maps.pca import ComponentMap
+from napari_sslmaps.maps.similarity import SimilarityMap
+from napari_sslmaps.records.csv import write_csv
+from napari_sslmaps.records.linear_head import save_head
+from napari_sslmaps.records.map_files import write_map
+from napari_sslmaps.records.run import RunRecord
 
 FIGURE = "figure.png"
 _PICTURE = 900

@@ -1,12 +1,34 @@
-"""What a comparison found, in the forms that window, report, page and CSV all show: tables and plots."""
+"""Findings of a comparison, as window, report, page and CSV show them: estimates, tables and plots."""
 
 import math
 from dataclasses import dataclass
 from typing import Literal
 
-from napari_sslmaps.core.estimate import Estimate
 from napari_sslmaps.core.results import Float32
 from napari_sslmaps.errors import InvalidOptionError
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A value with a 95 % interval.
+
+    Parameters
+    ----------
+    value
+        As observed; NaN where it is not defined.
+    low, high
+        Ends of the interval; NaN where there is too little to resample.
+    """
+
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether the whole interval lies on one side of 0."""
+        return self.low > 0 or self.high < 0
+
 
 Cell = str | int | float | Estimate | None
 """None, like NaN, is shown as a dash."""

@@ -187,3 +187,6 @@ class TokenGrid:
 
     def _first_centre(self) -> Float:
         return np.asarray(self.origin_yx, float) + (np.asarray(self.stride_yx, float) - 1) / 2
+
+
+Points = tuple[tuple[float, float], ...]

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from napari_sslmaps.encoders.catalog import CONTROLS, METHOD_INFO
+from napari_sslmaps.encoders.catalog import CONTROLS
+from napari_sslmaps.encoders.methods.registry import METHOD_INFO
 from napari_sslmaps.encoders.published.catalog import PUBLISHED
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import WeightsUnavailableError
@@ -31,7 +32,6 @@ cards, which have several.
 
 {licence}. Method: {citation}.
 """
-
 _FILE = """# {name}
 
 **Nothing is known of what it learned.** It comes from a file of yours, which carries no scores. Compare its
@@ -50,7 +50,6 @@ maps with those of an untrained control before you read anything into them.
 Attention: {attention}.
 Method: {citation}.
 """
-
 _PUBLISHED = """# {name}
 
 **It is as its authors published it.** It was not trained on images like yours, and carries no scores here.

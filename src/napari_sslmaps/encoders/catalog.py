@@ -1,101 +1,13 @@
 """Data only: what is known of each method, and which encoders this package carries."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
 
-from napari_sslmaps.encoders.spec import DOMAINS, Domain, Method
-
-
-@dataclass(frozen=True, slots=True)
-class MethodInfo:
-    """Facts that hold for every encoder of a method.
-
-    Parameters
-    ----------
-    title
-        The method's name as its authors write it.
-    objective
-        What the encoder was trained to do, in a few words.
-    licence
-        Licence of the authors' published weights, shown beside a user's file.
-    citation
-        Where the method is described.
-    normalisation
-        Preset that its files expect unless told otherwise.
-    eps
-        LayerNorm epsilon of the authors' code; files do not hold it.
-    attention_note
-        How to read its attention map.
-    """
-
-    title: str
-    objective: str
-    licence: str
-    citation: str
-    normalisation: str
-    eps: float
-    attention_note: str
-
-
-METHOD_INFO: Mapping[Method, MethodInfo] = {
-    "mae": MethodInfo(
-        title="MAE",
-        objective="reconstructs the pixels of masked patches",
-        licence="CC-BY-NC-4.0",
-        citation="He et al., Masked Autoencoders Are Scalable Vision Learners, arXiv 2111.06377",
-        normalisation="imagenet",
-        eps=1e-6,
-        attention_note="CLS query; weak, since CLS has no loss term of its own",
-    ),
-    "ijepa": MethodInfo(
-        title="I-JEPA",
-        objective="predicts the latent tokens of masked blocks",
-        licence="CC-BY-NC-4.0",
-        citation="Assran et al., Self-Supervised Learning from Images with a Joint-Embedding "
-        "Predictive Architecture, arXiv 2301.08243",
-        normalisation="imagenet",
-        eps=1e-6,
-        attention_note="mean over patch queries; there is no CLS token",
-    ),
-    "dino": MethodInfo(
-        title="DINO",
-        objective="matches the views of an image",
-        licence="Apache-2.0",
-        citation="Caron et al., Emerging Properties in Self-Supervised Vision Transformers, arXiv 2104.14294",
-        normalisation="imagenet",
-        eps=1e-6,
-        attention_note="CLS query",
-    ),
-    "dinov2": MethodInfo(
-        title="DINOv2",
-        objective="matches the views and masked patches of an image",
-        licence="Apache-2.0",
-        citation="Oquab et al., DINOv2: Learning Robust Visual Features without Supervision, "
-        "arXiv 2304.07193",
-        normalisation="imagenet",
-        eps=1e-6,
-        attention_note="CLS query",
-    ),
-    "dinov3": MethodInfo(
-        title="DINOv3",
-        objective="matches the views and masked patches of an image, with Gram anchoring",
-        licence="DINOv3 License",
-        citation="Siméoni et al., DINOv3, arXiv 2508.10104",
-        normalisation="imagenet",
-        eps=1e-5,
-        attention_note="CLS query",
-    ),
-    "dira": MethodInfo(
-        title="DiRA",
-        objective="unites discriminative, restorative and adversarial learning",
-        licence="academic use only, patent pending",
-        citation="Haghighi et al., DiRA: Discriminative, Restorative, and Adversarial Learning for "
-        "Self-supervised Medical Image Analysis, CVPR 2022; Medical Image Analysis 2024, 103086",
-        normalisation="unit",
-        eps=1e-5,
-        attention_note="a CNN has no attention: activation is shown instead",
-    ),
-}
+from napari_sslmaps.encoders.families.registry import architecture_from_dict
+from napari_sslmaps.encoders.header import read_header
+from napari_sslmaps.encoders.spec import DOMAINS, Domain, EncoderSpec
+from napari_sslmaps.errors import WeightsUnavailableError
 
 EMBEDDED: tuple[str, ...] = tuple(
     f"{method}-{domain}"
@@ -103,7 +15,6 @@ EMBEDDED: tuple[str, ...] = tuple(
     for method in ("mae", "ijepa", "dinov3", "dira")
 )
 """Encoders carried in the package, as ``weights/<name>.safetensors`` with a model card ``<name>.md``."""
-
 CONTROLS: Mapping[str, str] = {
     "mae-untrained": "mae-histology",
     "ijepa-untrained": "ijepa-histology",
@@ -115,7 +26,6 @@ CONTROLS: Mapping[str, str] = {
     "dira-ultrasound-untrained": "dira-ultrasound",
 }
 """Untrained networks, each with its twin: the encoder of the same shape and normalisation."""
-
 ALIASES: Mapping[str, str] = {
     "mae-demo": "mae-histology",
     "ijepa-demo": "ijepa-histology",
@@ -123,7 +33,6 @@ ALIASES: Mapping[str, str] = {
     "dira-demo": "dira-histology",
 }
 """Earlier names, each with the name that it stands for."""
-
 NAMES: tuple[str, ...] = (*EMBEDDED, *CONTROLS, *ALIASES)
 """Every name that `load_encoder` knows."""
 
@@ -137,3 +46,37 @@ def domain_of(name: str) -> Domain:
 def names_for(domain: Domain) -> tuple[str, ...]:
     """Return the embedded encoders trained on a domain; all of them if there are none."""
     return tuple(name for name in EMBEDDED if domain_of(name) == domain) or EMBEDDED
+
+
+def weights_path(name: str) -> Path:
+    """Return an embedded encoder's weight file, or raise `WeightsUnavailableError` if it is lost."""
+    path = _weights_folder() / f"{ALIASES.get(name, name)}.safetensors"
+    if not path.is_file():
+        raise WeightsUnavailableError(
+            f"The weight file of {name} is missing from the installation ({path}). "
+            "Install napari-sslmaps again."
+        )
+    return path
+
+
+def _weights_folder() -> Path:
+    return Path(str(files("napari_sslmaps.encoders").joinpath("weights")))
+
+
+def embedded_spec(name: str) -> EncoderSpec:
+    """Return what an embedded encoder, or a control drawn like one, says of itself."""
+    is_control = name in CONTROLS
+    path = weights_path(CONTROLS.get(name, name))
+    header = read_header(path)
+    return EncoderSpec(
+        name=name,
+        method=header["method"],
+        architecture=architecture_from_dict(header["architecture"]),
+        normalisation=header["normalisation"],
+        path=None if is_control else path,
+        sha256="",
+        licence=header["licence"],
+        origin="control" if is_control else "embedded",
+        domain=domain_of(name),
+        alias_of=ALIASES.get(name, ""),
+    )

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_sslmaps.core.preprocess import normalise
-from napari_sslmaps.encoders.checkpoint import RecognitionReport
-from napari_sslmaps.encoders.protocol import AttentionExtractor, FeatureExtractor, TileFeatures
+from napari_sslmaps.encoders.checkpoint.report import RecognitionReport
+from napari_sslmaps.encoders.families.extractor import AttentionExtractor, FeatureExtractor, TileFeatures
+from napari_sslmaps.encoders.families.taps import AttentionTap
 from napari_sslmaps.encoders.spec import EncoderSpec, get_normalisation
-from napari_sslmaps.encoders.taps import AttentionTap
 from napari_sslmaps.errors import InvalidOptionError, MapUnavailableError
 
 Result = TypeVar("Result")

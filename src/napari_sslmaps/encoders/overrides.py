@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self, get_args
 
-from napari_sslmaps.encoders.spec import METHODS, Method, get_normalisation
+from napari_sslmaps.encoders.methods.registry import METHODS
+from napari_sslmaps.encoders.spec import Method, get_normalisation
 from napari_sslmaps.errors import InvalidOptionError
 
 Branch = Literal["target", "encoder"]

@@ -2,38 +2,33 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from napari_sslmaps.encoders.cards import card_of
-from napari_sslmaps.encoders.catalog import ALIASES, CONTROLS, METHOD_INFO, NAMES, domain_of
-from napari_sslmaps.encoders.hashes import hash_path
+from napari_sslmaps.encoders.catalog import CONTROLS, NAMES, embedded_spec, weights_path
+from napari_sslmaps.encoders.families.vit import ViTArchitecture
 from napari_sslmaps.encoders.header import read_header, starting_gain
 from napari_sslmaps.encoders.llvm import load_triton_apart
+from napari_sslmaps.encoders.methods.registry import METHOD_INFO
 from napari_sslmaps.encoders.overrides import Branch, Overrides
 from napari_sslmaps.encoders.published.catalog import PUBLISHED
 from napari_sslmaps.encoders.published.local import published_spec, published_specs
-from napari_sslmaps.encoders.shelf import (
+from napari_sslmaps.encoders.spec import Architecture, EncoderSpec, Method
+from napari_sslmaps.encoders.user_encoders import (
     changed_since_added,
     default_name,
     doubts_of,
     find_remembered,
     remembered,
 )
-from napari_sslmaps.encoders.spec import (
-    Architecture,
-    EncoderSpec,
-    Method,
-    ViTArchitecture,
-    architecture_from_dict,
-)
 from napari_sslmaps.errors import EncoderNotFoundError, WeightsUnavailableError
+from napari_sslmaps.files import hash_path
 
 if TYPE_CHECKING:
-    from napari_sslmaps.encoders.checkpoint import Checkpoint
+    from napari_sslmaps.encoders.checkpoint.read import Checkpoint
     from napari_sslmaps.encoders.encoder import Encoder
-    from napari_sslmaps.encoders.protocol import FeatureExtractor
+    from napari_sslmaps.encoders.families.extractor import FeatureExtractor
 
 
 def list_encoders(*, published: bool = False) -> list[EncoderSpec]:
@@ -78,38 +73,9 @@ def get_spec(name: str) -> EncoderSpec:
 
 def _find_named(name: str) -> EncoderSpec | None:
     if name in NAMES:
-        return _in_package(name)
+        return embedded_spec(name)
     own = find_remembered(name)
     return own if own is not None or name not in PUBLISHED else published_spec(name)
-
-
-def _in_package(name: str) -> EncoderSpec:
-    is_control = name in CONTROLS
-    path = weights_path(CONTROLS.get(name, name))
-    header = read_header(path)
-    return EncoderSpec(
-        name=name,
-        method=header["method"],
-        architecture=architecture_from_dict(header["architecture"]),
-        normalisation=header["normalisation"],
-        path=None if is_control else path,
-        sha256="",
-        licence=header["licence"],
-        origin="control" if is_control else "embedded",
-        domain=domain_of(name),
-        alias_of=ALIASES.get(name, ""),
-    )
-
-
-def weights_path(name: str) -> Path:
-    """Return an embedded encoder's weight file, or raise `WeightsUnavailableError` if it is lost."""
-    path = _weights_folder() / f"{ALIASES.get(name, name)}.safetensors"
-    if not path.is_file():
-        raise WeightsUnavailableError(
-            f"The weight file of {name} is missing from the installation ({path}). "
-            "Install napari-sslmaps again."
-        )
-    return path
 
 
 def model_card(name: str) -> str:
@@ -162,8 +128,8 @@ def load_encoder(  # noqa: PLR0913  # each keyword is part of the public contrac
     """
     load_triton_apart()
     from napari_sslmaps.encoders import encoder as running
-    from napari_sslmaps.encoders.unet import UNet, UNetExtractor
-    from napari_sslmaps.encoders.vit import ViTExtractor
+    from napari_sslmaps.encoders.families.unet_network import UNet, UNetExtractor
+    from napari_sslmaps.encoders.families.vit_network import ViTExtractor
 
     found = _find(name_or_path)
     resolved = running.resolve_device(device)
@@ -201,10 +167,10 @@ def architecture_of(name_or_path: str | Path, given: Mapping[str, Any] | None = 
         return found.architecture
     load_triton_apart()
     if path is None:
-        from napari_sslmaps.encoders.control import overridden
+        from napari_sslmaps.encoders.untrained import overridden
 
         return overridden(cast("EncoderSpec", found).architecture, overrides)
-    from napari_sslmaps.encoders.checkpoint import inspect_checkpoint
+    from napari_sslmaps.encoders.checkpoint.read import inspect_checkpoint
 
     return inspect_checkpoint(path, overrides).architecture
 
@@ -259,8 +225,8 @@ def _resolved(found: EncoderSpec | Path, given: Overrides) -> tuple[Path | None,
 
 def _open(found: EncoderSpec | Path, given: Overrides) -> tuple[EncoderSpec, "Checkpoint"]:
     """Read or draw the weights, and say what they turned out to be."""
-    from napari_sslmaps.encoders.checkpoint import read_checkpoint
-    from napari_sslmaps.encoders.control import draw_control, hash_weights
+    from napari_sslmaps.encoders.checkpoint.read import read_checkpoint
+    from napari_sslmaps.encoders.untrained import draw_control, hash_weights
 
     known = found if isinstance(found, EncoderSpec) else None
     path, overrides = _resolved(found, given)
@@ -286,7 +252,3 @@ def _open(found: EncoderSpec | Path, given: Overrides) -> tuple[EncoderSpec, "Ch
     licence = checkpoint.licence or METHOD_INFO[report.method].licence
     spec = EncoderSpec(name=default_name(found), path=found, origin="file", licence=licence, **facts)
     return spec, checkpoint
-
-
-def _weights_folder() -> Path:
-    return Path(str(files("napari_sslmaps.encoders").joinpath("weights")))

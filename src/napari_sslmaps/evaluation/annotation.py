@@ -24,7 +24,6 @@ _GRIDS = 4
 """Grids whose counts are kept."""
 _LARGEST_DRAWING = 64_000_000
 _HIGHEST = 32_767
-
 Float = NDArray[np.float64]
 
 

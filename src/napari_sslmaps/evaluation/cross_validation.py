@@ -13,16 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from napari_sslmaps.core.estimate import Estimate
-from napari_sslmaps.core.findings import Table
+from napari_sslmaps.core.findings import Estimate, Table
 from napari_sslmaps.core.results import Embedding
 from napari_sslmaps.errors import InvalidOptionError
-from napari_sslmaps.evaluation.embedded.tally import Tally, estimate
-from napari_sslmaps.evaluation.linear import STRENGTH
-from napari_sslmaps.evaluation.neighbours import NEIGHBOURS
+from napari_sslmaps.evaluation.classifiers import NEIGHBOURS, STRENGTH
 from napari_sslmaps.evaluation.scribbles import Labels, painted_regions
 from napari_sslmaps.evaluation.token_probe import ProbeKind, as_pairs, check_classes, fit_to_tokens
 from napari_sslmaps.evaluation.tokens import check_one_encoder, gather
+from napari_sslmaps.evaluation.uncertainty import Tally, estimate
 
 Unit = Literal["image", "region", "block"]
 FOLDS = 10
@@ -30,7 +28,6 @@ MARGIN = 2
 """Tokens this near to what is held out are not fitted to."""
 _BLOCKS = 4
 _ENOUGH = 3
-
 Int = NDArray[np.int64]
 
 

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sslmaps.core.estimate import Estimate
-from napari_sslmaps.core.findings import Table
-from napari_sslmaps.core.heads import ImageHead
+from napari_sslmaps.core.findings import Estimate, Table
+from napari_sslmaps.core.linear_heads import ImageHead
 from napari_sslmaps.core.results import Embedding, Float32
 from napari_sslmaps.errors import InvalidOptionError
-from napari_sslmaps.evaluation.embedded.tally import Tally, draw_weights, estimate
-from napari_sslmaps.evaluation.linear import fit_linear
-from napari_sslmaps.evaluation.ranking import areas_under_curves
+from napari_sslmaps.evaluation.auroc import areas_under_curves
+from napari_sslmaps.evaluation.classifiers import fit_linear
+from napari_sslmaps.evaluation.uncertainty import Tally, draw_weights, estimate
 
 FOLDS = 5
 STRENGTH = 0.01

@@ -11,16 +11,15 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sslmaps.core.estimate import Estimate
-from napari_sslmaps.core.findings import Cell, Curve, Plot, Table
-from napari_sslmaps.core.heads import LinearHead
+from napari_sslmaps.core.findings import Cell, Curve, Estimate, Plot, Table
+from napari_sslmaps.core.linear_heads import LinearHead
 from napari_sslmaps.core.results import Embedding, Float32
 from napari_sslmaps.errors import InvalidOptionError
-from napari_sslmaps.evaluation.embedded.tally import Tally
+from napari_sslmaps.evaluation.classifiers import STRENGTH, fit_linear
 from napari_sslmaps.evaluation.image_labels import mean_auroc, pooled
-from napari_sslmaps.evaluation.linear import STRENGTH, fit_linear
 from napari_sslmaps.evaluation.scribbles import Labels
 from napari_sslmaps.evaluation.tokens import gather, known_tokens
+from napari_sslmaps.evaluation.uncertainty import Tally
 
 SHARES = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0)
 TOKENS_PER_IMAGE = 64

@@ -11,8 +11,8 @@ from scipy import fft
 
 from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.results import Embedding
-from napari_sslmaps.core.similarity import Anchors, similarity_map
 from napari_sslmaps.evaluation.annotation import IGNORE, Annotation
+from napari_sslmaps.maps.similarity import Anchors, similarity_map
 
 Float = NDArray[np.float64]
 Reach = Literal["local", "between", "global", "unknown"]

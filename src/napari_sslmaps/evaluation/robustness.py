@@ -12,8 +12,7 @@ from napari_sslmaps.core.baselines import unit_pixels
 from napari_sslmaps.core.preprocess import auto_window
 from napari_sslmaps.core.results import Embedding, Float32
 from napari_sslmaps.errors import InvalidOptionError
-from napari_sslmaps.evaluation.perturbations import PERTURBATIONS, Perturbation, applicable
-from napari_sslmaps.evaluation.turning import turned_back
+from napari_sslmaps.evaluation.perturbations import PERTURBATIONS, Perturbation, applicable, turned_back
 
 Float = NDArray[np.float64]
 Encode = Callable[[Float32], Embedding]

@@ -12,40 +12,23 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sslmaps.core.heads import LinearHead
-from napari_sslmaps.core.results import Embedding, Float32, TokenMap
+from napari_sslmaps.core.linear_heads import LinearHead
+from napari_sslmaps.core.results import Embedding, Float32
 from napari_sslmaps.errors import InvalidOptionError
-from napari_sslmaps.evaluation.linear import STRENGTH, fit_linear
-from napari_sslmaps.evaluation.neighbours import NEIGHBOURS, NeighbourHead, fit_neighbours
+from napari_sslmaps.evaluation.classifiers import (
+    NEIGHBOURS,
+    STRENGTH,
+    NeighbourHead,
+    fit_linear,
+    fit_neighbours,
+)
 from napari_sslmaps.evaluation.scribbles import Labels
 from napari_sslmaps.evaluation.tokens import bands_of, check_one_encoder, gather, identity_of
+from napari_sslmaps.maps.classes import LabelMap
 
 ProbeKind = Literal["logistic", "knn"]
 MOST_PER_CLASS: Mapping[ProbeKind, int] = MappingProxyType({"logistic": 2000, "knn": 200})
 """Of a class with more painted tokens, so many are used, evenly spaced: a brush needs an answer at once."""
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class LabelMap(TokenMap):
-    """A class for every token; `values` is how sure the probe is, in [0, 1], NaN where not computed.
-
-    Parameters
-    ----------
-    labels
-        (rows, cols) int32 class numbers; 0 where the token has not been computed.
-    classes
-        The numbers there can be.
-    """
-
-    labels: NDArray[np.int32]
-    classes: tuple[int, ...]
-
-    def __post_init__(self) -> None:
-        if self.labels.shape != self.grid.shape or self.values.shape != self.grid.shape:
-            raise InvalidOptionError(
-                f"Expected labels and confidence on the grid {self.grid.shape}; got {self.labels.shape} and "
-                f"{self.values.shape}. A map of classes stays on the grid it was predicted on."
-            )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sslmaps.cache import Cache
 from napari_sslmaps.cache.entry import Entry
 from napari_sslmaps.cache.ome import Placement
+from napari_sslmaps.cache.store import Cache
 from napari_sslmaps.core.moments import TokenMoments
 from napari_sslmaps.core.results import Provenance
-from napari_sslmaps.encoders.spec import architecture_to_dict
+from napari_sslmaps.encoders.families.registry import architecture_to_dict
 from napari_sslmaps.pipeline.planning import EmbeddingPlan
 from napari_sslmaps.sources.identity import FileIdentity
 
@@ -31,8 +31,6 @@ _DECIDING = (
     "mask_sha256",
 )
 """Fields of the provenance that decide the numbers; names, places and the package's version do not."""
-
-
 _MEAN, _COVARIANCE = "token_count_and_mean", "token_covariance"
 
 

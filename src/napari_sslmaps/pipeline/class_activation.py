@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_sslmaps.core.evidence import EvidenceMap
 from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Embedding, Float32
 from napari_sslmaps.core.tiling import ONE_PASS, Span, Tile, Tiling
 from napari_sslmaps.errors import InvalidOptionError
+from napari_sslmaps.maps.evidence import EvidenceMap
 from napari_sslmaps.pipeline.planning import EmbeddingPlan, plan
 from napari_sslmaps.pipeline.reading import TileReader, read_ahead
 from napari_sslmaps.sources.open import open_image
@@ -64,7 +64,7 @@ def class_activation(
     InvalidOptionError
         If there is no such stage, or embedding or weights are of another encoder.
     """
-    from napari_sslmaps.encoders.cam import CamTap
+    from napari_sslmaps.encoders.grad_cam import CamTap
 
     tap = CamTap.of(encoder, stage)
     _check(encoder, embedding, weights)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sslmaps.cache import Cache
+from napari_sslmaps.cache.store import Cache
 from napari_sslmaps.core.baselines import (
     colour_tokens,
     pixel_tokens,
@@ -23,7 +23,7 @@ from napari_sslmaps.core.placed_mask import Mask
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Embedding, Float32, Provenance
 from napari_sslmaps.core.tiling import Tiling
-from napari_sslmaps.encoders.baselines import Control
+from napari_sslmaps.encoders.controls import Control
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.pipeline.embedding import embed
@@ -31,10 +31,10 @@ from napari_sslmaps.pipeline.masks import MaskLike, mask_hash, token_mask
 from napari_sslmaps.pipeline.planning import RegionLike, region_on
 from napari_sslmaps.pipeline.progress import OnProgress
 from napari_sslmaps.pipeline.reading import read_ahead, scan_ahead
+from napari_sslmaps.sources.array import UniformSource
 from napari_sslmaps.sources.open import open_image
 from napari_sslmaps.sources.protocol import ImageSource
 from napari_sslmaps.sources.scan import strips_of
-from napari_sslmaps.sources.uniform import UniformSource
 
 if TYPE_CHECKING:
     from napari_sslmaps.encoders.encoder import Encoder
@@ -85,7 +85,7 @@ def embed_control(  # noqa: PLR0913  # the options of `embed`, as keywords
     """
     rest: dict[str, Any] = {"tiling": tiling, "cache": cache, "on_progress": on_progress}
     if control.kind == "untrained":
-        from napari_sslmaps.encoders.twins import untrained_twin
+        from napari_sslmaps.encoders.untrained import untrained_twin
 
         twin = untrained_twin(_loaded(control, encoder))
         return embed(image, twin, region=region, window=window, mask=mask, **rest)

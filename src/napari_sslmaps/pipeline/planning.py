@@ -7,7 +7,8 @@ from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.placed_mask import Mask
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.tiling import Tiles, Tiling, plan_tiles
-from napari_sslmaps.encoders.spec import EncoderSpec, ViTArchitecture
+from napari_sslmaps.encoders.families.vit import ViTArchitecture
+from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import RegionError
 from napari_sslmaps.pipeline.masks import MaskLike, mask_hash, token_mask
 from napari_sslmaps.sources.protocol import ImageSource

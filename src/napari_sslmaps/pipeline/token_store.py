@@ -9,11 +9,11 @@ from typing import Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sslmaps.cache.files import HIDDEN
 from napari_sslmaps.cache.store import default_folder
 from napari_sslmaps.core.results import Float32
 from napari_sslmaps.core.tokens import HalfTokens
 from napari_sslmaps.errors import DeviceMemoryError, InvalidOptionError
+from napari_sslmaps.files import HIDDEN
 
 FULL_VARIABLE, MEMORY_VARIABLE = "NAPARI_SSLMAPS_FULL_GB", "NAPARI_SSLMAPS_MEMORY_GB"
 _FULL_GB, _MEMORY_GB = 1.0, 4.0

@@ -14,17 +14,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from napari_sslmaps.core.pretext import Bool, Crop, ViewsView, upsampled, window_of
+from napari_sslmaps.core.pretext_views import Bool, Crop, ViewsView, upsampled, window_of
 from napari_sslmaps.core.region import Region
-from napari_sslmaps.encoders.checkpoint.translated import Companions
-from napari_sslmaps.encoders.companions import companions_of
-from napari_sslmaps.encoders.companions.dinov3 import read_projection
-from napari_sslmaps.encoders.companions.sequence import encode
 from napari_sslmaps.encoders.encoder import Encoder
-from napari_sslmaps.pretext.chosen import crops_inside, mask_on_grid
-from napari_sslmaps.pretext.field import Field, recorded, resample
-from napari_sslmaps.pretext.wishes import Wishes, as_batch, transformer
-from napari_sslmaps.pretraining.objectives.masks import block_masks
+from napari_sslmaps.encoders.pretext_heads.dinov3 import read_projection
+from napari_sslmaps.encoders.pretext_heads.reading import companions_of
+from napari_sslmaps.encoders.pretext_heads.sequence import encode
+from napari_sslmaps.encoders.recognition import Companions
+from napari_sslmaps.pretext.field import Field, as_batch, recorded, resample, transformer
+from napari_sslmaps.pretext.masks import block_masks
+from napari_sslmaps.pretext.options import Wishes
+from napari_sslmaps.pretext.selection import crops_inside, mask_on_grid
 
 _LOCALS = 6
 _GLOBAL_SHARE, _LOCAL_SHARE = (0.55, 0.8), (0.25, 0.5)

@@ -6,16 +6,16 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from napari_sslmaps.core.pretext import RestorationView
+from napari_sslmaps.core.pretext_views import RestorationView
 from napari_sslmaps.core.results import Float32
-from napari_sslmaps.encoders.companions import companions_of
-from napari_sslmaps.encoders.companions.dira import DISCRIMINATOR_STRIDE, read_discriminator
 from napari_sslmaps.encoders.encoder import Encoder
-from napari_sslmaps.encoders.spec import UNetArchitecture
+from napari_sslmaps.encoders.families.unet import UNetArchitecture
+from napari_sslmaps.encoders.pretext_heads.dira import DISCRIMINATOR_STRIDE, read_discriminator
+from napari_sslmaps.encoders.pretext_heads.reading import companions_of
 from napari_sslmaps.errors import MapUnavailableError
-from napari_sslmaps.pretext.field import Field
-from napari_sslmaps.pretext.wishes import Wishes, as_batch
-from napari_sslmaps.pretraining.distortions import cut_masks, distort, shuffle_index, to_grey
+from napari_sslmaps.pretext.distortions import cut_masks, distort, shuffle_index, to_grey
+from napari_sslmaps.pretext.field import Field, as_batch
+from napari_sslmaps.pretext.options import Wishes
 
 _WINDOWS, _DRAWS = 60, 20
 _FLIPPED = 0.9

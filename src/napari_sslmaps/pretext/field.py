@@ -5,27 +5,29 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, cast, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn import functional
 
 from napari_sslmaps.core.grid import TokenGrid
-from napari_sslmaps.core.preprocess import check_window, scale_to_unit
+from napari_sslmaps.core.preprocess import check_window, normalise, scale_to_unit
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Embedding, Float32, PixelReader, Provenance
 from napari_sslmaps.encoders.encoder import Encoder
+from napari_sslmaps.encoders.families.vit import ViTArchitecture
 from napari_sslmaps.encoders.header import read_header
-from napari_sslmaps.encoders.spec import EncoderSpec, ViTArchitecture
+from napari_sslmaps.encoders.spec import EncoderSpec, get_normalisation
 from napari_sslmaps.errors import InvalidOptionError, RegionError, UnsupportedImageError
 from napari_sslmaps.pipeline.planning import RegionLike, region_on
+from napari_sslmaps.pretext.options import Fit
 from napari_sslmaps.sources.array import ArraySource
 from napari_sslmaps.sources.open import open_image
 from napari_sslmaps.sources.scan import scan_region
 
-Fit = Literal["crop", "resize", "whole"]
 _USUAL_SIDE = 224
 _MOST_TOKENS = 16_384
 _MOST_PIXELS = 64_000_000
@@ -217,3 +219,14 @@ def recorded(spec: EncoderSpec) -> Mapping[str, Any]:
         return {}
     made: Mapping[str, Any] = read_header(spec.path).get("provenance", {})
     return made
+
+
+def transformer(encoder: Encoder) -> tuple[Any, ViTArchitecture]:
+    """Return the network and the shape of an encoder whose method has transformers alone."""
+    return cast("Any", encoder.extractor).network, cast("ViTArchitecture", encoder.spec.architecture)
+
+
+def as_batch(picture: Float32, encoder: Encoder) -> Tensor:
+    """Return (H, W, 3) in [0, 1] as (1, 3, H, W), normalised, on the encoder's device."""
+    preset = get_normalisation(encoder.spec.normalisation)
+    return normalise(torch.from_numpy(picture).to(encoder.device)[None], preset.mean, preset.std)

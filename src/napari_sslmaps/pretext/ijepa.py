@@ -10,21 +10,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from napari_sslmaps.core.pca import pca_map
-from napari_sslmaps.core.pretext import Bool, PredictionView, TokenBlock
+from napari_sslmaps.core.pretext_views import Bool, PredictionView, TokenBlock
 from napari_sslmaps.core.results import Embedding, Float32
-from napari_sslmaps.encoders.checkpoint.translated import Companions
-from napari_sslmaps.encoders.companions import companions_of
-from napari_sslmaps.encoders.companions.ijepa import Predictor, read_predictor
-from napari_sslmaps.encoders.companions.reading import fill, part_of
-from napari_sslmaps.encoders.companions.sequence import encode, encode_seen
 from napari_sslmaps.encoders.encoder import Encoder
-from napari_sslmaps.encoders.spec import ViTArchitecture
-from napari_sslmaps.encoders.vit import build_vit
-from napari_sslmaps.pretext.chosen import blocks_on_grid, cover, seen_tokens
-from napari_sslmaps.pretext.field import Field
-from napari_sslmaps.pretext.wishes import Wishes, as_batch, transformer
-from napari_sslmaps.pretraining.objectives.ijepa import draw_blocks
+from napari_sslmaps.encoders.families.vit import ViTArchitecture
+from napari_sslmaps.encoders.families.vit_network import build_vit
+from napari_sslmaps.encoders.pretext_heads.ijepa import Predictor, read_predictor
+from napari_sslmaps.encoders.pretext_heads.reading import companions_of, fill, part_of
+from napari_sslmaps.encoders.pretext_heads.sequence import encode, encode_seen
+from napari_sslmaps.encoders.recognition import Companions
+from napari_sslmaps.maps.pca import pca_map
+from napari_sslmaps.pretext.field import Field, as_batch, transformer
+from napari_sslmaps.pretext.masks import draw_blocks
+from napari_sslmaps.pretext.options import Wishes
+from napari_sslmaps.pretext.selection import blocks_on_grid, cover, seen_tokens
 
 _ONE_ENCODER = (
     "The file holds one encoder alone: it encodes the context too, in place of the context encoder that the "

@@ -4,20 +4,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from napari_sslmaps.core.pretext import Bool, ReconstructionView, upsampled
+from napari_sslmaps.core.pretext_views import Bool, ReconstructionView, upsampled
 from napari_sslmaps.core.results import Float32
-from napari_sslmaps.encoders.checkpoint.translated import Companions
-from napari_sslmaps.encoders.companions import companions_of
-from napari_sslmaps.encoders.companions.blocks import take
-from napari_sslmaps.encoders.companions.mae import VARIANCE_FLOOR, from_patches, read_decoder, to_patches
-from napari_sslmaps.encoders.companions.sequence import encode_seen
 from napari_sslmaps.encoders.encoder import Encoder
+from napari_sslmaps.encoders.pretext_heads.blocks import take
+from napari_sslmaps.encoders.pretext_heads.mae import VARIANCE_FLOOR, from_patches, read_decoder, to_patches
+from napari_sslmaps.encoders.pretext_heads.reading import companions_of
+from napari_sslmaps.encoders.pretext_heads.sequence import encode_seen
+from napari_sslmaps.encoders.recognition import Companions
 from napari_sslmaps.encoders.spec import get_normalisation
 from napari_sslmaps.errors import InvalidOptionError
-from napari_sslmaps.pretext.chosen import mask_on_grid, seen_tokens
-from napari_sslmaps.pretext.field import Field
-from napari_sslmaps.pretext.wishes import Wishes, as_batch, transformer
-from napari_sslmaps.pretraining.objectives.mae import random_mask
+from napari_sslmaps.pretext.field import Field, as_batch, transformer
+from napari_sslmaps.pretext.masks import random_mask
+from napari_sslmaps.pretext.options import Wishes
+from napari_sslmaps.pretext.selection import mask_on_grid, seen_tokens
 
 _LEAK = (
     "The decoder predicts each patch relative to its own mean and contrast, which are taken from the hidden "

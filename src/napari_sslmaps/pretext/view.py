@@ -7,17 +7,17 @@ from typing import Any
 import torch
 from numpy.typing import ArrayLike
 
-from napari_sslmaps.core.pretext import Crop, PretextView, TokenBlock
+from napari_sslmaps.core.pretext_views import Crop, PretextView, TokenBlock
 from napari_sslmaps.encoders.encoder import Encoder, exact_arithmetic
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import DeviceMemoryError
-from napari_sslmaps.pipeline import RegionLike
+from napari_sslmaps.pipeline.planning import RegionLike
 from napari_sslmaps.pretext.dino import views_view
 from napari_sslmaps.pretext.dira import restoration_view
 from napari_sslmaps.pretext.field import Field, read_field
 from napari_sslmaps.pretext.ijepa import prediction_view
 from napari_sslmaps.pretext.mae import reconstruction_view
-from napari_sslmaps.pretext.wishes import Wishes
+from napari_sslmaps.pretext.options import Wishes
 
 _VIEWS: Mapping[str, Callable[[Field, Encoder, Wishes], PretextView]] = {
     "mae": reconstruction_view,

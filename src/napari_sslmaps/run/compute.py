@@ -3,41 +3,29 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import cast
 
 from napari_sslmaps.core.grid import TokenGrid
-from napari_sslmaps.core.groups import check_on_grid
-from napari_sslmaps.core.placed_mask import PlacedMask
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Embedding
 from napari_sslmaps.core.tiling import Stitching, Tiling
-from napari_sslmaps.encoders.baselines import Control, ControlKind
 from napari_sslmaps.encoders.catalog import NAMES
+from napari_sslmaps.encoders.controls import Control, ControlKind
 from napari_sslmaps.encoders.encoder import Encoder
 from napari_sslmaps.encoders.registry import architecture_of, attention_size, load_encoder
 from napari_sslmaps.errors import InvalidAnchorError, InvalidOptionError
-from napari_sslmaps.export.record import ImageRecord, MaskRecord, RunOptions
-from napari_sslmaps.pipeline import EmbeddingProgress, embed
+from napari_sslmaps.figures.picture import picture_of
+from napari_sslmaps.inputs.encoders import EncoderChoice
+from napari_sslmaps.inputs.images import mask_in, open_named, record_of
+from napari_sslmaps.maps.groups import check_on_grid
 from napari_sslmaps.pipeline.controls import embed_control
+from napari_sslmaps.pipeline.embedding import embed
 from napari_sslmaps.pipeline.masks import MaskLike
-from napari_sslmaps.run.maps import (
-    check_attention,
-    differences_of,
-    outcome_of,
-    stack_of,
-    with_components,
-)
-from napari_sslmaps.run.picture import picture_of
-from napari_sslmaps.run.request import (
-    EncoderChoice,
-    EncoderOutcome,
-    RunOutcome,
-    RunRequest,
-    open_named,
-    record_of,
-)
-from napari_sslmaps.sources.masks import read_mask
+from napari_sslmaps.pipeline.progress import EmbeddingProgress
+from napari_sslmaps.records.run import ImageRecord, MaskRecord, RunOptions
+from napari_sslmaps.run.maps import check_attention, differences_of, outcome_of, stack_of, with_components
+from napari_sslmaps.run.outcome import EncoderOutcome, RunOutcome
+from napari_sslmaps.run.request import RunRequest
 from napari_sslmaps.sources.protocol import ImageSource
 
 OnProgress = Callable[[str, EmbeddingProgress], None]
@@ -114,18 +102,6 @@ def _look(image: str, region: Region | None, mask: MaskRecord | None, found: str
         chosen = region or Region(0, 0, *source.levels[0].shape_yx)
         wanted = cast("MaskLike", found) if found else None
         yield _Look(source, record_of(image, source), chosen, wanted if mask is None else mask_in(mask))
-
-
-def mask_in(mask: MaskRecord) -> MaskLike:
-    """Read which tokens are wanted.
-
-    Raises
-    ------
-    SSLMapsError
-        If the file cannot be read.
-    """
-    inside = read_mask(Path(mask.path)) != 0
-    return inside if mask.cell_yx is None else PlacedMask(inside, mask.cell_yx, mask.origin_yx)
 
 
 def _check_anchors(request: RunRequest, look: _Look) -> None:

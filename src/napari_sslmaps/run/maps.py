@@ -4,28 +4,28 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast, get_args
 
-from napari_sslmaps.core.attention import AttentionStack, Reduction, activation_map, attention_map
-from napari_sslmaps.core.difference import DifferenceMap, difference_map
-from napari_sslmaps.core.groups import AnchorGroup, GroupMap, group_map
-from napari_sslmaps.core.pca import COMPONENTS, Foreground, pca_map
-from napari_sslmaps.core.procrustes import align_colours
-from napari_sslmaps.core.results import (
+from napari_sslmaps.core.grid import Points
+from napari_sslmaps.core.results import Embedding, TokenMap
+from napari_sslmaps.encoders.families.vit import ViTArchitecture
+from napari_sslmaps.errors import InvalidAnchorError, InvalidOptionError
+from napari_sslmaps.inputs.encoders import EncoderChoice
+from napari_sslmaps.maps.attention import (
     ActivationMap,
     AttentionMap,
-    Combine,
-    ComponentBasis,
-    ComponentMap,
-    Embedding,
-    Rendering,
-    SimilarityMap,
-    TokenMap,
+    AttentionStack,
+    Reduction,
+    activation_map,
+    attention_map,
 )
-from napari_sslmaps.core.similarity import similarity_map
-from napari_sslmaps.encoders.spec import ViTArchitecture
-from napari_sslmaps.errors import InvalidAnchorError, InvalidOptionError
-from napari_sslmaps.export.record import Points, RunOptions
-from napari_sslmaps.pipeline import attend
-from napari_sslmaps.run.request import EncoderChoice, EncoderOutcome, RunRequest
+from napari_sslmaps.maps.difference import DifferenceMap, difference_map
+from napari_sslmaps.maps.groups import AnchorGroup, GroupMap, group_map
+from napari_sslmaps.maps.pca import COMPONENTS, ComponentBasis, ComponentMap, Foreground, Rendering, pca_map
+from napari_sslmaps.maps.pca_alignment import align_colours
+from napari_sslmaps.maps.similarity import Combine, SimilarityMap, similarity_map
+from napari_sslmaps.pipeline.attention import attend
+from napari_sslmaps.records.run import RunOptions
+from napari_sslmaps.run.outcome import EncoderOutcome
+from napari_sslmaps.run.request import RunRequest
 
 if TYPE_CHECKING:
     from napari_sslmaps.encoders.encoder import Encoder

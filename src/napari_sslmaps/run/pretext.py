@@ -8,18 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from napari_sslmaps.core.region import Region
-from napari_sslmaps.encoders.catalog import METHOD_INFO
+from napari_sslmaps.encoders.methods.registry import METHOD_INFO
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import InvalidOptionError
-from napari_sslmaps.export.atomic import written_whole
-from napari_sslmaps.export.figure import Picture, save_figure
-from napari_sslmaps.export.map_files import write_panel
-from napari_sslmaps.export.pretext_figure import PretextColumn, compose_pretext_figure
-from napari_sslmaps.export.record import ImageRecord
-from napari_sslmaps.pretext import pretext_view
-from napari_sslmaps.run.picture import picture_of
-from napari_sslmaps.run.request import EncoderChoice, open_named, record_of
+from napari_sslmaps.figures.picture import picture_of
+from napari_sslmaps.figures.pretext_figure import PretextColumn, compose_pretext_figure
+from napari_sslmaps.figures.run_figure import Picture, save_figure
+from napari_sslmaps.files import written_whole
+from napari_sslmaps.inputs.encoders import EncoderChoice
+from napari_sslmaps.inputs.images import open_named, record_of
+from napari_sslmaps.pretext.view import pretext_view
+from napari_sslmaps.records.map_files import write_panel
+from napari_sslmaps.records.run import ImageRecord
 
 FORMAT = "napari-sslmaps/pretext"
 OnEncoder = Callable[[str], None]

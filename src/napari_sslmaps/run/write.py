@@ -8,36 +8,27 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_sslmaps.core.attention import AttentionStack
-from napari_sslmaps.core.results import ActivationMap, ComponentBasis, TokenMap
-from napari_sslmaps.encoders.catalog import NAMES
-from napari_sslmaps.encoders.hashes import hash_path
-from napari_sslmaps.encoders.published.catalog import PUBLISHED
-from napari_sslmaps.encoders.registry import get_spec, hash_encoder
-from napari_sslmaps.encoders.spec import EncoderSpec
-from napari_sslmaps.errors import RecordError
-from napari_sslmaps.export.basis_file import load_basis, save_basis
-from napari_sslmaps.export.figure import compose_figure, save_figure
-from napari_sslmaps.export.heads_figure import HeadsRow, compose_heads_figure
-from napari_sslmaps.export.map_files import write_heads, write_map
-from napari_sslmaps.export.record import (
+from napari_sslmaps.core.results import TokenMap
+from napari_sslmaps.figures.heads_figure import HeadsRow, compose_heads_figure
+from napari_sslmaps.figures.run_figure import compose_figure, save_figure
+from napari_sslmaps.files import hash_path
+from napari_sslmaps.inputs.encoders import EncoderChoice
+from napari_sslmaps.inputs.images import SAMPLE_PREFIX, find_sample
+from napari_sslmaps.maps.attention import ActivationMap, AttentionStack
+from napari_sslmaps.maps.pca import ComponentBasis
+from napari_sslmaps.records.basis import load_basis, save_basis
+from napari_sslmaps.records.map_files import write_heads, write_map
+from napari_sslmaps.records.run import (
     EncoderRecord,
     FileRecord,
     ImageRecord,
-    MaskRecord,
     ReferenceRecord,
     RunOptions,
     RunRecord,
 )
-from napari_sslmaps.run.request import (
-    SAMPLE_PREFIX,
-    EncoderChoice,
-    EncoderOutcome,
-    Reference,
-    RunOutcome,
-    RunRequest,
-    find_sample,
-)
+from napari_sslmaps.records.verify import beside, check_unchanged, check_weights, checked_mask, lasting_name
+from napari_sslmaps.run.outcome import EncoderOutcome, RunOutcome
+from napari_sslmaps.run.request import Reference, RunRequest
 
 
 def draw_run(outcome: RunOutcome, path: Path) -> None:
@@ -240,27 +231,6 @@ def _checked_basis(basis: FileRecord, folder: Path) -> ComponentBasis:
     return load_basis(path)
 
 
-def checked_mask(mask: MaskRecord | None, folder: Path) -> MaskRecord | None:
-    """Return the mask of a record where it is now.
-
-    Raises
-    ------
-    RecordError
-        If it is gone or has changed.
-    """
-    if mask is None:
-        return None
-    path = beside(Path(mask.path), folder)
-    check_unchanged("mask", path, mask.sha256)
-    return replace(mask, path=str(path))
-
-
-def beside(path: Path, folder: Path) -> Path:
-    """Return the path, or the file of its name beside a record, if only that is there."""
-    places = (path, folder / path.name, folder / "sources" / path.name)
-    return next((place for place in places if place.exists()), path)
-
-
 def cautions(outcome: RunOutcome) -> list[str]:
     """Sentences that belong beside the maps of a run."""
     sentences = []
@@ -307,53 +277,3 @@ def _title(outcome: RunOutcome) -> str:
     if outcome.image.sample:
         return find_sample(outcome.image.sample).title
     return Path(outcome.image.path).name
-
-
-def lasting_name(spec: EncoderSpec) -> str:
-    """Return a name that means the same elsewhere: of a user's file its path, not what it is called here."""
-    if spec.origin == "file" and spec.path is not None:
-        return str(spec.path.absolute())
-    return spec.name
-
-
-def check_weights(encoder: EncoderRecord) -> None:
-    """Refuse to go on where the weights of a record have changed, or are gone.
-
-    Raises
-    ------
-    RecordError
-        With what has changed.
-    """
-    listed = encoder.name in NAMES or encoder.name in PUBLISHED
-    spec = get_spec(encoder.name) if listed else None
-    if spec is not None and spec.trouble:
-        raise RecordError(spec.trouble)
-    path = Path(encoder.name) if spec is None else spec.path
-    if path is not None:
-        check_unchanged(f"weight file of {encoder.name}", path, encoder.sha256)
-    elif (drawn := hash_encoder(encoder.name)) != encoder.sha256:
-        raise RecordError(
-            f"Expected the weights of {encoder.name} of this record (sha256 {encoder.sha256[:12]}…); this "
-            f"torch and processor draw others (sha256 {drawn[:12]}…). Run again without --from."
-        )
-
-
-def check_unchanged(what: str, path: Path, sha256: str) -> None:
-    """Refuse to go on where a file of a record has changed, or is gone.
-
-    Raises
-    ------
-    RecordError
-        With what has changed.
-    """
-    if not path.exists():
-        raise RecordError(
-            f"Expected the {what} of this record at {path}; there is nothing. Put it back, or run again "
-            "without --from."
-        )
-    now = hash_path(path)
-    if now != sha256:
-        raise RecordError(
-            f"Expected the {what} of this record (sha256 {sha256[:12]}…); {path} has changed "
-            f"(sha256 {now[:12]}…). Restore it, or run again without --from."
-        )

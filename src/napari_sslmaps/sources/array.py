@@ -1,4 +1,4 @@
-"""Arrays in memory, and lazy ones that can be sliced."""
+"""Arrays in memory, lazy ones that can be sliced, and images of one colour."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,12 +11,8 @@ from napari_sslmaps.core.preprocess import check_finite
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import UnsupportedImageError
 from napari_sslmaps.sources.axes import AxisPlan, plan_axes
-from napari_sslmaps.sources.base import (
-    ImageLayout,
-    SourceBase,
-    SpacingYX,
-    levels_from_shapes,
-)
+from napari_sslmaps.sources.base import ImageLayout, SourceBase, SpacingYX, levels_from_shapes
+from napari_sslmaps.sources.protocol import ImageSource
 
 
 class ArraySource(SourceBase):
@@ -156,3 +152,26 @@ def _sentence(shape: tuple[int, ...], frames: bool, name: str) -> str:
     if len(shape) < 2:
         return f"{start}. Give a two-dimensional image."
     return f"{start}, {len(shape)} dimensions. Choose one plane, for example image[0]."
+
+
+class UniformSource(SourceBase):
+    """An image of one colour with the levels, channels, dtype and spacing of another.
+
+    Parameters
+    ----------
+    like
+        The other image; it is not read.
+    colour
+        A value per channel, rounded where the dtype holds whole numbers.
+    """
+
+    def __init__(self, like: ImageSource, colour: Sequence[float] | NDArray[np.floating]) -> None:
+        layout = ImageLayout(like.levels, like.channels, like.dtype, like.frames, like.spacing_um_yx)
+        super().__init__(like.name, layout)
+        value = np.asarray(colour, np.float64).reshape(like.channels)
+        self._colour = (value if self.dtype.kind == "f" else np.rint(value)).astype(self.dtype)
+
+    def _decode(self, region: Region) -> NDArray[Any]:
+        if self.channels == 1:
+            return np.full(region.shape_yx, self._colour[0])
+        return np.tile(self._colour, (*region.shape_yx, 1))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import UnsupportedImageError
 from napari_sslmaps.sources.base import ImageLayout, SourceBase
-from napari_sslmaps.sources.kept import Kept
+from napari_sslmaps.sources.decoded_cache import Kept
 from napari_sslmaps.sources.protocol import ImageSource, Level
 
 SIDE = 1024

@@ -13,10 +13,9 @@ from pydicom.pixels.utils import pixel_array
 
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import UnsupportedImageError
-from napari_sslmaps.sources.base import ImageLayout, SourceBase, SpacingYX, decoding
-from napari_sslmaps.sources.kept import Kept
+from napari_sslmaps.sources.base import ImageLayout, SourceBase, SpacingYX, decoding, spacing_um
+from napari_sslmaps.sources.decoded_cache import Kept
 from napari_sslmaps.sources.protocol import ImageSource, Level
-from napari_sslmaps.sources.spacing import spacing_um
 
 _DAMAGE = (
     InvalidDicomError,

@@ -1,6 +1,7 @@
-"""Anything that is an image → the source that reads it, by content rather than by suffix."""
+"""Images by content: anything that is an image → the source that reads it, and the images of a folder."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from napari_sslmaps.sources.array import ArraySource, open_npy
 from napari_sslmaps.sources.base import SourceBase
 from napari_sslmaps.sources.identity import FileIdentity
 from napari_sslmaps.sources.protocol import ImageSource
-from napari_sslmaps.sources.slide import SUFFIXES, OpenSlideSource
+from napari_sslmaps.sources.slide import SLIDE_SUFFIXES, OpenSlideSource
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"GIF8")
@@ -65,7 +66,7 @@ def _open_path(path: Path, frames: bool) -> ImageSource:
     if path.is_dir():
         return _open_folder(path)
     start = _signature(path)
-    if path.suffix.lower() in SUFFIXES:
+    if path.suffix.lower() in SLIDE_SUFFIXES:
         return OpenSlideSource(path)
     # Before TIFF: a DICOM preamble may hold a TIFF header (examples_rgb_color.dcm has one).
     if start[128:132] == b"DICM" or path.suffix.lower() in (".dcm", ".dicom"):
@@ -115,3 +116,31 @@ def _signature(path: Path) -> bytes:
     if not start:
         raise UnsupportedImageError(f"Expected an image file; {path.name} is empty. Copy or export it again.")
     return start
+
+
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
+IMAGE_SUFFIXES = (
+    *PICTURES,
+    *(".tif", ".tiff", ".svs", ".ndpi", ".scn", ".bif", ".mrxs", ".vms", ".dcm", ".dicom", ".npy", ".zarr"),
+)
+
+
+def find_images(folder: Path) -> Iterator[Path]:
+    """Yield what looks like an image in a folder and all folders below it, in order of names.
+
+    Hidden files are left out, ``.zarr`` folders are one image each, and files without a suffix are taken if
+    they begin as DICOM does.
+    """
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            continue
+        suffix = path.suffix.lower()
+        if path.is_dir() and suffix != ".zarr":
+            yield from find_images(path)
+        elif suffix in IMAGE_SUFFIXES or (not suffix and _is_dicom(path)):
+            yield path
+
+
+def _is_dicom(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(132)[128:] == b"DICM"

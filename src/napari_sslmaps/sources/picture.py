@@ -12,7 +12,7 @@ from PIL.Image import DecompressionBombError
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import UnsupportedImageError
 from napari_sslmaps.sources.base import ImageLayout, SourceBase, decoding
-from napari_sslmaps.sources.kept import Kept
+from napari_sslmaps.sources.decoded_cache import Kept
 from napari_sslmaps.sources.protocol import Level
 
 _DAMAGE = (OSError, ValueError, SyntaxError, EOFError, IndexError, RuntimeError)

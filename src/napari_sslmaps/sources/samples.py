@@ -119,6 +119,5 @@ _ULTRASOUND = Sample(
     # (data/test_files/README.txt: "rescaled Pixel Data") and kept the header.
     spacing_um_yx=(1020.994, 1020.994),
 )
-
 SAMPLES: Mapping[str, Sample] = {sample.key: sample for sample in (_HISTOLOGY, _ULTRASOUND)}
 """The samples by key."""

@@ -8,11 +8,10 @@ from numpy.typing import NDArray
 
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import MissingExtraError
-from napari_sslmaps.sources.base import ImageLayout, SourceBase, decoding
+from napari_sslmaps.sources.base import ImageLayout, SourceBase, decoding, spacing_um
 from napari_sslmaps.sources.protocol import Level
-from napari_sslmaps.sources.spacing import spacing_um
 
-SUFFIXES = (".mrxs", ".vms", ".vmu", ".svslide", ".bif", ".czi")
+SLIDE_SUFFIXES = (".mrxs", ".vms", ".vmu", ".svslide", ".bif", ".czi")
 """Files that are slides whatever they begin with: an .mrxs begins as the JPEG of its label."""
 _WHITE = "FFFFFF"
 

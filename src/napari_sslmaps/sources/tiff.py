@@ -20,9 +20,10 @@ from napari_sslmaps.sources.base import (
     SpacingYX,
     decoding,
     levels_from_shapes,
+    spacing_um,
+    unit_um,
 )
-from napari_sslmaps.sources.kept import Kept
-from napari_sslmaps.sources.spacing import spacing_um, unit_um
+from napari_sslmaps.sources.decoded_cache import Kept
 from napari_sslmaps.sources.tiff_planes import TiffPlanes
 
 _DAMAGE = (

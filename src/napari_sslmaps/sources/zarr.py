@@ -17,8 +17,9 @@ from napari_sslmaps.sources.base import (
     SpacingYX,
     decoding,
     levels_from_shapes,
+    spacing_um,
+    unit_um,
 )
-from napari_sslmaps.sources.spacing import spacing_um, unit_um
 
 _DAMAGE = (
     NodeNotFoundError,

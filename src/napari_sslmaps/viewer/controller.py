@@ -8,34 +8,34 @@ from napari.components import ViewerModel
 from napari.layers import Image, Layer
 from psygnal import Signal
 
-from napari_sslmaps.viewer.anchor_sets import AnchorSets
-from napari_sslmaps.viewer.anchors import AnchorPointer
-from napari_sslmaps.viewer.answers import OF_ANCHORS, Answers
-from napari_sslmaps.viewer.attending import AttentionPainter
-from napari_sslmaps.viewer.compare import SideBySide
-from napari_sslmaps.viewer.comparing import Comparing
-from napari_sslmaps.viewer.components import Bases
-from napari_sslmaps.viewer.connections import Connections
-from napari_sslmaps.viewer.difference import Difference
-from napari_sslmaps.viewer.encoder_files import EncoderFiles
-from napari_sslmaps.viewer.flicker import FlickerKeys
-from napari_sslmaps.viewer.forecast import Forecast
-from napari_sslmaps.viewer.heads import HeadStack
-from napari_sslmaps.viewer.image import is_own
-from napari_sslmaps.viewer.layers import LayerBoard
-from napari_sslmaps.viewer.maps import MapPainter
-from napari_sslmaps.viewer.marks import AnchorMarks
-from napari_sslmaps.viewer.offer import EncoderOffer
-from napari_sslmaps.viewer.pretext import PretextPainter
-from napari_sslmaps.viewer.region_masks import RegionMasks
-from napari_sslmaps.viewer.regions import Look
-from napari_sslmaps.viewer.runs import EmbeddingRuns, sentence
+from napari_sslmaps.viewer.canvas.anchor_layers import AnchorMarks
+from napari_sslmaps.viewer.canvas.anchor_pointer import AnchorPointer
+from napari_sslmaps.viewer.canvas.flicker_keys import FlickerKeys
+from napari_sslmaps.viewer.canvas.image_layer import is_own
+from napari_sslmaps.viewer.canvas.map_layers import LayerBoard
+from napari_sslmaps.viewer.canvas.region_masks import RegionMasks
+from napari_sslmaps.viewer.canvas.region_selection import Look
+from napari_sslmaps.viewer.canvas.shared_contrast import SharedLooks
+from napari_sslmaps.viewer.canvas.side_by_side import SideBySide
+from napari_sslmaps.viewer.compare.build import Comparing
+from napari_sslmaps.viewer.encoders.actions import EncoderFiles
+from napari_sslmaps.viewer.encoders.encoder_list import EncoderOffer
+from napari_sslmaps.viewer.maps.anchor_sets import AnchorSets
+from napari_sslmaps.viewer.maps.attention_controller import AttentionPainter
+from napari_sslmaps.viewer.maps.coordinator import OF_ANCHORS, Answers
+from napari_sslmaps.viewer.maps.head_stack import HeadStack
+from napari_sslmaps.viewer.maps.map_controller import MapPainter
+from napari_sslmaps.viewer.maps.pca_bases import Bases
+from napari_sslmaps.viewer.maps.run_estimate import Forecast
+from napari_sslmaps.viewer.maps.runs import EmbeddingRuns
+from napari_sslmaps.viewer.maps.visibility import Difference, Stage
+from napari_sslmaps.viewer.pretext.controller import PretextPainter
 from napari_sslmaps.viewer.services import Services
-from napari_sslmaps.viewer.session import Session, Sessions
-from napari_sslmaps.viewer.shared_looks import SharedLooks
-from napari_sslmaps.viewer.stage import Stage
-from napari_sslmaps.viewer.tasks import TaskRunner
-from napari_sslmaps.viewer.workspace import WorkspaceModel
+from napari_sslmaps.viewer.state.connections import Connections
+from napari_sslmaps.viewer.state.messages import sentence
+from napari_sslmaps.viewer.state.session import Session, Sessions
+from napari_sslmaps.viewer.state.tasks import TaskRunner
+from napari_sslmaps.viewer.state.workspace import WorkspaceModel
 
 _TRANSFORMS = ("scale", "translate", "rotate", "shear", "affine", "units")
 

@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
-from napari_sslmaps.viewer.attending import Attender, PipelineAttender
-from napari_sslmaps.viewer.comparison_services import ComparisonServices, real_comparison_services
-from napari_sslmaps.viewer.jobs import Embedder, PipelineEmbedder
-from napari_sslmaps.viewer.library import FileLibrary, Library
-from napari_sslmaps.viewer.loaded import LoadedEncoders
-from napari_sslmaps.viewer.paces import MeasuredPaces, Paces
-from napari_sslmaps.viewer.pretext_job import EncoderPretext, Pretext
+from napari_sslmaps.viewer.compare.build import ComparisonServices, real_comparison_services
+from napari_sslmaps.viewer.encoders.library import FileLibrary, Library
+from napari_sslmaps.viewer.maps.attention_controller import Attender, PipelineAttender
+from napari_sslmaps.viewer.maps.embedding_job import Embedder, PipelineEmbedder
+from napari_sslmaps.viewer.maps.throughput import MeasuredPaces, Paces
+from napari_sslmaps.viewer.pretext.job import EncoderPretext, Pretext
+from napari_sslmaps.viewer.state.loaded_encoders import LoadedEncoders
 
 
 @dataclass(frozen=True, slots=True)

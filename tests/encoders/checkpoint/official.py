@@ -2,8 +2,8 @@
 
 import torch
 
-from napari_sslmaps.encoders.spec import ViTArchitecture
-from napari_sslmaps.encoders.vit import build_vit
+from napari_sslmaps.encoders.families.vit import ViTArchitecture
+from napari_sslmaps.encoders.families.vit_network import build_vit
 
 DIM, DEPTH, HEADS, PATCH, SIDE = 128, 2, 2, 16, 4
 

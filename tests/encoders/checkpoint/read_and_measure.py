@@ -5,7 +5,7 @@ import sys
 import threading
 from pathlib import Path
 
-from napari_sslmaps.encoders.checkpoint import read_checkpoint
+from napari_sslmaps.encoders.checkpoint.read import read_checkpoint
 from napari_sslmaps.encoders.overrides import Overrides
 
 

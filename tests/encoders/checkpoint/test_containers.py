@@ -15,9 +15,9 @@ from safetensors.torch import save_file
 from torch.distributed import checkpoint as distributed
 from torch.distributed.checkpoint import format_utils
 
-from napari_sslmaps.encoders.checkpoint import inspect_checkpoint, read_checkpoint
+from napari_sslmaps.encoders.checkpoint.read import inspect_checkpoint, read_checkpoint
+from napari_sslmaps.encoders.families.vit_network import build_vit
 from napari_sslmaps.encoders.overrides import Overrides
-from napari_sslmaps.encoders.vit import build_vit
 from napari_sslmaps.errors import CheckpointError, WeightsUnavailableError
 
 MAE = Overrides(method="mae", num_heads=HEADS)

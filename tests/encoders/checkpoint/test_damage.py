@@ -16,7 +16,7 @@ from official import mae_state
 from safetensors.torch import save_file
 from torch.distributed import checkpoint as distributed
 
-from napari_sslmaps.encoders.checkpoint import inspect_checkpoint, read_checkpoint, read_companions
+from napari_sslmaps.encoders.checkpoint.read import inspect_checkpoint, read_checkpoint, read_companions
 from napari_sslmaps.encoders.header import HEADER_KEY
 from napari_sslmaps.encoders.overrides import Overrides
 from napari_sslmaps.encoders.registry import load_encoder

@@ -8,10 +8,11 @@ import torch
 from official import mae_state, sincos_positions
 from safetensors.torch import load_file
 
-from napari_sslmaps.encoders.checkpoint import inspect_checkpoint, read_companions
-from napari_sslmaps.encoders.checkpoint.evidence import has_sincos_positions, predicts_normalised_pixels
+from napari_sslmaps.encoders.checkpoint.identify import has_sincos_positions
+from napari_sslmaps.encoders.checkpoint.read import inspect_checkpoint, read_companions
+from napari_sslmaps.encoders.methods.mae import predicts_normalised_pixels
 from napari_sslmaps.encoders.registry import get_spec
-from napari_sslmaps.simulators import simulate_histology
+from napari_sslmaps.lab.simulators.histology import simulate_histology
 
 WIDTH, PATCH = 64, 8
 

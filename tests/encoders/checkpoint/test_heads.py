@@ -8,8 +8,9 @@ from official import mae_state
 from safetensors.torch import load_file, save_file
 
 from napari_sslmaps.encoders.catalog import EMBEDDED
-from napari_sslmaps.encoders.checkpoint import check_forward, inspect_checkpoint, read_checkpoint
-from napari_sslmaps.encoders.checkpoint.heads import weigh_heads
+from napari_sslmaps.encoders.checkpoint.network import check_forward
+from napari_sslmaps.encoders.checkpoint.read import inspect_checkpoint, read_checkpoint
+from napari_sslmaps.encoders.families.vit_recognition import weigh_heads
 from napari_sslmaps.encoders.overrides import Overrides
 from napari_sslmaps.encoders.registry import get_spec, load_encoder
 from napari_sslmaps.errors import CheckpointError, InvalidOptionError
@@ -104,7 +105,7 @@ def test_a_header_that_is_contradicted_says_so():
 def test_weights_help_where_the_width_suggests_nothing(tmp_path):
     from official import architecture
 
-    from napari_sslmaps.encoders.vit import build_vit
+    from napari_sslmaps.encoders.families.vit_network import build_vit
 
     state = build_vit(architecture(dim=96, heads=3, mlp_hidden=384)).state_dict() | headed(96, 3)
     torch.save({"model": state}, tmp_path / "narrow.pth")
@@ -116,7 +117,7 @@ def test_the_usual_number_stays_unless_the_weights_clearly_speak_against_it(tmp_
     """A width of 384 has six heads as a rule; rows alike in groups of 32 too do not unsettle that."""
     from official import architecture
 
-    from napari_sslmaps.encoders.vit import build_vit
+    from napari_sslmaps.encoders.families.vit_network import build_vit
 
     state = build_vit(architecture(dim=384, heads=6, mlp_hidden=384)).state_dict()
     groups = headed(384, 12, strength=finer)
@@ -145,7 +146,7 @@ def test_the_largest_published_transformers_have_the_heads_of_their_authors(tmp_
     """Heads of 80 and 88 channels in ViT-H and ViT-g of MAE and I-JEPA, of 64 in DINO's."""
     from official import architecture
 
-    from napari_sslmaps.encoders.vit import build_vit
+    from napari_sslmaps.encoders.families.vit_network import build_vit
 
     with torch.device("meta"):
         empty = build_vit(architecture(dim=dim, heads=heads, depth=1, mlp_hidden=64)).state_dict()

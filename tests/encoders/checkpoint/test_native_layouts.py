@@ -11,7 +11,7 @@ from definitions import DEPTH, DIM, HEADS, PATCH, SIDE, forward, random_weights,
 from official import sincos_positions
 from safetensors.torch import save_file
 
-from napari_sslmaps.encoders.checkpoint import inspect_checkpoint, read_companions
+from napari_sslmaps.encoders.checkpoint.read import inspect_checkpoint, read_companions
 from napari_sslmaps.encoders.overrides import Overrides
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import CheckpointError, InvalidOptionError

@@ -10,7 +10,7 @@ import torch
 from official import DEPTH, DIM, dinov3_state, ijepa_file, mae_state, transformer_state
 from safetensors.torch import save_file
 
-from napari_sslmaps.encoders.checkpoint import inspect_checkpoint
+from napari_sslmaps.encoders.checkpoint.read import inspect_checkpoint
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import CheckpointError, InvalidOptionError
 

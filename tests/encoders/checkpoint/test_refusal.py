@@ -10,9 +10,9 @@ from official import dinov3_state, mae_state
 from safetensors.torch import load_file, save_file
 
 from napari_sslmaps.encoders.catalog import NAMES
+from napari_sslmaps.encoders.families.registry import architecture_to_dict
 from napari_sslmaps.encoders.header import HEADER_KEY
 from napari_sslmaps.encoders.registry import get_spec, load_encoder
-from napari_sslmaps.encoders.spec import architecture_to_dict
 from napari_sslmaps.errors import (
     CheckpointError,
     EncoderNotFoundError,
@@ -146,7 +146,7 @@ def test_impossible_options_name_the_possible_ones(tmp_path, options):
 def test_a_width_that_suggests_no_head_count_asks_for_it(tmp_path):
     from official import architecture
 
-    from napari_sslmaps.encoders.vit import build_vit
+    from napari_sslmaps.encoders.families.vit_network import build_vit
 
     network = build_vit(architecture(dim=96, heads=3, mlp_hidden=384))
     torch.save({"model": network.state_dict()}, tmp_path / "narrow.pth")

@@ -8,7 +8,7 @@ from made_transformers import KINDS, random_model, save_folder
 from napari_sslmaps.core.preprocess import normalise
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.encoders.spec import get_normalisation
-from napari_sslmaps.pipeline import attend, attend_blocks, attention_field
+from napari_sslmaps.pipeline.attention import attend, attend_blocks, attention_field
 
 DEPTH = 3
 ROWS, COLS = 6, 10

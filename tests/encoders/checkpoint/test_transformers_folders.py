@@ -8,8 +8,8 @@ from made_transformers import IMAGENET, KINDS, edit_config, random_model, save_f
 from safetensors.torch import load_file, save_file
 from transformers import ViTConfig, ViTForImageClassification
 
-from napari_sslmaps.encoders.checkpoint import inspect_checkpoint, read_companions
-from napari_sslmaps.encoders.checkpoint.layouts.transformers import translate_transformers
+from napari_sslmaps.encoders.checkpoint.read import inspect_checkpoint, read_companions
+from napari_sslmaps.encoders.checkpoint.transformers import translate_transformers
 from napari_sslmaps.encoders.overrides import Overrides
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import CheckpointError

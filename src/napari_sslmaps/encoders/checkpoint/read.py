@@ -5,15 +5,15 @@ from pathlib import Path
 
 from torch import nn
 
-from napari_sslmaps.encoders.checkpoint.build import build_network
 from napari_sslmaps.encoders.checkpoint.identify import Identity, identify
-from napari_sslmaps.encoders.checkpoint.layouts import translate
-from napari_sslmaps.encoders.checkpoint.layouts.transformers import translate_transformers
-from napari_sslmaps.encoders.checkpoint.opened import open_weights
+from napari_sslmaps.encoders.checkpoint.network import build_network
+from napari_sslmaps.encoders.checkpoint.open import open_weights
 from napari_sslmaps.encoders.checkpoint.report import RecognitionReport, describe_companions
-from napari_sslmaps.encoders.checkpoint.translated import Companions, Translated
-from napari_sslmaps.encoders.checkpoint.unwrap import Unwrapped, networks, pick
+from napari_sslmaps.encoders.checkpoint.transformers import translate_transformers
+from napari_sslmaps.encoders.checkpoint.translate import translate
+from napari_sslmaps.encoders.checkpoint.unwrap import networks, pick
 from napari_sslmaps.encoders.overrides import Overrides
+from napari_sslmaps.encoders.recognition import Companions, Translated, Unwrapped
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from napari_sslmaps.encoders.checkpoint.translated import Companions
-from napari_sslmaps.encoders.spec import Architecture, Method, architecture_to_dict
+from napari_sslmaps.encoders.families.registry import architecture_to_dict
+from napari_sslmaps.encoders.recognition import Companions, Inference
+from napari_sslmaps.encoders.spec import Architecture, Method
 
 _COMPANIONS = (
     ("decoder_", "decoder"),
@@ -18,15 +19,6 @@ _COMPANIONS = (
     ("discriminator.", "discriminator"),
     ("projection.", "projection head"),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Inference:
-    """One value and the evidence for it."""
-
-    field: str
-    value: str
-    how: str
 
 
 @dataclass(frozen=True, slots=True)

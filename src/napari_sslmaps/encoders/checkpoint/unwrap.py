@@ -1,14 +1,13 @@
 """From everything in a file to the tensors of the one network that is wanted, and what lies beside it."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
-from napari_sslmaps.encoders.checkpoint.opened import Opened, open_weights
+from napari_sslmaps.encoders.checkpoint.open import Opened, open_weights
 from napari_sslmaps.encoders.overrides import Branch
+from napari_sslmaps.encoders.recognition import Unwrapped
 from napari_sslmaps.errors import CheckpointError, InvalidOptionError
 
 _PATCHES = "patch_embed.proj.weight"
@@ -17,41 +16,6 @@ _TARGETS = ("target_encoder", "teacher", "model_ema", "ema_model", "ema", "state
 _TRAINED = ("encoder", "student", "encoder_q", "state_dict", "model")
 OTHER = "the other branch"
 _LISTED = 12
-
-
-@dataclass(frozen=True, slots=True)
-class Unwrapped:
-    """Named tensors of one network in a file.
-
-    Parameters
-    ----------
-    tensors
-        By key, without what containers and wrappers put before it.
-    container
-        Dotted name under which they lay; empty if there was none.
-    header
-        This package's own metadata, if the file was written by it.
-    args
-        Options of the training, if the file keeps them.
-    left_out
-        What lay elsewhere in the file, with the reason.
-    outside
-        Those things elsewhere that a pretext task may need, by the name used here: name in the file and
-        tensor. ``context.…`` is the other branch.
-    mapped
-        Whether tensors lie in the file and not in memory.
-    config
-        ``config.json`` of the folder, if it has one.
-    """
-
-    tensors: Mapping[str, Tensor]
-    container: str = ""
-    header: Mapping[str, Any] = field(default_factory=dict)
-    args: Mapping[str, Any] = field(default_factory=dict)
-    left_out: Mapping[str, str] = field(default_factory=dict)
-    outside: Mapping[str, tuple[str, Tensor]] = field(default_factory=dict)
-    mapped: bool = True
-    config: Mapping[str, Any] | None = None
 
 
 def unwrap(path: Path, branch: Branch | None = None) -> Unwrapped:

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from napari_sslmaps.encoders.spec import Method, ViTArchitecture
+from napari_sslmaps.encoders.families.vit import ViTArchitecture
+from napari_sslmaps.encoders.spec import Method
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 """Names of the weight file in a repository, the preferred one first; one of them is there."""
@@ -68,7 +69,6 @@ _DINOV3 = (
     "DINOv3 License",
     "Its own, which restricts some uses: https://ai.meta.com/resources/models-and-libraries/dinov3-license",
 )
-
 _SMALL = ViTArchitecture(
     patch=16, dim=384, depth=12, heads=6, grid=(14, 14), mlp_hidden=1536, class_token=True
 )

@@ -1,0 +1,125 @@
+"""The dialog that asks for a folder of images, what is known of them, and where results go."""
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QDialog,
+    QDialogButtonBox,
+    QFileDialog,
+    QFormLayout,
+    QGridLayout,
+    QHBoxLayout,
+    QLineEdit,
+    QPushButton,
+    QWidget,
+)
+
+from napari_sslmaps._qt.compare.results import tool
+from napari_sslmaps._qt.parts import Choice, dim, note, plain, row
+from napari_sslmaps.viewer.compare.jobs import SUBFOLDERS, AskedFolder
+
+if TYPE_CHECKING:
+    from napari_sslmaps.compare.scores import Score
+
+_SCORES: "tuple[tuple[Score, str], ...]" = (
+    ("maps", "needs masks"),
+    ("anchors", "needs masks"),
+    ("agreement", "needs nothing"),
+    ("probes", "needs masks"),
+    ("label-efficiency", "needs masks or labels of images"),
+    ("localisation", "needs labels of images; scored where there are masks"),
+)
+_LABELS = (("none", ""), ("names of sub-folders", SUBFOLDERS), ("a CSV: image, label", "csv"))
+_INTRO = (
+    "The ticked encoders and controls are compared on every image of a folder. Finished images are kept: the "
+    "same folder of results is gone on with."
+)
+_WIDTH = 520
+
+
+class FolderDialog(QDialog):
+    """Asks, and says what is missing before anything runs.
+
+    Parameters
+    ----------
+    parent
+        The widget it belongs to.
+    """
+
+    folder_requested = Signal(object)
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.setWindowTitle("Compare over a folder")
+        self.images, self.masks, self.csv, self.out = (QLineEdit() for _ in range(4))
+        self.masks.setPlaceholderText("none")
+        self.labels = Choice(_LABELS, "What each image as a whole shows.")
+        self.scores = {name: QCheckBox(name) for name, _ in _SCORES}
+        for name, needs in _SCORES:
+            self.scores[name].setToolTip(needs)
+            self.scores[name].setChecked(needs == "needs masks" and name != "probes")
+        self.message = note()
+        self.buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
+        self.start = QPushButton("Compare")
+        self.buttons.addButton(self.start, QDialogButtonBox.ButtonRole.AcceptRole)
+        plain(self.buttons)
+        self._csv_row = QWidget()
+        self._csv_row.setLayout(self._place(self.csv, files=True))
+        self._lay_out()
+        self.labels.currentIndexChanged.connect(self._show_csv)
+        self.buttons.accepted.connect(self._on_accepted)
+        self.buttons.rejected.connect(self.reject)
+        self._show_csv()
+
+    def _lay_out(self) -> None:
+        ticks = QGridLayout()
+        for index, box in enumerate(self.scores.values()):
+            ticks.addWidget(box, index // 3, index % 3)
+        form = QFormLayout(self)
+        form.addRow(note(_INTRO))
+        form.addRow("Images", self._place(self.images))
+        form.addRow("Masks", self._place(self.masks))
+        form.addRow("Labels", self.labels)
+        form.addRow("", self._csv_row)
+        form.addRow("Scores", ticks)
+        form.addRow("Results", self._place(self.out))
+        form.addRow(self.message)
+        form.addRow(self.buttons)
+        self.resize(_WIDTH, self.sizeHint().height())
+
+    def _place(self, line: QLineEdit, *, files: bool = False) -> QHBoxLayout:
+        """Return a line with a button that opens a dialog for it."""
+        browse = tool("…", "Choose.")
+        browse.clicked.connect(partial(self._browse, line, files))
+        layout = row(line, browse)
+        layout.setStretch(0, 1)
+        return layout
+
+    def _browse(self, line: QLineEdit, files: bool, *_checked: bool) -> None:
+        dialog = QFileDialog(self, "Choose", line.text())
+        if not files:
+            dialog.setFileMode(QFileDialog.FileMode.Directory)
+        dialog.fileSelected.connect(line.setText)
+        dialog.open()
+
+    def _show_csv(self) -> None:
+        self._csv_row.setVisible(self.labels.value == "csv")
+
+    def _on_accepted(self) -> None:
+        missing = [name for name, line in (("images", self.images), ("results", self.out)) if not line.text()]
+        ticked = tuple(name for name, box in self.scores.items() if box.isChecked())
+        if missing or not ticked:
+            what = f"a folder for {' and '.join(missing)}" if missing else "at least one score"
+            self.message.setText(f"Expected {what}; got none. Choose first.")
+            dim(self.message, failed=True)
+            return
+        labels = self.csv.text() if self.labels.value == "csv" else self.labels.value
+        masks = Path(self.masks.text()) if self.masks.text() else None
+        self.folder_requested.emit(
+            AskedFolder(Path(self.images.text()), masks, labels, ticked, Path(self.out.text()))
+        )
+        self.accept()

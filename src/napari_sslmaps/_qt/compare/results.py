@@ -1,0 +1,205 @@
+"""Results of a comparison: a table, a plot or advice at a time, in the dock or in a window."""
+
+from collections.abc import Sequence
+from html import escape
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
+from matplotlib.figure import Figure
+from qtpy.QtCore import QEvent, Qt, Signal
+from qtpy.QtGui import QColor, QPaintEvent, QPalette
+from qtpy.QtWidgets import (
+    QDialog,
+    QFrame,
+    QLabel,
+    QScrollArea,
+    QSizePolicy,
+    QStackedWidget,
+    QTextBrowser,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_sslmaps._qt.compare.findings_table import FindingsTable
+from napari_sslmaps._qt.parts import GAP, LINK, Choice, note, row
+from napari_sslmaps.core.findings import Finding, Plot, Table
+from napari_sslmaps.figures.plots import draw_plot
+
+ADVICE = "what speaks for which"
+_EMPTY = (
+    "Tick encoders on the page Maps, choose what they are measured against, and press Compare: "
+    "scores, plots and what they say of the methods come here."
+)
+_HEIGHT = 170
+_LINES = 4
+
+
+class ResultsView(QWidget):
+    """Shows one finding and lets a person choose which.
+
+    Parameters
+    ----------
+    tools
+        Widgets to the right of the choice.
+    """
+
+    shown_requested = Signal(str)
+
+    def __init__(self, *tools: QWidget) -> None:
+        super().__init__()
+        self._findings: dict[str, Finding] = {}
+        self._advice: tuple[str, ...] = ()
+        self.choice = Choice(tip="The table or plot in view.")
+        self.table = FindingsTable()
+        self.plot = PlotCanvas()
+        self.text = _browser()
+        self.notes = note()
+        self.notes.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.notes.setAlignment(Qt.AlignmentFlag.AlignTop)
+        self.below = _rolling(self.notes)
+        self.stack = QStackedWidget()
+        for page in (self.text, self.table, self.plot):
+            self.stack.addWidget(page)
+        self.stack.setMinimumHeight(_HEIGHT)
+        self.stack.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
+        top = row(self.choice, *tools)
+        top.setStretch(0, 1)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(GAP)
+        column.addLayout(top)
+        column.addWidget(self.stack, 1)
+        column.addWidget(self.below)
+        self.choice.currentIndexChanged.connect(lambda _: self.shown_requested.emit(self.choice.value or ""))
+        self.set_findings((), ())
+
+    def set_findings(self, findings: Sequence[Finding], advice: Sequence[str]) -> None:
+        """Offer these findings, and advice if there is any."""
+        self._findings = {finding.key: finding for finding in findings}
+        self._advice = tuple(advice)
+        options = [("What speaks for which method", ADVICE)] if advice else []
+        options += [(_words(finding), finding.key) for finding in findings]
+        self.choice.set_options(options)
+        self.choice.setEnabled(bool(options))
+        self.set_shown(self.choice.value or "")
+
+    def set_shown(self, key: str) -> None:
+        """Show a finding by its key."""
+        self.choice.set_value(key)
+        finding = self._findings.get(key)
+        self.notes.setText("\n".join(finding.notes) if finding is not None else "")
+        self.below.setVisible(bool(self.notes.text()))
+        if finding is None:
+            self.text.setHtml(_html(self._advice) if key == ADVICE else _html(()))
+            self.stack.setCurrentWidget(self.text)
+        elif isinstance(finding, Table):
+            self.table.set_table(finding)
+            self.stack.setCurrentWidget(self.table)
+        else:
+            self.plot.set_plot(finding)
+            self.stack.setCurrentWidget(self.plot)
+
+
+class ResultsWindow(QDialog):
+    """The same findings in a window of their own, which can be as large as the screen.
+
+    Parameters
+    ----------
+    parent
+        The widget it belongs to, and closes with.
+    """
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.setModal(False)
+        self.setWindowTitle("Comparison")
+        self.view = ResultsView()
+        layout = QVBoxLayout(self)
+        layout.addWidget(self.view)
+        self.resize(900, 620)
+
+
+def tool(text: str, tip: str) -> QToolButton:
+    """Return a small button."""
+    button = QToolButton()
+    button.setText(text)
+    button.setToolTip(tip)
+    return button
+
+
+def _words(finding: Finding) -> str:
+    """Return what the choice calls a finding; plots of one title show different things."""
+    return finding.title if isinstance(finding, Table) else f"{finding.title} · {finding.y_label}"
+
+
+def _rolling(label: QLabel) -> QScrollArea:
+    """Show a text in a few lines, however long it is."""
+    area = QScrollArea()
+    area.setWidget(label)
+    area.setWidgetResizable(True)
+    area.setFrameShape(QFrame.Shape.NoFrame)
+    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    area.setFixedHeight(_LINES * label.fontMetrics().lineSpacing())
+    return area
+
+
+def _browser() -> QTextBrowser:
+    browser = QTextBrowser()
+    browser.setOpenExternalLinks(True)
+    colours = browser.palette()
+    colours.setColor(QPalette.ColorRole.Link, QColor(LINK))
+    browser.setPalette(colours)
+    return browser
+
+
+def _html(sentences: Sequence[str]) -> str:
+    if not sentences:
+        return f'<p style="color: #969ba5;">{escape(_EMPTY)}</p>'
+    return "".join(f'<p style="margin: 0 0 8px 0;">{escape(sentence)}</p>' for sentence in sentences)
+
+
+_FAINT = "#8a8f99"
+
+
+class PlotCanvas(FigureCanvasQTAgg):
+    """Shows one plot at a time."""
+
+    _plot: Plot | None = None  # of the class: Qt tells of a change before the instance is made
+    _stale = False
+
+    def __init__(self) -> None:
+        super().__init__(Figure(layout="constrained"))  # type: ignore[no-untyped-call]  # not annotated
+        self.figure.patch.set_alpha(0)
+        self.setStyleSheet("background: transparent;")
+        self.setMinimumHeight(180)
+
+    def set_plot(self, plot: Plot) -> None:
+        """Draw a plot in place of the last one."""
+        self._plot = plot
+        self._draw()
+
+    def draw_idle(self, *_arguments: object, **_options: object) -> None:
+        """Draw when Qt next paints; matplotlib's timer would outlive a window that is closed meanwhile."""
+        self._stale = True
+        self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Paint the figure, drawn anew if it changed."""
+        if self._stale:
+            self._stale = False
+            FigureCanvasAgg.draw(self)  # type: ignore[no-untyped-call]  # not annotated
+        super().paintEvent(event)  # type: ignore[no-untyped-call]  # not annotated
+
+    def changeEvent(self, event: QEvent | None) -> None:
+        """Draw anew when the window changes between light and dark."""
+        super().changeEvent(event)
+        if event is not None and event.type() == QEvent.Type.PaletteChange and self._plot is not None:
+            self._draw()
+
+    def _draw(self) -> None:
+        self.figure.clear()
+        if self._plot is not None:
+            ink = self.palette().color(QPalette.ColorRole.WindowText).name()
+            draw_plot(self.figure.subplots(), self._plot, ink=ink, faint=_FAINT)
+        self.draw_idle()

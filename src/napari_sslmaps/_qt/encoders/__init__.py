@@ -1,0 +1,1 @@
+"""Widgets for encoders: list, cards, checkpoints, downloads."""

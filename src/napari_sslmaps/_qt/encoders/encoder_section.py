@@ -1,0 +1,127 @@
+"""The encoders as a checklist, set by set."""
+
+from collections.abc import Sequence
+from functools import partial
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton, QVBoxLayout
+
+from napari_sslmaps._qt.encoders.encoder_row import EncoderGroup, EncoderRow
+from napari_sslmaps._qt.parts import Section, quiet
+from napari_sslmaps.encoders.controls import Control
+from napari_sslmaps.encoders.spec import EncoderSpec
+from napari_sslmaps.viewer.encoders.encoder_list import FOLDED, PUBLISHED_GROUP, grouped
+
+_FILES = "Weights (*.safetensors *.pth *.pt *.bin *.ckpt *.tar);;All files (*)"
+
+
+class EncoderSection(Section):
+    """Checklist of encoders, and the way to add one's own."""
+
+    chosen_requested = Signal(tuple)
+    checkpoint_requested = Signal(str)
+    """Path of a file or folder."""
+    download_requested = Signal(str)
+    action_requested = Signal(str, str)
+    """An action of `EncoderRow`, and the encoder's name."""
+    controls_requested = Signal(tuple)
+    """All controls that are ticked, of any encoder."""
+    located = Signal(str, str)
+    """A remembered encoder's name, and where it is now."""
+
+    def __init__(self) -> None:
+        super().__init__("Encoders")
+        self.rows: dict[str, EncoderRow] = {}
+        self.groups: dict[str, EncoderGroup] = {}
+        self._controls: tuple[Control, ...] = ()
+        self._folded = dict.fromkeys(FOLDED, True)
+        self._layout = QVBoxLayout()
+        self._layout.setContentsMargins(0, 0, 0, 0)
+        self._layout.setSpacing(1)
+        self.add_button = QPushButton("Add checkpoint…")
+        self.add_button.setToolTip("Open weights of your own; what they are will be recognised and shown.")
+        self.add_menu = QMenu(self.add_button)
+        for text, ask in (("File…", self._ask_for_file), ("Folder…", self._ask_for_folder)):
+            entry = self.add_menu.addAction(text)
+            if entry is not None:
+                entry.triggered.connect(ask)
+        self.add_button.setMenu(self.add_menu)
+        self.body.addLayout(self._layout)
+        self.top.addWidget(self.add_button)
+
+    def set_available(self, specs: Sequence[EncoderSpec]) -> None:
+        """List these encoders."""
+        for old in self.groups.values():
+            self._layout.removeWidget(old)
+            old.deleteLater()
+        self.rows, self.groups = {}, {}
+        for title, members in grouped(specs):
+            rows = {spec.name: EncoderRow(spec) for spec in members}
+            group = EncoderGroup(title, tuple(rows.values()), tickable=title != PUBLISHED_GROUP)
+            group.fold(away=self._folded.get(title, False))
+            group.folded.connect(partial(self._folded.__setitem__, title))
+            group.ticked.connect(self._on_ticked)
+            self._layout.addWidget(group)
+            for name, line in rows.items():
+                line.download_asked.connect(partial(self.download_requested.emit, name))
+                line.action_asked.connect(partial(self._on_action, name))
+                line.control_asked.connect(self._on_control)
+                line.set_controls(self._controls)
+            self.groups[title] = group
+            self.rows |= rows
+
+    def set_chosen(self, names: Sequence[str]) -> None:
+        """Tick these encoders."""
+        for name, line in self.rows.items():
+            with quiet(line.box):
+                line.box.setChecked(name in names)
+        self._follow_rows()
+        self._fold_by_itself()
+
+    def set_controls(self, controls: Sequence[Control]) -> None:
+        """Tick these controls of any encoder."""
+        self._controls = tuple(controls)
+        for line in self.rows.values():
+            line.set_controls(controls)
+
+    def ask_where(self, spec: EncoderSpec) -> None:
+        """Ask where the file or folder of a remembered encoder is now."""
+        title = f"Where is {spec.name} now?"
+        if spec.path is not None and not spec.path.suffix:
+            path = QFileDialog.getExistingDirectory(self, title)
+        else:
+            path, _ = QFileDialog.getOpenFileName(self, title, "", _FILES)
+        if path:
+            self.located.emit(spec.name, path)
+
+    def _on_ticked(self) -> None:
+        self._follow_rows()
+        self.chosen_requested.emit(tuple(name for name, line in self.rows.items() if line.box.isChecked()))
+
+    def _on_control(self, control: Control, on: bool) -> None:
+        others = tuple(other for other in self._controls if other != control)
+        self.controls_requested.emit((*others, control) if on else others)
+
+    def _on_action(self, name: str, action: str) -> None:
+        self.action_requested.emit(action, name)
+
+    def _fold_by_itself(self) -> None:
+        """Show what is ticked and fold away what is not, where a person has not folded or shown it."""
+        for title, group in self.groups.items():
+            if title not in self._folded and len(self.groups) > 1:
+                with quiet(group):
+                    group.fold(away=not any(line.box.isChecked() for line in group.rows))
+
+    def _follow_rows(self) -> None:
+        for group in self.groups.values():
+            group.follow_rows()
+
+    def _ask_for_file(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(self, "Add a weight file", "", _FILES)
+        if path:
+            self.checkpoint_requested.emit(path)
+
+    def _ask_for_folder(self) -> None:
+        path = QFileDialog.getExistingDirectory(self, "Add a folder of weights")
+        if path:
+            self.checkpoint_requested.emit(path)

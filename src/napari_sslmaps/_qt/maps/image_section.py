@@ -1,0 +1,184 @@
+"""Image and region: which layer, which part of it, at which resolution, and what a run will do."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QSpinBox, QVBoxLayout, QWidget
+
+from napari_sslmaps._qt.parts import GAP, Choice, Section, dim, note, quiet, titled
+from napari_sslmaps.core.tiling import DEFAULT_TILE, ONE_PASS, SINGLE_PASS_TOKENS, TILED, Tiling
+from napari_sslmaps.viewer.canvas.image_layer import spacing_of
+from napari_sslmaps.viewer.state.workspace import RegionChoice, Status, Task
+
+REGIONS = (
+    ("Whole image", "whole"),
+    ("Current view", "view"),
+    ("Selected rectangles of a Shapes layer", "rectangle"),
+    ("Tissue or field of view", "mask"),
+)
+TILINGS = (
+    (f"Tiles of {DEFAULT_TILE} × {DEFAULT_TILE} tokens, beyond {SINGLE_PASS_TOKENS}", TILED),
+    ("One pass over the whole region", ONE_PASS),
+)
+
+
+class ImageSection(Section):
+    """Choice of image layer, region and level, and the line that says what will happen."""
+
+    image_requested = Signal(object)
+    region_requested = Signal(str)
+    tiling_requested = Signal(object)
+    keep_requested = Signal(bool)
+
+    def __init__(self) -> None:
+        super().__init__("Image and region")
+        self.image = Choice(tip="The layer that is looked at; it follows the selected image layer.")
+        self.region = Choice(
+            REGIONS,
+            tip="The part of the image that is embedded. Of several rectangles, and of tissue or field of "
+            "view (found as a layer to paint in), tiles without any of it are left out.",
+        )
+        self.tiling = Choice(
+            TILINGS,
+            tip="Tiles bound time and memory, but position leaves its pattern in each; one pass sees all.",
+        )
+        self.resolution = ResolutionRows()
+        self.keep = QCheckBox("keep")
+        self.keep.setToolTip(
+            "Keep on disk what is computed: a second look finds it there, a stopped run goes on where it was."
+        )
+        self.context = QWidget()
+        self.context.setLayout(titled("Context", self.tiling, self.keep))
+        self.plan = note()
+        self.plan.setMinimumHeight(2 * self.plan.fontMetrics().lineSpacing())
+        self.body.addLayout(titled("Image", self.image))
+        self.body.addLayout(titled("Region", self.region))
+        self.body.addWidget(self.resolution)
+        self.body.addWidget(self.context)
+        self.body.addWidget(self.plan)
+        self.image.currentIndexChanged.connect(lambda _: self.image_requested.emit(self.image.value))
+        self.region.currentIndexChanged.connect(lambda _: self.region_requested.emit(self.region.value))
+        self.tiling.currentIndexChanged.connect(lambda _: self.tiling_requested.emit(self.tiling.value))
+        self.keep.toggled.connect(self.keep_requested)
+
+    def set_images(self, layers: Sequence[Any], chosen: Any) -> None:
+        """List the image layers and choose one."""
+        self.image.set_options([(layer.name, layer) for layer in layers])
+        self.image.set_value(chosen)
+        self.image.setEnabled(bool(layers))
+        count = len(chosen.data) if chosen is not None and chosen.multiscale else 1
+        self.resolution.set_levels(count, tells=chosen is not None and spacing_of(chosen) is not None)
+
+    def set_region(self, choice: RegionChoice) -> None:
+        """Show which region is chosen."""
+        self.region.set_value(choice)
+
+    def set_tiling(self, tiling: Tiling) -> None:
+        """Show how the region is cut."""
+        self.tiling.set_value(tiling)
+
+    def set_keep(self, on: bool) -> None:
+        """Show whether results are kept on disk."""
+        with quiet(self.keep):
+            self.keep.setChecked(on)
+
+    def set_task(self, task: Task) -> None:
+        """Show how maps are made where maps are made."""
+        self.context.setVisible(task == "maps")
+        self.plan.setVisible(task == "maps")
+
+    def set_plan(self, plan: Status) -> None:
+        """Say what a run will do, or why it cannot."""
+        self.plan.setText(plan.text)
+        dim(self.plan, failed=plan.failed)
+
+
+_UNIT = " µm/px"
+_USUAL_UM = 0.5
+_WIDTH = 150
+
+
+class ResolutionRows(QWidget):
+    """Level or target, and the size of a pixel where the file does not tell; hidden for a single level."""
+
+    level_requested = Signal(int)
+    target_requested = Signal(object)
+    spacing_requested = Signal(object)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._tells = False
+        self.by = Choice(
+            (("by level", False), ("by µm/px", True)),
+            tip="Which resolution of the pyramid is embedded.",
+        )
+        self.level = QSpinBox()
+        self.level.setToolTip("0 is the finest.")
+        self.level.setFixedWidth(_WIDTH)
+        self.target = _lengths("Micrometres per pixel to look at; the nearest finer level is taken.")
+        self.target.setMinimum(0.001)
+        self.target.setValue(_USUAL_UM)
+        self.spacing = _lengths("Size of a pixel of the finest level, which the file does not tell.")
+        self.spacing.setSpecialValueText("not known")
+        self.pixel = QWidget()
+        self.pixel.setLayout(titled("", note("pixel of level 0"), self.spacing))
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(GAP)
+        column.addLayout(titled("Detail", self.by, self.level, self.target))
+        column.addWidget(self.pixel)
+        self.set_target(None)
+        self.hide()
+        self.by.currentIndexChanged.connect(self._on_target)
+        self.level.valueChanged.connect(self.level_requested)
+        self.target.valueChanged.connect(self._on_target)
+        self.spacing.valueChanged.connect(lambda value: self.spacing_requested.emit(value or None))
+
+    def set_levels(self, count: int, *, tells: bool) -> None:
+        """Offer that many levels of an image that tells the size of its pixels, or does not."""
+        self._tells = tells
+        with quiet(self.level):
+            self.level.setMaximum(count - 1)
+        self.setVisible(count > 1)
+        self._show_fields()
+
+    def set_level(self, level: int) -> None:
+        """Show which level is chosen."""
+        with quiet(self.level):
+            self.level.setValue(level)
+
+    def set_target(self, target_um: float | None) -> None:
+        """Show the target; None goes by the level's number."""
+        self.by.set_value(target_um is not None)
+        if target_um is not None:
+            with quiet(self.target):
+                self.target.setValue(target_um)
+        self._show_fields()
+
+    def set_spacing(self, spacing_um: float | None) -> None:
+        """Show the size of a pixel that was typed."""
+        with quiet(self.spacing):
+            self.spacing.setValue(spacing_um or 0.0)
+
+    def _show_fields(self) -> None:
+        by_size = bool(self.by.value)
+        self.level.setVisible(not by_size)
+        self.target.setVisible(by_size)
+        self.pixel.setVisible(by_size and not self._tells)
+
+    def _on_target(self) -> None:
+        self._show_fields()
+        self.target_requested.emit(self.target.value() if self.by.value else None)
+
+
+def _lengths(tip: str) -> QDoubleSpinBox:
+    box = QDoubleSpinBox()
+    box.setDecimals(3)
+    box.setMaximum(10_000.0)
+    box.setSuffix(_UNIT)
+    box.setStepType(QDoubleSpinBox.StepType.AdaptiveDecimalStepType)
+    box.setKeyboardTracking(False)
+    box.setFixedWidth(_WIDTH)
+    box.setToolTip(tip)
+    return box

@@ -1,0 +1,153 @@
+"""What is in view, the run itself, and the last message."""
+
+from collections.abc import Sequence
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QLabel, QProgressBar, QPushButton
+
+from napari_sslmaps._qt.parts import Choice, Section, dim, note, quiet, row
+from napari_sslmaps.core.units import duration
+from napari_sslmaps.viewer.canvas.flicker_keys import FLICKER_KEY, NEXT_KEY
+from napari_sslmaps.viewer.state.workspace import Caption, MapKind, Progress, Status, Task
+
+_KINDS = (
+    ("similarity", "similarity"),
+    ("attention", "attention"),
+    ("PCA", "pca"),
+    ("groups", "groups"),
+)
+
+
+class RunSection(Section):
+    """Run, cancel, progress and status."""
+
+    run_requested = Signal()
+    pretext_requested = Signal()
+    compare_requested = Signal()
+    cancel_requested = Signal()
+
+    def __init__(self) -> None:
+        super().__init__("")
+        self.run = QPushButton("Run")
+        self.run.setToolTip("Embed the region by the ticked encoders and show their maps.")
+        self.pretext = QPushButton("Show pretext")
+        self.pretext.setToolTip("Give the encoder its own training task on the region.")
+        self.compare = QPushButton("Compare")
+        self.compare.setToolTip("Score the ticked encoders on the region, beside their controls.")
+        self.cancel = QPushButton("Cancel")
+        self.cancel.setToolTip("Stop; what was painted stays.")
+        self.bar = QProgressBar()
+        self.bar.setRange(0, 1000)
+        self.bar.setTextVisible(True)
+        self.bar.setMaximumHeight(18)
+        self.status = note()
+        self.status.setMinimumHeight(2 * self.status.fontMetrics().lineSpacing())
+        buttons = row(self.run, self.pretext, self.compare, self.cancel)
+        for index in range(buttons.count() - 1):
+            buttons.setStretch(index, 2)
+        buttons.setStretch(buttons.count() - 1, 1)
+        self.body.addLayout(buttons)
+        self.body.addWidget(self.bar)
+        self.body.addWidget(self.status)
+        self.set_progress(None)
+        self.run.clicked.connect(self.run_requested)
+        self.pretext.clicked.connect(self.pretext_requested)
+        self.compare.clicked.connect(self.compare_requested)
+        self.cancel.clicked.connect(self.cancel_requested)
+
+    def set_task(self, task: Task) -> None:
+        """Offer what is done next on the page that is open."""
+        self.run.setVisible(task == "maps")
+        self.pretext.setVisible(task == "pretext")
+        self.compare.setVisible(task == "compare")
+
+    def set_progress(self, progress: Progress | None) -> None:
+        """Show how far the run is; None when nothing runs."""
+        self.run.setEnabled(progress is None)
+        self.compare.setEnabled(progress is None)
+        self.cancel.setEnabled(progress is not None)
+        self.bar.setVisible(progress is not None)
+        if progress is None:
+            self.bar.setValue(0)
+            self.bar.setFormat("")
+            return
+        left = progress.seconds_left
+        self.bar.setValue(round(1000 * progress.fraction))
+        self.bar.setFormat(progress.label + ("" if left is None else f" · {duration(left)} left"))
+
+    def set_status(self, status: Status) -> None:
+        """Show the last message."""
+        self.status.setText(status.text)
+        dim(self.status, failed=status.failed)
+
+
+class ViewSection(Section):
+    """Which map is in view, of which encoder, or of all side by side."""
+
+    shown_requested = Signal(str)
+    front_requested = Signal(str)
+    against_requested = Signal(str)
+    side_by_side_requested = Signal(bool)
+    difference_requested = Signal(bool)
+
+    def __init__(self) -> None:
+        super().__init__("View")
+        self.shown = Choice(_KINDS, "The map in view.")
+        self.front = Choice(tip=f"The method whose map is in view when stacked. Next: {NEXT_KEY}.")
+        self.against = Choice(tip="The method it is compared with, by flicker or difference.")
+        self.side_by_side = QPushButton("Side by side")
+        self.side_by_side.setCheckable(True)
+        self.side_by_side.setToolTip("One linked cell per method: same view, contrast and anchors.")
+        self.difference = QPushButton("Difference")
+        self.difference.setCheckable(True)
+        self.difference.setToolTip("The method in front less the one it is compared with.")
+        self.flicker = QPushButton(f"⇄ {FLICKER_KEY}")
+        self.flicker.setToolTip(
+            f"Change the method in front with the other. Shortcut: tap {FLICKER_KEY}, or hold it to peek."
+        )
+        self.caption = note()
+        self.caption.setMinimumHeight(2 * self.caption.fontMetrics().lineSpacing())
+        modes = row(self.shown, self.side_by_side, self.difference)
+        pair = row(self.front, QLabel("–"), self.against, self.flicker)
+        for line, stretched in ((modes, (0, 1, 2)), (pair, (0, 2))):
+            for index in stretched:
+                line.setStretch(index, 1)
+            self.body.addLayout(line)
+        self.body.addWidget(self.caption)
+        self.shown.currentIndexChanged.connect(lambda _: self.shown_requested.emit(self.shown.value))
+        self.front.currentIndexChanged.connect(lambda _: self.front_requested.emit(self.front.value or ""))
+        self.against.currentIndexChanged.connect(
+            lambda _: self.against_requested.emit(self.against.value or "")
+        )
+        self.side_by_side.toggled.connect(self.side_by_side_requested)
+        self.difference.toggled.connect(self.difference_requested)
+        self.flicker.clicked.connect(lambda: self.front_requested.emit(self.against.value or ""))
+
+    def set_shown(self, kind: MapKind) -> None:
+        """Show which map is in view."""
+        self.shown.set_value(kind)
+
+    def set_fronts(self, names: Sequence[str], front: str, against: str) -> None:
+        """Offer methods, and show which is in view and which it is compared with."""
+        self.front.set_options([(name, name) for name in names])
+        self.front.set_value(front)
+        self.against.set_options([(name, name) for name in names if name != front])
+        self.against.set_value(against)
+        for widget in (self.against, self.difference, self.flicker):
+            widget.setEnabled(len(names) > 1)
+
+    def set_difference(self, on: bool) -> None:
+        """Show whether the difference is in view."""
+        with quiet(self.difference):
+            self.difference.setChecked(on)
+
+    def set_caption(self, caption: Caption) -> None:
+        """Say how the map in view was made; what has to be known of it is in the tool tip."""
+        self.caption.setText(f"{caption.text} ⓘ" if caption.caution else caption.text)
+        self.caption.setToolTip(caption.caution or "How the map in view was made.")
+
+    def set_side_by_side(self, on: bool) -> None:
+        """Show whether cells are side by side."""
+        with quiet(self.side_by_side):
+            self.side_by_side.setChecked(on)
+        self.front.setEnabled(not on)

@@ -1,0 +1,94 @@
+"""Numbers that sum an embedding up, for a table of many: they need no annotation."""
+
+from dataclasses import dataclass
+from math import isnan
+
+import numpy as np
+
+from napari_sslmaps.core.diagnostics import effective_rank, seam_score
+from napari_sslmaps.core.results import Embedding
+from napari_sslmaps.core.tiling import Tiles
+from napari_sslmaps.core.tokens import token_chunks
+from napari_sslmaps.maps.attention import ActivationMap, AttentionMap
+from napari_sslmaps.maps.pca import ComponentMap
+
+_SAMPLE = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Of one embedding.
+
+    Parameters
+    ----------
+    foreground_share
+        Share of tokens whose pixels are not flat.
+    common_share
+        Squared length of the mean token over the mean squared length of tokens, in [0, 1]; near 1, tokens
+        hardly differ, and similarity is best centred.
+    effective_rank
+        Directions that tokens use (RankMe), of up to 8192 of them, evenly spaced.
+    components_share
+        Share of the tokens' variance in the components that the PCA map shows.
+    attention_entropy
+        Entropy of the attention over patch tokens, over that of uniform attention, in [0, 1]; None for a CNN.
+    prefix_attention
+        Attention mass on CLS and registers, mean over heads; None for a CNN.
+    seam_score
+        How much more neighbouring tokens differ across tile borders than inside tiles; None without borders.
+    """
+
+    foreground_share: float
+    common_share: float
+    effective_rank: float
+    components_share: float
+    attention_entropy: float | None
+    prefix_attention: float | None
+    seam_score: float | None
+
+
+def score(
+    embedding: Embedding, components: ComponentMap, shown: AttentionMap | ActivationMap, tiles: Tiles
+) -> Scores:
+    """Sum up an embedding and its maps.
+
+    Parameters
+    ----------
+    embedding
+        Complete: only tokens outside its mask are NaN, and they do not count.
+    components, shown
+        Its PCA map, and its attention or activation map.
+    tiles
+        The plan it was computed by.
+    """
+    flat, onto = embedding.flat, components.basis.components.T.astype(np.float32)
+    energy, projected = 0.0, np.empty((len(flat), onto.shape[1]), np.float32)
+    for place, tokens in token_chunks(flat):
+        energy += float(np.nansum(np.vecdot(tokens, tokens), dtype=np.float64))
+        projected[place] = tokens @ onto
+    there = np.flatnonzero(np.isfinite(projected[:, 0]))
+    energy /= len(there)
+    common = float(np.square(embedding.mean_token, dtype=np.float64).sum())
+    explained = float(projected[there].var(axis=0, dtype=np.float64).sum())
+    foreground = embedding.foreground
+    attention = shown if isinstance(shown, AttentionMap) else None
+    seams = seam_score(embedding.tokens, tiles)
+    return Scores(
+        foreground_share=1.0 if foreground is None else float(foreground.sum() / len(there)),
+        common_share=common / energy if energy > 0 else 1.0,
+        effective_rank=effective_rank(flat[there[:: -(-len(there) // _SAMPLE)]]),
+        components_share=explained / (energy - common) if energy > common else 1.0,
+        attention_entropy=None if attention is None else _entropy(attention),
+        prefix_attention=None if attention is None else attention.prefix_attention,
+        seam_score=None if isnan(seams) else seams,
+    )
+
+
+def _entropy(attention: AttentionMap) -> float:
+    values = attention.values.astype(np.float64).ravel()
+    values = values[np.isfinite(values)]
+    total = values.sum()
+    if len(values) < 2 or not total > 0:
+        return 1.0
+    shares = values / total
+    return float(-(shares * np.log(np.where(shares > 0, shares, 1.0))).sum() / np.log(len(values)))

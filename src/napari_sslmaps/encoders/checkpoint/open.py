@@ -1,0 +1,257 @@
+"""Weight files and folders opened: the container by its content, and dotted names of tensors."""
+
+import argparse
+import json
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from napari_sslmaps.encoders.checkpoint.distcp import METADATA, ShardedTensors
+from napari_sslmaps.encoders.checkpoint.pickled import is_mappable, is_zip, load_pickle
+from napari_sslmaps.encoders.header import read_header
+from napari_sslmaps.errors import CheckpointError, WeightsUnavailableError
+
+INDICES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+WEIGHTS = ("model.safetensors", "pytorch_model.bin", "open_clip_model.safetensors")
+SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar")
+_OWN_TRAINING = {"format", "recipe", "objective"}
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """Everything in a weight file or folder that is data.
+
+    Parameters
+    ----------
+    tensors
+        By dotted name from the outermost key inwards, without the names that wrappers put in between.
+    training
+        Outer keys that hold the state of a training and no weights.
+    args
+        Options of the training, if the file keeps them.
+    header
+        This package's own metadata, if the file was written by it.
+    config, preprocessor
+        ``config.json`` and ``preprocessor_config.json`` that transformers or timm put beside weights.
+    mapped
+        Whether tensors lie in the file and not in memory, and have to be copied from it.
+    """
+
+    tensors: Mapping[str, Tensor]
+    training: tuple[str, ...] = ()
+    args: Mapping[str, Any] = field(default_factory=dict)
+    header: Mapping[str, Any] = field(default_factory=dict)
+    config: Mapping[str, Any] | None = None
+    preprocessor: Mapping[str, Any] | None = None
+    mapped: bool = True
+
+
+def open_weights(path: Path) -> Opened:
+    """Open a weight file, or a folder of one.
+
+    Parameters
+    ----------
+    path
+        A safetensors or PyTorch file, whatever its suffix; a folder with such a file, with shards and their
+        index, with ``config.json`` beside them, or with a sharded ``.distcp`` checkpoint. A file of such a
+        folder stands for the folder.
+
+    Raises
+    ------
+    WeightsUnavailableError
+        If there is nothing, or it may not be read.
+    CheckpointError
+        If it is damaged, wants to run code, or holds no weights.
+    """
+    if not path.exists():
+        raise WeightsUnavailableError(f"Expected a weight file or folder; there is none at {path}.")
+    try:
+        return _open_folder(path) if path.is_dir() else _open_file(path)
+    except PermissionError as error:
+        raise WeightsUnavailableError(
+            f"Expected a weight file that may be read; the system refuses {path}. Change its permissions."
+        ) from error
+
+
+def _open_file(path: Path) -> Opened:
+    folder = path.parent
+    if path.suffix in {".distcp", ".json"} or path.name == METADATA:
+        return _open_folder(folder)
+    if path.suffix in SUFFIXES and _is_shard(path):
+        return _open_folder(folder)
+    return _with_configs(_read(path), folder)
+
+
+def _read(path: Path) -> Opened:
+    if _looks_like_safetensors(path):
+        return Opened(without_wrappers(_read_safetensors(path)), header=read_header(path))
+    content = load_pickle(path)
+    if set(content) >= _OWN_TRAINING:
+        raise CheckpointError(
+            f"Expected an encoder; {path.name} holds a training of this package, to go on from. "
+            "Load the encoder.safetensors beside it."
+        )
+    args = _options(content)
+    training = tuple(
+        str(key)
+        for key, value in content.items()
+        if not isinstance(value, Tensor) and (is_training(key, value) or "param_groups" in content)
+    )
+    kept = {str(key): value for key, value in content.items() if str(key) not in training}
+    return Opened(without_wrappers(flatten(kept)), training, args, mapped=is_mappable(path))
+
+
+def _looks_like_safetensors(path: Path) -> bool:
+    """Whether a file begins with the length of a JSON header, or calls itself safetensors."""
+    with path.open("rb") as file:
+        start = file.read(9)
+    if len(start) == 9 and start[8:] == b"{" and struct.unpack("<Q", start[:8])[0] < path.stat().st_size:
+        return True
+    return path.suffix == ".safetensors" and not is_zip(path)
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # not a dict
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"Expected a whole safetensors file; {path.name} cannot be read ({error}). Fetch it again."
+        ) from error
+
+
+def _options(content: Mapping[Any, Any]) -> dict[str, Any]:
+    for key in ("args", "hyper_parameters"):
+        found = content.get(key)
+        if isinstance(found, argparse.Namespace):
+            return vars(found)
+        if isinstance(found, Mapping):
+            return {str(name): value for name, value in found.items()}
+    return {}
+
+
+def _is_shard(path: Path) -> bool:
+    return any(
+        path.name in _read_json(path.parent / index).get("weight_map", {}).values()
+        for index in INDICES
+        if (path.parent / index).is_file()
+    )
+
+
+def _open_folder(folder: Path) -> Opened:
+    if (folder / METADATA).is_file():
+        sharded = ShardedTensors(folder, lambda name: not is_training_word(name))
+        return Opened(sharded, sharded.left_out, mapped=False)
+    index = next((folder / name for name in INDICES if (folder / name).is_file()), None)
+    return _with_configs(_read(_only_weights(folder)) if index is None else _read_shards(index), folder)
+
+
+def _with_configs(opened: Opened, folder: Path) -> Opened:
+    config, preprocessor = (
+        _read_json(folder / name) if (folder / name).is_file() else None
+        for name in ("config.json", "preprocessor_config.json")
+    )
+    return replace(opened, config=config, preprocessor=preprocessor)
+
+
+def _only_weights(folder: Path) -> Path:
+    named = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
+    if named is not None:
+        return named
+    files = sorted(file for file in folder.iterdir() if file.suffix in SUFFIXES and file.is_file())
+    if len(files) == 1:
+        return files[0]
+    listed = ", ".join(file.name for file in files[:8])
+    raise CheckpointError(
+        f"Expected one weight file in the folder {folder}; "
+        + (
+            f"it has {len(files)}: {listed}. Name the one."
+            if files
+            else "it has none. Name a file or another folder."
+        )
+    )
+
+
+def _read_shards(index: Path) -> Opened:
+    """Read the shards that an index names; each must be there, and hold what the index says."""
+    places = _read_json(index).get("weight_map")
+    if not isinstance(places, Mapping) or not places:
+        raise CheckpointError(f"Expected an index of shards; {index.name} names none. Fetch it again.")
+    tensors: dict[str, Tensor] = {}
+    for name in sorted(set(places.values())):
+        shard = index.parent / Path(name).name
+        if not shard.is_file():
+            raise WeightsUnavailableError(
+                f"Expected the shard {name}, which {index.name} names; it is not in {index.parent}. "
+                "Bring it there."
+            )
+        tensors |= _read(shard).tensors
+    lost = [name for name in places if plain_name(name) not in tensors]
+    if lost:
+        raise CheckpointError(
+            f"Expected {len(places)} tensors in the shards of {index.name}; {len(lost)} are missing, "
+            f"the first {lost[0]}. Fetch them again."
+        )
+    return Opened(tensors)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"Expected JSON in {path}; it is damaged ({error}). Fetch it again.") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"Expected a JSON object in {path}; it holds something else.")
+    return content
+
+
+_WRAPPERS = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
+_TRAINING = ("optim", "opt", "scaler", "scheduler", "lr_scheduler", "amp", "loops", "callbacks", "rng")
+
+
+def is_training(key: object, value: object) -> bool:
+    """Whether an outer key holds no weights: what an optimiser keeps, or nothing with a tensor in it."""
+    return is_training_word(str(key)) or not (isinstance(value, Mapping) and flatten(value))
+
+
+def is_training_word(name: str) -> bool:
+    """Whether a name is what trainings call the state of an optimiser, a scaler or a schedule."""
+    return any(
+        name == word or name.startswith((f"{word}_", f"{word}izer", f"{word}iser")) for word in _TRAINING
+    )
+
+
+def flatten(content: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Name each tensor by all keys that lead to it; of a dictionary in several places, by the fewest."""
+    tensors: dict[str, Tensor] = {}
+    waiting, seen = [("", content)], {id(content)}
+    while waiting:
+        prefix, found = waiting.pop(0)
+        for key, value in found.items():
+            if isinstance(value, Tensor):
+                tensors[f"{prefix}{key}"] = value
+            elif isinstance(value, Mapping) and id(value) not in seen:
+                seen.add(id(value))
+                waiting.append((f"{prefix}{key}.", value))
+    return tensors
+
+
+def without_wrappers(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors by `plain_name`; raises `CheckpointError` if two have the same."""
+    plain = {plain_name(name): tensor for name, tensor in tensors.items()}
+    if len(plain) < len(tensors):
+        raise CheckpointError(
+            f"Expected each weight once; {len(tensors) - len(plain)} come with and without the name of a "
+            "wrapper, such as 'module.'. Save one of the two."
+        )
+    return plain
+
+
+def plain_name(name: str) -> str:
+    """Return a dotted name without the parts that wrappers put in."""
+    return ".".join(part for part in name.split(".") if part not in _WRAPPERS)

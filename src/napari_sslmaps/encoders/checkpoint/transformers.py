@@ -1,0 +1,233 @@
+"""Folders that transformers saved → our layout: ViT-MAE, I-JEPA, DINOv3, DINOv2 and plain ViT."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from napari_sslmaps.encoders.checkpoint.transformers_names import (
+    LEFT_OUT,
+    PART,
+    PARTS,
+    Family,
+    find_root,
+    get_family,
+    read_facts,
+    read_number,
+    translate_key,
+)
+from napari_sslmaps.encoders.recognition import Companions, Fact, Translated
+from napari_sslmaps.errors import CheckpointError
+
+_BESIDE = ("decoder_", "mask_token")
+
+
+def translate_transformers(
+    config: Mapping[str, Any], preprocessor: Mapping[str, Any] | None, tensors: Mapping[str, Tensor]
+) -> Translated:
+    """Translate the tensors of a folder that transformers saved.
+
+    Parameters
+    ----------
+    config, preprocessor
+        Contents of ``config.json`` and, if the folder has it, ``preprocessor_config.json``.
+    tensors
+        Of the folder's weight files, under their keys.
+
+    Returns
+    -------
+    Translated
+        Tensors of the files' precision, as they came; q, k and v, where they were apart, are joined each
+        time they are asked for.
+
+    Raises
+    ------
+    CheckpointError
+        If the ``model_type`` is not among those known, or weights are missing or of another activation.
+    """
+    family = get_family(config)
+    gate = _gate(config, tensors)
+    root = find_root(tensors)
+    state, origins, left_out = _rename(tensors, root, family)
+    beside = _take(state, _BESIDE)
+    for key in beside:
+        left_out[origins[key]] = "mask token" if key == "mask_token" else "MAE decoder"
+    _check_depths(config, state, beside)
+    if "reg_token" in state and "pos_embed" in state:
+        _move_class_position(state)
+    pieces = find_pieces(state)
+    buffers: dict[str, Tensor] = {}
+    if family.rope:
+        pieces, buffers = _split_biases(pieces)
+        buffers["rope.periods"] = _periods(config)
+    facts = read_facts(config, preprocessor) | gate
+    layout = f"transformers {config['model_type']}"
+    companions = _companions(config, family, Joined(find_pieces(beside)), facts["eps"].value)
+    return Translated(layout, Joined(pieces), buffers, left_out, companions, facts)
+
+
+def _gate(config: Mapping[str, Any], tensors: Iterable[str]) -> dict[str, Fact]:
+    """Return the activation of DINOv3's gates, if it has any; DINOv2's gated MLP is always SiLU's.
+
+    Raises
+    ------
+    CheckpointError
+        If the activation is one that the networks here do not have.
+    """
+    gated = any(".gate_proj." in key for key in tensors) and config["model_type"] == "dinov3_vit"
+    known, given = ("gelu", "silu") if gated else ("gelu",), config.get("hidden_act", "gelu")
+    if given not in known and not config.get("use_swiglu_ffn", False):
+        raise CheckpointError(
+            f"Expected a {'gated ' if gated else ''}transformer with hidden_act "
+            f"{' or '.join(map(repr, known))}; config.json says {given!r}, which would give other features."
+        )
+    return {"gate": Fact(given, "hidden_act in config.json")} if gated else {}
+
+
+def _rename(
+    tensors: Mapping[str, Tensor], root: str, family: Family
+) -> tuple[dict[str, Tensor], dict[str, str], dict[str, str]]:
+    """Return tensors by our key, the files' key of each, and what is left out and why."""
+    gated = any(".mlp.gate_proj." in key for key in tensors)
+    state: dict[str, Tensor] = {}
+    origins: dict[str, str] = {}
+    left_out: dict[str, str] = {}
+    for key, tensor in tensors.items():
+        name = translate_key(key.removeprefix(root), gated=gated, rope=family.rope)
+        reason = next((why for start, why in LEFT_OUT.items() if name.startswith(start)), None)
+        if reason is None and tensor.numel() == 0:
+            reason = "empty"
+        if name == "rope_embeddings.inv_freq":
+            reason = "computed from rope_theta"
+        if reason is not None:
+            left_out[key] = reason
+        elif name in state:
+            raise CheckpointError(
+                f"Expected each weight once; {origins[name]} and {key} are the same one in two spellings."
+            )
+        else:
+            state[name], origins[name] = tensor, key
+    return state, origins, left_out
+
+
+def _take(state: dict[str, Tensor], starts: tuple[str, ...]) -> dict[str, Tensor]:
+    return {key: state.pop(key) for key in list(state) if key.startswith(starts)}
+
+
+def _check_depths(
+    config: Mapping[str, Any], state: Mapping[str, Tensor], decoder: Mapping[str, Tensor]
+) -> None:
+    """Notice a shard that is missing, which would leave a shallower network."""
+    for tensors, start, key in (
+        (state, "blocks.", "num_hidden_layers"),
+        (decoder, "decoder_blocks.", "decoder_num_hidden_layers"),
+    ):
+        found = len({name.split(".")[1] for name in tensors if name.startswith(start)})
+        wanted = read_number(config, key, found or 1)
+        if found != wanted and (tensors is state or found):
+            raise CheckpointError(
+                f"Expected {wanted} blocks, as {key} in config.json says; the weights have {found}. "
+                "A shard may be missing."
+            )
+
+
+Pieces = dict[str, tuple[Tensor, ...]]
+
+
+def _split_biases(pieces: Pieces) -> tuple[Pieces, dict[str, Tensor]]:
+    """Split the bias of q, k and v as timm keeps it under rotary positions: the k bias is a plain buffer."""
+    renamed: Pieces = {}
+    buffers: dict[str, Tensor] = {}
+    for key, tensors in pieces.items():
+        if key.endswith(".qkv.bias"):
+            stem = key.removesuffix("qkv.bias")
+            query, buffers[f"{stem}k_bias"], value = tensors if len(tensors) == 3 else tensors[0].chunk(3)
+            renamed |= {f"{stem}q_bias": (query,), f"{stem}v_bias": (value,)}
+        else:
+            renamed[key] = tensors
+    return renamed, buffers
+
+
+def _periods(config: Mapping[str, Any]) -> Tensor:
+    """Periods of DINOv3's rotary positions, θ^(4i/d) for i < d/4; d is the width of a head."""
+    width = read_number(config, "hidden_size", 384) // read_number(config, "num_attention_heads", 6)
+    exponents = torch.arange(width // 4, dtype=torch.float32) * (4 / width)
+    periods: Tensor = read_number(config, "rope_theta", 100.0) ** exponents
+    return periods
+
+
+def _move_class_position(state: dict[str, Tensor]) -> None:
+    """Add the CLS token's position to it: timm, with registers, keeps positions of patches alone."""
+    positions = state["pos_embed"]
+    state["cls_token"] = state["cls_token"] + positions[:, :1]
+    state["pos_embed"] = positions[:, 1:]
+
+
+def _companions(
+    config: Mapping[str, Any], family: Family, beside: Mapping[str, Tensor], eps: float
+) -> Companions:
+    """Keep MAE's decoder with its mask token, and the mask token of DINOv2 and DINOv3, (1, D)."""
+    if "decoder_embed.weight" in beside:
+        heads = read_number(config, "decoder_num_attention_heads", 16)
+        told = {"mask_ratio": config.get("mask_ratio"), "norm_pix": config.get("norm_pix_loss")}
+        known = {key: value for key, value in told.items() if value is not None}
+        return Companions(beside, {"decoder_heads": heads, "decoder_eps": eps, **known})
+    if family.method in {"dinov2", "dinov3"} and "mask_token" in beside:
+        return Companions({"mask_token": beside["mask_token"].reshape(1, -1)})
+    return Companions()
+
+
+class Joined(Mapping[str, Tensor]):
+    """Tensors by name, joined along their first axis each time they are asked for.
+
+    A large file stays where it is mapped until its weights are copied, one layer at a time.
+
+    Parameters
+    ----------
+    pieces
+        Of each tensor, in order.
+    """
+
+    def __init__(self, pieces: Pieces) -> None:
+        self._pieces = pieces
+
+    def __getitem__(self, key: str) -> Tensor:
+        pieces = self._pieces[key]
+        return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._pieces)
+
+    def __len__(self) -> int:
+        return len(self._pieces)
+
+
+def find_pieces(state: Mapping[str, Tensor]) -> Pieces:
+    """Gather the pieces of each tensor under our name; a bias that one piece lacks is zero.
+
+    Parameters
+    ----------
+    state
+        As `translate_key` names it.
+
+    Raises
+    ------
+    CheckpointError
+        If a piece of a weight is missing.
+    """
+    pieces: Pieces = {}
+    for key, tensor in state.items():
+        found = PART.fullmatch(key)
+        if found is None:
+            pieces[key] = (tensor,)
+            continue
+        stem, layer, _, kind = found.groups()
+        names = [f"{stem}{layer}[{part}]{kind}" for part in PARTS[layer]]
+        missing = [name for name in names if name not in state]
+        if missing and kind == ".weight":
+            raise CheckpointError(
+                f"Expected {', '.join(names)}; the folder lacks {', '.join(missing)}. A shard may be missing."
+            )
+        pieces[f"{stem}{layer}{kind}"] = tuple(state.get(name, torch.zeros_like(tensor)) for name in names)
+    return pieces

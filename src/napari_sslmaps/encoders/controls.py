@@ -1,0 +1,96 @@
+"""Controls of an encoder: what knows less than it and has to be beaten by it; known without torch."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Self, Union, get_args
+
+from napari_sslmaps.encoders.catalog import ALIASES, CONTROLS
+from napari_sslmaps.encoders.spec import EncoderSpec
+from napari_sslmaps.errors import InvalidOptionError
+
+if TYPE_CHECKING:
+    from napari_sslmaps.encoders.encoder import Encoder
+
+ControlKind = Literal["untrained", "constant", "position", "pixels", "colour"]
+_SHOWS = {
+    "untrained": "the same network with the weights its training starts from: what architecture alone gives",
+    "constant": "the encoder on the region's mean colour: what its positions and borders alone give",
+    "position": "a cosine basis of each token's place: what nearness alone gives",
+    "pixels": "the pixels of each token as they are: what no network at all gives",
+    "colour": "mean and deviation of each token's colour: what brightness and stain alone give",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """A method that knows less than an encoder, and that the encoder has to beat.
+
+    Two encoders of one stride share their ``position``, ``pixels`` and ``colour``: these controls are equal.
+
+    Parameters
+    ----------
+    kind
+        ``untrained``, ``constant``, ``position``, ``pixels`` or ``colour``.
+    stride
+        Pixels of the region's level per token.
+    of
+        Name of the encoder that it belongs to; empty for a kind that needs no encoder.
+    name
+        What to call it beside methods: ``mae-untrained``, ``mae-histology-constant``, ``position-8px``.
+    """
+
+    kind: ControlKind
+    stride: int
+    of: str
+    name: str
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(ControlKind):
+            kinds = ", ".join(get_args(ControlKind))
+            raise InvalidOptionError(f"Expected a control among {kinds}; got {self.kind!r}.")
+
+    @property
+    def needs_encoder(self) -> bool:
+        """Whether a network has to run for it."""
+        return self.kind in {"untrained", "constant"}
+
+    @property
+    def shows(self) -> str:
+        """What it is and what it tells, in a line."""
+        return _SHOWS[self.kind]
+
+    @classmethod
+    def of_encoder(cls, kind: ControlKind, spec: EncoderSpec) -> Self:
+        """Return the control of one kind that belongs to an encoder."""
+        name, stride = ALIASES.get(spec.name, spec.name), spec.constraint.token_stride
+        if kind == "untrained":
+            return cls(kind, stride, name, twin_name(name))
+        if kind == "constant":
+            return cls(kind, stride, name, f"{name}-constant")
+        return cls(kind, stride, "", f"{kind}-{stride}px")
+
+
+def controls_of(encoder: Union["Encoder", EncoderSpec]) -> tuple[Control, ...]:
+    """List the controls of an encoder: its untrained twin first, then those that are cheaper.
+
+    Parameters
+    ----------
+    encoder
+        Loaded, or its spec from `list_encoders` or `get_spec`.
+
+    Returns
+    -------
+    tuple of Control
+        One of each kind; an encoder that is itself untrained has no ``untrained`` one.
+    """
+    spec: Any = encoder if isinstance(encoder, EncoderSpec) else encoder.spec
+    return tuple(
+        Control.of_encoder(kind, spec)
+        for kind in get_args(ControlKind)
+        if kind != "untrained" or spec.origin != "control"
+    )
+
+
+def twin_name(name: str) -> str:
+    """Return the name of an encoder's untrained twin: the catalog's, where it lists one."""
+    known = {trained: control for control, trained in CONTROLS.items()}
+    return known.get(ALIASES.get(name, name), f"{name}-untrained")

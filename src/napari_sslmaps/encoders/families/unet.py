@@ -1,0 +1,133 @@
+"""U-Nets with a ResNet encoder: their architecture, known without torch, and its recognition."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from torch import Tensor
+
+from napari_sslmaps.encoders.families.family import Case
+from napari_sslmaps.encoders.recognition import count_of, shape_of
+from napari_sslmaps.encoders.spec import Architecture, InputConstraint
+from napari_sslmaps.errors import CheckpointError, InvalidOptionError
+
+DEFAULT_STAGE = "encoder.layer3"
+Block = Literal["basic", "bottleneck"]
+
+
+@dataclass(frozen=True, slots=True)
+class UNetArchitecture:
+    """Shape of a U-Net with a ResNet encoder, in segmentation-models-pytorch's layout.
+
+    Parameters
+    ----------
+    block
+        Residual block of the encoder.
+    layers, stage_channels
+        Blocks and planes of the four encoder stages (before bottleneck expansion).
+    decoder_channels
+        Output channels of the five decoder blocks, deepest first; empty for an encoder alone.
+    token_stage
+        The stage whose features are the tokens; a key of `UNET_STRIDES`.
+    classes
+        Output channels of the head.
+    """
+
+    block: Block
+    layers: tuple[int, ...]
+    stage_channels: tuple[int, ...]
+    decoder_channels: tuple[int, ...]
+    token_stage: str = DEFAULT_STAGE
+    classes: int = 1
+
+    def __post_init__(self) -> None:
+        if self.token_stage not in UNET_STRIDES:
+            stages = ", ".join(UNET_STRIDES)
+            raise InvalidOptionError(f"Expected a token stage among {stages}; got {self.token_stage!r}.")
+        if not self.decoder_channels and self.token_stage.startswith("decoder."):
+            raise InvalidOptionError(
+                f"Expected a token stage of the encoder, as there is no decoder; got {self.token_stage!r}."
+            )
+
+    @property
+    def kind(self) -> str:
+        """``unet``."""
+        return "unet"
+
+    @property
+    def constraint(self) -> InputConstraint:
+        """What the U-Net asks of its input: sides a multiple of 32."""
+        return InputConstraint(UNET_STRIDES[self.token_stage], 32)
+
+    @property
+    def summary(self) -> str:
+        """A short text such as ``U-Net, ResNet 2-2-2-2, tokens of encoder.layer2``."""
+        depths = "-".join(map(str, self.layers))
+        return f"U-Net, ResNet {depths} ({self.block}), tokens of {self.token_stage}"
+
+    @property
+    def token_width(self) -> int:
+        """Channels of a token: those of the stage whose features the tokens are."""
+        part, _, name = self.token_stage.partition(".")
+        if part == "decoder":
+            return self.decoder_channels[int(name[-1])]
+        if name == "stem":
+            return self.stage_channels[0]
+        expansion = 4 if self.block == "bottleneck" else 1
+        return self.stage_channels[int(name[-1]) - 1] * expansion
+
+
+UNET_STRIDES: Mapping[str, int] = {
+    "encoder.stem": 2,
+    "encoder.layer1": 4,
+    "encoder.layer2": 8,
+    "encoder.layer3": 16,
+    "encoder.layer4": 32,
+    "decoder.blocks.0": 16,
+    "decoder.blocks.1": 8,
+    "decoder.blocks.2": 4,
+    "decoder.blocks.3": 2,
+}
+"""Token stride, in pixels, of each stage whose features can serve as tokens."""
+
+
+def unet_shape(state: Mapping[str, Tensor], token_stage: str | None) -> UNetArchitecture:
+    """Read the shape of a U-Net, or of its encoder alone, off its tensors.
+
+    Raises
+    ------
+    CheckpointError
+        If a tensor that tells it is missing, or the input has not three channels.
+    """
+    stem = shape_of(state, "encoder.conv1.weight")
+    if stem[1] != 3:
+        raise CheckpointError(f"Expected a U-Net with three input channels; this one has {stem[1]}.")
+    stages = range(1, 5)
+    decoder = range(count_of(state, r"decoder\.blocks\.(\d+)\."))
+    options: dict[str, Any] = {"token_stage": token_stage} if token_stage else {}
+    if decoder:
+        options["classes"] = shape_of(state, "segmentation_head.0.weight")[0]
+    return UNetArchitecture(
+        block="bottleneck" if "encoder.layer1.0.conv3.weight" in state else "basic",
+        layers=tuple(count_of(state, rf"encoder\.layer{stage}\.(\d+)\.") for stage in stages),
+        stage_channels=tuple(shape_of(state, f"encoder.layer{stage}.0.conv1.weight")[0] for stage in stages),
+        decoder_channels=tuple(
+            shape_of(state, f"decoder.blocks.{index}.conv1.0.weight")[0] for index in decoder
+        ),
+        **options,
+    )
+
+
+def recognise_unet(case: Case, written: Architecture | None) -> UNetArchitecture:
+    """Return the architecture of a U-Net or ResNet: as written in its file, else from shapes."""
+    stage = case.overrides.token_stage
+    case.doubt_idle("a U-Net", ("num_heads", "eps"))
+    if written is not None:
+        if not isinstance(written, UNetArchitecture):
+            raise CheckpointError("The file says it holds a transformer, but its keys are a U-Net's.")
+        described = replace(written, token_stage=stage or written.token_stage)
+        case.note("architecture", described.summary, "written in the file")
+        return described
+    architecture = unet_shape(case.translated.state, stage)
+    case.note("architecture", architecture.summary, "shapes of the tensors")
+    return architecture

@@ -1,0 +1,251 @@
+"""Vision transformers as networks: forward pass, features of tiles, weights to start from."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, cast
+
+import torch
+from timm.layers.mlp import SwiGLUPacked
+from timm.layers.norm import LayerNorm
+from timm.models.eva import Eva
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+from torch.nn import functional
+
+from napari_sslmaps.core.results import AttentionKind
+from napari_sslmaps.encoders.families.extractor import TileFeatures
+from napari_sslmaps.encoders.families.taps import AttentionTap, tap_attention, tap_blocks
+from napari_sslmaps.encoders.families.vit import ViTArchitecture
+
+
+def build_vit(architecture: ViTArchitecture) -> nn.Module:
+    """Build the transformer with untrained weights, open to any grid size.
+
+    Returns
+    -------
+    Module
+        timm's `Eva` for rotary positions (DINOv3), else `PlainViT`; no head. ``norm`` is the final norm,
+        or nothing where the architecture has none.
+    """
+    packed = architecture.swiglu and not architecture.rope  # one layer gives gate and value
+    first_layer = architecture.mlp_hidden * (2 if packed else 1)
+    common: dict[str, Any] = {
+        "img_size": tuple(side * architecture.patch for side in architecture.grid),
+        "patch_size": architecture.patch,
+        "num_classes": 0,
+        "embed_dim": architecture.dim,
+        "depth": architecture.depth,
+        "num_heads": architecture.heads,
+        # timm cuts the product off to a whole number; half a channel more keeps it from falling short
+        "mlp_ratio": (first_layer + 0.5) / architecture.dim,
+        "qkv_bias": architecture.qkv_bias,
+        "init_values": 1e-5 if architecture.layer_scale else None,
+        "class_token": architecture.class_token,
+        "norm_layer": partial(LayerNorm, eps=architecture.eps),
+        "dynamic_img_size": True,
+    }
+    return _build_rotary(architecture, common) if architecture.rope else _build_plain(architecture, common)
+
+
+def _build_rotary(architecture: ViTArchitecture, common: dict[str, Any]) -> nn.Module:
+    network: Any = Eva(
+        **common,
+        global_pool="",
+        use_fc_norm=False,
+        use_post_transformer_norm=architecture.final_norm,
+        num_reg_tokens=architecture.registers,
+        use_abs_pos_emb=False,
+        use_rot_pos_emb=True,
+        rope_type="dinov3",
+        rope_temperature=100.0,
+        rope_rotate_half=True,
+        swiglu_mlp=architecture.swiglu,
+        swiglu_align_to=1 if architecture.swiglu else 0,
+    )
+    if architecture.swiglu and architecture.gate == "gelu":
+        for block in network.blocks:
+            block.mlp.act = nn.GELU()
+    built: nn.Module = network
+    return built
+
+
+def _build_plain(architecture: ViTArchitecture, common: dict[str, Any]) -> nn.Module:
+    gated = {"mlp_layer": SwiGLUPacked, "act_layer": nn.SiLU} if architecture.swiglu else {}
+    return PlainViT(
+        **common,
+        **gated,
+        antialias=architecture.antialias,
+        position_offset=architecture.position_offset,
+        global_pool="",
+        fc_norm=False,
+        final_norm=architecture.final_norm,
+        reg_tokens=architecture.registers,
+        no_embed_class=architecture.registers > 0,
+    )
+
+
+class PlainViT(VisionTransformer):
+    """timm's transformer, whose positions are resampled for other grids as its method's own code does.
+
+    Parameters
+    ----------
+    antialias, position_offset
+        As in `ViTArchitecture`.
+    options
+        What timm's `VisionTransformer` takes.
+    """
+
+    def __init__(self, *, antialias: bool, position_offset: float, **options: Any) -> None:
+        super().__init__(**options)
+        self.antialias, self.position_offset = antialias, position_offset
+
+    def positions(self, rows: int, cols: int) -> Tensor:
+        """Positions that are added on a grid of rows × cols tokens.
+
+        Returns
+        -------
+        (1, N, D); N is rows * cols, one more, in front, where the CLS token has a position.
+        """
+        stored = cast("Tensor", self.pos_embed)
+        grid: tuple[int, int] = self.patch_embed.grid_size
+        if (rows, cols) == grid:
+            return stored
+        first = stored.shape[1] - grid[0] * grid[1]
+        patches = resample_positions(
+            stored[:, first:], grid, (rows, cols), antialias=self.antialias, offset=self.position_offset
+        )
+        return torch.cat([stored[:, :first], patches], dim=1)
+
+    def _pos_embed(self, x: Tensor) -> Tensor:
+        """Put prefix tokens before (B, rows, cols, D) patches, and add positions."""
+        positions = self.positions(x.shape[1], x.shape[2])
+        prefix = [
+            token.expand(len(x), -1, -1) for token in (self.cls_token, self.reg_token) if token is not None
+        ]
+        patches = x.flatten(1, 2)
+        if self.no_embed_class:
+            return torch.cat([*prefix, patches + positions], dim=1)
+        return torch.cat([*prefix, patches], dim=1) + positions
+
+
+def resample_positions(
+    positions: Tensor,
+    grid: tuple[int, int],
+    wanted: tuple[int, int],
+    *,
+    antialias: bool = True,
+    offset: float = 0.0,
+) -> Tensor:
+    """Resample the positions of a grid of tokens bicubically.
+
+    Parameters
+    ----------
+    positions
+        (1, rows * cols, D).
+    grid, wanted
+        Rows and columns as stored and as needed.
+    antialias, offset
+        As `antialias` and `position_offset` of `ViTArchitecture`.
+
+    Returns
+    -------
+    (1, wanted rows * wanted columns, D), of the same precision; computed in float32.
+    """
+    image = positions.float().reshape(1, *grid, -1).permute(0, 3, 1, 2)
+    scales = [(new + offset) / old for new, old in zip(wanted, grid, strict=True)]
+    target: dict[str, Any] = {"scale_factor": scales} if offset else {"size": wanted}
+    resampled = functional.interpolate(image, **target, mode="bicubic", antialias=antialias)
+    return resampled.flatten(2).transpose(1, 2).to(positions.dtype)
+
+
+class ViTExtractor:
+    """Final-norm patch tokens, and the attention of a timm transformer's blocks."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network: Any = network
+        has_class_token = self.network.cls_token is not None
+        self.attention_kind: AttentionKind = "cls" if has_class_token else "mean-query"
+
+    @property
+    def depth(self) -> int:
+        """Number of blocks."""
+        return len(self.network.blocks)
+
+    def extract(self, pixels: Tensor) -> TileFeatures:
+        """Compute the features of (B, 3, H, W) pixels, sides multiples of the patch."""
+        rows, cols = (
+            side // patch
+            for side, patch in zip(pixels.shape[2:], self.network.patch_embed.patch_size, strict=True)
+        )
+        with tap_attention(self.network.blocks[-1].attn) as tap:
+            sequence: Tensor = self.network.forward_features(pixels)
+        prefix = int(self.network.num_prefix_tokens)
+        attention = tap.read_output(self.attention_kind)
+        return TileFeatures(
+            tokens=sequence[:, prefix:].reshape(len(pixels), rows, cols, -1),
+            attention=attention[..., prefix:].reshape(*attention.shape[:2], rows, cols),
+            prefix_attention=attention[..., :prefix].sum(dim=-1),
+        )
+
+    def tap(self, pixels: Tensor, blocks: Sequence[int]) -> list[AttentionTap]:
+        """Run (B, 3, H, W) pixels up to the last of some blocks, counted from 0, and return their taps."""
+        with tap_blocks(self.network.blocks[block].attn for block in blocks) as taps:
+            self.network.forward_intermediates(
+                pixels, indices=[max(blocks)], stop_early=True, output_fmt="NLC", intermediates_only=True
+            )
+        return taps
+
+
+def sincos_positions(dim: int, rows: int, columns: int) -> Tensor:
+    """Return fixed two-dimensional sine-cosine positions (arXiv 2104.02057), (1, rows * columns, dim).
+
+    The first half of the channels encodes the column, the second the row, each as sines then cosines:
+    MAE's order.
+    """
+    quarter = dim // 4
+    omega = 1.0 / 10000 ** (torch.arange(quarter, dtype=torch.float64) / quarter)
+    y, x = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
+    parts = [wave(axis.reshape(-1, 1) * omega) for axis in (x, y) for wave in (torch.sin, torch.cos)]
+    return torch.cat(parts, dim=1).float()[None]
+
+
+def fixed_positions(dim: int, rows: int, columns: int, *, class_token: bool) -> nn.Parameter:
+    """Sine-cosine positions, behind a zero for a class token, as a parameter that is not trained.
+
+    Returns
+    -------
+    (1, N, dim) float32; N is rows * columns, one more with a class token.
+    """
+    positions = sincos_positions(dim, rows, columns)
+    if class_token:
+        positions = torch.cat([torch.zeros(1, 1, dim), positions], dim=1)
+    return nn.Parameter(positions, requires_grad=False)
+
+
+def xavier(module: nn.Module) -> None:
+    """Initialise every linear layer Xavier-uniform with zero bias, as MAE and I-JEPA describe."""
+    for part in module.modules():
+        if isinstance(part, nn.Linear):
+            nn.init.xavier_uniform_(part.weight)
+            if part.bias is not None:
+                nn.init.zeros_(part.bias)
+
+
+LAYER_SCALE = 0.1
+
+
+def start_with_fixed_positions(network: Any, architecture: ViTArchitecture) -> None:
+    """Fill a fresh network as MAE and I-JEPA begin: Xavier weights, sine-cosine positions."""
+    xavier(network)
+    # timm leaves the class token without a position where there are registers
+    placed = architecture.class_token and architecture.registers == 0
+    network.pos_embed = fixed_positions(architecture.dim, *architecture.grid, class_token=placed)
+    if architecture.class_token:
+        nn.init.normal_(network.cls_token, std=0.02)
+
+
+def start_layer_scales(network: nn.Module) -> None:
+    """Set every layer scale to the value that training begins with."""
+    for name, scale in network.named_parameters():
+        if name.endswith((".gamma_1", ".gamma_2", ".ls1.gamma", ".ls2.gamma")):
+            nn.init.constant_(scale, LAYER_SCALE)

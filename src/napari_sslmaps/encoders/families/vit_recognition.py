@@ -1,0 +1,329 @@
+"""A transformer's architecture from its weights: shapes, and the two values that no shape tells.
+
+No shape tells the number of heads. But training makes the rows of W_q (and of W_k) that belong to one head
+more alike, up to sign, than rows of different heads: they span the little space in which that head compares
+tokens. So the squared cosines of all pairs of rows, summed over blocks, correlate with "both rows in the same
+head", and the most for the true width of a head. On the transformers of this package the correlation is 0.15
+to 0.49 there and lower at every other width; for untrained weights it is below 0.03 at all widths. Nothing
+else makes neighbouring rows alike: within a head, and from head to head, their order is arbitrary.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from napari_sslmaps.encoders.families.family import Case
+from napari_sslmaps.encoders.families.vit import ViTArchitecture
+from napari_sslmaps.encoders.methods.registry import METHOD_INFO
+from napari_sslmaps.encoders.recognition import Translated, shape_of
+from napari_sslmaps.encoders.spec import Architecture, Method
+from napari_sslmaps.errors import CheckpointError, InvalidOptionError
+
+_HEAD_WIDTH = 64
+# where heads are not 64 wide: ViT-H and ViT-g of MAE and I-JEPA, and DINOv3's ViT-7B
+_HEADS_BY_WIDTH: Mapping[tuple[Method, int], int] = {
+    ("mae", 1280): 16,
+    ("ijepa", 1280): 16,
+    ("ijepa", 1408): 16,
+    ("dinov3", 4096): 32,
+}
+_ALIKE = "rows of W_q and W_k within one head are alike"
+
+
+def describe_transformer(case: Case, method: Method, written: Architecture | None) -> ViTArchitecture:
+    """Return a transformer's architecture: shapes, and what was given, told or inferred beyond them.
+
+    Parameters
+    ----------
+    case, method
+        The file, and which method it is of.
+    written
+        What the file itself says; None if it says nothing.
+
+    Raises
+    ------
+    CheckpointError
+        If the file tells no number of heads and suggests none, or is none of a transformer for images.
+    InvalidOptionError
+        If the number of heads does not divide the width.
+    """
+    given = case.overrides
+    case.doubt_idle("a transformer", ("token_stage",))
+    if written is not None:
+        if not isinstance(written, ViTArchitecture):
+            raise CheckpointError("The file says it holds a U-Net, but its keys are a transformer's.")
+        heads = written.heads if given.num_heads is None else _checked(given.num_heads, written.dim)
+        if heads != written.heads:
+            case.doubts.append(
+                f"You gave {heads} heads; the file itself says {written.heads}. "
+                "Another number gives other maps."
+            )
+        described = replace(written, heads=heads, eps=given.eps or written.eps)
+        case.note("architecture", described.summary, "written in the file")
+        return described
+    architecture = vit_shape(case.translated, method, _heads(case, method), _eps(case, method))
+    case.note("architecture", architecture.summary, "shapes of the tensors")
+    return architecture
+
+
+def _eps(case: Case, method: Method) -> float:
+    fact = case.translated.facts.get("eps")
+    if case.overrides.eps is not None:
+        case.note("eps", f"{case.overrides.eps:g}", "given")
+        return case.overrides.eps
+    if fact is not None:
+        case.note("eps", f"{fact.value:g}", fact.how)
+        return float(fact.value)
+    eps = METHOD_INFO[method].eps
+    case.note("eps", f"{eps:g}", f"what {METHOD_INFO[method].title}'s own code uses")
+    case.doubts.append(f"LayerNorm's epsilon is not in the file; {eps:g} is assumed.")
+    return eps
+
+
+def _heads(case: Case, method: Method) -> int:
+    """Heads as given, told, or spoken for by the weights; as usual for the width where those say nothing."""
+    state = case.translated.state
+    dim, _ = vit_width(state)
+    given, told = case.overrides.num_heads, _told_heads(case, dim)
+    if given is not None:
+        heads = _checked(given, dim)
+        case.note("heads", heads, "given")
+        _doubt_given(case, heads, told)
+        return heads
+    if told is not None:
+        case.note("heads", told[0], told[1])
+        return _checked(told[0], dim)
+    usual = _HEADS_BY_WIDTH.get((method, dim), dim // _HEAD_WIDTH if dim % _HEAD_WIDTH == 0 else 0)
+    return _weighed_heads(case, dim, usual)
+
+
+def _weighed_heads(case: Case, dim: int, usual: int) -> int:
+    """Choose between the usual number, 0 if there is none, and the one that the weights speak for."""
+    evidence = weigh_heads(case.translated.state, dim, vit_depth(case.translated.state))
+    if evidence.heads is not None and (not usual or evidence.contradicts(usual)):
+        case.note("heads", evidence.heads, f"the weights themselves: {_ALIKE}")
+        case.doubts.append(
+            f"The number of heads is not in the file; its weights speak for {evidence.heads}"
+            + (f", though {usual} is usual for this width" if usual else "")
+            + ". Set num_heads otherwise."
+        )
+        return evidence.heads
+    if not usual:
+        raise CheckpointError(
+            f"The file does not tell its number of heads, and a width of {dim} suggests none. "
+            "Pass num_heads=."
+        )
+    agreed = evidence.heads == usual
+    how = "the usual number for this width"
+    case.note("heads", usual, f"{how}, and the weights agree: {_ALIKE}" if agreed else how)
+    if not agreed:
+        rather = f", though its weights rather speak for {evidence.heads}" if evidence.heads else ""
+        case.doubts.append(
+            f"The number of heads is not in the file; {usual} is assumed{rather}. Set num_heads otherwise."
+        )
+    return usual
+
+
+def _told_heads(case: Case, dim: int) -> tuple[int, str] | None:
+    """Heads that the file says in words, or by the number of its rotary periods."""
+    fact = case.translated.facts.get("heads")
+    if fact is not None:
+        return int(fact.value), fact.how
+    periods = case.translated.buffers.get("rope.periods")
+    if periods is not None:
+        return dim // (4 * len(periods)), "width over four times the number of rotary periods"
+    return None
+
+
+def _doubt_given(case: Case, heads: int, told: tuple[int, str] | None) -> None:
+    if told is not None:
+        if told[0] != heads:
+            case.doubts.append(f"You gave {heads} heads; the file says {told[0]} ({told[1]}).")
+        return
+    state = case.translated.state
+    evidence = weigh_heads(state, vit_width(state)[0], vit_depth(state))
+    if evidence.contradicts(heads):
+        case.doubts.append(
+            f"You gave {heads} heads; the weights themselves speak for {evidence.heads}: rows of W_q and W_k "
+            "are alike within heads of that width. Another number loads, and gives other tokens and maps."
+        )
+
+
+def _checked(heads: int, dim: int) -> int:
+    if heads < 1 or dim % heads:
+        raise InvalidOptionError(f"Expected a number of heads that divides the width {dim}; got {heads}.")
+    return heads
+
+
+WIDTHS = (16, 128)
+"""Narrowest and widest head that is looked for."""
+_CLEAR, _OTHERWISE = 0.08, 0.75
+_BLOCKS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class HeadEvidence:
+    """What weights say of the number of heads.
+
+    Parameters
+    ----------
+    heads
+        The number they speak for; None if they say nothing, as untrained ones do.
+    correlations
+        By number of heads, of squared cosines between rows with belonging to one head; in [-1, 1].
+    """
+
+    heads: int | None
+    correlations: Mapping[int, float]
+
+    def contradicts(self, heads: int) -> bool:
+        """Whether the weights clearly speak for another number."""
+        if self.heads is None or self.heads == heads:
+            return False
+        return self.correlations.get(heads, 0.0) < _OTHERWISE * self.correlations[self.heads]
+
+
+def weigh_heads(state: Mapping[str, Tensor], dim: int, depth: int) -> HeadEvidence:
+    """Look for the number of heads that the rows of W_q and W_k speak for.
+
+    Parameters
+    ----------
+    state
+        With ``blocks.N.attn.qkv.weight``, (3 D, D).
+    dim, depth
+        Token width D, and number of blocks; at most twelve of them, evenly spread, are looked at.
+    """
+    widths = [width for width in range(WIDTHS[0], min(WIDTHS[1], dim // 2) + 1) if dim % width == 0]
+    alike = _squared_cosines(state, dim, depth)
+    spread = float(alike[~torch.eye(dim, dtype=torch.bool)].std())
+    if not widths or not math.isfinite(spread) or spread == 0:
+        return HeadEvidence(None, {})
+    correlations = {dim // width: _correlation(alike, width, spread) for width in widths}
+    best = max(correlations, key=lambda heads: correlations[heads])
+    clear = correlations[best] >= max(_CLEAR, 5 / dim)
+    return HeadEvidence(best if clear else None, correlations)
+
+
+def _squared_cosines(state: Mapping[str, Tensor], dim: int, depth: int) -> Tensor:
+    """Sum, over blocks and over q and k, of the squared cosine of each pair of rows, (D, D)."""
+    summed = torch.zeros(dim, dim)
+    for index in sorted(
+        {index * depth // _BLOCKS for index in range(_BLOCKS)} if depth > _BLOCKS else range(depth)
+    ):
+        weight = state[f"blocks.{index}.attn.qkv.weight"]
+        for rows in (weight[:dim], weight[dim : 2 * dim]):
+            unit = functional.normalize(rows.float(), dim=1)
+            summed += (unit @ unit.T) ** 2
+    return summed.fill_diagonal_(0.0)
+
+
+def _correlation(alike: Tensor, width: int, spread: float) -> float:
+    """Correlate pairs of different rows with belonging to one head of `width` rows (point-biserial)."""
+    dim = len(alike)
+    count = dim * (dim - 1)
+    heads = dim // width
+    within = alike.reshape(heads, width, heads, width).diagonal(dim1=0, dim2=2)
+    share = (width - 1) / (dim - 1)
+    mean, mean_within = float(alike.sum()) / count, float(within.sum()) / (share * count)
+    return (mean_within - mean) / spread * math.sqrt(share / (1 - share))
+
+
+# antialias and position_offset of the methods' own codes; see ViTArchitecture
+_RESAMPLING: Mapping[Method, tuple[bool, float]] = {
+    "mae": (False, 0.0),
+    "ijepa": (False, 0.0),
+    "dino": (False, 0.1),
+    "dinov2": (False, 0.1),
+}
+
+
+def vit_shape(translated: Translated, method: Method, heads: int, eps: float) -> ViTArchitecture:
+    """Read the shape of a transformer off its tensors.
+
+    Parameters
+    ----------
+    translated
+        Under our key names.
+    method, heads, eps
+        What shapes do not tell; the method says how positions are resampled, unless the file is timm's.
+
+    Raises
+    ------
+    CheckpointError
+        If a tensor that tells it is missing or no transformer's.
+    """
+    state = translated.state
+    dim, patch = vit_width(state)
+    rope = "pos_embed" not in state
+    gated = "blocks.0.mlp.fc1_g.weight" in state
+    first = shape_of(state, f"blocks.0.mlp.{'fc1_g' if gated else 'fc1'}.weight")[0]
+    hidden = shape_of(state, "blocks.0.mlp.fc2.weight")[-1]
+    registers = shape_of(state, "reg_token")[1] if "reg_token" in state else 0
+    class_token = "cls_token" in state
+    antialias, offset = _resampling(translated, method, registers)
+    return ViTArchitecture(
+        patch=patch,
+        dim=dim,
+        depth=vit_depth(state),
+        heads=heads,
+        grid=(16, 16) if rope else _grid(shape_of(state, "pos_embed")[1], class_token),
+        mlp_hidden=hidden,
+        class_token=class_token,
+        registers=registers,
+        rope=rope,
+        layer_scale=any(key in state for key in ("blocks.0.gamma_1", "blocks.0.ls1.gamma")),
+        qkv_bias=any(key in state for key in ("blocks.0.attn.qkv.bias", "blocks.0.attn.q_bias")),
+        swiglu=gated or first == 2 * hidden,
+        eps=eps,
+        final_norm="norm.weight" in state
+        or not any(key.startswith("fc_norm.") for key in translated.left_out),
+        antialias=antialias,
+        position_offset=offset,
+        gate=translated.facts["gate"].value if "gate" in translated.facts else "silu",
+    )
+
+
+def _resampling(translated: Translated, method: Method, registers: int) -> tuple[bool, float]:
+    if "antialias" in translated.facts:
+        return translated.facts["antialias"].value, 0.0
+    timms_own = translated.layout == "timm" and method == "dinov2"  # its authors' files have a mask token
+    if registers or timms_own or method not in _RESAMPLING:
+        return True, 0.0
+    return _RESAMPLING[method]
+
+
+def vit_width(state: Mapping[str, Tensor]) -> tuple[int, int]:
+    """Return a transformer's token width and patch side."""
+    kernel = shape_of(state, "patch_embed.proj.weight")
+    if len(kernel) != 4 or kernel[1] != 3 or kernel[2] != kernel[3]:
+        raise CheckpointError(
+            "Expected a patch embedding of square patches of three channels, (width, 3, side, side); "
+            f"this one is {kernel}."
+        )
+    return kernel[0], kernel[2]
+
+
+def vit_depth(state: Mapping[str, Tensor]) -> int:
+    """Return a transformer's number of blocks, all of which must be there."""
+    found = {int(match[1]) for key in state if (match := re.match(r"blocks\.(\d+)\.", key))}
+    lost = sorted(set(range(max(found, default=0) + 1)) - found)
+    if lost:
+        raise CheckpointError(
+            f"Expected blocks 0 to {max(found, default=0)}; {', '.join(map(str, lost[:8]))} are missing. "
+            "The file may be one of several."
+        )
+    return len(found)
+
+
+def _grid(positions: int, class_token: bool) -> tuple[int, int]:
+    """Rows and columns of a square position grid, with or without a position for CLS."""
+    for prefix in (int(class_token), 0):
+        side = math.isqrt(positions - prefix)
+        if side * side == positions - prefix:
+            return side, side
+    raise CheckpointError(f"Expected positions of a square grid of tokens; the file has {positions}.")

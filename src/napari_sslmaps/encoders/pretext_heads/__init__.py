@@ -1,0 +1,1 @@
+"""Networks that a pretext task needs beside the encoder: decoders, predictors, heads, discriminators."""

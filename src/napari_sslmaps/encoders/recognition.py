@@ -1,0 +1,200 @@
+"""What recognition of a weight file passes on: tensors, facts, inferences, what lies beside the encoder."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from napari_sslmaps.errors import CheckpointError
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A value that the file itself, or what lies beside it, says.
+
+    Parameters
+    ----------
+    value
+        Of the type that the field has elsewhere.
+    how
+        Where it says so, for example ``num_attention_heads in config.json``.
+    """
+
+    value: Any
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class Companions:
+    """What a pretext task needs beside the encoder.
+
+    Keys of `state` are those of this package's own files:
+
+    - MAE: ``mask_token`` (1, 1, w), ``decoder_embed``, ``decoder_pos_embed`` (1, 1 + N, w),
+      ``decoder_blocks.N`` (timm's Block), ``decoder_norm``, ``decoder_pred``;
+    - I-JEPA: ``predictor.`` + ``predictor_embed``, ``mask_token``, ``predictor_pos_embed`` (1, N, w),
+      ``predictor_blocks.N``, ``predictor_norm``, ``predictor_proj``; ``context.`` + the other branch's
+      encoder in timm's names, where the file has it;
+    - DINOv3: ``mask_token`` (1, D), ``dino_head.``, ``ibot_head.``;
+    - DiRA: ``discriminator.``, ``projection.``; the U-Net's decoder belongs to the network.
+
+    Parameters
+    ----------
+    state
+        Tensors, perhaps memory-mapped, of the file's precision.
+    settings
+        What weights do not tell: ``decoder_heads``, ``predictor_heads``, ``norm_pix``, ``mask_ratio``, …;
+        a key that is missing is unknown.
+    """
+
+    state: Mapping[str, Tensor] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Translated:
+    """An encoder's tensors under our key names.
+
+    Parameters
+    ----------
+    layout
+        Whose key names the file had.
+    state
+        What the network's ``load_state_dict`` takes.
+    buffers
+        Values of buffers that timm does not keep in its state.
+    left_out
+        Key in the file, and reason, of what is not part of the encoder; companions among them.
+    companions
+        What its pretext task needs.
+    facts
+        What the file says beyond shapes, by field: ``method``, ``heads``, ``eps``, ``normalisation``, ….
+    """
+
+    layout: str
+    state: Mapping[str, Tensor]
+    buffers: Mapping[str, Tensor] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    companions: Companions = field(default_factory=Companions)
+    facts: Mapping[str, Fact] = field(default_factory=dict)
+
+
+_CHUNKED = re.compile(r"^blocks\.(\d+)\.(\d+)\.(.+)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Unwrapped:
+    """Named tensors of one network in a file.
+
+    Parameters
+    ----------
+    tensors
+        By key, without what containers and wrappers put before it.
+    container
+        Dotted name under which they lay; empty if there was none.
+    header
+        This package's own metadata, if the file was written by it.
+    args
+        Options of the training, if the file keeps them.
+    left_out
+        What lay elsewhere in the file, with the reason.
+    outside
+        Those things elsewhere that a pretext task may need, by the name used here: name in the file and
+        tensor. ``context.…`` is the other branch.
+    mapped
+        Whether tensors lie in the file and not in memory.
+    config
+        ``config.json`` of the folder, if it has one.
+    """
+
+    tensors: Mapping[str, Tensor]
+    container: str = ""
+    header: Mapping[str, Any] = field(default_factory=dict)
+    args: Mapping[str, Any] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    outside: Mapping[str, tuple[str, Tensor]] = field(default_factory=dict)
+    mapped: bool = True
+    config: Mapping[str, Any] | None = None
+
+
+def separate(file: Unwrapped, layout: str, beside: Mapping[str, str]) -> Translated:
+    """Split a file's tensors into the encoder's and the rest, each of the rest with its reason.
+
+    Parameters
+    ----------
+    file
+        As it was unwrapped.
+    layout
+        Whose key names it has.
+    beside
+        Beginnings of keys that are no part of the encoder, with what they are.
+
+    Returns
+    -------
+    Translated
+        With the rest as companions, under the names that the file has.
+    """
+    state, left_out = {}, {}
+    companions: dict[str, Tensor] = {}
+    for key, tensor in file.tensors.items():
+        reason = _reason(key, beside)
+        if reason is None:
+            state[key] = tensor
+        else:
+            left_out[key] = reason
+            companions[key] = tensor
+    for key, (full, tensor) in file.outside.items():
+        left_out[full] = _reason(key, beside) or "beside the encoder"
+        companions[key] = tensor
+    return Translated(
+        layout,
+        state,
+        left_out=left_out | dict(file.left_out),
+        companions=Companions(companions, dict(file.header.get("companions", {}))),
+    )
+
+
+def _reason(key: str, beside: Mapping[str, str]) -> str | None:
+    return next((why for prefix, why in beside.items() if key.startswith(prefix)), None)
+
+
+def unchunk(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Undo the chunks of stored blocks, ``blocks.<chunk>.<block>.…``: number them from first to last.
+
+    DINOv2 pads each chunk, so that its inner numbers already count from the first block of all; others count
+    within each chunk.
+    """
+    found = {key: match for key in tensors if (match := _CHUNKED.match(key))}
+    places = sorted({(int(match[1]), int(match[2])) for match in found.values()})
+    padded = len({inner for _, inner in places}) == len(places)
+    numbers = {place: place[1] if padded else index for index, place in enumerate(places)}
+    return {
+        f"blocks.{numbers[int(found[key][1]), int(found[key][2])]}.{found[key][3]}"
+        if key in found
+        else key: (tensor)
+        for key, tensor in tensors.items()
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """One value and the evidence for it."""
+
+    field: str
+    value: str
+    how: str
+
+
+def shape_of(state: Mapping[str, Tensor], key: str) -> tuple[int, ...]:
+    """Return a tensor's shape, or raise `CheckpointError` that says which is missing."""
+    if key not in state:
+        raise CheckpointError(f"Expected a tensor {key!r}; the file has none. It may be truncated.")
+    return tuple(state[key].shape)
+
+
+def count_of(state: Mapping[str, Tensor], pattern: str) -> int:
+    """Count the different numbers that a pattern finds in key names."""
+    numbers = [int(found.group(1)) for key in state if (found := re.match(pattern, key))]
+    return max(numbers, default=-1) + 1

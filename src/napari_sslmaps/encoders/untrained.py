@@ -1,0 +1,195 @@
+"""Untrained weights: what pretraining begins with, the drawn controls, and the twin of any encoder."""
+
+import hashlib
+from dataclasses import replace
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from napari_sslmaps.encoders.catalog import CONTROLS, weights_path
+from napari_sslmaps.encoders.checkpoint.read import Checkpoint
+from napari_sslmaps.encoders.checkpoint.report import RecognitionReport
+from napari_sslmaps.encoders.controls import twin_name
+from napari_sslmaps.encoders.encoder import Encoder
+from napari_sslmaps.encoders.families.unet import UNetArchitecture
+from napari_sslmaps.encoders.families.unet_network import build_unet
+from napari_sslmaps.encoders.families.vit import ViTArchitecture
+from napari_sslmaps.encoders.families.vit_network import (
+    build_vit,
+    start_layer_scales,
+    start_with_fixed_positions,
+)
+from napari_sslmaps.encoders.header import read_header, starting_gain
+from napari_sslmaps.encoders.overrides import Overrides
+from napari_sslmaps.encoders.recognition import Inference
+from napari_sslmaps.encoders.spec import Architecture, EncoderSpec, Method, get_normalisation
+from napari_sslmaps.errors import InvalidOptionError
+
+_PATCH_GAIN = {"mae": 4.0, "ijepa": 4.0}
+
+
+def untrained_network(
+    method: Method, architecture: Architecture, *, patch_gain: float | None = None
+) -> nn.Module:
+    """Build a network with the weights its method starts from.
+
+    MAE and I-JEPA: Xavier-uniform linear layers and fixed sine-cosine positions (arXiv 2111.06377). DINO,
+    DINOv2, DINOv3: timm's truncated normal, and layer scales, where there are any, of 0.1, as CaiT has for
+    shallow networks (arXiv 2103.17239). DiRA: timm's ResNet and PyTorch's convolutions.
+
+    Parameters
+    ----------
+    method
+        Which method's start; all but ``dira`` want a transformer.
+    architecture
+        Shape of the network.
+    patch_gain
+        Factor on the patch embedding's weights; without it 4 where positions are added, MAE and I-JEPA, so
+        that content outweighs them from the start (I-JEPA's targets are told by their places alone
+        otherwise, and MAE's neighbours come from the same place of other images); 1 for the others.
+
+    Returns
+    -------
+    Module
+        What `build_vit` or `build_unet` builds, in training mode, drawn from torch's global generator.
+
+    Raises
+    ------
+    InvalidOptionError
+        If method and architecture do not go together.
+    """
+    if method == "dira" and isinstance(architecture, UNetArchitecture):
+        return build_unet(architecture)
+    if method == "dira" or not isinstance(architecture, ViTArchitecture):
+        wanted = "a U-Net" if method == "dira" else "a transformer"
+        raise InvalidOptionError(f"Expected {wanted} for {method}; got {architecture.summary}.")
+    network: Any = build_vit(architecture)
+    if method in {"mae", "ijepa"}:
+        start_with_fixed_positions(network, architecture)
+    else:
+        start_layer_scales(network)
+    gain = _PATCH_GAIN.get(method, 1.0) if patch_gain is None else patch_gain
+    with torch.no_grad():
+        network.patch_embed.proj.weight.mul_(gain)
+    built: nn.Module = network
+    return built
+
+
+SEED = 0
+
+
+def draw_control(
+    spec: EncoderSpec, overrides: Overrides | None = None, *, patch_gain: float | None = None
+) -> Checkpoint:
+    """Build a control, its weights drawn from a fixed seed by the code that pretraining starts with.
+
+    Parameters
+    ----------
+    spec
+        A spec of origin ``control``.
+    overrides
+        Another head count, normalisation or token stage.
+    patch_gain
+        Factor on the patch embedding that the twin's training started with; None for the method's own.
+
+    Returns
+    -------
+    Checkpoint
+        Network in evaluation mode, float32, on the CPU. Equal bit for bit from call to call with one version
+        of torch on one kind of processor; the global random generator is left as it was.
+
+    Raises
+    ------
+    InvalidOptionError
+        If an override does not fit.
+    """
+    wanted = overrides or Overrides()
+    if wanted.method not in {None, spec.method}:
+        raise InvalidOptionError(f"Expected the method {spec.method} for {spec.name}; got {wanted.method!r}.")
+    normalisation = get_normalisation(wanted.normalisation or spec.normalisation).name
+    architecture = overridden(spec.architecture, wanted)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(SEED)
+        network = untrained_network(spec.method, architecture, patch_gain=patch_gain)
+    report = RecognitionReport(
+        path=spec.name,
+        layout="none; untrained weights, drawn",
+        method=spec.method,
+        architecture=architecture,
+        normalisation=normalisation,
+        inferred=(Inference("weights", f"seed {SEED}", "the weights its method starts from"),),
+        left_out={},
+        ambiguous=(),
+    )
+    return Checkpoint(network.eval().requires_grad_(requires_grad=False), report, spec.licence)
+
+
+def hash_weights(network: nn.Module) -> str:
+    """Return the SHA-256, as hexadecimal, of a network's tensors with their names, types and shapes."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def overridden(architecture: Architecture, wanted: Overrides) -> Architecture:
+    """Return an architecture with the head count or token stage that is wanted instead of its own.
+
+    Raises
+    ------
+    InvalidOptionError
+        If they do not fit.
+    """
+    if isinstance(architecture, UNetArchitecture):
+        return replace(architecture, token_stage=wanted.token_stage or architecture.token_stage)
+    shape = cast("ViTArchitecture", architecture)
+    heads = wanted.num_heads or shape.heads
+    if heads < 1 or shape.dim % heads:
+        raise InvalidOptionError(
+            f"Expected a number of heads that divides the width {shape.dim}; got {heads}."
+        )
+    return replace(shape, heads=heads)
+
+
+def untrained_twin(encoder: Encoder) -> Encoder:
+    """Return an encoder of the same architecture with the weights its method's training starts from.
+
+    Of an embedded encoder it is the control that the catalog lists; of any other, the user's own or a
+    published one, it is drawn the same way, from the same seed.
+
+    Parameters
+    ----------
+    encoder
+        Loaded; its twin gets the same preprocessing, device and precision.
+
+    Returns
+    -------
+    Encoder
+        Its `spec` has origin ``control``, a name that ends in ``-untrained`` and the hash of the drawn
+        weights.
+
+    Raises
+    ------
+    InvalidOptionError
+        If the encoder is itself untrained.
+    """
+    spec = encoder.spec
+    if spec.origin == "control":
+        raise InvalidOptionError(f"Expected a trained encoder; {spec.name} is itself an untrained control.")
+    name = twin_name(spec.name)
+    bare = replace(
+        spec, name=name, origin="control", path=None, domain="", alias_of="", overrides={}, trouble=""
+    )
+    checkpoint = draw_control(bare, patch_gain=_recorded_gain(name))
+    drawn = replace(bare, sha256=hash_weights(checkpoint.network))
+    network = checkpoint.network.to(encoder.device)
+    extractor = type(encoder.extractor)(network)  # type: ignore[call-arg]  # families wrap one network each
+    return Encoder(drawn, checkpoint.report, extractor, encoder.device, encoder.precision)
+
+
+def _recorded_gain(name: str) -> float | None:
+    """Return what a listed twin's training multiplied the patch embedding by; None for the method's own."""
+    trained = CONTROLS.get(name)
+    return None if trained is None else starting_gain(read_header(weights_path(trained)))

@@ -1,1 +1,0 @@
-"""The embedded encoders beside their controls: what their tokens have learned, their gate and their cards."""

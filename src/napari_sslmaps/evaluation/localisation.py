@@ -1,0 +1,105 @@
+"""Class evidence of tokens, and whether it lies where the annotation is."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from napari_sslmaps.core.linear_heads import ImageHead
+from napari_sslmaps.core.results import Embedding, TokenMap
+from napari_sslmaps.evaluation.annotation import Annotation
+from napari_sslmaps.evaluation.map_scores import MapScores, score_map
+from napari_sslmaps.evaluation.tokens import bands_of
+from napari_sslmaps.maps.evidence import EvidenceMap
+
+
+def token_evidence(embedding: Embedding, head: ImageHead, label: str) -> EvidenceMap:
+    """Apply a head that was fitted to pooled tokens to every token.
+
+    The head is linear and pooling is a mean, so the evidence of all tokens averages to the image's own class
+    score: it is a class activation map (Zhou et al., arXiv 1512.04150), for transformers as for CNNs.
+
+    Parameters
+    ----------
+    embedding
+        Tokens of a region, of the encoder that the head was fitted to.
+    head
+        From `fit_image_head` or `cross_validate_heads`.
+    label
+        One of the head's classes.
+
+    Returns
+    -------
+    EvidenceMap
+        values (rows, cols) float32, the class's logit per token; NaN where not computed.
+
+    Raises
+    ------
+    InvalidOptionError
+        If there is no such class, or the head is for tokens of another encoder.
+    """
+    weights, offset = head.row_of(label)
+    head.check_fits(embedding)
+    values = np.empty(embedding.grid.shape, np.float32)
+    for band, tokens in bands_of(embedding):
+        values[band] = tokens @ weights + np.float32(offset)
+    return EvidenceMap(
+        values=values,
+        grid=embedding.grid,
+        provenance=embedding.provenance,
+        kind="token",
+        label=label,
+        logit=float(embedding.mean_token @ weights + offset),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class LocalisationScores:
+    """How well an evidence map finds what was annotated.
+
+    Parameters
+    ----------
+    scores
+        All scores of the map.
+    iou_best
+        Intersection over union of {value ≥ threshold} with the annotation at the best threshold, which is
+        chosen with the annotation in sight: an upper bound.
+    iou_otsu
+        The same at Otsu's threshold of the map's own values.
+    """
+
+    scores: MapScores
+    iou_best: float
+    iou_otsu: float
+
+    @property
+    def pointing(self) -> float:
+        """Pointing game: 1 if the largest token hits the class (arXiv 1608.00507)."""
+        return self.scores.pointing
+
+
+def score_localisation(
+    result: TokenMap, annotation: Annotation, *, kind: int | None = None
+) -> LocalisationScores:
+    """Score a map by pointing game and intersection over union against masks or boxes.
+
+    Parameters
+    ----------
+    result
+        From `token_evidence`, `class_activation` or any other map.
+    annotation
+        Of the image; boxes are polygons of four corners, see `Annotation.from_polygons`.
+    kind
+        As of `score_map`.
+
+    Raises
+    ------
+    AnnotationError
+        As of `score_map`.
+    """
+    scores = score_map(result, annotation, kind=kind)
+    return LocalisationScores(scores, iou_of_dice(scores.dice_best), iou_of_dice(scores.dice_otsu))
+
+
+def iou_of_dice(dice: float) -> float:
+    """Intersection over union of two sets with a Dice of d: d / (2 − d)."""
+    return dice / (2 - dice)

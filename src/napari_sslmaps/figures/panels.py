@@ -1,0 +1,264 @@
+"""Panels of a figure: pixels and tokens where they are, marks, scale bar, and the page's layout."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.patheffects import Stroke, withStroke
+from numpy.typing import NDArray
+
+from napari_sslmaps.core.grid import TokenGrid
+
+INK, FAINT = "#1a1a1a", "#5c5c5c"
+POSITIVE, NEGATIVE = "#e3001b", "#1363df"
+_NICE = (1, 2, 5)
+_BAR_SHARE = 0.28
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """A rectangle in pixels of level 0; pixel centres are at integers."""
+
+    y: float
+    x: float
+    height: float
+    width: float
+
+    @property
+    def edges(self) -> tuple[float, float, float, float]:
+        """Left, right, bottom, top as `imshow` takes them for rows that run downwards."""
+        top, left = self.y - 0.5, self.x - 0.5
+        return left, left + self.width, top + self.height, top
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How values become colours: a colour map's name, and the values of its two ends."""
+
+    colours: str
+    low: float
+    high: float
+
+    @property
+    def mappable(self) -> ScalarMappable:
+        """For a colour bar."""
+        return ScalarMappable(Normalize(self.low, self.high), self.colours)
+
+
+def grid_extent(grid: TokenGrid) -> Extent:
+    """Return the rectangle that all tokens cover, padding included."""
+    y, x = grid.origin_yx
+    return Extent(y, x, grid.rows * grid.stride_yx[0], grid.cols * grid.stride_yx[1])
+
+
+def framed(figure: Figure, box: tuple[float, float, float, float], extent: Extent) -> Axes:
+    """Add axes that show `extent`, without ticks, with a thin frame."""
+    axes = figure.add_axes(box)
+    left, right, bottom, top = extent.edges
+    axes.set_xlim(left, right)
+    axes.set_ylim(bottom, top)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set(color=INK, linewidth=0.5)
+    return axes
+
+
+def draw_image(axes: Axes, pixels: NDArray[np.float32], extent: Extent) -> None:
+    """Draw (h, w) or (h, w, 3) pixels in [0, 1] over `extent`."""
+    limits = axes.get_xlim(), axes.get_ylim()
+    axes.imshow(
+        np.clip(pixels, 0, 1),
+        extent=extent.edges,
+        cmap="gray",
+        vmin=0,
+        vmax=1,
+        interpolation="antialiased",
+        aspect="auto",
+    )
+    axes.set_xlim(limits[0])
+    axes.set_ylim(limits[1])
+
+
+def draw_grid(axes: Axes, values: NDArray[np.float32], grid: TokenGrid, scale: Scale | None = None) -> None:
+    """Draw (rows, cols) values through `scale`, or (rows, cols, 3) RGB, each token over its pixels.
+
+    Tokens that are NaN stay empty; what reaches into padding is cut off by the axes.
+    """
+    style: dict[str, Any] = {"interpolation": "nearest", "aspect": "auto"}
+    limits = axes.get_xlim(), axes.get_ylim()
+    if scale is None:
+        known = np.isfinite(values).all(axis=-1, keepdims=True)
+        shown = np.concatenate([np.where(known, np.clip(values, 0, 1), 0), known], axis=-1)
+        axes.imshow(shown, extent=grid_extent(grid).edges, **style)
+    else:
+        axes.imshow(
+            values,
+            extent=grid_extent(grid).edges,
+            cmap=scale.colours,
+            vmin=scale.low,
+            vmax=scale.high,
+            **style,
+        )
+    axes.set_xlim(limits[0])
+    axes.set_ylim(limits[1])
+
+
+def draw_anchors(
+    axes: Axes,
+    anchors: Sequence[tuple[float, float]],
+    negative: Sequence[tuple[float, float]] = (),
+) -> None:
+    """Mark (row, column) pixels: × in red for anchors, in blue for negative ones."""
+    for points, colour in ((anchors, POSITIVE), (negative, NEGATIVE)):
+        if points:
+            y, x = np.asarray(points, float).T
+            axes.plot(
+                x,
+                y,
+                linestyle="none",
+                marker="x",
+                markersize=7,
+                markeredgewidth=1.8,
+                color=colour,
+                path_effects=[Stroke(linewidth=3.2, foreground="white"), Stroke(linewidth=1.8)],
+            )
+
+
+def draw_tag(axes: Axes, text: str) -> None:
+    """Write a small tag into the lower left corner."""
+    axes.text(
+        0.025,
+        0.025,
+        text,
+        transform=axes.transAxes,
+        fontsize=6.5,
+        color="white",
+        ha="left",
+        va="bottom",
+        bbox={"facecolor": INK, "alpha": 0.72, "edgecolor": "none", "boxstyle": "round,pad=0.25"},
+    )
+
+
+def draw_scale_bar(axes: Axes, extent: Extent, um_per_pixel: float) -> None:
+    """Draw a bar of a round length, about a quarter of the width, in the lower right corner."""
+    length_um = nice_length(_BAR_SHARE * extent.width * um_per_pixel)
+    share = length_um / um_per_pixel / extent.width
+    style: dict[str, Any] = {"transform": axes.transAxes, "zorder": 5}
+    halo = withStroke(linewidth=2, foreground="black")
+    axes.add_patch(
+        Rectangle((0.955 - share, 0.04), share, 0.022, facecolor="white", edgecolor="black", lw=0.5, **style)
+    )
+    axes.text(
+        0.955 - share / 2,
+        0.075,
+        length_text(length_um),
+        fontsize=6.5,
+        color="white",
+        ha="center",
+        va="bottom",
+        path_effects=[halo],
+        **style,
+    )
+
+
+def nice_length(longest_um: float) -> float:
+    """Return the largest of 1, 2, 5 × 10ⁿ micrometres that is not above `longest_um`."""
+    power = 10.0 ** np.floor(np.log10(longest_um))
+    return float(max(step * power for step in _NICE if step * power <= longest_um * (1 + 1e-9)))
+
+
+def length_text(length_um: float) -> str:
+    """Write micrometres in nm, µm, mm or cm."""
+    for unit, size in (("cm", 1e4), ("mm", 1e3), ("µm", 1.0)):
+        if length_um >= size:
+            return f"{length_um / size:g} {unit}"
+    return f"{length_um * 1e3:g} nm"
+
+
+Box = tuple[float, float, float, float]
+_PANEL, _GAP, _LABEL, _HEAD, _TITLE, _FOOT, _EDGE = 1.72, 0.06, 0.86, 0.26, 0.30, 0.50, 0.10
+_TALLEST = 2.6
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A grid of panels of one size, with room for labels at the left, headings above and bars below.
+
+    Parameters
+    ----------
+    rows, columns
+        Of panels.
+    panel_width, panel_height
+        Inches.
+    title_height
+        Inches; 0 without a title.
+    """
+
+    rows: int
+    columns: int
+    panel_width: float
+    panel_height: float
+    title_height: float
+
+    @classmethod
+    def fitting(cls, extent: Extent, rows: int, columns: int, *, titled: bool, panel: float = _PANEL) -> Self:
+        """Choose the panel's size for the image's shape: `panel` inches wide, but not too tall."""
+        ratio, tallest = extent.height / extent.width, panel * _TALLEST / _PANEL
+        width = max(min(panel, tallest / ratio), 0.35 * panel)
+        height = max(0.175 * panel, min(width * ratio, 2 * tallest))
+        return cls(rows, columns, width, height, _TITLE if titled else 0.0)
+
+    @property
+    def width(self) -> float:
+        """Of the page, in inches."""
+        return _LABEL + self.columns * (self.panel_width + _GAP) - _GAP + _EDGE
+
+    @property
+    def height(self) -> float:
+        """Of the page, in inches."""
+        panels = self.rows * (self.panel_height + _GAP) - _GAP
+        return self.title_height + _HEAD + panels + _FOOT
+
+    def panel(self, row: int, column: int) -> Box:
+        """Left, bottom, width and height of a panel, as fractions of the page."""
+        left = _LABEL + column * (self.panel_width + _GAP)
+        top = self.title_height + _HEAD + row * (self.panel_height + _GAP)
+        return self._fractions(left, top, self.panel_width, self.panel_height)
+
+    def bar(self, column: int) -> Box:
+        """Where the colour bar of a column lies."""
+        left = _LABEL + column * (self.panel_width + _GAP)
+        top = self.height - _FOOT + 0.10
+        return self._fractions(left + 0.14, top, self.panel_width - 0.28, 0.075)
+
+    def heading(self, column: int) -> tuple[float, float]:
+        """Centre of a column's heading."""
+        left, bottom, width, height = self.panel(0, column)
+        return left + width / 2, bottom + height + 0.5 * _HEAD / self.height
+
+    def label(self, row: int) -> tuple[float, float]:
+        """Right end of a row's label, at half height of its panels."""
+        left, bottom, _, height = self.panel(row, 0)
+        return left - 0.09 / self.width, bottom + height / 2
+
+    def title(self) -> tuple[float, float]:
+        """Centre of the title."""
+        left = self.panel(0, 0)[0]
+        right = 1 - _EDGE / self.width
+        return (left + right) / 2, 1 - 0.58 * self.title_height / self.height
+
+    def _fractions(self, left: float, top: float, width: float, height: float) -> Box:
+        bottom = self.height - top - height
+        return (
+            left / self.width,
+            bottom / self.height,
+            width / self.width,
+            height / self.height,
+        )

@@ -1,0 +1,137 @@
+"""Files and folders written whole or not at all, and told apart by hash and footprint."""
+
+import hashlib
+import json
+import shutil
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+from uuid import uuid4
+
+from napari_sslmaps.errors import ExportError
+
+HIDDEN = "."
+"""What is being written, and what is being deleted, starts with it."""
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a file for writing that appears at `path`, over an older one, once it is written.
+
+    Nothing is flushed to the device: after a power failure a file may be damaged, which its reader notices.
+    """
+    temporary = path.with_name(f"{HIDDEN}{uuid4().hex}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            yield file
+        temporary.replace(path)
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Give a folder to fill that appears at `path` once it is filled; one already there is kept instead."""
+    temporary = path.with_name(f"{HIDDEN}{uuid4().hex}.tmp")
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        if not path.exists():
+            with suppress(FileExistsError):
+                temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_folder(path: Path) -> None:
+    """Delete a folder that vanishes at once for whoever opens it next."""
+    condemned = path.with_name(f"{HIDDEN}{uuid4().hex}.tmp")
+    with suppress(FileNotFoundError):
+        path.rename(condemned)
+    shutil.rmtree(condemned, ignore_errors=True)
+
+
+def size_of(path: Path) -> int:
+    """Bytes of all files below a folder; 0 where it vanishes meanwhile."""
+    total = 0
+    for file in path.rglob("*"):
+        with suppress(OSError):
+            status = file.stat()
+            total += status.st_size if stat.S_ISREG(status.st_mode) else 0
+    return total
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path` to write to, and move it there at the end.
+
+    Folders are made as needed. If writing fails, an older file at `path` stays as it was.
+
+    Parameters
+    ----------
+    path
+        The file wanted.
+
+    Yields
+    ------
+    Path
+        Temporary file in the same folder, with the same suffix.
+
+    Raises
+    ------
+    ExportError
+        If the folder cannot be written to or the disk is full.
+    """
+    temporary = path.with_name(f".{path.stem}-{uuid4().hex}{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch(exist_ok=False)
+        yield temporary
+        temporary.replace(path)
+    except OSError as error:
+        if isinstance(error, ExportError):
+            raise
+        raise ExportError(
+            f"Expected to write {path}; the system says: {error.strerror or error}. "
+            "Choose another folder or free some space."
+        ) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def hash_path(path: Path) -> str:
+    """Return the SHA-256 of a file, or of the names and contents of all files of a folder."""
+    if path.is_file():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    for part in _files(path):
+        digest.update(part.relative_to(path).as_posix().encode() + b"\0")
+        digest.update(bytes.fromhex(hash_path(part)))
+    return digest.hexdigest()
+
+
+def footprint(path: Path) -> tuple[int, int]:
+    """Return size in bytes and time of the last change in ns: of a file, or of all files of a folder.
+
+    Raises
+    ------
+    OSError
+        If there is nothing, or it cannot be looked at.
+    """
+    parts = [path.stat()] if not path.is_dir() else [part.stat() for part in _files(path)]
+    return sum(part.st_size for part in parts), max((part.st_mtime_ns for part in parts), default=0)
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(part for part in folder.rglob("*") if part.is_file())
+
+
+def digest_of(values: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of JSON-ready values, independent of the order of their names."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True, ensure_ascii=False).encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""What a user named, opened: encoders, images, lists of images."""

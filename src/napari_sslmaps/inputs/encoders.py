@@ -1,0 +1,79 @@
+"""Encoders as a user names them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from napari_sslmaps.encoders.catalog import NAMES, names_for
+from napari_sslmaps.encoders.overrides import Overrides
+from napari_sslmaps.encoders.spec import Domain
+from napari_sslmaps.errors import InvalidOptionError
+from napari_sslmaps.inputs.images import open_named
+from napari_sslmaps.sources.colour import is_grey
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderChoice:
+    """An encoder to run.
+
+    Parameters
+    ----------
+    name
+        A name of `list_encoders`, or the path of a weight file or folder.
+    overrides
+        Keywords of `load_encoder` that correct what the file says.
+    precision
+        Instead of the run's, where it was resolved before.
+    control
+        Kind of the encoder's control to run in its place; empty for the encoder itself.
+    """
+
+    name: str
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    precision: str | None = None
+    control: str = ""
+
+
+def choose_encoders(names: Sequence[str], corrections: Overrides) -> tuple[EncoderChoice, ...]:
+    """Choose encoders by name or path, and correct the weight files among them.
+
+    Parameters
+    ----------
+    names
+        As `EncoderChoice` takes them.
+    corrections
+        What the user knows better than the files; embedded encoders and controls need none.
+
+    Raises
+    ------
+    InvalidOptionError
+        If there are corrections, but no weight file to correct.
+    """
+    choices = tuple(
+        EncoderChoice(name) if name in NAMES else EncoderChoice(name, corrections.given) for name in names
+    )
+    if corrections.given and not any(choice.overrides for choice in choices):
+        options = ", ".join(f"--{option.replace('_', '-')}" for option in corrections.given)
+        raise InvalidOptionError(
+            f"Expected a weight file to correct with {options}; got {', '.join(names) or 'none'}, which "
+            "need no correction. Name a file with --encoder, or leave the option out."
+        )
+    return choices
+
+
+def fitting_encoders(image: str) -> tuple[EncoderChoice, ...]:
+    """Return the embedded encoders trained on images like this one: grey or coloured.
+
+    Parameters
+    ----------
+    image
+        As in `RunRequest`.
+
+    Raises
+    ------
+    UnsupportedImageError
+        If it cannot be opened.
+    """
+    with open_named(image) as source:
+        domain: Domain = "ultrasound" if is_grey(source) else "histology"
+    return tuple(EncoderChoice(name) for name in names_for(domain))

@@ -1,0 +1,91 @@
+"""Images as a user names them: paths and samples, opened and hashed once."""
+
+from pathlib import Path
+from typing import get_args
+
+from napari_sslmaps.core.placed_mask import PlacedMask
+from napari_sslmaps.errors import InvalidOptionError, UnsupportedImageError
+from napari_sslmaps.files import hash_path
+from napari_sslmaps.pipeline.masks import FoundMask, MaskLike
+from napari_sslmaps.records.run import ImageRecord, MaskRecord
+from napari_sslmaps.sources.masks import read_mask
+from napari_sslmaps.sources.open import open_image
+from napari_sslmaps.sources.protocol import ImageSource
+from napari_sslmaps.sources.samples import SAMPLES, Sample
+
+
+def wanted_tokens(mask: str) -> tuple[str, MaskRecord | None]:
+    """Understand a mask: the name of what is to be found, or a label image.
+
+    Returns
+    -------
+    tuple
+        For ``RunOptions.mask`` and ``RunRequest.mask``; one of them is empty.
+
+    Raises
+    ------
+    InvalidOptionError
+        If it is neither.
+    """
+    if not mask or mask in get_args(FoundMask):
+        return mask, None
+    path = Path(mask).expanduser().absolute()
+    if not path.is_file():
+        raise InvalidOptionError(
+            f"Expected a mask {', '.join(get_args(FoundMask))} or a label image; got {mask!r}, and there "
+            "is no such file. Check the path."
+        )
+    return "", MaskRecord(str(path), hash_path(path))
+
+
+SAMPLE_PREFIX = "sample:"
+
+
+def find_sample(key: str) -> Sample:
+    """Return a sample, or raise `UnsupportedImageError` naming them all."""
+    if key not in SAMPLES:
+        raise UnsupportedImageError(
+            f"Expected a sample among {', '.join(SAMPLES)}; got {key!r}. Choose one of these."
+        )
+    return SAMPLES[key]
+
+
+def _sample_key(image: str) -> str:
+    return image.removeprefix(SAMPLE_PREFIX) if image.startswith(SAMPLE_PREFIX) else ""
+
+
+def open_named(image: str) -> ImageSource:
+    """Open the image of a request.
+
+    Raises
+    ------
+    UnsupportedImageError
+        If it cannot be read, or there is no such sample.
+    """
+    key = _sample_key(image)
+    return find_sample(key).open() if key else open_image(Path(image).expanduser().absolute())
+
+
+def record_of(image: str, source: ImageSource) -> ImageRecord:
+    """Say which image this is, with the hash of its file, all of which is read for it.
+
+    Parameters
+    ----------
+    image, source
+        As `open_named` takes it, and what it opened.
+    """
+    key = _sample_key(image)
+    path = find_sample(key).path if key else Path(image).expanduser().absolute()
+    return ImageRecord(str(path), hash_path(path), key, source.levels[0].shape_yx, source.spacing_um_yx)
+
+
+def mask_in(mask: MaskRecord) -> MaskLike:
+    """Read which tokens are wanted.
+
+    Raises
+    ------
+    SSLMapsError
+        If the file cannot be read.
+    """
+    inside = read_mask(Path(mask.path)) != 0
+    return inside if mask.cell_yx is None else PlacedMask(inside, mask.cell_yx, mask.origin_yx)

@@ -1,0 +1,210 @@
+"""Images, folders and CSV files → items of a batch, each with a name of its own."""
+
+import csv
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from napari_sslmaps.core.region import Region
+from napari_sslmaps.errors import InvalidOptionError, RegionError
+from napari_sslmaps.sources.open import find_images
+
+Points = tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchItem:
+    """One image of a batch.
+
+    Parameters
+    ----------
+    image
+        Absolute path.
+    name
+        What its outputs are called: its file name, below a folder with the way to it; ``/`` between folders.
+    anchors, negative
+        (row, column) pixels of level 0; without anchors there is no similarity map.
+    region
+        ``(y, x, height, width)`` in pixels of the level; None for all of it.
+    level
+        None for the batch's.
+    frame
+        Time point or plane of a stack.
+    """
+
+    image: str
+    name: str
+    anchors: Points = ()
+    negative: Points = ()
+    region: tuple[int, int, int, int] | None = None
+    level: int | None = None
+    frame: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The items of a batch, and remarks on what was left out."""
+
+    items: tuple[BatchItem, ...]
+    notes: tuple[str, ...] = ()
+
+
+def list_items(images: Sequence[str | Path], *, out: Path | None = None) -> Listing:
+    """List what images, folders and CSV files stand for.
+
+    Of a folder all images are taken, in all folders below it, as `find_images` finds them; for a CSV see
+    `read_sheet`.
+
+    Parameters
+    ----------
+    images
+        Paths. Whether an image can be read is not looked at here.
+    out
+        The folder of the outputs; what lies in it is no input.
+
+    Raises
+    ------
+    InvalidOptionError
+        If there is nothing to embed, two images have one name, or a CSV cannot be understood.
+    """
+    items: list[BatchItem] = []
+    notes: list[str] = []
+    for given in images:
+        found, note = _list_one(Path(given).expanduser().absolute())
+        items += [item for item in found if out is None or not Path(item.image).is_relative_to(out)]
+        notes += [note] if note else []
+    if not items:
+        raise InvalidOptionError(" ".join(["Expected at least one image to embed; got none.", *notes]))
+    _check_names(items)
+    return Listing(tuple(items), tuple(notes))
+
+
+def _list_one(path: Path) -> tuple[list[BatchItem], str]:
+    if path.suffix.lower() == ".csv":
+        return read_sheet(path)
+    if path.is_dir() and path.suffix.lower() != ".zarr":
+        found = [BatchItem(str(image), image.relative_to(path).as_posix()) for image in find_images(path)]
+        return found, ""
+    return [BatchItem(str(path), path.name)], ""
+
+
+def _check_names(items: Iterable[BatchItem]) -> None:
+    seen: dict[str, str] = {}
+    for item in items:
+        if item.name in seen:
+            raise InvalidOptionError(
+                "Expected a name of its own for each image, as outputs are called after it; "
+                f"{seen[item.name]} and {item.image} are both {item.name!r}. Give the folder above both, "
+                "or a CSV with the columns image and name."
+            )
+        seen[item.name] = item.image
+
+
+COLUMNS = ("image", "name", "anchors", "negative", "region", "level", "frame")
+"""All but the first may be missing, or empty in a row."""
+_FORBIDDEN = '"<>|:*?\\'
+
+
+def read_sheet(path: Path) -> tuple[list[BatchItem], str]:
+    """Read a CSV with a header that has some of `COLUMNS`.
+
+    Paths are relative to the file's folder. Points are written as ``120 340; 80 90``, a region as
+    ``y x height width``; commas do where they are quoted.
+
+    Returns
+    -------
+    items, note
+        A remark on columns that mean nothing here; empty if there are none.
+
+    Raises
+    ------
+    InvalidOptionError
+        If it cannot be read, has no column called image, or a line does not fit.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            table = [[cell.strip() for cell in row] for row in csv.reader(file, strict=True)]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InvalidOptionError(
+            f"Expected a CSV file in UTF-8; {path} cannot be read ({reason}). Check its path."
+        ) from error
+    header = table[0] if table else []
+    if "image" not in header:
+        raise InvalidOptionError(
+            f"Expected a CSV with a column called image, and perhaps {', '.join(COLUMNS[1:])}; the header of "
+            f"{path.name} is {', '.join(header) or 'empty'!r}. Add it, with commas between the columns."
+        )
+    items = []
+    for number, cells in enumerate(table[1:], start=2):
+        if any(cells):
+            items.append(_item(header, cells, path, number))
+    unused = [name for name in header if name not in COLUMNS]
+    return items, f"Columns of {path.name} that mean nothing here: {', '.join(unused)}." if unused else ""
+
+
+def _item(header: list[str], cells: list[str], path: Path, number: int) -> BatchItem:
+    filled = [*cells, *[""] * (len(header) - len(cells))]
+    row = dict(zip(header, filled[: len(header)], strict=True))
+    trouble = ""
+    if len(cells) > len(header):
+        trouble = f"{len(cells)} cells under {len(header)} columns; quote those with commas"
+    elif not row["image"]:
+        trouble = "its image is empty"
+    try:
+        item = _understood(row, path.parent)
+    except (ValueError, RegionError) as error:
+        trouble = trouble or str(error)
+    if trouble:
+        raise InvalidOptionError(
+            "Expected an image, anchors such as 120 340; 80 90, a region as y x height width, whole numbers "
+            f"for level and frame; line {number} of {path.name} does not fit ({trouble}). Correct it."
+        )
+    return item
+
+
+def _understood(row: dict[str, str], folder: Path) -> BatchItem:
+    image = (folder / Path(row["image"]).expanduser()).absolute()
+    return BatchItem(
+        image=str(image),
+        name=_file_name(row.get("name") or image.name),
+        anchors=_points(row.get("anchors", "")),
+        negative=_points(row.get("negative", "")),
+        region=_rectangle(row.get("region", "")),
+        level=_natural(row["level"]) if row.get("level") else None,
+        frame=_natural(row.get("frame") or "0"),
+    )
+
+
+def _file_name(name: str) -> str:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or set(name) & set(_FORBIDDEN) or not path.name:
+        raise ValueError(f"{name!r} is no file name")
+    return path.as_posix()
+
+
+def _points(text: str) -> Points:
+    points = []
+    for part in filter(None, (part.strip() for part in text.split(";"))):
+        row, col = (float(number) for number in _numbers(part))
+        points.append((row, col))
+    return tuple(points)
+
+
+def _rectangle(text: str) -> tuple[int, int, int, int] | None:
+    if not text:
+        return None
+    y, x, height, width = (int(number) for number in _numbers(text))
+    Region(y, x, height, width)
+    return y, x, height, width
+
+
+def _numbers(text: str) -> list[str]:
+    return text.replace(",", " ").split()
+
+
+def _natural(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise ValueError(f"{number} is negative")
+    return number

@@ -1,0 +1,1 @@
+"""The laboratory behind the package: training, simulators, gate and study, reached from the command line."""

@@ -1,0 +1,1 @@
+"""The gate of the embedded encoders: scores beside controls, and their cards."""

@@ -1,0 +1,200 @@
+"""Model cards, rendered from a weight file's header and its published result: no figure is typed by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from napari_sslmaps.encoders.families.registry import architecture_from_dict
+from napari_sslmaps.encoders.header import read_header
+from napari_sslmaps.encoders.methods.registry import METHOD_INFO
+from napari_sslmaps.lab.gate.provenance import NEEDED, read_provenance, read_recipe
+from napari_sslmaps.lab.gate.tables import score_table, tap_table
+from napari_sslmaps.lab.gate.verdict import verdict
+
+_KEPT = {
+    "mae": "the encoder and its decoder (which predicts per-patch normalised pixels)",
+    "ijepa": "the target encoder, which the paper evaluates, and the predictor",
+    "dinov3": "the moving-average teacher, its mask token and its two heads",
+    "dira": "the query U-Net, its projection head and the patch discriminator",
+}
+_RIGHTS = {
+    "mae": "The authors' code and weights (CC-BY-NC-4.0) were not used.",
+    "ijepa": "The authors' code and weights (CC-BY-NC-4.0) were not used.",
+    "dinov3": "The authors' code and weights (DINOv3 License) were not used.",
+    "dira": (
+        "The authors' code (academic use only) was not used. Its authors state that a patent on the method "
+        "is pending: whether you may use the method is for you to find out."
+    ),
+}
+_SPELT_OUT = {*NEEDED, "images", "minutes", "device", "final_losses", "feature_rank", "notes", "recipe"}
+_MADE_WITH = {"package_version", "torch_version", "date"}
+
+
+def write_card(weights: Path, result: Mapping[str, Any]) -> Path:
+    """Write ``<name>.md`` beside ``<name>.safetensors`` and return its path."""
+    card = weights.with_suffix(".md")
+    card.write_text(render_card(weights.stem, read_header(weights), result), encoding="utf-8")
+    return card
+
+
+def render_card(name: str, header: Mapping[str, Any], result: Mapping[str, Any]) -> str:
+    """Return the card as Markdown; the verdict is its first paragraph.
+
+    Parameters
+    ----------
+    name
+        Name of the encoder.
+    header
+        What `read_header` gives for its weight file. Fields of its provenance that are not known here are
+        listed as they are.
+    result
+        The encoder's entry in a `Book`.
+
+    Raises
+    ------
+    RecordError
+        If the header does not say how the encoder was trained.
+    """
+    origin = read_provenance(name, header)
+    method, info = header["method"], METHOD_INFO[header["method"]]
+    domain, tolerance = result["domain"], result["tolerance"]
+    rows = "\n".join(f"| {key} | {value} |" for key, value in _facts(header, origin, result).items())
+    return f"""# {name}
+
+{verdict(result)}
+
+A small {info.title} encoder for {domain}: it {info.objective}.
+Method: {info.citation}.
+
+| | |
+|---|---|
+{rows}
+
+## Scores
+
+Balanced accuracy over {len(result["test"]["classes"])} classes on {result["test"]["images"]} simulated
+test images that no training saw and no choice was made by, tokens of 8 × 8 px at native magnification; in
+brackets the 95 % interval over images. The untrained controls have the same architecture, initialisation,
+normalisation and freedom of choice: penalty and metric of the neighbours are chosen on validation images for
+each.
+
+{score_table(result)}
+
+Anchor AUC, the area under the ROC curve for finding an anchor's class by cosine similarity, is no part of
+the verdict: colour and nearness do well at it. The network's other places to read tokens from, ridge probe on
+validation images:
+
+{tap_table(result)}
+
+{_record(result)}
+
+## Limits
+
+Small network, short training{_seeds(result)}, simulated images only. The scores are on simulated masks and
+say nothing about real tissue or patients. This is neither a replication of the paper nor evidence for ranking
+methods, and it has no clinical meaning. Maps of untrained networks can look just as anatomical.
+
+## Reproduce
+
+`napari-sslmaps pretrain` with the recipe `{_recipe_name(origin, method, domain)}` trains it again. Expect the
+probe within ± {tolerance["probe"]:.3f}: {_BASIS[tolerance["basis"]]}.
+`scripts/publish_encoders.py` makes the scores and this card.
+{_recipe_lines(origin)}
+## Licence
+
+Weights: {header["licence"]}. Trained from scratch by this package's own code, written from the paper.
+{_RIGHTS[method]}
+"""
+
+
+_BASIS = {
+    "training seeds": "the largest difference between training seeds",
+    "control seeds": "three standard deviations of untrained networks; the training was not repeated",
+}
+
+
+def _facts(
+    header: Mapping[str, Any], origin: Mapping[str, Any], result: Mapping[str, Any]
+) -> dict[str, object]:
+    images = origin.get("images", origin["steps"] * origin["batch"])
+    runs = len(result["trained"]["runs"])
+    training = f"{origin['steps']} steps of {origin['batch']} = {images} crops, seed {origin['seed']}"
+    facts: dict[str, object] = {
+        "architecture": architecture_from_dict(header["architecture"]).summary,
+        "objective": origin["objective"],
+        "data": origin["data"],
+        "training": f"{training}, {'one run' if runs == 1 else f'one of {runs} runs'}",
+        "compute": _compute(origin),
+        "last losses": _plain(origin.get("final_losses")),
+        "feature rank (RankMe)": origin.get("feature_rank"),
+        "note": origin.get("notes"),
+        "input": f"normalisation `{header['normalisation']}`",
+        "in the file": _KEPT[header["method"]],
+        "made with": _made_with(origin),
+    }
+    for field, value in origin.items():
+        if field not in _SPELT_OUT | _MADE_WITH:
+            facts[field.replace("_", " ")] = _plain(value)
+    facts["file"] = f"{result['bytes'] / 1e6:.1f} MB, SHA-256 `{result['sha256']}`"
+    return {key: value for key, value in facts.items() if value not in {None, ""}}
+
+
+def _compute(origin: Mapping[str, Any]) -> str:
+    minutes = origin.get("minutes")
+    spent = "" if minutes is None else f"{minutes} minutes on "
+    return f"{spent}{origin.get('device', 'an unnamed device')}"
+
+
+def _made_with(origin: Mapping[str, Any]) -> str:
+    versions = [
+        f"{package} {origin[field]}"
+        for package, field in (("napari-sslmaps", "package_version"), ("torch", "torch_version"))
+        if field in origin
+    ]
+    return ", ".join([*versions, *([origin["date"]] if "date" in origin else [])])
+
+
+def _plain(value: object) -> str | None:
+    """Text of a JSON value; nested ones as ``name value, name value``."""
+    if value is None:
+        return None
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_plain(part)}" for name, part in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(str(_plain(part)) for part in value)
+    return str(value)
+
+
+def _recipe_name(origin: Mapping[str, Any], method: str, domain: str) -> str:
+    return str(read_recipe(origin).get("name") or f"{method}-{domain}")
+
+
+def _recipe_lines(origin: Mapping[str, Any]) -> str:
+    """Write the whole recipe, a line per table; empty without one."""
+    recipe = read_recipe(origin)
+    plain = {
+        key: value
+        for key, value in recipe.items()
+        if key != "name" and value != "" and not isinstance(value, Mapping)
+    }
+    tables = {"recipe": plain, **{k: v for k, v in recipe.items() if isinstance(v, Mapping)}}
+    lines = [f"- {title}: {_plain(table)}" for title, table in tables.items() if table]
+    return "\n" + "\n".join(lines) + "\n" if lines else ""
+
+
+def _seeds(result: Mapping[str, Any]) -> str:
+    runs = len(result["trained"]["runs"])
+    return ", one training seed" if runs == 1 else f", {runs} training seeds"
+
+
+def _record(result: Mapping[str, Any]) -> str:
+    earlier = result["earlier"]
+    if not earlier:
+        return f"The test images were consulted once for this encoder, on {result['date']}."
+    dates = ", ".join(f"{old['date']} (probe {old['probe']:.3f})" for old in earlier)
+    return (
+        f"The test images were consulted on {result['date']} for these weights, and before that for others "
+        f"of this name: {dates}."
+    )

@@ -1,0 +1,1 @@
+"""Pretraining: data, objectives, recipes and the trainer."""

@@ -1,0 +1,83 @@
+"""Lightning Fabric from flags: one CPU, one GPU, many GPUs, many nodes."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
+
+from napari_sslmaps.errors import InvalidOptionError
+from napari_sslmaps.lab.training.recipes import PRECISIONS
+
+
+@dataclass(frozen=True, slots=True)
+class Devices:
+    """Where a training runs, in Fabric's words.
+
+    Attributes
+    ----------
+    accelerator
+        auto, cpu, cuda, mps, …
+    devices
+        How many per node, ``auto`` for all, or which, for example ``0,2``.
+    nodes
+        How many machines.
+    """
+
+    accelerator: str = "auto"
+    devices: str = "1"
+    nodes: int = 1
+
+
+def open_fabric(precision: str = "32", devices: Devices | None = None) -> Fabric:
+    """Set up Fabric; several devices or nodes share the work by distributed data parallelism.
+
+    Parameters
+    ----------
+    precision
+        A key of `PRECISIONS`.
+    devices
+        Where to run; one CPU process if omitted.
+
+    Raises
+    ------
+    InvalidOptionError
+        If there is no such device here.
+    """
+    wanted = devices or Devices("cpu")
+    logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)
+
+    def build(strategy: str | DDPStrategy, precision_name: str) -> Fabric:
+        chosen: int | str = int(wanted.devices) if wanted.devices.lstrip("-").isdigit() else wanted.devices
+        return Fabric(
+            accelerator=wanted.accelerator,
+            strategy=strategy,
+            devices=chosen,
+            num_nodes=wanted.nodes,
+            precision=precision_name,  # type: ignore[arg-type]  # Fabric's own literals, by PRECISIONS
+        )
+
+    try:
+        found = build("auto", PRECISIONS["32"])
+        _check_precision(found, precision)
+        strategy: str | DDPStrategy = "auto"
+        if isinstance(found.strategy, DDPStrategy):
+            # An adversary has no gradients before its phase; buffers follow from the gathered statistics.
+            strategy = DDPStrategy(find_unused_parameters=True, broadcast_buffers=False)
+        return build(strategy, PRECISIONS[precision])
+    except InvalidOptionError:
+        raise
+    except (ValueError, TypeError, RuntimeError) as error:  # what Fabric says of flags that do not fit
+        raise InvalidOptionError(
+            f"Expected devices that this machine has; --accelerator {wanted.accelerator} --devices "
+            f"{wanted.devices} --nodes {wanted.nodes} does not fit ({' '.join(str(error).split())[:200]})."
+        ) from error
+
+
+def _check_precision(found: Fabric, precision: str) -> None:
+    if found.device.type == "cpu" and PRECISIONS[precision] == PRECISIONS["16"]:
+        raise InvalidOptionError(
+            f"Expected precision 32 or bf16 on a CPU; got {precision}, which needs a GPU. bf16 is as fast."
+        )

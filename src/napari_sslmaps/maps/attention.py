@@ -1,0 +1,329 @@
+"""Attention, activation and rollout maps: rows and column means of softmax(q·kᵀ/√d), never N × N."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
+
+from napari_sslmaps.core.grid import TokenGrid
+from napari_sslmaps.core.results import AttentionKind, Embedding, Float32, Provenance, TokenMap
+from napari_sslmaps.errors import InvalidOptionError, MapUnavailableError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Reduction = Literal["mean", "max"]
+_VALUES_AT_ONCE = 2**22
+_ALTERNATIVE = {
+    True: "A CNN has no attention: use activation_map.",
+    False: "Embed the image with one of this package's transformer encoders.",
+}
+_CAUTIONS = {
+    ("mae", "cls"): (
+        "Weak: MAE's CLS token has no loss term of its own, and its attention can be nearly uniform "
+        "(arXiv 2412.03215)."
+    ),
+    ("ijepa", "mean-query"): (
+        "I-JEPA has no CLS token: shown is the mean over the patch queries, which is what its "
+        "mean-pooled output reads."
+    ),
+}
+_CAUTIONS_OF_KIND = {
+    "anchor": (
+        "In late blocks of contrastive and self-distilled methods it hardly depends on the anchor, while "
+        "that of masked methods stays near it (arXiv 2305.00729)."
+    ),
+    "rollout": (
+        "Rollout follows attention alone from block to block, as if values and the layers between did "
+        "nothing (arXiv 2005.00928)."
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AttentionStack:
+    """Attention of a block, one map per head.
+
+    Parameters
+    ----------
+    heads
+        (heads, rows, cols) float32 in [0, 1], not renormalised; NaN where not computed. One of it for a
+        rollout, which is over the mean of the heads.
+    kind
+        Who asks: the CLS query (``cls``), the mean over patch queries (``mean-query``), the token under an
+        anchor (``anchor``); or ``rollout``.
+    block
+        The block, from 1; of a rollout the one it starts from.
+    depth
+        Blocks that the encoder has.
+    prefix_attention
+        (heads,) float32, mass that fell on CLS and registers, averaged over tiles.
+    grid, provenance
+        As of an embedding.
+    anchor
+        (row, column) pixel whose token asks; None for CLS and mean.
+    """
+
+    heads: Float32
+    kind: AttentionKind
+    block: int
+    depth: int
+    prefix_attention: Float32
+    grid: TokenGrid
+    provenance: Provenance
+    anchor: tuple[float, float] | None = None
+
+
+def attention_rows(queries: "Tensor", keys: "Tensor", scale: float) -> "Tensor":
+    """Attention of some queries over all keys.
+
+    Parameters
+    ----------
+    queries
+        (B, heads, M, d) projected queries of the wanted rows.
+    keys
+        (B, heads, N, d) projected keys of the whole sequence.
+    scale
+        Factor on the logits, 1/√d.
+
+    Returns
+    -------
+    Tensor
+        (B, heads, M, N) float32; each row sums to one.
+    """
+    logits = (queries.float() * scale) @ keys.float().transpose(-2, -1)
+    return logits.softmax(dim=-1)
+
+
+def queries_at_once(length: int) -> int:
+    """Return how many queries over `length` keys to treat at once: 16 MiB of rows per head."""
+    return min(256, max(16, _VALUES_AT_ONCE // max(1, length)))
+
+
+def mean_attention_received(
+    queries: "Tensor", keys: "Tensor", scale: float, *, chunk: int | None = None
+) -> "Tensor":
+    """Mean over the queries of the attention each key receives.
+
+    Since mean_i(A·V) = (mean_i A)·V, this is what a mean-pooled output reads, the
+    counterpart of a CLS row for encoders without CLS (I-JEPA).
+
+    Parameters
+    ----------
+    queries, keys
+        (B, heads, M, d) and (B, heads, N, d).
+    scale
+        Factor on the logits, 1/√d.
+    chunk
+        Queries treated at once: memory is B × heads × chunk × N × 4 bytes. `queries_at_once` if omitted.
+
+    Returns
+    -------
+    Tensor
+        (B, heads, N) float32; each row sums to one.
+    """
+    batch, heads, count, _ = queries.shape
+    total = keys.new_zeros(batch, heads, keys.shape[2]).float()
+    chunk = chunk or queries_at_once(keys.shape[2])
+    for start in range(0, count, chunk):
+        total += attention_rows(queries[:, :, start : start + chunk], keys, scale).sum(dim=2)
+    return total / count
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class AttentionMap(TokenMap):
+    """Attention of a block, in [0, 1], not renormalised.
+
+    Parameters
+    ----------
+    kind
+        Whose attention: ``cls``, ``mean-query`` or ``anchor``; or ``rollout`` through several blocks.
+    reduction
+        ``mean``, ``max`` or the number of the head.
+    prefix_attention
+        Mass on CLS and registers under the same reduction: it tells a sink from a quiet head.
+    caution
+        A sentence to show beside the map; empty where none is due.
+    block
+        The block, from 1; None for the last.
+    anchor
+        (row, column) pixel whose token asks, if one was chosen.
+    """
+
+    kind: AttentionKind
+    reduction: str
+    prefix_attention: float
+    caution: str = ""
+    block: int | None = None
+    anchor: tuple[float, float] | None = None
+
+
+def attention_map(
+    source: Embedding | AttentionStack, head: int | None = None, *, reduction: Reduction = "mean"
+) -> AttentionMap:
+    """Attention on the token grid: of the last block of an embedding, or of what `attend` returned.
+
+    Of an embedding by MAE or DINO* it is the CLS query's row over patch columns; by I-JEPA, which has no CLS,
+    the mean over the patch queries. Prefix columns are dropped and the rest is not renormalised.
+
+    Parameters
+    ----------
+    source
+        An embedding of a transformer; or a stack of any block, of an anchor's query, or a rollout.
+    head
+        One head, from 0; None to reduce over all.
+    reduction
+        ``mean`` or ``max`` over heads when `head` is None.
+
+    Returns
+    -------
+    AttentionMap
+        values (rows, cols) float32 in [0, 1].
+
+    Raises
+    ------
+    MapUnavailableError
+        If the embedding has no attention (DiRA's U-Net, or tokens from elsewhere).
+    InvalidOptionError
+        If there is no such head or reduction.
+    """
+    stack = source if isinstance(source, AttentionStack) else _last_block(source)
+    heads = len(stack.heads)
+    if head is not None and not 0 <= head < heads:
+        raise InvalidOptionError(f"Expected a head from 0 to {heads - 1}; got {head}.")
+    if reduction not in get_args(Reduction):
+        raise InvalidOptionError(f"Expected the reduction 'mean' or 'max'; got {reduction!r}.")
+    chosen = slice(None) if head is None else slice(head, head + 1)
+    reduce = np.max if reduction == "max" else np.mean
+    caution = _CAUTIONS.get((stack.provenance.method, stack.kind), _CAUTIONS_OF_KIND.get(stack.kind, ""))
+    return AttentionMap(
+        values=reduce(stack.heads[chosen], axis=0),
+        grid=stack.grid,
+        provenance=stack.provenance,
+        kind=stack.kind,
+        reduction=reduction if head is None else f"head {head}",
+        prefix_attention=float(reduce(stack.prefix_attention[chosen])),
+        caution=caution,
+        block=None if stack.block == stack.depth else stack.block,
+        anchor=stack.anchor,
+    )
+
+
+def _last_block(embedding: Embedding) -> AttentionStack:
+    if embedding.attention is None or embedding.attention_kind is None:
+        raise MapUnavailableError(
+            f"Expected an embedding with attention, of a transformer; {embedding.provenance.encoder!r} "
+            f"has none. {_ALTERNATIVE[embedding.activation is not None]}"
+        )
+    prefix = embedding.prefix_attention
+    return AttentionStack(
+        embedding.attention,
+        embedding.attention_kind,
+        block=0,
+        depth=0,
+        prefix_attention=np.zeros(len(embedding.attention), np.float32) if prefix is None else prefix,
+        grid=embedding.grid,
+        provenance=embedding.provenance,
+    )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ActivationMap(TokenMap):
+    """Channel mean of rectified activations of a CNN (LaFAM, arXiv 2407.06059); ≥ 0."""
+
+
+def activation_map(embedding: Embedding) -> ActivationMap:
+    """Channel mean of rectified activations of a CNN's token stage (LaFAM, arXiv 2407.06059).
+
+    Returns
+    -------
+    ActivationMap
+        values (rows, cols) float32, at least 0.
+
+    Raises
+    ------
+    MapUnavailableError
+        If the embedding is not of a CNN.
+    """
+    if embedding.activation is None:
+        raise MapUnavailableError(
+            f"Expected an embedding of a CNN such as DiRA's U-Net; {embedding.provenance.encoder!r} has no "
+            "activations. Use attention_map for a transformer."
+        )
+    return ActivationMap(values=embedding.activation, grid=embedding.grid, provenance=embedding.provenance)
+
+
+QueriesKeys = tuple["Tensor", "Tensor", float]
+"""(B, heads, N, d) queries and keys of a block, and the factor on their logits."""
+
+
+def attention_rollout(
+    blocks: Iterable[QueriesKeys], start: "Tensor", *, chunk: int | None = None
+) -> "Tensor":
+    """Follow attention from the tokens that are read down to the input.
+
+    Abnar & Zuidema (arXiv 2005.00928): with Aₗ the mean over heads of block l's attention and half of each
+    token carried past the block by the residual connection, the rollout is the product over blocks of
+    ½Aₗ + ½I. Only the rows wanted of it are computed: their weighted mean v goes down block by block,
+    v ← ½v + ½vAₗ, with some queries at a time.
+
+    Parameters
+    ----------
+    blocks
+        From the last to the first; taken one at a time.
+    start
+        (B, N) weights of the tokens that are read, summing to one: one-hot for the CLS token or an anchor's,
+        equal ones on all patches for a mean-pooled output.
+    chunk
+        Queries treated at once: memory is B × heads × chunk × N × 4 bytes. `queries_at_once` if omitted.
+
+    Returns
+    -------
+    Tensor
+        (B, N) float32, summing to one.
+    """
+    weights = start.float()
+    chunk = chunk or queries_at_once(start.shape[1])
+    for queries, keys, scale in blocks:
+        weights = (weights + _pass_down(weights, queries, keys, scale, chunk)) / 2
+    return weights
+
+
+def _pass_down(weights: "Tensor", queries: "Tensor", keys: "Tensor", scale: float, chunk: int) -> "Tensor":
+    total = weights.new_zeros(weights.shape)
+    for begin in range(0, weights.shape[1], chunk):
+        part = weights[:, None, None, begin : begin + chunk]
+        if part.any():
+            rows = attention_rows(queries[:, :, begin : begin + chunk], keys, scale)
+            total += (part @ rows).mean(dim=1)[:, 0]
+    return total
+
+
+Query = Literal["output", "anchor", "rollout"]
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionOptions:
+    """Whose attention, of which block; of one head, or all of them reduced.
+
+    Parameters
+    ----------
+    head, reduction
+        From 0, None for all; which are reduced to their ``mean`` or ``max``.
+    block
+        From 1; None for the last. An encoder with fewer blocks shows its last.
+    query
+        What the ``output`` reads (CLS, or the mean of all tokens), what the last positive ``anchor``'s token
+        attends to, or the ``rollout`` of the output through all blocks.
+    """
+
+    head: int | None = None
+    reduction: Reduction = "mean"
+    block: int | None = None
+    query: Query = "output"
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether every embedding holds it: what the output of the last block reads."""
+        return self.block is None and self.query == "output"

@@ -1,0 +1,104 @@
+"""Similarity at coarser levels, for maps that follow a drag.
+
+A level holds the means of 2 × 2 *normalised* tokens of the level below. As the dot product is linear,
+its similarity to an anchor is exactly the box mean of the fine similarity map.
+"""
+
+import numpy as np
+
+from napari_sslmaps.core.results import Embedding, Float32
+from napari_sslmaps.maps.similarity import (
+    Anchors,
+    Combine,
+    anchor_directions,
+    combine_cosines,
+    dot_products,
+    similarity_map,
+)
+
+
+class SimilarityPyramid:
+    """Similarity maps of one embedding at several resolutions.
+
+    Parameters
+    ----------
+    embedding
+        Tokens of a region; a level is built from it when first asked for, and kept.
+    centred
+        Whether the region's mean token is subtracted first.
+    """
+
+    def __init__(self, embedding: Embedding, *, centred: bool = False) -> None:
+        self.embedding = embedding
+        self.centred = centred
+        self._levels: dict[int, Float32] = {}
+
+    def level_for(self, max_bytes: int) -> int:
+        """Return the finest level whose tokens take at most `max_bytes`."""
+        rows, cols, dim = self.embedding.tokens.shape
+        level = 0
+        while rows * cols * dim * 4 > max_bytes and max(rows, cols) > 1:
+            rows, cols, level = -(-rows // 2), -(-cols // 2), level + 1
+        return level
+
+    def prepare(self, level: int) -> None:
+        """Build the tokens of a level, so that its first map is as quick as the next."""
+        if level > 0:
+            self._tokens(level)
+
+    def values(
+        self,
+        anchors: Anchors,
+        *,
+        negative: Anchors = (),
+        combine: Combine = "mean",
+        level: int = 0,
+    ) -> Float32:
+        """Compute the similarity map, (rows / 2ᵏ, cols / 2ᵏ) rounded up, at level k.
+
+        Anchor tokens are always those of the finest level.
+        """
+        if level == 0:
+            return similarity_map(
+                self.embedding, anchors, negative=negative, combine=combine, centred=self.centred
+            ).values
+        tokens = self._tokens(level)
+        flat = tokens.reshape(-1, tokens.shape[-1])
+        positive_directions, negative_directions = (
+            anchor_directions(self.embedding, positions, centred=self.centred)
+            for positions in (anchors, negative)
+        )
+        return combine_cosines(
+            lambda direction: dot_products(flat, direction), positive_directions, negative_directions, combine
+        ).reshape(tokens.shape[:2])
+
+    def _tokens(self, level: int) -> Float32:
+        if level not in self._levels:
+            self._levels[level] = self._build(level)
+        return self._levels[level]
+
+    def _build(self, level: int) -> Float32:
+        """Normalise and halve a few rows of tokens at a time, so that no finer level is ever held whole."""
+        embedding = self.embedding
+        rows, cols, dim = embedding.tokens.shape
+        norms = embedding.centred_inverse_norms if self.centred else embedding.inverse_norms
+        shift = embedding.mean_token if self.centred else np.float32(0)
+        factor = 2**level
+        coarse = np.empty((-(-rows // factor), -(-cols // factor), dim), np.float32)
+        for row in range(0, rows, factor):
+            strip = embedding.tokens[row : row + factor] - shift
+            strip *= norms.reshape(rows, cols, 1)[row : row + factor]
+            for _ in range(level):
+                strip = _halve(strip)
+            coarse[row // factor] = strip[0]
+        return coarse
+
+
+def _halve(tokens: Float32) -> Float32:
+    """Mean over 2 × 2 tokens; an odd last row or column is averaged over what is there."""
+    for axis in (0, 1):
+        starts = np.arange(0, tokens.shape[axis], 2)
+        counts = np.diff([*starts, tokens.shape[axis]]).astype(np.float32)
+        tokens = np.add.reduceat(tokens, starts, axis=axis)
+        tokens /= np.expand_dims(counts, axis=(1 - axis, 2))
+    return tokens

@@ -1,0 +1,150 @@
+"""Features of tiles assembled into the tokens of a region."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_sslmaps.core.moments import MomentAccumulator, TokenMoments
+from napari_sslmaps.core.preprocess import flat_tokens
+from napari_sslmaps.core.results import AttentionKind, Embedding, Float32, PixelReader, Provenance
+from napari_sslmaps.core.tiling import Stitcher, Tile
+from napari_sslmaps.pipeline.planning import EmbeddingPlan
+from napari_sslmaps.pipeline.token_store import TokenBudget
+
+if TYPE_CHECKING:
+    from napari_sslmaps.encoders.families.extractor import TileFeatures
+
+Planes = Mapping[str, Float32]
+"""By name: (rows, cols, channels) values of a tile or of the grid; ``prefix_attention`` is (heads,)."""
+_PREFIX = "prefix_attention"
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Frame:
+    """What is known of an embedding before it is computed.
+
+    Parameters
+    ----------
+    plan
+        Where its tiles lie.
+    provenance, attention_kind, pixels
+        Fields of the embedding.
+    focus_yx
+        Position on the token grid where computing begins; None for the first row.
+    budget
+        How the tokens are kept.
+    """
+
+    plan: EmbeddingPlan
+    provenance: Provenance
+    attention_kind: AttentionKind | None
+    pixels: PixelReader
+    focus_yx: tuple[float, float] | None = None
+    budget: TokenBudget = field(default_factory=TokenBudget)
+
+    def embedding(self, planes: Planes, moments: TokenMoments | None = None) -> Embedding:
+        """Wrap the planes of the whole grid, and the moments of its tokens, without copying them."""
+        attention, activation = planes.get("attention"), planes.get("activation")
+        return Embedding(
+            tokens=planes["tokens"],
+            grid=self.plan.grid,
+            provenance=self.provenance,
+            attention=None if attention is None else np.moveaxis(attention, -1, 0),
+            prefix_attention=planes.get(_PREFIX),
+            attention_kind=self.attention_kind,
+            activation=None if activation is None else activation[..., 0],
+            foreground=planes["foreground"][..., 0] >= 0.5,
+            pixels=self.pixels,
+            moments=moments,
+        )
+
+
+class Canvas:
+    """The planes of an embedding as far as they are, filled in place.
+
+    Parameters
+    ----------
+    planned
+        Where tiles lie.
+    budget
+        How the tokens are kept.
+    """
+
+    def __init__(self, planned: EmbeddingPlan, budget: TokenBudget) -> None:
+        self._plan = planned
+        self._budget = budget
+        self._stitchers: dict[str, Stitcher] = {}
+        self._prefix: dict[tuple[int, int], Float32] = {}
+        self._moments: MomentAccumulator | None = None
+
+    def add(self, tiles: Sequence[Tile], pixels: Float32, features: "TileFeatures") -> Sequence[Planes]:
+        """Add a batch, (B, H, W, 3) pixels in [0, 1] and their features; return what `put` takes again."""
+        parts = []
+        for index, tile in enumerate(tiles):
+            values = _planes(features, index)
+            values["foreground"] = _structured(pixels[index], self._plan.stride)
+            prefix = values.pop(_PREFIX, None)
+            part = {name: self._stitcher(name, value).needed(tile, value) for name, value in values.items()}
+            part |= {} if prefix is None else {_PREFIX: prefix}
+            self.put(tile, part)
+            parts.append(part)
+        return parts
+
+    def put(self, tile: Tile, part: Planes) -> None:
+        """Add a tile that `add` returned, in this run or an earlier one."""
+        for name, values in part.items():
+            if name == _PREFIX:
+                self._prefix[tile.place] = values
+            else:
+                self._stitcher(name, values).put(tile, values, self._plan.mask)
+        self._take_up(tile, part["tokens"])
+
+    def moments(self) -> TokenMoments | None:
+        """Return mean and covariance of the tokens; None where tiles were blended, which changes tokens."""
+        return None if self._moments is None or not self._moments.count else self._moments.moments()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all planes."""
+        return sum(stitcher.values.nbytes for stitcher in self._stitchers.values())
+
+    def planes(self) -> dict[str, Float32]:
+        """Return what there is, as `Frame.embedding` takes it; the arrays are shared, not copied."""
+        values = {name: stitcher.values for name, stitcher in self._stitchers.items()}
+        if self._prefix:
+            in_order = [self._prefix[place] for place in sorted(self._prefix)]
+            values[_PREFIX] = np.mean(in_order, axis=0)
+        return values
+
+    def _stitcher(self, name: str, values: Float32) -> Stitcher:
+        if name not in self._stitchers:
+            shape = (*self._plan.grid.shape, values.shape[-1])
+            tokens = self._budget.allocate(*shape) if name == "tokens" else None
+            self._stitchers[name] = Stitcher(*shape, self._plan.tiling.stitching, tokens)
+        return self._stitchers[name]
+
+    def _take_up(self, tile: Tile, tokens: Float32) -> None:
+        if self._plan.tiling.stitching == "blend":
+            return
+        if self._moments is None:
+            self._moments = MomentAccumulator(tokens.shape[-1])
+        mask = self._plan.mask
+        wanted = np.s_[:] if mask is None else mask[tile.rows.kept, tile.cols.kept].reshape(-1)
+        self._moments.update(tokens.reshape(-1, tokens.shape[-1])[wanted])
+
+
+def _planes(features: "TileFeatures", index: int) -> dict[str, Float32]:
+    planes = {"tokens": features.tokens[index].numpy()}
+    if features.attention is not None:
+        planes["attention"] = features.attention[index].permute(1, 2, 0).numpy()
+    if features.activation is not None:
+        planes["activation"] = features.activation[index].unsqueeze(-1).numpy()
+    if features.prefix_attention is not None:
+        planes[_PREFIX] = features.prefix_attention[index].numpy().copy()  # a view keeps the batch
+    return planes
+
+
+def _structured(pixels: Float32, stride: int) -> Float32:
+    return (~flat_tokens(pixels, stride))[..., None].astype(np.float32)

@@ -1,0 +1,126 @@
+"""Cost of a plan: bytes read and kept, operations, seconds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from napari_sslmaps.core.tiling import Tile
+from napari_sslmaps.core.units import duration, size_text
+from napari_sslmaps.encoders.families.vit import ViTArchitecture
+from napari_sslmaps.encoders.spec import Architecture, EncoderSpec
+from napari_sslmaps.pipeline.planning import EmbeddingPlan
+from napari_sslmaps.pipeline.token_store import TokenBudget
+
+_FLOAT_BYTES = 4
+_FRAME_BYTES = 64e6
+"""Tokens of the coarser level that follows a drag over a large region."""
+_MAPS_BYTES = 64
+"""Of maps, scores of components and reciprocal lengths, per token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How quickly an encoder runs on a device.
+
+    Parameters
+    ----------
+    seconds
+        Per unit of `work_of`.
+    device
+        On which it was measured.
+    """
+
+    seconds: float
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a run takes.
+
+    Parameters
+    ----------
+    megabytes
+        Of memory (10⁶ bytes) that tokens, attention and the tokens of coarser levels keep.
+    seconds
+        Estimate, or None while a pace is not known.
+    device
+        On which; empty while not known.
+    """
+
+    megabytes: float
+    seconds: float | None
+    device: str
+
+    def describe(self) -> str:
+        """Say it in a few words: ``25 MB, about 3 s on cuda:0``."""
+        memory = size_text(self.megabytes)
+        return (
+            memory if self.seconds is None else f"{memory}, about {duration(self.seconds)} on {self.device}"
+        )
+
+
+def cost_of(
+    specs: Sequence[EncoderSpec],
+    plans: Sequence[EmbeddingPlan],
+    paces: Sequence[Pace | None],
+    reading: float = 0.0,
+) -> Cost:
+    """Add up what encoders will take.
+
+    Parameters
+    ----------
+    specs, plans, paces
+        Encoders, in the same order.
+    reading
+        Seconds per pixel of the region's level.
+    """
+    megabytes = sum(kept_bytes(spec, planned) for spec, planned in zip(specs, plans, strict=True)) / 1e6
+    known = [pace for pace in paces if pace is not None]
+    if len(known) < len(specs):
+        return Cost(megabytes, None, "")
+    works = [work_of(spec.architecture, planned.tiles) for spec, planned in zip(specs, plans, strict=True)]
+    seconds = sum(
+        max(work * pace.seconds, reading * _pixels_read(planned)) + reading * _pixels_scanned(planned)
+        for work, pace, planned in zip(works, known, plans, strict=True)
+    )
+    return Cost(megabytes, seconds, known[-1].device if known else "")
+
+
+def _pixels_read(planned: EmbeddingPlan) -> int:
+    """Pixels that tiles read while others are computed, overlaps included."""
+    return planned.computed_tokens * planned.stride**2
+
+
+def _pixels_scanned(planned: EmbeddingPlan) -> float:
+    """Pixels that are looked at before the first tile is computed."""
+    tiles = planned.tiles
+    share = len(tiles) / (len(tiles.rows) * len(tiles.cols))
+    return planned.region.height * planned.region.width * share
+
+
+def work_of(architecture: Architecture, tiles: Sequence[Tile]) -> float:
+    """Count what tiles of equal size ask of a network, overlaps included.
+
+    Of a transformer, multiply-adds of its blocks: 4 d² for the projections of a token, those of its
+    perceptron, and 2 d for every token of the tile, which makes one large pass dearer than tiles. Of a
+    CNN, tokens: it takes the same time for each.
+    """
+    rows, cols = tiles[0].shape
+    tokens = len(tiles) * rows * cols
+    if not isinstance(architecture, ViTArchitecture):
+        return float(tokens)
+    dim, within = architecture.dim, rows * cols
+    perceptron = (3 if architecture.swiglu else 2) * dim * architecture.mlp_hidden
+    block = 4 * dim**2 + perceptron + 2 * dim * within
+    return float(tokens * (architecture.depth * block + 3 * architecture.patch**2 * dim))
+
+
+def kept_bytes(spec: EncoderSpec, planned: EmbeddingPlan) -> float:
+    """Return the bytes that an embedding and its maps keep in memory."""
+    architecture, (rows, cols) = spec.architecture, planned.grid.shape
+    dim = architecture.token_width
+    heads = architecture.heads if isinstance(architecture, ViTArchitecture) else 1
+    per_value = {"full": 4, "half": 2, "file": 0}[TokenBudget.from_environment().kept(rows, cols, dim)]
+    whole = rows * cols * dim * _FLOAT_BYTES
+    coarse = _FRAME_BYTES if whole > _FRAME_BYTES else 0
+    return rows * cols * (dim * per_value + heads * _FLOAT_BYTES + _MAPS_BYTES) + coarse

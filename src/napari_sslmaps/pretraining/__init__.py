@@ -1,1 +1,0 @@
-"""Pretraining of encoders: data, the four objectives, recipes and the trainer."""

@@ -1,0 +1,1 @@
+"""Files that a user keeps: records of runs, anchors, bases, linear heads, maps and tables."""

@@ -1,0 +1,269 @@
+"""Maps as OME-TIFF with the geometry that is needed to overlay them, and back."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from napari_sslmaps.core.grid import TokenGrid
+from napari_sslmaps.core.pretext_views import Panel, PretextView
+from napari_sslmaps.core.results import Embedding, Provenance, TokenMap
+from napari_sslmaps.errors import ExportError, UnsupportedImageError
+from napari_sslmaps.files import written_whole
+from napari_sslmaps.maps.attention import ActivationMap, AttentionMap, AttentionStack
+from napari_sslmaps.maps.difference import DifferenceMap
+from napari_sslmaps.maps.evidence import EvidenceMap
+from napari_sslmaps.maps.groups import GroupMap
+from napari_sslmaps.maps.pca import ComponentMap
+from napari_sslmaps.maps.similarity import SimilarityMap
+
+FORMAT = "napari-sslmaps/map"
+SpacingYX = tuple[float, float] | None
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class StoredMap:
+    """A map read back from a file.
+
+    Parameters
+    ----------
+    values
+        (rows, cols), (rows, cols, 3) or (heads, rows, cols) float32.
+    kind
+        ``attention``, ``attention heads``, ``activation``, ``pca``, ``similarity``, ``difference``,
+        ``groups``, or the name of a panel of a pretext view.
+    grid
+        Where the tokens lie on the image.
+    provenance
+        What decided the numbers.
+    details
+        Options of the map, for example its anchors.
+    """
+
+    values: NDArray[np.float32]
+    kind: str
+    grid: TokenGrid
+    provenance: Provenance
+    details: Mapping[str, Any]
+
+
+def write_map(path: Path, result: TokenMap, *, spacing_um_yx: SpacingYX = None) -> None:
+    """Write a map as float32 OME-TIFF, one pixel per token.
+
+    ``PhysicalSize`` is the token pitch and ``Position`` the centre of the first token, in micrometres
+    where the spacing is known and in image pixels otherwise; the image description holds grid, options
+    and provenance as JSON, which `read_map` reads.
+
+    Parameters
+    ----------
+    path
+        The file.
+    result
+        values (rows, cols) or (rows, cols, 3); of groups their labels are written.
+    spacing_um_yx
+        Micrometres per pixel of level 0 of the image, if known.
+
+    Raises
+    ------
+    ExportError
+        If the file cannot be written.
+    """
+    kind, details = _describe(result)
+    values = result.labels if isinstance(result, GroupMap) else result.values
+    axes = "YXS" if values.ndim == 3 else "YX"
+    _write(path, values, axes, _Tags(kind, result.grid, result.provenance, details), spacing_um_yx)
+
+
+def write_heads(path: Path, source: Embedding | AttentionStack, *, spacing_um_yx: SpacingYX = None) -> None:
+    """Write the attention of every head, (heads, rows, cols), one channel each; as `write_map` does.
+
+    Parameters
+    ----------
+    path
+        The file.
+    source
+        An embedding of a transformer, for its last block; or what `attend` returned.
+    spacing_um_yx
+        Micrometres per pixel of level 0 of the image, if known.
+
+    Raises
+    ------
+    ExportError
+        If the embedding has no attention or the file cannot be written.
+    """
+    if isinstance(source, AttentionStack):
+        heads, about = source.heads, {"of": source.kind, "block": source.block, "anchor": source.anchor}
+    elif source.attention is not None:
+        heads, about = source.attention, {"of": source.attention_kind}
+    else:
+        raise ExportError(
+            f"Expected attention heads to write; {source.provenance.encoder!r} has none, since a CNN "
+            "has no attention. Write its activation map."
+        )
+    tags = _Tags("attention heads", source.grid, source.provenance, about)
+    _write(path, heads, "CYX", tags, spacing_um_yx)
+
+
+def write_panel(path: Path, view: PretextView, panel: Panel, *, spacing_um_yx: SpacingYX = None) -> None:
+    """Write one panel of a pretext view, one pixel per value; as `write_map` does.
+
+    Raises
+    ------
+    ExportError
+        If the file cannot be written.
+    """
+    axes = "YXS" if panel.values.ndim == 3 else "YX"
+    details = {"of": panel.kind, "limits": panel.limits, "notes": view.notes}
+    _write(
+        path,
+        panel.values,
+        axes,
+        _Tags(panel.name, view.placed(panel), view.provenance, details),
+        spacing_um_yx,
+    )
+
+
+def read_map(path: Path) -> StoredMap:
+    """Read what `write_map`, `write_heads` or `write_panel` wrote.
+
+    Raises
+    ------
+    UnsupportedImageError
+        If the file was not written by this package.
+    """
+    try:
+        with tifffile.TiffFile(path) as file:
+            values = file.asarray()
+            image = tifffile.xml2dict(file.ome_metadata or "")["OME"]["Image"]
+        tags = json.loads(image["Description"])
+        grid = TokenGrid(**{key: _tupled(value) for key, value in tags["grid"].items()})
+        provenance = Provenance.from_dict(tags["provenance"])
+        kind, details = str(tags["map"]), dict(tags["details"])
+    except (OSError, KeyError, TypeError, ValueError, SyntaxError) as error:
+        raise UnsupportedImageError(
+            f"Expected a map written by napari-sslmaps; {path.name} is none or is damaged ({error})."
+        ) from error
+    return StoredMap(np.asarray(values, np.float32), kind, grid, provenance, details)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tags:
+    kind: str
+    grid: TokenGrid
+    provenance: Provenance
+    details: Mapping[str, Any]
+
+    def to_json(self) -> str:
+        return json.dumps(
+            {
+                "format": FORMAT,
+                "schema": 1,
+                "map": self.kind,
+                "grid": asdict(self.grid),
+                "details": self.details,
+                "provenance": self.provenance.to_dict(),
+            }
+        )
+
+
+def _describe(result: TokenMap) -> tuple[str, dict[str, Any]]:
+    kind, about = "map", dict[str, Any]()
+    match result:
+        case AttentionMap():
+            kind = "attention"
+            about = {
+                "of": result.kind,
+                "block": result.block,
+                "anchor": result.anchor,
+                "reduction": result.reduction,
+                "caution": result.caution,
+                "prefix_attention": result.prefix_attention,
+            }
+        case ActivationMap():
+            kind = "activation"
+        case ComponentMap():
+            kind = "pca"
+            about = {
+                "rendering": result.rendering,
+                "variance": result.basis.variance.tolist(),
+                "aligned_to": result.aligned_to,
+            }
+        case SimilarityMap():
+            kind = "similarity"
+            about = {
+                "centred": result.centred,
+                "combine": result.combine,
+                "anchors": result.anchors,
+                "negative": result.negative,
+                "reference": result.reference,
+            }
+        case EvidenceMap():
+            kind = "evidence"
+            about = {
+                "of": result.kind,
+                "label": result.label,
+                "logit": result.logit,
+                "stage": result.stage,
+            }
+        case DifferenceMap():
+            kind = "difference"
+            about = {
+                "of": result.kind,
+                "scale": result.scale,
+                "value_range": result.value_range,
+                "against": result.against.to_dict(),
+            }
+        case GroupMap():
+            kind = "groups"
+            about = {
+                "least": result.least,
+                "centred": result.centred,
+                "groups": [asdict(group) for group in result.groups],
+                "reference": result.reference,
+            }
+    return kind, about
+
+
+def _write(path: Path, values: NDArray[Any], axes: str, tags: _Tags, spacing_um_yx: SpacingYX) -> None:
+    unit, scale = ("pixel", (1.0, 1.0)) if spacing_um_yx is None else ("µm", spacing_um_yx)
+    pitch = np.asarray(tags.grid.stride_yx) * scale
+    first = tags.grid.token_to_pixel((0, 0)) * scale
+    planes = values.shape[0] if axes == "CYX" else 1
+    metadata: dict[str, Any] = {
+        "axes": axes,
+        "Name": f"{tags.kind} · {tags.provenance.encoder}",
+        "Description": tags.to_json(),
+        "PhysicalSizeY": float(pitch[0]),
+        "PhysicalSizeX": float(pitch[1]),
+        "PhysicalSizeYUnit": unit,
+        "PhysicalSizeXUnit": unit,
+        "Plane": {
+            "PositionY": [float(first[0])] * planes,
+            "PositionX": [float(first[1])] * planes,
+            "PositionYUnit": [unit] * planes,
+            "PositionXUnit": [unit] * planes,
+        },
+    }
+    if axes == "CYX":
+        metadata["Channel"] = {"Name": [f"head {head}" for head in range(planes)]}
+    per_centimetre = None if spacing_um_yx is None else (1e4 / pitch[1], 1e4 / pitch[0])
+    with written_whole(path) as temporary:
+        tifffile.imwrite(
+            temporary,
+            np.ascontiguousarray(values, dtype=np.float32),
+            ome=True,
+            photometric="rgb" if axes == "YXS" else "minisblack",
+            compression="zlib",
+            metadata=metadata,
+            resolution=per_centimetre,
+            resolutionunit=None if per_centimetre is None else "CENTIMETER",
+        )
+
+
+def _tupled(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

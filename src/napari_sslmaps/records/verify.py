@@ -1,0 +1,83 @@
+"""Whether what a record names is still as it was: images, weights, masks."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from napari_sslmaps.encoders.catalog import NAMES
+from napari_sslmaps.encoders.published.catalog import PUBLISHED
+from napari_sslmaps.encoders.registry import get_spec, hash_encoder
+from napari_sslmaps.encoders.spec import EncoderSpec
+from napari_sslmaps.errors import RecordError
+from napari_sslmaps.files import hash_path
+from napari_sslmaps.records.run import EncoderRecord, MaskRecord
+
+
+def beside(path: Path, folder: Path) -> Path:
+    """Return the path, or the file of its name beside a record, if only that is there."""
+    places = (path, folder / path.name, folder / "sources" / path.name)
+    return next((place for place in places if place.exists()), path)
+
+
+def check_unchanged(what: str, path: Path, sha256: str) -> None:
+    """Refuse to go on where a file of a record has changed, or is gone.
+
+    Raises
+    ------
+    RecordError
+        With what has changed.
+    """
+    if not path.exists():
+        raise RecordError(
+            f"Expected the {what} of this record at {path}; there is nothing. Put it back, or run again "
+            "without --from."
+        )
+    now = hash_path(path)
+    if now != sha256:
+        raise RecordError(
+            f"Expected the {what} of this record (sha256 {sha256[:12]}…); {path} has changed "
+            f"(sha256 {now[:12]}…). Restore it, or run again without --from."
+        )
+
+
+def check_weights(encoder: EncoderRecord) -> None:
+    """Refuse to go on where the weights of a record have changed, or are gone.
+
+    Raises
+    ------
+    RecordError
+        With what has changed.
+    """
+    listed = encoder.name in NAMES or encoder.name in PUBLISHED
+    spec = get_spec(encoder.name) if listed else None
+    if spec is not None and spec.trouble:
+        raise RecordError(spec.trouble)
+    path = Path(encoder.name) if spec is None else spec.path
+    if path is not None:
+        check_unchanged(f"weight file of {encoder.name}", path, encoder.sha256)
+    elif (drawn := hash_encoder(encoder.name)) != encoder.sha256:
+        raise RecordError(
+            f"Expected the weights of {encoder.name} of this record (sha256 {encoder.sha256[:12]}…); this "
+            f"torch and processor draw others (sha256 {drawn[:12]}…). Run again without --from."
+        )
+
+
+def checked_mask(mask: MaskRecord | None, folder: Path) -> MaskRecord | None:
+    """Return the mask of a record where it is now.
+
+    Raises
+    ------
+    RecordError
+        If it is gone or has changed.
+    """
+    if mask is None:
+        return None
+    path = beside(Path(mask.path), folder)
+    check_unchanged("mask", path, mask.sha256)
+    return replace(mask, path=str(path))
+
+
+def lasting_name(spec: EncoderSpec) -> str:
+    """Return a name that means the same elsewhere: of a user's file its path, not what it is called here."""
+    if spec.origin == "file" and spec.path is not None:
+        return str(spec.path.absolute())
+    return spec.name

@@ -1,0 +1,1 @@
+"""Layers on the canvas: images, maps, anchors, regions and masks."""

@@ -1,0 +1,169 @@
+"""A napari Image layer as an `ImageSource`, and the way between the canvas and its pixels."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pint
+from napari.components import ViewerModel
+from napari.layers import Image, Layer
+from napari.utils.transforms import Affine
+from numpy.typing import ArrayLike, NDArray
+
+from napari_sslmaps.core.region import Region
+from napari_sslmaps.sources.base import ImageLayout, SourceBase, levels_from_shapes
+from napari_sslmaps.sources.identity import FileIdentity
+from napari_sslmaps.viewer.canvas.lazy_array import LazyArray
+
+Float = NDArray[np.float64]
+OWN = "napari_sslmaps"
+"""Key in `layer.metadata` that marks the layers of this plugin."""
+
+
+def is_own(layer: Layer) -> bool:
+    """Whether this plugin drew the layer."""
+    return OWN in layer.metadata
+
+
+class LayerSource(SourceBase):
+    """The pixels of an Image layer; axes before rows and columns count as frames.
+
+    Parameters
+    ----------
+    layer
+        Grey, RGB or RGBA, one scale or several, held in memory or lazily. Its arrays are captured, the
+        layer is not touched again.
+    spacing_um
+        Micrometres per pixel, for a layer that does not tell.
+    """
+
+    def __init__(self, layer: Image, spacing_um: float | None = None) -> None:
+        arrays = list(layer.data) if layer.multiscale else [layer.data]
+        self._rgb = bool(layer.rgb)
+        self._arrays: list[Any] = arrays
+        shapes = [tuple(int(n) for n in array.shape[: -1 if self._rgb else None]) for array in arrays]
+        self._lead = [shape[:-2] for shape in shapes]
+        layout = ImageLayout(
+            levels=levels_from_shapes([(shape[-2], shape[-1]) for shape in shapes]),
+            channels=3 if self._rgb else 1,
+            dtype=np.dtype(arrays[0].dtype),
+            frames=int(np.prod(self._lead[0], dtype=int)),
+            spacing_um_yx=spacing_of(layer) or (None if spacing_um is None else (spacing_um, spacing_um)),
+        )
+        super().__init__(layer.name, layout)
+        self.file = _file_of(arrays)
+        self.layer_id = str(layer.unique_id)
+        self.lazy = not all(isinstance(array, np.ndarray) for array in arrays)
+
+    def _decode(self, region: Region) -> NDArray[Any]:
+        lead = self._lead[region.level]
+        wanted = np.unravel_index(region.frame, self._lead[0]) if lead else ()
+        index: tuple[Any, ...] = (
+            *(min(int(at), size - 1) for at, size in zip(wanted, lead, strict=True)),
+            slice(region.y, region.y + region.height),
+            slice(region.x, region.x + region.width),
+        )
+        block = np.asarray(self._arrays[region.level][(*index, slice(0, 3)) if self._rgb else index])
+        return np.repeat(block, 3, axis=-1) if self._rgb and block.shape[-1] == 1 else block
+
+    def _release(self) -> None:
+        self._arrays = []
+
+
+def _file_of(arrays: Sequence[Any]) -> FileIdentity | None:
+    """Return the file that arrays are the levels of; pixels in memory may have been changed since."""
+    found = [array.whole_of for array in arrays if isinstance(array, LazyArray)]
+    origins = [origin for origin in found if origin is not None]
+    sources = [source for source, _ in origins]
+    if len(origins) < len(arrays) or any(source is not sources[0] for source in sources):
+        return None
+    in_order = [level for _, level in origins] == list(range(len(origins)))
+    file: FileIdentity | None = getattr(sources[0], "file", None)
+    return file if in_order else None
+
+
+def spacing_of(layer: Image) -> tuple[float, float] | None:
+    """Return micrometres per pixel along rows and columns, or None if the layer has no unit of length."""
+    scale, units = layer.scale[-2:], layer.units[-2:]
+    registry = _registry()
+    if any(not unit.is_compatible_with(registry.micrometer) for unit in units):
+        return None
+    y, x = (float((s * u).to("micrometer").magnitude) for s, u in zip(scale, units, strict=True))
+    return y, x
+
+
+def _registry() -> Any:
+    return pint.get_application_registry()  # type: ignore[no-untyped-call]  # pint does not annotate it
+
+
+def turn_of(layer: Layer) -> Float:
+    """Rotation times shear of a layer, (ndim, ndim): its linear transform apart from the scale."""
+    return np.asarray(Affine(scale=np.ones(layer.ndim), rotate=layer.rotate, shear=layer.shear).linear_matrix)
+
+
+def unit_factors(source: Sequence[pint.Unit], target: Sequence[pint.Unit]) -> Float:
+    """Return by what to multiply lengths in `source` units to get them in `target` units, axis by axis."""
+    registry = _registry()
+    return np.array(
+        [
+            registry.get_base_units(a)[0] / registry.get_base_units(b)[0]
+            for a, b in zip(source, target, strict=True)
+        ],
+        float,
+    )
+
+
+def world_to_pixel(viewer: ViewerModel, layer: Layer, world: ArrayLike) -> Float:
+    """Map a position on the canvas to the layer's data coordinates, (ndim,).
+
+    `layer.world_to_data` takes the position to be in the layer's units; the canvas may use others.
+    """
+    position = np.asarray(world, float)[-layer.ndim :]
+    factors = unit_factors(_canvas_units(viewer, layer), layer.units)
+    return np.asarray(layer.world_to_data(position * factors), float)
+
+
+def pixel_to_world(viewer: ViewerModel, layer: Layer, pixel: ArrayLike) -> Float:
+    """Map the layer's data coordinates (ndim,) to a position on the canvas."""
+    world = np.asarray(layer.data_to_world(np.asarray(pixel, float)), float)
+    return world * unit_factors(layer.units, _canvas_units(viewer, layer))
+
+
+def _canvas_units(viewer: ViewerModel, layer: Layer) -> Sequence[pint.Unit]:
+    """Return units of the canvas along the layer's axes; napari converts nothing where units do not fit."""
+    units: Sequence[pint.Unit] = viewer.dims.units or layer.units
+    return units[-layer.ndim :]
+
+
+def shows_plane(viewer: ViewerModel, layer: Layer) -> bool:
+    """Whether the canvas shows the layer's rows and columns, flat."""
+    last = {viewer.dims.ndim - 2, viewer.dims.ndim - 1}
+    return viewer.dims.ndisplay == 2 and set(viewer.dims.displayed) == last and layer.ndim >= 2
+
+
+def lead_index(viewer: ViewerModel, layer: Image) -> tuple[int, ...]:
+    """Index along the axes before rows and columns that the canvas shows."""
+    if layer.ndim == 2:
+        return ()
+    point = np.zeros(max(layer.ndim, viewer.dims.ndim))
+    point[-viewer.dims.ndim :] = viewer.dims.point
+    at = np.floor(world_to_pixel(viewer, layer, point)[:-2] + 0.5).astype(int)
+    sizes = _shape(layer)[:-2]
+    return tuple(int(np.clip(i, 0, size - 1)) for i, size in zip(at, sizes, strict=True))
+
+
+def frame_of(viewer: ViewerModel, layer: Image) -> int:
+    """Return the number of the frame that the canvas shows, as `Region.frame` counts."""
+    index = lead_index(viewer, layer)
+    return int(np.ravel_multi_index(index, _shape(layer)[:-2])) if index else 0
+
+
+def lead_of_frame(layer: Image, frame: int) -> tuple[int, ...]:
+    """Invert `frame_of`: the index along the axes before rows and columns."""
+    sizes = _shape(layer)[:-2]
+    return tuple(int(i) for i in np.unravel_index(frame, sizes)) if sizes else ()
+
+
+def _shape(layer: Image) -> tuple[int, ...]:
+    base = layer.data[0] if layer.multiscale else layer.data
+    return tuple(int(n) for n in base.shape[: -1 if layer.rgb else None])

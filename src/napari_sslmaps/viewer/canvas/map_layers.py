@@ -1,0 +1,459 @@
+"""Layers of maps: data, colours and record of each, found by metadata and never by name."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from typing import Any, TypeAlias
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Image, Labels, Layer
+from napari.utils.colormaps import DirectLabelColormap
+from numpy.typing import NDArray
+from psygnal import Signal
+
+from napari_sslmaps.core.grid import TokenGrid
+from napari_sslmaps.core.results import Float32, TokenMap
+from napari_sslmaps.maps.attention import ActivationMap, AttentionMap
+from napari_sslmaps.maps.contrast import ROBUST_PERCENTILES, Display, Limits, robust_limits
+from napari_sslmaps.maps.difference import DifferenceMap
+from napari_sslmaps.maps.groups import GroupMap
+from napari_sslmaps.maps.pca import ComponentMap
+from napari_sslmaps.maps.similarity import SimilarityMap
+from napari_sslmaps.viewer.canvas.image_layer import OWN, is_own, lead_of_frame, turn_of
+
+Picture: TypeAlias = Image | Labels
+"""A layer that shows a drawing."""
+_PICTURES = ("map", "pretext", "difference", "copy")
+AGREEMENT, EVIDENCE = "agreement", "evidence"
+FOUND_ROLES = (AGREEMENT, EVIDENCE)
+"""Roles of the layers that a comparison adds; each takes the place of the other."""
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """A map or a panel of a pretext view, ready to become a layer.
+
+    Parameters
+    ----------
+    kind
+        Which of the maps, where an activation takes the place of an attention; or the panel's name.
+    title
+        Its word for layer names: attention, activation, pca or similarity; or the panel's name.
+    encoder
+        Name of the encoder.
+    values
+        (rows, cols) float32, NaN transparent; (rows, cols, 4) float32 RGBA; or (rows, cols) int32 labels.
+    grid
+        Where the tokens lie.
+    limits
+        Contrast limits; None for RGBA.
+    record
+        JSON-ready account of how it was made, for the layer's metadata.
+    frame
+        Frame of the image it belongs to.
+    role
+        ``map`` or ``pretext``; with kind and encoder it tells one layer of an image from another.
+    colormap
+        Of values that are no colours.
+    opacity
+        In [0, 1].
+    smooth
+        Whether values are interpolated on the canvas.
+    result
+        The map itself; None for a panel of a pretext view.
+    palette
+        Colours of the labels 1, 2, …; values are then integers, and 0 is transparent. Empty for other maps.
+    """
+
+    kind: str
+    title: str
+    encoder: str
+    values: Float32 | NDArray[np.int32]
+    grid: TokenGrid
+    limits: Limits | None
+    record: dict[str, Any]
+    frame: int = 0
+    role: str = "map"
+    colormap: str = "viridis"
+    opacity: float = 0.65
+    smooth: bool = True
+    result: TokenMap | None = None
+    palette: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Name of the layer."""
+        return f"{self.title} · {self.encoder}"
+
+    @property
+    def rgb(self) -> bool:
+        """Whether the values are colours."""
+        return self.values.ndim == 3
+
+    def with_limits(self, limits: Limits, rule: str) -> "Drawing":
+        """Return the same drawing with other contrast limits, which `rule` tells."""
+        return replace(self, limits=limits, record={**self.record, "contrast": _contrast(limits, rule)})
+
+
+class LayerBoard:
+    """The map layers of one viewer.
+
+    Parameters
+    ----------
+    viewer
+        Where layers are added, found again and updated in place.
+    """
+
+    added = Signal(object, object)
+    """A picture of an image came: the image, and its layer."""
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        self._viewer = viewer
+        self.busy = False
+        self._results: WeakKeyDictionary[Layer, TokenMap] = WeakKeyDictionary()
+
+    def result_of(self, layer: Layer) -> TokenMap | None:
+        """Return the map that a layer shows at this moment; None for a panel of a pretext view."""
+        return self._results.get(layer)
+
+    def find(self, image: Image, kind: str, encoder: str, role: str = "map") -> Picture | None:
+        """Return the layer of a drawing, whatever it is called by now."""
+        for layer in self.layers_of(image, role):
+            mark = layer.metadata[OWN]
+            if mark["kind"] == kind and mark["encoder"] == encoder:
+                return layer
+        return None
+
+    def layers_of(self, image: Image, *roles: str) -> list[Picture]:
+        """Return the layers of an image that were drawn in these roles, bottom first."""
+        uid = str(image.unique_id)
+        return [
+            layer
+            for layer in self._viewer.layers
+            if isinstance(layer, (Image, Labels))
+            and is_own(layer)
+            and layer.metadata[OWN]["role"] in roles
+            and layer.metadata[OWN]["image"] == uid
+        ]
+
+    def maps_of(self, image: Image) -> list[Picture]:
+        """Return the map layers of an image, bottom first."""
+        return self.layers_of(image, "map")
+
+    def show(self, image: Image, drawing: Drawing, *, live: bool = False) -> Picture:
+        """Draw into the layer of this map or panel, or into a new one.
+
+        Parameters
+        ----------
+        image
+            The layer that the map lies on.
+        drawing
+            What to draw.
+        live
+            Whether another frame follows at once: then the thumbnail is left as it is.
+        """
+        self.busy = True
+        try:
+            return self._show(image, drawing, live=live)
+        finally:
+            self.busy = False
+
+    def _show(self, image: Image, drawing: Drawing, *, live: bool) -> Picture:
+        layer = self.find(image, drawing.kind, drawing.encoder, drawing.role)
+        if isinstance(layer, Image) and bool(layer.rgb) != drawing.rgb:
+            self._viewer.layers.remove(layer)
+            layer = None
+        if layer is None:
+            layer = self._add(image, drawing)
+            self.added.emit(image, layer)
+        else:
+            self._update(layer, image, drawing, live=live)
+        if drawing.result is not None:
+            self._results[layer] = drawing.result
+        return layer
+
+    def show_alone(self, image: Image, drawing: Drawing, *roles: str) -> Picture:
+        """Draw into a layer that takes the place of all others in these roles, and hide the maps."""
+        drawn = self.show(image, drawing)
+        self.drop(layer for layer in self.layers_of(image, *roles) if layer is not drawn)
+        for layer in self.maps_of(image):
+            set_visible(layer, visible=False)
+        set_visible(drawn, visible=True)
+        return drawn
+
+    def drop(self, layers: Iterable[Picture]) -> None:
+        """Remove layers that are not shown any more."""
+        for layer in layers:
+            self._viewer.layers.remove(layer)
+
+    def place_again(self, image: Image) -> None:
+        """Move every map and panel of an image to where the image is now."""
+        for layer in self.layers_of(image, "map", "pretext", "difference", "prediction", "agreement", "mask"):
+            mark = layer.metadata[OWN]
+            grid = TokenGrid(**mark["grid"])
+            for name, value in placement(image, grid, mark["frame"]).items():
+                setattr(layer, name, value)
+
+    def _add(self, image: Image, drawing: Drawing) -> Picture:
+        values = _with_lead(drawing.values, image).copy()
+        common: dict[str, Any] = {
+            "name": drawing.name,
+            "metadata": {OWN: _mark(image, drawing)},
+            "opacity": drawing.opacity,
+            "blending": "translucent_no_depth",
+            "visible": False,
+            **placement(image, drawing.grid, drawing.frame),
+        }
+        layer: Picture
+        if drawing.palette:
+            layer = Labels(values, colormap=label_colours(drawing.palette), **common)
+        else:
+            colours: dict[str, Any] = {"rgb": True} if drawing.rgb else {"colormap": drawing.colormap}
+            layer = Image(
+                values,
+                interpolation2d="linear" if drawing.smooth else "nearest",
+                contrast_limits=drawing.limits or (0.0, 1.0),  # napari stretches colours, too, unless told
+                **colours,
+                **common,
+            )
+        with keeping_selection(self._viewer):
+            self._viewer.layers.insert(self.below_marks(), layer)
+        return layer
+
+    def _update(self, layer: Picture, image: Image, drawing: Drawing, *, live: bool) -> None:
+        values = _with_lead(drawing.values, image)
+        moved = layer.metadata[OWN]["grid"] != drawing.record["grid"]
+        moved = moved or layer.metadata[OWN]["frame"] != drawing.frame
+        if isinstance(layer, Labels) and layer.metadata[OWN].get("palette") != drawing.palette:
+            layer.colormap = label_colours(drawing.palette)
+        layer.metadata[OWN] = _mark(image, drawing)
+        if np.shape(layer.data) == values.shape:
+            np.copyto(layer.data, values)
+        else:
+            layer.data = values.copy()
+        limits = drawing.limits
+        if isinstance(layer, Image) and limits is not None and tuple(layer.contrast_limits) != limits:
+            set_limits(layer, limits)
+        if moved:
+            for name, value in placement(image, drawing.grid, drawing.frame).items():
+                setattr(layer, name, value)
+        layer.refresh(thumbnail=not live, extent=False, highlight=False)
+
+    def below_marks(self) -> int:
+        """Return the index under our topmost anchors and tools, so that they stay on top of pictures."""
+        layers = self._viewer.layers
+        index = len(layers)
+        while index and is_own(layers[index - 1]) and not _is_picture(layers[index - 1]):
+            index -= 1
+        return index
+
+
+@contextmanager
+def keeping_selection(viewer: ViewerModel) -> Iterator[None]:
+    """Add layers without napari selecting them, so that a person's layer stays the active one."""
+    selection = viewer.layers.selection
+    before = selection.active
+    yield
+    if before is not None and before in viewer.layers:
+        selection.active = before
+
+
+def label_colours(palette: Sequence[str]) -> DirectLabelColormap:
+    """Return a colour for each label from 1 on; nothing is drawn where there is none."""
+    colours: dict[int | None, str] = {None: "transparent", 0: "transparent"}
+    colours.update(enumerate(palette, start=1))
+    return DirectLabelColormap(color_dict=colours)
+
+
+def _is_picture(layer: Layer) -> bool:
+    return layer.metadata[OWN]["role"] in _PICTURES
+
+
+def set_visible(layer: Layer, *, visible: bool) -> None:
+    """Show or hide a layer; napari lays down its tool even where nothing changes."""
+    if layer.visible != visible:
+        layer.visible = visible
+
+
+def set_limits(layer: Image, limits: tuple[float, float]) -> None:
+    """Set contrast limits, widening the range of the slider where it is too narrow."""
+    low, high = layer.contrast_limits_range
+    if limits[0] < low or limits[1] > high:
+        layer.contrast_limits_range = (min(low, limits[0]), max(high, limits[1]))
+    layer.contrast_limits = limits
+
+
+def placement(image: Image, grid: TokenGrid, frame: int = 0) -> dict[str, Any]:
+    """Return scale, translate, rotate, shear, affine and units that lay a token grid on an image.
+
+    On a stack the grid has one plane, which lies at the frame's place.
+    """
+    first = np.array([*lead_of_frame(image, frame), *grid.token_to_pixel((0, 0))], float)
+    scale = np.asarray(image.scale, float)
+    cell = scale.copy()
+    cell[-2:] *= grid.stride_yx
+    return {
+        **frame_of_reference(image),
+        "scale": cell,
+        "translate": np.asarray(image.translate, float) + turn_of(image) @ (scale * first),
+    }
+
+
+def frame_of_reference(image: Layer) -> dict[str, Any]:
+    """Return rotate, shear, affine and units of a layer, for one that is to lie on it."""
+    return {
+        "rotate": image.rotate,
+        "shear": image.shear,
+        "affine": image.affine,
+        "units": image.units,
+    }
+
+
+def _with_lead(values: Any, image: Image) -> Any:
+    return values[(None,) * (image.ndim - 2)]
+
+
+def _mark(image: Image, drawing: Drawing) -> dict[str, Any]:
+    return {
+        "role": drawing.role,
+        "kind": drawing.kind,
+        "title": drawing.title,
+        "encoder": drawing.encoder,
+        "image": str(image.unique_id),
+        "frame": drawing.frame,
+        "palette": drawing.palette,
+        **drawing.record,
+    }
+
+
+DrawnMap = AttentionMap | ActivationMap | ComponentMap | SimilarityMap | GroupMap | DifferenceMap
+COLORMAPS: dict[str, str] = {
+    "attention": "inferno",
+    "activation": "inferno",
+    "similarity": "viridis",
+    "difference": "RdBu_r",
+}
+_OPACITIES = {"pca": 0.8, "difference": 0.75}
+_SHARED = ("attention", "similarity")
+
+
+def draw(result: DrawnMap) -> Drawing:
+    """Turn a map into a drawing with robust contrast."""
+    if isinstance(result, GroupMap):
+        return _draw_groups(result)
+    if isinstance(result, DifferenceMap):
+        return _draw_difference(result)
+    if isinstance(result, ComponentMap):
+        colours = {"rendering": result.rendering, "aligned_to": result.aligned_to}
+        return _drawing(result, "pca", "pca", rgba(result.values), None, colours)
+    options: dict[str, Any]
+    if isinstance(result, SimilarityMap):
+        options = {
+            "anchors": [list(anchor) for anchor in result.anchors],
+            "negative": [list(anchor) for anchor in result.negative],
+            "centred": result.centred,
+            "combine": result.combine,
+            "reference": result.reference,
+        }
+        return _drawing(result, "similarity", "similarity", result.values, result.value_range, options)
+    limits = robust_limits([result.values])
+    if isinstance(result, ActivationMap):
+        return _drawing(result, "attention", "activation", result.values, limits, {})
+    options = {
+        "attention_kind": result.kind,
+        "reduction": result.reduction,
+        "prefix_attention": result.prefix_attention,
+        "caution": result.caution,
+        "block": result.block,
+        "anchor": None if result.anchor is None else list(result.anchor),
+    }
+    return _drawing(result, "attention", "attention", result.values, limits, options)
+
+
+def _draw_groups(result: GroupMap) -> Drawing:
+    options = {
+        "groups": [asdict(group) for group in result.groups],
+        "least": result.least,
+        "centred": result.centred,
+        "reference": result.reference,
+    }
+    drawing = _drawing(result, "groups", "groups", result.values, None, options)
+    palette = tuple(group.colour or "#808080" for group in result.groups)
+    return replace(drawing, values=result.labels, palette=palette)
+
+
+def _draw_difference(result: DifferenceMap) -> Drawing:
+    """Draw red where the first map is larger, blue where the second is; white lies at 0."""
+    known = np.abs(result.values[np.isfinite(result.values)])
+    end = float(np.percentile(known, ROBUST_PERCENTILES[1])) if known.size else 1.0
+    limits = (-end, end) if end > 0 else (-1.0, 1.0)
+    options = {
+        "first": result.provenance.encoder,
+        "second": result.against.encoder,
+        "of": result.kind,
+        "scale": result.scale,
+    }
+    drawing = _drawing(result, "difference", f"difference of {result.kind}", result.values, limits, options)
+    drawing = replace(drawing, colormap=COLORMAPS["difference"])
+    return drawing.with_limits(limits, "symmetric")
+
+
+def _drawing(
+    result: DrawnMap,
+    kind: str,
+    title: str,
+    values: Float32,
+    limits: Limits | None,
+    options: dict[str, Any],
+) -> Drawing:
+    provenance = result.provenance
+    record = {"provenance": provenance.to_dict(), "options": options, "grid": asdict(result.grid)}
+    if limits is not None:
+        fixed = isinstance(result, SimilarityMap)
+        record["contrast"] = _contrast(limits, "fixed" if fixed else "percentiles 1–99")
+    frame = provenance.region.frame if provenance.region is not None else 0
+    return Drawing(
+        kind,
+        title,
+        provenance.encoder,
+        values,
+        result.grid,
+        limits,
+        record,
+        frame,
+        colormap=COLORMAPS.get(title, "viridis"),
+        opacity=_OPACITIES.get(kind, 0.65),
+        result=result,
+    )
+
+
+def _contrast(limits: Limits, rule: str) -> dict[str, Any]:
+    return {"limits": list(limits), "rule": rule}
+
+
+def rgba(colours: Float32) -> Float32:
+    """Return (rows, cols, 3) colours as (rows, cols, 4), with alpha 0 where they are NaN."""
+    known = np.isfinite(colours).all(axis=-1, keepdims=True)
+    return np.concatenate([np.where(known, colours, 0), known], axis=-1, dtype=np.float32)
+
+
+def with_contrast(drawings: Sequence[Drawing], display: Display) -> list[Drawing]:
+    """Set the contrast of similarity and attention as `display` asks, see `SimilarityOptions`.
+
+    Activations stay: of different networks, they have no common scale.
+    """
+    rule, limits = "percentiles 1–99", {}
+    if display == "shared":
+        rule += " of all encoders"
+        for title in _SHARED:
+            alike = [item.values for item in drawings if item.title == title]
+            limits[title] = robust_limits(alike) if alike else None
+    done = []
+    for item in drawings:
+        chosen = limits.get(item.title)
+        if item.title in _SHARED and display == "each":
+            chosen = robust_limits([item.values])
+        done.append(item if chosen is None else item.with_limits(chosen, rule))
+    return done

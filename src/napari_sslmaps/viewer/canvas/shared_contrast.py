@@ -1,0 +1,101 @@
+"""What a person changes by hand on one method's map, its other methods' maps take over."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from napari.components import ViewerModel
+from napari.layers import Image, Layer
+
+from napari_sslmaps.viewer.canvas.image_layer import OWN
+from napari_sslmaps.viewer.canvas.map_layers import LayerBoard, Picture, set_limits
+from napari_sslmaps.viewer.state.connections import Connections
+from napari_sslmaps.viewer.state.workspace import WorkspaceModel
+
+_ALWAYS = ("opacity", "blending")
+_OF_IMAGES = ("colormap", "gamma", "interpolation2d")
+
+
+class SharedLooks:
+    """Keeps colours and contrast of one kind of map the same for all methods.
+
+    Parameters
+    ----------
+    viewer
+        Whose layers come and go.
+    workspace
+        Whether contrast is shared.
+    board
+        Has the maps.
+    """
+
+    def __init__(self, viewer: ViewerModel, workspace: WorkspaceModel, board: LayerBoard) -> None:
+        self._workspace = workspace
+        self._board = board
+        self._busy = False
+        self._followed: dict[Layer, Connections] = {}
+        self._connections = Connections()
+        self._connections.add(board.added, self._follow)
+        self._connections.add(viewer.layers.events.removed, self._on_removed)
+
+    def close(self) -> None:
+        """Undo every connection."""
+        self._connections.undo()
+        for connections in self._followed.values():
+            connections.undo()
+        self._followed.clear()
+
+    def _follow(self, image: Image, layer: Picture) -> None:
+        """Take over the looks of the others of its kind, and pass on its own from now on."""
+        if layer.metadata[OWN]["role"] != "map":
+            return
+        plain = isinstance(layer, Image) and not layer.rgb
+        names = (*_ALWAYS, *(_OF_IMAGES if plain else ()))
+        for other in self._alike(image, layer)[:1]:
+            for name in names:
+                setattr(layer, name, getattr(other, name))
+        connections = self._followed[layer] = Connections()
+        for name in names:
+            connections.add(getattr(layer.events, name), partial(self._pass_on, image, layer, name))
+        if plain:
+            connections.add(layer.events.contrast_limits, partial(self._pass_on_limits, image, layer))
+
+    def _on_removed(self, event: Any) -> None:
+        connections = self._followed.pop(event.value, None)
+        if connections is not None:
+            connections.undo()
+
+    def _pass_on(self, image: Image, layer: Picture, name: str, _event: object = None) -> None:
+        def copy(other: Picture) -> None:
+            setattr(other, name, getattr(layer, name))
+
+        self._for_all(image, layer, copy)
+
+    def _pass_on_limits(self, image: Image, layer: Image, _event: object = None) -> None:
+        if self._board.busy or self._workspace.similarity.display == "each":
+            return
+
+        def copy(other: Picture) -> None:
+            if isinstance(other, Image):
+                set_limits(other, tuple(layer.contrast_limits))
+
+        self._for_all(image, layer, copy)
+
+    def _for_all(self, image: Image, layer: Picture, do: Callable[[Picture], None]) -> None:
+        if self._busy:
+            return
+        self._busy = True
+        try:
+            for other in self._alike(image, layer):
+                do(other)
+        finally:
+            self._busy = False
+
+    def _alike(self, image: Image, layer: Layer) -> list[Picture]:
+        """Return the other methods' maps of the same title: activation is not attention."""
+        title = layer.metadata[OWN]["title"]
+        return [
+            other
+            for other in self._board.maps_of(image)
+            if other is not layer and other.metadata[OWN]["title"] == title
+        ]

@@ -1,0 +1,115 @@
+"""Where two encoders agree, as a layer: computed when a row of the table is picked, gone when a map is."""
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from napari.layers import Image
+
+from napari_sslmaps.core.results import Embedding
+from napari_sslmaps.errors import Cancelled
+from napari_sslmaps.maps.agreement import AgreementMap, neighbour_agreement
+from napari_sslmaps.maps.contrast import robust_limits
+from napari_sslmaps.viewer.canvas.map_layers import AGREEMENT, FOUND_ROLES, Drawing, LayerBoard
+from napari_sslmaps.viewer.state.connections import Connections
+from napari_sslmaps.viewer.state.messages import sentence
+from napari_sslmaps.viewer.state.session import Sessions
+from napari_sslmaps.viewer.state.tasks import TaskCallbacks, TaskContext, TaskRunner
+from napari_sslmaps.viewer.state.workspace import WorkspaceModel
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class AgreementJob:
+    """Where two encoders agree, captured when it is submitted."""
+
+    first: Embedding
+    second: Embedding
+
+    def __call__(self, context: TaskContext) -> AgreementMap:
+        """Compare neighbourhoods of tokens."""
+        context.token.check()
+        return neighbour_agreement(self.first, self.second)
+
+
+class AgreementLayer:
+    """Shows the map of agreement of two encoders instead of their own maps.
+
+    Parameters
+    ----------
+    workspace, sessions, board
+        What is in view, what was computed, and where it is drawn.
+    runner
+        Computes.
+    """
+
+    def __init__(
+        self, workspace: WorkspaceModel, sessions: Sessions, board: LayerBoard, runner: TaskRunner
+    ) -> None:
+        self._workspace = workspace
+        self._sessions = sessions
+        self._board = board
+        self._runner = runner
+        self._connections = Connections()
+        for name in ("shown", "front", "side_by_side", "difference", "task", "image"):
+            self._connections.add(getattr(workspace.events, name), self._drop)
+
+    def show(self, first: str, second: str) -> None:
+        """Compute where two encoders agree, and bring it into view."""
+        here = self._sessions.here
+        if here is None or not {first, second} <= set(here[1].embedded):
+            return
+        image, session = here
+        pair = [session.embedded[name].embedding for name in (first, second)]
+
+        def returned(found: AgreementMap) -> None:
+            self._draw(image, found)
+
+        job = AgreementJob(pair[0], pair[1])
+        self._runner.submit(job, TaskCallbacks(lambda _: None, returned, self._on_failed))
+
+    def close(self) -> None:
+        """Undo every connection."""
+        self._connections.undo()
+
+    def _draw(self, image: Image, found: AgreementMap) -> None:
+        if self._sessions.image is not image:
+            return
+        self._workspace.side_by_side = self._workspace.difference = False
+        drawn = self._board.show_alone(image, draw_agreement(found), *FOUND_ROLES)
+        self._workspace.say(
+            f"{drawn.name}: share of each token's {found.neighbours} nearest neighbours that both name; "
+            f"{found.chance:.3f} by chance."
+        )
+
+    def _drop(self) -> None:
+        self._runner.discard()
+        if self._sessions.image is not None:
+            self._board.drop(self._board.layers_of(self._sessions.image, AGREEMENT))
+
+    def _on_failed(self, error: BaseException) -> None:
+        if not isinstance(error, Cancelled):
+            self._workspace.say(sentence(error), failed=True)
+
+
+def draw_agreement(found: AgreementMap) -> Drawing:
+    """Turn a map of agreement into a drawing, from 0 to what its largest values are."""
+    region, (_, high) = found.provenance.region, robust_limits([found.values])
+    limits = (0.0, max(high, 2 * found.chance))
+    return Drawing(
+        kind=AGREEMENT,
+        title=AGREEMENT,
+        encoder=f"{found.provenance.encoder} ~ {found.other.encoder}",
+        values=np.asarray(found.values, np.float32),
+        grid=found.grid,
+        limits=limits,
+        record={
+            "provenance": found.provenance.to_dict(),
+            "other": found.other.to_dict(),
+            "options": {"neighbours": found.neighbours, "chance": found.chance},
+            "grid": asdict(found.grid),
+            "contrast": {"limits": list(limits), "rule": "0 to percentile 99"},
+        },
+        frame=region.frame if region is not None else 0,
+        role=AGREEMENT,
+        colormap="magma",
+        result=found,
+    )

@@ -1,0 +1,118 @@
+"""The Compare page's model, its services, and all that hangs on them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from napari.components import ViewerModel
+from napari.layers import Image
+
+from napari_sslmaps.viewer.canvas.map_layers import LayerBoard
+from napari_sslmaps.viewer.compare.agreement import AgreementLayer
+from napari_sslmaps.viewer.compare.class_evidence import EvidenceLayer, Evidencer, HeadEvidencer
+from napari_sslmaps.viewer.compare.controller import ComparisonDesk
+from napari_sslmaps.viewer.compare.export import ExportDesk, Exporter, RoomExporter
+from napari_sslmaps.viewer.compare.jobs import Comparer, FolderComparer, RoomComparer, RoomFolderComparer
+from napari_sslmaps.viewer.compare.model import ComparisonModel
+from napari_sslmaps.viewer.compare.probe import ProbePainter
+from napari_sslmaps.viewer.compare.probe_job import Prober, TokenProber
+from napari_sslmaps.viewer.maps.coordinator import Answers
+from napari_sslmaps.viewer.state.loaded_encoders import LoadedEncoders
+from napari_sslmaps.viewer.state.session import Sessions
+from napari_sslmaps.viewer.state.tasks import TaskRunner
+from napari_sslmaps.viewer.state.workspace import WorkspaceModel
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonServices:
+    """What computes and writes.
+
+    Parameters
+    ----------
+    comparer, folder_comparer
+        Compare encoders on a region, and over a folder.
+    prober
+        Learns from scribbles.
+    exporter
+        Writes what was found.
+    evidencer
+        Finds where an image speaks for a class.
+    """
+
+    comparer: Comparer
+    folder_comparer: FolderComparer
+    prober: Prober
+    exporter: Exporter
+    evidencer: Evidencer = field(default_factory=lambda: HeadEvidencer(LoadedEncoders()))
+
+
+class Comparing:
+    """Builds the parts and closes them.
+
+    Parameters
+    ----------
+    viewer, workspace
+        Where layers are, and which encoders are chosen.
+    parts
+        What was computed, how what is missing is, and where maps are drawn.
+    make_runner
+        Makes what runs work: one for comparisons, one for maps of agreement and evidence, one for the
+        probe, one for export.
+    services
+        What computes.
+    """
+
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        workspace: WorkspaceModel,
+        parts: tuple[Sessions, Answers, LayerBoard],
+        make_runner: Callable[[], TaskRunner],
+        services: ComparisonServices,
+    ) -> None:
+        self.model = ComparisonModel()
+        self._runners = tuple(make_runner() for _ in range(4))
+        runner, map_runner, probe_runner, export_runner = self._runners
+        sessions, answers, board = parts
+        self.agreement = AgreementLayer(workspace, sessions, board, map_runner)
+        self.evidence = EvidenceLayer(workspace, sessions, board, map_runner, services.evidencer)
+        self.desk = ComparisonDesk(
+            viewer,
+            workspace,
+            self.model,
+            (sessions, answers, self.agreement, self.evidence),
+            runner,
+            (services.comparer, services.folder_comparer),
+        )
+        self.probe = ProbePainter(
+            viewer, workspace, self.model, sessions, board, probe_runner, services.prober
+        )
+
+        self.exports = ExportDesk(workspace, export_runner, services.exporter, self.desk.holdings)
+
+    def cancel(self) -> None:
+        """Stop a comparison; what was found before stays."""
+        self.desk.cancel()
+
+    def place_again(self, image: Image) -> None:
+        """Move layers to where the image is now."""
+        self.probe.place_again(image)
+
+    def close(self) -> None:
+        """Stop what runs, leave no thread, and undo every connection."""
+        for runner in self._runners:
+            runner.close()
+        self.desk.close()
+        self.agreement.close()
+        self.evidence.close()
+        self.probe.close()
+
+
+def real_comparison_services(encoders: LoadedEncoders) -> ComparisonServices:
+    """Return services that use these encoders."""
+    return ComparisonServices(
+        RoomComparer(encoders),
+        RoomFolderComparer(encoders),
+        TokenProber(),
+        RoomExporter(encoders),
+        HeadEvidencer(encoders),
+    )

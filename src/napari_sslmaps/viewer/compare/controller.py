@@ -1,0 +1,298 @@
+"""The Compare page at work: what is missing is embedded, then all is scored off the window's thread."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from napari.components import ViewerModel
+from napari.layers import Image
+
+from napari_sslmaps.core.findings import Cell
+from napari_sslmaps.errors import Cancelled, SSLMapsError
+from napari_sslmaps.evaluation.annotation import Annotation
+from napari_sslmaps.viewer.canvas.image_layer import LayerSource, is_own
+from napari_sslmaps.viewer.compare.agreement import AgreementLayer
+from napari_sslmaps.viewer.compare.annotation import annotation_layers, annotation_of
+from napari_sslmaps.viewer.compare.class_evidence import EVIDENCE_TABLES, EvidenceLayer
+from napari_sslmaps.viewer.compare.jobs import (
+    AskedComparison,
+    AskedFolder,
+    AskedReference,
+    Comparer,
+    ComparisonJob,
+    FolderComparer,
+    FolderJob,
+    Found,
+    annotation_in,
+    only,
+    within,
+)
+from napari_sslmaps.viewer.compare.model import WITHOUT_ANNOTATION, ComparisonModel, ScoreKind
+from napari_sslmaps.viewer.maps.coordinator import Answers
+from napari_sslmaps.viewer.state.connections import Connections
+from napari_sslmaps.viewer.state.messages import sentence
+from napari_sslmaps.viewer.state.session import Session, Sessions
+from napari_sslmaps.viewer.state.tasks import TaskCallbacks, TaskRunner
+from napari_sslmaps.viewer.state.workspace import MapRequest, Progress, WorkspaceModel
+
+_ADVICE = "What was found before stays; choose fewer scores or a smaller region and compare again."
+_NOTHING = (
+    "Expected an annotation to score against; none is chosen. Choose a Labels or Shapes layer or a mask "
+    "file, or tick agreement or robustness, which need none."
+)
+
+
+class ComparisonDesk:
+    """Everything between the Compare page's model and what computes.
+
+    Parameters
+    ----------
+    viewer, workspace, model
+        Where annotations are, which encoders are chosen, and what is asked.
+    parts
+        What was computed, how what is missing is, and what shows agreement and evidence.
+    runner
+        Compares off the window's thread.
+    comparers
+        Compare on the region, and over a folder.
+    """
+
+    def __init__(  # each part is handed in, none is made here
+        self,
+        viewer: ViewerModel,
+        workspace: WorkspaceModel,
+        model: ComparisonModel,
+        parts: tuple[Sessions, Answers, AgreementLayer, EvidenceLayer],
+        runner: TaskRunner,
+        comparers: tuple[Comparer, FolderComparer],
+    ) -> None:
+        self._viewer = viewer
+        self._workspace = workspace
+        self._model = model
+        self._sessions, self._answers, self._agreement, self._evidence = parts
+        self._runner = runner
+        self._comparer, self._folder_comparer = comparers
+        self._waiting = False
+        self.found: Found | None = None
+        self._asked: AskedComparison | None = None
+        self._connections = Connections()
+        connect, events = self._connections.add, workspace.events
+        connect(model.events.annotation, self.read_classes)
+        connect(viewer.layers.events.inserted, self._on_layers)
+        connect(viewer.layers.events.removed, self._on_layers)
+        connect(events.image, self._on_image)
+        connect(events.progress, self._on_progress)
+        self._on_layers()
+
+    def run(self) -> None:
+        """Compare the ticked encoders on the chosen region; what has no tokens of it is embedded first."""
+        workspace = self._workspace
+        if workspace.progress is not None:
+            return
+        if self._sessions.here is None or not workspace.specs:
+            workspace.say(workspace.plan.text, failed=True)
+            return
+        if not self._scores():
+            workspace.say(_NOTHING, failed=True)
+            return
+        try:
+            self._waiting = self._answers.embed_chosen()
+        except SSLMapsError as error:
+            workspace.say(str(error), failed=True)
+            return
+        if not self._waiting:
+            self._compare()
+
+    def run_folder(self, asked: AskedFolder) -> None:
+        """Compare the ticked encoders over a folder of images, which the image in view need not be in."""
+        workspace = self._workspace
+        specs = tuple(spec for spec in workspace.specs if spec.origin != "control")
+        if workspace.progress is not None or not specs:
+            workspace.say(
+                "Expected ticked encoders and no run under way. Tick some on the page Maps.", failed=True
+            )
+            return
+
+        def returned(found: Found) -> None:
+            workspace.progress = None
+            self._show(found)
+            self._evidence.heads = {} if found.comparison is None else found.comparison.heads
+            count = len(found.comparison.images) if found.comparison is not None else 0
+            workspace.say(f"Compared {len(specs)} encoders on {count} images; all of it is in {asked.out}.")
+
+        workspace.progress = Progress("Listing images", 0.0)
+        job = FolderJob(asked, specs, self._model.controls, self._folder_comparer)
+        self._runner.submit(job, TaskCallbacks(self._on_reported, returned, self._on_failed))
+
+    def cancel(self) -> None:
+        """Stop; what was found before stays."""
+        self._waiting = False
+        self._runner.cancel()
+
+    def close(self) -> None:
+        """Undo every connection."""
+        self._connections.undo()
+
+    def read_classes(self) -> None:
+        """List the classes of the chosen annotation."""
+        model, here = self._model, self._sessions.here
+        found = None
+        if model.annotation is not None and here is not None:
+            try:
+                found = self._read(here[0])
+            except SSLMapsError as error:
+                self._workspace.say(str(error), failed=True)
+        model.classes = () if found is None else tuple((k, found.name_of(k)) for k in found.classes)
+        if model.chosen_class not in [kind for kind, _ in model.classes]:
+            model.chosen_class = None
+
+    def follow_row(self, key: str, row: Sequence[Cell]) -> None:
+        """Show on the canvas what a row is about: a method's map or evidence, or where two encoders agree."""
+        names = [str(cell) for cell in row[:2]]
+        if key == "agreement":
+            self._agreement.show(names[0], names[1])
+        elif key in EVIDENCE_TABLES:
+            method, _, cam = names[0].partition(", ")
+            self._evidence.show(method, through=bool(cam))
+        elif names[0] in self._workspace.methods:
+            self._workspace.front = names[0]
+
+    def holdings(self) -> tuple[AskedComparison, Found | None] | None:
+        """Return what can be handed on: what is shown, and what was compared; None if there is nothing.
+
+        Raises
+        ------
+        SSLMapsError
+            If the image cannot be used.
+        """
+        here = self._sessions.here
+        asked = None if here is None else self._ask(*here, None)
+        asked = asked or (None if self.found is None else self._asked)
+        return None if asked is None else (asked, self.found)
+
+    def _scores(self) -> tuple[ScoreKind, ...]:
+        """Return the scores that are wanted and can be had: without annotation, few can."""
+        wanted = self._model.scores
+        if self._model.annotation is not None:
+            return wanted
+        return tuple(score for score in wanted if score in WITHOUT_ANNOTATION)
+
+    def _read(self, image: Image) -> Annotation | None:
+        chosen = self._model.annotation
+        if chosen is None:
+            return None
+        if isinstance(chosen, Path):
+            return annotation_in(chosen, LayerSource(image).levels[0].shape_yx)
+        return annotation_of(self._viewer, chosen, image)
+
+    def _compare(self) -> None:
+        here, workspace = self._sessions.here, self._workspace
+        if here is None:
+            return
+        try:
+            asked = self._ask(*here, self._read(here[0]))
+        except SSLMapsError as error:
+            workspace.say(str(error), failed=True)
+            return
+        if asked is None:
+            return  # whoever could not embed has said why
+        self._asked = asked
+        workspace.say("")
+        workspace.progress = Progress("Comparing", 0.0)
+        callbacks = TaskCallbacks(self._on_reported, self._on_found, self._on_failed)
+        self._runner.submit(ComparisonJob(asked, self._comparer), callbacks)
+
+    def _ask(self, image: Image, session: Session, annotation: Annotation | None) -> AskedComparison | None:
+        """Return all that a comparison needs, as it is now; None if no encoder has tokens.
+
+        Raises
+        ------
+        SSLMapsError
+            If the annotation cannot be used.
+        """
+        workspace, model = self._workspace, self._model
+        whole = {name: item.embedding for name, item in session.embedded.items() if item.complete}
+        specs = tuple(spec for spec in workspace.specs if spec.name in whole)
+        trained = tuple(spec for spec in specs if spec.origin != "control") or specs
+        if not specs or session.region is None:
+            return None
+        if annotation is not None:
+            model.classes = tuple((kind, annotation.name_of(kind)) for kind in annotation.classes)
+            annotation = within(only(annotation, model.chosen_class), session.mask)
+            annotation.check_scorable(whole[trained[0].name].grid)
+        maps, reference = self._anchors_elsewhere()
+        return AskedComparison(
+            name=image.name,
+            source=LayerSource(image, workspace.spacing_um),
+            region=session.region,
+            specs=trained,
+            embeddings=whole,
+            scores=self._scores(),
+            controls=model.controls,
+            annotation=annotation,
+            maps=maps,
+            tiling=workspace.tiling,
+            reference=reference,
+            mask=session.mask,
+            methods=workspace.asked,
+            elsewhere=self._sessions.elsewhere(),
+            difference=(workspace.front, workspace.against) if workspace.difference else (),
+        )
+
+    def _anchors_elsewhere(self) -> tuple[MapRequest, AskedReference | None]:
+        """Return what is shown, with the anchors of another image and that image, if they lie in one."""
+        request, other = self._workspace.request, self._workspace.reference
+        there = None if other is None else self._sessions.of(other)
+        if other is None or there is None or there.region is None:
+            return request, None
+        known = {name: item.embedding for name, item in there.embedded.items() if item.complete}
+        source = LayerSource(other, there.spacing_um)
+        reference = AskedReference(other.name, source, there.region, there.mask)
+        return replace(request, anchors=there.anchors, reference=known), reference
+
+    def _on_reported(self, progress: Progress) -> None:
+        self._workspace.progress = progress
+
+    def _on_found(self, found: Found) -> None:
+        model, workspace = self._model, self._workspace
+        workspace.progress = None
+        self.found = found
+        self._show(found)
+        left_out = [score for score in model.scores if score not in self._scores()]
+        without = f" Without annotation, {', '.join(left_out)} were left out." if left_out else ""
+        workspace.say(f"Compared {len(workspace.specs)} methods.{without}")
+
+    def _show(self, found: Found) -> None:
+        model = self._model
+        model.advice = found.advice
+        model.findings = found.findings
+        keys = [finding.key for finding in found.findings]
+        if model.shown not in keys:
+            model.shown = next(iter(keys), "")
+
+    def _on_failed(self, error: BaseException) -> None:
+        self._workspace.progress = None
+        stopped = isinstance(error, Cancelled)
+        text = "Stopped; what was found before stays." if stopped else sentence(error, _ADVICE)
+        self._workspace.say(text, failed=not stopped)
+
+    def _on_progress(self) -> None:
+        if self._waiting and self._workspace.progress is None:
+            self._waiting = False
+            self._compare()
+
+    def _on_image(self) -> None:
+        """Forget what was found of another image."""
+        self._waiting = False
+        self._runner.discard()
+        self.found = None
+        self._model.findings = self._model.advice = ()
+        self.read_classes()
+
+    def _on_layers(self) -> None:
+        """Offer the layers there are; choose the first that comes, and none that is gone."""
+        layers, chosen = annotation_layers(self._viewer), self._model.annotation
+        self._model.offered = tuple(layers)
+        if isinstance(chosen, Path) or chosen in layers:
+            return
+        self._model.annotation = next((layer for layer in layers if not is_own(layer)), None)

@@ -1,0 +1,222 @@
+"""The maps that the window shows as files, with the record that makes them again without a window."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_sslmaps.core.placed_mask import PlacedMask
+from napari_sslmaps.core.region import Region
+from napari_sslmaps.core.results import Embedding
+from napari_sslmaps.core.tiling import ONE_PASS, Tiling
+from napari_sslmaps.encoders.catalog import NAMES
+from napari_sslmaps.encoders.controls import Control, controls_of
+from napari_sslmaps.encoders.registry import attention_size, get_spec
+from napari_sslmaps.encoders.spec import EncoderSpec
+from napari_sslmaps.errors import ExportError
+from napari_sslmaps.maps.pca import COMPONENTS, ComponentBasis, pca_map
+from napari_sslmaps.pipeline.planning import plan
+from napari_sslmaps.sources.identity import FileIdentity
+from napari_sslmaps.sources.protocol import ImageSource
+from napari_sslmaps.viewer.compare.jobs import AskedComparison
+from napari_sslmaps.viewer.state.loaded_encoders import LoadedEncoders
+
+if TYPE_CHECKING:
+    from napari_sslmaps.inputs.encoders import EncoderChoice
+    from napari_sslmaps.records.run import ImageRecord, MaskRecord, RunOptions, RunRecord
+    from napari_sslmaps.run.outcome import EncoderOutcome
+    from napari_sslmaps.run.request import RunRequest
+
+SOURCES = "sources"
+"""Folder, beside the record, of what was in memory."""
+
+
+def write_maps(asked: AskedComparison, folder: Path, encoders: LoadedEncoders) -> "RunRecord":
+    """Write every map as the window shows it, a figure, and the record.
+
+    Parameters
+    ----------
+    asked
+        What is shown.
+    folder
+        Made if needed. An image that has no file is saved in it.
+    encoders
+        Attention that embeddings do not hold is computed again.
+
+    Raises
+    ------
+    SSLMapsError
+        If the image cannot be saved, or something cannot be written.
+    """
+    from napari_sslmaps.figures.picture import picture_of
+    from napari_sslmaps.run.maps import check_attention, differences_of, outcome_of, stack_of, with_components
+    from napari_sslmaps.run.outcome import RunOutcome
+    from napari_sslmaps.run.write import write_run
+
+    request = _request_of(asked, folder)
+    elsewhere = request.reference is not None
+    check_attention(request.options, depth=0, heads=0, anchors=request.anchors, elsewhere=elsewhere)
+    reference = asked.maps.reference or {}
+    outcomes: list[EncoderOutcome] = []
+    for method, choice in _choices(asked):
+        embedding = asked.embeddings[method.name]
+        encoder = encoders.get(get_spec(choice.name))
+        stack = None if choice.control else stack_of(embedding, encoder, request.options, request.anchors)
+        lasting = replace(choice, name=_lasting(encoder.spec))
+        there = reference.get(method.name)
+        outcomes.append(outcome_of(lasting, encoder, embedding, request, stack=stack, reference=there))
+    done = with_components(outcomes, request.options, request.bases)
+    shown = any(outcome.heads is not None for outcome in done)
+    request = replace(request, options=replace(request.options, heads=shown))
+    window = done[0].embedding.provenance.window or (0.0, 1.0)
+    outcome = RunOutcome(
+        request,
+        _record_of(request.image),
+        picture_of(asked.source, asked.region, window),
+        done,
+        differences_of(done, request.options.difference),
+        None if request.reference is None else _record_of(request.reference.image),
+    )
+    return write_run(outcome, folder)
+
+
+def _record_of(image: str) -> "ImageRecord":
+    from napari_sslmaps.inputs.images import open_named, record_of
+
+    with open_named(image) as source:
+        return record_of(image, source)
+
+
+def _lasting(spec: EncoderSpec) -> str:
+    from napari_sslmaps.records.verify import lasting_name
+
+    return lasting_name(spec)
+
+
+def _choices(asked: AskedComparison) -> "list[tuple[EncoderSpec | Control, EncoderChoice]]":
+    """Say what the command line runs for each method that has tokens."""
+    from napari_sslmaps.inputs.encoders import EncoderChoice
+
+    specs = [method for method in asked.methods if isinstance(method, EncoderSpec)]
+    chosen: list[tuple[EncoderSpec | Control, EncoderChoice]] = []
+    for method in asked.methods:
+        if method.name not in asked.embeddings:
+            continue
+        if isinstance(method, EncoderSpec) or method.name in NAMES:
+            chosen.append((method, EncoderChoice(method.name)))
+        else:
+            owner = next(spec for spec in specs if method in controls_of(spec))
+            chosen.append((method, EncoderChoice(owner.name, control=method.kind)))
+    if not chosen:
+        raise ExportError("Expected maps to write; there are none. Press Run first, then export.")
+    return chosen
+
+
+def _request_of(asked: AskedComparison, folder: Path) -> "RunRequest":
+    from napari_sslmaps.run.request import Reference, RunRequest
+
+    maps, there = asked.maps, asked.reference
+    image, region = _image_file(asked.name, asked.source, asked.region, folder)
+    reference = None
+    if there is not None:
+        other, part = _image_file(f"{there.name}-anchors", there.source, there.region, folder)
+        reference = Reference(str(other), part, _mask_file(there.mask, folder / SOURCES / "anchors-mask.tif"))
+    return RunRequest(
+        image=str(image),
+        encoders=tuple(choice for _, choice in _choices(asked)),
+        anchors=tuple(maps.positive_yx),
+        negative=tuple(maps.negative_yx) if maps.positive_yx else (),
+        region=region,
+        options=_options_of(asked),
+        groups=maps.anchor_groups if maps.tells_groups_apart else (),
+        bases=_bases_of(asked),
+        mask=_mask_file(asked.mask, folder / SOURCES / "mask.tif"),
+        reference=reference,
+    )
+
+
+def _options_of(asked: AskedComparison) -> "RunOptions":
+    from napari_sslmaps.records.run import RunOptions
+
+    maps, attention, tiling = asked.maps, asked.maps.attention, _tiling_of(asked)
+    specs = [method for method in asked.methods if isinstance(method, EncoderSpec)]
+    depth, heads = attention_size(spec.architecture for spec in specs)
+    no_anchor = attention.query == "anchor" and not maps.positive_yx
+    return RunOptions(
+        tile=tiling.tile,
+        overlap=tiling.overlap,
+        stitching=tiling.stitching,
+        head=min(attention.head, heads - 1) if attention.head is not None and heads else None,
+        rendering=maps.pca.rendering,
+        foreground="auto",
+        centred=maps.similarity.centred,
+        combine=maps.similarity.combine,
+        reduction=attention.reduction,
+        block=min(attention.block, depth) if attention.block is not None and depth else None,
+        attention_of="output" if no_anchor else attention.query,
+        aligned=maps.pca.aligned,
+        difference=asked.difference if set(asked.difference) <= set(asked.embeddings) else (),
+        save_basis=True,
+    )
+
+
+def _tiling_of(asked: AskedComparison) -> Tiling:
+    """Return how all embeddings were cut, which need not be what is chosen by now.
+
+    Raises
+    ------
+    ExportError
+        If no one tiling gives them all.
+    """
+    made = [
+        (method, asked.embeddings[method.name].provenance)
+        for method in asked.methods
+        if isinstance(method, EncoderSpec) and method.name in asked.embeddings
+    ]
+    first = made[0][1]
+    cut = Tiling(first.tile or ONE_PASS.tile, first.overlap, first.stitching)  # type: ignore[arg-type]  # written by `embed`
+    for tiling in (asked.tiling, cut):
+        planned = [(plan(asked.source, spec, asked.region, tiling), found) for spec, found in made]
+        if all((one.side, one.tiling.overlap) == (found.tile, found.overlap) for one, found in planned):
+            return tiling
+    raise ExportError(
+        "Expected embeddings of all methods to be cut into tiles alike; these were made with several choices "
+        "of context. Press Run to embed them anew."
+    )
+
+
+def _bases_of(asked: AskedComparison) -> tuple[ComponentBasis, ...]:
+    """Return the bases that components are shown by, unless they are fitted to the region alone."""
+    if asked.maps.pca.basis == "kept":
+        return tuple(basis for basis in asked.maps.bases if basis.encoder in asked.embeddings)
+    if asked.maps.pca.basis == "region":
+        return ()
+    found = []
+    for method in asked.methods:
+        embedding, others = asked.embeddings.get(method.name), asked.elsewhere.get(method.name, ())
+        if embedding is not None and others and embedding.tokens.shape[-1] >= COMPONENTS:
+            found.append(_joint_basis(embedding, *others))
+    return tuple(found)
+
+
+def _joint_basis(embedding: Embedding, *others: Embedding) -> ComponentBasis:
+    weights = embedding.provenance.weights_sha256
+    alike = [other for other in others if other.provenance.weights_sha256 == weights]
+    return pca_map([embedding, *alike], foreground="auto")[0].basis
+
+
+def _image_file(name: str, source: ImageSource, region: Region, folder: Path) -> tuple[Path, Region]:
+    """Return the file of an image and the region in it; one that has none is saved, the frame alone."""
+    from napari_sslmaps.compare.saved import save_image
+
+    known = FileIdentity.of(source)
+    if known is not None:
+        return Path(known.path), region
+    path = (folder / SOURCES / f"{name.replace('/', '-')}.ome.tif").absolute()
+    save_image(name, source, region, path, region.frame)
+    return path, replace(region, frame=0)
+
+
+def _mask_file(mask: PlacedMask | None, path: Path) -> "MaskRecord | None":
+    from napari_sslmaps.compare.saved import save_mask
+
+    return None if mask is None else save_mask(mask, path)

@@ -1,0 +1,96 @@
+"""What the Compare page knows: what is to be compared, what was found, and how a probe is doing."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from psygnal import SignalGroupDescriptor
+
+from napari_sslmaps.core.findings import Finding
+from napari_sslmaps.encoders.controls import ControlKind
+
+if TYPE_CHECKING:
+    from napari.layers import Labels, Shapes
+
+ScoreKind = Literal["maps", "anchors", "agreement", "probes", "robustness"]
+ProbeKind = Literal["logistic", "knn"]
+SCORES: tuple[ScoreKind, ...] = ("maps", "anchors", "agreement", "probes", "robustness")
+CONTROLS: tuple[ControlKind, ...] = ("untrained", "position", "pixels", "colour", "constant")
+WITHOUT_ANNOTATION: frozenset[ScoreKind] = frozenset({"agreement", "robustness"})
+"""What can be known of encoders without anything drawn."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeOptions:
+    """Which probe learns from scribbles, and on whose tokens.
+
+    Parameters
+    ----------
+    encoder
+        Its name; empty for the one in front.
+    kind
+        Logistic regression, or nearest neighbours.
+    """
+
+    encoder: str = ""
+    kind: ProbeKind = "logistic"
+
+
+@dataclass(eq=False)
+class ComparisonModel:
+    """What a person chose to compare, and what came of it.
+
+    Each field has a signal of its name in `events`.
+
+    Parameters
+    ----------
+    offered
+        Layers of which each could be the annotation.
+    annotation
+        The layer or file that says where the classes lie; None for none.
+    classes, chosen_class
+        Its classes by number and name; the one that is scored, or None for each.
+    scores, controls
+        What is computed, and what every encoder is measured against.
+    findings
+        Tables and plots, best first.
+    shown
+        Key of the finding in view.
+    advice
+        Sentences of evidence on which method fits the region.
+    image
+        Name of the image that the findings are of; empty while there are none.
+    scribbling
+        Whether a person paints classes for a probe.
+    brush
+        The class that is painted, 0 to rub out.
+    probe, probe_text
+        How it is fitted, and how well it does.
+    """
+
+    events: ClassVar[SignalGroupDescriptor] = SignalGroupDescriptor()
+
+    offered: "tuple[Labels | Shapes, ...]" = ()
+    annotation: "Labels | Shapes | Path | None" = None
+    classes: tuple[tuple[int, str], ...] = ()
+    chosen_class: int | None = None
+    scores: tuple[ScoreKind, ...] = ("maps", "anchors", "agreement")
+    controls: tuple[ControlKind, ...] = ("untrained", "position", "pixels")
+    findings: tuple[Finding, ...] = ()
+    shown: str = ""
+    advice: tuple[str, ...] = ()
+    image: str = ""
+    scribbling: bool = False
+    brush: int = 1
+    probe: ProbeOptions = ProbeOptions()
+    probe_text: str = ""
+
+    @property
+    def finding(self) -> Finding | None:
+        """The table or plot in view."""
+        return next((item for item in self.findings if item.key == self.shown), None)
+
+    def put(self, finding: Finding) -> None:
+        """Add a finding, in place of an older one of its key."""
+        others = [item for item in self.findings if item.key != finding.key]
+        self.findings = (*others, finding)

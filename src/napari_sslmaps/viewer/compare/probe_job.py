@@ -1,0 +1,109 @@
+"""What a probe learns from scribbles, and who computes it."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_sslmaps.core.findings import Table, cell_text
+from napari_sslmaps.core.grid import TokenGrid
+from napari_sslmaps.core.results import Embedding
+from napari_sslmaps.errors import InvalidOptionError
+from napari_sslmaps.maps.classes import LabelMap
+from napari_sslmaps.viewer.compare.model import ProbeKind
+from napari_sslmaps.viewer.state.tasks import TaskContext
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Scribbled:
+    """What was painted, captured when work is submitted.
+
+    Parameters
+    ----------
+    labels
+        (H, W) uint8 classes, 0 where nothing is painted.
+    place
+        Where these pixels lie on level 0.
+    """
+
+    labels: NDArray[np.uint8]
+    place: TokenGrid
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """How well a probe does on strokes that it was not fitted to: a sentence, and a table per class."""
+
+    text: str
+    table: Table | None = None
+
+
+class Prober(Protocol):
+    """Learns from scribbles."""
+
+    def predict(self, embedding: Embedding, scribbled: Scribbled, kind: ProbeKind) -> LabelMap:
+        """Fit to what is painted, and label every token; on the calling thread."""
+        ...
+
+    def validate(self, embedding: Embedding, scribbled: Scribbled, kind: ProbeKind) -> Validation:
+        """Say how good such a probe is, strokes held out one after another."""
+        ...
+
+
+class TokenProber:
+    """Fits scikit-learn's classifiers to tokens."""
+
+    def predict(self, embedding: Embedding, scribbled: Scribbled, kind: ProbeKind) -> LabelMap:
+        """Fit, and label every token."""
+        from napari_sslmaps.evaluation.scribbles import labels_on_grid
+        from napari_sslmaps.evaluation.token_probe import fit_token_probe
+
+        painted = labels_on_grid(scribbled.labels, embedding.grid, scribbled.place)
+        return fit_token_probe(embedding, painted, kind=kind).predict(embedding)
+
+    def validate(self, embedding: Embedding, scribbled: Scribbled, kind: ProbeKind) -> Validation:
+        """Cross-validate by stroke; where there are too few, say what to paint."""
+        from napari_sslmaps.evaluation.cross_validation import cross_validate
+        from napari_sslmaps.evaluation.scribbles import labels_on_grid
+
+        painted = labels_on_grid(scribbled.labels, embedding.grid, scribbled.place)
+        try:
+            found = cross_validate(embedding, painted, kind=kind)
+        except InvalidOptionError as error:
+            return Validation(str(error))
+        chance = 1 / len(found.classes)
+        return Validation(
+            f"Balanced accuracy on held-out strokes {cell_text(found.accuracy)}; chance {chance:.2f}.",
+            found.table(f"Probe of {embedding.provenance.encoder}"),
+        )
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class ProbeJob:
+    """All that one prediction needs, captured when it is submitted."""
+
+    embedding: Embedding
+    scribbled: Scribbled
+    kind: ProbeKind
+    prober: Prober
+
+    def __call__(self, context: TaskContext) -> LabelMap:
+        """Fit and predict."""
+        context.token.check()
+        return self.prober.predict(self.embedding, self.scribbled, self.kind)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class ValidationJob:
+    """All that one cross-validation needs, captured when it is submitted."""
+
+    embedding: Embedding
+    scribbled: Scribbled
+    kind: ProbeKind
+    prober: Prober
+
+    def __call__(self, context: TaskContext) -> Validation:
+        """Cross-validate."""
+        context.token.check()
+        return self.prober.validate(self.embedding, self.scribbled, self.kind)

@@ -1,0 +1,1 @@
+"""The window's part of maps: runs, maps as anchors and options change, what is in view."""

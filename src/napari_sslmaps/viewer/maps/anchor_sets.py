@@ -1,0 +1,84 @@
+"""Anchors with their groups as a file: kept, and set on another image."""
+
+from pathlib import Path
+
+from napari_sslmaps.errors import SSLMapsError
+from napari_sslmaps.records.anchors import AnchorSet, load_anchors, save_anchors
+from napari_sslmaps.viewer.canvas.region_selection import Look
+from napari_sslmaps.viewer.state.session import Sessions
+from napari_sslmaps.viewer.state.workspace import GROUP_COLOURS, Anchor, Group, WorkspaceModel
+
+
+class AnchorSets:
+    """Writes the anchors of the image that is looked at, and reads those of another one.
+
+    Parameters
+    ----------
+    workspace
+        Whose anchors and groups.
+    sessions
+        Tells which pixels they were set on.
+    look
+        Tells the size of the image.
+    """
+
+    def __init__(self, workspace: WorkspaceModel, sessions: Sessions, look: Look) -> None:
+        self._workspace = workspace
+        self._sessions = sessions
+        self._look = look
+
+    def save(self, path: Path) -> None:
+        """Write all groups with their anchors."""
+        workspace, here = self._workspace, self._sessions.here
+        if here is None or not workspace.anchors:
+            workspace.say("Expected anchors to write; there are none. Click on the image first.", failed=True)
+            return
+        image, session = here
+        try:
+            source = self._look.source(image)
+            hashes = {item.embedding.provenance.image_sha256 for item in session.embedded.values()}
+            written = save_anchors(
+                AnchorSet(
+                    workspace.request.anchor_groups,
+                    image.name,
+                    hashes.pop() if len(hashes) == 1 else "",
+                    source.levels[0].shape_yx,
+                    source.spacing_um_yx,
+                ),
+                path if path.suffix else path.with_suffix(".json"),
+            )
+        except SSLMapsError as error:
+            workspace.say(str(error), failed=True)
+            return
+        workspace.say(f"{_count(len(workspace.anchors))} written to {written.name}.")
+
+    def load(self, path: Path) -> None:
+        """Set a file's anchors on the image that is looked at, at the same pixels, instead of its own."""
+        workspace, here = self._workspace, self._sessions.here
+        if here is None:
+            workspace.say("Expected an image to set the anchors on; there is none. Open one.", failed=True)
+            return
+        try:
+            found = load_anchors(path)
+            groups = found.on_image(self._look.source(here[0]).levels[0].shape_yx)
+        except SSLMapsError as error:
+            workspace.say(str(error), failed=True)
+            return
+        workspace.reference = None
+        workspace.groups = tuple(
+            Group(key, group.name, group.colour or GROUP_COLOURS[key % len(GROUP_COLOURS)])
+            for key, group in enumerate(groups)
+        ) or (Group(),)
+        workspace.group = workspace.groups[0].key
+        workspace.anchors = tuple(
+            Anchor(pixel, negative, key)
+            for key, group in enumerate(groups)
+            for negative, pixels in ((False, group.anchors), (True, group.negative))
+            for pixel in pixels
+        )
+        where = "" if found.image in {"", here[0].name} else f", set on {found.image}, at the same pixels"
+        workspace.say(f"{_count(len(workspace.anchors))} from {path.name}{where}.")
+
+
+def _count(anchors: int) -> str:
+    return f"{anchors} anchor{'' if anchors == 1 else 's'}"

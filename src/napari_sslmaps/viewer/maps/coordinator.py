@@ -1,0 +1,206 @@
+"""What anchors and options ask of one image: a map of what is embedded, a run for what is not."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from napari.layers import Image
+
+from napari_sslmaps.errors import SSLMapsError
+from napari_sslmaps.viewer.canvas.anchor_pointer import Bounds
+from napari_sslmaps.viewer.canvas.region_selection import Look
+from napari_sslmaps.viewer.maps.attention_controller import AttentionPainter, depth_of
+from napari_sslmaps.viewer.maps.embedding_job import Painted
+from napari_sslmaps.viewer.maps.map_controller import MapPainter
+from napari_sslmaps.viewer.maps.runs import EmbeddingRuns
+from napari_sslmaps.viewer.maps.visibility import Stage
+from napari_sslmaps.viewer.state.session import Session, Sessions
+from napari_sslmaps.viewer.state.workspace import WorkspaceModel
+
+OF_ANCHORS = ("similarity", "groups")
+"""Kinds of maps that anchors decide."""
+
+
+class Answers:
+    """Answers every change of anchors and options by maps, and computes tokens where there are none.
+
+    Parameters
+    ----------
+    workspace
+        What is asked.
+    sessions
+        What was computed, and for which image.
+    look
+        The region that is chosen, and the frame that is shown.
+    runs
+        Computes tokens.
+    painter, attention
+        Make maps of tokens, and attention that is not kept with them.
+    stage
+        Brings them into view.
+    """
+
+    is_dragging: Callable[[], bool]
+    """Tells whether an anchor is being moved at this moment."""
+
+    def __init__(
+        self,
+        workspace: WorkspaceModel,
+        sessions: Sessions,
+        look: Look,
+        runs: EmbeddingRuns,
+        painter: MapPainter,
+        attention: AttentionPainter,
+        stage: Stage,
+    ) -> None:
+        self._workspace = workspace
+        self._sessions = sessions
+        self._look = look
+        self._runs = runs
+        self._painter = painter
+        self._attention = attention
+        self._stage = stage
+
+    def run(self) -> None:
+        """Embed the chosen region by all chosen encoders."""
+        workspace, here = self._workspace, self._sessions.here
+        if here is None or not workspace.specs:
+            workspace.say(workspace.plan.text, failed=True)
+            return
+        image, session = here
+        try:
+            region, mask = self._look.region(image), self._look.mask(image)
+        except SSLMapsError as error:
+            workspace.say(str(error), failed=True)
+            return
+        if not session.covers(region, mask):
+            session.forget()
+        self._stage.choose_front()
+        self._runs.start(image, session, workspace.asked, region, mask)
+
+    def embed_chosen(self) -> bool:
+        """Embed the chosen region by those chosen encoders that have not; tell whether a run is under way.
+
+        Raises
+        ------
+        SSLMapsError
+            If there is no such region.
+        """
+        here = self._sessions.here
+        if here is None:
+            return False
+        image, session = here
+        region, mask = self._look.region(image), self._look.mask(image)
+        if not session.covers(region, mask):
+            session.forget()
+        done = {name for name, item in session.embedded.items() if item.complete}
+        missing = [spec for spec in self._workspace.specs if spec.name not in done]
+        self._stage.choose_front()
+        if missing:
+            self._runs.start(image, session, missing, region, mask)
+        return self._workspace.progress is not None
+
+    def bounds(self) -> Bounds | None:
+        """Return where anchors may lie: on the embedded region, else on the chosen one."""
+        here = self._sessions.here
+        if here is None:
+            return None
+        image, session = here
+        try:
+            region = self._look.region(image) if self._is_stale(image, session) else session.region
+            shapes = [level.shape_yx for level in self._look.source(image).levels]
+        except SSLMapsError as error:
+            self._workspace.say(str(error), failed=True)
+            return None
+        if region is None:
+            return None
+        factor = np.divide(shapes[0], shapes[region.level])
+        low = np.array([region.y, region.x]) * factor - 0.5
+        return Bounds(low, low + np.array(region.shape_yx) * factor)
+
+    def follow_anchors(self) -> None:
+        """Bring maps to where the anchors are now."""
+        here = self._sessions.here
+        if here is None:
+            return
+        image, session = here
+        if self._workspace.reference is None and all(anchor.negative for anchor in self._workspace.anchors):
+            if self._workspace.anchors:
+                self._workspace.say("Negative anchors alone draw no map: set one to be like, too.")
+            return
+        if self.is_dragging():
+            self._painter.follow_drag(image, session)
+            self._attention.follow_drag(image, session)
+        elif self._is_stale(image, session):
+            self.run()
+        else:
+            self.repaint_for_anchors()
+            self.embed_missing()
+
+    def embed_missing(self) -> bool:
+        """Embed by those chosen encoders that have not seen the region; tell whether a run is on now."""
+        workspace, here = self._workspace, self._sessions.here
+        if here is None or workspace.progress is not None:
+            return workspace.progress is not None
+        image, session = here
+        missing = [method for method in workspace.asked if method.name not in session.embedded]
+        if self._is_stale(image, session) or session.region is None:
+            self.run()
+        elif missing:
+            self._runs.start(image, session, missing, session.region, session.mask)
+        return workspace.progress is not None
+
+    def embed_missing_of_embedded(self) -> None:
+        """Embed by a control that was ticked, if its region is embedded; else it waits for the run."""
+        here = self._sessions.here
+        if here is not None and here[1].embedded and not self._is_stale(*here):
+            self.embed_missing()
+
+    def repaint(self, *kinds: Any) -> None:
+        """Make these kinds of maps again, of what is embedded."""
+        here = self._sessions.here
+        if here is None:
+            return
+        self._painter.repaint(*here, *kinds)
+        if "attention" in kinds:
+            self._attention.repaint(*here)
+
+    def repaint_for_anchors(self) -> None:
+        """Make what depends on the anchors again."""
+        asks = self._workspace.attention.query == "anchor"
+        self.repaint(*OF_ANCHORS, *(("attention",) if asks else ()))
+
+    def catch_up(self) -> None:
+        """Make maps again of an image that is turned to, if other ones are asked for by now."""
+        workspace, here = self._workspace, self._sessions.here
+        if here is None:
+            return
+        if here[1].asked != replace(workspace.request, anchors=()):
+            self.repaint(*workspace.maps)
+        elif workspace.pca.basis == "joint":
+            self.repaint("pca")
+
+    def abandon(self) -> None:
+        """Take no more answers: another image is looked at."""
+        self._runs.abandon()
+        self._painter.abandon()
+        self._attention.abandon()
+
+    def take(self, image: Image, painted: Painted | None) -> None:
+        """Show what a run has computed; None when it is over."""
+        here = self._sessions.here
+        if here is None or image is not here[0]:
+            return
+        workspace, embedded = self._workspace, here[1].embedded
+        heads = [item.embedding.attention for item in embedded.values()]
+        workspace.heads = max((len(each) for each in heads if each is not None), default=0)
+        workspace.blocks = max((depth_of(workspace, name) for name in embedded), default=0)
+        if painted is None:
+            self.repaint("attention", *OF_ANCHORS, *(("pca",) if workspace.pca.spans_methods else ()))
+        else:
+            self._painter.paint(image, painted)
+
+    def _is_stale(self, image: Image, session: Session) -> bool:
+        """Whether nothing is embedded for the frame that is shown."""
+        return session.region is None or session.region.frame != self._look.frame(image)

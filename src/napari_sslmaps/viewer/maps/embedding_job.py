@@ -1,0 +1,359 @@
+"""The long work: embed a region by several encoders and make their maps, without touching a layer."""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from math import isnan
+from time import perf_counter
+from typing import Protocol, TypeAlias
+
+from napari_sslmaps.cache.store import complaints
+from napari_sslmaps.core.diagnostics import seam_score
+from napari_sslmaps.core.placed_mask import PlacedMask
+from napari_sslmaps.core.region import Region
+from napari_sslmaps.core.results import Embedding
+from napari_sslmaps.core.tiling import TILED, Tiling
+from napari_sslmaps.encoders.controls import Control
+from napari_sslmaps.encoders.registry import get_spec
+from napari_sslmaps.encoders.spec import EncoderSpec
+from napari_sslmaps.errors import Cancelled, InvalidAnchorError, MapUnavailableError, SSLMapsError
+from napari_sslmaps.maps.attention import ActivationMap, AttentionMap, activation_map, attention_map
+from napari_sslmaps.maps.groups import group_map
+from napari_sslmaps.maps.similarity import similarity_map
+from napari_sslmaps.pipeline.controls import embed_control
+from napari_sslmaps.pipeline.embedding import embed
+from napari_sslmaps.pipeline.planning import plan
+from napari_sslmaps.pipeline.progress import EmbeddingProgress, OnProgress
+from napari_sslmaps.sources.protocol import ImageSource
+from napari_sslmaps.viewer.canvas.map_layers import Drawing, draw, with_contrast
+from napari_sslmaps.viewer.maps.pca_bases import component_drawings
+from napari_sslmaps.viewer.state.loaded_encoders import LoadedEncoders
+from napari_sslmaps.viewer.state.tasks import TaskContext
+from napari_sslmaps.viewer.state.workspace import MapRequest
+
+_PAINT_SHARE = 9.0
+"""Painting a partial result waits until computing took this many times as long as the last painting."""
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedOptions:
+    """How a region is embedded.
+
+    Parameters
+    ----------
+    tiling
+        How it is cut.
+    focus_yx
+        Pixel of level 0 next to which computing begins; None for the first row.
+    keep
+        Whether finished tiles are kept on disk, and taken from there.
+    mask
+        Which tokens are wanted; None for all.
+    """
+
+    tiling: Tiling = TILED
+    focus_yx: tuple[float, float] | None = None
+    keep: bool = False
+    mask: PlacedMask | None = None
+
+
+_PLAIN = EmbedOptions()
+Asked: TypeAlias = EncoderSpec | Control
+"""What is compared: an encoder, or what it has to be better than."""
+
+
+class Embedder(Protocol):
+    """Computes the tokens of a region."""
+
+    def __call__(
+        self,
+        source: ImageSource,
+        method: Asked,
+        region: Region,
+        on_progress: OnProgress,
+        options: EmbedOptions = _PLAIN,
+    ) -> Embedding:
+        """Embed, calling `on_progress` after each batch of tiles."""
+        ...
+
+
+class PipelineEmbedder:
+    """Embeds by the pipeline.
+
+    Parameters
+    ----------
+    encoders
+        Loads them, each once.
+    """
+
+    def __init__(self, encoders: LoadedEncoders) -> None:
+        self._encoders = encoders
+
+    def __call__(
+        self,
+        source: ImageSource,
+        method: Asked,
+        region: Region,
+        on_progress: OnProgress,
+        options: EmbedOptions = _PLAIN,
+    ) -> Embedding:
+        """Load the encoder if need be, then embed."""
+        if isinstance(method, Control):
+            return embed_control(
+                method,
+                source,
+                self._encoders.get(get_spec(method.of)) if method.needs_encoder else None,
+                region=region,
+                tiling=options.tiling,
+                cache=options.keep,
+                on_progress=on_progress,
+                mask=options.mask,
+            )
+        encoder = self._encoders.get(method)
+        return embed(
+            source,
+            encoder,
+            region=region,
+            tiling=options.tiling,
+            focus_yx=options.focus_yx,
+            cache=options.keep,
+            on_progress=on_progress,
+            mask=options.mask,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Painted:
+    """What has become visible of one encoder.
+
+    Parameters
+    ----------
+    encoder
+        Its name.
+    fraction
+        Of the whole job, in [0, 1].
+    label
+        What is being done.
+    seconds_left
+        Of the whole job, or None while there is no estimate.
+    embedding
+        What there is so far; None while the encoder is loaded.
+    request
+        What the drawings answer.
+    drawings
+        The maps.
+    complete
+        Whether nothing more of this encoder will follow.
+    seconds
+        Spent on its tiles so far.
+    restored
+        Which share of its tiles came from the cache, in [0, 1].
+    seams
+        How far tile borders show, as `seam_score` says it; None while that is not known, or without borders.
+    """
+
+    encoder: str
+    fraction: float
+    label: str
+    seconds_left: float | None = None
+    embedding: Embedding | None = None
+    request: MapRequest | None = None
+    drawings: tuple[Drawing, ...] = ()
+    complete: bool = False
+    seconds: float = 0.0
+    restored: float = 0.0
+    seams: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderFailed:
+    """One encoder could not be used; the others go on."""
+
+    encoder: str
+    error: SSLMapsError
+
+
+@dataclass(frozen=True, slots=True)
+class NotKept:
+    """Something about the cache that a person should know; the work goes on without it."""
+
+    text: str
+
+
+@dataclass(frozen=True, eq=False)
+class EmbeddingJob:
+    """All that a run needs, captured when it is submitted.
+
+    Parameters
+    ----------
+    source, region
+        Pixels.
+    methods
+        Encoders and controls, in order.
+    embedder
+        Computes the tokens.
+    request
+        Gives the newest snapshot of what is wanted, so that anchors set meanwhile count.
+    options
+        How they are used.
+    """
+
+    source: ImageSource
+    region: Region
+    methods: Sequence[Asked]
+    embedder: Embedder
+    request: Callable[[], MapRequest]
+    options: EmbedOptions = _PLAIN
+
+    def __call__(self, context: TaskContext) -> int:
+        """Run; return the number of encoders that were completed."""
+        with complaints(lambda text: context.report(NotKept(text))):
+            return self._embed(context)
+
+    def _embed(self, context: TaskContext) -> int:
+        completed = 0
+        for index, method in enumerate(self.methods):
+            context.token.check()
+            painter = _Painter(self, context, method, index)
+            try:
+                embedding = self.embedder(self.source, method, self.region, painter.progress, self.options)
+                painter.finish(embedding)
+            except Cancelled:
+                painter.keep()
+                raise
+            except SSLMapsError as error:
+                context.report(EncoderFailed(method.name, error))
+            else:
+                completed += 1
+        return completed
+
+
+class _Painter:
+    """Reports what one encoder has computed, now and then."""
+
+    def __init__(self, job: EmbeddingJob, context: TaskContext, method: Asked, index: int) -> None:
+        self._job, self._context, self._method, self._index = job, context, method, index
+        self._name = name = method.name
+        self._resting_since = perf_counter()
+        self._cost = 0.01
+        self._latest: EmbeddingProgress | None = None
+        context.report(Painted(name, index / len(job.methods), f"{name}: loading"))
+
+    def progress(self, progress: EmbeddingProgress) -> None:
+        """Take the pipeline's progress; raise `Cancelled` if that was asked."""
+        self._latest = progress
+        self._context.token.check()
+        now = perf_counter()
+        if progress.done < progress.total and now - self._resting_since > _PAINT_SHARE * self._cost:
+            self._paint(progress.embedding, progress)
+            self._resting_since = perf_counter()
+            self._cost = max(0.01, self._resting_since - now)
+
+    def finish(self, embedding: Embedding) -> None:
+        """Report the whole embedding."""
+        self._paint(embedding, None)
+
+    def keep(self) -> None:
+        """Report what there was when it was stopped."""
+        if self._latest is not None:
+            self._paint(self._latest.embedding, self._latest)
+
+    def _paint(self, embedding: Embedding, progress: EmbeddingProgress | None) -> None:
+        request, latest = self._job.request(), self._latest
+        count = len(self._job.methods)
+        share = 1.0 if progress is None else progress.done / progress.total
+        left = None
+        if progress is not None:
+            rest = count - self._index - 1
+            left = progress.seconds_left + rest * (progress.seconds + progress.seconds_left)
+        tiles = "" if progress is None else f" tile {progress.done} of {progress.total}"
+        self._context.report(
+            Painted(
+                self._name,
+                (self._index + share) / count,
+                f"{self._name}:{tiles}" if tiles else f"{self._name}: done",
+                left,
+                embedding,
+                request,
+                tuple(with_contrast(make_drawings(embedding, request), request.similarity.display)),
+                complete=progress is None,
+                seconds=0.0 if latest is None else latest.seconds,
+                restored=0.0 if latest is None else latest.restored / latest.total,
+                seams=self._seams(embedding) if progress is None else None,
+            )
+        )
+
+    def _seams(self, embedding: Embedding) -> float | None:
+        job, method = self._job, self._method
+        if not isinstance(method, EncoderSpec):
+            return None
+        planned = plan(job.source, method, job.region, job.options.tiling, mask=job.options.mask)
+        found = seam_score(embedding.tokens, planned.tiles)
+        return None if isnan(found) else found
+
+
+def make_drawings(embedding: Embedding, request: MapRequest) -> list[Drawing]:
+    """Make the requested maps that this embedding can give."""
+    drawings = []
+    if "attention" in request.maps and (request.attention.is_kept or embedding.attention is None):
+        with suppress(MapUnavailableError):
+            drawings.append(draw(attention_of(embedding, request)))
+    if "pca" in request.maps:
+        drawings += component_drawings([embedding], request)
+    if "similarity" in request.maps and request.positive_yx:
+        with suppress(InvalidAnchorError):
+            drawings.append(similarity_drawing(embedding, request))
+    if "groups" in request.maps and request.tells_groups_apart:
+        with suppress(InvalidAnchorError):
+            drawings.append(groups_drawing(embedding, request))
+    return drawings
+
+
+def attention_of(embedding: Embedding, request: MapRequest) -> AttentionMap | ActivationMap:
+    """Return the attention of a transformer, with the nearest head it has; the activation of a CNN."""
+    if embedding.attention is None:
+        return activation_map(embedding)
+    wanted = request.attention.head
+    head = None if wanted is None else min(wanted, len(embedding.attention) - 1)
+    return attention_map(embedding, head, reduction=request.attention.reduction)
+
+
+def groups_drawing(embedding: Embedding, request: MapRequest) -> Drawing:
+    """Return which group of anchors each token is most like."""
+    centred = request.similarity.centred
+    found = group_map(
+        embedding, request.anchor_groups, centred=centred, reference=reference_of(embedding, request)
+    )
+    return draw(found)
+
+
+def similarity_drawing(embedding: Embedding, request: MapRequest) -> Drawing:
+    """Return the similarity to the requested anchors at full resolution."""
+    options = request.similarity
+    result = similarity_map(
+        embedding,
+        request.positive_yx,
+        negative=request.negative_yx,
+        combine=options.combine,
+        centred=options.centred,
+        reference=reference_of(embedding, request),
+    )
+    return draw(result)
+
+
+def reference_of(embedding: Embedding, request: MapRequest) -> Embedding | None:
+    """Return the embedding that the anchors lie in, if it is another one.
+
+    Raises
+    ------
+    InvalidAnchorError
+        If this encoder has not seen the image that they lie in.
+    """
+    if request.reference is None:
+        return None
+    name = embedding.provenance.encoder
+    if name not in request.reference:
+        raise InvalidAnchorError(
+            f"Expected the image with the anchors to be embedded by {name}, too. Run it there first."
+        )
+    return request.reference[name]

@@ -1,0 +1,241 @@
+"""Maps of what is embedded: painted as a run goes on, repainted when options or anchors change."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from napari.layers import Image
+from psygnal import Signal
+
+from napari_sslmaps.errors import Cancelled, InvalidAnchorError
+from napari_sslmaps.maps.similarity import SimilarityMap
+from napari_sslmaps.viewer.canvas.image_layer import OWN
+from napari_sslmaps.viewer.canvas.map_layers import Drawing, LayerBoard, draw, with_contrast
+from napari_sslmaps.viewer.maps.embedding_job import Painted, groups_drawing, make_drawings
+from napari_sslmaps.viewer.maps.pca_bases import Elsewhere, component_drawings
+from napari_sslmaps.viewer.state.session import Embedded, Session, Sessions
+from napari_sslmaps.viewer.state.tasks import ImmediateRunner, TaskCallbacks, TaskContext, TaskRunner
+from napari_sslmaps.viewer.state.workspace import MapKind, MapRequest, WorkspaceModel
+
+FRAME_MEGABYTES = 64.0
+"""Tokens read for one frame of a drag, over all maps in view: what memory delivers in about 8 ms."""
+INLINE_MEGABYTES = 64.0
+"""Up to this many megabytes of tokens, maps are repainted at once; above, on the runner's thread."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Repaint:
+    """Work for the runner: report drawings of every embedding, then make ready for a drag."""
+
+    embedded: tuple[Embedded, ...]
+    request: MapRequest
+    elsewhere: Elsewhere
+
+    def __call__(self, context: TaskContext) -> None:
+        others = tuple(kind for kind in self.request.maps if kind != "pca")
+        drawings: list[Drawing] = []
+        for item in self.embedded:
+            context.token.check()
+            drawings += make_drawings(item.embedding, replace(self.request, maps=others))
+        context.report(with_contrast(drawings, self.request.similarity.display))
+        if "pca" in self.request.maps:
+            context.token.check()
+            embeddings = [item.embedding for item in self.embedded]
+            context.report(component_drawings(embeddings, self.request, self.elsewhere))
+        self._prepare_drag(context)
+
+    def _prepare_drag(self, context: TaskContext) -> None:
+        """Build the coarse tokens that a drag will want, so that its first frame is as quick as the next."""
+        if "similarity" not in self.request.maps:
+            return
+        budget = int(FRAME_MEGABYTES / len(self.embedded) * 1e6)
+        for item in self.embedded:
+            context.token.check()
+            with item.lock:
+                pyramid = item.pyramid(centred=self.request.similarity.centred)
+                pyramid.prepare(pyramid.level_for(budget))
+
+
+class MapPainter:
+    """Brings maps of a session onto the board.
+
+    Parameters
+    ----------
+    workspace
+        What is wanted.
+    sessions
+        What was computed of other images.
+    board
+        Where maps are drawn.
+    runner
+        For repainting what is too large to do at once.
+    shown
+        Is told of which image maps were shown, some perhaps for the first time.
+    failed
+        Is told what went wrong.
+    """
+
+    drawn = Signal(object)
+    """Maps of this image changed, or came."""
+
+    def __init__(
+        self,
+        workspace: WorkspaceModel,
+        sessions: Sessions,
+        board: LayerBoard,
+        runner: TaskRunner,
+        shown: Callable[[Image], None],
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        self._workspace = workspace
+        self._sessions = sessions
+        self._board = board
+        self._runner = runner
+        self._shown = shown
+        self._failed = failed
+        self._pending: set[MapKind] = set()
+
+    def paint(self, image: Image, painted: Painted) -> None:
+        """Show what a run reports; similarity only if it answers the anchors of now."""
+        current = painted.request is not None and painted.request.anchors == self._workspace.anchors
+        self._show(
+            image, [item for item in painted.drawings if item.kind not in {"similarity", "groups"} or current]
+        )
+
+    def repaint(self, image: Image, session: Session, *kinds: MapKind) -> None:
+        """Make these maps of every embedding again and show them."""
+        order = {name: place for place, name in enumerate(self._workspace.methods)}
+        names = sorted(session.embedded, key=lambda name: order.get(name, len(order)))
+        embedded = tuple(session.embedded[name] for name in names)
+        self._pending.update(kind for kind in kinds if kind in self._workspace.maps)
+        if not embedded or not self._pending:
+            return
+        chosen = tuple(self._pending)
+        request = self._with_reference(replace(self._workspace.request, maps=chosen))
+        self._drop_what_has_no_reference(image, request)
+        work = _Repaint(embedded, request, self._sessions.elsewhere())
+
+        def reported(drawings: list[Drawing]) -> None:
+            self._pending.difference_update(chosen)
+            self._show(image, drawings)
+
+        if sum(item.megabytes for item in embedded) <= INLINE_MEGABYTES:
+            self._runner.discard()
+            ImmediateRunner().submit(work, TaskCallbacks(reported, _ignore, self._on_failed))
+        else:
+            self._runner.submit(work, TaskCallbacks(reported, _ignore, self._on_failed))
+
+    def abandon(self) -> None:
+        """Take no more answers: another image is looked at."""
+        self._pending.clear()
+        self._runner.discard()
+
+    def follow_drag(self, image: Image, session: Session) -> None:
+        """Draw one frame of a drag: maps in view, in place, similarity at the level that fits the frame."""
+        self._follow_drag_of_groups(image, session)
+        seen = {
+            name: layer
+            for name in session.embedded
+            if (layer := self._board.find(image, "similarity", name)) is not None and layer.visible
+        }
+        if not seen:
+            return
+        budget = int(FRAME_MEGABYTES / len(seen) * 1e6)
+        for name, layer in seen.items():
+            item = session.embedded[name]
+            if not item.lock.acquire(blocking=False):
+                continue  # its coarse tokens are being built; the mouse must not wait for them
+            try:
+                drawing = live_drawing(item, self._workspace.request, budget)
+            except InvalidAnchorError as error:
+                self._failed(error)
+                return
+            finally:
+                item.lock.release()
+            contrast = layer.metadata[OWN].get("contrast")
+            drawing.record["contrast"] = contrast
+            self._board.show(image, replace(drawing, limits=None), live=True)
+        self.drawn.emit(image)
+
+    def _with_reference(self, request: MapRequest) -> MapRequest:
+        """Return the request with the anchors of the image they are taken from."""
+        reference = self._workspace.reference
+        if reference is None:
+            return request
+        there = self._sessions.of(reference)
+        embeddings = {name: item.embedding for name, item in there.embedded.items()}
+        return replace(request, anchors=there.anchors, reference=embeddings)
+
+    def _drop_what_has_no_reference(self, image: Image, request: MapRequest) -> None:
+        """Remove maps of methods that have not seen the image with the anchors."""
+        if request.reference is None:
+            return
+        for kind in ("similarity", "groups"):
+            layers = {
+                name: self._board.find(image, kind, name)
+                for name in self._workspace.methods
+                if name not in request.reference
+            }
+            self._board.drop(layer for layer in layers.values() if layer is not None)
+            if kind in request.maps and layers:
+                missing = ", ".join(layers)
+                self._workspace.say(
+                    f"Expected the image with the anchors to be embedded by {missing}, too. Run it there.",
+                    failed=True,
+                )
+
+    def _follow_drag_of_groups(self, image: Image, session: Session) -> None:
+        """Draw groups in view, if their tokens can be read within a frame; else they wait for the release."""
+        layers = {name: self._board.find(image, "groups", name) for name in session.embedded}
+        seen = [name for name, layer in layers.items() if layer is not None and layer.visible]
+        request = self._workspace.request
+        count = len({anchor.group for anchor in request.anchors})
+        if sum(session.embedded[name].megabytes for name in seen) * count > FRAME_MEGABYTES:
+            return
+        for name in seen:
+            try:
+                self._board.show(image, groups_drawing(session.embedded[name].embedding, request), live=True)
+            except InvalidAnchorError as error:
+                self._failed(error)
+                return
+        self.drawn.emit(image)
+
+    def _show(self, image: Image, drawings: list[Drawing]) -> None:
+        for item in drawings:
+            self._board.show(image, item)
+        self._shown(image)
+        self.drawn.emit(image)
+
+    def _on_failed(self, error: BaseException) -> None:
+        if not isinstance(error, Cancelled):
+            self._failed(error)
+
+
+def _ignore(_answer: Any) -> None:
+    return
+
+
+def live_drawing(item: Embedded, request: MapRequest, max_bytes: int) -> Drawing:
+    """Draw a similarity map at the finest pyramid level whose tokens take at most `max_bytes`.
+
+    Raises
+    ------
+    InvalidAnchorError
+        If an anchor lies on a token that has not been computed.
+    """
+    options = request.similarity
+    pyramid = item.pyramid(centred=options.centred)
+    level = pyramid.level_for(max_bytes)
+    positive, negative = request.positive_yx, request.negative_yx
+    values = pyramid.values(positive, negative=negative, combine=options.combine, level=level)
+    return draw(
+        SimilarityMap(
+            values=values,
+            grid=item.embedding.grid.coarser(level),
+            provenance=item.embedding.provenance,
+            anchors=tuple(positive),
+            negative=tuple(negative),
+            centred=options.centred,
+            combine=options.combine,
+        )
+    )

@@ -1,0 +1,145 @@
+"""Principal components as colours: of a region, of all images, kept, and aligned across methods."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from napari_sslmaps.core.results import Embedding
+from napari_sslmaps.errors import InvalidOptionError, MapUnavailableError, SSLMapsError
+from napari_sslmaps.maps.pca import ComponentBasis, ComponentMap, pca_map
+from napari_sslmaps.maps.pca_alignment import align_colours
+from napari_sslmaps.records.basis import load_basis, save_basis
+from napari_sslmaps.viewer.canvas.map_layers import Drawing, LayerBoard, draw
+from napari_sslmaps.viewer.state.workspace import MapRequest, WorkspaceModel
+
+Elsewhere = Mapping[str, Sequence[Embedding]]
+"""By encoder, embeddings of other images."""
+
+
+def component_drawings(
+    embeddings: Sequence[Embedding], request: MapRequest, elsewhere: Elsewhere | None = None
+) -> list[Drawing]:
+    """Draw the components of each embedding that has three, as `PcaOptions` asks.
+
+    Parameters
+    ----------
+    embeddings
+        Of one region, by one encoder each; colours are aligned to the first.
+    request
+        What is asked.
+    elsewhere
+        What a joint basis is fitted to besides.
+    """
+    maps = []
+    for embedding in embeddings:
+        with suppress(MapUnavailableError):
+            maps.append(_components(embedding, request, elsewhere or {}))
+    if request.pca.aligned and len(maps) > 1:
+        maps = align_colours(maps)
+    told = {"region": "of this region", "joint": "of all images together", "kept": "that were kept"}
+    kept = {basis.encoder for basis in request.bases}
+    drawings = []
+    for result in maps:
+        drawing = draw(result)
+        basis = request.pca.basis
+        if basis == "kept" and drawing.encoder not in kept:
+            basis = "region"
+        options = {**drawing.record["options"], "basis_of": told[basis]}
+        drawings.append(replace(drawing, record={**drawing.record, "options": options}))
+    return drawings
+
+
+def _components(embedding: Embedding, request: MapRequest, elsewhere: Elsewhere) -> ComponentMap:
+    options, made = request.pca, embedding.provenance
+    kept = next((basis for basis in request.bases if basis.encoder == made.encoder), None)
+    if options.basis == "kept" and kept is not None:
+        return pca_map(embedding, rendering=options.rendering, basis=kept)
+    others: Sequence[Embedding] = ()
+    if options.basis == "joint":
+        others = [
+            other
+            for other in elsewhere.get(made.encoder, ())
+            if other.provenance.weights_sha256 == made.weights_sha256
+        ]
+    return pca_map([embedding, *others], rendering=options.rendering, foreground="auto")[0]
+
+
+class Bases:
+    """Keeps principal components: as they are now, as a file, and from a file.
+
+    Parameters
+    ----------
+    workspace
+        Whose `bases`.
+    board
+        Has the maps of now.
+    """
+
+    def __init__(self, workspace: WorkspaceModel, board: LayerBoard) -> None:
+        self._workspace = workspace
+        self._board = board
+
+    def lock(self) -> None:
+        """Keep the components that every method shows now, for the images that come."""
+        shown = self._shown()
+        if not shown:
+            self._say_nothing_is_shown()
+            return
+        self._keep(*shown.values())
+        names = ", ".join(shown)
+        self._workspace.say(f"Kept: components of {names}. Other images are drawn with them now.")
+
+    def save(self, path: Path) -> None:
+        """Write the components of the method in front to a file."""
+        basis = self._shown().get(self._workspace.front)
+        if basis is None:
+            self._say_nothing_is_shown()
+            return
+        try:
+            written = save_basis(basis, path if path.suffix else path.with_suffix(".json"))
+        except SSLMapsError as error:
+            self._workspace.say(str(error), failed=True)
+            return
+        self._workspace.say(f"Components of {basis.encoder} written to {written.name}.")
+
+    def load(self, path: Path) -> None:
+        """Keep the components of a file, if their encoder is the one in the list."""
+        try:
+            basis = load_basis(path)
+            self._check(basis, path)
+        except SSLMapsError as error:
+            self._workspace.say(str(error), failed=True)
+            return
+        self._keep(basis)
+        self._workspace.say(f"Kept: components of {basis.encoder} from {path.name}.")
+
+    def _keep(self, *bases: ComponentBasis) -> None:
+        workspace, names = self._workspace, {basis.encoder for basis in bases}
+        others = tuple(basis for basis in workspace.bases if basis.encoder not in names)
+        workspace.bases = (*others, *bases)
+        workspace.pca = replace(workspace.pca, basis="kept", aligned=False)
+
+    def _shown(self) -> dict[str, ComponentBasis]:
+        image, found = self._workspace.image, {}
+        for layer in [] if image is None else self._board.maps_of(image):
+            result = self._board.result_of(layer)
+            if isinstance(result, ComponentMap):
+                found[result.provenance.encoder] = result.basis
+        return found
+
+    def _check(self, basis: ComponentBasis, path: Path) -> None:
+        spec = next((spec for spec in self._workspace.available if spec.name == basis.encoder), None)
+        if spec is None:
+            raise InvalidOptionError(
+                f"Expected components of an encoder in the list; {path.name} holds those of "
+                f"{basis.encoder!r}. Add that encoder first."
+            )
+        if basis.weights_sha256 and spec.sha256 and basis.weights_sha256 != spec.sha256:
+            raise InvalidOptionError(
+                f"Expected components of the {spec.name} in the list; those in {path.name} belong to other "
+                "weights. Fit them again, with these weights."
+            )
+
+    def _say_nothing_is_shown(self) -> None:
+        self._workspace.say("Expected a PCA map of the method in front; run it first.", failed=True)

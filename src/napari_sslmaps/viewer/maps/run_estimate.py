@@ -1,0 +1,167 @@
+"""The line that says what a run will do and take, and the trial that tells how quickly."""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from napari.layers import Image
+
+from napari_sslmaps.core.placed_mask import PlacedMask
+from napari_sslmaps.core.region import Region
+from napari_sslmaps.core.units import size_text
+from napari_sslmaps.encoders.spec import EncoderSpec
+from napari_sslmaps.errors import SSLMapsError
+from napari_sslmaps.pipeline.cost import Pace, cost_of
+from napari_sslmaps.pipeline.planning import EmbeddingPlan, plan
+from napari_sslmaps.sources.protocol import ImageSource
+from napari_sslmaps.viewer.canvas.image_layer import LayerSource
+from napari_sslmaps.viewer.maps.throughput import Paces, Readers, free_memory
+from napari_sslmaps.viewer.state.tasks import TaskCallbacks, TaskContext, TaskRunner
+from napari_sslmaps.viewer.state.workspace import Status, WorkspaceModel
+
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """Work for the runner: measure reading and encoders, one after another, and report what was."""
+
+    paces: Paces
+    specs: tuple[EncoderSpec, ...]
+    readers: Readers
+    source: LayerSource
+    region: Region
+
+    def __call__(self, context: TaskContext) -> None:
+        if self.readers.known(self.source, self.region.level) is None:
+            with suppress(SSLMapsError):  # a run will say so
+                self.readers.measure(self.source, self.region)
+            context.report("reading")
+        for spec in self.specs:
+            context.token.check()
+            try:
+                self.paces.measure(spec)
+            except SSLMapsError:
+                continue  # a run will say so, where somebody asked for it
+            context.report(spec.name)
+
+
+class Forecast:
+    """Says in the workspace's plan what a run will do and take, or why it cannot run.
+
+    Parameters
+    ----------
+    workspace
+        What is chosen; gets the plan.
+    paces
+        Knows how quickly encoders run; one it does not know is tried out.
+    runner
+        Runs the trial.
+    look
+        Gives source and region that are chosen of an image; raises `SSLMapsError` where there is none.
+    mask
+        Gives which part of that region is wanted; None for all.
+    free_bytes
+        Tells how much memory is free.
+    """
+
+    def __init__(
+        self,
+        workspace: WorkspaceModel,
+        paces: Paces,
+        runner: TaskRunner,
+        look: Callable[[Image], tuple[LayerSource, Region]],
+        mask: Callable[[Image], PlacedMask | None],
+        free_bytes: Callable[[], int] = free_memory,
+    ) -> None:
+        self._workspace = workspace
+        self._paces = paces
+        self._runner = runner
+        self._look = look
+        self._mask = mask
+        self.free_bytes = free_bytes
+        self._readers = Readers()
+        self._tried: frozenset[str] = frozenset()
+        self._planned: tuple[object, tuple[EmbeddingPlan, ...]] = (None, ())
+
+    def update(self) -> None:
+        """Say it anew, because something was chosen or measured."""
+        workspace = self._workspace
+        if workspace.image is None:
+            workspace.plan = Status("Open or select an image layer.", failed=True)
+        elif not workspace.specs:
+            workspace.plan = Status("Tick at least one encoder.", failed=True)
+        else:
+            try:
+                source, region = self._look(workspace.image)
+                workspace.plan = self._describe(workspace.image, source, region, workspace.specs)
+            except SSLMapsError as error:
+                workspace.plan = Status(str(error), failed=True)
+                return
+            self._try_out(workspace.specs, source, region)
+
+    def learn(self, spec: EncoderSpec, pace: Pace) -> None:
+        """Take what a run measured."""
+        self._paces.learn(spec, pace)
+
+    def stop(self) -> None:
+        """Measure no more for now: a run is to have the machine for itself."""
+        self._runner.discard()
+        self._tried = frozenset()
+
+    def _describe(
+        self, image: Image, source: LayerSource, region: Region, specs: Sequence[EncoderSpec]
+    ) -> Status:
+        plans = self._plans(source, region, specs, self._mask(image))
+        of_level = f" (level {region.level})" if len(source.levels) > 1 else ""
+        line = plans[0].describe().replace(" → ", f"{of_level} → ", 1)
+        if len(specs) > 1:
+            line += f" × {len(specs)} encoders"
+        reading = self._readers.known(source, region.level) or 0.0
+        cost = cost_of(specs, plans, [self._paces.known(spec) for spec in specs], reading)
+        text, free = f"{line}, {cost.describe()}", self.free_bytes()
+        if cost.megabytes * 1e6 <= free:
+            return Status(text)
+        return Status(f"{text}. Only {size_text(free / 1e6)} of memory are free.", failed=True)
+
+    def _plans(
+        self,
+        source: ImageSource,
+        region: Region,
+        specs: Sequence[EncoderSpec],
+        mask: PlacedMask | None,
+    ) -> tuple[EmbeddingPlan, ...]:
+        """Plan once for all encoders that ask the same, and again only where something has changed."""
+        tiling = self._workspace.tiling
+        key = (
+            region,
+            None if mask is None else mask.sha256,
+            source.levels,
+            source.spacing_um_yx,
+            tiling,
+            tuple(spec.architecture for spec in specs),
+        )
+        if key != self._planned[0]:
+            plans: dict[object, EmbeddingPlan] = {}
+            for spec in specs:
+                asks = spec.constraint, getattr(spec.architecture, "rope", False)
+                if asks not in plans:
+                    plans[asks] = plan(source, spec, region, tiling, mask=mask)
+            self._planned = (
+                key,
+                tuple(plans[spec.constraint, getattr(spec.architecture, "rope", False)] for spec in specs),
+            )
+        return self._planned[1]
+
+    def _try_out(self, specs: Sequence[EncoderSpec], source: LayerSource, region: Region) -> None:
+        unknown = tuple(spec for spec in specs if self._paces.known(spec) is None)
+        names = frozenset(spec.name for spec in unknown)
+        if self._readers.known(source, region.level) is None:
+            names |= {f"{source.name} level {region.level}"}
+        if not self._workspace.touched or names <= self._tried or self._workspace.progress is not None:
+            return
+        self._tried = names
+        trial = _Trial(self._paces, unknown, self._readers, source, region)
+        self._runner.submit(trial, TaskCallbacks(lambda _: self.update(), _ignore, _ignore))
+
+
+def _ignore(_answer: object) -> None:
+    return

@@ -1,0 +1,172 @@
+"""Runs: start, stop, and take what is reported."""
+
+from collections.abc import Callable, Sequence
+
+from napari.layers import Image
+
+from napari_sslmaps.core.placed_mask import PlacedMask
+from napari_sslmaps.core.region import Region
+from napari_sslmaps.encoders.spec import EncoderSpec
+from napari_sslmaps.errors import Cancelled, SSLMapsError
+from napari_sslmaps.pipeline.cost import Pace, work_of
+from napari_sslmaps.pipeline.planning import plan
+from napari_sslmaps.viewer.canvas.image_layer import LayerSource
+from napari_sslmaps.viewer.maps.embedding_job import (
+    Asked,
+    Embedder,
+    EmbeddingJob,
+    EmbedOptions,
+    EncoderFailed,
+    NotKept,
+    Painted,
+)
+from napari_sslmaps.viewer.maps.run_estimate import Forecast
+from napari_sslmaps.viewer.state.messages import sentence
+from napari_sslmaps.viewer.state.session import Embedded, Session
+from napari_sslmaps.viewer.state.tasks import TaskCallbacks, TaskRunner
+from napari_sslmaps.viewer.state.workspace import Progress, WorkspaceModel
+
+Report = Painted | EncoderFailed | NotKept
+Works = dict[str, tuple[EncoderSpec, float]]
+"""By name, encoders of a run and what it asks of each, as `work_of` counts."""
+
+
+class EmbeddingRuns:
+    """Embeds the chosen region by the chosen encoders.
+
+    Parameters
+    ----------
+    workspace
+        What is chosen; gets plan, status and progress.
+    runner
+        Runs the work.
+    embedder
+        Computes tokens.
+    forecast
+        Keeps off the machine while a run is on, and learns from it.
+    focus
+        Gives the pixel of an image that a person looks at.
+    """
+
+    painted: Callable[[Image, Painted | None], None]
+    """Is told, on the submitting thread, what has become visible of which image; None when all is."""
+
+    def __init__(
+        self,
+        workspace: WorkspaceModel,
+        runner: TaskRunner,
+        embedder: Embedder,
+        forecast: Forecast,
+        focus: Callable[[Image], tuple[float, float] | None],
+    ) -> None:
+        self._workspace = workspace
+        self._runner = runner
+        self._embedder = embedder
+        self._forecast = forecast
+        self._focus = focus
+        self._failures = 0
+        self._restored: list[float] = []
+        self._seams: dict[str, float] = {}
+        self._complaints: dict[str, None] = {}
+
+    def start(
+        self,
+        image: Image,
+        session: Session,
+        methods: Sequence[Asked],
+        region: Region,
+        mask: PlacedMask | None = None,
+    ) -> None:
+        """Start a run; one that is under way is stopped and silenced."""
+        workspace = self._workspace
+        options = EmbedOptions(workspace.tiling, self._focus(image), workspace.keep, mask)
+        try:
+            source = LayerSource(image, workspace.spacing_um)
+            specs = [method for method in methods if isinstance(method, EncoderSpec)]
+            plans = {spec.name: plan(source, spec, region, options.tiling, mask=mask) for spec in specs}
+        except SSLMapsError as error:
+            workspace.say(str(error), failed=True)
+            return
+        self._forecast.stop()
+        session.region, session.mask = region, mask
+        self._failures = 0
+        self._restored = []
+        self._seams = {}
+        self._complaints = {}
+        workspace.say("")
+        workspace.progress = Progress(f"{methods[0].name}: loading", 0.0)
+        works = {spec.name: (spec, work_of(spec.architecture, plans[spec.name].tiles)) for spec in specs}
+        job = EmbeddingJob(source, region, tuple(methods), self._embedder, lambda: workspace.request, options)
+
+        def reported(report: Report) -> None:
+            self._on_reported(image, session, report, works)
+
+        def returned(completed: int) -> None:
+            self._on_returned(image, session, completed)
+
+        self._runner.submit(job, TaskCallbacks(reported, returned, self._on_failed))
+
+    def stop(self) -> None:
+        """Stop; what was painted stays."""
+        if self._workspace.progress is not None:
+            self._workspace.say("Stopping after this batch of tiles …")
+            self._runner.cancel()
+
+    def abandon(self) -> None:
+        """Stop and take no more reports: the image is gone."""
+        self._runner.discard()
+        self._workspace.progress = None
+
+    def _on_reported(self, image: Image, session: Session, report: Report, works: Works) -> None:
+        if isinstance(report, NotKept):
+            self._complaints[report.text] = None
+            return
+        if isinstance(report, EncoderFailed):
+            self._failures += 1
+            self._workspace.say(f"{report.encoder}: {report.error}", failed=True)
+            return
+        self._workspace.progress = Progress(report.label, report.fraction, report.seconds_left)
+        if report.embedding is None:
+            return
+        session.embedded[report.encoder] = Embedded(report.embedding, report.complete)
+        if report.complete:
+            self._restored.append(report.restored)
+            if report.seams is not None:
+                self._seams[report.encoder] = report.seams
+        if report.complete and report.seconds > 0 and report.restored < 1 and report.encoder in works:
+            spec, work = works[report.encoder]
+            pace = report.seconds / (work * (1 - report.restored))
+            self._forecast.learn(spec, Pace(pace, report.embedding.provenance.device))
+        self.painted(image, report)
+
+    def _on_returned(self, image: Image, session: Session, completed: int) -> None:
+        self._workspace.progress = None
+        if not self._failures:
+            grid = next(iter(session.embedded.values())).embedding.grid if session.embedded else None
+            size = f", {grid.rows} × {grid.cols} tokens each" if grid is not None and completed > 1 else ""
+            self._workspace.say(
+                f"{completed} method{'s' if completed != 1 else ''} done{size}{self._from_cache()}."
+                f"{self._of_seams()}{''.join(f' {text}' for text in self._complaints)}",
+                failed=bool(self._complaints),
+            )
+        self.painted(image, None)
+        self._forecast.update()
+
+    def _from_cache(self) -> str:
+        """Say how much of the run was there from an earlier one."""
+        if not any(self._restored):
+            return ""
+        share = sum(self._restored) / len(self._restored)
+        return ", from the cache" if share == 1 else f", {max(1, int(100 * share))} % of it from the cache"
+
+    def _of_seams(self) -> str:
+        """Say how far tile borders show, of the method in which they show most."""
+        if not self._seams:
+            return ""
+        name, worst = max(self._seams.items(), key=lambda item: item[1])
+        whose = f" with {name}" if len(self._seams) > 1 else ""
+        return f" Across tile borders, tokens differ {worst:.2f} × as much as inside{whose}."
+
+    def _on_failed(self, error: BaseException) -> None:
+        self._workspace.progress = None
+        self._workspace.say(sentence(error), failed=not isinstance(error, Cancelled))

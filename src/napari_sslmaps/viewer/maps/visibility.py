@@ -1,0 +1,173 @@
+"""Which of the maps is in view: one stacked on the image, one per cell side by side, or a difference."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from napari.layers import Image
+
+from napari_sslmaps.core.results import TokenMap
+from napari_sslmaps.errors import SSLMapsError
+from napari_sslmaps.maps.difference import difference_map
+from napari_sslmaps.viewer.canvas.image_layer import OWN
+from napari_sslmaps.viewer.canvas.map_layers import LayerBoard, Picture, draw
+from napari_sslmaps.viewer.canvas.side_by_side import SideBySide
+from napari_sslmaps.viewer.maps.account import account
+from napari_sslmaps.viewer.pretext.editing import PretextTools
+from napari_sslmaps.viewer.state.workspace import MAP_KINDS, Caption, MapKind, WorkspaceModel
+
+
+class Stage:
+    """Shows and hides layers as the workspace says.
+
+    Parameters
+    ----------
+    workspace
+        What is to be in view.
+    board
+        Finds the layers.
+    cells
+        Shows them side by side.
+    tools
+        The layers with which a pretext view is changed.
+    """
+
+    def __init__(
+        self, workspace: WorkspaceModel, board: LayerBoard, cells: SideBySide, tools: PretextTools
+    ) -> None:
+        self._workspace = workspace
+        self._board = board
+        self._cells = cells
+        self._tools = tools
+        self._known: set[str] = set()
+        self._front = workspace.front
+
+    def choose_front(self) -> None:
+        """Put the first chosen method in front unless a chosen one is, and compare it with another."""
+        workspace, names = self._workspace, list(self._workspace.methods)
+        if workspace.front not in names and names:
+            workspace.front = names[0]
+        if workspace.against not in names or workspace.against == workspace.front:
+            workspace.against = next((name for name in names if name != workspace.front), "")
+
+    def follow_front(self) -> None:
+        """Compare a method that came to the front with the one that it took the place of."""
+        workspace, before = self._workspace, self._front
+        self._front = workspace.front
+        if workspace.against in {workspace.front, ""}:
+            others = [name for name in (before, *workspace.methods) if name not in {workspace.front, ""}]
+            workspace.against = next(iter(others), "")
+
+    def methods(self) -> list[str]:
+        """Return the methods that have maps of the image, in the order of the list."""
+        image = self._workspace.image
+        there = set() if image is None else {m.metadata[OWN]["encoder"] for m in self._board.maps_of(image)}
+        return sorted(there, key=self._place)
+
+    def arrange_new(self, image: Image) -> None:
+        """Arrange, if a layer came since the last time; what a person hid stays hidden otherwise."""
+        if {str(layer.unique_id) for layer in self._board.maps_of(image)} - self._known:
+            self.arrange(image)
+
+    def tell(self, image: Image) -> None:
+        """Say how the map in view was made."""
+        workspace = self._workspace
+        differences = self._board.layers_of(image, DIFFERENCE) if workspace.difference else []
+        kind = self._kind(self._board.maps_of(image))
+        front = self._board.find(image, kind, workspace.front)
+        layer = next((layer for layer in differences), front)
+        workspace.caption = Caption() if layer is None else account(layer.metadata[OWN])
+
+    def arrange(self, image: Image) -> None:
+        """Bring the maps of an image into view, or its pretext view."""
+        self._arrange(image)
+        self.tell(image)
+
+    def _arrange(self, image: Image) -> None:
+        if self._workspace.task == "pretext":
+            self._arrange_panels(image)
+            return
+        maps = self._board.maps_of(image)
+        self._known = {str(layer.unique_id) for layer in maps}
+        kind = self._kind(maps)
+        chosen = [layer for layer in maps if layer.metadata[OWN]["kind"] == kind]
+        if self._workspace.side_by_side and chosen:
+            chosen.sort(key=lambda layer: self._place(layer.metadata[OWN]["encoder"]))
+            self._cells.show(image, chosen)
+            return
+        self._cells.leave()
+        self._tools.show(shown=False, tool="")
+        differences = self._board.layers_of(image, DIFFERENCE) if self._workspace.difference else []
+        front = [layer for layer in chosen if layer.metadata[OWN]["encoder"] == self._workspace.front]
+        for layer in self._board.layers_of(image, "map", "pretext", DIFFERENCE):
+            layer.visible = layer in (differences or front)
+
+    def _arrange_panels(self, image: Image) -> None:
+        workspace, board = self._workspace, self._board
+        found = [board.find(image, name, workspace.pretext.encoder, "pretext") for name in workspace.panels]
+        panels = [layer for layer in found if layer is not None]
+        tool = workspace.pretext_tool
+        if workspace.side_by_side and panels:
+            self._cells.show(image, panels, self._tools.in_hand(tool), closely=True)
+            return
+        self._cells.leave()
+        self._tools.show(shown=bool(panels), tool=tool)
+        for layer in board.layers_of(image, "map", "pretext", DIFFERENCE):
+            layer.visible = layer in panels and layer.metadata[OWN]["kind"] == workspace.panel
+
+    def _kind(self, maps: Sequence[Picture]) -> MapKind:
+        """Return the wanted kind, or the first there is."""
+        there = {layer.metadata[OWN]["kind"] for layer in maps}
+        wanted = self._workspace.shown
+        return wanted if wanted in there else next((kind for kind in MAP_KINDS if kind in there), wanted)
+
+    def _place(self, name: str) -> int:
+        order = self._workspace.methods
+        return order.index(name) if name in order else len(order)
+
+
+DIFFERENCE = "difference"
+"""Role of the layer."""
+
+
+class Difference:
+    """Keeps the layer of the difference in step with the two maps it is made of.
+
+    Parameters
+    ----------
+    workspace
+        Which map, and of which two methods: the one in ``front`` less the one it is ``against``.
+    board
+        Has their maps, and gets the difference.
+    """
+
+    def __init__(self, workspace: WorkspaceModel, board: LayerBoard) -> None:
+        self._workspace = workspace
+        self._board = board
+
+    def update(self, image: Image) -> None:
+        """Draw the difference of an image's maps if it is in view, and remove what is not."""
+        workspace, board = self._workspace, self._board
+        before = board.layers_of(image, DIFFERENCE)
+        if not workspace.difference or workspace.task == "pretext":
+            board.drop(before)
+            return
+        pair = [self._map_of(image, name) for name in (workspace.front, workspace.against)]
+        now = None
+        if pair[0] is not None and pair[1] is not None:
+            now = self._show(image, pair[0], pair[1])
+        board.drop(layer for layer in before if layer is not now)
+
+    def _show(self, image: Image, first: TokenMap, second: TokenMap) -> Picture | None:
+        workspace = self._workspace
+        try:
+            result = difference_map(first, second)
+        except SSLMapsError as error:
+            workspace.say(str(error), failed=True)
+            return None
+        name = f"{workspace.front} − {workspace.against}"
+        drawing = replace(draw(result), encoder=name, role=DIFFERENCE)
+        return self._board.show(image, drawing)
+
+    def _map_of(self, image: Image, encoder: str) -> TokenMap | None:
+        layer = self._board.find(image, self._workspace.shown, encoder)
+        return None if layer is None else self._board.result_of(layer)

@@ -1,0 +1,216 @@
+"""Pretext views: asked for, computed off the canvas, shown as layers, and again when something is edited."""
+
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Image, Layer
+
+from napari_sslmaps.core.pretext_views import Panel, PretextView
+from napari_sslmaps.core.region import Region
+from napari_sslmaps.encoders.spec import EncoderSpec
+from napari_sslmaps.errors import Cancelled, SSLMapsError
+from napari_sslmaps.pretext.options import PretextOptions
+from napari_sslmaps.viewer.canvas.image_layer import LayerSource
+from napari_sslmaps.viewer.canvas.map_layers import Drawing, LayerBoard, rgba
+from napari_sslmaps.viewer.pretext.editing import PretextTools
+from napari_sslmaps.viewer.pretext.job import Edits, Pretext, PretextJob
+from napari_sslmaps.viewer.state.connections import Connections
+from napari_sslmaps.viewer.state.messages import sentence
+from napari_sslmaps.viewer.state.tasks import TaskCallbacks, TaskRunner
+from napari_sslmaps.viewer.state.workspace import WorkspaceModel
+
+ROLE = "pretext"
+_ADVICE = "The last view stays; choose a smaller region and try again."
+_COLOURS = {"error": "inferno"}
+_PREFERRED = ("reconstruction", "centred agreement", "agreement", "restoration", "view agreement")
+
+
+class PretextPainter:
+    """Computes pretext views and brings them onto the board.
+
+    Parameters
+    ----------
+    viewer, workspace, board
+        Where layers are, what is chosen, and how layers are drawn.
+    runner
+        Computes; a newer view stops an older one.
+    compute
+        Gives the view.
+    region
+        Gives the chosen region of an image, or raises in a sentence.
+    arrange
+        Is asked to bring the panels into view.
+    """
+
+    def __init__(  # each part is handed in, none is made here
+        self,
+        viewer: ViewerModel,
+        workspace: WorkspaceModel,
+        board: LayerBoard,
+        runner: TaskRunner,
+        compute: Pretext,
+        region: Callable[[Image], Region],
+        arrange: Callable[[], None],
+    ) -> None:
+        self._viewer = viewer
+        self._workspace = workspace
+        self._board = board
+        self._runner = runner
+        self._compute = compute
+        self._region = region
+        self._arrange = arrange
+        self._shown: tuple[Image, Region, PretextOptions] | None = None
+        self._edited = False
+        self._proposed = ""
+        self.view: PretextView | None = None
+        self.tools = PretextTools(viewer, self._on_edited)
+        self._connections = Connections()
+        self._connections.add(workspace.events.pretext, self._on_options)
+        for signal in (workspace.events.available, workspace.events.chosen):
+            self._connections.add(signal, self._propose_encoder)
+        self._connections.add(workspace.events.pretext_tool, self._on_tool)
+        self._connections.add(workspace.events.task, self._on_task)
+
+    def candidates(self) -> list[EncoderSpec]:
+        """Return the encoders whose task can be shown: those with trained weights at hand."""
+        return [spec for spec in self._workspace.available if spec.origin != "control" and not spec.trouble]
+
+    def show(self) -> None:
+        """Compute the view of the chosen encoder; what was painted or moved on it stays."""
+        image, spec = self._workspace.image, self._spec()
+        if image is None or spec is None:
+            missing = "Open or select an image layer." if image is None else "Choose an encoder."
+            self._workspace.say(missing, failed=True)
+            return
+        try:
+            region = self._region(image)
+        except SSLMapsError as error:
+            self._workspace.say(str(error), failed=True)
+            return
+        setting = image, region, self._workspace.pretext
+        self._edited = self._edited and setting == self._shown
+        self._submit(spec, setting, self.tools.edits() if self._edited else Edits())
+
+    def owns(self, layer: Layer) -> bool:
+        """Tell whether a layer is one of the tools, and take note that it was removed."""
+        owned = layer in (self.tools.mask, self.tools.blocks)
+        self.tools.forget(layer)
+        return owned
+
+    def leave(self) -> None:
+        """Take no more answers and put the tools away: another image is looked at."""
+        self._runner.discard()
+        self.tools.remove()
+        self._shown, self.view, self._edited = None, None, False
+        self._workspace.panels = self._workspace.notes = ()
+
+    def close(self) -> None:
+        """Undo every connection."""
+        self._connections.undo()
+        self.tools.remove()
+
+    def _propose_encoder(self) -> None:
+        """Choose the first ticked encoder until a person chooses one, or where theirs is gone."""
+        workspace, names = self._workspace, [spec.name for spec in self.candidates()]
+        ticked = [name for name in names if name in workspace.chosen]
+        by_hand = workspace.pretext.encoder != self._proposed or self.view is not None
+        if by_hand and workspace.pretext.encoder in names:
+            return
+        self._proposed = next(iter(ticked or names), "")
+        workspace.pretext = replace(workspace.pretext, encoder=self._proposed)
+
+    def _submit(self, spec: EncoderSpec, setting: tuple[Image, Region, PretextOptions], edits: Edits) -> None:
+        image, region, options = setting
+        job = PretextJob(LayerSource(image), spec, region, options, edits, self._compute)
+        if self.view is None or self.view.provenance.encoder != spec.name:
+            self._workspace.say(f"{spec.name}: computing its pretext view …")
+
+        def returned(view: PretextView) -> None:
+            self._on_view(setting, view)
+
+        self._runner.submit(job, TaskCallbacks(lambda _: None, returned, self._on_failed))
+
+    def _spec(self) -> EncoderSpec | None:
+        name = self._workspace.pretext.encoder
+        return next((spec for spec in self.candidates() if spec.name == name), None)
+
+    def _on_options(self, new: PretextOptions, old: PretextOptions) -> None:
+        """Draw anew with other options; another encoder waits for `show`."""
+        if new.encoder != old.encoder:
+            self._workspace.pretext_tool = ""
+        elif self.view is not None and new.encoder == self.view.provenance.encoder:
+            self.show()
+
+    def _on_task(self) -> None:
+        self._workspace.pretext_tool = ""
+
+    def _on_tool(self) -> None:
+        self._arrange()  # first: a layer that is hidden lays its tool down
+        self.tools.use(self._workspace.pretext_tool)
+
+    def _on_edited(self) -> None:
+        spec = self._spec()
+        if self._shown is not None and spec is not None:
+            self._edited = True
+            self._submit(spec, self._shown, self.tools.edits())
+
+    def _on_view(self, setting: tuple[Image, Region, PretextOptions], view: PretextView) -> None:
+        image, board, workspace = setting[0], self._board, self._workspace
+        moved = self.view is None or self.view.region != view.region
+        self._shown, self.view = setting, view
+        before = set(board.layers_of(image, ROLE))
+        shown = [board.show(image, draw_panel(view, panel)) for panel in view.panels]
+        board.drop(before.difference(shown))
+        self.tools.follow(image, view)
+        names = tuple(panel.name for panel in view.panels)
+        workspace.panels = names
+        if workspace.panel not in names:
+            workspace.panel = next((name for name in _PREFERRED if name in names), names[0])
+        workspace.notes = view.notes
+        workspace.say(f"{view.provenance.encoder}: {_size(view)}.")
+        self._arrange()
+        if moved:
+            self._viewer.fit_to_view(layers=shown[:1])
+
+    def _on_failed(self, error: BaseException) -> None:
+        if not isinstance(error, Cancelled):
+            self._workspace.say(sentence(error, _ADVICE), failed=True)
+
+
+def draw_panel(view: PretextView, panel: Panel) -> Drawing:
+    """Turn a panel into a drawing that lies where the view looked."""
+    values = np.asarray(panel.values, np.float32)
+    limits = None
+    if panel.kind == "scalar":
+        limits = panel.limits or (0.0, 1.0)
+    else:
+        values = rgba(values if values.ndim == 3 else np.repeat(values[..., None], 3, axis=-1))
+    grid = view.placed(panel)
+    record: dict[str, Any] = {
+        "provenance": view.provenance.to_dict(),
+        "notes": list(view.notes),
+        "grid": asdict(grid),
+        "contrast": None if limits is None else {"limits": list(limits), "rule": "fixed"},
+    }
+    return Drawing(
+        kind=panel.name,
+        title=panel.name,
+        encoder=view.provenance.encoder,
+        values=values,
+        grid=grid,
+        limits=limits,
+        record=record,
+        frame=view.region.frame,
+        role=ROLE,
+        colormap=_COLOURS.get(panel.name, "viridis"),
+        opacity=1.0,
+        smooth=False,
+    )
+
+
+def _size(view: PretextView) -> str:
+    height, width = view.region.shape_yx
+    return f"{height} × {width} px, {view.grid.rows} × {view.grid.cols} tokens"

@@ -1,0 +1,91 @@
+"""What a pretext view is asked for, and who computes it."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from napari_sslmaps.core.pretext_views import Bool, Crop, PretextView, TokenBlock
+from napari_sslmaps.core.region import Region
+from napari_sslmaps.encoders.spec import EncoderSpec
+from napari_sslmaps.pretext.options import PretextOptions
+from napari_sslmaps.sources.protocol import ImageSource
+from napari_sslmaps.viewer.state.loaded_encoders import LoadedEncoders
+from napari_sslmaps.viewer.state.tasks import TaskContext
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Edits:
+    """What a person painted or moved; None is drawn by the method.
+
+    Parameters
+    ----------
+    mask
+        (rows, cols) bool, True where hidden.
+    targets
+        Blocks that are to be predicted.
+    crops
+        Views that are to agree.
+    """
+
+    mask: Bool | None = None
+    targets: tuple[TokenBlock, ...] | None = None
+    crops: tuple[Crop, ...] | None = None
+
+
+class Pretext(Protocol):
+    """Computes the pretext view of a region."""
+
+    def __call__(
+        self, source: ImageSource, spec: EncoderSpec, region: Region, options: PretextOptions, edits: Edits
+    ) -> PretextView:
+        """Compute, on the calling thread."""
+        ...
+
+
+class EncoderPretext:
+    """Computes by the encoder itself.
+
+    Parameters
+    ----------
+    encoders
+        Loads them, each once.
+    """
+
+    def __init__(self, encoders: LoadedEncoders) -> None:
+        self._encoders = encoders
+
+    def __call__(
+        self, source: ImageSource, spec: EncoderSpec, region: Region, options: PretextOptions, edits: Edits
+    ) -> PretextView:
+        """Load the encoder if need be, then compute."""
+        encoder = self._encoders.get(spec)
+        from napari_sslmaps.pretext.view import pretext_view
+
+        return pretext_view(
+            source,
+            encoder,
+            edits.mask,
+            region=region,
+            fit=options.fit,
+            seed=options.seed,
+            ratio=options.ratio,
+            targets=edits.targets,
+            crops=edits.crops,
+            distortion=options.distortion,
+        )
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class PretextJob:
+    """All that one view needs, captured when it is submitted."""
+
+    source: ImageSource
+    spec: EncoderSpec
+    region: Region
+    options: PretextOptions
+    edits: Edits
+    compute: Pretext
+
+    def __call__(self, context: TaskContext) -> PretextView:
+        """Compute, unless a newer one was asked for meanwhile."""
+        context.token.check()
+        return self.compute(self.source, self.spec, self.region, self.options, self.edits)

@@ -1,0 +1,1 @@
+"""The window's state: one workspace, its image sessions, tasks and messages."""

@@ -1,0 +1,114 @@
+"""What was computed for one image layer: its embeddings, and what makes similarity quick."""
+
+from dataclasses import dataclass, field
+from threading import Lock
+
+from napari.layers import Image
+
+from napari_sslmaps.core.placed_mask import PlacedMask
+from napari_sslmaps.core.region import Region
+from napari_sslmaps.core.results import Embedding
+from napari_sslmaps.maps.attention import AttentionStack
+from napari_sslmaps.maps.similarity_pyramid import SimilarityPyramid
+from napari_sslmaps.pipeline.attention_field import AttentionField
+from napari_sslmaps.viewer.state.workspace import Anchor, MapRequest
+
+
+@dataclass(eq=False)
+class Embedded:
+    """An embedding and its token pyramids, built when first needed.
+
+    `stack` is attention that was computed besides what the embedding holds, the last that was asked for;
+    `around` what the tile under the last anchor attends with.
+
+    Hold `lock` while a pyramid is used: its levels are built by whoever comes first, the thread that
+    repaints or a drag.
+    """
+
+    embedding: Embedding
+    complete: bool = True
+    stack: AttentionStack | None = None
+    around: AttentionField | None = None
+    lock: Lock = field(default_factory=Lock)
+    _pyramids: dict[bool, SimilarityPyramid] = field(default_factory=dict)
+
+    def pyramid(self, *, centred: bool) -> SimilarityPyramid:
+        """Return the pyramid of these tokens, or of these tokens less their mean."""
+        if centred not in self._pyramids:
+            self._pyramids[centred] = SimilarityPyramid(self.embedding, centred=centred)
+        return self._pyramids[centred]
+
+    @property
+    def megabytes(self) -> float:
+        """Size of the tokens (10⁶ bytes)."""
+        return self.embedding.tokens.nbytes / 1e6
+
+
+@dataclass(eq=False)
+class Session:
+    """What belongs to one image layer.
+
+    Parameters
+    ----------
+    region
+        What was embedded; None before the first run.
+    mask
+        Which tokens of it were wanted; None for all.
+    embedded
+        By encoder name.
+    anchors, spacing_um
+        Kept while another image is looked at.
+    asked
+        What its maps showed when another image was turned to.
+    """
+
+    region: Region | None = None
+    embedded: dict[str, Embedded] = field(default_factory=dict)
+    anchors: tuple[Anchor, ...] = ()
+    asked: MapRequest | None = None
+    spacing_um: float | None = None
+    mask: PlacedMask | None = None
+
+    def covers(self, region: Region, mask: PlacedMask | None) -> bool:
+        """Whether this is what was embedded."""
+        ours, theirs = (None if item is None else item.sha256 for item in (self.mask, mask))
+        return region == self.region and ours == theirs
+
+    def forget(self) -> None:
+        """Drop what was computed, because pixels or region changed."""
+        self.region = self.mask = None
+        self.embedded.clear()
+
+
+class Sessions:
+    """What was computed for every image layer, and which of them is looked at."""
+
+    def __init__(self) -> None:
+        self._sessions: dict[Image, Session] = {}
+        self.image: Image | None = None
+
+    @property
+    def here(self) -> tuple[Image, Session] | None:
+        """The image that is looked at and its session; None if there is no image."""
+        if self.image is None:
+            return None
+        return self.image, self._sessions.setdefault(self.image, Session())
+
+    def of(self, image: Image) -> Session:
+        """Return the session of an image, empty if it was never looked at."""
+        return self._sessions.get(image) or Session()
+
+    def elsewhere(self) -> dict[str, list[Embedding]]:
+        """By encoder, what was embedded of all images but the one that is looked at."""
+        found: dict[str, list[Embedding]] = {}
+        for image, session in self._sessions.items():
+            if image is not self.image:
+                for name, item in session.embedded.items():
+                    found.setdefault(name, []).append(item.embedding)
+        return found
+
+    def drop(self, image: Image) -> None:
+        """Forget an image that is gone."""
+        self._sessions.pop(image, None)
+        if image is self.image:
+            self.image = None

@@ -1,0 +1,328 @@
+"""The one mutable state, one per viewer; every change is announced."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from psygnal import SignalGroupDescriptor
+
+from napari_sslmaps.core.results import Embedding
+from napari_sslmaps.core.tiling import TILED, Tiling
+from napari_sslmaps.encoders.catalog import ALIASES
+from napari_sslmaps.encoders.controls import Control, controls_of
+from napari_sslmaps.encoders.spec import EncoderSpec
+from napari_sslmaps.maps.attention import AttentionOptions
+from napari_sslmaps.maps.groups import AnchorGroup
+from napari_sslmaps.maps.pca import ComponentBasis, PcaOptions
+from napari_sslmaps.maps.similarity import SimilarityOptions
+from napari_sslmaps.pretext.options import PretextOptions
+
+if TYPE_CHECKING:
+    from napari.layers import Image
+
+MapKind = Literal["attention", "pca", "similarity", "groups"]
+RegionChoice = Literal["whole", "view", "rectangle", "mask"]
+Task = Literal["maps", "pretext", "compare"]
+PretextTool = Literal["", "paint", "move"]
+TASKS: tuple[Task, ...] = ("maps", "pretext", "compare")
+MAP_KINDS: tuple[MapKind, ...] = ("similarity", "attention", "pca", "groups")
+GROUP_COLOURS = ("#ff1a1a", "#ffb000", "#12c48b", "#00b4ff", "#b366ff", "#ff6fd8", "#c8e000", "#ffffff")
+"""Of the first groups of anchors, apart for most kinds of colour vision; later ones begin again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """A pixel of level 0, (row, column), that tokens are compared with; `group` is the key of a `Group`."""
+
+    pixel_yx: tuple[float, float]
+    negative: bool = False
+    group: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Anchors that stand for one thing.
+
+    Parameters
+    ----------
+    key
+        Tells it from the others, whatever it is called.
+    name, colour
+        As it is shown; ``#rrggbb``.
+    """
+
+    key: int = 0
+    name: str = "group 1"
+    colour: str = GROUP_COLOURS[0]
+
+
+@dataclass(frozen=True, slots=True)
+class MapRequest:
+    """What is to be shown of every embedding; a snapshot that threads may read.
+
+    `reference` has, by encoder, embeddings of another image that the anchors lie in; None if it is this one.
+    """
+
+    maps: tuple[MapKind, ...]
+    attention: AttentionOptions
+    pca: PcaOptions
+    similarity: SimilarityOptions
+    anchors: tuple[Anchor, ...]
+    groups: tuple[Group, ...] = (Group(),)
+    group: int = 0
+    bases: tuple[ComponentBasis, ...] = ()
+    reference: Mapping[str, Embedding] | None = None
+
+    @property
+    def positive_yx(self) -> list[tuple[float, float]]:
+        """Pixels of the active group's anchors, to be like."""
+        return self.pixels_of(self.group, negative=False)
+
+    @property
+    def negative_yx(self) -> list[tuple[float, float]]:
+        """Pixels of the active group's anchors to be unlike."""
+        return self.pixels_of(self.group, negative=True)
+
+    @property
+    def anchor_groups(self) -> tuple[AnchorGroup, ...]:
+        """All groups with their anchors."""
+        return tuple(
+            AnchorGroup(
+                group.name,
+                group.colour,
+                tuple(self.pixels_of(group.key, negative=False)),
+                tuple(self.pixels_of(group.key, negative=True)),
+            )
+            for group in self.groups
+        )
+
+    @property
+    def tells_groups_apart(self) -> bool:
+        """Whether there are several groups, and an anchor to be like in one."""
+        return len(self.groups) > 1 and any(not anchor.negative for anchor in self.anchors)
+
+    def pixels_of(self, group: int, *, negative: bool) -> list[tuple[float, float]]:
+        """Pixels of one group's anchors of a kind."""
+        return [a.pixel_yx for a in self.anchors if a.group == group and a.negative == negative]
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A sentence for the status line, and whether it reports a failure."""
+
+    text: str = ""
+    failed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """What stands under the map in view: how it was made, and what has to be known of it besides."""
+
+    text: str = ""
+    caution: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is.
+
+    Parameters
+    ----------
+    label
+        What is being done.
+    fraction
+        In [0, 1].
+    seconds_left
+        Estimate, or None while there is none.
+    """
+
+    label: str
+    fraction: float
+    seconds_left: float | None = None
+
+
+@dataclass(eq=False)
+class WorkspaceModel:
+    """What the person chose, and how the computation is doing.
+
+    Each field has a signal of its name in `events`.
+
+    Parameters
+    ----------
+    image
+        The image layer that is looked at.
+    region, level
+        Which part of it, at which resolution level.
+    target_um
+        Micrometres per pixel that choose the level, the nearest finer one; None to go by `level`.
+    spacing_um
+        Micrometres per pixel, typed by hand for an image that does not tell; None if not known.
+    tiling
+        How the region is cut.
+    keep
+        Whether what is computed is kept on disk, for the next time.
+    available, chosen
+        Encoders in the list, and the names of those that are ticked.
+    controls
+        What else is embedded of encoders that are ticked, to be compared with them.
+    maps, attention, pca, similarity
+        Which maps, and how.
+    bases
+        Principal components that were kept, one of an encoder at most.
+    anchors
+        Positive and negative, in the order they were set.
+    groups, group
+        What anchors stand for, and the key of the group that is active: a click adds to it, and similarity is
+        to its anchors.
+    reference
+        Another image, whose anchors are looked for in this one; None for this one's own.
+    anchor_mode, negative_mode
+        Whether a click sets an anchor, and of which kind.
+    shown, front, side_by_side
+        The map in view; of which encoder when stacked; or of all of them in grid cells.
+    against, difference
+        The encoder that the one in front is compared with; and whether their difference is in view.
+    task
+        Whether maps or a pretext view are on the canvas.
+    pretext, pretext_tool
+        How the pretext view is made, and what a person holds to change it.
+    panels, panel, notes
+        Names of the pictures of the pretext view, the one in view, and what is to be known of them.
+    heads, blocks
+        Number of attention heads and of blocks among the embeddings; 0 while unknown.
+    touched
+        Whether a person has chosen anything; before, no network is loaded to say how long a run will take.
+    plan
+        What a run will do, in a line.
+    caption
+        How the map in view was made, for the method in front.
+    status, progress
+        The last message; None while nothing runs.
+    """
+
+    events: ClassVar[SignalGroupDescriptor] = SignalGroupDescriptor()
+
+    touched: bool = False
+    image: "Image | None" = None
+    region: RegionChoice = "whole"
+    level: int = 0
+    target_um: float | None = None
+    spacing_um: float | None = None
+    tiling: Tiling = TILED
+    keep: bool = True
+    available: tuple[EncoderSpec, ...] = ()
+    chosen: tuple[str, ...] = ()
+    controls: tuple[Control, ...] = ()
+    maps: tuple[MapKind, ...] = MAP_KINDS
+    attention: AttentionOptions = field(default_factory=AttentionOptions)
+    pca: PcaOptions = field(default_factory=PcaOptions)
+    bases: tuple[ComponentBasis, ...] = ()
+    similarity: SimilarityOptions = field(default_factory=SimilarityOptions)
+    anchors: tuple[Anchor, ...] = ()
+    groups: tuple[Group, ...] = (Group(),)
+    group: int = 0
+    reference: "Image | None" = None
+    anchor_mode: bool = False
+    negative_mode: bool = False
+    shown: MapKind = "similarity"
+    front: str = ""
+    against: str = ""
+    side_by_side: bool = False
+    difference: bool = False
+    task: Task = "maps"
+    pretext: PretextOptions = field(default_factory=PretextOptions)
+    pretext_tool: PretextTool = ""
+    panels: tuple[str, ...] = ()
+    panel: str = ""
+    notes: tuple[str, ...] = ()
+    heads: int = 0
+    blocks: int = 0
+    plan: Status = Status()
+    caption: Caption = Caption()
+    status: Status = Status()
+    progress: Progress | None = None
+
+    @property
+    def specs(self) -> tuple[EncoderSpec, ...]:
+        """The ticked encoders, in the order of the list; an alias ticks what it stands for."""
+        listed = {spec.name for spec in self.available}
+        wanted = {name if name in listed else ALIASES.get(name, name) for name in self.chosen}
+        return tuple(spec for spec in self.available if spec.name in wanted)
+
+    @property
+    def asked(self) -> tuple[EncoderSpec | Control, ...]:
+        """All that is compared: each ticked encoder, and then its ticked controls; each name once."""
+        asked: dict[str, EncoderSpec | Control] = {}
+        for spec in self.specs:
+            asked.setdefault(spec.name, spec)
+            for control in controls_of(spec):
+                if control in self.controls:
+                    asked.setdefault(control.name, control)
+        return tuple(asked.values())
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Names of all that is compared, in order."""
+        return tuple(method.name for method in self.asked)
+
+    @property
+    def request(self) -> MapRequest:
+        """A snapshot of what is to be shown."""
+        return MapRequest(
+            self.maps,
+            self.attention,
+            self.pca,
+            self.similarity,
+            self.anchors,
+            self.groups,
+            self.group,
+            self.bases,
+        )
+
+    def say(self, text: str, *, failed: bool = False) -> None:
+        """Put a sentence into the status line."""
+        self.status = Status(text, failed)
+
+    def add_anchor(self, anchor: Anchor, *, keep: bool) -> None:
+        """Add an anchor; unless `keep`, it replaces the others of its kind and group."""
+        kind = (anchor.group, anchor.negative)
+        kept = tuple(other for other in self.anchors if keep or (other.group, other.negative) != kind)
+        self.anchors = (*kept, anchor)
+
+    def move_anchor(self, index: int, pixel_yx: tuple[float, float]) -> None:
+        """Move the anchor of that index."""
+        moved = replace(self.anchors[index], pixel_yx=pixel_yx)
+        self.anchors = (*self.anchors[:index], moved, *self.anchors[index + 1 :])
+
+    def remove_last_anchor(self) -> None:
+        """Remove the anchor that was set last."""
+        self.anchors = self.anchors[:-1]
+
+
+def add_group(workspace: WorkspaceModel) -> None:
+    """Add a group of anchors, with the next colour, and make it the active one."""
+    key = 1 + max(group.key for group in workspace.groups)
+    names = {group.name for group in workspace.groups}
+    name = next(name for n in range(1, len(names) + 2) if (name := f"group {n}") not in names)
+    workspace.groups = (*workspace.groups, Group(key, name, GROUP_COLOURS[key % len(GROUP_COLOURS)]))
+    workspace.group = key
+
+
+def change_group(workspace: WorkspaceModel, changed: Group) -> None:
+    """Give the group of that key another name or colour; a name that is none, or taken, is refused."""
+    taken = {group.name for group in workspace.groups if group.key != changed.key}
+    if not changed.name.strip() or changed.name in taken:
+        workspace.say(f"Expected a name that no other group has; got {changed.name!r}.", failed=True)
+        return
+    workspace.groups = tuple(changed if group.key == changed.key else group for group in workspace.groups)
+
+
+def remove_group(workspace: WorkspaceModel, key: int) -> None:
+    """Remove a group with its anchors, unless it is the only one."""
+    left = tuple(group for group in workspace.groups if group.key != key)
+    if not left:
+        return
+    workspace.groups = left
+    if workspace.group == key:
+        workspace.group = left[-1].key
+    workspace.anchors = tuple(anchor for anchor in workspace.anchors if anchor.group != key)

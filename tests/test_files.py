@@ -1,0 +1,48 @@
+import errno
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from napari_sslmaps.errors import ExportError
+from napari_sslmaps.files import written_whole
+
+
+def test_folders_are_made_and_nothing_else_is_left(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b" / "c.txt"
+    with written_whole(path) as temporary:
+        temporary.write_text("x")
+        assert not path.exists()
+        assert temporary.suffix == ".txt"
+    assert path.read_text() == "x"
+    assert list(path.parent.iterdir()) == [path]
+    assert path.stat().st_mode & 0o600 == 0o600
+
+
+def test_a_failure_leaves_the_older_file(tmp_path: Path) -> None:
+    path = tmp_path / "c.txt"
+    path.write_text("old")
+    with suppress(KeyboardInterrupt), written_whole(path) as temporary:
+        temporary.write_text("half")
+        raise KeyboardInterrupt
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_gets_a_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "c.txt"
+    with (
+        pytest.raises(ExportError, match=r"c\.txt; the system says: No space left .*free some space"),
+        written_whole(path),
+    ):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_a_file_gets_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(ExportError, match="Choose another folder"),
+        written_whole(tmp_path / "file" / "c.txt"),
+    ):
+        pass

@@ -1,0 +1,300 @@
+"""The Compare page without Qt: what is asked of the rooms below, what comes of it, and what is written."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+from compare_page_kit import KnownComparer, known_comparison
+from napari.components import ViewerModel
+from napari.layers import Image, Labels
+from viewer_kit import KnownEmbedder, LaterRunner, known_services, noise
+
+from napari_sslmaps.core.placed_mask import PlacedMask
+from napari_sslmaps.core.region import Region
+from napari_sslmaps.core.tiling import TILED
+from napari_sslmaps.encoders.registry import get_spec
+from napari_sslmaps.encoders.spec import EncoderSpec
+from napari_sslmaps.errors import AnnotationError, Cancelled
+from napari_sslmaps.evaluation.annotation import Annotation
+from napari_sslmaps.pipeline.embedding import embed
+from napari_sslmaps.records.run import RunRecord
+from napari_sslmaps.viewer.canvas.image_layer import LayerSource
+from napari_sslmaps.viewer.compare.build import Comparing
+from napari_sslmaps.viewer.compare.export import RoomExporter
+from napari_sslmaps.viewer.compare.jobs import (
+    AskedComparison,
+    AskedFolder,
+    RoomComparer,
+    RoomFolderComparer,
+    only,
+    within,
+)
+from napari_sslmaps.viewer.controller import Controller
+from napari_sslmaps.viewer.state.loaded_encoders import LoadedEncoders
+from napari_sslmaps.viewer.state.tasks import ImmediateRunner
+from napari_sslmaps.viewer.state.workspace import WorkspaceModel
+
+
+@pytest.fixture
+def comparer() -> KnownComparer:
+    return KnownComparer()
+
+
+@pytest.fixture
+def controller(
+    viewer: ViewerModel,
+    workspace: WorkspaceModel,
+    specs: tuple[EncoderSpec, ...],
+    embedder: KnownEmbedder,
+    comparer: KnownComparer,
+) -> Iterator[Controller]:
+    services = known_services(embedder, comparison=known_comparison(comparer))
+    made = Controller(viewer, workspace, make_runner=ImmediateRunner, services=services)
+    workspace.available = specs
+    workspace.chosen = tuple(spec.name for spec in specs)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def comparing(controller: Controller) -> Comparing:
+    return controller.comparing
+
+
+@pytest.fixture
+def labels(viewer: ViewerModel, image: Image) -> Labels:
+    painted = np.zeros((64, 80), np.uint8)
+    painted[:, :30], painted[:, 30:50] = 1, 2
+    layer = viewer.add_labels(painted, name="drawn")
+    layer.features = {"index": [1, 2], "name": ["gland", "stroma"]}
+    return layer
+
+
+def test_what_is_missing_is_embedded_and_then_compared(
+    comparing: Comparing,
+    labels: Labels,
+    workspace: WorkspaceModel,
+    embedder: KnownEmbedder,
+    comparer: KnownComparer,
+) -> None:
+    comparing.desk.run()
+    assert [name for name, _ in embedder.calls] == ["mae-demo", "dinov3-demo"]
+    comparing.desk.run()
+    assert len(embedder.calls) == 2
+    asked = comparer.asked[-1]
+    assert asked.region == Region(0, 0, 64, 80)
+    assert asked.controls == ("untrained", "position", "pixels")
+    assert asked.annotation.classes == (1, 2)
+    assert comparing.model.classes == ((1, "gland"), (2, "stroma"))
+    assert comparing.model.shown == "anchors"
+    assert comparing.model.advice == ("mae-demo is ahead.",)
+    assert workspace.status.text == "Compared 2 methods."
+    assert workspace.progress is None
+
+
+def test_one_class_is_scored_against_all_else(
+    comparing: Comparing, labels: Labels, comparer: KnownComparer
+) -> None:
+    comparing.model.annotation = None
+    comparing.model.annotation = labels
+    assert comparing.model.classes == ((1, "gland"), (2, "stroma"))
+    comparing.model.chosen_class = 2
+    comparing.desk.run()
+    (asked,) = comparer.asked
+    assert asked.annotation.classes == (2,)
+    assert asked.annotation.name_of(2) == "stroma"
+    assert (asked.annotation.labels == 2).sum() == 64 * 20
+
+
+def test_classes_that_are_left_out_become_background_and_what_is_unknown_stays() -> None:
+    drawn = Annotation.from_labels(np.array([[1, 2], [0, -1]], np.int8), (2, 2))
+    np.testing.assert_array_equal(only(drawn, 2).labels, [[0, 2], [0, -1]])
+    assert only(drawn, None) is drawn
+
+
+def test_beside_a_mask_nothing_is_scored() -> None:
+    drawn = Annotation.from_labels(np.ones((2, 4), np.uint8), (4, 8))
+    mask = PlacedMask(np.array([[True, False]]), (2.0, 4.0), (2.0, 0.0))
+    np.testing.assert_array_equal(within(drawn, mask).labels, [[-1, -1, -1, -1], [1, 1, -1, -1]])
+    assert within(drawn, None) is drawn
+
+
+def test_without_annotation_only_what_needs_none_is_compared(
+    comparing: Comparing, image: Image, workspace: WorkspaceModel, comparer: KnownComparer
+) -> None:
+    comparing.desk.run()
+    assert comparer.asked[0].scores == ("agreement",)
+    assert workspace.status.text.endswith("Without annotation, maps, anchors were left out.")
+    comparing.model.scores = ("maps",)
+    comparing.desk.run()
+    assert len(comparer.asked) == 1
+    assert workspace.status.failed
+    assert workspace.status.text.startswith("Expected an annotation to score against")
+
+
+def test_an_empty_annotation_is_refused_in_a_sentence(
+    comparing: Comparing, labels: Labels, workspace: WorkspaceModel, comparer: KnownComparer
+) -> None:
+    labels.data = np.zeros((64, 80), np.uint8)
+    comparing.desk.run()
+    assert not comparer.asked
+    assert "this one is empty" in workspace.status.text
+    assert workspace.progress is None
+
+
+def test_a_mask_file_is_an_annotation(
+    comparing: Comparing, image: Image, tmp_path: Path, comparer: KnownComparer, workspace: WorkspaceModel
+) -> None:
+    mask = np.zeros((64, 80), np.uint8)
+    mask[:20] = 3
+    np.save(tmp_path / "mask.npy", mask)
+    comparing.model.annotation = tmp_path / "mask.npy"
+    assert comparing.model.classes == ((3, "class 3"),)
+    comparing.desk.run()
+    assert comparer.asked[0].annotation.classes == (3,)
+    comparing.model.annotation = tmp_path / "gone.npy"
+    assert workspace.status.failed
+    assert comparing.model.classes == ()
+
+
+@pytest.mark.parametrize(
+    ("error", "text", "failed"),
+    [
+        (Cancelled("Stopped."), "Stopped; what was found before stays.", False),
+        (AnnotationError("Expected a class; got none. Draw one."), "Expected a class; got none", True),
+        (MemoryError("full"), "choose fewer scores", True),
+    ],
+)
+def test_what_was_found_stays_when_a_comparison_fails(
+    comparing: Comparing,
+    labels: Labels,
+    workspace: WorkspaceModel,
+    comparer: KnownComparer,
+    error: Exception,
+    text: str,
+    *,
+    failed: bool,
+) -> None:
+    comparing.desk.run()
+    before = comparing.model.findings
+    comparer.error = error
+    comparing.desk.run()
+    assert comparing.model.findings is before
+    assert text in workspace.status.text
+    assert workspace.status.failed is failed
+    assert workspace.progress is None
+
+
+def test_another_image_has_no_findings_yet(comparing: Comparing, labels: Labels, viewer: ViewerModel) -> None:
+    comparing.desk.run()
+    viewer.add_image(noise(64, 64), name="other")
+    assert comparing.model.findings == ()
+    assert comparing.desk.found is None
+
+
+def test_a_new_layer_is_proposed_and_one_that_is_gone_forgotten(
+    comparing: Comparing, labels: Labels, viewer: ViewerModel
+) -> None:
+    assert comparing.model.annotation is labels
+    shapes = viewer.add_shapes()
+    assert comparing.model.offered == (shapes, labels)
+    assert comparing.model.annotation is labels
+    viewer.layers.remove(labels)
+    assert comparing.model.annotation is shapes
+
+
+def test_nothing_embedded_cannot_be_exported(
+    comparing: Comparing, image: Image, workspace: WorkspaceModel, tmp_path: Path
+) -> None:
+    comparing.exports.export("figure", tmp_path)
+    assert workspace.status.text.startswith("Expected something to export")
+    assert not list(tmp_path.glob("*.png"))
+
+
+def test_a_report_needs_a_comparison(
+    comparing: Comparing, controller: Controller, image: Image, workspace: WorkspaceModel, tmp_path: Path
+) -> None:
+    controller.run()
+    comparing.exports.export("report", tmp_path)
+    assert workspace.status.text.startswith("Expected a comparison to write")
+
+
+def test_a_run_stopped_while_embedding_is_not_compared(
+    viewer: ViewerModel, workspace: WorkspaceModel, specs: tuple[EncoderSpec, ...], comparer: KnownComparer
+) -> None:
+    runners: list[LaterRunner] = []
+
+    def make() -> LaterRunner:
+        runners.append(LaterRunner())
+        return runners[-1]
+
+    services = known_services(comparison=known_comparison(comparer))
+    controller = Controller(viewer, workspace, make_runner=make, services=services)
+    viewer.add_image(noise(64, 80))
+    workspace.available, workspace.chosen = specs, ("mae-demo", "dinov3-demo")
+    controller.comparing.desk.run()
+    controller.cancel()
+    workspace.progress = None
+    for runner in runners:
+        runner.deliver()
+    assert not comparer.asked
+    controller.close()
+
+
+def test_the_rooms_compare_and_write_what_the_window_asks(tmp_path: Path) -> None:
+    """The real thing, small: one encoder on a part of the sample, then everything in a folder."""
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 90, (64, 64, 3), np.uint8)
+    pixels[:, 32:] += 120
+    mask = np.zeros((64, 64), np.uint8)
+    mask[:, 32:] = 1
+    source = LayerSource(Image(pixels, name="made", rgb=True))
+    spec, encoders = get_spec("mae-histology"), LoadedEncoders()
+    asked = AskedComparison(
+        name="made",
+        source=source,
+        region=Region(0, 0, 64, 64),
+        specs=(spec,),
+        embeddings={spec.name: embed(source, encoders.get(spec))},
+        scores=("maps", "anchors"),
+        controls=("position", "pixels"),
+        annotation=Annotation.from_labels(mask, (64, 64)),
+        maps=WorkspaceModel().request,
+        tiling=TILED,
+        methods=(spec,),
+    )
+    shares: list[float] = []
+    found = RoomComparer(encoders)(asked, lambda _, share: shares.append(share))
+    assert {"anchors", "maps", "advice"} <= {finding.key for finding in found.findings}
+    assert found.advice
+    assert shares == sorted(shares)
+    export = RoomExporter(encoders)
+    names = export("all", asked, found, tmp_path)
+    assert {"report.html", "run.json", "anchors.csv", "maps.csv"} <= set(names)
+    record = RunRecord.read(tmp_path / "run.json")
+    assert record.evaluation is not None
+    assert export("report", asked, found, tmp_path / "page") == ["report.html"]
+    assert b"mae-histology" in (tmp_path / "page" / "report.html").read_bytes()
+    assert "anchors.csv" in export("tables", asked, found, tmp_path / "tables")
+
+
+def test_a_folder_is_compared_as_the_command_line_does(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("one", "two"):
+        pixels = rng.integers(0, 90, (64, 64, 3), np.uint8)
+        pixels[:, 32:] += 120
+        mask = np.zeros((64, 64), np.uint8)
+        mask[:, 32:] = 1
+        for folder, array in (("images", pixels), ("masks", mask)):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            iio.imwrite(tmp_path / folder / f"{name}.png", array)
+    out = tmp_path / "out"
+    asked = AskedFolder(tmp_path / "images", tmp_path / "masks", "", ("anchors",), out)
+    compare = RoomFolderComparer(LoadedEncoders())
+    told: list[str] = []
+    found = compare(asked, (get_spec("mae-histology"),), ("pixels",), lambda what, _: told.append(what))
+    assert {what.split(":")[0] for what in told} >= {"one.png", "two.png"}
+    assert found.findings[0].key == "anchors"
+    assert {"run.json", "report.html", "anchors.csv"} <= {path.name for path in out.iterdir()}
