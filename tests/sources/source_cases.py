@@ -86,7 +86,8 @@ def dicom_jpeg_lossy(folder: Path) -> Case:
 
 def dicom_spacing(folder: Path) -> Case:
     path = examples.get_path("ct")
-    return Case(open_image(path), [pixel_array(path)[None]], (661.468, 661.468))
+    hounsfield = pixel_array(path).astype(np.int32) - 1024
+    return Case(open_image(path), [hounsfield[None]], (661.468, 661.468))
 
 
 def dicom_slide(folder: Path) -> Case:

@@ -68,7 +68,8 @@ def test_monochrome1_is_turned_so_that_bright_is_dense(tmp_path: Path) -> None:
     [
         ("rtplan.dcm", r"has none \(RT Plan Storage\)\. Choose an image file"),
         ("MR_truncated.dcm", "damaged or truncated"),
-        ("UN_sequence.dcm", "no SOP class"),
+        ("UN_sequence.dcm", "CT Image Storage"),
+        ("no_meta.dcm", "no SOP class"),
     ],
 )
 def test_files_without_usable_pixels_get_a_sentence(name: str, sentence: str) -> None:

@@ -114,7 +114,7 @@ def test_a_missing_file_gets_a_sentence(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_no_image_gets_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedImageError, match="a folder without zarr metadata"):
+    with pytest.raises(UnsupportedImageError, match="a folder with neither"):
         open_image(str(tmp_path))
 
 

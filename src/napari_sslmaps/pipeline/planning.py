@@ -11,6 +11,7 @@ from napari_sslmaps.encoders.families.vit import ViTArchitecture
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import RegionError
 from napari_sslmaps.pipeline.masks import MaskLike, mask_hash, token_mask
+from napari_sslmaps.sources.base import spacing_in
 from napari_sslmaps.sources.protocol import ImageSource
 
 RegionLike = Region | Sequence[int] | Sequence[slice]
@@ -105,7 +106,7 @@ def plan(
     wanted = None if mask is None else token_mask(source, area, grid, mask)
     mask_sha256 = mask_hash(wanted)
     wanted = wanted if mask_sha256 else None
-    spacing = source.spacing_um_yx
+    spacing = spacing_in(source, area)
     return EmbeddingPlan(
         region=area,
         grid=grid,

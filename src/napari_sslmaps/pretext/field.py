@@ -111,7 +111,8 @@ def read_field(
     with nullcontext() if source is image else source:
         asked = region_on(source, region)
         level = source.levels[asked.level]
-        return _fit(_Place(asked, source.read, source.name, level.downsample_yx, window), encoder, fit)
+        said = getattr(source, "window", None) if window is None else window
+        return _fit(_Place(asked, source.read, source.name, level.downsample_yx, said), encoder, fit)
 
 
 def _of_embedding(

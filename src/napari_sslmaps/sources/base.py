@@ -12,11 +12,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sslmaps.core.preprocess import check_finite
+from napari_sslmaps.core.preprocess import Window, check_finite
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import RegionError, UnsupportedImageError
 from napari_sslmaps.sources.identity import FileIdentity
-from napari_sslmaps.sources.protocol import Level
+from napari_sslmaps.sources.protocol import ImageSource, Level
 
 SpacingYX = tuple[float, float] | None
 
@@ -30,9 +30,24 @@ class ImageLayout:
     dtype: np.dtype[Any]
     frames: int = 1
     spacing_um_yx: SpacingYX = None
+    window: Window | None = None
+    aspect_yx: tuple[float, float] = (1.0, 1.0)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "dtype", self.dtype.newbyteorder("="))
+
+
+def check_dtype(stored: Any, name: str) -> None:
+    """Raise `UnsupportedImageError` unless pixels are bool, whole numbers or real ones of at most 64 bits."""
+    try:
+        dtype = np.dtype(stored)
+    except TypeError:
+        dtype = np.dtype(object)
+    if dtype.kind not in "buif" or dtype.itemsize > 8:
+        raise UnsupportedImageError(
+            f"Expected bool, integer or real float pixels in {name}; got {stored}. "
+            "Convert them, for example with numpy.abs(image) or image.astype('float32')."
+        )
 
 
 def levels_from_shapes(shapes_yx: Sequence[tuple[int, int]]) -> tuple[Level, ...]:
@@ -71,6 +86,7 @@ class SourceBase(ABC):
     """The file that it reads, as it was when it was opened; None where that is not known."""
 
     def __init__(self, name: str, layout: ImageLayout) -> None:
+        check_dtype(layout.dtype, name)
         self._name = name
         self._layout = layout
         self._lock = Lock()
@@ -106,6 +122,20 @@ class SourceBase(ABC):
     def spacing_um_yx(self) -> SpacingYX:
         """Micrometres per pixel of level 0, or None."""
         return self._layout.spacing_um_yx
+
+    @property
+    def window(self) -> Window | None:
+        """Intensities that the file says are black and white; None where it does not say."""
+        return self._layout.window
+
+    @property
+    def aspect_yx(self) -> tuple[float, float]:
+        """Height and width of a pixel, in any unit: for files that say no more than that."""
+        return self._layout.aspect_yx
+
+    def spacing_at(self, point_yx: tuple[float, float], frame: int) -> SpacingYX:  # noqa: ARG002
+        """Micrometres per pixel at a point of level 0; as `spacing_um_yx` unless the file has several."""
+        return self.spacing_um_yx
 
     def read(self, region: Region) -> NDArray[Any]:
         """Read (height, width) or (height, width, 3) pixels; safe from several threads.
@@ -177,6 +207,17 @@ class SourceBase(ABC):
     def _release(self) -> None:
         """Let go of file handles and decoded pixels."""
         return
+
+
+def spacing_in(source: ImageSource, region: Region) -> SpacingYX:
+    """Return micrometres per pixel of level 0 in the middle of a region, where an image has several."""
+    at = getattr(source, "spacing_at", None)
+    if at is None:
+        return source.spacing_um_yx
+    down_y, down_x = source.levels[region.level].downsample_yx
+    middle = (region.y + (region.height - 1) / 2) * down_y, (region.x + (region.width - 1) / 2) * down_x
+    spacing: SpacingYX = at(middle, region.frame)
+    return spacing
 
 
 @contextmanager

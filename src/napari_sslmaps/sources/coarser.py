@@ -45,7 +45,12 @@ class CoarserLevels(SourceBase):
         self._source = source
         self._kept = Kept(_KEPT_BYTES)
         layout = ImageLayout(
-            tuple(levels), source.channels, source.dtype, source.frames, source.spacing_um_yx
+            tuple(levels),
+            source.channels,
+            source.dtype,
+            source.frames,
+            source.spacing_um_yx,
+            getattr(source, "window", None),
         )
         super().__init__(source.name, layout)
         self.file = getattr(source, "file", None)

@@ -1,6 +1,8 @@
-"""DICOM: ultrasound clips and single frames, and other images whose frames are whole."""
+"""DICOM: ultrasound clips and single frames, other images whose frames are whole, and folders of slices."""
 
 import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +10,17 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.errors import BytesLengthException, InvalidDicomError
-from pydicom.pixels.processing import apply_color_lut
+from pydicom.filereader import read_partial
+from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.utils import pixel_array
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import UnsupportedImageError
 from napari_sslmaps.sources.base import ImageLayout, SourceBase, SpacingYX, decoding, spacing_um
 from napari_sslmaps.sources.decoded_cache import Kept
+from napari_sslmaps.sources.dicom_values import Colours, Values, frame_group
+from napari_sslmaps.sources.formats import DICOM_SUFFIXES, begins_as_dicom
 from napari_sslmaps.sources.protocol import ImageSource, Level
 
 _DAMAGE = (
@@ -30,8 +36,13 @@ _DAMAGE = (
     struct.error,
 )
 _WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
+_DIRECTORY = "1.2.840.10008.1.3.10"
 _CENTIMETRES, _TISSUE = 3, 1
 _KEPT_BYTES = 64 * 2**20
+_FLOATS, _DOUBLES = 0x7FE00008, 0x7FE00009
+_PIXELS = (_FLOATS, _DOUBLES, 0x7FE00010)
+_PLACES = ["Rows", "SeriesInstanceUID", "ImagePositionPatient", "ImageOrientationPatient", "InstanceNumber"]
+Area = tuple[int, int, int, int]
 
 
 def open_dicom(path: Path) -> ImageSource:
@@ -42,7 +53,7 @@ def open_dicom(path: Path) -> ImageSource:
     MissingExtraError
         If it is a slide and OpenSlide is not installed.
     UnsupportedImageError
-        If it holds no pixels, or is damaged.
+        If it holds no pixels, is damaged, or nothing here can decode it.
     """
     with decoding(path.name, "a readable DICOM file", *_DAMAGE):
         header = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=["SOPClassUID"])
@@ -50,106 +61,247 @@ def open_dicom(path: Path) -> ImageSource:
         from napari_sslmaps.sources.slide import OpenSlideSource
 
         return OpenSlideSource(path)
-    return DicomSource(path)
+    return DicomSource([path])
 
 
-class DicomSource(SourceBase):
-    """A DICOM file; a frame is decoded when it is asked for, and those used last are kept.
+def open_dicom_folder(folder: Path) -> ImageSource | None:
+    """Open the slices in a folder as one stack, in the order of their places; None if there is none.
 
-    Palette and YBR images arrive as RGB, MONOCHROME1 is inverted so that bright means dense.
-
-    Parameters
-    ----------
-    path
-        The file.
+    Slices lie along the normal of their plane. Where a file has no place, its instance number decides, else
+    its name.
 
     Raises
     ------
     UnsupportedImageError
-        If it holds no pixels, or is damaged.
+        If they are of several series or sizes, or one cannot be read.
+    """
+    found = []
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and _is_dicom(path):
+            with decoding(path.name, "a readable DICOM file", *_DAMAGE):
+                header = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=_PLACES)
+            if header.get("Rows"):
+                found.append((path, header))
+    if not found:
+        return None
+    series: dict[str, list[str]] = {}
+    for path, header in found:
+        series.setdefault(str(header.get("SeriesInstanceUID", "")), []).append(path.name)
+    if len(series) > 1:
+        counts = ", ".join(
+            f"{len(names)} file{'s' * (len(names) > 1)} from {names[0]} on" for names in series.values()
+        )
+        raise UnsupportedImageError(
+            f"Expected the DICOM slices of one series in {folder}; got {len(series)} series ({counts}). Give "
+            "one of the files, or move each series into a folder of its own."
+        )
+    return DicomSource([path for path, _ in sorted(found, key=_place)], folder.name)
+
+
+def _is_dicom(path: Path) -> bool:
+    if path.suffix.lower() in DICOM_SUFFIXES:
+        return True
+    with path.open("rb") as file:
+        return begins_as_dicom(file.read(132))
+
+
+class DicomSource(SourceBase):
+    """One DICOM file or several of equal size; a frame is decoded when asked for, those used last are kept.
+
+    Palette and YBR images arrive as RGB. Grey values are what the file says they measure: rescaled, or looked
+    up in its tables, MONOCHROME1 inverted so that bright means dense.
+
+    Parameters
+    ----------
+    paths
+        The files, in the order of their frames.
+    name
+        Short name for titles; the stem of the first file if omitted.
+
+    Raises
+    ------
+    UnsupportedImageError
+        If one holds no pixels, is damaged or unlike the others, or nothing here can decode it.
     """
 
-    def __init__(self, path: Path) -> None:
-        with decoding(path.name, "a readable DICOM file", *_DAMAGE):
-            header = pydicom.dcmread(path, stop_before_pixels=True, force=True)
-            self._check_kind(header, path)
-            layout = _layout(header)
-        self._path, self._header = path, header
+    def __init__(self, paths: Sequence[Path], name: str = "") -> None:
+        self._files = [_File.read(path) for path in paths]
+        self._frames = [(file, frame) for file in self._files for frame in range(file.frames)]
         self._kept = Kept(_KEPT_BYTES)
-        super().__init__(path.stem, layout)
+        super().__init__(name or paths[0].stem, _layout(self._files))
 
-    @staticmethod
-    def _check_kind(header: pydicom.Dataset, path: Path) -> None:
-        if "SOPClassUID" not in header or "Rows" not in header:
-            kind = header.SOPClassUID.name if "SOPClassUID" in header else "no SOP class"
-            raise UnsupportedImageError(
-                f"Expected a DICOM image with pixels; {path.name} has none ({kind}). Choose an "
-                "image file, or copy this one again if it should be one."
-            )
+    def spacing_at(self, point_yx: tuple[float, float], frame: int) -> SpacingYX:
+        """Micrometres per pixel at a point of a frame: of the part of the image that the point is in."""
+        file, number = self._frames[frame]
+        return file.spacing(number, point_yx)
 
     def _decode(self, region: Region) -> NDArray[Any]:
-        with decoding(self._path.name, "a readable DICOM file", *_DAMAGE):
-            frame = self._kept.get(region.frame, lambda: self._frame(region.frame))
+        file, frame = self._frames[region.frame]
+        with decoding(file.path.name, "a readable DICOM file", *_DAMAGE):
+            pixels = self._kept.get(region.frame, lambda: file.pixels(frame))
         rows = slice(region.y, region.y + region.height)
-        return np.array(frame[rows, region.x : region.x + region.width])
-
-    def _frame(self, index: int) -> NDArray[Any]:
-        # Inside a deflated file there is nothing to seek to: it is read whole.
-        deflated = self._header.file_meta.TransferSyntaxUID.is_deflated
-        source = pydicom.dcmread(self._path) if deflated else self._path
-        pixels: NDArray[Any] = pixel_array(source, index=index)
-        if self._header.PhotometricInterpretation == "PALETTE COLOR":
-            coloured = apply_color_lut(pixels, self._header)
-            return _to_bytes(coloured)
-        if self._header.PhotometricInterpretation == "MONOCHROME1":
-            low, high = _stored_range(self._header)
-            return (high - (pixels.astype(np.int64) - low)).astype(pixels.dtype)
-        return pixels
+        return np.array(pixels[rows, region.x : region.x + region.width])
 
     def _release(self) -> None:
         self._kept.clear()
 
 
-def _layout(header: pydicom.Dataset) -> ImageLayout:
-    palette = header.PhotometricInterpretation == "PALETTE COLOR"
-    colour = palette or header.get("SamplesPerPixel", 1) == 3
-    return ImageLayout(
-        levels=(Level((int(header.Rows), int(header.Columns))),),
-        channels=3 if colour else 1,
-        dtype=np.dtype(np.uint8) if palette else _dtype(header),
-        frames=int(header.get("NumberOfFrames", 1) or 1),
-        spacing_um_yx=_spacing(header),
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A file whose header is read: what its pixels mean, and where they are measured."""
+
+    path: Path
+    header: pydicom.Dataset
+    meaning: Colours | Values
+    seekable: bool
+
+    @classmethod
+    def read(cls, path: Path) -> "_File":
+        """Read a header; raises `UnsupportedImageError` where there is nothing to show."""
+        with decoding(path.name, "a readable DICOM file", *_DAMAGE):
+            header, pixels = _header(path)
+            about = header.file_meta
+            bare = "TransferSyntaxUID" not in about
+            if bare:
+                implicit, little = header.original_encoding
+                explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+                about.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
+            _check_decodable(about.TransferSyntaxUID, path)
+            stored = _stored_dtype(header, pixels)
+            palette = header.PhotometricInterpretation == "PALETTE COLOR"
+            colour = palette or header.get("SamplesPerPixel", 1) == 3
+            frames = int(header.get("NumberOfFrames", 1) or 1)
+            meaning = Colours(header, stored) if colour else Values(header, stored, frames)
+        return cls(path, header, meaning, not (bare or about.TransferSyntaxUID.is_deflated))
+
+    @property
+    def frames(self) -> int:
+        """How many it has."""
+        return int(self.header.get("NumberOfFrames", 1) or 1)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Rows, columns and channels."""
+        return int(self.header.Rows), int(self.header.Columns), 3 if isinstance(self.meaning, Colours) else 1
+
+    def pixels(self, frame: int) -> NDArray[Any]:
+        """Decode a frame."""
+        source: Path | pydicom.Dataset = self.path
+        if not self.seekable:
+            source = pydicom.dcmread(self.path, force=True)
+            source.file_meta.TransferSyntaxUID = self.header.file_meta.TransferSyntaxUID
+        try:
+            stored = pixel_array(source, index=frame)
+        except RuntimeError as error:  # of all decoders
+            syntax = self.header.file_meta.TransferSyntaxUID.name
+            raise UnsupportedImageError(
+                f"Expected DICOM pixels that can be decoded; {self.path.name} cannot be decoded as {syntax}. "
+                f"If other programs show them, convert the file: gdcmconv --raw {self.path.name} "
+                "out.dcm. If none does, it is damaged: copy it again."
+            ) from error
+        return self.meaning.of(stored, frame)
+
+    def spacing(self, frame: int, point_yx: tuple[float, float]) -> SpacingYX:
+        """Micrometres per pixel at a point of a frame: of a part of the body, else of the detector."""
+        measures = frame_group(self.header, frame, "PixelMeasuresSequence") or self.header
+        for said in (measures, self.header):
+            for keyword in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
+                if said.get(keyword):
+                    row, col = said[keyword].value
+                    return spacing_um(row, col, 1e3)
+        calibrated = list(_calibrated(self.header))
+        around = [spacing for area, spacing in calibrated if _contains(area, point_yx)]
+        if around:
+            return around[0]
+        agreed = {spacing for _, spacing in calibrated}
+        return agreed.pop() if len(agreed) == 1 else None
+
+
+def _header(path: Path) -> tuple[pydicom.Dataset, int]:
+    """Read all that comes before the pixels, and the tag that these have."""
+    seen = [0]
+
+    def at_pixels(tag: int, _kind: str | None, _length: int) -> bool:
+        seen[0] = int(tag)
+        return tag in _PIXELS
+
+    with path.open("rb") as file:
+        header = read_partial(file, at_pixels, force=True)
+    if seen[0] in _PIXELS and "Rows" in header:
+        return header, seen[0]
+    uid = header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID")
+    if uid == _DIRECTORY:
+        raise UnsupportedImageError(
+            f"Expected a DICOM image with pixels; {path.name} lists others. Give one of the files that it "
+            "lists, or the folder of a series."
+        )
+    raise UnsupportedImageError(
+        f"Expected a DICOM image with pixels; {path.name} has none ({uid.name if uid else 'no SOP class'}). "
+        "Choose an image file, or copy this one again if it should be one."
     )
 
 
-def _dtype(header: pydicom.Dataset) -> np.dtype[Any]:
-    bits = int(header.BitsAllocated)
-    if bits == 1:
-        return np.dtype(np.uint8)
+def _check_decodable(syntax: pydicom.uid.UID, path: Path) -> None:
+    try:
+        known = get_decoder(syntax).is_available
+    except NotImplementedError:
+        known = False
+    if not known:
+        raise UnsupportedImageError(
+            f"Expected DICOM pixels that can be decoded; those of {path.name} are stored as {syntax.name}, "
+            f"which is not supported. Convert it, for example with gdcmconv --raw {path.name} out.dcm."
+        )
+
+
+def _stored_dtype(header: pydicom.Dataset, pixels: int) -> np.dtype[Any]:
+    if pixels in (_FLOATS, _DOUBLES):
+        return np.dtype(np.float32 if pixels == _FLOATS else np.float64)
+    bits = max(8, int(header.BitsAllocated))
     return np.dtype(f"{'i' if header.get('PixelRepresentation', 0) else 'u'}{bits // 8}")
 
 
-def _to_bytes(coloured: NDArray[Any]) -> NDArray[np.uint8]:
-    rgb = coloured[..., :3]
-    return (rgb >> 8).astype(np.uint8) if rgb.dtype.itemsize == 2 else rgb.astype(np.uint8)
+def _layout(files: Sequence[_File]) -> ImageLayout:
+    first = files[0]
+    for file in files:
+        if file.shape != first.shape:
+            sizes = [f"{rows} × {cols} × {colours}" for rows, cols, colours in (first.shape, file.shape)]
+            raise UnsupportedImageError(
+                f"Expected slices of one size; {first.path.name} has {sizes[0]} values, {file.path.name} "
+                f"{sizes[1]}. Move those of another size into a folder of their own."
+            )
+    rows, cols, channels = first.shape
+    middle = (rows - 1) / 2, (cols - 1) / 2
+    return ImageLayout(
+        levels=(Level((rows, cols)),),
+        channels=channels,
+        dtype=np.result_type(*(file.meaning.dtype for file in files)),
+        frames=sum(file.frames for file in files),
+        spacing_um_yx=first.spacing(0, middle),
+        window=first.meaning.window,
+        aspect_yx=_aspect(first.header),
+    )
 
 
-def _stored_range(header: pydicom.Dataset) -> tuple[int, int]:
-    bits = int(header.BitsStored)
-    if header.get("PixelRepresentation", 0):
-        return -(1 << (bits - 1)), (1 << (bits - 1)) - 1
-    return 0, (1 << bits) - 1
+def _aspect(header: pydicom.Dataset) -> tuple[float, float]:
+    ratio = header.get("PixelAspectRatio") or (1, 1)
+    height, width = (float(side) for side in ratio)
+    return (height, width) if height > 0 and width > 0 else (1.0, 1.0)
 
 
-def _spacing(header: pydicom.Dataset) -> SpacingYX:
-    for keyword in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
-        if header.get(keyword):
-            row, col = header[keyword].value
-            return spacing_um(row, col, 1e3)
+def _calibrated(header: pydicom.Dataset) -> Iterator[tuple[Area, tuple[float, float]]]:
+    """Yield parts of an ultrasound image that show tissue, and their micrometres per pixel."""
     for region in header.get("SequenceOfUltrasoundRegions", ()):
         if _is_calibrated_tissue(region) and _belongs(region, header):
-            return spacing_um(abs(region.PhysicalDeltaY), abs(region.PhysicalDeltaX), 1e4)
-    return None
+            spacing = spacing_um(abs(region.PhysicalDeltaY), abs(region.PhysicalDeltaX), 1e4)
+            if spacing is not None:
+                sides = (f"RegionLocation{side}" for side in ("MinY0", "MinX0", "MaxY1", "MaxX1"))
+                top, left, bottom, right = (int(region.get(side, 0)) for side in sides)
+                yield (top, left, bottom, right), spacing
+
+
+def _contains(area: Area, point_yx: tuple[float, float]) -> bool:
+    top, left, bottom, right = area
+    return top <= point_yx[0] <= bottom and left <= point_yx[1] <= right
 
 
 def _is_calibrated_tissue(region: pydicom.Dataset) -> bool:
@@ -166,3 +318,13 @@ def _belongs(region: pydicom.Dataset, header: pydicom.Dataset) -> bool:
     beyond_y = region.get("RegionLocationMaxY1", 0) > header.Rows
     beyond_x = region.get("RegionLocationMaxX1", 0) > header.Columns
     return not (beyond_y and beyond_x)
+
+
+def _place(found: tuple[Path, pydicom.Dataset]) -> tuple[float, float, str]:
+    """Return what slices are sorted by: distance along their normal, number, name."""
+    path, header = found
+    distance = 0.0
+    if header.get("ImagePositionPatient") and header.get("ImageOrientationPatient"):
+        axes = np.asarray(header.ImageOrientationPatient, float).reshape(2, 3)
+        distance = float(np.cross(*axes) @ np.asarray(header.ImagePositionPatient, float))
+    return distance, float(header.get("InstanceNumber") or 0), path.name

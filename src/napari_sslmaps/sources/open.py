@@ -8,6 +8,7 @@ from typing import Any
 from napari_sslmaps.errors import UnsupportedImageError
 from napari_sslmaps.sources.array import ArraySource, open_npy
 from napari_sslmaps.sources.base import SourceBase
+from napari_sslmaps.sources.formats import DICOM_SUFFIXES, begins_as_dicom
 from napari_sslmaps.sources.identity import FileIdentity
 from napari_sslmaps.sources.protocol import ImageSource
 from napari_sslmaps.sources.slide import SLIDE_SUFFIXES, OpenSlideSource
@@ -69,7 +70,7 @@ def _open_path(path: Path, frames: bool) -> ImageSource:
     if path.suffix.lower() in SLIDE_SUFFIXES:
         return OpenSlideSource(path)
     # Before TIFF: a DICOM preamble may hold a TIFF header (examples_rgb_color.dcm has one).
-    if start[128:132] == b"DICM" or path.suffix.lower() in (".dcm", ".dicom"):
+    if begins_as_dicom(start) or path.suffix.lower() in DICOM_SUFFIXES:
         from napari_sslmaps.sources.dicom import open_dicom
 
         return open_dicom(path)
@@ -94,9 +95,14 @@ def _open_folder(path: Path) -> ImageSource:
         from napari_sslmaps.sources.zarr import ZarrSource
 
         return ZarrSource(path)
+    from napari_sslmaps.sources.dicom import open_dicom_folder
+
+    stack = open_dicom_folder(path)
+    if stack is not None:
+        return stack
     raise UnsupportedImageError(
-        f"Expected an image file or an OME-Zarr folder; {path} is a folder without zarr metadata. "
-        "Give the path of one image in it."
+        f"Expected an image file, an OME-Zarr folder or a folder of DICOM slices; {path} is a folder with "
+        "neither. Give the path of one image in it."
     )
 
 

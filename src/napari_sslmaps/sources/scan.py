@@ -28,7 +28,7 @@ class RegionScan:
     low, high
         Smallest and largest pixel value.
     window
-        Intensities that become 0 and 1, as `auto_window` chooses them.
+        Intensities that become 0 and 1, as `choose_window` chooses them.
     """
 
     sha256: str
@@ -75,7 +75,24 @@ def scan_region(
         step = max(1, strip.size // _SAMPLES_PER_STRIP, sparse)
         samples.append(strip.reshape(-1)[::step].copy())  # a view would keep the whole strip
     low, high = min(lows), max(highs)
-    return RegionScan(digest.hexdigest(), low, high, auto_window(np.concatenate(samples), low, high))
+    return RegionScan(
+        digest.hexdigest(), low, high, choose_window(source, np.concatenate(samples), low, high)
+    )
+
+
+def choose_window(source: ImageSource, sample: NDArray[Any], low: float, high: float) -> Window:
+    """Choose the intensities that become 0 and 1: those that the file says, if any pixel is within.
+
+    Parameters
+    ----------
+    source
+        The image.
+    sample, low, high
+        As `auto_window`, which chooses otherwise, takes them.
+    """
+    said: Window | None = getattr(source, "window", None)
+    inside = said is not None and said[0] < high and low < said[1]
+    return said if said is not None and inside else auto_window(sample, low, high)
 
 
 def strips_of(region: Region) -> list[Region]:

@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sslmaps.core.preprocess import Window, auto_window
+from napari_sslmaps.core.preprocess import Window
 from napari_sslmaps.errors import SSLMapsError, UnsupportedImageError
 from napari_sslmaps.lab.training.datasets.cutting import choose_place, cut_field, field_pixels
 from napari_sslmaps.lab.training.datasets.tissue import find_tissue, thumbnail
 from napari_sslmaps.lab.training.recipes import DataRecipe
 from napari_sslmaps.sources.open import IMAGE_SUFFIXES, PICTURES, find_images, open_image
 from napari_sslmaps.sources.protocol import ImageSource
+from napari_sslmaps.sources.scan import choose_window
 
 _LARGE_PIXELS = 16_000_000
 _KEPT_OPEN = 8
@@ -122,12 +123,12 @@ class FileFields:
 
     def _window(self, path: Path, source: ImageSource, frame: int) -> Window:
         """Intensities that become 0 and 1, as maps have them; of a small picture where the image is large."""
-        if source.dtype == np.uint8:
+        if source.dtype == np.uint8 and getattr(source, "window", None) is None:
             return 0.0, 255.0
         if (path, frame) not in self._windows:
             picture = thumbnail(source, frame)
             low, high = float(picture.min()), float(picture.max())
-            self._windows[path, frame] = auto_window(picture.reshape(-1), low, high)
+            self._windows[path, frame] = choose_window(source, picture.reshape(-1), low, high)
             while len(self._windows) > 64 * _KEPT_OPEN:
                 self._windows.popitem(last=False)
         return self._windows[path, frame]
