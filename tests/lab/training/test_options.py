@@ -85,5 +85,5 @@ def test_every_option_is_documented(kind):
 
 
 def test_reading_options_loads_no_torch():
-    code = "import sys, napari_sslmaps.pretraining.options; sys.exit('torch' in sys.modules)"
+    code = "import sys, napari_sslmaps.lab.training.options; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

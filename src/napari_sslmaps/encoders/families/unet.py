@@ -1,15 +1,18 @@
 """U-Nets with a ResNet encoder: their architecture, known without torch, and its recognition."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Literal
 
 from napari_sslmaps.encoders.families.family import Case
 from napari_sslmaps.encoders.recognition import count_of, shape_of
 from napari_sslmaps.encoders.spec import Architecture, InputConstraint
 from napari_sslmaps.errors import CheckpointError, InvalidOptionError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 DEFAULT_STAGE = "encoder.layer3"
 Block = Literal["basic", "bottleneck"]
