@@ -1,5 +1,6 @@
 """Files and folders written whole or not at all, and told apart by hash and footprint."""
 
+import errno
 import hashlib
 import json
 import shutil
@@ -53,6 +54,22 @@ def remove_folder(path: Path) -> None:
     with suppress(FileNotFoundError):
         path.rename(condemned)
     shutil.rmtree(condemned, ignore_errors=True)
+
+
+def read_regular(path: Path, most_bytes: int) -> bytes:
+    """Read a regular file whole; of anything else, such as a pipe, nothing is waited for.
+
+    Raises
+    ------
+    OSError
+        If it is missing, no regular file, or larger than `most_bytes`.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "it is no file", str(path))
+    if status.st_size > most_bytes:
+        raise OSError(errno.EFBIG, f"it is larger than {most_bytes / 1e6:g} MB", str(path))
+    return path.read_bytes()
 
 
 def size_of(path: Path) -> int:

@@ -44,13 +44,18 @@ def test_a_set_is_applied_to_another_image_where_it_fits():
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
-        ({"format": "napari-sslmaps/basis"}, "a set of anchors .*is of the format 'napari-sslmaps/basis'"),
+        ({"format": "napari-sslmaps/basis"}, "a set of anchors .*the format 'napari-sslmaps/basis'"),
         ({"schema": 9}, "Update"),
-        ({"groups": [{"name": "a"}]}, "KeyError"),
-        ({"groups": 3}, "TypeError"),
+        ({"groups": [{"colour": ""}]}, "groups.0.name is missing"),
+        ({"groups": 3}, "groups should be a valid array, and is 3"),
         ({"groups": [{"name": "", "colour": "", "anchors": [], "negative": []}]}, "a name for the group"),
-        ({"groups": [{"name": "a", "colour": "", "anchors": [[1, 2, 3]], "negative": []}]}, "ValueError"),
-        ({"shape_yx": [1]}, "ValueError"),
+        (
+            {"groups": [{"name": "a", "colour": "", "anchors": [[1, 2, 3]], "negative": []}]},
+            "at most 2 items",
+        ),
+        ({"shape_yx": [1]}, r"shape_yx\.1 is missing"),
+        ({"shape_yx": [1e999, 1]}, "Infinity"),
+        ({"surprise": 1}, "surprise is not known"),
     ],
 )
 def test_a_file_that_does_not_fit_gets_a_sentence(tmp_path, fields, sentence):

@@ -59,14 +59,14 @@ def test_another_encoder_refuses_it(tmp_path, other, sentence):
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
-        ({"format": "napari-sslmaps/run"}, "is of the format 'napari-sslmaps/run'"),
-        ({"schema": 2}, "has 2. Update"),
-        ({"mean": ...}, "KeyError"),
+        ({"format": "napari-sslmaps/run"}, "the format 'napari-sslmaps/run'"),
+        ({"schema": 2}, "got 2. Update"),
+        ({"mean": ...}, r"PCA basis \(b\.json\) whose fields fit; mean is missing"),
         ({"mean": [1.0, 2.0]}, "components of shape"),
         ({"components": [[1.0]]}, "components of shape"),
-        ({"variance": [1.0, 2.0, float("nan")]}, "variance of shape"),
-        ({"low": "abc"}, "does not fit together"),
-        ({"encoder": 3}, "a word is 3"),
+        ({"variance": [1.0, 2.0, float("nan")]}, "a number is NaN"),
+        ({"low": "abc"}, "low should be lists of numbers, and is 'abc'"),
+        ({"encoder": 3}, "encoder should be a valid string, and is 3"),
     ],
 )
 def test_a_file_that_does_not_fit_gets_a_sentence(tmp_path, fields, sentence):

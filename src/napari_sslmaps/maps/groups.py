@@ -11,10 +11,12 @@ from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.results import Embedding, TokenMap
 from napari_sslmaps.errors import InvalidAnchorError, InvalidOptionError
 from napari_sslmaps.maps.similarity import similarity_map
+from napari_sslmaps.serialise import strict
 
 Point = tuple[float, float]
 
 
+@strict
 @dataclass(frozen=True, slots=True)
 class AnchorGroup:
     """Anchors that mean one thing.

@@ -15,6 +15,7 @@ from napari_sslmaps.core.moments import MomentAccumulator
 from napari_sslmaps.core.results import Embedding, Float32, TokenMap
 from napari_sslmaps.core.tokens import token_chunks
 from napari_sslmaps.errors import InvalidOptionError, MapUnavailableError
+from napari_sslmaps.serialise import Float64Array, strict
 
 Mask = NDArray[np.bool_]
 Foreground = Literal["auto", "first-component"] | Mask | Sequence[Mask] | None
@@ -24,6 +25,7 @@ _HELD = 1024
 Rendering = Literal["stretch", "whitened"]
 
 
+@strict
 @dataclass(frozen=True, eq=False)
 class ComponentBasis:
     """Principal components that can be kept and applied to other images of the same encoder.
@@ -47,11 +49,11 @@ class ComponentBasis:
         Name of the encoder whose colours these were turned towards; empty for components as they are.
     """
 
-    mean: NDArray[np.float64]
-    components: NDArray[np.float64]
-    variance: NDArray[np.float64]
-    low: NDArray[np.float64]
-    high: NDArray[np.float64]
+    mean: Float64Array
+    components: Float64Array
+    variance: Float64Array
+    low: Float64Array
+    high: Float64Array
     encoder: str = ""
     weights_sha256: str = ""
     normalisation: str = ""

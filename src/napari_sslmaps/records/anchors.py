@@ -1,18 +1,17 @@
 """A set of named anchors as a file, to be shown again or applied to another image."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from napari_sslmaps.core.grid import TokenGrid
-from napari_sslmaps.errors import RecordError, SSLMapsError
-from napari_sslmaps.maps.groups import AnchorGroup, Point, check_on_grid
+from napari_sslmaps.maps.groups import AnchorGroup, check_on_grid
 from napari_sslmaps.records.json import read_json, write_json
+from napari_sslmaps.serialise import dump, strict
 
 _KIND = "anchors"
 
 
+@strict
 @dataclass(frozen=True, slots=True)
 class AnchorSet:
     """Groups of anchors, and the image they were set on.
@@ -67,7 +66,7 @@ def save_anchors(anchors: AnchorSet, path: str | Path) -> Path:
         If the file cannot be written.
     """
     path = Path(path)
-    write_json(path, _KIND, asdict(anchors))
+    write_json(path, _KIND, dump(anchors))
     return path
 
 
@@ -79,35 +78,4 @@ def load_anchors(path: str | Path) -> AnchorSet:
     RecordError
         If the file is missing, damaged or holds something else.
     """
-    path = Path(path)
-    content = read_json(path, _KIND, "a set of anchors")
-    try:
-        height, width = content["shape_yx"]
-        spacing = content["spacing_um_yx"]
-        return AnchorSet(
-            groups=tuple(_group(entry) for entry in content["groups"]),
-            image=str(content["image"]),
-            image_sha256=str(content["image_sha256"]),
-            shape_yx=(int(height), int(width)),
-            spacing_um_yx=None if spacing is None else _point(spacing),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        reason = str(error) if isinstance(error, SSLMapsError) else repr(error)
-        raise RecordError(
-            f"Expected a complete set of anchors; {path.name} does not fit together ({reason}). Undo edits "
-            "made by hand, or save it again."
-        ) from error
-
-
-def _group(entry: Mapping[str, Any]) -> AnchorGroup:
-    return AnchorGroup(
-        name=str(entry["name"]),
-        colour=str(entry["colour"]),
-        anchors=tuple(_point(point) for point in entry["anchors"]),
-        negative=tuple(_point(point) for point in entry["negative"]),
-    )
-
-
-def _point(values: Any) -> Point:
-    row, col = values
-    return float(row), float(col)
+    return read_json(Path(path), _KIND, AnchorSet, "a set of anchors")

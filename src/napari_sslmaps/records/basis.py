@@ -1,18 +1,15 @@
 """A PCA basis as a file, so that colours mean the same in other images and on other days."""
 
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from napari_sslmaps.errors import RecordError
 from napari_sslmaps.maps.pca import COMPONENTS, ComponentBasis
 from napari_sslmaps.records.json import read_json, write_json
+from napari_sslmaps.serialise import dump
 
 _KIND = "basis"
-_ARRAYS = ("mean", "components", "variance", "low", "high")
-_WORDS = ("encoder", "weights_sha256", "normalisation", "aligned_to")
+_FIRST = ("encoder", "weights_sha256", "normalisation", "aligned_to")
+"""Fields in the order in which they are written; records hold hashes of such files."""
 
 
 def save_basis(basis: ComponentBasis, path: str | Path) -> Path:
@@ -31,8 +28,8 @@ def save_basis(basis: ComponentBasis, path: str | Path) -> Path:
         If the file cannot be written.
     """
     path = Path(path)
-    arrays = {name: getattr(basis, name).tolist() for name in _ARRAYS}
-    write_json(path, _KIND, {**{name: getattr(basis, name) for name in _WORDS}, **arrays})
+    told = dump(basis)
+    write_json(path, _KIND, {**{name: told[name] for name in _FIRST}, **told})
     return path
 
 
@@ -50,33 +47,15 @@ def load_basis(path: str | Path) -> ComponentBasis:
         If the file is missing, damaged or holds something else.
     """
     path = Path(path)
-    content = read_json(path, _KIND, "a PCA basis")
-    try:
-        arrays = {name: np.array(content.pop(name), np.float64) for name in _ARRAYS}
-        words = {name: _word(content.pop(name)) for name in _WORDS}
-    except (KeyError, TypeError, ValueError) as error:
-        raise _damaged(path, repr(error)) from error
-    _check(path, arrays)
-    fields: dict[str, Any] = {**arrays, **words}
-    return ComponentBasis(**fields)
-
-
-def _check(path: Path, arrays: dict[str, NDArray[np.float64]]) -> None:
-    dim = arrays["mean"].size
+    basis = read_json(path, _KIND, ComponentBasis, "a PCA basis")
+    dim = basis.mean.size
     shapes = {"mean": (dim,), "components": (COMPONENTS, dim)}
-    for name, array in arrays.items():
-        if array.shape != shapes.get(name, (COMPONENTS,)) or not np.isfinite(array).all():
-            raise _damaged(path, f"{name} of shape {array.shape}, or not finite")
-
-
-def _word(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"a word is {value!r}")
-    return value
-
-
-def _damaged(path: Path, reason: str) -> RecordError:
-    return RecordError(
-        f"Expected a complete PCA basis; {path.name} does not fit together ({reason}). Undo edits made by "
-        "hand, or save it again."
-    )
+    for name in ("mean", "components", "variance", "low", "high"):
+        shape = getattr(basis, name).shape
+        if shape != shapes.get(name, (COMPONENTS,)):
+            reason = f"{name} of shape {shape}"
+            raise RecordError(
+                f"Expected a complete PCA basis; {path.name} does not fit together ({reason}). Undo edits "
+                "made by hand, or save it again."
+            )
+    return basis

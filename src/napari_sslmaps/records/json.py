@@ -3,11 +3,13 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from napari_sslmaps.errors import RecordError
 from napari_sslmaps.files import written_whole
+from napari_sslmaps.serialise import load, read
 
+T = TypeVar("T")
 SCHEMA = 1
 
 
@@ -39,17 +41,7 @@ def read_object(path: Path, what: str) -> dict[str, Any]:
     RecordError
         If the file is missing, no JSON or no object.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RecordError(
-            f"Expected {what}; {path} cannot be read ({error.strerror}). Check the path."
-        ) from error
-    except ValueError as error:
-        raise RecordError(
-            f"Expected {what} in JSON; {path.name} is something else or damaged ({error}). Choose a file "
-            "that napari-sslmaps wrote, or make it again."
-        ) from error
+    content = read(path, what)
     if not isinstance(content, dict):
         raise RecordError(f"Expected {what}; {path.name} holds something else. Choose another file.")
     return content
@@ -65,7 +57,7 @@ def write_json(path: Path, kind: str, description: Mapping[str, Any]) -> None:
     kind
         Word for what it holds, such as ``anchors``.
     description
-        JSON-ready; without NaN.
+        What `dump` returned; without NaN.
 
     Raises
     ------
@@ -75,32 +67,43 @@ def write_json(path: Path, kind: str, description: Mapping[str, Any]) -> None:
     write_object(path, {"format": f"napari-sslmaps/{kind}", "schema": SCHEMA, **description})
 
 
-def read_json(path: Path, kind: str, what: str) -> dict[str, Any]:
+def read_json(path: Path, kind: str, form: type[T], what: str) -> T:
     """Read what `write_json` wrote.
 
     Parameters
     ----------
     path, kind
         As they were written.
+    form
+        The dataclass.
     what
         Words for the sentence of an error, such as ``a set of anchors``.
 
     Raises
     ------
     RecordError
-        If the file is missing, damaged, of another kind or of a later version.
+        If the file is missing, damaged, of another kind or of a later version, or its fields do not fit.
     """
     content = read_object(path, what)
+    check_format(content, f"napari-sslmaps/{kind}", f"{what} ({path.name})")
+    return load(form, content, f"{what} ({path.name})")
+
+
+def check_format(content: dict[str, Any], wanted: str, what: str, schema: int = SCHEMA) -> None:
+    """Take format and schema out of a content.
+
+    Raises
+    ------
+    RecordError
+        If they are others than those wanted.
+    """
     found = content.pop("format", None)
-    if found != f"napari-sslmaps/{kind}":
+    if found != wanted:
         raise RecordError(
-            f"Expected {what} (napari-sslmaps/{kind}); {path.name} is of the format {found!r}. Choose a file "
-            "that holds it."
+            f"Expected {what} of the format {wanted}; got the format {found!r}. Choose a file that holds it."
         )
-    schema = content.pop("schema", None)
-    if schema != SCHEMA:
+    version = content.pop("schema", None)
+    if version != schema or isinstance(version, bool):
         raise RecordError(
-            f"Expected {what} of schema {SCHEMA}; {path.name} has {schema!r}. Update napari-sslmaps to read "
-            "it."
+            f"Expected {what} of schema {schema}; got {version!r}. Update napari-sslmaps to read it."
         )
-    return content

@@ -1,5 +1,6 @@
 """A linear head as a file, so that what a folder of labels taught shows on other images and other days."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +8,30 @@ import numpy as np
 from napari_sslmaps.core.linear_heads import ImageHead, LinearHead
 from napari_sslmaps.errors import RecordError
 from napari_sslmaps.records.json import read_json, write_json
+from napari_sslmaps.serialise import Float32Array, dump, strict
 
 _KIND = "head"
-_WORDS = ("encoder", "weights_sha256", "architecture")
+
+
+@strict
+@dataclass(frozen=True, slots=True, eq=False)
+class _HeadFile:
+    """A linear head as it is written.
+
+    Parameters
+    ----------
+    encoder, weights_sha256, architecture, names
+        As in `ImageHead`.
+    weights, offset
+        As in `LinearHead`.
+    """
+
+    encoder: str
+    weights_sha256: str
+    architecture: str
+    names: tuple[str, ...]
+    weights: Float32Array
+    offset: Float32Array
 
 
 def save_head(head: ImageHead, path: str | Path) -> Path:
@@ -28,9 +50,9 @@ def save_head(head: ImageHead, path: str | Path) -> Path:
         If the file cannot be written.
     """
     path = Path(path)
-    words = {name: getattr(head, name) for name in _WORDS}
-    arrays = {"weights": head.linear.weights.tolist(), "offset": head.linear.offset.tolist()}
-    write_json(path, _KIND, {**words, "names": list(head.names), **arrays})
+    words = (head.encoder, head.weights_sha256, head.architecture)
+    form = _HeadFile(*words, head.names, head.linear.weights, head.linear.offset)
+    write_json(path, _KIND, dump(form))
     return path
 
 
@@ -48,19 +70,15 @@ def load_head(path: str | Path) -> ImageHead:
         If the file is missing, damaged or holds something else.
     """
     path = Path(path)
-    content = read_json(path, _KIND, "a linear head")
-    try:
-        weights, offset = (np.array(content[name], np.float32) for name in ("weights", "offset"))
-        names = tuple(str(name) for name in content["names"])
-        words = [str(content[name]) for name in _WORDS]
-    except (KeyError, TypeError, ValueError) as error:
-        raise _damaged(path, repr(error)) from error
-    count = len(names)
-    if weights.ndim != 2 or len(weights) != count or offset.shape != (count,) or len(set(names)) < count:
+    found = read_json(path, _KIND, _HeadFile, "a linear head")
+    weights, offset, count = found.weights, found.offset, len(found.names)
+    shaped = weights.ndim == 2 and len(weights) == count and offset.shape == (count,)
+    if not shaped or len(set(found.names)) < count:
         raise _damaged(path, f"{count} classes, weights of shape {weights.shape} and {offset.shape}")
-    if count < 2 or not (np.isfinite(weights).all() and np.isfinite(offset).all()):
-        raise _damaged(path, "fewer than two classes, or weights that are not finite")
-    return ImageHead(LinearHead(weights, offset, np.arange(count)), names, *words)
+    if count < 2:
+        raise _damaged(path, "fewer than two classes")
+    linear = LinearHead(weights, offset, np.arange(count))
+    return ImageHead(linear, found.names, found.encoder, found.weights_sha256, found.architecture)
 
 
 def _damaged(path: Path, reason: str) -> RecordError:
