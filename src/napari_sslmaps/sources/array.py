@@ -11,7 +11,7 @@ from napari_sslmaps.core.preprocess import check_finite
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import UnsupportedImageError
 from napari_sslmaps.sources.axes import AxisPlan, plan_axes
-from napari_sslmaps.sources.base import ImageLayout, SourceBase, SpacingYX, levels_from_shapes
+from napari_sslmaps.sources.base import ImageLayout, SourceBase, SpacingYX, check_dtype, levels_from_shapes
 from napari_sslmaps.sources.protocol import ImageSource
 
 
@@ -50,7 +50,7 @@ class ArraySource(SourceBase):
             raise UnsupportedImageError("Expected at least one level; got an empty list.")
         arrays = [_as_sliceable(level) for level in stored]
         for level in arrays:
-            _check_dtype(level, name)
+            check_dtype(level.dtype, name)
         plans = [_plan(tuple(level.shape), frames, name) for level in arrays]
         if len({(plan.channels, plan.frames) for plan in plans}) > 1:
             raise UnsupportedImageError(
@@ -102,18 +102,6 @@ def _as_sliceable(value: Any) -> Any:
         "Expected an image as a path, a NumPy array, a tensor or an ImageSource; got "
         f"{type(value).__name__}. Convert it with numpy.asarray(image)."
     )
-
-
-def _check_dtype(array: Any, name: str) -> None:
-    try:
-        dtype = np.dtype(array.dtype)
-    except TypeError:
-        dtype = np.dtype(object)
-    if dtype.kind not in "buif" or dtype.itemsize > 8:
-        raise UnsupportedImageError(
-            f"Expected bool, integer or real float pixels in {name}; got {array.dtype}. "
-            "Convert them, for example with numpy.abs(image) or image.astype('float32')."
-        )
 
 
 def _plan(shape: tuple[int, ...], frames: bool, name: str) -> AxisPlan:

@@ -1,9 +1,10 @@
 """Parts shared by all sources: the region's check, reading from several threads, closing, physical units."""
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from threading import Lock
 from types import TracebackType
@@ -14,16 +15,23 @@ from numpy.typing import NDArray
 
 from napari_sslmaps.core.preprocess import Window, check_finite
 from napari_sslmaps.core.region import Region
-from napari_sslmaps.errors import RegionError, UnsupportedImageError
+from napari_sslmaps.errors import InvalidOptionError, RegionError, UnsupportedImageError
 from napari_sslmaps.sources.identity import FileIdentity
 from napari_sslmaps.sources.protocol import ImageSource, Level
 
 SpacingYX = tuple[float, float] | None
+_WHOLE = re.compile(
+    r"unsupported|not (yet )?supported|unrecogni[sz]ed|unknown|not implemented|cannot handle", re.IGNORECASE
+)
+"""Words by which libraries say that a file is of a form that they do not know, rather than damaged."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageLayout:
-    """What a source says of its pixels before any is read; the fields of `ImageSource`."""
+    """What a source says of its pixels before any is read; the fields of `ImageSource`.
+
+    `notes` are sentences on what else the file holds, and on what was made of it.
+    """
 
     levels: tuple[Level, ...]
     channels: int
@@ -32,6 +40,7 @@ class ImageLayout:
     spacing_um_yx: SpacingYX = None
     window: Window | None = None
     aspect_yx: tuple[float, float] = (1.0, 1.0)
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "dtype", self.dtype.newbyteorder("="))
@@ -79,9 +88,16 @@ class SourceBase(ABC):
     name
         Short name for titles.
     layout
-        Levels, channels, dtype, frames and spacing.
+        Levels, channels, dtype, frames, spacing and notes.
+
+    Raises
+    ------
+    UnsupportedImageError
+        If the pixels are no real numbers.
     """
 
+    calibrated = False
+    """Whether its spacing is the user's word."""
     file: FileIdentity | None = None
     """The file that it reads, as it was when it was opened; None where that is not known."""
 
@@ -136,6 +152,27 @@ class SourceBase(ABC):
     def spacing_at(self, point_yx: tuple[float, float], frame: int) -> SpacingYX:  # noqa: ARG002
         """Micrometres per pixel at a point of level 0; as `spacing_um_yx` unless the file has several."""
         return self.spacing_um_yx
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences on what else the file holds, and on what was made of it."""
+        return self._layout.notes
+
+    def calibrate(self, um_per_px: float | tuple[float, float]) -> None:
+        """Believe this spacing rather than the file's.
+
+        Parameters
+        ----------
+        um_per_px
+            Micrometres per pixel of level 0: one number, or those of rows and columns.
+
+        Raises
+        ------
+        InvalidOptionError
+            If one is not positive.
+        """
+        self._layout = replace(self._layout, spacing_um_yx=check_spacing(um_per_px))
+        self.calibrated = True
 
     def read(self, region: Region) -> NDArray[Any]:
         """Read (height, width) or (height, width, 3) pixels; safe from several threads.
@@ -212,11 +249,20 @@ class SourceBase(ABC):
 def spacing_in(source: ImageSource, region: Region) -> SpacingYX:
     """Return micrometres per pixel of level 0 in the middle of a region, where an image has several."""
     at = getattr(source, "spacing_at", None)
-    if at is None:
+    if at is None or getattr(source, "calibrated", False):
         return source.spacing_um_yx
     down_y, down_x = source.levels[region.level].downsample_yx
     middle = (region.y + (region.height - 1) / 2) * down_y, (region.x + (region.width - 1) / 2) * down_x
     spacing: SpacingYX = at(middle, region.frame)
+    return spacing
+
+
+def check_spacing(um_per_px: float | tuple[float, float]) -> tuple[float, float]:
+    """Return micrometres per pixel of rows and columns; raise `InvalidOptionError` unless positive."""
+    y, x = um_per_px if isinstance(um_per_px, Sequence) else (um_per_px, um_per_px)
+    spacing = spacing_um(y, x, 1.0)
+    if spacing is None:
+        raise InvalidOptionError(f"Expected positive micrometres per pixel; got {um_per_px!r}.")
     return spacing
 
 
@@ -231,7 +277,8 @@ def decoding(name: str, expected: str, *errors: type[Exception]) -> Iterator[Non
     expected
         What the file was taken for, for example ``a readable TIFF``.
     *errors
-        The library's exceptions that mean the file is damaged.
+        The library's exceptions that mean the file is damaged, or of a form that the library does not know;
+        which of the two is told by their words.
     """
     try:
         yield
@@ -240,9 +287,13 @@ def decoding(name: str, expected: str, *errors: type[Exception]) -> Iterator[Non
     except errors as error:
         cause = error.__cause__ or error
         reason = " ".join(str(cause).split()) or type(cause).__name__
+        way_out = (
+            "It may be whole, in a form that is not supported: convert it to OME-TIFF or PNG."
+            if isinstance(cause, NotImplementedError) or _WHOLE.search(reason)
+            else "It is damaged or truncated: copy or export it again."
+        )
         raise UnsupportedImageError(
-            f"Expected {expected}; {name} cannot be decoded ({reason[:160]}). "
-            "It is damaged or truncated: copy or export it again."
+            f"Expected {expected}; {name} cannot be decoded ({reason[:160]}). {way_out}"
         ) from error
 
 
@@ -277,9 +328,13 @@ def unit_um(unit: str | None) -> float | None:
 
 
 def spacing_um(step_y: Any, step_x: Any, factor: float | None) -> SpacingYX:
-    """Return positive, finite micrometres per pixel, or None if a step is not."""
+    """Return positive, finite micrometres per pixel, or None if a step is not; a decimal comma is read."""
     try:
-        y, x = float(step_y) * (factor or 0.0), float(step_x) * (factor or 0.0)
+        y, x = _number(step_y) * (factor or 0.0), _number(step_x) * (factor or 0.0)
     except (TypeError, ValueError):
         return None
     return (y, x) if 0 < y < float("inf") and 0 < x < float("inf") else None
+
+
+def _number(value: Any) -> float:
+    return float(value.replace(",", ".") if isinstance(value, str) else value)

@@ -1,7 +1,7 @@
 """A file as it was when it was opened, so that what was seen in it can be remembered."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,14 @@ class FileIdentity:
         Bytes.
     mtime_ns
         Last modification, in nanoseconds.
+    reading
+        How it was read, where not in the usual way: another image of the file, other colours.
     """
 
     path: str
     size: int
     mtime_ns: int
+    reading: str = field(default="", compare=False)
 
     @classmethod
     def of(cls, image: Any) -> "FileIdentity | None":

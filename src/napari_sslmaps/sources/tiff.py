@@ -1,31 +1,32 @@
 """TIFF in all its dialects: plain, multi-page, ImageJ, OME-TIFF, SVS and other pyramids."""
 
 import re
+import struct
 from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from threading import RLock
-from typing import Any
+from typing import Any, TypeVar
 
+import imagecodecs
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import UnsupportedImageError
+from napari_sslmaps.sources.array import ArraySource
 from napari_sslmaps.sources.axes import AxisPlan, plan_axes
-from napari_sslmaps.sources.base import (
-    ImageLayout,
-    SourceBase,
-    SpacingYX,
-    decoding,
-    levels_from_shapes,
-    spacing_um,
-    unit_um,
-)
+from napari_sslmaps.sources.base import ImageLayout, SourceBase, decoding, levels_from_shapes
 from napari_sslmaps.sources.decoded_cache import Kept
-from napari_sslmaps.sources.tiff_planes import TiffPlanes
+from napari_sslmaps.sources.icc import to_srgb
+from napari_sslmaps.sources.protocol import ImageSource
+from napari_sslmaps.sources.tiff_planes import JPEG, LARGEST_PIECE, Box, TiffPlanes
+from napari_sslmaps.sources.tiff_samples import Meaning, meaning_of
+from napari_sslmaps.sources.tiff_series import choose_series, spacing_of
 
+_T = TypeVar("_T")
 _DAMAGE = (
     tifffile.TiffFileError,
     OSError,
@@ -33,22 +34,72 @@ _DAMAGE = (
     RuntimeError,  # imagecodecs' errors derive from it
     KeyError,
     IndexError,
+    TypeError,  # a tag that holds another kind of number than it should
+    ArithmeticError,  # a size of 0
+    struct.error,
 )
 _KEPT_BYTES = 96 * 2**20
-_PRINT_DPI = (1, 72, 75, 96, 100, 150, 200, 240, 300, 400, 600, 1200)
-"""Resolutions that programs write for the printer; they say nothing about the specimen."""
+_ORIENTATION, _YCBCR_COEFFICIENTS, _ICC = 274, 529, 34675
+_USUAL_COEFFICIENTS = (0.299, 0.587, 0.114)
+_LIBTIFF = tuple(
+    tifffile.COMPRESSION[name]
+    for name in ("NONE", "LZW", "PACKBITS", "ADOBE_DEFLATE", "DEFLATE", "OJPEG", "SGILOG", "SGILOG24")
+)
+"""What libtiff decodes also where tifffile does not know the colours in it."""
+
+
+class UndecodableTiffError(UnsupportedImageError):
+    """A TIFF that is whole, in a coding that tifffile does not decode."""
+
+    def __init__(self, message: str, page: Any) -> None:
+        super().__init__(message)
+        self.index = page.index
+        fits = 4 * page.imagelength * page.imagewidth <= LARGEST_PIECE
+        self.suits_libtiff = fits and page.compression in _LIBTIFF
+
+
+def open_tiff(path: Path, *, series: int | str | None = None, icc: bool = True) -> ImageSource:
+    """Open a TIFF file; what tifffile does not decode, and libtiff does, is decoded whole by that.
+
+    Parameters
+    ----------
+    path, series, icc
+        As in `TiffSource`.
+
+    Raises
+    ------
+    UnsupportedImageError
+        As there.
+    """
+    try:
+        return TiffSource(path, series=series, icc=icc)
+    except UndecodableTiffError as error:
+        if not error.suits_libtiff:
+            raise
+        try:
+            whole = imagecodecs.tiff_decode(path.read_bytes(), index=error.index, asrgb=True)[..., :3]
+        except RuntimeError:
+            raise error from None
+        if not whole.any():  # what libtiff gives where it has failed
+            raise
+        return ArraySource(np.ascontiguousarray(whole), path.stem)
 
 
 class TiffSource(SourceBase):
     """A TIFF file, read tile by tile, by several threads at once.
 
-    Tiles that the file leaves out, as slide scanners do where there is no tissue, have the file's own "no
-    data" value, else 0.
+    Samples become the grey or RGB that they stand for, rows and columns run as the file says that they are
+    to be shown. Tiles that the file leaves out, as slide scanners do where there is no tissue, have the
+    file's own "no data" value, else 0.
 
     Parameters
     ----------
     path
-        The file. Its first series is shown; pages or planes of equal shape are frames.
+        The file. Pages or planes of equal shape are frames.
+    series
+        Number or name of the image to show; by default the largest that is no label, macro or thumbnail.
+    icc
+        Whether to convert a slide's colours to sRGB by the ICC profile, where it has one.
 
     Raises
     ------
@@ -56,38 +107,50 @@ class TiffSource(SourceBase):
         If the file is damaged, or is neither grey nor RGB.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, series: int | str | None = None, icc: bool = True) -> None:
         with ExitStack() as on_error, decoding(path.name, "a readable TIFF", *_DAMAGE):
             file = on_error.enter_context(tifffile.TiffFile(path))
-            if not file.series:
-                raise tifffile.TiffFileError("it has no pages")
-            series = file.series[0]
-            plan = plan_axes(series.axes, series.shape, path.name)
-            lead = _leading(series)
-            layout = _layout(file, series, plan)
-            _check_complete(series, path.stat().st_size)
+            choice = choose_series(file, series, path.name)
+            shown: Any = file.series[choice.number]
+            page = shown.keyframe
+            _check_decodable(page, path.name)
+            _check_complete(shown, path.stat().st_size)
+            self._plan, self._lead = plan_axes(shown.axes, shown.shape, path.name), _leading(shown)
+            self._meaning, self._turn = meaning_of(page), _Turn.of(page)
+            layout = _layout(shown, self._plan, self._meaning, self._turn)
+            in_rgb = layout.channels == 3 and layout.dtype == np.uint8
+            self._to_srgb, notes = to_srgb(_profile(file, shown) if icc and in_rgb else None)
+            spacing = spacing_of(file, choice.number)
+            layout = replace(
+                layout,
+                spacing_um_yx=None if spacing is None else self._turn.pair(spacing),
+                notes=(*choice.notes, *notes),
+            )
+            self._file, self._files = file, tifffile.FileCache(lock=RLock())
+            self._kept = Kept(_KEPT_BYTES)
+            self._planes = [
+                TiffPlanes(level, self._files, self._kept, number, self._meaning.fill)
+                for number, level in enumerate(shown.levels)
+            ]
+            self._file_name = path.name
+            super().__init__(re.sub(r"(\.ome)?\.[A-Za-z]+$", "", path.name), layout)
             on_error.pop_all()
-        self._file, self._plan, self._lead = file, plan, lead
-        self._files = tifffile.FileCache(lock=RLock())
-        self._kept = Kept(_KEPT_BYTES)
-        self._planes = [
-            TiffPlanes(level, self._files, self._kept, number) for number, level in enumerate(series.levels)
-        ]
-        self._file_name = path.name
-        super().__init__(re.sub(r"(\.ome)?\.[A-Za-z]+$", "", path.name), layout)
 
     def _decode(self, region: Region) -> NDArray[Any]:
-        box = slice(region.y, region.y + region.height), slice(region.x, region.x + region.width)
+        box = self._turn.stored(region, self.levels[region.level].shape_yx)
         with decoding(self._file_name, "a readable TIFF", *_DAMAGE):
             planes = [self._planes[region.level].read(plane, box) for plane in self._wanted(region)]
-        if len(planes) == 3:
-            return np.stack([plane[..., 0] for plane in planes], -1)
-        return np.ascontiguousarray(planes[0][..., :3] if self.channels == 3 else planes[0][..., 0])
+        samples = np.concatenate(planes, -1) if len(planes) > 1 else planes[0]
+        pixels = self._turn.shown(self._meaning.convert(samples))
+        if self.channels == 1:
+            return np.ascontiguousarray(pixels[..., 0])
+        colours = np.ascontiguousarray(pixels[..., :3])
+        return colours if self._to_srgb is None else self._to_srgb(colours)
 
     def _wanted(self, region: Region) -> list[int]:
         """Numbers of the planes that hold the region: one, or one per colour."""
         axes, sizes = self._lead
-        apart = self.channels == 3 and self._plan.channel_axis in axes
+        apart = self._plan.channels == 3 and self._plan.channel_axis in axes
         at = {self._plan.frame_axis: region.frame}
         indices = [
             [colour if axis == self._plan.channel_axis else at.get(axis, 0) for axis in axes]
@@ -130,54 +193,92 @@ def _check_complete(series: Any, size: int) -> None:
             raise tifffile.TiffFileError(f"it ends {int(ends.max()) - size} bytes early")
 
 
-def _layout(file: tifffile.TiffFile, series: Any, plan: AxisPlan) -> ImageLayout:
+def _layout(series: Any, plan: AxisPlan, meaning: Meaning, turn: "_Turn") -> ImageLayout:
     return ImageLayout(
-        levels=levels_from_shapes([plan.shape_yx(level.shape) for level in series.levels]),
-        channels=plan.channels,
-        dtype=np.dtype(series.dtype),
+        levels=levels_from_shapes([turn.pair(plan.shape_yx(level.shape)) for level in series.levels]),
+        channels=plan.channels if meaning.channels is None else meaning.channels,
+        dtype=meaning.dtype,
         frames=plan.frames,
-        spacing_um_yx=_spacing(file, series.keyframe),
     )
 
 
-def _spacing(file: tifffile.TiffFile, page: Any) -> SpacingYX:
-    if file.is_ome:
-        return _ome_spacing(file)
-    aperio = re.search(r"\bMPP\s*=\s*([0-9.]+)", page.description or "")
-    if aperio:
-        return spacing_um(aperio[1], aperio[1], 1.0)
-    return _tag_spacing(file, page)
-
-
-def _ome_spacing(file: tifffile.TiffFile) -> SpacingYX:
-    image = tifffile.xml2dict(file.ome_metadata or "")["OME"]["Image"]
-    pixels = (image[0] if isinstance(image, list) else image)["Pixels"]
-    y = spacing_um(pixels.get("PhysicalSizeY"), 1.0, unit_um(pixels.get("PhysicalSizeYUnit", "µm")))
-    x = spacing_um(1.0, pixels.get("PhysicalSizeX"), unit_um(pixels.get("PhysicalSizeXUnit", "µm")))
-    return (y[0], x[1]) if y and x else None
-
-
-def _tag_spacing(file: tifffile.TiffFile, page: Any) -> SpacingYX:
-    tags = page.tags
-    if "XResolution" not in tags or "YResolution" not in tags:
+def _profile(file: tifffile.TiffFile, series: Any) -> bytes | None:
+    """ICC profile of a slide; a plain picture's colours are left as they are."""
+    if len(series.levels) < 2 and not file.is_svs:
         return None
-    per_unit = [_ratio(tags[name].value) for name in ("YResolution", "XResolution")]
-    if not all(per_unit):
-        return None
-    if file.is_imagej:
-        factor = unit_um(str((file.imagej_metadata or {}).get("unit", "")))
-    else:
-        unit = int(tags["ResolutionUnit"].value) if "ResolutionUnit" in tags else 2
-        factor = {2: 25_400.0, 3: 1e4}.get(unit)
-        if factor and _is_for_print(per_unit[0] * 25_400.0 / factor):
-            return None
-    return spacing_um(1 / per_unit[0], 1 / per_unit[1], factor)
+    tag = series.keyframe.tags.get(_ICC)
+    return None if tag is None else bytes(tag.value)
 
 
-def _ratio(value: tuple[int, int]) -> float:
-    numerator, denominator = value
-    return numerator / denominator if denominator else 0.0
+def _check_decodable(page: Any, name: str) -> None:
+    """Raise if the pixels are coded in a way that is not decoded here, before a tile seems damaged."""
+    reason = _obstacle(page)
+    if reason:
+        raise UndecodableTiffError(
+            f"Expected a TIFF whose coding is known; {name} has {reason}, which is not decoded here. "
+            f"Convert it: bfconvert -compression LZW {name} new.ome.tif (Bio-Formats), or save it with LZW "
+            "compression where it was made.",
+            page,
+        )
 
 
-def _is_for_print(dpi: float) -> bool:
-    return any(abs(dpi - usual) < 0.01 * usual for usual in _PRINT_DPI)
+def _obstacle(page: Any) -> str:
+    if page.dtype is None:
+        return f"samples of {page.bitspersample} bits and format {page.sampleformat}"
+    if page.compression == tifffile.COMPRESSION.OJPEG:
+        return "JPEG in the style of TIFF before 1995"
+    if page.compression != tifffile.COMPRESSION.NONE and page.compression not in tifffile.TIFF.DECOMPRESSORS:
+        return f"compression {int(page.compression)}"
+    if page.predictor != 1 and page.predictor not in tifffile.TIFF.UNPREDICTORS:
+        return f"predictor {int(page.predictor)}"
+    return _obstacle_of_colours(page)
+
+
+def _obstacle_of_colours(page: Any) -> str:
+    if page.photometric != tifffile.PHOTOMETRIC.YCBCR or page.compression in JPEG:
+        return ""
+    if page.is_subsampled:
+        return "YCbCr with subsampled colours and without JPEG"
+    tag = page.tags.get(_YCBCR_COEFFICIENTS)
+    usual = tag is None or np.allclose(_fractions(tag.value), _USUAL_COEFFICIENTS, atol=1e-3)
+    return "" if usual else "YCbCr of coefficients other than JPEG's"
+
+
+def _fractions(value: tuple[int, ...]) -> list[float]:
+    return [over / under if under else 0.0 for over, under in zip(value[::2], value[1::2], strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """How rows and columns as stored become those that are shown; numbers of the TIFF tag Orientation."""
+
+    orientation: int
+
+    @classmethod
+    def of(cls, page: Any) -> "_Turn":
+        tag = page.tags.get(_ORIENTATION)
+        value = 1 if tag is None else tag.value
+        return cls(int(value) if value in range(1, 9) else 1)
+
+    @property
+    def _flips(self) -> tuple[bool, bool]:
+        return self.orientation in (3, 4, 7, 8), self.orientation in (2, 3, 6, 7)
+
+    def pair(self, stored_yx: tuple[_T, _T]) -> tuple[_T, _T]:
+        """Exchange something of rows and something of columns where these change places."""
+        return stored_yx[::-1] if self.orientation > 4 else stored_yx
+
+    def stored(self, region: Region, shape_yx: tuple[int, int]) -> Box:
+        """Rows and columns, as stored, of a region of a level that is shown with this shape."""
+        starts, sizes = (region.y, region.x), region.shape_yx
+        spans = []
+        for start, size, length, flipped in zip(starts, sizes, shape_yx, self._flips, strict=True):
+            first = length - start - size if flipped else start
+            spans.append(slice(first, first + size))
+        return self.pair((spans[0], spans[1]))
+
+    def shown(self, stored: NDArray[Any]) -> NDArray[Any]:
+        """Turn (H, W, samples) pixels."""
+        turned = stored.swapaxes(0, 1) if self.orientation > 4 else stored
+        flip_rows, flip_cols = self._flips
+        return turned[:: -1 if flip_rows else 1, :: -1 if flip_cols else 1]

@@ -12,7 +12,7 @@ from napari_sslmaps.sources.decoded_cache import Kept
 
 LARGEST_PIECE = 2**31
 """Bytes of pixels that one tile or strip may decode to."""
-_JPEG = (6, 7, 34892, 33007)
+JPEG = (6, 7, 34892, 33007)
 Box = tuple[slice, slice]
 
 
@@ -29,13 +29,28 @@ class TiffPlanes:
         Decoded tiles and strips, shared with the other levels.
     level
         Number of this level, to tell its pieces from the others'.
+    fill
+        Samples of a tile that the file leaves out; the file's "no data" value if omitted.
     """
 
-    def __init__(self, series: Any, files: tifffile.FileCache, kept: Kept, level: int) -> None:
+    def __init__(
+        self,
+        series: Any,
+        files: tifffile.FileCache,
+        kept: Kept,
+        level: int,
+        fill: tuple[int, ...] | None = None,
+    ) -> None:
         self._series, self._files, self._kept, self._level = series, files, kept, level
         page = self._keyframe = series.keyframe
+        missing = page.nodata if fill is None else fill
+        self._fill = np.resize(missing, (page.shaped[0], page.shaped[4]))  # per sample
         tall = page.tilelength if page.is_tiled else page.rowsperstrip
         self._piece_shape = int(tall), int(page.tilewidth if page.is_tiled else page.imagewidth)
+        if min(self._piece_shape) < 1:
+            raise tifffile.TiffFileError(
+                f"its tiles are of {self._piece_shape[0]} × {self._piece_shape[1]} px"
+            )
 
     def read(self, plane: int, box: Box) -> NDArray[Any]:
         """Read (height, width, samples) of a plane.
@@ -87,7 +102,7 @@ class TiffPlanes:
         for index, sample, y, x in self._touched(box):
             piece = self._piece(page, plane, index)
             into, source = _overlap(box, (y, x), self._piece_shape)
-            block[sample, *into] = self._keyframe.nodata if piece is None else piece[source]
+            block[sample, *into] = self._fill[sample] if piece is None else piece[source]
         return _samples_last(block)
 
     def _touched(self, box: Box) -> Iterator[tuple[int, int, int, int]]:
@@ -116,7 +131,7 @@ class TiffPlanes:
     def _decode(self, page: Any, index: int, offset: int, count: int) -> NDArray[Any]:
         data = self._bytes(page, offset, count)
         tables = {}
-        if self._keyframe.compression in _JPEG:
+        if self._keyframe.compression in JPEG:
             tables = {"jpegtables": page.jpegtables, "jpegheader": self._keyframe.jpegheader}
         segment, _, _ = self._keyframe.decode(data, index, **tables)
         pixels: NDArray[Any] = segment[0]

@@ -1,0 +1,167 @@
+"""Which image of a TIFF file is shown, and how fine its pixels are by the words of whoever wrote it."""
+
+import logging
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import tifffile
+
+from napari_sslmaps.errors import UnsupportedImageError
+from napari_sslmaps.sources.base import SpacingYX, spacing_um, unit_um
+
+_LOGGER = logging.getLogger(__name__)
+_BESIDE = re.compile(r"\b(label|macro|thumbnail|thumb|overview|preview|barcode)\b", re.IGNORECASE)
+"""Names of pictures that lie beside the image itself."""
+_LONGEST_NAME = 64
+_REDUCED_OR_MASK = 0b101
+_PRINT_DPI = (1200,)
+_COARSEST_UM = 30.0
+"""Resolution tags coarser than this are a printer's or a camera's: they say nothing about the specimen."""
+_APERIO = re.compile(r"\bMPP\s*=\s*([0-9.,]+)")
+_VENTANA = re.compile(r"\bScanRes\s*=\s*[\"']([0-9.,]+)")
+_PHILIPS = re.compile(
+    r'"DICOM_PIXEL_SPACING"[^>]*>\s*(?:"|&quot;)([^"&]+)(?:"|&quot;)\s+(?:"|&quot;)([^"&]+)'
+)
+_XMP = 700
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The series that is shown, and what is said of the others.
+
+    Parameters
+    ----------
+    number
+        Of the series in the file.
+    notes
+        A sentence if there are others.
+    """
+
+    number: int
+    notes: tuple[str, ...] = ()
+
+
+def choose_series(file: tifffile.TiffFile, wanted: int | str | None, name: str) -> Choice:
+    """Choose the image of a file: the one asked for, else the largest that is not one beside it.
+
+    Those marked as reduced or as a mask, and those named label, macro, thumbnail or alike, lie beside it. Of
+    equally large ones the first is shown.
+
+    Parameters
+    ----------
+    file
+        With at least one series.
+    wanted
+        Number or name of a series.
+    name
+        Of the file, for the sentences.
+
+    Raises
+    ------
+    UnsupportedImageError
+        If there is no series of that number or name.
+    """
+    every = list(file.series)
+    if not every:
+        raise tifffile.TiffFileError("it has no pages")
+    if wanted is not None:
+        return Choice(_find(every, wanted, name))
+    itself = [number for number, series in enumerate(every) if not _lies_beside(series)]
+    chosen = max(itself or range(len(every)), key=lambda number: (_area(every[number]), -number))
+    if len(every) == 1:
+        return Choice(chosen)
+    others = [number for number in range(len(every)) if number != chosen]
+    note = (
+        f"{name} holds {len(every)} images; shown is {_told(every, chosen)}. Left out: "
+        f"{'; '.join(_told(every, number) for number in others)}. Choose another one by series."
+    )
+    if set(others) & set(itself):
+        _LOGGER.warning("%s", note)
+    return Choice(chosen, (note,))
+
+
+def _lies_beside(series: Any) -> bool:
+    page = series.keyframe
+    words = page.description if len(page.description) < _LONGEST_NAME else ""
+    return bool(page.subfiletype & _REDUCED_OR_MASK or _BESIDE.search(f"{series.name} {words}"))
+
+
+def _area(series: Any) -> int:
+    sizes = dict(zip(series.axes, series.shape, strict=True))
+    return int(sizes.get("Y", 0) * sizes.get("X", 0))
+
+
+def _find(every: list[Any], wanted: int | str, name: str) -> int:
+    for number, series in enumerate(every):
+        if wanted in (number, str(number), series.name):
+            return number
+    raise UnsupportedImageError(
+        f"Expected one of {'; '.join(_told(every, number) for number in range(len(every)))} as series of "
+        f"{name}; got {wanted!r}."
+    )
+
+
+def _told(every: list[Any], number: int) -> str:
+    series = every[number]
+    sizes = dict(zip(series.axes, series.shape, strict=True))
+    called = f" ({series.name})" if series.name else ""
+    return f"{number}{called}, {sizes.get('Y', 0)} × {sizes.get('X', 0)} px"
+
+
+def spacing_of(file: tifffile.TiffFile, number: int) -> SpacingYX:
+    """Return micrometres per pixel of a series.
+
+    OME, ImageJ, Aperio, Philips and Ventana say it in words of their own; the resolution tags of all others
+    are believed where they are finer than 30 µm: coarser ones are a printer's or a camera's.
+    """
+    page: Any = file.series[number].keyframe
+    if file.is_ome:
+        return _ome(file, number)
+    description = page.description or file.pages.first.description
+    if match := _APERIO.search(description):
+        return spacing_um(match[1], match[1], 1.0)
+    if steps := _PHILIPS.findall(description):
+        return min((spacing_um(row, col, 1e3) for row, col in steps), key=lambda step: step or (1e9, 1e9))
+    if match := _VENTANA.search(_xmp(page) or description):
+        return spacing_um(match[1], match[1], 1.0)
+    return _from_tags(file, page)
+
+
+def _xmp(page: Any) -> str:
+    value = page.tags[_XMP].value if _XMP in page.tags else ""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _ome(file: tifffile.TiffFile, number: int) -> SpacingYX:
+    image = tifffile.xml2dict(file.ome_metadata or "")["OME"]["Image"]
+    images = image if isinstance(image, list) else [image]
+    pixels = images[number if number < len(images) else 0]["Pixels"]
+    y = spacing_um(pixels.get("PhysicalSizeY"), 1.0, unit_um(pixels.get("PhysicalSizeYUnit", "µm")))
+    x = spacing_um(1.0, pixels.get("PhysicalSizeX"), unit_um(pixels.get("PhysicalSizeXUnit", "µm")))
+    return (y[0], x[1]) if y and x else None
+
+
+def _from_tags(file: tifffile.TiffFile, page: Any) -> SpacingYX:
+    tags = page.tags
+    if "XResolution" not in tags or "YResolution" not in tags:
+        return None
+    per_unit = [_ratio(tags[name].value) for name in ("YResolution", "XResolution")]
+    if not all(per_unit):
+        return None
+    said = str((file.imagej_metadata or {}).get("unit", "")) if file.is_imagej else ""
+    if file.is_imagej and not said.startswith("in"):  # ImageJ's word for a number of dots per inch
+        return spacing_um(1 / per_unit[0], 1 / per_unit[1], unit_um(said))
+    unit = 2 if said or "ResolutionUnit" not in tags else int(tags["ResolutionUnit"].value)
+    spacing = spacing_um(1 / per_unit[0], 1 / per_unit[1], {2: 25_400.0, 3: 1e4}.get(unit))
+    return None if spacing is None or _is_for_print(max(spacing)) else spacing
+
+
+def _ratio(value: tuple[int, int]) -> float:
+    numerator, denominator = value
+    return numerator / denominator if denominator else 0.0
+
+
+def _is_for_print(step_um: float) -> bool:
+    dpi = 25_400.0 / step_um
+    return step_um > _COARSEST_UM or any(abs(dpi - usual) < 0.01 * usual for usual in _PRINT_DPI)

@@ -1,0 +1,151 @@
+"""Which image of a TIFF is shown, and the spacing that is believed."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from case_kit import picture
+
+from napari_sslmaps.core.region import Region
+from napari_sslmaps.errors import InvalidOptionError, UnsupportedImageError
+from napari_sslmaps.sources.open import open_image
+
+BIG, SMALL = picture((90, 120, 3)), picture((40, 30, 3))
+
+
+def several(path: Path, *pages: tuple[Any, dict[str, Any]]) -> Path:
+    with tifffile.TiffWriter(path) as file:
+        for pixels, options in pages:
+            file.write(pixels, photometric="rgb", **{"metadata": None, **options})
+    return path
+
+
+def shown(path: Path, series: int | str | None = None) -> Any:
+    with open_image(path, series=series) as source:
+        return source.read(Region(0, 0, *source.levels[0].shape_yx))
+
+
+@pytest.mark.parametrize(
+    "beside", [{"subfiletype": 1}, {"description": "Label Image"}, {"description": "thumbnail"}, {}]
+)
+def test_a_thumbnail_in_front_is_not_the_image(beside: dict[str, Any], tmp_path: Path) -> None:
+    path = several(tmp_path / "a.tif", (SMALL, beside), (BIG, {}))
+    np.testing.assert_array_equal(shown(path), BIG)
+
+
+def test_a_label_is_not_the_image_even_where_it_is_larger(tmp_path: Path) -> None:
+    path = tmp_path / "a.ome.tif"
+    several(path, (BIG, {"metadata": {"Name": "label image"}}), (SMALL, {"metadata": {"Name": "tissue"}}))
+    np.testing.assert_array_equal(shown(path), SMALL)
+
+
+@pytest.mark.parametrize("series", [0, "0", "label image"])
+def test_another_image_is_chosen_by_number_or_name(series: int | str, tmp_path: Path) -> None:
+    path = tmp_path / "a.ome.tif"
+    several(
+        path,
+        (SMALL, {"metadata": {"Name": "label image", "PhysicalSizeX": 9.0, "PhysicalSizeY": 9.0}}),
+        (BIG, {"metadata": {"Name": "slide", "PhysicalSizeX": 0.25, "PhysicalSizeY": 0.25}}),
+    )
+    np.testing.assert_array_equal(shown(path, series), SMALL)
+    with open_image(path) as source, open_image(path, series=series) as other:
+        assert source.spacing_um_yx == (0.25, 0.25)
+        assert other.spacing_um_yx == (9.0, 9.0)
+        assert source.file == other.file
+        assert source.file.reading != other.file.reading
+
+
+def test_what_is_left_out_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = several(tmp_path / "a.tif", (SMALL, {"subfiletype": 1}), (BIG, {}))
+    with open_image(path) as source:
+        (note,) = source.notes
+    assert note.startswith("a.tif holds 2 images; shown is 1, 90 × 120 px. Left out: 0, 40 × 30 px. Choose")
+    assert not caplog.messages  # a thumbnail is no surprise
+    several(path, (SMALL, {}), (BIG, {}))
+    open_image(path).close()
+    assert caplog.messages == [note]
+
+
+def test_an_unknown_series_gets_a_sentence(tmp_path: Path) -> None:
+    path = several(tmp_path / "a.tif", (SMALL, {}), (BIG, {}))
+    with pytest.raises(UnsupportedImageError, match=r"one of 0, 40 × 30 px; 1, 90 × 120 px .* got 'label'"):
+        open_image(path, series="label")
+    with pytest.raises(InvalidOptionError, match="series with the path of a file; got it with ndarray"):
+        open_image(BIG, series=0)
+
+
+def spacing(path: Path, **options: Any) -> Any:
+    tifffile.imwrite(path, BIG, photometric="rgb", **options)
+    with open_image(path) as source:
+        return source.spacing_um_yx
+
+
+@pytest.mark.parametrize("dpi", [72, 144, 180, 196, 300, 350, 1200])
+def test_a_number_for_print_is_no_spacing(dpi: int, tmp_path: Path) -> None:
+    assert spacing(tmp_path / "a.tif", resolution=(dpi, dpi), resolutionunit="INCH") is None
+
+
+@pytest.mark.parametrize(
+    ("unit", "per_unit", "expected"),
+    [
+        ("INCH", 50_800, 0.5),
+        ("CENTIMETER", 20_000, 0.5),
+        ("CENTIMETER", 100, None),
+        ("CENTIMETER", 500, 20.0),
+    ],
+)
+def test_fine_resolutions_are_believed(unit: str, per_unit: int, expected: Any, tmp_path: Path) -> None:
+    found = spacing(tmp_path / "a.tif", resolution=(per_unit, per_unit), resolutionunit=unit)
+    assert found == (None if expected is None else pytest.approx((expected, expected)))
+
+
+def test_imagej_says_inches_of_a_camera(tmp_path: Path) -> None:
+    options = {"imagej": True, "resolution": (180, 180)}
+    tifffile.imwrite(tmp_path / "a.tif", BIG, metadata={"unit": "inch"}, **options)
+    with open_image(tmp_path / "a.tif") as source:
+        assert source.spacing_um_yx is None
+
+
+def test_aperio_with_a_decimal_comma(tmp_path: Path) -> None:
+    description = "Aperio Image Library v10\n120x90|AppMag = 20|MPP = 0,4990"
+    assert spacing(tmp_path / "a.svs", description=description, tile=(64, 64)) == (0.499, 0.499)
+
+
+@pytest.mark.parametrize("quote", ['"', "&quot;"])
+def test_philips_says_it_in_dicom(quote: str, tmp_path: Path) -> None:
+    """Of several representations the finest is level 0."""
+    steps = "".join(
+        f'<Attribute Name="DICOM_PIXEL_SPACING" PMSVR="IDoubleArray">{number} {number}</Attribute>'
+        for number in (f"{quote}0.0005{quote}", f"{quote}0.00025{quote}")
+    )
+    assert spacing(tmp_path / "a.tiff", description=f"<DataObject>{steps}</DataObject>") == (0.25, 0.25)
+
+
+def test_ventana_says_it_in_xmp(tmp_path: Path) -> None:
+    words = b"<Metadata><iScan Magnification='20' ScanRes='0.46500'></iScan></Metadata>"
+    found = spacing(tmp_path / "a.tif", extratags=[(700, 1, len(words), words, True)])
+    assert found == (0.465, 0.465)
+
+
+def test_the_user_knows_better(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", BIG, resolution=(20_000, 20_000), resolutionunit="CENTIMETER")
+    with open_image(tmp_path / "a.tif", um_per_px=0.3) as source:
+        assert source.spacing_um_yx == (0.3, 0.3)
+    with open_image(BIG, um_per_px=(0.5, 0.25)) as source:
+        assert source.spacing_um_yx == (0.5, 0.25)
+    with pytest.raises(InvalidOptionError, match="positive micrometres per pixel; got 0"):
+        open_image(BIG, um_per_px=0)
+
+
+def test_a_stack_is_the_larger_image_by_its_planes_alone(tmp_path: Path) -> None:
+    path = tmp_path / "a.ome.tif"
+    with tifffile.TiffWriter(path) as file:
+        file.write(picture((7, 40, 30)), metadata={"axes": "ZYX", "Name": "stack"})
+        file.write(picture((50, 60)), metadata={"axes": "YX", "Name": "plane"})
+    with open_image(path) as source:
+        assert source.levels[0].shape_yx == (50, 60)
+    with open_image(path, series="stack") as source:
+        assert source.frames == 7
+        np.testing.assert_array_equal(source.read(Region(0, 0, 40, 30, frame=6)), picture((7, 40, 30))[6])
