@@ -1,5 +1,6 @@
-"""PNG, JPEG, BMP, GIF and WebP through imageio."""
+"""PNG, JPEG, JPEG 2000, BMP, GIF, WebP, AVIF and PNM through imageio."""
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ from napari_sslmaps.sources.protocol import Level
 _DAMAGE = (OSError, ValueError, SyntaxError, EOFError, IndexError, RuntimeError)
 _TURNED = (5, 6, 7, 8)
 """EXIF orientations that exchange rows and columns."""
+_NOT_RGB = ("CMYK", "YCbCr")
+_CODESTREAM = b"\xff\x4f\xff\x51"
+_START_BYTES = 2**16
 
 
 class PictureSource(SourceBase):
@@ -46,7 +50,7 @@ class PictureSource(SourceBase):
             properties = file.properties(index=0)
             about = file.metadata(index=0, exclude_applied=False)
         shape, dtype = properties.shape, properties.dtype
-        deep = self._deep_colour()
+        deep = self._deep_channels()
         if 0 in shape:
             raise UnsupportedImageError(f"Expected at least one pixel; {self._path.name} has none.")
         height, width = shape[:2]
@@ -55,7 +59,7 @@ class PictureSource(SourceBase):
         colour = len(shape) == 3 and shape[2] >= 3
         return ImageLayout(
             levels=(Level((int(height), int(width))),),
-            channels=3 if colour else 1,
+            channels=deep or (3 if colour else 1),
             dtype=np.dtype(np.uint16) if deep else np.dtype(dtype),
         )
 
@@ -66,21 +70,30 @@ class PictureSource(SourceBase):
         return np.array(pixels[rows, region.x : region.x + region.width])
 
     def _all(self) -> NDArray[Any]:
-        if self._deep_colour():
-            pixels = imagecodecs.png_decode(self._path.read_bytes())
+        if self._deep_channels():
+            content = self._path.read_bytes()
+            is_png = content.startswith(b"\x89PNG")
+            pixels = imagecodecs.png_decode(content) if is_png else imagecodecs.jpeg2k_decode(content)
         else:
             with self._open() as file:
-                four_inks = file.metadata(index=0).get("mode") == "CMYK"
-                pixels = file.read(index=0, rotate=True, mode="RGB" if four_inks else None)
+                mode = "RGB" if file.metadata(index=0).get("mode") in _NOT_RGB else None
+                pixels = file.read(index=0, rotate=True, mode=mode)
         if pixels.ndim == 2:
             return np.asarray(pixels)
         return np.asarray(pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., 0])
 
-    def _deep_colour(self) -> bool:
-        """Whether this is a PNG of 16 bits per colour, which Pillow would reduce to 8."""
+    def _deep_channels(self) -> int:
+        """Return 1 or 3 if this is a PNG or JPEG 2000 whose 16 bits Pillow would reduce to 8, else 0."""
         with self._path.open("rb") as file:
-            start = file.read(26)
-        return start.startswith(b"\x89PNG") and start[24] == 16 and start[25] in (2, 6)
+            start = file.read(_START_BYTES)
+        if start.startswith(b"\x89PNG") and start[24] == 16:
+            return {2: 3, 6: 3, 4: 1}.get(start[25], 0)  # by the kind of colour; grey alone stays deep
+        if start.startswith((b"\0\0\0\x0cjP  ", _CODESTREAM)) and _CODESTREAM in start:
+            # SIZ: the number of components stands 36 bytes after its length, then the bits of each, less one
+            siz = start[start.index(_CODESTREAM) + 4 :]
+            components, bits = struct.unpack(">HB", siz[36:39])
+            return 3 if components >= 3 and (bits & 127) >= 8 else 0
+        return 0
 
     def _open(self) -> Any:
         try:
