@@ -177,11 +177,13 @@ def check_dicom_decoders() -> Check:
 
 
 def check_openslide() -> Check:
-    """Whether the optional OpenSlide is there."""
-    if find_spec("openslide") is None:
-        fix = 'pip install "napari-sslmaps[openslide]"'
-        return Check("openslide", "note", "not installed; optional, for other slide formats", fix)
-    return Check("openslide", "ok", version("openslide-python"))
+    """Whether OpenSlide and the library that it wraps are there."""
+    try:
+        import_module("openslide")
+    except (ImportError, OSError) as error:
+        fix = "pip install --force-reinstall openslide-python openslide-bin"
+        return Check("openslide", "fault", f"slides of most scanners need it: {error}", fix)
+    return Check("openslide", "ok", f"{version('openslide-python')}, slides of most scanners")
 
 
 def check_weights(name: str) -> Check:

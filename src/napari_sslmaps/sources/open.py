@@ -1,24 +1,44 @@
 """Images by content: anything that is an image → the source that reads it, and the images of a folder."""
 
 import os
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from napari_sslmaps.errors import UnsupportedImageError
+from napari_sslmaps.errors import InvalidOptionError, UnsupportedImageError
 from napari_sslmaps.sources.array import ArraySource, open_npy
-from napari_sslmaps.sources.base import SourceBase
+from napari_sslmaps.sources.base import SourceBase, check_spacing
 from napari_sslmaps.sources.formats import DICOM_SUFFIXES, begins_as_dicom
 from napari_sslmaps.sources.identity import FileIdentity
 from napari_sslmaps.sources.protocol import ImageSource
-from napari_sslmaps.sources.slide import SLIDE_SUFFIXES, OpenSlideSource
+from napari_sslmaps.sources.refusals import check_complete_vsi, check_known
+from napari_sslmaps.sources.slide import SLIDE_SUFFIXES, open_slide, vendor_of
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"GIF8")
-_READABLE = "TIFF (also SVS, NDPI and OME-TIFF), DICOM, MRXS, OME-Zarr, PNG, JPEG, BMP or .npy"
+_PICTURES = (
+    *(b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"GIF8"),
+    *(b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51", b"\0\0\0 ftypavif", b"\0\0\0\x1cftypavif"),
+)
+_PNM = re.compile(rb"P[1-6]\s")
+_NO_SLIDES = (b"\x89PNG", b"BM", b"GIF8", b"RIFF", b"\x93NUMPY")
+"""What no slide begins with, so that OpenSlide is not asked."""
+_READABLE = (
+    "TIFF (also SVS, NDPI, SCN, BIF, Philips and OME-TIFF), DICOM, MRXS, VMS, OME-Zarr, PNG, JPEG, "
+    "JPEG 2000, WebP, AVIF, GIF, BMP or .npy"
+)
 
 
-def open_image(image: Any, *, frames: bool = False, name: str | None = None) -> ImageSource:
+def open_image(
+    image: Any,
+    *,
+    frames: bool = False,
+    name: str | None = None,
+    series: int | str | None = None,
+    um_per_px: float | tuple[float, float] | None = None,
+    icc: bool = True,
+) -> ImageSource:
     """Open an image for reading region by region.
 
     Parameters
@@ -30,6 +50,14 @@ def open_image(image: Any, *, frames: bool = False, name: str | None = None) -> 
         Whether the first axis of an array is time or z. Files say so themselves.
     name
         Short name for titles; for a file its stem is used.
+    series
+        Number or name of the image to show of a file that holds several; by default the largest that is no
+        label, macro or thumbnail. `notes` of what is returned says what was left out.
+    um_per_px
+        Micrometres per pixel of the finest level, where the user knows better than the file: one number, or
+        those of rows and columns.
+    icc
+        Whether to convert the colours of a slide to sRGB by its ICC profile, where it has one.
 
     Returns
     -------
@@ -40,8 +68,10 @@ def open_image(image: Any, *, frames: bool = False, name: str | None = None) -> 
     ------
     UnsupportedImageError
         If the file is missing, unknown or damaged, or the array cannot be an image.
+    InvalidOptionError
+        If `um_per_px` is not positive, or there is no series to choose.
     MissingExtraError
-        If it is a slide that only OpenSlide reads, and OpenSlide is not installed.
+        If it is a slide that only OpenSlide reads, and OpenSlide does not run here.
 
     Examples
     --------
@@ -53,41 +83,71 @@ def open_image(image: Any, *, frames: bool = False, name: str | None = None) -> 
     if isinstance(image, str | os.PathLike):
         path = Path(image).expanduser()
         file = FileIdentity.of(path)  # before it is opened: a change from then on is noticed
-        opened = _open_path(path, frames)
+        opened = _open_path(path, frames, series, icc)
         if isinstance(opened, SourceBase):
-            opened.file = file
+            opened.file = file and replace(file, reading=_reading(series, icc))
+            if um_per_px is not None:
+                opened.calibrate(um_per_px)
         return opened
+    if series is not None:
+        raise InvalidOptionError(
+            f"Expected series with the path of a file; got it with {type(image).__name__}."
+        )
     if all(hasattr(image, needed) for needed in ("levels", "read", "close")):
         source: ImageSource = image
         return source
-    return ArraySource(image, name or "array", frames=frames)
+    spacing = None if um_per_px is None else check_spacing(um_per_px)
+    return ArraySource(image, name or "array", spacing, frames=frames)
 
 
-def _open_path(path: Path, frames: bool) -> ImageSource:
+def _reading(series: int | str | None, icc: bool) -> str:
+    """Say in what way a file is read, where that is not the usual one: its pixels are others then."""
+    return "" if series is None and icc else f"series {series}, ICC {icc}"
+
+
+def _open_path(path: Path, frames: bool, series: int | str | None, icc: bool) -> ImageSource:
     if path.is_dir():
         return _open_folder(path)
     start = _signature(path)
-    if path.suffix.lower() in SLIDE_SUFFIXES:
-        return OpenSlideSource(path)
     # Before TIFF: a DICOM preamble may hold a TIFF header (examples_rgb_color.dcm has one).
     if begins_as_dicom(start) or path.suffix.lower() in DICOM_SUFFIXES:
         from napari_sslmaps.sources.dicom import open_dicom
 
         return open_dicom(path)
+    slide = _open_slide(path, start, series, icc)
+    if slide is not None:
+        return slide
     if start.startswith(_TIFF):
-        from napari_sslmaps.sources.tiff import TiffSource
+        from napari_sslmaps.sources.tiff import open_tiff
 
-        return TiffSource(path)
-    if start.startswith(_PICTURES) or (start[:4] == b"RIFF" and start[8:12] == b"WEBP"):
+        if series is None:
+            check_complete_vsi(path)
+        return open_tiff(path, series=series, icc=icc)
+    if start.startswith(_PICTURES) or (start[:4] == b"RIFF" and start[8:12] == b"WEBP") or _PNM.match(start):
         from napari_sslmaps.sources.picture import PictureSource
 
         return PictureSource(path)
     if start.startswith(b"\x93NUMPY"):
         return open_npy(path, frames=frames)
+    check_known(start, path.name)
     raise UnsupportedImageError(
         f"Expected {_READABLE}; {path.name} starts with {start[:8]!r}, which is none of them. "
         "Convert it, for example to OME-TIFF, and open that."
     )
+
+
+def _open_slide(path: Path, start: bytes, series: int | str | None, icc: bool) -> ImageSource | None:
+    """Open what OpenSlide reads and nothing else does as well; None if it is no such slide."""
+    by_name = path.suffix.lower() in SLIDE_SUFFIXES
+    if not by_name and (start.startswith(_NO_SLIDES) or vendor_of(path) is None):
+        return None
+    try:
+        return open_slide(path, series=series, icc=icc)
+    except UnsupportedImageError:
+        if start.startswith(_TIFF):  # a slide by its first words, which tifffile may read all the same
+            return None
+        check_known(start, path.name)
+        raise
 
 
 def _open_folder(path: Path) -> ImageSource:

@@ -1,0 +1,97 @@
+"""Files that are no image which opens here, by their first bytes: what each is, and the way out."""
+
+import re
+from pathlib import Path
+
+from napari_sslmaps.errors import UnsupportedImageError
+
+_PAGE = re.compile(rb"\s*(<!doctype html|<html|<head|<\?xml[^>]*>\s*<!doctype html)", re.IGNORECASE)
+_TO_ZARR = "Convert it: bioformats2raw {name} image.zarr (Bio-Formats), and open image.zarr."
+_TO_TIFF = (
+    "Convert it to TIFF or PNG, for example with Fiji (File > Save As) or ImageMagick: magick {name} new.png."
+)
+_FORMATS: tuple[tuple[int, bytes, str, str], ...] = (
+    (
+        0,
+        b"version https://git-lfs",
+        "the pointer that Git LFS leaves in place of a file",
+        "Fetch the file: git lfs pull.",
+    ),
+    (0, b"ZISRAWFILE", "a Zeiss CZI that is no brightfield slide", _TO_ZARR),
+    (0, b"\xda\xce\xbe\x0a", "a Nikon ND2", _TO_ZARR),
+    (0, b"\x70\0\0\0", "a Leica LIF", _TO_ZARR),
+    (0, b"\x0a\xbe\xce\xda", "a Nikon ND2", _TO_ZARR),
+    (
+        0,
+        b"\x89HDF\r\n\x1a\n",
+        "an HDF5 file",
+        "Open the array in it: h5py.File('{name}')[…][:], and pass that.",
+    ),
+    (
+        0,
+        b"SIMPLE  =",
+        "a FITS file",
+        "Open the array in it: astropy.io.fits.getdata('{name}'), and pass that.",
+    ),
+    (4, b"ftypheic", "an HEIC photo", _TO_TIFF),
+    (4, b"ftypmif1", "an HEIF photo", _TO_TIFF),
+    (0, b"\0\0\0\x0cJXL ", "a JPEG XL picture", _TO_TIFF),
+    (0, b"\xff\x0a", "a JPEG XL picture", _TO_TIFF),
+    (0, b"8BPS", "a Photoshop file", _TO_TIFF),
+    (0, b"%PDF", "a PDF", "Save the image in it as TIFF or PNG."),
+    (0, b"v/1\x01", "an OpenEXR picture", _TO_TIFF),
+    (0, b"PK\3\4", "a ZIP archive", "Unpack it, and open the image in it."),
+    (0, b"\x1f\x8b", "compressed by gzip", "Unpack it: gunzip {name}."),
+    (0, b"7z\xbc\xaf'\x1c", "a 7-Zip archive", "Unpack it, and open the image in it."),
+    (0, b"Rar!", "a RAR archive", "Unpack it, and open the image in it."),
+    (0, b"\xfd7zXZ", "compressed by xz", "Unpack it: xz -d {name}."),
+)
+
+
+def check_known(start: bytes, name: str) -> None:
+    """Refuse what is recognised as something else than an image that opens here.
+
+    Parameters
+    ----------
+    start
+        First bytes of the file, at least 64 where it has them.
+    name
+        Of the file.
+
+    Raises
+    ------
+    UnsupportedImageError
+        With the name of the format, and what to do.
+    """
+    if _PAGE.match(start):
+        raise UnsupportedImageError(
+            f"Expected an image; {name} is a web page, as a download gives that needs a login. Open it in a "
+            "browser to see what it says, and download the image again."
+        )
+    for offset, magic, kind, way_out in _FORMATS:
+        if start[offset:].startswith(magic):
+            raise UnsupportedImageError(
+                f"Expected an image that opens here; {name} is {kind}. {way_out.format(name=name)}"
+            )
+
+
+def check_complete_vsi(path: Path) -> None:
+    """Refuse an Olympus VSI: it holds an overview alone, and the slide lies in files beside it.
+
+    Raises
+    ------
+    UnsupportedImageError
+        With the names of those files.
+    """
+    beside = path.with_name(f"_{path.stem}_")
+    pixels = sorted(beside.glob("**/*.ets")) if beside.is_dir() else []
+    if path.suffix.lower() != ".vsi" and not pixels:
+        return
+    where = (
+        ", ".join(str(file.relative_to(path.parent)) for file in pixels[:3]) or f"{beside.name}/stack1/*.ets"
+    )
+    raise UnsupportedImageError(
+        f"Expected an image with its pixels in it; {path.name} is an Olympus VSI, whose slide lies in "
+        f"{where}. Convert it with that folder beside it: bioformats2raw {path.name} slide.zarr, and open "
+        "slide.zarr, or export it as OME-TIFF from QuPath. The overview in it opens with series 0."
+    )
