@@ -149,3 +149,11 @@ def test_a_stack_is_the_larger_image_by_its_planes_alone(tmp_path: Path) -> None
     with open_image(path, series="stack") as source:
         assert source.frames == 7
         np.testing.assert_array_equal(source.read(Region(0, 0, 40, 30, frame=6)), picture((7, 40, 30))[6])
+
+
+def test_a_scan_of_then_is_not_recalled_where_pixels_are_others_now(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "plain.tif", BIG, photometric="rgb")
+    tifffile.imwrite(tmp_path / "white.tif", BIG[..., 0], photometric="miniswhite")
+    with open_image(tmp_path / "plain.tif") as plain, open_image(tmp_path / "white.tif") as white:
+        assert plain.file.reading == ""
+        assert white.file.reading

@@ -276,7 +276,8 @@ def keep_scan(
 
 def _path(folder: Path, file: FileIdentity, region: Region, parts: Parts) -> Path:
     limited = {} if parts is None else {"parts": [part.to_dict() for part in parts]}
-    return folder / f"{digest_of({**asdict(file), **region.to_dict(), **limited})}.json"
+    known = {key: value for key, value in asdict(file).items() if key != "reading" or value}
+    return folder / f"{digest_of({**known, **region.to_dict(), **limited})}.json"
 
 
 NUMERICS = 1

@@ -107,8 +107,8 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
     """
     if isinstance(encoder, (str, Path)):
         encoder = load_encoder(encoder)
-    file = FileIdentity.of(image)
     source = open_image(image)
+    file = FileIdentity.of(source)
     with nullcontext() if source is image else source:
         planned = plan(source, encoder.spec, region, tiling, mask=mask)
         kept_in = chosen_cache(cache)

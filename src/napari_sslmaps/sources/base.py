@@ -96,6 +96,8 @@ class SourceBase(ABC):
         If the pixels are no real numbers.
     """
 
+    reading = ""
+    """What is done to stored pixels that version 0.1 did not do: scans of then are not recalled."""
     calibrated = False
     """Whether its spacing is the user's word."""
     file: FileIdentity | None = None

@@ -124,6 +124,8 @@ class DicomSource(SourceBase):
         If one holds no pixels, is damaged or unlike the others, or nothing here can decode it.
     """
 
+    reading = "values as the file says"
+
     def __init__(self, paths: Sequence[Path], name: str = "") -> None:
         self._files = [_File.read(path) for path in paths]
         self._frames = [(file, frame) for file in self._files for frame in range(file.frames)]

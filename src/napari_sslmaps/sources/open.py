@@ -85,7 +85,7 @@ def open_image(
         file = FileIdentity.of(path)  # before it is opened: a change from then on is noticed
         opened = _open_path(path, frames, series, icc)
         if isinstance(opened, SourceBase):
-            opened.file = file and replace(file, reading=_reading(series, icc))
+            opened.file = file and replace(file, reading=_reading(opened, series, icc))
             if um_per_px is not None:
                 opened.calibrate(um_per_px)
         return opened
@@ -100,9 +100,10 @@ def open_image(
     return ArraySource(image, name or "array", spacing, frames=frames)
 
 
-def _reading(series: int | str | None, icc: bool) -> str:
-    """Say in what way a file is read, where that is not the usual one: its pixels are others then."""
-    return "" if series is None and icc else f"series {series}, ICC {icc}"
+def _reading(source: SourceBase, series: int | str | None, icc: bool) -> str:
+    """Say in what way a file is read, where that is not the plainest one: its pixels are others then."""
+    asked = "" if series is None and icc else f"series {series}, ICC {icc}"
+    return " ".join(filter(None, (source.reading, asked)))
 
 
 def _open_path(path: Path, frames: bool, series: int | str | None, icc: bool) -> ImageSource:

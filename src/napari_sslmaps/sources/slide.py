@@ -71,6 +71,8 @@ class OpenSlideSource(SourceBase):
         If it is no slide, or is damaged.
     """
 
+    reading = "through OpenSlide"
+
     def __init__(self, path: Path, *, icc: bool = True) -> None:
         openslide = _openslide(path)
         self._file_name, self._damage = path.name, (openslide.OpenSlideError, OSError, ValueError)

@@ -134,6 +134,8 @@ class TiffSource(SourceBase):
             ]
             self._file_name = path.name
             super().__init__(re.sub(r"(\.ome)?\.[A-Za-z]+$", "", path.name), layout)
+            plain = self._meaning.plain and self._turn == _Turn(1) and self._to_srgb is None
+            self.reading = "" if plain and choice.number == 0 else f"as meant, series {choice.number}"
             on_error.pop_all()
 
     def _decode(self, region: Region) -> NDArray[Any]:

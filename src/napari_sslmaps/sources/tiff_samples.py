@@ -35,6 +35,8 @@ class Meaning:
         Of what `convert` returns.
     channels
         1 or 3, or None where the samples are shown as they are.
+    plain
+        Whether `convert` returns the samples as they are.
     fill
         What stands in a tile that the file leaves out, per sample; None for the file's "no data".
     """
@@ -42,6 +44,7 @@ class Meaning:
     convert: Callable[[Pixels], Pixels]
     dtype: np.dtype[Any]
     channels: int | None = None
+    plain: bool = False
     fill: tuple[int, ...] | None = None
 
 
@@ -67,7 +70,7 @@ def meaning_of(page: Any) -> Meaning:
             f"{page.samplesperpixel} × {page.dtype}. Save it as RGB and open that."
         )
     fill = _BLACK if conversion is _ycbcr else None
-    return Meaning(lambda stored: conversion(_eight_bits(stored)), np.dtype(np.uint8), 3, fill)
+    return Meaning(lambda stored: conversion(_eight_bits(stored)), np.dtype(np.uint8), channels=3, fill=fill)
 
 
 def _conversion(page: Any) -> Callable[[Pixels], Pixels] | None:
@@ -89,7 +92,7 @@ def _grey_or_rgb(page: Any) -> Meaning:
     few = dtype == np.uint8 and isinstance(bits, int) and 1 < bits < 8
     stretch = _Stretch(bits) if few else _same
     if page.photometric != PHOTOMETRIC.MINISWHITE:
-        return Meaning(stretch, dtype)
+        return Meaning(stretch, dtype, plain=not few)
     top = (1 << bits) - 1 if dtype.kind == "u" and isinstance(bits, int) else None
     return Meaning(lambda stored: stretch(_inverted(stored, top)), dtype)
 
