@@ -1,6 +1,7 @@
 """Embedding a region: geometry, tiling, precision, progress and refusals."""
 
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from napari_sslmaps.core.region import Region
+from napari_sslmaps.core.resolution import Resolution
 from napari_sslmaps.core.tiling import Tiling
 from napari_sslmaps.encoders.methods.registry import METHODS
 from napari_sslmaps.encoders.registry import load_encoder
@@ -22,7 +24,9 @@ from napari_sslmaps.errors import (
 )
 from napari_sslmaps.pipeline.embedding import embed
 from napari_sslmaps.pipeline.planning import plan
+from napari_sslmaps.sources.array import ArraySource
 from napari_sslmaps.sources.open import open_image
+from napari_sslmaps.sources.resampled import ResampledLevel
 
 
 @pytest.fixture(scope="module")
@@ -327,3 +331,38 @@ def test_reading_stops_with_the_computing(encoders):
     with pytest.raises(Cancelled):
         embed(noise(800, 800), encoders["mae"], tiling=Tiling(25, 0), on_progress=stop)
     assert not [thread for thread in threading.enumerate() if "napari-sslmaps-read" in thread.name]
+
+
+@pytest.mark.parametrize(
+    "asked", [{"resolution": 1.0}, {"short_side": 48}, {"resolution": Resolution(short_side=48)}]
+)
+def test_a_region_is_read_at_the_resolution_that_is_asked_for(asked, encoders):
+    encoder = encoders["mae"]
+    pixels = np.random.default_rng(0).integers(0, 255, (96, 128, 3), dtype=np.uint8)
+    source = ArraySource(pixels, spacing_um_yx=(0.5, 0.5))
+    found = embed(source, encoder, **asked)
+    coarse = ResampledLevel(ArraySource(pixels), (2.0, 2.0))
+    expected = embed(coarse.read(Region(0, 0, 48, 64, 1)), encoder)
+    np.testing.assert_array_equal(found.tokens, expected.tokens)
+    assert found.grid.stride_yx == (16.0, 16.0)
+    assert found.provenance.region == Region(0, 0, 48, 64, 1)
+    np.testing.assert_array_equal(found.pixels(found.provenance.region), coarse.read(Region(0, 0, 48, 64, 1)))
+
+
+def test_a_region_lies_where_it_lay(encoders):
+    encoder = encoders["mae"]
+    source = ArraySource(np.random.default_rng(0).integers(0, 255, (96, 128), dtype=np.uint8))
+    found = embed(source, encoder, region=(32, 48, 64, 64), short_side=48)
+    assert found.grid.origin_yx == (32.0, 48.0)
+    assert found.grid.extent_yx == (64.0, 64.0)
+    assert found.grid.shape == (4, 4)
+
+
+def test_trained_is_native_where_nothing_is_known_and_the_encoder_s_own_where_it_is(encoders):
+    encoder = encoders["mae"]
+    pixels = np.random.default_rng(0).integers(0, 255, (96, 128), dtype=np.uint8)
+    assert embed(pixels, encoder, resolution="trained").grid.shape == (12, 16)
+    trained = replace(encoder, spec=replace(encoder.spec, trained=Resolution(short_side=48)))
+    found = embed(pixels, trained, resolution="trained")
+    assert found.grid.shape == (6, 8)
+    np.testing.assert_array_equal(found.tokens, embed(pixels, encoder, short_side=48).tokens)

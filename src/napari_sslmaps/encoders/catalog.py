@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
+from napari_sslmaps.core.resolution import Resolution
 from napari_sslmaps.encoders.families.registry import architecture_from_dict
 from napari_sslmaps.encoders.header import read_header
 from napari_sslmaps.encoders.spec import DOMAINS, Domain, EncoderSpec
@@ -35,6 +36,10 @@ ALIASES: Mapping[str, str] = {
 """Earlier names, each with the name that it stands for."""
 NAMES: tuple[str, ...] = (*EMBEDDED, *CONTROLS, *ALIASES)
 """Every name that `load_encoder` knows."""
+
+
+_TRAINED: Mapping[Domain, Resolution] = {"ultrasound": Resolution(short_side=192)}
+"""Resolutions that the embedded encoders learned at: a whole sector fills a field."""
 
 
 def domain_of(name: str) -> Domain:
@@ -79,4 +84,5 @@ def embedded_spec(name: str) -> EncoderSpec:
         origin="control" if is_control else "embedded",
         domain=domain_of(name),
         alias_of=ALIASES.get(name, ""),
+        trained=_TRAINED.get(domain_of(CONTROLS.get(name, name))),
     )

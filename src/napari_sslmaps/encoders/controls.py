@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self, Union, get_args
 
+from napari_sslmaps.core.resolution import Resolution
 from napari_sslmaps.encoders.catalog import ALIASES, CONTROLS
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import InvalidOptionError
@@ -36,12 +37,15 @@ class Control:
         Name of the encoder that it belongs to; empty for a kind that needs no encoder.
     name
         What to call it beside methods: ``mae-untrained``, ``mae-histology-constant``, ``position-8px``.
+    trained
+        The resolution that its encoder learned at, so that both are read alike.
     """
 
     kind: ControlKind
     stride: int
     of: str
     name: str
+    trained: Resolution | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(ControlKind):
@@ -63,10 +67,10 @@ class Control:
         """Return the control of one kind that belongs to an encoder."""
         name, stride = ALIASES.get(spec.name, spec.name), spec.constraint.token_stride
         if kind == "untrained":
-            return cls(kind, stride, name, twin_name(name))
+            return cls(kind, stride, name, twin_name(name), spec.trained)
         if kind == "constant":
-            return cls(kind, stride, name, f"{name}-constant")
-        return cls(kind, stride, "", f"{kind}-{stride}px")
+            return cls(kind, stride, name, f"{name}-constant", spec.trained)
+        return cls(kind, stride, "", f"{kind}-{stride}px", spec.trained)
 
 
 def controls_of(encoder: Union["Encoder", EncoderSpec]) -> tuple[Control, ...]:

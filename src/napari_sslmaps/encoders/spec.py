@@ -5,6 +5,7 @@ from dataclasses import Field, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
+from napari_sslmaps.core.resolution import Resolution
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.files import footprint
 
@@ -166,6 +167,8 @@ class EncoderSpec:
     trouble
         Why it cannot be loaded as it is, as a sentence: its file has moved or changed, or is not downloaded
         yet; empty if it can.
+    trained
+        The resolution that it learned at; None where there is none or it is not known.
     """
 
     name: str
@@ -180,6 +183,7 @@ class EncoderSpec:
     alias_of: str = ""
     overrides: Mapping[str, Any] = field(default_factory=dict)
     trouble: str = ""
+    trained: Resolution | None = None
 
     @property
     def constraint(self) -> InputConstraint:

@@ -21,6 +21,7 @@ from napari_sslmaps.core.baselines import (
 from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.placed_mask import Mask
 from napari_sslmaps.core.region import Region
+from napari_sslmaps.core.resolution import Resolution
 from napari_sslmaps.core.results import Embedding, Float32, Provenance
 from napari_sslmaps.core.tiling import Tiling
 from napari_sslmaps.encoders.controls import Control
@@ -28,7 +29,7 @@ from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.pipeline.embedding import embed
 from napari_sslmaps.pipeline.masks import MaskLike, mask_hash, token_mask
-from napari_sslmaps.pipeline.planning import RegionLike, region_on
+from napari_sslmaps.pipeline.planning import RegionLike, at_working_resolution
 from napari_sslmaps.pipeline.progress import OnProgress
 from napari_sslmaps.pipeline.reading import read_ahead, scan_ahead
 from napari_sslmaps.sources.array import UniformSource
@@ -55,6 +56,7 @@ def embed_control(  # noqa: PLR0913  # the options of `embed`, as keywords
     cache: Cache | bool | None = None,
     on_progress: OnProgress | None = None,
     mask: MaskLike | None = None,
+    resolution: Resolution | float | str = "native",
 ) -> Embedding:
     """Compute a control's tokens, on the grid that the encoder's own tokens of the region have.
 
@@ -64,7 +66,7 @@ def embed_control(  # noqa: PLR0913  # the options of `embed`, as keywords
     ----------
     control
         One of `controls_of`.
-    image, region, tiling, window, cache, on_progress, mask
+    image, region, tiling, window, cache, on_progress, mask, resolution
         As for `embed`; a control that needs no network calls nobody back and keeps nothing.
     encoder
         The encoder that the control belongs to; loaded by ``control.of`` if omitted. Only ``untrained`` and
@@ -88,10 +90,10 @@ def embed_control(  # noqa: PLR0913  # the options of `embed`, as keywords
         from napari_sslmaps.encoders.untrained import untrained_twin
 
         twin = untrained_twin(_loaded(control, encoder))
-        return embed(image, twin, region=region, window=window, mask=mask, **rest)
-    source = open_image(image)
-    with nullcontext() if source is image else source:
-        area = region_on(source, region)
+        return embed(image, twin, region=region, window=window, mask=mask, resolution=resolution, **rest)
+    opened = open_image(image)
+    with nullcontext() if opened is image else opened:
+        source, area = at_working_resolution(opened, region, resolution, control.trained)
         grid = TokenGrid.covering(area, control.stride, source.levels[area.level].downsample_yx)
         wanted = None if mask is None else token_mask(source, area, grid, mask)
         if not control.needs_encoder:

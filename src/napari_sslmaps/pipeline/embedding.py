@@ -13,6 +13,7 @@ from napari_sslmaps.cache.entry import Entry
 from napari_sslmaps.cache.store import Cache
 from napari_sslmaps.core.preprocess import check_window
 from napari_sslmaps.core.region import Region
+from napari_sslmaps.core.resolution import Resolution
 from napari_sslmaps.core.results import Embedding, PixelReader, Provenance
 from napari_sslmaps.core.tiling import Tiling
 from napari_sslmaps.encoders.registry import load_encoder
@@ -21,13 +22,14 @@ from napari_sslmaps.pipeline.assembly import Canvas, Frame
 from napari_sslmaps.pipeline.batches import Batch, BatchSize, encode_batches, plan_batches
 from napari_sslmaps.pipeline.caching import chosen_cache, entry_of, pack_moments, placement_of, unpack_moments
 from napari_sslmaps.pipeline.masks import MaskLike
-from napari_sslmaps.pipeline.planning import EmbeddingPlan, RegionLike, plan
+from napari_sslmaps.pipeline.planning import EmbeddingPlan, RegionLike, at_working_resolution, plan
 from napari_sslmaps.pipeline.progress import EmbeddingProgress, OnProgress
 from napari_sslmaps.pipeline.reading import TileReader, parts_read, scan_ahead
 from napari_sslmaps.pipeline.token_store import TokenBudget
 from napari_sslmaps.sources.identity import FileIdentity
 from napari_sslmaps.sources.open import open_image
 from napari_sslmaps.sources.protocol import ImageSource
+from napari_sslmaps.sources.resampled import ResampledLevel
 from napari_sslmaps.sources.scan import RegionScan
 
 if TYPE_CHECKING:
@@ -47,6 +49,8 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
     allow_uniform: bool = False,
     mask: MaskLike | None = None,
     budget: TokenBudget | None = None,
+    resolution: Resolution | float | str = "native",
+    short_side: int | None = None,
 ) -> Embedding:
     """Compute the tokens of an image, or of a region of it, by an encoder.
 
@@ -87,6 +91,13 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
     budget
         How many bytes of tokens are kept in single precision, how many in half in memory, and where the
         rest; `TokenBudget.from_environment` if omitted.
+    resolution
+        What the region is read at: ``native``, as stored; micrometres per pixel; or ``trained``, what the
+        encoder learned at, where that is known and the image tells the size of its pixels, else native. It is
+        resampled, with antialiasing, from the level that is just fine enough. A region of a level other than
+        0 is read as it is.
+    short_side
+        Instead of `resolution`: pixels along the shorter side of the whole image.
 
     Returns
     -------
@@ -109,23 +120,27 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
         encoder = load_encoder(encoder)
     source = open_image(image)
     file = FileIdentity.of(source)
+    asked = resolution if short_side is None else Resolution(short_side=short_side)
     with nullcontext() if source is image else source:
-        planned = plan(source, encoder.spec, region, tiling, mask=mask)
+        read, area = at_working_resolution(source, region, asked, encoder.spec.trained)
+        planned = plan(read, encoder.spec, area, tiling, mask=mask)
         kept_in = chosen_cache(cache)
         parts = None if planned.mask is None else parts_read(planned)
-        look = partial(scan_ahead, source, planned.region, parts)
-        scan = look() if kept_in is None else kept_in.scan(file, planned.region, look, parts)
+        look = partial(scan_ahead, read, planned.region, parts)
+        # a level that the file does not have is not known by its number
+        known_by = file if read is source else None
+        scan = look() if kept_in is None else kept_in.scan(known_by, planned.region, look, parts)
         check_structure(scan, allow_uniform=allow_uniform)
         chosen = scan.window if window is None else check_window(window)
-        provenance = provenance_of(source, planned, encoder, scan, chosen)
-        pixels = _pixels_of(image, source)
+        provenance = provenance_of(read, planned, encoder, scan, chosen)
+        pixels = _pixels_of(image, source, read)
         kind = encoder.extractor.attention_kind
         room = budget or TokenBudget.from_environment()
         frame = Frame(planned, provenance, kind, pixels, _on_grid(planned, focus_yx), room)
         half = room.kept(*planned.grid.shape, encoder.spec.architecture.token_width) != "full"
         entry = None if kept_in is None else entry_of(kept_in, planned, encoder, provenance, file, half=half)
         known = None if entry is None else recall(entry, frame, on_progress)
-        return known or stream(TileReader(source, planned, chosen), encoder, frame, entry, on_progress)
+        return known or stream(TileReader(read, planned, chosen), encoder, frame, entry, on_progress)
 
 
 def _on_grid(planned: EmbeddingPlan, pixel_yx: tuple[float, float] | None) -> tuple[float, float] | None:
@@ -151,15 +166,17 @@ def check_structure(scan: RegionScan, *, allow_uniform: bool) -> None:
         )
 
 
-def _pixels_of(image: Any, source: ImageSource) -> PixelReader:
+def _pixels_of(image: Any, source: ImageSource, working: ImageSource) -> PixelReader:
     """Return what reads the image again; unless a source was given, it is closed by then and opened anew."""
     if image is source:
-        reader: PixelReader = source.read
+        reader: PixelReader = working.read
         return reader
+    down_yx = working.levels[-1].downsample_yx
 
     def read(region: Region) -> NDArray[Any]:
         with open_image(image) as opened:
-            return opened.read(region)
+            again = opened if working is source else ResampledLevel(opened, down_yx)
+            return again.read(region)
 
     return read
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.placed_mask import Mask
 from napari_sslmaps.core.region import Region
+from napari_sslmaps.core.resolution import Resolution, region_at, resolution_of
 from napari_sslmaps.core.tiling import Tiles, Tiling, plan_tiles
 from napari_sslmaps.encoders.families.vit import ViTArchitecture
 from napari_sslmaps.encoders.spec import EncoderSpec
@@ -13,6 +14,7 @@ from napari_sslmaps.errors import RegionError
 from napari_sslmaps.pipeline.masks import MaskLike, mask_hash, token_mask
 from napari_sslmaps.sources.base import spacing_in
 from napari_sslmaps.sources.protocol import ImageSource
+from napari_sslmaps.sources.resampled import at_resolution
 
 RegionLike = Region | Sequence[int] | Sequence[slice]
 
@@ -138,6 +140,43 @@ def region_on(source: ImageSource, region: RegionLike | None) -> Region:
         )
     area.check_within(source.levels[area.level].shape_yx)
     return area
+
+
+def at_working_resolution(
+    source: ImageSource,
+    region: RegionLike | None,
+    resolution: Resolution | float | str,
+    trained: Resolution | None,
+) -> tuple[ImageSource, Region]:
+    """Return the image with a level of the resolution that it is to be read at, and the region at that level.
+
+    Parameters
+    ----------
+    source
+        The image.
+    region
+        In pixels of level 0; the whole image if omitted. A region of another level stays as it is, since it
+        says its resolution itself.
+    resolution, trained
+        As `resolution_of` takes them.
+
+    Raises
+    ------
+    RegionError
+        If the region is not on the image.
+    InvalidOptionError
+        If the resolution cannot be had of this image.
+    """
+    area = region_on(source, region)
+    shape, spacing = source.levels[0].shape_yx, spacing_in(source, area)
+    wanted = resolution_of(resolution, trained, spacing)
+    if wanted is None or area.level:
+        return source, area
+    found, level = at_resolution(source, wanted.downsample_yx(shape, spacing))
+    if level == 0:
+        return source, area
+    there = found.levels[level]
+    return found, region_at(area, level, there.downsample_yx, there.shape_yx)
 
 
 def _tiles(grid: TokenGrid, spec: EncoderSpec, tiling: Tiling, wanted: Mask | None) -> Tiles:

@@ -1,0 +1,126 @@
+"""Resolution at which an image is read: by the size of its pixels, or by how many there are across it."""
+
+from dataclasses import dataclass
+from math import ceil, floor
+
+from napari_sslmaps.core.region import Region
+from napari_sslmaps.errors import InvalidOptionError
+
+Spacing = tuple[float, float] | None
+_ROUNDING = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """A resolution, said in exactly one of two ways.
+
+    Parameters
+    ----------
+    um_per_px
+        Micrometres per pixel; needs an image that tells its own.
+    short_side
+        Pixels along the shorter side of the whole image, whatever its size.
+
+    Raises
+    ------
+    InvalidOptionError
+        If both or neither are given, or one is not above 0.
+    """
+
+    um_per_px: float | None = None
+    short_side: int | None = None
+
+    def __post_init__(self) -> None:
+        given = [value for value in (self.um_per_px, self.short_side) if value is not None]
+        if len(given) != 1 or not 0 < given[0] < float("inf"):
+            raise InvalidOptionError(
+                "Expected a resolution as micrometres per pixel or as pixels of the shorter side, one "
+                f"of them and above 0; got {self.um_per_px} and {self.short_side}."
+            )
+
+    def downsample_yx(self, shape_yx: tuple[int, int], spacing_um_yx: Spacing) -> tuple[float, float]:
+        """Return how many pixels of the image, along each axis, one pixel of this resolution covers.
+
+        Parameters
+        ----------
+        shape_yx
+            Height and width of the whole image in pixels.
+        spacing_um_yx
+            Micrometres per pixel of the image, or None where that is not known.
+
+        Raises
+        ------
+        InvalidOptionError
+            If micrometres are asked for and the image does not tell how large its pixels are.
+        """
+        if self.short_side is not None:
+            factor = min(shape_yx) / self.short_side
+            return factor, factor
+        if spacing_um_yx is None or self.um_per_px is None:
+            raise InvalidOptionError(
+                f"Expected an image that tells the size of its pixels, to read it at {self.um_per_px:g} "
+                "µm/px; this one does not. Say resolution='native', or give a short_side in pixels."
+            )
+        return self.um_per_px / spacing_um_yx[0], self.um_per_px / spacing_um_yx[1]
+
+    def __str__(self) -> str:
+        return f"{self.um_per_px:g} µm/px" if self.um_per_px is not None else f"{self.short_side} px across"
+
+
+def resolution_of(
+    asked: "Resolution | float | str",
+    trained: Resolution | None,
+    spacing_um_yx: Spacing,
+) -> Resolution | None:
+    """Return the resolution that is meant, or None for that of the image.
+
+    Parameters
+    ----------
+    asked
+        A resolution; micrometres per pixel; ``native``; or ``trained``: the one that the encoder learned at,
+        where that is known and the image tells enough, else the image's own.
+    trained
+        The resolution that the encoder learned at, if there is one.
+    spacing_um_yx
+        Micrometres per pixel of the image, or None where that is not known.
+
+    Raises
+    ------
+    InvalidOptionError
+        If it is none of these.
+    """
+    if isinstance(asked, Resolution):
+        return asked
+    if asked == "native":
+        return None
+    if asked == "trained":
+        told = trained is not None and (trained.short_side is not None or spacing_um_yx is not None)
+        return trained if told else None
+    if isinstance(asked, (int, float)):
+        return Resolution(um_per_px=float(asked))
+    raise InvalidOptionError(
+        f"Expected 'native', 'trained' or micrometres per pixel as the resolution; got {asked!r}."
+    )
+
+
+def region_at(
+    region: Region, level: int, downsample_yx: tuple[float, float], shape_yx: tuple[int, int]
+) -> Region:
+    """Return the smallest region of a level that covers one of level 0.
+
+    Parameters
+    ----------
+    region
+        In pixels of level 0.
+    level, downsample_yx, shape_yx
+        Number, pixels of level 0 per pixel, and size of the level.
+    """
+    starts, sizes = [], []
+    for start, length, factor, size in zip(
+        (region.y, region.x), region.shape_yx, downsample_yx, shape_yx, strict=True
+    ):
+        first = min(floor(start / factor + _ROUNDING), size - 1)
+        last = min(ceil((start + length) / factor - _ROUNDING), size)
+        starts.append(first)
+        sizes.append(max(last - first, 1))
+    return Region(starts[0], starts[1], sizes[0], sizes[1], level, region.frame)
