@@ -10,90 +10,82 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from napari_sslmaps.cli import console
-from napari_sslmaps.cli.options import Branch, Eps, Heads, Method, Normalisation, TokenStage, corrections
+from napari_sslmaps.cli.options import PLACE, Corrections, EmbedFlags, Json, Level, MapFlags, Out, takes
 from napari_sslmaps.errors import Cancelled
 
 if TYPE_CHECKING:
     from napari_sslmaps.batch.run import BatchProgress, BatchReport
 
 
-def batch(  # noqa: PLR0913  # each parameter is an option that users type
+_WORKERS = "Workers"
+
+
+@takes(EmbedFlags, MapFlags, Corrections)
+def batch(  # noqa: PLR0913  # each parameter is an option that users type, or a group of them
     images: Annotated[
         list[str],
         typer.Argument(help="Images, folders, CSV files with a column image.", show_default=False),
     ],
     *,
     encoder: Annotated[list[str], typer.Option("--encoder", "-e", help="Name or file; repeat.")],
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder for the outputs; a batch in it is gone on with.")
-    ],
+    out: Out,
+    tokens: Annotated[str, typer.Option(help="Store tokens as float16, float32 or none.")] = "float16",
+    json: Json = False,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes to start here; one per GPU, or one, if omitted.")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Processes to start here; one per GPU, or one, if omitted.",
+            rich_help_panel=_WORKERS,
+        ),
     ] = None,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Processor threads of each; its share of the cores if omitted.")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Processor threads of each; its share of the cores if omitted.",
+            rich_help_panel=_WORKERS,
+        ),
     ] = None,
     scheduler: Annotated[
-        str, typer.Option(help="Address of an existing Dask scheduler, such as tcp://host:8786, instead.")
-    ] = "",
-    level: Annotated[int, typer.Option(min=0, help="Resolution level; 0 is the finest.")] = 0,
-    spacing: Annotated[
-        float | None, typer.Option(help="µm per pixel: each image's closest level, instead of --level.")
-    ] = None,
-    tile: Annotated[int | None, typer.Option(min=1, help="Tokens per tile side.")] = None,
-    overlap: Annotated[int, typer.Option(min=0, help="Tokens that neighbouring tiles share.")] = 8,
-    precision: Annotated[
-        str, typer.Option(help="auto (one worker measures, all do the same), float32, bfloat16, float16.")
-    ] = "auto",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")] = "auto",
-    centred: Annotated[
-        bool, typer.Option("--centred", help="Subtract the mean token before similarity.")
-    ] = False,
-    head: Annotated[int | None, typer.Option(min=0, help="One attention head; the mean if omitted.")] = None,
-    foreground: Annotated[
         str,
-        typer.Option(help="Tokens that PCA is fitted on: auto (not flat), first-component; all if omitted."),
+        typer.Option(
+            help="Address of an existing Dask scheduler, such as tcp://host:8786, instead.",
+            rich_help_panel=_WORKERS,
+        ),
     ] = "",
+    level: Level = 0,
+    spacing: Annotated[
+        float | None,
+        typer.Option(
+            help="µm per pixel: each image's closest level, instead of --level.", rich_help_panel=PLACE
+        ),
+    ] = None,
     mask: Annotated[
-        str, typer.Option(help="Embed what is found alone: auto, tissue, field-of-view; all if omitted.")
+        str,
+        typer.Option(
+            help="Embed what is found alone: auto, tissue, field-of-view; all if omitted.",
+            rich_help_panel=PLACE,
+        ),
     ] = "",
-    tokens: Annotated[str, typer.Option(help="Store tokens as float16, float32 or none.")] = "float16",
-    method: Method = None,
-    num_heads: Heads = None,
-    normalisation: Normalisation = None,
-    eps: Eps = None,
-    branch: Branch = None,
-    token_stage: TokenStage = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON, and nothing else.")] = False,
+    embed: EmbedFlags = EmbedFlags(),
+    maps: MapFlags = MapFlags(),
+    corrections: Corrections = Corrections(),
 ) -> None:
     """Embed many images: an OME-Zarr of tokens and maps for each, and one table of provenance and scores.
 
     What is there already is not made again: run the same command again after a stop, or with more images.
+    With --precision auto, one worker measures which is quickest, and all do the same.
     """
     from napari_sslmaps.batch.cluster import Workers
     from napari_sslmaps.batch.run import run_batch
     from napari_sslmaps.batch.tasks import BatchOptions, choose_encoder
     from napari_sslmaps.records.run import RunOptions
 
-    maps = RunOptions(
-        tile=tile,
-        overlap=overlap,
-        precision=precision,
-        device=device,
-        centred=centred,
-        head=head,
-        foreground=foreground,
-    )
-    given = corrections(
-        method=method,
-        num_heads=num_heads,
-        normalisation=normalisation,
-        eps=eps,
-        branch=branch,
-        token_stage=token_stage,
-    )
+    run = RunOptions(**embed._asdict(), **maps._asdict())
+    given = corrections.overrides()
     chosen = [choose_encoder(name, given.given) for name in encoder]
-    options = BatchOptions(maps, level, spacing, tokens, mask)  # type: ignore[arg-type]  # checked there
+    options = BatchOptions(run, level, spacing, tokens, mask)  # type: ignore[arg-type]  # checked there
     who = Workers(workers, threads, scheduler)
     try:
         with _bar(quiet=json) as on_progress:

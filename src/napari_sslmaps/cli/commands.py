@@ -27,18 +27,19 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(demo)
-app.command()(run)
-app.command()(evaluate)
-app.command()(batch)
-app.command()(pretext)
-app.add_typer(encoders, name="encoders")
-app.command()(simulate)
-app.command()(pretrain)
-app.command()(study)
-app.add_typer(cache, name="cache")
-app.command()(doctor)
-app.command()(bench)
+_SEE, _MANY, _TRAIN, _HERE = "See", "Compare, and embed many images", "Train", "This machine"
+app.command(rich_help_panel=_SEE)(demo)
+app.command(rich_help_panel=_SEE)(run)
+app.command(rich_help_panel=_SEE)(pretext)
+app.add_typer(encoders, name="encoders", rich_help_panel=_SEE)
+app.command(rich_help_panel=_MANY)(evaluate)
+app.command(rich_help_panel=_MANY)(batch)
+app.command(rich_help_panel=_TRAIN)(simulate)
+app.command(rich_help_panel=_TRAIN)(pretrain)
+app.command(rich_help_panel=_TRAIN)(study)
+app.add_typer(cache, name="cache", rich_help_panel=_HERE)
+app.command(rich_help_panel=_HERE)(doctor)
+app.command(rich_help_panel=_HERE)(bench)
 
 
 def _show_version(wanted: bool) -> None:

@@ -10,12 +10,11 @@ from rich.table import Column, Table
 
 from napari_sslmaps.cli import console
 from napari_sslmaps.cli.console import byte_bar
-from napari_sslmaps.cli.options import Branch, Eps, Heads, Method, Normalisation, TokenStage, corrections
+from napari_sslmaps.cli.options import Corrections, Json, takes
 
 if TYPE_CHECKING:
     from napari_sslmaps.encoders.spec import EncoderSpec
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")]
 encoders = typer.Typer(help="List, show, inspect, add and download encoders.")
 
 
@@ -70,29 +69,18 @@ def show(name: Annotated[str, typer.Argument(help="Name of an encoder.")], json:
 
 
 @encoders.command()
-def inspect(  # noqa: PLR0913  # each parameter is an option that users type
+@takes(Corrections)
+def inspect(
     path: Annotated[Path, typer.Argument(help="A weight file or folder.")],
     *,
-    method: Method = None,
-    num_heads: Heads = None,
-    normalisation: Normalisation = None,
-    eps: Eps = None,
-    branch: Branch = None,
-    token_stage: TokenStage = None,
     json: Json = False,
+    corrections: Corrections = Corrections(),
 ) -> None:
     """Say what a weight file was recognised as, and from which keys."""
     from napari_sslmaps.encoders.checkpoint.network import check_forward
     from napari_sslmaps.encoders.checkpoint.read import read_checkpoint
 
-    given = corrections(
-        method=method,
-        num_heads=num_heads,
-        normalisation=normalisation,
-        eps=eps,
-        branch=branch,
-        token_stage=token_stage,
-    )
+    given = corrections.overrides()
     checkpoint = read_checkpoint(path, given)
     report = checkpoint.report
     doubts = check_forward(checkpoint.network, report.architecture)
@@ -103,29 +91,18 @@ def inspect(  # noqa: PLR0913  # each parameter is an option that users type
 
 
 @encoders.command()
-def add(  # noqa: PLR0913  # each parameter is an option that users type
+@takes(Corrections)
+def add(
     path: Annotated[Path, typer.Argument(help="A weight file or folder.")],
     *,
     name: Annotated[str, typer.Option(help="What to call it; after the file if omitted.")] = "",
-    method: Method = None,
-    num_heads: Heads = None,
-    normalisation: Normalisation = None,
-    eps: Eps = None,
-    branch: Branch = None,
-    token_stage: TokenStage = None,
     json: Json = False,
+    corrections: Corrections = Corrections(),
 ) -> None:
     """Remember a weight file: it is listed with the others from now on."""
     from napari_sslmaps.encoders.user_encoders import doubts_of, remember
 
-    given = corrections(
-        method=method,
-        num_heads=num_heads,
-        normalisation=normalisation,
-        eps=eps,
-        branch=branch,
-        token_stage=token_stage,
-    )
+    given = corrections.overrides()
     spec = remember(path, given, name=name)
     if json:
         console.out_json(_described(spec))

@@ -10,15 +10,21 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from napari_sslmaps.cli import console
 from napari_sslmaps.cli.options import (
-    Branch,
-    Eps,
-    Heads,
-    Method,
-    Normalisation,
-    TokenStage,
-    corrections,
-    points_of,
-    region_of,
+    ANCHORS,
+    PLACE,
+    AttentionFlags,
+    Corrections,
+    EmbedFlags,
+    Encoders,
+    Json,
+    Level,
+    OutOrNone,
+    PointFlags,
+    RegionFlags,
+    RegionText,
+    Seed,
+    takes,
+    words,
 )
 from napari_sslmaps.errors import Cancelled
 
@@ -29,7 +35,7 @@ if TYPE_CHECKING:
     from napari_sslmaps.compare.results import Comparison
     from napari_sslmaps.inputs.encoders import EncoderChoice
 
-_IGNORE = "Label in masks whose pixels are left out; 255 beside others, if omitted."
+_LABELS, _SCORES = "Annotations", "Scores"
 _SHOWN = (
     "anchors",
     "maps",
@@ -42,7 +48,8 @@ _SHOWN = (
 """Tables that are printed; all are written."""
 
 
-def evaluate(  # noqa: PLR0913  # each parameter is an option that users type
+@takes(PointFlags, EmbedFlags, AttentionFlags, Corrections)
+def evaluate(  # noqa: PLR0913  # each parameter is an option that users type, or a group of them
     images: Annotated[
         list[str] | None,
         typer.Argument(
@@ -50,96 +57,94 @@ def evaluate(  # noqa: PLR0913  # each parameter is an option that users type
         ),
     ] = None,
     *,
-    encoder: Annotated[
-        list[str] | None,
-        typer.Option("--encoder", "-e", help="Name or file; repeat. If omitted, the set for such images."),
+    encoder: Encoders = None,
+    out: OutOrNone = None,
+    record: Annotated[
+        Path | None, typer.Option("--from", help="Compare again what a run.json describes.")
     ] = None,
+    figures: Annotated[
+        int, typer.Option(min=0, help="Images whose figure and maps are written, the first ones.")
+    ] = 4,
+    json: Json = False,
     masks: Annotated[
-        Path | None, typer.Option(help="Folder of masks called like their images, or the mask of one image.")
+        Path | None,
+        typer.Option(
+            help="Folder of masks called like their images, or the mask of one image.",
+            rich_help_panel=_LABELS,
+        ),
     ] = None,
     classes: Annotated[
-        str, typer.Option(help="Names of the masks' labels from 1 on, as tumour,stroma.")
+        str,
+        typer.Option(help="Names of the masks' labels from 1 on, as tumour,stroma.", rich_help_panel=_LABELS),
     ] = "",
-    ignore: Annotated[int | None, typer.Option(help=_IGNORE)] = None,
+    ignore: Annotated[
+        int | None,
+        typer.Option(
+            help="Label in masks whose pixels are left out; 255 beside others, if omitted.",
+            rich_help_panel=_LABELS,
+        ),
+    ] = None,
     labels: Annotated[
-        str, typer.Option(help="Label of each image: a CSV with image and label, or subfolders.")
+        str,
+        typer.Option(
+            help="Label of each image: a CSV with image and label, or subfolders.", rich_help_panel=_LABELS
+        ),
     ] = "",
     scores: Annotated[
         str,
         typer.Option(
-            help="maps,anchors,agreement,probes,robustness,label-efficiency,localisation: those wanted."
+            help="maps,anchors,agreement,probes,robustness,label-efficiency,localisation: those wanted.",
+            rich_help_panel=_SCORES,
         ),
     ] = "maps,anchors,agreement",
     controls: Annotated[
-        str, typer.Option(help="untrained,constant,position,pixels,colour: those wanted; all; none.")
+        str,
+        typer.Option(
+            help="untrained,constant,position,pixels,colour: those wanted; all; none.",
+            rich_help_panel=_SCORES,
+        ),
     ] = "position,pixels,colour",
-    anchor: Annotated[
-        list[str] | None, typer.Option(help="row,column of similarity maps; repeat. None: no such map.")
-    ] = None,
-    negative: Annotated[
-        list[str] | None, typer.Option(help="row,column that the result should be unlike; repeat.")
-    ] = None,
-    anchor_set: Annotated[
-        Path | None, typer.Option(help="Named groups of anchors that the window saved: a map for each.")
-    ] = None,
-    region: Annotated[
-        str | None, typer.Option(help="y,x,height,width in pixels of the level; the whole image if omitted.")
-    ] = None,
-    level: Annotated[int, typer.Option(min=0, help="Resolution level; 0 is the finest.")] = 0,
-    tile: Annotated[int | None, typer.Option(min=1, help="Tokens per tile side.")] = None,
-    overlap: Annotated[int, typer.Option(min=0, help="Tokens that neighbouring tiles share.")] = 8,
-    precision: Annotated[
-        str, typer.Option(help="float32 (repeats bit for bit), auto, bfloat16, float16.")
-    ] = "float32",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
-    block: Annotated[
-        int | None,
-        typer.Option(help="Block whose attention is scored, from 1, or from -1; the last if omitted."),
-    ] = None,
-    attention: Annotated[
-        str, typer.Option(help="Of the output, of the last --anchor's token (anchor), or rollout.")
-    ] = "output",
-    within: Annotated[
-        str, typer.Option("--region-mask", help="Embed this alone: auto, tissue, field-of-view.")
-    ] = "",
     count: Annotated[
-        int, typer.Option("--anchors", min=1, help="Anchors drawn in each image, for anchors' scores.")
+        int,
+        typer.Option(
+            "--anchors",
+            min=1,
+            help="Anchors drawn in each image, for anchors' scores.",
+            rich_help_panel=_SCORES,
+        ),
     ] = 64,
-    perturbations: Annotated[str, typer.Option(help="For robustness, as speckle,blur; all if omitted.")] = "",
-    seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = 0,
-    figures: Annotated[
-        int, typer.Option(min=0, help="Images whose figure and maps are written, the first ones.")
-    ] = 4,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder; a comparison in it is gone on with.")
+    perturbations: Annotated[
+        str, typer.Option(help="For robustness, as speckle,blur; all if omitted.", rich_help_panel=_SCORES)
+    ] = "",
+    seed: Seed = 0,
+    points: PointFlags = PointFlags(),
+    anchor_set: Annotated[
+        Path | None,
+        typer.Option(
+            help="Named groups of anchors that the window saved: a map for each.", rich_help_panel=ANCHORS
+        ),
     ] = None,
-    record: Annotated[
-        Path | None, typer.Option("--from", help="Compare again what a run.json describes.")
-    ] = None,
-    method: Method = None,
-    num_heads: Heads = None,
-    normalisation: Normalisation = None,
-    eps: Eps = None,
-    branch: Branch = None,
-    token_stage: TokenStage = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the tables as JSON, and nothing else.")] = False,
+    region: RegionText = None,
+    level: Level = 0,
+    within: Annotated[
+        str,
+        typer.Option(
+            "--region-mask", help="Embed this alone: auto, tissue, field-of-view.", rich_help_panel=PLACE
+        ),
+    ] = "",
+    embed: EmbedFlags = EmbedFlags(precision="float32"),
+    attention: AttentionFlags = AttentionFlags(),
+    corrections: Corrections = Corrections(),
 ) -> None:
     """Score encoders beside their controls on annotated images.
 
     Finished images are kept in the folder: after a stop, or with more images, the same command goes on.
     """
-    given = corrections(
-        method=method,
-        num_heads=num_heads,
-        normalisation=normalisation,
-        eps=eps,
-        branch=branch,
-        token_stage=token_stage,
-    )
+    given = corrections.overrides()
     if bool(images) == (record is not None):
         raise typer.BadParameter("give either images or --from run.json.")
     if record is not None:
-        if encoder or masks or labels or anchor or negative or anchor_set or region or given.given:
+        if encoder or masks or labels or any(points) or anchor_set or region or given.given:
             raise typer.BadParameter("--from says all but --out and --json; leave the other options out.")
         _again(record, out or record.parent, figures, json=json)
         return
@@ -151,33 +156,31 @@ def evaluate(  # noqa: PLR0913  # each parameter is an option that users type
     from napari_sslmaps.records.anchors import load_anchors
     from napari_sslmaps.records.run import RunOptions
 
+    positive, against = points.points()
     listing = ListingOptions(
         masks=masks,
-        classes=dict(enumerate(_words(classes), start=1)),
+        classes=dict(enumerate(words(classes), start=1)),
         ignore=ignore,
         labels=labels,
-        anchors=points_of(anchor, "--anchor"),
-        negative=points_of(negative, "--negative"),
-        region=region_of(images[0], region, level, 0),
+        anchors=positive,
+        negative=against,
+        region=RegionFlags(region, level).on(images[0]),
         groups=() if anchor_set is None else load_anchors(anchor_set).groups,
     )
     run = RunOptions(
-        tile=tile,
-        overlap=overlap,
-        precision=precision,
-        device=device,
+        **embed._asdict(),
         centred=True,
-        block=block,
-        attention_of=attention,
+        block=attention.block,
+        attention_of=attention.attention,
         mask=within,
     )
-    options = ComparisonOptions(run, count, perturbations=_words(perturbations), seed=seed)
+    options = ComparisonOptions(run, count, perturbations=words(perturbations), seed=seed)
     request = _request(
         images,
         listing,
         options,
         out,
-        (choose_encoders(encoder or (), given), _words(scores), _words(controls)),
+        (choose_encoders(encoder or (), given), words(scores), words(controls)),
     )
     _compare(request, out, figures, json=json)
 
@@ -258,10 +261,6 @@ def _say(comparison: "Comparison", out: Path, *, json: bool) -> None:
     for sentence in advise(comparison, comparison.evidence).sentences:
         console.out(sentence)
     console.out(f"Wrote {len(tables)} tables, report.html and run.json to {out}")
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import typer
 from rich.table import Table
 
 from napari_sslmaps.cli import console
+from napari_sslmaps.cli.options import Device, Json, Precision
 from napari_sslmaps.errors import ExportError
 
 if TYPE_CHECKING:
@@ -22,9 +23,9 @@ def bench(
         typer.Option("--encoder", "-e", help="Name or file; repeat. The four of histology, if omitted."),
     ] = None,
     side: Annotated[int, typer.Option(help=_SIDE)] = 512,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16.")] = "auto",
-    json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
+    json: Json = False,
+    device: Device = "auto",
+    precision: Precision = "auto",
 ) -> None:
     """Measure how quickly this machine embeds a region and answers a click, encoder by encoder."""
     from napari_sslmaps.bench import measure
@@ -49,9 +50,7 @@ _MARKS = {"ok": "✓", "note": "–", "fault": "✗"}
 _STYLES = {"ok": "green", "note": "yellow", "fault": "red"}
 
 
-def doctor(
-    json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
-) -> None:
+def doctor(json: Json = False) -> None:
     """Check Python, Qt, display, torch, GPUs, readers, weights, cache; exit with 1 if one is broken."""
     from napari_sslmaps.doctor import examine
 
@@ -73,7 +72,6 @@ def doctor(
         raise typer.Exit(1)
 
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")]
 cache = typer.Typer(help="List, prune and clear the embeddings kept on this machine.", no_args_is_help=True)
 
 

@@ -1,6 +1,10 @@
-"""Options shared by commands: points, rectangles, numbers, corrections of a weight file."""
+"""Options of several commands, each declared once, and groups of them that a command takes as one value."""
 
-from typing import TYPE_CHECKING, Annotated
+import inspect
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_type_hints
 
 import typer
 
@@ -10,10 +14,216 @@ if TYPE_CHECKING:
 
 Points = tuple[tuple[float, float], ...]
 
+PLACE = "What is embedded"
+COMPUTING = "How it is computed"
+ANCHORS = "Anchors"
+MAPS = "Maps"
+CORRECTIONS = "Where a weight file is wrong or silent"
 
-def points_of(texts: list[str] | None, option: str) -> Points:
-    """Understand ``row,column`` texts of an option."""
-    return tuple(numbers(text, 2, f"{option} as row,column, for example 120,340") for text in texts or ())  # type: ignore[misc]  # two numbers by construction
+Encoders = Annotated[
+    list[str] | None,
+    typer.Option("--encoder", "-e", help="Name or file; repeat. If omitted, the set for such images."),
+]
+Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for all that is written.")]
+OutOrNone = Annotated[
+    Path | None, typer.Option("--out", "-o", help="Folder for all that is written; with --from, its own.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.", rich_help_panel=COMPUTING)]
+Precision = Annotated[
+    str,
+    typer.Option(help="auto, float32 (repeats bit for bit), bfloat16, float16.", rich_help_panel=COMPUTING),
+]
+RegionText = Annotated[
+    str | None,
+    typer.Option(
+        "--region",
+        help="y,x,height,width in pixels of the level; the whole image if omitted.",
+        rich_help_panel=PLACE,
+    ),
+]
+Level = Annotated[int, typer.Option(min=0, help="Resolution level; 0 is the finest.", rich_help_panel=PLACE)]
+Frame = Annotated[int, typer.Option(min=0, help="Time point or plane of a stack.", rich_help_panel=PLACE)]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of everything that is drawn.")]
+
+
+class RegionFlags(NamedTuple):
+    """Which part of an image is embedded."""
+
+    region: RegionText = None
+    level: Level = 0
+    frame: Frame = 0
+
+    def on(self, image: str) -> "Region | None":
+        """Understand ``y,x,height,width``; the whole level if omitted, None for the whole finest one."""
+        from napari_sslmaps.core.region import Region
+        from napari_sslmaps.inputs.images import open_named
+
+        if self.region is not None:
+            parts = numbers(self.region, 4, "--region as y,x,height,width, for example 0,0,256,256")
+            y, x, height, width = (int(part) for part in parts)
+            return Region(y, x, height, width, self.level, self.frame)
+        if self.level == self.frame == 0:
+            return None
+        with open_named(image) as source:
+            shape = source.levels[min(self.level, len(source.levels) - 1)].shape_yx
+        return Region(0, 0, *shape, self.level, self.frame)
+
+
+class EmbedFlags(NamedTuple):
+    """How an image is embedded."""
+
+    tile: Annotated[
+        int | None, typer.Option(min=1, help="Tokens per tile side.", rich_help_panel=COMPUTING)
+    ] = None
+    overlap: Annotated[
+        int, typer.Option(min=0, help="Tokens that neighbouring tiles share.", rich_help_panel=COMPUTING)
+    ] = 8
+    precision: Precision = "auto"
+    device: Device = "auto"
+
+
+class PointFlags(NamedTuple):
+    """Anchors that are typed."""
+
+    anchor: Annotated[
+        list[str] | None,
+        typer.Option(help="row,column in pixels; repeat. None: no similarity map.", rich_help_panel=ANCHORS),
+    ] = None
+    negative: Annotated[
+        list[str] | None,
+        typer.Option(help="row,column that the result should be unlike; repeat.", rich_help_panel=ANCHORS),
+    ] = None
+
+    def points(self) -> tuple[Points, Points]:
+        """Understand the texts: positive anchors, and negative ones."""
+        return _points(self.anchor, "--anchor"), _points(self.negative, "--negative")
+
+
+class MapFlags(NamedTuple):
+    """How maps are made of an embedding."""
+
+    centred: Annotated[
+        bool,
+        typer.Option("--centred", help="Subtract the mean token before similarity.", rich_help_panel=MAPS),
+    ] = False
+    head: Annotated[
+        int | None,
+        typer.Option(min=0, help="One attention head; the mean if omitted.", rich_help_panel=MAPS),
+    ] = None
+    foreground: Annotated[
+        str,
+        typer.Option(
+            help="Tokens that PCA is fitted on: auto (not flat), first-component; all if omitted.",
+            rich_help_panel=MAPS,
+        ),
+    ] = ""
+
+
+class AttentionFlags(NamedTuple):
+    """Which attention is shown, where an encoder is run again for it."""
+
+    block: Annotated[
+        int | None,
+        typer.Option(
+            help="Block whose attention is shown, from 1, or from -1; the last if omitted.",
+            rich_help_panel=MAPS,
+        ),
+    ] = None
+    attention: Annotated[
+        str,
+        typer.Option(
+            help="Of the output, of the last --anchor's token (anchor), or rollout.", rich_help_panel=MAPS
+        ),
+    ] = "output"
+
+
+class Corrections(NamedTuple):
+    """What the user knows better than a weight file."""
+
+    method: Annotated[
+        str | None,
+        typer.Option(help="mae, ijepa, dino, dinov2, dinov3, dira.", rich_help_panel=CORRECTIONS),
+    ] = None
+    num_heads: Annotated[
+        int | None, typer.Option(help="Attention heads per block.", rich_help_panel=CORRECTIONS)
+    ] = None
+    normalisation: Annotated[
+        str | None,
+        typer.Option(
+            help="imagenet, unit, …, or mean/std in [0, 1]: 0.5,0.5,0.5/0.25,0.25,0.25.",
+            rich_help_panel=CORRECTIONS,
+        ),
+    ] = None
+    eps: Annotated[float | None, typer.Option(help="LayerNorm's epsilon.", rich_help_panel=CORRECTIONS)] = (
+        None
+    )
+    branch: Annotated[
+        str | None,
+        typer.Option(
+            help="target (I-JEPA's target encoder, a teacher; the default) or encoder.",
+            rich_help_panel=CORRECTIONS,
+        ),
+    ] = None
+    token_stage: Annotated[
+        str | None,
+        typer.Option(help="Stage of a U-Net whose features are the tokens.", rich_help_panel=CORRECTIONS),
+    ] = None
+
+    def overrides(self) -> "Overrides":
+        """Return what was given; raises `InvalidOptionError` if a value is not permitted."""
+        from napari_sslmaps.encoders.overrides import Overrides
+
+        return Overrides.of({name: value for name, value in self._asdict().items() if value is not None})
+
+
+def takes(*groups: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Put the fields of groups of options into a command's signature, and give each group back as one value.
+
+    Parameters
+    ----------
+    groups
+        NamedTuples of options. A parameter that is annotated with one of them is replaced, in its place, by
+        the group's fields; what is set in the parameter's default is the default of the options.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        parameters: list[inspect.Parameter] = []
+        gathered: dict[str, Any] = {}
+        for parameter in inspect.signature(command).parameters.values():
+            if parameter.annotation in groups:
+                gathered[parameter.name] = parameter.annotation
+                parameters += _fields(parameter)
+            else:
+                parameters.append(parameter)
+
+        @wraps(command)
+        def gather(**given: Any) -> None:
+            values = {
+                name: group(**{field: given.pop(field) for field in group._fields})
+                for name, group in gathered.items()
+            }
+            command(**given, **values)
+
+        gather.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what Typer reads
+        gather.__annotations__ = {one.name: one.annotation for one in parameters}
+        return gather
+
+    return decorate
+
+
+def _fields(group: inspect.Parameter) -> list[inspect.Parameter]:
+    return [
+        inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=getattr(group.default, name), annotation=option
+        )
+        for name, option in get_type_hints(group.annotation, include_extras=True).items()
+    ]
+
+
+def words(text: str) -> tuple[str, ...]:
+    """Understand words with commas between."""
+    return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
 def numbers(text: str, count: int, wanted: str) -> tuple[float, ...]:
@@ -27,50 +237,6 @@ def numbers(text: str, count: int, wanted: str) -> tuple[float, ...]:
     return numbers
 
 
-def region_of(image: str, text: str | None, level: int, frame: int) -> "Region | None":
-    """Understand ``y,x,height,width``; the whole level if omitted, None for the whole finest one."""
-    from napari_sslmaps.core.region import Region
-    from napari_sslmaps.inputs.images import open_named
-
-    if text is not None:
-        parts = numbers(text, 4, "--region as y,x,height,width, for example 0,0,256,256")
-        y, x, height, width = (int(part) for part in parts)
-        return Region(y, x, height, width, level, frame)
-    if level == frame == 0:
-        return None
-    with open_named(image) as source:
-        shape = source.levels[min(level, len(source.levels) - 1)].shape_yx
-    return Region(0, 0, *shape, level, frame)
-
-
-_PANEL = "Where a weight file is wrong or silent"
-Method = Annotated[
-    str | None, typer.Option(help="mae, ijepa, dino, dinov2, dinov3, dira.", rich_help_panel=_PANEL)
-]
-Heads = Annotated[
-    int | None, typer.Option("--num-heads", help="Attention heads per block.", rich_help_panel=_PANEL)
-]
-Normalisation = Annotated[
-    str | None,
-    typer.Option(
-        help="imagenet, unit, …, or mean/std in [0, 1]: 0.5,0.5,0.5/0.25,0.25,0.25.", rich_help_panel=_PANEL
-    ),
-]
-Eps = Annotated[float | None, typer.Option(help="LayerNorm's epsilon.", rich_help_panel=_PANEL)]
-Branch = Annotated[
-    str | None,
-    typer.Option(
-        help="target (I-JEPA's target encoder, a teacher; the default) or encoder.", rich_help_panel=_PANEL
-    ),
-]
-TokenStage = Annotated[
-    str | None,
-    typer.Option(help="Stage of a U-Net whose features are the tokens.", rich_help_panel=_PANEL),
-]
-
-
-def corrections(**given: str | float | None) -> "Overrides":
-    """Return what was given as `Overrides`; raises `InvalidOptionError` if a value is not permitted."""
-    from napari_sslmaps.encoders.overrides import Overrides
-
-    return Overrides.of({name: value for name, value in given.items() if value is not None})
+def _points(texts: list[str] | None, option: str) -> Points:
+    """Understand ``row,column`` texts of an option."""
+    return tuple(numbers(text, 2, f"{option} as row,column, for example 120,340") for text in texts or ())  # type: ignore[misc]  # two numbers by construction

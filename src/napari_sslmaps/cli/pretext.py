@@ -7,75 +7,74 @@ import typer
 
 from napari_sslmaps.cli import console
 from napari_sslmaps.cli.options import (
-    Branch,
-    Eps,
-    Heads,
-    Method,
-    Normalisation,
-    corrections,
+    Corrections,
+    Device,
+    Encoders,
+    Json,
+    Out,
+    RegionFlags,
+    Seed,
     numbers,
-    region_of,
+    takes,
 )
 
 if TYPE_CHECKING:
     from napari_sslmaps.run.pretext import PretextRequest
 
 
-def pretext(  # noqa: PLR0913  # each parameter is an option that users type
+_TASK = "The task"
+
+
+@takes(RegionFlags, Corrections)
+def pretext(  # noqa: PLR0913  # each parameter is an option that users type, or a group of them
     image: Annotated[str, typer.Argument(help="Image file, or sample:histology, sample:ultrasound.")],
     *,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for pretext.png, panels and record.")],
-    encoder: Annotated[
-        list[str] | None,
-        typer.Option("--encoder", "-e", help="Name or file; repeat. If omitted, the set for such images."),
-    ] = None,
-    region: Annotated[
-        str | None, typer.Option(help="y,x,height,width in pixels of the level; the whole image if omitted.")
-    ] = None,
-    level: Annotated[int, typer.Option(min=0, help="Resolution level; 0 is the finest.")] = 0,
-    frame: Annotated[int, typer.Option(min=0, help="Time point or plane of a stack.")] = 0,
+    out: Out,
+    encoder: Encoders = None,
+    json: Json = False,
+    region: RegionFlags = RegionFlags(),
     fit: Annotated[
         str,
         typer.Option(
             help="crop: the middle of the region, of the size the encoder was trained on; resize: the region "
-            "brought to that size; whole: all of it at once."
+            "brought to that size; whole: all of it at once.",
+            rich_help_panel=_TASK,
         ),
     ] = "crop",
     mask: Annotated[
-        Path | None, typer.Option(help="Image of the region's size: what is not 0 is hidden.")
+        Path | None,
+        typer.Option(help="Image of the region's size: what is not 0 is hidden.", rich_help_panel=_TASK),
     ] = None,
     ratio: Annotated[
-        float | None, typer.Option(min=0.0, max=1.0, help="Share of patches hidden at random.")
+        float | None,
+        typer.Option(min=0.0, max=1.0, help="Share of patches hidden at random.", rich_help_panel=_TASK),
     ] = None,
     target: Annotated[
-        list[str] | None, typer.Option(help="I-JEPA target block, y,x,height,width in pixels; repeat.")
+        list[str] | None,
+        typer.Option(help="I-JEPA target block, y,x,height,width in pixels; repeat.", rich_help_panel=_TASK),
     ] = None,
     distortion: Annotated[
-        str, typer.Option(help="DiRA: trained, cutout, outer-cutout, shuffle, none.")
+        str, typer.Option(help="DiRA: trained, cutout, outer-cutout, shuffle, none.", rich_help_panel=_TASK)
     ] = "trained",
-    seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
-    method: Method = None,
-    num_heads: Heads = None,
-    normalisation: Normalisation = None,
-    eps: Eps = None,
-    branch: Branch = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
-    json: Annotated[bool, typer.Option("--json", help="Print the record as JSON, and nothing else.")] = False,
+    seed: Seed = 0,
+    device: Device = "auto",
+    corrections: Corrections = Corrections(),
 ) -> None:
-    """Show the encoders' pretext tasks: what is hidden or distorted, what comes back, how near it comes."""
+    """Show the encoders' pretext tasks: what is hidden or distorted, what comes back, how near it comes.
+
+    OUT gets pretext.png, each panel as a TIFF, and pretext.json.
+    """
     from napari_sslmaps.inputs.encoders import choose_encoders, fitting_encoders
     from napari_sslmaps.run.pretext import PretextRequest
 
-    given = corrections(
-        method=method, num_heads=num_heads, normalisation=normalisation, eps=eps, branch=branch
-    )
+    given = corrections.overrides()
     options: dict[str, Any] = {"fit": fit, "seed": seed, "distortion": distortion}
     if ratio is not None:
         options["ratio"] = ratio
     if target:
         wanted = "--target as y,x,height,width, for example 32,32,48,48"
         options["targets"] = [tuple(int(part) for part in numbers(text, 4, wanted)) for text in target]
-    place = region_of(image, region, level, frame)
+    place = region.on(image)
     named = choose_encoders(encoder or (), given)
     _show(
         PretextRequest(image, named or fitting_encoders(image), place, device, options, mask),

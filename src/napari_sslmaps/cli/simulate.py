@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_sslmaps.cli import console
+from napari_sslmaps.cli.options import Json
 
 if TYPE_CHECKING:
     from napari_sslmaps.lab.simulators import Simulator
@@ -22,7 +23,7 @@ def simulate(
     size: Annotated[int, typer.Option(help=f"Side in pixels, at least {_SMALLEST}.")] = 192,
     seed: Annotated[int, typer.Option(help="The same seed gives the same images.")] = 0,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to make: images/, masks/, dataset.json.")],
-    json: Annotated[bool, typer.Option("--json", help="Print dataset.json, and nothing else.")] = False,
+    json: Json = False,
 ) -> None:
     """Simulate images with label maps: something to train on, or of which the truth is known.
 

@@ -2,18 +2,18 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from napari_sslmaps.cli import console
+from napari_sslmaps.cli.options import Out
 from napari_sslmaps.errors import InvalidOptionError
 
 
 def study(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder; a study in it is gone on with.")],
+    out: Out,
     design: Annotated[
         str | None,
         typer.Option(
