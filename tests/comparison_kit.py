@@ -10,7 +10,7 @@ from napari_sslmaps.compare.request import ComparedImage, ComparisonOptions, Com
 from napari_sslmaps.inputs.encoders import EncoderChoice
 from napari_sslmaps.records.run import RunOptions
 
-EXACT = RunOptions(precision="float32", device="cpu", centred=True)
+EXACT = RunOptions(precision="float32", device="cpu")
 SIDE = 64
 
 

@@ -35,7 +35,11 @@ def row(name: str = "mae-test", *, cnn: bool = False) -> FigureRow:
     """Make a full row of a figure."""
     made = embedding(name, cnn=cnn)
     attention = activation_map(made) if cnn else attention_map(made)
-    return FigureRow("MAE", name, attention, pca_map(made), similarity_map(made, [ANCHOR]))
+    return FigureRow(
+        "MAE",
+        name,
+        {"attention": attention, "pca": pca_map(made), "similarity": similarity_map(made, [ANCHOR])},
+    )
 
 
 def picture() -> Picture:

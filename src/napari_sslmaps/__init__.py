@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from napari_sslmaps.maps.difference import difference_map
     from napari_sslmaps.maps.groups import AnchorGroup, group_map
     from napari_sslmaps.maps.pca import pca_map
-    from napari_sslmaps.maps.pca_alignment import align_colours
     from napari_sslmaps.maps.similarity import similarity_map
     from napari_sslmaps.pipeline.attention import attend
     from napari_sslmaps.pipeline.class_activation import class_activation
@@ -99,7 +98,7 @@ _HOMES = {
     "RobustnessOptions": "evaluation.robustness",
     "Tiling": "core.tiling",
     "activation_map": "maps.attention",
-    "align_colours": "maps.pca_alignment",
+    "align_colours": "maps.pca",
     "attend": "pipeline.attention",
     "attention_map": "maps.attention",
     "class_activation": "pipeline.class_activation",

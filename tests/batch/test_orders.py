@@ -57,7 +57,7 @@ def test_the_key_knows_every_field_of_an_item(item, encoder, changed):
         BatchOptions(tokens="float32"),
         BatchOptions(mask="auto"),
         *(
-            BatchOptions(RunOptions(**{name: value}))
+            BatchOptions(RunOptions.from_flat({**RunOptions().to_flat(), name: value}))
             for name, value in [
                 ("tile", 8),
                 ("overlap", 4),
@@ -65,8 +65,8 @@ def test_the_key_knows_every_field_of_an_item(item, encoder, changed):
                 ("precision", "float32"),
                 ("head", 0),
                 ("rendering", "whitened"),
-                ("foreground", "auto"),
-                ("centred", True),
+                ("foreground", ""),
+                ("centred", False),
                 ("combine", "max"),
             ]
         ),
@@ -134,4 +134,4 @@ def test_gpus_are_shared_out_one_to_a_worker():
 
 def test_options_of_a_single_run_are_refused():
     with pytest.raises(InvalidOptionError, match="follows; got block, mask, which"):
-        BatchOptions(RunOptions(block=2, mask="auto"))
+        BatchOptions(RunOptions.from_flat({"block": 2, "mask": "auto"}))

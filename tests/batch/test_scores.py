@@ -22,7 +22,7 @@ def scored(tokens, attention=None, foreground=None):
         foreground=foreground,
     )
     tiles = plan_tiles(*tokens.shape[:2], Tiling(tile=4, overlap=0))
-    return score(embedding, pca_map(embedding), attention_map(embedding), tiles)
+    return score(embedding, {"pca": pca_map(embedding), "attention": attention_map(embedding)}, tiles)
 
 
 def test_tokens_spread_evenly_over_known_directions():

@@ -61,7 +61,7 @@ def test_scores_of_a_block_within_a_mask_are_repeated(typed: list[str], tmp_path
     assert run(*typed, *common, "--block", "1", "--attention", "rollout", "--region-mask", "tissue") == 0
     record = RunRecord.read(tmp_path / "out" / "run.json")
     asked = record.options
-    assert (asked.block, asked.attention_of, asked.mask) == (1, "rollout", "tissue")
+    assert (asked.maps.attention.block, asked.maps.attention.query, asked.mask) == (1, "rollout", "tissue")
     assert run("evaluate", "--from", str(tmp_path / "out" / "run.json"), "-o", str(tmp_path / "again")) == 0
     assert RunRecord.read(tmp_path / "again" / "run.json").evaluation == record.evaluation
     assert run(*typed, *common, "--block", "9") == 1

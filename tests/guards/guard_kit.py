@@ -21,6 +21,8 @@ MADE_IN = Path("/tmp/guard")  # noqa: S108  # a name in texts, and where make_gu
 TIME = 1_700_000_000
 """Last change of every image among the files, in seconds: a batch's key depends on it."""
 TINY = {name: f"encoders/tiny-{name}.safetensors" for name in ("mae", "ijepa", "dinov3", "dira")}
+SCHEMA_1 = ("--foreground", "all")
+"""What was done where nothing was said, when the files were made."""
 PLAIN = ("--precision", "float32", "--device", "cpu")
 _TEXTS = {".json", ".toml", ".csv"}
 
@@ -76,7 +78,7 @@ def comparison_of(folder: Path) -> tuple[object, ...]:
         folder / "labels.csv", "--scores", "maps,anchors,agreement,robustness,probes", "--controls",
         "constant,position,colour",
         "--anchor", "20,30", "--anchor-set", folder / "anchors.json", "--anchors", 8, "--perturbations",
-        "blur,rotation", "--figures", 1, "--out", folder / "comparison", *PLAIN,
+        "blur,rotation", "--figures", 1, *SCHEMA_1, "--out", folder / "comparison", *PLAIN,
     )  # fmt: skip
 
 
@@ -84,7 +86,8 @@ def batch_of(folder: Path) -> tuple[object, ...]:
     """The command whose outputs are among the files."""
     return (
         "batch", folder / "image.png", "-e", folder / TINY["mae"], "-e", folder / TINY["dira"], "--out",
-        folder / "batch", "--workers", 1, "--tile", 6, "--overlap", 2, "--head", 1, *PLAIN,
+        folder / "batch", "--workers", 1, "--tile", 6, "--overlap", 2, "--head", 1, "--raw", *SCHEMA_1,
+        *PLAIN,
     )  # fmt: skip
 
 

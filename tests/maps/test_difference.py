@@ -40,7 +40,9 @@ coarse = hnp.arrays(np.float32, (3, 4), elements=st.sampled_from([0.0, 0.25, 0.5
 
 def test_similarities_are_subtracted_as_they_are():
     rng = np.random.default_rng(0)
-    one, other = (similarity_map(wrap(rng.normal(size=(4, 5, 6)), name=name), [(3, 3)]) for name in "ab")
+    one, other = (
+        similarity_map(wrap(rng.normal(size=(4, 5, 6)), name=name), [(3, 3)], centred=False) for name in "ab"
+    )
     found = difference_map(one, other)
     np.testing.assert_array_equal(found.values, one.values - other.values)
     assert (found.kind, found.scale, found.value_range) == ("similarity", "plain", (-2.0, 2.0))
@@ -51,8 +53,11 @@ def test_similarities_are_subtracted_as_they_are():
 
 def test_margins_reach_further():
     embedding = wrap(np.random.default_rng(0).normal(size=(4, 5, 6)))
-    margin = similarity_map(embedding, [(3, 3)], negative=[(9, 9)])
-    assert difference_map(margin, similarity_map(embedding, [(3, 3)])).value_range == (-4.0, 4.0)
+    margin = similarity_map(embedding, [(3, 3)], negative=[(9, 9)], centred=False)
+    assert difference_map(margin, similarity_map(embedding, [(3, 3)], centred=False)).value_range == (
+        -4.0,
+        4.0,
+    )
 
 
 @given(coarse, coarse, st.floats(0.01, 100))
@@ -105,7 +110,7 @@ def test_a_finer_grid_comes_to_the_coarser_one():
 
 def test_what_cannot_be_subtracted_is_refused():
     embedding = wrap(np.random.default_rng(0).normal(size=(3, 4, 6)))
-    similarity = similarity_map(embedding, [(3, 3)])
+    similarity = similarity_map(embedding, [(3, 3)], centred=False)
     with pytest.raises(InvalidOptionError, match="one kind to subtract; got similarity and attention"):
         difference_map(similarity, attention(np.zeros((3, 4))))
     with pytest.raises(InvalidOptionError, match="got a ComponentMap"):

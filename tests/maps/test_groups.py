@@ -69,7 +69,7 @@ def test_an_anchor_belongs_to_its_own_group():
 def test_an_empty_group_keeps_its_number_and_gets_no_token():
     tokens = np.random.default_rng(0).normal(size=(4, 4, 8))
     groups = [AnchorGroup("new"), AnchorGroup("old", anchors=(centre_of(1, 1),))]
-    assert set(np.unique(group_map(wrap(tokens), groups, least=-1.0).labels)) == {2}
+    assert set(np.unique(group_map(wrap(tokens), groups, least=-1.0, centred=False).labels)) == {2}
 
 
 def test_tokens_not_computed_are_in_no_group():
@@ -79,6 +79,7 @@ def test_tokens_not_computed_are_in_no_group():
         wrap(tokens),
         [AnchorGroup("a", anchors=(centre_of(0, 0),)), AnchorGroup("b", anchors=(centre_of(1, 1),))],
         least=-1.0,
+        centred=False,
     )
     assert found.labels[3, 3] == 0
     assert np.isnan([found.values[3, 3], found.margin[3, 3]]).all()
@@ -91,17 +92,17 @@ def test_anchors_of_another_image_label_this_one():
     first = wrap(kinds[np.arange(16).reshape(4, 4) % 2])
     second = wrap(kinds[np.arange(16).reshape(4, 4) // 8])
     groups = [AnchorGroup("even", anchors=(centre_of(0, 0),)), AnchorGroup("odd", anchors=(centre_of(0, 1),))]
-    found = group_map(second, groups, reference=first)
+    found = group_map(second, groups, reference=first, centred=False)
     np.testing.assert_array_equal(found.labels, np.arange(16).reshape(4, 4) // 8 + 1)
 
 
 def test_groups_without_any_anchor_or_with_one_name_are_refused():
     embedding = wrap(np.ones((3, 3, 4)))
     with pytest.raises(InvalidAnchorError, match="at least one anchor"):
-        group_map(embedding, [AnchorGroup("a")])
+        group_map(embedding, [AnchorGroup("a")], centred=False)
     twins = [AnchorGroup("a", anchors=((1, 1),)), AnchorGroup("a")]
     with pytest.raises(InvalidOptionError, match="different names"):
-        group_map(embedding, twins)
+        group_map(embedding, twins, centred=False)
 
 
 @pytest.mark.parametrize("colour", ["red", "#12345", "#12345g", "1234567"])
@@ -126,7 +127,10 @@ def test_the_image_of_the_anchors_is_named():
     tokens = np.random.default_rng(0).normal(size=(3, 3, 4))
     plain = wrap(tokens)
     reference = Embedding(plain.tokens, plain.grid, Provenance(encoder="external", image="slide 1"))
-    assert group_map(plain, [AnchorGroup("a", anchors=((1, 1),))], reference=reference).reference == "slide 1"
+    assert (
+        group_map(plain, [AnchorGroup("a", anchors=((1, 1),))], reference=reference, centred=False).reference
+        == "slide 1"
+    )
 
 
 def test_groups_of_lists_and_of_tuples_are_equal():

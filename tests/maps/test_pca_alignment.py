@@ -7,8 +7,7 @@ from scipy.stats import ortho_group
 from napari_sslmaps.core.regrid import regrid
 from napari_sslmaps.core.results import Embedding
 from napari_sslmaps.errors import InvalidOptionError, MapUnavailableError, RegionError
-from napari_sslmaps.maps.pca import pca_map, whitened_scores
-from napari_sslmaps.maps.pca_alignment import align_colours, rotation_between
+from napari_sslmaps.maps.pca import align_colours, pca_map, rotation_between, whitened_scores
 
 
 def tokens_of(seed=0, rows=12, cols=10, dim=20):

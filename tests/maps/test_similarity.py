@@ -25,7 +25,7 @@ def wrap(tokens):
 def test_one_anchor_is_the_cosine_to_its_token(tokens, data):
     row = data.draw(st.integers(0, tokens.shape[0] - 1))
     col = data.draw(st.integers(0, tokens.shape[1] - 1))
-    found = similarity_map(wrap(tokens), [(4 * row + 1, 4 * col + 2)])
+    found = similarity_map(wrap(tokens), [(4 * row + 1, 4 * col + 2)], centred=False)
     np.testing.assert_allclose(found.values, cosine(tokens, tokens[row, col]), atol=1e-5)
     assert found.values[row, col] == pytest.approx(1, abs=1e-5)
     assert found.values.dtype == np.float32
@@ -35,7 +35,9 @@ def test_one_anchor_is_the_cosine_to_its_token(tokens, data):
 def test_scaling_a_token_does_not_change_its_similarity(tokens, factor):
     scaled = tokens.copy()
     scaled[0, 0] *= np.float32(factor)
-    before, after = (similarity_map(wrap(array), [(5, 5)]).values for array in (tokens, scaled))
+    before, after = (
+        similarity_map(wrap(array), [(5, 5)], centred=False).values for array in (tokens, scaled)
+    )
     np.testing.assert_allclose(before, after, atol=1e-5)
 
 
@@ -53,10 +55,10 @@ def test_several_anchors_by_mean_direction_and_by_maximum():
     anchors = [(1, 1), (13, 17)]
     direction = first / np.linalg.norm(first) + second / np.linalg.norm(second)
     np.testing.assert_allclose(
-        similarity_map(wrap(tokens), anchors).values, cosine(tokens, direction), atol=1e-5
+        similarity_map(wrap(tokens), anchors, centred=False).values, cosine(tokens, direction), atol=1e-5
     )
     np.testing.assert_allclose(
-        similarity_map(wrap(tokens), anchors, combine="max").values,
+        similarity_map(wrap(tokens), anchors, combine="max", centred=False).values,
         np.maximum(cosine(tokens, first), cosine(tokens, second)),
         atol=1e-5,
     )
@@ -64,7 +66,7 @@ def test_several_anchors_by_mean_direction_and_by_maximum():
 
 def test_negative_anchors_give_the_margin():
     tokens = np.random.default_rng(3).normal(size=(5, 6, 8)).astype(np.float32)
-    found = similarity_map(wrap(tokens), [(1, 1)], negative=[(5, 5), (9, 9)])
+    found = similarity_map(wrap(tokens), [(1, 1)], negative=[(5, 5), (9, 9)], centred=False)
     worst = np.maximum(cosine(tokens, tokens[1, 1]), cosine(tokens, tokens[2, 2]))
     np.testing.assert_allclose(found.values, cosine(tokens, tokens[0, 0]) - worst, atol=1e-5)
     assert found.value_range == (-2, 2)
@@ -74,19 +76,21 @@ def test_a_disc_averages_its_tokens():
     tokens = np.random.default_rng(4).normal(size=(6, 6, 8)).astype(np.float32)
     disc = np.stack([tokens[2, 2], tokens[1, 2], tokens[3, 2], tokens[2, 1], tokens[2, 3]])
     direction = (disc / np.linalg.norm(disc, axis=1, keepdims=True)).mean(axis=0)
-    found = similarity_map(wrap(tokens), [(9.5, 9.5)], radius=4)
+    found = similarity_map(wrap(tokens), [(9.5, 9.5)], radius=4, centred=False)
     np.testing.assert_allclose(found.values, cosine(tokens, direction), atol=1e-5)
 
 
 def test_a_zero_token_is_similar_to_nothing():
     tokens = np.ones((2, 2, 4), np.float32)
     tokens[0, 1] = 0
-    np.testing.assert_array_equal(similarity_map(wrap(tokens), [(1, 1)]).values, [[1, 0], [1, 1]])
+    np.testing.assert_array_equal(
+        similarity_map(wrap(tokens), [(1, 1)], centred=False).values, [[1, 0], [1, 1]]
+    )
 
 
 def test_torch_tokens_give_numpy_maps():
     tokens = torch.randn(3, 4, 5, dtype=torch.bfloat16, requires_grad=True)
-    found = similarity_map(wrap(tokens), [(1, 1)])
+    found = similarity_map(wrap(tokens), [(1, 1)], centred=False)
     assert isinstance(found.values, np.ndarray)
 
 
@@ -97,18 +101,18 @@ def test_uncomputed_tokens_stay_nan_and_cannot_be_anchors():
         values = similarity_map(wrap(tokens), [(1, 1)], centred=centred).values
         assert np.isnan(values).tolist() == [[False, True], [False, False]]
     with pytest.raises(InvalidAnchorError, match="has not been computed"):
-        similarity_map(wrap(tokens), [(1, 5)])
+        similarity_map(wrap(tokens), [(1, 5)], centred=False)
 
 
 @pytest.mark.parametrize("anchors", [[], [(1, 2, 3)], [(100, 1)], [(-5, 1)], [(np.nan, 1)]])
 def test_bad_anchors_get_a_sentence(anchors):
     with pytest.raises(InvalidAnchorError, match="Expected"):
-        similarity_map(wrap(np.ones((2, 2, 4))), anchors)
+        similarity_map(wrap(np.ones((2, 2, 4))), anchors, centred=False)
 
 
 def test_a_bad_option_gets_a_sentence():
     with pytest.raises(InvalidOptionError, match="'mean' or 'max'"):
-        similarity_map(wrap(np.ones((2, 2, 4))), [(1, 1)], combine="median")
+        similarity_map(wrap(np.ones((2, 2, 4))), [(1, 1)], combine="median", centred=False)
 
 
 @pytest.mark.parametrize("centred", [False, True])
@@ -144,7 +148,7 @@ def test_an_anchor_of_another_image_is_compared_to_this_one():
     rng = np.random.default_rng(5)
     here, there = (rng.normal(3, 1, (5, 6, 8)).astype(np.float32) for _ in range(2))
     reference = wrap(there)
-    found = similarity_map(wrap(here), [(9, 9)], reference=reference)
+    found = similarity_map(wrap(here), [(9, 9)], reference=reference, centred=False)
     np.testing.assert_allclose(found.values, cosine(here, there[2, 2]), atol=1e-5)
     centred = similarity_map(wrap(here), [(9, 9)], reference=reference, centred=True)
     own = [tokens - tokens.mean(axis=(0, 1)) for tokens in (here, there)]
@@ -155,13 +159,13 @@ def test_an_anchor_of_another_image_is_compared_to_this_one():
 
 def test_an_anchor_may_lie_where_only_the_other_image_reaches():
     small, large = wrap(np.random.default_rng(0).normal(size=(2, 2, 4))), wrap(np.ones((9, 9, 4)))
-    assert similarity_map(small, [(30, 30)], reference=large).values.shape == (2, 2)
+    assert similarity_map(small, [(30, 30)], reference=large, centred=False).values.shape == (2, 2)
     with pytest.raises(InvalidAnchorError, match="on the region"):
-        similarity_map(large, [(30, 30)], reference=small)
+        similarity_map(large, [(30, 30)], reference=small, centred=False)
 
 
 @pytest.mark.parametrize(("name", "dim"), [("other", 4), ("external", 5)])
 def test_a_reference_by_another_encoder_is_refused(name, dim):
     reference = Embedding.from_tokens(np.ones((3, 3, dim)), stride=4, name=name)
     with pytest.raises(InvalidOptionError, match="by the same encoder, 'external'"):
-        similarity_map(wrap(np.ones((3, 3, 4))), [(1, 1)], reference=reference)
+        similarity_map(wrap(np.ones((3, 3, 4))), [(1, 1)], reference=reference, centred=False)

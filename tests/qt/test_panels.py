@@ -310,7 +310,7 @@ def test_controls_are_ticked_beside_their_encoder(panel: SSLMapsWidget) -> None:
 
 def test_view_both_ways(panel: SSLMapsWidget) -> None:
     view, workspace = panel.view, panel.workspace
-    view.shown.setCurrentIndex(2)
+    view.shown.setCurrentIndex(1)
     assert workspace.shown == "pca"
     view.front.setCurrentIndex(1)
     assert workspace.front == "dinov3-demo"

@@ -6,8 +6,7 @@ import pytest
 
 from napari_sslmaps.core.results import Embedding
 from napari_sslmaps.errors import ExportError, InvalidOptionError, RecordError
-from napari_sslmaps.maps.pca import pca_map
-from napari_sslmaps.maps.pca_alignment import align_colours
+from napari_sslmaps.maps.pca import align_colours, pca_map
 from napari_sslmaps.records.basis import load_basis, save_basis
 
 

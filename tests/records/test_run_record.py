@@ -19,7 +19,7 @@ RECORD = RunRecord(
     region=Region(1, 2, 30, 40, 1, 2),
     anchors=((3.0, 4.5),),
     negative=((5.0, 6.0),),
-    options=RunOptions(tile=16, head=2, centred=True),
+    options=RunOptions.from_flat({"tile": 16, "head": 2, "centred": True}),
     figure="figure.png",
     package_version="0.1.0",
 )

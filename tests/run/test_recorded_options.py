@@ -25,6 +25,13 @@ from napari_sslmaps.run.request import Reference, RunRequest
 from napari_sslmaps.run.write import cautions, request_from_record, write_run
 
 EXACT = RunOptions(precision="float32", device="cpu")
+
+
+def asked(**options: object) -> RunOptions:
+    """Return options by the names that records and the command line give them."""
+    return RunOptions.from_flat({**EXACT.to_flat(), **options})
+
+
 GROUPS = (
     AnchorGroup("gland", "#d62728", ((20.0, 30.0),), ((4.0, 4.0),)),
     AnchorGroup("stroma / fat", anchors=((10.0, 50.0),)),
@@ -77,8 +84,7 @@ def twice(request: RunRequest, folder: Path) -> tuple[RunRecord, RunOutcome]:
 def test_attention_groups_alignment_controls_and_a_difference_are_repeated(
     request_all: RunRequest, tmp_path: Path
 ) -> None:
-    options = replace(
-        EXACT,
+    options = asked(
         block=1,
         attention_of="anchor",
         reduction="max",
@@ -96,9 +102,11 @@ def test_attention_groups_alignment_controls_and_a_difference_are_repeated(
     mae = by_name["mae-tiny"]
     encoder = ssl.load_encoder(request.encoders[0].name, device="cpu", precision="float32")
     stack = ssl.attend(request.image, encoder, block=1, anchor=(20.0, 30.0))
-    np.testing.assert_array_equal(mae.attention.values, ssl.attention_map(stack, reduction="max").values)
-    assert by_name["dira-tiny"].components.aligned_to == "mae-tiny"
-    assert by_name["mae-tiny-constant"].attention is None
+    np.testing.assert_array_equal(
+        mae.maps["attention"].values, ssl.attention_map(stack, reduction="max").values
+    )
+    assert by_name["dira-tiny"].maps["pca"].aligned_to == "mae-tiny"
+    assert "attention" not in by_name["mae-tiny-constant"].maps
     assert set(record.encoders[0].outputs) == {
         *("attention", "attention_heads", "pca", "similarity", "groups", "basis"),
         *("similarity-1-gland", "similarity-2-stroma-fat"),
@@ -106,7 +114,9 @@ def test_attention_groups_alignment_controls_and_a_difference_are_repeated(
     assert (tmp_path / "first" / "heads.png").is_file()
     difference = read_map(tmp_path / "first" / "difference" / "similarity.tif")
     dira = by_name["dira-tiny"]
-    np.testing.assert_array_equal(difference.values, mae.similarity.values - dira.similarity.values)
+    np.testing.assert_array_equal(
+        difference.values, mae.maps["similarity"].values - dira.maps["similarity"].values
+    )
     labels = read_map(tmp_path / "first" / "mae-tiny" / "groups.tif")
     np.testing.assert_array_equal(labels.values, ssl.group_map(mae.embedding, GROUPS).labels)
     assert record.groups == GROUPS
@@ -115,14 +125,14 @@ def test_attention_groups_alignment_controls_and_a_difference_are_repeated(
 def test_a_basis_travels_with_the_record_and_is_refused_when_changed(
     request_one: RunRequest, tmp_path: Path
 ) -> None:
-    write_run(compute_run(replace(request_one, options=replace(EXACT, save_basis=True))), tmp_path / "before")
+    write_run(compute_run(replace(request_one, options=asked(save_basis=True))), tmp_path / "before")
     basis = load_basis(tmp_path / "before" / "mae-tiny" / "basis.json")
     other = np.random.default_rng(4).integers(0, 255, (40, 48, 3), dtype=np.uint8)
     Image.fromarray(other).save(tmp_path / "other.png")
     request = replace(request_one, image=str(tmp_path / "other.png"), bases=(basis,))
     record, outcome = twice(request, tmp_path)
     expected = ssl.pca_map(outcome.encoders[0].embedding, basis=basis)
-    np.testing.assert_array_equal(outcome.encoders[0].components.values, expected.values)
+    np.testing.assert_array_equal(outcome.encoders[0].maps["pca"].values, expected.values)
     kept = tmp_path / "first" / record.bases[0].path
     kept.write_text(kept.read_text().replace("mae-tiny", "mae-tinx"))
     with pytest.raises(RecordError, match=r"PCA basis of this record .* has changed .*Restore it"):
@@ -146,9 +156,9 @@ def test_masks_and_references_are_repeated_and_refused_when_changed(
         request_one, mask=file, reference=Reference(str(tmp_path / "there.png")), anchors=((60.0, 10.0),)
     )
     record, outcome = twice(request, tmp_path)
-    unknown = np.isnan(outcome.encoders[0].similarity.values)
+    unknown = np.isnan(outcome.encoders[0].maps["similarity"].values)
     np.testing.assert_array_equal(unknown, np.repeat([[False] * 3 + [True] * 5], 5, axis=0))
-    assert outcome.encoders[0].similarity.reference == "there"
+    assert outcome.encoders[0].maps["similarity"].reference == "there"
     Image.fromarray(mask * 0).save(tmp_path / "mask.png")
     with pytest.raises(RecordError, match=r"mask of this record .* has changed"):
         request_from_record(record, tmp_path)
@@ -168,12 +178,10 @@ def test_every_encoder_is_loaded_once_and_none_before_its_blocks_are_checked(
 
     monkeypatch.setattr("napari_sslmaps.run.compute.load_encoder", counted)
     with pytest.raises(InvalidOptionError, match="block from 1 to 2"):
-        compute_run(replace(request_all, options=replace(EXACT, block=3)))
+        compute_run(replace(request_all, options=asked(block=3)))
     assert loaded == []
     heads = EncoderChoice(request_all.encoders[0].name, {"num_heads": 8})
-    compute_run(
-        replace(request_all, encoders=(heads, *request_all.encoders[1:]), options=replace(EXACT, head=7))
-    )
+    compute_run(replace(request_all, encoders=(heads, *request_all.encoders[1:]), options=asked(head=7)))
     assert loaded == [choice.name for choice in request_all.encoders]
 
 
@@ -182,15 +190,14 @@ def test_an_encoder_with_fewer_blocks_shows_its_last_and_says_so(
 ) -> None:
     deep = write_encoder(tmp_path / "deep.safetensors", "mae", depth=3)
     both = (*request_one.encoders, EncoderChoice(str(deep)))
-    outcome = compute_run(
-        replace(request_one, encoders=both, options=replace(EXACT, block=3, attention_of="rollout"))
-    )
+    outcome = compute_run(replace(request_one, encoders=both, options=asked(block=3, attention_of="rollout")))
     assert [found.stack.block for found in outcome.encoders] == [2, 3]
     assert "mae-tiny: there are 2 blocks; block 2 is shown." in cautions(outcome)
 
 
 def test_a_record_of_before_is_read_and_means_the_same(request_one: RunRequest, tmp_path: Path) -> None:
-    write_run(compute_run(request_one), tmp_path / "out")
+    as_then = replace(request_one, options=asked(centred=False, foreground=""))
+    write_run(compute_run(as_then), tmp_path / "out")
     record = RunRecord.read(tmp_path / "out" / "run.json")
     written = json.loads((tmp_path / "out" / "run.json").read_text())
     entry = written["encoders"][0]
@@ -251,11 +258,11 @@ def test_bad_options_get_a_sentence(
     options: dict[str, object], error: type[Exception], sentence: str, request_one: RunRequest
 ) -> None:
     with pytest.raises(error, match=sentence):
-        compute_run(replace(request_one, options=replace(EXACT, **options)))
+        compute_run(replace(request_one, options=asked(**options)))
 
 
 def test_what_does_not_fit_together_gets_a_sentence(request_one: RunRequest, tmp_path: Path) -> None:
-    anchors = replace(EXACT, attention_of="anchor")
+    anchors = asked(attention_of="anchor")
     with pytest.raises(InvalidAnchorError, match="whose token attends; got none"):
         compute_run(replace(request_one, anchors=(), options=anchors))
     with pytest.raises(InvalidAnchorError, match="does not reach into another"):
@@ -263,7 +270,7 @@ def test_what_does_not_fit_together_gets_a_sentence(request_one: RunRequest, tmp
     with pytest.raises(InvalidAnchorError, match=r"anchors of 'far' on the region"):
         compute_run(replace(request_one, groups=(AnchorGroup("far", anchors=((99.0, 1.0),)),)))
     outcome = compute_run(request_one)
-    foreign = replace(outcome.encoders[0].components.basis, weights_sha256="0" * 64)
+    foreign = replace(outcome.encoders[0].maps["pca"].basis, weights_sha256="0" * 64)
     with pytest.raises(InvalidOptionError, match=r"basis of one of the encoders \(mae-tiny\)"):
         compute_run(replace(request_one, bases=(foreign,)))
     np.save(tmp_path / "empty.npy", np.zeros((40, 64), np.uint8))

@@ -86,7 +86,7 @@ def test_a_run_writes_what_the_functions_compute(
 
 
 def test_a_record_repeats_the_run_to_the_last_bit(request_all: RunRequest, tmp_path: Path) -> None:
-    options = replace(EXACT, tile=6, overlap=2, centred=True, head=1)
+    options = RunOptions.from_flat({**EXACT.to_flat(), "tile": 6, "overlap": 2, "head": 1})
     request = replace(request_all, region=Region(8, 4, 60, 90), negative=((60.0, 80.0),), options=options)
     first = write_run(compute_run(request), tmp_path / "first")
     again = request_from_record(RunRecord.read(tmp_path / "first" / "run.json"), tmp_path / "first")
@@ -143,7 +143,7 @@ def test_a_record_repeats_aliases_and_controls(request_all: RunRequest, tmp_path
     again = compute_run(request_from_record(record, tmp_path / "out"))
     for outcome, entry in zip(again.encoders, record.encoders, strict=True):
         stored = read_map(tmp_path / "out" / entry.outputs["similarity"]).values
-        np.testing.assert_array_equal(outcome.similarity.values, stored)
+        np.testing.assert_array_equal(outcome.maps["similarity"].values, stored)
 
 
 def test_a_control_that_would_be_drawn_otherwise_is_refused(request_all: RunRequest, tmp_path: Path) -> None:
@@ -253,7 +253,7 @@ def test_progress_can_stop_a_run(request_all: RunRequest) -> None:
         ({"image": "sample:cat"}, UnsupportedImageError, "among histology, ultrasound; got 'cat'"),
         ({"image": "absent.tif"}, UnsupportedImageError, "there is none at"),
         ({"options": RunOptions(tile=4, overlap=4)}, InvalidOptionError, "overlap"),
-        ({"options": RunOptions(head=7)}, InvalidOptionError, "head from 0 to 1"),
+        ({"options": RunOptions.from_flat({"head": 7})}, InvalidOptionError, "head from 0 to 1"),
         ({"options": RunOptions(device="tpu")}, InvalidOptionError, "'tpu'"),
     ],
 )

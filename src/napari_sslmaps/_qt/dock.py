@@ -163,14 +163,12 @@ class SSLMapsWidget(QWidget):
     def _connect_maps(self) -> None:
         controller = self.controller
         self.maps.maps_requested.connect(lambda kinds: self._set("maps", kinds))
-        self.maps.attention_requested.connect(lambda options: self._set("attention", options))
+        self.maps.options_requested.connect(lambda options: self._set("options", options))
         self.maps.stack_requested.connect(controller.stack_heads)
         bases, sets = controller.bases, controller.anchor_sets
         self.maps.basis_locked.connect(bases.lock)
         self.maps.basis_saved.connect(lambda path: bases.save(Path(path)))
         self.maps.basis_loaded.connect(lambda path: bases.load(Path(path)))
-        self.maps.pca_requested.connect(lambda options: self._set("pca", options))
-        self.maps.similarity_requested.connect(lambda options: self._set("similarity", options))
         self.anchors.mode_requested.connect(lambda on: self._set("anchor_mode", on))
         self.anchors.negative_requested.connect(lambda on: self._set("negative_mode", on))
         self.anchors.remove_requested.connect(self.workspace.remove_last_anchor)
@@ -200,12 +198,10 @@ class SSLMapsWidget(QWidget):
             "plan": self.image.set_plan,
             "available": self.encoders.set_available,
             "maps": self.maps.set_maps,
-            "attention": self.maps.set_attention,
+            "options": self.maps.set_options,
             "controls": self.encoders.set_controls,
             "heads": self.maps.set_heads,
             "blocks": self.maps.set_blocks,
-            "pca": self.maps.set_pca,
-            "similarity": self.maps.set_similarity,
             "anchors": self.anchors.set_anchors,
             "groups": self.anchors.set_groups,
             "group": self.anchors.set_group,

@@ -24,6 +24,7 @@ from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.results import Embedding, Provenance, TokenMap
 from napari_sslmaps.core.tokens import Tokens, token_chunks
 from napari_sslmaps.errors import ExportError, UnsupportedImageError
+from napari_sslmaps.maps.registry import stored_values
 from napari_sslmaps.pipeline.masks import mask_hash
 
 FORMAT = "napari-sslmaps/batch"
@@ -184,7 +185,7 @@ def _images(output: Output) -> dict[str, NDArray[Any]]:
     images: dict[str, NDArray[Any] | None] = {
         "tokens": None if output.tokens == "none" else embedding.tokens,
         "attention_heads": None if heads is None else np.moveaxis(heads, 0, -1),
-        **{kind: result.values for kind, result in output.maps.items()},
+        **{kind: stored_values(result) for kind, result in output.maps.items()},
         "foreground": None if embedding.foreground is None else embedding.foreground.astype(np.uint8),
     }
     return {kind: values for kind, values in images.items() if values is not None}
@@ -203,7 +204,7 @@ def _write_image(root: Any, kind: str, values: NDArray[Any], output: Output) -> 
         dtype=dtype,
         chunks=(*values.shape[2:], *(min(_CHUNK, side) for side in values.shape[:2])),
         dimension_names=axes,
-        fill_value=0 if kind == "foreground" else np.nan,
+        fill_value=np.nan if np.issubdtype(dtype, np.floating) else 0,
     )
     for start in range(0, values.shape[0], _CHUNK):  # strip by strip: no second copy of all tokens
         strip = values[start : start + _CHUNK]

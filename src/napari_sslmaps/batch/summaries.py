@@ -1,15 +1,17 @@
 """Numbers that sum an embedding up, for a table of many: they need no annotation."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isnan
+from typing import cast
 
 import numpy as np
 
 from napari_sslmaps.core.diagnostics import effective_rank, seam_score
-from napari_sslmaps.core.results import Embedding
+from napari_sslmaps.core.results import Embedding, TokenMap
 from napari_sslmaps.core.tiling import Tiles
 from napari_sslmaps.core.tokens import token_chunks
-from napari_sslmaps.maps.attention import ActivationMap, AttentionMap
+from napari_sslmaps.maps.attention import AttentionMap
 from napari_sslmaps.maps.pca import ComponentMap
 
 _SAMPLE = 8192
@@ -47,20 +49,19 @@ class Scores:
     seam_score: float | None
 
 
-def score(
-    embedding: Embedding, components: ComponentMap, shown: AttentionMap | ActivationMap, tiles: Tiles
-) -> Scores:
+def score(embedding: Embedding, maps: Mapping[str, TokenMap], tiles: Tiles) -> Scores:
     """Sum up an embedding and its maps.
 
     Parameters
     ----------
     embedding
         Complete: only tokens outside its mask are NaN, and they do not count.
-    components, shown
-        Its PCA map, and its attention or activation map.
+    maps
+        By key; its PCA map is among them, and its attention map if it has attention.
     tiles
         The plan it was computed by.
     """
+    components, attention = cast("ComponentMap", maps["pca"]), maps.get("attention")
     flat, onto = embedding.flat, components.basis.components.T.astype(np.float32)
     energy, projected = 0.0, np.empty((len(flat), onto.shape[1]), np.float32)
     for place, tokens in token_chunks(flat):
@@ -71,15 +72,14 @@ def score(
     common = float(np.square(embedding.mean_token, dtype=np.float64).sum())
     explained = float(projected[there].var(axis=0, dtype=np.float64).sum())
     foreground = embedding.foreground
-    attention = shown if isinstance(shown, AttentionMap) else None
     seams = seam_score(embedding.tokens, tiles)
     return Scores(
         foreground_share=1.0 if foreground is None else float(foreground.sum() / len(there)),
         common_share=common / energy if energy > 0 else 1.0,
         effective_rank=effective_rank(flat[there[:: -(-len(there) // _SAMPLE)]]),
         components_share=explained / (energy - common) if energy > common else 1.0,
-        attention_entropy=None if attention is None else _entropy(attention),
-        prefix_attention=None if attention is None else attention.prefix_attention,
+        attention_entropy=_entropy(attention) if isinstance(attention, AttentionMap) else None,
+        prefix_attention=attention.prefix_attention if isinstance(attention, AttentionMap) else None,
         seam_score=None if isnan(seams) else seams,
     )
 

@@ -167,6 +167,7 @@ def _key(item: BatchItem, encoder: BatchEncoder, options: BatchOptions) -> str:
     its content, as hashing a slide takes as long as reading it.
     """
     shown, how, which = asdict(item), asdict(options), asdict(encoder)
+    how["maps"] = options.maps.to_flat()
     unimportant = (
         (shown, "image"),
         (shown, "name"),

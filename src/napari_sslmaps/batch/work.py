@@ -17,7 +17,6 @@ from napari_sslmaps.batch.table import Row, spread_provenance
 from napari_sslmaps.batch.tasks import BatchEncoder, BatchOptions, Order, tiles_folder
 from napari_sslmaps.cache.store import Cache
 from napari_sslmaps.core.region import Region
-from napari_sslmaps.core.results import Embedding, TokenMap
 from napari_sslmaps.core.tiling import Stitching, Tiling
 from napari_sslmaps.encoders.families.vit import ViTArchitecture
 from napari_sslmaps.encoders.registry import load_encoder
@@ -33,9 +32,8 @@ from napari_sslmaps.errors import (
 )
 from napari_sslmaps.files import remove_folder
 from napari_sslmaps.inputs.listing import BatchItem
-from napari_sslmaps.maps.attention import ActivationMap, AttentionMap, activation_map, attention_map
-from napari_sslmaps.maps.pca import ComponentMap, Foreground, Rendering, pca_map
-from napari_sslmaps.maps.similarity import Combine, similarity_map
+from napari_sslmaps.maps.groups import AnchorGroup
+from napari_sslmaps.maps.make import MapRequest, make_maps
 from napari_sslmaps.pipeline.embedding import embed
 from napari_sslmaps.pipeline.planning import EmbeddingPlan, plan
 from napari_sslmaps.pipeline.token_store import TokenBudget
@@ -110,10 +108,10 @@ def _embed(order: Order) -> Row:
             on_progress=lambda _: _check_running(order),
         )
         spacing = source.spacing_um_yx
-    shown, components = _shown(embedding, order), _components(embedding, order)
+    made = make_maps({0: embedding}, _asked(order))[0]
     row = replace(
         Row.begun(order),
-        **asdict(score(embedding, components, shown, planned.tiles)),
+        **asdict(score(embedding, made, planned.tiles)),
         **spread_provenance(embedding.provenance.to_dict()),
         seconds=perf_counter() - start,
         spacing_um=None if planned.spacing_um_yx is None else planned.spacing_um_yx[0],
@@ -121,19 +119,9 @@ def _embed(order: Order) -> Row:
         cols=embedding.grid.cols,
         dim=embedding.tokens.shape[-1],
     )
-    kind = "activation" if isinstance(shown, ActivationMap) else "attention"
-    results: dict[str, TokenMap] = {kind: shown, "pca": components}
-    if order.item.anchors:
-        results["similarity"] = similarity_map(
-            embedding,
-            order.item.anchors,
-            negative=order.item.negative,
-            combine=cast("Combine", maps.combine),
-            centred=maps.centred,
-        )
     _check_running(order)
     about = {"key": order.key, "row": asdict(row)}
-    output = Output(embedding, results, spacing, order.options.tokens, about)
+    output = Output(embedding, made, spacing, order.options.tokens, about)
     write_output(Path(order.folder), output, Path(order.unfinished))
     if tiles is not None:
         remove_folder(tiles.folder)
@@ -147,19 +135,11 @@ def _kept_tiles(order: Order, planned: EmbeddingPlan) -> Cache | None:
     return Cache(tiles_folder(Path(order.unfinished).parent.parent, order.key), sys.maxsize, tiles_only=True)
 
 
-def _shown(embedding: Embedding, order: Order) -> AttentionMap | ActivationMap:
-    if embedding.attention is None:
-        return activation_map(embedding)
-    return attention_map(embedding, order.options.maps.head)
-
-
-def _components(embedding: Embedding, order: Order) -> ComponentMap:
+def _asked(order: Order) -> MapRequest:
     maps = order.options.maps
-    return pca_map(
-        embedding,
-        rendering=cast("Rendering", maps.rendering),
-        foreground=cast("Foreground", maps.foreground or None),
-    )
+    anchors = AnchorGroup("anchors", anchors=order.item.anchors, negative=order.item.negative)
+    # a summary needs components and attention, whatever is wanted besides
+    return MapRequest(tuple(dict.fromkeys(("attention", "pca", *maps.keys))), maps.maps, anchors)
 
 
 def _check_running(order: Order) -> None:

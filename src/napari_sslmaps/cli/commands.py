@@ -13,6 +13,7 @@ from napari_sslmaps.cli.demo import demo
 from napari_sslmaps.cli.encoders import encoders
 from napari_sslmaps.cli.evaluate import evaluate
 from napari_sslmaps.cli.machine import bench, cache, doctor
+from napari_sslmaps.cli.options import MapCommand
 from napari_sslmaps.cli.pretext import pretext
 from napari_sslmaps.cli.pretrain import pretrain
 from napari_sslmaps.cli.run import run
@@ -29,11 +30,11 @@ app = typer.Typer(
 )
 _SEE, _MANY, _TRAIN, _HERE = "See", "Compare, and embed many images", "Train", "This machine"
 app.command(rich_help_panel=_SEE)(demo)
-app.command(rich_help_panel=_SEE)(run)
+app.command(rich_help_panel=_SEE, cls=MapCommand)(run)
 app.command(rich_help_panel=_SEE)(pretext)
 app.add_typer(encoders, name="encoders", rich_help_panel=_SEE)
-app.command(rich_help_panel=_MANY)(evaluate)
-app.command(rich_help_panel=_MANY)(batch)
+app.command(rich_help_panel=_MANY, cls=MapCommand)(evaluate)
+app.command(rich_help_panel=_MANY, cls=MapCommand)(batch)
 app.command(rich_help_panel=_TRAIN)(simulate)
 app.command(rich_help_panel=_TRAIN)(pretrain)
 app.command(rich_help_panel=_TRAIN)(study)

@@ -47,7 +47,7 @@ def _write_figure(sample: str, out: Path) -> None:
     check_format(out)
     choices = fitting_encoders(SAMPLE_PREFIX + sample)
     anchors = (find_sample(sample).anchor_yx,)
-    options = RunOptions(tile=ONE_PASS.tile, centred=True, foreground="auto")
+    options = RunOptions(tile=ONE_PASS.tile)
     request = RunRequest(SAMPLE_PREFIX + sample, choices, anchors, options=options)
     with progress_bars(quiet=False) as on_progress:
         outcome = compute_run(request, on_progress)

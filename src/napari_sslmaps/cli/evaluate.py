@@ -18,6 +18,7 @@ from napari_sslmaps.cli.options import (
     Encoders,
     Json,
     Level,
+    MapFlags,
     OutOrNone,
     PointFlags,
     RegionFlags,
@@ -48,7 +49,7 @@ _SHOWN = (
 """Tables that are printed; all are written."""
 
 
-@takes(PointFlags, EmbedFlags, AttentionFlags, Corrections)
+@takes(PointFlags, EmbedFlags, MapFlags, AttentionFlags, Corrections)
 def evaluate(  # noqa: PLR0913  # each parameter is an option that users type, or a group of them
     images: Annotated[
         list[str] | None,
@@ -133,6 +134,7 @@ def evaluate(  # noqa: PLR0913  # each parameter is an option that users type, o
         ),
     ] = "",
     embed: EmbedFlags = EmbedFlags(precision="float32"),
+    maps: MapFlags = MapFlags(),
     attention: AttentionFlags = AttentionFlags(),
     corrections: Corrections = Corrections(),
 ) -> None:
@@ -169,9 +171,8 @@ def evaluate(  # noqa: PLR0913  # each parameter is an option that users type, o
     )
     run = RunOptions(
         **embed._asdict(),
-        centred=True,
-        block=attention.block,
-        attention_of=attention.attention,
+        maps=maps.options(**attention._asdict()),
+        wanted=maps.keys,
         mask=within,
     )
     options = ComparisonOptions(run, count, perturbations=words(perturbations), seed=seed)

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_type_hints
 
 import typer
+from typer.core import TyperCommand, TyperOption
 
 if TYPE_CHECKING:
     from napari_sslmaps.core.region import Region
     from napari_sslmaps.encoders.overrides import Overrides
+    from napari_sslmaps.maps.registry import MapOptions
 
 Points = tuple[tuple[float, float], ...]
 
@@ -101,12 +103,15 @@ class PointFlags(NamedTuple):
 
 
 class MapFlags(NamedTuple):
-    """How maps are made of an embedding."""
+    """Which maps are made of an embedding, and how."""
 
+    maps: Annotated[str, typer.Option("--maps", help="Those wanted.", rich_help_panel=MAPS)] = ""
     centred: Annotated[
         bool,
-        typer.Option("--centred", help="Subtract the mean token before similarity.", rich_help_panel=MAPS),
-    ] = False
+        typer.Option(
+            "--centred/--raw", help="Subtract the mean token before similarity.", rich_help_panel=MAPS
+        ),
+    ] = True
     head: Annotated[
         int | None,
         typer.Option(min=0, help="One attention head; the mean if omitted.", rich_help_panel=MAPS),
@@ -114,10 +119,44 @@ class MapFlags(NamedTuple):
     foreground: Annotated[
         str,
         typer.Option(
-            help="Tokens that PCA is fitted on: auto (not flat), first-component; all if omitted.",
-            rich_help_panel=MAPS,
+            help="Tokens that PCA is fitted on: auto (not flat), first-component, all.", rich_help_panel=MAPS
         ),
-    ] = ""
+    ] = "auto"
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Keys of the maps that are wanted; none for the usual ones."""
+        return words(self.maps)
+
+    def options(
+        self, *, block: int | None = None, attention: str = "output", aligned: bool = False
+    ) -> "MapOptions":
+        """Return what was given, with the options that some commands have besides."""
+        from napari_sslmaps.maps.attention import AttentionOptions
+        from napari_sslmaps.maps.pca import PcaOptions
+        from napari_sslmaps.maps.registry import MapOptions
+        from napari_sslmaps.maps.similarity import SimilarityOptions
+
+        foreground = "" if self.foreground == "all" else self.foreground
+        return MapOptions(
+            attention=AttentionOptions(self.head, block=block, query=attention),  # type: ignore[arg-type]  # checked there
+            pca=PcaOptions(aligned=aligned, foreground=foreground),
+            similarity=SimilarityOptions(centred=self.centred),
+        )
+
+
+class MapCommand(TyperCommand):
+    """A command that makes maps; its help lists those there are."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Name every map, also those that were registered after this module was imported."""
+        from napari_sslmaps.maps.registry import selectable, standard
+
+        for parameter in self.params:
+            if isinstance(parameter, TyperOption) and parameter.name == "maps":
+                keys = ",".join(kind.key for kind in selectable())
+                parameter.help = f"{keys}: those wanted; if omitted, {','.join(standard())}."
+        super().format_help(ctx, formatter)
 
 
 class AttentionFlags(NamedTuple):

@@ -139,10 +139,8 @@ def run(  # noqa: PLR0913  # each parameter is an option that users type, or a g
             region=region.on(image),
             options=RunOptions(
                 **embed._asdict(),
-                **maps._asdict(),
-                block=attention.block,
-                attention_of=attention.attention,
-                aligned=align_colours,
+                maps=maps.options(**attention._asdict(), aligned=align_colours),
+                wanted=maps.keys,
                 mask=found,
                 heads=heads,
                 difference=words(difference),

@@ -8,15 +8,19 @@ from napari_sslmaps.compare.across_images import findings_across
 from napari_sslmaps.compare.entrants import Lane, lanes_of
 from napari_sslmaps.compare.images import OpenedImage, check_anchors, check_one_kind, opened, why_unscorable
 from napari_sslmaps.compare.localisation import fitted_heads
-from napari_sslmaps.compare.maps import maps_of
 from napari_sslmaps.compare.progress import OnComparison, Teller
 from napari_sslmaps.compare.request import ComparedImage, ComparisonRequest
 from napari_sslmaps.compare.results import Comparison, ScoredImage
 from napari_sslmaps.compare.scoring import EmbeddedImage, robustness_of, score_image
 from napari_sslmaps.compare.store import ComparisonFolder, Tokens, image_key, keeps_tokens
-from napari_sslmaps.core.results import Embedding
+from napari_sslmaps.core.results import Embedding, TokenMap
 from napari_sslmaps.encoders.encoder import Encoder
 from napari_sslmaps.errors import AnnotationError, Cancelled, SSLMapsError
+from napari_sslmaps.maps.groups import AnchorGroup
+from napari_sslmaps.maps.make import MapRequest, make_maps, similarity_to_groups
+from napari_sslmaps.maps.registry import MAP_TYPES
+from napari_sslmaps.pipeline.attention import attention_stack
+from napari_sslmaps.records.run import RunOptions
 
 Embeddings = Mapping[tuple[str, str], Embedding]
 """(image's name, method's name) → embedding."""
@@ -160,6 +164,36 @@ class _Work:
         }
         encoders = tuple(lane.method.name for lane in self.lanes if lane.control is None)
         return EmbeddedImage(image, embeddings, maps, encoders)
+
+
+def maps_of(
+    embedding: Embedding, image: ComparedImage, options: RunOptions, encoder: Encoder | None
+) -> dict[str, TokenMap]:
+    """Make every map of values that an embedding has, by key; labels have no order to be scored by.
+
+    Parameters
+    ----------
+    embedding
+        Of an encoder or a control; the latter may have neither attention nor activation.
+    image
+        Whose anchors similarity is measured to.
+    options
+        How.
+    encoder
+        What made it, for attention that an embedding does not hold; None of a control.
+    """
+    name, query = embedding.provenance.encoder, options.maps.attention
+    stack = None if encoder is None else attention_stack(embedding, encoder, query, image.anchors)
+    request = MapRequest(
+        tuple(key for key in options.keys if not MAP_TYPES[key].labels),
+        options.maps,
+        AnchorGroup("anchors", anchors=image.anchors, negative=image.negative),
+        image.groups,
+    )
+    maps = make_maps({name: embedding}, request, stacks={} if stack is None else {name: stack})[name]
+    to_groups = similarity_to_groups(embedding, request) if "similarity" in request.wanted else {}
+    to_anchors = {"similarity": maps.pop("similarity")} if "similarity" in maps else {}
+    return {**maps, **{f"similarity, {group}": found for group, found in to_groups.items()}, **to_anchors}
 
 
 def _fits(known: Embedding, image: OpenedImage, lane: Lane) -> bool:

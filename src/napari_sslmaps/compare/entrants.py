@@ -18,12 +18,12 @@ from napari_sslmaps.encoders.registry import attention_size, load_encoder
 from napari_sslmaps.encoders.untrained import untrained_twin
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.inputs.images import mask_in
+from napari_sslmaps.maps.attention import check_attention
 from napari_sslmaps.pipeline.controls import embed_control
 from napari_sslmaps.pipeline.embedding import embed
 from napari_sslmaps.pipeline.masks import MaskLike
 from napari_sslmaps.pipeline.progress import OnProgress
 from napari_sslmaps.records.run import RunOptions
-from napari_sslmaps.run.maps import check_attention
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,7 +108,8 @@ def lanes_of(request: ComparisonRequest, loaded: Mapping[str, Encoder] | None = 
     ]
     anchors = min((image.anchors for image in request.images), key=len)
     depth, heads = attention_size(encoder.spec.architecture for encoder in encoders)
-    check_attention(request.options.run, depth=depth, heads=heads, anchors=anchors, elsewhere=False)
+    options = request.options.run.maps.attention
+    check_attention(options, depth=depth, heads=heads, anchors=anchors, elsewhere=False)
     lanes = [Lane(_method(encoder), encoder) for encoder in encoders]
     _check_names(lanes)
     return (*lanes, *_control_lanes(encoders, request))

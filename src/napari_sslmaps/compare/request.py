@@ -78,8 +78,8 @@ class ComparisonOptions:
     Parameters
     ----------
     run
-        How images are embedded and maps computed. Scores repeat to the last bit in ``float32``, and anchors
-        are scored by centred similarity, which is why both are the default here.
+        How images are embedded and maps computed. Scores repeat to the last bit in ``float32``, which is why
+        it is the default here.
     anchor_count
         Anchors drawn in each image, as many of each class.
     neighbours
@@ -92,7 +92,7 @@ class ComparisonOptions:
         Of everything that is drawn.
     """
 
-    run: RunOptions = field(default_factory=lambda: RunOptions(precision="float32", centred=True))
+    run: RunOptions = field(default_factory=lambda: RunOptions(precision="float32"))
     anchor_count: int = 64
     neighbours: int = 10
     perturbations: tuple[str, ...] = ()

@@ -128,7 +128,7 @@ def image_key(image: OpenedImage, lanes: Sequence[Lane], request: ComparisonRequ
         "methods": [_facts_of(lane) for lane in lanes],
         "scores": [score for score in IMAGE_SCORES if score in request.scores],
         "tokens": keeps_tokens(request),
-        "options": asdict(options),
+        "options": {**asdict(options), "run": options.run.to_flat()},
         "versions": [version("napari-sslmaps"), version("torch")],
     }
     return key_of(facts)

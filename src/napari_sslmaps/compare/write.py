@@ -14,15 +14,13 @@ from napari_sslmaps.compare.scoring import EmbeddedImage
 from napari_sslmaps.compare.store import ComparisonFolder, file_name
 from napari_sslmaps.compare.tables import plots_of, tables_of
 from napari_sslmaps.core.findings import Cell, Plot, Table
-from napari_sslmaps.core.results import TokenMap
 from napari_sslmaps.encoders.methods.registry import METHOD_INFO
 from napari_sslmaps.figures.picture import picture_of
 from napari_sslmaps.figures.plots import draw_plot
 from napari_sslmaps.figures.report import Part, Section, write_report
 from napari_sslmaps.figures.run_figure import FigureRow, Picture, compose_figure, save_figure
-from napari_sslmaps.maps.attention import ActivationMap, AttentionMap
-from napari_sslmaps.maps.pca import ComponentMap
-from napari_sslmaps.maps.similarity import SimilarityMap
+from napari_sslmaps.maps.map_type import Display
+from napari_sslmaps.maps.registry import MAP_TYPES
 from napari_sslmaps.records.csv import write_csv
 from napari_sslmaps.records.linear_head import save_head
 from napari_sslmaps.records.map_files import write_map
@@ -41,10 +39,12 @@ class ImageWriter:
         Of the comparison.
     most
         How many images; the others leave scores alone.
+    display
+        Whether encoders share their contrast.
     """
 
-    def __init__(self, folder: Path, most: int) -> None:
-        self._folder, self._left = folder, most
+    def __init__(self, folder: Path, most: int, display: Display = "shared") -> None:
+        self._folder, self._left, self._display = folder, most, display
 
     def __call__(self, embedded: EmbeddedImage, scored: ScoredImage) -> None:
         """Write an image's figure and maps, unless enough have been written.
@@ -62,17 +62,22 @@ class ImageWriter:
         for method, maps in embedded.maps.items():
             for kind, result in maps.items():
                 write_map(folder / method / file_name(f"{kind}.tif"), result, spacing_um_yx=spacing)
-        save_figure(image_figure(embedded), folder / FIGURE)
+        save_figure(image_figure(embedded, self._display), folder / FIGURE)
 
 
-def image_figure(embedded: EmbeddedImage) -> Figure:
+def image_figure(embedded: EmbeddedImage, display: Display = "shared") -> Figure:
     """Compose the maps of one image, a row for each method."""
     image = embedded.image
     window = next(iter(embedded.embeddings.values())).provenance.window or (0.0, 1.0)
     picture: Picture = picture_of(image.source, image.region, window, max_side=_PICTURE)
     rows = [_row(name, embedded) for name in embedded.embeddings]
     return compose_figure(
-        picture, rows, anchors=image.asked.anchors, negative=image.asked.negative, title=image.name
+        picture,
+        rows,
+        anchors=image.asked.anchors,
+        negative=image.asked.negative,
+        title=image.name,
+        display=display,
     )
 
 
@@ -197,14 +202,4 @@ def _row(name: str, embedded: EmbeddedImage) -> FigureRow:
     maps = embedded.maps[name]
     method = embedded.embeddings[name].provenance.method
     title = METHOD_INFO[method].title if method in METHOD_INFO else "Control"  # type: ignore[index]  # asked before
-
-    def of_kind(kinds: tuple[type[TokenMap], ...]) -> TokenMap | None:
-        return next((result for result in maps.values() if isinstance(result, kinds)), None)
-
-    return FigureRow(
-        title,
-        name,
-        of_kind((AttentionMap, ActivationMap)),  # type: ignore[arg-type]  # of these kinds
-        of_kind((ComponentMap,)),  # type: ignore[arg-type]
-        of_kind((SimilarityMap,)),  # type: ignore[arg-type]
-    )
+    return FigureRow(title, name, {key: result for key, result in maps.items() if key in MAP_TYPES})

@@ -14,6 +14,7 @@ from napari_sslmaps.figures.panels import (
     FAINT,
     INK,
     Layout,
+    Scale,
     draw_anchors,
     draw_grid,
     draw_image,
@@ -21,7 +22,9 @@ from napari_sslmaps.figures.panels import (
     draw_tag,
     framed,
 )
-from napari_sslmaps.figures.run_figure import Picture, stretched
+from napari_sslmaps.figures.run_figure import Picture
+from napari_sslmaps.maps.attention import ATTENTION
+from napari_sslmaps.maps.contrast import robust_limits
 
 PER_LINE = 8
 """Heads beside each other; more go on in the next line."""
@@ -64,7 +67,7 @@ def compose_heads_figure(
 ) -> Figure:
     """Compose methods × heads.
 
-    Each head is stretched between its own 2nd and 98th percentile, since heads differ in how much they look
+    Each head is stretched between its own 1st and 99th percentile, since heads differ in how much they look
     at patches at all; the share that they give to CLS and registers stands in the corner.
 
     Parameters
@@ -102,7 +105,8 @@ def compose_heads_figure(
             _draw_start(figure, layout, index, row, picture, anchors)
         for column, head in enumerate(range(first, min(first + most, len(row.heads)))):
             axes = framed(figure, layout.panel(index, column + 1), picture.extent)
-            draw_grid(axes, row.heads[head], row.grid, stretched(row.heads[head]))
+            low, high = robust_limits([row.heads[head]])
+            draw_grid(axes, row.heads[head], row.grid, Scale(ATTENTION.colormap, low, high))
             draw_tag(axes, _tag(row, head))
             draw_anchors(axes, anchors)
     _draw_words(figure, layout, title)
@@ -147,7 +151,7 @@ def _draw_words(figure: Figure, layout: Layout, title: str) -> None:
     figure.text(x, y, "Image", ha="center", va="center", fontsize=9, color=INK)
     first, last = layout.heading(1)[0], layout.heading(layout.columns - 1)[0]
     figure.text((first + last) / 2, y, "Heads", ha="center", va="center", fontsize=9, color=INK)
-    note = "each head from its 2nd to its 98th percentile; in the corner its number, and the share of its "
+    note = "each head from its 1st to its 99th percentile; in the corner its number, and the share of its "
     note += "attention that falls on CLS and registers"
     below = layout.bar(0)[1]
     middle = (layout.heading(0)[0] + last) / 2

@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+from matplotlib.colors import Normalize, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import Stroke, withStroke
@@ -108,6 +108,13 @@ def draw_grid(axes: Axes, values: NDArray[np.float32], grid: TokenGrid, scale: S
         )
     axes.set_xlim(limits[0])
     axes.set_ylim(limits[1])
+
+
+def label_colours(labels: NDArray[np.int32], palette: Sequence[str]) -> NDArray[np.float32]:
+    """Return (rows, cols) labels from 1 on as (rows, cols, 3) colours; NaN where there is none."""
+    table = np.array([(np.nan,) * 3, *(to_rgb(colour) for colour in palette)], np.float32)
+    coloured: NDArray[np.float32] = table[labels]
+    return coloured
 
 
 def draw_anchors(

@@ -1,7 +1,7 @@
-"""The figure: rows are encoders; columns image, attention, PCA and similarity. No pyplot, no global state."""
+"""The figure: rows are encoders; columns the image and its maps. No pyplot, no global state."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from textwrap import wrap
 
@@ -12,6 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from napari_sslmaps.core.results import TokenMap
 from napari_sslmaps.errors import ExportError
 from napari_sslmaps.figures.panels import (
     FAINT,
@@ -25,23 +26,15 @@ from napari_sslmaps.figures.panels import (
     draw_scale_bar,
     draw_tag,
     framed,
+    label_colours,
 )
 from napari_sslmaps.files import written_whole
-from napari_sslmaps.maps.attention import ActivationMap, AttentionMap
-from napari_sslmaps.maps.pca import ComponentMap
-from napari_sslmaps.maps.similarity import SimilarityMap
+from napari_sslmaps.maps.contrast import limits_of
+from napari_sslmaps.maps.map_type import Display, MapType
+from napari_sslmaps.maps.registry import MAP_TYPES, map_type_of, selectable, stored_values
 
 FORMATS = ("png", "pdf", "svg", "tif", "jpg")
 Points = Sequence[tuple[float, float]]
-_COLOURS = {"attention": "inferno", "similarity": "viridis"}
-_HEADINGS = {"image": "Image", "attention": "Attention", "components": "PCA", "similarity": "Similarity"}
-_QUERIES = {
-    "cls": "CLS query",
-    "mean-query": "mean over queries",
-    "anchor": "query at the anchor",
-    "rollout": "rollout",
-}
-_PERCENTILES = (2, 98)
 _NAME_WIDTH = 14  # characters of an encoder's name that fit beside a row; it breaks at its hyphens
 
 
@@ -69,23 +62,28 @@ class Picture:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class FigureRow:
-    """The maps of one encoder; None leaves a panel empty.
+    """The maps of one encoder; a panel without one stays empty.
 
     Parameters
     ----------
     method, encoder
         The method's title, and the encoder's name.
-    attention
-        Attention, or activation of a CNN.
-    components, similarity
-        PCA and similarity.
+    maps
+        By key of `MAP_TYPES`.
     """
 
     method: str
     encoder: str
-    attention: AttentionMap | ActivationMap | None = None
-    components: ComponentMap | None = None
-    similarity: SimilarityMap | None = None
+    maps: Mapping[str, TokenMap] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Column:
+    """The maps of one column: by index of their row, each with its kind and scale."""
+
+    slot: MapType
+    maps: Mapping[int, tuple[MapType, TokenMap]]
+    scales: Mapping[int, Scale | None]
 
 
 def compose_figure(
@@ -95,12 +93,11 @@ def compose_figure(
     anchors: Sequence[tuple[float, float]] = (),
     negative: Sequence[tuple[float, float]] = (),
     title: str = "",
+    display: Display = "shared",
 ) -> Figure:
     """Compose methods × maps.
 
-    Every token is drawn over exactly the pixels it covers. Attention is stretched between the 2nd and
-    98th percentile of each map, since its magnitude depends on the number of tokens; similarity has one
-    range for all encoders.
+    Every token is drawn over exactly the pixels it covers, with the contrast that the window gives it.
 
     Parameters
     ----------
@@ -112,6 +109,8 @@ def compose_figure(
         (row, column) pixels of level 0, drawn as red (blue) ×.
     title
         Written above.
+    display
+        Whether encoders share their contrast.
 
     Returns
     -------
@@ -125,29 +124,25 @@ def compose_figure(
     """
     if not rows:
         raise ExportError("Expected at least one encoder to draw; got none.")
-    kinds = ["image", *(kind for kind in _HEADINGS if any(getattr(row, kind, None) for row in rows))]
-    layout = Layout.fitting(picture.extent, len(rows), len(kinds), titled=bool(title))
+    columns = _columns(rows, display)
+    layout = Layout.fitting(picture.extent, len(rows), len(columns) + 1, titled=bool(title))
     figure = Figure(figsize=(layout.width, layout.height), facecolor="white")
     FigureCanvasAgg(figure)
-    similarity = _similarity_scale(rows)
     for index, row in enumerate(rows):
         _draw_label(figure, layout, index, row)
-        for column, kind in enumerate(kinds):
-            axes = framed(figure, layout.panel(index, column), picture.extent)
-            if kind == "image":
-                _draw_picture(axes, picture, with_bar=index == 0)
-            else:
-                _draw_map(axes, row, kind, similarity)
-            draw_anchors(axes, anchors, negative)
-    notes = {
-        "attention": "percentile of each map",
-        "components": _colour_note(rows),
-        "similarity": _similarity_note(rows),
-    }
-    for column, kind in enumerate(kinds):
-        x, y = layout.heading(column)
-        figure.text(x, y, _HEADINGS[kind], ha="center", va="center", fontsize=9, color=INK)
-        _draw_bar(figure, layout, column, kind, similarity, notes.get(kind, ""))
+        axes = [
+            framed(figure, layout.panel(index, column), picture.extent) for column in range(len(columns) + 1)
+        ]
+        _draw_picture(axes[0], picture, with_bar=index == 0)
+        for column, panel in zip(columns, axes[1:], strict=True):
+            _draw_map(panel, column, index)
+        for panel in axes:
+            draw_anchors(panel, anchors, negative)
+    for place, heading in enumerate(("Image", *(column.slot.heading for column in columns))):
+        x, y = layout.heading(place)
+        figure.text(x, y, heading, ha="center", va="center", fontsize=9, color=INK)
+    for place, column in enumerate(columns, start=1):
+        _draw_bar(figure, layout, place, column)
     if title:
         x, y = layout.title()
         figure.text(x, y, title, ha="center", va="center", fontsize=9.5, color=INK, weight="bold")
@@ -193,73 +188,57 @@ def _draw_picture(axes: Axes, picture: Picture, *, with_bar: bool) -> None:
         draw_scale_bar(axes, picture.extent, picture.spacing_um_yx[1])
 
 
-def _draw_map(axes: Axes, row: FigureRow, kind: str, similarity: Scale) -> None:
-    result = getattr(row, kind)
-    if result is None:
+def _columns(rows: Sequence[FigureRow], display: Display) -> list[_Column]:
+    """Sort maps into columns; those of a kind get their limits together."""
+    columns = []
+    for slot in selectable():
+        maps = {
+            index: (map_type_of(result), result)
+            for index, row in enumerate(rows)
+            for key, result in row.maps.items()
+            if MAP_TYPES[key].slot == slot.key
+        }
+        if maps:
+            columns.append(_Column(slot, maps, _scales(maps, display)))
+    return columns
+
+
+def _scales(maps: Mapping[int, tuple[MapType, TokenMap]], display: Display) -> dict[int, Scale | None]:
+    scales: dict[int, Scale | None] = {}
+    for key in {kind.key for kind, _ in maps.values()}:
+        alike = {index: result for index, (kind, result) in maps.items() if kind.key == key}
+        limits = limits_of(maps[next(iter(alike))][0], list(alike.values()), display)
+        for index, ends in zip(alike, limits, strict=True):
+            scales[index] = None if ends is None else Scale(maps[index][0].colormap, *ends)
+    return scales
+
+
+def _draw_map(axes: Axes, column: _Column, index: int) -> None:
+    if index not in column.maps:
         axes.set_facecolor("#eeeeee")
         return
-    if kind == "attention":
-        draw_grid(axes, result.values, result.grid, stretched(result.values))
-        attention = isinstance(result, AttentionMap)
-        draw_tag(axes, _attention_tag(result) if attention else "activation (CNN)")
-    elif kind == "similarity":
-        draw_grid(axes, result.values, result.grid, similarity)
-    else:
-        draw_grid(axes, result.values, result.grid)
+    kind, result = column.maps[index]
+    values = label_colours(stored_values(result), kind.palette(result)) if kind.labels else result.values
+    draw_grid(axes, values, result.grid, column.scales[index])
+    if kind.tag(result):
+        draw_tag(axes, kind.tag(result))
 
 
-def _attention_tag(result: AttentionMap) -> str:
-    told = [_QUERIES[result.kind]]
-    if result.block is not None:
-        told.append(f"block {result.block}")
-    if result.reduction != "mean":
-        told.append(result.reduction)
-    return ", ".join(told)
-
-
-def stretched(values: NDArray[np.float32]) -> Scale:
-    """Return the scale of an attention map: its own 2nd to 98th percentile."""
-    known = values[np.isfinite(values)]
-    low, high = np.percentile(known, _PERCENTILES) if known.size else (0.0, 1.0)
-    return Scale(_COLOURS["attention"], float(low), float(high if high > low else low + 1e-12))
-
-
-def _similarity_scale(rows: Sequence[FigureRow]) -> Scale:
-    """One range for all encoders: from the 2nd percentile of all maps together to their maximum."""
-    maps = [row.similarity.values for row in rows if row.similarity is not None]
-    known = np.concatenate([values[np.isfinite(values)] for values in maps]) if maps else np.zeros(0)
-    if not known.size:
-        return Scale(_COLOURS["similarity"], -1.0, 1.0)
-    low, high = float(np.percentile(known, _PERCENTILES[0])), float(known.max())
-    return Scale(_COLOURS["similarity"], low, high if high > low else low + 1e-6)
-
-
-def _similarity_note(rows: Sequence[FigureRow]) -> str:
-    made = next((row.similarity for row in rows if row.similarity is not None), None)
-    if made is None:
-        return ""
-    what = "cosine to anchors − to negative ones" if made.negative else "cosine to anchor"
-    return f"{what}, centred" if made.centred else what
-
-
-def _colour_note(rows: Sequence[FigureRow]) -> str:
-    aligned = {row.components.basis.aligned_to for row in rows if row.components is not None} - {""}
-    colours = "first three components as R, G, B"
-    return f"{colours},\nturned to those of {', '.join(sorted(aligned))}" if aligned else colours
-
-
-def _draw_bar(figure: Figure, layout: Layout, column: int, kind: str, similarity: Scale, note: str) -> None:
-    left, bottom, width, _ = layout.bar(column)
-    under = bottom - 0.115 / layout.height
-    if kind == "components":
-        figure.text(left + width / 2, bottom, note, ha="center", va="center", fontsize=6, color=FAINT)
-    if kind not in _COLOURS:
-        return
-    relative = Scale(_COLOURS["attention"], *_PERCENTILES)
-    scale, unit = (relative, " %") if kind == "attention" else (similarity, "")
-    bar = figure.colorbar(scale.mappable, cax=figure.add_axes(layout.bar(column)), orientation="horizontal")
-    bar.outline.set_linewidth(0.4)
-    bar.ax.tick_params(labelsize=6, length=1.5, width=0.4, pad=1.5, colors=FAINT)
-    ends = [scale.low, scale.high]
-    bar.set_ticks(ends, labels=[f"{end:.2g}{unit}".replace("-", "−") for end in ends])
-    figure.text(left + width / 2, under, note, ha="center", va="center", fontsize=6, color=FAINT)
+def _draw_bar(figure: Figure, layout: Layout, place: int, column: _Column) -> None:
+    left, bottom, width, _ = layout.bar(place)
+    note = max((kind.note(result) for kind, result in column.maps.values()), key=len)
+    scales = [scale for scale in column.scales.values() if scale is not None]
+    height = bottom
+    if scales:
+        ends = {(scale.low, scale.high) for scale in scales}
+        shared = len(ends) == 1
+        bar = figure.colorbar(
+            scales[0].mappable, cax=figure.add_axes(layout.bar(place)), orientation="horizontal"
+        )
+        bar.outline.set_linewidth(0.4)
+        bar.ax.tick_params(labelsize=6, length=1.5, width=0.4, pad=1.5, colors=FAINT)
+        words = [f"{end:.2g}".replace("-", "−") for end in next(iter(ends))] if shared else ["low", "high"]
+        bar.set_ticks([scales[0].low, scales[0].high], labels=words)
+        note = note if shared else f"{note}, limits of each map" if note else "limits of each map"
+        height = bottom - 0.115 / layout.height
+    figure.text(left + width / 2, height, note, ha="center", va="center", fontsize=6, color=FAINT)

@@ -4,8 +4,9 @@ Encoders of different stride are compared on the coarser grid (`core.regrid`).
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.regrid import common_grid, regrid_embedding, spread_tokens
 from napari_sslmaps.core.results import Embedding, Float32, Provenance, TokenMap
 from napari_sslmaps.errors import InvalidOptionError
+from napari_sslmaps.maps.map_type import MapType
 
 LIMIT = 4096
 """Tokens among which neighbours are looked for; a 1024 × 1024 px region of 16 px tokens has as many."""
@@ -297,3 +299,22 @@ def _unit(vectors: Float32) -> Float32:
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     unit: Float32 = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths != 0)
     return unit
+
+
+def _facts(result: AgreementMap) -> dict[str, Any]:
+    return {"neighbours": result.neighbours, "chance": result.chance}
+
+
+def _variant(result: AgreementMap) -> MapType:
+    return replace(AGREEMENT, span=2 * result.chance)
+
+
+AGREEMENT = MapType(
+    key="agreement",
+    result=AgreementMap,
+    colormap="magma",
+    rule="zero",
+    selectable=False,
+    facts=_facts,
+    variant=_variant,
+)

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from napari_sslmaps.core.grid import TokenGrid
+from napari_sslmaps.core.grid import Points, TokenGrid
 from napari_sslmaps.core.results import AttentionKind, Embedding, Float32, Provenance, TokenMap
-from napari_sslmaps.errors import InvalidOptionError, MapUnavailableError
+from napari_sslmaps.errors import InvalidAnchorError, InvalidOptionError, MapUnavailableError
+from napari_sslmaps.maps.map_type import Facts, MapInput, MapType
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -327,3 +328,135 @@ class AttentionOptions:
     def is_kept(self) -> bool:
         """Whether every embedding holds it: what the output of the last block reads."""
         return self.block is None and self.query == "output"
+
+
+NO_ANCHOR = "Expected an anchor whose token attends; got none. Give one, or ask for attention of the output."
+
+
+def check_attention(
+    options: AttentionOptions, *, depth: int, heads: int, anchors: Points, elsewhere: bool
+) -> None:
+    """Refuse attention that no encoder can give.
+
+    Parameters
+    ----------
+    options
+        What is asked for.
+    depth, heads
+        Most blocks, and most heads of one, among the encoders; 0 refuses neither.
+    anchors, elsewhere
+        Where they are, and whether that is in another image.
+
+    Raises
+    ------
+    InvalidOptionError
+        If there is no such kind, or no transformer among the encoders has that block or head.
+    InvalidAnchorError
+        If it is the anchor's, and there is none.
+    """
+    if options.query not in get_args(Query):
+        kinds = ", ".join(get_args(Query))
+        raise InvalidOptionError(f"Expected attention of {kinds}; got {options.query!r}.")
+    if options.reduction not in get_args(Reduction):
+        raise InvalidOptionError(f"Expected the reduction 'mean' or 'max'; got {options.reduction!r}.")
+    if options.query == "anchor" and not anchors:
+        raise InvalidAnchorError(NO_ANCHOR)
+    if options.query == "anchor" and elsewhere:
+        raise InvalidAnchorError(
+            "Expected an anchor in this image, as attention does not reach into another one; the anchors lie "
+            "in a reference. Ask for attention of the output."
+        )
+    if depth and options.block is not None and not (1 <= abs(options.block) <= depth):
+        raise InvalidOptionError(
+            f"Expected a block from 1 to {depth}, or from −1 to −{depth}; got {options.block}."
+        )
+    if heads and options.head is not None and not 0 <= options.head < heads:
+        raise InvalidOptionError(f"Expected a head from 0 to {heads - 1}; got {options.head}.")
+
+
+def _make_attention(given: MapInput) -> AttentionMap | None:
+    """Make the map of the nearest head there is."""
+    embedding, stack, options = given.embedding, given.stack, given.options.attention
+    heads = embedding.attention if stack is None else stack.heads
+    if heads is None or (stack is None and not options.is_kept):
+        return None
+    head = None if options.head is None else min(options.head, len(heads) - 1)
+    return attention_map(stack or embedding, head, reduction=options.reduction)
+
+
+def _make_activation(given: MapInput) -> ActivationMap | None:
+    alone = given.stack is None and given.embedding.activation is not None
+    return activation_map(given.embedding) if alone else None
+
+
+def _facts(result: AttentionMap) -> dict[str, Any]:
+    return {
+        "of": result.kind,  # files call it so, layers as below
+        "attention_kind": result.kind,
+        "block": result.block,
+        "anchor": None if result.anchor is None else list(result.anchor),
+        "reduction": result.reduction,
+        "caution": result.caution,
+        "prefix_attention": result.prefix_attention,
+    }
+
+
+_QUERIES = {
+    "cls": ("CLS token's attention", "CLS query"),
+    "mean-query": ("all tokens' mean attention", "mean over queries"),
+    "anchor": ("attention of the anchor's token", "query at the anchor"),
+    "rollout": ("rollout of the output's attention", "rollout"),
+}
+
+
+def _caption(facts: Facts) -> str:
+    if "attention_kind" not in facts:
+        return ""
+    block = "last block" if facts["block"] is None else f"block {facts['block']}"
+    heads = facts["reduction"]
+    heads = f"{heads} over heads" if heads in {"mean", "max"} else _counted(heads)
+    if facts["attention_kind"] == "rollout":
+        heads = "mean over heads"
+    prefix = f", {facts['prefix_attention']:.0%} on CLS and registers".replace("%", " %")
+    return f"{_QUERIES[facts['attention_kind']][0]}, {block}, {heads}{prefix}"
+
+
+def _counted(head: str) -> str:
+    """Return the number of a head as people count, from 1."""
+    return f"head {int(head.removeprefix('head ')) + 1}"
+
+
+def _tag(result: AttentionMap) -> str:
+    words = [_QUERIES[result.kind][1]]
+    if result.block is not None:
+        words.append(f"block {result.block}")
+    if result.reduction != "mean":
+        words.append(result.reduction)
+    return ", ".join(words)
+
+
+ATTENTION = MapType(
+    key="attention",
+    result=AttentionMap,
+    tip="Which tokens a token reads; a CNN's activation.",
+    options="attention",
+    colormap="inferno",
+    shared=True,
+    subtractable=True,
+    make=_make_attention,
+    facts=_facts,
+    caption=_caption,
+    tag=_tag,
+)
+ACTIVATION = MapType(
+    key="activation",
+    result=ActivationMap,
+    options="attention",
+    slot="attention",
+    colormap="inferno",
+    selectable=False,
+    subtractable=True,
+    make=_make_activation,
+    caption=lambda _: "activation: channel mean of rectified features",
+    tag=lambda _: "activation (CNN)",
+)

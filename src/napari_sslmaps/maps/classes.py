@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from napari_sslmaps.core.results import TokenMap
 from napari_sslmaps.errors import InvalidOptionError
+from napari_sslmaps.maps.map_type import MapType
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -30,3 +31,15 @@ class LabelMap(TokenMap):
                 f"Expected labels and confidence on the grid {self.grid.shape}; got {self.labels.shape} and "
                 f"{self.values.shape}. A map of classes stays on the grid it was predicted on."
             )
+
+
+CLASSES = MapType(
+    key="classes",
+    result=LabelMap,
+    title="probe",
+    opacity=0.45,
+    rule="none",
+    labels=True,
+    selectable=False,
+    facts=lambda result: {"classes": list(result.classes)},
+)

@@ -1,7 +1,7 @@
 """The difference of two methods' maps of one region."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 
@@ -9,6 +9,7 @@ from napari_sslmaps.core.regrid import common_grid, regrid_map
 from napari_sslmaps.core.results import Float32, Provenance, TokenMap
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.maps.attention import ActivationMap, AttentionMap
+from napari_sslmaps.maps.map_type import Facts, MapType
 from napari_sslmaps.maps.similarity import SimilarityMap
 
 DifferenceScale = Literal["plain", "ranks"]
@@ -114,3 +115,36 @@ def _name(found: TokenMap) -> str:
         f"Expected similarity, attention or activation to subtract; got a {type(found).__name__}. "
         "Components of different encoders have no common axes, and labels no difference."
     )
+
+
+def _facts(result: DifferenceMap) -> dict[str, Any]:
+    return {
+        "of": result.kind,
+        "first": result.provenance.encoder,
+        "second": result.against.encoder,
+        "scale": result.scale,
+        "value_range": list(result.value_range),
+        "against": result.against.to_dict(),
+    }
+
+
+def _caption(facts: Facts) -> str:
+    scale = "percentile ranks of " if facts["scale"] == "ranks" else ""
+    return f"{scale}{facts['of']}: red where {facts['first']} is higher, blue where {facts['second']}"
+
+
+def _variant(result: DifferenceMap) -> MapType:
+    return replace(DIFFERENCE, title=f"difference of {result.kind}")
+
+
+DIFFERENCE = MapType(
+    key="difference",
+    result=DifferenceMap,
+    colormap="RdBu_r",
+    opacity=0.75,
+    rule="symmetric",
+    selectable=False,
+    facts=_facts,
+    caption=_caption,
+    variant=_variant,
+)

@@ -1,9 +1,10 @@
 """Where an image speaks for a class, from labels of whole images alone."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from napari_sslmaps.core.results import TokenMap
+from napari_sslmaps.maps.map_type import MapType
 
 EvidenceKind = Literal["token", "grad-cam"]
 
@@ -29,3 +30,25 @@ class EvidenceMap(TokenMap):
     label: str
     logit: float
     stage: str = ""
+
+
+def _facts(result: EvidenceMap) -> dict[str, Any]:
+    return {"of": result.kind, "label": result.label, "logit": result.logit, "stage": result.stage}
+
+
+def _variant(result: EvidenceMap) -> MapType:
+    """Return the entry of signed evidence, or of Grad-CAM, which has none against the class."""
+    if result.kind == "token":
+        return replace(EVIDENCE, title=f"evidence of {result.label}")
+    return replace(EVIDENCE, title=f"Grad-CAM of {result.label}", rule="zero", colormap="inferno")
+
+
+EVIDENCE = MapType(
+    key="evidence",
+    result=EvidenceMap,
+    colormap="RdBu_r",
+    rule="symmetric",
+    selectable=False,
+    facts=_facts,
+    variant=_variant,
+)

@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.results import Embedding, TokenMap
 from napari_sslmaps.errors import InvalidAnchorError, InvalidOptionError
+from napari_sslmaps.maps.map_type import Facts, MapInput, MapType, centred_words, where_words
 from napari_sslmaps.maps.similarity import similarity_map
 from napari_sslmaps.serialise import strict
 
@@ -87,7 +89,7 @@ def group_map(
     groups: Sequence[AnchorGroup],
     *,
     least: float = 0.0,
-    centred: bool = False,
+    centred: bool = True,
     radius: float = 0.0,
     reference: Embedding | None = None,
 ) -> GroupMap:
@@ -176,3 +178,42 @@ def check_on_grid(groups: Sequence[AnchorGroup], grid: TokenGrid) -> None:
                     f"and columns {left:g}–{left + width:g}; one is at ({position[0]:g}, {position[1]:g}). "
                     "Choose a region that holds it, or move the anchor."
                 )
+
+
+def _make(given: MapInput) -> GroupMap | None:
+    if not given.groups:
+        return None
+    centred = given.options.similarity.centred
+    return group_map(given.embedding, given.groups, centred=centred, reference=given.reference)
+
+
+def _facts(result: GroupMap) -> dict[str, Any]:
+    return {
+        "groups": [asdict(group) for group in result.groups],
+        "least": result.least,
+        "centred": result.centred,
+        "reference": result.reference,
+    }
+
+
+def _caption(facts: Facts) -> str:
+    names = ", ".join(group["name"] for group in facts["groups"] if group["anchors"])
+    return f"which it is most like: {names}{where_words(facts)}{centred_words(facts)}"
+
+
+_NO_COLOUR = "#808080"
+
+GROUPS = MapType(
+    key="groups",
+    result=GroupMap,
+    tip="Of several groups of anchors, the one every token is most like.",
+    options="similarity",
+    rule="none",
+    labels=True,
+    needs_anchors=True,
+    make=_make,
+    facts=_facts,
+    caption=_caption,
+    note=lambda result: ", ".join(group.name for group in result.groups if group.anchors),
+    palette=lambda result: tuple(group.colour or _NO_COLOUR for group in result.groups),
+)

@@ -5,17 +5,22 @@ X'X and takes the top eigenvectors of the covariance.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, get_args, overload
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, get_args, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_sslmaps.core.moments import MomentAccumulator
+from napari_sslmaps.core.regrid import common_grid, regrid
 from napari_sslmaps.core.results import Embedding, Float32, TokenMap
 from napari_sslmaps.core.tokens import token_chunks
 from napari_sslmaps.errors import InvalidOptionError, MapUnavailableError
+from napari_sslmaps.maps.map_type import Facts, MapInput, MapType
 from napari_sslmaps.serialise import Float64Array, strict
+
+if TYPE_CHECKING:
+    from napari_sslmaps.maps.registry import MapOptions
 
 Mask = NDArray[np.bool_]
 Foreground = Literal["auto", "first-component"] | Mask | Sequence[Mask] | None
@@ -23,6 +28,7 @@ COMPONENTS = 3
 _PERCENTILES = (2, 98)
 _HELD = 1024
 Rendering = Literal["stretch", "whitened"]
+BasisChoice = Literal["region", "joint", "kept"]
 
 
 @strict
@@ -72,11 +78,15 @@ class ComponentMap(TokenMap):
         ``stretch`` (2–98 %) or ``whitened`` (sigmoid of twice the whitened score).
     scores
         (rows, cols, 3) float32 from which the colours were made; None if they were not kept.
+    fitted_to
+        Where the components come from: this ``region``, several images together (``joint``), or a basis that
+        was ``kept``.
     """
 
     basis: ComponentBasis
     rendering: Rendering
     scores: Float32 | None = None
+    fitted_to: BasisChoice = "region"
 
     @property
     def aligned_to(self) -> str:
@@ -108,7 +118,7 @@ def pca_map(
     embeddings: Embedding | Sequence[Embedding],
     *,
     rendering: Rendering = "stretch",
-    foreground: Foreground = None,
+    foreground: Foreground = "auto",
     basis: ComponentBasis | None = None,
 ) -> ComponentMap | list[ComponentMap]:
     """Show the first three principal components of tokens as red, green and blue.
@@ -303,7 +313,89 @@ def render_scores(scores: Float32, basis: ComponentBasis, rendering: Rendering) 
     return np.clip(stretched, 0.0, 1.0).astype(np.float32)
 
 
-BasisChoice = Literal["region", "joint", "kept"]
+def align_colours(maps: Sequence[ComponentMap], to: int = 0) -> list[ComponentMap]:
+    """Turn the components of each map so that its colours come as near as they can to those of one map.
+
+    Components of different encoders have no common axes: which is red is chance. Between the whitened scores
+    of a map, X (N, 3), and those of the target, Y, on the common grid, the rotation or reflection R that
+    minimises ‖X·R − Y‖ is the orthogonal Procrustes solution (Schönemann, doi 10.1007/BF02289451). No score
+    is stretched: colours agree only as far as the encoders see the same.
+
+    Parameters
+    ----------
+    maps
+        Of one region, by any encoders.
+    to
+        Index of the map whose colours stay as they are.
+
+    Returns
+    -------
+    list of ComponentMap
+        In the given order; the target unchanged. Of the others `aligned_to` names the target's encoder, and
+        the basis gives these colours again on other images of the same encoder.
+
+    Raises
+    ------
+    InvalidOptionError
+        If there is no such map, or the renderings differ.
+    MapUnavailableError
+        If a map has no scores, or fewer than three tokens are known in both.
+    RegionError
+        If the maps are of different regions.
+    """
+    if not 0 <= to < len(maps):
+        raise InvalidOptionError(f"Expected a map from 0 to {len(maps) - 1} to align to; got {to}.")
+    if len({found.rendering for found in maps}) > 1:
+        raise InvalidOptionError("Expected maps of one rendering, stretch or whitened; got both.")
+    target = maps[to]
+    return [found if index == to else _align(found, target) for index, found in enumerate(maps)]
+
+
+def rotation_between(first: ComponentMap, second: ComponentMap) -> NDArray[np.float64]:
+    """Return the (3, 3) orthogonal matrix that turns whitened scores of the first map to those of the second.
+
+    Raises
+    ------
+    MapUnavailableError
+        If a map has no scores, or fewer than three tokens are known in both.
+    """
+    from scipy.linalg import orthogonal_procrustes
+
+    grid = common_grid([first.grid, second.grid])
+    one, other = (regrid(_whitened(found), found.grid, grid) for found in (first, second))
+    known = np.isfinite(one).all(axis=-1) & np.isfinite(other).all(axis=-1)
+    if known.sum() < 3:
+        raise MapUnavailableError(
+            f"Expected at least three tokens that both maps know, to align colours; got {known.sum()}. Wait "
+            "until more is computed."
+        )
+    rotation, _ = orthogonal_procrustes(one[known].astype(np.float64), other[known].astype(np.float64))
+    turn: NDArray[np.float64] = rotation
+    return turn
+
+
+def _align(found: ComponentMap, target: ComponentMap) -> ComponentMap:
+    rotation = rotation_between(found, target)
+    scores: Float32 = _whitened(found) @ rotation.astype(np.float32)
+    basis = found.basis
+    spread = np.sqrt(np.where(basis.variance > 0, basis.variance, 1.0))
+    low, high = np.nanpercentile(scores.reshape(-1, scores.shape[-1]), _PERCENTILES, axis=0)
+    turned: ComponentBasis = replace(
+        basis,
+        components=rotation.T @ (basis.components / spread[:, None]),
+        variance=np.ones_like(basis.variance),
+        low=low,
+        high=high,
+        aligned_to=target.provenance.encoder,
+    )
+    values = render_scores(scores, turned, found.rendering)
+    return replace(found, values=values, basis=turned, scores=scores)
+
+
+def _whitened(found: ComponentMap) -> Float32:
+    if found.scores is None:
+        raise MapUnavailableError("Expected a component map with its scores; make it with pca_map again.")
+    return whitened_scores(found.scores, found.basis)
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,13 +411,70 @@ class PcaOptions:
         encoder has one.
     aligned
         Whether the colours of all methods are turned towards those of the first.
+    foreground
+        Tokens that the fit sees: ``auto`` for those that are not flat, ``first-component``, or empty for all.
     """
 
     rendering: Rendering = "stretch"
     basis: BasisChoice = "region"
     aligned: bool = False
+    foreground: str = "auto"
 
-    @property
-    def spans_methods(self) -> bool:
-        """Whether a map can be made only when all there is to look at is there."""
-        return self.basis == "joint" or self.aligned
+
+def _make(given: MapInput) -> ComponentMap | None:
+    embedding, options = given.embedding, given.options.pca
+    if embedding.tokens.shape[-1] < COMPONENTS:
+        return None
+    if given.basis is not None:
+        kept = pca_map(embedding, rendering=options.rendering, basis=given.basis)
+        return replace(kept, fitted_to="kept")
+    others = given.others if options.basis == "joint" else ()
+    foreground: Any = options.foreground or None
+    found = pca_map([embedding, *others], rendering=options.rendering, foreground=foreground)[0]
+    return replace(found, fitted_to="joint" if options.basis == "joint" else "region")
+
+
+def _together(maps: Sequence[ComponentMap], options: "MapOptions") -> Sequence[ComponentMap]:
+    return align_colours(maps) if options.pca.aligned else maps
+
+
+def _facts(result: ComponentMap) -> dict[str, Any]:
+    return {
+        "rendering": result.rendering,
+        "variance": result.basis.variance.tolist(),
+        "aligned_to": result.aligned_to,
+        "basis_of": _BASES[result.fitted_to],
+    }
+
+
+_BASES = {"region": "of this region", "joint": "of all images together", "kept": "that were kept"}
+_RENDERINGS = {"stretch": "stretched 2–98 %", "whitened": "whitened"}
+
+
+def _caption(facts: Facts) -> str:
+    aligned = facts.get("aligned_to")
+    turned = f", colours turned to {aligned}" if aligned else ""
+    basis = facts.get("basis_of") or _BASES["region"]
+    return f"components {basis}, {_RENDERINGS[facts['rendering']]}{turned}"
+
+
+def _note(result: ComponentMap) -> str:
+    colours = "first three components as R, G, B"
+    return f"{colours},\nturned to those of {result.aligned_to}" if result.aligned_to else colours
+
+
+PCA = MapType(
+    key="pca",
+    result=ComponentMap,
+    heading="PCA",
+    tip="The first three principal components as red, green and blue.",
+    options="pca",
+    opacity=0.8,
+    rule="none",
+    make=_make,
+    together=_together,
+    spans_encoders=lambda options: options.pca.basis == "joint" or options.pca.aligned,
+    facts=_facts,
+    caption=_caption,
+    note=_note,
+)

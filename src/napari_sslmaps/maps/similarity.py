@@ -8,7 +8,7 @@ cos(t − m, b) = (t · b − m · b) / |t − m|.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from napari_sslmaps.core.results import Embedding, Float32, TokenMap
 from napari_sslmaps.core.tokens import token_chunks
 from napari_sslmaps.errors import InvalidAnchorError, InvalidOptionError
-from napari_sslmaps.maps.contrast import Display
+from napari_sslmaps.maps.map_type import Display, Facts, MapInput, MapType, centred_words, where_words
 
 Anchors = Sequence[tuple[float, float]] | NDArray[np.floating]
 CosineFunction = Callable[[Float32], Float32]
@@ -58,7 +58,7 @@ def similarity_map(
     *,
     negative: Anchors = (),
     combine: Combine = "mean",
-    centred: bool = False,
+    centred: bool = True,
     radius: float = 0.0,
     reference: Embedding | None = None,
 ) -> SimilarityMap:
@@ -76,7 +76,8 @@ def similarity_map(
     combine
         For several anchors: their ``mean`` direction, or the ``max`` of their maps. Ignored with `negative`.
     centred
-        Subtract the region's mean token first; it raises contrast where tokens share a large component.
+        Subtract the region's mean token first: tokens mostly share a large component, which hides in what
+        they differ. Without, the map is the cosine of the tokens as they are.
     radius
         In pixels; above 0, an anchor is the mean direction of the tokens in a disc.
     reference
@@ -227,3 +228,57 @@ class SimilarityOptions:
     centred: bool = True
     combine: Combine = "mean"
     display: Display = "shared"
+
+
+def make_similarity(given: MapInput) -> SimilarityMap | None:
+    """Make the map of similarity to a group; None without anchors."""
+    options, group = given.options.similarity, given.anchors
+    if not group.anchors:
+        return None
+    return similarity_map(
+        given.embedding,
+        group.anchors,
+        negative=group.negative,
+        combine=options.combine,
+        centred=options.centred,
+        reference=given.reference,
+    )
+
+
+def _facts(result: SimilarityMap) -> dict[str, Any]:
+    return {
+        "anchors": [list(anchor) for anchor in result.anchors],
+        "negative": [list(anchor) for anchor in result.negative],
+        "centred": result.centred,
+        "combine": result.combine,
+        "reference": result.reference,
+    }
+
+
+def _caption(facts: Facts) -> str:
+    positive, negative = len(facts["anchors"]), len(facts["negative"])
+    against = f" less to {negative} negative" if negative else ""
+    combined = f", {facts['combine']}" if positive > 1 and not negative else ""
+    anchors = f"{positive} anchor{'' if positive == 1 else 's'}"
+    return f"cosine to {anchors}{against}{where_words(facts)}{centred_words(facts)}{combined}"
+
+
+def _note(result: SimilarityMap) -> str:
+    what = "cosine to anchors − to negative ones" if result.negative else "cosine to anchor"
+    return f"{what}, centred" if result.centred else what
+
+
+SIMILARITY = MapType(
+    key="similarity",
+    result=SimilarityMap,
+    tip="Cosine of every token to the active group's anchors.",
+    options="similarity",
+    rule="range",
+    shared=True,
+    needs_anchors=True,
+    subtractable=True,
+    make=make_similarity,
+    facts=_facts,
+    caption=_caption,
+    note=_note,
+)

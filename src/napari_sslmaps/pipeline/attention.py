@@ -11,9 +11,10 @@ import numpy as np
 from napari_sslmaps.core.preprocess import check_window
 from napari_sslmaps.core.results import AttentionKind, Embedding, Float32, Provenance
 from napari_sslmaps.core.tiling import ONE_PASS, Stitcher, Tile, Tiling
+from napari_sslmaps.encoders.families.vit import ViTArchitecture
 from napari_sslmaps.encoders.registry import load_encoder
-from napari_sslmaps.errors import DeviceMemoryError, InvalidOptionError
-from napari_sslmaps.maps.attention import AttentionStack, attention_rollout
+from napari_sslmaps.errors import DeviceMemoryError, InvalidAnchorError, InvalidOptionError
+from napari_sslmaps.maps.attention import NO_ANCHOR, AttentionOptions, AttentionStack, attention_rollout
 from napari_sslmaps.pipeline.attention_field import Anchor, AttentionField, block_number, split_prefix
 from napari_sslmaps.pipeline.batches import is_out_of_memory
 from napari_sslmaps.pipeline.embedding import check_structure, provenance_of
@@ -96,6 +97,38 @@ def attend(  # noqa: PLR0913  # what users call; most of its keywords are those 
             field = look.field(anchor, range(1, number + 1) if rollout else (number,))
             return field.at(anchor, block=number, rollout=rollout)
         return look.rollout(number, on_progress) if rollout else look.outputs((number,), on_progress)[0]
+
+
+def attention_stack(
+    embedding: Embedding, encoder: "Encoder", options: AttentionOptions, anchors: Sequence[Anchor]
+) -> AttentionStack | None:
+    """Compute attention that an embedding does not hold; None where it holds it, or of a CNN.
+
+    Parameters
+    ----------
+    embedding, encoder
+        The encoder is run again, on the embedding's region.
+    options
+        Which block, and whose attention. An encoder with fewer blocks gives its last.
+    anchors
+        The last one asks, if it is an anchor's attention.
+
+    Raises
+    ------
+    InvalidAnchorError
+        If there is none to ask.
+    """
+    shape = encoder.spec.architecture
+    if not isinstance(shape, ViTArchitecture) or options.is_kept:
+        return None
+    block = options.block
+    if block is not None:
+        block = max(-shape.depth, min(block, shape.depth))
+    if options.query == "anchor":
+        if not anchors:
+            raise InvalidAnchorError(NO_ANCHOR)
+        return attend(embedding, encoder, block=block, anchor=anchors[-1])
+    return attend(embedding, encoder, block=block, rollout=options.query == "rollout")
 
 
 def attend_blocks(  # noqa: PLR0913  # the keywords of `attend`

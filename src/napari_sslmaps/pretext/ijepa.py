@@ -145,5 +145,5 @@ def _joint_colours(
     """Both in one PCA: equal colours are equal representations."""
     tokens = np.where(covered[..., None], actual.reshape(predicted.shape), np.nan).astype(np.float32)
     guess = Embedding(predicted, field.grid, field.provenance)
-    maps = pca_map([guess, replace(guess, tokens=tokens)])
+    maps = pca_map([guess, replace(guess, tokens=tokens)], foreground=None)
     return maps[0].values, maps[1].values

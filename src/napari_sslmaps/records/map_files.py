@@ -15,12 +15,8 @@ from napari_sslmaps.core.pretext_views import Panel, PretextView
 from napari_sslmaps.core.results import Embedding, Provenance, TokenMap
 from napari_sslmaps.errors import ExportError, UnsupportedImageError
 from napari_sslmaps.files import written_whole
-from napari_sslmaps.maps.attention import ActivationMap, AttentionMap, AttentionStack
-from napari_sslmaps.maps.difference import DifferenceMap
-from napari_sslmaps.maps.evidence import EvidenceMap
-from napari_sslmaps.maps.groups import GroupMap
-from napari_sslmaps.maps.pca import ComponentMap
-from napari_sslmaps.maps.similarity import SimilarityMap
+from napari_sslmaps.maps.attention import AttentionStack
+from napari_sslmaps.maps.registry import map_type_of, stored_values
 
 FORMAT = "napari-sslmaps/map"
 SpacingYX = tuple[float, float] | None
@@ -35,8 +31,7 @@ class StoredMap:
     values
         (rows, cols), (rows, cols, 3) or (heads, rows, cols) float32.
     kind
-        ``attention``, ``attention heads``, ``activation``, ``pca``, ``similarity``, ``difference``,
-        ``groups``, or the name of a panel of a pretext view.
+        A key of `MAP_TYPES`, ``attention heads``, or the name of a panel of a pretext view.
     grid
         Where the tokens lie on the image.
     provenance
@@ -64,7 +59,7 @@ def write_map(path: Path, result: TokenMap, *, spacing_um_yx: SpacingYX = None) 
     path
         The file.
     result
-        values (rows, cols) or (rows, cols, 3); of groups their labels are written.
+        values (rows, cols) or (rows, cols, 3); of maps of labels their labels are written.
     spacing_um_yx
         Micrometres per pixel of level 0 of the image, if known.
 
@@ -73,10 +68,10 @@ def write_map(path: Path, result: TokenMap, *, spacing_um_yx: SpacingYX = None) 
     ExportError
         If the file cannot be written.
     """
-    kind, details = _describe(result)
-    values = result.labels if isinstance(result, GroupMap) else result.values
+    kind, values = map_type_of(result), stored_values(result)
     axes = "YXS" if values.ndim == 3 else "YX"
-    _write(path, values, axes, _Tags(kind, result.grid, result.provenance, details), spacing_um_yx)
+    tags = _Tags(kind.key, result.grid, result.provenance, kind.facts(result))
+    _write(path, values, axes, tags, spacing_um_yx)
 
 
 def write_heads(path: Path, source: Embedding | AttentionStack, *, spacing_um_yx: SpacingYX = None) -> None:
@@ -169,64 +164,6 @@ class _Tags:
                 "provenance": self.provenance.to_dict(),
             }
         )
-
-
-def _describe(result: TokenMap) -> tuple[str, dict[str, Any]]:
-    kind, about = "map", dict[str, Any]()
-    match result:
-        case AttentionMap():
-            kind = "attention"
-            about = {
-                "of": result.kind,
-                "block": result.block,
-                "anchor": result.anchor,
-                "reduction": result.reduction,
-                "caution": result.caution,
-                "prefix_attention": result.prefix_attention,
-            }
-        case ActivationMap():
-            kind = "activation"
-        case ComponentMap():
-            kind = "pca"
-            about = {
-                "rendering": result.rendering,
-                "variance": result.basis.variance.tolist(),
-                "aligned_to": result.aligned_to,
-            }
-        case SimilarityMap():
-            kind = "similarity"
-            about = {
-                "centred": result.centred,
-                "combine": result.combine,
-                "anchors": result.anchors,
-                "negative": result.negative,
-                "reference": result.reference,
-            }
-        case EvidenceMap():
-            kind = "evidence"
-            about = {
-                "of": result.kind,
-                "label": result.label,
-                "logit": result.logit,
-                "stage": result.stage,
-            }
-        case DifferenceMap():
-            kind = "difference"
-            about = {
-                "of": result.kind,
-                "scale": result.scale,
-                "value_range": result.value_range,
-                "against": result.against.to_dict(),
-            }
-        case GroupMap():
-            kind = "groups"
-            about = {
-                "least": result.least,
-                "centred": result.centred,
-                "groups": [asdict(group) for group in result.groups],
-                "reference": result.reference,
-            }
-    return kind, about
 
 
 def _write(path: Path, values: NDArray[Any], axes: str, tags: _Tags, spacing_um_yx: SpacingYX) -> None:

@@ -1,6 +1,6 @@
 """The record of a run: enough to run it again, and to notice when something has changed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
@@ -10,6 +10,7 @@ from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Provenance
 from napari_sslmaps.errors import RecordError, SSLMapsError
 from napari_sslmaps.maps.groups import AnchorGroup
+from napari_sslmaps.maps.registry import MAP_TYPES, MapOptions, check_keys, standard
 from napari_sslmaps.records.json import read_object, write_object
 
 FORMAT = "napari-sslmaps/run"
@@ -126,7 +127,7 @@ class EncoderRecord:
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """How maps are computed; the defaults are those of the functions that take them.
+    """How an image is embedded, and which maps are made of it.
 
     Parameters
     ----------
@@ -134,21 +135,10 @@ class RunOptions:
         As `Tiling` takes them.
     device, precision
         As `load_encoder` takes them.
-    head
-        One attention head, or None for the mean.
-    rendering, foreground
-        Of PCA; an empty `foreground` fits all tokens.
-    centred, combine
-        Of similarity.
-    reduction
-        ``mean`` or ``max`` over heads.
-    block
-        Whose attention is shown, from 1, or from −1; None for the last. An encoder with fewer shows its last.
-    attention_of
-        ``output`` for what the output reads, ``anchor`` for what the last anchor's token attends to, or
-        ``rollout``.
-    aligned
-        Whether PCA colours of all encoders are turned towards those of the first.
+    maps
+        How maps are made.
+    wanted
+        Keys of the maps to make; empty for those that are made of every image.
     mask
         ``tissue``, ``field-of-view`` or ``auto`` for what is found in each image and alone embedded; empty
         for all of it.
@@ -158,6 +148,11 @@ class RunOptions:
         Names of two encoders whose maps are subtracted; empty for none.
     save_basis
         Whether the components of every encoder are written as a file, too.
+
+    Raises
+    ------
+    InvalidOptionError
+        If there is no such map.
     """
 
     tile: int | None = None
@@ -165,25 +160,116 @@ class RunOptions:
     stitching: str = "drop"
     device: str = "auto"
     precision: str = "auto"
-    head: int | None = None
-    rendering: str = "stretch"
-    foreground: str = ""
-    centred: bool = False
-    combine: str = "mean"
-    reduction: str = "mean"
-    block: int | None = None
-    attention_of: str = "output"
-    aligned: bool = False
+    maps: MapOptions = field(default_factory=MapOptions)
+    wanted: tuple[str, ...] = ()
     mask: str = ""
     heads: bool = False
     difference: tuple[str, ...] = ()
     save_basis: bool = False
 
+    def __post_init__(self) -> None:
+        check_keys(self.wanted)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Keys of the maps to make."""
+        return self.wanted or standard()
+
     @property
     def of_runs_alone(self) -> tuple[str, ...]:
         """Names of options that a single run follows and a batch does not, where they ask for something."""
-        plain = RunOptions()
-        return tuple(name for name in _LATER_OPTIONS if getattr(self, name) != getattr(plain, name))
+        flat = self.to_flat()
+        return tuple(name for name in _LATER_OPTIONS if flat[name] != _SCHEMA_1[name])
+
+    def to_flat(self) -> dict[str, Any]:
+        """Return the options as records write them, and as keys of finished work are hashed from.
+
+        What came after schema 1 was first written is left out where nothing is asked of it, so that keys stay
+        what they were.
+        """
+        flat = {name: _value_at(self, _PLACES.get(name, name)) for name in _SCHEMA_1}
+        if self.wanted:
+            flat["maps"] = self.wanted
+        if self.maps.similarity.display != _DISPLAY:
+            flat["display"] = self.maps.similarity.display
+        for name in _of_one_map(self.keys):
+            flat[name] = asdict(getattr(self.maps, name))
+        return flat
+
+    @classmethod
+    def from_flat(cls, flat: Mapping[str, Any]) -> Self:
+        """Rebuild from `to_flat`'s description; what is missing gets the value of schema 1.
+
+        Raises
+        ------
+        TypeError
+            If there are unknown fields.
+        """
+        values = {**_SCHEMA_1, "maps": (), "display": _DISPLAY, **flat}
+        parts: dict[str, dict[str, Any]] = {item.name: {} for item in fields(MapOptions)}
+        own: dict[str, Any] = {"wanted": values.pop("maps")}
+        parts["similarity"]["display"] = values.pop("display")
+        for name, value in values.items():
+            if name in _PLACES:
+                _, part, inner = _PLACES[name].split(".")
+                parts[part][inner] = value
+            elif name in parts and name not in _FLAT_PARTS:
+                parts[name] = dict(value)
+            else:
+                own[name] = value
+        kinds = {item.name: item.default_factory for item in fields(MapOptions)}
+        maps = MapOptions(**{name: kinds[name](**given) for name, given in parts.items()})  # type: ignore[operator]  # every field has a class
+        return cls(maps=maps, **own)
+
+
+_DISPLAY = "shared"
+_PLACES = {
+    "head": "maps.attention.head",
+    "reduction": "maps.attention.reduction",
+    "block": "maps.attention.block",
+    "attention_of": "maps.attention.query",
+    "rendering": "maps.pca.rendering",
+    "foreground": "maps.pca.foreground",
+    "aligned": "maps.pca.aligned",
+    "centred": "maps.similarity.centred",
+    "combine": "maps.similarity.combine",
+}
+"""Where options are that files name beside those of the embedding; later maps' are in a dict by map."""
+_FLAT_PARTS = ("attention", "pca", "similarity")
+_SCHEMA_1: Mapping[str, Any] = {
+    "tile": None,
+    "overlap": 8,
+    "stitching": "drop",
+    "device": "auto",
+    "precision": "auto",
+    "head": None,
+    "rendering": "stretch",
+    "foreground": "",
+    "centred": False,
+    "combine": "mean",
+    "reduction": "mean",
+    "block": None,
+    "attention_of": "output",
+    "aligned": False,
+    "mask": "",
+    "heads": False,
+    "difference": (),
+    "save_basis": False,
+}
+"""What a field that is missing in a file means, whatever the defaults are today."""
+
+
+def _value_at(options: RunOptions, place: str) -> Any:
+    value: Any = options
+    for name in place.split("."):
+        value = getattr(value, name)
+    return value
+
+
+def _of_one_map(keys: Sequence[str]) -> list[str]:
+    """Return the fields of `MapOptions` that files keep as a dict, of maps that are made."""
+    used = {MAP_TYPES[key].options for key in keys}
+    return [item.name for item in fields(MapOptions) if item.name in used and item.name not in _FLAT_PARTS]
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,10 +322,12 @@ class RunRecord:
 
         What earlier versions do not know is left out where it says nothing, so that they can read the rest.
         """
-        told = {"format": FORMAT, "schema": SCHEMA, **asdict(self)}
+        told = {"format": FORMAT, "schema": SCHEMA, **asdict(self), "options": self.options.to_flat()}
         for entry in told["encoders"]:
             _leave_out(entry, EncoderRecord, ("control",))
-        _leave_out(told["options"], RunOptions, _LATER_OPTIONS)
+        for name in _LATER_OPTIONS:
+            if told["options"][name] == _SCHEMA_1[name]:
+                del told["options"][name]
         _leave_out(told, RunRecord, _LATER)
         return told
 
@@ -270,7 +358,7 @@ class RunRecord:
                 region=_region(values.pop("region", None)),
                 anchors=_points(values.pop("anchors", ())),
                 negative=_points(values.pop("negative", ())),
-                options=RunOptions(**_tuples(values.pop("options", {}))),
+                options=RunOptions.from_flat(_tuples(values.pop("options", {}))),
                 groups=tuple(AnchorGroup(**entry) for entry in values.pop("groups", ())),
                 bases=tuple(FileRecord(**entry) for entry in values.pop("bases", ())),
                 mask=_mask(values.pop("mask", None)),

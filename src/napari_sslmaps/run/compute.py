@@ -17,14 +17,15 @@ from napari_sslmaps.errors import InvalidAnchorError, InvalidOptionError
 from napari_sslmaps.figures.picture import picture_of
 from napari_sslmaps.inputs.encoders import EncoderChoice
 from napari_sslmaps.inputs.images import mask_in, open_named, record_of
+from napari_sslmaps.maps.attention import check_attention
 from napari_sslmaps.maps.groups import check_on_grid
+from napari_sslmaps.pipeline.attention import attention_stack
 from napari_sslmaps.pipeline.controls import embed_control
 from napari_sslmaps.pipeline.embedding import embed
 from napari_sslmaps.pipeline.masks import MaskLike
 from napari_sslmaps.pipeline.progress import EmbeddingProgress
 from napari_sslmaps.records.run import ImageRecord, MaskRecord, RunOptions
-from napari_sslmaps.run.maps import check_attention, differences_of, outcome_of, stack_of, with_components
-from napari_sslmaps.run.outcome import EncoderOutcome, RunOutcome
+from napari_sslmaps.run.outcome import EncoderOutcome, RunOutcome, differences_of, fit_outcomes, outcome_of
 from napari_sslmaps.run.request import RunRequest
 from napari_sslmaps.sources.protocol import ImageSource
 
@@ -60,7 +61,7 @@ def compute_run(
         _check_attention(request)
         work = _Work(request, look, there, on_progress, cached=cached)
         made = [work.do(choice) for choice in request.encoders]
-        outcomes = with_components(made, request.options, request.bases)
+        outcomes = fit_outcomes(made, request)
         window = outcomes[0].embedding.provenance.window or (0.0, 1.0)
         picture = picture_of(look.source, look.region, window)
         return RunOutcome(
@@ -123,7 +124,7 @@ def _check_anchors(request: RunRequest, look: _Look) -> None:
 
 def _check_attention(request: RunRequest) -> None:
     """Refuse what no encoder can give; files are opened only if a block or head is asked for."""
-    options, elsewhere = request.options, request.reference is not None
+    options, elsewhere = request.options.maps.attention, request.reference is not None
     chosen = () if options.block is None and options.head is None else request.encoders
     depth, heads = attention_size(architecture_of(choice.name, choice.overrides) for choice in chosen)
     check_attention(options, depth=depth, heads=heads, anchors=request.anchors, elsewhere=elsewhere)
@@ -150,7 +151,9 @@ class _Work:
         encoder = _load(choice, options)
         embedding = self._embed(choice, encoder, self.look)
         reference = None if self.there is None else self._embed(choice, encoder, self.there)
-        stack = None if choice.control else stack_of(embedding, encoder, options, request.anchors)
+        stack = None
+        if not choice.control:
+            stack = attention_stack(embedding, encoder, options.maps.attention, request.anchors)
         return outcome_of(choice, encoder, embedding, request, stack=stack, reference=reference)
 
     def _embed(self, choice: EncoderChoice, encoder: Encoder, look: _Look) -> Embedding:

@@ -1,20 +1,26 @@
 """What a run gave; no torch."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
-from napari_sslmaps.core.results import Embedding
+from napari_sslmaps.core.results import Embedding, TokenMap
 from napari_sslmaps.encoders.methods.registry import METHOD_INFO
 from napari_sslmaps.encoders.spec import EncoderSpec
+from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.figures.run_figure import FigureRow, Picture
 from napari_sslmaps.inputs.encoders import EncoderChoice
-from napari_sslmaps.maps.attention import ActivationMap, AttentionMap, AttentionStack
+from napari_sslmaps.maps.attention import AttentionStack
 from napari_sslmaps.maps.difference import DifferenceMap
-from napari_sslmaps.maps.groups import GroupMap
-from napari_sslmaps.maps.pca import ComponentMap
+from napari_sslmaps.maps.groups import AnchorGroup
+from napari_sslmaps.maps.make import MapRequest, differences, fit_together, make_maps, similarity_to_groups
+from napari_sslmaps.maps.pca import ComponentBasis
 from napari_sslmaps.maps.similarity import SimilarityMap
 from napari_sslmaps.records.run import ImageRecord
 from napari_sslmaps.run.request import RunRequest
+
+if TYPE_CHECKING:
+    from napari_sslmaps.encoders.encoder import Encoder
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -27,16 +33,10 @@ class EncoderOutcome:
         Which encoder, and the precision it ran in.
     embedding
         Its tokens.
-    attention
-        Attention, or activation of a CNN; None of a control that has neither.
-    components
-        PCA; None of tokens with fewer than three channels.
-    similarity
-        None without anchors.
+    maps
+        By key of `MAP_TYPES`, those that it gives of the wanted ones.
     stack
         Attention of every head, where the embedding does not hold what was asked for.
-    groups
-        Which group each token is most like; None without groups.
     group_similarity
         Similarity to each group that has anchors, by its name.
     """
@@ -45,11 +45,8 @@ class EncoderOutcome:
     spec: EncoderSpec
     precision: str
     embedding: Embedding
-    attention: AttentionMap | ActivationMap | None
-    components: ComponentMap | None
-    similarity: SimilarityMap | None
+    maps: Mapping[str, TokenMap]
     stack: AttentionStack | None = None
-    groups: GroupMap | None = None
     group_similarity: Mapping[str, SimilarityMap] = field(default_factory=dict)
 
     @property
@@ -65,13 +62,13 @@ class EncoderOutcome:
     @property
     def heads(self) -> AttentionStack | Embedding | None:
         """What has the attention of every head; None if nothing has."""
-        held = self.embedding if isinstance(self.attention, AttentionMap) else None
+        held = self.embedding if "attention" in self.maps else None
         return self.stack or held
 
     @property
     def row(self) -> FigureRow:
         """Its row of the figure."""
-        return FigureRow(self.title, self.name, self.attention, self.components, self.similarity)
+        return FigureRow(self.title, self.name, self.maps)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -87,3 +84,95 @@ class RunOutcome:
     encoders: tuple[EncoderOutcome, ...]
     differences: Mapping[str, DifferenceMap] = field(default_factory=dict)
     reference: ImageRecord | None = None
+
+
+def outcome_of(
+    choice: EncoderChoice,
+    encoder: "Encoder",
+    embedding: Embedding,
+    request: RunRequest,
+    *,
+    stack: AttentionStack | None = None,
+    reference: Embedding | None = None,
+) -> EncoderOutcome:
+    """Make the maps of one encoder; `fit_outcomes` turns those of several towards each other.
+
+    Parameters
+    ----------
+    choice, encoder, embedding
+        Which, and its tokens; of a control, the encoder it belongs to.
+    request
+        Anchors, groups, bases and options.
+    stack
+        From `attention_stack`.
+    reference
+        Tokens of the image that the anchors lie in, if it is another one.
+    """
+    name, groups = embedding.provenance.encoder, request.groups
+    basis = next((basis for basis in request.bases if _belongs(basis, choice, embedding)), None)
+    wanted = MapRequest(
+        request.options.keys,
+        request.options.maps,
+        AnchorGroup("anchors", anchors=request.anchors, negative=request.negative),
+        groups if any(group.anchors for group in groups) else (),
+        {} if basis is None else {name: basis},
+        None if reference is None else {name: reference},
+    )
+    return EncoderOutcome(
+        choice=choice,
+        spec=encoder.spec,
+        precision=encoder.precision,
+        embedding=embedding,
+        maps=make_maps({name: embedding}, wanted, stacks={} if stack is None else {name: stack})[name],
+        stack=stack,
+        group_similarity=similarity_to_groups(embedding, wanted, reference),
+    )
+
+
+def fit_outcomes(outcomes: Sequence[EncoderOutcome], request: RunRequest) -> tuple[EncoderOutcome, ...]:
+    """Return outcomes whose maps are turned towards each other, where the options ask for it.
+
+    Raises
+    ------
+    InvalidOptionError
+        If a basis of the request belongs to none of the encoders.
+    """
+    for basis in request.bases:
+        if not any(_belongs(basis, outcome.choice, outcome.embedding) for outcome in outcomes):
+            names = ", ".join(outcome.name for outcome in outcomes)
+            raise InvalidOptionError(
+                f"Expected a PCA basis of one of the encoders ({names}); got one of {basis.encoder!r}, or of "
+                "other weights. Components belong to one encoder: give its basis, or run that encoder, too."
+            )
+    fitted = fit_together(dict(enumerate(outcome.maps for outcome in outcomes)), request.options.maps)
+    return tuple(replace(outcome, maps=fitted[index]) for index, outcome in enumerate(outcomes))
+
+
+def _belongs(basis: ComponentBasis, choice: EncoderChoice, embedding: Embedding) -> bool:
+    """Whether a basis is of an encoder, whatever that is called by now; controls have bases of their own."""
+    made = embedding.provenance
+    if choice.control or not basis.weights_sha256:
+        return basis.encoder == made.encoder
+    return basis.weights_sha256 == made.weights_sha256
+
+
+def differences_of(outcomes: Sequence[EncoderOutcome], pair: Sequence[str]) -> dict[str, DifferenceMap]:
+    """Subtract the maps of the second of two encoders from those of the first, by kind; none of no pair.
+
+    Raises
+    ------
+    InvalidOptionError
+        If they are not two of the encoders.
+    """
+    if not pair:
+        return {}
+    called = {outcome.choice.name: outcome for outcome in outcomes if not outcome.choice.control}
+    called |= {outcome.name: outcome for outcome in outcomes}
+    found = [called[name] for name in pair if name in called]
+    if len(pair) != 2 or len(found) != 2 or found[0] is found[1]:
+        names = ", ".join(outcome.name for outcome in outcomes)
+        raise InvalidOptionError(
+            f"Expected two of the encoders to subtract ({names}); got {', '.join(pair)}. Name them as they "
+            "are called there."
+        )
+    return differences(found[0].maps, found[1].maps)

@@ -14,8 +14,9 @@ from napari_sslmaps.figures.run_figure import compose_figure, save_figure
 from napari_sslmaps.files import hash_path
 from napari_sslmaps.inputs.encoders import EncoderChoice
 from napari_sslmaps.inputs.images import SAMPLE_PREFIX, find_sample
-from napari_sslmaps.maps.attention import ActivationMap, AttentionStack
-from napari_sslmaps.maps.pca import ComponentBasis
+from napari_sslmaps.maps.attention import AttentionStack
+from napari_sslmaps.maps.pca import ComponentBasis, ComponentMap
+from napari_sslmaps.maps.registry import map_type_of
 from napari_sslmaps.records.basis import load_basis, save_basis
 from napari_sslmaps.records.map_files import write_heads, write_map
 from napari_sslmaps.records.run import (
@@ -45,6 +46,7 @@ def draw_run(outcome: RunOutcome, path: Path) -> None:
         anchors=outcome.request.anchors,
         negative=outcome.request.negative,
         title=_title(outcome),
+        display=outcome.request.options.maps.similarity.display,
     )
     save_figure(figure, path)
 
@@ -168,9 +170,10 @@ def _write_bases(bases: Sequence[ComponentBasis], folder: Path) -> tuple[FileRec
 
 
 def _write_basis(encoder: EncoderOutcome, folder: Path, part: str, options: RunOptions) -> dict[str, str]:
-    if not options.save_basis or encoder.components is None:
+    components = encoder.maps.get("pca")
+    if not options.save_basis or not isinstance(components, ComponentMap):
         return {}
-    save_basis(encoder.components.basis, folder / part / "basis.json")
+    save_basis(components.basis, folder / part / "basis.json")
     return {"basis": f"{part}/basis.json"}
 
 
@@ -235,11 +238,11 @@ def cautions(outcome: RunOutcome) -> list[str]:
     """Sentences that belong beside the maps of a run."""
     sentences = []
     for encoder in outcome.encoders:
-        if isinstance(encoder.attention, ActivationMap):
+        if "activation" in encoder.maps:
             sentences.append(f"{encoder.name}: a CNN has no attention; activation is shown instead.")
-        elif encoder.attention is not None and encoder.attention.caution:
-            sentences.append(f"{encoder.name}: {encoder.attention.caution}")
-        asked, stack = outcome.request.options.block, encoder.stack
+        said = [map_type_of(result).facts(result).get("caution") for result in encoder.maps.values()]
+        sentences += [f"{encoder.name}: {caution}" for caution in said if caution]
+        asked, stack = outcome.request.options.maps.attention.block, encoder.stack
         if asked is not None and stack is not None and abs(asked) > stack.depth:
             sentences.append(f"{encoder.name}: there are {stack.depth} blocks; block {stack.block} is shown.")
     return sentences
@@ -248,20 +251,13 @@ def cautions(outcome: RunOutcome) -> list[str]:
 def _write_maps(
     encoder: EncoderOutcome, folder: Path, part: str, spacing: tuple[float, float] | None
 ) -> dict[str, str]:
-    attention = "activation" if isinstance(encoder.attention, ActivationMap) else "attention"
-    maps: dict[str, TokenMap | None] = {
-        attention: encoder.attention,
-        "pca": encoder.components,
-        "similarity": encoder.similarity,
-        "groups": encoder.groups,
-    }
+    maps: dict[str, TokenMap] = dict(encoder.maps)
     for number, (name, result) in enumerate(encoder.group_similarity.items(), start=1):
         maps[f"similarity-{number}-{_slug(name)}"] = result
     outputs = {}
     for kind, made in maps.items():
-        if made is not None:
-            outputs[kind] = f"{part}/{kind}.tif"
-            write_map(folder / outputs[kind], made, spacing_um_yx=spacing)
+        outputs[kind] = f"{part}/{kind}.tif"
+        write_map(folder / outputs[kind], made, spacing_um_yx=spacing)
     if encoder.heads is not None:
         outputs["attention_heads"] = f"{part}/attention_heads.tif"
         write_heads(folder / outputs["attention_heads"], encoder.heads, spacing_um_yx=spacing)

@@ -1,7 +1,6 @@
 """Builds the parts, connects them, and undoes every connection on `close`."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from napari.components import ViewerModel
@@ -22,7 +21,7 @@ from napari_sslmaps.viewer.encoders.actions import EncoderFiles
 from napari_sslmaps.viewer.encoders.encoder_list import EncoderOffer
 from napari_sslmaps.viewer.maps.anchor_sets import AnchorSets
 from napari_sslmaps.viewer.maps.attention_controller import AttentionPainter
-from napari_sslmaps.viewer.maps.coordinator import OF_ANCHORS, Answers
+from napari_sslmaps.viewer.maps.coordinator import Answers
 from napari_sslmaps.viewer.maps.head_stack import HeadStack
 from napari_sslmaps.viewer.maps.map_controller import MapPainter
 from napari_sslmaps.viewer.maps.pca_bases import Bases
@@ -197,10 +196,8 @@ class Controller:
         connect(events.anchors, self._on_anchors_changed)
         for name in ("groups", "group", "reference"):
             connect(getattr(events, name), self._on_anchors_changed)
-        connect(events.attention, lambda: self.answers.repaint("attention"))
-        for name in ("pca", "bases"):
-            connect(getattr(events, name), lambda: self.answers.repaint("pca"))
-        connect(events.similarity, lambda: self.answers.repaint(*OF_ANCHORS))
+        connect(events.options, self.answers.follow_options)
+        connect(events.bases, lambda: self.answers.repaint("pca"))
         connect(events.maps, lambda: self.answers.repaint(*self.workspace.maps))
         connect(events.front, self.stage.follow_front)
         for name in ("shown", "front", "against", "side_by_side", "difference", "panel", "task"):
@@ -248,7 +245,7 @@ class Controller:
         if old is not None:
             old.anchors = self.workspace.anchors
             old.spacing_um = self.workspace.spacing_um
-            old.asked = replace(self.workspace.request, anchors=())
+            old.asked = self.workspace.appearance
         self.answers.abandon()
         self.masks.abandon()
         self.pretext.leave()

@@ -14,7 +14,7 @@ from napari_sslmaps.maps.contrast import robust_limits
 from napari_sslmaps.maps.pca import ComponentBasis, ComponentMap
 from napari_sslmaps.maps.similarity import SimilarityMap
 from napari_sslmaps.viewer.canvas.image_layer import pixel_to_world, world_to_pixel
-from napari_sslmaps.viewer.canvas.map_layers import LayerBoard, draw, placement, with_contrast
+from napari_sslmaps.viewer.canvas.map_layers import LayerBoard, draw, draw_all, placement
 
 scales = st.floats(0.05, 20)
 shifts = st.floats(-100, 100)
@@ -143,10 +143,10 @@ def test_limits_are_never_equal_and_ignore_what_is_missing() -> None:
 
 
 def test_shared_contrast_is_the_same_for_all() -> None:
-    drawings = [draw(similarity(noise(4, 5))), draw(similarity(noise(4, 5) - 1))]
-    first, second = with_contrast(drawings, "shared")
+    maps = [similarity(noise(4, 5)), similarity(noise(4, 5) - 1)]
+    first, second = draw_all(maps, "shared")
     assert first.limits == second.limits
-    one, other = with_contrast(drawings, "each")
+    one, other = draw_all(maps, "each")
     assert one.limits != other.limits
-    assert with_contrast(drawings, "fixed")[0].limits == (-1.0, 1.0)
+    assert draw_all(maps, "fixed")[0].limits == (-1.0, 1.0)
     assert first.record["contrast"]["limits"] == list(first.limits)

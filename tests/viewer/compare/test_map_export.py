@@ -18,6 +18,7 @@ from napari_sslmaps.encoders.controls import controls_of
 from napari_sslmaps.encoders.registry import get_spec
 from napari_sslmaps.maps.attention import AttentionOptions
 from napari_sslmaps.maps.pca import PcaOptions
+from napari_sslmaps.maps.registry import standard
 from napari_sslmaps.maps.similarity import SimilarityOptions
 from napari_sslmaps.records.map_files import read_map
 from napari_sslmaps.records.run import RunRecord
@@ -85,13 +86,10 @@ def assert_layers_are_remade(controller: Controller, image: Image, outcome: RunO
     """Compare every layer of an image with the map made again; return the kinds there were."""
     compared = set()
     for found in outcome.encoders:
-        maps = {
-            "attention": found.attention,
-            "pca": found.components,
-            "similarity": found.similarity,
-            "groups": found.groups,
-        }
-        for kind, remade in maps.items():
+        for kind in standard():
+            remade = found.maps.get(
+                "activation" if "activation" in found.maps and kind == "attention" else kind
+            )
             layer = controller.board.find(image, kind, found.name)
             assert (layer is None) == (remade is None), (found.name, kind)
             if layer is None or remade is None:
@@ -135,7 +133,7 @@ def test_a_window_is_made_again_headless(real: Controller, viewer: ViewerModel, 
     (difference,) = real.board.layers_of(image, "difference")
     np.testing.assert_array_equal(difference.data, outcome.differences["similarity"].values)
     stored = read_map(tmp_path / "out" / CHOSEN[0] / "similarity.tif")
-    np.testing.assert_array_equal(stored.values, outcome.encoders[0].similarity.values)
+    np.testing.assert_array_equal(stored.values, outcome.encoders[0].maps["similarity"].values)
     record = RunRecord.read(tmp_path / "out" / "run.json")
     assert [group.name for group in record.groups] == ["gland", "group 1"]
     assert {basis.path for basis in record.bases} == {f"bases/{name}.json" for name in CHOSEN}
@@ -169,7 +167,7 @@ def test_a_joint_basis_a_mask_and_one_pass_are_made_again(
     assert record.mask is not None
     assert record.region == Region(0, 0, 48, 64)
     outcome = again(tmp_path)
-    assert np.isnan(outcome.encoders[0].components.values).any()
+    assert np.isnan(outcome.encoders[0].maps["pca"].values).any()
     assert len(assert_layers_are_remade(real, image, outcome)) == 6
 
 

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from napari_sslmaps.core.results import Embedding
+from napari_sslmaps.maps.registry import MapOptions
 from napari_sslmaps.maps.similarity import SimilarityOptions, similarity_map
 from napari_sslmaps.viewer.maps.map_controller import live_drawing
 from napari_sslmaps.viewer.state.session import Embedded
@@ -18,7 +19,7 @@ def embedded() -> Embedded:
 def test_a_frame_with_room_is_the_full_map(embedded: Embedded, centred: bool) -> None:
     workspace = WorkspaceModel(
         anchors=(Anchor((20.0, 30.0)), Anchor((70.0, 5.0), negative=True)),
-        similarity=SimilarityOptions(centred=centred),
+        options=MapOptions(similarity=SimilarityOptions(centred=centred)),
     )
     drawing = live_drawing(embedded, workspace.request, 10**9)
     full = similarity_map(embedded.embedding, [(20, 30)], negative=[(70, 5)], centred=centred)

@@ -1,15 +1,24 @@
 """Which maps, and how they are made."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QCheckBox, QGridLayout, QLabel, QSlider, QSpinBox, QToolButton
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QSlider,
+    QSpinBox,
+    QToolButton,
+    QWidget,
+)
 
 from napari_sslmaps._qt.parts import GAP, Choice, FileMenu, Section, quiet, row
 from napari_sslmaps.maps.attention import AttentionOptions, Reduction
-from napari_sslmaps.maps.pca import PcaOptions
+from napari_sslmaps.maps.registry import MapOptions, selectable
 from napari_sslmaps.maps.similarity import SimilarityOptions
-from napari_sslmaps.viewer.state.workspace import MapKind
 
 _QUERIES = (("output", "output"), ("last anchor", "anchor"), ("rollout", "rollout"))
 _REDUCTIONS = (("mean over heads", "mean"), ("maximum over heads", "max"), ("one head", "head"))
@@ -27,26 +36,18 @@ class MapSection(Section):
     """A tick per map, with its options beside it."""
 
     maps_requested = Signal(tuple)
-    attention_requested = Signal(object)
+    options_requested = Signal(object)
     stack_requested = Signal()
-    pca_requested = Signal(object)
     basis_locked = Signal()
     basis_saved = Signal(str)
     basis_loaded = Signal(str)
-    similarity_requested = Signal(object)
 
     def __init__(self) -> None:
         super().__init__("Maps")
-        self.boxes: dict[MapKind, QCheckBox] = {
-            "attention": QCheckBox("Attention"),
-            "pca": QCheckBox("PCA"),
-            "similarity": QCheckBox("Similarity"),
-            "groups": QCheckBox("Groups"),
-        }
-        self.boxes["attention"].setToolTip("Which tokens a token reads; a CNN's activation.")
-        self.boxes["pca"].setToolTip("The first three principal components as red, green and blue.")
-        self.boxes["similarity"].setToolTip("Cosine of every token to the active group's anchors.")
-        self.boxes["groups"].setToolTip("Of several groups of anchors, the one every token is most like.")
+        self._options = MapOptions()
+        self.boxes = {kind.key: QCheckBox(kind.heading) for kind in selectable()}
+        for kind in selectable():
+            self.boxes[kind.key].setToolTip(kind.tip)
         self.query = Choice(
             _QUERIES,
             "Whose attention: of what the output reads (CLS, or the mean of all tokens); of the token under "
@@ -84,55 +85,64 @@ class MapSection(Section):
         grid.setHorizontalSpacing(GAP + 4)
         grid.setVerticalSpacing(GAP - 2)
         grid.setColumnStretch(1, 1)
-        attention = row(self.query, self.block)
-        heads = row(self.reduction, self.head, self.head_label, self.stack)
-        pca = row(self.rendering, self.aligned)
-        basis = row(self.basis, self.basis_files)
-        similarity = row(self.combine, self.centred)
-        for layout in (attention, heads, pca, basis, similarity):
-            layout.setStretch(0, 1)
-        heads.setStretch(1, 1)
-        for index, layout in enumerate((attention, heads, pca, basis, similarity)):
-            grid.addLayout(layout, index, 1)
-        for index, box in zip((0, 2, 4, 5), self.boxes.values(), strict=True):
+        controls = self._controls()
+        index = 0
+        for key, box in self.boxes.items():
             grid.addWidget(box, index, 0)
-        contrast = row(QLabel("contrast"), self.display)
-        contrast.setStretch(1, 1)
-        grid.addLayout(contrast, 5, 1)
+            for place, line in enumerate(controls.get(key, ())):
+                grid.addLayout(line, index + place, 1)
+            index += max(1, len(controls.get(key, ())))
         self.body.addLayout(grid)
+
+    def _controls(self) -> dict[str, tuple[QHBoxLayout, ...]]:
+        """Return the lines of controls beside each box."""
+        return {
+            "attention": (
+                _line(self.query, self.block),
+                _line(self.reduction, self.head, self.head_label, self.stack, wide=(0, 1)),
+            ),
+            "pca": (_line(self.rendering, self.aligned), _line(self.basis, self.basis_files)),
+            "similarity": (_line(self.combine, self.centred),),
+            "groups": (_line(QLabel("contrast"), self.display, wide=(1,)),),
+        }
 
     def _connect(self) -> None:
         for box in self.boxes.values():
             box.toggled.connect(self._on_maps)
-        for choice in (self.query, self.reduction):
-            choice.currentIndexChanged.connect(self._on_attention)
+        choices = (self.query, self.reduction, self.rendering, self.basis, self.combine, self.display)
+        for choice in choices:
+            choice.currentIndexChanged.connect(self._on_options)
         for number in (self.head, self.block):
-            number.valueChanged.connect(self._on_attention)
+            number.valueChanged.connect(self._on_options)
+        for tick in (self.aligned, self.centred):
+            tick.toggled.connect(self._on_options)
         self.stack.clicked.connect(self.stack_requested)
-        for choice in (self.rendering, self.basis):
-            choice.currentIndexChanged.connect(self._on_pca)
-        self.aligned.toggled.connect(self._on_pca)
         self.basis_files.kept.connect(self.basis_locked)
         self.basis_files.saved.connect(self.basis_saved)
         self.basis_files.loaded.connect(self.basis_loaded)
-        self.combine.currentIndexChanged.connect(self._on_similarity)
-        self.display.currentIndexChanged.connect(self._on_similarity)
-        self.centred.toggled.connect(self._on_similarity)
 
-    def set_maps(self, maps: Sequence[MapKind]) -> None:
+    def set_maps(self, maps: Sequence[str]) -> None:
         """Tick these maps."""
         for kind, box in self.boxes.items():
             with quiet(box):
                 box.setChecked(kind in maps)
 
-    def set_attention(self, options: AttentionOptions) -> None:
-        """Show whose attention it is, and how it is reduced."""
-        self.query.set_value(options.query)
-        self.reduction.set_value(options.reduction if options.head is None else "head")
-        with quiet(self.head, self.block):
-            self.block.setValue(options.block or 0)
-            if options.head is not None:
-                self.head.setValue(options.head)
+    def set_options(self, options: MapOptions) -> None:
+        """Show how maps are made."""
+        self._options = options
+        attention, pca, similarity = options.attention, options.pca, options.similarity
+        self.query.set_value(attention.query)
+        self.reduction.set_value(attention.reduction if attention.head is None else "head")
+        self.rendering.set_value(pca.rendering)
+        self.basis.set_value(pca.basis)
+        self.combine.set_value(similarity.combine)
+        self.display.set_value(similarity.display)
+        with quiet(self.head, self.block, self.aligned, self.centred):
+            self.block.setValue(attention.block or 0)
+            if attention.head is not None:
+                self.head.setValue(attention.head)
+            self.aligned.setChecked(pca.aligned)
+            self.centred.setChecked(similarity.centred)
         self._label_head()
 
     def set_heads(self, count: int) -> None:
@@ -147,20 +157,6 @@ class MapSection(Section):
             self.block.setMaximum(count)
         self.block.setEnabled(count > 0)
 
-    def set_pca(self, options: PcaOptions) -> None:
-        """Show how PCA becomes colours."""
-        self.rendering.set_value(options.rendering)
-        self.basis.set_value(options.basis)
-        with quiet(self.aligned):
-            self.aligned.setChecked(options.aligned)
-
-    def set_similarity(self, options: SimilarityOptions) -> None:
-        """Show how similarity is made."""
-        self.combine.set_value(options.combine)
-        self.display.set_value(options.display)
-        with quiet(self.centred):
-            self.centred.setChecked(options.centred)
-
     def _label_head(self) -> None:
         single = self.reduction.value == "head"
         count = self.head.maximum() + 1
@@ -172,18 +168,28 @@ class MapSection(Section):
     def _on_maps(self) -> None:
         self.maps_requested.emit(tuple(kind for kind, box in self.boxes.items() if box.isChecked()))
 
-    def _on_attention(self) -> None:
+    def _on_options(self) -> None:
         self._label_head()
         value = self.reduction.value
         head = self.head.value() if value == "head" else None
         reduction: Reduction = "max" if value == "max" else "mean"
-        block = self.block.value() or None
-        self.attention_requested.emit(AttentionOptions(head, reduction, block, self.query.value))
-
-    def _on_pca(self) -> None:
-        self.pca_requested.emit(PcaOptions(self.rendering.value, self.basis.value, self.aligned.isChecked()))
-
-    def _on_similarity(self) -> None:
-        self.similarity_requested.emit(
-            SimilarityOptions(self.centred.isChecked(), self.combine.value, self.display.value)
+        self._options = replace(
+            self._options,
+            attention=AttentionOptions(head, reduction, self.block.value() or None, self.query.value),
+            pca=replace(
+                self._options.pca,
+                rendering=self.rendering.value,
+                basis=self.basis.value,
+                aligned=self.aligned.isChecked(),
+            ),
+            similarity=SimilarityOptions(self.centred.isChecked(), self.combine.value, self.display.value),
         )
+        self.options_requested.emit(self._options)
+
+
+def _line(*widgets: QWidget, wide: tuple[int, ...] = (0,)) -> QHBoxLayout:
+    """Lay widgets in a line; those at the places `wide` share the room there is."""
+    layout = row(*widgets)
+    for place in wide:
+        layout.setStretch(place, 1)
+    return layout

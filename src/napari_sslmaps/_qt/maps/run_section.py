@@ -7,15 +7,9 @@ from qtpy.QtWidgets import QLabel, QProgressBar, QPushButton
 
 from napari_sslmaps._qt.parts import Choice, Section, dim, note, quiet, row
 from napari_sslmaps.core.units import duration
+from napari_sslmaps.maps.registry import selectable
 from napari_sslmaps.viewer.canvas.flicker_keys import FLICKER_KEY, NEXT_KEY
-from napari_sslmaps.viewer.state.workspace import Caption, MapKind, Progress, Status, Task
-
-_KINDS = (
-    ("similarity", "similarity"),
-    ("attention", "attention"),
-    ("PCA", "pca"),
-    ("groups", "groups"),
-)
+from napari_sslmaps.viewer.state.workspace import Caption, Progress, Status, Task
 
 
 class RunSection(Section):
@@ -92,7 +86,7 @@ class ViewSection(Section):
 
     def __init__(self) -> None:
         super().__init__("View")
-        self.shown = Choice(_KINDS, "The map in view.")
+        self.shown = Choice([(kind.heading, kind.key) for kind in selectable()], "The map in view.")
         self.front = Choice(tip=f"The method whose map is in view when stacked. Next: {NEXT_KEY}.")
         self.against = Choice(tip="The method it is compared with, by flicker or difference.")
         self.side_by_side = QPushButton("Side by side")
@@ -123,7 +117,7 @@ class ViewSection(Section):
         self.difference.toggled.connect(self.difference_requested)
         self.flicker.clicked.connect(lambda: self.front_requested.emit(self.against.value or ""))
 
-    def set_shown(self, kind: MapKind) -> None:
+    def set_shown(self, kind: str) -> None:
         """Show which map is in view."""
         self.shown.set_value(kind)
 

@@ -128,14 +128,14 @@ def draw_panel(path: Path, images: Tensor, tokens: Tensor, title: str) -> None:
     embeddings = [
         Embedding.from_tokens(one.reshape(grid, grid, -1).cpu(), stride=side // grid) for one in tokens
     ]
-    components = pca_map(embeddings)
+    components = pca_map(embeddings, foreground=None)
     figure = Figure(figsize=(3 * _INCHES, len(images) * _INCHES + 0.5), layout="constrained")
     axes = figure.subplots(len(images), 3, squeeze=False)
     centre = (side / 2, side / 2)
     for row, image, embedding, component in zip(axes, images, embeddings, components, strict=True):
         row[0].imshow(np.clip(image.permute(1, 2, 0).cpu().numpy(), 0, 1))
         row[1].imshow(component.values, interpolation="nearest")
-        similar = similarity_map(embedding, [centre]).values
+        similar = similarity_map(embedding, [centre], centred=False).values
         row[2].imshow(similar, cmap="magma", vmin=-1, vmax=1, interpolation="nearest")
         row[0].plot(side / 2, side / 2, "x", color="#e3001b", markersize=6)
         row[2].plot(grid / 2, grid / 2, "x", color="#e3001b", markersize=6)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
@@ -15,12 +15,9 @@ from psygnal import Signal
 
 from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.results import Float32, TokenMap
-from napari_sslmaps.maps.attention import ActivationMap, AttentionMap
-from napari_sslmaps.maps.contrast import ROBUST_PERCENTILES, Display, Limits, robust_limits
-from napari_sslmaps.maps.difference import DifferenceMap
-from napari_sslmaps.maps.groups import GroupMap
-from napari_sslmaps.maps.pca import ComponentMap
-from napari_sslmaps.maps.similarity import SimilarityMap
+from napari_sslmaps.maps.contrast import Limits, limits_of, rule_of
+from napari_sslmaps.maps.map_type import Display, MapType
+from napari_sslmaps.maps.registry import map_type_of, stored_values
 from napari_sslmaps.viewer.canvas.image_layer import OWN, is_own, lead_of_frame, turn_of
 
 Picture: TypeAlias = Image | Labels
@@ -91,10 +88,6 @@ class Drawing:
     def rgb(self) -> bool:
         """Whether the values are colours."""
         return self.values.ndim == 3
-
-    def with_limits(self, limits: Limits, rule: str) -> "Drawing":
-        """Return the same drawing with other contrast limits, which `rule` tells."""
-        return replace(self, limits=limits, record={**self.record, "contrast": _contrast(limits, rule)})
 
 
 class LayerBoard:
@@ -328,132 +321,51 @@ def _mark(image: Image, drawing: Drawing) -> dict[str, Any]:
     }
 
 
-DrawnMap = AttentionMap | ActivationMap | ComponentMap | SimilarityMap | GroupMap | DifferenceMap
-COLORMAPS: dict[str, str] = {
-    "attention": "inferno",
-    "activation": "inferno",
-    "similarity": "viridis",
-    "difference": "RdBu_r",
-}
-_OPACITIES = {"pca": 0.8, "difference": 0.75}
-_SHARED = ("attention", "similarity")
+def draw(result: TokenMap, display: Display = "fixed") -> Drawing:
+    """Turn one map into a drawing, with its own contrast."""
+    return draw_all([result], display)[0]
 
 
-def draw(result: DrawnMap) -> Drawing:
-    """Turn a map into a drawing with robust contrast."""
-    if isinstance(result, GroupMap):
-        return _draw_groups(result)
-    if isinstance(result, DifferenceMap):
-        return _draw_difference(result)
-    if isinstance(result, ComponentMap):
-        colours = {"rendering": result.rendering, "aligned_to": result.aligned_to}
-        return _drawing(result, "pca", "pca", rgba(result.values), None, colours)
-    options: dict[str, Any]
-    if isinstance(result, SimilarityMap):
-        options = {
-            "anchors": [list(anchor) for anchor in result.anchors],
-            "negative": [list(anchor) for anchor in result.negative],
-            "centred": result.centred,
-            "combine": result.combine,
-            "reference": result.reference,
-        }
-        return _drawing(result, "similarity", "similarity", result.values, result.value_range, options)
-    limits = robust_limits([result.values])
-    if isinstance(result, ActivationMap):
-        return _drawing(result, "attention", "activation", result.values, limits, {})
-    options = {
-        "attention_kind": result.kind,
-        "reduction": result.reduction,
-        "prefix_attention": result.prefix_attention,
-        "caution": result.caution,
-        "block": result.block,
-        "anchor": None if result.anchor is None else list(result.anchor),
-    }
-    return _drawing(result, "attention", "attention", result.values, limits, options)
+def draw_all(results: Sequence[TokenMap], display: Display) -> list[Drawing]:
+    """Turn maps that are shown together into drawings, with the contrast that `display` asks for."""
+    kinds = [map_type_of(result) for result in results]
+    limits: list[Limits | None] = [None] * len(results)
+    for key in dict.fromkeys(kind.key for kind in kinds):
+        places = [place for place, kind in enumerate(kinds) if kind.key == key]
+        found = limits_of(kinds[places[0]], [results[place] for place in places], display)
+        for place, ends in zip(places, found, strict=True):
+            limits[place] = ends
+    return [_drawing(*each, display) for each in zip(results, kinds, limits, strict=True)]
 
 
-def _draw_groups(result: GroupMap) -> Drawing:
-    options = {
-        "groups": [asdict(group) for group in result.groups],
-        "least": result.least,
-        "centred": result.centred,
-        "reference": result.reference,
-    }
-    drawing = _drawing(result, "groups", "groups", result.values, None, options)
-    palette = tuple(group.colour or "#808080" for group in result.groups)
-    return replace(drawing, values=result.labels, palette=palette)
-
-
-def _draw_difference(result: DifferenceMap) -> Drawing:
-    """Draw red where the first map is larger, blue where the second is; white lies at 0."""
-    known = np.abs(result.values[np.isfinite(result.values)])
-    end = float(np.percentile(known, ROBUST_PERCENTILES[1])) if known.size else 1.0
-    limits = (-end, end) if end > 0 else (-1.0, 1.0)
-    options = {
-        "first": result.provenance.encoder,
-        "second": result.against.encoder,
-        "of": result.kind,
-        "scale": result.scale,
-    }
-    drawing = _drawing(result, "difference", f"difference of {result.kind}", result.values, limits, options)
-    drawing = replace(drawing, colormap=COLORMAPS["difference"])
-    return drawing.with_limits(limits, "symmetric")
-
-
-def _drawing(
-    result: DrawnMap,
-    kind: str,
-    title: str,
-    values: Float32,
-    limits: Limits | None,
-    options: dict[str, Any],
-) -> Drawing:
+def _drawing(result: TokenMap, kind: MapType, limits: Limits | None, display: Display) -> Drawing:
     provenance = result.provenance
-    record = {"provenance": provenance.to_dict(), "options": options, "grid": asdict(result.grid)}
+    record: dict[str, Any] = {
+        "map": kind.key,
+        "provenance": provenance.to_dict(),
+        "options": kind.facts(result),
+        "grid": asdict(result.grid),
+    }
     if limits is not None:
-        fixed = isinstance(result, SimilarityMap)
-        record["contrast"] = _contrast(limits, "fixed" if fixed else "percentiles 1–99")
-    frame = provenance.region.frame if provenance.region is not None else 0
+        record["contrast"] = {"limits": list(limits), "rule": rule_of(kind, display)}
+    values = stored_values(result)
     return Drawing(
-        kind,
-        title,
+        kind.slot,
+        kind.title,
         provenance.encoder,
-        values,
+        rgba(values) if values.ndim == 3 else values,
         result.grid,
         limits,
         record,
-        frame,
-        colormap=COLORMAPS.get(title, "viridis"),
-        opacity=_OPACITIES.get(kind, 0.65),
+        0 if provenance.region is None else provenance.region.frame,
+        colormap=kind.colormap,
+        opacity=kind.opacity,
         result=result,
+        palette=kind.palette(result),
     )
-
-
-def _contrast(limits: Limits, rule: str) -> dict[str, Any]:
-    return {"limits": list(limits), "rule": rule}
 
 
 def rgba(colours: Float32) -> Float32:
     """Return (rows, cols, 3) colours as (rows, cols, 4), with alpha 0 where they are NaN."""
     known = np.isfinite(colours).all(axis=-1, keepdims=True)
     return np.concatenate([np.where(known, colours, 0), known], axis=-1, dtype=np.float32)
-
-
-def with_contrast(drawings: Sequence[Drawing], display: Display) -> list[Drawing]:
-    """Set the contrast of similarity and attention as `display` asks, see `SimilarityOptions`.
-
-    Activations stay: of different networks, they have no common scale.
-    """
-    rule, limits = "percentiles 1–99", {}
-    if display == "shared":
-        rule += " of all encoders"
-        for title in _SHARED:
-            alike = [item.values for item in drawings if item.title == title]
-            limits[title] = robust_limits(alike) if alike else None
-    done = []
-    for item in drawings:
-        chosen = limits.get(item.title)
-        if item.title in _SHARED and display == "each":
-            chosen = robust_limits([item.values])
-        done.append(item if chosen is None else item.with_limits(chosen, rule))
-    return done

@@ -1,15 +1,13 @@
 """Where two encoders agree, as a layer: computed when a row of the table is picked, gone when a map is."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 
-import numpy as np
 from napari.layers import Image
 
 from napari_sslmaps.core.results import Embedding
 from napari_sslmaps.errors import Cancelled
 from napari_sslmaps.maps.agreement import AgreementMap, neighbour_agreement
-from napari_sslmaps.maps.contrast import robust_limits
-from napari_sslmaps.viewer.canvas.map_layers import AGREEMENT, FOUND_ROLES, Drawing, LayerBoard
+from napari_sslmaps.viewer.canvas.map_layers import AGREEMENT, FOUND_ROLES, Drawing, LayerBoard, draw
 from napari_sslmaps.viewer.state.connections import Connections
 from napari_sslmaps.viewer.state.messages import sentence
 from napari_sslmaps.viewer.state.session import Sessions
@@ -92,24 +90,10 @@ class AgreementLayer:
 
 def draw_agreement(found: AgreementMap) -> Drawing:
     """Turn a map of agreement into a drawing, from 0 to what its largest values are."""
-    region, (_, high) = found.provenance.region, robust_limits([found.values])
-    limits = (0.0, max(high, 2 * found.chance))
-    return Drawing(
-        kind=AGREEMENT,
-        title=AGREEMENT,
+    drawing = draw(found)
+    return replace(
+        drawing,
         encoder=f"{found.provenance.encoder} ~ {found.other.encoder}",
-        values=np.asarray(found.values, np.float32),
-        grid=found.grid,
-        limits=limits,
-        record={
-            "provenance": found.provenance.to_dict(),
-            "other": found.other.to_dict(),
-            "options": {"neighbours": found.neighbours, "chance": found.chance},
-            "grid": asdict(found.grid),
-            "contrast": {"limits": list(limits), "rule": "0 to percentile 99"},
-        },
-        frame=region.frame if region is not None else 0,
+        record={**drawing.record, "other": found.other.to_dict()},
         role=AGREEMENT,
-        colormap="magma",
-        result=found,
     )

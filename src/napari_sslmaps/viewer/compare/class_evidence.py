@@ -1,21 +1,19 @@
 """Where an image speaks for a class, as a layer: by heads that labels of a folder's images taught."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
-import numpy as np
 from napari.layers import Image
 
 from napari_sslmaps.core.linear_heads import ImageHead
 from napari_sslmaps.core.results import Embedding
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import Cancelled
-from napari_sslmaps.maps.contrast import robust_limits
 from napari_sslmaps.maps.evidence import EvidenceMap
 from napari_sslmaps.sources.protocol import ImageSource
 from napari_sslmaps.viewer.canvas.image_layer import LayerSource
-from napari_sslmaps.viewer.canvas.map_layers import EVIDENCE, FOUND_ROLES, Drawing, LayerBoard
+from napari_sslmaps.viewer.canvas.map_layers import EVIDENCE, FOUND_ROLES, Drawing, LayerBoard, draw
 from napari_sslmaps.viewer.state.connections import Connections
 from napari_sslmaps.viewer.state.loaded_encoders import LoadedEncoders
 from napari_sslmaps.viewer.state.messages import sentence
@@ -188,26 +186,6 @@ class EvidenceLayer:
 
 def draw_evidence(found: EvidenceMap) -> Drawing:
     """Turn evidence into a drawing: red for the class and blue against it, or from 0 up for Grad-CAM."""
-    region, (low, high) = found.provenance.region, robust_limits([found.values])
-    signed = found.kind == "token"
-    end = max(abs(low), abs(high)) or 1.0
-    limits = (-end, end) if signed else (0.0, high or 1.0)
-    title = f"{EVIDENCE} of {found.label}" if signed else f"Grad-CAM of {found.label}"
-    return Drawing(
-        kind=title,  # evidence of another class or kind is another layer
-        title=title,
-        encoder=found.provenance.encoder,
-        values=np.asarray(found.values, np.float32),
-        grid=found.grid,
-        limits=limits,
-        record={
-            "provenance": found.provenance.to_dict(),
-            "options": {"of": found.kind, "label": found.label, "logit": found.logit, "stage": found.stage},
-            "grid": asdict(found.grid),
-            "contrast": {"limits": list(limits), "rule": "symmetric" if signed else "0 to percentile 99"},
-        },
-        frame=region.frame if region is not None else 0,
-        role=EVIDENCE,
-        colormap="RdBu_r" if signed else "inferno",
-        result=found,
-    )
+    drawing = draw(found)
+    # of another class or kind it is another layer
+    return replace(drawing, kind=drawing.title, role=EVIDENCE)

@@ -1,7 +1,6 @@
 """The Compare page at work: what is missing is embedded, then all is scored off the window's thread."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from napari.components import ViewerModel
@@ -10,6 +9,7 @@ from napari.layers import Image
 from napari_sslmaps.core.findings import Cell
 from napari_sslmaps.errors import Cancelled, SSLMapsError
 from napari_sslmaps.evaluation.annotation import Annotation
+from napari_sslmaps.maps.make import MapRequest
 from napari_sslmaps.viewer.canvas.image_layer import LayerSource, is_own
 from napari_sslmaps.viewer.compare.agreement import AgreementLayer
 from napari_sslmaps.viewer.compare.annotation import annotation_layers, annotation_of
@@ -33,7 +33,7 @@ from napari_sslmaps.viewer.state.connections import Connections
 from napari_sslmaps.viewer.state.messages import sentence
 from napari_sslmaps.viewer.state.session import Session, Sessions
 from napari_sslmaps.viewer.state.tasks import TaskCallbacks, TaskRunner
-from napari_sslmaps.viewer.state.workspace import MapRequest, Progress, WorkspaceModel
+from napari_sslmaps.viewer.state.workspace import Progress, WorkspaceModel
 
 _ADVICE = "What was found before stays; choose fewer scores or a smaller region and compare again."
 _NOTHING = (
@@ -248,7 +248,7 @@ class ComparisonDesk:
         known = {name: item.embedding for name, item in there.embedded.items() if item.complete}
         source = LayerSource(other, there.spacing_um)
         reference = AskedReference(other.name, source, there.region, there.mask)
-        return replace(request, anchors=there.anchors, reference=known), reference
+        return self._workspace.request_for(there.anchors, known), reference
 
     def _on_reported(self, progress: Progress) -> None:
         self._workspace.progress = progress

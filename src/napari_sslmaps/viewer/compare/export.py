@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from napari_sslmaps.errors import ExportError, SSLMapsError
+from napari_sslmaps.maps.map_type import Display
 from napari_sslmaps.viewer.compare.jobs import AskedComparison, Found, request_of
 from napari_sslmaps.viewer.compare.map_export import write_maps
 from napari_sslmaps.viewer.state.loaded_encoders import LoadedEncoders
@@ -118,7 +119,8 @@ class RoomExporter:
             write_maps(asked, folder, self._encoders)
             return _names_in(folder)
         if kind == "figure":
-            return _figures(_embedded(asked, known, self._encoders), folder)
+            display = asked.maps.options.similarity.display
+            return _figures(_embedded(asked, known, self._encoders), folder, display)
         if known is None or known.comparison is None:
             raise ExportError(_COMPARE_FIRST)
         if kind == "tables":
@@ -149,8 +151,8 @@ def _embedded(asked: AskedComparison, found: Found | None, encoders: LoadedEncod
     """Return what every method made of the image: what was compared, else what was embedded."""
     if found is not None and found.embedded is not None:
         return found.embedded
+    from napari_sslmaps.compare.compute import maps_of
     from napari_sslmaps.compare.images import OpenedImage, record_of_compared
-    from napari_sslmaps.compare.maps import maps_of
     from napari_sslmaps.compare.scoring import EmbeddedImage
 
     request = request_of(asked)
@@ -165,11 +167,11 @@ def _embedded(asked: AskedComparison, found: Found | None, encoders: LoadedEncod
     return EmbeddedImage(opened, asked.embeddings, maps, tuple(asked.embeddings))
 
 
-def _figures(embedded: "EmbeddedImage", folder: Path) -> list[str]:
+def _figures(embedded: "EmbeddedImage", folder: Path, display: Display) -> list[str]:
     from napari_sslmaps.compare.write import image_figure
     from napari_sslmaps.figures.run_figure import save_figure
 
-    figures = {"figure": image_figure(embedded)}
+    figures = {"figure": image_figure(embedded, display)}
     if any(found.attention is not None for found in embedded.embeddings.values()):
         figures["heads"] = _heads(embedded)
     names = [f"{name}.{suffix}" for name in figures for suffix in _FORMATS]
@@ -244,4 +246,5 @@ def _draw(found: Found, folder: Path) -> None:
     from napari_sslmaps.compare.write import ImageWriter
 
     if found.comparison is not None and found.embedded is not None:
-        ImageWriter(folder, 1)(found.embedded, found.comparison.images[0])
+        display = found.comparison.request.options.run.maps.similarity.display
+        ImageWriter(folder, 1, display)(found.embedded, found.comparison.images[0])

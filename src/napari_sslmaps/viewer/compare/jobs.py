@@ -16,13 +16,15 @@ from napari_sslmaps.core.tiling import Tiling
 from napari_sslmaps.encoders.controls import Control, ControlKind
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.evaluation.annotation import IGNORE, Annotation
+from napari_sslmaps.maps.make import MapRequest
+from napari_sslmaps.maps.registry import MapOptions, besides_standard
 from napari_sslmaps.sources.masks import read_mask, void_label
 from napari_sslmaps.sources.protocol import ImageSource
 from napari_sslmaps.viewer.compare.model import ScoreKind
 from napari_sslmaps.viewer.maps.pca_bases import Elsewhere
 from napari_sslmaps.viewer.state.loaded_encoders import LoadedEncoders
 from napari_sslmaps.viewer.state.tasks import TaskContext
-from napari_sslmaps.viewer.state.workspace import MapRequest, Progress
+from napari_sslmaps.viewer.state.workspace import Progress
 
 if TYPE_CHECKING:
     from napari_sslmaps.compare.progress import ComparisonProgress
@@ -176,23 +178,16 @@ def request_of(asked: AskedComparison) -> "ComparisonRequest":
         asked.source,
         annotation=asked.annotation,
         region=asked.region,
-        anchors=() if maps.reference is not None else tuple(maps.positive_yx),
-        negative=() if maps.reference is not None else tuple(maps.negative_yx),
+        anchors=() if maps.reference is not None else tuple(maps.anchors.anchors),
+        negative=() if maps.reference is not None else tuple(maps.anchors.negative),
         mask=asked.mask,
     )
-    asks_anchor = maps.attention.query == "anchor"
     options = RunOptions(
         tile=tiling.tile,
         overlap=tiling.overlap,
         stitching=tiling.stitching,
-        head=maps.attention.head,
-        rendering=maps.pca.rendering,
-        foreground="auto",
-        centred=maps.similarity.centred,
-        combine=maps.similarity.combine,
-        reduction=maps.attention.reduction,
-        block=maps.attention.block,
-        attention_of="output" if asks_anchor and not image.anchors else maps.attention.query,
+        maps=options_with(maps.options, anchored=bool(image.anchors)),
+        wanted=besides_standard(maps.wanted),
     )
     return ComparisonRequest(
         images=(image,),
@@ -201,6 +196,14 @@ def request_of(asked: AskedComparison) -> "ComparisonRequest":
         scores=asked.scores,
         options=ComparisonOptions(options, perturbations=PERTURBED),
     )
+
+
+def options_with(options: MapOptions, *, anchored: bool) -> MapOptions:
+    """Return options as a run takes them: an anchor's attention only where there is one."""
+    attention = options.attention
+    if attention.query == "anchor" and not anchored:
+        attention = replace(attention, query="output")
+    return replace(options, attention=attention, pca=replace(options.pca, basis="region"))
 
 
 @dataclass(frozen=True, eq=False, slots=True)

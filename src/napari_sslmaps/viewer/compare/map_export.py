@@ -13,11 +13,13 @@ from napari_sslmaps.encoders.controls import Control, controls_of
 from napari_sslmaps.encoders.registry import attention_size, get_spec
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import ExportError
+from napari_sslmaps.maps.attention import check_attention
 from napari_sslmaps.maps.pca import COMPONENTS, ComponentBasis, pca_map
+from napari_sslmaps.maps.registry import besides_standard
 from napari_sslmaps.pipeline.planning import plan
 from napari_sslmaps.sources.identity import FileIdentity
 from napari_sslmaps.sources.protocol import ImageSource
-from napari_sslmaps.viewer.compare.jobs import AskedComparison
+from napari_sslmaps.viewer.compare.jobs import AskedComparison, options_with
 from napari_sslmaps.viewer.state.loaded_encoders import LoadedEncoders
 
 if TYPE_CHECKING:
@@ -48,23 +50,24 @@ def write_maps(asked: AskedComparison, folder: Path, encoders: LoadedEncoders) -
         If the image cannot be saved, or something cannot be written.
     """
     from napari_sslmaps.figures.picture import picture_of
-    from napari_sslmaps.run.maps import check_attention, differences_of, outcome_of, stack_of, with_components
-    from napari_sslmaps.run.outcome import RunOutcome
+    from napari_sslmaps.pipeline.attention import attention_stack
+    from napari_sslmaps.run.outcome import RunOutcome, differences_of, fit_outcomes, outcome_of
     from napari_sslmaps.run.write import write_run
 
     request = _request_of(asked, folder)
     elsewhere = request.reference is not None
-    check_attention(request.options, depth=0, heads=0, anchors=request.anchors, elsewhere=elsewhere)
+    options = request.options.maps.attention
+    check_attention(options, depth=0, heads=0, anchors=request.anchors, elsewhere=elsewhere)
     reference = asked.maps.reference or {}
     outcomes: list[EncoderOutcome] = []
     for method, choice in _choices(asked):
         embedding = asked.embeddings[method.name]
         encoder = encoders.get(get_spec(choice.name))
-        stack = None if choice.control else stack_of(embedding, encoder, request.options, request.anchors)
+        stack = None if choice.control else attention_stack(embedding, encoder, options, request.anchors)
         lasting = replace(choice, name=_lasting(encoder.spec))
         there = reference.get(method.name)
         outcomes.append(outcome_of(lasting, encoder, embedding, request, stack=stack, reference=there))
-    done = with_components(outcomes, request.options, request.bases)
+    done = fit_outcomes(outcomes, request)
     shown = any(outcome.heads is not None for outcome in done)
     request = replace(request, options=replace(request.options, heads=shown))
     window = done[0].embedding.provenance.window or (0.0, 1.0)
@@ -123,11 +126,11 @@ def _request_of(asked: AskedComparison, folder: Path) -> "RunRequest":
     return RunRequest(
         image=str(image),
         encoders=tuple(choice for _, choice in _choices(asked)),
-        anchors=tuple(maps.positive_yx),
-        negative=tuple(maps.negative_yx) if maps.positive_yx else (),
+        anchors=tuple(maps.anchors.anchors),
+        negative=tuple(maps.anchors.negative) if maps.anchors.anchors else (),
         region=region,
         options=_options_of(asked),
-        groups=maps.anchor_groups if maps.tells_groups_apart else (),
+        groups=maps.groups,
         bases=_bases_of(asked),
         mask=_mask_file(asked.mask, folder / SOURCES / "mask.tif"),
         reference=reference,
@@ -137,23 +140,22 @@ def _request_of(asked: AskedComparison, folder: Path) -> "RunRequest":
 def _options_of(asked: AskedComparison) -> "RunOptions":
     from napari_sslmaps.records.run import RunOptions
 
-    maps, attention, tiling = asked.maps, asked.maps.attention, _tiling_of(asked)
+    maps, tiling = asked.maps, _tiling_of(asked)
     specs = [method for method in asked.methods if isinstance(method, EncoderSpec)]
     depth, heads = attention_size(spec.architecture for spec in specs)
-    no_anchor = attention.query == "anchor" and not maps.positive_yx
+    options = options_with(maps.options, anchored=bool(maps.anchors.anchors))
+    attention = options.attention
+    there = replace(
+        attention,
+        head=min(attention.head, heads - 1) if attention.head is not None and heads else None,
+        block=min(attention.block, depth) if attention.block is not None and depth else None,
+    )
     return RunOptions(
         tile=tiling.tile,
         overlap=tiling.overlap,
         stitching=tiling.stitching,
-        head=min(attention.head, heads - 1) if attention.head is not None and heads else None,
-        rendering=maps.pca.rendering,
-        foreground="auto",
-        centred=maps.similarity.centred,
-        combine=maps.similarity.combine,
-        reduction=attention.reduction,
-        block=min(attention.block, depth) if attention.block is not None and depth else None,
-        attention_of="output" if no_anchor else attention.query,
-        aligned=maps.pca.aligned,
+        maps=replace(options, attention=there),
+        wanted=besides_standard(maps.wanted),
         difference=asked.difference if set(asked.difference) <= set(asked.embeddings) else (),
         save_basis=True,
     )
@@ -186,9 +188,10 @@ def _tiling_of(asked: AskedComparison) -> Tiling:
 
 def _bases_of(asked: AskedComparison) -> tuple[ComponentBasis, ...]:
     """Return the bases that components are shown by, unless they are fitted to the region alone."""
-    if asked.maps.pca.basis == "kept":
-        return tuple(basis for basis in asked.maps.bases if basis.encoder in asked.embeddings)
-    if asked.maps.pca.basis == "region":
+    choice = asked.maps.options.pca.basis
+    if choice == "kept":
+        return tuple(basis for name, basis in asked.maps.bases.items() if name in asked.embeddings)
+    if choice == "region":
         return ()
     found = []
     for method in asked.methods:

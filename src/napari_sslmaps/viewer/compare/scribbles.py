@@ -1,7 +1,7 @@
 """The layers of a probe: scribbles that a person paints, and the classes that are made of them."""
 
 from collections.abc import Callable, Generator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.maps.classes import LabelMap
 from napari_sslmaps.viewer.canvas.image_layer import OWN, is_own
-from napari_sslmaps.viewer.canvas.map_layers import Drawing, label_colours, placement, set_visible
+from napari_sslmaps.viewer.canvas.map_layers import Drawing, draw, label_colours, placement, set_visible
 from napari_sslmaps.viewer.compare.probe_job import Scribbled
 from napari_sslmaps.viewer.state.connections import Connections
 
@@ -163,26 +163,7 @@ class ScribbleLayers:
 
 def draw_classes(found: LabelMap) -> Drawing:
     """Turn what a probe predicts into a drawing that lies under the scribbles."""
-    region = found.provenance.region
-    return Drawing(
-        kind="classes",
-        title="probe",
-        encoder=found.provenance.encoder,
-        values=found.labels.astype(np.int32),
-        grid=found.grid,
-        limits=None,
-        record={
-            "provenance": found.provenance.to_dict(),
-            "options": {"classes": list(found.classes)},
-            "grid": asdict(found.grid),
-        },
-        frame=region.frame if region is not None else 0,
-        role=PREDICTION,
-        opacity=0.45,
-        smooth=False,
-        result=found,
-        palette=PALETTE,
-    )
+    return replace(draw(found), role=PREDICTION, smooth=False, palette=PALETTE)
 
 
 def _whole(image: Image, frame: int) -> Region:

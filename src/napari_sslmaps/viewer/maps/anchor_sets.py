@@ -39,7 +39,7 @@ class AnchorSets:
             hashes = {item.embedding.provenance.image_sha256 for item in session.embedded.values()}
             written = save_anchors(
                 AnchorSet(
-                    workspace.request.anchor_groups,
+                    workspace.anchor_groups,
                     image.name,
                     hashes.pop() if len(hashes) == 1 else "",
                     source.levels[0].shape_yx,

@@ -7,19 +7,20 @@ from typing import Protocol
 from napari.layers import Image
 from psygnal import Signal
 
-from napari_sslmaps.core.results import Embedding
+from napari_sslmaps.core.results import Embedding, TokenMap
 from napari_sslmaps.encoders.families.vit import ViTArchitecture
 from napari_sslmaps.encoders.registry import get_spec
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import Cancelled, SSLMapsError
-from napari_sslmaps.maps.attention import AttentionStack, attention_map
+from napari_sslmaps.maps.attention import AttentionStack
+from napari_sslmaps.maps.make import MapRequest, make_maps
 from napari_sslmaps.pipeline.attention import attend, attention_field
 from napari_sslmaps.pipeline.attention_field import AttentionField
-from napari_sslmaps.viewer.canvas.map_layers import Drawing, LayerBoard, draw, with_contrast
+from napari_sslmaps.viewer.canvas.map_layers import Drawing, LayerBoard, draw, draw_all
 from napari_sslmaps.viewer.state.loaded_encoders import LoadedEncoders
 from napari_sslmaps.viewer.state.session import Embedded, Session
 from napari_sslmaps.viewer.state.tasks import TaskCallbacks, TaskContext, TaskRunner
-from napari_sslmaps.viewer.state.workspace import MapRequest, WorkspaceModel
+from napari_sslmaps.viewer.state.workspace import WorkspaceModel
 
 Point = tuple[float, float]
 
@@ -75,7 +76,7 @@ class _Attention:
     attender: Attender
 
     def __call__(self, context: TaskContext) -> None:
-        drawings: list[Drawing] = []
+        maps: list[TokenMap] = []
         failures: list[SSLMapsError] = []
         for item, depth in self.items:
             context.token.check()
@@ -86,18 +87,18 @@ class _Attention:
             except SSLMapsError as error:
                 failures.append(error)
                 continue
-            drawings.append(drawing_of(item.stack, self.request))
-            context.report(with_contrast(drawings, self.request.similarity.display))
+            maps.append(attention_of(item, self.request))
+            context.report(draw_all(maps, self.request.options.similarity.display))
         if failures:
             raise failures[0]
 
     def _stack(self, item: Embedded, depth: int, context: TaskContext) -> AttentionStack:
-        options = self.request.attention
+        options = self.request.options.attention
         block = None if options.block is None else min(options.block, depth)
         if options.query != "anchor":
             rollout = options.query == "rollout"
             return self.attender.of_output(item.embedding, block, rollout=rollout, check=context.token.check)
-        anchor = self.request.positive_yx[-1]
+        anchor = self.request.anchors.anchors[-1]
         if item.around is None or not item.around.keeps(anchor):
             item.around = self.attender.around(item.embedding, anchor)
         return item.around.at(anchor, block=depth if block is None else block)
@@ -145,9 +146,9 @@ class AttentionPainter:
         """Compute and show the attention of every transformer, unless embeddings hold what is asked."""
         request = self._workspace.request
         self._runner.discard()
-        if "attention" not in request.maps or request.attention.is_kept:
+        if "attention" not in request.wanted or request.options.attention.is_kept:
             return
-        if request.attention.query == "anchor" and not request.positive_yx:
+        if request.options.attention.query == "anchor" and not request.anchors.anchors:
             self._workspace.say("Attention of an anchor: set one, and what its token attends to appears.")
             return
         items = tuple(self._transformers(session))
@@ -166,16 +167,16 @@ class AttentionPainter:
     def follow_drag(self, image: Image, session: Session) -> None:
         """Show the attention of an anchor that is being moved, where its tile has been computed."""
         request = self._workspace.request
-        if request.attention.query != "anchor" or not request.positive_yx:
+        if request.options.attention.query != "anchor" or not request.anchors.anchors:
             return
-        anchor = request.positive_yx[-1]
+        anchor = request.anchors.anchors[-1]
         for item, depth in self._transformers(session):
             layer = self._board.find(image, "attention", item.embedding.provenance.encoder)
             if layer is None or not layer.visible or item.around is None or not item.around.keeps(anchor):
                 continue
-            block = min(request.attention.block or depth, depth)
+            block = min(request.options.attention.block or depth, depth)
             item.stack = item.around.at(anchor, block=block)
-            drawing = replace(drawing_of(item.stack, request), limits=None)
+            drawing = replace(draw(attention_of(item, request)), limits=None)
             self._board.show(image, drawing, live=True)
             self.drawn.emit(image)
 
@@ -214,11 +215,12 @@ def depth_of_spec(spec: EncoderSpec | None) -> int:
     return spec.architecture.depth
 
 
-def drawing_of(stack: AttentionStack, request: MapRequest) -> Drawing:
-    """Draw a stack as the request reduces it, with the nearest head it has."""
-    wanted = request.attention.head
-    head = None if wanted is None else min(wanted, len(stack.heads) - 1)
-    return draw(attention_map(stack, head, reduction=request.attention.reduction))
+def attention_of(item: Embedded, request: MapRequest) -> TokenMap:
+    """Return the map of an embedding's stack, as the request reduces it, with the nearest head it has."""
+    name = item.embedding.provenance.encoder
+    wanted = replace(request, wanted=("attention",))
+    stacks = {} if item.stack is None else {name: item.stack}
+    return make_maps({name: item.embedding}, wanted, stacks=stacks)[name]["attention"]
 
 
 def _ignore(_answer: object) -> None:

@@ -1,13 +1,13 @@
 """What anchors and options ask of one image: a map of what is embedded, a run for what is not."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from napari.layers import Image
 
 from napari_sslmaps.errors import SSLMapsError
+from napari_sslmaps.maps.registry import MapOptions, following_anchors, selectable
 from napari_sslmaps.viewer.canvas.anchor_pointer import Bounds
 from napari_sslmaps.viewer.canvas.region_selection import Look
 from napari_sslmaps.viewer.maps.attention_controller import AttentionPainter, depth_of
@@ -17,9 +17,6 @@ from napari_sslmaps.viewer.maps.runs import EmbeddingRuns
 from napari_sslmaps.viewer.maps.visibility import Stage
 from napari_sslmaps.viewer.state.session import Session, Sessions
 from napari_sslmaps.viewer.state.workspace import WorkspaceModel
-
-OF_ANCHORS = ("similarity", "groups")
-"""Kinds of maps that anchors decide."""
 
 
 class Answers:
@@ -61,6 +58,7 @@ class Answers:
         self._painter = painter
         self._attention = attention
         self._stage = stage
+        self._options = workspace.options
 
     def run(self) -> None:
         """Embed the chosen region by all chosen encoders."""
@@ -169,17 +167,23 @@ class Answers:
     def repaint_for_anchors(self) -> None:
         """Make what depends on the anchors again."""
         asks = self._workspace.attention.query == "anchor"
-        self.repaint(*OF_ANCHORS, *(("attention",) if asks else ()))
+        self.repaint(*following_anchors(), *(("attention",) if asks else ()))
+
+    def follow_options(self, options: MapOptions) -> None:
+        """Make what looks different with these options again."""
+        before, self._options = self._options, options
+        self.repaint(*options.changed_since(before))
 
     def catch_up(self) -> None:
         """Make maps again of an image that is turned to, if other ones are asked for by now."""
         workspace, here = self._workspace, self._sessions.here
         if here is None:
             return
-        if here[1].asked != replace(workspace.request, anchors=()):
+        spanning = [kind.key for kind in selectable() if kind.spans_encoders(workspace.options)]
+        if here[1].asked != workspace.appearance:
             self.repaint(*workspace.maps)
-        elif workspace.pca.basis == "joint":
-            self.repaint("pca")
+        elif spanning:
+            self.repaint(*spanning)
 
     def abandon(self) -> None:
         """Take no more answers: another image is looked at."""
@@ -197,7 +201,13 @@ class Answers:
         workspace.heads = max((len(each) for each in heads if each is not None), default=0)
         workspace.blocks = max((depth_of(workspace, name) for name in embedded), default=0)
         if painted is None:
-            self.repaint("attention", *OF_ANCHORS, *(("pca",) if workspace.pca.spans_methods else ()))
+            self.repaint(
+                *(
+                    kind.key
+                    for kind in selectable()
+                    if kind.shared or kind.needs_anchors or kind.spans_encoders(workspace.options)
+                )
+            )
         else:
             self._painter.paint(image, painted)
 

@@ -1,7 +1,6 @@
 """The long work: embed a region by several encoders and make their maps, without touching a layer."""
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from math import isnan
 from time import perf_counter
@@ -16,20 +15,16 @@ from napari_sslmaps.core.tiling import TILED, Tiling
 from napari_sslmaps.encoders.controls import Control
 from napari_sslmaps.encoders.registry import get_spec
 from napari_sslmaps.encoders.spec import EncoderSpec
-from napari_sslmaps.errors import Cancelled, InvalidAnchorError, MapUnavailableError, SSLMapsError
-from napari_sslmaps.maps.attention import ActivationMap, AttentionMap, activation_map, attention_map
-from napari_sslmaps.maps.groups import group_map
-from napari_sslmaps.maps.similarity import similarity_map
+from napari_sslmaps.errors import Cancelled, SSLMapsError
+from napari_sslmaps.maps.make import MapRequest, make_maps
 from napari_sslmaps.pipeline.controls import embed_control
 from napari_sslmaps.pipeline.embedding import embed
 from napari_sslmaps.pipeline.planning import plan
 from napari_sslmaps.pipeline.progress import EmbeddingProgress, OnProgress
 from napari_sslmaps.sources.protocol import ImageSource
-from napari_sslmaps.viewer.canvas.map_layers import Drawing, draw, with_contrast
-from napari_sslmaps.viewer.maps.pca_bases import component_drawings
+from napari_sslmaps.viewer.canvas.map_layers import Drawing, draw_all
 from napari_sslmaps.viewer.state.loaded_encoders import LoadedEncoders
 from napari_sslmaps.viewer.state.tasks import TaskContext
-from napari_sslmaps.viewer.state.workspace import MapRequest
 
 _PAINT_SHARE = 9.0
 """Painting a partial result waits until computing took this many times as long as the last painting."""
@@ -275,13 +270,17 @@ class _Painter:
                 left,
                 embedding,
                 request,
-                tuple(with_contrast(make_drawings(embedding, request), request.similarity.display)),
+                tuple(self._drawings(embedding, request)),
                 complete=progress is None,
                 seconds=0.0 if latest is None else latest.seconds,
                 restored=0.0 if latest is None else latest.restored / latest.total,
                 seams=self._seams(embedding) if progress is None else None,
             )
         )
+
+    def _drawings(self, embedding: Embedding, request: MapRequest) -> list[Drawing]:
+        maps = make_maps({self._name: embedding}, request, partial=True)[self._name]
+        return draw_all(list(maps.values()), request.options.similarity.display)
 
     def _seams(self, embedding: Embedding) -> float | None:
         job, method = self._job, self._method
@@ -290,70 +289,3 @@ class _Painter:
         planned = plan(job.source, method, job.region, job.options.tiling, mask=job.options.mask)
         found = seam_score(embedding.tokens, planned.tiles)
         return None if isnan(found) else found
-
-
-def make_drawings(embedding: Embedding, request: MapRequest) -> list[Drawing]:
-    """Make the requested maps that this embedding can give."""
-    drawings = []
-    if "attention" in request.maps and (request.attention.is_kept or embedding.attention is None):
-        with suppress(MapUnavailableError):
-            drawings.append(draw(attention_of(embedding, request)))
-    if "pca" in request.maps:
-        drawings += component_drawings([embedding], request)
-    if "similarity" in request.maps and request.positive_yx:
-        with suppress(InvalidAnchorError):
-            drawings.append(similarity_drawing(embedding, request))
-    if "groups" in request.maps and request.tells_groups_apart:
-        with suppress(InvalidAnchorError):
-            drawings.append(groups_drawing(embedding, request))
-    return drawings
-
-
-def attention_of(embedding: Embedding, request: MapRequest) -> AttentionMap | ActivationMap:
-    """Return the attention of a transformer, with the nearest head it has; the activation of a CNN."""
-    if embedding.attention is None:
-        return activation_map(embedding)
-    wanted = request.attention.head
-    head = None if wanted is None else min(wanted, len(embedding.attention) - 1)
-    return attention_map(embedding, head, reduction=request.attention.reduction)
-
-
-def groups_drawing(embedding: Embedding, request: MapRequest) -> Drawing:
-    """Return which group of anchors each token is most like."""
-    centred = request.similarity.centred
-    found = group_map(
-        embedding, request.anchor_groups, centred=centred, reference=reference_of(embedding, request)
-    )
-    return draw(found)
-
-
-def similarity_drawing(embedding: Embedding, request: MapRequest) -> Drawing:
-    """Return the similarity to the requested anchors at full resolution."""
-    options = request.similarity
-    result = similarity_map(
-        embedding,
-        request.positive_yx,
-        negative=request.negative_yx,
-        combine=options.combine,
-        centred=options.centred,
-        reference=reference_of(embedding, request),
-    )
-    return draw(result)
-
-
-def reference_of(embedding: Embedding, request: MapRequest) -> Embedding | None:
-    """Return the embedding that the anchors lie in, if it is another one.
-
-    Raises
-    ------
-    InvalidAnchorError
-        If this encoder has not seen the image that they lie in.
-    """
-    if request.reference is None:
-        return None
-    name = embedding.provenance.encoder
-    if name not in request.reference:
-        raise InvalidAnchorError(
-            f"Expected the image with the anchors to be embedded by {name}, too. Run it there first."
-        )
-    return request.reference[name]

@@ -6,10 +6,10 @@ from napari.layers import Image
 from napari.utils.transforms import Affine
 
 from napari_sslmaps.core.results import Embedding, Float32
+from napari_sslmaps.maps.attention import ATTENTION
 from napari_sslmaps.maps.contrast import robust_limits
 from napari_sslmaps.viewer.canvas.image_layer import OWN
 from napari_sslmaps.viewer.canvas.map_layers import (
-    COLORMAPS,
     LayerBoard,
     keeping_selection,
     placement,
@@ -89,7 +89,7 @@ def _layer(image: Image, heads: Float32, embedding: Embedding, name: str) -> Ima
         affine=lifted,
         units=("pixel", *place["units"]),
         axis_labels=("head", *(f"-{axis}" for axis in range(image.ndim, 0, -1))),
-        colormap=COLORMAPS["attention"],
+        colormap=ATTENTION.colormap,
         contrast_limits=robust_limits([heads]),
         interpolation2d="linear",
         opacity=0.65,

@@ -1,21 +1,24 @@
 """Maps of what is embedded: painted as a run goes on, repainted when options or anchors change."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from napari.layers import Image
 from psygnal import Signal
 
+from napari_sslmaps.core.results import TokenMap
 from napari_sslmaps.errors import Cancelled, InvalidAnchorError
+from napari_sslmaps.maps.make import MapRequest, Maps, make_maps
+from napari_sslmaps.maps.registry import following_anchors, selectable
 from napari_sslmaps.maps.similarity import SimilarityMap
 from napari_sslmaps.viewer.canvas.image_layer import OWN
-from napari_sslmaps.viewer.canvas.map_layers import Drawing, LayerBoard, draw, with_contrast
-from napari_sslmaps.viewer.maps.embedding_job import Painted, groups_drawing, make_drawings
-from napari_sslmaps.viewer.maps.pca_bases import Elsewhere, component_drawings
+from napari_sslmaps.viewer.canvas.map_layers import Drawing, LayerBoard, draw, draw_all
+from napari_sslmaps.viewer.maps.embedding_job import Painted
+from napari_sslmaps.viewer.maps.pca_bases import Elsewhere
 from napari_sslmaps.viewer.state.session import Embedded, Session, Sessions
 from napari_sslmaps.viewer.state.tasks import ImmediateRunner, TaskCallbacks, TaskContext, TaskRunner
-from napari_sslmaps.viewer.state.workspace import MapKind, MapRequest, WorkspaceModel
+from napari_sslmaps.viewer.state.workspace import WorkspaceModel
 
 FRAME_MEGABYTES = 64.0
 """Tokens read for one frame of a drag, over all maps in view: what memory delivers in about 8 ms."""
@@ -30,29 +33,32 @@ class _Repaint:
     embedded: tuple[Embedded, ...]
     request: MapRequest
     elsewhere: Elsewhere
+    previous: Mapping[str, Maps]
 
     def __call__(self, context: TaskContext) -> None:
-        others = tuple(kind for kind in self.request.maps if kind != "pca")
-        drawings: list[Drawing] = []
-        for item in self.embedded:
+        embeddings = {item.embedding.provenance.encoder: item.embedding for item in self.embedded}
+        for key in self.request.wanted:
             context.token.check()
-            drawings += make_drawings(item.embedding, replace(self.request, maps=others))
-        context.report(with_contrast(drawings, self.request.similarity.display))
-        if "pca" in self.request.maps:
-            context.token.check()
-            embeddings = [item.embedding for item in self.embedded]
-            context.report(component_drawings(embeddings, self.request, self.elsewhere))
+            made = make_maps(
+                embeddings,
+                replace(self.request, wanted=(key,)),
+                joint=self.elsewhere,
+                previous=self.previous,
+                partial=True,
+            )
+            maps = [result for found in made.values() for result in found.values()]
+            context.report(draw_all(maps, self.request.options.similarity.display))
         self._prepare_drag(context)
 
     def _prepare_drag(self, context: TaskContext) -> None:
         """Build the coarse tokens that a drag will want, so that its first frame is as quick as the next."""
-        if "similarity" not in self.request.maps:
+        if "similarity" not in self.request.wanted:
             return
         budget = int(FRAME_MEGABYTES / len(self.embedded) * 1e6)
         for item in self.embedded:
             context.token.check()
             with item.lock:
-                pyramid = item.pyramid(centred=self.request.similarity.centred)
+                pyramid = item.pyramid(centred=self.request.options.similarity.centred)
                 pyramid.prepare(pyramid.level_for(budget))
 
 
@@ -93,16 +99,16 @@ class MapPainter:
         self._runner = runner
         self._shown = shown
         self._failed = failed
-        self._pending: set[MapKind] = set()
+        self._pending: set[str] = set()
 
     def paint(self, image: Image, painted: Painted) -> None:
         """Show what a run reports; similarity only if it answers the anchors of now."""
-        current = painted.request is not None and painted.request.anchors == self._workspace.anchors
-        self._show(
-            image, [item for item in painted.drawings if item.kind not in {"similarity", "groups"} or current]
-        )
+        now, then = self._workspace.request, painted.request
+        current = then is not None and (then.anchors, then.groups) == (now.anchors, now.groups)
+        left_out = () if current else following_anchors()
+        self._show(image, [item for item in painted.drawings if item.kind not in left_out])
 
-    def repaint(self, image: Image, session: Session, *kinds: MapKind) -> None:
+    def repaint(self, image: Image, session: Session, *kinds: str) -> None:
         """Make these maps of every embedding again and show them."""
         order = {name: place for place, name in enumerate(self._workspace.methods)}
         names = sorted(session.embedded, key=lambda name: order.get(name, len(order)))
@@ -110,10 +116,10 @@ class MapPainter:
         self._pending.update(kind for kind in kinds if kind in self._workspace.maps)
         if not embedded or not self._pending:
             return
-        chosen = tuple(self._pending)
-        request = self._with_reference(replace(self._workspace.request, maps=chosen))
+        chosen = tuple(kind.key for kind in selectable() if kind.key in self._pending)
+        request = replace(self._request(), wanted=chosen)
         self._drop_what_has_no_reference(image, request)
-        work = _Repaint(embedded, request, self._sessions.elsewhere())
+        work = _Repaint(embedded, request, self._sessions.elsewhere(), self._shown_maps(image))
 
         def reported(drawings: list[Drawing]) -> None:
             self._pending.difference_update(chosen)
@@ -157,27 +163,36 @@ class MapPainter:
             self._board.show(image, replace(drawing, limits=None), live=True)
         self.drawn.emit(image)
 
-    def _with_reference(self, request: MapRequest) -> MapRequest:
-        """Return the request with the anchors of the image they are taken from."""
+    def _request(self) -> MapRequest:
+        """Return what is wanted, with the anchors of the image they are taken from."""
         reference = self._workspace.reference
         if reference is None:
-            return request
+            return self._workspace.request
         there = self._sessions.of(reference)
         embeddings = {name: item.embedding for name, item in there.embedded.items()}
-        return replace(request, anchors=there.anchors, reference=embeddings)
+        return self._workspace.request_for(there.anchors, embeddings)
+
+    def _shown_maps(self, image: Image) -> dict[str, dict[str, TokenMap]]:
+        """Return the maps that layers show, by encoder and key."""
+        shown: dict[str, dict[str, TokenMap]] = {}
+        for layer in self._board.maps_of(image):
+            result, mark = self._board.result_of(layer), layer.metadata[OWN]
+            if result is not None:
+                shown.setdefault(mark["encoder"], {})[mark["map"]] = result
+        return shown
 
     def _drop_what_has_no_reference(self, image: Image, request: MapRequest) -> None:
         """Remove maps of methods that have not seen the image with the anchors."""
         if request.reference is None:
             return
-        for kind in ("similarity", "groups"):
+        for kind in following_anchors():
             layers = {
                 name: self._board.find(image, kind, name)
                 for name in self._workspace.methods
                 if name not in request.reference
             }
             self._board.drop(layer for layer in layers.values() if layer is not None)
-            if kind in request.maps and layers:
+            if kind in request.wanted and layers:
                 missing = ", ".join(layers)
                 self._workspace.say(
                     f"Expected the image with the anchors to be embedded by {missing}, too. Run it there.",
@@ -188,13 +203,15 @@ class MapPainter:
         """Draw groups in view, if their tokens can be read within a frame; else they wait for the release."""
         layers = {name: self._board.find(image, "groups", name) for name in session.embedded}
         seen = [name for name, layer in layers.items() if layer is not None and layer.visible]
-        request = self._workspace.request
-        count = len({anchor.group for anchor in request.anchors})
+        request = replace(self._workspace.request, wanted=("groups",))
+        count = len({anchor.group for anchor in self._workspace.anchors})
         if sum(session.embedded[name].megabytes for name in seen) * count > FRAME_MEGABYTES:
             return
         for name in seen:
             try:
-                self._board.show(image, groups_drawing(session.embedded[name].embedding, request), live=True)
+                made = make_maps({name: session.embedded[name].embedding}, request)
+                for result in made[name].values():
+                    self._board.show(image, draw(result), live=True)
             except InvalidAnchorError as error:
                 self._failed(error)
                 return
@@ -223,10 +240,10 @@ def live_drawing(item: Embedded, request: MapRequest, max_bytes: int) -> Drawing
     InvalidAnchorError
         If an anchor lies on a token that has not been computed.
     """
-    options = request.similarity
+    options = request.options.similarity
     pyramid = item.pyramid(centred=options.centred)
     level = pyramid.level_for(max_bytes)
-    positive, negative = request.positive_yx, request.negative_yx
+    positive, negative = request.anchors.anchors, request.anchors.negative
     values = pyramid.values(positive, negative=negative, combine=options.combine, level=level)
     return draw(
         SimilarityMap(

@@ -1,68 +1,18 @@
-"""Principal components as colours: of a region, of all images, kept, and aligned across methods."""
+"""Principal components that are kept, for the images that come, as files and from files."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from napari_sslmaps.core.results import Embedding
-from napari_sslmaps.errors import InvalidOptionError, MapUnavailableError, SSLMapsError
-from napari_sslmaps.maps.pca import ComponentBasis, ComponentMap, pca_map
-from napari_sslmaps.maps.pca_alignment import align_colours
+from napari_sslmaps.errors import InvalidOptionError, SSLMapsError
+from napari_sslmaps.maps.pca import ComponentBasis, ComponentMap
 from napari_sslmaps.records.basis import load_basis, save_basis
-from napari_sslmaps.viewer.canvas.map_layers import Drawing, LayerBoard, draw
-from napari_sslmaps.viewer.state.workspace import MapRequest, WorkspaceModel
+from napari_sslmaps.viewer.canvas.map_layers import LayerBoard
+from napari_sslmaps.viewer.state.workspace import WorkspaceModel
 
 Elsewhere = Mapping[str, Sequence[Embedding]]
 """By encoder, embeddings of other images."""
-
-
-def component_drawings(
-    embeddings: Sequence[Embedding], request: MapRequest, elsewhere: Elsewhere | None = None
-) -> list[Drawing]:
-    """Draw the components of each embedding that has three, as `PcaOptions` asks.
-
-    Parameters
-    ----------
-    embeddings
-        Of one region, by one encoder each; colours are aligned to the first.
-    request
-        What is asked.
-    elsewhere
-        What a joint basis is fitted to besides.
-    """
-    maps = []
-    for embedding in embeddings:
-        with suppress(MapUnavailableError):
-            maps.append(_components(embedding, request, elsewhere or {}))
-    if request.pca.aligned and len(maps) > 1:
-        maps = align_colours(maps)
-    told = {"region": "of this region", "joint": "of all images together", "kept": "that were kept"}
-    kept = {basis.encoder for basis in request.bases}
-    drawings = []
-    for result in maps:
-        drawing = draw(result)
-        basis = request.pca.basis
-        if basis == "kept" and drawing.encoder not in kept:
-            basis = "region"
-        options = {**drawing.record["options"], "basis_of": told[basis]}
-        drawings.append(replace(drawing, record={**drawing.record, "options": options}))
-    return drawings
-
-
-def _components(embedding: Embedding, request: MapRequest, elsewhere: Elsewhere) -> ComponentMap:
-    options, made = request.pca, embedding.provenance
-    kept = next((basis for basis in request.bases if basis.encoder == made.encoder), None)
-    if options.basis == "kept" and kept is not None:
-        return pca_map(embedding, rendering=options.rendering, basis=kept)
-    others: Sequence[Embedding] = ()
-    if options.basis == "joint":
-        others = [
-            other
-            for other in elsewhere.get(made.encoder, ())
-            if other.provenance.weights_sha256 == made.weights_sha256
-        ]
-    return pca_map([embedding, *others], rendering=options.rendering, foreground="auto")[0]
 
 
 class Bases:

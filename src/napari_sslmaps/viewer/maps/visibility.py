@@ -8,12 +8,12 @@ from napari.layers import Image
 from napari_sslmaps.core.results import TokenMap
 from napari_sslmaps.errors import SSLMapsError
 from napari_sslmaps.maps.difference import difference_map
+from napari_sslmaps.maps.registry import caption, selectable
 from napari_sslmaps.viewer.canvas.image_layer import OWN
 from napari_sslmaps.viewer.canvas.map_layers import LayerBoard, Picture, draw
 from napari_sslmaps.viewer.canvas.side_by_side import SideBySide
-from napari_sslmaps.viewer.maps.account import account
 from napari_sslmaps.viewer.pretext.editing import PretextTools
-from napari_sslmaps.viewer.state.workspace import MAP_KINDS, Caption, MapKind, WorkspaceModel
+from napari_sslmaps.viewer.state.workspace import Caption, WorkspaceModel
 
 
 class Stage:
@@ -75,7 +75,7 @@ class Stage:
         kind = self._kind(self._board.maps_of(image))
         front = self._board.find(image, kind, workspace.front)
         layer = next((layer for layer in differences), front)
-        workspace.caption = Caption() if layer is None else account(layer.metadata[OWN])
+        workspace.caption = Caption() if layer is None else Caption(*caption(layer.metadata[OWN]))
 
     def arrange(self, image: Image) -> None:
         """Bring the maps of an image into view, or its pretext view."""
@@ -114,11 +114,15 @@ class Stage:
         for layer in board.layers_of(image, "map", "pretext", DIFFERENCE):
             layer.visible = layer in panels and layer.metadata[OWN]["kind"] == workspace.panel
 
-    def _kind(self, maps: Sequence[Picture]) -> MapKind:
+    def _kind(self, maps: Sequence[Picture]) -> str:
         """Return the wanted kind, or the first there is."""
         there = {layer.metadata[OWN]["kind"] for layer in maps}
         wanted = self._workspace.shown
-        return wanted if wanted in there else next((kind for kind in MAP_KINDS if kind in there), wanted)
+        return (
+            wanted
+            if wanted in there
+            else next((kind.key for kind in selectable() if kind.key in there), wanted)
+        )
 
     def _place(self, name: str) -> int:
         order = self._workspace.methods

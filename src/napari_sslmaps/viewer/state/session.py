@@ -11,7 +11,7 @@ from napari_sslmaps.core.results import Embedding
 from napari_sslmaps.maps.attention import AttentionStack
 from napari_sslmaps.maps.similarity_pyramid import SimilarityPyramid
 from napari_sslmaps.pipeline.attention_field import AttentionField
-from napari_sslmaps.viewer.state.workspace import Anchor, MapRequest
+from napari_sslmaps.viewer.state.workspace import Anchor
 
 
 @dataclass(eq=False)
@@ -59,13 +59,13 @@ class Session:
     anchors, spacing_um
         Kept while another image is looked at.
     asked
-        What its maps showed when another image was turned to.
+        What its maps looked like when another image was turned to.
     """
 
     region: Region | None = None
     embedded: dict[str, Embedded] = field(default_factory=dict)
     anchors: tuple[Anchor, ...] = ()
-    asked: MapRequest | None = None
+    asked: tuple[object, ...] | None = None
     spacing_um: float | None = None
     mask: PlacedMask | None = None
 

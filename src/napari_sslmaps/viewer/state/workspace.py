@@ -1,6 +1,6 @@
 """The one mutable state, one per viewer; every change is announced."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -13,19 +13,19 @@ from napari_sslmaps.encoders.controls import Control, controls_of
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.maps.attention import AttentionOptions
 from napari_sslmaps.maps.groups import AnchorGroup
+from napari_sslmaps.maps.make import NO_ANCHORS, MapRequest
 from napari_sslmaps.maps.pca import ComponentBasis, PcaOptions
+from napari_sslmaps.maps.registry import MapOptions, standard
 from napari_sslmaps.maps.similarity import SimilarityOptions
 from napari_sslmaps.pretext.options import PretextOptions
 
 if TYPE_CHECKING:
     from napari.layers import Image
 
-MapKind = Literal["attention", "pca", "similarity", "groups"]
 RegionChoice = Literal["whole", "view", "rectangle", "mask"]
 Task = Literal["maps", "pretext", "compare"]
 PretextTool = Literal["", "paint", "move"]
 TASKS: tuple[Task, ...] = ("maps", "pretext", "compare")
-MAP_KINDS: tuple[MapKind, ...] = ("similarity", "attention", "pca", "groups")
 GROUP_COLOURS = ("#ff1a1a", "#ffb000", "#12c48b", "#00b4ff", "#b366ff", "#ff6fd8", "#c8e000", "#ffffff")
 """Of the first groups of anchors, apart for most kinds of colour vision; later ones begin again."""
 
@@ -54,56 +54,6 @@ class Group:
     key: int = 0
     name: str = "group 1"
     colour: str = GROUP_COLOURS[0]
-
-
-@dataclass(frozen=True, slots=True)
-class MapRequest:
-    """What is to be shown of every embedding; a snapshot that threads may read.
-
-    `reference` has, by encoder, embeddings of another image that the anchors lie in; None if it is this one.
-    """
-
-    maps: tuple[MapKind, ...]
-    attention: AttentionOptions
-    pca: PcaOptions
-    similarity: SimilarityOptions
-    anchors: tuple[Anchor, ...]
-    groups: tuple[Group, ...] = (Group(),)
-    group: int = 0
-    bases: tuple[ComponentBasis, ...] = ()
-    reference: Mapping[str, Embedding] | None = None
-
-    @property
-    def positive_yx(self) -> list[tuple[float, float]]:
-        """Pixels of the active group's anchors, to be like."""
-        return self.pixels_of(self.group, negative=False)
-
-    @property
-    def negative_yx(self) -> list[tuple[float, float]]:
-        """Pixels of the active group's anchors to be unlike."""
-        return self.pixels_of(self.group, negative=True)
-
-    @property
-    def anchor_groups(self) -> tuple[AnchorGroup, ...]:
-        """All groups with their anchors."""
-        return tuple(
-            AnchorGroup(
-                group.name,
-                group.colour,
-                tuple(self.pixels_of(group.key, negative=False)),
-                tuple(self.pixels_of(group.key, negative=True)),
-            )
-            for group in self.groups
-        )
-
-    @property
-    def tells_groups_apart(self) -> bool:
-        """Whether there are several groups, and an anchor to be like in one."""
-        return len(self.groups) > 1 and any(not anchor.negative for anchor in self.anchors)
-
-    def pixels_of(self, group: int, *, negative: bool) -> list[tuple[float, float]]:
-        """Pixels of one group's anchors of a kind."""
-        return [a.pixel_yx for a in self.anchors if a.group == group and a.negative == negative]
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +115,8 @@ class WorkspaceModel:
         Encoders in the list, and the names of those that are ticked.
     controls
         What else is embedded of encoders that are ticked, to be compared with them.
-    maps, attention, pca, similarity
-        Which maps, and how.
+    maps, options
+        Keys of the maps that are wanted, and how they are made.
     bases
         Principal components that were kept, one of an encoder at most.
     anchors
@@ -213,18 +163,16 @@ class WorkspaceModel:
     available: tuple[EncoderSpec, ...] = ()
     chosen: tuple[str, ...] = ()
     controls: tuple[Control, ...] = ()
-    maps: tuple[MapKind, ...] = MAP_KINDS
-    attention: AttentionOptions = field(default_factory=AttentionOptions)
-    pca: PcaOptions = field(default_factory=PcaOptions)
+    maps: tuple[str, ...] = field(default_factory=standard)
+    options: MapOptions = field(default_factory=MapOptions)
     bases: tuple[ComponentBasis, ...] = ()
-    similarity: SimilarityOptions = field(default_factory=SimilarityOptions)
     anchors: tuple[Anchor, ...] = ()
     groups: tuple[Group, ...] = (Group(),)
     group: int = 0
     reference: "Image | None" = None
     anchor_mode: bool = False
     negative_mode: bool = False
-    shown: MapKind = "similarity"
+    shown: str = "similarity"
     front: str = ""
     against: str = ""
     side_by_side: bool = False
@@ -266,18 +214,74 @@ class WorkspaceModel:
         return tuple(method.name for method in self.asked)
 
     @property
+    def attention(self) -> AttentionOptions:
+        """Options of attention."""
+        return self.options.attention
+
+    @attention.setter
+    def attention(self, options: AttentionOptions) -> None:
+        self.options = replace(self.options, attention=options)
+
+    @property
+    def pca(self) -> PcaOptions:
+        """Options of principal components."""
+        return self.options.pca
+
+    @pca.setter
+    def pca(self, options: PcaOptions) -> None:
+        self.options = replace(self.options, pca=options)
+
+    @property
+    def similarity(self) -> SimilarityOptions:
+        """Options of similarity and groups."""
+        return self.options.similarity
+
+    @similarity.setter
+    def similarity(self, options: SimilarityOptions) -> None:
+        self.options = replace(self.options, similarity=options)
+
+    @property
     def request(self) -> MapRequest:
         """A snapshot of what is to be shown."""
+        return self.request_for(self.anchors)
+
+    def request_for(
+        self, anchors: Sequence[Anchor], reference: Mapping[str, Embedding] | None = None
+    ) -> MapRequest:
+        """Return what is to be shown with these anchors, which may lie in another image.
+
+        Parameters
+        ----------
+        anchors
+            Of all groups.
+        reference
+            By encoder, embeddings of the image that they lie in; None if it is this one.
+        """
+        groups = self._groups_of(anchors)
+        by_key = {group.key: found for group, found in zip(self.groups, groups, strict=True)}
+        apart = len(groups) > 1 and any(group.anchors for group in groups)
+        kept = self.pca.basis == "kept"
         return MapRequest(
             self.maps,
-            self.attention,
-            self.pca,
-            self.similarity,
-            self.anchors,
-            self.groups,
-            self.group,
-            self.bases,
+            self.options,
+            by_key.get(self.group, NO_ANCHORS),  # of a group that is being removed
+            groups if apart else (),
+            {basis.encoder: basis for basis in self.bases} if kept else {},
+            reference,
         )
+
+    @property
+    def anchor_groups(self) -> tuple[AnchorGroup, ...]:
+        """All groups with their anchors."""
+        return self._groups_of(self.anchors)
+
+    def _groups_of(self, anchors: Sequence[Anchor]) -> tuple[AnchorGroup, ...]:
+        return tuple(_anchor_group(group, anchors) for group in self.groups)
+
+    @property
+    def appearance(self) -> tuple[object, ...]:
+        """What maps look like, but for anchors: another one asks for other maps."""
+        return self.maps, self.options, self.bases, self.groups, self.group
 
     def say(self, text: str, *, failed: bool = False) -> None:
         """Put a sentence into the status line."""
@@ -297,6 +301,13 @@ class WorkspaceModel:
     def remove_last_anchor(self) -> None:
         """Remove the anchor that was set last."""
         self.anchors = self.anchors[:-1]
+
+
+def _anchor_group(group: Group, anchors: Sequence[Anchor]) -> AnchorGroup:
+    own = [anchor for anchor in anchors if anchor.group == group.key]
+    positive = tuple(anchor.pixel_yx for anchor in own if not anchor.negative)
+    negative = tuple(anchor.pixel_yx for anchor in own if anchor.negative)
+    return AnchorGroup(group.name, group.colour, positive, negative)
 
 
 def add_group(workspace: WorkspaceModel) -> None:
