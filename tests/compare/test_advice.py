@@ -155,9 +155,7 @@ def test_a_signal_below_the_tokens_is_warned_of():
 
 def robust(method, cosine):
     runs = {COSINE: np.ones((2, 1)), CENTRED: np.array([[1.0], [cosine]])}
-    return Robustness(
-        method, {key: Response(key, np.array([0.0, 0.1]), runs) for key in ("speckle", "gaussian")}
-    )
+    return Robustness(method, {key: Response(np.array([0.0, 0.1]), runs) for key in ("speckle", "gaussian")})
 
 
 def test_noise_is_told_and_who_bore_it():

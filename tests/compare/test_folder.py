@@ -138,7 +138,7 @@ def test_a_record_of_other_files_is_refused(tmp_path: Path) -> None:
     record = RunRecord.read(tmp_path / "out" / "run.json")
     with pytest.raises(RecordError, match="of a run"):
         comparison_from_record(replace(record, evaluation=None), tmp_path)
-    with pytest.raises(RecordError, match="fields do not fit"):
+    with pytest.raises(RecordError, match="fields fit; images is missing"):
         comparison_from_record(replace(record, evaluation={}), tmp_path)
     for part, what in (("masks", r"mask of 0\.png"), ("images", r"image 0\.png")):
         path = tmp_path / part / "0.png"

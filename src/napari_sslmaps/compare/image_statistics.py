@@ -21,12 +21,14 @@ from napari_sslmaps.evaluation.locality import (
     similarity_scale,
 )
 from napari_sslmaps.evaluation.noise import noise_level
+from napari_sslmaps.serialise import Measured, strict
 
 Signal = Literal["annotation", "similarity", "none"]
 _SIDE = 512
 _NOTHING = SignalScale(math.nan, math.nan, math.nan)
 
 
+@strict
 @dataclass(frozen=True, slots=True)
 class ImageEvidence:
     """What was measured of one image's region; NaN where it is not defined.
@@ -47,12 +49,12 @@ class ImageEvidence:
 
     image: str
     signal: Signal
-    length_px: float
-    tokens: float
-    share: float
-    length_um: float
-    sigma: float
-    contrast: float
+    length_px: Measured
+    tokens: Measured
+    share: Measured
+    length_um: Measured
+    sigma: Measured
+    contrast: Measured
 
     @property
     def scale(self) -> SignalScale:

@@ -1,15 +1,17 @@
 """The record of a comparison: a run record with a section that says what was compared, and back."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from napari_sslmaps.compare.request import ComparedImage, ComparisonOptions, ComparisonRequest, MaskFile
 from napari_sslmaps.compare.results import Comparison, ScoredImage
-from napari_sslmaps.compare.store import key_of, to_plain, with_tuples
+from napari_sslmaps.compare.scores import Score
+from napari_sslmaps.compare.store import key_of, to_plain
+from napari_sslmaps.core.grid import Points
 from napari_sslmaps.core.region import Region
+from napari_sslmaps.encoders.controls import ControlKind
 from napari_sslmaps.errors import RecordError
 from napari_sslmaps.files import hash_path
 from napari_sslmaps.inputs.encoders import EncoderChoice
@@ -17,6 +19,95 @@ from napari_sslmaps.inputs.images import SAMPLE_PREFIX, find_sample
 from napari_sslmaps.maps.groups import AnchorGroup
 from napari_sslmaps.records.run import EncoderRecord, ImageRecord, MaskRecord, RunRecord
 from napari_sslmaps.records.verify import beside, check_unchanged, check_weights, checked_mask, lasting_name
+from napari_sslmaps.serialise import dump, load, strict
+
+
+@strict
+@dataclass(frozen=True, slots=True)
+class _Annotation:
+    """An annotation in a file, as it is written.
+
+    Parameters
+    ----------
+    path, sha256
+        Where it was, and the hash of its content.
+    classes, ignore
+        As in `MaskFile`.
+    """
+
+    path: str
+    sha256: str
+    classes: Mapping[int, str]
+    ignore: int | None
+
+
+@strict
+@dataclass(frozen=True, slots=True)
+class _Image:
+    """A compared image, as it is written.
+
+    Parameters
+    ----------
+    name, label, region, anchors, negative, groups
+        As in `ComparedImage`.
+    image
+        Which file.
+    mask
+        Its annotation, if that is a file.
+    wanted
+        Which of its tokens were wanted, if a file says it.
+    """
+
+    name: str
+    image: ImageRecord
+    mask: _Annotation | None
+    label: str
+    region: Region | None
+    anchors: Points
+    negative: Points
+    groups: tuple[AnchorGroup, ...]
+    wanted: MaskRecord | None = None
+
+
+@strict
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """Options of a comparison, as they are written; what is missing in a file had these values in schema 1.
+
+    Parameters
+    ----------
+    anchor_count, neighbours, perturbations, draws, seed
+        As in `ComparisonOptions`.
+    """
+
+    anchor_count: int = 64
+    neighbours: int = 10
+    perturbations: tuple[str, ...] = ()
+    draws: int = 5
+    seed: int = 0
+
+
+_OPTIONS = tuple(item.name for item in fields(_Options))
+
+
+@strict
+@dataclass(frozen=True, slots=True)
+class _Evaluation:
+    """The section of a record that says what was compared.
+
+    Parameters
+    ----------
+    images, controls, scores, options
+        As in `ComparisonRequest`.
+    numbers_sha256
+        Hash of every score.
+    """
+
+    images: tuple[_Image, ...]
+    controls: tuple[ControlKind, ...]
+    scores: tuple[Score, ...]
+    options: _Options
+    numbers_sha256: str = ""
 
 
 def record_of(comparison: Comparison) -> RunRecord:
@@ -38,13 +129,15 @@ def record_of(comparison: Comparison) -> RunRecord:
         mask=first.mask if isinstance(first.mask, MaskRecord) else None,
         options=request.options.run,
         package_version=version("napari-sslmaps"),
-        evaluation={
-            "images": [_image(*pair) for pair in zip(request.images, comparison.images, strict=True)],
-            "controls": list(request.controls),
-            "scores": list(request.scores),
-            "options": {key: value for key, value in asdict(request.options).items() if key != "run"},
-            "numbers_sha256": numbers_sha256(comparison.images),
-        },
+        evaluation=dump(
+            _Evaluation(
+                images=tuple(_image(*pair) for pair in zip(request.images, comparison.images, strict=True)),
+                controls=request.controls,
+                scores=request.scores,
+                options=_Options(**{name: getattr(request.options, name) for name in _OPTIONS}),
+                numbers_sha256=numbers_sha256(comparison.images),
+            )
+        ),
     )
 
 
@@ -85,18 +178,12 @@ def comparison_from_record(record: RunRecord, folder: Path) -> ComparisonRequest
     choices = tuple(
         EncoderChoice(encoder.name, encoder.overrides, encoder.precision) for encoder in record.encoders
     )
-    try:
-        section = record.evaluation
-        options = ComparisonOptions(run=record.options, **with_tuples(section["options"]))
-        images = tuple(_image_of(entry, folder) for entry in section["images"])
-        return ComparisonRequest(
-            images, choices, tuple(section["controls"]), tuple(section["scores"]), options
-        )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise RecordError(
-            f"Expected a complete record of a comparison; its fields do not fit ({error!r}). Undo edits made "
-            "by hand, or compare again."
-        ) from error
+    section = load(_Evaluation, record.evaluation, "the record of a comparison")
+    options = ComparisonOptions(
+        run=record.options, **{name: getattr(section.options, name) for name in _OPTIONS}
+    )
+    images = tuple(_image_of(entry, folder) for entry in section.images)
+    return ComparisonRequest(images, choices, section.controls, section.scores, options)
 
 
 def _encoder(comparison: Comparison, name: str) -> EncoderRecord:
@@ -111,56 +198,45 @@ def _encoder(comparison: Comparison, name: str) -> EncoderRecord:
     )
 
 
-def _image(asked: ComparedImage, scored: ScoredImage) -> dict[str, Any]:
+def _image(asked: ComparedImage, scored: ScoredImage) -> _Image:
     mask = asked.annotation if isinstance(asked.annotation, MaskFile) else None
-    return {
-        "name": asked.name,
-        "image": asdict(scored.record),
-        "mask": None
+    return _Image(
+        name=asked.name,
+        image=scored.record,
+        mask=None
         if mask is None
-        else {
-            "path": str(mask.path.absolute()),
-            "sha256": hash_path(mask.path),
-            "classes": {str(label): name for label, name in mask.classes.items()},
-            "ignore": mask.ignore,
-        },
-        "label": asked.label,
-        "region": None if asked.region is None else asked.region.to_dict(),
-        "anchors": [list(point) for point in asked.anchors],
-        "negative": [list(point) for point in asked.negative],
-        "groups": [_group(group) for group in asked.groups],
-        "wanted": asdict(asked.mask) if isinstance(asked.mask, MaskRecord) else None,
-    }
+        else _Annotation(str(mask.path.absolute()), hash_path(mask.path), mask.classes, mask.ignore),
+        label=asked.label,
+        region=asked.region,
+        anchors=asked.anchors,
+        negative=asked.negative,
+        groups=asked.groups,
+        wanted=asked.mask if isinstance(asked.mask, MaskRecord) else None,
+    )
 
 
-def _image_of(entry: Mapping[str, Any], folder: Path) -> ComparedImage:
-    record = ImageRecord(**with_tuples(entry["image"]))
+def _image_of(entry: _Image, folder: Path) -> ComparedImage:
+    record = entry.image
     if record.sample:
         path, name = find_sample(record.sample).path, SAMPLE_PREFIX + record.sample
     else:
         path = beside(Path(record.path), folder)
         name = str(path)
-    check_unchanged(f"image {entry['name']}", path, record.sha256)
-    mask, region, wanted = entry["mask"], entry["region"], entry.get("wanted")
+    check_unchanged(f"image {entry.name}", path, record.sha256)
     return ComparedImage(
-        name=entry["name"],
+        name=entry.name,
         image=name,
-        annotation=None if mask is None else _mask_of(mask, entry["name"], folder),
-        label=entry["label"],
-        region=None if region is None else Region(**region),
-        anchors=tuple((float(y), float(x)) for y, x in entry["anchors"]),
-        negative=tuple((float(y), float(x)) for y, x in entry["negative"]),
-        groups=tuple(AnchorGroup(**group) for group in entry["groups"]),
-        mask=checked_mask(None if wanted is None else MaskRecord(**with_tuples(wanted)), folder),
+        annotation=None if entry.mask is None else _mask_of(entry.mask, entry.name, folder),
+        label=entry.label,
+        region=entry.region,
+        anchors=entry.anchors,
+        negative=entry.negative,
+        groups=entry.groups,
+        mask=checked_mask(entry.wanted, folder),
     )
 
 
-def _group(group: AnchorGroup) -> dict[str, Any]:
-    points = {name: [list(point) for point in getattr(group, name)] for name in ("anchors", "negative")}
-    return {"name": group.name, "colour": group.colour, **points}
-
-
-def _mask_of(mask: Mapping[str, Any], name: str, folder: Path) -> MaskFile:
-    path = beside(Path(mask["path"]), folder)
-    check_unchanged(f"mask of {name}", path, mask["sha256"])
-    return MaskFile(path, {int(label): word for label, word in mask["classes"].items()}, mask["ignore"])
+def _mask_of(mask: _Annotation, name: str, folder: Path) -> MaskFile:
+    path = beside(Path(mask.path), folder)
+    check_unchanged(f"mask of {name}", path, mask.sha256)
+    return MaskFile(path, mask.classes, mask.ignore)

@@ -4,9 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from napari_sslmaps.compare.image_statistics import ImageEvidence
 from napari_sslmaps.compare.request import ComparisonRequest
 from napari_sslmaps.core.findings import Plot, Table
@@ -18,9 +15,9 @@ from napari_sslmaps.evaluation.anchor_scores import Stratum
 from napari_sslmaps.evaluation.map_scores import MapScores
 from napari_sslmaps.evaluation.robustness import Robustness
 from napari_sslmaps.records.run import ImageRecord
+from napari_sslmaps.serialise import IntArray, Measured, MeasuredArray, strict
 
-Float = NDArray[np.float64]
-Strata = Mapping[Stratum, Float]
+Strata = Mapping[Stratum, MeasuredArray]
 """Stratum (``all``, ``near``, ``middle``, ``far``) → one number per anchor, NaN where undefined."""
 
 
@@ -46,6 +43,7 @@ class ComparedMethod:
     of: tuple[str, ...] = ()
 
 
+@strict
 @dataclass(frozen=True, slots=True)
 class MapRow:
     """Scores of one map of one method against one class.
@@ -68,6 +66,7 @@ class MapRow:
     scores: MapScores
 
 
+@strict
 @dataclass(frozen=True, slots=True, eq=False)
 class AnchorRow:
     """How well similarity to an anchor finds the anchor's class, for each of the image's anchors.
@@ -84,6 +83,7 @@ class AnchorRow:
     areas: Strata
 
 
+@strict
 @dataclass(frozen=True, slots=True)
 class AgreementRow:
     """How far two encoders agree on one image's tokens.
@@ -102,11 +102,12 @@ class AgreementRow:
 
     first: str
     second: str
-    cka: float
-    cka_by_chance: float
-    neighbours: float
+    cka: Measured
+    cka_by_chance: Measured
+    neighbours: Measured
 
 
+@strict
 @dataclass(frozen=True, slots=True, eq=False)
 class ScoredImage:
     """All that was found on one image.
@@ -138,8 +139,8 @@ class ScoredImage:
     maps: tuple[MapRow, ...] = ()
     anchors: tuple[AnchorRow, ...] = ()
     nearness: Strata = field(default_factory=dict)
-    anchor_yx: Float | None = None
-    anchor_labels: NDArray[np.int64] | None = None
+    anchor_yx: MeasuredArray | None = None
+    anchor_labels: IntArray | None = None
     agreement: tuple[AgreementRow, ...] = ()
     robustness: tuple[Robustness, ...] = ()
     evidence: ImageEvidence | None = None

@@ -2,32 +2,72 @@
 
 import hashlib
 import json
-import math
+import logging
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from napari_sslmaps.compare.entrants import Lane
-from napari_sslmaps.compare.image_statistics import ImageEvidence
 from napari_sslmaps.compare.images import OpenedImage
 from napari_sslmaps.compare.request import ComparisonRequest, MaskFile
-from napari_sslmaps.compare.results import AgreementRow, AnchorRow, Float, MapRow, ScoredImage
+from napari_sslmaps.compare.results import ScoredImage
 from napari_sslmaps.core.findings import Estimate, Table
 from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.results import Embedding, Provenance
-from napari_sslmaps.evaluation.map_scores import MapScores
-from napari_sslmaps.evaluation.robustness import Response, Robustness
-from napari_sslmaps.files import hash_path, written_whole
-from napari_sslmaps.records.run import ImageRecord
+from napari_sslmaps.errors import RecordError
+from napari_sslmaps.files import digest_of, hash_path, written_whole
+from napari_sslmaps.serialise import dump, load, parse, plain, read, strict
 
+logger = logging.getLogger(__name__)
 _SCORES = "scores.json"
+_WHAT = "the scores of an image"
 _UNFIT = re.compile(r'[<>:"|?*\\\x00-\x1f]')
+
+
+@strict
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """What lies in ``scores.json``.
+
+    Parameters
+    ----------
+    key
+        Of all that decides the scores.
+    scores
+        As `to_plain` returns them.
+    check
+        Hash of the scores; empty in files of version 0.1.0.
+    """
+
+    key: str
+    scores: Mapping[str, Any]
+    check: str = ""
+
+    def unchanged(self) -> Mapping[str, Any]:
+        """Return the scores as they were written, or raise RecordError."""
+        if self.check and self.check != digest_of(self.scores):
+            raise RecordError(f"Expected {_WHAT} as they were written; they have been edited since.")
+        return self.scores
+
+
+@strict
+@dataclass(frozen=True, slots=True)
+class _AboutTokens:
+    """What is said of tokens that are kept.
+
+    Parameters
+    ----------
+    grid, provenance
+        As of an `Embedding`.
+    """
+
+    grid: TokenGrid
+    provenance: Provenance
 
 
 class ComparisonFolder:
@@ -50,11 +90,15 @@ class ComparisonFolder:
 
     def load(self, name: str, key: str) -> ScoredImage | None:
         """Return what was found on an image; None if it is not finished, or something has changed since."""
+        path = self.image_folder(name) / _SCORES
+        if not path.exists():
+            return None
         try:
-            stored = json.loads((self.image_folder(name) / _SCORES).read_text(encoding="utf-8"))
-            return from_plain(stored["scores"]) if stored["key"] == key else None
-        except (OSError, ValueError, KeyError, TypeError):
-            return None  # not there, or of an earlier version: made anew
+            stored = load(_Stored, read(path, _WHAT), _WHAT)
+            return from_plain(stored.unchanged()) if stored.key == key else None
+        except RecordError as error:
+            logger.warning("%s Those of %s are made anew.", error, name)
+            return None
 
     def keep(self, scored: ScoredImage, key: str) -> None:
         """Keep what was found on an image; from here on it is finished.
@@ -64,7 +108,9 @@ class ComparisonFolder:
         ExportError
             If it cannot be written.
         """
-        text = json.dumps({"key": key, "scores": to_plain(scored)}, allow_nan=False, ensure_ascii=False)
+        told = to_plain(scored)
+        stored = dump(_Stored(key, told, digest_of(told)))
+        text = json.dumps(stored, allow_nan=False, ensure_ascii=False)
         with written_whole(self.image_folder(scored.name) / _SCORES) as temporary:
             temporary.write_text(text, encoding="utf-8")
 
@@ -76,7 +122,7 @@ class ComparisonFolder:
         ExportError
             If they cannot be written.
         """
-        about = {"grid": asdict(embedding.grid), "provenance": embedding.provenance.to_dict()}
+        about = dump(_AboutTokens(embedding.grid, embedding.provenance))
         with written_whole(self._tokens(name, method)) as temporary:
             np.savez(temporary, tokens=np.asarray(embedding.tokens[:]), about=np.array(json.dumps(about)))
 
@@ -89,9 +135,9 @@ class ComparisonFolder:
             If they are not there.
         """
         with np.load(self._tokens(name, method), allow_pickle=False) as stored:
-            about = json.loads(str(stored["about"]))
-            grid = TokenGrid(**with_tuples(about["grid"]))
-            return Embedding(stored["tokens"], grid, Provenance.from_dict(about["provenance"]))
+            what = "a description of tokens"
+            about = load(_AboutTokens, parse(str(stored["about"]), what), what)
+            return Embedding(stored["tokens"], about.grid, about.provenance)
 
     def _tokens(self, name: str, method: str) -> Path:
         return self.image_folder(name) / method / "tokens.npz"
@@ -183,50 +229,28 @@ class Tokens:
 
 def to_plain(scored: ScoredImage) -> dict[str, Any]:
     """Return scores as dicts, lists and numbers; NaN becomes None."""
-    return {
-        "name": scored.name,
-        "record": asdict(scored.record),
-        "maps": [_plain(asdict(row)) for row in scored.maps],
-        "anchors": [{"method": row.method, "areas": _strata(row.areas)} for row in scored.anchors],
-        "nearness": _strata(scored.nearness),
-        "anchor_yx": None if scored.anchor_yx is None else scored.anchor_yx.tolist(),
-        "anchor_labels": None if scored.anchor_labels is None else scored.anchor_labels.tolist(),
-        "agreement": [_plain(asdict(row)) for row in scored.agreement],
-        "robustness": [_robustness(found) for found in scored.robustness],
-        "evidence": None if scored.evidence is None else _plain(asdict(scored.evidence)),
-        "provenance": dict(scored.provenance),
-        "notes": list(scored.notes),
-    }
+    told: dict[str, Any] = dump(scored)
+    return told
 
 
-def from_plain(found: Mapping[str, Any]) -> ScoredImage:
+def from_plain(found: Any) -> ScoredImage:
     """Rebuild from `to_plain`'s values.
 
     Raises
     ------
-    KeyError, TypeError, ValueError
+    RecordError
         If they are not complete.
     """
-    return ScoredImage(
-        name=found["name"],
-        record=ImageRecord(**with_tuples(found["record"])),
-        maps=tuple(_map_row(row) for row in found["maps"]),
-        anchors=tuple(AnchorRow(row["method"], _arrays(row["areas"])) for row in found["anchors"]),
-        nearness=_arrays(found["nearness"]),
-        anchor_yx=None if found["anchor_yx"] is None else _floats(found["anchor_yx"]).reshape(-1, 2),
-        anchor_labels=None if found["anchor_labels"] is None else np.array(found["anchor_labels"], np.int64),
-        agreement=tuple(AgreementRow(**_known(row)) for row in found["agreement"]),
-        robustness=tuple(_robustness_of(part) for part in found["robustness"]),
-        evidence=None if found["evidence"] is None else ImageEvidence(**_known(found["evidence"])),
-        provenance=found["provenance"],
-        notes=tuple(found["notes"]),
-    )
+    scored = load(ScoredImage, found, _WHAT)
+    if scored.anchor_yx is None:
+        return scored
+    return replace(scored, anchor_yx=scored.anchor_yx.reshape(-1, 2))  # of none, JSON keeps no width
 
 
 def table_to_plain(table: Table) -> dict[str, Any]:
     """Return a table as dicts, lists and numbers; an estimate has value, low and high, NaN becomes None."""
     rows = [
-        [_plain(asdict(cell)) if isinstance(cell, Estimate) else _plain(cell) for cell in row]
+        [plain(asdict(cell)) if isinstance(cell, Estimate) else plain(cell) for cell in row]
         for row in table.rows
     ]
     return {
@@ -235,59 +259,3 @@ def table_to_plain(table: Table) -> dict[str, Any]:
         "rows": rows,
         "notes": list(table.notes),
     }
-
-
-def with_tuples(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values with tuples where JSON made lists of them."""
-    return {key: tuple(item) if isinstance(item, list) else item for key, item in values.items()}
-
-
-def _map_row(row: Mapping[str, Any]) -> MapRow:
-    return MapRow(row["method"], row["map"], row["label"], MapScores(**_known(row["scores"])))
-
-
-def _strata(strata: Mapping[Any, Float]) -> dict[str, list[float | None]]:
-    return {name: _plain(values.tolist()) for name, values in strata.items()}
-
-
-def _arrays(strata: Mapping[str, Sequence[float | None]]) -> dict[Any, Float]:
-    return {name: _floats(values) for name, values in strata.items()}
-
-
-def _robustness(found: Robustness) -> dict[str, Any]:
-    responses = {
-        key: {
-            "strengths": response.strengths.tolist(),
-            "runs": {name: _plain(runs.tolist()) for name, runs in response.runs.items()},
-        }
-        for key, response in found.responses.items()
-    }
-    return {"method": found.method, "regions": found.regions, "responses": responses}
-
-
-def _robustness_of(found: Mapping[str, Any]) -> Robustness:
-    responses = {
-        key: Response(
-            key,
-            _floats(response["strengths"]),
-            {name: _floats(runs) for name, runs in response["runs"].items()},
-        )
-        for key, response in found["responses"].items()
-    }
-    return Robustness(found["method"], responses, found["regions"])
-
-
-def _floats(values: ArrayLike | Sequence[Any]) -> Float:
-    return np.array(values, dtype=np.float64)  # None becomes NaN
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
-
-
-def _known(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: math.nan if value is None else value for key, value in values.items()}

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sslmaps.compare.results import Comparison, Float
+from napari_sslmaps.compare.results import Comparison
 from napari_sslmaps.core.findings import Estimate
-from napari_sslmaps.evaluation.anchor_scores import Stratum
+from napari_sslmaps.evaluation.anchor_scores import Float, Stratum
 from napari_sslmaps.evaluation.uncertainty import bootstrap_mean, paired_difference
 
 NEARNESS = "distance alone"

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import InvalidAnchorError, RegionError
+from napari_sslmaps.serialise import strict
 
 Float = NDArray[np.float64]
 
@@ -24,6 +25,7 @@ class OverlayPlacement:
     translate_yx: tuple[float, float]
 
 
+@strict
 @dataclass(frozen=True, slots=True)
 class TokenGrid:
     """Where tokens lie on the image.

@@ -5,8 +5,10 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from napari_sslmaps.errors import RegionError
+from napari_sslmaps.serialise import strict
 
 
+@strict
 @dataclass(frozen=True, slots=True)
 class Region:
     """A half-open rectangle of pixels.

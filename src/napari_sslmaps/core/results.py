@@ -1,7 +1,7 @@
 """What is computed, as frozen values: embeddings, maps and where they came from."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -13,6 +13,7 @@ from napari_sslmaps.core.moments import TokenMoments
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.tokens import token_chunks
 from napari_sslmaps.errors import InvalidOptionError
+from napari_sslmaps.serialise import load, strict
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,6 +33,7 @@ def as_numpy(values: "ArrayLike | Tensor") -> NDArray[Any]:
     return array
 
 
+@strict
 @dataclass(frozen=True, slots=True)
 class Provenance:
     """Everything that decided the numbers of a result.
@@ -84,16 +86,8 @@ class Provenance:
 
     @classmethod
     def from_dict(cls, description: Mapping[str, Any]) -> Self:
-        """Rebuild from `to_dict`'s description; unknown keys are refused."""
-        unknown = set(description) - {item.name for item in fields(cls)}
-        if unknown:
-            raise InvalidOptionError(f"Unknown provenance fields: {', '.join(sorted(unknown))}.")
-        values = dict(description)
-        if values.get("region") is not None:
-            values["region"] = Region(**values["region"])
-        if values.get("window") is not None:
-            values["window"] = tuple(values["window"])
-        return cls(**values)
+        """Rebuild from `to_dict`'s description; what does not fit is refused."""
+        return load(cls, description, "a provenance")
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,10 +19,12 @@ from napari_sslmaps.errors import AnnotationError, InvalidOptionError
 from napari_sslmaps.evaluation.annotation import IGNORE, Annotation
 from napari_sslmaps.evaluation.auroc import area_of_groups
 from napari_sslmaps.maps.pca import ComponentMap
+from napari_sslmaps.serialise import Measured, strict
 
 Float = NDArray[np.float64]
 
 
+@strict
 @dataclass(frozen=True, slots=True)
 class MapScores:
     """Scores of one map against one class; each from 0 to 1 except the thresholds.
@@ -49,14 +51,14 @@ class MapScores:
         Which component of a PCA map was scored, and in which direction; empty for other maps.
     """
 
-    auroc: float
-    average_precision: float
-    pointing: float
-    dice_best: float
-    best_threshold: float
-    dice_otsu: float
-    otsu_threshold: float
-    prevalence: float
+    auroc: Measured
+    average_precision: Measured
+    pointing: Measured
+    dice_best: Measured
+    best_threshold: Measured
+    dice_otsu: Measured
+    otsu_threshold: Measured
+    prevalence: Measured
     unknown: int = 0
     variant: str = ""
 

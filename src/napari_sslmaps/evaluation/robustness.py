@@ -13,6 +13,7 @@ from napari_sslmaps.core.preprocess import auto_window
 from napari_sslmaps.core.results import Embedding, Float32
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.evaluation.perturbations import PERTURBATIONS, Perturbation, applicable, turned_back
+from napari_sslmaps.serialise import MeasuredArray, strict
 
 Float = NDArray[np.float64]
 Encode = Callable[[Float32], Embedding]
@@ -22,14 +23,13 @@ Score = Callable[[Embedding], float]
 COSINE, CENTRED = "cosine", "centred cosine"
 
 
+@strict
 @dataclass(frozen=True, slots=True, eq=False)
 class Response:
     """What one perturbation does to one method.
 
     Parameters
     ----------
-    perturbation
-        Key of `PERTURBATIONS`.
     strengths
         (S,) float64, ascending, with 0.
     runs
@@ -38,9 +38,8 @@ class Response:
         R counts seeds and regions.
     """
 
-    perturbation: str
-    strengths: Float
-    runs: Mapping[str, Float]
+    strengths: MeasuredArray
+    runs: Mapping[str, MeasuredArray]
 
     def summary(self, measure: str) -> float:
         """Mean of a measure over runs and all strengths but 0."""
@@ -48,6 +47,7 @@ class Response:
         return float(np.nanmean(changed)) if np.isfinite(changed).any() else float("nan")
 
 
+@strict
 @dataclass(frozen=True, slots=True, eq=False)
 class Robustness:
     """What perturbations do to one method.
@@ -183,7 +183,7 @@ def robustness(
             done += 1
             if on_progress is not None:
                 on_progress(done, total)
-        responses[change.key] = Response(change.key, np.array(strengths), runs)
+        responses[change.key] = Response(np.array(strengths), runs)
     return Robustness(reference.provenance.encoder, responses)
 
 
@@ -209,7 +209,6 @@ def join_regions(parts: Sequence[Robustness]) -> Robustness:
             )
     responses = {
         key: Response(
-            key,
             response.strengths,
             {
                 name: np.concatenate([part.responses[key].runs[name] for part in parts], axis=1)

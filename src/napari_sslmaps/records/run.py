@@ -12,11 +12,13 @@ from napari_sslmaps.errors import RecordError, SSLMapsError
 from napari_sslmaps.maps.groups import AnchorGroup
 from napari_sslmaps.maps.registry import MAP_TYPES, MapOptions, check_keys, standard
 from napari_sslmaps.records.json import read_object, write_object
+from napari_sslmaps.serialise import strict
 
 FORMAT = "napari-sslmaps/run"
 SCHEMA = 1
 
 
+@strict
 @dataclass(frozen=True, slots=True)
 class ImageRecord:
     """Which image.
@@ -42,6 +44,7 @@ class ImageRecord:
     spacing_um_yx: tuple[float, float] | None = None
 
 
+@strict
 @dataclass(frozen=True, slots=True)
 class FileRecord:
     """A file that a run reads.
@@ -58,6 +61,7 @@ class FileRecord:
     sha256: str
 
 
+@strict
 @dataclass(frozen=True, slots=True)
 class MaskRecord:
     """A label image that says which tokens are wanted: those that a pixel above 0 overlaps.
@@ -78,6 +82,7 @@ class MaskRecord:
     origin_yx: tuple[float, float] = (0.0, 0.0)
 
 
+@strict
 @dataclass(frozen=True, slots=True)
 class ReferenceRecord:
     """Another image that the anchors lie in.
@@ -93,6 +98,7 @@ class ReferenceRecord:
     mask: MaskRecord | None = None
 
 
+@strict
 @dataclass(frozen=True, slots=True)
 class EncoderRecord:
     """Which encoder, and what came of it.
