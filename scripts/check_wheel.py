@@ -24,6 +24,7 @@ def main() -> int:
             entry_points = next(name for name in names if name.endswith("entry_points.txt"))
             declared = archive.read(entry_points).decode()
             sizes = {item.filename: item.file_size for item in archive.infolist()}
+            about = archive.read(next(name for name in names if name.endswith("METADATA"))).decode()
     package = "napari_sslmaps/"
     wanted = {f"{package}napari.yaml", f"{package}py.typed"}
     for name in EMBEDDED:
@@ -32,6 +33,9 @@ def main() -> int:
     faults += [f"must not be in it: {name}" for name in sorted(names) if name.startswith("tests")]
     if "napari.manifest" not in declared or "console_scripts" not in declared:
         faults.append("entry points are not declared")
+    needed = [line for line in about.splitlines() if line.startswith("Requires-Dist: lightning-fabric")]
+    if not needed or not all("extra ==" in line for line in needed):
+        faults.append("lightning-fabric must be asked for by the extra lab, and by extras alone")
     weights = {name for name in names if name.endswith(".safetensors")}
     faults += [f"not in the list of encoders: {name}" for name in sorted(weights - wanted)]
     weigh = sum(sizes[name] for name in weights) / 1e6

@@ -1,23 +1,52 @@
-"""What only batches need; who has not got it is told."""
+"""Dependencies that only some commands need; who has not got them is told what to type."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.util import find_spec
 
 from napari_sslmaps.errors import MissingExtraError
 
-NEEDED = ("distributed", "pyarrow")
+
+@dataclass(frozen=True, slots=True)
+class Extra:
+    """Packages that are installed together on request.
+
+    Parameters
+    ----------
+    needed
+        Modules that must be there.
+    purpose
+        What needs them, as the subject's end of a sentence: "which … need".
+    """
+
+    needed: tuple[str, ...]
+    purpose: str
 
 
-def require_extra() -> None:
-    """Check that Dask's distributed and pyarrow are installed.
+EXTRAS: Mapping[str, Extra] = {
+    "batch": Extra(("distributed", "pyarrow"), "batches"),
+    "lab": Extra(("lightning_fabric",), "pretrain and study"),
+}
+"""Extras by the name that pip knows them by."""
+
+
+def require_extra(name: str) -> None:
+    """Check that the packages of an extra are installed.
+
+    Parameters
+    ----------
+    name
+        A key of `EXTRAS`.
 
     Raises
     ------
     MissingExtraError
         If one is not.
     """
-    missing = [name for name in NEEDED if find_spec(name) is None]
+    extra = EXTRAS[name]
+    missing = [module for module in extra.needed if find_spec(module) is None]
     if missing:
         raise MissingExtraError(
-            f"Expected {' and '.join(NEEDED)}, which batches need; {' and '.join(missing)} cannot be found. "
-            "Install them: python -m pip install 'napari-sslmaps[batch]'."
+            f"Expected {' and '.join(extra.needed)}, which {extra.purpose} need; {' and '.join(missing)} "
+            f'cannot be found. Install with: pip install "napari-sslmaps[{name}]".'
         )

@@ -7,7 +7,7 @@ import pytest
 from distributed import LocalCluster
 from encoders_factory import write_encoder
 
-from napari_sslmaps import extras as extra
+from napari_sslmaps import extras
 from napari_sslmaps.batch import work
 from napari_sslmaps.batch.cluster import Workers
 from napari_sslmaps.batch.run import run_batch
@@ -164,6 +164,6 @@ def test_a_scheduler_that_is_not_there_is_said(images, encoder, tmp_path, monkey
 
 
 def test_without_dask_the_extra_is_named(images, encoder, tmp_path, monkeypatch):
-    monkeypatch.setattr(extra, "NEEDED", ("distributed", "no_such_module"))
+    monkeypatch.setitem(extras.EXTRAS, "batch", extras.Extra(("distributed", "no_such_module"), "batches"))
     with pytest.raises(MissingExtraError, match=r"no_such_module cannot be found.*napari-sslmaps\[batch\]"):
         run_batch([images], [encoder], tmp_path / "out")

@@ -110,7 +110,7 @@ def run_batch(
     ExportError
         If `out` cannot be written to.
     """
-    require_extra()
+    require_extra("batch")
     folder, wanted = Path(out).expanduser().absolute(), options or BatchOptions()
     listing = list_items(images, out=folder)
     _check_encoders(encoders)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from napari_sslmaps.cli import console
+from napari_sslmaps.extras import require_extra
 
 if TYPE_CHECKING:
     from napari_sslmaps.lab.training.recipes import Recipe
@@ -75,6 +76,7 @@ def pretrain(  # noqa: PLR0913  # each parameter is an option that users type
     if list_recipes:
         _list_recipes()
         return
+    require_extra("lab")
     if out is None:
         raise typer.BadParameter("tell where to write with --out DIR.")
     if steps is not None and minutes is not None:

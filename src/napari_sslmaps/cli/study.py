@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from napari_sslmaps.cli import console
 from napari_sslmaps.cli.options import Out
 from napari_sslmaps.errors import InvalidOptionError
+from napari_sslmaps.extras import require_extra
 
 
 def study(
@@ -39,6 +40,7 @@ def study(
     organs, probes them along both knobs, and writes OUT/index.html. Stop it at any time; the same command
     goes on.
     """
+    require_extra("lab")
     from napari_sslmaps.lab.study.design import find_design
     from napari_sslmaps.lab.study.run import run_study, write_results
 
