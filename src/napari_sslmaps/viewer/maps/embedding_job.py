@@ -16,7 +16,7 @@ from napari_sslmaps.encoders.controls import Control
 from napari_sslmaps.encoders.registry import get_spec
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import Cancelled, SSLMapsError
-from napari_sslmaps.maps.make import MapRequest, make_maps
+from napari_sslmaps.maps.make import MapRequest, Maps, make_maps
 from napari_sslmaps.pipeline.controls import embed_control
 from napari_sslmaps.pipeline.embedding import embed
 from napari_sslmaps.pipeline.planning import plan
@@ -232,6 +232,7 @@ class _Painter:
         self._resting_since = perf_counter()
         self._cost = 0.01
         self._latest: EmbeddingProgress | None = None
+        self._maps: Maps = {}
         context.report(Painted(name, index / len(job.methods), f"{name}: loading"))
 
     def progress(self, progress: EmbeddingProgress) -> None:
@@ -279,7 +280,9 @@ class _Painter:
         )
 
     def _drawings(self, embedding: Embedding, request: MapRequest) -> list[Drawing]:
-        maps = make_maps({self._name: embedding}, request, partial=True)[self._name]
+        before = {self._name: self._maps}
+        maps = make_maps({self._name: embedding}, request, previous=before, partial=True)[self._name]
+        self._maps = maps
         return draw_all(list(maps.values()), request.options.similarity.display)
 
     def _seams(self, embedding: Embedding) -> float | None:
