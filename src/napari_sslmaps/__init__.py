@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from napari_sslmaps.evaluation.token_probe import fit_token_probe
     from napari_sslmaps.maps.agreement import linear_cka, mutual_neighbours, neighbour_agreement
     from napari_sslmaps.maps.attention import activation_map, attention_map
+    from napari_sslmaps.maps.clusters import cluster_map
     from napari_sslmaps.maps.difference import difference_map
     from napari_sslmaps.maps.groups import AnchorGroup, group_map
     from napari_sslmaps.maps.pca import pca_map
@@ -53,6 +54,7 @@ __all__ = [
     "attend",
     "attention_map",
     "class_activation",
+    "cluster_map",
     "controls_of",
     "cross_validate",
     "cross_validate_heads",
@@ -111,6 +113,7 @@ _HOMES = {
     "embed_control": "pipeline.controls",
     "fit_image_head": "evaluation.image_labels",
     "fit_token_probe": "evaluation.token_probe",
+    "cluster_map": "maps.clusters",
     "group_map": "maps.groups",
     "label_efficiency": "evaluation.label_efficiency",
     "labels_on_grid": "evaluation.scribbles",

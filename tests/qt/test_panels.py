@@ -22,7 +22,9 @@ from napari_sslmaps.core.tiling import ONE_PASS, Tiling
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import WeightsUnavailableError
 from napari_sslmaps.maps.attention import AttentionOptions
+from napari_sslmaps.maps.clusters import ClusterOptions
 from napari_sslmaps.maps.pca import PcaOptions
+from napari_sslmaps.maps.registry import MapOptions
 from napari_sslmaps.maps.similarity import SimilarityOptions
 from napari_sslmaps.pretext.options import PretextOptions
 from napari_sslmaps.viewer.encoders import encoder_list as offer
@@ -216,6 +218,17 @@ def test_maps_both_ways(panel: SSLMapsWidget) -> None:
     workspace.similarity = SimilarityOptions(centred=True, combine="mean", display="each")
     assert maps.centred.isChecked()
     assert maps.display.value == "each"
+
+
+def test_clusters_both_ways(panel: SSLMapsWidget) -> None:
+    maps, workspace = panel.maps, panel.workspace
+    maps.count.setValue(8)
+    maps.joint.setChecked(True)
+    maps.matched.setChecked(False)
+    assert workspace.options.clusters == ClusterOptions(8, "joint", matched=False)
+    workspace.options = MapOptions()
+    assert maps.count_label.text() == "k = 6"
+    assert maps.matched.isChecked()
 
 
 def test_anchors_both_ways(panel: SSLMapsWidget) -> None:

@@ -122,6 +122,9 @@ class MapFlags(NamedTuple):
             help="Tokens that PCA is fitted on: auto (not flat), first-component, all.", rich_help_panel=MAPS
         ),
     ] = "auto"
+    clusters: Annotated[
+        int, typer.Option(min=2, help="How many, for --maps clusters.", rich_help_panel=MAPS)
+    ] = 6
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -133,6 +136,7 @@ class MapFlags(NamedTuple):
     ) -> "MapOptions":
         """Return what was given, with the options that some commands have besides."""
         from napari_sslmaps.maps.attention import AttentionOptions
+        from napari_sslmaps.maps.clusters import ClusterOptions
         from napari_sslmaps.maps.pca import PcaOptions
         from napari_sslmaps.maps.registry import MapOptions
         from napari_sslmaps.maps.similarity import SimilarityOptions
@@ -142,6 +146,7 @@ class MapFlags(NamedTuple):
             attention=AttentionOptions(self.head, block=block, query=attention),  # type: ignore[arg-type]  # checked there
             pca=PcaOptions(aligned=aligned, foreground=foreground),
             similarity=SimilarityOptions(centred=self.centred),
+            clusters=ClusterOptions(self.clusters),
         )
 
 

@@ -12,6 +12,7 @@ from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.maps.agreement import AGREEMENT
 from napari_sslmaps.maps.attention import ACTIVATION, ATTENTION, AttentionOptions
 from napari_sslmaps.maps.classes import CLASSES
+from napari_sslmaps.maps.clusters import CLUSTERS, ClusterOptions
 from napari_sslmaps.maps.contrast import contrast_words
 from napari_sslmaps.maps.difference import DIFFERENCE
 from napari_sslmaps.maps.evidence import EVIDENCE
@@ -22,7 +23,18 @@ from napari_sslmaps.maps.similarity import SIMILARITY, SimilarityOptions
 
 MAP_TYPES: dict[str, MapType] = {
     kind.key: kind
-    for kind in (ATTENTION, ACTIVATION, PCA, SIMILARITY, GROUPS, DIFFERENCE, AGREEMENT, EVIDENCE, CLASSES)
+    for kind in (
+        ATTENTION,
+        ACTIVATION,
+        PCA,
+        SIMILARITY,
+        GROUPS,
+        CLUSTERS,
+        DIFFERENCE,
+        AGREEMENT,
+        EVIDENCE,
+        CLASSES,
+    )
 }
 """By key, in the order of boxes and of columns of the figure."""
 
@@ -39,11 +51,14 @@ class MapOptions:
         Of principal components.
     similarity
         Of similarity and groups.
+    clusters
+        Of clusters: how many, and of which images.
     """
 
     attention: AttentionOptions = field(default_factory=AttentionOptions)
     pca: PcaOptions = field(default_factory=PcaOptions)
     similarity: SimilarityOptions = field(default_factory=SimilarityOptions)
+    clusters: ClusterOptions = field(default_factory=ClusterOptions)
 
     def changed_since(self, before: "MapOptions") -> list[str]:
         """Return the keys of maps that look different than with other options."""

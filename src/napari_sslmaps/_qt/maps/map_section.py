@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
 
 from napari_sslmaps._qt.parts import GAP, Choice, FileMenu, Section, quiet, row
 from napari_sslmaps.maps.attention import AttentionOptions, Reduction
+from napari_sslmaps.maps.clusters import MOST, ClusterOptions
 from napari_sslmaps.maps.registry import MapOptions, selectable
 from napari_sslmaps.maps.similarity import SimilarityOptions
 
@@ -73,6 +74,14 @@ class MapSection(Section):
         self.combine = Choice(_COMBINES, "Of several anchors: their mean direction, or the largest map.")
         self.centred = QCheckBox("centred")
         self.centred.setToolTip("Subtract the region's mean token first: more contrast.")
+        self.count = QSlider(Qt.Orientation.Horizontal)
+        self.count.setRange(2, MOST)
+        self.count.setToolTip("How many clusters.")
+        self.count_label = QLabel()
+        self.joint = QCheckBox("joint")
+        self.joint.setToolTip("Of all images and frames together, so that colours mean the same.")
+        self.matched = QCheckBox("matched")
+        self.matched.setToolTip("Number every method's clusters as the first one's that they overlap.")
         self.display = Choice(_DISPLAYS, "Contrast limits of attention and similarity.")
         self._lay_out()
         self.set_heads(0)
@@ -103,6 +112,7 @@ class MapSection(Section):
             ),
             "pca": (_line(self.rendering, self.aligned), _line(self.basis, self.basis_files)),
             "similarity": (_line(self.combine, self.centred),),
+            "clusters": (_line(self.count, self.count_label, self.joint, self.matched),),
             "groups": (_line(QLabel("contrast"), self.display, wide=(1,)),),
         }
 
@@ -112,9 +122,9 @@ class MapSection(Section):
         choices = (self.query, self.reduction, self.rendering, self.basis, self.combine, self.display)
         for choice in choices:
             choice.currentIndexChanged.connect(self._on_options)
-        for number in (self.head, self.block):
+        for number in (self.head, self.block, self.count):
             number.valueChanged.connect(self._on_options)
-        for tick in (self.aligned, self.centred):
+        for tick in (self.aligned, self.centred, self.joint, self.matched):
             tick.toggled.connect(self._on_options)
         self.stack.clicked.connect(self.stack_requested)
         self.basis_files.kept.connect(self.basis_locked)
@@ -137,19 +147,22 @@ class MapSection(Section):
         self.basis.set_value(pca.basis)
         self.combine.set_value(similarity.combine)
         self.display.set_value(similarity.display)
-        with quiet(self.head, self.block, self.aligned, self.centred):
+        with quiet(self.head, self.block, self.aligned, self.centred, self.count, self.joint, self.matched):
+            self.count.setValue(options.clusters.count)
+            self.joint.setChecked(options.clusters.basis == "joint")
+            self.matched.setChecked(options.clusters.matched)
             self.block.setValue(attention.block or 0)
             if attention.head is not None:
                 self.head.setValue(attention.head)
             self.aligned.setChecked(pca.aligned)
             self.centred.setChecked(similarity.centred)
-        self._label_head()
+        self._label_sliders()
 
     def set_heads(self, count: int) -> None:
         """Offer that many heads; 0 while unknown."""
         with quiet(self.head):
             self.head.setMaximum(max(0, count - 1))
-        self._label_head()
+        self._label_sliders()
 
     def set_blocks(self, count: int) -> None:
         """Offer that many blocks; 0 while unknown."""
@@ -157,7 +170,8 @@ class MapSection(Section):
             self.block.setMaximum(count)
         self.block.setEnabled(count > 0)
 
-    def _label_head(self) -> None:
+    def _label_sliders(self) -> None:
+        self.count_label.setText(f"k = {self.count.value()}")
         single = self.reduction.value == "head"
         count = self.head.maximum() + 1
         self.head.setVisible(single)
@@ -169,7 +183,7 @@ class MapSection(Section):
         self.maps_requested.emit(tuple(kind for kind, box in self.boxes.items() if box.isChecked()))
 
     def _on_options(self) -> None:
-        self._label_head()
+        self._label_sliders()
         value = self.reduction.value
         head = self.head.value() if value == "head" else None
         reduction: Reduction = "max" if value == "max" else "mean"
@@ -183,6 +197,9 @@ class MapSection(Section):
                 aligned=self.aligned.isChecked(),
             ),
             similarity=SimilarityOptions(self.centred.isChecked(), self.combine.value, self.display.value),
+            clusters=ClusterOptions(
+                self.count.value(), "joint" if self.joint.isChecked() else "region", self.matched.isChecked()
+            ),
         )
         self.options_requested.emit(self._options)
 
