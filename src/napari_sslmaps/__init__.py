@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from napari_sslmaps.maps.clusters import cluster_map
     from napari_sslmaps.maps.difference import difference_map
     from napari_sslmaps.maps.groups import AnchorGroup, group_map
-    from napari_sslmaps.maps.pca import pca_map
+    from napari_sslmaps.maps.pca import align_colours, pca_map
     from napari_sslmaps.maps.similarity import similarity_map
     from napari_sslmaps.pipeline.attention import attend
     from napari_sslmaps.pipeline.class_activation import class_activation

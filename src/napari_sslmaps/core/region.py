@@ -28,6 +28,13 @@ class Region:
     ------
     RegionError
         If a number is negative or the rectangle is empty.
+
+    Examples
+    --------
+    >>> import napari_sslmaps as ssl
+    >>> region = ssl.Region(64, 128, height=256, width=512)
+    >>> region.shape_yx, region.level
+    ((256, 512), 0)
     """
 
     y: int

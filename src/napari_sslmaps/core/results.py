@@ -117,6 +117,15 @@ class Embedding:
         Reads a region of the image that it was made from, (H, W) or (H, W, 3) as stored; None if unknown.
     moments
         Mean and covariance of the tokens, taken while they were computed; None if they were not.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import napari_sslmaps as ssl
+    >>> tokens = np.random.default_rng(0).normal(size=(4, 6, 32))
+    >>> embedding = ssl.Embedding.from_tokens(tokens, stride=16, name="mine")
+    >>> embedding.tokens.dtype, embedding.grid.extent_yx, embedding.provenance.encoder
+    (dtype('float32'), (64.0, 96.0), 'mine')
     """
 
     tokens: Float32

@@ -36,6 +36,12 @@ class Tiling:
     ------
     InvalidOptionError
         If the overlap is negative or not smaller than the tile.
+
+    Examples
+    --------
+    >>> import napari_sslmaps as ssl
+    >>> ssl.Tiling(tile=24, overlap=6, stitching="blend")
+    Tiling(tile=24, overlap=6, stitching='blend')
     """
 
     tile: int | None = None

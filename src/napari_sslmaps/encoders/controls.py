@@ -85,6 +85,13 @@ def controls_of(encoder: Union["Encoder", EncoderSpec]) -> tuple[Control, ...]:
     -------
     tuple of Control
         One of each kind; an encoder that is itself untrained has no ``untrained`` one.
+
+    Examples
+    --------
+    >>> import napari_sslmaps as ssl
+    >>> spec = next(spec for spec in ssl.list_encoders() if spec.name == "mae-histology")
+    >>> [control.kind for control in ssl.controls_of(spec)]
+    ['untrained', 'constant', 'position', 'pixels', 'colour']
     """
     spec: Any = encoder if isinstance(encoder, EncoderSpec) else encoder.spec
     return tuple(

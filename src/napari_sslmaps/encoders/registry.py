@@ -45,6 +45,12 @@ def list_encoders(*, published: bool = False) -> list[EncoderSpec]:
         Embedded encoders, set by set; untrained controls; aliases; the user's remembered files; published
         ones that are on this machine. `trouble` says which cannot be loaded as they are, and why. `sha256` is
         filled in when an encoder is loaded; that of a remembered one is known before.
+
+    Examples
+    --------
+    >>> import napari_sslmaps as ssl
+    >>> [spec.name for spec in ssl.list_encoders() if spec.domain == "histology" and not spec.alias_of]
+    ['mae-histology', 'ijepa-histology', 'dinov3-histology', 'dira-histology']
     """
     named = [get_spec(name) for name in NAMES]
     from_authors = [spec for spec in published_specs() if published or spec.path is not None]
@@ -125,6 +131,13 @@ def load_encoder(  # noqa: PLR0913  # each keyword is part of the public contrac
         or a published one is not downloaded.
     InvalidOptionError
         If an option does not fit.
+
+    Examples
+    --------
+    >>> import napari_sslmaps as ssl
+    >>> encoder = ssl.load_encoder("mae-histology", device="cpu", precision="float32")
+    >>> encoder.spec.method, encoder.spec.constraint.token_stride, str(encoder.device)
+    ('mae', 8, 'cpu')
     """
     load_triton_apart()
     from napari_sslmaps.encoders import encoder as running

@@ -39,6 +39,19 @@ class Annotation:
         Height and width of the image's level 0 in pixels, over which `labels` are spread.
     names
         Of the classes, by label.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import napari_sslmaps as ssl
+    >>> labels = np.zeros((64, 64), np.uint8)
+    >>> labels[:32] = 1
+    >>> annotation = ssl.Annotation.from_labels(labels, (64, 64), names={1: "gland"})
+    >>> annotation.kinds, annotation.names
+    ((0, 1), {1: 'gland'})
+    >>> boxes = [[(0, 0), (0, 31), (31, 31), (31, 0)]]
+    >>> ssl.Annotation.from_polygons(boxes, ["gland"], (64, 64)).names
+    {1: 'gland'}
     """
 
     labels: NDArray[np.integer[Any]]

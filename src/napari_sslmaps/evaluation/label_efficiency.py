@@ -38,6 +38,14 @@ class LabelledFeatures:
         (n, dim) float32: labelled tokens, or one pooled feature.
     kinds
         (n,) int64 class numbers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import napari_sslmaps as ssl
+    >>> one = ssl.LabelledFeatures(np.ones((3, 8), np.float32), np.array([1, 1, 2]))
+    >>> one.features.shape, one.kinds.tolist()
+    ((3, 8), [1, 1, 2])
     """
 
     features: Float32
@@ -151,10 +159,27 @@ def label_efficiency(
     strength
         As of `fit_linear`.
 
+    Returns
+    -------
+    LabelEfficiency
+        Scores in [0, 1] of each method, number of labelled images and draw; `estimate`, `plot` and `table`
+        sum them up.
+
     Raises
     ------
     InvalidOptionError
         If methods have different images, a class is in fewer than two images, or an option does not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import napari_sslmaps as ssl
+    >>> rng, kinds = np.random.default_rng(0), np.array([1, 1, 2, 2])
+    >>> features = [(rng.normal(size=(4, 3)) + 3 * kinds[:, None]).astype(np.float32) for _ in range(8)]
+    >>> images = [ssl.LabelledFeatures(each, kinds) for each in features]
+    >>> result = ssl.label_efficiency({"mine": images}, shares=(0.25, 1.0), draws=2)
+    >>> result.counts.tolist(), result.estimate("mine", int(result.counts[-1])).value > 0.8
+    ([2, 6], True)
     """
     kinds = _common_kinds(images)
     _check_options(shares, score, draws, held_out)

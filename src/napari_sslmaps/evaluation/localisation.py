@@ -36,6 +36,17 @@ def token_evidence(embedding: Embedding, head: ImageHead, label: str) -> Evidenc
     ------
     InvalidOptionError
         If there is no such class, or the head is for tokens of another encoder.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import napari_sslmaps as ssl
+    >>> rng = np.random.default_rng(0)
+    >>> images = [ssl.Embedding.from_tokens(rng.normal(size=(4, 4, 3)) + kind) for kind in (0, 0, 2, 2)]
+    >>> features = np.stack([ssl.pooled(image) for image in images])
+    >>> head = ssl.fit_image_head(features, ["gland", "gland", "stroma", "stroma"], of=images[0])
+    >>> ssl.token_evidence(images[2], head, "stroma").values.shape
+    (4, 4)
     """
     weights, offset = head.row_of(label)
     head.check_fits(embedding)
@@ -91,10 +102,28 @@ def score_localisation(
     kind
         As of `score_map`.
 
+    Returns
+    -------
+    LocalisationScores
+        Pointing game (Zhang et al., arXiv 1608.00507): 1 if the map's largest value lies on the class, else
+        0; intersection over union in [0, 1] at the best and at Otsu's threshold.
+
     Raises
     ------
     AnnotationError
         As of `score_map`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import napari_sslmaps as ssl
+    >>> tokens = np.zeros((4, 4, 2))
+    >>> tokens[:, :2, 0] = tokens[:, 2:, 1] = 1
+    >>> result = ssl.similarity_map(ssl.Embedding.from_tokens(tokens, stride=16), [(8, 8)], centred=False)
+    >>> left = ssl.Annotation.from_polygons([[(0, 0), (0, 31), (63, 31), (63, 0)]], ["left"], (64, 64))
+    >>> scores = ssl.score_localisation(result, left)
+    >>> scores.pointing, scores.iou_best > 0.9
+    (1.0, True)
     """
     scores = score_map(result, annotation, kind=kind)
     return LocalisationScores(scores, iou_of_dice(scores.dice_best), iou_of_dice(scores.dice_otsu))

@@ -85,6 +85,13 @@ class RobustnessOptions:
         Other strengths than a perturbation's own, by key.
     seeds
         How often a random perturbation is drawn.
+
+    Examples
+    --------
+    >>> import napari_sslmaps as ssl
+    >>> options = ssl.RobustnessOptions(("blur", "gamma"), {"blur": (1.0, 2.0)}, seeds=1)
+    >>> options.perturbations
+    ('blur', 'gamma')
     """
 
     perturbations: tuple[str, ...] = ()
@@ -156,6 +163,8 @@ def robustness(
     Returns
     -------
     Robustness
+        By perturbation, strength and draw the mean cosine in [−1, 1], plain and centred, and the change of
+        each score.
 
     Raises
     ------
@@ -163,6 +172,18 @@ def robustness(
         If a strength does not fit.
     UnsupportedImageError
         If a change of colour is asked for and the image is grey.
+
+    Examples
+    --------
+    >>> from skimage.data import immunohistochemistry
+    >>> import napari_sslmaps as ssl
+    >>> encoder = ssl.load_encoder("ijepa-histology", device="cpu", precision="float32")
+    >>> def encode(pixels):
+    ...     return ssl.embed(pixels, encoder, window=(0, 1))
+    >>> options = ssl.RobustnessOptions(("blur",), {"blur": (1.0,)}, seeds=1)
+    >>> result = ssl.robustness(immunohistochemistry()[:64, :64], encode, options)
+    >>> [*result.responses], "centred cosine" in result.measures
+    (['blur'], True)
     """
     chosen = options or RobustnessOptions()
     low_high = auto_window(pixels, float(pixels.min()), float(pixels.max())) if window is None else window

@@ -36,6 +36,16 @@ def labels_on_grid(
     ------
     InvalidOptionError
         If the labels are not integers in two dimensions, or not of the shape of `place`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import napari_sslmaps as ssl
+    >>> embedding = ssl.Embedding.from_tokens(np.ones((2, 3, 4)), stride=16)
+    >>> painted = np.zeros((32, 48), np.uint8)
+    >>> painted[2:5, 2:5], painted[20:30, 33:40] = 1, 2
+    >>> ssl.labels_on_grid(painted, embedding.grid).tolist()
+    [[1, 0, 0], [0, 0, 2]]
     """
     array = np.asarray(labels)
     if array.ndim != 2 or array.dtype.kind not in "biu":

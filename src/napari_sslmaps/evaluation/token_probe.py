@@ -126,10 +126,28 @@ def fit_token_probe(
     neighbours
         Of ``knn``: how many vote, at most as many as the class with the fewest tokens has.
 
+    Returns
+    -------
+    TokenProbe
+        Its `probabilities` of an embedding are (rows, cols, classes) float32 in [0, 1].
+
     Raises
     ------
     InvalidOptionError
         If fewer than two classes are painted, labels do not fit their grids, or there are several encoders.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import napari_sslmaps as ssl
+    >>> tokens = np.random.default_rng(0).normal(size=(8, 8, 4))
+    >>> tokens[:, 4:] += 3
+    >>> embedding = ssl.Embedding.from_tokens(tokens)
+    >>> labels = np.zeros((8, 8), int)
+    >>> labels[0, :4], labels[0, 4:] = 1, 2
+    >>> probe = ssl.fit_token_probe(embedding, labels)
+    >>> probe.classes, probe.probabilities(embedding).shape
+    ((1, 2), (8, 8, 2))
     """
     several, painted = as_pairs(embeddings, labels)
     check_one_encoder(several)

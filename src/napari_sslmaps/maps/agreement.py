@@ -67,6 +67,15 @@ def linear_cka(first: Embedding, second: Embedding) -> float:
         If the regions differ.
     InvalidOptionError
         If they have fewer than two tokens in common.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import napari_sslmaps as ssl
+    >>> tokens = np.random.default_rng(0).normal(size=(8, 8, 4))
+    >>> first, second = ssl.Embedding.from_tokens(tokens), ssl.Embedding.from_tokens(-2 * tokens)
+    >>> round(ssl.linear_cka(first, second), 4)
+    1.0
     """
     (a, b), _ = _on_common_grid([first, second])
     picked = np.flatnonzero(_known(a) & _known(b))
@@ -82,6 +91,13 @@ def mutual_neighbours(first: Embedding, second: Embedding, k: int = 10) -> float
     region's mean. Of regions with more than 4096 tokens, those of every n-th row and column are compared,
     n as small as leaves at most 4096.
 
+    Parameters
+    ----------
+    first, second
+        Embeddings of one region by two encoders. Tokens that one of them lacks are left out.
+    k
+        Number of neighbours, at least 1; their cosine decides, the mean token subtracted.
+
     Returns
     -------
     float
@@ -93,6 +109,15 @@ def mutual_neighbours(first: Embedding, second: Embedding, k: int = 10) -> float
         If the regions differ.
     InvalidOptionError
         If they have no more than k tokens in common.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import napari_sslmaps as ssl
+    >>> rng = np.random.default_rng(0)
+    >>> first, second = (ssl.Embedding.from_tokens(rng.normal(size=(8, 8, 16))) for _ in range(2))
+    >>> ssl.mutual_neighbours(first, first), ssl.mutual_neighbours(first, second) < 0.5
+    (1.0, True)
     """
     (a, b), _ = _on_common_grid([first, second])
     keys = spread_tokens(_known(a) & _known(b), a.grid.cols, LIMIT)
@@ -106,6 +131,13 @@ def neighbour_agreement(first: Embedding, second: Embedding, k: int = 10) -> Agr
     Neighbours are looked for among the tokens that `mutual_neighbours` compares. Regions of more than 16 384
     tokens are averaged to a grid of half the resolution, or a quarter, …, first.
 
+    Parameters
+    ----------
+    first, second
+        Embeddings of one region by two encoders. Tokens that one of them lacks are left out.
+    k
+        Number of neighbours, at least 1; their cosine decides, the mean token subtracted.
+
     Returns
     -------
     AgreementMap
@@ -117,6 +149,16 @@ def neighbour_agreement(first: Embedding, second: Embedding, k: int = 10) -> Agr
         If the regions differ.
     InvalidOptionError
         If they have no more than k tokens in common.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import napari_sslmaps as ssl
+    >>> rng = np.random.default_rng(0)
+    >>> first, second = (ssl.Embedding.from_tokens(rng.normal(size=(8, 8, 16)), name=name) for name in "ab")
+    >>> agreement = ssl.neighbour_agreement(first, second, k=5)
+    >>> agreement.values.shape, bool(agreement.values.min() >= 0 and agreement.values.max() <= 1)
+    ((8, 8), True)
     """
     (a, b), grid = _on_common_grid([first, second], most=_MAP_TOKENS)
     both = _known(a) & _known(b)

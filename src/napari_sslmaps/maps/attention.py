@@ -188,6 +188,16 @@ def attention_map(
         If the embedding has no attention (DiRA's U-Net, or tokens from elsewhere).
     InvalidOptionError
         If there is no such head or reduction.
+
+    Examples
+    --------
+    >>> from skimage.data import immunohistochemistry
+    >>> import napari_sslmaps as ssl
+    >>> encoder = ssl.load_encoder("mae-histology", device="cpu", precision="float32")
+    >>> embedding = ssl.embed(immunohistochemistry()[:64, :64], encoder)
+    >>> mean, first = ssl.attention_map(embedding), ssl.attention_map(embedding, 0)
+    >>> mean.values.shape, first.values.dtype, bool(0 <= mean.values.min() and mean.values.max() <= 1)
+    ((8, 8), dtype('float32'), True)
     """
     stack = source if isinstance(source, AttentionStack) else _last_block(source)
     heads = len(stack.heads)
@@ -237,6 +247,11 @@ class ActivationMap(TokenMap):
 def activation_map(embedding: Embedding) -> ActivationMap:
     """Channel mean of rectified activations of a CNN's token stage (LaFAM, arXiv 2407.06059).
 
+    Parameters
+    ----------
+    embedding
+        Tokens of a region by a CNN.
+
     Returns
     -------
     ActivationMap
@@ -246,6 +261,16 @@ def activation_map(embedding: Embedding) -> ActivationMap:
     ------
     MapUnavailableError
         If the embedding is not of a CNN.
+
+    Examples
+    --------
+    >>> from skimage.data import immunohistochemistry
+    >>> import napari_sslmaps as ssl
+    >>> encoder = ssl.load_encoder("dira-histology", device="cpu", precision="float32")
+    >>> embedding = ssl.embed(immunohistochemistry()[:64, :64], encoder)
+    >>> activation = ssl.activation_map(embedding)
+    >>> activation.values.shape, bool(activation.values.min() >= 0)
+    ((8, 8), True)
     """
     if embedding.activation is None:
         raise MapUnavailableError(

@@ -63,6 +63,17 @@ def difference_map(first: TokenMap, second: TokenMap) -> DifferenceMap:
         If the kinds do not match.
     RegionError
         If the maps are of different regions.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import napari_sslmaps as ssl
+    >>> rng = np.random.default_rng(0)
+    >>> first, second = (ssl.Embedding.from_tokens(rng.normal(size=(4, 4, 8)), name=name) for name in "ab")
+    >>> maps = [ssl.similarity_map(one, [(8, 8)], centred=True) for one in (first, second)]
+    >>> difference = ssl.difference_map(*maps)
+    >>> bool(np.allclose(difference.values, maps[0].values - maps[1].values))
+    True
     """
     kind = _kind(first, second)
     grid = common_grid([first.grid, second.grid])

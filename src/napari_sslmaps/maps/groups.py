@@ -38,6 +38,13 @@ class AnchorGroup:
     ------
     InvalidOptionError
         If there is no name, or the colour is not written so.
+
+    Examples
+    --------
+    >>> import napari_sslmaps as ssl
+    >>> gland = ssl.AnchorGroup("gland", "#e69f00", anchors=[(120, 200), (96.5, 40)], negative=[(10, 10)])
+    >>> gland.name, len(gland.anchors)
+    ('gland', 2)
     """
 
     name: str
@@ -121,6 +128,16 @@ def group_map(
         If no group has an anchor, or one lies outside the region or on a token not computed yet.
     InvalidOptionError
         If two groups have one name.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import napari_sslmaps as ssl
+    >>> tokens = np.zeros((2, 4, 2))
+    >>> tokens[:, :2, 0] = tokens[:, 2:, 1] = 1
+    >>> groups = ssl.AnchorGroup("left", anchors=[(8, 8)]), ssl.AnchorGroup("right", anchors=[(8, 56)])
+    >>> ssl.group_map(ssl.Embedding.from_tokens(tokens, stride=16), groups).labels.tolist()
+    [[1, 1, 2, 2], [1, 1, 2, 2]]
     """
     names = [group.name for group in groups]
     if len(set(names)) < len(names):

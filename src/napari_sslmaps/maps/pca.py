@@ -148,6 +148,18 @@ def pca_map(
         If the list is empty, mixes encoders, or an option or mask does not fit.
     MapUnavailableError
         If tokens have fewer than three channels or no token is foreground.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import napari_sslmaps as ssl
+    >>> rng = np.random.default_rng(0)
+    >>> frames = [ssl.Embedding.from_tokens(rng.normal(size=(8, 8, 16))) for _ in range(2)]
+    >>> ssl.pca_map(frames[0], foreground=None).values.shape
+    (8, 8, 3)
+    >>> first, second = ssl.pca_map(frames, rendering="whitened", foreground=None)
+    >>> bool(np.array_equal(first.basis.components, second.basis.components))
+    True
     """
     several = [embeddings] if isinstance(embeddings, Embedding) else list(embeddings)
     _check(several, rendering, basis)
@@ -342,6 +354,18 @@ def align_colours(maps: Sequence[ComponentMap], to: int = 0) -> list[ComponentMa
         If a map has no scores, or fewer than three tokens are known in both.
     RegionError
         If the maps are of different regions.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import napari_sslmaps as ssl
+    >>> tokens = np.random.default_rng(0).normal(size=(8, 8, 16))
+    >>> mirrored = tokens[..., ::-1].copy()
+    >>> maps = [ssl.pca_map(ssl.Embedding.from_tokens(array, name=name), foreground=None)
+    ...         for name, array in (("a", tokens), ("b", mirrored))]
+    >>> first, second = ssl.align_colours(maps)
+    >>> second.aligned_to, bool(np.allclose(first.values, second.values, atol=1e-3))
+    ('a', True)
     """
     if not 0 <= to < len(maps):
         raise InvalidOptionError(f"Expected a map from 0 to {len(maps) - 1} to align to; got {to}.")

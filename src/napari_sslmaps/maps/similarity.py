@@ -96,6 +96,16 @@ def similarity_map(
         If there is no anchor, or one lies outside the region or on a token not computed yet.
     InvalidOptionError
         If the reference is by another encoder.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import napari_sslmaps as ssl
+    >>> tokens = np.array([[[1, 0], [1, 1]], [[0, 1], [-1, 0]]])
+    >>> embedding = ssl.Embedding.from_tokens(tokens, stride=16)
+    >>> ssl.similarity_map(embedding, [(8, 8)], centred=False).values.round(1)
+    array([[ 1. ,  0.7],
+           [ 0. , -1. ]], dtype=float32)
     """
     if combine not in get_args(Combine):
         raise InvalidOptionError(f"Expected combine 'mean' or 'max'; got {combine!r}.")

@@ -90,6 +90,18 @@ def attend(  # noqa: PLR0913  # what users call; most of its keywords are those 
         If there is no such block, or the embedding is by another encoder.
     InvalidAnchorError
         If the anchor is not on the region.
+
+    Examples
+    --------
+    >>> from skimage.data import immunohistochemistry
+    >>> import napari_sslmaps as ssl
+    >>> image = immunohistochemistry()[:64, :64]
+    >>> encoder = ssl.load_encoder("dinov3-histology", device="cpu", precision="float32")
+    >>> stack = ssl.attend(image, encoder, block=1, anchor=(20, 30))
+    >>> stack.heads.shape == (encoder.spec.architecture.heads, 8, 8)
+    True
+    >>> ssl.attention_map(stack).values.shape
+    (8, 8)
     """
     with _looking(image, encoder, _Where(region, tiling, window, mask, allow_uniform)) as look:
         number = block_number(block, look.depth)

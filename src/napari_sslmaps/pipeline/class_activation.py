@@ -63,6 +63,19 @@ def class_activation(
         If the encoder is a transformer.
     InvalidOptionError
         If there is no such stage, or embedding or weights are of another encoder.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skimage.data import immunohistochemistry
+    >>> import napari_sslmaps as ssl
+    >>> image = immunohistochemistry()[:64, :64]
+    >>> encoder = ssl.load_encoder("dira-histology", device="cpu", precision="float32")
+    >>> embedding = ssl.embed(image, encoder)
+    >>> weights = np.ones(embedding.tokens.shape[-1], np.float32)
+    >>> evidence = ssl.class_activation(image, encoder, embedding, weights, label="gland")
+    >>> evidence.values.shape, bool(evidence.values.min() >= 0)
+    ((8, 8), True)
     """
     from napari_sslmaps.encoders.grad_cam import CamTap
 

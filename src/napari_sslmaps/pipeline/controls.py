@@ -84,6 +84,16 @@ def embed_control(  # noqa: PLR0913  # the options of `embed`, as keywords
         If the encoder is not the one that the control belongs to.
     UnsupportedImageError, RegionError, DeviceMemoryError
         As `embed`.
+
+    Examples
+    --------
+    >>> from skimage.data import immunohistochemistry
+    >>> import napari_sslmaps as ssl
+    >>> spec = next(spec for spec in ssl.list_encoders() if spec.name == "mae-histology")
+    >>> colour = next(control for control in ssl.controls_of(spec) if control.kind == "colour")
+    >>> embedding = ssl.embed_control(colour, immunohistochemistry()[:64, :64])
+    >>> embedding.grid.shape, embedding.provenance.encoder == colour.name
+    ((8, 8), True)
     """
     rest: dict[str, Any] = {"tiling": tiling, "cache": cache, "on_progress": on_progress}
     if control.kind == "untrained":

@@ -115,6 +115,17 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
         If the mask does not fit the image.
     DeviceMemoryError
         If not even one tile fits into the device's memory.
+
+    Examples
+    --------
+    >>> from skimage.data import immunohistochemistry
+    >>> import napari_sslmaps as ssl
+    >>> encoder = ssl.load_encoder("ijepa-histology", device="cpu", precision="float32")
+    >>> embedding = ssl.embed(immunohistochemistry(), encoder, region=(128, 64, 64, 96))
+    >>> embedding.tokens.shape, embedding.tokens.dtype
+    ((8, 12, 128), dtype('float32'))
+    >>> embedding.grid.origin_yx, embedding.grid.stride_yx
+    ((128.0, 64.0), (8.0, 8.0))
     """
     if isinstance(encoder, (str, Path)):
         encoder = load_encoder(encoder)

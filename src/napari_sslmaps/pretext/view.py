@@ -102,6 +102,15 @@ def pretext_view(  # noqa: PLR0913  # each keyword is part of the public contrac
     2111.07832; DiRA, arXiv 2204.10437. DiRA's public training code mirrors the distorted input at random but
     not the image that the restoration is compared to. An encoder trained by it may restore images mirrored or
     blurred with their own mirror image; the view measures which fits better and says so in its notes.
+
+    Examples
+    --------
+    >>> from skimage.data import immunohistochemistry
+    >>> import napari_sslmaps as ssl
+    >>> encoder = ssl.load_encoder("mae-histology", device="cpu", precision="float32")
+    >>> view = ssl.pretext_view(immunohistochemistry()[:64, :64], encoder, ratio=0.75, seed=1)
+    >>> int(view.mask.sum()), view.mask.shape
+    (48, (8, 8))
     """
     if isinstance(encoder, (str, Path)):
         encoder = load_encoder(encoder, precision="float32")

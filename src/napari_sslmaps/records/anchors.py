@@ -28,6 +28,14 @@ class AnchorSet:
         Height and width of its level 0.
     spacing_um_yx
         Micrometres per pixel of its level 0, or None.
+
+    Examples
+    --------
+    >>> import napari_sslmaps as ssl
+    >>> groups = ssl.AnchorGroup("gland", anchors=[(12, 20)]), ssl.AnchorGroup("stroma", anchors=[(40, 8)])
+    >>> anchors = ssl.AnchorSet(groups, image="slide.tif", shape_yx=(64, 64))
+    >>> [group.name for group in anchors.groups]
+    ['gland', 'stroma']
     """
 
     groups: tuple[AnchorGroup, ...]
@@ -60,10 +68,31 @@ class AnchorSet:
 def save_anchors(anchors: AnchorSet, path: str | Path) -> Path:
     """Write a set of anchors, in JSON; an older file is replaced.
 
+    Parameters
+    ----------
+    anchors
+        Groups of anchors and the image they were set on.
+    path
+        The file, in JSON; an older one is replaced.
+
+    Returns
+    -------
+    Path
+        The file that was written.
+
     Raises
     ------
     ExportError
         If the file cannot be written.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> import napari_sslmaps as ssl
+    >>> anchors = ssl.AnchorSet((ssl.AnchorGroup("gland", anchors=[(12, 20)]),), shape_yx=(64, 64))
+    >>> with TemporaryDirectory() as folder:
+    ...     ssl.save_anchors(anchors, f"{folder}/anchors.json").name
+    'anchors.json'
     """
     path = Path(path)
     write_json(path, _KIND, dump(anchors))
@@ -73,9 +102,28 @@ def save_anchors(anchors: AnchorSet, path: str | Path) -> Path:
 def load_anchors(path: str | Path) -> AnchorSet:
     """Read what `save_anchors` wrote.
 
+    Parameters
+    ----------
+    path
+        The JSON file.
+
+    Returns
+    -------
+    AnchorSet
+        Equal to the one that was saved; positions are pixels of level 0 of its image.
+
     Raises
     ------
     RecordError
         If the file is missing, damaged or holds something else.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> import napari_sslmaps as ssl
+    >>> anchors = ssl.AnchorSet((ssl.AnchorGroup("gland", anchors=[(12, 20)]),), shape_yx=(64, 64))
+    >>> with TemporaryDirectory() as folder:
+    ...     ssl.load_anchors(ssl.save_anchors(anchors, f"{folder}/anchors.json")).groups[0].anchors
+    ((12.0, 20.0),)
     """
     return read_json(Path(path), _KIND, AnchorSet, "a set of anchors")

@@ -22,10 +22,25 @@ def save_basis(basis: ComponentBasis, path: str | Path) -> Path:
     path
         The file, in JSON; an older one is replaced.
 
+    Returns
+    -------
+    Path
+        The file that was written.
+
     Raises
     ------
     ExportError
         If the file cannot be written.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> import numpy as np
+    >>> import napari_sslmaps as ssl
+    >>> embedding = ssl.Embedding.from_tokens(np.random.default_rng(0).normal(size=(8, 8, 16)))
+    >>> with TemporaryDirectory() as folder:
+    ...     ssl.save_basis(ssl.pca_map(embedding, foreground=None).basis, f"{folder}/basis.json").name
+    'basis.json'
     """
     path = Path(path)
     told = dump(basis)
@@ -36,6 +51,11 @@ def save_basis(basis: ComponentBasis, path: str | Path) -> Path:
 def load_basis(path: str | Path) -> ComponentBasis:
     """Read a basis for ``pca_map(basis=…)``, which refuses it for an encoder it does not belong to.
 
+    Parameters
+    ----------
+    path
+        The JSON file.
+
     Returns
     -------
     ComponentBasis
@@ -45,6 +65,18 @@ def load_basis(path: str | Path) -> ComponentBasis:
     ------
     RecordError
         If the file is missing, damaged or holds something else.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> import numpy as np
+    >>> import napari_sslmaps as ssl
+    >>> embedding = ssl.Embedding.from_tokens(np.random.default_rng(0).normal(size=(8, 8, 16)))
+    >>> first = ssl.pca_map(embedding, foreground=None)
+    >>> with TemporaryDirectory() as folder:
+    ...     basis = ssl.load_basis(ssl.save_basis(first.basis, f"{folder}/basis.json"))
+    >>> bool(np.array_equal(ssl.pca_map(embedding, basis=basis).values, first.values))
+    True
     """
     path = Path(path)
     basis = read_json(path, _KIND, ComponentBasis, "a PCA basis")

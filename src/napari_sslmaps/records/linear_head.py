@@ -44,10 +44,25 @@ def save_head(head: ImageHead, path: str | Path) -> Path:
     path
         The file, in JSON; an older one is replaced.
 
+    Returns
+    -------
+    Path
+        The file that was written.
+
     Raises
     ------
     ExportError
         If the file cannot be written.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> import numpy as np
+    >>> import napari_sslmaps as ssl
+    >>> head = ssl.fit_image_head(np.eye(4, dtype=np.float32), ["gland", "gland", "stroma", "stroma"])
+    >>> with TemporaryDirectory() as folder:
+    ...     ssl.save_head(head, f"{folder}/head.json").name
+    'head.json'
     """
     path = Path(path)
     words = (head.encoder, head.weights_sha256, head.architecture)
@@ -59,6 +74,11 @@ def save_head(head: ImageHead, path: str | Path) -> Path:
 def load_head(path: str | Path) -> ImageHead:
     """Read a head for `token_evidence` and `class_activation`.
 
+    Parameters
+    ----------
+    path
+        The JSON file.
+
     Returns
     -------
     ImageHead
@@ -68,6 +88,16 @@ def load_head(path: str | Path) -> ImageHead:
     ------
     RecordError
         If the file is missing, damaged or holds something else.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> import numpy as np
+    >>> import napari_sslmaps as ssl
+    >>> head = ssl.fit_image_head(np.eye(4, dtype=np.float32), ["gland", "gland", "stroma", "stroma"])
+    >>> with TemporaryDirectory() as folder:
+    ...     ssl.load_head(ssl.save_head(head, f"{folder}/head.json")).names
+    ('gland', 'stroma')
     """
     path = Path(path)
     found = read_json(path, _KIND, _HeadFile, "a linear head")

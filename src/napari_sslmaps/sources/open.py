@@ -76,7 +76,8 @@ def open_image(
     Examples
     --------
     >>> import numpy as np
-    >>> with open_image(np.zeros((32, 48), np.uint8)) as source:
+    >>> import napari_sslmaps as ssl
+    >>> with ssl.open_image(np.zeros((32, 48), np.uint8)) as source:
     ...     source.levels[0].shape_yx, source.channels
     ((32, 48), 1)
     """

@@ -54,6 +54,15 @@ def download_encoder(name: str, *, accept_licence: bool = False, on_progress: On
         If it would be downloaded but the licence is not accepted.
     WeightsUnavailableError
         If it cannot be had: no network, no access, not there, damaged on its way, no room.
+
+    Examples
+    --------
+    >>> import napari_sslmaps as ssl
+    >>> ssl.download_encoder("a-name-that-nobody-published", accept_licence=True)
+    Traceback (most recent call last):
+        ...
+    napari_sslmaps.errors.EncoderNotFoundError: ...
+    >>> folder = ssl.download_encoder("dinov2-vit-s14", accept_licence=True)  # doctest: +SKIP
     """
     entry = get_published(name)
     folder = find_local(entry)
