@@ -24,7 +24,6 @@ from napari_sslmaps.errors import (
     InvalidAnchorError,
     InvalidOptionError,
     RegionError,
-    UnsupportedImageError,
 )
 from napari_sslmaps.evaluation.anchor_scores import score_anchors
 from napari_sslmaps.evaluation.annotation import Annotation
@@ -226,10 +225,6 @@ def test_images_that_cannot_be_compared_get_a_sentence(tmp_path: Path) -> None:
     first, second = request.images
     with pytest.raises(InvalidOptionError, match="several are called"):
         replace(request, images=(first, replace(second, name=first.name)))
-    grey = tmp_path / "grey.png"
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)).save(grey)
-    with pytest.raises(UnsupportedImageError, match="of one kind"):
-        compare(replace(request, images=(first, replace(second, image=str(grey)))))
     with pytest.raises(InvalidOptionError, match=r"Expected a mask for 0\.png"):
         compare(replace(request, images=(replace(first, annotation=None),)))
     empty = Annotation.from_labels(np.zeros((64, 64), np.uint8), (64, 64))
@@ -292,3 +287,16 @@ def test_samples_bring_their_masks() -> None:
         mask = Annotation.from_labels(read_mask(image.annotation.path), shape, ignore=image.annotation.ignore)
         assert mask.classes == (1, 2)
         assert mask.labels.min() == -1
+
+
+def test_grey_and_coloured_images_are_compared_and_that_is_said(tmp_path: Path) -> None:
+    request = request_in(tmp_path, 2)
+    first, second = request.images
+    grey = tmp_path / "grey.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)).save(grey)
+    mixed = replace(request, images=(first, replace(second, image=str(grey))))
+    for _ in range(2):  # computed, and found in the folder
+        comparison = compare(mixed, folder=tmp_path / "scores")
+        notes = tables_of(comparison)[0].notes
+        assert any("1 of the images are grey and 1 coloured, such as" in note for note in notes)
+    assert not any("coloured" in note for note in tables_of(compare(request))[0].notes)

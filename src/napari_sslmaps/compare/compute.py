@@ -6,7 +6,7 @@ from pathlib import Path
 
 from napari_sslmaps.compare.across_images import findings_across
 from napari_sslmaps.compare.entrants import Lane, lanes_of
-from napari_sslmaps.compare.images import OpenedImage, check_anchors, check_one_kind, opened, why_unscorable
+from napari_sslmaps.compare.images import OpenedImage, check_anchors, opened, why_unscorable
 from napari_sslmaps.compare.localisation import fitted_heads
 from napari_sslmaps.compare.progress import OnComparison, Teller
 from napari_sslmaps.compare.request import ComparedImage, ComparisonRequest
@@ -68,8 +68,6 @@ def compare(
     SSLMapsError
         If an image, mask, encoder or option cannot be used.
     """
-    if len(request.images) > 1:
-        check_one_kind(request)
     lanes = lanes_of(request, encoders)
     work = _Work(request, lanes, embeddings or {}, None if folder is None else ComparisonFolder(folder))
     teller = Teller(on_progress, len(request.images), len(lanes))

@@ -8,13 +8,12 @@ from napari_sslmaps.compare.request import ComparedImage, ComparisonRequest, Mas
 from napari_sslmaps.compare.scores import NEEDS_ANNOTATION
 from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.region import Region
-from napari_sslmaps.errors import AnnotationError, InvalidOptionError, UnsupportedImageError
+from napari_sslmaps.errors import AnnotationError, InvalidOptionError
 from napari_sslmaps.evaluation.annotation import Annotation
 from napari_sslmaps.inputs.images import open_named, record_of
 from napari_sslmaps.maps.groups import check_on_grid
 from napari_sslmaps.pipeline.planning import region_on
 from napari_sslmaps.records.run import ImageRecord
-from napari_sslmaps.sources.colour import is_grey
 from napari_sslmaps.sources.masks import read_mask, void_label
 from napari_sslmaps.sources.protocol import ImageSource
 
@@ -149,22 +148,3 @@ def why_unscorable(image: OpenedImage, stride: int, request: ComparisonRequest) 
             raise
         return f"{image.name} is left out of scores against masks. {error}"
     return ""
-
-
-def check_one_kind(request: ComparisonRequest) -> None:
-    """Refuse grey and coloured images in one comparison: their scores would be averaged.
-
-    Raises
-    ------
-    UnsupportedImageError
-        With an example of each.
-    """
-    kinds: dict[bool, str] = {}
-    for image in request.images:
-        with _pixels_of(image) as source:
-            kinds.setdefault(is_grey(source), image.name)
-        if len(kinds) > 1:
-            raise UnsupportedImageError(
-                f"Expected images of one kind; {kinds[True]} is grey and {kinds[False]} is coloured, and one "
-                "score over both would mean little. Compare them in two runs."
-            )

@@ -132,6 +132,8 @@ class ScoredImage:
         Method → what decided its embedding.
     notes
         Sentences on what was left out.
+    grey
+        Whether it is grey, as `is_grey` finds; None where that was not kept.
     """
 
     name: str
@@ -146,6 +148,7 @@ class ScoredImage:
     evidence: ImageEvidence | None = None
     provenance: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    grey: bool | None = None
 
     def areas_of(self, method: str) -> Strata:
         """Return the anchors' areas of a method; empty where it has none."""

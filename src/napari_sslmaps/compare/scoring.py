@@ -23,6 +23,7 @@ from napari_sslmaps.evaluation.robustness import Robustness, RobustnessOptions, 
 from napari_sslmaps.maps.agreement import agreement_table
 from napari_sslmaps.maps.similarity import SimilarityMap
 from napari_sslmaps.pipeline.embedding import embed
+from napari_sslmaps.sources.colour import is_grey
 
 AGREEMENT_TOKENS, RANKED_TOKENS = 2048, 4096
 """Tokens, spread evenly, over which agreement is measured, and that are ranked for each anchor: more would
@@ -92,6 +93,7 @@ def score_image(embedded: EmbeddedImage, request: ComparisonRequest, tell: Tell)
         agreement=_agreement(embedded, request),
         evidence=evidence_of(image, embedded.embeddings[embedded.encoders[0]]),
         notes=(embedded.unscorable,) if embedded.unscorable else (),
+        grey=is_grey(image.source),
         provenance={name: found.provenance.to_dict() for name, found in embedded.embeddings.items()},
     )
 

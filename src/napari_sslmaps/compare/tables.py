@@ -94,7 +94,7 @@ def anchor_table(comparison: Comparison) -> Table:
     notes = [
         *(verdict.sentence for verdict in beaten.values() if verdict.sentence),
         _ANCHOR_NOTE,
-        *_left_out(comparison),
+        *_remarks(comparison),
     ]
     columns = ("Method", *(f"AUROC, {stratum}" for stratum in STRATA), "Beats its controls")
     return Table("Similarity to anchors", columns, tuple(rows), tuple(notes), "anchors")
@@ -219,8 +219,19 @@ def _pairs(comparison: Comparison) -> list[tuple[str, str]]:
     return against + [(first, second) for at, first in enumerate(encoders) for second in encoders[at + 1 :]]
 
 
-def _left_out(comparison: Comparison) -> tuple[str, ...]:
-    return tuple(note for image in comparison.images for note in image.notes)
+def _remarks(comparison: Comparison) -> tuple[str, ...]:
+    """Say what was left out, and whether images of two kinds are averaged."""
+    notes = tuple(note for image in comparison.images for note in image.notes)
+    grey, coloured = (
+        [image.name for image in comparison.images if image.grey is kind] for kind in (True, False)
+    )
+    if not (grey and coloured):
+        return notes
+    mixed = (
+        f"{len(grey)} of the images are grey and {len(coloured)} coloured, such as {grey[0]} and "
+        f"{coloured[0]}: a mean over both says little of either."
+    )
+    return (*notes, mixed)
 
 
 def _map_notes(comparison: Comparison) -> tuple[str, ...]:
@@ -229,7 +240,7 @@ def _map_notes(comparison: Comparison) -> tuple[str, ...]:
     return (
         f"Each class against all other annotated pixels, mean over {images}.",
         _PCA_NOTE,
-        *_left_out(comparison),
+        *_remarks(comparison),
     )
 
 

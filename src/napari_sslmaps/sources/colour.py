@@ -8,7 +8,9 @@ from napari_sslmaps.errors import UnsupportedImageError
 from napari_sslmaps.sources.protocol import ImageSource
 
 WINDOWS_PER_SIDE, WINDOW, MARGIN = 5, 32, 0.1
-_COLOURED_SPREAD, _COLOURED_SHARE = 0.05, 0.01
+_COLOURED_SPREAD, _COLOURED_SHARE = 0.10, 0.025
+"""Measured on 7 public sets of ultrasound and 10 of histology, up to 60 images of each: ultrasound tinted by
+WebP and with coloured calipers stays below 1.4 %, stained tissue above 4.9 %; the line lies between."""
 
 
 def is_grey(source: ImageSource) -> bool:
@@ -16,8 +18,8 @@ def is_grey(source: ImageSource) -> bool:
 
     Looks at 5 × 5 windows of up to 32 × 32 pixels, spread evenly over the coarsest level without its outer
     tenth, where ultrasound machines draw their coloured bars. Three channels count as grey if they differ by
-    more than 5 % of the brightest value in less than 1 % of these pixels: compression is no colour. Of a
-    stack, the middle frame is looked at.
+    more than 10 % of the brightest value in less than 2.5 % of these pixels: compression and calipers are no
+    colour. Of a stack, the middle frame is looked at.
 
     Parameters
     ----------
