@@ -13,9 +13,12 @@ MCU, RESTART = 8, 4
 
 
 def write_ndpi(
-    path: Path, levels: Sequence[NDArray[np.uint8]], pixels_per_cm: int
+    path: Path, levels: Sequence[NDArray[np.uint8]], pixels_per_cm: int, *, focus: bool = True
 ) -> list[NDArray[np.uint8]]:
-    """Write RGB levels whose widths are multiples of 32 px; return them as Pillow decodes them."""
+    """Write RGB levels whose widths are multiples of 32 px; return them as Pillow decodes them.
+
+    Without the tag that says where the focus was, OpenSlide does not read it.
+    """
     decoded = []
     with path.open("wb") as file:
         file.write(struct.pack("<2sHQ", b"II", 42, 0))
@@ -25,11 +28,15 @@ def write_ndpi(
             image = Image.fromarray(level)
             image.save(stream, "JPEG", quality=90, subsampling=0, restart_marker_blocks=RESTART)
             decoded.append(np.asarray(Image.open(stream)))
-            link = _page(file, link, level.shape[:2], stream.getvalue(), 20.0 / 2**number, pixels_per_cm)
+            link = _page(
+                file, link, level.shape[:2], stream.getvalue(), 20.0 / 2**number, pixels_per_cm, focus=focus
+            )
     return decoded
 
 
-def _page(file, link: int, shape: tuple[int, int], data: bytes, lens: float, pixels_per_cm: int) -> int:
+def _page(
+    file, link: int, shape: tuple[int, int], data: bytes, lens: float, pixels_per_cm: int, *, focus: bool
+) -> int:
     strip = _append(file, data)
     scan = data.index(b"\xff\xda")
     scan += 2 + struct.unpack(">H", data[scan + 2 : scan + 4])[0]
@@ -37,7 +44,7 @@ def _page(file, link: int, shape: tuple[int, int], data: bytes, lens: float, pix
         at + 2 for at in range(scan, len(data) - 1) if data[at] == 0xFF and 0xD0 <= data[at + 1] <= 0xD7
     ]
     starts = np.array([scan, *restarts], "<u4")
-    short, long, ratio, text, real = 3, 4, 5, 2, 11
+    short, long, ratio, text, real, signed = 3, 4, 5, 2, 11, 9
     resolution = _append(file, struct.pack("<2I", pixels_per_cm, 1))
     entries = [
         (256, long, 1, shape[1]),
@@ -55,6 +62,7 @@ def _page(file, link: int, shape: tuple[int, int], data: bytes, lens: float, pix
         (296, short, 1, 3),
         (65420, long, 1, 1),
         (65421, real, 1, struct.unpack("<I", struct.pack("<f", lens))[0]),
+        *([(65424, signed, 1, 0)] if focus else []),
         (65426, long, len(starts), _append(file, starts.tobytes())),
     ]
     table = b"".join(struct.pack("<HHII", *entry) for entry in entries)

@@ -14,7 +14,7 @@ from napari_sslmaps.sources.formats import DICOM_SUFFIXES, begins_as_dicom
 from napari_sslmaps.sources.identity import FileIdentity
 from napari_sslmaps.sources.protocol import ImageSource
 from napari_sslmaps.sources.refusals import check_complete_vsi, check_known
-from napari_sslmaps.sources.slide import SLIDE_SUFFIXES, open_slide, vendor_of
+from napari_sslmaps.sources.slide import SLIDE_SUFFIXES, OpenSlideSource, vendor_of
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PICTURES = (
@@ -144,12 +144,13 @@ def _open_slide(path: Path, start: bytes, series: int | str | None, icc: bool) -
     if not by_name and (start.startswith(_NO_SLIDES) or vendor_of(path) is None):
         return None
     try:
-        return open_slide(path, series=series, icc=icc)
+        slide = OpenSlideSource(path, icc=icc)
     except UnsupportedImageError:
         if start.startswith(_TIFF):  # a slide by its first words, which tifffile may read all the same
             return None
         check_known(start, path.name)
         raise
+    return slide if series in (None, 0, "0") else slide.beside(str(series))
 
 
 def _open_folder(path: Path) -> ImageSource:

@@ -33,22 +33,6 @@ def vendor_of(path: Path) -> str | None:
     return None if vendor in _OURS else vendor
 
 
-def open_slide(path: Path, *, series: int | str | None = None, icc: bool = True) -> ImageSource:
-    """Open a slide, or with `series` one of the pictures beside it, by name: label, macro or thumbnail.
-
-    Raises
-    ------
-    MissingExtraError
-        If OpenSlide does not run here.
-    UnsupportedImageError
-        If it is no slide, is damaged, or has no such picture.
-    """
-    if series in (None, 0, "0"):
-        return OpenSlideSource(path, icc=icc)
-    with OpenSlideSource(path, icc=False) as slide:
-        return slide.beside(str(series))
-
-
 class OpenSlideSource(SourceBase):
     """A slide through OpenSlide; several threads read at once.
 
@@ -95,15 +79,21 @@ class OpenSlideSource(SourceBase):
         super().__init__(path.stem, layout)
 
     def beside(self, name: str) -> ImageSource:
-        """Return a picture that lies beside the slide, as `open_slide` says."""
-        pictures = self._slide.associated_images
-        if name not in pictures:
+        """Return a picture that lies beside the slide, by name: label, macro or thumbnail; closes the slide.
+
+        Raises
+        ------
+        UnsupportedImageError
+            If it has no such picture.
+        """
+        with self, decoding(self._file_name, "a slide that OpenSlide reads", *self._damage):
+            pictures = self._slide.associated_images
+            if name in pictures:
+                return ArraySource(np.array(pictures[name].convert("RGB")), f"{self.name} {name}")
             raise UnsupportedImageError(
                 f"Expected one of {', '.join(pictures) or 'no others'} as series of {self._file_name}; got "
                 f"{name!r}. Leave it out for the slide itself."
             )
-        with decoding(self._file_name, "a slide that OpenSlide reads", *self._damage):
-            return ArraySource(np.array(pictures[name].convert("RGB")), f"{self.name} {name}")
 
     def _decode(self, region: Region) -> NDArray[Any]:
         down_y, down_x = self.levels[region.level].downsample_yx
