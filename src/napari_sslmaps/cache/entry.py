@@ -33,9 +33,9 @@ class Entry:
     Parameters
     ----------
     folder
-        Of the cache.
+        Folder of the cache.
     key
-        Of the embedding.
+        Key of the embedding.
     about
         JSON-ready description, for whoever lists or opens the cache.
     file
@@ -112,7 +112,7 @@ class Entry:
         tiles, computed
             What was computed, and the values by name.
         total_bytes
-            Of the whole embedding.
+            Size of the whole embedding.
         """
 
         def write() -> None:

@@ -64,7 +64,7 @@ def write_planes(
         By name: (rows, cols, channels), stored as an image of axes (c, y, x), in half precision where it is
         kept so; or fewer axes, stored without being an image.
     placement
-        Of the grid.
+        Scale and offset of the grid.
     about
         JSON-ready description, written into the attributes.
 

@@ -66,7 +66,7 @@ class CachedEmbedding:
     about
         Description; empty if it is damaged.
     size
-        Bytes.
+        Size in bytes.
     used
         When it was last written or read.
     finished
@@ -116,9 +116,9 @@ class Cache:
         file
             The file it lies in, identified before it was opened; None if in none.
         region
-            Of the file.
+            Region of the file.
         look
-            Scans it.
+            Function that scans the region.
         parts
             The only parts of the region that are scanned; None for all of it.
         """

@@ -15,7 +15,7 @@ class Estimate:
     Parameters
     ----------
     value
-        As observed; NaN where it is not defined.
+        Observed value; NaN where it is not defined.
     low, high
         Ends of the interval; NaN where there is too little to resample.
     """
@@ -42,7 +42,7 @@ def cell_text(cell: Cell, *, interval: bool = True) -> str:
     Parameters
     ----------
     cell
-        Of a table.
+        Cell of a table.
     interval
         Whether an estimate shows its interval.
     """
@@ -70,7 +70,7 @@ class Table:
     columns
         Their heads; the first column names the row.
     rows
-        As many cells each as there are columns.
+        Rows, each of as many cells as there are columns.
     notes
         Sentences below: what the numbers mean, which method does not beat its controls, what was left out.
     key
@@ -98,9 +98,9 @@ class Curve:
     Parameters
     ----------
     label
-        Of the legend.
+        Name in the legend.
     x, y
-        (n,) float32.
+        Points of the curve, (n,) float32.
     low, high
         (n,) float32 ends of its band, or None.
     """
@@ -125,7 +125,7 @@ class Plot:
     x_axis
         ``linear`` or ``log``.
     notes
-        Sentences below.
+        Sentences below the plot.
     key
         A short name for files, such as ``robustness``.
     """

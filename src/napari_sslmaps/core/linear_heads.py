@@ -19,7 +19,7 @@ class LinearHead:
     weights
         (classes, dim) float32, for features as they come: the standardisation is folded in.
     offset
-        (classes,) float32.
+        Offset of each class, (classes,) float32.
     classes
         (classes,) their numbers, ascending.
     """
@@ -53,7 +53,7 @@ class ImageHead:
     linear
         Scores per class; its classes count `names` from 0.
     names
-        Of the classes, in order.
+        Names of the classes, in order.
     encoder, weights_sha256, architecture
         Whose tokens it was fitted to, as in `Provenance`; empty if unknown.
     """

@@ -19,9 +19,9 @@ class TokenMoments:
     Parameters
     ----------
     count
-        Tokens.
+        Number of tokens.
     mean
-        (dim,) float64.
+        Mean token, (dim,) float64.
     covariance
         (dim, dim) float64, over `count`.
     """

@@ -155,8 +155,8 @@ class PredictionView(PretextView):
     predicted, actual
         (rows, cols, 3) float32 in [0, 1], NaN outside the targets: both in one joint PCA.
     centred
-        As `agreement`, with the mean token of the picture taken from both first: tokens share much that is
-        the same everywhere, and agree in that without any prediction. None if it was not computed.
+        Cosine as in `agreement`, with the mean token of the picture taken from both first: tokens share much
+        that is the same everywhere, and agree in that without any prediction. None if it was not computed.
     """
 
     targets: tuple[TokenBlock, ...]

@@ -41,7 +41,7 @@ class Provenance:
     Parameters
     ----------
     encoder, method, weights_sha256, architecture
-        Which network.
+        Name, method, weights and shape of the network.
     image, image_sha256
         Name of the image and hash of the pixels that were read.
     region
@@ -54,7 +54,7 @@ class Provenance:
         Tokens per tile side, shared tokens of neighbouring tiles, ``drop`` or ``blend``; `tile` is 0 for
         a single pass.
     package_version, torch_version
-        Software.
+        Versions of napari-sslmaps and torch.
     overrides
         What was said to know better than the weight file, as keywords of `load_encoder`.
     mask_sha256
@@ -222,7 +222,7 @@ class TokenMap:
     grid
         Where the tokens lie on the image.
     provenance
-        Of the embedding the map was made from.
+        Provenance of the embedding the map was made from.
     """
 
     values: Float32

@@ -234,7 +234,7 @@ class Stitcher:
     Parameters
     ----------
     rows, cols, channels
-        Of the grid.
+        Shape of the grid.
     stitching
         What is done where tiles overlap.
     values

@@ -25,19 +25,19 @@ class HalfTokens:
     """
 
     dtype = np.dtype(np.float32)
-    """Of what indexing gives."""
+    """Type of what indexing gives."""
 
     def __init__(self, values: NDArray[np.float16]) -> None:
         self._values = values
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """As of an array."""
+        """Rows, columns and channels, as of an array."""
         return self._values.shape
 
     @property
     def ndim(self) -> int:
-        """As of an array."""
+        """Number of axes, as of an array."""
         return self._values.ndim
 
     @property

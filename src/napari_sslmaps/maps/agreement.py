@@ -32,7 +32,7 @@ class AgreementMap(TokenMap):
     Parameters
     ----------
     other
-        Of the second encoder; `provenance` is of the first.
+        Provenance of the second encoder's tokens; `provenance` is of the first.
     neighbours
         How many each token has.
     chance
@@ -54,7 +54,7 @@ def linear_cka(first: Embedding, second: Embedding) -> float:
     Parameters
     ----------
     first, second
-        Of one region. Tokens that one of them lacks are left out.
+        Embeddings of one region by two encoders. Tokens that one of them lacks are left out.
 
     Returns
     -------

@@ -61,7 +61,7 @@ class AttentionStack:
     prefix_attention
         (heads,) float32, mass that fell on CLS and registers, averaged over tiles.
     grid, provenance
-        As of an embedding.
+        Grid and provenance, as of an embedding.
     anchor
         (row, column) pixel whose token asks; None for CLS and mean.
     """

@@ -23,7 +23,7 @@ class EvidenceMap(TokenMap):
     logit
         Score of the class for the whole region.
     stage
-        Of ``grad-cam``: the stage of the network whose features it is drawn on.
+        For ``grad-cam`` the stage of the network whose features it is drawn on.
     """
 
     kind: EvidenceKind

@@ -28,7 +28,7 @@ class AnchorGroup:
     name
         What they mean, for example ``gland``.
     colour
-        Of its anchors and its label, as ``#rrggbb``; empty for one of the viewer's choice.
+        Colour of its anchors and its label, as ``#rrggbb``; empty for one of the viewer's choice.
     anchors
         (row, column) pixels of level 0 that belong to it.
     negative
@@ -74,7 +74,7 @@ class GroupMap(TokenMap):
         (rows, cols) float32 ≥ 0, by how much the similarity decided; NaN where not computed. Of a token in a
         group: above the next group, or above `least`; of one in none: below `least`.
     groups
-        As they were given.
+        Groups as they were given.
     least
         Similarity that a token of a group exceeds.
     centred
@@ -114,8 +114,8 @@ def group_map(
     least
         A token whose similarity to every group is at most this is in none.
     centred, radius, reference
-        As `similarity_map` takes them. Without *centred*, most encoders' tokens are like each other, and 0 is
-        hardly a threshold.
+        Options as `similarity_map` takes them. Without *centred*, most encoders' tokens are like each other,
+        and 0 is hardly a threshold.
 
     Returns
     -------

@@ -31,7 +31,7 @@ class MapRequest:
     wanted
         Keys of `MAP_TYPES`.
     options
-        Of the maps.
+        How the maps are made.
     anchors
         What similarity is to.
     groups
@@ -64,7 +64,7 @@ def make_maps(
     Parameters
     ----------
     embeddings
-        Of one region, by one encoder each.
+        Tokens of one region, by one encoder each.
     request
         What is wanted, and how.
     stacks
@@ -116,7 +116,7 @@ def fit_together(made: Mapping[Encoder, Maps], options: MapOptions) -> dict[Enco
     made
         Encoder → key → map; colours follow those of the first encoder.
     options
-        Of the maps.
+        How the maps are made.
     """
     fitted = {encoder: dict(maps) for encoder, maps in made.items()}
     for kind in MAP_TYPES.values():

@@ -28,7 +28,7 @@ class MapInput:
     embedding
         Tokens of one encoder.
     options
-        Of all maps.
+        How all maps are made.
     anchors
         The group that similarity is to.
     groups

@@ -39,7 +39,7 @@ class ComponentBasis:
     Parameters
     ----------
     mean
-        (dim,) float64.
+        Mean token, (dim,) float64.
     components
         (k, dim) float64, orthonormal; the loading of largest magnitude is positive. Of aligned colours:
         mixtures of whitened components, of variance 1.
@@ -50,7 +50,7 @@ class ComponentBasis:
     encoder
         Name of the encoder it belongs to.
     weights_sha256, normalisation
-        Of that encoder; empty where unknown.
+        Hash of that encoder's weights, and its normalisation; empty where unknown.
     aligned_to
         Name of the encoder whose colours these were turned towards; empty for components as they are.
     """
@@ -336,7 +336,7 @@ def align_colours(maps: Sequence[ComponentMap], to: int = 0) -> list[ComponentMa
     Parameters
     ----------
     maps
-        Of one region, by any encoders.
+        Maps of one region, by any encoders.
     to
         Index of the map whose colours stay as they are.
 
@@ -431,8 +431,8 @@ class PcaOptions:
     rendering
         ``stretch`` or ``whitened``.
     basis
-        Of this ``region``; ``joint`` of all images that were embedded; or the one that was ``kept``, where an
-        encoder has one.
+        Which basis: that of this ``region``; ``joint``, of all images that were embedded; or the one that was
+        ``kept``, where an encoder has one.
     aligned
         Whether the colours of all methods are turned towards those of the first.
     foreground

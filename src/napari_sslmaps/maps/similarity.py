@@ -229,7 +229,7 @@ class SimilarityOptions:
     centred
         Subtract the region's mean token first.
     combine
-        Of several anchors: their mean direction, or the maximum of their maps.
+        What several anchors give: their mean direction, or the maximum of their maps.
     display
         Contrast ``fixed`` at the range of the cosine, stretched and ``shared`` by all encoders, or
         stretched for ``each`` by itself.

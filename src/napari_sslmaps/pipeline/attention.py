@@ -73,7 +73,7 @@ def attend(  # noqa: PLR0913  # what users call; most of its keywords are those 
         Follow attention from that block down to the input, averaged over heads (Abnar & Zuidema,
         arXiv 2005.00928). It reads all rows of every block, some at a time.
     region, tiling, window, allow_uniform, mask
-        As `embed` takes them. An anchor's tile is computed whole, whatever the mask.
+        Options as `embed` takes them. An anchor's tile is computed whole, whatever the mask.
     on_progress
         Called after every tile, on this thread, with tiles done and their total; may raise `Cancelled`.
 

@@ -62,7 +62,7 @@ class AttentionField:
     depth
         Blocks that the encoder has.
     grid, provenance
-        As of an embedding of the region.
+        Grid and provenance, as of an embedding of the region.
     """
 
     projected: Mapping[int, QueriesKeys]
@@ -95,7 +95,7 @@ class AttentionField:
         Returns
         -------
         AttentionStack
-            As `attend` returns it for this anchor.
+            Attention as `attend` returns it for this anchor.
 
         Raises
         ------

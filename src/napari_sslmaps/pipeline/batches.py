@@ -54,7 +54,7 @@ class BatchSize:
     wanted
         With enough memory.
     now
-        Of the next batch.
+        Tiles in the next batch.
     """
 
     def __init__(self, encoder: "Encoder", tile: Tile) -> None:
@@ -135,7 +135,7 @@ def _encode(encoder: "Encoder", pixels: Float32, size: BatchSize) -> "TileFeatur
 _CPU_TOKENS, _CPU_TILES = 8192, 16
 _GPU_TOKENS, _GPU_TILES = 65_536, 64
 _SHARE = 0.8
-"""Of the free memory; an allocator loses some to fragments."""
+"""Share of the free memory that is used; an allocator loses some to fragments."""
 
 
 def fitting(wanted: int, per_tile: int, free: int) -> int:

@@ -55,7 +55,7 @@ def entry_of(
     Parameters
     ----------
     cache
-        The cache.
+        Cache to keep tiles in.
     planned, encoder, provenance
         What will be computed.
     file

@@ -67,7 +67,7 @@ def embed_control(  # noqa: PLR0913  # the options of `embed`, as keywords
     control
         One of `controls_of`.
     image, region, tiling, window, cache, on_progress, mask, resolution
-        As for `embed`; a control that needs no network calls nobody back and keeps nothing.
+        Image and options as for `embed`; a control that needs no network calls nobody back and keeps nothing.
     encoder
         The encoder that the control belongs to; loaded by ``control.of`` if omitted. Only ``untrained`` and
         ``constant`` need it.
@@ -83,7 +83,7 @@ def embed_control(  # noqa: PLR0913  # the options of `embed`, as keywords
     InvalidOptionError
         If the encoder is not the one that the control belongs to.
     UnsupportedImageError, RegionError, DeviceMemoryError
-        As `embed`.
+        If `embed` raises them.
 
     Examples
     --------

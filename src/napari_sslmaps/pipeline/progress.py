@@ -13,7 +13,7 @@ class EmbeddingProgress:
     Parameters
     ----------
     done, total
-        Tiles.
+        Number of tiles done, and of all tiles.
     seconds
         Since the first tile was begun.
     embedding

@@ -56,7 +56,7 @@ class EmbeddedImage:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of the pixels that `read` returns."""
+        """Type of the pixels that `read` returns."""
         return self._pixel.dtype
 
     def read(self, region: Region) -> NDArray[Any]:

@@ -56,9 +56,9 @@ class PretextOptions:
     ratio
         Share of patches hidden at random; None as the method trains.
     seed
-        Of what is drawn.
+        Seed of what is drawn.
     distortion
-        DiRA's.
+        Distortion of DiRA's input.
     """
 
     encoder: str = ""
