@@ -47,7 +47,7 @@ def measure(
     side
         Pixels along the square.
     device, precision
-        As `load_encoder` takes them.
+        Device and precision as `load_encoder` takes them.
     on_encoder
         Called with each name before it is measured; may raise `Cancelled` to stop.
 

@@ -99,7 +99,7 @@ def _in_several(labels: Sequence[NDArray[np.int64]]) -> list[NDArray[np.int64]]:
 
 
 def _label_efficiency(comparison: Comparison, tokens: Tokens, tell: Tell) -> LabelEfficiency:
-    """Of labelled tokens where images have masks, else of whole images with their labels."""
+    """Curves over labelled tokens where images have masks, else over whole images with their labels."""
     images, options = comparison.request.images, comparison.request.options
     annotations = _annotations(comparison)
     labels = sorted({image.label for image in images})

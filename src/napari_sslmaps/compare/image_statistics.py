@@ -36,15 +36,15 @@ class ImageEvidence:
     Parameters
     ----------
     image
-        Its name.
+        Name of the image.
     signal
         What `scale` is of: the annotated classes, what is similar to the anchors, or nothing.
     length_px, tokens, share
-        As in `SignalScale`.
+        Length in pixels and tokens, and share, as in `SignalScale`.
     length_um
         The same in micrometres; NaN where the image does not say its spacing.
     sigma, contrast
-        As in `NoiseLevel`.
+        Noise and contrast, as in `NoiseLevel`.
     """
 
     image: str

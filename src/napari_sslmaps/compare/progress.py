@@ -38,7 +38,7 @@ OnComparison = Callable[[ComparisonProgress], None]
 Tell = Callable[[str], None]
 """Called with the name of a method before something is done with it; may raise `Cancelled` to stop."""
 _EMBEDDED, _SCORED = 0.7, 0.85
-"""Of an image: how much is done when all methods have embedded it, and when they are scored."""
+"""Share of an image's work that is done when all methods have embedded it, and when they are scored."""
 
 
 class Teller:

@@ -84,13 +84,13 @@ def save_image(name: str, source: ImageSource, region: Region | None, path: Path
     name
         What it is called, for sentences.
     source
-        The image.
+        Image to read.
     region
         What of it is looked at.
     path
-        The file.
+        File to write.
     frame
-        Which frame.
+        Frame to read.
 
     Raises
     ------

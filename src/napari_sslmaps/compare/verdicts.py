@@ -22,7 +22,7 @@ class Verdict:
     Parameters
     ----------
     encoder
-        Its name.
+        Name of the encoder.
     differences
         Control → encoder's mean score less the control's, over the same anchors.
     """
@@ -101,7 +101,7 @@ class Ranking:
     Parameters
     ----------
     what
-        Which score.
+        Score that is ranked.
     order
         Names, the best first.
     means

@@ -45,13 +45,13 @@ class AnchorScores:
     bounds
         Distances from the anchor at which middle and far begin.
     unit
-        Of the bounds: ``px`` of level 0 or ``µm``.
+        Unit of the bounds: ``px`` of level 0 or ``µm``.
     centred
         Whether the region's mean token was subtracted.
     across
         (n,) areas among the tokens of another image; NaN without one.
     grid, ranked
-        Of the tokens, and the numbers, in reading order, of those with annotated pixels.
+        Grid of the tokens, and the numbers, in reading order, of those with annotated pixels.
     """
 
     anchors: Float
@@ -86,7 +86,7 @@ def draw_anchors(annotation: Annotation, grid: TokenGrid, *, count: int = 64, se
     count
         All in all; at least one for each class, and no more than it has pixels.
     seed
-        Of the draw.
+        Seed of the draw.
 
     Returns
     -------
@@ -142,11 +142,11 @@ def score_anchors(  # noqa: PLR0913  # the options of one score, as keywords
     embedding
         Tokens of a region.
     annotation
-        Of the same image.
+        Classes of the same image's pixels.
     anchors
         (row, column) pixel positions on annotated pixels; drawn by `draw_anchors` if omitted.
     count, seed
-        Of the drawing.
+        Number of anchors to draw, and the seed of the draw.
     centred
         Subtract the mean token first: the region's, or for `across` the mean of both regions' means.
     bounds
@@ -162,8 +162,8 @@ def score_anchors(  # noqa: PLR0913  # the options of one score, as keywords
         Scores of another method by the same annotation. Where it ranked the same tokens for the same anchors,
         its areas of nearness are taken over, which halves the work.
     most_tokens
-        Of more annotated tokens, those of every n-th row and column are ranked, at most so many; all if
-        omitted. A class of few tokens may then be missed.
+        Number of annotated tokens above which those of every n-th row and column are ranked, at most so many;
+        all if omitted. A class of few tokens may then be missed.
 
     Returns
     -------
@@ -257,13 +257,13 @@ class TokenWeights:
     Parameters
     ----------
     grid
-        Of all tokens.
+        Grid of all tokens.
     ranked
         (n,) numbers of these tokens in reading order.
     counts
         (kinds, n) pixels of each kind.
     kinds
-        Their labels.
+        Labels of the classes.
     """
 
     grid: TokenGrid

@@ -38,7 +38,7 @@ class Annotation:
     shape_yx
         Height and width of the image's level 0 in pixels, over which `labels` are spread.
     names
-        Of the classes, by label.
+        Names of the classes, by label.
 
     Examples
     --------
@@ -60,7 +60,7 @@ class Annotation:
     classes: tuple[int, ...] = field(init=False)
     """Labels above 0 that occur, in order."""
     _counted: dict[TokenGrid, Float] = field(init=False, repr=False, default_factory=dict)
-    """Of the grids that were asked for last."""
+    """Counts of the grids that were asked for last."""
 
     def __post_init__(self) -> None:
         _check(self.labels, self.shape_yx)
@@ -96,7 +96,7 @@ class Annotation:
         shape_yx
             Height and width of the image's level 0.
         names
-            Of the classes, by label.
+            Names of the classes, by label.
         ignore
             A label whose pixels are left out, beside −1.
 

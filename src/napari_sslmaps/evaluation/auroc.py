@@ -41,11 +41,11 @@ def areas_by_stratum(
     Parameters
     ----------
     scores, positive, negative
-        As there.
+        Scores and weights, as there.
     strata
         (rows, n) or (n,) numbers from 0 to `count` − 1.
     count
-        Of strata.
+        Number of strata.
 
     Returns
     -------

@@ -31,7 +31,7 @@ def fit_linear(
     Parameters
     ----------
     features
-        (n, dim).
+        Features, (n, dim).
     labels
         (n,) class numbers, at least two different ones.
     strength

@@ -47,7 +47,7 @@ class CrossValidation:
         Balanced accuracy: the mean of `recall`; chance is one over the number of classes. The interval is a
         bootstrap over the units that were held out, NaN where a class has fewer than three.
     recall
-        Of each class, the share of its tokens that were recognised.
+        For each class the share of its tokens that were recognised.
     confusion
         (classes, classes) int64 tokens: true class down, predicted class across.
     units, folds
@@ -94,7 +94,7 @@ def cross_validate(  # keywords that are handed on
     Parameters
     ----------
     embeddings, labels, kind, strength, neighbours
-        As of `fit_token_probe`.
+        Tokens, labels and the probe, as in `fit_token_probe`.
     by
         ``image``, ``region`` (tokens painted in one piece), or ``block`` (one of 4 × 4 per grid). ``auto`` is
         the first of them of which every class has at least two; blocks only where half of the tokens or more

@@ -16,7 +16,7 @@ from napari_sslmaps.evaluation.uncertainty import Tally, draw_weights, estimate
 
 FOLDS = 5
 STRENGTH = 0.01
-"""Of a head on pooled features: ten times as much recognises as well and localises worse (docs/probes.md)."""
+"""Inverse of the L2 penalty of a pooled head: ten times as much localises worse (docs/probes.md)."""
 
 
 def pooled(embedding: Embedding) -> Float32:
@@ -131,11 +131,11 @@ def cross_validate_heads(
     Parameters
     ----------
     features, labels, of, strength
-        As of `fit_image_head`.
+        Features, labels and the head, as in `fit_image_head`.
     folds
         At most so many, stratified by class; no more than the smallest class has images.
     seed
-        Of the split; the same images give the same split for every encoder.
+        Seed of the split; the same images give the same split for every encoder.
 
     Returns
     -------
@@ -220,7 +220,7 @@ def mean_auroc(scores: Float32, kinds: NDArray[np.int64]) -> float:
     Parameters
     ----------
     scores
-        (n, classes).
+        Score of each class, (n, classes).
     kinds
         (n,) class of each, counted from 0.
 

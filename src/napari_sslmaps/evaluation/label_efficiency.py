@@ -23,7 +23,7 @@ from napari_sslmaps.evaluation.uncertainty import Tally
 
 SHARES = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0)
 TOKENS_PER_IMAGE = 64
-"""Of an image with more labelled tokens, so many are used, evenly spaced: neighbours say much the same."""
+"""Most labelled tokens of an image that are used, evenly spaced: neighbours say much the same."""
 Score = Literal["balanced accuracy", "AUROC"]
 Int = NDArray[np.int64]
 
@@ -75,13 +75,13 @@ class LabelEfficiency:
     Parameters
     ----------
     methods
-        Names.
+        Names of the methods.
     counts
         (k,) int64 labelled images, ascending.
     scores
         (methods, draws, k) float64 in [0, 1]; within a draw, all methods have the same images.
     score
-        Which.
+        Score that was measured.
     held_out
         Images that each draw held out.
     """
@@ -147,7 +147,7 @@ def label_efficiency(
     images
         Method → what each image gives, the same images in the same order for every method.
     shares
-        Of the images that are not held out; at least one image, rounded up.
+        Shares of the images that are not held out, in (0, 1]; at least one image, rounded up.
     score
         ``balanced accuracy``, or ``AUROC`` of each class against the others, averaged.
     draws
@@ -155,9 +155,9 @@ def label_efficiency(
     held_out
         Share of the images to score on, in (0, 1); at least one of every class.
     seed
-        Of the draws.
+        Seed of the draws.
     strength
-        As of `fit_linear`.
+        Inverse of the L2 penalty, as in `fit_linear`.
 
     Returns
     -------

@@ -98,9 +98,9 @@ def score_localisation(
     result
         From `token_evidence`, `class_activation` or any other map.
     annotation
-        Of the image; boxes are polygons of four corners, see `Annotation.from_polygons`.
+        Classes of the image's pixels; boxes are polygons of four corners, see `Annotation.from_polygons`.
     kind
-        As of `score_map`.
+        Class to be found, as in `score_map`.
 
     Returns
     -------
@@ -111,7 +111,7 @@ def score_localisation(
     Raises
     ------
     AnnotationError
-        As of `score_map`.
+        If `score_map` raises it.
 
     Examples
     --------

@@ -56,15 +56,15 @@ def annotation_scale(annotation: Annotation, grid: TokenGrid) -> SignalScale:
     Parameters
     ----------
     annotation
-        Of the whole image.
+        Classes of the whole image's pixels.
     grid
-        Of the region; its stride is the tokens' pitch.
+        Grid of the region; its stride is the tokens' pitch.
 
     Returns
     -------
     SignalScale
-        Of the classes' indicator functions together, ignored pixels left out; regions of more than 512 label
-        pixels a side are averaged down to that before, from at least 4 × 4 pixels each.
+        Scale of the classes' indicator functions together, ignored pixels left out; regions of more than 512
+        label pixels a side are averaged down to that before, from at least 4 × 4 pixels each.
     """
     labels, _ = annotation.crop(grid)
     step = max(1, max(labels.shape) // (_SIDE * _SAMPLES))
@@ -89,7 +89,7 @@ def similarity_scale(embedding: Embedding, anchors: Anchors, *, centred: bool = 
     anchors
         (row, column) pixel positions; their maps' autocorrelations are averaged.
     centred
-        As in `similarity_map`.
+        Whether the mean token is subtracted, as in `similarity_map`.
 
     Raises
     ------
@@ -139,7 +139,7 @@ def autocorrelation(fields: Float, known: NDArray[np.bool_] | None = None) -> Fl
     Parameters
     ----------
     fields, known
-        As for `autocorrelation_length`.
+        Fields and where they are known, as for `autocorrelation_length`.
 
     Returns
     -------

@@ -96,13 +96,14 @@ def score_map(
     result
         Attention, activation, similarity, components or any other map of real numbers.
     annotation
-        Of the same image.
+        Classes of the same image's pixels.
     kind
         The class to be found, against all other annotated pixels; None for all classes together against the
         background.
     component
-        Of a PCA map: 1, 2 or 3, or −1, −2, −3 for the component reversed, since its direction means nothing.
-        None takes the one of the six with the largest AUROC, which favours PCA; the result says which.
+        Component of a PCA map: 1, 2 or 3, or −1, −2, −3 for the component reversed, since its direction means
+        nothing. None takes the one of the six with the largest AUROC, which favours PCA; the result says
+        which.
 
     Returns
     -------
@@ -203,7 +204,7 @@ class Plane:
     Parameters
     ----------
     values
-        (rows, cols).
+        Values of the map, (rows, cols).
     known
         Where they are.
     distinct

@@ -72,7 +72,7 @@ class Perturbation:
         Returns
         -------
         ndarray
-            Of the same shape, float32 in [0, 1]; at strength 0 the very same array.
+            Pixels of the same shape, float32 in [0, 1]; at strength 0 the very same array.
 
         Raises
         ------
@@ -235,11 +235,11 @@ def turned_back(turned: Embedding, clean: Embedding, degrees: float) -> tuple[Em
     Parameters
     ----------
     turned
-        Of the pixels of `rotate_pixels(pixels, degrees)`.
+        Tokens of the pixels of `rotate_pixels(pixels, degrees)`.
     clean
-        Of the pixels themselves.
+        Tokens of the pixels themselves.
     degrees
-        Anticlockwise.
+        Angle in degrees, anticlockwise.
 
     Returns
     -------
@@ -266,7 +266,7 @@ def _resampled(
     turned: Embedding, clean: Embedding, at: NDArray[np.float64], kept: NDArray[np.bool_]
 ) -> Embedding:
     def sample(plane: Float32) -> Float32:
-        """Of (rows, cols, channels)."""
+        """Interpolate an array (rows, cols, channels)."""
         from scipy.ndimage import map_coordinates
 
         channels = [

@@ -28,7 +28,7 @@ from napari_sslmaps.maps.classes import LabelMap
 
 ProbeKind = Literal["logistic", "knn"]
 MOST_PER_CLASS: Mapping[ProbeKind, int] = MappingProxyType({"logistic": 2000, "knn": 200})
-"""Of a class with more painted tokens, so many are used, evenly spaced: a brush needs an answer at once."""
+"""Most painted tokens of a class that are used, evenly spaced: a brush needs an answer at once."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,9 +122,9 @@ def fit_token_probe(
         the nearest painted tokens by centred cosine, as DINO's k-NN classifier (arXiv 2104.14294), classes
         weighing alike.
     strength
-        Of ``logistic``: scikit-learn's ``C``.
+        Inverse of the L2 penalty of ``logistic``, scikit-learn's ``C``.
     neighbours
-        Of ``knn``: how many vote, at most as many as the class with the fewest tokens has.
+        Number of tokens that vote in ``knn``, at most as many as the class with the fewest tokens has.
 
     Returns
     -------

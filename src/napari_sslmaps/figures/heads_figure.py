@@ -79,7 +79,7 @@ def compose_heads_figure(
     anchors
         (row, column) pixels of level 0, drawn as red ×.
     title
-        Written above.
+        Title above the figure.
 
     Returns
     -------

@@ -201,9 +201,9 @@ class Layout:
     Parameters
     ----------
     rows, columns
-        Of panels.
+        Number of rows and columns of panels.
     panel_width, panel_height
-        Inches.
+        Size of a panel in inches.
     title_height
         Inches; 0 without a title.
     """
@@ -224,12 +224,12 @@ class Layout:
 
     @property
     def width(self) -> float:
-        """Of the page, in inches."""
+        """Width of the page, in inches."""
         return _LABEL + self.columns * (self.panel_width + _GAP) - _GAP + _EDGE
 
     @property
     def height(self) -> float:
-        """Of the page, in inches."""
+        """Height of the page, in inches."""
         panels = self.rows * (self.panel_height + _GAP) - _GAP
         return self.title_height + _HEAD + panels + _FOOT
 

@@ -22,7 +22,7 @@ def picture_of(
     Parameters
     ----------
     source
-        The image.
+        Image to draw.
     region
         What to show.
     window

@@ -63,11 +63,11 @@ def compose_pretext_figure(picture: Picture, columns: Sequence[PretextColumn], *
     Parameters
     ----------
     picture
-        The image.
+        Image that the views are of, to draw.
     columns
         One per encoder.
     title
-        Written above.
+        Title above the figure.
 
     Returns
     -------
@@ -209,7 +209,7 @@ class Cell:
     tag
         A few words in its corner.
     over
-        Drawn last.
+        What is drawn last, over the picture.
     """
 
     panel: Panel

@@ -40,9 +40,9 @@ def write_report(
     Parameters
     ----------
     path
-        Of the file.
+        Path of the file.
     title, subtitle
-        Of the page.
+        Title and subtitle of the page.
     sections
         What it says.
     command

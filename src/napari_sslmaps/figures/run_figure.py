@@ -102,13 +102,13 @@ def compose_figure(
     Parameters
     ----------
     picture
-        The image.
+        Image to draw below the maps.
     rows
         One per encoder.
     anchors, negative
         (row, column) pixels of level 0, drawn as red (blue) ×.
     title
-        Written above.
+        Title above the figure.
     display
         Whether encoders share their contrast.
 
