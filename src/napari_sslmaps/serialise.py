@@ -45,7 +45,7 @@ def load(kind: type[T], content: Any, what: str) -> T:
     kind
         Dataclass that is `strict`, as are those inside it.
     content
-        As `parse` returns it.
+        Content as `parse` returns it.
     what
         Words for the sentence of an error, such as ``a run record``.
 
@@ -141,7 +141,7 @@ class ArrayForm:
     Parameters
     ----------
     dtype
-        Of the array that is read.
+        Type of the array that is read.
     nan
         Whether null is taken, for NaN.
     """

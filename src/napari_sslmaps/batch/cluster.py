@@ -64,7 +64,8 @@ def open_client(workers: Workers, device: str) -> "Iterator[Client]":
     workers
         Who does the work.
     device
-        As `load_encoder` takes it; with ``auto`` and ``cuda`` the GPUs here are shared out, one to a worker.
+        Device as `load_encoder` takes it; with ``auto`` and ``cuda`` the GPUs here are shared out, one to a
+        worker.
 
     Raises
     ------
@@ -102,7 +103,7 @@ def worker_specs(workers: Workers, gpus: Sequence[str]) -> dict[int, dict[str, A
     Parameters
     ----------
     workers
-        How many.
+        Number of workers, and of threads in each.
     gpus
         What ``CUDA_VISIBLE_DEVICES`` calls the GPUs that are shared out; empty for none.
     """

@@ -42,7 +42,7 @@ class Output:
     Parameters
     ----------
     embedding
-        Its tokens.
+        Tokens of the image.
     maps
         Kind → map.
     spacing_um_yx
@@ -119,7 +119,7 @@ def read_embedding(folder: str | Path) -> Embedding:
     Returns
     -------
     Embedding
-        As it was embedded, its tokens rounded to half precision if they were stored so.
+        The embedding as it was made, its tokens rounded to half precision if they were stored so.
 
     Raises
     ------

@@ -19,7 +19,7 @@ _SAMPLE = 8192
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Of one embedding.
+    """Numbers that sum up one embedding.
 
     Parameters
     ----------

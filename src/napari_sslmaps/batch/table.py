@@ -26,17 +26,17 @@ class Row:
     output
         Folder of the output, relative to the batch's.
     key
-        Of the order.
+        Key of the order.
     seconds
         From opening the image to its maps and scores, on the worker; writing comes after.
     spacing_um
         Micrometres per pixel of the level that was embedded.
     rows, cols, dim
-        Tokens.
+        Shape of the tokens.
     foreground_share, common_share, effective_rank, components_share, attention_entropy
-        See `Scores`.
+        Numbers of the tokens, as in `Scores`.
     prefix_attention, seam_score
-        See `Scores`.
+        Numbers of attention and tiles, as in `Scores`.
     method, weights_sha256, architecture, image_sha256, …
         The fields of `Provenance`.
     """

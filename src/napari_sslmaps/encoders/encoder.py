@@ -97,7 +97,7 @@ class Encoder:
         Parameters
         ----------
         tiles
-            As `encode` takes them.
+            Tiles as `encode` takes them.
         blocks
             Counted from 0.
         read

@@ -20,7 +20,7 @@ class Fact:
     Parameters
     ----------
     value
-        Of the type that the field has elsewhere.
+        Value of the type that the field has elsewhere.
     how
         Where it says so, for example ``num_attention_heads in config.json``.
     """
@@ -128,7 +128,7 @@ def separate(file: Unwrapped, layout: str, beside: Mapping[str, str]) -> Transla
     Parameters
     ----------
     file
-        As it was unwrapped.
+        File as it was unwrapped.
     layout
         Whose key names it has.
     beside

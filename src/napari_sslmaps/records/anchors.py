@@ -21,7 +21,7 @@ class AnchorSet:
     groups
         The groups; positions are (row, column) pixels of level 0.
     image
-        Its name.
+        Name of the image.
     image_sha256
         Hash of the pixels of the region they were set on, as in its embedding's provenance; empty if unknown.
     shape_yx

@@ -18,7 +18,7 @@ def save_basis(basis: ComponentBasis, path: str | Path) -> Path:
     Parameters
     ----------
     basis
-        Of a map that `pca_map` or `align_colours` made.
+        Basis of a map that `pca_map` or `align_colours` made.
     path
         The file, in JSON; an older one is replaced.
 

@@ -32,7 +32,7 @@ def read_object(path: Path, what: str) -> dict[str, Any]:
     Parameters
     ----------
     path
-        The file.
+        File to read or write.
     what
         Words for the sentence of an error, such as ``a run record``.
 
@@ -53,7 +53,7 @@ def write_json(path: Path, kind: str, description: Mapping[str, Any]) -> None:
     Parameters
     ----------
     path
-        The file.
+        File to read or write.
     kind
         Word for what it holds, such as ``anchors``.
     description
@@ -73,9 +73,9 @@ def read_json(path: Path, kind: str, form: type[T], what: str) -> T:
     Parameters
     ----------
     path, kind
-        As they were written.
+        Path and kind, as they were written.
     form
-        The dataclass.
+        Dataclass to build.
     what
         Words for the sentence of an error, such as ``a set of anchors``.
 

@@ -21,9 +21,9 @@ class _HeadFile:
     Parameters
     ----------
     encoder, weights_sha256, architecture, names
-        As in `ImageHead`.
+        Encoder and names of the classes, as in `ImageHead`.
     weights, offset
-        As in `LinearHead`.
+        Weights and offset, as in `LinearHead`.
     """
 
     encoder: str
@@ -40,7 +40,7 @@ def save_head(head: ImageHead, path: str | Path) -> Path:
     Parameters
     ----------
     head
-        From `fit_image_head`.
+        Head that `fit_image_head` returned.
     path
         The file, in JSON; an older one is replaced.
 

@@ -57,7 +57,7 @@ def write_map(path: Path, result: TokenMap, *, spacing_um_yx: SpacingYX = None) 
     Parameters
     ----------
     path
-        The file.
+        File to write.
     result
         values (rows, cols) or (rows, cols, 3); of maps of labels their labels are written.
     spacing_um_yx
@@ -80,7 +80,7 @@ def write_heads(path: Path, source: Embedding | AttentionStack, *, spacing_um_yx
     Parameters
     ----------
     path
-        The file.
+        File to write.
     source
         An embedding of a transformer, for its last block; or what `attend` returned.
     spacing_um_yx

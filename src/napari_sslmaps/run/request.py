@@ -17,7 +17,7 @@ class Reference:
     Parameters
     ----------
     image, region, mask
-        As in `RunRequest`.
+        Image, region and mask, as in `RunRequest`.
     """
 
     image: str
@@ -40,7 +40,7 @@ class RunRequest:
     region
         None for the whole image.
     options
-        How.
+        How tokens and maps are computed.
     groups
         Named groups of anchors: each gives a similarity map, and all of them a map of labels.
     bases

@@ -89,7 +89,7 @@ def write_run(outcome: RunOutcome, folder: Path) -> RunRecord:
     Returns
     -------
     RunRecord
-        As written to ``run.json``, last of all.
+        The record as written to ``run.json``, last of all.
 
     Raises
     ------
@@ -185,7 +185,7 @@ def request_from_record(record: RunRecord, folder: Path) -> RunRequest:
     record
         Read from ``run.json``.
     folder
-        Of the record; the image is looked for there if it is no longer at its path.
+        Folder of the record; the image is looked for there if it is no longer at its path.
 
     Raises
     ------

@@ -31,7 +31,7 @@ class Colours:
     Parameters
     ----------
     header
-        Of the file.
+        Header of the file.
     stored
         Type of the pixels as they are stored.
     """
@@ -46,7 +46,7 @@ class Colours:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of what `of` returns."""
+        """Type of what `of` returns."""
         return np.dtype(np.uint8) if self.has_palette else self.stored
 
     @property
@@ -71,7 +71,7 @@ class Values:
     Parameters
     ----------
     header
-        Of the file.
+        Header of the file.
     stored
         Type of the pixels as they are stored.
     frames
@@ -84,7 +84,7 @@ class Values:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of what `of` returns: whole numbers where all values are, else float32."""
+        """Type of what `of` returns: whole numbers where all values are, else float32."""
         if table := self._table():
             return np.dtype(np.uint8 if table.LUTDescriptor[2] <= 8 else np.uint16)
         steps = set(self._rescales())

@@ -17,7 +17,7 @@ class FileIdentity:
     path
         Absolute, links followed.
     size
-        Bytes.
+        Size in bytes.
     mtime_ns
         Last modification, in nanoseconds.
     reading

@@ -30,7 +30,7 @@ class PictureSource(SourceBase):
     Parameters
     ----------
     path
-        The file.
+        File to read.
 
     Raises
     ------

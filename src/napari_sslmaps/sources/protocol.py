@@ -38,7 +38,7 @@ class ImageSource(Protocol):
     channels
         1 (grey) or 3 (RGB).
     dtype
-        Of the pixels that `read` returns.
+        Type of the pixels that `read` returns.
     frames
         Length of a time or z axis; 1 for a plain image.
     spacing_um_yx
@@ -62,7 +62,7 @@ class ImageSource(Protocol):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of the pixels that `read` returns."""
+        """Type of the pixels that `read` returns."""
         ...
 
     @property

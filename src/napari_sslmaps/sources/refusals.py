@@ -56,7 +56,7 @@ def check_known(start: bytes, name: str) -> None:
     start
         First bytes of the file, at least 64 where it has them.
     name
-        Of the file.
+        Name of the file.
 
     Raises
     ------

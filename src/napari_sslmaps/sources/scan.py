@@ -48,7 +48,7 @@ def scan_region(
     Parameters
     ----------
     source, region
-        The pixels.
+        Image, and the region of it to scan.
     strips
         Pixels of `parts`, in order, from whoever reads them faster; read here, one by one, if omitted.
     parts
@@ -86,9 +86,9 @@ def choose_window(source: ImageSource, sample: NDArray[Any], low: float, high: f
     Parameters
     ----------
     source
-        The image.
+        Image to scan.
     sample, low, high
-        As `auto_window`, which chooses otherwise, takes them.
+        Sample size and percentiles, as `auto_window`, which chooses otherwise, takes them.
     """
     said: Window | None = getattr(source, "window", None)
     inside = said is not None and said[0] < high and low < said[1]

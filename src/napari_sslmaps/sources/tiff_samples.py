@@ -32,7 +32,7 @@ class Meaning:
     convert
         (H, W, samples) as stored → (H, W, 1 or 3).
     dtype
-        Of what `convert` returns.
+        Type of what `convert` returns.
     channels
         1 or 3, or None where the samples are shown as they are.
     plain

@@ -33,7 +33,7 @@ class Choice:
     Parameters
     ----------
     number
-        Of the series in the file.
+        Number of the series in the file.
     notes
         A sentence if there are others.
     """
@@ -55,7 +55,7 @@ def choose_series(file: tifffile.TiffFile, wanted: int | str | None, name: str) 
     wanted
         Number or name of a series.
     name
-        Of the file, for the sentences.
+        Name of the file, for the sentences.
 
     Raises
     ------

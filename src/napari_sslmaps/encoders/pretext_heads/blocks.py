@@ -21,7 +21,7 @@ class Stack:
     mlp_ratio
         Hidden width of each block's MLP over `width`.
     eps
-        LayerNorm epsilon.
+        Epsilon of LayerNorm.
     """
 
     width: int

@@ -49,7 +49,7 @@ def read_projection(companions: Companions, prefix: str) -> nn.Sequential | None
     Parameters
     ----------
     companions
-        Of a file.
+        Networks beside the encoder in a file.
     prefix
         ``dino_head.`` or ``ibot_head.``.
 

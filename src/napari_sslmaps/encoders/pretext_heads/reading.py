@@ -26,7 +26,7 @@ def companions_of(encoder: "Encoder") -> Companions:
     Parameters
     ----------
     encoder
-        From `load_encoder`.
+        Encoder that `load_encoder` returned.
 
     Returns
     -------

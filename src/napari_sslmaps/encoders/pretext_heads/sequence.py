@@ -18,7 +18,7 @@ def begin(
     Parameters
     ----------
     network
-        As `build_vit` builds it.
+        Network as `build_vit` builds it.
     images
         (B, 3, H, W) normalised; sides multiples of the patch.
     masked, mask_token
