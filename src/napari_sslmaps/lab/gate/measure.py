@@ -86,7 +86,7 @@ class Measurement:
     shipped, best
         The shipped tap and the one that was best on validation images; often the same.
     best_tap, taps
-        As in `Chosen`.
+        Chosen features, as in `Chosen`.
     areas, rank
         Anchor areas and effective rank of the shipped tokens.
     """

@@ -85,11 +85,11 @@ def ridge_path(features: Tensor, labels: Tensor, penalties: Sequence[float]) -> 
     Parameters
     ----------
     features
-        (n, D).
+        Features, (n, D).
     labels
-        (n,) int64.
+        Classes, (n,) int64.
     penalties
-        Above 0.
+        Penalties to try, above 0.
 
     Returns
     -------

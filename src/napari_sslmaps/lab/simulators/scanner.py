@@ -33,7 +33,7 @@ class Settings:
     Attributes
     ----------
     beam
-        Point-spread function.
+        Point-spread function of the beam.
     loss
         Two-way attenuation of soft tissue in decibels per pixel.
     mismatch
@@ -94,7 +94,7 @@ def acquire(
     bone
         (S, S) True where no sound passes.
     space
-        From `sample_beams`.
+        Beams as `sample_beams` returns them.
     settings
         How the scanner is set.
 

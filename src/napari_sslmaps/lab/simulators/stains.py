@@ -66,7 +66,7 @@ def transmit(concentration: NDArray[np.float32], mix: StainMix) -> NDArray[np.fl
     concentration
         (3, H, W) amounts of haematoxylin, eosin and DAB, non-negative, about 1 for a well stained structure.
     mix
-        The staining.
+        Colours and amounts of the stains.
 
     Returns
     -------

@@ -93,9 +93,9 @@ def sample_beams(transducer: Transducer, depth: FloatArray, angle: FloatArray) -
     Parameters
     ----------
     transducer
-        Whose beams.
+        Transducer that sends the beams.
     depth, angle
-        From `depth_and_angle`.
+        Depth and angle, as `depth_and_angle` returns them.
     """
     size = depth.shape[0]
     inside = (depth >= 0) & (depth <= transducer.reach) & (np.abs(angle) <= transducer.half_angle)

@@ -81,7 +81,7 @@ def resample(scores: Mapping[str, NDArray[np.generic]], resamples: int, seed: in
     resamples
         How many draws.
     seed
-        Of the resampling.
+        Seed of the resampling.
     """
     rng = np.random.default_rng(seed)
     count = next(iter(scores.values())).shape[-1]
@@ -106,7 +106,7 @@ def estimate(value: float, draws: FloatArray, seed_draws: FloatArray, seeds: Seq
     Parameters
     ----------
     value
-        As observed.
+        Observed value.
     draws, seed_draws
         (resamples,) the same number, with seeds and images or seeds alone resampled.
     seeds

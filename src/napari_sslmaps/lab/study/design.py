@@ -47,7 +47,7 @@ class Design:
     dim, depth, heads
         Shape of the transformers; patch 8 on 64 pixels. The U-Net has `dim` channels where its tokens are.
     resamples
-        Bootstrap draws.
+        Number of bootstrap draws.
     """
 
     name: str

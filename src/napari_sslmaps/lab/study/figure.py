@@ -31,7 +31,7 @@ def draw_study(result: Mapping[str, Any], path: Path) -> None:
     Parameters
     ----------
     result
-        As `run.write_results` writes it.
+        Results as `run.write_results` writes it.
     path
         File to write.
     """

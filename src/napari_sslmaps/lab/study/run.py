@@ -57,7 +57,7 @@ def run_study(
     design
         What is planned. If `out` holds a study already, it must be the same.
     out
-        Folder.
+        Folder of the study.
     device
         auto, cpu or cuda.
     part

@@ -157,7 +157,7 @@ def train(
     Parameters
     ----------
     training
-        As `Training.begin` gives it.
+        Training as `Training.begin` gives it.
     bank
         (n, 64, 64, 3) uint8 scenes.
     checkpoint

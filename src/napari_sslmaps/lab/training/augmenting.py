@@ -30,13 +30,13 @@ class Augmentation:
     Attributes
     ----------
     stain
-        Of sections: standard deviation of the logarithm of the amounts of haematoxylin, eosin and DAB.
+        For sections: standard deviation of the logarithm of the amounts of haematoxylin, eosin and DAB.
     attenuation
-        Of echoes: standard deviation of the logarithm of the gain at the bottom over that at the top.
+        For echoes: standard deviation of the logarithm of the gain at the bottom over that at the top.
     speckle
-        Of echoes: largest standard deviation of the logarithm of a multiplicative grain.
+        For echoes: largest standard deviation of the logarithm of a multiplicative grain.
     sector
-        Of echoes: share of the views that are seen through a sector, black outside.
+        For echoes: share of the views that are seen through a sector, black outside.
     """
 
     stain: float = 0.0

@@ -34,9 +34,9 @@ def save(run: Run, path: Path, fingerprint: str = "") -> None:
     run
         What to save; call it on the first process alone.
     path
-        The file.
+        File to write.
     fingerprint
-        Of the training data.
+        Hash of the training data.
     """
     state = {
         "format": CHECKPOINT_FORMAT,
@@ -68,11 +68,11 @@ def resume(recipe: Recipe, path: Path, fabric: Fabric | None = None, *, fingerpr
     recipe
         What the run was started with. Its length may differ: this is noted.
     path
-        The checkpoint.
+        Checkpoint to read.
     fabric
         Devices and processes, launched; one CPU process if omitted.
     fingerprint
-        Of the training data; a change is noted.
+        Hash of the training data; a change is noted.
 
     Raises
     ------
@@ -187,9 +187,9 @@ def save_encoder(objective: Objective, path: Path, *, provenance: Mapping[str, A
     path
         ``<name>.safetensors``; written whole or not at all.
     provenance
-        As `describe` returns it.
+        Provenance as `describe` returns it.
     name
-        Of the encoder; the file's stem if omitted.
+        Name of the encoder; the file's stem if omitted.
     """
     simulated = str(provenance.get("data", "")).startswith("simulated")
     header = {

@@ -35,9 +35,9 @@ def sinkhorn(scores: Tensor, temperature: float, rounds: int = 3) -> Tensor:
     scores
         (n, K) prototype scores.
     temperature
-        Teacher temperature.
+        Temperature of the teacher.
     rounds
-        Alternating normalisations.
+        Number of alternating normalisations.
 
     Returns
     -------
@@ -61,7 +61,7 @@ def across_views(wanted: Tensor, scores: Tensor, temperature: float) -> Tensor:
     scores
         (V, n, K) student scores; the first T views are the teacher's.
     temperature
-        Student temperature.
+        Temperature of the student.
 
     Returns
     -------
@@ -82,7 +82,7 @@ def masked_patch_loss(wanted: Tensor, scores: Tensor, masked: Tensor, temperatur
     masked
         (B, N) bool, M of them True; an image without counts as 0.
     temperature
-        Student temperature.
+        Temperature of the student.
     """
     entropy = -(wanted * functional.log_softmax(scores.float() / temperature, dim=-1)).sum(dim=-1)
     hidden = masked.sum(dim=1)
@@ -137,7 +137,7 @@ def info_nce(query: Tensor, key: Tensor, queue: Tensor, temperature: float) -> T
     queue
         (K, D), unit length.
     temperature
-        Softmax temperature.
+        Temperature of the softmax.
     """
     positive = (query * key).sum(dim=-1, keepdim=True)
     scores = torch.cat([positive, query @ queue.T], dim=1) / temperature

@@ -122,7 +122,7 @@ def draw_panel(path: Path, images: Tensor, tokens: Tensor, title: str) -> None:
     tokens
         (B, N, D) of a square grid.
     title
-        Written above.
+        Title above the panel.
     """
     side, grid = images.shape[-1], round(tokens.shape[1] ** 0.5)
     embeddings = [

@@ -32,9 +32,9 @@ class ShardLoss(nn.Module):
     Parameters
     ----------
     objective
-        Whose losses.
+        Objective whose losses are computed.
     seed
-        Of the training.
+        Seed of the training.
     """
 
     def __init__(self, objective: Objective, seed: int) -> None:
@@ -66,9 +66,9 @@ class Run:
     fabric
         Devices and processes.
     objective
-        The networks.
+        Objective with its networks.
     module, optimiser
-        As Fabric wrapped them.
+        Module and optimiser, as Fabric wrapped them.
     steps, step
         Length and how many are done.
     shards

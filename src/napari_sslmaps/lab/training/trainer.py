@@ -69,7 +69,7 @@ def train(
     run
         A fresh or resumed run.
     source
-        Training data.
+        Fields to train on.
     out
         Folder of ``checkpoint.pt``, ``encoder.safetensors``, ``log.jsonl`` and ``panel.png``; the first
         process alone writes.
@@ -146,7 +146,7 @@ class Desk:
     cadence
         How often to save and draw.
     listener
-        Is told.
+        Listener that is told of progress.
     """
 
     def __init__(

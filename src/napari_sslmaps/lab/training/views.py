@@ -47,11 +47,11 @@ def draw_places(count: int, side: int, scheme: CropScheme, generator: Generator)
     Parameters
     ----------
     count
-        How many.
+        Number of places.
     side
         Side of the square they are cut from, in pixels.
     scheme
-        Sizes.
+        Sizes of the crops.
     generator
         Source of randomness.
 

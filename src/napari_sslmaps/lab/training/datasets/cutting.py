@@ -53,7 +53,7 @@ def choose_place(
     Parameters
     ----------
     source
-        The image.
+        Image to cut from.
     data
         Side and resolution of fields.
     tissue

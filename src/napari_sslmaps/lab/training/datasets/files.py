@@ -63,11 +63,11 @@ class FileFields:
     name
         What it is, for the provenance.
     entries
-        The files.
+        Files to read fields from.
     data
         Side, resolution and fitting of fields.
     fingerprint, skipped
-        See `FieldSource`.
+        Hash and skipped files, as in `FieldSource`.
     """
 
     name: str

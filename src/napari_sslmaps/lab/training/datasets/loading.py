@@ -32,7 +32,7 @@ class Shards(Dataset[Shard]):
     Parameters
     ----------
     source
-        Fields.
+        Fields to load from.
     recipe
         Its seed, batch and shards.
     """

@@ -25,7 +25,7 @@ def thumbnail(source: ImageSource, frame: int = 0, longest: int = _LONGEST) -> N
     Parameters
     ----------
     source
-        The image.
+        Image to shrink.
     frame
         Time point or plane.
     longest
