@@ -18,7 +18,7 @@ class Services:
     Parameters
     ----------
     embedder
-        Computes tokens.
+        Service that computes tokens.
     pretext
         Computes pretext views.
     library

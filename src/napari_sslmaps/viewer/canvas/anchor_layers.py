@@ -11,7 +11,7 @@ from napari_sslmaps.viewer.canvas.map_layers import frame_of_reference, keeping_
 from napari_sslmaps.viewer.state.workspace import Anchor, WorkspaceModel
 
 NEGATIVE = "#2b8cff"
-"""Of negative anchors while there is one group; of several, each has its own colour for both kinds."""
+"""Colour of negative anchors while there is one group; of several, each has its own colour for both kinds."""
 FAINT = 0.55
 """Opacity of anchors whose group is not the active one."""
 SIZE = 24.0

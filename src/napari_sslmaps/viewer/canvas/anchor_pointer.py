@@ -48,7 +48,7 @@ class AnchorPointer:
     viewer
         Whose mouse and keys.
     workspace
-        Whose anchors.
+        Workspace whose anchors are moved.
     bounds
         Gives where anchors may lie, or None if nowhere.
     """

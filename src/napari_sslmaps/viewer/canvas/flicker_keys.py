@@ -21,7 +21,7 @@ class FlickerKeys:
     Parameters
     ----------
     viewer
-        Whose keys.
+        Viewer whose keys are bound.
     workspace
         Whose ``front`` and ``against``.
     names

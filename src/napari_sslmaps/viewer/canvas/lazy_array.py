@@ -73,7 +73,7 @@ class LazyArray:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of the pixels."""
+        """Type of the pixels."""
         return self._reader.source.dtype
 
     @property

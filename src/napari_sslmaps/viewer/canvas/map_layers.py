@@ -53,7 +53,7 @@ class Drawing:
     role
         ``map`` or ``pretext``; with kind and encoder it tells one layer of an image from another.
     colormap
-        Of values that are no colours.
+        Colormap of values that are no colours.
     opacity
         In [0, 1].
     smooth

@@ -44,7 +44,7 @@ class RegionMasks:
     viewer, workspace
         Where layers are; a mask is looked for when the workspace's region is one.
     board
-        Finds layers.
+        Board that finds layers.
     runner
         Runs the search.
     failed

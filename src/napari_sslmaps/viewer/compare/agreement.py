@@ -36,7 +36,7 @@ class AgreementLayer:
     workspace, sessions, board
         What is in view, what was computed, and where it is drawn.
     runner
-        Computes.
+        Runner that computes.
     """
 
     def __init__(

@@ -23,7 +23,7 @@ from napari_sslmaps.viewer.canvas.image_layer import (
 Float = NDArray[np.float64]
 _AREAS = {"rectangle", "ellipse", "polygon"}
 _COLUMNS = ("class", "label", "name", "kind")
-"""Of a Shapes layer's features, the first of these that is there tells the class of each shape."""
+"""Features of a Shapes layer, of which the first that is there tells the class of each shape."""
 _LARGEST = 64_000_000
 _CORNERS_OF_ELLIPSE = 64
 

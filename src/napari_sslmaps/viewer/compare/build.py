@@ -58,7 +58,7 @@ class Comparing:
         Makes what runs work: one for comparisons, one for maps of agreement and evidence, one for the
         probe, one for export.
     services
-        What computes.
+        Services that compute.
     """
 
     def __init__(

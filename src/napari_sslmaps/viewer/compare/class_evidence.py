@@ -33,7 +33,7 @@ class AskedEvidence:
     Parameters
     ----------
     source
-        The image.
+        Image that the evidence is of.
     spec
         The encoder; None asks for evidence of tokens, else for Grad-CAM through it.
     embedding
@@ -115,9 +115,9 @@ class EvidenceLayer:
     workspace, sessions, board
         What is in view, what was computed, and where it is drawn.
     runner
-        Computes.
+        Runner that computes.
     evidencer
-        Finds evidence.
+        Service that finds evidence.
     """
 
     def __init__(

@@ -36,7 +36,7 @@ class ProbePainter:
     sessions, board
         What was computed, and its maps, which make room while a person paints.
     runner
-        Computes.
+        Runner that computes.
     prober
         Learns and predicts.
     """

@@ -20,7 +20,7 @@ SCRIBBLES, PREDICTION = "scribbles", "prediction"
 """Roles of the layers."""
 CLASS_COLOURS = ("#f2545b", "#3fb8af", "#f5b700", "#8f7ae5", "#5cb3ff", "#ff9f6b")
 PALETTE = CLASS_COLOURS * 8
-"""Of classes 1, 2, …: told apart on purple and brown tissue as on grey ultrasound; again from the seventh."""
+"""Colours of classes 1, 2, …: told apart on purple and brown tissue as on grey; again from the seventh."""
 SIDE = 4096
 """Longest side of scribbles in their own pixels; on larger images they cover the region, or are coarser."""
 _BRUSH_TOKENS = 1.5

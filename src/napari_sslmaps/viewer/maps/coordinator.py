@@ -31,7 +31,7 @@ class Answers:
     look
         The region that is chosen, and the frame that is shown.
     runs
-        Computes tokens.
+        Runs that compute tokens.
     painter, attention
         Make maps of tokens, and attention that is not kept with them.
     stage

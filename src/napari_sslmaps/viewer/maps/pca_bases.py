@@ -21,7 +21,7 @@ class Bases:
     Parameters
     ----------
     workspace
-        Whose `bases`.
+        Workspace whose `bases` are kept.
     board
         Has the maps of now.
     """

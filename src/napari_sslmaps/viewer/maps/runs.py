@@ -41,7 +41,7 @@ class EmbeddingRuns:
     runner
         Runs the work.
     embedder
-        Computes tokens.
+        Service that computes tokens.
     forecast
         Keeps off the machine while a run is on, and learns from it.
     focus

@@ -15,7 +15,7 @@ class LoadedEncoders:
     Parameters
     ----------
     precision
-        As `load_encoder` takes it.
+        Precision as `load_encoder` takes it.
     """
 
     def __init__(self, precision: str = "auto") -> None:

@@ -113,9 +113,9 @@ class ImmediateRunner:
             self._token.cancel()
 
     def discard(self) -> None:
-        """As `cancel`."""
+        """Stop, as `cancel` does."""
         self.cancel()
 
     def close(self) -> None:
-        """As `cancel`."""
+        """Stop, as `cancel` does."""
         self.cancel()

@@ -27,7 +27,7 @@ Task = Literal["maps", "pretext", "compare"]
 PretextTool = Literal["", "paint", "move"]
 TASKS: tuple[Task, ...] = ("maps", "pretext", "compare")
 GROUP_COLOURS = ("#ff1a1a", "#ffb000", "#12c48b", "#00b4ff", "#b366ff", "#ff6fd8", "#c8e000", "#ffffff")
-"""Of the first groups of anchors, apart for most kinds of colour vision; later ones begin again."""
+"""Colours of the first groups of anchors, apart for most kinds of colour vision; later ones begin again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Group:
     key
         Tells it from the others, whatever it is called.
     name, colour
-        As it is shown; ``#rrggbb``.
+        Name as it is shown; ``#rrggbb``.
     """
 
     key: int = 0
@@ -253,7 +253,7 @@ class WorkspaceModel:
         Parameters
         ----------
         anchors
-            Of all groups.
+            Anchors of all groups.
         reference
             By encoder, embeddings of the image that they lie in; None if it is this one.
         """
