@@ -82,17 +82,18 @@ def cluster_map(
     embeddings
         One embedding, or several of one encoder, frames or images, which then share their clusters.
     count
-        Clusters, from 2 to 24.
+        Number of clusters, from 2 to 24.
     previous
         An earlier map by the same encoder: each centre takes over the number of the nearest earlier one, by
         the pairing with the smallest sum of distances, so that colours stay.
     seed
-        Of the start of k-means.
+        Seed of the start of k-means.
 
     Returns
     -------
     ClusterMap or list of ClusterMap
-        One for one embedding, a list for a list.
+        One for one embedding, a list for a list; labels (rows, cols) int32 from 1, values (rows, cols)
+        float32, the distance to the cluster's centre.
 
     Raises
     ------
@@ -100,6 +101,16 @@ def cluster_map(
         If the count is not permitted, the list is empty or mixes encoders.
     MapUnavailableError
         If there are fewer tokens than clusters.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import napari_sslmaps as ssl
+    >>> tokens = np.random.default_rng(0).normal(size=(8, 8, 4))
+    >>> tokens[:, 3:] += 6
+    >>> result = ssl.cluster_map(ssl.Embedding.from_tokens(tokens), 2)
+    >>> result.labels[0].tolist()
+    [2, 2, 2, 1, 1, 1, 1, 1]
     """
     several = [embeddings] if isinstance(embeddings, Embedding) else list(embeddings)
     _check(several, count)
