@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import token_arrays
 
+from napari_sslmaps.core.neighbourhood import averaged
 from napari_sslmaps.core.results import Embedding
 from napari_sslmaps.errors import InvalidAnchorError, InvalidOptionError
 from napari_sslmaps.maps.similarity import similarity_map
@@ -169,3 +170,36 @@ def test_a_reference_by_another_encoder_is_refused(name, dim):
     reference = Embedding.from_tokens(np.ones((3, 3, dim)), stride=4, name=name)
     with pytest.raises(InvalidOptionError, match="by the same encoder, 'external'"):
         similarity_map(wrap(np.ones((3, 3, 4))), [(1, 1)], reference=reference, centred=False)
+
+
+@pytest.mark.parametrize("options", [{}, {"combine": "max"}, {"negative": [(60.0, 9.0)]}, {"radius": 20.0}])
+@pytest.mark.parametrize("centred", [True, False])
+def test_a_scale_compares_averages_of_tokens(options, centred):
+    embedding = Embedding.from_tokens(np.random.default_rng(3).normal(0.5, 1, (21, 33, 12)), stride=8)
+    anchors = [(40.0, 50.0), (100.0, 200.0)]
+    found = similarity_map(embedding, anchors, scale=20.0, centred=centred, **options)
+    expected = similarity_map(averaged(embedding, 20.0), anchors, centred=centred, **options)
+    np.testing.assert_allclose(found.values, expected.values, atol=1e-5)
+    assert (found.scale, expected.scale) == (20.0, 0.0)
+
+
+def test_a_scale_leaves_out_what_is_not_known():
+    tokens = np.random.default_rng(3).normal(size=(20, 20, 6)).astype(np.float32)
+    tokens[:, 10:] = np.nan
+    found = similarity_map(Embedding.from_tokens(tokens, stride=8), [(30.0, 30.0)], scale=16.0)
+    alone = similarity_map(Embedding.from_tokens(tokens[:, :10], stride=8), [(30.0, 30.0)], scale=16.0)
+    np.testing.assert_allclose(found.values[:, :10], alone.values, atol=1e-5)
+    assert np.isnan(found.values[:, 10:]).all()
+    with pytest.raises(InvalidAnchorError, match="has not been computed"):
+        similarity_map(Embedding.from_tokens(tokens, stride=8), [(30.0, 130.0)], scale=16.0)
+
+
+@pytest.mark.parametrize("level", [1, 2, 6])
+def test_a_drag_follows_at_a_scale_as_without(level):
+    embedding = Embedding.from_tokens(np.random.default_rng(3).normal(1, 1, (70, 41, 5)), stride=8)
+    at_scale = SimilarityPyramid(embedding, centred=True, scale=24.0)
+    of_averages = SimilarityPyramid(averaged(embedding, 24.0), centred=True)
+    anchors = [(40.0, 50.0)]
+    np.testing.assert_allclose(
+        at_scale.values(anchors, level=level), of_averages.values(anchors, level=level), atol=1e-5
+    )

@@ -77,12 +77,16 @@ class Neighbourhood:
             found[index] = weights.ravel() @ np.nan_to_num(window).reshape(weights.size, -1) / weights.sum()
         return found
 
-    def strips(self) -> Iterator[tuple[slice, Float32]]:
-        """Yield averaged tokens (n, cols, dim), a few rows at a time; NaN where they are not known."""
+    def strips(self, multiple: int = 1) -> Iterator[tuple[slice, Float32]]:
+        """Yield averaged tokens (n, cols, dim), a few rows at a time; NaN where they are not known.
+
+        All but the last have a multiple of so many rows.
+        """
         rows, cols, dim = self._tokens.shape
         reach = _reach_of(self._sigma_yx[0])
-        for start in range(0, rows, _STRIP):
-            part = slice(start, min(start + _STRIP, rows))
+        height = -(-_STRIP // multiple) * multiple
+        for start in range(0, rows, height):
+            part = slice(start, min(start + height, rows))
             around = slice(max(start - reach, 0), min(part.stop + reach, rows))
             window = np.where(self._there[around, :, None], self._tokens[around], np.float32(0))
             down = _band(part, around, self._sigma_yx[0]) @ window.reshape(len(window), cols * dim)

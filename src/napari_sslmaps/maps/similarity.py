@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from napari_sslmaps.core.neighbourhood import neighbourhood_of
 from napari_sslmaps.core.results import Embedding, Float32, TokenMap
 from napari_sslmaps.core.tokens import token_chunks
 from napari_sslmaps.errors import InvalidAnchorError, InvalidOptionError
@@ -36,6 +37,8 @@ class SimilarityMap(TokenMap):
         Whether the region's mean token was subtracted first.
     combine
         ``mean`` direction or ``max`` over the anchors.
+    scale
+        Standard deviation, in pixels, of the Gaussian that tokens were averaged over; 0 for none.
     reference
         Name of the image that the anchors were taken in, if it is another one.
     """
@@ -44,6 +47,7 @@ class SimilarityMap(TokenMap):
     negative: tuple[tuple[float, float], ...] = ()
     centred: bool = False
     combine: Combine = "mean"
+    scale: float = 0.0
     reference: str = ""
 
     @property
@@ -52,7 +56,7 @@ class SimilarityMap(TokenMap):
         return (-2.0, 2.0) if self.negative else (-1.0, 1.0)
 
 
-def similarity_map(
+def similarity_map(  # noqa: PLR0913  # a public call; its options are keywords
     embedding: Embedding,
     anchors: Anchors,
     *,
@@ -60,6 +64,7 @@ def similarity_map(
     combine: Combine = "mean",
     centred: bool = True,
     radius: float = 0.0,
+    scale: float = 0.0,
     reference: Embedding | None = None,
 ) -> SimilarityMap:
     """Cosine similarity of every token to the anchors.
@@ -80,6 +85,10 @@ def similarity_map(
         they differ. Without, the map is the cosine of the tokens as they are.
     radius
         In pixels; above 0, an anchor is the mean direction of the tokens in a disc.
+    scale
+        In pixels; above 0, tokens and anchors are averages over a Gaussian of this standard deviation, taken
+        over the tokens that are known (`core.neighbourhood`): what a cell, a gland or a region looks like
+        instead of what one patch does.
     reference
         Another image's embedding by the same encoder, in which the anchors lie; `embedding` if omitted.
         Centred, each image's own mean token is subtracted: what a whole image shares, such as its stain or
@@ -115,15 +124,10 @@ def similarity_map(
     if reference is not None:
         _check_same_encoder(embedding, reference)
     source = embedding if reference is None else reference
-    directions = anchor_directions(source, positive_yx, centred=centred, radius=radius)
-    against = anchor_directions(source, negative_yx, centred=centred, radius=radius)
-    norms = embedding.centred_inverse_norms if centred else embedding.inverse_norms
-    shift = embedding.mean_token if centred else None
-    flat = np.empty(len(norms), np.float32)
-    for place, tokens in token_chunks(embedding.flat):
-        flat[place] = combine_cosines(
-            partial(_cosines, tokens, inverse_norms=norms[place], shift=shift), directions, against, combine
-        )
+    directions = anchor_directions(source, positive_yx, centred=centred, radius=radius, scale=scale)
+    against = anchor_directions(source, negative_yx, centred=centred, radius=radius, scale=scale)
+    compared = _compare_averages if scale else _compare_tokens
+    flat = compared(embedding, directions, against, combine=combine, centred=centred, scale=scale)
     return SimilarityMap(
         values=flat.reshape(embedding.grid.shape),
         grid=embedding.grid,
@@ -132,22 +136,76 @@ def similarity_map(
         negative=negative_yx,
         centred=centred,
         combine=combine,
+        scale=float(scale),
         reference="" if reference is None else reference.provenance.image,
     )
 
 
+def _compare_tokens(
+    embedding: Embedding,
+    directions: Float32,
+    against: Float32,
+    *,
+    combine: Combine,
+    centred: bool,
+    scale: float,  # noqa: ARG001  # the signature of `_compare_averages`
+) -> Float32:
+    norms = embedding.centred_inverse_norms if centred else embedding.inverse_norms
+    shift = embedding.mean_token if centred else None
+    flat = np.empty(len(norms), np.float32)
+    for place, tokens in token_chunks(embedding.flat):
+        flat[place] = combine_cosines(
+            partial(_cosines, tokens, inverse_norms=norms[place], shift=shift), directions, against, combine
+        )
+    return flat
+
+
+def _compare_averages(
+    embedding: Embedding,
+    directions: Float32,
+    against: Float32,
+    *,
+    combine: Combine,
+    centred: bool,
+    scale: float,
+) -> Float32:
+    """Filter the products of tokens instead of the tokens: averages are linear in them."""
+    around = neighbourhood_of(embedding, scale)
+    norms = around.centred_inverse_norms if centred else around.inverse_norms
+
+    def cosines(direction: Float32) -> Float32:
+        products = np.empty(len(norms), np.float32)
+        for place, tokens in token_chunks(embedding.flat):
+            products[place] = dot_products(tokens, direction)
+        averages = around.average(products.reshape(embedding.grid.shape)).ravel()
+        if centred:
+            averages -= around.mean_token @ direction
+        averages *= norms
+        return np.clip(averages, -1.0, 1.0, out=averages)
+
+    return combine_cosines(cosines, directions, against, combine)
+
+
 def anchor_directions(
-    embedding: Embedding, positions: Anchors, *, centred: bool = False, radius: float = 0.0
+    embedding: Embedding,
+    positions: Anchors,
+    *,
+    centred: bool = False,
+    radius: float = 0.0,
+    scale: float = 0.0,
 ) -> Float32:
     """Return the unit vector of each anchor, (number of anchors, dim) float32.
 
-    An all-zero token gives a zero vector, so that its similarity to everything is 0.
+    An all-zero token gives a zero vector, so that its similarity to everything is 0. Options are those of
+    `similarity_map`.
     """
-    shift = embedding.mean_token if centred else np.float32(0)
+    around = neighbourhood_of(embedding, scale) if scale else None
+    mean = embedding if around is None else around
+    shift = mean.mean_token if centred else np.float32(0)
     directions = np.zeros((len(positions), embedding.tokens.shape[-1]), np.float32)
     for index, position in enumerate(positions):
         rows, cols = embedding.grid.tokens_in_disc(position, radius).T
-        tokens = embedding.tokens[rows, cols] - shift
+        tokens = (embedding.tokens[rows, cols] if around is None else around.tokens_at(rows, cols)) - shift
         if not np.isfinite(tokens).all():
             raise InvalidAnchorError(
                 f"The token under the anchor {tuple(map(float, position))} has not been computed. Wait until "

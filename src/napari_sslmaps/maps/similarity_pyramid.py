@@ -4,8 +4,11 @@ A level holds the means of 2 × 2 *normalised* tokens of the level below. As the
 its similarity to an anchor is exactly the box mean of the fine similarity map.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 
+from napari_sslmaps.core.neighbourhood import neighbourhood_of
 from napari_sslmaps.core.results import Embedding, Float32
 from napari_sslmaps.maps.similarity import (
     Anchors,
@@ -26,11 +29,14 @@ class SimilarityPyramid:
         Tokens of a region; a level is built from it when first asked for, and kept.
     centred
         Whether the region's mean token is subtracted first.
+    scale
+        Standard deviation, in pixels, of the Gaussian that tokens are averaged over; 0 for none.
     """
 
-    def __init__(self, embedding: Embedding, *, centred: bool = False) -> None:
+    def __init__(self, embedding: Embedding, *, centred: bool = False, scale: float = 0.0) -> None:
         self.embedding = embedding
         self.centred = centred
+        self.scale = scale
         self._levels: dict[int, Float32] = {}
 
     def level_for(self, max_bytes: int) -> int:
@@ -60,12 +66,17 @@ class SimilarityPyramid:
         """
         if level == 0:
             return similarity_map(
-                self.embedding, anchors, negative=negative, combine=combine, centred=self.centred
+                self.embedding,
+                anchors,
+                negative=negative,
+                combine=combine,
+                centred=self.centred,
+                scale=self.scale,
             ).values
         tokens = self._tokens(level)
         flat = tokens.reshape(-1, tokens.shape[-1])
         positive_directions, negative_directions = (
-            anchor_directions(self.embedding, positions, centred=self.centred)
+            anchor_directions(self.embedding, positions, centred=self.centred, scale=self.scale)
             for positions in (anchors, negative)
         )
         return combine_cosines(
@@ -81,17 +92,26 @@ class SimilarityPyramid:
         """Normalise and halve a few rows of tokens at a time, so that no finer level is ever held whole."""
         embedding = self.embedding
         rows, cols, dim = embedding.tokens.shape
-        norms = embedding.centred_inverse_norms if self.centred else embedding.inverse_norms
-        shift = embedding.mean_token if self.centred else np.float32(0)
+        around = neighbourhood_of(embedding, self.scale) if self.scale else None
+        of = embedding if around is None else around
+        norms = of.centred_inverse_norms if self.centred else of.inverse_norms
+        shift = of.mean_token if self.centred else np.float32(0)
         factor = 2**level
         coarse = np.empty((-(-rows // factor), -(-cols // factor), dim), np.float32)
-        for row in range(0, rows, factor):
-            strip = embedding.tokens[row : row + factor] - shift
-            strip *= norms.reshape(rows, cols, 1)[row : row + factor]
+        for part, tokens in _strips(embedding, factor) if around is None else around.strips(factor):
+            strip = tokens - shift
+            strip *= norms.reshape(rows, cols, 1)[part]
             for _ in range(level):
                 strip = _halve(strip)
-            coarse[row // factor] = strip[0]
+            coarse[part.start // factor : part.start // factor + len(strip)] = strip
         return coarse
+
+
+def _strips(embedding: Embedding, height: int) -> Iterator[tuple[slice, Float32]]:
+    rows = len(embedding.tokens)
+    for start in range(0, rows, height):
+        part = slice(start, min(start + height, rows))
+        yield part, embedding.tokens[part]
 
 
 def _halve(tokens: Float32) -> Float32:
