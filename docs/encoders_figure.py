@@ -10,7 +10,7 @@ from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.tiling import ONE_PASS
 from napari_sslmaps.encoders.catalog import names_for
 from napari_sslmaps.encoders.encoder import Encoder
-from napari_sslmaps.encoders.methods.registry import METHOD_INFO
+from napari_sslmaps.encoders.methods.registry import METHODS
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.figures.panels import (
     FAINT,
@@ -90,7 +90,7 @@ def column(name: str, sample: Sample) -> Column:
     known = name in book and book[name]["sha256"] == encoder.spec.sha256
     said = label(book[name]).replace(" (", "\n(") if known else "not judged yet"
     return Column(
-        title=METHOD_INFO[encoder.spec.method].title,
+        title=METHODS[encoder.spec.method].title,
         below=f"{name}\n{said}",
         maps=(*similar, *components),
     )

@@ -14,7 +14,7 @@ import napari_sslmaps as ssl
 from napari_sslmaps.core.findings import Estimate
 from napari_sslmaps.core.results import Embedding
 from napari_sslmaps.encoders.encoder import Encoder
-from napari_sslmaps.encoders.methods.registry import METHOD_INFO
+from napari_sslmaps.encoders.methods.registry import METHODS
 from napari_sslmaps.evaluation.image_labels import HeldOutHeads
 from napari_sslmaps.evaluation.label_efficiency import LabelEfficiency, LabelledFeatures
 from napari_sslmaps.evaluation.localisation import LocalisationScores
@@ -29,7 +29,7 @@ PAGE = Path(__file__).parent / "probes.md"
 SEED, COUNT, SIDE = 9100, 64, 192
 CLASS, ENOUGH = "lymphoid", 0.02
 DEEP, FINE = "encoder.layer4", "encoder.layer2"
-METHODS = ("mae", "ijepa", "dinov3", "dira")
+DRAWN = ("mae", "ijepa", "dinov3", "dira")
 SHOWN = 3
 PANEL, GAP, LEFT, HEAD, CURVES = 1.25, 0.05, 0.1, 0.55, 3.6  # inches
 
@@ -68,10 +68,10 @@ def scenes() -> tuple[list[Scene], int]:
 def embedded(of: Sequence[Scene]) -> dict[str, tuple[str, list[Embedding]]]:
     """Tokens of every image by every method: title → name and embeddings."""
     found: dict[str, tuple[str, list[Embedding]]] = {}
-    for method in METHODS:
+    for method in DRAWN:
         encoder = ssl.load_encoder(f"{method}-histology", device="cpu", precision="float32")
         tokens = [ssl.embed(scene.image, encoder) for scene in of]
-        found[METHOD_INFO[encoder.spec.method].title] = (f"{method}-histology", tokens)
+        found[METHODS[encoder.spec.method].title] = (f"{method}-histology", tokens)
     colour = next(item for item in ssl.controls_of(encoder) if item.kind == "colour")
     twin = next(item for item in ssl.controls_of(encoder) if item.kind == "untrained")
     found["untrained U-Net"] = (twin.name, [ssl.embed(scene.image, twin.name) for scene in of])

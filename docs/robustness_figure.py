@@ -14,7 +14,7 @@ from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Embedding, Float32
 from napari_sslmaps.encoders.catalog import names_for
-from napari_sslmaps.encoders.methods.registry import METHOD_INFO
+from napari_sslmaps.encoders.methods.registry import METHODS
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.encoders.spec import Domain
 from napari_sslmaps.evaluation.robustness import Encode, Robustness, RobustnessOptions, robustness
@@ -78,7 +78,7 @@ def of_encoder(name: str, pixels: NDArray) -> Robustness:
         return embed(unit, encoder, window=(0.0, 1.0))
 
     found = robustness(pixels, encode, options())
-    title = METHOD_INFO[encoder.spec.method].title
+    title = METHODS[encoder.spec.method].title
     return Robustness(f"{title}, untrained" if encoder.spec.origin == "control" else title, found.responses)
 
 

@@ -13,7 +13,6 @@ from napari_sslmaps.encoders.families.unet_network import build_unet
 from napari_sslmaps.encoders.families.vit import ViTArchitecture
 from napari_sslmaps.encoders.families.vit_network import build_vit
 from napari_sslmaps.encoders.header import HEADER_KEY
-from napari_sslmaps.encoders.spec import Method
 
 TINY_VIT = ViTArchitecture(patch=8, dim=32, depth=2, heads=2, grid=(4, 4), mlp_hidden=64, class_token=True)
 TINY_UNET = UNetArchitecture(
@@ -25,7 +24,7 @@ TINY_UNET = UNetArchitecture(
 )
 
 
-def tiny_architecture(method: Method) -> ViTArchitecture | UNetArchitecture:
+def tiny_architecture(method: str) -> ViTArchitecture | UNetArchitecture:
     """Return the smallest architecture that has all that the method's own has."""
     return {
         "mae": TINY_VIT,
@@ -37,9 +36,16 @@ def tiny_architecture(method: Method) -> ViTArchitecture | UNetArchitecture:
     }[method]
 
 
-def write_encoder(path: Path, method: Method = "mae", *, seed: int = 0, depth: int | None = None) -> Path:
+def write_encoder(
+    path: Path,
+    method: str = "mae",
+    *,
+    seed: int = 0,
+    depth: int | None = None,
+    architecture: ViTArchitecture | UNetArchitecture | None = None,
+) -> Path:
     """Write a tiny encoder of `method` with random weights to `path` and return it."""
-    architecture = tiny_architecture(method)
+    architecture = architecture or tiny_architecture(method)
     if depth is not None and isinstance(architecture, ViTArchitecture):
         architecture = replace(architecture, depth=depth)
     with torch.random.fork_rng(devices=[]):

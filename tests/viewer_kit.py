@@ -26,7 +26,7 @@ from napari_sslmaps.encoders.controls import Control
 from napari_sslmaps.encoders.families.vit import ViTArchitecture
 from napari_sslmaps.encoders.overrides import Overrides
 from napari_sslmaps.encoders.recognition import Inference
-from napari_sslmaps.encoders.spec import EncoderSpec, Method
+from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import CheckpointError, EncoderNotFoundError, MapUnavailableError
 from napari_sslmaps.maps.attention import AttentionStack
 from napari_sslmaps.pipeline.cost import Pace
@@ -47,7 +47,7 @@ _ARCHITECTURE = ViTArchitecture(
 )
 
 
-def make_spec(path: Path, name: str = "mae-demo", method: Method = "mae") -> EncoderSpec:
+def make_spec(path: Path, name: str = "mae-demo", method: str = "mae") -> EncoderSpec:
     path.write_bytes(b"weights")
     path.with_suffix(".md").write_text(f"# {name}\n\n**It beat its controls** in a test.\n", encoding="utf-8")
     return EncoderSpec(name, method, _ARCHITECTURE, "imagenet", path, "", "test", "embedded")

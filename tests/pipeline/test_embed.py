@@ -87,7 +87,7 @@ def test_padding_mirrors_the_region_whatever_the_tiling(encoders, tiling, shape)
     st.integers(8, 70),
     st.integers(1, 5),
     st.sampled_from(["drop", "blend"]),
-    st.sampled_from(METHODS),
+    st.sampled_from(list(METHODS)),
     st.data(),
 )
 def test_every_token_is_computed_whatever_the_tiling(encoders, h, w, tile, stitching, method, data):

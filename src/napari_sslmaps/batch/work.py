@@ -18,7 +18,6 @@ from napari_sslmaps.batch.tasks import BatchEncoder, BatchOptions, Order, tiles_
 from napari_sslmaps.cache.store import Cache
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.tiling import Stitching, Tiling
-from napari_sslmaps.encoders.families.vit import ViTArchitecture
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.encoders.spec import Architecture
 from napari_sslmaps.errors import (
@@ -34,6 +33,7 @@ from napari_sslmaps.files import remove_folder
 from napari_sslmaps.inputs.listing import BatchItem
 from napari_sslmaps.maps.groups import AnchorGroup
 from napari_sslmaps.maps.make import MapRequest, make_maps
+from napari_sslmaps.pipeline.cost import beside_tokens
 from napari_sslmaps.pipeline.embedding import embed
 from napari_sslmaps.pipeline.planning import EmbeddingPlan, plan
 from napari_sslmaps.pipeline.token_store import TokenBudget
@@ -186,8 +186,7 @@ def check_memory(planned: EmbeddingPlan, architecture: Architecture) -> None:
     limit = memory_limit()
     width = architecture.token_width
     per_value = {"full": 4, "half": 2, "file": 0}[budget_within(limit).kept(rows, cols, width)]
-    heads = architecture.heads if isinstance(architecture, ViTArchitecture) else 1
-    needed = rows * cols * (width * per_value + 4 * heads + _MAPS_BYTES) + _AROUND_BYTES
+    needed = rows * cols * (width * per_value + beside_tokens(architecture) + _MAPS_BYTES) + _AROUND_BYTES
     if needed > limit:
         raise DeviceMemoryError(
             f"Expected an image whose tokens fit into a worker's {limit / 1e9:.1f} GB; "

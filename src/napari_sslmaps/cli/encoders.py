@@ -33,7 +33,7 @@ def list_all(
     json: Json = False,
 ) -> None:
     """List the encoders that have a name: embedded, untrained controls, your files, published ones."""
-    from napari_sslmaps.encoders.methods.registry import METHOD_INFO
+    from napari_sslmaps.encoders.methods.registry import METHODS
     from napari_sslmaps.encoders.registry import list_encoders
 
     specs = list_encoders(published=published)
@@ -43,7 +43,7 @@ def list_all(
     table = Table(Column("name", no_wrap=True), "method", "network", "MB", "licence", "what", box=None)
     aliases = [spec for spec in specs if spec.alias_of]
     for spec in (spec for spec in specs if not spec.alias_of):
-        title, network = METHOD_INFO[spec.method].title, spec.architecture.summary
+        title, network = METHODS[spec.method].title, spec.architecture.summary
         table.add_row(spec.name, title, network, _size(spec), spec.licence, _kind(spec))
     console.out(table)
     console.out("\n".join(f"{spec.name} = {spec.alias_of}" for spec in aliases))
@@ -174,9 +174,9 @@ def _verdict(spec: "EncoderSpec") -> str:
 
 def _described(spec: "EncoderSpec") -> dict[str, Any]:
     from napari_sslmaps.encoders.families.registry import architecture_to_dict
-    from napari_sslmaps.encoders.methods.registry import METHOD_INFO
+    from napari_sslmaps.encoders.methods.registry import METHODS
 
-    info = METHOD_INFO[spec.method]
+    info = METHODS[spec.method]
     return {
         "name": spec.name,
         "method": spec.method,

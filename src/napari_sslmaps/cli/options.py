@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_type_hints
 import typer
 from typer.core import TyperCommand, TyperOption
 
+from napari_sslmaps.encoders.methods.registry import METHODS
+
 if TYPE_CHECKING:
     from napari_sslmaps.core.region import Region
     from napari_sslmaps.encoders.overrides import Overrides
@@ -187,7 +189,7 @@ class Corrections(NamedTuple):
 
     method: Annotated[
         str | None,
-        typer.Option(help="mae, ijepa, dino, dinov2, dinov3, dira.", rich_help_panel=CORRECTIONS),
+        typer.Option(help=f"{', '.join(METHODS)}.", rich_help_panel=CORRECTIONS),
     ] = None
     num_heads: Annotated[
         int | None, typer.Option(help="Attention heads per block.", rich_help_panel=CORRECTIONS)

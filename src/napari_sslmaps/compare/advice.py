@@ -9,6 +9,8 @@ from napari_sslmaps.compare.image_statistics import ImageEvidence, reach_of
 from napari_sslmaps.compare.results import Comparison
 from napari_sslmaps.compare.verdicts import Ranking, rank_encoders, verdicts
 from napari_sslmaps.core.findings import Cell, Estimate, Table, cell_text
+from napari_sslmaps.encoders.methods.method import INVARIANCE, PREDICTION, RECONSTRUCTION, Method
+from napari_sslmaps.encoders.methods.registry import METHODS
 from napari_sslmaps.evaluation.locality import GLOBAL, LOCAL, Reach
 from napari_sslmaps.evaluation.perturbations import PERTURBATIONS
 from napari_sslmaps.evaluation.robustness import CENTRED, join_regions
@@ -58,7 +60,7 @@ def advise(comparison: Comparison, evidence: Sequence[ImageEvidence] | None = No
         *meeting_sentences(ranking, reach, objectives),
         *control_sentences(comparison),
         *noise_sentences(comparison, evidence),
-        *dira_sentences(comparison, objectives),
+        *claim_sentences(comparison),
         CLOSING,
     )
     return Advice(sentences, _table(comparison, ranking, reach, sentences))
@@ -89,16 +91,6 @@ def _favoured(reach: Reach) -> dict[str, str]:
 
 
 Sentences = tuple[str, ...]
-PREDICTION, INVARIANCE = "latent prediction", "view invariance"
-OBJECTIVES: Mapping[str, str] = {
-    "mae": "pixel reconstruction",
-    "ijepa": PREDICTION,
-    "dino": INVARIANCE,
-    "dinov2": INVARIANCE,
-    "dinov3": INVARIANCE,
-    "dira": "discriminative, restorative and adversarial",
-}
-"""What each method learns from."""
 EXPECTED: Mapping[Reach, str] = {"local": INVARIANCE, "global": PREDICTION}
 """Which of the two the paper found ahead, by the reach of the signal."""
 PAPER = "Ivezić, Pleasure et al. 2026, arXiv 2603.22649"
@@ -118,13 +110,20 @@ _REACH_WORDS: Mapping[Reach, str] = {
 
 def objectives_of(comparison: Comparison) -> dict[str, str]:
     """Return what each encoder learned from, by its name; ``unknown`` for a method that is not listed."""
-    methods = {
+    methods = methods_of(comparison)
+    names = [encoder.name for encoder in comparison.encoders]
+    return {name: methods[name].learns_from if name in methods else "unknown" for name in names}
+
+
+def methods_of(comparison: Comparison) -> dict[str, Method]:
+    """Return the method of each encoder, by its name, as far as it is one that is listed."""
+    made = {
         name: str(facts.get("method", ""))
         for image in comparison.images
         for name, facts in image.provenance.items()
     }
     names = [encoder.name for encoder in comparison.encoders]
-    return {name: OBJECTIVES.get(methods.get(name, ""), "unknown") for name in names}
+    return {name: METHODS[made[name]] for name in names if made.get(name) in METHODS}
 
 
 def scale_sentences(evidence: Sequence[ImageEvidence], reach: Reach) -> Sentences:
@@ -227,7 +226,7 @@ def noise_sentences(comparison: Comparison, evidence: Sequence[ImageEvidence]) -
     level = (
         f"Noise is at most {np.median(sigmas):.2g} of the intensity window{speckle}; fine texture counts as "
         f"noise. The same paper ({PAPER}) takes {INVARIANCE} and {PREDICTION} to bear noise better than "
-        f"{OBJECTIVES['mae']}."
+        f"{RECONSTRUCTION}."
     )
     key = "speckle" if contrasts else "gaussian"
     kept = _kept_under(key, comparison)
@@ -238,16 +237,20 @@ def noise_sentences(comparison: Comparison, evidence: Sequence[ImageEvidence]) -
     return level, tried
 
 
-def dira_sentences(comparison: Comparison, objectives: Mapping[str, str]) -> Sentences:
-    """Say what DiRA's paper claims, where a DiRA encoder is compared."""
-    names = [name for name, objective in objectives.items() if objective == OBJECTIVES["dira"]]
-    if not names:
-        return ()
-    scored = comparison.request.wants("label-efficiency") and comparison.request.wants("localisation")
-    check = "both are scored here" if scored else "ask for both scores to see it on your images"
-    paper = "Haghighi et al., CVPR 2022, arXiv 2204.10437"
-    claim = "gains where few images are labelled, and localisation from image-level labels"
-    return (f"DiRA's paper ({paper}) claims {claim}; for {', '.join(names)}, {check}.",)
+def claim_sentences(comparison: Comparison) -> Sentences:
+    """Say what papers claim of the methods that are compared, and whether it can be seen here."""
+    methods = methods_of(comparison)
+    sentences = []
+    for method in METHODS.values():
+        names = [name for name in methods if methods[name] is method]
+        if not names or (claim := method.claim) is None:
+            continue
+        scored = set(claim.scores) <= set(comparison.request.scores)
+        check = "both are scored here" if scored else "ask for both scores to see it on your images"
+        sentences.append(
+            f"{method.title}'s paper ({claim.paper}) claims {claim.text}; for {', '.join(names)}, {check}."
+        )
+    return tuple(sentences)
 
 
 def _length(microns: float) -> str:

@@ -13,7 +13,7 @@ from napari_sslmaps.core.results import Embedding
 from napari_sslmaps.core.tiling import Stitching, Tiling
 from napari_sslmaps.encoders.controls import Control, controls_of
 from napari_sslmaps.encoders.encoder import Encoder
-from napari_sslmaps.encoders.methods.registry import METHOD_INFO
+from napari_sslmaps.encoders.methods.registry import METHODS
 from napari_sslmaps.encoders.registry import attention_size, load_encoder
 from napari_sslmaps.encoders.untrained import untrained_twin
 from napari_sslmaps.errors import InvalidOptionError
@@ -116,7 +116,7 @@ def lanes_of(request: ComparisonRequest, loaded: Mapping[str, Encoder] | None = 
 
 
 def _method(encoder: Encoder) -> ComparedMethod:
-    return ComparedMethod(encoder.spec.name, METHOD_INFO[encoder.spec.method].title)
+    return ComparedMethod(encoder.spec.name, METHODS[encoder.spec.method].title)
 
 
 def _control_lanes(encoders: list[Encoder], request: ComparisonRequest) -> list[Lane]:

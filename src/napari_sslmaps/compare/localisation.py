@@ -141,7 +141,7 @@ def _is_divided(annotation: Annotation, embedding: Embedding, kind: int | None) 
 def _grad_cam(
     comparison: Comparison, lane: Lane, number: int, embedding: Embedding, of: tuple[ImageHead, str]
 ) -> EvidenceMap | None:
-    if lane.control is not None or lane.encoder is None or lane.encoder.spec.method != "dira":
+    if lane.control is not None or lane.encoder is None or lane.encoder.spec.architecture.attention_blocks:
         return None
     head, label = of
     weights, offset = head.row_of(label)

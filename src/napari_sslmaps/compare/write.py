@@ -14,7 +14,7 @@ from napari_sslmaps.compare.scoring import EmbeddedImage
 from napari_sslmaps.compare.store import ComparisonFolder, file_name
 from napari_sslmaps.compare.tables import plots_of, tables_of
 from napari_sslmaps.core.findings import Cell, Plot, Table
-from napari_sslmaps.encoders.methods.registry import METHOD_INFO
+from napari_sslmaps.encoders.methods.registry import METHODS
 from napari_sslmaps.figures.picture import picture_of
 from napari_sslmaps.figures.plots import draw_plot
 from napari_sslmaps.figures.report import Part, Section, write_report
@@ -175,7 +175,7 @@ def encoder_table(comparison: Comparison) -> Table:
         rows.append((method.name, method.title, *facts, str(made["weights_sha256"])[:12]))
     columns = ("Method", "Kind", "Architecture", "Precision", "Device", "Normalisation", "Weights, sha256")
     citations = dict.fromkeys(
-        METHOD_INFO[spec.method].citation for spec in comparison.specs.values() if spec.method in METHOD_INFO
+        METHODS[spec.method].citation for spec in comparison.specs.values() if spec.method in METHODS
     )
     return Table("Methods", columns, tuple(rows), tuple(citations), "methods")
 
@@ -201,5 +201,5 @@ def _subtitle(comparison: Comparison) -> str:
 def _row(name: str, embedded: EmbeddedImage) -> FigureRow:
     maps = embedded.maps[name]
     method = embedded.embeddings[name].provenance.method
-    title = METHOD_INFO[method].title if method in METHOD_INFO else "Control"  # type: ignore[index]  # asked before
+    title = METHODS[method].title if method in METHODS else "Control"
     return FigureRow(title, name, {key: result for key, result in maps.items() if key in MAP_TYPES})

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from napari_sslmaps.encoders.catalog import CONTROLS
-from napari_sslmaps.encoders.methods.registry import METHOD_INFO
+from napari_sslmaps.encoders.methods.registry import METHODS
 from napari_sslmaps.encoders.published.catalog import PUBLISHED
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import WeightsUnavailableError
@@ -101,7 +101,7 @@ def card_of(spec: EncoderSpec, *, doubts: Sequence[str] = ()) -> str:
                 "Install napari-sslmaps again."
             )
         return path.read_text(encoding="utf-8")
-    info = METHOD_INFO[spec.method]
+    info = METHODS[spec.method]
     facts = {
         "name": spec.name,
         "title": info.title,

@@ -1,7 +1,8 @@
-"""Gradients of a class score through DiRA's U-Net, for Grad-CAM (Selvaraju et al., arXiv 1610.02391)."""
+"""Gradients of a class score through a CNN, for Grad-CAM (Selvaraju et al., arXiv 1610.02391)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -11,29 +12,34 @@ from torch import Tensor
 from napari_sslmaps.core.preprocess import normalise
 from napari_sslmaps.core.results import Float32
 from napari_sslmaps.encoders.encoder import Encoder, exact_arithmetic
-from napari_sslmaps.encoders.families.unet import UNET_STRIDES
-from napari_sslmaps.encoders.families.unet_network import UNet, UNetExtractor
+from napari_sslmaps.encoders.families.registry import FAMILIES
 from napari_sslmaps.encoders.spec import get_normalisation
 from napari_sslmaps.errors import InvalidOptionError, MapUnavailableError
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CamTap:
-    """A stage of a U-Net, and the tokens that are computed from it.
+    """A stage of a CNN, and the tokens that are computed from it.
 
     Parameters
     ----------
     network
-        In evaluation mode.
+        In evaluation mode; its `stages` gives features of named stages.
     normalisation, device
         As of the encoder.
+    strides
+        Of its stages, in pixels, from the first to the last.
+    tokens
+        The stage whose features are the tokens.
     stage
         Whose features a Grad-CAM is drawn on; at or before the token stage, and no coarser.
     """
 
-    network: UNet
+    network: Any
     normalisation: str
     device: str
+    strides: Mapping[str, int]
+    tokens: str
     stage: str
 
     @classmethod
@@ -47,25 +53,25 @@ class CamTap:
         InvalidOptionError
             If the stage comes after the tokens or is coarser than they are.
         """
-        extractor = encoder.extractor
-        if not isinstance(extractor, UNetExtractor):
+        architecture, extractor = encoder.spec.architecture, encoder.extractor
+        strides, tokens = FAMILIES[architecture.kind].stages, architecture.token_stage
+        if architecture.attention_blocks or tokens not in strides:
             raise MapUnavailableError(
                 f"Expected a CNN such as DiRA's U-Net for Grad-CAM; {encoder.spec.name!r} is a transformer. "
                 "Its token evidence shows where it sees the class."
             )
-        tokens = extractor.network.token_stage
-        names = list(UNET_STRIDES)
-        fitting = [
-            name for name in names[: names.index(tokens) + 1] if UNET_STRIDES[name] <= UNET_STRIDES[tokens]
-        ]
+        names = list(strides)
+        fitting = [name for name in names[: names.index(tokens) + 1] if strides[name] <= strides[tokens]]
         if stage is not None and stage not in fitting:
             raise InvalidOptionError(f"Expected a stage among {', '.join(fitting)}; got {stage!r}.")
-        return cls(extractor.network, encoder.spec.normalisation, encoder.device, stage or tokens)
+        network: Any = extractor.network  # type: ignore[attr-defined]  # every extractor wraps one
+        normalisation, device = encoder.spec.normalisation, encoder.device
+        return cls(network, normalisation, device, strides, tokens, stage or tokens)
 
     @property
     def finer(self) -> int:
         """Features of the stage per token, along one axis."""
-        return UNET_STRIDES[self.network.token_stage] // UNET_STRIDES[self.stage]
+        return self.strides[self.tokens] // self.strides[self.stage]
 
     def gradient_sum(self, tile: Float32, weights: Float32, share: Float32) -> NDArray[np.float64]:
         """Sum, over positions, of the gradient of Σ share · (weights · token) by the stage's features.
@@ -101,7 +107,7 @@ class CamTap:
         """Features of the stage and of the token stage, (1, channels, rows, cols) each."""
         preset = get_normalisation(self.normalisation)
         pixels = normalise(self._put(tile)[None], preset.mean, preset.std).requires_grad_(grad)
-        features, tokens = self.network.stages(pixels, self.stage, self.network.token_stage)
+        features, tokens = self.network.stages(pixels, self.stage, self.tokens)
         return features, tokens
 
     def _put(self, array: Float32) -> Tensor:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self, get_args
 
 from napari_sslmaps.encoders.methods.registry import METHODS
-from napari_sslmaps.encoders.spec import Method, get_normalisation
+from napari_sslmaps.encoders.spec import get_normalisation
 from napari_sslmaps.errors import InvalidOptionError
 
 Branch = Literal["target", "encoder"]
@@ -19,7 +19,7 @@ class Overrides:
     Parameters
     ----------
     method
-        mae, ijepa, dino, dinov2, dinov3 or dira.
+        A key of `METHODS`: mae, ijepa, dino, dinov2, dinov3 or dira.
     num_heads
         Heads per block; most weight files do not tell them.
     normalisation
@@ -38,7 +38,7 @@ class Overrides:
         If a value is not among the permitted ones.
     """
 
-    method: Method | None = None
+    method: str | None = None
     num_heads: int | None = None
     normalisation: str | None = None
     token_stage: str | None = None

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 from napari_sslmaps.encoders.cards import card_of
 from napari_sslmaps.encoders.catalog import CONTROLS, NAMES, embedded_spec, weights_path
-from napari_sslmaps.encoders.families.vit import ViTArchitecture
+from napari_sslmaps.encoders.families.registry import network_of
 from napari_sslmaps.encoders.header import read_header, starting_gain
 from napari_sslmaps.encoders.llvm import load_triton_apart
-from napari_sslmaps.encoders.methods.registry import METHOD_INFO
+from napari_sslmaps.encoders.methods.registry import METHODS
 from napari_sslmaps.encoders.overrides import Branch, Overrides
 from napari_sslmaps.encoders.published.catalog import PUBLISHED
 from napari_sslmaps.encoders.published.local import published_spec, published_specs
-from napari_sslmaps.encoders.spec import Architecture, EncoderSpec, Method
+from napari_sslmaps.encoders.spec import Architecture, EncoderSpec
 from napari_sslmaps.encoders.user_encoders import (
     changed_since_added,
     default_name,
@@ -28,7 +28,6 @@ from napari_sslmaps.files import hash_path
 if TYPE_CHECKING:
     from napari_sslmaps.encoders.checkpoint.read import Checkpoint
     from napari_sslmaps.encoders.encoder import Encoder
-    from napari_sslmaps.encoders.families.extractor import FeatureExtractor
 
 
 def list_encoders(*, published: bool = False) -> list[EncoderSpec]:
@@ -94,7 +93,7 @@ def load_encoder(  # noqa: PLR0913  # each keyword is part of the public contrac
     *,
     device: str = "auto",
     precision: str = "auto",
-    method: Method | None = None,
+    method: str | None = None,
     num_heads: int | None = None,
     normalisation: str | None = None,
     token_stage: str | None = None,
@@ -141,17 +140,13 @@ def load_encoder(  # noqa: PLR0913  # each keyword is part of the public contrac
     """
     load_triton_apart()
     from napari_sslmaps.encoders import encoder as running
-    from napari_sslmaps.encoders.families.unet_network import UNet, UNetExtractor
-    from napari_sslmaps.encoders.families.vit_network import ViTExtractor
 
     found = _find(name_or_path)
     resolved = running.resolve_device(device)
     wanted = Overrides(method, num_heads, normalisation, token_stage, eps, branch)
     spec, checkpoint = _open(found, wanted)
     network = checkpoint.network.to(resolved)
-    extractor: FeatureExtractor = (
-        UNetExtractor(network) if isinstance(network, UNet) else ViTExtractor(network)
-    )
+    extractor = network_of(spec.architecture).extractor(network)
     loaded = running.Encoder(spec, checkpoint.report, extractor, resolved, "float32")
     chosen = running.choose_precision(
         lambda candidate: replace(loaded, precision=candidate), resolved, precision
@@ -180,9 +175,8 @@ def architecture_of(name_or_path: str | Path, given: Mapping[str, Any] | None = 
         return found.architecture
     load_triton_apart()
     if path is None:
-        from napari_sslmaps.encoders.untrained import overridden
-
-        return overridden(cast("EncoderSpec", found).architecture, overrides)
+        own = cast("EncoderSpec", found).architecture
+        return own.corrected(num_heads=overrides.num_heads, token_stage=overrides.token_stage)
     from napari_sslmaps.encoders.checkpoint.read import inspect_checkpoint
 
     return inspect_checkpoint(path, overrides).architecture
@@ -190,9 +184,9 @@ def architecture_of(name_or_path: str | Path, given: Mapping[str, Any] | None = 
 
 def attention_size(architectures: Iterable[Architecture]) -> tuple[int, int]:
     """Return the most blocks, and the most heads of one, among the transformers; zeros if there is none."""
-    shapes = [shape for shape in architectures if isinstance(shape, ViTArchitecture)]
-    depth = max((shape.depth for shape in shapes), default=0)
-    return depth, max((shape.heads for shape in shapes), default=0)
+    shapes = list(architectures)
+    depth = max((shape.attention_blocks for shape in shapes), default=0)
+    return depth, max((shape.attention_heads for shape in shapes), default=0)
 
 
 def hash_encoder(name: str) -> str:
@@ -262,6 +256,6 @@ def _open(found: EncoderSpec | Path, given: Overrides) -> tuple[EncoderSpec, "Ch
     }
     if isinstance(found, EncoderSpec):
         return replace(found, **facts, licence=checkpoint.licence or found.licence), checkpoint
-    licence = checkpoint.licence or METHOD_INFO[report.method].licence
+    licence = checkpoint.licence or METHODS[report.method].licence
     spec = EncoderSpec(name=default_name(found), path=found, origin="file", licence=licence, **facts)
     return spec, checkpoint

@@ -3,13 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import Field, dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 from napari_sslmaps.core.resolution import Resolution
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.files import footprint
 
-Method = Literal["mae", "ijepa", "dino", "dinov2", "dinov3", "dira"]
 Domain = Literal["histology", "ultrasound", ""]
 Origin = Literal["embedded", "control", "published", "file"]
 DOMAINS: tuple[Domain, ...] = ("histology", "ultrasound")
@@ -38,7 +37,7 @@ class Architecture(Protocol):
 
     @property
     def kind(self) -> str:
-        """The family, as files name it: ``vit`` or ``unet``."""
+        """The family, as files name it: a key of `FAMILIES`."""
 
     @property
     def constraint(self) -> InputConstraint:
@@ -51,6 +50,40 @@ class Architecture(Protocol):
     @property
     def token_width(self) -> int:
         """Channels of a token."""
+
+    @property
+    def token_stage(self) -> str:
+        """The stage whose features are the tokens; empty where a user has no choice."""
+
+    @property
+    def attention_blocks(self) -> int:
+        """Number of blocks whose attention can be read; 0 without attention."""
+
+    @property
+    def attention_heads(self) -> int:
+        """Heads of such a block; 0 without attention."""
+
+    @property
+    def square_tiles(self) -> bool:
+        """Whether a tile's positions depend on its shape, so that all tiles should be squares."""
+
+    @property
+    def stored_side(self) -> int:
+        """Side in pixels of the input that stored positions are of; 0 if there are none."""
+
+    def work(self, rows: int, cols: int) -> float:
+        """Count what a tile of rows × cols tokens asks of the network, in units of this family's own."""
+
+    def corrected(
+        self, *, num_heads: int | None = None, eps: float | None = None, token_stage: str | None = None
+    ) -> Self:
+        """Return the architecture with what is given and means something to it, instead of its own.
+
+        Raises
+        ------
+        InvalidOptionError
+            If a value does not fit.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +176,7 @@ class EncoderSpec:
         Unique name, for example ``dinov3-histology``; for a user's file, what it was added as, or its
         own name without suffixes.
     method
-        Pretext method: mae, ijepa, dino, dinov2, dinov3 or dira.
+        Pretext method: a key of `METHODS`.
     architecture
         Shape of the network.
     normalisation
@@ -172,7 +205,7 @@ class EncoderSpec:
     """
 
     name: str
-    method: Method
+    method: str
     architecture: Architecture
     normalisation: str
     path: Path | None

@@ -2,7 +2,6 @@
 
 import hashlib
 from dataclasses import replace
-from typing import Any, cast
 
 import torch
 from torch import nn
@@ -12,25 +11,17 @@ from napari_sslmaps.encoders.checkpoint.read import Checkpoint
 from napari_sslmaps.encoders.checkpoint.report import RecognitionReport
 from napari_sslmaps.encoders.controls import twin_name
 from napari_sslmaps.encoders.encoder import Encoder
-from napari_sslmaps.encoders.families.unet import UNetArchitecture
-from napari_sslmaps.encoders.families.unet_network import build_unet
-from napari_sslmaps.encoders.families.vit import ViTArchitecture
-from napari_sslmaps.encoders.families.vit_network import (
-    build_vit,
-    start_layer_scales,
-    start_with_fixed_positions,
-)
+from napari_sslmaps.encoders.families.registry import FAMILIES, network_of
 from napari_sslmaps.encoders.header import read_header, starting_gain
+from napari_sslmaps.encoders.methods.registry import METHODS
 from napari_sslmaps.encoders.overrides import Overrides
 from napari_sslmaps.encoders.recognition import Inference
-from napari_sslmaps.encoders.spec import Architecture, EncoderSpec, Method, get_normalisation
+from napari_sslmaps.encoders.spec import Architecture, EncoderSpec, get_normalisation
 from napari_sslmaps.errors import InvalidOptionError
-
-_PATCH_GAIN = {"mae": 4.0, "ijepa": 4.0}
 
 
 def untrained_network(
-    method: Method, architecture: Architecture, *, patch_gain: float | None = None
+    method: str, architecture: Architecture, *, patch_gain: float | None = None
 ) -> nn.Module:
     """Build a network with the weights its method starts from.
 
@@ -41,7 +32,7 @@ def untrained_network(
     Parameters
     ----------
     method
-        Which method's start; all but ``dira`` want a transformer.
+        Which method's start; a key of `METHODS`.
     architecture
         Shape of the network.
     patch_gain
@@ -52,28 +43,21 @@ def untrained_network(
     Returns
     -------
     Module
-        What `build_vit` or `build_unet` builds, in training mode, drawn from torch's global generator.
+        What the family of the architecture builds, in training mode, drawn from torch's global generator.
 
     Raises
     ------
     InvalidOptionError
         If method and architecture do not go together.
     """
-    if method == "dira" and isinstance(architecture, UNetArchitecture):
-        return build_unet(architecture)
-    if method == "dira" or not isinstance(architecture, ViTArchitecture):
-        wanted = "a U-Net" if method == "dira" else "a transformer"
+    training = METHODS[method]
+    if architecture.kind not in training.families:
+        wanted = " or ".join(FAMILIES[kind].title for kind in training.families)
         raise InvalidOptionError(f"Expected {wanted} for {method}; got {architecture.summary}.")
-    network: Any = build_vit(architecture)
-    if method in {"mae", "ijepa"}:
-        start_with_fixed_positions(network, architecture)
-    else:
-        start_layer_scales(network)
-    gain = _PATCH_GAIN.get(method, 1.0) if patch_gain is None else patch_gain
-    with torch.no_grad():
-        network.patch_embed.proj.weight.mul_(gain)
-    built: nn.Module = network
-    return built
+    family = network_of(architecture)
+    network = family.build(architecture)
+    family.start(network, architecture, training, patch_gain)
+    return network
 
 
 SEED = 0
@@ -108,7 +92,7 @@ def draw_control(
     if wanted.method not in {None, spec.method}:
         raise InvalidOptionError(f"Expected the method {spec.method} for {spec.name}; got {wanted.method!r}.")
     normalisation = get_normalisation(wanted.normalisation or spec.normalisation).name
-    architecture = overridden(spec.architecture, wanted)
+    architecture = spec.architecture.corrected(num_heads=wanted.num_heads, token_stage=wanted.token_stage)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(SEED)
         network = untrained_network(spec.method, architecture, patch_gain=patch_gain)
@@ -132,25 +116,6 @@ def hash_weights(network: nn.Module) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
-
-
-def overridden(architecture: Architecture, wanted: Overrides) -> Architecture:
-    """Return an architecture with the head count or token stage that is wanted instead of its own.
-
-    Raises
-    ------
-    InvalidOptionError
-        If they do not fit.
-    """
-    if isinstance(architecture, UNetArchitecture):
-        return replace(architecture, token_stage=wanted.token_stage or architecture.token_stage)
-    shape = cast("ViTArchitecture", architecture)
-    heads = wanted.num_heads or shape.heads
-    if heads < 1 or shape.dim % heads:
-        raise InvalidOptionError(
-            f"Expected a number of heads that divides the width {shape.dim}; got {heads}."
-        )
-    return replace(shape, heads=heads)
 
 
 def untrained_twin(encoder: Encoder) -> Encoder:
@@ -185,7 +150,7 @@ def untrained_twin(encoder: Encoder) -> Encoder:
     checkpoint = draw_control(bare, patch_gain=_recorded_gain(name))
     drawn = replace(bare, sha256=hash_weights(checkpoint.network))
     network = checkpoint.network.to(encoder.device)
-    extractor = type(encoder.extractor)(network)  # type: ignore[call-arg]  # families wrap one network each
+    extractor = network_of(drawn.architecture).extractor(network)
     return Encoder(drawn, checkpoint.report, extractor, encoder.device, encoder.precision)
 
 

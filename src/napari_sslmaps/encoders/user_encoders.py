@@ -20,10 +20,10 @@ from platformdirs import user_config_path
 from napari_sslmaps.encoders.catalog import NAMES
 from napari_sslmaps.encoders.families.registry import architecture_from_dict, architecture_to_dict
 from napari_sslmaps.encoders.llvm import load_triton_apart
-from napari_sslmaps.encoders.methods.registry import METHOD_INFO, METHODS
+from napari_sslmaps.encoders.methods.registry import METHODS
 from napari_sslmaps.encoders.overrides import Overrides
 from napari_sslmaps.encoders.published.catalog import PUBLISHED
-from napari_sslmaps.encoders.spec import Architecture, EncoderSpec, Method
+from napari_sslmaps.encoders.spec import Architecture, EncoderSpec
 from napari_sslmaps.errors import EncoderNotFoundError, InvalidOptionError, ShelfError, SSLMapsError
 from napari_sslmaps.files import footprint, hash_path
 
@@ -75,7 +75,7 @@ def remember(path: str | Path, overrides: Overrides | None = None, *, name: str 
         method=report.method,
         architecture=report.architecture,
         normalisation=report.normalisation,
-        licence=checkpoint.licence or METHOD_INFO[report.method].licence,
+        licence=checkpoint.licence or METHODS[report.method].licence,
         overrides=wanted.given,
         doubts=(*report.ambiguous, *check_forward(checkpoint.network, report.architecture)),
     )
@@ -161,7 +161,7 @@ class Entry:
     sha256: str
     size: int
     mtime_ns: int
-    method: Method
+    method: str
     architecture: Architecture
     normalisation: str
     licence: str

@@ -11,7 +11,6 @@ import numpy as np
 from napari_sslmaps.core.preprocess import check_window
 from napari_sslmaps.core.results import AttentionKind, Embedding, Float32, Provenance
 from napari_sslmaps.core.tiling import ONE_PASS, Stitcher, Tile, Tiling
-from napari_sslmaps.encoders.families.vit import ViTArchitecture
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import DeviceMemoryError, InvalidAnchorError, InvalidOptionError
 from napari_sslmaps.maps.attention import NO_ANCHOR, AttentionOptions, AttentionStack, attention_rollout
@@ -130,12 +129,12 @@ def attention_stack(
     InvalidAnchorError
         If there is none to ask.
     """
-    shape = encoder.spec.architecture
-    if not isinstance(shape, ViTArchitecture) or options.is_kept:
+    depth = encoder.spec.architecture.attention_blocks
+    if not depth or options.is_kept:
         return None
     block = options.block
     if block is not None:
-        block = max(-shape.depth, min(block, shape.depth))
+        block = max(-depth, min(block, depth))
     if options.query == "anchor":
         if not anchors:
             raise InvalidAnchorError(NO_ANCHOR)

@@ -41,7 +41,7 @@ def class_activation(
     image
         What `embedding` was made of, in any form that `embed` takes.
     encoder
-        DiRA's, that `embedding` is of. Computed in float32 on its device.
+        A CNN such as DiRA's, that `embedding` is of. Computed in float32 on its device.
     embedding
         Says region, intensities and tiles, and which tokens the score is the mean of.
     weights, offset
@@ -49,7 +49,7 @@ def class_activation(
     label
         Name of the class.
     stage
-        Key of `UNET_STRIDES` at or before the token stage, and not coarser; the token stage if omitted.
+        Name of a stage at or before the token stage, and not coarser; the token stage if omitted.
 
     Returns
     -------

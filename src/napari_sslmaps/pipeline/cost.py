@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from napari_sslmaps.core.tiling import Tile
 from napari_sslmaps.core.units import duration, size_text
-from napari_sslmaps.encoders.families.vit import ViTArchitecture
 from napari_sslmaps.encoders.spec import Architecture, EncoderSpec
 from napari_sslmaps.pipeline.planning import EmbeddingPlan
 from napari_sslmaps.pipeline.token_store import TokenBudget
@@ -99,28 +98,19 @@ def _pixels_scanned(planned: EmbeddingPlan) -> float:
 
 
 def work_of(architecture: Architecture, tiles: Sequence[Tile]) -> float:
-    """Count what tiles of equal size ask of a network, overlaps included.
+    """Count what tiles of equal size ask of a network, overlaps included, in its family's units."""
+    return len(tiles) * architecture.work(*tiles[0].shape)
 
-    Of a transformer, multiply-adds of its blocks: 4 d² for the projections of a token, those of its
-    perceptron, and 2 d for every token of the tile, which makes one large pass dearer than tiles. Of a
-    CNN, tokens: it takes the same time for each.
-    """
-    rows, cols = tiles[0].shape
-    tokens = len(tiles) * rows * cols
-    if not isinstance(architecture, ViTArchitecture):
-        return float(tokens)
-    dim, within = architecture.dim, rows * cols
-    perceptron = (3 if architecture.swiglu else 2) * dim * architecture.mlp_hidden
-    block = 4 * dim**2 + perceptron + 2 * dim * within
-    return float(tokens * (architecture.depth * block + 3 * architecture.patch**2 * dim))
+
+def beside_tokens(architecture: Architecture) -> int:
+    """Return the bytes that a token's attention, of every head, or its activation takes."""
+    return max(1, architecture.attention_heads) * _FLOAT_BYTES
 
 
 def kept_bytes(spec: EncoderSpec, planned: EmbeddingPlan) -> float:
     """Return the bytes that an embedding and its maps keep in memory."""
-    architecture, (rows, cols) = spec.architecture, planned.grid.shape
-    dim = architecture.token_width
-    heads = architecture.heads if isinstance(architecture, ViTArchitecture) else 1
+    (rows, cols), dim = planned.grid.shape, spec.architecture.token_width
     per_value = {"full": 4, "half": 2, "file": 0}[TokenBudget.from_environment().kept(rows, cols, dim)]
     whole = rows * cols * dim * _FLOAT_BYTES
     coarse = _FRAME_BYTES if whole > _FRAME_BYTES else 0
-    return rows * cols * (dim * per_value + heads * _FLOAT_BYTES + _MAPS_BYTES) + coarse
+    return rows * cols * (dim * per_value + beside_tokens(spec.architecture) + _MAPS_BYTES) + coarse

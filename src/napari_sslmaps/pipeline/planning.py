@@ -8,7 +8,6 @@ from napari_sslmaps.core.placed_mask import Mask
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.resolution import Resolution, region_at, resolution_of
 from napari_sslmaps.core.tiling import Tiles, Tiling, plan_tiles
-from napari_sslmaps.encoders.families.vit import ViTArchitecture
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import RegionError
 from napari_sslmaps.pipeline.masks import MaskLike, mask_hash, token_mask
@@ -180,7 +179,6 @@ def at_working_resolution(
 
 
 def _tiles(grid: TokenGrid, spec: EncoderSpec, tiling: Tiling, wanted: Mask | None) -> Tiles:
-    constraint, architecture = spec.constraint, spec.architecture
+    constraint = spec.constraint
     multiple = max(1, constraint.size_multiple // constraint.token_stride)
-    rotary = isinstance(architecture, ViTArchitecture) and architecture.rope
-    return plan_tiles(*grid.shape, tiling, multiple, square=rotary, wanted=wanted)
+    return plan_tiles(*grid.shape, tiling, multiple, square=spec.architecture.square_tiles, wanted=wanted)

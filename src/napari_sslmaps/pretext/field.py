@@ -208,8 +208,8 @@ def trained_side(spec: EncoderSpec) -> int:
     says it, or 224.
     """
     architecture, multiple = spec.architecture, spec.constraint.size_multiple
-    if isinstance(architecture, ViTArchitecture) and not architecture.rope:
-        return architecture.grid[0] * architecture.patch
+    if architecture.stored_side:
+        return architecture.stored_side
     crop = recorded(spec).get("crop", _USUAL_SIDE)
     return max(multiple, round(int(crop) / multiple) * multiple)
 

@@ -1,7 +1,8 @@
 """One door to the pretext views of all methods."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import torch
@@ -9,24 +10,12 @@ from numpy.typing import ArrayLike
 
 from napari_sslmaps.core.pretext_views import Crop, PretextView, TokenBlock
 from napari_sslmaps.encoders.encoder import Encoder, exact_arithmetic
+from napari_sslmaps.encoders.methods.registry import METHODS
 from napari_sslmaps.encoders.registry import load_encoder
-from napari_sslmaps.errors import DeviceMemoryError
+from napari_sslmaps.errors import DeviceMemoryError, MapUnavailableError
 from napari_sslmaps.pipeline.planning import RegionLike
-from napari_sslmaps.pretext.dino import views_view
-from napari_sslmaps.pretext.dira import restoration_view
-from napari_sslmaps.pretext.field import Field, read_field
-from napari_sslmaps.pretext.ijepa import prediction_view
-from napari_sslmaps.pretext.mae import reconstruction_view
+from napari_sslmaps.pretext.field import read_field
 from napari_sslmaps.pretext.options import Wishes
-
-_VIEWS: Mapping[str, Callable[[Field, Encoder, Wishes], PretextView]] = {
-    "mae": reconstruction_view,
-    "ijepa": prediction_view,
-    "dino": views_view,
-    "dinov2": views_view,
-    "dinov3": views_view,
-    "dira": restoration_view,
-}
 
 
 def pretext_view(  # noqa: PLR0913  # each keyword is part of the public contract
@@ -114,11 +103,18 @@ def pretext_view(  # noqa: PLR0913  # each keyword is part of the public contrac
     """
     if isinstance(encoder, (str, Path)):
         encoder = load_encoder(encoder, precision="float32")
+    method = METHODS[encoder.spec.method]
+    if not method.pretext:
+        raise MapUnavailableError(
+            f"Expected an encoder of a method whose task can be shown; {encoder.spec.name} is of "
+            f"{method.title}, whose task is not known here."
+        )
     field = read_field(image, encoder, region=region, fit=fit, window=window)
     wishes = Wishes(mask, seed, ratio, targets, crops, distortion, norm_pix)
     try:
         with torch.inference_mode(), exact_arithmetic():
-            return _VIEWS[encoder.spec.method](field, encoder, wishes)
+            view: PretextView = resolve_name(method.pretext)(field, encoder, wishes)
+            return view
     except torch.OutOfMemoryError as error:
         raise DeviceMemoryError(
             f"A view of {field.picture.shape[0]} × {field.picture.shape[1]} px does not fit into the memory "

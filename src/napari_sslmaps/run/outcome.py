@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from napari_sslmaps.core.results import Embedding, TokenMap
-from napari_sslmaps.encoders.methods.registry import METHOD_INFO
+from napari_sslmaps.encoders.methods.registry import METHODS
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.figures.run_figure import FigureRow, Picture
@@ -57,7 +57,7 @@ class EncoderOutcome:
     @property
     def title(self) -> str:
         """The method, or the kind of control."""
-        return self.choice.control.capitalize() or METHOD_INFO[self.spec.method].title
+        return self.choice.control.capitalize() or METHODS[self.spec.method].title
 
     @property
     def heads(self) -> AttentionStack | Embedding | None:

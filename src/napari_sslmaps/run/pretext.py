@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_sslmaps.core.region import Region
-from napari_sslmaps.encoders.methods.registry import METHOD_INFO
+from napari_sslmaps.encoders.methods.registry import METHODS
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import InvalidOptionError
@@ -95,7 +95,7 @@ def compute_pretext(request: PretextRequest, on_encoder: OnEncoder | None = None
             )
             view = pretext_view(source, encoder, mask, region=region, **request.options)
             specs.append(encoder.spec)
-            columns.append(PretextColumn(METHOD_INFO[encoder.spec.method].title, encoder.spec.name, view))
+            columns.append(PretextColumn(METHODS[encoder.spec.method].title, encoder.spec.name, view))
         picture = picture_of(source, region, columns[0].view.provenance.window or (0.0, 1.0))
     return PretextOutcome(request, image, picture, tuple(specs), tuple(columns))
 

@@ -386,7 +386,7 @@ def test_dira_by_discrimination_alone_is_an_encoder_without_decoder(tmp_path, fo
     path = save(tmp_path / form, content)
     encoder = load_encoder(path, device="cpu", precision="float32", token_stage="encoder.layer2")
     assert encoder.spec.architecture.decoder_channels == ()
-    assert any("a ResNet encoder" in sentence for sentence in encoder.report.ambiguous)
+    assert any("ResNet encoder" in sentence for sentence in encoder.report.ambiguous)
     pixels = torch.rand(1, 3, 64, 64)
     with torch.inference_mode():
         tokens = encoder.extractor.extract(pixels).tokens.permute(0, 3, 1, 2)

@@ -124,8 +124,12 @@ def test_a_header_of_a_later_version_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("method", "written", "sentence"),
     [
-        ("mae", TINY_UNET, "says it holds a U-Net, but its keys are a transformer's"),
-        ("dira", TINY_VIT, "says it holds a transformer, but its keys are a U-Net's"),
+        (
+            "mae",
+            TINY_UNET,
+            "says it holds a U-Net or ResNet encoder, but its keys are those of a transformer",
+        ),
+        ("dira", TINY_VIT, "says it holds a transformer, but its keys are those of a U-Net"),
     ],
 )
 def test_a_header_of_another_family_than_the_keys_is_refused(tmp_path, method, written, sentence):

@@ -261,5 +261,5 @@ def test_saving_twice_gives_the_same_bytes(fields, tmp_path):
 
 def test_an_architecture_of_the_wrong_family_is_refused():
     wrong = replace(tiny_recipe("mae"), architecture=tiny_recipe("dira").architecture)
-    with pytest.raises(InvalidOptionError, match="Expected a ViTArchitecture for mae"):
+    with pytest.raises(InvalidOptionError, match="Expected a transformer for mae"):
         build_objective(wrong)

@@ -23,7 +23,7 @@ from superqt import QElidingLabel
 
 from napari_sslmaps._qt.encoders.correction_form import CorrectionForm
 from napari_sslmaps._qt.parts import Section, dim, grow_to_text, note, plain, row
-from napari_sslmaps.encoders.methods.registry import METHOD_INFO
+from napari_sslmaps.encoders.methods.registry import METHODS
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.viewer.encoders.checkpoint_review import CheckpointReview
 
@@ -127,7 +127,7 @@ class CheckpointDialog(QDialog):
         grow_to_text(self)
 
     def _show(self, report: "RecognitionReport") -> None:
-        self.head.setText(f"{METHOD_INFO[report.method].title} · {report.architecture.summary}")
+        self.head.setText(f"{METHODS[report.method].title} · {report.architecture.summary}")
         self.doubts.setText("\n".join(f"⚠ {sentence}" for sentence in report.ambiguous))
         rows = [("layout", report.layout, "its key names")]
         rows += [(item.field, item.value, item.how) for item in report.inferred]

@@ -6,9 +6,8 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QGridLayout, QLabel, QLineEdit, QSpinBox, QWidget
 
 from napari_sslmaps._qt.parts import GAP, Choice, quiet
-from napari_sslmaps.encoders.families.unet import UNET_STRIDES, UNetArchitecture
-from napari_sslmaps.encoders.families.vit import ViTArchitecture
-from napari_sslmaps.encoders.methods.registry import METHOD_INFO
+from napari_sslmaps.encoders.families.registry import FAMILIES
+from napari_sslmaps.encoders.methods.registry import METHODS
 from napari_sslmaps.encoders.overrides import BRANCHES, Overrides
 from napari_sslmaps.encoders.spec import NORMALISATIONS
 
@@ -41,12 +40,13 @@ class CorrectionForm(QWidget):
 
     def __init__(self, overrides: Overrides) -> None:
         super().__init__()
-        self.method = self._choice([(info.title, name) for name, info in METHOD_INFO.items()], "method")
+        self.method = self._choice([(info.title, name) for name, info in METHODS.items()], "method")
         self.normalisation = self._choice([(name, name) for name in NORMALISATIONS], "normalisation")
         self.normalisation.setEditable(True)
         self.normalisation.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
         self.branch = self._choice([(name, name) for name in BRANCHES], "branch")
-        self.stage = self._choice([(name, name) for name in UNET_STRIDES], "token_stage")
+        stages = dict.fromkeys(name for family in FAMILIES.values() for name in family.stages)
+        self.stage = self._choice([(name, name) for name in stages], "token_stage")
         self.heads = QSpinBox()
         self.heads.setRange(0, _MOST_HEADS)
         self.heads.setSpecialValueText(_AS_FOUND)
@@ -62,16 +62,17 @@ class CorrectionForm(QWidget):
     def show_recognised(self, report: "RecognitionReport") -> None:
         """Say beside each field what the file has, and offer only the fields that it can have."""
         architecture = report.architecture
-        is_unet = isinstance(architecture, UNetArchitecture)
-        self._name_default(self.method, METHOD_INFO[report.method].title)
+        fitting = FAMILIES[architecture.kind].corrections
+        self._name_default(self.method, METHODS[report.method].title)
         self._name_default(self.normalisation, report.normalisation)
-        if isinstance(architecture, UNetArchitecture):
+        if architecture.token_stage:
             self._name_default(self.stage, architecture.token_stage)
-        elif isinstance(architecture, ViTArchitecture) and not self.heads.value():
-            self.heads.setSpecialValueText(f"{architecture.heads} ({_AS_FOUND})")
-        for widget in (self.heads, self.eps, self.branch):
-            widget.setEnabled(not is_unet)
-        self.stage.setEnabled(is_unet)
+        if architecture.attention_heads and not self.heads.value():
+            self.heads.setSpecialValueText(f"{architecture.attention_heads} ({_AS_FOUND})")
+        self.heads.setEnabled("num_heads" in fitting)
+        self.eps.setEnabled("eps" in fitting)
+        self.branch.setEnabled("branch" in fitting)
+        self.stage.setEnabled("token_stage" in fitting)
 
     def _lay_out(self) -> None:
         grid = QGridLayout(self)

@@ -4,7 +4,7 @@ from qtpy.QtWidgets import QDialog, QDialogButtonBox, QLabel, QProgressBar, QPus
 
 from napari_sslmaps._qt.parts import dim, grow_to_text, linked, note, plain
 from napari_sslmaps.core.units import size_text
-from napari_sslmaps.encoders.methods.registry import METHOD_INFO
+from napari_sslmaps.encoders.methods.registry import METHODS
 from napari_sslmaps.viewer.encoders.actions import Download
 
 _WIDTH = 520
@@ -29,7 +29,7 @@ class DownloadDialog(QDialog):
         self.setWindowTitle(f"Download · {entry.name}")
         head = QLabel(entry.name)
         head.setStyleSheet("font-size: 13pt; font-weight: bold;")
-        info = METHOD_INFO[entry.method]
+        info = METHODS[entry.method]
         self.facts = linked(
             f"{info.title} · {entry.architecture.summary}\n"
             f"about {size_text(entry.megabytes)} from {entry.page}\n"

@@ -11,7 +11,7 @@ from superqt import QElidingLabel
 
 from napari_sslmaps._qt.parts import LINK, dim, quiet, row
 from napari_sslmaps.encoders.controls import Control, controls_of
-from napari_sslmaps.encoders.methods.registry import METHOD_INFO
+from napari_sslmaps.encoders.methods.registry import METHODS
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.viewer.encoders.encoder_list import verdict, worry
 
@@ -231,13 +231,13 @@ def _round(text: str, font: str, tip: str) -> QToolButton:
 def _known(spec: EncoderSpec, label: str) -> str:
     """Say beside a name what its card says of it, or else how large its file is; the tip says both."""
     if spec.origin != "embedded":
-        title = METHOD_INFO[spec.method].title
+        title = METHODS[spec.method].title
         return title if spec.path is None else f"{title} · {spec.megabytes:.1f} MB"
     return _SHORT.get(label, label.removeprefix("It ")) or f"{spec.megabytes:.1f} MB"
 
 
 def _tip(spec: EncoderSpec, sentence: str) -> str:
-    info = METHOD_INFO[spec.method]
+    info = METHODS[spec.method]
     places = {
         "embedded": "embedded",
         "control": "drawn when it is loaded",

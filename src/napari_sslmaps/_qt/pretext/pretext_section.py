@@ -1,6 +1,6 @@
 """Pretext views: which encoder's, how it is made, with what it is changed, and which picture is in view."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -8,8 +8,9 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QLabel, QPushButton, QSpinBox, QWidget
 
 from napari_sslmaps._qt.parts import Choice, Section, note, quiet, row
-from napari_sslmaps.encoders.methods.registry import METHOD_INFO
-from napari_sslmaps.encoders.spec import EncoderSpec, Method
+from napari_sslmaps.encoders.methods.method import Edits
+from napari_sslmaps.encoders.methods.registry import METHODS
+from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.pretext.options import PretextOptions
 from napari_sslmaps.viewer.state.workspace import PretextTool
 
@@ -28,13 +29,14 @@ _DISTORTIONS = (
 _STEP = 5
 _MOST_SEEDS = 9999
 _LABEL = 64
-_TOOLS: dict[str, tuple[str, ...]] = {"mae": ("paint",), "ijepa": ("move",), "dira": ()}
-_HINTS = {
-    "mae": "Paint to hide patches; label 0 or the eraser shows them again.",
-    "ijepa": "Drag, resize, add or delete target blocks; the number on each is its mean agreement.",
-    "dira": "What was cut out or shuffled, and what the U-Net makes of it.",
+_PAINTED, _MOVED = frozenset[Edits]({"paint", "crops"}), frozenset[Edits]({"blocks", "crops"})
+_HINTS: Mapping[Edits, str] = {
+    "paint": "Paint to hide patches; label 0 or the eraser shows them again.",
+    "blocks": "Drag, resize, add or delete target blocks; the number on each is its mean agreement.",
+    "crops": "Drag or resize the crops: white are global, blue local. Paint to hide patches.",
+    "distort": "What was cut out or shuffled, and what the U-Net makes of it.",
+    "": "",
 }
-_VIEWS_HINT = "Drag or resize the crops: white are global, blue local. Paint to hide patches."
 
 
 class PretextSection(Section):
@@ -48,7 +50,7 @@ class PretextSection(Section):
     def __init__(self) -> None:
         super().__init__("Pretext task")
         self._options = PretextOptions()
-        self._methods: dict[str, Method] = {}
+        self._methods: dict[str, str] = {}
         self.encoder = Choice(tip="Whose task is shown.")
         self.task = note()
         self.fit = Choice(_FITS, "How the region becomes what the encoder was trained on.")
@@ -78,7 +80,7 @@ class PretextSection(Section):
     def set_encoders(self, specs: Sequence[EncoderSpec]) -> None:
         """Offer these encoders."""
         self._methods = {spec.name: spec.method for spec in specs}
-        names = [(f"{spec.name} · {METHOD_INFO[spec.method].title}", spec.name) for spec in specs]
+        names = [(f"{spec.name} · {METHODS[spec.method].title}", spec.name) for spec in specs]
         self.encoder.set_options(names)
         self.encoder.set_value(self._options.encoder)
         self._show_fields()
@@ -152,16 +154,15 @@ class PretextSection(Section):
 
     def _show_fields(self) -> None:
         """Show what the method of the chosen encoder can be told."""
-        method = self._methods.get(self._options.encoder)
-        tools = () if method is None else _TOOLS.get(method, ("paint", "move"))
-        info = None if method is None else METHOD_INFO[method]
-        self.task.setText("" if info is None else f"{info.title} {info.objective}.")
-        self.hint.setText("" if method is None else _HINTS.get(method, _VIEWS_HINT))
-        self.paint.setVisible("paint" in tools)
-        self.shift.setVisible("move" in tools)
-        self.shift.setText("Move targets" if method == "ijepa" else "Move crops")
-        self._hidden.setVisible("paint" in tools)
-        self._distorted.setVisible(method == "dira")
+        method = METHODS.get(self._methods.get(self._options.encoder, ""))
+        edits = "" if method is None else method.edits
+        self.task.setText("" if method is None else f"{method.title} {method.objective}.")
+        self.hint.setText(_HINTS[edits])
+        self.paint.setVisible(edits in _PAINTED)
+        self.shift.setVisible(edits in _MOVED)
+        self.shift.setText("Move targets" if edits == "blocks" else "Move crops")
+        self._hidden.setVisible(edits in _PAINTED)
+        self._distorted.setVisible(edits == "distort")
 
     @staticmethod
     def _line(title: str, widget: QWidget) -> QWidget:

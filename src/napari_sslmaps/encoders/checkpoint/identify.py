@@ -8,30 +8,41 @@ import torch
 from torch import Tensor
 
 from napari_sslmaps.encoders.checkpoint.unwrap import OTHER
-from napari_sslmaps.encoders.families.family import Case
-from napari_sslmaps.encoders.families.registry import architecture_from_dict
-from napari_sslmaps.encoders.families.unet import recognise_unet
+from napari_sslmaps.encoders.families.family import Case, Family
+from napari_sslmaps.encoders.families.registry import FAMILIES, architecture_from_dict
+from napari_sslmaps.encoders.families.vit import VIT
 from napari_sslmaps.encoders.families.vit_network import sincos_positions
-from napari_sslmaps.encoders.families.vit_recognition import describe_transformer
-from napari_sslmaps.encoders.methods.registry import METHOD_INFO
+from napari_sslmaps.encoders.methods.method import Method
+from napari_sslmaps.encoders.methods.registry import METHODS
 from napari_sslmaps.encoders.overrides import Overrides
 from napari_sslmaps.encoders.recognition import Inference, Translated, Unwrapped
-from napari_sslmaps.encoders.spec import Architecture, Method, get_normalisation
+from napari_sslmaps.encoders.spec import Architecture, get_normalisation
 from napari_sslmaps.errors import CheckpointError, InvalidOptionError
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
-    """What a file was identified as, with the evidence."""
+class Recognised:
+    """What a file was recognised as, with the evidence.
+
+    Parameters
+    ----------
+    method, family, architecture, normalisation
+        What it is loaded as.
+    inferred
+        Each value with its evidence.
+    warnings
+        What the file cannot tell, or tells otherwise than was given, as sentences.
+    """
 
     method: Method
+    family: Family
     architecture: Architecture
     normalisation: str
     inferred: tuple[Inference, ...]
-    ambiguous: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
-def identify(file: Unwrapped, translated: Translated, overrides: Overrides, name: str) -> Identity:
+def identify(file: Unwrapped, translated: Translated, overrides: Overrides, name: str) -> Recognised:
     """Identify method, architecture and normalisation of a file.
 
     What was given wins over what the file says in words, and that over what its tensors suggest.
@@ -44,21 +55,40 @@ def identify(file: Unwrapped, translated: Translated, overrides: Overrides, name
         If an override does not fit.
     """
     case = Case(file, translated, overrides, name)
-    method = choose_method(case)
-    is_unet = "encoder.conv1.weight" in translated.state
-    if (method == "dira") != is_unet:
-        found = "a U-Net or ResNet" if is_unet else "a transformer"
+    family = _family_of(case)
+    method = _choose_method(case, family)
+    if family.kind not in method.families:
         raise InvalidOptionError(
-            f"Expected a method that fits the network in {name}, which is {found}; got {method!r}."
+            f"Expected a method that fits the network in {name}, which is {family.title}; "
+            f"got {method.name!r}."
         )
-    header = file.header
-    written = architecture_from_dict(header["architecture"]) if "architecture" in header else None
-    architecture = recognise_unet(case, written) if is_unet else describe_transformer(case, method, written)
+    case.doubt_idle(family)
+    architecture = family.recognise(case, method, _written_architecture(case, family))
     _note_branch(case)
     if "norm_pix" in translated.facts:
         case.note("norm_pix", translated.facts["norm_pix"].value, translated.facts["norm_pix"].how)
     normalisation = _normalisation(case, method)
-    return Identity(method, architecture, normalisation, tuple(case.notes), tuple(case.doubts))
+    return Recognised(method, family, architecture, normalisation, tuple(case.notes), tuple(case.doubts))
+
+
+def _family_of(case: Case) -> Family:
+    state = case.translated.state
+    found = next((family for family in FAMILIES.values() if family.mark in state), None)
+    if found is None:
+        marks = ", ".join(f"{family.mark} ({family.title})" for family in FAMILIES.values())
+        raise CheckpointError(f"Expected one of these tensors in {case.name}: {marks}; there is none.")
+    return found
+
+
+def _written_architecture(case: Case, family: Family) -> Architecture | None:
+    """Return what the file's own metadata says, which has to be of the family that its keys are of."""
+    if "architecture" not in case.file.header:
+        return None
+    written = architecture_from_dict(case.file.header["architecture"])
+    if written.kind != family.kind:
+        said = FAMILIES[written.kind].title
+        raise CheckpointError(f"The file says it holds {said}, but its keys are those of {family.title}.")
+    return written
 
 
 def _note_branch(case: Case) -> None:
@@ -75,7 +105,6 @@ def _note_branch(case: Case) -> None:
 
 
 def _normalisation(case: Case, method: Method) -> str:
-    title, usual = METHOD_INFO[method].title, METHOD_INFO[method].normalisation
     fact = case.translated.facts.get("normalisation")
     if case.overrides.normalisation is not None:
         chosen, how = case.overrides.normalisation, "given"
@@ -84,14 +113,14 @@ def _normalisation(case: Case, method: Method) -> str:
     elif fact is not None:
         chosen, how = fact.value, fact.how
     else:
-        chosen, how = usual, f"what {title} uses"
-        case.doubts.append(f"The file does not tell its normalisation; {usual} is assumed.")
+        chosen, how = method.normalisation, f"what {method.title} uses"
+        case.doubts.append(f"The file does not tell its normalisation; {chosen} is assumed.")
     name = get_normalisation(chosen).name
     case.note("normalisation", name, how)
     return name
 
 
-def choose_method(case: Case) -> Method:
+def _choose_method(case: Case, family: Family) -> Method:
     """Return the method as given, as the file says it, or as its keys and positions suggest.
 
     Raises
@@ -99,56 +128,63 @@ def choose_method(case: Case) -> Method:
     CheckpointError
         If the file fits several methods and none was given.
     """
-    method, how, certain = _told_method(case)
+    method, how, certain = _told_method(case, family)
     given = case.overrides.method
     if given is not None:
         case.note("method", given, "given")
         if method not in {None, given} and certain:
             case.doubts.append(f"You gave the method {given}; the file speaks for {method}: {how}.")
-        return given
+        return METHODS[given]
     if method is None:
         raise CheckpointError(
-            f"{case.name} is a vision transformer with a CLS token and nothing that tells its method: it can "
-            'be MAE, DINO or a supervised one. Say which, for example load_encoder(path, method="mae").'
+            f"{case.name} is {_unclear(family)} Say which, for example load_encoder(path, method="
+            f'"{next(name for name in METHODS if family.kind in METHODS[name].families)}").'
         )
     case.note("method", method, how)
     if not certain:
-        case.doubts.append(f"The method {METHOD_INFO[method].title} is inferred from this alone: {how}.")
-    return method
+        case.doubts.append(f"The method {METHODS[method].title} is inferred from this alone: {how}.")
+    return METHODS[method]
 
 
-def _told_method(case: Case) -> tuple[Method | None, str, bool]:
+def _unclear(family: Family) -> str:
+    if family is VIT:
+        told = "a vision transformer with a CLS token and nothing that tells its method: it can be MAE, DINO"
+    else:
+        titles = ", ".join(method.title for method in METHODS.values() if family.kind in method.families)
+        told = f"{family.title} with nothing that tells its method: it can be {titles}"
+    return f"{told} or a supervised one."
+
+
+def _told_method(case: Case, family: Family) -> tuple[str | None, str, bool]:
     """Return what the file itself says of its method, how it does, and whether that is certain."""
     if "method" in case.file.header:
         return _written_method(case), "written in the file", True
     fact = case.translated.facts.get("method")
-    return (
-        _guess_method(case.file.container, case.translated) if fact is None else (fact.value, fact.how, True)
-    )
+    if fact is not None:
+        return fact.value, fact.how, True
+    if family is VIT:
+        return _guess_of_transformer(case.file.container, case.translated)
+    trained = [method for method in METHODS.values() if family.kind in method.families]
+    if len(trained) != 1:
+        return None, "", False
+    return trained[0].name, f"{family.title}, as {trained[0].title} alone trains it here", False
 
 
-def _written_method(case: Case) -> Method | None:
+def _written_method(case: Case) -> str | None:
     written = case.file.header["method"]
-    known = next((method for method in METHOD_INFO if method == written), None)
-    if known is None and case.overrides.method is None:
+    if isinstance(written, str) and written in METHODS:
+        return written
+    if case.overrides.method is None:
         raise CheckpointError(
-            f"Expected a method among {', '.join(METHOD_INFO)}; {case.name} says {written!r}. "
+            f"Expected a method among {', '.join(METHODS)}; {case.name} says {written!r}. "
             "Update napari-sslmaps to read it, or name the method."
         )
-    return known
+    return None
 
 
-def _guess_method(container: str, translated: Translated) -> tuple[Method | None, str, bool]:
+def _guess_of_transformer(container: str, translated: Translated) -> tuple[str | None, str, bool]:
     state, reasons = translated.state, set(translated.left_out.values())
-    is_unet = "encoder.conv1.weight" in state
-    rules: tuple[tuple[bool, Method | None, str, bool], ...] = (
-        (
-            is_unet and "decoder.blocks.0.conv1.0.weight" in state,
-            "dira",
-            "a U-Net with a ResNet encoder",
-            False,
-        ),
-        (is_unet, "dira", "a ResNet encoder", False),
+    rules: tuple[tuple[bool, str | None, str, bool], ...] = (
         (translated.layout == "DINOv3", "dinov3", "storage tokens or rotary periods", True),
         ("pos_embed" not in state, "dinov3", "no position embedding, so rotary positions", True),
         ("MAE decoder" in reasons, "mae", "a decoder beside the encoder", True),

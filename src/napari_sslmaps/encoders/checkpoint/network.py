@@ -1,16 +1,11 @@
 """Networks filled from tensors one by one, and tried with a forward pass."""
 
 from collections.abc import Mapping
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from napari_sslmaps.encoders.families.extractor import FeatureExtractor
-from napari_sslmaps.encoders.families.unet import UNetArchitecture
-from napari_sslmaps.encoders.families.unet_network import UNet, UNetExtractor, build_unet
-from napari_sslmaps.encoders.families.vit import ViTArchitecture
-from napari_sslmaps.encoders.families.vit_network import ViTExtractor, build_vit
+from napari_sslmaps.encoders.families.registry import network_of
 from napari_sslmaps.encoders.recognition import Translated
 from napari_sslmaps.encoders.spec import Architecture
 from napari_sslmaps.errors import CheckpointError
@@ -50,11 +45,7 @@ def build_network(
         If a weight is missing, unknown, of another shape, or not finite.
     """
     with torch.device("meta"):
-        network: nn.Module = (
-            build_unet(architecture)
-            if isinstance(architecture, UNetArchitecture)
-            else build_vit(cast("ViTArchitecture", architecture))
-        )
+        network = network_of(architecture).build(architecture)
     empty = network.state_dict()
     _check_shapes(empty, translated.state, name)
     network.load_state_dict(
@@ -123,7 +114,6 @@ def _restore_buffers(network: nn.Module) -> None:
             compute()
 
 
-_TOKENS = 8
 _ALIKE = 1e-4
 
 
@@ -145,11 +135,10 @@ def check_forward(network: nn.Module, architecture: Architecture) -> tuple[str, 
     tuple of str
         Sentences of doubt; empty if nothing was seen.
     """
-    extractor: FeatureExtractor = (
-        UNetExtractor(network) if isinstance(network, UNet) else ViTExtractor(network)
-    )
+    family = network_of(architecture)
+    images = _test_images(family.test_side(architecture))
     with torch.inference_mode():
-        tokens = extractor.extract(_test_images(architecture)).tokens.flatten(1, 2)
+        tokens = family.extractor(network).extract(images).tokens.flatten(1, 2)
     if not bool(torch.isfinite(tokens).all()):
         return ("A test image gives tokens that are no finite numbers: the weights do not work as read.",)
     doubts = []
@@ -166,12 +155,8 @@ def _spread(tokens: Tensor) -> float:
     return float((tokens - tokens.mean(dim=0, keepdim=True)).square().mean().sqrt())
 
 
-def _test_images(architecture: Architecture) -> Tensor:
+def _test_images(side: int) -> Tensor:
     """Noise and a ramp, (2, 3, side, side), of about the first two moments that a normalisation gives."""
-    if isinstance(architecture, ViTArchitecture):
-        side = min(_TOKENS, *architecture.grid) * architecture.patch
-    else:
-        side = 2 * architecture.constraint.size_multiple
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(3, side, side, generator=generator)
     ramp = torch.linspace(-1.7, 1.7, side).expand(3, side, side)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch import nn
 
-from napari_sslmaps.encoders.checkpoint.identify import Identity, identify
+from napari_sslmaps.encoders.checkpoint.identify import Recognised, identify
 from napari_sslmaps.encoders.checkpoint.network import build_network
 from napari_sslmaps.encoders.checkpoint.open import open_weights
 from napari_sslmaps.encoders.checkpoint.report import RecognitionReport, describe_companions
@@ -45,15 +45,15 @@ def read_checkpoint(path: Path, overrides: Overrides | None = None) -> Checkpoin
     WeightsUnavailableError, CheckpointError, InvalidOptionError
         If the file is missing, damaged, unsafe, not recognised, incomplete, or an override does not fit.
     """
-    file, translated, identity = _recognise(path, overrides or Overrides())
-    network = build_network(identity.architecture, translated, path.name, mapped=file.mapped)
-    return Checkpoint(network, _report(path, translated, identity), str(file.header.get("licence", "")))
+    file, translated, recognised = _recognise(path, overrides or Overrides())
+    network = build_network(recognised.architecture, translated, path.name, mapped=file.mapped)
+    return Checkpoint(network, _report(path, translated, recognised), str(file.header.get("licence", "")))
 
 
 def inspect_checkpoint(path: Path, overrides: Overrides | None = None) -> RecognitionReport:
     """Say what a file would be loaded as, without building the network; raises as `read_checkpoint`."""
-    _, translated, identity = _recognise(path, overrides or Overrides())
-    return _report(path, translated, identity)
+    _, translated, recognised = _recognise(path, overrides or Overrides())
+    return _report(path, translated, recognised)
 
 
 def read_companions(path: Path, overrides: Overrides | None = None) -> Companions:
@@ -64,7 +64,7 @@ def read_companions(path: Path, overrides: Overrides | None = None) -> Companion
     return _translate(path, overrides or Overrides())[1].companions
 
 
-def _recognise(path: Path, overrides: Overrides) -> tuple[Unwrapped, Translated, Identity]:
+def _recognise(path: Path, overrides: Overrides) -> tuple[Unwrapped, Translated, Recognised]:
     file, translated = _translate(path, overrides)
     return file, translated, identify(file, translated, overrides, path.name)
 
@@ -80,15 +80,15 @@ def _translate(path: Path, overrides: Overrides) -> tuple[Unwrapped, Translated]
     return file, translated
 
 
-def _report(path: Path, translated: Translated, identity: Identity) -> RecognitionReport:
+def _report(path: Path, translated: Translated, recognised: Recognised) -> RecognitionReport:
     return RecognitionReport(
         path=str(path),
         layout=translated.layout,
-        method=identity.method,
-        architecture=identity.architecture,
-        normalisation=identity.normalisation,
-        inferred=identity.inferred,
+        method=recognised.method.name,
+        architecture=recognised.architecture,
+        normalisation=recognised.normalisation,
+        inferred=recognised.inferred,
         left_out=translated.left_out,
-        ambiguous=identity.ambiguous,
+        ambiguous=recognised.warnings,
         companions=describe_companions(translated.companions),
     )

@@ -6,19 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from napari_sslmaps.encoders.families.registry import architecture_to_dict
+from napari_sslmaps.encoders.methods.registry import METHODS
 from napari_sslmaps.encoders.recognition import Companions, Inference
-from napari_sslmaps.encoders.spec import Architecture, Method
-
-_COMPANIONS = (
-    ("decoder_", "decoder"),
-    ("predictor.", "predictor"),
-    ("context.", "the other branch"),
-    ("mask_token", "mask token"),
-    ("dino_head.", "projection head of CLS"),
-    ("ibot_head.", "projection head of patches"),
-    ("discriminator.", "discriminator"),
-    ("projection.", "projection head"),
-)
+from napari_sslmaps.encoders.spec import Architecture
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +35,7 @@ class RecognitionReport:
 
     path: str
     layout: str
-    method: Method
+    method: str
     architecture: Architecture
     normalisation: str
     inferred: tuple[Inference, ...]
@@ -84,6 +74,7 @@ class RecognitionReport:
 
 def describe_companions(companions: Companions) -> tuple[str, ...]:
     """Return, in words, what a file has for the pretext task beside the encoder."""
+    parts = {prefix: word for method in METHODS.values() for prefix, word in method.pretext_parts.items()}
     return tuple(
-        word for prefix, word in _COMPANIONS if any(key.startswith(prefix) for key in companions.state)
+        word for prefix, word in parts.items() if any(key.startswith(prefix) for key in companions.state)
     )

@@ -10,13 +10,13 @@ from napari_sslmaps.encoders.checkpoint.transformers_names import (
     LEFT_OUT,
     PART,
     PARTS,
-    Family,
     find_root,
-    get_family,
+    model_type_of,
     read_facts,
     read_number,
     translate_key,
 )
+from napari_sslmaps.encoders.methods.method import ModelType
 from napari_sslmaps.encoders.recognition import Companions, Fact, Translated
 from napari_sslmaps.errors import CheckpointError
 
@@ -46,10 +46,10 @@ def translate_transformers(
     CheckpointError
         If the ``model_type`` is not among those known, or weights are missing or of another activation.
     """
-    family = get_family(config)
+    _, usual = model_type_of(config)
     gate = _gate(config, tensors)
     root = find_root(tensors)
-    state, origins, left_out = _rename(tensors, root, family)
+    state, origins, left_out = _rename(tensors, root, rope=usual.rope)
     beside = _take(state, _BESIDE)
     for key in beside:
         left_out[origins[key]] = "mask token" if key == "mask_token" else "MAE decoder"
@@ -58,12 +58,12 @@ def translate_transformers(
         _move_class_position(state)
     pieces = find_pieces(state)
     buffers: dict[str, Tensor] = {}
-    if family.rope:
+    if usual.rope:
         pieces, buffers = _split_biases(pieces)
         buffers["rope.periods"] = _periods(config)
     facts = read_facts(config, preprocessor) | gate
     layout = f"transformers {config['model_type']}"
-    companions = _companions(config, family, Joined(find_pieces(beside)), facts["eps"].value)
+    companions = _companions(config, usual, Joined(find_pieces(beside)), facts["eps"].value)
     return Translated(layout, Joined(pieces), buffers, left_out, companions, facts)
 
 
@@ -86,7 +86,7 @@ def _gate(config: Mapping[str, Any], tensors: Iterable[str]) -> dict[str, Fact]:
 
 
 def _rename(
-    tensors: Mapping[str, Tensor], root: str, family: Family
+    tensors: Mapping[str, Tensor], root: str, *, rope: bool
 ) -> tuple[dict[str, Tensor], dict[str, str], dict[str, str]]:
     """Return tensors by our key, the files' key of each, and what is left out and why."""
     gated = any(".mlp.gate_proj." in key for key in tensors)
@@ -94,7 +94,7 @@ def _rename(
     origins: dict[str, str] = {}
     left_out: dict[str, str] = {}
     for key, tensor in tensors.items():
-        name = translate_key(key.removeprefix(root), gated=gated, rope=family.rope)
+        name = translate_key(key.removeprefix(root), gated=gated, rope=rope)
         reason = next((why for start, why in LEFT_OUT.items() if name.startswith(start)), None)
         if reason is None and tensor.numel() == 0:
             reason = "empty"
@@ -165,7 +165,7 @@ def _move_class_position(state: dict[str, Tensor]) -> None:
 
 
 def _companions(
-    config: Mapping[str, Any], family: Family, beside: Mapping[str, Tensor], eps: float
+    config: Mapping[str, Any], usual: ModelType, beside: Mapping[str, Tensor], eps: float
 ) -> Companions:
     """Keep MAE's decoder with its mask token, and the mask token of DINOv2 and DINOv3, (1, D)."""
     if "decoder_embed.weight" in beside:
@@ -173,7 +173,7 @@ def _companions(
         told = {"mask_ratio": config.get("mask_ratio"), "norm_pix": config.get("norm_pix_loss")}
         known = {key: value for key, value in told.items() if value is not None}
         return Companions(beside, {"decoder_heads": heads, "decoder_eps": eps, **known})
-    if family.method in {"dinov2", "dinov3"} and "mask_token" in beside:
+    if usual.mask_token and "mask_token" in beside:
         return Companions({"mask_token": beside["mask_token"].reshape(1, -1)})
     return Companions()
 

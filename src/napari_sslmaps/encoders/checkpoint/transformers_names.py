@@ -16,50 +16,21 @@ gated ``mlp.fc1``   ``mlp.weights_in``, of which the gate is the first half, ``m
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from napari_sslmaps.encoders.methods.method import Method, ModelType
+from napari_sslmaps.encoders.methods.registry import METHODS
 from napari_sslmaps.encoders.recognition import Fact
-from napari_sslmaps.encoders.spec import Method, get_normalisation, spell_normalisation
+from napari_sslmaps.encoders.spec import get_normalisation, spell_normalisation
 from napari_sslmaps.errors import CheckpointError, InvalidOptionError
 
-
-@dataclass(frozen=True, slots=True)
-class Family:
-    """One ``model_type`` of transformers.
-
-    Parameters
-    ----------
-    method
-        None for ``vit``, which holds DINO, supervised and other transformers.
-    heads, eps
-        What transformers takes where the config is silent.
-    antialias
-        How transformers resamples its positions for another grid.
-    rope
-        Whether its positions are rotary.
-    """
-
-    method: Method | None
-    heads: int = 12
-    eps: float = 1e-12
-    antialias: bool = False
-    rope: bool = False
-
-
-FAMILIES: Mapping[str, Family] = {
-    "vit_mae": Family("mae"),
-    "ijepa": Family("ijepa"),
-    "dinov3_vit": Family("dinov3", heads=6, eps=1e-5, rope=True),
-    "dinov2": Family("dinov2", eps=1e-6),
-    "dinov2_with_registers": Family("dinov2", eps=1e-6, antialias=True),
-    "vit": Family(None),
-}
+_OTHERS: Mapping[str, ModelType] = {"vit": ModelType()}
+"""Types that do not tell their method: DINO, supervised and other transformers."""
 _BRANCH = "transformers' own converter takes the context encoder; config.json does not say"
 
 
-def get_family(config: Mapping[str, Any]) -> Family:
-    """Return the family that `config` names.
+def model_type_of(config: Mapping[str, Any]) -> tuple[Method | None, ModelType]:
+    """Return the method that `config` names, None where several have such folders, and what is usual for it.
 
     Raises
     ------
@@ -67,12 +38,16 @@ def get_family(config: Mapping[str, Any]) -> Family:
         If it names none that is known.
     """
     kind = str(config.get("model_type"))
-    if kind not in FAMILIES:
+    known: dict[str, tuple[Method | None, ModelType]] = {
+        name: (method, usual) for method in METHODS.values() for name, usual in method.model_types.items()
+    }
+    known |= {name: (None, usual) for name, usual in _OTHERS.items()}
+    if kind not in known:
         raise CheckpointError(
-            f"Expected a transformers folder whose config.json has a model_type among {', '.join(FAMILIES)}; "
+            f"Expected a transformers folder whose config.json has a model_type among {', '.join(known)}; "
             f"it has {kind!r}. Other networks cannot be read."
         )
-    return FAMILIES[kind]
+    return known[kind]
 
 
 def read_facts(config: Mapping[str, Any], preprocessor: Mapping[str, Any] | None) -> dict[str, Fact]:
@@ -83,19 +58,19 @@ def read_facts(config: Mapping[str, Any], preprocessor: Mapping[str, Any] | None
     CheckpointError
         If a value is not what it should be.
     """
-    family = get_family(config)
+    method, usual = model_type_of(config)
     facts = {
-        "heads": _number(config, "num_attention_heads", family.heads),
-        "eps": _number(config, "layer_norm_eps", family.eps),
+        "heads": _number(config, "num_attention_heads", usual.heads),
+        "eps": _number(config, "layer_norm_eps", usual.eps),
     }
-    if family.method is not None:
-        facts["method"] = Fact(family.method, f"model_type {config['model_type']!r} in config.json")
-    if not family.rope:
-        facts["antialias"] = Fact(family.antialias, "as transformers resamples positions")
-    if family.method == "mae" and isinstance(config.get("norm_pix_loss"), bool):
-        facts["norm_pix"] = Fact(config["norm_pix_loss"], "norm_pix_loss in config.json")
-    if family.method == "ijepa":
-        facts["branch"] = Fact("encoder", _BRANCH)
+    if method is not None:
+        facts["method"] = Fact(method.name, f"model_type {config['model_type']!r} in config.json")
+        if method.converted_branch:
+            facts["branch"] = Fact(method.converted_branch, _BRANCH)
+        if isinstance(config.get("norm_pix_loss"), bool):
+            facts["norm_pix"] = Fact(config["norm_pix_loss"], "norm_pix_loss in config.json")
+    if not usual.rope:
+        facts["antialias"] = Fact(usual.antialias, "as transformers resamples positions")
     if preprocessor is not None and (normalisation := _normalisation(preprocessor)):
         facts["normalisation"] = normalisation
     return facts

@@ -7,14 +7,12 @@ from typing import Any
 import timm
 import torch
 
-from napari_sslmaps.encoders.methods import dino, dinov3, mae
-from napari_sslmaps.encoders.methods.dino import is_dinov2, translate_dino
-from napari_sslmaps.encoders.methods.dinov3 import translate_dinov3
-from napari_sslmaps.encoders.methods.dira import translate_resnet, translate_unet
-from napari_sslmaps.encoders.methods.ijepa import translate_ijepa
-from napari_sslmaps.encoders.methods.mae import translate_mae
+from napari_sslmaps.encoders.families.family import Family
+from napari_sslmaps.encoders.families.registry import FAMILIES
+from napari_sslmaps.encoders.methods.mae import mae_facts
+from napari_sslmaps.encoders.methods.registry import METHODS
 from napari_sslmaps.encoders.recognition import Fact, Translated, Unwrapped, separate, unchunk
-from napari_sslmaps.encoders.spec import Method, spell_normalisation
+from napari_sslmaps.encoders.spec import spell_normalisation
 from napari_sslmaps.errors import CheckpointError
 
 
@@ -27,62 +25,43 @@ def translate(file: Unwrapped, name: str) -> Translated:
         If the layout is none that is known; the sentence lists the first keys.
     """
     keys = file.tensors
-    if "encoder.conv1.weight" in keys:
-        return translate_unet(file)
-    if {"conv1.weight", "bn1.weight", "layer1.0.conv1.weight"} <= set(keys):
-        return translate_resnet(file)
-    if "patch_embed.proj.weight" in keys:
-        return _translate_transformer(replace(file, tensors=unchunk(keys)))
+    numbered = replace(file, tensors=unchunk(keys))
+    for method in METHODS.values():
+        for layout in method.layouts:
+            if layout.fits(numbered):
+                return layout.translate(numbered)
+    family = next((family for family in FAMILIES.values() if family.mark in keys), None)
+    if family is not None:
+        return translate_timm(numbered, family)
     if any("patch_embeddings.projection." in key for key in keys):
         raise CheckpointError(
             f"{name} has the key names of transformers, which do not tell the network. Put config.json, and "
             "preprocessor_config.json if there is one, beside it."
         )
     listed = ", ".join(sorted(keys)[:12]) or "none"
+    official = ", ".join(method.title for method in METHODS.values() if method.layouts)
     raise CheckpointError(
-        "Expected a vision transformer in timm's names or the official MAE, I-JEPA, DINO, DINOv2 or DINOv3 "
-        "layout, a folder that transformers saved, or a segmentation-models-pytorch U-Net with a ResNet "
+        f"Expected a vision transformer in timm's names, a network in those of the official code of "
+        f"{official}, a folder that transformers saved, or a segmentation-models-pytorch U-Net with a ResNet "
         f"encoder; {name} has {len(keys)} other keys: {listed}{', …' if len(keys) > 12 else ''}."
     )
 
 
-def _translate_transformer(file: Unwrapped) -> Translated:
-    keys = file.tensors
-    outer = set(file.container.split("."))
-    if "storage_tokens" in keys or "rope_embed.periods" in keys:
-        return translate_dinov3(file)
-    if outer & {"target_encoder", "encoder"} and "cls_token" not in keys:
-        return translate_ijepa(file)
-    headless = outer == {"model"} and {"cls_token", "norm.weight"} <= set(keys) and "head.weight" not in keys
-    if "decoder_embed.weight" in keys or (headless and "blocks.0.ls1.gamma" not in keys):
-        return translate_mae(file)
-    if is_dinov2(keys) or outer & {"teacher", "student"}:
-        return translate_dino(file)
-    return translate_timm(file)
-
-
-BESIDE: Mapping[str, str] = {
-    **dino.BESIDE,
-    **dinov3.BESIDE,
-    **mae.BESIDE,
+_BESIDE: Mapping[str, str] = {
+    "head.": "classification head",
     "head_dist.": "classification head",
-    "predictor.": "predictor",
-    "context.": "the other branch",
 }
-_METHODS: Mapping[str, Method] = {
-    "mae": "mae",
-    "ijepa": "ijepa",
-    "dino": "dino",
-    "dinov2": "dinov2",
-    "dinov3": "dinov3",
-}
+_BRANCHES = {"target": "target encoder", "encoder": "context encoder"}
 _WHERE = "in timm's config.json"
 
 
-def translate_timm(file: Unwrapped) -> Translated:
-    """Translate a transformer in timm's names: timm's own files, this package's and many trainings'."""
-    facts = mae.mae_facts(file) | (timm_facts(file.config) if file.config else {})
-    return replace(separate(file, "timm", BESIDE), facts=facts)
+def translate_timm(file: Unwrapped, family: Family) -> Translated:
+    """Translate a network in timm's names, which are ours: timm's files, this package's, many trainings'."""
+    facts = mae_facts(file) | (timm_facts(file.config) if file.config else {})
+    beside: dict[str, str] = {}
+    for method in METHODS.values():
+        beside |= method.beside if family.kind in method.families else {}
+    return replace(separate(file, "timm", {**beside, **_BESIDE}), facts=facts)
 
 
 def timm_facts(config: Mapping[str, Any]) -> dict[str, Fact]:
@@ -100,11 +79,12 @@ def timm_facts(config: Mapping[str, Any]) -> dict[str, Fact]:
         facts["heads"] = Fact(int(network.blocks[0].attn.num_heads), f"the architecture {name!r} {_WHERE}")
         facts["eps"] = Fact(float(network.blocks[0].norm1.eps), f"the architecture {name!r} {_WHERE}")
     words = f"{name}_{pretrained.get('tag', '')}".replace(".", "_").split("_")
-    method = next((_METHODS[word] for word in words if word in _METHODS), None)
+    method = next((METHODS[word] for word in words if word in METHODS), None)
     if method is not None:
-        facts["method"] = Fact(method, f"architecture and tag {_WHERE}")
-    if method == "ijepa":
-        facts["branch"] = Fact("encoder", "timm carries I-JEPA's context encoder")
+        facts["method"] = Fact(method.name, f"architecture and tag {_WHERE}")
+        if method.converted_branch:
+            how = f"timm carries {method.title}'s {_BRANCHES[method.converted_branch]}"
+            facts["branch"] = Fact(method.converted_branch, how)
     if {"mean", "std"} <= set(pretrained):
         spelled = spell_normalisation(pretrained["mean"], pretrained["std"])
         facts["normalisation"] = Fact(spelled, f"mean and std {_WHERE}")

@@ -6,12 +6,11 @@ from pathlib import Path
 from torch import Tensor
 
 from napari_sslmaps.encoders.checkpoint.open import Opened, open_weights
+from napari_sslmaps.encoders.families.registry import FAMILIES
 from napari_sslmaps.encoders.overrides import Branch
 from napari_sslmaps.encoders.recognition import Unwrapped
 from napari_sslmaps.errors import CheckpointError, InvalidOptionError
 
-_PATCHES = "patch_embed.proj.weight"
-_STEM = "conv1.weight"
 _TARGETS = ("target_encoder", "teacher", "model_ema", "ema_model", "ema", "state_dict_ema", "encoder_q")
 _TRAINED = ("encoder", "student", "encoder_q", "state_dict", "model")
 OTHER = "the other branch"
@@ -80,23 +79,9 @@ def pick(opened: Opened, name: str, branch: Branch | None = None) -> Unwrapped:
 
 
 def networks(names: Iterable[str]) -> tuple[str, ...]:
-    """Return what stands before the keys of each vision network among dotted names.
-
-    A network is told by its patch embedding, or by the stem and first stage of a ResNet; that of a U-Net
-    stands under ``encoder.``, which belongs to the U-Net.
-    """
+    """Return what stands before the keys of each network, of any family, among dotted names."""
     known = set(names)
-    stems = {
-        name.removesuffix(_STEM).removesuffix("encoder.")
-        for name in known
-        if _ends(name, _STEM) and f"{name.removesuffix(_STEM)}layer1.0.conv1.weight" in known
-    }
-    patches = {name.removesuffix(_PATCHES) for name in known if _ends(name, _PATCHES)}
-    return tuple(sorted(stems | patches))
-
-
-def _ends(name: str, ending: str) -> bool:
-    return name == ending or name.endswith(f".{ending}")
+    return tuple(sorted(set().union(*(family.prefixes(known) for family in FAMILIES.values()))))
 
 
 def _choose(found: tuple[str, ...], name: str, branch: Branch | None) -> str:

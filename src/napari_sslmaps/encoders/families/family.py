@@ -1,9 +1,115 @@
-"""What a family is asked while a weight file is recognised."""
+"""A family of networks: what it is asked for lists, files and forward passes."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any
 
 from napari_sslmaps.encoders.overrides import Overrides
 from napari_sslmaps.encoders.recognition import Inference, Translated, Unwrapped
+from napari_sslmaps.encoders.spec import Architecture
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from napari_sslmaps.encoders.families.extractor import FeatureExtractor
+    from napari_sslmaps.encoders.methods.method import Method
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """What is done with the networks of a family, which needs torch.
+
+    Parameters
+    ----------
+    build
+        From an architecture, a network with untrained weights.
+    extractor
+        Wraps such a network, so that pixels give features.
+    start
+        Fills a fresh network, of that architecture, with the weights that a method's training starts from;
+        the number, or the method's own for None, multiplies the patch embedding where there is one.
+    test_side
+        Side in pixels of a small input, by which a forward pass is tried.
+    """
+
+    build: Callable[[Any], nn.Module]
+    extractor: Callable[[Any], FeatureExtractor]
+    start: Callable[[Any, Any, Method, float | None], None]
+    test_side: Callable[[Any], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Networks of one kind.
+
+    Parameters
+    ----------
+    kind
+        As files name it.
+    title
+        In sentences, with its article.
+    architecture
+        The dataclass of its architectures.
+    mark
+        A key, under our names, that each of its networks has and no other.
+    prefixes
+        What stands before the keys of each of its networks, among the dotted names of a file.
+    corrections
+        Fields of `Overrides` that mean something to it.
+    network
+        Its `Network`, as ``module:name``: lists and help must not load torch.
+    recognition
+        Its architecture from weights, as ``module:name`` of a function; see `recognise`.
+    stages
+        Stages whose features can serve as tokens, each with its stride in pixels; empty where it has no
+        choice.
+    """
+
+    kind: str
+    title: str
+    architecture: type[Any]
+    mark: str
+    prefixes: Callable[[Iterable[str]], set[str]]
+    corrections: tuple[str, ...]
+    network: str
+    recognition: str
+    stages: Mapping[str, int] = field(default_factory=dict)
+
+    def load_network(self) -> Network:
+        """Import what is done with its networks."""
+        found: Network = resolve_name(self.network)
+        return found
+
+    def recognise(self, case: Case, method: Method, written: Architecture | None) -> Architecture:
+        """Return the architecture of a file's network.
+
+        Parameters
+        ----------
+        case, method
+            The file, and which method it is of.
+        written
+            What the file itself says; None if it says nothing.
+
+        Raises
+        ------
+        CheckpointError
+            If the weights are none of this family, or do not tell enough.
+        InvalidOptionError
+            If a correction does not fit.
+        """
+        found: Architecture = resolve_name(self.recognition)(case, method, written)
+        return found
+
+
+def prefixes_of(names: Iterable[str], key: str) -> set[str]:
+    """Return what stands before a key wherever it ends a dotted name; empty where it is the whole name."""
+    return {name.removesuffix(key) for name in names if name == key or name.endswith(f".{key}")}
+
+
+_OF_A_NETWORK = ("num_heads", "eps", "token_stage")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +141,10 @@ class Case:
         """Write down a value and how it was found."""
         self.notes.append(Inference(field_name, str(value), how))
 
-    def doubt_idle(self, network: str, names: tuple[str, ...]) -> None:
+    def doubt_idle(self, family: Family) -> None:
         """Say which corrections mean nothing to a network; with several files they are for the others."""
         self.doubts.extend(
-            f"You gave {name}, which means nothing to {network}; it was not used."
-            for name in names
-            if name in self.overrides.given
+            f"You gave {name}, which means nothing to {family.title}; it was not used."
+            for name in _OF_A_NETWORK
+            if name in self.overrides.given and name not in family.corrections
         )

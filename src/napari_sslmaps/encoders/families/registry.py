@@ -1,14 +1,28 @@
-"""Families of encoders by name, and their architectures as plain dictionaries."""
+"""Families of encoders by kind, and their architectures as plain dictionaries."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from inspect import signature
 from typing import Any
 
-from napari_sslmaps.encoders.families.unet import UNetArchitecture
-from napari_sslmaps.encoders.families.vit import ViTArchitecture
+from napari_sslmaps.encoders.families.family import Family, Network
+from napari_sslmaps.encoders.families.unet import UNET
+from napari_sslmaps.encoders.families.vit import VIT
 from napari_sslmaps.encoders.spec import Architecture
 from napari_sslmaps.errors import CheckpointError
+
+FAMILIES: Mapping[str, Family] = {
+    family.kind: family
+    for family in (
+        VIT,
+        UNET,
+    )
+}
+
+
+def network_of(architecture: Architecture) -> Network:
+    """Return what is done with networks of an architecture; loads torch."""
+    return FAMILIES[architecture.kind].load_network()
 
 
 def architecture_to_dict(architecture: Architecture) -> dict[str, Any]:
@@ -26,11 +40,11 @@ def architecture_from_dict(description: Mapping[str, Any]) -> Architecture:
     """
     values = dict(description)
     kind = values.pop("kind", None)
-    if kind not in _KINDS:
+    if kind not in FAMILIES:
         raise CheckpointError(
-            f"Expected an architecture of kind {' or '.join(_KINDS)}; the file says {kind!r}."
+            f"Expected an architecture of kind {' or '.join(FAMILIES)}; the file says {kind!r}."
         )
-    build = _KINDS[kind]
+    build = FAMILIES[kind].architecture
     unknown = set(values) - set(signature(build).parameters)
     if unknown:
         raise CheckpointError(
@@ -39,12 +53,7 @@ def architecture_from_dict(description: Mapping[str, Any]) -> Architecture:
         )
     plain = {key: tuple(val) if isinstance(val, list) else val for key, val in values.items()}
     try:
-        return build(**plain)
+        architecture: Architecture = build(**plain)
     except TypeError as error:
         raise CheckpointError(f"The architecture in the file is incomplete: {error}.") from error
-
-
-_KINDS: Mapping[str, Callable[..., Architecture]] = {
-    "vit": ViTArchitecture,
-    "unet": UNetArchitecture,
-}
+    return architecture

@@ -1,18 +1,20 @@
-"""U-Nets with a ResNet encoder: their architecture, known without torch, and its recognition."""
+"""U-Nets with a ResNet encoder: their architecture and family, known without torch; their recognition."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from napari_sslmaps.encoders.families.family import Case
+from napari_sslmaps.encoders.families.family import Case, Family, prefixes_of
 from napari_sslmaps.encoders.recognition import count_of, shape_of
 from napari_sslmaps.encoders.spec import Architecture, InputConstraint
 from napari_sslmaps.errors import CheckpointError, InvalidOptionError
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from napari_sslmaps.encoders.methods.method import Method
 
 DEFAULT_STAGE = "encoder.layer3"
 Block = Literal["basic", "bottleneck"]
@@ -79,6 +81,37 @@ class UNetArchitecture:
         expansion = 4 if self.block == "bottleneck" else 1
         return self.stage_channels[int(name[-1]) - 1] * expansion
 
+    @property
+    def attention_blocks(self) -> int:
+        """0: there is no attention."""
+        return 0
+
+    @property
+    def attention_heads(self) -> int:
+        """0: there is no attention."""
+        return 0
+
+    @property
+    def square_tiles(self) -> bool:
+        """Whether tiles should be squares; nothing here depends on it."""
+        return False
+
+    @property
+    def stored_side(self) -> int:
+        """0: there are no positions."""
+        return 0
+
+    def work(self, rows: int, cols: int) -> float:
+        """Count the tokens of a tile: each takes the same time."""
+        return float(rows * cols)
+
+    def corrected(
+        self, *, num_heads: int | None = None, eps: float | None = None, token_stage: str | None = None
+    ) -> Self:
+        """Return it with another token stage; heads and epsilon mean nothing here."""
+        del num_heads, eps
+        return replace(self, token_stage=token_stage or self.token_stage)
+
 
 UNET_STRIDES: Mapping[str, int] = {
     "encoder.stem": 2,
@@ -121,16 +154,37 @@ def unet_shape(state: Mapping[str, Tensor], token_stage: str | None) -> UNetArch
     )
 
 
-def recognise_unet(case: Case, written: Architecture | None) -> UNetArchitecture:
+def recognise_unet(case: Case, method: Method, written: Architecture | None) -> Architecture:
     """Return the architecture of a U-Net or ResNet: as written in its file, else from shapes."""
+    del method
     stage = case.overrides.token_stage
-    case.doubt_idle("a U-Net", ("num_heads", "eps"))
     if written is not None:
-        if not isinstance(written, UNetArchitecture):
-            raise CheckpointError("The file says it holds a transformer, but its keys are a U-Net's.")
-        described = replace(written, token_stage=stage or written.token_stage)
+        described = written.corrected(token_stage=stage)
         case.note("architecture", described.summary, "written in the file")
         return described
     architecture = unet_shape(case.translated.state, stage)
     case.note("architecture", architecture.summary, "shapes of the tensors")
     return architecture
+
+
+def _prefixes(names: Iterable[str]) -> set[str]:
+    """Look for the stem and first stage of a ResNet; that of a U-Net stands under ``encoder.``, its own."""
+    known = set(names)
+    return {
+        prefix.removesuffix("encoder.")
+        for prefix in prefixes_of(known, "conv1.weight")
+        if f"{prefix}layer1.0.conv1.weight" in known
+    }
+
+
+UNET = Family(
+    kind="unet",
+    title="a U-Net or ResNet encoder",
+    architecture=UNetArchitecture,
+    mark="encoder.conv1.weight",
+    prefixes=_prefixes,
+    corrections=("token_stage",),
+    stages=UNET_STRIDES,
+    network="napari_sslmaps.encoders.families.unet_network:NETWORK",
+    recognition="napari_sslmaps.encoders.families.unet:recognise_unet",
+)

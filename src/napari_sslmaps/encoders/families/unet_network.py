@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from napari_sslmaps.encoders.families.extractor import TileFeatures
+from napari_sslmaps.encoders.families.family import Network
 from napari_sslmaps.encoders.families.unet import UNET_STRIDES, UNetArchitecture
 
 _BLOCKS: dict[str, Any] = {"basic": BasicBlock, "bottleneck": Bottleneck}
@@ -131,3 +132,14 @@ class UNetExtractor:
             tokens=stage.permute(0, 2, 3, 1),
             activation=stage.relu().mean(dim=1),
         )
+
+
+def _keep_start(*_: object) -> None:
+    """Leave a fresh U-Net as it is built: with timm's start of a ResNet and PyTorch's of convolutions."""
+
+
+def _test_side(architecture: UNetArchitecture) -> int:
+    return 2 * architecture.constraint.size_multiple
+
+
+NETWORK = Network(build_unet, UNetExtractor, _keep_start, _test_side)

@@ -1,9 +1,12 @@
-"""Vision transformers: their architecture, known without torch."""
+"""Vision transformers: their architecture and family, known without torch."""
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Literal, Self
 
+from napari_sslmaps.encoders.families.family import Family, prefixes_of
 from napari_sslmaps.encoders.spec import InputConstraint
+from napari_sslmaps.errors import InvalidOptionError
 
 Gate = Literal["silu", "gelu"]
 
@@ -82,3 +85,73 @@ class ViTArchitecture:
     def token_width(self) -> int:
         """Channels of a token."""
         return self.dim
+
+    @property
+    def token_stage(self) -> str:
+        """Empty: tokens are those of the last block."""
+        return ""
+
+    @property
+    def attention_blocks(self) -> int:
+        """Number of blocks."""
+        return self.depth
+
+    @property
+    def attention_heads(self) -> int:
+        """Heads of a block."""
+        return self.heads
+
+    @property
+    def square_tiles(self) -> bool:
+        """Whether positions are rotary: DINOv3's coordinates are relative to a tile's sides."""
+        return self.rope
+
+    @property
+    def stored_side(self) -> int:
+        """Side in pixels of the grid of added positions; 0 with rotary ones."""
+        return 0 if self.rope else self.grid[0] * self.patch
+
+    def work(self, rows: int, cols: int) -> float:
+        """Count the multiply-adds of the blocks on a tile.
+
+        Of a token 4 d² for the projections and those of its perceptron, and 2 d for every token of the tile,
+        which makes one large pass dearer than tiles.
+        """
+        tokens = rows * cols
+        perceptron = (3 if self.swiglu else 2) * self.dim * self.mlp_hidden
+        block = 4 * self.dim**2 + perceptron + 2 * self.dim * tokens
+        return float(tokens * (self.depth * block + 3 * self.patch**2 * self.dim))
+
+    def corrected(
+        self, *, num_heads: int | None = None, eps: float | None = None, token_stage: str | None = None
+    ) -> Self:
+        """Return it with another number of heads or epsilon; a token stage means nothing here."""
+        del token_stage
+        heads = self.heads if num_heads is None else check_heads(num_heads, self.dim)
+        return replace(self, heads=heads, eps=eps or self.eps)
+
+
+def check_heads(heads: int, dim: int) -> int:
+    """Return a number of heads that divides a width, or raise `InvalidOptionError`."""
+    if heads < 1 or dim % heads:
+        raise InvalidOptionError(f"Expected a number of heads that divides the width {dim}; got {heads}.")
+    return heads
+
+
+MARK = "patch_embed.proj.weight"
+
+
+def _prefixes(names: Iterable[str]) -> set[str]:
+    return prefixes_of(names, MARK)
+
+
+VIT = Family(
+    kind="vit",
+    title="a transformer",
+    architecture=ViTArchitecture,
+    mark=MARK,
+    prefixes=_prefixes,
+    corrections=("num_heads", "eps", "branch"),
+    network="napari_sslmaps.encoders.families.vit_network:NETWORK",
+    recognition="napari_sslmaps.encoders.families.vit_recognition:recognise_vit",
+)

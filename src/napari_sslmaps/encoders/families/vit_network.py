@@ -14,8 +14,10 @@ from torch.nn import functional
 
 from napari_sslmaps.core.results import AttentionKind
 from napari_sslmaps.encoders.families.extractor import TileFeatures
+from napari_sslmaps.encoders.families.family import Network
 from napari_sslmaps.encoders.families.taps import AttentionTap, tap_attention, tap_blocks
 from napari_sslmaps.encoders.families.vit import ViTArchitecture
+from napari_sslmaps.encoders.methods.method import Method
 
 
 def build_vit(architecture: ViTArchitecture) -> nn.Module:
@@ -249,3 +251,23 @@ def start_layer_scales(network: nn.Module) -> None:
     for name, scale in network.named_parameters():
         if name.endswith((".gamma_1", ".gamma_2", ".ls1.gamma", ".ls2.gamma")):
             nn.init.constant_(scale, LAYER_SCALE)
+
+
+def start_vit(network: Any, architecture: ViTArchitecture, method: Method, gain: float | None) -> None:
+    """Fill a fresh transformer with what a method's training starts from."""
+    if method.fixed_positions:
+        start_with_fixed_positions(network, architecture)
+    else:
+        start_layer_scales(network)
+    with torch.no_grad():
+        network.patch_embed.proj.weight.mul_(method.patch_gain if gain is None else gain)
+
+
+_TEST_TOKENS = 8
+
+
+def _test_side(architecture: ViTArchitecture) -> int:
+    return min(_TEST_TOKENS, *architecture.grid) * architecture.patch
+
+
+NETWORK = Network(build_vit, ViTExtractor, start_vit, _test_side)

@@ -11,31 +11,24 @@ else makes neighbouring rows alike: within a head, and from head to head, their 
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from napari_sslmaps.encoders.families.family import Case
-from napari_sslmaps.encoders.families.vit import ViTArchitecture
-from napari_sslmaps.encoders.methods.registry import METHOD_INFO
+from napari_sslmaps.encoders.families.vit import MARK, ViTArchitecture, check_heads
+from napari_sslmaps.encoders.methods.method import Method
 from napari_sslmaps.encoders.recognition import Translated, shape_of
-from napari_sslmaps.encoders.spec import Architecture, Method
-from napari_sslmaps.errors import CheckpointError, InvalidOptionError
+from napari_sslmaps.encoders.spec import Architecture
+from napari_sslmaps.errors import CheckpointError
 
 _HEAD_WIDTH = 64
-# where heads are not 64 wide: ViT-H and ViT-g of MAE and I-JEPA, and DINOv3's ViT-7B
-_HEADS_BY_WIDTH: Mapping[tuple[Method, int], int] = {
-    ("mae", 1280): 16,
-    ("ijepa", 1280): 16,
-    ("ijepa", 1408): 16,
-    ("dinov3", 4096): 32,
-}
 _ALIKE = "rows of W_q and W_k within one head are alike"
 
 
-def describe_transformer(case: Case, method: Method, written: Architecture | None) -> ViTArchitecture:
+def recognise_vit(case: Case, method: Method, written: Architecture | None) -> Architecture:
     """Return a transformer's architecture: shapes, and what was given, told or inferred beyond them.
 
     Parameters
@@ -53,17 +46,13 @@ def describe_transformer(case: Case, method: Method, written: Architecture | Non
         If the number of heads does not divide the width.
     """
     given = case.overrides
-    case.doubt_idle("a transformer", ("token_stage",))
     if written is not None:
-        if not isinstance(written, ViTArchitecture):
-            raise CheckpointError("The file says it holds a U-Net, but its keys are a transformer's.")
-        heads = written.heads if given.num_heads is None else _checked(given.num_heads, written.dim)
-        if heads != written.heads:
+        described = written.corrected(num_heads=given.num_heads, eps=given.eps)
+        if described.attention_heads != written.attention_heads:
             case.doubts.append(
-                f"You gave {heads} heads; the file itself says {written.heads}. "
-                "Another number gives other maps."
+                f"You gave {described.attention_heads} heads; the file itself says "
+                f"{written.attention_heads}. Another number gives other maps."
             )
-        described = replace(written, heads=heads, eps=given.eps or written.eps)
         case.note("architecture", described.summary, "written in the file")
         return described
     architecture = vit_shape(case.translated, method, _heads(case, method), _eps(case, method))
@@ -79,10 +68,9 @@ def _eps(case: Case, method: Method) -> float:
     if fact is not None:
         case.note("eps", f"{fact.value:g}", fact.how)
         return float(fact.value)
-    eps = METHOD_INFO[method].eps
-    case.note("eps", f"{eps:g}", f"what {METHOD_INFO[method].title}'s own code uses")
-    case.doubts.append(f"LayerNorm's epsilon is not in the file; {eps:g} is assumed.")
-    return eps
+    case.note("eps", f"{method.eps:g}", f"what {method.title}'s own code uses")
+    case.doubts.append(f"LayerNorm's epsilon is not in the file; {method.eps:g} is assumed.")
+    return method.eps
 
 
 def _heads(case: Case, method: Method) -> int:
@@ -91,14 +79,14 @@ def _heads(case: Case, method: Method) -> int:
     dim, _ = vit_width(state)
     given, told = case.overrides.num_heads, _told_heads(case, dim)
     if given is not None:
-        heads = _checked(given, dim)
+        heads = check_heads(given, dim)
         case.note("heads", heads, "given")
         _doubt_given(case, heads, told)
         return heads
     if told is not None:
         case.note("heads", told[0], told[1])
-        return _checked(told[0], dim)
-    usual = _HEADS_BY_WIDTH.get((method, dim), dim // _HEAD_WIDTH if dim % _HEAD_WIDTH == 0 else 0)
+        return check_heads(told[0], dim)
+    usual = method.heads_by_width.get(dim, dim // _HEAD_WIDTH if dim % _HEAD_WIDTH == 0 else 0)
     return _weighed_heads(case, dim, usual)
 
 
@@ -152,12 +140,6 @@ def _doubt_given(case: Case, heads: int, told: tuple[int, str] | None) -> None:
             f"You gave {heads} heads; the weights themselves speak for {evidence.heads}: rows of W_q and W_k "
             "are alike within heads of that width. Another number loads, and gives other tokens and maps."
         )
-
-
-def _checked(heads: int, dim: int) -> int:
-    if heads < 1 or dim % heads:
-        raise InvalidOptionError(f"Expected a number of heads that divides the width {dim}; got {heads}.")
-    return heads
 
 
 WIDTHS = (16, 128)
@@ -233,15 +215,6 @@ def _correlation(alike: Tensor, width: int, spread: float) -> float:
     return (mean_within - mean) / spread * math.sqrt(share / (1 - share))
 
 
-# antialias and position_offset of the methods' own codes; see ViTArchitecture
-_RESAMPLING: Mapping[Method, tuple[bool, float]] = {
-    "mae": (False, 0.0),
-    "ijepa": (False, 0.0),
-    "dino": (False, 0.1),
-    "dinov2": (False, 0.1),
-}
-
-
 def vit_shape(translated: Translated, method: Method, heads: int, eps: float) -> ViTArchitecture:
     """Read the shape of a transformer off its tensors.
 
@@ -291,15 +264,14 @@ def vit_shape(translated: Translated, method: Method, heads: int, eps: float) ->
 def _resampling(translated: Translated, method: Method, registers: int) -> tuple[bool, float]:
     if "antialias" in translated.facts:
         return translated.facts["antialias"].value, 0.0
-    timms_own = translated.layout == "timm" and method == "dinov2"  # its authors' files have a mask token
-    if registers or timms_own or method not in _RESAMPLING:
+    if registers or (translated.layout == "timm" and method.own_names):
         return True, 0.0
-    return _RESAMPLING[method]
+    return method.antialias, method.position_offset
 
 
 def vit_width(state: Mapping[str, Tensor]) -> tuple[int, int]:
     """Return a transformer's token width and patch side."""
-    kernel = shape_of(state, "patch_embed.proj.weight")
+    kernel = shape_of(state, MARK)
     if len(kernel) != 4 or kernel[1] != 3 or kernel[2] != kernel[3]:
         raise CheckpointError(
             "Expected a patch embedding of square patches of three channels, (width, 3, side, side); "

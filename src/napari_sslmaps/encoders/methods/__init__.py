@@ -1,1 +1,1 @@
-"""encoders.methods."""
+"""Methods, one to a module: its facts, and how its files name things."""

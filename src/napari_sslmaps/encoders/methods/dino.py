@@ -1,13 +1,14 @@
-"""DINO and DINOv2: key names of their files."""
+"""DINO and DINOv2: their facts, and key names of their files."""
+
+from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
 
-from torch import Tensor
-
+from napari_sslmaps.encoders.methods.method import INVARIANCE, Layout, Method, ModelType
 from napari_sslmaps.encoders.recognition import Fact, Translated, Unwrapped, separate
 
-BESIDE: Mapping[str, str] = {
+_BESIDE: Mapping[str, str] = {
     "mask_token": "mask token",
     "masked_embed": "mask token",
     "dino_head.": "projection head",
@@ -15,6 +16,28 @@ BESIDE: Mapping[str, str] = {
     "head.": "projection head",
 }
 _RENAMES = ((".mlp.w12.", ".mlp.fc1."), (".mlp.w3.", ".mlp.fc2."))
+_PARTS: Mapping[str, str] = {
+    "mask_token": "mask token",
+    "dino_head.": "projection head of CLS",
+    "ibot_head.": "projection head of patches",
+}
+
+
+def _is_dino(file: Unwrapped) -> bool:
+    """Whether a teacher or student with added positions lay under that name."""
+    return bool(
+        {"teacher", "student"} & set(file.container.split("."))
+        and {"patch_embed.proj.weight", "pos_embed"} <= set(file.tensors)
+    )
+
+
+def _is_dinov2(file: Unwrapped) -> bool:
+    """Whether keys are DINOv2's: a mask token or registers beside an added position embedding."""
+    keys = file.tensors
+    special = {"register_tokens", "mask_token"} & set(keys)
+    return {"patch_embed.proj.weight", "pos_embed"} <= set(keys) and bool(
+        special or "blocks.0.mlp.w12.weight" in keys
+    )
 
 
 def translate_dino(file: Unwrapped) -> Translated:
@@ -23,8 +46,8 @@ def translate_dino(file: Unwrapped) -> Translated:
     Where there are registers, the position of CLS is added to the CLS token itself, as timm keeps it:
     positions are added before the registers are put in, so the sum is the same.
     """
-    layout = "DINOv2" if is_dinov2(file.tensors) else "DINO"
-    translated = separate(file, layout, BESIDE)
+    layout = "DINOv2" if _is_dinov2(file) else "DINO"
+    translated = separate(file, layout, _BESIDE)
     renamed = {_renamed(key): tensor for key, tensor in translated.state.items()}
     if "register_tokens" in renamed:
         positions = renamed["pos_embed"]
@@ -37,13 +60,50 @@ def translate_dino(file: Unwrapped) -> Translated:
     return replace(translated, state=renamed, facts=facts)
 
 
-def is_dinov2(keys: Mapping[str, Tensor]) -> bool:
-    """Whether keys are DINOv2's: a mask token or registers beside an added position embedding."""
-    special = {"register_tokens", "mask_token"} & set(keys)
-    return "pos_embed" in keys and bool(special or "blocks.0.mlp.w12.weight" in keys)
-
-
 def _renamed(key: str) -> str:
     for old, new in _RENAMES:
         key = key.replace(old, new)
     return key
+
+
+DINO = Method(
+    name="dino",
+    title="DINO",
+    objective="matches the views of an image",
+    licence="Apache-2.0",
+    citation="Caron et al., Emerging Properties in Self-Supervised Vision Transformers, arXiv 2104.14294",
+    normalisation="imagenet",
+    eps=1e-6,
+    attention_note="CLS query",
+    learns_from=INVARIANCE,
+    antialias=False,
+    position_offset=0.1,
+    beside=_BESIDE,
+    pretext_parts=_PARTS,
+    layouts=(Layout(_is_dino, translate_dino),),
+    pretext="napari_sslmaps.pretext.dino:views_view",
+    edits="crops",
+)
+DINOV2 = Method(
+    name="dinov2",
+    title="DINOv2",
+    objective="matches the views and masked patches of an image",
+    licence="Apache-2.0",
+    citation="Oquab et al., DINOv2: Learning Robust Visual Features without Supervision, arXiv 2304.07193",
+    normalisation="imagenet",
+    eps=1e-6,
+    attention_note="CLS query",
+    learns_from=INVARIANCE,
+    antialias=False,
+    position_offset=0.1,
+    beside=_BESIDE,
+    pretext_parts=_PARTS,
+    layouts=(Layout(_is_dinov2, translate_dino),),
+    own_names=True,
+    model_types={
+        "dinov2": ModelType(eps=1e-6, mask_token=True),
+        "dinov2_with_registers": ModelType(eps=1e-6, antialias=True, mask_token=True),
+    },
+    pretext="napari_sslmaps.pretext.dino:views_view",
+    edits="crops",
+)

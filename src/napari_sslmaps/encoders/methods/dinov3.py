@@ -1,13 +1,18 @@
-"""DINOv3: key names of its files."""
+"""DINOv3: its facts, and key names of its files."""
+
+from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from torch import Tensor
-
+from napari_sslmaps.encoders.methods.method import INVARIANCE, Layout, Method, ModelType
 from napari_sslmaps.encoders.recognition import Fact, Translated, Unwrapped, separate
 
-BESIDE: Mapping[str, str] = {
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_BESIDE: Mapping[str, str] = {
     "mask_token": "mask token",
     "dino_head.": "projection head",
     "ibot_head.": "projection head",
@@ -25,9 +30,14 @@ _RENAMES = (
 )
 
 
+def _is_dinov3(file: Unwrapped) -> bool:
+    keys = file.tensors
+    return "patch_embed.proj.weight" in keys and ("storage_tokens" in keys or "rope_embed.periods" in keys)
+
+
 def translate_dinov3(file: Unwrapped) -> Translated:
     """Rename the keys; split q, k, v biases, of which timm keeps that of k as a plain buffer."""
-    translated = separate(file, "DINOv3", BESIDE)
+    translated = separate(file, "DINOv3", _BESIDE)
     left_out = dict(translated.left_out)
     state: dict[str, Tensor] = {}
     buffers: dict[str, Tensor] = {}
@@ -54,3 +64,28 @@ def _renamed(key: str) -> str:
     for old, new in _RENAMES:
         key = key.replace(old, new)
     return key
+
+
+DINOV3 = Method(
+    name="dinov3",
+    title="DINOv3",
+    objective="matches the views and masked patches of an image, with Gram anchoring",
+    licence="DINOv3 License",
+    citation="Siméoni et al., DINOv3, arXiv 2508.10104",
+    normalisation="imagenet",
+    eps=1e-5,
+    attention_note="CLS query",
+    learns_from=INVARIANCE,
+    heads_by_width={4096: 32},
+    beside=_BESIDE,
+    pretext_parts={
+        "mask_token": "mask token",
+        "dino_head.": "projection head of CLS",
+        "ibot_head.": "projection head of patches",
+    },
+    layouts=(Layout(_is_dinov3, translate_dinov3),),
+    own_names=True,
+    model_types={"dinov3_vit": ModelType(heads=6, eps=1e-5, rope=True, mask_token=True)},
+    pretext="napari_sslmaps.pretext.dino:views_view",
+    edits="crops",
+)

@@ -1,11 +1,12 @@
-"""DiRA: key names of U-Nets and ResNets."""
+"""DiRA: its facts, and key names of U-Nets and ResNets."""
 
 from collections.abc import Mapping
 from dataclasses import replace
 
+from napari_sslmaps.encoders.methods.method import Claim, Layout, Method
 from napari_sslmaps.encoders.recognition import Companions, Translated, Unwrapped, separate
 
-BESIDE: Mapping[str, str] = {
+_BESIDE: Mapping[str, str] = {
     "discriminator.": "discriminator",
     "projection.": "projection head",
     "fc.": "projection head",
@@ -13,16 +14,24 @@ BESIDE: Mapping[str, str] = {
 }
 
 
+def _is_unet(file: Unwrapped) -> bool:
+    return "encoder.conv1.weight" in file.tensors
+
+
+def _is_resnet(file: Unwrapped) -> bool:
+    return {"conv1.weight", "bn1.weight", "layer1.0.conv1.weight"} <= set(file.tensors)
+
+
 def translate_unet(file: Unwrapped) -> Translated:
     """Translate a U-Net of DiRA's training, out of its momentum-contrast wrapper, or this package's own."""
     whole = "decoder.blocks.0.conv1.0.weight" in file.tensors
     layout = "segmentation-models-pytorch U-Net" if whole else "U-Net's encoder"
-    return _with_projection(separate(file, layout, BESIDE))
+    return _with_projection(separate(file, layout, _BESIDE))
 
 
 def translate_resnet(file: Unwrapped) -> Translated:
     """Translate a ResNet in torchvision's names, as DiRA saves when it learns by discrimination alone."""
-    translated = _with_projection(separate(file, "torchvision ResNet", BESIDE))
+    translated = _with_projection(separate(file, "torchvision ResNet", _BESIDE))
     return replace(translated, state={f"encoder.{key}": value for key, value in translated.state.items()})
 
 
@@ -33,3 +42,28 @@ def _with_projection(translated: Translated) -> Translated:
         for key, tensor in translated.companions.state.items()
     }
     return replace(translated, companions=Companions(companions, translated.companions.settings))
+
+
+DIRA = Method(
+    name="dira",
+    title="DiRA",
+    objective="unites discriminative, restorative and adversarial learning",
+    licence="academic use only, patent pending",
+    citation="Haghighi et al., DiRA: Discriminative, Restorative, and Adversarial Learning for "
+    "Self-supervised Medical Image Analysis, CVPR 2022; Medical Image Analysis 2024, 103086",
+    normalisation="unit",
+    eps=1e-5,
+    attention_note="a CNN has no attention: activation is shown instead",
+    learns_from="discriminative, restorative and adversarial",
+    families=("unet",),
+    claim=Claim(
+        paper="Haghighi et al., CVPR 2022, arXiv 2204.10437",
+        text="gains where few images are labelled, and localisation from image-level labels",
+        scores=("label-efficiency", "localisation"),
+    ),
+    beside=_BESIDE,
+    pretext_parts={"discriminator.": "discriminator", "projection.": "projection head"},
+    layouts=(Layout(_is_unet, translate_unet), Layout(_is_resnet, translate_resnet)),
+    pretext="napari_sslmaps.pretext.dira:restoration_view",
+    edits="distort",
+)

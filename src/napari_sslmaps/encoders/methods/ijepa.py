@@ -1,17 +1,51 @@
-"""I-JEPA: key names of its files."""
+"""I-JEPA: its facts, and key names of its files."""
 
 from dataclasses import replace
 
+from napari_sslmaps.encoders.methods.method import PREDICTION, Layout, Method, ModelType
 from napari_sslmaps.encoders.recognition import Fact, Translated, Unwrapped, separate
 
+_BESIDE = {"predictor.": "predictor", "context.": "the other branch"}
 _BRANCHES = {
     "target_encoder": ("target", "the target encoder, which the paper evaluates"),
     "encoder": ("encoder", "the context encoder"),
 }
 
 
+def _is_ijepa(file: Unwrapped) -> bool:
+    """Whether a context or target encoder, which have no CLS token, lay under that name."""
+    keys = file.tensors
+    is_branch = bool(set(_BRANCHES) & set(file.container.split(".")))
+    return is_branch and "patch_embed.proj.weight" in keys and "cls_token" not in keys
+
+
 def translate_ijepa(file: Unwrapped) -> Translated:
     """Translate a file of I-JEPA's own training, or one branch of it."""
-    translated = separate(file, "I-JEPA", {"predictor.": "predictor", "context.": "the other branch"})
+    translated = separate(file, "I-JEPA", _BESIDE)
     branch = _BRANCHES.get(file.container.rpartition(".")[2])
     return translated if branch is None else replace(translated, facts={"branch": Fact(*branch)})
+
+
+IJEPA = Method(
+    name="ijepa",
+    title="I-JEPA",
+    objective="predicts the latent tokens of masked blocks",
+    licence="CC-BY-NC-4.0",
+    citation="Assran et al., Self-Supervised Learning from Images with a Joint-Embedding Predictive "
+    "Architecture, arXiv 2301.08243",
+    normalisation="imagenet",
+    eps=1e-6,
+    attention_note="mean over patch queries; there is no CLS token",
+    learns_from=PREDICTION,
+    heads_by_width={1280: 16, 1408: 16},
+    antialias=False,
+    fixed_positions=True,
+    patch_gain=4.0,
+    beside=_BESIDE,
+    pretext_parts={"predictor.": "predictor", "context.": "the other branch"},
+    layouts=(Layout(_is_ijepa, translate_ijepa),),
+    model_types={"ijepa": ModelType()},
+    converted_branch="encoder",
+    pretext="napari_sslmaps.pretext.ijepa:prediction_view",
+    edits="blocks",
+)

@@ -1,15 +1,19 @@
-"""MAE: key names of its files, and whether its decoder predicts normalised pixels."""
+"""MAE: its facts, key names of its files, and whether its decoder predicts normalised pixels."""
+
+from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from torch import Tensor
-from torch.nn import functional
-
+from napari_sslmaps.encoders.methods.method import RECONSTRUCTION, Layout, Method, ModelType
 from napari_sslmaps.encoders.recognition import Companions, Fact, Translated, Unwrapped, separate
 
-BESIDE: Mapping[str, str] = {
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_BESIDE: Mapping[str, str] = {
     "decoder_": "MAE decoder",
     "mask_token": "mask token",
     "head.": "classification head",
@@ -18,9 +22,21 @@ BESIDE: Mapping[str, str] = {
 _SETTINGS = {"norm_pix_loss": "norm_pix", "mask_ratio": "mask_ratio"}
 
 
+def _is_mae(file: Unwrapped) -> bool:
+    """Whether a decoder is there, or a transformer as MAE's code saves it: under "model", without a head."""
+    keys = file.tensors
+    if "decoder_embed.weight" in keys:
+        return "patch_embed.proj.weight" in keys
+    return (
+        set(file.container.split(".")) == {"model"}
+        and {"patch_embed.proj.weight", "pos_embed", "cls_token", "norm.weight"} <= set(keys)
+        and not {"head.weight", "blocks.0.ls1.gamma"} & set(keys)
+    )
+
+
 def translate_mae(file: Unwrapped) -> Translated:
     """Translate a file of MAE's own code: pretraining, with its options if they are in it, or fine-tuning."""
-    translated = separate(file, "MAE", BESIDE)
+    translated = separate(file, "MAE", _BESIDE)
     facts = mae_facts(file)
     decoder, settings = translated.companions.state, dict(translated.companions.settings)
     if "decoder_embed.weight" in decoder:
@@ -75,6 +91,8 @@ def predicts_normalised_pixels(decoder: Mapping[str, Tensor]) -> bool | None:
     bool or None
         None if the file has no such layer, if it was not trained, or if it is unclear.
     """
+    from torch.nn import functional
+
     weight = decoder.get("decoder_pred.weight")
     side = 0 if weight is None else math.isqrt(len(weight) // 3)
     if weight is None or weight.ndim != 2 or side < 2 or 3 * side**2 != len(weight):
@@ -90,3 +108,25 @@ def predicts_normalised_pixels(decoder: Mapping[str, Tensor]) -> bool | None:
 
 
 _BRIGHTNESS, _NO_BRIGHTNESS, _SMOOTH = 4.0, 2.0, 0.1
+
+MAE = Method(
+    name="mae",
+    title="MAE",
+    objective="reconstructs the pixels of masked patches",
+    licence="CC-BY-NC-4.0",
+    citation="He et al., Masked Autoencoders Are Scalable Vision Learners, arXiv 2111.06377",
+    normalisation="imagenet",
+    eps=1e-6,
+    attention_note="CLS query; weak, since CLS has no loss term of its own",
+    learns_from=RECONSTRUCTION,
+    heads_by_width={1280: 16},
+    antialias=False,
+    fixed_positions=True,
+    patch_gain=4.0,
+    beside=_BESIDE,
+    pretext_parts={"decoder_": "decoder", "mask_token": "mask token"},
+    layouts=(Layout(_is_mae, translate_mae),),
+    model_types={"vit_mae": ModelType()},
+    pretext="napari_sslmaps.pretext.mae:reconstruction_view",
+    edits="paint",
+)

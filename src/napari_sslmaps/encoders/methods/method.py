@@ -1,14 +1,85 @@
-"""A method and what can be said of it: title, objective, licence, citation."""
+"""A method: what is said of it, how its files name things, and what its task lets a user change."""
 
-from dataclasses import dataclass
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from napari_sslmaps.encoders.recognition import Translated, Unwrapped
+
+Edits = Literal["paint", "blocks", "crops", "distort", ""]
+RECONSTRUCTION, PREDICTION, INVARIANCE = "pixel reconstruction", "latent prediction", "view invariance"
+"""Objectives that the advisor tells apart."""
 
 
 @dataclass(frozen=True, slots=True)
-class MethodInfo:
+class Layout:
+    """Key names of files that a method's own code writes.
+
+    Parameters
+    ----------
+    fits
+        Whether a file has these names; layouts of methods are asked in the order of `METHODS`.
+    translate
+        Brings its tensors under our names.
+    """
+
+    fits: Callable[[Unwrapped], bool]
+    translate: Callable[[Unwrapped], Translated]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelType:
+    """Folders that transformers saves of a method, told by ``model_type`` in their ``config.json``.
+
+    Parameters
+    ----------
+    heads, eps
+        What transformers takes where the config is silent.
+    antialias
+        How transformers resamples added positions for another grid.
+    rope
+        Whether positions are rotary.
+    mask_token
+        Whether the mask token, (1, 1, D) there, is one that the method's task needs, as (1, D).
+    """
+
+    heads: int = 12
+    eps: float = 1e-12
+    antialias: bool = False
+    rope: bool = False
+    mask_token: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a method's paper claims, where scores here can be held against it.
+
+    Parameters
+    ----------
+    paper
+        Which paper.
+    text
+        The claim, after "claims".
+    scores
+        Keys of the two scores that show it on a user's images.
+    """
+
+    paper: str
+    text: str
+    scores: tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
     """Facts that hold for every encoder of a method.
 
     Parameters
     ----------
+    name
+        As files, options and records have it.
     title
         The method's name as its authors write it.
     objective
@@ -23,8 +94,39 @@ class MethodInfo:
         LayerNorm epsilon of the authors' code; files do not hold it.
     attention_note
         How to read its attention map.
+    learns_from
+        The kind of objective, as the advisor compares them.
+    families
+        Kinds of networks that it trains; the first is the usual one.
+    claim
+        What its paper claims beyond that.
+    heads_by_width
+        Heads of its published transformers by token width, where heads are not 64 wide.
+    antialias, position_offset
+        How its own code resamples added positions; as in `ViTArchitecture`.
+    fixed_positions
+        Whether its transformers start with Xavier weights and fixed sine-cosine positions.
+    patch_gain
+        Factor on the patch embedding that they start with.
+    beside
+        Beginnings of keys in its files that are no part of the encoder, with what they are.
+    pretext_parts
+        Beginnings of keys, under our names, of what its task needs beside the encoder, in words.
+    layouts
+        Key names of its own code.
+    own_names
+        Whether files of its own code never have timm's names, so that files with these are timm's.
+    model_types
+        Its folders of transformers, by ``model_type``.
+    converted_branch
+        Which of its networks timm and transformers carry, where it trains two: a value of `Overrides.branch`.
+    pretext
+        Its task as a function, ``module:name``, called with field, encoder and wishes; empty if it has none.
+    edits
+        What a user changes of that task by hand.
     """
 
+    name: str
     title: str
     objective: str
     licence: str
@@ -32,3 +134,19 @@ class MethodInfo:
     normalisation: str
     eps: float
     attention_note: str
+    learns_from: str
+    families: tuple[str, ...] = ("vit",)
+    claim: Claim | None = None
+    heads_by_width: Mapping[int, int] = field(default_factory=dict)
+    antialias: bool = True
+    position_offset: float = 0.0
+    fixed_positions: bool = False
+    patch_gain: float = 1.0
+    beside: Mapping[str, str] = field(default_factory=dict)
+    pretext_parts: Mapping[str, str] = field(default_factory=dict)
+    layouts: tuple[Layout, ...] = ()
+    own_names: bool = False
+    model_types: Mapping[str, ModelType] = field(default_factory=dict)
+    converted_branch: str = ""
+    pretext: str = ""
+    edits: Edits = ""

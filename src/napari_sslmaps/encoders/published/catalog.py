@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from napari_sslmaps.encoders.families.vit import ViTArchitecture
-from napari_sslmaps.encoders.spec import Method
+from napari_sslmaps.encoders.spec import Architecture
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 """Names of the weight file in a repository, the preferred one first; one of them is there."""
@@ -40,8 +40,8 @@ class Published:
     """
 
     name: str
-    method: Method
-    architecture: ViTArchitecture
+    method: str
+    architecture: Architecture
     repository: str
     megabytes: float
     licence: str

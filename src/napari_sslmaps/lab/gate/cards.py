@@ -8,7 +8,7 @@ from typing import Any
 
 from napari_sslmaps.encoders.families.registry import architecture_from_dict
 from napari_sslmaps.encoders.header import read_header
-from napari_sslmaps.encoders.methods.registry import METHOD_INFO
+from napari_sslmaps.encoders.methods.registry import METHODS
 from napari_sslmaps.lab.gate.provenance import NEEDED, read_provenance, read_recipe
 from napari_sslmaps.lab.gate.tables import score_table, tap_table
 from napari_sslmaps.lab.gate.verdict import verdict
@@ -58,7 +58,7 @@ def render_card(name: str, header: Mapping[str, Any], result: Mapping[str, Any])
         If the header does not say how the encoder was trained.
     """
     origin = read_provenance(name, header)
-    method, info = header["method"], METHOD_INFO[header["method"]]
+    method, info = header["method"], METHODS[header["method"]]
     domain, tolerance = result["domain"], result["tolerance"]
     rows = "\n".join(f"| {key} | {value} |" for key, value in _facts(header, origin, result).items())
     return f"""# {name}

@@ -19,7 +19,7 @@ import torch
 from napari_sslmaps.encoders.encoder import Encoder
 from napari_sslmaps.encoders.header import read_header, starting_gain
 from napari_sslmaps.encoders.registry import load_encoder
-from napari_sslmaps.encoders.spec import Architecture, Method
+from napari_sslmaps.encoders.spec import Architecture
 from napari_sslmaps.encoders.untrained import untrained_network
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.evaluation import uncertainty as tally
@@ -169,7 +169,7 @@ class Twins:
         Factor on the initial patch embedding; None for the method's own.
     """
 
-    method: Method
+    method: str
     architecture: Architecture
     normalisation: str
     patch_gain: float | None = None

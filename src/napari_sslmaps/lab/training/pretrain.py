@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import cast
 
 from lightning_fabric import Fabric
 
 from napari_sslmaps.encoders.checkpoint.read import Checkpoint, read_checkpoint, read_companions
-from napari_sslmaps.encoders.families.vit import ViTArchitecture
 from napari_sslmaps.encoders.overrides import Overrides
-from napari_sslmaps.encoders.spec import Method
 from napari_sslmaps.errors import CheckpointError, InvalidOptionError, SSLMapsError
 from napari_sslmaps.lab.training.checkpoints import resume
 from napari_sslmaps.lab.training.datasets import has_bank, open_fields
@@ -219,9 +216,7 @@ def _read(path: Path, objective: Objective) -> tuple[Checkpoint, Overrides]:
     try:
         return read_checkpoint(path), Overrides()
     except CheckpointError:
-        shape = objective.architecture
-        heads = shape.heads if isinstance(shape, ViTArchitecture) else None
-        wanted = Overrides(cast("Method", objective.method), heads)
+        wanted = Overrides(objective.method, objective.architecture.attention_heads or None)
         return read_checkpoint(path, wanted), wanted
 
 

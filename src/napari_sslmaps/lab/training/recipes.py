@@ -9,9 +9,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from napari_sslmaps.encoders.families.registry import architecture_to_dict
-from napari_sslmaps.encoders.families.unet import UNetArchitecture
+from napari_sslmaps.encoders.families.registry import FAMILIES, architecture_to_dict
 from napari_sslmaps.encoders.families.vit import ViTArchitecture
+from napari_sslmaps.encoders.methods import registry as methods
 from napari_sslmaps.encoders.spec import Architecture, get_normalisation
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.lab.toml_tables import check_names, converted, from_table, to_toml
@@ -247,11 +247,13 @@ def parse_recipe(tables: Mapping[str, Any]) -> Recipe:
 
 def _architecture(method: str, table: Mapping[str, Any], crop: CropScheme) -> Architecture:
     values = dict(table)
-    kind = values.pop("kind", "unet" if method == "dira" else "vit")
-    if kind == "unet":
-        return from_table(UNetArchitecture, values, "[architecture]")
-    if kind != "vit":
-        raise InvalidOptionError(f"Expected [architecture] kind as vit or unet; got {kind!r}.")
+    kind = values.pop("kind", methods.METHODS[method].families[0])
+    if kind not in FAMILIES:
+        raise InvalidOptionError(f"Expected [architecture] kind as {' or '.join(FAMILIES)}; got {kind!r}.")
+    family = FAMILIES[kind].architecture
+    if family is not ViTArchitecture:
+        other: Architecture = from_table(family, values, "[architecture]")
+        return other
     check_names(values, get_type_hints(ViTArchitecture), "[architecture]")
     patch = converted(values.get("patch", 8), int, "[architecture] patch")
     if patch < 1 or crop.size % patch:

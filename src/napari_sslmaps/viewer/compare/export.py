@@ -182,11 +182,11 @@ def _figures(embedded: "EmbeddedImage", folder: Path, display: Display) -> list[
 
 def _heads(embedded: "EmbeddedImage") -> "Figure":
     """Compose every head of every encoder that has any."""
-    from napari_sslmaps.encoders.methods.registry import METHOD_INFO
+    from napari_sslmaps.encoders.methods.registry import METHODS
     from napari_sslmaps.figures.heads_figure import HeadsRow, compose_heads_figure
     from napari_sslmaps.figures.picture import picture_of
 
-    titles: dict[str, str] = {method: info.title for method, info in METHOD_INFO.items()}
+    titles: dict[str, str] = {method: info.title for method, info in METHODS.items()}
     image, rows, window = embedded.image, [], (0.0, 1.0)
     for name, found in embedded.embeddings.items():
         window = found.provenance.window or window

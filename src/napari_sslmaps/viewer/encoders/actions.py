@@ -5,7 +5,7 @@ from pathlib import Path
 
 from psygnal import Signal
 
-from napari_sslmaps.encoders.methods.registry import METHOD_INFO
+from napari_sslmaps.encoders.methods.registry import METHODS
 from napari_sslmaps.encoders.overrides import Overrides
 from napari_sslmaps.encoders.published.catalog import PUBLISHED, Published
 from napari_sslmaps.encoders.spec import EncoderSpec
@@ -147,7 +147,7 @@ class EncoderFiles:
 
     def _on_added(self, spec: EncoderSpec) -> None:
         self._offer.list_again(ticked=spec.name)
-        title = METHOD_INFO[spec.method].title
+        title = METHODS[spec.method].title
         self._workspace.say(f"{spec.name}: recognised as {title}, {spec.architecture.summary}.")
 
 

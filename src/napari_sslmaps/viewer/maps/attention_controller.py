@@ -8,7 +8,6 @@ from napari.layers import Image
 from psygnal import Signal
 
 from napari_sslmaps.core.results import Embedding, TokenMap
-from napari_sslmaps.encoders.families.vit import ViTArchitecture
 from napari_sslmaps.encoders.registry import get_spec
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import Cancelled, SSLMapsError
@@ -210,9 +209,7 @@ def depth_of(workspace: WorkspaceModel, name: str) -> int:
 
 def depth_of_spec(spec: EncoderSpec | None) -> int:
     """Return how many blocks an encoder has; 0 if it is no transformer."""
-    if spec is None or not isinstance(spec.architecture, ViTArchitecture):
-        return 0
-    return spec.architecture.depth
+    return 0 if spec is None else spec.architecture.attention_blocks
 
 
 def attention_of(item: Embedded, request: MapRequest) -> TokenMap:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 
-from napari_sslmaps.encoders.families.unet import UNetArchitecture
-from napari_sslmaps.encoders.families.vit import ViTArchitecture
-from napari_sslmaps.encoders.spec import Architecture
+from napari_sslmaps.encoders.families.registry import FAMILIES
+from napari_sslmaps.encoders.methods.registry import METHODS
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.lab.training.objectives.base import Objective
 from napari_sslmaps.lab.training.objectives.dinov3 import DINOv3
@@ -16,9 +16,14 @@ from napari_sslmaps.lab.training.objectives.dira import DiRA
 from napari_sslmaps.lab.training.objectives.ijepa import IJEPA
 from napari_sslmaps.lab.training.objectives.mae import MAE
 from napari_sslmaps.lab.training.recipes import Recipe
+from napari_sslmaps.lab.training.views import CropScheme
 
-_TRANSFORMERS: dict[str, type[MAE | IJEPA | DINOv3]] = {"mae": MAE, "ijepa": IJEPA, "dinov3": DINOv3}
-_Shape = TypeVar("_Shape", bound=Architecture)
+_OBJECTIVES: Mapping[str, Callable[[Any, CropScheme, Mapping[str, Any]], Objective]] = {
+    "mae": MAE,
+    "ijepa": IJEPA,
+    "dinov3": DINOv3,
+    "dira": DiRA,
+}
 
 
 def build_objective(recipe: Recipe) -> Objective:
@@ -30,20 +35,11 @@ def build_objective(recipe: Recipe) -> Objective:
         If the method and the architecture do not go together.
     """
     torch.manual_seed(recipe.seed)
-    objective: Objective
-    if recipe.method in _TRANSFORMERS:
-        shape = _expect(recipe, ViTArchitecture)
-        objective = _TRANSFORMERS[recipe.method](shape, recipe.crop, recipe.options)
-    else:
-        objective = DiRA(_expect(recipe, UNetArchitecture), recipe.crop, recipe.options)
+    families = METHODS[recipe.method].families
+    if recipe.architecture.kind not in families:
+        wanted = " or ".join(FAMILIES[kind].title for kind in families)
+        raise InvalidOptionError(f"Expected {wanted} for {recipe.method}; got {recipe.architecture.summary}.")
+    objective = _OBJECTIVES[recipe.method](recipe.architecture, recipe.crop, recipe.options)
     objective.normalisation = recipe.normalisation or objective.normalisation
     objective.augmentation = recipe.augment
     return objective
-
-
-def _expect(recipe: Recipe, kind: type[_Shape]) -> _Shape:
-    if not isinstance(recipe.architecture, kind):
-        raise InvalidOptionError(
-            f"Expected a {kind.__name__} for {recipe.method}; got a {type(recipe.architecture).__name__}."
-        )
-    return recipe.architecture
