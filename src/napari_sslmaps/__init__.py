@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from napari_sslmaps.maps.groups import AnchorGroup, group_map
     from napari_sslmaps.maps.pca import align_colours, pca_map
     from napari_sslmaps.maps.similarity import similarity_map
+    from napari_sslmaps.maps.token_length import token_length_map
     from napari_sslmaps.pipeline.attention import attend
     from napari_sslmaps.pipeline.class_activation import class_activation
     from napari_sslmaps.pipeline.controls import embed_control
@@ -88,6 +89,7 @@ __all__ = [
     "score_map",
     "similarity_map",
     "token_evidence",
+    "token_length_map",
 ]
 
 _HOMES = {
@@ -137,6 +139,7 @@ _HOMES = {
     "score_localisation": "evaluation.localisation",
     "score_map": "evaluation.map_scores",
     "similarity_map": "maps.similarity",
+    "token_length_map": "maps.token_length",
     "token_evidence": "evaluation.localisation",
 }
 

@@ -20,6 +20,7 @@ from napari_sslmaps.maps.groups import GROUPS
 from napari_sslmaps.maps.map_type import MapType
 from napari_sslmaps.maps.pca import PCA, PcaOptions
 from napari_sslmaps.maps.similarity import SIMILARITY, SimilarityOptions
+from napari_sslmaps.maps.token_length import TOKEN_LENGTH
 
 MAP_TYPES: dict[str, MapType] = {
     kind.key: kind
@@ -30,6 +31,7 @@ MAP_TYPES: dict[str, MapType] = {
         SIMILARITY,
         GROUPS,
         CLUSTERS,
+        TOKEN_LENGTH,
         DIFFERENCE,
         AGREEMENT,
         EVIDENCE,
