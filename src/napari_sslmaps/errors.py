@@ -13,6 +13,26 @@ class UnsupportedImageError(SSLMapsError, ValueError):
     """The image cannot be used: wrong shape, dtype or values, or an unreadable file."""
 
 
+class ChannelsError(UnsupportedImageError):
+    """The image has channels that are no colour image, and none was chosen.
+
+    Parameters
+    ----------
+    sentence
+        The text.
+    channels
+        Number and name of each.
+    """
+
+    def __init__(self, sentence: str, channels: tuple[str, ...]) -> None:
+        super().__init__(sentence, channels)
+        self.channels = channels
+
+    def __str__(self) -> str:
+        """Return the sentence alone."""
+        return str(self.args[0])
+
+
 class AnnotationError(SSLMapsError, ValueError):
     """An annotation is empty, holds a single class, or does not fit the image."""
 

@@ -168,6 +168,8 @@ def _key(item: BatchItem, encoder: BatchEncoder, options: BatchOptions) -> str:
     """
     shown, how, which = asdict(item), asdict(options), asdict(encoder)
     how["maps"] = options.maps.to_flat()
+    if not item.channel:
+        del shown["channel"]
     unimportant = (
         (shown, "image"),
         (shown, "name"),

@@ -166,11 +166,11 @@ def evaluate(  # noqa: PLR0913  # each parameter is an option that users type, o
         labels=labels,
         anchors=positive,
         negative=against,
-        region=RegionFlags(region, level).on(images[0]),
+        region=RegionFlags(region, level).on(images[0], embed.channels),
         groups=() if anchor_set is None else load_anchors(anchor_set).groups,
     )
     run = RunOptions(
-        **embed._asdict(),
+        **embed.run_options(),
         maps=maps.options(**attention._asdict()),
         wanted=maps.keys,
         mask=within,
@@ -205,7 +205,8 @@ def _request(
     chosen = CONTROL_KINDS if controls == ("all",) else () if controls == ("none",) else controls
     return ComparisonRequest(
         listed,
-        encoders or fitting_encoders(str(listed[0].image)),  # reads pixels: after all else is understood
+        # reads pixels: after all else is understood
+        encoders or fitting_encoders(str(listed[0].image), listed[0].channel or options.run.channel),
         chosen,  # type: ignore[arg-type]  # checked there
         scores,  # type: ignore[arg-type]  # likewise
         options,

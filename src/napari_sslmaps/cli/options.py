@@ -58,7 +58,7 @@ class RegionFlags(NamedTuple):
     level: Level = 0
     frame: Frame = 0
 
-    def on(self, image: str) -> "Region | None":
+    def on(self, image: str, channel: tuple[str, ...] = ()) -> "Region | None":
         """Understand ``y,x,height,width``; the whole level if omitted, None for the whole finest one."""
         from napari_sslmaps.core.region import Region
         from napari_sslmaps.inputs.images import open_named
@@ -69,7 +69,7 @@ class RegionFlags(NamedTuple):
             return Region(y, x, height, width, self.level, self.frame)
         if self.level == self.frame == 0:
             return None
-        with open_named(image) as source:
+        with open_named(image, channel) as source:
             shape = source.levels[min(self.level, len(source.levels) - 1)].shape_yx
         return Region(0, 0, *shape, self.level, self.frame)
 
@@ -85,6 +85,22 @@ class EmbedFlags(NamedTuple):
     ] = 8
     precision: Precision = "auto"
     device: Device = "auto"
+    channel: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Number from 0, or name, of an image with several; repeat for red, green, blue.",
+            rich_help_panel=PLACE,
+        ),
+    ] = None
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """The channels that are read; empty for those of a grey or RGB image."""
+        return tuple(self.channel or ())
+
+    def run_options(self) -> dict[str, Any]:
+        """Return them as `RunOptions` takes them."""
+        return {**self._asdict(), "channel": self.channels}
 
 
 class PointFlags(NamedTuple):

@@ -105,7 +105,7 @@ def run(  # noqa: PLR0913  # each parameter is an option that users type, or a g
     if (image is None) == (record is None):
         raise typer.BadParameter("give either an image or --from run.json.")
     if record is not None:
-        shown = (anchors, reference, difference, align_colours, basis, mask, heads, save_basis)
+        shown = (embed.channel, anchors, reference, difference, align_colours, basis, mask, heads, save_basis)
         if (
             encoder
             or any(points)
@@ -127,7 +127,7 @@ def run(  # noqa: PLR0913  # each parameter is an option that users type, or a g
 
         named = choose_encoders(encoder or (), given)
         found, mask_file = wanted_tokens(mask)
-        positive, against, groups = _anchors(points, anchors, reference or image)
+        positive, against, groups = _anchors(points, anchors, reference or image, embed.channels)
         request = RunRequest(
             image=image,
             anchors=positive,
@@ -136,9 +136,9 @@ def run(  # noqa: PLR0913  # each parameter is an option that users type, or a g
             bases=tuple(load_basis(path) for path in basis or ()),
             mask=mask_file,
             reference=None if reference is None else Reference(reference),
-            region=region.on(image),
+            region=region.on(image, embed.channels),
             options=RunOptions(
-                **embed._asdict(),
+                **embed.run_options(),
                 maps=maps.options(**attention._asdict(), aligned=align_colours),
                 wanted=maps.keys,
                 mask=found,
@@ -146,14 +146,15 @@ def run(  # noqa: PLR0913  # each parameter is an option that users type, or a g
                 difference=words(difference),
                 save_basis=save_basis,
             ),
-            encoders=named or fitting_encoders(image),  # reads pixels: after what was typed is understood
+            # reads pixels: after what was typed is understood
+            encoders=named or fitting_encoders(image, embed.channels),
         )
         folder = out
     _run(request, folder, cached=cache, json=json)
 
 
 def _anchors(
-    typed: PointFlags, file: Path | None, image: str
+    typed: PointFlags, file: Path | None, image: str, channel: tuple[str, ...]
 ) -> "tuple[Points, Points, tuple[AnchorGroup, ...]]":
     """Understand anchors that are typed, or a file of them, whose first group the similarity map is of."""
     if file is None:
@@ -163,7 +164,7 @@ def _anchors(
     from napari_sslmaps.inputs.images import open_named
     from napari_sslmaps.records.anchors import load_anchors
 
-    with open_named(image) as source:
+    with open_named(image, channel) as source:
         groups = load_anchors(file).on_image(source.levels[0].shape_yx)
     first = next((group for group in groups if group.anchors), None)
     if first is None:

@@ -53,7 +53,7 @@ def opened(image: ComparedImage, request: ComparisonRequest) -> Iterator[OpenedI
     SSLMapsError
         If either cannot be read, or they do not fit each other.
     """
-    with _pixels_of(image) as source:
+    with _pixels_of(image, request) as source:
         shape = source.levels[0].shape_yx
         region = image.region or Region(0, 0, *shape)
         annotation = annotation_of(image, shape, request)
@@ -61,12 +61,12 @@ def opened(image: ComparedImage, request: ComparisonRequest) -> Iterator[OpenedI
 
 
 @contextmanager
-def _pixels_of(image: ComparedImage) -> Iterator[ImageSource]:
+def _pixels_of(image: ComparedImage, request: ComparisonRequest) -> Iterator[ImageSource]:
     """Open the pixels of an image; what was given open stays open."""
     if not isinstance(image.image, str):
         yield image.image
         return
-    with open_named(image.image) as source:
+    with open_named(image.image, image.channel or request.options.run.channel) as source:
         yield source
 
 

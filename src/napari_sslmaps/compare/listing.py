@@ -121,6 +121,7 @@ def _compared(
         anchors=item.anchors or options.anchors,
         negative=item.negative or options.negative,
         groups=options.groups,
+        channel=item.channel,
     )
 
 
@@ -138,7 +139,7 @@ def _region_of(item: BatchItem, common: Region | None) -> Region | None:
         return Region(*item.region, level, item.frame)
     if item.level is None and item.frame == 0:
         return common
-    with open_image(item.image) as source:
+    with open_image(item.image, channel=item.channel or None) as source:
         shape = source.levels[min(level, len(source.levels) - 1)].shape_yx
     return Region(0, 0, *shape, level, item.frame)
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from napari_sslmaps.compare.request import ComparedImage, ComparisonOptions, ComparisonRequest, MaskFile
 from napari_sslmaps.compare.results import Comparison, ScoredImage
@@ -56,6 +57,8 @@ class _Image:
         Its annotation, if that is a file.
     wanted
         Which of its tokens were wanted, if a file says it.
+    channel
+        Which channels were read, if the image says its own.
     """
 
     name: str
@@ -67,6 +70,7 @@ class _Image:
     negative: Points
     groups: tuple[AnchorGroup, ...]
     wanted: MaskRecord | None = None
+    channel: tuple[str, ...] = ()
 
 
 @strict
@@ -129,7 +133,7 @@ def record_of(comparison: Comparison) -> RunRecord:
         mask=first.mask if isinstance(first.mask, MaskRecord) else None,
         options=request.options.run,
         package_version=version("napari-sslmaps"),
-        evaluation=dump(
+        evaluation=_without_empty_channels(
             _Evaluation(
                 images=tuple(_image(*pair) for pair in zip(request.images, comparison.images, strict=True)),
                 controls=request.controls,
@@ -139,6 +143,15 @@ def record_of(comparison: Comparison) -> RunRecord:
             )
         ),
     )
+
+
+def _without_empty_channels(evaluation: _Evaluation) -> dict[str, Any]:
+    """Return what is written; earlier versions know nothing of channels."""
+    told: dict[str, Any] = dump(evaluation)
+    for image in told["images"]:
+        if not image["channel"]:
+            del image["channel"]
+    return told
 
 
 def numbers_sha256(images: Sequence[ScoredImage]) -> str:
@@ -212,6 +225,7 @@ def _image(asked: ComparedImage, scored: ScoredImage) -> _Image:
         negative=asked.negative,
         groups=asked.groups,
         wanted=asked.mask if isinstance(asked.mask, MaskRecord) else None,
+        channel=tuple(map(str, asked.channel)),
     )
 
 
@@ -233,6 +247,7 @@ def _image_of(entry: _Image, folder: Path) -> ComparedImage:
         negative=entry.negative,
         groups=entry.groups,
         mask=checked_mask(entry.wanted, folder),
+        channel=entry.channel,
     )
 
 

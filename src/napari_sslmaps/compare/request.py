@@ -14,6 +14,7 @@ from napari_sslmaps.evaluation.annotation import Annotation
 from napari_sslmaps.inputs.encoders import EncoderChoice
 from napari_sslmaps.maps.groups import AnchorGroup
 from napari_sslmaps.records.run import MaskRecord, RunOptions
+from napari_sslmaps.sources.channels import Channel
 from napari_sslmaps.sources.protocol import ImageSource
 
 
@@ -58,6 +59,8 @@ class ComparedImage:
         Named anchors, of which a similarity map is made for each group.
     mask
         Which tokens of it are wanted; None for all, or for what ``options.run.mask`` finds.
+    channel
+        Which channels are read; empty for ``options.run.channel``.
     """
 
     name: str
@@ -69,6 +72,7 @@ class ComparedImage:
     negative: Points = ()
     groups: tuple[AnchorGroup, ...] = ()
     mask: PlacedMask | MaskRecord | None = None
+    channel: tuple[Channel, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -175,6 +175,7 @@ def image_key(image: OpenedImage, lanes: Sequence[Lane], request: ComparisonRequ
         "scores": [score for score in IMAGE_SCORES if score in request.scores],
         "tokens": keeps_tokens(request),
         "options": {**asdict(options), "run": options.run.to_flat()},
+        **({"channel": asked.channel} if asked.channel else {}),
         "versions": [version("napari-sslmaps"), version("torch")],
     }
     return key_of(facts)

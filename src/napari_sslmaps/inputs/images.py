@@ -1,5 +1,6 @@
 """Images as a user names them: paths and samples, opened and hashed once."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -8,6 +9,7 @@ from napari_sslmaps.errors import InvalidOptionError, UnsupportedImageError
 from napari_sslmaps.files import hash_path
 from napari_sslmaps.pipeline.masks import FoundMask, MaskLike
 from napari_sslmaps.records.run import ImageRecord, MaskRecord
+from napari_sslmaps.sources.channels import Channel, of_colours
 from napari_sslmaps.sources.masks import read_mask
 from napari_sslmaps.sources.open import open_image
 from napari_sslmaps.sources.protocol import ImageSource
@@ -54,8 +56,15 @@ def _sample_key(image: str) -> str:
     return image.removeprefix(SAMPLE_PREFIX) if image.startswith(SAMPLE_PREFIX) else ""
 
 
-def open_named(image: str) -> ImageSource:
+def open_named(image: str, channel: Sequence[Channel] = ()) -> ImageSource:
     """Open the image of a request.
+
+    Parameters
+    ----------
+    image
+        A path, or ``sample:…``.
+    channel
+        Which channels are read; those of a grey or RGB image if empty.
 
     Raises
     ------
@@ -63,7 +72,9 @@ def open_named(image: str) -> ImageSource:
         If it cannot be read, or there is no such sample.
     """
     key = _sample_key(image)
-    return find_sample(key).open() if key else open_image(Path(image).expanduser().absolute())
+    if key:
+        return of_colours(find_sample(key).open(), channel or None)
+    return open_image(Path(image).expanduser().absolute(), channel=channel or None)
 
 
 def record_of(image: str, source: ImageSource) -> ImageRecord:

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import InvalidOptionError, RegionError
+from napari_sslmaps.sources.channels import Channel, chosen_channels
 from napari_sslmaps.sources.open import find_images
 
 Points = tuple[tuple[float, float], ...]
@@ -30,6 +31,8 @@ class BatchItem:
         None for the batch's.
     frame
         Time point or plane of a stack.
+    channel
+        Numbers or names of the channels that are read; empty for the batch's.
     """
 
     image: str
@@ -39,6 +42,7 @@ class BatchItem:
     region: tuple[int, int, int, int] | None = None
     level: int | None = None
     frame: int = 0
+    channel: tuple[Channel, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +104,7 @@ def _check_names(items: Iterable[BatchItem]) -> None:
         seen[item.name] = item.image
 
 
-COLUMNS = ("image", "name", "anchors", "negative", "region", "level", "frame")
+COLUMNS = ("image", "name", "anchors", "negative", "region", "level", "frame", "channel")
 """All but the first may be missing, or empty in a row."""
 _FORBIDDEN = '"<>|:*?\\'
 
@@ -109,7 +113,7 @@ def read_sheet(path: Path) -> tuple[list[BatchItem], str]:
     """Read a CSV with a header that has some of `COLUMNS`.
 
     Paths are relative to the file's folder. Points are written as ``120 340; 80 90``, a region as
-    ``y x height width``; commas do where they are quoted.
+    ``y x height width``, channels as ``DAPI; CD8``; commas do where they are quoted, but between channels.
 
     Returns
     -------
@@ -173,6 +177,7 @@ def _understood(row: dict[str, str], folder: Path) -> BatchItem:
         region=_rectangle(row.get("region", "")),
         level=_natural(row["level"]) if row.get("level") else None,
         frame=_natural(row.get("frame") or "0"),
+        channel=chosen_channels([name.strip() for name in row.get("channel", "").split(";") if name.strip()]),
     )
 
 

@@ -26,6 +26,7 @@ from napari_sslmaps.pipeline.planning import EmbeddingPlan, RegionLike, at_worki
 from napari_sslmaps.pipeline.progress import EmbeddingProgress, OnProgress
 from napari_sslmaps.pipeline.reading import TileReader, parts_read, scan_ahead
 from napari_sslmaps.pipeline.token_store import TokenBudget
+from napari_sslmaps.sources.channels import ChannelChoice
 from napari_sslmaps.sources.identity import FileIdentity
 from napari_sslmaps.sources.open import open_image
 from napari_sslmaps.sources.protocol import ImageSource
@@ -51,6 +52,7 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
     budget: TokenBudget | None = None,
     resolution: Resolution | float | str = "native",
     short_side: int | None = None,
+    channel: ChannelChoice = None,
 ) -> Embedding:
     """Compute the tokens of an image, or of a region of it, by an encoder.
 
@@ -98,6 +100,9 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
         0 is read as it is.
     short_side
         Instead of `resolution`: pixels along the shorter side of the whole image.
+    channel
+        Number, from 0, or name of the channel of an image that has several; or up to three of them, as red,
+        green and blue.
 
     Returns
     -------
@@ -112,7 +117,7 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
     RegionError
         If the region is not on the image, smaller than one patch or wholly outside the mask.
     InvalidOptionError
-        If the mask does not fit the image.
+        If the mask does not fit the image, or it has no such channel.
     DeviceMemoryError
         If not even one tile fits into the device's memory.
 
@@ -129,7 +134,7 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
     """
     if isinstance(encoder, (str, Path)):
         encoder = load_encoder(encoder)
-    source = open_image(image)
+    source = open_image(image, channel=channel)
     file = FileIdentity.of(source)
     asked = resolution if short_side is None else Resolution(short_side=short_side)
     with nullcontext() if source is image else source:
@@ -144,7 +149,7 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
         check_structure(scan, allow_uniform=allow_uniform)
         chosen = scan.window if window is None else check_window(window)
         provenance = provenance_of(read, planned, encoder, scan, chosen)
-        pixels = _pixels_of(image, source, read)
+        pixels = _pixels_of(image, source, read, channel)
         kind = encoder.extractor.attention_kind
         room = budget or TokenBudget.from_environment()
         frame = Frame(planned, provenance, kind, pixels, _on_grid(planned, focus_yx), room)
@@ -177,7 +182,7 @@ def check_structure(scan: RegionScan, *, allow_uniform: bool) -> None:
         )
 
 
-def _pixels_of(image: Any, source: ImageSource, working: ImageSource) -> PixelReader:
+def _pixels_of(image: Any, source: ImageSource, working: ImageSource, channel: ChannelChoice) -> PixelReader:
     """Return what reads the image again; unless a source was given, it is closed by then and opened anew."""
     if image is source:
         reader: PixelReader = working.read
@@ -185,7 +190,7 @@ def _pixels_of(image: Any, source: ImageSource, working: ImageSource) -> PixelRe
     down_yx = working.levels[-1].downsample_yx
 
     def read(region: Region) -> NDArray[Any]:
-        with open_image(image) as opened:
+        with open_image(image, channel=channel) as opened:
             again = opened if working is source else ResampledLevel(opened, down_yx)
             return again.read(region)
 

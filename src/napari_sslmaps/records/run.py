@@ -154,6 +154,9 @@ class RunOptions:
         Names of two encoders whose maps are subtracted; empty for none.
     save_basis
         Whether the components of every encoder are written as a file, too.
+    channel
+        Numbers or names of the channels that are read of every image, as `open_image` takes them; empty for
+        those of a grey or RGB image.
 
     Raises
     ------
@@ -172,6 +175,7 @@ class RunOptions:
     heads: bool = False
     difference: tuple[str, ...] = ()
     save_basis: bool = False
+    channel: tuple[int | str, ...] = ()
 
     def __post_init__(self) -> None:
         check_keys(self.wanted)
@@ -196,6 +200,8 @@ class RunOptions:
         flat = {name: _value_at(self, _PLACES.get(name, name)) for name in _SCHEMA_1}
         if self.wanted:
             flat["maps"] = self.wanted
+        if self.channel:
+            flat["channel"] = self.channel
         if self.maps.similarity.display != _DISPLAY:
             flat["display"] = self.maps.similarity.display
         for name in _of_one_map(self.keys):

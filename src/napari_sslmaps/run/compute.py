@@ -87,21 +87,21 @@ class _Look:
 @contextmanager
 def _looking(request: RunRequest) -> Iterator[tuple[_Look, _Look | None]]:
     """Open the image of a request, and the one that its anchors lie in, if that is another."""
-    found = request.options.mask
-    with _look(request.image, request.region, request.mask, found) as here:
+    options = request.options
+    with _look(request.image, request.region, request.mask, options) as here:
         other = request.reference
         if other is None:
             yield here, None
             return
-        with _look(other.image, other.region, other.mask, found) as there:
+        with _look(other.image, other.region, other.mask, options) as there:
             yield here, there
 
 
 @contextmanager
-def _look(image: str, region: Region | None, mask: MaskRecord | None, found: str) -> Iterator[_Look]:
-    with open_named(image) as source:
+def _look(image: str, region: Region | None, mask: MaskRecord | None, options: RunOptions) -> Iterator[_Look]:
+    with open_named(image, options.channel) as source:
         chosen = region or Region(0, 0, *source.levels[0].shape_yx)
-        wanted = cast("MaskLike", found) if found else None
+        wanted = cast("MaskLike", options.mask) if options.mask else None
         yield _Look(source, record_of(image, source), chosen, wanted if mask is None else mask_in(mask))
 
 

@@ -12,6 +12,7 @@ from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import UnsupportedImageError
 from napari_sslmaps.sources.axes import AxisPlan, plan_axes
 from napari_sslmaps.sources.base import ImageLayout, SourceBase, SpacingYX, check_dtype, levels_from_shapes
+from napari_sslmaps.sources.channels import ChannelChoice
 from napari_sslmaps.sources.protocol import ImageSource
 
 
@@ -30,6 +31,8 @@ class ArraySource(SourceBase):
         Micrometres per pixel of level 0, if known.
     frames
         Whether the first axis is time or z.
+    channel
+        Which of any number of channels, the last axis, are wanted: a number, or up to three.
 
     Raises
     ------
@@ -44,6 +47,7 @@ class ArraySource(SourceBase):
         spacing_um_yx: SpacingYX = None,
         *,
         frames: bool = False,
+        channel: ChannelChoice = None,
     ) -> None:
         stored = array if isinstance(array, list | tuple) else [array]
         if not stored:
@@ -51,7 +55,7 @@ class ArraySource(SourceBase):
         arrays = [_as_sliceable(level) for level in stored]
         for level in arrays:
             check_dtype(level.dtype, name)
-        plans = [_plan(tuple(level.shape), frames, name) for level in arrays]
+        plans = [_plan(level, name, frames=frames, channel=channel) for level in arrays]
         if len({(plan.channels, plan.frames) for plan in plans}) > 1:
             raise UnsupportedImageError(
                 f"Expected levels of the same channels and frames in {name}; got shapes "
@@ -73,14 +77,13 @@ class ArraySource(SourceBase):
         super().__init__(name, layout)
 
     def _decode(self, region: Region) -> NDArray[Any]:
-        block = np.asarray(self._arrays[region.level][self._plan.index(region)])
-        return self._plan.arrange(block)
+        return self._plan.cut(self._arrays[region.level], region)
 
     def _release(self) -> None:
         self._arrays = []
 
 
-def open_npy(path: Path, *, frames: bool = False) -> ArraySource:
+def open_npy(path: Path, *, frames: bool = False, channel: ChannelChoice = None) -> ArraySource:
     """Open a ``.npy`` file without reading it whole; pickles are refused."""
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -89,7 +92,7 @@ def open_npy(path: Path, *, frames: bool = False) -> ArraySource:
             f"Expected a NumPy array of numbers; {path.name} cannot be read ({error}). "
             "Save it again with numpy.save."
         ) from error
-    return ArraySource(array, path.stem, frames=frames)
+    return ArraySource(array, path.stem, frames=frames, channel=channel)
 
 
 def _as_sliceable(value: Any) -> Any:
@@ -104,7 +107,8 @@ def _as_sliceable(value: Any) -> Any:
     )
 
 
-def _plan(shape: tuple[int, ...], frames: bool, name: str) -> AxisPlan:
+def _plan(array: Any, name: str, *, frames: bool, channel: ChannelChoice) -> AxisPlan:
+    shape = tuple(array.shape)
     if 0 in shape:
         raise UnsupportedImageError(
             f"Expected at least one pixel in {name}; got an empty array of shape {shape}."
@@ -112,11 +116,11 @@ def _plan(shape: tuple[int, ...], frames: bool, name: str) -> AxisPlan:
     spatial = shape[1:] if frames else shape
     if len(spatial) == 2:
         axes = "YX"
-    elif len(spatial) == 3 and _looks_channel_last(spatial):
+    elif len(spatial) == 3 and (_looks_channel_last(spatial) or channel is not None):
         axes = "YXS"
     else:
         raise UnsupportedImageError(_sentence(shape, frames, name))
-    return plan_axes(("T" if frames else "") + axes, shape, name)
+    return plan_axes(("T" if frames else "") + axes, shape, name, np.dtype(array.dtype), channel=channel)
 
 
 def _looks_channel_last(shape: Sequence[int]) -> bool:
@@ -133,7 +137,7 @@ def _sentence(shape: tuple[int, ...], frames: bool, name: str) -> str:
                 "numpy.moveaxis(image, 0, -1), or tensor.permute(1, 2, 0)."
             )
         if shape[-1] == 2:
-            return f"{start}: two channels. Choose one of them, for example image[..., 0]."
+            return f"{start}: two channels. Choose one of them with channel=0 or channel=1."
         return f"{start}, which looks like a stack. Choose one slice, image[0], or pass frames=True."
     if len(shape) == 4 and not frames and _looks_channel_last(shape):
         return f"{start}, which looks like a stack. Choose one slice, image[0], or pass frames=True."

@@ -10,6 +10,13 @@ from numpy.typing import NDArray
 
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import UnsupportedImageError
+from napari_sslmaps.sources.channels import (
+    ChannelChoice,
+    ChannelFacts,
+    ask_for_channels,
+    filled,
+    pick_channels,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,59 +29,82 @@ class AxisPlan:
         One letter per axis: Y, X, S or C for channels, anything else a stack.
     channel_axis, frame_axis
         Letter of the axis that holds channels (frames), or empty.
-    channels, frames
-        1 or 3 after alpha is dropped; length of the stack.
+    picked
+        Numbers along the channel axis: one for a grey image, two or three to become red, green and blue.
+    frames
+        Length of the stack.
     """
 
     axes: str
     channel_axis: str
     frame_axis: str
-    channels: int
+    picked: tuple[int, ...]
     frames: int
+
+    @property
+    def channels(self) -> int:
+        """1 (grey) or 3 (RGB)."""
+        return 3 if len(self.picked) > 1 else 1
 
     def shape_yx(self, shape: Sequence[int]) -> tuple[int, int]:
         """Height and width of an array of `shape`."""
         return int(shape[self.axes.index("Y")]), int(shape[self.axes.index("X")])
 
-    def index(self, region: Region) -> tuple[int | slice, ...]:
-        """Index that cuts `region` out of the array; axes that are dropped get an integer."""
+    def cut(self, array: Any, region: Region) -> NDArray[Any]:
+        """Cut (height, width[, 3]) pixels out of an array: at once where their channels follow each other."""
+        first, last = self.picked[0], self.picked[-1]
+        if self.picked == tuple(range(first, last + 1)) and len(self.picked) > 1:
+            block = np.asarray(array[self._index(region, slice(first, last + 1))])
+            kept = [axis for axis in self.axes if axis in "YX" or axis == self.channel_axis]
+            return filled(block.transpose([kept.index(axis) for axis in f"YX{self.channel_axis}"]))
+        planes = [np.asarray(array[self._index(region, number)]) for number in self.picked]
+        upright = [plane.T if self.axes.index("X") < self.axes.index("Y") else plane for plane in planes]
+        return filled(np.stack(upright, -1)) if self.channels == 3 else np.ascontiguousarray(upright[0])
+
+    def _index(self, region: Region, channels: int | slice) -> tuple[int | slice, ...]:
         chosen: dict[str, int | slice] = {
             "Y": slice(region.y, region.y + region.height),
             "X": slice(region.x, region.x + region.width),
         }
         if self.frame_axis:
             chosen[self.frame_axis] = region.frame
-        if self.channels == 3:
-            chosen[self.channel_axis] = slice(0, 3)
+        if self.channel_axis:
+            chosen[self.channel_axis] = channels
         return tuple(chosen.get(axis, 0) for axis in self.axes)
 
-    def arrange(self, block: NDArray[Any]) -> NDArray[Any]:
-        """Bring what `index` cut out into (height, width) or (height, width, 3) order."""
-        kept = [axis for axis in self.axes if axis in "YX" or self._is_colour(axis)]
-        order = "YX" + (self.channel_axis if self.channels == 3 else "")
-        return np.ascontiguousarray(block.transpose([kept.index(axis) for axis in order]))
 
-    def _is_colour(self, axis: str) -> bool:
-        return self.channels == 3 and axis == self.channel_axis
-
-
-def plan_axes(axes: str, shape: Sequence[int], name: str) -> AxisPlan:
+def plan_axes(
+    axes: str,
+    shape: Sequence[int],
+    name: str,
+    dtype: np.dtype[Any],
+    *,
+    facts: ChannelFacts | None = None,
+    channel: ChannelChoice = None,
+) -> AxisPlan:
     """Decide which axis is what.
 
     Parameters
     ----------
     axes
         One upper-case letter per axis.
-    shape
+    shape, dtype
         Of the array.
     name
         Of the image, for the sentence.
+    facts
+        What the file says of its channels.
+    channel
+        Which are asked for, by number or name.
 
     Raises
     ------
+    ChannelsError
+        If there are several channels that are no colour image, and none is asked for.
+    InvalidOptionError
+        If there is no such channel.
     UnsupportedImageError
-        If rows or columns are missing or empty, there is more than one stack axis, or the channels
-        are neither grey nor RGB.
+        If rows or columns are missing or empty, or there is more than one stack axis.
     """
     said = ", ".join(f"{axis} = {size}" for axis, size in zip(axes, shape, strict=True))
     if "Y" not in axes or "X" not in axes or prod(shape) == 0:
@@ -83,28 +113,20 @@ def plan_axes(axes: str, shape: Sequence[int], name: str) -> AxisPlan:
         )
     sizes = dict(zip(axes, shape, strict=True))
     stacks = [axis for axis in axes if axis not in "YXSC" and sizes[axis] > 1]
-    if len(stacks) > 1:
+    colours = [axis for axis in "SC" if sizes.get(axis, 1) > 1]
+    if len(stacks) > 1 or len(colours) > 1:
         raise UnsupportedImageError(
             f"Expected at most one axis besides rows, columns and colours in {name}; got {said}. "
             "Save one time point or one plane as an image of its own."
         )
-    channel_axis = _channel_axis(sizes, said, name)
     frame_axis = stacks[0] if stacks else ""
-    return AxisPlan(
-        axes,
-        channel_axis,
-        frame_axis,
-        channels=3 if sizes.get(channel_axis, 1) >= 3 else 1,
-        frames=int(sizes[frame_axis]) if frame_axis else 1,
-    )
-
-
-def _channel_axis(sizes: dict[str, int], said: str, name: str) -> str:
-    colours = [axis for axis in "SC" if sizes.get(axis, 1) > 1]
-    samples, fluorescence = sizes.get("S", 1), sizes.get("C", 1)
-    if len(colours) > 1 or samples > 4 or fluorescence not in (1, 3):
-        raise UnsupportedImageError(
-            f"Expected grey or RGB pixels in {name}; got {said}. "
-            "Choose one channel, or three to show as red, green and blue, and save them apart."
-        )
-    return colours[0] if colours else ""
+    channel_axis = colours[0] if colours else ""
+    count = int(sizes.get(channel_axis, 1))
+    known = facts or ChannelFacts()
+    if channel is not None:
+        picked = pick_channels(channel, known, count, name)
+    elif (channel_axis == "C" and (count != 3 or not known.are_red_green_blue(dtype))) or count > 4:
+        raise ask_for_channels(known, count, said, name)
+    else:
+        picked = (0, 1, 2)[: 3 if count >= 3 else 1]
+    return AxisPlan(axes, channel_axis, frame_axis, picked, int(sizes[frame_axis]) if frame_axis else 1)

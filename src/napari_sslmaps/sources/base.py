@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from napari_sslmaps.core.preprocess import Window, check_finite
 from napari_sslmaps.core.region import Region
-from napari_sslmaps.errors import InvalidOptionError, RegionError, UnsupportedImageError
+from napari_sslmaps.errors import InvalidOptionError, RegionError, SSLMapsError, UnsupportedImageError
 from napari_sslmaps.sources.identity import FileIdentity
 from napari_sslmaps.sources.protocol import ImageSource, Level
 
@@ -284,7 +284,7 @@ def decoding(name: str, expected: str, *errors: type[Exception]) -> Iterator[Non
     """
     try:
         yield
-    except UnsupportedImageError:
+    except SSLMapsError:
         raise
     except errors as error:
         cause = error.__cause__ or error

@@ -3,13 +3,14 @@
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from napari_sslmaps.errors import InvalidOptionError, UnsupportedImageError
 from napari_sslmaps.sources.array import ArraySource, open_npy
 from napari_sslmaps.sources.base import SourceBase, check_spacing
+from napari_sslmaps.sources.channels import ChannelChoice, of_colours
 from napari_sslmaps.sources.formats import DICOM_SUFFIXES, begins_as_dicom
 from napari_sslmaps.sources.identity import FileIdentity
 from napari_sslmaps.sources.protocol import ImageSource
@@ -38,6 +39,7 @@ def open_image(
     series: int | str | None = None,
     um_per_px: float | tuple[float, float] | None = None,
     icc: bool = True,
+    channel: ChannelChoice = None,
 ) -> ImageSource:
     """Open an image for reading region by region.
 
@@ -58,6 +60,9 @@ def open_image(
         those of rows and columns.
     icc
         Whether to convert the colours of a slide to sRGB by its ICC profile, where it has one.
+    channel
+        Number, from 0, or name of the channel to show of an image that has several; or up to three of them,
+        as red, green and blue.
 
     Returns
     -------
@@ -68,8 +73,10 @@ def open_image(
     ------
     UnsupportedImageError
         If the file is missing, unknown or damaged, or the array cannot be an image.
+    ChannelsError
+        If it has channels that are no colour image, and none is asked for; its `channels` lists them.
     InvalidOptionError
-        If `um_per_px` is not positive, or there is no series to choose.
+        If `um_per_px` is not positive, there is no series to choose, or no such channel.
     MissingExtraError
         If it is a slide that only OpenSlide reads, and OpenSlide does not run here.
 
@@ -84,9 +91,10 @@ def open_image(
     if isinstance(image, str | os.PathLike):
         path = Path(image).expanduser()
         file = FileIdentity.of(path)  # before it is opened: a change from then on is noticed
-        opened = _open_path(path, frames, series, icc)
+        asked = _Asked(frames, series, icc, channel)
+        opened = _open_path(path, asked)
         if isinstance(opened, SourceBase):
-            opened.file = file and replace(file, reading=_reading(opened, series, icc))
+            opened.file = file and replace(file, reading=asked.reading(opened))
             if um_per_px is not None:
                 opened.calibrate(um_per_px)
         return opened
@@ -95,42 +103,57 @@ def open_image(
             f"Expected series with the path of a file; got it with {type(image).__name__}."
         )
     if all(hasattr(image, needed) for needed in ("levels", "read", "close")):
+        if channel is not None:
+            raise InvalidOptionError(
+                f"Expected channel={channel!r} with a path or an array; got it with an image that is open. "
+                "Choose its channel where it is opened: open_image(path, channel=…)."
+            )
         source: ImageSource = image
         return source
     spacing = None if um_per_px is None else check_spacing(um_per_px)
-    return ArraySource(image, name or "array", spacing, frames=frames)
+    return ArraySource(image, name or "array", spacing, frames=frames, channel=channel)
 
 
-def _reading(source: SourceBase, series: int | str | None, icc: bool) -> str:
-    """Say in what way a file is read, where that is not the plainest one: its pixels are others then."""
-    asked = "" if series is None and icc else f"series {series}, ICC {icc}"
-    return " ".join(filter(None, (source.reading, asked)))
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is asked for of a file, as `open_image` takes it."""
+
+    frames: bool
+    series: int | str | None
+    icc: bool
+    channel: ChannelChoice
+
+    def reading(self, source: SourceBase) -> str:
+        """Say in what way a file is read, where that is not the plainest one: its pixels are others then."""
+        image = "" if self.series is None and self.icc else f"series {self.series}, ICC {self.icc}"
+        channel = "" if self.channel is None else f"channel {self.channel}"
+        return " ".join(filter(None, (source.reading, image, channel)))
 
 
-def _open_path(path: Path, frames: bool, series: int | str | None, icc: bool) -> ImageSource:
+def _open_path(path: Path, asked: _Asked) -> ImageSource:
     if path.is_dir():
-        return _open_folder(path)
+        return _open_folder(path, asked.channel)
     start = _signature(path)
     # Before TIFF: a DICOM preamble may hold a TIFF header (examples_rgb_color.dcm has one).
     if begins_as_dicom(start) or path.suffix.lower() in DICOM_SUFFIXES:
         from napari_sslmaps.sources.dicom import open_dicom
 
-        return open_dicom(path)
-    slide = _open_slide(path, start, series, icc)
+        return of_colours(open_dicom(path), asked.channel)
+    slide = _open_slide(path, start, asked)
     if slide is not None:
-        return slide
+        return of_colours(slide, asked.channel)
     if start.startswith(_TIFF):
         from napari_sslmaps.sources.tiff import open_tiff
 
-        if series is None:
+        if asked.series is None:
             check_complete_vsi(path)
-        return open_tiff(path, series=series, icc=icc)
+        return open_tiff(path, series=asked.series, icc=asked.icc, channel=asked.channel)
     if start.startswith(_PICTURES) or (start[:4] == b"RIFF" and start[8:12] == b"WEBP") or _PNM.match(start):
         from napari_sslmaps.sources.picture import PictureSource
 
-        return PictureSource(path)
+        return of_colours(PictureSource(path), asked.channel)
     if start.startswith(b"\x93NUMPY"):
-        return open_npy(path, frames=frames)
+        return open_npy(path, frames=asked.frames, channel=asked.channel)
     check_known(start, path.name)
     raise UnsupportedImageError(
         f"Expected {_READABLE}; {path.name} starts with {start[:8]!r}, which is none of them. "
@@ -138,31 +161,31 @@ def _open_path(path: Path, frames: bool, series: int | str | None, icc: bool) ->
     )
 
 
-def _open_slide(path: Path, start: bytes, series: int | str | None, icc: bool) -> ImageSource | None:
+def _open_slide(path: Path, start: bytes, asked: _Asked) -> ImageSource | None:
     """Open what OpenSlide reads and nothing else does as well; None if it is no such slide."""
     by_name = path.suffix.lower() in SLIDE_SUFFIXES
     if not by_name and (start.startswith(_NO_SLIDES) or vendor_of(path) is None):
         return None
     try:
-        slide = OpenSlideSource(path, icc=icc)
+        slide = OpenSlideSource(path, icc=asked.icc)
     except UnsupportedImageError:
         if start.startswith(_TIFF):  # a slide by its first words, which tifffile may read all the same
             return None
         check_known(start, path.name)
         raise
-    return slide if series in (None, 0, "0") else slide.beside(str(series))
+    return slide if asked.series in (None, 0, "0") else slide.beside(str(asked.series))
 
 
-def _open_folder(path: Path) -> ImageSource:
+def _open_folder(path: Path, channel: ChannelChoice) -> ImageSource:
     if any((path / marker).exists() for marker in ("zarr.json", ".zattrs", ".zgroup", ".zarray")):
         from napari_sslmaps.sources.zarr import ZarrSource
 
-        return ZarrSource(path)
+        return ZarrSource(path, channel=channel)
     from napari_sslmaps.sources.dicom import open_dicom_folder
 
     stack = open_dicom_folder(path)
     if stack is not None:
-        return stack
+        return of_colours(stack, channel)
     raise UnsupportedImageError(
         f"Expected an image file, an OME-Zarr folder or a folder of DICOM slices; {path} is a folder with "
         "neither. Give the path of one image in it."

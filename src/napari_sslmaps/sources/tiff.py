@@ -19,6 +19,16 @@ from napari_sslmaps.errors import UnsupportedImageError
 from napari_sslmaps.sources.array import ArraySource
 from napari_sslmaps.sources.axes import AxisPlan, plan_axes
 from napari_sslmaps.sources.base import ImageLayout, SourceBase, decoding, levels_from_shapes
+from napari_sslmaps.sources.channels import (
+    COLOURS,
+    ChannelChoice,
+    ChannelFacts,
+    filled,
+    imagej_facts,
+    ome_facts,
+    pick_channels,
+    qptiff_facts,
+)
 from napari_sslmaps.sources.decoded_cache import Kept
 from napari_sslmaps.sources.icc import to_srgb
 from napari_sslmaps.sources.protocol import ImageSource
@@ -58,12 +68,14 @@ class UndecodableTiffError(UnsupportedImageError):
         self.suits_libtiff = fits and page.compression in _LIBTIFF
 
 
-def open_tiff(path: Path, *, series: int | str | None = None, icc: bool = True) -> ImageSource:
+def open_tiff(
+    path: Path, *, series: int | str | None = None, icc: bool = True, channel: ChannelChoice = None
+) -> ImageSource:
     """Open a TIFF file; what tifffile does not decode, and libtiff does, is decoded whole by that.
 
     Parameters
     ----------
-    path, series, icc
+    path, series, icc, channel
         As in `TiffSource`.
 
     Raises
@@ -72,7 +84,7 @@ def open_tiff(path: Path, *, series: int | str | None = None, icc: bool = True) 
         As there.
     """
     try:
-        return TiffSource(path, series=series, icc=icc)
+        return TiffSource(path, series=series, icc=icc, channel=channel)
     except UndecodableTiffError as error:
         if not error.suits_libtiff:
             raise
@@ -82,7 +94,7 @@ def open_tiff(path: Path, *, series: int | str | None = None, icc: bool = True) 
             raise error from None
         if not whole.any():  # what libtiff gives where it has failed
             raise
-        return ArraySource(np.ascontiguousarray(whole), path.stem)
+        return ArraySource(np.ascontiguousarray(whole), path.stem, channel=channel)
 
 
 class TiffSource(SourceBase):
@@ -100,6 +112,8 @@ class TiffSource(SourceBase):
         Number or name of the image to show; by default the largest that is no label, macro or thumbnail.
     icc
         Whether to convert a slide's colours to sRGB by the ICC profile, where it has one.
+    channel
+        Which channels are wanted, as stored or of the colours that the samples stand for.
 
     Raises
     ------
@@ -107,7 +121,14 @@ class TiffSource(SourceBase):
         If the file is damaged, or is neither grey nor RGB.
     """
 
-    def __init__(self, path: Path, *, series: int | str | None = None, icc: bool = True) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        series: int | str | None = None,
+        icc: bool = True,
+        channel: ChannelChoice = None,
+    ) -> None:
         with ExitStack() as on_error, decoding(path.name, "a readable TIFF", *_DAMAGE):
             file = on_error.enter_context(tifffile.TiffFile(path))
             choice = choose_series(file, series, path.name)
@@ -115,10 +136,16 @@ class TiffSource(SourceBase):
             page = shown.keyframe
             _check_decodable(page, path.name)
             _check_complete(shown, path.stat().st_size)
-            self._plan, self._lead = plan_axes(shown.axes, shown.shape, path.name), _leading(shown)
-            self._meaning, self._turn = meaning_of(page), _Turn.of(page)
-            layout = _layout(shown, self._plan, self._meaning, self._turn)
-            in_rgb = layout.channels == 3 and layout.dtype == np.uint8
+            self._meaning, self._turn, self._lead = meaning_of(page), _Turn.of(page), _leading(shown)
+            stored = channel if self._meaning.channels is None else None
+            facts = _channel_facts(file, choice.number)
+            self._plan = plan_axes(
+                shown.axes, shown.shape, path.name, np.dtype(page.dtype), facts=facts, channel=stored
+            )
+            self._apart = bool(self._plan.channel_axis) and self._plan.channel_axis in self._lead[0]
+            self._picked = self._of_converted(channel, path.name)
+            layout = _layout(shown, self._plan, self._meaning, self._turn, 3 if len(self._picked) > 1 else 1)
+            in_rgb = channel is None and layout.channels == 3 and layout.dtype == np.uint8
             self._to_srgb, notes = to_srgb(_profile(file, shown) if icc and in_rgb else None)
             spacing = spacing_of(file, choice.number)
             layout = replace(
@@ -138,6 +165,16 @@ class TiffSource(SourceBase):
             self.reading = "" if plain and choice.number == 0 else f"as meant, series {choice.number}"
             on_error.pop_all()
 
+    def _of_converted(self, channel: ChannelChoice, name: str) -> tuple[int, ...]:
+        """Numbers, among the samples that were read and converted, of those that are shown."""
+        if self._apart:
+            return tuple(range(len(self._plan.picked)))
+        if self._meaning.channels is None:
+            return self._plan.picked
+        if channel is None:
+            return tuple(range(self._meaning.channels))
+        return pick_channels(channel, COLOURS, self._meaning.channels, name)
+
     def _decode(self, region: Region) -> NDArray[Any]:
         box = self._turn.stored(region, self.levels[region.level].shape_yx)
         with decoding(self._file_name, "a readable TIFF", *_DAMAGE):
@@ -145,18 +182,17 @@ class TiffSource(SourceBase):
         samples = np.concatenate(planes, -1) if len(planes) > 1 else planes[0]
         pixels = self._turn.shown(self._meaning.convert(samples))
         if self.channels == 1:
-            return np.ascontiguousarray(pixels[..., 0])
-        colours = np.ascontiguousarray(pixels[..., :3])
+            return np.ascontiguousarray(pixels[..., self._picked[0]])
+        colours = filled(pixels[..., slice(3) if self._picked == (0, 1, 2) else list(self._picked)])
         return colours if self._to_srgb is None else self._to_srgb(colours)
 
     def _wanted(self, region: Region) -> list[int]:
-        """Numbers of the planes that hold the region: one, or one per colour."""
+        """Numbers of the planes that hold the region: one, or one per channel."""
         axes, sizes = self._lead
-        apart = self._plan.channels == 3 and self._plan.channel_axis in axes
         at = {self._plan.frame_axis: region.frame}
         indices = [
-            [colour if axis == self._plan.channel_axis else at.get(axis, 0) for axis in axes]
-            for colour in range(3 if apart else 1)
+            [channel if axis == self._plan.channel_axis else at.get(axis, 0) for axis in axes]
+            for channel in (self._plan.picked if self._apart else (0,))
         ]
         return [int(np.ravel_multi_index(index, sizes)) if axes else 0 for index in indices]
 
@@ -165,6 +201,19 @@ class TiffSource(SourceBase):
         self._kept.clear()
         self._files.clear()
         self._file.close()
+
+
+def _channel_facts(file: tifffile.TiffFile, number: int) -> ChannelFacts:
+    series: Any = file.series[number]
+    if file.is_ome:
+        images = tifffile.xml2dict(file.ome_metadata or "")["OME"]["Image"]
+        several = images if isinstance(images, list) else [images]
+        return ome_facts(several[min(number, len(several) - 1)]["Pixels"])
+    if file.is_qpi:
+        return qptiff_facts([page.aspage().description for page in series if page is not None])
+    if file.is_imagej:
+        return imagej_facts(file.imagej_metadata or {}, series.sizes.get("channel", 1))
+    return ChannelFacts()
 
 
 def _leading(series: Any) -> tuple[str, tuple[int, ...]]:
@@ -195,10 +244,10 @@ def _check_complete(series: Any, size: int) -> None:
             raise tifffile.TiffFileError(f"it ends {int(ends.max()) - size} bytes early")
 
 
-def _layout(series: Any, plan: AxisPlan, meaning: Meaning, turn: "_Turn") -> ImageLayout:
+def _layout(series: Any, plan: AxisPlan, meaning: Meaning, turn: "_Turn", channels: int) -> ImageLayout:
     return ImageLayout(
         levels=levels_from_shapes([turn.pair(plan.shape_yx(level.shape)) for level in series.levels]),
-        channels=plan.channels if meaning.channels is None else meaning.channels,
+        channels=channels,
         dtype=meaning.dtype,
         frames=plan.frames,
     )

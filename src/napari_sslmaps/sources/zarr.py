@@ -20,6 +20,7 @@ from napari_sslmaps.sources.base import (
     spacing_um,
     unit_um,
 )
+from napari_sslmaps.sources.channels import ChannelChoice, ChannelFacts, omero_facts
 
 _DAMAGE = (
     NodeNotFoundError,
@@ -43,29 +44,35 @@ class ZarrSource(SourceBase):
     ----------
     path
         The folder.
+    channel
+        Which channels are wanted.
 
     Raises
     ------
+    ChannelsError
+        If it has channels that are no colour image, and none is asked for.
     UnsupportedImageError
-        If it is not an image, is damaged, or is neither grey nor RGB.
+        If it is not an image, or is damaged.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, channel: ChannelChoice = None) -> None:
         name = path.name.removesuffix(".zarr").removesuffix(".ome")
         with decoding(path.name, "a readable OME-Zarr image", *_DAMAGE):
             node = zarr.open(path, mode="r")
             if isinstance(node, zarr.Group) and "bioformats2raw.layout" in _ome(node):
                 node = node["0"]  # of a file with several images, the first
             if isinstance(node, zarr.Array):
-                arrays, axes, spacing = [node], _plain_axes(node), None
+                arrays, axes, spacing, facts = [node], _plain_axes(node), None, ChannelFacts()
             else:
                 arrays, axes, spacing = _multiscale(node, path)
-            self._plan = plan_axes(axes, arrays[0].shape, path.name)
+                facts = omero_facts(_ome(node))
+            dtype = np.dtype(arrays[0].dtype)
+            self._plan = plan_axes(axes, arrays[0].shape, path.name, dtype, facts=facts, channel=channel)
             shapes = [self._plan.shape_yx(array.shape) for array in arrays]
         layout = ImageLayout(
             levels=levels_from_shapes(shapes),
             channels=self._plan.channels,
-            dtype=np.dtype(arrays[0].dtype),
+            dtype=dtype,
             frames=self._plan.frames,
             spacing_um_yx=spacing,
         )
@@ -75,8 +82,7 @@ class ZarrSource(SourceBase):
 
     def _decode(self, region: Region) -> NDArray[Any]:
         with decoding(self._file_name, "a readable OME-Zarr image", *_DAMAGE):
-            block = np.asarray(self._arrays[region.level][self._plan.index(region)])
-        return self._plan.arrange(block)
+            return self._plan.cut(self._arrays[region.level], region)
 
     def _release(self) -> None:
         self._arrays = []

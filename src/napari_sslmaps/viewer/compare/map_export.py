@@ -212,7 +212,7 @@ def _image_file(name: str, source: ImageSource, region: Region, folder: Path) ->
     from napari_sslmaps.compare.saved import save_image
 
     known = FileIdentity.of(source)
-    if known is not None:
+    if known is not None and "channel" not in known.reading:  # else its path alone gives other pixels
         return Path(known.path), region
     path = (folder / SOURCES / f"{name.replace('/', '-')}.ome.tif").absolute()
     save_image(name, source, region, path, region.frame)
