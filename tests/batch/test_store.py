@@ -37,7 +37,7 @@ def embedding() -> Embedding:
 
 def made(embedding: Embedding, tokens: str = "float16", spacing=(0.5, 0.25)) -> Output:
     shown = {"attention": attention_map(embedding)} if embedding.attention is not None else {}
-    return Output(embedding, {**shown, "pca": pca_map(embedding)}, spacing, tokens, {"key": "k", "row": {}})
+    return Output(embedding, {**shown, "pca": pca_map(embedding)}, spacing, tokens, "k")
 
 
 @pytest.fixture
@@ -120,11 +120,21 @@ def test_tokens_too_large_for_half_precision_are_stored_in_single(embedding, pla
 def test_an_older_output_is_replaced_whole(embedding, place):
     folder, unfinished = place
     write_output(folder, made(embedding), unfinished)
-    write_output(folder, replace(made(embedding, "none"), about={"key": "other", "row": {}}), unfinished)
-    assert read_about(folder)["key"] == "other"
+    write_output(folder, replace(made(embedding, "none"), key="other"), unfinished)
+    assert read_about(folder).key == "other"
     assert not (folder / "tokens").exists()
     with pytest.raises(UnsupportedImageError, match="--tokens none"):
         read_embedding(folder)
+
+
+def test_a_foreign_folder_is_not_replaced(embedding, place):
+    """Its user pointed --out at images."""
+    folder, unfinished = place
+    folder.mkdir(parents=True)
+    (folder / "zarr.json").write_text('{"zarr_format": 3, "node_type": "group"}')
+    with pytest.raises(ExportError, match="was not written by a batch"):
+        write_output(folder, made(embedding, "none"), unfinished)
+    assert (folder / "zarr.json").exists()
 
 
 def test_what_cannot_be_written_leaves_the_older_output(embedding, place, monkeypatch):

@@ -52,7 +52,7 @@ def test_an_output_holds_what_embed_gives(order, weights, tmp_path):
     assert (row.image_sha256, row.weights_sha256) == (provenance.image_sha256, provenance.weights_sha256)
     assert (row.height, row.width, row.level, row.precision) == (64, 48, 0, "float32")
     about = read_about(folder)
-    assert (about["key"], about["row"]["name"]) == (order.key, "more/c.png")
+    assert (about.key, about.row["name"]) == (order.key, "more/c.png")
 
 
 def test_a_cnn_has_activation_and_no_attention(order, tmp_path):

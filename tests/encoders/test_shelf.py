@@ -216,6 +216,8 @@ def test_the_card_says_what_was_corrected_and_doubted(file: Path, tmp_path: Path
         '{"format": "other"}',
         '{"schema": 1, "encoders": {"a": {}}}',
         '{"schema": 1, "encoders": {"a": {"method": "vgg"}}}',
+        '{"schema": 1, "encoders": ' + "[" * 200_000,
+        '{"schema": 1, "encoders": [1]}',
         "\udcff",
     ],
 )

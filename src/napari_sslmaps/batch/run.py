@@ -170,14 +170,14 @@ def _check_encoders(encoders: Sequence[BatchEncoder]) -> None:
 
 def _is_done(order: Order) -> bool:
     about = read_about(Path(order.folder))
-    return about is not None and about.get("key") == order.key
+    return about is not None and about.key == order.key
 
 
 def _all_rows(out: Path, failed: Iterable[Row]) -> list[Row]:
     """Rows of all outputs there are, and of this run's failures instead of older outputs of the same name."""
     rows = {}
     for about in filter(None, (read_about(folder) for folder in _outputs(out))):
-        row = Row.from_dict(about["row"])
+        row = Row.from_dict(about.row)
         rows[row.output] = row
     return list((rows | {row.output: row for row in failed}).values())
 

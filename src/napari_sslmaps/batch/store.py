@@ -8,9 +8,9 @@ to an embedding is in the folder's own attributes under ``napari_sslmaps``.
 
 import errno
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
@@ -20,17 +20,22 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from napari_sslmaps.cache.ome import Placement, multiscale
 from napari_sslmaps.core.grid import TokenGrid
-from napari_sslmaps.core.results import Embedding, Provenance, TokenMap
+from napari_sslmaps.core.results import AttentionKind, Embedding, Provenance, TokenMap
 from napari_sslmaps.core.tokens import Tokens, token_chunks
 from napari_sslmaps.errors import ExportError, UnsupportedImageError
+from napari_sslmaps.files import read_regular
 from napari_sslmaps.maps.registry import stored_values
 from napari_sslmaps.pipeline.masks import mask_hash
+from napari_sslmaps.records.json import check_format
+from napari_sslmaps.serialise import dump, load, strict
 
 FORMAT = "napari-sslmaps/batch"
 SCHEMA = 1
 _VERSION = "0.5"
 _CHUNK = 64
+_MOST_BYTES = 100_000_000
 _FLOAT16_MAX = 65504.0
 _READING = (OSError, KeyError, TypeError, ValueError, IndexError)
 
@@ -49,15 +54,18 @@ class Output:
         Micrometres per pixel of level 0 of the image, if known.
     tokens
         ``float16``, ``float32`` or ``none``. Tokens too large for half precision are stored in single.
-    about
-        JSON-ready facts to keep beside it, the order's key among them.
+    key
+        Of the order.
+    row
+        JSON-ready; what its row in the table holds.
     """
 
     embedding: Embedding
     maps: Mapping[str, TokenMap]
     spacing_um_yx: tuple[float, float] | None
     tokens: str
-    about: Mapping[str, Any]
+    key: str = ""
+    row: Mapping[str, Any] = field(default_factory=dict)
 
 
 def write_output(folder: Path, output: Output, unfinished: Path) -> None:
@@ -86,8 +94,11 @@ def write_output(folder: Path, output: Output, unfinished: Path) -> None:
             raise FileNotFoundError(errno.ENOENT, "the folder of unfinished outputs was removed")
         folder.parent.mkdir(parents=True, exist_ok=True)
         if folder.exists():
+            _check_ours(folder)
             folder.rename(unfinished / uuid4().hex)  # goes with the unfinished ones
         growing.rename(folder)
+    except ExportError:
+        raise
     except OSError as error:
         raise ExportError(
             f"Expected to write {folder}; the system says: {error.strerror or error}. "
@@ -97,15 +108,41 @@ def write_output(folder: Path, output: Output, unfinished: Path) -> None:
         rmtree(growing, ignore_errors=True)
 
 
-def read_about(folder: Path) -> dict[str, Any] | None:
+@strict
+@dataclass(frozen=True, slots=True)
+class About:
+    """What is kept beside an output.
+
+    Parameters
+    ----------
+    key
+        Of the order.
+    row
+        What `Row` is made of.
+    images
+        Kinds of what is stored.
+    grid, provenance, attention_kind, prefix_attention
+        As of its `Embedding`.
+    """
+
+    images: tuple[str, ...]
+    grid: TokenGrid
+    provenance: Provenance
+    attention_kind: AttentionKind | None = None
+    prefix_attention: tuple[float, ...] | None = None
+    key: str = ""
+    row: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read_about(folder: Path) -> About | None:
     """Return the facts that were kept beside an output; None if there is none, or it is not ours."""
     try:
-        text = (folder / "zarr.json").read_text(encoding="utf-8")
-        about = json.loads(text)["attributes"]["napari_sslmaps"]
-    except _READING:
+        content = json.loads(read_regular(folder / "zarr.json", _MOST_BYTES))
+        about = dict(content["attributes"]["napari_sslmaps"])
+        check_format(about, FORMAT, "an output", SCHEMA)
+        return load(About, about, "an output")
+    except (*_READING, RecursionError):
         return None
-    ours = isinstance(about, dict) and about.get("format") == FORMAT and about.get("schema") == SCHEMA
-    return about if ours else None
 
 
 def read_embedding(folder: str | Path) -> Embedding:
@@ -133,26 +170,36 @@ def read_embedding(folder: str | Path) -> Embedding:
             raise UnsupportedImageError(
                 f"Expected an image's .zarr folder that napari-sslmaps batch wrote; {path} is none."
             )
-        if "tokens" not in about["images"]:
+        if "tokens" not in about.images:
             raise UnsupportedImageError(
                 f"Expected tokens; {path.name} was written with --tokens none. Run it again with tokens."
             )
-        arrays = {kind: _array(path, kind) for kind in about["images"]}
+        arrays = {kind: _array(path, kind) for kind in about.images}
         tokens = np.ascontiguousarray(np.moveaxis(arrays.pop("tokens"), 0, -1), np.float32)
-        provenance = Provenance.from_dict(about["provenance"])
+        provenance = about.provenance
         if mask_hash(np.isfinite(tokens[..., 0])) != provenance.mask_sha256:  # NaN where a chunk is not there
             raise ValueError("a chunk of its tokens is missing")
         activation, foreground = arrays.get("activation"), arrays.get("foreground")
-        prefix = about["prefix_attention"]
+        prefix = about.prefix_attention
         return Embedding(
             tokens=tokens,
-            grid=TokenGrid(**{name: _tupled(value) for name, value in about["grid"].items()}),
+            grid=about.grid,
             provenance=provenance,
             attention=arrays.get("attention_heads"),
             prefix_attention=None if prefix is None else np.asarray(prefix, np.float32),
-            attention_kind=about["attention_kind"],
+            attention_kind=about.attention_kind,
             activation=activation,
             foreground=None if foreground is None else foreground.astype(bool),
+        )
+
+
+def _check_ours(folder: Path) -> None:
+    """Refuse to replace a folder that no batch wrote, damaged or not."""
+    described = folder / "zarr.json"
+    if described.is_file() and FORMAT.encode() not in described.read_bytes():
+        raise ExportError(
+            f"Expected to write {folder}; what is there was not written by a batch. Move it away, or choose "
+            "another --out."
         )
 
 
@@ -164,19 +211,17 @@ def _write(folder: Path, output: Output) -> None:
         _write_image(root, kind, values, output)
     root.create_group("OME", attributes={"ome": {"version": _VERSION, "series": list(kinds)}})
     prefix = embedding.prefix_attention
-    about = {
-        **output.about,
-        "format": FORMAT,
-        "schema": SCHEMA,
-        "images": list(kinds),
-        "grid": asdict(embedding.grid),
-        "provenance": embedding.provenance.to_dict(),
-        "attention_kind": embedding.attention_kind,
-        "prefix_attention": None if prefix is None else [float(mass) for mass in prefix],
-    }
-    root.update_attributes(
-        {"ome": {"version": _VERSION, "bioformats2raw.layout": 3}, "napari_sslmaps": about}
+    about = About(
+        images=tuple(kinds),
+        grid=embedding.grid,
+        provenance=embedding.provenance,
+        attention_kind=embedding.attention_kind,
+        prefix_attention=None if prefix is None else tuple(float(mass) for mass in prefix),
+        key=output.key,
+        row=output.row,
     )
+    told = {**dump(about), "format": FORMAT, "schema": SCHEMA}
+    root.update_attributes({"ome": {"version": _VERSION, "bioformats2raw.layout": 3}, "napari_sslmaps": told})
 
 
 def _images(output: Output) -> dict[str, NDArray[Any]]:
@@ -193,7 +238,10 @@ def _images(output: Output) -> dict[str, NDArray[Any]]:
 
 def _write_image(root: Any, kind: str, values: NDArray[Any], output: Output) -> None:
     axes = ("c", "y", "x")[-values.ndim :]
-    ome: dict[str, Any] = {"version": _VERSION, "multiscales": [_multiscale(kind, axes, output)]}
+    ome: dict[str, Any] = {
+        "version": _VERSION,
+        "multiscales": [multiscale(kind, axes, _placement(output), "0")],
+    }
     if kind == "pca":
         ome["omero"] = {"channels": [_colour(*channel) for channel in _COLOURS]}
     image = root.create_group(kind, attributes={"ome": ome})
@@ -226,29 +274,12 @@ def _colour(label: str, colour: str) -> dict[str, Any]:
     return {"label": f"{label} component", "color": colour, "active": True, "window": window}
 
 
-def _multiscale(kind: str, axes: Sequence[str], output: Output) -> dict[str, Any]:
+def _placement(output: Output) -> Placement:
     grid, spacing = output.embedding.grid, output.spacing_um_yx
-    unit = {} if spacing is None else {"unit": "micrometer"}
     per_pixel = np.asarray((1.0, 1.0) if spacing is None else spacing)
-    channel = [1.0] * (len(axes) - 2)
-    scale = [*channel, *(np.asarray(grid.stride_yx) * per_pixel).tolist()]
-    translation = [0.0 * one for one in channel] + (grid.token_to_pixel((0, 0)) * per_pixel).tolist()
-    return {
-        "name": kind,
-        "axes": [
-            {"name": name, "type": "channel"} if name == "c" else {"name": name, "type": "space", **unit}
-            for name in axes
-        ],
-        "datasets": [
-            {
-                "path": "0",
-                "coordinateTransformations": [
-                    {"type": "scale", "scale": scale},
-                    {"type": "translation", "translation": translation},
-                ],
-            }
-        ],
-    }
+    scale_y, scale_x = (np.asarray(grid.stride_yx) * per_pixel).tolist()
+    first_y, first_x = (grid.token_to_pixel((0, 0)) * per_pixel).tolist()
+    return Placement((scale_y, scale_x), (first_y, first_x), "" if spacing is None else "micrometer")
 
 
 @contextmanager
@@ -266,7 +297,3 @@ def _reading(path: Path) -> Iterator[None]:
 
 def _array(path: Path, kind: str) -> NDArray[Any]:
     return np.asarray(zarr.open_array(str(path / kind / "0"), mode="r", zarr_format=3)[...])
-
-
-def _tupled(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value

@@ -1,7 +1,7 @@
 """One row per image and encoder: where it came from, how it went, and its scores; as Parquet."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, Self, get_args, get_type_hints
@@ -96,7 +96,7 @@ class Row:
         return cls(item.image, item.name, encoder.name, "done", output=output, key=order.key)
 
     @classmethod
-    def from_dict(cls, facts: dict[str, Any]) -> Self:
+    def from_dict(cls, facts: Mapping[str, Any]) -> Self:
         """Rebuild from `asdict`'s description; what is not a column is left out."""
         known = {field.name for field in fields(cls)}
         return cls(**{name: value for name, value in facts.items() if name in known})

@@ -120,8 +120,7 @@ def _embed(order: Order) -> Row:
         dim=embedding.tokens.shape[-1],
     )
     _check_running(order)
-    about = {"key": order.key, "row": asdict(row)}
-    output = Output(embedding, made, spacing, order.options.tokens, about)
+    output = Output(embedding, made, spacing, order.options.tokens, order.key, asdict(row))
     write_output(Path(order.folder), output, Path(order.unfinished))
     if tiles is not None:
         remove_folder(tiles.folder)

@@ -1,7 +1,7 @@
 """Planes of values on a token grid, as a group of OME-Zarr 0.5 images with checksums."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,7 @@ ABOUT = "napari_sslmaps"
 """Key of the group's attributes under which the description lies."""
 _SEAL = "napari_sslmaps_seal"
 _CHUNK = 64
+_AXES = ("c", "y", "x")
 Allocate = Callable[[int, int, int], Float32]
 
 
@@ -75,7 +76,7 @@ def write_planes(
     """
     import zarr  # takes a third of a second
 
-    images = [_image(name, placement) for name, plane in planes.items() if plane.ndim == 3]
+    images = [multiscale(name, _AXES, placement, name) for name, plane in planes.items() if plane.ndim == 3]
     group = zarr.create_group(folder, zarr_format=3)
     for name, plane in planes.items():
         _write(group, name, plane)
@@ -116,20 +117,37 @@ def _attributes(folder: Path) -> dict[str, Any]:
     return attributes
 
 
-def _image(name: str, placement: Placement) -> dict[str, Any]:
+def multiscale(name: str, axes: Sequence[str], placement: Placement, path: str) -> dict[str, Any]:
+    """Return what OME-Zarr says of an image of one resolution.
+
+    Parameters
+    ----------
+    name
+        Of the image.
+    axes
+        ``c``, if any, ``y`` and ``x``, in the order of the array.
+    placement
+        Of its pixels.
+    path
+        Of the array, relative to the group that says this.
+    """
     unit = {"unit": placement.unit} if placement.unit else {}
-    transformations = [
-        {"type": "scale", "scale": [1.0, *placement.scale_yx]},
-        {"type": "translation", "translation": [0.0, *placement.translate_yx]},
-    ]
+    channels = len(axes) - 2
     return {
         "name": name,
         "axes": [
-            {"name": "c", "type": "channel"},
-            {"name": "y", "type": "space", **unit},
-            {"name": "x", "type": "space", **unit},
+            {"name": axis, "type": "channel"} if axis == "c" else {"name": axis, "type": "space", **unit}
+            for axis in axes
         ],
-        "datasets": [{"path": name, "coordinateTransformations": transformations}],
+        "datasets": [
+            {
+                "path": path,
+                "coordinateTransformations": [
+                    {"type": "scale", "scale": [1.0] * channels + [*placement.scale_yx]},
+                    {"type": "translation", "translation": [0.0] * channels + [*placement.translate_yx]},
+                ],
+            }
+        ],
     }
 
 
@@ -148,7 +166,7 @@ def _write(group: "zarr.Group", name: str, plane: Float32) -> None:
         serializer=BytesCodec(),
         compressors=[Crc32cCodec()],
         fill_value=np.nan,
-        dimension_names=("c", "y", "x")[: plane.ndim],
+        dimension_names=_AXES[: plane.ndim],
     )
     if not image:
         array[...] = plane

@@ -25,10 +25,12 @@ from napari_sslmaps.encoders.overrides import Overrides
 from napari_sslmaps.encoders.published.catalog import PUBLISHED
 from napari_sslmaps.encoders.spec import Architecture, EncoderSpec
 from napari_sslmaps.errors import EncoderNotFoundError, InvalidOptionError, ShelfError, SSLMapsError
-from napari_sslmaps.files import footprint, hash_path
+from napari_sslmaps.files import footprint, hash_path, read_regular
+from napari_sslmaps.serialise import dump, load, parse, strict
 
 _SUFFIXES = re.compile(r"(\.(safetensors|pth|pt|bin|ckpt|tar|distcp))+$", re.IGNORECASE)
 _QUICK_BYTES = 300_000_000
+_MOST_BYTES = 100_000_000
 _NAME = re.compile(r"\w[\w.+-]*")
 
 
@@ -172,19 +174,45 @@ class Entry:
         """Return a JSON-ready description; `from_dict` reads it back."""
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
         changed = {"path": str(self.path), "architecture": architecture_to_dict(self.architecture)}
-        return {**values, **changed, "overrides": dict(self.overrides), "doubts": list(self.doubts)}
+        form: dict[str, Any] = dump(_EntryForm(**{**values, **changed}))
+        return form
 
     @classmethod
-    def from_dict(cls, description: Mapping[str, Any]) -> Self:
-        """Rebuild from `to_dict`'s description; raises ValueError, KeyError or TypeError if it is none."""
-        values = dict(description)
-        if values["method"] not in METHODS:
-            raise ValueError(f"unknown method {values['method']!r}")
-        values["path"] = Path(values["path"])
-        values["architecture"] = architecture_from_dict(values["architecture"])
-        values["overrides"] = Overrides.of(values.get("overrides", {})).given
-        values["doubts"] = tuple(values.get("doubts", ()))
+    def from_dict(cls, description: Any) -> Self:
+        """Rebuild from `to_dict`'s description; raises RecordError, ValueError, KeyError or TypeError."""
+        form = load(_EntryForm, description, "a remembered encoder")
+        if form.method not in METHODS:
+            raise ValueError(f"unknown method {form.method!r}")
+        values = {name: getattr(form, name) for name in form.__dataclass_fields__}
+        values["path"] = Path(form.path)
+        values["architecture"] = architecture_from_dict(form.architecture)
+        values["overrides"] = Overrides.of(form.overrides).given
         return cls(**values)
+
+
+@strict
+@dataclass(frozen=True, slots=True)
+class _EntryForm:
+    """A remembered encoder, as it is written.
+
+    Parameters
+    ----------
+    path, sha256, size, mtime_ns, method, normalisation, licence, overrides, doubts
+        As in `Entry`.
+    architecture
+        As `architecture_to_dict` says it.
+    """
+
+    path: str
+    sha256: str
+    size: int
+    mtime_ns: int
+    method: str
+    architecture: Mapping[str, Any]
+    normalisation: str
+    licence: str
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    doubts: tuple[str, ...] = ()
 
 
 def _spec(name: str, entry: Entry, *, hash_up_to: float = math.inf) -> EncoderSpec:
@@ -353,18 +381,17 @@ def _kept_aside_if_damaged() -> dict[str, Entry]:
 def _read() -> dict[str, Entry]:
     path = shelf_path()
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_regular(path, _MOST_BYTES)
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise ShelfError(
-            f"Expected the list of remembered encoders at {path}; it cannot be read ({error.strerror}). "
-            "Make it readable."
+            f"Expected the list of remembered encoders at {path}; it cannot be read "
+            f"({error.strerror}). Make it readable."
         ) from error
-    except UnicodeDecodeError as error:
-        raise _kept_aside(path, error) from error
+    what = "the list of remembered encoders"
     try:
-        described = json.loads(text)
+        described = parse(text, what)
         later = described["schema"] > SCHEMA
         entries = {} if later else described["encoders"]
         known = {name: Entry.from_dict(entry) for name, entry in entries.items()}
