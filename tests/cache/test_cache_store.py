@@ -112,7 +112,7 @@ def _sizes(cache, paths):
 
 def test_what_killed_processes_left_is_swept_after_a_day(cache):
     put(cache, "one")
-    fresh, old = cache.folder / ".fresh.tmp", cache.folder / ".old.tmp"
+    fresh, old = cache.folder / f".{1:032x}.tmp", cache.folder / f".{2:032x}.tmp"
     for folder in (fresh, old):
         folder.mkdir()
     _age(old, 2 * 24 * 3600)
@@ -178,3 +178,62 @@ def test_a_folder_that_refuses_is_said(cache, capsys, monkeypatch):
     code, _, err = run(capsys, "clear", "--yes")
     assert code == 1
     assert "Permission denied" in " ".join(err.split())
+
+
+def _strange(folder):
+    """What its user put on a data disk."""
+    known = set(folder.rglob("*"))
+    for name in ("patient_scan.zarr", "mine.parts", "scans"):
+        (folder / name).mkdir(parents=True)
+    (folder / "patient_scan.zarr" / "zarr.json").write_text("{}")
+    (folder / "scans" / "patient1.json").write_text("{}")
+    (folder / ".note.tmp").write_text("a note")
+    (folder / f"{3:064x}.zarr").symlink_to(folder / "patient_scan.zarr")
+    return {path: path.read_bytes() if path.is_file() else b"" for path in {*folder.rglob("*")} - known}
+
+
+def test_nothing_is_deleted_that_is_not_the_caches_own(tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "disk"
+    before = _strange(folder)
+    monkeypatch.setenv("NAPARI_SSLMAPS_CACHE", str(folder))
+    monkeypatch.setenv("NAPARI_SSLMAPS_CACHE_GB", "0.0002")
+    cache = Cache()
+    for name in ("a", "b", "c", "d"):
+        cache.entry({"name": name}, {**ABOUT, "region": REGION}).finish(planes(), PLACE)
+    assert cache.entry({"name": "d"}, {}).load((16, 16)) is not None
+    assert 0 < len(cache.embeddings()) < 4
+    assert str(cache.root) == str(folder / "napari-sslmaps-cache")
+    assert run(capsys, "clear", "--yes")[0] == 0
+    assert cache.embeddings() == []
+    now = {path: path.read_bytes() if path.is_file() else b"" for path in before}
+    assert now == before
+    assert sorted(path.name for path in cache.root.iterdir()) == ["CACHEDIR.TAG"]
+
+
+def test_nothing_foreign_is_deleted_that_came_into_a_marked_cache(cache):
+    put(cache, "one")
+    before = _strange(cache.folder)
+    assert cache.root == cache.folder
+    cache.clear()
+    assert cache.embeddings() == []
+    assert all(path.exists() for path in before)
+
+
+def test_a_cache_of_the_first_version_is_found_where_it_lies(cache):
+    """It has a tag that says nothing of us, and nothing but our names."""
+    path = put(cache, "one")
+    (cache.folder / "CACHEDIR.TAG").write_bytes(b"Signature: 8a477f597d28d172789f06886806bc55\n")
+    assert cache.entry({"name": "one"}, {}).load((16, 16)) is not None
+    assert [item.path for item in cache.embeddings()] == [path]
+    put(cache, "two")
+    assert b"napari-sslmaps" in (cache.folder / "CACHEDIR.TAG").read_bytes()
+
+
+def test_an_embedding_of_the_first_version_among_strange_files_is_taken_over(cache):
+    path = put(cache, "one")
+    (cache.folder / "CACHEDIR.TAG").write_bytes(b"Signature: 8a477f597d28d172789f06886806bc55\n")
+    before = _strange(cache.folder)
+    assert cache.entry({"name": "one"}, {}).load((16, 16)) is not None
+    assert not path.exists()
+    assert (cache.root / path.name).exists()
+    assert all(path.exists() for path in before)

@@ -1,5 +1,6 @@
 """A whole batch: what is to be done, who does it, and the table of what came of it."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from napari_sslmaps.inputs.listing import list_items
 
 OnProgress = Callable[["BatchProgress"], None]
 _ABANDONED_S = 24 * 3600
+_KEY = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +151,11 @@ def _sweep_tiles(out: Path, wanted: set[str]) -> None:
     """Delete tiles of images that were never finished, and that nobody asks for any more."""
     kept = tiles_folder(out)
     for path in kept.iterdir() if kept.is_dir() else ():
-        if path.name not in wanted and time() - path.stat().st_mtime > _ABANDONED_S:
+        if (
+            _KEY.fullmatch(path.name)
+            and path.name not in wanted
+            and time() - path.stat().st_mtime > _ABANDONED_S
+        ):
             remove_folder(path)
 
 

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -27,8 +28,17 @@ FOLDER_VARIABLE = "NAPARI_SSLMAPS_CACHE"
 LIMIT_VARIABLE = "NAPARI_SSLMAPS_CACHE_GB"
 _DEFAULT_GB = 20.0
 _ABANDONED_S = 24 * 3600
-_TAG = b"Signature: 8a477f597d28d172789f06886806bc55\n"
-"""Content of CACHEDIR.TAG, by which backup programs know a cache (bford.info/cachedir)."""
+_TAG_FILE = "CACHEDIR.TAG"
+_OWN = b"napari-sslmaps"
+_TAG = (
+    b"Signature: 8a477f597d28d172789f06886806bc55\n# Written by " + _OWN + b": what lies here is its own.\n"
+)
+"""Content of CACHEDIR.TAG, by which backup programs know a cache (bford.info/cachedir), and we ours."""
+_SUBFOLDER = "napari-sslmaps-cache"
+_SCANS = "scans"
+_ENTRY = re.compile(rf"[0-9a-f]{{64}}({FINISHED}|{BEGUN})")
+_SCAN = re.compile(r"[0-9a-f]{64}\.json")
+_TEMPORARY = re.compile(rf"{re.escape(HIDDEN)}[0-9a-f]{{32}}\.tmp")
 
 
 def default_folder() -> Path:
@@ -90,7 +100,8 @@ class Cache:
     Parameters
     ----------
     folder
-        Where they lie; `default_folder` if omitted.
+        Where they lie; `default_folder` if omitted. Of a folder that holds what is not the cache's own, a
+        subfolder is used, and nothing else in it is touched.
     limit_bytes
         What they may take together, beyond which those used longest ago are deleted; `default_limit` if
         omitted. While an embedding is finished it takes its place twice.
@@ -101,6 +112,11 @@ class Cache:
     folder: Path = field(default_factory=default_folder)
     limit_bytes: int = field(default_factory=default_limit)
     tiles_only: bool = False
+
+    @property
+    def root(self) -> Path:
+        """The folder itself, if this package made it or it is empty; else a subfolder of it."""
+        return self.folder if _is_own(self.folder) else self.folder / _SUBFOLDER
 
     def scan(
         self,
@@ -122,7 +138,7 @@ class Cache:
         parts
             The only parts of the region that are scanned; None for all of it.
         """
-        folder = self.folder / "scans"
+        folder = self.root / _SCANS
         known = None if file is None else recall_scan(folder, file, region, parts)
         if known is not None:
             return known
@@ -147,7 +163,8 @@ class Cache:
             In which the image lies, as it was when opened; None if in none.
         """
         key = key_of(facts)
-        entry = Entry(self.folder, key, about, file, lambda wanted: self._make_room(wanted, key))
+        self._take_over(key)
+        entry = Entry(self.root, key, about, file, lambda wanted: self._make_room(wanted, key))
         entry.tiles_only = self.tiles_only
         return entry
 
@@ -197,9 +214,20 @@ class Cache:
         """Delete everything; return what went."""
         gone = self.prune(-1)
         self._sweep(0)
-        for path in (self.folder / "scans").glob("*.json"):
+        for path in _named(self.root / _SCANS, _SCAN):
             path.unlink(missing_ok=True)
         return gone
+
+    def _take_over(self, key: str) -> None:
+        """Move an embedding of version 0.1.0, which lay among what is not the cache's own, to the others."""
+        root = self.root
+        if root == self.folder:
+            return
+        for name in (f"{key}{FINISHED}", f"{key}{BEGUN}"):
+            if not (root / name).exists() and _about(self.folder / name):
+                with suppress(OSError):
+                    _mark(root)
+                    (self.folder / name).rename(root / name)
 
     def _make_room(self, wanted: int, key: str) -> bool:
         if wanted > self.limit_bytes:
@@ -211,25 +239,56 @@ class Cache:
                 LIMIT_VARIABLE,
             )
             return False
-        self.folder.mkdir(parents=True, exist_ok=True)
-        tag = self.folder / "CACHEDIR.TAG"
-        if not tag.exists():
-            tag.write_bytes(_TAG)
+        _mark(self.root)
         self.prune(self.limit_bytes - wanted, keep=key)
         return True
 
     def _folders(self) -> list[Path]:
-        try:
-            return [path for path in self.folder.iterdir() if path.suffix in (FINISHED, BEGUN)]
-        except (FileNotFoundError, NotADirectoryError):
-            return []
+        return [path for path in _named(self.root, _ENTRY) if path.is_dir()]
 
     def _sweep(self, older_than_s: float) -> None:
         """Delete what was being written or deleted when its process ended."""
-        for path in self.folder.glob(f"{HIDDEN}*.tmp"):
+        for path in [*_named(self.root, _TEMPORARY), *_named(self.root / _SCANS, _TEMPORARY)]:
             with suppress(OSError):
-                if time.time() - path.stat().st_mtime >= older_than_s:
+                if time.time() - path.stat().st_mtime < older_than_s:
+                    continue
+                if path.is_dir():
                     remove_folder(path)
+                else:
+                    path.unlink()
+
+
+def _named(folder: Path, names: re.Pattern[str]) -> list[Path]:
+    """List what is called so in a folder; nothing that lies elsewhere and is linked to."""
+    try:
+        return [path for path in folder.iterdir() if names.fullmatch(path.name) and not path.is_symlink()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _is_own(folder: Path) -> bool:
+    """Say whether a folder is the cache's alone: marked so, or of nothing but what it writes."""
+    try:
+        if _OWN in (folder / _TAG_FILE).read_bytes():
+            return True
+    except OSError:
+        pass
+    try:
+        there = [path for path in folder.iterdir() if path.name != _TAG_FILE]
+        scans = list((folder / _SCANS).iterdir()) if folder / _SCANS in there else []
+    except OSError:
+        return True  # not there, or no folder: whoever writes will say it
+    others = [path for path in there if not (_ENTRY.fullmatch(path.name) or _TEMPORARY.fullmatch(path.name))]
+    strange = [path for path in scans if not (_SCAN.fullmatch(path.name) or _TEMPORARY.fullmatch(path.name))]
+    return not strange and all(path == folder / _SCANS for path in others)
+
+
+def _mark(root: Path) -> None:
+    """Make the folder, and write into it that all that is called as ours is ours."""
+    root.mkdir(parents=True, exist_ok=True)
+    tag = root / _TAG_FILE
+    if not tag.exists() or _OWN not in tag.read_bytes():
+        tag.write_bytes(_TAG)
 
 
 def _about(path: Path) -> dict[str, Any]:

@@ -83,7 +83,7 @@ def list_all(json: Json = False) -> None:
     store = Cache()
     found = store.embeddings()
     if json:
-        limits = {"folder": str(store.folder), "limit_bytes": store.limit_bytes}
+        limits = {"folder": str(store.root), "limit_bytes": store.limit_bytes}
         console.out_json({**limits, "embeddings": [_described(item) for item in found]})
         return
     if found:
@@ -93,7 +93,7 @@ def list_all(json: Json = False) -> None:
         console.out(table)
     total = sum(item.size for item in found)
     taken = f"{total / 1e9:.2f} of at most {store.limit_bytes / 1e9:g} GB"
-    console.out(f"{len(found)} embeddings, {taken}, in {store.folder}")
+    console.out(f"{len(found)} embeddings, {taken}, in {store.root}")
 
 
 @cache.command()
@@ -107,7 +107,7 @@ def prune(
     from napari_sslmaps.cache.store import Cache
 
     store = Cache()
-    with _sentence(store.folder):
+    with _sentence(store.root):
         _say_gone(store.prune(None if limit_gb is None else int(limit_gb * 1e9)))
 
 
@@ -120,8 +120,8 @@ def clear(
 
     store = Cache()
     if not yes:
-        typer.confirm(f"Delete all embeddings in {store.folder}?", abort=True)
-    with _sentence(store.folder):
+        typer.confirm(f"Delete all embeddings in {store.root}?", abort=True)
+    with _sentence(store.root):
         _say_gone(store.clear())
 
 
