@@ -208,7 +208,7 @@ def _request(
         # reads pixels: after all else is understood
         encoders or fitting_encoders(str(listed[0].image), listed[0].channel or options.run.channel),
         chosen,  # type: ignore[arg-type]  # checked there
-        scores,  # type: ignore[arg-type]  # likewise
+        scores,
         options,
     )
 

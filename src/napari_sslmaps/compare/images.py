@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from napari_sslmaps.compare.request import ComparedImage, ComparisonRequest, MaskFile
-from napari_sslmaps.compare.scores import NEEDS_ANNOTATION
+from napari_sslmaps.compare.scores import SCORES
 from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import AnnotationError, InvalidOptionError
@@ -93,7 +93,7 @@ def annotation_of(
         labels = read_mask(found.path)
         ignore = void_label(labels) if found.ignore is None else found.ignore
         return Annotation.from_labels(labels, shape_yx, names=found.classes, ignore=ignore)
-    wanted = [score for score in request.scores if score in NEEDS_ANNOTATION]
+    wanted = [score for score in request.scores if SCORES[score].needs_annotation]
     if found is None and wanted:
         raise InvalidOptionError(
             f"Expected a mask for {image.name}, which {', '.join(wanted)} are scored against; got none. Give "

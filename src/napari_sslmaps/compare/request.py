@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from napari_sslmaps.compare.scores import CONTROL_KINDS, SCORES, Score
+from napari_sslmaps.compare.scores import CONTROL_KINDS, SCORES
 from napari_sslmaps.core.grid import Points
 from napari_sslmaps.core.placed_mask import PlacedMask
 from napari_sslmaps.core.region import Region
@@ -131,7 +131,7 @@ class ComparisonRequest:
     images: tuple[ComparedImage, ...]
     encoders: tuple[EncoderChoice, ...]
     controls: tuple[ControlKind, ...] = ("position", "pixels")
-    scores: tuple[Score, ...] = ("maps", "anchors", "agreement")
+    scores: tuple[str, ...] = ("maps", "anchors", "agreement")
     options: ComparisonOptions = field(default_factory=ComparisonOptions)
 
     def __post_init__(self) -> None:
@@ -145,10 +145,10 @@ class ComparisonRequest:
             raise InvalidOptionError(
                 f"Expected a name of its own for each image; several are called {twice!r}. Rename one."
             )
-        _check_known("scores", self.scores, SCORES)
+        _check_known("scores", self.scores, tuple(SCORES))
         _check_known("controls", self.controls, CONTROL_KINDS)
 
-    def wants(self, *scores: Score) -> bool:
+    def wants(self, *scores: str) -> bool:
         """Whether any of these scores is wanted."""
         return any(score in self.scores for score in scores)
 

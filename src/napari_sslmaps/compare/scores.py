@@ -1,10 +1,96 @@
-"""Scores and controls of a comparison by name."""
+"""Scores and controls of a comparison: what window, command line, keys and tables know of each, once."""
 
-from typing import Literal, get_args
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import get_args
 
 from napari_sslmaps.encoders.controls import ControlKind
 
-Score = Literal["maps", "anchors", "agreement", "probes", "robustness", "label-efficiency", "localisation"]
-SCORES: tuple[Score, ...] = get_args(Score)
+
+@dataclass(frozen=True, slots=True)
+class ScoreType:
+    """A kind of score.
+
+    Parameters
+    ----------
+    key
+        Its name in ``--scores``, in records and on its box; never renamed.
+    tip
+        What it tells, in a sentence.
+    needs
+        What every image has to bring, in words for people.
+    needs_annotation
+        Whether it cannot be had without classes of pixels.
+    per_image
+        Whether it is found image by image, and kept with each image's scores.
+    keeps_tokens
+        Whether it is found over the tokens of all images together.
+    in_window, in_folder
+        Whether the Compare page offers it for the image in view, and for a folder of images.
+    """
+
+    key: str
+    tip: str
+    needs: str = "nothing"
+    needs_annotation: bool = False
+    per_image: bool = True
+    keeps_tokens: bool = False
+    in_window: bool = True
+    in_folder: bool = True
+
+
+SCORES: Mapping[str, ScoreType] = {
+    score.key: score
+    for score in (
+        ScoreType(
+            "maps",
+            "Every map as a detector of the annotated class: AUROC, average precision, Dice …",
+            "masks",
+            needs_annotation=True,
+        ),
+        ScoreType(
+            "anchors",
+            "Similarity to anchors drawn in each class, near and far, beside nearness alone.",
+            "masks",
+            needs_annotation=True,
+        ),
+        ScoreType("agreement", "How alike two encoders see the region; needs no annotation."),
+        ScoreType(
+            "probes",
+            "How well a linear probe on frozen tokens tells the classes, cross-validated.",
+            "masks",
+            needs_annotation=True,
+            per_image=False,
+            keeps_tokens=True,
+        ),
+        ScoreType(
+            "robustness",
+            "The region again under speckle, blur and gain, each at several strengths: takes long.",
+            in_folder=False,
+        ),
+        ScoreType(
+            "label-efficiency",
+            "How many labelled images a linear head needs.",
+            "masks or labels of images",
+            per_image=False,
+            keeps_tokens=True,
+            in_window=False,
+        ),
+        ScoreType(
+            "localisation",
+            "Whether evidence learned from labels of whole images lies where the class is.",
+            "labels of images; scored where there are masks",
+            per_image=False,
+            keeps_tokens=True,
+            in_window=False,
+        ),
+    )
+}
+CONTROL_TIPS: Mapping[ControlKind, str] = {
+    "untrained": "The same network before training.",
+    "position": "A token's place alone.",
+    "pixels": "The pixels of a token as they are.",
+    "colour": "Mean and deviation of a token's colour.",
+    "constant": "The encoder on the region's mean colour.",
+}
 CONTROL_KINDS: tuple[ControlKind, ...] = get_args(ControlKind)
-NEEDS_ANNOTATION: tuple[Score, ...] = ("maps", "anchors", "probes")

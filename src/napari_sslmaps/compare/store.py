@@ -16,6 +16,7 @@ from napari_sslmaps.compare.entrants import Lane
 from napari_sslmaps.compare.images import OpenedImage
 from napari_sslmaps.compare.request import ComparisonRequest, MaskFile
 from napari_sslmaps.compare.results import ScoredImage
+from napari_sslmaps.compare.scores import SCORES
 from napari_sslmaps.core.findings import Estimate, Table
 from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.results import Embedding, Provenance
@@ -154,10 +155,6 @@ def key_of(facts: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 
 
-IMAGE_SCORES = ("maps", "anchors", "agreement", "robustness")
-"""Scores that are made image by image; the others are made of all images, of tokens that are kept."""
-
-
 def image_key(image: OpenedImage, lanes: Sequence[Lane], request: ComparisonRequest) -> str:
     """Return the key of an image's scores: image, mask, region, anchors, methods, scores, options, versions.
 
@@ -172,7 +169,7 @@ def image_key(image: OpenedImage, lanes: Sequence[Lane], request: ComparisonRequ
         "wanted": None if asked.mask is None else asked.mask.sha256,
         "points": [asked.anchors, asked.negative, [asdict(group) for group in asked.groups]],
         "methods": [_facts_of(lane) for lane in lanes],
-        "scores": [score for score in IMAGE_SCORES if score in request.scores],
+        "scores": [score for score in SCORES if SCORES[score].per_image and score in request.scores],
         "tokens": keeps_tokens(request),
         "options": {**asdict(options), "run": options.run.to_flat()},
         **({"channel": asked.channel} if asked.channel else {}),
@@ -183,7 +180,7 @@ def image_key(image: OpenedImage, lanes: Sequence[Lane], request: ComparisonRequ
 
 def keeps_tokens(request: ComparisonRequest) -> bool:
     """Whether a score is wanted that is made of all images' tokens together."""
-    return request.wants("probes", "label-efficiency", "localisation")
+    return any(SCORES[score].keeps_tokens for score in request.scores)
 
 
 def _facts_of(lane: Lane) -> list[object]:

@@ -2,7 +2,6 @@
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
@@ -20,19 +19,9 @@ from qtpy.QtWidgets import (
 
 from napari_sslmaps._qt.compare.results import tool
 from napari_sslmaps._qt.parts import Choice, dim, note, plain, row
+from napari_sslmaps.compare.scores import SCORES
 from napari_sslmaps.viewer.compare.jobs import SUBFOLDERS, AskedFolder
 
-if TYPE_CHECKING:
-    from napari_sslmaps.compare.scores import Score
-
-_SCORES: "tuple[tuple[Score, str], ...]" = (
-    ("maps", "needs masks"),
-    ("anchors", "needs masks"),
-    ("agreement", "needs nothing"),
-    ("probes", "needs masks"),
-    ("label-efficiency", "needs masks or labels of images"),
-    ("localisation", "needs labels of images; scored where there are masks"),
-)
 _LABELS = (("none", ""), ("names of sub-folders", SUBFOLDERS), ("a CSV: image, label", "csv"))
 _INTRO = (
     "The ticked encoders and controls are compared on every image of a folder. Finished images are kept: the "
@@ -58,10 +47,10 @@ class FolderDialog(QDialog):
         self.images, self.masks, self.csv, self.out = (QLineEdit() for _ in range(4))
         self.masks.setPlaceholderText("none")
         self.labels = Choice(_LABELS, "What each image as a whole shows.")
-        self.scores = {name: QCheckBox(name) for name, _ in _SCORES}
-        for name, needs in _SCORES:
-            self.scores[name].setToolTip(needs)
-            self.scores[name].setChecked(needs == "needs masks" and name != "probes")
+        self.scores = {key: QCheckBox(key) for key, score in SCORES.items() if score.in_folder}
+        for key, box in self.scores.items():
+            box.setToolTip(f"needs {SCORES[key].needs}")
+            box.setChecked(SCORES[key].needs_annotation and SCORES[key].per_image)
         self.message = note()
         self.buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
         self.start = QPushButton("Compare")

@@ -9,28 +9,11 @@ from qtpy.QtWidgets import QCheckBox, QFileDialog, QGridLayout, QLabel, QWidget
 
 from napari_sslmaps._qt.compare.results import tool
 from napari_sslmaps._qt.parts import GAP, Choice, Section, quiet, titled
+from napari_sslmaps.compare.scores import CONTROL_TIPS, SCORES
 from napari_sslmaps.encoders.controls import ControlKind
-from napari_sslmaps.viewer.compare.model import CONTROLS, SCORES, ScoreKind
 
 _MASKS = "Masks (*.png *.tif *.tiff *.npy *.bmp)"
 _COLUMNS = 3
-_SCORE_TIPS: dict[ScoreKind, tuple[str, str]] = {
-    "maps": ("maps", "Every map as a detector of the annotated class: AUROC, average precision, Dice …"),
-    "anchors": ("anchors", "Similarity to anchors drawn in each class, near and far, beside nearness alone."),
-    "agreement": ("agreement", "How alike two encoders see the region; needs no annotation."),
-    "probes": ("probes", "How well a linear probe on frozen tokens tells the classes, cross-validated."),
-    "robustness": (
-        "robustness",
-        "The region again under speckle, blur and gain, each at several strengths: takes long.",
-    ),
-}
-_CONTROL_TIPS: dict[ControlKind, str] = {
-    "untrained": "The same network before training.",
-    "position": "A token's place alone.",
-    "pixels": "The pixels of a token as they are.",
-    "colour": "Mean and deviation of a token's colour.",
-    "constant": "The encoder on the region's mean colour.",
-}
 
 
 class AnnotationSection(Section):
@@ -102,8 +85,8 @@ class ScoresSection(Section):
 
     def __init__(self) -> None:
         super().__init__("Scores and controls")
-        self.scores = {score: _box(*_SCORE_TIPS[score]) for score in SCORES}
-        self.controls = {kind: _box(kind, _CONTROL_TIPS[kind]) for kind in CONTROLS}
+        self.scores = {key: _box(key, score.tip) for key, score in SCORES.items() if score.in_window}
+        self.controls = {kind: _box(kind, tip) for kind, tip in CONTROL_TIPS.items()}
         grid = QGridLayout()
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setHorizontalSpacing(GAP)
@@ -119,7 +102,7 @@ class ScoresSection(Section):
         for box in self.controls.values():
             box.toggled.connect(lambda: self.controls_requested.emit(_ticked(self.controls)))
 
-    def set_scores(self, scores: Sequence[ScoreKind]) -> None:
+    def set_scores(self, scores: Sequence[str]) -> None:
         """Tick these scores."""
         _tick(self.scores, scores)
 

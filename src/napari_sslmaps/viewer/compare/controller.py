@@ -6,6 +6,7 @@ from pathlib import Path
 from napari.components import ViewerModel
 from napari.layers import Image
 
+from napari_sslmaps.compare.scores import SCORES
 from napari_sslmaps.core.findings import Cell
 from napari_sslmaps.errors import Cancelled, SSLMapsError
 from napari_sslmaps.evaluation.annotation import Annotation
@@ -27,7 +28,7 @@ from napari_sslmaps.viewer.compare.jobs import (
     only,
     within,
 )
-from napari_sslmaps.viewer.compare.model import WITHOUT_ANNOTATION, ComparisonModel, ScoreKind
+from napari_sslmaps.viewer.compare.model import ComparisonModel
 from napari_sslmaps.viewer.maps.coordinator import Answers
 from napari_sslmaps.viewer.state.connections import Connections
 from napari_sslmaps.viewer.state.messages import sentence
@@ -170,12 +171,12 @@ class ComparisonDesk:
         asked = asked or (None if self.found is None else self._asked)
         return None if asked is None else (asked, self.found)
 
-    def _scores(self) -> tuple[ScoreKind, ...]:
+    def _scores(self) -> tuple[str, ...]:
         """Return the scores that are wanted and can be had: without annotation, few can."""
         wanted = self._model.scores
         if self._model.annotation is not None:
             return wanted
-        return tuple(score for score in wanted if score in WITHOUT_ANNOTATION)
+        return tuple(score for score in wanted if not SCORES[score].needs_annotation)
 
     def _read(self, image: Image) -> Annotation | None:
         chosen = self._model.annotation

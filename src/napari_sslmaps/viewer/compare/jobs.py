@@ -20,7 +20,6 @@ from napari_sslmaps.maps.make import MapRequest
 from napari_sslmaps.maps.registry import MapOptions, besides_standard
 from napari_sslmaps.sources.masks import read_mask, void_label
 from napari_sslmaps.sources.protocol import ImageSource
-from napari_sslmaps.viewer.compare.model import ScoreKind
 from napari_sslmaps.viewer.maps.pca_bases import Elsewhere
 from napari_sslmaps.viewer.state.loaded_encoders import LoadedEncoders
 from napari_sslmaps.viewer.state.tasks import TaskContext
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from napari_sslmaps.compare.progress import ComparisonProgress
     from napari_sslmaps.compare.request import ComparisonRequest
     from napari_sslmaps.compare.results import Comparison, ScoredImage
-    from napari_sslmaps.compare.scores import Score
     from napari_sslmaps.compare.scoring import EmbeddedImage
 
 PERTURBED = ("speckle", "blur", "gain")
@@ -74,7 +72,7 @@ class AskedComparison:
     region: Region
     specs: tuple[EncoderSpec, ...]
     embeddings: dict[str, Embedding]
-    scores: tuple[ScoreKind, ...]
+    scores: tuple[str, ...]
     controls: tuple[ControlKind, ...]
     annotation: Annotation | None
     maps: MapRequest
@@ -282,7 +280,7 @@ class AskedFolder:
     images: Path
     masks: Path | None
     labels: str
-    scores: "tuple[Score, ...]"
+    scores: tuple[str, ...]
     out: Path
 
 

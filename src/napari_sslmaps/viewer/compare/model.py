@@ -12,12 +12,7 @@ from napari_sslmaps.encoders.controls import ControlKind
 if TYPE_CHECKING:
     from napari.layers import Labels, Shapes
 
-ScoreKind = Literal["maps", "anchors", "agreement", "probes", "robustness"]
 ProbeKind = Literal["logistic", "knn"]
-SCORES: tuple[ScoreKind, ...] = ("maps", "anchors", "agreement", "probes", "robustness")
-CONTROLS: tuple[ControlKind, ...] = ("untrained", "position", "pixels", "colour", "constant")
-WITHOUT_ANNOTATION: frozenset[ScoreKind] = frozenset({"agreement", "robustness"})
-"""What can be known of encoders without anything drawn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +69,7 @@ class ComparisonModel:
     annotation: "Labels | Shapes | Path | None" = None
     classes: tuple[tuple[int, str], ...] = ()
     chosen_class: int | None = None
-    scores: tuple[ScoreKind, ...] = ("maps", "anchors", "agreement")
+    scores: tuple[str, ...] = ("maps", "anchors", "agreement")
     controls: tuple[ControlKind, ...] = ("untrained", "position", "pixels")
     findings: tuple[Finding, ...] = ()
     shown: str = ""
