@@ -8,7 +8,6 @@ from typing import Any
 
 from napari_sslmaps.compare.request import ComparedImage, ComparisonOptions, ComparisonRequest, MaskFile
 from napari_sslmaps.compare.results import Comparison, ScoredImage
-from napari_sslmaps.compare.scores import Score
 from napari_sslmaps.compare.store import key_of, to_plain
 from napari_sslmaps.core.grid import Points
 from napari_sslmaps.core.region import Region
@@ -109,7 +108,7 @@ class _Evaluation:
 
     images: tuple[_Image, ...]
     controls: tuple[ControlKind, ...]
-    scores: tuple[Score, ...]
+    scores: tuple[str, ...]
     options: _Options
     numbers_sha256: str = ""
 
