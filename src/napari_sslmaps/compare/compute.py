@@ -172,11 +172,11 @@ def maps_of(
     Parameters
     ----------
     embedding
-        Of an encoder or a control; the latter may have neither attention nor activation.
+        Tokens of an encoder or a control; the latter may have neither attention nor activation.
     image
         Whose anchors similarity is measured to.
     options
-        How.
+        How maps are made.
     encoder
         What made it, for attention that an embedding does not hold; None of a control.
     """

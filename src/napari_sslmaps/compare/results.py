@@ -28,7 +28,7 @@ class ComparedMethod:
     Parameters
     ----------
     name
-        Of the encoder, or what the control is called; its key everywhere in a `Comparison`.
+        Name of the encoder, or what the control is called; its key everywhere in a `Comparison`.
     title
         The method's title, or what kind of control it is.
     control
@@ -57,7 +57,7 @@ class MapRow:
     label
         Name of the class.
     scores
-        As `score_map` found them.
+        Scores that `score_map` found.
     """
 
     method: str
@@ -115,7 +115,7 @@ class ScoredImage:
     Parameters
     ----------
     name
-        Of the image.
+        Name of the image.
     record
         Which file; empty path for an image in memory.
     maps, anchors, agreement

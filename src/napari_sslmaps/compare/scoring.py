@@ -59,7 +59,7 @@ def score_image(embedded: EmbeddedImage, request: ComparisonRequest, tell: Tell)
     Parameters
     ----------
     embedded
-        The image.
+        Image and its embeddings.
     request
         Which scores are wanted, and how.
     tell

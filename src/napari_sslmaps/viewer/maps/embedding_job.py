@@ -124,19 +124,19 @@ class Painted:
     Parameters
     ----------
     encoder
-        Its name.
+        Name of the encoder.
     fraction
-        Of the whole job, in [0, 1].
+        Share of the whole job that is done, in [0, 1].
     label
         What is being done.
     seconds_left
-        Of the whole job, or None while there is no estimate.
+        Seconds left of the whole job, or None while there is no estimate.
     embedding
         What there is so far; None while the encoder is loaded.
     request
         What the drawings answer.
     drawings
-        The maps.
+        Maps to show.
     complete
         Whether nothing more of this encoder will follow.
     seconds
@@ -182,7 +182,7 @@ class EmbeddingJob:
     Parameters
     ----------
     source, region
-        Pixels.
+        Image, and the region of it to embed.
     methods
         Encoders and controls, in order.
     embedder
