@@ -69,11 +69,11 @@ class BatchEncoder:
     Parameters
     ----------
     name
-        Of its outputs' folder.
+        Name of its outputs' folder.
     source
         What `load_encoder` takes: a name that every installation knows, or an absolute path.
     sha256
-        Of its weights; a worker that has others refuses.
+        Hash of its weights; a worker that has others refuses.
     overrides
         Keywords of `load_encoder`.
     """

@@ -30,15 +30,15 @@ class ListingOptions:
         A mask file, for one image; or a folder, where an image's mask has the image's stem, or ends in
         ``_mask`` or the like.
     classes, ignore
-        As of `MaskFile`.
+        Names of the classes and the label left out, as in `MaskFile`.
     labels
         A CSV with the columns image and label; or ``subfolders``, for the name of each image's folder.
     anchors, negative
-        As of `ComparedImage`, of images that have none of their own.
+        Anchors as in `ComparedImage`, for images that have none of their own.
     region
         None for the whole image; a CSV of images may say otherwise.
     groups
-        Of every image, at the same pixels.
+        Groups of anchors of every image, at the same pixels.
     """
 
     masks: Path | None = None

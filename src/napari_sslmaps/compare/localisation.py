@@ -56,7 +56,7 @@ def localisation_tables(
     lanes
         The methods; of a CNN, Grad-CAM is scored too.
     tokens
-        Of all images and methods.
+        Tokens of all images and methods.
     tell
         Called with the name of each method.
 

@@ -36,7 +36,7 @@ class ImageWriter:
     Parameters
     ----------
     folder
-        Of the comparison.
+        Folder of the comparison.
     most
         How many images; the others leave scores alone.
     display
@@ -96,7 +96,7 @@ def write_comparison(comparison: Comparison, folder: Path, *, command: str = "")
     Returns
     -------
     RunRecord
-        As written to ``run.json``, last of all.
+        The record as written to ``run.json``, last of all.
 
     Raises
     ------

@@ -79,7 +79,7 @@ def card_of(spec: EncoderSpec, *, doubts: Sequence[str] = ()) -> str:
     Parameters
     ----------
     spec
-        As it is listed.
+        The encoder as it is listed.
     doubts
         What the recognition report of a user's file doubted.
 

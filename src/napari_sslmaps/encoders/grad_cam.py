@@ -26,9 +26,9 @@ class CamTap:
     network
         In evaluation mode; its `stages` gives features of named stages.
     normalisation, device
-        As of the encoder.
+        Normalisation and device of the encoder.
     strides
-        Of its stages, in pixels, from the first to the last.
+        Strides of its stages, in pixels, from the first to the last.
     tokens
         The stage whose features are the tokens.
     stage

@@ -27,9 +27,9 @@ class Overrides:
     token_stage
         For a U-Net, the stage whose features are the tokens.
     eps
-        LayerNorm's epsilon.
+        Epsilon of LayerNorm, in (0, 1).
     branch
-        Of a file with several networks: the ``target`` (I-JEPA's target encoder, a teacher), which is the
+        Which of a file's several networks: the ``target`` (I-JEPA's target encoder, a teacher), which is the
         default, or the ``encoder`` that was trained by gradients (I-JEPA's context encoder, a student).
 
     Raises

@@ -156,7 +156,8 @@ def spell_normalisation(mean: Sequence[float], std: Sequence[float]) -> str:
     Parameters
     ----------
     mean, std
-        Of red, green and blue, of intensities in [0, 1]; equal to a preset's if no number differs by 0.0005.
+        Mean and standard deviation of red, green and blue, of intensities in [0, 1]; equal to a preset's if
+        no number differs by 0.0005.
     """
     given = (*mean, *std)
     for preset in NORMALISATIONS.values():

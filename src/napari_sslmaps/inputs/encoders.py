@@ -41,7 +41,7 @@ def choose_encoders(names: Sequence[str], corrections: Overrides) -> tuple[Encod
     Parameters
     ----------
     names
-        As `EncoderChoice` takes them.
+        Names or paths as `EncoderChoice` takes them.
     corrections
         What the user knows better than the files; embedded encoders and controls need none.
 
@@ -68,7 +68,7 @@ def fitting_encoders(image: str, channel: Sequence[Channel] = ()) -> tuple[Encod
     Parameters
     ----------
     image, channel
-        As `open_named` takes them.
+        Image and channel as `open_named` takes them.
 
     Raises
     ------

@@ -83,7 +83,7 @@ def record_of(image: str, source: ImageSource) -> ImageRecord:
     Parameters
     ----------
     image, source
-        As `open_named` takes it, and what it opened.
+        Image as `open_named` takes it, and what it opened.
     """
     key = _sample_key(image)
     path = find_sample(key).path if key else Path(image).expanduser().absolute()

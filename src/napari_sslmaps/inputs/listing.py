@@ -20,7 +20,7 @@ class BatchItem:
     Parameters
     ----------
     image
-        Absolute path.
+        Absolute path of the image.
     name
         What its outputs are called: its file name, below a folder with the way to it; ``/`` between folders.
     anchors, negative

@@ -22,10 +22,23 @@ def token_length_map(embedding: Embedding) -> TokenLengthMap:
     long as others before the final norm (arXiv 2309.16588). An embedding holds tokens after it, which evens
     lengths out; what is left of the difference is shown.
 
+    Parameters
+    ----------
+    embedding
+        Tokens of a region.
+
     Returns
     -------
     TokenLengthMap
-        values (rows, cols) float32.
+        values (rows, cols) float32, at least 0; NaN where not computed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import napari_sslmaps as ssl
+    >>> tokens = np.array([[[3, 4], [0, 1]]])
+    >>> ssl.token_length_map(ssl.Embedding.from_tokens(tokens)).values.tolist()
+    [[5.0, 1.0]]
     """
     values = np.empty(len(embedding.flat), np.float32)
     for place, tokens in token_chunks(embedding.flat):

@@ -13,7 +13,7 @@ _FLOAT_BYTES = 4
 _FRAME_BYTES = 64e6
 """Tokens of the coarser level that follows a drag over a large region."""
 _MAPS_BYTES = 64
-"""Of maps, scores of components and reciprocal lengths, per token."""
+"""Bytes of maps, scores of components and reciprocal lengths, per token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Cost:
     Parameters
     ----------
     megabytes
-        Of memory (10⁶ bytes) that tokens, attention and the tokens of coarser levels keep.
+        Memory (10⁶ bytes) that tokens, attention and the tokens of coarser levels keep.
     seconds
         Estimate, or None while a pace is not known.
     device

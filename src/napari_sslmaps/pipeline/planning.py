@@ -83,7 +83,7 @@ def plan(
     Parameters
     ----------
     source
-        The image.
+        Image to plan for.
     spec
         The encoder. Tiles of one with rotary positions are square, also in a region narrower than a tile.
     region
@@ -152,12 +152,12 @@ def at_working_resolution(
     Parameters
     ----------
     source
-        The image.
+        Image to plan for.
     region
         In pixels of level 0; the whole image if omitted. A region of another level stays as it is, since it
         says its resolution itself.
     resolution, trained
-        As `resolution_of` takes them.
+        Resolutions as `resolution_of` takes them.
 
     Raises
     ------

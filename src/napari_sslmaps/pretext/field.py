@@ -94,9 +94,9 @@ def read_field(
     region
         The whole image if omitted.
     fit
-        As `pretext_view` takes it.
+        Fit as `pretext_view` takes it.
     window
-        As `embed` takes it.
+        Window as `embed` takes it.
 
     Raises
     ------

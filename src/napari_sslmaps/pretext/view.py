@@ -54,7 +54,7 @@ def pretext_view(  # noqa: PLR0913  # each keyword is part of the public contrac
         largest square in the middle of the region, resampled to that size. ``whole``: the region in one
         pass, with positions computed or interpolated for it. Sides are cut to whole tokens.
     seed
-        Of what is drawn: equal seeds give equal views.
+        Seed of what is drawn: equal seeds give equal views.
     ratio
         MAE, DINOv2, DINOv3: share of the patches that a drawn mask hides; as in training if omitted.
     targets

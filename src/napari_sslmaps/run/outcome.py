@@ -32,7 +32,7 @@ class EncoderOutcome:
     choice, spec, precision
         Which encoder, and the precision it ran in.
     embedding
-        Its tokens.
+        Tokens of the encoder.
     maps
         By key of `MAP_TYPES`, those that it gives of the wanted ones.
     stack
@@ -104,7 +104,7 @@ def outcome_of(
     request
         Anchors, groups, bases and options.
     stack
-        From `attention_stack`.
+        Attention that `attention_stack` returned.
     reference
         Tokens of the image that the anchors lie in, if it is another one.
     """

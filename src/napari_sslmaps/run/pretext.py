@@ -39,7 +39,7 @@ class PretextRequest:
     region
         None for the whole image.
     device
-        As `load_encoder` takes it.
+        Device as `load_encoder` takes it.
     options
         Keywords of `pretext_view`: ``fit``, ``seed``, ``ratio``, ``targets``, ``distortion``, ….
     mask
@@ -111,7 +111,7 @@ def write_pretext(outcome: PretextOutcome, folder: Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        As written to ``pretext.json``, last of all.
+        The record as written to ``pretext.json``, last of all.
 
     Raises
     ------

@@ -89,9 +89,9 @@ def plan_axes(
     axes
         One upper-case letter per axis.
     shape, dtype
-        Of the array.
+        Shape and type of the array.
     name
-        Of the image, for the sentence.
+        Name of the image, for the sentence.
     facts
         What the file says of its channels.
     channel

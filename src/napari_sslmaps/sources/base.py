@@ -128,7 +128,7 @@ class SourceBase(ABC):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of the pixels that `read` returns."""
+        """Type of the pixels that `read` returns."""
         return self._layout.dtype
 
     @property

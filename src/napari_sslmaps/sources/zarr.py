@@ -43,7 +43,7 @@ class ZarrSource(SourceBase):
     Parameters
     ----------
     path
-        The folder.
+        Folder to read.
     channel
         Which channels are wanted.
 

@@ -147,7 +147,7 @@ class EncoderGroup(QWidget):
     Parameters
     ----------
     title
-        Of the set.
+        Title of the set.
     rows
         What it holds.
     tickable

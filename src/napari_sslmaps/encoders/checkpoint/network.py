@@ -26,7 +26,7 @@ def build_network(
     Parameters
     ----------
     architecture
-        Of the network.
+        Architecture of the network.
     translated
         Its weights, under our names.
     name
@@ -126,9 +126,9 @@ def check_forward(network: nn.Module, architecture: Architecture) -> tuple[str, 
     Parameters
     ----------
     network
-        As `read_checkpoint` gives it, on the CPU.
+        Network as `read_checkpoint` gives it, on the CPU.
     architecture
-        Of the network.
+        Architecture of the network.
 
     Returns
     -------

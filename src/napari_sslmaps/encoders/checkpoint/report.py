@@ -18,7 +18,7 @@ class RecognitionReport:
     Parameters
     ----------
     path
-        The file.
+        File that was recognised.
     layout
         Whose key names it has, for example ``I-JEPA``.
     method, architecture, normalisation

@@ -169,7 +169,7 @@ def translate_key(key: str, *, gated: bool, rope: bool) -> str:
     Parameters
     ----------
     key
-        As in the file, without `find_root`'s prefix.
+        Key as in the file, without `find_root`'s prefix.
     gated
         Whether the MLP has a gate apart, so that ``up_proj`` is not its only first layer.
     rope

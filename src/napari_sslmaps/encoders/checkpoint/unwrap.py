@@ -32,8 +32,8 @@ def pick(opened: Opened, name: str, branch: Branch | None = None) -> Unwrapped:
     name
         What sentences call it.
     branch
-        Of a file with several networks: the ``target`` encoder or teacher (the default), which I-JEPA's and
-        DINO's papers evaluate, or the ``encoder`` that gradients trained.
+        Which of a file's several networks: the ``target`` encoder or teacher (the default), which I-JEPA's
+        and DINO's papers evaluate, or the ``encoder`` that gradients trained.
 
     Raises
     ------

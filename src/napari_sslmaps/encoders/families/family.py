@@ -48,7 +48,7 @@ class Family:
     Parameters
     ----------
     kind
-        As files name it.
+        Name of the family in files.
     title
         In sentences, with its article.
     architecture

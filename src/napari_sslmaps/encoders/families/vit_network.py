@@ -92,7 +92,7 @@ class PlainViT(VisionTransformer):
     Parameters
     ----------
     antialias, position_offset
-        As in `ViTArchitecture`.
+        How positions are resampled, as in `ViTArchitecture`.
     options
         What timm's `VisionTransformer` takes.
     """
@@ -147,7 +147,7 @@ def resample_positions(
     grid, wanted
         Rows and columns as stored and as needed.
     antialias, offset
-        As `antialias` and `position_offset` of `ViTArchitecture`.
+        How positions are resampled, as `antialias` and `position_offset` of `ViTArchitecture`.
 
     Returns
     -------

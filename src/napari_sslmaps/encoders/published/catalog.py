@@ -20,7 +20,7 @@ class Published:
     Parameters
     ----------
     name
-        As `load_encoder` takes it.
+        Name as `load_encoder` takes it.
     method, architecture
         What it is, as its authors say; once it is here, its files say it.
     repository

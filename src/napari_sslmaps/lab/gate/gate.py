@@ -164,7 +164,7 @@ class Twins:
     Parameters
     ----------
     method, architecture, normalisation
-        As in the encoder's spec.
+        Method, architecture and normalisation, as in the encoder's spec.
     patch_gain
         Factor on the initial patch embedding; None for the method's own.
     """

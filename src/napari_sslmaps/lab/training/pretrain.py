@@ -176,7 +176,7 @@ def load_initial(objective: Objective, path: Path) -> str:
     Parameters
     ----------
     objective
-        Freshly built.
+        Objective whose networks are freshly built.
     path
         A checkpoint; a decoder, predictor or head in it is taken too where it fits.
 

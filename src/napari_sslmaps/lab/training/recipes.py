@@ -48,7 +48,7 @@ class DataRecipe:
     field
         Side of a field in pixels; crops are cut out of fields.
     count, seed
-        Of fields that are simulated or cut once: how many, and from which seed.
+        Number of fields that are simulated or cut once, and their seed.
     um_per_px
         Resolution that images and slides are resampled to, where they tell theirs; as stored if omitted.
     fit
@@ -103,7 +103,7 @@ class Recipe:
     data
         Where fields come from.
     steps
-        Optimisation steps.
+        Number of optimisation steps.
     batch
         Images per step, over all processes.
     shards
@@ -129,7 +129,7 @@ class Recipe:
     options
         Settings of the objective.
     name
-        Of the file it was read from.
+        Name of the file it was read from.
     """
 
     method: str

@@ -45,9 +45,9 @@ class ExportDesk:
     workspace
         Whose status line tells what was written.
     runner
-        Writes.
+        Runner that writes.
     exporter
-        Knows how.
+        Service that knows the files' formats.
     holdings
         Gives the region with its embeddings, and what was found of it; None if nothing is embedded.
     """

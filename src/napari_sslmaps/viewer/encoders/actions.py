@@ -26,7 +26,7 @@ class Download:
     entry
         What its authors publish.
     library
-        Fetches it.
+        Library that fetches it.
     runner
         Runs the fetching.
     """

@@ -115,7 +115,7 @@ class AttentionPainter:
     runner
         Runs encoders; the newest request wins.
     attender
-        Computes.
+        Service that computes attention.
     shown
         Is told of which image maps were shown.
     failed
