@@ -16,6 +16,7 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
+from napari_sslmaps.cli import console
 from napari_sslmaps.cli.commands import main
 from napari_sslmaps.encoders.catalog import NAMES
 from napari_sslmaps.encoders.published.catalog import PUBLISHED
@@ -229,6 +230,54 @@ def test_debug_shows_the_traceback(image: Path) -> None:
 
     with pytest.raises(RecordError):
         main(["--debug", "run", "--from", str(image)])
+
+
+def test_no_unforeseen_error_is_a_traceback(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("division by zero\nand more")
+
+    monkeypatch.setattr("napari_sslmaps.cache.store.Cache.embeddings", fail)
+    monkeypatch.setattr("napari_sslmaps.cli.commands.user_log_path", lambda _: tmp_path / "logs")
+    code, out, errors = run("cache", "list")
+    assert (code, out) == (1, "")
+    assert "ZeroDivisionError: division by zero)" in errors
+    assert "Traceback" not in errors
+    [details] = (tmp_path / "logs").iterdir()
+    assert str(details) in errors.replace("\n", "")
+    assert "Traceback" in details.read_text(encoding="utf-8")
+    assert "cache list" in details.read_text(encoding="utf-8")
+    with pytest.raises(ZeroDivisionError):
+        main(["--debug", "cache", "list"])
+
+
+def test_a_folder_for_details_that_cannot_be_made_is_no_second_error(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr("napari_sslmaps.cache.store.Cache.embeddings", lambda _: 1 / 0)
+    monkeypatch.setattr("napari_sslmaps.cli.commands.user_log_path", lambda _: tmp_path / "file" / "logs")
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path / "file"))
+    assert "Run it again with --debug" in run("cache", "list")[2]
+
+
+def test_an_interrupt_says_stopped(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("napari_sslmaps.cache.store.Cache.embeddings", interrupt)
+    code, _, errors = run("cache", "list")
+    assert code in {1, 130}
+    assert "Stopped." in errors
+
+
+def test_control_characters_of_others_are_spelled_out(capsys: pytest.CaptureFixture[str]) -> None:
+    console.error("a key \x1b[31mred\x07 of a file")
+    console.out("ä \x9b and \udcff")
+    found = capsys.readouterr()
+    assert found.err == "Error: a key \\x1b[31mred\\x07 of a file\n"
+    assert found.out == "ä \\x9b and \\udcff\n"
 
 
 def test_unwritable_folders_get_a_sentence(run: Run, installed: Path, image: Path, tmp_path: Path) -> None:

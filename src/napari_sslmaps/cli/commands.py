@@ -1,11 +1,19 @@
 """``napari-sslmaps``: its commands, and how an error ends."""
 
+import platform
+import shlex
 import sys
+import tempfile
+import traceback
 from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 from typing import Annotated
 
 import typer
+from platformdirs import user_log_path
 
 from napari_sslmaps.cli import console
 from napari_sslmaps.cli.batch import batch
@@ -20,6 +28,8 @@ from napari_sslmaps.cli.run import run
 from napari_sslmaps.cli.simulate import simulate
 from napari_sslmaps.cli.study import study
 from napari_sslmaps.errors import Cancelled, SSLMapsError
+
+_INTERRUPTED = 130
 
 app = typer.Typer(
     name="napari-sslmaps",
@@ -72,7 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises
     ------
     SystemExit
-        Always: 0 if all went well, 1 after an error that was said in a sentence, 2 for wrong usage.
+        Always: 0 if all went well, 1 after an error that was said in a sentence, 2 for wrong usage, 130
+        where it was interrupted from the keyboard.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
     debug = "--debug" in given
@@ -87,3 +98,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         console.error(str(error))
         sys.exit(1)
+    except SystemExit as end:
+        if end.code == _INTERRUPTED:
+            console.error("Stopped.")
+        raise
+    except Exception as error:  # whatever it is, no traceback ends before a user
+        if debug:
+            raise
+        console.error(_unforeseen(error, given))
+        sys.exit(1)
+
+
+def _unforeseen(error: Exception, given: Sequence[str]) -> str:
+    """Say what went wrong though nobody foresaw it, and where the details were written."""
+    first = (str(error).splitlines() or [""])[0][:200]
+    told = f"Something went wrong that was not foreseen ({type(error).__name__}: {first})."
+    details = f"napari-sslmaps {version('napari-sslmaps')}, {platform.platform()}\n{shlex.join(given)}\n\n"
+    details += "".join(traceback.format_exception(error))
+    for folder in (user_log_path("napari-sslmaps"), Path(tempfile.gettempdir())):
+        path = folder / f"error-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}.txt"
+        with suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            path.write_text(details, encoding="utf-8", errors="backslashreplace")
+            return f"{told} The details are in {path}; --debug shows them. Report it with that file."
+    return f"{told} Run it again with --debug to see the details, and report it with them."

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
@@ -23,10 +24,14 @@ if TYPE_CHECKING:
     from napari_sslmaps.pipeline.progress import EmbeddingProgress
     from napari_sslmaps.run.compute import OnProgress
 
+_CONTROL = ("Cc", "Cs", "Zl", "Zp")
+"""Categories of characters that move the cursor or cannot be written."""
+
 
 def out(text: RenderableType) -> None:
     """Write to stdout, coloured on a terminal."""
-    Console(highlight=False, soft_wrap=isinstance(text, str)).print(text, markup=False)
+    shown = printable(text) if isinstance(text, str) else text
+    Console(highlight=False, soft_wrap=isinstance(text, str)).print(shown, markup=False)
 
 
 def out_table(table: "Table") -> None:
@@ -51,12 +56,19 @@ def out_json(value: Any) -> None:
 
 def note(text: str) -> None:
     """Write a remark to stderr."""
-    errors().print(text, markup=False, style="dim")
+    errors().print(printable(text), markup=False, style="dim")
 
 
 def error(sentence: str) -> None:
     """Write an error to stderr, as one sentence."""
-    errors().print(f"Error: {sentence}", markup=False, style="red")
+    errors().print(f"Error: {printable(sentence)}", markup=False, style="red")
+
+
+def printable(text: str) -> str:
+    """Return a text with its control characters spelled out, which may come from a file of somebody else."""
+    return "".join(
+        repr(one)[1:-1] if one != "\n" and unicodedata.category(one) in _CONTROL else one for one in text
+    )
 
 
 def errors() -> Console:

@@ -8,6 +8,8 @@ from pathlib import Path
 from napari_sslmaps.core.findings import Cell, Estimate, Table
 from napari_sslmaps.files import written_whole
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
 
 def csv_text(table: Table) -> str:
     """Write a table as CSV with full precision; an estimate becomes three columns, notes are left out.
@@ -25,7 +27,8 @@ def csv_text(table: Table) -> str:
     writer = csv.writer(out, lineterminator="\n")
     heading: list[str] = []
     for name, estimated in zip(table.columns, wide, strict=True):
-        heading += [name, f"{name} (2.5 %)", f"{name} (97.5 %)"] if estimated else [name]
+        word = _word(name)
+        heading += [word, f"{word} (2.5 %)", f"{word} (97.5 %)"] if estimated else [word]
     writer.writerow(heading)
     for row in table.rows:
         cells: list[str] = []
@@ -58,4 +61,16 @@ def _exact(cell: Cell) -> str:
         cell = cell.value
     if cell is None or (isinstance(cell, float) and math.isnan(cell)):
         return ""
-    return repr(float(cell)) if isinstance(cell, float) else str(cell)
+    return repr(float(cell)) if isinstance(cell, float) else _word(str(cell))
+
+
+def _word(text: str) -> str:
+    """Return a word that no spreadsheet takes for a formula: quoted, as OWASP says; a number stays one."""
+    whole = text.replace("\r", " ")  # csv leaves it unquoted, and it ends a row
+    if not text.startswith(_FORMULA):
+        return whole
+    try:
+        float(text)
+    except ValueError:
+        return f"'{whole}"
+    return whole
