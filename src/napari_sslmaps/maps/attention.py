@@ -10,6 +10,7 @@ from napari_sslmaps.core.grid import Points, TokenGrid
 from napari_sslmaps.core.results import AttentionKind, Embedding, Float32, Provenance, TokenMap
 from napari_sslmaps.errors import InvalidAnchorError, InvalidOptionError, MapUnavailableError
 from napari_sslmaps.maps.map_type import Facts, MapInput, MapType
+from napari_sslmaps.serialise import strict
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -329,6 +330,7 @@ def _pass_down(weights: "Tensor", queries: "Tensor", keys: "Tensor", scale: floa
 Query = Literal["output", "anchor", "rollout"]
 
 
+@strict
 @dataclass(frozen=True, slots=True)
 class AttentionOptions:
     """Whose attention, of which block; of one head, or all of them reduced.

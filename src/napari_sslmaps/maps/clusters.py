@@ -12,6 +12,7 @@ from napari_sslmaps.core.results import Embedding, Float32, TokenMap
 from napari_sslmaps.core.tokens import token_chunks
 from napari_sslmaps.errors import InvalidOptionError, MapUnavailableError
 from napari_sslmaps.maps.map_type import Facts, MapInput, MapType
+from napari_sslmaps.serialise import strict
 
 if TYPE_CHECKING:
     from napari_sslmaps.maps.registry import MapOptions
@@ -267,6 +268,7 @@ def _line(size: int, axis: int) -> NDArray[np.float64]:
     return line
 
 
+@strict
 @dataclass(frozen=True, slots=True)
 class ClusterOptions:
     """How tokens are clustered.

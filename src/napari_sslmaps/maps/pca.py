@@ -422,6 +422,7 @@ def _whitened(found: ComponentMap) -> Float32:
     return whitened_scores(found.scores, found.basis)
 
 
+@strict
 @dataclass(frozen=True, slots=True)
 class PcaOptions:
     """How components become colours.

@@ -21,6 +21,7 @@ from napari_sslmaps.maps.map_type import MapType
 from napari_sslmaps.maps.pca import PCA, PcaOptions
 from napari_sslmaps.maps.similarity import SIMILARITY, SimilarityOptions
 from napari_sslmaps.maps.token_length import TOKEN_LENGTH
+from napari_sslmaps.serialise import strict
 
 MAP_TYPES: dict[str, MapType] = {
     kind.key: kind
@@ -41,6 +42,7 @@ MAP_TYPES: dict[str, MapType] = {
 """By key, in the order of boxes and of columns of the figure."""
 
 
+@strict
 @dataclass(frozen=True, slots=True)
 class MapOptions:
     """How maps are made; one field for each kind that has options, or for several that share them.

@@ -18,6 +18,7 @@ from napari_sslmaps.core.results import Embedding, Float32, TokenMap
 from napari_sslmaps.core.tokens import token_chunks
 from napari_sslmaps.errors import InvalidAnchorError, InvalidOptionError
 from napari_sslmaps.maps.map_type import Display, Facts, MapInput, MapType, centred_words, where_words
+from napari_sslmaps.serialise import strict
 
 Anchors = Sequence[tuple[float, float]] | NDArray[np.floating]
 CosineFunction = Callable[[Float32], Float32]
@@ -278,6 +279,7 @@ def _positions(anchors: Anchors | ArrayLike) -> tuple[tuple[float, float], ...]:
     return tuple((float(row), float(col)) for row, col in array)
 
 
+@strict
 @dataclass(frozen=True, slots=True)
 class SimilarityOptions:
     """How similarity is computed and shown.

@@ -8,11 +8,10 @@ from typing import Any, Self
 from napari_sslmaps.core.grid import Points
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Provenance
-from napari_sslmaps.errors import RecordError, SSLMapsError
 from napari_sslmaps.maps.groups import AnchorGroup
 from napari_sslmaps.maps.registry import MAP_TYPES, MapOptions, check_keys, standard
-from napari_sslmaps.records.json import read_object, write_object
-from napari_sslmaps.serialise import strict
+from napari_sslmaps.records.json import check_format, read_object, write_object
+from napari_sslmaps.serialise import load, strict
 
 FORMAT = "napari-sslmaps/run"
 SCHEMA = 1
@@ -131,6 +130,7 @@ class EncoderRecord:
     control: str = ""
 
 
+@strict
 @dataclass(frozen=True, slots=True)
 class RunOptions:
     """How an image is embedded, and which maps are made of it.
@@ -214,24 +214,28 @@ class RunOptions:
 
         Raises
         ------
-        TypeError
-            If there are unknown fields.
+        RecordError
+            If a field is unknown, or not of its type.
         """
-        values = {**_SCHEMA_1, "maps": (), "display": _DISPLAY, **flat}
-        parts: dict[str, dict[str, Any]] = {item.name: {} for item in fields(MapOptions)}
-        own: dict[str, Any] = {"wanted": values.pop("maps")}
-        parts["similarity"]["display"] = values.pop("display")
-        for name, value in values.items():
-            if name in _PLACES:
-                _, part, inner = _PLACES[name].split(".")
-                parts[part][inner] = value
-            elif name in parts and name not in _FLAT_PARTS:
-                parts[name] = dict(value)
-            else:
-                own[name] = value
-        kinds = {item.name: item.default_factory for item in fields(MapOptions)}
-        maps = MapOptions(**{name: kinds[name](**given) for name, given in parts.items()})  # type: ignore[operator]  # every field has a class
-        return cls(maps=maps, **own)
+        return load(cls, _nested(flat), "options of a run record")
+
+
+def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options as `RunOptions` holds them."""
+    values = {**_SCHEMA_1, "maps": (), "display": _DISPLAY, **flat}
+    parts: dict[str, Any] = {name: {} for name in _FLAT_PARTS}
+    own: dict[str, Any] = {"wanted": values.pop("maps")}
+    parts["similarity"]["display"] = values.pop("display")
+    known = {item.name for item in fields(MapOptions)}
+    for name, value in values.items():
+        if name in _PLACES:
+            _, part, inner = _PLACES[name].split(".")
+            parts[part][inner] = value
+        elif name in known and name not in _FLAT_PARTS:
+            parts[name] = value
+        else:
+            own[name] = value
+    return {**own, "maps": parts}
 
 
 _DISPLAY = "shared"
@@ -284,6 +288,7 @@ def _of_one_map(keys: Sequence[str]) -> list[str]:
     return [item.name for item in fields(MapOptions) if item.name in used and item.name not in _FLAT_PARTS]
 
 
+@strict
 @dataclass(frozen=True, slots=True)
 class RunRecord:
     """A run: an image, encoders, anchors and options, and what was written.
@@ -352,37 +357,14 @@ class RunRecord:
         RecordError
             If it is no run record, of a later version, or has missing or unknown fields.
         """
-        if description.get("format") != FORMAT:
-            raise RecordError(
-                f"Expected a run record ({FORMAT}); got the format {description.get('format')!r}. "
-                "Give the run.json that napari-sslmaps wrote."
-            )
-        if description.get("schema") != SCHEMA:
-            raise RecordError(
-                f"Expected a run record of schema {SCHEMA}; got {description.get('schema')!r}. "
-                "Update napari-sslmaps to read it."
-            )
-        values = {key: value for key, value in description.items() if key not in ("format", "schema")}
-        try:
-            return cls(
-                image=ImageRecord(**_tuples(values.pop("image"))),
-                encoders=tuple(_encoder(entry) for entry in values.pop("encoders")),
-                region=_region(values.pop("region", None)),
-                anchors=_points(values.pop("anchors", ())),
-                negative=_points(values.pop("negative", ())),
-                options=RunOptions.from_flat(_tuples(values.pop("options", {}))),
-                groups=tuple(AnchorGroup(**entry) for entry in values.pop("groups", ())),
-                bases=tuple(FileRecord(**entry) for entry in values.pop("bases", ())),
-                mask=_mask(values.pop("mask", None)),
-                reference=_reference(values.pop("reference", None)),
-                **values,
-            )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            reason = str(error) if isinstance(error, SSLMapsError) else repr(error)
-            raise RecordError(
-                f"Expected a complete run record; its fields do not fit ({reason}). "
-                "Undo edits made by hand, or run again from the image."
-            ) from error
+        content = dict(description)
+        check_format(content, FORMAT, "a run record", SCHEMA)
+        options = content.get("options", {})
+        content["options"] = _nested(options) if isinstance(options, Mapping) else options
+        record = load(cls, content, "a run record")
+        for encoder in record.encoders:
+            Provenance.from_dict(encoder.provenance)
+        return record
 
     def write(self, path: Path) -> None:
         """Write as JSON, whole or not at all.
@@ -425,32 +407,3 @@ def _leave_out(told: dict[str, Any], kind: type, names: tuple[str, ...]) -> None
     for name in names:
         if told[name] == defaults[name]:
             del told[name]
-
-
-def _region(values: Mapping[str, Any] | None) -> Region | None:
-    return None if values is None else Region(**values)
-
-
-def _mask(values: Mapping[str, Any] | None) -> MaskRecord | None:
-    return None if values is None else MaskRecord(**_tuples(values))
-
-
-def _reference(values: Mapping[str, Any] | None) -> ReferenceRecord | None:
-    if values is None:
-        return None
-    image = ImageRecord(**_tuples(values["image"]))
-    return ReferenceRecord(image, _region(values["region"]), _mask(values["mask"]))
-
-
-def _encoder(entry: Mapping[str, Any]) -> EncoderRecord:
-    record = EncoderRecord(**entry)
-    Provenance.from_dict(record.provenance)
-    return record
-
-
-def _points(values: Any) -> Points:
-    return tuple((float(y), float(x)) for y, x in values)
-
-
-def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: tuple(item) if isinstance(item, list) else item for key, item in values.items()}
