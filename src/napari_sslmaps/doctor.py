@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from platformdirs import user_cache_path
 
-from napari_sslmaps.encoders.catalog import EMBEDDED, weights_path
+from napari_sslmaps.encoders.catalog import EMBEDDED, recorded_sha256, weights_path
 from napari_sslmaps.encoders.published.local import published_specs
 from napari_sslmaps.encoders.registry import get_spec
 from napari_sslmaps.encoders.user_encoders import ShelfWarning, config_folder, remembered
@@ -197,7 +197,10 @@ def check_weights(name: str) -> Check:
     recorded = _recorded_hash(path)
     if recorded and recorded != urlsafe_b64encode(digest.digest()).rstrip(b"=").decode():
         return Check(name, "fault", f"{path} is not the file that was installed", fix)
-    state = "as installed" if recorded else "present"
+    card = recorded_sha256(name)
+    if card not in ("", digest.hexdigest()):
+        return Check(name, "fault", f"{path} is not the file that its card describes", fix)
+    state = "as published" if card else "as installed" if recorded else "present"
     detail = f"{spec.architecture.summary}, {state}, sha256 {digest.hexdigest()[:12]}…"
     return Check(name, "ok", detail)
 

@@ -9,8 +9,10 @@ from encoders_factory import write_encoder
 from napari_sslmaps import doctor
 from napari_sslmaps.cli.commands import main
 from napari_sslmaps.doctor import Check
-from napari_sslmaps.encoders.catalog import EMBEDDED
+from napari_sslmaps.encoders.catalog import EMBEDDED, weights_path
+from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.encoders.user_encoders import config_folder, remember
+from napari_sslmaps.errors import WeightsUnavailableError
 
 
 def test_everything_is_looked_at(installed: Path) -> None:
@@ -120,6 +122,22 @@ def test_weights_are_present_missing_or_changed(installed: Path, monkeypatch: py
     monkeypatch.setattr("napari_sslmaps.encoders.catalog._weights_folder", lambda: installed / "gone")
     missing = doctor.check_weights("mae-demo")
     assert (missing.status, "missing" in missing.detail) == ("fault", True)
+
+
+def test_a_flipped_bit_of_embedded_weights_is_a_fault_and_not_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "_recorded_hash", lambda _: "")
+    assert "as published" in doctor.check_weights("mae-demo").detail
+    for suffix in (".md", ".safetensors"):
+        content = bytearray(weights_path("mae-histology").with_suffix(suffix).read_bytes())
+        content[-5] ^= suffix == ".safetensors"
+        (tmp_path / f"mae-histology{suffix}").write_bytes(content)
+    monkeypatch.setattr("napari_sslmaps.encoders.catalog._weights_folder", lambda: tmp_path)
+    flipped = doctor.check_weights("mae-demo")
+    assert (flipped.status, "its card describes" in flipped.detail) == ("fault", True)
+    with pytest.raises(WeightsUnavailableError, match=r"as they were published .*Install napari-sslmaps"):
+        load_encoder("mae-demo", device="cpu", precision="float32")
 
 
 def test_a_cache_that_cannot_be_written_is_a_fault(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Data only: what is known of each method, and which encoders this package carries."""
 
+import re
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -40,6 +41,7 @@ NAMES: tuple[str, ...] = (*EMBEDDED, *CONTROLS, *ALIASES)
 
 _TRAINED: Mapping[Domain, Resolution] = {"ultrasound": Resolution(short_side=192)}
 """Resolutions that the embedded encoders learned at: a whole sector fills a field."""
+_SHA256 = re.compile("SHA-256 `([0-9a-f]{64})`")
 
 
 def domain_of(name: str) -> Domain:
@@ -62,6 +64,13 @@ def weights_path(name: str) -> Path:
             "Install napari-sslmaps again."
         )
     return path
+
+
+def recorded_sha256(name: str) -> str:
+    """Return the hash that an embedded encoder's card gives of its weight file; empty if there is no card."""
+    card = weights_path(name).with_suffix(".md")
+    found = _SHA256.search(card.read_text(encoding="utf-8")) if card.is_file() else None
+    return "" if found is None else found[1]
 
 
 def _weights_folder() -> Path:

@@ -6,7 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from napari_sslmaps.encoders.cards import card_of
-from napari_sslmaps.encoders.catalog import CONTROLS, NAMES, embedded_spec, weights_path
+from napari_sslmaps.encoders.catalog import (
+    CONTROLS,
+    NAMES,
+    embedded_spec,
+    recorded_sha256,
+    weights_path,
+)
 from napari_sslmaps.encoders.families.registry import network_of
 from napari_sslmaps.encoders.header import read_header, starting_gain
 from napari_sslmaps.encoders.llvm import load_triton_apart
@@ -230,6 +236,16 @@ def _resolved(found: EncoderSpec | Path, given: Overrides) -> tuple[Path | None,
     return found.path, Overrides.of({**found.overrides, **given.given})
 
 
+def _check_recorded(name: str, path: Path, sha256: str) -> None:
+    """Refuse embedded weights that are not those of the card."""
+    recorded = recorded_sha256(name)
+    if recorded not in ("", sha256):
+        raise WeightsUnavailableError(
+            f"Expected the weights of {name} as they were published (sha256 {recorded[:12]}…); {path} has "
+            f"changed (sha256 {sha256[:12]}…). Install napari-sslmaps again."
+        )
+
+
 def _open(found: EncoderSpec | Path, given: Overrides) -> tuple[EncoderSpec, "Checkpoint"]:
     """Read or draw the weights, and say what they turned out to be."""
     from napari_sslmaps.encoders.checkpoint.read import read_checkpoint
@@ -241,6 +257,8 @@ def _open(found: EncoderSpec | Path, given: Overrides) -> tuple[EncoderSpec, "Ch
         sha256 = hash_path(path)
         if known is not None and known.sha256 not in ("", sha256):
             raise WeightsUnavailableError(changed_since_added(known.name, path, known.sha256))
+        if known is not None and known.origin == "embedded":
+            _check_recorded(known.name, path, sha256)
         checkpoint = read_checkpoint(path, overrides)
     elif known is not None:
         twin = read_header(weights_path(CONTROLS[known.name]))
