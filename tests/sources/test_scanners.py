@@ -15,6 +15,7 @@ from scanner_kit import JPEG, write_philips, write_scn
 from skimage.data import immunohistochemistry
 
 from napari_sslmaps.core.region import Region
+from napari_sslmaps.core.results import Provenance
 from napari_sslmaps.errors import UnsupportedImageError
 from napari_sslmaps.sources.icc import to_srgb
 from napari_sslmaps.sources.open import open_image
@@ -128,3 +129,9 @@ def test_a_profile_that_is_srgb_or_nonsense_changes_nothing() -> None:
     converter, notes = to_srgb(b"nonsense")
     assert converter is None
     assert "cannot be used" in notes[0]
+
+
+def test_what_was_made_of_the_file_is_part_of_the_provenance() -> None:
+    assert "image_notes" not in Provenance().to_dict()
+    told = Provenance(image_notes=("Colours are converted to sRGB.",))
+    assert Provenance.from_dict(told.to_dict()) == told

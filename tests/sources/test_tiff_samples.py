@@ -18,6 +18,7 @@ from skimage.data import immunohistochemistry
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import UnsupportedImageError
 from napari_sslmaps.sources.open import open_image
+from napari_sslmaps.sources.scan import scan_region
 
 COLOURS = np.ascontiguousarray(immunohistochemistry()[:96, :128])
 
@@ -263,3 +264,13 @@ def test_complex_pixels_get_a_sentence(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "waves.tif", np.ones((20, 30), np.complex64))
     with pytest.raises(UnsupportedImageError, match=r"real float pixels in waves; got complex64"):
         open_image(tmp_path / "waves.tif")
+
+
+def test_the_image_says_which_bits_are_used_not_its_darkest_corner() -> None:
+    labels = (COLOURS[..., 0] // 52).astype(np.uint8)
+    frame = COLOURS[..., 0].copy()
+    frame[:32, :32] = 9
+    corner = Region(0, 0, 32, 32)
+    assert scan_region(open_image(labels), Region(0, 0, 96, 128)).window == (0, 7)
+    assert scan_region(open_image(frame), corner).window == (0, 255)
+    assert scan_region(open_image(frame), corner).high == 9

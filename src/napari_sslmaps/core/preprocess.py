@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 Window = tuple[float, float]
 _PERCENTILES = (0.1, 99.9)
 _FLAT = 0.02
-_FEW_BITS = 4
+FEW_BITS = 6
 
 
 def check_finite(pixels: NDArray[Any]) -> None:
@@ -42,12 +42,12 @@ def auto_window(sample: NDArray[Any], low: float, high: float) -> Window:
     Returns
     -------
     tuple of float
-        (0, 255) for uint8, or the range of the bits that are used where these are at most four, as in labels
+        (0, 255) for uint8, or the range of the bits that are used where these are at most six, as in labels
         and what was saved with few grey values; (0, 1) for bool and for floats that lie in [0, 1]; otherwise
         the 0.1st and 99.9th percentile, or `low` and `high` where these coincide.
     """
     if sample.dtype == np.uint8:
-        return 0.0, float(2 ** max(1, int(high).bit_length()) - 1) if high < 2**_FEW_BITS else 255.0
+        return 0.0, float(2 ** max(1, int(high).bit_length()) - 1) if high < 2**FEW_BITS else 255.0
     floating = np.issubdtype(sample.dtype, np.floating)
     if sample.dtype == np.bool_ or (floating and low >= 0.0 and high <= 1.0):
         return 0.0, 1.0

@@ -59,6 +59,8 @@ class Provenance:
         What was said to know better than the weight file, as keywords of `load_encoder`.
     mask_sha256
         Hash of the tokens that were wanted; empty if all were.
+    image_notes
+        What was made of the file: which of its images is shown, the profile that its colours went through.
     """
 
     encoder: str = ""
@@ -79,10 +81,14 @@ class Provenance:
     torch_version: str = ""
     overrides: Mapping[str, Any] = field(default_factory=dict)
     mask_sha256: str = ""
+    image_notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-ready description; `from_dict` reads it back."""
-        return asdict(self)
+        """Return a JSON-ready description, without notes where there are none; `from_dict` reads it back."""
+        described = asdict(self)
+        if not self.image_notes:
+            del described["image_notes"]
+        return described
 
     @classmethod
     def from_dict(cls, description: Mapping[str, Any]) -> Self:

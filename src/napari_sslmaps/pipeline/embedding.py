@@ -227,6 +227,7 @@ def provenance_of(
         torch_version=torch.__version__,
         overrides=dict(spec.overrides),
         mask_sha256=planned.mask_sha256,
+        image_notes=tuple(getattr(source, "notes", ())),
     )
 
 

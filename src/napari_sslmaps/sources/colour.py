@@ -1,5 +1,7 @@
 """Does an image have colour? Asked of a small sample, to offer the encoders that fit."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -33,17 +35,28 @@ def is_grey(source: ImageSource) -> bool:
     """
     if source.channels == 1:
         return True
-    level, frame = len(source.levels) - 1, source.frames // 2
-    height, width = source.levels[level].shape_yx
     try:
-        windows = [
-            source.read(Region(y, x, min(WINDOW, height), min(WINDOW, width), level, frame)).reshape(-1, 3)
-            for y in _starts(height)
-            for x in _starts(width)
-        ]
+        windows = [window.reshape(-1, 3) for window in sample_windows(source)]
     except (UnsupportedImageError, OSError):
         return False
     return _channels_agree(np.concatenate(windows).astype(np.float64))
+
+
+def sample_windows(source: ImageSource) -> list[NDArray[Any]]:
+    """Read the windows that `is_grey` describes.
+
+    Raises
+    ------
+    UnsupportedImageError
+        If the pixels cannot be read.
+    """
+    level, frame = len(source.levels) - 1, source.frames // 2
+    height, width = source.levels[level].shape_yx
+    return [
+        source.read(Region(y, x, min(WINDOW, height), min(WINDOW, width), level, frame))
+        for y in _starts(height)
+        for x in _starts(width)
+    ]
 
 
 def _starts(length: int) -> list[int]:

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sslmaps.core.preprocess import Window, auto_window, check_finite
+from napari_sslmaps.core.preprocess import FEW_BITS, Window, auto_window, check_finite
 from napari_sslmaps.core.region import Region
+from napari_sslmaps.errors import UnsupportedImageError
+from napari_sslmaps.sources.colour import sample_windows
 from napari_sslmaps.sources.protocol import ImageSource
 
 _STRIP_PIXELS = 4_000_000
@@ -92,7 +94,20 @@ def choose_window(source: ImageSource, sample: NDArray[Any], low: float, high: f
     """
     said: Window | None = getattr(source, "window", None)
     inside = said is not None and said[0] < high and low < said[1]
-    return said if said is not None and inside else auto_window(sample, low, high)
+    return said if said is not None and inside else auto_window(sample, low, _brightest(source, high))
+
+
+def _brightest(source: ImageSource, high: float) -> float:
+    """Return the largest value of a dark region, or of a sample of all its image if that is larger.
+
+    Few bits are a fact of the image: the black corner of an ultrasound frame is black, not faint.
+    """
+    if source.dtype != np.uint8 or high >= 2**FEW_BITS:
+        return high
+    try:
+        return max(high, *(float(window.max()) for window in sample_windows(source)))
+    except (UnsupportedImageError, OSError):  # elsewhere than what is asked for
+        return high
 
 
 def strips_of(region: Region) -> list[Region]:

@@ -2,7 +2,7 @@
 
 import re
 import struct
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
@@ -13,6 +13,7 @@ import imagecodecs
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
+from PIL import Image
 
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import UnsupportedImageError
@@ -63,7 +64,7 @@ class UndecodableTiffError(UnsupportedImageError):
 
     def __init__(self, message: str, page: Any) -> None:
         super().__init__(message)
-        self.index = page.index
+        self.index, self.shape_yx = page.index, (page.imagelength, page.imagewidth)
         fits = 4 * page.imagelength * page.imagewidth <= LARGEST_PIECE
         self.suits_libtiff = fits and page.compression in _LIBTIFF
 
@@ -88,13 +89,23 @@ def open_tiff(
     except UndecodableTiffError as error:
         if not error.suits_libtiff:
             raise
-        try:
-            whole = imagecodecs.tiff_decode(path.read_bytes(), index=error.index, asrgb=True)[..., :3]
-        except RuntimeError:
-            raise error from None
-        if not whole.any():  # what libtiff gives where it has failed
+        whole = _by_libtiff(path, error.index)
+        if whole is None or whole.shape[:2] != error.shape_yx:
             raise
-        return ArraySource(np.ascontiguousarray(whole), path.stem, channel=channel)
+        return ArraySource(whole, path.stem, channel=channel)
+
+
+def _by_libtiff(path: Path, index: int) -> NDArray[np.uint8] | None:
+    """Decode a page as RGB by the libtiff of imagecodecs, else the first by Pillow's; None if neither can."""
+    with suppress(RuntimeError):
+        whole: NDArray[np.uint8] = imagecodecs.tiff_decode(path.read_bytes(), index=index, asrgb=True)[
+            ..., :3
+        ]
+        if whole.any():  # else it has failed
+            return np.ascontiguousarray(whole)
+    with suppress(OSError, ValueError, SyntaxError), Image.open(path) as image:
+        return np.array(image.convert("RGB")) if index == 0 else None
+    return None
 
 
 class TiffSource(SourceBase):
