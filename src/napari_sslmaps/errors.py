@@ -19,7 +19,7 @@ class ChannelsError(UnsupportedImageError):
     Parameters
     ----------
     sentence
-        The text.
+        Sentence that says what was expected and what came.
     channels
         Number and name of each.
     """

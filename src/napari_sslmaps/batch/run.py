@@ -86,11 +86,11 @@ def run_batch(
     images
         Images, folders and CSV files; see `list_items`.
     encoders
-        From `choose_encoder`.
+        Encoders that `choose_encoder` returned.
     out
         Folder, which every worker must see under the same path.
     options
-        How.
+        How images are embedded, and which maps are made.
     workers
         Who does the work.
     on_progress

@@ -55,7 +55,7 @@ class Output:
     tokens
         ``float16``, ``float32`` or ``none``. Tokens too large for half precision are stored in single.
     key
-        Of the order.
+        Key of the order.
     row
         JSON-ready; what its row in the table holds.
     """
@@ -116,13 +116,13 @@ class About:
     Parameters
     ----------
     key
-        Of the order.
+        Key of the order.
     row
         What `Row` is made of.
     images
         Kinds of what is stored.
     grid, provenance, attention_kind, prefix_attention
-        As of its `Embedding`.
+        Fields of its `Embedding`.
     """
 
     images: tuple[str, ...]

@@ -123,13 +123,13 @@ def multiscale(name: str, axes: Sequence[str], placement: Placement, path: str) 
     Parameters
     ----------
     name
-        Of the image.
+        Name of the image.
     axes
         ``c``, if any, ``y`` and ``x``, in the order of the array.
     placement
-        Of its pixels.
+        Scale and offset of its pixels.
     path
-        Of the array, relative to the group that says this.
+        Path of the array, relative to the group that says this.
     """
     unit = {"unit": placement.unit} if placement.unit else {}
     channels = len(axes) - 2

@@ -25,7 +25,7 @@ class OpenedImage:
     Parameters
     ----------
     asked
-        As it was asked for.
+        The image as it was asked for.
     source, record, region
         Its pixels, which file it is, and the rectangle that is compared.
     annotation
@@ -127,7 +127,7 @@ def why_unscorable(image: OpenedImage, stride: int, request: ComparisonRequest) 
     Parameters
     ----------
     image
-        Opened.
+        The opened image.
     stride
         Pixels of the region's level per token, of any method.
     request

@@ -32,7 +32,7 @@ class _Annotation:
     path, sha256
         Where it was, and the hash of its content.
     classes, ignore
-        As in `MaskFile`.
+        Names of the classes and the label left out, as in `MaskFile`.
     """
 
     path: str
@@ -49,9 +49,9 @@ class _Image:
     Parameters
     ----------
     name, label, region, anchors, negative, groups
-        As in `ComparedImage`.
+        Fields of the image, as in `ComparedImage`.
     image
-        Which file.
+        Path and hash of the file.
     mask
         Its annotation, if that is a file.
     wanted
@@ -80,7 +80,7 @@ class _Options:
     Parameters
     ----------
     anchor_count, neighbours, perturbations, draws, seed
-        As in `ComparisonOptions`.
+        Options, as in `ComparisonOptions`.
     """
 
     anchor_count: int = 64
@@ -101,7 +101,7 @@ class _Evaluation:
     Parameters
     ----------
     images, controls, scores, options
-        As in `ComparisonRequest`.
+        What was compared and how, as in `ComparisonRequest`.
     numbers_sha256
         Hash of every score.
     """
@@ -174,7 +174,7 @@ def comparison_from_record(record: RunRecord, folder: Path) -> ComparisonRequest
     record
         Read from ``run.json``.
     folder
-        Of the record; files are looked for there if they are no longer at their path.
+        Folder of the record; files are looked for there if they are no longer at their path.
 
     Raises
     ------

@@ -50,7 +50,7 @@ class ComparedImage:
     annotation
         Which class each pixel is of: an `Annotation`, or a mask file. None where no score needs one.
     label
-        Of the whole image; empty where no score needs one.
+        Label of the whole image; empty where no score needs one.
     region
         None for the whole finest level.
     anchors, negative
@@ -93,7 +93,7 @@ class ComparisonOptions:
     draws
         How often labelled images are drawn for label efficiency.
     seed
-        Of everything that is drawn.
+        Seed of everything that is drawn.
     """
 
     run: RunOptions = field(default_factory=lambda: RunOptions(precision="float32"))
@@ -120,7 +120,7 @@ class ComparisonRequest:
     scores
         Which are wanted.
     options
-        How.
+        How images are embedded and scored.
 
     Raises
     ------

@@ -38,9 +38,9 @@ class _Stored:
     Parameters
     ----------
     key
-        Of all that decides the scores.
+        Hash of all that decides the scores.
     scores
-        As `to_plain` returns them.
+        Scores as `to_plain` returns them.
     check
         Hash of the scores; empty in files of version 0.1.0.
     """
@@ -64,7 +64,7 @@ class _AboutTokens:
     Parameters
     ----------
     grid, provenance
-        As of an `Embedding`.
+        Grid and provenance, as of an `Embedding`.
     """
 
     grid: TokenGrid
@@ -79,7 +79,7 @@ class ComparisonFolder:
     Parameters
     ----------
     path
-        Of the folder; it need not be there yet.
+        Path of the folder, which need not be there yet.
     """
 
     def __init__(self, path: Path) -> None:

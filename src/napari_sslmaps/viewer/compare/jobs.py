@@ -270,7 +270,7 @@ class AskedFolder:
     masks
         A folder of masks called like their images; None for none.
     labels
-        Of whole images: the path of a CSV, ``subfolders``, or empty for none.
+        Labels of whole images: the path of a CSV, ``subfolders``, or empty for none.
     scores
         Which are wanted.
     out
