@@ -8,6 +8,7 @@ from importlib.metadata import version
 # In this order: the window's first run is to meet a process that has not imported torch.
 MODULES = (
     "gui",
+    "clicks",
     "scale",
     "soak",
     "interaction",

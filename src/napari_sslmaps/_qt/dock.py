@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt, Signal
+from qtpy.QtGui import QCursor, QShowEvent
 from qtpy.QtWidgets import QApplication, QDialog, QFrame, QScrollArea, QTabBar, QVBoxLayout, QWidget
 
 from napari_sslmaps._qt.compare.page import ComparePage
@@ -76,6 +77,7 @@ class SSLMapsWidget(QWidget):
 
     def __init__(self, napari_viewer: "napari.viewer.Viewer", services: Services | None = None) -> None:
         super().__init__()
+        self._seen = False
         self.workspace = WorkspaceModel()
         self.controller = Controller(
             napari_viewer,
@@ -101,6 +103,13 @@ class SSLMapsWidget(QWidget):
         self._connect_model()
         self.controller.offer.list_known()
         self.destroyed.connect(self._shutdown.close)
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Load libraries in the background once the dock is there to be seen."""
+        super().showEvent(event)
+        if not self._seen:
+            self._seen = True
+            self.controller.prepare()
 
     def close_controller(self) -> None:
         """Stop what runs and undo every connection; the widget is of no use afterwards."""
@@ -153,8 +162,8 @@ class SSLMapsWidget(QWidget):
         self.pretext.options_requested.connect(lambda options: self._set("pretext", options))
         self.pretext.tool_requested.connect(lambda tool: self._set("pretext_tool", tool))
         self.pretext.panel_requested.connect(lambda name: self._set("panel", name))
-        self.pretext.side_by_side_requested.connect(lambda on: self._set("side_by_side", on))
-        self.tabs.task_requested.connect(lambda task: self._set("task", task))
+        self.pretext.side_by_side_requested.connect(lambda on: self._set_slowly("side_by_side", on))
+        self.tabs.task_requested.connect(lambda task: self._set_slowly("task", task))
         self.run.run_requested.connect(controller.run)
         self.run.pretext_requested.connect(controller.pretext.show)
         self.run.compare_requested.connect(controller.comparing.desk.run)
@@ -184,7 +193,7 @@ class SSLMapsWidget(QWidget):
         self.view.front_requested.connect(lambda name: self._set("front", name))
         self.view.against_requested.connect(lambda name: self._set("against", name))
         self.view.difference_requested.connect(lambda on: self._set("difference", on))
-        self.view.side_by_side_requested.connect(lambda on: self._set("side_by_side", on))
+        self.view.side_by_side_requested.connect(lambda on: self._set_slowly("side_by_side", on))
 
     def _connect_model(self) -> None:
         workspace, events = self.workspace, self.workspace.events
@@ -264,6 +273,15 @@ class SSLMapsWidget(QWidget):
     def _set(self, name: str, value: Any) -> None:
         self.workspace.touched = True
         setattr(self.workspace, name, value)
+
+    def _set_slowly(self, name: str, value: Any) -> None:
+        """Set what takes napari long to lay out; the pointer and what was pressed say so at once."""
+        QApplication.setOverrideCursor(QCursor(Qt.CursorShape.WaitCursor))
+        try:
+            self.repaint()
+            self._set(name, value)
+        finally:
+            QApplication.restoreOverrideCursor()
 
     def _on_images_changed(self) -> None:
         images, workspace = self.controller.images(), self.workspace

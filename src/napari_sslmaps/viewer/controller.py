@@ -33,7 +33,7 @@ from napari_sslmaps.viewer.services import Services
 from napari_sslmaps.viewer.state.connections import Connections
 from napari_sslmaps.viewer.state.messages import sentence
 from napari_sslmaps.viewer.state.session import Session, Sessions
-from napari_sslmaps.viewer.state.tasks import TaskRunner
+from napari_sslmaps.viewer.state.tasks import TaskCallbacks, TaskRunner
 from napari_sslmaps.viewer.state.workspace import WorkspaceModel
 
 _TRANSFORMS = ("scale", "translate", "rotate", "shear", "affine", "units")
@@ -50,8 +50,8 @@ class Controller:
         What a person chooses.
     make_runner
         Makes what runs work: one for embeddings, one for large maps, one for pretext views, one for
-        attention, one for
-        weight files, one for downloads and one to try encoders out. They are closed with the controller.
+        attention, one for masks, one for weight files, one for downloads, one to try encoders out and one
+        to load libraries. They are closed with the controller.
     services
         What computes, reads and fetches.
     """
@@ -69,9 +69,10 @@ class Controller:
     ) -> None:
         self.viewer = viewer
         self.workspace = workspace
-        self._runners = tuple(make_runner() for _ in range(8))
+        self._services = services
+        self._runners = tuple(make_runner() for _ in range(9))
         embed_runner, map_runner, pretext_runner, attention_runner, *others = self._runners
-        mask_runner, file_runner, download_runner, trial_runner = others
+        mask_runner, file_runner, download_runner, trial_runner, self._prepare_runner = others
         self.sessions = Sessions()
         self.board = LayerBoard(viewer)
         self.looks = SharedLooks(viewer, workspace, self.board)
@@ -151,6 +152,17 @@ class Controller:
         """Return the image layers that can be looked at, not our own."""
         return [layer for layer in self.viewer.layers if isinstance(layer, Image) and not is_own(layer)]
 
+    def prepare(self) -> None:
+        """Load the libraries that encoders need in the background; the forecast says so until it is done."""
+        self.workspace.loading = True
+
+        def done(_: object) -> None:
+            self.workspace.loading = False
+
+        self._prepare_runner.submit(
+            lambda _: self._services.prepare(), TaskCallbacks(lambda _: None, done, done)
+        )
+
     def run(self) -> None:
         """Embed the chosen region by all chosen encoders."""
         self.forecast.update()
@@ -179,6 +191,7 @@ class Controller:
         self.offer.close()
         self.pretext.close()
         self.masks.close()
+        self._services.release()
 
     def _connect(self) -> None:
         connect, layers, events = self._connections.add, self.viewer.layers, self.workspace.events
@@ -190,7 +203,16 @@ class Controller:
         connect(self.viewer.scene.camera.events.zoom, self.marks.follow_zoom)
         connect(events.image, self._on_image_changed)
         connect(events.controls, self.answers.embed_missing_of_embedded)
-        for name in ("region", "level", "target_um", "spacing_um", "tiling", "chosen", "available"):
+        for name in (
+            "region",
+            "level",
+            "target_um",
+            "spacing_um",
+            "tiling",
+            "chosen",
+            "available",
+            "loading",
+        ):
             connect(getattr(events, name), self.forecast.update)
         connect(self.masks.changed, self.forecast.update)
         connect(events.anchors, self._on_anchors_changed)
@@ -235,6 +257,9 @@ class Controller:
             self.workspace.anchors = ()
         elif self.cells.active and not self.cells.busy and self.cells.holds(layer):
             self._arrange()
+        if isinstance(layer, Image) and not is_own(layer):
+            self.cells.forget(layer)
+            self._services.release()
 
     def _on_view_changed(self) -> None:
         if self.workspace.region == "view":

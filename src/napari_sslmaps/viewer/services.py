@@ -1,5 +1,6 @@
 """What computes, reads and fetches on behalf of the window; tests hand in their own."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from napari_sslmaps.viewer.compare.build import ComparisonServices, real_comparison_services
@@ -9,6 +10,10 @@ from napari_sslmaps.viewer.maps.embedding_job import Embedder, PipelineEmbedder
 from napari_sslmaps.viewer.maps.throughput import MeasuredPaces, Paces
 from napari_sslmaps.viewer.pretext.job import EncoderPretext, Pretext
 from napari_sslmaps.viewer.state.loaded_encoders import LoadedEncoders
+
+
+def _nothing() -> None:
+    return
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +34,10 @@ class Services:
         Computes the attention that embeddings do not hold.
     comparison
         Compares, learns from scribbles, and writes what was found.
+    prepare
+        Loads what encoders need, ahead of the first run; on a thread.
+    release
+        Lets the memory of what was closed be given back.
     """
 
     embedder: Embedder
@@ -37,6 +46,8 @@ class Services:
     paces: Paces
     attender: Attender
     comparison: ComparisonServices
+    prepare: Callable[[], None] = _nothing
+    release: Callable[[], None] = _nothing
 
 
 def real_services(precision: str = "auto") -> Services:
@@ -49,4 +60,6 @@ def real_services(precision: str = "auto") -> Services:
         MeasuredPaces(encoders),
         PipelineAttender(encoders),
         real_comparison_services(encoders),
+        encoders.prepare,
+        encoders.release,
     )

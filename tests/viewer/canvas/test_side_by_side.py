@@ -1,7 +1,10 @@
+import gc
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from napari.components import ViewerModel
-from napari.layers import Image
+from napari.layers import Image, Layer
 from viewer_kit import noise
 
 from napari_sslmaps.viewer.controller import Controller
@@ -13,6 +16,10 @@ def compared(controller: Controller, image: Image) -> Controller:
     controller.workspace.add_anchor(Anchor((20.0, 10.0)), keep=False)
     controller.workspace.side_by_side = True
     return controller
+
+
+def is_copy(layer: Layer) -> bool:
+    return " · " in layer.name and layer.name.split(" · ")[0] in {"tissue", "anchors"}
 
 
 def cells(viewer: ViewerModel) -> list[list[str]]:
@@ -52,7 +59,11 @@ def test_leaving_puts_everything_back(viewer: ViewerModel, controller: Controlle
     def state() -> tuple[object, ...]:
         grid = viewer.canvas.grid
         return (
-            [(layer.name, layer.visible, layer.name_overlay.visible) for layer in viewer.layers],
+            [
+                (layer.name, layer.visible, layer.name_overlay.visible)
+                for layer in viewer.layers
+                if not is_copy(layer)
+            ],
             (grid.enabled, grid.stride, grid.shape, grid.spacing),
             viewer.scene.camera.zoom,
             viewer.scene.camera.center,
@@ -64,8 +75,7 @@ def test_leaving_puts_everything_back(viewer: ViewerModel, controller: Controlle
     assert viewer.canvas.grid.enabled
     assert not mine.visible
     controller.workspace.side_by_side = False
-    names = [layer.name for layer in viewer.layers]
-    assert sorted(names) == sorted(name for name, *_ in before[0])
+    assert not any(layer.visible for layer in viewer.layers if is_copy(layer))
     after = state()
     assert {name: rest for name, *rest in after[0]} == {name: rest for name, *rest in before[0]}
     assert after[1:] == before[1:]
@@ -114,3 +124,37 @@ def test_multiscale_images_are_shared_not_copied(viewer: ViewerModel, controller
     copy = viewer.layers["slide · mae-demo"]
     assert copy.multiscale
     assert copy.data[0] is pyramid.data[0]
+
+
+def test_clicks_remove_no_layer_and_collect_no_garbage(
+    viewer: ViewerModel, compared: Controller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    removed, workspace = [], compared.workspace
+    viewer.layers.events.removed.connect(lambda event: removed.append(event.value.name))
+    monkeypatch.setattr(gc, "collect", lambda: removed.append("collected"))
+    shown = viewer.layers["tissue · mae-demo"]
+    for on in (False, True, False):
+        workspace.side_by_side = on
+    assert viewer.layers["tissue · mae-demo"] is shown
+    for encoder in ("mae-demo", "ijepa-demo", "mae-demo"):
+        workspace.task = "pretext"
+        workspace.side_by_side = True
+        workspace.pretext = replace(workspace.pretext, encoder=encoder)
+        compared.pretext.show()
+        workspace.task = "maps"
+    assert removed == []
+
+
+def test_copies_follow_the_image_while_they_are_hidden(
+    viewer: ViewerModel, compared: Controller, image: Image
+) -> None:
+    compared.workspace.side_by_side = False
+    image.scale, image.contrast_limits = (2.0, 2.0), (0.2, 0.7)
+    image.data = noise(64, 80) * 0.5
+    compared.run()
+    compared.workspace.side_by_side = True
+    copy = viewer.layers["tissue · mae-demo"]
+    assert copy.data is image.data
+    np.testing.assert_allclose(copy.scale, (2, 2))
+    assert tuple(copy.contrast_limits) == (0.2, 0.7)
+    np.testing.assert_allclose(viewer.layers["anchors · mae-demo"].scale, (2, 2))

@@ -52,7 +52,7 @@ def mask_of(viewer: ViewerModel) -> Labels:
 
 
 def shapes_of(viewer: ViewerModel) -> Shapes:
-    (layer,) = (layer for layer in viewer.layers if isinstance(layer, Shapes))
+    (layer,) = (layer for layer in viewer.layers if isinstance(layer, Shapes) and layer.visible)
     return layer
 
 
@@ -110,10 +110,10 @@ def test_the_page_decides_what_is_on_the_canvas(viewer: ViewerModel, shown: Cont
     workspace.task = "pretext"
     show(shown, "ijepa-demo")
     assert not seen.visible
-    assert shapes_of(viewer).visible
+    shapes = shapes_of(viewer)
     workspace.task = "maps"
     assert seen.visible
-    assert not shapes_of(viewer).visible
+    assert not shapes.visible
     assert not any(layer.visible for layer in pretext_layers(viewer).values())
 
 
@@ -300,10 +300,15 @@ def test_another_encoder_replaces_panels_and_tools(viewer: ViewerModel, shown: C
     show(shown, "ijepa-demo")
     show(shown, "dinov3-demo")
     assert shapes_of(viewer).name == "pretext crops"
-    assert {layer.metadata[OWN]["encoder"] for layer in pretext_layers(viewer).values()} == {"dinov3-demo"}
+    in_view = [layer for layer in pretext_layers(viewer).values() if layer.visible]
+    assert {layer.metadata[OWN]["encoder"] for layer in in_view} == {"dinov3-demo"}
+    count = len(viewer.layers)
     show(shown, "mae-demo")
-    assert not [layer for layer in viewer.layers if isinstance(layer, Shapes)]
+    assert not [layer for layer in viewer.layers if isinstance(layer, Shapes) and layer.visible]
     assert mask_of(viewer).name == "pretext mask"
+    show(shown, "dinov3-demo")
+    assert shapes_of(viewer).name == "pretext crops"
+    assert len(viewer.layers) == count
 
 
 def test_side_by_side_gives_each_panel_a_cell_and_the_brush_the_first(

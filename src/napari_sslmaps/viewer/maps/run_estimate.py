@@ -119,7 +119,7 @@ class Forecast:
         cost = cost_of(specs, plans, [self._paces.known(spec) for spec in specs], reading)
         text, free = f"{line}, {cost.describe()}", self.free_bytes()
         if cost.megabytes * 1e6 <= free:
-            return Status(text)
+            return Status(f"{text} (loading libraries …)" if self._workspace.loading else text)
         return Status(f"{text}. Only {size_text(free / 1e6)} of memory are free.", failed=True)
 
     def _plans(

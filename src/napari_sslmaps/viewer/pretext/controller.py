@@ -1,6 +1,6 @@
 """Pretext views: asked for, computed off the canvas, shown as layers, and again when something is edited."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -13,8 +13,8 @@ from napari_sslmaps.core.region import Region
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import Cancelled, SSLMapsError
 from napari_sslmaps.pretext.options import PretextOptions
-from napari_sslmaps.viewer.canvas.image_layer import LayerSource
-from napari_sslmaps.viewer.canvas.map_layers import Drawing, LayerBoard, rgba
+from napari_sslmaps.viewer.canvas.image_layer import OWN, LayerSource
+from napari_sslmaps.viewer.canvas.map_layers import Drawing, LayerBoard, rgba, set_visible
 from napari_sslmaps.viewer.pretext.editing import PretextTools
 from napari_sslmaps.viewer.pretext.job import Edits, Pretext, PretextJob
 from napari_sslmaps.viewer.state.connections import Connections
@@ -161,9 +161,11 @@ class PretextPainter:
         image, board, workspace = setting[0], self._board, self._workspace
         moved = self.view is None or self.view.region != view.region
         self._shown, self.view = setting, view
-        before = set(board.layers_of(image, ROLE))
-        shown = [board.show(image, draw_panel(view, panel)) for panel in view.panels]
-        board.drop(before.difference(shown))
+        grid = self._viewer.canvas.grid
+        gridded, grid.enabled = grid.enabled, False  # napari lays a grid out again for every layer that comes
+        drawings = [draw_panel(view, panel) for panel in view.panels]
+        self._reuse_panels(image, drawings)
+        shown = [board.show(image, drawing) for drawing in drawings]
         self.tools.follow(image, view)
         names = tuple(panel.name for panel in view.panels)
         workspace.panels = names
@@ -172,8 +174,30 @@ class PretextPainter:
         workspace.notes = view.notes
         workspace.say(f"{view.provenance.encoder}: {_size(view)}.")
         self._arrange()
+        grid.enabled = gridded
         if moved:
             self._viewer.fit_to_view(layers=shown[:1])
+
+    def _reuse_panels(self, image: Image, drawings: Sequence[Drawing]) -> None:
+        """Give layers of another view's panels to this one's: none is removed, and few are added."""
+        wanted = {(drawing.kind, drawing.encoder) for drawing in drawings}
+        spare = []
+        for layer in self._board.layers_of(image, ROLE):
+            mark = layer.metadata[OWN]
+            if isinstance(layer, Image) and (mark["kind"], mark["encoder"]) not in wanted:
+                spare.append(layer)
+        for drawing in drawings:
+            if self._board.find(image, drawing.kind, drawing.encoder, ROLE) is not None:
+                continue
+            fitting = next((layer for layer in spare if bool(layer.rgb) == drawing.rgb), None)
+            if fitting is not None:
+                spare.remove(fitting)
+                fitting.metadata[OWN] |= {"kind": drawing.kind, "encoder": drawing.encoder}
+                fitting.name = drawing.name
+                if not drawing.rgb:
+                    fitting.colormap = drawing.colormap
+        for layer in spare:
+            set_visible(layer, visible=False)
 
     def _on_failed(self, error: BaseException) -> None:
         if not isinstance(error, Cancelled):

@@ -54,6 +54,7 @@ class PretextTools:
         self._drawing = False
         self._held = False
         self._seen: Bool | None = None
+        self._aside: dict[str, Layer] = {}
         self.mask: Labels | None = None
         self.blocks: Shapes | None = None
 
@@ -137,7 +138,7 @@ class PretextTools:
     def remove(self) -> None:
         """Remove the layers and undo their connections."""
         self._connections.undo()
-        for layer in (self.mask, self.blocks):
+        for layer in (self.mask, self.blocks, *self._aside.values()):
             if layer is not None:
                 layer.mouse_drag_callbacks[:] = [
                     callback for callback in layer.mouse_drag_callbacks if callback != self._on_mouse_drag
@@ -145,22 +146,25 @@ class PretextTools:
                 if layer in self._viewer.layers:
                     self._viewer.layers.remove(layer)
         self.mask = self.blocks = None
+        self._aside = {}
         self._view = self._image = None
 
     def _draw_mask(self, image: Image, view: PretextView, hidden: Bool | None) -> None:
         if hidden is None:
-            self._drop(self.mask)
+            self._put_aside(self.mask)
             self.mask = None
             return
         values = np.asarray(hidden, np.uint8)[(None,) * (image.ndim - 2)]
         place = placement(image, view.grid, view.region.frame)
-        if self.mask is not None and self.mask.data.shape == values.shape:
+        kept = self._take_back("mask")
+        if self.mask is None and isinstance(kept, Labels):
+            self.mask = kept
+        if self.mask is not None:
             if not np.array_equal(self.mask.data != 0, values):
                 self.mask.data = values
             for name, value in place.items():
                 setattr(self.mask, name, value)
             return
-        self._drop(self.mask)
         self.mask = Labels(
             values,
             name="pretext mask",
@@ -184,13 +188,14 @@ class PretextTools:
         kinds: Sequence[str],
         labels: Sequence[str],
     ) -> None:
+        if self.blocks is not None and (not corners or self.blocks.metadata[OWN]["kind"] != view.method):
+            self._put_aside(self.blocks)
+            self.blocks = None
         if not corners:
-            self._drop(self.blocks)
-            self.blocks = None
             return
-        if self.blocks is not None and self.blocks.metadata[OWN]["kind"] != view.method:
-            self._drop(self.blocks)
-            self.blocks = None
+        kept = self._take_back(view.method)
+        if self.blocks is None and isinstance(kept, Shapes):
+            self.blocks = kept
         lead = lead_of_frame(image, view.region.frame)
         data = [np.hstack([np.tile(lead, (4, 1)), each]) for each in corners]
         if self.blocks is None:
@@ -213,9 +218,17 @@ class PretextTools:
             layer.selected_data = {index for index in selected if index < len(data)}
         layer.features = {"kind": list(kinds), "label": list(labels)}
 
-    def _drop(self, layer: Layer | None) -> None:
+    def _put_aside(self, layer: Layer | None) -> None:
+        """Hide a layer that a later view may use again; to remove one takes napari long."""
         if layer is not None and layer in self._viewer.layers:
-            self._viewer.layers.remove(layer)
+            layer.mode = "pan_zoom"
+            set_visible(layer, visible=False)
+            self._aside[layer.metadata[OWN]["kind"]] = layer
+
+    def _take_back(self, kind: str) -> Layer | None:
+        """Return the layer of that kind that was put aside, unless it was removed by hand."""
+        layer = self._aside.pop(kind, None)
+        return layer if layer in self._viewer.layers else None
 
     def _corners(self) -> list[tuple[Float, str]]:
         """Corners (n, 2) and kind of each shape; one that was drawn by hand is local."""

@@ -1,16 +1,35 @@
 """Encoders that were loaded once and are kept, for whoever needs them, on any thread."""
 
+import ctypes
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from napari_sslmaps.encoders.llvm import load_triton_apart
 from napari_sslmaps.encoders.spec import EncoderSpec
 
 if TYPE_CHECKING:
     from napari_sslmaps.encoders.encoder import Encoder
 
 
+_LIBRARIES = (
+    "torch",
+    "timm.layers",
+    "napari_sslmaps.encoders.registry",
+    "napari_sslmaps.pipeline.embedding",
+)
+
+
 class LoadedEncoders:
     """Loads an encoder when it is first needed.
+
+    napari collects all garbage for each layer that is removed; through the objects of torch that takes half
+    a second. So what is there once an encoder is loaded is kept out of collections (`gc.freeze`).
 
     Parameters
     ----------
@@ -37,4 +56,44 @@ class LoadedEncoders:
         with self._lock:
             if key not in self._encoders:
                 self._encoders[key] = load_encoder(spec.name, precision=self._precision)
+                gc.collect()
+                gc.freeze()
+            elif not gc.get_freeze_count():
+                gc.collect()
+                gc.freeze()
             return self._encoders[key]
+
+    def prepare(self) -> None:
+        """Load the libraries that encoders need, before the first is asked for; to be called on a thread."""
+        with self._lock, _no_collection():
+            _open_shared_libraries()
+            load_triton_apart()
+            for name in _LIBRARIES:
+                import_module(name)
+            gc.freeze()
+
+    def release(self) -> None:
+        """Let garbage of before be collected again: an image was closed, or the window is."""
+        gc.unfreeze()
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Collect no garbage meanwhile: imports leave little, and would be walked through again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _open_shared_libraries() -> None:
+    """Open torch's libraries; unlike an import, this leaves the interpreter to the other threads."""
+    found = find_spec("torch")
+    folder = Path(found.origin).parent / "lib" if found is not None and found.origin else Path()
+    for name in ("libtorch.so", "libtorch.dylib"):
+        if (folder / name).is_file():
+            with suppress(OSError):  # the import will say what is missing
+                ctypes.CDLL(str(folder / name))

@@ -142,6 +142,8 @@ class WorkspaceModel:
         Number of attention heads and of blocks among the embeddings; 0 while unknown.
     touched
         Whether a person has chosen anything; before, no network is loaded to say how long a run will take.
+    loading
+        Whether libraries are being loaded, which the first run needs.
     plan
         What a run will do, in a line.
     caption
@@ -185,6 +187,7 @@ class WorkspaceModel:
     notes: tuple[str, ...] = ()
     heads: int = 0
     blocks: int = 0
+    loading: bool = False
     plan: Status = Status()
     caption: Caption = Caption()
     status: Status = Status()

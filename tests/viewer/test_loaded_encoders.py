@@ -1,0 +1,39 @@
+"""What is loaded is kept out of collections, until its memory may be given back."""
+
+import gc
+from collections.abc import Iterator
+
+import pytest
+
+from napari_sslmaps.encoders import registry
+from napari_sslmaps.encoders.spec import EncoderSpec
+from napari_sslmaps.viewer.services import real_services
+from napari_sslmaps.viewer.state.loaded_encoders import LoadedEncoders
+
+
+@pytest.fixture(autouse=True)
+def thawed() -> Iterator[None]:
+    yield
+    gc.unfreeze()
+
+
+def test_an_encoder_is_loaded_once_and_then_out_of_collections(
+    specs: tuple[EncoderSpec, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads: list[str] = []
+    monkeypatch.setattr(registry, "load_encoder", lambda name, **_: loads.append(name))
+    encoders = LoadedEncoders()
+    for _ in range(2):
+        encoders.get(specs[0])
+    assert loads == ["mae-demo"]
+    assert gc.get_freeze_count() > 0
+    encoders.release()
+    assert gc.get_freeze_count() == 0
+    encoders.get(specs[0])
+    assert gc.get_freeze_count() > 0
+
+
+def test_the_window_prepares_by_loading_libraries() -> None:
+    real_services().prepare()
+    assert gc.isenabled()
+    assert gc.get_freeze_count() > 0
