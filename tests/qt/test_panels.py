@@ -9,9 +9,16 @@ from threading import Event
 import numpy as np
 import pytest
 from pytestqt.qtbot import QtBot
-from qtpy.QtCore import Qt
-from qtpy.QtGui import QColor
-from qtpy.QtWidgets import QAbstractButton, QComboBox, QLabel
+from qtpy.QtCore import QPoint, QPointF, Qt
+from qtpy.QtGui import QColor, QWheelEvent
+from qtpy.QtWidgets import (
+    QAbstractButton,
+    QAbstractSpinBox,
+    QApplication,
+    QComboBox,
+    QLabel,
+    QWidget,
+)
 from viewer_kit import KnownEmbedder, KnownPretext, known_services
 
 from napari_sslmaps._qt import parts
@@ -516,3 +523,34 @@ def test_the_dock_loads_no_torch() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_wheel_changes_no_input_that_has_no_focus(panel: SSLMapsWidget, qtbot: QtBot) -> None:
+    panel.resize(WIDTH, 400)
+    with qtbot.waitExposed(panel):
+        panel.show()
+    combos = [box for box in panel.findChildren(QComboBox) if box.isVisible() and box.isEnabled()]
+    spins = [box for box in panel.findChildren(QAbstractSpinBox) if box.isVisible()]
+    before = [box.currentIndex() for box in combos], [box.text() for box in spins]
+    assert len(combos) > 5
+    panel.setFocus()
+    for box in (*combos, *spins, panel.tabs):
+        assert not wheel(box).isAccepted()  # so that Qt offers it to what lies around, which scrolls
+    assert ([box.currentIndex() for box in combos], [box.text() for box in spins]) == before
+    assert panel.workspace.task == "maps"
+
+
+def wheel(box: QWidget) -> QWheelEvent:
+    middle, down = QPointF(box.rect().center()), QPoint(0, -120)
+    event = QWheelEvent(
+        middle,
+        QPointF(box.mapToGlobal(box.rect().center())),
+        QPoint(),
+        down,
+        Qt.MouseButton.NoButton,
+        Qt.KeyboardModifier.NoModifier,
+        Qt.ScrollPhase.NoScrollPhase,
+        False,
+    )
+    QApplication.sendEvent(box, event)
+    return event

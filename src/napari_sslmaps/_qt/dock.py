@@ -17,7 +17,7 @@ from napari_sslmaps._qt.maps.anchor_section import AnchorSection
 from napari_sslmaps._qt.maps.image_section import ImageSection
 from napari_sslmaps._qt.maps.map_section import MapSection
 from napari_sslmaps._qt.maps.run_section import RunSection, ViewSection
-from napari_sslmaps._qt.parts import quiet
+from napari_sslmaps._qt.parts import WheelGuard, quiet
 from napari_sslmaps._qt.pretext.pretext_section import PretextSection
 from napari_sslmaps._qt.task_runner import QtTaskRunner
 from napari_sslmaps.encoders.cards import card_of
@@ -137,6 +137,7 @@ class SSLMapsWidget(QWidget):
             section.body.setContentsMargins(8, 0, 8, 6)
             outer.addWidget(section)
         self.setMinimumWidth(WIDTH - 20)
+        WheelGuard(self)
 
     def _connect_views(self) -> None:
         controller = self.controller

@@ -6,9 +6,10 @@ from contextlib import contextmanager
 from html import escape
 from typing import Any
 
-from qtpy.QtCore import QSignalBlocker, Qt, Signal
+from qtpy.QtCore import QEvent, QObject, QSignalBlocker, Qt, Signal
 from qtpy.QtGui import QIcon
 from qtpy.QtWidgets import (
+    QAbstractSpinBox,
     QComboBox,
     QDialog,
     QDialogButtonBox,
@@ -18,6 +19,8 @@ from qtpy.QtWidgets import (
     QLabel,
     QMenu,
     QSizePolicy,
+    QSlider,
+    QTabBar,
     QToolButton,
     QVBoxLayout,
     QWidget,
@@ -147,6 +150,32 @@ class Choice(QComboBox):
                 if data is value or data == value:
                     self.setCurrentIndex(index)
                     return
+
+
+class WheelGuard(QObject):
+    """Leaves the wheel to the scrolling page, unless the input under the pointer has the focus.
+
+    Parameters
+    ----------
+    page
+        Whose inputs are guarded: combo boxes, spin boxes, sliders and tabs.
+    """
+
+    def __init__(self, page: QWidget) -> None:
+        super().__init__(page)
+        for kind in (QComboBox, QAbstractSpinBox, QSlider, QTabBar):
+            for box in page.findChildren(kind):
+                if box.focusPolicy() == Qt.FocusPolicy.WheelFocus:  # which the wheel itself would give
+                    box.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+                box.installEventFilter(self)
+
+    def eventFilter(self, box: QObject | None, event: QEvent | None) -> bool:
+        """Refuse the wheel to an input without the focus; Qt then offers it to what lies around it."""
+        wheel = event is not None and event.type() == QEvent.Type.Wheel
+        if event is None or not wheel or not isinstance(box, QWidget) or box.hasFocus():
+            return False
+        event.ignore()
+        return True
 
 
 class FileMenu(QToolButton):
