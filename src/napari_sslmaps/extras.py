@@ -1,5 +1,6 @@
 """Dependencies that only some commands need; who has not got them is told what to type."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -25,6 +26,8 @@ class Extra:
 
 EXTRAS: Mapping[str, Extra] = {
     "batch": Extra(("distributed", "pyarrow"), "batches"),
+    "formats": Extra(("av", "SimpleITK", "pylibCZIrw"), "clips, volumes and CZI files"),
+    "remote": Extra(("fsspec", "aiohttp", "s3fs"), "images behind an address"),
     "lab": Extra(("lightning_fabric",), "pretrain and study"),
 }
 """Extras by the name that pip knows them by."""
@@ -44,9 +47,13 @@ def require_extra(name: str) -> None:
         If one is not.
     """
     extra = EXTRAS[name]
-    missing = [module for module in extra.needed if find_spec(module) is None]
+    missing = [module for module in extra.needed if not _is_there(module)]
     if missing:
         raise MissingExtraError(
             f"Expected {' and '.join(extra.needed)}, which {extra.purpose} need; {' and '.join(missing)} "
             f'cannot be found. Install with: pip install "napari-sslmaps[{name}]".'
         )
+
+
+def _is_there(module: str) -> bool:
+    return sys.modules.get(module, ...) is not None and find_spec(module) is not None

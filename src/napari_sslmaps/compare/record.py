@@ -15,7 +15,7 @@ from napari_sslmaps.encoders.controls import ControlKind
 from napari_sslmaps.errors import RecordError
 from napari_sslmaps.files import hash_path
 from napari_sslmaps.inputs.encoders import EncoderChoice
-from napari_sslmaps.inputs.images import SAMPLE_PREFIX, find_sample
+from napari_sslmaps.inputs.images import recorded_image
 from napari_sslmaps.maps.groups import AnchorGroup
 from napari_sslmaps.records.run import EncoderRecord, ImageRecord, MaskRecord, RunRecord
 from napari_sslmaps.records.verify import beside, check_unchanged, check_weights, checked_mask, lasting_name
@@ -229,13 +229,7 @@ def _image(asked: ComparedImage, scored: ScoredImage) -> _Image:
 
 
 def _image_of(entry: _Image, folder: Path) -> ComparedImage:
-    record = entry.image
-    if record.sample:
-        path, name = find_sample(record.sample).path, SAMPLE_PREFIX + record.sample
-    else:
-        path = beside(Path(record.path), folder)
-        name = str(path)
-    check_unchanged(f"image {entry.name}", path, record.sha256)
+    name = recorded_image(f"image {entry.name}", entry.image, folder)
     return ComparedImage(
         name=entry.name,
         image=name,

@@ -1,6 +1,7 @@
 """Images as a user names them: paths and samples, opened and hashed once."""
 
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import get_args
 
@@ -9,7 +10,9 @@ from napari_sslmaps.errors import InvalidOptionError, UnsupportedImageError
 from napari_sslmaps.files import hash_path
 from napari_sslmaps.pipeline.masks import FoundMask, MaskLike
 from napari_sslmaps.records.run import ImageRecord, MaskRecord
+from napari_sslmaps.records.verify import beside, check_unchanged
 from napari_sslmaps.sources.channels import Channel, of_colours
+from napari_sslmaps.sources.formats import is_url, url_of
 from napari_sslmaps.sources.masks import read_mask
 from napari_sslmaps.sources.open import open_image
 from napari_sslmaps.sources.protocol import ImageSource
@@ -74,7 +77,8 @@ def open_named(image: str, channel: Sequence[Channel] = ()) -> ImageSource:
     key = _sample_key(image)
     if key:
         return of_colours(find_sample(key).open(), channel or None)
-    return open_image(Path(image).expanduser().absolute(), channel=channel or None)
+    where = url_of(image) if is_url(image) else Path(image).expanduser().absolute()
+    return open_image(where, channel=channel or None)
 
 
 def record_of(image: str, source: ImageSource) -> ImageRecord:
@@ -85,9 +89,35 @@ def record_of(image: str, source: ImageSource) -> ImageRecord:
     image, source
         Image as `open_named` takes it, and what it opened.
     """
+    shape, spacing = source.levels[0].shape_yx, source.spacing_um_yx
+    if is_url(image):  # nobody reads a whole slide over the net for its hash
+        address = url_of(image)
+        return ImageRecord(address, sha256(address.encode()).hexdigest(), "", shape, spacing)
     key = _sample_key(image)
     path = find_sample(key).path if key else Path(image).expanduser().absolute()
-    return ImageRecord(str(path), hash_path(path), key, source.levels[0].shape_yx, source.spacing_um_yx)
+    return ImageRecord(str(path), hash_path(path), key, shape, spacing)
+
+
+def recorded_image(what: str, record: ImageRecord, folder: Path) -> str:
+    """Return what opens an image of a record, as `open_named` takes it; its file must not have changed.
+
+    Parameters
+    ----------
+    what
+        What it is called in the sentence.
+    record, folder
+        Which image, and where its record lies.
+
+    Raises
+    ------
+    RecordError
+        If the file is gone or has changed.
+    """
+    if is_url(record.path):
+        return record.path
+    path = find_sample(record.sample).path if record.sample else beside(Path(record.path), folder)
+    check_unchanged(what, path, record.sha256)
+    return SAMPLE_PREFIX + record.sample if record.sample else str(path)
 
 
 def mask_in(mask: MaskRecord) -> MaskLike:

@@ -1,6 +1,7 @@
 """Images, folders and CSV files → items of a batch, each with a name of its own."""
 
 import csv
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -8,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import InvalidOptionError, RegionError
 from napari_sslmaps.sources.channels import Channel, chosen_channels
+from napari_sslmaps.sources.formats import is_url, url_of
 from napari_sslmaps.sources.open import find_images
 
 Points = tuple[tuple[float, float], ...]
@@ -74,7 +76,7 @@ def list_items(images: Sequence[str | Path], *, out: Path | None = None) -> List
     items: list[BatchItem] = []
     notes: list[str] = []
     for given in images:
-        found, note = _list_one(Path(given).expanduser().absolute())
+        found, note = _list_one(given)
         items += [item for item in found if out is None or not Path(item.image).is_relative_to(out)]
         notes += [note] if note else []
     if not items:
@@ -83,13 +85,33 @@ def list_items(images: Sequence[str | Path], *, out: Path | None = None) -> List
     return Listing(tuple(items), tuple(notes))
 
 
-def _list_one(path: Path) -> tuple[list[BatchItem], str]:
+def _list_one(given: str | Path) -> tuple[list[BatchItem], str]:
+    if is_url(given):
+        address = url_of(given)
+        return [BatchItem(address, address.rsplit("/", 1)[-1])], ""
+    path = Path(given).expanduser().absolute()
     if path.suffix.lower() == ".csv":
         return read_sheet(path)
     if path.is_dir() and path.suffix.lower() != ".zarr":
-        found = [BatchItem(str(image), image.relative_to(path).as_posix()) for image in find_images(path)]
-        return found, ""
+        others: list[Path] = []
+        images = list(find_images(path, others))
+        return [BatchItem(str(image), image.relative_to(path).as_posix()) for image in images], _left_out(
+            path, others
+        )
     return [BatchItem(str(path), path.name)], ""
+
+
+def _left_out(folder: Path, others: Sequence[Path]) -> str:
+    """Say which files of a folder are no images by their names; empty if all are."""
+    if not others:
+        return ""
+    kinds = Counter(path.suffix.lower() or "without a suffix" for path in others)
+    told = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(6))
+    more = " and others" if len(kinds) > 6 else ""
+    files = (
+        "1 file is no image by its name" if len(others) == 1 else f"{len(others)} files are no images by name"
+    )
+    return f"Left out of {folder.name}: {files} ({told}{more}), {others[0].name} among them."
 
 
 def _check_names(items: Iterable[BatchItem]) -> None:

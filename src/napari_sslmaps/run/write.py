@@ -13,7 +13,7 @@ from napari_sslmaps.figures.heads_figure import HeadsRow, compose_heads_figure
 from napari_sslmaps.figures.run_figure import compose_figure, save_figure
 from napari_sslmaps.files import hash_path
 from napari_sslmaps.inputs.encoders import EncoderChoice
-from napari_sslmaps.inputs.images import SAMPLE_PREFIX, find_sample
+from napari_sslmaps.inputs.images import find_sample, recorded_image
 from napari_sslmaps.maps.attention import AttentionStack
 from napari_sslmaps.maps.pca import ComponentBasis, ComponentMap
 from napari_sslmaps.maps.registry import map_type_of
@@ -22,12 +22,11 @@ from napari_sslmaps.records.map_files import write_heads, write_map
 from napari_sslmaps.records.run import (
     EncoderRecord,
     FileRecord,
-    ImageRecord,
     ReferenceRecord,
     RunOptions,
     RunRecord,
 )
-from napari_sslmaps.records.verify import beside, check_unchanged, check_weights, checked_mask, lasting_name
+from napari_sslmaps.records.verify import check_unchanged, check_weights, checked_mask, lasting_name
 from napari_sslmaps.run.outcome import EncoderOutcome, RunOutcome
 from napari_sslmaps.run.request import Reference, RunRequest
 
@@ -192,7 +191,7 @@ def request_from_record(record: RunRecord, folder: Path) -> RunRequest:
     RecordError
         If the image or a weight file is gone or has another content.
     """
-    name = _checked_image("image", record.image, folder)
+    name = recorded_image("image", record.image, folder)
     for encoder in record.encoders:
         check_weights(encoder)
     choices = tuple(
@@ -201,7 +200,7 @@ def request_from_record(record: RunRecord, folder: Path) -> RunRequest:
     )
     reference, other = None, record.reference
     if other is not None:
-        there = _checked_image("image with the anchors", other.image, folder)
+        there = recorded_image("image with the anchors", other.image, folder)
         reference = Reference(there, other.region, checked_mask(other.mask, folder))
     return RunRequest(
         name,
@@ -215,17 +214,6 @@ def request_from_record(record: RunRecord, folder: Path) -> RunRequest:
         mask=checked_mask(record.mask, folder),
         reference=reference,
     )
-
-
-def _checked_image(what: str, image: ImageRecord, folder: Path) -> str:
-    """Return what opens an image of a record, which must not have changed."""
-    if image.sample:
-        path, name = find_sample(image.sample).path, SAMPLE_PREFIX + image.sample
-    else:
-        path = beside(Path(image.path), folder)
-        name = str(path)
-    check_unchanged(what, path, image.sha256)
-    return name
 
 
 def _checked_basis(basis: FileRecord, folder: Path) -> ComponentBasis:

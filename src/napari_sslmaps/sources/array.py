@@ -84,7 +84,7 @@ class ArraySource(SourceBase):
 
 
 def open_npy(path: Path, *, frames: bool = False, channel: ChannelChoice = None) -> ArraySource:
-    """Open a ``.npy`` file without reading it whole; pickles are refused."""
+    """Open a ``.npy`` file, an image or a stack of them, without reading it whole; pickles are refused."""
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
@@ -92,7 +92,9 @@ def open_npy(path: Path, *, frames: bool = False, channel: ChannelChoice = None)
             f"Expected a NumPy array of numbers; {path.name} cannot be read ({error}). "
             "Save it again with numpy.save."
         ) from error
-    return ArraySource(array, path.stem, frames=frames, channel=channel)
+    colours, planes = array.ndim == 4 and _looks_channel_last(array.shape), array.ndim == 3
+    stack = colours or (planes and array.shape[0] not in (1, 3, 4) and array.shape[-1] > 4)
+    return ArraySource(array, path.stem, frames=frames or stack, channel=channel)
 
 
 def _as_sliceable(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Label images from files: PNG, BMP, TIFF and NPY."""
+"""Label images from files: PNG, BMP, TIFF, NPY and OME-Zarr."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
+from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import AnnotationError, UnsupportedImageError
 from napari_sslmaps.sources.base import decoding
 
@@ -34,7 +35,7 @@ def read_mask(path: Path | str) -> NDArray[np.integer[Any]]:
     ----------
     path
         A PNG or BMP of one number per pixel or of a palette, whose indices are then the labels; a TIFF, of
-        which the full size is read; or an NPY file.
+        which the full size is read; an NPY file; or OME-Zarr: a label image, or an image that has one.
 
     Returns
     -------
@@ -48,6 +49,8 @@ def read_mask(path: Path | str) -> NDArray[np.integer[Any]]:
         If it is missing or damaged.
     """
     path = Path(path)
+    if path.is_dir():
+        return _labels(_from_zarr(path), path.name)
     if path.suffix.lower() not in MASK_SUFFIXES:
         raise AnnotationError(
             f"Expected a mask as {', '.join(s[1:].upper() for s in MASK_SUFFIXES)}; got {path.name}. Formats "
@@ -59,6 +62,24 @@ def read_mask(path: Path | str) -> NDArray[np.integer[Any]]:
         values = _read(path)
     values = np.squeeze(values) if values.ndim > 2 and 1 in values.shape else values
     return _labels(values, path.name)
+
+
+def _from_zarr(path: Path) -> NDArray[Any]:
+    from napari_sslmaps.sources.zarr import label_paths, open_zarr
+
+    found = label_paths(path)
+    if len(found) > 1:
+        raise AnnotationError(
+            f"Expected one label image; {path.name} has {', '.join(found)}. Give the path of one, for "
+            f"example {path / found[0]}."
+        )
+    with open_zarr(path, *found) as source:
+        if source.frames > 1 or source.channels > 1:
+            raise AnnotationError(
+                f"Expected a label image of one plane; {path.name} has {source.frames} planes of "
+                f"{source.channels} channels. Save one plane as a label image."
+            )
+        return source.read(Region(0, 0, *source.levels[0].shape_yx))
 
 
 def void_label(labels: NDArray[np.integer[Any]]) -> int | None:

@@ -11,7 +11,19 @@ from napari_sslmaps.errors import InvalidOptionError, UnsupportedImageError
 from napari_sslmaps.sources.array import ArraySource, open_npy
 from napari_sslmaps.sources.base import SourceBase, check_spacing
 from napari_sslmaps.sources.channels import ChannelChoice, of_colours
-from napari_sslmaps.sources.formats import DICOM_SUFFIXES, begins_as_dicom
+from napari_sslmaps.sources.formats import (
+    DICOM_SUFFIXES,
+    IMAGE_SUFFIXES,
+    SIGNATURE_BYTES,
+    ZARR_MARKERS,
+    begins_as_clip,
+    begins_as_dicom,
+    begins_as_volume,
+    holds_zarr,
+    is_url,
+    path_in_zip,
+    url_of,
+)
 from napari_sslmaps.sources.identity import FileIdentity
 from napari_sslmaps.sources.protocol import ImageSource
 from napari_sslmaps.sources.refusals import check_complete_vsi, check_known
@@ -22,12 +34,13 @@ _PICTURES = (
     *(b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"GIF8"),
     *(b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51", b"\0\0\0 ftypavif", b"\0\0\0\x1cftypavif"),
 )
+_CZI, _ZIP, _NUMPY = b"ZISRAWFILE", b"PK\3\4", b"\x93NUMPY"
 _PNM = re.compile(rb"P[1-6]\s")
 _NO_SLIDES = (b"\x89PNG", b"BM", b"GIF8", b"RIFF", b"\x93NUMPY")
 """What no slide begins with, so that OpenSlide is not asked."""
 _READABLE = (
     "TIFF (also SVS, NDPI, SCN, BIF, Philips and OME-TIFF), DICOM, MRXS, VMS, OME-Zarr, PNG, JPEG, "
-    "JPEG 2000, WebP, AVIF, GIF, BMP or .npy"
+    "JPEG 2000, WebP, AVIF, GIF, BMP, .npy, or with the formats extra CZI, NIfTI, MHD, NRRD, MP4 and AVI"
 )
 
 
@@ -89,6 +102,8 @@ def open_image(
     ((32, 48), 1)
     """
     if isinstance(image, str | os.PathLike):
+        if is_url(image):
+            return _open_zarr(url_of(image), channel=channel)
         path = Path(image).expanduser()
         file = FileIdentity.of(path)  # before it is opened: a change from then on is noticed
         asked = _Asked(frames, series, icc, channel)
@@ -133,7 +148,23 @@ class _Asked:
 def _open_path(path: Path, asked: _Asked) -> ImageSource:
     if path.is_dir():
         return _open_folder(path, asked.channel)
+    inside = path_in_zip(path)
+    if inside is not None:
+        return _open_zarr(*inside, channel=asked.channel)
     start = _signature(path)
+    for opener in (_open_scan, _open_picture, _open_rare):
+        opened = opener(path, start, asked)
+        if opened is not None:
+            return opened
+    check_known(start, path.name)
+    raise UnsupportedImageError(
+        f"Expected {_READABLE}; {path.name} starts with {start[:8]!r}, which is none of them. "
+        "Convert it, for example to OME-TIFF, and open that."
+    )
+
+
+def _open_scan(path: Path, start: bytes, asked: _Asked) -> ImageSource | None:
+    """Open DICOM, slides and TIFF; None if it is none of them."""
     # Before TIFF: a DICOM preamble may hold a TIFF header (examples_rgb_color.dcm has one).
     if begins_as_dicom(start) or path.suffix.lower() in DICOM_SUFFIXES:
         from napari_sslmaps.sources.dicom import open_dicom
@@ -142,23 +173,49 @@ def _open_path(path: Path, asked: _Asked) -> ImageSource:
     slide = _open_slide(path, start, asked)
     if slide is not None:
         return of_colours(slide, asked.channel)
-    if start.startswith(_TIFF):
-        from napari_sslmaps.sources.tiff import open_tiff
+    if not start.startswith(_TIFF):
+        return None
+    from napari_sslmaps.sources.tiff import open_tiff
 
-        if asked.series is None:
-            check_complete_vsi(path)
-        return open_tiff(path, series=asked.series, icc=asked.icc, channel=asked.channel)
+    if asked.series is None:
+        check_complete_vsi(path)
+    return open_tiff(path, series=asked.series, icc=asked.icc, channel=asked.channel)
+
+
+def _open_picture(path: Path, start: bytes, asked: _Asked) -> ImageSource | None:
+    """Open pictures and NumPy's files; None if it is neither."""
     if start.startswith(_PICTURES) or (start[:4] == b"RIFF" and start[8:12] == b"WEBP") or _PNM.match(start):
         from napari_sslmaps.sources.picture import PictureSource
 
         return of_colours(PictureSource(path), asked.channel)
-    if start.startswith(b"\x93NUMPY"):
+    if start.startswith(_NUMPY):
         return open_npy(path, frames=asked.frames, channel=asked.channel)
-    check_known(start, path.name)
-    raise UnsupportedImageError(
-        f"Expected {_READABLE}; {path.name} starts with {start[:8]!r}, which is none of them. "
-        "Convert it, for example to OME-TIFF, and open that."
-    )
+    return None
+
+
+def _open_rare(path: Path, start: bytes, asked: _Asked) -> ImageSource | None:
+    """Open zipped zarr, and what needs an extra; None if it is nothing of that."""
+    if start.startswith(_ZIP) and holds_zarr(path):
+        return _open_zarr(path, channel=asked.channel)
+    if start.startswith(_CZI):
+        from napari_sslmaps.sources.czi import CziSource
+
+        return CziSource(path, asked.channel)
+    if begins_as_volume(start, path.name):
+        from napari_sslmaps.sources.volume import VolumeSource
+
+        return VolumeSource(path, asked.channel)
+    if begins_as_clip(start):
+        from napari_sslmaps.sources.clip import ClipSource
+
+        return of_colours(ClipSource(path), asked.channel)
+    return None
+
+
+def _open_zarr(where: Path | str, inside: str = "", *, channel: ChannelChoice) -> ImageSource:
+    from napari_sslmaps.sources.zarr import open_zarr
+
+    return open_zarr(where, inside, channel=channel)
 
 
 def _open_slide(path: Path, start: bytes, asked: _Asked) -> ImageSource | None:
@@ -169,7 +226,7 @@ def _open_slide(path: Path, start: bytes, asked: _Asked) -> ImageSource | None:
     try:
         slide = OpenSlideSource(path, icc=asked.icc)
     except UnsupportedImageError:
-        if start.startswith(_TIFF):  # a slide by its first words, which tifffile may read all the same
+        if start.startswith((*_TIFF, _CZI)):  # a slide by its first words, which others may read all the same
             return None
         check_known(start, path.name)
         raise
@@ -177,10 +234,8 @@ def _open_slide(path: Path, start: bytes, asked: _Asked) -> ImageSource | None:
 
 
 def _open_folder(path: Path, channel: ChannelChoice) -> ImageSource:
-    if any((path / marker).exists() for marker in ("zarr.json", ".zattrs", ".zgroup", ".zarray")):
-        from napari_sslmaps.sources.zarr import ZarrSource
-
-        return ZarrSource(path, channel=channel)
+    if any((path / marker).exists() for marker in ZARR_MARKERS):
+        return _open_zarr(path, channel=channel)
     from napari_sslmaps.sources.dicom import open_dicom_folder
 
     stack = open_dicom_folder(path)
@@ -195,7 +250,7 @@ def _open_folder(path: Path, channel: ChannelChoice) -> ImageSource:
 def _signature(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            start = file.read(132)
+            start = file.read(SIGNATURE_BYTES)
     except FileNotFoundError as error:
         raise UnsupportedImageError(
             f"Expected an image file; there is none at {path}. Check the path."
@@ -210,29 +265,31 @@ def _signature(path: Path) -> bytes:
     return start
 
 
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
-IMAGE_SUFFIXES = (
-    *PICTURES,
-    *(".tif", ".tiff", ".svs", ".ndpi", ".scn", ".bif", ".mrxs", ".vms", ".dcm", ".dicom", ".npy", ".zarr"),
-)
-
-
-def find_images(folder: Path) -> Iterator[Path]:
+def find_images(folder: Path, others: list[Path] | None = None) -> Iterator[Path]:
     """Yield what looks like an image in a folder and all folders below it, in order of names.
 
     Hidden files are left out, ``.zarr`` folders are one image each, and files without a suffix are taken if
     they begin as DICOM does.
+
+    Parameters
+    ----------
+    folder
+        Where to look.
+    others
+        Takes the files that are left out.
     """
     for path in sorted(folder.iterdir()):
-        if path.name.startswith("."):
+        name = path.name.lower()
+        if name.startswith("."):
             continue
-        suffix = path.suffix.lower()
-        if path.is_dir() and suffix != ".zarr":
-            yield from find_images(path)
-        elif suffix in IMAGE_SUFFIXES or (not suffix and _is_dicom(path)):
+        if path.is_dir() and not name.endswith(".zarr"):
+            yield from find_images(path, others)
+        elif name.endswith(IMAGE_SUFFIXES) or (path.is_file() and not path.suffix and _is_dicom(path)):
             yield path
+        elif others is not None:
+            others.append(path)
 
 
 def _is_dicom(path: Path) -> bool:
     with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM"
+        return begins_as_dicom(file.read(SIGNATURE_BYTES))

@@ -17,7 +17,6 @@ _FORMATS: tuple[tuple[int, bytes, str, str], ...] = (
         "the pointer that Git LFS leaves in place of a file",
         "Fetch the file: git lfs pull.",
     ),
-    (0, b"ZISRAWFILE", "a Zeiss CZI that is no brightfield slide", _TO_ZARR),
     (0, b"\xda\xce\xbe\x0a", "a Nikon ND2", _TO_ZARR),
     (0, b"\x70\0\0\0", "a Leica LIF", _TO_ZARR),
     (0, b"\x0a\xbe\xce\xda", "a Nikon ND2", _TO_ZARR),

@@ -1,5 +1,8 @@
-"""OME-Zarr 0.4 and 0.5, and plain zarr arrays."""
+"""OME-Zarr 0.1 to 0.5 in a folder, a zip file or behind a URL, and plain zarr arrays."""
 
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ from napari_sslmaps.sources.base import (
     unit_um,
 )
 from napari_sslmaps.sources.channels import ChannelChoice, ChannelFacts, omero_facts
+from napari_sslmaps.sources.zarr_places import ZarrPlace, place_of
 
 _DAMAGE = (
     NodeNotFoundError,
@@ -33,6 +37,28 @@ _DAMAGE = (
     TypeError,
     IndexError,
 )
+_AXES_BEFORE_03 = "TCZYX"
+_LISTED = 6
+
+
+def open_zarr(where: Path | str, inside: str = "", *, channel: ChannelChoice = None) -> "ZarrSource":
+    """Open an image in a folder, in a zip file, or at a URL.
+
+    Parameters
+    ----------
+    where
+        A path, or a URL as a string.
+    inside
+        Way from there to the image, with ``/`` between groups.
+    channel
+        Which channels are wanted.
+
+    Raises
+    ------
+    MissingExtraError, ChannelsError, UnsupportedImageError
+        As `place_of` and `ZarrSource`.
+    """
+    return ZarrSource(place_of(where, inside), channel)
 
 
 class ZarrSource(SourceBase):
@@ -42,8 +68,8 @@ class ZarrSource(SourceBase):
 
     Parameters
     ----------
-    path
-        Folder to read.
+    place
+        Where it is. Of a file that Bio-Formats converted, which holds several images, the largest is read.
     channel
         Which channels are wanted.
 
@@ -52,40 +78,63 @@ class ZarrSource(SourceBase):
     ChannelsError
         If it has channels that are no colour image, and none is asked for.
     UnsupportedImageError
-        If it is not an image, or is damaged.
+        If it is not an image, holds several, is damaged, or cannot be reached.
     """
 
-    def __init__(self, path: Path, *, channel: ChannelChoice = None) -> None:
-        name = path.name.removesuffix(".zarr").removesuffix(".ome")
-        with decoding(path.name, "a readable OME-Zarr image", *_DAMAGE):
-            node = zarr.open(path, mode="r")
-            if isinstance(node, zarr.Group) and "bioformats2raw.layout" in _ome(node):
-                node = node["0"]  # of a file with several images, the first
-            if isinstance(node, zarr.Array):
-                arrays, axes, spacing, facts = [node], _plain_axes(node), None, ChannelFacts()
-            else:
-                arrays, axes, spacing = _multiscale(node, path)
-                facts = omero_facts(_ome(node))
-            dtype = np.dtype(arrays[0].dtype)
-            self._plan = plan_axes(axes, arrays[0].shape, path.name, dtype, facts=facts, channel=channel)
+    def __init__(self, place: ZarrPlace, channel: ChannelChoice = None) -> None:
+        self._place = place
+        with (
+            ExitStack() as on_error,
+            decoding(place.name, "a readable OME-Zarr image", *_DAMAGE),
+            place.reaching(),
+        ):
+            on_error.callback(place.close)
+            arrays, axes, spacing, facts = _image(place)
+            first = arrays[0]
+            dtype = np.dtype(first.dtype)
+            self._plan = plan_axes(axes, first.shape, place.name, dtype, facts=facts, channel=channel)
             shapes = [self._plan.shape_yx(array.shape) for array in arrays]
-        layout = ImageLayout(
-            levels=levels_from_shapes(shapes),
-            channels=self._plan.channels,
-            dtype=dtype,
-            frames=self._plan.frames,
-            spacing_um_yx=spacing,
-        )
+            layout = ImageLayout(
+                levels=levels_from_shapes(shapes),
+                channels=self._plan.channels,
+                dtype=dtype,
+                frames=self._plan.frames,
+                spacing_um_yx=spacing,
+            )
+            on_error.pop_all()
         self._arrays: list[Any] = arrays
-        self._file_name = path.name
-        super().__init__(name, layout)
+        super().__init__(place.title, layout)
 
     def _decode(self, region: Region) -> NDArray[Any]:
-        with decoding(self._file_name, "a readable OME-Zarr image", *_DAMAGE):
+        with decoding(self._place.name, "a readable OME-Zarr image", *_DAMAGE), self._place.reaching():
             return self._plan.cut(self._arrays[region.level], region)
 
     def _release(self) -> None:
         self._arrays = []
+        self._place.close()
+
+
+def label_paths(where: Path | str) -> tuple[str, ...]:
+    """Return the ways to the label images inside an OME-Zarr image; none if it has none."""
+    place = place_of(where)
+    with closing(place), decoding(place.name, "a readable OME-Zarr image", *_DAMAGE), place.reaching():
+        try:
+            group = zarr.open_group(place.store, path="labels", mode="r")
+        except (GroupNotFoundError, NodeNotFoundError, FileNotFoundError):
+            return ()
+        return tuple(f"labels/{name}" for name in _ome(group).get("labels", ()))
+
+
+def _image(place: ZarrPlace) -> tuple[list[Any], str, SpacingYX, ChannelFacts]:
+    node = zarr.open(place.store, path=place.inside, mode="r")
+    if isinstance(node, zarr.Array):
+        return [node], _plain_axes(node), None, ChannelFacts()
+    if "bioformats2raw.layout" in _ome(node) and "multiscales" not in _ome(node):
+        node = _largest(node)
+    attributes = _ome(node)
+    if not attributes.get("multiscales"):
+        raise _several(node, place)
+    return *_multiscale(node, attributes["multiscales"][0]), omero_facts(attributes)
 
 
 def _plain_axes(array: Any) -> str:
@@ -99,20 +148,63 @@ def _ome(group: Any) -> dict[str, Any]:
     return ome
 
 
-def _multiscale(group: Any, path: Path) -> tuple[list[Any], str, SpacingYX]:
-    image = _ome(group).get("multiscales")
-    if not image:
-        raise UnsupportedImageError(
-            f"Expected an OME-Zarr image; {path.name} has no multiscales. "
-            "Give the folder of one image inside it."
+def _largest(group: Any) -> Any:
+    """Return the numbered image with the most pixels; what Bio-Formats converts may begin with a label."""
+    images, number = [], 0
+    while str(number) in group:
+        images.append(group[str(number)])
+        number += 1
+    if not images:
+        raise KeyError("it has no image 0")
+    return max(images, key=lambda image: image[_ome(image)["multiscales"][0]["datasets"][0]["path"]].size)
+
+
+def _several(group: Any, place: ZarrPlace) -> UnsupportedImageError:
+    """Return the error of a group that is no image: with the paths of those inside, where there are some."""
+    found = list(islice(_images_inside(group), _LISTED + 1))
+    if not found:
+        return UnsupportedImageError(
+            f"Expected an OME-Zarr image; {place.name} has no multiscales, and none of its groups has. Give "
+            "the path of a group or array that is an image."
         )
-    axes = [axis if isinstance(axis, dict) else {"name": axis} for axis in image[0]["axes"]]
+    more = " and more" if len(found) > _LISTED else ""
+    return UnsupportedImageError(
+        f"Expected one OME-Zarr image; {place.name} holds {', '.join(found[:_LISTED])}{more}. Give the path "
+        f"of one of them, for example {place.address}/{found[0]}."
+    )
+
+
+def _images_inside(group: Any) -> Iterator[str]:
+    attributes = _ome(group)
+    if "plate" in attributes:
+        for well in attributes["plate"].get("wells", ()):
+            path = well["path"]
+            yield from (f"{path}/{image}" for image in _well_images(group[path]))
+    elif "well" in attributes:
+        yield from _well_images(group)
+    else:
+        for name, child in sorted(group.groups()):
+            inner = _ome(child)
+            if "multiscales" in inner:
+                yield name
+            elif {"plate", "well"} & set(inner):
+                yield from (f"{name}/{path}" for path in _images_inside(child))
+        yield from sorted(name for name, array in group.arrays() if array.ndim >= 2)
+
+
+def _well_images(well: Any) -> list[str]:
+    return [str(image["path"]) for image in _ome(well).get("well", {}).get("images", ())]
+
+
+def _multiscale(group: Any, image: Mapping[str, Any]) -> tuple[list[Any], str, SpacingYX]:
+    arrays = [group[dataset["path"]] for dataset in image["datasets"]]
+    said = image.get("axes") or list(_AXES_BEFORE_03[-arrays[0].ndim :])
+    axes = [axis if isinstance(axis, dict) else {"name": axis} for axis in said]
     names = "".join(str(axis["name"])[:1].upper() for axis in axes)
-    arrays = [group[dataset["path"]] for dataset in image[0]["datasets"]]
-    return arrays, names, _spacing(image[0], axes, names)
+    return arrays, names, _spacing(image, axes, names)
 
 
-def _spacing(image: dict[str, Any], axes: list[dict[str, Any]], names: str) -> SpacingYX:
+def _spacing(image: Mapping[str, Any], axes: list[dict[str, Any]], names: str) -> SpacingYX:
     scale = np.ones(len(axes))
     finest = image["datasets"][0].get("coordinateTransformations", [])
     for transformation in [*finest, *image.get("coordinateTransformations", [])]:

@@ -49,6 +49,7 @@ class LayerSource(SourceBase):
             dtype=np.dtype(arrays[0].dtype),
             frames=int(np.prod(self._lead[0], dtype=int)),
             spacing_um_yx=spacing_of(layer) or (None if spacing_um is None else (spacing_um, spacing_um)),
+            window=layer.metadata.get("window"),
         )
         super().__init__(layer.name, layout)
         self.file = _file_of(arrays)
@@ -88,7 +89,7 @@ def spacing_of(layer: Image) -> tuple[float, float] | None:
     registry = _registry()
     if any(not unit.is_compatible_with(registry.micrometer) for unit in units):
         return None
-    y, x = (float((s * u).to("micrometer").magnitude) for s, u in zip(scale, units, strict=True))
+    y, x = (abs(float((s * u).to("micrometer").magnitude)) for s, u in zip(scale, units, strict=True))
     return y, x
 
 

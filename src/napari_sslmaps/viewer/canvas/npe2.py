@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sslmaps.core.region import Region
-from napari_sslmaps.errors import UnsupportedImageError
+from napari_sslmaps.errors import ChannelsError, UnsupportedImageError
 from napari_sslmaps.evaluation.annotation import IGNORE
 from napari_sslmaps.sources.coarser import CoarserLevels
+from napari_sslmaps.sources.formats import ZARR_MARKERS, holds_dicom, is_url, path_in_zip
 from napari_sslmaps.sources.masks import read_mask
 from napari_sslmaps.sources.open import open_image
 from napari_sslmaps.sources.protocol import ImageSource
@@ -25,13 +26,13 @@ PathOrPaths = str | Sequence[str]
 
 
 def get_reader(path: PathOrPaths) -> Callable[[PathOrPaths], list[LayerData]] | None:
-    """Return a reader for one or several paths, or None where none of them can be there."""
+    """Return a reader for one or several paths or addresses, or None where one is no image's."""
     paths = [path] if isinstance(path, str) else list(path)
-    return read if paths and all(Path(item).exists() for item in paths) else None
+    return read if paths and all(_may_be_image(item) for item in paths) else None
 
 
 def read(path: PathOrPaths) -> list[LayerData]:
-    """Read images as napari layers, RGB kept together, spacing as scale in µm.
+    """Read images as napari layers, RGB together, other channels a layer each, spacing as scale in µm.
 
     Slides and other large images become lazy multiscale layers: their pixels are read as they are looked at.
 
@@ -41,7 +42,7 @@ def read(path: PathOrPaths) -> list[LayerData]:
         If a file cannot be read, or is so large that an overview of it would take minutes.
     """
     paths = [path] if isinstance(path, str) else list(path)
-    return [_read(Path(item)) for item in paths]
+    return [layer for item in paths for layer in (*_read(item), *_labels(item))]
 
 
 def histology() -> list[LayerData]:
@@ -64,18 +65,58 @@ def annotated_ultrasound() -> list[LayerData]:
     return [_sample("ultrasound"), _annotation("ultrasound")]
 
 
-def _read(path: Path) -> LayerData:
-    source = open_image(path)
+def _may_be_image(item: str) -> bool:
+    path = Path(item)
+    if is_url(item) or path_in_zip(path) is not None or not path.is_dir():
+        return is_url(item) or path_in_zip(path) is not None or path.exists()
+    return any((path / marker).exists() for marker in ZARR_MARKERS) or holds_dicom(path)
+
+
+def _read(item: str) -> list[LayerData]:
+    try:
+        return [_read_image(item)]
+    except ChannelsError as several:
+        return [_read_channel(item, number, said) for number, said in enumerate(several.channels)]
+
+
+def _read_channel(item: str, number: int, said: str) -> LayerData:
+    data, options, kind = _read_image(item, number)
+    options["name"] = f"{options['name']}: {said}"
+    options["metadata"]["channel"] = number
+    return data, {**options, "blending": "additive"}, kind
+
+
+def _labels(item: str) -> list[LayerData]:
+    """Read the label images that an OME-Zarr image brings."""
+    path = Path(item)
+    if is_url(item) or not path.is_dir() or not (path / "labels").is_dir():
+        return []
+    from napari_sslmaps.sources.zarr import label_paths
+
+    layers: list[LayerData] = []
+    for way in label_paths(path):
+        with open_image(path / way) as source:
+            if source.channels == 1 and source.dtype.kind in "ui":
+                data, options, _ = _layer(source, _whole(source), {"path": str(path / way)})
+                kept: dict[str, Any] = {
+                    key: options[key] for key in ("name", "metadata", "scale", "units") if key in options
+                }
+                layers.append((data, kept, "labels"))
+    return layers
+
+
+def _read_image(item: str, channel: int | None = None) -> LayerData:
+    source = open_image(item, channel=channel)
     if _is_small(source):
         with source:
-            return _layer(source, _whole(source), {"path": str(path)})
+            return _layer(source, _whole(source), {"path": item})
     try:
         deep = CoarserLevels(source)
     except UnsupportedImageError:
         source.close()
         raise
     levels = lazy_levels(deep)
-    return _layer(deep, levels if len(levels) > 1 else levels[0], {"path": str(path)})
+    return _layer(deep, levels if len(levels) > 1 else levels[0], {"path": item})
 
 
 def _sample(key: str) -> LayerData:
@@ -118,6 +159,12 @@ def _layer(source: ImageSource, data: Any, metadata: dict[str, Any]) -> LayerDat
         "multiscale": isinstance(data, list),
         "metadata": metadata,
     }
+    window, aspect = getattr(source, "window", None), getattr(source, "aspect_yx", (1.0, 1.0))
+    if window is not None:
+        options["contrast_limits"] = window
+        metadata["window"] = window
+    if source.spacing_um_yx is None and aspect != (1.0, 1.0):
+        options["scale"] = (*((1.0,) * (source.frames > 1)), *aspect)
     if source.spacing_um_yx is not None:
         lead = (1,) if source.frames > 1 else ()
         options["scale"] = (*map(float, lead), *source.spacing_um_yx)

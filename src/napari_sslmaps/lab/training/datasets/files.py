@@ -19,7 +19,8 @@ from napari_sslmaps.errors import SSLMapsError, UnsupportedImageError
 from napari_sslmaps.lab.training.datasets.cutting import choose_place, cut_field, field_pixels
 from napari_sslmaps.lab.training.datasets.tissue import find_tissue, thumbnail
 from napari_sslmaps.lab.training.recipes import DataRecipe
-from napari_sslmaps.sources.open import IMAGE_SUFFIXES, PICTURES, find_images, open_image
+from napari_sslmaps.sources.formats import IMAGE_SUFFIXES, PICTURES
+from napari_sslmaps.sources.open import find_images, open_image
 from napari_sslmaps.sources.protocol import ImageSource
 from napari_sslmaps.sources.scan import choose_window
 

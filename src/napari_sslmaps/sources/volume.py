@@ -1,0 +1,121 @@
+"""Volumes as NIfTI, MetaImage and NRRD, through SimpleITK; an extra. A slice axis is like a time axis."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_sslmaps.core.region import Region
+from napari_sslmaps.errors import UnsupportedImageError
+from napari_sslmaps.extras import require_extra
+from napari_sslmaps.sources.axes import plan_axes
+from napari_sslmaps.sources.base import (
+    ImageLayout,
+    SourceBase,
+    decoding,
+    levels_from_shapes,
+    spacing_um,
+)
+from napari_sslmaps.sources.channels import ChannelChoice
+from napari_sslmaps.sources.decoded_cache import Kept
+
+LARGEST_BYTES = 8 * 2**30
+"""What a volume may take: it is read whole."""
+_AXES = "TZYX"
+_SAYS_SPACING = {
+    ".mhd": rb"(?im)^\s*Element(Spacing|Size)\s*=",
+    ".mha": rb"(?im)^\s*Element(Spacing|Size)\s*=",
+    ".nrrd": rb"(?im)^(spacings|space directions):",
+    ".nhdr": rb"(?im)^(spacings|space directions):",
+}
+
+
+class VolumeSource(SourceBase):
+    """A volume, read whole when first needed; slices, or time points of one slice, are frames.
+
+    Rows and columns are those of the file: nothing is turned to a patient's axes.
+
+    Parameters
+    ----------
+    path
+        The file.
+    channel
+        Which components of a pixel are wanted.
+
+    Raises
+    ------
+    MissingExtraError
+        If SimpleITK is not installed.
+    UnsupportedImageError
+        If it is damaged, too large for memory, or has both slices and time points.
+    """
+
+    def __init__(self, path: Path, channel: ChannelChoice = None) -> None:
+        require_extra("formats")
+        import SimpleITK as itk  # noqa: N813  # as its documentation has it
+
+        self._path, self._kept = path, Kept(limit_bytes=0)  # one piece, and the newest always stays
+        with decoding(path.name, "a readable volume", RuntimeError, OSError, ValueError):
+            reader = itk.ImageFileReader()
+            reader.SetFileName(str(path))
+            reader.ReadImageInformation()
+            parts = reader.GetNumberOfComponents()
+            sizes = tuple(int(size) for size in reader.GetSize()[::-1])
+            shape = (*sizes, parts) if parts > 1 else sizes
+            axes = _AXES[-len(sizes) :] + ("S" if parts > 1 else "")
+            dtype = _dtype(itk.GetPixelIDValueAsString(reader.GetPixelIDValue()))
+            spacing = reader.GetSpacing()
+            self._plan = plan_axes(axes, shape, path.name, dtype, channel=channel)
+            _check_size(shape, dtype, path)
+        layout = ImageLayout(
+            levels=levels_from_shapes([self._plan.shape_yx(shape)]),
+            channels=self._plan.channels,
+            dtype=dtype,
+            frames=self._plan.frames,
+            spacing_um_yx=spacing_um(spacing[1], spacing[0], 1e3) if _says_spacing(path) else None,
+        )
+        super().__init__(re.sub(r"(\.nii)?\.[A-Za-z]+$", "", path.name), layout)
+
+    def _decode(self, region: Region) -> NDArray[Any]:
+        with decoding(self._path.name, "a readable volume", RuntimeError, OSError, ValueError):
+            whole = self._kept.get(0, self._whole)
+        return self._plan.cut(whole, region)
+
+    def _whole(self) -> NDArray[Any]:
+        import SimpleITK as itk  # noqa: N813  # as its documentation has it
+
+        pixels: NDArray[Any] = itk.GetArrayFromImage(itk.ReadImage(str(self._path)))
+        return pixels
+
+    def _release(self) -> None:
+        self._kept.clear()
+
+
+def _dtype(described: str) -> np.dtype[Any]:
+    """Type of numbers that SimpleITK describes as ``16-bit signed integer``, ``vector of 32-bit float``."""
+    found = re.search(r"(\d+)-bit (unsigned|signed)?\s*(integer|float)", described)
+    if found is None:
+        raise ValueError(f"its pixels are {described}")
+    kind = "f" if found[3] == "float" else "u" if found[2] == "unsigned" else "i"
+    width = int(found[1]) // 8
+    return np.dtype(f"c{2 * width}" if described.startswith("complex") else f"{kind}{width}")
+
+
+def _check_size(shape: tuple[int, ...], dtype: np.dtype[Any], path: Path) -> None:
+    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    if size > LARGEST_BYTES:
+        raise UnsupportedImageError(
+            f"Expected a volume that fits into memory, at most {LARGEST_BYTES / 1e9:.0f} GB; {path.name} "
+            f"takes {size / 1e9:.0f} GB. Save the slices that are of interest, or OME-Zarr."
+        )
+
+
+def _says_spacing(path: Path) -> bool:
+    """Whether the header has a spacing: SimpleITK gives 1 mm where it has none."""
+    wanted = _SAYS_SPACING.get(path.suffix.lower())
+    if wanted is None:
+        return True
+    with path.open("rb") as file:
+        return re.search(wanted, file.read(2**16)) is not None

@@ -1,0 +1,179 @@
+"""Where zarr is kept: a folder, a zip file, a URL; and the way to an image inside."""
+
+import asyncio
+import os
+import re
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from zarr.abc.store import ByteRequest, Store
+from zarr.core.buffer import Buffer, BufferPrototype
+from zarr.storage import FsspecStore, LocalStore, ZipStore
+
+from napari_sslmaps.errors import UnsupportedImageError
+from napari_sslmaps.extras import require_extra
+from napari_sslmaps.sources.formats import ZARR_MARKERS
+
+_TRIES, _PAUSE_S = 4, 0.5
+_CONNECT_S, _READ_S = 10.0, 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class ZarrPlace:
+    """A place that zarr can be read from.
+
+    Parameters
+    ----------
+    store
+        Gives bytes by keys.
+    inside
+        Way from the store's root to the image, with ``/`` between groups.
+    address
+        The whole path or URL, for sentences.
+    session
+        What is asked with, where it is behind a server.
+    """
+
+    store: Store
+    inside: str
+    address: str
+    session: "_Session | None" = None
+
+    @property
+    def name(self) -> str:
+        """Last part of the address."""
+        return PurePosixPath(self.address.replace("\\", "/")).name
+
+    @property
+    def title(self) -> str:
+        """Short name for titles."""
+        return re.sub(r"(\.ome)?\.(zarr|ozx)(\.zip)?$", "", self.name)
+
+    @contextmanager
+    def reaching(self) -> Iterator[None]:
+        """Turn what goes wrong on the way to a server into a sentence."""
+        if not isinstance(self.store, _PatientStore):
+            yield
+            return
+        try:
+            yield
+        except self.store.troubles as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise UnsupportedImageError(
+                f"Expected {self.address} to be readable; the server did not give it after {_TRIES} tries "
+                f"({reason[:160]}). Check the address and the connection, and try again."
+            ) from error
+
+    def close(self) -> None:
+        """Let go of the file, or end the connections."""
+        self.store.close()
+        if self.session is not None:
+            self.session.close()
+
+
+def place_of(where: Path | str, inside: str = "") -> ZarrPlace:
+    """Return the place of an image in a folder, in a zip file, or at a URL, which is a string.
+
+    Raises
+    ------
+    MissingExtraError
+        If a URL needs a package that is not installed.
+    UnsupportedImageError
+        If a file is no zip file, or holds no zarr.
+    """
+    if isinstance(where, str):
+        return _at(where)
+    if where.is_dir():
+        return ZarrPlace(LocalStore(where, read_only=True), inside, str(where))
+    return _in_zip(where, inside)
+
+
+def _in_zip(path: Path, inside: str) -> ZarrPlace:
+    """Return the place in a zip file; where its root is a folder in there, the way begins there."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            names = [PurePosixPath(name) for name in file.namelist()]
+    except (zipfile.BadZipFile, OSError) as error:
+        raise UnsupportedImageError(
+            f"Expected a zip file; {path.name} cannot be read ({error}). Copy or download it again."
+        ) from error
+    roots = [name.parent for name in names if name.name in ZARR_MARKERS]
+    if not roots:
+        raise UnsupportedImageError(
+            f"Expected OME-Zarr in the zip file {path.name}; there is none. Unpack it and open what is in it."
+        )
+    root = min(roots, key=lambda place: len(place.parts))
+    way = (root / inside).as_posix().removeprefix(".").strip("/")
+    return ZarrPlace(ZipStore(path, mode="r"), way, str(path / inside) if inside else str(path))
+
+
+def _at(url: str) -> ZarrPlace:
+    """Return the place that a URL names; S3 is read without an account unless the environment names one."""
+    require_extra("remote")
+    scheme = url.split("://", 1)[0].lower()
+    session, options = _Session(), {}
+    if scheme in ("http", "https"):
+        options = {"get_client": session.client, "skip_instance_cache": True}
+    elif scheme == "s3":
+        known = any(name in os.environ for name in ("AWS_ACCESS_KEY_ID", "AWS_PROFILE"))
+        limits = {"connect_timeout": _CONNECT_S, "read_timeout": _READ_S}
+        options = {"anon": not known, "config_kwargs": limits, "skip_instance_cache": True}
+    return ZarrPlace(_PatientStore.from_url(url, options, read_only=True), "", url.rstrip("/"), session)
+
+
+class _Session:
+    """The connections to a server of one place, which end with it."""
+
+    def __init__(self) -> None:
+        self._held: list[tuple[Any, asyncio.AbstractEventLoop]] = []
+
+    async def client(self, **_: Any) -> Any:
+        """Return what fsspec asks a server with."""
+        import aiohttp
+
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S, sock_read=_READ_S)
+        made = aiohttp.ClientSession(timeout=timeout)
+        self._held.append((made, asyncio.get_running_loop()))
+        return made
+
+    def close(self) -> None:
+        """End them; twice is harmless."""
+        while self._held:
+            made, loop = self._held.pop()
+            asyncio.run_coroutine_threadsafe(made.close(), loop).result(_CONNECT_S)
+
+
+class _PatientStore(FsspecStore):
+    """Asks again after a pause, where a connection breaks off or a server is busy."""
+
+    @property
+    def troubles(self) -> tuple[type[Exception], ...]:
+        """What goes wrong on the way."""
+        return _troubles()
+
+    async def get(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        """Return the bytes of a key; None if there is none."""
+        for attempt in range(_TRIES):
+            try:
+                return await super().get(key, prototype, byte_range)
+            except _troubles() as error:
+                status = getattr(error, "status", None)
+                if status in (401, 403) and key.rsplit("/", 1)[-1] in (*ZARR_MARKERS, ".zmetadata"):
+                    return None  # what servers that list nothing say of what is not there
+                lasting = status is not None and status < 500 and status != 429
+                if lasting or attempt == _TRIES - 1:
+                    raise
+            await asyncio.sleep(_PAUSE_S * 2**attempt)
+        return None
+
+
+def _troubles() -> tuple[type[Exception], ...]:
+    import aiohttp
+
+    return (aiohttp.ClientError, TimeoutError, asyncio.TimeoutError, ConnectionError, PermissionError)
