@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from time import perf_counter
+from functools import cache
+from pathlib import Path
 from typing import Literal, TypeVar, get_args
 
 import numpy as np
@@ -20,7 +21,8 @@ from napari_sslmaps.errors import InvalidOptionError, MapUnavailableError
 
 Result = TypeVar("Result")
 Precision = Literal["float32", "bfloat16", "float16"]
-_WORTHWHILE = 1.3
+_WIDE = 384
+"""Channels from which half precision is worth its rounding: below, tiles take too little time."""
 _SAME = 0.999
 
 
@@ -161,14 +163,16 @@ def resolve_device(device: str) -> str:
 
 
 def choose_precision(make: Callable[[Precision], Encoder], device: str, precision: str) -> Precision:
-    """Resolve a precision: ``auto`` takes the half precision where it is measurably faster and the same.
+    """Resolve a precision: ``auto`` takes the half precision that the device is built for, if tokens allow.
+
+    Nothing is timed: every process of one machine resolves it alike.
 
     Parameters
     ----------
     make
         Builds the encoder with a precision.
     device
-        Where it runs; decides which half precision is tried. MPS keeps float32.
+        Where it runs.
     precision
         ``auto`` or one of `Precision`.
     """
@@ -178,25 +182,40 @@ def choose_precision(make: Callable[[Precision], Encoder], device: str, precisio
         raise InvalidOptionError(
             f"Expected a precision among auto, {', '.join(get_args(Precision))}; got {precision!r}."
         )
-    if device == "mps":
+    half = half_of(device)
+    exact = make("float32")
+    if half is None or exact.spec.architecture.token_width < _WIDE:
         return "float32"
-    fast_half = device == "cpu" or torch.cuda.is_bf16_supported()
-    half: Precision = "bfloat16" if fast_half else "float16"
-    exact_seconds, exact = _probe(make("float32"))
-    half_seconds, halved = _probe(make(half))
-    cosine = torch.nn.functional.cosine_similarity(exact, halved, dim=-1).mean()
-    return half if exact_seconds > _WORTHWHILE * half_seconds and cosine > _SAME else "float32"
+    cosine = torch.nn.functional.cosine_similarity(_probe(exact), _probe(make(half)), dim=-1).mean()
+    return half if cosine > _SAME else "float32"
 
 
-def _probe(encoder: Encoder) -> tuple[float, Tensor]:
-    """Seconds (best of up to five, after a warm-up) and tokens of one tile of noise."""
+def half_of(device: str) -> Precision | None:
+    """Return the half precision that a device multiplies faster by design; None where it has none.
+
+    Of a processor this is bfloat16 where Linux lists ``amx_bf16`` or ``avx512_bf16``; of a CUDA GPU bfloat16
+    from compute capability 8.0, float16 from 7.0. MPS keeps float32.
+    """
+    if device == "cpu":
+        return "bfloat16" if _processor_flags() & {"amx_bf16", "avx512_bf16"} else None
+    if device.startswith("cuda"):
+        major, _ = torch.cuda.get_device_capability(device)
+        return "bfloat16" if major >= 8 else "float16" if major == 7 else None
+    return None
+
+
+@cache
+def _processor_flags() -> frozenset[str]:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return frozenset()
+    return next((frozenset(line.split()) for line in lines if line.startswith("flags")), frozenset())
+
+
+def _probe(encoder: Encoder) -> Tensor:
+    """Return the tokens of one tile of noise."""
     constraint = encoder.spec.constraint
     side = -(-16 * constraint.token_stride // constraint.size_multiple) * constraint.size_multiple
     tile = np.random.default_rng(0).random((1, side, side, 3), dtype=np.float32)
-    tokens = encoder.encode(tile).tokens
-    seconds: list[float] = []
-    while len(seconds) < 5 and sum(seconds) < 1:
-        start = perf_counter()
-        encoder.encode(tile)
-        seconds.append(perf_counter() - start)
-    return min(seconds), tokens
+    return encoder.encode(tile).tokens
