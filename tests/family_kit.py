@@ -107,7 +107,6 @@ BYSTANDER = Method(
     name="bystander",
     title="Bystander",
     objective="looks on",
-    licence="MIT",
     citation="Nobody, arXiv 0000.00000",
     normalisation="unit",
     eps=1e-3,

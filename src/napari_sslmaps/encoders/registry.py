@@ -16,7 +16,6 @@ from napari_sslmaps.encoders.catalog import (
 from napari_sslmaps.encoders.families.registry import network_of
 from napari_sslmaps.encoders.header import read_header, starting_gain
 from napari_sslmaps.encoders.llvm import load_triton_apart
-from napari_sslmaps.encoders.methods.registry import METHODS
 from napari_sslmaps.encoders.overrides import Branch, Overrides
 from napari_sslmaps.encoders.published.catalog import PUBLISHED
 from napari_sslmaps.encoders.published.local import published_spec, published_specs
@@ -275,6 +274,6 @@ def _open(found: EncoderSpec | Path, given: Overrides) -> tuple[EncoderSpec, "Ch
     }
     if isinstance(found, EncoderSpec):
         return replace(found, **facts, licence=checkpoint.licence or found.licence), checkpoint
-    licence = checkpoint.licence or METHODS[report.method].licence
+    licence = checkpoint.licence or "unknown"
     spec = EncoderSpec(name=default_name(found), path=found, origin="file", licence=licence, **facts)
     return spec, checkpoint

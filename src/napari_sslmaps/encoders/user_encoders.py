@@ -77,7 +77,7 @@ def remember(path: str | Path, overrides: Overrides | None = None, *, name: str 
         method=report.method,
         architecture=report.architecture,
         normalisation=report.normalisation,
-        licence=checkpoint.licence or METHODS[report.method].licence,
+        licence=checkpoint.licence or "unknown",
         overrides=wanted.given,
         doubts=(*report.ambiguous, *check_forward(checkpoint.network, report.architecture)),
     )

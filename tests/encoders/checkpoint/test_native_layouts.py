@@ -12,6 +12,7 @@ from official import sincos_positions
 from safetensors.torch import save_file
 
 from napari_sslmaps.encoders.checkpoint.read import inspect_checkpoint, read_companions
+from napari_sslmaps.encoders.methods.registry import METHODS
 from napari_sslmaps.encoders.overrides import Overrides
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import CheckpointError, InvalidOptionError
@@ -333,6 +334,53 @@ def test_a_folder_that_timm_saved_tells_method_heads_and_statistics(tmp_path, na
     with torch.inference_mode():
         tokens = encoder.extractor.extract(pixels).tokens.flatten(1, 2)
         torch.testing.assert_close(tokens, theirs.forward_features(pixels)[:, 1:], atol=1e-4, rtol=1e-4)
+
+
+def timm_folder(folder, name, args=None, **pretrained):
+    network = timm.create_model(name, num_classes=0, **(args or {})).eval()
+    save_file(network.state_dict(), folder / "model.safetensors")
+    config = {"architecture": name, "pretrained_cfg": {"tag": "mae"} | pretrained, "model_args": args or {}}
+    (folder / "config.json").write_text(json.dumps(config))
+    return config
+
+
+def test_arguments_of_timms_network_win_over_its_name(tmp_path):
+    timm_folder(tmp_path, "vit_tiny_patch16_224", {"embed_dim": 128, "num_heads": 8, "depth": 2})
+    report = inspect_checkpoint(tmp_path)
+    assert report.architecture.heads == 8
+    assert "num_heads among model_args in timm's config.json" in str(report)
+
+
+def test_a_config_of_timm_that_is_of_another_network_is_left_alone_and_said(tmp_path):
+    config = timm_folder(tmp_path, "vit_tiny_patch16_224", {"depth": 2}, mean=[0.5] * 3, std=[0.5] * 3)
+    for strange in ({"architecture": "vit_small_patch16_224"}, {"model_args": {"depth": 3}}):
+        (tmp_path / "config.json").write_text(json.dumps(config | strange))
+        report = inspect_checkpoint(tmp_path, Overrides(method="mae"))
+        assert report.normalisation == "imagenet"
+        assert any("in config.json, which was not used" in sentence for sentence in report.ambiguous)
+
+
+def test_the_licence_of_a_file_is_what_it_says_and_no_others(tmp_path):
+    config = timm_folder(tmp_path, "vit_tiny_patch16_224", {"depth": 2}, license="cc-by-nc-nd-4.0")
+    assert load_encoder(tmp_path, device="cpu").spec.licence == "cc-by-nc-nd-4.0"
+    config["pretrained_cfg"].pop("license")
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert load_encoder(tmp_path, device="cpu").spec.licence == "unknown"
+
+
+def test_a_position_is_added_to_cls_in_full_precision(tmp_path):
+    weights = dinov2_weights(registers=True, mlp="gelu")
+    half = {name: value.bfloat16() for name, value in weights.items()}
+    path = save(tmp_path / "dinov2_reg.pth", half)
+    kept = load_encoder(path, device="cpu", precision="float32").extractor.network.cls_token
+    assert torch.equal(kept, half["cls_token"].float() + half["pos_embed"][:, :1].float())
+
+
+@pytest.mark.parametrize("width", [1152, 1280, 1408, 1664])
+def test_wide_transformers_have_sixteen_heads_but_for_dinov3(width):
+    for method in METHODS.values():
+        wide = method.heads_by_width.get(width, width // 64)
+        assert wide == (16 if method.name in {"mae", "ijepa", "dino", "dinov2"} else width // 64)
 
 
 def test_the_config_of_another_model_beside_a_file_does_no_harm(tmp_path):

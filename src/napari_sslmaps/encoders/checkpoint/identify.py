@@ -63,6 +63,8 @@ def identify(file: Unwrapped, translated: Translated, overrides: Overrides, name
             f"got {method.name!r}."
         )
     case.doubt_idle(family)
+    if "ignored" in translated.facts:
+        case.doubts.append(str(translated.facts["ignored"].value))
     architecture = family.recognise(case, method, _written_architecture(case, family))
     _note_branch(case)
     if "norm_pix" in translated.facts:

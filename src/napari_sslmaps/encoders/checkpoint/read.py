@@ -47,7 +47,13 @@ def read_checkpoint(path: Path, overrides: Overrides | None = None) -> Checkpoin
     """
     file, translated, recognised = _recognise(path, overrides or Overrides())
     network = build_network(recognised.architecture, translated, path.name, mapped=file.mapped)
-    return Checkpoint(network, _report(path, translated, recognised), str(file.header.get("licence", "")))
+    return Checkpoint(network, _report(path, translated, recognised), _licence(file, translated))
+
+
+def _licence(file: Unwrapped, translated: Translated) -> str:
+    """Return what the file or what lies beside it says of its licence; empty if nothing does."""
+    fact = translated.facts.get("licence")
+    return str(file.header.get("licence", "" if fact is None else fact.value))
 
 
 def inspect_checkpoint(path: Path, overrides: Overrides | None = None) -> RecognitionReport:

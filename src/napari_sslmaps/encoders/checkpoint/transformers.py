@@ -160,7 +160,7 @@ def _periods(config: Mapping[str, Any]) -> Tensor:
 def _move_class_position(state: dict[str, Tensor]) -> None:
     """Add the CLS token's position to it: timm, with registers, keeps positions of patches alone."""
     positions = state["pos_embed"]
-    state["cls_token"] = state["cls_token"] + positions[:, :1]
+    state["cls_token"] = state["cls_token"].float() + positions[:, :1].float()
     state["pos_embed"] = positions[:, 1:]
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import timm
 import torch
+from torch import Tensor
 
 from napari_sslmaps.encoders.families.family import Family
 from napari_sslmaps.encoders.families.registry import FAMILIES
@@ -57,26 +58,35 @@ _WHERE = "in timm's config.json"
 
 def translate_timm(file: Unwrapped, family: Family) -> Translated:
     """Translate a network in timm's names, which are ours: timm's files, this package's, many trainings'."""
-    facts = mae_facts(file) | (timm_facts(file.config) if file.config else {})
     beside: dict[str, str] = {}
     for method in METHODS.values():
         beside |= method.beside if family.kind in method.families else {}
-    return replace(separate(file, "timm", {**beside, **_BESIDE}), facts=facts)
+    translated = separate(file, "timm", {**beside, **_BESIDE})
+    told = timm_facts(file.config, translated.state) if file.config else {}
+    return replace(translated, facts=mae_facts(file) | told)
 
 
-def timm_facts(config: Mapping[str, Any]) -> dict[str, Fact]:
+def timm_facts(config: Mapping[str, Any], state: Mapping[str, Tensor]) -> dict[str, Fact]:
     """Collect what the ``config.json`` that timm writes beside its weights says of them.
 
-    Heads and epsilon are those of timm's network of that name, built without memory and without weights.
+    Heads and epsilon are those of timm's network of that name, built without memory and without weights;
+    its ``model_args`` win. A config of another width or depth than the tensors have is left alone, and said.
     """
     name, pretrained = str(config.get("architecture", "")), config.get("pretrained_cfg")
     if not timm.is_model(name) or not isinstance(pretrained, Mapping):
         return {}
     with torch.device("meta"):
         network: Any = timm.create_model(name, pretrained=False, num_classes=0)
+    arguments = config.get("model_args")
+    given = arguments if isinstance(arguments, Mapping) else {}
+    if other := _other_shape(network, given, state):
+        return {"ignored": Fact(f"{other} of timm's {name!r} in config.json, which was not used.", _WHERE)}
     facts = {"antialias": Fact(value=True, how="as timm resamples positions")}
     if hasattr(network, "blocks") and hasattr(network.blocks[0], "attn"):
-        facts["heads"] = Fact(int(network.blocks[0].attn.num_heads), f"the architecture {name!r} {_WHERE}")
+        heads, how = network.blocks[0].attn.num_heads, f"the architecture {name!r} {_WHERE}"
+        if isinstance(given.get("num_heads"), int):
+            heads, how = given["num_heads"], f"num_heads among model_args {_WHERE}"
+        facts["heads"] = Fact(int(heads), how)
         facts["eps"] = Fact(float(network.blocks[0].norm1.eps), f"the architecture {name!r} {_WHERE}")
     words = f"{name}_{pretrained.get('tag', '')}".replace(".", "_").split("_")
     method = next((METHODS[word] for word in words if word in METHODS), None)
@@ -88,4 +98,21 @@ def timm_facts(config: Mapping[str, Any]) -> dict[str, Fact]:
     if {"mean", "std"} <= set(pretrained):
         spelled = spell_normalisation(pretrained["mean"], pretrained["std"])
         facts["normalisation"] = Fact(spelled, f"mean and std {_WHERE}")
+    if isinstance(pretrained.get("license"), str):
+        facts["licence"] = Fact(pretrained["license"], f"license {_WHERE}")
     return facts
+
+
+def _other_shape(network: Any, given: Mapping[str, Any], state: Mapping[str, Tensor]) -> str:
+    """Say which of width and depth differ between a transformer of timm and the tensors; empty if none."""
+    patches = state.get("patch_embed.proj.weight")
+    if patches is None or not hasattr(network, "blocks"):
+        return ""
+    blocks = len({key.split(".")[1] for key in state if key.startswith("blocks.")})
+    for word, found, said in (
+        ("width", len(patches), given.get("embed_dim", getattr(network, "embed_dim", len(patches)))),
+        ("depth", blocks, given.get("depth", len(network.blocks))),
+    ):
+        if found != said:
+            return f"The tensors have the {word} {found}, and not {said} as the config"
+    return ""

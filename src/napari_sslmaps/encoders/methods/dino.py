@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from napari_sslmaps.encoders.methods.method import INVARIANCE, Layout, Method, ModelType
+from napari_sslmaps.encoders.methods.method import HEADS_OF_WIDE, INVARIANCE, Layout, Method, ModelType
 from napari_sslmaps.encoders.recognition import Fact, Translated, Unwrapped, separate
 
 _BESIDE: Mapping[str, str] = {
@@ -52,7 +52,7 @@ def translate_dino(file: Unwrapped) -> Translated:
     if "register_tokens" in renamed:
         positions = renamed["pos_embed"]
         renamed["reg_token"] = renamed.pop("register_tokens")
-        renamed["cls_token"] = renamed["cls_token"] + positions[:, :1]
+        renamed["cls_token"] = renamed["cls_token"].float() + positions[:, :1].float()
         renamed["pos_embed"] = positions[:, 1:]
     facts = {}
     if layout == "DINO" and file.container.split(".")[0] in {"teacher", "student"}:
@@ -70,12 +70,12 @@ DINO = Method(
     name="dino",
     title="DINO",
     objective="matches the views of an image",
-    licence="Apache-2.0",
     citation="Caron et al., Emerging Properties in Self-Supervised Vision Transformers, arXiv 2104.14294",
     normalisation="imagenet",
     eps=1e-6,
     attention_note="CLS query",
     learns_from=INVARIANCE,
+    heads_by_width=HEADS_OF_WIDE,
     antialias=False,
     position_offset=0.1,
     beside=_BESIDE,
@@ -88,12 +88,12 @@ DINOV2 = Method(
     name="dinov2",
     title="DINOv2",
     objective="matches the views and masked patches of an image",
-    licence="Apache-2.0",
     citation="Oquab et al., DINOv2: Learning Robust Visual Features without Supervision, arXiv 2304.07193",
     normalisation="imagenet",
     eps=1e-6,
     attention_note="CLS query",
     learns_from=INVARIANCE,
+    heads_by_width=HEADS_OF_WIDE,
     antialias=False,
     position_offset=0.1,
     beside=_BESIDE,

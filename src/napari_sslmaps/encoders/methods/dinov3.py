@@ -70,7 +70,6 @@ DINOV3 = Method(
     name="dinov3",
     title="DINOv3",
     objective="matches the views and masked patches of an image, with Gram anchoring",
-    licence="DINOv3 License",
     citation="Siméoni et al., DINOv3, arXiv 2508.10104",
     normalisation="imagenet",
     eps=1e-5,

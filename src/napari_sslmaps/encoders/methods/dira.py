@@ -48,7 +48,6 @@ DIRA = Method(
     name="dira",
     title="DiRA",
     objective="unites discriminative, restorative and adversarial learning",
-    licence="academic use only, patent pending",
     citation="Haghighi et al., DiRA: Discriminative, Restorative, and Adversarial Learning for "
     "Self-supervised Medical Image Analysis, CVPR 2022; Medical Image Analysis 2024, 103086",
     normalisation="unit",

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from napari_sslmaps.encoders.methods.method import PREDICTION, Layout, Method, ModelType
+from napari_sslmaps.encoders.methods.method import HEADS_OF_WIDE, PREDICTION, Layout, Method, ModelType
 from napari_sslmaps.encoders.recognition import Fact, Translated, Unwrapped, separate
 
 _BESIDE = {"predictor.": "predictor", "context.": "the other branch"}
@@ -30,14 +30,13 @@ IJEPA = Method(
     name="ijepa",
     title="I-JEPA",
     objective="predicts the latent tokens of masked blocks",
-    licence="CC-BY-NC-4.0",
     citation="Assran et al., Self-Supervised Learning from Images with a Joint-Embedding Predictive "
     "Architecture, arXiv 2301.08243",
     normalisation="imagenet",
     eps=1e-6,
     attention_note="mean over patch queries; there is no CLS token",
     learns_from=PREDICTION,
-    heads_by_width={1280: 16, 1408: 16},
+    heads_by_width=HEADS_OF_WIDE,
     antialias=False,
     fixed_positions=True,
     patch_gain=4.0,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from napari_sslmaps.encoders.methods.method import RECONSTRUCTION, Layout, Method, ModelType
+from napari_sslmaps.encoders.methods.method import HEADS_OF_WIDE, RECONSTRUCTION, Layout, Method, ModelType
 from napari_sslmaps.encoders.recognition import Companions, Fact, Translated, Unwrapped, separate
 
 if TYPE_CHECKING:
@@ -113,13 +113,12 @@ MAE = Method(
     name="mae",
     title="MAE",
     objective="reconstructs the pixels of masked patches",
-    licence="CC-BY-NC-4.0",
     citation="He et al., Masked Autoencoders Are Scalable Vision Learners, arXiv 2111.06377",
     normalisation="imagenet",
     eps=1e-6,
     attention_note="CLS query; weak, since CLS has no loss term of its own",
     learns_from=RECONSTRUCTION,
-    heads_by_width={1280: 16},
+    heads_by_width=HEADS_OF_WIDE,
     antialias=False,
     fixed_positions=True,
     patch_gain=4.0,

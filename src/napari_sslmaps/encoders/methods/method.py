@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 Edits = Literal["paint", "blocks", "crops", "distort", ""]
 RECONSTRUCTION, PREDICTION, INVARIANCE = "pixel reconstruction", "latent prediction", "view invariance"
 """Objectives that the advisor tells apart."""
+HEADS_OF_WIDE: Mapping[int, int] = {1152: 16, 1280: 16, 1408: 16, 1664: 16}
+"""Heads of so400m, ViT-H, ViT-g and ViT-G by token width, in most codes; those of DINOv3 are 64 wide."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +86,6 @@ class Method:
         The method's name as its authors write it.
     objective
         What the encoder was trained to do, in a few words.
-    licence
-        Licence of the authors' published weights, shown beside a user's file.
     citation
         Where the method is described.
     normalisation
@@ -129,7 +129,6 @@ class Method:
     name: str
     title: str
     objective: str
-    licence: str
     citation: str
     normalisation: str
     eps: float
