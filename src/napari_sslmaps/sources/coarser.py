@@ -51,6 +51,7 @@ class CoarserLevels(SourceBase):
             source.frames,
             source.spacing_um_yx,
             getattr(source, "window", None),
+            notes=tuple(getattr(source, "notes", ())),
         )
         super().__init__(source.name, layout)
         self.file = getattr(source, "file", None)

@@ -122,3 +122,12 @@ def test_a_long_clip_is_read_frame_by_frame(tmp_path: Path, monkeypatch: pytest.
     layer = viewer.add_image(data, **options)
     viewer.dims.set_current_step(0, 3)
     np.testing.assert_array_equal(layer._slice.image.raw, pixels[3])
+
+
+def test_the_layer_says_what_else_its_file_holds(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "two.tif") as file:
+        for side in (16, 64):
+            pixels = np.zeros((side, side, 3), np.uint8)
+            file.write(pixels, photometric="rgb", subfiletype=int(side < 64), metadata=None)
+    ((_, options, _),) = npe2.read(str(tmp_path / "two.tif"))
+    assert options["metadata"]["notes"][0].startswith("two.tif holds 2 images; shown is 1, 64 × 64 px")

@@ -153,11 +153,12 @@ def _whole(source: ImageSource) -> NDArray[Any]:
 
 
 def _layer(source: ImageSource, data: Any, metadata: dict[str, Any]) -> LayerData:
+    notes = getattr(source, "notes", ())
     options: dict[str, Any] = {
         "name": source.name,
         "rgb": source.channels == 3,
         "multiscale": isinstance(data, list),
-        "metadata": metadata,
+        "metadata": metadata | ({"notes": list(notes)} if notes else {}),
     }
     window, aspect = getattr(source, "window", None), getattr(source, "aspect_yx", (1.0, 1.0))
     if window is not None:
