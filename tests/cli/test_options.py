@@ -41,8 +41,7 @@ def test_a_group_is_one_value_and_its_default_that_of_the_options():
 
 def test_fields_stand_where_the_group_stood():
     assert [*inspect.signature(draw).parameters] == [
-        *("name", "height", "width"),
-        *("tile", "overlap", "precision", "device", "loud"),
+        *("name", *Size._fields, *EmbedFlags._fields, "loud"),
     ]
 
 
