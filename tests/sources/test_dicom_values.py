@@ -251,3 +251,10 @@ def test_a_folder_of_several_series_or_sizes_gets_a_sentence(tmp_path: Path) -> 
     write_dicom(tmp_path / "3.dcm", ramp("uint16", (8, 8)), SeriesInstanceUID="1.2.4")
     with pytest.raises(UnsupportedImageError, match=r"got 2 series \(2 files from 1.dcm on, 1 file"):
         open_image(tmp_path)
+
+
+def test_a_slide_that_openslide_does_not_read_is_not_called_damaged(tmp_path: Path) -> None:
+    whole_slide = "1.2.840.10008.5.1.4.1.1.77.1.6"
+    path = write_dicom(tmp_path / "grey.dcm", ramp("uint16"), SOPClassUID=whole_slide)
+    with pytest.raises(UnsupportedImageError, match=r"1 channel\(s\) of 16 bits\. Convert it"):
+        open_image(path)

@@ -173,11 +173,18 @@ class Server(SimpleHTTPRequestHandler):
         return
 
 
+class Quiet(ThreadingHTTPServer):
+    """Says nothing of clients that hang up."""
+
+    def handle_error(self, *_: Any) -> None:
+        return
+
+
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setattr(zarr_places, "_PAUSE_S", 0.01)
     Server.faults, Server.asked = {}, []
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Server, directory=str(tmp_path))) as running:
+    with Quiet(("127.0.0.1", 0), partial(Server, directory=str(tmp_path))) as running:
         thread = threading.Thread(target=running.serve_forever, daemon=True)
         thread.start()
         yield f"http://127.0.0.1:{running.server_port}"

@@ -41,6 +41,7 @@ _CENTIMETRES, _TISSUE = 3, 1
 _KEPT_BYTES = 64 * 2**20
 _FLOATS, _DOUBLES = 0x7FE00008, 0x7FE00009
 _PIXELS = (_FLOATS, _DOUBLES, 0x7FE00010)
+_KINDS = ["SOPClassUID", "BitsAllocated", "SamplesPerPixel"]
 _PLACES = ["Rows", "SeriesInstanceUID", "ImagePositionPatient", "ImageOrientationPatient", "InstanceNumber"]
 Area = tuple[int, int, int, int]
 
@@ -56,8 +57,14 @@ def open_dicom(path: Path) -> ImageSource:
         If it holds no pixels, is damaged, or nothing here can decode it.
     """
     with decoding(path.name, "a readable DICOM file", *_DAMAGE):
-        header = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=["SOPClassUID"])
+        header = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=_KINDS)
     if header.get("SOPClassUID") == _WHOLE_SLIDE:
+        if header.get("BitsAllocated", 8) != 8 or header.get("SamplesPerPixel", 3) != 3:
+            raise UnsupportedImageError(
+                f"Expected a DICOM slide of 8-bit colours, which OpenSlide reads; {path.name} has "
+                f"{header.get('SamplesPerPixel')} channel(s) of {header.get('BitsAllocated')} bits. Convert "
+                f"it: bioformats2raw {path.name} slide.zarr (Bio-Formats), and open slide.zarr."
+            )
         from napari_sslmaps.sources.slide import OpenSlideSource
 
         return OpenSlideSource(path)

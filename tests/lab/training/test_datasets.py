@@ -187,7 +187,7 @@ def test_fingerprints_tell_folders_apart(folder):
 
 @pytest.mark.parametrize(
     ("name", "sentence"),
-    [("empty", r"Expected images \(.png .*\) at .*; found none"), ("absent", "Expected a folder or file")],
+    [("empty", r"Expected images \(.tif .*\) at .*; found none"), ("absent", "Expected a folder or file")],
 )
 def test_nothing_to_train_on_is_a_sentence(name, sentence, tmp_path):
     (tmp_path / "empty").mkdir()
