@@ -511,3 +511,40 @@ def test_a_repaint_of_another_image_is_dropped(
     viewer.add_image(noise(32, 32), name="other")
     later.deliver()
     assert controller.board.find(image, "similarity", "mae-demo") is None
+
+
+def test_after_the_first_run_a_click_is_what_comes_next(controller: Controller, image: Image) -> None:
+    controller.run()
+    assert controller.workspace.anchor_mode
+    assert "Click on the image" in controller.workspace.status.text
+    controller.workspace.add_anchor(Anchor((20.0, 10.0)), keep=False)
+    controller.workspace.anchor_mode = False
+    controller.run()
+    assert not controller.workspace.anchor_mode
+
+
+def test_a_plain_click_moves_a_single_anchor_but_destroys_no_set(
+    viewer: ViewerModel, controller: Controller, image: Image
+) -> None:
+    workspace = controller.workspace
+    workspace.anchor_mode = True
+    click(viewer, (10.0, 10.0))
+    click(viewer, (20.0, 20.0))
+    assert [anchor.pixel_yx for anchor in workspace.anchors] == [(20.0, 20.0)]
+    click(viewer, (30.0, 30.0), "Shift")
+    click(viewer, (40.0, 40.0))
+    assert [anchor.pixel_yx for anchor in workspace.anchors] == [(20.0, 20.0), (30.0, 30.0), (40.0, 40.0)]
+
+
+def test_delete_takes_the_anchor_under_the_pointer_else_the_last(
+    viewer: ViewerModel, controller: Controller, image: Image
+) -> None:
+    workspace = controller.workspace
+    for place in ((20.0, 10.0), (30.0, 50.0), (50.0, 20.0)):
+        workspace.add_anchor(Anchor(place), keep=True)
+    keymap = {str(key): action for key, action in viewer.keymap.items()}
+    viewer.cursor.position = (30.0, 50.0)
+    keymap["Delete"](viewer)
+    assert [anchor.pixel_yx for anchor in workspace.anchors] == [(20.0, 10.0), (50.0, 20.0)]
+    keymap["Delete"](viewer)
+    assert [anchor.pixel_yx for anchor in workspace.anchors] == [(20.0, 10.0)]

@@ -181,7 +181,7 @@ class SSLMapsWidget(QWidget):
         self.maps.basis_loaded.connect(lambda path: bases.load(Path(path)))
         self.anchors.mode_requested.connect(lambda on: self._set("anchor_mode", on))
         self.anchors.negative_requested.connect(lambda on: self._set("negative_mode", on))
-        self.anchors.remove_requested.connect(self.workspace.remove_last_anchor)
+        self.anchors.remove_requested.connect(self.workspace.remove_anchor)
         self.anchors.clear_requested.connect(lambda: self._set("anchors", ()))
         self.anchors.group_requested.connect(lambda key: self._set("group", key))
         self.anchors.group_added.connect(lambda: add_group(self.workspace))

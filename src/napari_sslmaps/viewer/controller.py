@@ -22,6 +22,7 @@ from napari_sslmaps.viewer.encoders.encoder_list import EncoderOffer
 from napari_sslmaps.viewer.maps.anchor_sets import AnchorSets
 from napari_sslmaps.viewer.maps.attention_controller import AttentionPainter
 from napari_sslmaps.viewer.maps.coordinator import Answers
+from napari_sslmaps.viewer.maps.embedding_job import Painted
 from napari_sslmaps.viewer.maps.head_stack import HeadStack
 from napari_sslmaps.viewer.maps.map_controller import MapPainter
 from napari_sslmaps.viewer.maps.pca_bases import Bases
@@ -31,6 +32,7 @@ from napari_sslmaps.viewer.maps.visibility import Difference, Stage
 from napari_sslmaps.viewer.pretext.controller import PretextPainter
 from napari_sslmaps.viewer.services import Services
 from napari_sslmaps.viewer.state.connections import Connections
+from napari_sslmaps.viewer.state.history import History
 from napari_sslmaps.viewer.state.messages import sentence
 from napari_sslmaps.viewer.state.session import Session, Sessions
 from napari_sslmaps.viewer.state.tasks import TaskCallbacks, TaskRunner
@@ -122,9 +124,10 @@ class Controller:
         self.answers = Answers(
             workspace, self.sessions, self.look, self.runs, self.painter, self.attention, self.stage
         )
-        self.runs.painted = self.answers.take
+        self.runs.painted = self._on_painted
         self.pointer = AnchorPointer(viewer, workspace, self.answers.bounds)
         self.answers.is_dragging = lambda: self.pointer.dragging
+        self.history = History(viewer, workspace, lambda: self.pointer.dragging)
         self.comparing = Comparing(
             viewer,
             workspace,
@@ -186,6 +189,7 @@ class Controller:
         self._image_connections.undo()
         self.pointer.close()
         self.keys.close()
+        self.history.close()
         self.looks.close()
         self.comparing.close()
         self.offer.close()
@@ -288,6 +292,7 @@ class Controller:
         self.workspace.anchors = session.anchors if session is not None else ()
         self.workspace.spacing_um = session.spacing_um if session is not None else None
         self.workspace.level = 0
+        self.history.restart()
         self.offer.tick_fitting()
         if session is not None and session.embedded:
             self.stage.choose_front()
@@ -313,6 +318,18 @@ class Controller:
     def _on_anchors_changed(self) -> None:
         self.marks.update()
         self.answers.follow_anchors()
+
+    def _on_painted(self, image: Image, painted: Painted | None) -> None:
+        """Show what a run has computed; after the first, a click on the image is what comes next."""
+        self.answers.take(image, painted)
+        workspace, session = self.workspace, self.session
+        is_first = not workspace.anchors and not workspace.anchor_mode
+        if painted is None and session is not None and session.embedded and is_first:
+            workspace.anchor_mode = True
+            if not workspace.status.failed:
+                workspace.say(
+                    f"{workspace.status.text} Click on the image: similarity to that place appears."
+                )
 
     def _on_drawn(self, image: Image) -> None:
         self.difference.update(image)

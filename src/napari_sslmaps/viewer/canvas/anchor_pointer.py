@@ -1,6 +1,6 @@
 """The mouse and the keys: a click sets an anchor, a drag moves one."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,12 +78,14 @@ class AnchorPointer:
         self._workspace.anchor_mode = not self._workspace.anchor_mode
 
     def _on_delete_key(self, _viewer: ViewerModel) -> None:
-        self._workspace.remove_last_anchor()
+        """Remove the anchor under the pointer, else the last."""
+        under = self._anchor_near(self._viewer.cursor.position)
+        self._workspace.remove_anchor(-1 if under is None else under)
 
     def _on_mouse_drag(self, _viewer: ViewerModel, event: Any) -> Generator[None, None, None]:
         if event.button != 1 or "Alt" in event.modifiers or not self._has_mouse():
             return
-        held = self._anchor_near(event)
+        held = self._anchor_near(event.position)
         if held is not None:
             yield from self._drag(held, event)
         elif self._workspace.anchor_mode:
@@ -149,13 +151,13 @@ class AnchorPointer:
             return np.full(2, np.nan)
         return world_to_pixel(self._viewer, image, event.position)[-2:]
 
-    def _anchor_near(self, event: Any) -> int | None:
-        """Index of the anchor under the mouse, the newest first."""
+    def _anchor_near(self, position: Sequence[float]) -> int | None:
+        """Index of the anchor at a position on the canvas, the newest first."""
         image, anchors = self._workspace.image, self._workspace.anchors
         if image is None or not anchors:
             return None
-        at = world_to_pixel(self._viewer, image, event.position)
-        here = np.asarray(event.position, float)[-image.ndim :][-2:]
+        at = world_to_pixel(self._viewer, image, position)
+        here = np.asarray(position, float)[-image.ndim :][-2:]
         zoom = self._viewer.scene.camera.zoom
         for index in reversed(range(len(anchors))):
             place = pixel_to_world(self._viewer, image, [*at[:-2], *anchors[index].pixel_yx])[-2:]

@@ -291,8 +291,9 @@ class WorkspaceModel:
         self.status = Status(text, failed)
 
     def add_anchor(self, anchor: Anchor, *, keep: bool) -> None:
-        """Add an anchor; unless `keep`, it replaces the others of its kind and group."""
+        """Add an anchor; unless `keep`, it replaces the only other of its kind and group; a set stays."""
         kind = (anchor.group, anchor.negative)
+        keep = keep or sum((other.group, other.negative) == kind for other in self.anchors) > 1
         kept = tuple(other for other in self.anchors if keep or (other.group, other.negative) != kind)
         self.anchors = (*kept, anchor)
 
@@ -301,9 +302,11 @@ class WorkspaceModel:
         moved = replace(self.anchors[index], pixel_yx=pixel_yx)
         self.anchors = (*self.anchors[:index], moved, *self.anchors[index + 1 :])
 
-    def remove_last_anchor(self) -> None:
-        """Remove the anchor that was set last."""
-        self.anchors = self.anchors[:-1]
+    def remove_anchor(self, index: int = -1) -> None:
+        """Remove the anchor of that index; the one that was set last, if omitted."""
+        if self.anchors:
+            index %= len(self.anchors)
+            self.anchors = (*self.anchors[:index], *self.anchors[index + 1 :])
 
 
 def _anchor_group(group: Group, anchors: Sequence[Anchor]) -> AnchorGroup:

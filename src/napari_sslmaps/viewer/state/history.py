@@ -1,0 +1,122 @@
+"""Undo and redo of what a user set on the image: anchors, their groups, and the region."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from napari.components import ViewerModel
+
+from napari_sslmaps.viewer.state.connections import Connections
+from napari_sslmaps.viewer.state.workspace import Anchor, Group, RegionChoice, WorkspaceModel
+
+UNDO_KEY, REDO_KEY = "Control-Z", "Control-Shift-Z"
+DEPTH = 200
+"""Number of steps that are kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What one step of the history puts back.
+
+    Parameters
+    ----------
+    anchors, groups, group, region
+        As the workspace had them.
+    """
+
+    anchors: tuple[Anchor, ...]
+    groups: tuple[Group, ...]
+    group: int
+    region: RegionChoice
+
+    @property
+    def whole(self) -> bool:
+        """Whether all groups are there; not so halfway through the removal of one."""
+        keys = {group.key for group in self.groups}
+        return self.group in keys and keys.issuperset(anchor.group for anchor in self.anchors)
+
+
+class History:
+    """Remembers what a user set, and puts it back.
+
+    A drag is one step, and so is the removal of a group with its anchors; to choose the active group is none.
+
+    Parameters
+    ----------
+    viewer
+        Whose keys; a layer in which one paints has the same keys for its own strokes, and takes them first.
+    workspace
+        Whose anchors, groups and region.
+    is_dragging
+        Tells whether an anchor is being moved.
+    """
+
+    def __init__(
+        self, viewer: ViewerModel, workspace: WorkspaceModel, is_dragging: Callable[[], bool]
+    ) -> None:
+        self._viewer = viewer
+        self._workspace = workspace
+        self._is_dragging = is_dragging
+        self._held = self._dragged = False
+        self._done: list[Snapshot] = []
+        self._undone: list[Snapshot] = []
+        self._now = self._snapshot()
+        self._connections = Connections()
+        for name in ("anchors", "groups", "group", "region"):
+            self._connections.add(getattr(workspace.events, name), self._on_changed)
+        viewer.bind_key(UNDO_KEY, lambda _: self.undo(), overwrite=True)
+        viewer.bind_key(REDO_KEY, lambda _: self.redo(), overwrite=True)
+
+    def close(self) -> None:
+        """Undo every connection and give the keys back."""
+        self._connections.undo()
+        for key in (UNDO_KEY, REDO_KEY):
+            self._viewer.bind_key(key, None)
+
+    def restart(self) -> None:
+        """Begin anew: another image is looked at."""
+        self._done, self._undone = [], []
+        self._now = self._snapshot()
+
+    def undo(self) -> None:
+        """Put back what was before the last step."""
+        self._turn(self._done, self._undone, "undo")
+
+    def redo(self) -> None:
+        """Do again what was undone last."""
+        self._turn(self._undone, self._done, "redo")
+
+    def _turn(self, source: list[Snapshot], target: list[Snapshot], word: str) -> None:
+        if not source:
+            self._workspace.say(f"Nothing to {word}.")
+            return
+        target.append(self._now)
+        self._now = source.pop()
+        self._put_back(self._now)
+
+    def _put_back(self, wanted: Snapshot) -> None:
+        workspace = self._workspace
+        self._held = True
+        try:
+            workspace.region = wanted.region
+            workspace.groups = wanted.groups
+            workspace.group = wanted.group
+            workspace.anchors = wanted.anchors
+        finally:
+            self._held = False
+
+    def _on_changed(self) -> None:
+        if self._held:
+            return
+        before, now = self._now, self._snapshot()
+        dragged = self._is_dragging() and self._dragged
+        self._dragged = self._is_dragging()
+        self._now = now
+        active_alone = (before.anchors, before.groups, before.region) == (now.anchors, now.groups, now.region)
+        if active_alone or dragged or not before.whole:
+            return
+        self._done = [*self._done, before][-DEPTH:]
+        self._undone = []
+
+    def _snapshot(self) -> Snapshot:
+        workspace = self._workspace
+        return Snapshot(workspace.anchors, workspace.groups, workspace.group, workspace.region)
