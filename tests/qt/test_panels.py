@@ -554,3 +554,20 @@ def wheel(box: QWidget) -> QWheelEvent:
     )
     QApplication.sendEvent(box, event)
     return event
+
+
+def test_the_buttons_stay_where_they_are_whatever_is_said(panel: SSLMapsWidget, qtbot: QtBot) -> None:
+    panel.resize(WIDTH, 700)
+    with qtbot.waitExposed(panel):
+        panel.show()
+
+    def places() -> list[QPoint]:
+        QApplication.processEvents()
+        return [box.mapTo(panel, QPoint()) for box in (panel.run.run, panel.view.side_by_side)]
+
+    before, long = places(), "Tokens differ across the borders of tiles. " * 8
+    panel.workspace.progress = Progress("mae-demo: loading", 0.2)
+    panel.workspace.say(long)
+    panel.workspace.caption = Caption(long)
+    assert places() == before
+    assert panel.run.status.toolTip() == long

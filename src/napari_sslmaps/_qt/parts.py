@@ -25,6 +25,7 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from superqt import QElidingLabel
 
 GAP = 6
 LINK = "#6ea8fe"
@@ -111,6 +112,30 @@ def grow_to_text(dialog: QDialog) -> None:
     if layout is not None:
         layout.activate()
         dialog.resize(dialog.width(), max(dialog.height(), layout.totalHeightForWidth(dialog.width())))
+
+
+class Lines(QElidingLabel):
+    """A dim label that is always as high as its lines; what does not fit is in the tool tip.
+
+    Parameters
+    ----------
+    count
+        Number of lines.
+    """
+
+    def __init__(self, count: int = 2) -> None:
+        super().__init__()
+        self.setWordWrap(True)
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.setFixedHeight(count * self.fontMetrics().lineSpacing() + GAP)
+        dim(self)
+
+    def show_text(self, text: str) -> None:
+        """Show a text, and all of it in the tool tip."""
+        self.setText(text)
+        self.setToolTip(text)
 
 
 def dim(label: QLabel, *, failed: bool = False) -> None:

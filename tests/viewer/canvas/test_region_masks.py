@@ -55,7 +55,7 @@ def test_painting_in_the_mask_changes_the_plan_and_the_next_run(
     assert embedder.calls[calls][1] == Region(0, 0, *np.argwhere(layer.data).max(axis=0) + 1)
     assert controller.session.mask.values[:50, :50].all()
     layer.data = np.zeros_like(layer.data)
-    assert workspace.plan.failed
+    assert not workspace.plan.failed
     assert "Paint what is to be embedded" in workspace.plan.text
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QLabel, QProgressBar, QPushButton
 
-from napari_sslmaps._qt.parts import Choice, Section, dim, note, quiet, row
+from napari_sslmaps._qt.parts import Choice, Lines, Section, dim, quiet, row
 from napari_sslmaps.core.units import duration
 from napari_sslmaps.maps.registry import selectable
 from napari_sslmaps.viewer.canvas.flicker_keys import FLICKER_KEY, NEXT_KEY
@@ -34,8 +34,10 @@ class RunSection(Section):
         self.bar.setRange(0, 1000)
         self.bar.setTextVisible(True)
         self.bar.setMaximumHeight(18)
-        self.status = note()
-        self.status.setMinimumHeight(2 * self.status.fontMetrics().lineSpacing())
+        policy = self.bar.sizePolicy()
+        policy.setRetainSizeWhenHidden(True)  # so that no button moves from under the pointer
+        self.bar.setSizePolicy(policy)
+        self.status = Lines()
         buttons = row(self.run, self.pretext, self.compare, self.cancel)
         for index in range(buttons.count() - 1):
             buttons.setStretch(index, 2)
@@ -71,7 +73,7 @@ class RunSection(Section):
 
     def set_status(self, status: Status) -> None:
         """Show the last message."""
-        self.status.setText(status.text)
+        self.status.show_text(status.text)
         dim(self.status, failed=status.failed)
 
 
@@ -99,8 +101,7 @@ class ViewSection(Section):
         self.flicker.setToolTip(
             f"Change the method in front with the other. Shortcut: tap {FLICKER_KEY}, or hold it to peek."
         )
-        self.caption = note()
-        self.caption.setMinimumHeight(2 * self.caption.fontMetrics().lineSpacing())
+        self.caption = Lines()
         modes = row(self.shown, self.side_by_side, self.difference)
         pair = row(self.front, QLabel("–"), self.against, self.flicker)
         for line, stretched in ((modes, (0, 1, 2)), (pair, (0, 2))):
@@ -138,7 +139,7 @@ class ViewSection(Section):
     def set_caption(self, caption: Caption) -> None:
         """Say how the map in view was made; what has to be known of it is in the tool tip."""
         self.caption.setText(f"{caption.text} ⓘ" if caption.caution else caption.text)
-        self.caption.setToolTip(caption.caution or "How the map in view was made.")
+        self.caption.setToolTip(caption.caution or caption.text)
 
     def set_side_by_side(self, on: bool) -> None:
         """Show whether cells are side by side."""

@@ -139,7 +139,7 @@ class Look:
             return None
         placed = self.masked(image)
         if placed is None:
-            raise RegionError("Expected a mask of this image; it is being looked for.")
+            raise RegionError("Looking for tissue, or the field of view …")
         return placed
 
     def source(self, image: Image) -> LayerSource:

@@ -10,7 +10,7 @@ from napari_sslmaps.core.placed_mask import PlacedMask
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.units import size_text
 from napari_sslmaps.encoders.spec import EncoderSpec
-from napari_sslmaps.errors import SSLMapsError
+from napari_sslmaps.errors import RegionError, SSLMapsError
 from napari_sslmaps.pipeline.cost import Pace, cost_of
 from napari_sslmaps.pipeline.planning import EmbeddingPlan, plan
 from napari_sslmaps.sources.protocol import ImageSource
@@ -86,13 +86,16 @@ class Forecast:
         """Say it anew, because something was chosen or measured."""
         workspace = self._workspace
         if workspace.image is None:
-            workspace.plan = Status("Open or select an image layer.", failed=True)
+            workspace.plan = Status("Open or select an image layer.")
         elif not workspace.specs:
-            workspace.plan = Status("Tick at least one encoder.", failed=True)
+            workspace.plan = Status("Tick at least one encoder.")
         else:
             try:
                 source, region = self._look(workspace.image)
                 workspace.plan = self._describe(workspace.image, source, region, workspace.specs)
+            except RegionError as error:  # nothing has failed: something is still to be chosen
+                workspace.plan = Status(str(error))
+                return
             except SSLMapsError as error:
                 workspace.plan = Status(str(error), failed=True)
                 return
