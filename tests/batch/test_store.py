@@ -65,7 +65,7 @@ def test_an_embedding_comes_back(embedding, place, tokens, tolerance):
 def test_each_image_is_ome_zarr_of_the_right_size_and_place(embedding, place):
     folder, unfinished = place
     write_output(folder, made(embedding), unfinished)
-    with open_image(folder / "pca") as source:
+    with open_image(folder / "pca", channel=(0, 1, 2)) as source:
         assert source.channels == 3
         assert source.spacing_um_yx == (8 * 4 * 0.5, 8 * 4 * 0.25)
         read = source.read(Region(0, 0, *source.levels[0].shape_yx))

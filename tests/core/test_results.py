@@ -5,7 +5,7 @@ import pytest
 
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Embedding, Provenance
-from napari_sslmaps.errors import InvalidOptionError
+from napari_sslmaps.errors import InvalidOptionError, RecordError
 
 
 def test_provenance_goes_through_json_and_back():
@@ -14,7 +14,7 @@ def test_provenance_goes_through_json_and_back():
 
 
 def test_unknown_provenance_is_refused():
-    with pytest.raises(InvalidOptionError, match="moon"):
+    with pytest.raises(RecordError, match="moon is not known"):
         Provenance.from_dict({"moon": "full"})
 
 

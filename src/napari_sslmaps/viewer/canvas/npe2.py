@@ -153,17 +153,18 @@ def _whole(source: ImageSource) -> NDArray[Any]:
 
 
 def _layer(source: ImageSource, data: Any, metadata: dict[str, Any]) -> LayerData:
-    notes = getattr(source, "notes", ())
+    notes, window = getattr(source, "notes", ()), getattr(source, "window", None)
+    aspect = getattr(source, "aspect_yx", (1.0, 1.0))
+    said = {"notes": list(notes)} if notes else {}
     options: dict[str, Any] = {
         "name": source.name,
         "rgb": source.channels == 3,
         "multiscale": isinstance(data, list),
-        "metadata": metadata | ({"notes": list(notes)} if notes else {}),
+        "metadata": {**metadata, **said},
     }
-    window, aspect = getattr(source, "window", None), getattr(source, "aspect_yx", (1.0, 1.0))
     if window is not None:
         options["contrast_limits"] = window
-        metadata["window"] = window
+        options["metadata"]["window"] = window
     if source.spacing_um_yx is None and aspect != (1.0, 1.0):
         options["scale"] = (*((1.0,) * (source.frames > 1)), *aspect)
     if source.spacing_um_yx is not None:
