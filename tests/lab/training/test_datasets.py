@@ -1,4 +1,5 @@
 import hashlib
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -303,6 +304,18 @@ def test_images_that_cannot_be_cut_are_a_sentence(tmp_path):
     (tmp_path / "a.png").write_bytes(b"nothing")
     with pytest.raises(UnsupportedImageError, match=r"Expected readable images in .*; none is. The first"):
         open_fields(banked(tmp_path), tmp_path / "out" / "bank.npy")
+
+
+def test_another_process_is_sent_the_name_of_a_bank_rather_than_its_fields(folder, banks):
+    data = banked(folder, mixed_in="simulated:histology")
+    fields = open_fields(data, banks / "bank.npy")
+    sent = pickle.dumps(fields)
+    assert len(sent) < 10_000 < fields.first.pixels.nbytes
+    arrived = pickle.loads(sent)  # noqa: S301  # what was pickled a line above
+    assert (arrived.name, arrived.fingerprint) == (fields.name, fields.fingerprint)
+    assert np.array_equal(drawn(arrived, len(fields) - 1), drawn(fields, len(fields) - 1))
+    in_memory = ArrayFields(noise(2, 32, 32, 3))
+    assert np.array_equal(pickle.loads(pickle.dumps(in_memory)).pixels, in_memory.pixels)  # noqa: S301
 
 
 # Real and simulated fields, mixed

@@ -67,7 +67,7 @@ def cut_bank(
     skipped = tuple((known or {}).get("skipped") or ())
     name = f"{files.name}, {data.count} fields of {data.field} px, cut once with seed {data.seed}"
     fingerprint = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
-    return ArrayFields(np.load(path, mmap_mode="r"), name, fingerprint, (*files.skipped, *skipped))
+    return ArrayFields(np.load(path, mmap_mode="r"), name, fingerprint, (*files.skipped, *skipped), path)
 
 
 def _read(about: Path) -> dict[str, Any] | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,12 +53,29 @@ class FieldSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ArrayFields:
-    """Fields of an array, (n, S, S, 3) uint8, in memory or memory-mapped."""
+    """Fields of an array, (n, S, S, 3) uint8, in memory or memory-mapped.
+
+    Attributes
+    ----------
+    pixels
+        The array.
+    name, fingerprint, skipped
+        See `FieldSource`.
+    path
+        The ``.npy`` file that `pixels` is mapped from, which another process opens for itself; None if it is
+        in memory.
+    """
 
     pixels: NDArray[np.uint8]
     name: str = "array"
     fingerprint: str = ""
     skipped: tuple[str, ...] = ()
+    path: Path | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Send another process the name of a file rather than all its fields."""
+        told = (self.name, self.fingerprint, self.skipped, self.path)
+        return (ArrayFields, (self.pixels, *told)) if self.path is None else (_mapped, told)
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -67,6 +85,10 @@ class ArrayFields:
         del random
         pixels: NDArray[np.uint8] = self.pixels[index]
         return pixels
+
+
+def _mapped(name: str, fingerprint: str, skipped: tuple[str, ...], path: Path) -> ArrayFields:
+    return ArrayFields(np.load(path, mmap_mode="r"), name, fingerprint, skipped, path)
 
 
 @dataclass(frozen=True, slots=True)
