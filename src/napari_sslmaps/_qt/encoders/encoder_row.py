@@ -39,8 +39,8 @@ _CONTROL_TITLES = {
     "colour": "Mean colour",
 }
 _SHORT = {
-    "It beat its controls": "beats control",
-    "It did not beat its control": "not above control",
+    "It beat its controls": "simulated: beats control",
+    "It did not beat its control": "simulated: not above it",
 }
 _ACTIONS = (
     ("Model card", "card"),
