@@ -13,6 +13,7 @@ import tifffile
 import torch
 from encoders_factory import Counting
 from guard_kit import FILES, MADE_IN, TIME, TINY, call, copied, done, flat_keys, read_data
+from pyarrow import parquet
 
 import napari_sslmaps as nsm
 
@@ -292,8 +293,6 @@ def test_a_new_embedding_has_the_same_key(made, mae, then, monkeypatch, tmp_path
 
 
 def test_a_batch_is_found_finished(made, then):
-    pytest.importorskip("distributed")
-    pytest.importorskip("pyarrow")
     outputs = {name: made / "batch" / name / "image.png.zarr" for name in KEYS["batch"]}
     assert {name: guard_kit.attributes(path)["key"] for name, path in outputs.items()} == KEYS["batch"]
     result = call(*guard_kit.batch_of(made), "--json")
@@ -303,7 +302,6 @@ def test_a_batch_is_found_finished(made, then):
 
 
 def test_the_table_of_a_batch():
-    parquet = pytest.importorskip("pyarrow.parquet")
     table = parquet.read_table(FILES / "batch" / "batch.parquet")
     assert [f"{field.name}: {field.type}" for field in table.schema] == EXPECTED["table"]
     rows = {row["encoder"]: row for row in table.to_pylist()}

@@ -127,8 +127,12 @@ def similarity_map(  # noqa: PLR0913  # a public call; its options are keywords
     source = embedding if reference is None else reference
     directions = anchor_directions(source, positive_yx, centred=centred, radius=radius, scale=scale)
     against = anchor_directions(source, negative_yx, centred=centred, radius=radius, scale=scale)
-    compared = _compare_averages if scale else _compare_tokens
-    flat = compared(embedding, directions, against, combine=combine, centred=centred, scale=scale)
+    if scale:
+        flat = _compare_averages(
+            embedding, directions, against, combine=combine, centred=centred, scale=scale
+        )
+    else:
+        flat = _compare_tokens(embedding, directions, against, combine=combine, centred=centred)
     return SimilarityMap(
         values=flat.reshape(embedding.grid.shape),
         grid=embedding.grid,
@@ -149,7 +153,6 @@ def _compare_tokens(
     *,
     combine: Combine,
     centred: bool,
-    scale: float,  # noqa: ARG001  # the signature of `_compare_averages`
 ) -> Float32:
     norms = embedding.centred_inverse_norms if centred else embedding.inverse_norms
     shift = embedding.mean_token if centred else None
