@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from napari_sslmaps.encoders.families.unet import UNetArchitecture
 from napari_sslmaps.encoders.families.vit import ViTArchitecture
 from napari_sslmaps.encoders.spec import Architecture
-from napari_sslmaps.lab.training.numerics import Progress
+from napari_sslmaps.lab.training.numerics import TrainingPosition
 from napari_sslmaps.lab.training.objectives import build_objective
 from napari_sslmaps.lab.training.recipes import METHODS, Recipe, load_recipe
 from napari_sslmaps.lab.training.views import CropScheme
@@ -51,7 +51,7 @@ def operations(recipe: Recipe, images: int = 2) -> float:
     objective = build_objective(recipe)
     fields = torch.rand(images, 3, 320, 320)
     with FlopCounterMode(display=False) as counter:
-        total = objective.loss(fields, Progress(0, 100), torch.Generator().manual_seed(0))["total"]
+        total = objective.loss(fields, TrainingPosition(0, 100), torch.Generator().manual_seed(0))["total"]
         total.backward()  # type: ignore[no-untyped-call]  # torch leaves Tensor.backward untyped
     return counter.get_total_flops() / images
 

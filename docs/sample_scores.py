@@ -17,7 +17,7 @@ from napari_sslmaps.compare.compute import compare
 from napari_sslmaps.compare.listing import ListingOptions, list_images
 from napari_sslmaps.compare.request import ComparedImage, ComparisonRequest, MaskFile
 from napari_sslmaps.compare.results import Comparison
-from napari_sslmaps.compare.scoring import EmbeddedImage
+from napari_sslmaps.compare.scoring import ImageEmbeddings
 from napari_sslmaps.compare.tables import plots_of, tables_of
 from napari_sslmaps.compare.write import image_figure, plot_figure
 from napari_sslmaps.core.findings import Table, cell_text
@@ -98,7 +98,7 @@ def simulated_request(domain: str, folder: Path) -> ComparisonRequest:
     )
 
 
-def draw(embedded: EmbeddedImage, path: Path) -> None:
+def draw(embedded: ImageEmbeddings, path: Path) -> None:
     """The maps of the encoders, small enough for a page."""
     encoders = {name: embedded.embeddings[name] for name in embedded.encoders}
     figure = image_figure(replace(embedded, embeddings=encoders))

@@ -7,7 +7,7 @@ from napari_sslmaps.encoders.controls import ControlKind
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.viewer.compare.build import ComparisonServices
 from napari_sslmaps.viewer.compare.export import RoomExporter
-from napari_sslmaps.viewer.compare.jobs import AskedComparison, AskedFolder, Found, OnShare
+from napari_sslmaps.viewer.compare.jobs import AskedComparison, AskedFolder, ComparisonResult, OnShare
 from napari_sslmaps.viewer.compare.probe_job import TokenProber
 
 
@@ -19,7 +19,7 @@ class KnownComparer:
         self.error: Exception | None = None
         self.shares: tuple[float, ...] = (0.5,)
 
-    def __call__(self, asked: AskedComparison, on_share: OnShare) -> Found:
+    def __call__(self, asked: AskedComparison, on_share: OnShare) -> ComparisonResult:
         self.asked.append(asked)
         for share in self.shares:
             on_share(asked.specs[0].name, share)
@@ -40,7 +40,7 @@ class KnownComparer:
         x = np.array([0, 1], np.float32)
         curve = Curve(names[0], x, 1 - x / 2)
         plot = Plot("Robustness to noise", "noise", "cosine", (curve,), key="robustness")
-        return Found((scores, agreement, plot), (f"{names[0]} is ahead.",))
+        return ComparisonResult((scores, agreement, plot), (f"{names[0]} is ahead.",))
 
 
 class KnownFolderComparer:
@@ -55,11 +55,11 @@ class KnownFolderComparer:
         specs: tuple[EncoderSpec, ...],
         controls: tuple[ControlKind, ...],
         on_share: OnShare,
-    ) -> Found:
+    ) -> ComparisonResult:
         self.asked.append(asked)
         on_share("one.png", 0.5)
         rows = tuple((spec.name, len(controls)) for spec in specs)
-        return Found((Table("Over the folder", ("Method", "Controls"), rows, (), "folder"),))
+        return ComparisonResult((Table("Over the folder", ("Method", "Controls"), rows, (), "folder"),))
 
 
 def known_comparison(comparer: KnownComparer | None = None) -> ComparisonServices:

@@ -29,7 +29,7 @@ from napari_sslmaps.encoders.recognition import Inference
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import CheckpointError, EncoderNotFoundError, MapUnavailableError
 from napari_sslmaps.maps.attention import AttentionStack
-from napari_sslmaps.pipeline.cost import Pace
+from napari_sslmaps.pipeline.cost import Throughput
 from napari_sslmaps.pipeline.planning import plan
 from napari_sslmaps.pipeline.progress import EmbeddingProgress, OnProgress
 from napari_sslmaps.pretext.options import PretextOptions
@@ -37,7 +37,7 @@ from napari_sslmaps.sources.protocol import ImageSource
 from napari_sslmaps.viewer.compare.build import ComparisonServices
 from napari_sslmaps.viewer.encoders.library import OnBytes
 from napari_sslmaps.viewer.maps.embedding_job import Asked, EmbedOptions
-from napari_sslmaps.viewer.pretext.job import Edits
+from napari_sslmaps.viewer.pretext.job import PretextEdits
 from napari_sslmaps.viewer.services import Services
 from napari_sslmaps.viewer.state.tasks import ImmediateRunner, TaskCallbacks, Work
 
@@ -173,20 +173,20 @@ class KnownPaces:
     """A second for a million units of work, on ``cpu``, known once it was measured or learnt."""
 
     def __init__(self) -> None:
-        self.paces: dict[str, Pace] = {}
+        self.paces: dict[str, Throughput] = {}
         self.measured: list[str] = []
         self.on_measure: Callable[[], object] = str
 
-    def known(self, spec: EncoderSpec) -> Pace | None:
+    def known(self, spec: EncoderSpec) -> Throughput | None:
         return self.paces.get(spec.name)
 
-    def measure(self, spec: EncoderSpec) -> Pace:
+    def measure(self, spec: EncoderSpec) -> Throughput:
         self.on_measure()
         self.measured.append(spec.name)
-        self.learn(spec, Pace(1e-6, "cpu"))
+        self.learn(spec, Throughput(1e-6, "cpu"))
         return self.paces[spec.name]
 
-    def learn(self, spec: EncoderSpec, pace: Pace) -> None:
+    def learn(self, spec: EncoderSpec, pace: Throughput) -> None:
         self.paces[spec.name] = pace
 
 
@@ -200,12 +200,17 @@ class KnownPretext:
     side = 32
 
     def __init__(self) -> None:
-        self.asked: list[tuple[str, PretextOptions, Edits]] = []
+        self.asked: list[tuple[str, PretextOptions, PretextEdits]] = []
         self.trouble = ""
         self.on_call: Callable[[], object] = str
 
     def __call__(
-        self, source: ImageSource, spec: EncoderSpec, region: Region, options: PretextOptions, edits: Edits
+        self,
+        source: ImageSource,
+        spec: EncoderSpec,
+        region: Region,
+        options: PretextOptions,
+        edits: PretextEdits,
     ) -> PretextView:
         self.asked.append((spec.name, options, edits))
         self.on_call()
@@ -226,7 +231,7 @@ class KnownPretext:
         return made(facts, options, edits)
 
 
-def _mask(facts: dict[str, Any], options: PretextOptions, edits: Edits) -> np.ndarray:
+def _mask(facts: dict[str, Any], options: PretextOptions, edits: PretextEdits) -> np.ndarray:
     if edits.mask is not None:
         return edits.mask
     mask = np.zeros(facts["grid"].shape, bool)
@@ -234,7 +239,9 @@ def _mask(facts: dict[str, Any], options: PretextOptions, edits: Edits) -> np.nd
     return mask
 
 
-def _reconstruction(facts: dict[str, Any], options: PretextOptions, edits: Edits) -> ReconstructionView:
+def _reconstruction(
+    facts: dict[str, Any], options: PretextOptions, edits: PretextEdits
+) -> ReconstructionView:
     mask, picture = _mask(facts, options, edits), facts["picture"]
     hidden = upsampled(mask[..., None], picture.shape[:2])
     guess = np.where(hidden, np.float32(1), picture)
@@ -243,7 +250,7 @@ def _reconstruction(facts: dict[str, Any], options: PretextOptions, edits: Edits
     return ReconstructionView(**facts, mask=mask, masked=masked, reconstruction=guess, error=error)
 
 
-def _prediction(facts: dict[str, Any], _options: PretextOptions, edits: Edits) -> PredictionView:
+def _prediction(facts: dict[str, Any], _options: PretextOptions, edits: PretextEdits) -> PredictionView:
     targets = edits.targets or (TokenBlock(0, 0, 2, 2), TokenBlock(2, 1, 2, 2))
     agreement = np.full(facts["grid"].shape, np.nan, np.float32)
     for block in targets:
@@ -259,7 +266,7 @@ def _prediction(facts: dict[str, Any], _options: PretextOptions, edits: Edits) -
     )
 
 
-def _views(facts: dict[str, Any], options: PretextOptions, edits: Edits) -> ViewsView:
+def _views(facts: dict[str, Any], options: PretextOptions, edits: PretextEdits) -> ViewsView:
     whole: Region = facts["region"]
     drawn = (
         Crop(whole, "global"),

@@ -11,7 +11,7 @@ from PIL import Image
 from napari_sslmaps.cli.commands import main
 from napari_sslmaps.compare import compute
 from napari_sslmaps.compare.results import ScoredImage
-from napari_sslmaps.compare.scoring import EmbeddedImage
+from napari_sslmaps.compare.scoring import ImageEmbeddings
 from napari_sslmaps.files import hash_path
 from napari_sslmaps.inputs import images as inputs_images
 from napari_sslmaps.records.run import RunRecord
@@ -136,7 +136,7 @@ def test_ctrl_c_keeps_what_is_done(
 ) -> None:
     score = compute.score_image
 
-    def interrupted(embedded: EmbeddedImage, *rest: Any) -> ScoredImage:
+    def interrupted(embedded: ImageEmbeddings, *rest: Any) -> ScoredImage:
         if embedded.image.name == "1.png":
             raise KeyboardInterrupt
         return score(embedded, *rest)

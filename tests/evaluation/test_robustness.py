@@ -18,7 +18,7 @@ from napari_sslmaps.core.baselines import colour_embedding, position_embedding
 from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import Cancelled, InvalidOptionError, UnsupportedImageError
-from napari_sslmaps.evaluation.perturbations import PERTURBATIONS, rotate_pixels, turned_back
+from napari_sslmaps.evaluation.perturbations import PERTURBATIONS, rotate_pixels, rotated_back
 from napari_sslmaps.evaluation.robustness import (
     CENTRED,
     COSINE,
@@ -78,7 +78,7 @@ def test_tokens_without_length_or_without_number_are_no_similarity():
 @pytest.mark.parametrize("degrees", [5, 15, 45, 90, 137])
 def test_features_that_turn_with_the_image_survive_a_rotation(degrees):
     unit = smooth().astype(np.float32) / 255
-    turned, clean = turned_back(colours(rotate_pixels(unit, degrees)), colours(unit), degrees)
+    turned, clean = rotated_back(colours(rotate_pixels(unit, degrees)), colours(unit), degrees)
     seen = np.isfinite(clean.tokens[..., 0])
     assert 0.3 < seen.mean() < 0.9
     assert not seen[0].any()
@@ -89,7 +89,7 @@ def test_features_that_turn_with_the_image_survive_a_rotation(degrees):
 
 def test_a_quarter_turn_of_tokens_is_exact():
     unit = smooth().astype(np.float32) / 255
-    turned, clean = turned_back(colours(rotate_pixels(unit, 90)), colours(unit), 90)
+    turned, clean = rotated_back(colours(rotate_pixels(unit, 90)), colours(unit), 90)
     seen = np.isfinite(clean.tokens[..., 0])
     assert seen.sum() == (GRID.rows - 2) ** 2
     np.testing.assert_allclose(turned.tokens[seen], clean.tokens[seen], atol=1e-5)
@@ -99,7 +99,7 @@ def test_attention_and_activation_turn_with_the_tokens():
     plane = np.arange(GRID.rows * GRID.cols, dtype=np.float32).reshape(GRID.shape)
     clean = replace(places(None), attention=np.stack([plane, 2 * plane]), activation=plane)
     turned = replace(clean, attention=np.rot90(clean.attention, axes=(1, 2)), activation=np.rot90(plane))
-    back, kept = turned_back(turned, clean, 90)
+    back, kept = rotated_back(turned, clean, 90)
     seen = np.isfinite(kept.activation)
     np.testing.assert_allclose(back.attention[:, seen], clean.attention[:, seen], rtol=1e-5)
     np.testing.assert_allclose(back.activation[seen], plane[seen], rtol=1e-5)

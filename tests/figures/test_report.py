@@ -14,7 +14,7 @@ from PIL import Image
 
 from napari_sslmaps.core.findings import Curve, Estimate, Plot, Table
 from napari_sslmaps.errors import ExportError
-from napari_sslmaps.figures.report import Section, report_html, write_report
+from napari_sslmaps.figures.report import ReportSection, report_html, write_report
 
 PINK = (255, 0, 170)
 TABLE = Table(
@@ -51,11 +51,11 @@ def pink_figure() -> Figure:
     return Figure(figsize=(4, 2), facecolor=np.array(PINK) / 255)
 
 
-def sections() -> list[Section]:
+def sections() -> list[ReportSection]:
     return [
-        Section("Scores <of maps>", ("A paragraph with 1 < 2.", TABLE)),
-        Section("Curves", (PLOT,)),
-        Section("Figure", (pink_figure(),)),
+        ReportSection("Scores <of maps>", ("A paragraph with 1 < 2.", TABLE)),
+        ReportSection("Curves", (PLOT,)),
+        ReportSection("Figure", (pink_figure(),)),
     ]
 
 
@@ -90,7 +90,7 @@ def test_nothing_is_loaded_from_elsewhere() -> None:
 
 
 def test_the_same_findings_give_the_same_file() -> None:
-    first, second = (report_html(title="t", sections=[Section("s", (TABLE, PLOT))]) for _ in range(2))
+    first, second = (report_html(title="t", sections=[ReportSection("s", (TABLE, PLOT))]) for _ in range(2))
     assert first == second
 
 

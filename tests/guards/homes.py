@@ -7,7 +7,7 @@ from napari_sslmaps.errors import Cancelled
 from napari_sslmaps.inputs.encoders import EncoderChoice
 from napari_sslmaps.lab.study.design import Design, design_to_toml
 from napari_sslmaps.lab.training.monitoring import read_log
-from napari_sslmaps.pipeline.cost import Pace
+from napari_sslmaps.pipeline.cost import Throughput
 from napari_sslmaps.records.map_files import read_map
 from napari_sslmaps.run.compute import compute_run
 from napari_sslmaps.run.request import RunRequest
@@ -26,8 +26,8 @@ __all__ = [
     "FileIdentity",
     "LoadedEncoders",
     "MeasuredPaces",
-    "Pace",
     "RunRequest",
+    "Throughput",
     "compute_run",
     "design_to_toml",
     "read_embedding",

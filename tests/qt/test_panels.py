@@ -35,7 +35,7 @@ from napari_sslmaps.maps.registry import MapOptions
 from napari_sslmaps.maps.similarity import SimilarityOptions
 from napari_sslmaps.pretext.options import PretextOptions
 from napari_sslmaps.viewer.encoders import encoder_list as offer
-from napari_sslmaps.viewer.state.workspace import Anchor, Caption, Progress, Status
+from napari_sslmaps.viewer.state.workspace import Anchor, Caption, RunProgress, Status
 
 
 def test_image_list_follows_the_viewer(panel: SSLMapsWidget) -> None:
@@ -388,7 +388,7 @@ def test_pretext_both_ways(panel: SSLMapsWidget, qtbot: QtBot, pretext: KnownPre
 
 
 def test_progress_and_status_are_shown(panel: SSLMapsWidget) -> None:
-    panel.workspace.progress = Progress("mae-demo: tile 3 of 9", 1 / 3, 6.2)
+    panel.workspace.progress = RunProgress("mae-demo: tile 3 of 9", 1 / 3, 6.2)
     assert not panel.run.run.isEnabled()
     assert panel.run.cancel.isEnabled()
     assert panel.run.bar.format() == "mae-demo: tile 3 of 9 · 6 s left"
@@ -566,7 +566,7 @@ def test_the_buttons_stay_where_they_are_whatever_is_said(panel: SSLMapsWidget, 
         return [box.mapTo(panel, QPoint()) for box in (panel.run.run, panel.view.side_by_side)]
 
     before, long = places(), "Tokens differ across the borders of tiles. " * 8
-    panel.workspace.progress = Progress("mae-demo: loading", 0.2)
+    panel.workspace.progress = RunProgress("mae-demo: loading", 0.2)
     panel.workspace.say(long)
     panel.workspace.caption = Caption(long)
     assert places() == before

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import UnsupportedImageError
 from napari_sslmaps.sources.base import ImageLayout, SourceBase
-from napari_sslmaps.sources.decoded_cache import Kept
+from napari_sslmaps.sources.decoded_cache import DecodedCache
 from napari_sslmaps.sources.open import open_image
 from napari_sslmaps.sources.protocol import Level
 
@@ -76,7 +76,7 @@ def test_a_tiff_decodes_different_tiles_at_once(tmp_path: Path, monkeypatch: pyt
 
 
 def test_a_piece_is_decoded_once_however_many_ask() -> None:
-    kept, calls, begun, go = Kept(10**6), [], Event(), Event()
+    kept, calls, begun, go = DecodedCache(10**6), [], Event(), Event()
 
     def decode() -> NDArray[Any]:
         calls.append(1)
@@ -93,7 +93,7 @@ def test_a_piece_is_decoded_once_however_many_ask() -> None:
 
 
 def test_the_pieces_used_last_are_kept() -> None:
-    kept, calls = Kept(limit_bytes=30), []
+    kept, calls = DecodedCache(limit_bytes=30), []
 
     def get(key: int) -> None:
         def decode() -> NDArray[Any]:
@@ -111,7 +111,7 @@ def test_the_pieces_used_last_are_kept() -> None:
 
 
 def test_a_piece_that_cannot_be_decoded_is_tried_again() -> None:
-    kept = Kept(100)
+    kept = DecodedCache(100)
 
     def fail() -> NDArray[Any]:
         raise ValueError("broken")

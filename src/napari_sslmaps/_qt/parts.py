@@ -143,7 +143,7 @@ def dim(label: QLabel, *, failed: bool = False) -> None:
     label.setStyleSheet("color: #ff6b5e;" if failed else "color: rgba(150, 155, 165, 255);")
 
 
-class Choice(QComboBox):
+class ComboBox(QComboBox):
     """A combo box of (text, value) pairs that never asks for more width than there is."""
 
     def __init__(self, options: Sequence[tuple[str, Any]] = (), tip: str = "") -> None:

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from napari_sslmaps.batch.cluster import Workers, open_client
 from napari_sslmaps.batch.table import Row
-from napari_sslmaps.batch.tasks import Order, image_footprint
+from napari_sslmaps.batch.tasks import BatchTask, image_footprint
 from napari_sslmaps.batch.work import embed_order, prepare
 from napari_sslmaps.errors import ExportError
 
@@ -31,7 +31,7 @@ def new_unfinished(out: Path) -> Path:
     return out / ".unfinished" / uuid4().hex
 
 
-def answers(orders: Sequence[Order], workers: Workers, unfinished: Path) -> Generator[Row, None, None]:
+def answers(orders: Sequence[BatchTask], workers: Workers, unfinished: Path) -> Generator[Row, None, None]:
     """Have orders done, the largest images first, and yield each one's row as it comes.
 
     Close the iterator to stop: workers that are at an image stop after the batch of tiles they are at.
@@ -123,7 +123,7 @@ def _over_first(unfinished: Path) -> Iterator[None]:
         rmtree(gone, ignore_errors=True)
 
 
-def _prepared(client: "Client", orders: Sequence[Order], check: Callable[[], None]) -> list[Order]:
+def _prepared(client: "Client", orders: Sequence[BatchTask], check: Callable[[], None]) -> list[BatchTask]:
     """Let one worker load each encoder, and all run in the precision that it chose."""
     maps, version = orders[0].options.maps, orders[0].package_version
     encoders = {order.encoder.name: order.encoder for order in orders}
@@ -135,13 +135,13 @@ def _prepared(client: "Client", orders: Sequence[Order], check: Callable[[], Non
     return [_in_precision(order, chosen[order.encoder.name]) for order in orders]
 
 
-def _in_precision(order: Order, precision: str) -> Order:
+def _in_precision(order: BatchTask, precision: str) -> BatchTask:
     """Return the order with a precision; its key stays that of what was asked for."""
     maps = replace(order.options.maps, precision=precision)
     return replace(order, options=replace(order.options, maps=maps))
 
 
-def _row(future: "Future[Row]", order: Order) -> Row:
+def _row(future: "Future[Row]", order: BatchTask) -> Row:
     from distributed import KilledWorker
 
     if future.status == "finished":

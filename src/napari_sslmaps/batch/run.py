@@ -11,7 +11,7 @@ from napari_sslmaps.batch.cluster import Workers
 from napari_sslmaps.batch.dispatch import answers, new_unfinished
 from napari_sslmaps.batch.store import read_about
 from napari_sslmaps.batch.table import TABLE, Row, write_table
-from napari_sslmaps.batch.tasks import BatchEncoder, BatchOptions, Order, make_order, tiles_folder
+from napari_sslmaps.batch.tasks import BatchEncoder, BatchOptions, BatchTask, make_order, tiles_folder
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.extras import require_extra
 from napari_sslmaps.files import remove_folder
@@ -174,7 +174,7 @@ def _check_encoders(encoders: Sequence[BatchEncoder]) -> None:
         )
 
 
-def _is_done(order: Order) -> bool:
+def _is_done(order: BatchTask) -> bool:
     about = read_about(Path(order.folder))
     return about is not None and about.key == order.key
 

@@ -18,7 +18,7 @@ _SAMPLE = 8192
 
 
 @dataclass(frozen=True, slots=True)
-class Scores:
+class Summary:
     """Numbers that sum up one embedding.
 
     Parameters
@@ -49,7 +49,7 @@ class Scores:
     seam_score: float | None
 
 
-def score(embedding: Embedding, maps: Mapping[str, TokenMap], tiles: Tiles) -> Scores:
+def score(embedding: Embedding, maps: Mapping[str, TokenMap], tiles: Tiles) -> Summary:
     """Sum up an embedding and its maps.
 
     Parameters
@@ -73,7 +73,7 @@ def score(embedding: Embedding, maps: Mapping[str, TokenMap], tiles: Tiles) -> S
     explained = float(projected[there].var(axis=0, dtype=np.float64).sum())
     foreground = embedding.foreground
     seams = seam_score(embedding.tokens, tiles)
-    return Scores(
+    return Summary(
         foreground_share=1.0 if foreground is None else float(foreground.sum() / len(there)),
         common_share=common / energy if energy > 0 else 1.0,
         effective_rank=effective_rank(flat[there[:: -(-len(there) // _SAMPLE)]]),

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, Self, get_args, get_type_hints
 
-from napari_sslmaps.batch.tasks import Order
+from napari_sslmaps.batch.tasks import BatchTask
 from napari_sslmaps.files import written_whole
 
 Status = Literal["done", "failed"]
@@ -84,12 +84,12 @@ class Row:
     mask_sha256: str = ""
 
     @classmethod
-    def failed(cls, order: Order, sentence: str) -> Self:
+    def failed(cls, order: BatchTask, sentence: str) -> Self:
         """Make the row of an order that came to nothing."""
         return replace(cls.begun(order), status="failed", error=sentence)
 
     @classmethod
-    def begun(cls, order: Order) -> Self:
+    def begun(cls, order: BatchTask) -> Self:
         """Make a row that says which image and encoder, and nothing else yet."""
         item, encoder = order.item, order.encoder
         output = f"{encoder.name}/{item.name}.zarr"

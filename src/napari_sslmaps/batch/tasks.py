@@ -85,7 +85,7 @@ class BatchEncoder:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class BatchTask:
     """One image by one encoder.
 
     Parameters
@@ -134,9 +134,9 @@ def choose_encoder(name_or_path: str, overrides: Mapping[str, Any] | None = None
 
 def make_order(
     item: BatchItem, encoder: BatchEncoder, options: BatchOptions, out: Path, unfinished: Path
-) -> Order:
+) -> BatchTask:
     """Put an order together, with its key and the folder of its output."""
-    return Order(
+    return BatchTask(
         item=item,
         encoder=encoder,
         options=options,

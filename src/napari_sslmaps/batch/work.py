@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 from napari_sslmaps.batch.store import Output, write_output
 from napari_sslmaps.batch.summaries import score
 from napari_sslmaps.batch.table import Row, spread_provenance
-from napari_sslmaps.batch.tasks import BatchEncoder, BatchOptions, Order, tiles_folder
+from napari_sslmaps.batch.tasks import BatchEncoder, BatchOptions, BatchTask, tiles_folder
 from napari_sslmaps.cache.store import Cache
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.tiling import Stitching, Tiling
@@ -62,7 +62,7 @@ def prepare(encoder: BatchEncoder, device: str, precision: str, package_version:
         ).precision
 
 
-def embed_order(order: Order) -> Row:
+def embed_order(order: BatchTask) -> Row:
     """Embed one image and write its output.
 
     Returns
@@ -84,7 +84,7 @@ def embed_order(order: Order) -> Row:
         )
 
 
-def _embed(order: Order) -> Row:
+def _embed(order: BatchTask) -> Row:
     _check_running(order)
     maps = order.options.maps
     chosen = order.encoder
@@ -127,21 +127,21 @@ def _embed(order: Order) -> Row:
     return row
 
 
-def _kept_tiles(order: Order, planned: EmbeddingPlan) -> Cache | None:
+def _kept_tiles(order: BatchTask, planned: EmbeddingPlan) -> Cache | None:
     """Where the tiles of a large image are kept until its output is there; None for a small one."""
     if len(planned.tiles) < _MANY_TILES:
         return None
     return Cache(tiles_folder(Path(order.unfinished).parent.parent, order.key), sys.maxsize, tiles_only=True)
 
 
-def _asked(order: Order) -> MapRequest:
+def _asked(order: BatchTask) -> MapRequest:
     maps = order.options.maps
     anchors = AnchorGroup("anchors", anchors=order.item.anchors, negative=order.item.negative)
     # a summary needs components and attention, whatever is wanted besides
     return MapRequest(tuple(dict.fromkeys(("attention", "pca", *maps.keys))), maps.maps, anchors)
 
 
-def _check_running(order: Order) -> None:
+def _check_running(order: BatchTask) -> None:
     if not Path(order.unfinished).is_dir():
         raise Cancelled("The batch that asked for this image has been stopped.")
 

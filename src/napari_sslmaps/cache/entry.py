@@ -27,7 +27,7 @@ FINISHED, BEGUN = ".zarr", ".parts"
 ABOUT_FILE = "about.json"
 
 
-class Entry:
+class CacheEntry:
     """The place of one embedding. What fails here is logged, and the work goes on without the cache.
 
     Parameters

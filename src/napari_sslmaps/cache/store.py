@@ -16,7 +16,7 @@ from typing import Any
 from platformdirs import user_cache_path
 
 from napari_sslmaps.cache import ome
-from napari_sslmaps.cache.entry import ABOUT_FILE, BEGUN, FINISHED, Entry
+from napari_sslmaps.cache.entry import ABOUT_FILE, BEGUN, FINISHED, CacheEntry
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.files import HIDDEN, digest_of, remove_folder, size_of, whole_file
@@ -150,7 +150,7 @@ class Cache:
 
     def entry(
         self, facts: Mapping[str, Any], about: Mapping[str, Any], file: FileIdentity | None = None
-    ) -> Entry:
+    ) -> CacheEntry:
         """Return the place of an embedding.
 
         Parameters
@@ -164,7 +164,7 @@ class Cache:
         """
         key = key_of(facts)
         self._take_over(key)
-        entry = Entry(self.root, key, about, file, lambda wanted: self._make_room(wanted, key))
+        entry = CacheEntry(self.root, key, about, file, lambda wanted: self._make_room(wanted, key))
         entry.tiles_only = self.tiles_only
         return entry
 
@@ -369,7 +369,7 @@ class _Listener(logging.Handler):
 
 
 @contextmanager
-def complaints(tell: Callable[[str], None]) -> Iterator[None]:
+def cache_warnings(tell: Callable[[str], None]) -> Iterator[None]:
     """Tell every warning that the cache logs on this thread: what could not be kept, what was damaged."""
     listener, logger = _Listener(tell), logging.getLogger(_LOGGER)
     logger.addHandler(listener)

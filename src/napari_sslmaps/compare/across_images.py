@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sslmaps.compare.entrants import Lane
+from napari_sslmaps.compare.entrants import Entrant
 from napari_sslmaps.compare.images import annotation_of
 from napari_sslmaps.compare.localisation import localisation_tables
 from napari_sslmaps.compare.progress import Tell
@@ -25,7 +25,7 @@ from napari_sslmaps.evaluation.label_efficiency import (
 
 
 def findings_across(
-    comparison: Comparison, lanes: Sequence[Lane], tokens: Tokens, tell: Tell
+    comparison: Comparison, lanes: Sequence[Entrant], tokens: Tokens, tell: Tell
 ) -> tuple[Table | Plot, ...]:
     """Return the findings that were asked for over all images.
 

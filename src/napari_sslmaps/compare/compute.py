@@ -5,13 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from napari_sslmaps.compare.across_images import findings_across
-from napari_sslmaps.compare.entrants import Lane, lanes_of
+from napari_sslmaps.compare.entrants import Entrant, lanes_of
 from napari_sslmaps.compare.images import OpenedImage, check_anchors, opened, why_unscorable
 from napari_sslmaps.compare.localisation import fitted_heads
-from napari_sslmaps.compare.progress import OnComparison, Teller
+from napari_sslmaps.compare.progress import OnComparison, ProgressReporter
 from napari_sslmaps.compare.request import ComparedImage, ComparisonRequest
 from napari_sslmaps.compare.results import Comparison, ScoredImage
-from napari_sslmaps.compare.scoring import EmbeddedImage, robustness_of, score_image
+from napari_sslmaps.compare.scoring import ImageEmbeddings, robustness_of, score_image
 from napari_sslmaps.compare.store import ComparisonFolder, Tokens, image_key, keeps_tokens
 from napari_sslmaps.core.results import Embedding, TokenMap
 from napari_sslmaps.encoders.encoder import Encoder
@@ -24,7 +24,7 @@ from napari_sslmaps.records.run import RunOptions
 
 Embeddings = Mapping[tuple[str, str], Embedding]
 """(image's name, method's name) → embedding."""
-OnImage = Callable[[EmbeddedImage, ScoredImage], None]
+OnImage = Callable[[ImageEmbeddings, ScoredImage], None]
 
 
 def compare(
@@ -69,8 +69,10 @@ def compare(
         If an image, mask, encoder or option cannot be used.
     """
     lanes = lanes_of(request, encoders)
-    work = _Work(request, lanes, embeddings or {}, None if folder is None else ComparisonFolder(folder))
-    teller = Teller(on_progress, len(request.images), len(lanes))
+    work = _ComparisonState(
+        request, lanes, embeddings or {}, None if folder is None else ComparisonFolder(folder)
+    )
+    teller = ProgressReporter(on_progress, len(request.images), len(lanes))
     for asked in request.images:
         teller.image(asked.name, work.kept)
         try:
@@ -101,23 +103,25 @@ def compare(
     return replace(comparison, across=across, heads=heads)
 
 
-class _Work:
+class _ComparisonState:
     """What has been done so far, image by image."""
 
     def __init__(
         self,
         request: ComparisonRequest,
-        lanes: Sequence[Lane],
+        lanes: Sequence[Entrant],
         known: Embeddings,
         folder: ComparisonFolder | None,
     ) -> None:
         self.request, self.lanes, self.known, self.folder = request, lanes, known, folder
         self.tokens = Tokens(folder)
         self.scored: list[ScoredImage] = []
-        self.embedded: list[EmbeddedImage] = []
+        self.embedded: list[ImageEmbeddings] = []
         self.kept = 0
 
-    def do(self, asked: ComparedImage, teller: Teller, on_image: OnImage | None, *, keep: bool) -> None:
+    def do(
+        self, asked: ComparedImage, teller: ProgressReporter, on_image: OnImage | None, *, keep: bool
+    ) -> None:
         """Score an image, or find its scores."""
         with opened(asked, self.request) as image:
             folder = self.folder if image.record.sha256 else None
@@ -144,7 +148,7 @@ class _Work:
         self.scored.append(scored)
         self.embedded += [embedded] if keep else []
 
-    def _embed(self, image: OpenedImage, teller: Teller) -> EmbeddedImage:
+    def _embed(self, image: OpenedImage, teller: ProgressReporter) -> ImageEmbeddings:
         run = self.request.options.run
         embeddings: dict[str, Embedding] = {}
         for lane in self.lanes:
@@ -161,7 +165,7 @@ class _Work:
             name: maps_of(found, image.asked, run, networks.get(name)) for name, found in embeddings.items()
         }
         encoders = tuple(lane.method.name for lane in self.lanes if lane.control is None)
-        return EmbeddedImage(image, embeddings, maps, encoders)
+        return ImageEmbeddings(image, embeddings, maps, encoders)
 
 
 def maps_of(
@@ -194,7 +198,7 @@ def maps_of(
     return {**maps, **{f"similarity, {group}": found for group, found in to_groups.items()}, **to_anchors}
 
 
-def _fits(known: Embedding, image: OpenedImage, lane: Lane) -> bool:
+def _fits(known: Embedding, image: OpenedImage, lane: Entrant) -> bool:
     """Whether an embedding is what would be computed, as far as it says itself."""
     provenance = known.provenance
     weights = "" if lane.encoder is None else lane.encoder.spec.sha256

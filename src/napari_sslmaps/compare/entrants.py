@@ -27,7 +27,7 @@ from napari_sslmaps.records.run import RunOptions
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Lane:
+class Entrant:
     """A method, and what makes its tokens.
 
     Parameters
@@ -81,7 +81,7 @@ def _wanted(image: OpenedImage, options: RunOptions) -> MaskLike | None:
     return cast("MaskLike", options.mask) if options.mask else None
 
 
-def lanes_of(request: ComparisonRequest, loaded: Mapping[str, Encoder] | None = None) -> tuple[Lane, ...]:
+def lanes_of(request: ComparisonRequest, loaded: Mapping[str, Encoder] | None = None) -> tuple[Entrant, ...]:
     """Load the encoders of a comparison and their controls.
 
     Parameters
@@ -110,7 +110,7 @@ def lanes_of(request: ComparisonRequest, loaded: Mapping[str, Encoder] | None = 
     depth, heads = attention_size(encoder.spec.architecture for encoder in encoders)
     options = request.options.run.maps.attention
     check_attention(options, depth=depth, heads=heads, anchors=anchors, elsewhere=False)
-    lanes = [Lane(_method(encoder), encoder) for encoder in encoders]
+    lanes = [Entrant(_method(encoder), encoder) for encoder in encoders]
     _check_names(lanes)
     return (*lanes, *_control_lanes(encoders, request))
 
@@ -119,7 +119,7 @@ def _method(encoder: Encoder) -> ComparedMethod:
     return ComparedMethod(encoder.spec.name, METHODS[encoder.spec.method].title)
 
 
-def _control_lanes(encoders: list[Encoder], request: ComparisonRequest) -> list[Lane]:
+def _control_lanes(encoders: list[Encoder], request: ComparisonRequest) -> list[Entrant]:
     shared: dict[str, list[str]] = {}
     first: dict[str, tuple[Control, Encoder]] = {}
     for encoder in encoders:
@@ -136,14 +136,14 @@ def _rank(control: Control) -> int:
     return CONTROL_KINDS.index(control.kind)
 
 
-def _control_lane(control: Control, encoder: Encoder, of: tuple[str, ...]) -> Lane:
+def _control_lane(control: Control, encoder: Encoder, of: tuple[str, ...]) -> Entrant:
     method = ComparedMethod(control.name, control.kind, control.kind, of)
     if control.kind == "untrained":
-        return Lane(method, untrained_twin(encoder), control)
-    return Lane(method, encoder if control.needs_encoder else None, control)
+        return Entrant(method, untrained_twin(encoder), control)
+    return Entrant(method, encoder if control.needs_encoder else None, control)
 
 
-def _check_names(lanes: list[Lane]) -> None:
+def _check_names(lanes: list[Entrant]) -> None:
     names = [lane.method.name for lane in lanes]
     if len(set(names)) < len(names):
         raise InvalidOptionError(

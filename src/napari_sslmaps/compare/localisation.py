@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from napari_sslmaps.compare.entrants import Lane
+from napari_sslmaps.compare.entrants import Entrant
 from napari_sslmaps.compare.images import annotation_of, opened
 from napari_sslmaps.compare.progress import Tell
 from napari_sslmaps.compare.results import Comparison
@@ -43,7 +43,7 @@ class _Found:
 
 
 def localisation_tables(
-    comparison: Comparison, lanes: Sequence[Lane], tokens: Tokens, tell: Tell
+    comparison: Comparison, lanes: Sequence[Entrant], tokens: Tokens, tell: Tell
 ) -> tuple[Table, ...]:
     """Train a linear head on each method's pooled tokens, and see where its evidence lies.
 
@@ -139,7 +139,7 @@ def _is_divided(annotation: Annotation, embedding: Embedding, kind: int | None) 
 
 
 def _grad_cam(
-    comparison: Comparison, lane: Lane, number: int, embedding: Embedding, of: tuple[ImageHead, str]
+    comparison: Comparison, lane: Entrant, number: int, embedding: Embedding, of: tuple[ImageHead, str]
 ) -> EvidenceMap | None:
     if lane.control is not None or lane.encoder is None or lane.encoder.spec.architecture.attention_blocks:
         return None

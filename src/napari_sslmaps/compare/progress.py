@@ -41,7 +41,7 @@ _EMBEDDED, _SCORED = 0.7, 0.85
 """Share of an image's work that is done when all methods have embedded it, and when they are scored."""
 
 
-class Teller:
+class ProgressReporter:
     """Turns what happens into progress.
 
     Parameters

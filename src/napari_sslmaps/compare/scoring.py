@@ -6,7 +6,7 @@ from typing import cast
 
 import numpy as np
 
-from napari_sslmaps.compare.entrants import Lane
+from napari_sslmaps.compare.entrants import Entrant
 from napari_sslmaps.compare.image_statistics import evidence_of
 from napari_sslmaps.compare.images import OpenedImage
 from napari_sslmaps.compare.progress import Tell
@@ -31,7 +31,7 @@ cost as much as embedding them, and change a score by less than its interval."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class EmbeddedImage:
+class ImageEmbeddings:
     """An image with what every method made of it.
 
     Parameters
@@ -53,7 +53,7 @@ class EmbeddedImage:
     unscorable: str = ""
 
 
-def score_image(embedded: EmbeddedImage, request: ComparisonRequest, tell: Tell) -> ScoredImage:
+def score_image(embedded: ImageEmbeddings, request: ComparisonRequest, tell: Tell) -> ScoredImage:
     """Compute the scores of one image.
 
     Parameters
@@ -98,7 +98,7 @@ def score_image(embedded: EmbeddedImage, request: ComparisonRequest, tell: Tell)
     )
 
 
-def _agreement(embedded: EmbeddedImage, request: ComparisonRequest) -> tuple[AgreementRow, ...]:
+def _agreement(embedded: ImageEmbeddings, request: ComparisonRequest) -> tuple[AgreementRow, ...]:
     if not request.wants("agreement") or len(embedded.encoders) < 2:
         return ()
     found = {name: embedded.embeddings[name] for name in embedded.encoders}
@@ -143,7 +143,7 @@ OnShare = Callable[[str, float], None]
 
 
 def robustness_of(
-    embedded: EmbeddedImage, lanes: Sequence[Lane], request: ComparisonRequest, on_share: OnShare
+    embedded: ImageEmbeddings, lanes: Sequence[Entrant], request: ComparisonRequest, on_share: OnShare
 ) -> tuple[Robustness, ...]:
     """Perturb an image's region, for every encoder; controls are left out.
 
@@ -178,14 +178,14 @@ def robustness_of(
     return tuple(found)
 
 
-def _encode(lane: Lane, request: ComparisonRequest) -> Callable[[Float32], Embedding]:
+def _encode(lane: Entrant, request: ComparisonRequest) -> Callable[[Float32], Embedding]:
     run = request.options.run
     tiling = Tiling(run.tile, run.overlap, cast("Stitching", run.stitching))
     encoder = cast("Encoder", lane.encoder)
     return lambda pixels: embed(pixels, encoder, tiling=tiling, window=(0.0, 1.0), allow_uniform=True)
 
 
-def _scores(embedded: EmbeddedImage, request: ComparisonRequest, clean: Embedding) -> dict[str, Score]:
+def _scores(embedded: ImageEmbeddings, request: ComparisonRequest, clean: Embedding) -> dict[str, Score]:
     annotation = embedded.image.annotation
     if annotation is None or not request.wants("anchors"):
         return {}

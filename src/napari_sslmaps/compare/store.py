@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_sslmaps.compare.entrants import Lane
+from napari_sslmaps.compare.entrants import Entrant
 from napari_sslmaps.compare.images import OpenedImage
 from napari_sslmaps.compare.request import ComparisonRequest, MaskFile
 from napari_sslmaps.compare.results import ScoredImage
@@ -155,7 +155,7 @@ def key_of(facts: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def image_key(image: OpenedImage, lanes: Sequence[Lane], request: ComparisonRequest) -> str:
+def image_key(image: OpenedImage, lanes: Sequence[Entrant], request: ComparisonRequest) -> str:
     """Return the key of an image's scores: image, mask, region, anchors, methods, scores, options, versions.
 
     Labels of whole images are not in it: no score of an image by itself depends on them.
@@ -183,7 +183,7 @@ def keeps_tokens(request: ComparisonRequest) -> bool:
     return any(SCORES[score].keeps_tokens for score in request.scores)
 
 
-def _facts_of(lane: Lane) -> list[object]:
+def _facts_of(lane: Entrant) -> list[object]:
     if lane.encoder is None:
         return [lane.method.name]
     spec, encoder = lane.encoder.spec, lane.encoder

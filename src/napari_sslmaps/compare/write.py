@@ -10,14 +10,14 @@ from napari_sslmaps.compare.advice import advise
 from napari_sslmaps.compare.record import record_of
 from napari_sslmaps.compare.results import Comparison, ScoredImage
 from napari_sslmaps.compare.saved import in_files
-from napari_sslmaps.compare.scoring import EmbeddedImage
+from napari_sslmaps.compare.scoring import ImageEmbeddings
 from napari_sslmaps.compare.store import ComparisonFolder, file_name
 from napari_sslmaps.compare.tables import plots_of, tables_of
 from napari_sslmaps.core.findings import Cell, Plot, Table
 from napari_sslmaps.encoders.methods.registry import METHODS
 from napari_sslmaps.figures.picture import picture_of
 from napari_sslmaps.figures.plots import draw_plot
-from napari_sslmaps.figures.report import Part, Section, write_report
+from napari_sslmaps.figures.report import Part, ReportSection, write_report
 from napari_sslmaps.figures.run_figure import FigureRow, Picture, compose_figure, save_figure
 from napari_sslmaps.maps.map_type import Display
 from napari_sslmaps.maps.registry import MAP_TYPES
@@ -46,7 +46,7 @@ class ImageWriter:
     def __init__(self, folder: Path, most: int, display: Display = "shared") -> None:
         self._folder, self._left, self._display = folder, most, display
 
-    def __call__(self, embedded: EmbeddedImage, scored: ScoredImage) -> None:
+    def __call__(self, embedded: ImageEmbeddings, scored: ScoredImage) -> None:
         """Write an image's figure and maps, unless enough have been written.
 
         Raises
@@ -65,7 +65,7 @@ class ImageWriter:
         save_figure(image_figure(embedded, self._display), folder / FIGURE)
 
 
-def image_figure(embedded: EmbeddedImage, display: Display = "shared") -> Figure:
+def image_figure(embedded: ImageEmbeddings, display: Display = "shared") -> Figure:
     """Compose the maps of one image, a row for each method."""
     image = embedded.image
     window = next(iter(embedded.embeddings.values())).provenance.window or (0.0, 1.0)
@@ -123,19 +123,21 @@ def write_comparison(comparison: Comparison, folder: Path, *, command: str = "")
     return record
 
 
-def report_sections(comparison: Comparison, folder: Path | None = None) -> list[Section]:
+def report_sections(comparison: Comparison, folder: Path | None = None) -> list[ReportSection]:
     """Return what a report says: evidence, scores, curves, figures that are in the folder, provenance."""
     tables, plots = tables_of(comparison), plots_of(comparison)
     advice = advise(comparison, comparison.evidence)
-    sections = [Section("Evidence", (*advice.sentences, replace(advice.table, notes=())))]
-    sections.append(Section("Scores", tuple(table for table in tables if table.key != "images")))
+    sections = [ReportSection("Evidence", (*advice.sentences, replace(advice.table, notes=())))]
+    sections.append(ReportSection("Scores", tuple(table for table in tables if table.key != "images")))
     if plots:
-        sections.append(Section("Curves", plots))
+        sections.append(ReportSection("Curves", plots))
     drawn = () if folder is None else figures_in(comparison, folder)
     if drawn:
-        sections.append(Section("Maps", drawn))
-    sections.append(Section("Image by image", tuple(table for table in tables if table.key == "images")))
-    sections.append(Section("Provenance", (encoder_table(comparison), source_table(comparison))))
+        sections.append(ReportSection("Maps", drawn))
+    sections.append(
+        ReportSection("Image by image", tuple(table for table in tables if table.key == "images"))
+    )
+    sections.append(ReportSection("Provenance", (encoder_table(comparison), source_table(comparison))))
     return [section for section in sections if section.parts]
 
 
@@ -198,7 +200,7 @@ def _subtitle(comparison: Comparison) -> str:
     return f"{encoders}; {comparison.images[0].name if count == 1 else f'{count} images'}"
 
 
-def _row(name: str, embedded: EmbeddedImage) -> FigureRow:
+def _row(name: str, embedded: ImageEmbeddings) -> FigureRow:
     maps = embedded.maps[name]
     method = embedded.embeddings[name].provenance.method
     title = METHODS[method].title if method in METHODS else "Control"

@@ -69,7 +69,7 @@ def remember(path: str | Path, overrides: Overrides | None = None, *, name: str 
     checkpoint = read_checkpoint(file, wanted)
     report = checkpoint.report
     size, mtime_ns = footprint(file)
-    entry = Entry(
+    entry = UserEncoder(
         path=file,
         sha256=hash_path(file),
         size=size,
@@ -142,7 +142,7 @@ def default_name(path: Path) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class UserEncoder:
     """A remembered encoder.
 
     Parameters
@@ -198,7 +198,7 @@ class _EntryForm:
     Parameters
     ----------
     path, sha256, size, mtime_ns, method, normalisation, licence, overrides, doubts
-        As in `Entry`.
+        As in `UserEncoder`.
     architecture
         As `architecture_to_dict` says it.
     """
@@ -215,7 +215,7 @@ class _EntryForm:
     doubts: tuple[str, ...] = ()
 
 
-def _spec(name: str, entry: Entry, *, hash_up_to: float = math.inf) -> EncoderSpec:
+def _spec(name: str, entry: UserEncoder, *, hash_up_to: float = math.inf) -> EncoderSpec:
     trouble = _trouble(name, entry, hash_up_to)
     if not trouble:
         _note_time(name, entry)
@@ -233,7 +233,7 @@ def _spec(name: str, entry: Entry, *, hash_up_to: float = math.inf) -> EncoderSp
     )
 
 
-def _trouble(name: str, entry: Entry, hash_up_to: float = math.inf) -> str:
+def _trouble(name: str, entry: UserEncoder, hash_up_to: float = math.inf) -> str:
     try:
         size, mtime_ns = footprint(entry.path)
     except OSError as error:
@@ -263,7 +263,7 @@ def _hash_at(path: Path, size: int, mtime_ns: int) -> str:  # noqa: ARG001  # wh
     return hash_path(path)
 
 
-def _note_time(name: str, entry: Entry) -> None:
+def _note_time(name: str, entry: UserEncoder) -> None:
     """Write down a new time of the same content, so that it is not hashed at each start."""
     with suppress(OSError):
         _, mtime_ns = footprint(entry.path)
@@ -284,7 +284,7 @@ def _check_name(name: str) -> None:
         raise InvalidOptionError(f"Expected a name that is free; {name!r} is taken. Choose another.")
 
 
-def _chosen_name(name: str, entry: Entry, entries: Mapping[str, Entry]) -> str:
+def _chosen_name(name: str, entry: UserEncoder, entries: Mapping[str, UserEncoder]) -> str:
     """Return the wanted name if it is free or to be found again, or one that is free."""
     if name:
         holder = entries.get(name)
@@ -331,7 +331,7 @@ def shelf_path() -> Path:
     return config_folder() / "encoders.json"
 
 
-def read_shelf() -> dict[str, Entry]:
+def read_shelf() -> dict[str, UserEncoder]:
     """Read what is remembered, by name.
 
     A damaged file is kept aside under another name, and the list begins anew; an unreadable one or one of a
@@ -345,7 +345,7 @@ def read_shelf() -> dict[str, Entry]:
 
 
 @contextmanager
-def changed_shelf() -> Iterator[dict[str, Entry]]:
+def changed_shelf() -> Iterator[dict[str, UserEncoder]]:
     """Give the entries, read under a lock, and write them at the end, whole or not at all.
 
     Raises
@@ -370,7 +370,7 @@ def changed_shelf() -> Iterator[dict[str, Entry]]:
         ) from error
 
 
-def _kept_aside_if_damaged() -> dict[str, Entry]:
+def _kept_aside_if_damaged() -> dict[str, UserEncoder]:
     try:
         return _read()
     except DamagedShelfError as error:
@@ -378,7 +378,7 @@ def _kept_aside_if_damaged() -> dict[str, Entry]:
         return {}
 
 
-def _read() -> dict[str, Entry]:
+def _read() -> dict[str, UserEncoder]:
     path = shelf_path()
     try:
         text = read_regular(path, _MOST_BYTES)
@@ -394,7 +394,7 @@ def _read() -> dict[str, Entry]:
         described = parse(text, what)
         later = described["schema"] > SCHEMA
         entries = {} if later else described["encoders"]
-        known = {name: Entry.from_dict(entry) for name, entry in entries.items()}
+        known = {name: UserEncoder.from_dict(entry) for name, entry in entries.items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _kept_aside(path, error) from error
     if later:
@@ -418,7 +418,7 @@ def _kept_aside(path: Path, reason: Exception) -> DamagedShelfError:
     )
 
 
-def _write(path: Path, entries: Mapping[str, Entry]) -> None:
+def _write(path: Path, entries: Mapping[str, UserEncoder]) -> None:
     described = {name: entry.to_dict() for name, entry in entries.items()}
     text = json.dumps(
         {"format": FORMAT, "schema": SCHEMA, "encoders": described}, indent=2, ensure_ascii=False

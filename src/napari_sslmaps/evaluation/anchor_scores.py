@@ -19,7 +19,7 @@ from napari_sslmaps.core.regrid import spread_tokens
 from napari_sslmaps.core.results import Embedding, Float32
 from napari_sslmaps.errors import AnnotationError, InvalidAnchorError, InvalidOptionError
 from napari_sslmaps.evaluation.annotation import Annotation
-from napari_sslmaps.evaluation.auroc import areas_by_stratum, areas_under_curves
+from napari_sslmaps.evaluation.auroc import auroc, stratified_auroc
 from napari_sslmaps.evaluation.uncertainty import bootstrap_mean, paired_difference
 from napari_sslmaps.maps.similarity import Anchors
 
@@ -318,7 +318,7 @@ def _across(
     mean = (embedding.mean_token + theirs.mean_token) / np.float32(2) if centred else None
     cosines = cosines_to(theirs, directions_at(embedding, tokens, mean), mean)
     weights = TokenWeights.of(theirs, annotation)
-    areas = areas_under_curves(cosines[:, weights.ranked], *weights.around(kinds))
+    areas = auroc(cosines[:, weights.ranked], *weights.around(kinds))
     return np.where(np.isfinite(cosines).any(axis=1), areas, np.nan)
 
 
@@ -353,7 +353,7 @@ def rank_cosines(cosines: Float32, weights: TokenWeights, anchored: Anchored) ->
     """Areas under the curves of cosines, (all and the strata, anchors); NaN without the anchor's token."""
     areas = np.concatenate(
         [
-            areas_by_stratum(cosines[part][:, weights.ranked], *counts, strata, count=_BANDS)
+            stratified_auroc(cosines[part][:, weights.ranked], *counts, strata, count=_BANDS)
             for part, _, counts, strata in _parts(weights, anchored)
         ],
         axis=1,
@@ -365,7 +365,7 @@ def rank_nearness(weights: TokenWeights, anchored: Anchored) -> Float:
     """Areas under the curves of the distance from the anchor alone, (all and the strata, anchors)."""
     areas: Float = np.concatenate(
         [
-            areas_by_stratum(-distances, *counts, strata, count=_BANDS)
+            stratified_auroc(-distances, *counts, strata, count=_BANDS)
             for _, distances, counts, strata in _parts(weights, anchored)
         ],
         axis=1,

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 Float = NDArray[np.float64]
 
 
-def areas_under_curves(scores: NDArray[np.floating], positive: ArrayLike, negative: ArrayLike) -> Float:
+def auroc(scores: NDArray[np.floating], positive: ArrayLike, negative: ArrayLike) -> Float:
     """Area under the ROC curve of each row (Mann-Whitney, ties count half).
 
     Parameters
@@ -24,11 +24,11 @@ def areas_under_curves(scores: NDArray[np.floating], positive: ArrayLike, negati
     (rows,), NaN where a row lacks positives or negatives.
     """
     strata = np.zeros(scores.shape[1], np.int8)
-    areas: Float = areas_by_stratum(scores, positive, negative, strata, count=0)[0]
+    areas: Float = stratified_auroc(scores, positive, negative, strata, count=0)[0]
     return areas
 
 
-def areas_by_stratum(
+def stratified_auroc(
     scores: NDArray[np.floating],
     positive: ArrayLike,
     negative: ArrayLike,
@@ -36,7 +36,7 @@ def areas_by_stratum(
     *,
     count: int,
 ) -> Float:
-    """Areas as `areas_under_curves` gives them, and those among each row's entries of each stratum.
+    """Areas as `auroc` gives them, and those among each row's entries of each stratum.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def _ranked(
     order = np.argsort(scores)  # one sort serves all strata
     values, ahead, behind = scores[order], positive[order], negative[order]
     everywhere = [slice(None), *(strata[order] == stratum for stratum in range(count))]
-    return [area_of_groups(*_grouped(values[part], ahead[part], behind[part])) for part in everywhere]
+    return [grouped_auroc(*_grouped(values[part], ahead[part], behind[part])) for part in everywhere]
 
 
 def _grouped(scores: NDArray[np.floating], positive: Float, negative: Float) -> tuple[Float, Float]:
@@ -75,7 +75,7 @@ def _grouped(scores: NDArray[np.floating], positive: Float, negative: Float) -> 
     return np.add.reduceat(positive, starts), np.add.reduceat(negative, starts)
 
 
-def area_of_groups(positive: Float, negative: Float) -> float:
+def grouped_auroc(positive: Float, negative: Float) -> float:
     """Area under the ROC curve from the weights (n,) of distinct scores, ascending; NaN without either."""
     below = np.cumsum(negative)
     pairs = positive.sum() * below[-1] if len(below) else 0.0

@@ -10,7 +10,7 @@ from napari_sslmaps.core.findings import Estimate, Table
 from napari_sslmaps.core.linear_heads import ImageHead
 from napari_sslmaps.core.results import Embedding, Float32
 from napari_sslmaps.errors import InvalidOptionError
-from napari_sslmaps.evaluation.auroc import areas_under_curves
+from napari_sslmaps.evaluation.auroc import auroc
 from napari_sslmaps.evaluation.classifiers import fit_linear
 from napari_sslmaps.evaluation.uncertainty import Tally, draw_weights, estimate
 
@@ -229,7 +229,7 @@ def mean_auroc(scores: Float32, kinds: NDArray[np.int64]) -> float:
     In [0, 1]; NaN if there is one class only.
     """
     positive = kinds[None] == np.arange(scores.shape[1])[:, None]
-    areas = areas_under_curves(scores.T, positive, ~positive)
+    areas = auroc(scores.T, positive, ~positive)
     return float(np.nanmean(areas)) if np.isfinite(areas).any() else float("nan")
 
 
@@ -237,7 +237,7 @@ def _auroc(probabilities: Float32, kinds: NDArray[np.int64]) -> Estimate:
     """Return the mean AUROC with its interval over images, resampled by the draws of the accuracy."""
     weights = draw_weights(len(kinds))
     areas = [
-        areas_under_curves(
+        auroc(
             np.broadcast_to(probabilities[:, kind], weights.shape),
             weights * (kinds == kind),
             weights * (kinds != kind),

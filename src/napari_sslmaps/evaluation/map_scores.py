@@ -17,7 +17,7 @@ from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.results import TokenMap
 from napari_sslmaps.errors import AnnotationError, InvalidOptionError
 from napari_sslmaps.evaluation.annotation import IGNORE, Annotation
-from napari_sslmaps.evaluation.auroc import area_of_groups
+from napari_sslmaps.evaluation.auroc import grouped_auroc
 from napari_sslmaps.maps.pca import ComponentMap
 from napari_sslmaps.serialise import Measured, strict
 
@@ -282,7 +282,7 @@ def _score(planes: Planes, target: Target) -> MapScores:
     if len(planes.by_name) == 1:
         name, plane = next(iter(planes.by_name.items()))
         return _score_plane(plane, target, name)
-    areas = {name: area_of_groups(*plane.groups(target)) for name, plane in planes.by_name.items()}
+    areas = {name: grouped_auroc(*plane.groups(target)) for name, plane in planes.by_name.items()}
     best = max(areas, key=lambda name: abs(areas[name] - 0.5))
     plane, ahead = planes.by_name[best], areas[best] >= 0.5
     name = f"{best}; best of six" if ahead else f"{best}, reversed; best of six"
@@ -302,7 +302,7 @@ def _score_plane(plane: Plane, target: Target, variant: str) -> MapScores:
     above = int((thresholds > otsu).sum())
     precision = np.divide(true, true + false, out=np.zeros_like(true), where=true > 0)
     return MapScores(
-        auroc=area_of_groups(positive, negative),
+        auroc=grouped_auroc(positive, negative),
         average_precision=float((positive[::-1] * precision).sum() / whole),
         pointing=_pointing(plane.values, target.hits),
         dice_best=float(dice[best]),

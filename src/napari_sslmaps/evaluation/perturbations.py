@@ -227,7 +227,7 @@ PERTURBATIONS: Mapping[str, Perturbation] = MappingProxyType({change.key: change
 _MARGIN = 1.5
 
 
-def turned_back(turned: Embedding, clean: Embedding, degrees: float) -> tuple[Embedding, Embedding]:
+def rotated_back(turned: Embedding, clean: Embedding, degrees: float) -> tuple[Embedding, Embedding]:
     """Bring the tokens of a region that was turned about its centre back onto the clean region's grid.
 
     Each value is interpolated linearly between the token centres around the place where the clean token went.

@@ -12,7 +12,7 @@ from napari_sslmaps.core.baselines import unit_pixels
 from napari_sslmaps.core.preprocess import auto_window
 from napari_sslmaps.core.results import Embedding, Float32
 from napari_sslmaps.errors import InvalidOptionError
-from napari_sslmaps.evaluation.perturbations import PERTURBATIONS, Perturbation, applicable, turned_back
+from napari_sslmaps.evaluation.perturbations import PERTURBATIONS, Perturbation, applicable, rotated_back
 from napari_sslmaps.serialise import MeasuredArray, strict
 
 Float = NDArray[np.float64]
@@ -254,7 +254,7 @@ class _Measure:
         if degrees is None:
             found = replace(perturbed, grid=clean.grid)
         else:
-            found, clean = turned_back(perturbed, clean, degrees)
+            found, clean = rotated_back(perturbed, clean, degrees)
             before = {name: score(clean) for name, score in self._scores.items()}
         cosines = {COSINE: token_cosine(clean, found), CENTRED: token_cosine(clean, found, centred=True)}
         return cosines | {name: score(found) - before[name] for name, score in self._scores.items()}

@@ -13,7 +13,7 @@ from napari_sslmaps.errors import ExportError
 from napari_sslmaps.figures.panels import (
     FAINT,
     INK,
-    Layout,
+    PanelLayout,
     Scale,
     draw_anchors,
     draw_grid,
@@ -97,7 +97,7 @@ def compose_heads_figure(
         )
     most = min(PER_LINE, max(len(row.heads) for row in rows))
     lines = list(_lines(rows, most))
-    layout = Layout.fitting(picture.extent, len(lines), most + 1, titled=bool(title), panel=_PANEL)
+    layout = PanelLayout.fitting(picture.extent, len(lines), most + 1, titled=bool(title), panel=_PANEL)
     figure = Figure(figsize=(layout.width, layout.height), facecolor="white")
     FigureCanvasAgg(figure)
     for index, (row, first) in enumerate(lines):
@@ -121,7 +121,7 @@ def _lines(rows: Sequence[HeadsRow], most: int) -> Iterator[tuple[HeadsRow, int]
 
 def _draw_start(
     figure: Figure,
-    layout: Layout,
+    layout: PanelLayout,
     index: int,
     row: HeadsRow,
     picture: Picture,
@@ -146,7 +146,7 @@ def _tag(row: HeadsRow, head: int) -> str:
     return f"{head + 1} · {'<1' if share < 1 else f'{share:.0f}'} %"
 
 
-def _draw_words(figure: Figure, layout: Layout, title: str) -> None:
+def _draw_words(figure: Figure, layout: PanelLayout, title: str) -> None:
     x, y = layout.heading(0)
     figure.text(x, y, "Image", ha="center", va="center", fontsize=9, color=INK)
     first, last = layout.heading(1)[0], layout.heading(layout.columns - 1)[0]

@@ -195,7 +195,7 @@ _TALLEST = 2.6
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class PanelLayout:
     """A grid of panels of one size, with room for labels at the left, headings above and bars below.
 
     Parameters

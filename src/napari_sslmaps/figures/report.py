@@ -25,7 +25,7 @@ _DPI = 150
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Section:
+class ReportSection:
     """A heading and what stands under it, in order."""
 
     title: str
@@ -33,7 +33,7 @@ class Section:
 
 
 def write_report(
-    path: Path, *, title: str, sections: Sequence[Section], subtitle: str = "", command: str = ""
+    path: Path, *, title: str, sections: Sequence[ReportSection], subtitle: str = "", command: str = ""
 ) -> None:
     """Write a report as one self-contained HTML file, whole or not at all.
 
@@ -58,7 +58,9 @@ def write_report(
         temporary.write_text(text, encoding="utf-8")
 
 
-def report_html(*, title: str, sections: Sequence[Section], subtitle: str = "", command: str = "") -> str:
+def report_html(
+    *, title: str, sections: Sequence[ReportSection], subtitle: str = "", command: str = ""
+) -> str:
     """Return the page that `write_report` writes."""
     bodies = [(section.title, "\n".join(_part(part) for part in section.parts)) for section in sections]
     if command:

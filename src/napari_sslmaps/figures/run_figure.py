@@ -18,7 +18,7 @@ from napari_sslmaps.figures.panels import (
     FAINT,
     INK,
     Extent,
-    Layout,
+    PanelLayout,
     Scale,
     draw_anchors,
     draw_grid,
@@ -125,7 +125,7 @@ def compose_figure(
     if not rows:
         raise ExportError("Expected at least one encoder to draw; got none.")
     columns = _columns(rows, display)
-    layout = Layout.fitting(picture.extent, len(rows), len(columns) + 1, titled=bool(title))
+    layout = PanelLayout.fitting(picture.extent, len(rows), len(columns) + 1, titled=bool(title))
     figure = Figure(figsize=(layout.width, layout.height), facecolor="white")
     FigureCanvasAgg(figure)
     for index, row in enumerate(rows):
@@ -173,7 +173,7 @@ def check_format(path: Path) -> str:
     return suffix
 
 
-def _draw_label(figure: Figure, layout: Layout, index: int, row: FigureRow) -> None:
+def _draw_label(figure: Figure, layout: PanelLayout, index: int, row: FigureRow) -> None:
     x, y = layout.label(index)
     step = 0.085 / layout.height
     figure.text(x, y + step, row.method, ha="right", va="center", fontsize=9.5, weight="bold", color=INK)
@@ -224,7 +224,7 @@ def _draw_map(axes: Axes, column: _Column, index: int) -> None:
         draw_tag(axes, kind.tag(result))
 
 
-def _draw_bar(figure: Figure, layout: Layout, place: int, column: _Column) -> None:
+def _draw_bar(figure: Figure, layout: PanelLayout, place: int, column: _Column) -> None:
     left, bottom, width, _ = layout.bar(place)
     note = max((kind.note(result) for kind, result in column.maps.values()), key=len)
     scales = [scale for scale in column.scales.values() if scale is not None]

@@ -20,7 +20,7 @@ from napari_sslmaps.pipeline.embedding import check_structure, provenance_of
 from napari_sslmaps.pipeline.masks import MaskLike
 from napari_sslmaps.pipeline.planning import EmbeddingPlan, RegionLike, plan
 from napari_sslmaps.pipeline.reading import TileReader, parts_read, read_ahead, scan_ahead
-from napari_sslmaps.pipeline.reopened import EmbeddedImage
+from napari_sslmaps.pipeline.reopened import ReopenedImage
 from napari_sslmaps.sources.open import open_image
 
 if TYPE_CHECKING:
@@ -201,7 +201,7 @@ class _Where(NamedTuple):
 
 
 @contextmanager
-def _looking(image: Any, encoder: "Encoder | str | Path", where: _Where) -> Iterator["_Look"]:
+def _looking(image: Any, encoder: "Encoder | str | Path", where: _Where) -> Iterator["_AttentionPass"]:
     if isinstance(encoder, (str, Path)):
         encoder = load_encoder(encoder)
     depth = encoder.blocks.depth
@@ -215,10 +215,10 @@ def _looking(image: Any, encoder: "Encoder | str | Path", where: _Where) -> Iter
         check_structure(scan, allow_uniform=where.allow_uniform)
         chosen = scan.window if where.window is None else check_window(where.window)
         provenance = provenance_of(source, planned, encoder, scan, chosen)
-        yield _Look(TileReader(source, planned, chosen), encoder, depth, provenance)
+        yield _AttentionPass(TileReader(source, planned, chosen), encoder, depth, provenance)
 
 
-def _look_again(embedding: Embedding, encoder: "Encoder", where: _Where) -> "_Look":
+def _look_again(embedding: Embedding, encoder: "Encoder", where: _Where) -> "_AttentionPass":
     made = embedding.provenance
     if any(given is not None for given in where[:4]):
         raise InvalidOptionError(
@@ -232,7 +232,7 @@ def _look_again(embedding: Embedding, encoder: "Encoder", where: _Where) -> "_Lo
             "embed again."
         )
     tiling = Tiling(made.tile, made.overlap, made.stitching) if made.tile else ONE_PASS  # type: ignore[arg-type]  # written by `embed`
-    source = EmbeddedImage(embedding, encoder.spec.constraint.token_stride)
+    source = ReopenedImage(embedding, encoder.spec.constraint.token_stride)
     planned = plan(source, encoder.spec, made.region, tiling)
     if planned.grid.shape != embedding.grid.shape or made.window is None:
         raise InvalidOptionError(
@@ -242,11 +242,11 @@ def _look_again(embedding: Embedding, encoder: "Encoder", where: _Where) -> "_Lo
     if made.mask_sha256 and embedding.attention is not None:
         planned = plan(source, encoder.spec, made.region, tiling, mask=np.isfinite(embedding.attention[0]))
     reader = TileReader(source, replace(planned, grid=embedding.grid), made.window)
-    return _Look(reader, encoder, encoder.blocks.depth, made)
+    return _AttentionPass(reader, encoder, encoder.blocks.depth, made)
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
+class _AttentionPass:
     """A planned region and the transformer that looks at it."""
 
     reader: TileReader

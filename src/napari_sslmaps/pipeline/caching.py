@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sslmaps.cache.entry import Entry
+from napari_sslmaps.cache.entry import CacheEntry
 from napari_sslmaps.cache.ome import Placement
 from napari_sslmaps.cache.store import Cache
 from napari_sslmaps.core.moments import TokenMoments
@@ -49,7 +49,7 @@ def entry_of(
     file: FileIdentity | None,
     *,
     half: bool = False,
-) -> Entry:
+) -> CacheEntry:
     """Return the place of an embedding in the cache.
 
     Parameters

@@ -17,7 +17,7 @@ _MAPS_BYTES = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class Throughput:
     """How quickly an encoder runs on a device.
 
     Parameters
@@ -61,7 +61,7 @@ class Cost:
 def cost_of(
     specs: Sequence[EncoderSpec],
     plans: Sequence[EmbeddingPlan],
-    paces: Sequence[Pace | None],
+    paces: Sequence[Throughput | None],
     reading: float = 0.0,
 ) -> Cost:
     """Add up what encoders will take.

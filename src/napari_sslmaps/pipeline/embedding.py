@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from napari_sslmaps.cache.entry import Entry
+from napari_sslmaps.cache.entry import CacheEntry
 from napari_sslmaps.cache.store import Cache
 from napari_sslmaps.core.preprocess import check_window
 from napari_sslmaps.core.region import Region
@@ -231,7 +231,7 @@ def provenance_of(
     )
 
 
-def recall(entry: Entry, frame: Frame, on_progress: OnProgress | None) -> Embedding | None:
+def recall(entry: CacheEntry, frame: Frame, on_progress: OnProgress | None) -> Embedding | None:
     """Return a finished embedding from the cache, reporting it as done; None if it is not there."""
     planes = entry.load(frame.plan.grid.shape, frame.plan.mask, frame.budget.allocate)
     if planes is None:
@@ -247,7 +247,7 @@ def stream(
     reader: TileReader,
     encoder: "Encoder",
     frame: Frame,
-    entry: Entry | None,
+    entry: CacheEntry | None,
     on_progress: OnProgress | None,
 ) -> Embedding:
     """Compute all tiles that the cache does not have, and keep them there if there is one."""
@@ -277,7 +277,7 @@ def stream(
     return frame.embedding(planes, moments)
 
 
-def _restore(entry: Entry, canvas: Canvas, batches: list[Batch], planned: EmbeddingPlan) -> list[Batch]:
+def _restore(entry: CacheEntry, canvas: Canvas, batches: list[Batch], planned: EmbeddingPlan) -> list[Batch]:
     """Put the batches that an earlier run finished onto the canvas; return those it did not.
 
     Blending rounds differently in another order: of blended batches, none counts after the first missing.

@@ -13,7 +13,7 @@ from napari_sslmaps.errors import MapUnavailableError
 from napari_sslmaps.sources.protocol import Level
 
 
-class EmbeddedImage:
+class ReopenedImage:
     """An `ImageSource` of what an embedding was made from, as large as its region reaches.
 
     Parameters

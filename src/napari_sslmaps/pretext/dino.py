@@ -21,9 +21,9 @@ from napari_sslmaps.encoders.pretext_heads.dinov3 import read_projection
 from napari_sslmaps.encoders.pretext_heads.reading import companions_of
 from napari_sslmaps.encoders.pretext_heads.sequence import encode
 from napari_sslmaps.encoders.recognition import Companions
-from napari_sslmaps.pretext.field import Field, as_batch, recorded, resample, transformer
+from napari_sslmaps.pretext.field import PretextInput, as_batch, recorded, resample, transformer
 from napari_sslmaps.pretext.masks import block_masks
-from napari_sslmaps.pretext.options import Wishes
+from napari_sslmaps.pretext.options import MethodOptions
 from napari_sslmaps.pretext.selection import crops_inside, mask_on_grid
 
 _LOCALS = 6
@@ -33,7 +33,7 @@ _USUAL_RATIO = 0.3
 _CROPS_ALONE = "The file has no mask token: hidden patches cannot be predicted, crops alone are compared."
 
 
-def views_view(field: Field, encoder: Encoder, wishes: Wishes) -> ViewsView:
+def views_view(field: PretextInput, encoder: Encoder, wishes: MethodOptions) -> ViewsView:
     """Compare the CLS tokens of crops, and what comes out where patches were hidden with what was there."""
     network, _ = transformer(encoder)
     generator = torch.Generator().manual_seed(wishes.seed)
@@ -105,21 +105,21 @@ def _own_and_other(guess: Tensor, actual: Tensor) -> str:
     return f"{own / count:.2f}; with what was at the other hidden places: {other:.2f}"
 
 
-def _cls(network: Any, field: Field, crop: Crop, encoder: Encoder) -> Tensor:
+def _cls(network: Any, field: PretextInput, crop: Crop, encoder: Encoder) -> Tensor:
     """CLS token (1, D) of a crop, brought to the side that such crops had in training."""
     side = field.side if crop.kind == "global" else _local_side(field, encoder)
     window = window_of(crop.region, field.region, field.picture.shape[:2])
     return encode(network, as_batch(resample(field.picture[window], (side, side)), encoder))[:, 0]
 
 
-def _local_side(field: Field, encoder: Encoder) -> int:
+def _local_side(field: PretextInput, encoder: Encoder) -> int:
     """Side of a local crop: as trained where the file says it, else in DINO's proportion to the global's."""
     recipe = recorded(encoder.spec).get("recipe", {})
     side = float(recipe.get("options", {}).get("local_size", field.side * _LOCAL_SIDE))
     return max(1, round(side / field.patch)) * field.patch
 
 
-def _draw_crops(field: Field, generator: torch.Generator) -> tuple[Crop, ...]:
+def _draw_crops(field: PretextInput, generator: torch.Generator) -> tuple[Crop, ...]:
     """Draw two global crops, the largest square in the middle and one more, and local ones."""
     height, width = field.region.shape_yx
     short = min(height, width)
@@ -141,14 +141,16 @@ def _place(region: Region, share: float, draw: Sequence[float]) -> Region:
     return region.part(int(draw[0] * (height - side + 1)), int(draw[1] * (width - side + 1)), side, side)
 
 
-def _draw_mask(field: Field, wishes: Wishes, generator: torch.Generator) -> Bool:
+def _draw_mask(field: PretextInput, wishes: MethodOptions, generator: torch.Generator) -> Bool:
     """Rectangles of patches, as iBOT hides them."""
     ratio = _USUAL_RATIO if wishes.ratio is None else wishes.ratio
     masks = block_masks(1, field.grid.shape, generator, share=1.0, ratio=(ratio, ratio))
     return mask_on_grid(masks[0].reshape(field.grid.shape).numpy(), field)
 
 
-def _hide(network: Any, field: Field, encoder: Encoder, mask: Bool, token: Tensor) -> tuple[Tensor, Tensor]:
+def _hide(
+    network: Any, field: PretextInput, encoder: Encoder, mask: Bool, token: Tensor
+) -> tuple[Tensor, Tensor]:
     """Tokens (M, D) of the patches of a mask: with the mask token in their place, and with nothing hidden."""
     images = as_batch(field.picture, encoder)
     hidden = torch.from_numpy(mask.reshape(1, -1)).to(encoder.device)

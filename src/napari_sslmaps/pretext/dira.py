@@ -14,14 +14,14 @@ from napari_sslmaps.encoders.pretext_heads.dira import DISCRIMINATOR_STRIDE, rea
 from napari_sslmaps.encoders.pretext_heads.reading import companions_of
 from napari_sslmaps.errors import MapUnavailableError
 from napari_sslmaps.pretext.distortions import cut_masks, distort, shuffle_index, to_grey
-from napari_sslmaps.pretext.field import Field, as_batch
-from napari_sslmaps.pretext.options import Wishes
+from napari_sslmaps.pretext.field import PretextInput, as_batch
+from napari_sslmaps.pretext.options import MethodOptions
 
 _WINDOWS, _DRAWS = 60, 20
 _FLIPPED = 0.9
 
 
-def restoration_view(field: Field, encoder: Encoder, wishes: Wishes) -> RestorationView:
+def restoration_view(field: PretextInput, encoder: Encoder, wishes: MethodOptions) -> RestorationView:
     """Distort the picture and let the U-Net restore it."""
     _check(encoder)
     judge, silent = read_discriminator(companions_of(encoder))

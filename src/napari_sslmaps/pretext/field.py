@@ -34,7 +34,7 @@ _MOST_PIXELS = 64_000_000
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Field:
+class PretextInput:
     """Pixels that a view is made of.
 
     Parameters
@@ -82,7 +82,7 @@ def read_field(
     region: RegionLike | None,
     fit: str,
     window: tuple[float, float] | None,
-) -> Field:
+) -> PretextInput:
     """Read a region and fit it to an encoder.
 
     Parameters
@@ -135,7 +135,7 @@ def _of_embedding(
     return _Place(asked, embedding.pixels, made.image, downsample, window or made.window)
 
 
-def _fit(place: _Place, encoder: Encoder, fit: str) -> Field:
+def _fit(place: _Place, encoder: Encoder, fit: str) -> PretextInput:
     spec, side = encoder.spec, trained_side(encoder.spec)
     region = _looked_at(place.asked, spec, side, fit)
     pixels = place.read(region)
@@ -152,7 +152,7 @@ def _fit(place: _Place, encoder: Encoder, fit: str) -> Field:
     made = Provenance(
         image=place.name, image_sha256=scan.sha256, region=region, window=window, device=encoder.device
     )
-    return Field(place.asked, region, picture, grid, patch, side, _with_encoder(made, spec))
+    return PretextInput(place.asked, region, picture, grid, patch, side, _with_encoder(made, spec))
 
 
 def _looked_at(asked: Region, spec: EncoderSpec, side: int, fit: str) -> Region:

@@ -20,9 +20,9 @@ from napari_sslmaps.encoders.pretext_heads.reading import companions_of, fill, p
 from napari_sslmaps.encoders.pretext_heads.sequence import encode, encode_seen
 from napari_sslmaps.encoders.recognition import Companions
 from napari_sslmaps.maps.pca import pca_map
-from napari_sslmaps.pretext.field import Field, as_batch, transformer
+from napari_sslmaps.pretext.field import PretextInput, as_batch, transformer
 from napari_sslmaps.pretext.masks import draw_blocks
-from napari_sslmaps.pretext.options import Wishes
+from napari_sslmaps.pretext.options import MethodOptions
 from napari_sslmaps.pretext.selection import blocks_on_grid, cover, seen_tokens
 
 _ONE_ENCODER = (
@@ -31,7 +31,7 @@ _ONE_ENCODER = (
 )
 
 
-def prediction_view(field: Field, encoder: Encoder, wishes: Wishes) -> PredictionView:
+def prediction_view(field: PretextInput, encoder: Encoder, wishes: MethodOptions) -> PredictionView:
     """Predict the tokens of target blocks from those of the rest."""
     network, architecture = transformer(encoder)
     companions = companions_of(encoder)
@@ -86,7 +86,7 @@ def _branches(
     return other, network, ""
 
 
-def _choose(field: Field, wishes: Wishes) -> tuple[tuple[TokenBlock, ...], Bool]:
+def _choose(field: PretextInput, wishes: MethodOptions) -> tuple[tuple[TokenBlock, ...], Bool]:
     """Target blocks, and which tokens are context: all others, or a block less the targets as in training."""
     shape = field.grid.shape
     if wishes.targets is not None:
@@ -140,7 +140,7 @@ def _mean_over_blocks(
 
 
 def _joint_colours(
-    predicted: Float32, actual: Float32, covered: Bool, field: Field
+    predicted: Float32, actual: Float32, covered: Bool, field: PretextInput
 ) -> tuple[Float32, Float32]:
     """Both in one PCA: equal colours are equal representations."""
     tokens = np.where(covered[..., None], actual.reshape(predicted.shape), np.nan).astype(np.float32)

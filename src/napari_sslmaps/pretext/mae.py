@@ -14,9 +14,9 @@ from napari_sslmaps.encoders.pretext_heads.sequence import encode_seen
 from napari_sslmaps.encoders.recognition import Companions
 from napari_sslmaps.encoders.spec import get_normalisation
 from napari_sslmaps.errors import InvalidOptionError
-from napari_sslmaps.pretext.field import Field, as_batch, transformer
+from napari_sslmaps.pretext.field import PretextInput, as_batch, transformer
 from napari_sslmaps.pretext.masks import random_mask
-from napari_sslmaps.pretext.options import Wishes
+from napari_sslmaps.pretext.options import MethodOptions
 from napari_sslmaps.pretext.selection import mask_on_grid, seen_tokens
 
 _LEAK = (
@@ -30,7 +30,7 @@ _ASSUMED = (
 _USUAL_RATIO = 0.75
 
 
-def reconstruction_view(field: Field, encoder: Encoder, wishes: Wishes) -> ReconstructionView:
+def reconstruction_view(field: PretextInput, encoder: Encoder, wishes: MethodOptions) -> ReconstructionView:
     """Hide patches and let the decoder predict them."""
     network, architecture = transformer(encoder)
     companions = companions_of(encoder)
@@ -69,7 +69,7 @@ def reconstruction_view(field: Field, encoder: Encoder, wishes: Wishes) -> Recon
     )
 
 
-def _target(companions: Companions, wishes: Wishes) -> tuple[bool, tuple[str, ...]]:
+def _target(companions: Companions, wishes: MethodOptions) -> tuple[bool, tuple[str, ...]]:
     """Whether the decoder predicts normalised pixels, and what is to be said of it."""
     told = companions.settings.get("norm_pix") if wishes.norm_pix is None else wishes.norm_pix
     if told is None:
@@ -85,7 +85,7 @@ def _compare(error: Float32, missed: Float32, *, normalised: bool) -> str:
     )
 
 
-def _draw(field: Field, ratio: float, seed: int) -> Bool:
+def _draw(field: PretextInput, ratio: float, seed: int) -> Bool:
     rows, cols = field.grid.shape
     _, hidden = random_mask(1, rows * cols, ratio, torch.Generator().manual_seed(seed))
     if hidden.shape[1] in {0, rows * cols}:
@@ -103,7 +103,7 @@ def _denormalise(predicted: Tensor, patches: Tensor) -> Tensor:
     return predicted * (variance + VARIANCE_FLOOR).sqrt() + mean
 
 
-def _paste(rows: Tensor, mask: Bool, field: Field, encoder: Encoder) -> Float32:
+def _paste(rows: Tensor, mask: Bool, field: PretextInput, encoder: Encoder) -> Float32:
     """Lay (1, N, P) normalised pixels over the picture where it is hidden, (H, W, 3) in [0, 1]."""
     preset = get_normalisation(encoder.spec.normalisation)
     mean, std = (rows.new_tensor(values) for values in (preset.mean, preset.std))

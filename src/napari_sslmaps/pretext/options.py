@@ -11,7 +11,7 @@ from napari_sslmaps.errors import InvalidOptionError
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Wishes:
+class MethodOptions:
     """Options of the methods; each method takes what concerns it. See `pretext_view`.
 
     Raises

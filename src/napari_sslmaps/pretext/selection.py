@@ -8,12 +8,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from napari_sslmaps.core.pretext_views import Bool, Crop, TokenBlock
 from napari_sslmaps.errors import InvalidOptionError, RegionError
-from napari_sslmaps.pretext.field import Field
+from napari_sslmaps.pretext.field import PretextInput
 
 Rectangle = Sequence[float]
 
 
-def mask_on_grid(mask: ArrayLike, field: Field) -> Bool:
+def mask_on_grid(mask: ArrayLike, field: PretextInput) -> Bool:
     """Bring a mask to the token grid.
 
     Parameters
@@ -53,7 +53,7 @@ def mask_on_grid(mask: ArrayLike, field: Field) -> Bool:
     return values
 
 
-def _part(values: Bool, field: Field) -> Bool:
+def _part(values: Bool, field: PretextInput) -> Bool:
     """Cut the pixels that are looked at out of those that were asked for."""
     if values.shape == field.region.shape_yx:
         return values
@@ -76,7 +76,7 @@ def _pool(values: Bool, shape: tuple[int, int]) -> Bool:
     return values
 
 
-def blocks_on_grid(targets: Sequence[TokenBlock | Rectangle], field: Field) -> tuple[TokenBlock, ...]:
+def blocks_on_grid(targets: Sequence[TokenBlock | Rectangle], field: PretextInput) -> tuple[TokenBlock, ...]:
     """Bring target blocks to the token grid.
 
     Parameters
@@ -109,7 +109,7 @@ def blocks_on_grid(targets: Sequence[TokenBlock | Rectangle], field: Field) -> t
     return blocks
 
 
-def _check(block: TokenBlock, field: Field) -> TokenBlock:
+def _check(block: TokenBlock, field: PretextInput) -> TokenBlock:
     rows, cols = field.grid.shape
     inside = block.row + block.height <= rows and block.col + block.width <= cols
     if min(block.row, block.col) < 0 or min(block.height, block.width) < 1 or not inside:
@@ -117,7 +117,7 @@ def _check(block: TokenBlock, field: Field) -> TokenBlock:
     return block
 
 
-def _snap(rectangle: Rectangle, field: Field) -> TokenBlock:
+def _snap(rectangle: Rectangle, field: PretextInput) -> TokenBlock:
     values = np.asarray(rectangle, dtype=float)
     if values.shape != (4,) or not np.isfinite(values).all() or min(values[2:]) <= 0:
         raise InvalidOptionError(
@@ -145,7 +145,7 @@ def cover(blocks: Sequence[TokenBlock], shape: tuple[int, int]) -> Bool:
     return covered
 
 
-def crops_inside(crops: Sequence[Crop], field: Field) -> tuple[Crop, ...]:
+def crops_inside(crops: Sequence[Crop], field: PretextInput) -> tuple[Crop, ...]:
     """Check that crops lie on what is looked at, and put the global ones first.
 
     Raises

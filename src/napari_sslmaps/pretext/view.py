@@ -15,7 +15,7 @@ from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import DeviceMemoryError, MapUnavailableError
 from napari_sslmaps.pipeline.planning import RegionLike
 from napari_sslmaps.pretext.field import read_field
-from napari_sslmaps.pretext.options import Wishes
+from napari_sslmaps.pretext.options import MethodOptions
 
 
 def pretext_view(  # noqa: PLR0913  # each keyword is part of the public contract
@@ -110,7 +110,7 @@ def pretext_view(  # noqa: PLR0913  # each keyword is part of the public contrac
             f"{method.title}, whose task is not known here."
         )
     field = read_field(image, encoder, region=region, fit=fit, window=window)
-    wishes = Wishes(mask, seed, ratio, targets, crops, distortion, norm_pix)
+    wishes = MethodOptions(mask, seed, ratio, targets, crops, distortion, norm_pix)
     try:
         with torch.inference_mode(), exact_arithmetic():
             view: PretextView = resolve_name(method.pretext)(field, encoder, wishes)

@@ -59,7 +59,7 @@ def compute_run(
     with _looking(request) as (look, there):
         _check_anchors(request, there or look)
         _check_attention(request)
-        work = _Work(request, look, there, on_progress, cached=cached)
+        work = _RunState(request, look, there, on_progress, cached=cached)
         made = [work.do(choice) for choice in request.encoders]
         outcomes = fit_outcomes(made, request)
         window = outcomes[0].embedding.provenance.window or (0.0, 1.0)
@@ -75,7 +75,7 @@ def compute_run(
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
+class _AttentionPass:
     """An opened image, the rectangle that is embedded, and what of it is wanted."""
 
     source: ImageSource
@@ -85,7 +85,7 @@ class _Look:
 
 
 @contextmanager
-def _looking(request: RunRequest) -> Iterator[tuple[_Look, _Look | None]]:
+def _looking(request: RunRequest) -> Iterator[tuple[_AttentionPass, _AttentionPass | None]]:
     """Open the image of a request, and the one that its anchors lie in, if that is another."""
     options = request.options
     with _look(request.image, request.region, request.mask, options) as here:
@@ -98,14 +98,18 @@ def _looking(request: RunRequest) -> Iterator[tuple[_Look, _Look | None]]:
 
 
 @contextmanager
-def _look(image: str, region: Region | None, mask: MaskRecord | None, options: RunOptions) -> Iterator[_Look]:
+def _look(
+    image: str, region: Region | None, mask: MaskRecord | None, options: RunOptions
+) -> Iterator[_AttentionPass]:
     with open_named(image, options.channel) as source:
         chosen = region or Region(0, 0, *source.levels[0].shape_yx)
         wanted = cast("MaskLike", options.mask) if options.mask else None
-        yield _Look(source, record_of(image, source), chosen, wanted if mask is None else mask_in(mask))
+        yield _AttentionPass(
+            source, record_of(image, source), chosen, wanted if mask is None else mask_in(mask)
+        )
 
 
-def _check_anchors(request: RunRequest, look: _Look) -> None:
+def _check_anchors(request: RunRequest, look: _AttentionPass) -> None:
     if request.negative and not request.anchors:
         raise InvalidAnchorError(
             "Expected an anchor beside the negative ones; got none. Add one that they are unlike."
@@ -136,12 +140,12 @@ def _load(choice: EncoderChoice, options: RunOptions) -> Encoder:
 
 
 @dataclass(frozen=True, slots=True)
-class _Work:
+class _RunState:
     """What every encoder is run on."""
 
     request: RunRequest
-    look: _Look
-    there: _Look | None
+    look: _AttentionPass
+    there: _AttentionPass | None
     on_progress: OnProgress | None
     cached: bool
 
@@ -156,7 +160,7 @@ class _Work:
             stack = attention_stack(embedding, encoder, options.maps.attention, request.anchors)
         return outcome_of(choice, encoder, embedding, request, stack=stack, reference=reference)
 
-    def _embed(self, choice: EncoderChoice, encoder: Encoder, look: _Look) -> Embedding:
+    def _embed(self, choice: EncoderChoice, encoder: Encoder, look: _AttentionPass) -> Embedding:
         options, spec = self.request.options, encoder.spec
         control = None
         if choice.control:

@@ -10,7 +10,7 @@ from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import UnsupportedImageError
 from napari_sslmaps.extras import require_extra
 from napari_sslmaps.sources.base import ImageLayout, SourceBase, decoding
-from napari_sslmaps.sources.decoded_cache import Kept
+from napari_sslmaps.sources.decoded_cache import DecodedCache
 from napari_sslmaps.sources.protocol import Level
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class ClipSource(SourceBase):
         require_extra("formats")
         import av
 
-        self._path, self._kept = path, Kept(_KEPT_BYTES)
+        self._path, self._kept = path, DecodedCache(_KEPT_BYTES)
         self._damage = (av.FFmpegError, OSError, ValueError, EOFError)
         self._idle: list[_Decoder] = []
         with decoding(path.name, "a readable clip", *self._damage):

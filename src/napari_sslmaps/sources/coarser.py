@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import UnsupportedImageError
 from napari_sslmaps.sources.base import ImageLayout, SourceBase
-from napari_sslmaps.sources.decoded_cache import Kept
+from napari_sslmaps.sources.decoded_cache import DecodedCache
 from napari_sslmaps.sources.protocol import ImageSource, Level
 
 SIDE = 1024
@@ -43,7 +43,7 @@ class CoarserLevels(SourceBase):
         while max(levels[-1].shape_yx) > SIDE:
             levels.append(_half(levels[-1]))
         self._source = source
-        self._kept = Kept(_KEPT_BYTES)
+        self._kept = DecodedCache(_KEPT_BYTES)
         layout = ImageLayout(
             tuple(levels),
             source.channels,

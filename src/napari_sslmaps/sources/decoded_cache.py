@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 Piece = Future[NDArray[Any]]
 
 
-class Kept:
+class DecodedCache:
     """The pieces used last, up to a number of bytes; each is decoded once, however many threads ask.
 
     Parameters

@@ -18,7 +18,7 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRL
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import UnsupportedImageError
 from napari_sslmaps.sources.base import ImageLayout, SourceBase, SpacingYX, decoding, spacing_um
-from napari_sslmaps.sources.decoded_cache import Kept
+from napari_sslmaps.sources.decoded_cache import DecodedCache
 from napari_sslmaps.sources.dicom_values import Colours, Values, frame_group
 from napari_sslmaps.sources.formats import DICOM_SUFFIXES, begins_as_dicom
 from napari_sslmaps.sources.protocol import ImageSource, Level
@@ -136,7 +136,7 @@ class DicomSource(SourceBase):
     def __init__(self, paths: Sequence[Path], name: str = "") -> None:
         self._files = [_File.read(path) for path in paths]
         self._frames = [(file, frame) for file in self._files for frame in range(file.frames)]
-        self._kept = Kept(_KEPT_BYTES)
+        self._kept = DecodedCache(_KEPT_BYTES)
         super().__init__(name or paths[0].stem, _layout(self._files))
 
     def spacing_at(self, point_yx: tuple[float, float], frame: int) -> SpacingYX:

@@ -106,7 +106,7 @@ def open_image(
             return _open_zarr(url_of(image), channel=channel)
         path = Path(image).expanduser()
         file = FileIdentity.of(path)  # before it is opened: a change from then on is noticed
-        asked = _Asked(frames, series, icc, channel)
+        asked = _OpenRequest(frames, series, icc, channel)
         opened = _open_path(path, asked)
         if isinstance(opened, SourceBase):
             opened.file = file and replace(file, reading=asked.reading(opened))
@@ -130,7 +130,7 @@ def open_image(
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _OpenRequest:
     """What is asked for of a file, as `open_image` takes it."""
 
     frames: bool
@@ -145,7 +145,7 @@ class _Asked:
         return " ".join(filter(None, (source.reading, image, channel)))
 
 
-def _open_path(path: Path, asked: _Asked) -> ImageSource:
+def _open_path(path: Path, asked: _OpenRequest) -> ImageSource:
     if path.is_dir():
         return _open_folder(path, asked.channel)
     inside = path_in_zip(path)
@@ -163,7 +163,7 @@ def _open_path(path: Path, asked: _Asked) -> ImageSource:
     )
 
 
-def _open_scan(path: Path, start: bytes, asked: _Asked) -> ImageSource | None:
+def _open_scan(path: Path, start: bytes, asked: _OpenRequest) -> ImageSource | None:
     """Open DICOM, slides and TIFF; None if it is none of them."""
     # Before TIFF: a DICOM preamble may hold a TIFF header (examples_rgb_color.dcm has one).
     if begins_as_dicom(start) or path.suffix.lower() in DICOM_SUFFIXES:
@@ -182,7 +182,7 @@ def _open_scan(path: Path, start: bytes, asked: _Asked) -> ImageSource | None:
     return open_tiff(path, series=asked.series, icc=asked.icc, channel=asked.channel)
 
 
-def _open_picture(path: Path, start: bytes, asked: _Asked) -> ImageSource | None:
+def _open_picture(path: Path, start: bytes, asked: _OpenRequest) -> ImageSource | None:
     """Open pictures and NumPy's files; None if it is neither."""
     if start.startswith(_PICTURES) or (start[:4] == b"RIFF" and start[8:12] == b"WEBP") or _PNM.match(start):
         from napari_sslmaps.sources.picture import PictureSource
@@ -193,7 +193,7 @@ def _open_picture(path: Path, start: bytes, asked: _Asked) -> ImageSource | None
     return None
 
 
-def _open_rare(path: Path, start: bytes, asked: _Asked) -> ImageSource | None:
+def _open_rare(path: Path, start: bytes, asked: _OpenRequest) -> ImageSource | None:
     """Open zipped zarr, and what needs an extra; None if it is nothing of that."""
     if start.startswith(_ZIP) and holds_zarr(path):
         return _open_zarr(path, channel=asked.channel)
@@ -218,7 +218,7 @@ def _open_zarr(where: Path | str, inside: str = "", *, channel: ChannelChoice) -
     return open_zarr(where, inside, channel=channel)
 
 
-def _open_slide(path: Path, start: bytes, asked: _Asked) -> ImageSource | None:
+def _open_slide(path: Path, start: bytes, asked: _OpenRequest) -> ImageSource | None:
     """Open what OpenSlide reads and nothing else does as well; None if it is no such slide."""
     by_name = path.suffix.lower() in SLIDE_SUFFIXES
     if not by_name and (start.startswith(_NO_SLIDES) or vendor_of(path) is None):

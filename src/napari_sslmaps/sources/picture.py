@@ -13,7 +13,7 @@ from PIL.Image import DecompressionBombError
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import UnsupportedImageError
 from napari_sslmaps.sources.base import ImageLayout, SourceBase, decoding
-from napari_sslmaps.sources.decoded_cache import Kept
+from napari_sslmaps.sources.decoded_cache import DecodedCache
 from napari_sslmaps.sources.protocol import Level
 
 _DAMAGE = (OSError, ValueError, SyntaxError, EOFError, IndexError, RuntimeError)
@@ -40,7 +40,7 @@ class PictureSource(SourceBase):
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._kept = Kept(limit_bytes=0)  # one piece, and the newest always stays
+        self._kept = DecodedCache(limit_bytes=0)  # one piece, and the newest always stays
         with decoding(path.name, "a readable picture", *_DAMAGE):
             layout = self._header()
         super().__init__(path.stem, layout)

@@ -30,7 +30,7 @@ from napari_sslmaps.sources.channels import (
     pick_channels,
     qptiff_facts,
 )
-from napari_sslmaps.sources.decoded_cache import Kept
+from napari_sslmaps.sources.decoded_cache import DecodedCache
 from napari_sslmaps.sources.icc import to_srgb
 from napari_sslmaps.sources.protocol import ImageSource
 from napari_sslmaps.sources.tiff_planes import JPEG, LARGEST_PIECE, Box, TiffPlanes
@@ -165,7 +165,7 @@ class TiffSource(SourceBase):
                 notes=(*choice.notes, *notes),
             )
             self._file, self._files = file, tifffile.FileCache(lock=RLock())
-            self._kept = Kept(_KEPT_BYTES)
+            self._kept = DecodedCache(_KEPT_BYTES)
             self._planes = [
                 TiffPlanes(level, self._files, self._kept, number, self._meaning.fill)
                 for number, level in enumerate(shown.levels)

@@ -8,7 +8,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from napari_sslmaps.errors import UnsupportedImageError
-from napari_sslmaps.sources.decoded_cache import Kept
+from napari_sslmaps.sources.decoded_cache import DecodedCache
 
 LARGEST_PIECE = 2**31
 """Bytes of pixels that one tile or strip may decode to."""
@@ -37,7 +37,7 @@ class TiffPlanes:
         self,
         series: Any,
         files: tifffile.FileCache,
-        kept: Kept,
+        kept: DecodedCache,
         level: int,
         fill: tuple[int, ...] | None = None,
     ) -> None:

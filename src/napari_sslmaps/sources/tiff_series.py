@@ -27,7 +27,7 @@ _XMP = 700
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class SeriesChoice:
     """The series that is shown, and what is said of the others.
 
     Parameters
@@ -42,7 +42,7 @@ class Choice:
     notes: tuple[str, ...] = ()
 
 
-def choose_series(file: tifffile.TiffFile, wanted: int | str | None, name: str) -> Choice:
+def choose_series(file: tifffile.TiffFile, wanted: int | str | None, name: str) -> SeriesChoice:
     """Choose the image of a file: the one asked for, else the largest that is not one beside it.
 
     Those marked as reduced or as a mask, and those named label, macro, thumbnail or alike, lie beside it. Of
@@ -66,11 +66,11 @@ def choose_series(file: tifffile.TiffFile, wanted: int | str | None, name: str) 
     if not every:
         raise tifffile.TiffFileError("it has no pages")
     if wanted is not None:
-        return Choice(_find(every, wanted, name))
+        return SeriesChoice(_find(every, wanted, name))
     itself = [number for number, series in enumerate(every) if not _lies_beside(series)]
     chosen = max(itself or range(len(every)), key=lambda number: (_area(every[number]), -number))
     if len(every) == 1:
-        return Choice(chosen)
+        return SeriesChoice(chosen)
     others = [number for number in range(len(every)) if number != chosen]
     note = (
         f"{name} holds {len(every)} images; shown is {_told(every, chosen)}. Left out: "
@@ -78,7 +78,7 @@ def choose_series(file: tifffile.TiffFile, wanted: int | str | None, name: str) 
     )
     if set(others) & set(itself):
         _LOGGER.warning("%s", note)
-    return Choice(chosen, (note,))
+    return SeriesChoice(chosen, (note,))
 
 
 def _lies_beside(series: Any) -> bool:

@@ -19,7 +19,7 @@ from napari_sslmaps.sources.base import (
     spacing_um,
 )
 from napari_sslmaps.sources.channels import ChannelChoice
-from napari_sslmaps.sources.decoded_cache import Kept
+from napari_sslmaps.sources.decoded_cache import DecodedCache
 
 LARGEST_BYTES = 8 * 2**30
 """What a volume may take: it is read whole."""
@@ -56,7 +56,7 @@ class VolumeSource(SourceBase):
         require_extra("formats")
         import SimpleITK as itk  # noqa: N813  # as its documentation has it
 
-        self._path, self._kept = path, Kept(limit_bytes=0)  # one piece, and the newest always stays
+        self._path, self._kept = path, DecodedCache(limit_bytes=0)  # one piece, and the newest always stays
         with decoding(path.name, "a readable volume", RuntimeError, OSError, ValueError):
             reader = itk.ImageFileReader()
             reader.SetFileName(str(path))

@@ -11,25 +11,25 @@ from napari_sslmaps.viewer.canvas.anchor_layers import AnchorMarks
 from napari_sslmaps.viewer.canvas.anchor_pointer import AnchorPointer
 from napari_sslmaps.viewer.canvas.flicker_keys import FlickerKeys
 from napari_sslmaps.viewer.canvas.image_layer import is_own
-from napari_sslmaps.viewer.canvas.map_layers import LayerBoard
+from napari_sslmaps.viewer.canvas.map_layers import LayerManager
 from napari_sslmaps.viewer.canvas.region_masks import RegionMasks
-from napari_sslmaps.viewer.canvas.region_selection import Look
-from napari_sslmaps.viewer.canvas.shared_contrast import SharedLooks
+from napari_sslmaps.viewer.canvas.region_selection import RegionSelection
+from napari_sslmaps.viewer.canvas.shared_contrast import SharedContrast
 from napari_sslmaps.viewer.canvas.side_by_side import SideBySide
-from napari_sslmaps.viewer.compare.build import Comparing
-from napari_sslmaps.viewer.encoders.actions import EncoderFiles
-from napari_sslmaps.viewer.encoders.encoder_list import EncoderOffer
+from napari_sslmaps.viewer.compare.build import ComparePage
+from napari_sslmaps.viewer.encoders.actions import EncoderActions
+from napari_sslmaps.viewer.encoders.encoder_list import EncoderList
 from napari_sslmaps.viewer.maps.anchor_sets import AnchorSets
-from napari_sslmaps.viewer.maps.attention_controller import AttentionPainter
-from napari_sslmaps.viewer.maps.coordinator import Answers
-from napari_sslmaps.viewer.maps.embedding_job import Painted
+from napari_sslmaps.viewer.maps.attention_controller import AttentionController
+from napari_sslmaps.viewer.maps.coordinator import MapCoordinator
+from napari_sslmaps.viewer.maps.embedding_job import PartialResult
 from napari_sslmaps.viewer.maps.head_stack import HeadStack
-from napari_sslmaps.viewer.maps.map_controller import MapPainter
+from napari_sslmaps.viewer.maps.map_controller import MapController
 from napari_sslmaps.viewer.maps.pca_bases import Bases
-from napari_sslmaps.viewer.maps.run_estimate import Forecast
+from napari_sslmaps.viewer.maps.run_estimate import RunEstimate
 from napari_sslmaps.viewer.maps.runs import EmbeddingRuns
-from napari_sslmaps.viewer.maps.visibility import Difference, Stage
-from napari_sslmaps.viewer.pretext.controller import PretextPainter
+from napari_sslmaps.viewer.maps.visibility import Difference, VisibilityController
+from napari_sslmaps.viewer.pretext.controller import PretextController
 from napari_sslmaps.viewer.services import Services
 from napari_sslmaps.viewer.state.connections import Connections
 from napari_sslmaps.viewer.state.history import History
@@ -76,13 +76,13 @@ class Controller:
         embed_runner, map_runner, pretext_runner, attention_runner, *others = self._runners
         mask_runner, file_runner, download_runner, trial_runner, self._prepare_runner = others
         self.sessions = Sessions()
-        self.board = LayerBoard(viewer)
-        self.looks = SharedLooks(viewer, workspace, self.board)
+        self.board = LayerManager(viewer)
+        self.looks = SharedContrast(viewer, workspace, self.board)
         self.marks = AnchorMarks(viewer, workspace)
         self.cells = SideBySide(viewer, self.marks)
         self.masks = RegionMasks(viewer, workspace, self.board, mask_runner, self._on_failed)
-        self.look = Look(viewer, workspace, self.masks.placed)
-        self.forecast = Forecast(workspace, services.paces, trial_runner, self.look, self.look.mask)
+        self.look = RegionSelection(viewer, workspace, self.masks.placed)
+        self.forecast = RunEstimate(workspace, services.paces, trial_runner, self.look, self.look.mask)
         self.runs = EmbeddingRuns(
             workspace,
             embed_runner,
@@ -90,7 +90,7 @@ class Controller:
             self.forecast,
             self.look.focus,
         )
-        self.pretext = PretextPainter(
+        self.pretext = PretextController(
             viewer,
             workspace,
             self.board,
@@ -99,8 +99,8 @@ class Controller:
             region=self.look.region,
             arrange=self._arrange,
         )
-        self.stage = Stage(workspace, self.board, self.cells, self.pretext.tools)
-        self.painter = MapPainter(
+        self.stage = VisibilityController(workspace, self.board, self.cells, self.pretext.tools)
+        self.painter = MapController(
             workspace,
             self.sessions,
             self.board,
@@ -108,7 +108,7 @@ class Controller:
             shown=self.stage.arrange_new,
             failed=self._on_failed,
         )
-        self.attention = AttentionPainter(
+        self.attention = AttentionController(
             workspace,
             self.board,
             attention_runner,
@@ -121,22 +121,22 @@ class Controller:
         self.anchor_sets = AnchorSets(workspace, self.sessions, self.look)
         self.heads = HeadStack(viewer, workspace, self.board)
         self.keys = FlickerKeys(viewer, workspace, self.stage.methods)
-        self.answers = Answers(
+        self.answers = MapCoordinator(
             workspace, self.sessions, self.look, self.runs, self.painter, self.attention, self.stage
         )
         self.runs.painted = self._on_painted
         self.pointer = AnchorPointer(viewer, workspace, self.answers.bounds)
         self.answers.is_dragging = lambda: self.pointer.dragging
         self.history = History(viewer, workspace, lambda: self.pointer.dragging)
-        self.comparing = Comparing(
+        self.comparing = ComparePage(
             viewer,
             workspace,
             (self.sessions, self.answers, self.board),
             make_runner,
             services.comparison,
         )
-        self.offer = EncoderOffer(workspace, services.library)
-        self.files = EncoderFiles(
+        self.offer = EncoderList(workspace, services.library)
+        self.files = EncoderActions(
             workspace, services.library, self.offer, (file_runner, download_runner), self._on_failed
         )
         self._connections = Connections()
@@ -319,7 +319,7 @@ class Controller:
         self.marks.update()
         self.answers.follow_anchors()
 
-    def _on_painted(self, image: Image, painted: Painted | None) -> None:
+    def _on_painted(self, image: Image, painted: PartialResult | None) -> None:
         """Show what a run has computed; after the first, a click on the image is what comes next."""
         self.answers.take(image, painted)
         workspace, session = self.workspace, self.session

@@ -7,7 +7,7 @@ from napari_sslmaps.viewer.compare.build import ComparisonServices, real_compari
 from napari_sslmaps.viewer.encoders.library import FileLibrary, Library
 from napari_sslmaps.viewer.maps.attention_controller import Attender, PipelineAttender
 from napari_sslmaps.viewer.maps.embedding_job import Embedder, PipelineEmbedder
-from napari_sslmaps.viewer.maps.throughput import MeasuredPaces, Paces
+from napari_sslmaps.viewer.maps.throughput import MeasuredPaces, ThroughputStore
 from napari_sslmaps.viewer.pretext.job import EncoderPretext, Pretext
 from napari_sslmaps.viewer.state.loaded_encoders import LoadedEncoders
 
@@ -43,7 +43,7 @@ class Services:
     embedder: Embedder
     pretext: Pretext
     library: Library
-    paces: Paces
+    paces: ThroughputStore
     attender: Attender
     comparison: ComparisonServices
     prepare: Callable[[], None] = _nothing

@@ -9,7 +9,7 @@ from torch.nn import functional
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.lab.gate.images import ProbeData, ProbeSet
 from napari_sslmaps.lab.gate.probe import (
-    Labelled,
+    LabelledTokens,
     Probe,
     balanced_accuracy,
     classify,
@@ -111,8 +111,10 @@ def test_tokens_of_noise_score_at_chance():
 def test_the_score_does_not_depend_on_scale_or_offset():
     tokens = compute_tokens(perfect, TOY.train.images)
     noisy = tokens + torch.randn(tokens.shape, generator=torch.Generator().manual_seed(0))
-    kept = Labelled(noisy.flatten(0, 1), TOY.train.labels.flatten(), torch.zeros(6 * 256, dtype=torch.long))
-    moved = Labelled(3 * kept.features + 7, kept.labels, kept.images)
+    kept = LabelledTokens(
+        noisy.flatten(0, 1), TOY.train.labels.flatten(), torch.zeros(6 * 256, dtype=torch.long)
+    )
+    moved = LabelledTokens(3 * kept.features + 7, kept.labels, kept.images)
     first, second = Probe(kept, kept).choice, Probe(moved, moved).choice
     assert first.probe == pytest.approx(second.probe, abs=2e-3)
     assert first.knn == pytest.approx(second.knn, abs=2e-3)
@@ -130,7 +132,7 @@ def test_the_cosine_is_chosen_where_length_is_noise():
     lengths = torch.exp(2 * torch.randn(800, 1, generator=torch.Generator().manual_seed(8)))
     centred = (features - features.mean(dim=0)) * lengths
     parts = [
-        Labelled(centred[half], labels[half], torch.zeros(400, dtype=torch.long))
+        LabelledTokens(centred[half], labels[half], torch.zeros(400, dtype=torch.long))
         for half in (slice(0, 400), slice(400, 800))
     ]
     assert Probe(*parts).choice.metric == "cosine"

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from napari_sslmaps.errors import InvalidOptionError
-from napari_sslmaps.lab.study.analysis import Found, analyse, contrast, verdict
-from napari_sslmaps.lab.study.bootstrap import Estimate
+from napari_sslmaps.lab.study.analysis import StudyResult, analyse, contrast, verdict
+from napari_sslmaps.lab.study.bootstrap import BootstrapEstimate
 from napari_sslmaps.lab.study.design import Design, design_from_dict, design_to_toml, find_design
 from napari_sslmaps.lab.study.words import verdict_sentence
 
@@ -19,7 +19,7 @@ DESIGN = Design(
 ENCODERS = [*DESIGN.methods, *(f"{name}-untrained" for name in DESIGN.methods), "colour", "pixels"]
 
 
-def made(accuracy: dict[str, tuple[float, float]], seed: int = 0) -> dict[str, Found]:
+def made(accuracy: dict[str, tuple[float, float]], seed: int = 0) -> dict[str, StudyResult]:
     """Scores with these accuracies (arrangement, local cue); 0.5 where nothing is said."""
     rng = np.random.default_rng(seed)
     image, token = {}, {}
@@ -27,7 +27,7 @@ def made(accuracy: dict[str, tuple[float, float]], seed: int = 0) -> dict[str, F
         ends = np.array(accuracy.get(name, (0.5, 0.5)))
         image[name] = rng.random((3, 2, 2, 2, 300)) < ends[:, None]
         token[name] = rng.random((3, 2, 300)).astype(np.float32)
-    return {"histology": Found(image, token)}
+    return {"histology": StudyResult(image, token)}
 
 
 def test_the_contrast_is_the_difference_of_differences() -> None:
@@ -51,7 +51,7 @@ def test_the_contrast_is_the_difference_of_differences() -> None:
     ],
 )
 def test_the_rule_of_the_verdict(low: float, high: float, learned: bool, expected: str) -> None:
-    found = Estimate((low + high) / 2, low, high, 0.05, 0.04, 6.0, 0.15)
+    found = BootstrapEstimate((low + high) / 2, low, high, 0.05, 0.04, 6.0, 0.15)
     assert verdict(found, "locality", learned=learned) == expected
     assert verdict(replace(found, freedom=0.0), "locality", learned=learned) == "undecided"
     assert ("lead" in verdict(found, "noise", learned=learned)) == (expected != "undecided")

@@ -5,7 +5,7 @@ import torch
 
 from napari_sslmaps.lab.gate.controls import colour_statistics, raw_patches
 from napari_sslmaps.lab.study.probe import layout, pooled, score
-from napari_sslmaps.lab.study.scenes import Labelled
+from napari_sslmaps.lab.study.scenes import LabelledScene
 
 
 def test_pooling_follows_its_definition() -> None:
@@ -30,7 +30,7 @@ def test_controls_are_what_they_are_called() -> None:
 def test_probes_find_a_label_in_the_tokens_and_none_in_noise() -> None:
     rng = np.random.default_rng(0)
 
-    def made(count: int) -> tuple[Labelled, list[torch.Tensor]]:
+    def made(count: int) -> tuple[LabelledScene, list[torch.Tensor]]:
         labels = rng.integers(0, 2, (2, count)).astype(np.int8)
         classes = rng.integers(-1, 4, (count, 64)).astype(np.int8)
         tokens = rng.standard_normal((count, 64, 8)).astype(np.float32)
@@ -39,7 +39,7 @@ def test_probes_find_a_label_in_the_tokens_and_none_in_noise() -> None:
         tokens[:, 32:, 1] -= 2 * labels[1][:, None] - 1
         tokens[:, :, 2:6] += 4 * (classes[:, :, None] == np.arange(4))
         images = np.zeros((1, count, 64, 64, 3), dtype=np.uint8)
-        return Labelled(images, labels, classes), [torch.from_numpy(tokens)]
+        return LabelledScene(images, labels, classes), [torch.from_numpy(tokens)]
 
     probe, fitted = made(300)
     test, asked = made(300)

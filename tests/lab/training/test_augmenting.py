@@ -14,7 +14,7 @@ from napari_sslmaps.lab.training.augmenting import (
     cut_to_sector,
     jitter_stains,
 )
-from napari_sslmaps.lab.training.numerics import Progress
+from napari_sslmaps.lab.training.numerics import TrainingPosition
 from napari_sslmaps.lab.training.objectives import build_objective
 
 from .conftest import tiny_recipe
@@ -105,6 +105,6 @@ def test_every_method_sees_what_the_recipe_varies(method):
     losses = []
     for chosen in (Augmentation(), _ALL):
         objective = build_objective(replace(recipe, augment=chosen))
-        seen = objective.loss(some_fields(2), Progress(0, 10), seeded())
+        seen = objective.loss(some_fields(2), TrainingPosition(0, 10), seeded())
         losses.append(seen["total"].item())
     assert losses[0] != losses[1]

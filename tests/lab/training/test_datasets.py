@@ -18,7 +18,7 @@ from napari_sslmaps.lab.training.datasets.bank import build_bank
 from napari_sslmaps.lab.training.datasets.cut_bank import cut_bank
 from napari_sslmaps.lab.training.datasets.cutting import choose_place, cut_field
 from napari_sslmaps.lab.training.datasets.files import scan_files
-from napari_sslmaps.lab.training.datasets.loading import Keys, Order, Shards, read_ahead
+from napari_sslmaps.lab.training.datasets.loading import EpochOrder, Keys, Shards, read_ahead
 from napari_sslmaps.lab.training.datasets.protocol import ArrayFields
 from napari_sslmaps.lab.training.datasets.tissue import find_tissue, thumbnail
 from napari_sslmaps.lab.training.recipes import DataRecipe
@@ -78,18 +78,20 @@ def test_a_bank_of_other_fields_is_refused(other, tmp_path):
 @settings(max_examples=30)
 @given(st.integers(1, 200), st.integers(0, 9), st.integers(0, 5))
 def test_an_epoch_shows_every_field_once_in_an_order_of_its_own(count, seed, epoch):
-    order = Order(count, seed)
+    order = EpochOrder(count, seed)
     size = len(order.trained)
     seen = [order.index(epoch * size + place) for place in range(size)]
     assert sorted(seen) == order.trained.tolist()
-    assert [Order(count, seed).index(epoch * size + place) for place in range(size)] == seen
+    assert [EpochOrder(count, seed).index(epoch * size + place) for place in range(size)] == seen
     if count >= 20:
         assert not set(seen) & set(order.watched.tolist())
 
 
 def test_epochs_and_seeds_differ():
     orders = {
-        tuple(Order(50, seed).index(epoch * 48 + k) for k in range(48)) for seed in (0, 1) for epoch in (0, 1)
+        tuple(EpochOrder(50, seed).index(epoch * 48 + k) for k in range(48))
+        for seed in (0, 1)
+        for epoch in (0, 1)
     }
     assert len(orders) == 4
 

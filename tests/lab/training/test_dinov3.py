@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from napari_sslmaps.encoders.pretext_heads.dinov3 import PrototypeHead, rotary_positions
 from napari_sslmaps.lab.training.losses import gram_loss, sinkhorn
-from napari_sslmaps.lab.training.numerics import Progress
+from napari_sslmaps.lab.training.numerics import TrainingPosition
 from napari_sslmaps.lab.training.objectives import dinov3 as module
 from napari_sslmaps.lab.training.objectives.dinov3 import to_grid
 from napari_sslmaps.pretext.masks import block_masks
@@ -79,7 +79,7 @@ def test_scores_are_cosines_with_the_prototypes():
 def test_the_total_is_the_weighted_sum():
     objective = tiny("dinov3", patch_weight=2.0, koleo_weight=0.5, gram_weight=3.0)
     with torch.no_grad():
-        losses = objective.loss(some_fields(4), Progress(6, 10), seeded())
+        losses = objective.loss(some_fields(4), TrainingPosition(6, 10), seeded())
     terms = {name: float(value) for name, value in losses.items()}
     expected = terms["dino"] + 2 * terms["ibot"] + 0.5 * terms["koleo"] + 3 * terms["gram"]
     assert terms["total"] == pytest.approx(expected, rel=1e-5)
@@ -92,7 +92,7 @@ def test_the_teacher_centres_all_views_together_and_warms_up():
     with torch.no_grad():
         cls, patches = objective._encode(objective.teacher, views)
         for step, temperature in ((0, 0.1), (5, 0.2), (20, 0.3)):
-            wanted, wanted_patches = objective._teach(views, hidden, Progress(step, 20))
+            wanted, wanted_patches = objective._teach(views, hidden, TrainingPosition(step, 20))
             expected = sinkhorn(objective.teacher.dino_head(cls), temperature)
             torch.testing.assert_close(wanted, expected)
             expected = sinkhorn(objective.teacher.ibot_head(patches.flatten(0, 1)[hidden]), temperature)
@@ -101,19 +101,19 @@ def test_the_teacher_centres_all_views_together_and_warms_up():
 
 def test_gram_anchoring_starts_late_with_the_teacher_of_that_moment():
     objective = tiny("dinov3", gram_from=0.5, gram_refresh=0.2)
-    assert "gram" not in objective.loss(some_fields(), Progress(0, 10), seeded())
+    assert "gram" not in objective.loss(some_fields(), TrainingPosition(0, 10), seeded())
     assert int(objective.gram_step) == -1
     for step, refreshed in ((6, 6), (7, 6), (8, 8), (9, 8)):
         with torch.no_grad():
             objective.teacher.backbone.cls_token.fill_(step)
-        assert "gram" in objective.loss(some_fields(), Progress(step, 10), seeded())
+        assert "gram" in objective.loss(some_fields(), TrainingPosition(step, 10), seeded())
         assert int(objective.gram_step) == refreshed
         assert float(objective.gram_teacher.cls_token.mean()) == refreshed
 
 
 def test_gram_anchoring_can_be_left_out_and_the_summary_says_so():
     objective = tiny("dinov3", gram_from=1.0)
-    assert "gram" not in objective.loss(some_fields(), Progress(10, 10), seeded())
+    assert "gram" not in objective.loss(some_fields(), TrainingPosition(10, 10), seeded())
     assert "without Gram anchoring" in objective.summary()
     assert "2 x the resolution" in tiny("dinov3").summary()
 
@@ -129,7 +129,7 @@ def test_the_gram_teacher_sees_the_same_crops_twice_as_fine(monkeypatch):
 
     monkeypatch.setattr(objective, "_encode", noted)
     monkeypatch.setattr(module, "gram_loss", lambda own, anchor: seen.append((own, anchor)) or own.sum())
-    objective.loss(some_fields(4, side=192), Progress(0, 10), seeded())
+    objective.loss(some_fields(4, side=192), TrainingPosition(0, 10), seeded())
     views = next(images for network, images in seen if network is objective.teacher)
     fine = next(images for network, images in seen if network is objective.gram_teacher)
     own, anchor = seen[-1]
@@ -158,7 +158,7 @@ def test_the_anchor_is_the_fine_grid_of_tokens_brought_to_the_student_s(monkeypa
 
 def test_the_gram_loss_trains_the_student_alone():
     objective = tiny("dinov3", gram_from=0.0, koleo_weight=0.0, patch_weight=0.0)
-    losses = objective.loss(some_fields(4), Progress(5, 10), seeded())
+    losses = objective.loss(some_fields(4), TrainingPosition(5, 10), seeded())
     losses["gram"].backward()
     trained = {name.split(".")[0] for name, p in objective.named_parameters() if p.grad is not None}
     assert trained == {"student"}
@@ -167,14 +167,15 @@ def test_the_gram_loss_trains_the_student_alone():
 
 def test_where_all_views_are_masked_the_anchor_is_for_all():
     objective = tiny("dinov3", gram_from=0.0, mask_share=1.0)
-    losses = objective.loss(some_fields(), Progress(5, 10), seeded())
+    losses = objective.loss(some_fields(), TrainingPosition(5, 10), seeded())
     assert bool(torch.isfinite(losses["gram"]))
 
 
 def test_rescaled_positions_change_what_the_student_sees_and_not_the_teacher():
     fields = some_fields(4)
     still, moved = (
-        tiny("dinov3", rope_rescale=factor).loss(fields, Progress(0, 10), seeded()) for factor in (1.0, 2.0)
+        tiny("dinov3", rope_rescale=factor).loss(fields, TrainingPosition(0, 10), seeded())
+        for factor in (1.0, 2.0)
     )
     assert float(still["dino"].detach()) != float(moved["dino"].detach())
     objective = tiny("dinov3", rope_rescale=2.0)
@@ -189,7 +190,7 @@ def test_the_teacher_follows_along_a_cosine():
     with torch.no_grad():
         objective.student.mask_token.fill_(1.0)
         objective.teacher.mask_token.fill_(0.0)
-    objective.after_step(Progress(5, 10), one)
+    objective.after_step(TrainingPosition(5, 10), one)
     torch.testing.assert_close(objective.teacher.mask_token, torch.full((1, 16), 0.05))
 
 

@@ -9,14 +9,14 @@ from napari_sslmaps.encoders.pretext_heads.dira import PatchDiscriminator
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.lab.training.checkpoints import save_encoder
-from napari_sslmaps.lab.training.numerics import Progress
+from napari_sslmaps.lab.training.numerics import TrainingPosition
 from napari_sslmaps.lab.training.objectives import dira as module
 from napari_sslmaps.lab.training.objectives.dira import DiRA
 from napari_sslmaps.lab.training.views import CropScheme
 
 from .tiny import seeded, some_fields, tiny
 
-EARLY, LATE = Progress(0, 10), Progress(9, 10)
+EARLY, LATE = TrainingPosition(0, 10), TrainingPosition(9, 10)
 TERMS = {
     "Di": {"discrimination"},
     "Di+Re": {"discrimination", "restoration"},

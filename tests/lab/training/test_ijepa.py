@@ -5,13 +5,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_sslmaps.errors import InvalidOptionError
-from napari_sslmaps.lab.training.numerics import Progress
+from napari_sslmaps.lab.training.numerics import TrainingPosition
 from napari_sslmaps.lab.training.options import IJEPAOptions
 from napari_sslmaps.pretext.masks import BlockScheme, draw_blocks
 
 from .tiny import seeded, some_fields, tiny
 
-START = Progress(0, 10)
+START = TrainingPosition(0, 10)
 
 
 @settings(deadline=None, max_examples=40)
@@ -130,10 +130,10 @@ def test_the_target_follows_with_a_momentum_that_rises_to_one():
             parameter.add_(1.0)
     old = objective.target.norm.weight.clone()
     new = objective.context.norm.weight.detach()
-    objective.after_step(Progress(5, 10), lambda tensor: tensor)
+    objective.after_step(TrainingPosition(5, 10), lambda tensor: tensor)
     torch.testing.assert_close(objective.target.norm.weight, 0.95 * old + 0.05 * new)
     kept = objective.target.norm.weight.clone()
-    objective.after_step(Progress(10, 10), lambda tensor: tensor)
+    objective.after_step(TrainingPosition(10, 10), lambda tensor: tensor)
     assert torch.equal(objective.target.norm.weight, kept)
 
 

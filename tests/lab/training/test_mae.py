@@ -5,12 +5,12 @@ from hypothesis import strategies as st
 from transformers import ViTMAEConfig, ViTMAEForPreTraining
 
 from napari_sslmaps.encoders.pretext_heads.mae import to_patches
-from napari_sslmaps.lab.training.numerics import Progress
+from napari_sslmaps.lab.training.numerics import TrainingPosition
 from napari_sslmaps.pretext.masks import random_mask
 
 from .tiny import seeded, some_fields, tiny
 
-START = Progress(0, 10)
+START = TrainingPosition(0, 10)
 RENAMES = (
     ("attn.proj", "attention.o_proj"),
     ("norm1", "layernorm_before"),

@@ -6,12 +6,12 @@ from functools import partial
 import pytest
 import torch
 
-from napari_sslmaps.lab.training.numerics import Progress
+from napari_sslmaps.lab.training.numerics import TrainingPosition
 from napari_sslmaps.lab.training.objectives.base import running_statistics
 
 from .tiny import CLASSES, seeded, some_fields, tiny
 
-LATE = Progress(6, 10)
+LATE = TrainingPosition(6, 10)
 METHODS = sorted(CLASSES)
 # Targets that stand still: a moving one makes a loss rise before it falls.
 STEADY = {"ijepa": {"momentum": 1.0}, "dinov3": {"momentum": 1.0}}
@@ -28,11 +28,11 @@ def train(objective, steps):
     fields, losses = some_fields(4), []
     for step in range(steps):
         optimiser.zero_grad()
-        loss = objective.loss(fields, Progress(step, 1000), seeded())["total"]
+        loss = objective.loss(fields, TrainingPosition(step, 1000), seeded())["total"]
         loss.backward()
         losses.append(float(loss.detach()))
         optimiser.step()
-        objective.after_step(Progress(step, 1000), one)
+        objective.after_step(TrainingPosition(step, 1000), one)
     return losses
 
 
@@ -174,7 +174,7 @@ def test_a_moving_average_of_many_steps_has_its_closed_form():
     with torch.no_grad():
         objective.context.norm.weight.fill_(3.0)
     for _ in range(5):
-        objective.after_step(Progress(0, 10), one)
+        objective.after_step(TrainingPosition(0, 10), one)
     expected = 0.8**5 * start + (1 - 0.8**5) * 3.0
     torch.testing.assert_close(objective.target.norm.weight, expected)
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_sslmaps.lab.training.numerics import (
-    Progress,
+    TrainingPosition,
     cosine_between,
     frozen_copy,
     learning_rate,
@@ -16,7 +16,7 @@ from napari_sslmaps.lab.training.numerics import (
 
 
 def test_learning_rate_warms_up_linearly_and_falls_along_a_cosine():
-    rates = [learning_rate(1.0, Progress(step, 100)) for step in range(101)]
+    rates = [learning_rate(1.0, TrainingPosition(step, 100)) for step in range(101)]
     steps = [after - before for before, after in pairwise(rates[:8])]
     assert steps == pytest.approx([steps[0]] * 7)
     assert max(rates) == rates[8] == pytest.approx(1.0)
@@ -26,7 +26,7 @@ def test_learning_rate_warms_up_linearly_and_falls_along_a_cosine():
 
 
 def test_the_first_step_has_a_rate_however_short_the_run():
-    assert all(0 < learning_rate(1.0, Progress(0, steps)) <= 1 for steps in (1, 2, 5, 100, 10_000))
+    assert all(0 < learning_rate(1.0, TrainingPosition(0, steps)) <= 1 for steps in (1, 2, 5, 100, 10_000))
 
 
 @given(start=st.floats(-5, 5), end=st.floats(-5, 5), fraction=st.floats(-1, 2))
@@ -59,5 +59,5 @@ def test_a_frozen_copy_is_equal_apart_and_without_gradients():
 
 
 def test_progress_is_a_share_of_the_steps():
-    assert [Progress(step, 4).fraction for step in range(6)] == [0, 0.25, 0.5, 0.75, 1, 1]
-    assert Progress(0, 0).fraction == 0
+    assert [TrainingPosition(step, 4).fraction for step in range(6)] == [0, 0.25, 0.5, 0.75, 1, 1]
+    assert TrainingPosition(0, 0).fraction == 0

@@ -14,7 +14,7 @@ from napari_sslmaps.maps.contrast import robust_limits
 from napari_sslmaps.maps.pca import ComponentBasis, ComponentMap
 from napari_sslmaps.maps.similarity import SimilarityMap
 from napari_sslmaps.viewer.canvas.image_layer import pixel_to_world, world_to_pixel
-from napari_sslmaps.viewer.canvas.map_layers import LayerBoard, draw, draw_all, placement
+from napari_sslmaps.viewer.canvas.map_layers import LayerManager, draw, draw_all, placement
 
 scales = st.floats(0.05, 20)
 shifts = st.floats(-100, 100)
@@ -81,13 +81,13 @@ def similarity(values: np.ndarray) -> SimilarityMap:
 
 
 @pytest.fixture
-def board() -> LayerBoard:
+def board() -> LayerManager:
     viewer = ViewerModel()
     viewer.add_image(noise(32, 40), name="tissue")
-    return LayerBoard(viewer)
+    return LayerManager(viewer)
 
 
-def test_update_is_in_place_and_keeps_the_look(board: LayerBoard) -> None:
+def test_update_is_in_place_and_keeps_the_look(board: LayerManager) -> None:
     image = board._viewer.layers[0]
     layer = board.show(image, draw(similarity(noise(4, 5))))
     layer.opacity, layer.colormap, array = 0.2, "gray", layer.data
@@ -99,13 +99,13 @@ def test_update_is_in_place_and_keeps_the_look(board: LayerBoard) -> None:
     assert layer.colormap.name == "gray"
 
 
-def test_a_layer_does_not_share_memory_with_its_map(board: LayerBoard) -> None:
+def test_a_layer_does_not_share_memory_with_its_map(board: LayerManager) -> None:
     values = noise(4, 5)
     layer = board.show(board._viewer.layers[0], draw(similarity(values)))
     assert not np.shares_memory(layer.data, values)
 
 
-def test_another_grid_moves_the_layer(board: LayerBoard) -> None:
+def test_another_grid_moves_the_layer(board: LayerManager) -> None:
     image = board._viewer.layers[0]
     layer = board.show(image, draw(similarity(noise(4, 5))))
     grid = TokenGrid(2, 2, (4.0, 4.0), (16.0, 8.0), (8.0, 8.0))
@@ -115,7 +115,7 @@ def test_another_grid_moves_the_layer(board: LayerBoard) -> None:
     np.testing.assert_allclose(layer.data_to_world((1.5, 1.5)), (23.5, 15.5))
 
 
-def test_pca_is_rgba_and_transparent_where_not_computed(board: LayerBoard) -> None:
+def test_pca_is_rgba_and_transparent_where_not_computed(board: LayerManager) -> None:
     colours = noise(4, 5, 3)
     colours[2:] = np.nan
     basis = ComponentBasis(np.zeros(3), np.eye(3), np.ones(3), np.zeros(3), np.ones(3), "mae-demo")

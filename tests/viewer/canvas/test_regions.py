@@ -8,7 +8,7 @@ from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import RegionError
 from napari_sslmaps.viewer.canvas.image_layer import LayerSource
-from napari_sslmaps.viewer.canvas.region_selection import Look, choose_region
+from napari_sslmaps.viewer.canvas.region_selection import RegionSelection, choose_region
 from napari_sslmaps.viewer.state.workspace import WorkspaceModel
 
 
@@ -90,12 +90,12 @@ def pyramid(viewer: ViewerModel, **options: object) -> Image:
 def test_a_target_takes_the_nearest_finer_level(viewer: ViewerModel, target: float, level: int) -> None:
     image = pyramid(viewer, scale=(0.2501, 0.2501), units=("um", "um"))
     workspace = WorkspaceModel(target_um=target, level=2)
-    assert Look(viewer, workspace).region(image).level == level
+    assert RegionSelection(viewer, workspace).region(image).level == level
 
 
 def test_a_target_asks_for_the_size_of_a_pixel(viewer: ViewerModel) -> None:
     image, workspace = pyramid(viewer), WorkspaceModel(target_um=0.5)
-    look = Look(viewer, workspace)
+    look = RegionSelection(viewer, workspace)
     with pytest.raises(RegionError, match=r"for 0.5 µm/px; the image does not tell"):
         look.region(image)
     workspace.spacing_um = 0.25
@@ -119,7 +119,7 @@ def test_several_selected_rectangles_are_one_region_with_a_mask(viewer: ViewerMo
         np.array([image.data_to_world(c) for c in [(a, b), (a, d), (c, d), (c, b)]]) for a, b, c, d in boxes
     ]
     shapes = viewer.add_shapes(corners, shape_type="rectangle")
-    look = Look(viewer, WorkspaceModel(region="rectangle"))
+    look = RegionSelection(viewer, WorkspaceModel(region="rectangle"))
     shapes.selected_data = {0, 1}
     region, mask = look.region(image), look.mask(image)
     assert region == Region(20, 40, 100, 160)
@@ -136,7 +136,7 @@ def test_far_rectangles_are_masked_coarsely_and_nothing_of_them_is_lost(viewer: 
     rows = [(100.5, 130.5), (19_000.5, 19_040.5)]
     corners = [np.array([(a, -0.5), (a, 19.5), (b, 19.5), (b, -0.5)]) for a, b in rows]
     viewer.add_shapes(corners, shape_type="rectangle").selected_data = {0, 1}
-    mask = Look(viewer, WorkspaceModel(region="rectangle")).mask(image)
+    mask = RegionSelection(viewer, WorkspaceModel(region="rectangle")).mask(image)
     wanted = mask.on(TokenGrid.covering(Region(101, 0, 18_940, 20), 10))[:, 0]
     assert wanted[:3].all()
     assert wanted[-4:].all()

@@ -21,7 +21,7 @@ from napari_sslmaps.evaluation.annotation import Annotation
 from napari_sslmaps.pipeline.embedding import embed
 from napari_sslmaps.records.run import RunRecord
 from napari_sslmaps.viewer.canvas.image_layer import LayerSource
-from napari_sslmaps.viewer.compare.build import Comparing
+from napari_sslmaps.viewer.compare.build import ComparePage
 from napari_sslmaps.viewer.compare.export import RoomExporter
 from napari_sslmaps.viewer.compare.jobs import (
     AskedComparison,
@@ -59,7 +59,7 @@ def controller(
 
 
 @pytest.fixture
-def comparing(controller: Controller) -> Comparing:
+def comparing(controller: Controller) -> ComparePage:
     return controller.comparing
 
 
@@ -73,7 +73,7 @@ def labels(viewer: ViewerModel, image: Image) -> Labels:
 
 
 def test_what_is_missing_is_embedded_and_then_compared(
-    comparing: Comparing,
+    comparing: ComparePage,
     labels: Labels,
     workspace: WorkspaceModel,
     embedder: KnownEmbedder,
@@ -95,7 +95,7 @@ def test_what_is_missing_is_embedded_and_then_compared(
 
 
 def test_one_class_is_scored_against_all_else(
-    comparing: Comparing, labels: Labels, comparer: KnownComparer
+    comparing: ComparePage, labels: Labels, comparer: KnownComparer
 ) -> None:
     comparing.model.annotation = None
     comparing.model.annotation = labels
@@ -122,7 +122,7 @@ def test_beside_a_mask_nothing_is_scored() -> None:
 
 
 def test_without_annotation_only_what_needs_none_is_compared(
-    comparing: Comparing, image: Image, workspace: WorkspaceModel, comparer: KnownComparer
+    comparing: ComparePage, image: Image, workspace: WorkspaceModel, comparer: KnownComparer
 ) -> None:
     comparing.desk.run()
     assert comparer.asked[0].scores == ("agreement",)
@@ -135,7 +135,7 @@ def test_without_annotation_only_what_needs_none_is_compared(
 
 
 def test_an_empty_annotation_is_refused_in_a_sentence(
-    comparing: Comparing, labels: Labels, workspace: WorkspaceModel, comparer: KnownComparer
+    comparing: ComparePage, labels: Labels, workspace: WorkspaceModel, comparer: KnownComparer
 ) -> None:
     labels.data = np.zeros((64, 80), np.uint8)
     comparing.desk.run()
@@ -145,7 +145,7 @@ def test_an_empty_annotation_is_refused_in_a_sentence(
 
 
 def test_a_mask_file_is_an_annotation(
-    comparing: Comparing, image: Image, tmp_path: Path, comparer: KnownComparer, workspace: WorkspaceModel
+    comparing: ComparePage, image: Image, tmp_path: Path, comparer: KnownComparer, workspace: WorkspaceModel
 ) -> None:
     mask = np.zeros((64, 80), np.uint8)
     mask[:20] = 3
@@ -168,7 +168,7 @@ def test_a_mask_file_is_an_annotation(
     ],
 )
 def test_what_was_found_stays_when_a_comparison_fails(
-    comparing: Comparing,
+    comparing: ComparePage,
     labels: Labels,
     workspace: WorkspaceModel,
     comparer: KnownComparer,
@@ -187,7 +187,9 @@ def test_what_was_found_stays_when_a_comparison_fails(
     assert workspace.progress is None
 
 
-def test_another_image_has_no_findings_yet(comparing: Comparing, labels: Labels, viewer: ViewerModel) -> None:
+def test_another_image_has_no_findings_yet(
+    comparing: ComparePage, labels: Labels, viewer: ViewerModel
+) -> None:
     comparing.desk.run()
     viewer.add_image(noise(64, 64), name="other")
     assert comparing.model.findings == ()
@@ -195,7 +197,7 @@ def test_another_image_has_no_findings_yet(comparing: Comparing, labels: Labels,
 
 
 def test_a_new_layer_is_proposed_and_one_that_is_gone_forgotten(
-    comparing: Comparing, labels: Labels, viewer: ViewerModel
+    comparing: ComparePage, labels: Labels, viewer: ViewerModel
 ) -> None:
     assert comparing.model.annotation is labels
     shapes = viewer.add_shapes()
@@ -206,7 +208,7 @@ def test_a_new_layer_is_proposed_and_one_that_is_gone_forgotten(
 
 
 def test_nothing_embedded_cannot_be_exported(
-    comparing: Comparing, image: Image, workspace: WorkspaceModel, tmp_path: Path
+    comparing: ComparePage, image: Image, workspace: WorkspaceModel, tmp_path: Path
 ) -> None:
     comparing.exports.export("figure", tmp_path)
     assert workspace.status.text.startswith("Expected something to export")
@@ -214,7 +216,7 @@ def test_nothing_embedded_cannot_be_exported(
 
 
 def test_a_report_needs_a_comparison(
-    comparing: Comparing, controller: Controller, image: Image, workspace: WorkspaceModel, tmp_path: Path
+    comparing: ComparePage, controller: Controller, image: Image, workspace: WorkspaceModel, tmp_path: Path
 ) -> None:
     controller.run()
     comparing.exports.export("report", tmp_path)

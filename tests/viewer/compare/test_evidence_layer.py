@@ -21,9 +21,9 @@ from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.pipeline.embedding import embed
 from napari_sslmaps.sources.open import open_image
 from napari_sslmaps.viewer.canvas.map_layers import EVIDENCE
-from napari_sslmaps.viewer.compare.build import Comparing
-from napari_sslmaps.viewer.compare.class_evidence import AskedEvidence, FoundEvidence, HeadEvidencer
-from napari_sslmaps.viewer.compare.jobs import AskedFolder, Found
+from napari_sslmaps.viewer.compare.build import ComparePage
+from napari_sslmaps.viewer.compare.class_evidence import EvidenceRequest, FoundEvidence, HeadEvidencer
+from napari_sslmaps.viewer.compare.jobs import AskedFolder, ComparisonResult
 from napari_sslmaps.viewer.controller import Controller
 from napari_sslmaps.viewer.state.loaded_encoders import LoadedEncoders
 from napari_sslmaps.viewer.state.tasks import ImmediateRunner
@@ -42,7 +42,7 @@ def head(encoder: str = "mae-demo", dim: int = 4) -> ImageHead:
 class BothKinds(HeadEvidencer):
     """Answers Grad-CAM without a network: rectified evidence of tokens."""
 
-    def __call__(self, asked: AskedEvidence) -> FoundEvidence:
+    def __call__(self, asked: EvidenceRequest) -> FoundEvidence:
         found = super().__call__(replace(asked, spec=None))
         if asked.spec is None:
             return found
@@ -53,7 +53,7 @@ class BothKinds(HeadEvidencer):
 class HeadedFolderComparer(KnownFolderComparer):
     """Hands on a head of the first encoder."""
 
-    def __call__(self, asked: AskedFolder, *rest: object) -> Found:
+    def __call__(self, asked: AskedFolder, *rest: object) -> ComparisonResult:
         found = super().__call__(asked, *rest)
         image = ComparedImage("one", "one.png")
         request = ComparisonRequest(
@@ -81,7 +81,7 @@ def controller(
 
 
 @pytest.fixture
-def compared(controller: Controller, image: Image, tmp_path: Path) -> Comparing:
+def compared(controller: Controller, image: Image, tmp_path: Path) -> ComparePage:
     """A folder was compared, and the encoders were run on the image in view."""
     desk = controller.comparing.desk
     desk.run_folder(AskedFolder(tmp_path, None, "subfolders", ("localisation",), tmp_path))
@@ -94,7 +94,7 @@ def evidence_in(controller: Controller, image: Image) -> list[Image]:
 
 
 def test_a_picked_row_shows_where_the_likeliest_class_lies(
-    compared: Comparing, controller: Controller, image: Image, workspace: WorkspaceModel
+    compared: ComparePage, controller: Controller, image: Image, workspace: WorkspaceModel
 ) -> None:
     compared.desk.follow_row("image-labels", ("mae-demo", 0.9))
     (layer,) = evidence_in(controller, image)
@@ -117,7 +117,7 @@ def test_a_picked_row_shows_where_the_likeliest_class_lies(
 
 
 def test_evidence_goes_when_another_map_comes(
-    compared: Comparing, controller: Controller, image: Image, workspace: WorkspaceModel
+    compared: ComparePage, controller: Controller, image: Image, workspace: WorkspaceModel
 ) -> None:
     compared.desk.follow_row("localisation", ("mae-demo", 1.0))
     workspace.front = "dinov3-demo"
@@ -125,7 +125,11 @@ def test_evidence_goes_when_another_map_comes(
 
 
 def test_a_method_without_head_or_tokens_shows_none(
-    compared: Comparing, controller: Controller, image: Image, viewer: ViewerModel, workspace: WorkspaceModel
+    compared: ComparePage,
+    controller: Controller,
+    image: Image,
+    viewer: ViewerModel,
+    workspace: WorkspaceModel,
 ) -> None:
     compared.desk.follow_row("localisation", ("dinov3-demo", 1.0))
     assert not evidence_in(controller, image)
@@ -136,7 +140,7 @@ def test_a_method_without_head_or_tokens_shows_none(
 
 
 def test_tokens_that_a_head_does_not_fit_are_told(
-    compared: Comparing, controller: Controller, image: Image, workspace: WorkspaceModel
+    compared: ComparePage, controller: Controller, image: Image, workspace: WorkspaceModel
 ) -> None:
     compared.evidence.heads = {"mae-demo": head(dim=7)}
     compared.desk.follow_row("localisation", ("mae-demo", 1.0))
@@ -153,7 +157,7 @@ def test_grad_cam_goes_through_the_network(tmp_path: Path) -> None:
     loaded = LoadedEncoders()
     spec = replace(encoder.spec, name=str(path))
     through, plain = (
-        HeadEvidencer(loaded)(AskedEvidence(source, of, embedding, made)) for of in (spec, None)
+        HeadEvidencer(loaded)(EvidenceRequest(source, of, embedding, made)) for of in (spec, None)
     )
     assert isinstance(through, FoundEvidence)
     assert (through.map.kind, plain.map.kind) == ("grad-cam", "token")

@@ -8,7 +8,7 @@ from viewer_kit import KnownLibrary, make_spec
 
 from napari_sslmaps.errors import WeightsUnavailableError
 from napari_sslmaps.viewer.controller import Controller
-from napari_sslmaps.viewer.encoders.encoder_list import grouped, worry
+from napari_sslmaps.viewer.encoders.encoder_list import grouped, warning_of
 from napari_sslmaps.viewer.encoders.library import OnBytes
 
 NAME = "mae-vit-b16"
@@ -24,7 +24,7 @@ def offered(controller: Controller, library: KnownLibrary, tmp_path: Path) -> Co
 
 def test_a_published_encoder_is_listed_with_its_size(offered: Controller) -> None:
     (spec,) = dict(grouped(offered.workspace.available))["Published"]
-    assert worry(spec) == "448 MB to download"
+    assert warning_of(spec) == "448 MB to download"
     assert NAME not in offered.workspace.chosen
 
 

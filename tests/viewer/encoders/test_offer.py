@@ -133,7 +133,7 @@ def test_a_lost_file_is_said_and_the_rest_is_listed(
         return listed[name]
 
     monkeypatch.setattr(offer, "get_spec", lose)
-    made = offer.EncoderOffer(workspace, KnownLibrary())
+    made = offer.EncoderList(workspace, KnownLibrary())
     made.list_known()
     assert workspace.status.failed
     assert workspace.chosen == ("dira-histology",)
@@ -141,7 +141,7 @@ def test_a_lost_file_is_said_and_the_rest_is_listed(
 
 
 def test_once_closed_it_listens_no_more(workspace: WorkspaceModel, listed: dict[str, EncoderSpec]) -> None:
-    closed = offer.EncoderOffer(workspace, KnownLibrary())
+    closed = offer.EncoderList(workspace, KnownLibrary())
     closed.list_known()
     closed.close()
     workspace.chosen = ("mae-untrained",)

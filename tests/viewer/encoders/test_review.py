@@ -9,7 +9,7 @@ from viewer_kit import KnownLibrary
 from napari_sslmaps.encoders.overrides import Overrides
 from napari_sslmaps.viewer.controller import Controller
 from napari_sslmaps.viewer.encoders.checkpoint_review import CheckpointReview
-from napari_sslmaps.viewer.encoders.encoder_list import grouped, worry
+from napari_sslmaps.viewer.encoders.encoder_list import grouped, warning_of
 from napari_sslmaps.viewer.state.tasks import ImmediateRunner
 
 
@@ -110,7 +110,7 @@ def test_a_file_that_changed_or_moved_is_unticked_and_can_be_found_again(
         path.unlink()
     controller.offer.list_again()
     (spec,) = dict(grouped(workspace.available))["Your files"]
-    assert worry(spec) == ("changed" if there else "moved")
+    assert warning_of(spec) == ("changed" if there else "moved")
     assert "mine" not in workspace.chosen
     again = controller.files.review_again("mine", tmp_path / "found.pth")
     assert (again.name, again.overrides) == ("mine", Overrides(num_heads=4))

@@ -16,7 +16,7 @@ from napari_sslmaps.maps.groups import AnchorGroup
 from napari_sslmaps.maps.make import MapRequest, differences, make_maps
 from napari_sslmaps.maps.registry import MAP_TYPES, map_type_of, selectable
 from napari_sslmaps.sources.samples import SAMPLES
-from napari_sslmaps.viewer.canvas.map_layers import LayerBoard, draw_all
+from napari_sslmaps.viewer.canvas.map_layers import LayerManager, draw_all
 
 REGION = {"histology": (100, 360, 96, 96), "ultrasound": (60, 90, 96, 96)}
 ANCHOR = {"histology": (144.0, 400.0), "ultrasound": (98.0, 150.0)}
@@ -63,7 +63,7 @@ def test_window_and_figure_draw_between_the_same_limits(
     made = all_maps(embeddings)
     assert {key for maps in made.values() for key in maps} == set(MAP_TYPES)
     viewer = ViewerModel()
-    board, image = LayerBoard(viewer), viewer.add_image(np.zeros((600, 600)))
+    board, image = LayerManager(viewer), viewer.add_image(np.zeros((600, 600)))
     grid = next(iter(embeddings.values())).grid
     extent = Extent(*grid.origin_yx, *grid.extent_yx)
     for kind in MAP_TYPES.values():

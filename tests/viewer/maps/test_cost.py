@@ -10,7 +10,7 @@ from napari_sslmaps.core.units import duration
 from napari_sslmaps.encoders.families.unet import UNET_STRIDES, UNetArchitecture
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.encoders.spec import EncoderSpec
-from napari_sslmaps.pipeline.cost import Pace, cost_of, kept_bytes, work_of
+from napari_sslmaps.pipeline.cost import Throughput, cost_of, kept_bytes, work_of
 from napari_sslmaps.pipeline.embedding import embed
 from napari_sslmaps.pipeline.planning import plan
 from napari_sslmaps.sources.array import ArraySource
@@ -42,7 +42,7 @@ def test_work_of_a_cnn_is_tokens(spec: EncoderSpec) -> None:
 def test_cost_adds_encoders_up(spec: EncoderSpec) -> None:
     planned = plan(ArraySource(noise(64, 80)), spec)
     unit = work_of(spec.architecture, planned.tiles)
-    paces = Pace(1.0 / unit, "cpu"), Pace(2.0 / unit, "cpu")
+    paces = Throughput(1.0 / unit, "cpu"), Throughput(2.0 / unit, "cpu")
     both = cost_of([spec, spec], [planned, planned], paces)
     assert both.seconds == pytest.approx(3.0)
     assert both.describe() == "1 MB, about 3 s on cpu"
@@ -53,13 +53,15 @@ def test_reading_counts_once_before_and_hides_behind_computing_after(spec: Encod
     planned = plan(ArraySource(noise(512, 512)), spec, None, Tiling(16, 8))
     unit, pixels = work_of(spec.architecture, planned.tiles), 512 * 512
     read = planned.computed_tokens * spec.constraint.token_stride**2
-    slow, quick = (cost_of([spec], [planned], [Pace(s / unit, "cpu")], 1e-6).seconds for s in (100.0, 0.1))
+    slow, quick = (
+        cost_of([spec], [planned], [Throughput(s / unit, "cpu")], 1e-6).seconds for s in (100.0, 0.1)
+    )
     assert slow == pytest.approx(100 + 1e-6 * pixels)
     assert quick == pytest.approx(1e-6 * (read + pixels))
     mask = np.zeros(planned.grid.shape, bool)
     mask[0, 0] = True
     part = plan(ArraySource(noise(512, 512)), spec, None, Tiling(16, 8), mask=mask)
-    assert cost_of([spec], [part], [Pace(0.0, "cpu")], 1e-6).seconds < quick / 30
+    assert cost_of([spec], [part], [Throughput(0.0, "cpu")], 1e-6).seconds < quick / 30
 
 
 def test_tokens_beyond_the_budget_take_half_or_nothing(

@@ -9,7 +9,7 @@ from viewer_kit import KnownPaces, LaterRunner, known_services, noise
 
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import CheckpointError
-from napari_sslmaps.pipeline.cost import Pace
+from napari_sslmaps.pipeline.cost import Throughput
 from napari_sslmaps.viewer.controller import Controller
 from napari_sslmaps.viewer.state.workspace import WorkspaceModel
 
@@ -105,7 +105,7 @@ def test_an_encoder_that_cannot_be_loaded_is_tried_once(
 
 def test_plans_follow_the_region(waiting: Controller, paces: KnownPaces) -> None:
     workspace = waiting.workspace
-    paces.learn(workspace.available[0], Pace(1e-4, "cuda:0"))
+    paces.learn(workspace.available[0], Throughput(1e-4, "cuda:0"))
     workspace.chosen = ("mae-demo",)
     before = workspace.plan.text
     assert before.endswith("s on cuda:0")

@@ -15,7 +15,7 @@ from napari_sslmaps.viewer.maps.embedding_job import (
     EmbeddingJob,
     EmbedOptions,
     EncoderFailed,
-    Painted,
+    PartialResult,
     PipelineEmbedder,
 )
 from napari_sslmaps.viewer.state.loaded_encoders import LoadedEncoders
@@ -31,7 +31,7 @@ def make_job(tmp_path: Path, embedder: KnownEmbedder, count: int = 2) -> Embeddi
 
 
 def test_every_encoder_ends_with_all_its_maps(tmp_path: Path, embedder: KnownEmbedder) -> None:
-    reports: list[Painted] = []
+    reports: list[PartialResult] = []
     completed = make_job(tmp_path, embedder)(TaskContext(CancelToken(), reports.append))
     assert completed == 2
     done = [report for report in reports if report.complete]
@@ -96,12 +96,12 @@ def test_a_stopped_run_goes_on_where_it_was_and_a_second_comes_from_the_cache(tm
     embedder, region = PipelineEmbedder(LoadedEncoders()), Region(0, 0, 256, 256)
     job = EmbeddingJob(source, region, [spec], embedder, lambda: workspace.request, options)
 
-    def run() -> Painted:
-        reports: list[Painted] = []
+    def run() -> PartialResult:
+        reports: list[PartialResult] = []
         job(TaskContext(CancelToken(), reports.append))
         return reports[-1]
 
-    stopped: list[Painted] = []
+    stopped: list[PartialResult] = []
     with pytest.raises(Cancelled):
         job(TaskContext(Impatient(), stopped.append))
     begun = np.isfinite(stopped[-1].embedding.tokens[..., 0])

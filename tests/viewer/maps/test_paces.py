@@ -5,7 +5,7 @@ from encoders_factory import write_encoder
 
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.encoders.user_encoders import remember
-from napari_sslmaps.pipeline.cost import Pace
+from napari_sslmaps.pipeline.cost import Throughput
 from napari_sslmaps.viewer.maps.throughput import MeasuredPaces
 from napari_sslmaps.viewer.state.loaded_encoders import LoadedEncoders
 
@@ -25,7 +25,7 @@ def test_a_measured_pace_is_known_at_the_next_start(spec: EncoderSpec) -> None:
 
 
 def test_a_damaged_file_is_measured_again(spec: EncoderSpec, nobody_at_home: Path) -> None:
-    MeasuredPaces(LoadedEncoders()).learn(spec, Pace(1.0, "cpu"))
+    MeasuredPaces(LoadedEncoders()).learn(spec, Throughput(1.0, "cpu"))
     written = nobody_at_home / "config" / "paces.json"
     for damaged in ('{"a": [1', "[]", '{"a": 1}', '{"a": ["x", "cpu"]}'):
         written.write_text(damaged)
@@ -38,5 +38,5 @@ def test_what_cannot_be_written_is_known_until_the_end(
     (tmp_path / "file").touch()
     monkeypatch.setenv("NAPARI_SSLMAPS_CONFIG", str(tmp_path / "file" / "folder"))
     paces = MeasuredPaces(LoadedEncoders())
-    paces.learn(spec, Pace(1.0, "cpu"))
-    assert paces.known(spec) == Pace(1.0, "cpu")
+    paces.learn(spec, Throughput(1.0, "cpu"))
+    assert paces.known(spec) == Throughput(1.0, "cpu")

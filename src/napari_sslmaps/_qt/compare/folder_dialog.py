@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_sslmaps._qt.compare.results import tool
-from napari_sslmaps._qt.parts import Choice, dim, note, plain, row
+from napari_sslmaps._qt.parts import ComboBox, dim, note, plain, row
 from napari_sslmaps.compare.scores import SCORES
 from napari_sslmaps.viewer.compare.jobs import SUBFOLDERS, AskedFolder
 
@@ -46,7 +46,7 @@ class FolderDialog(QDialog):
         self.setWindowTitle("Compare over a folder")
         self.images, self.masks, self.csv, self.out = (QLineEdit() for _ in range(4))
         self.masks.setPlaceholderText("none")
-        self.labels = Choice(_LABELS, "What each image as a whole shows.")
+        self.labels = ComboBox(_LABELS, "What each image as a whole shows.")
         self.scores = {key: QCheckBox(key) for key, score in SCORES.items() if score.in_folder}
         for key, box in self.scores.items():
             box.setToolTip(f"needs {SCORES[key].needs}")

@@ -13,8 +13,8 @@ from napari_sslmaps._qt.compare.probe_section import ProbeSection
 from napari_sslmaps._qt.compare.results import ResultsView, ResultsWindow, tool
 from napari_sslmaps._qt.compare.setup_sections import AnnotationSection, ScoresSection
 from napari_sslmaps._qt.parts import Section
-from napari_sslmaps.viewer.compare.controller import ComparisonDesk
-from napari_sslmaps.viewer.compare.export import ExportDesk, ExportKind
+from napari_sslmaps.viewer.compare.controller import ComparisonController
+from napari_sslmaps.viewer.compare.export import ExportController, ExportKind
 from napari_sslmaps.viewer.compare.model import ComparisonModel
 from napari_sslmaps.viewer.state.connections import Connections
 
@@ -35,8 +35,8 @@ class ComparePage(QWidget):
     def __init__(
         self,
         model: ComparisonModel,
-        desk: ComparisonDesk,
-        exports: ExportDesk,
+        desk: ComparisonController,
+        exports: ExportController,
         connections: Connections,
     ) -> None:
         super().__init__()

@@ -6,7 +6,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QPushButton, QToolButton
 
 from napari_sslmaps._qt.compare.results import tool
-from napari_sslmaps._qt.parts import Choice, Section, note, quiet, row
+from napari_sslmaps._qt.parts import ComboBox, Section, note, quiet, row
 from napari_sslmaps.viewer.compare.model import ProbeKind, ProbeOptions
 from napari_sslmaps.viewer.compare.scribbles import CLASS_COLOURS
 
@@ -34,7 +34,7 @@ class ProbeSection(Section):
         self.erase = tool("⌫", "Rub out.")
         self.erase.setCheckable(True)
         self.erase.setFixedSize(_SIDE + 2, _SIDE)
-        self.kind = Choice(_KINDS, "Logistic regression, or the vote of the nearest painted tokens.")
+        self.kind = ComboBox(_KINDS, "Logistic regression, or the vote of the nearest painted tokens.")
         self.text = note()
         line = row(self.paint, *self.classes, self.erase, self.kind)
         line.setStretch(0, 3)

@@ -22,7 +22,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_sslmaps._qt.compare.findings_table import FindingsTable
-from napari_sslmaps._qt.parts import GAP, LINK, Choice, note, row
+from napari_sslmaps._qt.parts import GAP, LINK, ComboBox, note, row
 from napari_sslmaps.core.findings import Finding, Plot, Table
 from napari_sslmaps.figures.plots import draw_plot
 
@@ -50,7 +50,7 @@ class ResultsView(QWidget):
         super().__init__()
         self._findings: dict[str, Finding] = {}
         self._advice: tuple[str, ...] = ()
-        self.choice = Choice(tip="The table or plot in view.")
+        self.choice = ComboBox(tip="The table or plot in view.")
         self.table = FindingsTable()
         self.plot = PlotCanvas()
         self.text = _browser()

@@ -8,7 +8,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QGridLayout, QLabel, QWidget
 
 from napari_sslmaps._qt.compare.results import tool
-from napari_sslmaps._qt.parts import GAP, Choice, Section, quiet, titled
+from napari_sslmaps._qt.parts import GAP, ComboBox, Section, quiet, titled
 from napari_sslmaps.compare.scores import CONTROL_TIPS, SCORES
 from napari_sslmaps.encoders.controls import ControlKind
 
@@ -28,10 +28,12 @@ class AnnotationSection(Section):
         self._layers: tuple[Any, ...] = ()
         self._file: Path | None = None
         self._dialog: QFileDialog | None = None
-        self.annotation = Choice(tip="What says where the classes lie: a Labels or Shapes layer, or a mask.")
+        self.annotation = ComboBox(
+            tip="What says where the classes lie: a Labels or Shapes layer, or a mask."
+        )
         self.browse = tool("File …", "Take a mask file: PNG, TIFF or NPY, a number per pixel.")
         self.folder = tool("Folder …", "Compare over a folder of images, with masks or labels of images.")
-        self.kind = Choice(tip="The class that is scored against all others.")
+        self.kind = ComboBox(tip="The class that is scored against all others.")
         self.body.addLayout(titled("From", self.annotation, self.browse, self.folder))
         self.body.addLayout(titled("Class", self.kind))
         self.annotation.currentIndexChanged.connect(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QGridLayout, QLabel, QLineEdit, QSpinBox, QWidget
 
-from napari_sslmaps._qt.parts import GAP, Choice, quiet
+from napari_sslmaps._qt.parts import GAP, ComboBox, quiet
 from napari_sslmaps.encoders.families.registry import FAMILIES
 from napari_sslmaps.encoders.methods.registry import METHODS
 from napari_sslmaps.encoders.overrides import BRANCHES, Overrides
@@ -133,11 +133,11 @@ class CorrectionForm(QWidget):
         self.corrected.emit({"normalisation": known or None})
 
     @staticmethod
-    def _choice(options: list[tuple[str, Any]], name: str) -> Choice:
-        return Choice([(_AS_FOUND, None), *options], _TIPS[name])
+    def _choice(options: list[tuple[str, Any]], name: str) -> ComboBox:
+        return ComboBox([(_AS_FOUND, None), *options], _TIPS[name])
 
     @staticmethod
-    def _name_default(choice: Choice, value: str) -> None:
+    def _name_default(choice: ComboBox, value: str) -> None:
         if choice.value is None and choice.currentText() == choice.itemText(0):
             with quiet(choice):
                 choice.setItemText(0, f"{value} ({_AS_FOUND})")

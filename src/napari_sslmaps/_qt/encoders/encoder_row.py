@@ -13,7 +13,7 @@ from napari_sslmaps._qt.parts import LINK, dim, quiet, row
 from napari_sslmaps.encoders.controls import Control, controls_of
 from napari_sslmaps.encoders.methods.registry import METHODS
 from napari_sslmaps.encoders.spec import EncoderSpec
-from napari_sslmaps.viewer.encoders.encoder_list import verdict, worry
+from napari_sslmaps.viewer.encoders.encoder_list import verdict, warning_of
 
 _INDENT = 18
 _SMALL = " font-size: 8pt;"  # napari's style sheet wins over a font
@@ -73,7 +73,7 @@ class EncoderRow(QWidget):
         label, sentence = verdict(spec)
         self.box = QCheckBox(spec.name)
         self.box.setEnabled(self._absent or not spec.trouble)
-        self.known = QElidingLabel(worry(spec) or _known(spec, label))
+        self.known = QElidingLabel(warning_of(spec) or _known(spec, label))
         dim(self.known, failed=bool(spec.trouble) and not self._absent)
         self.known.setStyleSheet(self.known.styleSheet() + _SMALL)
         self.known.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)

@@ -8,7 +8,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import QColorDialog, QComboBox, QPushButton, QSizePolicy, QToolButton
 
-from napari_sslmaps._qt.parts import Choice, FileMenu, Section, note, quiet, row, titled
+from napari_sslmaps._qt.parts import ComboBox, FileMenu, Section, note, quiet, row, titled
 from napari_sslmaps.viewer.canvas.anchor_pointer import MODE_KEY
 from napari_sslmaps.viewer.state.workspace import Anchor, Group
 
@@ -51,7 +51,7 @@ class AnchorSection(Section):
         self.colour = _button("", "Colour of the group's anchors and of its label.")
         self.add = _button("+", "Add a group of anchors.")
         self.drop = _button("−", "Remove the group with its anchors.")
-        self.reference = Choice(tip="Whose anchors are looked for: this image's, or those of another one.")
+        self.reference = ComboBox(tip="Whose anchors are looked for: this image's, or those of another one.")
         self.files = FileMenu("anchors", "Anchors with their groups as a file, and from one.", kept=False)
         self.hint = note()
         line = row(self.mode, self.negative, self.remove, self.clear)

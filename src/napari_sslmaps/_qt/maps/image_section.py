@@ -6,7 +6,7 @@ from typing import Any
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QSpinBox, QVBoxLayout, QWidget
 
-from napari_sslmaps._qt.parts import GAP, Choice, Section, dim, note, quiet, titled
+from napari_sslmaps._qt.parts import GAP, ComboBox, Section, dim, note, quiet, titled
 from napari_sslmaps.core.tiling import DEFAULT_TILE, ONE_PASS, SINGLE_PASS_TOKENS, TILED, Tiling
 from napari_sslmaps.viewer.canvas.image_layer import spacing_of
 from napari_sslmaps.viewer.state.workspace import RegionChoice, Status, Task
@@ -33,13 +33,13 @@ class ImageSection(Section):
 
     def __init__(self) -> None:
         super().__init__("Image and region")
-        self.image = Choice(tip="The layer that is looked at; it follows the selected image layer.")
-        self.region = Choice(
+        self.image = ComboBox(tip="The layer that is looked at; it follows the selected image layer.")
+        self.region = ComboBox(
             REGIONS,
             tip="The part of the image that is embedded. Of several rectangles, and of tissue or field of "
             "view (found as a layer to paint in), tiles without any of it are left out.",
         )
-        self.tiling = Choice(
+        self.tiling = ComboBox(
             TILINGS,
             tip="Tiles bound time and memory, but position leaves its pattern in each; one pass sees all.",
         )
@@ -109,7 +109,7 @@ class ResolutionRows(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._tells = False
-        self.by = Choice(
+        self.by = ComboBox(
             (("by level", False), ("by µm/px", True)),
             tip="Which resolution of the pyramid is embedded.",
         )

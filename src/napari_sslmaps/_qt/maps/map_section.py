@@ -15,7 +15,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_sslmaps._qt.parts import GAP, Choice, FileMenu, Section, quiet, row
+from napari_sslmaps._qt.parts import GAP, ComboBox, FileMenu, Section, quiet, row
 from napari_sslmaps.maps.attention import AttentionOptions, Reduction
 from napari_sslmaps.maps.clusters import MOST, ClusterOptions
 from napari_sslmaps.maps.registry import MapOptions, selectable
@@ -49,7 +49,7 @@ class MapSection(Section):
         self.boxes = {kind.key: QCheckBox(kind.heading) for kind in selectable()}
         for kind in selectable():
             self.boxes[kind.key].setToolTip(kind.tip)
-        self.query = Choice(
+        self.query = ComboBox(
             _QUERIES,
             "Whose attention: of what the output reads (CLS, or the mean of all tokens); of the token under "
             "the last anchor; or followed from the output through all blocks (arXiv 2005.00928).",
@@ -58,7 +58,7 @@ class MapSection(Section):
         self.block.setPrefix("block ")
         self.block.setSpecialValueText("last block")
         self.block.setToolTip("Of which block, from 1; methods with fewer blocks show their last.")
-        self.reduction = Choice(_REDUCTIONS, "How the heads become one map.")
+        self.reduction = ComboBox(_REDUCTIONS, "How the heads become one map.")
         self.head = QSlider(Qt.Orientation.Horizontal)
         self.head.setToolTip("Which head.")
         self.head_label = QLabel()
@@ -66,12 +66,12 @@ class MapSection(Section):
         self.stack = QToolButton()
         self.stack.setText("≡")
         self.stack.setToolTip("All heads of the method in front as one layer to slide through.")
-        self.rendering = Choice(_RENDERINGS, "How scores become colours.")
+        self.rendering = ComboBox(_RENDERINGS, "How scores become colours.")
         self.aligned = QCheckBox("aligned")
         self.aligned.setToolTip("Turn every method's colours towards the first's (orthogonal Procrustes).")
-        self.basis = Choice(_BASES, "To which tokens the components are fitted.")
+        self.basis = ComboBox(_BASES, "To which tokens the components are fitted.")
         self.basis_files = FileMenu("components", "Keep the components of now, or those of a file.")
-        self.combine = Choice(_COMBINES, "Of several anchors: their mean direction, or the largest map.")
+        self.combine = ComboBox(_COMBINES, "Of several anchors: their mean direction, or the largest map.")
         self.centred = QCheckBox("centred")
         self.centred.setToolTip("Subtract the region's mean token first: more contrast.")
         self.count = QSlider(Qt.Orientation.Horizontal)
@@ -82,7 +82,7 @@ class MapSection(Section):
         self.joint.setToolTip("Of all images and frames together, so that colours mean the same.")
         self.matched = QCheckBox("matched")
         self.matched.setToolTip("Number every method's clusters as the first one's that they overlap.")
-        self.display = Choice(_DISPLAYS, "Contrast limits of attention and similarity.")
+        self.display = ComboBox(_DISPLAYS, "Contrast limits of attention and similarity.")
         self._lay_out()
         self.set_heads(0)
         self.set_blocks(0)

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QLabel, QProgressBar, QPushButton
 
-from napari_sslmaps._qt.parts import Choice, Lines, Section, dim, quiet, row
+from napari_sslmaps._qt.parts import ComboBox, Lines, Section, dim, quiet, row
 from napari_sslmaps.core.units import duration
 from napari_sslmaps.maps.registry import selectable
 from napari_sslmaps.viewer.canvas.flicker_keys import FLICKER_KEY, NEXT_KEY
-from napari_sslmaps.viewer.state.workspace import Caption, Progress, Status, Task
+from napari_sslmaps.viewer.state.workspace import Caption, RunProgress, Status, Task
 
 
 class RunSection(Section):
@@ -57,7 +57,7 @@ class RunSection(Section):
         self.pretext.setVisible(task == "pretext")
         self.compare.setVisible(task == "compare")
 
-    def set_progress(self, progress: Progress | None) -> None:
+    def set_progress(self, progress: RunProgress | None) -> None:
         """Show how far the run is; None when nothing runs."""
         self.run.setEnabled(progress is None)
         self.compare.setEnabled(progress is None)
@@ -88,9 +88,9 @@ class ViewSection(Section):
 
     def __init__(self) -> None:
         super().__init__("View")
-        self.shown = Choice([(kind.heading, kind.key) for kind in selectable()], "The map in view.")
-        self.front = Choice(tip=f"The method whose map is in view when stacked. Next: {NEXT_KEY}.")
-        self.against = Choice(tip="The method it is compared with, by flicker or difference.")
+        self.shown = ComboBox([(kind.heading, kind.key) for kind in selectable()], "The map in view.")
+        self.front = ComboBox(tip=f"The method whose map is in view when stacked. Next: {NEXT_KEY}.")
+        self.against = ComboBox(tip="The method it is compared with, by flicker or difference.")
         self.side_by_side = QPushButton("Side by side")
         self.side_by_side.setCheckable(True)
         self.side_by_side.setToolTip("One linked cell per method: same view, contrast and anchors.")

@@ -7,7 +7,7 @@ from typing import Any
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QLabel, QPushButton, QSpinBox, QWidget
 
-from napari_sslmaps._qt.parts import Choice, Section, note, quiet, row
+from napari_sslmaps._qt.parts import ComboBox, Section, note, quiet, row
 from napari_sslmaps.encoders.methods.method import Edits
 from napari_sslmaps.encoders.methods.registry import METHODS
 from napari_sslmaps.encoders.spec import EncoderSpec
@@ -51,9 +51,9 @@ class PretextSection(Section):
         super().__init__("Pretext task")
         self._options = PretextOptions()
         self._methods: dict[str, str] = {}
-        self.encoder = Choice(tip="Whose task is shown.")
+        self.encoder = ComboBox(tip="Whose task is shown.")
         self.task = note()
-        self.fit = Choice(_FITS, "How the region becomes what the encoder was trained on.")
+        self.fit = ComboBox(_FITS, "How the region becomes what the encoder was trained on.")
         self.ratio = QSpinBox()
         self.ratio.setRange(0, 95)
         self.ratio.setSingleStep(_STEP)
@@ -64,10 +64,10 @@ class PretextSection(Section):
         self.seed.setRange(0, _MOST_SEEDS)
         self.seed.setPrefix("draw ")
         self.seed.setToolTip("Another number draws another mask, other targets, crops or cut-outs.")
-        self.distortion = Choice(_DISTORTIONS, "What is done to the image before it is restored.")
+        self.distortion = ComboBox(_DISTORTIONS, "What is done to the image before it is restored.")
         self.paint = _tool("Paint mask", "Paint on the image what is hidden; each stroke is computed.")
         self.shift = _tool("Move crops", "Drag and resize the rectangles; it is computed when one is let go.")
-        self.panel = Choice(tip="The picture in view.")
+        self.panel = ComboBox(tip="The picture in view.")
         self.side_by_side = _tool("Side by side", "One linked cell per picture; the first takes the brush.")
         self.hint = note()
         self.notes = note()

@@ -42,7 +42,7 @@ class _DecoderBlock(nn.Module):
         return features
 
 
-class _Decoder(nn.Module):
+class _UNetDecoder(nn.Module):
     def __init__(self, encoder_channels: list[int], decoder_channels: tuple[int, ...]) -> None:
         super().__init__()
         deepest, *skips = reversed(encoder_channels)
@@ -68,7 +68,7 @@ class UNet(nn.Module):
             global_pool="",
         )
         stages = [planes * block.expansion for planes in architecture.stage_channels]
-        self.decoder = _Decoder([_STEM_CHANNELS, *stages], architecture.decoder_channels)
+        self.decoder = _UNetDecoder([_STEM_CHANNELS, *stages], architecture.decoder_channels)
         self.segmentation_head = nn.Sequential()
         if architecture.decoder_channels:
             last = architecture.decoder_channels[-1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from napari_sslmaps.encoders.methods.method import HEADS_OF_WIDE, INVARIANCE, Layout, Method, ModelType
+from napari_sslmaps.encoders.methods.method import HEADS_OF_WIDE, INVARIANCE, KeyLayout, Method, ModelType
 from napari_sslmaps.encoders.recognition import Fact, Translated, Unwrapped, separate
 
 _BESIDE: Mapping[str, str] = {
@@ -80,7 +80,7 @@ DINO = Method(
     position_offset=0.1,
     beside=_BESIDE,
     pretext_parts=_PARTS,
-    layouts=(Layout(_is_dino, translate_dino),),
+    layouts=(KeyLayout(_is_dino, translate_dino),),
     pretext="napari_sslmaps.pretext.dino:views_view",
     edits="crops",
 )
@@ -98,7 +98,7 @@ DINOV2 = Method(
     position_offset=0.1,
     beside=_BESIDE,
     pretext_parts=_PARTS,
-    layouts=(Layout(_is_dinov2, translate_dino),),
+    layouts=(KeyLayout(_is_dinov2, translate_dino),),
     own_names=True,
     model_types={
         "dinov2": ModelType(eps=1e-6, mask_token=True),

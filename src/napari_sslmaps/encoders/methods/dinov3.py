@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from napari_sslmaps.encoders.methods.method import INVARIANCE, Layout, Method, ModelType
+from napari_sslmaps.encoders.methods.method import INVARIANCE, KeyLayout, Method, ModelType
 from napari_sslmaps.encoders.recognition import Fact, Translated, Unwrapped, separate
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ DINOV3 = Method(
         "dino_head.": "projection head of CLS",
         "ibot_head.": "projection head of patches",
     },
-    layouts=(Layout(_is_dinov3, translate_dinov3),),
+    layouts=(KeyLayout(_is_dinov3, translate_dinov3),),
     own_names=True,
     model_types={"dinov3_vit": ModelType(heads=6, eps=1e-5, rope=True, mask_token=True)},
     pretext="napari_sslmaps.pretext.dino:views_view",

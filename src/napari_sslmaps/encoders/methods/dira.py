@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from napari_sslmaps.encoders.methods.method import Claim, Layout, Method
+from napari_sslmaps.encoders.methods.method import Claim, KeyLayout, Method
 from napari_sslmaps.encoders.recognition import Companions, Translated, Unwrapped, separate
 
 _BESIDE: Mapping[str, str] = {
@@ -62,7 +62,7 @@ DIRA = Method(
     ),
     beside=_BESIDE,
     pretext_parts={"discriminator.": "discriminator", "projection.": "projection head"},
-    layouts=(Layout(_is_unet, translate_unet), Layout(_is_resnet, translate_resnet)),
+    layouts=(KeyLayout(_is_unet, translate_unet), KeyLayout(_is_resnet, translate_resnet)),
     pretext="napari_sslmaps.pretext.dira:restoration_view",
     edits="distort",
 )

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from napari_sslmaps.encoders.methods.method import HEADS_OF_WIDE, PREDICTION, Layout, Method, ModelType
+from napari_sslmaps.encoders.methods.method import HEADS_OF_WIDE, PREDICTION, KeyLayout, Method, ModelType
 from napari_sslmaps.encoders.recognition import Fact, Translated, Unwrapped, separate
 
 _BESIDE = {"predictor.": "predictor", "context.": "the other branch"}
@@ -42,7 +42,7 @@ IJEPA = Method(
     patch_gain=4.0,
     beside=_BESIDE,
     pretext_parts={"predictor.": "predictor", "context.": "the other branch"},
-    layouts=(Layout(_is_ijepa, translate_ijepa),),
+    layouts=(KeyLayout(_is_ijepa, translate_ijepa),),
     model_types={"ijepa": ModelType()},
     converted_branch="encoder",
     pretext="napari_sslmaps.pretext.ijepa:prediction_view",

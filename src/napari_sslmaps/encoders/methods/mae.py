@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from napari_sslmaps.encoders.methods.method import HEADS_OF_WIDE, RECONSTRUCTION, Layout, Method, ModelType
+from napari_sslmaps.encoders.methods.method import HEADS_OF_WIDE, RECONSTRUCTION, KeyLayout, Method, ModelType
 from napari_sslmaps.encoders.recognition import Companions, Fact, Translated, Unwrapped, separate
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ MAE = Method(
     patch_gain=4.0,
     beside=_BESIDE,
     pretext_parts={"decoder_": "decoder", "mask_token": "mask token"},
-    layouts=(Layout(_is_mae, translate_mae),),
+    layouts=(KeyLayout(_is_mae, translate_mae),),
     model_types={"vit_mae": ModelType()},
     pretext="napari_sslmaps.pretext.mae:reconstruction_view",
     edits="paint",

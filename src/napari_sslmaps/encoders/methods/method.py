@@ -17,7 +17,7 @@ HEADS_OF_WIDE: Mapping[int, int] = {1152: 16, 1280: 16, 1408: 16, 1664: 16}
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class KeyLayout:
     """Key names of files that a method's own code writes.
 
     Parameters
@@ -143,7 +143,7 @@ class Method:
     patch_gain: float = 1.0
     beside: Mapping[str, str] = field(default_factory=dict)
     pretext_parts: Mapping[str, str] = field(default_factory=dict)
-    layouts: tuple[Layout, ...] = ()
+    layouts: tuple[KeyLayout, ...] = ()
     own_names: bool = False
     model_types: Mapping[str, ModelType] = field(default_factory=dict)
     converted_branch: str = ""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from napari_sslmaps.evaluation.auroc import areas_under_curves
+from napari_sslmaps.evaluation.auroc import auroc
 from napari_sslmaps.lab.gate.images import GRID, ProbeSet
 
 NEAR, FAR = 4.0, 8.0
@@ -106,9 +106,7 @@ def _areas(inside: Tensor, outside: Tensor, labels: Tensor, anchors: Tensor, oth
 
 
 def _class_mean(scores: Tensor, same: Tensor, valid: Tensor, kinds: Tensor) -> float:
-    areas = areas_under_curves(
-        *(part.flatten(0, 1).numpy() for part in (scores, same & valid, ~same & valid))
-    )
+    areas = auroc(*(part.flatten(0, 1).numpy() for part in (scores, same & valid, ~same & valid)))
     flat = kinds.flatten().numpy()
     means = [
         areas[known].mean()

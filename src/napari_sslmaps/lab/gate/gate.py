@@ -153,7 +153,7 @@ def preview(name: str, run: Path) -> dict[str, Any]:
     }
 
 
-def _shipped(chosen: Chosen) -> probe.Choice:
+def _shipped(chosen: Chosen) -> probe.TunedSetting:
     return chosen.probes[chosen.source.shipped].choice
 
 

@@ -17,7 +17,7 @@ from napari_sslmaps.core.diagnostics import effective_rank
 from napari_sslmaps.evaluation.uncertainty import Tally
 from napari_sslmaps.lab.gate.anchors import AnchorAreas, anchor_areas
 from napari_sslmaps.lab.gate.images import ProbeData, ProbeSet
-from napari_sslmaps.lab.gate.probe import Choice, Labelled, Probe, Tokens, fit_ridge, labelled
+from napari_sslmaps.lab.gate.probe import LabelledTokens, Probe, Tokens, TunedSetting, fit_ridge, labelled
 
 
 class Source(Protocol):
@@ -72,7 +72,7 @@ class Chosen:
 class TapMeasurement:
     """What a tap's tokens reach on test images, with the settings chosen before."""
 
-    choice: Choice
+    choice: TunedSetting
     probe: Tally
     knn: Tally
 
@@ -131,7 +131,7 @@ def measure(chosen: Chosen, test: ProbeSet) -> Measurement:
     )
 
 
-def _measure_tap(probe: Probe, asked: Labelled, shape: tuple[int, int]) -> TapMeasurement:
+def _measure_tap(probe: Probe, asked: LabelledTokens, shape: tuple[int, int]) -> TapMeasurement:
     tallies = {
         name: Tally.count(found, asked.labels, asked.images, shape)
         for name, found in probe.predict(asked).items()

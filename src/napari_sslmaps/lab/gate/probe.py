@@ -25,7 +25,7 @@ _BATCH = 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Labelled:
+class LabelledTokens:
     """Features (n, D) float32 of the labelled tokens, their classes (n,) and images (n,), int64."""
 
     features: Tensor
@@ -34,7 +34,7 @@ class Labelled:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class TunedSetting:
     """What was chosen on the validation split, and the balanced accuracies there."""
 
     penalty: float
@@ -63,11 +63,11 @@ def on_probe_grid(tokens: Tensor) -> Tensor:
     return grid.flatten(2).transpose(1, 2)
 
 
-def labelled(tokens: Tensor, data: ProbeSet) -> Labelled:
+def labelled(tokens: Tensor, data: ProbeSet) -> LabelledTokens:
     """Keep the tokens (n, 256, D) that have a class."""
     kept = data.labels >= 0
     images = torch.arange(len(tokens))[:, None].expand_as(kept)
-    return Labelled(tokens[kept], data.labels[kept], images[kept])
+    return LabelledTokens(tokens[kept], data.labels[kept], images[kept])
 
 
 def balanced_accuracy(predicted: Tensor, labels: Tensor) -> float:
@@ -149,7 +149,7 @@ class Probe:
         of z-scored tokens or the cosine of centred ones.
     """
 
-    def __init__(self, train: Labelled, validation: Labelled) -> None:
+    def __init__(self, train: LabelledTokens, validation: LabelledTokens) -> None:
         self._scale = _Scale.of(train)
         self._ridge = fit_ridge(train, validation)
         self._reference = _balanced_subset(train)
@@ -158,16 +158,16 @@ class Probe:
             for metric in METRICS
         }
         metric = max(found, key=lambda name: found[name])
-        self.choice = Choice(self._ridge.penalty, metric, self._ridge.validated, found[metric])
+        self.choice = TunedSetting(self._ridge.penalty, metric, self._ridge.validated, found[metric])
 
-    def predict(self, asked: Labelled) -> dict[str, Tensor]:
+    def predict(self, asked: LabelledTokens) -> dict[str, Tensor]:
         """Classes (n,) of tokens by ``probe`` and ``knn``."""
         return {
             "probe": classify(self._ridge.fit, self._scale.standardise(asked.features)),
             "knn": self._neighbours(asked, self.choice.metric),
         }
 
-    def _neighbours(self, asked: Labelled, metric: str) -> Tensor:
+    def _neighbours(self, asked: LabelledTokens, metric: str) -> Tensor:
         project = self._scale.standardise if metric == "euclidean" else self._scale.direct
         reference, features = project(self._reference.features), project(asked.features)
         return nearest_neighbours(reference, self._reference.labels, features)
@@ -181,7 +181,7 @@ class _Scale:
     deviation: Tensor
 
     @classmethod
-    def of(cls, train: Labelled) -> _Scale:
+    def of(cls, train: LabelledTokens) -> _Scale:
         return cls(train.features.mean(dim=0), train.features.std(dim=0).clamp(min=1e-6))
 
     def standardise(self, features: Tensor) -> Tensor:
@@ -192,7 +192,7 @@ class _Scale:
         return functional.normalize(features - self.mean, dim=1)
 
 
-def fit_ridge(train: Labelled, validation: Labelled) -> Ridge:
+def fit_ridge(train: LabelledTokens, validation: LabelledTokens) -> Ridge:
     """Fit z-scored training tokens with every penalty and keep what is best on validation tokens."""
     scale = _Scale.of(train)
     checked = scale.standardise(validation.features)
@@ -204,14 +204,14 @@ def fit_ridge(train: Labelled, validation: Labelled) -> Ridge:
     return max(found, key=lambda ridge: ridge.validated)
 
 
-def _balanced_subset(train: Labelled) -> Labelled:
+def _balanced_subset(train: LabelledTokens) -> LabelledTokens:
     """At most 400 tokens of each class, the same whatever the features are."""
     shuffled = torch.randperm(len(train.labels), generator=torch.Generator().manual_seed(0))
     kinds = torch.unique(train.labels)
     kept = torch.cat(
         [shuffled[train.labels[shuffled] == kind][:REFERENCE_PER_CLASS] for kind in kinds.tolist()]
     )
-    return Labelled(train.features[kept], train.labels[kept], train.images[kept])
+    return LabelledTokens(train.features[kept], train.labels[kept], train.images[kept])
 
 
 def score(tokens: Tokens, data: ProbeData, *, split: str = "validation") -> dict[str, float]:

@@ -23,7 +23,7 @@ from napari_sslmaps.lab.simulators.tissue import (
     LYMPHOID,
     STROMA,
     TUMOUR,
-    Field,
+    TissueField,
     paint_fat,
     paint_glands,
     paint_lymphoid,
@@ -59,7 +59,7 @@ def simulate_histology(
     ((64, 64, 3), (64, 64))
     """
     angle = rng.uniform(0, np.pi) + 0.5 * smooth_field(rng, size, 90)
-    field = Field(
+    field = TissueField(
         labels=np.full((size, size), STROMA, dtype=np.uint8),
         nuclei=np.zeros((size, size), dtype=np.float32),
         cytoplasm=np.zeros((size, size), dtype=np.float32),
@@ -82,7 +82,7 @@ def _blob(rng: np.random.Generator, size: int, share: float, wavelength: float) 
     return blob
 
 
-def _lay_out(rng: np.random.Generator, field: Field) -> None:
+def _lay_out(rng: np.random.Generator, field: TissueField) -> None:
     """Choose two or three compartments beside the stroma; over many fields each class gets a like share."""
     kinds = rng.permutation([TUMOUR, LYMPHOID, FAT, GLASS])[: rng.integers(1, 4)]
     for kind in kinds:
@@ -90,7 +90,7 @@ def _lay_out(rng: np.random.Generator, field: Field) -> None:
         field.labels[_blob(rng, field.size, share, rng.uniform(60, 140))] = kind
 
 
-def _stain(rng: np.random.Generator, field: Field) -> NDArray[np.uint8]:
+def _stain(rng: np.random.Generator, field: TissueField) -> NDArray[np.uint8]:
     """Concentrations to a camera image: stain, optics, sensor noise."""
     immuno = bool(rng.random() < 0.35)
     mix = draw_stain_mix(rng, immuno=immuno)

@@ -23,7 +23,7 @@ GLASS, STROMA, GLAND, TUMOUR, LYMPHOID, FAT = range(6)
 
 
 @dataclass(slots=True)
-class Field:
+class TissueField:
     """A field under construction: labels, stain concentrations and the orientation of its fibres."""
 
     labels: NDArray[np.uint8]
@@ -37,7 +37,7 @@ class Field:
         return int(self.labels.shape[0])
 
 
-def _populate(rng: np.random.Generator, field: Field, kind: int, spacing: float) -> FloatArray:
+def _populate(rng: np.random.Generator, field: TissueField, kind: int, spacing: float) -> FloatArray:
     """Nucleus centres of one compartment, (n, 2) yx pixels."""
     points = jittered_points(rng, field.size, spacing)
     index = np.clip(np.round(points), 0, field.size - 1).astype(np.intp)
@@ -51,7 +51,7 @@ def spread(rng: np.random.Generator, mean: float, spread: float, count: int) -> 
     return values
 
 
-def paint_stroma(rng: np.random.Generator, field: Field) -> None:
+def paint_stroma(rng: np.random.Generator, field: TissueField) -> None:
     """Collagen fibres with spindle nuclei that lie along them; bare glass is cleared."""
     fibres = fibre_field(rng, field.angle, rng.uniform(2.2, 4.5))
     gaps = fibre_field(rng, field.angle, rng.uniform(7, 12))
@@ -64,7 +64,7 @@ def paint_stroma(rng: np.random.Generator, field: Field) -> None:
     stamp(field.nuclei, spindles, spread(rng, 0.62, 0.15, len(centre)))
 
 
-def paint_nests(rng: np.random.Generator, field: Field) -> None:
+def paint_nests(rng: np.random.Generator, field: TissueField) -> None:
     """Tumour: large, pleomorphic, vesicular nuclei with a nucleolus in a dense amphophilic cytoplasm."""
     inside = field.labels == TUMOUR
     if not inside.any():
@@ -88,7 +88,7 @@ def paint_nests(rng: np.random.Generator, field: Field) -> None:
     stamp(field.nuclei, spot, spread(rng, 0.75, 0.1, len(centre)))
 
 
-def _along_fibres(rng: np.random.Generator, field: Field, centre: FloatArray) -> FloatArray:
+def _along_fibres(rng: np.random.Generator, field: TissueField, centre: FloatArray) -> FloatArray:
     """(n,) angles in radians that follow the local orientation, with some disorder."""
     index = np.clip(np.round(centre), 0, field.size - 1).astype(np.intp)
     angles = field.angle[index[:, 0], index[:, 1]] + rng.normal(0, 0.2, len(centre))
@@ -96,7 +96,7 @@ def _along_fibres(rng: np.random.Generator, field: Field, centre: FloatArray) ->
     return along
 
 
-def _membranes(field: Field, centre: FloatArray, strength: float, *, stretch: float) -> None:
+def _membranes(field: TissueField, centre: FloatArray, strength: float, *, stretch: float) -> None:
     """Cell borders of a nest: pixels as near to one nucleus as to the next, in stretched coordinates."""
     turn = float(field.angle.mean())
     axes = np.array([[np.sin(turn), np.cos(turn)], [np.cos(turn), -np.sin(turn)]], dtype=np.float32)
@@ -107,7 +107,7 @@ def _membranes(field: Field, centre: FloatArray, strength: float, *, stretch: fl
     field.cytoplasm[pixels[:, 0], pixels[:, 1]] += border.astype(np.float32)
 
 
-def paint_lymphoid(rng: np.random.Generator, field: Field) -> None:
+def paint_lymphoid(rng: np.random.Generator, field: TissueField) -> None:
     """Lymphocytes: small, round, dark nuclei, packed, with hardly any cytoplasm."""
     inside = field.labels == LYMPHOID
     if not inside.any():
@@ -124,7 +124,7 @@ def paint_lymphoid(rng: np.random.Generator, field: Field) -> None:
     stamp(field.nuclei, shape, spread(rng, 0.85, 0.12, len(centre)))
 
 
-def paint_fat(rng: np.random.Generator, field: Field) -> None:
+def paint_fat(rng: np.random.Generator, field: TissueField) -> None:
     """Adipocytes: empty polygons between thin membranes, with a rare flat nucleus at the edge."""
     inside = field.labels == FAT
     if not inside.any():
@@ -151,7 +151,7 @@ def _angles(rng: np.random.Generator, count: int) -> FloatArray:
     return rng.uniform(0, np.pi, count).astype(np.float32)
 
 
-def paint_glands(rng: np.random.Generator, field: Field) -> None:
+def paint_glands(rng: np.random.Generator, field: TissueField) -> None:
     """Round or branching glands: columnar nuclei at the base of an epithelium around an empty lumen."""
     if rng.random() > 0.62:
         return
@@ -171,7 +171,7 @@ def paint_glands(rng: np.random.Generator, field: Field) -> None:
             _one_gland(rng, field, outer * rng.uniform(0.75, 1.05) - radius, thickness)
 
 
-def _one_gland(rng: np.random.Generator, field: Field, depth: FloatArray, thickness: float) -> None:
+def _one_gland(rng: np.random.Generator, field: TissueField, depth: FloatArray, thickness: float) -> None:
     """Paint one gland; `depth` is the distance from its outer border in pixels, positive inside."""
     inside, lumen = depth > 0, depth > thickness
     field.labels[inside], field.labels[lumen] = GLAND, GLASS

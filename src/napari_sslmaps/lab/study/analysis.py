@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sslmaps.lab.study.bootstrap import Estimate, FloatArray, Resampled, estimate, resample
+from napari_sslmaps.lab.study.bootstrap import BootstrapEstimate, FloatArray, Resampled, estimate, resample
 from napari_sslmaps.lab.study.design import CONTRASTED, Design
 from napari_sslmaps.lab.study.probe import PROBES
 
@@ -34,7 +34,7 @@ Statistic = Callable[[Mapping[str, FloatArray]], FloatArray]
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class StudyResult:
     """Scores of one domain, by encoder.
 
     Attributes
@@ -54,7 +54,7 @@ def untrained(method: str) -> str:
     return f"{method}-untrained"
 
 
-def analyse(design: Design, found: Mapping[str, Found]) -> dict[str, Any]:
+def analyse(design: Design, found: Mapping[str, StudyResult]) -> dict[str, Any]:
     """Return every number of the page, ready for JSON.
 
     Parameters
@@ -124,7 +124,7 @@ def contrast(probe: int, along: str, *, gained: bool) -> Statistic:
     return {"locality": locality, "noise": noise}[along]
 
 
-def verdict(found: Estimate, along: str, *, learned: bool) -> str:
+def verdict(found: BootstrapEstimate, along: str, *, learned: bool) -> str:
     """Apply the rule: decided if the interval excludes 0, holds seeds, and both methods learned anything."""
     if not learned or not found.freedom or found.low <= 0 <= found.high:
         return "undecided"
@@ -164,7 +164,7 @@ def _contrasts(images: Mapping[str, Resampled], *, learned: bool) -> list[dict[s
     return rows
 
 
-def _combine(images: Sequence[Resampled], statistic: Statistic, involved: Sequence[str]) -> Estimate:
+def _combine(images: Sequence[Resampled], statistic: Statistic, involved: Sequence[str]) -> BootstrapEstimate:
     """Average a statistic over domains, whose trainings and images are independent."""
     value = float(np.mean([statistic(part.observed) for part in images]))
     draws = np.mean([statistic(part.draws) for part in images], axis=0)

@@ -22,7 +22,7 @@ FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class BootstrapEstimate:
     """A number with its 95 % interval.
 
     Attributes
@@ -100,7 +100,9 @@ def resample(scores: Mapping[str, NDArray[np.generic]], resamples: int, seed: in
     return Resampled(observed, draws, seed_draws, seeds)
 
 
-def estimate(value: float, draws: FloatArray, seed_draws: FloatArray, seeds: Sequence[int]) -> Estimate:
+def estimate(
+    value: float, draws: FloatArray, seed_draws: FloatArray, seeds: Sequence[int]
+) -> BootstrapEstimate:
     """Interval of a number from its resampled values.
 
     Parameters
@@ -120,7 +122,7 @@ def estimate(value: float, draws: FloatArray, seed_draws: FloatArray, seeds: Seq
     spread = stats.t(freedom) if freedom else stats.norm()
     reach = float(spread.ppf(0.5 + _LEVEL / 2))
     detectable = (reach + float(spread.ppf(_POWER))) * error
-    return Estimate(
+    return BootstrapEstimate(
         value=float(value),
         low=value - reach * error,
         high=value + reach * error,

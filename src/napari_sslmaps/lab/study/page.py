@@ -37,20 +37,20 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class PageTable:
     """A table, its first row the heads."""
 
     rows: words.Rows
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class PageImage:
     """The figure."""
 
     caption: str
 
 
-Block = Heading | Text | Table | Picture
+Block = Heading | Text | PageTable | PageImage
 
 
 def write_page(result: Mapping[str, Any], out: Path) -> Path:
@@ -80,32 +80,32 @@ def blocks(result: Mapping[str, Any]) -> Iterator[Block]:
         yield Text(f"Primary contrast. {words.verdict_sentence(primary, learned)}")
         yield Text(f"The same of gains over untrained twins. {words.verdict_sentence(twin, learned)}")
         yield Text(words.learned_sentence(learned))
-        yield Picture(
+        yield PageImage(
             "Accuracy along both knobs; bars are 95 % intervals over seeds and test images, dotted lines "
             "untrained networks of the same shape. Chance is 0.5."
         )
-        yield Table(words.gain_table(result["gains"]))
+        yield PageTable(words.gain_table(result["gains"]))
         yield Heading("Every contrast")
         yield Text(
             "The first row is the primary one; the others were planned beside it and are not corrected for "
             "their number."
         )
-        yield Table(words.contrast_table(contrasts))
+        yield PageTable(words.contrast_table(contrasts))
     for probe, name in enumerate(("Pooled", "Layout")):
         for domain, table in result["accuracy"].items():
             yield Heading(f"{name} probe, {domain}")
-            yield Table(words.accuracy_table(design, table, probe))
+            yield PageTable(words.accuracy_table(design, table, probe))
     yield Heading("Token probe")
-    yield Table(words.token_table(design, result["tokens"]))
+    yield PageTable(words.token_table(design, result["tokens"]))
     yield Heading("Design and cost")
     yield Text(
         f"{done} of {planned} planned trainings, {minutes:.1f} minutes of processor time in all; the steps "
         "were chosen to give each training the same share. Write the design below to a TOML file, or take "
         "`design.toml` of the study's folder, and run `napari-sslmaps study --out DIR --design FILE.toml`."
     )
-    yield Table(words.compute_table(result["compute"]))
+    yield PageTable(words.compute_table(result["compute"]))
     yield Text(words.plan_sentence(result, design_to_dict(find_design("decisive"))))
-    yield Table(words.design_table(design))
+    yield PageTable(words.design_table(design))
 
 
 def _differ_only_in_of(row: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
@@ -122,9 +122,9 @@ def to_markdown(parts: list[Block], picture: str, level: int = 2) -> str:
                 written.append(f"{'#' * level} {text}")
             case Text(text):
                 written.append(text)
-            case Picture(caption):
+            case PageImage(caption):
                 written.append(f"![{caption}]({picture})")
-            case Table(rows):
+            case PageTable(rows):
                 head, *body = rows
                 lines = [head, ["---"] * len(head), *body]
                 written.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
@@ -141,13 +141,13 @@ def to_html(parts: list[Block], picture: bytes) -> str:
                 written.append(f"<h2>{html.escape(text)}</h2>")
             case Text(text):
                 written.append(f"<p>{_marked(text)}</p>")
-            case Picture(caption):
+            case PageImage(caption):
                 data = base64.b64encode(picture).decode()
                 written.append(
                     f'<figure><img src="data:image/png;base64,{data}" alt="{html.escape(caption)}">'
                     f"<figcaption>{html.escape(caption)}</figcaption></figure>"
                 )
-            case Table(rows):
+            case PageTable(rows):
                 head, *body = rows
                 written.append(
                     f"<table>{_row(head, 'th')}{''.join(_row(line, 'td') for line in body)}</table>"

@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from napari_sslmaps.lab.gate.probe import balanced_accuracy, classify, ridge_path
 from napari_sslmaps.lab.simulators.scenes import SCENE_CLASSES
-from napari_sslmaps.lab.study.scenes import GRID, Labelled
+from napari_sslmaps.lab.study.scenes import GRID, LabelledScene
 
 PROBES = ("pooled", "layout")
 _PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
@@ -30,7 +30,7 @@ _TOKEN_IMAGES = 150
 
 
 @dataclass(frozen=True, slots=True)
-class Scores:
+class ProbeScores:
     """What one encoder got right, image by image.
 
     Attributes
@@ -45,7 +45,9 @@ class Scores:
     token: NDArray[np.float32]
 
 
-def score(probe_tokens: list[Tensor], test_tokens: list[Tensor], probe: Labelled, test: Labelled) -> Scores:
+def score(
+    probe_tokens: list[Tensor], test_tokens: list[Tensor], probe: LabelledScene, test: LabelledScene
+) -> ProbeScores:
     """Fit the probes on one set of scenes and test them on another.
 
     Parameters
@@ -61,7 +63,7 @@ def score(probe_tokens: list[Tensor], test_tokens: list[Tensor], probe: Labelled
             [_read_labels(*_scaled(pool(fitted), pool(asked)), probe, test) for pool in (pooled, layout)]
         )
         token.append(_read_tokens(fitted, asked, probe.tokens, test.tokens))
-    return Scores(np.array(image).swapaxes(0, 1), np.array(token, dtype=np.float32))
+    return ProbeScores(np.array(image).swapaxes(0, 1), np.array(token, dtype=np.float32))
 
 
 def pooled(tokens: Tensor) -> Tensor:
@@ -88,7 +90,9 @@ def _fit(features: Tensor, labels: Tensor) -> Tensor:
     return ridge_path(features, labels, [_PENALTIES[int(np.argmax(found))]])[0]
 
 
-def _read_labels(fitted: Tensor, asked: Tensor, probe: Labelled, test: Labelled) -> NDArray[np.bool_]:
+def _read_labels(
+    fitted: Tensor, asked: Tensor, probe: LabelledScene, test: LabelledScene
+) -> NDArray[np.bool_]:
     """Whether each test image's label is read, at each locality, (localities, n)."""
     rows = []
     for known, wanted in zip(probe.labels, test.labels, strict=True):

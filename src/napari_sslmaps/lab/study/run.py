@@ -21,7 +21,7 @@ from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.files import written_whole
 from napari_sslmaps.lab.gate.controls import colour_statistics, raw_patches
 from napari_sslmaps.lab.study import probe, scenes
-from napari_sslmaps.lab.study.analysis import Found, analyse, untrained
+from napari_sslmaps.lab.study.analysis import StudyResult, analyse, untrained
 from napari_sslmaps.lab.study.design import Design, design_to_dict, design_to_toml, find_design
 from napari_sslmaps.lab.study.page import write_page
 from napari_sslmaps.lab.study.train import (
@@ -129,11 +129,11 @@ class _Domain:
         return scenes.training_scenes(self.design, self.name)
 
     @cached_property
-    def fitted(self) -> scenes.Labelled:
+    def fitted(self) -> scenes.LabelledScene:
         return scenes.fitted_scenes(self.design, self.name)
 
     @cached_property
-    def asked(self) -> scenes.Labelled:
+    def asked(self) -> scenes.LabelledScene:
         return scenes.asked_scenes(self.design, self.name)
 
 
@@ -252,7 +252,7 @@ def _scores_path(out: Path, domain: str, name: str, seed: int) -> Path:
     return out / "scores" / f"{domain}-{name}-{seed}.npz"
 
 
-def _found(design: Design, out: Path, domain: str, seeds: Mapping[str, int]) -> Found:
+def _found(design: Design, out: Path, domain: str, seeds: Mapping[str, int]) -> StudyResult:
     """Scores of the trained encoders of a domain, of their untrained twins and of the controls."""
     twins = {untrained(method): design.seeds for method in seeds}
     image, token = {}, {}
@@ -260,7 +260,7 @@ def _found(design: Design, out: Path, domain: str, seeds: Mapping[str, int]) -> 
         files = [np.load(_scores_path(out, domain, name, seed)) for seed in range(count)]
         image[name] = np.stack([file["image"] for file in files])
         token[name] = np.stack([file["token"] for file in files])
-    return Found(image, token)
+    return StudyResult(image, token)
 
 
 def _seeds_done(design: Design, out: Path, domain: str) -> dict[str, int]:

@@ -19,7 +19,7 @@ _TRAIN, _PROBE, _TEST = 7001, 7101, 7201
 
 
 @dataclass(frozen=True, slots=True)
-class Labelled:
+class LabelledScene:
     """The same scenes at every noise, with their label at every locality.
 
     Attributes
@@ -47,12 +47,12 @@ def training_scenes(design: Design, domain: str) -> NDArray[np.uint8]:
     return scenes
 
 
-def fitted_scenes(design: Design, domain: str) -> Labelled:
+def fitted_scenes(design: Design, domain: str) -> LabelledScene:
     """Scenes to fit probes on."""
     return _labelled(design, domain, _PROBE, design.probe_images)
 
 
-def asked_scenes(design: Design, domain: str) -> Labelled:
+def asked_scenes(design: Design, domain: str) -> LabelledScene:
     """Scenes to test probes on."""
     return _labelled(design, domain, _TEST, design.test_images)
 
@@ -61,7 +61,7 @@ def _seed(base: int, domain: str) -> int:
     return base + 10 * DOMAINS.index(domain)
 
 
-def _labelled(design: Design, domain: str, base: int, count: int) -> Labelled:
+def _labelled(design: Design, domain: str, base: int, count: int) -> LabelledScene:
     images = np.empty((len(design.noises), count, SIDE, SIDE, 3), dtype=np.uint8)
     labels = np.empty((len(design.localities), count), dtype=np.int8)
     classes = np.empty((count, SIDE, SIDE), dtype=np.uint8)
@@ -73,4 +73,4 @@ def _labelled(design: Design, domain: str, base: int, count: int) -> Labelled:
         for row, locality in enumerate(design.localities):
             labels[row, index] = scene.label_at(locality)
     tokens = token_labels(torch.from_numpy(classes), len(SCENE_CLASSES))
-    return Labelled(images, labels, tokens.numpy().astype(np.int8))
+    return LabelledScene(images, labels, tokens.numpy().astype(np.int8))

@@ -19,7 +19,7 @@ from napari_sslmaps.files import written_whole
 from napari_sslmaps.lab.gate.images import PATCH
 from napari_sslmaps.lab.study.design import Design
 from napari_sslmaps.lab.study.scenes import GRID, SIDE
-from napari_sslmaps.lab.training.numerics import Progress, learning_rate
+from napari_sslmaps.lab.training.numerics import TrainingPosition, learning_rate
 from napari_sslmaps.lab.training.objectives import build_objective
 from napari_sslmaps.lab.training.objectives.base import Objective
 from napari_sslmaps.lab.training.recipes import Recipe
@@ -107,7 +107,7 @@ class Training:
     def advance(self, bank: NDArray[np.uint8]) -> None:
         """Take one step; the step's randomness depends on seed and step alone."""
         began = _clock(self.device)
-        progress, recipe = Progress(self.step, self.recipe.steps), self.recipe
+        progress, recipe = TrainingPosition(self.step, self.recipe.steps), self.recipe
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(recipe.peak_rate, progress)
         generator = step_generator(recipe.seed, self.step)

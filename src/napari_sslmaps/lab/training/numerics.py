@@ -34,7 +34,7 @@ def exact(
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class TrainingPosition:
     """Where a training stands: `step` of `steps`, counted from 0."""
 
     step: int
@@ -51,7 +51,9 @@ def cosine_between(start: float, end: float, fraction: float) -> float:
     return end + (start - end) * 0.5 * (1 + math.cos(math.pi * min(1.0, max(0.0, fraction))))
 
 
-def learning_rate(peak: float, progress: Progress, warmup: float = 0.08, final: float = 1e-6) -> float:
+def learning_rate(
+    peak: float, progress: TrainingPosition, warmup: float = 0.08, final: float = 1e-6
+) -> float:
     """Linear warm-up over the first share of the steps, then a cosine down to `final`."""
     if progress.fraction < warmup:
         return peak * (progress.step + 1) / (warmup * progress.steps + 1)

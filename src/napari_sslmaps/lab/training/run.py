@@ -14,7 +14,7 @@ from torch import Generator, Tensor, nn
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.lab.training.datasets.loading import Shard
 from napari_sslmaps.lab.training.launching import open_fabric
-from napari_sslmaps.lab.training.numerics import Progress, learning_rate
+from napari_sslmaps.lab.training.numerics import TrainingPosition, learning_rate
 from napari_sslmaps.lab.training.objectives import build_objective
 from napari_sslmaps.lab.training.objectives.base import Objective
 from napari_sslmaps.lab.training.recipes import Recipe
@@ -45,7 +45,7 @@ class ShardLoss(nn.Module):
     def forward(self, pixels: Tensor, step: int, steps: int, shard: int) -> dict[str, Tensor]:
         """Losses of (n, S, S, 3) uint8 fields; ``total`` has a gradient, the others are to be looked at."""
         losses = self.objective.loss(
-            as_fields(pixels), Progress(step, steps), step_generator(self._seed, step, shard)
+            as_fields(pixels), TrainingPosition(step, steps), step_generator(self._seed, step, shard)
         )
         return {name: value if name == "total" else value.detach() for name, value in losses.items()}
 
@@ -96,9 +96,9 @@ class Run:
     skipped: dict[str, None] = field(default_factory=dict)
 
     @property
-    def progress(self) -> Progress:
+    def progress(self) -> TrainingPosition:
         """Where the run stands."""
-        return Progress(self.step, self.steps)
+        return TrainingPosition(self.step, self.steps)
 
     @property
     def own(self) -> range:

@@ -29,7 +29,7 @@ FOUND_ROLES = (AGREEMENT, EVIDENCE)
 
 
 @dataclass(frozen=True, eq=False)
-class Drawing:
+class LayerSpec:
     """A map or a panel of a pretext view, ready to become a layer.
 
     Parameters
@@ -90,7 +90,7 @@ class Drawing:
         return self.values.ndim == 3
 
 
-class LayerBoard:
+class LayerManager:
     """The map layers of one viewer.
 
     Parameters
@@ -135,7 +135,7 @@ class LayerBoard:
         """Return the map layers of an image, bottom first."""
         return self.layers_of(image, "map")
 
-    def show(self, image: Image, drawing: Drawing, *, live: bool = False) -> Picture:
+    def show(self, image: Image, drawing: LayerSpec, *, live: bool = False) -> Picture:
         """Draw into the layer of this map or panel, or into a new one.
 
         Parameters
@@ -153,7 +153,7 @@ class LayerBoard:
         finally:
             self.busy = False
 
-    def _show(self, image: Image, drawing: Drawing, *, live: bool) -> Picture:
+    def _show(self, image: Image, drawing: LayerSpec, *, live: bool) -> Picture:
         layer = self.find(image, drawing.kind, drawing.encoder, drawing.role)
         if isinstance(layer, Image) and bool(layer.rgb) != drawing.rgb:
             self._viewer.layers.remove(layer)
@@ -167,7 +167,7 @@ class LayerBoard:
             self._results[layer] = drawing.result
         return layer
 
-    def show_alone(self, image: Image, drawing: Drawing, *roles: str) -> Picture:
+    def show_alone(self, image: Image, drawing: LayerSpec, *roles: str) -> Picture:
         """Draw into a layer that takes the place of all others in these roles, and hide the maps."""
         drawn = self.show(image, drawing)
         self.drop(layer for layer in self.layers_of(image, *roles) if layer is not drawn)
@@ -189,7 +189,7 @@ class LayerBoard:
             for name, value in placement(image, grid, mark["frame"]).items():
                 setattr(layer, name, value)
 
-    def _add(self, image: Image, drawing: Drawing) -> Picture:
+    def _add(self, image: Image, drawing: LayerSpec) -> Picture:
         values = _with_lead(drawing.values, image).copy()
         common: dict[str, Any] = {
             "name": drawing.name,
@@ -215,7 +215,7 @@ class LayerBoard:
             self._viewer.layers.insert(self.below_marks(), layer)
         return layer
 
-    def _update(self, layer: Picture, image: Image, drawing: Drawing, *, live: bool) -> None:
+    def _update(self, layer: Picture, image: Image, drawing: LayerSpec, *, live: bool) -> None:
         values = _with_lead(drawing.values, image)
         moved = layer.metadata[OWN]["grid"] != drawing.record["grid"]
         moved = moved or layer.metadata[OWN]["frame"] != drawing.frame
@@ -308,7 +308,7 @@ def _with_lead(values: Any, image: Image) -> Any:
     return values[(None,) * (image.ndim - 2)]
 
 
-def _mark(image: Image, drawing: Drawing) -> dict[str, Any]:
+def _mark(image: Image, drawing: LayerSpec) -> dict[str, Any]:
     return {
         "role": drawing.role,
         "kind": drawing.kind,
@@ -321,12 +321,12 @@ def _mark(image: Image, drawing: Drawing) -> dict[str, Any]:
     }
 
 
-def draw(result: TokenMap, display: Display = "fixed") -> Drawing:
+def draw(result: TokenMap, display: Display = "fixed") -> LayerSpec:
     """Turn one map into a drawing, with its own contrast."""
     return draw_all([result], display)[0]
 
 
-def draw_all(results: Sequence[TokenMap], display: Display) -> list[Drawing]:
+def draw_all(results: Sequence[TokenMap], display: Display) -> list[LayerSpec]:
     """Turn maps that are shown together into drawings, with the contrast that `display` asks for."""
     kinds = [map_type_of(result) for result in results]
     limits: list[Limits | None] = [None] * len(results)
@@ -338,7 +338,7 @@ def draw_all(results: Sequence[TokenMap], display: Display) -> list[Drawing]:
     return [_drawing(*each, display) for each in zip(results, kinds, limits, strict=True)]
 
 
-def _drawing(result: TokenMap, kind: MapType, limits: Limits | None, display: Display) -> Drawing:
+def _drawing(result: TokenMap, kind: MapType, limits: Limits | None, display: Display) -> LayerSpec:
     provenance = result.provenance
     record: dict[str, Any] = {
         "map": kind.key,
@@ -349,7 +349,7 @@ def _drawing(result: TokenMap, kind: MapType, limits: Limits | None, display: Di
     if limits is not None:
         record["contrast"] = {"limits": list(limits), "rule": rule_of(kind, display)}
     values = stored_values(result)
-    return Drawing(
+    return LayerSpec(
         kind.slot,
         kind.title,
         provenance.encoder,

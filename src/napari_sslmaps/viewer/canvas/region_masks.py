@@ -13,7 +13,7 @@ from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.placed_mask import PlacedMask
 from napari_sslmaps.pipeline.masks import find_mask
 from napari_sslmaps.viewer.canvas.image_layer import OWN, LayerSource, frame_of
-from napari_sslmaps.viewer.canvas.map_layers import LayerBoard, keeping_selection, label_colours, placement
+from napari_sslmaps.viewer.canvas.map_layers import LayerManager, keeping_selection, label_colours, placement
 from napari_sslmaps.viewer.state.connections import Connections
 from napari_sslmaps.viewer.state.tasks import TaskCallbacks, TaskContext, TaskRunner
 from napari_sslmaps.viewer.state.workspace import WorkspaceModel
@@ -58,7 +58,7 @@ class RegionMasks:
         self,
         viewer: ViewerModel,
         workspace: WorkspaceModel,
-        board: LayerBoard,
+        board: LayerManager,
         runner: TaskRunner,
         failed: Callable[[BaseException], None],
     ) -> None:

@@ -85,7 +85,7 @@ def _around(mask: PlacedMask, source: ImageSource, level: int, frame: int) -> Re
     return _snap(ends - 0.5, source, level, frame)
 
 
-class Look:
+class RegionSelection:
     """Where a person looks: the chosen part of an image, at the chosen resolution.
 
     Parameters

@@ -8,7 +8,7 @@ from napari.components import ViewerModel
 from napari.layers import Image, Layer
 
 from napari_sslmaps.viewer.canvas.image_layer import OWN
-from napari_sslmaps.viewer.canvas.map_layers import LayerBoard, Picture, set_limits
+from napari_sslmaps.viewer.canvas.map_layers import LayerManager, Picture, set_limits
 from napari_sslmaps.viewer.state.connections import Connections
 from napari_sslmaps.viewer.state.workspace import WorkspaceModel
 
@@ -16,7 +16,7 @@ _ALWAYS = ("opacity", "blending")
 _OF_IMAGES = ("colormap", "gamma", "interpolation2d")
 
 
-class SharedLooks:
+class SharedContrast:
     """Keeps colours and contrast of one kind of map the same for all methods.
 
     Parameters
@@ -29,7 +29,7 @@ class SharedLooks:
         Has the maps.
     """
 
-    def __init__(self, viewer: ViewerModel, workspace: WorkspaceModel, board: LayerBoard) -> None:
+    def __init__(self, viewer: ViewerModel, workspace: WorkspaceModel, board: LayerManager) -> None:
         self._workspace = workspace
         self._board = board
         self._busy = False

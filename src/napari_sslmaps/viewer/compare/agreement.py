@@ -7,7 +7,7 @@ from napari.layers import Image
 from napari_sslmaps.core.results import Embedding
 from napari_sslmaps.errors import Cancelled
 from napari_sslmaps.maps.agreement import AgreementMap, neighbour_agreement
-from napari_sslmaps.viewer.canvas.map_layers import AGREEMENT, FOUND_ROLES, Drawing, LayerBoard, draw
+from napari_sslmaps.viewer.canvas.map_layers import AGREEMENT, FOUND_ROLES, LayerManager, LayerSpec, draw
 from napari_sslmaps.viewer.state.connections import Connections
 from napari_sslmaps.viewer.state.messages import sentence
 from napari_sslmaps.viewer.state.session import Sessions
@@ -40,7 +40,7 @@ class AgreementLayer:
     """
 
     def __init__(
-        self, workspace: WorkspaceModel, sessions: Sessions, board: LayerBoard, runner: TaskRunner
+        self, workspace: WorkspaceModel, sessions: Sessions, board: LayerManager, runner: TaskRunner
     ) -> None:
         self._workspace = workspace
         self._sessions = sessions
@@ -88,7 +88,7 @@ class AgreementLayer:
             self._workspace.say(sentence(error), failed=True)
 
 
-def draw_agreement(found: AgreementMap) -> Drawing:
+def draw_agreement(found: AgreementMap) -> LayerSpec:
     """Turn a map of agreement into a drawing, from 0 to what its largest values are."""
     drawing = draw(found)
     return replace(

@@ -6,16 +6,16 @@ from dataclasses import dataclass, field
 from napari.components import ViewerModel
 from napari.layers import Image
 
-from napari_sslmaps.viewer.canvas.map_layers import LayerBoard
+from napari_sslmaps.viewer.canvas.map_layers import LayerManager
 from napari_sslmaps.viewer.compare.agreement import AgreementLayer
 from napari_sslmaps.viewer.compare.class_evidence import EvidenceLayer, Evidencer, HeadEvidencer
-from napari_sslmaps.viewer.compare.controller import ComparisonDesk
-from napari_sslmaps.viewer.compare.export import ExportDesk, Exporter, RoomExporter
+from napari_sslmaps.viewer.compare.controller import ComparisonController
+from napari_sslmaps.viewer.compare.export import ExportController, Exporter, RoomExporter
 from napari_sslmaps.viewer.compare.jobs import Comparer, FolderComparer, RoomComparer, RoomFolderComparer
 from napari_sslmaps.viewer.compare.model import ComparisonModel
-from napari_sslmaps.viewer.compare.probe import ProbePainter
+from napari_sslmaps.viewer.compare.probe import ProbeController
 from napari_sslmaps.viewer.compare.probe_job import Prober, TokenProber
-from napari_sslmaps.viewer.maps.coordinator import Answers
+from napari_sslmaps.viewer.maps.coordinator import MapCoordinator
 from napari_sslmaps.viewer.state.loaded_encoders import LoadedEncoders
 from napari_sslmaps.viewer.state.session import Sessions
 from napari_sslmaps.viewer.state.tasks import TaskRunner
@@ -45,7 +45,7 @@ class ComparisonServices:
     evidencer: Evidencer = field(default_factory=lambda: HeadEvidencer(LoadedEncoders()))
 
 
-class Comparing:
+class ComparePage:
     """Builds the parts and closes them.
 
     Parameters
@@ -65,7 +65,7 @@ class Comparing:
         self,
         viewer: ViewerModel,
         workspace: WorkspaceModel,
-        parts: tuple[Sessions, Answers, LayerBoard],
+        parts: tuple[Sessions, MapCoordinator, LayerManager],
         make_runner: Callable[[], TaskRunner],
         services: ComparisonServices,
     ) -> None:
@@ -75,7 +75,7 @@ class Comparing:
         sessions, answers, board = parts
         self.agreement = AgreementLayer(workspace, sessions, board, map_runner)
         self.evidence = EvidenceLayer(workspace, sessions, board, map_runner, services.evidencer)
-        self.desk = ComparisonDesk(
+        self.desk = ComparisonController(
             viewer,
             workspace,
             self.model,
@@ -83,11 +83,11 @@ class Comparing:
             runner,
             (services.comparer, services.folder_comparer),
         )
-        self.probe = ProbePainter(
+        self.probe = ProbeController(
             viewer, workspace, self.model, sessions, board, probe_runner, services.prober
         )
 
-        self.exports = ExportDesk(workspace, export_runner, services.exporter, self.desk.holdings)
+        self.exports = ExportController(workspace, export_runner, services.exporter, self.desk.holdings)
 
     def cancel(self) -> None:
         """Stop a comparison; what was found before stays."""

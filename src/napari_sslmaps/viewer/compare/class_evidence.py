@@ -13,7 +13,7 @@ from napari_sslmaps.errors import Cancelled
 from napari_sslmaps.maps.evidence import EvidenceMap
 from napari_sslmaps.sources.protocol import ImageSource
 from napari_sslmaps.viewer.canvas.image_layer import LayerSource
-from napari_sslmaps.viewer.canvas.map_layers import EVIDENCE, FOUND_ROLES, Drawing, LayerBoard, draw
+from napari_sslmaps.viewer.canvas.map_layers import EVIDENCE, FOUND_ROLES, LayerManager, LayerSpec, draw
 from napari_sslmaps.viewer.state.connections import Connections
 from napari_sslmaps.viewer.state.loaded_encoders import LoadedEncoders
 from napari_sslmaps.viewer.state.messages import sentence
@@ -27,7 +27,7 @@ _RUN_FIRST = "Run {name} on this region first: evidence is read off its tokens."
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class AskedEvidence:
+class EvidenceRequest:
     """What is asked, captured when it is submitted.
 
     Parameters
@@ -59,7 +59,7 @@ class FoundEvidence:
 class Evidencer(Protocol):
     """Finds evidence."""
 
-    def __call__(self, asked: AskedEvidence) -> FoundEvidence:
+    def __call__(self, asked: EvidenceRequest) -> FoundEvidence:
         """Compute it on the calling thread."""
         ...
 
@@ -76,7 +76,7 @@ class HeadEvidencer:
     def __init__(self, encoders: LoadedEncoders) -> None:
         self._encoders = encoders
 
-    def __call__(self, asked: AskedEvidence) -> FoundEvidence:
+    def __call__(self, asked: EvidenceRequest) -> FoundEvidence:
         """Find evidence for the likeliest class."""
         from napari_sslmaps.evaluation.image_labels import pooled
         from napari_sslmaps.evaluation.localisation import token_evidence
@@ -98,7 +98,7 @@ class HeadEvidencer:
 class EvidenceJob:
     """Evidence, captured when it is submitted."""
 
-    asked: AskedEvidence
+    asked: EvidenceRequest
     evidencer: Evidencer
 
     def __call__(self, context: TaskContext) -> FoundEvidence:
@@ -124,7 +124,7 @@ class EvidenceLayer:
         self,
         workspace: WorkspaceModel,
         sessions: Sessions,
-        board: LayerBoard,
+        board: LayerManager,
         runner: TaskRunner,
         evidencer: Evidencer,
     ) -> None:
@@ -153,7 +153,7 @@ class EvidenceLayer:
             return
         spec = next((s for s in self._workspace.available if through and s.name == method), None)
         source = LayerSource(image, self._workspace.spacing_um)
-        asked = AskedEvidence(source, spec, session.embedded[method].embedding, head)
+        asked = EvidenceRequest(source, spec, session.embedded[method].embedding, head)
 
         def returned(found: FoundEvidence) -> None:
             self._draw(image, found)
@@ -184,7 +184,7 @@ class EvidenceLayer:
             self._workspace.say(sentence(error), failed=True)
 
 
-def draw_evidence(found: EvidenceMap) -> Drawing:
+def draw_evidence(found: EvidenceMap) -> LayerSpec:
     """Turn evidence into a drawing: red for the class and blue against it, or from 0 up for Grad-CAM."""
     drawing = draw(found)
     # of another class or kind it is another layer

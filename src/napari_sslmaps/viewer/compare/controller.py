@@ -21,20 +21,20 @@ from napari_sslmaps.viewer.compare.jobs import (
     AskedReference,
     Comparer,
     ComparisonJob,
+    ComparisonResult,
     FolderComparer,
     FolderJob,
-    Found,
     annotation_in,
     only,
     within,
 )
 from napari_sslmaps.viewer.compare.model import ComparisonModel
-from napari_sslmaps.viewer.maps.coordinator import Answers
+from napari_sslmaps.viewer.maps.coordinator import MapCoordinator
 from napari_sslmaps.viewer.state.connections import Connections
 from napari_sslmaps.viewer.state.messages import sentence
 from napari_sslmaps.viewer.state.session import Session, Sessions
 from napari_sslmaps.viewer.state.tasks import TaskCallbacks, TaskRunner
-from napari_sslmaps.viewer.state.workspace import Progress, WorkspaceModel
+from napari_sslmaps.viewer.state.workspace import RunProgress, WorkspaceModel
 
 _ADVICE = "What was found before stays; choose fewer scores or a smaller region and compare again."
 _NOTHING = (
@@ -43,7 +43,7 @@ _NOTHING = (
 )
 
 
-class ComparisonDesk:
+class ComparisonController:
     """Everything between the Compare page's model and what computes.
 
     Parameters
@@ -63,7 +63,7 @@ class ComparisonDesk:
         viewer: ViewerModel,
         workspace: WorkspaceModel,
         model: ComparisonModel,
-        parts: tuple[Sessions, Answers, AgreementLayer, EvidenceLayer],
+        parts: tuple[Sessions, MapCoordinator, AgreementLayer, EvidenceLayer],
         runner: TaskRunner,
         comparers: tuple[Comparer, FolderComparer],
     ) -> None:
@@ -74,7 +74,7 @@ class ComparisonDesk:
         self._runner = runner
         self._comparer, self._folder_comparer = comparers
         self._waiting = False
-        self.found: Found | None = None
+        self.found: ComparisonResult | None = None
         self._asked: AskedComparison | None = None
         self._connections = Connections()
         connect, events = self._connections.add, workspace.events
@@ -114,14 +114,14 @@ class ComparisonDesk:
             )
             return
 
-        def returned(found: Found) -> None:
+        def returned(found: ComparisonResult) -> None:
             workspace.progress = None
             self._show(found)
             self._evidence.heads = {} if found.comparison is None else found.comparison.heads
             count = len(found.comparison.images) if found.comparison is not None else 0
             workspace.say(f"Compared {len(specs)} encoders on {count} images; all of it is in {asked.out}.")
 
-        workspace.progress = Progress("Listing images", 0.0)
+        workspace.progress = RunProgress("Listing images", 0.0)
         job = FolderJob(asked, specs, self._model.controls, self._folder_comparer)
         self._runner.submit(job, TaskCallbacks(self._on_reported, returned, self._on_failed))
 
@@ -158,7 +158,7 @@ class ComparisonDesk:
         elif names[0] in self._workspace.methods:
             self._workspace.front = names[0]
 
-    def holdings(self) -> tuple[AskedComparison, Found | None] | None:
+    def holdings(self) -> tuple[AskedComparison, ComparisonResult | None] | None:
         """Return what can be handed on: what is shown, and what was compared; None if there is nothing.
 
         Raises
@@ -199,7 +199,7 @@ class ComparisonDesk:
             return  # whoever could not embed has said why
         self._asked = asked
         workspace.say("")
-        workspace.progress = Progress("Comparing", 0.0)
+        workspace.progress = RunProgress("Comparing", 0.0)
         callbacks = TaskCallbacks(self._on_reported, self._on_found, self._on_failed)
         self._runner.submit(ComparisonJob(asked, self._comparer), callbacks)
 
@@ -251,10 +251,10 @@ class ComparisonDesk:
         reference = AskedReference(other.name, source, there.region, there.mask)
         return self._workspace.request_for(there.anchors, known), reference
 
-    def _on_reported(self, progress: Progress) -> None:
+    def _on_reported(self, progress: RunProgress) -> None:
         self._workspace.progress = progress
 
-    def _on_found(self, found: Found) -> None:
+    def _on_found(self, found: ComparisonResult) -> None:
         model, workspace = self._model, self._workspace
         workspace.progress = None
         self.found = found
@@ -263,7 +263,7 @@ class ComparisonDesk:
         without = f" Without annotation, {', '.join(left_out)} were left out." if left_out else ""
         workspace.say(f"Compared {len(workspace.specs)} methods.{without}")
 
-    def _show(self, found: Found) -> None:
+    def _show(self, found: ComparisonResult) -> None:
         model = self._model
         model.advice = found.advice
         model.findings = found.findings

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from napari_sslmaps.errors import ExportError, SSLMapsError
 from napari_sslmaps.maps.map_type import Display
-from napari_sslmaps.viewer.compare.jobs import AskedComparison, Found, request_of
+from napari_sslmaps.viewer.compare.jobs import AskedComparison, ComparisonResult, request_of
 from napari_sslmaps.viewer.compare.map_export import write_maps
 from napari_sslmaps.viewer.state.loaded_encoders import LoadedEncoders
 from napari_sslmaps.viewer.state.messages import sentence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from napari_sslmaps.compare.results import Comparison
-    from napari_sslmaps.compare.scoring import EmbeddedImage
+    from napari_sslmaps.compare.scoring import ImageEmbeddings
 
 _NAMED = 3
 _ADVICE = "Choose another folder, or make room, and export again."
@@ -31,13 +31,13 @@ class Exporter(Protocol):
     """Writes what was found."""
 
     def __call__(
-        self, kind: ExportKind, asked: AskedComparison, found: Found | None, folder: Path
+        self, kind: ExportKind, asked: AskedComparison, found: ComparisonResult | None, folder: Path
     ) -> Sequence[str]:
         """Write into a folder, on the calling thread; return the names of files."""
         ...
 
 
-class ExportDesk:
+class ExportController:
     """Hands on what was found.
 
     Parameters
@@ -57,7 +57,7 @@ class ExportDesk:
         workspace: WorkspaceModel,
         runner: TaskRunner,
         exporter: Exporter,
-        holdings: Callable[[], tuple[AskedComparison, Found | None] | None],
+        holdings: Callable[[], tuple[AskedComparison, ComparisonResult | None] | None],
     ) -> None:
         self._workspace = workspace
         self._runner = runner
@@ -104,7 +104,7 @@ class RoomExporter:
         self._encoders = encoders or LoadedEncoders()
 
     def __call__(
-        self, kind: ExportKind, asked: AskedComparison, found: Found | None, folder: Path
+        self, kind: ExportKind, asked: AskedComparison, found: ComparisonResult | None, folder: Path
     ) -> Sequence[str]:
         """Write; maps and a figure need embeddings alone, the others a comparison.
 
@@ -137,7 +137,7 @@ class ExportJob:
 
     kind: ExportKind
     asked: AskedComparison
-    found: Found | None
+    found: ComparisonResult | None
     folder: Path
     exporter: Exporter
 
@@ -147,13 +147,15 @@ class ExportJob:
         return self.exporter(self.kind, self.asked, self.found, self.folder)
 
 
-def _embedded(asked: AskedComparison, found: Found | None, encoders: LoadedEncoders) -> "EmbeddedImage":
+def _embedded(
+    asked: AskedComparison, found: ComparisonResult | None, encoders: LoadedEncoders
+) -> "ImageEmbeddings":
     """Return what every method made of the image: what was compared, else what was embedded."""
     if found is not None and found.embedded is not None:
         return found.embedded
     from napari_sslmaps.compare.compute import maps_of
     from napari_sslmaps.compare.images import OpenedImage, record_of_compared
-    from napari_sslmaps.compare.scoring import EmbeddedImage
+    from napari_sslmaps.compare.scoring import ImageEmbeddings
 
     request = request_of(asked)
     (image,) = request.images
@@ -164,10 +166,10 @@ def _embedded(asked: AskedComparison, found: Found | None, encoders: LoadedEncod
     }
     record = record_of_compared(image, asked.source)
     opened = OpenedImage(image, asked.source, record, asked.region, asked.annotation)
-    return EmbeddedImage(opened, asked.embeddings, maps, tuple(asked.embeddings))
+    return ImageEmbeddings(opened, asked.embeddings, maps, tuple(asked.embeddings))
 
 
-def _figures(embedded: "EmbeddedImage", folder: Path, display: Display) -> list[str]:
+def _figures(embedded: "ImageEmbeddings", folder: Path, display: Display) -> list[str]:
     from napari_sslmaps.compare.write import image_figure
     from napari_sslmaps.figures.run_figure import save_figure
 
@@ -180,7 +182,7 @@ def _figures(embedded: "EmbeddedImage", folder: Path, display: Display) -> list[
     return names
 
 
-def _heads(embedded: "EmbeddedImage") -> "Figure":
+def _heads(embedded: "ImageEmbeddings") -> "Figure":
     """Compose every head of every encoder that has any."""
     from napari_sslmaps.encoders.methods.registry import METHODS
     from napari_sslmaps.figures.heads_figure import HeadsRow, compose_heads_figure
@@ -209,7 +211,7 @@ def _tables(comparison: "Comparison", folder: Path) -> list[str]:
     return list(made)
 
 
-def _report(found: Found, folder: Path) -> list[str]:
+def _report(found: ComparisonResult, folder: Path) -> list[str]:
     from napari_sslmaps.compare.write import report_sections
     from napari_sslmaps.figures.report import write_report
 
@@ -227,7 +229,7 @@ def _report(found: Found, folder: Path) -> list[str]:
     return ["report.html"]
 
 
-def _all(found: Found, folder: Path) -> list[str]:
+def _all(found: ComparisonResult, folder: Path) -> list[str]:
     from napari_sslmaps.compare.write import write_comparison
 
     if found.comparison is None:
@@ -241,7 +243,7 @@ def _names_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.is_file())
 
 
-def _draw(found: Found, folder: Path) -> None:
+def _draw(found: ComparisonResult, folder: Path) -> None:
     """Write the figure and the maps of the image where a report looks for them."""
     from napari_sslmaps.compare.write import ImageWriter
 

@@ -23,13 +23,13 @@ from napari_sslmaps.sources.protocol import ImageSource
 from napari_sslmaps.viewer.maps.pca_bases import Elsewhere
 from napari_sslmaps.viewer.state.loaded_encoders import LoadedEncoders
 from napari_sslmaps.viewer.state.tasks import TaskContext
-from napari_sslmaps.viewer.state.workspace import Progress
+from napari_sslmaps.viewer.state.workspace import RunProgress
 
 if TYPE_CHECKING:
     from napari_sslmaps.compare.progress import ComparisonProgress
     from napari_sslmaps.compare.request import ComparisonRequest
     from napari_sslmaps.compare.results import Comparison, ScoredImage
-    from napari_sslmaps.compare.scoring import EmbeddedImage
+    from napari_sslmaps.compare.scoring import ImageEmbeddings
 
 PERTURBED = ("speckle", "blur", "gain")
 """Perturbations that a person waits for in the window; the command line knows more."""
@@ -95,7 +95,7 @@ class AskedReference:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Found:
+class ComparisonResult:
     """What came of a comparison.
 
     Parameters
@@ -111,13 +111,13 @@ class Found:
     findings: tuple[Finding, ...]
     advice: tuple[str, ...] = ()
     comparison: "Comparison | None" = None
-    embedded: "EmbeddedImage | None" = None
+    embedded: "ImageEmbeddings | None" = None
 
 
 class Comparer(Protocol):
     """Compares encoders on one region."""
 
-    def __call__(self, asked: AskedComparison, on_share: OnShare) -> Found:
+    def __call__(self, asked: AskedComparison, on_share: OnShare) -> ComparisonResult:
         """Compare, on the calling thread."""
         ...
 
@@ -134,18 +134,18 @@ class RoomComparer:
     def __init__(self, encoders: LoadedEncoders) -> None:
         self._encoders = encoders
 
-    def __call__(self, asked: AskedComparison, on_share: OnShare) -> Found:
+    def __call__(self, asked: AskedComparison, on_share: OnShare) -> ComparisonResult:
         """Compare, and tell what was found."""
         from napari_sslmaps.compare.advice import advise
         from napari_sslmaps.compare.compute import compare
         from napari_sslmaps.compare.tables import plots_of, tables_of
 
-        embedded: list[EmbeddedImage] = []
+        embedded: list[ImageEmbeddings] = []
 
         def told(progress: "ComparisonProgress") -> None:
             on_share(progress.method, progress.share)
 
-        def scored(image: "EmbeddedImage", _scores: "ScoredImage") -> None:
+        def scored(image: "ImageEmbeddings", _scores: "ScoredImage") -> None:
             embedded.append(image)
 
         comparison = compare(
@@ -161,7 +161,7 @@ class RoomComparer:
             *plots_of(comparison),
             replace(advice.table, notes=()),
         )
-        return Found(findings, advice.sentences, comparison, embedded[0])
+        return ComparisonResult(findings, advice.sentences, comparison, embedded[0])
 
 
 def request_of(asked: AskedComparison) -> "ComparisonRequest":
@@ -211,12 +211,12 @@ class ComparisonJob:
     asked: AskedComparison
     comparer: Comparer
 
-    def __call__(self, context: TaskContext) -> Found:
+    def __call__(self, context: TaskContext) -> ComparisonResult:
         """Compare, reporting progress."""
 
         def told(what: str, share: float) -> None:
             context.token.check()
-            context.report(Progress(f"Comparing: {what}" if what else "Comparing", share))
+            context.report(RunProgress(f"Comparing: {what}" if what else "Comparing", share))
 
         told("", 0.0)
         return self.comparer(self.asked, told)
@@ -293,7 +293,7 @@ class FolderComparer(Protocol):
         specs: tuple[EncoderSpec, ...],
         controls: tuple[ControlKind, ...],
         on_share: OnShare,
-    ) -> Found:
+    ) -> ComparisonResult:
         """Compare and write, on the calling thread."""
         ...
 
@@ -316,7 +316,7 @@ class RoomFolderComparer:
         specs: tuple[EncoderSpec, ...],
         controls: tuple[ControlKind, ...],
         on_share: OnShare,
-    ) -> Found:
+    ) -> ComparisonResult:
         """List the images, compare what has not been, and write the whole."""
         from napari_sslmaps.compare.advice import advise
         from napari_sslmaps.compare.compute import compare
@@ -340,7 +340,7 @@ class RoomFolderComparer:
             *plots_of(comparison),
             replace(advice.table, notes=()),
         )
-        return Found(findings, advice.sentences, comparison)
+        return ComparisonResult(findings, advice.sentences, comparison)
 
 
 def _request(
@@ -365,12 +365,12 @@ class FolderJob:
     controls: tuple[ControlKind, ...]
     comparer: FolderComparer
 
-    def __call__(self, context: TaskContext) -> Found:
+    def __call__(self, context: TaskContext) -> ComparisonResult:
         """Compare, reporting progress."""
 
         def told(what: str, share: float) -> None:
             context.token.check()
-            context.report(Progress(what, share))
+            context.report(RunProgress(what, share))
 
         told("Listing images", 0.0)
         return self.comparer(self.asked, self.specs, self.controls, told)

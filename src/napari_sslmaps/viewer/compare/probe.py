@@ -8,7 +8,7 @@ from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Embedding
 from napari_sslmaps.errors import Cancelled, SSLMapsError
 from napari_sslmaps.maps.classes import LabelMap
-from napari_sslmaps.viewer.canvas.map_layers import LayerBoard, set_visible
+from napari_sslmaps.viewer.canvas.map_layers import LayerManager, set_visible
 from napari_sslmaps.viewer.compare.model import ComparisonModel
 from napari_sslmaps.viewer.compare.probe_job import ProbeJob, Prober, Scribbled, Validation, ValidationJob
 from napari_sslmaps.viewer.compare.scribbles import PREDICTION, ScribbleLayers, draw_classes
@@ -23,7 +23,7 @@ _HINT = "Paint at least two classes; two strokes of each tell how good it is."
 _RUN_FIRST = "Run the encoders first: a probe learns from their tokens."
 
 
-class ProbePainter:
+class ProbeController:
     """Follows scribbles with predictions, and tells how good they are once a stroke has ended.
 
     While a prediction is computed, strokes go on; the next one starts from what is painted by then, so that
@@ -47,7 +47,7 @@ class ProbePainter:
         workspace: WorkspaceModel,
         model: ComparisonModel,
         sessions: Sessions,
-        board: LayerBoard,
+        board: LayerManager,
         runner: TaskRunner,
         prober: Prober,
     ) -> None:

@@ -12,7 +12,7 @@ from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.maps.classes import LabelMap
 from napari_sslmaps.viewer.canvas.image_layer import OWN, is_own
-from napari_sslmaps.viewer.canvas.map_layers import Drawing, draw, label_colours, placement, set_visible
+from napari_sslmaps.viewer.canvas.map_layers import LayerSpec, draw, label_colours, placement, set_visible
 from napari_sslmaps.viewer.compare.probe_job import Scribbled
 from napari_sslmaps.viewer.state.connections import Connections
 
@@ -161,7 +161,7 @@ class ScribbleLayers:
         self._painted()
 
 
-def draw_classes(found: LabelMap) -> Drawing:
+def draw_classes(found: LabelMap) -> LayerSpec:
     """Turn what a probe predicts into a drawing that lies under the scribbles."""
     return replace(draw(found), role=PREDICTION, smooth=False, palette=PALETTE)
 

@@ -11,7 +11,7 @@ from napari_sslmaps.encoders.published.catalog import PUBLISHED, Published
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import Cancelled, SSLMapsError
 from napari_sslmaps.viewer.encoders.checkpoint_review import CheckpointReview
-from napari_sslmaps.viewer.encoders.encoder_list import EncoderOffer
+from napari_sslmaps.viewer.encoders.encoder_list import EncoderList
 from napari_sslmaps.viewer.encoders.library import Library
 from napari_sslmaps.viewer.state.messages import sentence
 from napari_sslmaps.viewer.state.tasks import TaskCallbacks, TaskContext, TaskRunner
@@ -87,7 +87,7 @@ class Download:
         self.changed.emit()
 
 
-class EncoderFiles:
+class EncoderActions:
     """Brings encoders into the list and takes them out.
 
     Parameters
@@ -108,7 +108,7 @@ class EncoderFiles:
         self,
         workspace: WorkspaceModel,
         library: Library,
-        offer: EncoderOffer,
+        offer: EncoderList,
         runners: tuple[TaskRunner, TaskRunner],
         failed: Callable[[BaseException], None],
     ) -> None:

@@ -23,7 +23,7 @@ FOLDED = (GROUPS[2], PUBLISHED_GROUP)
 """Sets that are folded away until somebody looks for them."""
 
 
-class EncoderOffer:
+class EncoderList:
     """Ticks the encoders that fit the image until a person ticks others.
 
     Parameters
@@ -120,7 +120,7 @@ def verdict(spec: EncoderSpec) -> tuple[str, str]:
         return "", str(error)
 
 
-def worry(spec: EncoderSpec) -> str:
+def warning_of(spec: EncoderSpec) -> str:
     """Return in a word or two why an encoder cannot be used as it is; empty if it can."""
     if not spec.trouble:
         return ""

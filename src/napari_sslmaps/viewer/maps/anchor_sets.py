@@ -4,7 +4,7 @@ from pathlib import Path
 
 from napari_sslmaps.errors import SSLMapsError
 from napari_sslmaps.records.anchors import AnchorSet, load_anchors, save_anchors
-from napari_sslmaps.viewer.canvas.region_selection import Look
+from napari_sslmaps.viewer.canvas.region_selection import RegionSelection
 from napari_sslmaps.viewer.state.session import Sessions
 from napari_sslmaps.viewer.state.workspace import GROUP_COLOURS, Anchor, Group, WorkspaceModel
 
@@ -22,7 +22,7 @@ class AnchorSets:
         Tells the size of the image.
     """
 
-    def __init__(self, workspace: WorkspaceModel, sessions: Sessions, look: Look) -> None:
+    def __init__(self, workspace: WorkspaceModel, sessions: Sessions, look: RegionSelection) -> None:
         self._workspace = workspace
         self._sessions = sessions
         self._look = look

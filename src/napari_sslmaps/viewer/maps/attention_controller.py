@@ -15,7 +15,7 @@ from napari_sslmaps.maps.attention import AttentionStack
 from napari_sslmaps.maps.make import MapRequest, make_maps
 from napari_sslmaps.pipeline.attention import attend, attention_field
 from napari_sslmaps.pipeline.attention_field import AttentionField
-from napari_sslmaps.viewer.canvas.map_layers import Drawing, LayerBoard, draw, draw_all
+from napari_sslmaps.viewer.canvas.map_layers import LayerManager, LayerSpec, draw, draw_all
 from napari_sslmaps.viewer.state.loaded_encoders import LoadedEncoders
 from napari_sslmaps.viewer.state.session import Embedded, Session
 from napari_sslmaps.viewer.state.tasks import TaskCallbacks, TaskContext, TaskRunner
@@ -103,7 +103,7 @@ class _Attention:
         return item.around.at(anchor, block=depth if block is None else block)
 
 
-class AttentionPainter:
+class AttentionController:
     """Shows the attention that is asked for, where embeddings do not hold it.
 
     Parameters
@@ -128,7 +128,7 @@ class AttentionPainter:
     def __init__(
         self,
         workspace: WorkspaceModel,
-        board: LayerBoard,
+        board: LayerManager,
         runner: TaskRunner,
         attender: Attender,
         shown: Callable[[Image], None],
@@ -153,7 +153,7 @@ class AttentionPainter:
         items = tuple(self._transformers(session))
         self._drop_what_cannot_follow(image, session, {id(item) for item, _ in items})
 
-        def reported(drawings: list[Drawing]) -> None:
+        def reported(drawings: list[LayerSpec]) -> None:
             for drawing in drawings:
                 self._board.show(image, drawing)
             self._shown(image)

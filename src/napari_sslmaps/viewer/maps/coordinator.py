@@ -9,17 +9,17 @@ from napari.layers import Image
 from napari_sslmaps.errors import SSLMapsError
 from napari_sslmaps.maps.registry import MapOptions, following_anchors, selectable
 from napari_sslmaps.viewer.canvas.anchor_pointer import Bounds
-from napari_sslmaps.viewer.canvas.region_selection import Look
-from napari_sslmaps.viewer.maps.attention_controller import AttentionPainter, depth_of
-from napari_sslmaps.viewer.maps.embedding_job import Painted
-from napari_sslmaps.viewer.maps.map_controller import MapPainter
+from napari_sslmaps.viewer.canvas.region_selection import RegionSelection
+from napari_sslmaps.viewer.maps.attention_controller import AttentionController, depth_of
+from napari_sslmaps.viewer.maps.embedding_job import PartialResult
+from napari_sslmaps.viewer.maps.map_controller import MapController
 from napari_sslmaps.viewer.maps.runs import EmbeddingRuns
-from napari_sslmaps.viewer.maps.visibility import Stage
+from napari_sslmaps.viewer.maps.visibility import VisibilityController
 from napari_sslmaps.viewer.state.session import Session, Sessions
 from napari_sslmaps.viewer.state.workspace import WorkspaceModel
 
 
-class Answers:
+class MapCoordinator:
     """Answers every change of anchors and options by maps, and computes tokens where there are none.
 
     Parameters
@@ -45,11 +45,11 @@ class Answers:
         self,
         workspace: WorkspaceModel,
         sessions: Sessions,
-        look: Look,
+        look: RegionSelection,
         runs: EmbeddingRuns,
-        painter: MapPainter,
-        attention: AttentionPainter,
-        stage: Stage,
+        painter: MapController,
+        attention: AttentionController,
+        stage: VisibilityController,
     ) -> None:
         self._workspace = workspace
         self._sessions = sessions
@@ -191,7 +191,7 @@ class Answers:
         self._painter.abandon()
         self._attention.abandon()
 
-    def take(self, image: Image, painted: Painted | None) -> None:
+    def take(self, image: Image, painted: PartialResult | None) -> None:
         """Show what a run has computed; None when it is over."""
         here = self._sessions.here
         if here is None or image is not here[0]:

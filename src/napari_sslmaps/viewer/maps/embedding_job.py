@@ -6,7 +6,7 @@ from math import isnan
 from time import perf_counter
 from typing import Protocol, TypeAlias
 
-from napari_sslmaps.cache.store import complaints
+from napari_sslmaps.cache.store import cache_warnings
 from napari_sslmaps.core.diagnostics import seam_score
 from napari_sslmaps.core.placed_mask import PlacedMask
 from napari_sslmaps.core.region import Region
@@ -22,7 +22,7 @@ from napari_sslmaps.pipeline.embedding import embed
 from napari_sslmaps.pipeline.planning import plan
 from napari_sslmaps.pipeline.progress import EmbeddingProgress, OnProgress
 from napari_sslmaps.sources.protocol import ImageSource
-from napari_sslmaps.viewer.canvas.map_layers import Drawing, draw_all
+from napari_sslmaps.viewer.canvas.map_layers import LayerSpec, draw_all
 from napari_sslmaps.viewer.state.loaded_encoders import LoadedEncoders
 from napari_sslmaps.viewer.state.tasks import TaskContext
 
@@ -118,7 +118,7 @@ class PipelineEmbedder:
 
 
 @dataclass(frozen=True, eq=False)
-class Painted:
+class PartialResult:
     """What has become visible of one encoder.
 
     Parameters
@@ -153,7 +153,7 @@ class Painted:
     seconds_left: float | None = None
     embedding: Embedding | None = None
     request: MapRequest | None = None
-    drawings: tuple[Drawing, ...] = ()
+    drawings: tuple[LayerSpec, ...] = ()
     complete: bool = False
     seconds: float = 0.0
     restored: float = 0.0
@@ -202,7 +202,7 @@ class EmbeddingJob:
 
     def __call__(self, context: TaskContext) -> int:
         """Run; return the number of encoders that were completed."""
-        with complaints(lambda text: context.report(NotKept(text))):
+        with cache_warnings(lambda text: context.report(NotKept(text))):
             return self._embed(context)
 
     def _embed(self, context: TaskContext) -> int:
@@ -233,7 +233,7 @@ class _Painter:
         self._cost = 0.01
         self._latest: EmbeddingProgress | None = None
         self._maps: Maps = {}
-        context.report(Painted(name, index / len(job.methods), f"{name}: loading"))
+        context.report(PartialResult(name, index / len(job.methods), f"{name}: loading"))
 
     def progress(self, progress: EmbeddingProgress) -> None:
         """Take the pipeline's progress; raise `Cancelled` if that was asked."""
@@ -264,7 +264,7 @@ class _Painter:
             left = progress.seconds_left + rest * (progress.seconds + progress.seconds_left)
         tiles = "" if progress is None else f" tile {progress.done} of {progress.total}"
         self._context.report(
-            Painted(
+            PartialResult(
                 self._name,
                 (self._index + share) / count,
                 f"{self._name}:{tiles}" if tiles else f"{self._name}: done",
@@ -279,7 +279,7 @@ class _Painter:
             )
         )
 
-    def _drawings(self, embedding: Embedding, request: MapRequest) -> list[Drawing]:
+    def _drawings(self, embedding: Embedding, request: MapRequest) -> list[LayerSpec]:
         before = {self._name: self._maps}
         maps = make_maps({self._name: embedding}, request, previous=before, partial=True)[self._name]
         self._maps = maps

@@ -10,7 +10,7 @@ from napari_sslmaps.maps.attention import ATTENTION
 from napari_sslmaps.maps.contrast import robust_limits
 from napari_sslmaps.viewer.canvas.image_layer import OWN
 from napari_sslmaps.viewer.canvas.map_layers import (
-    LayerBoard,
+    LayerManager,
     keeping_selection,
     placement,
     set_visible,
@@ -35,7 +35,7 @@ class HeadStack:
         Has the maps, which go out of view.
     """
 
-    def __init__(self, viewer: ViewerModel, workspace: WorkspaceModel, board: LayerBoard) -> None:
+    def __init__(self, viewer: ViewerModel, workspace: WorkspaceModel, board: LayerManager) -> None:
         self._viewer = viewer
         self._board = board
         self._workspace = workspace

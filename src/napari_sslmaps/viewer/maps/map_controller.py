@@ -13,8 +13,8 @@ from napari_sslmaps.maps.make import MapRequest, Maps, make_maps
 from napari_sslmaps.maps.registry import following_anchors, selectable
 from napari_sslmaps.maps.similarity import SimilarityMap
 from napari_sslmaps.viewer.canvas.image_layer import OWN
-from napari_sslmaps.viewer.canvas.map_layers import Drawing, LayerBoard, draw, draw_all
-from napari_sslmaps.viewer.maps.embedding_job import Painted
+from napari_sslmaps.viewer.canvas.map_layers import LayerManager, LayerSpec, draw, draw_all
+from napari_sslmaps.viewer.maps.embedding_job import PartialResult
 from napari_sslmaps.viewer.maps.pca_bases import Elsewhere
 from napari_sslmaps.viewer.state.session import Embedded, Session, Sessions
 from napari_sslmaps.viewer.state.tasks import ImmediateRunner, TaskCallbacks, TaskContext, TaskRunner
@@ -62,7 +62,7 @@ class _Repaint:
                 pyramid.prepare(pyramid.level_for(budget))
 
 
-class MapPainter:
+class MapController:
     """Brings maps of a session onto the board.
 
     Parameters
@@ -88,7 +88,7 @@ class MapPainter:
         self,
         workspace: WorkspaceModel,
         sessions: Sessions,
-        board: LayerBoard,
+        board: LayerManager,
         runner: TaskRunner,
         shown: Callable[[Image], None],
         failed: Callable[[BaseException], None],
@@ -101,7 +101,7 @@ class MapPainter:
         self._failed = failed
         self._pending: set[str] = set()
 
-    def paint(self, image: Image, painted: Painted) -> None:
+    def paint(self, image: Image, painted: PartialResult) -> None:
         """Show what a run reports; similarity only if it answers the anchors of now."""
         now, then = self._workspace.request, painted.request
         current = then is not None and (then.anchors, then.groups) == (now.anchors, now.groups)
@@ -121,7 +121,7 @@ class MapPainter:
         self._drop_what_has_no_reference(image, request)
         work = _Repaint(embedded, request, self._sessions.elsewhere(), self._shown_maps(image))
 
-        def reported(drawings: list[Drawing]) -> None:
+        def reported(drawings: list[LayerSpec]) -> None:
             self._pending.difference_update(chosen)
             self._show(image, drawings)
 
@@ -217,7 +217,7 @@ class MapPainter:
                 return
         self.drawn.emit(image)
 
-    def _show(self, image: Image, drawings: list[Drawing]) -> None:
+    def _show(self, image: Image, drawings: list[LayerSpec]) -> None:
         for item in drawings:
             self._board.show(image, item)
         self._shown(image)
@@ -232,7 +232,7 @@ def _ignore(_answer: Any) -> None:
     return
 
 
-def live_drawing(item: Embedded, request: MapRequest, max_bytes: int) -> Drawing:
+def live_drawing(item: Embedded, request: MapRequest, max_bytes: int) -> LayerSpec:
     """Draw a similarity map at the finest pyramid level whose tokens take at most `max_bytes`.
 
     Raises

@@ -8,7 +8,7 @@ from napari_sslmaps.core.results import Embedding
 from napari_sslmaps.errors import InvalidOptionError, SSLMapsError
 from napari_sslmaps.maps.pca import ComponentBasis, ComponentMap
 from napari_sslmaps.records.basis import load_basis, save_basis
-from napari_sslmaps.viewer.canvas.map_layers import LayerBoard
+from napari_sslmaps.viewer.canvas.map_layers import LayerManager
 from napari_sslmaps.viewer.state.workspace import WorkspaceModel
 
 Elsewhere = Mapping[str, Sequence[Embedding]]
@@ -26,7 +26,7 @@ class Bases:
         Has the maps of now.
     """
 
-    def __init__(self, workspace: WorkspaceModel, board: LayerBoard) -> None:
+    def __init__(self, workspace: WorkspaceModel, board: LayerManager) -> None:
         self._workspace = workspace
         self._board = board
 

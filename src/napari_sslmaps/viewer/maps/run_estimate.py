@@ -11,11 +11,11 @@ from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.units import size_text
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import RegionError, SSLMapsError
-from napari_sslmaps.pipeline.cost import Pace, cost_of
+from napari_sslmaps.pipeline.cost import Throughput, cost_of
 from napari_sslmaps.pipeline.planning import EmbeddingPlan, plan
 from napari_sslmaps.sources.protocol import ImageSource
 from napari_sslmaps.viewer.canvas.image_layer import LayerSource
-from napari_sslmaps.viewer.maps.throughput import Paces, Readers, free_memory
+from napari_sslmaps.viewer.maps.throughput import ReadSpeed, ThroughputStore, free_memory
 from napari_sslmaps.viewer.state.tasks import TaskCallbacks, TaskContext, TaskRunner
 from napari_sslmaps.viewer.state.workspace import Status, WorkspaceModel
 
@@ -24,9 +24,9 @@ from napari_sslmaps.viewer.state.workspace import Status, WorkspaceModel
 class _Trial:
     """Work for the runner: measure reading and encoders, one after another, and report what was."""
 
-    paces: Paces
+    paces: ThroughputStore
     specs: tuple[EncoderSpec, ...]
-    readers: Readers
+    readers: ReadSpeed
     source: LayerSource
     region: Region
 
@@ -44,7 +44,7 @@ class _Trial:
             context.report(spec.name)
 
 
-class Forecast:
+class RunEstimate:
     """Says in the workspace's plan what a run will do and take, or why it cannot run.
 
     Parameters
@@ -66,7 +66,7 @@ class Forecast:
     def __init__(
         self,
         workspace: WorkspaceModel,
-        paces: Paces,
+        paces: ThroughputStore,
         runner: TaskRunner,
         look: Callable[[Image], tuple[LayerSource, Region]],
         mask: Callable[[Image], PlacedMask | None],
@@ -78,7 +78,7 @@ class Forecast:
         self._look = look
         self._mask = mask
         self.free_bytes = free_bytes
-        self._readers = Readers()
+        self._readers = ReadSpeed()
         self._tried: frozenset[str] = frozenset()
         self._planned: tuple[object, tuple[EmbeddingPlan, ...]] = (None, ())
 
@@ -101,7 +101,7 @@ class Forecast:
                 return
             self._try_out(workspace.specs, source, region)
 
-    def learn(self, spec: EncoderSpec, pace: Pace) -> None:
+    def learn(self, spec: EncoderSpec, pace: Throughput) -> None:
         """Take what a run measured."""
         self._paces.learn(spec, pace)
 

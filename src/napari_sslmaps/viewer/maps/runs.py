@@ -8,7 +8,7 @@ from napari_sslmaps.core.placed_mask import PlacedMask
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import Cancelled, SSLMapsError
-from napari_sslmaps.pipeline.cost import Pace, work_of
+from napari_sslmaps.pipeline.cost import Throughput, work_of
 from napari_sslmaps.pipeline.planning import plan
 from napari_sslmaps.viewer.canvas.image_layer import LayerSource
 from napari_sslmaps.viewer.maps.embedding_job import (
@@ -18,15 +18,15 @@ from napari_sslmaps.viewer.maps.embedding_job import (
     EmbedOptions,
     EncoderFailed,
     NotKept,
-    Painted,
+    PartialResult,
 )
-from napari_sslmaps.viewer.maps.run_estimate import Forecast
+from napari_sslmaps.viewer.maps.run_estimate import RunEstimate
 from napari_sslmaps.viewer.state.messages import sentence
 from napari_sslmaps.viewer.state.session import Embedded, Session
 from napari_sslmaps.viewer.state.tasks import TaskCallbacks, TaskRunner
-from napari_sslmaps.viewer.state.workspace import Progress, WorkspaceModel
+from napari_sslmaps.viewer.state.workspace import RunProgress, WorkspaceModel
 
-Report = Painted | EncoderFailed | NotKept
+Report = PartialResult | EncoderFailed | NotKept
 Works = dict[str, tuple[EncoderSpec, float]]
 """By name, encoders of a run and what it asks of each, as `work_of` counts."""
 
@@ -48,7 +48,7 @@ class EmbeddingRuns:
         Gives the pixel of an image that a person looks at.
     """
 
-    painted: Callable[[Image, Painted | None], None]
+    painted: Callable[[Image, PartialResult | None], None]
     """Is told, on the submitting thread, what has become visible of which image; None when all is."""
 
     def __init__(
@@ -56,7 +56,7 @@ class EmbeddingRuns:
         workspace: WorkspaceModel,
         runner: TaskRunner,
         embedder: Embedder,
-        forecast: Forecast,
+        forecast: RunEstimate,
         focus: Callable[[Image], tuple[float, float] | None],
     ) -> None:
         self._workspace = workspace
@@ -94,7 +94,7 @@ class EmbeddingRuns:
         self._seams = {}
         self._complaints = {}
         workspace.say("")
-        workspace.progress = Progress(f"{methods[0].name}: loading", 0.0)
+        workspace.progress = RunProgress(f"{methods[0].name}: loading", 0.0)
         works = {spec.name: (spec, work_of(spec.architecture, plans[spec.name].tiles)) for spec in specs}
         job = EmbeddingJob(source, region, tuple(methods), self._embedder, lambda: workspace.request, options)
 
@@ -125,7 +125,7 @@ class EmbeddingRuns:
             self._failures += 1
             self._workspace.say(f"{report.encoder}: {report.error}", failed=True)
             return
-        self._workspace.progress = Progress(report.label, report.fraction, report.seconds_left)
+        self._workspace.progress = RunProgress(report.label, report.fraction, report.seconds_left)
         if report.embedding is None:
             return
         session.embedded[report.encoder] = Embedded(report.embedding, report.complete)
@@ -136,7 +136,7 @@ class EmbeddingRuns:
         if report.complete and report.seconds > 0 and report.restored < 1 and report.encoder in works:
             spec, work = works[report.encoder]
             pace = report.seconds / (work * (1 - report.restored))
-            self._forecast.learn(spec, Pace(pace, report.embedding.provenance.device))
+            self._forecast.learn(spec, Throughput(pace, report.embedding.provenance.device))
         self.painted(image, report)
 
     def _on_returned(self, image: Image, session: Session, completed: int) -> None:

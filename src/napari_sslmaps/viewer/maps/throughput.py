@@ -16,7 +16,7 @@ from napari_sslmaps.core.tiling import DEFAULT_TILE, Tiling, plan_tiles
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.encoders.user_encoders import config_folder
 from napari_sslmaps.files import whole_file
-from napari_sslmaps.pipeline.cost import Pace, work_of
+from napari_sslmaps.pipeline.cost import Throughput, work_of
 from napari_sslmaps.sources.scan import scan_region
 from napari_sslmaps.viewer.canvas.image_layer import LayerSource
 from napari_sslmaps.viewer.state.loaded_encoders import LoadedEncoders
@@ -27,18 +27,18 @@ _QUICK_S = 0.2
 _BATCH = 8
 
 
-class Paces(Protocol):
+class ThroughputStore(Protocol):
     """Knows and measures how quickly encoders run."""
 
-    def known(self, spec: EncoderSpec) -> Pace | None:
+    def known(self, spec: EncoderSpec) -> Throughput | None:
         """Return what was measured before, at once."""
         ...
 
-    def measure(self, spec: EncoderSpec) -> Pace:
+    def measure(self, spec: EncoderSpec) -> Throughput:
         """Try the encoder out, which may take seconds, and remember it."""
         ...
 
-    def learn(self, spec: EncoderSpec, pace: Pace) -> None:
+    def learn(self, spec: EncoderSpec, pace: Throughput) -> None:
         """Remember what a run took."""
         ...
 
@@ -54,13 +54,13 @@ class MeasuredPaces:
 
     def __init__(self, encoders: LoadedEncoders) -> None:
         self._encoders = encoders
-        self._paces: dict[str, Pace] | None = None
+        self._paces: dict[str, Throughput] | None = None
 
-    def known(self, spec: EncoderSpec) -> Pace | None:
+    def known(self, spec: EncoderSpec) -> Throughput | None:
         """Return the pace on this machine, if it was ever measured."""
         return self._all().get(_key(spec))
 
-    def measure(self, spec: EncoderSpec) -> Pace:
+    def measure(self, spec: EncoderSpec) -> Throughput:
         """Encode a tile of noise, and a batch where one is quick.
 
         Raises
@@ -83,11 +83,11 @@ class MeasuredPaces:
         taken = seconds(1)
         if taken < _QUICK_S:
             taken = min(seconds(_BATCH), seconds(_BATCH))
-        pace = Pace(taken / work_of(spec.architecture, [tile]), encoder.device)
+        pace = Throughput(taken / work_of(spec.architecture, [tile]), encoder.device)
         self.learn(spec, pace)
         return pace
 
-    def learn(self, spec: EncoderSpec, pace: Pace) -> None:
+    def learn(self, spec: EncoderSpec, pace: Throughput) -> None:
         """Remember a pace, also for the next start; where it cannot be written, until then."""
         paces = self._paces = {**self._all(), _key(spec): pace}  # a new one: another thread may read
         try:
@@ -97,7 +97,7 @@ class MeasuredPaces:
         except OSError as error:
             logger.info("The pace of %s was not written down: %s", spec.name, error)
 
-    def _all(self) -> dict[str, Pace]:
+    def _all(self) -> dict[str, Throughput]:
         if self._paces is None:
             self._paces = _read()
         return self._paces
@@ -107,11 +107,11 @@ def _path() -> Path:
     return config_folder() / "paces.json"
 
 
-def _read() -> dict[str, Pace]:
+def _read() -> dict[str, Throughput]:
     """Return what was written down; nothing where that is damaged, as it is soon measured again."""
     with suppress(OSError, ValueError, TypeError, AttributeError):
         written: dict[str, Any] = json.loads(_path().read_bytes())
-        return {key: Pace(float(seconds), str(device)) for key, (seconds, device) in written.items()}
+        return {key: Throughput(float(seconds), str(device)) for key, (seconds, device) in written.items()}
     return {}
 
 
@@ -123,7 +123,7 @@ def _key(spec: EncoderSpec) -> str:
 _SIDE = 1024
 
 
-class Readers:
+class ReadSpeed:
     """Remembers, of each image and level that is read lazily, what reading and looking at a pixel takes."""
 
     def __init__(self) -> None:

@@ -10,13 +10,13 @@ from napari_sslmaps.errors import SSLMapsError
 from napari_sslmaps.maps.difference import difference_map
 from napari_sslmaps.maps.registry import caption, selectable
 from napari_sslmaps.viewer.canvas.image_layer import OWN
-from napari_sslmaps.viewer.canvas.map_layers import LayerBoard, Picture, draw
+from napari_sslmaps.viewer.canvas.map_layers import LayerManager, Picture, draw
 from napari_sslmaps.viewer.canvas.side_by_side import SideBySide
 from napari_sslmaps.viewer.pretext.editing import PretextTools
 from napari_sslmaps.viewer.state.workspace import Caption, WorkspaceModel
 
 
-class Stage:
+class VisibilityController:
     """Shows and hides layers as the workspace says.
 
     Parameters
@@ -32,7 +32,7 @@ class Stage:
     """
 
     def __init__(
-        self, workspace: WorkspaceModel, board: LayerBoard, cells: SideBySide, tools: PretextTools
+        self, workspace: WorkspaceModel, board: LayerManager, cells: SideBySide, tools: PretextTools
     ) -> None:
         self._workspace = workspace
         self._board = board
@@ -144,7 +144,7 @@ class Difference:
         Has their maps, and gets the difference.
     """
 
-    def __init__(self, workspace: WorkspaceModel, board: LayerBoard) -> None:
+    def __init__(self, workspace: WorkspaceModel, board: LayerManager) -> None:
         self._workspace = workspace
         self._board = board
 

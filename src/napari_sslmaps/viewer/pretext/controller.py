@@ -14,9 +14,9 @@ from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import Cancelled, SSLMapsError
 from napari_sslmaps.pretext.options import PretextOptions
 from napari_sslmaps.viewer.canvas.image_layer import OWN, LayerSource
-from napari_sslmaps.viewer.canvas.map_layers import Drawing, LayerBoard, rgba, set_visible
+from napari_sslmaps.viewer.canvas.map_layers import LayerManager, LayerSpec, rgba, set_visible
 from napari_sslmaps.viewer.pretext.editing import PretextTools
-from napari_sslmaps.viewer.pretext.job import Edits, Pretext, PretextJob
+from napari_sslmaps.viewer.pretext.job import Pretext, PretextEdits, PretextJob
 from napari_sslmaps.viewer.state.connections import Connections
 from napari_sslmaps.viewer.state.messages import sentence
 from napari_sslmaps.viewer.state.tasks import TaskCallbacks, TaskRunner
@@ -28,7 +28,7 @@ _COLOURS = {"error": "inferno"}
 _PREFERRED = ("reconstruction", "centred agreement", "agreement", "restoration", "view agreement")
 
 
-class PretextPainter:
+class PretextController:
     """Computes pretext views and brings them onto the board.
 
     Parameters
@@ -49,7 +49,7 @@ class PretextPainter:
         self,
         viewer: ViewerModel,
         workspace: WorkspaceModel,
-        board: LayerBoard,
+        board: LayerManager,
         runner: TaskRunner,
         compute: Pretext,
         region: Callable[[Image], Region],
@@ -92,7 +92,7 @@ class PretextPainter:
             return
         setting = image, region, self._workspace.pretext
         self._edited = self._edited and setting == self._shown
-        self._submit(spec, setting, self.tools.edits() if self._edited else Edits())
+        self._submit(spec, setting, self.tools.edits() if self._edited else PretextEdits())
 
     def owns(self, layer: Layer) -> bool:
         """Tell whether a layer is one of the tools, and take note that it was removed."""
@@ -122,7 +122,9 @@ class PretextPainter:
         self._proposed = next(iter(ticked or names), "")
         workspace.pretext = replace(workspace.pretext, encoder=self._proposed)
 
-    def _submit(self, spec: EncoderSpec, setting: tuple[Image, Region, PretextOptions], edits: Edits) -> None:
+    def _submit(
+        self, spec: EncoderSpec, setting: tuple[Image, Region, PretextOptions], edits: PretextEdits
+    ) -> None:
         image, region, options = setting
         job = PretextJob(LayerSource(image), spec, region, options, edits, self._compute)
         if self.view is None or self.view.provenance.encoder != spec.name:
@@ -178,7 +180,7 @@ class PretextPainter:
         if moved:
             self._viewer.fit_to_view(layers=shown[:1])
 
-    def _reuse_panels(self, image: Image, drawings: Sequence[Drawing]) -> None:
+    def _reuse_panels(self, image: Image, drawings: Sequence[LayerSpec]) -> None:
         """Give layers of another view's panels to this one's: none is removed, and few are added."""
         wanted = {(drawing.kind, drawing.encoder) for drawing in drawings}
         spare = []
@@ -204,7 +206,7 @@ class PretextPainter:
             self._workspace.say(sentence(error, _ADVICE), failed=True)
 
 
-def draw_panel(view: PretextView, panel: Panel) -> Drawing:
+def draw_panel(view: PretextView, panel: Panel) -> LayerSpec:
     """Turn a panel into a drawing that lies where the view looked."""
     values = np.asarray(panel.values, np.float32)
     limits = None
@@ -219,7 +221,7 @@ def draw_panel(view: PretextView, panel: Panel) -> Drawing:
         "grid": asdict(grid),
         "contrast": None if limits is None else {"limits": list(limits), "rule": "fixed"},
     }
-    return Drawing(
+    return LayerSpec(
         kind=panel.name,
         title=panel.name,
         encoder=view.provenance.encoder,

@@ -23,7 +23,7 @@ from napari_sslmaps.core.region import Region
 from napari_sslmaps.viewer.canvas.anchor_layers import placed_on
 from napari_sslmaps.viewer.canvas.image_layer import OWN, lead_of_frame
 from napari_sslmaps.viewer.canvas.map_layers import keeping_selection, placement, set_visible
-from napari_sslmaps.viewer.pretext.job import Edits
+from napari_sslmaps.viewer.pretext.job import PretextEdits
 from napari_sslmaps.viewer.state.connections import Connections
 from napari_sslmaps.viewer.state.workspace import PretextTool
 
@@ -75,19 +75,19 @@ class PretextTools:
         finally:
             self._drawing = False
 
-    def edits(self) -> Edits:
+    def edits(self) -> PretextEdits:
         """Return what the layers say now, in terms of the view; where nothing is left, it is drawn anew."""
         view = self._view
         if view is None:
-            return Edits()
+            return PretextEdits()
         mask = self._painted()
         drawn = self._corners()
         if isinstance(view, PredictionView):
             blocks = tuple(block_at(corners, view.grid) for corners, _ in drawn)
-            return Edits(targets=blocks or None)
+            return PretextEdits(targets=blocks or None)
         if isinstance(view, ViewsView):
-            return Edits(mask, crops=tuple(crop_at(*pair, view) for pair in drawn) if drawn else None)
-        return Edits(mask)
+            return PretextEdits(mask, crops=tuple(crop_at(*pair, view) for pair in drawn) if drawn else None)
+        return PretextEdits(mask)
 
     def use(self, tool: PretextTool) -> None:
         """Take a tool into the hand, or lay it down."""

@@ -13,7 +13,7 @@ from napari_sslmaps.viewer.state.tasks import TaskContext
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Edits:
+class PretextEdits:
     """What a person painted or moved; None is drawn by the method.
 
     Parameters
@@ -35,7 +35,12 @@ class Pretext(Protocol):
     """Computes the pretext view of a region."""
 
     def __call__(
-        self, source: ImageSource, spec: EncoderSpec, region: Region, options: PretextOptions, edits: Edits
+        self,
+        source: ImageSource,
+        spec: EncoderSpec,
+        region: Region,
+        options: PretextOptions,
+        edits: PretextEdits,
     ) -> PretextView:
         """Compute, on the calling thread."""
         ...
@@ -54,7 +59,12 @@ class EncoderPretext:
         self._encoders = encoders
 
     def __call__(
-        self, source: ImageSource, spec: EncoderSpec, region: Region, options: PretextOptions, edits: Edits
+        self,
+        source: ImageSource,
+        spec: EncoderSpec,
+        region: Region,
+        options: PretextOptions,
+        edits: PretextEdits,
     ) -> PretextView:
         """Load the encoder if need be, then compute."""
         encoder = self._encoders.get(spec)
@@ -82,7 +92,7 @@ class PretextJob:
     spec: EncoderSpec
     region: Region
     options: PretextOptions
-    edits: Edits
+    edits: PretextEdits
     compute: Pretext
 
     def __call__(self, context: TaskContext) -> PretextView:

@@ -73,7 +73,7 @@ class Caption:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class RunProgress:
     """How far a run is.
 
     Parameters
@@ -191,7 +191,7 @@ class WorkspaceModel:
     plan: Status = Status()
     caption: Caption = Caption()
     status: Status = Status()
-    progress: Progress | None = None
+    progress: RunProgress | None = None
 
     @property
     def specs(self) -> tuple[EncoderSpec, ...]:

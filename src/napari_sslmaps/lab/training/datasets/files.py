@@ -29,7 +29,7 @@ _KEPT_OPEN = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Entry:
+class FileEntry:
     """A file.
 
     Attributes
@@ -72,7 +72,7 @@ class FileFields:
     """
 
     name: str
-    entries: tuple[Entry, ...]
+    entries: tuple[FileEntry, ...]
     data: DataRecipe
     fingerprint: str
     skipped: tuple[str, ...] = ()
@@ -162,7 +162,7 @@ def scan_files(
     if not path.exists():
         raise UnsupportedImageError(f"Expected a folder or file of images; there is none at {path}.")
     found = sorted(find_images(path)) if path.is_dir() and path.suffix != ".zarr" else [path]
-    entries: list[Entry] = []
+    entries: list[FileEntry] = []
     skipped: list[str] = []
     for done, file in enumerate(found):
         try:
@@ -179,13 +179,13 @@ def scan_files(
     return FileFields(path.name, tuple(entries), data, _fingerprint(path, entries), tuple(skipped))
 
 
-def _look(path: Path, data: DataRecipe) -> Entry:
+def _look(path: Path, data: DataRecipe) -> FileEntry:
     if path.suffix.lower() in PICTURES:  # one frame, never a slide: nothing to open it for
-        return Entry(path)
+        return FileEntry(path)
     with open_image(path) as source:
         height, width = source.levels[0].shape_yx
         if len(source.levels) == 1 and height * width <= _LARGE_PIXELS:
-            return Entry(path, source.frames)
+            return FileEntry(path, source.frames)
         side_y, side_x = field_pixels(source, data)
         tissue = None
         share = 1.0
@@ -196,10 +196,10 @@ def _look(path: Path, data: DataRecipe) -> Entry:
             raise UnsupportedImageError(
                 f"Expected tissue on {path.name}; none was found by its saturation. Leave the slide out."
             )
-        return Entry(path, source.frames, math.ceil(share * height * width / (side_y * side_x)), tissue)
+        return FileEntry(path, source.frames, math.ceil(share * height * width / (side_y * side_x)), tissue)
 
 
-def _fingerprint(root: Path, entries: list[Entry]) -> str:
+def _fingerprint(root: Path, entries: list[FileEntry]) -> str:
     digest = hashlib.sha256()
     for entry in entries:
         name = entry.path.relative_to(root).as_posix() if entry.path != root else root.name

@@ -39,7 +39,7 @@ class Shards(Dataset[Shard]):
 
     def __init__(self, source: FieldSource, recipe: Recipe) -> None:
         self.source = source
-        self.order = Order(len(source), recipe.seed)
+        self.order = EpochOrder(len(source), recipe.seed)
         self._batch, self._shard = recipe.batch, recipe.shard
         self._faults: dict[int, str] = {}
 
@@ -122,7 +122,7 @@ _HELD_OUT, _HELD_OUT_SHARE = 16, 20
 _HOLDING, _ORDER, _PLACE = 1, 2, 3
 
 
-class Order:
+class EpochOrder:
     """Order of `count` fields; a few are held out for watching a training.
 
     Parameters

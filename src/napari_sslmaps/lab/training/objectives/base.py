@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from napari_sslmaps.encoders.spec import Architecture, get_normalisation
 from napari_sslmaps.lab.training.augmenting import Augmentation, augment
-from napari_sslmaps.lab.training.numerics import Progress
+from napari_sslmaps.lab.training.numerics import TrainingPosition
 
 Gather = Callable[[Tensor], Tensor]
 
@@ -56,7 +56,7 @@ class Objective(nn.Module, ABC):
         self.augmentation = Augmentation()
         self._statistics = ShardStatistics()
 
-    def loss(self, fields: Tensor, progress: Progress, generator: Generator) -> dict[str, Tensor]:
+    def loss(self, fields: Tensor, progress: TrainingPosition, generator: Generator) -> dict[str, Tensor]:
         """Losses of one shard.
 
         Parameters
@@ -75,7 +75,7 @@ class Objective(nn.Module, ABC):
         with self._statistics.shard(self):
             return self.shard_loss(fields, progress, generator)
 
-    def after_step(self, progress: Progress, gather: Gather) -> None:
+    def after_step(self, progress: TrainingPosition, gather: Gather) -> None:
         """Update what lasts once the optimiser has stepped.
 
         Parameters
@@ -89,11 +89,13 @@ class Objective(nn.Module, ABC):
         self.follow(progress, gather)
 
     @abstractmethod
-    def shard_loss(self, fields: Tensor, progress: Progress, generator: Generator) -> dict[str, Tensor]:
+    def shard_loss(
+        self, fields: Tensor, progress: TrainingPosition, generator: Generator
+    ) -> dict[str, Tensor]:
         """Compute what `loss` returns."""
 
     @abstractmethod
-    def follow(self, progress: Progress, gather: Gather) -> None:
+    def follow(self, progress: TrainingPosition, gather: Gather) -> None:
         """Update moving averages and queues."""
 
     @abstractmethod

@@ -20,7 +20,7 @@ from napari_sslmaps.encoders.families.vit import ViTArchitecture
 from napari_sslmaps.encoders.pretext_heads.dinov3 import PrototypeHead, begin_rotary
 from napari_sslmaps.encoders.untrained import untrained_network
 from napari_sslmaps.lab.training.losses import across_views, gram_loss, koleo, masked_patch_loss, sinkhorn
-from napari_sslmaps.lab.training.numerics import Progress, cosine_between, frozen_copy, move_average
+from napari_sslmaps.lab.training.numerics import TrainingPosition, cosine_between, frozen_copy, move_average
 from napari_sslmaps.lab.training.objectives.base import Gather, Objective, prefixed
 from napari_sslmaps.lab.training.options import DINOv3Options, parse_options
 from napari_sslmaps.lab.training.views import CropScheme, cut, draw_places, drop_colour, jitter_stain, within
@@ -66,7 +66,9 @@ class DINOv3(Objective):
         self.gram_teacher: Any = frozen_copy(self.student.backbone)
         self.register_buffer("gram_step", torch.tensor(-1))
 
-    def shard_loss(self, fields: Tensor, progress: Progress, generator: Generator) -> dict[str, Tensor]:
+    def shard_loss(
+        self, fields: Tensor, progress: TrainingPosition, generator: Generator
+    ) -> dict[str, Tensor]:
         """Weighted sum of the terms, and each on its own.
 
         Draws, in this order: regions, places of the global and then of the local crops, colours of the same,
@@ -124,7 +126,7 @@ class DINOv3(Objective):
         return float(self.options.rope_rescale ** (2 * torch.rand((), generator=generator) - 1))
 
     @torch.no_grad()
-    def _teach(self, views: Tensor, hidden: Tensor, progress: Progress) -> tuple[Tensor, Tensor]:
+    def _teach(self, views: Tensor, hidden: Tensor, progress: TrainingPosition) -> tuple[Tensor, Tensor]:
         """Return the teacher's centred opinions on the views (2 * B, K) and on the patches hidden (M, K)."""
         low, high = self.options.teacher_temperature
         temperature = cosine_between(low, high, progress.fraction / max(self.options.teacher_warmup, 1e-9))
@@ -143,7 +145,7 @@ class DINOv3(Objective):
         return sequence[:, 0], sequence[:, backbone.num_prefix_tokens :]
 
     def _gram(
-        self, fields: Tensor, places: Tensor, whole: Tensor, patches: Tensor, progress: Progress
+        self, fields: Tensor, places: Tensor, whole: Tensor, patches: Tensor, progress: TrainingPosition
     ) -> Tensor:
         """Gram loss on the global crops `whole`: those left unmasked, or all where none was."""
         self._refresh_gram_teacher(progress)
@@ -154,14 +156,14 @@ class DINOv3(Objective):
             anchor = to_grid(anchor, self.crop.size // self.architecture.patch)
         return gram_loss(patches[chosen], anchor)
 
-    def _refresh_gram_teacher(self, progress: Progress) -> None:
+    def _refresh_gram_teacher(self, progress: TrainingPosition) -> None:
         """Make the Gram teacher the teacher of this moment, when the phase begins and every so often."""
         age, every = progress.step - int(self.gram_step), round(self.options.gram_refresh * progress.steps)
         if int(self.gram_step) < 0 or age >= max(1, every):
             self.gram_teacher.load_state_dict(self.teacher.backbone.state_dict())
             self.gram_step.fill_(progress.step)
 
-    def follow(self, progress: Progress, gather: Gather) -> None:
+    def follow(self, progress: TrainingPosition, gather: Gather) -> None:
         """Let the teacher follow the student."""
         del gather
         momentum = cosine_between(self.options.momentum, 1.0, progress.fraction)

@@ -23,7 +23,7 @@ from napari_sslmaps.encoders.families.unet import UNetArchitecture
 from napari_sslmaps.encoders.pretext_heads.dira import PatchDiscriminator
 from napari_sslmaps.encoders.untrained import untrained_network
 from napari_sslmaps.lab.training.losses import info_nce, lsgan_fake, lsgan_real
-from napari_sslmaps.lab.training.numerics import Progress, frozen_copy, move_average
+from napari_sslmaps.lab.training.numerics import TrainingPosition, frozen_copy, move_average
 from napari_sslmaps.lab.training.objectives.base import Gather, Objective, prefixed
 from napari_sslmaps.lab.training.options import DiRAOptions, parse_options
 from napari_sslmaps.lab.training.views import CropScheme, cut, draw_places, jitter_stain, to_grey, within
@@ -82,7 +82,9 @@ class DiRA(Objective):
             told["adversary_from"] = self.options.adversary_from
         return told
 
-    def shard_loss(self, fields: Tensor, progress: Progress, generator: Generator) -> dict[str, Tensor]:
+    def shard_loss(
+        self, fields: Tensor, progress: TrainingPosition, generator: Generator
+    ) -> dict[str, Tensor]:
         """Contrastive, restoration and (second phase) adversarial terms of two views per field."""
         count, views = len(fields), self._views(fields, generator)
         coloured = self.vary(jitter_stain(views, generator, self.options.jitter), generator)
@@ -154,7 +156,7 @@ class DiRA(Objective):
         self.queue[places] = keys.to(self.queue.dtype)
         self.position.copy_((self.position + len(keys)) % size)
 
-    def follow(self, progress: Progress, gather: Gather) -> None:
+    def follow(self, progress: TrainingPosition, gather: Gather) -> None:
         """Let the key branch follow the query branch, and put the step's keys into the queue."""
         del progress
         move_average(self.key, self.query, self.options.momentum)

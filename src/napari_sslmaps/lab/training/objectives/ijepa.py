@@ -14,7 +14,7 @@ from napari_sslmaps.encoders.pretext_heads.blocks import Stack, take
 from napari_sslmaps.encoders.pretext_heads.ijepa import Predictor
 from napari_sslmaps.encoders.pretext_heads.sequence import begin_seen
 from napari_sslmaps.encoders.untrained import untrained_network
-from napari_sslmaps.lab.training.numerics import Progress, frozen_copy, move_average
+from napari_sslmaps.lab.training.numerics import TrainingPosition, frozen_copy, move_average
 from napari_sslmaps.lab.training.objectives.base import Gather, Objective, prefixed
 from napari_sslmaps.lab.training.options import IJEPAOptions, parse_options
 from napari_sslmaps.lab.training.views import CropScheme, draw_crops, jitter_stain
@@ -60,7 +60,9 @@ class IJEPA(Objective):
         full = functional.layer_norm(full, (full.shape[-1],))
         return torch.cat([take(full, block) for block in targets])
 
-    def shard_loss(self, fields: Tensor, progress: Progress, generator: Generator) -> dict[str, Tensor]:
+    def shard_loss(
+        self, fields: Tensor, progress: TrainingPosition, generator: Generator
+    ) -> dict[str, Tensor]:
         """Smooth L1 between predicted and target representations; draws crops, colours, blocks."""
         del progress
         crops = jitter_stain(draw_crops(fields, self.crop, generator), generator, self.options.jitter)
@@ -70,7 +72,7 @@ class IJEPA(Objective):
         predicted = self.predict(self.encode(images, context), context, targets)
         return {"total": functional.smooth_l1_loss(predicted.float(), self.wanted(images, targets))}
 
-    def follow(self, progress: Progress, gather: Gather) -> None:
+    def follow(self, progress: TrainingPosition, gather: Gather) -> None:
         """Let the target encoder follow; the momentum rises linearly to 1, as in the paper."""
         del gather
         momentum = self.options.momentum + (1 - self.options.momentum) * progress.fraction

@@ -13,7 +13,7 @@ from napari_sslmaps.encoders.pretext_heads.mae import DecoderParts, to_patches
 from napari_sslmaps.encoders.pretext_heads.sequence import begin_seen
 from napari_sslmaps.encoders.untrained import untrained_network
 from napari_sslmaps.lab.training.losses import masked_pixel_loss
-from napari_sslmaps.lab.training.numerics import Progress
+from napari_sslmaps.lab.training.numerics import TrainingPosition
 from napari_sslmaps.lab.training.objectives.base import Gather, Objective, prefixed
 from napari_sslmaps.lab.training.options import MAEOptions, parse_options
 from napari_sslmaps.lab.training.views import CropScheme, draw_crops, jitter_stain
@@ -59,7 +59,9 @@ class MAE(DecoderParts, Objective):
         predicted = self.decode(self.encode(images, visible), visible, target.shape[1], hidden)
         return masked_pixel_loss(predicted, take(target, hidden), normalised=self.options.norm_pix_loss)
 
-    def shard_loss(self, fields: Tensor, progress: Progress, generator: Generator) -> dict[str, Tensor]:
+    def shard_loss(
+        self, fields: Tensor, progress: TrainingPosition, generator: Generator
+    ) -> dict[str, Tensor]:
         """Pixel loss on the hidden patches of one crop per field; draws crops, their colours, masks."""
         del progress
         crops = jitter_stain(draw_crops(fields, self.crop, generator), generator, self.options.jitter)
@@ -69,7 +71,7 @@ class MAE(DecoderParts, Objective):
         visible, hidden = (index.to(fields.device) for index in chosen)
         return {"total": self.reconstruction_loss(self.normalise(crops), visible, hidden)}
 
-    def follow(self, progress: Progress, gather: Gather) -> None:
+    def follow(self, progress: TrainingPosition, gather: Gather) -> None:
         """MAE keeps no moving average."""
 
     def align(self) -> None:
