@@ -91,7 +91,8 @@ def _embed(order: BatchTask) -> Row:
     encoder = _kept(chosen.source, chosen.sha256, json.dumps(chosen.overrides), maps.device, maps.precision)
     start = perf_counter()
     tiling = Tiling(maps.tile, maps.overlap, cast("Stitching", maps.stitching))
-    with open_image(order.item.image, channel=order.item.channel or maps.channel or None) as source:
+    opening = replace(maps.opening, channel=order.item.channel or maps.channel)
+    with open_image(order.item.image, **opening.keywords) as source:
         region = choose_region(source, order.item, order.options)
         mask = order.options.mask or None
         planned = plan(source, encoder.spec, region, tiling, mask=mask)

@@ -10,7 +10,17 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from napari_sslmaps.cli import console
-from napari_sslmaps.cli.options import PLACE, Corrections, EmbedFlags, Json, Level, MapFlags, Out, takes
+from napari_sslmaps.cli.options import (
+    PLACE,
+    Corrections,
+    EmbedFlags,
+    Json,
+    Level,
+    MapFlags,
+    OpenFlags,
+    Out,
+    takes,
+)
 from napari_sslmaps.errors import Cancelled
 
 if TYPE_CHECKING:
@@ -20,7 +30,7 @@ if TYPE_CHECKING:
 _WORKERS = "Workers"
 
 
-@takes(EmbedFlags, MapFlags, Corrections)
+@takes(OpenFlags, EmbedFlags, MapFlags, Corrections)
 def batch(  # noqa: PLR0913  # each parameter is an option that users type, or a group of them
     images: Annotated[
         list[str],
@@ -68,6 +78,7 @@ def batch(  # noqa: PLR0913  # each parameter is an option that users type, or a
             rich_help_panel=PLACE,
         ),
     ] = "",
+    opened: OpenFlags = OpenFlags(),
     embed: EmbedFlags = EmbedFlags(),
     maps: MapFlags = MapFlags(),
     corrections: Corrections = Corrections(),
@@ -82,7 +93,7 @@ def batch(  # noqa: PLR0913  # each parameter is an option that users type, or a
     from napari_sslmaps.batch.tasks import BatchOptions, choose_encoder
     from napari_sslmaps.records.run import RunOptions
 
-    run = RunOptions(**embed.run_options(), maps=maps.options(), wanted=maps.keys)
+    run = RunOptions(**embed._asdict(), **asdict(opened.options()), maps=maps.options(), wanted=maps.keys)
     given = corrections.overrides()
     chosen = [choose_encoder(name, given.given) for name in encoder]
     options = BatchOptions(run, level, spacing, tokens, mask)  # type: ignore[arg-type]  # checked there

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +20,7 @@ from napari_sslmaps.cli.options import (
     Json,
     Level,
     MapFlags,
+    OpenFlags,
     OutOrNone,
     PointFlags,
     RegionFlags,
@@ -49,7 +51,7 @@ _SHOWN = (
 """Tables that are printed; all are written."""
 
 
-@takes(PointFlags, EmbedFlags, MapFlags, AttentionFlags, Corrections)
+@takes(PointFlags, OpenFlags, EmbedFlags, MapFlags, AttentionFlags, Corrections)
 def evaluate(  # noqa: PLR0913  # each parameter is an option that users type, or a group of them
     images: Annotated[
         list[str] | None,
@@ -133,6 +135,7 @@ def evaluate(  # noqa: PLR0913  # each parameter is an option that users type, o
             "--region-mask", help="Embed this alone: auto, tissue, field-of-view.", rich_help_panel=PLACE
         ),
     ] = "",
+    opened: OpenFlags = OpenFlags(),
     embed: EmbedFlags = EmbedFlags(precision="float32"),
     maps: MapFlags = MapFlags(),
     attention: AttentionFlags = AttentionFlags(),
@@ -146,7 +149,7 @@ def evaluate(  # noqa: PLR0913  # each parameter is an option that users type, o
     if bool(images) == (record is not None):
         raise typer.BadParameter("give either images or --from run.json.")
     if record is not None:
-        if encoder or masks or labels or any(points) or anchor_set or region or given.given:
+        if encoder or masks or labels or any((*points, *opened)) or anchor_set or region or given.given:
             raise typer.BadParameter("--from says all but --out and --json; leave the other options out.")
         _again(record, out or record.parent, figures, json=json)
         return
@@ -158,7 +161,7 @@ def evaluate(  # noqa: PLR0913  # each parameter is an option that users type, o
     from napari_sslmaps.records.anchors import load_anchors
     from napari_sslmaps.records.run import RunOptions
 
-    positive, against = points.points()
+    (positive, against), opening = points.points(), opened.options()
     listing = ListingOptions(
         masks=masks,
         classes=dict(enumerate(words(classes), start=1)),
@@ -166,11 +169,13 @@ def evaluate(  # noqa: PLR0913  # each parameter is an option that users type, o
         labels=labels,
         anchors=positive,
         negative=against,
-        region=RegionFlags(region, level).on(images[0], embed.channels),
+        region=RegionFlags(region, level).on(images[0], opening),
+        opening=opening,
         groups=() if anchor_set is None else load_anchors(anchor_set).groups,
     )
     run = RunOptions(
-        **embed.run_options(),
+        **embed._asdict(),
+        **asdict(opening),
         maps=maps.options(**attention._asdict()),
         wanted=maps.keys,
         mask=within,
@@ -194,7 +199,7 @@ def _request(
     asked: "tuple[tuple[EncoderChoice, ...], tuple[str, ...], tuple[str, ...]]",
 ) -> "ComparisonRequest":
     from napari_sslmaps.compare.listing import list_images
-    from napari_sslmaps.compare.request import ComparisonRequest
+    from napari_sslmaps.compare.request import ComparisonRequest, opening_of
     from napari_sslmaps.compare.scores import CONTROL_KINDS
     from napari_sslmaps.inputs.encoders import fitting_encoders
 
@@ -206,7 +211,7 @@ def _request(
     return ComparisonRequest(
         listed,
         # reads pixels: after all else is understood
-        encoders or fitting_encoders(str(listed[0].image), listed[0].channel or options.run.channel),
+        encoders or fitting_encoders(str(listed[0].image), opening_of(listed[0], options.run)),
         chosen,  # type: ignore[arg-type]  # checked there
         scores,
         options,

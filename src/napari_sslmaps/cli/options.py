@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from napari_sslmaps.core.region import Region
     from napari_sslmaps.encoders.overrides import Overrides
     from napari_sslmaps.maps.registry import MapOptions
+    from napari_sslmaps.sources.open_options import OpenOptions
 
 Points = tuple[tuple[float, float], ...]
 
@@ -58,10 +59,11 @@ class RegionFlags(NamedTuple):
     level: Level = 0
     frame: Frame = 0
 
-    def on(self, image: str, channel: tuple[str, ...] = ()) -> "Region | None":
+    def on(self, image: str, opening: "OpenOptions | None" = None) -> "Region | None":
         """Understand ``y,x,height,width``; the whole level if omitted, None for the whole finest one."""
         from napari_sslmaps.core.region import Region
         from napari_sslmaps.inputs.images import open_named
+        from napari_sslmaps.sources.open_options import AS_STORED
 
         if self.region is not None:
             parts = numbers(self.region, 4, "--region as y,x,height,width, for example 0,0,256,256")
@@ -69,7 +71,7 @@ class RegionFlags(NamedTuple):
             return Region(y, x, height, width, self.level, self.frame)
         if self.level == self.frame == 0:
             return None
-        with open_named(image, channel) as source:
+        with open_named(image, opening or AS_STORED) as source:
             shape = source.levels[min(self.level, len(source.levels) - 1)].shape_yx
         return Region(0, 0, *shape, self.level, self.frame)
 
@@ -85,6 +87,11 @@ class EmbedFlags(NamedTuple):
     ] = 8
     precision: Precision = "auto"
     device: Device = "auto"
+
+
+class OpenFlags(NamedTuple):
+    """How files are opened."""
+
     channel: Annotated[
         list[str] | None,
         typer.Option(
@@ -92,15 +99,39 @@ class EmbedFlags(NamedTuple):
             rich_help_panel=PLACE,
         ),
     ] = None
+    series: Annotated[
+        str,
+        typer.Option(
+            help="Number or name of the image in a file that holds several; the largest if omitted.",
+            rich_help_panel=PLACE,
+        ),
+    ] = ""
+    um_per_px: Annotated[
+        str,
+        typer.Option(
+            "--um-per-px",
+            help="µm per pixel of the finest level, or y,x, where you know better than the file.",
+            rich_help_panel=PLACE,
+        ),
+    ] = ""
+    no_icc: Annotated[
+        bool,
+        typer.Option(
+            "--no-icc", help="Leave a slide's colours as stored: no ICC profile.", rich_help_panel=PLACE
+        ),
+    ] = False
 
-    @property
-    def channels(self) -> tuple[str, ...]:
-        """The channels that are read; empty for those of a grey or RGB image."""
-        return tuple(self.channel or ())
+    def options(self) -> "OpenOptions":
+        """Understand what was typed."""
+        from napari_sslmaps.sources.base import check_spacing
+        from napari_sslmaps.sources.open_options import OpenOptions
 
-    def run_options(self) -> dict[str, Any]:
-        """Return them as `RunOptions` takes them."""
-        return {**self._asdict(), "channel": self.channels}
+        spacing = None
+        if self.um_per_px:
+            count = 1 + self.um_per_px.count(",")
+            typed = numbers(self.um_per_px, min(count, 2), "--um-per-px as a number or y,x, such as 0.25")
+            spacing = check_spacing((typed[0], typed[-1]))
+        return OpenOptions(tuple(self.channel or ()), self.series, spacing, not self.no_icc)
 
 
 class PointFlags(NamedTuple):

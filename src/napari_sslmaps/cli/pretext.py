@@ -11,6 +11,7 @@ from napari_sslmaps.cli.options import (
     Device,
     Encoders,
     Json,
+    OpenFlags,
     Out,
     RegionFlags,
     Seed,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 _TASK = "The task"
 
 
-@takes(RegionFlags, Corrections)
+@takes(RegionFlags, OpenFlags, Corrections)
 def pretext(  # noqa: PLR0913  # each parameter is an option that users type, or a group of them
     image: Annotated[str, typer.Argument(help="Image file, or sample:histology, sample:ultrasound.")],
     *,
@@ -33,6 +34,7 @@ def pretext(  # noqa: PLR0913  # each parameter is an option that users type, or
     encoder: Encoders = None,
     json: Json = False,
     region: RegionFlags = RegionFlags(),
+    opened: OpenFlags = OpenFlags(),
     fit: Annotated[
         str,
         typer.Option(
@@ -74,10 +76,13 @@ def pretext(  # noqa: PLR0913  # each parameter is an option that users type, or
     if target:
         wanted = "--target as y,x,height,width, for example 32,32,48,48"
         options["targets"] = [tuple(int(part) for part in numbers(text, 4, wanted)) for text in target]
-    place = region.on(image)
+    opening = opened.options()
+    place = region.on(image, opening)
     named = choose_encoders(encoder or (), given)
     _show(
-        PretextRequest(image, named or fitting_encoders(image), place, device, options, mask),
+        PretextRequest(
+            image, named or fitting_encoders(image, opening), place, device, options, mask, opening
+        ),
         out,
         json=json,
     )

@@ -1,5 +1,6 @@
 """``run``: maps of one image by several encoders, written to a folder."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +18,7 @@ from napari_sslmaps.cli.options import (
     Encoders,
     Json,
     MapFlags,
+    OpenFlags,
     OutOrNone,
     PointFlags,
     Points,
@@ -28,9 +30,10 @@ from napari_sslmaps.cli.options import (
 if TYPE_CHECKING:
     from napari_sslmaps.maps.groups import AnchorGroup
     from napari_sslmaps.run.request import RunRequest
+    from napari_sslmaps.sources.open_options import OpenOptions
 
 
-@takes(PointFlags, RegionFlags, EmbedFlags, MapFlags, AttentionFlags, Corrections)
+@takes(PointFlags, RegionFlags, OpenFlags, EmbedFlags, MapFlags, AttentionFlags, Corrections)
 def run(  # noqa: PLR0913  # each parameter is an option that users type, or a group of them
     image: Annotated[
         str | None,
@@ -67,6 +70,7 @@ def run(  # noqa: PLR0913  # each parameter is an option that users type, or a g
             help="Embed this alone: auto, tissue, field-of-view, or a label image.", rich_help_panel=PLACE
         ),
     ] = "",
+    opened: OpenFlags = OpenFlags(),
     embed: EmbedFlags = EmbedFlags(),
     maps: MapFlags = MapFlags(),
     attention: AttentionFlags = AttentionFlags(),
@@ -105,7 +109,7 @@ def run(  # noqa: PLR0913  # each parameter is an option that users type, or a g
     if (image is None) == (record is None):
         raise typer.BadParameter("give either an image or --from run.json.")
     if record is not None:
-        shown = (embed.channel, anchors, reference, difference, align_colours, basis, mask, heads, save_basis)
+        shown = (*opened, anchors, reference, difference, align_colours, basis, mask, heads, save_basis)
         if (
             encoder
             or any(points)
@@ -125,9 +129,9 @@ def run(  # noqa: PLR0913  # each parameter is an option that users type, or a g
         from napari_sslmaps.records.run import RunOptions
         from napari_sslmaps.run.request import Reference, RunRequest
 
-        named = choose_encoders(encoder or (), given)
+        named, opening = choose_encoders(encoder or (), given), opened.options()
         found, mask_file = wanted_tokens(mask)
-        positive, against, groups = _anchors(points, anchors, reference or image, embed.channels)
+        positive, against, groups = _anchors(points, anchors, reference or image, opening)
         request = RunRequest(
             image=image,
             anchors=positive,
@@ -136,9 +140,10 @@ def run(  # noqa: PLR0913  # each parameter is an option that users type, or a g
             bases=tuple(load_basis(path) for path in basis or ()),
             mask=mask_file,
             reference=None if reference is None else Reference(reference),
-            region=region.on(image, embed.channels),
+            region=region.on(image, opening),
             options=RunOptions(
-                **embed.run_options(),
+                **embed._asdict(),
+                **asdict(opening),
                 maps=maps.options(**attention._asdict(), aligned=align_colours),
                 wanted=maps.keys,
                 mask=found,
@@ -147,14 +152,14 @@ def run(  # noqa: PLR0913  # each parameter is an option that users type, or a g
                 save_basis=save_basis,
             ),
             # reads pixels: after what was typed is understood
-            encoders=named or fitting_encoders(image, embed.channels),
+            encoders=named or fitting_encoders(image, opening),
         )
         folder = out
     _run(request, folder, cached=cache, json=json)
 
 
 def _anchors(
-    typed: PointFlags, file: Path | None, image: str, channel: tuple[str, ...]
+    typed: PointFlags, file: Path | None, image: str, opening: "OpenOptions"
 ) -> "tuple[Points, Points, tuple[AnchorGroup, ...]]":
     """Understand anchors that are typed, or a file of them, whose first group the similarity map is of."""
     if file is None:
@@ -164,7 +169,7 @@ def _anchors(
     from napari_sslmaps.inputs.images import open_named
     from napari_sslmaps.records.anchors import load_anchors
 
-    with open_named(image, channel) as source:
+    with open_named(image, opening) as source:
         groups = load_anchors(file).on_image(source.levels[0].shape_yx)
     first = next((group for group in groups if group.anchors), None)
     if first is None:

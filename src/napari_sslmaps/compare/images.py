@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from napari_sslmaps.compare.request import ComparedImage, ComparisonRequest, MaskFile
+from napari_sslmaps.compare.request import ComparedImage, ComparisonRequest, MaskFile, opening_of
 from napari_sslmaps.compare.scores import SCORES
 from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.region import Region
@@ -66,7 +66,7 @@ def _pixels_of(image: ComparedImage, request: ComparisonRequest) -> Iterator[Ima
     if not isinstance(image.image, str):
         yield image.image
         return
-    with open_named(image.image, image.channel or request.options.run.channel) as source:
+    with open_named(image.image, opening_of(image, request.options.run)) as source:
         yield source
 
 

@@ -14,6 +14,7 @@ from napari_sslmaps.inputs.listing import BatchItem, list_items
 from napari_sslmaps.maps.groups import AnchorGroup
 from napari_sslmaps.sources.masks import MASK_SUFFIXES
 from napari_sslmaps.sources.open import open_image
+from napari_sslmaps.sources.open_options import AS_STORED, OpenOptions
 from napari_sslmaps.sources.samples import UNSURE
 
 SUBFOLDERS = "subfolders"
@@ -39,6 +40,8 @@ class ListingOptions:
         None for the whole image; a CSV of images may say otherwise.
     groups
         Groups of anchors of every image, at the same pixels.
+    opening
+        How images are opened.
     """
 
     masks: Path | None = None
@@ -49,6 +52,7 @@ class ListingOptions:
     negative: Points = ()
     region: Region | None = None
     groups: tuple[AnchorGroup, ...] = ()
+    opening: OpenOptions = AS_STORED
 
 
 def list_images(
@@ -117,7 +121,7 @@ def _compared(
         image=item.image,
         annotation=MaskFile(Path(mask), options.classes, options.ignore) if mask else None,
         label=label or (path.parent.name if options.labels == SUBFOLDERS else ""),
-        region=_region_of(item, options.region),
+        region=_region_of(item, options),
         anchors=item.anchors or options.anchors,
         negative=item.negative or options.negative,
         groups=options.groups,
@@ -132,14 +136,16 @@ def _is_mask(item: BatchItem, options: ListingOptions) -> bool:
     return inside and path.name != item.name
 
 
-def _region_of(item: BatchItem, common: Region | None) -> Region | None:
+def _region_of(item: BatchItem, options: ListingOptions) -> Region | None:
     """Region of a CSV's line, with the level that all have unless the line says another."""
+    common, opening = options.region, options.opening
     level = item.level if item.level is not None else (0 if common is None else common.level)
     if item.region is not None:
         return Region(*item.region, level, item.frame)
     if item.level is None and item.frame == 0:
         return common
-    with open_image(item.image, channel=item.channel or None) as source:
+    opening = replace(opening, channel=item.channel or opening.channel)
+    with open_image(item.image, **opening.keywords) as source:
         shape = source.levels[min(level, len(source.levels) - 1)].shape_yx
     return Region(0, 0, *shape, level, item.frame)
 

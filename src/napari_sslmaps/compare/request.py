@@ -1,7 +1,7 @@
 """What is compared: images with their annotation, encoders, controls, and the scores that are wanted."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from napari_sslmaps.compare.scores import CONTROL_KINDS, SCORES
@@ -15,6 +15,7 @@ from napari_sslmaps.inputs.encoders import EncoderChoice
 from napari_sslmaps.maps.groups import AnchorGroup
 from napari_sslmaps.records.run import MaskRecord, RunOptions
 from napari_sslmaps.sources.channels import Channel
+from napari_sslmaps.sources.open_options import OpenOptions
 from napari_sslmaps.sources.protocol import ImageSource
 
 
@@ -73,6 +74,11 @@ class ComparedImage:
     groups: tuple[AnchorGroup, ...] = ()
     mask: PlacedMask | MaskRecord | None = None
     channel: tuple[Channel, ...] = ()
+
+
+def opening_of(image: ComparedImage, options: RunOptions) -> OpenOptions:
+    """Return how an image is opened: by its own channels, if it names some."""
+    return replace(options.opening, channel=image.channel or options.channel)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from napari_sslmaps.encoders.overrides import Overrides
 from napari_sslmaps.encoders.spec import Domain
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.inputs.images import open_named
-from napari_sslmaps.sources.channels import Channel
 from napari_sslmaps.sources.colour import is_grey
+from napari_sslmaps.sources.open_options import AS_STORED, OpenOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,19 +62,19 @@ def choose_encoders(names: Sequence[str], corrections: Overrides) -> tuple[Encod
     return choices
 
 
-def fitting_encoders(image: str, channel: Sequence[Channel] = ()) -> tuple[EncoderChoice, ...]:
+def fitting_encoders(image: str, opening: OpenOptions = AS_STORED) -> tuple[EncoderChoice, ...]:
     """Return the embedded encoders trained on images like this one: grey or coloured.
 
     Parameters
     ----------
-    image, channel
-        Image and channel as `open_named` takes them.
+    image, opening
+        Image and how it is opened, as `open_named` takes them.
 
     Raises
     ------
     UnsupportedImageError
         If it cannot be opened.
     """
-    with open_named(image, channel) as source:
+    with open_named(image, opening) as source:
         domain: Domain = "ultrasound" if is_grey(source) else "histology"
     return tuple(EncoderChoice(name) for name in names_for(domain))

@@ -1,6 +1,5 @@
 """Images as a user names them: paths and samples, opened and hashed once."""
 
-from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import get_args
@@ -11,10 +10,11 @@ from napari_sslmaps.files import hash_path
 from napari_sslmaps.pipeline.masks import FoundMask, MaskLike
 from napari_sslmaps.records.run import ImageRecord, MaskRecord
 from napari_sslmaps.records.verify import beside, check_unchanged
-from napari_sslmaps.sources.channels import Channel, of_colours
+from napari_sslmaps.sources.channels import of_colours
 from napari_sslmaps.sources.formats import is_url, url_of
 from napari_sslmaps.sources.masks import read_mask
 from napari_sslmaps.sources.open import open_image
+from napari_sslmaps.sources.open_options import AS_STORED, OpenOptions
 from napari_sslmaps.sources.protocol import ImageSource
 from napari_sslmaps.sources.samples import SAMPLES, Sample
 
@@ -59,26 +59,37 @@ def _sample_key(image: str) -> str:
     return image.removeprefix(SAMPLE_PREFIX) if image.startswith(SAMPLE_PREFIX) else ""
 
 
-def open_named(image: str, channel: Sequence[Channel] = ()) -> ImageSource:
+def open_named(image: str, opening: OpenOptions = AS_STORED) -> ImageSource:
     """Open the image of a request.
 
     Parameters
     ----------
     image
         A path, or ``sample:…``.
-    channel
-        Which channels are read; those of a grey or RGB image if empty.
+    opening
+        How it is opened.
 
     Raises
     ------
     UnsupportedImageError
         If it cannot be read, or there is no such sample.
+    InvalidOptionError
+        If there is no such channel, or a sample is asked for one of several images.
     """
     key = _sample_key(image)
     if key:
-        return of_colours(find_sample(key).open(), channel or None)
+        return _open_sample(find_sample(key), opening)
     where = url_of(image) if is_url(image) else Path(image).expanduser().absolute()
-    return open_image(where, channel=channel or None)
+    return open_image(where, **opening.keywords)
+
+
+def _open_sample(sample: Sample, opening: OpenOptions) -> ImageSource:
+    if opening.series:
+        raise InvalidOptionError(
+            f"Expected series with a file that holds several images; the sample {sample.title} holds one. "
+            "Leave it out."
+        )
+    return of_colours(sample.open(opening.um_per_px), opening.channel or None)
 
 
 def record_of(image: str, source: ImageSource) -> ImageRecord:

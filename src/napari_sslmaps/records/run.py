@@ -12,6 +12,7 @@ from napari_sslmaps.maps.groups import AnchorGroup
 from napari_sslmaps.maps.registry import MAP_TYPES, MapOptions, check_keys, standard
 from napari_sslmaps.records.json import check_format, read_object, write_object
 from napari_sslmaps.serialise import load, strict
+from napari_sslmaps.sources.open_options import OpenOptions
 
 FORMAT = "napari-sslmaps/run"
 SCHEMA = 1
@@ -157,6 +158,9 @@ class RunOptions:
     channel
         Numbers or names of the channels that are read of every image, as `open_image` takes them; empty for
         those of a grey or RGB image.
+    series, um_per_px, icc
+        Which image of every file, how large its pixels are and whether its colours are converted, as in
+        `OpenOptions`.
 
     Raises
     ------
@@ -176,6 +180,9 @@ class RunOptions:
     difference: tuple[str, ...] = ()
     save_basis: bool = False
     channel: tuple[int | str, ...] = ()
+    series: str = ""
+    um_per_px: tuple[float, float] | None = None
+    icc: bool = True
 
     def __post_init__(self) -> None:
         check_keys(self.wanted)
@@ -184,6 +191,11 @@ class RunOptions:
     def keys(self) -> tuple[str, ...]:
         """Keys of the maps to make."""
         return self.wanted or standard()
+
+    @property
+    def opening(self) -> OpenOptions:
+        """How files are opened."""
+        return OpenOptions(self.channel, self.series, self.um_per_px, self.icc)
 
     @property
     def of_runs_alone(self) -> tuple[str, ...]:
@@ -200,8 +212,7 @@ class RunOptions:
         flat = {name: _value_at(self, _PLACES.get(name, name)) for name in _SCHEMA_1}
         if self.wanted:
             flat["maps"] = self.wanted
-        if self.channel:
-            flat["channel"] = self.channel
+        flat |= self.opening.to_flat()
         if self.maps.similarity.display != _DISPLAY:
             flat["display"] = self.maps.similarity.display
         for name in _of_one_map(self.keys):

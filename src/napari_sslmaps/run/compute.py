@@ -101,7 +101,7 @@ def _looking(request: RunRequest) -> Iterator[tuple[_AttentionPass, _AttentionPa
 def _look(
     image: str, region: Region | None, mask: MaskRecord | None, options: RunOptions
 ) -> Iterator[_AttentionPass]:
-    with open_named(image, options.channel) as source:
+    with open_named(image, options.opening) as source:
         chosen = region or Region(0, 0, *source.levels[0].shape_yx)
         wanted = cast("MaskLike", options.mask) if options.mask else None
         yield _AttentionPass(

@@ -21,6 +21,7 @@ from napari_sslmaps.inputs.images import open_named, record_of
 from napari_sslmaps.pretext.view import pretext_view
 from napari_sslmaps.records.map_files import write_panel
 from napari_sslmaps.records.run import ImageRecord
+from napari_sslmaps.sources.open_options import AS_STORED, OpenOptions
 
 FORMAT = "napari-sslmaps/pretext"
 OnEncoder = Callable[[str], None]
@@ -44,6 +45,8 @@ class PretextRequest:
         Keywords of `pretext_view`: ``fit``, ``seed``, ``ratio``, ``targets``, ``distortion``, ….
     mask
         An image file of the region's size, or of the size of the token grid: what is not 0 is hidden.
+    opening
+        How the image is opened.
     """
 
     image: str
@@ -52,6 +55,7 @@ class PretextRequest:
     device: str = "auto"
     options: Mapping[str, Any] = field(default_factory=dict)
     mask: Path | None = None
+    opening: OpenOptions = AS_STORED
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -84,7 +88,7 @@ def compute_pretext(request: PretextRequest, on_encoder: OnEncoder | None = None
         raise InvalidOptionError("Expected at least one encoder; got none. Name one with -e.")
     mask = None if request.mask is None else _read_mask(request.mask)
     specs, columns = [], []
-    with open_named(request.image) as source:
+    with open_named(request.image, request.opening) as source:
         image = record_of(request.image, source)
         region = request.region or Region(0, 0, *source.levels[0].shape_yx)
         for choice in request.encoders:
@@ -132,6 +136,7 @@ def write_pretext(outcome: PretextOutcome, folder: Path) -> dict[str, Any]:
         "region": None if request.region is None else asdict(request.region),
         "options": dict(request.options),
         "mask": None if request.mask is None else str(request.mask),
+        **request.opening.to_flat(),
         "encoders": entries,
         "figure": "pretext.png",
     }

@@ -75,8 +75,13 @@ class Sample:
         """
         return Path(str(files("napari_sslmaps.sources"))) / "sample_masks" / f"{self.key}.png"
 
-    def open(self) -> ImageSource:
+    def open(self, um_per_px: tuple[float, float] | None = None) -> ImageSource:
         """Open the image, RGB; of the ultrasound clip the first frame.
+
+        Parameters
+        ----------
+        um_per_px
+            Micrometres per pixel, (y, x), instead of those that are known.
 
         Raises
         ------
@@ -85,7 +90,7 @@ class Sample:
         """
         with open_image(self.path) as source:
             pixels = source.read(Region(0, 0, *source.levels[0].shape_yx))
-        return ArraySource(pixels, self.key, self.spacing_um_yx)
+        return ArraySource(pixels, self.key, um_per_px or self.spacing_um_yx)
 
 
 _HISTOLOGY = Sample(
