@@ -336,7 +336,7 @@ def test_simulated_images_are_described(tmp_path):
 def test_how_quickly_encoders_run_is_remembered(made, monkeypatch):
     monkeypatch.setattr("platform.node", lambda: "guard")
     paces = homes.MeasuredPaces(homes.LoadedEncoders())
-    assert paces.known(guard_kit.spec_of("mae-histology")) == homes.Pace(2.5e-12, "cpu")
+    assert paces.known(guard_kit.spec_of("mae-histology")) == homes.Throughput(2.5e-12, "cpu")
     assert paces.known(guard_kit.spec_of("ijepa-histology")) is None
 
 
