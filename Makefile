@@ -1,5 +1,5 @@
 # Two commands: `make demo` and `make test`. Each does its own set-up, on Debian, Ubuntu or macOS.
-.PHONY: demo test check bench docs-figures clean
+.PHONY: demo test check site installed changelog bench docs-figures clean
 .DELETE_ON_ERROR:
 
 PYTHON ?= $(shell for p in python3.12 python3.13 python3.11 python3; do \
@@ -24,9 +24,20 @@ check: .venv/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/npe2 validate src/napari_sslmaps/napari.yaml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/python scripts/check_wheel.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	$(DISPLAY_RUN) $(BIN)/python scripts/run_docs.py README.md ARCHITECTURE.md docs
 	for example in examples/*.py; do $(BIN)/python $$example || exit 1; done
+
+site: .venv/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+installed: .venv/bin/python
+	$(BIN)/python scripts/try_installed.py --keep dist
+
+changelog: .venv/.dev
+	$(BIN)/towncrier build --yes --version "$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)"
 
 bench: .venv/.dev
 	$(DISPLAY_RUN) $(BIN)/python benchmarks/run.py

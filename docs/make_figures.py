@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from encoders_figure import encoders
+from methods_figure import method_pages
 from probes_figure import probes
 from qtpy.QtWidgets import QApplication
 from robustness_figure import robustness_page
@@ -148,6 +149,7 @@ if __name__ == "__main__":
     compare_windows(IMAGES / "comparing-scores.png", IMAGES / "comparing-probe.png")
     simulators(IMAGES / "simulators.png")
     encoders(IMAGES / "encoders.png")
+    method_pages(IMAGES)
     robustness_page(IMAGES / "robustness.png")
     pretext(IMAGES / "pretext.png")
     probes(IMAGES / "probes.png")
