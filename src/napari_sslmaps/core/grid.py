@@ -50,7 +50,14 @@ class TokenGrid:
     extent_yx: tuple[float, float]
 
     @classmethod
-    def covering(cls, region: Region, stride: int, downsample_yx: tuple[float, float] = (1.0, 1.0)) -> Self:
+    def covering(
+        cls,
+        region: Region,
+        stride: int,
+        downsample_yx: tuple[float, float] = (1.0, 1.0),
+        *,
+        patch: int | None = None,
+    ) -> Self:
         """Lay tokens of `stride` pixels of the region's level over `region`.
 
         Parameters
@@ -61,23 +68,29 @@ class TokenGrid:
             Pixels of that level per token.
         downsample_yx
             Pixels of level 0 per pixel of that level.
+        patch
+            Pixels of that level that a token is computed from, along each axis, where those are more than
+            its stride: they are centred on it. Where the two differ by an odd number, that puts all tokens
+            half a pixel towards the end.
 
         Raises
         ------
         RegionError
-            If the region is smaller than one token.
+            If the region is smaller than one patch.
         """
-        if min(region.shape_yx) < stride:
+        seen = patch or stride
+        if min(region.shape_yx) < seen:
             raise RegionError(
-                f"Expected a region of at least one patch ({stride} × {stride} px); got "
+                f"Expected a region of at least one patch ({seen} × {seen} px); got "
                 f"{region.height} × {region.width} px. Choose a larger region or a finer level."
             )
         fy, fx = downsample_yx
+        half = (seen - stride) % 2 / 2
         return cls(
             rows=-(-region.height // stride),
             cols=-(-region.width // stride),
             stride_yx=(stride * fy, stride * fx),
-            origin_yx=(region.y * fy, region.x * fx),
+            origin_yx=((region.y + half) * fy, (region.x + half) * fx),
             extent_yx=(region.height * fy, region.width * fx),
         )
 
@@ -120,6 +133,27 @@ class TokenGrid:
             rows=-(-self.rows // factor),
             cols=-(-self.cols // factor),
             stride_yx=(self.stride_yx[0] * factor, self.stride_yx[1] * factor),
+        )
+
+    def every(self, count: int, first_yx: tuple[int, int]) -> Self:
+        """Return the grid of every `count`-th token along each axis, each as large as `count` of these.
+
+        Parameters
+        ----------
+        count
+            From 1.
+        first_yx
+            Row and column of its first token, each below `count`; the centres stay where they are.
+        """
+        rows, cols = (-(-(size - first) // count) for size, first in zip(self.shape, first_yx, strict=True))
+        stride = np.multiply(self.stride_yx, count)
+        origin = self.token_to_pixel(first_yx) - (stride - 1) / 2
+        return type(self)(
+            rows=rows,
+            cols=cols,
+            stride_yx=(float(stride[0]), float(stride[1])),
+            origin_yx=(float(origin[0]), float(origin[1])),
+            extent_yx=(float(rows * stride[0]), float(cols * stride[1])),
         )
 
     def contains(self, pixel_yx: ArrayLike) -> bool:
@@ -189,6 +223,26 @@ class TokenGrid:
 
     def _first_centre(self) -> Float:
         return np.asarray(self.origin_yx, float) + (np.asarray(self.stride_yx, float) - 1) / 2
+
+
+def patch_shifts(stride: int, patch: int) -> tuple[int, ...]:
+    """Return where patches begin, along one axis, that together leave one token every `stride` pixels.
+
+    Parameters
+    ----------
+    stride
+        Pixels per token; a divisor of `patch`.
+    patch
+        Pixels that a token is computed from.
+
+    Returns
+    -------
+    tuple of int
+        First pixel of the patches of each pass, counted from that of the region: ascending, from the pass
+        that gives the first token. Below 0 a patch begins before the region.
+    """
+    before = (patch - stride) // 2
+    return tuple(number * stride - before for number in range(patch // stride))
 
 
 Points = tuple[tuple[float, float], ...]

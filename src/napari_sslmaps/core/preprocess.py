@@ -91,15 +91,20 @@ def scale_to_unit(pixels: NDArray[Any], window: Window) -> NDArray[np.float32]:
     return unit if unit.ndim == 3 else np.repeat(unit[..., None], 3, axis=-1)
 
 
-def pad_by_reflection(pixels: NDArray[Any], height: int, width: int) -> NDArray[Any]:
-    """Extend (h, w[, C]) pixels at the bottom and right to (height, width) by mirroring them.
+def pad_by_reflection(
+    pixels: NDArray[Any], height: int, width: int, before_yx: tuple[int, int] = (0, 0)
+) -> NDArray[Any]:
+    """Extend (h, w[, C]) pixels to (height, width) by mirroring them: at the bottom and right, and before.
 
     The border pixel is not repeated, as in ``numpy.pad(mode="reflect")``, except along an axis of one pixel.
     """
-    missing = (height - pixels.shape[0], width - pixels.shape[1])
-    if missing == (0, 0):
+    sides = [
+        (before, wanted - before - there)
+        for before, wanted, there in zip(before_yx, (height, width), pixels.shape[:2], strict=True)
+    ]
+    if sides == [(0, 0), (0, 0)]:
         return pixels
-    return np.pad(pixels, [(0, missing[0]), (0, missing[1]), *[(0, 0)] * (pixels.ndim - 2)], mode="reflect")
+    return np.pad(pixels, [*sides, *[(0, 0)] * (pixels.ndim - 2)], mode="reflect")
 
 
 def normalise(batch: "Tensor", mean: Sequence[float], std: Sequence[float]) -> "Tensor":

@@ -61,6 +61,9 @@ class Provenance:
         Hash of the tokens that were wanted; empty if all were.
     image_notes
         What was made of the file: which of its images is shown, the profile that its colours went through.
+    stride
+        Pixels of the region's level per token, where passes over shifted patches were woven; 0 for one token
+        per patch.
     """
 
     encoder: str = ""
@@ -82,12 +85,14 @@ class Provenance:
     overrides: Mapping[str, Any] = field(default_factory=dict)
     mask_sha256: str = ""
     image_notes: tuple[str, ...] = ()
+    stride: int = 0
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-ready description, without notes where there are none; `from_dict` reads it back."""
+        """Return a JSON-ready description, without notes and stride that say nothing; see `from_dict`."""
         described = asdict(self)
-        if not self.image_notes:
-            del described["image_notes"]
+        for name in ("image_notes", "stride"):
+            if not described[name]:
+                del described[name]
         return described
 
     @classmethod

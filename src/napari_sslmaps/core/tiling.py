@@ -80,6 +80,15 @@ class Span:
     keep_start: int
     keep_stop: int
 
+    def finer(self, factor: int, size: int) -> "Span":
+        """Return the same span in tokens that lie `factor` times as close, of an axis with `size` of them."""
+        return Span(
+            self.start * factor,
+            self.stop * factor,
+            self.keep_start * factor,
+            min(self.keep_stop * factor, size),
+        )
+
     @property
     def centre(self) -> float:
         """Middle of the kept tokens; token centres are integers."""
@@ -153,6 +162,14 @@ class Tiles(Sequence[Tile]):
         number = range(len(self))[index]
         row, col = divmod(number if self.chosen is None else self.chosen[number], len(self.cols))
         return Tile(self.rows[row], self.cols[col])
+
+    def finer(self, factor: int, shape: tuple[int, int]) -> "Tiles":
+        """Return the same tiles on a grid of that shape whose tokens lie `factor` times as close."""
+        rows, cols = (
+            tuple(span.finer(factor, size) for span in spans)
+            for spans, size in zip((self.rows, self.cols), shape, strict=True)
+        )
+        return Tiles(rows, cols, self.chosen)
 
     @property
     def computed_tokens(self) -> int:

@@ -59,6 +59,10 @@ class HalfTokens:
             raise ValueError("Tokens in half precision are copied to be read.")
         return self._values.astype(np.float32 if dtype is None else dtype)
 
+    def view(self, index: tuple[slice, slice]) -> "HalfTokens":
+        """Return some rows and columns of the same tokens, without copying them."""
+        return HalfTokens(self._values[index])
+
     def reshape(self, *shape: int) -> "HalfTokens":
         """Return the same tokens in another shape, without copying them."""
         return HalfTokens(self._values.reshape(*shape))

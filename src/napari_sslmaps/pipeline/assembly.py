@@ -1,6 +1,6 @@
 """Features of tiles assembled into the tokens of a region."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 Planes = Mapping[str, Float32]
 """By name: (rows, cols, channels) values of a tile or of the grid; ``prefix_attention`` is (heads,)."""
-_PREFIX = "prefix_attention"
+PREFIX = "prefix_attention"
+Allocate = Callable[[str, tuple[int, int, int]], Float32]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -52,13 +53,22 @@ class Frame:
             grid=self.plan.grid,
             provenance=self.provenance,
             attention=None if attention is None else np.moveaxis(attention, -1, 0),
-            prefix_attention=planes.get(_PREFIX),
+            prefix_attention=planes.get(PREFIX),
             attention_kind=self.attention_kind,
             activation=None if activation is None else activation[..., 0],
             foreground=planes["foreground"][..., 0] >= 0.5,
             pixels=self.pixels,
             moments=moments,
         )
+
+
+def allocated(budget: TokenBudget) -> Allocate:
+    """Return what makes planes of NaN, tokens as a budget says."""
+
+    def allocate(name: str, shape: tuple[int, int, int]) -> Float32:
+        return budget.allocate(*shape) if name == "tokens" else np.full(shape, np.nan, np.float32)
+
+    return allocate
 
 
 class Canvas:
@@ -68,13 +78,13 @@ class Canvas:
     ----------
     planned
         Where tiles lie.
-    budget
-        How the tokens are kept.
+    allocate
+        Makes what is filled: of the plane of that name, (rows, cols, channels) of the plan's grid, NaN.
     """
 
-    def __init__(self, planned: EmbeddingPlan, budget: TokenBudget) -> None:
+    def __init__(self, planned: EmbeddingPlan, allocate: Allocate) -> None:
         self._plan = planned
-        self._budget = budget
+        self._allocate = allocate
         self._stitchers: dict[str, Stitcher] = {}
         self._prefix: dict[tuple[int, int], Float32] = {}
         self._moments: MomentAccumulator | None = None
@@ -85,9 +95,9 @@ class Canvas:
         for index, tile in enumerate(tiles):
             values = _planes(features, index)
             values["foreground"] = _structured(pixels[index], self._plan.stride)
-            prefix = values.pop(_PREFIX, None)
+            prefix = values.pop(PREFIX, None)
             part = {name: self._stitcher(name, value).needed(tile, value) for name, value in values.items()}
-            part |= {} if prefix is None else {_PREFIX: prefix}
+            part |= {} if prefix is None else {PREFIX: prefix}
             self.put(tile, part)
             parts.append(part)
         return parts
@@ -95,7 +105,7 @@ class Canvas:
     def put(self, tile: Tile, part: Planes) -> None:
         """Add a tile that `add` returned, in this run or an earlier one."""
         for name, values in part.items():
-            if name == _PREFIX:
+            if name == PREFIX:
                 self._prefix[tile.place] = values
             else:
                 self._stitcher(name, values).put(tile, values, self._plan.mask)
@@ -115,14 +125,13 @@ class Canvas:
         values = {name: stitcher.values for name, stitcher in self._stitchers.items()}
         if self._prefix:
             in_order = [self._prefix[place] for place in sorted(self._prefix)]
-            values[_PREFIX] = np.mean(in_order, axis=0)
+            values[PREFIX] = np.mean(in_order, axis=0)
         return values
 
     def _stitcher(self, name: str, values: Float32) -> Stitcher:
         if name not in self._stitchers:
             shape = (*self._plan.grid.shape, values.shape[-1])
-            tokens = self._budget.allocate(*shape) if name == "tokens" else None
-            self._stitchers[name] = Stitcher(*shape, self._plan.tiling.stitching, tokens)
+            self._stitchers[name] = Stitcher(*shape, self._plan.tiling.stitching, self._allocate(name, shape))
         return self._stitchers[name]
 
     def _take_up(self, tile: Tile, tokens: Float32) -> None:
@@ -142,7 +151,7 @@ def _planes(features: "TileFeatures", index: int) -> dict[str, Float32]:
     if features.activation is not None:
         planes["activation"] = features.activation[index].unsqueeze(-1).numpy()
     if features.prefix_attention is not None:
-        planes[_PREFIX] = features.prefix_attention[index].numpy().copy()  # a view keeps the batch
+        planes[PREFIX] = features.prefix_attention[index].numpy().copy()  # a view keeps the batch
     return planes
 
 

@@ -18,7 +18,7 @@ from napari_sslmaps.pipeline.attention_field import Anchor, AttentionField, bloc
 from napari_sslmaps.pipeline.batches import is_out_of_memory
 from napari_sslmaps.pipeline.embedding import check_structure, provenance_of
 from napari_sslmaps.pipeline.masks import MaskLike
-from napari_sslmaps.pipeline.planning import EmbeddingPlan, RegionLike, plan
+from napari_sslmaps.pipeline.planning import EmbeddingPlan, RegionLike, check_whole_patches, plan
 from napari_sslmaps.pipeline.reading import TileReader, parts_read, read_ahead, scan_ahead
 from napari_sslmaps.pipeline.reopened import ReopenedImage
 from napari_sslmaps.sources.open import open_image
@@ -231,6 +231,7 @@ def _look_again(embedding: Embedding, encoder: "Encoder", where: _Where) -> "_At
             f"{' with other weights' if made.encoder == encoder.spec.name else ''}. Give that encoder, or "
             "embed again."
         )
+    check_whole_patches(made)
     tiling = Tiling(made.tile, made.overlap, made.stitching) if made.tile else ONE_PASS  # type: ignore[arg-type]  # written by `embed`
     source = ReopenedImage(embedding, encoder.spec.constraint.token_stride)
     planned = plan(source, encoder.spec, made.region, tiling)

@@ -71,6 +71,7 @@ def entry_of(
         "device": encoder.device.partition(":")[0],
         "tile_shape": planned.tiles[0].shape,
         **({"tokens": "float16"} if half else {}),
+        **({"pass": [*planned.shift_yx, *planned.grid.shape]} if provenance.stride else {}),
     }
     about = {**described, "grid": planned.grid.shape, "tiles": len(planned.tiles)}
     return cache.entry(facts, about, file)

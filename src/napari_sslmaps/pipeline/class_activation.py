@@ -12,7 +12,7 @@ from napari_sslmaps.core.results import Embedding, Float32
 from napari_sslmaps.core.tiling import ONE_PASS, Span, Tile, Tiling
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.maps.evidence import EvidenceMap
-from napari_sslmaps.pipeline.planning import EmbeddingPlan, plan
+from napari_sslmaps.pipeline.planning import EmbeddingPlan, check_whole_patches, plan
 from napari_sslmaps.pipeline.reading import TileReader, read_ahead
 from napari_sslmaps.sources.open import open_image
 
@@ -88,6 +88,7 @@ def class_activation(
             "Expected an embedding made by embed; this one does not say which region it is of. Embed "
             "the image."
         )
+    check_whole_patches(made)
     tiling = Tiling(made.tile, made.overlap) if made.tile else ONE_PASS
     source = open_image(image)
     with nullcontext() if source is image else source:

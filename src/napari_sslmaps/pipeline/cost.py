@@ -77,7 +77,7 @@ def cost_of(
     known = [pace for pace in paces if pace is not None]
     if len(known) < len(specs):
         return Cost(megabytes, None, "")
-    works = [work_of(spec.architecture, planned.tiles) for spec, planned in zip(specs, plans, strict=True)]
+    works = [work_of_plan(spec.architecture, planned) for spec, planned in zip(specs, plans, strict=True)]
     seconds = sum(
         max(work * pace.seconds, reading * _pixels_read(planned)) + reading * _pixels_scanned(planned)
         for work, pace, planned in zip(works, known, plans, strict=True)
@@ -87,7 +87,7 @@ def cost_of(
 
 def _pixels_read(planned: EmbeddingPlan) -> int:
     """Pixels that tiles read while others are computed, overlaps included."""
-    return planned.computed_tokens * planned.stride**2
+    return planned.computed_tokens * planned.runs[0].stride ** 2
 
 
 def _pixels_scanned(planned: EmbeddingPlan) -> float:
@@ -100,6 +100,11 @@ def _pixels_scanned(planned: EmbeddingPlan) -> float:
 def work_of(architecture: Architecture, tiles: Sequence[Tile]) -> float:
     """Count what tiles of equal size ask of a network, overlaps included, in its family's units."""
     return len(tiles) * architecture.work(*tiles[0].shape)
+
+
+def work_of_plan(architecture: Architecture, planned: EmbeddingPlan) -> float:
+    """Count what all tiles of a plan, of every pass, ask of a network; see `work_of`."""
+    return sum(work_of(architecture, part.tiles) for part in planned.runs)
 
 
 def beside_tokens(architecture: Architecture) -> int:

@@ -1,15 +1,13 @@
 """Embedding a region of an image by an encoder."""
 
-from contextlib import closing, nullcontext
+from contextlib import nullcontext
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from napari_sslmaps.cache.entry import CacheEntry
 from napari_sslmaps.cache.store import Cache
 from napari_sslmaps.core.preprocess import check_window
 from napari_sslmaps.core.region import Region
@@ -18,14 +16,15 @@ from napari_sslmaps.core.results import Embedding, PixelReader, Provenance
 from napari_sslmaps.core.tiling import Tiling
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import UnsupportedImageError
-from napari_sslmaps.pipeline.assembly import Canvas, Frame
-from napari_sslmaps.pipeline.batches import Batch, BatchSize, encode_batches, plan_batches
-from napari_sslmaps.pipeline.caching import chosen_cache, entry_of, pack_moments, placement_of, unpack_moments
+from napari_sslmaps.pipeline.assembly import Frame
+from napari_sslmaps.pipeline.caching import chosen_cache, entry_of
 from napari_sslmaps.pipeline.masks import MaskLike
 from napari_sslmaps.pipeline.planning import EmbeddingPlan, RegionLike, at_working_resolution, plan
-from napari_sslmaps.pipeline.progress import EmbeddingProgress, OnProgress
+from napari_sslmaps.pipeline.progress import OnProgress
 from napari_sslmaps.pipeline.reading import TileReader, parts_read, scan_ahead
+from napari_sslmaps.pipeline.streaming import recall, stream
 from napari_sslmaps.pipeline.token_store import TokenBudget
+from napari_sslmaps.pipeline.weaving import weave
 from napari_sslmaps.sources.channels import ChannelChoice
 from napari_sslmaps.sources.identity import FileIdentity
 from napari_sslmaps.sources.open import open_image
@@ -53,6 +52,7 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
     resolution: Resolution | float | str = "native",
     short_side: int | None = None,
     channel: ChannelChoice = None,
+    stride: int | None = None,
 ) -> Embedding:
     """Compute the tokens of an image, or of a region of it, by an encoder.
 
@@ -103,6 +103,12 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
     channel
         Number, from 0, or name of the channel of an image that has several; or up to three of them, as red,
         green and blue.
+    stride
+        Pixels per token, of the level that is read; a divisor of the encoder's patch. The region is then
+        embedded (patch / stride)² times, each time with its patches shifted by the stride, and the tokens are
+        woven into one grid, each at the middle of the patch that it was computed from. Nothing is
+        interpolated; it takes as many times as long. Every pass gives its patches the positions of whole
+        patches, at most half a patch from where they lie. One token per patch if omitted.
 
     Returns
     -------
@@ -117,7 +123,7 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
     RegionError
         If the region is not on the image, smaller than one patch or wholly outside the mask.
     InvalidOptionError
-        If the mask does not fit the image, or it has no such channel.
+        If the mask does not fit the image, it has no such channel, or the stride does not divide the patch.
     DeviceMemoryError
         If not even one tile fits into the device's memory.
 
@@ -131,6 +137,8 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
     ((8, 12, 128), dtype('float32'))
     >>> embedding.grid.origin_yx, embedding.grid.stride_yx
     ((128.0, 64.0), (8.0, 8.0))
+    >>> ssl.embed(immunohistochemistry(), encoder, region=(128, 64, 64, 96), stride=4).grid.shape
+    (16, 24)
     """
     if isinstance(encoder, (str, Path)):
         encoder = load_encoder(encoder)
@@ -139,7 +147,7 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
     asked = resolution if short_side is None else Resolution(short_side=short_side)
     with nullcontext() if source is image else source:
         read, area = at_working_resolution(source, region, asked, encoder.spec.trained)
-        planned = plan(read, encoder.spec, area, tiling, mask=mask)
+        planned = plan(read, encoder.spec, area, tiling, mask=mask, stride=stride)
         kept_in = chosen_cache(cache)
         parts = None if planned.mask is None else parts_read(planned)
         look = partial(scan_ahead, read, planned.region, parts)
@@ -154,9 +162,15 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
         room = budget or TokenBudget.from_environment()
         frame = Frame(planned, provenance, kind, pixels, _on_grid(planned, focus_yx), room)
         half = room.kept(*planned.grid.shape, encoder.spec.architecture.token_width) != "full"
-        entry = None if kept_in is None else entry_of(kept_in, planned, encoder, provenance, file, half=half)
-        known = None if entry is None else recall(entry, frame, on_progress)
-        return known or stream(TileReader(read, planned, chosen), encoder, frame, entry, on_progress)
+        entries = [
+            None if kept_in is None else entry_of(kept_in, part, encoder, provenance, file, half=half)
+            for part in planned.runs
+        ]
+        reader = TileReader(read, planned, chosen)
+        if planned.passes:
+            return weave(reader, encoder, frame, entries, on_progress)
+        known = None if entries[0] is None else recall(entries[0], frame, on_progress)
+        return known or stream(reader, encoder, frame, entries[0], on_progress)
 
 
 def _on_grid(planned: EmbeddingPlan, pixel_yx: tuple[float, float] | None) -> tuple[float, float] | None:
@@ -228,67 +242,5 @@ def provenance_of(
         overrides=dict(spec.overrides),
         mask_sha256=planned.mask_sha256,
         image_notes=tuple(getattr(source, "notes", ())),
+        stride=planned.stride if planned.passes else 0,
     )
-
-
-def recall(entry: CacheEntry, frame: Frame, on_progress: OnProgress | None) -> Embedding | None:
-    """Return a finished embedding from the cache, reporting it as done; None if it is not there."""
-    planes = entry.load(frame.plan.grid.shape, frame.plan.mask, frame.budget.allocate)
-    if planes is None:
-        return None
-    moments = unpack_moments(planes)
-    embedding, count = frame.embedding(planes, moments), len(frame.plan.tiles)
-    if on_progress is not None:
-        on_progress(EmbeddingProgress(count, count, 0.0, embedding, count))
-    return embedding
-
-
-def stream(
-    reader: TileReader,
-    encoder: "Encoder",
-    frame: Frame,
-    entry: CacheEntry | None,
-    on_progress: OnProgress | None,
-) -> Embedding:
-    """Compute all tiles that the cache does not have, and keep them there if there is one."""
-    tiles, canvas, start = frame.plan.tiles, Canvas(frame.plan, frame.budget), perf_counter()
-    size = BatchSize(encoder, tiles[0])
-    batches = plan_batches(tiles, size.wanted, frame.focus_yx)
-    missing = batches if entry is None else _restore(entry, canvas, batches, frame.plan)
-    done = restored = len(tiles) - sum(map(len, missing))
-
-    def report() -> None:
-        if on_progress is not None:
-            embedding, seconds = frame.embedding(canvas.planes()), perf_counter() - start
-            on_progress(EmbeddingProgress(done, len(tiles), seconds, embedding, restored))
-
-    if restored:
-        report()
-    with closing(encode_batches(reader, missing, encoder, size)) as encoded:
-        for part, pixels, features in encoded:
-            values = canvas.add(part, pixels, features)
-            if entry is not None:
-                entry.keep(part, values, canvas.nbytes)
-            done += len(part)
-            report()
-    planes, moments = canvas.planes(), canvas.moments()
-    if entry is not None:
-        entry.finish({**planes, **pack_moments(moments)}, placement_of(frame.plan))
-    return frame.embedding(planes, moments)
-
-
-def _restore(entry: CacheEntry, canvas: Canvas, batches: list[Batch], planned: EmbeddingPlan) -> list[Batch]:
-    """Put the batches that an earlier run finished onto the canvas; return those it did not.
-
-    Blending rounds differently in another order: of blended batches, none counts after the first missing.
-    """
-    missing: list[Batch] = []
-    for batch in batches:
-        in_order = not (missing and planned.tiling.stitching == "blend")
-        parts = entry.restore(batch) if in_order else None
-        if parts is None:
-            missing.append(batch)
-            continue
-        for tile, part in zip(batch, parts, strict=True):
-            canvas.put(tile, part)
-    return missing

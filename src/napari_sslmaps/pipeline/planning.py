@@ -1,15 +1,17 @@
 """What embedding a region will do, said before a pixel is read."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import product
 
-from napari_sslmaps.core.grid import TokenGrid
+from napari_sslmaps.core.grid import TokenGrid, patch_shifts
 from napari_sslmaps.core.placed_mask import Mask
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.resolution import Resolution, region_at, resolution_of
+from napari_sslmaps.core.results import Provenance
 from napari_sslmaps.core.tiling import Tiles, Tiling, plan_tiles
 from napari_sslmaps.encoders.spec import EncoderSpec
-from napari_sslmaps.errors import RegionError
+from napari_sslmaps.errors import InvalidOptionError, RegionError
 from napari_sslmaps.pipeline.masks import MaskLike, mask_hash, token_mask
 from napari_sslmaps.sources.base import spacing_in
 from napari_sslmaps.sources.protocol import ImageSource
@@ -42,6 +44,13 @@ class EmbeddingPlan:
         (rows, cols) bool, tokens that are wanted; None for all. Tiles without one are left out.
     mask_sha256
         Hash of the mask; empty for all.
+    passes
+        Plans of the passes over shifted patches whose tokens are woven into this grid, the first the one
+        that a coarse map is shown of; empty for one token per patch.
+    shift_yx
+        Of such a pass: first pixel of its first patch, counted from that of the region.
+    first_yx
+        Of such a pass: the token of the woven grid that its first token is.
     """
 
     region: Region
@@ -53,16 +62,34 @@ class EmbeddingPlan:
     spacing_um_yx: tuple[float, float] | None
     mask: Mask | None = field(default=None, compare=False)  # its hash is compared
     mask_sha256: str = ""
+    passes: tuple["EmbeddingPlan", ...] = ()
+    shift_yx: tuple[int, int] = (0, 0)
+    first_yx: tuple[int, int] = (0, 0)
+
+    @property
+    def runs(self) -> tuple["EmbeddingPlan", ...]:
+        """What is computed: the passes, or the plan itself where there are none."""
+        return self.passes or (self,)
+
+    @property
+    def closer(self) -> int:
+        """How many times as close as patches the tokens lie, along each axis."""
+        return self.runs[0].stride // self.stride
+
+    @property
+    def tile_count(self) -> int:
+        """Tiles of all passes."""
+        return sum(len(part.tiles) for part in self.runs)
 
     @property
     def computed_tokens(self) -> int:
-        """Tokens that all tiles together compute, overlaps included."""
-        return self.tiles.computed_tokens
+        """Tokens that all tiles of all passes compute, overlaps included."""
+        return sum(part.tiles.computed_tokens for part in self.runs)
 
     def describe(self) -> str:
         """Say it in a line: ``2048 × 2048 px at 0.50 µm/px → 128 × 128 tokens, 4 tiles``."""
         spacing = "" if self.spacing_um_yx is None else f" at {self.spacing_um_yx[0]:.3g} µm/px"
-        count = len(self.tiles)
+        count = self.tile_count
         inside = "" if self.mask is None else f", {self.mask.mean():.0%} of them in the mask"
         return (
             f"{self.region.height} × {self.region.width} px{spacing} → {self.grid.rows} × "
@@ -77,6 +104,7 @@ def plan(
     tiling: Tiling | None = None,
     *,
     mask: MaskLike | None = None,
+    stride: int | None = None,
 ) -> EmbeddingPlan:
     """Plan the embedding of a region, without torch; no pixel is read unless a mask is to be found.
 
@@ -92,28 +120,33 @@ def plan(
         How the region is cut; `Tiling()` if omitted.
     mask
         Which tokens are wanted, as in `token_mask`; all if omitted.
+    stride
+        Pixels of the region's level per token, as in `embed`; one token per patch if omitted.
 
     Raises
     ------
     RegionError
         If the region is not on the image, smaller than one patch or wholly outside the mask.
     InvalidOptionError
-        If the mask does not fit the image.
+        If the mask does not fit the image, or the stride not the patch.
     """
     area = region_on(source, region)
     level = source.levels[area.level]
-    grid = TokenGrid.covering(area, spec.constraint.token_stride, level.downsample_yx)
+    patch = spec.constraint.token_stride
+    apart = check_stride(stride, spec)
+    grid = TokenGrid.covering(area, apart, level.downsample_yx, patch=patch)
     options = tiling or Tiling()
     wanted = None if mask is None else token_mask(source, area, grid, mask)
     mask_sha256 = mask_hash(wanted)
     wanted = wanted if mask_sha256 else None
     spacing = spacing_in(source, area)
-    return EmbeddingPlan(
+    coarse = grid.every(patch // apart, (0, 0))
+    planned = EmbeddingPlan(
         region=area,
         grid=grid,
-        tiles=_tiles(grid, spec, options, wanted),
-        stride=spec.constraint.token_stride,
-        side=options.side_for(*grid.shape),
+        tiles=_tiles(coarse, spec, options, wanted if apart == patch else None),
+        stride=apart,
+        side=options.side_for(*coarse.shape),
         tiling=options,
         spacing_um_yx=None
         if spacing is None
@@ -121,6 +154,73 @@ def plan(
         mask=wanted,
         mask_sha256=mask_sha256,
     )
+    return planned if apart == patch else _woven(planned, spec)
+
+
+def check_stride(stride: int | None, spec: EncoderSpec) -> int:
+    """Return the pixels per token that are meant.
+
+    Parameters
+    ----------
+    stride
+        None for one token per patch.
+    spec
+        The encoder.
+
+    Raises
+    ------
+    InvalidOptionError
+        If it does not divide the encoder's patch.
+    """
+    patch = spec.constraint.token_stride
+    if stride is None:
+        return patch
+    if stride < 1 or patch % stride:
+        fitting = ", ".join(str(pixels) for pixels in range(1, patch + 1) if patch % pixels == 0)
+        raise InvalidOptionError(
+            f"Expected a stride that divides the patch of {spec.name}, {patch} px: {fitting}; got {stride}."
+        )
+    return stride
+
+
+def check_whole_patches(made: Provenance) -> None:
+    """Refuse to run the encoder again for an embedding whose tokens were woven of several passes.
+
+    Raises
+    ------
+    InvalidOptionError
+        If it is one.
+    """
+    if made.stride:
+        raise InvalidOptionError(
+            f"Expected one token per patch, for what runs {made.encoder} again; got an embedding with a "
+            f"stride of {made.stride} px. Embed without a stride for this."
+        )
+
+
+def _woven(planned: EmbeddingPlan, spec: EncoderSpec) -> EmbeddingPlan:
+    """Give a plan its passes over shifted patches; those without a wanted token are left out."""
+    patch, grid = spec.constraint.token_stride, planned.grid
+    shifts = patch_shifts(planned.stride, patch)
+    count = len(shifts)
+    passes = []
+    offsets = product(range(count), range(count))
+    for first in sorted(offsets, key=lambda at: abs(shifts[at[0]]) + abs(shifts[at[1]])):
+        mask = None if planned.mask is None else planned.mask[first[0] :: count, first[1] :: count]
+        coarse = grid.every(count, first)
+        if 0 in coarse.shape or not (mask is None or mask.any()):
+            continue
+        part = replace(
+            planned,
+            grid=coarse,
+            tiles=_tiles(coarse, spec, planned.tiling, mask),
+            stride=patch,
+            mask=mask,
+            shift_yx=(shifts[first[0]], shifts[first[1]]),
+            first_yx=first,
+        )
+        passes.append(part)
+    return replace(planned, tiles=planned.tiles.finer(count, grid.shape), passes=tuple(passes))
 
 
 def region_on(source: ImageSource, region: RegionLike | None) -> Region:
@@ -179,6 +279,11 @@ def at_working_resolution(
 
 
 def _tiles(grid: TokenGrid, spec: EncoderSpec, tiling: Tiling, wanted: Mask | None) -> Tiles:
-    constraint = spec.constraint
-    multiple = max(1, constraint.size_multiple // constraint.token_stride)
-    return plan_tiles(*grid.shape, tiling, multiple, square=spec.architecture.square_tiles, wanted=wanted)
+    return plan_tiles(
+        *grid.shape, tiling, _multiple(spec), square=spec.architecture.square_tiles, wanted=wanted
+    )
+
+
+def _multiple(spec: EncoderSpec) -> int:
+    """Tokens that a tile's sides are multiples of."""
+    return max(1, spec.constraint.size_multiple // spec.constraint.token_stride)

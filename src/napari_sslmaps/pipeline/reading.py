@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -35,25 +35,42 @@ class TileReader:
     def read(self, tile: Tile) -> Float32:
         """Read a tile as (H, W, 3) float32 in [0, 1], as a cut of the region padded by reflection."""
         region = self.plan.region
-        (y, height, top), (x, width, left) = _extents(tile, self.plan)
-        inside = region.part(y, x, min(height, region.height - y), min(width, region.width - x))
+        rows, cols = _extents(tile, self.plan)
+        inside = region.part(rows.start, cols.start, rows.inside, cols.inside)
         unit = scale_to_unit(self.source.read(inside), self.window)
-        return pad_by_reflection(unit, height, width)[top:, left:]
+        before = rows.before, cols.before
+        return pad_by_reflection(unit, rows.length, cols.length, before)[rows.excess :, cols.excess :]
 
 
-def _extents(tile: Tile, planned: EmbeddingPlan) -> list[tuple[int, int, int]]:
-    """Along each axis, first pixel, length and excess at the front of what is read for a tile."""
+class _Extent(NamedTuple):
+    """What is read for a tile along one axis of the region, in pixels.
+
+    A tile that reaches beyond the region also reads what is mirrored there: `before` the first pixel, or at
+    the end, where `excess` pixels are read at the front for that alone.
+    """
+
+    start: int
+    inside: int
+    length: int
+    before: int
+    excess: int
+
+
+def _extents(tile: Tile, planned: EmbeddingPlan) -> list[_Extent]:
     return [
-        _extent(span, size, planned.stride)
-        for span, size in zip((tile.rows, tile.cols), planned.region.shape_yx, strict=True)
+        _extent(span, size, planned.stride, shift)
+        for span, size, shift in zip(
+            (tile.rows, tile.cols), planned.region.shape_yx, planned.shift_yx, strict=True
+        )
     ]
 
 
-def _extent(span: Span, size: int, stride: int) -> tuple[int, int, int]:
-    """See `_extents`; a tile that reaches beyond the region also reads what is mirrored there."""
-    start, stop = span.start * stride, span.stop * stride
+def _extent(span: Span, size: int, stride: int, shift: int) -> _Extent:
+    first, stop = span.start * stride + shift, span.stop * stride + shift
+    start, before = max(0, first), max(0, -first)
     excess = min(max(0, stop - size), start)
-    return start - excess, stop - start + excess, excess
+    start -= excess
+    return _Extent(start, min(stop, size) - start, stop - start + before, before, excess)
 
 
 def parts_read(planned: EmbeddingPlan) -> list[Region]:
@@ -65,9 +82,13 @@ def parts_read(planned: EmbeddingPlan) -> list[Region]:
     if planned.mask is None:
         return strips_of(region)
     read = np.zeros(planned.grid.shape, bool)
-    for tile in planned.tiles:
-        (y, height, _), (x, width, _) = _extents(tile, planned)
-        read[y // stride : -(-(y + height) // stride), x // stride : -(-(x + width) // stride)] = True
+    for part in planned.runs:
+        for tile in part.tiles:
+            rows, cols = (
+                slice(extent.start // stride, -(-(extent.start + extent.inside) // stride))
+                for extent in _extents(tile, part)
+            )
+            read[rows, cols] = True
     bands = [0, *(1 + np.flatnonzero((read[1:] != read[:-1]).any(axis=1))).tolist(), len(read)]
     parts = []
     for top, bottom in pairwise(bands):
