@@ -60,7 +60,7 @@ class LargeRegion:
         self.layer = self.find()
 
     def find(self) -> Image | None:
-        return self.controller.board.find(self.workspace.image, "similarity", self.workspace.front)
+        return self.controller.layer_manager.find(self.workspace.image, "similarity", self.workspace.front)
 
     def prepare(self) -> None:
         """Wait for the coarse tokens, which another thread builds."""
@@ -121,7 +121,7 @@ def zoom(large: LargeRegion) -> Outcome:
     return Outcome("zoom over a map of 1M tokens / no map", shown / bare, "×", 1.5, detail)
 
 
-def forecast(name: str) -> Outcome:
+def run_estimate(name: str) -> Outcome:
     """Embedding over the time that the line in the window foretells, or the other way, the worst of three."""
     encoders = LoadedEncoders()
     encoder = encoders.get(get_spec(name))
@@ -141,7 +141,7 @@ def outcomes() -> list[Outcome]:
     large = LargeRegion()
     found = [work(large) for work in (drag, release, zoom)]
     large.close()
-    return [*found, forecast("mae-histology"), forecast("dira-histology")]
+    return [*found, run_estimate("mae-histology"), run_estimate("dira-histology")]
 
 
 if __name__ == "__main__":

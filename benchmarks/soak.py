@@ -29,7 +29,7 @@ def outcomes() -> list[Outcome]:
     # some hundred sizes: that growth is not this package's, and would hide its own.
     services = real_services("float32")
     controller = Controller(viewer, workspace, make_runner=QtTaskRunner, services=services)
-    controller.offer.list_known()
+    controller.encoder_list.list_known()
     soak = Soak(controller)
     for _ in range(WARM):
         soak.request()

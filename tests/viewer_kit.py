@@ -173,21 +173,21 @@ class KnownPaces:
     """A second for a million units of work, on ``cpu``, known once it was measured or learnt."""
 
     def __init__(self) -> None:
-        self.paces: dict[str, Throughput] = {}
+        self.throughputs: dict[str, Throughput] = {}
         self.measured: list[str] = []
         self.on_measure: Callable[[], object] = str
 
     def known(self, spec: EncoderSpec) -> Throughput | None:
-        return self.paces.get(spec.name)
+        return self.throughputs.get(spec.name)
 
     def measure(self, spec: EncoderSpec) -> Throughput:
         self.on_measure()
         self.measured.append(spec.name)
         self.learn(spec, Throughput(1e-6, "cpu"))
-        return self.paces[spec.name]
+        return self.throughputs[spec.name]
 
     def learn(self, spec: EncoderSpec, pace: Throughput) -> None:
-        self.paces[spec.name] = pace
+        self.throughputs[spec.name] = pace
 
 
 class KnownPretext:
@@ -287,7 +287,7 @@ def known_services(
     embedder: KnownEmbedder | None = None,
     library: KnownLibrary | None = None,
     pretext: KnownPretext | None = None,
-    paces: KnownPaces | None = None,
+    throughputs: KnownPaces | None = None,
     attender: "KnownAttender | None" = None,
     comparison: ComparisonServices | None = None,
 ) -> Services:
@@ -295,7 +295,7 @@ def known_services(
         embedder or KnownEmbedder(),
         pretext or KnownPretext(),
         library or KnownLibrary(),
-        paces or KnownPaces(),
+        throughputs or KnownPaces(),
         attender or KnownAttender(),
         comparison or known_comparison(),
     )

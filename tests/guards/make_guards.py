@@ -87,7 +87,7 @@ def make_files() -> None:
     _head()
     _comparison()
     _shelf()
-    _paces()
+    _throughputs()
     _cache()
     done(*guard_kit.batch_of(MADE_IN))
     done(*guard_kit.pretext_of(MADE_IN, MADE_IN / "pretext"))
@@ -205,11 +205,11 @@ def _shelf() -> None:
     done("encoders", "add", TINY["dira"], "--token-stage", "encoder.layer3", "--normalisation", "imagenet")
 
 
-def _paces() -> None:
+def _throughputs() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("platform.node", lambda: "guard")
-        paces = homes.MeasuredPaces(homes.LoadedEncoders())
-        paces.learn(guard_kit.spec_of("mae-histology"), homes.Pace(2.5e-12, "cpu"))
+        throughputs = homes.MeasuredPaces(homes.LoadedEncoders())
+        throughputs.learn(guard_kit.spec_of("mae-histology"), homes.Throughput(2.5e-12, "cpu"))
 
 
 def _cache() -> None:

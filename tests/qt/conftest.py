@@ -14,7 +14,7 @@ from viewer_kit import KnownEmbedder, KnownLibrary, KnownPretext, known_services
 
 from napari_sslmaps._qt.dock import SSLMapsWidget
 from napari_sslmaps.encoders.spec import EncoderSpec
-from napari_sslmaps.viewer.encoders import encoder_list as offer
+from napari_sslmaps.viewer.encoders import encoder_list
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -38,9 +38,9 @@ def embedded_specs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str,
         "mae-demo": make_spec(tmp_path / "a", "mae-demo", "mae"),
         "dinov3-demo": make_spec(tmp_path / "b", "dinov3-demo", "dinov3"),
     }
-    monkeypatch.setattr(offer, "EMBEDDED", tuple(specs))
-    monkeypatch.setattr(offer, "CONTROLS", {})
-    monkeypatch.setattr(offer, "get_spec", specs.__getitem__)
+    monkeypatch.setattr(encoder_list, "EMBEDDED", tuple(specs))
+    monkeypatch.setattr(encoder_list, "CONTROLS", {})
+    monkeypatch.setattr(encoder_list, "get_spec", specs.__getitem__)
     return specs
 
 

@@ -107,7 +107,7 @@ def test_a_file_that_moved_is_shown_located_and_forgotten(
         dialog.add.click()
     (tmp_path / "mine.safetensors").unlink()
     library.shelf["mine"] = replace(library.shelf["mine"], trouble="Expected the weights of mine.")
-    panel.controller.offer.list_again()
+    panel.controller.encoder_list.list_again()
     row = panel.encoders.rows["mine"]
     assert row.known.text() == "moved"
     assert not row.box.isEnabled()
@@ -129,7 +129,7 @@ def published(panel: SSLMapsWidget, library: KnownLibrary, tmp_path: Path) -> SS
     for name in ("mae-vit-b16", "dinov3-vit-s16"):
         absent = replace(make_spec(tmp_path / name), name=name, origin="published", trouble="Not here yet.")
         library.hub[name] = absent
-    panel.controller.offer.list_again()
+    panel.controller.encoder_list.list_again()
     return panel
 
 
@@ -138,7 +138,7 @@ def test_published_encoders_are_folded_away_and_not_ticked(published: SSLMapsWid
     assert group.rows[0].isHidden() or group.rows[0].parentWidget().isHidden()
     assert not any(row.box.isChecked() for row in group.rows)
     group.arrow.click()
-    published.controller.offer.list_again()
+    published.controller.encoder_list.list_again()
     assert not published.encoders.groups["Published"].rows[0].parentWidget().isHidden()
 
 

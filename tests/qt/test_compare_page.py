@@ -117,12 +117,14 @@ def test_a_comparison_is_read_and_its_rows_lead_to_maps(page: Window, qtbot: QtB
     assert widget.workspace.front == "dinov3-demo"
     results.choice.setCurrentIndex(results.choice.findText("Agreement of encoders"))
     click_row(qtbot, results.table, 0)
-    qtbot.waitUntil(lambda: bool(widget.controller.board.layers_of(page.image, "agreement")), timeout=10_000)
-    (agreement,) = widget.controller.board.layers_of(page.image, "agreement")
+    qtbot.waitUntil(
+        lambda: bool(widget.controller.layer_manager.layers_of(page.image, "agreement")), timeout=10_000
+    )
+    (agreement,) = widget.controller.layer_manager.layers_of(page.image, "agreement")
     assert agreement.name == "agreement · mae-demo ~ dinov3-demo"
     assert agreement.visible
     widget.workspace.front = "mae-demo"
-    assert not widget.controller.board.layers_of(page.image, "agreement")
+    assert not widget.controller.layer_manager.layers_of(page.image, "agreement")
 
 
 def click_row(qtbot: QtBot, table: QWidget, row: int) -> None:

@@ -34,7 +34,7 @@ from napari_sslmaps.maps.pca import PcaOptions
 from napari_sslmaps.maps.registry import MapOptions
 from napari_sslmaps.maps.similarity import SimilarityOptions
 from napari_sslmaps.pretext.options import PretextOptions
-from napari_sslmaps.viewer.encoders import encoder_list as offer
+from napari_sslmaps.viewer.encoders import encoder_list
 from napari_sslmaps.viewer.state.workspace import Anchor, Caption, RunProgress, Status
 
 
@@ -173,14 +173,14 @@ def test_a_click_opens_the_model_card_beside_the_viewer(
 def test_a_lost_weight_file_is_said_and_the_others_are_listed(
     qtbot: QtBot, panel: SSLMapsWidget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    listed = offer.get_spec
+    listed = encoder_list.get_spec
 
     def lose(name: str) -> object:
         if name == "mae-demo":
             raise WeightsUnavailableError("The weight file of mae-demo is missing. Install again.")
         return listed(name)
 
-    monkeypatch.setattr(offer, "get_spec", lose)
+    monkeypatch.setattr(encoder_list, "get_spec", lose)
     widget = SSLMapsWidget(panel.controller.viewer, known_services())
     qtbot.addWidget(widget)
     assert list(widget.encoders.rows) == ["dinov3-demo"]
@@ -424,8 +424,8 @@ def test_cancel_button_keeps_what_was_painted(
     go.set()
     qtbot.waitUntil(lambda: panel.workspace.progress is None)
     image = panel.workspace.image
-    assert panel.controller.board.find(image, "attention", "mae-demo") is not None
-    assert panel.controller.board.find(image, "attention", "dinov3-demo") is None
+    assert panel.controller.layer_manager.find(image, "attention", "mae-demo") is not None
+    assert panel.controller.layer_manager.find(image, "attention", "dinov3-demo") is None
     assert "painted stays" in panel.run.status.text()
 
 

@@ -11,7 +11,7 @@ from viewer_kit import KnownPretext, make_spec
 
 from napari_sslmaps.core.pretext_views import TokenBlock
 from napari_sslmaps.encoders.spec import EncoderSpec
-from napari_sslmaps.viewer.encoders import encoder_list as offer
+from napari_sslmaps.viewer.encoders import encoder_list
 
 pytestmark = pytest.mark.viewer
 
@@ -22,9 +22,9 @@ def embedded_specs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     specs: dict[str, EncoderSpec] = {
         f"{name}-demo": make_spec(tmp_path / name, f"{name}-demo", name) for name in methods
     }
-    monkeypatch.setattr(offer, "EMBEDDED", tuple(specs))
-    monkeypatch.setattr(offer, "CONTROLS", {})
-    monkeypatch.setattr(offer, "get_spec", specs.__getitem__)
+    monkeypatch.setattr(encoder_list, "EMBEDDED", tuple(specs))
+    monkeypatch.setattr(encoder_list, "CONTROLS", {})
+    monkeypatch.setattr(encoder_list, "get_spec", specs.__getitem__)
 
 
 def show(window: Window, qtbot: QtBot, encoder: str) -> None:
@@ -69,7 +69,9 @@ def test_a_dragged_target_is_predicted_where_it_was_dropped(
     low = np.min(tools.blocks.data[0], axis=0)
     np.testing.assert_allclose(low, (15.5, 39.5), atol=1e-3)
     assert str(tools.blocks.mode) == "select"
-    agreement = window.widget.controller.board.find(window.image, "agreement", "ijepa-demo", "pretext")
+    agreement = window.widget.controller.layer_manager.find(
+        window.image, "agreement", "ijepa-demo", "pretext"
+    )
     assert agreement.data[0, 3] == np.float32(0.2)
     assert np.isnan(agreement.data[0, 0])
 

@@ -31,7 +31,7 @@ def test_nothing_grows_with_requests(qtbot: QtBot, embedded_specs: dict[str, Enc
     viewer, workspace = ViewerModel(), WorkspaceModel()
     furnish(viewer)
     controller = Controller(viewer, workspace, make_runner=QtTaskRunner, services=known_services())
-    controller.offer.list_known()
+    controller.encoder_list.list_known()
     soak = Soak(controller)
     for _ in range(15):
         soak.request()

@@ -54,8 +54,8 @@ def test_the_map_ends_where_the_image_ends(anchored: Window) -> None:
 
 
 def test_a_drag_moves_cross_and_map_live(anchored: Window) -> None:
-    board, image = anchored.widget.controller.board, anchored.image
-    layer = board.find(image, "similarity", "mae-demo")
+    layer_manager, image = anchored.widget.controller.layer_manager, anchored.image
+    layer = layer_manager.find(image, "similarity", "mae-demo")
     array, frames = layer.data, []
 
     def watch() -> None:
@@ -154,7 +154,7 @@ def test_side_by_side_draws_map_and_cross_in_every_cell(anchored: Window) -> Non
 
 
 def test_a_renamed_map_still_follows(anchored: Window) -> None:
-    layer = anchored.widget.controller.board.find(anchored.image, "similarity", "mae-demo")
+    layer = anchored.widget.controller.layer_manager.find(anchored.image, "similarity", "mae-demo")
     layer.name = "renamed"
     count = len(anchored.viewer.layers)
     anchored.click((40, 60))
@@ -201,6 +201,6 @@ def test_switching_the_image_while_a_job_runs(running: tuple[Window, Event], qtb
     go.set()
     window.widget.workspace.add_anchor(Anchor((8.0, 8.0)), keep=False)
     window.wait_until_idle()
-    board = window.widget.controller.board
-    assert board.find(other, "similarity", "mae-demo") is not None
-    assert board.find(window.image, "similarity", "mae-demo") is None
+    layer_manager = window.widget.controller.layer_manager
+    assert layer_manager.find(other, "similarity", "mae-demo") is not None
+    assert layer_manager.find(window.image, "similarity", "mae-demo") is None

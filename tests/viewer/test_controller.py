@@ -41,7 +41,7 @@ def test_run_adds_one_layer_per_map_and_encoder(
 def test_metadata_records_how_a_layer_was_made(controller: Controller, image: Image) -> None:
     controller.run()
     controller.workspace.add_anchor(Anchor((10.0, 12.0)), keep=False)
-    mark = controller.board.find(image, "similarity", "dinov3-demo").metadata[OWN]
+    mark = controller.layer_manager.find(image, "similarity", "dinov3-demo").metadata[OWN]
     assert mark["provenance"]["encoder"] == "dinov3-demo"
     assert mark["provenance"]["region"] == {
         "y": 0, "x": 0, "height": 64, "width": 80, "level": 0, "frame": 0,
@@ -56,7 +56,7 @@ def test_click_in_anchor_mode_embeds_and_shows_similarity(
     controller.workspace.anchor_mode = True
     click(viewer, (20.0, 10.0))
     assert [name for name, _ in embedder.calls] == ["mae-demo", "dinov3-demo"]
-    similarity = controller.board.find(image, "similarity", "mae-demo")
+    similarity = controller.layer_manager.find(image, "similarity", "mae-demo")
     assert similarity.data.shape == (8, 10)
     assert similarity.data[:, :5].min() > similarity.data[:, 5:].max()
     assert similarity.visible
@@ -95,9 +95,9 @@ def test_plain_click_replaces_shift_adds_control_is_negative(
     click(viewer, (50.0, 5.0), "Control")
     assert workspace.anchors[-1] == Anchor((50.0, 5.0), negative=True)
     assert len(workspace.anchors) == 3
-    assert controller.board.find(image, "similarity", "mae-demo").metadata[OWN]["options"]["negative"] == [
-        [50.0, 5.0]
-    ]
+    assert controller.layer_manager.find(image, "similarity", "mae-demo").metadata[OWN]["options"][
+        "negative"
+    ] == [[50.0, 5.0]]
     blue = controller.marks.main.face_color[2]
     assert blue[2] > blue[0]
 
@@ -135,7 +135,7 @@ def test_drag_moves_the_anchor_and_its_maps_in_place(
 ) -> None:
     workspace = controller.workspace
     workspace.add_anchor(Anchor((20.0, 10.0)), keep=False)
-    layer = controller.board.find(image, "similarity", "mae-demo")
+    layer = controller.layer_manager.find(image, "similarity", "mae-demo")
     array, count = layer.data, len(viewer.layers)
     seen = []
 
@@ -179,12 +179,12 @@ def test_run_again_replaces_whatever_the_layers_are_called(
     viewer: ViewerModel, controller: Controller, image: Image
 ) -> None:
     controller.run()
-    layer = controller.board.find(image, "pca", "mae-demo")
+    layer = controller.layer_manager.find(image, "pca", "mae-demo")
     layer.name = "my favourite"
     count = len(viewer.layers)
     controller.run()
     assert len(viewer.layers) == count
-    assert controller.board.find(image, "pca", "mae-demo") is layer
+    assert controller.layer_manager.find(image, "pca", "mae-demo") is layer
     assert layer.name == "my favourite"
 
 
@@ -193,7 +193,7 @@ def test_a_removed_map_comes_back_with_the_next_run(
 ) -> None:
     controller.run()
     before = len(viewer.layers)
-    viewer.layers.remove(controller.board.find(image, "pca", "mae-demo"))
+    viewer.layers.remove(controller.layer_manager.find(image, "pca", "mae-demo"))
     controller.workspace.add_anchor(Anchor((20.0, 10.0)), keep=False)
     controller.run()
     assert len(viewer.layers) == before + 3
@@ -230,7 +230,7 @@ def test_selecting_a_map_does_not_change_the_image(
     viewer: ViewerModel, controller: Controller, image: Image
 ) -> None:
     controller.run()
-    viewer.layers.selection.active = controller.board.find(image, "pca", "mae-demo")
+    viewer.layers.selection.active = controller.layer_manager.find(image, "pca", "mae-demo")
     assert controller.workspace.image is image
 
 
@@ -247,7 +247,7 @@ def test_removing_the_image_while_it_is_embedded(
 def test_cancel_keeps_what_was_painted(controller: Controller, image: Image, embedder: KnownEmbedder) -> None:
     embedder.on_step = lambda step: controller.cancel() if step else None
     controller.run()
-    attention = controller.board.find(image, "attention", "mae-demo")
+    attention = controller.layer_manager.find(image, "attention", "mae-demo")
     assert np.isfinite(attention.data[:4]).all()
     assert len(embedder.calls) == 1
     assert "painted stays" in controller.workspace.status.text
@@ -289,7 +289,7 @@ def test_options_repaint_without_embedding_again(
     workspace.attention = AttentionOptions(head=1)
     workspace.pca = PcaOptions("whitened")
     workspace.similarity = SimilarityOptions(centred=False, display="fixed")
-    find = controller.board.find
+    find = controller.layer_manager.find
     assert find(image, "attention", "mae-demo").metadata[OWN]["options"]["reduction"] == "head 1"
     assert find(image, "pca", "mae-demo").metadata[OWN]["options"]["rendering"] == "whitened"
     similarity = find(image, "similarity", "mae-demo")
@@ -332,7 +332,7 @@ def test_what_the_cache_complains_about_is_said_once_and_maps_are_there(
     status = controller.workspace.status
     assert status.text == ("2 methods done, 8 × 10 tokens each. Expected to keep it; the disk is full.")
     assert status.failed
-    assert controller.board.find(image, "attention", "mae-demo") is not None
+    assert controller.layer_manager.find(image, "attention", "mae-demo") is not None
     embedder.on_step = str
     controller.run()
     assert not controller.workspace.status.failed
@@ -367,7 +367,7 @@ def test_encoders_ticked_later_join_at_the_next_click(
     workspace.chosen = ("mae-demo", "dinov3-demo")
     workspace.add_anchor(Anchor((30.0, 10.0)), keep=False)
     assert [name for name, _ in embedder.calls] == ["mae-demo", "dinov3-demo"]
-    assert controller.board.find(image, "similarity", "dinov3-demo") is not None
+    assert controller.layer_manager.find(image, "similarity", "dinov3-demo") is not None
 
 
 def test_shown_and_front_choose_the_map_in_view(controller: Controller, image: Image) -> None:
@@ -375,7 +375,7 @@ def test_shown_and_front_choose_the_map_in_view(controller: Controller, image: I
     workspace.add_anchor(Anchor((20.0, 10.0)), keep=False)
 
     def visible() -> list[str]:
-        return [layer.name for layer in controller.board.maps_of(image) if layer.visible]
+        return [layer.name for layer in controller.layer_manager.maps_of(image) if layer.visible]
 
     assert visible() == ["similarity · mae-demo"]
     workspace.front = "dinov3-demo"
@@ -423,7 +423,7 @@ def test_moving_the_image_moves_maps_and_anchors(controller: Controller, image: 
     controller.workspace.add_anchor(Anchor((20.0, 10.0)), keep=False)
     image.scale = (2.0, 3.0)
     image.translate = (100.0, -5.0)
-    layer = controller.board.find(image, "similarity", "mae-demo")
+    layer = controller.layer_manager.find(image, "similarity", "mae-demo")
     for corner, pixel in (((-0.5, -0.5), (-0.5, -0.5)), ((7.5, 9.5), (63.5, 79.5))):
         np.testing.assert_allclose(layer.data_to_world(corner), image.data_to_world(pixel))
     np.testing.assert_allclose(controller.marks.main.data_to_world((20, 10)), image.data_to_world((20, 10)))
@@ -467,7 +467,7 @@ def test_scrolling_to_another_frame_embeds_that_frame(
     controller.workspace.anchor_mode = True
     click(viewer, (3.0, 20.0, 10.0))
     assert {region.frame for _, region in embedder.calls} == {3}
-    layer = controller.board.find(stack, "similarity", "mae-demo")
+    layer = controller.layer_manager.find(stack, "similarity", "mae-demo")
     assert layer.data.shape == (1, 8, 10)
     np.testing.assert_allclose(layer.data_to_world((0, -0.5, -0.5)), (3, -0.5, -0.5))
     assert isinstance(controller.marks.main, Points)
@@ -480,7 +480,7 @@ def later(
 ) -> LaterRunner:
     """Let every repaint be too large to be done at once."""
     runner = LaterRunner()
-    monkeypatch.setattr(controller.painter, "_runner", runner)
+    monkeypatch.setattr(controller.map_controller, "_runner", runner)
     monkeypatch.setattr(maps, "INLINE_MEGABYTES", 0.0)
     controller.run()
     runner.deliver()
@@ -491,16 +491,16 @@ def test_a_large_map_comes_into_view_when_it_is_done(
     controller: Controller, image: Image, later: LaterRunner
 ) -> None:
     controller.workspace.add_anchor(Anchor((20.0, 10.0)), keep=False)
-    assert controller.board.find(image, "similarity", "mae-demo") is None
+    assert controller.layer_manager.find(image, "similarity", "mae-demo") is None
     later.deliver()
-    assert controller.board.find(image, "similarity", "mae-demo").visible
+    assert controller.layer_manager.find(image, "similarity", "mae-demo").visible
 
 
 def test_of_several_repaints_none_is_lost(controller: Controller, image: Image, later: LaterRunner) -> None:
     controller.workspace.pca = PcaOptions("whitened")
     controller.workspace.attention = AttentionOptions(head=1)
     later.deliver()
-    find = controller.board.find
+    find = controller.layer_manager.find
     assert find(image, "pca", "mae-demo").metadata[OWN]["options"]["rendering"] == "whitened"
     assert find(image, "attention", "mae-demo").metadata[OWN]["options"]["reduction"] == "head 1"
 
@@ -511,7 +511,7 @@ def test_a_repaint_of_another_image_is_dropped(
     controller.workspace.add_anchor(Anchor((20.0, 10.0)), keep=False)
     viewer.add_image(noise(32, 32), name="other")
     later.deliver()
-    assert controller.board.find(image, "similarity", "mae-demo") is None
+    assert controller.layer_manager.find(image, "similarity", "mae-demo") is None
 
 
 def test_after_the_first_run_a_click_is_what_comes_next(controller: Controller, image: Image) -> None:

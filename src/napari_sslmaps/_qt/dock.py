@@ -65,7 +65,7 @@ class _Shutdown:
 
 
 class SSLMapsWidget(QWidget):
-    """Everything a person sees and does.
+    """Everything a user sees and does.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ class SSLMapsWidget(QWidget):
         self._lay_out()
         self._connect_views()
         self._connect_model()
-        self.controller.offer.list_known()
+        self.controller.encoder_list.list_known()
         self.destroyed.connect(self._shutdown.close)
 
     def showEvent(self, event: QShowEvent | None) -> None:

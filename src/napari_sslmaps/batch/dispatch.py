@@ -31,14 +31,14 @@ def new_unfinished(out: Path) -> Path:
     return out / ".unfinished" / uuid4().hex
 
 
-def answers(orders: Sequence[BatchTask], workers: Workers, unfinished: Path) -> Generator[Row, None, None]:
+def answers(tasks: Sequence[BatchTask], workers: Workers, unfinished: Path) -> Generator[Row, None, None]:
     """Have orders done, the largest images first, and yield each one's row as it comes.
 
     Close the iterator to stop: workers that are at an image stop after the batch of tiles they are at.
 
     Parameters
     ----------
-    orders
+    tasks
         All of one run; nothing is started for none.
     workers
         Who does them.
@@ -54,15 +54,15 @@ def answers(orders: Sequence[BatchTask], workers: Workers, unfinished: Path) -> 
     ExportError
         If the folder of the outputs cannot be written to.
     """
-    if not orders:
+    if not tasks:
         return
     with (
         noticed_interrupts() as check,
         _made(unfinished),
-        open_client(workers, orders[0].options.maps.device) as client,
+        open_client(workers, tasks[0].options.maps.device) as client,
         _over_first(unfinished),
     ):
-        largest_first = sorted(orders, key=lambda order: image_footprint(order.item) or (0, 0), reverse=True)
+        largest_first = sorted(tasks, key=lambda order: image_footprint(order.item) or (0, 0), reverse=True)
         asked = {
             client.submit(embed_order, order, key=f"embed-{uuid4().hex}", pure=False): order
             for order in _prepared(client, largest_first, check)
@@ -123,16 +123,16 @@ def _over_first(unfinished: Path) -> Iterator[None]:
         rmtree(gone, ignore_errors=True)
 
 
-def _prepared(client: "Client", orders: Sequence[BatchTask], check: Callable[[], None]) -> list[BatchTask]:
+def _prepared(client: "Client", tasks: Sequence[BatchTask], check: Callable[[], None]) -> list[BatchTask]:
     """Let one worker load each encoder, and all run in the precision that it chose."""
-    maps, version = orders[0].options.maps, orders[0].package_version
-    encoders = {order.encoder.name: order.encoder for order in orders}
+    maps, version = tasks[0].options.maps, tasks[0].package_version
+    encoders = {order.encoder.name: order.encoder for order in tasks}
     asked = {
         client.submit(prepare, encoder, maps.device, maps.precision, version, pure=False): name
         for name, encoder in encoders.items()
     }
     chosen = {asked[future]: future.result() for future in _as_they_come(asked, check)}
-    return [_in_precision(order, chosen[order.encoder.name]) for order in orders]
+    return [_in_precision(order, chosen[order.encoder.name]) for order in tasks]
 
 
 def _in_precision(order: BatchTask, precision: str) -> BatchTask:

@@ -120,12 +120,12 @@ def run_batch(
     failed: list[Row] = []
     embedded: list[Row] = []
     unfinished = new_unfinished(folder)
-    orders = [
+    tasks = [
         make_order(item, encoder, wanted, folder, unfinished)
         for encoder in encoders
         for item in listing.items
     ]
-    todo = [order for order in orders if not _is_done(order)]
+    todo = [order for order in tasks if not _is_done(order)]
     _sweep_tiles(folder, {order.key for order in todo})
     _report(on_progress, BatchProgress(0, len(todo)))
     try:
@@ -140,7 +140,7 @@ def run_batch(
     return BatchReport(
         embedded=tuple(embedded),
         failed=tuple(failed),
-        kept=len(orders) - len(todo),
+        kept=len(tasks) - len(todo),
         table=folder / TABLE,
         seconds=perf_counter() - start,
         notes=(*listing.notes, *_cautions(everything)),

@@ -1,1 +1,1 @@
-"""Methods side by side on a person's own images: computed, scored beside controls, told, and kept."""
+"""Methods side by side on the user's own images: computed, scored beside controls, told, and kept."""

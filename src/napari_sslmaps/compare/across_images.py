@@ -25,7 +25,7 @@ from napari_sslmaps.evaluation.label_efficiency import (
 
 
 def findings_across(
-    comparison: Comparison, lanes: Sequence[Entrant], tokens: Tokens, tell: Tell
+    comparison: Comparison, entrants: Sequence[Entrant], tokens: Tokens, tell: Tell
 ) -> tuple[Table | Plot, ...]:
     """Return the findings that were asked for over all images.
 
@@ -33,7 +33,7 @@ def findings_across(
     ----------
     comparison
         Its images are scored one by one.
-    lanes, tokens
+    entrants, tokens
         The methods, and what they made of every image.
     tell
         Called with the name of each method, for each finding; may raise `Cancelled`.
@@ -51,7 +51,7 @@ def findings_across(
         efficiency = _label_efficiency(comparison, tokens, tell)
         found += [efficiency.table(), efficiency.plot()]
     if request.wants("localisation"):
-        found += localisation_tables(comparison, lanes, tokens, tell)
+        found += localisation_tables(comparison, entrants, tokens, tell)
     return tuple(found)
 
 

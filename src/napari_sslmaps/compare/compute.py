@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from napari_sslmaps.compare.across_images import findings_across
-from napari_sslmaps.compare.entrants import Entrant, lanes_of
+from napari_sslmaps.compare.entrants import Entrant, entrants_of
 from napari_sslmaps.compare.images import OpenedImage, check_anchors, opened, why_unscorable
 from napari_sslmaps.compare.localisation import fitted_heads
 from napari_sslmaps.compare.progress import OnComparison, ProgressReporter
@@ -68,15 +68,15 @@ def compare(
     SSLMapsError
         If an image, mask, encoder or option cannot be used.
     """
-    lanes = lanes_of(request, encoders)
+    entrants = entrants_of(request, encoders)
     work = _ComparisonState(
-        request, lanes, embeddings or {}, None if folder is None else ComparisonFolder(folder)
+        request, entrants, embeddings or {}, None if folder is None else ComparisonFolder(folder)
     )
-    teller = ProgressReporter(on_progress, len(request.images), len(lanes))
+    reporter = ProgressReporter(on_progress, len(request.images), len(entrants))
     for asked in request.images:
-        teller.image(asked.name, work.kept)
+        reporter.image(asked.name, work.kept)
         try:
-            work.do(asked, teller, on_image, keep=keep)
+            work.do(asked, reporter, on_image, keep=keep)
         except Cancelled:
             raise
         except SSLMapsError as error:
@@ -92,13 +92,15 @@ def compare(
     found = {image.image.name: image for image in work.embedded}
     comparison = Comparison(
         request=request,
-        methods=tuple(lane.method for lane in lanes),
+        methods=tuple(entrant.method for entrant in entrants),
         images=tuple(work.scored),
         embeddings={(image, name): found[image].embeddings[name] for image, name in names},
         maps={(image, name): found[image].maps[name] for image, name in names},
-        specs={lane.method.name: lane.encoder.spec for lane in lanes if lane.encoder is not None},
+        specs={
+            entrant.method.name: entrant.encoder.spec for entrant in entrants if entrant.encoder is not None
+        },
     )
-    across = findings_across(comparison, lanes, work.tokens, teller.comparing)
+    across = findings_across(comparison, entrants, work.tokens, reporter.comparing)
     heads = fitted_heads(comparison, work.tokens) if request.wants("localisation") else {}
     return replace(comparison, across=across, heads=heads)
 
@@ -109,35 +111,37 @@ class _ComparisonState:
     def __init__(
         self,
         request: ComparisonRequest,
-        lanes: Sequence[Entrant],
+        entrants: Sequence[Entrant],
         known: Embeddings,
         folder: ComparisonFolder | None,
     ) -> None:
-        self.request, self.lanes, self.known, self.folder = request, lanes, known, folder
+        self.request, self.entrants, self.known, self.folder = request, entrants, known, folder
         self.tokens = Tokens(folder)
         self.scored: list[ScoredImage] = []
         self.embedded: list[ImageEmbeddings] = []
         self.kept = 0
 
     def do(
-        self, asked: ComparedImage, teller: ProgressReporter, on_image: OnImage | None, *, keep: bool
+        self, asked: ComparedImage, reporter: ProgressReporter, on_image: OnImage | None, *, keep: bool
     ) -> None:
         """Score an image, or find its scores."""
         with opened(asked, self.request) as image:
             folder = self.folder if image.record.sha256 else None
-            key = "" if folder is None else image_key(image, self.lanes, self.request)
+            key = "" if folder is None else image_key(image, self.entrants, self.request)
             found = None if folder is None or keep else folder.load(asked.name, key)
             if found is not None:
                 self.kept += 1
                 self.scored.append(found)
                 return
             check_anchors(image)
-            stride = next(lane.encoder.spec.constraint.token_stride for lane in self.lanes if lane.encoder)
+            stride = next(
+                entrant.encoder.spec.constraint.token_stride for entrant in self.entrants if entrant.encoder
+            )
             unscorable = why_unscorable(image, stride, self.request)
-            embedded = replace(self._embed(image, teller), unscorable=unscorable)
-            scored = score_image(embedded, self.request, teller.scoring)
+            embedded = replace(self._embed(image, reporter), unscorable=unscorable)
+            scored = score_image(embedded, self.request, reporter.scoring)
             if self.request.wants("robustness"):
-                found_robust = robustness_of(embedded, self.lanes, self.request, teller.perturbing)
+                found_robust = robustness_of(embedded, self.entrants, self.request, reporter.perturbing)
                 scored = replace(scored, robustness=found_robust)
             if keeps_tokens(self.request):
                 self.tokens.put(asked.name, embedded.embeddings)
@@ -148,23 +152,23 @@ class _ComparisonState:
         self.scored.append(scored)
         self.embedded += [embedded] if keep else []
 
-    def _embed(self, image: OpenedImage, teller: ProgressReporter) -> ImageEmbeddings:
+    def _embed(self, image: OpenedImage, reporter: ProgressReporter) -> ImageEmbeddings:
         run = self.request.options.run
         embeddings: dict[str, Embedding] = {}
-        for lane in self.lanes:
-            name = lane.method.name
-            teller.embedding(name)
+        for entrant in self.entrants:
+            name = entrant.method.name
+            reporter.embedding(name)
             known = self.known.get((image.name, name))
             embeddings[name] = (
                 known
-                if known is not None and _fits(known, image, lane)
-                else lane.embed(image, run, teller.tiles)
+                if known is not None and _fits(known, image, entrant)
+                else entrant.embed(image, run, reporter.tiles)
             )
-        networks = {lane.method.name: lane.encoder for lane in self.lanes if lane.has_network}
+        networks = {entrant.method.name: entrant.encoder for entrant in self.entrants if entrant.has_network}
         maps = {
             name: maps_of(found, image.asked, run, networks.get(name)) for name, found in embeddings.items()
         }
-        encoders = tuple(lane.method.name for lane in self.lanes if lane.control is None)
+        encoders = tuple(entrant.method.name for entrant in self.entrants if entrant.control is None)
         return ImageEmbeddings(image, embeddings, maps, encoders)
 
 
@@ -198,8 +202,8 @@ def maps_of(
     return {**maps, **{f"similarity, {group}": found for group, found in to_groups.items()}, **to_anchors}
 
 
-def _fits(known: Embedding, image: OpenedImage, lane: Entrant) -> bool:
+def _fits(known: Embedding, image: OpenedImage, entrant: Entrant) -> bool:
     """Whether an embedding is what would be computed, as far as it says itself."""
     provenance = known.provenance
-    weights = "" if lane.encoder is None else lane.encoder.spec.sha256
+    weights = "" if entrant.encoder is None else entrant.encoder.spec.sha256
     return provenance.region in (None, image.region) and provenance.weights_sha256 in ("", weights)

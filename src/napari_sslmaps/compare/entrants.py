@@ -81,7 +81,9 @@ def _wanted(image: OpenedImage, options: RunOptions) -> MaskLike | None:
     return cast("MaskLike", options.mask) if options.mask else None
 
 
-def lanes_of(request: ComparisonRequest, loaded: Mapping[str, Encoder] | None = None) -> tuple[Entrant, ...]:
+def entrants_of(
+    request: ComparisonRequest, loaded: Mapping[str, Encoder] | None = None
+) -> tuple[Entrant, ...]:
     """Load the encoders of a comparison and their controls.
 
     Parameters
@@ -110,9 +112,9 @@ def lanes_of(request: ComparisonRequest, loaded: Mapping[str, Encoder] | None = 
     depth, heads = attention_size(encoder.spec.architecture for encoder in encoders)
     options = request.options.run.maps.attention
     check_attention(options, depth=depth, heads=heads, anchors=anchors, elsewhere=False)
-    lanes = [Entrant(_method(encoder), encoder) for encoder in encoders]
-    _check_names(lanes)
-    return (*lanes, *_control_lanes(encoders, request))
+    entrants = [Entrant(_method(encoder), encoder) for encoder in encoders]
+    _check_names(entrants)
+    return (*entrants, *_control_lanes(encoders, request))
 
 
 def _method(encoder: Encoder) -> ComparedMethod:
@@ -143,8 +145,8 @@ def _control_lane(control: Control, encoder: Encoder, of: tuple[str, ...]) -> En
     return Entrant(method, encoder if control.needs_encoder else None, control)
 
 
-def _check_names(lanes: list[Entrant]) -> None:
-    names = [lane.method.name for lane in lanes]
+def _check_names(entrants: list[Entrant]) -> None:
+    names = [entrant.method.name for entrant in entrants]
     if len(set(names)) < len(names):
         raise InvalidOptionError(
             f"Expected encoders of different names, as scores are listed under them; got {', '.join(names)}."

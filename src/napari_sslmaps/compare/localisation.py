@@ -43,7 +43,7 @@ class _Found:
 
 
 def localisation_tables(
-    comparison: Comparison, lanes: Sequence[Entrant], tokens: Tokens, tell: Tell
+    comparison: Comparison, entrants: Sequence[Entrant], tokens: Tokens, tell: Tell
 ) -> tuple[Table, ...]:
     """Train a linear head on each method's pooled tokens, and see where its evidence lies.
 
@@ -53,7 +53,7 @@ def localisation_tables(
     ----------
     comparison
         Whose images have labels; those with a mask are scored for place.
-    lanes
+    entrants
         The methods; of a CNN, Grad-CAM is scored too.
     tokens
         Tokens of all images and methods.
@@ -66,10 +66,10 @@ def localisation_tables(
         If an image has no label, or a label has fewer than two images.
     """
     labels = _labels(comparison)
-    drawn = _drawn(comparison, lanes[0].method.name, tokens)
+    drawn = _drawn(comparison, entrants[0].method.name, tokens)
     found = _Found()
-    for lane in lanes:
-        name = lane.method.name
+    for entrant in entrants:
+        name = entrant.method.name
         tell(name)
         features = np.stack([pooled(tokens.get(image.name, name)) for image in comparison.images])
         heads = cross_validate_heads(features, labels, seed=comparison.request.options.seed)
@@ -80,7 +80,7 @@ def localisation_tables(
             evidence = token_evidence(embedding, head, label)
             scored = score_localisation(evidence, annotation, kind=kind)
             found.scores.setdefault(name, []).append(scored)
-            cam = _grad_cam(comparison, lane, number, embedding, (head, label))
+            cam = _grad_cam(comparison, entrant, number, embedding, (head, label))
             if cam is not None:
                 scored = score_localisation(cam, annotation, kind=kind)
                 found.scores.setdefault(f"{name}, Grad-CAM", []).append(scored)
@@ -139,14 +139,18 @@ def _is_divided(annotation: Annotation, embedding: Embedding, kind: int | None) 
 
 
 def _grad_cam(
-    comparison: Comparison, lane: Entrant, number: int, embedding: Embedding, of: tuple[ImageHead, str]
+    comparison: Comparison, entrant: Entrant, number: int, embedding: Embedding, of: tuple[ImageHead, str]
 ) -> EvidenceMap | None:
-    if lane.control is not None or lane.encoder is None or lane.encoder.spec.architecture.attention_blocks:
+    if (
+        entrant.control is not None
+        or entrant.encoder is None
+        or entrant.encoder.spec.architecture.attention_blocks
+    ):
         return None
     head, label = of
     weights, offset = head.row_of(label)
     with opened(comparison.request.images[number], comparison.request) as image:
-        return class_activation(image.source, lane.encoder, embedding, weights, offset=offset, label=label)
+        return class_activation(image.source, entrant.encoder, embedding, weights, offset=offset, label=label)
 
 
 def _place_table(scores: Mapping[str, Sequence[LocalisationScores]], drawn: int, images: int) -> Table:

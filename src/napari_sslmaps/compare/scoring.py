@@ -143,7 +143,7 @@ OnShare = Callable[[str, float], None]
 
 
 def robustness_of(
-    embedded: ImageEmbeddings, lanes: Sequence[Entrant], request: ComparisonRequest, on_share: OnShare
+    embedded: ImageEmbeddings, entrants: Sequence[Entrant], request: ComparisonRequest, on_share: OnShare
 ) -> tuple[Robustness, ...]:
     """Perturb an image's region, for every encoder; controls are left out.
 
@@ -161,27 +161,27 @@ def robustness_of(
     pixels = embedded.image.source.read(region)
     options = RobustnessOptions(request.options.perturbations)
     found = []
-    for lane in lanes:
-        if lane.control is None:
-            clean = embedded.embeddings[lane.method.name]
+    for entrant in entrants:
+        if entrant.control is None:
+            clean = embedded.embeddings[entrant.method.name]
             found.append(
                 robustness(
                     pixels,
-                    _encode(lane, request),
+                    _encode(entrant, request),
                     options,
                     window=clean.provenance.window,
                     clean=clean,
                     scores=_scores(embedded, request, clean),
-                    on_progress=_share(on_share, lane.method.name),
+                    on_progress=_share(on_share, entrant.method.name),
                 )
             )
     return tuple(found)
 
 
-def _encode(lane: Entrant, request: ComparisonRequest) -> Callable[[Float32], Embedding]:
+def _encode(entrant: Entrant, request: ComparisonRequest) -> Callable[[Float32], Embedding]:
     run = request.options.run
     tiling = Tiling(run.tile, run.overlap, cast("Stitching", run.stitching))
-    encoder = cast("Encoder", lane.encoder)
+    encoder = cast("Encoder", entrant.encoder)
     return lambda pixels: embed(pixels, encoder, tiling=tiling, window=(0.0, 1.0), allow_uniform=True)
 
 

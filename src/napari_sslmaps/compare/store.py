@@ -155,7 +155,7 @@ def key_of(facts: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def image_key(image: OpenedImage, lanes: Sequence[Entrant], request: ComparisonRequest) -> str:
+def image_key(image: OpenedImage, entrants: Sequence[Entrant], request: ComparisonRequest) -> str:
     """Return the key of an image's scores: image, mask, region, anchors, methods, scores, options, versions.
 
     Labels of whole images are not in it: no score of an image by itself depends on them.
@@ -168,7 +168,7 @@ def image_key(image: OpenedImage, lanes: Sequence[Entrant], request: ComparisonR
         "region": image.region.to_dict(),
         "wanted": None if asked.mask is None else asked.mask.sha256,
         "points": [asked.anchors, asked.negative, [asdict(group) for group in asked.groups]],
-        "methods": [_facts_of(lane) for lane in lanes],
+        "methods": [_facts_of(entrant) for entrant in entrants],
         "scores": [score for score in SCORES if SCORES[score].per_image and score in request.scores],
         "tokens": keeps_tokens(request),
         "options": {**asdict(options), "run": options.run.to_flat()},
@@ -183,12 +183,19 @@ def keeps_tokens(request: ComparisonRequest) -> bool:
     return any(SCORES[score].keeps_tokens for score in request.scores)
 
 
-def _facts_of(lane: Entrant) -> list[object]:
-    if lane.encoder is None:
-        return [lane.method.name]
-    spec, encoder = lane.encoder.spec, lane.encoder
+def _facts_of(entrant: Entrant) -> list[object]:
+    if entrant.encoder is None:
+        return [entrant.method.name]
+    spec, encoder = entrant.encoder.spec, entrant.encoder
     overrides = sorted(spec.overrides.items())
-    return [lane.method.name, spec.sha256, encoder.precision, encoder.device, spec.normalisation, overrides]
+    return [
+        entrant.method.name,
+        spec.sha256,
+        encoder.precision,
+        encoder.device,
+        spec.normalisation,
+        overrides,
+    ]
 
 
 class Tokens:

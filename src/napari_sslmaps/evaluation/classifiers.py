@@ -9,7 +9,7 @@ from napari_sslmaps.core.linear_heads import LinearHead
 from napari_sslmaps.core.results import Float32
 from napari_sslmaps.errors import InvalidOptionError
 
-STRENGTH = 0.1
+INVERSE_REGULARISATION = 0.1
 """Inverse of the L2 penalty on standardised features, scikit-learn's ``C``."""
 TOLERANCE = 1e-3
 """A tighter fit takes two to four times as long and recognises no more (measured on simulated ultrasound)."""
@@ -21,7 +21,7 @@ def fit_linear(
     features: Float32,
     labels: NDArray[np.integer],
     *,
-    strength: float = STRENGTH,
+    strength: float = INVERSE_REGULARISATION,
     tolerance: float = TOLERANCE,
 ) -> LinearHead:
     """Fit class-balanced multinomial logistic regression to standardised features.

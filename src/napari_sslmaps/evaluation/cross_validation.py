@@ -16,7 +16,7 @@ from scipy import ndimage
 from napari_sslmaps.core.findings import Estimate, Table
 from napari_sslmaps.core.results import Embedding
 from napari_sslmaps.errors import InvalidOptionError
-from napari_sslmaps.evaluation.classifiers import NEIGHBOURS, STRENGTH
+from napari_sslmaps.evaluation.classifiers import INVERSE_REGULARISATION, NEIGHBOURS
 from napari_sslmaps.evaluation.scribbles import Labels, painted_regions
 from napari_sslmaps.evaluation.token_probe import ProbeKind, as_pairs, check_classes, fit_to_tokens
 from napari_sslmaps.evaluation.tokens import check_one_encoder, gather
@@ -86,7 +86,7 @@ def cross_validate(  # keywords that are handed on
     kind: ProbeKind = "logistic",
     by: Unit | Literal["auto"] = "auto",
     folds: int = FOLDS,
-    strength: float = STRENGTH,
+    strength: float = INVERSE_REGULARISATION,
     neighbours: int = NEIGHBOURS,
 ) -> CrossValidation:
     """Fit a probe to all units but some, and ask it about those; until each has been asked about.

@@ -15,7 +15,7 @@ from napari_sslmaps.evaluation.classifiers import fit_linear
 from napari_sslmaps.evaluation.uncertainty import Tally, draw_weights, estimate
 
 FOLDS = 5
-STRENGTH = 0.01
+INVERSE_REGULARISATION = 0.01
 """Inverse of the L2 penalty of a pooled head: ten times as much localises worse (docs/probes.md)."""
 
 
@@ -44,7 +44,11 @@ def pooled(embedding: Embedding) -> Float32:
 
 
 def fit_image_head(
-    features: Float32, labels: Sequence[str], *, of: Embedding | None = None, strength: float = STRENGTH
+    features: Float32,
+    labels: Sequence[str],
+    *,
+    of: Embedding | None = None,
+    strength: float = INVERSE_REGULARISATION,
 ) -> ImageHead:
     """Fit a class-balanced linear head to pooled features.
 
@@ -124,7 +128,7 @@ def cross_validate_heads(
     of: Embedding | None = None,
     folds: int = FOLDS,
     seed: int = 0,
-    strength: float = STRENGTH,
+    strength: float = INVERSE_REGULARISATION,
 ) -> HeldOutHeads:
     """Fit heads to all images but some, until each has been held out once.
 

@@ -15,7 +15,7 @@ from napari_sslmaps.core.findings import Cell, Curve, Estimate, Plot, Table
 from napari_sslmaps.core.linear_heads import LinearHead
 from napari_sslmaps.core.results import Embedding, Float32
 from napari_sslmaps.errors import InvalidOptionError
-from napari_sslmaps.evaluation.classifiers import STRENGTH, fit_linear
+from napari_sslmaps.evaluation.classifiers import INVERSE_REGULARISATION, fit_linear
 from napari_sslmaps.evaluation.image_labels import mean_auroc, pooled
 from napari_sslmaps.evaluation.scribbles import Labels
 from napari_sslmaps.evaluation.tokens import gather, known_tokens
@@ -134,7 +134,7 @@ def label_efficiency(
     draws: int = 5,
     held_out: float = 0.3,
     seed: int = 0,
-    strength: float = STRENGTH,
+    strength: float = INVERSE_REGULARISATION,
 ) -> LabelEfficiency:
     """Fit logistic probes to ever more labelled images and score them on images held out.
 

@@ -1,4 +1,4 @@
-"""What a person painted, on the token grid."""
+"""What a user painted, on the token grid."""
 
 import math
 from typing import Any

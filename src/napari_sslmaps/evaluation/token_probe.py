@@ -16,8 +16,8 @@ from napari_sslmaps.core.linear_heads import LinearHead
 from napari_sslmaps.core.results import Embedding, Float32
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.evaluation.classifiers import (
+    INVERSE_REGULARISATION,
     NEIGHBOURS,
-    STRENGTH,
     NeighbourHead,
     fit_linear,
     fit_neighbours,
@@ -105,7 +105,7 @@ def fit_token_probe(
     labels: Labels | Sequence[Labels],
     *,
     kind: ProbeKind = "logistic",
-    strength: float = STRENGTH,
+    strength: float = INVERSE_REGULARISATION,
     neighbours: int = NEIGHBOURS,
 ) -> TokenProbe:
     """Fit a probe to painted tokens.
@@ -161,7 +161,7 @@ def fit_to_tokens(  # keywords that are handed on
     kinds: NDArray[np.int64],
     *,
     kind: ProbeKind,
-    strength: float = STRENGTH,
+    strength: float = INVERSE_REGULARISATION,
     neighbours: int = NEIGHBOURS,
 ) -> TokenProbe:
     """Fit a probe to (n, dim) tokens, with classes (n,), of the encoder that `of` is of."""

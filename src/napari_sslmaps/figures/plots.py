@@ -6,7 +6,7 @@ from napari_sslmaps.core.findings import Plot
 from napari_sslmaps.figures.panels import FAINT, INK
 
 COLOURS = ("#3b82d6", "#e08a1e", "#2fa37c", "#c65fa2", "#8c7be0", "#c9a227", "#d9534f", "#5ab4c9")
-"""Colours of the curves, in order; told apart by people with any colour vision, on white and on dark."""
+"""Colours of the curves, in order; told apart by readers with any colour vision, on white and on dark."""
 _MARKERS = "os^Dvph*"
 _FONT = 8.0
 

@@ -72,7 +72,7 @@ class MapOptions:
 
 
 def selectable() -> list[MapType]:
-    """Return the kinds that a person can choose."""
+    """Return the kinds that a user can choose."""
     return [kind for kind in MAP_TYPES.values() if kind.selectable]
 
 

@@ -61,20 +61,20 @@ class Cost:
 def cost_of(
     specs: Sequence[EncoderSpec],
     plans: Sequence[EmbeddingPlan],
-    paces: Sequence[Throughput | None],
+    throughputs: Sequence[Throughput | None],
     reading: float = 0.0,
 ) -> Cost:
     """Add up what encoders will take.
 
     Parameters
     ----------
-    specs, plans, paces
+    specs, plans, throughputs
         Encoders, in the same order.
     reading
         Seconds per pixel of the region's level.
     """
     megabytes = sum(kept_bytes(spec, planned) for spec, planned in zip(specs, plans, strict=True)) / 1e6
-    known = [pace for pace in paces if pace is not None]
+    known = [pace for pace in throughputs if pace is not None]
     if len(known) < len(specs):
         return Cost(megabytes, None, "")
     works = [work_of_plan(spec.architecture, planned) for spec, planned in zip(specs, plans, strict=True)]

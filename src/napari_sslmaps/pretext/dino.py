@@ -33,12 +33,12 @@ _USUAL_RATIO = 0.3
 _CROPS_ALONE = "The file has no mask token: hidden patches cannot be predicted, crops alone are compared."
 
 
-def views_view(field: PretextInput, encoder: Encoder, wishes: MethodOptions) -> ViewsView:
+def views_view(field: PretextInput, encoder: Encoder, method_options: MethodOptions) -> ViewsView:
     """Compare the CLS tokens of crops, and what comes out where patches were hidden with what was there."""
     network, _ = transformer(encoder)
-    generator = torch.Generator().manual_seed(wishes.seed)
+    generator = torch.Generator().manual_seed(method_options.seed)
     drawn = _draw_crops(field, generator)
-    crops = drawn if wishes.crops is None else crops_inside(wishes.crops, field)
+    crops = drawn if method_options.crops is None else crops_inside(method_options.crops, field)
     cls = torch.cat([_cls(network, field, crop, encoder) for crop in crops])
     companions = Companions() if encoder.spec.path is None else companions_of(encoder)
     view = ViewsView(
@@ -54,7 +54,11 @@ def views_view(field: PretextInput, encoder: Encoder, wishes: MethodOptions) -> 
     token = companions.state.get("mask_token")
     if token is None:
         return view
-    mask = _draw_mask(field, wishes, generator) if wishes.mask is None else mask_on_grid(wishes.mask, field)
+    mask = (
+        _draw_mask(field, method_options, generator)
+        if method_options.mask is None
+        else mask_on_grid(method_options.mask, field)
+    )
     guess, actual = _hide(network, field, encoder, mask, token)
     agreement = np.full(mask.shape, np.nan, np.float32)
     agreement[mask] = _cosines(guess, actual).diagonal().cpu().numpy()
@@ -141,9 +145,9 @@ def _place(region: Region, share: float, draw: Sequence[float]) -> Region:
     return region.part(int(draw[0] * (height - side + 1)), int(draw[1] * (width - side + 1)), side, side)
 
 
-def _draw_mask(field: PretextInput, wishes: MethodOptions, generator: torch.Generator) -> Bool:
+def _draw_mask(field: PretextInput, method_options: MethodOptions, generator: torch.Generator) -> Bool:
     """Rectangles of patches, as iBOT hides them."""
-    ratio = _USUAL_RATIO if wishes.ratio is None else wishes.ratio
+    ratio = _USUAL_RATIO if method_options.ratio is None else method_options.ratio
     masks = block_masks(1, field.grid.shape, generator, share=1.0, ratio=(ratio, ratio))
     return mask_on_grid(masks[0].reshape(field.grid.shape).numpy(), field)
 

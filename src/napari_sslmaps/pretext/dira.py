@@ -21,11 +21,11 @@ _WINDOWS, _DRAWS = 60, 20
 _FLIPPED = 0.9
 
 
-def restoration_view(field: PretextInput, encoder: Encoder, wishes: MethodOptions) -> RestorationView:
+def restoration_view(field: PretextInput, encoder: Encoder, method_options: MethodOptions) -> RestorationView:
     """Distort the picture and let the U-Net restore it."""
     _check(encoder)
     judge, silent = read_discriminator(companions_of(encoder))
-    distorted = _distort(field.picture, wishes.distortion, wishes.seed)
+    distorted = _distort(field.picture, method_options.distortion, method_options.seed)
     network: Any = encoder.extractor.network  # type: ignore[attr-defined]  # every extractor wraps one
     restored = torch.sigmoid(network(as_batch(distorted, encoder)))
     clean = to_grey(torch.from_numpy(field.picture).permute(2, 0, 1)[None])[0, 0].numpy()

@@ -31,13 +31,13 @@ _ONE_ENCODER = (
 )
 
 
-def prediction_view(field: PretextInput, encoder: Encoder, wishes: MethodOptions) -> PredictionView:
+def prediction_view(field: PretextInput, encoder: Encoder, method_options: MethodOptions) -> PredictionView:
     """Predict the tokens of target blocks from those of the rest."""
     network, architecture = transformer(encoder)
     companions = companions_of(encoder)
     predictor, doubt = read_predictor(companions, architecture, field.grid.shape)
     context_encoder, target_encoder, alone = _branches(network, architecture, companions, encoder)
-    blocks, context = _choose(field, wishes)
+    blocks, context = _choose(field, method_options)
     images = as_batch(field.picture, encoder)
     seen = torch.from_numpy(seen_tokens(~context)).to(encoder.device)[None]
     encoded = encode_seen(context_encoder, images, seen)
@@ -86,13 +86,13 @@ def _branches(
     return other, network, ""
 
 
-def _choose(field: PretextInput, wishes: MethodOptions) -> tuple[tuple[TokenBlock, ...], Bool]:
+def _choose(field: PretextInput, method_options: MethodOptions) -> tuple[tuple[TokenBlock, ...], Bool]:
     """Target blocks, and which tokens are context: all others, or a block less the targets as in training."""
     shape = field.grid.shape
-    if wishes.targets is not None:
-        blocks = blocks_on_grid(wishes.targets, field)
+    if method_options.targets is not None:
+        blocks = blocks_on_grid(method_options.targets, field)
         return blocks, ~cover(blocks, shape)
-    seen, targets = draw_blocks(1, shape, torch.Generator().manual_seed(wishes.seed))
+    seen, targets = draw_blocks(1, shape, torch.Generator().manual_seed(method_options.seed))
     context = np.zeros(shape[0] * shape[1], bool)
     context[seen[0].numpy()] = True
     blocks = tuple(_block_of(target[0].numpy(), shape[1]) for target in targets)

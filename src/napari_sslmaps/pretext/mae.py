@@ -30,14 +30,24 @@ _ASSUMED = (
 _USUAL_RATIO = 0.75
 
 
-def reconstruction_view(field: PretextInput, encoder: Encoder, wishes: MethodOptions) -> ReconstructionView:
+def reconstruction_view(
+    field: PretextInput, encoder: Encoder, method_options: MethodOptions
+) -> ReconstructionView:
     """Hide patches and let the decoder predict them."""
     network, architecture = transformer(encoder)
     companions = companions_of(encoder)
     decoder, doubt = read_decoder(companions, architecture, field.grid.shape)
-    normalised, notes = _target(companions, wishes)
-    ratio = companions.settings.get("mask_ratio", _USUAL_RATIO) if wishes.ratio is None else wishes.ratio
-    mask = _draw(field, ratio, wishes.seed) if wishes.mask is None else mask_on_grid(wishes.mask, field)
+    normalised, notes = _target(companions, method_options)
+    ratio = (
+        companions.settings.get("mask_ratio", _USUAL_RATIO)
+        if method_options.ratio is None
+        else method_options.ratio
+    )
+    mask = (
+        _draw(field, ratio, method_options.seed)
+        if method_options.mask is None
+        else mask_on_grid(method_options.mask, field)
+    )
     images = as_batch(field.picture, encoder)
     visible = torch.from_numpy(seen_tokens(mask)).to(encoder.device)[None]
     encoded = encode_seen(network, images, visible)
@@ -69,9 +79,9 @@ def reconstruction_view(field: PretextInput, encoder: Encoder, wishes: MethodOpt
     )
 
 
-def _target(companions: Companions, wishes: MethodOptions) -> tuple[bool, tuple[str, ...]]:
+def _target(companions: Companions, method_options: MethodOptions) -> tuple[bool, tuple[str, ...]]:
     """Whether the decoder predicts normalised pixels, and what is to be said of it."""
-    told = companions.settings.get("norm_pix") if wishes.norm_pix is None else wishes.norm_pix
+    told = companions.settings.get("norm_pix") if method_options.norm_pix is None else method_options.norm_pix
     if told is None:
         return False, (_ASSUMED,)
     return bool(told), (_LEAK,) if told else ()

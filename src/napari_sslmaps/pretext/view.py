@@ -110,10 +110,10 @@ def pretext_view(  # noqa: PLR0913  # each keyword is part of the public contrac
             f"{method.title}, whose task is not known here."
         )
     field = read_field(image, encoder, region=region, fit=fit, window=window)
-    wishes = MethodOptions(mask, seed, ratio, targets, crops, distortion, norm_pix)
+    method_options = MethodOptions(mask, seed, ratio, targets, crops, distortion, norm_pix)
     try:
         with torch.inference_mode(), exact_arithmetic():
-            view: PretextView = resolve_name(method.pretext)(field, encoder, wishes)
+            view: PretextView = resolve_name(method.pretext)(field, encoder, method_options)
             return view
     except torch.OutOfMemoryError as error:
         raise DeviceMemoryError(

@@ -142,7 +142,7 @@ def _plain_axes(array: Any) -> str:
 
 
 def _ome(group: Any) -> dict[str, Any]:
-    """OME's attributes: in a room of their own since 0.5."""
+    """OME's attributes: under a key of their own since 0.5."""
     attributes = dict(group.attrs)
     ome: dict[str, Any] = attributes.get("ome", attributes)
     return ome

@@ -49,7 +49,7 @@ class Controller:
     viewer
         A viewer, or its model alone.
     workspace
-        What a person chooses.
+        What a user chooses.
     make_runner
         Makes what runs work: one for embeddings, one for large maps, one for pretext views, one for
         attention, one for masks, one for weight files, one for downloads, one to try encoders out and one
@@ -76,53 +76,55 @@ class Controller:
         embed_runner, map_runner, pretext_runner, attention_runner, *others = self._runners
         mask_runner, file_runner, download_runner, trial_runner, self._prepare_runner = others
         self.sessions = Sessions()
-        self.board = LayerManager(viewer)
-        self.looks = SharedContrast(viewer, workspace, self.board)
+        self.layer_manager = LayerManager(viewer)
+        self.looks = SharedContrast(viewer, workspace, self.layer_manager)
         self.marks = AnchorMarks(viewer, workspace)
         self.cells = SideBySide(viewer, self.marks)
-        self.masks = RegionMasks(viewer, workspace, self.board, mask_runner, self._on_failed)
+        self.masks = RegionMasks(viewer, workspace, self.layer_manager, mask_runner, self._on_failed)
         self.look = RegionSelection(viewer, workspace, self.masks.placed)
-        self.forecast = RunEstimate(workspace, services.paces, trial_runner, self.look, self.look.mask)
+        self.run_estimate = RunEstimate(
+            workspace, services.throughputs, trial_runner, self.look, self.look.mask
+        )
         self.runs = EmbeddingRuns(
             workspace,
             embed_runner,
             services.embedder,
-            self.forecast,
+            self.run_estimate,
             self.look.focus,
         )
         self.pretext = PretextController(
             viewer,
             workspace,
-            self.board,
+            self.layer_manager,
             pretext_runner,
             services.pretext,
             region=self.look.region,
             arrange=self._arrange,
         )
-        self.stage = VisibilityController(workspace, self.board, self.cells, self.pretext.tools)
-        self.painter = MapController(
+        self.stage = VisibilityController(workspace, self.layer_manager, self.cells, self.pretext.tools)
+        self.map_controller = MapController(
             workspace,
             self.sessions,
-            self.board,
+            self.layer_manager,
             map_runner,
             shown=self.stage.arrange_new,
             failed=self._on_failed,
         )
         self.attention = AttentionController(
             workspace,
-            self.board,
+            self.layer_manager,
             attention_runner,
             services.attender,
             shown=self.stage.arrange_new,
             failed=self._on_failed,
         )
-        self.difference = Difference(workspace, self.board)
-        self.bases = Bases(workspace, self.board)
+        self.difference = Difference(workspace, self.layer_manager)
+        self.bases = Bases(workspace, self.layer_manager)
         self.anchor_sets = AnchorSets(workspace, self.sessions, self.look)
-        self.heads = HeadStack(viewer, workspace, self.board)
+        self.heads = HeadStack(viewer, workspace, self.layer_manager)
         self.keys = FlickerKeys(viewer, workspace, self.stage.methods)
         self.answers = MapCoordinator(
-            workspace, self.sessions, self.look, self.runs, self.painter, self.attention, self.stage
+            workspace, self.sessions, self.look, self.runs, self.map_controller, self.attention, self.stage
         )
         self.runs.painted = self._on_painted
         self.pointer = AnchorPointer(viewer, workspace, self.answers.bounds)
@@ -131,19 +133,19 @@ class Controller:
         self.comparing = ComparePage(
             viewer,
             workspace,
-            (self.sessions, self.answers, self.board),
+            (self.sessions, self.answers, self.layer_manager),
             make_runner,
             services.comparison,
         )
-        self.offer = EncoderList(workspace, services.library)
+        self.encoder_list = EncoderList(workspace, services.library)
         self.files = EncoderActions(
-            workspace, services.library, self.offer, (file_runner, download_runner), self._on_failed
+            workspace, services.library, self.encoder_list, (file_runner, download_runner), self._on_failed
         )
         self._connections = Connections()
         self._image_connections = Connections()
         self._connect()
         self._follow_selection()
-        self.forecast.update()
+        self.run_estimate.update()
 
     @property
     def session(self) -> Session | None:
@@ -168,7 +170,7 @@ class Controller:
 
     def run(self) -> None:
         """Embed the chosen region by all chosen encoders."""
-        self.forecast.update()
+        self.run_estimate.update()
         self.answers.run()
 
     def stack_heads(self) -> None:
@@ -192,7 +194,7 @@ class Controller:
         self.history.close()
         self.looks.close()
         self.comparing.close()
-        self.offer.close()
+        self.encoder_list.close()
         self.pretext.close()
         self.masks.close()
         self._services.release()
@@ -217,8 +219,8 @@ class Controller:
             "available",
             "loading",
         ):
-            connect(getattr(events, name), self.forecast.update)
-        connect(self.masks.changed, self.forecast.update)
+            connect(getattr(events, name), self.run_estimate.update)
+        connect(self.masks.changed, self.run_estimate.update)
         connect(events.anchors, self._on_anchors_changed)
         for name in ("groups", "group", "reference"):
             connect(getattr(events, name), self._on_anchors_changed)
@@ -230,7 +232,7 @@ class Controller:
             connect(getattr(events, name), self._arrange)
         connect(events.side_by_side, lambda on: self._leave_other_mode("difference", on))
         connect(events.difference, lambda on: self._leave_other_mode("side_by_side", on))
-        for painter in (self.painter, self.attention):
+        for painter in (self.map_controller, self.attention):
             connect(painter.drawn, self._on_drawn)
         connect(self.pointer.released, self.answers.repaint_for_anchors)
 
@@ -267,7 +269,7 @@ class Controller:
 
     def _on_view_changed(self) -> None:
         if self.workspace.region == "view":
-            self.forecast.update()
+            self.run_estimate.update()
 
     def _on_image_changed(self) -> None:
         old, new = self.session, self.workspace.image
@@ -293,27 +295,27 @@ class Controller:
         self.workspace.spacing_um = session.spacing_um if session is not None else None
         self.workspace.level = 0
         self.history.restart()
-        self.offer.tick_fitting()
+        self.encoder_list.tick_fitting()
         if session is not None and session.embedded:
             self.stage.choose_front()
             self.answers.catch_up()
-        self.forecast.update()
+        self.run_estimate.update()
         self._arrange()
 
     def _on_image_moved(self) -> None:
         if self.sessions.image is not None:
-            self.board.place_again(self.sessions.image)
+            self.layer_manager.place_again(self.sessions.image)
             self.marks.place_again()
             self.pretext.tools.place_again()
             self.comparing.place_again(self.sessions.image)
-            self.forecast.update()
+            self.run_estimate.update()
             if self.cells.active:
                 self._arrange()
 
     def _on_pixels_changed(self) -> None:
         if self.session is not None:
             self.session.forget()
-        self.forecast.update()
+        self.run_estimate.update()
 
     def _on_anchors_changed(self) -> None:
         self.marks.update()

@@ -18,7 +18,7 @@ def _nothing() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What a controller asks of the rooms below.
+    """What a controller asks of the packages below.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ class Services:
         Computes pretext views.
     library
         Knows the user's files and the published encoders.
-    paces
+    throughputs
         Knows how quickly encoders run.
     attender
         Computes the attention that embeddings do not hold.
@@ -43,7 +43,7 @@ class Services:
     embedder: Embedder
     pretext: Pretext
     library: Library
-    paces: ThroughputStore
+    throughputs: ThroughputStore
     attender: Attender
     comparison: ComparisonServices
     prepare: Callable[[], None] = _nothing

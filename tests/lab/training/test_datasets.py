@@ -88,12 +88,12 @@ def test_an_epoch_shows_every_field_once_in_an_order_of_its_own(count, seed, epo
 
 
 def test_epochs_and_seeds_differ():
-    orders = {
+    tasks = {
         tuple(EpochOrder(50, seed).index(epoch * 48 + k) for k in range(48))
         for seed in (0, 1)
         for epoch in (0, 1)
     }
-    assert len(orders) == 4
+    assert len(tasks) == 4
 
 
 # Files

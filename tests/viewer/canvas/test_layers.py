@@ -81,17 +81,17 @@ def similarity(values: np.ndarray) -> SimilarityMap:
 
 
 @pytest.fixture
-def board() -> LayerManager:
+def layer_manager() -> LayerManager:
     viewer = ViewerModel()
     viewer.add_image(noise(32, 40), name="tissue")
     return LayerManager(viewer)
 
 
-def test_update_is_in_place_and_keeps_the_look(board: LayerManager) -> None:
-    image = board._viewer.layers[0]
-    layer = board.show(image, draw(similarity(noise(4, 5))))
+def test_update_is_in_place_and_keeps_the_look(layer_manager: LayerManager) -> None:
+    image = layer_manager._viewer.layers[0]
+    layer = layer_manager.show(image, draw(similarity(noise(4, 5))))
     layer.opacity, layer.colormap, array = 0.2, "gray", layer.data
-    again = board.show(image, draw(similarity(np.zeros((4, 5), np.float32))))
+    again = layer_manager.show(image, draw(similarity(np.zeros((4, 5), np.float32))))
     assert again is layer
     assert layer.data is array
     assert not array.any()
@@ -99,28 +99,28 @@ def test_update_is_in_place_and_keeps_the_look(board: LayerManager) -> None:
     assert layer.colormap.name == "gray"
 
 
-def test_a_layer_does_not_share_memory_with_its_map(board: LayerManager) -> None:
+def test_a_layer_does_not_share_memory_with_its_map(layer_manager: LayerManager) -> None:
     values = noise(4, 5)
-    layer = board.show(board._viewer.layers[0], draw(similarity(values)))
+    layer = layer_manager.show(layer_manager._viewer.layers[0], draw(similarity(values)))
     assert not np.shares_memory(layer.data, values)
 
 
-def test_another_grid_moves_the_layer(board: LayerManager) -> None:
-    image = board._viewer.layers[0]
-    layer = board.show(image, draw(similarity(noise(4, 5))))
+def test_another_grid_moves_the_layer(layer_manager: LayerManager) -> None:
+    image = layer_manager._viewer.layers[0]
+    layer = layer_manager.show(image, draw(similarity(noise(4, 5))))
     grid = TokenGrid(2, 2, (4.0, 4.0), (16.0, 8.0), (8.0, 8.0))
     result = SimilarityMap(values=noise(2, 2), grid=grid, provenance=PROVENANCE, anchors=((17.0, 9.0),))
-    assert board.show(image, draw(result)) is layer
+    assert layer_manager.show(image, draw(result)) is layer
     np.testing.assert_allclose(layer.data_to_world((-0.5, -0.5)), (15.5, 7.5))
     np.testing.assert_allclose(layer.data_to_world((1.5, 1.5)), (23.5, 15.5))
 
 
-def test_pca_is_rgba_and_transparent_where_not_computed(board: LayerManager) -> None:
+def test_pca_is_rgba_and_transparent_where_not_computed(layer_manager: LayerManager) -> None:
     colours = noise(4, 5, 3)
     colours[2:] = np.nan
     basis = ComponentBasis(np.zeros(3), np.eye(3), np.ones(3), np.zeros(3), np.ones(3), "mae-demo")
     result = ComponentMap(values=colours, grid=GRID, provenance=PROVENANCE, basis=basis, rendering="stretch")
-    layer = board.show(board._viewer.layers[0], draw(result))
+    layer = layer_manager.show(layer_manager._viewer.layers[0], draw(result))
     assert layer.rgb
     np.testing.assert_array_equal(layer.data[..., 3], [[1] * 5] * 2 + [[0] * 5] * 2)
     assert np.isfinite(layer.data).all()

@@ -14,7 +14,7 @@ BOTH = ("mae-demo", "dinov3-demo")
 @pytest.fixture
 def maps(controller: Controller, image: Image) -> tuple[Image, Image]:
     controller.workspace.add_anchor(Anchor((20.0, 10.0)), keep=False)
-    first, second = (controller.board.find(image, "similarity", name) for name in BOTH)
+    first, second = (controller.layer_manager.find(image, "similarity", name) for name in BOTH)
     return first, second
 
 
@@ -23,7 +23,7 @@ def test_colours_are_taken_over(maps: tuple[Image, Image], controller: Controlle
     assert [layer.colormap.name for layer in maps] == ["magma", "magma"]
     assert [layer.opacity for layer in maps] == [0.3, 0.3]
     assert maps[1].gamma == 1.5
-    attention = controller.board.find(image, "attention", "mae-demo")
+    attention = controller.layer_manager.find(image, "attention", "mae-demo")
     assert attention.colormap.name == "inferno"
     assert image.opacity == 1
 
@@ -43,10 +43,10 @@ def test_a_method_that_comes_later_looks_like_the_others(controller: Controller,
     workspace = controller.workspace
     workspace.chosen = BOTH[:1]
     workspace.add_anchor(Anchor((20.0, 10.0)), keep=False)
-    controller.board.find(image, "similarity", "mae-demo").colormap = "turbo"
+    controller.layer_manager.find(image, "similarity", "mae-demo").colormap = "turbo"
     workspace.chosen = BOTH
     workspace.add_anchor(Anchor((30.0, 10.0)), keep=False)
-    assert controller.board.find(image, "similarity", "dinov3-demo").colormap.name == "turbo"
+    assert controller.layer_manager.find(image, "similarity", "dinov3-demo").colormap.name == "turbo"
 
 
 def test_layers_that_are_gone_or_left_are_let_alone(

@@ -38,7 +38,7 @@ def test_one_cell_per_encoder_with_image_map_and_anchors(viewer: ViewerModel, co
 
 
 def test_cells_share_contrast_and_pixels(compared: Controller, image: Image) -> None:
-    maps = [compared.board.find(image, "similarity", name) for name in ("mae-demo", "dinov3-demo")]
+    maps = [compared.layer_manager.find(image, "similarity", name) for name in ("mae-demo", "dinov3-demo")]
     assert tuple(maps[0].contrast_limits) == tuple(maps[1].contrast_limits)
     assert compared.viewer.layers["tissue · mae-demo"].data is image.data
 

@@ -90,7 +90,7 @@ def compared(controller: Controller, image: Image, tmp_path: Path) -> ComparePag
 
 
 def evidence_in(controller: Controller, image: Image) -> list[Image]:
-    return controller.board.layers_of(image, EVIDENCE)
+    return controller.layer_manager.layers_of(image, EVIDENCE)
 
 
 def test_a_picked_row_shows_where_the_likeliest_class_lies(
@@ -100,7 +100,7 @@ def test_a_picked_row_shows_where_the_likeliest_class_lies(
     (layer,) = evidence_in(controller, image)
     assert layer.name == "evidence of right · mae-demo"
     assert layer.visible
-    assert not any(other.visible for other in controller.board.maps_of(image))
+    assert not any(other.visible for other in controller.layer_manager.maps_of(image))
     low, high = layer.contrast_limits
     assert low == -high
     assert workspace.status.text.startswith(

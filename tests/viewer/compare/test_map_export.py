@@ -90,11 +90,11 @@ def assert_layers_are_remade(controller: Controller, image: Image, outcome: RunO
             remade = found.maps.get(
                 "activation" if "activation" in found.maps and kind == "attention" else kind
             )
-            layer = controller.board.find(image, kind, found.name)
+            layer = controller.layer_manager.find(image, kind, found.name)
             assert (layer is None) == (remade is None), (found.name, kind)
             if layer is None or remade is None:
                 continue
-            shown = controller.board.result_of(layer)
+            shown = controller.layer_manager.result_of(layer)
             np.testing.assert_array_equal(shown.values, remade.values, err_msg=f"{found.name}, {kind}")
             if kind == "groups":
                 np.testing.assert_array_equal(np.asarray(layer.data).squeeze(), remade.labels)
@@ -130,7 +130,7 @@ def test_a_window_is_made_again_headless(real: Controller, viewer: ViewerModel, 
         compared
     )
     assert "pixels-8px, pca" in compared
-    (difference,) = real.board.layers_of(image, "difference")
+    (difference,) = real.layer_manager.layers_of(image, "difference")
     np.testing.assert_array_equal(difference.data, outcome.differences["similarity"].values)
     stored = read_map(tmp_path / "out" / CHOSEN[0] / "similarity.tif")
     np.testing.assert_array_equal(stored.values, outcome.encoders[0].maps["similarity"].values)

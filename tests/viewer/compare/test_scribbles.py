@@ -93,7 +93,7 @@ class Painting:
         return layer
 
     def classes(self) -> np.ndarray:
-        (drawn,) = self.controller.board.layers_of(self.image, PREDICTION)
+        (drawn,) = self.controller.layer_manager.layers_of(self.image, PREDICTION)
         return np.asarray(drawn.data)
 
 
@@ -136,7 +136,7 @@ def test_another_encoder_or_probe_answers_from_the_same_scribbles(painting: Pain
     ]
     shown = [
         layer.metadata[OWN]["encoder"]
-        for layer in painting.controller.board.layers_of(painting.image, PREDICTION)
+        for layer in painting.controller.layer_manager.layers_of(painting.image, PREDICTION)
         if layer.visible
     ]
     assert shown == ["dinov3-demo"]
@@ -154,7 +154,7 @@ def test_scribbles_are_found_again_and_follow_the_image(painting: Painting) -> N
     assert painting.layer is layer
     painting.image.scale = (3, 3)
     np.testing.assert_allclose(layer.scale, (3, 3))
-    (drawn,) = painting.controller.board.layers_of(painting.image, PREDICTION)
+    (drawn,) = painting.controller.layer_manager.layers_of(painting.image, PREDICTION)
     np.testing.assert_allclose(drawn.scale, (24, 24))
 
 

@@ -18,7 +18,7 @@ NAME = "mae-vit-b16"
 def offered(controller: Controller, library: KnownLibrary, tmp_path: Path) -> Controller:
     absent = replace(make_spec(tmp_path / "hub"), name=NAME, origin="published", trouble="Not here yet.")
     library.hub[NAME] = absent
-    controller.offer.list_again()
+    controller.encoder_list.list_again()
     return controller
 
 

@@ -13,7 +13,7 @@ from viewer_kit import KnownLibrary, known_services, make_spec, noise
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import WeightsUnavailableError
 from napari_sslmaps.viewer.controller import Controller
-from napari_sslmaps.viewer.encoders import encoder_list as offer
+from napari_sslmaps.viewer.encoders import encoder_list
 from napari_sslmaps.viewer.encoders.encoder_list import GROUPS, domain_for, fitting, grouped, verdict
 from napari_sslmaps.viewer.state.tasks import ImmediateRunner
 from napari_sslmaps.viewer.state.workspace import WorkspaceModel
@@ -30,9 +30,9 @@ def listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Encoder
         specs[name] = replace(spec, domain="ultrasound" if name in ULTRASOUND else "histology")
     control = replace(make_spec(tmp_path / "control", "mae-untrained"), origin="control", path=None)
     specs["mae-untrained"] = control
-    monkeypatch.setattr(offer, "EMBEDDED", (*HISTOLOGY, *ULTRASOUND))
-    monkeypatch.setattr(offer, "CONTROLS", {"mae-untrained": "mae-histology"})
-    monkeypatch.setattr(offer, "get_spec", specs.__getitem__)
+    monkeypatch.setattr(encoder_list, "EMBEDDED", (*HISTOLOGY, *ULTRASOUND))
+    monkeypatch.setattr(encoder_list, "CONTROLS", {"mae-untrained": "mae-histology"})
+    monkeypatch.setattr(encoder_list, "get_spec", specs.__getitem__)
     return specs
 
 
@@ -46,7 +46,7 @@ def controller(
         make_runner=ImmediateRunner,
         services=known_services(library=library),
     )
-    made.offer.list_known()
+    made.encoder_list.list_known()
     yield made
     made.close()
 
@@ -84,7 +84,7 @@ def test_maps_are_in_view_again_when_the_image_and_its_set_come_back(
     for image, encoder in ((stained, "mae-histology"), (echo, "mae-ultrasound"), (stained, "mae-histology")):
         viewer.layers.selection.active = image
         assert workspace.front == encoder
-        assert controller.board.find(image, "attention", encoder).visible
+        assert controller.layer_manager.find(image, "attention", encoder).visible
 
 
 @pytest.mark.parametrize("chosen", [(), ("mae-untrained",), ("mae-histology", "mae-untrained")])
@@ -132,8 +132,8 @@ def test_a_lost_file_is_said_and_the_rest_is_listed(
             raise WeightsUnavailableError("The weight file of mae-histology is missing. Install again.")
         return listed[name]
 
-    monkeypatch.setattr(offer, "get_spec", lose)
-    made = offer.EncoderList(workspace, KnownLibrary())
+    monkeypatch.setattr(encoder_list, "get_spec", lose)
+    made = encoder_list.EncoderList(workspace, KnownLibrary())
     made.list_known()
     assert workspace.status.failed
     assert workspace.chosen == ("dira-histology",)
@@ -141,7 +141,7 @@ def test_a_lost_file_is_said_and_the_rest_is_listed(
 
 
 def test_once_closed_it_listens_no_more(workspace: WorkspaceModel, listed: dict[str, EncoderSpec]) -> None:
-    closed = offer.EncoderList(workspace, KnownLibrary())
+    closed = encoder_list.EncoderList(workspace, KnownLibrary())
     closed.list_known()
     closed.close()
     workspace.chosen = ("mae-untrained",)
@@ -154,9 +154,11 @@ def test_only_the_coarsest_level_of_a_pyramid_is_read() -> None:
         def __getitem__(self, index: object) -> np.ndarray:
             raise AssertionError("the finest level was read")
 
-    source = offer.LayerSource(Image([coloured(256, 256), coloured(64, 64)], multiscale=True, rgb=True))
+    source = encoder_list.LayerSource(
+        Image([coloured(256, 256), coloured(64, 64)], multiscale=True, rgb=True)
+    )
     source._arrays[0] = Lazy()
-    assert not offer.is_grey(source)
+    assert not encoder_list.is_grey(source)
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,7 @@ def test_an_added_file_is_listed_ticked_and_there_at_the_next_start(
     assert "recognised as MAE" in controller.workspace.status.text
     assert controller.workspace.chosen[-1] == "mine"
     controller.workspace.available = ()
-    controller.offer.list_known()
+    controller.encoder_list.list_known()
     assert [spec.name for spec in controller.workspace.available if spec.origin == "file"] == ["mine"]
 
 
@@ -108,7 +108,7 @@ def test_a_file_that_changed_or_moved_is_unticked_and_can_be_found_again(
     library.shelf["mine"] = replace(library.shelf["mine"], trouble="Expected the weights of mine.")
     if not there:
         path.unlink()
-    controller.offer.list_again()
+    controller.encoder_list.list_again()
     (spec,) = dict(grouped(workspace.available))["Your files"]
     assert warning_of(spec) == ("changed" if there else "moved")
     assert "mine" not in workspace.chosen
@@ -132,6 +132,6 @@ def test_a_forgotten_file_is_gone_from_list_and_ticks(controller: Controller, tm
 
 def test_a_list_that_cannot_be_read_is_said(controller: Controller, library: KnownLibrary) -> None:
     library.complaint = "Expected the list of remembered encoders; it is damaged."
-    controller.offer.list_again()
+    controller.encoder_list.list_again()
     assert controller.workspace.status.failed
     assert "damaged" in controller.workspace.status.text

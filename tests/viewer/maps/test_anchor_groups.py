@@ -33,7 +33,7 @@ def grouped(viewer: ViewerModel, controller: Controller, image: Image) -> Contro
 
 
 def labels_of(controller: Controller, image: Image, encoder: str = "mae-demo") -> Labels:
-    layer = controller.board.find(image, "groups", encoder)
+    layer = controller.layer_manager.find(image, "groups", encoder)
     assert isinstance(layer, Labels)
     return layer
 
@@ -45,7 +45,7 @@ def test_a_click_adds_to_the_active_group_and_leaves_the_others(grouped: Control
 
 
 def test_similarity_is_to_the_active_group(grouped: Controller, image: Image) -> None:
-    layer = grouped.board.find(image, "similarity", "mae-demo")
+    layer = grouped.layer_manager.find(image, "similarity", "mae-demo")
     assert layer.data[:, 5:].min() > layer.data[:, :5].max()
     grouped.workspace.group = 0
     assert layer.data[:, :5].min() > layer.data[:, 5:].max()
@@ -64,7 +64,7 @@ def test_each_token_gets_the_group_it_is_most_like(grouped: Controller, image: I
 
 def test_one_group_alone_makes_no_map_of_groups(controller: Controller, image: Image) -> None:
     controller.workspace.add_anchor(Anchor(LEFT), keep=False)
-    assert controller.board.find(image, "groups", "mae-demo") is None
+    assert controller.layer_manager.find(image, "groups", "mae-demo") is None
 
 
 def test_the_map_of_groups_follows_a_drag(viewer: ViewerModel, grouped: Controller, image: Image) -> None:
@@ -144,7 +144,7 @@ def test_anchors_of_one_image_are_looked_for_in_another(
     other = viewer.add_image(noise(64, 80), name="other")
     workspace.reference = image
     assert [name for name, _ in embedder.calls] == ["mae-demo", "dinov3-demo"] * 2
-    layer = grouped.board.find(other, "similarity", "mae-demo")
+    layer = grouped.layer_manager.find(other, "similarity", "mae-demo")
     assert layer.data[:, 5:].min() > layer.data[:, :5].max()
     assert layer.metadata[OWN]["options"]["reference"] == "tissue"
     assert "in tissue" in workspace.caption.text
@@ -163,8 +163,8 @@ def test_a_method_that_has_not_seen_the_other_image_is_named(
     other = viewer.add_image(noise(64, 80), name="other")
     workspace.chosen = ("mae-demo", "dinov3-demo")
     workspace.reference = image
-    assert controller.board.find(other, "similarity", "mae-demo") is not None
-    assert controller.board.find(other, "similarity", "dinov3-demo") is None
+    assert controller.layer_manager.find(other, "similarity", "mae-demo") is not None
+    assert controller.layer_manager.find(other, "similarity", "dinov3-demo") is None
     assert "embedded by dinov3-demo" in workspace.status.text
 
 

@@ -47,7 +47,7 @@ def attending(
 
 
 def attention(controller: Controller, encoder: str = "mae-demo") -> Image:
-    return controller.board.find(controller.workspace.image, "attention", encoder)
+    return controller.layer_manager.find(controller.workspace.image, "attention", encoder)
 
 
 def test_a_block_is_computed_for_every_method(attending: Controller, attender: KnownAttender) -> None:

@@ -20,9 +20,9 @@ def clustered(controller: Controller, image: Image) -> Controller:
 
 
 def shown(controller: Controller, image: Image, encoder: str = "mae-demo") -> tuple[Labels, ClusterMap]:
-    layer = controller.board.find(image, "clusters", encoder)
+    layer = controller.layer_manager.find(image, "clusters", encoder)
     assert isinstance(layer, Labels)
-    result = controller.board.result_of(layer)
+    result = controller.layer_manager.result_of(layer)
     assert isinstance(result, ClusterMap)
     return layer, result
 

@@ -27,7 +27,7 @@ def two(viewer: ViewerModel, controller: Controller, image: Image) -> tuple[Imag
 
 
 def shown(controller: Controller, image: Image, encoder: str = "mae-demo") -> ComponentMap:
-    result = controller.board.result_of(controller.board.find(image, "pca", encoder))
+    result = controller.layer_manager.result_of(controller.layer_manager.find(image, "pca", encoder))
     assert isinstance(result, ComponentMap)
     return result
 
@@ -112,12 +112,12 @@ def test_controls_are_methods_of_their_own(
     assert set(workspace.methods) == set(names)
     assert workspace.methods[0] == "mae-demo"
     assert [name for name, _ in embedder.calls][2:] == list(workspace.methods[1:3])
-    assert controller.board.find(image, "similarity", "position-8px") is not None
+    assert controller.layer_manager.find(image, "similarity", "position-8px") is not None
     workspace.side_by_side = True
     assert viewer.canvas.grid.actual_shape(viewer.layers) == (2, 2)
     workspace.side_by_side = False
     assert controller.stage.methods() == list(workspace.methods)
-    mark = controller.board.find(image, "similarity", "mae-untrained").metadata[OWN]
+    mark = controller.layer_manager.find(image, "similarity", "mae-untrained").metadata[OWN]
     assert mark["contrast"]["rule"] == "percentiles 1–99 of all encoders"
 
 

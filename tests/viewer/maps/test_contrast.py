@@ -63,7 +63,7 @@ def test_window_and_figure_draw_between_the_same_limits(
     made = all_maps(embeddings)
     assert {key for maps in made.values() for key in maps} == set(MAP_TYPES)
     viewer = ViewerModel()
-    board, image = LayerManager(viewer), viewer.add_image(np.zeros((600, 600)))
+    layer_manager, image = LayerManager(viewer), viewer.add_image(np.zeros((600, 600)))
     grid = next(iter(embeddings.values())).grid
     extent = Extent(*grid.origin_yx, *grid.extent_yx)
     for kind in MAP_TYPES.values():
@@ -72,7 +72,7 @@ def test_window_and_figure_draw_between_the_same_limits(
         if kind is MAP_TYPES["classes"]:  # its palette is the scribbles'
             assert limits == [None]
             continue
-        layers = [board.show(image, drawing) for drawing in draw_all(list(found.values()), display)]
+        layers = [layer_manager.show(image, drawing) for drawing in draw_all(list(found.values()), display)]
         in_figure = [None] * len(found)
         if MAP_TYPES[kind.slot].selectable:
             rows = [FigureRow("", name, {kind.key: result}) for name, result in found.items()]

@@ -42,11 +42,11 @@ def test_work_of_a_cnn_is_tokens(spec: EncoderSpec) -> None:
 def test_cost_adds_encoders_up(spec: EncoderSpec) -> None:
     planned = plan(ArraySource(noise(64, 80)), spec)
     unit = work_of(spec.architecture, planned.tiles)
-    paces = Throughput(1.0 / unit, "cpu"), Throughput(2.0 / unit, "cpu")
-    both = cost_of([spec, spec], [planned, planned], paces)
+    throughputs = Throughput(1.0 / unit, "cpu"), Throughput(2.0 / unit, "cpu")
+    both = cost_of([spec, spec], [planned, planned], throughputs)
     assert both.seconds == pytest.approx(3.0)
     assert both.describe() == "1 MB, about 3 s on cpu"
-    assert cost_of([spec, spec], [planned, planned], [paces[0], None]).describe() == "1 MB"
+    assert cost_of([spec, spec], [planned, planned], [throughputs[0], None]).describe() == "1 MB"
 
 
 def test_reading_counts_once_before_and_hides_behind_computing_after(spec: EncoderSpec) -> None:

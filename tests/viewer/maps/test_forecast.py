@@ -18,7 +18,7 @@ TRIAL = 7
 
 
 @pytest.fixture
-def paces() -> KnownPaces:
+def throughputs() -> KnownPaces:
     return KnownPaces()
 
 
@@ -32,7 +32,7 @@ def waiting(
     viewer: ViewerModel,
     workspace: WorkspaceModel,
     specs: tuple[EncoderSpec, ...],
-    paces: KnownPaces,
+    throughputs: KnownPaces,
     runners: list[LaterRunner],
 ) -> Iterator[Controller]:
     """A controller whose work waits until it is delivered."""
@@ -41,7 +41,7 @@ def waiting(
         runners.append(LaterRunner())
         return runners[-1]
 
-    made = Controller(viewer, workspace, make_runner=make, services=known_services(paces=paces))
+    made = Controller(viewer, workspace, make_runner=make, services=known_services(throughputs=throughputs))
     viewer.add_image(noise(64, 80), name="tissue")
     workspace.available = specs
     workspace.touched = True
@@ -61,7 +61,7 @@ def test_nothing_is_tried_out_before_a_person_has_chosen_anything(
 
 
 def test_encoders_of_unknown_pace_are_tried_out_once(
-    waiting: Controller, runners: list[LaterRunner], paces: KnownPaces
+    waiting: Controller, runners: list[LaterRunner], throughputs: KnownPaces
 ) -> None:
     workspace, trial = waiting.workspace, runners[TRIAL]
     assert not trial.waiting
@@ -70,32 +70,32 @@ def test_encoders_of_unknown_pace_are_tried_out_once(
     workspace.level = 0
     workspace.chosen = ("mae-demo", "dinov3-demo")
     trial.deliver()
-    assert paces.measured == ["mae-demo", "dinov3-demo"]
+    assert throughputs.measured == ["mae-demo", "dinov3-demo"]
     assert workspace.plan.text.endswith("about 1 s on cpu")
     workspace.chosen = ("mae-demo",)
     trial.deliver()
-    assert len(paces.measured) == 2
+    assert len(throughputs.measured) == 2
 
 
 def test_a_run_ends_the_trial_and_teaches_its_pace(
-    waiting: Controller, runners: list[LaterRunner], paces: KnownPaces
+    waiting: Controller, runners: list[LaterRunner], throughputs: KnownPaces
 ) -> None:
     waiting.workspace.chosen = ("mae-demo",)
     waiting.run()
     assert not runners[TRIAL].waiting
     runners[0].deliver()
-    assert paces.measured == []
-    assert paces.paces["mae-demo"].seconds > 0
+    assert throughputs.measured == []
+    assert throughputs.throughputs["mae-demo"].seconds > 0
     assert not runners[TRIAL].waiting
 
 
 def test_an_encoder_that_cannot_be_loaded_is_tried_once(
-    waiting: Controller, runners: list[LaterRunner], paces: KnownPaces
+    waiting: Controller, runners: list[LaterRunner], throughputs: KnownPaces
 ) -> None:
     def refuse() -> None:
         raise CheckpointError("It is damaged.")
 
-    paces.on_measure = refuse
+    throughputs.on_measure = refuse
     waiting.workspace.chosen = ("mae-demo",)
     runners[TRIAL].deliver()
     assert not runners[TRIAL].waiting
@@ -103,9 +103,9 @@ def test_an_encoder_that_cannot_be_loaded_is_tried_once(
     assert waiting.workspace.plan.text.endswith("1 MB")
 
 
-def test_plans_follow_the_region(waiting: Controller, paces: KnownPaces) -> None:
+def test_plans_follow_the_region(waiting: Controller, throughputs: KnownPaces) -> None:
     workspace = waiting.workspace
-    paces.learn(workspace.available[0], Throughput(1e-4, "cuda:0"))
+    throughputs.learn(workspace.available[0], Throughput(1e-4, "cuda:0"))
     workspace.chosen = ("mae-demo",)
     before = workspace.plan.text
     assert before.endswith("s on cuda:0")
@@ -158,7 +158,7 @@ def test_reading_is_measured_once_for_images_that_are_not_in_memory(
 def test_the_line_turns_red_beyond_memory(waiting: Controller) -> None:
     waiting.workspace.chosen = ("mae-demo",)
     assert not waiting.workspace.plan.failed
-    waiting.forecast.free_bytes = lambda: 1000
-    waiting.forecast.update()
+    waiting.run_estimate.free_bytes = lambda: 1000
+    waiting.run_estimate.update()
     assert waiting.workspace.plan.failed
     assert waiting.workspace.plan.text.endswith("1 MB. Only 1 MB of memory are free.")

@@ -81,7 +81,7 @@ def test_a_new_map_is_in_the_window(controller: Controller, image: Image) -> Non
     workspace.maps = tuple(kind.key for kind in selectable())
     controller.run()
     workspace.shown = ROWS.key
-    layer = controller.board.find(image, ROWS.key, workspace.front)
+    layer = controller.layer_manager.find(image, ROWS.key, workspace.front)
     assert layer is not None
     assert layer.visible
     assert layer.metadata[OWN]["map"] == ROWS.key

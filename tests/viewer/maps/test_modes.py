@@ -30,7 +30,7 @@ def in_view(viewer: ViewerModel) -> list[str]:
 
 
 def difference_of(controller: Controller, image: Image) -> Image:
-    (layer,) = controller.board.layers_of(image, DIFFERENCE)
+    (layer,) = controller.layer_manager.layers_of(image, DIFFERENCE)
     return layer
 
 
@@ -45,7 +45,7 @@ def test_the_difference_is_the_first_less_the_second_on_a_symmetric_scale(
     viewer: ViewerModel, turned: Controller, image: Image
 ) -> None:
     workspace = turned.workspace
-    first, second = (turned.board.find(image, "similarity", name).data.copy() for name in BOTH)
+    first, second = (turned.layer_manager.find(image, "similarity", name).data.copy() for name in BOTH)
     workspace.difference = True
     layer = difference_of(turned, image)
     np.testing.assert_allclose(layer.data, first - second, atol=1e-6)
@@ -53,12 +53,12 @@ def test_the_difference_is_the_first_less_the_second_on_a_symmetric_scale(
     assert low == -high
     assert layer.colormap.name == "RdBu_r"
     assert in_view(viewer) == ["difference of similarity · mae-demo − dinov3-demo", "anchors"]
-    assert isinstance(turned.board.result_of(layer), DifferenceMap)
+    assert isinstance(turned.layer_manager.result_of(layer), DifferenceMap)
     assert "red where mae-demo is higher" in workspace.caption.text
     workspace.front = "dinov3-demo"
     np.testing.assert_allclose(difference_of(turned, image).data, second - first, atol=1e-6)
     workspace.difference = False
-    assert turned.board.layers_of(image, DIFFERENCE) == []
+    assert turned.layer_manager.layers_of(image, DIFFERENCE) == []
     assert in_view(viewer) == ["similarity · dinov3-demo", "anchors"]
 
 
@@ -77,7 +77,7 @@ def test_attention_is_subtracted_as_ranks_and_colours_not_at_all(turned: Control
     workspace.shown = "pca"
     assert workspace.status.failed
     assert "no common axes" in workspace.status.text
-    assert turned.board.layers_of(image, DIFFERENCE) == []
+    assert turned.layer_manager.layers_of(image, DIFFERENCE) == []
 
 
 def test_side_by_side_and_difference_exclude_each_other(turned: Controller) -> None:
@@ -134,7 +134,7 @@ def test_one_method_alone_has_nothing_to_flicker_with(controller: Controller, im
 
 def test_attention_shares_its_contrast_and_says_so(controller: Controller, image: Image) -> None:
     controller.run()
-    layers = [controller.board.find(image, "attention", name) for name in BOTH]
+    layers = [controller.layer_manager.find(image, "attention", name) for name in BOTH]
     assert tuple(layers[0].contrast_limits) == tuple(layers[1].contrast_limits)
     assert layers[0].metadata[OWN]["contrast"]["rule"] == "percentiles 1–99 of all encoders"
     controller.workspace.shown = "attention"

@@ -37,6 +37,6 @@ def test_what_cannot_be_written_is_known_until_the_end(
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("NAPARI_SSLMAPS_CONFIG", str(tmp_path / "file" / "folder"))
-    paces = MeasuredPaces(LoadedEncoders())
-    paces.learn(spec, Throughput(1.0, "cpu"))
-    assert paces.known(spec) == Throughput(1.0, "cpu")
+    throughputs = MeasuredPaces(LoadedEncoders())
+    throughputs.learn(spec, Throughput(1.0, "cpu"))
+    assert throughputs.known(spec) == Throughput(1.0, "cpu")

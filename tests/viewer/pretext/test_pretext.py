@@ -106,7 +106,7 @@ def test_the_page_decides_what_is_on_the_canvas(viewer: ViewerModel, shown: Cont
     workspace.task = "maps"
     shown.run()
     workspace.add_anchor(Anchor((20.0, 20.0)), keep=False)
-    (seen,) = (layer for layer in shown.board.maps_of(workspace.image) if layer.visible)
+    (seen,) = (layer for layer in shown.layer_manager.maps_of(workspace.image) if layer.visible)
     workspace.task = "pretext"
     show(shown, "ijepa-demo")
     assert not seen.visible

@@ -27,7 +27,7 @@ class ComparePage(QWidget):
     model
         What is chosen and found.
     desk, exports
-        Are told of rows that a person picks, and of what is to be written where.
+        Are told of rows that a user picks, and of what is to be written where.
     connections
         Undone when the dock is closed.
     """

@@ -51,7 +51,7 @@ class ProbeSection(Section):
         self.set_text("")
 
     def set_scribbling(self, on: bool) -> None:
-        """Show whether a person paints."""
+        """Show whether a user paints."""
         with quiet(self.paint):
             self.paint.setChecked(on)
         for button in (*self.classes, self.erase):

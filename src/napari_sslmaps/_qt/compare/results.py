@@ -36,7 +36,7 @@ _LINES = 4
 
 
 class ResultsView(QWidget):
-    """Shows one finding and lets a person choose which.
+    """Shows one finding and lets a user choose which.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a person knows better than a weight file, as a small form."""
+"""What a user knows better than a weight file, as a small form."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -106,7 +106,7 @@ class EncoderSection(Section):
         self.action_requested.emit(action, name)
 
     def _fold_by_itself(self) -> None:
-        """Show what is ticked and fold away what is not, where a person has not folded or shown it."""
+        """Show what is ticked and fold away what is not, where a user has not folded or shown it."""
         for title, group in self.groups.items():
             if title not in self._folded and len(self.groups) > 1:
                 with quiet(group):

@@ -97,7 +97,7 @@ class PretextSection(Section):
         self._show_fields()
 
     def set_tool(self, tool: PretextTool) -> None:
-        """Show what a person holds."""
+        """Show what a user holds."""
         with quiet(self.paint, self.shift):
             self.paint.setChecked(tool == "paint")
             self.shift.setChecked(tool == "move")

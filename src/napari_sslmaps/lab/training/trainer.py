@@ -50,7 +50,7 @@ class Listener:
         """After every line of log, which is ``run.last``."""
 
     def said(self, sentence: str) -> None:
-        """When there is something that a person should know."""
+        """When there is something that a user should know."""
 
 
 def train(

@@ -27,7 +27,7 @@ class AnchorMarks:
     viewer
         Where the layers are.
     workspace
-        Whose anchors are drawn; edited when a person edits the points by hand.
+        Whose anchors are drawn; edited when a user edits the points by hand.
     """
 
     def __init__(self, viewer: ViewerModel, workspace: WorkspaceModel) -> None:
@@ -171,7 +171,7 @@ class AnchorMarks:
         return looks
 
     def _on_points_edited(self) -> None:
-        """Take over what a person did to the points with napari's own tools."""
+        """Take over what a user did to the points with napari's own tools."""
         if self._drawing or self._main is None:
             return
         features, active = self._main.features, self._workspace.group

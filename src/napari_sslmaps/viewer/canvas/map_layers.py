@@ -245,7 +245,7 @@ class LayerManager:
 
 @contextmanager
 def keeping_selection(viewer: ViewerModel) -> Iterator[None]:
-    """Add layers without napari selecting them, so that a person's layer stays the active one."""
+    """Add layers without napari selecting them, so that the user's layer stays the active one."""
     selection = viewer.layers.selection
     before = selection.active
     yield

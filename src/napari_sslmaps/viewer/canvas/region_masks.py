@@ -43,7 +43,7 @@ class RegionMasks:
     ----------
     viewer, workspace
         Where layers are; a mask is looked for when the workspace's region is one.
-    board
+    layer_manager
         Board that finds layers.
     runner
         Runs the search.
@@ -58,13 +58,13 @@ class RegionMasks:
         self,
         viewer: ViewerModel,
         workspace: WorkspaceModel,
-        board: LayerManager,
+        layer_manager: LayerManager,
         runner: TaskRunner,
         failed: Callable[[BaseException], None],
     ) -> None:
         self._viewer = viewer
         self._workspace = workspace
-        self._board = board
+        self._layer_manager = layer_manager
         self._runner = runner
         self._failed = failed
         self._connections = Connections()
@@ -106,7 +106,7 @@ class RegionMasks:
         self._layer_connections.undo()
 
     def _layer_of(self, image: Image) -> Labels | None:
-        found = [layer for layer in self._board.layers_of(image, ROLE) if isinstance(layer, Labels)]
+        found = [layer for layer in self._layer_manager.layers_of(image, ROLE) if isinstance(layer, Labels)]
         return found[0] if found else None
 
     def _search(self, image: Image) -> None:

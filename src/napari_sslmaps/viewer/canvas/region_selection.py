@@ -86,7 +86,7 @@ def _around(mask: PlacedMask, source: ImageSource, level: int, frame: int) -> Re
 
 
 class RegionSelection:
-    """Where a person looks: the chosen part of an image, at the chosen resolution.
+    """Where a user looks: the chosen part of an image, at the chosen resolution.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a person changes by hand on one method's map, its other methods' maps take over."""
+"""What a user changes by hand on one method's map, its other methods' maps take over."""
 
 from collections.abc import Callable
 from functools import partial
@@ -25,17 +25,17 @@ class SharedContrast:
         Whose layers come and go.
     workspace
         Whether contrast is shared.
-    board
+    layer_manager
         Has the maps.
     """
 
-    def __init__(self, viewer: ViewerModel, workspace: WorkspaceModel, board: LayerManager) -> None:
+    def __init__(self, viewer: ViewerModel, workspace: WorkspaceModel, layer_manager: LayerManager) -> None:
         self._workspace = workspace
-        self._board = board
+        self._layer_manager = layer_manager
         self._busy = False
         self._followed: dict[Layer, Connections] = {}
         self._connections = Connections()
-        self._connections.add(board.added, self._follow)
+        self._connections.add(layer_manager.added, self._follow)
         self._connections.add(viewer.layers.events.removed, self._on_removed)
 
     def close(self) -> None:
@@ -72,7 +72,7 @@ class SharedContrast:
         self._for_all(image, layer, copy)
 
     def _pass_on_limits(self, image: Image, layer: Image, _event: object = None) -> None:
-        if self._board.busy or self._workspace.similarity.display == "each":
+        if self._layer_manager.busy or self._workspace.similarity.display == "each":
             return
 
         def copy(other: Picture) -> None:
@@ -96,6 +96,6 @@ class SharedContrast:
         title = layer.metadata[OWN]["title"]
         return [
             other
-            for other in self._board.maps_of(image)
+            for other in self._layer_manager.maps_of(image)
             if other is not layer and other.metadata[OWN]["title"] == title
         ]

@@ -84,7 +84,7 @@ class SideBySide:
         maps
             Maps of several encoders, or panels of one pretext view.
         tool
-            Lies in the first cell on top, instead of anchors, for a person to work with.
+            Lies in the first cell on top, instead of anchors, for a user to work with.
         closely
             Whether the pictures fill the cells, rather than the image.
         """

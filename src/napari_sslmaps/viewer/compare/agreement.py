@@ -33,18 +33,18 @@ class AgreementLayer:
 
     Parameters
     ----------
-    workspace, sessions, board
+    workspace, sessions, layer_manager
         What is in view, what was computed, and where it is drawn.
     runner
         Runner that computes.
     """
 
     def __init__(
-        self, workspace: WorkspaceModel, sessions: Sessions, board: LayerManager, runner: TaskRunner
+        self, workspace: WorkspaceModel, sessions: Sessions, layer_manager: LayerManager, runner: TaskRunner
     ) -> None:
         self._workspace = workspace
         self._sessions = sessions
-        self._board = board
+        self._layer_manager = layer_manager
         self._runner = runner
         self._connections = Connections()
         for name in ("shown", "front", "side_by_side", "difference", "task", "image"):
@@ -72,7 +72,7 @@ class AgreementLayer:
         if self._sessions.image is not image:
             return
         self._workspace.side_by_side = self._workspace.difference = False
-        drawn = self._board.show_alone(image, draw_agreement(found), *FOUND_ROLES)
+        drawn = self._layer_manager.show_alone(image, draw_agreement(found), *FOUND_ROLES)
         self._workspace.say(
             f"{drawn.name}: share of each token's {found.neighbours} nearest neighbours that both name; "
             f"{found.chance:.3f} by chance."
@@ -81,7 +81,7 @@ class AgreementLayer:
     def _drop(self) -> None:
         self._runner.discard()
         if self._sessions.image is not None:
-            self._board.drop(self._board.layers_of(self._sessions.image, AGREEMENT))
+            self._layer_manager.drop(self._layer_manager.layers_of(self._sessions.image, AGREEMENT))
 
     def _on_failed(self, error: BaseException) -> None:
         if not isinstance(error, Cancelled):

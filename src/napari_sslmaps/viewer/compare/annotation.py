@@ -1,4 +1,4 @@
-"""What a person painted or drew in napari, as an `Annotation` of an image's pixels."""
+"""What a user painted or drew in napari, as an `Annotation` of an image's pixels."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -29,7 +29,7 @@ _CORNERS_OF_ELLIPSE = 64
 
 
 def annotation_layers(viewer: ViewerModel) -> list[Labels | Shapes]:
-    """Return the layers that can be an annotation: Labels and Shapes that a person made, topmost first.
+    """Return the layers that can be an annotation: Labels and Shapes that a user made, topmost first.
 
     Then come the labels of groups of anchors, which can be painted over.
     """

@@ -72,9 +72,9 @@ class ComparePage:
         self.model = ComparisonModel()
         self._runners = tuple(make_runner() for _ in range(4))
         runner, map_runner, probe_runner, export_runner = self._runners
-        sessions, answers, board = parts
-        self.agreement = AgreementLayer(workspace, sessions, board, map_runner)
-        self.evidence = EvidenceLayer(workspace, sessions, board, map_runner, services.evidencer)
+        sessions, answers, layer_manager = parts
+        self.agreement = AgreementLayer(workspace, sessions, layer_manager, map_runner)
+        self.evidence = EvidenceLayer(workspace, sessions, layer_manager, map_runner, services.evidencer)
         self.desk = ComparisonController(
             viewer,
             workspace,
@@ -84,7 +84,7 @@ class ComparePage:
             (services.comparer, services.folder_comparer),
         )
         self.probe = ProbeController(
-            viewer, workspace, self.model, sessions, board, probe_runner, services.prober
+            viewer, workspace, self.model, sessions, layer_manager, probe_runner, services.prober
         )
 
         self.exports = ExportController(workspace, export_runner, services.exporter, self.desk.holdings)

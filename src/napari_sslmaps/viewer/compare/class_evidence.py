@@ -112,7 +112,7 @@ class EvidenceLayer:
 
     Parameters
     ----------
-    workspace, sessions, board
+    workspace, sessions, layer_manager
         What is in view, what was computed, and where it is drawn.
     runner
         Runner that computes.
@@ -124,13 +124,13 @@ class EvidenceLayer:
         self,
         workspace: WorkspaceModel,
         sessions: Sessions,
-        board: LayerManager,
+        layer_manager: LayerManager,
         runner: TaskRunner,
         evidencer: Evidencer,
     ) -> None:
         self._workspace = workspace
         self._sessions = sessions
-        self._board = board
+        self._layer_manager = layer_manager
         self._runner = runner
         self._evidencer = evidencer
         self.heads: Mapping[str, ImageHead] = {}
@@ -169,7 +169,7 @@ class EvidenceLayer:
         if self._sessions.image is not image:
             return
         self._workspace.side_by_side = self._workspace.difference = False
-        drawn = self._board.show_alone(image, draw_evidence(found.map), *FOUND_ROLES)
+        drawn = self._layer_manager.show_alone(image, draw_evidence(found.map), *FOUND_ROLES)
         self._workspace.say(
             f"{drawn.name}: the region's likeliest class, with {found.probability:.0%}, and where it shows."
         )
@@ -177,7 +177,7 @@ class EvidenceLayer:
     def _drop(self) -> None:
         self._runner.discard()
         if self._sessions.image is not None:
-            self._board.drop(self._board.layers_of(self._sessions.image, EVIDENCE))
+            self._layer_manager.drop(self._layer_manager.layers_of(self._sessions.image, EVIDENCE))
 
     def _on_failed(self, error: BaseException) -> None:
         if not isinstance(error, Cancelled):

@@ -92,7 +92,7 @@ _COMPARE_FIRST = "Expected a comparison to write; there is none yet. Press Compa
 
 
 class RoomExporter:
-    """Writes by the rooms ``run`` and ``compare``, as the command line does.
+    """Writes by the packages ``run`` and ``compare``, as the command line does.
 
     Parameters
     ----------

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from napari_sslmaps.compare.scoring import ImageEmbeddings
 
 PERTURBED = ("speckle", "blur", "gain")
-"""Perturbations that a person waits for in the window; the command line knows more."""
+"""Perturbations that a user waits for in the window; the command line knows more."""
 OnShare = Callable[[str, float], None]
 """Takes what is being done and the share of all work that is done, in [0, 1]; may raise `Cancelled`."""
 
@@ -123,7 +123,7 @@ class Comparer(Protocol):
 
 
 class RoomComparer:
-    """Compares by the room `compare`, which the command line uses too.
+    """Compares by the package `compare`, which the command line uses too.
 
     Parameters
     ----------
@@ -165,7 +165,7 @@ class RoomComparer:
 
 
 def request_of(asked: AskedComparison) -> "ComparisonRequest":
-    """Say in the room's terms what was asked for in the window."""
+    """Say in the terms of `compare` what was asked for in the window."""
     from napari_sslmaps.compare.request import ComparedImage, ComparisonOptions, ComparisonRequest
     from napari_sslmaps.inputs.encoders import EncoderChoice
     from napari_sslmaps.records.run import RunOptions
@@ -299,7 +299,7 @@ class FolderComparer(Protocol):
 
 
 class RoomFolderComparer:
-    """Compares by the room ``compare``; what it writes is what ``napari-sslmaps evaluate`` writes.
+    """Compares by the package ``compare``; what it writes is what ``napari-sslmaps evaluate`` writes.
 
     Parameters
     ----------

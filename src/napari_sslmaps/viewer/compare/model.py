@@ -33,7 +33,7 @@ class ProbeOptions:
 
 @dataclass(eq=False)
 class ComparisonModel:
-    """What a person chose to compare, and what came of it.
+    """What a user chose to compare, and what came of it.
 
     Each field has a signal of its name in `events`.
 
@@ -56,7 +56,7 @@ class ComparisonModel:
     image
         Name of the image that the findings are of; empty while there are none.
     scribbling
-        Whether a person paints classes for a probe.
+        Whether a user paints classes for a probe.
     brush
         The class that is painted, 0 to rub out.
     probe, probe_text

@@ -1,4 +1,4 @@
-"""A probe that learns while a person paints: what the tokens under the scribbles say of all the others."""
+"""A probe that learns while a user paints: what the tokens under the scribbles say of all the others."""
 
 import numpy as np
 from napari.components import ViewerModel
@@ -27,14 +27,14 @@ class ProbeController:
     """Follows scribbles with predictions, and tells how good they are once a stroke has ended.
 
     While a prediction is computed, strokes go on; the next one starts from what is painted by then, so that
-    answers keep coming however fast a person paints.
+    answers keep coming however fast a user paints.
 
     Parameters
     ----------
     viewer, workspace, model
         Where layers are, which encoder is in front, and what the page shows.
-    sessions, board
-        What was computed, and its maps, which make room while a person paints.
+    sessions, layer_manager
+        What was computed, and its maps, which make room while a user paints.
     runner
         Runner that computes.
     prober
@@ -47,7 +47,7 @@ class ProbeController:
         workspace: WorkspaceModel,
         model: ComparisonModel,
         sessions: Sessions,
-        board: LayerManager,
+        layer_manager: LayerManager,
         runner: TaskRunner,
         prober: Prober,
     ) -> None:
@@ -55,7 +55,7 @@ class ProbeController:
         self._workspace = workspace
         self._model = model
         self._sessions = sessions
-        self._board = board
+        self._layer_manager = layer_manager
         self._runner = runner
         self._prober = prober
         self._layers = ScribbleLayers(viewer, self._on_painted, self._on_picked)
@@ -122,9 +122,9 @@ class ProbeController:
             self._begin(here[0], embedding)
 
     def _begin(self, image: Image, embedding: Embedding) -> None:
-        """Give a person the brush, on the image alone: maps make room."""
+        """Give a user the brush, on the image alone: maps make room."""
         self._workspace.side_by_side = self._workspace.anchor_mode = False
-        for drawn in self._board.maps_of(image):
+        for drawn in self._layer_manager.maps_of(image):
             set_visible(drawn, visible=False)
         self._layers.take(image, _region_of(embedding), embedding.grid.stride_yx)
         self._on_brush()
@@ -158,8 +158,8 @@ class ProbeController:
             self._validate()
 
     def _show(self, image: Image, found: LabelMap) -> None:
-        drawn = self._board.show(image, draw_classes(found), live=self._layers.held)
-        for layer in self._board.layers_of(image, PREDICTION):
+        drawn = self._layer_manager.show(image, draw_classes(found), live=self._layers.held)
+        for layer in self._layer_manager.layers_of(image, PREDICTION):
             set_visible(layer, visible=layer is drawn)
 
     def _validate(self) -> None:
@@ -188,7 +188,7 @@ class ProbeController:
             self.refresh()
 
     def _on_front(self) -> None:
-        """Ask another encoder while a person paints; else make room for the map that is asked for."""
+        """Ask another encoder while a user paints; else make room for the map that is asked for."""
         if self._model.scribbling:
             self.refresh()
         else:

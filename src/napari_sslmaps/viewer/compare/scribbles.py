@@ -1,4 +1,4 @@
-"""The layers of a probe: scribbles that a person paints, and the classes that are made of them."""
+"""The layers of a probe: scribbles that a user paints, and the classes that are made of them."""
 
 from collections.abc import Callable, Generator
 from dataclasses import asdict, replace
@@ -34,9 +34,9 @@ class ScribbleLayers:
     viewer
         Where they are.
     painted
-        Is told when a person has changed what is painted.
+        Is told when a user has changed what is painted.
     picked
-        Is told when a person has chosen another class in napari's own controls.
+        Is told when a user has chosen another class in napari's own controls.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class ScribbleLayers:
         """Whether a stroke goes on."""
 
     def take(self, image: Image, region: Region, token_yx: tuple[float, float]) -> Labels:
-        """Return the layer in which a person paints on a region, and listen to it.
+        """Return the layer in which a user paints on a region, and listen to it.
 
         Parameters
         ----------

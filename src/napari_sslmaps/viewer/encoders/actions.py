@@ -96,7 +96,7 @@ class EncoderActions:
         Whose list and status line.
     library
         Knows the user's files and the published encoders.
-    offer
+    encoder_list
         Lists again what has changed.
     runners
         One to read weight files, one to download.
@@ -108,13 +108,13 @@ class EncoderActions:
         self,
         workspace: WorkspaceModel,
         library: Library,
-        offer: EncoderList,
+        encoder_list: EncoderList,
         runners: tuple[TaskRunner, TaskRunner],
         failed: Callable[[BaseException], None],
     ) -> None:
         self._workspace = workspace
         self._library = library
-        self._offer = offer
+        self._encoder_list = encoder_list
         self._file_runner, self._download_runner = runners
         self._failed = failed
 
@@ -136,17 +136,17 @@ class EncoderActions:
         except SSLMapsError as error:
             self._failed(error)
             return
-        self._offer.list_again()
+        self._encoder_list.list_again()
         self._workspace.say(f"{name} is no longer listed; its file stays where it is.")
 
     def download(self, name: str) -> Download:
         """Return the download of a published encoder, to be started and closed by whoever shows it."""
         download = Download(PUBLISHED[name], self._library, self._download_runner)
-        download.arrived.connect(lambda arrived: self._offer.list_again(ticked=arrived))
+        download.arrived.connect(lambda arrived: self._encoder_list.list_again(ticked=arrived))
         return download
 
     def _on_added(self, spec: EncoderSpec) -> None:
-        self._offer.list_again(ticked=spec.name)
+        self._encoder_list.list_again(ticked=spec.name)
         title = METHODS[spec.method].title
         self._workspace.say(f"{spec.name}: recognised as {title}, {spec.architecture.summary}.")
 

@@ -24,7 +24,7 @@ FOLDED = (GROUPS[2], PUBLISHED_GROUP)
 
 
 class EncoderList:
-    """Ticks the encoders that fit the image until a person ticks others.
+    """Ticks the encoders that fit the image until a user ticks others.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ class EncoderList:
         self._workspace.say(text, failed=True)
 
     def tick_fitting(self) -> None:
-        """Tick the set that fits the image, unless a person has chosen."""
+        """Tick the set that fits the image, unless a user has chosen."""
         if self._by_hand:
             return
         self._ticking = True

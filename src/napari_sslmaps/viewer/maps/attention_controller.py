@@ -110,7 +110,7 @@ class AttentionController:
     ----------
     workspace
         What is asked.
-    board
+    layer_manager
         Where maps are drawn.
     runner
         Runs encoders; the newest request wins.
@@ -128,14 +128,14 @@ class AttentionController:
     def __init__(
         self,
         workspace: WorkspaceModel,
-        board: LayerManager,
+        layer_manager: LayerManager,
         runner: TaskRunner,
         attender: Attender,
         shown: Callable[[Image], None],
         failed: Callable[[BaseException], None],
     ) -> None:
         self._workspace = workspace
-        self._board = board
+        self._layer_manager = layer_manager
         self._runner = runner
         self._attender = attender
         self._shown = shown
@@ -155,7 +155,7 @@ class AttentionController:
 
         def reported(drawings: list[LayerSpec]) -> None:
             for drawing in drawings:
-                self._board.show(image, drawing)
+                self._layer_manager.show(image, drawing)
             self._shown(image)
             self.drawn.emit(image)
 
@@ -170,13 +170,13 @@ class AttentionController:
             return
         anchor = request.anchors.anchors[-1]
         for item, depth in self._transformers(session):
-            layer = self._board.find(image, "attention", item.embedding.provenance.encoder)
+            layer = self._layer_manager.find(image, "attention", item.embedding.provenance.encoder)
             if layer is None or not layer.visible or item.around is None or not item.around.keeps(anchor):
                 continue
             block = min(request.options.attention.block or depth, depth)
             item.stack = item.around.at(anchor, block=block)
             drawing = replace(draw(attention_of(item, request)), limits=None)
-            self._board.show(image, drawing, live=True)
+            self._layer_manager.show(image, drawing, live=True)
             self.drawn.emit(image)
 
     def abandon(self) -> None:
@@ -192,9 +192,9 @@ class AttentionController:
     def _drop_what_cannot_follow(self, image: Image, session: Session, able: set[int]) -> None:
         """Remove attention of methods that cannot be asked again, such as the constant image."""
         for name, item in session.embedded.items():
-            layer = self._board.find(image, "attention", name)
+            layer = self._layer_manager.find(image, "attention", name)
             if layer is not None and item.embedding.attention is not None and id(item) not in able:
-                self._board.drop([layer])
+                self._layer_manager.drop([layer])
 
     def _on_failed(self, error: BaseException) -> None:
         if not isinstance(error, Cancelled):

@@ -32,7 +32,7 @@ class MapCoordinator:
         The region that is chosen, and the frame that is shown.
     runs
         Runs that compute tokens.
-    painter, attention
+    map_controller, attention
         Make maps of tokens, and attention that is not kept with them.
     stage
         Brings them into view.
@@ -47,7 +47,7 @@ class MapCoordinator:
         sessions: Sessions,
         look: RegionSelection,
         runs: EmbeddingRuns,
-        painter: MapController,
+        map_controller: MapController,
         attention: AttentionController,
         stage: VisibilityController,
     ) -> None:
@@ -55,7 +55,7 @@ class MapCoordinator:
         self._sessions = sessions
         self._look = look
         self._runs = runs
-        self._painter = painter
+        self._map_controller = map_controller
         self._attention = attention
         self._stage = stage
         self._options = workspace.options
@@ -128,7 +128,7 @@ class MapCoordinator:
                 self._workspace.say("Negative anchors alone draw no map: set one to be like, too.")
             return
         if self.is_dragging():
-            self._painter.follow_drag(image, session)
+            self._map_controller.follow_drag(image, session)
             self._attention.follow_drag(image, session)
         elif self._is_stale(image, session):
             self.run()
@@ -160,7 +160,7 @@ class MapCoordinator:
         here = self._sessions.here
         if here is None:
             return
-        self._painter.repaint(*here, *kinds)
+        self._map_controller.repaint(*here, *kinds)
         if "attention" in kinds:
             self._attention.repaint(*here)
 
@@ -188,7 +188,7 @@ class MapCoordinator:
     def abandon(self) -> None:
         """Take no more answers: another image is looked at."""
         self._runs.abandon()
-        self._painter.abandon()
+        self._map_controller.abandon()
         self._attention.abandon()
 
     def take(self, image: Image, painted: PartialResult | None) -> None:
@@ -209,7 +209,7 @@ class MapCoordinator:
                 )
             )
         else:
-            self._painter.paint(image, painted)
+            self._map_controller.paint(image, painted)
 
     def _is_stale(self, image: Image, session: Session) -> bool:
         """Whether nothing is embedded for the frame that is shown."""

@@ -170,7 +170,7 @@ class EncoderFailed:
 
 @dataclass(frozen=True, slots=True)
 class NotKept:
-    """Something about the cache that a person should know; the work goes on without it."""
+    """Something about the cache that a user should know; the work goes on without it."""
 
     text: str
 

@@ -31,13 +31,13 @@ class HeadStack:
         Gets the layer.
     workspace
         Says which method, and whose attention.
-    board
+    layer_manager
         Has the maps, which go out of view.
     """
 
-    def __init__(self, viewer: ViewerModel, workspace: WorkspaceModel, board: LayerManager) -> None:
+    def __init__(self, viewer: ViewerModel, workspace: WorkspaceModel, layer_manager: LayerManager) -> None:
         self._viewer = viewer
-        self._board = board
+        self._layer_manager = layer_manager
         self._workspace = workspace
 
     def show(self, image: Image, session: Session) -> None:
@@ -58,8 +58,8 @@ class HeadStack:
         self._drop(image, name)
         layer = _layer(image, heads, item.embedding, name)
         with keeping_selection(self._viewer):
-            self._viewer.layers.insert(self._board.below_marks(), layer)
-        for drawn in self._board.maps_of(image):
+            self._viewer.layers.insert(self._layer_manager.below_marks(), layer)
+        for drawn in self._layer_manager.maps_of(image):
             set_visible(drawn, visible=False)
         self._viewer.dims.set_current_step(0, 0)
         workspace.say(f"{len(heads)} heads of {name}: slide below the canvas. Remove the layer to go back.")

@@ -71,7 +71,7 @@ class MapController:
         What is wanted.
     sessions
         What was computed of other images.
-    board
+    layer_manager
         Where maps are drawn.
     runner
         For repainting what is too large to do at once.
@@ -88,14 +88,14 @@ class MapController:
         self,
         workspace: WorkspaceModel,
         sessions: Sessions,
-        board: LayerManager,
+        layer_manager: LayerManager,
         runner: TaskRunner,
         shown: Callable[[Image], None],
         failed: Callable[[BaseException], None],
     ) -> None:
         self._workspace = workspace
         self._sessions = sessions
-        self._board = board
+        self._layer_manager = layer_manager
         self._runner = runner
         self._shown = shown
         self._failed = failed
@@ -142,7 +142,7 @@ class MapController:
         seen = {
             name: layer
             for name in session.embedded
-            if (layer := self._board.find(image, "similarity", name)) is not None and layer.visible
+            if (layer := self._layer_manager.find(image, "similarity", name)) is not None and layer.visible
         }
         if not seen:
             return
@@ -160,7 +160,7 @@ class MapController:
                 item.lock.release()
             contrast = layer.metadata[OWN].get("contrast")
             drawing.record["contrast"] = contrast
-            self._board.show(image, replace(drawing, limits=None), live=True)
+            self._layer_manager.show(image, replace(drawing, limits=None), live=True)
         self.drawn.emit(image)
 
     def _request(self) -> MapRequest:
@@ -175,8 +175,8 @@ class MapController:
     def _shown_maps(self, image: Image) -> dict[str, dict[str, TokenMap]]:
         """Return the maps that layers show, by encoder and key."""
         shown: dict[str, dict[str, TokenMap]] = {}
-        for layer in self._board.maps_of(image):
-            result, mark = self._board.result_of(layer), layer.metadata[OWN]
+        for layer in self._layer_manager.maps_of(image):
+            result, mark = self._layer_manager.result_of(layer), layer.metadata[OWN]
             if result is not None:
                 shown.setdefault(mark["encoder"], {})[mark["map"]] = result
         return shown
@@ -187,11 +187,11 @@ class MapController:
             return
         for kind in following_anchors():
             layers = {
-                name: self._board.find(image, kind, name)
+                name: self._layer_manager.find(image, kind, name)
                 for name in self._workspace.methods
                 if name not in request.reference
             }
-            self._board.drop(layer for layer in layers.values() if layer is not None)
+            self._layer_manager.drop(layer for layer in layers.values() if layer is not None)
             if kind in request.wanted and layers:
                 missing = ", ".join(layers)
                 self._workspace.say(
@@ -201,7 +201,7 @@ class MapController:
 
     def _follow_drag_of_groups(self, image: Image, session: Session) -> None:
         """Draw groups in view, if their tokens can be read within a frame; else they wait for the release."""
-        layers = {name: self._board.find(image, "groups", name) for name in session.embedded}
+        layers = {name: self._layer_manager.find(image, "groups", name) for name in session.embedded}
         seen = [name for name, layer in layers.items() if layer is not None and layer.visible]
         request = replace(self._workspace.request, wanted=("groups",))
         count = len({anchor.group for anchor in self._workspace.anchors})
@@ -211,7 +211,7 @@ class MapController:
             try:
                 made = make_maps({name: session.embedded[name].embedding}, request)
                 for result in made[name].values():
-                    self._board.show(image, draw(result), live=True)
+                    self._layer_manager.show(image, draw(result), live=True)
             except InvalidAnchorError as error:
                 self._failed(error)
                 return
@@ -219,7 +219,7 @@ class MapController:
 
     def _show(self, image: Image, drawings: list[LayerSpec]) -> None:
         for item in drawings:
-            self._board.show(image, item)
+            self._layer_manager.show(image, item)
         self._shown(image)
         self.drawn.emit(image)
 

@@ -22,13 +22,13 @@ class Bases:
     ----------
     workspace
         Workspace whose `bases` are kept.
-    board
+    layer_manager
         Has the maps of now.
     """
 
-    def __init__(self, workspace: WorkspaceModel, board: LayerManager) -> None:
+    def __init__(self, workspace: WorkspaceModel, layer_manager: LayerManager) -> None:
         self._workspace = workspace
-        self._board = board
+        self._layer_manager = layer_manager
 
     def lock(self) -> None:
         """Keep the components that every method shows now, for the images that come."""
@@ -72,8 +72,8 @@ class Bases:
 
     def _shown(self) -> dict[str, ComponentBasis]:
         image, found = self._workspace.image, {}
-        for layer in [] if image is None else self._board.maps_of(image):
-            result = self._board.result_of(layer)
+        for layer in [] if image is None else self._layer_manager.maps_of(image):
+            result = self._layer_manager.result_of(layer)
             if isinstance(result, ComponentMap):
                 found[result.provenance.encoder] = result.basis
         return found

@@ -24,7 +24,7 @@ from napari_sslmaps.viewer.state.workspace import Status, WorkspaceModel
 class _Trial:
     """Work for the runner: measure reading and encoders, one after another, and report what was."""
 
-    paces: ThroughputStore
+    throughputs: ThroughputStore
     specs: tuple[EncoderSpec, ...]
     readers: ReadSpeed
     source: LayerSource
@@ -38,7 +38,7 @@ class _Trial:
         for spec in self.specs:
             context.token.check()
             try:
-                self.paces.measure(spec)
+                self.throughputs.measure(spec)
             except SSLMapsError:
                 continue  # a run will say so, where somebody asked for it
             context.report(spec.name)
@@ -51,7 +51,7 @@ class RunEstimate:
     ----------
     workspace
         What is chosen; gets the plan.
-    paces
+    throughputs
         Knows how quickly encoders run; one it does not know is tried out.
     runner
         Runs the trial.
@@ -66,14 +66,14 @@ class RunEstimate:
     def __init__(
         self,
         workspace: WorkspaceModel,
-        paces: ThroughputStore,
+        throughputs: ThroughputStore,
         runner: TaskRunner,
         look: Callable[[Image], tuple[LayerSource, Region]],
         mask: Callable[[Image], PlacedMask | None],
         free_bytes: Callable[[], int] = free_memory,
     ) -> None:
         self._workspace = workspace
-        self._paces = paces
+        self._throughputs = throughputs
         self._runner = runner
         self._look = look
         self._mask = mask
@@ -103,7 +103,7 @@ class RunEstimate:
 
     def learn(self, spec: EncoderSpec, pace: Throughput) -> None:
         """Take what a run measured."""
-        self._paces.learn(spec, pace)
+        self._throughputs.learn(spec, pace)
 
     def stop(self) -> None:
         """Measure no more for now: a run is to have the machine for itself."""
@@ -119,7 +119,7 @@ class RunEstimate:
         if len(specs) > 1:
             line += f" × {len(specs)} encoders"
         reading = self._readers.known(source, region.level) or 0.0
-        cost = cost_of(specs, plans, [self._paces.known(spec) for spec in specs], reading)
+        cost = cost_of(specs, plans, [self._throughputs.known(spec) for spec in specs], reading)
         text, free = f"{line}, {cost.describe()}", self.free_bytes()
         if cost.megabytes * 1e6 <= free:
             return Status(f"{text} (loading libraries …)" if self._workspace.loading else text)
@@ -155,14 +155,14 @@ class RunEstimate:
         return self._planned[1]
 
     def _try_out(self, specs: Sequence[EncoderSpec], source: LayerSource, region: Region) -> None:
-        unknown = tuple(spec for spec in specs if self._paces.known(spec) is None)
+        unknown = tuple(spec for spec in specs if self._throughputs.known(spec) is None)
         names = frozenset(spec.name for spec in unknown)
         if self._readers.known(source, region.level) is None:
             names |= {f"{source.name} level {region.level}"}
         if not self._workspace.touched or names <= self._tried or self._workspace.progress is not None:
             return
         self._tried = names
-        trial = _Trial(self._paces, unknown, self._readers, source, region)
+        trial = _Trial(self._throughputs, unknown, self._readers, source, region)
         self._runner.submit(trial, TaskCallbacks(lambda _: self.update(), _ignore, _ignore))
 
 

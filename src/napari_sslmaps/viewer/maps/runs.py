@@ -42,10 +42,10 @@ class EmbeddingRuns:
         Runs the work.
     embedder
         Service that computes tokens.
-    forecast
+    run_estimate
         Keeps off the machine while a run is on, and learns from it.
     focus
-        Gives the pixel of an image that a person looks at.
+        Gives the pixel of an image that a user looks at.
     """
 
     painted: Callable[[Image, PartialResult | None], None]
@@ -56,13 +56,13 @@ class EmbeddingRuns:
         workspace: WorkspaceModel,
         runner: TaskRunner,
         embedder: Embedder,
-        forecast: RunEstimate,
+        run_estimate: RunEstimate,
         focus: Callable[[Image], tuple[float, float] | None],
     ) -> None:
         self._workspace = workspace
         self._runner = runner
         self._embedder = embedder
-        self._forecast = forecast
+        self._run_estimate = run_estimate
         self._focus = focus
         self._failures = 0
         self._restored: list[float] = []
@@ -87,7 +87,7 @@ class EmbeddingRuns:
         except SSLMapsError as error:
             workspace.say(str(error), failed=True)
             return
-        self._forecast.stop()
+        self._run_estimate.stop()
         session.region, session.mask = region, mask
         self._failures = 0
         self._restored = []
@@ -136,7 +136,7 @@ class EmbeddingRuns:
         if report.complete and report.seconds > 0 and report.restored < 1 and report.encoder in works:
             spec, work = works[report.encoder]
             pace = report.seconds / (work * (1 - report.restored))
-            self._forecast.learn(spec, Throughput(pace, report.embedding.provenance.device))
+            self._run_estimate.learn(spec, Throughput(pace, report.embedding.provenance.device))
         self.painted(image, report)
 
     def _on_returned(self, image: Image, session: Session, completed: int) -> None:
@@ -150,7 +150,7 @@ class EmbeddingRuns:
                 failed=bool(self._complaints),
             )
         self.painted(image, None)
-        self._forecast.update()
+        self._run_estimate.update()
 
     def _from_cache(self) -> str:
         """Say how much of the run was there from an earlier one."""

@@ -54,7 +54,7 @@ class MeasuredPaces:
 
     def __init__(self, encoders: LoadedEncoders) -> None:
         self._encoders = encoders
-        self._paces: dict[str, Throughput] | None = None
+        self._throughputs: dict[str, Throughput] | None = None
 
     def known(self, spec: EncoderSpec) -> Throughput | None:
         """Return the pace on this machine, if it was ever measured."""
@@ -89,18 +89,21 @@ class MeasuredPaces:
 
     def learn(self, spec: EncoderSpec, pace: Throughput) -> None:
         """Remember a pace, also for the next start; where it cannot be written, until then."""
-        paces = self._paces = {**self._all(), _key(spec): pace}  # a new one: another thread may read
+        throughputs = self._throughputs = {
+            **self._all(),
+            _key(spec): pace,
+        }  # a new one: another thread may read
         try:
-            described = {key: [item.seconds, item.device] for key, item in paces.items()}
+            described = {key: [item.seconds, item.device] for key, item in throughputs.items()}
             with whole_file(_path()) as file:
                 file.write(json.dumps(described, indent=1).encode())
         except OSError as error:
             logger.info("The pace of %s was not written down: %s", spec.name, error)
 
     def _all(self) -> dict[str, Throughput]:
-        if self._paces is None:
-            self._paces = _read()
-        return self._paces
+        if self._throughputs is None:
+            self._throughputs = _read()
+        return self._throughputs
 
 
 def _path() -> Path:
@@ -127,11 +130,11 @@ class ReadSpeed:
     """Remembers, of each image and level that is read lazily, what reading and looking at a pixel takes."""
 
     def __init__(self) -> None:
-        self._paces: dict[tuple[str, int], float] = {}
+        self._throughputs: dict[tuple[str, int], float] = {}
 
     def known(self, source: LayerSource, level: int) -> float | None:
         """Return seconds per pixel; 0 for an image in memory, None for one that was not measured."""
-        return self._paces.get((source.layer_id, level)) if source.lazy else 0.0
+        return self._throughputs.get((source.layer_id, level)) if source.lazy else 0.0
 
     def measure(self, source: LayerSource, region: Region) -> None:
         """Read a part in the middle of the region, as a run does before the first tile.
@@ -145,7 +148,7 @@ class ReadSpeed:
         part = region.part((region.height - height) // 2, (region.width - width) // 2, height, width)
         start = perf_counter()
         scan_region(source, part)
-        self._paces[source.layer_id, region.level] = (perf_counter() - start) / (height * width)
+        self._throughputs[source.layer_id, region.level] = (perf_counter() - start) / (height * width)
 
 
 def free_memory() -> int:

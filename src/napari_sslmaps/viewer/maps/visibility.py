@@ -23,7 +23,7 @@ class VisibilityController:
     ----------
     workspace
         What is to be in view.
-    board
+    layer_manager
         Finds the layers.
     cells
         Shows them side by side.
@@ -32,10 +32,10 @@ class VisibilityController:
     """
 
     def __init__(
-        self, workspace: WorkspaceModel, board: LayerManager, cells: SideBySide, tools: PretextTools
+        self, workspace: WorkspaceModel, layer_manager: LayerManager, cells: SideBySide, tools: PretextTools
     ) -> None:
         self._workspace = workspace
-        self._board = board
+        self._layer_manager = layer_manager
         self._cells = cells
         self._tools = tools
         self._known: set[str] = set()
@@ -60,20 +60,24 @@ class VisibilityController:
     def methods(self) -> list[str]:
         """Return the methods that have maps of the image, in the order of the list."""
         image = self._workspace.image
-        there = set() if image is None else {m.metadata[OWN]["encoder"] for m in self._board.maps_of(image)}
+        there = (
+            set()
+            if image is None
+            else {m.metadata[OWN]["encoder"] for m in self._layer_manager.maps_of(image)}
+        )
         return sorted(there, key=self._place)
 
     def arrange_new(self, image: Image) -> None:
-        """Arrange, if a layer came since the last time; what a person hid stays hidden otherwise."""
-        if {str(layer.unique_id) for layer in self._board.maps_of(image)} - self._known:
+        """Arrange, if a layer came since the last time; what a user hid stays hidden otherwise."""
+        if {str(layer.unique_id) for layer in self._layer_manager.maps_of(image)} - self._known:
             self.arrange(image)
 
     def tell(self, image: Image) -> None:
         """Say how the map in view was made."""
         workspace = self._workspace
-        differences = self._board.layers_of(image, DIFFERENCE) if workspace.difference else []
-        kind = self._kind(self._board.maps_of(image))
-        front = self._board.find(image, kind, workspace.front)
+        differences = self._layer_manager.layers_of(image, DIFFERENCE) if workspace.difference else []
+        kind = self._kind(self._layer_manager.maps_of(image))
+        front = self._layer_manager.find(image, kind, workspace.front)
         layer = next((layer for layer in differences), front)
         workspace.caption = Caption() if layer is None else Caption(*caption(layer.metadata[OWN]))
 
@@ -86,7 +90,7 @@ class VisibilityController:
         if self._workspace.task == "pretext":
             self._arrange_panels(image)
             return
-        maps = self._board.maps_of(image)
+        maps = self._layer_manager.maps_of(image)
         self._known = {str(layer.unique_id) for layer in maps}
         kind = self._kind(maps)
         chosen = [layer for layer in maps if layer.metadata[OWN]["kind"] == kind]
@@ -96,14 +100,16 @@ class VisibilityController:
             return
         self._cells.leave()
         self._tools.show(shown=False, tool="")
-        differences = self._board.layers_of(image, DIFFERENCE) if self._workspace.difference else []
+        differences = self._layer_manager.layers_of(image, DIFFERENCE) if self._workspace.difference else []
         front = [layer for layer in chosen if layer.metadata[OWN]["encoder"] == self._workspace.front]
-        for layer in self._board.layers_of(image, "map", "pretext", DIFFERENCE):
+        for layer in self._layer_manager.layers_of(image, "map", "pretext", DIFFERENCE):
             layer.visible = layer in (differences or front)
 
     def _arrange_panels(self, image: Image) -> None:
-        workspace, board = self._workspace, self._board
-        found = [board.find(image, name, workspace.pretext.encoder, "pretext") for name in workspace.panels]
+        workspace, layer_manager = self._workspace, self._layer_manager
+        found = [
+            layer_manager.find(image, name, workspace.pretext.encoder, "pretext") for name in workspace.panels
+        ]
         panels = [layer for layer in found if layer is not None]
         tool = workspace.pretext_tool
         if workspace.side_by_side and panels:
@@ -111,7 +117,7 @@ class VisibilityController:
             return
         self._cells.leave()
         self._tools.show(shown=bool(panels), tool=tool)
-        for layer in board.layers_of(image, "map", "pretext", DIFFERENCE):
+        for layer in layer_manager.layers_of(image, "map", "pretext", DIFFERENCE):
             layer.visible = layer in panels and layer.metadata[OWN]["kind"] == workspace.panel
 
     def _kind(self, maps: Sequence[Picture]) -> str:
@@ -140,26 +146,26 @@ class Difference:
     ----------
     workspace
         Which map, and of which two methods: the one in ``front`` less the one it is ``against``.
-    board
+    layer_manager
         Has their maps, and gets the difference.
     """
 
-    def __init__(self, workspace: WorkspaceModel, board: LayerManager) -> None:
+    def __init__(self, workspace: WorkspaceModel, layer_manager: LayerManager) -> None:
         self._workspace = workspace
-        self._board = board
+        self._layer_manager = layer_manager
 
     def update(self, image: Image) -> None:
         """Draw the difference of an image's maps if it is in view, and remove what is not."""
-        workspace, board = self._workspace, self._board
-        before = board.layers_of(image, DIFFERENCE)
+        workspace, layer_manager = self._workspace, self._layer_manager
+        before = layer_manager.layers_of(image, DIFFERENCE)
         if not workspace.difference or workspace.task == "pretext":
-            board.drop(before)
+            layer_manager.drop(before)
             return
         pair = [self._map_of(image, name) for name in (workspace.front, workspace.against)]
         now = None
         if pair[0] is not None and pair[1] is not None:
             now = self._show(image, pair[0], pair[1])
-        board.drop(layer for layer in before if layer is not now)
+        layer_manager.drop(layer for layer in before if layer is not now)
 
     def _show(self, image: Image, first: TokenMap, second: TokenMap) -> Picture | None:
         workspace = self._workspace
@@ -170,8 +176,8 @@ class Difference:
             return None
         name = f"{workspace.front} − {workspace.against}"
         drawing = replace(draw(result), encoder=name, role=DIFFERENCE)
-        return self._board.show(image, drawing)
+        return self._layer_manager.show(image, drawing)
 
     def _map_of(self, image: Image, encoder: str) -> TokenMap | None:
-        layer = self._board.find(image, self._workspace.shown, encoder)
-        return None if layer is None else self._board.result_of(layer)
+        layer = self._layer_manager.find(image, self._workspace.shown, encoder)
+        return None if layer is None else self._layer_manager.result_of(layer)

@@ -33,7 +33,7 @@ class PretextController:
 
     Parameters
     ----------
-    viewer, workspace, board
+    viewer, workspace, layer_manager
         Where layers are, what is chosen, and how layers are drawn.
     runner
         Computes; a newer view stops an older one.
@@ -49,7 +49,7 @@ class PretextController:
         self,
         viewer: ViewerModel,
         workspace: WorkspaceModel,
-        board: LayerManager,
+        layer_manager: LayerManager,
         runner: TaskRunner,
         compute: Pretext,
         region: Callable[[Image], Region],
@@ -57,7 +57,7 @@ class PretextController:
     ) -> None:
         self._viewer = viewer
         self._workspace = workspace
-        self._board = board
+        self._layer_manager = layer_manager
         self._runner = runner
         self._compute = compute
         self._region = region
@@ -113,7 +113,7 @@ class PretextController:
         self.tools.remove()
 
     def _propose_encoder(self) -> None:
-        """Choose the first ticked encoder until a person chooses one, or where theirs is gone."""
+        """Choose the first ticked encoder until a user chooses one, or where theirs is gone."""
         workspace, names = self._workspace, [spec.name for spec in self.candidates()]
         ticked = [name for name in names if name in workspace.chosen]
         by_hand = workspace.pretext.encoder != self._proposed or self.view is not None
@@ -160,14 +160,14 @@ class PretextController:
             self._submit(spec, self._shown, self.tools.edits())
 
     def _on_view(self, setting: tuple[Image, Region, PretextOptions], view: PretextView) -> None:
-        image, board, workspace = setting[0], self._board, self._workspace
+        image, layer_manager, workspace = setting[0], self._layer_manager, self._workspace
         moved = self.view is None or self.view.region != view.region
         self._shown, self.view = setting, view
         grid = self._viewer.canvas.grid
         gridded, grid.enabled = grid.enabled, False  # napari lays a grid out again for every layer that comes
         drawings = [draw_panel(view, panel) for panel in view.panels]
         self._reuse_panels(image, drawings)
-        shown = [board.show(image, drawing) for drawing in drawings]
+        shown = [layer_manager.show(image, drawing) for drawing in drawings]
         self.tools.follow(image, view)
         names = tuple(panel.name for panel in view.panels)
         workspace.panels = names
@@ -184,12 +184,12 @@ class PretextController:
         """Give layers of another view's panels to this one's: none is removed, and few are added."""
         wanted = {(drawing.kind, drawing.encoder) for drawing in drawings}
         spare = []
-        for layer in self._board.layers_of(image, ROLE):
+        for layer in self._layer_manager.layers_of(image, ROLE):
             mark = layer.metadata[OWN]
             if isinstance(layer, Image) and (mark["kind"], mark["encoder"]) not in wanted:
                 spare.append(layer)
         for drawing in drawings:
-            if self._board.find(image, drawing.kind, drawing.encoder, ROLE) is not None:
+            if self._layer_manager.find(image, drawing.kind, drawing.encoder, ROLE) is not None:
                 continue
             fitting = next((layer for layer in spare if bool(layer.rgb) == drawing.rgb), None)
             if fitting is not None:

@@ -35,7 +35,7 @@ Float = NDArray[np.float64]
 
 
 class PretextTools:
-    """Shows what a view hid or cut as layers, and reads from them what a person made of it.
+    """Shows what a view hid or cut as layers, and reads from them what a user made of it.
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ from napari_sslmaps.viewer.state.tasks import TaskContext
 
 @dataclass(frozen=True, eq=False, slots=True)
 class PretextEdits:
-    """What a person painted or moved; None is drawn by the method.
+    """What a user painted or moved; None is drawn by the method.
 
     Parameters
     ----------

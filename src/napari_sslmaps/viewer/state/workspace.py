@@ -93,7 +93,7 @@ class RunProgress:
 
 @dataclass(eq=False)
 class WorkspaceModel:
-    """What the person chose, and how the computation is doing.
+    """What the user chose, and how the computation is doing.
 
     Each field has a signal of its name in `events`.
 
@@ -135,13 +135,13 @@ class WorkspaceModel:
     task
         Whether maps or a pretext view are on the canvas.
     pretext, pretext_tool
-        How the pretext view is made, and what a person holds to change it.
+        How the pretext view is made, and what a user holds to change it.
     panels, panel, notes
         Names of the pictures of the pretext view, the one in view, and what is to be known of them.
     heads, blocks
         Number of attention heads and of blocks among the embeddings; 0 while unknown.
     touched
-        Whether a person has chosen anything; before, no network is loaded to say how long a run will take.
+        Whether a user has chosen anything; before, no network is loaded to say how long a run will take.
     loading
         Whether libraries are being loaded, which the first run needs.
     plan
