@@ -262,6 +262,28 @@ class Corrections(NamedTuple):
         str | None,
         typer.Option(help="Stage of a U-Net whose features are the tokens.", rich_help_panel=CORRECTIONS),
     ] = None
+    antialias: Annotated[
+        bool | None,
+        typer.Option(
+            help="Resample positions with or without a low-pass filter.",
+            rich_help_panel=CORRECTIONS,
+        ),
+    ] = None
+    offset: Annotated[
+        float | None,
+        typer.Option(
+            help="Tokens by which the scale of resampled positions is longer; DINO has 0.1.",
+            rich_help_panel=CORRECTIONS,
+        ),
+    ] = None
+    grid: Annotated[
+        tuple[int, int] | None,
+        typer.Option(
+            help="Rows and columns of the stored positions.",
+            metavar="ROWS COLUMNS",
+            rich_help_panel=CORRECTIONS,
+        ),
+    ] = None
 
     def overrides(self) -> "Overrides":
         """Return what was given; raises `InvalidOptionError` if a value is not permitted."""

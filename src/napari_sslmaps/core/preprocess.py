@@ -83,10 +83,13 @@ def scale_to_unit(pixels: NDArray[Any], window: Window) -> NDArray[np.float32]:
         (H, W, 3) float32 in [0, 1].
     """
     low, high = window
-    factor = 1.0 / (high - low) if high > low else 0.0
     unit = pixels.astype(np.float32)
     unit -= np.float32(low)
-    unit *= np.float32(factor)
+    # divided, as other codes do with 255: a product differs in the last bit, which rounding can magnify
+    if high > low:
+        unit /= np.float32(high - low)
+    else:
+        unit[...] = 0.0
     np.clip(unit, 0.0, 1.0, out=unit)
     return unit if unit.ndim == 3 else np.repeat(unit[..., None], 3, axis=-1)
 

@@ -9,6 +9,7 @@ from napari_sslmaps.encoders.spec import get_normalisation
 from napari_sslmaps.errors import InvalidOptionError
 
 Branch = Literal["target", "encoder"]
+_OTHER_WORDS = {"teacher": "target", "student": "encoder"}
 BRANCHES: tuple[str, ...] = get_args(Branch)
 
 
@@ -28,9 +29,15 @@ class Overrides:
         For a U-Net, the stage whose features are the tokens.
     eps
         Epsilon of LayerNorm, in (0, 1).
+    antialias, offset
+        How added positions are resampled for another grid: with a low-pass filter or without, and by how many
+        tokens the scale is longer; `antialias` and `position_offset` of `ViTArchitecture`.
+    grid
+        Rows and columns of the stored positions, where they are no square.
     branch
         Which of a file's several networks: the ``target`` (I-JEPA's target encoder, a teacher), which is the
-        default, or the ``encoder`` that was trained by gradients (I-JEPA's context encoder, a student).
+        default, or the ``encoder`` that was trained by gradients (I-JEPA's context encoder, a student);
+        ``teacher`` and ``student`` are other words for these.
 
     Raises
     ------
@@ -44,16 +51,24 @@ class Overrides:
     token_stage: str | None = None
     eps: float | None = None
     branch: Branch | None = None
+    antialias: bool | None = None
+    offset: float | None = None
+    grid: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if self.method is not None and self.method not in METHODS:
             raise InvalidOptionError(f"Expected a method among {', '.join(METHODS)}; got {self.method!r}.")
+        object.__setattr__(self, "branch", _OTHER_WORDS.get(self.branch or "", self.branch))
         if self.branch is not None and self.branch not in BRANCHES:
             raise InvalidOptionError(f"Expected a branch among {', '.join(BRANCHES)}; got {self.branch!r}.")
         if self.num_heads is not None and self.num_heads < 1:
             raise InvalidOptionError(f"Expected at least one head; got {self.num_heads}.")
         if self.eps is not None and not 0 < self.eps < 1:
             raise InvalidOptionError(f"Expected a LayerNorm epsilon between 0 and 1; got {self.eps!r}.")
+        if self.offset is not None and not 0 <= self.offset < 1:
+            raise InvalidOptionError(f"Expected an offset of 0 to 1 token; got {self.offset!r}.")
+        if self.grid is not None and (len(self.grid) != 2 or min(self.grid) < 1):
+            raise InvalidOptionError(f"Expected rows and columns of a grid of tokens; got {self.grid!r}.")
         if self.normalisation is not None:
             get_normalisation(self.normalisation)
 
@@ -75,4 +90,7 @@ class Overrides:
         if unknown:
             known = ", ".join(cls.__dataclass_fields__)
             raise InvalidOptionError(f"Expected corrections among {known}; got {', '.join(sorted(unknown))}.")
-        return cls(**keywords)
+        given: dict[str, Any] = dict(keywords)
+        if given.get("grid") is not None:
+            given["grid"] = tuple(given["grid"])
+        return cls(**given)

@@ -104,6 +104,9 @@ def load_encoder(  # noqa: PLR0913  # each keyword is part of the public contrac
     token_stage: str | None = None,
     eps: float | None = None,
     branch: Branch | None = None,
+    antialias: bool | None = None,
+    offset: float | None = None,
+    grid: tuple[int, int] | None = None,
 ) -> "Encoder":
     """Load an encoder by name, or from a weight file or folder.
 
@@ -118,7 +121,7 @@ def load_encoder(  # noqa: PLR0913  # each keyword is part of the public contrac
         ``auto`` takes half precision on devices built for it, of networks of 384 channels and more whose
         tokens stay the same; nothing is timed, so each process of a machine takes the same. ``float32``
         repeats bit for bit on one machine.
-    method, num_heads, normalisation, token_stage, eps, branch
+    method, num_heads, normalisation, token_stage, eps, branch, antialias, offset, grid
         Override what the file tells or leaves open; see `Overrides`. They win over those that a remembered
         encoder was added with.
 
@@ -149,7 +152,8 @@ def load_encoder(  # noqa: PLR0913  # each keyword is part of the public contrac
 
     found = _find(name_or_path)
     resolved = running.resolve_device(device)
-    wanted = Overrides(method, num_heads, normalisation, token_stage, eps, branch)
+    placed = None if grid is None else (grid[0], grid[1])
+    wanted = Overrides(method, num_heads, normalisation, token_stage, eps, branch, antialias, offset, placed)
     spec, checkpoint = _open(found, wanted)
     network = checkpoint.network.to(resolved)
     extractor = network_of(spec.architecture).extractor(network)

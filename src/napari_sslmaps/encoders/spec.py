@@ -75,7 +75,13 @@ class Architecture(Protocol):
         """Count what a tile of rows × cols tokens asks of the network, in units of this family's own."""
 
     def corrected(
-        self, *, num_heads: int | None = None, eps: float | None = None, token_stage: str | None = None
+        self,
+        *,
+        num_heads: int | None = None,
+        eps: float | None = None,
+        token_stage: str | None = None,
+        antialias: bool | None = None,
+        offset: float | None = None,
     ) -> Self:
         """Return the architecture with what is given and means something to it, instead of its own.
 

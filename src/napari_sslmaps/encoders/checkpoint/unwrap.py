@@ -11,8 +11,17 @@ from napari_sslmaps.encoders.overrides import Branch
 from napari_sslmaps.encoders.recognition import Unwrapped
 from napari_sslmaps.errors import CheckpointError, InvalidOptionError
 
-_TARGETS = ("target_encoder", "teacher", "model_ema", "ema_model", "ema", "state_dict_ema", "encoder_q")
-_TRAINED = ("encoder", "student", "encoder_q", "state_dict", "model")
+_AVERAGES = (
+    *("target_encoder", "teacher", "teacher_backbone", "model_ema", "ema_model", "ema", "state_dict_ema"),
+    *("momentum_encoder", "momentum_backbone", "backbone_momentum"),
+)
+_USUAL = (*_AVERAGES[:7], "encoder_q", "base_encoder", "backbone")
+"""MoCo's papers, solo-learn and lightly evaluate what was trained, the others an average."""
+_TRAINED = (
+    *("encoder", "student", "student_backbone", "encoder_q", "base_encoder", "online_model"),
+    *("state_dict", "model", "backbone"),
+)
+_COUNTERS = {"n_averaged", "num_updates", "initted", "step", "decay"}
 OTHER = "the other branch"
 _LISTED = 12
 
@@ -55,6 +64,9 @@ def pick(opened: Opened, name: str, branch: Branch | None = None) -> Unwrapped:
     left_out = dict.fromkeys(opened.training, "state of the training")
     jointly_predicted = any(key.startswith("predictor.") for key in names)
     for key in names:
+        if key.rpartition(".")[2] in _COUNTERS:
+            left_out[key] = "counter of an average"
+            continue
         owner = max((other for other in found if key.startswith(other)), key=len, default=None)
         if owner == prefix:
             inside[key.removeprefix(prefix)] = opened.tensors[key]
@@ -95,7 +107,8 @@ def _choose(found: tuple[str, ...], name: str, branch: Branch | None) -> str:
         return found[0]
     if "" in found and branch is None:
         return ""
-    for word in _TRAINED if branch == "encoder" else _TARGETS:
+    wanted = {"encoder": _TRAINED, "target": (*_AVERAGES, *_USUAL)}.get(branch or "", _USUAL)
+    for word in wanted:
         fitting = [prefix for prefix in found if word in prefix.split(".")]
         if fitting:
             return min(fitting, key=len)

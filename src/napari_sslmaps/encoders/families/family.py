@@ -66,6 +66,9 @@ class Family:
     stages
         Stages whose features can serve as tokens, each with its stride in pixels; empty where it has no
         choice.
+    later
+        Fields of its architectures that younger versions brought: they are written down only where they are
+        not the default, so that the keys of what was computed before stay as they are.
     """
 
     kind: str
@@ -77,6 +80,7 @@ class Family:
     network: str
     recognition: str
     stages: Mapping[str, int] = field(default_factory=dict)
+    later: tuple[str, ...] = ()
 
     def load_network(self) -> Network:
         """Import what is done with its networks."""
@@ -109,7 +113,7 @@ def prefixes_of(names: Iterable[str], key: str) -> set[str]:
     return {name.removesuffix(key) for name in names if name == key or name.endswith(f".{key}")}
 
 
-_OF_A_NETWORK = ("num_heads", "eps", "token_stage")
+_OF_A_NETWORK = ("num_heads", "eps", "token_stage", "antialias", "offset", "grid")
 
 
 @dataclass(frozen=True, slots=True)

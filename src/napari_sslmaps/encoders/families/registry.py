@@ -1,7 +1,7 @@
 """Families of encoders by kind, and their architectures as plain dictionaries."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from inspect import signature
 from typing import Any
 
@@ -27,7 +27,12 @@ def network_of(architecture: Architecture) -> Network:
 
 def architecture_to_dict(architecture: Architecture) -> dict[str, Any]:
     """Return a JSON-ready description; `architecture_from_dict` reads it back."""
-    return {"kind": architecture.kind, **asdict(architecture)}
+    later = FAMILIES[architecture.kind].later
+    usual = {entry.name: entry.default for entry in fields(architecture) if entry.name in later}
+    written = {
+        key: value for key, value in asdict(architecture).items() if key not in usual or value != usual[key]
+    }
+    return {"kind": architecture.kind, **written}
 
 
 def architecture_from_dict(description: Mapping[str, Any]) -> Architecture:

@@ -70,7 +70,7 @@ class AttentionTap:
         projected = functional.linear(seen[:, rows], attention.qkv.weight[span], bias)
         heads = projected.reshape(*projected.shape[:2], attention.num_heads, -1).transpose(1, 2)
         normed: Tensor = (attention.q_norm, attention.k_norm)[part](heads)
-        return self._rotate(normed, rows)
+        return self._rotate(normed, rows).type_as(heads)
 
     def _bias(self, part: int, span: slice) -> Tensor | None:
         attention = self._attention

@@ -106,10 +106,16 @@ class UNetArchitecture:
         return float(rows * cols)
 
     def corrected(
-        self, *, num_heads: int | None = None, eps: float | None = None, token_stage: str | None = None
+        self,
+        *,
+        num_heads: int | None = None,
+        eps: float | None = None,
+        token_stage: str | None = None,
+        antialias: bool | None = None,
+        offset: float | None = None,
     ) -> Self:
-        """Return it with another token stage; heads and epsilon mean nothing here."""
-        del num_heads, eps
+        """Return it with another token stage; nothing else means anything here."""
+        del num_heads, eps, antialias, offset
         return replace(self, token_stage=token_stage or self.token_stage)
 
 

@@ -46,6 +46,12 @@ class ViTArchitecture:
         - DINOv2 with registers: filter, 0.
 
         Rotary positions (DINOv3) are computed for every grid.
+    prefix_positions
+        How many of the prefix tokens have a position of their own: 0, or all; None for CLS alone where there
+        are no registers, and none with them.
+    rope_bfloat16
+        Whether rotary positions, and the rotation of queries and keys, are computed in bfloat16, as DINOv3's
+        code does in its default configuration.
     """
 
     patch: int
@@ -65,6 +71,20 @@ class ViTArchitecture:
     antialias: bool = True
     position_offset: float = 0.0
     gate: Gate = "silu"
+    prefix_positions: int | None = None
+    rope_bfloat16: bool = False
+
+    @property
+    def prefix_tokens(self) -> int:
+        """Number of CLS and registers."""
+        return int(self.class_token) + self.registers
+
+    @property
+    def placed_prefix(self) -> int:
+        """How many of them have a position of their own."""
+        if self.prefix_positions is None:
+            return 0 if self.registers else self.prefix_tokens
+        return self.prefix_positions
 
     @property
     def kind(self) -> str:
@@ -123,12 +143,23 @@ class ViTArchitecture:
         return float(tokens * (self.depth * block + 3 * self.patch**2 * self.dim))
 
     def corrected(
-        self, *, num_heads: int | None = None, eps: float | None = None, token_stage: str | None = None
+        self,
+        *,
+        num_heads: int | None = None,
+        eps: float | None = None,
+        token_stage: str | None = None,
+        antialias: bool | None = None,
+        offset: float | None = None,
     ) -> Self:
-        """Return it with another number of heads or epsilon; a token stage means nothing here."""
+        """Return it with other heads, epsilon or resampling; a token stage means nothing here."""
         del token_stage
-        heads = self.heads if num_heads is None else check_heads(num_heads, self.dim)
-        return replace(self, heads=heads, eps=eps or self.eps)
+        return replace(
+            self,
+            heads=self.heads if num_heads is None else check_heads(num_heads, self.dim),
+            eps=eps or self.eps,
+            antialias=self.antialias if antialias is None else antialias,
+            position_offset=self.position_offset if offset is None else offset,
+        )
 
 
 def check_heads(heads: int, dim: int) -> int:
@@ -151,7 +182,8 @@ VIT = Family(
     architecture=ViTArchitecture,
     mark=MARK,
     prefixes=_prefixes,
-    corrections=("num_heads", "eps", "branch"),
+    corrections=("num_heads", "eps", "branch", "antialias", "offset", "grid"),
     network="napari_sslmaps.encoders.families.vit_network:NETWORK",
     recognition="napari_sslmaps.encoders.families.vit_recognition:recognise_vit",
+    later=("prefix_positions", "rope_bfloat16"),
 )

@@ -1,5 +1,6 @@
 """Vision transformers as networks: forward pass, features of tiles, weights to start from."""
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, cast
@@ -49,6 +50,9 @@ def build_vit(architecture: ViTArchitecture) -> nn.Module:
     return _build_rotary(architecture, common) if architecture.rope else _build_plain(architecture, common)
 
 
+_TEMPERATURE = 100.0
+
+
 def _build_rotary(architecture: ViTArchitecture, common: dict[str, Any]) -> nn.Module:
     network: Any = Eva(
         **common,
@@ -59,7 +63,7 @@ def _build_rotary(architecture: ViTArchitecture, common: dict[str, Any]) -> nn.M
         use_abs_pos_emb=False,
         use_rot_pos_emb=True,
         rope_type="dinov3",
-        rope_temperature=100.0,
+        rope_temperature=_TEMPERATURE,
         rope_rotate_half=True,
         swiglu_mlp=architecture.swiglu,
         swiglu_align_to=1 if architecture.swiglu else 0,
@@ -67,8 +71,52 @@ def _build_rotary(architecture: ViTArchitecture, common: dict[str, Any]) -> nn.M
     if architecture.swiglu and architecture.gate == "gelu":
         for block in network.blocks:
             block.mlp.act = nn.GELU()
+    if architecture.rope_bfloat16:
+        network.rope = Bfloat16Rotary(architecture.dim // architecture.heads)
+        for block in network.blocks:
+            block.attn.q_norm, block.attn.k_norm = ToBfloat16(), ToBfloat16()
     built: nn.Module = network
     return built
+
+
+class ToBfloat16(nn.Module):
+    """Rounds queries or keys before they are turned; timm turns them so, and returns to its own precision."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return `x` in bfloat16."""
+        return x.bfloat16()
+
+
+class Bfloat16Rotary(nn.Module):
+    """DINOv3's rotary positions where every step is computed in bfloat16, as its default configuration asks.
+
+    Parameters
+    ----------
+    head_width
+        Channels of a head.
+    """
+
+    periods: Tensor
+
+    def __init__(self, head_width: int) -> None:
+        super().__init__()
+        empty = torch.empty(head_width // 4, dtype=torch.bfloat16)
+        self.register_buffer("periods", empty, persistent=False)
+        self.init_non_persistent_buffers()
+
+    def init_non_persistent_buffers(self) -> None:
+        """Compute the periods, 100^(4i/d), which a file may replace."""
+        count = len(self.periods)
+        self.periods.copy_(_TEMPERATURE ** (torch.arange(count) / count))
+
+    def get_embed(self, shape: Sequence[int]) -> Tensor:
+        """Return sines, then cosines, (rows * cols, 2 d) bfloat16, of the centres of a grid of tokens."""
+        axes = [
+            torch.arange(0.5, side, device=self.periods.device, dtype=torch.bfloat16) / side for side in shape
+        ]
+        centres = 2.0 * torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).flatten(0, 1) - 1.0
+        angles = (2 * math.pi * centres[:, :, None] / self.periods).flatten(1).tile(2)
+        return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
 
 def _build_plain(architecture: ViTArchitecture, common: dict[str, Any]) -> nn.Module:
@@ -82,7 +130,7 @@ def _build_plain(architecture: ViTArchitecture, common: dict[str, Any]) -> nn.Mo
         fc_norm=False,
         final_norm=architecture.final_norm,
         reg_tokens=architecture.registers,
-        no_embed_class=architecture.registers > 0,
+        no_embed_class=architecture.placed_prefix == 0,
     )
 
 
@@ -106,7 +154,7 @@ class PlainViT(VisionTransformer):
 
         Returns
         -------
-        (1, N, D); N is rows * cols, one more, in front, where the CLS token has a position.
+        (1, N, D); N is rows * cols, and before them those of prefix tokens that have positions.
         """
         stored = cast("Tensor", self.pos_embed)
         grid: tuple[int, int] = self.patch_embed.grid_size
@@ -211,16 +259,14 @@ def sincos_positions(dim: int, rows: int, columns: int) -> Tensor:
     return torch.cat(parts, dim=1).float()[None]
 
 
-def fixed_positions(dim: int, rows: int, columns: int, *, class_token: bool) -> nn.Parameter:
-    """Sine-cosine positions, behind a zero for a class token, as a parameter that is not trained.
+def fixed_positions(dim: int, rows: int, columns: int, *, prefix: int) -> nn.Parameter:
+    """Sine-cosine positions, behind zeros for prefix tokens, as a parameter that is not trained.
 
     Returns
     -------
-    (1, N, dim) float32; N is rows * columns, one more with a class token.
+    (1, prefix + rows * columns, dim) float32.
     """
-    positions = sincos_positions(dim, rows, columns)
-    if class_token:
-        positions = torch.cat([torch.zeros(1, 1, dim), positions], dim=1)
+    positions = torch.cat([torch.zeros(1, prefix, dim), sincos_positions(dim, rows, columns)], dim=1)
     return nn.Parameter(positions, requires_grad=False)
 
 
@@ -239,9 +285,8 @@ LAYER_SCALE = 0.1
 def start_with_fixed_positions(network: Any, architecture: ViTArchitecture) -> None:
     """Fill a fresh network as MAE and I-JEPA begin: Xavier weights, sine-cosine positions."""
     xavier(network)
-    # timm leaves the class token without a position where there are registers
-    placed = architecture.class_token and architecture.registers == 0
-    network.pos_embed = fixed_positions(architecture.dim, *architecture.grid, class_token=placed)
+    placed = architecture.placed_prefix
+    network.pos_embed = fixed_positions(architecture.dim, *architecture.grid, prefix=placed)
     if architecture.class_token:
         nn.init.normal_(network.cls_token, std=0.02)
 

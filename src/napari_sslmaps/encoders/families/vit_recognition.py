@@ -11,7 +11,7 @@ else makes neighbouring rows alike: within a head, and from head to head, their 
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -22,7 +22,7 @@ from napari_sslmaps.encoders.families.vit import MARK, ViTArchitecture, check_he
 from napari_sslmaps.encoders.methods.method import Method
 from napari_sslmaps.encoders.recognition import Translated, shape_of
 from napari_sslmaps.encoders.spec import Architecture
-from napari_sslmaps.errors import CheckpointError
+from napari_sslmaps.errors import CheckpointError, InvalidOptionError
 
 _HEAD_WIDTH = 64
 _ALIKE = "rows of W_q and W_k within one head are alike"
@@ -47,7 +47,9 @@ def recognise_vit(case: Case, method: Method, written: Architecture | None) -> A
     """
     given = case.overrides
     if written is not None:
-        described = written.corrected(num_heads=given.num_heads, eps=given.eps)
+        described = written.corrected(
+            num_heads=given.num_heads, eps=given.eps, antialias=given.antialias, offset=given.offset
+        )
         if described.attention_heads != written.attention_heads:
             case.doubts.append(
                 f"You gave {described.attention_heads} heads; the file itself says "
@@ -55,7 +57,7 @@ def recognise_vit(case: Case, method: Method, written: Architecture | None) -> A
             )
         case.note("architecture", described.summary, "written in the file")
         return described
-    architecture = vit_shape(case.translated, method, _heads(case, method), _eps(case, method))
+    architecture = vit_shape(case, method, _heads(case, method), _eps(case, method))
     case.note("architecture", architecture.summary, "shapes of the tensors")
     return architecture
 
@@ -215,13 +217,13 @@ def _correlation(alike: Tensor, width: int, spread: float) -> float:
     return (mean_within - mean) / spread * math.sqrt(share / (1 - share))
 
 
-def vit_shape(translated: Translated, method: Method, heads: int, eps: float) -> ViTArchitecture:
+def vit_shape(case: Case, method: Method, heads: int, eps: float) -> ViTArchitecture:
     """Read the shape of a transformer off its tensors.
 
     Parameters
     ----------
-    translated
-        Under our key names.
+    case
+        With the tensors under our key names, and what is told of positions beside them.
     method, heads, eps
         What shapes do not tell; the method says how positions are resampled, unless the file is timm's.
 
@@ -230,43 +232,106 @@ def vit_shape(translated: Translated, method: Method, heads: int, eps: float) ->
     CheckpointError
         If a tensor that tells it is missing or no transformer's.
     """
-    state = translated.state
+    translated = case.translated
+    state, facts = translated.state, translated.facts
     dim, patch = vit_width(state)
     rope = "pos_embed" not in state
     gated = "blocks.0.mlp.fc1_g.weight" in state
     first = shape_of(state, f"blocks.0.mlp.{'fc1_g' if gated else 'fc1'}.weight")[0]
     hidden = shape_of(state, "blocks.0.mlp.fc2.weight")[-1]
-    registers = shape_of(state, "reg_token")[1] if "reg_token" in state else 0
-    class_token = "cls_token" in state
-    antialias, offset = _resampling(translated, method, registers)
-    return ViTArchitecture(
+    shape = ViTArchitecture(
         patch=patch,
         dim=dim,
         depth=vit_depth(state),
         heads=heads,
-        grid=(16, 16) if rope else _grid(shape_of(state, "pos_embed")[1], class_token),
+        grid=(16, 16),
         mlp_hidden=hidden,
-        class_token=class_token,
-        registers=registers,
+        class_token="cls_token" in state,
+        registers=shape_of(state, "reg_token")[1] if "reg_token" in state else 0,
         rope=rope,
         layer_scale=any(key in state for key in ("blocks.0.gamma_1", "blocks.0.ls1.gamma")),
         qkv_bias=any(key in state for key in ("blocks.0.attn.qkv.bias", "blocks.0.attn.q_bias")),
         swiglu=gated or first == 2 * hidden,
         eps=eps,
         final_norm="norm.weight" in state
-        or not any(key.startswith("fc_norm.") for key in translated.left_out),
-        antialias=antialias,
-        position_offset=offset,
-        gate=translated.facts["gate"].value if "gate" in translated.facts else "silu",
+        or ("final_norm" not in facts and not any(key.startswith("fc_norm.") for key in translated.left_out)),
+        gate=facts["gate"].value if "gate" in facts else "silu",
     )
+    return _with_rotation(case, shape) if rope else _with_positions(case, method, shape)
 
 
-def _resampling(translated: Translated, method: Method, registers: int) -> tuple[bool, float]:
+def _with_rotation(case: Case, shape: ViTArchitecture) -> ViTArchitecture:
+    """Add how rotary positions are computed: a training's file tells the precision, and no more."""
+    periods = case.translated.buffers.get("rope.periods")
+    half = periods is not None and periods.dtype == torch.bfloat16
+    whole = case.translated.state[MARK].dtype == torch.bfloat16
+    case.note(
+        "positions",
+        "rotary, each side normalised by itself",
+        "DINOv3's default; files tell neither normalize_coords, nor rescale, jitter and shift of training",
+    )
+    if half:
+        said = (
+            "all weights are bfloat16, so float32 is assumed" if whole else "as its code then computes them"
+        )
+        case.note("rotation", "float32" if whole else "bfloat16", f"the periods are bfloat16; {said}")
+    if case.overrides.given.keys() & {"antialias", "offset", "grid"}:
+        case.doubts.append("You gave how positions are resampled; rotary ones are not, and it was not used.")
+    return replace(shape, rope_bfloat16=half and not whole)
+
+
+def _with_positions(case: Case, method: Method, shape: ViTArchitecture) -> ViTArchitecture:
+    """Add the grid of added positions, which prefix tokens have one, and how they are resampled."""
+    given = case.overrides
+    grid, placed = _grid(case, shape)
+    antialias, offset, how = _resampling(case.translated, method, shape.registers)
+    if given.antialias is not None or given.offset is not None:
+        how = "given"
+    antialias = antialias if given.antialias is None else given.antialias
+    offset = offset if given.offset is None else given.offset
+    value = (
+        f"{grid[0]} × {grid[1]}, for others {'with' if antialias else 'without'} a filter, offset {offset:g}"
+    )
+    case.note("positions", value, how)
+    usual = replace(shape, grid=grid, antialias=antialias, position_offset=offset)
+    return usual if usual.placed_prefix == placed else replace(usual, prefix_positions=placed)
+
+
+def _resampling(translated: Translated, method: Method, registers: int) -> tuple[bool, float, str]:
+    """Return filter and offset, and who resamples so; no file tells them."""
     if "antialias" in translated.facts:
-        return translated.facts["antialias"].value, 0.0
+        return translated.facts["antialias"].value, 0.0, translated.facts["antialias"].how
     if registers or (translated.layout == "timm" and method.own_names):
-        return True, 0.0
-    return method.antialias, method.position_offset
+        return True, 0.0, "as timm, and DINOv2 with registers, resample them"
+    return method.antialias, method.position_offset, f"as {method.title}'s own code resamples them"
+
+
+def _grid(case: Case, shape: ViTArchitecture) -> tuple[tuple[int, int], int]:
+    """Rows and columns of the position grid, and how many prefix tokens have positions before it.
+
+    Either all prefix tokens have one or none; CLS alone, beside registers, is added to its token before.
+    """
+    positions = shape_of(case.translated.state, "pos_embed")
+    told, given = case.translated.facts.get("grid"), case.overrides.grid
+    count = positions[1] if len(positions) == 3 else 0
+    prefixes = (shape.placed_prefix, shape.prefix_tokens, 0)
+    for grid in (given, None if told is None else told.value):
+        fitting = [placed for placed in prefixes if grid and grid[0] * grid[1] + placed == count]
+        if grid and fitting:
+            return grid, fitting[0]
+        if given is not None:
+            raise InvalidOptionError(
+                f"Expected a grid of the {count} positions in the file; {given[0]} × {given[1]} are "
+                f"{given[0] * given[1]}, beside {shape.prefix_tokens} of CLS and registers."
+            )
+    for placed in prefixes:
+        side = math.isqrt(max(count - placed, 0))
+        if side and side * side == count - placed:
+            return (side, side), placed
+    raise CheckpointError(
+        f"Expected positions of a square grid of tokens; the file has {count}. Pass grid=(rows, columns), "
+        "in tokens, of the images it was trained on."
+    )
 
 
 def vit_width(state: Mapping[str, Tensor]) -> tuple[int, int]:
@@ -290,12 +355,3 @@ def vit_depth(state: Mapping[str, Tensor]) -> int:
             "The file may be one of several."
         )
     return len(found)
-
-
-def _grid(positions: int, class_token: bool) -> tuple[int, int]:
-    """Rows and columns of a square position grid, with or without a position for CLS."""
-    for prefix in (int(class_token), 0):
-        side = math.isqrt(positions - prefix)
-        if side * side == positions - prefix:
-            return side, side
-    raise CheckpointError(f"Expected positions of a square grid of tokens; the file has {positions}.")

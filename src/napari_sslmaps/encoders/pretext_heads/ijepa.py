@@ -31,7 +31,7 @@ class Predictor(nn.Module):
         width = stack.width
         self.predictor_embed = nn.Linear(dim, width)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, width))
-        self.predictor_pos_embed = fixed_positions(width, *grid, class_token=False)
+        self.predictor_pos_embed = fixed_positions(width, *grid, prefix=0)
         self.predictor_blocks = make_blocks(stack)
         self.predictor_norm = nn.LayerNorm(width, eps=stack.eps)
         self.predictor_proj = nn.Linear(width, dim)

@@ -42,7 +42,7 @@ class DecoderParts:
         self.decoder_blocks = make_blocks(stack)
         self.decoder_norm = nn.LayerNorm(width, eps=stack.eps)
         self.decoder_pred = nn.Linear(width, patch**2 * 3)
-        self.decoder_pos_embed = fixed_positions(width, *grid, class_token=True)
+        self.decoder_pos_embed = fixed_positions(width, *grid, prefix=1)
         for part in (self.decoder_embed, self.decoder_blocks, self.decoder_pred):
             xavier(part)
         nn.init.normal_(self.mask_token, std=0.02)

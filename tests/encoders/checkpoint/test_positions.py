@@ -1,0 +1,149 @@
+"""Positions that are not those of a square grid and CLS, and what may be said of how they are resampled."""
+
+import json
+import math
+
+import pytest
+import timm
+import torch
+from definitions import HEADS, PATCH, SIDE, rotate, vit_weights
+from safetensors.torch import save_file
+
+from napari_sslmaps.encoders.checkpoint.read import inspect_checkpoint
+from napari_sslmaps.encoders.families.registry import architecture_from_dict, architecture_to_dict
+from napari_sslmaps.encoders.overrides import Overrides
+from napari_sslmaps.encoders.registry import load_encoder
+from napari_sslmaps.errors import CheckpointError, InvalidOptionError
+
+TINY = {"img_size": 48, "patch_size": 8, "embed_dim": 64, "depth": 2, "num_heads": 4, "num_classes": 0}
+SIZES = [(48, 48), (64, 40)]
+
+
+def drawn(name="vit_tiny_patch16_224", **options):
+    """A network of timm, of which every weight is drawn."""
+    network = timm.create_model(name, **TINY | {"dynamic_img_size": True} | options).eval()
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.2)
+    return network
+
+
+def saved(folder, network, *, name="vit_tiny_patch16_224", config=True, **options):
+    save_file(network.state_dict(), folder / "model.safetensors")
+    if config:
+        content = {"architecture": name, "model_args": TINY | options, "pretrained_cfg": {"tag": "x"}}
+        (folder / "config.json").write_text(json.dumps(content))
+    return folder / "model.safetensors"
+
+
+def assert_parity(network, path, size, **given):
+    given = {"method": "dinov2", "num_heads": 4} | given
+    encoder = load_encoder(path, device="cpu", precision="float32", **given)
+    pixels = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(2))
+    with torch.inference_mode():
+        found = encoder.extractor.extract(pixels).tokens.flatten(1, 2)
+        expected = network.forward_features(pixels)[:, network.num_prefix_tokens :]
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+    return encoder
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("config", [True, False])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"reg_tokens": 4},
+        {"reg_tokens": 4, "no_embed_class": True},
+        {"no_embed_class": True},
+        {"reg_tokens": 1, "class_token": False, "global_pool": "avg", "fc_norm": False},
+        {"reg_tokens": 2, "init_values": 1.0},
+    ],
+    ids="-".join,
+)
+def test_prefix_tokens_with_and_without_positions(tmp_path, options, config, size):
+    network = drawn(**options)
+    encoder = assert_parity(network, saved(tmp_path, network, config=config, **options), size)
+    shape = encoder.spec.architecture
+    assert architecture_from_dict(architecture_to_dict(shape)) == shape
+    assert shape.grid == (6, 6)
+
+
+@pytest.mark.parametrize("size", [(32, 64), (64, 40)])
+def test_a_grid_that_is_no_square_is_given(tmp_path, size):
+    network = drawn(img_size=(32, 64))
+    path = saved(tmp_path, network, config=False)
+    with pytest.raises(CheckpointError, match=r"the file has 33. Pass grid=\(rows, columns\)"):
+        inspect_checkpoint(path, Overrides(method="dinov2"))
+    with pytest.raises(InvalidOptionError, match="5 × 9 are 45, beside 1 of CLS and registers"):
+        inspect_checkpoint(path, Overrides(method="dinov2", num_heads=4, grid=(5, 9)))
+    encoder = assert_parity(network, path, size, grid=(4, 8))
+    assert Overrides.of(json.loads(json.dumps(encoder.spec.overrides))).grid == (4, 8)
+
+
+@pytest.mark.parametrize(("antialias", "offset"), [(True, 0.1), (False, 0.0)])
+def test_how_positions_are_resampled_is_said_and_can_be_given(tmp_path, antialias, offset):
+    weights = vit_weights()
+    path = tmp_path / "dino.pth"
+    torch.save(weights, path)
+    known = {"method": "dino", "num_heads": HEADS}
+    said = str(inspect_checkpoint(path, Overrides(**known)))
+    assert f"positions = {SIDE} × {SIDE}, for others without a filter, offset 0.1" in said
+    assert "as DINO's own code resamples them" in said
+    options = {"antialias": antialias, "offset": offset}
+    encoder = load_encoder(path, device="cpu", precision="float32", **known, **options)
+    shape = encoder.spec.architecture
+    assert (shape.antialias, shape.position_offset) == (antialias, offset)
+    assert f"offset {offset:g}  (given)" in str(encoder.report)
+    with pytest.raises(InvalidOptionError, match="Expected an offset of 0 to 1 token"):
+        Overrides(offset=-1)
+
+
+def rotated_in_bfloat16(x, periods, rows, cols, prefix):
+    """DINOv3's rotation with every operand in bfloat16."""
+    half = torch.bfloat16
+    y = torch.arange(0.5, rows, dtype=half) / rows
+    z = torch.arange(0.5, cols, dtype=half) / cols
+    centres = 2.0 * torch.stack(torch.meshgrid(y, z, indexing="ij"), dim=-1).reshape(-1, 2) - 1.0
+    angles = (2 * math.pi * centres[:, :, None] / periods.to(half)).reshape(rows * cols, -1)
+    x = x.to(half)
+    first, second = x[:, :, prefix:].chunk(2, dim=-1)
+    sin, cos = angles.sin(), angles.cos()
+    turned = torch.cat([first * cos + -second * sin, second * cos + first * sin], dim=-1)
+    return torch.cat([x[:, :, :prefix], turned], dim=2).float()
+
+
+@pytest.mark.parametrize("half", [True, False])
+def test_periods_in_bfloat16_are_turned_with_in_bfloat16(tmp_path, monkeypatch, half):
+    import definitions
+
+    weights = vit_weights(positions=False, scale=True)
+    weights["rope_embed.periods"] = 100.0 ** (torch.arange(8) / 8)
+    if half:
+        weights["rope_embed.periods"] = weights["rope_embed.periods"].bfloat16()
+    path = tmp_path / "teacher.pth"
+    torch.save({"teacher": {f"backbone.{name}": value for name, value in weights.items()}}, path)
+    monkeypatch.setattr(definitions, "rotate", rotated_in_bfloat16 if half else rotate)
+    pixels = torch.randn(1, 3, 5 * PATCH, 3 * PATCH)
+    encoder = load_encoder(path, device="cpu", precision="float32")
+    assert encoder.spec.architecture.rope_bfloat16 == half
+    tokens, attention = definitions.forward(weights, pixels, eps=1e-6)
+    with torch.inference_mode():
+        found = encoder.extractor.extract(pixels)
+    # a last bit of float32 can turn a rounding to bfloat16 round
+    tolerance = 2e-3 if half else 1e-4
+    torch.testing.assert_close(found.tokens.flatten(1, 2), tokens[:, 1:], atol=tolerance, rtol=tolerance)
+    torch.testing.assert_close(
+        found.attention.flatten(2), attention[:, :, 0, 1:], atol=tolerance, rtol=tolerance
+    )
+    assert "normalize_coords" in str(encoder.report)
+
+
+def test_files_of_bfloat16_do_not_tell_how_they_were_turned(tmp_path):
+    weights = vit_weights(positions=False, scale=True)
+    weights["rope_embed.periods"] = 100.0 ** (torch.arange(8) / 8)
+    path = tmp_path / "half.pth"
+    torch.save({name: value.bfloat16() for name, value in weights.items()}, path)
+    report = inspect_checkpoint(path)
+    assert not report.architecture.rope_bfloat16
+    assert "rotation = float32" in str(report)
