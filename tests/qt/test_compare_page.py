@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import imageio.v3 as iio
 import numpy as np
 import pytest
 from compare_page_kit import KnownComparer
@@ -14,7 +15,6 @@ from qtpy.QtWidgets import QApplication, QDialogButtonBox, QLineEdit, QMenu, QWi
 
 from napari_sslmaps._qt.dock import SSLMapsWidget
 from napari_sslmaps.viewer.canvas.image_layer import OWN
-from napari_sslmaps.viewer.compare.jobs import AskedFolder
 from napari_sslmaps.viewer.compare.scribbles import CLASS_COLOURS, PREDICTION, SCRIBBLES
 
 pytestmark = pytest.mark.viewer
@@ -108,8 +108,8 @@ def test_a_comparison_is_read_and_its_rows_lead_to_maps(page: Window, qtbot: QtB
     qtbot.waitUntil(lambda: widget.workspace.status.text.startswith("Compared"), timeout=10_000)
     comparer: KnownComparer = widget.controller.comparing.desk._comparer
     (asked,) = comparer.asked
-    assert asked.annotation.classes == (1,)
-    assert set(asked.embeddings) == {"mae-demo", "dinov3-demo"}
+    assert asked.image.annotation.classes == (1,)
+    assert {name for _, name in asked.embeddings} == {"mae-demo", "dinov3-demo"}
     results = widget.compare.results
     assert results.table.isVisible()
     assert results.notes.text() == "dinov3-demo does not beat its controls."
@@ -180,14 +180,16 @@ def test_a_folder_is_asked_for_in_a_dialog(panel: SSLMapsWidget, qtbot: QtBot, t
     qtbot.waitUntil(dialog.isVisible)
     qtbot.mouseClick(dialog.start, LEFT)
     assert dialog.message.text() == "Expected a folder for images and results; got none. Choose first."
+    (tmp_path / "images" / "cells").mkdir(parents=True)
+    iio.imwrite(tmp_path / "images" / "cells" / "one.png", np.zeros((8, 8), np.uint8))
     qtbot.keyClicks(dialog.images, str(tmp_path / "images"))
     qtbot.keyClicks(dialog.out, str(tmp_path / "out"))
     dialog.labels.setCurrentIndex(1)
     dialog.scores["localisation"].click()
     qtbot.mouseClick(dialog.start, LEFT)
     qtbot.waitUntil(lambda: widget.workspace.status.text.startswith("Compared 2 encoders"), timeout=10_000)
-    (asked,) = widget.controller.comparing.desk._folder_comparer.asked
-    assert asked == AskedFolder(
-        tmp_path / "images", None, "subfolders", ("maps", "anchors", "localisation"), tmp_path / "out"
-    )
+    (asked,) = widget.controller.comparing.desk._comparer.asked
+    assert asked.request.scores == ("maps", "anchors", "localisation")
+    assert [(image.name, image.label) for image in asked.request.images] == [("cells/one.png", "cells")]
+    assert asked.folder == tmp_path / "out"
     assert widget.compare.results.table.model_.cell(0, 0) == "mae-demo"

@@ -1,4 +1,4 @@
-"""The Compare page without Qt: what is asked of the rooms below, what comes of it, and what is written."""
+"""The Compare page without Qt: what is asked of the packages below, what comes of it, and what is written."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,15 +21,16 @@ from napari_sslmaps.evaluation.annotation import Annotation
 from napari_sslmaps.pipeline.embedding import embed
 from napari_sslmaps.records.run import RunRecord
 from napari_sslmaps.viewer.canvas.image_layer import LayerSource
+from napari_sslmaps.viewer.compare.annotation import only, within
 from napari_sslmaps.viewer.compare.build import ComparePage
-from napari_sslmaps.viewer.compare.export import RoomExporter
+from napari_sslmaps.viewer.compare.export import PackageExporter
 from napari_sslmaps.viewer.compare.jobs import (
-    AskedComparison,
-    AskedFolder,
-    RoomComparer,
-    RoomFolderComparer,
-    only,
-    within,
+    FolderRequest,
+    PackageComparer,
+    Shown,
+    ShownImage,
+    request_of_folder,
+    request_of_region,
 )
 from napari_sslmaps.viewer.controller import Controller
 from napari_sslmaps.viewer.state.loaded_encoders import LoadedEncoders
@@ -84,9 +85,9 @@ def test_what_is_missing_is_embedded_and_then_compared(
     comparing.desk.run()
     assert len(embedder.calls) == 2
     asked = comparer.asked[-1]
-    assert asked.region == Region(0, 0, 64, 80)
-    assert asked.controls == ("untrained", "position", "pixels")
-    assert asked.annotation.classes == (1, 2)
+    assert asked.image.region == Region(0, 0, 64, 80)
+    assert asked.request.controls == ("untrained", "position", "pixels")
+    assert asked.image.annotation.classes == (1, 2)
     assert comparing.model.classes == ((1, "gland"), (2, "stroma"))
     assert comparing.model.shown == "anchors"
     assert comparing.model.advice == ("mae-demo is ahead.",)
@@ -103,9 +104,9 @@ def test_one_class_is_scored_against_all_else(
     comparing.model.chosen_class = 2
     comparing.desk.run()
     (asked,) = comparer.asked
-    assert asked.annotation.classes == (2,)
-    assert asked.annotation.name_of(2) == "stroma"
-    assert (asked.annotation.labels == 2).sum() == 64 * 20
+    assert asked.image.annotation.classes == (2,)
+    assert asked.image.annotation.name_of(2) == "stroma"
+    assert (asked.image.annotation.labels == 2).sum() == 64 * 20
 
 
 def test_classes_that_are_left_out_become_background_and_what_is_unknown_stays() -> None:
@@ -125,7 +126,7 @@ def test_without_annotation_only_what_needs_none_is_compared(
     comparing: ComparePage, image: Image, workspace: WorkspaceModel, comparer: KnownComparer
 ) -> None:
     comparing.desk.run()
-    assert comparer.asked[0].scores == ("agreement",)
+    assert comparer.asked[0].request.scores == ("agreement",)
     assert workspace.status.text.endswith("Without annotation, maps, anchors were left out.")
     comparing.model.scores = ("maps",)
     comparing.desk.run()
@@ -153,7 +154,7 @@ def test_a_mask_file_is_an_annotation(
     comparing.model.annotation = tmp_path / "mask.npy"
     assert comparing.model.classes == ((3, "class 3"),)
     comparing.desk.run()
-    assert comparer.asked[0].annotation.classes == (3,)
+    assert comparer.asked[0].image.annotation.classes == (3,)
     comparing.model.annotation = tmp_path / "gone.npy"
     assert workspace.status.failed
     assert comparing.model.classes == ()
@@ -245,7 +246,7 @@ def test_a_run_stopped_while_embedding_is_not_compared(
     controller.close()
 
 
-def test_the_rooms_compare_and_write_what_the_window_asks(tmp_path: Path) -> None:
+def test_the_packages_compare_and_write_what_the_window_asks(tmp_path: Path) -> None:
     """The real thing, small: one encoder on a part of the sample, then everything in a folder."""
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 90, (64, 64, 3), np.uint8)
@@ -254,32 +255,33 @@ def test_the_rooms_compare_and_write_what_the_window_asks(tmp_path: Path) -> Non
     mask[:, 32:] = 1
     source = LayerSource(Image(pixels, name="made", rgb=True))
     spec, encoders = get_spec("mae-histology"), LoadedEncoders()
-    asked = AskedComparison(
-        name="made",
-        source=source,
-        region=Region(0, 0, 64, 64),
-        specs=(spec,),
-        embeddings={spec.name: embed(source, encoders.get(spec))},
-        scores=("maps", "anchors"),
-        controls=("position", "pixels"),
-        annotation=Annotation.from_labels(mask, (64, 64)),
-        maps=WorkspaceModel().request,
-        tiling=TILED,
-        methods=(spec,),
+    shown = Shown(
+        ShownImage("made", source, Region(0, 0, 64, 64)),
+        (spec,),
+        {spec.name: embed(source, encoders.get(spec))},
+        WorkspaceModel().request,
+        TILED,
     )
+    annotation = Annotation.from_labels(mask, (64, 64))
+    request = request_of_region(shown, ("maps", "anchors"), ("position", "pixels"), annotation)
     shares: list[float] = []
-    found = RoomComparer(encoders)(asked, lambda _, share: shares.append(share))
+    known = {("made", spec.name): shown.embeddings[spec.name]}
+    found = PackageComparer(encoders)(
+        request, shown.specs, lambda _, share: shares.append(share), embeddings=known
+    )
+    assert found.embedded is not None
+    assert found.embedded.embeddings[spec.name] is shown.embeddings[spec.name]
     assert {"anchors", "maps", "advice"} <= {finding.key for finding in found.findings}
     assert found.advice
     assert shares == sorted(shares)
-    export = RoomExporter(encoders)
-    names = export("all", asked, found, tmp_path)
+    export = PackageExporter(encoders)
+    names = export("all", shown, found, tmp_path)
     assert {"report.html", "run.json", "anchors.csv", "maps.csv"} <= set(names)
     record = RunRecord.read(tmp_path / "run.json")
     assert record.evaluation is not None
-    assert export("report", asked, found, tmp_path / "page") == ["report.html"]
+    assert export("report", shown, found, tmp_path / "page") == ["report.html"]
     assert b"mae-histology" in (tmp_path / "page" / "report.html").read_bytes()
-    assert "anchors.csv" in export("tables", asked, found, tmp_path / "tables")
+    assert "anchors.csv" in export("tables", shown, found, tmp_path / "tables")
 
 
 def test_a_folder_is_compared_as_the_command_line_does(tmp_path: Path) -> None:
@@ -293,10 +295,12 @@ def test_a_folder_is_compared_as_the_command_line_does(tmp_path: Path) -> None:
             (tmp_path / folder).mkdir(exist_ok=True)
             iio.imwrite(tmp_path / folder / f"{name}.png", array)
     out = tmp_path / "out"
-    asked = AskedFolder(tmp_path / "images", tmp_path / "masks", "", ("anchors",), out)
-    compare = RoomFolderComparer(LoadedEncoders())
-    told: list[str] = []
-    found = compare(asked, (get_spec("mae-histology"),), ("pixels",), lambda what, _: told.append(what))
+    folder = FolderRequest(tmp_path / "images", tmp_path / "masks", "", ("anchors",), out)
+    specs = (get_spec("mae-histology"),)
+    compare, told = PackageComparer(LoadedEncoders()), list[str]()
+    request = request_of_folder(folder, specs, ("pixels",))
+    found = compare(request, specs, lambda what, _: told.append(what), folder=out)
+    assert found.embedded is None
     assert {what.split(":")[0] for what in told} >= {"one.png", "two.png"}
     assert found.findings[0].key == "anchors"
     assert {"run.json", "report.html", "anchors.csv"} <= {path.name for path in out.iterdir()}

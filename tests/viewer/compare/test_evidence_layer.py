@@ -3,16 +3,18 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import imageio.v3 as iio
 import numpy as np
 import pytest
-from compare_page_kit import KnownFolderComparer, known_comparison
+from compare_page_kit import KnownComparer, known_comparison
 from comparison_kit import EXACT, encoders_in
 from napari.components import ViewerModel
 from napari.layers import Image
 from viewer_kit import KnownEmbedder, known_services, noise
 
-from napari_sslmaps.compare.request import ComparedImage, ComparisonRequest
+from napari_sslmaps.compare.request import ComparisonRequest
 from napari_sslmaps.compare.results import Comparison
 from napari_sslmaps.core.linear_heads import ImageHead, LinearHead
 from napari_sslmaps.core.region import Region
@@ -23,7 +25,7 @@ from napari_sslmaps.sources.open import open_image
 from napari_sslmaps.viewer.canvas.map_layers import EVIDENCE
 from napari_sslmaps.viewer.compare.build import ComparePage
 from napari_sslmaps.viewer.compare.class_evidence import EvidenceRequest, FoundEvidence, HeadEvidencer
-from napari_sslmaps.viewer.compare.jobs import AskedFolder, ComparisonResult
+from napari_sslmaps.viewer.compare.jobs import ComparisonResult, FolderRequest
 from napari_sslmaps.viewer.controller import Controller
 from napari_sslmaps.viewer.state.loaded_encoders import LoadedEncoders
 from napari_sslmaps.viewer.state.tasks import ImmediateRunner
@@ -50,15 +52,13 @@ class BothKinds(HeadEvidencer):
         return replace(found, map=replace(found.map, kind="grad-cam", values=values))
 
 
-class HeadedFolderComparer(KnownFolderComparer):
+class HeadedComparer(KnownComparer):
     """Hands on a head of the first encoder."""
 
-    def __call__(self, asked: AskedFolder, *rest: object) -> ComparisonResult:
-        found = super().__call__(asked, *rest)
-        image = ComparedImage("one", "one.png")
-        request = ComparisonRequest(
-            (image,), encoders_in(asked.out / "weights", "mae"), scores=("localisation",)
-        )
+    def __call__(
+        self, request: ComparisonRequest, *rest: Any, folder: Path | None = None, **known: Any
+    ) -> ComparisonResult:
+        found = super().__call__(request, *rest, folder=folder, **known)
         return replace(found, comparison=Comparison(request, (), (), heads={"mae-demo": head()}))
 
 
@@ -66,11 +66,7 @@ class HeadedFolderComparer(KnownFolderComparer):
 def controller(
     viewer: ViewerModel, workspace: WorkspaceModel, specs: tuple[EncoderSpec, ...], embedder: KnownEmbedder
 ) -> Iterator[Controller]:
-    services = replace(
-        known_comparison(),
-        folder_comparer=HeadedFolderComparer(),
-        evidencer=BothKinds(LoadedEncoders()),
-    )
+    services = replace(known_comparison(HeadedComparer()), evidencer=BothKinds(LoadedEncoders()))
     made = Controller(
         viewer, workspace, make_runner=ImmediateRunner, services=known_services(embedder, comparison=services)
     )
@@ -84,7 +80,9 @@ def controller(
 def compared(controller: Controller, image: Image, tmp_path: Path) -> ComparePage:
     """A folder was compared, and the encoders were run on the image in view."""
     desk = controller.comparing.desk
-    desk.run_folder(AskedFolder(tmp_path, None, "subfolders", ("localisation",), tmp_path))
+    (tmp_path / "cells").mkdir()
+    iio.imwrite(tmp_path / "cells" / "one.png", np.zeros((8, 8), np.uint8))
+    desk.run_folder(FolderRequest(tmp_path, None, "subfolders", ("localisation",), tmp_path / "out"))
     controller.run()
     return controller.comparing
 

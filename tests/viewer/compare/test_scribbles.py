@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from compare_page_kit import KnownComparer, KnownFolderComparer
+from compare_page_kit import KnownComparer
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
 from viewer_kit import LaterRunner, known_services, noise
@@ -15,7 +15,7 @@ from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.maps.classes import LabelMap
 from napari_sslmaps.viewer.canvas.image_layer import OWN
 from napari_sslmaps.viewer.compare.build import ComparisonServices
-from napari_sslmaps.viewer.compare.export import RoomExporter
+from napari_sslmaps.viewer.compare.export import PackageExporter
 from napari_sslmaps.viewer.compare.model import ProbeKind, ProbeOptions
 from napari_sslmaps.viewer.compare.probe_job import Scribbled, Validation
 from napari_sslmaps.viewer.compare.scribbles import PREDICTION, SIDE, ScribbleLayers
@@ -66,7 +66,7 @@ class Painting:
     ) -> None:
         self.viewer, self.workspace, self.prober = viewer, workspace, KnownProber()
         self.runners: list[AgainRunner] = []
-        services = ComparisonServices(KnownComparer(), KnownFolderComparer(), self.prober, RoomExporter())
+        services = ComparisonServices(KnownComparer(), self.prober, PackageExporter())
         self.controller = Controller(
             viewer, workspace, make_runner=self.make_runner, services=known_services(comparison=services)
         )

@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 from napari_sslmaps._qt.compare.results import tool
 from napari_sslmaps._qt.parts import ComboBox, dim, note, plain, row
 from napari_sslmaps.compare.scores import SCORES
-from napari_sslmaps.viewer.compare.jobs import SUBFOLDERS, AskedFolder
+from napari_sslmaps.viewer.compare.jobs import SUBFOLDERS, FolderRequest
 
 _LABELS = (("none", ""), ("names of sub-folders", SUBFOLDERS), ("a CSV: image, label", "csv"))
 _INTRO = (
@@ -109,6 +109,6 @@ class FolderDialog(QDialog):
         labels = self.csv.text() if self.labels.value == "csv" else self.labels.value
         masks = Path(self.masks.text()) if self.masks.text() else None
         self.folder_requested.emit(
-            AskedFolder(Path(self.images.text()), masks, labels, ticked, Path(self.out.text()))
+            FolderRequest(Path(self.images.text()), masks, labels, ticked, Path(self.out.text()))
         )
         self.accept()

@@ -1,6 +1,7 @@
-"""What a user painted or drew in napari, as an `Annotation` of an image's pixels."""
+"""What a user painted or drew in napari, or has in a file, as an `Annotation` of an image's pixels."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,11 @@ from napari.layers import Image, Labels, Layer, Shapes
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from napari_sslmaps.core.grid import TokenGrid
+from napari_sslmaps.core.placed_mask import PlacedMask
 from napari_sslmaps.errors import AnnotationError
 from napari_sslmaps.evaluation.annotation import IGNORE, Annotation
+from napari_sslmaps.sources.masks import read_mask, void_label
 from napari_sslmaps.viewer.canvas.image_layer import (
     OWN,
     frame_of,
@@ -165,3 +169,36 @@ def _kinds(layer: Shapes, areas: Sequence[int]) -> list[int] | list[str]:
     if values.map(lambda value: isinstance(value, int | np.integer)).all():
         return [int(value) for value in values]
     return [str(value) for value in values]
+
+
+def annotation_in(path: Path, shape_yx: tuple[int, int]) -> Annotation:
+    """Read a mask file of an image of that size on level 0.
+
+    Raises
+    ------
+    SSLMapsError
+        If it cannot be read, or does not fit the image.
+    """
+    labels = read_mask(path)
+    return Annotation.from_labels(labels, shape_yx, ignore=void_label(labels))
+
+
+def only(annotation: Annotation, kind: int | None) -> Annotation:
+    """Return an annotation with one class alone, the others being its background; None keeps all."""
+    if kind is None:
+        return annotation
+    labels = annotation.labels
+    kept = np.where((labels == kind) | (labels <= 0), labels, 0)
+    return Annotation(kept, annotation.shape_yx, {kind: annotation.name_of(kind)})
+
+
+def within(annotation: Annotation, mask: PlacedMask | None) -> Annotation:
+    """Return an annotation that says nothing beside a mask: all methods are scored on the same pixels."""
+    if mask is None:
+        return annotation
+    labels, (height, width) = annotation.labels, annotation.shape_yx
+    rows, cols = labels.shape
+    stride = height / rows, width / cols
+    pixels = TokenGrid(rows, cols, stride, (0.0, 0.0), (float(height), float(width)))
+    signed = labels.astype(np.promote_types(labels.dtype, np.int8))
+    return Annotation(np.where(mask.on(pixels), signed, IGNORE), annotation.shape_yx, dict(annotation.names))

@@ -10,8 +10,8 @@ from napari_sslmaps.viewer.canvas.map_layers import LayerManager
 from napari_sslmaps.viewer.compare.agreement import AgreementLayer
 from napari_sslmaps.viewer.compare.class_evidence import EvidenceLayer, Evidencer, HeadEvidencer
 from napari_sslmaps.viewer.compare.controller import ComparisonController
-from napari_sslmaps.viewer.compare.export import ExportController, Exporter, RoomExporter
-from napari_sslmaps.viewer.compare.jobs import Comparer, FolderComparer, RoomComparer, RoomFolderComparer
+from napari_sslmaps.viewer.compare.export import ExportController, Exporter, PackageExporter
+from napari_sslmaps.viewer.compare.jobs import Comparer, PackageComparer
 from napari_sslmaps.viewer.compare.model import ComparisonModel
 from napari_sslmaps.viewer.compare.probe import ProbeController
 from napari_sslmaps.viewer.compare.probe_job import Prober, TokenProber
@@ -28,8 +28,8 @@ class ComparisonServices:
 
     Parameters
     ----------
-    comparer, folder_comparer
-        Compare encoders on a region, and over a folder.
+    comparer
+        Compares encoders on a region or over a folder.
     prober
         Learns from scribbles.
     exporter
@@ -39,7 +39,6 @@ class ComparisonServices:
     """
 
     comparer: Comparer
-    folder_comparer: FolderComparer
     prober: Prober
     exporter: Exporter
     evidencer: Evidencer = field(default_factory=lambda: HeadEvidencer(LoadedEncoders()))
@@ -81,7 +80,7 @@ class ComparePage:
             self.model,
             (sessions, answers, self.agreement, self.evidence),
             runner,
-            (services.comparer, services.folder_comparer),
+            services.comparer,
         )
         self.probe = ProbeController(
             viewer, workspace, self.model, sessions, layer_manager, probe_runner, services.prober
@@ -110,9 +109,8 @@ class ComparePage:
 def real_comparison_services(encoders: LoadedEncoders) -> ComparisonServices:
     """Return services that use these encoders."""
     return ComparisonServices(
-        RoomComparer(encoders),
-        RoomFolderComparer(encoders),
+        PackageComparer(encoders),
         TokenProber(),
-        RoomExporter(encoders),
+        PackageExporter(encoders),
         HeadEvidencer(encoders),
     )

@@ -1,6 +1,7 @@
 """The Compare page at work: what is missing is embedded, then all is scored off the window's thread."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from napari.components import ViewerModel
@@ -13,20 +14,23 @@ from napari_sslmaps.evaluation.annotation import Annotation
 from napari_sslmaps.maps.make import MapRequest
 from napari_sslmaps.viewer.canvas.image_layer import LayerSource, is_own
 from napari_sslmaps.viewer.compare.agreement import AgreementLayer
-from napari_sslmaps.viewer.compare.annotation import annotation_layers, annotation_of
+from napari_sslmaps.viewer.compare.annotation import (
+    annotation_in,
+    annotation_layers,
+    annotation_of,
+    only,
+    within,
+)
 from napari_sslmaps.viewer.compare.class_evidence import EVIDENCE_TABLES, EvidenceLayer
 from napari_sslmaps.viewer.compare.jobs import (
-    AskedComparison,
-    AskedFolder,
-    AskedReference,
     Comparer,
     ComparisonJob,
     ComparisonResult,
-    FolderComparer,
-    FolderJob,
-    annotation_in,
-    only,
-    within,
+    FolderRequest,
+    Shown,
+    ShownImage,
+    request_of_folder,
+    request_of_region,
 )
 from napari_sslmaps.viewer.compare.model import ComparisonModel
 from napari_sslmaps.viewer.maps.coordinator import MapCoordinator
@@ -54,8 +58,8 @@ class ComparisonController:
         What was computed, how what is missing is, and what shows agreement and evidence.
     runner
         Compares off the window's thread.
-    comparers
-        Compare on the region, and over a folder.
+    comparer
+        Compares on the region, or over a folder.
     """
 
     def __init__(  # each part is handed in, none is made here
@@ -65,17 +69,17 @@ class ComparisonController:
         model: ComparisonModel,
         parts: tuple[Sessions, MapCoordinator, AgreementLayer, EvidenceLayer],
         runner: TaskRunner,
-        comparers: tuple[Comparer, FolderComparer],
+        comparer: Comparer,
     ) -> None:
         self._viewer = viewer
         self._workspace = workspace
         self._model = model
         self._sessions, self._answers, self._agreement, self._evidence = parts
         self._runner = runner
-        self._comparer, self._folder_comparer = comparers
+        self._comparer = comparer
         self._waiting = False
         self.found: ComparisonResult | None = None
-        self._asked: AskedComparison | None = None
+        self._compared: Shown | None = None
         self._connections = Connections()
         connect, events = self._connections.add, workspace.events
         connect(model.events.annotation, self.read_classes)
@@ -104,7 +108,7 @@ class ComparisonController:
         if not self._waiting:
             self._compare()
 
-    def run_folder(self, asked: AskedFolder) -> None:
+    def run_folder(self, folder: FolderRequest) -> None:
         """Compare the ticked encoders over a folder of images, which the image in view need not be in."""
         workspace = self._workspace
         specs = tuple(spec for spec in workspace.specs if spec.origin != "control")
@@ -119,10 +123,11 @@ class ComparisonController:
             self._show(found)
             self._evidence.heads = {} if found.comparison is None else found.comparison.heads
             count = len(found.comparison.images) if found.comparison is not None else 0
-            workspace.say(f"Compared {len(specs)} encoders on {count} images; all of it is in {asked.out}.")
+            workspace.say(f"Compared {len(specs)} encoders on {count} images; all of it is in {folder.out}.")
 
         workspace.progress = RunProgress("Listing images", 0.0)
-        job = FolderJob(asked, specs, self._model.controls, self._folder_comparer)
+        request = partial(request_of_folder, folder, specs, self._model.controls)
+        job = ComparisonJob(request, specs, self._comparer, folder=folder.out)
         self._runner.submit(job, TaskCallbacks(self._on_reported, returned, self._on_failed))
 
     def cancel(self) -> None:
@@ -158,18 +163,12 @@ class ComparisonController:
         elif names[0] in self._workspace.methods:
             self._workspace.front = names[0]
 
-    def holdings(self) -> tuple[AskedComparison, ComparisonResult | None] | None:
-        """Return what can be handed on: what is shown, and what was compared; None if there is nothing.
-
-        Raises
-        ------
-        SSLMapsError
-            If the image cannot be used.
-        """
+    def holdings(self) -> tuple[Shown, ComparisonResult | None] | None:
+        """Return what can be handed on: what is shown, and what was compared; None if there is nothing."""
         here = self._sessions.here
-        asked = None if here is None else self._ask(*here, None)
-        asked = asked or (None if self.found is None else self._asked)
-        return None if asked is None else (asked, self.found)
+        shown = None if here is None else self._shown(*here)
+        shown = shown or (None if self.found is None else self._compared)
+        return None if shown is None else (shown, self.found)
 
     def _scores(self) -> tuple[str, ...]:
         """Return the scores that are wanted and can be had: without annotation, few can."""
@@ -188,59 +187,57 @@ class ComparisonController:
 
     def _compare(self) -> None:
         here, workspace = self._sessions.here, self._workspace
-        if here is None:
-            return
+        shown = None if here is None else self._shown(*here)
+        if here is None or shown is None:
+            return  # whoever could not embed has said why
         try:
-            asked = self._ask(*here, self._read(here[0]))
+            annotation = self._annotation(here[0], shown)
         except SSLMapsError as error:
             workspace.say(str(error), failed=True)
             return
-        if asked is None:
-            return  # whoever could not embed has said why
-        self._asked = asked
+        self._compared = shown
         workspace.say("")
         workspace.progress = RunProgress("Comparing", 0.0)
+        request = partial(request_of_region, shown, self._scores(), self._model.controls, annotation)
+        known = {(shown.image.name, name): found for name, found in shown.embeddings.items()}
         callbacks = TaskCallbacks(self._on_reported, self._on_found, self._on_failed)
-        self._runner.submit(ComparisonJob(asked, self._comparer), callbacks)
+        self._runner.submit(ComparisonJob(request, shown.specs, self._comparer, known), callbacks)
 
-    def _ask(self, image: Image, session: Session, annotation: Annotation | None) -> AskedComparison | None:
-        """Return all that a comparison needs, as it is now; None if no encoder has tokens.
+    def _annotation(self, image: Image, shown: Shown) -> Annotation | None:
+        """Return the classes that are scored, where there are tokens.
 
         Raises
         ------
         SSLMapsError
             If the annotation cannot be used.
         """
-        workspace, model = self._workspace, self._model
-        whole = {name: item.embedding for name, item in session.embedded.items() if item.complete}
-        specs = tuple(spec for spec in workspace.specs if spec.name in whole)
-        trained = tuple(spec for spec in specs if spec.origin != "control") or specs
-        if not specs or session.region is None:
+        annotation, model = self._read(image), self._model
+        if annotation is None:
             return None
-        if annotation is not None:
-            model.classes = tuple((kind, annotation.name_of(kind)) for kind in annotation.classes)
-            annotation = within(only(annotation, model.chosen_class), session.mask)
-            annotation.check_scorable(whole[trained[0].name].grid)
+        model.classes = tuple((kind, annotation.name_of(kind)) for kind in annotation.classes)
+        annotation = within(only(annotation, model.chosen_class), shown.image.mask)
+        annotation.check_scorable(shown.embeddings[shown.specs[0].name].grid)
+        return annotation
+
+    def _shown(self, image: Image, session: Session) -> Shown | None:
+        """Return what is shown of an image, as it is now; None if no encoder has tokens."""
+        workspace = self._workspace
+        whole = {name: item.embedding for name, item in session.embedded.items() if item.complete}
+        if session.region is None or not any(spec.name in whole for spec in workspace.specs):
+            return None
         maps, reference = self._anchors_elsewhere()
-        return AskedComparison(
-            name=image.name,
-            source=LayerSource(image, workspace.spacing_um),
-            region=session.region,
-            specs=trained,
-            embeddings=whole,
-            scores=self._scores(),
-            controls=model.controls,
-            annotation=annotation,
-            maps=maps,
-            tiling=workspace.tiling,
-            reference=reference,
-            mask=session.mask,
-            methods=workspace.asked,
+        return Shown(
+            ShownImage(image.name, LayerSource(image, workspace.spacing_um), session.region, session.mask),
+            workspace.asked,
+            whole,
+            maps,
+            workspace.tiling,
             elsewhere=self._sessions.elsewhere(),
             difference=(workspace.front, workspace.against) if workspace.difference else (),
+            reference=reference,
         )
 
-    def _anchors_elsewhere(self) -> tuple[MapRequest, AskedReference | None]:
+    def _anchors_elsewhere(self) -> tuple[MapRequest, ShownImage | None]:
         """Return what is shown, with the anchors of another image and that image, if they lie in one."""
         request, other = self._workspace.request, self._workspace.reference
         there = None if other is None else self._sessions.of(other)
@@ -248,7 +245,7 @@ class ComparisonController:
             return request, None
         known = {name: item.embedding for name, item in there.embedded.items() if item.complete}
         source = LayerSource(other, there.spacing_um)
-        reference = AskedReference(other.name, source, there.region, there.mask)
+        reference = ShownImage(other.name, source, there.region, there.mask)
         return self._workspace.request_for(there.anchors, known), reference
 
     def _on_reported(self, progress: RunProgress) -> None:

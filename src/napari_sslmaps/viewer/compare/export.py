@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from napari_sslmaps.errors import ExportError, SSLMapsError
 from napari_sslmaps.maps.map_type import Display
-from napari_sslmaps.viewer.compare.jobs import AskedComparison, ComparisonResult, request_of
+from napari_sslmaps.viewer.compare.jobs import ComparisonResult, Shown, request_of_region
 from napari_sslmaps.viewer.compare.map_export import write_maps
 from napari_sslmaps.viewer.state.loaded_encoders import LoadedEncoders
 from napari_sslmaps.viewer.state.messages import sentence
@@ -31,7 +31,7 @@ class Exporter(Protocol):
     """Writes what was found."""
 
     def __call__(
-        self, kind: ExportKind, asked: AskedComparison, found: ComparisonResult | None, folder: Path
+        self, kind: ExportKind, shown: Shown, found: ComparisonResult | None, folder: Path
     ) -> Sequence[str]:
         """Write into a folder, on the calling thread; return the names of files."""
         ...
@@ -57,7 +57,7 @@ class ExportController:
         workspace: WorkspaceModel,
         runner: TaskRunner,
         exporter: Exporter,
-        holdings: Callable[[], tuple[AskedComparison, ComparisonResult | None] | None],
+        holdings: Callable[[], tuple[Shown, ComparisonResult | None] | None],
     ) -> None:
         self._workspace = workspace
         self._runner = runner
@@ -91,7 +91,7 @@ _FORMATS = ("png", "svg", "pdf")
 _COMPARE_FIRST = "Expected a comparison to write; there is none yet. Press Compare first, then export."
 
 
-class RoomExporter:
+class PackageExporter:
     """Writes by the packages ``run`` and ``compare``, as the command line does.
 
     Parameters
@@ -104,7 +104,7 @@ class RoomExporter:
         self._encoders = encoders or LoadedEncoders()
 
     def __call__(
-        self, kind: ExportKind, asked: AskedComparison, found: ComparisonResult | None, folder: Path
+        self, kind: ExportKind, shown: Shown, found: ComparisonResult | None, folder: Path
     ) -> Sequence[str]:
         """Write; maps and a figure need embeddings alone, the others a comparison.
 
@@ -116,18 +116,18 @@ class RoomExporter:
         folder.mkdir(parents=True, exist_ok=True)
         known = found if found is not None and found.comparison is not None else None
         if kind == "maps":
-            write_maps(asked, folder, self._encoders)
+            write_maps(shown, folder, self._encoders)
             return _names_in(folder)
         if kind == "figure":
-            display = asked.maps.options.similarity.display
-            return _figures(_embedded(asked, known, self._encoders), folder, display)
+            display = shown.maps.options.similarity.display
+            return _figures(_embedded(shown, known, self._encoders), folder, display)
         if known is None or known.comparison is None:
             raise ExportError(_COMPARE_FIRST)
         if kind == "tables":
             return _tables(known.comparison, folder)
         if kind == "report":
             return _report(known, folder)
-        write_maps(asked, folder / "maps", self._encoders)
+        write_maps(shown, folder / "maps", self._encoders)
         return _all(known, folder)
 
 
@@ -136,7 +136,7 @@ class ExportJob:
     """An export, captured when it is submitted."""
 
     kind: ExportKind
-    asked: AskedComparison
+    shown: Shown
     found: ComparisonResult | None
     folder: Path
     exporter: Exporter
@@ -144,12 +144,10 @@ class ExportJob:
     def __call__(self, context: TaskContext) -> Sequence[str]:
         """Write."""
         context.token.check()
-        return self.exporter(self.kind, self.asked, self.found, self.folder)
+        return self.exporter(self.kind, self.shown, self.found, self.folder)
 
 
-def _embedded(
-    asked: AskedComparison, found: ComparisonResult | None, encoders: LoadedEncoders
-) -> "ImageEmbeddings":
+def _embedded(shown: Shown, found: ComparisonResult | None, encoders: LoadedEncoders) -> "ImageEmbeddings":
     """Return what every method made of the image: what was compared, else what was embedded."""
     if found is not None and found.embedded is not None:
         return found.embedded
@@ -157,16 +155,16 @@ def _embedded(
     from napari_sslmaps.compare.images import OpenedImage, record_of_compared
     from napari_sslmaps.compare.scoring import ImageEmbeddings
 
-    request = request_of(asked)
+    request = request_of_region(shown)
     (image,) = request.images
-    networks = {spec.name: encoders.get(spec) for spec in asked.specs}
+    networks = {spec.name: encoders.get(spec) for spec in shown.specs}
     maps = {
         name: maps_of(one, image, request.options.run, networks.get(name))
-        for name, one in asked.embeddings.items()
+        for name, one in shown.embeddings.items()
     }
-    record = record_of_compared(image, asked.source)
-    opened = OpenedImage(image, asked.source, record, asked.region, asked.annotation)
-    return ImageEmbeddings(opened, asked.embeddings, maps, tuple(asked.embeddings))
+    record = record_of_compared(image, shown.image.source)
+    opened = OpenedImage(image, shown.image.source, record, shown.image.region, None)
+    return ImageEmbeddings(opened, dict(shown.embeddings), maps, tuple(shown.embeddings))
 
 
 def _figures(embedded: "ImageEmbeddings", folder: Path, display: Display) -> list[str]:

@@ -18,8 +18,7 @@ from napari_sslmaps.maps.pca import COMPONENTS, ComponentBasis, pca_map
 from napari_sslmaps.maps.registry import besides_standard
 from napari_sslmaps.pipeline.planning import plan
 from napari_sslmaps.sources.identity import FileIdentity
-from napari_sslmaps.sources.protocol import ImageSource
-from napari_sslmaps.viewer.compare.jobs import AskedComparison, options_with
+from napari_sslmaps.viewer.compare.jobs import Shown, ShownImage, options_with
 from napari_sslmaps.viewer.state.loaded_encoders import LoadedEncoders
 
 if TYPE_CHECKING:
@@ -32,12 +31,12 @@ SOURCES = "sources"
 """Folder, beside the record, of what was in memory."""
 
 
-def write_maps(asked: AskedComparison, folder: Path, encoders: LoadedEncoders) -> "RunRecord":
+def write_maps(shown: Shown, folder: Path, encoders: LoadedEncoders) -> "RunRecord":
     """Write every map as the window shows it, a figure, and the record.
 
     Parameters
     ----------
-    asked
+    shown
         What is shown.
     folder
         Made if needed. An image that has no file is saved in it.
@@ -54,27 +53,27 @@ def write_maps(asked: AskedComparison, folder: Path, encoders: LoadedEncoders) -
     from napari_sslmaps.run.outcome import RunOutcome, differences_of, fit_outcomes, outcome_of
     from napari_sslmaps.run.write import write_run
 
-    request = _request_of(asked, folder)
+    request = _request_of(shown, folder)
     elsewhere = request.reference is not None
     options = request.options.maps.attention
     check_attention(options, depth=0, heads=0, anchors=request.anchors, elsewhere=elsewhere)
-    reference = asked.maps.reference or {}
+    reference = shown.maps.reference or {}
     outcomes: list[EncoderOutcome] = []
-    for method, choice in _choices(asked):
-        embedding = asked.embeddings[method.name]
+    for method, choice in _choices(shown):
+        embedding = shown.embeddings[method.name]
         encoder = encoders.get(get_spec(choice.name))
         stack = None if choice.control else attention_stack(embedding, encoder, options, request.anchors)
         lasting = replace(choice, name=_lasting(encoder.spec))
         there = reference.get(method.name)
         outcomes.append(outcome_of(lasting, encoder, embedding, request, stack=stack, reference=there))
     done = fit_outcomes(outcomes, request)
-    shown = any(outcome.heads is not None for outcome in done)
-    request = replace(request, options=replace(request.options, heads=shown))
+    with_heads = any(outcome.heads is not None for outcome in done)
+    request = replace(request, options=replace(request.options, heads=with_heads))
     window = done[0].embedding.provenance.window or (0.0, 1.0)
     outcome = RunOutcome(
         request,
         _record_of(request.image),
-        picture_of(asked.source, asked.region, window),
+        picture_of(shown.image.source, shown.image.region, window),
         done,
         differences_of(done, request.options.difference),
         None if request.reference is None else _record_of(request.reference.image),
@@ -95,14 +94,14 @@ def _lasting(spec: EncoderSpec) -> str:
     return lasting_name(spec)
 
 
-def _choices(asked: AskedComparison) -> "list[tuple[EncoderSpec | Control, EncoderChoice]]":
+def _choices(shown: Shown) -> "list[tuple[EncoderSpec | Control, EncoderChoice]]":
     """Say what the command line runs for each method that has tokens."""
     from napari_sslmaps.inputs.encoders import EncoderChoice
 
-    specs = [method for method in asked.methods if isinstance(method, EncoderSpec)]
+    specs = [method for method in shown.methods if isinstance(method, EncoderSpec)]
     chosen: list[tuple[EncoderSpec | Control, EncoderChoice]] = []
-    for method in asked.methods:
-        if method.name not in asked.embeddings:
+    for method in shown.methods:
+        if method.name not in shown.embeddings:
             continue
         if isinstance(method, EncoderSpec) or method.name in NAMES:
             chosen.append((method, EncoderChoice(method.name)))
@@ -114,34 +113,34 @@ def _choices(asked: AskedComparison) -> "list[tuple[EncoderSpec | Control, Encod
     return chosen
 
 
-def _request_of(asked: AskedComparison, folder: Path) -> "RunRequest":
+def _request_of(shown: Shown, folder: Path) -> "RunRequest":
     from napari_sslmaps.run.request import Reference, RunRequest
 
-    maps, there = asked.maps, asked.reference
-    image, region = _image_file(asked.name, asked.source, asked.region, folder)
+    maps, there = shown.maps, shown.reference
+    image, region = _image_file(shown.image, folder)
     reference = None
     if there is not None:
-        other, part = _image_file(f"{there.name}-anchors", there.source, there.region, folder)
+        other, part = _image_file(replace(there, name=f"{there.name}-anchors"), folder)
         reference = Reference(str(other), part, _mask_file(there.mask, folder / SOURCES / "anchors-mask.tif"))
     return RunRequest(
         image=str(image),
-        encoders=tuple(choice for _, choice in _choices(asked)),
+        encoders=tuple(choice for _, choice in _choices(shown)),
         anchors=tuple(maps.anchors.anchors),
         negative=tuple(maps.anchors.negative) if maps.anchors.anchors else (),
         region=region,
-        options=_options_of(asked),
+        options=_options_of(shown),
         groups=maps.groups,
-        bases=_bases_of(asked),
-        mask=_mask_file(asked.mask, folder / SOURCES / "mask.tif"),
+        bases=_bases_of(shown),
+        mask=_mask_file(shown.image.mask, folder / SOURCES / "mask.tif"),
         reference=reference,
     )
 
 
-def _options_of(asked: AskedComparison) -> "RunOptions":
+def _options_of(shown: Shown) -> "RunOptions":
     from napari_sslmaps.records.run import RunOptions
 
-    maps, tiling = asked.maps, _tiling_of(asked)
-    specs = [method for method in asked.methods if isinstance(method, EncoderSpec)]
+    maps, tiling = shown.maps, _tiling_of(shown)
+    specs = [method for method in shown.methods if isinstance(method, EncoderSpec)]
     depth, heads = attention_size(spec.architecture for spec in specs)
     options = options_with(maps.options, anchored=bool(maps.anchors.anchors))
     attention = options.attention
@@ -156,12 +155,12 @@ def _options_of(asked: AskedComparison) -> "RunOptions":
         stitching=tiling.stitching,
         maps=replace(options, attention=there),
         wanted=besides_standard(maps.wanted),
-        difference=asked.difference if set(asked.difference) <= set(asked.embeddings) else (),
+        difference=shown.difference if set(shown.difference) <= set(shown.embeddings) else (),
         save_basis=True,
     )
 
 
-def _tiling_of(asked: AskedComparison) -> Tiling:
+def _tiling_of(shown: Shown) -> Tiling:
     """Return how all embeddings were cut, which need not be what is chosen by now.
 
     Raises
@@ -170,14 +169,16 @@ def _tiling_of(asked: AskedComparison) -> Tiling:
         If no one tiling gives them all.
     """
     made = [
-        (method, asked.embeddings[method.name].provenance)
-        for method in asked.methods
-        if isinstance(method, EncoderSpec) and method.name in asked.embeddings
+        (method, shown.embeddings[method.name].provenance)
+        for method in shown.methods
+        if isinstance(method, EncoderSpec) and method.name in shown.embeddings
     ]
     first = made[0][1]
     cut = Tiling(first.tile or ONE_PASS.tile, first.overlap, first.stitching)  # type: ignore[arg-type]  # written by `embed`
-    for tiling in (asked.tiling, cut):
-        planned = [(plan(asked.source, spec, asked.region, tiling), found) for spec, found in made]
+    for tiling in (shown.tiling, cut):
+        planned = [
+            (plan(shown.image.source, spec, shown.image.region, tiling), found) for spec, found in made
+        ]
         if all((one.side, one.tiling.overlap) == (found.tile, found.overlap) for one, found in planned):
             return tiling
     raise ExportError(
@@ -186,16 +187,16 @@ def _tiling_of(asked: AskedComparison) -> Tiling:
     )
 
 
-def _bases_of(asked: AskedComparison) -> tuple[ComponentBasis, ...]:
+def _bases_of(shown: Shown) -> tuple[ComponentBasis, ...]:
     """Return the bases that components are shown by, unless they are fitted to the region alone."""
-    choice = asked.maps.options.pca.basis
+    choice = shown.maps.options.pca.basis
     if choice == "kept":
-        return tuple(basis for name, basis in asked.maps.bases.items() if name in asked.embeddings)
+        return tuple(basis for name, basis in shown.maps.bases.items() if name in shown.embeddings)
     if choice == "region":
         return ()
     found = []
-    for method in asked.methods:
-        embedding, others = asked.embeddings.get(method.name), asked.elsewhere.get(method.name, ())
+    for method in shown.methods:
+        embedding, others = shown.embeddings.get(method.name), shown.elsewhere.get(method.name, ())
         if embedding is not None and others and embedding.tokens.shape[-1] >= COMPONENTS:
             found.append(_joint_basis(embedding, *others))
     return tuple(found)
@@ -207,10 +208,11 @@ def _joint_basis(embedding: Embedding, *others: Embedding) -> ComponentBasis:
     return pca_map([embedding, *alike], foreground="auto")[0].basis
 
 
-def _image_file(name: str, source: ImageSource, region: Region, folder: Path) -> tuple[Path, Region]:
+def _image_file(image: ShownImage, folder: Path) -> tuple[Path, Region]:
     """Return the file of an image and the region in it; one that has none is saved, the frame alone."""
     from napari_sslmaps.compare.saved import save_image
 
+    name, source, region = image.name, image.source, image.region
     known = FileIdentity.of(source)
     if known is not None and "channel" not in known.reading:  # else its path alone gives other pixels
         return Path(known.path), region
