@@ -108,6 +108,26 @@ class AgreementRow:
 
 
 @strict
+@dataclass(frozen=True, slots=True)
+class MeasuredRow:
+    """What the `measure` of a score found of one map of one method.
+
+    Parameters
+    ----------
+    method
+        Name of the method.
+    map
+        Key of the map.
+    values
+        Name → number, NaN where undefined.
+    """
+
+    method: str
+    map: str
+    values: Mapping[str, Measured]
+
+
+@strict
 @dataclass(frozen=True, slots=True, eq=False)
 class ScoredImage:
     """All that was found on one image.
@@ -134,6 +154,8 @@ class ScoredImage:
         Sentences on what was left out.
     grey
         Whether it is grey, as `is_grey` finds; None where that was not kept.
+    measured
+        Key of a score → what its `measure` found.
     """
 
     name: str
@@ -149,6 +171,7 @@ class ScoredImage:
     provenance: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     grey: bool | None = None
+    measured: Mapping[str, tuple[MeasuredRow, ...]] = field(default_factory=dict)
 
     def areas_of(self, method: str) -> Strata:
         """Return the anchors' areas of a method; empty where it has none."""

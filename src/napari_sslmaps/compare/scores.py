@@ -1,7 +1,7 @@
 """Scores and controls of a comparison: what window, command line, keys and tables know of each, once."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import get_args
 
 from napari_sslmaps.encoders.controls import ControlKind
@@ -27,6 +27,12 @@ class ScoreType:
         Whether it is found over the tokens of all images together.
     in_window, in_folder
         Whether the Compare page offers it for the image in view, and for a folder of images.
+    measure
+        ``module:function`` that measures each method on each image by itself, called with an embedding, the
+        annotation and `MapOptions`; returns map → name of a number → its value. Empty for scores that have
+        rows of their own.
+    title, columns, note
+        Title of the table of what `measure` finds, heading of each number, and what they are.
     """
 
     key: str
@@ -37,6 +43,10 @@ class ScoreType:
     keeps_tokens: bool = False
     in_window: bool = True
     in_folder: bool = True
+    measure: str = ""
+    title: str = ""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    note: str = ""
 
 
 SCORES: Mapping[str, ScoreType] = {

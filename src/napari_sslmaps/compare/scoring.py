@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pkgutil import resolve_name
 from typing import cast
 
 import numpy as np
@@ -11,7 +12,8 @@ from napari_sslmaps.compare.image_statistics import evidence_of
 from napari_sslmaps.compare.images import OpenedImage
 from napari_sslmaps.compare.progress import Tell
 from napari_sslmaps.compare.request import ComparisonRequest
-from napari_sslmaps.compare.results import AgreementRow, AnchorRow, MapRow, ScoredImage
+from napari_sslmaps.compare.results import AgreementRow, AnchorRow, MapRow, MeasuredRow, ScoredImage
+from napari_sslmaps.compare.scores import SCORES
 from napari_sslmaps.core.results import Embedding, Float32, TokenMap
 from napari_sslmaps.core.tiling import Stitching, Tiling
 from napari_sslmaps.encoders.encoder import Encoder
@@ -74,6 +76,7 @@ def score_image(embedded: ImageEmbeddings, request: ComparisonRequest, tell: Tel
     annotation = None if embedded.unscorable else image.annotation
     rows: list[MapRow] = []
     anchors: dict[str, AnchorScores] = {}
+    measured: dict[str, list[MeasuredRow]] = {}
     for name, embedding in embedded.embeddings.items():
         tell(name)
         if annotation is not None and request.wants("maps"):
@@ -81,6 +84,8 @@ def score_image(embedded: ImageEmbeddings, request: ComparisonRequest, tell: Tel
         if annotation is not None and request.wants("anchors"):
             some = next(iter(anchors.values()), None)
             anchors[name] = _score_anchors(embedding, annotation, request, some)
+        for key, rows_of_score in _measured(name, embedding, annotation, request).items():
+            measured.setdefault(key, []).extend(rows_of_score)
     some = next(iter(anchors.values()), None)
     return ScoredImage(
         name=image.name,
@@ -95,7 +100,28 @@ def score_image(embedded: ImageEmbeddings, request: ComparisonRequest, tell: Tel
         notes=(embedded.unscorable,) if embedded.unscorable else (),
         grey=is_grey(image.source),
         provenance={name: found.provenance.to_dict() for name, found in embedded.embeddings.items()},
+        measured={key: tuple(found) for key, found in measured.items()},
     )
+
+
+def _measured(
+    method: str, embedding: Embedding, annotation: Annotation | None, request: ComparisonRequest
+) -> dict[str, list[MeasuredRow]]:
+    """Call the `measure` of every score that is wanted and has one."""
+    chosen = [
+        score
+        for score in SCORES.values()
+        if score.measure and request.wants(score.key) and not (score.needs_annotation and annotation is None)
+    ]
+    return {
+        score.key: [
+            MeasuredRow(method, kind, values)
+            for kind, values in resolve_name(score.measure)(
+                embedding, annotation, request.options.run.maps
+            ).items()
+        ]
+        for score in chosen
+    }
 
 
 def _agreement(embedded: ImageEmbeddings, request: ComparisonRequest) -> tuple[AgreementRow, ...]:

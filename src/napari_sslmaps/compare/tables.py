@@ -6,7 +6,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from napari_sslmaps.compare.results import Comparison
+from napari_sslmaps.compare.results import Comparison, MeasuredRow
+from napari_sslmaps.compare.scores import SCORES, ScoreType
 from napari_sslmaps.compare.verdicts import NEARNESS, anchor_areas, difference, verdicts
 from napari_sslmaps.core.findings import Cell, Estimate, Plot, Table
 from napari_sslmaps.evaluation.anchor_scores import STRATA, Stratum
@@ -49,6 +50,7 @@ def tables_of(comparison: Comparison) -> tuple[Table, ...]:
         difference_table(comparison),
         map_table(comparison),
         class_table(comparison),
+        *measured_tables(comparison),
         agreement_table(comparison),
         *_robustness_tables(comparison),
         *(part for part in comparison.across if isinstance(part, Table)),
@@ -140,6 +142,26 @@ def class_table(comparison: Comparison) -> Table:
                 rows.append((method, kind, label, *found))
     columns = ("Method", "Map", "Class", *_MEASURES.values())
     return Table("Maps, class by class", columns, tuple(rows), _map_notes(comparison), "classes")
+
+
+def measured_tables(comparison: Comparison) -> list[Table]:
+    """Mean over images of what the `measure` of each score found, one table a score."""
+    return [_measured_table(comparison, score) for score in SCORES.values() if score.measure]
+
+
+def _measured_table(comparison: Comparison, score: ScoreType) -> Table:
+    found = [row for image in comparison.images for row in image.measured.get(score.key, ())]
+    rows: list[tuple[Cell, ...]] = [
+        (method, kind, *(_over_images(_finite(found, method, kind, name)) for name in score.columns))
+        for method, kind in _unique((row.method, row.map) for row in found)
+    ]
+    columns = ("Method", "Map", *score.columns.values())
+    return Table(score.title, columns, tuple(rows), (score.note, *_remarks(comparison)), score.key)
+
+
+def _finite(rows: Iterable[MeasuredRow], method: str, kind: str, name: str) -> list[float]:
+    values = [row.values[name] for row in rows if (row.method, row.map) == (method, kind)]
+    return [value for value in values if np.isfinite(value)]
 
 
 def image_table(comparison: Comparison) -> Table:
