@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from napari_sslmaps.encoders.registry import list_encoders, load_encoder
     from napari_sslmaps.evaluation.anchor_scores import score_anchors
     from napari_sslmaps.evaluation.annotation import Annotation
+    from napari_sslmaps.evaluation.boundaries import boundary_f1
     from napari_sslmaps.evaluation.cross_validation import cross_validate
     from napari_sslmaps.evaluation.image_labels import cross_validate_heads, fit_image_head, pooled
     from napari_sslmaps.evaluation.label_efficiency import LabelledFeatures, label_efficiency
@@ -54,6 +55,7 @@ __all__ = [
     "align_colours",
     "attend",
     "attention_map",
+    "boundary_f1",
     "class_activation",
     "cluster_map",
     "controls_of",
@@ -135,6 +137,7 @@ _HOMES = {
     "save_anchors": "records.anchors",
     "save_basis": "records.basis",
     "save_head": "records.linear_head",
+    "boundary_f1": "evaluation.boundaries",
     "score_anchors": "evaluation.anchor_scores",
     "score_localisation": "evaluation.localisation",
     "score_map": "evaluation.map_scores",

@@ -61,6 +61,21 @@ def test_scores_are_those_of_the_functions(tmp_path: Path) -> None:
         np.testing.assert_array_equal(areas[stratum], values)
 
 
+def test_a_score_that_measures_each_method_has_a_table_and_is_stored(tmp_path: Path) -> None:
+    request = request_in(tmp_path, controls=("position",), scores=("boundaries",))
+    first = compare(request, folder=tmp_path / "out")
+    names = [method.name for method in first.methods]
+    assert [(row.method, row.map) for row in first.images[0].measured["boundaries"]] == [
+        (name, "clusters") for name in names
+    ]
+    found = table(first, "boundaries")
+    assert found.columns == ("Method", "Map", "Boundary F1", "Precision", "Recall")
+    assert [row[0] for row in found.rows] == names
+    assert all(0 <= row[2].value <= 1 for row in found.rows)
+    again = compare(request, folder=tmp_path / "out")
+    assert again.images[0].measured == first.images[0].measured
+
+
 def test_every_method_has_the_same_anchors_and_is_in_the_tables(tmp_path: Path) -> None:
     kinds = ("untrained", "constant", "position", "pixels", "colour")
     comparison = compare(request_in(tmp_path, controls=kinds))

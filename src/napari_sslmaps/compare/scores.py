@@ -64,6 +64,17 @@ SCORES: Mapping[str, ScoreType] = {
             "masks",
             needs_annotation=True,
         ),
+        ScoreType(
+            "boundaries",
+            "Whether clusters of tokens change where the annotated classes do: boundary F1.",
+            "masks",
+            needs_annotation=True,
+            measure="napari_sslmaps.evaluation.boundaries:score_boundaries",
+            title="Boundaries of maps of labels",
+            columns={"f1": "Boundary F1", "precision": "Precision", "recall": "Recall"},
+            note="Boundaries agree within 0.75 % of the region's diagonal; what a label stands for does not "
+            "count.",
+        ),
         ScoreType("agreement", "How alike two encoders see the region; needs no annotation."),
         ScoreType(
             "probes",
