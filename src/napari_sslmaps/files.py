@@ -72,6 +72,23 @@ def read_regular(path: Path, most_bytes: int) -> bytes:
     return path.read_bytes()
 
 
+_KINDS = (
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+def special_kind(path: Path) -> str:
+    """Say what a path is that gives bytes for ever or none, such as ``a named pipe``; empty for any other."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return ""
+    return next((kind for matches, kind in _KINDS if matches(mode)), "")
+
+
 def size_of(path: Path) -> int:
     """Bytes of all files below a folder; 0 where it vanishes meanwhile."""
     total = 0

@@ -9,6 +9,10 @@ from typing import Any
 from napari_sslmaps.errors import CheckpointError
 
 HEADER_KEY = "napari_sslmaps"
+_KINDS: Mapping[str, type] = {
+    **dict.fromkeys(("method", "normalisation", "licence"), str),
+    **dict.fromkeys(("architecture", "companions", "provenance"), dict),
+}
 
 
 def starting_gain(header: Mapping[str, Any]) -> float | None:
@@ -42,8 +46,14 @@ def read_header(path: Path) -> dict[str, Any]:
     try:
         metadata = json.loads(content).get("__metadata__", {})
         header = json.loads(metadata.get(HEADER_KEY, "{}"))
-    except (ValueError, AttributeError, TypeError) as error:
+    except (ValueError, AttributeError, TypeError, RecursionError) as error:
         raise CheckpointError(damaged) from error
     if not isinstance(header, dict):
         raise CheckpointError(damaged)
+    odd = [name for name, kind in _KINDS.items() if not isinstance(header.get(name, kind()), kind)]
+    if odd:
+        raise CheckpointError(
+            f"Expected metadata as this package writes them; in {path.name} {', '.join(odd)} of them are "
+            "something else. Undo edits made by hand, or fetch the file again."
+        )
     return header

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self, get_args
 
 from napari_sslmaps.encoders.methods.registry import METHODS
-from napari_sslmaps.encoders.spec import get_normalisation
+from napari_sslmaps.encoders.spec import check_eps, get_normalisation
 from napari_sslmaps.errors import InvalidOptionError
 
 Branch = Literal["target", "encoder"]
@@ -63,8 +63,8 @@ class Overrides:
             raise InvalidOptionError(f"Expected a branch among {', '.join(BRANCHES)}; got {self.branch!r}.")
         if self.num_heads is not None and self.num_heads < 1:
             raise InvalidOptionError(f"Expected at least one head; got {self.num_heads}.")
-        if self.eps is not None and not 0 < self.eps < 1:
-            raise InvalidOptionError(f"Expected a LayerNorm epsilon between 0 and 1; got {self.eps!r}.")
+        if self.eps is not None:
+            check_eps(self.eps)
         if self.offset is not None and not 0 <= self.offset < 1:
             raise InvalidOptionError(f"Expected an offset of 0 to 1 token; got {self.offset!r}.")
         if self.grid is not None and (len(self.grid) != 2 or min(self.grid) < 1):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -197,7 +197,43 @@ def shape_of(state: Mapping[str, Tensor], key: str) -> tuple[int, ...]:
     return tuple(state[key].shape)
 
 
-def count_of(state: Mapping[str, Tensor], pattern: str) -> int:
-    """Count the different numbers that a pattern finds in key names."""
-    numbers = [int(found.group(1)) for key in state if (found := re.match(pattern, key))]
-    return max(numbers, default=-1) + 1
+def check_told(pairs: Mapping[str, tuple[object, object]], name: str) -> None:
+    """Refuse a file whose words contradict its tensors.
+
+    Parameters
+    ----------
+    pairs
+        By name, what the file says and what its tensors show.
+    name
+        What sentences call the file.
+
+    Raises
+    ------
+    CheckpointError
+        With all that differs.
+    """
+    apart = [f"{key} {said} instead of {shown}" for key, (said, shown) in pairs.items() if said != shown]
+    if apart:
+        raise CheckpointError(
+            f"Expected metadata that fit the tensors; {name} says {', '.join(apart)}. "
+            "Undo edits made by hand, or fetch the file again."
+        )
+
+
+def count_of(keys: Iterable[str], prefix: str) -> int:
+    """Count the parts ``prefix0.``, ``prefix1.``, … of a network, all of which must be there.
+
+    Raises
+    ------
+    CheckpointError
+        If one is missing. However high a number is, nothing is built for those below it.
+    """
+    pattern = re.compile(rf"{re.escape(prefix)}(\d{{1,18}})\.")
+    found = sorted({int(match[1]) for key in keys if (match := pattern.match(key))})
+    missing = next((number for number, there in enumerate(found) if number != there), None)
+    if missing is not None:
+        raise CheckpointError(
+            f"Expected {prefix}0 to {prefix}{found[-1]}; there are {len(found)} of them, and "
+            f"{prefix}{missing} is missing. The file may be one of several."
+        )
+    return len(found)

@@ -173,6 +173,12 @@ def spell_normalisation(mean: Sequence[float], std: Sequence[float]) -> str:
     return "/".join(",".join(f"{value:.6g}" for value in part) for part in (mean, std))
 
 
+def check_eps(eps: float) -> None:
+    """Raise `InvalidOptionError` unless an epsilon of LayerNorm is between 0 and 1."""
+    if not 0 < eps < 1:
+        raise InvalidOptionError(f"Expected a LayerNorm epsilon between 0 and 1; got {eps!r}.")
+
+
 @dataclass(frozen=True, slots=True)
 class EncoderSpec:
     """An encoder as it is listed: a method's network with weights and preprocessing.

@@ -148,6 +148,8 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
     with nullcontext() if source is image else source:
         read, area = at_working_resolution(source, region, asked, encoder.spec.trained)
         planned = plan(read, encoder.spec, area, tiling, mask=mask, stride=stride)
+        room = budget or TokenBudget.from_environment()
+        room.check_room(*planned.grid.shape, encoder.spec.architecture.token_width)
         kept_in = chosen_cache(cache)
         parts = None if planned.mask is None else parts_read(planned)
         look = partial(scan_ahead, read, planned.region, parts)
@@ -159,7 +161,6 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
         provenance = provenance_of(read, planned, encoder, scan, chosen)
         pixels = _pixels_of(image, source, read, channel)
         kind = encoder.extractor.attention_kind
-        room = budget or TokenBudget.from_environment()
         frame = Frame(planned, provenance, kind, pixels, _on_grid(planned, focus_yx), room)
         half = room.kept(*planned.grid.shape, encoder.spec.architecture.token_width) != "full"
         entries = [

@@ -135,6 +135,7 @@ def plan(
     patch = spec.constraint.token_stride
     apart = check_stride(stride, spec)
     grid = TokenGrid.covering(area, apart, level.downsample_yx, patch=patch)
+    _check_count(grid, area)
     options = tiling or Tiling()
     wanted = None if mask is None else token_mask(source, area, grid, mask)
     mask_sha256 = mask_hash(wanted)
@@ -221,6 +222,19 @@ def _woven(planned: EmbeddingPlan, spec: EncoderSpec) -> EmbeddingPlan:
         )
         passes.append(part)
     return replace(planned, tiles=planned.tiles.finer(count, grid.shape), passes=tuple(passes))
+
+
+_MOST_TOKENS, _LONGEST = 10**11, 10**7
+"""More than a hundred of the largest slides have, together and along a side."""
+
+
+def _check_count(grid: TokenGrid, area: Region) -> None:
+    if max(grid.shape) > _LONGEST or grid.rows * grid.cols > _MOST_TOKENS:
+        raise RegionError(
+            f"Expected a region of at most {_MOST_TOKENS:,} tokens, and {_LONGEST:,} along a side; "
+            f"{area.height} × {area.width} px are {grid.rows} × {grid.cols}. Choose a smaller region or a "
+            "coarser level."
+        )
 
 
 def region_on(source: ImageSource, region: RegionLike | None) -> Region:

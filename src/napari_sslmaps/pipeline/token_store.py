@@ -1,6 +1,7 @@
 """Where the tokens of a region are kept, by how many there are: in single precision, in half, in a file."""
 
 import os
+import shutil
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,6 +58,25 @@ class TokenBudget:
         if 4 * values <= self.full_bytes:
             return "full"
         return "half" if 2 * values <= self.memory_bytes else "file"
+
+    def check_room(self, rows: int, cols: int, dim: int) -> None:
+        """Refuse tokens of that shape, before a pixel is read, where the disk is too small for their file.
+
+        Raises
+        ------
+        DeviceMemoryError
+            If it is.
+        """
+        size = 2 * rows * cols * dim
+        if self.kept(rows, cols, dim) != "file":
+            return
+        folder = next(each for each in (self.folder, *self.folder.absolute().parents) if each.is_dir())
+        free = shutil.disk_usage(folder).free
+        if size > free:
+            raise DeviceMemoryError(
+                f"Expected {size / 1e9:.1f} GB of disk in {self.folder} for {rows} × {cols} tokens; "
+                f"{free / 1e9:.1f} GB are free. Choose a smaller region, or a coarser level or resolution."
+            )
 
     def allocate(self, rows: int, cols: int, dim: int) -> Float32:
         """Return (rows, cols, dim) tokens that are NaN: an array, or what is read like one.

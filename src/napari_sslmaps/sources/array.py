@@ -1,7 +1,6 @@
 """Arrays in memory, lazy ones that can be sliced, and images of one colour."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,14 @@ from napari_sslmaps.core.preprocess import check_finite
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import UnsupportedImageError
 from napari_sslmaps.sources.axes import AxisPlan, plan_axes
-from napari_sslmaps.sources.base import ImageLayout, SourceBase, SpacingYX, check_dtype, levels_from_shapes
+from napari_sslmaps.sources.base import (
+    ImageLayout,
+    SourceBase,
+    SpacingYX,
+    check_dtype,
+    decoding,
+    levels_from_shapes,
+)
 from napari_sslmaps.sources.channels import ChannelChoice
 from napari_sslmaps.sources.protocol import ImageSource
 
@@ -77,36 +83,37 @@ class ArraySource(SourceBase):
         super().__init__(name, layout)
 
     def _decode(self, region: Region) -> NDArray[Any]:
-        return self._plan.cut(self._arrays[region.level], region)
+        with decoding(self.name, "a readable array", OSError, EOFError):
+            return self._plan.cut(self._arrays[region.level], region)
 
     def _release(self) -> None:
         self._arrays = []
-
-
-def open_npy(path: Path, *, frames: bool = False, channel: ChannelChoice = None) -> ArraySource:
-    """Open a ``.npy`` file, an image or a stack of them, without reading it whole; pickles are refused."""
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise UnsupportedImageError(
-            f"Expected a NumPy array of numbers; {path.name} cannot be read ({error}). "
-            "Save it again with numpy.save."
-        ) from error
-    colours, planes = array.ndim == 4 and _looks_channel_last(array.shape), array.ndim == 3
-    stack = colours or (planes and array.shape[0] not in (1, 3, 4) and array.shape[-1] > 4)
-    return ArraySource(array, path.stem, frames=frames or stack, channel=channel)
 
 
 def _as_sliceable(value: Any) -> Any:
     if hasattr(value, "detach") and hasattr(value, "cpu"):  # a torch tensor, without importing torch
         tensor = value.detach().cpu()
         return (tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).numpy()
+    if isinstance(value, np.ma.MaskedArray):
+        return _without_mask(value)
     if all(hasattr(value, needed) for needed in ("shape", "dtype", "__getitem__")):
         return value
     raise UnsupportedImageError(
         "Expected an image as a path, a NumPy array, a tensor or an ImageSource; got "
         f"{type(value).__name__}. Convert it with numpy.asarray(image)."
     )
+
+
+def _without_mask(value: Any) -> NDArray[Any]:
+    """Return the pixels of a masked array in which none is masked."""
+    masked = int(np.count_nonzero(np.ma.getmaskarray(value)))
+    if masked:
+        raise UnsupportedImageError(
+            f"Expected an image whose pixels are all there; {masked} of this masked array are masked. Pass "
+            "image.filled(0), and mask=~numpy.ma.getmaskarray(image), which says which tokens are wanted."
+        )
+    pixels: NDArray[Any] = value.data
+    return pixels
 
 
 def _plan(array: Any, name: str, *, frames: bool, channel: ChannelChoice) -> AxisPlan:
@@ -118,14 +125,15 @@ def _plan(array: Any, name: str, *, frames: bool, channel: ChannelChoice) -> Axi
     spatial = shape[1:] if frames else shape
     if len(spatial) == 2:
         axes = "YX"
-    elif len(spatial) == 3 and (_looks_channel_last(spatial) or channel is not None):
+    elif len(spatial) == 3 and (looks_channel_last(spatial) or channel is not None):
         axes = "YXS"
     else:
         raise UnsupportedImageError(_sentence(shape, frames, name))
     return plan_axes(("T" if frames else "") + axes, shape, name, np.dtype(array.dtype), channel=channel)
 
 
-def _looks_channel_last(shape: Sequence[int]) -> bool:
+def looks_channel_last(shape: Sequence[int]) -> bool:
+    """Whether the last axis is as long as that of grey, RGB or RGBA."""
     return shape[-1] in (1, 3, 4)
 
 
@@ -141,7 +149,7 @@ def _sentence(shape: tuple[int, ...], frames: bool, name: str) -> str:
         if shape[-1] == 2:
             return f"{start}: two channels. Choose one of them with channel=0 or channel=1."
         return f"{start}, which looks like a stack. Choose one slice, image[0], or pass frames=True."
-    if len(shape) == 4 and not frames and _looks_channel_last(shape):
+    if len(shape) == 4 and not frames and looks_channel_last(shape):
         return f"{start}, which looks like a stack. Choose one slice, image[0], or pass frames=True."
     if len(shape) < 2:
         return f"{start}. Give a two-dimensional image."

@@ -268,6 +268,39 @@ def check_spacing(um_per_px: float | tuple[float, float]) -> tuple[float, float]
     return spacing
 
 
+_ALWAYS_BYTES, _MOST_TIMES = 2**26, 2000
+"""What may always be claimed, and how many times its size a file may unpack to: no coding of images does more
+than that to pixels that show anything."""
+
+
+def check_claim(claimed: int, there: int, name: str) -> None:
+    """Refuse pixels whose bytes a file cannot have, whatever it says, before anything is made for them.
+
+    Parameters
+    ----------
+    claimed
+        Bytes of the pixels.
+    there
+        Bytes in which they are stored.
+    name
+        What sentences call the file.
+
+    Raises
+    ------
+    UnsupportedImageError
+        If they are far more than those can hold.
+    """
+    if claimed > max(_ALWAYS_BYTES, _MOST_TIMES * there):
+        raise UnsupportedImageError(
+            f"Expected bytes for the {claimed / 1e9:.3g} GB of pixels that {name} says it has; there are "
+            f"{there:,} of them. It is damaged or truncated: copy or export it again."
+        )
+
+
+_EVERYWHERE = (MemoryError, ArithmeticError, RecursionError, AttributeError, TypeError, LookupError)
+"""What any library may raise on numbers and words that make no sense."""
+
+
 @contextmanager
 def decoding(name: str, expected: str, *errors: type[Exception]) -> Iterator[None]:
     """Turn a library's `errors` into one sentence about the file `name`.
@@ -282,11 +315,12 @@ def decoding(name: str, expected: str, *errors: type[Exception]) -> Iterator[Non
         The library's exceptions that mean the file is damaged, or of a form that the library does not know;
         which of the two is told by their words.
     """
+    caught: tuple[type[Exception], ...] = (*errors, *_EVERYWHERE)
     try:
         yield
     except SSLMapsError:
         raise
-    except errors as error:
+    except caught as error:
         cause = error.__cause__ or error
         reason = " ".join(str(cause).split()) or type(cause).__name__
         way_out = (

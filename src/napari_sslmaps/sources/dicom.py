@@ -17,7 +17,7 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRL
 
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import UnsupportedImageError
-from napari_sslmaps.sources.base import ImageLayout, SourceBase, SpacingYX, decoding, spacing_um
+from napari_sslmaps.sources.base import ImageLayout, SourceBase, SpacingYX, check_claim, decoding, spacing_um
 from napari_sslmaps.sources.decoded_cache import DecodedCache
 from napari_sslmaps.sources.dicom_values import Colours, Values, frame_group
 from napari_sslmaps.sources.formats import DICOM_SUFFIXES, begins_as_dicom
@@ -39,6 +39,7 @@ _WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
 _DIRECTORY = "1.2.840.10008.1.3.10"
 _CENTIMETRES, _TISSUE = 3, 1
 _KEPT_BYTES = 64 * 2**20
+_ITEM_BYTES, _FEW_FRAMES = 8, 1024
 _FLOATS, _DOUBLES = 0x7FE00008, 0x7FE00009
 _PIXELS = (_FLOATS, _DOUBLES, 0x7FE00010)
 _KINDS = ["SOPClassUID", "BitsAllocated", "SamplesPerPixel"]
@@ -177,6 +178,7 @@ class _File:
                 about.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
             _check_decodable(about.TransferSyntaxUID, path)
             stored = _stored_dtype(header, pixels)
+            _check_size(header, stored, path)
             palette = header.PhotometricInterpretation == "PALETTE COLOR"
             colour = palette or header.get("SamplesPerPixel", 1) == 3
             frames = int(header.get("NumberOfFrames", 1) or 1)
@@ -262,10 +264,26 @@ def _check_decodable(syntax: pydicom.uid.UID, path: Path) -> None:
         )
 
 
+def _check_size(header: pydicom.Dataset, stored: np.dtype[Any], path: Path) -> None:
+    """Refuse frames of which the file cannot have the bytes: one of them, and all where none is packed."""
+    frames, there = int(header.get("NumberOfFrames", 1) or 1), path.stat().st_size
+    frame = int(header.Rows) * int(header.Columns) * int(header.get("SamplesPerPixel", 1)) * stored.itemsize
+    packed = header.file_meta.TransferSyntaxUID
+    if frames < 1 or frame < 1:
+        raise ValueError(f"it says {frames} frames of {header.Rows} × {header.Columns} px")
+    check_claim(frame, there, path.name)
+    bits = frame * 8 if int(header.get("BitsAllocated", 8)) != 1 else frame
+    smallest = _ITEM_BYTES if packed.is_encapsulated or packed.is_deflated else max(1, bits // 16)
+    if frames > 1 and frames * smallest > _FEW_FRAMES + there:
+        raise ValueError(f"it says {frames} frames, of which it cannot have the bytes")
+
+
 def _stored_dtype(header: pydicom.Dataset, pixels: int) -> np.dtype[Any]:
     if pixels in (_FLOATS, _DOUBLES):
         return np.dtype(np.float32 if pixels == _FLOATS else np.float64)
     bits = max(8, int(header.BitsAllocated))
+    if bits not in (8, 16, 32, 64):
+        raise ValueError(f"its pixels are of {bits} bits")
     return np.dtype(f"{'i' if header.get('PixelRepresentation', 0) else 'u'}{bits // 8}")
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from napari_sslmaps.errors import InvalidOptionError, UnsupportedImageError
-from napari_sslmaps.sources.array import ArraySource, open_npy
+from napari_sslmaps.files import special_kind
+from napari_sslmaps.sources.array import ArraySource
 from napari_sslmaps.sources.base import SourceBase, check_spacing
 from napari_sslmaps.sources.channels import ChannelChoice, of_colours
 from napari_sslmaps.sources.formats import (
@@ -25,6 +26,7 @@ from napari_sslmaps.sources.formats import (
     url_of,
 )
 from napari_sslmaps.sources.identity import FileIdentity
+from napari_sslmaps.sources.npy import open_npy
 from napari_sslmaps.sources.protocol import ImageSource
 from napari_sslmaps.sources.refusals import check_complete_vsi, check_known
 from napari_sslmaps.sources.slide import SLIDE_SUFFIXES, OpenSlideSource, vendor_of
@@ -146,6 +148,11 @@ class _OpenRequest:
 
 
 def _open_path(path: Path, asked: _OpenRequest) -> ImageSource:
+    special = special_kind(path)
+    if special:
+        raise UnsupportedImageError(
+            f"Expected an image file; {path} is {special}. Copy what comes out of it into a file."
+        )
     if path.is_dir():
         return _open_folder(path, asked.channel)
     inside = path_in_zip(path)

@@ -19,7 +19,13 @@ from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import UnsupportedImageError
 from napari_sslmaps.sources.array import ArraySource
 from napari_sslmaps.sources.axes import AxisPlan, plan_axes
-from napari_sslmaps.sources.base import ImageLayout, SourceBase, decoding, levels_from_shapes
+from napari_sslmaps.sources.base import (
+    ImageLayout,
+    SourceBase,
+    check_claim,
+    decoding,
+    levels_from_shapes,
+)
 from napari_sslmaps.sources.channels import (
     COLOURS,
     ChannelChoice,
@@ -33,9 +39,9 @@ from napari_sslmaps.sources.channels import (
 from napari_sslmaps.sources.decoded_cache import DecodedCache
 from napari_sslmaps.sources.icc import to_srgb
 from napari_sslmaps.sources.protocol import ImageSource
-from napari_sslmaps.sources.tiff_planes import JPEG, LARGEST_PIECE, Box, TiffPlanes
+from napari_sslmaps.sources.tiff_planes import JPEG, LARGEST_PIECE, Box, TiffPlanes, pieces_of
 from napari_sslmaps.sources.tiff_samples import Meaning, meaning_of
-from napari_sslmaps.sources.tiff_series import choose_series, spacing_of
+from napari_sslmaps.sources.tiff_series import check_claimed_planes, choose_series, spacing_of
 
 _T = TypeVar("_T")
 _DAMAGE = (
@@ -142,6 +148,7 @@ class TiffSource(SourceBase):
     ) -> None:
         with ExitStack() as on_error, decoding(path.name, "a readable TIFF", *_DAMAGE):
             file = on_error.enter_context(tifffile.TiffFile(path))
+            check_claimed_planes(file, path)
             choice = choose_series(file, series, path.name)
             shown: Any = file.series[choice.number]
             page = shown.keyframe
@@ -247,12 +254,24 @@ def _leading(series: Any) -> tuple[str, tuple[int, ...]]:
 
 
 def _check_complete(series: Any, size: int) -> None:
-    """Raise if a level's first page points beyond the end of the file, as after a broken copy."""
+    """Raise if the bytes of a level cannot be there: after a broken copy, or by a header that lies."""
     for level in series.levels:
         page = level.keyframe
-        ends = np.asarray(page.dataoffsets) + np.asarray(page.databytecounts)
+        offsets, counts = np.asarray(page.dataoffsets), np.asarray(page.databytecounts)
+        ends = offsets[: len(counts)] + counts[: len(offsets)]
         if ends.size and int(ends.max()) > size:
             raise tifffile.TiffFileError(f"it ends {int(ends.max()) - size} bytes early")
+        across, down, piece = pieces_of(page)
+        separate = page.shaped[0]
+        # Philips leaves out the last row of tiles
+        if len(offsets) < separate * across * max(1, down - 1):
+            raise tifffile.TiffFileError(
+                f"it says {separate * across * down} tiles or strips, and lists {len(offsets)}"
+            )
+        stored = max(1, np.count_nonzero(counts) - separate * across)  # those at the end are shorter
+        if page.compression == tifffile.COMPRESSION.NONE and stored * piece // 8 > size:
+            raise tifffile.TiffFileError(f"it says {stored} tiles or strips of {piece} bytes, and has {size}")
+        check_claim(stored * piece, size, "it")
 
 
 def _layout(series: Any, plan: AxisPlan, meaning: Meaning, turn: "_Turn", channels: int) -> ImageLayout:

@@ -8,12 +8,23 @@ import tifffile
 from numpy.typing import NDArray
 
 from napari_sslmaps.errors import UnsupportedImageError
+from napari_sslmaps.sources.base import check_claim
 from napari_sslmaps.sources.decoded_cache import DecodedCache
 
 LARGEST_PIECE = 2**31
 """Bytes of pixels that one tile or strip may decode to."""
 JPEG = (6, 7, 34892, 33007)
 Box = tuple[slice, slice]
+
+
+def pieces_of(page: Any) -> tuple[int, int, int]:
+    """Return how many tiles or strips of a page lie across and down, and the bytes of pixels in one."""
+    tall = page.tilelength if page.is_tiled else min(page.rowsperstrip, page.imagelength)
+    wide = page.tilewidth if page.is_tiled else page.imagewidth
+    if min(tall, wide) < 1:
+        raise tifffile.TiffFileError(f"its tiles are of {tall} × {wide} px")
+    _, _, height, width, together = page.shaped
+    return -(-width // wide), -(-height // tall), tall * wide * together * page.dtype.itemsize
 
 
 class TiffPlanes:
@@ -121,9 +132,9 @@ class TiffPlanes:
         if index >= len(page.dataoffsets) or index >= len(page.databytecounts):
             return None  # Philips leaves out the last row of tiles
         offset, count = page.dataoffsets[index], page.databytecounts[index]
+        self._check_size(int(count))
         if not (offset and count):
             return None
-        self._check_size()
         return self._kept.get(
             (self._level, plane, index), lambda: self._decode(page, index, int(offset), int(count))
         )
@@ -143,7 +154,7 @@ class TiffPlanes:
             raise tifffile.TiffFileError(f"it ends {count - len(data)} bytes early")
         return data
 
-    def _check_size(self) -> None:
+    def _check_size(self, stored: int) -> None:
         tall, wide = self._piece_shape
         size = tall * wide * self._keyframe.shaped[4] * self._series.dtype.itemsize
         if size > LARGEST_PIECE:
@@ -151,6 +162,8 @@ class TiffPlanes:
                 f"Expected pixels compressed in tiles; this file has {tall} × {wide} px in one piece, "
                 f"{size / 1e9:.0f} GB. Convert it to a tiled, pyramidal TIFF and open that."
             )
+        if stored:
+            check_claim(size, stored, "a tile or strip of this file")
 
 
 def _samples_last(stored: NDArray[Any]) -> NDArray[Any]:

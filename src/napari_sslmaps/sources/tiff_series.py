@@ -1,13 +1,17 @@
 """Which image of a TIFF file is shown, and how fine its pixels are by the words of whoever wrote it."""
 
+import html
 import logging
 import re
 from dataclasses import dataclass
+from math import prod
+from pathlib import Path
 from typing import Any
 
 import tifffile
 
 from napari_sslmaps.errors import UnsupportedImageError
+from napari_sslmaps.files import special_kind
 from napari_sslmaps.sources.base import SpacingYX, spacing_um, unit_um
 
 _LOGGER = logging.getLogger(__name__)
@@ -24,6 +28,10 @@ _PHILIPS = re.compile(
     r'"DICOM_PIXEL_SPACING"[^>]*>\s*(?:"|&quot;)([^"&]+)(?:"|&quot;)\s+(?:"|&quot;)([^"&]+)'
 )
 _XMP = 700
+_PIXELS = re.compile(r"<(?:\w+:)?Pixels\b[^>]*>")
+_SIZES = re.compile(r"\bSize[ZCT]\s*=\s*[\"'](\d{1,18})")
+_FILE_NAMES = re.compile(r"\bFileName\s*=\s*[\"']([^\"']+)")
+_MOST_PLANES = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +48,25 @@ class SeriesChoice:
 
     number: int
     notes: tuple[str, ...] = ()
+
+
+def check_claimed_planes(file: tifffile.TiffFile, path: Path) -> None:
+    """Look at what OME metadata say, before tifffile makes a list as long and opens files that they name.
+
+    Raises
+    ------
+    tifffile.TiffFileError
+        If they say more planes than any file has, or one of those files is none.
+    """
+    about = (file.ome_metadata or "") if file.is_ome else ""
+    for pixels in _PIXELS.findall(about):
+        sizes = [int(size) for size in _SIZES.findall(pixels)]
+        if prod(sizes) > _MOST_PLANES:
+            raise tifffile.TiffFileError(f"it says {prod(sizes):,} planes, more than it can have")
+    for name in set(_FILE_NAMES.findall(about)):
+        special = special_kind(path.parent / html.unescape(name))
+        if special:
+            raise tifffile.TiffFileError(f"{name}, which it names, is {special}")
 
 
 def choose_series(file: tifffile.TiffFile, wanted: int | str | None, name: str) -> SeriesChoice:

@@ -1,6 +1,8 @@
 """Volumes as NIfTI, MetaImage and NRRD, through SimpleITK; an extra. A slice axis is like a time axis."""
 
+import errno
 import re
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,12 @@ from numpy.typing import NDArray
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import UnsupportedImageError
 from napari_sslmaps.extras import require_extra
+from napari_sslmaps.files import special_kind
 from napari_sslmaps.sources.axes import plan_axes
 from napari_sslmaps.sources.base import (
     ImageLayout,
     SourceBase,
+    check_claim,
     decoding,
     levels_from_shapes,
     spacing_um,
@@ -24,6 +28,7 @@ from napari_sslmaps.sources.decoded_cache import DecodedCache
 LARGEST_BYTES = 8 * 2**30
 """What a volume may take: it is read whole."""
 _AXES = "TZYX"
+_DATA_FILE = re.compile(rb"(?im)^\s*(?:ElementDataFile\s*=|data ?file:)\s*([^\r\n]*)")
 _SAYS_SPACING = {
     ".mhd": rb"(?im)^\s*Element(Spacing|Size)\s*=",
     ".mha": rb"(?im)^\s*Element(Spacing|Size)\s*=",
@@ -58,6 +63,7 @@ class VolumeSource(SourceBase):
 
         self._path, self._kept = path, DecodedCache(limit_bytes=0)  # one piece, and the newest always stays
         with decoding(path.name, "a readable volume", RuntimeError, OSError, ValueError):
+            files = _files_of(path)
             reader = itk.ImageFileReader()
             reader.SetFileName(str(path))
             reader.ReadImageInformation()
@@ -69,6 +75,8 @@ class VolumeSource(SourceBase):
             spacing = reader.GetSpacing()
             self._plan = plan_axes(axes, shape, path.name, dtype, channel=channel)
             _check_size(shape, dtype, path)
+            stored = sum(file.stat().st_size for file in files)
+            check_claim(prod(shape) * dtype.itemsize, stored, path.name)
         layout = ImageLayout(
             levels=levels_from_shapes([self._plan.shape_yx(shape)]),
             channels=self._plan.channels,
@@ -110,6 +118,34 @@ def _check_size(shape: tuple[int, ...], dtype: np.dtype[Any], path: Path) -> Non
             f"Expected a volume that fits into memory, at most {LARGEST_BYTES / 1e9:.0f} GB; {path.name} "
             f"takes {size / 1e9:.0f} GB. Save the slices that are of interest, or OME-Zarr."
         )
+
+
+def _files_of(path: Path) -> list[Path]:
+    """List a volume's files: itself, and those that its header names.
+
+    Raises
+    ------
+    OSError
+        If one of these is no file.
+    """
+    if path.suffix.lower() not in _SAYS_SPACING:
+        return [path]
+    with path.open("rb") as file:
+        start = file.read(2**16)
+    found = _DATA_FILE.search(start)
+    words = found[1].decode(errors="replace").split() if found else []
+    if not words or words[0] in ("LOCAL", "skip"):
+        return [path]
+    named = (
+        start[found.end() :].decode(errors="replace").split() if words[0] == "LIST" and found else words[:1]
+    )
+    beside = [path.parent / name for name in named if "%" not in name]
+    for file_beside in beside:
+        special = special_kind(file_beside)
+        if special:
+            raise OSError(errno.EINVAL, f"{file_beside.name}, which it names, is {special}")
+    there = [each for each in beside if each.is_file()]
+    return [path, *(there or path.parent.iterdir())]
 
 
 def _says_spacing(path: Path) -> bool:

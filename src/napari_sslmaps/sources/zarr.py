@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
 from itertools import islice
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from napari_sslmaps.sources.base import (
     ImageLayout,
     SourceBase,
     SpacingYX,
+    check_claim,
     decoding,
     levels_from_shapes,
     spacing_um,
@@ -39,6 +41,7 @@ _DAMAGE = (
 )
 _AXES_BEFORE_03 = "TCZYX"
 _LISTED = 6
+_LARGE_CHUNK = 2**26
 
 
 def open_zarr(where: Path | str, inside: str = "", *, channel: ChannelChoice = None) -> "ZarrSource":
@@ -128,13 +131,26 @@ def label_paths(where: Path | str) -> tuple[str, ...]:
 def _image(place: ZarrPlace) -> tuple[list[Any], str, SpacingYX, ChannelFacts]:
     node = zarr.open(place.store, path=place.inside, mode="r")
     if isinstance(node, zarr.Array):
+        _check_chunks(node, place)
         return [node], _plain_axes(node), None, ChannelFacts()
     if "bioformats2raw.layout" in _ome(node) and "multiscales" not in _ome(node):
         node = _largest(node)
     attributes = _ome(node)
     if not attributes.get("multiscales"):
         raise _several(node, place)
-    return *_multiscale(node, attributes["multiscales"][0]), omero_facts(attributes)
+    arrays, axes, spacing = _multiscale(node, attributes["multiscales"][0])
+    for array in arrays:
+        _check_chunks(array, place)
+    return arrays, axes, spacing, omero_facts(attributes)
+
+
+def _check_chunks(array: Any, place: ZarrPlace) -> None:
+    """Refuse chunks without pixels, and those that no stored byte can be of: one is read at a time."""
+    if min(array.chunks, default=1) < 1:
+        raise ValueError(f"its chunks are of {array.chunks} pixels")
+    size = prod(min(sides) for sides in zip(array.chunks, array.shape, strict=True)) * array.dtype.itemsize
+    if size > _LARGE_CHUNK:
+        check_claim(size, place.stored_bytes(array.path), place.name)
 
 
 def _plain_axes(array: Any) -> str:

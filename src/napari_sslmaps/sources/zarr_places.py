@@ -1,6 +1,7 @@
 """Where zarr is kept: a folder, a zip file, a URL; and the way to an image inside."""
 
 import asyncio
+import errno
 import os
 import re
 import zipfile
@@ -16,10 +17,33 @@ from zarr.storage import FsspecStore, LocalStore, ZipStore
 
 from napari_sslmaps.errors import UnsupportedImageError
 from napari_sslmaps.extras import require_extra
+from napari_sslmaps.files import size_of, special_kind
 from napari_sslmaps.sources.formats import ZARR_MARKERS
 
 _TRIES, _PAUSE_S = 4, 0.5
 _CONNECT_S, _READ_S = 10.0, 30.0
+
+
+class RegularFiles(LocalStore):
+    """A folder of which nothing is read but files: a pipe would be waited for without end."""
+
+    async def get(
+        self,
+        key: str,
+        prototype: BufferPrototype | None = None,
+        byte_range: ByteRequest | None = None,
+    ) -> Buffer | None:
+        """Return the bytes of a key; None if there is none.
+
+        Raises
+        ------
+        OSError
+            If it is no file.
+        """
+        special = special_kind(self.root / key)
+        if special:
+            raise OSError(errno.EINVAL, f"{key} in it is {special}")
+        return await super().get(key, prototype, byte_range)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +92,12 @@ class ZarrPlace:
                 f"({reason[:160]}). Check the address and the connection, and try again."
             ) from error
 
+    def stored_bytes(self, inside: str) -> int:
+        """Return the bytes that an array has, or all of them where it lies in one file or behind a server."""
+        if isinstance(self.store, RegularFiles):
+            return size_of(self.store.root / inside)
+        return 2**63 if self.session is not None else Path(self.address).stat().st_size
+
     def close(self) -> None:
         """Let go of the file, or end the connections."""
         self.store.close()
@@ -88,7 +118,7 @@ def place_of(where: Path | str, inside: str = "") -> ZarrPlace:
     if isinstance(where, str):
         return _at(where)
     if where.is_dir():
-        return ZarrPlace(LocalStore(where, read_only=True), inside, str(where))
+        return ZarrPlace(RegularFiles(where, read_only=True), inside, str(where))
     return _in_zip(where, inside)
 
 
@@ -97,6 +127,7 @@ def _in_zip(path: Path, inside: str) -> ZarrPlace:
     try:
         with zipfile.ZipFile(path) as file:
             names = [PurePosixPath(name) for name in file.namelist()]
+            _check_metadata(file, path)
     except (zipfile.BadZipFile, OSError) as error:
         raise UnsupportedImageError(
             f"Expected a zip file; {path.name} cannot be read ({error}). Copy or download it again."
@@ -109,6 +140,19 @@ def _in_zip(path: Path, inside: str) -> ZarrPlace:
     root = min(roots, key=lambda place: len(place.parts))
     way = (root / inside).as_posix().removeprefix(".").strip("/")
     return ZarrPlace(ZipStore(path, mode="r"), way, str(path / inside) if inside else str(path))
+
+
+_MOST_METADATA = 64_000_000
+
+
+def _check_metadata(file: zipfile.ZipFile, path: Path) -> None:
+    large = [each for each in file.infolist() if each.file_size > _MOST_METADATA]
+    for each in large:
+        if PurePosixPath(each.filename).name in (*ZARR_MARKERS, ".zmetadata"):
+            raise UnsupportedImageError(
+                f"Expected metadata of at most {_MOST_METADATA / 1e6:g} MB in {path.name}; "
+                f"{each.filename} has {each.file_size / 1e6:.0f} MB. Export it again."
+            )
 
 
 def _at(url: str) -> ZarrPlace:

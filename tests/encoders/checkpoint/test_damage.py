@@ -13,6 +13,7 @@ import torch
 from definitions import HEADS
 from encoders_factory import write_encoder
 from official import mae_state
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch.distributed import checkpoint as distributed
 
@@ -306,7 +307,10 @@ def test_what_was_loaded_before_stays(tmp_path):
         ("no json", "Fetch it again"),
         ("[]", "Fetch it again"),
         (json.dumps({"method": "simclr"}), "says 'simclr'. Update napari-sslmaps"),
-        (json.dumps({"method": "mae", "architecture": {"kind": "vit"}}), "is incomplete"),
+        (json.dumps({"method": "mae", "architecture": {"kind": "vit"}}), "patch is missing"),
+        ("[" * 100_000 + "]" * 100_000, "Fetch it again"),
+        (json.dumps({"method": ["mae"], "licence": 3}), "method, licence of them are something else"),
+        (json.dumps({"normalisation": {"mean": 1}}), "normalisation of them are something else"),
     ],
 )
 def test_a_header_of_ours_that_makes_no_sense(tmp_path, header, sentence):
@@ -314,6 +318,101 @@ def test_a_header_of_ours_that_makes_no_sense(tmp_path, header, sentence):
     save_file(mae_state(), path, metadata={HEADER_KEY: header})
     with pytest.raises(CheckpointError, match=sentence):
         inspect_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "sentence"),
+    [
+        ("depth", 10**9, "says depth 1000000000 instead of 2"),
+        ("depth", 1, "says depth 1 instead of 2"),
+        ("dim", 10**12, "says dim 1000000000000 instead of 32"),
+        ("patch", 0, "says patch 0 instead of 8"),
+        ("patch", -8, "says patch -8 instead of 8"),
+        ("grid", [10**9, 10**9], "says positions 1000000000000000000 instead of 17"),
+        ("grid", "large", "grid should be"),
+        ("eps", "small", "eps should be"),
+        ("registers", True, "registers should be"),
+        ("rope", True, "says rope True instead of False"),
+    ],
+)
+def test_metadata_of_ours_that_the_tensors_contradict(tmp_path, field, value, sentence):
+    path = rewritten(write_encoder(tmp_path / "own.safetensors"), field, value)
+    for read in (inspect_checkpoint, read_checkpoint):
+        with pytest.raises(CheckpointError, match=sentence):
+            read(path)
+
+
+@pytest.mark.parametrize(("field", "value"), [("heads", 0), ("heads", 3), ("eps", 0.0), ("eps", -1.0)])
+def test_metadata_of_ours_that_no_network_can_have(tmp_path, field, value):
+    path = rewritten(write_encoder(tmp_path / "own.safetensors"), field, value)
+    with pytest.raises(InvalidOptionError, match="Expected a"):
+        inspect_checkpoint(path)
+
+
+@pytest.mark.parametrize("field", ["layers", "stage_channels", "decoder_channels"])
+def test_metadata_of_a_unet_that_its_tensors_contradict(tmp_path, field):
+    path = rewritten(write_encoder(tmp_path / "own.safetensors", "dira"), field, [10**9] * 4)
+    with pytest.raises(CheckpointError, match=rf"says {field} \(1000000000, .* instead of"):
+        inspect_checkpoint(path)
+
+
+def rewritten(path, field, value):
+    """Put another value into the architecture that a file's metadata describe."""
+    with safe_open(path, "pt") as file:
+        header = json.loads(file.metadata()[HEADER_KEY])
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # not a dict
+    header["architecture"][field] = value
+    save_file(tensors, path, metadata={HEADER_KEY: json.dumps(header)})
+    return path
+
+
+@pytest.mark.parametrize("number", [10**9, 10**17, 7])
+def test_one_block_of_a_number_far_above_the_others(tmp_path, number):
+    state = mae_state() | {f"blocks.{number}.norm1.weight": torch.zeros(3)}
+    with pytest.raises(CheckpointError, match=r"there are 3 of them, and blocks\.2 is missing"):
+        inspect_checkpoint(save(tmp_path / "w.pth", {"model": state}), MAE)
+
+
+def test_one_number_spread_over_a_tensor_larger_than_the_file(tmp_path):
+    state = mae_state() | {"pos_embed": torch.zeros(1).expand(1, 10**6, 128)}
+    with pytest.raises(CheckpointError, match=r"claim 0\.5.* GB, and it has 0\.00"):
+        inspect_checkpoint(save(tmp_path / "w.pth", {"model": state}), MAE)
+
+
+@pytest.mark.filterwarnings("ignore:(Sparse|Validating sparse)")
+@pytest.mark.parametrize(
+    ("odd", "words"),
+    [
+        (torch.zeros(2, 2).to_sparse(), "stored as torch.sparse_coo"),
+        (torch.zeros(2, 2, device="meta"), "on the device meta"),
+    ],
+)
+def test_tensors_that_are_no_plain_numbers(tmp_path, odd, words):
+    path = save(tmp_path / "w.pth", {"model": mae_state() | {"blocks.0.norm1.weight": odd}})
+    with pytest.raises(CheckpointError, match=words):
+        inspect_checkpoint(path, MAE)
+
+
+def test_a_weight_file_that_unpacks_to_far_more_than_it_is(tmp_path):
+    path = save(tmp_path / "w.pth", {"model": mae_state()})
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("archive/data/zeros", bytes(50_000_000))
+    with pytest.raises(CheckpointError, match=r"unpacks to 0\.05"):
+        inspect_checkpoint(path, MAE)
+
+
+@pytest.mark.parametrize("name", ["w.pth", "w.safetensors"])
+def test_a_pipe_is_not_waited_for(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(WeightsUnavailableError, match="is a named pipe"):
+        inspect_checkpoint(tmp_path / name)
+
+
+@pytest.mark.parametrize("places", [[], 3, {"cls_token": 3}, {}])
+def test_an_index_that_names_no_shards(tmp_path, places):
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": places}))
+    with pytest.raises(CheckpointError, match="names the shard of each tensor"):
+        inspect_checkpoint(tmp_path)
 
 
 def test_a_method_of_a_later_version_can_be_named_otherwise(tmp_path):

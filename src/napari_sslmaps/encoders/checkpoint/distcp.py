@@ -4,9 +4,11 @@ torch's own reader unpickles the folder's ``.metadata`` freely; here only the cl
 there are allowed.
 """
 
+import io
 import pathlib
 import pickle
 from collections.abc import Callable, Iterator, Mapping
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,10 @@ from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadat
 
 from napari_sslmaps.encoders.checkpoint.pickled import load_part
 from napari_sslmaps.errors import CheckpointError, WeightsUnavailableError
+from napari_sslmaps.files import read_regular
 
 METADATA = ".metadata"
+_MOST_BYTES = 500_000_000
 _RECORDS = {
     "torch": {"Size", "device"},
     "torch.serialization": {"_get_layout"},
@@ -35,7 +39,10 @@ _RECORDS = {
     "collections": {"OrderedDict"},
 }
 _PATHS = {"PosixPath": pathlib.PurePosixPath, "WindowsPath": pathlib.PureWindowsPath}
-_DAMAGE = (pickle.UnpicklingError, EOFError, ValueError, LookupError, TypeError, AttributeError)
+_DAMAGE = (
+    *(pickle.UnpicklingError, EOFError, ValueError, LookupError, TypeError, AttributeError),
+    *(RuntimeError, ArithmeticError, MemoryError),
+)
 
 
 class _Unpickler(pickle.Unpickler):
@@ -74,6 +81,16 @@ class ShardedTensors(Mapping[str, Tensor]):
         self._folder = folder
         metadata = _read_metadata(folder / METADATA)
         self._shapes: dict[str, TensorStorageMetadata] = {}
+        self._places: dict[str, list[tuple[Any, Any]]] = {}
+        try:
+            self._list(metadata, is_wanted)
+        except _DAMAGE as error:
+            raise CheckpointError(
+                f"Expected a list of shards in {folder / METADATA}; it is damaged or something else. "
+                "Fetch it again."
+            ) from error
+
+    def _list(self, metadata: Metadata, is_wanted: Callable[[str], bool]) -> None:
         left_out: dict[str, None] = {}
         for name, entry in metadata.state_dict_metadata.items():
             outer = name.partition(".")[0]
@@ -82,7 +99,6 @@ class ShardedTensors(Mapping[str, Tensor]):
             else:
                 left_out[outer] = None
         self.left_out = tuple(left_out)
-        self._places: dict[str, list[tuple[Any, Any]]] = {}
         for index, place in (metadata.storage_data or {}).items():
             self._places.setdefault(index.fqn, []).append((index, place))
 
@@ -94,21 +110,28 @@ class ShardedTensors(Mapping[str, Tensor]):
 
     def __getitem__(self, name: str) -> Tensor:
         """Put a tensor together from the chunks that the shards hold of it."""
+        try:
+            return self._whole(name)
+        except _DAMAGE as error:
+            raise CheckpointError(
+                f"Expected a list of shards that fits them; what {METADATA} in {self._folder.name} says of "
+                f"{name} does not ({' '.join(str(error).split())[:120]}). Fetch it again."
+            ) from error
+
+    def _whole(self, name: str) -> Tensor:
         entry = self._shapes[name]
+        chunks = [(index, self._read(place, name)) for index, place in self._places.get(name, [])]
+        wanted, covered = prod(entry.size), sum(chunk.numel() for _, chunk in chunks)
+        if covered != wanted:
+            raise CheckpointError(
+                f"Expected {wanted} values of {name} in {self._folder.name}; its shards hold {covered}."
+            )
         whole = torch.empty(entry.size, dtype=entry.properties.dtype)
-        covered = 0
-        for index, place in self._places.get(name, []):
-            chunk = self._read(place, name)
+        for index, chunk in chunks:
             target = whole
             for axis, start in enumerate(index.offset or ()):
                 target = target.narrow(axis, start, chunk.shape[axis])
             target.copy_(chunk)
-            covered += chunk.numel()
-        if covered != whole.numel():
-            raise CheckpointError(
-                f"Expected {whole.numel()} values of {name} in {self._folder.name}; "
-                f"its shards hold {covered}."
-            )
         return whole
 
     def _read(self, place: Any, name: str) -> Tensor:
@@ -122,18 +145,23 @@ class ShardedTensors(Mapping[str, Tensor]):
                 f"Expected plain shards; those of {self._folder.name} are transformed "
                 f"({', '.join(place.transform_descriptors)}). Save them without."
             )
+        start, length = int(place.offset), int(place.length)
+        if min(start, length) < 0 or start + length > file.stat().st_size:
+            raise CheckpointError(
+                f"Expected bytes {start} to {start + length} in the shard {file.name}; it has "
+                f"{file.stat().st_size}. Fetch it again."
+            )
         with file.open("rb") as stream:
-            stream.seek(place.offset)
-            return load_part(stream.read(place.length), f"{name} in {file.name}")
+            stream.seek(start)
+            return load_part(stream.read(length), f"{name} in {file.name}")
 
 
 def _read_metadata(path: Path) -> Metadata:
     try:
-        with path.open("rb") as file:
-            metadata = _Unpickler(file).load()
+        metadata = _Unpickler(io.BytesIO(read_regular(path, _MOST_BYTES))).load()
     except CheckpointError:
         raise
-    except _DAMAGE as error:
+    except (OSError, *_DAMAGE) as error:
         raise CheckpointError(
             f"Expected a list of shards in {path}; it is damaged or something else. Fetch it again."
         ) from error

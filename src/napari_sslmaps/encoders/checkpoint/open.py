@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -15,6 +16,7 @@ from napari_sslmaps.encoders.checkpoint.distcp import METADATA, ShardedTensors
 from napari_sslmaps.encoders.checkpoint.pickled import is_mappable, is_zip, load_pickle
 from napari_sslmaps.encoders.header import read_header
 from napari_sslmaps.errors import CheckpointError, WeightsUnavailableError
+from napari_sslmaps.files import read_regular, special_kind
 
 INDICES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 WEIGHTS = ("model.safetensors", "pytorch_model.bin", "open_clip_model.safetensors")
@@ -70,6 +72,11 @@ def open_weights(path: Path) -> Opened:
     """
     if not path.exists():
         raise WeightsUnavailableError(f"Expected a weight file or folder; there is none at {path}.")
+    special = special_kind(path)
+    if special:
+        raise WeightsUnavailableError(
+            f"Expected a weight file or folder; {path} is {special}. Copy what comes out of it into a file."
+        )
     try:
         return _open_folder(path) if path.is_dir() else _open_file(path)
     except PermissionError as error:
@@ -103,7 +110,40 @@ def _read(path: Path) -> Opened:
         if not isinstance(value, Tensor) and (is_training(key, value) or "param_groups" in content)
     )
     kept = {str(key): value for key, value in content.items() if str(key) not in training}
-    return Opened(without_wrappers(flatten(kept)), training, args, mapped=is_mappable(path))
+    tensors = flatten(kept)
+    _check_tensors(tensors, path)
+    return Opened(without_wrappers(tensors), training, args, mapped=is_mappable(path))
+
+
+_ALWAYS_BYTES, _MOST_TIMES = 2**28, 8
+"""Tensors of a file may share their numbers: not more of them than this, or times the size of the file."""
+
+
+def _check_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Refuse tensors whose numbers are not in the file, as one number that is spread over a large tensor."""
+    odd = next((name for name, tensor in tensors.items() if not _is_plain(tensor)), None)
+    if odd is not None:
+        raise CheckpointError(
+            f"Expected tensors of plain numbers; {odd} in {path.name} is {_form_of(tensors[odd])}. "
+            "Save the state_dict of dense tensors on the CPU, best as safetensors."
+        )
+    claimed = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+    there = path.stat().st_size
+    if claimed > max(_ALWAYS_BYTES, _MOST_TIMES * there):
+        raise CheckpointError(
+            f"Expected tensors whose numbers are in the file; those of {path.name} claim "
+            f"{claimed / 1e9:.3g} GB, and it has {there / 1e9:.3g} GB. Save them again, whole."
+        )
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    return tensor.layout is torch.strided and not (tensor.is_meta or tensor.is_nested or tensor.is_quantized)
+
+
+def _form_of(tensor: Tensor) -> str:
+    if tensor.is_nested:
+        return "nested"
+    return "without numbers (on the device meta)" if tensor.is_meta else f"stored as {tensor.layout}"
 
 
 def _looks_like_safetensors(path: Path) -> bool:
@@ -137,7 +177,7 @@ def _options(content: Mapping[Any, Any]) -> dict[str, Any]:
 
 def _is_shard(path: Path) -> bool:
     return any(
-        path.name in _read_json(path.parent / index).get("weight_map", {}).values()
+        path.name in _shards_of(path.parent / index).values()
         for index in INDICES
         if (path.parent / index).is_file()
     )
@@ -179,9 +219,7 @@ def _only_weights(folder: Path) -> Path:
 
 def _read_shards(index: Path) -> Opened:
     """Read the shards that an index names; each must be there, and hold what the index says."""
-    places = _read_json(index).get("weight_map")
-    if not isinstance(places, Mapping) or not places:
-        raise CheckpointError(f"Expected an index of shards; {index.name} names none. Fetch it again.")
+    places = _shards_of(index)
     tensors: dict[str, Tensor] = {}
     for name in sorted(set(places.values())):
         shard = index.parent / Path(name).name
@@ -200,16 +238,29 @@ def _read_shards(index: Path) -> Opened:
     return Opened(tensors)
 
 
+def _shards_of(index: Path) -> dict[str, str]:
+    """Return the shard of each tensor, as an index says it."""
+    places = _read_json(index).get("weight_map")
+    if not isinstance(places, dict) or not places or not all(isinstance(n, str) for n in places.values()):
+        raise CheckpointError(
+            f"Expected an index that names the shard of each tensor; {index.name} does not. Fetch it again."
+        )
+    return places
+
+
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"Expected JSON in {path}; it is damaged ({error}). Fetch it again.") from error
+        content = json.loads(read_regular(path, _MOST_JSON))
+    except (ValueError, RecursionError, OSError) as error:
+        raise CheckpointError(
+            f"Expected JSON in {path}; it is damaged or something else ({error}). Fetch it again."
+        ) from error
     if not isinstance(content, dict):
         raise CheckpointError(f"Expected a JSON object in {path}; it holds something else.")
     return content
 
 
+_MOST_JSON = 100_000_000
 _WRAPPERS = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 _TRAINING = ("optim", "opt", "scaler", "scheduler", "lr_scheduler", "amp", "loops", "callbacks", "rng")
 

@@ -4,6 +4,8 @@ import argparse
 import io
 import pathlib
 import pickle
+import struct
+import zipfile
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -30,7 +32,11 @@ _ALLOWED: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
     *(type(np.dtype(name)) for name in ("float64", "float32", "int64", "int32", "uint8", "bool")),
 ]
 # What the unpickler raises on bytes that are no pickle, beside UnpicklingError.
-_DAMAGE = (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError)
+_DAMAGE = (
+    *(RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError),
+    *(struct.error, ArithmeticError, zipfile.BadZipFile, NotImplementedError),
+    MemoryError,  # of a size that is only claimed
+)
 
 
 def load_pickle(path: Path) -> Mapping[Any, Any]:
@@ -44,6 +50,7 @@ def load_pickle(path: Path) -> Mapping[Any, Any]:
     try:
         with torch.serialization.safe_globals(_ALLOWED):
             if is_mappable(path):
+                _check_packed(path)
                 content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
             else:
                 with path.open("rb") as file:
@@ -60,6 +67,21 @@ def load_pickle(path: Path) -> Mapping[Any, Any]:
             f"Expected a file of named tensors; {path.name} holds a {type(content).__name__}."
         )
     return content
+
+
+_MOST_TIMES = 4
+
+
+def _check_packed(path: Path) -> None:
+    """Refuse a zip file that unpacks to far more than it is; torch stores without compression."""
+    with zipfile.ZipFile(path) as file:
+        claimed = sum(entry.file_size for entry in file.infolist())
+    there = path.stat().st_size
+    if claimed > _MOST_TIMES * there + 2**20:
+        raise CheckpointError(
+            f"Expected a weight file without compression; {path.name} has {there / 1e6:.3g} MB and unpacks "
+            f"to {claimed / 1e9:.3g} GB. Save it again with torch.save, or as safetensors."
+        )
 
 
 def load_part(data: bytes, name: str) -> torch.Tensor:

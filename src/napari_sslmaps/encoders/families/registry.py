@@ -9,7 +9,8 @@ from napari_sslmaps.encoders.families.family import Family, Network
 from napari_sslmaps.encoders.families.unet import UNET
 from napari_sslmaps.encoders.families.vit import VIT
 from napari_sslmaps.encoders.spec import Architecture
-from napari_sslmaps.errors import CheckpointError
+from napari_sslmaps.errors import CheckpointError, RecordError
+from napari_sslmaps.serialise import load
 
 FAMILIES: Mapping[str, Family] = {
     family.kind: family
@@ -56,9 +57,8 @@ def architecture_from_dict(description: Mapping[str, Any]) -> Architecture:
             f"The architecture in the file has fields this version does not know: "
             f"{', '.join(sorted(unknown))}. Update napari-sslmaps to read it."
         )
-    plain = {key: tuple(val) if isinstance(val, list) else val for key, val in values.items()}
     try:
-        architecture: Architecture = build(**plain)
-    except TypeError as error:
-        raise CheckpointError(f"The architecture in the file is incomplete: {error}.") from error
+        architecture: Architecture = load(build, values, "an architecture in a weight file")
+    except RecordError as error:
+        raise CheckpointError(str(error)) from error
     return architecture

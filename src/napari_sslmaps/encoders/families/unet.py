@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from napari_sslmaps.encoders.families.family import Case, Family, prefixes_of
-from napari_sslmaps.encoders.recognition import count_of, shape_of
+from napari_sslmaps.encoders.recognition import check_told, count_of, shape_of
 from napari_sslmaps.encoders.spec import Architecture, InputConstraint
 from napari_sslmaps.errors import CheckpointError, InvalidOptionError
+from napari_sslmaps.serialise import strict
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,6 +21,7 @@ DEFAULT_STAGE = "encoder.layer3"
 Block = Literal["basic", "bottleneck"]
 
 
+@strict
 @dataclass(frozen=True, slots=True)
 class UNetArchitecture:
     """Shape of a U-Net with a ResNet encoder, in segmentation-models-pytorch's layout.
@@ -145,13 +147,13 @@ def unet_shape(state: Mapping[str, Tensor], token_stage: str | None) -> UNetArch
     if stem[1] != 3:
         raise CheckpointError(f"Expected a U-Net with three input channels; this one has {stem[1]}.")
     stages = range(1, 5)
-    decoder = range(count_of(state, r"decoder\.blocks\.(\d+)\."))
+    decoder = range(count_of(state, "decoder.blocks."))
     options: dict[str, Any] = {"token_stage": token_stage} if token_stage else {}
     if decoder:
         options["classes"] = shape_of(state, "segmentation_head.0.weight")[0]
     return UNetArchitecture(
         block="bottleneck" if "encoder.layer1.0.conv3.weight" in state else "basic",
-        layers=tuple(count_of(state, rf"encoder\.layer{stage}\.(\d+)\.") for stage in stages),
+        layers=tuple(count_of(state, f"encoder.layer{stage}.") for stage in stages),
         stage_channels=tuple(shape_of(state, f"encoder.layer{stage}.0.conv1.weight")[0] for stage in stages),
         decoder_channels=tuple(
             shape_of(state, f"decoder.blocks.{index}.conv1.0.weight")[0] for index in decoder
@@ -166,11 +168,19 @@ def recognise_unet(case: Case, method: Method, written: Architecture | None) -> 
     stage = case.overrides.token_stage
     if written is not None:
         described = written.corrected(token_stage=stage)
+        _check_written(described, case)
         case.note("architecture", described.summary, "written in the file")
         return described
     architecture = unet_shape(case.translated.state, stage)
     case.note("architecture", architecture.summary, "shapes of the tensors")
     return architecture
+
+
+def _check_written(written: Any, case: Case) -> None:
+    """Compare what a file says of itself with its tensors, before anything is built as large as it says."""
+    seen = unet_shape(case.translated.state, written.token_stage)
+    told = ("block", "layers", "stage_channels", "decoder_channels", "classes")
+    check_told({name: (getattr(written, name), getattr(seen, name)) for name in told}, case.name)
 
 
 def _prefixes(names: Iterable[str]) -> set[str]:

@@ -7,10 +7,12 @@ from typing import Literal, Self
 from napari_sslmaps.encoders.families.family import Family, prefixes_of
 from napari_sslmaps.encoders.spec import InputConstraint
 from napari_sslmaps.errors import InvalidOptionError
+from napari_sslmaps.serialise import strict
 
 Gate = Literal["silu", "gelu"]
 
 
+@strict
 @dataclass(frozen=True, slots=True)
 class ViTArchitecture:
     """Shape of a vision transformer.

@@ -9,9 +9,9 @@ else makes neighbouring rows alike: within a head, and from head to head, their 
 """
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,8 +20,8 @@ from torch.nn import functional
 from napari_sslmaps.encoders.families.family import Case
 from napari_sslmaps.encoders.families.vit import MARK, ViTArchitecture, check_heads
 from napari_sslmaps.encoders.methods.method import Method
-from napari_sslmaps.encoders.recognition import Translated, shape_of
-from napari_sslmaps.encoders.spec import Architecture
+from napari_sslmaps.encoders.recognition import Translated, check_told, count_of, shape_of
+from napari_sslmaps.encoders.spec import Architecture, check_eps
 from napari_sslmaps.errors import CheckpointError, InvalidOptionError
 
 _HEAD_WIDTH = 64
@@ -50,6 +50,7 @@ def recognise_vit(case: Case, method: Method, written: Architecture | None) -> A
         described = written.corrected(
             num_heads=given.num_heads, eps=given.eps, antialias=given.antialias, offset=given.offset
         )
+        _check_written(described, case)
         if described.attention_heads != written.attention_heads:
             case.doubts.append(
                 f"You gave {described.attention_heads} heads; the file itself says "
@@ -60,6 +61,25 @@ def recognise_vit(case: Case, method: Method, written: Architecture | None) -> A
     architecture = vit_shape(case, method, _heads(case, method), _eps(case, method))
     case.note("architecture", architecture.summary, "shapes of the tensors")
     return architecture
+
+
+_TOLD_BY_SHAPES = (
+    *("patch", "dim", "depth", "mlp_hidden", "class_token", "registers"),
+    *("rope", "layer_scale", "qkv_bias", "swiglu"),
+)
+
+
+def _check_written(written: Any, case: Case) -> None:
+    """Compare what a file says of itself with its tensors, before anything is built as large as it says."""
+    check_eps(written.eps)
+    check_heads(written.heads, vit_width(case.translated.state)[0])
+    seen = _blocks(case, written.heads, written.eps)
+    pairs = {name: (getattr(written, name), getattr(seen, name)) for name in _TOLD_BY_SHAPES}
+    if not seen.rope:
+        count, claimed = shape_of(case.translated.state, "pos_embed")[1], math.prod(written.grid)
+        fits = claimed <= count <= claimed + seen.class_token + seen.registers
+        pairs["positions"] = claimed, claimed if fits else count
+    check_told(pairs, case.name)
 
 
 def _eps(case: Case, method: Method) -> float:
@@ -94,7 +114,7 @@ def _heads(case: Case, method: Method) -> int:
 
 def _weighed_heads(case: Case, dim: int, usual: int) -> int:
     """Choose between the usual number, 0 if there is none, and the one that the weights speak for."""
-    evidence = weigh_heads(case.translated.state, dim, vit_depth(case.translated.state))
+    evidence = weigh_heads(case.translated.state, dim, count_of(case.translated.state, BLOCKS))
     if evidence.heads is not None and (not usual or evidence.contradicts(usual)):
         case.note("heads", evidence.heads, f"the weights themselves: {_ALIKE}")
         case.doubts.append(
@@ -136,7 +156,7 @@ def _doubt_given(case: Case, heads: int, told: tuple[int, str] | None) -> None:
             case.doubts.append(f"You gave {heads} heads; the file says {told[0]} ({told[1]}).")
         return
     state = case.translated.state
-    evidence = weigh_heads(state, vit_width(state)[0], vit_depth(state))
+    evidence = weigh_heads(state, vit_width(state)[0], count_of(state, BLOCKS))
     if evidence.contradicts(heads):
         case.doubts.append(
             f"You gave {heads} heads; the weights themselves speak for {evidence.heads}: rows of W_q and W_k "
@@ -144,6 +164,7 @@ def _doubt_given(case: Case, heads: int, told: tuple[int, str] | None) -> None:
         )
 
 
+BLOCKS = "blocks."
 WIDTHS = (16, 128)
 """Narrowest and widest head that is looked for."""
 _CLEAR, _OTHERWISE = 0.08, 0.75
@@ -232,6 +253,12 @@ def vit_shape(case: Case, method: Method, heads: int, eps: float) -> ViTArchitec
     CheckpointError
         If a tensor that tells it is missing or no transformer's.
     """
+    shape = _blocks(case, heads, eps)
+    return _with_rotation(case, shape) if shape.rope else _with_positions(case, method, shape)
+
+
+def _blocks(case: Case, heads: int, eps: float) -> ViTArchitecture:
+    """Read all but positions."""
     translated = case.translated
     state, facts = translated.state, translated.facts
     dim, patch = vit_width(state)
@@ -239,10 +266,10 @@ def vit_shape(case: Case, method: Method, heads: int, eps: float) -> ViTArchitec
     gated = "blocks.0.mlp.fc1_g.weight" in state
     first = shape_of(state, f"blocks.0.mlp.{'fc1_g' if gated else 'fc1'}.weight")[0]
     hidden = shape_of(state, "blocks.0.mlp.fc2.weight")[-1]
-    shape = ViTArchitecture(
+    return ViTArchitecture(
         patch=patch,
         dim=dim,
-        depth=vit_depth(state),
+        depth=count_of(state, BLOCKS),
         heads=heads,
         grid=(16, 16),
         mlp_hidden=hidden,
@@ -257,7 +284,6 @@ def vit_shape(case: Case, method: Method, heads: int, eps: float) -> ViTArchitec
         or ("final_norm" not in facts and not any(key.startswith("fc_norm.") for key in translated.left_out)),
         gate=facts["gate"].value if "gate" in facts else "silu",
     )
-    return _with_rotation(case, shape) if rope else _with_positions(case, method, shape)
 
 
 def _with_rotation(case: Case, shape: ViTArchitecture) -> ViTArchitecture:
@@ -343,15 +369,3 @@ def vit_width(state: Mapping[str, Tensor]) -> tuple[int, int]:
             f"this one is {kernel}."
         )
     return kernel[0], kernel[2]
-
-
-def vit_depth(state: Mapping[str, Tensor]) -> int:
-    """Return a transformer's number of blocks, all of which must be there."""
-    found = {int(match[1]) for key in state if (match := re.match(r"blocks\.(\d+)\.", key))}
-    lost = sorted(set(range(max(found, default=0) + 1)) - found)
-    if lost:
-        raise CheckpointError(
-            f"Expected blocks 0 to {max(found, default=0)}; {', '.join(map(str, lost[:8]))} are missing. "
-            "The file may be one of several."
-        )
-    return len(found)

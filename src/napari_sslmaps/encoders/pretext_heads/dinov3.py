@@ -10,6 +10,10 @@ from torch.nn import functional
 
 from napari_sslmaps.encoders.pretext_heads.reading import fill, part_of
 from napari_sslmaps.encoders.recognition import Companions
+from napari_sslmaps.errors import CheckpointError
+
+_LAYERS = 3
+"""Layers in a row of which one at least has weights: linear, norm without affine, activation."""
 
 
 class PrototypeHead(nn.Module):
@@ -60,7 +64,13 @@ def read_projection(companions: Companions, prefix: str) -> nn.Sequential | None
     state = part_of(companions.state, f"{prefix}mlp.")
     if not state:
         return None
-    depth = 1 + max(int(key.partition(".")[0]) for key in state)
+    numbers = [int(key.partition(".")[0]) for key in state]
+    if max(numbers) > _LAYERS * len(numbers):
+        raise CheckpointError(
+            f"Expected the layers of a head one after the other; the file has {prefix}mlp.{max(numbers)} and "
+            f"{len(numbers)} tensors. Fetch it again."
+        )
+    depth = 1 + max(numbers)
     return fill(lambda: nn.Sequential(*(_layer(state, index) for index in range(depth))), state, "head")
 
 

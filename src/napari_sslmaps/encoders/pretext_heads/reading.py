@@ -1,6 +1,5 @@
 """From an encoder's file to the networks of its pretext task."""
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 from napari_sslmaps.encoders.checkpoint.read import read_companions
 from napari_sslmaps.encoders.overrides import Overrides
 from napari_sslmaps.encoders.pretext_heads.blocks import Stack
-from napari_sslmaps.encoders.recognition import Companions
+from napari_sslmaps.encoders.recognition import Companions, count_of
 from napari_sslmaps.errors import CheckpointError, MapUnavailableError
 
 if TYPE_CHECKING:
@@ -102,8 +101,7 @@ def stack_of(state: Mapping[str, Tensor], blocks: str, heads: Heads, eps: float)
     CheckpointError
         If blocks are missing or the heads do not divide the width.
     """
-    found = (re.match(rf"{re.escape(blocks)}(\d+)\.", key) for key in state)
-    depth = max((int(number.group(1)) for number in found if number), default=-1) + 1
+    depth = count_of(state, blocks)
     hidden = state.get(f"{blocks}0.mlp.fc1.weight")
     if hidden is None:
         raise CheckpointError(f"Expected whole blocks {blocks}0, {blocks}1, … in the file; it lacks them.")

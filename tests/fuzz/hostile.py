@@ -1,0 +1,287 @@
+"""Small files that lie: valid ones in which a number is another."""
+
+import gzip
+import json
+import os
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import tifffile
+import zarr
+from numpy.typing import NDArray
+from PIL import Image
+from pydicom import examples
+
+HUGE = 10**9
+
+
+def grey() -> NDArray[np.uint8]:
+    return np.random.default_rng(0).integers(0, 255, (64, 96), dtype=np.uint8)
+
+
+def tiff(path: Path, tags: dict[str, int], **options: Any) -> Path:
+    tifffile.imwrite(path, grey(), **options)
+    with tifffile.TiffFile(path, mode="r+b") as file:
+        for name, value in tags.items():
+            file.pages[0].tags[name].overwrite(value, dtype="I")
+    return path
+
+
+def tiff_of_one_strip(folder: Path) -> Path:
+    return tiff(folder / "a.tif", {"ImageWidth": 2**32 - 1, "ImageLength": 2**32 - 1})
+
+
+def tiff_of_one_tile_row(folder: Path) -> Path:
+    large = {"ImageWidth": 400_000, "ImageLength": 400_000}
+    return tiff(folder / "a.tif", large, tile=(32, 32), compression="zlib")
+
+
+def tiff_of_a_large_tile(folder: Path) -> Path:
+    large = {"TileWidth": 30_000, "TileLength": 30_000}
+    return tiff(folder / "a.tif", large, tile=(32, 32), compression="zlib")
+
+
+def tiff_of_plain_strips(folder: Path) -> Path:
+    large = {"ImageWidth": 400_000, "ImageLength": 400_000, "RowsPerStrip": 400_000}
+    return tiff(folder / "a.tif", large)
+
+
+def tiff_without_tiles(folder: Path) -> Path:
+    return tiff(folder / "a.tif", {"TileWidth": 0}, tile=(32, 32))
+
+
+_OME = (
+    '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0">'
+    '<Pixels ID="Pixels:0" Type="uint8" DimensionOrder="XYZCT" SizeX="96" SizeY="64" SizeZ="1" SizeC="1" '
+    'SizeT="{times}"><Channel ID="Channel:0:0"/><TiffData FirstT="0" IFD="0"><UUID '
+    'FileName="a.ome.tif">urn:uuid:1</UUID></TiffData><TiffData FirstT="1" IFD="0"><UUID '
+    'FileName="{other}">urn:uuid:2</UUID></TiffData></Pixels></Image></OME>'
+)
+
+
+def ome_of_many_planes(folder: Path) -> Path:
+    about = _OME.format(times=2 * HUGE, other="a.ome.tif")
+    tifffile.imwrite(folder / "a.ome.tif", grey(), description=about, metadata=None)
+    return folder / "a.ome.tif"
+
+
+def ome_that_names_a_pipe(folder: Path) -> Path:
+    os.mkfifo(folder / "pipe")
+    tifffile.imwrite(
+        folder / "a.ome.tif", grey(), description=_OME.format(times=2, other="pipe"), metadata=None
+    )
+    return folder / "a.ome.tif"
+
+
+def zarr_array(path: Path, side: int, chunk: int) -> Path:
+    array = zarr.create_array(path, shape=(side, side), chunks=(chunk, chunk), dtype="u1")
+    if chunk < HUGE // 1000:
+        array[:64, :96] = grey()
+    return path
+
+
+def zarr_of_one_chunk(folder: Path) -> Path:
+    return zarr_array(folder / "a.zarr", 10**5, 10**7)
+
+
+def zarr_of_many_chunks(folder: Path) -> Path:
+    return zarr_array(folder / "a.zarr", 10**7, 256)
+
+
+def zarr_longer_than_anything(folder: Path) -> Path:
+    array = zarr.create_array(folder / "a.zarr", shape=(10**15, 64), chunks=(64, 64), dtype="u1")
+    array[:64] = grey()[:, :64]
+    return folder / "a.zarr"
+
+
+def zarr_with(folder: Path, **fields: Any) -> Path:
+    path = zarr_array(folder / "a.zarr", 128, 64)
+    about = json.loads((path / "zarr.json").read_text()) | fields
+    (path / "zarr.json").write_text(json.dumps(about))
+    return path
+
+
+def zarr_of_no_chunk(folder: Path) -> Path:
+    return zarr_with(folder, chunk_grid={"name": "regular", "configuration": {"chunk_shape": [0, 0]}})
+
+
+def zarr_of_negative_size(folder: Path) -> Path:
+    return zarr_with(folder, shape=[-128, 128])
+
+
+def zarr_of_a_list(folder: Path) -> Path:
+    (zarr_with(folder) / "zarr.json").write_text("[1]")
+    return folder / "a.zarr"
+
+
+def zarr_of_deep_metadata(folder: Path) -> Path:
+    (zarr_with(folder) / "zarr.json").write_text("[" * 200_000)
+    return folder / "a.zarr"
+
+
+def zarr_with_a_pipe(folder: Path) -> Path:
+    path = zarr_array(folder / "a.zarr", 128, 64)
+    (path / "c/0/0").unlink()
+    os.mkfifo(path / "c/0/0")
+    return path
+
+
+def zarr_of_a_pipe(folder: Path) -> Path:
+    (folder / "a.zarr").mkdir()
+    os.mkfifo(folder / "a.zarr/zarr.json")
+    return folder / "a.zarr"
+
+
+def zipped_zarr_of_much_metadata(folder: Path) -> Path:
+    with (
+        zipfile.ZipFile(folder / "a.zarr.zip", "w", zipfile.ZIP_DEFLATED) as file,
+        file.open("zarr.json", "w") as member,
+    ):
+        for _ in range(100):
+            member.write(b" " * 10**7)
+    return folder / "a.zarr.zip"
+
+
+def npy(folder: Path, shape: str) -> Path:
+    path = folder / "a.npy"
+    np.save(path, grey())
+    content = path.read_bytes()
+    end = content.index(b"\n")
+    header = content[10:end].replace(b"(64, 96)", shape.encode()).rstrip()[: end - 10].ljust(end - 10)
+    path.write_bytes(content[:10] + header + content[end:])
+    return path
+
+
+def npy_longer_than_its_file(folder: Path) -> Path:
+    return npy(folder, "(640000000, 96)")
+
+
+def npy_of_negative_size(folder: Path) -> Path:
+    return npy(folder, "(-64, 96)")
+
+
+def npy_of_an_expression(folder: Path) -> Path:
+    return npy(folder, "(9**9**9, 9)")
+
+
+def npy_of_deep_brackets(folder: Path) -> Path:
+    header = b"(" * 5000
+    (folder / "a.npy").write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + bytes(64))
+    return folder / "a.npy"
+
+
+def dicom(folder: Path, example: str, **elements: int) -> Path:
+    dataset = pydicom.dcmread(examples.get_path(example))
+    for keyword, value in elements.items():
+        setattr(dataset, keyword, value)
+    dataset.save_as(folder / "a.dcm", enforce_file_format=False)
+    return folder / "a.dcm"
+
+
+def dicom_of_many_frames(folder: Path) -> Path:
+    return dicom(folder, "rgb_color", NumberOfFrames=2 * HUGE)
+
+
+def packed_dicom_of_many_frames(folder: Path) -> Path:
+    return dicom(folder, "ybr_color", NumberOfFrames=2 * HUGE)
+
+
+def dicom_of_negative_frames(folder: Path) -> Path:
+    return dicom(folder, "rgb_color", NumberOfFrames=-5)
+
+
+def dicom_of_large_frames(folder: Path) -> Path:
+    return dicom(folder, "rgb_color", Rows=65_535, Columns=65_535)
+
+
+def dicom_without_rows(folder: Path) -> Path:
+    return dicom(folder, "rgb_color", Rows=0)
+
+
+def dicom_of_odd_bits(folder: Path) -> Path:
+    return dicom(folder, "rgb_color", BitsAllocated=65_528)
+
+
+def png(folder: Path, width: int, height: int) -> Path:
+    Image.fromarray(grey()).save(folder / "a.png")
+    content = bytearray((folder / "a.png").read_bytes())
+    struct.pack_into(">II", content, 16, width, height)
+    struct.pack_into(">I", content, 29, zlib.crc32(bytes(content[12:29])))
+    (folder / "a.png").write_bytes(content)
+    return folder / "a.png"
+
+
+def png_larger_than_anything(folder: Path) -> Path:
+    return png(folder, 2**31 - 1, 2**31 - 1)
+
+
+def png_larger_than_its_file(folder: Path) -> Path:
+    return png(folder, 13_000, 13_000)
+
+
+def nifti(folder: Path) -> bytes:
+    import SimpleITK as itk  # noqa: N813  # as its documentation has it
+
+    itk.WriteImage(itk.GetImageFromArray(np.stack([grey()] * 3)), str(folder / "whole.nii"))
+    content = bytearray((folder / "whole.nii").read_bytes())
+    struct.pack_into("<3h", content, 42, 1200, 1200, 1200)
+    return bytes(content)
+
+
+def nifti_larger_than_its_file(folder: Path) -> Path:
+    (folder / "a.nii").write_bytes(nifti(folder))
+    return folder / "a.nii"
+
+
+def packed_nifti_larger_than_its_file(folder: Path) -> Path:
+    (folder / "a.nii.gz").write_bytes(gzip.compress(nifti(folder)))
+    return folder / "a.nii.gz"
+
+
+def nrrd_larger_than_its_file(folder: Path) -> Path:
+    header = "NRRD0004\ntype: uint8\ndimension: 3\nsizes: 1200 1200 1200\nencoding: raw\n\n"
+    (folder / "a.nrrd").write_bytes(header.encode() + grey().tobytes())
+    return folder / "a.nrrd"
+
+
+def volume_of_a_pipe(folder: Path) -> Path:
+    os.mkfifo(folder / "pipe")
+    about = (
+        "ObjectType = Image\nNDims = 2\nDimSize = 96 64\nElementType = MET_UCHAR\nElementDataFile = pipe\n"
+    )
+    (folder / "a.mhd").write_text(about)
+    return folder / "a.mhd"
+
+
+def volume_of_a_device(folder: Path) -> Path:
+    header = "NRRD0004\ntype: uint8\ndimension: 2\nsizes: 96 64\nencoding: raw\ndata file: /dev/zero\n"
+    (folder / "a.nhdr").write_text(header)
+    return folder / "a.nhdr"
+
+
+def pipe(folder: Path) -> Path:
+    os.mkfifo(folder / "a.png")
+    return folder / "a.png"
+
+
+def device(_: Path) -> Path:
+    return Path("/dev/zero")
+
+
+IMAGES: list[Callable[[Path], Path]] = [
+    *(tiff_of_one_strip, tiff_of_one_tile_row, tiff_of_a_large_tile, tiff_of_plain_strips),
+    *(tiff_without_tiles, ome_of_many_planes, ome_that_names_a_pipe),
+    *(zarr_of_one_chunk, zarr_of_many_chunks, zarr_longer_than_anything, zarr_of_no_chunk),
+    *(zarr_of_negative_size, zarr_of_a_list, zarr_of_deep_metadata, zarr_with_a_pipe, zarr_of_a_pipe),
+    *(zipped_zarr_of_much_metadata, npy_longer_than_its_file, npy_of_negative_size, npy_of_an_expression),
+    *(npy_of_deep_brackets, dicom_of_many_frames, packed_dicom_of_many_frames, dicom_of_negative_frames),
+    *(dicom_of_large_frames, dicom_without_rows, dicom_of_odd_bits, png_larger_than_anything),
+    *(png_larger_than_its_file, nifti_larger_than_its_file, packed_nifti_larger_than_its_file),
+    *(nrrd_larger_than_its_file, volume_of_a_pipe, volume_of_a_device, pipe, device),
+]
