@@ -141,7 +141,7 @@ class TokenGrid:
         Parameters
         ----------
         count
-            From 1.
+            Tokens of this grid along each axis of one of the other, at least 1.
         first_yx
             Row and column of its first token, each below `count`; the centres stay where they are.
         """

@@ -166,8 +166,8 @@ def attention_map(
 ) -> AttentionMap:
     """Attention on the token grid: of the last block of an embedding, or of what `attend` returned.
 
-    Of an embedding by MAE or DINO* it is the CLS query's row over patch columns; by I-JEPA, which has no CLS,
-    the mean over the patch queries. Prefix columns are dropped and the rest is not renormalised.
+    For MAE and DINO* this is the CLS query's row over patch columns; for I-JEPA, which has no CLS, the mean
+    over the patch queries. Prefix columns are dropped and the rest is not renormalised.
 
     Parameters
     ----------

@@ -276,9 +276,10 @@ class ClusterOptions:
     Parameters
     ----------
     count
-        Clusters.
+        Number of clusters, from 2 to 24.
     basis
-        Of this ``region``, or ``joint`` of all images and frames that were embedded.
+        What the clusters are fitted to: the tokens of this ``region``, or ``joint``, those of all images
+        and frames that were embedded.
     matched
         Whether the numbers of all encoders are matched to those of the first.
     """

@@ -50,13 +50,13 @@ class MapOptions:
     Parameters
     ----------
     attention
-        Of attention: whose, of which block and head.
+        Whose attention is shown, of which block and head.
     pca
-        Of principal components.
+        How principal components are fitted and coloured.
     similarity
-        Of similarity and groups.
+        How tokens are compared with anchors and with groups of them.
     clusters
-        Of clusters: how many, and of which images.
+        How many clusters there are, and of which images.
     """
 
     attention: AttentionOptions = field(default_factory=AttentionOptions)

@@ -166,7 +166,7 @@ def check_stride(stride: int | None, spec: EncoderSpec) -> int:
     stride
         None for one token per patch.
     spec
-        The encoder.
+        Encoder whose patches are asked about.
 
     Raises
     ------

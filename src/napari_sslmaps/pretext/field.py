@@ -204,8 +204,8 @@ def resample(picture: Float32, shape: tuple[int, int]) -> Float32:
 def trained_side(spec: EncoderSpec) -> int:
     """Side in pixels of what an encoder was trained on.
 
-    Of a transformer with added positions it is its grid's; else that of the training's crops, where the file
-    says it, or 224.
+    A transformer with added positions was trained at its grid's side; any other network at that of the
+    training's crops, where the file says it, or else at 224.
     """
     architecture, multiple = spec.architecture, spec.constraint.size_multiple
     if architecture.stored_side:

@@ -89,8 +89,12 @@ class ReferenceRecord:
 
     Parameters
     ----------
-    image, region, mask
-        As of a run.
+    image
+        The file that the anchors lie in.
+    region
+        The rectangle that was embedded, or None for the whole image.
+    mask
+        The mask that was laid over it, or None.
     """
 
     image: ImageRecord
@@ -110,12 +114,12 @@ class EncoderRecord:
     sha256
         Hash of the weights, as `hash_path` makes it.
     precision
-        As it was resolved.
+        Precision that the encoder ran in, never ``auto``.
     overrides
         Keywords of `load_encoder` that correct what the file says; of a remembered file, those it was
         remembered with too.
     provenance
-        Of the embedding.
+        What decided the tokens, as `Provenance.to_dict` returns it.
     outputs
         Kind of map → file, relative to the record.
     control
@@ -313,11 +317,11 @@ class RunRecord:
     anchors, negative
         (row, column) pixels of level 0.
     options
-        How.
+        Choices that the encoders and their maps share.
     figure
         The figure's file, relative to the record.
     package_version
-        Of napari-sslmaps.
+        Version of napari-sslmaps that wrote the record.
     evaluation
         Of a comparison: its images, masks, controls, scores and options; None for a run. `run --from` does
         the maps of the first image.

@@ -26,7 +26,7 @@ def is_grey(source: ImageSource) -> bool:
     Parameters
     ----------
     source
-        The image.
+        Image that is looked at on its coarsest level.
 
     Returns
     -------

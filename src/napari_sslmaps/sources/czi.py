@@ -32,7 +32,7 @@ class CziSource(SourceBase):
     Parameters
     ----------
     path
-        The file.
+        CZI file by Zeiss.
     channel
         Which channels are wanted.
 

@@ -83,12 +83,12 @@ def open_tiff(
     Parameters
     ----------
     path, series, icc, channel
-        As in `TiffSource`.
+        Arguments of `TiffSource`, passed on to it.
 
     Raises
     ------
     UnsupportedImageError
-        As there.
+        If `TiffSource` refuses the file, or neither library decodes it.
     """
     try:
         return TiffSource(path, series=series, icc=icc, channel=channel)

@@ -45,7 +45,7 @@ class VolumeSource(SourceBase):
     Parameters
     ----------
     path
-        The file.
+        Volume that SimpleITK reads, such as NIfTI or NRRD.
     channel
         Which components of a pixel are wanted.
 

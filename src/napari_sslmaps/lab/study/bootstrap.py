@@ -108,7 +108,7 @@ def estimate(
     Parameters
     ----------
     value
-        Observed value.
+        Number that was observed, without resampling.
     draws, seed_draws
         (resamples,) the same number, with seeds and images or seeds alone resampled.
     seeds

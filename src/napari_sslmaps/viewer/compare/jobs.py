@@ -282,7 +282,7 @@ class ComparisonJob:
     specs
         Encoders that are compared.
     comparer
-        Compares them.
+        Service that compares them.
     embeddings
         What has been embedded already.
     folder

@@ -20,7 +20,7 @@ class Snapshot:
     Parameters
     ----------
     anchors, groups, group, region
-        As the workspace had them.
+        Values of the workspace's fields of these names.
     """
 
     anchors: tuple[Anchor, ...]

@@ -58,7 +58,7 @@ class ArrayFields:
     Attributes
     ----------
     pixels
-        The array.
+        All fields, (n, S, S, 3) uint8.
     name, fingerprint, skipped
         See `FieldSource`.
     path
