@@ -2,17 +2,12 @@
 
 from dataclasses import dataclass, replace
 
-from napari.layers import Image
-
 from napari_sslmaps.core.results import Embedding
-from napari_sslmaps.errors import Cancelled
 from napari_sslmaps.maps.agreement import AgreementMap, neighbour_agreement
-from napari_sslmaps.viewer.canvas.map_layers import AGREEMENT, FOUND_ROLES, LayerManager, LayerSpec, draw
-from napari_sslmaps.viewer.state.connections import Connections
-from napari_sslmaps.viewer.state.messages import sentence
+from napari_sslmaps.viewer.canvas.map_layers import AGREEMENT, LayerSpec, draw
+from napari_sslmaps.viewer.compare.found_layer import FoundLayer
 from napari_sslmaps.viewer.state.session import Sessions
-from napari_sslmaps.viewer.state.tasks import TaskCallbacks, TaskContext, TaskRunner
-from napari_sslmaps.viewer.state.workspace import WorkspaceModel
+from napari_sslmaps.viewer.state.tasks import TaskContext
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -33,22 +28,15 @@ class AgreementLayer:
 
     Parameters
     ----------
-    workspace, sessions, layer_manager
-        What is in view, what was computed, and where it is drawn.
-    runner
-        Runner that computes.
+    sessions
+        What was computed.
+    layer
+        Layer that it is shown in.
     """
 
-    def __init__(
-        self, workspace: WorkspaceModel, sessions: Sessions, layer_manager: LayerManager, runner: TaskRunner
-    ) -> None:
-        self._workspace = workspace
+    def __init__(self, sessions: Sessions, layer: FoundLayer) -> None:
         self._sessions = sessions
-        self._layer_manager = layer_manager
-        self._runner = runner
-        self._connections = Connections()
-        for name in ("shown", "front", "side_by_side", "difference", "task", "image"):
-            self._connections.add(getattr(workspace.events, name), self._drop)
+        self._layer = layer
 
     def show(self, first: str, second: str) -> None:
         """Compute where two encoders agree, and bring it into view."""
@@ -56,36 +44,19 @@ class AgreementLayer:
         if here is None or not {first, second} <= set(here[1].embedded):
             return
         image, session = here
-        pair = [session.embedded[name].embedding for name in (first, second)]
-
-        def returned(found: AgreementMap) -> None:
-            self._draw(image, found)
-
-        job = AgreementJob(pair[0], pair[1])
-        self._runner.submit(job, TaskCallbacks(lambda _: None, returned, self._on_failed))
+        job = AgreementJob(*(session.embedded[name].embedding for name in (first, second)))
+        self._layer.compute(image, job, draw_agreement, _words)
 
     def close(self) -> None:
         """Undo every connection."""
-        self._connections.undo()
+        self._layer.close()
 
-    def _draw(self, image: Image, found: AgreementMap) -> None:
-        if self._sessions.image is not image:
-            return
-        self._workspace.side_by_side = self._workspace.difference = False
-        drawn = self._layer_manager.show_alone(image, draw_agreement(found), *FOUND_ROLES)
-        self._workspace.say(
-            f"{drawn.name}: share of each token's {found.neighbours} nearest neighbours that both name; "
-            f"{found.chance:.3f} by chance."
-        )
 
-    def _drop(self) -> None:
-        self._runner.discard()
-        if self._sessions.image is not None:
-            self._layer_manager.drop(self._layer_manager.layers_of(self._sessions.image, AGREEMENT))
-
-    def _on_failed(self, error: BaseException) -> None:
-        if not isinstance(error, Cancelled):
-            self._workspace.say(sentence(error), failed=True)
+def _words(name: str, found: AgreementMap) -> str:
+    return (
+        f"{name}: share of each token's {found.neighbours} nearest neighbours that both name; "
+        f"{found.chance:.3f} by chance."
+    )
 
 
 def draw_agreement(found: AgreementMap) -> LayerSpec:

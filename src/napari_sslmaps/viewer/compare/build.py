@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from napari.components import ViewerModel
 from napari.layers import Image
 
-from napari_sslmaps.viewer.canvas.map_layers import LayerManager
+from napari_sslmaps.viewer.canvas.map_layers import AGREEMENT, EVIDENCE, LayerManager
 from napari_sslmaps.viewer.compare.agreement import AgreementLayer
 from napari_sslmaps.viewer.compare.class_evidence import EvidenceLayer, Evidencer, HeadEvidencer
 from napari_sslmaps.viewer.compare.controller import ComparisonController
 from napari_sslmaps.viewer.compare.export import ExportController, Exporter, PackageExporter
+from napari_sslmaps.viewer.compare.found_layer import FoundLayer
 from napari_sslmaps.viewer.compare.jobs import Comparer, PackageComparer
 from napari_sslmaps.viewer.compare.model import ComparisonModel
 from napari_sslmaps.viewer.compare.probe import ProbeController
@@ -72,8 +73,11 @@ class ComparePage:
         self._runners = tuple(make_runner() for _ in range(4))
         runner, map_runner, probe_runner, export_runner = self._runners
         sessions, answers, layer_manager = parts
-        self.agreement = AgreementLayer(workspace, sessions, layer_manager, map_runner)
-        self.evidence = EvidenceLayer(workspace, sessions, layer_manager, map_runner, services.evidencer)
+        agreement, evidence = (
+            FoundLayer(role, workspace, sessions, layer_manager, map_runner) for role in (AGREEMENT, EVIDENCE)
+        )
+        self.agreement = AgreementLayer(sessions, agreement)
+        self.evidence = EvidenceLayer(workspace, sessions, evidence, services.evidencer)
         self.desk = ComparisonController(
             viewer,
             workspace,

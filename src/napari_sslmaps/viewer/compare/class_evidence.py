@@ -4,21 +4,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from napari.layers import Image
-
 from napari_sslmaps.core.linear_heads import ImageHead
 from napari_sslmaps.core.results import Embedding
 from napari_sslmaps.encoders.spec import EncoderSpec
-from napari_sslmaps.errors import Cancelled
 from napari_sslmaps.maps.evidence import EvidenceMap
 from napari_sslmaps.sources.protocol import ImageSource
 from napari_sslmaps.viewer.canvas.image_layer import LayerSource
-from napari_sslmaps.viewer.canvas.map_layers import EVIDENCE, FOUND_ROLES, LayerManager, LayerSpec, draw
-from napari_sslmaps.viewer.state.connections import Connections
+from napari_sslmaps.viewer.canvas.map_layers import EVIDENCE, LayerSpec, draw
+from napari_sslmaps.viewer.compare.found_layer import FoundLayer
 from napari_sslmaps.viewer.state.loaded_encoders import LoadedEncoders
-from napari_sslmaps.viewer.state.messages import sentence
 from napari_sslmaps.viewer.state.session import Sessions
-from napari_sslmaps.viewer.state.tasks import TaskCallbacks, TaskContext, TaskRunner
+from napari_sslmaps.viewer.state.tasks import TaskContext
 from napari_sslmaps.viewer.state.workspace import WorkspaceModel
 
 EVIDENCE_TABLES = ("image-labels", "localisation")
@@ -98,13 +94,13 @@ class HeadEvidencer:
 class EvidenceJob:
     """Evidence, captured when it is submitted."""
 
-    asked: EvidenceRequest
+    request: EvidenceRequest
     evidencer: Evidencer
 
     def __call__(self, context: TaskContext) -> FoundEvidence:
         """Find it."""
         context.token.check()
-        return self.evidencer(self.asked)
+        return self.evidencer(self.request)
 
 
 class EvidenceLayer:
@@ -112,32 +108,23 @@ class EvidenceLayer:
 
     Parameters
     ----------
-    workspace, sessions, layer_manager
-        What is in view, what was computed, and where it is drawn.
-    runner
-        Runner that computes.
+    workspace, sessions
+        What is in view, and what was computed.
+    layer
+        Layer that it is shown in.
     evidencer
         Service that finds evidence.
     """
 
     def __init__(
-        self,
-        workspace: WorkspaceModel,
-        sessions: Sessions,
-        layer_manager: LayerManager,
-        runner: TaskRunner,
-        evidencer: Evidencer,
+        self, workspace: WorkspaceModel, sessions: Sessions, layer: FoundLayer, evidencer: Evidencer
     ) -> None:
         self._workspace = workspace
         self._sessions = sessions
-        self._layer_manager = layer_manager
-        self._runner = runner
+        self._layer = layer
         self._evidencer = evidencer
         self.heads: Mapping[str, ImageHead] = {}
         """By the name of their encoder; of the last comparison over a folder with labels of images."""
-        self._connections = Connections()
-        for name in ("shown", "front", "side_by_side", "difference", "task", "image"):
-            self._connections.add(getattr(workspace.events, name), self._drop)
 
     def show(self, method: str, *, through: bool = False) -> None:
         """Show the evidence for the likeliest class of the region in view; `through` a CNN as Grad-CAM.
@@ -153,35 +140,18 @@ class EvidenceLayer:
             return
         spec = next((s for s in self._workspace.available if through and s.name == method), None)
         source = LayerSource(image, self._workspace.spacing_um)
-        asked = EvidenceRequest(source, spec, session.embedded[method].embedding, head)
-
-        def returned(found: FoundEvidence) -> None:
-            self._draw(image, found)
-
-        job = EvidenceJob(asked, self._evidencer)
-        self._runner.submit(job, TaskCallbacks(lambda _: None, returned, self._on_failed))
+        request = EvidenceRequest(source, spec, session.embedded[method].embedding, head)
+        self._layer.compute(
+            image, EvidenceJob(request, self._evidencer), lambda found: draw_evidence(found.map), _words
+        )
 
     def close(self) -> None:
         """Undo every connection."""
-        self._connections.undo()
+        self._layer.close()
 
-    def _draw(self, image: Image, found: FoundEvidence) -> None:
-        if self._sessions.image is not image:
-            return
-        self._workspace.side_by_side = self._workspace.difference = False
-        drawn = self._layer_manager.show_alone(image, draw_evidence(found.map), *FOUND_ROLES)
-        self._workspace.say(
-            f"{drawn.name}: the region's likeliest class, with {found.probability:.0%}, and where it shows."
-        )
 
-    def _drop(self) -> None:
-        self._runner.discard()
-        if self._sessions.image is not None:
-            self._layer_manager.drop(self._layer_manager.layers_of(self._sessions.image, EVIDENCE))
-
-    def _on_failed(self, error: BaseException) -> None:
-        if not isinstance(error, Cancelled):
-            self._workspace.say(sentence(error), failed=True)
+def _words(name: str, found: FoundEvidence) -> str:
+    return f"{name}: the region's likeliest class, with {found.probability:.0%}, and where it shows."
 
 
 def draw_evidence(found: EvidenceMap) -> LayerSpec:
