@@ -4,7 +4,7 @@ import napari
 import numpy as np
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
-from qtpy.QtGui import QMouseEvent
+from qtpy.QtGui import QImage, QMouseEvent
 from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_sslmaps._qt.dock import SSLMapsWidget
@@ -35,6 +35,9 @@ class Window:
 
     @property
     def canvas(self) -> QWidget:
+        """napari's canvas, or the one of the cells while they are side by side."""
+        if self.widget.controller.cells.active:
+            return self.widget.canvas.cells
         return self.viewer.window._qt_viewer.canvas.native
 
     def _is_laid_out(self) -> bool:
@@ -47,23 +50,28 @@ class Window:
         """Return the canvas as (height, width, 4) uint8, after what is pending was laid out and drawn."""
         for _ in range(3):
             QApplication.processEvents()
-        return self.viewer.screenshot(canvas_only=True, flash=False)
+        if not self.widget.controller.cells.active:
+            return self.viewer.screenshot(canvas_only=True, flash=False)
+        image = self.canvas.grab().toImage().convertToFormat(QImage.Format.Format_RGBA8888)
+        bits = image.constBits()
+        bits.setsize(image.sizeInBytes())
+        return np.frombuffer(bits, np.uint8).reshape(image.height(), image.bytesPerLine() // 4, 4).copy()
 
-    def at(self, pixel_yx: tuple[float, float], cell: tuple[int, int] = (0, 0)) -> QPoint:
+    def at(self, pixel_yx: tuple[float, float], cell: int = 0) -> QPoint:
         """Return the canvas position of an image pixel, in a grid cell."""
-        view, layers = self.viewer, self.viewer.layers
-        height, width = view.canvas.viewbox_size(layers)
-        gap = view.canvas.grid._compute_canvas_spacing(view.canvas.size[::-1], layers)
-        gap = gap if view.canvas.grid.enabled else 0
-        world = pixel_to_world(view, self.image, pixel_yx)[-2:]
-        offset = (world - np.asarray(view.scene.camera.center[-2:])) * view.scene.camera.zoom
-        top, left = cell[0] * (height + gap), cell[1] * (width + gap)
-        return QPoint(round(left + width / 2 + offset[1]), round(top + height / 2 + offset[0]))
+        view, cells = self.viewer, self.widget.controller.cells
+        y, x = pixel_to_world(view, self.image, pixel_yx)[-2:]
+        if cells.active:
+            left, top, _ = cells.camera.to_cell(cells.rects[cell]) @ [x, y, 1]
+            return QPoint(round(left), round(top))
+        height, width = view.canvas.viewbox_size(view.layers)
+        offset = (np.array([y, x]) - np.asarray(view.scene.camera.center[-2:])) * view.scene.camera.zoom
+        return QPoint(round(width / 2 + offset[1]), round(height / 2 + offset[0]))
 
-    def colour(self, pixel_yx: tuple[float, float], cell: tuple[int, int] = (0, 0)) -> np.ndarray:
+    def colour(self, pixel_yx: tuple[float, float], cell: int = 0) -> np.ndarray:
         """Return the drawn RGB at an image pixel."""
-        point = self.at(pixel_yx, cell)
-        return self.draw()[point.y(), point.x(), :3].astype(int)
+        picture, point = self.draw(), self.at(pixel_yx, cell)
+        return picture[point.y(), point.x(), :3].astype(int)
 
     def click(self, pixel_yx: tuple[float, float], modifier: Qt.KeyboardModifier = NONE) -> None:
         """Press and release the left button."""
@@ -72,9 +80,7 @@ class Window:
         self.qtbot.mousePress(self.canvas, LEFT, modifier, point)
         self.qtbot.mouseRelease(self.canvas, LEFT, modifier, point)
 
-    def drag(
-        self, start: tuple[float, float], *ways: tuple[float, float], cell: tuple[int, int] = (0, 0)
-    ) -> None:
+    def drag(self, start: tuple[float, float], *ways: tuple[float, float], cell: int = 0) -> None:
         """Press, move along, and release."""
         points = [self.at(pixel, cell) for pixel in (start, *ways)]
         self.qtbot.mouseMove(self.canvas, points[0])

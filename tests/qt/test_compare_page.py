@@ -121,7 +121,7 @@ def test_a_comparison_is_read_and_its_rows_lead_to_maps(page: Window, qtbot: QtB
         lambda: bool(widget.controller.layer_manager.layers_of(page.image, "agreement")), timeout=10_000
     )
     (agreement,) = widget.controller.layer_manager.layers_of(page.image, "agreement")
-    assert agreement.name == "agreement · mae-demo ~ dinov3-demo"
+    assert agreement.name == "tissue / agreement / mae-demo ~ dinov3-demo"
     assert agreement.visible
     widget.workspace.front = "mae-demo"
     assert not widget.controller.layer_manager.layers_of(page.image, "agreement")

@@ -78,11 +78,11 @@ def test_the_difference_is_red_and_blue_and_gives_way_to_other_modes(grouped: Wi
     assert upper_left[2] > upper_left[0] + 40
     grouped.drag(RIGHT, (24, 50), (50, 14))
     assert grouped.colour((50, 70))[2] > grouped.colour((50, 70))[0] + 40
-    view, grid = grouped.widget.view, grouped.viewer.canvas.grid
+    view, cells = grouped.widget.view, grouped.widget.controller.cells
     view.side_by_side.click()
-    assert grid.actual_shape(grouped.viewer.layers) == (1, 2)
+    assert len(cells.rects) == 2
     view.difference.click()
-    assert not grid.enabled
+    assert not cells.active
     assert not view.side_by_side.isChecked()
     view.difference.click()
     assert yellow(grouped.colour((20, 20)))

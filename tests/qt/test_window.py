@@ -138,18 +138,18 @@ def test_a_click_lands_on_its_pixel_under_rotation_scale_and_units(window: Windo
 
 def test_side_by_side_draws_map_and_cross_in_every_cell(anchored: Window) -> None:
     anchored.widget.view.side_by_side.click()
-    grid = anchored.viewer.canvas.grid
-    assert grid.actual_shape(anchored.viewer.layers) == (1, 2)
-    for cell in ((0, 0), (0, 1)):
+    cells = anchored.widget.controller.cells
+    assert len(cells.rects) == 2
+    for cell in (0, 1):
         assert is_red(anchored.colour((20, 10), cell))
         assert warm(anchored.colour((40, 20), cell))
         assert not warm(anchored.colour((40, 60), cell))
-    anchored.drag((20, 10), (30, 50), (40, 60), cell=(0, 1))
-    for cell in ((0, 0), (0, 1)):
+    anchored.drag((20, 10), (30, 50), (40, 60), cell=1)
+    for cell in (0, 1):
         assert is_red(anchored.colour((40, 60), cell))
         assert not warm(anchored.colour((40, 20), cell))
     anchored.widget.view.side_by_side.click()
-    assert not grid.enabled
+    assert not cells.active
     assert is_red(anchored.colour((40, 60)))
 
 

@@ -22,17 +22,14 @@ def names(viewer: ViewerModel) -> list[str]:
     return [layer.name for layer in viewer.layers]
 
 
-def test_run_adds_one_layer_per_map_and_encoder(
+def test_run_makes_all_maps_and_lists_the_one_in_view(
     viewer: ViewerModel, controller: Controller, image: Image
 ) -> None:
     controller.run()
-    assert names(viewer) == [
-        "tissue",
-        "attention · mae-demo",
-        "pca · mae-demo",
-        "attention · dinov3-demo",
-        "pca · dinov3-demo",
-    ]
+    assert names(viewer) == ["tissue", "tissue / attention / mae-demo"]
+    assert {layer.name for layer in controller.layer_manager.maps_of(image)} == {
+        f"tissue / {kind} / {name}" for kind in ("attention", "pca") for name in ("mae-demo", "dinov3-demo")
+    }
     assert controller.workspace.progress is None
     assert not controller.workspace.status.failed
     assert viewer.layers.selection.active is image
@@ -192,11 +189,9 @@ def test_a_removed_map_comes_back_with_the_next_run(
     viewer: ViewerModel, controller: Controller, image: Image
 ) -> None:
     controller.run()
-    before = len(viewer.layers)
-    viewer.layers.remove(controller.layer_manager.find(image, "pca", "mae-demo"))
-    controller.workspace.add_anchor(Anchor((20.0, 10.0)), keep=False)
+    viewer.layers.remove("tissue / attention / mae-demo")
     controller.run()
-    assert len(viewer.layers) == before + 3
+    assert viewer.layers["tissue / attention / mae-demo"].visible
 
 
 def test_removing_the_anchors_layer_clears_the_anchors(
@@ -230,7 +225,7 @@ def test_selecting_a_map_does_not_change_the_image(
     viewer: ViewerModel, controller: Controller, image: Image
 ) -> None:
     controller.run()
-    viewer.layers.selection.active = controller.layer_manager.find(image, "pca", "mae-demo")
+    viewer.layers.selection.active = controller.layer_manager.find(image, "attention", "mae-demo")
     assert controller.workspace.image is image
 
 
@@ -377,11 +372,11 @@ def test_shown_and_front_choose_the_map_in_view(controller: Controller, image: I
     def visible() -> list[str]:
         return [layer.name for layer in controller.layer_manager.maps_of(image) if layer.visible]
 
-    assert visible() == ["similarity · mae-demo"]
+    assert visible() == ["tissue / similarity / mae-demo"]
     workspace.front = "dinov3-demo"
-    assert visible() == ["similarity · dinov3-demo"]
+    assert visible() == ["tissue / similarity / dinov3-demo"]
     workspace.shown = "pca"
-    assert visible() == ["pca · dinov3-demo"]
+    assert visible() == ["tissue / pca / dinov3-demo"]
 
 
 def test_new_pixels_make_the_embedding_stale(

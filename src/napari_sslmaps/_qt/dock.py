@@ -8,6 +8,7 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QCursor, QShowEvent
 from qtpy.QtWidgets import QApplication, QDialog, QFrame, QScrollArea, QTabBar, QVBoxLayout, QWidget
 
+from napari_sslmaps._qt.canvas.mounted import MountedCanvas
 from napari_sslmaps._qt.compare.page import ComparePage
 from napari_sslmaps._qt.encoders.card_window import CardWindow
 from napari_sslmaps._qt.encoders.checkpoint_dialog import CheckpointDialog
@@ -48,6 +49,7 @@ class _Shutdown:
     def __init__(self, connections: Connections, controller: Controller) -> None:
         self._connections = connections
         self._controller: Controller | None = controller
+        self.canvas: MountedCanvas | None = None
         application = QApplication.instance()
         if application is not None:
             application.aboutToQuit.connect(self.close)
@@ -58,6 +60,8 @@ class _Shutdown:
         if controller is None:
             return
         self._connections.undo()
+        if self.canvas is not None:
+            self.canvas.close()
         controller.close()
         application = QApplication.instance()
         if application is not None:
@@ -78,6 +82,7 @@ class SSLMapsWidget(QWidget):
     def __init__(self, napari_viewer: "napari.viewer.Viewer", services: Services | None = None) -> None:
         super().__init__()
         self._seen = False
+        self.canvas: MountedCanvas | None = None
         self.workspace = WorkspaceModel()
         self.controller = Controller(
             napari_viewer,
@@ -109,6 +114,8 @@ class SSLMapsWidget(QWidget):
         super().showEvent(event)
         if not self._seen:
             self._seen = True
+            self.canvas = MountedCanvas(self, self.controller)
+            self._shutdown.canvas = self.canvas
             self.controller.prepare()
 
     def close_controller(self) -> None:

@@ -79,7 +79,7 @@ class Controller:
         self.layer_manager = LayerManager(viewer)
         self.looks = SharedContrast(viewer, workspace, self.layer_manager)
         self.marks = AnchorMarks(viewer, workspace)
-        self.cells = SideBySide(viewer, self.marks)
+        self.cells = SideBySide(viewer)
         self.masks = RegionMasks(viewer, workspace, self.layer_manager, mask_runner, self._on_failed)
         self.look = RegionSelection(viewer, workspace, self.masks.placed)
         self.run_estimate = RunEstimate(
@@ -108,6 +108,7 @@ class Controller:
             self.layer_manager,
             map_runner,
             shown=self.stage.arrange_new,
+            in_view=self.stage.in_view,
             failed=self._on_failed,
         )
         self.attention = AttentionController(
@@ -116,6 +117,7 @@ class Controller:
             attention_runner,
             services.attender,
             shown=self.stage.arrange_new,
+            in_view=self.stage.in_view,
             failed=self._on_failed,
         )
         self.difference = Difference(workspace, self.layer_manager)
@@ -128,6 +130,7 @@ class Controller:
         )
         self.runs.painted = self._on_painted
         self.pointer = AnchorPointer(viewer, workspace, self.answers.bounds)
+        self.pointer.zoom = self._zoom
         self.answers.is_dragging = lambda: self.pointer.dragging
         self.history = History(viewer, workspace, lambda: self.pointer.dragging)
         self.comparing = ComparePage(
@@ -237,6 +240,8 @@ class Controller:
         connect(self.pointer.released, self.answers.repaint_for_anchors)
 
     def _follow_selection(self) -> None:
+        if self.layer_manager.listing:  # napari selects what it lists, and what was selected is again
+            return
         active = self.viewer.layers.selection.active
         if isinstance(active, Image) and not is_own(active):
             self.workspace.image = active
@@ -261,10 +266,10 @@ class Controller:
             return
         elif self.marks.forget(layer):
             self.workspace.anchors = ()
-        elif self.cells.active and not self.cells.busy and self.cells.holds(layer):
+        elif self.cells.holds(layer):
             self._arrange()
         if isinstance(layer, Image) and not is_own(layer):
-            self.cells.forget(layer)
+            self.layer_manager.forget(layer)
             self._services.release()
 
     def _on_view_changed(self) -> None:
@@ -309,8 +314,6 @@ class Controller:
             self.pretext.tools.place_again()
             self.comparing.place_again(self.sessions.image)
             self.run_estimate.update()
-            if self.cells.active:
-                self._arrange()
 
     def _on_pixels_changed(self) -> None:
         if self.session is not None:
@@ -340,6 +343,10 @@ class Controller:
     def _leave_other_mode(self, other: str, on: bool) -> None:
         if on:
             setattr(self.workspace, other, False)
+
+    def _zoom(self) -> float:
+        """Return the canvas pixels per unit of the world, of the canvas that is shown."""
+        return self.cells.camera.zoom if self.cells.active else float(self.viewer.scene.camera.zoom)
 
     def _arrange(self) -> None:
         if self.sessions.image is not None:

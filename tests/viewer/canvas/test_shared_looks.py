@@ -52,10 +52,9 @@ def test_a_method_that_comes_later_looks_like_the_others(controller: Controller,
 def test_layers_that_are_gone_or_left_are_let_alone(
     viewer: ViewerModel, maps: tuple[Image, Image], controller: Controller
 ) -> None:
-    viewer.layers.remove(maps[1])
+    controller.layer_manager.drop([maps[1]])
     maps[0].colormap = "magma"
     assert maps[1].colormap.name == "viridis"
-    viewer.layers.append(maps[1])
     controller.looks.close()
     maps[0].colormap = "turbo"
     assert maps[1].colormap.name == "viridis"

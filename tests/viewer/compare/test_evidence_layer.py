@@ -96,18 +96,18 @@ def test_a_picked_row_shows_where_the_likeliest_class_lies(
 ) -> None:
     compared.desk.follow_row("image-labels", ("mae-demo", 0.9))
     (layer,) = evidence_in(controller, image)
-    assert layer.name == "evidence of right · mae-demo"
+    assert layer.name == "tissue / evidence of right / mae-demo"
     assert layer.visible
     assert not any(other.visible for other in controller.layer_manager.maps_of(image))
     low, high = layer.contrast_limits
     assert low == -high
     assert workspace.status.text.startswith(
-        "evidence of right · mae-demo: the region's likeliest class, with"
+        "tissue / evidence of right / mae-demo: the region's likeliest class, with"
     )
     assert layer.data.shape == (8, 10)
     compared.desk.follow_row("localisation", ("mae-demo, Grad-CAM", 1.0))
     (other,) = evidence_in(controller, image)
-    assert other.name == "Grad-CAM of right · mae-demo"
+    assert other.name == "tissue / Grad-CAM of right / mae-demo"
     assert other.colormap.name == "inferno"
     assert other.contrast_limits[0] == 0
     compared.desk.follow_row("localisation", ("mae-demo", 1.0))

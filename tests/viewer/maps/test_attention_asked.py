@@ -137,15 +137,15 @@ def test_heads_become_a_layer_to_slide_through(viewer: ViewerModel, attending: C
     image = attending.workspace.image
     image.scale, image.translate, image.rotate = (0.5, 0.5), (3, 4), 20
     attending.stack_heads()
-    layer = viewer.layers["attention heads · mae-demo"]
+    layer = viewer.layers[f"{image.name} / attention heads / mae-demo"]
     assert layer.data.shape == (2, 8, 10)
     flat = attention(attending)
     np.testing.assert_allclose(layer.data_to_world((1, 2, 3))[1:], flat.data_to_world((2, 3)))
     assert viewer.dims.nsteps[0] == 2
     assert not flat.visible
     attending.stack_heads()
-    assert sum(each.name.startswith("attention heads") for each in viewer.layers) == 1
-    viewer.layers.remove(viewer.layers["attention heads · mae-demo"])
+    assert sum(" / attention heads / " in each.name for each in viewer.layers) == 1
+    viewer.layers.remove(viewer.layers[f"{image.name} / attention heads / mae-demo"])
     attending.workspace.front = "nobody"
     attending.stack_heads()
     assert attending.workspace.status.failed

@@ -114,7 +114,7 @@ def test_controls_are_methods_of_their_own(
     assert [name for name, _ in embedder.calls][2:] == list(workspace.methods[1:3])
     assert controller.layer_manager.find(image, "similarity", "position-8px") is not None
     workspace.side_by_side = True
-    assert viewer.canvas.grid.actual_shape(viewer.layers) == (2, 2)
+    assert [title for title, _ in controller.cells.cells.titles] == list(workspace.methods)
     workspace.side_by_side = False
     assert controller.stage.methods() == list(workspace.methods)
     mark = controller.layer_manager.find(image, "similarity", "mae-untrained").metadata[OWN]

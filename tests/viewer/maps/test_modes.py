@@ -52,14 +52,17 @@ def test_the_difference_is_the_first_less_the_second_on_a_symmetric_scale(
     low, high = layer.contrast_limits
     assert low == -high
     assert layer.colormap.name == "RdBu_r"
-    assert in_view(viewer) == ["difference of similarity · mae-demo − dinov3-demo", "anchors"]
+    assert in_view(viewer) == [
+        "tissue / difference of similarity / mae-demo − dinov3-demo",
+        "tissue / anchors",
+    ]
     assert isinstance(turned.layer_manager.result_of(layer), DifferenceMap)
     assert "red where mae-demo is higher" in workspace.caption.text
     workspace.front = "dinov3-demo"
     np.testing.assert_allclose(difference_of(turned, image).data, second - first, atol=1e-6)
     workspace.difference = False
     assert turned.layer_manager.layers_of(image, DIFFERENCE) == []
-    assert in_view(viewer) == ["similarity · dinov3-demo", "anchors"]
+    assert in_view(viewer) == ["tissue / similarity / dinov3-demo", "tissue / anchors"]
 
 
 def test_the_difference_follows_the_anchor(turned: Controller, image: Image) -> None:
@@ -106,7 +109,7 @@ def test_a_tap_changes_the_front_and_a_held_key_changes_it_back(
 
     key(HELD / 2)
     assert workspace.front == "dinov3-demo"
-    assert in_view(viewer) == ["similarity · dinov3-demo", "anchors"]
+    assert in_view(viewer) == ["tissue / similarity / dinov3-demo", "tissue / anchors"]
     pressed = press(viewer)
     next(pressed)
     assert workspace.front == "mae-demo"

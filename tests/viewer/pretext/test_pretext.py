@@ -38,12 +38,9 @@ def show(controller: Controller, encoder: str) -> None:
     controller.pretext.show()
 
 
-def pretext_layers(viewer: ViewerModel) -> dict[str, Image]:
-    return {
-        layer.metadata[OWN]["kind"]: layer
-        for layer in viewer.layers
-        if OWN in layer.metadata and layer.metadata[OWN]["role"] == "pretext"
-    }
+def pretext_layers(controller: Controller) -> dict[str, Image]:
+    layers = controller.layer_manager.layers_of(controller.workspace.image, "pretext")
+    return {layer.metadata[OWN]["kind"]: layer for layer in layers}
 
 
 def mask_of(viewer: ViewerModel) -> Labels:
@@ -77,11 +74,11 @@ def test_panels_become_layers_where_the_view_looked(viewer: ViewerModel, shown: 
     image = shown.workspace.image
     image.scale, image.translate = (0.5, 0.5), (10, -4)
     show(shown, "mae-demo")
-    layers = pretext_layers(viewer)
+    layers = pretext_layers(shown)
     assert [layer.name for layer in layers.values()] == [
-        "masked input · mae-demo",
-        "reconstruction · mae-demo",
-        "error · mae-demo",
+        "tissue / reconstruction / mae-demo",
+        "tissue / masked input / mae-demo",
+        "tissue / error / mae-demo",
     ]
     for layer in (*layers.values(), mask_of(viewer)):
         last = np.array(layer.data.shape[:2]) - 0.5
@@ -95,7 +92,7 @@ def test_panels_become_layers_where_the_view_looked(viewer: ViewerModel, shown: 
 
 def test_one_panel_is_in_view_and_another_can_be(viewer: ViewerModel, shown: Controller) -> None:
     show(shown, "mae-demo")
-    layers = pretext_layers(viewer)
+    layers = pretext_layers(shown)
     assert [kind for kind, layer in layers.items() if layer.visible] == ["reconstruction"]
     shown.workspace.panel = "error"
     assert [kind for kind, layer in layers.items() if layer.visible] == ["error"]
@@ -114,7 +111,7 @@ def test_the_page_decides_what_is_on_the_canvas(viewer: ViewerModel, shown: Cont
     workspace.task = "maps"
     assert seen.visible
     assert not shapes.visible
-    assert not any(layer.visible for layer in pretext_layers(viewer).values())
+    assert not any(layer.visible for layer in pretext_layers(shown).values())
 
 
 def test_a_stroke_hides_what_it_painted(
@@ -124,7 +121,7 @@ def test_a_stroke_hides_what_it_painted(
     shown.workspace.pretext_tool = "paint"
     mask = mask_of(viewer)
     assert (mask.visible, str(mask.mode), viewer.layers.selection.active) == (True, "paint", mask)
-    reconstruction = pretext_layers(viewer)["reconstruction"]
+    reconstruction = pretext_layers(shown)["reconstruction"]
     before = reconstruction.data.copy()
     mask.brush_size = 1
     mask.paint((2, 3), 1)
@@ -195,8 +192,8 @@ def test_moved_targets_snap_to_tokens_and_show_their_agreement(
     assert pretext.asked[-1][2].targets == (TokenBlock(1, 2, 2, 2), TokenBlock(2, 1, 2, 2))
     np.testing.assert_allclose(np.min(shapes.data[0], axis=0), (16 + 8 - 0.5, 24 + 16 - 0.5))
     assert list(shapes.features["label"]) == ["0.17", "0.10"]  # they share a token
-    assert pretext_layers(viewer)["agreement"].data[1, 3] == np.float32(0.2)
-    assert pretext_layers(viewer)["agreement"].data[2, 2] == np.float32(0.1)
+    assert pretext_layers(shown)["agreement"].data[1, 3] == np.float32(0.2)
+    assert pretext_layers(shown)["agreement"].data[2, 2] == np.float32(0.1)
 
 
 def press(layer: Labels | Shapes) -> Callable[[], None]:
@@ -300,7 +297,7 @@ def test_another_encoder_replaces_panels_and_tools(viewer: ViewerModel, shown: C
     show(shown, "ijepa-demo")
     show(shown, "dinov3-demo")
     assert shapes_of(viewer).name == "pretext crops"
-    in_view = [layer for layer in pretext_layers(viewer).values() if layer.visible]
+    in_view = [layer for layer in pretext_layers(shown).values() if layer.visible]
     assert {layer.metadata[OWN]["encoder"] for layer in in_view} == {"dinov3-demo"}
     count = len(viewer.layers)
     show(shown, "mae-demo")
@@ -308,26 +305,25 @@ def test_another_encoder_replaces_panels_and_tools(viewer: ViewerModel, shown: C
     assert mask_of(viewer).name == "pretext mask"
     show(shown, "dinov3-demo")
     assert shapes_of(viewer).name == "pretext crops"
-    assert len(viewer.layers) == count
+    assert len(viewer.layers) == count + 1  # the panel of the MAE's that was looked at
 
 
-def test_side_by_side_gives_each_panel_a_cell_and_the_brush_the_first(
+def test_side_by_side_gives_each_panel_a_cell_with_the_brush_on_it(
     viewer: ViewerModel, shown: Controller
 ) -> None:
     show(shown, "mae-demo")
     shown.workspace.side_by_side = True
     shown.workspace.pretext_tool = "paint"
-    names = [layer.name for layer in viewer.layers[:9]]
-    assert names[1::3] == [f"{name} · mae-demo" for name in ("masked input", "reconstruction", "error")]
-    mask = mask_of(viewer)
-    assert viewer.layers[2] is mask
+    mask, before = mask_of(viewer), shown.cells.cells
+    assert [title for title, _ in before.titles] == ["masked input", "reconstruction", "error"]
+    assert shown.cells.cells.tools == (mask,)
     assert (mask.visible, str(mask.mode)) == (True, "paint")
     mask.paint((3, 3), 1)
     assert (mask.visible, str(mask.mode)) == (True, "paint")
-    assert [layer.name for layer in viewer.layers[:9]] == names
+    assert shown.cells.cells.pictures == before.pictures
     shown.workspace.side_by_side = False
-    assert not viewer.canvas.grid.enabled
-    assert [kind for kind, layer in pretext_layers(viewer).items() if layer.visible] == ["reconstruction"]
+    assert not shown.cells.active
+    assert [kind for kind, layer in pretext_layers(shown).items() if layer.visible] == ["reconstruction"]
 
 
 def test_a_refusal_is_said_and_the_last_view_stays(
@@ -338,7 +334,7 @@ def test_a_refusal_is_said_and_the_last_view_stays(
     show(shown, "ijepa-demo")
     assert shown.workspace.status.failed
     assert "decoder" in shown.workspace.status.text
-    assert len(pretext_layers(viewer)) == 3
+    assert len(pretext_layers(shown)) == 3
 
 
 def test_without_image_or_region_it_says_what_to_do(viewer: ViewerModel, controller: Controller) -> None:
@@ -378,7 +374,7 @@ def test_moving_the_image_moves_panels_and_tools(viewer: ViewerModel, shown: Con
     show(shown, "dinov3-demo")
     image = shown.workspace.image
     image.translate, image.scale = (7, 9), (2, 2)
-    panel, mask, shapes = pretext_layers(viewer)["patch agreement"], mask_of(viewer), shapes_of(viewer)
+    panel, mask, shapes = pretext_layers(shown)["patch agreement"], mask_of(viewer), shapes_of(viewer)
     for layer in (panel, mask):
         np.testing.assert_allclose(layer.data_to_world((-0.5, -0.5)), image.data_to_world((15.5, 23.5)))
     np.testing.assert_allclose(shapes.data_to_world((3, 4)), image.data_to_world((3, 4)))
@@ -389,7 +385,7 @@ def test_a_frame_of_a_stack_is_looked_at(viewer: ViewerModel, controller: Contro
     viewer.dims.set_current_step(0, 2)
     for name in ("ijepa-demo", "mae-demo"):
         show(controller, name)
-    panel = pretext_layers(viewer)["reconstruction"]
+    panel = pretext_layers(controller)["reconstruction"]
     np.testing.assert_allclose(panel.data_to_world((0, -0.5, -0.5)), stack.data_to_world((2, 15.5, 23.5)))
     mask_of(viewer).paint((0, 3, 3), 1)
     assert controller.pretext.view.mask[3, 3]

@@ -35,7 +35,6 @@ class AnchorMarks:
         self._workspace = workspace
         self._main: Points | None = None
         self._image: Image | None = None
-        self._copies: list[Points] = []
         self._drawing = False
 
     @property
@@ -52,35 +51,23 @@ class AnchorMarks:
         if image is None:
             return
         if self._main is None and self._workspace.anchors:
-            self._main = self.make(image, "anchors")
+            self._main = self._make(image, f"{image.name} / anchors")
             with keeping_selection(self._viewer):
                 self._viewer.layers.append(self._main)
             self._main.events.data.connect(self._on_points_edited)
-        for layer in (self._main, *self._copies):
-            if layer is not None:
-                self._draw(layer)
+        if self._main is not None:
+            self._draw(self._main)
 
     def follow_zoom(self) -> None:
         """Keep the size on the canvas when the zoom changes."""
-        if self._image is not None:
-            for layer in (self._main, *self._copies):
-                if layer is not None:
-                    layer.size = self._size(self._image)
+        if self._image is not None and self._main is not None:
+            self._main.size = self._size(self._image)
 
     def _size(self, image: Image) -> float:
         """Return `SIZE` in napari's terms: its markers heed the last scale, not units, not affine."""
         return float(SIZE / self._viewer.scene.camera.zoom / abs(image.scale[-1]))
 
-    def add_copy(self, layer: Points) -> None:
-        """Keep one more layer in step; made by `make`."""
-        self._copies.append(layer)
-        self._draw(layer)
-
-    def drop_copy(self, layer: Points) -> None:
-        """Keep a layer in step no more."""
-        self._copies.remove(layer)
-
-    def make(self, image: Image, name: str) -> Points:
+    def _make(self, image: Image, name: str) -> Points:
         """Return an empty layer of anchors that lies on `image`."""
         return Points(
             np.empty((0, image.ndim)),
@@ -102,12 +89,6 @@ class AnchorMarks:
         if self._main is not None and self._image is not None:
             for name, value in placed_on(self._image).items():
                 setattr(self._main, name, value)
-
-    def raise_to_top(self) -> None:
-        """Put the layer of the stacked view above the maps."""
-        layers = self._viewer.layers
-        if self._main in layers and layers[-1] is not self._main:
-            layers.move(layers.index(self._main), len(layers))
 
     def forget(self, layer: Any) -> bool:
         """Take note that a layer was removed; tell whether it was the one of the stacked view."""
@@ -131,7 +112,7 @@ class AnchorMarks:
             return
         lead = lead_of_frame(image, frame_of(self._viewer, image))
         data = np.array([[*lead, *anchor.pixel_yx] for anchor in anchors], float).reshape(-1, image.ndim)
-        looks = self._looks()
+        looks = [(colour, symbol) for _, colour, symbol in self.marks()]
         if layer.metadata[OWN].get("looks") == looks and layer.data.shape == data.shape:
             np.copyto(layer.data, data)
             layer.refresh(extent=False, thumbnail=False, highlight=False)
@@ -158,8 +139,8 @@ class AnchorMarks:
         """Anchors of this image; none while those of another one are looked for."""
         return self._workspace.anchors if self._workspace.reference is None else ()
 
-    def _looks(self) -> list[tuple[str, str]]:
-        """Return colour and symbol of each anchor."""
+    def marks(self) -> list[tuple[Anchor, str, str]]:
+        """Return each anchor of the image with its colour, ``#rrggbb`` or ``#rrggbbaa``, and its symbol."""
         workspace = self._workspace
         colours = {group.key: group.colour for group in workspace.groups}
         looks = []
@@ -167,7 +148,7 @@ class AnchorMarks:
             alone = len(colours) == 1
             colour = NEGATIVE if anchor.negative and alone else colours.get(anchor.group, "#808080")
             faint = "" if anchor.group == workspace.group else f"{round(255 * FAINT):02x}"
-            looks.append((colour + faint, "hbar" if anchor.negative else "x"))
+            looks.append((anchor, colour + faint, "hbar" if anchor.negative else "x"))
         return looks
 
     def _on_points_edited(self) -> None:

@@ -62,6 +62,7 @@ class AnchorPointer:
         self._viewer = viewer
         self._workspace = workspace
         self._bounds = bounds
+        self.zoom: Callable[[], float] = lambda: float(viewer.scene.camera.zoom)
         self.dragging = False
         viewer.mouse_drag_callbacks.append(self._on_mouse_drag)
         viewer.bind_key(MODE_KEY, self._on_mode_key, overwrite=True)
@@ -79,13 +80,13 @@ class AnchorPointer:
 
     def _on_delete_key(self, _viewer: ViewerModel) -> None:
         """Remove the anchor under the pointer, else the last."""
-        under = self._anchor_near(self._viewer.cursor.position)
+        under = self._anchor_near(self._viewer.cursor.position, self.zoom())
         self._workspace.remove_anchor(-1 if under is None else under)
 
     def _on_mouse_drag(self, _viewer: ViewerModel, event: Any) -> Generator[None, None, None]:
         if event.button != 1 or "Alt" in event.modifiers or not self._has_mouse():
             return
-        held = self._anchor_near(event.position)
+        held = self._anchor_near(event.position, getattr(event, "camera_zoom", None) or self.zoom())
         if held is not None:
             yield from self._drag(held, event)
         elif self._workspace.anchor_mode:
@@ -151,14 +152,13 @@ class AnchorPointer:
             return np.full(2, np.nan)
         return world_to_pixel(self._viewer, image, event.position)[-2:]
 
-    def _anchor_near(self, position: Sequence[float]) -> int | None:
+    def _anchor_near(self, position: Sequence[float], zoom: float) -> int | None:
         """Index of the anchor at a position on the canvas, the newest first."""
         image, anchors = self._workspace.image, self._workspace.anchors
         if image is None or not anchors:
             return None
         at = world_to_pixel(self._viewer, image, position)
         here = np.asarray(position, float)[-image.ndim :][-2:]
-        zoom = self._viewer.scene.camera.zoom
         for index in reversed(range(len(anchors))):
             place = pixel_to_world(self._viewer, image, [*at[:-2], *anchors[index].pixel_yx])[-2:]
             if np.linalg.norm(place - here) * zoom <= REACH:

@@ -22,7 +22,8 @@ from napari_sslmaps.viewer.canvas.image_layer import OWN, is_own, lead_of_frame,
 
 Picture: TypeAlias = Image | Labels
 """A layer that shows a drawing."""
-_PICTURES = ("map", "pretext", "difference", "copy")
+_PICTURES = ("map", "pretext", "difference")
+_LISTED_WHEN_SEEN = ("map", "pretext")
 AGREEMENT, EVIDENCE = "agreement", "evidence"
 FOUND_ROLES = (AGREEMENT, EVIDENCE)
 """Roles of the layers that a comparison adds; each takes the place of the other."""
@@ -81,8 +82,8 @@ class LayerSpec:
 
     @property
     def name(self) -> str:
-        """Name of the layer."""
-        return f"{self.title} · {self.encoder}"
+        """Name of the layer, behind the name of its image."""
+        return f"{self.title} / {self.encoder}"
 
     @property
     def rgb(self) -> bool:
@@ -93,6 +94,9 @@ class LayerSpec:
 class LayerManager:
     """The map layers of one viewer.
 
+    A map or a panel is a layer that joins the viewer's list when it is first looked at: to add one costs
+    napari a tenth of a second, and nobody looks at all of them.
+
     Parameters
     ----------
     viewer
@@ -101,10 +105,15 @@ class LayerManager:
 
     added = Signal(object, object)
     """A picture of an image came: the image, and its layer."""
+    dropped = Signal(object)
+    """A picture that was not in the list is gone: its layer."""
+    drawn = Signal(object)
+    """A picture changed: its layer."""
 
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = viewer
-        self.busy = False
+        self.busy = self.listing = False
+        self._waiting: list[Picture] = []
         self._results: WeakKeyDictionary[Layer, TokenMap] = WeakKeyDictionary()
 
     def result_of(self, layer: Layer) -> TokenMap | None:
@@ -120,11 +129,11 @@ class LayerManager:
         return None
 
     def layers_of(self, image: Image, *roles: str) -> list[Picture]:
-        """Return the layers of an image that were drawn in these roles, bottom first."""
+        """Return the layers of an image drawn in these roles, bottom first, then those not listed."""
         uid = str(image.unique_id)
         return [
             layer
-            for layer in self._viewer.layers
+            for layer in (*self._viewer.layers, *self._waiting)
             if isinstance(layer, (Image, Labels))
             and is_own(layer)
             and layer.metadata[OWN]["role"] in roles
@@ -156,16 +165,37 @@ class LayerManager:
     def _show(self, image: Image, drawing: LayerSpec, *, live: bool) -> Picture:
         layer = self.find(image, drawing.kind, drawing.encoder, drawing.role)
         if isinstance(layer, Image) and bool(layer.rgb) != drawing.rgb:
-            self._viewer.layers.remove(layer)
+            self.drop([layer])
             layer = None
         if layer is None:
-            layer = self._add(image, drawing)
+            layer = self._made(image, drawing)
+            self._waiting.append(layer)
             self.added.emit(image, layer)
+            if drawing.role not in _LISTED_WHEN_SEEN:
+                self.list_layer(layer)
         else:
             self._update(layer, image, drawing, live=live)
         if drawing.result is not None:
             self._results[layer] = drawing.result
+        self.drawn.emit(layer)
         return layer
+
+    def list_layer(self, layer: Picture) -> None:
+        """Let a layer join the viewer's list, below our anchors and tools, if it has not."""
+        if layer in self._waiting:
+            self._waiting.remove(layer)
+            self.listing = True
+            try:
+                with keeping_selection(self._viewer):
+                    self._viewer.layers.insert(self.below_marks(), layer)
+            finally:
+                self.listing = False
+
+    def bring(self, layer: Picture, *, visible: bool) -> None:
+        """Show a layer, which joins the list then, or hide it."""
+        if visible:
+            self.list_layer(layer)
+        set_visible(layer, visible=visible)
 
     def show_alone(self, image: Image, drawing: LayerSpec, *roles: str) -> Picture:
         """Draw into a layer that takes the place of all others in these roles, and hide the maps."""
@@ -173,13 +203,22 @@ class LayerManager:
         self.drop(layer for layer in self.layers_of(image, *roles) if layer is not drawn)
         for layer in self.maps_of(image):
             set_visible(layer, visible=False)
-        set_visible(drawn, visible=True)
+        self.bring(drawn, visible=True)
         return drawn
 
     def drop(self, layers: Iterable[Picture]) -> None:
         """Remove layers that are not shown any more."""
-        for layer in layers:
-            self._viewer.layers.remove(layer)
+        for layer in list(layers):
+            if layer in self._waiting:
+                self._waiting.remove(layer)
+                self.dropped.emit(layer)
+            else:
+                self._viewer.layers.remove(layer)
+
+    def forget(self, image: Image) -> None:
+        """Drop what waits to be looked at, of an image that is gone."""
+        uid = str(image.unique_id)
+        self.drop(layer for layer in self._waiting if layer.metadata[OWN]["image"] == uid)
 
     def place_again(self, image: Image) -> None:
         """Move every map and panel of an image to where the image is now."""
@@ -189,31 +228,26 @@ class LayerManager:
             for name, value in placement(image, grid, mark["frame"]).items():
                 setattr(layer, name, value)
 
-    def _add(self, image: Image, drawing: LayerSpec) -> Picture:
+    def _made(self, image: Image, drawing: LayerSpec) -> Picture:
         values = _with_lead(drawing.values, image).copy()
         common: dict[str, Any] = {
-            "name": drawing.name,
+            "name": f"{image.name} / {drawing.name}",
             "metadata": {OWN: _mark(image, drawing)},
             "opacity": drawing.opacity,
             "blending": "translucent_no_depth",
             "visible": False,
             **placement(image, drawing.grid, drawing.frame),
         }
-        layer: Picture
         if drawing.palette:
-            layer = Labels(values, colormap=label_colours(drawing.palette), **common)
-        else:
-            colours: dict[str, Any] = {"rgb": True} if drawing.rgb else {"colormap": drawing.colormap}
-            layer = Image(
-                values,
-                interpolation2d="linear" if drawing.smooth else "nearest",
-                contrast_limits=drawing.limits or (0.0, 1.0),  # napari stretches colours, too, unless told
-                **colours,
-                **common,
-            )
-        with keeping_selection(self._viewer):
-            self._viewer.layers.insert(self.below_marks(), layer)
-        return layer
+            return Labels(values, colormap=label_colours(drawing.palette), **common)
+        colours: dict[str, Any] = {"rgb": True} if drawing.rgb else {"colormap": drawing.colormap}
+        return Image(
+            values,
+            interpolation2d="linear" if drawing.smooth else "nearest",
+            contrast_limits=drawing.limits or (0.0, 1.0),  # napari stretches colours, too, unless told
+            **colours,
+            **common,
+        )
 
     def _update(self, layer: Picture, image: Image, drawing: LayerSpec, *, live: bool) -> None:
         values = _with_lead(drawing.values, image)

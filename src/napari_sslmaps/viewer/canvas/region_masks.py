@@ -129,7 +129,7 @@ class RegionMasks:
         record = {"role": ROLE, "kind": ROLE, "encoder": "", "frame": frame}
         layer = Labels(
             values,
-            name=f"mask · {image.name}",
+            name=f"{image.name} / mask",
             colormap=label_colours([_COLOUR]),
             blending="translucent_no_depth",
             metadata={OWN: {**record, "image": str(image.unique_id), "grid": asdict(grid)}},

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from napari.components import ViewerModel
 from napari.layers import Image, Layer
@@ -36,7 +35,8 @@ class SharedContrast:
         self._followed: dict[Layer, Connections] = {}
         self._connections = Connections()
         self._connections.add(layer_manager.added, self._follow)
-        self._connections.add(viewer.layers.events.removed, self._on_removed)
+        self._connections.add(viewer.layers.events.removed, lambda event: self._let_go(event.value))
+        self._connections.add(layer_manager.dropped, self._let_go)
 
     def close(self) -> None:
         """Undo every connection."""
@@ -60,8 +60,8 @@ class SharedContrast:
         if plain:
             connections.add(layer.events.contrast_limits, partial(self._pass_on_limits, image, layer))
 
-    def _on_removed(self, event: Any) -> None:
-        connections = self._followed.pop(event.value, None)
+    def _let_go(self, layer: Layer) -> None:
+        connections = self._followed.pop(layer, None)
         if connections is not None:
             connections.undo()
 

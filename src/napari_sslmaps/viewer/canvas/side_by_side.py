@@ -1,273 +1,200 @@
-"""Side by side: one grid cell per encoder, each with the image, its map and the anchors."""
+"""Side by side: one cell per encoder, each with the image, its map and the anchors; drawn without layers.
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+napari's own grid holds consecutive layers, each in one cell: every cell needed a copy of the image and of the
+anchors, every layer that somebody added took a cell, and a layer costs a tenth of a second to add and another
+to compile. A viewer per cell (napari's multiple-viewer example) costs the same layers and an OpenGL context
+each. What cells show are pictures at one place, so they are drawn as pictures.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-from napari.components import LayerList, ViewerModel
-from napari.layers import Image, Layer, Points
+from napari.components import ViewerModel
+from napari.layers import Image, Labels, Layer, Shapes
+from psygnal import Signal
 
-from napari_sslmaps.viewer.canvas.anchor_layers import AnchorMarks
-from napari_sslmaps.viewer.canvas.image_layer import OWN
-from napari_sslmaps.viewer.canvas.map_layers import Picture, keeping_selection, set_visible
+from napari_sslmaps.viewer.canvas.cell_camera import CellCamera, Rect, cells_of
+from napari_sslmaps.viewer.canvas.image_layer import OWN, lead_index, pixel_to_world
+from napari_sslmaps.viewer.canvas.map_layers import Picture
+from napari_sslmaps.viewer.state.connections import Connections
 
-PER_CELL = 3
-SPACING = 4
-
-
-_Cell: TypeAlias = tuple[Layer, Points]
-"""What a cell has of its own: a copy of the image, and its anchors."""
-_PLACE = ("scale", "translate", "rotate", "shear", "affine", "units")
-_LOOKS = ("opacity", "gamma", "colormap", "contrast_limits", "interpolation2d")
+_LOOKS = ("opacity", "gamma", "colormap", "contrast_limits", "interpolation2d", "data")
+_PLACE = ("scale", "translate", "rotate", "shear", "affine")
 
 
 @dataclass(frozen=True, eq=False)
-class _Before:
-    """How the viewer was, to be put back."""
+class Cells:
+    """What is side by side.
 
-    order: list[Layer]
-    visible: dict[Layer, bool]
-    active: Layer | None
-    grid: dict[str, Any]
-    centre: Any
-    zoom: float
+    Parameters
+    ----------
+    image
+        Lies in each cell below.
+    pictures
+        Maps of several encoders, or panels of one pretext view, one a cell.
+    tools
+        Lie in each cell on top, for a user to work with.
+    """
+
+    image: Image
+    pictures: tuple[Picture, ...]
+    tools: tuple[Layer, ...] = ()
+
+    @property
+    def titles(self) -> list[tuple[str, str]]:
+        """What tells a cell from the others, and what all show: encoder and map; panel and encoder."""
+        marks = [picture.metadata[OWN] for picture in self.pictures]
+        return [
+            (mark["encoder"], mark["title"]) if mark["role"] == "map" else (mark["kind"], mark["encoder"])
+            for mark in marks
+        ]
 
 
 class SideBySide:
-    """Shows maps in linked grid cells, and puts the viewer back as it was.
-
-    napari fills cells with consecutive layers, `stride` at a time, and a layer lives in one cell: so the
-    bottom of the layer list becomes [copy of the image, map, anchors] per cell, the rest is hidden. Copies
-    are used again for whatever a cell shows next, and hidden while there are no cells: a layer costs napari
-    a tenth of a second to add, and a collection of all garbage to remove.
+    """What the cells show and look at; the canvas that draws them follows `changed`.
 
     Parameters
     ----------
     viewer
-        Whose grid is used.
-    marks
-        Keeps the anchors of all cells in step.
+        Whose slider says which frame is shown.
     """
 
-    def __init__(self, viewer: ViewerModel, marks: AnchorMarks) -> None:
+    changed = Signal()
+    """Something in the cells, or what they look at."""
+
+    def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = viewer
-        self._marks = marks
-        self._before: _Before | None = None
-        self._pool: dict[Image, list[_Cell]] = {}
-        self._cells: list[_Cell] = []
-        self._maps: list[Picture] = []
-        self._bottom: list[Layer] = []
-        self._showing: tuple[Image, tuple[Picture, ...], Layer | None] | None = None
-        self._shape = (1, 1)
-        self.busy = False
+        self._connections = Connections()
+        self._fitted: Layer | None = None
+        self._extent_then = np.zeros((2, 2))
+        self._by_hand = False
+        self.cells: Cells | None = None
+        self.camera = CellCamera()
+        self.size = (800.0, 600.0)
 
     @property
     def active(self) -> bool:
-        """Whether the cells are shown."""
-        return self._before is not None
-
-    def holds(self, layer: Layer) -> bool:
-        """Whether the layer is in a cell."""
-        return layer in self._maps or any(layer in cell for cell in self._cells)
+        """Whether cells are shown."""
+        return self.cells is not None
 
     def show(
-        self, image: Image, maps: Sequence[Picture], tool: Layer | None = None, *, closely: bool = False
+        self, image: Image, pictures: Sequence[Picture], tools: Sequence[Layer] = (), *, closely: bool = False
     ) -> None:
         """Show one cell per picture, in this order; called again to change them.
 
         Parameters
         ----------
-        image
-            Lies in each cell below.
-        maps
-            Maps of several encoders, or panels of one pretext view.
-        tool
-            Lies in the first cell on top, instead of anchors, for a user to work with.
+        image, pictures, tools
+            As `Cells` takes them.
         closely
             Whether the pictures fill the cells, rather than the image.
         """
-        fresh = self._before is None
-        if self._before is None:
-            self._before = self._remember()
-        wanted = image, tuple(maps), tool
-        if fresh or wanted != self._showing or not self._stand():
-            self._rebuild(image, maps, tool)
-            self._showing = wanted
-        self._follow_image(image)
-        grid = self._viewer.canvas.grid
-        _set(grid, "enabled", value=True)
-        if fresh or grid.actual_shape(self._viewer.layers) != self._shape:
-            self._shape = grid.actual_shape(self._viewer.layers)
-            self._viewer.fit_to_view(layers=[maps[0] if closely else image])
+        before = self.cells
+        self.cells = Cells(image, tuple(pictures), tuple(tools))
+        self._connections.undo()
+        for layer in (image, *pictures, *tools):
+            for name in (*_LOOKS, *_PLACE):
+                if hasattr(layer.events, name):
+                    self._connections.add(getattr(layer.events, name), self._on_changed)
+        for layer in tools:
+            for name in ("set_data", "paint", "labels_update", "visible"):
+                if hasattr(layer.events, name):
+                    self._connections.add(getattr(layer.events, name), self._on_changed)
+        self._connections.add(self._viewer.dims.events.current_step, self._on_changed)
+        fitted: Layer = pictures[0] if closely else image
+        extent = np.array(self._extent(fitted))
+        others = before is None or len(before.pictures) != len(pictures) or before.image is not image
+        if others or not np.allclose(extent, self._extent_then):
+            self._fitted, self._extent_then, self._by_hand = fitted, extent, False
+            self._fit()
+        self.changed.emit()
 
     def leave(self) -> None:
-        """Hide the cells and put layers, grid and camera back."""
-        before, self._before = self._before, None
-        if before is None:
+        """Show no cells any more."""
+        if self.cells is not None:
+            self.cells = None
+            self._connections.undo()
+            self.changed.emit()
+
+    def holds(self, layer: Layer) -> bool:
+        """Whether the layer is in a cell."""
+        return self.cells is not None and layer in self.cells.pictures
+
+    @property
+    def rects(self) -> list[Rect]:
+        """Where the cells lie on the canvas."""
+        if self.cells is None:
+            return []
+        return cells_of(len(self.cells.pictures), *self.size, self._aspect())
+
+    def resize(self, width: float, height: float) -> None:
+        """Take the size of the canvas; all is fitted anew until a user has moved or zoomed."""
+        if (width, height) != self.size:
+            self.size = (width, height)
+            if not self._by_hand:
+                self._fit()
+            self.changed.emit()
+
+    def look(self, camera: CellCamera) -> None:
+        """Look where a user wants to."""
+        self.camera, self._by_hand = camera, True
+        self.changed.emit()
+
+    def fit(self) -> None:
+        """Look at all of it again."""
+        self._by_hand = False
+        self._fit()
+        self.changed.emit()
+
+    def pixel_of(self, point: tuple[float, float]) -> tuple[Rect, tuple[float, float]] | None:
+        """Return the cell under a canvas position (x, y), and the world's (y, x) there."""
+        for rect in self.rects:
+            if rect.holds(*point):
+                return rect, self.camera.world_at(rect, *point)
+        return None
+
+    def _fit(self) -> None:
+        if self.cells is None or self._fitted is None:
             return
-        selection = self._viewer.layers.selection
-        lost = any(selection.active in cell for cell in self._cells)
-        with self._rebuilding():
-            for name, value in before.grid.items():
-                if name != "enabled":
-                    _set(self._viewer.canvas.grid, name, value)
-            for drawn in self._maps:
-                drawn.name_overlay.visible = False
-            self._maps, self._bottom, self._showing = [], [], None
-            self._use([])
-            self._put_back(before)
-            if lost and before.active in self._viewer.layers:
-                selection.active = before.active
-        _set(self._viewer.canvas.grid, "enabled", before.grid["enabled"])
+        rects = self.rects
+        low, high = self._extent(self._fitted)
+        self.camera = CellCamera.fitting(low, high, rects[0].width, rects[0].height)
 
-    def forget(self, image: Image) -> None:
-        """Remove the copies of an image that is gone."""
-        for cell in self._pool.pop(image, []):
-            for layer in cell:
-                if layer in self._viewer.layers:
-                    self._viewer.layers.remove(layer)
+    def _aspect(self) -> float:
+        low, high = self._extent(self._fitted or (self.cells.image if self.cells else self._fitted))
+        size = np.maximum(high - low, 1e-12)
+        return float(size[1] / size[0])
 
-    def _stand(self) -> bool:
-        """Whether the cells are at the bottom of the list, and they alone are in view."""
-        layers, bottom = self._viewer.layers, self._bottom
-        return list(layers)[: len(bottom)] == bottom and all(
-            layer.visible == (layer in bottom) for layer in layers
-        )
-
-    def _rebuild(self, image: Image, maps: Sequence[Picture], tool: Layer | None) -> None:
-        with self._rebuilding():
-            with keeping_selection(self._viewer):
-                cells = [self._cell(image, index, _title(drawn)) for index, drawn in enumerate(maps)]
-            self._use(cells)
-            bottom: list[Layer] = []
-            for (backdrop, anchors), drawn in zip(cells, maps, strict=True):
-                bottom += [backdrop, drawn, anchors]
-            if tool is not None:
-                bottom[PER_CELL - 1] = tool
-            layers, grid = self._viewer.layers, self._viewer.canvas.grid
-            _put_at_the_bottom(layers, bottom)
-            for layer in layers:
-                set_visible(layer, visible=layer in bottom)
-            for name, value in (("stride", PER_CELL), ("shape", (-1, -1)), ("spacing", SPACING)):
-                _set(grid, name, value)
-            for layer in {*self._maps, *maps}:
-                _set(layer.name_overlay, "visible", layer in maps)
-            self._maps, self._bottom = list(maps), bottom
-            self._marks.update()
-
-    def _follow_image(self, image: Image) -> None:
-        for backdrop, anchors in self._cells:
-            _follow(image, backdrop)
-            for name in _PLACE:
-                _set(anchors, name, getattr(image, name))
-
-    @contextmanager
-    def _rebuilding(self) -> Iterator[None]:
-        """Do without the grid meanwhile, which napari lays out again for each layer that changes.
-
-        Its `batched_update` would collect garbage each time, which takes longer.
-        """
-        self.busy = True
-        try:
-            _set(self._viewer.canvas.grid, "enabled", value=False)
-            yield
-        finally:
-            self.busy = False
-
-    def _cell(self, image: Image, index: int, title: str) -> _Cell:
-        """Return the copies of a cell: one that was used before, or a new one."""
-        layers, pool = self._viewer.layers, self._pool.setdefault(image, [])
-        names = f"{image.name} · {title}", f"anchors · {title}"
-        if index == len(pool):
-            pool.append((_copy(image, names[0]), self._marks.make(image, names[1])))
-        backdrop, anchors = pool[index]
-        if backdrop not in layers:  # new, or removed by hand
-            backdrop = _copy(image, names[0])
-            layers.append(backdrop)
-        if anchors not in layers:
-            anchors = self._marks.make(image, names[1])
-            layers.append(anchors)
-        pool[index] = backdrop, anchors
-        for layer, name in zip(pool[index], names, strict=True):
-            _set(layer, "name", name)
-        return pool[index]
-
-    def _use(self, cells: list[_Cell]) -> None:
-        """Keep the anchors of these cells in step, and of no others."""
-        before = [anchors for _, anchors in self._cells]
-        now = [anchors for _, anchors in cells]
-        for anchors in before:
-            if anchors not in now:
-                self._marks.drop_copy(anchors)
-        for anchors in now:
-            if anchors not in before:
-                self._marks.add_copy(anchors)
-        self._cells = cells
-
-    def _remember(self) -> _Before:
-        viewer, grid = self._viewer, self._viewer.canvas.grid
-        copies = {layer for cells in self._pool.values() for cell in cells for layer in cell}
-        return _Before(
-            order=[layer for layer in viewer.layers if layer not in copies],
-            visible={layer: layer.visible for layer in viewer.layers if layer not in copies},
-            active=viewer.layers.selection.active,
-            grid={name: getattr(grid, name) for name in ("enabled", "stride", "shape", "spacing")},
-            centre=viewer.scene.camera.center,
-            zoom=viewer.scene.camera.zoom,
-        )
-
-    def _put_back(self, before: _Before) -> None:
-        """Put the layers back into their order, on top of the copies, which are hidden."""
-        layers = self._viewer.layers
-        kept = [layer for layer in before.order if layer in layers]
-        order = [
-            layer for cells in self._pool.values() for cell in cells for layer in cell if layer in layers
+    def _extent(self, layer: Any) -> tuple[Any, Any]:
+        """Return the world's first and last (y, x) that a layer covers."""
+        data = layer.data[0] if layer.multiscale else layer.data
+        rgb = isinstance(layer, Image) and layer.rgb
+        rows, cols = data.shape[: -1 if rgb else None][-2:]
+        lead = lead_index(self._viewer, layer) if isinstance(layer, Image) else (0,) * (layer.ndim - 2)
+        corners = [
+            pixel_to_world(self._viewer, layer, [*lead, y - 0.5, x - 0.5])[-2:]
+            for y in (0, rows)
+            for x in (0, cols)
         ]
-        _put_at_the_bottom(layers, [*order, *kept])
-        for layer in order:
-            set_visible(layer, visible=False)
-        for layer in kept:
-            set_visible(layer, visible=before.visible[layer])
-        self._marks.raise_to_top()
-        camera = self._viewer.scene.camera
-        camera.center, camera.zoom = before.centre, before.zoom
+        return np.min(corners, axis=0), np.max(corners, axis=0)
+
+    def _on_changed(self) -> None:
+        self.changed.emit()
 
 
-def _title(drawn: Picture) -> str:
-    """Return what tells a cell from the others: a map's encoder, a panel's name."""
-    mark = drawn.metadata[OWN]
-    return str(mark["encoder"] if mark["role"] == "map" else mark["kind"])
+def outlines(viewer: ViewerModel, shapes: Shapes) -> list[tuple[Any, Any]]:
+    """Return the corners of each shape in the world, (n, 2) as (x, y), and the colour of its edge."""
+    return [
+        (
+            np.array([pixel_to_world(viewer, shapes, vertex)[-2:][::-1] for vertex in np.asarray(data)]),
+            colour,
+        )
+        for data, colour in zip(shapes.data, shapes.edge_color, strict=True)
+    ]
 
 
-def _copy(image: Image, name: str) -> Layer:
-    """Return a layer on the same arrays: no pixel is copied."""
-    data, state, kind = image.as_layer_data_tuple()
-    mark = {"role": "copy", "image": str(image.unique_id)}
-    return Layer.create(data, {**state, "name": name, "visible": True, "metadata": {OWN: mark}}, kind)
-
-
-def _put_at_the_bottom(layers: LayerList, wanted: Sequence[Layer]) -> None:
-    """Bring layers into this order from the bottom of the list, which is announced once."""
-    with layers.events.reordered.blocker():
-        for index, layer in enumerate(wanted):
-            at = layers.index(layer)
-            if at != index:
-                layers.move(at, index)
-    layers.events.reordered(value=layers)
-
-
-def _follow(image: Image, copy: Layer) -> None:
-    """Bring a copy to where the image is now, with its pixels and its looks."""
-    theirs, ours = (list(layer.data) if image.multiscale else [layer.data] for layer in (image, copy))
-    if any(mine is not level for mine, level in zip(ours, theirs, strict=True)):
-        copy.data = image.data
-    for name in (*_PLACE, *(_LOOKS[:1] if image.rgb else _LOOKS)):
-        _set(copy, name, getattr(image, name))
-
-
-def _set(owner: object, name: str, value: Any) -> None:
-    """Set what is not so already; napari draws again even where nothing changes."""
-    if not np.array_equal(getattr(owner, name), value):
-        setattr(owner, name, value)
+def drawable(tools: Sequence[Layer]) -> list[Labels]:
+    """Return the painted ones of some tools that are in view."""
+    return [tool for tool in tools if isinstance(tool, Labels) and tool.visible]

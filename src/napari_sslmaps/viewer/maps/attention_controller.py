@@ -15,7 +15,7 @@ from napari_sslmaps.maps.attention import AttentionStack
 from napari_sslmaps.maps.make import MapRequest, make_maps
 from napari_sslmaps.pipeline.attention import attend, attention_field
 from napari_sslmaps.pipeline.attention_field import AttentionField
-from napari_sslmaps.viewer.canvas.map_layers import LayerManager, LayerSpec, draw, draw_all
+from napari_sslmaps.viewer.canvas.map_layers import LayerManager, LayerSpec, Picture, draw, draw_all
 from napari_sslmaps.viewer.state.loaded_encoders import LoadedEncoders
 from napari_sslmaps.viewer.state.session import Embedded, Session
 from napari_sslmaps.viewer.state.tasks import TaskCallbacks, TaskContext, TaskRunner
@@ -118,6 +118,8 @@ class AttentionController:
         Service that computes attention.
     shown
         Is told of which image maps were shown.
+    in_view
+        Tells whether a picture is seen at this moment.
     failed
         Is told what went wrong.
     """
@@ -132,6 +134,7 @@ class AttentionController:
         runner: TaskRunner,
         attender: Attender,
         shown: Callable[[Image], None],
+        in_view: Callable[[Picture], bool],
         failed: Callable[[BaseException], None],
     ) -> None:
         self._workspace = workspace
@@ -139,6 +142,7 @@ class AttentionController:
         self._runner = runner
         self._attender = attender
         self._shown = shown
+        self._in_view = in_view
         self._failed = failed
 
     def repaint(self, image: Image, session: Session) -> None:
@@ -171,7 +175,12 @@ class AttentionController:
         anchor = request.anchors.anchors[-1]
         for item, depth in self._transformers(session):
             layer = self._layer_manager.find(image, "attention", item.embedding.provenance.encoder)
-            if layer is None or not layer.visible or item.around is None or not item.around.keeps(anchor):
+            if (
+                layer is None
+                or not self._in_view(layer)
+                or item.around is None
+                or not item.around.keeps(anchor)
+            ):
                 continue
             block = min(request.options.attention.block or depth, depth)
             item.stack = item.around.at(anchor, block=block)

@@ -85,7 +85,7 @@ def _layer(image: Image, heads: Float32, embedding: Embedding, name: str) -> Ima
     lead = (None,) * (image.ndim - 2)
     return Image(
         heads[(slice(None), *lead)],
-        name=f"attention heads · {name}",
+        name=f"{image.name} / attention heads / {name}",
         affine=lifted,
         units=("pixel", *place["units"]),
         axis_labels=("head", *(f"-{axis}" for axis in range(image.ndim, 0, -1))),

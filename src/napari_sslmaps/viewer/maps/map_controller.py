@@ -13,7 +13,7 @@ from napari_sslmaps.maps.make import MapRequest, Maps, make_maps
 from napari_sslmaps.maps.registry import following_anchors, selectable
 from napari_sslmaps.maps.similarity import SimilarityMap
 from napari_sslmaps.viewer.canvas.image_layer import OWN
-from napari_sslmaps.viewer.canvas.map_layers import LayerManager, LayerSpec, draw, draw_all
+from napari_sslmaps.viewer.canvas.map_layers import LayerManager, LayerSpec, Picture, draw, draw_all
 from napari_sslmaps.viewer.maps.embedding_job import PartialResult
 from napari_sslmaps.viewer.maps.pca_bases import Elsewhere
 from napari_sslmaps.viewer.state.session import Embedded, Session, Sessions
@@ -77,6 +77,8 @@ class MapController:
         For repainting what is too large to do at once.
     shown
         Is told of which image maps were shown, some perhaps for the first time.
+    in_view
+        Tells whether a picture is seen at this moment.
     failed
         Is told what went wrong.
     """
@@ -91,6 +93,7 @@ class MapController:
         layer_manager: LayerManager,
         runner: TaskRunner,
         shown: Callable[[Image], None],
+        in_view: Callable[[Picture], bool],
         failed: Callable[[BaseException], None],
     ) -> None:
         self._workspace = workspace
@@ -98,6 +101,7 @@ class MapController:
         self._layer_manager = layer_manager
         self._runner = runner
         self._shown = shown
+        self._in_view = in_view
         self._failed = failed
         self._pending: set[str] = set()
 
@@ -142,7 +146,8 @@ class MapController:
         seen = {
             name: layer
             for name in session.embedded
-            if (layer := self._layer_manager.find(image, "similarity", name)) is not None and layer.visible
+            if (layer := self._layer_manager.find(image, "similarity", name)) is not None
+            and self._in_view(layer)
         }
         if not seen:
             return
@@ -202,7 +207,7 @@ class MapController:
     def _follow_drag_of_groups(self, image: Image, session: Session) -> None:
         """Draw groups in view, if their tokens can be read within a frame; else they wait for the release."""
         layers = {name: self._layer_manager.find(image, "groups", name) for name in session.embedded}
-        seen = [name for name, layer in layers.items() if layer is not None and layer.visible]
+        seen = [name for name, layer in layers.items() if layer is not None and self._in_view(layer)]
         request = replace(self._workspace.request, wanted=("groups",))
         count = len({anchor.group for anchor in self._workspace.anchors})
         if sum(session.embedded[name].megabytes for name in seen) * count > FRAME_MEGABYTES:

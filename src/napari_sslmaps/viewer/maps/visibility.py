@@ -67,6 +67,22 @@ class VisibilityController:
         )
         return sorted(there, key=self._place)
 
+    def in_view(self, layer: Picture) -> bool:
+        """Whether a picture is in a cell, or shown on napari's canvas."""
+        return self._cells.holds(layer) or (not self._cells.active and bool(layer.visible))
+
+    def pictures(self, image: Image) -> list[Picture]:
+        """Return the maps of all methods that are of the kind in view, in the order of the list."""
+        maps = self._layer_manager.maps_of(image)
+        kind = self._kind(maps)
+        chosen = [layer for layer in maps if layer.metadata[OWN]["kind"] == kind]
+        return sorted(chosen, key=lambda layer: self._place(layer.metadata[OWN]["encoder"]))
+
+    def seen(self, image: Image) -> list[Picture]:
+        """Return the pictures that napari's canvas shows of an image."""
+        roles = ("map", "pretext", DIFFERENCE)
+        return [layer for layer in self._layer_manager.layers_of(image, *roles) if self.in_view(layer)]
+
     def arrange_new(self, image: Image) -> None:
         """Arrange, if a layer came since the last time; what a user hid stays hidden otherwise."""
         if {str(layer.unique_id) for layer in self._layer_manager.maps_of(image)} - self._known:
@@ -92,10 +108,8 @@ class VisibilityController:
             return
         maps = self._layer_manager.maps_of(image)
         self._known = {str(layer.unique_id) for layer in maps}
-        kind = self._kind(maps)
-        chosen = [layer for layer in maps if layer.metadata[OWN]["kind"] == kind]
+        chosen = self.pictures(image)
         if self._workspace.side_by_side and chosen:
-            chosen.sort(key=lambda layer: self._place(layer.metadata[OWN]["encoder"]))
             self._cells.show(image, chosen)
             return
         self._cells.leave()
@@ -103,7 +117,7 @@ class VisibilityController:
         differences = self._layer_manager.layers_of(image, DIFFERENCE) if self._workspace.difference else []
         front = [layer for layer in chosen if layer.metadata[OWN]["encoder"] == self._workspace.front]
         for layer in self._layer_manager.layers_of(image, "map", "pretext", DIFFERENCE):
-            layer.visible = layer in (differences or front)
+            self._layer_manager.bring(layer, visible=layer in (differences or front))
 
     def _arrange_panels(self, image: Image) -> None:
         workspace, layer_manager = self._workspace, self._layer_manager
@@ -113,12 +127,14 @@ class VisibilityController:
         panels = [layer for layer in found if layer is not None]
         tool = workspace.pretext_tool
         if workspace.side_by_side and panels:
-            self._cells.show(image, panels, self._tools.in_hand(tool), closely=True)
+            self._tools.show(shown=True, tool=tool)
+            self._cells.show(image, panels, self._tools.layers, closely=True)
             return
         self._cells.leave()
         self._tools.show(shown=bool(panels), tool=tool)
         for layer in layer_manager.layers_of(image, "map", "pretext", DIFFERENCE):
-            layer.visible = layer in panels and layer.metadata[OWN]["kind"] == workspace.panel
+            in_view = layer in panels and layer.metadata[OWN]["kind"] == workspace.panel
+            self._layer_manager.bring(layer, visible=in_view)
 
     def _kind(self, maps: Sequence[Picture]) -> str:
         """Return the wanted kind, or the first there is."""

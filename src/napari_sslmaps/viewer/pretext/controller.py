@@ -163,8 +163,6 @@ class PretextController:
         image, layer_manager, workspace = setting[0], self._layer_manager, self._workspace
         moved = self.view is None or self.view.region != view.region
         self._shown, self.view = setting, view
-        grid = self._viewer.canvas.grid
-        gridded, grid.enabled = grid.enabled, False  # napari lays a grid out again for every layer that comes
         drawings = [draw_panel(view, panel) for panel in view.panels]
         self._reuse_panels(image, drawings)
         shown = [layer_manager.show(image, drawing) for drawing in drawings]
@@ -176,9 +174,8 @@ class PretextController:
         workspace.notes = view.notes
         workspace.say(f"{view.provenance.encoder}: {_size(view)}.")
         self._arrange()
-        grid.enabled = gridded
-        if moved:
-            self._viewer.fit_to_view(layers=shown[:1])
+        if moved and not workspace.side_by_side:
+            self._viewer.fit_to_view(layers=[layer for layer in shown if layer in self._viewer.layers][:1])
 
     def _reuse_panels(self, image: Image, drawings: Sequence[LayerSpec]) -> None:
         """Give layers of another view's panels to this one's: none is removed, and few are added."""

@@ -110,9 +110,10 @@ class PretextTools:
         if self.blocks is not None:
             set_visible(self.blocks, visible=shown)
 
-    def in_hand(self, tool: PretextTool) -> Layer | None:
-        """Return the layer that belongs into the first cell: the one in use, else the shapes."""
-        return self.mask if tool == "paint" else self.blocks
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers there are, mask first."""
+        return tuple(layer for layer in (self.mask, self.blocks) if layer is not None)
 
     def place_again(self) -> None:
         """Move the layers to where the image is now."""

@@ -1,0 +1,1 @@
+"""What is drawn where napari's canvas is, without napari's layers."""

@@ -1,0 +1,227 @@
+"""The canvas of the comparison: it takes the place of napari's while cells are side by side."""
+
+from typing import Any
+
+import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Image, Shapes
+from qtpy.QtCore import QPointF, QRectF, Qt, Signal
+from qtpy.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QResizeEvent, QWheelEvent
+from qtpy.QtWidgets import QWidget
+
+from napari_sslmaps._qt.canvas.painting import (
+    number,
+    paint_anchor,
+    paint_bar,
+    paint_outline,
+    paint_picture,
+    paint_text,
+)
+from napari_sslmaps.viewer.canvas.anchor_layers import AnchorMarks
+from napari_sslmaps.viewer.canvas.cell_camera import Rect
+from napari_sslmaps.viewer.canvas.cell_mouse import CellMouse
+from napari_sslmaps.viewer.canvas.image_layer import lead_index, pixel_to_world
+from napari_sslmaps.viewer.canvas.map_layers import Picture
+from napari_sslmaps.viewer.canvas.rendering import Backdrop, render, shades, value_at
+from napari_sslmaps.viewer.canvas.side_by_side import Cells, SideBySide, drawable, outlines
+
+_NOTCH = 120.0
+"""Qt counts eighths of a degree: so many a notch of a wheel."""
+_PER_NOTCH = 1.15
+_BUTTONS = {Qt.MouseButton.LeftButton: 1, Qt.MouseButton.RightButton: 2, Qt.MouseButton.MiddleButton: 3}
+_KEYS = (
+    (Qt.KeyboardModifier.ShiftModifier, "Shift"),
+    (Qt.KeyboardModifier.ControlModifier, "Control"),
+    (Qt.KeyboardModifier.AltModifier, "Alt"),
+)
+
+
+class CellsCanvas(QWidget):
+    """Draws what is side by side, and takes the mouse over it.
+
+    Parameters
+    ----------
+    viewer
+        Whose layers and tools are used.
+    cells
+        What is shown.
+    marks
+        Gives the anchors.
+    """
+
+    pointed = Signal(object)
+    """World position under the pointer, (y, x); None when it leaves."""
+
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        cells: SideBySide,
+        marks: AnchorMarks,
+    ) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._cells = cells
+        self._marks = marks
+        self._mouse = CellMouse(viewer)
+        self._backdrop = Backdrop(viewer)
+        self._pan_from: QPointF | None = None
+        self._held: int | None = None
+        self._at: tuple[float, float] | None = None
+        self.setMouseTracking(True)
+        self.setMinimumSize(100, 100)
+        self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
+        self.hide()
+
+    def follow(self) -> None:
+        """Draw again soon: something in the cells has changed."""
+        if self.isVisible():
+            self.update()
+
+    def reread(self) -> None:
+        """Read the image anew: its pixels have changed."""
+        self._backdrop.forget()
+        self.follow()
+
+    def paintEvent(self, _event: QPaintEvent | None) -> None:
+        """Paint all cells."""
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.fillRect(self.rect(), QColor("black"))
+        shown = self._cells.cells
+        if shown is not None:
+            titles = shown.titles
+            for rect, picture, (title, kind) in zip(self._cells.rects, shown.pictures, titles, strict=True):
+                self._paint_cell(painter, rect, shown, picture)
+                self._paint_words(painter, rect, picture, title, kind)
+        painter.end()
+
+    def _paint_cell(self, painter: QPainter, rect: Rect, shown: Cells, picture: Picture) -> None:
+        area = QRectF(rect.x, rect.y, rect.width, rect.height)
+        camera = self._cells.camera
+        to_canvas = camera.to_cell(rect)
+        painter.save()
+        painter.setClipRect(area)
+        backdrop = self._backdrop.render(shown.image, camera.box(rect))
+        for drawn in (backdrop, render(self._viewer, picture)):
+            if drawn is not None:
+                paint_picture(painter, drawn, to_canvas)
+        for tool in drawable(shown.tools) if picture is shown.pictures[0] else ():  # it hides what it tints
+            paint_picture(painter, render(self._viewer, tool), to_canvas)
+        for shapes in shown.tools:
+            if isinstance(shapes, Shapes) and shapes.visible:
+                for corners, colour in outlines(self._viewer, shapes):
+                    paint_outline(painter, _through(to_canvas, corners), colour)
+        if not shown.tools:
+            self._paint_anchors(painter, shown.image, to_canvas)
+        painter.restore()
+
+    def _paint_anchors(self, painter: QPainter, image: Image, to_canvas: Any) -> None:
+        lead = lead_index(self._viewer, image)
+        for anchor, colour, symbol in self._marks.marks():
+            y, x = pixel_to_world(self._viewer, image, [*lead, *anchor.pixel_yx])[-2:]
+            ((at_x, at_y),) = _through(to_canvas, np.array([[x, y]]))
+            paint_anchor(painter, at_x, at_y, colour, symbol)
+
+    def _paint_words(self, painter: QPainter, rect: Rect, picture: Picture, title: str, kind: str) -> None:
+        area = QRectF(rect.x, rect.y, rect.width, rect.height)
+        paint_text(painter, area, title, kind)
+        if isinstance(picture, Image) and not picture.rgb:
+            low, high = (float(value) for value in picture.contrast_limits)
+            paint_bar(painter, area, shades(picture), low, high)
+        value = None if self._at is None else value_at(self._viewer, picture, self._at)
+        if value is not None:
+            paint_text(painter, area, number(value), "", below=True)
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        """Let the cells fill what there is."""
+        super().resizeEvent(event)
+        self._cells.resize(float(self.width()), float(self.height()))
+
+    def mousePressEvent(self, event: QMouseEvent | None) -> None:
+        """Hand the press to the tools; what none takes moves the picture."""
+        if event is not None:
+            self._held = self._nearest(event)
+        found = None if event is None else self._find(event)
+        if event is None or found is None:
+            return
+        button = _BUTTONS.get(event.button(), 0)
+        taken = self._mouse.press(*found, self._cells.camera.zoom, button, _modifiers(event))
+        self._pan_from = None if taken or button != 1 else event.position()
+        event.accept()
+
+    def mouseMoveEvent(self, event: QMouseEvent | None) -> None:
+        """Move the picture, or what a tool holds."""
+        if event is None:
+            return
+        found = self._find(event)
+        if found is None:
+            return
+        if self._pan_from is not None:
+            way = event.position() - self._pan_from
+            self._pan_from = event.position()
+            self._cells.look(self._cells.camera.moved(way.x(), way.y()))
+            found = self._find(event) or found
+        self._mouse.move(*found, self._cells.camera.zoom)
+        self._at = found[1]
+        self.pointed.emit(self._at)
+        self.follow()
+
+    def mouseReleaseEvent(self, event: QMouseEvent | None) -> None:
+        """Let go."""
+        found = None if event is None else self._find(event)
+        self._pan_from = self._held = None
+        if event is not None and found is not None:
+            self._mouse.release(*found, self._cells.camera.zoom)
+            self.follow()
+
+    def leaveEvent(self, event: Any) -> None:
+        """Show no values any more."""
+        super().leaveEvent(event)
+        self._at = None
+        self.pointed.emit(None)
+        self.follow()
+
+    def wheelEvent(self, event: QWheelEvent | None) -> None:
+        """Come nearer or go away, about what is under the pointer."""
+        if event is None:
+            return
+        at = event.position()
+        under = self._cells.pixel_of((at.x(), at.y()))
+        if under is not None:
+            factor = _PER_NOTCH ** (event.angleDelta().y() / _NOTCH)
+            self._cells.look(self._cells.camera.zoomed(factor, under[1]))
+        event.accept()
+
+    def mouseDoubleClickEvent(self, event: QMouseEvent | None) -> None:
+        """Take the second press of a double click for a press."""
+        self.mousePressEvent(event)
+
+    def _find(self, event: QMouseEvent) -> tuple[tuple[float, float], tuple[float, float]] | None:
+        """Return a position in the cell of the press, or the nearest, and the world's (y, x) there."""
+        x, y = event.position().x(), event.position().y()
+        rects = self._cells.rects
+        index = self._nearest(event) if self._held is None else self._held
+        if index is None or index >= len(rects):
+            return None
+        rect = rects[index]
+        return (x - rect.x, y - rect.y), self._cells.camera.world_at(rect, x, y)
+
+    def _nearest(self, event: QMouseEvent) -> int | None:
+        x, y = event.position().x(), event.position().y()
+        rects = self._cells.rects
+        return min(range(len(rects)), key=lambda n: _distance(rects[n], x, y), default=None)
+
+
+def _distance(rect: Rect, x: float, y: float) -> float:
+    beside_x = max(rect.x - x, 0.0, x - rect.x - rect.width)
+    beside_y = max(rect.y - y, 0.0, y - rect.y - rect.height)
+    return beside_x + beside_y
+
+
+def _modifiers(event: QMouseEvent) -> tuple[str, ...]:
+    return tuple(name for key, name in _KEYS if event.modifiers() & key)
+
+
+def _through(matrix: Any, points_xy: Any) -> Any:
+    """Take (n, 2) points through a (3, 3) matrix."""
+    return points_xy @ matrix[:2, :2].T + matrix[:2, 2]

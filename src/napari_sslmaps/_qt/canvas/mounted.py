@@ -1,0 +1,100 @@
+"""Puts our canvas and legend where napari's canvas is, and changes between the two canvases."""
+
+from qtpy.QtOpenGLWidgets import QOpenGLWidget
+from qtpy.QtWidgets import QBoxLayout, QWidget
+
+from napari_sslmaps._qt.canvas.cells_canvas import CellsCanvas
+from napari_sslmaps._qt.canvas.legend import Legend
+from napari_sslmaps.viewer.controller import Controller
+from napari_sslmaps.viewer.state.connections import Connections
+
+
+class MountedCanvas:
+    """Our canvas beside napari's in one window; one of them is seen.
+
+    Parameters
+    ----------
+    widget
+        A widget in napari's window, in which its canvas is looked for.
+    controller
+        Has what is shown.
+    """
+
+    def __init__(self, widget: QWidget, controller: Controller) -> None:
+        self._controller = controller
+        self._connections = Connections()
+        self.native = _canvas_near(widget)
+        self.cells = CellsCanvas(controller.viewer, controller.cells, controller.marks)
+        self.legend: Legend | None = None
+        if self.native is not None:
+            self._mount(self.native)
+        self._connect()
+        self._follow()
+
+    def close(self) -> None:
+        """Undo every connection, and give napari's canvas back."""
+        self._connections.undo()
+        if self.native is None:
+            return
+        self.native.show()
+        for widget in (self.cells, self.legend):
+            if widget is not None:
+                widget.hide()
+                widget.deleteLater()
+
+    def _on_gone(self) -> None:
+        """Take note that the window was closed, and our widgets with it."""
+        self._connections.undo()
+        self.native = self.legend = None
+
+    def _mount(self, native: QWidget) -> None:
+        controller = self._controller
+        holder = native.parentWidget()
+        layout = None if holder is None else holder.layout()
+        if isinstance(layout, QBoxLayout):
+            layout.insertWidget(layout.indexOf(native), self.cells, 1)
+        native.destroyed.connect(self._on_gone)
+        sessions, stage = controller.sessions, controller.stage
+        self.legend = Legend(
+            native,
+            controller.viewer,
+            lambda: [] if sessions.image is None else stage.seen(sessions.image),
+            lambda: [] if sessions.image is None else stage.pictures(sessions.image),
+        )
+
+    def _connect(self) -> None:
+        controller, connect = self._controller, self._connections.add
+        events = controller.workspace.events
+        connect(controller.cells.changed, self._follow)
+        connect(controller.layer_manager.drawn, self._draw)
+        for name in ("anchors", "groups", "group", "reference", "caption"):
+            connect(getattr(events, name), self._draw)
+        connect(controller.viewer.cursor.events.position, self._on_cursor)
+
+    def _follow(self) -> None:
+        """Show the canvas that is wanted, drawn anew."""
+        active = self._controller.cells.active
+        if self.native is not None and active == self.cells.isHidden():
+            self.native.setVisible(not active)
+            self.cells.setVisible(active)
+        self._draw()
+
+    def _draw(self) -> None:
+        self.cells.follow()
+        if self.legend is not None:
+            self.legend.follow()
+
+    def _on_cursor(self) -> None:
+        if self.legend is not None:
+            self.legend.follow()
+
+
+def _canvas_near(widget: QWidget) -> QWidget | None:
+    """Return the OpenGL canvas in the window that a widget is in, or floats beside."""
+    around: QWidget | None = widget
+    while around is not None:
+        found = around.findChild(QOpenGLWidget)
+        if isinstance(found, QWidget):
+            return found
+        around = around.parentWidget()
+    return None
