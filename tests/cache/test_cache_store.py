@@ -237,3 +237,45 @@ def test_an_embedding_of_the_first_version_among_strange_files_is_taken_over(cac
     assert not path.exists()
     assert (cache.root / path.name).exists()
     assert all(path.exists() for path in before)
+
+
+def test_two_chunks_that_changed_places_are_noticed(tmp_path, caplog):
+    cache = Cache(tmp_path, 10**9)
+    values = {"tokens": np.random.default_rng(0).random((128, 128, 5), dtype=np.float32)}
+    cache.entry({}, {}).finish(values, PLACE)
+    chunks = cache.root / f"{key_of({})}.zarr" / "tokens" / "c" / "0"
+    (chunks / "0" / "0").rename(tmp_path / "aside")
+    (chunks / "1" / "1").rename(chunks / "0" / "0")
+    (tmp_path / "aside").rename(chunks / "1" / "1")
+    assert cache.entry({}, {}).load((128, 128)) is None
+    assert "a chunk is another one, or in another place" in caplog.text
+
+
+def test_a_chunk_of_another_embedding_is_noticed(tmp_path):
+    cache = Cache(tmp_path, 10**9)
+    for seed in (0, 1):
+        cache.entry({"seed": seed}, {}).finish(planes(seed), PLACE)
+    first, second = (cache.root / f"{key_of({'seed': seed})}.zarr/tokens/c/0/0/0" for seed in (0, 1))
+    first.write_bytes(second.read_bytes())
+    assert cache.entry({"seed": 0}, {}).load((16, 16)) is None
+    assert cache.entry({"seed": 1}, {}).load((16, 16)) is not None
+
+
+def test_two_tiles_that_changed_places_are_noticed(tmp_path):
+    tiles = plan_tiles(8, 20, Tiling(tile=8, overlap=0))[:2]
+    for tile in tiles:
+        write_part(tmp_path, tile, planes())
+    first, second = (part_path(tmp_path, tile) for tile in tiles)
+    first.write_bytes(second.read_bytes())
+    assert set(read_part(tmp_path, tiles[1])) == set(planes())
+    with pytest.raises(DAMAGE, match="another tile"):
+        read_part(tmp_path, tiles[0])
+
+
+@pytest.mark.parametrize("name", ["zarr.json", "tokens/zarr.json", "tokens/c/0/0/0"])
+def test_a_pipe_in_the_cache_is_not_waited_for(cache, name):
+    path = put(cache, "one")
+    (path / name).unlink()
+    os.mkfifo(path / name)
+    assert cache.entry({"name": "one"}, {}).load((16, 16)) is None
+    assert [item.key for item in cache.embeddings()] == []

@@ -103,3 +103,17 @@ def test_flatness_is_the_standard_deviation_of_grey():
     spread = unit.mean(axis=2).reshape(4, 8, 6, 8).std(axis=(1, 3))
     np.testing.assert_array_equal(flat_tokens(unit, 8), spread < 0.02)
     assert 0 < flat_tokens(unit, 8).mean() < 1
+
+
+@pytest.mark.parametrize("pixels", [[1e300, 0.0], [-1e308, 1e308], [3.4e38, 0.0]])
+def test_values_beyond_single_precision_are_refused(pixels):
+    with pytest.raises(UnsupportedImageError, match=r"reach from .* Divide them by their largest"):
+        check_finite(np.array(pixels))
+
+
+def test_intensities_that_single_precision_cannot_tell_apart_are_refused():
+    assert check_window((0.0, 1e-20)) == (0.0, 1e-20)
+    assert check_window((60_000, 60_001)) == (60_000, 60_001)
+    for window in ((4e9, 4e9 + 20), (0.0, 1e-300), (1.0, 1.0 + 1e-8)):
+        with pytest.raises(UnsupportedImageError, match="Subtract the smallest"):
+            check_window(window)

@@ -1,14 +1,19 @@
 """Embedding a region: geometry, tiling, precision, progress and refusals."""
 
+import os
 import threading
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import tifffile
 import torch
+import zarr
 from encoders_factory import write_encoder
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.resolution import Resolution
@@ -17,6 +22,7 @@ from napari_sslmaps.encoders.methods.registry import METHODS
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import (
     Cancelled,
+    CheckpointError,
     DeviceMemoryError,
     InvalidOptionError,
     RegionError,
@@ -366,3 +372,61 @@ def test_trained_is_native_where_nothing_is_known_and_the_encoder_s_own_where_it
     found = embed(pixels, trained, resolution="trained")
     assert found.grid.shape == (6, 8)
     np.testing.assert_array_equal(found.tokens, embed(pixels, encoder, short_side=48).tokens)
+
+
+def changed_meanwhile(path, encoder, change):
+    """Embed a file that is changed when the first tiles are there."""
+    waiting = [change]
+    embed(path, encoder, on_progress=lambda _: waiting.pop()() if waiting else None)
+
+
+@pytest.mark.parametrize("name", ["image.npy", "image.tif"])
+def test_a_file_that_changes_between_scan_and_read_is_noticed(encoders, tmp_path, name):
+    path, first, later = tmp_path / name, noise(400, 900), noise(400, 900, seed=1)
+    write = np.save if name.endswith("npy") else tifffile.imwrite
+    write(path, first)
+    with pytest.raises(UnsupportedImageError, match="was changed meanwhile"):
+        changed_meanwhile(path, encoders["mae"], lambda: write(path, later))
+    assert (
+        embed(path, encoders["mae"]).provenance.image_sha256
+        == embed(later, encoders["mae"]).provenance.image_sha256
+    )
+
+
+def test_a_file_that_is_truncated_while_it_is_read_is_a_sentence(encoders, tmp_path):
+    path = tmp_path / "image.npy"
+    np.save(path, noise(1600, 1600))
+    with pytest.raises(UnsupportedImageError, match=r"has become shorter|was changed meanwhile"):
+        changed_meanwhile(path, encoders["mae"], lambda: os.truncate(path, 2000))
+
+
+def test_a_folder_that_changes_while_it_is_read_is_noticed(encoders, tmp_path):
+    array = zarr.create_array(tmp_path / "a.zarr", shape=(400, 900), chunks=(200, 300), dtype="u1")
+    array[...] = noise(400, 900)
+
+    def change():
+        array[300:, 800:] = noise(100, 100, seed=1)
+
+    with pytest.raises(UnsupportedImageError, match="was changed meanwhile"):
+        changed_meanwhile(tmp_path / "a.zarr", encoders["mae"], change)
+
+
+def test_a_mask_of_numpy_is_not_passed_over(encoders):
+    image = noise(64, 64)
+    with pytest.raises(UnsupportedImageError, match=r"of this masked array are masked.*mask=~numpy"):
+        embed(np.ma.masked_array(image, mask=image > 100), encoders["mae"])
+    unmasked = embed(np.ma.masked_array(image, mask=False), encoders["mae"])
+    np.testing.assert_array_equal(unmasked.tokens, embed(image, encoders["mae"]).tokens)
+
+
+def test_weights_that_give_no_numbers_are_named(tmp_path):
+    path = write_encoder(tmp_path / "large.safetensors")
+    with safe_open(path, "pt") as file:
+        state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # not a dict
+        about = file.metadata()
+    save_file(state | {"norm.weight": torch.full_like(state["norm.weight"], 3e38)}, path, metadata=about)
+    encoder = load_encoder(path, device="cpu", precision="float32")
+    with pytest.raises(
+        CheckpointError, match=r"finite numbers; \d+ of \d+ values that large gives in float32"
+    ):
+        embed(noise(64, 64), encoder)

@@ -12,13 +12,14 @@ from typing import Any
 from zipfile import BadZipFile, ZipFile
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_sslmaps.cache import ome
 from napari_sslmaps.cache.ome import Allocate, Placement
 from napari_sslmaps.core.placed_mask import Mask
 from napari_sslmaps.core.results import Float32
 from napari_sslmaps.core.tiling import Tile
-from napari_sslmaps.files import remove_folder, whole_file, whole_folder
+from napari_sslmaps.files import read_regular, remove_folder, whole_file, whole_folder
 from napari_sslmaps.sources.identity import FileIdentity
 
 logger = logging.getLogger(__name__)
@@ -216,13 +217,27 @@ def write_part(folder: Path, tile: Tile, part: Mapping[str, Float32]) -> None:
         If they cannot be written.
     """
     with whole_file(part_path(folder, tile)) as file:
-        np.savez(file, **part)  # type: ignore[arg-type]  # no plane is called allow_pickle
+        np.savez(file, **part, **{_PLACE: _place_of(folder, tile)})  # type: ignore[arg-type]  # no plane is called allow_pickle
 
 
 def read_part(folder: Path, tile: Tile) -> dict[str, Float32]:
     """Read what `write_part` wrote, or raise one of `DAMAGE`: nothing is parsed before its checksum fits."""
-    with ZipFile(part_path(folder, tile)) as archive:
-        return {name.removesuffix(".npy"): _parse(archive.read(name)) for name in archive.namelist()}
+    content = BytesIO(read_regular(part_path(folder, tile), _MOST_BYTES))
+    with ZipFile(content) as archive:
+        part = {name.removesuffix(".npy"): _parse(archive.read(name)) for name in archive.namelist()}
+    place = part.pop(_PLACE, None)
+    if place is not None and not np.array_equal(place, _place_of(folder, tile)):
+        raise ValueError("it is another tile")
+    return part
+
+
+_PLACE = "place"
+_MOST_BYTES = 2**32
+
+
+def _place_of(folder: Path, tile: Tile) -> NDArray[np.uint8]:
+    """Return what tells a tile from those elsewhere and of other embeddings, as bytes."""
+    return np.frombuffer(f"{folder.name} {tile.place}".encode(), np.uint8)
 
 
 def _parse(content: bytes) -> Float32:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from napari_sslmaps.core.placed_mask import Mask
 from napari_sslmaps.core.results import Float32
 from napari_sslmaps.core.tokens import HalfTokens
-from napari_sslmaps.files import digest_of
+from napari_sslmaps.files import digest_of, read_regular
 
 if TYPE_CHECKING:
     import zarr
@@ -30,7 +30,10 @@ DAMAGE = (
 ABOUT = "napari_sslmaps"
 """Key of the group's attributes under which the description lies."""
 _SEAL = "napari_sslmaps_seal"
+_CHUNKS = "napari_sslmaps_chunks"
 _CHUNK = 64
+_CHECKSUM_BYTES = 4
+_MOST_METADATA = 64_000_000
 _AXES = ("c", "y", "x")
 Allocate = Callable[[int, int, int], Float32]
 
@@ -80,7 +83,11 @@ def write_planes(
     group = zarr.create_group(folder, zarr_format=3)
     for name, plane in planes.items():
         _write(group, name, plane)
-    attributes = {"ome": {"version": "0.5", "multiscales": images}, ABOUT: dict(about)}
+    attributes = {
+        "ome": {"version": "0.5", "multiscales": images},
+        ABOUT: dict(about),
+        _CHUNKS: digest_of(_checksums(folder)),
+    }
     group.update_attributes({**attributes, _SEAL: _seal(folder, attributes)})
 
 
@@ -99,9 +106,13 @@ def read_planes(folder: Path, wanted: Mask | None = None, allocate: Allocate | N
     attributes = _attributes(folder)
     if attributes.pop(_SEAL) != _seal(folder, attributes):
         raise ValueError("its metadata has changed")
+    if attributes.get(_CHUNKS) not in (None, digest_of(_checksums(folder))):  # None: of version 0.1.0
+        raise ValueError("a chunk is another one, or in another place")
     import zarr
 
-    group = zarr.open_group(folder, mode="r", zarr_format=3)
+    from napari_sslmaps.sources.zarr_places import RegularFiles
+
+    group = zarr.open_group(RegularFiles(folder, read_only=True), mode="r", zarr_format=3)
     names = [path.parent.name for path in _array_metadata(folder)]
     return {name: _read(group[name], wanted, allocate if name == "tokens" else None) for name in names}
 
@@ -113,8 +124,12 @@ def read_about(folder: Path) -> dict[str, Any]:
 
 
 def _attributes(folder: Path) -> dict[str, Any]:
-    attributes: dict[str, Any] = json.loads((folder / "zarr.json").read_bytes())["attributes"]
+    attributes: dict[str, Any] = json.loads(_metadata(folder / "zarr.json"))["attributes"]
     return attributes
+
+
+def _metadata(path: Path) -> bytes:
+    return read_regular(path, _MOST_METADATA)
 
 
 def multiscale(name: str, axes: Sequence[str], placement: Placement, path: str) -> dict[str, Any]:
@@ -207,8 +222,19 @@ def _windows(rows: int, cols: int) -> Iterator[tuple[slice, slice]]:
 
 def _seal(folder: Path, attributes: Mapping[str, Any]) -> str:
     """Hash of all metadata; chunks have checksums of their own."""
-    arrays = {path.parent.name: path.read_text() for path in _array_metadata(folder)}
+    arrays = {path.parent.name: _metadata(path).decode() for path in _array_metadata(folder)}
     return digest_of({"attributes": attributes, "arrays": arrays})
+
+
+def _checksums(folder: Path) -> dict[str, str]:
+    """Return the checksum at the end of each chunk by its place, which the checksum itself does not know."""
+    found = {}
+    for path in sorted(folder.glob("*/c/**/*")):
+        if path.is_file():
+            with path.open("rb") as file:
+                file.seek(max(0, path.stat().st_size - _CHECKSUM_BYTES))
+                found[path.relative_to(folder).as_posix()] = file.read().hex()
+    return found
 
 
 def _array_metadata(folder: Path) -> list[Path]:

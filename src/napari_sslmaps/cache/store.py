@@ -19,7 +19,7 @@ from napari_sslmaps.cache import ome
 from napari_sslmaps.cache.entry import ABOUT_FILE, BEGUN, FINISHED, CacheEntry
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import InvalidOptionError
-from napari_sslmaps.files import HIDDEN, digest_of, remove_folder, size_of, whole_file
+from napari_sslmaps.files import HIDDEN, digest_of, read_regular, remove_folder, size_of, whole_file
 from napari_sslmaps.sources.identity import FileIdentity
 from napari_sslmaps.sources.scan import RegionScan
 
@@ -36,6 +36,7 @@ _TAG = (
 """Content of CACHEDIR.TAG, by which backup programs know a cache (bford.info/cachedir), and we ours."""
 _SUBFOLDER = "napari-sslmaps-cache"
 _SCANS = "scans"
+_MOST_ABOUT = 64_000_000
 _ENTRY = re.compile(rf"[0-9a-f]{{64}}({FINISHED}|{BEGUN})")
 _SCAN = re.compile(r"[0-9a-f]{64}\.json")
 _TEMPORARY = re.compile(rf"{re.escape(HIDDEN)}[0-9a-f]{{32}}\.tmp")
@@ -295,7 +296,7 @@ def _about(path: Path) -> dict[str, Any]:
     try:
         if path.suffix == FINISHED:
             return ome.read_about(path)
-        about: dict[str, Any] = json.loads((path / ABOUT_FILE).read_bytes())
+        about: dict[str, Any] = json.loads(read_regular(path / ABOUT_FILE, _MOST_ABOUT))
     except ome.DAMAGE:
         return {}
     return about
@@ -308,7 +309,7 @@ Parts = Sequence[Region] | None
 def recall_scan(folder: Path, file: FileIdentity, region: Region, parts: Parts = None) -> RegionScan | None:
     """Return what was seen in a region of a file, or None if that is not known or its record is damaged."""
     try:
-        record = json.loads(_path(folder, file, region, parts).read_bytes())
+        record = json.loads(read_regular(_path(folder, file, region, parts), _MOST_ABOUT))
         values = record["scan"]
         if record["check"] != digest_of(values):
             return None

@@ -15,10 +15,13 @@ Window = tuple[float, float]
 _PERCENTILES = (0.1, 99.9)
 _FLAT = 0.02
 FEW_BITS = 6
+_LARGEST = float(np.finfo(np.float32).max) / 4
+_WIDE = 4  # bytes; half precision cannot hold such
+_RESOLVED, _SMALLEST = 16 * float(np.finfo(np.float32).eps), 1e-30
 
 
 def check_finite(pixels: NDArray[Any]) -> None:
-    """Raise `UnsupportedImageError` if any pixel is NaN or infinite."""
+    """Raise `UnsupportedImageError` if any pixel is NaN, infinite, or beyond what single precision holds."""
     if not np.issubdtype(pixels.dtype, np.floating):
         return
     bad = int(pixels.size - np.count_nonzero(np.isfinite(pixels)))
@@ -27,6 +30,13 @@ def check_finite(pixels: NDArray[Any]) -> None:
             f"Expected finite pixel values; {bad} of {pixels.size} are NaN or infinite. Replace them, "
             "for example with numpy.nan_to_num, or choose a region without them."
         )
+    if pixels.dtype.itemsize >= _WIDE and pixels.size:
+        low, high = float(pixels.min()), float(pixels.max())
+        if max(-low, high) > _LARGEST:
+            raise UnsupportedImageError(
+                f"Expected pixel values within ±{_LARGEST:.1e}, since encoders compute in single precision; "
+                f"these reach from {low:.3g} to {high:.3g}. Divide them by their largest."
+            )
 
 
 def auto_window(sample: NDArray[Any], low: float, high: float) -> Window:
@@ -55,13 +65,35 @@ def auto_window(sample: NDArray[Any], low: float, high: float) -> Window:
     return (float(inner_low), float(inner_high)) if inner_low < inner_high else (low, high)
 
 
-def check_window(window: Sequence[float]) -> Window:
-    """Return the window as two floats, or raise `InvalidOptionError`."""
-    if len(window) != 2 or not np.isfinite(window).all() or window[0] >= window[1]:
+def check_window(window: Sequence[float], *, flat: bool = False) -> Window:
+    """Return the window as two floats.
+
+    Parameters
+    ----------
+    window
+        Intensities that become 0 and 1.
+    flat
+        Whether it may have no width.
+
+    Raises
+    ------
+    InvalidOptionError
+        If they are no finite numbers, one above the other.
+    UnsupportedImageError
+        If single precision, in which encoders compute, cannot tell them apart.
+    """
+    if len(window) != 2 or not np.isfinite(window).all() or not (window[0] < window[1] or flat):
         raise InvalidOptionError(
             f"Expected an intensity window (low, high) with low < high; got {tuple(window)!r}."
         )
-    return float(window[0]), float(window[1])
+    low, high = float(window[0]), float(window[1])
+    narrow = low < high and (high - low) < _RESOLVED * max(abs(low), abs(high), _SMALLEST)
+    if narrow:
+        raise UnsupportedImageError(
+            f"Expected intensities that single precision tells apart; these lie from {low!r} to {high!r}. "
+            "Subtract the smallest and divide by the range first."
+        )
+    return low, high
 
 
 def scale_to_unit(pixels: NDArray[Any], window: Window) -> NDArray[np.float32]:

@@ -21,6 +21,7 @@ from napari_sslmaps.pipeline.masks import MaskLike
 from napari_sslmaps.pipeline.planning import EmbeddingPlan, RegionLike, check_whole_patches, plan
 from napari_sslmaps.pipeline.reading import TileReader, parts_read, read_ahead, scan_ahead
 from napari_sslmaps.pipeline.reopened import ReopenedImage
+from napari_sslmaps.sources.identity import unchanged
 from napari_sslmaps.sources.open import open_image
 
 if TYPE_CHECKING:
@@ -209,11 +210,11 @@ def _looking(image: Any, encoder: "Encoder | str | Path", where: _Where) -> Iter
         yield _look_again(image, encoder, where)
         return
     source = open_image(image)
-    with nullcontext() if source is image else source:
+    with nullcontext() if source is image else source, unchanged(source):
         planned = plan(source, encoder.spec, where.region, where.tiling, mask=where.mask)
         scan = scan_ahead(source, planned.region, None if planned.mask is None else parts_read(planned))
         check_structure(scan, allow_uniform=where.allow_uniform)
-        chosen = scan.window if where.window is None else check_window(where.window)
+        chosen = check_window(scan.window if where.window is None else where.window, flat=where.allow_uniform)
         provenance = provenance_of(source, planned, encoder, scan, chosen)
         yield _AttentionPass(TileReader(source, planned, chosen), encoder, depth, provenance)
 

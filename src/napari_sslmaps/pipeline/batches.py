@@ -9,7 +9,7 @@ import numpy as np
 
 from napari_sslmaps.core.results import Float32
 from napari_sslmaps.core.tiling import Tile
-from napari_sslmaps.errors import DeviceMemoryError
+from napari_sslmaps.errors import CheckpointError, DeviceMemoryError
 from napari_sslmaps.pipeline.reading import TileReader, read_ahead
 
 if TYPE_CHECKING:
@@ -124,12 +124,26 @@ def encode_batches(
 def _encode(encoder: "Encoder", pixels: Float32, size: BatchSize) -> "TileFeatures | None":
     """Return the features, or None where the batch had to be halved."""
     try:
-        return size.watch(lambda: encoder.encode(pixels))
+        features = size.watch(lambda: encoder.encode(pixels))
+        _check_finite(features, encoder)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
         size.halve(error)
         return None
+    return features
+
+
+def _check_finite(features: "TileFeatures", encoder: "Encoder") -> None:
+    """Refuse tokens that are no numbers, where they appear: their maps would say something else is wrong."""
+    bad = int((~features.tokens.isfinite()).sum())
+    if bad:
+        way_out = "Take other weights." if encoder.precision == "float32" else "Try precision='float32'."
+        raise CheckpointError(
+            f"Expected tokens that are finite numbers; {bad} of {features.tokens.numel()} values that "
+            f"{encoder.spec.name} gives in {encoder.precision} are not: it overflows, or divides by zero. "
+            f"{way_out}"
+        )
 
 
 _CPU_TOKENS, _CPU_TILES = 8192, 16

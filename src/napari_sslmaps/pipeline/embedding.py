@@ -26,7 +26,7 @@ from napari_sslmaps.pipeline.streaming import recall, stream
 from napari_sslmaps.pipeline.token_store import TokenBudget
 from napari_sslmaps.pipeline.weaving import weave
 from napari_sslmaps.sources.channels import ChannelChoice
-from napari_sslmaps.sources.identity import FileIdentity
+from napari_sslmaps.sources.identity import FileIdentity, unchanged
 from napari_sslmaps.sources.open import open_image
 from napari_sslmaps.sources.protocol import ImageSource
 from napari_sslmaps.sources.resampled import ResampledLevel
@@ -145,7 +145,7 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
     source = open_image(image, channel=channel)
     file = FileIdentity.of(source)
     asked = resolution if short_side is None else Resolution(short_side=short_side)
-    with nullcontext() if source is image else source:
+    with nullcontext() if source is image else source, unchanged(source):
         read, area = at_working_resolution(source, region, asked, encoder.spec.trained)
         planned = plan(read, encoder.spec, area, tiling, mask=mask, stride=stride)
         room = budget or TokenBudget.from_environment()
@@ -157,7 +157,7 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
         known_by = file if read is source else None
         scan = look() if kept_in is None else kept_in.scan(known_by, planned.region, look, parts)
         check_structure(scan, allow_uniform=allow_uniform)
-        chosen = scan.window if window is None else check_window(window)
+        chosen = check_window(scan.window if window is None else window, flat=allow_uniform)
         provenance = provenance_of(read, planned, encoder, scan, chosen)
         pixels = _pixels_of(image, source, read, channel)
         kind = encoder.extractor.attention_kind

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from pathlib import Path
 from threading import Lock
 from types import TracebackType
 from typing import Any, Self
@@ -102,6 +103,8 @@ class SourceBase(ABC):
     """Whether its spacing is the user's word."""
     file: FileIdentity | None = None
     """The file that it reads, as it was when it was opened; None where that is not known."""
+    folder: Path | None = None
+    """The folder that it reads; None where it is a file or not known."""
 
     def __init__(self, name: str, layout: ImageLayout) -> None:
         check_dtype(layout.dtype, name)

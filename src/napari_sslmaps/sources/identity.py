@@ -1,9 +1,14 @@
 """A file as it was when it was opened, so that what was seen in it can be remembered."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from napari_sslmaps.errors import UnsupportedImageError
+from napari_sslmaps.files import footprint
 
 _JUST_NOW_NS = 2_000_000_000
 
@@ -51,3 +56,36 @@ class FileIdentity:
     def settled(self) -> bool:
         """Whether a change from now on would show: its time is not of just now."""
         return time.time_ns() - self.mtime_ns > _JUST_NOW_NS
+
+
+@contextmanager
+def unchanged(source: Any) -> Iterator[None]:
+    """Hold an image to what it was at first: its hash is taken before its tiles are read.
+
+    Parameters
+    ----------
+    source
+        Where it knows the file or folder that it reads, that is looked at before and after.
+
+    Raises
+    ------
+    UnsupportedImageError
+        At the end, if it was changed meanwhile.
+    """
+    before = _state(source)
+    yield
+    if _state(source) != before:
+        raise UnsupportedImageError(
+            f"Expected {source.name} to stay as it is while it is read; it was changed meanwhile, so what "
+            "was computed is of two images. Embed it again once it is written."
+        )
+
+
+def _state(source: Any) -> object:
+    file, folder = getattr(source, "file", None), getattr(source, "folder", None)
+    if folder is None:
+        return None if file is None else FileIdentity.of(file.path)
+    try:
+        return footprint(folder)
+    except OSError:
+        return None

@@ -111,6 +111,7 @@ def open_image(
         asked = _OpenRequest(frames, series, icc, channel)
         opened = _open_path(path, asked)
         if isinstance(opened, SourceBase):
+            opened.folder = path if path.is_dir() else None
             opened.file = file and replace(file, reading=asked.reading(opened))
             if um_per_px is not None:
                 opened.calibrate(um_per_px)
