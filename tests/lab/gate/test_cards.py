@@ -9,6 +9,8 @@ from napari_sslmaps.files import hash_path
 from napari_sslmaps.lab.gate import gate
 from napari_sslmaps.lab.gate.cards import render_card
 from napari_sslmaps.lab.gate.gate import judge, protocol
+from napari_sslmaps.lab.gate.real import real_book
+from napari_sslmaps.lab.gate.real_tables import both_overviews
 from napari_sslmaps.lab.gate.results import Book, rounded
 from napari_sslmaps.lab.gate.tables import BEGIN, END, overview_table, replace_generated
 from napari_sslmaps.lab.gate.verdict import label, verdict
@@ -18,6 +20,13 @@ from .conftest import write_weights
 ROOT = Path(__file__).resolve().parents[3]
 WEIGHTS = ROOT / "src/napari_sslmaps/encoders/weights"
 BOOK = Book(ROOT / "docs/data/encoders.json")
+REAL = real_book(ROOT / "docs/data/real.json")
+
+
+def real_of(name):
+    """Return what the embedded weights reached on real images, or None."""
+    judged = name in REAL and REAL[name]["sha256"] == hash_path(WEIGHTS / f"{name}.safetensors")
+    return REAL[name] if judged else None
 
 
 RECIPE = {
@@ -129,13 +138,15 @@ def test_a_published_result_is_by_today_s_protocol_and_simulator(name):
 
 @pytest.mark.parametrize("name", BOOK.names)
 def test_a_committed_card_is_rendered_from_header_and_result(name):
-    expected = render_card(name, read_header(WEIGHTS / f"{name}.safetensors"), BOOK[name])
+    expected = render_card(name, read_header(WEIGHTS / f"{name}.safetensors"), BOOK[name], real_of(name))
     assert (WEIGHTS / f"{name}.md").read_text(encoding="utf-8") == expected
 
 
 def test_the_committed_table_is_rendered_from_the_results():
     page = (ROOT / "docs/encoders.md").read_text(encoding="utf-8")
     if BOOK.names:
-        assert page == replace_generated(page, overview_table({name: BOOK[name] for name in BOOK.names}))
+        simulated = {name: BOOK[name] for name in BOOK.names}
+        real = {name: found for name in BOOK.names if (found := real_of(name)) is not None}
+        assert page == replace_generated(page, both_overviews(simulated, real))
     assert BEGIN in page
     assert END in page

@@ -18,7 +18,12 @@ def script(small, tmp_path, monkeypatch):
     spec = importlib.util.spec_from_file_location("publish_encoders", SCRIPT)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    for name, path in (("WEIGHTS", "weights"), ("RESULTS", "data/encoders.json"), ("PAGE", "encoders.md")):
+    for name, path in (
+        ("WEIGHTS", "weights"),
+        ("RESULTS", "data/encoders.json"),
+        ("PAGE", "encoders.md"),
+        ("REAL", "data/real.json"),
+    ):
         monkeypatch.setattr(module, name, tmp_path / path)
     monkeypatch.setattr(module, "use_one_thread", lambda: None)
     module.WEIGHTS.mkdir()

@@ -9,7 +9,16 @@ from typing import Any
 from napari_sslmaps.encoders.families.registry import architecture_from_dict
 from napari_sslmaps.encoders.header import read_header
 from napari_sslmaps.encoders.methods.registry import METHODS
-from napari_sslmaps.lab.gate.provenance import NEEDED, read_provenance, read_recipe
+from napari_sslmaps.lab.gate.provenance import NEEDED, read_provenance, read_recipe, saw_real_images
+from napari_sslmaps.lab.gate.real_tables import (
+    anchor_table,
+    earlier_weights,
+    how_asked,
+    judging_images,
+    probe_table,
+    real_verdict,
+    training_images,
+)
 from napari_sslmaps.lab.gate.tables import score_table, tap_table
 from napari_sslmaps.lab.gate.verdict import verdict
 
@@ -32,14 +41,16 @@ _SPELT_OUT = {*NEEDED, "images", "minutes", "device", "final_losses", "feature_r
 _MADE_WITH = {"package_version", "torch_version", "date"}
 
 
-def write_card(weights: Path, result: Mapping[str, Any]) -> Path:
-    """Write ``<name>.md`` beside ``<name>.safetensors`` and return its path."""
+def write_card(weights: Path, result: Mapping[str, Any], real: Mapping[str, Any] | None = None) -> Path:
+    """Write ``<name>.md`` beside ``<name>.safetensors`` and return its path; see `render_card`."""
     card = weights.with_suffix(".md")
-    card.write_text(render_card(weights.stem, read_header(weights), result), encoding="utf-8")
+    card.write_text(render_card(weights.stem, read_header(weights), result, real), encoding="utf-8")
     return card
 
 
-def render_card(name: str, header: Mapping[str, Any], result: Mapping[str, Any]) -> str:
+def render_card(
+    name: str, header: Mapping[str, Any], result: Mapping[str, Any], real: Mapping[str, Any] | None = None
+) -> str:
     """Return the card as Markdown; the verdict is its first paragraph.
 
     Parameters
@@ -50,7 +61,9 @@ def render_card(name: str, header: Mapping[str, Any], result: Mapping[str, Any])
         What `read_header` gives for its weight file. Fields of its provenance that are not known here are
         listed as they are.
     result
-        The encoder's entry in a `Book`.
+        The encoder's entry in a `Book`, on simulated images.
+    real
+        Its entry in `real_book`, whose verdict then comes first.
 
     Raises
     ------
@@ -61,9 +74,10 @@ def render_card(name: str, header: Mapping[str, Any], result: Mapping[str, Any])
     method, info = header["method"], METHODS[header["method"]]
     domain, tolerance = result["domain"], result["tolerance"]
     rows = "\n".join(f"| {key} | {value} |" for key, value in _facts(header, origin, result).items())
+    verdicts = verdict(result) if real is None else f"{real_verdict(real)}\n\n{_plainly(verdict(result))}"
     return f"""# {name}
 
-{verdict(result)}
+{verdicts}
 
 A small {info.title} encoder for {domain}: it {info.objective}.
 Method: {info.citation}.
@@ -71,8 +85,8 @@ Method: {info.citation}.
 | | |
 |---|---|
 {rows}
-
-## Scores
+{_training_part(origin, domain)}{_real_part(real)}
+## Scores on simulated images
 
 Balanced accuracy over {len(result["test"]["classes"])} classes on {result["test"]["images"]} simulated
 test images that no training saw and no choice was made by, tokens of 8 × 8 px at native magnification; in
@@ -92,9 +106,9 @@ validation images:
 
 ## Limits
 
-Small network, short training{_seeds(result)}, simulated images only. The scores are on simulated masks and
-say nothing about real tissue or patients. This is neither a replication of the paper nor evidence for ranking
-methods, and it has no clinical meaning. Maps of untrained networks can look just as anatomical.
+Small network, short training{_seeds(result)}{_limits(origin, real)}
+This is neither a replication of the paper nor evidence for ranking methods, and it has no clinical meaning.
+Maps of untrained networks can look just as anatomical.
 
 ## Reproduce
 
@@ -107,6 +121,52 @@ probe within ± {tolerance["probe"]:.3f}: {_BASIS[tolerance["basis"]]}.
 Weights: {header["licence"]}. Trained from scratch by this package's own code, written from the paper.
 {_RIGHTS[method]}
 """
+
+
+def _plainly(paragraph: str) -> str:
+    return paragraph.replace("**", "")
+
+
+def _training_part(origin: Mapping[str, Any], domain: str) -> str:
+    if not saw_real_images(origin):
+        return ""
+    return f"""
+## Training images
+
+Fields of real images of these public sets, and of simulated ones where *data* says so. The images are not in
+this package; licences are those found with the copies that were used.
+
+{training_images(domain)}
+"""
+
+
+def _real_part(real: Mapping[str, Any] | None) -> str:
+    if real is None:
+        return ""
+    return f"""
+## Scores on real images
+
+How well similarity to an anchor finds the anchor's class: mean area under the ROC curve, over all tokens and
+over those near the anchor, at middle distance and far; {how_asked(real)}. Everybody is asked alike. In
+brackets the 95 % interval of the paired difference over images; untrained is the mean of five seeds.
+
+{anchor_table(real)}
+
+Probes are linear, on images that they were not fitted to; balanced accuracy.
+
+{probe_table(real)}
+{earlier_weights(real)}
+Images:
+
+{judging_images(real["domain"])}
+"""
+
+
+def _limits(origin: Mapping[str, Any], real: Mapping[str, Any] | None) -> str:
+    trained = "" if saw_real_images(origin) else ", simulated images only"
+    if real is None:
+        return f"{trained}. The scores are on simulated masks and\nsay nothing about real tissue or patients."
+    return f"{trained}. The real sets are few and small,\nand settings were chosen on them."
 
 
 _BASIS = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,21 @@ from napari_sslmaps.errors import RecordError
 
 FORMAT = 1
 _DIGITS = 4
+Result = Mapping[str, Any]
+
+
+def _identity(result: Result) -> tuple[list[str], Any]:
+    return [run["sha256"] for run in result["trained"]["runs"]], result["protocol"]
+
+
+def _short(result: Result) -> dict[str, Any]:
+    return {
+        "sha256": result["sha256"],
+        "date": result["date"],
+        "probe": result["trained"]["probe"]["value"],
+        "knn": result["trained"]["knn"]["value"],
+        "failed": result["failed"],
+    }
 
 
 class Book:
@@ -22,6 +37,10 @@ class Book:
     ----------
     path
         A JSON file; it need not exist yet.
+    identity
+        Tells which weights a result is of, and by which protocol.
+    short
+        What stays on record of a result once another has taken its place.
 
     Raises
     ------
@@ -29,8 +48,13 @@ class Book:
         If the file is damaged or of another version.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(
+        self,
+        path: Path,
+        identity: Callable[[Result], Any] = _identity,
+        short: Callable[[Result], dict[str, Any]] = _short,
+    ) -> None:
+        self._path, self._identity, self._short = path, identity, short
         self._results: dict[str, Any] = {}
         if path.exists():
             self._results = _read(path)
@@ -56,8 +80,8 @@ class Book:
         entry = rounded(dict(result))
         old = self._results.get(name)
         entry["earlier"] = [] if old is None else old["earlier"]
-        if old is not None and _identity(old) != _identity(entry):
-            entry["earlier"] = [*old["earlier"], _short(old)]
+        if old is not None and self._identity(old) != self._identity(entry):
+            entry["earlier"] = [*old["earlier"], self._short(old)]
         self._results[name] = entry
         text = json.dumps({"format": FORMAT, "encoders": self._results}, indent=1, sort_keys=True)
         partial = self._path.with_suffix(".partial")
@@ -69,8 +93,8 @@ class Book:
         """Whether these weights (SHA-256 of each run, the shipped one first) were judged by this protocol."""
         if name not in self:
             return False
-        judged, by = _identity(self[name])
-        return judged[: len(runs)] == runs and by == rounded(protocol)
+        judged, by = self._identity(self[name])
+        return bool(judged[: len(runs)] == runs and by == rounded(protocol))
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -89,20 +113,6 @@ def _read(path: Path) -> dict[str, Any]:
             f"Expected published results in {path}; it is damaged ({error}). Restore it from the repository."
         ) from error
     return found
-
-
-def _identity(result: Mapping[str, Any]) -> tuple[list[str], Any]:
-    return [run["sha256"] for run in result["trained"]["runs"]], result["protocol"]
-
-
-def _short(result: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "sha256": result["sha256"],
-        "date": result["date"],
-        "probe": result["trained"]["probe"]["value"],
-        "knn": result["trained"]["knn"]["value"],
-        "failed": result["failed"],
-    }
 
 
 def estimate_as_dict(estimate: Estimate) -> dict[str, float]:
