@@ -62,6 +62,7 @@ def test_what_is_painted_is_hidden_where_it_was_painted(tmp_path: Path) -> None:
 def test_targets_and_seed_decide_the_views(tmp_path: Path) -> None:
     common = ("sample:ultrasound", "-e", "ijepa-ultrasound", "-e", "dira-ultrasound", "--json")
     arguments = (*common, "--target", "140,180,16,24", "--distortion", "cutout", "--seed", 4)
+    arguments = (*arguments, "--resolution", "native")
     for folder in ("one", "two"):
         result = pretext(*arguments, "--out", tmp_path / folder, "--region", "100,150,96,96")
         assert result.exit_code == 0, result.output

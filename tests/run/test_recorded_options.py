@@ -196,7 +196,7 @@ def test_an_encoder_with_fewer_blocks_shows_its_last_and_says_so(
 
 
 def test_a_record_of_before_is_read_and_means_the_same(request_one: RunRequest, tmp_path: Path) -> None:
-    as_then = replace(request_one, options=asked(centred=False, foreground=""))
+    as_then = replace(request_one, options=asked(centred=False, foreground="", resolution="native"))
     write_run(compute_run(as_then), tmp_path / "out")
     record = RunRecord.read(tmp_path / "out" / "run.json")
     written = json.loads((tmp_path / "out" / "run.json").read_text())
@@ -278,3 +278,34 @@ def test_what_does_not_fit_together_gets_a_sentence(request_one: RunRequest, tmp
         compute_run(replace(request_one, mask=MaskRecord(str(tmp_path / "empty.npy"), "")))
     with pytest.raises(InvalidOptionError, match=r"or a label image; got 'lost\.png'"):
         wanted_tokens("lost.png")
+
+
+def test_scale_and_resolution_are_written_and_repeated(request_one: RunRequest, tmp_path: Path) -> None:
+    plain = compute_run(request_one).encoders[0]
+    options = asked(
+        scale={"value": 10.0, "unit": "%"}, resolution="32px", maps=["pca", "similarity", "clusters"]
+    )
+    record, outcome = twice(replace(request_one, options=options), tmp_path)
+    found = outcome.encoders[0]
+    assert found.embedding.grid.shape == (4, 7)
+    assert found.embedding.provenance.resolution == "32 px across"
+    assert {key: result.provenance.scale for key, result in found.maps.items()} == dict.fromkeys(
+        found.maps, 4.0
+    )
+    assert any("read at 32 px across" in sentence for sentence in cautions(outcome))
+    assert record.options == options
+    assert plain.embedding.grid.shape == (5, 8)
+
+
+def test_a_record_of_before_is_native_and_of_single_patches(request_one: RunRequest, tmp_path: Path) -> None:
+    write_run(compute_run(request_one), tmp_path)
+    told = json.loads((tmp_path / "run.json").read_text())
+    assert "scale" not in told["options"]
+    told["options"].pop("resolution")
+    record = RunRecord.from_dict(told)
+    assert (record.options.resolution, record.options.maps.scale.value) == ("native", 0)
+
+
+def test_a_resolution_that_is_none_is_refused_before_anything_is_read() -> None:
+    with pytest.raises(InvalidOptionError, match=r"such as 0\.5um"):
+        RunOptions(resolution="fine")

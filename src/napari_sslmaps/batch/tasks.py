@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from napari_sslmaps.core.resolution import Resolution
 from napari_sslmaps.encoders.registry import get_spec, hash_encoder, list_encoders
 from napari_sslmaps.errors import InvalidOptionError, WeightsUnavailableError
 from napari_sslmaps.files import footprint, hash_path
@@ -76,12 +77,15 @@ class BatchEncoder:
         Hash of its weights; a worker that has others refuses.
     overrides
         Keywords of `load_encoder`.
+    trained
+        The resolution that it learned at; None where there is none or it is not known.
     """
 
     name: str
     source: str
     sha256: str
     overrides: Mapping[str, Any] = field(default_factory=dict)
+    trained: Resolution | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +133,7 @@ def choose_encoder(name_or_path: str, overrides: Mapping[str, Any] | None = None
         raise WeightsUnavailableError(spec.trouble)
     own = spec.origin == "file"  # remembered here, and here alone
     source = str(spec.path) if own else spec.name
-    return BatchEncoder(spec.name, source, hash_encoder(spec.name), {**spec.overrides, **given})
+    return BatchEncoder(spec.name, source, hash_encoder(spec.name), {**spec.overrides, **given}, spec.trained)
 
 
 def make_order(
@@ -167,7 +171,8 @@ def _key(item: BatchItem, encoder: BatchEncoder, options: BatchOptions) -> str:
     its content, as hashing a slide takes as long as reading it.
     """
     shown, how, which = asdict(item), asdict(options), asdict(encoder)
-    how["maps"] = options.maps.to_flat()
+    how["maps"] = options.maps.of_encoders([encoder.trained]).to_flat()
+    del which["trained"]
     if not item.channel:
         del shown["channel"]
     unimportant = (

@@ -35,7 +35,7 @@ from napari_sslmaps.maps.groups import AnchorGroup
 from napari_sslmaps.maps.make import MapRequest, make_maps
 from napari_sslmaps.pipeline.cost import beside_tokens
 from napari_sslmaps.pipeline.embedding import embed
-from napari_sslmaps.pipeline.planning import EmbeddingPlan, plan
+from napari_sslmaps.pipeline.planning import EmbeddingPlan, plan_at
 from napari_sslmaps.pipeline.token_store import TokenBudget
 from napari_sslmaps.sources.open import open_image
 from napari_sslmaps.sources.protocol import ImageSource
@@ -95,7 +95,9 @@ def _embed(order: BatchTask) -> Row:
     with open_image(order.item.image, **opening.keywords) as source:
         region = choose_region(source, order.item, order.options)
         mask = order.options.mask or None
-        planned = plan(source, encoder.spec, region, tiling, mask=mask)
+        # a level that was chosen by its spacing says its resolution itself
+        resolution = "native" if order.options.spacing_um is not None else maps.resolution
+        planned = plan_at(source, encoder.spec, region, tiling, resolution=resolution, mask=mask)
         check_memory(planned, encoder.spec.architecture)
         tiles = _kept_tiles(order, planned)
         embedding = embed(
@@ -104,6 +106,7 @@ def _embed(order: BatchTask) -> Row:
             region=region,
             tiling=tiling,
             mask=planned.mask,
+            resolution=resolution,
             budget=budget_within(memory_limit()),
             cache=tiles,
             on_progress=lambda _: _check_running(order),

@@ -93,7 +93,7 @@ def batch(  # noqa: PLR0913  # each parameter is an option that users type, or a
     from napari_sslmaps.batch.tasks import BatchOptions, choose_encoder
     from napari_sslmaps.records.run import RunOptions
 
-    run = RunOptions(**embed._asdict(), **asdict(opened.options()), maps=maps.options(), wanted=maps.keys)
+    run = RunOptions(**embed.run_options(), **asdict(opened.options()), maps=maps.options(), wanted=maps.keys)
     given = corrections.overrides()
     chosen = [choose_encoder(name, given.given) for name in encoder]
     options = BatchOptions(run, level, spacing, tokens, mask)  # type: ignore[arg-type]  # checked there

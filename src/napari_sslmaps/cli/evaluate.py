@@ -174,7 +174,7 @@ def evaluate(  # noqa: PLR0913  # each parameter is an option that users type, o
         groups=() if anchor_set is None else load_anchors(anchor_set).groups,
     )
     run = RunOptions(
-        **embed._asdict(),
+        **embed.run_options(),
         **asdict(opening),
         maps=maps.options(**attention._asdict()),
         wanted=maps.keys,

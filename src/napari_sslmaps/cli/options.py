@@ -49,6 +49,20 @@ RegionText = Annotated[
 ]
 Level = Annotated[int, typer.Option(min=0, help="Resolution level; 0 is the finest.", rich_help_panel=PLACE)]
 Frame = Annotated[int, typer.Option(min=0, help="Time point or plane of a stack.", rich_help_panel=PLACE)]
+ResolutionText = Annotated[
+    str,
+    typer.Option(
+        "--resolution",
+        help="trained: what each encoder learned at, where known; native; µm per pixel, as 0.5um.",
+        rich_help_panel=PLACE,
+    ),
+]
+ShortSide = Annotated[
+    int | None,
+    typer.Option(
+        "--short-side", min=1, help="Instead: pixels along the image's shorter side.", rich_help_panel=PLACE
+    ),
+]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything that is drawn.")]
 
 
@@ -87,6 +101,14 @@ class EmbedFlags(NamedTuple):
     ] = 8
     precision: Precision = "auto"
     device: Device = "auto"
+    resolution: ResolutionText = "trained"
+    short_side: ShortSide = None
+
+    def run_options(self) -> dict[str, Any]:
+        """Return them as `RunOptions` takes them."""
+        options = {**self._asdict(), "resolution": read_at(self.resolution, self.short_side)}
+        del options["short_side"]
+        return options
 
 
 class OpenFlags(NamedTuple):
@@ -174,6 +196,14 @@ class MapFlags(NamedTuple):
     clusters: Annotated[
         int, typer.Option(min=2, help="How many, for --maps clusters.", rich_help_panel=MAPS)
     ] = 6
+    scale: Annotated[
+        str,
+        typer.Option(
+            help="σ of the neighbourhood that tokens are averaged over: 20um, 12px, or 5% of the region's "
+            "shorter side; 0 for single patches.",
+            rich_help_panel=MAPS,
+        ),
+    ] = "0"
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -184,6 +214,7 @@ class MapFlags(NamedTuple):
         self, *, block: int | None = None, attention: str = "output", aligned: bool = False
     ) -> "MapOptions":
         """Return what was given, with the options that some commands have besides."""
+        from napari_sslmaps.core.scale import TokenScale
         from napari_sslmaps.maps.attention import AttentionOptions
         from napari_sslmaps.maps.clusters import ClusterOptions
         from napari_sslmaps.maps.pca import PcaOptions
@@ -196,6 +227,7 @@ class MapFlags(NamedTuple):
             pca=PcaOptions(aligned=aligned, foreground=foreground),
             similarity=SimilarityOptions(centred=self.centred),
             clusters=ClusterOptions(self.clusters),
+            scale=TokenScale.of(self.scale),
         )
 
 
@@ -334,6 +366,15 @@ def _fields(group: inspect.Parameter) -> list[inspect.Parameter]:
         )
         for name, option in get_type_hints(group.annotation, include_extras=True).items()
     ]
+
+
+def read_at(resolution: str, short_side: int | None) -> str:
+    """Return the resolution that is meant by one of two options."""
+    if short_side is None:
+        return resolution
+    if resolution not in ("", "trained"):
+        raise typer.BadParameter("give either --resolution or --short-side.")
+    return f"{short_side}px"
 
 
 def words(text: str) -> tuple[str, ...]:

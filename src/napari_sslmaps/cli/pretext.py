@@ -14,8 +14,11 @@ from napari_sslmaps.cli.options import (
     OpenFlags,
     Out,
     RegionFlags,
+    ResolutionText,
     Seed,
+    ShortSide,
     numbers,
+    read_at,
     takes,
 )
 
@@ -59,6 +62,8 @@ def pretext(  # noqa: PLR0913  # each parameter is an option that users type, or
         str, typer.Option(help="DiRA: trained, cutout, outer-cutout, shuffle, none.", rich_help_panel=_TASK)
     ] = "trained",
     seed: Seed = 0,
+    resolution: ResolutionText = "trained",
+    short_side: ShortSide = None,
     device: Device = "auto",
     corrections: Corrections = Corrections(),
 ) -> None:
@@ -81,7 +86,14 @@ def pretext(  # noqa: PLR0913  # each parameter is an option that users type, or
     named = choose_encoders(encoder or (), given)
     _show(
         PretextRequest(
-            image, named or fitting_encoders(image, opening), place, device, options, mask, opening
+            image,
+            named or fitting_encoders(image, opening),
+            place,
+            device,
+            options,
+            mask,
+            opening,
+            read_at(resolution, short_side),
         ),
         out,
         json=json,

@@ -142,7 +142,7 @@ def run(  # noqa: PLR0913  # each parameter is an option that users type, or a g
             reference=None if reference is None else Reference(reference),
             region=region.on(image, opening),
             options=RunOptions(
-                **embed._asdict(),
+                **embed.run_options(),
                 **asdict(opening),
                 maps=maps.options(**attention._asdict(), aligned=align_colours),
                 wanted=maps.keys,

@@ -14,12 +14,14 @@ from napari_sslmaps.compare.results import Comparison, ScoredImage
 from napari_sslmaps.compare.scoring import ImageEmbeddings, robustness_of, score_image
 from napari_sslmaps.compare.store import ComparisonFolder, Tokens, image_key, keeps_tokens
 from napari_sslmaps.core.results import Embedding, TokenMap
+from napari_sslmaps.core.scale import at_scale
 from napari_sslmaps.encoders.encoder import Encoder
 from napari_sslmaps.errors import AnnotationError, Cancelled, SSLMapsError
 from napari_sslmaps.maps.groups import AnchorGroup
 from napari_sslmaps.maps.make import MapRequest, make_maps, similarity_to_groups
 from napari_sslmaps.maps.registry import MAP_TYPES
 from napari_sslmaps.pipeline.attention import attention_stack
+from napari_sslmaps.pipeline.planning import at_working_resolution
 from napari_sslmaps.records.run import RunOptions
 
 Embeddings = Mapping[tuple[str, str], Embedding]
@@ -134,10 +136,8 @@ class _ComparisonState:
                 self.scored.append(found)
                 return
             check_anchors(image)
-            stride = next(
-                entrant.encoder.spec.constraint.token_stride for entrant in self.entrants if entrant.encoder
-            )
-            unscorable = why_unscorable(image, stride, self.request)
+            entrant = next(entrant for entrant in self.entrants if entrant.encoder)
+            unscorable = why_unscorable(image, entrant.grid(image, self.request.options.run), self.request)
             embedded = replace(self._embed(image, reporter), unscorable=unscorable)
             scored = score_image(embedded, self.request, reporter.scoring)
             if self.request.wants("robustness"):
@@ -161,13 +161,14 @@ class _ComparisonState:
             known = self.known.get((image.name, name))
             embeddings[name] = (
                 known
-                if known is not None and _fits(known, image, entrant)
+                if known is not None and _fits(known, image, entrant, run.resolution)
                 else entrant.embed(image, run, reporter.tiles)
             )
         networks = {entrant.method.name: entrant.encoder for entrant in self.entrants if entrant.has_network}
         maps = {
             name: maps_of(found, image.asked, run, networks.get(name)) for name, found in embeddings.items()
         }
+        embeddings = {name: at_scale(found, run.maps.scale) for name, found in embeddings.items()}
         encoders = tuple(entrant.method.name for entrant in self.entrants if entrant.control is None)
         return ImageEmbeddings(image, embeddings, maps, encoders)
 
@@ -202,8 +203,9 @@ def maps_of(
     return {**maps, **{f"similarity, {group}": found for group, found in to_groups.items()}, **to_anchors}
 
 
-def _fits(known: Embedding, image: OpenedImage, entrant: Entrant) -> bool:
+def _fits(known: Embedding, image: OpenedImage, entrant: Entrant, resolution: str) -> bool:
     """Whether an embedding is what would be computed, as far as it says itself."""
     provenance = known.provenance
     weights = "" if entrant.encoder is None else entrant.encoder.spec.sha256
-    return provenance.region in (None, image.region) and provenance.weights_sha256 in ("", weights)
+    _, region = at_working_resolution(image.source, image.region, resolution, entrant.trained)
+    return provenance.region in (None, region) and provenance.weights_sha256 in ("", weights)

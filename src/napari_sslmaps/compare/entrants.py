@@ -8,7 +8,9 @@ from napari_sslmaps.compare.images import OpenedImage
 from napari_sslmaps.compare.request import ComparisonRequest
 from napari_sslmaps.compare.results import ComparedMethod
 from napari_sslmaps.compare.scores import CONTROL_KINDS
+from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.placed_mask import PlacedMask
+from napari_sslmaps.core.resolution import Resolution
 from napari_sslmaps.core.results import Embedding
 from napari_sslmaps.core.tiling import Stitching, Tiling
 from napari_sslmaps.encoders.controls import Control, controls_of
@@ -22,6 +24,7 @@ from napari_sslmaps.maps.attention import check_attention
 from napari_sslmaps.pipeline.controls import embed_control
 from napari_sslmaps.pipeline.embedding import embed
 from napari_sslmaps.pipeline.masks import MaskLike
+from napari_sslmaps.pipeline.planning import at_working_resolution
 from napari_sslmaps.pipeline.progress import OnProgress
 from napari_sslmaps.records.run import RunOptions
 
@@ -49,6 +52,20 @@ class Entrant:
         """Whether its tokens are a network's of the image, so that it can be asked for attention."""
         return self.control is None or self.control.kind == "untrained"
 
+    @property
+    def trained(self) -> Resolution | None:
+        """The resolution that its encoder learned at; None where there is none or it is not known."""
+        if self.control is not None:
+            return self.control.trained
+        return None if self.encoder is None else self.encoder.spec.trained
+
+    def grid(self, image: OpenedImage, options: RunOptions) -> TokenGrid:
+        """Return where the tokens of an encoder will lie on an image's region."""
+        encoder = cast("Encoder", self.encoder)
+        source, area = at_working_resolution(image.source, image.region, options.resolution, self.trained)
+        stride = encoder.spec.constraint.token_stride
+        return TokenGrid.covering(area, stride, source.levels[area.level].downsample_yx)
+
     def embed(self, image: OpenedImage, options: RunOptions, on_progress: OnProgress | None) -> Embedding:
         """Compute the method's tokens of an image's region."""
         tiling = Tiling(options.tile, options.overlap, cast("Stitching", options.stitching))
@@ -61,6 +78,7 @@ class Entrant:
                 tiling=tiling,
                 on_progress=on_progress,
                 mask=mask,
+                resolution=options.resolution,
             )
         return embed_control(
             self.control,
@@ -70,6 +88,7 @@ class Entrant:
             tiling=tiling,
             on_progress=on_progress,
             mask=mask,
+            resolution=options.resolution,
         )
 
 

@@ -119,7 +119,7 @@ def check_anchors(image: OpenedImage) -> None:
     check_on_grid(asked.groups, pixels)
 
 
-def why_unscorable(image: OpenedImage, stride: int, request: ComparisonRequest) -> str:
+def why_unscorable(image: OpenedImage, grid: TokenGrid, request: ComparisonRequest) -> str:
     """Say why an image cannot be scored against its annotation; empty if it can, or need not.
 
     Among several images, one with a mask of a single class is left out of scores.
@@ -128,8 +128,8 @@ def why_unscorable(image: OpenedImage, stride: int, request: ComparisonRequest) 
     ----------
     image
         The opened image.
-    stride
-        Pixels of the region's level per token, of any method.
+    grid
+        Of any method.
     request
         Which scores are wanted.
 
@@ -140,9 +140,8 @@ def why_unscorable(image: OpenedImage, stride: int, request: ComparisonRequest) 
     """
     if image.annotation is None or not request.wants("maps", "anchors"):
         return ""
-    downsample = image.source.levels[image.region.level].downsample_yx
     try:
-        image.annotation.check_scorable(TokenGrid.covering(image.region, stride, downsample))
+        image.annotation.check_scorable(grid)
     except AnnotationError as error:
         if len(request.images) == 1:
             raise

@@ -15,6 +15,7 @@ from napari_sslmaps.compare.request import ComparisonRequest
 from napari_sslmaps.compare.results import AgreementRow, AnchorRow, MapRow, MeasuredRow, ScoredImage
 from napari_sslmaps.compare.scores import SCORES
 from napari_sslmaps.core.results import Embedding, Float32, TokenMap
+from napari_sslmaps.core.scale import TokenScale, at_scale
 from napari_sslmaps.core.tiling import Stitching, Tiling
 from napari_sslmaps.encoders.encoder import Encoder
 from napari_sslmaps.errors import RegionError
@@ -25,6 +26,7 @@ from napari_sslmaps.evaluation.robustness import Robustness, RobustnessOptions, 
 from napari_sslmaps.maps.agreement import agreement_table
 from napari_sslmaps.maps.similarity import SimilarityMap
 from napari_sslmaps.pipeline.embedding import embed
+from napari_sslmaps.pipeline.planning import at_working_resolution
 from napari_sslmaps.sources.colour import is_grey
 
 AGREEMENT_TOKENS, RANKED_TOKENS = 2048, 4096
@@ -184,16 +186,17 @@ def robustness_of(
             f"Expected a region of at most {MOST_PIXELS} px for robustness, which embeds it dozens of times; "
             f"got {region.height} × {region.width} px. Choose a smaller one."
         )
-    pixels = embedded.image.source.read(region)
+    image, run = embedded.image, request.options.run
     options = RobustnessOptions(request.options.perturbations)
     found = []
     for entrant in entrants:
         if entrant.control is None:
             clean = embedded.embeddings[entrant.method.name]
+            source, area = at_working_resolution(image.source, region, run.resolution, entrant.trained)
             found.append(
                 robustness(
-                    pixels,
-                    _encode(entrant, request),
+                    source.read(area),
+                    _encode(entrant, request, clean),
                     options,
                     window=clean.provenance.window,
                     clean=clean,
@@ -204,11 +207,20 @@ def robustness_of(
     return tuple(found)
 
 
-def _encode(entrant: Entrant, request: ComparisonRequest) -> Callable[[Float32], Embedding]:
+def _encode(entrant: Entrant, request: ComparisonRequest, clean: Embedding) -> Callable[[Float32], Embedding]:
     run = request.options.run
     tiling = Tiling(run.tile, run.overlap, cast("Stitching", run.stitching))
     encoder = cast("Encoder", entrant.encoder)
-    return lambda pixels: embed(pixels, encoder, tiling=tiling, window=(0.0, 1.0), allow_uniform=True)
+    stride = clean.provenance.stride or encoder.spec.constraint.token_stride
+    scale = TokenScale(clean.provenance.scale * stride / clean.grid.stride_yx[0])  # of the pixels handed over
+
+    def encode(pixels: Float32) -> Embedding:
+        found = embed(
+            pixels, encoder, tiling=tiling, window=(0.0, 1.0), allow_uniform=True, resolution="native"
+        )
+        return at_scale(found, scale)
+
+    return encode
 
 
 def _scores(embedded: ImageEmbeddings, request: ComparisonRequest, clean: Embedding) -> dict[str, Score]:

@@ -1,13 +1,16 @@
 """Resolution at which an image is read: by the size of its pixels, or by how many there are across it."""
 
+import re
 from dataclasses import dataclass
 from math import ceil, floor
+from typing import Self
 
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import InvalidOptionError
 
 Spacing = tuple[float, float] | None
 _ROUNDING = 1e-6
+_WRITTEN = re.compile(r"(\d+(?=px)|\d*\.?\d+)(px|um|µm|μm)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,24 @@ class Resolution:
             )
         return self.um_per_px / spacing_um_yx[0], self.um_per_px / spacing_um_yx[1]
 
+    @classmethod
+    def of(cls, text: str) -> Self:
+        """Understand ``0.5um``, per pixel, or ``192px``, along the shorter side.
+
+        Raises
+        ------
+        InvalidOptionError
+            If it is neither.
+        """
+        found = _WRITTEN.fullmatch(text)
+        if found is None:
+            raise InvalidOptionError(
+                "Expected a resolution: native, trained, micrometres per pixel such as 0.5um, or pixels of "
+                f"the shorter side such as 192px; got {text!r}."
+            )
+        number = float(found[1])
+        return cls(short_side=int(number)) if found[2] == "px" else cls(um_per_px=number)
+
     def __str__(self) -> str:
         return f"{self.um_per_px:g} µm/px" if self.um_per_px is not None else f"{self.short_side} px across"
 
@@ -77,8 +98,9 @@ def resolution_of(
     Parameters
     ----------
     asked
-        A resolution; micrometres per pixel; ``native``; or ``trained``: the one that the encoder learned at,
-        where that is known and the image tells enough, else the image's own.
+        A resolution, or a text that `Resolution.of` understands; micrometres per pixel; ``native``; or
+        ``trained``: the one that the encoder learned at, where that is known and the image tells enough, else
+        the image's own.
     trained
         The resolution that the encoder learned at, if there is one.
     spacing_um_yx
@@ -98,9 +120,7 @@ def resolution_of(
         return trained if told else None
     if isinstance(asked, (int, float)):
         return Resolution(um_per_px=float(asked))
-    raise InvalidOptionError(
-        f"Expected 'native', 'trained' or micrometres per pixel as the resolution; got {asked!r}."
-    )
+    return Resolution.of(asked)
 
 
 def region_at(

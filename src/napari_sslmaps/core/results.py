@@ -64,6 +64,12 @@ class Provenance:
     stride
         Pixels of the region's level per token, where passes over shifted patches were woven; 0 for one token
         per patch.
+    spacing_um_yx
+        Micrometres per pixel of level 0, where they are known.
+    resolution
+        What it was read at, as `str` of a `Resolution` says it; empty for a level as it is stored.
+    scale
+        Standard deviation, in pixels of level 0, of the Gaussian that tokens were averaged over; 0 for none.
     """
 
     encoder: str = ""
@@ -86,12 +92,20 @@ class Provenance:
     mask_sha256: str = ""
     image_notes: tuple[str, ...] = ()
     stride: int = 0
+    spacing_um_yx: tuple[float, float] | None = None
+    resolution: str = ""
+    scale: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-ready description, without notes and stride that say nothing; see `from_dict`."""
+        """Return a JSON-ready description; `from_dict` reads it back.
+
+        What earlier versions do not know is left out where it says nothing; the spacing where nothing follows
+        from it.
+        """
         described = asdict(self)
-        for name in ("image_notes", "stride"):
-            if not described[name]:
+        plain = not (self.resolution or self.scale)
+        for name in ("image_notes", "stride", "spacing_um_yx", "resolution", "scale"):
+            if not described[name] or (plain and name == "spacing_um_yx"):
                 del described[name]
         return described
 

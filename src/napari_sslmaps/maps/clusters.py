@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from napari_sslmaps.core.results import Embedding, Float32, TokenMap
 from napari_sslmaps.core.tokens import token_chunks
 from napari_sslmaps.errors import InvalidOptionError, MapUnavailableError
-from napari_sslmaps.maps.map_type import Facts, MapInput, MapType
+from napari_sslmaps.maps.map_type import Facts, MapInput, MapType, scale_facts, scale_words
 from napari_sslmaps.serialise import strict
 
 if TYPE_CHECKING:
@@ -293,7 +293,8 @@ def _make(given: MapInput) -> ClusterMap:
     options = given.options.clusters
     others = given.others if options.basis == "joint" else ()
     previous = given.previous if isinstance(given.previous, ClusterMap) else None
-    return cluster_map([given.embedding, *others], options.count, previous=previous)[0]
+    several = [given.averaged(embedding) for embedding in (given.embedding, *others)]
+    return cluster_map(several, options.count, previous=previous)[0]
 
 
 def _together(maps: Sequence[ClusterMap], options: "MapOptions") -> Sequence[ClusterMap]:
@@ -306,13 +307,14 @@ def _facts(result: ClusterMap) -> dict[str, Any]:
         "numbers": result.numbers.tolist(),
         "joint": result.joint,
         "matched_to": result.matched_to,
+        **scale_facts(result.provenance.scale),
     }
 
 
 def _caption(facts: Facts) -> str:
     whose = "all images together" if facts["joint"] else "this region"
     matched = f", numbers matched to {facts['matched_to']}" if facts["matched_to"] else ""
-    return f"k-means of tokens, {facts['count']} clusters of {whose}{matched}"
+    return f"k-means of tokens, {facts['count']} clusters of {whose}{scale_words(facts)}{matched}"
 
 
 CLUSTERS = MapType(
@@ -323,6 +325,7 @@ CLUSTERS = MapType(
     rule="none",
     labels=True,
     standard=False,
+    follows_scale=True,
     make=_make,
     together=_together,
     spans_encoders=lambda options: options.clusters.basis == "joint" or options.clusters.matched,

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.results import Embedding, TokenMap
 from napari_sslmaps.errors import InvalidAnchorError, InvalidOptionError
-from napari_sslmaps.maps.map_type import Facts, MapInput, MapType, centred_words, where_words
+from napari_sslmaps.maps.map_type import (
+    Facts,
+    MapInput,
+    MapType,
+    centred_words,
+    scale_facts,
+    scale_words,
+    where_words,
+)
 from napari_sslmaps.maps.similarity import similarity_map
 from napari_sslmaps.serialise import strict
 
@@ -79,6 +87,8 @@ class GroupMap(TokenMap):
         Similarity that a token of a group exceeds.
     centred
         Whether the region's mean token was subtracted first.
+    scale
+        Standard deviation, in pixels, of the Gaussian that tokens were averaged over; 0 for none.
     reference
         Name of the image that the anchors were taken in, if it is another one.
     """
@@ -88,17 +98,20 @@ class GroupMap(TokenMap):
     groups: tuple[AnchorGroup, ...]
     least: float = 0.0
     centred: bool = False
+    scale: float = 0.0
     reference: str = ""
 
 
-def group_map(
+def group_map(  # noqa: PLR0913  # a public call; its options are keywords
     embedding: Embedding,
     groups: Sequence[AnchorGroup],
     *,
     least: float = 0.0,
     centred: bool = True,
     radius: float = 0.0,
+    scale: float = 0.0,
     reference: Embedding | None = None,
+    reference_scale: float | None = None,
 ) -> GroupMap:
     """Give each token the group whose anchors it is most like.
 
@@ -113,7 +126,7 @@ def group_map(
         At least one of them with an anchor. A group without anchors keeps its number and gets no token.
     least
         A token whose similarity to every group is at most this is in none.
-    centred, radius, reference
+    centred, radius, scale, reference, reference_scale
         Options as `similarity_map` takes them. Without *centred*, most encoders' tokens are like each other,
         and 0 is hardly a threshold.
 
@@ -157,7 +170,9 @@ def group_map(
             combine="max",
             centred=centred,
             radius=radius,
+            scale=scale,
             reference=reference,
+            reference_scale=reference_scale,
         ).values
         wins = (found > best) | (np.isnan(best) & np.isfinite(found))
         second = np.fmax(second, np.where(wins, best, found))
@@ -168,12 +183,13 @@ def group_map(
     return GroupMap(
         values=best,
         grid=embedding.grid,
-        provenance=embedding.provenance,
+        provenance=replace(embedding.provenance, scale=float(scale)),
         labels=labels,
         margin=np.where(known, margin, np.float32(np.nan)),
         groups=tuple(groups),
         least=least,
         centred=centred,
+        scale=float(scale),
         reference="" if reference is None else reference.provenance.image,
     )
 
@@ -200,8 +216,14 @@ def check_on_grid(groups: Sequence[AnchorGroup], grid: TokenGrid) -> None:
 def _make(given: MapInput) -> GroupMap | None:
     if not given.groups:
         return None
-    centred = given.options.similarity.centred
-    return group_map(given.embedding, given.groups, centred=centred, reference=given.reference)
+    return group_map(
+        given.embedding,
+        given.groups,
+        centred=given.options.similarity.centred,
+        scale=given.scale,
+        reference=given.reference,
+        reference_scale=given.reference_scale,
+    )
 
 
 def _facts(result: GroupMap) -> dict[str, Any]:
@@ -210,12 +232,13 @@ def _facts(result: GroupMap) -> dict[str, Any]:
         "least": result.least,
         "centred": result.centred,
         "reference": result.reference,
+        **scale_facts(result.scale),
     }
 
 
 def _caption(facts: Facts) -> str:
     names = ", ".join(group["name"] for group in facts["groups"] if group["anchors"])
-    return f"which it is most like: {names}{where_words(facts)}{centred_words(facts)}"
+    return f"which it is most like: {names}{where_words(facts)}{centred_words(facts)}{scale_words(facts)}"
 
 
 _NO_COLOUR = "#808080"
@@ -228,6 +251,7 @@ GROUPS = MapType(
     rule="none",
     labels=True,
     needs_anchors=True,
+    follows_scale=True,
     make=_make,
     facts=_facts,
     caption=_caption,

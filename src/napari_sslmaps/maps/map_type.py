@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from napari_sslmaps.core.results import Embedding, TokenMap
+from napari_sslmaps.core.scale import at_scale
 
 if TYPE_CHECKING:
     from napari_sslmaps.maps.attention import AttentionStack
@@ -54,6 +55,20 @@ class MapInput:
     basis: "ComponentBasis | None" = None
     others: Sequence[Embedding] = ()
     previous: TokenMap | None = None
+
+    @property
+    def scale(self) -> float:
+        """Standard deviation, in pixels of level 0, of the Gaussian that tokens are averaged over."""
+        return self.options.scale.pixels(self.embedding)
+
+    @property
+    def reference_scale(self) -> float | None:
+        """The same in pixels of the image that the anchors lie in; None if that is this one."""
+        return None if self.reference is None else self.options.scale.pixels(self.reference)
+
+    def averaged(self, embedding: Embedding) -> Embedding:
+        """Return an embedding at the scale that is asked for."""
+        return at_scale(embedding, self.options.scale)
 
 
 def _no_facts(_result: Any) -> dict[str, Any]:
@@ -108,6 +123,8 @@ class MapType:
         Whether `difference_map` takes two of it.
     needs_anchors
         Whether it follows anchors.
+    follows_scale
+        Whether it is made of tokens averaged over a neighbourhood, where that is asked for.
     selectable
         Whether it has a box in the window, a column of the figure and a file of a run.
     standard
@@ -143,6 +160,7 @@ class MapType:
     labels: bool = False
     subtractable: bool = False
     needs_anchors: bool = False
+    follows_scale: bool = False
     selectable: bool = True
     standard: bool = True
     make: Callable[[MapInput], TokenMap | None] | None = None
@@ -169,3 +187,13 @@ def where_words(facts: Facts) -> str:
 def centred_words(facts: Facts) -> str:
     """Say whether tokens were centred."""
     return ", centred" if facts["centred"] else ""
+
+
+def scale_facts(sigma_px: float) -> dict[str, Any]:
+    """Return what is kept of the neighbourhood that tokens were averaged over; nothing of single patches."""
+    return {"sigma_px": sigma_px} if sigma_px else {}
+
+
+def scale_words(facts: Facts) -> str:
+    """Say over which neighbourhood tokens were averaged; nothing of single patches."""
+    return f", over σ {facts['sigma_px']:.3g} px" if facts.get("sigma_px") else ""

@@ -16,7 +16,7 @@ from napari_sslmaps.core.regrid import common_grid, regrid
 from napari_sslmaps.core.results import Embedding, Float32, TokenMap
 from napari_sslmaps.core.tokens import token_chunks
 from napari_sslmaps.errors import InvalidOptionError, MapUnavailableError
-from napari_sslmaps.maps.map_type import Facts, MapInput, MapType
+from napari_sslmaps.maps.map_type import Facts, MapInput, MapType, scale_facts, scale_words
 from napari_sslmaps.serialise import Float64Array, strict
 
 if TYPE_CHECKING:
@@ -447,13 +447,13 @@ class PcaOptions:
 
 
 def _make(given: MapInput) -> ComponentMap | None:
-    embedding, options = given.embedding, given.options.pca
+    embedding, options = given.averaged(given.embedding), given.options.pca
     if embedding.tokens.shape[-1] < COMPONENTS:
         return None
     if given.basis is not None:
         kept = pca_map(embedding, rendering=options.rendering, basis=given.basis)
         return replace(kept, fitted_to="kept")
-    others = given.others if options.basis == "joint" else ()
+    others = [given.averaged(other) for other in given.others] if options.basis == "joint" else ()
     foreground: Any = options.foreground or None
     found = pca_map([embedding, *others], rendering=options.rendering, foreground=foreground)[0]
     return replace(found, fitted_to="joint" if options.basis == "joint" else "region")
@@ -469,6 +469,7 @@ def _facts(result: ComponentMap) -> dict[str, Any]:
         "variance": result.basis.variance.tolist(),
         "aligned_to": result.aligned_to,
         "basis_of": _BASES[result.fitted_to],
+        **scale_facts(result.provenance.scale),
     }
 
 
@@ -480,7 +481,7 @@ def _caption(facts: Facts) -> str:
     aligned = facts.get("aligned_to")
     turned = f", colours turned to {aligned}" if aligned else ""
     basis = facts.get("basis_of") or _BASES["region"]
-    return f"components {basis}, {_RENDERINGS[facts['rendering']]}{turned}"
+    return f"components {basis}, {_RENDERINGS[facts['rendering']]}{scale_words(facts)}{turned}"
 
 
 def _note(result: ComponentMap) -> str:
@@ -496,6 +497,7 @@ PCA = MapType(
     options="pca",
     opacity=0.8,
     rule="none",
+    follows_scale=True,
     make=_make,
     together=_together,
     spans_encoders=lambda options: options.pca.basis == "joint" or options.pca.aligned,

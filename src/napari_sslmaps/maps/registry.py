@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sslmaps.core.results import TokenMap
+from napari_sslmaps.core.scale import TokenScale
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.maps.agreement import AGREEMENT
 from napari_sslmaps.maps.attention import ACTIVATION, ATTENTION, AttentionOptions
@@ -57,18 +58,25 @@ class MapOptions:
         How tokens are compared with anchors and with groups of them.
     clusters
         How many clusters there are, and of which images.
+    scale
+        Neighbourhood that tokens are averaged over, in all maps that are made of them.
     """
 
     attention: AttentionOptions = field(default_factory=AttentionOptions)
     pca: PcaOptions = field(default_factory=PcaOptions)
     similarity: SimilarityOptions = field(default_factory=SimilarityOptions)
     clusters: ClusterOptions = field(default_factory=ClusterOptions)
+    scale: TokenScale = field(default_factory=TokenScale)
 
     def changed_since(self, before: "MapOptions") -> list[str]:
         """Return the keys of maps that look different than with other options."""
         names = {item.name for item in fields(self) if getattr(self, item.name) != getattr(before, item.name)}
         redrawn = self.similarity.display != before.similarity.display
-        return [kind.key for kind in selectable() if kind.options in names or (redrawn and kind.shared)]
+        return [
+            kind.key
+            for kind in selectable()
+            if kind.options in names or (redrawn and kind.shared) or ("scale" in names and kind.follows_scale)
+        ]
 
 
 def selectable() -> list[MapType]:

@@ -6,7 +6,7 @@ cos(t − m, b) = (t · b − m · b) / |t − m|.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, get_args
 
@@ -17,7 +17,16 @@ from napari_sslmaps.core.neighbourhood import neighbourhood_of
 from napari_sslmaps.core.results import Embedding, Float32, TokenMap
 from napari_sslmaps.core.tokens import token_chunks
 from napari_sslmaps.errors import InvalidAnchorError, InvalidOptionError
-from napari_sslmaps.maps.map_type import Display, Facts, MapInput, MapType, centred_words, where_words
+from napari_sslmaps.maps.map_type import (
+    Display,
+    Facts,
+    MapInput,
+    MapType,
+    centred_words,
+    scale_facts,
+    scale_words,
+    where_words,
+)
 from napari_sslmaps.serialise import strict
 
 Anchors = Sequence[tuple[float, float]] | NDArray[np.floating]
@@ -67,6 +76,7 @@ def similarity_map(  # noqa: PLR0913  # a public call; its options are keywords
     radius: float = 0.0,
     scale: float = 0.0,
     reference: Embedding | None = None,
+    reference_scale: float | None = None,
 ) -> SimilarityMap:
     """Cosine similarity of every token to the anchors.
 
@@ -94,6 +104,8 @@ def similarity_map(  # noqa: PLR0913  # a public call; its options are keywords
         Another image's embedding by the same encoder, in which the anchors lie; `embedding` if omitted.
         Centred, each image's own mean token is subtracted: what a whole image shares, such as its stain or
         gain, is then taken away on both sides.
+    reference_scale
+        The scale in pixels of the reference, whose pixels may be of another size; `scale` if omitted.
 
     Returns
     -------
@@ -125,8 +137,9 @@ def similarity_map(  # noqa: PLR0913  # a public call; its options are keywords
     if reference is not None:
         _check_same_encoder(embedding, reference)
     source = embedding if reference is None else reference
-    directions = anchor_directions(source, positive_yx, centred=centred, radius=radius, scale=scale)
-    against = anchor_directions(source, negative_yx, centred=centred, radius=radius, scale=scale)
+    there = scale if reference_scale is None else reference_scale
+    directions = anchor_directions(source, positive_yx, centred=centred, radius=radius, scale=there)
+    against = anchor_directions(source, negative_yx, centred=centred, radius=radius, scale=there)
     if scale:
         flat = _compare_averages(
             embedding, directions, against, combine=combine, centred=centred, scale=scale
@@ -136,7 +149,7 @@ def similarity_map(  # noqa: PLR0913  # a public call; its options are keywords
     return SimilarityMap(
         values=flat.reshape(embedding.grid.shape),
         grid=embedding.grid,
-        provenance=embedding.provenance,
+        provenance=replace(embedding.provenance, scale=float(scale)),
         anchors=positive_yx,
         negative=negative_yx,
         centred=centred,
@@ -314,7 +327,9 @@ def make_similarity(given: MapInput) -> SimilarityMap | None:
         negative=group.negative,
         combine=options.combine,
         centred=options.centred,
+        scale=given.scale,
         reference=given.reference,
+        reference_scale=given.reference_scale,
     )
 
 
@@ -325,6 +340,7 @@ def _facts(result: SimilarityMap) -> dict[str, Any]:
         "centred": result.centred,
         "combine": result.combine,
         "reference": result.reference,
+        **scale_facts(result.scale),
     }
 
 
@@ -333,12 +349,14 @@ def _caption(facts: Facts) -> str:
     against = f" less to {negative} negative" if negative else ""
     combined = f", {facts['combine']}" if positive > 1 and not negative else ""
     anchors = f"{positive} anchor{'' if positive == 1 else 's'}"
-    return f"cosine to {anchors}{against}{where_words(facts)}{centred_words(facts)}{combined}"
+    made = f"{centred_words(facts)}{scale_words(facts)}"
+    return f"cosine to {anchors}{against}{where_words(facts)}{made}{combined}"
 
 
 def _note(result: SimilarityMap) -> str:
     what = "cosine to anchors − to negative ones" if result.negative else "cosine to anchor"
-    return f"{what}, centred" if result.centred else what
+    centred = f"{what}, centred" if result.centred else what
+    return f"{centred}{scale_words(scale_facts(result.scale))}"
 
 
 SIMILARITY = MapType(
@@ -349,6 +367,7 @@ SIMILARITY = MapType(
     rule="range",
     shared=True,
     needs_anchors=True,
+    follows_scale=True,
     subtractable=True,
     make=make_similarity,
     facts=_facts,

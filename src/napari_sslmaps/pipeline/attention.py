@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 
 from napari_sslmaps.core.preprocess import check_window
+from napari_sslmaps.core.resolution import Resolution
 from napari_sslmaps.core.results import AttentionKind, Embedding, Float32, Provenance
 from napari_sslmaps.core.tiling import ONE_PASS, Stitcher, Tile, Tiling
 from napari_sslmaps.encoders.registry import load_encoder
@@ -18,7 +19,15 @@ from napari_sslmaps.pipeline.attention_field import Anchor, AttentionField, bloc
 from napari_sslmaps.pipeline.batches import is_out_of_memory
 from napari_sslmaps.pipeline.embedding import check_structure, provenance_of
 from napari_sslmaps.pipeline.masks import MaskLike
-from napari_sslmaps.pipeline.planning import EmbeddingPlan, RegionLike, check_whole_patches, plan
+from napari_sslmaps.pipeline.planning import (
+    EmbeddingPlan,
+    RegionLike,
+    at_working_resolution,
+    check_whole_patches,
+    plan,
+    region_on,
+    working_resolution,
+)
 from napari_sslmaps.pipeline.reading import TileReader, parts_read, read_ahead, scan_ahead
 from napari_sslmaps.pipeline.reopened import ReopenedImage
 from napari_sslmaps.sources.identity import unchanged
@@ -49,6 +58,7 @@ def attend(  # noqa: PLR0913  # what users call; most of its keywords are those 
     window: tuple[float, float] | None = None,
     allow_uniform: bool = False,
     mask: MaskLike | None = None,
+    resolution: Resolution | float | str = "trained",
     on_progress: OnTiles | None = None,
 ) -> AttentionStack:
     """Compute the attention of one block of a transformer, per head.
@@ -72,7 +82,7 @@ def attend(  # noqa: PLR0913  # what users call; most of its keywords are those 
     rollout
         Follow attention from that block down to the input, averaged over heads (Abnar & Zuidema,
         arXiv 2005.00928). It reads all rows of every block, some at a time.
-    region, tiling, window, allow_uniform, mask
+    region, tiling, window, allow_uniform, mask, resolution
         Options as `embed` takes them. An anchor's tile is computed whole, whatever the mask.
     on_progress
         Called after every tile, on this thread, with tiles done and their total; may raise `Cancelled`.
@@ -103,7 +113,7 @@ def attend(  # noqa: PLR0913  # what users call; most of its keywords are those 
     >>> ssl.attention_map(stack).values.shape
     (8, 8)
     """
-    with _looking(image, encoder, _Where(region, tiling, window, mask, allow_uniform)) as look:
+    with _looking(image, encoder, _Where(region, tiling, window, mask, allow_uniform, resolution)) as look:
         number = block_number(block, look.depth)
         if anchor is not None:
             field = look.field(anchor, range(1, number + 1) if rollout else (number,))
@@ -153,6 +163,7 @@ def attend_blocks(  # noqa: PLR0913  # the keywords of `attend`
     window: tuple[float, float] | None = None,
     allow_uniform: bool = False,
     mask: MaskLike | None = None,
+    resolution: Resolution | float | str = "trained",
     on_progress: OnTiles | None = None,
 ) -> tuple[AttentionStack, ...]:
     """Compute what the output reads in several blocks, in one forward pass; see `attend`.
@@ -162,7 +173,7 @@ def attend_blocks(  # noqa: PLR0913  # the keywords of `attend`
     blocks
         Each from 1, or from −1; all if omitted.
     """
-    with _looking(image, encoder, _Where(region, tiling, window, mask, allow_uniform)) as look:
+    with _looking(image, encoder, _Where(region, tiling, window, mask, allow_uniform, resolution)) as look:
         return look.outputs(look.numbers(blocks), on_progress)
 
 
@@ -176,6 +187,7 @@ def attention_field(  # noqa: PLR0913  # the keywords of `attend`
     tiling: Tiling | None = None,
     window: tuple[float, float] | None = None,
     allow_uniform: bool = False,
+    resolution: Resolution | float | str = "trained",
 ) -> AttentionField:
     """Keep what the tile around an anchor attends with, so that the next anchor in it costs no forward pass.
 
@@ -187,7 +199,7 @@ def attention_field(  # noqa: PLR0913  # the keywords of `attend`
         Each from 1, or from −1; None for all, as a rollout needs. Memory is 8 bytes × width per block and
         token.
     """
-    with _looking(image, encoder, _Where(region, tiling, window, None, allow_uniform)) as look:
+    with _looking(image, encoder, _Where(region, tiling, window, None, allow_uniform, resolution)) as look:
         return look.field(anchor, look.numbers(blocks))
 
 
@@ -199,6 +211,7 @@ class _Where(NamedTuple):
     window: tuple[float, float] | None
     mask: MaskLike | None
     allow_uniform: bool
+    resolution: Resolution | float | str
 
 
 @contextmanager
@@ -211,12 +224,16 @@ def _looking(image: Any, encoder: "Encoder | str | Path", where: _Where) -> Iter
         return
     source = open_image(image)
     with nullcontext() if source is image else source, unchanged(source):
-        planned = plan(source, encoder.spec, where.region, where.tiling, mask=where.mask)
-        scan = scan_ahead(source, planned.region, None if planned.mask is None else parts_read(planned))
+        read, area = at_working_resolution(source, where.region, where.resolution, encoder.spec.trained)
+        working = working_resolution(
+            source, region_on(source, where.region), where.resolution, encoder.spec.trained
+        )
+        planned = plan(read, encoder.spec, area, where.tiling, mask=where.mask)
+        scan = scan_ahead(read, planned.region, None if planned.mask is None else parts_read(planned))
         check_structure(scan, allow_uniform=where.allow_uniform)
         chosen = check_window(scan.window if where.window is None else where.window, flat=where.allow_uniform)
-        provenance = provenance_of(source, planned, encoder, scan, chosen)
-        yield _AttentionPass(TileReader(source, planned, chosen), encoder, depth, provenance)
+        provenance = provenance_of(read, planned, encoder, scan, chosen, working)
+        yield _AttentionPass(TileReader(read, planned, chosen), encoder, depth, provenance)
 
 
 def _look_again(embedding: Embedding, encoder: "Encoder", where: _Where) -> "_AttentionPass":

@@ -12,7 +12,7 @@ from napari_sslmaps.core.results import Embedding, Float32
 from napari_sslmaps.core.tiling import ONE_PASS, Span, Tile, Tiling
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.maps.evidence import EvidenceMap
-from napari_sslmaps.pipeline.planning import EmbeddingPlan, check_whole_patches, plan
+from napari_sslmaps.pipeline.planning import EmbeddingPlan, check_whole_patches, plan, with_level_of
 from napari_sslmaps.pipeline.reading import TileReader, read_ahead
 from napari_sslmaps.sources.open import open_image
 
@@ -92,8 +92,9 @@ def class_activation(
     tiling = Tiling(made.tile, made.overlap) if made.tile else ONE_PASS
     source = open_image(image)
     with nullcontext() if source is image else source:
-        planned = plan(source, encoder.spec, region, tiling)
-        reader = TileReader(source, planned, window)
+        read = with_level_of(source, embedding, encoder.spec.constraint.token_stride)
+        planned = plan(read, encoder.spec, region, tiling)
+        reader = TileReader(read, planned, window)
         known = np.isfinite(embedding.tokens[:, :, 0])
         share = known.astype(np.float32) / np.float32(max(1, known.sum()))
         tiles = [tile for tile in planned.tiles if known[tile.rows.kept, tile.cols.kept].any()]

@@ -29,10 +29,16 @@ from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.pipeline.embedding import embed
 from napari_sslmaps.pipeline.masks import MaskLike, mask_hash, token_mask
-from napari_sslmaps.pipeline.planning import RegionLike, at_working_resolution
+from napari_sslmaps.pipeline.planning import (
+    RegionLike,
+    at_working_resolution,
+    region_on,
+    working_resolution,
+)
 from napari_sslmaps.pipeline.progress import OnProgress
 from napari_sslmaps.pipeline.reading import read_ahead, scan_ahead
 from napari_sslmaps.sources.array import UniformSource
+from napari_sslmaps.sources.base import spacing_in
 from napari_sslmaps.sources.open import open_image
 from napari_sslmaps.sources.protocol import ImageSource
 from napari_sslmaps.sources.scan import strips_of
@@ -56,7 +62,7 @@ def embed_control(  # noqa: PLR0913  # the options of `embed`, as keywords
     cache: Cache | bool | None = None,
     on_progress: OnProgress | None = None,
     mask: MaskLike | None = None,
-    resolution: Resolution | float | str = "native",
+    resolution: Resolution | float | str = "trained",
 ) -> Embedding:
     """Compute a control's tokens, on the grid that the encoder's own tokens of the region have.
 
@@ -106,8 +112,14 @@ def embed_control(  # noqa: PLR0913  # the options of `embed`, as keywords
         source, area = at_working_resolution(opened, region, resolution, control.trained)
         grid = TokenGrid.covering(area, control.stride, source.levels[area.level].downsample_yx)
         wanted = None if mask is None else token_mask(source, area, grid, mask)
+        read_at = working_resolution(opened, region_on(opened, region), resolution, control.trained)
+        told: dict[str, Any] = {
+            "spacing_um_yx": spacing_in(source, area),
+            "resolution": "" if read_at is None else str(read_at),
+        }
         if not control.needs_encoder:
-            return _within(_embed_without_network(control, source, grid, area, window), wanted)
+            found = _within(_embed_without_network(control, source, grid, area, window), wanted)
+            return replace(found, provenance=replace(found.provenance, **told))
         found = embed(
             UniformSource(source, _mean_colour(source, area)),
             _loaded(control, encoder),
@@ -118,7 +130,7 @@ def embed_control(  # noqa: PLR0913  # the options of `embed`, as keywords
             **rest,
         )
         # no token has structure here; all of them count, else PCA would be left with none
-        provenance = replace(found.provenance, encoder=control.name)
+        provenance = replace(found.provenance, encoder=control.name, **told)
         return replace(found, provenance=provenance, foreground=None)
 
 

@@ -19,12 +19,20 @@ from napari_sslmaps.errors import UnsupportedImageError
 from napari_sslmaps.pipeline.assembly import Frame
 from napari_sslmaps.pipeline.caching import chosen_cache, entry_of
 from napari_sslmaps.pipeline.masks import MaskLike
-from napari_sslmaps.pipeline.planning import EmbeddingPlan, RegionLike, at_working_resolution, plan
+from napari_sslmaps.pipeline.planning import (
+    EmbeddingPlan,
+    RegionLike,
+    at_working_resolution,
+    plan,
+    region_on,
+    working_resolution,
+)
 from napari_sslmaps.pipeline.progress import OnProgress
 from napari_sslmaps.pipeline.reading import TileReader, parts_read, scan_ahead
 from napari_sslmaps.pipeline.streaming import recall, stream
 from napari_sslmaps.pipeline.token_store import TokenBudget
 from napari_sslmaps.pipeline.weaving import weave
+from napari_sslmaps.sources.base import spacing_in
 from napari_sslmaps.sources.channels import ChannelChoice
 from napari_sslmaps.sources.identity import FileIdentity, unchanged
 from napari_sslmaps.sources.open import open_image
@@ -49,7 +57,7 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
     allow_uniform: bool = False,
     mask: MaskLike | None = None,
     budget: TokenBudget | None = None,
-    resolution: Resolution | float | str = "native",
+    resolution: Resolution | float | str = "trained",
     short_side: int | None = None,
     channel: ChannelChoice = None,
     stride: int | None = None,
@@ -94,8 +102,8 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
         How many bytes of tokens are kept in single precision, how many in half in memory, and where the
         rest; `TokenBudget.from_environment` if omitted.
     resolution
-        What the region is read at: ``native``, as stored; micrometres per pixel; or ``trained``, what the
-        encoder learned at, where that is known and the image tells the size of its pixels, else native. It is
+        What the region is read at: ``trained``, what the encoder learned at, where that is known and the
+        image tells what is needed for it, else native; ``native``, as stored; or micrometres per pixel. It is
         resampled, with antialiasing, from the level that is just fine enough. A region of a level other than
         0 is read as it is.
     short_side
@@ -147,6 +155,7 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
     asked = resolution if short_side is None else Resolution(short_side=short_side)
     with nullcontext() if source is image else source, unchanged(source):
         read, area = at_working_resolution(source, region, asked, encoder.spec.trained)
+        working = working_resolution(source, region_on(source, region), asked, encoder.spec.trained)
         planned = plan(read, encoder.spec, area, tiling, mask=mask, stride=stride)
         room = budget or TokenBudget.from_environment()
         room.check_room(*planned.grid.shape, encoder.spec.architecture.token_width)
@@ -158,7 +167,7 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
         scan = look() if kept_in is None else kept_in.scan(known_by, planned.region, look, parts)
         check_structure(scan, allow_uniform=allow_uniform)
         chosen = check_window(scan.window if window is None else window, flat=allow_uniform)
-        provenance = provenance_of(read, planned, encoder, scan, chosen)
+        provenance = provenance_of(read, planned, encoder, scan, chosen, working)
         pixels = _pixels_of(image, source, read, channel)
         kind = encoder.extractor.attention_kind
         frame = Frame(planned, provenance, kind, pixels, _on_grid(planned, focus_yx), room)
@@ -218,6 +227,7 @@ def provenance_of(
     encoder: "Encoder",
     scan: RegionScan,
     window: tuple[float, float],
+    resolution: Resolution | None = None,
 ) -> Provenance:
     """Say what decides the numbers of a region's embedding."""
     import torch
@@ -244,4 +254,6 @@ def provenance_of(
         mask_sha256=planned.mask_sha256,
         image_notes=tuple(getattr(source, "notes", ())),
         stride=planned.stride if planned.passes else 0,
+        spacing_um_yx=spacing_in(source, planned.region),
+        resolution="" if resolution is None else str(resolution),
     )

@@ -8,14 +8,14 @@ from napari_sslmaps.core.grid import TokenGrid, patch_shifts
 from napari_sslmaps.core.placed_mask import Mask
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.resolution import Resolution, region_at, resolution_of
-from napari_sslmaps.core.results import Provenance
+from napari_sslmaps.core.results import Embedding, Provenance
 from napari_sslmaps.core.tiling import Tiles, Tiling, plan_tiles
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import InvalidOptionError, RegionError
 from napari_sslmaps.pipeline.masks import MaskLike, mask_hash, token_mask
 from napari_sslmaps.sources.base import spacing_in
 from napari_sslmaps.sources.protocol import ImageSource
-from napari_sslmaps.sources.resampled import at_resolution
+from napari_sslmaps.sources.resampled import ResampledLevel, at_resolution
 
 RegionLike = Region | Sequence[int] | Sequence[slice]
 
@@ -282,14 +282,44 @@ def at_working_resolution(
     """
     area = region_on(source, region)
     shape, spacing = source.levels[0].shape_yx, spacing_in(source, area)
-    wanted = resolution_of(resolution, trained, spacing)
-    if wanted is None or area.level:
+    wanted = working_resolution(source, area, resolution, trained)
+    if wanted is None:
         return source, area
     found, level = at_resolution(source, wanted.downsample_yx(shape, spacing))
     if level == 0:
         return source, area
     there = found.levels[level]
     return found, region_at(area, level, there.downsample_yx, there.shape_yx)
+
+
+def plan_at(
+    source: ImageSource,
+    spec: EncoderSpec,
+    region: RegionLike | None,
+    tiling: Tiling | None = None,
+    *,
+    resolution: Resolution | float | str,
+    mask: MaskLike | None = None,
+) -> EmbeddingPlan:
+    """Plan what `embed` does with a region at a resolution; see `plan` and `at_working_resolution`."""
+    read, area = at_working_resolution(source, region, resolution, spec.trained)
+    return plan(read, spec, area, tiling, mask=mask)
+
+
+def with_level_of(source: ImageSource, embedding: Embedding, stride: int) -> ImageSource:
+    """Return an image with the level that an embedding of it, by an encoder of this stride, was read at."""
+    region = embedding.provenance.region
+    if region is None or region.level < len(source.levels):
+        return source
+    down_y, down_x = (side / stride for side in embedding.grid.stride_yx)
+    return ResampledLevel(source, (down_y, down_x))
+
+
+def working_resolution(
+    source: ImageSource, area: Region, resolution: Resolution | float | str, trained: Resolution | None
+) -> Resolution | None:
+    """Return the resolution that a region is read at; None for that of its level, as it is stored."""
+    return None if area.level else resolution_of(resolution, trained, spacing_in(source, area))
 
 
 def _tiles(grid: TokenGrid, spec: EncoderSpec, tiling: Tiling, wanted: Mask | None) -> Tiles:

@@ -1,12 +1,13 @@
 """The record of a run: enough to run it again, and to notice when something has changed."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
 from napari_sslmaps.core.grid import Points
 from napari_sslmaps.core.region import Region
+from napari_sslmaps.core.resolution import Resolution, resolution_of
 from napari_sslmaps.core.results import Provenance
 from napari_sslmaps.maps.groups import AnchorGroup
 from napari_sslmaps.maps.registry import MAP_TYPES, MapOptions, check_keys, standard
@@ -165,11 +166,13 @@ class RunOptions:
     series, um_per_px, icc
         Which image of every file, how large its pixels are and whether its colours are converted, as in
         `OpenOptions`.
+    resolution
+        What images are read at: ``trained``, ``native``, or a text that `Resolution.of` understands.
 
     Raises
     ------
     InvalidOptionError
-        If there is no such map.
+        If there is no such map, or a resolution is written otherwise.
     """
 
     tile: int | None = None
@@ -187,9 +190,11 @@ class RunOptions:
     series: str = ""
     um_per_px: tuple[float, float] | None = None
     icc: bool = True
+    resolution: str = "trained"
 
     def __post_init__(self) -> None:
         check_keys(self.wanted)
+        resolution_of(self.resolution, None, None)
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -207,6 +212,11 @@ class RunOptions:
         flat = self.to_flat()
         return tuple(name for name in _LATER_OPTIONS if flat[name] != _SCHEMA_1[name])
 
+    def of_encoders(self, trained: Iterable[Resolution | None]) -> Self:
+        """Return the same options, said as before encoders had resolutions where none of these has one."""
+        plain = self.resolution == "trained" and not any(trained)
+        return replace(self, resolution=_RESOLUTION) if plain else self
+
     def to_flat(self) -> dict[str, Any]:
         """Return the options as records write them, and as keys of finished work are hashed from.
 
@@ -219,6 +229,10 @@ class RunOptions:
         flat |= self.opening.to_flat()
         if self.maps.similarity.display != _DISPLAY:
             flat["display"] = self.maps.similarity.display
+        if self.resolution != _RESOLUTION:
+            flat["resolution"] = self.resolution
+        if self.maps.scale.value:
+            flat["scale"] = asdict(self.maps.scale)
         for name in _of_one_map(self.keys):
             flat[name] = asdict(getattr(self.maps, name))
         return flat
@@ -237,7 +251,7 @@ class RunOptions:
 
 def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options as `RunOptions` holds them."""
-    values = {**_SCHEMA_1, "maps": (), "display": _DISPLAY, **flat}
+    values = {**_SCHEMA_1, "maps": (), "display": _DISPLAY, "resolution": _RESOLUTION, **flat}
     parts: dict[str, Any] = {name: {} for name in _FLAT_PARTS}
     own: dict[str, Any] = {"wanted": values.pop("maps")}
     parts["similarity"]["display"] = values.pop("display")
@@ -254,6 +268,7 @@ def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 
 _DISPLAY = "shared"
+_RESOLUTION = "native"
 _PLACES = {
     "head": "maps.attention.head",
     "reduction": "maps.attention.reduction",

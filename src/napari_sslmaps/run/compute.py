@@ -177,6 +177,7 @@ class _RunState:
                 mask=look.mask,
                 on_progress=report,
                 cache=self.cached,
+                resolution=options.resolution,
             )
         return embed_control(
             control,
@@ -187,4 +188,5 @@ class _RunState:
             mask=look.mask,
             on_progress=report,
             cache=self.cached,
+            resolution=options.resolution,
         )

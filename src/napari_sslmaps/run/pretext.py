@@ -18,6 +18,7 @@ from napari_sslmaps.figures.run_figure import Picture, save_figure
 from napari_sslmaps.files import written_whole
 from napari_sslmaps.inputs.encoders import EncoderChoice
 from napari_sslmaps.inputs.images import open_named, record_of
+from napari_sslmaps.pipeline.planning import at_working_resolution
 from napari_sslmaps.pretext.view import pretext_view
 from napari_sslmaps.records.map_files import write_panel
 from napari_sslmaps.records.run import ImageRecord
@@ -47,6 +48,8 @@ class PretextRequest:
         An image file of the region's size, or of the size of the token grid: what is not 0 is hidden.
     opening
         How the image is opened.
+    resolution
+        What the image is read at, as `embed` takes it.
     """
 
     image: str
@@ -56,6 +59,7 @@ class PretextRequest:
     options: Mapping[str, Any] = field(default_factory=dict)
     mask: Path | None = None
     opening: OpenOptions = AS_STORED
+    resolution: str = "trained"
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -97,7 +101,8 @@ def compute_pretext(request: PretextRequest, on_encoder: OnEncoder | None = None
             encoder = load_encoder(
                 choice.name, device=request.device, precision="float32", **choice.overrides
             )
-            view = pretext_view(source, encoder, mask, region=region, **request.options)
+            read, area = at_working_resolution(source, region, request.resolution, encoder.spec.trained)
+            view = pretext_view(read, encoder, mask, region=area, **request.options)
             specs.append(encoder.spec)
             columns.append(PretextColumn(METHODS[encoder.spec.method].title, encoder.spec.name, view))
         picture = picture_of(source, region, columns[0].view.provenance.window or (0.0, 1.0))
@@ -137,6 +142,7 @@ def write_pretext(outcome: PretextOutcome, folder: Path) -> dict[str, Any]:
         "options": dict(request.options),
         "mask": None if request.mask is None else str(request.mask),
         **request.opening.to_flat(),
+        **({} if request.resolution == "trained" else {"resolution": request.resolution}),
         "encoders": entries,
         "figure": "pretext.png",
     }

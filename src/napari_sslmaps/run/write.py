@@ -226,6 +226,10 @@ def cautions(outcome: RunOutcome) -> list[str]:
     """Sentences that belong beside the maps of a run."""
     sentences = []
     for encoder in outcome.encoders:
+        read_at = encoder.embedding.provenance.resolution
+        if read_at:
+            as_trained = ", as it was trained" if read_at == str(encoder.spec.trained) else ""
+            sentences.append(f"{encoder.name}: the image was read at {read_at}{as_trained}.")
         if "activation" in encoder.maps:
             sentences.append(f"{encoder.name}: a CNN has no attention; activation is shown instead.")
         said = [map_type_of(result).facts(result).get("caution") for result in encoder.maps.values()]

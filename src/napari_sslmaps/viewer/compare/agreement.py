@@ -3,11 +3,13 @@
 from dataclasses import dataclass, replace
 
 from napari_sslmaps.core.results import Embedding
+from napari_sslmaps.core.scale import TokenScale, at_scale
 from napari_sslmaps.maps.agreement import AgreementMap, neighbour_agreement
 from napari_sslmaps.viewer.canvas.map_layers import AGREEMENT, LayerSpec, draw
 from napari_sslmaps.viewer.compare.found_layer import FoundLayer
 from napari_sslmaps.viewer.state.session import Sessions
 from napari_sslmaps.viewer.state.tasks import TaskContext
+from napari_sslmaps.viewer.state.workspace import WorkspaceModel
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -16,11 +18,12 @@ class AgreementJob:
 
     first: Embedding
     second: Embedding
+    scale: TokenScale
 
     def __call__(self, context: TaskContext) -> AgreementMap:
         """Compare neighbourhoods of tokens."""
         context.token.check()
-        return neighbour_agreement(self.first, self.second)
+        return neighbour_agreement(at_scale(self.first, self.scale), at_scale(self.second, self.scale))
 
 
 class AgreementLayer:
@@ -28,13 +31,16 @@ class AgreementLayer:
 
     Parameters
     ----------
+    workspace
+        The scale that tokens are compared at.
     sessions
         What was computed.
     layer
         Layer that it is shown in.
     """
 
-    def __init__(self, sessions: Sessions, layer: FoundLayer) -> None:
+    def __init__(self, workspace: WorkspaceModel, sessions: Sessions, layer: FoundLayer) -> None:
+        self._workspace = workspace
         self._sessions = sessions
         self._layer = layer
 
@@ -44,7 +50,8 @@ class AgreementLayer:
         if here is None or not {first, second} <= set(here[1].embedded):
             return
         image, session = here
-        job = AgreementJob(*(session.embedded[name].embedding for name in (first, second)))
+        first_one, second_one = (session.embedded[name].embedding for name in (first, second))
+        job = AgreementJob(first_one, second_one, self._workspace.options.scale)
         self._layer.compute(image, job, draw_agreement, _words)
 
     def close(self) -> None:

@@ -76,7 +76,7 @@ class ComparePage:
         agreement, evidence = (
             FoundLayer(role, workspace, sessions, layer_manager, map_runner) for role in (AGREEMENT, EVIDENCE)
         )
-        self.agreement = AgreementLayer(sessions, agreement)
+        self.agreement = AgreementLayer(workspace, sessions, agreement)
         self.evidence = EvidenceLayer(workspace, sessions, evidence, services.evidencer)
         self.desk = ComparisonController(
             viewer,

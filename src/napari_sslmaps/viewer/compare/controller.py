@@ -232,6 +232,7 @@ class ComparisonController:
             whole,
             maps,
             workspace.tiling,
+            resolution=workspace.resolution,
             elsewhere=self._sessions.elsewhere(),
             difference=(workspace.front, workspace.against) if workspace.difference else (),
             reference=reference,

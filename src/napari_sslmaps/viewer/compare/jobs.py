@@ -79,6 +79,8 @@ class Shown:
         The two methods whose difference is in view.
     reference
         The image that the anchors lie in, if it is another one.
+    resolution
+        Resolution that an image is read at, where it is not embedded yet.
     """
 
     image: ShownImage
@@ -89,6 +91,7 @@ class Shown:
     elsewhere: Elsewhere = field(default_factory=dict)
     difference: tuple[str, ...] = ()
     reference: ShownImage | None = None
+    resolution: str = "trained"
 
     @property
     def specs(self) -> tuple[EncoderSpec, ...]:
@@ -149,6 +152,7 @@ def request_of_region(
         stitching=tiling.stitching,
         maps=options_with(maps.options, anchored=bool(compared.anchors)),
         wanted=besides_standard(maps.wanted),
+        resolution=shown.resolution,
     )
     return ComparisonRequest(
         images=(compared,),

@@ -16,7 +16,7 @@ from napari_sslmaps.errors import ExportError
 from napari_sslmaps.maps.attention import check_attention
 from napari_sslmaps.maps.pca import COMPONENTS, ComponentBasis, pca_map
 from napari_sslmaps.maps.registry import besides_standard
-from napari_sslmaps.pipeline.planning import plan
+from napari_sslmaps.pipeline.planning import plan_at
 from napari_sslmaps.sources.identity import FileIdentity
 from napari_sslmaps.viewer.compare.jobs import Shown, ShownImage, options_with
 from napari_sslmaps.viewer.state.loaded_encoders import LoadedEncoders
@@ -155,6 +155,7 @@ def _options_of(shown: Shown) -> "RunOptions":
         stitching=tiling.stitching,
         maps=replace(options, attention=there),
         wanted=besides_standard(maps.wanted),
+        resolution=shown.resolution,
         difference=shown.difference if set(shown.difference) <= set(shown.embeddings) else (),
         save_basis=True,
     )
@@ -177,7 +178,11 @@ def _tiling_of(shown: Shown) -> Tiling:
     cut = Tiling(first.tile or ONE_PASS.tile, first.overlap, first.stitching)  # type: ignore[arg-type]  # written by `embed`
     for tiling in (shown.tiling, cut):
         planned = [
-            (plan(shown.image.source, spec, shown.image.region, tiling), found) for spec, found in made
+            (
+                plan_at(shown.image.source, spec, shown.image.region, tiling, resolution=shown.resolution),
+                found,
+            )
+            for spec, found in made
         ]
         if all((one.side, one.tiling.overlap) == (found.tile, found.overlap) for one, found in planned):
             return tiling

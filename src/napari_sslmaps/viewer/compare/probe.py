@@ -89,7 +89,9 @@ class ProbeController:
             self._model.probe_text = _HINT
             return
         self._busy, self._dirty, self._seen = True, False, scribbled
-        job = ProbeJob(embedding, scribbled, self._model.probe.kind, self._prober)
+        job = ProbeJob(
+            embedding, scribbled, self._model.probe.kind, self._prober, self._workspace.options.scale
+        )
         self._runner.submit(job, TaskCallbacks(lambda _: None, self._on_predicted, self._on_failed))
 
     def place_again(self, image: Image) -> None:
@@ -166,7 +168,9 @@ class ProbeController:
         embedding, seen = self._embedding(), self._seen
         if embedding is not None and seen is not None and seen is not self._validated:
             self._validated = seen
-            job = ValidationJob(embedding, seen, self._model.probe.kind, self._prober)
+            job = ValidationJob(
+                embedding, seen, self._model.probe.kind, self._prober, self._workspace.options.scale
+            )
             self._runner.submit(job, TaskCallbacks(lambda _: None, self._on_validated, self._on_failed))
 
     def _on_validated(self, found: Validation) -> None:

@@ -1,6 +1,6 @@
 """What a probe learns from scribbles, and who computes it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from napari_sslmaps.core.findings import Table, cell_text
 from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.results import Embedding
+from napari_sslmaps.core.scale import TokenScale, at_scale
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.maps.classes import LabelMap
 from napari_sslmaps.viewer.compare.model import ProbeKind
@@ -87,11 +88,13 @@ class ProbeJob:
     scribbled: Scribbled
     kind: ProbeKind
     prober: Prober
+    scale: TokenScale = field(default_factory=TokenScale)
 
     def __call__(self, context: TaskContext) -> LabelMap:
         """Fit and predict."""
         context.token.check()
-        return self.prober.predict(self.embedding, self.scribbled, self.kind)
+        averaged = at_scale(self.embedding, self.scale)
+        return self.prober.predict(averaged, self.scribbled, self.kind)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -102,8 +105,10 @@ class ValidationJob:
     scribbled: Scribbled
     kind: ProbeKind
     prober: Prober
+    scale: TokenScale = field(default_factory=TokenScale)
 
     def __call__(self, context: TaskContext) -> Validation:
         """Cross-validate."""
         context.token.check()
-        return self.prober.validate(self.embedding, self.scribbled, self.kind)
+        averaged = at_scale(self.embedding, self.scale)
+        return self.prober.validate(averaged, self.scribbled, self.kind)

@@ -19,7 +19,7 @@ from napari_sslmaps.errors import Cancelled, SSLMapsError
 from napari_sslmaps.maps.make import MapRequest, Maps, make_maps
 from napari_sslmaps.pipeline.controls import embed_control
 from napari_sslmaps.pipeline.embedding import embed
-from napari_sslmaps.pipeline.planning import plan
+from napari_sslmaps.pipeline.planning import plan_at
 from napari_sslmaps.pipeline.progress import EmbeddingProgress, OnProgress
 from napari_sslmaps.sources.protocol import ImageSource
 from napari_sslmaps.viewer.canvas.map_layers import LayerSpec, draw_all
@@ -44,12 +44,15 @@ class EmbedOptions:
         Whether finished tiles are kept on disk, and taken from there.
     mask
         Which tokens are wanted; None for all.
+    resolution
+        What the image is read at, as `embed` takes it.
     """
 
     tiling: Tiling = TILED
     focus_yx: tuple[float, float] | None = None
     keep: bool = False
     mask: PlacedMask | None = None
+    resolution: str = "trained"
 
 
 _PLAIN = EmbedOptions()
@@ -103,6 +106,7 @@ class PipelineEmbedder:
                 cache=options.keep,
                 on_progress=on_progress,
                 mask=options.mask,
+                resolution=options.resolution,
             )
         encoder = self._encoders.get(method)
         return embed(
@@ -114,6 +118,7 @@ class PipelineEmbedder:
             cache=options.keep,
             on_progress=on_progress,
             mask=options.mask,
+            resolution=options.resolution,
         )
 
 
@@ -289,6 +294,14 @@ class _Painter:
         job, method = self._job, self._method
         if not isinstance(method, EncoderSpec):
             return None
-        planned = plan(job.source, method, job.region, job.options.tiling, mask=job.options.mask)
+        options = job.options
+        planned = plan_at(
+            job.source,
+            method,
+            job.region,
+            options.tiling,
+            resolution=options.resolution,
+            mask=options.mask,
+        )
         found = seam_score(embedding.tokens, planned.tiles)
         return None if isnan(found) else found

@@ -8,7 +8,7 @@ from napari.layers import Image
 from psygnal import Signal
 
 from napari_sslmaps.core.results import TokenMap
-from napari_sslmaps.errors import Cancelled, InvalidAnchorError
+from napari_sslmaps.errors import Cancelled, InvalidAnchorError, InvalidOptionError
 from napari_sslmaps.maps.make import MapRequest, Maps, make_maps
 from napari_sslmaps.maps.registry import following_anchors, selectable
 from napari_sslmaps.maps.similarity import SimilarityMap
@@ -58,7 +58,8 @@ class _Repaint:
         for item in self.embedded:
             context.token.check()
             with item.lock:
-                pyramid = item.pyramid(centred=self.request.options.similarity.centred)
+                options = self.request.options
+                pyramid = item.pyramid(centred=options.similarity.centred, scale=options.scale)
                 pyramid.prepare(pyramid.level_for(budget))
 
 
@@ -158,7 +159,7 @@ class MapController:
                 continue  # its coarse tokens are being built; the mouse must not wait for them
             try:
                 drawing = live_drawing(item, self._workspace.request, budget)
-            except InvalidAnchorError as error:
+            except (InvalidAnchorError, InvalidOptionError) as error:
                 self._failed(error)
                 return
             finally:
@@ -217,7 +218,7 @@ class MapController:
                 made = make_maps({name: session.embedded[name].embedding}, request)
                 for result in made[name].values():
                     self._layer_manager.show(image, draw(result), live=True)
-            except InvalidAnchorError as error:
+            except (InvalidAnchorError, InvalidOptionError) as error:
                 self._failed(error)
                 return
         self.drawn.emit(image)
@@ -246,7 +247,7 @@ def live_drawing(item: Embedded, request: MapRequest, max_bytes: int) -> LayerSp
         If an anchor lies on a token that has not been computed.
     """
     options = request.options.similarity
-    pyramid = item.pyramid(centred=options.centred)
+    pyramid = item.pyramid(centred=options.centred, scale=request.options.scale)
     level = pyramid.level_for(max_bytes)
     positive, negative = request.anchors.anchors, request.anchors.negative
     values = pyramid.values(positive, negative=negative, combine=options.combine, level=level)
@@ -259,5 +260,6 @@ def live_drawing(item: Embedded, request: MapRequest, max_bytes: int) -> LayerSp
             negative=tuple(negative),
             centred=options.centred,
             combine=options.combine,
+            scale=pyramid.scale,
         )
     )

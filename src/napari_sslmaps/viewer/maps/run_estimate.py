@@ -12,7 +12,7 @@ from napari_sslmaps.core.units import size_text
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import RegionError, SSLMapsError
 from napari_sslmaps.pipeline.cost import Throughput, cost_of
-from napari_sslmaps.pipeline.planning import EmbeddingPlan, plan
+from napari_sslmaps.pipeline.planning import EmbeddingPlan, plan_at
 from napari_sslmaps.sources.protocol import ImageSource
 from napari_sslmaps.viewer.canvas.image_layer import LayerSource
 from napari_sslmaps.viewer.maps.throughput import ReadSpeed, ThroughputStore, free_memory
@@ -140,18 +140,17 @@ class RunEstimate:
             source.levels,
             source.spacing_um_yx,
             tiling,
-            tuple(spec.architecture for spec in specs),
+            self._workspace.resolution,
+            tuple((spec.architecture, spec.trained) for spec in specs),
         )
         if key != self._planned[0]:
             plans: dict[object, EmbeddingPlan] = {}
             for spec in specs:
-                asks = spec.constraint, getattr(spec.architecture, "rope", False)
-                if asks not in plans:
-                    plans[asks] = plan(source, spec, region, tiling, mask=mask)
-            self._planned = (
-                key,
-                tuple(plans[spec.constraint, getattr(spec.architecture, "rope", False)] for spec in specs),
-            )
+                if _asks(spec) not in plans:
+                    plans[_asks(spec)] = plan_at(
+                        source, spec, region, tiling, resolution=self._workspace.resolution, mask=mask
+                    )
+            self._planned = key, tuple(plans[_asks(spec)] for spec in specs)
         return self._planned[1]
 
     def _try_out(self, specs: Sequence[EncoderSpec], source: LayerSource, region: Region) -> None:
@@ -164,6 +163,11 @@ class RunEstimate:
         self._tried = names
         trial = _Trial(self._throughputs, unknown, self._readers, source, region)
         self._runner.submit(trial, TaskCallbacks(lambda _: self.update(), _ignore, _ignore))
+
+
+def _asks(spec: EncoderSpec) -> tuple[object, ...]:
+    """Return what of an encoder decides its plan."""
+    return spec.constraint, getattr(spec.architecture, "rope", False), spec.trained
 
 
 def _ignore(_answer: object) -> None:

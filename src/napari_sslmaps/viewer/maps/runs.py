@@ -9,7 +9,7 @@ from napari_sslmaps.core.region import Region
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import Cancelled, SSLMapsError
 from napari_sslmaps.pipeline.cost import Throughput, work_of
-from napari_sslmaps.pipeline.planning import plan
+from napari_sslmaps.pipeline.planning import plan_at
 from napari_sslmaps.viewer.canvas.image_layer import LayerSource
 from napari_sslmaps.viewer.maps.embedding_job import (
     Asked,
@@ -79,11 +79,18 @@ class EmbeddingRuns:
     ) -> None:
         """Start a run; one that is under way is stopped and silenced."""
         workspace = self._workspace
-        options = EmbedOptions(workspace.tiling, self._focus(image), workspace.keep, mask)
+        options = EmbedOptions(
+            workspace.tiling, self._focus(image), workspace.keep, mask, workspace.resolution
+        )
         try:
             source = LayerSource(image, workspace.spacing_um)
             specs = [method for method in methods if isinstance(method, EncoderSpec)]
-            plans = {spec.name: plan(source, spec, region, options.tiling, mask=mask) for spec in specs}
+            plans = {
+                spec.name: plan_at(
+                    source, spec, region, options.tiling, resolution=options.resolution, mask=mask
+                )
+                for spec in specs
+            }
         except SSLMapsError as error:
             workspace.say(str(error), failed=True)
             return

@@ -8,6 +8,7 @@ from napari.layers import Image
 from napari_sslmaps.core.placed_mask import PlacedMask
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Embedding
+from napari_sslmaps.core.scale import TokenScale
 from napari_sslmaps.maps.attention import AttentionStack
 from napari_sslmaps.maps.similarity_pyramid import SimilarityPyramid
 from napari_sslmaps.pipeline.attention_field import AttentionField
@@ -32,11 +33,19 @@ class Embedded:
     lock: Lock = field(default_factory=Lock)
     _pyramids: dict[bool, SimilarityPyramid] = field(default_factory=dict)
 
-    def pyramid(self, *, centred: bool) -> SimilarityPyramid:
-        """Return the pyramid of these tokens, or of these tokens less their mean."""
-        if centred not in self._pyramids:
-            self._pyramids[centred] = SimilarityPyramid(self.embedding, centred=centred)
-        return self._pyramids[centred]
+    def pyramid(self, *, centred: bool, scale: TokenScale | None = None) -> SimilarityPyramid:
+        """Return the pyramid of these tokens, or of these tokens less their mean; of the latest scale alone.
+
+        Raises
+        ------
+        InvalidOptionError
+            If the image does not tell what the scale needs.
+        """
+        sigma = 0.0 if scale is None else scale.pixels(self.embedding)
+        kept = self._pyramids.get(centred)
+        if kept is None or kept.scale != sigma:
+            kept = self._pyramids[centred] = SimilarityPyramid(self.embedding, centred=centred, scale=sigma)
+        return kept
 
     @property
     def megabytes(self) -> float:

@@ -109,6 +109,8 @@ class WorkspaceModel:
         Micrometres per pixel, typed by hand for an image that does not tell; None if not known.
     tiling
         How the region is cut.
+    resolution
+        What the image is read at: ``trained``, ``native``, or a text that `Resolution.of` takes.
     keep
         Whether what is computed is kept on disk, for the next time.
     available, chosen
@@ -161,6 +163,7 @@ class WorkspaceModel:
     target_um: float | None = None
     spacing_um: float | None = None
     tiling: Tiling = TILED
+    resolution: str = "trained"
     keep: bool = True
     available: tuple[EncoderSpec, ...] = ()
     chosen: tuple[str, ...] = ()
