@@ -65,3 +65,14 @@ def test_every_public_name_has_its_place_in_the_reference() -> None:
         name for page in pages for name in re.findall(r"^::: napari_sslmaps\.(\w+)$", page, re.MULTILINE)
     }
     assert sorted(shown) == sorted(napari_sslmaps.__all__)
+
+
+def test_the_map_of_the_source_names_what_is_there() -> None:
+    """Every path that ARCHITECTURE names leads to a module or folder; ``NAME`` stands for a new one."""
+    source = ROOT / "src"
+    known = [f"/{path.relative_to(source).with_suffix('').as_posix()}" for path in source.rglob("*")]
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    named = {word.rstrip("/") for word in re.findall(r"`([a-z_]+/[a-z_/]*(?:\.py)?)`", text)}
+    inside = {name.removesuffix(".py") for name in named if not (ROOT / name).exists()}
+    assert len(inside) > 20
+    assert [name for name in sorted(inside) if not any(path.endswith(f"/{name}") for path in known)] == []
