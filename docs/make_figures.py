@@ -75,7 +75,7 @@ def comparing_windows(groups: Path, difference: Path) -> None:
 def compare_windows(scores: Path, probe: Path) -> None:
     """Save the page Compare: scores against the sample's mask, and a probe that follows scribbles."""
     with demo() as (viewer, widget):
-        workspace, comparing = widget.workspace, widget.controller.comparing
+        workspace, comparing = widget.workspace, widget.controller.compare_page
         sample = SAMPLES["histology"]
         mask = read_mask(sample.mask_path).astype(np.int16)
         mask[mask == UNSURE] = -1  # left out

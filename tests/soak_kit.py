@@ -113,7 +113,7 @@ class Soak:
             shapes.data = [corners]
 
     def _anchor(self) -> None:
-        bounds = self.controller.answers.bounds()
+        bounds = self.controller.coordinator.bounds()
         if bounds is not None:
             y, x = bounds.low + self.rng.random(2) * (bounds.high - bounds.low)
             self.workspace.add_anchor(Anchor((float(y), float(x))), keep=bool(self.rng.random() < 0.3))

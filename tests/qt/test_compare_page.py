@@ -49,7 +49,7 @@ def rgb(colour: str) -> np.ndarray:
 
 
 def test_scribbles_are_followed_by_the_classes_of_a_probe(page: Window, qtbot: QtBot) -> None:
-    probe, model = page.widget.compare.probe, page.widget.controller.comparing.model
+    probe, model = page.widget.compare.probe, page.widget.controller.compare_page.model
     press(qtbot, probe.paint)
     page.drag((10, 6), (10, 14), (12, 20))
     assert "at least two classes" in probe.text.text()
@@ -72,7 +72,7 @@ def test_scribbles_are_followed_by_the_classes_of_a_probe(page: Window, qtbot: Q
 def test_more_strokes_tell_how_good_the_probe_is_until_another_page_is_opened(
     page: Window, qtbot: QtBot
 ) -> None:
-    probe, model = page.widget.compare.probe, page.widget.controller.comparing.model
+    probe, model = page.widget.compare.probe, page.widget.controller.compare_page.model
     press(qtbot, probe.paint)
     for number, column in ((0, 12), (1, 68)):
         press(qtbot, probe.classes[number])
@@ -106,7 +106,7 @@ def test_a_comparison_is_read_and_its_rows_lead_to_maps(page: Window, qtbot: QtB
     assert widget.compare.annotation.annotation.currentText() == "left"
     press(qtbot, widget.run.compare)
     qtbot.waitUntil(lambda: widget.workspace.status.text.startswith("Compared"), timeout=10_000)
-    comparer: KnownComparer = widget.controller.comparing.desk._comparer
+    comparer: KnownComparer = widget.controller.compare_page.comparison._comparer
     (asked,) = comparer.asked
     assert asked.image.annotation.classes == (1,)
     assert {name for _, name in asked.embeddings} == {"mae-demo", "dinov3-demo"}
@@ -188,7 +188,7 @@ def test_a_folder_is_asked_for_in_a_dialog(panel: SSLMapsWidget, qtbot: QtBot, t
     dialog.scores["localisation"].click()
     qtbot.mouseClick(dialog.start, LEFT)
     qtbot.waitUntil(lambda: widget.workspace.status.text.startswith("Compared 2 encoders"), timeout=10_000)
-    (asked,) = widget.controller.comparing.desk._comparer.asked
+    (asked,) = widget.controller.compare_page.comparison._comparer.asked
     assert asked.request.scores == ("maps", "anchors", "boundaries", "localisation")
     assert [(image.name, image.label) for image in asked.request.images] == [("cells/one.png", "cells")]
     assert asked.folder == tmp_path / "out"

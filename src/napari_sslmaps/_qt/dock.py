@@ -9,7 +9,7 @@ from qtpy.QtGui import QCursor, QShowEvent
 from qtpy.QtWidgets import QApplication, QDialog, QFrame, QScrollArea, QTabBar, QVBoxLayout, QWidget
 
 from napari_sslmaps._qt.canvas.mounted import MountedCanvas
-from napari_sslmaps._qt.compare.page import ComparePage
+from napari_sslmaps._qt.compare.page import CompareWidget
 from napari_sslmaps._qt.encoders.card_window import CardWindow
 from napari_sslmaps._qt.encoders.checkpoint_dialog import CheckpointDialog
 from napari_sslmaps._qt.encoders.download_dialog import DownloadDialog
@@ -100,8 +100,10 @@ class SSLMapsWidget(QWidget):
         self.tabs = TaskTabs()
         self.card = CardWindow(self)
         self._connections = Connections()
-        comparing = self.controller.comparing
-        self.compare = ComparePage(comparing.model, comparing.desk, comparing.exports, self._connections)
+        comparing = self.controller.compare_page
+        self.compare = CompareWidget(
+            comparing.model, comparing.comparison, comparing.exports, self._connections
+        )
         self._shutdown = _Shutdown(self._connections, self.controller)
         self._lay_out()
         self._connect_views()
@@ -174,7 +176,7 @@ class SSLMapsWidget(QWidget):
         self.tabs.task_requested.connect(lambda task: self._set_slowly("task", task))
         self.run.run_requested.connect(controller.run)
         self.run.pretext_requested.connect(controller.pretext.show)
-        self.run.compare_requested.connect(controller.comparing.desk.run)
+        self.run.compare_requested.connect(controller.compare_page.comparison.run)
         self.run.cancel_requested.connect(controller.cancel)
 
     def _connect_maps(self) -> None:

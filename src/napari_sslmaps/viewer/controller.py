@@ -1,7 +1,7 @@
 """Builds the parts, connects them, and undoes every connection on `close`."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from napari.components import ViewerModel
 from napari.layers import Image, Layer
@@ -16,7 +16,7 @@ from napari_sslmaps.viewer.canvas.region_masks import RegionMasks
 from napari_sslmaps.viewer.canvas.region_selection import RegionSelection
 from napari_sslmaps.viewer.canvas.shared_contrast import SharedContrast
 from napari_sslmaps.viewer.canvas.side_by_side import SideBySide
-from napari_sslmaps.viewer.compare.build import ComparePage
+from napari_sslmaps.viewer.compare.build import ComparePage, CompareParts
 from napari_sslmaps.viewer.encoders.actions import EncoderActions
 from napari_sslmaps.viewer.encoders.encoder_list import EncoderList
 from napari_sslmaps.viewer.maps.anchor_sets import AnchorSets
@@ -41,6 +41,20 @@ from napari_sslmaps.viewer.state.workspace import WorkspaceModel
 _TRANSFORMS = ("scale", "translate", "rotate", "shear", "affine", "units")
 
 
+class Runners(NamedTuple):
+    """What runs work, each on a thread of its own, so that none waits for another."""
+
+    embedding: TaskRunner
+    maps: TaskRunner
+    pretext: TaskRunner
+    attention: TaskRunner
+    masks: TaskRunner
+    files: TaskRunner
+    downloads: TaskRunner
+    trials: TaskRunner
+    libraries: TaskRunner
+
+
 class Controller:
     """Everything between one viewer and one workspace.
 
@@ -51,9 +65,7 @@ class Controller:
     workspace
         What a user chooses.
     make_runner
-        Makes what runs work: one for embeddings, one for large maps, one for pretext views, one for
-        attention, one for masks, one for weight files, one for downloads, one to try encoders out and one
-        to load libraries. They are closed with the controller.
+        Makes each of the `Runners`, which are closed with the controller.
     services
         What computes, reads and fetches.
     """
@@ -72,22 +84,20 @@ class Controller:
         self.viewer = viewer
         self.workspace = workspace
         self._services = services
-        self._runners = tuple(make_runner() for _ in range(9))
-        embed_runner, map_runner, pretext_runner, attention_runner, *others = self._runners
-        mask_runner, file_runner, download_runner, trial_runner, self._prepare_runner = others
+        runners = self._runners = Runners(*(make_runner() for _ in Runners._fields))
         self.sessions = Sessions()
         self.layer_manager = LayerManager(viewer)
         self.looks = SharedContrast(viewer, workspace, self.layer_manager)
         self.marks = AnchorMarks(viewer, workspace)
         self.cells = SideBySide(viewer)
-        self.masks = RegionMasks(viewer, workspace, self.layer_manager, mask_runner, self._on_failed)
+        self.masks = RegionMasks(viewer, workspace, self.layer_manager, runners.masks, self._on_failed)
         self.look = RegionSelection(viewer, workspace, self.masks.placed)
         self.run_estimate = RunEstimate(
-            workspace, services.throughputs, trial_runner, self.look, self.look.mask
+            workspace, services.throughputs, runners.trials, self.look, self.look.mask
         )
         self.runs = EmbeddingRuns(
             workspace,
-            embed_runner,
+            runners.embedding,
             services.embedder,
             self.run_estimate,
             self.look.focus,
@@ -96,7 +106,7 @@ class Controller:
             viewer,
             workspace,
             self.layer_manager,
-            pretext_runner,
+            runners.pretext,
             services.pretext,
             region=self.look.region,
             arrange=self._arrange,
@@ -106,7 +116,7 @@ class Controller:
             workspace,
             self.sessions,
             self.layer_manager,
-            map_runner,
+            runners.maps,
             shown=self.stage.arrange_new,
             in_view=self.stage.in_view,
             failed=self._on_failed,
@@ -114,7 +124,7 @@ class Controller:
         self.attention = AttentionController(
             workspace,
             self.layer_manager,
-            attention_runner,
+            runners.attention,
             services.attender,
             shown=self.stage.arrange_new,
             in_view=self.stage.in_view,
@@ -125,24 +135,26 @@ class Controller:
         self.anchor_sets = AnchorSets(workspace, self.sessions, self.look)
         self.heads = HeadStack(viewer, workspace, self.layer_manager)
         self.keys = FlickerKeys(viewer, workspace, self.stage.methods)
-        self.answers = MapCoordinator(
+        self.coordinator = MapCoordinator(
             workspace, self.sessions, self.look, self.runs, self.map_controller, self.attention, self.stage
         )
-        self.runs.painted = self._on_painted
-        self.pointer = AnchorPointer(viewer, workspace, self.answers.bounds)
+        self.pointer = AnchorPointer(viewer, workspace, self.coordinator.bounds)
         self.pointer.zoom = self._zoom
-        self.answers.is_dragging = lambda: self.pointer.dragging
-        self.history = History(viewer, workspace, lambda: self.pointer.dragging)
-        self.comparing = ComparePage(
+        self.history = History(viewer, workspace)
+        self.compare_page = ComparePage(
             viewer,
             workspace,
-            (self.sessions, self.answers, self.layer_manager),
+            CompareParts(self.sessions, self.coordinator, self.layer_manager),
             make_runner,
             services.comparison,
         )
         self.encoder_list = EncoderList(workspace, services.library)
         self.files = EncoderActions(
-            workspace, services.library, self.encoder_list, (file_runner, download_runner), self._on_failed
+            workspace,
+            services.library,
+            self.encoder_list,
+            (runners.files, runners.downloads),
+            self._on_failed,
         )
         self._connections = Connections()
         self._image_connections = Connections()
@@ -167,14 +179,14 @@ class Controller:
         def done(_: object) -> None:
             self.workspace.loading = False
 
-        self._prepare_runner.submit(
+        self._runners.libraries.submit(
             lambda _: self._services.prepare(), TaskCallbacks(lambda _: None, done, done)
         )
 
     def run(self) -> None:
         """Embed the chosen region by all chosen encoders."""
         self.run_estimate.update()
-        self.answers.run()
+        self.coordinator.run()
 
     def stack_heads(self) -> None:
         """Show all heads of the method in front as a layer to slide through."""
@@ -183,7 +195,7 @@ class Controller:
 
     def cancel(self) -> None:
         """Stop the run; what was painted stays."""
-        self.comparing.cancel()
+        self.compare_page.cancel()
         self.runs.stop()
 
     def close(self) -> None:
@@ -196,7 +208,7 @@ class Controller:
         self.keys.close()
         self.history.close()
         self.looks.close()
-        self.comparing.close()
+        self.compare_page.close()
         self.encoder_list.close()
         self.pretext.close()
         self.masks.close()
@@ -211,7 +223,7 @@ class Controller:
         connect(self.viewer.scene.camera.events, self._on_view_changed)
         connect(self.viewer.scene.camera.events.zoom, self.marks.follow_zoom)
         connect(events.image, self._on_image_changed)
-        connect(events.controls, self.answers.embed_missing_of_embedded)
+        connect(events.controls, self.coordinator.embed_missing_of_embedded)
         for name in (
             "region",
             "level",
@@ -227,9 +239,9 @@ class Controller:
         connect(events.anchors, self._on_anchors_changed)
         for name in ("groups", "group", "reference"):
             connect(getattr(events, name), self._on_anchors_changed)
-        connect(events.options, self.answers.follow_options)
-        connect(events.bases, lambda: self.answers.repaint("pca"))
-        connect(events.maps, lambda: self.answers.repaint(*self.workspace.maps))
+        connect(events.options, self.coordinator.follow_options)
+        connect(events.bases, lambda: self.coordinator.repaint("pca"))
+        connect(events.maps, lambda: self.coordinator.repaint(*self.workspace.maps))
         connect(events.front, self.stage.follow_front)
         for name in ("shown", "front", "against", "side_by_side", "difference", "panel", "task"):
             connect(getattr(events, name), self._arrange)
@@ -237,7 +249,8 @@ class Controller:
         connect(events.difference, lambda on: self._leave_other_mode("side_by_side", on))
         for painter in (self.map_controller, self.attention):
             connect(painter.drawn, self._on_drawn)
-        connect(self.pointer.released, self.answers.repaint_for_anchors)
+        connect(self.runs.partial, self._on_partial)
+        connect(self.pointer.released, self.coordinator.repaint_for_anchors)
 
     def _follow_selection(self) -> None:
         if self.layer_manager.listing:  # napari selects what it lists, and what was selected is again
@@ -282,7 +295,7 @@ class Controller:
             old.anchors = self.workspace.anchors
             old.spacing_um = self.workspace.spacing_um
             old.asked = self.workspace.appearance
-        self.answers.abandon()
+        self.coordinator.abandon()
         self.masks.abandon()
         self.pretext.leave()
         self._image_connections.undo()
@@ -303,7 +316,7 @@ class Controller:
         self.encoder_list.tick_fitting()
         if session is not None and session.embedded:
             self.stage.choose_front()
-            self.answers.catch_up()
+            self.coordinator.catch_up()
         self.run_estimate.update()
         self._arrange()
 
@@ -312,7 +325,7 @@ class Controller:
             self.layer_manager.place_again(self.sessions.image)
             self.marks.place_again()
             self.pretext.tools.place_again()
-            self.comparing.place_again(self.sessions.image)
+            self.compare_page.place_again(self.sessions.image)
             self.run_estimate.update()
 
     def _on_pixels_changed(self) -> None:
@@ -322,11 +335,11 @@ class Controller:
 
     def _on_anchors_changed(self) -> None:
         self.marks.update()
-        self.answers.follow_anchors()
+        self.coordinator.follow_anchors()
 
-    def _on_painted(self, image: Image, painted: PartialResult | None) -> None:
+    def _on_partial(self, image: Image, painted: PartialResult | None) -> None:
         """Show what a run has computed; after the first, a click on the image is what comes next."""
-        self.answers.take(image, painted)
+        self.coordinator.take(image, painted)
         workspace, session = self.workspace, self.session
         is_first = not workspace.anchors and not workspace.anchor_mode
         if painted is None and session is not None and session.embedded and is_first:

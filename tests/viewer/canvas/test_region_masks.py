@@ -97,6 +97,6 @@ def test_anchors_after_a_masked_run_keep_its_mask(
     controller.run()
     workspace.region = "whole"
     workspace.chosen = ("mae-demo", "dinov3-demo")
-    controller.answers.embed_missing()
+    controller.coordinator.embed_missing()
     assert [name for name, _ in embedder.calls] == ["mae-demo", "dinov3-demo"]
     assert embedder.options[0].mask.sha256 == embedder.options[1].mask.sha256

@@ -61,7 +61,7 @@ def controller(
 
 @pytest.fixture
 def comparing(controller: Controller) -> ComparePage:
-    return controller.comparing
+    return controller.compare_page
 
 
 @pytest.fixture
@@ -80,9 +80,9 @@ def test_what_is_missing_is_embedded_and_then_compared(
     embedder: KnownEmbedder,
     comparer: KnownComparer,
 ) -> None:
-    comparing.desk.run()
+    comparing.comparison.run()
     assert [name for name, _ in embedder.calls] == ["mae-demo", "dinov3-demo"]
-    comparing.desk.run()
+    comparing.comparison.run()
     assert len(embedder.calls) == 2
     asked = comparer.asked[-1]
     assert asked.image.region == Region(0, 0, 64, 80)
@@ -102,7 +102,7 @@ def test_one_class_is_scored_against_all_else(
     comparing.model.annotation = labels
     assert comparing.model.classes == ((1, "gland"), (2, "stroma"))
     comparing.model.chosen_class = 2
-    comparing.desk.run()
+    comparing.comparison.run()
     (asked,) = comparer.asked
     assert asked.image.annotation.classes == (2,)
     assert asked.image.annotation.name_of(2) == "stroma"
@@ -125,11 +125,11 @@ def test_beside_a_mask_nothing_is_scored() -> None:
 def test_without_annotation_only_what_needs_none_is_compared(
     comparing: ComparePage, image: Image, workspace: WorkspaceModel, comparer: KnownComparer
 ) -> None:
-    comparing.desk.run()
+    comparing.comparison.run()
     assert comparer.asked[0].request.scores == ("agreement",)
     assert workspace.status.text.endswith("Without annotation, maps, anchors were left out.")
     comparing.model.scores = ("maps",)
-    comparing.desk.run()
+    comparing.comparison.run()
     assert len(comparer.asked) == 1
     assert workspace.status.failed
     assert workspace.status.text.startswith("Expected an annotation to score against")
@@ -139,7 +139,7 @@ def test_an_empty_annotation_is_refused_in_a_sentence(
     comparing: ComparePage, labels: Labels, workspace: WorkspaceModel, comparer: KnownComparer
 ) -> None:
     labels.data = np.zeros((64, 80), np.uint8)
-    comparing.desk.run()
+    comparing.comparison.run()
     assert not comparer.asked
     assert "this one is empty" in workspace.status.text
     assert workspace.progress is None
@@ -153,7 +153,7 @@ def test_a_mask_file_is_an_annotation(
     np.save(tmp_path / "mask.npy", mask)
     comparing.model.annotation = tmp_path / "mask.npy"
     assert comparing.model.classes == ((3, "class 3"),)
-    comparing.desk.run()
+    comparing.comparison.run()
     assert comparer.asked[0].image.annotation.classes == (3,)
     comparing.model.annotation = tmp_path / "gone.npy"
     assert workspace.status.failed
@@ -178,10 +178,10 @@ def test_what_was_found_stays_when_a_comparison_fails(
     *,
     failed: bool,
 ) -> None:
-    comparing.desk.run()
+    comparing.comparison.run()
     before = comparing.model.findings
     comparer.error = error
-    comparing.desk.run()
+    comparing.comparison.run()
     assert comparing.model.findings is before
     assert text in workspace.status.text
     assert workspace.status.failed is failed
@@ -191,10 +191,10 @@ def test_what_was_found_stays_when_a_comparison_fails(
 def test_another_image_has_no_findings_yet(
     comparing: ComparePage, labels: Labels, viewer: ViewerModel
 ) -> None:
-    comparing.desk.run()
+    comparing.comparison.run()
     viewer.add_image(noise(64, 64), name="other")
     assert comparing.model.findings == ()
-    assert comparing.desk.found is None
+    assert comparing.comparison.found is None
 
 
 def test_a_new_layer_is_proposed_and_one_that_is_gone_forgotten(
@@ -237,7 +237,7 @@ def test_a_run_stopped_while_embedding_is_not_compared(
     controller = Controller(viewer, workspace, make_runner=make, services=services)
     viewer.add_image(noise(64, 80))
     workspace.available, workspace.chosen = specs, ("mae-demo", "dinov3-demo")
-    controller.comparing.desk.run()
+    controller.compare_page.comparison.run()
     controller.cancel()
     workspace.progress = None
     for runner in runners:

@@ -79,12 +79,12 @@ def controller(
 @pytest.fixture
 def compared(controller: Controller, image: Image, tmp_path: Path) -> ComparePage:
     """A folder was compared, and the encoders were run on the image in view."""
-    desk = controller.comparing.desk
+    comparison = controller.compare_page.comparison
     (tmp_path / "cells").mkdir()
     iio.imwrite(tmp_path / "cells" / "one.png", np.zeros((8, 8), np.uint8))
-    desk.run_folder(FolderRequest(tmp_path, None, "subfolders", ("localisation",), tmp_path / "out"))
+    comparison.run_folder(FolderRequest(tmp_path, None, "subfolders", ("localisation",), tmp_path / "out"))
     controller.run()
-    return controller.comparing
+    return controller.compare_page
 
 
 def evidence_in(controller: Controller, image: Image) -> list[Image]:
@@ -94,7 +94,7 @@ def evidence_in(controller: Controller, image: Image) -> list[Image]:
 def test_a_picked_row_shows_where_the_likeliest_class_lies(
     compared: ComparePage, controller: Controller, image: Image, workspace: WorkspaceModel
 ) -> None:
-    compared.desk.follow_row("image-labels", ("mae-demo", 0.9))
+    compared.comparison.follow_row("image-labels", ("mae-demo", 0.9))
     (layer,) = evidence_in(controller, image)
     assert layer.name == "tissue / evidence of right / mae-demo"
     assert layer.visible
@@ -105,19 +105,19 @@ def test_a_picked_row_shows_where_the_likeliest_class_lies(
         "tissue / evidence of right / mae-demo: the region's likeliest class, with"
     )
     assert layer.data.shape == (8, 10)
-    compared.desk.follow_row("localisation", ("mae-demo, Grad-CAM", 1.0))
+    compared.comparison.follow_row("localisation", ("mae-demo, Grad-CAM", 1.0))
     (other,) = evidence_in(controller, image)
     assert other.name == "tissue / Grad-CAM of right / mae-demo"
     assert other.colormap.name == "inferno"
     assert other.contrast_limits[0] == 0
-    compared.desk.follow_row("localisation", ("mae-demo", 1.0))
+    compared.comparison.follow_row("localisation", ("mae-demo", 1.0))
     assert [each.name for each in evidence_in(controller, image)] == [layer.name]
 
 
 def test_evidence_goes_when_another_map_comes(
     compared: ComparePage, controller: Controller, image: Image, workspace: WorkspaceModel
 ) -> None:
-    compared.desk.follow_row("localisation", ("mae-demo", 1.0))
+    compared.comparison.follow_row("localisation", ("mae-demo", 1.0))
     workspace.front = "dinov3-demo"
     assert not evidence_in(controller, image)
 
@@ -129,10 +129,10 @@ def test_a_method_without_head_or_tokens_shows_none(
     viewer: ViewerModel,
     workspace: WorkspaceModel,
 ) -> None:
-    compared.desk.follow_row("localisation", ("dinov3-demo", 1.0))
+    compared.comparison.follow_row("localisation", ("dinov3-demo", 1.0))
     assert not evidence_in(controller, image)
     viewer.add_image(noise(64, 64), name="other")
-    compared.desk.follow_row("localisation", ("mae-demo", 1.0))
+    compared.comparison.follow_row("localisation", ("mae-demo", 1.0))
     assert workspace.status.text == "Run mae-demo on this region first: evidence is read off its tokens."
     assert workspace.status.failed
 
@@ -141,7 +141,7 @@ def test_tokens_that_a_head_does_not_fit_are_told(
     compared: ComparePage, controller: Controller, image: Image, workspace: WorkspaceModel
 ) -> None:
     compared.evidence.heads = {"mae-demo": head(dim=7)}
-    compared.desk.follow_row("localisation", ("mae-demo", 1.0))
+    compared.comparison.follow_row("localisation", ("mae-demo", 1.0))
     assert not evidence_in(controller, image)
     assert "Fit a head for each encoder" in workspace.status.text
 

@@ -122,7 +122,7 @@ def test_a_window_is_made_again_headless(real: Controller, viewer: ViewerModel, 
     workspace.pca = PcaOptions(rendering="whitened", basis="kept", aligned=True)
     workspace.front, workspace.against, workspace.difference = CHOSEN[0], CHOSEN[2], True
     workspace.shown = "similarity"
-    real.comparing.exports.export("maps", tmp_path / "out")
+    real.compare_page.exports.export("maps", tmp_path / "out")
     assert not workspace.status.failed, workspace.status
     outcome = again(tmp_path / "out")
     compared = assert_layers_are_remade(real, image, outcome)
@@ -161,7 +161,7 @@ def test_a_joint_basis_a_mask_and_one_pass_are_made_again(
     workspace.add_anchor(Anchor((30.0, 40.0)), keep=False)
     real.run()
     workspace.tiling = replace(ONE_PASS, tile=3, overlap=1)  # chosen, but nothing is embedded by it yet
-    real.comparing.exports.export("maps", tmp_path)
+    real.compare_page.exports.export("maps", tmp_path)
     assert not workspace.status.failed, workspace.status
     record = RunRecord.read(tmp_path / "run.json")
     assert record.mask is not None
@@ -182,7 +182,7 @@ def test_anchors_of_another_image_are_found_again(
     image = viewer.add_image(picture(2, 40, 32), name="second", rgb=True)
     real.run()
     workspace.reference = first
-    real.comparing.exports.export("maps", tmp_path)
+    real.compare_page.exports.export("maps", tmp_path)
     assert not workspace.status.failed, workspace.status
     outcome = again(tmp_path)
     assert outcome.request.reference is not None

@@ -75,7 +75,7 @@ class Painting:
         self.controller.run()
         self.deliver()
         workspace.task = "compare"
-        self.model = self.controller.comparing.model
+        self.model = self.controller.compare_page.model
         self.model.scribbling = True
 
     def make_runner(self) -> AgainRunner:
@@ -166,7 +166,7 @@ def test_a_removed_layer_ends_the_painting(painting: Painting) -> None:
 
 
 def test_without_tokens_nobody_paints(viewer: ViewerModel, controller: Controller, image: Image) -> None:
-    model = controller.comparing.model
+    model = controller.compare_page.model
     model.scribbling = True
     assert not model.scribbling
     assert controller.workspace.status.text.startswith("Run the encoders first")

@@ -19,14 +19,14 @@ from napari_sslmaps.viewer.compare.model import ComparisonModel
 from napari_sslmaps.viewer.state.connections import Connections
 
 
-class ComparePage(QWidget):
+class CompareWidget(QWidget):
     """Everything of a comparison but the button that starts it.
 
     Parameters
     ----------
     model
         What is chosen and found.
-    desk, exports
+    comparison, exports
         Are told of rows that a user picks, and of what is to be written where.
     connections
         Undone when the dock is closed.
@@ -35,13 +35,13 @@ class ComparePage(QWidget):
     def __init__(
         self,
         model: ComparisonModel,
-        desk: ComparisonController,
+        comparison: ComparisonController,
         exports: ExportController,
         connections: Connections,
     ) -> None:
         super().__init__()
         self._model = model
-        self._desk = desk
+        self._comparison = comparison
         self._exports = exports
         self.annotation = AnnotationSection()
         self.scores = ScoresSection()
@@ -67,7 +67,7 @@ class ComparePage(QWidget):
         self.annotation.annotation_requested.connect(lambda chosen: self._set("annotation", chosen))
         self.annotation.class_requested.connect(lambda kind: self._set("chosen_class", kind))
         self.annotation.folder_requested.connect(self.folder.open)
-        self.folder.folder_requested.connect(self._desk.run_folder)
+        self.folder.folder_requested.connect(self._comparison.run_folder)
         self.scores.scores_requested.connect(lambda scores: self._set("scores", scores))
         self.scores.controls_requested.connect(lambda controls: self._set("controls", controls))
         self.probe.scribbling_requested.connect(lambda on: self._set("scribbling", on))
@@ -116,7 +116,7 @@ class ComparePage(QWidget):
         shown = model or self.window_.view.table.model_
         if table is not None:
             row = [shown.cell(index.row(), column) for column in range(shown.columnCount())]
-            self._desk.follow_row(table.key, row)
+            self._comparison.follow_row(table.key, row)
 
     def _enlarge(self) -> None:
         self.window_.show()

@@ -63,7 +63,6 @@ class AnchorPointer:
         self._workspace = workspace
         self._bounds = bounds
         self.zoom: Callable[[], float] = lambda: float(viewer.scene.camera.zoom)
-        self.dragging = False
         viewer.mouse_drag_callbacks.append(self._on_mouse_drag)
         viewer.bind_key(MODE_KEY, self._on_mode_key, overwrite=True)
         for key in _DELETE_KEYS:
@@ -97,7 +96,7 @@ class AnchorPointer:
         camera = self._viewer.scene.camera
         pan, camera.mouse_pan = camera.mouse_pan, False  # moves that napari throttles reach vispy's camera
         grip = np.asarray(self._workspace.anchors[held].pixel_yx) - self._pixel_yx(event)
-        self.dragging = True
+        self._workspace.dragging = True
         yield
         while event.type == "mouse_move":
             event.handled = True
@@ -107,7 +106,7 @@ class AnchorPointer:
         # napari throttles moves: the release may be further on than the last of them
         self._move(held, self._pixel_yx(event) + grip)
         camera.mouse_pan = pan
-        self.dragging = False
+        self._workspace.dragging = False
         self.released.emit()
 
     def _move(self, held: int, pixel_yx: Float) -> bool:

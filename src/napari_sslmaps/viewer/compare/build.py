@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from napari.components import ViewerModel
 from napari.layers import Image
@@ -45,6 +46,14 @@ class ComparisonServices:
     evidencer: Evidencer = field(default_factory=lambda: HeadEvidencer(LoadedEncoders()))
 
 
+class CompareParts(NamedTuple):
+    """What the page shares with the page of maps: what was computed, how what is missing is, and layers."""
+
+    sessions: Sessions
+    coordinator: MapCoordinator
+    layer_manager: LayerManager
+
+
 class ComparePage:
     """Builds the parts and closes them.
 
@@ -65,24 +74,24 @@ class ComparePage:
         self,
         viewer: ViewerModel,
         workspace: WorkspaceModel,
-        parts: tuple[Sessions, MapCoordinator, LayerManager],
+        parts: CompareParts,
         make_runner: Callable[[], TaskRunner],
         services: ComparisonServices,
     ) -> None:
         self.model = ComparisonModel()
         self._runners = tuple(make_runner() for _ in range(4))
         runner, map_runner, probe_runner, export_runner = self._runners
-        sessions, answers, layer_manager = parts
+        sessions, coordinator, layer_manager = parts
         agreement, evidence = (
             FoundLayer(role, workspace, sessions, layer_manager, map_runner) for role in (AGREEMENT, EVIDENCE)
         )
         self.agreement = AgreementLayer(workspace, sessions, agreement)
         self.evidence = EvidenceLayer(workspace, sessions, evidence, services.evidencer)
-        self.desk = ComparisonController(
+        self.comparison = ComparisonController(
             viewer,
             workspace,
             self.model,
-            (sessions, answers, self.agreement, self.evidence),
+            (sessions, coordinator, self.agreement, self.evidence),
             runner,
             services.comparer,
         )
@@ -90,11 +99,11 @@ class ComparePage:
             viewer, workspace, self.model, sessions, layer_manager, probe_runner, services.prober
         )
 
-        self.exports = ExportController(workspace, export_runner, services.exporter, self.desk.holdings)
+        self.exports = ExportController(workspace, export_runner, services.exporter, self.comparison.holdings)
 
     def cancel(self) -> None:
         """Stop a comparison; what was found before stays."""
-        self.desk.cancel()
+        self.comparison.cancel()
 
     def place_again(self, image: Image) -> None:
         """Move layers to where the image is now."""
@@ -104,7 +113,7 @@ class ComparePage:
         """Stop what runs, leave no thread, and undo every connection."""
         for runner in self._runners:
             runner.close()
-        self.desk.close()
+        self.comparison.close()
         self.agreement.close()
         self.evidence.close()
         self.probe.close()

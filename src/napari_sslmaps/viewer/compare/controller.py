@@ -74,7 +74,7 @@ class ComparisonController:
         self._viewer = viewer
         self._workspace = workspace
         self._model = model
-        self._sessions, self._answers, self._agreement, self._evidence = parts
+        self._sessions, self._coordinator, self._agreement, self._evidence = parts
         self._runner = runner
         self._comparer = comparer
         self._waiting = False
@@ -101,7 +101,7 @@ class ComparisonController:
             workspace.say(_NOTHING, failed=True)
             return
         try:
-            self._waiting = self._answers.embed_chosen()
+            self._waiting = self._coordinator.embed_chosen()
         except SSLMapsError as error:
             workspace.say(str(error), failed=True)
             return

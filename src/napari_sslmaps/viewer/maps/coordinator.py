@@ -1,6 +1,5 @@
 """What anchors and options ask of one image: a map of what is embedded, a run for what is not."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -37,9 +36,6 @@ class MapCoordinator:
     stage
         Brings them into view.
     """
-
-    is_dragging: Callable[[], bool]
-    """Tells whether an anchor is being moved at this moment."""
 
     def __init__(
         self,
@@ -127,7 +123,7 @@ class MapCoordinator:
             if self._workspace.anchors:
                 self._workspace.say("Negative anchors alone draw no map: set one to be like, too.")
             return
-        if self.is_dragging():
+        if self._workspace.dragging:
             self._map_controller.follow_drag(image, session)
             self._attention.follow_drag(image, session)
         elif self._is_stale(image, session):

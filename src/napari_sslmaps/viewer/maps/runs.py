@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from napari.layers import Image
+from psygnal import Signal
 
 from napari_sslmaps.core.placed_mask import PlacedMask
 from napari_sslmaps.core.region import Region
@@ -48,8 +49,8 @@ class EmbeddingRuns:
         Gives the pixel of an image that a user looks at.
     """
 
-    painted: Callable[[Image, PartialResult | None], None]
-    """Is told, on the submitting thread, what has become visible of which image; None when all is."""
+    partial = Signal(object, object)
+    """An image layer, and the `PartialResult` that has become visible of it, or None when all is."""
 
     def __init__(
         self,
@@ -144,7 +145,7 @@ class EmbeddingRuns:
             spec, work = works[report.encoder]
             pace = report.seconds / (work * (1 - report.restored))
             self._run_estimate.learn(spec, Throughput(pace, report.embedding.provenance.device))
-        self.painted(image, report)
+        self.partial.emit(image, report)
 
     def _on_returned(self, image: Image, session: Session, completed: int) -> None:
         self._workspace.progress = None
@@ -156,7 +157,7 @@ class EmbeddingRuns:
                 f"{self._of_seams()}{''.join(f' {text}' for text in self._complaints)}",
                 failed=bool(self._complaints),
             )
-        self.painted(image, None)
+        self.partial.emit(image, None)
         self._run_estimate.update()
 
     def _from_cache(self) -> str:

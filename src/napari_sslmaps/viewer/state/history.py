@@ -1,6 +1,5 @@
 """Undo and redo of what a user set on the image: anchors, their groups, and the region."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from napari.components import ViewerModel
@@ -46,16 +45,11 @@ class History:
         Whose keys; a layer in which one paints has the same keys for its own strokes, and takes them first.
     workspace
         Whose anchors, groups and region.
-    is_dragging
-        Tells whether an anchor is being moved.
     """
 
-    def __init__(
-        self, viewer: ViewerModel, workspace: WorkspaceModel, is_dragging: Callable[[], bool]
-    ) -> None:
+    def __init__(self, viewer: ViewerModel, workspace: WorkspaceModel) -> None:
         self._viewer = viewer
         self._workspace = workspace
-        self._is_dragging = is_dragging
         self._held = self._dragged = False
         self._done: list[Snapshot] = []
         self._undone: list[Snapshot] = []
@@ -108,8 +102,8 @@ class History:
         if self._held:
             return
         before, now = self._now, self._snapshot()
-        dragged = self._is_dragging() and self._dragged
-        self._dragged = self._is_dragging()
+        dragged = self._workspace.dragging and self._dragged
+        self._dragged = self._workspace.dragging
         self._now = now
         active_alone = (before.anchors, before.groups, before.region) == (now.anchors, now.groups, now.region)
         if active_alone or dragged or not before.whole:

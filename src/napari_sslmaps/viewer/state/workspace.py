@@ -130,6 +130,8 @@ class WorkspaceModel:
         Another image, whose anchors are looked for in this one; None for this one's own.
     anchor_mode, negative_mode
         Whether a click sets an anchor, and of which kind.
+    dragging
+        Whether an anchor is being moved at this moment.
     shown, front, side_by_side
         The map in view; of which encoder when stacked; or of all of them in grid cells.
     against, difference
@@ -176,6 +178,7 @@ class WorkspaceModel:
     group: int = 0
     reference: "Image | None" = None
     anchor_mode: bool = False
+    dragging: bool = False
     negative_mode: bool = False
     shown: str = "similarity"
     front: str = ""
