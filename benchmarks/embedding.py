@@ -35,10 +35,10 @@ METHODS = {
 }
 
 
-def write_random(path: Path, method: str) -> Path:
-    """Write a ViT-S/16 with random weights: only time and memory are looked at."""
+def write_random(path: Path, method: str, architecture: ViTArchitecture | None = None) -> Path:
+    """Write a ViT-S/16, or another, with random weights: only time and memory are looked at."""
     torch.manual_seed(0)
-    architecture = METHODS[method]
+    architecture = architecture or METHODS[method]
     header = {
         "method": method,
         "architecture": architecture_to_dict(architecture),

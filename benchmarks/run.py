@@ -1,6 +1,8 @@
 """Print every cost against its floor and budget, measured in this one run: ``make bench``."""
 
+import argparse
 import os
+import platform
 import sys
 from importlib import import_module
 from importlib.metadata import version
@@ -20,13 +22,18 @@ MODULES = (
     "probes",
     "simulators",
     "training",
+    "peers",
 )
 
 
 def main() -> int:
-    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, torch {version('torch')}")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("modules", nargs="*", help=f"of {', '.join(MODULES)}; all if omitted")
+    modules = parser.parse_args().modules or MODULES
+    machine = f"{os.cpu_count()} cores ({platform.machine()}), load {os.getloadavg()[0]:.1f}"
+    print(f"{machine}, torch {version('torch')}")
     missed = 0
-    for name in MODULES:
+    for name in modules:
         for outcome in import_module(name).outcomes():
             print(outcome, flush=True)
             missed += not outcome.kept
