@@ -32,6 +32,7 @@ INTRODUCTION = """# The command line
 Every command explains itself by `--help`. It exits with 0 where all went well, with 1 where something was
 wrong, which one sentence on standard error names, and with 2 for options that do not exist.
 """
+ARXIV = re.compile(r"(?<![\[`/\w])arXiv (\d{4}\.\d{5})")
 LINK = re.compile(r"(\]\()(?!https?:|#|mailto:)([^)#\s]+)")
 
 
@@ -49,7 +50,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Let links to files outside the docs lead to the page made of them, or to the repository."""
+    """Let links to files outside the docs lead to their page or to the repository, and papers to arXiv."""
     folder = posixpath.dirname(page.file.src_uri)
 
     def led(link: re.Match[str]) -> str:
@@ -62,7 +63,7 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
             return link[1] + posixpath.relpath(name, folder or ".")
         return f"{link[1]}{config.repo_url}/blob/main/{there}" if (ROOT / there).exists() else link[0]
 
-    return LINK.sub(led, markdown)
+    return ARXIV.sub(r"[arXiv \1](https://arxiv.org/abs/\1)", LINK.sub(led, markdown))
 
 
 def changelog() -> str:
