@@ -130,7 +130,12 @@ def _unfit(reason: str, what: str) -> str:
     return f"Expected {what} whose fields fit; {reason}. Undo edits made by hand, or make it again."
 
 
+_KINDS = ("int", "str", "float", "literal")
+
+
 def _place(loc: tuple[int | str, ...]) -> str:
+    if loc and str(loc[-1]).partition("[")[0] in _KINDS:  # which of several types was tried
+        loc = loc[:-1]
     return ".".join(str(part) if str(part).isidentifier() else repr(part) for part in loc)
 
 

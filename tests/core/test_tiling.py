@@ -8,6 +8,7 @@ from napari_sslmaps.core.tiling import Stitcher, Tiling, plan_tiles, split
 from napari_sslmaps.errors import InvalidOptionError
 
 sizes = st.integers(1, 40)
+long = st.integers(1, 300)
 
 
 @given(sizes, sizes, tilings(), st.integers(1, 4))
@@ -70,10 +71,48 @@ def test_what_no_tile_has_reached_is_nan():
     assert np.isnan(stitcher.values[:, 5:]).all()
 
 
-def test_regions_up_to_a_thousand_tokens_are_one_pass():
-    assert len(plan_tiles(32, 32, Tiling())) == 1
-    assert len(plan_tiles(32, 33, Tiling())) > 1
+def test_one_pass_up_to_a_thousand_tokens_was_version_0_1s_rule():
+    assert len(plan_tiles(32, 32, Tiling(None))) == 1
+    assert len(plan_tiles(32, 33, Tiling(None))) > 1
     assert len(plan_tiles(64, 64, Tiling(tile=64))) == 1
+
+
+def transformer(width):
+    """Multiply-adds of a block: 12 d² a token for its products, 2 d for every token that it attends to."""
+    return lambda rows, cols: rows * cols * (12 * width**2 + 2 * width * rows * cols)
+
+
+@given(long, long, st.sampled_from([64, 384, 1024]), st.integers(0, 12), st.booleans(), st.integers(1, 4))
+def test_a_fitted_tile_is_hardly_dearer_than_any_other(rows, cols, width, overlap, square, multiple):
+    work, tiling = transformer(width), Tiling(overlap=overlap)
+
+    def cost(chosen):
+        tiles = plan_tiles(rows, cols, chosen, multiple, square=square)
+        return len(tiles) * work(*tiles[0].shape)
+
+    fitted = tiling.fitted(rows, cols, work, multiple, square=square)
+    assert fitted.overlap == overlap
+    if max(rows, cols) <= 64:
+        assert len(plan_tiles(rows, cols, fitted, multiple, square=square)) == 1
+    else:
+        assert 32 <= fitted.tile <= 48
+        assert cost(fitted) <= 1.05 * min(cost(Tiling(side, overlap)) for side in range(32, 49))
+
+
+def test_small_regions_have_no_borders_and_large_ones_few_needless_tokens():
+    """37 × 37 tokens, a picture of 518 px for DINOv2, were four tiles: three times the tokens needed."""
+    for side, most in ((37, 1.0), (64, 1.0), (74, 1.25), (147, 1.5), (256, 1.5)):
+        tiles = plan_tiles(side, side, Tiling().fitted(side, side, transformer(384)))
+        before = plan_tiles(side, side, Tiling(None))
+        assert tiles.computed_tokens <= most * side**2
+        assert len(tiles) <= len(before)
+
+
+def test_a_tile_that_was_chosen_stays():
+    assert Tiling(40).fitted(300, 300, transformer(64)) == Tiling(40)
+    assert Tiling(None).fitted(300, 300, transformer(64)) == Tiling(None)
+    with pytest.raises(InvalidOptionError, match="'fitted' or None; got 'small'"):
+        Tiling("small")
 
 
 @pytest.mark.parametrize(
@@ -99,7 +138,7 @@ def test_tiles_are_counted_indexed_and_cut_like_a_tuple(rows, cols, tiling):
 def test_a_plan_of_a_whole_slide_makes_no_tile_before_it_is_asked_for(monkeypatch):
     made = []
     monkeypatch.setattr("napari_sslmaps.core.tiling.Tile", lambda *spans: made.append(spans))
-    tiles = plan_tiles(12_500, 10_000, Tiling())
+    tiles = plan_tiles(12_500, 10_000, Tiling(32))
     assert len(tiles) == 521 * 417
     assert tiles.computed_tokens == len(tiles) * 32 * 32
     assert not made

@@ -196,7 +196,8 @@ def test_an_encoder_with_fewer_blocks_shows_its_last_and_says_so(
 
 
 def test_a_record_of_before_is_read_and_means_the_same(request_one: RunRequest, tmp_path: Path) -> None:
-    as_then = replace(request_one, options=asked(centred=False, foreground="", resolution="native"))
+    then = asked(tile=None, centred=False, foreground="", resolution="native")
+    as_then = replace(request_one, options=then)
     write_run(compute_run(as_then), tmp_path / "out")
     record = RunRecord.read(tmp_path / "out" / "run.json")
     written = json.loads((tmp_path / "out" / "run.json").read_text())

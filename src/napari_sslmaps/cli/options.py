@@ -94,7 +94,12 @@ class EmbedFlags(NamedTuple):
     """How an image is embedded."""
 
     tile: Annotated[
-        int | None, typer.Option(min=1, help="Tokens per tile side.", rich_help_panel=COMPUTING)
+        int | None,
+        typer.Option(
+            min=1,
+            help="Tokens per tile side; if omitted one pass up to 64 × 64, then what costs least.",
+            rich_help_panel=COMPUTING,
+        ),
     ] = None
     overlap: Annotated[
         int, typer.Option(min=0, help="Tokens that neighbouring tiles share.", rich_help_panel=COMPUTING)
@@ -108,6 +113,8 @@ class EmbedFlags(NamedTuple):
         """Return them as `RunOptions` takes them."""
         options = {**self._asdict(), "resolution": read_at(self.resolution, self.short_side)}
         del options["short_side"]
+        if self.tile is None:
+            del options["tile"]
         return options
 
 

@@ -20,8 +20,10 @@ from napari_sslmaps.compare.scores import SCORES
 from napari_sslmaps.core.findings import Estimate, Table
 from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.results import Embedding, Provenance
+from napari_sslmaps.core.tiling import FITTED, Tiling
 from napari_sslmaps.errors import RecordError
 from napari_sslmaps.files import digest_of, hash_path, written_whole
+from napari_sslmaps.records.run import RunOptions
 from napari_sslmaps.serialise import dump, load, parse, plain, read, strict
 
 logger = logging.getLogger(__name__)
@@ -172,7 +174,7 @@ def image_key(image: OpenedImage, entrants: Sequence[Entrant], request: Comparis
         "methods": [_facts_of(entrant) for entrant in entrants],
         "scores": [score for score in SCORES if SCORES[score].per_image and score in request.scores],
         "tokens": keeps_tokens(request),
-        "options": {**asdict(options), "run": run.to_flat()},
+        "options": {**asdict(options), "run": _run_facts(image, entrants, run)},
         **({"channel": asked.channel} if asked.channel else {}),
         "versions": [version("napari-sslmaps"), version("torch")],
     }
@@ -182,6 +184,15 @@ def image_key(image: OpenedImage, entrants: Sequence[Entrant], request: Comparis
 def keeps_tokens(request: ComparisonRequest) -> bool:
     """Whether a score is wanted that is made of all images' tokens together."""
     return any(SCORES[score].keeps_tokens for score in request.scores)
+
+
+def _run_facts(image: OpenedImage, entrants: Sequence[Entrant], run: RunOptions) -> dict[str, object]:
+    """Return how an image is embedded; where that is one pass as it was in version 0.1, in its words."""
+    strides = [entrant.encoder.spec.constraint.token_stride for entrant in entrants if entrant.encoder]
+    grids = [TokenGrid.covering(image.region, stride) for stride in strides]
+    fitted = run.tile == FITTED and run.resolution == "native"
+    as_before = fitted and all(Tiling(None).side_for(*grid.shape) == 0 for grid in grids)
+    return {**run.to_flat(), **({"tile": None} if as_before else {})}
 
 
 def _facts_of(entrant: Entrant) -> list[object]:

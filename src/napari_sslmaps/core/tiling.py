@@ -1,8 +1,8 @@
 """Cutting a token grid into overlapping tiles and putting results together again."""
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Literal, get_args, overload
 
@@ -13,8 +13,13 @@ from napari_sslmaps.core.placed_mask import Mask, any_within
 from napari_sslmaps.errors import InvalidOptionError
 
 Stitching = Literal["drop", "blend"]
+FITTED: Literal["fitted"] = "fitted"
+FITTED_PASS_SIDE = 64
+"""Up to so many tokens a side a fitted region is one pass: no borders, and hardly dearer than tiles."""
+_FITTED_SIDES = range(32, 49)
+_HARDLY_DEARER = 1.05
 SINGLE_PASS_TOKENS = 1024
-"""Above this many tokens a region is tiled: attention is quadratic in the number of tokens."""
+"""Above this many tokens a region was tiled in version 0.1, by tiles of `DEFAULT_TILE`."""
 DEFAULT_TILE = 32
 
 
@@ -25,7 +30,9 @@ class Tiling:
     Parameters
     ----------
     tile
-        Tokens per side of a tile; None for one pass up to `SINGLE_PASS_TOKENS`, else tiles of 32.
+        Tokens per side of a tile. ``fitted``: one pass up to 64 × 64 tokens; beyond them the side from 32 to
+        48 that costs the encoder least, or the largest hardly dearer. None: as in version 0.1, one pass up to
+        1024 tokens, else 32.
     overlap
         Tokens that neighbouring tiles share; their outer halves are dropped, or all are blended.
     stitching
@@ -44,12 +51,14 @@ class Tiling:
     Tiling(tile=24, overlap=6, stitching='blend')
     """
 
-    tile: int | None = None
+    tile: int | Literal["fitted"] | None = FITTED
     overlap: int = 8
     stitching: Stitching = "drop"
 
     def __post_init__(self) -> None:
-        side = DEFAULT_TILE if self.tile is None else self.tile
+        if self.tile not in (FITTED, None) and not isinstance(self.tile, int):
+            raise InvalidOptionError(f"Expected tokens per tile side, 'fitted' or None; got {self.tile!r}.")
+        side = self.tile if isinstance(self.tile, int) else DEFAULT_TILE
         if side < 1 or not 0 <= self.overlap < side:
             raise InvalidOptionError(
                 f"Expected a tile of at least one token and an overlap from 0 to tile − 1; got tile "
@@ -59,14 +68,53 @@ class Tiling:
             raise InvalidOptionError(f"Expected stitching 'drop' or 'blend'; got {self.stitching!r}.")
 
     def side_for(self, rows: int, cols: int) -> int:
-        """Tokens per tile side for a grid; 0 if it is embedded in a single pass."""
+        """Tokens per tile side for a grid; 0 if it is embedded in a single pass.
+
+        Of a fitted tiling every token counts alike; `fitted` knows better.
+        """
+        if self.tile == FITTED:
+            return self.fitted(rows, cols, lambda high, wide: float(high * wide)).side_for(rows, cols)
         if self.tile is None:
             return 0 if rows * cols <= SINGLE_PASS_TOKENS else DEFAULT_TILE
         return 0 if max(rows, cols) <= self.tile else self.tile
 
+    def fitted(
+        self,
+        rows: int,
+        cols: int,
+        work: Callable[[int, int], float],
+        multiple: int = 1,
+        *,
+        square: bool = False,
+    ) -> "Tiling":
+        """Return it with the tile that fits a grid; itself where the tile is chosen already.
+
+        Parameters
+        ----------
+        rows, cols
+            Size of the grid in tokens.
+        work
+            What a tile of so many rows and columns costs the encoder, in any unit.
+        multiple, square
+            As `plan_tiles` takes them.
+        """
+        if self.tile != FITTED:
+            return self
+        if max(rows, cols) <= FITTED_PASS_SIDE:
+            return replace(self, tile=ONE_PASS.tile)
+
+        costs = {}
+        for side in _FITTED_SIDES:
+            (down, high), (across, wide) = (
+                _tiles_along(count, side, self.overlap, multiple, square=square) for count in (rows, cols)
+            )
+            costs[side] = down * across * work(high, wide)
+        enough = _HARDLY_DEARER * min(costs.values())
+        return replace(self, tile=max(side for side, cost in costs.items() if cost <= enough))
+
 
 TILED = Tiling()
-"""Tiles of `DEFAULT_TILE` tokens beyond `SINGLE_PASS_TOKENS`."""
+"""One pass up to `FITTED_PASS_SIDE` tokens a side, then tiles that fit."""
 ONE_PASS = Tiling(tile=2**20, overlap=0)
 """The whole region in one context: no tile borders, attention over all of it, time quadratic in tokens."""
 
@@ -224,6 +272,12 @@ def _side_along(count: int, side: int, *, square: bool) -> int:
     if not side:
         return count
     return side if square else min(side, count)
+
+
+def _tiles_along(count: int, side: int, overlap: int, multiple: int, *, square: bool) -> tuple[int, int]:
+    """Return how many tiles `_cut_axis` lays along an axis, and how long each is."""
+    long = -(-_side_along(count, side, square=square) // multiple) * multiple
+    return 1 if long >= count else 1 + math.ceil((count - long) / max(1, long - overlap)), long
 
 
 def _cut_axis(count: int, side: int, overlap: int, multiple: int) -> tuple[Span, ...]:

@@ -37,7 +37,7 @@ class EmbeddingPlan:
     side
         Tokens per tile side; 0 for a single pass.
     tiling
-        The options it was made with.
+        The options it was made with, its tile chosen.
     spacing_um_yx
         Micrometres per pixel of the region's level, if known.
     mask
@@ -136,12 +136,17 @@ def plan(
     apart = check_stride(stride, spec)
     grid = TokenGrid.covering(area, apart, level.downsample_yx, patch=patch)
     _check_count(grid, area)
-    options = tiling or Tiling()
     wanted = None if mask is None else token_mask(source, area, grid, mask)
     mask_sha256 = mask_hash(wanted)
     wanted = wanted if mask_sha256 else None
     spacing = spacing_in(source, area)
     coarse = grid.every(patch // apart, (0, 0))
+    options = (tiling or Tiling()).fitted(
+        *coarse.shape,
+        spec.architecture.work,
+        _multiple(spec),
+        square=spec.architecture.square_tiles,
+    )
     planned = EmbeddingPlan(
         region=area,
         grid=grid,
@@ -323,11 +328,10 @@ def working_resolution(
 
 
 def _tiles(grid: TokenGrid, spec: EncoderSpec, tiling: Tiling, wanted: Mask | None) -> Tiles:
-    return plan_tiles(
-        *grid.shape, tiling, _multiple(spec), square=spec.architecture.square_tiles, wanted=wanted
-    )
+    square = spec.architecture.square_tiles
+    return plan_tiles(*grid.shape, tiling, _multiple(spec), square=square, wanted=wanted)
 
 
 def _multiple(spec: EncoderSpec) -> int:
-    """Tokens that a tile's sides are multiples of."""
+    """Return of how many tokens a tile's side has to be a multiple."""
     return max(1, spec.constraint.size_multiple // spec.constraint.token_stride)

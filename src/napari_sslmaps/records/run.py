@@ -3,12 +3,13 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from napari_sslmaps.core.grid import Points
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.resolution import Resolution, resolution_of
 from napari_sslmaps.core.results import Provenance
+from napari_sslmaps.core.tiling import FITTED
 from napari_sslmaps.maps.groups import AnchorGroup
 from napari_sslmaps.maps.registry import MAP_TYPES, MapOptions, check_keys, standard
 from napari_sslmaps.records.json import check_format, read_object, write_object
@@ -175,7 +176,7 @@ class RunOptions:
         If there is no such map, or a resolution is written otherwise.
     """
 
-    tile: int | None = None
+    tile: int | Literal["fitted"] | None = FITTED
     overlap: int = 8
     stitching: str = "drop"
     device: str = "auto"

@@ -7,7 +7,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QSpinBox, QVBoxLayout, QWidget
 
 from napari_sslmaps._qt.parts import GAP, ComboBox, Section, dim, note, quiet, titled
-from napari_sslmaps.core.tiling import DEFAULT_TILE, ONE_PASS, SINGLE_PASS_TOKENS, TILED, Tiling
+from napari_sslmaps.core.tiling import ONE_PASS, TILED, Tiling
 from napari_sslmaps.viewer.canvas.image_layer import spacing_of
 from napari_sslmaps.viewer.state.workspace import RegionChoice, Status, Task
 
@@ -18,7 +18,7 @@ REGIONS = (
     ("Tissue or field of view", "mask"),
 )
 TILINGS = (
-    (f"Tiles of {DEFAULT_TILE} × {DEFAULT_TILE} tokens, beyond {SINGLE_PASS_TOKENS}", TILED),
+    ("Tiles beyond 64 × 64 tokens", TILED),
     ("One pass over the whole region", ONE_PASS),
 )
 
