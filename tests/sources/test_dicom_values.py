@@ -253,8 +253,17 @@ def test_a_folder_of_several_series_or_sizes_gets_a_sentence(tmp_path: Path) -> 
         open_image(tmp_path)
 
 
-def test_a_slide_that_openslide_does_not_read_is_not_called_damaged(tmp_path: Path) -> None:
+def test_a_slide_that_says_nothing_of_tiles_is_one_frame(tmp_path: Path) -> None:
     whole_slide = "1.2.840.10008.5.1.4.1.1.77.1.6"
     path = write_dicom(tmp_path / "grey.dcm", ramp("uint16"), SOPClassUID=whole_slide)
-    with pytest.raises(UnsupportedImageError, match=r"1 channel\(s\) of 16 bits\. Convert it"):
-        open_image(path)
+    with open_image(path) as source:
+        np.testing.assert_array_equal(source.read(Region(0, 0, *source.levels[0].shape_yx)), ramp("uint16"))
+
+
+def test_what_old_files_say_or_leave_out(tmp_path: Path) -> None:
+    pixels = ramp("uint16")
+    bare = {"SamplesPerPixel": None, "PhotometricInterpretation": None}
+    with open_image(write_dicom(tmp_path / "bare.dcm", pixels, **bare, PixelAspectRatio="1")) as source:
+        np.testing.assert_array_equal(source.read(Region(0, 0, *source.levels[0].shape_yx)), pixels)
+    with pytest.raises(UnsupportedImageError, match=r"12 bits without gaps.*gdcmconv"):
+        open_image(write_dicom(tmp_path / "packed.dcm", pixels, BitsAllocated=12))

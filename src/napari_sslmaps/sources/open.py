@@ -177,7 +177,7 @@ def _open_scan(path: Path, start: bytes, asked: _OpenRequest) -> ImageSource | N
     if begins_as_dicom(start) or path.suffix.lower() in DICOM_SUFFIXES:
         from napari_sslmaps.sources.dicom import open_dicom
 
-        return of_colours(open_dicom(path), asked.channel)
+        return open_dicom(path, asked.channel, icc=asked.icc)
     slide = _open_slide(path, start, asked)
     if slide is not None:
         return of_colours(slide, asked.channel)
