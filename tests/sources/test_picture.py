@@ -6,7 +6,7 @@ import imagecodecs
 import numpy as np
 import pytest
 from case_kit import picture
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import UnsupportedImageError
@@ -53,3 +53,69 @@ def test_a_picture_beyond_memory_gets_a_sentence(tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(UnsupportedImageError, match=r"bomb\.png is too large .* Convert it to a tiled"):
         open_image(path)
+
+
+@pytest.mark.parametrize("suffix", ["gif", "webp", "png"])
+def test_pictures_that_follow_each_other_are_frames(suffix: str, tmp_path: Path) -> None:
+    pictures = [Image.fromarray(picture((20, 30, 3))).rotate(90 * turn) for turn in range(4)]
+    path = tmp_path / f"clip.{suffix}"
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=50)
+    with Image.open(path) as pillow:
+        decoded = [np.asarray(one.convert("RGB")) for one in ImageSequence.Iterator(pillow)]
+    with open_image(path) as source:
+        assert (source.frames, source.channels, source.dtype) == (4, 3, np.uint8)
+        for frame in (3, 0, 2, 1):
+            np.testing.assert_array_equal(
+                source.read(Region(5, 6, 9, 10, 0, frame)), decoded[frame][5:14, 6:16]
+            )
+
+
+def write_bit_fields(path: Path, words: np.ndarray, masks: tuple[int, int, int], *, from_top: bool) -> None:
+    rows, cols = words.shape
+    padded = np.pad(words, ((0, 0), (0, cols % 2))) if words.dtype.itemsize == 2 else words
+    body = (padded if from_top else padded[::-1]).tobytes()
+    tall, bits = -rows if from_top else rows, 8 * words.dtype.itemsize
+    file = struct.pack("<2sIII", b"BM", 66 + len(body), 0, 66)
+    header = struct.pack("<IiiHHIIiiII", 40, cols, tall, 1, bits, 3, 0, 0, 0, 0, 0)
+    path.write_bytes(file + header + struct.pack("<III", *masks) + body)
+
+
+@pytest.mark.parametrize("from_top", [False, True])
+@pytest.mark.parametrize(
+    ("dtype", "bits"),
+    [("uint16", (4, 4, 4)), ("uint16", (5, 5, 5)), ("uint32", (8, 8, 8)), ("uint32", (11, 11, 10))],
+)
+def test_bmp_whose_colours_have_bits_of_their_choice(
+    dtype: str, bits: tuple[int, int, int], from_top: bool, tmp_path: Path
+) -> None:
+    """Blue takes the highest bits, as no camera has it."""
+    colours = picture((21, 31, 3)).astype(np.float64)
+    words, masks, shift = np.zeros((21, 31), dtype), [], 0
+    expected = np.empty((21, 31, 3))
+    for channel, count in enumerate(bits):
+        top = (1 << count) - 1
+        level = np.rint(colours[..., channel] / 255 * top)
+        words |= level.astype(dtype) << shift
+        masks.append(top << shift)
+        expected[..., channel] = level / top * 255
+        shift += count
+    write_bit_fields(tmp_path / "a.bmp", words, tuple(masks), from_top=from_top)
+    with open_image(tmp_path / "a.bmp") as source:
+        np.testing.assert_array_equal(source.read(Region(0, 0, 21, 31)), np.rint(expected))
+
+
+def test_avif_is_known_by_its_kinds(tmp_path: Path) -> None:
+    path = tmp_path / "a.avif"
+    Image.fromarray(picture((20, 30, 3))).save(path, quality=100)
+    stored = path.read_bytes()
+    box = int.from_bytes(stored[:4], "big")
+    other = struct.pack(">I4s4sI", box + 4, b"ftyp", b"mif1", 0) + b"avif" + stored[16:box]
+    (tmp_path / "b.avif").write_bytes(other + stored[box:])
+    expected = np.asarray(Image.open(path).convert("RGB"))
+    with open_image(path) as source:
+        np.testing.assert_array_equal(source.read(Region(0, 0, 20, 30)), expected)
+    with (
+        pytest.raises(UnsupportedImageError, match="readable picture"),
+        open_image(tmp_path / "b.avif") as source,
+    ):
+        source.read(Region(0, 0, 20, 30))  # offsets inside have moved

@@ -274,3 +274,44 @@ def test_the_image_says_which_bits_are_used_not_its_darkest_corner() -> None:
     assert scan_region(open_image(labels), Region(0, 0, 96, 128)).window == (0, 7)
     assert scan_region(open_image(frame), corner).window == (0, 255)
     assert scan_region(open_image(frame), corner).high == 9
+
+
+@pytest.mark.parametrize("planar", [False, True])
+def test_colours_are_divided_by_the_opacity_they_were_multiplied_with(planar: bool, tmp_path: Path) -> None:
+    path = tmp_path / "rgba.tif"
+    opacity = np.tile(np.arange(128, dtype=np.uint8) * 2, (96, 1))
+    multiplied = (COLOURS.astype(np.uint16) * opacity[..., None] // 255).astype(np.uint8)
+    pixels = np.dstack([multiplied, opacity])
+    tifffile.imwrite(
+        path,
+        np.moveaxis(pixels, -1, 0) if planar else pixels,
+        photometric="rgb",
+        extrasamples=["assocalpha"],
+        planarconfig="separate" if planar else "contig",
+    )
+    expected = pixels if planar else np.asarray(Image.open(path))  # Pillow reads no planes of this kind
+    if not planar:
+        np.testing.assert_array_equal(whole(path)[:, 1:], expected[:, 1:, :3])
+    near = opacity > 100
+    assert np.abs(whole(path)[near].astype(int) - COLOURS[near]).max() <= 3
+
+
+@pytest.mark.parametrize("photometric", ["rgb", "separated"])
+def test_samples_beside_colours_and_opacity_are_left_out(photometric: str, tmp_path: Path) -> None:
+    path = tmp_path / "more.tif"
+    own = COLOURS if photometric == "rgb" else np.asarray(Image.fromarray(COLOURS).convert("CMYK"))
+    more = np.dstack([own, COLOURS[..., 0], COLOURS[..., 1]])
+    extra = more.shape[-1] - (3 if photometric == "rgb" else 4)
+    tifffile.imwrite(path, more, photometric=photometric, extrasamples=["unspecified"] * extra)
+    expected = COLOURS if photometric == "rgb" else np.asarray(Image.fromarray(own, "CMYK").convert("RGB"))
+    np.testing.assert_array_equal(whole(path), expected)
+    with open_image(path) as source:
+        assert any("more sample" in note for note in source.notes)
+
+
+def test_too_large_a_count_of_bytes_is_no_damage(tmp_path: Path) -> None:
+    path = tmp_path / "grey.tif"
+    tifffile.imwrite(path, COLOURS[..., 0], photometric="minisblack")
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        tiff.pages.first.tags["StripByteCounts"].overwrite(10**7)
+    np.testing.assert_array_equal(whole(path), COLOURS[..., 0])

@@ -157,3 +157,28 @@ def test_a_scan_of_then_is_not_recalled_where_pixels_are_others_now(tmp_path: Pa
     with open_image(tmp_path / "plain.tif") as plain, open_image(tmp_path / "white.tif") as white:
         assert plain.file.reading == ""
         assert white.file.reading
+
+
+@pytest.mark.parametrize(
+    ("whose", "said", "expected"),
+    [
+        ("lsm_metadata", {"VoxelSizeX": 2e-7, "VoxelSizeY": 1e-7}, (0.1, 0.2)),
+        ("sis_metadata", {"pixelsizex": 3e-7, "pixelsizey": 4e-7}, (0.4, 0.3)),
+        ("micromanager_metadata", {"Summary": {"PixelSize_um": 0.65}}, (0.65, 0.65)),
+        (
+            "stk_metadata",
+            {"SpatialCalibration": 1, "XCalibration": 0.5, "YCalibration": 0.25, "CalibrationUnits": "um"},
+            (0.25, 0.5),
+        ),
+        ("stk_metadata", {"SpatialCalibration": 0, "XCalibration": 1.0, "YCalibration": 1.0}, None),
+    ],
+)
+def test_microscopes_say_it_in_words_of_their_own(
+    whose: str, said: Any, expected: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What tifffile understands of them; it writes no such files."""
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, SMALL[..., 0], photometric="minisblack", metadata=None)
+    monkeypatch.setattr(tifffile.TiffFile, whose, said)
+    with open_image(path) as source:
+        assert source.spacing_um_yx == (None if expected is None else pytest.approx(expected))

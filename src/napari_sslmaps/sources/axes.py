@@ -125,6 +125,8 @@ def plan_axes(
     known = facts or ChannelFacts()
     if channel is not None:
         picked = pick_channels(channel, known, count, name)
+    elif channel_axis == "S" and known.colours_first:
+        picked = (0, 1, 2)
     elif (channel_axis == "C" and (count != 3 or not known.are_red_green_blue(dtype))) or count > 4:
         raise ask_for_channels(known, count, said, name)
     else:

@@ -30,10 +30,13 @@ class ChannelFacts:
         One per channel, empty where it has none; or nothing at all.
     colours
         What each is shown in, as six hexadecimal digits; or nothing at all.
+    colours_first
+        Whether the file says that the first three are red, green and blue, whatever follows.
     """
 
     names: tuple[str, ...] = ()
     colours: tuple[str, ...] = ()
+    colours_first: bool = False
 
     def are_red_green_blue(self, dtype: np.dtype[Any]) -> bool:
         """Whether three channels are a colour image: bytes, or so named, and nothing said against it."""

@@ -85,6 +85,12 @@ def _begins_as_dicom(path: Path) -> bool:
         return begins_as_dicom(file.read(SIGNATURE_BYTES))
 
 
+def begins_as_avif(start: bytes) -> bool:
+    """Whether these are the first bytes of AVIF, one picture or several."""
+    kinds = start[8 : int.from_bytes(start[:4], "big")]
+    return start[4:8] == b"ftyp" and (b"avif" in kinds or b"avis" in kinds)
+
+
 def begins_as_clip(start: bytes) -> bool:
     """Whether these are the first bytes of a video."""
     if start[4:8] == b"ftyp":

@@ -17,6 +17,7 @@ from napari_sslmaps.sources.formats import (
     IMAGE_SUFFIXES,
     SIGNATURE_BYTES,
     ZARR_MARKERS,
+    begins_as_avif,
     begins_as_clip,
     begins_as_dicom,
     begins_as_volume,
@@ -34,7 +35,7 @@ from napari_sslmaps.sources.slide import SLIDE_SUFFIXES, OpenSlideSource, vendor
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PICTURES = (
     *(b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"GIF8"),
-    *(b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51", b"\0\0\0 ftypavif", b"\0\0\0\x1cftypavif"),
+    *(b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"),
 )
 _CZI, _ZIP, _NUMPY = b"ZISRAWFILE", b"PK\3\4", b"\x93NUMPY"
 _PNM = re.compile(rb"P[1-6]\s")
@@ -192,10 +193,11 @@ def _open_scan(path: Path, start: bytes, asked: _OpenRequest) -> ImageSource | N
 
 def _open_picture(path: Path, start: bytes, asked: _OpenRequest) -> ImageSource | None:
     """Open pictures and NumPy's files; None if it is neither."""
-    if start.startswith(_PICTURES) or (start[:4] == b"RIFF" and start[8:12] == b"WEBP") or _PNM.match(start):
-        from napari_sslmaps.sources.picture import PictureSource
+    webp = start[:4] == b"RIFF" and start[8:12] == b"WEBP"
+    if start.startswith(_PICTURES) or webp or begins_as_avif(start) or _PNM.match(start):
+        from napari_sslmaps.sources.picture import open_picture
 
-        return of_colours(PictureSource(path), asked.channel)
+        return of_colours(open_picture(path), asked.channel)
     if start.startswith(_NUMPY):
         return open_npy(path, frames=asked.frames, channel=asked.channel)
     return None

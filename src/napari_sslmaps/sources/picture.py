@@ -1,20 +1,24 @@
-"""PNG, JPEG, JPEG 2000, BMP, GIF, WebP, AVIF and PNM through imageio."""
+"""PNG, JPEG, JPEG 2000, BMP, GIF, WebP, AVIF and PNM through imageio and Pillow; animations are frames."""
 
 import struct
+from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import imagecodecs
 import imageio.v3 as iio
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from PIL.Image import DecompressionBombError
 
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import UnsupportedImageError
+from napari_sslmaps.sources.array import ArraySource
 from napari_sslmaps.sources.base import ImageLayout, SourceBase, decoding
 from napari_sslmaps.sources.decoded_cache import DecodedCache
-from napari_sslmaps.sources.protocol import Level
+from napari_sslmaps.sources.protocol import ImageSource, Level
 
 _DAMAGE = (OSError, ValueError, SyntaxError, EOFError, IndexError, RuntimeError)
 _TURNED = (5, 6, 7, 8)
@@ -22,10 +26,76 @@ _TURNED = (5, 6, 7, 8)
 _NOT_RGB = ("CMYK", "YCbCr")
 _CODESTREAM = b"\xff\x4f\xff\x51"
 _START_BYTES = 2**16
+_ANIMATED = ("GIF", "WEBP", "PNG", "AVIF")
+"""Kinds whose pictures follow each other in time; those of a JPEG are views or parts of one."""
+_KEPT_BYTES = 128 * 2**20
+_BMP_BYTES, _BIT_FIELDS = 66, (3, 6)
+_OF_PILLOW = ((0x7C00, 0x3E0, 0x1F), (0xF800, 0x7E0, 0x1F), (0xFF0000, 0xFF00, 0xFF))
+
+
+def open_picture(path: Path) -> ImageSource:
+    """Open a picture; BMP whose colours have bits of their own choice, which Pillow refuses, as an array.
+
+    Raises
+    ------
+    UnsupportedImageError
+        If it is damaged.
+    """
+    with path.open("rb") as file:
+        fields = _bit_fields(file.read(_BMP_BYTES))
+    if fields is None or fields.masks in _OF_PILLOW:
+        return PictureSource(path)
+    with decoding(path.name, "a readable picture", *_DAMAGE):
+        return ArraySource(fields.decode(path.read_bytes()), path.stem)
+
+
+@dataclass(frozen=True, slots=True)
+class _BitFields:
+    """How a BMP holds colours in words of 16 or 32 bits.
+
+    Parameters
+    ----------
+    offset, shape_yx, bits
+        Where the pixels start, their rows and columns, and bits of each; rows below 0 run from the top.
+    masks
+        Which bits are red, green and blue.
+    """
+
+    offset: int
+    shape_yx: tuple[int, int]
+    bits: int
+    masks: tuple[int, int, int]
+
+    def decode(self, content: bytes) -> NDArray[np.uint8]:
+        """Return (height, width, 3), each colour stretched over 8 bits."""
+        rows, cols = abs(self.shape_yx[0]), self.shape_yx[1]
+        words = -(-cols * self.bits // 32) * 32 // self.bits  # rows end at multiples of 4 bytes
+        dtype = f"<u{self.bits // 8}"
+        stored = np.frombuffer(content, dtype, rows * words, self.offset).reshape(rows, words)[:, :cols]
+        upright = stored if self.shape_yx[0] < 0 else stored[::-1]
+        planes = []
+        for mask in self.masks:
+            low = mask & -mask
+            top = mask // low if low else 1
+            found = (upright & mask) // max(low, 1)
+            planes.append(np.rint(found * (255 / top)).astype(np.uint8))
+        return np.stack(planes, axis=-1)
+
+
+def _bit_fields(start: bytes) -> _BitFields | None:
+    """Understand the header of a BMP; None of any other, or where words have no masks."""
+    if start[:2] != b"BM" or len(start) < _BMP_BYTES:
+        return None
+    offset, size, width, height, _, bits, compression = struct.unpack("<4xIIiiHHI", start[6:34])
+    if compression not in _BIT_FIELDS or bits not in (16, 32) or size < 40:
+        return None
+    return _BitFields(offset, (height, width), bits, struct.unpack("<III", start[54:66]))
 
 
 class PictureSource(SourceBase):
     """A picture, decoded whole when first read; EXIF orientation is honoured, alpha dropped.
+
+    Of an animation each picture is a frame, in RGB; those used last are kept.
 
     Parameters
     ----------
@@ -40,9 +110,11 @@ class PictureSource(SourceBase):
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._kept = DecodedCache(limit_bytes=0)  # one piece, and the newest always stays
+        self._player: Image.Image | None = None
+        self._in_turn = Lock()
         with decoding(path.name, "a readable picture", *_DAMAGE):
             layout = self._header()
+        self._kept = DecodedCache(_KEPT_BYTES if layout.frames > 1 else 0)  # the newest always stays
         super().__init__(path.stem, layout)
 
     def _header(self) -> ImageLayout:
@@ -56,18 +128,42 @@ class PictureSource(SourceBase):
         height, width = shape[:2]
         if about.get("Orientation") in _TURNED:
             height, width = width, height
-        colour = len(shape) == 3 and shape[2] >= 3
+        colour, frames = len(shape) == 3 and shape[2] >= 3, self._count()
+        if frames > 1:
+            deep, colour, dtype = 0, True, np.uint8
         return ImageLayout(
             levels=(Level((int(height), int(width))),),
             channels=deep or (3 if colour else 1),
             dtype=np.dtype(np.uint16) if deep else np.dtype(dtype),
+            frames=frames,
         )
+
+    def _count(self) -> int:
+        """How many pictures follow each other."""
+        with Image.open(self._path) as picture:
+            return int(getattr(picture, "n_frames", 1)) if picture.format in _ANIMATED else 1
 
     def _decode(self, region: Region) -> NDArray[Any]:
         with decoding(self._path.name, "a readable picture", *_DAMAGE):
-            pixels = self._kept.get(0, self._all)
+            pixels = self._kept.get(region.frame, lambda: self._picture(region.frame))
         rows = slice(region.y, region.y + region.height)
         return np.array(pixels[rows, region.x : region.x + region.width])
+
+    def _picture(self, frame: int) -> NDArray[Any]:
+        return self._of_animation(frame) if self.frames > 1 else self._all()
+
+    def _of_animation(self, frame: int) -> NDArray[Any]:
+        """Return a picture of an animation, each made of those before it."""
+        with self._in_turn:
+            if self._player is not None and frame < self._player.tell():  # Pillow does not rewind every APNG
+                self._player.close()
+                self._player = None
+            if self._player is None:
+                self._player = Image.open(self._path)
+            for number in range(self._player.tell() + 1, frame + 1):  # nor does it skip any
+                self._player.seek(number)
+                self._player.load()
+            return np.array(self._player.convert("RGB"))
 
     def _all(self) -> NDArray[Any]:
         if self._deep_channels():
@@ -108,3 +204,5 @@ class PictureSource(SourceBase):
 
     def _release(self) -> None:
         self._kept.clear()
+        if self._player is not None:
+            self._player.close()

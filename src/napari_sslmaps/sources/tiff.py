@@ -14,6 +14,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 from PIL import Image
+from tifffile import PHOTOMETRIC
 
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import UnsupportedImageError
@@ -103,7 +104,7 @@ def open_tiff(
 
 def _by_libtiff(path: Path, index: int) -> NDArray[np.uint8] | None:
     """Decode a page as RGB by the libtiff of imagecodecs, else the first by Pillow's; None if neither can."""
-    with suppress(RuntimeError):
+    with suppress(RuntimeError, IndexError, ValueError):
         whole: NDArray[np.uint8] = imagecodecs.tiff_decode(path.read_bytes(), index=index, asrgb=True)[
             ..., :3
         ]
@@ -157,6 +158,8 @@ class TiffSource(SourceBase):
             self._meaning, self._turn, self._lead = meaning_of(page), _Turn.of(page), _leading(shown)
             stored = channel if self._meaning.channels is None else None
             facts = _channel_facts(file, choice.number)
+            extra = _samples_beside(page)
+            facts = replace(facts, colours_first=self._meaning.channels is not None or extra > 0)
             self._plan = plan_axes(
                 shown.axes, shown.shape, path.name, np.dtype(page.dtype), facts=facts, channel=stored
             )
@@ -169,7 +172,7 @@ class TiffSource(SourceBase):
             layout = replace(
                 layout,
                 spacing_um_yx=None if spacing is None else self._turn.pair(spacing),
-                notes=(*choice.notes, *notes),
+                notes=(*choice.notes, *_said_of_extra(extra, path.name), *notes),
             )
             self._file, self._files = file, tifffile.FileCache(lock=RLock())
             self._kept = DecodedCache(_KEPT_BYTES)
@@ -221,6 +224,20 @@ class TiffSource(SourceBase):
         self._file.close()
 
 
+def _samples_beside(page: Any) -> int:
+    """How many samples of a pixel are neither its colours nor its opacity."""
+    colours = {PHOTOMETRIC.RGB: 3, PHOTOMETRIC.SEPARATED: 4, PHOTOMETRIC.CIELAB: 3, PHOTOMETRIC.YCBCR: 3}
+    known = colours.get(page.photometric)
+    return 0 if known is None else max(0, page.samplesperpixel - known - 1)
+
+
+def _said_of_extra(extra: int, name: str) -> tuple[str, ...]:
+    if not extra:
+        return ()
+    more = "samples" if extra > 1 else "sample"
+    return (f"{name} has {extra} more {more} per pixel beside colours and opacity, which are not shown.",)
+
+
 def _channel_facts(file: tifffile.TiffFile, number: int) -> ChannelFacts:
     series: Any = file.series[number]
     if file.is_ome:
@@ -258,6 +275,8 @@ def _check_complete(series: Any, size: int) -> None:
     for level in series.levels:
         page = level.keyframe
         offsets, counts = np.asarray(page.dataoffsets), np.asarray(page.databytecounts)
+        if page.compression == tifffile.COMPRESSION.NONE:  # some writers count too many bytes
+            counts = np.minimum(counts, page.nbytes)
         ends = offsets[: len(counts)] + counts[: len(offsets)]
         if ends.size and int(ends.max()) > size:
             raise tifffile.TiffFileError(f"it ends {int(ends.max()) - size} bytes early")

@@ -21,6 +21,8 @@ _ALREADY_RGB = (
 )
 """Their decoders return RGB whatever is stored."""
 _BLACK = (0, 128, 128)
+_MULTIPLIED = 1
+"""Kind of an extra sample: opacity, by which the colours were multiplied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,8 @@ def _grey_or_rgb(page: Any) -> Meaning:
     dtype, bits = np.dtype(page.dtype), page.bitspersample
     few = dtype == np.uint8 and isinstance(bits, int) and 1 < bits < 8
     stretch = _Stretch(bits) if few else _same
+    if page.photometric == PHOTOMETRIC.RGB and page.samplesperpixel > 3 and _MULTIPLIED in page.extrasamples:
+        return Meaning(_divided, dtype)
     if page.photometric != PHOTOMETRIC.MINISWHITE:
         return Meaning(stretch, dtype, plain=not few)
     top = (1 << bits) - 1 if dtype.kind == "u" and isinstance(bits, int) else None
@@ -133,6 +137,18 @@ class _Lab:
     def __call__(self, stored: Pixels) -> Pixels:
         picture = _picture("LAB", stored[..., :3] ^ self._shift)
         return np.asarray(ImageCms.applyTransform(picture, self._transform))
+
+
+def _divided(stored: Pixels) -> Pixels:
+    """Colours that were multiplied by the opacity behind them, divided by it again."""
+    top = np.iinfo(stored.dtype).max if stored.dtype.kind in "ui" else 1.0
+    exact = np.float64 if stored.dtype.kind == "f" else np.uint64
+    colours, opacity = stored[..., :3].astype(exact), stored[..., 3:4].astype(exact)
+    partly = (opacity > 0) & (opacity < exact(top))
+    share = np.where(partly, opacity, exact(1))
+    whole = colours * exact(top) / share if exact is np.float64 else colours * exact(top) // share
+    straight = np.where(partly, np.minimum(whole, exact(top)), colours).astype(stored.dtype)
+    return np.concatenate([straight, stored[..., 3:]], axis=-1)
 
 
 def _same(stored: Pixels) -> Pixels:

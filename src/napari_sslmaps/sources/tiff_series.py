@@ -139,7 +139,7 @@ def _told(every: list[Any], number: int) -> str:
 def spacing_of(file: tifffile.TiffFile, number: int) -> SpacingYX:
     """Return micrometres per pixel of a series.
 
-    OME, ImageJ, Aperio, Philips and Ventana say it in words of their own; the resolution tags of all others
+    OME, ImageJ, Aperio, Philips, Ventana and microscopes say it in words of their own; the tags of all others
     are believed where they are finer than 30 µm: coarser ones are a printer's or a camera's.
     """
     page: Any = file.series[number].keyframe
@@ -152,7 +152,22 @@ def spacing_of(file: tifffile.TiffFile, number: int) -> SpacingYX:
         return min((spacing_um(row, col, 1e3) for row, col in steps), key=lambda step: step or (1e9, 1e9))
     if match := _VENTANA.search(_xmp(page) or description):
         return spacing_um(match[1], match[1], 1.0)
-    return _from_tags(file, page)
+    return _from_microscope(file) or _from_tags(file, page)
+
+
+def _from_microscope(file: tifffile.TiffFile) -> SpacingYX:
+    """Micrometres per pixel in the words of Zeiss LSM, Olympus SIS, MetaMorph or Micro-Manager."""
+    if said := file.lsm_metadata:
+        return spacing_um(said.get("VoxelSizeY"), said.get("VoxelSizeX"), 1e6)
+    if said := file.sis_metadata:
+        return spacing_um(said.get("pixelsizey"), said.get("pixelsizex"), 1e6)
+    if said := file.stk_metadata:
+        unit = unit_um(said.get("CalibrationUnits")) if said.get("SpatialCalibration") else None
+        return spacing_um(said.get("YCalibration"), said.get("XCalibration"), unit)
+    if said := file.micromanager_metadata:
+        step = said.get("Summary", {}).get("PixelSize_um")
+        return spacing_um(step, step, 1.0)
+    return None
 
 
 def _xmp(page: Any) -> str:
