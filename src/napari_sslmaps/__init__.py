@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from napari_sslmaps.maps.attention import activation_map, attention_map
     from napari_sslmaps.maps.clusters import cluster_map
     from napari_sslmaps.maps.difference import difference_map
+    from napari_sslmaps.maps.frames import frame_maps
     from napari_sslmaps.maps.groups import AnchorGroup, group_map
     from napari_sslmaps.maps.pca import align_colours, pca_map
     from napari_sslmaps.maps.similarity import similarity_map
@@ -67,6 +68,7 @@ __all__ = [
     "embed_control",
     "fit_image_head",
     "fit_token_probe",
+    "frame_maps",
     "group_map",
     "label_efficiency",
     "labels_on_grid",
@@ -118,6 +120,7 @@ _HOMES = {
     "fit_image_head": "evaluation.image_labels",
     "fit_token_probe": "evaluation.token_probe",
     "cluster_map": "maps.clusters",
+    "frame_maps": "maps.frames",
     "group_map": "maps.groups",
     "label_efficiency": "evaluation.label_efficiency",
     "labels_on_grid": "evaluation.scribbles",

@@ -106,7 +106,10 @@ def embed_control(  # noqa: PLR0913  # the options of `embed`, as keywords
         from napari_sslmaps.encoders.untrained import untrained_twin
 
         twin = untrained_twin(_loaded(control, encoder))
-        return embed(image, twin, region=region, window=window, mask=mask, resolution=resolution, **rest)
+        made: Embedding = embed(
+            image, twin, region=region, window=window, mask=mask, resolution=resolution, **rest
+        )
+        return made
     opened = open_image(image)
     with nullcontext() if opened is image else opened:
         source, area = at_working_resolution(opened, region, resolution, control.trained)
@@ -118,9 +121,9 @@ def embed_control(  # noqa: PLR0913  # the options of `embed`, as keywords
             "resolution": "" if read_at is None else str(read_at),
         }
         if not control.needs_encoder:
-            found = _within(_embed_without_network(control, source, grid, area, window), wanted)
-            return replace(found, provenance=replace(found.provenance, **told))
-        found = embed(
+            plain = _within(_embed_without_network(control, source, grid, area, window), wanted)
+            return replace(plain, provenance=replace(plain.provenance, **told))
+        found: Embedding = embed(
             UniformSource(source, _mean_colour(source, area)),
             _loaded(control, encoder),
             region=area,

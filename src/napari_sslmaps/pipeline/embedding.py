@@ -1,14 +1,16 @@
 """Embedding a region of an image by an encoder."""
 
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from numpy.typing import NDArray
 
 from napari_sslmaps.cache.store import Cache
+from napari_sslmaps.core.frames import FrameEmbeddings, FramesLike
 from napari_sslmaps.core.preprocess import check_window
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.resolution import Resolution
@@ -18,6 +20,7 @@ from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import UnsupportedImageError
 from napari_sslmaps.pipeline.assembly import Frame
 from napari_sslmaps.pipeline.caching import chosen_cache, entry_of
+from napari_sslmaps.pipeline.frames import embed_each
 from napari_sslmaps.pipeline.masks import MaskLike
 from napari_sslmaps.pipeline.planning import (
     EmbeddingPlan,
@@ -44,6 +47,50 @@ if TYPE_CHECKING:
     from napari_sslmaps.encoders.encoder import Encoder
 
 
+@overload
+def embed(
+    image: Any,
+    encoder: "Encoder | str | Path",
+    *,
+    region: RegionLike | None = ...,
+    tiling: Tiling | None = ...,
+    window: tuple[float, float] | None = ...,
+    focus_yx: tuple[float, float] | None = ...,
+    cache: Cache | bool | None = ...,
+    on_progress: OnProgress | None = ...,
+    allow_uniform: bool = ...,
+    mask: MaskLike | None = ...,
+    budget: TokenBudget | None = ...,
+    resolution: Resolution | float | str = ...,
+    short_side: int | None = ...,
+    channel: ChannelChoice = ...,
+    stride: int | None = ...,
+    frames: None = ...,
+) -> Embedding: ...
+
+
+@overload
+def embed(
+    image: Any,
+    encoder: "Encoder | str | Path",
+    *,
+    region: RegionLike | None = ...,
+    tiling: Tiling | None = ...,
+    window: tuple[float, float] | None = ...,
+    focus_yx: tuple[float, float] | None = ...,
+    cache: Cache | bool | None = ...,
+    on_progress: OnProgress | None = ...,
+    allow_uniform: bool = ...,
+    mask: MaskLike | None = ...,
+    budget: TokenBudget | None = ...,
+    resolution: Resolution | float | str = ...,
+    short_side: int | None = ...,
+    channel: ChannelChoice = ...,
+    stride: int | None = ...,
+    frames: FramesLike,
+) -> FrameEmbeddings: ...
+
+
 def embed(  # noqa: PLR0913  # the one call that users make; its options are keywords
     image: Any,
     encoder: "Encoder | str | Path",
@@ -61,7 +108,8 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
     short_side: int | None = None,
     channel: ChannelChoice = None,
     stride: int | None = None,
-) -> Embedding:
+    frames: FramesLike | None = None,
+) -> Embedding | FrameEmbeddings:
     """Compute the tokens of an image, or of a region of it, by an encoder.
 
     Sides are padded by reflection, at the bottom and right, to whole tokens. Beyond about 1000 tokens
@@ -117,10 +165,14 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
         woven into one grid, each at the middle of the patch that it was computed from. Nothing is
         interpolated; it takes as many times as long. Every pass gives its patches the positions of whole
         patches, at most half a patch from where they lie. One token per patch if omitted.
+    frames
+        ``all`` frames of a time or z axis, a range or numbers of them, or text such as ``0:20:2``: each is
+        embedded, in one window of intensities, and cached by itself. The region's own frame is embedded if
+        omitted.
 
     Returns
     -------
-    Embedding
+    Embedding, or `FrameEmbeddings` where frames are asked for
         tokens (rows, cols, dim) float32, rows = ⌈height / stride⌉; beyond the budget `HalfTokens`, read
         like them.
 
@@ -153,6 +205,34 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
     source = open_image(image, channel=channel)
     file = FileIdentity.of(source)
     asked = resolution if short_side is None else Resolution(short_side=short_side)
+    if frames is not None:
+        with nullcontext() if source is image else source:
+            read = at_working_resolution(source, region, asked, encoder.spec.trained)[0]
+            reread = _pixels_of(image, source, read, channel)
+
+            def embed_one(
+                one: Region, chosen: tuple[float, float], share: TokenBudget, report: OnProgress | None
+            ) -> Embedding:
+                found = embed(
+                    source,
+                    encoder,
+                    region=one,
+                    window=chosen,
+                    budget=share,
+                    on_progress=report,
+                    allow_uniform=True,
+                    resolution=asked,
+                    tiling=tiling,
+                    focus_yx=focus_yx,
+                    cache=cache,
+                    mask=mask,
+                    stride=stride,
+                )
+                return replace(found, pixels=reread)
+
+            return embed_each(
+                embed_one, source, region, frames, window=window, budget=budget, on_progress=on_progress
+            )
     with nullcontext() if source is image else source, unchanged(source):
         read, area = at_working_resolution(source, region, asked, encoder.spec.trained)
         working = working_resolution(source, region_on(source, region), asked, encoder.spec.trained)
