@@ -64,6 +64,13 @@ def run(  # noqa: PLR0913  # each parameter is an option that users type, or a g
         typer.Option(help="Another image, or sample:…, that the anchors lie in.", rich_help_panel=ANCHORS),
     ] = None,
     region: RegionFlags = RegionFlags(),
+    frames: Annotated[
+        str,
+        typer.Option(
+            help="all, 0:20:2 (from, to, step) or 0,5,9: maps of these, a strip and an animation.",
+            rich_help_panel=PLACE,
+        ),
+    ] = "",
     mask: Annotated[
         str,
         typer.Option(
@@ -109,13 +116,13 @@ def run(  # noqa: PLR0913  # each parameter is an option that users type, or a g
     if (image is None) == (record is None):
         raise typer.BadParameter("give either an image or --from run.json.")
     if record is not None:
-        shown = (*opened, anchors, reference, difference, align_colours, basis, mask, heads, save_basis)
+        elsewhere = (anchors, reference, difference, align_colours, basis, mask, heads, save_basis)
         if (
             encoder
             or any(points)
             or region.region
             or given.given
-            or any(shown)
+            or any((*opened, frames, *elsewhere))
             or attention != AttentionFlags()
         ):
             raise typer.BadParameter("--from says all but --out and --json; leave the other options out.")
@@ -148,6 +155,7 @@ def run(  # noqa: PLR0913  # each parameter is an option that users type, or a g
                 wanted=maps.keys,
                 mask=found,
                 heads=heads,
+                frames=frames,
                 difference=words(difference),
                 save_basis=save_basis,
             ),
@@ -191,7 +199,8 @@ def _run(request: "RunRequest", folder: Path, *, cached: bool, json: bool) -> No
         console.note(sentence)
     written = [path for part in record.encoders for path in part.outputs.values()]
     maps = sum(path.endswith(".tif") for path in written) + len(outcome.differences)
-    figures = f"{record.figure}, heads.png" if record.options.heads else record.figure
+    more = (("heads.png", record.options.heads), ("frames.png, frames.webp", record.options.frames))
+    figures = ", ".join([record.figure, *(name for name, made in more if made)])
     console.out(f"Wrote {figures}, {maps} maps and run.json to {folder}")
 
 

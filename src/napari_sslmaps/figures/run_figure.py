@@ -29,7 +29,7 @@ from napari_sslmaps.figures.panels import (
     label_colours,
 )
 from napari_sslmaps.files import written_whole
-from napari_sslmaps.maps.contrast import limits_of
+from napari_sslmaps.maps.contrast import Limits, limits_of
 from napari_sslmaps.maps.map_type import Display, MapType
 from napari_sslmaps.maps.registry import MAP_TYPES, map_type_of, selectable, stored_values
 
@@ -94,6 +94,7 @@ def compose_figure(
     negative: Sequence[tuple[float, float]] = (),
     title: str = "",
     display: Display = "shared",
+    limits: Mapping[tuple[int, str], Limits] | None = None,
 ) -> Figure:
     """Compose methods × maps.
 
@@ -111,6 +112,8 @@ def compose_figure(
         Title above the figure.
     display
         Whether encoders share their contrast.
+    limits
+        Contrast by row and key of a map, instead of that of these maps.
 
     Returns
     -------
@@ -124,12 +127,12 @@ def compose_figure(
     """
     if not rows:
         raise ExportError("Expected at least one encoder to draw; got none.")
-    columns = _columns(rows, display)
+    columns = _columns(rows, display, limits or {})
     layout = PanelLayout.fitting(picture.extent, len(rows), len(columns) + 1, titled=bool(title))
     figure = Figure(figsize=(layout.width, layout.height), facecolor="white")
     FigureCanvasAgg(figure)
     for index, row in enumerate(rows):
-        _draw_label(figure, layout, index, row)
+        draw_label(figure, layout, index, row)
         axes = [
             framed(figure, layout.panel(index, column), picture.extent) for column in range(len(columns) + 1)
         ]
@@ -173,7 +176,8 @@ def check_format(path: Path) -> str:
     return suffix
 
 
-def _draw_label(figure: Figure, layout: PanelLayout, index: int, row: FigureRow) -> None:
+def draw_label(figure: Figure, layout: PanelLayout, index: int, row: FigureRow) -> None:
+    """Write method and encoder at the left of a row."""
     x, y = layout.label(index)
     step = 0.085 / layout.height
     figure.text(x, y + step, row.method, ha="right", va="center", fontsize=9.5, weight="bold", color=INK)
@@ -188,7 +192,9 @@ def _draw_picture(axes: Axes, picture: Picture, *, with_bar: bool) -> None:
         draw_scale_bar(axes, picture.extent, picture.spacing_um_yx[1])
 
 
-def _columns(rows: Sequence[FigureRow], display: Display) -> list[_Column]:
+def _columns(
+    rows: Sequence[FigureRow], display: Display, limits: Mapping[tuple[int, str], Limits]
+) -> list[_Column]:
     """Sort maps into columns; those of a kind get their limits together."""
     columns = []
     for slot in selectable():
@@ -199,16 +205,21 @@ def _columns(rows: Sequence[FigureRow], display: Display) -> list[_Column]:
             if MAP_TYPES[key].slot == slot.key
         }
         if maps:
-            columns.append(_Column(slot, maps, _scales(maps, display)))
+            columns.append(_Column(slot, maps, _scales(maps, display, limits)))
     return columns
 
 
-def _scales(maps: Mapping[int, tuple[MapType, TokenMap]], display: Display) -> dict[int, Scale | None]:
+def _scales(
+    maps: Mapping[int, tuple[MapType, TokenMap]],
+    display: Display,
+    given: Mapping[tuple[int, str], Limits],
+) -> dict[int, Scale | None]:
     scales: dict[int, Scale | None] = {}
     for key in {kind.key for kind, _ in maps.values()}:
         alike = {index: result for index, (kind, result) in maps.items() if kind.key == key}
         limits = limits_of(maps[next(iter(alike))][0], list(alike.values()), display)
-        for index, ends in zip(alike, limits, strict=True):
+        for index, own in zip(alike, limits, strict=True):
+            ends = given.get((index, key), own)
             scales[index] = None if ends is None else Scale(maps[index][0].colormap, *ends)
     return scales
 
@@ -217,9 +228,14 @@ def _draw_map(axes: Axes, column: _Column, index: int) -> None:
     if index not in column.maps:
         axes.set_facecolor("#eeeeee")
         return
-    kind, result = column.maps[index]
+    draw_map(axes, column.maps[index][1], column.scales[index])
+
+
+def draw_map(axes: Axes, result: TokenMap, scale: Scale | None) -> None:
+    """Draw a map over the pixels that its tokens cover; colours and labels need no scale."""
+    kind = map_type_of(result)
     values = label_colours(stored_values(result), kind.palette(result)) if kind.labels else result.values
-    draw_grid(axes, values, result.grid, column.scales[index])
+    draw_grid(axes, values, result.grid, scale)
     if kind.tag(result):
         draw_tag(axes, kind.tag(result))
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from napari_sslmaps.core.frames import FrameEmbeddings, FrameMap
 from napari_sslmaps.core.grid import Points
+from napari_sslmaps.core.scale import at_scale
 from napari_sslmaps.errors import MapUnavailableError
 from napari_sslmaps.maps.attention import AttentionStack
 from napari_sslmaps.maps.clusters import ClusterMap, cluster_map
@@ -95,7 +96,8 @@ def frame_maps(  # noqa: PLR0913  # a public call; its options are keywords
     ]
     found = {key: FrameMap(embeddings.frames, tuple(maps[key] for maps in made)) for key in made[0]}
     if "clusters" in found:
-        clusters: Sequence[ClusterMap] = cluster_map(list(embeddings), how.clusters.count)
+        averaged = [at_scale(one, how.scale) for one in embeddings]
+        clusters: Sequence[ClusterMap] = cluster_map(averaged, how.clusters.count)
         found["clusters"] = FrameMap(embeddings.frames, tuple(clusters))
     return found
 
@@ -114,8 +116,9 @@ def _one_basis(
     if embeddings[0].tokens.shape[-1] < COMPONENTS:
         return {}
     foreground = options.pca.foreground or None
+    averaged = [at_scale(one, options.scale) for one in embeddings]
     try:
-        fitted = pca_map(list(embeddings), rendering=options.pca.rendering, foreground=foreground)  # type: ignore[arg-type]  # checked there
+        fitted = pca_map(averaged, rendering=options.pca.rendering, foreground=foreground)  # type: ignore[arg-type]  # checked there
     except MapUnavailableError:
         return {}
     return {name: fitted[0].basis}

@@ -10,6 +10,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from napari_sslmaps.core.frames import FrameMap
 from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.pretext_views import Panel, PretextView
 from napari_sslmaps.core.results import Embedding, Provenance, TokenMap
@@ -29,7 +30,7 @@ class StoredMap:
     Parameters
     ----------
     values
-        (rows, cols), (rows, cols, 3) or (heads, rows, cols) float32.
+        (rows, cols), (rows, cols, 3) or (heads or frames, rows, cols[, 3]) float32.
     kind
         A key of `MAP_TYPES`, ``attention heads``, or the name of a panel of a pretext view.
     grid
@@ -72,6 +73,22 @@ def write_map(path: Path, result: TokenMap, *, spacing_um_yx: SpacingYX = None) 
     axes = "YXS" if values.ndim == 3 else "YX"
     tags = _Tags(kind.key, result.grid, result.provenance, kind.facts(result))
     _write(path, values, axes, tags, spacing_um_yx)
+
+
+def write_frames(path: Path, result: FrameMap, *, spacing_um_yx: SpacingYX = None) -> None:
+    """Write the maps of frames, (frames, rows, cols) or with three colours; as `write_map` does.
+
+    Raises
+    ------
+    ExportError
+        If the file cannot be written.
+    """
+    first = result.maps[0]
+    kind = map_type_of(first)
+    values = np.stack([stored_values(one) for one in result.maps])
+    details = {**kind.facts(first), "frames": list(result.frames)}
+    tags = _Tags(kind.key, first.grid, first.provenance, details)
+    _write(path, values, "TYXS" if values.ndim == 4 else "TYX", tags, spacing_um_yx)
 
 
 def write_heads(path: Path, source: Embedding | AttentionStack, *, spacing_um_yx: SpacingYX = None) -> None:
@@ -170,7 +187,7 @@ def _write(path: Path, values: NDArray[Any], axes: str, tags: _Tags, spacing_um_
     unit, scale = ("pixel", (1.0, 1.0)) if spacing_um_yx is None else ("µm", spacing_um_yx)
     pitch = np.asarray(tags.grid.stride_yx) * scale
     first = tags.grid.token_to_pixel((0, 0)) * scale
-    planes = values.shape[0] if axes == "CYX" else 1
+    planes = 1 if axes.startswith("Y") else values.shape[0]
     metadata: dict[str, Any] = {
         "axes": axes,
         "Name": f"{tags.kind} · {tags.provenance.encoder}",
@@ -194,7 +211,7 @@ def _write(path: Path, values: NDArray[Any], axes: str, tags: _Tags, spacing_um_
             temporary,
             np.ascontiguousarray(values, dtype=np.float32),
             ome=True,
-            photometric="rgb" if axes == "YXS" else "minisblack",
+            photometric="rgb" if axes.endswith("S") else "minisblack",
             compression="zlib",
             metadata=metadata,
             resolution=per_centimetre,

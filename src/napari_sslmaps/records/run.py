@@ -164,6 +164,8 @@ class RunOptions:
     channel
         Numbers or names of the channels that are read of every image, as `open_image` takes them; empty for
         those of a grey or RGB image.
+    frames
+        Frames whose maps are made, as `chosen_frames` takes text; empty for the region's own.
     series, um_per_px, icc
         Which image of every file, how large its pixels are and whether its colours are converted, as in
         `OpenOptions`.
@@ -192,6 +194,7 @@ class RunOptions:
     um_per_px: tuple[float, float] | None = None
     icc: bool = True
     resolution: str = "trained"
+    frames: str = ""
 
     def __post_init__(self) -> None:
         check_keys(self.wanted)
@@ -228,6 +231,8 @@ class RunOptions:
         if self.wanted:
             flat["maps"] = self.wanted
         flat |= self.opening.to_flat()
+        if self.frames:
+            flat["frames"] = self.frames
         if self.maps.similarity.display != _DISPLAY:
             flat["display"] = self.maps.similarity.display
         if self.resolution != _RESOLUTION:

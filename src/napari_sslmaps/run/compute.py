@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import cast
 
+from napari_sslmaps.core.frames import chosen_frames
 from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Embedding
@@ -13,11 +14,12 @@ from napari_sslmaps.encoders.catalog import NAMES
 from napari_sslmaps.encoders.controls import Control, ControlKind
 from napari_sslmaps.encoders.encoder import Encoder
 from napari_sslmaps.encoders.registry import architecture_of, attention_size, load_encoder
-from napari_sslmaps.errors import InvalidAnchorError, InvalidOptionError
+from napari_sslmaps.errors import InvalidAnchorError, InvalidOptionError, RegionError
 from napari_sslmaps.figures.picture import picture_of
 from napari_sslmaps.inputs.encoders import EncoderChoice
 from napari_sslmaps.inputs.images import mask_in, open_named, record_of
 from napari_sslmaps.maps.attention import check_attention
+from napari_sslmaps.maps.frames import frame_maps
 from napari_sslmaps.maps.groups import check_on_grid
 from napari_sslmaps.pipeline.attention import attention_stack
 from napari_sslmaps.pipeline.controls import embed_control
@@ -25,10 +27,19 @@ from napari_sslmaps.pipeline.embedding import embed
 from napari_sslmaps.pipeline.masks import MaskLike
 from napari_sslmaps.pipeline.progress import EmbeddingProgress
 from napari_sslmaps.records.run import ImageRecord, MaskRecord, RunOptions
-from napari_sslmaps.run.outcome import EncoderOutcome, RunOutcome, differences_of, fit_outcomes, outcome_of
+from napari_sslmaps.run.outcome import (
+    EncoderOutcome,
+    RunOutcome,
+    basis_of,
+    differences_of,
+    fit_outcomes,
+    outcome_of,
+)
 from napari_sslmaps.run.request import RunRequest
 from napari_sslmaps.sources.protocol import ImageSource
 
+_FRAME_SIDE = 400
+"""Pixels along the longer side of a frame in a strip."""
 OnProgress = Callable[[str, EmbeddingProgress], None]
 
 
@@ -59,6 +70,7 @@ def compute_run(
     with _looking(request) as (look, there):
         _check_anchors(request, there or look)
         _check_attention(request)
+        frames = _frames(request, look)
         work = _RunState(request, look, there, on_progress, cached=cached)
         made = [work.do(choice) for choice in request.encoders]
         outcomes = fit_outcomes(made, request)
@@ -71,7 +83,31 @@ def compute_run(
             outcomes,
             differences_of(outcomes, request.options.difference),
             None if there is None else there.record,
+            frames,
+            tuple(
+                picture_of(look.source, replace(look.region, frame=frame), window, max_side=_FRAME_SIDE)
+                for frame in frames
+            ),
         )
+
+
+def _frames(request: RunRequest, look: "_AttentionPass") -> tuple[int, ...]:
+    """Return the frames that are asked for; refuse what goes with one frame alone."""
+    options = request.options
+    if not options.frames:
+        return ()
+    if request.reference is not None or options.maps.pca.aligned:
+        raise InvalidOptionError(
+            "Expected frames of an image with its own anchors and colours; got them with a reference or "
+            "aligned colours. Leave one of them out."
+        )
+    frames = chosen_frames(options.frames, look.source.frames)
+    if look.region.frame not in frames:
+        raise RegionError(
+            f"Expected the frame of the anchors and of the figure among {options.frames}; it is "
+            f"{look.region.frame}. Name one of them, or more frames."
+        )
+    return frames
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,12 +189,48 @@ class _RunState:
         """Run an encoder, or a control of it; PCA comes when all are there."""
         request, options = self.request, self.request.options
         encoder = _load(choice, options)
+        if options.frames and not choice.control:
+            return self._do_frames(choice, encoder)
         embedding = self._embed(choice, encoder, self.look)
         reference = None if self.there is None else self._embed(choice, encoder, self.there)
         stack = None
         if not choice.control:
             stack = attention_stack(embedding, encoder, options.maps.attention, request.anchors)
         return outcome_of(choice, encoder, embedding, request, stack=stack, reference=reference)
+
+    def _do_frames(self, choice: EncoderChoice, encoder: Encoder) -> EncoderOutcome:
+        """Run an encoder on every frame; the figure's frame has its part of what is made of all."""
+        request, options, look = self.request, self.request.options, self.look
+        told, at = self.on_progress, look.region.frame
+        embeddings = embed(
+            look.source,
+            encoder,
+            region=look.region,
+            tiling=Tiling(options.tile, options.overlap, cast("Stitching", options.stitching)),
+            mask=look.mask,
+            on_progress=None if told is None else lambda progress: told(encoder.spec.name, progress),
+            cache=self.cached,
+            resolution=options.resolution,
+            frames=options.frames,
+        )
+        stacks = [
+            attention_stack(one, encoder, options.maps.attention, request.anchors) for one in embeddings
+        ]
+        own = embeddings.frames.index(at)
+        found = frame_maps(
+            embeddings,
+            options.keys,
+            anchors=request.anchors,
+            negative=request.negative,
+            anchor_frame=at,
+            groups=request.groups,
+            options=options.maps,
+            basis=basis_of(choice, embeddings[own], request),
+            stacks=stacks,
+        )
+        outcome = outcome_of(choice, encoder, embeddings[own], request, stack=stacks[own])
+        maps = {**outcome.maps, **{key: frames.maps[own] for key, frames in found.items()}}
+        return replace(outcome, maps=maps, frames=found)
 
     def _embed(self, choice: EncoderChoice, encoder: Encoder, look: _AttentionPass) -> Embedding:
         options, spec = self.request.options, encoder.spec

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from napari_sslmaps.core.frames import FrameMap
 from napari_sslmaps.core.results import Embedding, TokenMap
 from napari_sslmaps.encoders.methods.registry import METHODS
 from napari_sslmaps.encoders.spec import EncoderSpec
@@ -39,6 +40,8 @@ class EncoderOutcome:
         Attention of every head, where the embedding does not hold what was asked for.
     group_similarity
         Similarity to each group that has anchors, by its name.
+    frames
+        Maps of every frame, by key of `MAP_TYPES`, where frames are asked for.
     """
 
     choice: EncoderChoice
@@ -48,6 +51,7 @@ class EncoderOutcome:
     maps: Mapping[str, TokenMap]
     stack: AttentionStack | None = None
     group_similarity: Mapping[str, SimilarityMap] = field(default_factory=dict)
+    frames: Mapping[str, FrameMap] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -75,7 +79,8 @@ class EncoderOutcome:
 class RunOutcome:
     """What a run gave, before anything is written.
 
-    `differences` has the maps that two encoders differ by, by kind.
+    `differences` has the maps that two encoders differ by, by kind; `frames` and `frame_pictures` are the
+    frames that are asked for.
     """
 
     request: RunRequest
@@ -84,6 +89,8 @@ class RunOutcome:
     encoders: tuple[EncoderOutcome, ...]
     differences: Mapping[str, DifferenceMap] = field(default_factory=dict)
     reference: ImageRecord | None = None
+    frames: tuple[int, ...] = ()
+    frame_pictures: tuple[Picture, ...] = ()
 
 
 def outcome_of(
@@ -109,7 +116,7 @@ def outcome_of(
         Tokens of the image that the anchors lie in, if it is another one.
     """
     name, groups = embedding.provenance.encoder, request.groups
-    basis = next((basis for basis in request.bases if _belongs(basis, choice, embedding)), None)
+    basis = basis_of(choice, embedding, request)
     wanted = MapRequest(
         request.options.keys,
         request.options.maps,
@@ -127,6 +134,11 @@ def outcome_of(
         stack=stack,
         group_similarity=similarity_to_groups(embedding, wanted, reference),
     )
+
+
+def basis_of(choice: EncoderChoice, embedding: Embedding, request: RunRequest) -> ComponentBasis | None:
+    """Return the basis of a request that belongs to an encoder, if there is one."""
+    return next((basis for basis in request.bases if _belongs(basis, choice, embedding)), None)
 
 
 def fit_outcomes(outcomes: Sequence[EncoderOutcome], request: RunRequest) -> tuple[EncoderOutcome, ...]:

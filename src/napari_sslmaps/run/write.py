@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from napari_sslmaps.core.results import TokenMap
+from napari_sslmaps.figures.frames_figure import FrameRow, FramesFigure, compose_strip, write_animation
 from napari_sslmaps.figures.heads_figure import HeadsRow, compose_heads_figure
 from napari_sslmaps.figures.run_figure import compose_figure, save_figure
 from napari_sslmaps.files import hash_path
@@ -18,7 +19,7 @@ from napari_sslmaps.maps.attention import AttentionStack
 from napari_sslmaps.maps.pca import ComponentBasis, ComponentMap
 from napari_sslmaps.maps.registry import map_type_of
 from napari_sslmaps.records.basis import load_basis, save_basis
-from napari_sslmaps.records.map_files import write_heads, write_map
+from napari_sslmaps.records.map_files import write_frames, write_heads, write_map
 from napari_sslmaps.records.run import (
     EncoderRecord,
     FileRecord,
@@ -48,6 +49,29 @@ def draw_run(outcome: RunOutcome, path: Path) -> None:
         display=outcome.request.options.maps.similarity.display,
     )
     save_figure(figure, path)
+
+
+def draw_frames(outcome: RunOutcome, folder: Path) -> None:
+    """Write the maps of frames as a strip and an animation.
+
+    Raises
+    ------
+    ExportError
+        If one cannot be written.
+    """
+    region = outcome.request.region
+    shown = FramesFigure(
+        outcome.frames,
+        outcome.frame_pictures,
+        tuple(FrameRow(one.title, one.name, one.frames) for one in outcome.encoders if one.frames),
+        anchors=outcome.request.anchors,
+        negative=outcome.request.negative,
+        anchor_frame=0 if region is None else region.frame,
+        title=_title(outcome),
+        display=outcome.request.options.maps.similarity.display,
+    )
+    save_figure(compose_strip(shown), folder / "frames.png")
+    write_animation(shown, folder / "frames.webp")
 
 
 def draw_heads(outcome: RunOutcome, path: Path) -> None:
@@ -118,6 +142,8 @@ def write_run(outcome: RunOutcome, folder: Path) -> RunRecord:
     for kind, result in outcome.differences.items():
         write_map(folder / "difference" / f"{kind}.tif", result, spacing_um_yx=spacing)
     draw_run(outcome, folder / "figure.png")
+    if outcome.frames:
+        draw_frames(outcome, folder)
     if outcome.request.options.heads:
         draw_heads(outcome, folder / "heads.png")
     record = record_of(outcome, records, _write_bases(outcome.request.bases, folder))
@@ -250,6 +276,9 @@ def _write_maps(
     for kind, made in maps.items():
         outputs[kind] = f"{part}/{kind}.tif"
         write_map(folder / outputs[kind], made, spacing_um_yx=spacing)
+    for key, frames in encoder.frames.items():
+        outputs[f"{key}_frames"] = f"{part}/{key}_frames.tif"
+        write_frames(folder / outputs[f"{key}_frames"], frames, spacing_um_yx=spacing)
     if encoder.heads is not None:
         outputs["attention_heads"] = f"{part}/attention_heads.tif"
         write_heads(folder / outputs["attention_heads"], encoder.heads, spacing_um_yx=spacing)
