@@ -92,3 +92,34 @@ def test_a_missing_sheet_and_an_empty_folder_are_said(tmp_path):
         list_items([tmp_path / "none.csv"])
     with pytest.raises(InvalidOptionError, match="at least one image"):
         list_items([tmp_path])
+
+
+def test_a_sheet_may_name_addresses(tmp_path: Path) -> None:
+    (tmp_path / "images.csv").write_text("image,name\nhttps://example.org/a.zarr,\ns3://bucket/b.zarr,mine\n")
+    listing = list_items([tmp_path / "images.csv"])
+    assert [(item.image, item.name) for item in listing.items] == [
+        ("https://example.org/a.zarr", "a.zarr"),
+        ("s3://bucket/b.zarr", "mine"),
+    ]
+
+
+def test_frames_are_items_and_slices_of_a_series_one_stack(tmp_path: Path) -> None:
+    import numpy as np
+    from dicom_kit import write_dicom
+
+    np.save(tmp_path / "clip.npy", np.zeros((6, 16, 20), np.uint8))
+    np.save(tmp_path / "still.npy", np.zeros((16, 20), np.uint8))
+    series = tmp_path / "ct"
+    series.mkdir()
+    for number in range(3):
+        write_dicom(series / f"{number}.dcm", np.zeros((16, 20), np.uint8), InstanceNumber=number + 1)
+    given = [tmp_path / "clip.npy", tmp_path / "still.npy", series]
+    names = [item.name for item in list_items(given, frames="::2").items]
+    assert names == [
+        *("clip.npy/frame-0000", "clip.npy/frame-0002", "clip.npy/frame-0004"),
+        *("still.npy", "ct/frame-0000", "ct/frame-0002"),
+    ]
+    assert [item.frame for item in list_items([series], frames="all").items] == [0, 1, 2]
+    assert len(list_items([series]).items) == 3
+    (series / "broken.dcm").write_bytes(b"no image")
+    assert [item.name for item in list_items([series / "broken.dcm"], frames="all").items] == ["broken.dcm"]

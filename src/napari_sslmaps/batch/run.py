@@ -73,6 +73,7 @@ def run_batch(
     options: BatchOptions | None = None,
     workers: Workers | None = None,
     on_progress: OnProgress | None = None,
+    frames: str = "",
 ) -> BatchReport:
     """Embed many images, and write an OME-Zarr folder for each and one table for all.
 
@@ -95,6 +96,8 @@ def run_batch(
         Who does the work.
     on_progress
         Called after every image, on this thread.
+    frames
+        Frames of every stack that are embedded, each as an output of its own, as `list_items` takes them.
 
     Returns
     -------
@@ -114,7 +117,7 @@ def run_batch(
     """
     require_extra("batch")
     folder, wanted = Path(out).expanduser().absolute(), options or BatchOptions()
-    listing = list_items(images, out=folder)
+    listing = list_items(images, out=folder, frames=frames, opening=wanted.maps.opening)
     _check_encoders(encoders)
     start = perf_counter()
     failed: list[Row] = []

@@ -78,6 +78,13 @@ def batch(  # noqa: PLR0913  # each parameter is an option that users type, or a
             rich_help_panel=PLACE,
         ),
     ] = "",
+    frames: Annotated[
+        str,
+        typer.Option(
+            help="all, 0:20:2 (from, to, step) or 0,5,9: of every stack, each as an output of its own.",
+            rich_help_panel=PLACE,
+        ),
+    ] = "",
     opened: OpenFlags = OpenFlags(),
     embed: EmbedFlags = EmbedFlags(),
     maps: MapFlags = MapFlags(),
@@ -100,7 +107,9 @@ def batch(  # noqa: PLR0913  # each parameter is an option that users type, or a
     who = Workers(workers, threads, scheduler)
     try:
         with _bar(quiet=json) as on_progress:
-            report = run_batch(images, chosen, out, options=options, workers=who, on_progress=on_progress)
+            report = run_batch(
+                images, chosen, out, options=options, workers=who, on_progress=on_progress, frames=frames
+            )
     except KeyboardInterrupt:
         console.note(f"What is done is in {out}; the same command goes on from there.")
         raise Cancelled("The batch was stopped.") from None

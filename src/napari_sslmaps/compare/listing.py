@@ -10,7 +10,7 @@ from napari_sslmaps.core.grid import Points
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.inputs.images import SAMPLE_PREFIX, find_sample
-from napari_sslmaps.inputs.listing import BatchItem, list_items
+from napari_sslmaps.inputs.listing import BatchItem, image_in, list_items
 from napari_sslmaps.maps.groups import AnchorGroup
 from napari_sslmaps.sources.masks import MASK_SUFFIXES
 from napari_sslmaps.sources.open import open_image
@@ -160,7 +160,7 @@ def _columns(paths: Sequence[str]) -> dict[str, tuple[str, str]]:
             image, mask = row.get("image", ""), row.get("mask", "")
             if image:
                 where = str((path.parent / Path(mask).expanduser()).absolute()) if mask else ""
-                key = str((path.parent / Path(image).expanduser()).absolute())
+                key = image_in(image, path.parent)
                 found[key] = where, row.get("label", "")
     return found
 

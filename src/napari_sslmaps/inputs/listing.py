@@ -3,14 +3,16 @@
 import csv
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from napari_sslmaps.core.frames import chosen_frames
 from napari_sslmaps.core.region import Region
-from napari_sslmaps.errors import InvalidOptionError, RegionError
+from napari_sslmaps.errors import InvalidOptionError, RegionError, SSLMapsError, UnsupportedImageError
 from napari_sslmaps.sources.channels import Channel, chosen_channels
-from napari_sslmaps.sources.formats import is_url, url_of
-from napari_sslmaps.sources.open import find_images
+from napari_sslmaps.sources.formats import holds_dicom, is_url, url_of
+from napari_sslmaps.sources.open import find_images, open_image
+from napari_sslmaps.sources.open_options import AS_STORED, OpenOptions
 
 Points = tuple[tuple[float, float], ...]
 
@@ -55,7 +57,13 @@ class Listing:
     notes: tuple[str, ...] = ()
 
 
-def list_items(images: Sequence[str | Path], *, out: Path | None = None) -> Listing:
+def list_items(
+    images: Sequence[str | Path],
+    *,
+    out: Path | None = None,
+    frames: str = "",
+    opening: OpenOptions = AS_STORED,
+) -> Listing:
     """List what images, folders and CSV files stand for.
 
     Of a folder all images are taken, in all folders below it, as `find_images` finds them; for a CSV see
@@ -67,6 +75,11 @@ def list_items(images: Sequence[str | Path], *, out: Path | None = None) -> List
         Paths. Whether an image can be read is not looked at here.
     out
         The folder of the outputs; what lies in it is no input.
+    frames
+        Frames of every stack that are items of their own, as `chosen_frames` takes text; a folder of the
+        DICOM slices of one series is a stack then. Each image is one item if empty.
+    opening
+        How images are opened to count their frames.
 
     Raises
     ------
@@ -76,13 +89,45 @@ def list_items(images: Sequence[str | Path], *, out: Path | None = None) -> List
     items: list[BatchItem] = []
     notes: list[str] = []
     for given in images:
-        found, note = _list_one(given)
+        found, note = _stack_of(given) if frames else ([], "")
+        if not found:
+            found, note = _list_one(given)
         items += [item for item in found if out is None or not Path(item.image).is_relative_to(out)]
         notes += [note] if note else []
     if not items:
         raise InvalidOptionError(" ".join(["Expected at least one image to embed; got none.", *notes]))
+    if frames:
+        items = [one for item in items for one in _by_frame(item, frames, opening)]
     _check_names(items)
     return Listing(tuple(items), tuple(notes))
+
+
+def _stack_of(given: str | Path) -> tuple[list[BatchItem], str]:
+    """Return a folder of the DICOM slices of one series as one item; none for anything else."""
+    path = Path(given).expanduser().absolute()
+    if is_url(given) or not path.is_dir() or not holds_dicom(path):
+        return [], ""
+    try:
+        with open_image(path) as source:
+            return ([BatchItem(str(path), path.name)], "") if source.frames > 1 else ([], "")
+    except UnsupportedImageError:  # several series: each file is an image
+        return [], ""
+
+
+def _by_frame(item: BatchItem, frames: str, opening: OpenOptions) -> list[BatchItem]:
+    """Return an item for each of the frames; the item itself where it has one, or does not open."""
+    chosen = replace(opening, channel=item.channel or opening.channel)
+    try:
+        with open_image(item.image, **chosen.keywords) as source:
+            count = source.frames
+    except SSLMapsError:  # a worker says so of this image alone
+        return [item]
+    if count == 1 or item.frame:
+        return [item]
+    return [
+        replace(item, frame=number, name=f"{item.name}/frame-{number:04d}")
+        for number in chosen_frames(frames, count)
+    ]
 
 
 def _list_one(given: str | Path) -> tuple[list[BatchItem], str]:
@@ -134,8 +179,8 @@ _FORBIDDEN = '"<>|:*?\\'
 def read_sheet(path: Path) -> tuple[list[BatchItem], str]:
     """Read a CSV with a header that has some of `COLUMNS`.
 
-    Paths are relative to the file's folder. Points are written as ``120 340; 80 90``, a region as
-    ``y x height width``, channels as ``DAPI; CD8``; commas do where they are quoted, but between channels.
+    Paths are relative to the file's folder; addresses do as well. Points are written as ``120 340; 80 90``,
+    a region as ``y x height width``, channels as ``DAPI; CD8``; commas do where they are quoted, but between channels.
 
     Returns
     -------
@@ -190,10 +235,10 @@ def _item(header: list[str], cells: list[str], path: Path, number: int) -> Batch
 
 
 def _understood(row: dict[str, str], folder: Path) -> BatchItem:
-    image = (folder / Path(row["image"]).expanduser()).absolute()
+    image = image_in(row["image"], folder)
     return BatchItem(
-        image=str(image),
-        name=_file_name(row.get("name") or image.name),
+        image=image,
+        name=_file_name(row.get("name") or PurePosixPath(image.replace("\\", "/")).name),
         anchors=_points(row.get("anchors", "")),
         negative=_points(row.get("negative", "")),
         region=_rectangle(row.get("region", "")),
@@ -201,6 +246,11 @@ def _understood(row: dict[str, str], folder: Path) -> BatchItem:
         frame=_natural(row.get("frame") or "0"),
         channel=chosen_channels([name.strip() for name in row.get("channel", "").split(";") if name.strip()]),
     )
+
+
+def image_in(text: str, folder: Path) -> str:
+    """Return the address of a cell, or its path, which may be relative to the folder of the file."""
+    return url_of(text) if is_url(text) else str((folder / Path(text).expanduser()).absolute())
 
 
 def _file_name(name: str) -> str:
