@@ -131,11 +131,18 @@ def test_fluorescence_channels_are_refused(tmp_path: Path) -> None:
         open_image(path)
 
 
-def test_two_stack_axes_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "tz.ome.tif"
-    tifffile.imwrite(path, picture((2, 3, 20, 30)), metadata={"axes": "TZYX"})
-    with pytest.raises(UnsupportedImageError, match="at most one axis besides rows, columns"):
-        open_image(path)
+def test_frames_run_along_several_axes_the_last_one_fastest(tmp_path: Path) -> None:
+    pixels = picture((2, 3, 20, 30))
+    tifffile.imwrite(tmp_path / "tz.ome.tif", pixels, metadata={"axes": "TZYX"})
+    stained = picture((2, 4, 3, 20, 30))
+    tifffile.imwrite(tmp_path / "tcz.ome.tif", stained, metadata={"axes": "TCZYX"})
+    for name, expected, channel in (("tz.ome.tif", pixels, None), ("tcz.ome.tif", stained[:, 2], 2)):
+        with open_image(tmp_path / name, channel=channel) as source:
+            assert source.frames == 6
+            assert source.notes == ("Its 6 frames run along T = 2 × Z = 3, Z fastest.",)
+            for frame in range(6):
+                read = source.read(Region(4, 5, 10, 20, 0, frame))
+                np.testing.assert_array_equal(read, expected[frame // 3, frame % 3, 4:14, 5:25])
 
 
 def test_a_huge_level_is_read_where_it_is_asked_for(tmp_path: Path) -> None:

@@ -180,7 +180,8 @@ def read_sheet(path: Path) -> tuple[list[BatchItem], str]:
     """Read a CSV with a header that has some of `COLUMNS`.
 
     Paths are relative to the file's folder; addresses do as well. Points are written as ``120 340; 80 90``,
-    a region as ``y x height width``, channels as ``DAPI; CD8``; commas do where they are quoted, but between channels.
+    a region as ``y x height width``, channels as ``DAPI; CD8``; commas do where they are quoted, but between
+    channels.
 
     Returns
     -------

@@ -27,24 +27,42 @@ class AxisPlan:
     ----------
     axes
         One letter per axis: Y, X, S or C for channels, anything else a stack.
-    channel_axis, frame_axis
-        Letter of the axis that holds channels (frames), or empty.
+    channel_axis
+        Letter of the axis that holds channels, or empty.
+    stacks
+        Letter and length of each axis that frames run along, the last one fastest.
     picked
         Numbers along the channel axis: one for a grey image, two or three to become red, green and blue.
-    frames
-        Length of the stack.
     """
 
     axes: str
     channel_axis: str
-    frame_axis: str
+    stacks: tuple[tuple[str, int], ...]
     picked: tuple[int, ...]
-    frames: int
 
     @property
     def channels(self) -> int:
         """1 (grey) or 3 (RGB)."""
         return 3 if len(self.picked) > 1 else 1
+
+    @property
+    def frames(self) -> int:
+        """How many there are."""
+        return prod(length for _, length in self.stacks)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Say how frames are counted, where they run along several axes."""
+        if len(self.stacks) < 2:
+            return ()
+        told = " × ".join(f"{axis} = {length}" for axis, length in self.stacks)
+        return (f"Its {self.frames} frames run along {told}, {self.stacks[-1][0]} fastest.",)
+
+    def at(self, frame: int) -> dict[str, int]:
+        """Return the index along each axis that frames run along."""
+        lengths = [length for _, length in self.stacks]
+        indices = np.unravel_index(frame, lengths) if lengths else ()
+        return {axis: int(index) for (axis, _), index in zip(self.stacks, indices, strict=True)}
 
     def shape_yx(self, shape: Sequence[int]) -> tuple[int, int]:
         """Height and width of an array of `shape`."""
@@ -66,8 +84,7 @@ class AxisPlan:
             "Y": slice(region.y, region.y + region.height),
             "X": slice(region.x, region.x + region.width),
         }
-        if self.frame_axis:
-            chosen[self.frame_axis] = region.frame
+        chosen |= self.at(region.frame)
         if self.channel_axis:
             chosen[self.channel_axis] = channels
         return tuple(chosen.get(axis, 0) for axis in self.axes)
@@ -104,7 +121,7 @@ def plan_axes(
     InvalidOptionError
         If there is no such channel.
     UnsupportedImageError
-        If rows or columns are missing or empty, or there is more than one stack axis.
+        If rows or columns are missing or empty, or there are two axes of colours.
     """
     said = ", ".join(f"{axis} = {size}" for axis, size in zip(axes, shape, strict=True))
     if "Y" not in axes or "X" not in axes or prod(shape) == 0:
@@ -114,12 +131,10 @@ def plan_axes(
     sizes = dict(zip(axes, shape, strict=True))
     stacks = [axis for axis in axes if axis not in "YXSC" and sizes[axis] > 1]
     colours = [axis for axis in "SC" if sizes.get(axis, 1) > 1]
-    if len(stacks) > 1 or len(colours) > 1:
+    if len(colours) > 1:
         raise UnsupportedImageError(
-            f"Expected at most one axis besides rows, columns and colours in {name}; got {said}. "
-            "Save one time point or one plane as an image of its own."
+            f"Expected one axis of colours in {name}; got {said}. Save one channel as an image of its own."
         )
-    frame_axis = stacks[0] if stacks else ""
     channel_axis = colours[0] if colours else ""
     count = int(sizes.get(channel_axis, 1))
     known = facts or ChannelFacts()
@@ -131,4 +146,4 @@ def plan_axes(
         raise ask_for_channels(known, count, said, name)
     else:
         picked = (0, 1, 2)[: 3 if count >= 3 else 1]
-    return AxisPlan(axes, channel_axis, frame_axis, picked, int(sizes[frame_axis]) if frame_axis else 1)
+    return AxisPlan(axes, channel_axis, tuple((axis, int(sizes[axis])) for axis in stacks), picked)

@@ -43,7 +43,7 @@ class CziSource(SourceBase):
     ChannelsError
         If it has channels that are no colour image, and none is asked for.
     UnsupportedImageError
-        If it is damaged, or has both time points and slices.
+        If it is damaged, or of several kinds of pixels.
     """
 
     def __init__(self, path: Path, channel: ChannelChoice = None) -> None:
@@ -80,6 +80,7 @@ class CziSource(SourceBase):
             channels=plan.channels,
             dtype=dtype,
             frames=plan.frames,
+            notes=plan.notes,
             spacing_um_yx=_spacing(about),
         )
         super().__init__(path.stem, layout)

@@ -62,6 +62,7 @@ class DicomTilesSource(SourceBase):
                 channels=plan.channels,
                 dtype=first.file.meaning.dtype,
                 frames=plan.frames,
+                notes=plan.notes,
                 spacing_um_yx=first.file.spacing(0, (0, 0)),
                 window=first.file.meaning.window,
             )

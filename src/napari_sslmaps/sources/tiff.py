@@ -172,7 +172,7 @@ class TiffSource(SourceBase):
             layout = replace(
                 layout,
                 spacing_um_yx=None if spacing is None else self._turn.pair(spacing),
-                notes=(*choice.notes, *_said_of_extra(extra, path.name), *notes),
+                notes=(*choice.notes, *self._plan.notes, *_said_of_extra(extra, path.name), *notes),
             )
             self._file, self._files = file, tifffile.FileCache(lock=RLock())
             self._kept = DecodedCache(_KEPT_BYTES)
@@ -210,7 +210,7 @@ class TiffSource(SourceBase):
     def _wanted(self, region: Region) -> list[int]:
         """Numbers of the planes that hold the region: one, or one per channel."""
         axes, sizes = self._lead
-        at = {self._plan.frame_axis: region.frame}
+        at = self._plan.at(region.frame)
         indices = [
             [channel if axis == self._plan.channel_axis else at.get(axis, 0) for axis in axes]
             for channel in (self._plan.picked if self._apart else (0,))

@@ -38,7 +38,7 @@ _SAYS_SPACING = {
 
 
 class VolumeSource(SourceBase):
-    """A volume, read whole when first needed; slices, or time points of one slice, are frames.
+    """A volume, read whole when first needed; slices are frames, of time point after time point.
 
     Rows and columns are those of the file: nothing is turned to a patient's axes.
 
@@ -54,7 +54,7 @@ class VolumeSource(SourceBase):
     MissingExtraError
         If SimpleITK is not installed.
     UnsupportedImageError
-        If it is damaged, too large for memory, or has both slices and time points.
+        If it is damaged, or too large for memory.
     """
 
     def __init__(self, path: Path, channel: ChannelChoice = None) -> None:
@@ -82,6 +82,7 @@ class VolumeSource(SourceBase):
             channels=self._plan.channels,
             dtype=dtype,
             frames=self._plan.frames,
+            notes=self._plan.notes,
             spacing_um_yx=spacing_um(spacing[1], spacing[0], 1e3) if _says_spacing(path) else None,
         )
         super().__init__(re.sub(r"(\.nii)?\.[A-Za-z]+$", "", path.name), layout)

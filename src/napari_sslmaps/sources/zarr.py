@@ -102,6 +102,7 @@ class ZarrSource(SourceBase):
                 channels=self._plan.channels,
                 dtype=dtype,
                 frames=self._plan.frames,
+                notes=self._plan.notes,
                 spacing_um_yx=spacing,
             )
             on_error.pop_all()
