@@ -9,6 +9,7 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+import openslide
 import tifffile
 from measure import Outcome, ratio, seconds
 from napari.layers import Image
@@ -72,6 +73,42 @@ def over_tifffile(path: Path, threads: int) -> Outcome:
     )
 
 
+def over_openings(path: Path) -> list[Outcome]:
+    """Opening a slide over tifffile's own and OpenSlide's: what is asked of a file costs little more."""
+
+    def ours() -> None:
+        with open_image(path):
+            pass
+
+    def by_tifffile() -> None:
+        with tifffile.TiffFile(path) as file:
+            file.series[0].levels  # noqa: B018  # it is read when asked for
+
+    def by_openslide() -> None:
+        with openslide.OpenSlide(path) as slide:
+            slide.level_dimensions  # noqa: B018  # likewise
+
+    found = []
+    for name, floor, budget in (("tifffile's", by_tifffile, 3.0), ("OpenSlide's", by_openslide, 1.0)):
+        over, opened, lowest = ratio(ours, floor, repeats=15)
+        detail = f"{1e3 * opened:.1f} ms over {1e3 * lowest:.1f} ms"
+        found.append(Outcome(f"opening a slide / {name} opening", over, "×", budget, detail))
+    return found
+
+
+def over_openslide(path: Path) -> Outcome:
+    """Reading by regions over OpenSlide's reading of the same regions, with one thread each."""
+
+    def floor() -> None:
+        with openslide.OpenSlide(path) as slide:
+            for region in REGIONS:
+                np.asarray(slide.read_region((region.x, region.y), 0, (region.width, region.height)))
+
+    over, ours, lowest = ratio(read_by(path, 1), floor, repeats=3)
+    detail = f"{ours:.2f} s over {lowest:.2f} s, {SIDE}² px by {BLOCK}²"
+    return Outcome("regions of a slide / OpenSlide's reading", over, "×", 0.7, detail)
+
+
 def open_huge(path: Path) -> list[Outcome]:
     npe2.read(str(path))
     opened = min(seconds(lambda: npe2.read(str(path))) for _ in range(5))
@@ -122,4 +159,11 @@ def outcomes() -> list[Outcome]:
     with tempfile.TemporaryDirectory() as folder:
         slide = write_slide(Path(folder) / "slide.tif")
         huge = write_huge(Path(folder) / "huge.svs")
-        return [over_tifffile(slide, 1), over_tifffile(slide, 2), *open_huge(huge), memory(huge)]
+        return [
+            *over_openings(slide),
+            over_tifffile(slide, 1),
+            over_tifffile(slide, 2),
+            over_openslide(slide),
+            *open_huge(huge),
+            memory(huge),
+        ]
