@@ -119,3 +119,12 @@ def test_avif_is_known_by_its_kinds(tmp_path: Path) -> None:
         open_image(tmp_path / "b.avif") as source,
     ):
         source.read(Region(0, 0, 20, 30))  # offsets inside have moved
+
+
+def test_an_animation_beyond_memory_gets_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "clip.gif"
+    pictures = [Image.fromarray(picture((20, 30, 3))).rotate(90 * turn) for turn in range(2)]
+    pictures[0].save(path, save_all=True, append_images=pictures[1:])
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(UnsupportedImageError, match="fits into memory"):
+        open_image(path)

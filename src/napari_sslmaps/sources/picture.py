@@ -1,6 +1,8 @@
 """PNG, JPEG, JPEG 2000, BMP, GIF, WebP, AVIF and PNM through imageio and Pillow; animations are frames."""
 
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -140,7 +142,7 @@ class PictureSource(SourceBase):
 
     def _count(self) -> int:
         """How many pictures follow each other."""
-        with Image.open(self._path) as picture:
+        with _within_memory(self._path), Image.open(self._path) as picture:
             return int(getattr(picture, "n_frames", 1)) if picture.format in _ANIMATED else 1
 
     def _decode(self, region: Region) -> NDArray[Any]:
@@ -154,7 +156,7 @@ class PictureSource(SourceBase):
 
     def _of_animation(self, frame: int) -> NDArray[Any]:
         """Return a picture of an animation, each made of those before it."""
-        with self._in_turn:
+        with self._in_turn, _within_memory(self._path):
             if self._player is not None and frame < self._player.tell():  # Pillow does not rewind every APNG
                 self._player.close()
                 self._player = None
@@ -192,17 +194,25 @@ class PictureSource(SourceBase):
         return 0
 
     def _open(self) -> Any:
-        try:
+        with _within_memory(self._path):
             return iio.imopen(self._path, "r", plugin="pillow")
-        except OSError as error:  # imageio's; Pillow's own is its cause
-            if not isinstance(error.__cause__, DecompressionBombError):
-                raise
-            raise UnsupportedImageError(
-                f"Expected a picture that fits into memory; {self._path.name} is too large "
-                f"({error.__cause__}). Convert it to a tiled, pyramidal TIFF and open that."
-            ) from error
 
     def _release(self) -> None:
         self._kept.clear()
         if self._player is not None:
             self._player.close()
+
+
+@contextmanager
+def _within_memory(path: Path) -> Iterator[None]:
+    """Turn Pillow's refusal of a picture that would fill the memory into a sentence."""
+    try:
+        yield
+    except (OSError, DecompressionBombError) as error:  # imageio's error; Pillow's own is its cause
+        bomb = error if isinstance(error, DecompressionBombError) else error.__cause__
+        if not isinstance(bomb, DecompressionBombError):
+            raise
+        raise UnsupportedImageError(
+            f"Expected a picture that fits into memory; {path.name} is too large ({bomb}). Convert it to a "
+            "tiled, pyramidal TIFF and open that."
+        ) from error
