@@ -315,3 +315,13 @@ def test_too_large_a_count_of_bytes_is_no_damage(tmp_path: Path) -> None:
     with tifffile.TiffFile(path, mode="r+") as tiff:
         tiff.pages.first.tags["StripByteCounts"].overwrite(10**7)
     np.testing.assert_array_equal(whole(path), COLOURS[..., 0])
+
+
+def test_a_slide_of_blank_tiles_in_zstandard_is_not_called_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "blank.tif"
+    pixels = np.full((4096, 8192, 3), 240, np.uint8)
+    pixels[:, 4000:] = (200, 180, 20)
+    tifffile.imwrite(path, pixels, tile=(1024, 1024), compression="zstd", compressionargs={"level": 19})
+    assert pixels.nbytes > 4000 * path.stat().st_size
+    with open_image(path) as source:
+        np.testing.assert_array_equal(source.read(Region(100, 3990, 20, 20)), pixels[100:120, 3990:4010])
