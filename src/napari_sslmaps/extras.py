@@ -28,6 +28,7 @@ EXTRAS: Mapping[str, Extra] = {
     "batch": Extra(("distributed", "pyarrow"), "batches"),
     "formats": Extra(("av", "SimpleITK", "pylibCZIrw"), "clips, volumes and CZI files"),
     "remote": Extra(("fsspec", "aiohttp", "s3fs"), "images behind an address"),
+    "readers": Extra(("choix", "krippendorff"), "reports of reader studies"),
     "lab": Extra(("lightning_fabric",), "pretrain and study"),
 }
 """Extras by the name that pip knows them by."""

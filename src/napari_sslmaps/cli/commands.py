@@ -24,6 +24,7 @@ from napari_sslmaps.cli.machine import bench, cache, doctor
 from napari_sslmaps.cli.options import MapCommand
 from napari_sslmaps.cli.pretext import pretext
 from napari_sslmaps.cli.pretrain import pretrain
+from napari_sslmaps.cli.readers import readers
 from napari_sslmaps.cli.run import run
 from napari_sslmaps.cli.simulate import simulate
 from napari_sslmaps.cli.study import study
@@ -45,6 +46,7 @@ app.command(rich_help_panel=_SEE)(pretext)
 app.add_typer(encoders, name="encoders", rich_help_panel=_SEE)
 app.command(rich_help_panel=_MANY, cls=MapCommand)(evaluate)
 app.command(rich_help_panel=_MANY, cls=MapCommand)(batch)
+app.add_typer(readers, name="readers", rich_help_panel=_MANY)
 app.command(rich_help_panel=_TRAIN)(simulate)
 app.command(rich_help_panel=_TRAIN)(pretrain)
 app.command(rich_help_panel=_TRAIN)(study)

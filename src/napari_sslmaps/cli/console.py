@@ -3,7 +3,7 @@
 import json
 import sys
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -101,6 +101,26 @@ def progress_bars(*, quiet: bool) -> "Iterator[OnProgress]":
             if name not in tasks:
                 tasks[name] = progress.add_task(name, total=state.total)
             progress.update(tasks[name], completed=state.done)  # type: ignore[arg-type]  # TaskID is an int
+
+        yield show
+
+
+@contextmanager
+def counted(what: str, *, quiet: bool) -> "Iterator[Callable[[int, int], None]]":
+    """Give a callback that draws how many of how many are done; see `progress_bars`."""
+    screen = errors()
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+    )
+    progress = Progress(*columns, console=screen)
+    with nullcontext() if quiet or not screen.is_terminal else progress:
+        task = progress.add_task(what, total=None)
+
+        def show(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total)
 
         yield show
 

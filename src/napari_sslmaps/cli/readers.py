@@ -1,0 +1,160 @@
+"""``readers``: studies in which people judge maps blind."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from napari_sslmaps.cli import console
+from napari_sslmaps.cli.options import (
+    ANCHORS,
+    Corrections,
+    EmbedFlags,
+    Json,
+    MapFlags,
+    OpenFlags,
+    Out,
+    PointFlags,
+    Seed,
+    takes,
+    words,
+)
+
+if TYPE_CHECKING:
+    from napari_sslmaps.maps.groups import AnchorGroup
+
+readers = typer.Typer(help="Let people judge maps blind, and analyse their answers.", no_args_is_help=True)
+_STUDY = "The study"
+
+
+@readers.command()
+@takes(PointFlags, OpenFlags, EmbedFlags, MapFlags, Corrections)
+def new(  # noqa: PLR0913  # each parameter is an option that users type, or a group of them
+    images: Annotated[
+        list[str],
+        typer.Argument(help="Images, folders, CSV files with a column image.", show_default=False),
+    ],
+    *,
+    encoder: Annotated[list[str], typer.Option("--encoder", "-e", help="Name or file; repeat.")],
+    reader: Annotated[
+        list[str], typer.Option("--reader", help="Name of a person; repeat.", rich_help_panel=_STUDY)
+    ],
+    out: Out,
+    design: Annotated[
+        str, typer.Option(help="rating, pairwise or best-worst.", rich_help_panel=_STUDY)
+    ] = "rating",
+    questions: Annotated[
+        Path | None,
+        typer.Option(help="TOML file of questions; three of our own if omitted.", rich_help_panel=_STUDY),
+    ] = None,
+    controls: Annotated[
+        str,
+        typer.Option(
+            help="Controls of the first encoder that hide among the methods; none for none.",
+            rich_help_panel=_STUDY,
+        ),
+    ] = "untrained,colour",
+    repeats: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Share of items that everybody sees twice.", rich_help_panel=_STUDY),
+    ] = 0.1,
+    seed: Seed = 0,
+    json: Json = False,
+    points: PointFlags = PointFlags(),
+    anchors: Annotated[
+        Path | None,
+        typer.Option(help="Instead: anchors as the window saves them.", rich_help_panel=ANCHORS),
+    ] = None,
+    opened: OpenFlags = OpenFlags(),
+    embed: EmbedFlags = EmbedFlags(),
+    maps: MapFlags = MapFlags(),
+    corrections: Corrections = Corrections(),
+) -> None:
+    """Make a study: a page for every reader, to be opened in any browser, and the key to its letters.
+
+    Send each reader the file of their own in OUT/pages, and put what they send back into OUT/answers. Keep
+    OUT/key.json to yourself.
+    """
+    from napari_sslmaps.inputs.encoders import choose_encoders
+    from napari_sslmaps.inputs.listing import list_items
+    from napari_sslmaps.readers.build import PAGES, StudyRequest, new_study
+    from napari_sslmaps.readers.study import check_design, load_questions
+    from napari_sslmaps.records.run import RunOptions
+
+    how = check_design(design)
+    request = StudyRequest(
+        images=list_items(images, out=out).items,
+        encoders=choose_encoders(encoder, corrections.overrides()),
+        readers=tuple(reader),
+        questions=load_questions(questions, how),
+        design=how,
+        controls=() if controls == "none" else words(controls),  # type: ignore[arg-type]  # checked there
+        maps=maps.keys or ("similarity",),
+        anchors=_anchors(points, anchors),
+        options=RunOptions(**embed.run_options(), **asdict(opened.options()), maps=maps.options()),
+        repeats=repeats,
+        seed=seed,
+    )
+    with console.counted("images", quiet=json) as on_image:
+        study = new_study(request, out, on_image)
+    pages = {one.name: str(out / PAGES / f"reader-{one.code}.html") for one in study.readers}
+    if json:
+        console.out_json({"folder": str(out.absolute()), "study": study.id, "pages": pages})
+        return
+    for name, page in pages.items():
+        count = len(next(one for one in study.readers if one.name == name).trials)
+        console.out(f"{name}: {page} ({count} screens)")
+    console.note(f"Answers that come back belong into {out / 'answers'}; {out / 'key.json'} stays with you.")
+
+
+def _anchors(typed: PointFlags, file: Path | None) -> "AnchorGroup":
+    from napari_sslmaps.maps.groups import AnchorGroup
+    from napari_sslmaps.records.anchors import load_anchors
+
+    if file is None:
+        positive, negative = typed.points()
+        return AnchorGroup("anchors", anchors=positive, negative=negative)
+    if any(typed):
+        raise typer.BadParameter("give either --anchors FILE, or --anchor and --negative.")
+    first = next((group for group in load_anchors(file).groups if group.anchors), None)
+    if first is None:
+        raise typer.BadParameter(f"expected a set with at least one anchor; {file.name} has none.")
+    return first
+
+
+@readers.command()
+def report(
+    study: Annotated[Path, typer.Argument(help="Folder that `readers new` made.", show_default=False)],
+    *,
+    answers: Annotated[
+        list[Path] | None,
+        typer.Option(help="File that a reader sent back; repeat. All in STUDY/answers if omitted."),
+    ] = None,
+    scores: Annotated[
+        Path | None,
+        typer.Option(help="Folder of `evaluate` on the same images: ratings beside AUROC."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder of the report; STUDY/report if omitted.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Analyse what readers sent back: ratings or preferences with intervals, tests, agreement, time."""
+    from napari_sslmaps.extras import require_extra
+    from napari_sslmaps.readers.build import ANSWERS
+    from napari_sslmaps.readers.report import analyse_files, write_study_report
+
+    require_extra("readers")
+    paths = answers or sorted((study / ANSWERS).glob("*.json"))
+    found = analyse_files(study, paths, scores)
+    folder = out or study / "report"
+    write_study_report(found, folder)
+    if json:
+        console.out_json({"folder": str(folder.absolute()), **found.to_dict()})
+        return
+    for table in found.tables[:2]:
+        console.out_table(table)
+    for sentence in found.sentences:
+        console.out(sentence)
+    console.note(f"Report: {folder / 'report.html'}")

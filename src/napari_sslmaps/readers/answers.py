@@ -1,0 +1,184 @@
+"""Answers that readers sent back, with their letters replaced by what was behind them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from napari_sslmaps.errors import RecordError
+from napari_sslmaps.readers.study import LETTERS, Study
+from napari_sslmaps.records.json import check_format, read_object
+from napari_sslmaps.serialise import load, strict
+
+FORMAT = "napari-sslmaps/reader-answers"
+
+
+@strict
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer as a page writes it.
+
+    Parameters
+    ----------
+    trial, question, letter
+        Which.
+    value
+        1 to 5, or 0 to 100; of a pair 1, ½ or 0; of a set 1 for the best, −1 for the worst, else 0.
+    """
+
+    trial: str
+    question: str
+    letter: str
+    value: float
+
+
+@strict
+@dataclass(frozen=True, slots=True)
+class AnswerFile:
+    """What a reader sends back.
+
+    Parameters
+    ----------
+    study, reader
+        Id of the study, and the reader's code.
+    answers
+        Of the screens that are complete.
+    seconds
+        Trial → time that it was in view and not paused.
+    state
+        What the page needs to go on; nothing else reads it.
+    """
+
+    study: str
+    reader: str
+    answers: tuple[Answer, ...]
+    seconds: Mapping[str, float]
+    state: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """One answer, unblinded.
+
+    Parameters
+    ----------
+    reader, image, map, method, question
+        Who judged what.
+    value
+        As in `Answer`.
+    screen
+        Id of the trial: what was judged beside each other.
+    repeat
+        Whether it is of a trial that was shown before.
+    first
+        Id of the trial that is repeated; its own for a first one.
+    """
+
+    reader: str
+    image: int
+    map: str
+    method: str
+    question: str
+    value: float
+    screen: str
+    repeat: bool
+    first: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """All answers of a study.
+
+    Parameters
+    ----------
+    judgements
+        Unblinded.
+    seconds
+        (reader, trial) → time.
+    missing
+        Names of readers without a file.
+    """
+
+    judgements: tuple[Judgement, ...]
+    seconds: Mapping[tuple[str, str], float]
+    missing: tuple[str, ...] = ()
+
+
+def read_answers(study: Study, paths: Sequence[Path]) -> Answers:
+    """Read the files of readers and look up what was behind their letters.
+
+    Parameters
+    ----------
+    study
+        The key.
+    paths
+        Files as the pages save them; of two by one reader the one with more answers counts.
+
+    Raises
+    ------
+    RecordError
+        If there is none, or one is damaged, of another study, or answers what was not asked.
+    """
+    best: dict[str, AnswerFile] = {}
+    for path in paths:
+        found = _read(path, study)
+        if len(found.answers) >= len(best[found.reader].answers if found.reader in best else ()):
+            best[found.reader] = found
+    if not best:
+        raise RecordError(
+            "Expected at least one file of answers; got none. Put what readers send back into the study's "
+            "folder answers, or name the files."
+        )
+    names = {reader.code: reader.name for reader in study.readers}
+    judgements = [judgement for found in best.values() for judgement in _unblinded(found, study)]
+    seconds = {
+        (names[found.reader], trial): time for found in best.values() for trial, time in found.seconds.items()
+    }
+    missing = tuple(reader.name for reader in study.readers if reader.code not in best)
+    return Answers(tuple(judgements), seconds, missing)
+
+
+def _read(path: Path, study: Study) -> AnswerFile:
+    content = read_object(path, "answers of a reader")
+    check_format(content, FORMAT, f"answers of a reader ({path.name})")
+    found = load(AnswerFile, content, f"answers of a reader ({path.name})")
+    if found.study != study.id or found.reader not in {reader.code for reader in study.readers}:
+        raise RecordError(
+            f"Expected answers of this study ({study.id}); {path.name} is of another. Take it out of the "
+            "folder."
+        )
+    return found
+
+
+def _unblinded(found: AnswerFile, study: Study) -> list[Judgement]:
+    trials = study.trials
+    questions = {question.key for question in study.questions}
+    judged = []
+    for answer in found.answers:
+        reader, trial = trials.get(answer.trial, (None, None))
+        place = LETTERS.find(answer.letter) if len(answer.letter) == 1 else -1
+        if (
+            reader is None
+            or trial is None
+            or reader.code != found.reader
+            or answer.question not in questions
+            or not 0 <= place < len(trial.shown)
+        ):
+            raise RecordError(
+                f"Expected answers to what reader {found.reader} was asked; got one to {answer.question!r} "
+                f"of {answer.letter!r} on screen {answer.trial!r}. Ask for the file again."
+            )
+        judged.append(
+            Judgement(
+                reader.name,
+                trial.image,
+                trial.map,
+                trial.shown[place],
+                answer.question,
+                answer.value,
+                trial.id,
+                bool(trial.repeat_of),
+                trial.repeat_of or trial.id,
+            )
+        )
+    return judged

@@ -1,0 +1,283 @@
+"""Images and encoders → a study's folder: its key, a page for every reader, and a place for their answers."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
+from math import prod
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+
+from napari_sslmaps.core.region import Region
+from napari_sslmaps.core.results import Embedding, TokenMap
+from napari_sslmaps.core.tiling import Stitching, Tiling
+from napari_sslmaps.encoders.controls import Control, ControlKind
+from napari_sslmaps.encoders.encoder import Encoder
+from napari_sslmaps.encoders.registry import load_encoder
+from napari_sslmaps.errors import ExportError, InvalidOptionError
+from napari_sslmaps.evaluation.locality import autocorrelation_length
+from napari_sslmaps.figures.panels import Extent
+from napari_sslmaps.figures.picture import picture_of
+from napari_sslmaps.inputs.encoders import EncoderChoice
+from napari_sslmaps.inputs.images import open_named
+from napari_sslmaps.inputs.listing import BatchItem
+from napari_sslmaps.maps.groups import AnchorGroup
+from napari_sslmaps.maps.make import NO_ANCHORS, MapRequest, make_maps
+from napari_sslmaps.maps.registry import MAP_TYPES, check_keys, following_anchors, map_type_of
+from napari_sslmaps.pipeline.controls import embed_control
+from napari_sslmaps.pipeline.embedding import embed
+from napari_sslmaps.readers.page import PageImage, write_page
+from napari_sslmaps.readers.pictures import image_picture, map_picture
+from napari_sslmaps.readers.schedule import make_schedule
+from napari_sslmaps.readers.study import KEY_FILE, Design, MapReach, Question, Study, StudyImage, StudyMethod
+from napari_sslmaps.records.run import RunOptions
+from napari_sslmaps.sources.protocol import ImageSource
+
+PAGES, ANSWERS = "pages", "answers"
+_SIDE = 1024
+_ID_BYTES = 8
+OnImage = Callable[[int, int], None]
+"""Called with images done and their number; may raise `Cancelled`."""
+Shown = dict[tuple[int, str, str], str]
+"""(image's number, map, method) → picture."""
+
+
+@dataclass(frozen=True, slots=True)
+class StudyRequest:
+    """What a study is made of.
+
+    Parameters
+    ----------
+    images
+        As `list_items` lists them; anchors of a CSV are those of its image.
+    encoders
+        Encoders that are judged.
+    readers
+        Names of the people.
+    questions, design
+        What is asked, and how.
+    controls
+        Kinds of controls, of the first encoder, that are hidden among the methods.
+    maps
+        Keys of the maps that are judged.
+    anchors
+        For images that bring none of their own.
+    options
+        How images are embedded and maps made.
+    repeats, seed
+        As `make_schedule` takes them.
+    """
+
+    images: tuple[BatchItem, ...]
+    encoders: tuple[EncoderChoice, ...]
+    readers: tuple[str, ...]
+    questions: tuple[Question, ...]
+    design: Design = "rating"
+    controls: tuple[ControlKind, ...] = ("untrained", "colour")
+    maps: tuple[str, ...] = ("similarity",)
+    anchors: AnchorGroup = NO_ANCHORS
+    options: RunOptions = field(default_factory=RunOptions)
+    repeats: float = 0.1
+    seed: int = 0
+
+
+def new_study(request: StudyRequest, out: Path, on_image: OnImage | None = None) -> Study:
+    """Make the maps of a study, draw who sees what, and write its folder.
+
+    ``key.json`` says what is behind every letter and stays with the organiser. ``pages/`` has a file for each
+    reader, which holds no name of an image, a method or another reader. Answers that come back belong into
+    ``answers/``.
+
+    Parameters
+    ----------
+    request
+        What it is made of.
+    out
+        A folder that does not exist yet, or is empty.
+    on_image
+        Called after every image.
+
+    Raises
+    ------
+    InvalidOptionError
+        If something is missing or there is no such map.
+    ExportError
+        If the folder holds something already, or cannot be written.
+    SSLMapsError
+        If an image, an encoder or an anchor cannot be used.
+    """
+    _check(request, out)
+    entrants = _entrants(request)
+    images: list[PageImage] = []
+    told: list[StudyImage] = []
+    shown: Shown = {}
+    reaches: list[MapReach] = []
+    for number, item in enumerate(request.images, start=1):
+        picture, about, maps = _shown_of(item, number, entrants, request)
+        images.append(picture)
+        told.append(about)
+        shown.update({key: address for key, (address, _) in maps.items()})
+        reaches += [MapReach(*key, share) for key, (_, share) in maps.items()]
+        if on_image is not None:
+            on_image(number, len(request.images))
+    names = [method.name for method, _ in entrants]
+    given = {
+        key: [name for name in names if all((image.number, key, name) in shown for image in told)]
+        for key in request.maps
+    }
+    rng = np.random.default_rng(request.seed)
+    study = Study(
+        id=rng.bytes(_ID_BYTES).hex(),
+        design=request.design,
+        questions=request.questions,
+        methods=tuple(method for method, _ in entrants),
+        images=tuple(told),
+        maps=request.maps,
+        readers=make_schedule(
+            request.readers,
+            [image.number for image in told],
+            given,
+            request.design,
+            repeats=request.repeats,
+            seed=int(rng.integers(2**31)),
+        ),
+        reaches=tuple(reaches),
+        seed=request.seed,
+        package_version=version("napari-sslmaps"),
+    )
+    _write(study, images, shown, out)
+    return study
+
+
+def _write(study: Study, images: Sequence[PageImage], shown: Shown, out: Path) -> None:
+    try:
+        (out / PAGES).mkdir(parents=True)
+        (out / ANSWERS).mkdir()
+    except OSError as error:
+        raise ExportError(
+            f"Expected to write to {out}; the system says: {error.strerror or error}. Choose another folder."
+        ) from error
+    for reader in study.readers:
+        write_page(out / PAGES / f"reader-{reader.code}.html", study, reader, images, shown)
+    study.write(out)
+
+
+def _check(request: StudyRequest, out: Path) -> None:
+    check_keys(request.maps)
+    if not (request.images and request.encoders and request.maps and request.questions):
+        raise InvalidOptionError(
+            "Expected images, encoders, maps and questions; got none of one of them. Give at least one each."
+        )
+    following = set(following_anchors()) & set(request.maps)
+    bare = [item.name for item in request.images if not (item.anchors or request.anchors.anchors)]
+    if following and bare:
+        raise InvalidOptionError(
+            f"Expected anchors for the map of {', '.join(sorted(following))}; {bare[0]} has none. Give "
+            "--anchors SET, a CSV with a column anchors, or --maps without it."
+        )
+    if (out / KEY_FILE).exists() or (out.is_dir() and any(out.iterdir())):
+        raise ExportError(
+            f"Expected an empty folder for a study; {out} holds something. Choose another --out."
+        )
+
+
+Entrants = Sequence[tuple[StudyMethod, tuple[Encoder, Control | None]]]
+
+
+def _entrants(request: StudyRequest) -> Entrants:
+    loaded = [
+        load_encoder(
+            choice.name,
+            device=request.options.device,
+            precision=choice.precision or request.options.precision,
+            **choice.overrides,
+        )
+        for choice in request.encoders
+    ]
+    found: list[tuple[StudyMethod, tuple[Encoder, Control | None]]] = [
+        (StudyMethod(encoder.spec.name), (encoder, None)) for encoder in loaded
+    ]
+    for kind in request.controls:
+        control = Control.of_encoder(kind, loaded[0].spec)
+        found.append((StudyMethod(control.name, kind), (loaded[0], control)))
+    names = [method.name for method, _ in found]
+    if len(set(names)) < len(names):
+        raise InvalidOptionError(
+            f"Expected methods of different names, as answers are told by them; got {', '.join(names)}."
+        )
+    return found
+
+
+@contextmanager
+def _opened(item: BatchItem, options: RunOptions) -> Iterator[tuple[ImageSource, Region]]:
+    with open_named(item.image, replace(options.opening, channel=item.channel or options.channel)) as source:
+        level = item.level or 0
+        rectangle = item.region or (0, 0, *source.levels[level].shape_yx)
+        yield source, Region(*rectangle, level, item.frame)
+
+
+def _shown_of(
+    item: BatchItem, number: int, entrants: Entrants, request: StudyRequest
+) -> tuple[PageImage, StudyImage, dict[tuple[int, str, str], tuple[str, float | None]]]:
+    anchors = request.anchors
+    if item.anchors:
+        anchors = AnchorGroup("anchors", anchors=item.anchors, negative=item.negative)
+    with _opened(item, request.options) as (source, region):
+        made = {method.name: _embedded(source, region, how, request.options) for method, how in entrants}
+        maps = make_maps(made, MapRequest(request.maps, request.options.maps, anchors))
+        some = next(iter(made.values())).provenance
+        picture = picture_of(source, region, some.window or (0.0, 1.0), max_side=_SIDE)
+    shown = {
+        (number, MAP_TYPES[key].slot, name): (map_picture(result, picture), _reach(result))
+        for name, found in maps.items()
+        for key, result in found.items()
+    }
+    extent = picture.pixels_extent or picture.extent
+    page = PageImage(
+        number=number,
+        picture=image_picture(picture),
+        anchors=_marks(anchors.anchors, extent) if _marked(request) else (),
+        negative=_marks(anchors.negative, extent) if _marked(request) else (),
+    )
+    return page, StudyImage(number, item.name, some.image_sha256), shown
+
+
+def _reach(result: TokenMap) -> float | None:
+    """See `MapReach`; None of labels, between which there is no distance."""
+    if map_type_of(result).labels:
+        return None
+    values = result.values.reshape(*result.grid.shape, -1).astype(np.float64)
+    known = np.asarray(np.isfinite(values).all(axis=-1))
+    fields = np.moveaxis(np.where(known[..., None], values, 0.0), -1, 0)
+    length = autocorrelation_length(fields, known)
+    share = length * np.sqrt(prod(result.grid.stride_yx) / prod(result.grid.extent_yx))
+    return float(share) if np.isfinite(share) else None
+
+
+def _marked(request: StudyRequest) -> bool:
+    return bool(set(following_anchors()) & set(request.maps))
+
+
+def _marks(points: Sequence[tuple[float, float]], extent: Extent) -> tuple[tuple[float, float], ...]:
+    """Return (x, y) of points as shares of the picture."""
+    return tuple(
+        (
+            round((x + 0.5 - extent.x) / extent.width, 5),
+            round((y + 0.5 - extent.y) / extent.height, 5),
+        )
+        for y, x in points
+    )
+
+
+def _embedded(
+    source: ImageSource, region: Region, how: tuple[Encoder, Control | None], options: RunOptions
+) -> Embedding:
+    encoder, control = how
+    tiling = Tiling(options.tile, options.overlap, cast("Stitching", options.stitching))
+    if control is None:
+        return embed(source, encoder, region=region, tiling=tiling, resolution=options.resolution)
+    return embed_control(
+        control, source, encoder, region=region, tiling=tiling, resolution=options.resolution
+    )

@@ -1,0 +1,146 @@
+"""A study's answers as a report, tables and JSON."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from napari_sslmaps.core.findings import Table
+from napari_sslmaps.errors import RecordError
+from napari_sslmaps.figures.report import ReportSection, write_report
+from napari_sslmaps.readers.analysis import Scores, sentences_of, tables_of
+from napari_sslmaps.readers.answers import read_answers
+from napari_sslmaps.readers.study import Study
+from napari_sslmaps.records.csv import write_csv
+from napari_sslmaps.records.json import write_object
+
+_IMAGES = "images.csv"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StudyReport:
+    """What a study found.
+
+    Parameters
+    ----------
+    study
+        What was asked.
+    tables
+        The most telling first.
+    sentences
+        What they come to.
+    """
+
+    study: Study
+    tables: tuple[Table, ...]
+    sentences: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return sentences and tables, ready for JSON: what is unknown is None."""
+        return {
+            "study": self.study.id,
+            "design": self.study.design,
+            "sentences": list(self.sentences),
+            "tables": {
+                table.key: {"columns": list(table.columns), "rows": _plain(table.rows)}
+                for table in self.tables
+            },
+        }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (tuple, list)):
+        return [_plain(one) for one in value]
+    if isinstance(value, float):
+        return value if isfinite(value) else None
+    if value is None or isinstance(value, (int, str)):
+        return value
+    return {name: _plain(one) for name, one in asdict(value).items()}
+
+
+def analyse_files(folder: Path, paths: Sequence[Path], scores: Path | None = None) -> StudyReport:
+    """Analyse what readers sent back.
+
+    Parameters
+    ----------
+    folder
+        The study.
+    paths
+        Files of answers.
+    scores
+        Folder of a comparison of the same images and encoders, by ``evaluate``.
+
+    Raises
+    ------
+    RecordError
+        If key, answers or scores cannot be read.
+    """
+    study = Study.read(folder)
+    answers = read_answers(study, paths)
+    areas = {} if scores is None else read_scores(scores)
+    return StudyReport(study, tables_of(study, answers, areas), sentences_of(study, answers))
+
+
+def read_scores(folder: Path) -> Scores:
+    """Read AUROC of every image, map and method of a comparison: that of the class that a map finds best.
+
+    Raises
+    ------
+    RecordError
+        If there is no such table.
+    """
+    path = folder / _IMAGES
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        best: dict[tuple[str, str, str], float] = {}
+        for row in rows:
+            key = row["Image"], row["Map"].split(" ")[0], row["Method"]
+            area = float(row["auroc"]) if row["auroc"] else 0.0
+            best[key] = max(area, best.get(key, 0.0))
+    except (OSError, UnicodeDecodeError, KeyError, ValueError, csv.Error) as error:
+        raise RecordError(
+            f"Expected the folder of a comparison with {_IMAGES}; {path} cannot be read ({error}). Run "
+            "evaluate --scores maps on the same images."
+        ) from error
+    return best
+
+
+def write_study_report(found: StudyReport, folder: Path) -> None:
+    """Write ``report.html``, a CSV of every table, and ``report.json``.
+
+    Raises
+    ------
+    ExportError
+        If they cannot be written.
+    """
+    for table in found.tables:
+        write_csv(table, folder / f"{table.key}.csv")
+    write_object(folder / "report.json", found.to_dict())
+    study = found.study
+    people = f"{len(study.readers)} reader{'s' if len(study.readers) > 1 else ''}"
+    what = f"{people}, {len(study.images)} images, {len(study.methods)} methods"
+    methods = Table(
+        "Methods",
+        ("Method", "Control"),
+        tuple((method.name, method.control or "–") for method in study.methods),
+        key="methods",
+    )
+    questions = Table(
+        "Questions",
+        ("Question", "Words", "Lowest", "Highest"),
+        tuple((one.key, one.text, one.low, one.high) for one in study.questions),
+        key="questions",
+    )
+    write_report(
+        folder / "report.html",
+        title="Reader study",
+        subtitle=f"{study.design}; {what}",
+        sections=(
+            ReportSection("Findings", (*found.sentences, *found.tables[:3])),
+            ReportSection("Readers", found.tables[3:]),
+            ReportSection("What was asked", (questions, methods)),
+        ),
+    )

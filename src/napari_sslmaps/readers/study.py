@@ -1,0 +1,239 @@
+"""What a reader study consists of: questions, methods, images, and what each reader is shown when."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal, Self, get_args
+
+from napari_sslmaps.errors import InvalidOptionError, RecordError
+from napari_sslmaps.records.json import read_json, write_json
+from napari_sslmaps.serialise import dump, load, strict
+
+Design = Literal["rating", "pairwise", "best-worst"]
+Scale = Literal["likert", "visual"]
+KEY_FILE = "key.json"
+_KIND = "reader-study"
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+@strict
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked of every map.
+
+    Parameters
+    ----------
+    key
+        Its name in tables.
+    text
+        Words that the reader sees.
+    low, high
+        What the two ends of the scale mean.
+    scale
+        ``likert`` for whole numbers from 1 to 5, ``visual`` for a line from 0 to 100; of ratings alone.
+    """
+
+    key: str
+    text: str
+    low: str = ""
+    high: str = ""
+    scale: Scale = "likert"
+
+
+@strict
+@dataclass(frozen=True, slots=True)
+class StudyMethod:
+    """A method that is judged.
+
+    Parameters
+    ----------
+    name
+        Name of an encoder, or what its control is called.
+    control
+        Kind of the control; empty for an encoder.
+    """
+
+    name: str
+    control: str = ""
+
+
+@strict
+@dataclass(frozen=True, slots=True)
+class StudyImage:
+    """An image of the study; readers see its number alone.
+
+    Parameters
+    ----------
+    number
+        From 1.
+    name, sha256
+        File name, and hash of the pixels that are shown.
+    """
+
+    number: int
+    name: str
+    sha256: str = ""
+
+
+@strict
+@dataclass(frozen=True, slots=True)
+class MapReach:
+    """How far a map reaches: what ratings are compared with.
+
+    Parameters
+    ----------
+    image, map, method
+        Which map.
+    share
+        Distance at which its autocorrelation falls to 1/e, over the side of the image; None where it does not
+        vary.
+    """
+
+    image: int
+    map: str
+    method: str
+    share: float | None
+
+
+@strict
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One screen of one reader.
+
+    Parameters
+    ----------
+    id
+        Random, and all that the reader's page and answers know it by.
+    image
+        Number of the image.
+    map
+        Key of the map.
+    shown
+        Names of the methods behind the letters A, B, C …
+    repeat_of
+        Id of the trial that it repeats, with letters drawn anew; empty for a first one.
+    """
+
+    id: str
+    image: int
+    map: str
+    shown: tuple[str, ...]
+    repeat_of: str = ""
+
+
+@strict
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """A reader and what is shown to them.
+
+    Parameters
+    ----------
+    name
+        As the organiser calls them.
+    code
+        What their page and answers carry instead.
+    trials
+        In the order in which they are shown.
+    """
+
+    name: str
+    code: str
+    trials: tuple[Trial, ...]
+
+
+@strict
+@dataclass(frozen=True, slots=True)
+class Study:
+    """A reader study: the key that no reader sees.
+
+    Parameters
+    ----------
+    id
+        Random; its answers carry it.
+    design
+        ``rating`` of every map, ``pairwise`` preference, or ``best-worst`` of up to four.
+    questions, methods, images, readers
+        What it consists of.
+    maps
+        Keys of the maps that are judged.
+    reaches
+        Of every map that is shown.
+    seed
+        Of everything that was drawn.
+    package_version
+        Of napari-sslmaps.
+    """
+
+    id: str
+    design: Design
+    questions: tuple[Question, ...]
+    methods: tuple[StudyMethod, ...]
+    images: tuple[StudyImage, ...]
+    maps: tuple[str, ...]
+    readers: tuple[Reader, ...]
+    reaches: tuple[MapReach, ...] = ()
+    seed: int = 0
+    package_version: str = ""
+
+    def write(self, folder: Path) -> None:
+        """Write the key into a study's folder; raises `ExportError` if it cannot be written."""
+        write_json(folder / KEY_FILE, _KIND, dump(self))
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read the key of a study's folder; raises `RecordError` if there is none."""
+        return read_json(folder / KEY_FILE, _KIND, cls, "a reader study's key")
+
+    @property
+    def trials(self) -> Mapping[str, tuple[Reader, Trial]]:
+        """Every trial by its id, with its reader."""
+        return {trial.id: (reader, trial) for reader in self.readers for trial in reader.trials}
+
+
+def load_questions(path: Path | None = None, design: Design = "rating") -> tuple[Question, ...]:
+    """Read questions from a TOML file with tables ``[[question]]``.
+
+    Parameters
+    ----------
+    path
+        The file; the questions that come with the package if None.
+    design
+        Readers who compare are asked one thing by default, those who rate three.
+
+    Raises
+    ------
+    RecordError
+        If the file cannot be read, has no questions, or two have one key.
+    """
+    if path is None and design != "rating":
+        return (Question("preferred", "Which map marks best what you would look at?"),)
+    try:
+        if path is None:
+            text = files("napari_sslmaps.readers").joinpath("questions.toml").read_text(encoding="utf-8")
+        else:
+            text = path.read_text(encoding="utf-8")
+        content = tomllib.loads(text)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise RecordError(
+            f"Expected questions as a TOML file; {path} cannot be read ({error}). See docs/readers.md."
+        ) from error
+    found = content.get("question")
+    if not isinstance(found, list) or not found:
+        raise RecordError(
+            f"Expected at least one table [[question]] in {path}; got none. See docs/readers.md."
+        )
+    questions = tuple(load(Question, one, f"a question of {path}") for one in found)
+    keys = [question.key for question in questions]
+    if len(set(keys)) < len(keys):
+        raise RecordError(f"Expected a key of its own for each question; got {', '.join(keys)}.")
+    return questions
+
+
+def check_design(design: str) -> Design:
+    """Return the design of that name; raises `InvalidOptionError` if there is none."""
+    for known in get_args(Design):
+        if design == known:
+            return known  # type: ignore[no-any-return]  # one of its own words
+    raise InvalidOptionError(f"Expected a design among {', '.join(get_args(Design))}; got {design!r}.")

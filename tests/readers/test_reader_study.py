@@ -1,0 +1,240 @@
+"""A study from images to its report: blinding, simulated readers of known taste, and what cannot be read."""
+
+import base64
+import json
+import re
+import struct
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+from readers_kit import answer_page, page_of
+
+from napari_sslmaps.cli import main
+from napari_sslmaps.errors import ExportError, InvalidOptionError, RecordError
+from napari_sslmaps.inputs.encoders import EncoderChoice
+from napari_sslmaps.inputs.listing import list_items
+from napari_sslmaps.maps.groups import AnchorGroup
+from napari_sslmaps.readers.answers import read_answers
+from napari_sslmaps.readers.build import ANSWERS, PAGES, StudyRequest, new_study
+from napari_sslmaps.readers.report import analyse_files, write_study_report
+from napari_sslmaps.readers.study import Study, load_questions
+from napari_sslmaps.records.run import RunOptions
+
+LIKING = {"mae-histology": 0.9, "dinov3-histology": 0.3, "mae-untrained": -0.3, "colour-8px": -0.9}
+NAMES = (*LIKING, "secret", "Doe^John", "Anna", "Ben", "Cleo", "similarity", "napari_sslmaps", "histology")
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("Doe^John secret")
+    rng = np.random.default_rng(0)
+    for number in range(6):
+        pixels = rng.integers(0, 255, (48, 64, 3), np.uint8)
+        info = Image.Exif()
+        info[0x010E] = "Doe^John"
+        Image.fromarray(pixels).save(folder / f"secret-{number}.png", exif=info)
+    return folder
+
+
+def request(images, **changes):
+    made = StudyRequest(
+        images=list_items([images]).items,
+        encoders=(EncoderChoice("mae-histology"), EncoderChoice("dinov3-histology")),
+        readers=("Anna", "Ben", "Cleo"),
+        questions=load_questions(),
+        anchors=AnchorGroup("anchors", anchors=((20.0, 30.0),), negative=((5.0, 5.0),)),
+        options=RunOptions(device="cpu", precision="float32"),
+        repeats=0.5,
+    )
+    return replace(made, **changes)
+
+
+@pytest.fixture(scope="module", params=["rating", "pairwise", "best-worst"])
+def folder(request, images, tmp_path_factory):
+    out = tmp_path_factory.mktemp("studies") / request.param
+    new_study(request_of(request.param, images), out)
+    return out
+
+
+def request_of(design, images):
+    return request(images, design=design, questions=load_questions(None, design))
+
+
+def pictures(page):
+    for image in page["images"].values():
+        yield image["picture"]
+    for trial in page["trials"]:
+        yield from trial["maps"].values()
+
+
+def test_a_page_holds_no_name_of_a_method_an_image_or_a_person(folder):
+    study = Study.read(folder)
+    for reader in study.readers:
+        path = folder / PAGES / f"reader-{reader.code}.html"
+        text = path.read_text()
+        without = re.sub(r"base64,[A-Za-z0-9+/=]+", "", text)
+        for name in (*NAMES, str(folder), *(image.sha256 for image in study.images)):
+            assert name not in without
+        assert "http:" not in without.replace("http://www.w3.org/2000/svg", "")
+        assert "https:" not in without
+        assert "default-src 'none'" in text
+        page = page_of(path)
+        assert set(page) == {"study", "reader", "design", "questions", "images", "trials"}
+        assert all(set(trial) == {"id", "image", "anchors", "maps"} for trial in page["trials"])
+
+
+def test_pictures_carry_pixels_and_nothing_else(folder):
+    for path in (folder / PAGES).iterdir():
+        for address in pictures(page_of(path)):
+            content = base64.b64decode(address.partition(",")[2])
+            if "image/png" in address:
+                assert _chunks(content) <= {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
+            else:
+                assert _segments(content) <= {0xD8, 0xE0, 0xDB, 0xC0, 0xC2, 0xC4, 0xDA, 0xDD}
+
+
+def _chunks(content):
+    at, found = 8, set()
+    while at < len(content):
+        (length,) = struct.unpack(">I", content[at : at + 4])
+        found.add(content[at + 4 : at + 8])
+        at += 12 + length
+    return found
+
+
+def _segments(content):
+    at, found = 2, set()
+    while content[at + 1] != 0xDA:
+        found.add(content[at + 1])
+        at += 2 + struct.unpack(">H", content[at + 2 : at + 4])[0]
+    return found
+
+
+def test_neither_letters_nor_sizes_of_a_page_tell_the_method(folder):
+    study = Study.read(folder)
+    for reader in study.readers:
+        firsts = [trial.shown for trial in reader.trials]
+        assert len(set(firsts)) > 1
+        at = [order.index("mae-histology") for order in firsts if "mae-histology" in order]
+        assert len(set(at)) > 1
+        page = page_of(folder / PAGES / f"reader-{reader.code}.html")
+        assert [trial["id"] for trial in page["trials"]] == [trial.id for trial in reader.trials]
+        assert all(list(trial["maps"]) == sorted(trial["maps"]) for trial in page["trials"])
+
+
+def answered(folder, *, noise=0.4, people=3):
+    study = Study.read(folder)
+    paths = []
+    for number, reader in enumerate(study.readers[:people]):
+        page = folder / PAGES / f"reader-{reader.code}.html"
+        told = answer_page(page, study, LIKING, noise=noise, bias=0.3 * number - 0.3, seed=number)
+        path = folder / ANSWERS / f"answers-{reader.code}.json"
+        path.write_text(json.dumps(told))
+        paths.append(path)
+    return study, paths
+
+
+def test_the_report_finds_what_simulated_readers_like(folder, tmp_path):
+    study, paths = answered(folder)
+    found = analyse_files(folder, paths)
+    tables = {table.key: table for table in found.tables}
+    rows = [row for row in tables["means"].rows if row[1] == study.questions[0].key]
+    assert [row[2] for row in rows] == sorted(LIKING, key=LIKING.get, reverse=True)
+    assert all(row[4].low <= row[4].value <= row[4].high for row in rows)
+    first = rows[0]
+    assert first[5].low > 0
+    assert "mae-histology" in found.sentences[0]
+    worst = next(
+        row for row in tables["differences"].rows if {row[2], row[3]} == {"mae-histology", "colour-8px"}
+    )
+    assert abs(worst[4].value) > 0.4
+    assert worst[7] is not None
+    assert worst[7] < 40
+    agreement = tables["agreement"].rows[0]
+    assert agreement[2] == 3
+    assert 0.2 < agreement[4] <= 1
+    assert 0.2 < agreement[7] <= 1
+    assert agreement[8] > 0
+    assert 0.2 < agreement[9] <= 1
+    time = tables["time"].rows[0]
+    assert time[1] == time[2]
+    assert 3 < time[3] < 30
+    if study.design != "rating":
+        strengths = [row[2] for row in tables["strengths"].rows]
+        assert strengths == sorted(LIKING, key=LIKING.get, reverse=True)
+    write_study_report(found, tmp_path / "report")
+    report = (tmp_path / "report" / "report.html").read_text()
+    assert "Krippendorff" in report
+    assert json.loads((tmp_path / "report" / "report.json").read_text())["design"] == study.design
+
+
+def test_readers_who_are_missing_are_named_and_the_rest_is_analysed(folder):
+    _, paths = answered(folder, people=1)
+    found = analyse_files(folder, paths[:1])
+    assert found.sentences[-1] == "No answers yet from Ben, Cleo."
+    assert {table.key for table in found.tables} >= {"means", "time"}
+
+
+def test_answers_of_another_study_or_to_other_questions_are_refused(folder, tmp_path):
+    study, paths = answered(folder)
+    told = json.loads(paths[0].read_text())
+    path = tmp_path / "answers.json"
+    path.write_text(json.dumps(told | {"study": "other"}))
+    with pytest.raises(RecordError, match="is of another"):
+        read_answers(study, [path])
+    told["answers"][0]["letter"] = "Z"
+    path.write_text(json.dumps(told))
+    with pytest.raises(RecordError, match="was asked"):
+        read_answers(study, [path])
+    with pytest.raises(RecordError, match="at least one file"):
+        read_answers(study, [])
+
+
+def test_a_study_needs_anchors_and_an_empty_folder(images, tmp_path):
+    with pytest.raises(InvalidOptionError, match="--anchors SET"):
+        new_study(request(images, anchors=AnchorGroup("anchors")), tmp_path / "a")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "file").touch()
+    with pytest.raises(ExportError, match="empty folder"):
+        new_study(request(images), tmp_path / "b")
+
+
+def test_questions_are_read_from_a_file_and_bad_ones_refused(tmp_path):
+    path = tmp_path / "questions.toml"
+    path.write_text('[[question]]\nkey = "use"\ntext = "Of use?"\nscale = "visual"\n')
+    (question,) = load_questions(path)
+    assert (question.key, question.scale) == ("use", "visual")
+    path.write_text('[[question]]\nkey = "use"\n')
+    with pytest.raises(RecordError, match="text"):
+        load_questions(path)
+    path.write_text("nothing = 1")
+    with pytest.raises(RecordError, match="question"):
+        load_questions(path)
+
+
+def test_new_and_report_from_the_command_line(images, tmp_path, capsys):
+    out = tmp_path / "study"
+    command = [
+        "readers",
+        "new",
+        str(images),
+        "-e",
+        "mae-histology",
+        "-e",
+        "dinov3-histology",
+        "--reader",
+        "Anna",
+    ]
+    with pytest.raises(SystemExit) as end:
+        main([*command, "--anchor", "20,30", "--device", "cpu", "-o", str(out), "--json"])
+    assert end.value.code == 0
+    assert list(json.loads(capsys.readouterr().out)["pages"]) == ["Anna"]
+    answered(out, people=1)
+    with pytest.raises(SystemExit) as end:
+        main(["readers", "report", str(out), "--json"])
+    assert end.value.code == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["tables"]["means"]["rows"]
+    assert (out / "report" / "report.html").exists()
