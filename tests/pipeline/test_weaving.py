@@ -11,11 +11,13 @@ from napari_sslmaps.core.grid import TokenGrid, patch_shifts
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.tiling import Tiling
 from napari_sslmaps.core.tokens import HalfTokens
+from napari_sslmaps.encoders.controls import Control
 from napari_sslmaps.encoders.methods.registry import METHODS
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import Cancelled, InvalidOptionError, RegionError
 from napari_sslmaps.pipeline.attention import attend
 from napari_sslmaps.pipeline.class_activation import class_activation
+from napari_sslmaps.pipeline.controls import embed_control
 from napari_sslmaps.pipeline.cost import cost_of, work_of, work_of_plan
 from napari_sslmaps.pipeline.embedding import embed
 from napari_sslmaps.pipeline.planning import plan
@@ -209,3 +211,21 @@ def test_what_runs_the_encoder_again_asks_for_whole_patches(encoders):
     cnn = embed(image, encoders["dira"], stride=4)
     with pytest.raises(InvalidOptionError, match="stride of 4 px"):
         class_activation(image, encoders["dira"], cnn, np.ones(cnn.tokens.shape[-1], np.float32))
+
+
+@pytest.mark.parametrize("kind", ["pixels", "colour", "position", "untrained", "constant"])
+def test_controls_lie_on_the_same_grid(encoders, kind):
+    image, encoder = noise(40, 29, 3), encoders["mae"]
+    control = Control.of_encoder(kind, encoder.spec)
+    fine = embed_control(control, image, encoder, stride=2)
+    assert fine.grid == embed(image, encoder, stride=2).grid
+    assert np.isfinite(fine.tokens).all()
+    if kind == "colour":
+        wide = np.pad(image, ((8, 8), (8, 8), (0, 0)), mode="reflect") / np.float32(255)
+        for row, col in ((0, 0), (3, 7), (19, 14)):
+            top, left = 8 + 2 * row - 3, 8 + 2 * col - 3
+            patch = wide[top : top + 8, left : left + 8]
+            expected = np.r_[patch.mean(axis=(0, 1)), patch.std(axis=(0, 1))]
+            np.testing.assert_allclose(fine.tokens[row, col], expected, atol=1e-5)
+        grey = embed_control(control, image[..., 0], stride=4)
+        assert grey.tokens.shape == (10, 8, 2)

@@ -97,7 +97,9 @@ def _embed(order: BatchTask) -> Row:
         mask = order.options.mask or None
         # a level that was chosen by its spacing says its resolution itself
         resolution = "native" if order.options.spacing_um is not None else maps.resolution
-        planned = plan_at(source, encoder.spec, region, tiling, resolution=resolution, mask=mask)
+        planned = plan_at(
+            source, encoder.spec, region, tiling, resolution=resolution, mask=mask, stride=maps.stride
+        )
         check_memory(planned, encoder.spec.architecture)
         tiles = _kept_tiles(order, planned)
         embedding = embed(
@@ -107,6 +109,7 @@ def _embed(order: BatchTask) -> Row:
             tiling=tiling,
             mask=planned.mask,
             resolution=resolution,
+            stride=maps.stride,
             budget=budget_within(memory_limit()),
             cache=tiles,
             on_progress=lambda _: _check_running(order),
@@ -133,7 +136,7 @@ def _embed(order: BatchTask) -> Row:
 
 def _kept_tiles(order: BatchTask, planned: EmbeddingPlan) -> Cache | None:
     """Where the tiles of a large image are kept until its output is there; None for a small one."""
-    if len(planned.tiles) < _MANY_TILES:
+    if planned.tile_count < _MANY_TILES:
         return None
     return Cache(tiles_folder(Path(order.unfinished).parent.parent, order.key), sys.maxsize, tiles_only=True)
 

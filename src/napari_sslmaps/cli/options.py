@@ -108,6 +108,14 @@ class EmbedFlags(NamedTuple):
     device: Device = "auto"
     resolution: ResolutionText = "trained"
     short_side: ShortSide = None
+    stride: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Pixels per token, a divisor of the patch: finer tokens, of several passes.",
+            rich_help_panel=COMPUTING,
+        ),
+    ] = None
 
     def run_options(self) -> dict[str, Any]:
         """Return them as `RunOptions` takes them."""

@@ -24,7 +24,7 @@ from napari_sslmaps.maps.attention import check_attention
 from napari_sslmaps.pipeline.controls import embed_control
 from napari_sslmaps.pipeline.embedding import embed
 from napari_sslmaps.pipeline.masks import MaskLike
-from napari_sslmaps.pipeline.planning import at_working_resolution
+from napari_sslmaps.pipeline.planning import at_working_resolution, check_stride
 from napari_sslmaps.pipeline.progress import OnProgress
 from napari_sslmaps.records.run import RunOptions
 
@@ -63,8 +63,8 @@ class Entrant:
         """Return where the tokens of an encoder will lie on an image's region."""
         encoder = cast("Encoder", self.encoder)
         source, area = at_working_resolution(image.source, image.region, options.resolution, self.trained)
-        stride = encoder.spec.constraint.token_stride
-        return TokenGrid.covering(area, stride, source.levels[area.level].downsample_yx)
+        stride, patch = check_stride(options.stride, encoder.spec), encoder.spec.constraint.token_stride
+        return TokenGrid.covering(area, stride, source.levels[area.level].downsample_yx, patch=patch)
 
     def embed(self, image: OpenedImage, options: RunOptions, on_progress: OnProgress | None) -> Embedding:
         """Compute the method's tokens of an image's region."""
@@ -79,6 +79,7 @@ class Entrant:
                 on_progress=on_progress,
                 mask=mask,
                 resolution=options.resolution,
+                stride=options.stride,
             )
         return embed_control(
             self.control,
@@ -89,6 +90,7 @@ class Entrant:
             on_progress=on_progress,
             mask=mask,
             resolution=options.resolution,
+            stride=options.stride,
         )
 
 

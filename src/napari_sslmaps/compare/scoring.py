@@ -216,7 +216,13 @@ def _encode(entrant: Entrant, request: ComparisonRequest, clean: Embedding) -> C
 
     def encode(pixels: Float32) -> Embedding:
         found = embed(
-            pixels, encoder, tiling=tiling, window=(0.0, 1.0), allow_uniform=True, resolution="native"
+            pixels,
+            encoder,
+            tiling=tiling,
+            window=(0.0, 1.0),
+            allow_uniform=True,
+            resolution="native",
+            stride=run.stride,
         )
         return at_scale(found, scale)
 

@@ -1,6 +1,6 @@
 """Embedding a region by a control: what every encoder has to be compared with."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import replace
 from importlib.metadata import version
@@ -18,25 +18,27 @@ from napari_sslmaps.core.baselines import (
     structured_tokens,
     unit_pixels,
 )
-from napari_sslmaps.core.grid import TokenGrid
+from napari_sslmaps.core.grid import TokenGrid, patch_shifts
 from napari_sslmaps.core.placed_mask import Mask
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.resolution import Resolution
 from napari_sslmaps.core.results import Embedding, Float32, Provenance
-from napari_sslmaps.core.tiling import Tiling
+from napari_sslmaps.core.tiling import Span, Tile, Tiles, Tiling
 from napari_sslmaps.encoders.controls import Control
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.pipeline.embedding import embed
 from napari_sslmaps.pipeline.masks import MaskLike, mask_hash, token_mask
 from napari_sslmaps.pipeline.planning import (
+    EmbeddingPlan,
     RegionLike,
     at_working_resolution,
+    divisor_of,
     region_on,
     working_resolution,
 )
 from napari_sslmaps.pipeline.progress import OnProgress
-from napari_sslmaps.pipeline.reading import read_ahead, scan_ahead
+from napari_sslmaps.pipeline.reading import TileReader, read_ahead, scan_ahead
 from napari_sslmaps.sources.array import UniformSource
 from napari_sslmaps.sources.base import spacing_in
 from napari_sslmaps.sources.open import open_image
@@ -63,6 +65,7 @@ def embed_control(  # noqa: PLR0913  # the options of `embed`, as keywords
     on_progress: OnProgress | None = None,
     mask: MaskLike | None = None,
     resolution: Resolution | float | str = "trained",
+    stride: int | None = None,
 ) -> Embedding:
     """Compute a control's tokens, on the grid that the encoder's own tokens of the region have.
 
@@ -72,7 +75,7 @@ def embed_control(  # noqa: PLR0913  # the options of `embed`, as keywords
     ----------
     control
         One of `controls_of`.
-    image, region, tiling, window, cache, on_progress, mask, resolution
+    image, region, tiling, window, cache, on_progress, mask, resolution, stride
         Image and options as for `embed`; a control that needs no network calls nobody back and keeps nothing.
     encoder
         The encoder that the control belongs to; loaded by ``control.of`` if omitted. Only ``untrained`` and
@@ -101,7 +104,7 @@ def embed_control(  # noqa: PLR0913  # the options of `embed`, as keywords
     >>> embedding.grid.shape, embedding.provenance.encoder == colour.name
     ((8, 8), True)
     """
-    rest: dict[str, Any] = {"tiling": tiling, "cache": cache, "on_progress": on_progress}
+    rest: dict[str, Any] = {"tiling": tiling, "cache": cache, "on_progress": on_progress, "stride": stride}
     if control.kind == "untrained":
         from napari_sslmaps.encoders.untrained import untrained_twin
 
@@ -113,7 +116,12 @@ def embed_control(  # noqa: PLR0913  # the options of `embed`, as keywords
     opened = open_image(image)
     with nullcontext() if opened is image else opened:
         source, area = at_working_resolution(opened, region, resolution, control.trained)
-        grid = TokenGrid.covering(area, control.stride, source.levels[area.level].downsample_yx)
+        grid = TokenGrid.covering(
+            area,
+            divisor_of(stride, control.stride, control.name),
+            source.levels[area.level].downsample_yx,
+            patch=control.stride,
+        )
         wanted = None if mask is None else token_mask(source, area, grid, mask)
         read_at = working_resolution(opened, region_on(opened, region), resolution, control.trained)
         told: dict[str, Any] = {
@@ -187,6 +195,12 @@ def _embed_without_network(
     scan = scan_ahead(source, area)
     chosen = scan.window if window is None else window
     of_strip = _TOKENS[control.kind]
+    apart = round(grid.stride_yx[0] / source.levels[area.level].downsample_yx[0])
+    if apart < control.stride:
+        reader = TileReader(source, _pass_of(control, grid, area), chosen)
+        tokens, foreground = _woven(reader, patch_shifts(apart, control.stride), of_strip)
+        provenance = replace(provenance, image_sha256=scan.sha256, window=chosen, stride=apart)
+        return Embedding(tokens, grid, provenance, foreground=foreground)
     tokens, foreground, row = np.empty((*grid.shape, 0), np.float32), np.empty(grid.shape, bool), 0
     with closing(read_ahead(source.read, _token_strips(area, control.stride), 2)) as strips:
         for strip in strips:
@@ -198,6 +212,35 @@ def _embed_without_network(
             row += len(part)
     provenance = replace(provenance, image_sha256=scan.sha256, window=chosen)
     return Embedding(tokens, grid, provenance, foreground=foreground)
+
+
+def _pass_of(control: Control, grid: TokenGrid, area: Region) -> EmbeddingPlan:
+    """Return as much of a plan as a reader of its tiles asks for."""
+    return EmbeddingPlan(area, grid, Tiles((), ()), control.stride, 0, Tiling(), None)
+
+
+def _woven(
+    reader: TileReader, shifts: Sequence[int], of_strip: Callable[[Float32, int], Float32]
+) -> tuple[Float32, Mask]:
+    """Tokens and structure of patches that lie closer than they are wide, as `weave` weaves them."""
+    planned, grid, patch = reader.plan, reader.plan.grid, reader.plan.stride
+    area, channels = planned.region, reader.source.channels
+    count, tokens = len(shifts), np.empty((*grid.shape, 0), np.float32)
+    foreground = np.zeros(grid.shape, bool)
+    height = max(1, _STRIP_PIXELS // (area.width * patch))
+    for i, j in np.ndindex(count, count):
+        rows, cols = grid.every(count, (i, j)).shape
+        own = replace(reader, plan=replace(planned, shift_yx=(shifts[i], shifts[j])))
+        for start in range(0, rows, height):
+            stop = min(start + height, rows)
+            unit = own.read(Tile(Span(start, stop, start, stop), Span(0, cols, 0, cols)))
+            part = of_strip(unit[..., :channels], patch)
+            if not tokens.shape[-1]:
+                tokens = np.empty((*grid.shape, part.shape[-1]), np.float32)
+            place = np.s_[i + start * count : i + (stop - 1) * count + 1 : count, j::count]
+            tokens[place] = part
+            foreground[place] = structured_tokens(unit, patch)
+    return tokens, foreground
 
 
 def _token_strips(area: Region, stride: int) -> list[Region]:

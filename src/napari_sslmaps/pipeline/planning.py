@@ -178,13 +178,17 @@ def check_stride(stride: int | None, spec: EncoderSpec) -> int:
     InvalidOptionError
         If it does not divide the encoder's patch.
     """
-    patch = spec.constraint.token_stride
+    return divisor_of(stride, spec.constraint.token_stride, spec.name)
+
+
+def divisor_of(stride: int | None, patch: int, name: str) -> int:
+    """Return the pixels per token of patches of a size; see `check_stride`."""
     if stride is None:
         return patch
     if stride < 1 or patch % stride:
         fitting = ", ".join(str(pixels) for pixels in range(1, patch + 1) if patch % pixels == 0)
         raise InvalidOptionError(
-            f"Expected a stride that divides the patch of {spec.name}, {patch} px: {fitting}; got {stride}."
+            f"Expected a stride that divides the patch of {name}, {patch} px: {fitting}; got {stride}."
         )
     return stride
 
@@ -305,10 +309,11 @@ def plan_at(
     *,
     resolution: Resolution | float | str,
     mask: MaskLike | None = None,
+    stride: int | None = None,
 ) -> EmbeddingPlan:
     """Plan what `embed` does with a region at a resolution; see `plan` and `at_working_resolution`."""
     read, area = at_working_resolution(source, region, resolution, spec.trained)
-    return plan(read, spec, area, tiling, mask=mask)
+    return plan(read, spec, area, tiling, mask=mask, stride=stride)
 
 
 def with_level_of(source: ImageSource, embedding: Embedding, stride: int) -> ImageSource:

@@ -277,7 +277,20 @@ def _embedded(
     encoder, control = how
     tiling = Tiling(options.tile, options.overlap, cast("Stitching", options.stitching))
     if control is None:
-        return embed(source, encoder, region=region, tiling=tiling, resolution=options.resolution)
+        return embed(
+            source,
+            encoder,
+            region=region,
+            tiling=tiling,
+            resolution=options.resolution,
+            stride=options.stride,
+        )
     return embed_control(
-        control, source, encoder, region=region, tiling=tiling, resolution=options.resolution
+        control,
+        source,
+        encoder,
+        region=region,
+        tiling=tiling,
+        resolution=options.resolution,
+        stride=options.stride,
     )

@@ -171,6 +171,8 @@ class RunOptions:
         `OpenOptions`.
     resolution
         What images are read at: ``trained``, ``native``, or a text that `Resolution.of` understands.
+    stride
+        Pixels per token, as `embed` takes it; None for one token per patch.
 
     Raises
     ------
@@ -195,6 +197,7 @@ class RunOptions:
     icc: bool = True
     resolution: str = "trained"
     frames: str = ""
+    stride: int | None = None
 
     def __post_init__(self) -> None:
         check_keys(self.wanted)
@@ -237,6 +240,8 @@ class RunOptions:
             flat["display"] = self.maps.similarity.display
         if self.resolution != _RESOLUTION:
             flat["resolution"] = self.resolution
+        if self.stride is not None:
+            flat["stride"] = self.stride
         if self.maps.scale.value:
             flat["scale"] = asdict(self.maps.scale)
         for name in _of_one_map(self.keys):

@@ -250,6 +250,7 @@ class _RunState:
                 on_progress=report,
                 cache=self.cached,
                 resolution=options.resolution,
+                stride=options.stride,
             )
         return embed_control(
             control,
@@ -261,4 +262,5 @@ class _RunState:
             on_progress=report,
             cache=self.cached,
             resolution=options.resolution,
+            stride=options.stride,
         )
