@@ -28,6 +28,7 @@ EXTRAS: Mapping[str, Extra] = {
     "batch": Extra(("distributed", "pyarrow"), "batches"),
     "formats": Extra(("av", "SimpleITK", "pylibCZIrw"), "clips, volumes and CZI files"),
     "remote": Extra(("fsspec", "aiohttp", "s3fs"), "images behind an address"),
+    "search": Extra(("faiss",), "index and search"),
     "readers": Extra(("choix", "krippendorff"), "reports of reader studies"),
     "lab": Extra(("lightning_fabric",), "pretrain and study"),
 }

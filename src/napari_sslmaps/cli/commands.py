@@ -26,6 +26,7 @@ from napari_sslmaps.cli.pretext import pretext
 from napari_sslmaps.cli.pretrain import pretrain
 from napari_sslmaps.cli.readers import readers
 from napari_sslmaps.cli.run import run
+from napari_sslmaps.cli.search import index, search
 from napari_sslmaps.cli.simulate import simulate
 from napari_sslmaps.cli.study import study
 from napari_sslmaps.errors import Cancelled, SSLMapsError
@@ -46,6 +47,8 @@ app.command(rich_help_panel=_SEE)(pretext)
 app.add_typer(encoders, name="encoders", rich_help_panel=_SEE)
 app.command(rich_help_panel=_MANY, cls=MapCommand)(evaluate)
 app.command(rich_help_panel=_MANY, cls=MapCommand)(batch)
+app.command(rich_help_panel=_MANY)(index)
+app.command(rich_help_panel=_MANY)(search)
 app.add_typer(readers, name="readers", rich_help_panel=_MANY)
 app.command(rich_help_panel=_TRAIN)(simulate)
 app.command(rich_help_panel=_TRAIN)(pretrain)

@@ -1,4 +1,4 @@
-"""What is found only over all images together: probes, label efficiency, localisation."""
+"""What is found only over all images together: probes, label efficiency, retrieval, localisation."""
 
 from collections.abc import Sequence
 
@@ -22,6 +22,7 @@ from napari_sslmaps.evaluation.label_efficiency import (
     LabelledFeatures,
     label_efficiency,
 )
+from napari_sslmaps.evaluation.retrieval import retrieval_table
 
 
 def findings_across(
@@ -50,6 +51,9 @@ def findings_across(
     if request.wants("label-efficiency"):
         efficiency = _label_efficiency(comparison, tokens, tell)
         found += [efficiency.table(), efficiency.plot()]
+    if request.wants("retrieval"):
+        features, kind = _labelled(comparison, tokens, tell, "retrieval")
+        found.append(retrieval_table(features, kind))
     if request.wants("localisation"):
         found += localisation_tables(comparison, entrants, tokens, tell)
     return tuple(found)
@@ -100,12 +104,21 @@ def _in_several(labels: Sequence[NDArray[np.int64]]) -> list[NDArray[np.int64]]:
 
 def _label_efficiency(comparison: Comparison, tokens: Tokens, tell: Tell) -> LabelEfficiency:
     """Curves over labelled tokens where images have masks, else over whole images with their labels."""
-    images, options = comparison.request.images, comparison.request.options
+    options = comparison.request.options
+    features, _ = _labelled(comparison, tokens, tell, "label efficiency")
+    return label_efficiency(features, draws=options.draws, seed=options.seed)
+
+
+def _labelled(
+    comparison: Comparison, tokens: Tokens, tell: Tell, what: str
+) -> tuple[dict[str, list[LabelledFeatures]], str]:
+    """Features of every image by method: ``tokens`` where all have masks, else whole ``images`` by label."""
+    images = comparison.request.images
     annotations = _annotations(comparison)
     labels = sorted({image.label for image in images})
     if len(annotations) < len(images) and "" in labels:
         raise InvalidOptionError(
-            "Expected a mask or a label for every image, for label efficiency; some have neither. Give "
+            f"Expected a mask or a label for every image, for {what}; some have neither. Give "
             "--masks or --labels."
         )
     features: dict[str, list[LabelledFeatures]] = {}
@@ -122,7 +135,7 @@ def _label_efficiency(comparison: Comparison, tokens: Tokens, tell: Tell) -> Lab
                 LabelledFeatures.of_image(embedding, 1 + labels.index(image.label))
                 for image, embedding in zip(images, several, strict=True)
             ]
-    return label_efficiency(features, draws=options.draws, seed=options.seed)
+    return features, "tokens" if len(annotations) == len(images) else "images"
 
 
 def _annotations(comparison: Comparison) -> list[Annotation]:

@@ -98,6 +98,14 @@ SCORES: Mapping[str, ScoreType] = {
             in_window=False,
         ),
         ScoreType(
+            "retrieval",
+            "Whether the nearest tokens of other images are of the same class: what a search finds.",
+            "masks or labels of images",
+            per_image=False,
+            keeps_tokens=True,
+            in_window=False,
+        ),
+        ScoreType(
             "localisation",
             "Whether evidence learned from labels of whole images lies where the class is.",
             "labels of images; scored where there are masks",

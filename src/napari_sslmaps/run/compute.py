@@ -211,6 +211,7 @@ class _RunState:
             on_progress=None if told is None else lambda progress: told(encoder.spec.name, progress),
             cache=self.cached,
             resolution=options.resolution,
+            stride=options.stride,
             frames=options.frames,
         )
         stacks = [

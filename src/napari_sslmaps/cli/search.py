@@ -1,0 +1,75 @@
+"""``index`` and ``search``: places over all images that a batch has embedded."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from napari_sslmaps.cli import console
+from napari_sslmaps.cli.options import Json
+
+Store = Annotated[Path, typer.Argument(help="Folder that `batch` wrote.", show_default=False)]
+EncoderFolder = Annotated[
+    str, typer.Option("--encoder", "-e", help="Whose tokens, where the store has several encoders'.")
+]
+
+
+def index(store: Store, *, encoder: EncoderFolder = "", json: Json = False) -> None:
+    """Build or bring up to date the index of a store, so that it can be searched.
+
+    What is indexed already is not read again: run it after every batch, or after a stop.
+    """
+    from napari_sslmaps.extras import require_extra
+    from napari_sslmaps.search.index import build_index
+
+    require_extra("search")
+    with console.counted("images", quiet=json) as on_output:
+        report = build_index(store, encoder, on_output)
+    if json:
+        console.out_json({**asdict(report), "folder": str(report.folder)})
+        return
+    console.out(
+        f"Indexed {report.added} images, {report.kept} were there, {report.dropped} are gone: "
+        f"{report.tokens} tokens in {report.folder}"
+    )
+
+
+def search(  # noqa: PLR0913  # each parameter is an option that users type
+    store: Store,
+    *,
+    like: Annotated[
+        list[str], typer.Option(help="image@y,x, or image@y,x,height,width for a rectangle; repeat.")
+    ],
+    unlike: Annotated[
+        list[str] | None, typer.Option(help="What results should be unlike, likewise; repeat.")
+    ] = None,
+    encoder: EncoderFolder = "",
+    count: Annotated[int, typer.Option(min=1, help="How many places.")] = 50,
+    per_image: Annotated[int, typer.Option(min=1, help="Most places of one image.")] = 5,
+    apart: Annotated[
+        float | None,
+        typer.Option(min=0, help="Least distance of two in one image, in pixels; four tokens if omitted."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for table, JSON and contact sheet.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Find the places most like one, or several, over all images of a store."""
+    from napari_sslmaps.extras import require_extra
+    from napari_sslmaps.search.query import Like, TokenIndex
+    from napari_sslmaps.search.sheet import place_table, write_places
+
+    require_extra("search")
+    opened = TokenIndex(store, encoder)
+    vector = opened.vector([Like.parse(one) for one in like], [Like.parse(one) for one in unlike or ()])
+    places = opened.search(vector, count, apart=apart, per_image=per_image)
+    if out is not None:
+        write_places(places, out)
+    if json:
+        console.out_json({"places": [asdict(one) for one in places]})
+        return
+    console.out_table(place_table(places))
+    if out is not None:
+        console.note(f"Wrote places.csv, places.json and places.png to {out}")

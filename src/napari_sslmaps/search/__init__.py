@@ -1,0 +1,1 @@
+"""Places like this one, over all images that a batch has embedded."""

@@ -1,0 +1,309 @@
+"""An index over the tokens that a batch has stored: built a part at a time, brought up to date by hash.
+
+Tokens are centred on the mean of a sample, brought to length 1 and kept by faiss as an inverted file: up to
+128 principal components, in eight bits each (`IndexIVFScalarQuantizer`). A search looks into the lists
+nearest to the query alone, mapped from the file, so that it reads a few megabytes of gigabytes.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_sslmaps.batch.store import About, read_about, read_embedding
+from napari_sslmaps.core.grid import TokenGrid
+from napari_sslmaps.core.results import Float32
+from napari_sslmaps.errors import InvalidOptionError
+from napari_sslmaps.files import remove_folder, written_whole
+from napari_sslmaps.records.json import read_json, write_json
+from napari_sslmaps.serialise import dump, strict
+
+FOLDER = ".index"
+_KIND = "token-index"
+_MANIFEST, _QUANTISER = "manifest.json", "quantiser.faiss"
+_MOST_COMPONENTS = 128
+_LISTS = 1024
+_PER_LIST = 39
+_SAMPLE = 120_000
+_SEGMENT = 2_000_000
+_MOST_DEAD = 0.3
+OnOutput = Callable[[int, int], None]
+"""Called with outputs done and their number; may raise `Cancelled`."""
+
+
+@strict
+@dataclass(frozen=True, slots=True)
+class IndexedImage:
+    """One image of an index.
+
+    Parameters
+    ----------
+    output
+        Its folder, relative to the store.
+    key
+        Of the batch's task: another key is another embedding.
+    name, image
+        Name of the item, and path of the image.
+    first
+        Number of its first token, counted over the whole index; they follow each other row by row.
+    grid
+        Where its tokens lie.
+    level, frame
+        Of its region.
+    alive
+        Whether the store still has it, as it was indexed.
+    """
+
+    output: str
+    key: str
+    name: str
+    image: str
+    first: int
+    grid: TokenGrid
+    level: int = 0
+    frame: int = 0
+    alive: bool = True
+
+    @property
+    def count(self) -> int:
+        """Tokens of the grid."""
+        return self.grid.rows * self.grid.cols
+
+
+@strict
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What an index holds.
+
+    Parameters
+    ----------
+    encoder
+        Name of its outputs' folder.
+    mean
+        (dim,) token that all are centred on.
+    images
+        In the order of their tokens.
+    segments
+        Names of files with finished parts.
+    """
+
+    encoder: str
+    mean: tuple[float, ...]
+    images: tuple[IndexedImage, ...] = ()
+    segments: tuple[str, ...] = ()
+
+    @classmethod
+    def read(cls, folder: Path) -> Self | None:
+        """Read the manifest of an index; None where there is none. Raises `RecordError` if it is damaged."""
+        if not (folder / _MANIFEST).exists():
+            return None
+        return read_json(folder / _MANIFEST, _KIND, cls, "an index")
+
+    def write(self, folder: Path) -> None:
+        """Write it, whole or not at all; raises `ExportError` if it cannot be written."""
+        write_json(folder / _MANIFEST, _KIND, dump(self))
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that are numbered, those of images that are gone included."""
+        last = self.images[-1] if self.images else None
+        return 0 if last is None else last.first + last.count
+
+    def prepared(self, tokens: NDArray[np.floating]) -> Float32:
+        """Centre (n, dim) tokens and bring them to length 1."""
+        centred = np.asarray(tokens, np.float32) - np.asarray(self.mean, np.float32)
+        lengths = np.linalg.norm(centred, axis=1, keepdims=True)
+        unit: Float32 = np.divide(centred, lengths, out=np.zeros_like(centred), where=lengths > 0)
+        return unit
+
+
+@dataclass(frozen=True, slots=True)
+class IndexReport:
+    """What building did.
+
+    Parameters
+    ----------
+    folder
+        Of the index.
+    added, kept, dropped
+        Images.
+    tokens
+        That can be found now.
+    """
+
+    folder: Path
+    added: int
+    kept: int
+    dropped: int
+    tokens: int
+
+
+def index_folder(store: Path, encoder: str = "") -> Path:
+    """Return where the index of an encoder's outputs lies; of the only one if none is named.
+
+    Raises
+    ------
+    InvalidOptionError
+        If there is no such encoder, or none is named of several.
+    """
+    there = sorted(path.name for path in store.iterdir() if _is_encoder(path)) if store.is_dir() else []
+    if not there or (encoder and encoder not in there) or (not encoder and len(there) > 1):
+        raise InvalidOptionError(
+            f"Expected a folder that napari-sslmaps batch wrote, and one of its encoders; got {store} with "
+            f"{', '.join(there) or 'none'}{f', and {encoder!r}' if encoder else ''}. Name one with --encoder."
+        )
+    return store / FOLDER / (encoder or there[0])
+
+
+def _is_encoder(path: Path) -> bool:
+    return path.is_dir() and not path.name.startswith(".") and any(path.rglob("*.zarr"))
+
+
+def build_index(store: Path, encoder: str = "", on_output: OnOutput | None = None) -> IndexReport:
+    """Bring the index of a store up to date: new images are added, changed ones replaced, gone ones dropped.
+
+    Finished parts are written whole, so that a call that was stopped, or killed, is taken up there.
+
+    Parameters
+    ----------
+    store
+        Folder of a batch.
+    encoder
+        Name of the outputs' folder; the only one if empty.
+    on_output
+        Called after every image.
+
+    Raises
+    ------
+    InvalidOptionError
+        If there is no such store, or it holds no tokens.
+    ExportError
+        If the index cannot be written.
+    """
+    folder = index_folder(store, encoder)
+    found = dict(_outputs(store, folder.name))
+    manifest = _without(Manifest.read(folder), found, folder)
+    known = {image.output for image in manifest.images if image.alive} if manifest else set()
+    todo = {output: about for output, about in found.items() if output not in known}
+    dropped = sum(not image.alive for image in manifest.images) if manifest else 0
+    if manifest is None:
+        manifest = _begun(store, folder, todo)
+    part = _Part(folder, manifest)
+    for number, (output, about) in enumerate(todo.items(), start=1):
+        part.add(store, output, about)
+        if on_output is not None:
+            on_output(number, len(todo))
+    manifest = part.finish()
+    alive = sum(image.count for image in manifest.images if image.alive)
+    return IndexReport(folder, len(todo), len(known), dropped, alive)
+
+
+def _outputs(store: Path, encoder: str) -> Iterator[tuple[str, About]]:
+    for path in sorted((store / encoder).rglob("*.zarr")):
+        about = read_about(path)
+        if about is not None and "tokens" in about.images:
+            yield path.relative_to(store).as_posix(), about
+
+
+def _without(manifest: Manifest | None, found: dict[str, About], folder: Path) -> Manifest | None:
+    """Mark what is gone or changed; None, and everything deleted, where that is too much to carry along."""
+    if manifest is None:
+        return None
+    images = tuple(
+        replace(image, alive=image.alive and image.output in found and found[image.output].key == image.key)
+        for image in manifest.images
+    )
+    dead = sum(image.count for image in images if not image.alive)
+    if dead > _MOST_DEAD * max(1, manifest.tokens):
+        remove_folder(folder)
+        return None
+    return replace(manifest, images=images)
+
+
+def _begun(store: Path, folder: Path, todo: dict[str, About]) -> Manifest:
+    """Learn mean, components and lists from a sample of tokens of all images."""
+    import faiss
+
+    if not todo:
+        raise InvalidOptionError(
+            f"Expected tokens to index in {store / folder.name}; there are none. Run batch with "
+            "--tokens float16."
+        )
+    each = max(16, _SAMPLE // len(todo))
+    sample = np.concatenate([_sampled(store / output, each) for output in todo])
+    manifest = Manifest(folder.name, tuple(float(value) for value in sample.mean(axis=0, dtype=np.float64)))
+    unit = manifest.prepared(sample)
+    components = min(unit.shape[1], _MOST_COMPONENTS, len(unit))
+    lists = max(1, min(_LISTS, len(unit) // _PER_LIST))
+    reduced = f"PCA{components}," if components < unit.shape[1] else ""
+    index = faiss.index_factory(unit.shape[1], f"{reduced}IVF{lists},SQ8", faiss.METRIC_INNER_PRODUCT)
+    index.train(unit)
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(index, folder / _QUANTISER)
+    manifest.write(folder)
+    return manifest
+
+
+def _sampled(output: Path, most: int) -> Float32:
+    flat = read_embedding(output).flat
+    known = np.flatnonzero(np.isfinite(flat[:, 0]))
+    chosen = known[np.linspace(0, len(known) - 1, min(len(known), most)).round().astype(int)]
+    tokens: Float32 = flat[chosen]
+    return tokens
+
+
+class _Part:
+    """The part of an index that grows, written when it is large enough."""
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        self._folder, self._manifest = folder, manifest
+        self._waiting: list[IndexedImage] = []
+        self._index: Any = None
+
+    def add(self, store: Path, output: str, about: About) -> None:
+        import faiss
+
+        embedding = read_embedding(store / output)
+        row, region = about.row, about.provenance.region
+        first = self._manifest.tokens
+        if self._waiting:
+            first = self._waiting[-1].first + self._waiting[-1].count
+        image = IndexedImage(
+            output=output,
+            key=about.key,
+            name=str(row.get("name", output)),
+            image=str(row.get("image", "")),
+            first=first,
+            grid=about.grid,
+            level=region.level if region else 0,
+            frame=region.frame if region else 0,
+        )
+        if self._index is None:
+            self._index = faiss.read_index(str(self._folder / _QUANTISER))
+        known = np.flatnonzero(np.isfinite(embedding.flat[:, 0]))
+        self._index.add_with_ids(self._manifest.prepared(embedding.flat[known]), known + image.first)
+        self._waiting.append(image)
+        if self._index.ntotal >= _SEGMENT:
+            self.finish()
+
+    def finish(self) -> Manifest:
+        segments = self._manifest.segments
+        if self._waiting:
+            name = f"segment-{len(segments):05d}.faiss"
+            _write(self._index, self._folder / name)
+            segments = (*segments, name)
+        images = (*self._manifest.images, *self._waiting)
+        self._manifest = replace(self._manifest, images=images, segments=segments)
+        self._manifest.write(self._folder)
+        self._waiting, self._index = [], None
+        return self._manifest
+
+
+def _write(index: Any, path: Path) -> None:
+    import faiss
+
+    with written_whole(path) as temporary:
+        faiss.write_index(index, str(temporary))

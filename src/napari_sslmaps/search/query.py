@@ -1,0 +1,233 @@
+"""A question to an index: the places most like some, least like others, not crowded in one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_sslmaps.batch.store import read_embedding
+from napari_sslmaps.core.results import Embedding, Float32
+from napari_sslmaps.encoders.registry import load_encoder
+from napari_sslmaps.errors import InvalidOptionError
+from napari_sslmaps.inputs.images import open_named
+from napari_sslmaps.pipeline.embedding import embed
+from napari_sslmaps.search.index import IndexedImage, Manifest, index_folder
+
+_PROBES = 32
+_FIRST, _MOST = 512, 16_384
+
+
+@dataclass(frozen=True, slots=True)
+class Like:
+    """A place to search for.
+
+    Parameters
+    ----------
+    image
+        Name or path of an image of the store, or path of another one.
+    pixel_yx
+        (row, column) of level 0; the first of a rectangle if it has a size.
+    size_yx
+        Height and width of a rectangle, whose mean token is searched for; None for one token.
+    """
+
+    image: str
+    pixel_yx: tuple[float, float]
+    size_yx: tuple[float, float] | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> "Like":
+        """Understand ``image@y,x`` or ``image@y,x,height,width``.
+
+        Raises
+        ------
+        InvalidOptionError
+            If it is written otherwise.
+        """
+        image, _, place = text.rpartition("@")
+        try:
+            numbers = [float(part) for part in place.split(",")]
+        except ValueError:
+            numbers = []
+        if not image or len(numbers) not in (2, 4):
+            raise InvalidOptionError(
+                f"Expected a place as image@y,x or image@y,x,height,width; got {text!r}. Write it so."
+            )
+        size = (numbers[2], numbers[3]) if len(numbers) == 4 else None
+        return cls(image, (numbers[0], numbers[1]), size)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place that was found.
+
+    Parameters
+    ----------
+    name, image
+        Name of the item, and path of its image.
+    y, x
+        Centre of the token, in pixels of level 0.
+    similarity
+        Cosine to what was searched for, in [−1, 1].
+    token_px
+        Height and width of the token, in pixels of level 0.
+    level, frame
+        Of the region that was embedded.
+    """
+
+    name: str
+    image: str
+    y: float
+    x: float
+    similarity: float
+    token_px: tuple[float, float]
+    level: int = 0
+    frame: int = 0
+
+
+class TokenIndex:
+    """An index, opened to be asked; its parts are mapped from their files.
+
+    Parameters
+    ----------
+    store
+        Folder of a batch with an index.
+    encoder
+        Name of the outputs' folder; the only one if empty.
+
+    Raises
+    ------
+    InvalidOptionError
+        If there is no index.
+    """
+
+    def __init__(self, store: Path, encoder: str = "") -> None:
+        import faiss
+
+        folder = index_folder(store, encoder)
+        manifest = Manifest.read(folder)
+        if manifest is None or not manifest.segments:
+            raise InvalidOptionError(
+                f"Expected an index of {store}; there is none. Run: napari-sslmaps index {store}"
+            )
+        self.store, self.manifest = store, manifest
+        self._firsts = np.array([image.first for image in manifest.images])
+        self._segments: list[Any] = []
+        for name in manifest.segments:
+            segment = faiss.read_index(str(folder / name), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY)
+            faiss.extract_index_ivf(segment).nprobe = _PROBES
+            self._segments.append(segment)
+
+    def vector(self, like: Sequence[Like], unlike: Sequence[Like] = ()) -> Float32:
+        """Return the direction to search in: the mean of what is sought less that of what is not.
+
+        Raises
+        ------
+        InvalidOptionError
+            If there is nothing to search for, or an image is neither in the store nor a file.
+        InvalidAnchorError
+            If a place lies outside its image.
+        """
+        if not like:
+            raise InvalidOptionError("Expected at least one place to search for; got none. Give --like.")
+        sought: Float32 = np.mean([self._token(one) for one in like], axis=0)
+        if unlike:
+            sought = sought - np.mean([self._token(one) for one in unlike], axis=0)
+        length = np.linalg.norm(sought)
+        unit: Float32 = sought / (length if length > 0 else 1.0)
+        return unit
+
+    def search(
+        self, vector: Float32, count: int = 50, *, apart: float | None = None, per_image: int = 5
+    ) -> tuple[Place, ...]:
+        """Return the places most like a direction, the most alike first.
+
+        Parameters
+        ----------
+        vector
+            From `vector`.
+        count
+            How many, at most.
+        apart
+            Least distance of two places of one image, in pixels of level 0; four tokens if None.
+        per_image
+            Most places of one image.
+        """
+        many = _FIRST
+        while True:
+            found = self._apart(self._nearest(vector, many), count, apart, per_image)
+            if len(found) >= count or many >= min(_MOST, self.manifest.tokens):
+                return found
+            many *= 4
+
+    def _nearest(self, vector: Float32, many: int) -> list[tuple[float, int]]:
+        pairs: list[tuple[float, int]] = []
+        for segment in self._segments:
+            scores, numbers = segment.search(vector[None], min(many, segment.ntotal))
+            pairs += [
+                (float(score), int(number))
+                for score, number in zip(scores[0], numbers[0], strict=True)
+                if number >= 0
+            ]
+        return sorted(pairs, key=lambda pair: (-pair[0], pair[1]))[:many]
+
+    def _apart(
+        self, pairs: Sequence[tuple[float, int]], count: int, apart: float | None, per_image: int
+    ) -> tuple[Place, ...]:
+        kept: dict[int, list[tuple[float, float]]] = {}
+        found: list[Place] = []
+        for score, number in pairs:
+            at = int(np.searchsorted(self._firsts, number, side="right")) - 1
+            image, there = self.manifest.images[at], kept.setdefault(at, [])
+            if not image.alive or len(there) >= per_image:
+                continue
+            y, x = image.grid.token_to_pixel(divmod(number - image.first, image.grid.cols)).tolist()
+            least = 4 * max(image.grid.stride_yx) if apart is None else apart
+            if any(np.hypot(y - other_y, x - other_x) < least for other_y, other_x in there):
+                continue
+            there.append((y, x))
+            found.append(_place(image, y, x, score))
+            if len(found) == count:
+                break
+        return tuple(found)
+
+    def _token(self, like: Like) -> Float32:
+        """Return what is at a place, as the index has tokens."""
+        embedding = self._embedding(like.image)
+        grid = embedding.grid
+        if like.size_yx is None:
+            row, col = grid.token_at(like.pixel_yx)
+            tokens = embedding.tokens[row, col][None]
+        else:
+            first = grid.token_at(like.pixel_yx)
+            last = grid.token_at(np.add(like.pixel_yx, like.size_yx) - 1)
+            tokens = embedding.tokens[first[0] : last[0] + 1, first[1] : last[1] + 1]
+            tokens = tokens.reshape(-1, tokens.shape[-1])
+        known = tokens[np.isfinite(tokens[:, 0])]
+        if not len(known):
+            raise InvalidOptionError(
+                f"Expected a place of {like.image} that was embedded; ({like.pixel_yx[0]:g}, "
+                f"{like.pixel_yx[1]:g}) lies outside its mask. Choose another."
+            )
+        mean: Float32 = self.manifest.prepared(known).mean(axis=0)
+        return mean
+
+    def _embedding(self, image: str) -> Embedding:
+        path = str(Path(image).expanduser().absolute())
+        for one in self.manifest.images:
+            if one.alive and (image == one.name or path == one.image):
+                return read_embedding(self.store / one.output)
+        if not Path(path).exists():
+            names = ", ".join(one.name for one in self.manifest.images[:3])
+            raise InvalidOptionError(
+                f"Expected an image of the store, such as {names}, or the path of another; got {image!r}. "
+                "Check its name."
+            )
+        with open_named(path) as source:
+            return embed(source, load_encoder(self.manifest.encoder))
+
+
+def _place(image: IndexedImage, y: float, x: float, score: float) -> Place:
+    return Place(image.name, image.image, y, x, score, image.grid.stride_yx, image.level, image.frame)

@@ -1,0 +1,93 @@
+"""What was found, as a table, JSON and a contact sheet."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from napari_sslmaps.core.findings import Table
+from napari_sslmaps.core.preprocess import auto_window
+from napari_sslmaps.core.region import Region
+from napari_sslmaps.errors import SSLMapsError
+from napari_sslmaps.figures.panels import INK, Extent, framed
+from napari_sslmaps.figures.panels import draw_image as draw
+from napari_sslmaps.figures.run_figure import save_figure
+from napari_sslmaps.inputs.images import open_named
+from napari_sslmaps.records.csv import write_csv
+from napari_sslmaps.records.json import write_object
+from napari_sslmaps.search.query import Place
+
+_COLUMNS, _SIDE_IN = 8, 1.2
+_TOKENS = 12
+"""Tokens along a side of what is shown around a place."""
+
+
+def place_table(places: Sequence[Place]) -> Table:
+    """Return places as rows, the most alike first."""
+    rows = tuple(
+        (rank, one.name, round(one.y, 1), round(one.x, 1), one.similarity)
+        for rank, one in enumerate(places, start=1)
+    )
+    note = (
+        "Similarity: cosine of tokens less the mean of the archive. Rows and columns are pixels of level 0."
+    )
+    return Table("Places", ("Rank", "Image", "Row", "Column", "Similarity"), rows, (note,), "places")
+
+
+def write_places(places: Sequence[Place], folder: Path) -> None:
+    """Write ``places.csv``, ``places.json`` and the contact sheet ``places.png``.
+
+    Raises
+    ------
+    ExportError
+        If they cannot be written.
+    """
+    write_csv(place_table(places), folder / "places.csv")
+    write_object(folder / "places.json", {"places": [asdict(one) for one in places]})
+    if places:
+        save_figure(contact_sheet(places), folder / "places.png")
+
+
+def contact_sheet(places: Sequence[Place]) -> Figure:
+    """Draw what lies around each place; an image that cannot be read any more leaves its panel empty."""
+    rows = -(-len(places) // _COLUMNS)
+    columns = min(_COLUMNS, len(places))
+    width, height = columns * _SIDE_IN, rows * (_SIDE_IN + 0.32)
+    figure = Figure(figsize=(width, height), dpi=150)
+    FigureCanvasAgg(figure)
+    for number, place in enumerate(places):
+        row, column = divmod(number, _COLUMNS)
+        bottom = 1 - (row * (_SIDE_IN + 0.32) + _SIDE_IN) / height
+        box = (
+            (column + 0.03) / columns,
+            bottom,
+            0.94 / columns,
+            0.94 * _SIDE_IN / height,
+        )
+        side_y, side_x = (_TOKENS * px for px in place.token_px)
+        extent = Extent(place.y - side_y / 2, place.x - side_x / 2, side_y, side_x)
+        axes = framed(figure, box, extent)
+        try:
+            pixels, there = _around(place, extent)
+            draw(axes, pixels, there)
+        except SSLMapsError:
+            axes.set_facecolor("white")
+        words = f"{number + 1} · {place.similarity:.2f}\n{place.name[-18:]}"
+        axes.set_xlabel(words, fontsize=5, color=INK, labelpad=2)
+    return figure
+
+
+def _around(place: Place, extent: Extent) -> tuple[np.ndarray, Extent]:
+    with open_named(place.image) as source:
+        height, width = source.levels[0].shape_yx
+        top, left = max(0, round(extent.y)), max(0, round(extent.x))
+        bottom = min(height, round(extent.y + extent.height))
+        right = min(width, round(extent.x + extent.width))
+        region = Region(top, left, max(1, bottom - top), max(1, right - left), 0, place.frame)
+        pixels = source.read(region)
+    low, high = auto_window(pixels, float(pixels.min()), float(pixels.max()))
+    unit = (pixels.astype(np.float32) - low) / max(high - low, 1e-9)
+    return unit, Extent(top, left, region.height, region.width)
