@@ -84,6 +84,15 @@ def test_levels_are_offered_for_pyramids_only(panel: SSLMapsWidget) -> None:
     assert "32 × 40 px (level 1)" in panel.image.plan.text()
 
 
+def test_the_size_of_a_pixel_can_be_typed_where_the_file_does_not_tell(panel: SSLMapsWidget) -> None:
+    viewer, resolution = panel.controller.viewer, panel.image.resolution
+    assert not resolution.pixel.isHidden()
+    resolution.spacing.setValue(0.25)
+    assert panel.workspace.spacing_um == 0.25
+    viewer.add_image(viewer.layers[0].data, units=("um", "um"))
+    assert resolution.pixel.isHidden()
+
+
 def test_the_level_goes_by_the_size_of_its_pixels(panel: SSLMapsWidget) -> None:
     viewer, resolution = panel.controller.viewer, panel.image.resolution
     fine = viewer.layers[0].data

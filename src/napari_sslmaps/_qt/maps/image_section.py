@@ -55,6 +55,7 @@ class ImageSection(Section):
         self.body.addLayout(titled("Image", self.image))
         self.body.addLayout(titled("Region", self.region))
         self.body.addWidget(self.resolution)
+        self.body.addWidget(self.resolution.pixel)
         self.body.addWidget(self.context)
         self.body.addWidget(self.plan)
         self.image.currentIndexChanged.connect(lambda _: self.image_requested.emit(self.image.value))
@@ -68,7 +69,7 @@ class ImageSection(Section):
         self.image.set_value(chosen)
         self.image.setEnabled(bool(layers))
         count = len(chosen.data) if chosen is not None and chosen.multiscale else 1
-        self.resolution.set_levels(count, tells=chosen is not None and spacing_of(chosen) is not None)
+        self.resolution.set_levels(count, tells=chosen is None or spacing_of(chosen) is not None)
 
     def set_region(self, choice: RegionChoice) -> None:
         """Show which region is chosen."""
@@ -100,7 +101,10 @@ _WIDTH = 150
 
 
 class ResolutionRows(QWidget):
-    """Level or target, and the size of a pixel where the file does not tell; hidden for a single level."""
+    """Level or target, hidden for a single level; and a row of its own for what the file does not tell.
+
+    `pixel`, the row with the size of a pixel, is put where its owner wants it.
+    """
 
     level_requested = Signal(int)
     target_requested = Signal(object)
@@ -108,7 +112,7 @@ class ResolutionRows(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self._tells = False
+        self._tells, self._count = True, 1
         self.by = ComboBox(
             (("by level", False), ("by µm/px", True)),
             tip="Which resolution of the pyramid is embedded.",
@@ -119,15 +123,17 @@ class ResolutionRows(QWidget):
         self.target = _lengths("Micrometres per pixel to look at; the nearest finer level is taken.")
         self.target.setMinimum(0.001)
         self.target.setValue(_USUAL_UM)
-        self.spacing = _lengths("Size of a pixel of the finest level, which the file does not tell.")
+        self.spacing = _lengths(
+            "Size of a pixel, of the finest level, which the file does not tell: scale bars and resolutions "
+            "go by it."
+        )
         self.spacing.setSpecialValueText("not known")
         self.pixel = QWidget()
-        self.pixel.setLayout(titled("", note("pixel of level 0"), self.spacing))
+        self.pixel.setLayout(titled("", note("size of a pixel"), self.spacing))
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(GAP)
         column.addLayout(titled("Detail", self.by, self.level, self.target))
-        column.addWidget(self.pixel)
         self.set_target(None)
         self.hide()
         self.by.currentIndexChanged.connect(self._on_target)
@@ -137,7 +143,7 @@ class ResolutionRows(QWidget):
 
     def set_levels(self, count: int, *, tells: bool) -> None:
         """Offer that many levels of an image that tells the size of its pixels, or does not."""
-        self._tells = tells
+        self._tells, self._count = tells, count
         with quiet(self.level):
             self.level.setMaximum(count - 1)
         self.setVisible(count > 1)
@@ -165,7 +171,7 @@ class ResolutionRows(QWidget):
         by_size = bool(self.by.value)
         self.level.setVisible(not by_size)
         self.target.setVisible(by_size)
-        self.pixel.setVisible(by_size and not self._tells)
+        self.pixel.setVisible(not self._tells and (by_size or self._count == 1))
 
     def _on_target(self) -> None:
         self._show_fields()
