@@ -69,7 +69,7 @@ def test_context_both_ways(panel: SSLMapsWidget) -> None:
     panel.image.tiling.setCurrentIndex(1)
     assert panel.workspace.tiling == ONE_PASS
     panel.workspace.tiling = Tiling()
-    assert panel.image.tiling.currentText() == "Tiles of 32 × 32 tokens, beyond 1024"
+    assert panel.image.tiling.currentText() == "Tiles beyond 64 × 64 tokens"
 
 
 def test_levels_are_offered_for_pyramids_only(panel: SSLMapsWidget) -> None:

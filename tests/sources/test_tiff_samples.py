@@ -325,3 +325,36 @@ def test_a_slide_of_blank_tiles_in_zstandard_is_not_called_damaged(tmp_path: Pat
     assert pixels.nbytes > 4000 * path.stat().st_size
     with open_image(path) as source:
         np.testing.assert_array_equal(source.read(Region(100, 3990, 20, 20)), pixels[100:120, 3990:4010])
+
+
+def test_opacity_of_four_bits_is_divided_after_it_is_stretched(tmp_path: Path) -> None:
+    stored = (COLOURS >> 4)[:4, :6].astype(np.uint8)
+    rgba = np.dstack([stored, np.full((4, 6), 15, np.uint8)])
+    packed = (rgba.reshape(4, -1)[:, ::2] << 4 | rgba.reshape(4, -1)[:, 1::2]).tobytes()
+    path = tmp_path / "four.tif"
+    entries = [
+        *((256, 3, 1, 6), (257, 3, 1, 4), (258, 3, 4, 200), (259, 3, 1, 1), (262, 3, 1, 2)),
+        *((273, 4, 1, 220), (277, 3, 1, 4), (278, 3, 1, 4), (279, 4, 1, len(packed)), (338, 3, 1, 1)),
+    ]
+    head = struct.pack("<2sHIH", b"II", 42, 8, len(entries))
+    tags = b"".join(
+        struct.pack("<HHII" if kind == 4 or count > 1 else "<HHIHxx", tag, kind, count, value)
+        for tag, kind, count, value in entries
+    )
+    content = (head + tags + struct.pack("<I", 0)).ljust(200, b"\0") + struct.pack("<4H", 4, 4, 4, 4)
+    path.write_bytes(content.ljust(220, b"\0") + packed)
+    np.testing.assert_array_equal(whole(path), stored * 17)
+
+
+@pytest.mark.parametrize("pixels", [COLOURS, COLOURS[..., 0]])
+def test_where_a_file_does_not_say_what_samples_mean_zero_is_black(
+    pixels: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    path = tmp_path / "bare.tif"
+    tifffile.imwrite(path, pixels, photometric="rgb" if pixels.ndim == 3 else "minisblack")
+    content = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as tiff:
+        at = tiff.pages.first.tags[262].offset
+    content[at : at + 2] = struct.pack("<H", 65000)  # a tag of nobody's in its place
+    path.write_bytes(content)
+    np.testing.assert_array_equal(whole(path), pixels)

@@ -109,7 +109,10 @@ def open_tiff(
 
 
 def _by_libtiff(path: Path, index: int) -> NDArray[np.uint8] | None:
-    """Decode a page as RGB by the libtiff of imagecodecs, else the first by Pillow's; None if neither can."""
+    """Decode a page by the libtiff of imagecodecs, else by Pillow's or by tifffile; None if none of them can.
+
+    Each fails on some JPEG in the style of TIFF before 1995 that another reads.
+    """
     with suppress(RuntimeError, IndexError, ValueError):
         whole: NDArray[np.uint8] = imagecodecs.tiff_decode(path.read_bytes(), index=index, asrgb=True)[
             ..., :3
@@ -117,7 +120,12 @@ def _by_libtiff(path: Path, index: int) -> NDArray[np.uint8] | None:
         if whole.any():  # else it has failed
             return np.ascontiguousarray(whole)
     with suppress(OSError, ValueError, SyntaxError), Image.open(path) as image:
-        return np.array(image.convert("RGB")) if index == 0 else None
+        if index == 0:
+            return np.array(image.convert("RGB"))
+    with suppress(*_DAMAGE):
+        page = tifffile.imread(path, key=index)
+        if page.dtype == np.uint8 and page.shape[2:] in ((), (3,)):
+            return page
     return None
 
 

@@ -21,6 +21,7 @@ _ALREADY_RGB = (
 )
 """Their decoders return RGB whatever is stored."""
 _BLACK = (0, 128, 128)
+_PHOTOMETRIC, _FAX = 262, (COMPRESSION.CCITTRLE, COMPRESSION.CCITT_T4, COMPRESSION.CCITT_T6)
 _MULTIPLIED = 1
 """Kind of an extra sample: opacity, by which the colours were multiplied."""
 
@@ -94,11 +95,17 @@ def _grey_or_rgb(page: Any) -> Meaning:
     few = dtype == np.uint8 and isinstance(bits, int) and 1 < bits < 8
     stretch = _Stretch(bits) if few else _same
     if page.photometric == PHOTOMETRIC.RGB and page.samplesperpixel > 3 and _MULTIPLIED in page.extrasamples:
-        return Meaning(_divided, dtype)
-    if page.photometric != PHOTOMETRIC.MINISWHITE:
+        return Meaning(lambda stored: _divided(stretch(stored)), dtype)
+    if not _white_is_zero(page):
         return Meaning(stretch, dtype, plain=not few)
     top = (1 << bits) - 1 if dtype.kind == "u" and isinstance(bits, int) else None
     return Meaning(lambda stored: stretch(_inverted(stored, top)), dtype)
+
+
+def _white_is_zero(page: Any) -> bool:
+    """Whether 0 is white; where the file does not say, as libtiff has it: in fax codings alone."""
+    said = _PHOTOMETRIC in page.tags
+    return bool(page.photometric == PHOTOMETRIC.MINISWHITE and (said or page.compression in _FAX))
 
 
 class _Palette:
