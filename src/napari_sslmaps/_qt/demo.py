@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-from napari_sslmaps.core.tiling import ONE_PASS
 from napari_sslmaps.sources.samples import SAMPLES
 from napari_sslmaps.viewer.canvas.npe2 import histology, ultrasound
 from napari_sslmaps.viewer.state.workspace import Anchor
@@ -47,7 +46,6 @@ def open_demo(viewer: "napari.Viewer", sample: str = "histology") -> "SSLMapsWid
     widget = SSLMapsWidget(viewer)
     dock = viewer.window.add_dock_widget(widget, name="SSL Maps", area="right")
     dock.setMinimumWidth(WIDTH)
-    widget.workspace.tiling = ONE_PASS
     widget.workspace.side_by_side = True
     widget.workspace.anchor_mode = True
     widget.workspace.add_anchor(Anchor(SAMPLES[sample].anchor_yx), keep=False)

@@ -4,9 +4,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Qt, Signal
+from napari.utils.theme import get_theme
+from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtGui import QCursor, QShowEvent
-from qtpy.QtWidgets import QApplication, QDialog, QFrame, QScrollArea, QTabBar, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QApplication,
+    QDialog,
+    QFrame,
+    QScrollArea,
+    QTabBar,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_sslmaps._qt.canvas.mounted import MountedCanvas
 from napari_sslmaps._qt.compare.page import CompareWidget
@@ -15,17 +25,22 @@ from napari_sslmaps._qt.encoders.checkpoint_dialog import CheckpointDialog
 from napari_sslmaps._qt.encoders.download_dialog import DownloadDialog
 from napari_sslmaps._qt.encoders.encoder_section import EncoderSection
 from napari_sslmaps._qt.maps.anchor_section import AnchorSection
+from napari_sslmaps._qt.maps.appearance_section import AppearanceSection
+from napari_sslmaps._qt.maps.area_section import AreaSection
 from napari_sslmaps._qt.maps.image_section import ImageSection
 from napari_sslmaps._qt.maps.map_section import MapSection
 from napari_sslmaps._qt.maps.run_section import RunSection, ViewSection
-from napari_sslmaps._qt.parts import WheelGuard, quiet
+from napari_sslmaps._qt.parts import WheelGuard, quiet, row, tone_sheet
 from napari_sslmaps._qt.pretext.pretext_section import PretextSection
+from napari_sslmaps._qt.shortcuts import ShortcutPage
 from napari_sslmaps._qt.task_runner import QtTaskRunner
 from napari_sslmaps.encoders.cards import card_of
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import SSLMapsError
+from napari_sslmaps.maps.registry import following_anchors
 from napari_sslmaps.viewer.controller import Controller
 from napari_sslmaps.viewer.encoders.checkpoint_review import CheckpointReview
+from napari_sslmaps.viewer.maps.session_files import last_session
 from napari_sslmaps.viewer.services import Services, real_services
 from napari_sslmaps.viewer.state.connections import Connections
 from napari_sslmaps.viewer.state.workspace import (
@@ -41,6 +56,9 @@ if TYPE_CHECKING:
     import napari
 
 WIDTH = 380
+_HALF = 3 * 128
+_REST_MS = 300
+"""The slider rests when it has not moved for so long."""
 
 
 class _Shutdown:
@@ -94,10 +112,16 @@ class SSLMapsWidget(QWidget):
         self.encoders = EncoderSection()
         self.maps = MapSection()
         self.anchors = AnchorSection()
+        self.areas = AreaSection()
+        self.appearance = AppearanceSection()
         self.run = RunSection()
         self.view = ViewSection()
         self.pretext = PretextSection()
         self.tabs = TaskTabs()
+        self.help = QToolButton()
+        self.help.setText("?")
+        self.help.setToolTip("Keys, and what the mouse does.")
+        self.help.clicked.connect(lambda: self._open(ShortcutPage(self)))
         self.card = CardWindow(self)
         self._connections = Connections()
         comparing = self.controller.compare_page
@@ -109,6 +133,7 @@ class SSLMapsWidget(QWidget):
         self._connect_views()
         self._connect_model()
         self.controller.encoder_list.list_known()
+        self.controller.adopt()
         self.destroyed.connect(self._shutdown.close)
 
     def showEvent(self, event: QShowEvent | None) -> None:
@@ -117,8 +142,26 @@ class SSLMapsWidget(QWidget):
         if not self._seen:
             self._seen = True
             self.canvas = MountedCanvas(self, self.controller)
+            self._follow_frames()
             self._shutdown.canvas = self.canvas
             self.controller.prepare()
+
+    def _follow_frames(self) -> None:
+        """Let maps follow the slider once it rests."""
+        self._resting = QTimer(self)
+        self._resting.setSingleShot(True)
+        self._resting.setInterval(_REST_MS)
+        self._resting.timeout.connect(self.controller.coordinator.follow_frame)
+        steps = self.controller.viewer.dims.events.current_step
+        self._connections.add(steps, self._on_step)
+
+    def _on_theme(self) -> None:
+        """Give dim and failed texts colours that can be read on the theme's ground."""
+        ground = get_theme(self.controller.viewer.theme).background.as_rgb_tuple(alpha=False)
+        self.setStyleSheet(tone_sheet(dark=sum(ground) < _HALF))
+
+    def _on_step(self) -> None:
+        self._resting.start()
 
     def close_controller(self) -> None:
         """Stop what runs and undo every connection; the widget is of no use afterwards."""
@@ -129,7 +172,11 @@ class SSLMapsWidget(QWidget):
         column = QVBoxLayout(inner)
         column.setContentsMargins(8, 6, 8, 6)
         column.setSpacing(10)
-        for section in (self.image, self.tabs, *self._pages("maps"), *self._pages("pretext")):
+        column.addWidget(self.image)
+        tabs = row(self.tabs, self.help)
+        tabs.setStretch(0, 1)
+        column.addLayout(tabs)
+        for section in (*self._pages("maps"), *self._pages("pretext")):
             if section is not self.view:
                 column.addWidget(section)
         column.addWidget(self.compare, 1000)  # its tables take the room there is
@@ -147,12 +194,17 @@ class SSLMapsWidget(QWidget):
             outer.addWidget(section)
         self.setMinimumWidth(WIDTH - 20)
         WheelGuard(self)
+        self._on_theme()
 
     def _connect_views(self) -> None:
         controller = self.controller
         self._connect_maps()
         self.image.image_requested.connect(lambda layer: self._set("image", layer))
         self.image.region_requested.connect(lambda choice: self._set("region", choice))
+        self.image.draw_requested.connect(controller.shapes.draw)
+        self.image.sessions.saved.connect(lambda path: controller.session_files.save(Path(path)))
+        self.image.sessions.loaded.connect(lambda path: controller.session_files.open(Path(path)))
+        self.image.sessions.kept.connect(lambda: controller.session_files.open(last_session()))
         self.image.keep_requested.connect(lambda on: self._set("keep", on))
         self.image.tiling_requested.connect(lambda tiling: self._set("tiling", tiling))
         resolution = self.image.resolution
@@ -188,6 +240,14 @@ class SSLMapsWidget(QWidget):
         self.maps.basis_locked.connect(bases.lock)
         self.maps.basis_saved.connect(lambda path: bases.save(Path(path)))
         self.maps.basis_loaded.connect(lambda path: bases.load(Path(path)))
+        self.anchors.live_requested.connect(lambda on: self._set("live", on))
+        self.areas.shown_requested.connect(lambda on: self._set("areas_shown", on))
+        self.areas.options_requested.connect(lambda options: self._set("area_options", options))
+        self.areas.labels_requested.connect(controller.areas.to_labels)
+        self.areas.saved.connect(lambda path: controller.areas.save(Path(path)))
+        self.areas.places_requested.connect(controller.areas.mark_most_similar)
+        self.appearance.look_requested.connect(controller.stage.set_look)
+        self.view.figure_requested.connect(self._take_figure)
         self.anchors.mode_requested.connect(lambda on: self._set("anchor_mode", on))
         self.anchors.negative_requested.connect(lambda on: self._set("negative_mode", on))
         self.anchors.remove_requested.connect(self.workspace.remove_anchor)
@@ -226,7 +286,11 @@ class SSLMapsWidget(QWidget):
             "group": self.anchors.set_group,
             "anchor_mode": self.anchors.set_mode,
             "negative_mode": self.anchors.set_negative,
-            "shown": self.view.set_shown,
+            "in_view": self.view.set_shown,
+            "live": self.anchors.set_live,
+            "area_options": self.areas.set_options,
+            "areas_shown": self.areas.set_shown,
+            "areas_text": self.areas.set_text,
             "difference": self.view.set_difference,
             "caption": self.view.set_caption,
             "pretext": self.pretext.set_options,
@@ -245,6 +309,9 @@ class SSLMapsWidget(QWidget):
             self._connections.add(signal, self._on_images_changed)
         for setter in (self.view.set_side_by_side, self.pretext.set_side_by_side):
             self._connections.add(events.side_by_side, setter)
+        self._connections.add(self.controller.viewer.events.theme, self._on_theme)
+        self._connections.add(events.shown, self._on_shown_changed)
+        self._connections.add(events.caption, self._on_caption_changed)
         for signal in (events.available, events.chosen, events.controls):
             self._connections.add(signal, self._on_chosen_changed)
         for signal in (events.front, events.against):
@@ -304,6 +371,34 @@ class SSLMapsWidget(QWidget):
         self._on_fronts_changed()
         self.pretext.set_encoders(self.controller.pretext.candidates())
 
+    def _on_shown_changed(self) -> None:
+        """View names what is on the canvas; where there is no such map yet, say what it needs."""
+        workspace = self.workspace
+        self.view.set_shown(workspace.in_view or workspace.shown)
+        if workspace.in_view and workspace.in_view != workspace.shown:
+            anchored = workspace.shown in following_anchors()
+            missing = "Click on the image: it needs an anchor." if anchored else "Tick it under Maps and run."
+            workspace.say(f"There is no map of {workspace.shown} yet. {missing}")
+
+    def _on_caption_changed(self) -> None:
+        found = self.controller.stage.look()
+        if found is not None:
+            self.appearance.set_look(found[0], found[1], smooth=found[2])
+
+    def _take_figure(self, path: str) -> None:
+        """Copy what the canvas shows, or save it."""
+        if self.canvas is None or (picture := self.canvas.picture()) is None:
+            self.workspace.say("There is no canvas to take a picture of.")
+        elif path:
+            done = picture.save(path)
+            text = f"Figure written to {Path(path).name}." if done else f"{path} cannot be written."
+            self.workspace.say(text, failed=not done)
+        else:
+            clipboard = QApplication.clipboard()
+            if clipboard is not None:
+                clipboard.setPixmap(picture)
+            self.workspace.say("What the canvas shows was copied.")
+
     def _on_task_changed(self, task: Task) -> None:
         self.tabs.set_task(task)
         self.run.set_task(task)
@@ -316,7 +411,7 @@ class SSLMapsWidget(QWidget):
         """Sections of a page, below image and region, which all share."""
         if task != "maps":
             return (self.pretext,) if task == "pretext" else (self.compare,)
-        return self.encoders, self.anchors, self.maps, self.view
+        return self.encoders, self.anchors, self.maps, self.areas, self.appearance, self.view
 
     def _on_fronts_changed(self) -> None:
         workspace = self.workspace

@@ -28,7 +28,10 @@ from qtpy.QtWidgets import (
 from superqt import QElidingLabel
 
 GAP = 6
+_HEAD = "QToolButton {border: none; background: transparent; padding: 0px; margin: 0px; font-weight: bold;}"
 LINK = "#6ea8fe"
+TONES = {"dim": ("#a3a8b2", "#595d66"), "failed": ("#ff7a6e", "#b3261e"), "link": (LINK, "#0b57d0")}
+"""Colours of text on a dark and on a light ground, at 4.5 : 1 at least."""
 _JSON = "JSON (*.json);;All files (*)"
 _ADDRESS = re.compile(r"(https://[^\s()]+)")
 
@@ -39,26 +42,44 @@ class Section(QWidget):
     Parameters
     ----------
     title
-        Shown in bold, followed by a line; no line without a title.
+        Shown in bold, followed by a line; no line without a title. A click on it folds the section away.
+    folded
+        Whether it is folded at first.
     """
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, *, folded: bool = False) -> None:
         super().__init__()
-        head = QLabel(title)
-        font = head.font()
-        font.setBold(True)
-        head.setFont(font)
+        head = self.title = QToolButton()
+        head.setText(title)
+        head.setToolTip(f"Show or fold away: {title}")
+        head.setStyleSheet(_HEAD)
+        head.setCursor(Qt.CursorShape.PointingHandCursor)
+        head.clicked.connect(lambda: self.fold(away=not self._away))
+        self._away = folded
+        self._named = title
         line = QFrame()
         line.setFrameShape(QFrame.Shape.HLine)
         line.setFrameShadow(QFrame.Shadow.Plain)
         line.setStyleSheet("color: rgba(128, 128, 128, 90);")
         self.top = row(head, line)
         self.top.setStretch(1, 1)
-        self.body = QVBoxLayout(self)
+        self.inner = QWidget()
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(GAP)
+        if title:
+            column.addLayout(self.top)
+        column.addWidget(self.inner)
+        self.body = QVBoxLayout(self.inner)
         self.body.setContentsMargins(0, 0, 0, 0)
         self.body.setSpacing(GAP)
-        if title:
-            self.body.addLayout(self.top)
+        self.fold(away=folded)
+
+    def fold(self, *, away: bool) -> None:
+        """Hide what is under the title, or show it."""
+        self._away = away
+        self.inner.setVisible(not away)
+        self.title.setText(f"{'▸' if away else '▾'} {self._named}")
 
 
 def row(*widgets: QWidget) -> QHBoxLayout:
@@ -138,9 +159,26 @@ class Lines(QElidingLabel):
         self.setToolTip(text)
 
 
-def dim(label: QLabel, *, failed: bool = False) -> None:
+def dim(label: QWidget, *, failed: bool = False) -> None:
     """Show a label dimmed, or as a failure."""
-    label.setStyleSheet("color: #ff6b5e;" if failed else "color: rgba(150, 155, 165, 255);")
+    set_tone(label, "failed" if failed else "dim")
+
+
+def set_tone(widget: QWidget, tone: str) -> None:
+    """Let a widget's text have a colour of `TONES`, which follows the theme."""
+    if widget.property("tone") != tone:
+        widget.setProperty("tone", tone)
+        style = widget.style()
+        if style is not None:
+            style.unpolish(widget)
+            style.polish(widget)
+
+
+def tone_sheet(*, dark: bool) -> str:
+    """Return the style sheet that gives tones their colours."""
+    return "".join(
+        f'*[tone="{tone}"] {{color: {colours[0 if dark else 1]};}} ' for tone, colours in TONES.items()
+    )
 
 
 class ComboBox(QComboBox):
@@ -213,7 +251,7 @@ class FileMenu(QToolButton):
     tip
         What the button is for.
     kept
-        Whether what is there now can be kept without a file.
+        Whether what is there now can be kept without a file, or the words of what is offered instead.
     """
 
     kept = Signal()
@@ -222,7 +260,7 @@ class FileMenu(QToolButton):
     loaded = Signal(str)
     """Path of the file to read."""
 
-    def __init__(self, what: str, tip: str, *, kept: bool = True) -> None:
+    def __init__(self, what: str, tip: str, *, kept: bool | str = True) -> None:
         super().__init__()
         self._what = what
         self.setText("⋯")
@@ -235,7 +273,8 @@ class FileMenu(QToolButton):
             (f"Load {what}…", self._ask_to_load),
         ]
         if kept:
-            offers.insert(0, (f"Keep {what} as they are", self.kept.emit))
+            text = kept if isinstance(kept, str) else f"Keep {what} as they are"
+            offers.insert(0, (text, self.kept.emit))
         for text, ask in offers:
             entry = self.entries.addAction(text)
             if entry is not None:

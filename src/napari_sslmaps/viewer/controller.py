@@ -14,12 +14,14 @@ from napari_sslmaps.viewer.canvas.image_layer import is_own
 from napari_sslmaps.viewer.canvas.map_layers import LayerManager
 from napari_sslmaps.viewer.canvas.region_masks import RegionMasks
 from napari_sslmaps.viewer.canvas.region_selection import RegionSelection
+from napari_sslmaps.viewer.canvas.region_shapes import RegionShapes
 from napari_sslmaps.viewer.canvas.shared_contrast import SharedContrast
 from napari_sslmaps.viewer.canvas.side_by_side import SideBySide
 from napari_sslmaps.viewer.compare.build import ComparePage, CompareParts
 from napari_sslmaps.viewer.encoders.actions import EncoderActions
 from napari_sslmaps.viewer.encoders.encoder_list import EncoderList
 from napari_sslmaps.viewer.maps.anchor_sets import AnchorSets
+from napari_sslmaps.viewer.maps.areas import AreaController
 from napari_sslmaps.viewer.maps.attention_controller import AttentionController
 from napari_sslmaps.viewer.maps.coordinator import MapCoordinator
 from napari_sslmaps.viewer.maps.embedding_job import PartialResult
@@ -28,9 +30,11 @@ from napari_sslmaps.viewer.maps.map_controller import MapController
 from napari_sslmaps.viewer.maps.pca_bases import Bases
 from napari_sslmaps.viewer.maps.run_estimate import RunEstimate
 from napari_sslmaps.viewer.maps.runs import EmbeddingRuns
+from napari_sslmaps.viewer.maps.session_files import SessionFiles
 from napari_sslmaps.viewer.maps.visibility import Difference, VisibilityController
 from napari_sslmaps.viewer.pretext.controller import PretextController
 from napari_sslmaps.viewer.services import Services
+from napari_sslmaps.viewer.state import kept
 from napari_sslmaps.viewer.state.connections import Connections
 from napari_sslmaps.viewer.state.history import History
 from napari_sslmaps.viewer.state.messages import sentence
@@ -70,6 +74,7 @@ class Controller:
         What computes, reads and fetches.
     """
 
+    _closed = False
     images_changed = Signal()
     """Image layers came, went or were renamed."""
 
@@ -85,8 +90,8 @@ class Controller:
         self.workspace = workspace
         self._services = services
         runners = self._runners = Runners(*(make_runner() for _ in Runners._fields))
-        self.sessions = Sessions()
-        self.layer_manager = LayerManager(viewer)
+        self._kept = kept.take(viewer) or kept.Kept(Sessions(), LayerManager(viewer), {})
+        self.sessions, self.layer_manager = self._kept.sessions, self._kept.layer_manager
         self.looks = SharedContrast(viewer, workspace, self.layer_manager)
         self.marks = AnchorMarks(viewer, workspace)
         self.cells = SideBySide(viewer)
@@ -140,6 +145,9 @@ class Controller:
         )
         self.pointer = AnchorPointer(viewer, workspace, self.coordinator.bounds)
         self.pointer.zoom = self._zoom
+        self.areas = AreaController(viewer, workspace, self.sessions, self.layer_manager, self.look.source)
+        self.shapes = RegionShapes(viewer, workspace)
+        self.session_files = SessionFiles(viewer, workspace, self.sessions, self.run)
         self.history = History(viewer, workspace)
         self.compare_page = ComparePage(
             viewer,
@@ -156,8 +164,7 @@ class Controller:
             (runners.files, runners.downloads),
             self._on_failed,
         )
-        self._connections = Connections()
-        self._image_connections = Connections()
+        self._connections, self._image_connections = Connections(), Connections()
         self._connect()
         self._follow_selection()
         self.run_estimate.update()
@@ -183,6 +190,16 @@ class Controller:
             lambda _: self._services.prepare(), TaskCallbacks(lambda _: None, done, done)
         )
 
+    def adopt(self) -> None:
+        """Take over what an earlier dock of this viewer left: choices, anchors, and what it computed."""
+        image = self._kept.image
+        for name, value in self._kept.values.items():
+            setattr(self.workspace, name, value)
+        if self._kept.values and image is not None and image in self.viewer.layers:
+            self.workspace.image = image
+            self.coordinator.repaint(*self.workspace.maps)
+            self._arrange()
+
     def run(self) -> None:
         """Embed the chosen region by all chosen encoders."""
         self.run_estimate.update()
@@ -200,13 +217,20 @@ class Controller:
 
     def close(self) -> None:
         """Stop what runs, leave no thread, give mouse and keys back, and undo every connection."""
+        if self._closed:
+            return
+        self._closed = True
         for runner in self._runners:
             runner.close()
+        self.session_files.save_by_itself()
         self._connections.undo()
+        kept.leave(self.viewer, self.workspace, self.sessions, self.layer_manager)
+        self.marks.remove()
         self._image_connections.undo()
         self.pointer.close()
         self.keys.close()
         self.history.close()
+        self.shapes.close()
         self.looks.close()
         self.compare_page.close()
         self.encoder_list.close()
@@ -220,6 +244,7 @@ class Controller:
         connect(layers.events.inserted, self._on_inserted)
         connect(layers.events.removed, self._on_removed)
         connect(self.viewer.dims.events.current_step, self._on_view_changed)
+        connect(self.viewer.dims.events.current_step, self.marks.update)
         connect(self.viewer.scene.camera.events, self._on_view_changed)
         connect(self.viewer.scene.camera.events.zoom, self.marks.follow_zoom)
         connect(events.image, self._on_image_changed)
@@ -236,6 +261,11 @@ class Controller:
         ):
             connect(getattr(events, name), self.run_estimate.update)
         connect(self.masks.changed, self.run_estimate.update)
+        connect(self.shapes.changed, self._on_shapes_changed)
+        connect(self.pointer.hovered, self.coordinator.preview)
+        connect(events.live, self._on_live)
+        for name in ("area_options", "areas_shown", "front"):
+            connect(getattr(events, name), self._on_areas_changed)
         connect(events.anchors, self._on_anchors_changed)
         for name in ("groups", "group", "reference"):
             connect(getattr(events, name), self._on_anchors_changed)
@@ -285,7 +315,7 @@ class Controller:
             self.layer_manager.forget(layer)
             self._services.release()
 
-    def _on_view_changed(self) -> None:
+    def _on_view_changed(self, _event: object = None) -> None:
         if self.workspace.region == "view":
             self.run_estimate.update()
 
@@ -352,6 +382,20 @@ class Controller:
     def _on_drawn(self, image: Image) -> None:
         self.difference.update(image)
         self.stage.tell(image)
+        if self.workspace.areas_shown:
+            self._on_areas_changed()
+
+    def _on_areas_changed(self) -> None:
+        self.areas.update()
+        self.areas.arrange()
+
+    def _on_shapes_changed(self) -> None:
+        if self.workspace.region == "rectangle":
+            self.run_estimate.update()
+
+    def _on_live(self, on: bool) -> None:
+        if not on:
+            self.coordinator.end_preview()
 
     def _leave_other_mode(self, other: str, on: bool) -> None:
         if on:
@@ -365,6 +409,7 @@ class Controller:
         if self.sessions.image is not None:
             self.difference.update(self.sessions.image)
             self.stage.arrange(self.sessions.image)
+            self.areas.arrange()
 
     def _on_failed(self, error: BaseException) -> None:
         self.workspace.say(sentence(error), failed=True)

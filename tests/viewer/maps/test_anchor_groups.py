@@ -151,6 +151,7 @@ def test_anchors_of_one_image_are_looked_for_in_another(
     assert grouped.marks.main is None or len(grouped.marks.main.data) == 0
     click(viewer, LEFT)
     assert workspace.reference is None
+    layer = grouped.layer_manager.find(other, "similarity", "mae-demo")
     assert layer.data[:, :5].min() > layer.data[:, 5:].max()
 
 

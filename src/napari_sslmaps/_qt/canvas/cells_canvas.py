@@ -1,5 +1,6 @@
 """The canvas of the comparison: it takes the place of napari's while cells are side by side."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from napari_sslmaps._qt.canvas.painting import (
 from napari_sslmaps.viewer.canvas.anchor_layers import AnchorMarks
 from napari_sslmaps.viewer.canvas.cell_camera import Rect
 from napari_sslmaps.viewer.canvas.cell_mouse import CellMouse
-from napari_sslmaps.viewer.canvas.image_layer import lead_index, pixel_to_world
+from napari_sslmaps.viewer.canvas.image_layer import OWN, frame_of, lead_index, pixel_to_world
 from napari_sslmaps.viewer.canvas.map_layers import Picture
 from napari_sslmaps.viewer.canvas.rendering import Backdrop, render, shades, value_at
 from napari_sslmaps.viewer.canvas.side_by_side import Cells, SideBySide, drawable, outlines
@@ -64,6 +65,7 @@ class CellsCanvas(QWidget):
         self._marks = marks
         self._mouse = CellMouse(viewer)
         self._backdrop = Backdrop(viewer)
+        self.over: Callable[[Picture, Image], Picture | None] = lambda _picture, _image: None
         self._pan_from: QPointF | None = None
         self._held: int | None = None
         self._at: tuple[float, float] | None = None
@@ -102,9 +104,12 @@ class CellsCanvas(QWidget):
         painter.save()
         painter.setClipRect(area)
         backdrop = self._backdrop.render(shown.image, camera.box(rect))
-        for drawn in (backdrop, render(self._viewer, picture)):
-            if drawn is not None:
-                paint_picture(painter, drawn, to_canvas)
+        if backdrop is not None:
+            paint_picture(painter, backdrop, to_canvas)
+        over = self.over(picture, shown.image)
+        for layer in (picture, over) if self._is_of_frame(shown.image, picture) else ():
+            if layer is not None:
+                paint_picture(painter, render(self._viewer, layer), to_canvas)
         for tool in drawable(shown.tools) if picture is shown.pictures[0] else ():  # it hides what it tints
             paint_picture(painter, render(self._viewer, tool), to_canvas)
         for shapes in shown.tools:
@@ -115,6 +120,10 @@ class CellsCanvas(QWidget):
             self._paint_anchors(painter, shown.image, to_canvas)
         painter.restore()
 
+    def _is_of_frame(self, image: Image, picture: Picture) -> bool:
+        """Whether a picture belongs to the frame that the slider shows."""
+        return bool(picture.metadata[OWN]["frame"] == frame_of(self._viewer, image))
+
     def _paint_anchors(self, painter: QPainter, image: Image, to_canvas: Any) -> None:
         lead = lead_index(self._viewer, image)
         for anchor, colour, symbol in self._marks.marks():
@@ -124,6 +133,9 @@ class CellsCanvas(QWidget):
 
     def _paint_words(self, painter: QPainter, rect: Rect, picture: Picture, title: str, kind: str) -> None:
         area = QRectF(rect.x, rect.y, rect.width, rect.height)
+        image = None if self._cells.cells is None else self._cells.cells.image
+        if image is not None and not self._is_of_frame(image, picture):
+            kind = f"{kind} of frame {picture.metadata[OWN]['frame']}, not this one"
         paint_text(painter, area, title, kind)
         if isinstance(picture, Image) and not picture.rgb:
             low, high = (float(value) for value in picture.contrast_limits)

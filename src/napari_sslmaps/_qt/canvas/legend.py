@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from napari.components import ViewerModel
 from napari.layers import Image
-from qtpy.QtCore import QEvent, QObject, QRectF, Qt
+from qtpy.QtCore import QEvent, QObject, QRectF, Qt, QTimer
 from qtpy.QtGui import QPainter, QPaintEvent
 from qtpy.QtWidgets import QWidget
 
@@ -40,6 +40,8 @@ class Legend(QWidget):
         self._viewer = viewer
         self._seen = seen
         self._pictures = pictures
+        camera = viewer.scene.camera
+        self._fitted = (camera.center, camera.zoom)
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
         self.setAttribute(Qt.WidgetAttribute.WA_NoSystemBackground)
         self.resize(canvas.size())
@@ -50,7 +52,15 @@ class Legend(QWidget):
         """Stay as large as the canvas."""
         if event is not None and event.type() == QEvent.Type.Resize and isinstance(canvas, QWidget):
             self.resize(canvas.size())
+            QTimer.singleShot(0, self._refit)  # napari takes note of the new size first
         return False
+
+    def _refit(self) -> None:
+        """Fit the picture to the new size, unless a user has moved or zoomed it."""
+        camera = self._viewer.scene.camera
+        if self._fitted == (camera.center, camera.zoom) and self._viewer.layers:
+            self._viewer.fit_to_view()
+            self._fitted = (camera.center, camera.zoom)
 
     def follow(self) -> None:
         """Draw again soon."""
@@ -79,4 +89,5 @@ class Legend(QWidget):
         found = {
             layer.metadata[OWN]["encoder"]: value_at(self._viewer, layer, place) for layer in self._pictures()
         }
-        return "   ".join(f"{name} {number(value)}" for name, value in found.items() if value is not None)
+        known = {name.partition("-")[0]: value for name, value in found.items() if value is not None}
+        return "   ".join(f"{name} {number(value)}" for name, value in known.items())

@@ -1,5 +1,6 @@
 """Puts our canvas and legend where napari's canvas is, and changes between the two canvases."""
 
+from qtpy.QtGui import QPixmap
 from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtWidgets import QBoxLayout, QWidget
 
@@ -25,11 +26,18 @@ class MountedCanvas:
         self._connections = Connections()
         self.native = _canvas_near(widget)
         self.cells = CellsCanvas(controller.viewer, controller.cells, controller.marks)
+        self.cells.over = controller.areas.over
         self.legend: Legend | None = None
         if self.native is not None:
             self._mount(self.native)
         self._connect()
         self._follow()
+
+    def picture(self) -> QPixmap | None:
+        """Return what the canvas shows; None without a window."""
+        if self.native is None:
+            return None
+        return self.cells.grab() if self._controller.cells.active else self.native.grab()
 
     def close(self) -> None:
         """Undo every connection, and give napari's canvas back."""

@@ -15,6 +15,8 @@ SHADE = QColor(0, 0, 0, 165)
 """Lies behind text, so that it can be read on any image."""
 _RGBA = QImage.Format.Format_RGBA8888
 _INSET = 8.0
+_BESIDE = 90.0
+"""Room that a colour bar with its numbers takes at most."""
 _BAR = (12.0, 110.0)
 """Width and greatest height of a colour bar."""
 
@@ -56,6 +58,8 @@ def paint_outline(painter: QPainter, corners: Float, colour: Sequence[float]) ->
 
 def paint_text(painter: QPainter, area: QRectF, bold: str, plain: str, *, below: bool = False) -> None:
     """Paint what a picture shows into its upper left corner, or the lower one, cut where it is too long."""
+    if below:
+        area = area.adjusted(0, 0, -_BESIDE, 0)  # which leaves a colour bar alone
     font = QFont(painter.font())
     font.setPointSizeF(9.5)
     heavy = QFont(font)

@@ -10,7 +10,7 @@ from qtpy.QtGui import QAction
 from qtpy.QtWidgets import QCheckBox, QLabel, QMenu, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 from superqt import QElidingLabel
 
-from napari_sslmaps._qt.parts import LINK, dim, quiet, row
+from napari_sslmaps._qt.parts import dim, quiet, row, set_tone
 from napari_sslmaps.encoders.controls import Control, controls_of
 from napari_sslmaps.encoders.methods.registry import METHODS
 from napari_sslmaps.encoders.spec import EncoderSpec
@@ -29,8 +29,8 @@ _ARROW = (
     "min-width: 14px; min-height: 14px;}"
 )
 _CONTROLS = (
-    "QToolButton {{border: none; background: transparent; padding: 0px 2px; margin: 0px; "
-    "font-size: 8pt; color: {colour};}} QToolButton::menu-indicator {{image: none;}}"
+    "QToolButton {border: none; background: transparent; padding: 0px 2px; margin: 0px; "
+    "font-size: 8pt;} QToolButton::menu-indicator {image: none;}"
 )
 _CONTROL_TITLES = {
     "untrained": "Untrained twin",
@@ -76,7 +76,7 @@ class EncoderRow(QWidget):
         self.box.setEnabled(self._absent or not spec.trouble)
         self.known = QElidingLabel(warning_of(spec) or _known(spec, label))
         dim(self.known, failed=bool(spec.trouble) and not self._absent)
-        self.known.setStyleSheet(self.known.styleSheet() + _SMALL)
+        self.known.setStyleSheet(_SMALL)
         self.known.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.known.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         self.card = self._menu_button(spec) if spec.origin == "file" else self._card_button(spec)
@@ -106,7 +106,7 @@ class EncoderRow(QWidget):
                 entry.setChecked(control in controls)
             ticked += control in controls
         self.versus.setText(f"vs {ticked}" if ticked else "vs")
-        self.versus.setStyleSheet(_CONTROLS.format(colour=LINK if ticked else "rgba(150, 155, 165, 255)"))
+        set_tone(self.versus, "link" if ticked else "dim")
 
     def _controls_button(self, spec: EncoderSpec) -> QToolButton:
         button = QToolButton()
@@ -123,6 +123,7 @@ class EncoderRow(QWidget):
                 entry.toggled.connect(partial(self.control_asked.emit, control))
                 self.controls[control] = entry
         button.setMenu(menu)
+        button.setStyleSheet(_CONTROLS)
         button.setVisible(not self._absent)
         return button
 

@@ -9,7 +9,7 @@ from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import QColorDialog, QComboBox, QPushButton, QSizePolicy, QToolButton
 
 from napari_sslmaps._qt.parts import ComboBox, FileMenu, Section, note, quiet, row, titled
-from napari_sslmaps.viewer.canvas.anchor_pointer import MODE_KEY
+from napari_sslmaps.viewer.canvas.anchor_pointer import LIVE_KEY, MODE_KEY
 from napari_sslmaps.viewer.state.workspace import Anchor, Group
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ class AnchorSection(Section):
     """Anchor mode, polarity, groups, and what removes anchors."""
 
     mode_requested = Signal(bool)
+    live_requested = Signal(bool)
     negative_requested = Signal(bool)
     remove_requested = Signal()
     clear_requested = Signal()
@@ -35,9 +36,14 @@ class AnchorSection(Section):
     def __init__(self) -> None:
         super().__init__("Anchors")
         self._groups: tuple[Group, ...] = ()
-        self.mode = QPushButton(f"×  Set anchors  ({MODE_KEY})")
+        self.mode = QPushButton(f"× Set  ({MODE_KEY})")
         self.mode.setCheckable(True)
         self.mode.setToolTip(f"A click on the image sets an anchor. Shortcut: {MODE_KEY}.")
+        self.live = QPushButton(f"Live  ({LIVE_KEY})")
+        self.live.setCheckable(True)
+        self.live.setToolTip(
+            f"Similarity follows the pointer, without a click. Shortcut: {LIVE_KEY}, or hold it meanwhile."
+        )
         self.negative = QPushButton("Negative")
         self.negative.setCheckable(True)
         self.negative.setToolTip("The next anchors are negative, bars: tokens like them are pushed down.")
@@ -54,7 +60,7 @@ class AnchorSection(Section):
         self.reference = ComboBox(tip="Whose anchors are looked for: this image's, or those of another one.")
         self.files = FileMenu("anchors", "Anchors with their groups as a file, and from one.", kept=False)
         self.hint = note()
-        line = row(self.mode, self.negative, self.remove, self.clear)
+        line = row(self.mode, self.live, self.negative, self.remove, self.clear)
         line.setStretch(0, 1)
         self.body.addLayout(line)
         self.body.addLayout(titled("Group", self.group, self.colour, self.add, self.drop))
@@ -67,6 +73,7 @@ class AnchorSection(Section):
 
     def _connect(self) -> None:
         self.mode.toggled.connect(self.mode_requested)
+        self.live.toggled.connect(self.live_requested)
         self.negative.toggled.connect(self.negative_requested)
         self.remove.clicked.connect(self.remove_requested)
         self.clear.clicked.connect(self.clear_requested)
@@ -91,6 +98,11 @@ class AnchorSection(Section):
         """Show whether a click sets an anchor."""
         with quiet(self.mode):
             self.mode.setChecked(on)
+
+    def set_live(self, on: bool) -> None:
+        """Show whether similarity follows the pointer."""
+        with quiet(self.live):
+            self.live.setChecked(on)
 
     def set_negative(self, on: bool) -> None:
         """Show whether the next anchor is negative."""

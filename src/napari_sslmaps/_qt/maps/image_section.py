@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QSpinBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QPushButton, QSpinBox, QVBoxLayout, QWidget
 
-from napari_sslmaps._qt.parts import GAP, ComboBox, Section, dim, note, quiet, titled
+from napari_sslmaps._qt.parts import GAP, ComboBox, FileMenu, Section, dim, note, quiet, titled
 from napari_sslmaps.core.tiling import ONE_PASS, TILED, Tiling
 from napari_sslmaps.viewer.canvas.image_layer import spacing_of
 from napari_sslmaps.viewer.state.workspace import RegionChoice, Status, Task
@@ -14,7 +14,7 @@ from napari_sslmaps.viewer.state.workspace import RegionChoice, Status, Task
 REGIONS = (
     ("Whole image", "whole"),
     ("Current view", "view"),
-    ("Selected rectangles of a Shapes layer", "rectangle"),
+    ("Selected rectangles", "rectangle"),
     ("Tissue or field of view", "mask"),
 )
 TILINGS = (
@@ -28,6 +28,7 @@ class ImageSection(Section):
 
     image_requested = Signal(object)
     region_requested = Signal(str)
+    draw_requested = Signal()
     tiling_requested = Signal(object)
     keep_requested = Signal(bool)
 
@@ -52,8 +53,14 @@ class ImageSection(Section):
         self.context.setLayout(titled("Context", self.tiling, self.keep))
         self.plan = note()
         self.plan.setMinimumHeight(2 * self.plan.fontMetrics().lineSpacing())
-        self.body.addLayout(titled("Image", self.image))
-        self.body.addLayout(titled("Region", self.region))
+        self.sessions = FileMenu(
+            "session", "Save what is looked at, and open it again.", kept="Open the last session"
+        )
+        self.body.addLayout(titled("Image", self.image, self.sessions))
+        self.draw = QPushButton("Draw")
+        self.draw.setToolTip("Draw a rectangle on the image; it becomes the region.")
+        self.draw.clicked.connect(self.draw_requested)
+        self.body.addLayout(titled("Region", self.region, self.draw))
         self.body.addWidget(self.resolution)
         self.body.addWidget(self.resolution.pixel)
         self.body.addWidget(self.context)

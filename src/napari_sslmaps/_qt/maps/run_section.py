@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QLabel, QProgressBar, QPushButton
+from qtpy.QtWidgets import QFileDialog, QLabel, QMenu, QProgressBar, QPushButton, QToolButton
 
 from napari_sslmaps._qt.parts import ComboBox, Lines, Section, dim, quiet, row
 from napari_sslmaps.core.units import duration
@@ -85,6 +85,8 @@ class ViewSection(Section):
     against_requested = Signal(str)
     side_by_side_requested = Signal(bool)
     difference_requested = Signal(bool)
+    figure_requested = Signal(str)
+    """Path to save it to; empty to copy it."""
 
     def __init__(self) -> None:
         super().__init__("View")
@@ -101,9 +103,19 @@ class ViewSection(Section):
         self.flicker.setToolTip(
             f"Change the method in front with the other. Shortcut: tap {FLICKER_KEY}, or hold it to peek."
         )
+        self.figure = QToolButton()
+        self.figure.setText("Figure")
+        self.figure.setToolTip("Copy or save what the canvas shows.")
+        self.figure.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        menu = QMenu(self.figure)
+        for text, ask in (("Copy figure", self._copy), ("Save figure…", self._ask_to_save)):
+            entry = menu.addAction(text)
+            if entry is not None:
+                entry.triggered.connect(ask)
+        self.figure.setMenu(menu)
         self.caption = Lines()
         modes = row(self.shown, self.side_by_side, self.difference)
-        pair = row(self.front, QLabel("–"), self.against, self.flicker)
+        pair = row(self.front, QLabel("–"), self.against, self.flicker, self.figure)
         for line, stretched in ((modes, (0, 1, 2)), (pair, (0, 2))):
             for index in stretched:
                 line.setStretch(index, 1)
@@ -117,6 +129,14 @@ class ViewSection(Section):
         self.side_by_side.toggled.connect(self.side_by_side_requested)
         self.difference.toggled.connect(self.difference_requested)
         self.flicker.clicked.connect(lambda: self.front_requested.emit(self.against.value or ""))
+
+    def _copy(self) -> None:
+        self.figure_requested.emit("")
+
+    def _ask_to_save(self) -> None:
+        path, _ = QFileDialog.getSaveFileName(self, "Save figure", "figure.png", "PNG (*.png);;JPEG (*.jpg)")
+        if path:
+            self.figure_requested.emit(path if "." in path.rsplit("/", 1)[-1] else f"{path}.png")
 
     def set_shown(self, kind: str) -> None:
         """Show which map is in view."""
@@ -138,7 +158,7 @@ class ViewSection(Section):
 
     def set_caption(self, caption: Caption) -> None:
         """Say how the map in view was made; what has to be known of it is in the tool tip."""
-        self.caption.setText(f"{caption.text} ⓘ" if caption.caution else caption.text)
+        self.caption.setText(f"{caption.text} (caution: point here)" if caption.caution else caption.text)
         self.caption.setToolTip(caption.caution or caption.text)
 
     def set_side_by_side(self, on: bool) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from napari.components import ViewerModel
 from numpy.typing import NDArray
 from psygnal import Signal
 
+from napari_sslmaps.viewer.canvas.flicker_keys import HELD
 from napari_sslmaps.viewer.canvas.image_layer import pixel_to_world, shows_plane, world_to_pixel
 from napari_sslmaps.viewer.state.workspace import Anchor, WorkspaceModel
 
@@ -18,6 +20,7 @@ REACH = 11.0
 STILL = 5.0
 """Canvas pixels that the mouse may move between press and release of a click."""
 MODE_KEY = "N"
+LIVE_KEY = "L"
 _DELETE_KEYS = ("Delete", "Backspace")
 
 
@@ -55,6 +58,8 @@ class AnchorPointer:
 
     released = Signal()
     """A drag has ended."""
+    hovered = Signal(object)
+    """While similarity is live: the pixel (row, column) under the pointer."""
 
     def __init__(
         self, viewer: ViewerModel, workspace: WorkspaceModel, bounds: Callable[[], Bounds | None]
@@ -64,18 +69,36 @@ class AnchorPointer:
         self._bounds = bounds
         self.zoom: Callable[[], float] = lambda: float(viewer.scene.camera.zoom)
         viewer.mouse_drag_callbacks.append(self._on_mouse_drag)
+        viewer.mouse_move_callbacks.append(self._on_mouse_move)
         viewer.bind_key(MODE_KEY, self._on_mode_key, overwrite=True)
+        viewer.bind_key(LIVE_KEY, self._on_live_key, overwrite=True)
         for key in _DELETE_KEYS:
             viewer.bind_key(key, self._on_delete_key, overwrite=True)
 
     def close(self) -> None:
         """Give mouse and keys back."""
         self._viewer.mouse_drag_callbacks.remove(self._on_mouse_drag)
-        for key in (MODE_KEY, *_DELETE_KEYS):
+        self._viewer.mouse_move_callbacks.remove(self._on_mouse_move)
+        for key in (MODE_KEY, LIVE_KEY, *_DELETE_KEYS):
             self._viewer.bind_key(key, None)
 
     def _on_mode_key(self, _viewer: ViewerModel) -> None:
         self._workspace.anchor_mode = not self._workspace.anchor_mode
+
+    def _on_live_key(self, _viewer: ViewerModel) -> Generator[None, None, None]:
+        """Turn live similarity on or off; a key that is held turns it on meanwhile."""
+        before, pressed = self._workspace.live, monotonic()
+        self._workspace.live = not before
+        yield
+        if monotonic() - pressed > HELD:
+            self._workspace.live = before
+
+    def _on_mouse_move(self, _viewer: ViewerModel, event: Any) -> None:
+        if not self._workspace.live or not self._has_mouse():
+            return
+        bounds, pixel = self._bounds(), self._pixel_yx(event)
+        if bounds is not None and bounds.contain(pixel):
+            self.hovered.emit((float(pixel[0]), float(pixel[1])))
 
     def _on_delete_key(self, _viewer: ViewerModel) -> None:
         """Remove the anchor under the pointer, else the last."""

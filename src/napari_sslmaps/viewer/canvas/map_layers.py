@@ -22,8 +22,9 @@ from napari_sslmaps.viewer.canvas.image_layer import OWN, is_own, lead_of_frame,
 
 Picture: TypeAlias = Image | Labels
 """A layer that shows a drawing."""
-_PICTURES = ("map", "pretext", "difference")
-_LISTED_WHEN_SEEN = ("map", "pretext")
+_PICTURES = ("map", "pretext", "difference", "areas")
+_PLACED = (*_PICTURES, "prediction", "agreement", "mask")
+_LISTED_WHEN_SEEN = ("map", "pretext", "areas")
 AGREEMENT, EVIDENCE = "agreement", "evidence"
 FOUND_ROLES = (AGREEMENT, EVIDENCE)
 """Roles of the layers that a comparison adds; each takes the place of the other."""
@@ -222,7 +223,7 @@ class LayerManager:
 
     def place_again(self, image: Image) -> None:
         """Move every map and panel of an image to where the image is now."""
-        for layer in self.layers_of(image, "map", "pretext", "difference", "prediction", "agreement", "mask"):
+        for layer in self.layers_of(image, *_PLACED):
             mark = layer.metadata[OWN]
             grid = TokenGrid(**mark["grid"])
             for name, value in placement(image, grid, mark["frame"]).items():

@@ -95,6 +95,28 @@ class MapCoordinator:
             self._runs.start(image, session, missing, region, mask)
         return self._workspace.progress is not None
 
+    def preview(self, pixel_yx: tuple[float, float]) -> None:
+        """Show similarity to a pixel under the pointer, of what is embedded."""
+        here = self._sessions.here
+        if here is not None and here[1].embedded and not self._is_stale(*here):
+            self._map_controller.preview(*here, pixel_yx)
+
+    def end_preview(self) -> None:
+        """Show similarity to the anchors again; none without any."""
+        here = self._sessions.here
+        if here is None:
+            return
+        if self._workspace.anchors or self._workspace.reference is not None:
+            self.repaint_for_anchors()
+        else:
+            self._map_controller.drop_similarities(here[0])
+
+    def follow_frame(self) -> None:
+        """Embed the frame that the slider rests at, where the one before was embedded."""
+        here = self._sessions.here
+        if here is not None and here[1].embedded and self._is_stale(*here):
+            self.run()
+
     def bounds(self) -> Bounds | None:
         """Return where anchors may lie: on the embedded region, else on the chosen one."""
         here = self._sessions.here
@@ -119,6 +141,9 @@ class MapCoordinator:
         if here is None:
             return
         image, session = here
+        if self._workspace.reference is None and not self._workspace.anchors and not self._workspace.dragging:
+            self._map_controller.drop_similarities(image)
+            return
         if self._workspace.reference is None and all(anchor.negative for anchor in self._workspace.anchors):
             if self._workspace.anchors:
                 self._workspace.say("Negative anchors alone draw no map: set one to be like, too.")

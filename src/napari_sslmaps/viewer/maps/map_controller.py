@@ -18,10 +18,12 @@ from napari_sslmaps.viewer.maps.embedding_job import PartialResult
 from napari_sslmaps.viewer.maps.pca_bases import Elsewhere
 from napari_sslmaps.viewer.state.session import Embedded, Session, Sessions
 from napari_sslmaps.viewer.state.tasks import ImmediateRunner, TaskCallbacks, TaskContext, TaskRunner
-from napari_sslmaps.viewer.state.workspace import WorkspaceModel
+from napari_sslmaps.viewer.state.workspace import Anchor, WorkspaceModel
 
 FRAME_MEGABYTES = 64.0
 """Tokens read for one frame of a drag, over all maps in view: what memory delivers in about 8 ms."""
+_SMALL = 1_000_000
+"""Bytes of tokens of the first picture of a map that then follows the pointer."""
 INLINE_MEGABYTES = 64.0
 """Up to this many megabytes of tokens, maps are repainted at once; above, on the runner's thread."""
 
@@ -141,9 +143,30 @@ class MapController:
         self._pending.clear()
         self._runner.discard()
 
+    def preview(self, image: Image, session: Session, pixel_yx: tuple[float, float]) -> None:
+        """Draw similarity to a pixel that no anchor marks, of all methods in view."""
+        request = self._workspace.request_for([Anchor(pixel_yx, group=self._workspace.group)])
+        for name in session.embedded:
+            if self._layer_manager.find(image, "similarity", name) is None:
+                self._layer_manager.show(image, live_drawing(session.embedded[name], request, _SMALL))
+        self._shown(image)
+        self._follow(image, session, request)
+
+    def drop_similarities(self, image: Image) -> None:
+        """Remove the maps that follow anchors: there are none any more."""
+        for kind in following_anchors():
+            found = [
+                layer for layer in self._layer_manager.maps_of(image) if layer.metadata[OWN]["kind"] == kind
+            ]
+            self._layer_manager.drop(found)
+        self._shown(image)
+
     def follow_drag(self, image: Image, session: Session) -> None:
         """Draw one frame of a drag: maps in view, in place, similarity at the level that fits the frame."""
         self._follow_drag_of_groups(image, session)
+        self._follow(image, session, self._workspace.request)
+
+    def _follow(self, image: Image, session: Session, request: MapRequest) -> None:
         seen = {
             name: layer
             for name in session.embedded
@@ -158,7 +181,7 @@ class MapController:
             if not item.lock.acquire(blocking=False):
                 continue  # its coarse tokens are being built; the mouse must not wait for them
             try:
-                drawing = live_drawing(item, self._workspace.request, budget)
+                drawing = live_drawing(item, request, budget)
             except (InvalidAnchorError, InvalidOptionError) as error:
                 self._failed(error)
                 return

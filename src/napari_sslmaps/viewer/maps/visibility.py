@@ -83,9 +83,26 @@ class VisibilityController:
         roles = ("map", "pretext", DIFFERENCE)
         return [layer for layer in self._layer_manager.layers_of(image, *roles) if self.in_view(layer)]
 
+    def look(self) -> tuple[float, str, bool] | None:
+        """Return opacity, colour map, and whether it is smooth, of the map in view; None without one."""
+        image = self._workspace.image
+        layer = next(iter([] if image is None else self.pictures(image)), None)
+        if layer is None:
+            return None
+        plain = isinstance(layer, Image) and not layer.rgb
+        smooth = isinstance(layer, Image) and str(layer.interpolation2d) != "nearest"
+        return float(layer.opacity), str(layer.colormap.name) if plain else "", smooth
+
+    def set_look(self, name: str, value: object) -> None:
+        """Set opacity, colour map or interpolation of the map in view, for all methods."""
+        image = self._workspace.image
+        for layer in [] if image is None else self.pictures(image):
+            if name == "opacity" or (isinstance(layer, Image) and not layer.rgb):
+                setattr(layer, name, value)
+
     def arrange_new(self, image: Image) -> None:
-        """Arrange, if a layer came since the last time; what a user hid stays hidden otherwise."""
-        if {str(layer.unique_id) for layer in self._layer_manager.maps_of(image)} - self._known:
+        """Arrange, if a layer came or went since the last time; what a user hid stays hidden otherwise."""
+        if {str(layer.unique_id) for layer in self._layer_manager.maps_of(image)} != self._known:
             self.arrange(image)
 
     def tell(self, image: Image) -> None:
@@ -103,12 +120,14 @@ class VisibilityController:
         self.tell(image)
 
     def _arrange(self, image: Image) -> None:
-        if self._workspace.task == "pretext":
+        workspace = self._workspace
+        if workspace.task == "pretext":
             self._arrange_panels(image)
             return
         maps = self._layer_manager.maps_of(image)
         self._known = {str(layer.unique_id) for layer in maps}
         chosen = self.pictures(image)
+        workspace.in_view = chosen[0].metadata[OWN]["kind"] if chosen else ""
         if self._workspace.side_by_side and chosen:
             self._cells.show(image, chosen)
             return

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from psygnal import SignalGroupDescriptor
 
 from napari_sslmaps.core.results import Embedding
+from napari_sslmaps.core.segments import SegmentOptions
 from napari_sslmaps.core.tiling import TILED, Tiling
 from napari_sslmaps.encoders.catalog import ALIASES
 from napari_sslmaps.encoders.controls import Control, controls_of
@@ -142,6 +143,12 @@ class WorkspaceModel:
         How the pretext view is made, and what a user holds to change it.
     panels, panel, notes
         Names of the pictures of the pretext view, the one in view, and what is to be known of them.
+    in_view
+        The map that is on the canvas: the one that is `shown`, or the first there is.
+    live
+        Whether similarity follows the pointer without a click.
+    area_options, areas_shown, areas_text
+        How areas are made of similarity, whether they are in view, and what was found.
     heads, blocks
         Number of attention heads and of blocks among the embeddings; 0 while unknown.
     touched
@@ -191,6 +198,11 @@ class WorkspaceModel:
     panels: tuple[str, ...] = ()
     panel: str = ""
     notes: tuple[str, ...] = ()
+    in_view: str = ""
+    live: bool = False
+    area_options: SegmentOptions = field(default_factory=SegmentOptions)
+    areas_shown: bool = False
+    areas_text: str = ""
     heads: int = 0
     blocks: int = 0
     loading: bool = False

@@ -1,0 +1,107 @@
+"""From similarity to areas: threshold, sizes, holes and edges; Labels, files, and the most similar places."""
+
+from dataclasses import replace
+from typing import Any
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QLabel, QPushButton, QSlider, QSpinBox
+
+from napari_sslmaps._qt.parts import Lines, Section, quiet, row, titled
+from napari_sslmaps.core.segments import SegmentOptions
+
+_STEPS = 200
+_FILES = "QuPath GeoJSON (*.geojson);;Table (*.csv);;OME-Zarr labels (*.zarr)"
+
+
+class AreaSection(Section):
+    """What is above a threshold of similarity."""
+
+    shown_requested = Signal(bool)
+    options_requested = Signal(object)
+    labels_requested = Signal()
+    saved = Signal(str)
+    places_requested = Signal(int)
+
+    def __init__(self) -> None:
+        super().__init__("Areas", folded=True)
+        self._options = SegmentOptions()
+        self.shown = QCheckBox("Show")
+        self.shown.setToolTip("Show what is more similar to the anchors than the threshold.")
+        self.threshold = QSlider(Qt.Orientation.Horizontal)
+        self.threshold.setRange(-_STEPS, _STEPS)
+        self.threshold.setToolTip("Similarity from which on a place belongs to an area.")
+        self.number = QLabel()
+        self.number.setMinimumWidth(40)
+        self.least = QSpinBox()
+        self.least.setRange(0, 1_000_000)
+        self.least.setSingleStep(64)
+        self.least.setPrefix("≥ ")
+        self.least.setSuffix(" px")
+        self.least.setToolTip("Smaller areas are left out.")
+        self.holes = QCheckBox("fill holes")
+        self.guided = QCheckBox("image edges")
+        self.guided.setToolTip(
+            "Let edges follow the image's by a guided filter; it can paint an edge where the map has none."
+        )
+        self.labels = QPushButton("To Labels")
+        self.labels.setToolTip("Add the areas of the method in front as a Labels layer of your own.")
+        self.export = QPushButton("Export…")
+        self.export.setToolTip("GeoJSON for QuPath, a CSV table, or OME-Zarr labels.")
+        self.count = QSpinBox()
+        self.count.setRange(1, 500)
+        self.count.setValue(10)
+        self.places = QPushButton("Most similar places")
+        self.places.setToolTip("Mark the places of this image that are most similar to the anchors.")
+        self.text = Lines(2)
+        self.body.addLayout(row(self.shown, self.threshold, self.number))
+        self.body.addLayout(titled("Size", self.least, self.holes, self.guided))
+        buttons = row(self.labels, self.export)
+        self.body.addLayout(buttons)
+        places = row(self.count, self.places)
+        places.setStretch(1, 1)
+        self.body.addLayout(places)
+        self.body.addWidget(self.text)
+        self.set_options(self._options)
+        self._connect()
+
+    def set_options(self, options: SegmentOptions) -> None:
+        """Show how areas are made."""
+        self._options = options
+        with quiet(self.threshold, self.least, self.holes, self.guided):
+            self.threshold.setValue(round(options.threshold * _STEPS))
+            self.least.setValue(round(options.least_px))
+            self.holes.setChecked(options.fill_holes)
+            self.guided.setChecked(options.guided)
+        self.number.setText(f"{options.threshold:.2f}".replace("-", "−"))
+
+    def set_shown(self, on: bool) -> None:
+        """Show whether areas are in view."""
+        with quiet(self.shown):
+            self.shown.setChecked(on)
+        for widget in (self.labels, self.export):
+            widget.setEnabled(on)
+
+    def set_text(self, text: str) -> None:
+        """Say what was found."""
+        self.text.show_text(text)
+
+    def _connect(self) -> None:
+        self.shown.toggled.connect(self.shown_requested)
+        self.threshold.valueChanged.connect(lambda value: self._request(threshold=value / _STEPS))
+        self.least.valueChanged.connect(lambda value: self._request(least_px=float(value)))
+        self.holes.toggled.connect(lambda on: self._request(fill_holes=on))
+        self.guided.toggled.connect(lambda on: self._request(guided=on))
+        self.labels.clicked.connect(self.labels_requested)
+        self.export.clicked.connect(self._ask_to_save)
+        self.places.clicked.connect(lambda: self.places_requested.emit(self.count.value()))
+
+    def _request(self, **changes: Any) -> None:
+        self.options_requested.emit(replace(self._options, **changes))
+        if not self.shown.isChecked():
+            self.shown.click()
+
+    def _ask_to_save(self) -> None:
+        path, kind = QFileDialog.getSaveFileName(self, "Export areas", "areas.geojson", _FILES)
+        if path:
+            suffix = kind[kind.index("*") + 1 : kind.index(")")]
+            self.saved.emit(path if "." in path.rsplit("/", 1)[-1] else path + suffix)

@@ -1,0 +1,96 @@
+"""A session of the window as a file: what was looked at, by which encoders, how, and from where."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from napari_sslmaps.core.region import Region
+from napari_sslmaps.maps.groups import AnchorGroup
+from napari_sslmaps.maps.registry import MapOptions
+from napari_sslmaps.records.json import read_json, write_json
+from napari_sslmaps.serialise import dump, strict
+
+_KIND = "session"
+
+
+@strict
+@dataclass(frozen=True, slots=True)
+class SessionView:
+    """What was in view.
+
+    Parameters
+    ----------
+    shown, front, against
+        The map, the method in front, and the one that it is compared with.
+    side_by_side, difference
+        Whether cells or a difference were in view.
+    centre_yx, zoom
+        World position in the middle of the canvas, and canvas pixels per unit of the world.
+    """
+
+    shown: str = "similarity"
+    front: str = ""
+    against: str = ""
+    side_by_side: bool = False
+    difference: bool = False
+    centre_yx: tuple[float, float] = (0.0, 0.0)
+    zoom: float = 1.0
+
+
+@strict
+@dataclass(frozen=True, slots=True)
+class SessionRecord:
+    """What makes a session again.
+
+    Parameters
+    ----------
+    image, path
+        Name of the image layer, and its file; empty where it has none.
+    image_sha256
+        Hash of the pixels of the region, as in an embedding's provenance; empty where nothing was embedded.
+    region
+        What was embedded; None for the whole image, or where nothing was.
+    frame
+        Frame that was shown.
+    encoders, maps
+        Names of the ticked encoders, and keys of the ticked maps.
+    options
+        How maps are made.
+    groups
+        Anchors with their groups.
+    view
+        What was in view.
+    """
+
+    image: str
+    path: str = ""
+    image_sha256: str = ""
+    region: Region | None = None
+    frame: int = 0
+    encoders: tuple[str, ...] = ()
+    maps: tuple[str, ...] = ()
+    options: MapOptions = field(default_factory=MapOptions)
+    groups: tuple[AnchorGroup, ...] = ()
+    view: SessionView = field(default_factory=SessionView)
+
+
+def save_session(session: SessionRecord, path: Path) -> Path:
+    """Write a session as JSON.
+
+    Raises
+    ------
+    ExportError
+        If the file cannot be written.
+    """
+    write_json(path, _KIND, dump(session))
+    return path
+
+
+def load_session(path: Path) -> SessionRecord:
+    """Read a session.
+
+    Raises
+    ------
+    RecordError
+        If the file is no session.
+    """
+    return read_json(path, _KIND, SessionRecord, "session")

@@ -1,0 +1,101 @@
+"""Rectangles that choose a region: a layer to draw them in, and word of every change."""
+
+from typing import Any
+
+from napari.components import ViewerModel
+from napari.layers import Image, Layer, Shapes
+from psygnal import Signal
+
+from napari_sslmaps.viewer.canvas.anchor_layers import placed_on
+from napari_sslmaps.viewer.canvas.image_layer import is_own
+from napari_sslmaps.viewer.state.connections import Connections
+from napari_sslmaps.viewer.state.workspace import WorkspaceModel
+
+_EDGE, _SHARE = "#00e5ff", 0.006
+"""Colour of an outline, and its width as a share of the image's longer side."""
+
+
+class RegionShapes:
+    """Lets a user draw a rectangle as the region, and follows what is drawn in any Shapes layer.
+
+    Parameters
+    ----------
+    viewer
+        Where layers are.
+    workspace
+        Whose region is chosen.
+    """
+
+    changed = Signal()
+    """A shape came, went, was moved or was selected."""
+
+    def __init__(self, viewer: ViewerModel, workspace: WorkspaceModel) -> None:
+        self._viewer = viewer
+        self._workspace = workspace
+        self._drawing: Shapes | None = None
+        self._followed: dict[Layer, Connections] = {}
+        self._connections = Connections()
+        self._connections.add(viewer.layers.events.inserted, self._follow_all)
+        self._connections.add(viewer.layers.events.removed, self._on_removed)
+        self._follow_all()
+
+    def draw(self) -> None:
+        """Give a user the tool to draw a rectangle, which becomes the region."""
+        image = self._workspace.image
+        if image is None:
+            self._workspace.say("Open or select an image first.")
+            return
+        name = f"{image.name} / region"
+        found = [layer for layer in self._viewer.layers if isinstance(layer, Shapes) and layer.name == name]
+        layer = found[0] if found else self._add(image, name)
+        layer.visible = True
+        self._viewer.layers.selection.active = layer
+        layer.mode = "add_rectangle"
+        self._drawing = layer
+        self._workspace.side_by_side = False
+        self._workspace.say("Drag a rectangle on the image.")
+
+    def close(self) -> None:
+        """Undo every connection."""
+        self._connections.undo()
+        for connections in self._followed.values():
+            connections.undo()
+        self._followed.clear()
+
+    def _add(self, image: Image, name: str) -> Shapes:
+        finest = image.data[0] if image.multiscale else image.data
+        longer = max(finest.shape[: -1 if image.rgb else None][-2:])
+        layer = Shapes(
+            ndim=image.ndim,
+            name=name,
+            edge_color=_EDGE,
+            face_color="transparent",
+            edge_width=_SHARE * longer,
+            **placed_on(image),
+        )
+        self._viewer.add_layer(layer)
+        return layer
+
+    def _follow_all(self) -> None:
+        for layer in self._viewer.layers:
+            if isinstance(layer, Shapes) and not is_own(layer) and layer not in self._followed:
+                connections = self._followed[layer] = Connections()
+                connections.add(layer.events.data, self._on_data)
+
+    def _on_removed(self, event: Any) -> None:
+        connections = self._followed.pop(event.value, None)
+        if connections is not None:
+            connections.undo()
+
+    def _on_data(self, event: Any) -> None:
+        if str(event.action) not in {"added", "changed", "removed"}:
+            return
+        drawn = self._drawing
+        if drawn is not None and event.source is drawn and str(event.action) == "added":
+            self._drawing = None
+            drawn.selected_data = {len(drawn.data) - 1}
+            drawn.mode = "pan_zoom"
+            self._workspace.region = "rectangle"
+            if self._workspace.image in self._viewer.layers:
+                self._viewer.layers.selection.active = self._workspace.image
+        self.changed.emit()

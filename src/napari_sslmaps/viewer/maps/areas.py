@@ -1,0 +1,223 @@
+"""Areas above a threshold of similarity: shown as it moves, made Labels, counted and written."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Image
+
+from napari_sslmaps.core.region import Region
+from napari_sslmaps.core.results import Float32
+from napari_sslmaps.core.segments import Segments, segments_of, top_places
+from napari_sslmaps.errors import SSLMapsError
+from napari_sslmaps.maps.similarity import SimilarityMap
+from napari_sslmaps.records.areas import write_areas
+from napari_sslmaps.viewer.canvas.anchor_layers import placed_on
+from napari_sslmaps.viewer.canvas.image_layer import OWN, LayerSource, lead_of_frame, spacing_of
+from napari_sslmaps.viewer.canvas.map_layers import (
+    LayerManager,
+    LayerSpec,
+    Picture,
+    keeping_selection,
+    placement,
+)
+from napari_sslmaps.viewer.state.session import Sessions
+from napari_sslmaps.viewer.state.workspace import WorkspaceModel
+
+ROLE = "areas"
+_GUIDE_SIDE = 1024
+"""Cells of the guide along the longer side of a region."""
+
+
+class AreaController:
+    """Keeps areas of every method's similarity in step with the threshold while they are wanted.
+
+    Parameters
+    ----------
+    viewer
+        Gets Labels and Points for the user.
+    workspace
+        Which threshold, and whether areas are shown.
+    sessions
+        What was embedded.
+    layer_manager
+        Has the maps.
+    source
+        Gives the pixels of an image.
+    """
+
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        workspace: WorkspaceModel,
+        sessions: Sessions,
+        layer_manager: LayerManager,
+        source: Callable[[Image], LayerSource],
+    ) -> None:
+        self._viewer = viewer
+        self._workspace = workspace
+        self._sessions = sessions
+        self._layer_manager = layer_manager
+        self._source = source
+        self._found: dict[str, Segments] = {}
+        self._guide: tuple[object, Float32] | None = None
+
+    def update(self) -> None:
+        """Find the areas of all methods anew, or hide them; say how large those of the one in front are."""
+        workspace, here = self._workspace, self._sessions.here
+        self._found = {}
+        if here is None or not workspace.areas_shown:
+            for layer in [] if here is None else self._layer_manager.layers_of(here[0], ROLE):
+                self._layer_manager.bring(layer, visible=False)
+            workspace.areas_text = ""
+            return
+        image = here[0]
+        for result in self._maps(image):
+            name = result.provenance.encoder
+            guide = self._guide_of(image, here[1].region) if workspace.area_options.guided else None
+            self._found[name] = segments_of(result.values, result.grid, workspace.area_options, guide)
+            self._draw(image, name, self._found[name])
+        workspace.areas_text = self._text()
+
+    def over(self, picture: Picture, image: Image) -> Picture | None:
+        """Return the areas that lie on a map of similarity, while they are shown."""
+        mark = picture.metadata[OWN]
+        if not self._workspace.areas_shown or mark["kind"] != "similarity":
+            return None
+        return self._layer_manager.find(image, ROLE, mark["encoder"], ROLE)
+
+    def arrange(self) -> None:
+        """Show the areas of the method in front where its similarity is in view."""
+        workspace, here = self._workspace, self._sessions.here
+        if here is None:
+            return
+        wanted = workspace.areas_shown and workspace.task == "maps" and not workspace.side_by_side
+        for layer in self._layer_manager.layers_of(here[0], ROLE):
+            in_front = layer.metadata[OWN]["encoder"] == workspace.front
+            self._layer_manager.bring(layer, visible=wanted and in_front)
+
+    def to_labels(self) -> None:
+        """Add the areas of the method in front as a Labels layer of the user's own."""
+        workspace, here, found = self._workspace, self._sessions.here, self._front()
+        if here is None or found is None:
+            return
+        image, frame = here[0], 0 if here[1].region is None else here[1].region.frame
+        values = found.labels[(None,) * (image.ndim - 2)]
+        with keeping_selection(self._viewer):
+            self._viewer.add_labels(
+                values,
+                name=f"{image.name} / labels / {workspace.front}",
+                metadata={"napari-sslmaps areas": asdict(workspace.area_options)},
+                **placement(image, found.grid, frame),
+            )
+        workspace.say(f"{self._text()} They are a Labels layer now.")
+
+    def save(self, path: Path) -> None:
+        """Write the areas of the method in front as GeoJSON, CSV or OME-Zarr, by the suffix."""
+        workspace, here, found = self._workspace, self._sessions.here, self._front()
+        if here is None or found is None:
+            return
+        group = next(group for group in workspace.groups if group.key == workspace.group)
+        name = group.name if len(workspace.groups) > 1 else f"like anchor ({workspace.front})"
+        try:
+            written = write_areas(path, found, name, group.colour, self._spacing(here[0]))
+        except SSLMapsError as error:
+            workspace.say(str(error), failed=True)
+            return
+        workspace.say(f"{len(found.sizes_px)} areas written to {written.name}.")
+
+    def mark_most_similar(self, count: int) -> None:
+        """Add the places most similar to the anchors as a Points layer, the most similar first."""
+        workspace, here = self._workspace, self._sessions.here
+        found = None if here is None else self._map_of(here[0], workspace.front)
+        if here is None or found is None:
+            workspace.say("Set an anchor first: places are similar to something.")
+            return
+        image, frame = here[0], 0 if here[1].region is None else here[1].region.frame
+        tokens = top_places(found.values, count)
+        lead = lead_of_frame(image, frame)
+        pixels = np.array([[*lead, *found.grid.token_to_pixel(token)] for token in tokens])
+        scores = [round(float(found.values[token]), 3) for token in tokens]
+        with keeping_selection(self._viewer):
+            self._viewer.add_points(
+                pixels,
+                name=f"{image.name} / most similar / {workspace.front}",
+                features={"rank": list(range(1, len(tokens) + 1)), "similarity": scores},
+                text={"string": "{rank}", "size": 10, "color": "white", "anchor": "upper_left"},
+                symbol="ring",
+                face_color="transparent",
+                border_color="white",
+                size=2 * min(found.grid.stride_yx),
+                **placed_on(image),
+            )
+        workspace.say(f"{len(tokens)} places marked, from {scores[0]} to {scores[-1]} similar.")
+
+    def _front(self) -> Segments | None:
+        found = self._found.get(self._workspace.front)
+        if found is None:
+            self._workspace.say("Show areas first: set an anchor, and tick Show areas.")
+        return found
+
+    def _maps(self, image: Image) -> list[SimilarityMap]:
+        found = (self._map_of(image, name) for name in self._workspace.methods)
+        return [result for result in found if result is not None]
+
+    def _map_of(self, image: Image, encoder: str) -> SimilarityMap | None:
+        layer = self._layer_manager.find(image, "similarity", encoder)
+        result = None if layer is None else self._layer_manager.result_of(layer)
+        return result if isinstance(result, SimilarityMap) else None
+
+    def _draw(self, image: Image, name: str, found: Segments) -> None:
+        workspace, region = self._workspace, self._sessions.of(image).region
+        group = next(group for group in workspace.groups if group.key == workspace.group)
+        record = {"grid": asdict(found.grid), "options": asdict(workspace.area_options)}
+        drawing = LayerSpec(
+            ROLE,
+            "areas",
+            name,
+            (found.labels > 0).astype(np.int32),
+            found.grid,
+            None,
+            record,
+            0 if region is None else region.frame,
+            role=ROLE,
+            opacity=0.6,
+            palette=(group.colour,),
+        )
+        self._layer_manager.show(image, drawing, live=True)
+
+    def _spacing(self, image: Image) -> tuple[float, float] | None:
+        typed = self._workspace.spacing_um
+        return spacing_of(image) or (None if typed is None else (typed, typed))
+
+    def _text(self) -> str:
+        found, here = self._found.get(self._workspace.front), self._sessions.here
+        if found is None or here is None:
+            return "Set an anchor: areas are what is as similar to it."
+        total, count = sum(found.sizes_px), len(found.sizes_px)
+        spacing = self._spacing(here[0])
+        share = total / (found.grid.extent_yx[0] * found.grid.extent_yx[1])
+        edges = ", edges from the image" if self._workspace.area_options.guided else ""
+        size = f"{total:.0f} px" if spacing is None else area_text(total * spacing[0] * spacing[1])
+        areas = f"{count} area{'s' * (count != 1)}"
+        return f"{self._workspace.front}: {areas}, {size}, {share:.0%} of the map{edges}."
+
+    def _guide_of(self, image: Image, region: Region | None) -> Float32 | None:
+        """Return the brightness of the region, (height, width) in [0, 1]; kept for the next threshold."""
+        if region is None:
+            return None
+        key = (image, region)
+        if self._guide is None or self._guide[0] != key:
+            step = max(1, -(-max(region.height, region.width) // _GUIDE_SIDE))
+            pixels = np.asarray(self._source(image).read(region), np.float32)[::step, ::step]
+            grey = pixels.mean(axis=-1) if pixels.ndim == 3 else pixels
+            low, high = np.percentile(grey, (1, 99))
+            self._guide = key, np.clip((grey - low) / max(float(high - low), 1e-6), 0, 1).astype(np.float32)
+        return self._guide[1]
+
+
+def area_text(um2: float) -> str:
+    """Say an area in µm², or in mm² from a hundredth on."""
+    return f"{um2:.0f} µm²" if um2 < 1e4 else f"{um2 / 1e6:.3g} mm²"

@@ -1,0 +1,70 @@
+"""What a dock leaves behind when it is closed, for the next one in the same viewer."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from napari.components import ViewerModel
+from napari.layers import Image
+
+from napari_sslmaps.viewer.state.session import Sessions
+from napari_sslmaps.viewer.state.workspace import WorkspaceModel
+
+FIELDS = (
+    "region",
+    "level",
+    "target_um",
+    "spacing_um",
+    "tiling",
+    "keep",
+    "chosen",
+    "controls",
+    "maps",
+    "options",
+    "bases",
+    "groups",
+    "group",
+    "anchors",
+    "shown",
+    "front",
+    "against",
+    "area_options",
+)
+"""Fields of the workspace that are taken over, in the order in which they are set."""
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """What is taken over.
+
+    Parameters
+    ----------
+    sessions
+        What was computed of each image.
+    layer_manager
+        Has the maps of now, also those that nobody has looked at.
+    values
+        `FIELDS` of the workspace; none where there was no dock before.
+    image
+        What was looked at.
+    """
+
+    sessions: Sessions
+    layer_manager: Any
+    values: Mapping[str, Any]
+    image: Image | None = None
+
+
+_KEPT: WeakKeyDictionary[ViewerModel, Kept] = WeakKeyDictionary()
+
+
+def leave(viewer: ViewerModel, workspace: WorkspaceModel, sessions: Sessions, layer_manager: Any) -> None:
+    """Leave what was done for the next dock of a viewer, as long as the viewer lives."""
+    values = {name: getattr(workspace, name) for name in FIELDS}
+    _KEPT[viewer] = Kept(sessions, layer_manager, values, sessions.image)
+
+
+def take(viewer: ViewerModel) -> Kept | None:
+    """Take what an earlier dock of a viewer left; None if there was none."""
+    return _KEPT.pop(viewer, None)

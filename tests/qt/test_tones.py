@@ -1,0 +1,26 @@
+"""Colours of text against the grounds of napari's themes."""
+
+import pytest
+from napari.utils.theme import get_theme
+from qtpy.QtGui import QColor
+
+from napari_sslmaps._qt.parts import TONES, tone_sheet
+
+
+def luminance(colour: QColor) -> float:
+    """Relative luminance, as WCAG 2 defines it."""
+    linear = [
+        value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4
+        for value in colour.getRgbF()[:3]
+    ]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("tone", TONES)
+@pytest.mark.parametrize(("theme", "index"), [("dark", 0), ("light", 1)])
+def test_text_can_be_read_on_the_ground_of_the_theme(tone: str, theme: str, index: int) -> None:
+    ground = QColor(*get_theme(theme).background.as_rgb_tuple(alpha=False))
+    ink = QColor(TONES[tone][index])
+    high, low = sorted((luminance(ground), luminance(ink)), reverse=True)
+    assert (high + 0.05) / (low + 0.05) >= 4.5
+    assert TONES[tone][index] in tone_sheet(dark=index == 0)
