@@ -328,7 +328,7 @@ def test_controls_are_ticked_beside_their_encoder(panel: SSLMapsWidget) -> None:
     assert [control.name for control in workspace.controls] == ["position-8px"]
     assert line.versus.text() == "vs 1"
     assert workspace.methods == ("mae-demo", "position-8px", "dinov3-demo")
-    assert panel.view.against.findText("position-8px") >= 0
+    assert panel.view.against.findData("position-8px") >= 0
     entries["untrained"].trigger()
     entries["position"].trigger()
     assert [control.name for control in workspace.controls] == ["mae-untrained"]

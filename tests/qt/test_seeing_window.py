@@ -93,7 +93,7 @@ def test_a_tap_shows_the_other_method_and_a_held_key_only_meanwhile(grouped: Win
     assert yellow(grouped.colour(lower_right))
     assert not yellow(grouped.colour(upper_left))
     press(grouped, Qt.Key.Key_K)
-    assert grouped.widget.view.front.currentText() == "dinov3-demo"
+    assert grouped.widget.view.front.value == "dinov3-demo"
     assert yellow(grouped.colour(upper_left))
     assert not yellow(grouped.colour(lower_right))
     press(grouped, Qt.Key.Key_K, held=2 * HELD)

@@ -59,6 +59,9 @@ class Runners(NamedTuple):
     libraries: TaskRunner
 
 
+_HINT = " Click on the image: similarity to that place appears."
+
+
 class Controller:
     """Everything between one viewer and one workspace.
 
@@ -364,6 +367,9 @@ class Controller:
         self.run_estimate.update()
 
     def _on_anchors_changed(self) -> None:
+        text = self.workspace.status.text
+        if self.workspace.anchors and text.endswith(_HINT):
+            self.workspace.say(text.removesuffix(_HINT))
         self.marks.update()
         self.coordinator.follow_anchors()
 
@@ -375,9 +381,7 @@ class Controller:
         if painted is None and session is not None and session.embedded and is_first:
             workspace.anchor_mode = True
             if not workspace.status.failed:
-                workspace.say(
-                    f"{workspace.status.text} Click on the image: similarity to that place appears."
-                )
+                workspace.say(f"{workspace.status.text}{_HINT}")
 
     def _on_drawn(self, image: Image) -> None:
         self.difference.update(image)

@@ -135,7 +135,7 @@ class CellsCanvas(QWidget):
         area = QRectF(rect.x, rect.y, rect.width, rect.height)
         image = None if self._cells.cells is None else self._cells.cells.image
         if image is not None and not self._is_of_frame(image, picture):
-            kind = f"{kind} of frame {picture.metadata[OWN]['frame']}, not this one"
+            kind = f"of frame {picture.metadata[OWN]['frame']}, being renewed"
         paint_text(painter, area, title, kind)
         if isinstance(picture, Image) and not picture.rgb:
             low, high = (float(value) for value in picture.contrast_limits)

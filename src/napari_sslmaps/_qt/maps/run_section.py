@@ -77,6 +77,13 @@ class RunSection(Section):
         dim(self.status, failed=status.failed)
 
 
+def _shortened(names: Sequence[str]) -> list[tuple[str, str]]:
+    """Return each name behind its first word, where that tells it from the others: a box is narrow."""
+    words = [name.partition("-")[0] for name in names]
+    apart = len(set(words)) == len(words)
+    return list(zip(words if apart else names, names, strict=True))
+
+
 class ViewSection(Section):
     """Which map is in view, of which encoder, or of all side by side."""
 
@@ -144,9 +151,9 @@ class ViewSection(Section):
 
     def set_fronts(self, names: Sequence[str], front: str, against: str) -> None:
         """Offer methods, and show which is in view and which it is compared with."""
-        self.front.set_options([(name, name) for name in names])
+        self.front.set_options([(short, name) for short, name in _shortened(names)])
         self.front.set_value(front)
-        self.against.set_options([(name, name) for name in names if name != front])
+        self.against.set_options([(short, name) for short, name in _shortened(names) if name != front])
         self.against.set_value(against)
         for widget in (self.against, self.difference, self.flicker):
             widget.setEnabled(len(names) > 1)

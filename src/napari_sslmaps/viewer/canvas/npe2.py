@@ -162,6 +162,8 @@ def _layer(source: ImageSource, data: Any, metadata: dict[str, Any]) -> LayerDat
         "multiscale": isinstance(data, list),
         "metadata": {**metadata, **said},
     }
+    if source.frames > 1:
+        options["axis_labels"] = ("frame", "y", "x")
     if window is not None:
         options["contrast_limits"] = window
         options["metadata"]["window"] = window
