@@ -10,7 +10,7 @@ from napari_sslmaps.errors import RecordError
 from napari_sslmaps.records.run import EncoderRecord, ImageRecord, RunOptions, RunRecord
 
 RECORD = RunRecord(
-    image=ImageRecord("/data/ä.tif", "ab", "", (512, 256), (0.5, 0.25)),
+    image=ImageRecord("images/ä.tif", "ab", "", (512, 256), (0.5, 0.25)),
     encoders=(
         EncoderRecord(
             "mae-demo", "cd", "float32", {"num_heads": 4}, Provenance("mae").to_dict(), {"pca": "a/pca.tif"}

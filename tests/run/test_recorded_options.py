@@ -18,6 +18,7 @@ from napari_sslmaps.inputs.images import wanted_tokens
 from napari_sslmaps.maps.groups import AnchorGroup
 from napari_sslmaps.records.basis import load_basis
 from napari_sslmaps.records.map_files import read_map
+from napari_sslmaps.records.places import place_in
 from napari_sslmaps.records.run import MaskRecord, RunOptions, RunRecord
 from napari_sslmaps.run.compute import compute_run
 from napari_sslmaps.run.outcome import RunOutcome
@@ -206,7 +207,7 @@ def test_a_record_of_before_is_read_and_means_the_same(request_one: RunRequest, 
         "format": "napari-sslmaps/run",
         "schema": 1,
         "image": {
-            "path": request_one.image,
+            "path": place_in(request_one.image, tmp_path / "out"),
             "sha256": record.image.sha256,
             "sample": "",
             "shape_yx": [40, 64],
@@ -214,7 +215,7 @@ def test_a_record_of_before_is_read_and_means_the_same(request_one: RunRequest, 
         },
         "encoders": [
             {
-                "name": request_one.encoders[0].name,
+                "name": place_in(request_one.encoders[0].name, tmp_path / "out"),
                 "sha256": record.encoders[0].sha256,
                 "precision": "float32",
                 "overrides": {},

@@ -8,6 +8,7 @@ from typing import Any, Literal, Self, get_args, get_type_hints
 
 from napari_sslmaps.batch.tasks import BatchTask
 from napari_sslmaps.files import written_whole
+from napari_sslmaps.records.places import place_in
 
 Status = Literal["done", "failed"]
 TABLE = "batch.parquet"
@@ -20,7 +21,7 @@ class Row:
     Parameters
     ----------
     image, name, encoder
-        Path, name of the item, name of the encoder.
+        Path from the batch's folder, name of the item, name of the encoder.
     status, error
         ``done`` or ``failed``, and the sentence that says why.
     output
@@ -86,14 +87,16 @@ class Row:
     @classmethod
     def failed(cls, order: BatchTask, sentence: str) -> Self:
         """Make the row of an order that came to nothing."""
-        return replace(cls.begun(order), status="failed", error=sentence)
+        row = cls.begun(order)
+        return replace(row, status="failed", error=sentence.replace(order.item.image, row.image))
 
     @classmethod
     def begun(cls, order: BatchTask) -> Self:
         """Make a row that says which image and encoder, and nothing else yet."""
         item, encoder = order.item, order.encoder
         output = f"{encoder.name}/{item.name}.zarr"
-        return cls(item.image, item.name, encoder.name, "done", output=output, key=order.key)
+        image = place_in(item.image, Path(order.folder.removesuffix(output)))
+        return cls(image, item.name, encoder.name, "done", output=output, key=order.key)
 
     @classmethod
     def from_dict(cls, facts: Mapping[str, Any]) -> Self:

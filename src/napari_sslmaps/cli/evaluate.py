@@ -22,6 +22,7 @@ from napari_sslmaps.cli.options import (
     MapFlags,
     OpenFlags,
     OutOrNone,
+    Places,
     PointFlags,
     RegionFlags,
     RegionText,
@@ -65,6 +66,7 @@ def evaluate(  # noqa: PLR0913  # each parameter is an option that users type, o
     record: Annotated[
         Path | None, typer.Option("--from", help="Compare again what a run.json describes.")
     ] = None,
+    found_in: Places = None,
     figures: Annotated[
         int, typer.Option(min=0, help="Images whose figure and maps are written, the first ones.")
     ] = 4,
@@ -151,7 +153,7 @@ def evaluate(  # noqa: PLR0913  # each parameter is an option that users type, o
     if record is not None:
         if encoder or masks or labels or any((*points, *opened)) or anchor_set or region or given.given:
             raise typer.BadParameter("--from says all but --out and --json; leave the other options out.")
-        _again(record, out or record.parent, figures, json=json)
+        _again((record, found_in), out or record.parent, figures, json=json)
         return
     if out is None or not images:
         raise typer.BadParameter("tell where to write with --out DIR.")
@@ -235,12 +237,13 @@ def _compare(
     return comparison
 
 
-def _again(record: Path, out: Path, figures: int, *, json: bool) -> None:
+def _again(given: tuple[Path, Path | None], out: Path, figures: int, *, json: bool) -> None:
     from napari_sslmaps.compare.record import comparison_from_record, numbers_sha256
     from napari_sslmaps.records.run import RunRecord
 
+    record, images = given
     described = RunRecord.read(record)
-    request = comparison_from_record(described, record.parent)
+    request = comparison_from_record(described, record.parent, images)
     before = (described.evaluation or {}).get("numbers_sha256")
     comparison = _compare(request, out, figures, json=json)
     same = before == numbers_sha256(comparison.images)

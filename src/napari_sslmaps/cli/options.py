@@ -33,6 +33,10 @@ Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for all that is w
 OutOrNone = Annotated[
     Path | None, typer.Option("--out", "-o", help="Folder for all that is written; with --from, its own.")
 ]
+Places = Annotated[
+    Path | None,
+    typer.Option("--images", help="With --from: a folder in which its images are found, by their hash."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.", rich_help_panel=COMPUTING)]
 Precision = Annotated[

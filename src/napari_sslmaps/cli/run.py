@@ -20,6 +20,7 @@ from napari_sslmaps.cli.options import (
     MapFlags,
     OpenFlags,
     OutOrNone,
+    Places,
     PointFlags,
     Points,
     RegionFlags,
@@ -45,6 +46,7 @@ def run(  # noqa: PLR0913  # each parameter is an option that users type, or a g
     record: Annotated[
         Path | None, typer.Option("--from", help="Run again what a run.json describes.")
     ] = None,
+    found_in: Places = None,
     cache: Annotated[
         bool, typer.Option("--cache", help="Keep embeddings on this machine, and use those that are there.")
     ] = False,
@@ -126,7 +128,7 @@ def run(  # noqa: PLR0913  # each parameter is an option that users type, or a g
             or attention != AttentionFlags()
         ):
             raise typer.BadParameter("--from says all but --out and --json; leave the other options out.")
-        request, folder = _recorded(record), out or record.parent
+        request, folder = _recorded(record, found_in), out or record.parent
     elif out is None or image is None:
         raise typer.BadParameter("tell where to write with --out DIR.")
     else:
@@ -204,8 +206,8 @@ def _run(request: "RunRequest", folder: Path, *, cached: bool, json: bool) -> No
     console.out(f"Wrote {figures}, {maps} maps and run.json to {folder}")
 
 
-def _recorded(path: Path) -> "RunRequest":
+def _recorded(path: Path, images: Path | None) -> "RunRequest":
     from napari_sslmaps.records.run import RunRecord
     from napari_sslmaps.run.write import request_from_record
 
-    return request_from_record(RunRecord.read(path), path.parent)
+    return request_from_record(RunRecord.read(path), path.parent, images)

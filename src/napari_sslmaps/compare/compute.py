@@ -133,7 +133,7 @@ class _ComparisonState:
             found = None if folder is None or keep else folder.load(asked.name, key)
             if found is not None:
                 self.kept += 1
-                self.scored.append(found)
+                self.scored.append(replace(found, record=image.record))  # where it is now
                 return
             check_anchors(image)
             entrant = next(entrant for entrant in self.entrants if entrant.encoder)

@@ -17,8 +17,9 @@ from napari_sslmaps.files import hash_path
 from napari_sslmaps.inputs.encoders import EncoderChoice
 from napari_sslmaps.inputs.images import recorded_image
 from napari_sslmaps.maps.groups import AnchorGroup
+from napari_sslmaps.records.places import Places
 from napari_sslmaps.records.run import EncoderRecord, ImageRecord, MaskRecord, RunRecord
-from napari_sslmaps.records.verify import beside, check_unchanged, check_weights, checked_mask, lasting_name
+from napari_sslmaps.records.verify import check_unchanged, checked_encoder, checked_mask, lasting_name
 from napari_sslmaps.serialise import dump, load, strict
 
 
@@ -166,7 +167,7 @@ def numbers_sha256(images: Sequence[ScoredImage]) -> str:
     )
 
 
-def comparison_from_record(record: RunRecord, folder: Path) -> ComparisonRequest:
+def comparison_from_record(record: RunRecord, folder: Path, images: Path | None = None) -> ComparisonRequest:
     """Return the request that a record describes, after checking that nothing has changed.
 
     Parameters
@@ -175,6 +176,8 @@ def comparison_from_record(record: RunRecord, folder: Path) -> ComparisonRequest
         Read from ``run.json``.
     folder
         Folder of the record; files are looked for there if they are no longer at their path.
+    images
+        A folder to look for images and masks in by their hash.
 
     Raises
     ------
@@ -185,17 +188,15 @@ def comparison_from_record(record: RunRecord, folder: Path) -> ComparisonRequest
         raise RecordError(
             "Expected the record of a comparison; this one is of a run. Give it to napari-sslmaps run --from."
         )
-    for encoder in record.encoders:
-        check_weights(encoder)
-    choices = tuple(
-        EncoderChoice(encoder.name, encoder.overrides, encoder.precision) for encoder in record.encoders
-    )
+    places = Places(folder, images)
+    checked = [checked_encoder(encoder, places) for encoder in record.encoders]
+    choices = tuple(EncoderChoice(encoder.name, encoder.overrides, encoder.precision) for encoder in checked)
     section = load(_Evaluation, record.evaluation, "the record of a comparison")
     options = ComparisonOptions(
         run=record.options, **{name: getattr(section.options, name) for name in _OPTIONS}
     )
-    images = tuple(_image_of(entry, folder) for entry in section.images)
-    return ComparisonRequest(images, choices, section.controls, section.scores, options)
+    compared = tuple(_image_of(entry, places) for entry in section.images)
+    return ComparisonRequest(compared, choices, section.controls, section.scores, options)
 
 
 def _encoder(comparison: Comparison, name: str) -> EncoderRecord:
@@ -228,23 +229,23 @@ def _image(asked: ComparedImage, scored: ScoredImage) -> _Image:
     )
 
 
-def _image_of(entry: _Image, folder: Path) -> ComparedImage:
-    name = recorded_image(f"image {entry.name}", entry.image, folder)
+def _image_of(entry: _Image, places: Places) -> ComparedImage:
+    name = recorded_image(f"image {entry.name}", entry.image, places)
     return ComparedImage(
         name=entry.name,
         image=name,
-        annotation=None if entry.mask is None else _mask_of(entry.mask, entry.name, folder),
+        annotation=None if entry.mask is None else _mask_of(entry.mask, entry.name, places),
         label=entry.label,
         region=entry.region,
         anchors=entry.anchors,
         negative=entry.negative,
         groups=entry.groups,
-        mask=checked_mask(entry.wanted, folder),
+        mask=checked_mask(entry.wanted, places),
         channel=entry.channel,
     )
 
 
-def _mask_of(mask: _Annotation, name: str, folder: Path) -> MaskFile:
-    path = beside(Path(mask.path), folder)
+def _mask_of(mask: _Annotation, name: str, places: Places) -> MaskFile:
+    path = places.find(mask.path, mask.sha256)
     check_unchanged(f"mask of {name}", path, mask.sha256)
     return MaskFile(path, mask.classes, mask.ignore)

@@ -23,6 +23,7 @@ from napari_sslmaps.core.results import Embedding, Provenance
 from napari_sslmaps.core.tiling import FITTED, Tiling
 from napari_sslmaps.errors import RecordError
 from napari_sslmaps.files import digest_of, hash_path, written_whole
+from napari_sslmaps.records.places import written
 from napari_sslmaps.records.run import RunOptions
 from napari_sslmaps.serialise import dump, load, parse, plain, read, strict
 
@@ -111,7 +112,7 @@ class ComparisonFolder:
         ExportError
             If it cannot be written.
         """
-        told = to_plain(scored)
+        told = written(to_plain(scored), self.image_folder(scored.name))
         stored = dump(_Stored(key, told, digest_of(told)))
         text = json.dumps(stored, allow_nan=False, ensure_ascii=False)
         with written_whole(self.image_folder(scored.name) / _SCORES) as temporary:

@@ -116,7 +116,7 @@ def write_comparison(comparison: Comparison, folder: Path, *, command: str = "")
         title="Comparison of encoders",
         subtitle=_subtitle(comparison),
         sections=report_sections(comparison, folder),
-        command=command or f"napari-sslmaps evaluate --from {folder / 'run.json'}",
+        command=command or "napari-sslmaps evaluate --from run.json  # in the folder of this report",
     )
     record = record_of(comparison)
     record.write(folder / "run.json")

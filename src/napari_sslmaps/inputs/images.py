@@ -8,8 +8,9 @@ from napari_sslmaps.core.placed_mask import PlacedMask
 from napari_sslmaps.errors import InvalidOptionError, UnsupportedImageError
 from napari_sslmaps.files import hash_path
 from napari_sslmaps.pipeline.masks import FoundMask, MaskLike
+from napari_sslmaps.records.places import Places
 from napari_sslmaps.records.run import ImageRecord, MaskRecord
-from napari_sslmaps.records.verify import beside, check_unchanged
+from napari_sslmaps.records.verify import check_unchanged
 from napari_sslmaps.sources.channels import of_colours
 from napari_sslmaps.sources.formats import is_url, url_of
 from napari_sslmaps.sources.masks import read_mask
@@ -109,15 +110,15 @@ def record_of(image: str, source: ImageSource) -> ImageRecord:
     return ImageRecord(str(path), hash_path(path), key, shape, spacing)
 
 
-def recorded_image(what: str, record: ImageRecord, folder: Path) -> str:
+def recorded_image(what: str, record: ImageRecord, places: Places) -> str:
     """Return what opens an image of a record, as `open_named` takes it; its file must not have changed.
 
     Parameters
     ----------
     what
         What it is called in the sentence.
-    record, folder
-        Which image, and where its record lies.
+    record, places
+        Which image, and where it may be.
 
     Raises
     ------
@@ -126,7 +127,7 @@ def recorded_image(what: str, record: ImageRecord, folder: Path) -> str:
     """
     if is_url(record.path):
         return record.path
-    path = find_sample(record.sample).path if record.sample else beside(Path(record.path), folder)
+    path = find_sample(record.sample).path if record.sample else places.find(record.path, record.sha256)
     check_unchanged(what, path, record.sha256)
     return SAMPLE_PREFIX + record.sample if record.sample else str(path)
 

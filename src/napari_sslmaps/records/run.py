@@ -13,6 +13,7 @@ from napari_sslmaps.core.tiling import FITTED
 from napari_sslmaps.maps.groups import AnchorGroup
 from napari_sslmaps.maps.registry import MAP_TYPES, MapOptions, check_keys, standard
 from napari_sslmaps.records.json import check_format, read_object, write_object
+from napari_sslmaps.records.places import place_in, written
 from napari_sslmaps.serialise import load, strict
 from napari_sslmaps.sources.open_options import OpenOptions
 
@@ -408,14 +409,20 @@ class RunRecord:
         return record
 
     def write(self, path: Path) -> None:
-        """Write as JSON, whole or not at all.
+        """Write as JSON, whole or not at all, with files by the way to them from the record.
 
         Raises
         ------
         ExportError
             If the file cannot be written.
         """
-        write_object(path, self.to_dict())
+        told = written(self.to_dict(), path.parent)
+        names = {entry["name"]: place_in(entry["name"], path.parent) for entry in told["encoders"]}
+        for entry in told["encoders"]:
+            entry["name"] = names[entry["name"]]
+        if "difference" in told["options"]:
+            told["options"]["difference"] = [names.get(name, name) for name in self.options.difference]
+        write_object(path, told)
 
     @classmethod
     def read(cls, path: Path) -> Self:

@@ -9,13 +9,8 @@ from napari_sslmaps.encoders.registry import get_spec, hash_encoder
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import RecordError
 from napari_sslmaps.files import hash_path
+from napari_sslmaps.records.places import Places
 from napari_sslmaps.records.run import EncoderRecord, MaskRecord
-
-
-def beside(path: Path, folder: Path) -> Path:
-    """Return the path, or the file of its name beside a record, if only that is there."""
-    places = (path, folder / path.name, folder / "sources" / path.name)
-    return next((place for place in places if place.exists()), path)
 
 
 def check_unchanged(what: str, path: Path, sha256: str) -> None:
@@ -28,8 +23,8 @@ def check_unchanged(what: str, path: Path, sha256: str) -> None:
     """
     if not path.exists():
         raise RecordError(
-            f"Expected the {what} of this record at {path}; there is nothing. Put it back, or run again "
-            "without --from."
+            f"Expected the {what} of this record at {path}; there is nothing. Put it back, say with --images "
+            "in which folder it is, or run again without --from."
         )
     now = hash_path(path)
     if now != sha256:
@@ -39,19 +34,19 @@ def check_unchanged(what: str, path: Path, sha256: str) -> None:
         )
 
 
-def check_weights(encoder: EncoderRecord) -> None:
-    """Refuse to go on where the weights of a record have changed, or are gone.
+def checked_encoder(encoder: EncoderRecord, places: Places) -> EncoderRecord:
+    """Return the encoder of a record where its weights are now.
 
     Raises
     ------
     RecordError
-        With what has changed.
+        If they have changed, or are gone.
     """
     listed = encoder.name in NAMES or encoder.name in PUBLISHED
     spec = get_spec(encoder.name) if listed else None
     if spec is not None and spec.trouble:
         raise RecordError(spec.trouble)
-    path = Path(encoder.name) if spec is None else spec.path
+    path = places.find(encoder.name, encoder.sha256) if spec is None else spec.path
     if path is not None:
         check_unchanged(f"weight file of {encoder.name}", path, encoder.sha256)
     elif (drawn := hash_encoder(encoder.name)) != encoder.sha256:
@@ -59,9 +54,10 @@ def check_weights(encoder: EncoderRecord) -> None:
             f"Expected the weights of {encoder.name} of this record (sha256 {encoder.sha256[:12]}…); this "
             f"torch and processor draw others (sha256 {drawn[:12]}…). Run again without --from."
         )
+    return encoder if spec is not None or path is None else replace(encoder, name=str(path))
 
 
-def checked_mask(mask: MaskRecord | None, folder: Path) -> MaskRecord | None:
+def checked_mask(mask: MaskRecord | None, places: Places) -> MaskRecord | None:
     """Return the mask of a record where it is now.
 
     Raises
@@ -71,7 +67,7 @@ def checked_mask(mask: MaskRecord | None, folder: Path) -> MaskRecord | None:
     """
     if mask is None:
         return None
-    path = beside(Path(mask.path), folder)
+    path = places.find(mask.path, mask.sha256)
     check_unchanged("mask", path, mask.sha256)
     return replace(mask, path=str(path))
 

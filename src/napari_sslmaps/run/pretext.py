@@ -21,6 +21,7 @@ from napari_sslmaps.inputs.images import open_named, record_of
 from napari_sslmaps.pipeline.planning import at_working_resolution
 from napari_sslmaps.pretext.view import pretext_view
 from napari_sslmaps.records.map_files import write_panel
+from napari_sslmaps.records.places import place_in, written
 from napari_sslmaps.records.run import ImageRecord
 from napari_sslmaps.sources.open_options import AS_STORED, OpenOptions
 
@@ -133,19 +134,20 @@ def write_pretext(outcome: PretextOutcome, folder: Path) -> dict[str, Any]:
     ]
     draw_pretext(outcome, folder / "pretext.png")
     request = outcome.request
-    record = {
+    record: dict[str, Any] = {
         "format": FORMAT,
         "schema": 1,
         "package_version": version("napari-sslmaps"),
         "image": asdict(outcome.image),
         "region": None if request.region is None else asdict(request.region),
         "options": dict(request.options),
-        "mask": None if request.mask is None else str(request.mask),
+        "mask": None if request.mask is None else place_in(str(request.mask.absolute()), folder),
         **request.opening.to_flat(),
         **({} if request.resolution == "trained" else {"resolution": request.resolution}),
         "encoders": entries,
         "figure": "pretext.png",
     }
+    record = written(record, folder)
     with written_whole(folder / "pretext.json") as temporary:
         temporary.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return record

@@ -20,6 +20,7 @@ from napari_sslmaps.maps.pca import ComponentBasis, ComponentMap
 from napari_sslmaps.maps.registry import map_type_of
 from napari_sslmaps.records.basis import load_basis, save_basis
 from napari_sslmaps.records.map_files import write_frames, write_heads, write_map
+from napari_sslmaps.records.places import Places
 from napari_sslmaps.records.run import (
     EncoderRecord,
     FileRecord,
@@ -27,7 +28,7 @@ from napari_sslmaps.records.run import (
     RunOptions,
     RunRecord,
 )
-from napari_sslmaps.records.verify import check_unchanged, check_weights, checked_mask, lasting_name
+from napari_sslmaps.records.verify import check_unchanged, checked_encoder, checked_mask, lasting_name
 from napari_sslmaps.run.outcome import EncoderOutcome, RunOutcome
 from napari_sslmaps.run.request import Reference, RunRequest
 
@@ -202,7 +203,7 @@ def _write_basis(encoder: EncoderOutcome, folder: Path, part: str, options: RunO
     return {"basis": f"{part}/basis.json"}
 
 
-def request_from_record(record: RunRecord, folder: Path) -> RunRequest:
+def request_from_record(record: RunRecord, folder: Path, images: Path | None = None) -> RunRequest:
     """Return the request that a record describes, after checking that nothing has changed.
 
     Parameters
@@ -211,33 +212,36 @@ def request_from_record(record: RunRecord, folder: Path) -> RunRequest:
         Read from ``run.json``.
     folder
         Folder of the record; the image is looked for there if it is no longer at its path.
+    images
+        A folder to look for it in by its hash.
 
     Raises
     ------
     RecordError
         If the image or a weight file is gone or has another content.
     """
-    name = recorded_image("image", record.image, folder)
-    for encoder in record.encoders:
-        check_weights(encoder)
+    places = Places(folder, images)
+    name = recorded_image("image", record.image, places)
+    checked = [checked_encoder(encoder, places) for encoder in record.encoders]
     choices = tuple(
         EncoderChoice(encoder.name, encoder.overrides, encoder.precision, encoder.control)
-        for encoder in record.encoders
+        for encoder in checked
     )
-    reference, other = None, record.reference
+    names = {old.name: now.name for old, now in zip(record.encoders, checked, strict=True)}
+    reference, other, pair = None, record.reference, record.options.difference
     if other is not None:
-        there = recorded_image("image with the anchors", other.image, folder)
-        reference = Reference(there, other.region, checked_mask(other.mask, folder))
+        there = recorded_image("image with the anchors", other.image, places)
+        reference = Reference(there, other.region, checked_mask(other.mask, places))
     return RunRequest(
         name,
         choices,
         record.anchors,
         record.negative,
         record.region,
-        record.options,
+        replace(record.options, difference=tuple(names.get(name, name) for name in pair)),
         groups=record.groups,
         bases=tuple(_checked_basis(basis, folder) for basis in record.bases),
-        mask=checked_mask(record.mask, folder),
+        mask=checked_mask(record.mask, places),
         reference=reference,
     )
 

@@ -1,0 +1,104 @@
+"""Where the files of a record lie: written without what tells who has them, and found again."""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from napari_sslmaps.files import hash_path
+from napari_sslmaps.sources.formats import is_url
+from napari_sslmaps.sources.open import find_images
+
+_OF_USERS = {"home", "users", "documents and settings"}
+
+
+def place_in(path: str, folder: Path) -> str:
+    """Return a path as it is written into a file of a folder that may be given away.
+
+    Parameters
+    ----------
+    path
+        Path as it is known here.
+    folder
+        Where the file that names it lies.
+
+    Returns
+    -------
+    str
+        The way from the folder; the name alone where that way leads over other disks or past the folders of
+        users, whose names it would hold. What is no absolute path stays as it is.
+    """
+    if is_url(path) or not Path(path).is_absolute():
+        return path
+    target, base = Path(path), folder.absolute()
+    try:
+        shared = Path(os.path.commonpath([target, base]))
+        way = PurePosixPath(Path(os.path.relpath(target, base)).as_posix())
+    except ValueError:  # on another disk
+        return target.name
+    names = {part.lower() for part in way.parts}
+    if len(shared.parts) == 1 or names & {*_OF_USERS, Path.home().name.lower()}:
+        return target.name
+    return target.name if shared.name.lower() in _OF_USERS else str(way)
+
+
+def written(told: Any, folder: Path) -> Any:
+    """Return a description with every file in it as `place_in` writes it.
+
+    Parameters
+    ----------
+    told
+        JSON-ready. A file is a dict with ``path`` and ``sha256``; of a sample only its name is kept.
+    folder
+        Where the description will lie.
+    """
+    if isinstance(told, Mapping):
+        values = {key: written(value, folder) for key, value in told.items()}
+        if "path" in values and "sha256" in values:
+            path = str(values["path"])
+            values["path"] = Path(path).name if values.get("sample") else place_in(path, folder)
+        return values
+    return [written(value, folder) for value in told] if isinstance(told, list | tuple) else told
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the files of a record are looked for.
+
+    Parameters
+    ----------
+    folder
+        Folder of the record.
+    images
+        Another folder, in which they may lie anywhere and under other names.
+    """
+
+    folder: Path
+    images: Path | None = None
+
+    def find(self, path: str, sha256: str) -> Path:
+        """Return where a file is now: at its path, beside the record, or where there is one of its hash.
+
+        What is not found is returned as the record has it.
+        """
+        name = PurePosixPath(path.replace("\\", "/")).name
+        near = (_straight(self.folder.absolute() / path), self.folder / name, self.folder / "sources" / name)
+        there = next((place for place in near if place.exists()), None)
+        if self.images is None or (there is not None and hash_path(there) == sha256):
+            return there or near[0]
+        return next((place for place in self._others(name) if hash_path(place) == sha256), there or near[0])
+
+    def _others(self, name: str) -> Iterator[Path]:
+        """Yield images and masks in the other folder, those of the same name first."""
+        every = list(find_images(self.images)) if self.images is not None and self.images.is_dir() else []
+        return iter(sorted(every, key=lambda place: place.name != name))
+
+
+def _straight(path: Path) -> Path:
+    """Return a path without its ``..``, unless that leads elsewhere, as it may past a link."""
+    straight = Path(os.path.normpath(path))
+    try:
+        return straight if straight.samefile(path) else path
+    except OSError:
+        return path

@@ -1,0 +1,55 @@
+"""Files of a record: named without their owner, and found again."""
+
+from pathlib import Path
+
+import pytest
+
+from napari_sslmaps.files import hash_path
+from napari_sslmaps.records.places import Places, place_in, written
+
+
+@pytest.mark.parametrize(
+    ("path", "place"),
+    [
+        ("/study/images/a.png", "../images/a.png"),
+        ("/study/out/sources/a.tif", "sources/a.tif"),
+        ("/data/a.png", "a.png"),
+        ("/study/Users/drsmith/a.png", "a.png"),
+        ("images/a.png", "images/a.png"),
+        ("https://host/a.zarr", "https://host/a.zarr"),
+        ("", ""),
+    ],
+)
+def test_a_path_is_written_by_the_way_to_it_or_by_its_name(path: str, place: str) -> None:
+    assert place_in(path, Path("/study/out")) == place
+
+
+def test_nobody_is_named_where_two_users_share_a_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "home", lambda: Path("/home/anna"))
+    assert place_in("/home/jones/a.png", Path("/home/anna/out")) == "a.png"
+    assert place_in("/mnt/anna/a.png", Path("/mnt/out")) == "a.png"
+    assert place_in("/home/anna/images/a.png", Path("/home/anna/out")) == "../images/a.png"
+
+
+def test_files_anywhere_in_a_description_are_written_so() -> None:
+    told = {"image": {"path": "/s/a.png", "sha256": "1"}, "groups": [{"name": "/s/a.png"}], "n": 3}
+    told["masks"] = [{"path": "/s/m/b.png", "sha256": "2"}]
+    told["sample"] = {"path": "/lib/c.png", "sha256": "3", "sample": "histology"}
+    assert written(told, Path("/s/out")) == {
+        "image": {"path": "../a.png", "sha256": "1"},
+        "groups": [{"name": "/s/a.png"}],
+        "n": 3,
+        "masks": [{"path": "../m/b.png", "sha256": "2"}],
+        "sample": {"path": "c.png", "sha256": "3", "sample": "histology"},
+    }
+
+
+def test_a_file_is_found_by_its_hash_whatever_it_is_called(tmp_path: Path) -> None:
+    (tmp_path / "many" / "deep").mkdir(parents=True)
+    for name, content in (("a.png", b"other"), ("deep/patient.png", b"it"), ("deep/b.png", b"more")):
+        (tmp_path / "many" / name).write_bytes(content)
+    wanted = hash_path(tmp_path / "many" / "deep" / "patient.png")
+    out = tmp_path / "out"
+    assert Places(out).find("a.png", wanted) == out / "a.png"
+    assert Places(out, tmp_path / "many").find("a.png", wanted) == tmp_path / "many" / "deep" / "patient.png"
+    assert Places(out, tmp_path / "many").find("../many/a.png", "0") == out / "../many/a.png"
