@@ -1,5 +1,6 @@
 """Tasks → workers → rows, in the order in which they come; Ctrl-C cannot get lost."""
 
+import re
 import signal
 import threading
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 
 _STALE_SECONDS = 24 * 3600.0
 _GLANCE_SECONDS = 0.5
+
+
+_UNFINISHED = re.compile(r"[0-9a-f]{32}(\.over)?")
+"""What folders of unfinished outputs are called: nothing else is ever deleted there."""
 
 
 def new_unfinished(out: Path) -> Path:
@@ -95,7 +100,8 @@ def _made(unfinished: Path) -> Iterator[None]:
     try:
         unfinished.mkdir(parents=True)
         for other in home.iterdir():  # of a run that was killed, or of one beside this
-            if time() - other.stat().st_mtime > _STALE_SECONDS:
+            ours = _UNFINISHED.fullmatch(other.name) and not other.is_symlink()
+            if ours and time() - other.stat().st_mtime > _STALE_SECONDS:
                 rmtree(other, ignore_errors=True)
     except OSError as error:
         raise ExportError(

@@ -126,6 +126,9 @@ def choose_encoder(name_or_path: str, overrides: Mapping[str, Any] | None = None
     given = dict(overrides or {})
     path = Path(name_or_path).expanduser()
     if name_or_path not in {spec.name for spec in list_encoders()} and path.exists():
+        from napari_sslmaps.encoders.checkpoint.open import check_weights_there  # with torch
+
+        check_weights_there(path)  # before a folder of images is hashed
         name = path.name.removesuffix(path.suffix) if path.is_file() else path.name
         return BatchEncoder(name, str(path.absolute()), hash_path(path), given)
     spec = get_spec(name_or_path)

@@ -294,12 +294,22 @@ def _mark(root: Path) -> None:
 
 def _about(path: Path) -> dict[str, Any]:
     try:
-        if path.suffix == FINISHED:
-            return ome.read_about(path)
-        about: dict[str, Any] = json.loads(read_regular(path / ABOUT_FILE, _MOST_ABOUT))
-    except ome.DAMAGE:
+        about: Any = (
+            ome.read_about(path)
+            if path.suffix == FINISHED
+            else json.loads(read_regular(path / ABOUT_FILE, _MOST_ABOUT))
+        )
+    except (*ome.DAMAGE, RecursionError):
         return {}
-    return about
+    return about if _can_be_listed(about) else {}
+
+
+def _can_be_listed(about: object) -> bool:
+    if not isinstance(about, dict):
+        return False
+    region, words = about.get("region"), (about.get("image"), about.get("encoder"))
+    whole = isinstance(region, dict) and {"y", "x", "height", "width", "level"} <= region.keys()
+    return whole and all(isinstance(word, str) for word in words) and isinstance(about.get("grid"), list)
 
 
 Parts = Sequence[Region] | None

@@ -1,12 +1,15 @@
 """``napari-sslmaps``: its commands, and how an error ends."""
 
+import logging
+import os
 import platform
 import shlex
 import sys
 import tempfile
 import traceback
-from collections.abc import Sequence
-from contextlib import suppress
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -94,7 +97,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     debug = "--debug" in given
     given = [argument for argument in given if argument != "--debug"]
     try:
-        app(given, prog_name="napari-sslmaps")
+        with _libraries_silent(unless=debug):
+            app(given, prog_name="napari-sslmaps")
     except (Cancelled, KeyboardInterrupt):
         console.error("Stopped.")
         sys.exit(1)
@@ -112,6 +116,36 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         console.error(_unforeseen(error, given))
         sys.exit(1)
+
+
+_LIBRARIES = ("tifffile", "pydicom", "PIL", "imageio", "matplotlib", "numpy", "zarr", "torch")
+
+
+@contextmanager
+def _libraries_silent(*, unless: bool) -> Iterator[None]:
+    """Keep what libraries say about a file from preceding the sentence that this package says.
+
+    A backend of matplotlib that does not exist would stop it, and no figure here is shown in a window.
+    """
+    if unless:
+        yield
+        return
+    backend = os.environ.get("MPLBACKEND")
+    levels = {name: logging.getLogger(name).level for name in _LIBRARIES}
+    with warnings.catch_warnings():
+        for name in _LIBRARIES:
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+            if not sys.warnoptions:
+                warnings.filterwarnings("ignore", module=rf"{name}\b")
+        if backend is not None:
+            os.environ["MPLBACKEND"] = "agg"
+        try:
+            yield
+        finally:
+            for name, level in levels.items():
+                logging.getLogger(name).setLevel(level)
+            if backend is not None:
+                os.environ["MPLBACKEND"] = backend
 
 
 def _unforeseen(error: Exception, given: Sequence[str]) -> str:

@@ -1,6 +1,7 @@
 """Options of several commands, each declared once, and groups of them that a command takes as one value."""
 
 import inspect
+import math
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -407,7 +408,7 @@ def numbers(text: str, count: int, wanted: str) -> tuple[float, ...]:
         numbers = tuple(float(part) for part in text.split(","))
     except ValueError:
         numbers = ()
-    if len(numbers) != count:
+    if len(numbers) != count or not all(map(math.isfinite, numbers)):
         raise typer.BadParameter(f"expected {wanted}; got {text!r}.")
     return numbers
 

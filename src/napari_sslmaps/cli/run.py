@@ -191,9 +191,17 @@ def _run(request: "RunRequest", folder: Path, *, cached: bool, json: bool) -> No
     from napari_sslmaps.run.compute import compute_run
     from napari_sslmaps.run.write import cautions, write_run
 
-    with progress_bars(quiet=json) as on_progress:
-        outcome = compute_run(request, on_progress, cached=cached)
-    record = write_run(outcome, folder)
+    try:
+        with progress_bars(quiet=json) as on_progress:
+            outcome = compute_run(request, on_progress, cached=cached)
+        record = write_run(outcome, folder)
+    except KeyboardInterrupt:
+        console.note(
+            "Finished tiles are in the cache; the same command goes on from there."
+            if cached
+            else "Nothing is kept of what was computed; with --cache, finished tiles would be."
+        )
+        raise
     if json:
         console.out_json({"folder": str(folder.absolute()), **record.to_dict()})
         return

@@ -252,12 +252,14 @@ def _check_recorded(name: str, path: Path, sha256: str) -> None:
 
 def _open(found: EncoderSpec | Path, given: Overrides) -> tuple[EncoderSpec, "Checkpoint"]:
     """Read or draw the weights, and say what they turned out to be."""
+    from napari_sslmaps.encoders.checkpoint.open import check_weights_there
     from napari_sslmaps.encoders.checkpoint.read import read_checkpoint
     from napari_sslmaps.encoders.untrained import draw_control, hash_weights
 
     known = found if isinstance(found, EncoderSpec) else None
     path, overrides = _resolved(found, given)
     if path is not None:
+        check_weights_there(path)  # before a folder of images is hashed
         sha256 = hash_path(path)
         if known is not None and known.sha256 not in ("", sha256):
             raise WeightsUnavailableError(changed_since_added(known.name, path, known.sha256))

@@ -31,7 +31,7 @@ from napari_sslmaps.serialise import dump, load, parse, strict
 _SUFFIXES = re.compile(r"(\.(safetensors|pth|pt|bin|ckpt|tar|distcp))+$", re.IGNORECASE)
 _QUICK_BYTES = 300_000_000
 _MOST_BYTES = 100_000_000
-_NAME = re.compile(r"\w[\w.+-]*")
+_NAME = re.compile(r"\w[\w.+-]{0,99}")
 
 
 def remember(path: str | Path, overrides: Overrides | None = None, *, name: str = "") -> EncoderSpec:

@@ -261,7 +261,7 @@ def _signature(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             start = file.read(SIGNATURE_BYTES)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, ValueError) as error:  # a path with a NUL can be of none
         raise UnsupportedImageError(
             f"Expected an image file; there is none at {path}. Check the path."
         ) from error

@@ -12,7 +12,7 @@ from napari_sslmaps.encoders.families.vit import ViTArchitecture
 from napari_sslmaps.encoders.families.vit_network import build_vit
 from napari_sslmaps.encoders.header import read_header
 from napari_sslmaps.encoders.registry import load_encoder
-from napari_sslmaps.errors import CheckpointError, InvalidOptionError, TrainingDivergedError
+from napari_sslmaps.errors import CheckpointError, ExportError, InvalidOptionError, TrainingDivergedError
 from napari_sslmaps.lab.training.checkpoints import describe, resume, save, save_encoder
 from napari_sslmaps.lab.training.datasets.loading import Keys, Shards, read_ahead
 from napari_sslmaps.lab.training.datasets.protocol import ArrayFields
@@ -263,3 +263,46 @@ def test_an_architecture_of_the_wrong_family_is_refused():
     wrong = replace(tiny_recipe("mae"), architecture=tiny_recipe("dira").architecture)
     with pytest.raises(InvalidOptionError, match="Expected a transformer for mae"):
         build_objective(wrong)
+
+
+@pytest.mark.parametrize(
+    "rubbish",
+    [b"", b"rubbish" * 100, b"PK\x03\x04" + bytes(60), None, [], {"format": 2}, {"format": 2, "recipe": 3}],
+)
+def test_a_checkpoint_of_rubbish_is_refused_in_a_sentence(tmp_path, rubbish):
+    path = tmp_path / "checkpoint.pt"
+    path.write_bytes(rubbish) if isinstance(rubbish, bytes) else torch.save(rubbish, path)
+    with pytest.raises(CheckpointError, match=r"Expected a checkpoint of .*Start again in another folder"):
+        resume(tiny_recipe("mae"), path)
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("unexpected pos 64")])
+def test_a_full_disk_leaves_the_checkpoint_of_before(tmp_path, monkeypatch, error):
+    path, run = tmp_path / "checkpoint.pt", start(tiny_recipe("mae"))
+    save(run, path)
+    before = path.read_bytes()
+
+    def fail(*_args, **_options):
+        raise error
+
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(ExportError, match=r"Free some space; what was saved before is whole"):
+        save(run, path)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["checkpoint.pt"]
+
+
+def test_a_log_of_rubbish_is_begun_anew(tmp_path):
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(b'\xff\xfe}\n[1]}\n{"other": 1}\n{"step": 1.0}\n{"step": "x"}\n')
+    Journal(path, 5)
+    assert path.read_text() == '{"step": 1.0}\n'
+
+
+def test_an_encoder_does_not_say_whose_folder_its_images_were_in():
+    recipe = tiny_recipe("mae")
+    run = start(replace(recipe, data=replace(recipe.data, source="/home/drsmith/cohort")))
+    run.last = {"rank": 1.0}
+    told = describe(run, data="cohort", date="", device="cpu", package_version="0")
+    assert told["recipe"]["data"]["source"] == "cohort"
+    assert "drsmith" not in json.dumps(told)

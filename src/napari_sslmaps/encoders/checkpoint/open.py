@@ -70,6 +70,25 @@ def open_weights(path: Path) -> Opened:
     CheckpointError
         If it is damaged, wants to run code, or holds no weights.
     """
+    check_weights_there(path)
+    try:
+        return _open_folder(path) if path.is_dir() else _open_file(path)
+    except PermissionError as error:
+        raise WeightsUnavailableError(
+            f"Expected a weight file that may be read; the system refuses {path}. Change its permissions."
+        ) from error
+
+
+def check_weights_there(path: Path) -> None:
+    """Refuse a path at which there are no weights, without reading any.
+
+    Raises
+    ------
+    WeightsUnavailableError
+        If there is nothing, or something that is neither file nor folder.
+    CheckpointError
+        If it is a folder without a weight file, or with several.
+    """
     if not path.exists():
         raise WeightsUnavailableError(f"Expected a weight file or folder; there is none at {path}.")
     special = special_kind(path)
@@ -77,12 +96,8 @@ def open_weights(path: Path) -> Opened:
         raise WeightsUnavailableError(
             f"Expected a weight file or folder; {path} is {special}. Copy what comes out of it into a file."
         )
-    try:
-        return _open_folder(path) if path.is_dir() else _open_file(path)
-    except PermissionError as error:
-        raise WeightsUnavailableError(
-            f"Expected a weight file that may be read; the system refuses {path}. Change its permissions."
-        ) from error
+    if path.is_dir() and not any((path / name).is_file() for name in (METADATA, *INDICES)):
+        _only_weights(path)
 
 
 def _open_file(path: Path) -> Opened:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import pickle
-from collections.abc import Mapping
+import struct
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,14 @@ from torch import Tensor
 
 from napari_sslmaps.encoders.families.registry import architecture_to_dict
 from napari_sslmaps.encoders.header import HEADER_KEY
-from napari_sslmaps.errors import CheckpointError
+from napari_sslmaps.errors import CheckpointError, ExportError, SSLMapsError
+from napari_sslmaps.files import special_kind
 from napari_sslmaps.lab.training.objectives.base import Objective
 from napari_sslmaps.lab.training.recipes import Recipe, parse_recipe, recipe_tables
 from napari_sslmaps.lab.training.run import Run, start
 
 CHECKPOINT_FORMAT = 2
+_DAMAGE = (RuntimeError, LookupError, ValueError, TypeError, AttributeError)
 _FREE = ("steps", "checkpointing", "data.source")
 """What may change when a run goes on: its length, how its memory is spared, and where the same files lie."""
 
@@ -52,12 +56,28 @@ def save(run: Run, path: Path, fingerprint: str = "") -> None:
         "skipped": list(run.skipped),
         "fingerprint": fingerprint,
     }
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
+    with _replacing(path) as partial, partial.open("wb") as file:
         torch.save(state, file)
         file.flush()
         os.fsync(file.fileno())
-    partial.replace(path)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """Give a file to write that takes the place of `path` at the end, which stays whole until then."""
+    partial = path.with_suffix(".partial")
+    try:
+        yield partial
+        partial.replace(path)
+    except (OSError, RuntimeError) as error:  # torch says a full disk in words of its own
+        reason = (error.strerror if isinstance(error, OSError) else "") or " ".join(str(error).split())[:120]
+        raise ExportError(
+            f"Expected to save {path}; the system says: {reason}. Free some space; what was saved before is "
+            "whole, and --resume goes on from it."
+        ) from error
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def resume(recipe: Recipe, path: Path, fabric: Fabric | None = None, *, fingerprint: str = "") -> Run:
@@ -79,6 +99,18 @@ def resume(recipe: Recipe, path: Path, fabric: Fabric | None = None, *, fingerpr
     CheckpointError
         If the file is damaged, or belongs to another recipe; the text names what differs.
     """
+    try:
+        return _resumed(recipe, path, fabric, fingerprint)
+    except SSLMapsError:
+        raise
+    except _DAMAGE as error:
+        raise CheckpointError(
+            f"Expected a checkpoint of this training; what {path} holds does not fit "
+            f"({' '.join(str(error).split())[:120] or type(error).__name__}). Start again in another folder."
+        ) from error
+
+
+def _resumed(recipe: Recipe, path: Path, fabric: Fabric | None, fingerprint: str) -> Run:
     state = _read(path)
     # what an older version did not know, its recipes leave at the default
     trained = recipe_tables(parse_recipe(state["recipe"]))
@@ -111,12 +143,22 @@ def _scaler(fabric: Fabric) -> Any:  # torch.amp.GradScaler, where precision has
 
 
 def _read(path: Path) -> dict[str, Any]:
+    special = special_kind(path)
+    if special:
+        raise CheckpointError(f"Expected a checkpoint of a training; {path} is {special}. Give a file.")
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
+    except (EOFError, OSError, pickle.UnpicklingError, MemoryError, struct.error, *_DAMAGE) as error:
+        reason = " ".join(str(error).split())[:160] or type(error).__name__
         raise CheckpointError(
-            f"Expected a checkpoint of a training; {path} cannot be read ({error})."
+            f"Expected a checkpoint of a training; {path} cannot be read ({reason}). Start again in another "
+            "folder, or without --resume."
         ) from error
+    if not isinstance(state, dict):
+        raise CheckpointError(
+            f"Expected a checkpoint of a training; {path} holds a {type(state).__name__}. Start again in "
+            "another folder."
+        )
     if state.get("format") != CHECKPOINT_FORMAT:
         raise CheckpointError(
             f"Expected a checkpoint of format {CHECKPOINT_FORMAT}; {path} has {state.get('format')!r}. "
@@ -144,11 +186,13 @@ _NO_LOSS = {"step", "rate", "rank", "seconds", "images_per_second", "skipped"}
 def describe(run: Run, *, data: str, date: str, device: str, package_version: str) -> dict[str, Any]:
     """Return the provenance of a run, ready for JSON."""
     recipe, last = run.recipe, run.last
+    tables = recipe_tables(recipe)
+    tables["data"] = {**tables["data"], "source": Path(recipe.data.source).name}  # and whose folder it is in
     losses = {name: round(value, 4) for name, value in last.items() if name not in _NO_LOSS}
     return {
         "objective": run.objective.summary(),
         "data": data,
-        "recipe": {"name": recipe.name, **recipe_tables(recipe)},
+        "recipe": {"name": recipe.name, **tables},
         "crop": recipe.crop.size,
         "steps": run.step,
         "images": run.step * recipe.batch,
@@ -203,6 +247,6 @@ def save_encoder(objective: Objective, path: Path, *, provenance: Mapping[str, A
         "licence": _LICENCE if simulated else "for the owner of the images to say",
     }
     tensors = {key: to_half(key, value) for key, value in sorted(objective.exported().items())}
-    partial = path.with_suffix(".partial")
-    partial.write_bytes(to_bytes(tensors, metadata={HEADER_KEY: json.dumps(header, sort_keys=True)}))
-    partial.replace(path)
+    content = to_bytes(tensors, metadata={HEADER_KEY: json.dumps(header, sort_keys=True)})
+    with _replacing(path) as partial:
+        partial.write_bytes(content)

@@ -50,8 +50,18 @@ def read_log(path: Path) -> list[dict[str, float]]:
     """Read the whole lines of a log; none if there is no such file."""
     if not path.exists():
         return []
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith("}\n")]
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+    found = [_line(line) for line in lines if line.endswith("}\n")]
+    return [line for line in found if isinstance(line.get("step"), int | float)]
+
+
+def _line(text: str) -> dict[str, float]:
+    """Parse a line; nothing of one that is no log's."""
+    try:
+        line = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return line if isinstance(line, dict) else {}
 
 
 COLLAPSED_RANK = 4.0
