@@ -4,12 +4,16 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from encoders_factory import write_encoder
 from PIL import Image
 from skimage.data import immunohistochemistry
 
 from napari_sslmaps.cli.commands import main
+from napari_sslmaps.inputs.encoders import EncoderChoice
+from napari_sslmaps.run.compute import compute_run
+from napari_sslmaps.run.request import RunRequest
 
 
 def call(*arguments: object) -> None:
@@ -44,3 +48,31 @@ def test_no_output_holds_the_folders_of_a_user_and_all_run_again_elsewhere(tmp_p
     shutil.copy(elsewhere / "mine.safetensors", out / "evaluate")
     for command in ("run", "evaluate"):
         call(command, "--from", out / command / "run.json", "--images", elsewhere, "-o", tmp_path / command)
+
+
+def test_an_anonymous_run_names_no_image_and_shows_no_text_around_a_sector(tmp_path: Path) -> None:
+    image, out = tmp_path / "smith_john.png", tmp_path / "out"
+    rows, cols = np.mgrid[:240, :320]
+    sector = (np.hypot(rows - 20, cols - 160) < 200) & (abs(cols - 160) < rows - 10)
+    pixels = np.where(sector, np.random.default_rng(0).integers(60, 200, (240, 320)), 0).astype(np.uint8)
+    pixels[6:12, 8:60:3] = 255
+    Image.fromarray(pixels).save(image)
+    Image.fromarray((sector * 1).astype(np.uint8)).save(tmp_path / "smith_mask.png")
+    call(
+        *("run", image, "-e", "mae-ultrasound", "--precision", "float32", "--anchor", "120,160"),
+        *("--mask", tmp_path / "smith_mask.png", "--heads", "-o", out, "--anonymous"),
+    )
+    written = [path for path in out.rglob("*") if path.is_file()]
+    assert len(written) > 4
+    for path in written:
+        assert b"smith" not in path.read_bytes(), path
+    record = json.loads((out / "run.json").read_text())
+    assert (record["image"]["path"], record["mask"]["path"]) == ("image-1.png", "mask-1.png")
+    assert record["encoders"][0]["provenance"]["image"] == "image-1"
+    key = json.loads((tmp_path / "out-key.json").read_text())
+    assert key == {"image-1.png": str(image), "mask-1.png": str(tmp_path / "smith_mask.png")}
+    request = RunRequest(str(image), (EncoderChoice("mae-ultrasound"),), anonymous=True)
+    shown = compute_run(request).picture.pixels
+    assert shown[:14, :64].max() == 0
+    assert shown[100:150, 150:170].min() > 0.1
+    call("run", "--from", out / "run.json", "--images", tmp_path, "-o", tmp_path / "again")

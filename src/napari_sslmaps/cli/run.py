@@ -1,6 +1,6 @@
 """``run``: maps of one image by several encoders, written to a folder."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -108,6 +108,13 @@ def run(  # noqa: PLR0913  # each parameter is an option that users type, or a g
             help="A,B: two of the encoders; maps of A less those of B are written.", rich_help_panel=MAPS
         ),
     ] = "",
+    anonymous: Annotated[
+        bool,
+        typer.Option(
+            "--anonymous",
+            help="Call images by numbers, keep OUT-key.json apart, leave out text around a sector.",
+        ),
+    ] = False,
     corrections: Corrections = Corrections(),
 ) -> None:
     """Compute attention, PCA and similarity maps of an image by one or several encoders.
@@ -165,7 +172,7 @@ def run(  # noqa: PLR0913  # each parameter is an option that users type, or a g
             encoders=named or fitting_encoders(image, opening),
         )
         folder = out
-    _run(request, folder, cached=cache, json=json)
+    _run(replace(request, anonymous=anonymous), folder, cached=cache, json=json)
 
 
 def _anchors(
@@ -189,12 +196,16 @@ def _anchors(
 
 def _run(request: "RunRequest", folder: Path, *, cached: bool, json: bool) -> None:
     from napari_sslmaps.run.compute import compute_run
-    from napari_sslmaps.run.write import cautions, write_run
+    from napari_sslmaps.run.write import cautions, write_key, write_run
 
     try:
         with progress_bars(quiet=json) as on_progress:
             outcome = compute_run(request, on_progress, cached=cached)
         record = write_run(outcome, folder)
+        if request.anonymous:
+            key = folder.absolute().with_name(f"{folder.absolute().name}-key.json")
+            write_key(request, outcome, key)
+            console.note(f"Which files the numbers stand for is in {key}; keep it to yourself.")
     except KeyboardInterrupt:
         console.note(
             "Finished tiles are in the cache; the same command goes on from there."

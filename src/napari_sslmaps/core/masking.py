@@ -81,6 +81,28 @@ def field_of_view_mask(thumbnail: NDArray[np.generic]) -> Mask:
     return _hull(labels == 1 + int(sizes.argmax()))
 
 
+def shown_mask(thumbnail: NDArray[np.generic]) -> Mask:
+    """Find what of a picture may be shown without the text that is burned in around it.
+
+    Parameters
+    ----------
+    thumbnail
+        (H, W) or (H, W, 3), what would be shown.
+
+    Returns
+    -------
+    numpy.ndarray
+        (H, W) bool: the sector where the background is black; all True on any other, whose text is not found.
+
+    Raises
+    ------
+    UnsupportedImageError
+        If it is no image.
+    """
+    black = _unit_range(thumbnail).max(axis=-1) <= _NEARLY_BLACK
+    return field_of_view_mask(thumbnail) if black.mean() >= _BACKGROUND else np.ones(black.shape, bool)
+
+
 def likely_mask(thumbnail: NDArray[np.generic]) -> Mask:
     """Find tissue where the background is bright and grey, the sector where it is black.
 

@@ -49,6 +49,8 @@ class RunRequest:
         File that says which tokens are wanted; None for all, or for what ``options.mask`` finds.
     reference
         Image that all anchors lie in; None if it is the image itself.
+    anonymous
+        Whether files are called by numbers, and text around an ultrasound sector is left out of figures.
     """
 
     image: str
@@ -61,3 +63,4 @@ class RunRequest:
     bases: tuple[ComponentBasis, ...] = ()
     mask: MaskRecord | None = None
     reference: Reference | None = None
+    anonymous: bool = False

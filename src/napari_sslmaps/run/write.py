@@ -19,11 +19,13 @@ from napari_sslmaps.maps.attention import AttentionStack
 from napari_sslmaps.maps.pca import ComponentBasis, ComponentMap
 from napari_sslmaps.maps.registry import map_type_of
 from napari_sslmaps.records.basis import load_basis, save_basis
+from napari_sslmaps.records.json import write_object
 from napari_sslmaps.records.map_files import write_frames, write_heads, write_map
 from napari_sslmaps.records.places import Places
 from napari_sslmaps.records.run import (
     EncoderRecord,
     FileRecord,
+    MaskRecord,
     ReferenceRecord,
     RunOptions,
     RunRecord,
@@ -164,7 +166,8 @@ def record_of(
     other = request.reference
     reference = None
     if other is not None and outcome.reference is not None:
-        reference = ReferenceRecord(outcome.reference, other.region, other.mask)
+        hidden = _called(other.mask, "mask-2") if request.anonymous else other.mask
+        reference = ReferenceRecord(outcome.reference, other.region, hidden)
     return RunRecord(
         image=outcome.image,
         encoders=tuple(encoders),
@@ -176,9 +179,30 @@ def record_of(
         package_version=version("napari-sslmaps"),
         groups=request.groups,
         bases=bases,
-        mask=request.mask,
+        mask=_called(request.mask, "mask-1") if request.anonymous else request.mask,
         reference=reference,
     )
+
+
+def _called(mask: MaskRecord | None, name: str) -> MaskRecord | None:
+    return None if mask is None else replace(mask, path=f"{name}{Path(mask.path).suffix}")
+
+
+def write_key(request: RunRequest, outcome: RunOutcome, path: Path) -> None:
+    """Write which files the numbers of an anonymous run stand for, to be kept apart from it.
+
+    Raises
+    ------
+    ExportError
+        If it cannot be written.
+    """
+    other = request.reference
+    told = {outcome.image.path: request.image}
+    if other is not None and outcome.reference is not None:
+        told[outcome.reference.path] = other.image
+    if request.mask is not None:
+        told[f"mask-1{Path(request.mask.path).suffix}"] = request.mask.path
+    write_object(path, told)
 
 
 def _is_encoder(outcome: EncoderOutcome) -> bool:

@@ -163,6 +163,11 @@ class SourceBase(ABC):
         """Sentences on what else the file holds, and on what was made of it."""
         return self._layout.notes
 
+    def call(self, name: str) -> None:
+        """Call it otherwise, and let it say no more of its file, whose name is in its notes."""
+        self._name = name
+        self._layout = replace(self._layout, notes=())
+
     def calibrate(self, um_per_px: float | tuple[float, float]) -> None:
         """Believe this spacing rather than the file's.
 
