@@ -137,6 +137,12 @@ def _choose_method(case: Case, family: Family) -> Method:
         if method not in {None, given} and certain:
             case.doubts.append(f"You gave the method {given}; the file speaks for {method}: {how}.")
         return METHODS[given]
+    if method is None and family is VIT and "pos_embed" not in case.translated.state:
+        raise CheckpointError(
+            f"{case.name} is a transformer with rotary positions and nothing that says whose: DINOv3's, or "
+            "others, which look alike and are not read. If it is DINOv3, say load_encoder(path, "
+            'method="dinov3").'
+        )
     if method is None:
         raise CheckpointError(
             f"{case.name} is {_unclear(family)} Say which, for example load_encoder(path, method="
@@ -188,7 +194,13 @@ def _guess_of_transformer(container: str, translated: Translated) -> tuple[str |
     state, reasons = translated.state, set(translated.left_out.values())
     rules: tuple[tuple[bool, str | None, str, bool], ...] = (
         (translated.layout == "DINOv3", "dinov3", "storage tokens or rotary periods", True),
-        ("pos_embed" not in state, "dinov3", "no position embedding, so rotary positions", True),
+        (
+            "pos_embed" not in state and {"cls_token", "reg_token"} <= set(state),
+            "dinov3",
+            "CLS, registers and no position embedding, as timm's DINOv3 alone has",
+            False,
+        ),
+        ("pos_embed" not in state, None, "", False),
         ("MAE decoder" in reasons, "mae", "a decoder beside the encoder", True),
         (translated.layout == "I-JEPA" and "predictor" in reasons, "ijepa", "a predictor beside it", True),
         ("cls_token" not in state, "ijepa", "no CLS token", False),

@@ -19,7 +19,11 @@ from napari_sslmaps.errors import CheckpointError, WeightsUnavailableError
 from napari_sslmaps.files import read_regular, special_kind
 
 INDICES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
-WEIGHTS = ("model.safetensors", "pytorch_model.bin", "open_clip_model.safetensors")
+WEIGHTS = (
+    *("model.safetensors", "pytorch_model.bin"),
+    *("open_clip_model.safetensors", "open_clip_pytorch_model.bin"),
+)
+_CONFIGS = ("config.json", "open_clip_config.json")
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar")
 _OWN_TRAINING = {"format", "recipe", "objective"}
 
@@ -39,7 +43,7 @@ class Opened:
     header
         This package's own metadata, if the file was written by it.
     config, preprocessor
-        ``config.json`` and ``preprocessor_config.json`` that transformers or timm put beside weights.
+        ``config.json``, or ``open_clip_config.json``, and ``preprocessor_config.json`` beside the weights.
     mapped
         Whether tensors lie in the file and not in memory, and have to be copied from it.
     """
@@ -207,10 +211,9 @@ def _open_folder(folder: Path) -> Opened:
 
 
 def _with_configs(opened: Opened, folder: Path) -> Opened:
-    config, preprocessor = (
-        _read_json(folder / name) if (folder / name).is_file() else None
-        for name in ("config.json", "preprocessor_config.json")
-    )
+    config = next((_read_json(folder / name) for name in _CONFIGS if (folder / name).is_file()), None)
+    described = folder / "preprocessor_config.json"
+    preprocessor = _read_json(described) if described.is_file() else None
     return replace(opened, config=config, preprocessor=preprocessor)
 
 

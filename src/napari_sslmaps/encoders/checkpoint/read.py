@@ -1,6 +1,6 @@
 """A weight file → a network with every weight in place, and the report of how it was recognised."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import nn
@@ -10,6 +10,7 @@ from napari_sslmaps.encoders.checkpoint.network import build_network
 from napari_sslmaps.encoders.checkpoint.open import open_weights
 from napari_sslmaps.encoders.checkpoint.report import RecognitionReport, describe_companions
 from napari_sslmaps.encoders.checkpoint.transformers import translate_transformers
+from napari_sslmaps.encoders.checkpoint.transformers_names import preprocessor_facts
 from napari_sslmaps.encoders.checkpoint.translate import translate
 from napari_sslmaps.encoders.checkpoint.unwrap import networks, pick
 from napari_sslmaps.encoders.overrides import Overrides
@@ -83,6 +84,8 @@ def _translate(path: Path, overrides: Overrides) -> tuple[Unwrapped, Translated]
     else:
         file = pick(opened, path.name, overrides.branch)
         translated = translate(file, path.name)
+        statistics = preprocessor_facts(opened.preprocessor)
+        translated = replace(translated, facts=statistics | dict(translated.facts))
     return file, translated
 
 

@@ -24,7 +24,7 @@ from napari_sslmaps.encoders.recognition import Fact
 from napari_sslmaps.encoders.spec import get_normalisation, spell_normalisation
 from napari_sslmaps.errors import CheckpointError, InvalidOptionError
 
-_OTHERS: Mapping[str, ModelType] = {"vit": ModelType()}
+_OTHERS: Mapping[str, ModelType] = {"vit": ModelType(), "vit_msn": ModelType(eps=1e-6)}
 """Types that do not tell their method: DINO, supervised and other transformers."""
 _BRANCH = "transformers' own converter takes the context encoder; config.json does not say"
 
@@ -71,9 +71,19 @@ def read_facts(config: Mapping[str, Any], preprocessor: Mapping[str, Any] | None
             facts["norm_pix"] = Fact(config["norm_pix_loss"], "norm_pix_loss in config.json")
     if not usual.rope:
         facts["antialias"] = Fact(usual.antialias, "as transformers resamples positions")
-    if preprocessor is not None and (normalisation := _normalisation(preprocessor)):
-        facts["normalisation"] = normalisation
-    return facts
+    return facts | preprocessor_facts(preprocessor)
+
+
+def preprocessor_facts(preprocessor: Mapping[str, Any] | None) -> dict[str, Fact]:
+    """Return the normalisation that a ``preprocessor_config.json`` says; empty if there is none.
+
+    Raises
+    ------
+    CheckpointError
+        If it is none of intensities in [0, 1].
+    """
+    normalisation = None if preprocessor is None else _normalisation(preprocessor)
+    return {} if normalisation is None else {"normalisation": normalisation}
 
 
 def read_number(config: Mapping[str, Any], key: str, default: float) -> Any:

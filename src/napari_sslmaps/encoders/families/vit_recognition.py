@@ -107,6 +107,8 @@ def _heads(case: Case, method: Method) -> int:
         return heads
     if told is not None:
         case.note("heads", told[0], told[1])
+        if "heads" in case.translated.facts and dim <= _WIDEST:
+            _doubt_told(case, dim, told[0])
         return check_heads(told[0], dim)
     usual = method.heads_by_width.get(dim, dim // _HEAD_WIDTH if dim % _HEAD_WIDTH == 0 else 0)
     return _weighed_heads(case, dim, usual)
@@ -150,14 +152,28 @@ def _told_heads(case: Case, dim: int) -> tuple[int, str] | None:
     return None
 
 
+_WIDEST = 2048
+"""Width up to which weights are asked whether they contradict what is told; beyond, it takes too long."""
+
+
+def _doubt_told(case: Case, dim: int, told: int) -> None:
+    state = case.translated.state
+    evidence = weigh_heads(state, dim, count_of(state, BLOCKS))
+    if evidence.contradicts(told):
+        case.doubts.append(
+            f"The file says {told} heads, but its weights clearly speak for {evidence.heads}: {_ALIKE}. Set "
+            "num_heads, or look whether config.json is of another network."
+        )
+
+
 def _doubt_given(case: Case, heads: int, told: tuple[int, str] | None) -> None:
-    if told is not None:
-        if told[0] != heads:
-            case.doubts.append(f"You gave {heads} heads; the file says {told[0]} ({told[1]}).")
+    if told is not None and told[0] == heads:
         return
     state = case.translated.state
     evidence = weigh_heads(state, vit_width(state)[0], count_of(state, BLOCKS))
-    if evidence.contradicts(heads):
+    if told is not None and evidence.heads != heads:
+        case.doubts.append(f"You gave {heads} heads; the file says {told[0]} ({told[1]}).")
+    elif evidence.contradicts(heads):
         case.doubts.append(
             f"You gave {heads} heads; the weights themselves speak for {evidence.heads}: rows of W_q and W_k "
             "are alike within heads of that width. Another number loads, and gives other tokens and maps."
@@ -263,6 +279,11 @@ def _blocks(case: Case, heads: int, eps: float) -> ViTArchitecture:
     state, facts = translated.state, translated.facts
     dim, patch = vit_width(state)
     rope = "pos_embed" not in state
+    if rope and not any(usual.rope for usual in method.model_types.values()):
+        raise InvalidOptionError(
+            f"Expected added positions in {case.name}, as {method.title} has them; it has none, so they are "
+            "rotary ones. Of these, only DINOv3's are computed here."
+        )
     gated = "blocks.0.mlp.fc1_g.weight" in state
     first = shape_of(state, f"blocks.0.mlp.{'fc1_g' if gated else 'fc1'}.weight")[0]
     hidden = shape_of(state, "blocks.0.mlp.fc2.weight")[-1]
@@ -340,7 +361,9 @@ def _grid(case: Case, shape: ViTArchitecture) -> tuple[tuple[int, int], int]:
     positions = shape_of(case.translated.state, "pos_embed")
     told, given = case.translated.facts.get("grid"), case.overrides.grid
     count = positions[1] if len(positions) == 3 else 0
-    prefixes = (shape.placed_prefix, shape.prefix_tokens, 0)
+    prefixes = [shape.placed_prefix, shape.prefix_tokens, 0]
+    if "prefix_positions" in case.translated.facts:
+        prefixes.insert(0, case.translated.facts["prefix_positions"].value)
     for grid in (given, None if told is None else told.value):
         fitting = [placed for placed in prefixes if grid and grid[0] * grid[1] + placed == count]
         if grid and fitting:
