@@ -15,19 +15,18 @@ from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import CheckpointError, InvalidOptionError
 
 MODULES = ("vision_transformer", "deit", "eva")
-SMALLER = ({"embed_dim": 128, "num_heads": 4, "depth": 2}, {"depth": 2}, {})
+SMALLER = ({"embed_dim": 128, "num_heads": 4, "depth": 2}, {"depth": 2})
 
 
-@cache
 def made(name):
-    """Make a small network of timm's name, and the arguments that made it."""
+    """Make a small network of timm's name, None where it takes no sizes, and the arguments that made it."""
     size = {"img_size": 56 if "patch14" in name else 64, "num_classes": 0}
     for options in SMALLER:
         try:
             return timm.create_model(name, **size, **options).eval(), size | options
         except (TypeError, AssertionError):
             continue
-    raise AssertionError(name)
+    return None, {}
 
 
 @cache
@@ -37,7 +36,9 @@ def different_names():
         seen = {}
         for module in MODULES:
             for name in timm.list_models(module=module):
-                network, _arguments = made.__wrapped__(name)
+                network, _arguments = made(name)
+                if network is None:
+                    continue
                 kind = str(network) + str([(k, tuple(v.shape)) for k, v in network.state_dict().items()])
                 seen.setdefault(kind + str(getattr(network, "rope", "")), name)
     return sorted(seen.values())
@@ -73,7 +74,7 @@ def test_a_network_of_timm_is_right_or_refused_by_name(tmp_path, name):
     save_file(network.state_dict(), tmp_path / "model.safetensors")
     config = {"architecture": name, "model_args": arguments, "pretrained_cfg": {"tag": "x"}}
     (tmp_path / "config.json").write_text(json.dumps(config))
-    encoder, refusal = attempted(tmp_path, "dinov3" if "dinov3" in name else "mae")
+    encoder, refusal = attempted(tmp_path, "dinov3" if hasattr(network, "rope") and network.rope else "mae")
     if encoder is None:
         assert not name.endswith("_dinov2")
         assert "dinov3" not in name

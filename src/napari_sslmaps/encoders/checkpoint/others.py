@@ -12,6 +12,7 @@ from napari_sslmaps.errors import CheckpointError
 _OTHERS: tuple[tuple[str, str], ...] = (
     (r"layers\.\d+\.blocks\.\d+\.attn\.(relative_position_bias_table|logit_scale)$", "a Swin transformer"),
     (r"layers\.\d+\.downsample\.reduction\.weight$", "a Swin transformer"),
+    (r"blocks\.\d+\.attn\.(pool|norm)_[qkv]\.", "MViT, whose tokens become fewer from block to block"),
     (r"attn\.rel_pos_[hw]$", "the image encoder of SAM or MedSAM, which attends in windows"),
     (r"resblocks\.\d+\.attn\.in_proj_weight$", "CLIP in its own code's names, with its text tower"),
     (r"vision_model\.(embeddings|encoder\.layers)\.", "CLIP or SigLIP in transformers' names"),
@@ -33,7 +34,6 @@ _OTHERS: tuple[tuple[str, str], ...] = (
     (r"blocks\.\d+\.attn\.gating_param$", "ConViT"),
     (r"blocks\.\d+\.attn\.temperature$", "XCiT"),
     (r"blocks_token_only\.", "CaiT"),
-    (r"blocks\.\d+\.attn\.(pool|norm)_[qkv]\.", "MViT, whose tokens become fewer from block to block"),
     (r"blocks\.\d+\.proj\.weight$", "Hiera, whose tokens become fewer from block to block"),
     (r"(^|\.)embeds\.(proj|pos_embed)", "NaFlexViT"),
     (r"patch_embed\.backbone\.", "a hybrid transformer behind a ResNet"),

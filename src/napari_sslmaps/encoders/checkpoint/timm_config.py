@@ -40,7 +40,7 @@ OTHER_NAMES: Mapping[str, str] = {"dist_token": "reg_token"}
 _WHERE = "in timm's config.json"
 _BRANCHES = {"target": "target encoder", "encoder": "context encoder"}
 _MOST = 8192
-"""The largest number that is passed to timm: a network of more would fill the memory before it is compared."""
+"""The largest number passed to timm: a network of more would fill the memory before it is compared."""
 _CANNOT_BUILD = (TypeError, ValueError, AssertionError, LookupError, AttributeError, RuntimeError)
 _BEHIND = ("global_pool", "fc")
 _NOT_COMPUTED = (nn.Identity, nn.Dropout)

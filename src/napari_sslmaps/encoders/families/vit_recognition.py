@@ -270,6 +270,11 @@ def vit_shape(case: Case, method: Method, heads: int, eps: float) -> ViTArchitec
         If a tensor that tells it is missing or no transformer's.
     """
     shape = _blocks(case, heads, eps)
+    if shape.rope and not any(usual.rope for usual in method.model_types.values()):
+        raise InvalidOptionError(
+            f"Expected added positions in {case.name}, as {method.title} has them; it has none, so they are "
+            "rotary ones. Of these, only DINOv3's are computed here."
+        )
     return _with_rotation(case, shape) if shape.rope else _with_positions(case, method, shape)
 
 
@@ -279,11 +284,6 @@ def _blocks(case: Case, heads: int, eps: float) -> ViTArchitecture:
     state, facts = translated.state, translated.facts
     dim, patch = vit_width(state)
     rope = "pos_embed" not in state
-    if rope and not any(usual.rope for usual in method.model_types.values()):
-        raise InvalidOptionError(
-            f"Expected added positions in {case.name}, as {method.title} has them; it has none, so they are "
-            "rotary ones. Of these, only DINOv3's are computed here."
-        )
     gated = "blocks.0.mlp.fc1_g.weight" in state
     first = shape_of(state, f"blocks.0.mlp.{'fc1_g' if gated else 'fc1'}.weight")[0]
     hidden = shape_of(state, "blocks.0.mlp.fc2.weight")[-1]
