@@ -147,8 +147,9 @@ def _real_part(real: Mapping[str, Any] | None) -> str:
 ## Scores on real images
 
 How well similarity to an anchor finds the anchor's class: mean area under the ROC curve, over all tokens and
-over those near the anchor, at middle distance and far; {how_asked(real)}. Everybody is asked alike. In
-brackets the 95 % interval of the paired difference over images; untrained is the mean of five seeds.
+over those near the anchor, at middle distance and far; {how_asked(real)}.
+Everybody is asked alike. In brackets the 95 % interval of the paired difference over images; untrained is the
+mean of five seeds.
 
 {anchor_table(real)}
 

@@ -17,7 +17,7 @@ _RIVALS = ("untrained", "colour", "pixels", "position")
 
 def real_verdict(result: Mapping[str, Any]) -> str:
     """Say in a paragraph of Markdown on how many real sets an encoder beat its controls, and on which."""
-    masks = result["masks"]
+    masks = dict(_in_order(result, "masks"))
     beaten = [name for name, found in masks.items() if found["beats"]]
     below = [name for name, found in masks.items() if found["below_untrained"]]
     gains = ", ".join(f"{name} {_above_twin(found)}" for name, found in masks.items())
@@ -28,6 +28,11 @@ def real_verdict(result: Mapping[str, Any]) -> str:
         "to an anchor finds the anchor's class better than that of untrained networks, colour, pixels and "
         f"position. Above untrained networks, by set: {gains}.{worse}"
     )
+
+
+def _in_order(result: Mapping[str, Any], use: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Return the sets of one use in the order in which they are listed, whatever that of the file."""
+    return ((known.name, result[use][known.name]) for known in sets_for(result["domain"], use))
 
 
 def _above_twin(found: Mapping[str, Any]) -> str:
@@ -57,8 +62,9 @@ def how_asked(result: Mapping[str, Any]) -> str:
 def anchor_table(result: Mapping[str, Any]) -> str:
     """Areas of one encoder and its controls on each real set, over all tokens and by distance."""
     rows = []
-    for name, found in result["masks"].items():
-        for entrant, areas in found["areas"].items():
+    for name, found in _in_order(result, "masks"):
+        for entrant in ("encoder", *_RIVALS, "nearness"):
+            areas = found["areas"][entrant]
             title = {"encoder": "**this encoder**", "nearness": "nearness alone"}.get(entrant, entrant)
             gain = signed(found["gains"][entrant]) if entrant in found["gains"] else ""
             rows.append(
@@ -72,15 +78,15 @@ def anchor_table(result: Mapping[str, Any]) -> str:
 def probe_table(result: Mapping[str, Any]) -> str:
     """Probes and components of one encoder beside its controls."""
     rows = [
-        [name, "token probe, by image", *_probe(found["probe"])] for name, found in result["masks"].items()
+        [name, "token probe, by image", *_probe(found["probe"])] for name, found in _in_order(result, "masks")
     ]
     rows += [
         [name, "best of three components (AUROC)", *_components(found["components"])]
-        for name, found in result["masks"].items()
+        for name, found in _in_order(result, "masks")
     ]
     rows += [
         [name, f"image probe, {found['classes']} classes", *_probe(found["probe"])]
-        for name, found in result["labels"].items()
+        for name, found in _in_order(result, "labels")
     ]
     head = ["set", "", "this encoder", "untrained", "colour", "pixels", "position", "above untrained"]
     return markdown_table(head, rows)
