@@ -1,7 +1,8 @@
 """Bring a study into the docs: ``python docs/study_page.py [FOLDER]``.
 
 With the folder of a study, its ``study.json`` becomes ``docs/data/study.json`` first. The figure and the part
-of ``docs/study.md`` between its markers are then made of that file alone.
+of ``docs/study.md`` between its markers are then made of that file and ``docs/data/real.json``, the encoders'
+results on real images, alone.
 """
 
 import json
@@ -12,14 +13,17 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from napari_sslmaps.lab.gate.real import real_book
 from napari_sslmaps.lab.simulators.scenes import DOMAINS, simulate_scene
 from napari_sslmaps.lab.study.figure import draw_study
 from napari_sslmaps.lab.study.page import blocks, to_markdown
+from napari_sslmaps.lab.study.real_images import real_blocks
 
 DOCS = Path(__file__).parent
 DATA, FIGURE, SCENES, PAGE = (
     DOCS / name for name in ("data/study.json", "images/study.png", "images/scenes.png", "study.md")
 )
+REAL = DOCS / "data/real.json"
 BEGIN, END = "<!-- begin: made by docs/study_page.py -->", "<!-- end -->"
 
 
@@ -27,9 +31,12 @@ def rendered(page: str) -> str:
     """The page with the part between the markers made anew."""
     before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)
-    made = to_markdown(
-        list(blocks(json.loads(DATA.read_text(encoding="utf-8")))), "images/study.png", level=3
-    )
+    book = real_book(REAL)
+    parts = [
+        *blocks(json.loads(DATA.read_text(encoding="utf-8"))),
+        *real_blocks({name: book[name] for name in book.names}),
+    ]
+    made = to_markdown(parts, "images/study.png", level=3)
     return f"{before}{BEGIN}\n\n{made}\n{END}{after}"
 
 

@@ -75,7 +75,11 @@ def test_everybody_is_scored_on_every_set(judged):
 
 def test_an_untrained_network_does_not_beat_untrained_ones(judged):
     assert not any(found["beats"] for found in judged["masks"].values())
-    assert real_verdict(judged).startswith("**It beat its controls on 0 of 2 real sets**:")
+    assert real_verdict(judged).startswith("**It beat its controls on 0 of 2 real sets**: on none")
+    beaten = {name: {**found, "beats": True} for name, found in judged["masks"].items()}
+    assert "2 of 2 real sets** (ebhi_seg_heldout, camelyon_tumour): there" in real_verdict(
+        {**judged, "masks": beaten}
+    )
 
 
 def test_tables_have_a_row_for_everybody(judged):

@@ -85,6 +85,8 @@ DINOV3 = Method(
     layouts=(KeyLayout(_is_dinov3, translate_dinov3),),
     own_names=True,
     model_types={"dinov3_vit": ModelType(heads=6, eps=1e-5, rope=True, mask_token=True)},
+    file_holds="the moving-average teacher, its mask token and its two heads",
+    rights="The authors' code and weights (DINOv3 License) were not used.",
     pretext="napari_sslmaps.pretext.dino:views_view",
     edits="crops",
 )

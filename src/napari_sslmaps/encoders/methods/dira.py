@@ -63,6 +63,9 @@ DIRA = Method(
     beside=_BESIDE,
     pretext_parts={"discriminator.": "discriminator", "projection.": "projection head"},
     layouts=(KeyLayout(_is_unet, translate_unet), KeyLayout(_is_resnet, translate_resnet)),
+    file_holds="the query U-Net, its projection head and the patch discriminator",
+    rights="The authors' code (academic use only) was not used. Its authors state that a patent on the "
+    "method is pending: whether you may use the method is for you to find out.",
     pretext="napari_sslmaps.pretext.dira:restoration_view",
     edits="distort",
 )

@@ -45,6 +45,8 @@ IJEPA = Method(
     layouts=(KeyLayout(_is_ijepa, translate_ijepa),),
     model_types={"ijepa": ModelType()},
     converted_branch="encoder",
+    file_holds="the target encoder, which the paper evaluates, and the predictor",
+    rights="The authors' code and weights (CC-BY-NC-4.0) were not used.",
     pretext="napari_sslmaps.pretext.ijepa:prediction_view",
     edits="blocks",
 )

@@ -126,6 +126,8 @@ MAE = Method(
     pretext_parts={"decoder_": "decoder", "mask_token": "mask token"},
     layouts=(KeyLayout(_is_mae, translate_mae),),
     model_types={"vit_mae": ModelType()},
+    file_holds="the encoder and its decoder (which predicts per-patch normalised pixels)",
+    rights="The authors' code and weights (CC-BY-NC-4.0) were not used.",
     pretext="napari_sslmaps.pretext.mae:reconstruction_view",
     edits="paint",
 )

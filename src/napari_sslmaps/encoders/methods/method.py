@@ -124,6 +124,10 @@ class Method:
         Its task as a function, ``module:name``, called with field, encoder and wishes; empty if it has none.
     edits
         What a user changes of that task by hand.
+    file_holds
+        What the weight file of an encoder of this package holds beside it; empty if none is trained here.
+    rights
+        What its authors ask of those who use it, and what of theirs was not used here.
     """
 
     name: str
@@ -149,3 +153,5 @@ class Method:
     converted_branch: str = ""
     pretext: str = ""
     edits: Edits = ""
+    file_holds: str = ""
+    rights: str = ""

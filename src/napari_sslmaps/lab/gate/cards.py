@@ -22,21 +22,6 @@ from napari_sslmaps.lab.gate.real_tables import (
 from napari_sslmaps.lab.gate.tables import score_table, tap_table
 from napari_sslmaps.lab.gate.verdict import verdict
 
-_KEPT = {
-    "mae": "the encoder and its decoder (which predicts per-patch normalised pixels)",
-    "ijepa": "the target encoder, which the paper evaluates, and the predictor",
-    "dinov3": "the moving-average teacher, its mask token and its two heads",
-    "dira": "the query U-Net, its projection head and the patch discriminator",
-}
-_RIGHTS = {
-    "mae": "The authors' code and weights (CC-BY-NC-4.0) were not used.",
-    "ijepa": "The authors' code and weights (CC-BY-NC-4.0) were not used.",
-    "dinov3": "The authors' code and weights (DINOv3 License) were not used.",
-    "dira": (
-        "The authors' code (academic use only) was not used. Its authors state that a patent on the method "
-        "is pending: whether you may use the method is for you to find out."
-    ),
-}
 _SPELT_OUT = {*NEEDED, "images", "minutes", "device", "final_losses", "feature_rank", "notes", "recipe"}
 _MADE_WITH = {"package_version", "torch_version", "date"}
 
@@ -119,7 +104,7 @@ probe within ± {tolerance["probe"]:.3f}: {_BASIS[tolerance["basis"]]}.
 ## Licence
 
 Weights: {header["licence"]}. Trained from scratch by this package's own code, written from the paper.
-{_RIGHTS[method]}
+{info.rights}
 """
 
 
@@ -192,7 +177,7 @@ def _facts(
         "feature rank (RankMe)": origin.get("feature_rank"),
         "note": origin.get("notes"),
         "input": f"normalisation `{header['normalisation']}`",
-        "in the file": _KEPT[header["method"]],
+        "in the file": METHODS[header["method"]].file_holds,
         "made with": _made_with(origin),
     }
     for field, value in origin.items():

@@ -21,12 +21,12 @@ def real_verdict(result: Mapping[str, Any]) -> str:
     beaten = [name for name, found in masks.items() if found["beats"]]
     below = [name for name, found in masks.items() if found["below_untrained"]]
     gains = ", ".join(f"{name} {_above_twin(found)}" for name, found in masks.items())
-    which = f" ({', '.join(beaten)})" if beaten else ""
-    worse = f" It is below them on {', '.join(below)}." if below else ""
+    better = "find the anchor's class better than untrained networks, colour, pixels and position"
+    where = f" ({', '.join(beaten)}): there" if beaten else ": on none"
+    worse = f" It is below untrained networks on {', '.join(below)}." if below else ""
     return (
-        f"**It beat its controls on {len(beaten)} of {len(masks)} real sets**{which}: there its similarity "
-        "to an anchor finds the anchor's class better than that of untrained networks, colour, pixels and "
-        f"position. Above untrained networks, by set: {gains}.{worse}"
+        f"**It beat its controls on {len(beaten)} of {len(masks)} real sets**{where} does its similarity to "
+        f"an anchor {better}. Above untrained networks, by set: {gains}.{worse}"
     )
 
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from napari_sslmaps.encoders.methods.registry import METHODS
 from napari_sslmaps.lab.study.analysis import LATENT, VIEWS, untrained
 
-NAMES = {"ijepa": "I-JEPA", "dinov3": "DINOv3", "mae": "MAE", "dira": "DiRA"}
+NAMES = {method.name: method.title for method in METHODS.values()}
 _OTHERS = {"colour": "colour statistics", "pixels": "raw pixels"}
 _FOUND = 1.96 + 0.84  # standard errors at which an effect is found in 80 % of studies
 _ENDS = {
