@@ -18,6 +18,11 @@ from napari_sslmaps.sources.open import open_image
         ("a.mrxs", b"version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 9\n", "git lfs pull"),
         ("a.tif", b"<!DOCTYPE html><html><title>Sign in</title></html>", "is a web page.*download"),
         ("a.tif", b"\n <html><body>403</body></html>", "is a web page"),
+        ("a.tif", b"\xef\xbb\xbf<html><body>403</body></html>", "is a web page"),
+        ("a.dcm", b"<!DOCTYPE html><html><title>Sign in</title></html>", "is a web page.*download"),
+        ("a.dcm", b"version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 9\n", "git lfs pull"),
+        ("a.svs", b'<?xml version="1.0"?>\n<Error><Code>AccessDenied</Code></Error>', "AccessDenied"),
+        ("a.tif", b'{"message": "Not Found"}', 'a server answered instead.*"Not Found"'),
         (
             "a.nd2",
             b"\xda\xce\xbe\x0a" + bytes(60),

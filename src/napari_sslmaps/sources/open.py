@@ -176,6 +176,8 @@ def _open_scan(path: Path, start: bytes, asked: _OpenRequest) -> ImageSource | N
     """Open DICOM, slides and TIFF; None if it is none of them."""
     # Before TIFF: a DICOM preamble may hold a TIFF header (examples_rgb_color.dcm has one).
     if begins_as_dicom(start) or path.suffix.lower() in DICOM_SUFFIXES:
+        if not begins_as_dicom(start):
+            check_known(start, path.name)
         from napari_sslmaps.sources.dicom import open_dicom
 
         return open_dicom(path, asked.channel, icc=asked.icc)

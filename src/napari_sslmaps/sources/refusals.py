@@ -5,7 +5,11 @@ from pathlib import Path
 
 from napari_sslmaps.errors import UnsupportedImageError
 
-_PAGE = re.compile(rb"\s*(<!doctype html|<html|<head|<\?xml[^>]*>\s*<!doctype html)", re.IGNORECASE)
+_START = rb"(?:\xef\xbb\xbf)?\s*"
+_PAGE = re.compile(_START + rb"(<!doctype html|<html|<head|<\?xml[^>]*>\s*<!doctype html)", re.IGNORECASE)
+_ANSWER = re.compile(
+    _START + rb"(<\?xml[^>]*>\s*<error\b|\{\s*\"(message|errors?|code|status|detail)\"\s*:)", re.IGNORECASE
+)
 _TO_ZARR = "Convert it: bioformats2raw {name} image.zarr (Bio-Formats), and open image.zarr."
 _TO_TIFF = (
     "Convert it to TIFF or PNG, for example with Fiji (File > Save As) or ImageMagick: magick {name} new.png."
@@ -66,6 +70,11 @@ def check_known(start: bytes, name: str) -> None:
         raise UnsupportedImageError(
             f"Expected an image; {name} is a web page, as a download gives that needs a login. Open it in a "
             "browser to see what it says, and download the image again."
+        )
+    if _ANSWER.match(start):
+        told = " ".join(start.decode("utf-8", "replace").split())
+        raise UnsupportedImageError(
+            f"Expected an image; {name} is what a server answered instead ({told[:120]}). Download it again."
         )
     for offset, magic, kind, way_out in _FORMATS:
         if start[offset:].startswith(magic):
