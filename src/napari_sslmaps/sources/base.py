@@ -22,7 +22,8 @@ from napari_sslmaps.sources.protocol import ImageSource, Level
 
 SpacingYX = tuple[float, float] | None
 _WHOLE = re.compile(
-    r"unsupported|not (yet )?supported|unrecogni[sz]ed|unknown|not implemented|cannot handle", re.IGNORECASE
+    r"unsupported|not (yet )?supported|unrecogni[sz]ed|unknown|not implemented|cannot handle|can not read",
+    re.IGNORECASE,
 )
 """Words by which libraries say that a file is of a form that they do not know, rather than damaged."""
 

@@ -112,6 +112,8 @@ class _OfColours(SourceBase):
             source.frames,
             source.spacing_um_yx,
             window=getattr(source, "window", None),
+            aspect_yx=getattr(source, "aspect_yx", (1.0, 1.0)),
+            notes=tuple(getattr(source, "notes", ())),
         )
         super().__init__(source.name, layout)
 
