@@ -20,7 +20,7 @@ from napari_sslmaps.pipeline.class_activation import class_activation
 from napari_sslmaps.pipeline.controls import embed_control
 from napari_sslmaps.pipeline.cost import cost_of, work_of, work_of_plan
 from napari_sslmaps.pipeline.embedding import embed
-from napari_sslmaps.pipeline.planning import plan
+from napari_sslmaps.pipeline.planning import plan, stride_of
 from napari_sslmaps.pipeline.token_store import TokenBudget
 from napari_sslmaps.sources.open import open_image
 
@@ -229,3 +229,9 @@ def test_controls_lie_on_the_same_grid(encoders, kind):
             np.testing.assert_allclose(fine.tokens[row, col], expected, atol=1e-5)
         grey = embed_control(control, image[..., 0], stride=4)
         assert grey.tokens.shape == (10, 8, 2)
+
+
+def test_detail_is_tokens_along_a_patch_where_it_divides():
+    assert [stride_of(detail, 8) for detail in (1, 2, 4)] == [None, 4, 2]
+    assert [stride_of(detail, 14) for detail in (1, 2, 4)] == [None, 7, 7]
+    assert stride_of(4, 16) == 4

@@ -70,6 +70,10 @@ def test_context_both_ways(panel: SSLMapsWidget) -> None:
     assert panel.workspace.tiling == ONE_PASS
     panel.workspace.tiling = Tiling()
     assert panel.image.tiling.currentText() == "Tiles beyond 64 × 64 tokens"
+    panel.image.detail.setCurrentIndex(1)
+    assert panel.workspace.detail == 2
+    panel.workspace.detail = 4
+    assert panel.image.detail.currentText() == "4 × 4 tokens a patch"
 
 
 def test_levels_are_offered_for_pyramids_only(panel: SSLMapsWidget) -> None:

@@ -207,6 +207,7 @@ class SSLMapsWidget(QWidget):
         self.image.sessions.kept.connect(lambda: controller.session_files.open(last_session()))
         self.image.keep_requested.connect(lambda on: self._set("keep", on))
         self.image.tiling_requested.connect(lambda tiling: self._set("tiling", tiling))
+        self.image.detail_requested.connect(lambda detail: self._set("detail", detail))
         resolution = self.image.resolution
         resolution.level_requested.connect(lambda level: self._set("level", level))
         resolution.target_requested.connect(lambda target: self._set("target_um", target))
@@ -270,6 +271,7 @@ class SSLMapsWidget(QWidget):
         pairs: dict[str, Callable[..., None]] = {
             "region": self.image.set_region,
             "tiling": self.image.set_tiling,
+            "detail": self.image.set_detail,
             "keep": self.image.set_keep,
             "level": self.image.resolution.set_level,
             "target_um": self.image.resolution.set_target,

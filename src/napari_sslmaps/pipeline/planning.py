@@ -208,6 +208,12 @@ def check_whole_patches(made: Provenance) -> None:
         )
 
 
+def stride_of(detail: int, patch: int) -> int | None:
+    """Return the pixels per token that give a patch at most `detail` tokens along each axis; None for one."""
+    count = max(number for number in range(1, max(1, detail) + 1) if patch % number == 0)
+    return None if count == 1 else patch // count
+
+
 def _woven(planned: EmbeddingPlan, spec: EncoderSpec) -> EmbeddingPlan:
     """Give a plan its passes over shifted patches; those without a wanted token are left out."""
     patch, grid = spec.constraint.token_stride, planned.grid

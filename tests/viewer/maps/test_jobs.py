@@ -7,6 +7,7 @@ from viewer_kit import KnownEmbedder, make_spec, noise
 
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.tiling import Tiling
+from napari_sslmaps.encoders.controls import Control
 from napari_sslmaps.encoders.registry import get_spec
 from napari_sslmaps.encoders.user_encoders import remember
 from napari_sslmaps.errors import Cancelled, UnsupportedImageError
@@ -76,6 +77,28 @@ def test_the_pipeline_loads_a_remembered_file_once_and_embeds(tmp_path: Path) ->
     assert embedding.tokens.shape == (8, 8, 32)
     assert embedding.provenance.encoder == "my-dino"
     assert progress[-1].done == progress[-1].total
+
+
+def test_detail_paints_a_coarse_map_first_and_refines_it(tmp_path: Path) -> None:
+    spec = remember(write_encoder(tmp_path / "mine.safetensors", "mae"), name="my-mae")
+    workspace, reports = WorkspaceModel(anchors=(Anchor((10.0, 10.0)),)), []
+    source = ArraySource((noise(64, 64) * 255).astype(np.uint8))
+    colour = Control.of_encoder("colour", spec)
+    job = EmbeddingJob(
+        source,
+        Region(0, 0, 64, 64),
+        (spec, colour),
+        PipelineEmbedder(LoadedEncoders()),
+        lambda: workspace.request,
+        EmbedOptions(detail=2),
+    )
+    assert job(TaskContext(CancelToken(), reports.append)) == 2
+    shapes = {report.embedding.grid.shape for report in reports if report.embedding is not None}
+    assert shapes == {(16, 16)}
+    done = [report for report in reports if report.complete]
+    assert [report.encoder for report in done] == ["my-mae", colour.name]
+    assert done[0].embedding.provenance.stride == 4
+    assert "similarity" in [drawing.kind for drawing in done[0].drawings]
 
 
 class Impatient(CancelToken):

@@ -21,6 +21,7 @@ TILINGS = (
     ("Tiles beyond 64 × 64 tokens", TILED),
     ("One pass over the whole region", ONE_PASS),
 )
+DETAILS = (("1 token a patch", 1), ("2 × 2 tokens a patch", 2), ("4 × 4 tokens a patch", 4))
 
 
 class ImageSection(Section):
@@ -30,6 +31,7 @@ class ImageSection(Section):
     region_requested = Signal(str)
     draw_requested = Signal()
     tiling_requested = Signal(object)
+    detail_requested = Signal(int)
     keep_requested = Signal(bool)
 
     def __init__(self) -> None:
@@ -44,13 +46,21 @@ class ImageSection(Section):
             TILINGS,
             tip="Tiles bound time and memory, but position leaves its pattern in each; one pass sees all.",
         )
+        self.detail = ComboBox(
+            DETAILS,
+            tip="Finer tokens, real ones: the region is embedded 4 or 16 times, with its patches shifted. A "
+            "coarse map comes first.",
+        )
         self.resolution = ResolutionRows()
         self.keep = QCheckBox("keep")
         self.keep.setToolTip(
             "Keep on disk what is computed: a second look finds it there, a stopped run goes on where it was."
         )
         self.context = QWidget()
-        self.context.setLayout(titled("Context", self.tiling, self.keep))
+        context = QVBoxLayout(self.context)
+        context.setContentsMargins(0, 0, 0, 0)
+        context.addLayout(titled("Context", self.tiling, self.keep))
+        context.addLayout(titled("Detail", self.detail))
         self.plan = note()
         self.plan.setMinimumHeight(2 * self.plan.fontMetrics().lineSpacing())
         self.sessions = FileMenu(
@@ -68,6 +78,7 @@ class ImageSection(Section):
         self.image.currentIndexChanged.connect(lambda _: self.image_requested.emit(self.image.value))
         self.region.currentIndexChanged.connect(lambda _: self.region_requested.emit(self.region.value))
         self.tiling.currentIndexChanged.connect(lambda _: self.tiling_requested.emit(self.tiling.value))
+        self.detail.currentIndexChanged.connect(lambda _: self.detail_requested.emit(self.detail.value))
         self.keep.toggled.connect(self.keep_requested)
 
     def set_images(self, layers: Sequence[Any], chosen: Any) -> None:
@@ -85,6 +96,10 @@ class ImageSection(Section):
     def set_tiling(self, tiling: Tiling) -> None:
         """Show how the region is cut."""
         self.tiling.set_value(tiling)
+
+    def set_detail(self, detail: int) -> None:
+        """Show how many tokens a patch gives."""
+        self.detail.set_value(detail)
 
     def set_keep(self, on: bool) -> None:
         """Show whether results are kept on disk."""

@@ -156,6 +156,7 @@ def _options_of(shown: Shown) -> "RunOptions":
         maps=replace(options, attention=there),
         wanted=besides_standard(maps.wanted),
         resolution=shown.resolution,
+        stride=_stride_of(shown),
         difference=shown.difference if set(shown.difference) <= set(shown.embeddings) else (),
         save_basis=True,
     )
@@ -190,6 +191,28 @@ def _tiling_of(shown: Shown) -> Tiling:
         "Expected embeddings of all methods to be cut into tiles alike; these were made with several choices "
         "of context. Press Run to embed them anew."
     )
+
+
+def _stride_of(shown: Shown) -> int | None:
+    """Return the pixels per token of all embeddings; None for one token per patch.
+
+    Raises
+    ------
+    ExportError
+        If they differ.
+    """
+    strides = {
+        shown.embeddings[method.name].provenance.stride
+        for method in shown.methods
+        if isinstance(method, EncoderSpec) and method.name in shown.embeddings
+    }
+    if len(strides) > 1:
+        raise ExportError(
+            f"Expected embeddings of one detail, to be made again alike; got strides of "
+            f"{', '.join(map(str, sorted(strides)))} px (0 for whole patches). Press Run to embed them anew, "
+            "or show encoders of one patch size."
+        )
+    return next(iter(strides), 0) or None
 
 
 def _bases_of(shown: Shown) -> tuple[ComponentBasis, ...]:

@@ -19,7 +19,7 @@ from napari_sslmaps.errors import Cancelled, SSLMapsError
 from napari_sslmaps.maps.make import MapRequest, Maps, make_maps
 from napari_sslmaps.pipeline.controls import embed_control
 from napari_sslmaps.pipeline.embedding import embed
-from napari_sslmaps.pipeline.planning import plan_at
+from napari_sslmaps.pipeline.planning import plan_at, stride_of
 from napari_sslmaps.pipeline.progress import EmbeddingProgress, OnProgress
 from napari_sslmaps.sources.protocol import ImageSource
 from napari_sslmaps.viewer.canvas.map_layers import LayerSpec, draw_all
@@ -46,6 +46,8 @@ class EmbedOptions:
         Which tokens are wanted; None for all.
     resolution
         What the image is read at, as `embed` takes it.
+    detail
+        Tokens along each axis of a patch, as `stride_of` takes it.
     """
 
     tiling: Tiling = TILED
@@ -53,6 +55,7 @@ class EmbedOptions:
     keep: bool = False
     mask: PlacedMask | None = None
     resolution: str = "trained"
+    detail: int = 1
 
 
 _PLAIN = EmbedOptions()
@@ -107,6 +110,7 @@ class PipelineEmbedder:
                 on_progress=on_progress,
                 mask=options.mask,
                 resolution=options.resolution,
+                stride=stride_of(options.detail, method.stride),
             )
         encoder = self._encoders.get(method)
         return embed(
@@ -119,6 +123,7 @@ class PipelineEmbedder:
             on_progress=on_progress,
             mask=options.mask,
             resolution=options.resolution,
+            stride=stride_of(options.detail, method.constraint.token_stride),
         )
 
 
@@ -302,6 +307,7 @@ class _Painter:
             options.tiling,
             resolution=options.resolution,
             mask=options.mask,
+            stride=stride_of(options.detail, method.constraint.token_stride),
         )
         found = seam_score(embedding.tokens, planned.tiles)
         return None if isnan(found) else found

@@ -12,7 +12,7 @@ from napari_sslmaps.core.units import size_text
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import RegionError, SSLMapsError
 from napari_sslmaps.pipeline.cost import Throughput, cost_of
-from napari_sslmaps.pipeline.planning import EmbeddingPlan, plan_at
+from napari_sslmaps.pipeline.planning import EmbeddingPlan, plan_at, stride_of
 from napari_sslmaps.sources.protocol import ImageSource
 from napari_sslmaps.viewer.canvas.image_layer import LayerSource
 from napari_sslmaps.viewer.maps.throughput import ReadSpeed, ThroughputStore, free_memory
@@ -141,6 +141,7 @@ class RunEstimate:
             source.spacing_um_yx,
             tiling,
             self._workspace.resolution,
+            self._workspace.detail,
             tuple((spec.architecture, spec.trained) for spec in specs),
         )
         if key != self._planned[0]:
@@ -148,7 +149,13 @@ class RunEstimate:
             for spec in specs:
                 if _asks(spec) not in plans:
                     plans[_asks(spec)] = plan_at(
-                        source, spec, region, tiling, resolution=self._workspace.resolution, mask=mask
+                        source,
+                        spec,
+                        region,
+                        tiling,
+                        resolution=self._workspace.resolution,
+                        mask=mask,
+                        stride=stride_of(self._workspace.detail, spec.constraint.token_stride),
                     )
             self._planned = key, tuple(plans[_asks(spec)] for spec in specs)
         return self._planned[1]

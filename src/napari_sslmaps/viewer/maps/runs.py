@@ -9,8 +9,8 @@ from napari_sslmaps.core.placed_mask import PlacedMask
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import Cancelled, SSLMapsError
-from napari_sslmaps.pipeline.cost import Throughput, work_of
-from napari_sslmaps.pipeline.planning import plan_at
+from napari_sslmaps.pipeline.cost import Throughput, work_of_plan
+from napari_sslmaps.pipeline.planning import plan_at, stride_of
 from napari_sslmaps.viewer.canvas.image_layer import LayerSource
 from napari_sslmaps.viewer.maps.embedding_job import (
     Asked,
@@ -29,7 +29,7 @@ from napari_sslmaps.viewer.state.workspace import RunProgress, WorkspaceModel
 
 Report = PartialResult | EncoderFailed | NotKept
 Works = dict[str, tuple[EncoderSpec, float]]
-"""By name, encoders of a run and what it asks of each, as `work_of` counts."""
+"""By name, encoders of a run and what it asks of each, as `work_of_plan` counts."""
 
 
 class EmbeddingRuns:
@@ -81,14 +81,25 @@ class EmbeddingRuns:
         """Start a run; one that is under way is stopped and silenced."""
         workspace = self._workspace
         options = EmbedOptions(
-            workspace.tiling, self._focus(image), workspace.keep, mask, workspace.resolution
+            workspace.tiling,
+            self._focus(image),
+            workspace.keep,
+            mask,
+            workspace.resolution,
+            workspace.detail,
         )
         try:
             source = LayerSource(image, workspace.spacing_um)
             specs = [method for method in methods if isinstance(method, EncoderSpec)]
             plans = {
                 spec.name: plan_at(
-                    source, spec, region, options.tiling, resolution=options.resolution, mask=mask
+                    source,
+                    spec,
+                    region,
+                    options.tiling,
+                    resolution=options.resolution,
+                    mask=mask,
+                    stride=stride_of(options.detail, spec.constraint.token_stride),
                 )
                 for spec in specs
             }
@@ -103,7 +114,7 @@ class EmbeddingRuns:
         self._complaints = {}
         workspace.say("")
         workspace.progress = RunProgress(f"{methods[0].name}: loading", 0.0)
-        works = {spec.name: (spec, work_of(spec.architecture, plans[spec.name].tiles)) for spec in specs}
+        works = {spec.name: (spec, work_of_plan(spec.architecture, plans[spec.name])) for spec in specs}
         job = EmbeddingJob(source, region, tuple(methods), self._embedder, lambda: workspace.request, options)
 
         def reported(report: Report) -> None:

@@ -112,6 +112,8 @@ class WorkspaceModel:
         How the region is cut.
     resolution
         What the image is read at: ``trained``, ``native``, or a text that `Resolution.of` takes.
+    detail
+        Tokens along each axis of a patch, where it divides by so many; 1 for one token per patch.
     keep
         Whether what is computed is kept on disk, for the next time.
     available, chosen
@@ -173,6 +175,7 @@ class WorkspaceModel:
     spacing_um: float | None = None
     tiling: Tiling = TILED
     resolution: str = "trained"
+    detail: int = 1
     keep: bool = True
     available: tuple[EncoderSpec, ...] = ()
     chosen: tuple[str, ...] = ()
