@@ -1,6 +1,6 @@
 """Pages of the site that nobody writes twice: an mkdocs hook that makes them of what is there already.
 
-The changelog with what the next version brings, CONTRIBUTING and ARCHITECTURE come from the root, the command
+The changelog with what the next version brings, CONTRIBUTING and its like come from the root, the command
 line's reference from the commands themselves. Links that leave ``docs/`` lead to the repository.
 """
 
@@ -25,6 +25,8 @@ MADE_OF = {
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
     "ARCHITECTURE.md": "architecture.md",
+    "SECURITY.md": "security.md",
+    "CODE_OF_CONDUCT.md": "conduct.md",
 }
 NEWEST_FIRST = "<!-- release notes: the newest first -->\n"
 INTRODUCTION = """# The command line
@@ -38,12 +40,8 @@ LINK = re.compile(r"(\]\()(?!https?:|#|mailto:)([^)#\s]+)")
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that are made."""
-    made = {
-        "changelog.md": changelog(),
-        "contributing.md": _text("CONTRIBUTING.md"),
-        "architecture.md": _text("ARCHITECTURE.md"),
-        "reference/command-line.md": command_line(),
-    }
+    made = {name: _text(root) for root, name in MADE_OF.items()}
+    made |= {"changelog.md": changelog(), "reference/command-line.md": command_line()}
     for name, text in made.items():
         files.append(File.generated(config, name, content=text))
     return files
