@@ -69,3 +69,11 @@ def test_an_mrxs_without_its_folder_says_so(tmp_path: Path) -> None:
     (tmp_path / "a.mrxs").write_bytes(b"\xff\xd8\xff" + bytes(200))
     with pytest.raises(UnsupportedImageError, match="The folder a that belongs beside it is missing"):
         open_image(tmp_path / "a.mrxs")
+
+
+def test_a_zarr_folder_of_pointers_is_told_as_that(tmp_path: Path) -> None:
+    folder = tmp_path / "a.zarr"
+    folder.mkdir()
+    (folder / ".zattrs").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 9\n")
+    with pytest.raises(UnsupportedImageError, match=r"a\.zarr/\.zattrs is the pointer.*git lfs pull"):
+        open_image(folder)

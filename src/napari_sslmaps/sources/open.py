@@ -246,7 +246,11 @@ def _open_slide(path: Path, start: bytes, asked: _OpenRequest) -> ImageSource | 
 
 
 def _open_folder(path: Path, channel: ChannelChoice) -> ImageSource:
-    if any((path / marker).exists() for marker in ZARR_MARKERS):
+    markers = [path / marker for marker in ZARR_MARKERS if (path / marker).is_file()]
+    if markers:
+        start = _signature(markers[0])
+        if start.startswith(b"version "):  # no JSON
+            check_known(start, f"{path.name}/{markers[0].name}")
         return _open_zarr(path, channel=channel)
     from napari_sslmaps.sources.dicom import open_dicom_folder
 
