@@ -30,6 +30,7 @@ from napari_sslmaps._qt.maps.area_section import AreaSection
 from napari_sslmaps._qt.maps.image_section import ImageSection
 from napari_sslmaps._qt.maps.map_section import MapSection
 from napari_sslmaps._qt.maps.run_section import RunSection, ViewSection
+from napari_sslmaps._qt.maps.scale_section import ScaleSection
 from napari_sslmaps._qt.parts import WheelGuard, quiet, row, tone_sheet
 from napari_sslmaps._qt.pretext.pretext_section import PretextSection
 from napari_sslmaps._qt.shortcuts import ShortcutPage
@@ -114,6 +115,7 @@ class SSLMapsWidget(QWidget):
         self.anchors = AnchorSection()
         self.areas = AreaSection()
         self.appearance = AppearanceSection()
+        self.scale = ScaleSection()
         self.run = RunSection()
         self.view = ViewSection()
         self.pretext = PretextSection()
@@ -260,6 +262,9 @@ class SSLMapsWidget(QWidget):
         self.anchors.reference_requested.connect(lambda image: self._set("reference", image))
         self.anchors.saved.connect(lambda path: sets.save(Path(path)))
         self.anchors.loaded.connect(lambda path: sets.load(Path(path)))
+        self.scale.step_requested.connect(self._on_scale_asked)
+        self.scale.resolution_requested.connect(lambda text: self._set("resolution", text))
+        self.scale.follow_requested.connect(lambda on: self._set("follow_zoom", on))
         self.view.shown_requested.connect(lambda kind: self._set("shown", kind))
         self.view.front_requested.connect(lambda name: self._set("front", name))
         self.view.against_requested.connect(lambda name: self._set("against", name))
@@ -281,6 +286,9 @@ class SSLMapsWidget(QWidget):
             "maps": self.maps.set_maps,
             "options": self.maps.set_options,
             "controls": self.encoders.set_controls,
+            "follow_zoom": self.scale.set_follow,
+            "resolution": self.scale.set_resolution,
+            "scale_text": self._on_scale_told,
             "heads": self.maps.set_heads,
             "blocks": self.maps.set_blocks,
             "anchors": self.anchors.set_anchors,
@@ -320,6 +328,14 @@ class SSLMapsWidget(QWidget):
             self._connections.add(signal, self._on_fronts_changed)
         self._on_images_changed()
         self._on_chosen_changed()
+
+    def _on_scale_asked(self, step: int) -> None:
+        self.workspace.touched = True
+        self.workspace.follow_zoom = False
+        self.controller.scale.choose(step)
+
+    def _on_scale_told(self, text: str) -> None:
+        self.scale.set_scale(self.controller.scale.step, text)
 
     def _act(self, action: str, name: str) -> None:
         """Do what a row's menu offers."""
@@ -413,7 +429,7 @@ class SSLMapsWidget(QWidget):
         """Sections of a page, below image and region, which all share."""
         if task != "maps":
             return (self.pretext,) if task == "pretext" else (self.compare,)
-        return self.encoders, self.anchors, self.maps, self.areas, self.appearance, self.view
+        return self.encoders, self.anchors, self.scale, self.maps, self.areas, self.appearance, self.view
 
     def _on_fronts_changed(self) -> None:
         workspace = self.workspace

@@ -31,6 +31,7 @@ from napari_sslmaps.viewer.maps.pca_bases import Bases
 from napari_sslmaps.viewer.maps.run_estimate import RunEstimate
 from napari_sslmaps.viewer.maps.runs import EmbeddingRuns
 from napari_sslmaps.viewer.maps.session_files import SessionFiles
+from napari_sslmaps.viewer.maps.scale import ScaleSteps
 from napari_sslmaps.viewer.maps.visibility import Difference, VisibilityController
 from napari_sslmaps.viewer.pretext.controller import PretextController
 from napari_sslmaps.viewer.services import Services
@@ -151,6 +152,7 @@ class Controller:
         self.areas = AreaController(viewer, workspace, self.sessions, self.layer_manager, self.look.source)
         self.shapes = RegionShapes(viewer, workspace)
         self.session_files = SessionFiles(viewer, workspace, self.sessions, self.run)
+        self.scale = ScaleSteps(viewer, workspace, self.sessions, self.look)
         self.history = History(viewer, workspace)
         self.compare_page = ComparePage(
             viewer,
@@ -234,6 +236,7 @@ class Controller:
         self.keys.close()
         self.history.close()
         self.shapes.close()
+        self.scale.close()
         self.looks.close()
         self.compare_page.close()
         self.encoder_list.close()
@@ -258,6 +261,7 @@ class Controller:
             "target_um",
             "spacing_um",
             "tiling",
+            "resolution",
             "chosen",
             "available",
             "loading",
@@ -284,6 +288,7 @@ class Controller:
             connect(painter.drawn, self._on_drawn)
         connect(self.runs.partial, self._on_partial)
         connect(self.pointer.released, self.coordinator.repaint_for_anchors)
+        connect(self.pointer.released, self.scale.update)
 
     def _follow_selection(self) -> None:
         if self.layer_manager.listing:  # napari selects what it lists, and what was selected is again
@@ -376,6 +381,7 @@ class Controller:
     def _on_partial(self, image: Image, painted: PartialResult | None) -> None:
         """Show what a run has computed; after the first, a click on the image is what comes next."""
         self.coordinator.take(image, painted)
+        self.scale.update()
         workspace, session = self.workspace, self.session
         is_first = not workspace.anchors and not workspace.anchor_mode
         if painted is None and session is not None and session.embedded and is_first:

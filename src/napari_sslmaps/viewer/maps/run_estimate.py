@@ -12,7 +12,7 @@ from napari_sslmaps.core.units import size_text
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import RegionError, SSLMapsError
 from napari_sslmaps.pipeline.cost import Throughput, cost_of
-from napari_sslmaps.pipeline.planning import EmbeddingPlan, plan_at, stride_of
+from napari_sslmaps.pipeline.planning import EmbeddingPlan, plan_at, stride_of, working_resolution
 from napari_sslmaps.sources.protocol import ImageSource
 from napari_sslmaps.viewer.canvas.image_layer import LayerSource
 from napari_sslmaps.viewer.maps.throughput import ReadSpeed, ThroughputStore, free_memory
@@ -116,6 +116,7 @@ class RunEstimate:
         plans = self._plans(source, region, specs, self._mask(image))
         of_level = f" (level {region.level})" if len(source.levels) > 1 else ""
         line = plans[0].describe().replace(" → ", f"{of_level} → ", 1)
+        line += self._read_at(source, region, specs[0])
         if len(specs) > 1:
             line += f" × {len(specs)} encoders"
         reading = self._readers.known(source, region.level) or 0.0
@@ -124,6 +125,19 @@ class RunEstimate:
         if cost.megabytes * 1e6 <= free:
             return Status(f"{text} (loading libraries …)" if self._workspace.loading else text)
         return Status(f"{text}. Only {size_text(free / 1e6)} of memory are free.", failed=True)
+
+    def _read_at(self, source: LayerSource, region: Region, spec: EncoderSpec) -> str:
+        """Say at which resolution a region is read, where that is not what the file has."""
+        asked = self._workspace.resolution
+        found = working_resolution(source, region, asked, spec.trained)
+        if found is None:
+            return ""
+        trained = ", as trained" if asked == "trained" else ""
+        own = source.spacing_um_yx
+        file = (
+            f"the file has {own[0]:.3g} µm/px" if own else f"{min(source.levels[0].shape_yx)} px in the file"
+        )
+        return f", read at {found}{trained} ({file})"
 
     def _plans(
         self,

@@ -8,6 +8,7 @@ from psygnal import SignalGroupDescriptor
 
 from napari_sslmaps.core.results import Embedding
 from napari_sslmaps.core.segments import SegmentOptions
+from napari_sslmaps.core.scale import TokenScale
 from napari_sslmaps.core.tiling import TILED, Tiling
 from napari_sslmaps.encoders.catalog import ALIASES
 from napari_sslmaps.encoders.controls import Control, controls_of
@@ -114,6 +115,8 @@ class WorkspaceModel:
         What the image is read at: ``trained``, ``native``, or a text that `Resolution.of` takes.
     detail
         Tokens along each axis of a patch, where it divides by so many; 1 for one token per patch.
+    follow_zoom, scale_text
+        Whether the scale of comparison follows the zoom; and that scale in words.
     keep
         Whether what is computed is kept on disk, for the next time.
     available, chosen
@@ -176,6 +179,8 @@ class WorkspaceModel:
     tiling: Tiling = TILED
     resolution: str = "trained"
     detail: int = 1
+    follow_zoom: bool = False
+    scale_text: str = ""
     keep: bool = True
     available: tuple[EncoderSpec, ...] = ()
     chosen: tuple[str, ...] = ()
@@ -263,6 +268,15 @@ class WorkspaceModel:
     @similarity.setter
     def similarity(self, options: SimilarityOptions) -> None:
         self.options = replace(self.options, similarity=options)
+
+    @property
+    def scale(self) -> TokenScale:
+        """Neighbourhood that tokens are averaged over."""
+        return self.options.scale
+
+    @scale.setter
+    def scale(self, scale: TokenScale) -> None:
+        self.options = replace(self.options, scale=scale)
 
     @property
     def request(self) -> MapRequest:

@@ -1,0 +1,90 @@
+"""The scale in the window: steps, size, rings, keys and zoom."""
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from napari.layers import Image
+
+from napari_sslmaps.core.scale import TokenScale
+from napari_sslmaps.viewer.canvas.image_layer import OWN
+from napari_sslmaps.viewer.canvas.scale_rings import REACH
+from napari_sslmaps.viewer.controller import Controller
+from napari_sslmaps.viewer.maps.scale import LARGER_KEY, SMALLER_KEY, STEPS
+from napari_sslmaps.viewer.state.workspace import Anchor
+
+
+@pytest.fixture
+def clicked(controller: Controller, image: Image) -> Controller:
+    controller.run()
+    controller.workspace.add_anchor(Anchor((20.0, 10.0)), keep=False)
+    return controller
+
+
+def similarity(controller: Controller, image: Image) -> Image:
+    layer = controller.layer_manager.find(image, "similarity", "mae-demo")
+    assert layer is not None
+    return layer
+
+
+def test_a_step_averages_what_is_compared_and_says_how_far(clicked: Controller, image: Image) -> None:
+    before = similarity(clicked, image).data.copy()
+    clicked.scale.choose(len(STEPS) - 1)
+    layer = similarity(clicked, image)
+    assert clicked.workspace.scale == TokenScale(12.5, "%")
+    assert layer.metadata[OWN]["options"]["sigma_px"] == 8  # an eighth of 64 px
+    assert clicked.workspace.scale_text == "σ 8 px"
+    assert "over σ 8 px" in clicked.workspace.caption.text
+    assert np.abs(layer.data - before).max() > 0.001
+    clicked.scale.choose(0)
+    np.testing.assert_allclose(similarity(clicked, image).data, before)
+    assert clicked.workspace.scale_text == "one patch"
+
+
+def test_rings_lie_around_anchors_while_there_is_a_scale(
+    clicked: Controller, image: Image, viewer: ViewerModel
+) -> None:
+    rings = clicked.scale.rings
+    assert rings.layer is None
+    clicked.scale.choose(len(STEPS) - 1)
+    assert rings.layer is not None
+    [ring] = rings.layer.data
+    np.testing.assert_allclose(ring.mean(axis=0), [20.0, 10.0])
+    np.testing.assert_allclose(np.ptp(ring, axis=0), 2 * REACH * 8)
+    assert viewer.layers.selection.active is image
+    clicked.workspace.anchors = ()
+    assert rings.layer is None
+    assert "scale" not in [layer.name for layer in viewer.layers]
+
+
+def test_a_ring_that_somebody_removes_comes_again(clicked: Controller, viewer: ViewerModel) -> None:
+    clicked.scale.choose(3)
+    viewer.layers.remove(clicked.scale.rings.layer)
+    clicked.scale.choose(4)
+    assert clicked.scale.rings.layer in viewer.layers
+
+
+def test_keys_go_by_steps_and_stop_at_the_ends(clicked: Controller, viewer: ViewerModel) -> None:
+    assert clicked.scale.step == 0
+    for _ in range(len(STEPS) + 2):
+        viewer.keymap[next(key for key in viewer.keymap if str(key) == LARGER_KEY)](viewer)
+    assert clicked.scale.step == len(STEPS) - 1
+    smaller = next(key for key in viewer.keymap if str(key).replace("+", "-") == SMALLER_KEY)
+    viewer.keymap[smaller](viewer)
+    assert clicked.scale.step == len(STEPS) - 2
+
+
+def test_a_scale_that_was_typed_is_shown_at_its_nearest_step(clicked: Controller) -> None:
+    clicked.workspace.scale = TokenScale(4.0)
+    assert STEPS[clicked.scale.step] == 6.25
+    assert clicked.workspace.scale_text == "σ 4 px"
+
+
+def test_zoomed_in_it_is_small_and_zoomed_out_it_is_large(clicked: Controller, viewer: ViewerModel) -> None:
+    camera = viewer.scene.camera
+    clicked.workspace.follow_zoom = True
+    camera.zoom = 100.0
+    near = clicked.scale.sigma_px()
+    camera.zoom = 20.0
+    assert clicked.scale.sigma_px() > near
+    clicked.scale.walk(-1)
+    assert not clicked.workspace.follow_zoom
