@@ -17,6 +17,7 @@ from napari_sslmaps.compare.tables import plots_of, tables_of
 from napari_sslmaps.compare.write import write_comparison
 from napari_sslmaps.core.findings import Table
 from napari_sslmaps.core.region import Region
+from napari_sslmaps.core.scale import TokenScale, at_scale
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import (
     AnnotationError,
@@ -30,6 +31,7 @@ from napari_sslmaps.evaluation.annotation import Annotation
 from napari_sslmaps.evaluation.map_scores import score_maps
 from napari_sslmaps.maps.attention import attention_map
 from napari_sslmaps.maps.groups import AnchorGroup
+from napari_sslmaps.maps.registry import MapOptions
 from napari_sslmaps.pipeline.embedding import embed
 from napari_sslmaps.records.linear_head import load_head
 from napari_sslmaps.records.run import RunRecord
@@ -74,6 +76,44 @@ def test_a_score_that_measures_each_method_has_a_table_and_is_stored(tmp_path: P
     assert all(0 <= row[2].value <= 1 for row in found.rows)
     again = compare(request, folder=tmp_path / "out")
     assert again.images[0].measured == first.images[0].measured
+
+
+def test_a_scale_profile_has_every_method_at_every_scale_and_resolution(tmp_path: Path) -> None:
+    request = request_in(tmp_path, controls=("untrained", "position"), scores=("scale",))
+    options = replace(request.options, resolutions=("32px",))
+    first = compare(replace(request, options=options), folder=tmp_path / "out")
+    names = [*(method.name for method in first.methods), "distance alone"]
+    found = table(first, "scale")
+    assert found.columns[:4] == ("Method", "Read", "One patch", "σ 0.5 %")
+    assert {row[:2] for row in found.rows} == {(name, at) for name in names for at in ("as trained", "32px")}
+    assert all(0 <= cell.value <= 1 for row in found.rows for cell in row[2:])
+    encoder = load_encoder(request.encoders[0].name, device="cpu", precision="float32")
+    by_hand = score_anchors(
+        at_scale(embed(request.images[0].image, encoder), TokenScale(4.0, "%")),
+        Annotation.from_labels(read_mask(request.images[0].annotation.path), (64, 64)),
+        count=8,
+    )
+    cell = found.rows[0][found.columns.index("σ 4 %")]
+    assert cell.value == pytest.approx(np.nanmean(by_hand.areas["all"]))
+    plots = [plot for plot in plots_of(first) if plot.key.startswith("scale")]
+    assert [plot.key for plot in plots] == ["scale-as-trained", "scale-32px"]
+    assert {curve.label for curve in plots[0].curves} == set(names)
+    again = compare(replace(request, options=options), folder=tmp_path / "out")
+    assert again.images[0].measured == first.images[0].measured
+    record = RunRecord.from_dict(json.loads(json.dumps(record_of(first).to_dict())))
+    assert comparison_from_record(record, tmp_path).options.resolutions == ("32px",)
+
+
+def test_scores_are_at_the_scale_that_is_asked_for_of_encoders_and_controls(tmp_path: Path) -> None:
+    request = request_in(tmp_path, controls=("pixels",), scores=("anchors",))
+    run = replace(request.options.run, maps=MapOptions(scale=TokenScale(8.0)))
+    scaled = compare(replace(request, options=replace(request.options, run=run)), keep=True)
+    assert {found.provenance.scale for found in scaled.embeddings.values()} == {8.0}
+    plain = compare(request)
+    for method in plain.methods:
+        one, other = (found.images[0].areas_of(method.name)["all"] for found in (plain, scaled))
+        assert not np.allclose(one, other, equal_nan=True)
+    np.testing.assert_array_equal(plain.images[0].nearness["all"], scaled.images[0].nearness["all"])
 
 
 def test_every_method_has_the_same_anchors_and_is_in_the_tables(tmp_path: Path) -> None:

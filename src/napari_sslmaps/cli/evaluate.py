@@ -43,6 +43,7 @@ _LABELS, _SCORES = "Annotations", "Scores"
 _SHOWN = (
     "anchors",
     "maps",
+    "scale",
     "probes",
     "agreement",
     "localisation",
@@ -98,7 +99,8 @@ def evaluate(  # noqa: PLR0913  # each parameter is an option that users type, o
     scores: Annotated[
         str,
         typer.Option(
-            help="maps,anchors,agreement,probes,robustness,label-efficiency,localisation: those wanted.",
+            help="maps,anchors,scale,boundaries,agreement,probes,robustness,label-efficiency,localisation: "
+            "those wanted.",
             rich_help_panel=_SCORES,
         ),
     ] = "maps,anchors,agreement",
@@ -120,6 +122,10 @@ def evaluate(  # noqa: PLR0913  # each parameter is an option that users type, o
     ] = 64,
     perturbations: Annotated[
         str, typer.Option(help="For robustness, as speckle,blur; all if omitted.", rich_help_panel=_SCORES)
+    ] = "",
+    resolutions: Annotated[
+        str,
+        typer.Option(help="For scale, besides --resolution: as 192px,native,0.5um.", rich_help_panel=_SCORES),
     ] = "",
     seed: Seed = 0,
     points: PointFlags = PointFlags(),
@@ -182,7 +188,9 @@ def evaluate(  # noqa: PLR0913  # each parameter is an option that users type, o
         wanted=maps.keys,
         mask=within,
     )
-    options = ComparisonOptions(run, count, perturbations=words(perturbations), seed=seed)
+    options = ComparisonOptions(
+        run, count, perturbations=words(perturbations), seed=seed, resolutions=words(resolutions)
+    )
     request = _request(
         images,
         listing,

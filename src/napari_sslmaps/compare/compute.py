@@ -11,6 +11,7 @@ from napari_sslmaps.compare.localisation import fitted_heads
 from napari_sslmaps.compare.progress import OnComparison, ProgressReporter
 from napari_sslmaps.compare.request import ComparedImage, ComparisonRequest
 from napari_sslmaps.compare.results import Comparison, ScoredImage
+from napari_sslmaps.compare.scale_profiles import profiles_of
 from napari_sslmaps.compare.scoring import ImageEmbeddings, robustness_of, score_image
 from napari_sslmaps.compare.store import ComparisonFolder, Tokens, image_key, keeps_tokens
 from napari_sslmaps.core.results import Embedding, TokenMap
@@ -143,6 +144,9 @@ class _ComparisonState:
             if self.request.wants("robustness"):
                 found_robust = robustness_of(embedded, self.entrants, self.request, reporter.perturbing)
                 scored = replace(scored, robustness=found_robust)
+            if self.request.wants("scale"):
+                profiles = profiles_of(embedded, self.entrants, self.request, reporter.scoring)
+                scored = replace(scored, measured={**scored.measured, "scale": profiles})
             if keeps_tokens(self.request):
                 self.tokens.put(asked.name, embedded.embeddings)
             if on_image is not None:
@@ -168,9 +172,9 @@ class _ComparisonState:
         maps = {
             name: maps_of(found, image.asked, run, networks.get(name)) for name, found in embeddings.items()
         }
-        embeddings = {name: at_scale(found, run.maps.scale) for name, found in embeddings.items()}
+        averaged = {name: at_scale(found, run.maps.scale) for name, found in embeddings.items()}
         encoders = tuple(entrant.method.name for entrant in self.entrants if entrant.control is None)
-        return ImageEmbeddings(image, embeddings, maps, encoders)
+        return ImageEmbeddings(image, averaged, maps, encoders, patches=embeddings)
 
 
 def maps_of(

@@ -80,7 +80,7 @@ class _Options:
 
     Parameters
     ----------
-    anchor_count, neighbours, perturbations, draws, seed
+    anchor_count, neighbours, perturbations, draws, seed, resolutions
         Options, as in `ComparisonOptions`.
     """
 
@@ -89,6 +89,7 @@ class _Options:
     perturbations: tuple[str, ...] = ()
     draws: int = 5
     seed: int = 0
+    resolutions: tuple[str, ...] = ()
 
 
 _OPTIONS = tuple(item.name for item in fields(_Options))
@@ -146,8 +147,10 @@ def record_of(comparison: Comparison) -> RunRecord:
 
 
 def _without_empty_channels(evaluation: _Evaluation) -> dict[str, Any]:
-    """Return what is written; earlier versions know nothing of channels."""
+    """Return what is written; earlier versions know nothing of channels and resolutions."""
     told: dict[str, Any] = dump(evaluation)
+    if not evaluation.options.resolutions:
+        del told["options"]["resolutions"]
     for image in told["images"]:
         if not image["channel"]:
             del image["channel"]

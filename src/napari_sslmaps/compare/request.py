@@ -8,6 +8,7 @@ from napari_sslmaps.compare.scores import CONTROL_KINDS, SCORES
 from napari_sslmaps.core.grid import Points
 from napari_sslmaps.core.placed_mask import PlacedMask
 from napari_sslmaps.core.region import Region
+from napari_sslmaps.core.resolution import resolution_of
 from napari_sslmaps.encoders.controls import ControlKind
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.evaluation.annotation import Annotation
@@ -100,6 +101,8 @@ class ComparisonOptions:
         How often labelled images are drawn for label efficiency.
     seed
         Seed of everything that is drawn.
+    resolutions
+        What the scale profile reads images at besides ``run.resolution``, each as written there.
     """
 
     run: RunOptions = field(default_factory=lambda: RunOptions(precision="float32"))
@@ -108,6 +111,11 @@ class ComparisonOptions:
     perturbations: tuple[str, ...] = ()
     draws: int = 5
     seed: int = 0
+    resolutions: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for resolution in self.resolutions:
+            resolution_of(resolution, None, None)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

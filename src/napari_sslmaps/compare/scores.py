@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import get_args
 
 from napari_sslmaps.encoders.controls import ControlKind
+from napari_sslmaps.evaluation.scale_profile import SCALES
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +32,9 @@ class ScoreType:
         ``module:function`` that measures each method on each image by itself, called with an embedding, the
         annotation and `MapOptions`; returns map → name of a number → its value. Empty for scores that have
         rows of their own.
-    title, columns, note
-        Title of the table of what `measure` finds, heading of each number, and what they are.
+    title, columns, note, each
+        Title of the table of what is measured of each method, heading of each number, what they are, and
+        heading of what there is a row for beside the method.
     """
 
     key: str
@@ -47,8 +49,13 @@ class ScoreType:
     title: str = ""
     columns: Mapping[str, str] = field(default_factory=dict)
     note: str = ""
+    each: str = "Map"
 
 
+SCALE_COLUMNS: Mapping[str, str] = {
+    f"{scale:g}%": "One patch" if not scale else f"σ {scale:g} %" for scale in SCALES
+}
+"""Names and headings of the numbers of a scale profile."""
 SCORES: Mapping[str, ScoreType] = {
     score.key: score
     for score in (
@@ -74,6 +81,18 @@ SCORES: Mapping[str, ScoreType] = {
             columns={"f1": "Boundary F1", "precision": "Precision", "recall": "Recall"},
             note="Boundaries agree within 0.75 % of the region's diagonal; what a label stands for does not "
             "count.",
+        ),
+        ScoreType(
+            "scale",
+            "Similarity to anchors at every scale, and resolution: where each method leaves its controls.",
+            "masks",
+            needs_annotation=True,
+            title="Scale profile",
+            each="Read",
+            columns=SCALE_COLUMNS,
+            note="Mean AUROC of centred similarity to an anchor, against σ of the Gaussian that tokens are "
+            "averaged over, in per cent of the region's shorter side. Choose "
+            "a scale on other images than those it is scored on.",
         ),
         ScoreType("agreement", "How alike two encoders see the region; needs no annotation."),
         ScoreType(

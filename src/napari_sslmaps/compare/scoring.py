@@ -1,7 +1,7 @@
 """All scores of one image that need no other image, perturbations included."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pkgutil import resolve_name
 from typing import cast
 
@@ -42,8 +42,8 @@ class ImageEmbeddings:
     ----------
     image
         Opened, with its annotation.
-    embeddings, maps
-        By name of the method.
+    embeddings, patches, maps
+        By name of the method: tokens at the scale that is asked for, tokens of single patches, and maps.
     encoders
         Names of the methods that are no controls.
     unscorable
@@ -55,6 +55,7 @@ class ImageEmbeddings:
     maps: Mapping[str, Mapping[str, TokenMap]]
     encoders: tuple[str, ...]
     unscorable: str = ""
+    patches: Mapping[str, Embedding] = field(default_factory=dict)
 
 
 def score_image(embedded: ImageEmbeddings, request: ComparisonRequest, tell: Tell) -> ScoredImage:
@@ -98,7 +99,7 @@ def score_image(embedded: ImageEmbeddings, request: ComparisonRequest, tell: Tel
         anchor_yx=None if some is None else some.anchors,
         anchor_labels=None if some is None else some.kinds,
         agreement=_agreement(embedded, request),
-        evidence=evidence_of(image, embedded.embeddings[embedded.encoders[0]]),
+        evidence=evidence_of(image, (embedded.patches or embedded.embeddings)[embedded.encoders[0]]),
         notes=(embedded.unscorable,) if embedded.unscorable else (),
         grey=is_grey(image.source),
         provenance={name: found.provenance.to_dict() for name, found in embedded.embeddings.items()},

@@ -166,6 +166,9 @@ def image_key(image: OpenedImage, entrants: Sequence[Entrant], request: Comparis
     asked, options = image.asked, request.options
     mask = asked.annotation if isinstance(asked.annotation, MaskFile) else None
     run = options.run.of_encoders(entrant.trained for entrant in entrants)
+    how = asdict(options)
+    if not options.resolutions:
+        del how["resolutions"]
     facts = {
         "image": image.record.sha256,
         "mask": None if mask is None else [hash_path(mask.path), sorted(mask.classes.items()), mask.ignore],
@@ -175,7 +178,7 @@ def image_key(image: OpenedImage, entrants: Sequence[Entrant], request: Comparis
         "methods": [_facts_of(entrant) for entrant in entrants],
         "scores": [score for score in SCORES if SCORES[score].per_image and score in request.scores],
         "tokens": keeps_tokens(request),
-        "options": {**asdict(options), "run": _run_facts(image, entrants, run)},
+        "options": {**how, "run": _run_facts(image, entrants, run)},
         **({"channel": asked.channel} if asked.channel else {}),
         "versions": [version("napari-sslmaps"), version("torch")],
     }

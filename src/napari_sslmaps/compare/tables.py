@@ -7,6 +7,7 @@ from typing import TypeVar
 import numpy as np
 
 from napari_sslmaps.compare.results import Comparison, MeasuredRow
+from napari_sslmaps.compare.scale_profiles import profile_plots
 from napari_sslmaps.compare.scores import SCORES, ScoreType
 from napari_sslmaps.compare.verdicts import NEARNESS, anchor_areas, difference, verdicts
 from napari_sslmaps.core.findings import Cell, Estimate, Plot, Table
@@ -64,7 +65,8 @@ def plots_of(comparison: Comparison) -> tuple[Plot, ...]:
     joined = _robustness(comparison)
     measures = joined[0].measures if joined else ()
     plots = [plot for measure in measures for plot in robustness_plots(joined, measure)]
-    return (*plots, *(part for part in comparison.across if isinstance(part, Plot)))
+    across = (part for part in comparison.across if isinstance(part, Plot))
+    return (*profile_plots(comparison), *plots, *across)
 
 
 def _robustness(comparison: Comparison) -> list[Robustness]:
@@ -145,8 +147,8 @@ def class_table(comparison: Comparison) -> Table:
 
 
 def measured_tables(comparison: Comparison) -> list[Table]:
-    """Mean over images of what the `measure` of each score found, one table a score."""
-    return [_measured_table(comparison, score) for score in SCORES.values() if score.measure]
+    """Mean over images of what scores measured of each method, one table a score."""
+    return [_measured_table(comparison, score) for score in SCORES.values() if score.columns]
 
 
 def _measured_table(comparison: Comparison, score: ScoreType) -> Table:
@@ -155,7 +157,7 @@ def _measured_table(comparison: Comparison, score: ScoreType) -> Table:
         (method, kind, *(_over_images(_finite(found, method, kind, name)) for name in score.columns))
         for method, kind in _unique((row.method, row.map) for row in found)
     ]
-    columns = ("Method", "Map", *score.columns.values())
+    columns = ("Method", score.each, *score.columns.values())
     return Table(score.title, columns, tuple(rows), (score.note, *_remarks(comparison)), score.key)
 
 

@@ -1,0 +1,102 @@
+"""Every method's score against scale and resolution, beside controls at the same ones."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from napari_sslmaps.compare.entrants import Entrant
+from napari_sslmaps.compare.progress import Tell
+from napari_sslmaps.compare.request import ComparisonRequest
+from napari_sslmaps.compare.results import Comparison, MeasuredRow
+from napari_sslmaps.compare.scores import SCALE_COLUMNS
+from napari_sslmaps.compare.scoring import RANKED_TOKENS, ImageEmbeddings
+from napari_sslmaps.compare.verdicts import NEARNESS
+from napari_sslmaps.core.findings import Curve, Plot
+from napari_sslmaps.evaluation.scale_profile import SCALES, scale_profile
+from napari_sslmaps.evaluation.uncertainty import bootstrap_mean
+
+KEY = "scale"
+_MOST_ANCHORS = 16
+_READ = {"trained": "as trained", "native": "as stored"}
+
+
+def profiles_of(
+    embedded: ImageEmbeddings, entrants: Sequence[Entrant], request: ComparisonRequest, tell: Tell
+) -> tuple[MeasuredRow, ...]:
+    """Score each method on an image at every scale, at the comparison's resolution and at others.
+
+    Parameters
+    ----------
+    embedded
+        Image and its embeddings.
+    entrants
+        What makes tokens at other resolutions.
+    request
+        Which resolutions besides, and how.
+    tell
+        Called with the name of a method before its scores; may raise `Cancelled`.
+    """
+    annotation = embedded.image.annotation
+    if annotation is None or embedded.unscorable:
+        return ()
+    options = request.options
+    rows = []
+    for resolution in dict.fromkeys((options.run.resolution, *options.resolutions)):
+        what = _READ.get(resolution, resolution)
+        for entrant in entrants:
+            name = entrant.method.name
+            tell(name)
+            embedding = embedded.patches[name]
+            if resolution != options.run.resolution:
+                embedding = entrant.embed(embedded.image, replace(options.run, resolution=resolution), None)
+            found = scale_profile(
+                embedding,
+                annotation,
+                count=min(_MOST_ANCHORS, options.anchor_count),
+                seed=options.seed,
+                most_tokens=RANKED_TOKENS,
+            )
+            values = dict(zip(SCALE_COLUMNS, found.areas.values(), strict=True))
+            rows.append(MeasuredRow(name, what, values))
+            if entrant is entrants[0]:
+                rows.append(MeasuredRow(NEARNESS, what, dict.fromkeys(SCALE_COLUMNS, found.nearness)))
+    return tuple(rows)
+
+
+def profile_plots(comparison: Comparison) -> tuple[Plot, ...]:
+    """Return one plot for each resolution: score against scale, a curve for each method."""
+    found = [row for image in comparison.images for row in image.measured.get(KEY, ())]
+    count = len(comparison.images)
+    notes = (f"Bands: 95 %, over {count} images.",) if count > 1 else ()
+    plots = []
+    for what in dict.fromkeys(row.map for row in found):
+        curves = []
+        for method in dict.fromkeys(row.method for row in found):
+            values = [list(row.values.values()) for row in found if (row.method, row.map) == (method, what)]
+            curves.append(_curve(method, np.array(values, float).reshape(-1, len(SCALES))))
+        plots.append(
+            Plot(
+                f"Scale profile, read {what}",
+                "scale σ, % of the region's shorter side",
+                "AUROC of similarity to an anchor",
+                tuple(curves),
+                notes=notes,
+                key=f"scale-{what.replace(' ', '-')}",
+            )
+        )
+    return tuple(plots)
+
+
+def _curve(method: str, values: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]") -> Curve:
+    """Return the mean over images with its band; a single image has none."""
+    columns = [column[np.isfinite(column)] for column in values.T]
+    x = np.array(SCALES, np.float32)
+    if min(map(len, columns)) < 2:
+        means = [column.mean() if len(column) else np.nan for column in columns]
+        return Curve(method, x, np.array(means, np.float32))
+    found = [bootstrap_mean(column) for column in columns]
+    y, low, high = (
+        np.array([getattr(one, name) for one in found], np.float32) for name in ("value", "low", "high")
+    )
+    return Curve(method, x, y, low, high)
