@@ -1,7 +1,7 @@
 """Bring scores against scale and resolution into the docs: ``python docs/scale_scores.py FOLDER OUT``.
 
-FOLDER holds sets of annotated images as ``<domain>/<set>/images`` and ``masks``. Scores of finished images are
-kept in OUT, so that the page can be made again. Scales are chosen by leaving one set out.
+FOLDER holds sets of annotated images as ``<domain>/<set>/images`` and ``masks``. Finished images are kept
+in OUT, so that the page can be made again. Scales are chosen by leaving one set out.
 """
 
 import argparse

@@ -105,3 +105,17 @@ def test_a_set_beyond_the_image_is_refused(
     typed = ("-e", "mae-histology", "--anchors", tmp_path / "far.json", "-o", tmp_path / "out")
     assert run("run", image, *typed) == 1
     assert "anchors of 'far' on the region" in " ".join(capsys.readouterr().err.split())
+
+
+def test_the_usual_scale_is_the_encoder_s_and_0_compares_single_patches(
+    image: Path, tmp_path: Path, installed: Path
+) -> None:
+    common = ("run", image, "-e", "mae-histology", "--anchor", "10,20", "--device", "cpu")
+    assert run(*common, "--out", tmp_path / "usual") == 0
+    assert run(*common, "--scale", "0", "--out", tmp_path / "patches") == 0
+    assert run(*common, "--scale", "4um", "--out", tmp_path / "unknown") == 1
+    usual, patches = (
+        json.loads((tmp_path / name / "run.json").read_text())["options"] for name in ("usual", "patches")
+    )
+    assert usual["scale"] == {"value": 3.0, "unit": "%"}
+    assert "scale" not in patches

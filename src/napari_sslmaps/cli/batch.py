@@ -98,11 +98,13 @@ def batch(  # noqa: PLR0913  # each parameter is an option that users type, or a
     from napari_sslmaps.batch.cluster import Workers
     from napari_sslmaps.batch.run import run_batch
     from napari_sslmaps.batch.tasks import BatchOptions, choose_encoder
+    from napari_sslmaps.inputs.encoders import EncoderChoice
     from napari_sslmaps.records.run import RunOptions
 
     run = RunOptions(**embed.run_options(), **asdict(opened.options()), maps=maps.options(), wanted=maps.keys)
     given = corrections.overrides()
     chosen = [choose_encoder(name, given.given) for name in encoder]
+    run = maps.at_scale(run, [EncoderChoice(name) for name in encoder])
     options = BatchOptions(run, level, spacing, tokens, mask)  # type: ignore[arg-type]  # checked there
     who = Workers(workers, threads, scheduler)
     try:

@@ -37,8 +37,9 @@ def demo(
 def _write_figure(sample: str, out: Path) -> None:
     from napari_sslmaps.core.tiling import ONE_PASS
     from napari_sslmaps.figures.run_figure import check_format
-    from napari_sslmaps.inputs.encoders import fitting_encoders
+    from napari_sslmaps.inputs.encoders import fitting_encoders, usual_scale
     from napari_sslmaps.inputs.images import SAMPLE_PREFIX, find_sample
+    from napari_sslmaps.maps.registry import MapOptions
     from napari_sslmaps.records.run import RunOptions
     from napari_sslmaps.run.compute import compute_run
     from napari_sslmaps.run.request import RunRequest
@@ -47,7 +48,7 @@ def _write_figure(sample: str, out: Path) -> None:
     check_format(out)
     choices = fitting_encoders(SAMPLE_PREFIX + sample)
     anchors = (find_sample(sample).anchor_yx,)
-    options = RunOptions(tile=ONE_PASS.tile)
+    options = RunOptions(tile=ONE_PASS.tile, maps=MapOptions(scale=usual_scale(choices)))
     request = RunRequest(SAMPLE_PREFIX + sample, choices, anchors, options=options)
     with progress_bars(quiet=False) as on_progress:
         outcome = compute_run(request, on_progress)

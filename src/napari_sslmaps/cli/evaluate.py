@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -197,6 +197,7 @@ def evaluate(  # noqa: PLR0913  # each parameter is an option that users type, o
         options,
         out,
         (choose_encoders(encoder or (), given), words(scores), words(controls)),
+        maps,
     )
     _compare(request, out, figures, json=json)
 
@@ -207,6 +208,7 @@ def _request(
     options: "ComparisonOptions",
     out: Path,
     asked: "tuple[tuple[EncoderChoice, ...], tuple[str, ...], tuple[str, ...]]",
+    maps: MapFlags,
 ) -> "ComparisonRequest":
     from napari_sslmaps.compare.listing import list_images
     from napari_sslmaps.compare.request import ComparisonRequest, opening_of
@@ -218,13 +220,14 @@ def _request(
     for sentence in notes:
         console.note(sentence)
     chosen = CONTROL_KINDS if controls == ("all",) else () if controls == ("none",) else controls
+    # reads pixels: after all else is understood
+    encoders = encoders or fitting_encoders(str(listed[0].image), opening_of(listed[0], options.run))
     return ComparisonRequest(
         listed,
-        # reads pixels: after all else is understood
-        encoders or fitting_encoders(str(listed[0].image), opening_of(listed[0], options.run)),
+        encoders,
         chosen,  # type: ignore[arg-type]  # checked there
         scores,
-        options,
+        replace(options, run=maps.at_scale(options.run, encoders)),
     )
 
 

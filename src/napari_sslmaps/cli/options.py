@@ -2,7 +2,8 @@
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_type_hints
@@ -15,7 +16,9 @@ from napari_sslmaps.encoders.methods.registry import METHODS
 if TYPE_CHECKING:
     from napari_sslmaps.core.region import Region
     from napari_sslmaps.encoders.overrides import Overrides
+    from napari_sslmaps.inputs.encoders import EncoderChoice
     from napari_sslmaps.maps.registry import MapOptions
+    from napari_sslmaps.records.run import RunOptions
     from napari_sslmaps.sources.open_options import OpenOptions
 
 Points = tuple[tuple[float, float], ...]
@@ -24,6 +27,8 @@ PLACE = "What is embedded"
 COMPUTING = "How it is computed"
 ANCHORS = "Anchors"
 MAPS = "Maps"
+USUAL = "usual"
+"""Scale that the first encoder is usually compared at."""
 CORRECTIONS = "Where a weight file is wrong or silent"
 
 Encoders = Annotated[
@@ -220,7 +225,7 @@ class MapFlags(NamedTuple):
         str,
         typer.Option(
             help="σ of the neighbourhood that tokens are averaged over: 20um, 12px, or 5% of the region's "
-            "shorter side; 0 for single patches.",
+            "shorter side; 0 for single patches; usual for what the first encoder finds most with.",
             rich_help_panel=MAPS,
         ),
     ] = "0"
@@ -247,8 +252,16 @@ class MapFlags(NamedTuple):
             pca=PcaOptions(aligned=aligned, foreground=foreground),
             similarity=SimilarityOptions(centred=self.centred),
             clusters=ClusterOptions(self.clusters),
-            scale=TokenScale.of(self.scale),
+            scale=TokenScale() if self.scale == USUAL else TokenScale.of(self.scale),
         )
+
+    def at_scale(self, options: "RunOptions", encoders: "Sequence[EncoderChoice]") -> "RunOptions":
+        """Return options at the scale of the first encoder, where the usual one is asked for."""
+        from napari_sslmaps.inputs.encoders import usual_scale
+
+        if self.scale != USUAL:
+            return options
+        return replace(options, maps=replace(options.maps, scale=usual_scale(encoders)))
 
 
 class MapCommand(TyperCommand):

@@ -12,6 +12,7 @@ from napari_sslmaps.cli.options import (
     ANCHORS,
     MAPS,
     PLACE,
+    USUAL,
     AttentionFlags,
     Corrections,
     EmbedFlags,
@@ -81,7 +82,7 @@ def run(  # noqa: PLR0913  # each parameter is an option that users type, or a g
     ] = "",
     opened: OpenFlags = OpenFlags(),
     embed: EmbedFlags = EmbedFlags(),
-    maps: MapFlags = MapFlags(),
+    maps: MapFlags = MapFlags(scale=USUAL),
     attention: AttentionFlags = AttentionFlags(),
     align_colours: Annotated[
         bool,
@@ -148,6 +149,20 @@ def run(  # noqa: PLR0913  # each parameter is an option that users type, or a g
         named, opening = choose_encoders(encoder or (), given), opened.options()
         found, mask_file = wanted_tokens(mask)
         positive, against, groups = _anchors(points, anchors, reference or image, opening)
+        options = RunOptions(
+            **embed.run_options(),
+            **asdict(opening),
+            maps=maps.options(**attention._asdict(), aligned=align_colours),
+            wanted=maps.keys,
+            mask=found,
+            heads=heads,
+            frames=frames,
+            difference=words(difference),
+            save_basis=save_basis,
+        )
+        place = region.on(image, opening)
+        # reads pixels: after what was typed is understood
+        named = named or fitting_encoders(image, opening)
         request = RunRequest(
             image=image,
             anchors=positive,
@@ -156,20 +171,9 @@ def run(  # noqa: PLR0913  # each parameter is an option that users type, or a g
             bases=tuple(load_basis(path) for path in basis or ()),
             mask=mask_file,
             reference=None if reference is None else Reference(reference),
-            region=region.on(image, opening),
-            options=RunOptions(
-                **embed.run_options(),
-                **asdict(opening),
-                maps=maps.options(**attention._asdict(), aligned=align_colours),
-                wanted=maps.keys,
-                mask=found,
-                heads=heads,
-                frames=frames,
-                difference=words(difference),
-                save_basis=save_basis,
-            ),
-            # reads pixels: after what was typed is understood
-            encoders=named or fitting_encoders(image, opening),
+            region=place,
+            options=maps.at_scale(options, named),
+            encoders=named,
         )
         folder = out
     _run(replace(request, anonymous=anonymous), folder, cached=cache, json=json)

@@ -6,6 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from napari_sslmaps.core.resolution import Resolution
+from napari_sslmaps.core.scale import TokenScale
 from napari_sslmaps.encoders.families.registry import architecture_from_dict
 from napari_sslmaps.encoders.header import read_header
 from napari_sslmaps.encoders.spec import DOMAINS, Domain, EncoderSpec
@@ -41,6 +42,11 @@ NAMES: tuple[str, ...] = (*EMBEDDED, *CONTROLS, *ALIASES)
 
 _TRAINED: Mapping[Domain, Resolution] = {"ultrasound": Resolution(short_side=192)}
 """Resolutions that the embedded encoders learned at: a whole sector fills a field."""
+_SCALES: Mapping[Domain, TokenScale] = {
+    "histology": TokenScale(3.0, "%"),
+    "ultrasound": TokenScale(6.0, "%"),
+}
+"""Scales that find annotated things best in the mean of the sets of a domain (docs/scale_scores.py)."""
 _SHA256 = re.compile("SHA-256 `([0-9a-f]{64})`")
 
 
@@ -94,4 +100,5 @@ def embedded_spec(name: str) -> EncoderSpec:
         domain=domain_of(name),
         alias_of=ALIASES.get(name, ""),
         trained=_TRAINED.get(domain_of(CONTROLS.get(name, name))),
+        scale=_SCALES.get(domain_of(CONTROLS.get(name, name))),
     )

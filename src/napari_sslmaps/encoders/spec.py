@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, Self
 
 from napari_sslmaps.core.resolution import Resolution
+from napari_sslmaps.core.scale import TokenScale
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.files import footprint
 
@@ -215,6 +216,8 @@ class EncoderSpec:
         yet; empty if it can.
     trained
         The resolution that it learned at; None where there is none or it is not known.
+    scale
+        The neighbourhood that its tokens are usually compared over; None for single patches.
     """
 
     name: str
@@ -230,6 +233,7 @@ class EncoderSpec:
     overrides: Mapping[str, Any] = field(default_factory=dict)
     trouble: str = ""
     trained: Resolution | None = None
+    scale: TokenScale | None = None
 
     @property
     def constraint(self) -> InputConstraint:

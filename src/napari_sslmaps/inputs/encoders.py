@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from napari_sslmaps.encoders.catalog import NAMES, names_for
+from napari_sslmaps.core.scale import TokenScale
+from napari_sslmaps.encoders.catalog import NAMES, embedded_spec, names_for
 from napari_sslmaps.encoders.overrides import Overrides
 from napari_sslmaps.encoders.spec import Domain
 from napari_sslmaps.errors import InvalidOptionError
@@ -60,6 +61,12 @@ def choose_encoders(names: Sequence[str], corrections: Overrides) -> tuple[Encod
             "need no correction. Name a file with --encoder, or leave the option out."
         )
     return choices
+
+
+def usual_scale(choices: Sequence[EncoderChoice]) -> TokenScale:
+    """Return the scale that encoders are compared at where nobody says another: that of the first one."""
+    name = choices[0].name if choices else ""
+    return (embedded_spec(name).scale if name in NAMES else None) or TokenScale()
 
 
 def fitting_encoders(image: str, opening: OpenOptions = AS_STORED) -> tuple[EncoderChoice, ...]:
