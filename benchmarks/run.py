@@ -14,6 +14,7 @@ MODULES = (
     "scale",
     "soak",
     "interaction",
+    "neighbourhood",
     "embedding",
     "streaming",
     "reading",
