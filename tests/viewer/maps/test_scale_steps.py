@@ -1,5 +1,7 @@
 """The scale in the window: steps, size, rings, keys and zoom."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from napari.components import ViewerModel
@@ -88,3 +90,14 @@ def test_zoomed_in_it_is_small_and_zoomed_out_it_is_large(clicked: Controller, v
     assert clicked.scale.sigma_px() > near
     clicked.scale.walk(-1)
     assert not clicked.workspace.follow_zoom
+
+
+def test_encoders_are_compared_at_their_usual_scale_until_another_is_chosen(controller: Controller) -> None:
+    workspace = controller.workspace
+    assert not workspace.scale.value
+    scaled = tuple(replace(spec, scale=TokenScale(3.0, "%")) for spec in workspace.available)
+    workspace.available = scaled
+    assert workspace.scale == TokenScale(3.0, "%")
+    controller.scale.choose(0)
+    workspace.chosen = workspace.chosen[:1]
+    assert workspace.scale == TokenScale()

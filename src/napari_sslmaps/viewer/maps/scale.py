@@ -46,10 +46,13 @@ class ScaleSteps:
         self._sessions = sessions
         self._look = look
         self.rings = ScaleRings(viewer, workspace, self.sigma_px, self.words)
+        self._usual = workspace.scale
         self._connections = Connections()
         events = workspace.events
         for name in ("options", "anchors", "groups", "group", "reference", "image", "task", "spacing_um"):
             self._connections.add(getattr(events, name), self.update)
+        for name in ("chosen", "available"):
+            self._connections.add(getattr(events, name), self._take_usual)
         self._connections.add(events.follow_zoom, self._follow_zoom)
         self._connections.add(viewer.scene.camera.events.zoom, self._follow_zoom)
         viewer.bind_key(SMALLER_KEY, lambda _: self.walk(-1), overwrite=True)
@@ -108,6 +111,14 @@ class ScaleSteps:
         self._connections.undo()
         for key in (SMALLER_KEY, LARGER_KEY):
             self._viewer.bind_key(key, None)
+
+    def _take_usual(self) -> None:
+        """Compare at the scale that the first encoder usually is, unless another one was chosen."""
+        specs, workspace = self._workspace.specs, self._workspace
+        if not specs or workspace.scale != self._usual:
+            return
+        self._usual = specs[0].scale or TokenScale()
+        workspace.scale = self._usual
 
     def _side(self) -> float:
         """Return the shorter side, in pixels of level 0, of what is embedded, else of the image."""
