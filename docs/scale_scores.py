@@ -32,7 +32,7 @@ Made by `docs/scale_scores.py` with version {version}, in float32; no number is 
 images that no training has seen, so many of each set: {sets}.
 AUROC of the centred similarity to an anchor, mean over anchors and then images, with 95 % intervals over
 images; at each scale for the four encoders of the domain, their untrained twins, colour and the distance
-alone. What the columns mean: [At a scale](maps.md).
+alone. What the columns mean: [At a scale](maps.md). Weights, by the first digits of their SHA-256: {weights}.
 
 ## A scale chosen on other sets
 
@@ -114,6 +114,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=12)
     asked = parser.parse_args()
     chosen, parts, names = [], [], []
+    weights: dict[str, str] = {}
     for domain in DOMAINS:
         sets: dict[str, Profiles] = {}
         for masks in sorted((asked.folder / domain).glob("*/masks")):
@@ -122,11 +123,18 @@ def main() -> None:
             sets[name] = profiles_in(comparison)
             table = next(found for found in tables_of(comparison) if found.key == "scale")
             count = len(comparison.images)
+            specs = comparison.specs.values()
+            weights |= {spec.name: f"{spec.name} {spec.sha256[:8]}" for spec in specs if spec.path}
             names.append(f"{name.replace('_', ' ')} ({count})")
             parts.append(f"## {name.replace('_', ' ')}\n\n{count} images.\n\n{markdown(table)}\n")
             print(name, flush=True)  # it takes minutes
         chosen.append(f"### {domain.capitalize()}\n\n{markdown(chosen_table(domain, sets))}\n")
-    head = HEAD.format(version=version("napari-sslmaps"), sets=", ".join(names), chosen="\n".join(chosen))
+    head = HEAD.format(
+        version=version("napari-sslmaps"),
+        sets=", ".join(names),
+        chosen="\n".join(chosen),
+        weights=", ".join(weights.values()),
+    )
     PAGE.write_text("\n".join([head, *parts]), encoding="utf-8")
 
 

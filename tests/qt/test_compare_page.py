@@ -189,7 +189,7 @@ def test_a_folder_is_asked_for_in_a_dialog(panel: SSLMapsWidget, qtbot: QtBot, t
     qtbot.mouseClick(dialog.start, LEFT)
     qtbot.waitUntil(lambda: widget.workspace.status.text.startswith("Compared 2 encoders"), timeout=10_000)
     (asked,) = widget.controller.compare_page.comparison._comparer.asked
-    assert asked.request.scores == ("maps", "anchors", "boundaries", "localisation")
+    assert asked.request.scores == ("maps", "anchors", "boundaries", "scale", "localisation")
     assert [(image.name, image.label) for image in asked.request.images] == [("cells/one.png", "cells")]
     assert asked.folder == tmp_path / "out"
     assert widget.compare.results.table.model_.cell(0, 0) == "mae-demo"

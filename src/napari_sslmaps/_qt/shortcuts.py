@@ -4,6 +4,7 @@ from qtpy.QtWidgets import QDialog, QGridLayout, QLabel, QWidget
 
 from napari_sslmaps.viewer.canvas.anchor_pointer import LIVE_KEY, MODE_KEY
 from napari_sslmaps.viewer.canvas.flicker_keys import FLICKER_KEY, NEXT_KEY
+from napari_sslmaps.viewer.maps.scale import LARGER_KEY, SMALLER_KEY
 
 SHORTCUTS = (
     (MODE_KEY, "A click sets an anchor, or no longer does."),
@@ -16,6 +17,7 @@ SHORTCUTS = (
     ("Ctrl+Z, Ctrl+Shift+Z", "Undo and redo of anchors, groups and the region."),
     (FLICKER_KEY, "The other method of two; held, only meanwhile."),
     (f"{NEXT_KEY}, Shift+{NEXT_KEY}", "The next method, the one before."),
+    (f"{LARGER_KEY}, {SMALLER_KEY.replace('-', '+')}", "Compare larger neighbourhoods, or smaller ones."),
     ("wheel, drag", "Zoom and move, in every mode."),
 )
 """What to press, and what it does."""

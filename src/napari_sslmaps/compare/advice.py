@@ -96,6 +96,8 @@ EXPECTED: Mapping[Reach, str] = {"local": INVARIANCE, "global": PREDICTION}
 PAPER = "Ivezić, Pleasure et al. 2026, arXiv 2603.22649"
 STUDY = "-0.027, 95 % interval -0.085 to +0.032"
 """What this package's own study found, as docs/study.md says it."""
+_REACH_OVER_SCALE = 3.0
+"""On the sets of docs/scale-scores.md a third of the reach loses little against each set's best scale."""
 CLOSING = (
     "This is evidence, not an oracle: the papers' encoders were trained and tested on other images, and a "
     "method is only as good as its scores on yours."
@@ -143,7 +145,12 @@ def scale_sentences(evidence: Sequence[ImageEvidence], reach: Reach) -> Sentence
         f"region's side (where its autocorrelation falls to 1/e). {_REACH_WORDS[reach]}"
     )
     if tokens >= 1:
-        return (found,)
+        sigma = 100 * share / _REACH_OVER_SCALE
+        proposed = (
+            f"A third of that reach is a scale to try: --scale {sigma:.2g}% of the region's shorter side, on "
+            "other images than those it was measured on, and for controls as well."
+        )
+        return found, proposed
     finer = "Choose a finer level of the image, or an encoder of smaller stride."
     return found, f"That is less than one token: no map on this grid can follow it. {finer}"
 

@@ -43,10 +43,10 @@ NAMES: tuple[str, ...] = (*EMBEDDED, *CONTROLS, *ALIASES)
 _TRAINED: Mapping[Domain, Resolution] = {"ultrasound": Resolution(short_side=192)}
 """Resolutions that the embedded encoders learned at: a whole sector fills a field."""
 _SCALES: Mapping[Domain, TokenScale] = {
-    "histology": TokenScale(3.0, "%"),
-    "ultrasound": TokenScale(6.0, "%"),
+    "histology": TokenScale(4.0, "%"),
+    "ultrasound": TokenScale(8.0, "%"),
 }
-"""Scales that find annotated things best in the mean of the sets of a domain (docs/scale_scores.py)."""
+"""Scales that find annotated things best in the mean over a domain's sets (docs/scale-scores.md)."""
 _SHA256 = re.compile("SHA-256 `([0-9a-f]{64})`")
 
 

@@ -30,8 +30,8 @@ from napari_sslmaps.viewer.maps.map_controller import MapController
 from napari_sslmaps.viewer.maps.pca_bases import Bases
 from napari_sslmaps.viewer.maps.run_estimate import RunEstimate
 from napari_sslmaps.viewer.maps.runs import EmbeddingRuns
-from napari_sslmaps.viewer.maps.session_files import SessionFiles
 from napari_sslmaps.viewer.maps.scale import ScaleSteps
+from napari_sslmaps.viewer.maps.session_files import SessionFiles
 from napari_sslmaps.viewer.maps.visibility import Difference, VisibilityController
 from napari_sslmaps.viewer.pretext.controller import PretextController
 from napari_sslmaps.viewer.services import Services

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from psygnal import SignalGroupDescriptor
 
 from napari_sslmaps.core.results import Embedding
-from napari_sslmaps.core.segments import SegmentOptions
 from napari_sslmaps.core.scale import TokenScale
+from napari_sslmaps.core.segments import SegmentOptions
 from napari_sslmaps.core.tiling import TILED, Tiling
 from napari_sslmaps.encoders.catalog import ALIASES
 from napari_sslmaps.encoders.controls import Control, controls_of
