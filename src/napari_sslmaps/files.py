@@ -80,6 +80,11 @@ _KINDS = (
 )
 
 
+def readable(name: str) -> str:
+    """Return a name as it can be written and drawn: bytes that are no UTF-8 spelled out in hexadecimal."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def special_kind(path: Path) -> str:
     """Say what a path is that gives bytes for ever or none, such as ``a named pipe``; empty for any other."""
     try:

@@ -1,6 +1,7 @@
 """What is written to be given away names nobody, and can be run again elsewhere."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from encoders_factory import write_encoder
 from PIL import Image
+from pyarrow import parquet
 from skimage.data import immunohistochemistry
 
 from napari_sslmaps.cli.commands import main
@@ -76,3 +78,23 @@ def test_an_anonymous_run_names_no_image_and_shows_no_text_around_a_sector(tmp_p
     assert shown[:14, :64].max() == 0
     assert shown[100:150, 150:170].min() > 0.1
     call("run", "--from", out / "run.json", "--images", tmp_path, "-o", tmp_path / "again")
+
+
+def test_a_name_that_is_no_utf8_stops_nothing(tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    image = Path(os.fsdecode(os.fsencode(images) + b"/bad_\xff\xfe.png"))
+    with image.open("wb") as file:
+        Image.fromarray(immunohistochemistry()[:64, :64]).save(file, "PNG")
+    Image.fromarray(immunohistochemistry()[64:128, :64]).save(images / "=cmd|calc!A1.png")
+    call("run", image, "-e", "mae-demo", "--precision", "float32", "-o", tmp_path / "out")
+    assert (
+        json.loads((tmp_path / "out/run.json").read_text())["image"]["path"] == "../images/bad_\\xff\\xfe.png"
+    )
+    call("run", "--from", tmp_path / "out/run.json", "--images", images, "-o", tmp_path / "again")
+    call("batch", images, "-e", "mae-demo", "--precision", "float32", "-o", tmp_path / "batch")
+    rows = parquet.read_table(tmp_path / "batch" / "batch.parquet").to_pylist()
+    assert {(row["name"], row["status"]) for row in rows} >= {
+        ("bad_\\xff\\xfe.png", "done"),
+        ("=cmd|calc!A1.png", "done"),
+    }

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, Self, get_args, get_type_hints
 
 from napari_sslmaps.batch.tasks import BatchTask
-from napari_sslmaps.files import written_whole
+from napari_sslmaps.files import readable, written_whole
 from napari_sslmaps.records.places import place_in
 
 Status = Literal["done", "failed"]
@@ -88,7 +88,7 @@ class Row:
     def failed(cls, order: BatchTask, sentence: str) -> Self:
         """Make the row of an order that came to nothing."""
         row = cls.begun(order)
-        return replace(row, status="failed", error=sentence.replace(order.item.image, row.image))
+        return replace(row, status="failed", error=readable(sentence.replace(order.item.image, row.image)))
 
     @classmethod
     def begun(cls, order: BatchTask) -> Self:

@@ -199,6 +199,10 @@ def _anchors(
 
 
 def _run(request: "RunRequest", folder: Path, *, cached: bool, json: bool) -> None:
+    from napari_sslmaps.inputs.images import open_named
+
+    with open_named(request.image, request.options.opening):
+        pass  # what does not open is said before torch is loaded
     from napari_sslmaps.run.compute import compute_run
     from napari_sslmaps.run.write import cautions, write_key, write_run
 

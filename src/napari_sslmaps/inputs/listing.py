@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from napari_sslmaps.core.frames import chosen_frames
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import InvalidOptionError, RegionError, SSLMapsError, UnsupportedImageError
+from napari_sslmaps.files import readable
 from napari_sslmaps.sources.channels import Channel, chosen_channels
 from napari_sslmaps.sources.formats import holds_dicom, is_url, url_of
 from napari_sslmaps.sources.open import find_images, open_image
@@ -98,6 +99,7 @@ def list_items(
         raise InvalidOptionError(" ".join(["Expected at least one image to embed; got none.", *notes]))
     if frames:
         items = [one for item in items for one in _by_frame(item, frames, opening)]
+    items = [replace(item, name=readable(item.name)) for item in items]
     _check_names(items)
     return Listing(tuple(items), tuple(notes))
 

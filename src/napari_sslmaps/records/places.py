@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from napari_sslmaps.files import hash_path
+from napari_sslmaps.files import hash_path, readable
 from napari_sslmaps.sources.formats import is_url
 from napari_sslmaps.sources.open import find_images
 
@@ -29,8 +29,10 @@ def place_in(path: str, folder: Path) -> str:
         The way from the folder; the name alone where that way leads over other disks or past the folders of
         users, whose names it would hold. What is no absolute path stays as it is.
     """
-    if is_url(path) or not Path(path).is_absolute():
-        return path
+    return readable(path if is_url(path) or not Path(path).is_absolute() else _place_of(path, folder))
+
+
+def _place_of(path: str, folder: Path) -> str:
     target, base = Path(path), folder.absolute()
     try:
         shared = Path(os.path.commonpath([target, base]))

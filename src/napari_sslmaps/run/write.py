@@ -12,7 +12,7 @@ from napari_sslmaps.core.results import TokenMap
 from napari_sslmaps.figures.frames_figure import FrameRow, FramesFigure, compose_strip, write_animation
 from napari_sslmaps.figures.heads_figure import HeadsRow, compose_heads_figure
 from napari_sslmaps.figures.run_figure import compose_figure, save_figure
-from napari_sslmaps.files import hash_path
+from napari_sslmaps.files import hash_path, readable
 from napari_sslmaps.inputs.encoders import EncoderChoice
 from napari_sslmaps.inputs.images import find_sample, recorded_image
 from napari_sslmaps.maps.attention import AttentionStack
@@ -321,4 +321,4 @@ def _slug(name: str) -> str:
 def _title(outcome: RunOutcome) -> str:
     if outcome.image.sample:
         return find_sample(outcome.image.sample).title
-    return Path(outcome.image.path).name
+    return readable(Path(outcome.image.path).name)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from napari_sslmaps.core.preprocess import Window, check_finite
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import InvalidOptionError, RegionError, SSLMapsError, UnsupportedImageError
+from napari_sslmaps.files import readable
 from napari_sslmaps.sources.identity import FileIdentity
 from napari_sslmaps.sources.protocol import ImageSource, Level
 
@@ -109,7 +110,7 @@ class SourceBase(ABC):
 
     def __init__(self, name: str, layout: ImageLayout) -> None:
         check_dtype(layout.dtype, name)
-        self._name = name
+        self._name = readable(name)
         self._layout = layout
         self._lock = Lock()
         self._readers = 0
