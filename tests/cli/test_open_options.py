@@ -70,11 +70,12 @@ def test_flat_options_come_back(two_images: Path) -> None:
 
 def test_a_batch_takes_them_too(two_images: Path, tmp_path: Path) -> None:
     words = ("batch", str(two_images), "-e", "mae-demo", "--workers", "1", "--series", "0")
-    invoke(*words, "--um-per-px", "0.5", "-o", str(tmp_path / "out"))
+    invoke(*words, "--um-per-px", "0.5", "--resolution", "native", "-o", str(tmp_path / "out"))
     import pyarrow.parquet as pq
 
     table = pq.read_table(tmp_path / "out" / "batch.parquet").to_pydict()
-    assert (table["rows"], table["cols"], table["spacing_um"]) == ([4], [4], [0.5])
+    side = 64 // napari_sslmaps.load_encoder("mae-demo").spec.constraint.token_stride
+    assert (table["rows"], table["cols"], table["spacing_um"]) == ([side], [side], [0.5])
 
 
 def test_a_pretext_view_of_a_channel(tmp_path: Path) -> None:
