@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from napari_sslmaps.encoders.catalog import CONTROLS
 from napari_sslmaps.encoders.methods.registry import METHODS
 from napari_sslmaps.encoders.published.catalog import PUBLISHED
+from napari_sslmaps.encoders.published.entry import Published
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import WeightsUnavailableError
 
@@ -65,7 +66,7 @@ Compare its maps with those of an untrained control before you read anything int
 | its pretext task | {pretext} |
 
 Attention: {attention}.
-Method: {citation}.
+Method: {citation}.{own}
 
 ## Licence
 
@@ -129,7 +130,20 @@ def _published_card(spec: EncoderSpec, facts: Mapping[str, str]) -> str:
         place=f"`{spec.path}`" if spec.path else f"not downloaded; about {entry.megabytes:.0f} MB",
         pretext="its networks come with the file" if entry.has_pretext else "the file has the encoder alone",
         terms=entry.terms,
+        own=_own_facts(entry),
     )
+
+
+def _own_facts(entry: Published) -> str:
+    """Say where an encoder itself is described, what it learned at, and whether its files were tried."""
+    facts = [f"Encoder: {entry.citation}."] if entry.citation else []
+    if entry.trained is not None:
+        facts.append(f"It learned at {entry.trained}; --resolution trained reads images at that.")
+    if not entry.tried:
+        facts.append(
+            "Its own files were not tried here, only files of their layout: read its recognition report."
+        )
+    return "".join(f"\n{fact}" for fact in facts)
 
 
 def _own_words(spec: EncoderSpec, doubts: Sequence[str]) -> str:

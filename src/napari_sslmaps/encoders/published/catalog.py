@@ -1,70 +1,16 @@
-"""Data only: the encoders that methods' authors publish, and where."""
+"""Data only: the encoders that methods' authors publish, and those of others."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
 
 from napari_sslmaps.encoders.families.vit import ViTArchitecture
-from napari_sslmaps.encoders.spec import Architecture
+from napari_sslmaps.encoders.published.entry import APACHE, NON_COMMERCIAL, Published
+from napari_sslmaps.encoders.published.medical import MEDICAL
 
-WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-"""Names of the weight file in a repository, the preferred one first; one of them is there."""
-DESCRIPTIONS = ("config.json", "preprocessor_config.json")
-"""Files beside the weights that say what they are."""
-
-
-@dataclass(frozen=True, slots=True)
-class Published:
-    """An encoder that its authors publish.
-
-    Parameters
-    ----------
-    name
-        Name as `load_encoder` takes it.
-    method, architecture
-        What it is, as its authors say; once it is here, its files say it.
-    repository
-        Its name on the hub.
-    megabytes
-        About how much is downloaded, in MB (10⁶ bytes).
-    licence
-        In a few words.
-    terms
-        What the licence asks, in a sentence, and where to read it.
-    gated
-        Whether its authors ask for a form to be filled in first.
-    has_pretext
-        Whether the file carries the networks of its pretext task too.
-    overrides
-        What its files leave open, as keywords of `load_encoder`.
-    """
-
-    name: str
-    method: str
-    architecture: Architecture
-    repository: str
-    megabytes: float
-    licence: str
-    terms: str
-    gated: bool = False
-    has_pretext: bool = False
-    overrides: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def page(self) -> str:
-        """Where it is shown to a reader."""
-        return f"https://huggingface.co/{self.repository}"
-
-
-_NON_COMMERCIAL = (
-    "CC-BY-NC-4.0",
-    "Free for use that is not commercial, with attribution: https://creativecommons.org/licenses/by-nc/4.0",
-)
 _MAE_TERMS = (
-    _NON_COMMERCIAL[0],
-    f"{_NON_COMMERCIAL[1]} (the authors' own release; the page of these files names Apache-2.0)",
+    NON_COMMERCIAL[0],
+    f"{NON_COMMERCIAL[1]} (the authors' own release; the page of these files names Apache-2.0)",
 )
-_APACHE = ("Apache-2.0", "Free for any use, with its notice: https://www.apache.org/licenses/LICENSE-2.0")
 _DINOV3 = (
     "DINOv3 License",
     "Its own, which restricts some uses: https://ai.meta.com/resources/models-and-libraries/dinov3-license",
@@ -85,12 +31,12 @@ def _mae(name: str, size: str, architecture: ViTArchitecture, megabytes: float) 
 
 def _ijepa(name: str, variant: str, architecture: ViTArchitecture, megabytes: float) -> Published:
     without_class = replace(architecture, class_token=False)
-    return Published(name, "ijepa", without_class, f"facebook/ijepa_{variant}", megabytes, *_NON_COMMERCIAL)
+    return Published(name, "ijepa", without_class, f"facebook/ijepa_{variant}", megabytes, *NON_COMMERCIAL)
 
 
 def _dinov2(name: str, size: str, architecture: ViTArchitecture, megabytes: float) -> Published:
     shape = replace(architecture, patch=14, grid=(37, 37), layer_scale=True)
-    return Published(name, "dinov2", shape, f"facebook/dinov2-{size}", megabytes, *_APACHE)
+    return Published(name, "dinov2", shape, f"facebook/dinov2-{size}", megabytes, *APACHE)
 
 
 def _dinov3(name: str, size: str, architecture: ViTArchitecture, megabytes: float) -> Published:
@@ -99,7 +45,7 @@ def _dinov3(name: str, size: str, architecture: ViTArchitecture, megabytes: floa
     return Published(name, "dinov3", shape, repository, megabytes, *_DINOV3, gated=True)
 
 
-PUBLISHED: Mapping[str, Published] = {
+_AUTHORS: Mapping[str, Published] = {
     entry.name: entry
     for entry in (
         _mae("mae-vit-b16", "base", _BASE, 448),
@@ -114,7 +60,7 @@ PUBLISHED: Mapping[str, Published] = {
             _BASE,
             "facebook/dino-vitb16",
             343,
-            *_APACHE,
+            *APACHE,
             overrides={"method": "dino"},
         ),
         _dinov2("dinov2-vit-s14", "small", _SMALL, 88),
@@ -126,4 +72,5 @@ PUBLISHED: Mapping[str, Published] = {
         _dinov3("dinov3-vit-l16", "vitl16", _LARGE, 1210),
     )
 }
+PUBLISHED: Mapping[str, Published] = {**_AUTHORS, **MEDICAL}
 """Published encoders by name."""

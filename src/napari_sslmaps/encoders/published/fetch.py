@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from filelock import FileLock, Timeout
 
-from napari_sslmaps.encoders.published.catalog import DESCRIPTIONS, WEIGHTS, Published
+from napari_sslmaps.encoders.published.entry import Published
 from napari_sslmaps.encoders.published.local import find_local, get_published, how_to_bring
 from napari_sslmaps.errors import LicenceNotAcceptedError, SSLMapsError, WeightsUnavailableError
 from napari_sslmaps.files import hash_path
@@ -111,9 +111,12 @@ def _download(entry: Published, on_progress: OnBytes | None) -> Path:
 def _descriptions(entry: Published) -> list[_Remote]:
     from huggingface_hub.errors import EntryNotFoundError
 
-    found = [_ask(entry, DESCRIPTIONS[0])]
+    if not entry.descriptions:
+        return []
+    needed, further = entry.descriptions
+    found = [_ask(entry, needed)]
     try:
-        found.append(_ask(entry, DESCRIPTIONS[1]))
+        found.append(_ask(entry, further))
     except EntryNotFoundError:
         return found  # what it says is told by the method, too
     return found
@@ -122,10 +125,13 @@ def _descriptions(entry: Published) -> list[_Remote]:
 def _weights(entry: Published) -> _Remote:
     from huggingface_hub.errors import EntryNotFoundError
 
-    try:
-        return _ask(entry, WEIGHTS[0])
-    except EntryNotFoundError:
-        return _ask(entry, WEIGHTS[1])
+    *preferred, last = entry.weight_names
+    for name in preferred:
+        try:
+            return _ask(entry, name)
+        except EntryNotFoundError:
+            continue
+    return _ask(entry, last)
 
 
 def _ask(entry: Published, name: str) -> _Remote:
@@ -285,8 +291,9 @@ def _refusal(entry: Published, status: int) -> str:
         )
     if status == 404:
         return (
-            f"Expected {entry.repository} with {' or '.join(WEIGHTS)}; the server has none of it (404). It "
-            f"may have been renamed: look at {entry.page}, and add what you find there as a file of yours."
+            f"Expected {entry.repository} with {' or '.join(entry.weight_names)}; the server has none of it "
+            f"(404). It may have been renamed: look at {entry.page}, and add what you find there as "
+            "a file of yours."
         )
     return f"Expected {entry.repository}; the server answers {status}. Try again later."
 

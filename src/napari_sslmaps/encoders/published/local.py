@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from napari_sslmaps.encoders.published.catalog import DESCRIPTIONS, PUBLISHED, WEIGHTS, Published
+from napari_sslmaps.encoders.published.catalog import PUBLISHED
+from napari_sslmaps.encoders.published.entry import Published
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import EncoderNotFoundError
 
@@ -29,12 +30,13 @@ def published_spec(name: str) -> EncoderSpec:
         name=entry.name,
         method=entry.method,
         architecture=entry.architecture,
-        normalisation="imagenet",
+        normalisation=entry.normalisation,
         path=folder,
         sha256="",
         licence=entry.licence,
         origin="published",
         overrides=entry.overrides,
+        trained=entry.trained,
         trouble="" if folder is not None else how_to_get(entry),
     )
 
@@ -43,11 +45,12 @@ def find_local(entry: Published) -> Path | None:
     """Return the folder with an encoder's files, brought by hand or in the hub's cache, if there is one."""
     from huggingface_hub import try_to_load_from_cache
 
-    cached = try_to_load_from_cache(entry.repository, DESCRIPTIONS[0])
+    first = (*entry.descriptions, *entry.weight_names)[0]
+    cached = try_to_load_from_cache(entry.repository, first)
     folders = [folder_to_bring_to(entry)]
     if isinstance(cached, str):
         folders.append(Path(cached).parent)
-    return next((folder for folder in folders if _is_complete(folder)), None)
+    return next((folder for folder in folders if _is_complete(entry, folder)), None)
 
 
 def folder_to_bring_to(entry: Published) -> Path:
@@ -68,13 +71,13 @@ def how_to_get(entry: Published) -> str:
 
 def how_to_bring(entry: Published) -> str:
     """Say which files to bring from a machine with a network, and where to put them."""
-    files = f"{', '.join(DESCRIPTIONS)} and {' or '.join(WEIGHTS)}"
+    files = " and ".join((*filter(None, [", ".join(entry.descriptions)]), " or ".join(entry.weight_names)))
     return (
         f"Without a network, bring {files} of {entry.page}/tree/main from another machine and put them in "
         f"{folder_to_bring_to(entry)}"
     )
 
 
-def _is_complete(folder: Path) -> bool:
-    described = (folder / DESCRIPTIONS[0]).is_file()
-    return described and any((folder / name).is_file() for name in WEIGHTS)
+def _is_complete(entry: Published, folder: Path) -> bool:
+    described = all((folder / name).is_file() for name in entry.descriptions[:1])
+    return described and any((folder / name).is_file() for name in entry.weight_names)

@@ -7,7 +7,8 @@ from psygnal import Signal
 
 from napari_sslmaps.encoders.methods.registry import METHODS
 from napari_sslmaps.encoders.overrides import Overrides
-from napari_sslmaps.encoders.published.catalog import PUBLISHED, Published
+from napari_sslmaps.encoders.published.catalog import PUBLISHED
+from napari_sslmaps.encoders.published.entry import Published
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import Cancelled, SSLMapsError
 from napari_sslmaps.viewer.encoders.checkpoint_review import CheckpointReview

@@ -1,0 +1,238 @@
+"""Data only: encoders of pathology and radiology that others than a method's authors publish.
+
+Layouts like theirs are read, with drawn weights, in the tests; the files themselves are gated or large and
+were not tried, which each entry says. Facts are those of the model cards.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from napari_sslmaps.core.resolution import Resolution
+from napari_sslmaps.encoders.families.vit import ViTArchitecture
+from napari_sslmaps.encoders.published.entry import APACHE, NON_COMMERCIAL, Published, Terms
+
+_SMALL = ViTArchitecture(
+    patch=16,
+    dim=384,
+    depth=12,
+    heads=6,
+    grid=(14, 14),
+    mlp_hidden=1536,
+    class_token=True,
+    layer_scale=True,
+)
+_BASE = replace(_SMALL, dim=768, heads=12, mlp_hidden=3072)
+_LARGE = replace(_SMALL, dim=1024, depth=24, heads=16, mlp_hidden=4096)
+_HUGE = replace(_SMALL, patch=14, dim=1280, depth=32, heads=16, grid=(16, 16), mlp_hidden=3416, swiglu=True)
+_GIANT = replace(_SMALL, patch=14, dim=1536, depth=40, heads=24, grid=(16, 16), mlp_hidden=4096, swiglu=True)
+_NO_DERIVATIVES = Terms(
+    "CC-BY-NC-ND-4.0",
+    "Free for use that is not commercial, unchanged, with attribution: "
+    "https://creativecommons.org/licenses/by-nc-nd/4.0",
+)
+_MIT = Terms("MIT", "Free for any use, with its notice: https://opensource.org/license/mit")
+_OWKIN = Terms("Owkin non-commercial", "Free for research that is not commercial; read it on the page")
+_LUNIT = Terms("Lunit non-commercial", "Free for research that is not commercial; read it on the page")
+_RESEARCH = Terms("MSRLA", "Microsoft's research licence, not for clinical use; read it on the page")
+_H_OPTIMUS = "0.707223,0.578729,0.703617/0.211883,0.230117,0.177517"
+_LUNIT_STATISTICS = "0.70323,0.536065,0.660966/0.217165,0.260816,0.207235"
+_HALVES = "0.5,0.5,0.5/0.5,0.5,0.5"
+_HIBOU = "0.7068,0.5755,0.722/0.195,0.2316,0.1816"
+_20X = Resolution(um_per_px=0.5)
+
+
+def _slides(
+    name: str,
+    repository: str,
+    architecture: ViTArchitecture,
+    megabytes: float,
+    terms: Terms,
+    citation: str,
+    **further: Any,
+) -> Published:
+    """Describe an encoder of slides, trained at 0.5 µm/px alone or among others; gated unless told."""
+    method = further.pop("method", "dinov2")
+    usual: dict[str, Any] = {"gated": True, "trained": _20X, "citation": citation, "tried": False}
+    usual["overrides"] = {"method": method}
+    return Published(name, method, architecture, repository, megabytes, *terms, **{**usual, **further})
+
+
+_CHEN = (
+    "Chen et al., Towards a general-purpose foundation model for computational pathology, "
+    "Nature Medicine 2024"
+)
+_PHIKON = (
+    "Filiot et al., Scaling self-supervised learning for histopathology with masked image modeling, 2023"
+)
+_KANG = "Kang et al., Benchmarking self-supervised learning on diverse pathology datasets, arXiv 2212.04690"
+_SAILLARD = "Saillard et al., H-optimus-0, 2024, https://github.com/bioptimus/releases"
+
+MEDICAL: Mapping[str, Published] = {
+    entry.name: entry
+    for entry in (
+        _slides("uni", "MahmoodLab/UNI", _LARGE, 1213, _NO_DERIVATIVES, _CHEN),
+        _slides(
+            "uni2-h",
+            "MahmoodLab/UNI2-h",
+            replace(_GIANT, depth=24, registers=8),
+            2726,
+            _NO_DERIVATIVES,
+            _CHEN,
+        ),
+        _slides(
+            "virchow",
+            "paige-ai/Virchow",
+            _HUGE,
+            2530,
+            APACHE,
+            "Vorontsov et al., A foundation model for clinical-grade computational pathology and rare "
+            "cancers detection, Nature Medicine 2024",
+        ),
+        _slides(
+            "virchow2",
+            "paige-ai/Virchow2",
+            replace(_HUGE, registers=4, prefix_positions=5),
+            2530,
+            _NO_DERIVATIVES,
+            "Zimmermann et al., Virchow2, arXiv 2408.00738; trained at 0.25 to 2 µm/px",
+        ),
+        _slides(
+            "h-optimus-0",
+            "bioptimus/H-optimus-0",
+            replace(_GIANT, registers=4),
+            4540,
+            APACHE,
+            _SAILLARD,
+            normalisation=_H_OPTIMUS,
+        ),
+        _slides(
+            "h-optimus-1",
+            "bioptimus/H-optimus-1",
+            replace(_GIANT, registers=4),
+            4540,
+            _NO_DERIVATIVES,
+            "Bioptimus, H-optimus-1, 2025, https://huggingface.co/bioptimus/H-optimus-1",
+            normalisation=_H_OPTIMUS,
+        ),
+        _slides(
+            "h0-mini",
+            "bioptimus/H0-mini",
+            replace(_BASE, patch=14, grid=(16, 16), registers=4, swiglu=True, mlp_hidden=2048),
+            344,
+            _NO_DERIVATIVES,
+            "Filiot et al., Distilling foundation models for robust and efficient models in digital "
+            "pathology, arXiv 2501.16239",
+            normalisation=_H_OPTIMUS,
+        ),
+        _slides(
+            "prov-gigapath",
+            "prov-gigapath/prov-gigapath",
+            replace(_GIANT, patch=16, grid=(14, 14)),
+            4540,
+            APACHE,
+            "Xu et al., A whole-slide foundation model for digital pathology from real-world data, "
+            "Nature 2024",
+        ),
+        _slides(
+            "phikon",
+            "owkin/phikon",
+            replace(_BASE, layer_scale=False),
+            343,
+            _OWKIN,
+            _PHIKON,
+            method="dino",
+            gated=False,
+        ),
+        _slides(
+            "phikon-v2",
+            "owkin/phikon-v2",
+            _LARGE,
+            1213,
+            _OWKIN,
+            "Filiot et al., Phikon-v2, arXiv 2409.09173",
+            gated=False,
+        ),
+        _slides(
+            "hibou-b",
+            "histai/hibou-b",
+            replace(_BASE, patch=14, grid=(16, 16), registers=4),
+            343,
+            APACHE,
+            "Nechaev et al., Hibou: A family of foundational vision transformers for pathology, "
+            "arXiv 2406.05074",
+            normalisation=_HIBOU,
+        ),
+        _slides(
+            "midnight-12k",
+            "kaiko-ai/midnight",
+            replace(_GIANT, grid=(16, 16)),
+            4540,
+            _MIT,
+            "Karasikov et al., Training state-of-the-art pathology foundation models with orders of "
+            "magnitude less data, arXiv 2504.05186; trained at 0.25 to 2 µm/px",
+            gated=False,
+            normalisation=_HALVES,
+        ),
+        _slides(
+            "kaiko-vit-l14",
+            "1aurent/vit_large_patch14_reg4_224.kaiko_ai_towards_large_pathology_fms",
+            replace(_LARGE, patch=14, grid=(16, 16), registers=4),
+            1217,
+            _MIT,
+            "Aben et al., Towards large-scale training of pathology foundation models, arXiv 2404.15217",
+            gated=False,
+            normalisation=_HALVES,
+        ),
+        _slides(
+            "lunit-dino-s8",
+            "1aurent/vit_small_patch8_224.lunit_dino",
+            replace(_SMALL, patch=8, grid=(28, 28), layer_scale=False),
+            87,
+            _LUNIT,
+            _KANG,
+            method="dino",
+            gated=False,
+            normalisation=_LUNIT_STATISTICS,
+        ),
+        _slides(
+            "lunit-dino-s16",
+            "1aurent/vit_small_patch16_224.lunit_dino",
+            replace(_SMALL, layer_scale=False),
+            87,
+            _LUNIT,
+            _KANG,
+            method="dino",
+            gated=False,
+            normalisation=_LUNIT_STATISTICS,
+        ),
+        Published(
+            "rad-dino",
+            "dinov2",
+            replace(_BASE, patch=14, grid=(37, 37)),
+            "microsoft/rad-dino",
+            346,
+            *_RESEARCH,
+            normalisation="0.5307,0.5307,0.5307/0.2583,0.2583,0.2583",
+            citation="Pérez-García et al., Exploring scalable medical image encoders beyond text "
+            "supervision, Nature Machine Intelligence 2025",
+            tried=False,
+        ),
+        Published(
+            "retfound-cfp",
+            "mae",
+            replace(_LARGE, layer_scale=False),
+            "YukunZhou/RETFound_mae_natureCFP",
+            3960,
+            *NON_COMMERCIAL,
+            gated=True,
+            has_pretext=True,
+            citation="Zhou et al., A foundation model for generalizable disease detection from retinal "
+            "images, Nature 2023",
+            tried=False,
+            weights="RETFound_mae_natureCFP.pth",
+            overrides={"method": "mae"},
+        ),
+    )
+}
+"""Encoders of pathology and radiology by name."""

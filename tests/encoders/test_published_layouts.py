@@ -1,0 +1,93 @@
+"""Folders like those of published encoders of pathology: their own shapes, but one block deep."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+from timm.layers import SwiGLUPacked
+
+from napari_sslmaps.encoders.checkpoint.read import inspect_checkpoint
+from napari_sslmaps.encoders.families.vit_network import build_vit
+from napari_sslmaps.encoders.overrides import Overrides
+from napari_sslmaps.encoders.published.catalog import PUBLISHED
+from napari_sslmaps.encoders.published.local import folder_to_bring_to
+from napari_sslmaps.encoders.published.medical import MEDICAL
+from napari_sslmaps.encoders.registry import get_spec, model_card
+from napari_sslmaps.encoders.spec import get_normalisation
+
+GATED_MLP = {"mlp_layer": SwiGLUPacked, "act_layer": torch.nn.SiLU}
+UNI2 = {
+    "patch_size": 14,
+    "embed_dim": 1536,
+    "num_heads": 24,
+    "mlp_ratio": 2.66667 * 2,
+    "reg_tokens": 8,
+    "no_embed_class": True,
+    "init_values": 1e-5,
+}
+CARDS = {
+    "uni": ("vit_large_patch16_224", {"init_values": 1e-5}, {}),
+    "uni2-h": ("vit_giant_patch14_224", UNI2, GATED_MLP),
+    "virchow": ("vit_huge_patch14_224", {"mlp_ratio": 5.3375, "init_values": 1e-5}, GATED_MLP),
+    "virchow2": (
+        "vit_huge_patch14_224",
+        {"mlp_ratio": 5.3375, "init_values": 1e-5, "reg_tokens": 4},
+        GATED_MLP,
+    ),
+    "h-optimus-0": ("vit_giant_patch14_reg4_dinov2", {"img_size": 224, "init_values": 1e-5}, {}),
+    "h0-mini": ("vit_base_patch14_reg4_dinov2", {"img_size": 224, "mlp_ratio": 5.33334}, GATED_MLP),
+    "prov-gigapath": ("vit_giant_patch14_dinov2", {"img_size": 224, "patch_size": 16}, {}),
+    "kaiko-vit-l14": ("vit_large_patch14_reg4_dinov2", {"img_size": 224}, {}),
+    "lunit-dino-s8": ("vit_small_patch8_224", {}, {}),
+    "lunit-dino-s16": ("vit_small_patch16_224", {}, {}),
+}
+"""Architecture and model_args of config.json, and what the card asks to pass beside them."""
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_a_folder_of_its_layout_is_what_the_list_says(tmp_path, name):
+    entry = PUBLISHED[name]
+    architecture, arguments, passed = CARDS[name]
+    with torch.device("meta"):
+        network = timm.create_model(architecture, num_classes=0, depth=1, **{**arguments, **passed})
+    state = {
+        key: torch.zeros(value.shape, dtype=torch.float16) for key, value in network.state_dict().items()
+    }
+    save_file(state, tmp_path / "model.safetensors")
+    statistics = get_normalisation(entry.normalisation)
+    config = {
+        "architecture": architecture,
+        "model_args": {"depth": 1, **arguments},
+        "pretrained_cfg": {"mean": statistics.mean, "std": statistics.std},
+    }
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    report = inspect_checkpoint(tmp_path, Overrides.of(entry.overrides))
+    assert report.architecture == replace(entry.architecture, depth=1, eps=report.architecture.eps)
+    assert report.normalisation == entry.normalisation
+    assert report.method == entry.method
+    assert not any("heads" in sentence or "not used" in sentence for sentence in report.ambiguous)
+
+
+@pytest.mark.parametrize("name", MEDICAL)
+def test_an_entry_says_what_is_asked_of_it(name):
+    entry, spec, card = MEDICAL[name], get_spec(name), model_card(name)
+    assert spec.normalisation == get_normalisation(entry.normalisation).name
+    assert spec.trained == entry.trained
+    assert entry.citation in card
+    assert "not tried here" in card
+    with torch.device("meta"):
+        weights = sum(value.numel() for value in build_vit(entry.architecture).state_dict().values())
+    files = 3 if entry.has_pretext else 1  # an optimiser's state may lie in the same file
+    assert 0.95 < entry.megabytes / (4e-6 * weights) < 1.15 * files
+
+
+def test_a_file_of_another_name_needs_no_description(nobody_at_home):
+    entry = PUBLISHED["retfound-cfp"]
+    assert "RETFound_mae_natureCFP.pth" in entry.weight_names
+    folder = folder_to_bring_to(entry)
+    folder.mkdir(parents=True)
+    (folder / entry.weights).write_bytes(b"weights")
+    assert get_spec("retfound-cfp").path == folder
