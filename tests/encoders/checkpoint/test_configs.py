@@ -122,6 +122,15 @@ def alike_within_heads(network, heads):
             weight[part * dim : (part + 1) * dim] = (base + noise).reshape(dim, dim)
 
 
+def test_a_doubt_about_statistics_names_the_encoders_as_wide(tmp_path):
+    network = timm.create_model(NAME, num_classes=0, depth=1, embed_dim=1536, num_heads=24)
+    save_file(network.state_dict(), tmp_path / "model.safetensors")
+    (doubt,) = (said for said in inspect_checkpoint(tmp_path, GIVEN).ambiguous if "normalisation" in said)
+    assert "imagenet is assumed" in doubt
+    for name in ("h-optimus-0", "uni2-h", "midnight-12k"):
+        assert name in doubt
+
+
 def test_weights_that_speak_against_the_config_are_heard(tmp_path):
     network = timm.create_model(NAME, num_classes=0, **SMALL)
     alike_within_heads(network, 6)

@@ -15,6 +15,7 @@ from napari_sslmaps.encoders.families.vit_network import sincos_positions
 from napari_sslmaps.encoders.methods.method import Method
 from napari_sslmaps.encoders.methods.registry import METHODS
 from napari_sslmaps.encoders.overrides import Overrides
+from napari_sslmaps.encoders.published.catalog import PUBLISHED
 from napari_sslmaps.encoders.recognition import Inference, Translated, Unwrapped
 from napari_sslmaps.encoders.spec import Architecture, get_normalisation
 from napari_sslmaps.errors import CheckpointError, InvalidOptionError
@@ -69,7 +70,7 @@ def identify(file: Unwrapped, translated: Translated, overrides: Overrides, name
     _note_branch(case)
     if "norm_pix" in translated.facts:
         case.note("norm_pix", translated.facts["norm_pix"].value, translated.facts["norm_pix"].how)
-    normalisation = _normalisation(case, method)
+    normalisation = _normalisation(case, method, architecture)
     return Recognised(method, family, architecture, normalisation, tuple(case.notes), tuple(case.doubts))
 
 
@@ -106,7 +107,19 @@ def _note_branch(case: Case) -> None:
         )
 
 
-def _normalisation(case: Case, method: Method) -> str:
+def _statistics_of_width(width: int) -> str:
+    """Say which published encoders of a token width use which statistics, if they differ from each other."""
+    users: dict[str, list[str]] = {}
+    for entry in PUBLISHED.values():
+        if entry.architecture.token_width == width:
+            users.setdefault(entry.normalisation, []).append(entry.name)
+    if len(users) < 2:
+        return ""
+    listed = "; ".join(f"{statistics} by {', '.join(names)}" for statistics, names in users.items())
+    return f" Of encoders as wide, {width} channels, are used: {listed}."
+
+
+def _normalisation(case: Case, method: Method, architecture: Architecture) -> str:
     fact = case.translated.facts.get("normalisation")
     if case.overrides.normalisation is not None:
         chosen, how = case.overrides.normalisation, "given"
@@ -116,7 +129,8 @@ def _normalisation(case: Case, method: Method) -> str:
         chosen, how = fact.value, fact.how
     else:
         chosen, how = method.normalisation, f"what {method.title} uses"
-        case.doubts.append(f"The file does not tell its normalisation; {chosen} is assumed.")
+        others = _statistics_of_width(architecture.token_width)
+        case.doubts.append(f"The file does not tell its normalisation; {chosen} is assumed.{others}")
     name = get_normalisation(chosen).name
     case.note("normalisation", name, how)
     return name
