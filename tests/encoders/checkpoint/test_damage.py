@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import pickle
+import re
 import struct
 import zipfile
 
@@ -443,3 +444,13 @@ def test_a_pickle_that_contains_itself_many_times(tmp_path):
     for index in range(20):
         content[f"again {index}"] = content
     assert inspect_checkpoint(save(tmp_path / "circle.pth", content), MAE).method == "mae"
+
+
+def test_an_old_file_whose_list_of_storages_was_damaged(tmp_path):
+    path = save(tmp_path / "old.pth", {"model": mae_state()}, _use_new_zipfile_serialization=False)
+    content = path.read_bytes()
+    number = next(found for found in re.findall(rb"\d{12,16}", content) if content.count(found) > 1)
+    last = content.rindex(number)
+    path.write_bytes(content[:last] + b"1" * len(number) + content[last + len(number) :])
+    with pytest.raises(CheckpointError, match="is damaged or something else"):
+        read_checkpoint(path, MAE)

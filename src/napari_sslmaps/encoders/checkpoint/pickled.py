@@ -35,6 +35,7 @@ _ALLOWED: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
 _DAMAGE = (
     *(RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError),
     *(struct.error, ArithmeticError, zipfile.BadZipFile, NotImplementedError),
+    AssertionError,  # torch, of storages that a damaged old file does not list
     MemoryError,  # of a size that is only claimed
 )
 

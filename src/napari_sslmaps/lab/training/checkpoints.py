@@ -25,7 +25,7 @@ from napari_sslmaps.lab.training.recipes import Recipe, parse_recipe, recipe_tab
 from napari_sslmaps.lab.training.run import Run, start
 
 CHECKPOINT_FORMAT = 2
-_DAMAGE = (RuntimeError, LookupError, ValueError, TypeError, AttributeError)
+_DAMAGE = (RuntimeError, LookupError, ValueError, TypeError, AttributeError, AssertionError)
 _FREE = ("steps", "checkpointing", "data.source")
 """What may change when a run goes on: its length, how its memory is spared, and where the same files lie."""
 
