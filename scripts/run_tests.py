@@ -30,6 +30,10 @@ def main() -> int:
     needs_display = sys.platform.startswith("linux") and "DISPLAY" not in os.environ
     display = DISPLAY if needs_display else ()
     arguments = asked.pytest or ["-n", "2", "--dist", "loadgroup"]
+    if (
+        asked.dependencies == "lowest"
+    ):  # they warn of what has come since in packages that they need themselves
+        arguments = ["-W", "default::DeprecationWarning", *arguments]
     command = [*display, str(python), "-m", "pytest", *arguments]
     surroundings = {"OMP_NUM_THREADS": "1", **os.environ, "QT_API": asked.qt, "PYTEST_QT_API": asked.qt}
     return subprocess.run(command, cwd=ROOT, env=surroundings, check=False).returncode
