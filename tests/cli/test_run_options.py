@@ -117,5 +117,5 @@ def test_the_usual_scale_is_the_encoder_s_and_0_compares_single_patches(
     usual, patches = (
         json.loads((tmp_path / name / "run.json").read_text())["options"] for name in ("usual", "patches")
     )
-    assert usual["scale"] == {"value": 4.0, "unit": "%"}
+    assert usual["scale"] == {"value": 2.0, "unit": "%"}
     assert "scale" not in patches

@@ -355,8 +355,9 @@ def _caption(facts: Facts) -> str:
 
 def _note(result: SimilarityMap) -> str:
     what = "cosine to anchors − to negative ones" if result.negative else "cosine to anchor"
-    centred = f"{what}, centred" if result.centred else what
-    return f"{centred}{scale_words(scale_facts(result.scale))}"
+    if result.scale:
+        what = f"{what.replace(' to anchor', '')}, σ {result.scale:.3g} px"
+    return f"{what}, centred" if result.centred else what
 
 
 SIMILARITY = MapType(
