@@ -65,4 +65,4 @@ def any_within(values: Mask, rows: Sequence[tuple[int, int]], cols: Sequence[tup
 def _distinct(ranges: Sequence[tuple[int, int]]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Return the ranges, each once, and which of them each was."""
     distinct, which = np.unique(np.asarray(ranges), axis=0, return_inverse=True)
-    return distinct, which
+    return distinct, which.ravel()  # numpy 2.0 gives it another axis
