@@ -42,7 +42,7 @@ def put(store, name, seed, key="k", masked=False):
     sha = mask_hash(np.isfinite(tokens[..., 0]))
     provenance = Provenance(encoder=ENCODER, region=region, mask_sha256=sha)
     embedding = Embedding(tokens, TokenGrid.covering(region, STRIDE), provenance)
-    row = {"name": name, "image": str(path)}
+    row = {"name": name, "image": path.name}
     unfinished = store / ".unfinished"
     unfinished.mkdir(parents=True, exist_ok=True)
     write_output(
@@ -184,6 +184,7 @@ def test_index_and_search_from_the_command_line(store, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["added"] == 8
     out = tmp_path / "found"
     arguments = ["search", str(store), "--like", "case0@20,20", "--count", "10", "-o", str(out), "--json"]
+    arguments += ["--images", str(store.parent / "images")]
     with pytest.raises(SystemExit) as end:
         main(arguments)
     assert end.value.code == 0
@@ -191,4 +192,9 @@ def test_index_and_search_from_the_command_line(store, tmp_path, capsys):
     assert len(places) == 10
     assert json.loads((out / "places.json").read_text())["places"] == places
     assert Path(out / "places.csv").read_text().count("\n") == 11
-    assert np.asarray(Image.open(out / "places.png")).std() > 10
+    sheet = np.asarray(Image.open(out / "places.png").convert("RGB")).astype(int)
+    assert (np.ptp(sheet, axis=2) > 40).mean() > 0.1  # coloured noise, not words on white
+    with pytest.raises(SystemExit):
+        main(["search", str(store), "--like", "case0@20,20", "-o", str(tmp_path / "bare")])
+    assert "--images FOLDER" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "bare" / "places.png").exists()

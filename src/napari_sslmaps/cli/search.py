@@ -54,22 +54,34 @@ def search(  # noqa: PLR0913  # each parameter is an option that users type
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for table, JSON and contact sheet.")
     ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the images, for the contact sheet, where they are not in the store."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Find the places most like one, or several, over all images of a store."""
     from napari_sslmaps.extras import require_extra
     from napari_sslmaps.search.query import Like, TokenIndex
-    from napari_sslmaps.search.sheet import place_table, write_places
+    from napari_sslmaps.search.sheet import image_files, place_table, write_places
 
     require_extra("search")
     opened = TokenIndex(store, encoder)
     vector = opened.vector([Like.parse(one) for one in like], [Like.parse(one) for one in unlike or ()])
     places = opened.search(vector, count, apart=apart, per_image=per_image)
+    files = image_files(places, [store, *([] if images is None else [images]), Path()])
     if out is not None:
-        write_places(places, out)
+        write_places(places, out, files)
     if json:
         console.out_json({"places": [asdict(one) for one in places]})
         return
     console.out_table(place_table(places))
     if out is not None:
-        console.note(f"Wrote places.csv, places.json and places.png to {out}")
+        drawn = " and places.png" if files else ""
+        console.note(f"Wrote places.csv, places.json{drawn} to {out}")
+        missing = {one.image for one in places} - set(files)
+        if missing:
+            console.note(
+                f"{len(missing)} images, {min(missing)} among them, are not there to be drawn. Say where "
+                "they lie with --images FOLDER."
+            )

@@ -1,6 +1,6 @@
 """What was found, as a table, JSON and a contact sheet."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -37,8 +37,39 @@ def place_table(places: Sequence[Place]) -> Table:
     return Table("Places", ("Rank", "Image", "Row", "Column", "Similarity"), rows, (note,), "places")
 
 
-def write_places(places: Sequence[Place], folder: Path) -> None:
+def image_files(places: Sequence[Place], roots: Sequence[Path]) -> dict[str, Path]:
+    """Find the images of places, whose store tells no more than a path below some folder.
+
+    Parameters
+    ----------
+    places
+        What was found.
+    roots
+        Folders that images may lie in.
+
+    Returns
+    -------
+    dict
+        Image → file, of those that are there.
+    """
+    found: dict[str, Path] = {}
+    for place in places:
+        candidates = [root / part for root in roots for part in (place.image, place.name)]
+        there = next((path for path in candidates if path.exists()), None)
+        if there is not None:
+            found[place.image] = there
+    return found
+
+
+def write_places(places: Sequence[Place], folder: Path, files: Mapping[str, Path]) -> None:
     """Write ``places.csv``, ``places.json`` and the contact sheet ``places.png``.
+
+    Parameters
+    ----------
+    places, folder
+        What, and where to.
+    files
+        From `image_files`; without any there is no contact sheet.
 
     Raises
     ------
@@ -47,12 +78,12 @@ def write_places(places: Sequence[Place], folder: Path) -> None:
     """
     write_csv(place_table(places), folder / "places.csv")
     write_object(folder / "places.json", {"places": [asdict(one) for one in places]})
-    if places:
-        save_figure(contact_sheet(places), folder / "places.png")
+    if files:
+        save_figure(contact_sheet(places, files), folder / "places.png")
 
 
-def contact_sheet(places: Sequence[Place]) -> Figure:
-    """Draw what lies around each place; an image that cannot be read any more leaves its panel empty."""
+def contact_sheet(places: Sequence[Place], files: Mapping[str, Path]) -> Figure:
+    """Draw what lies around each place; an image that is not there leaves its panel empty."""
     rows = -(-len(places) // _COLUMNS)
     columns = min(_COLUMNS, len(places))
     width, height = columns * _SIDE_IN, rows * (_SIDE_IN + 0.32)
@@ -71,8 +102,8 @@ def contact_sheet(places: Sequence[Place]) -> Figure:
         extent = Extent(place.y - side_y / 2, place.x - side_x / 2, side_y, side_x)
         axes = framed(figure, box, extent)
         try:
-            pixels, there = _around(place, extent)
-            draw(axes, pixels, there)
+            if place.image in files:
+                draw(axes, *_around(place, extent, files[place.image]))
         except SSLMapsError:
             axes.set_facecolor("white")
         words = f"{number + 1} · {place.similarity:.2f}\n{place.name[-18:]}"
@@ -80,8 +111,8 @@ def contact_sheet(places: Sequence[Place]) -> Figure:
     return figure
 
 
-def _around(place: Place, extent: Extent) -> tuple[np.ndarray, Extent]:
-    with open_named(place.image) as source:
+def _around(place: Place, extent: Extent, path: Path) -> tuple[np.ndarray, Extent]:
+    with open_named(str(path)) as source:
         height, width = source.levels[0].shape_yx
         top, left = max(0, round(extent.y)), max(0, round(extent.x))
         bottom = min(height, round(extent.y + extent.height))
