@@ -77,3 +77,13 @@ def test_a_zarr_folder_of_pointers_is_told_as_that(tmp_path: Path) -> None:
     (folder / ".zattrs").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 9\n")
     with pytest.raises(UnsupportedImageError, match=r"a\.zarr/\.zattrs is the pointer.*git lfs pull"):
         open_image(folder)
+
+
+def test_a_tiff_of_more_pixels_than_can_be_counted_says_what_is_missing(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.zeros((64, 96), np.uint8), rowsperstrip=16)
+    with tifffile.TiffFile(path, mode="r+b") as file:
+        for name in ("ImageWidth", "ImageLength"):
+            file.pages[0].tags[name].overwrite(2**32 - 1, dtype="I")
+    with pytest.raises(UnsupportedImageError, match=r"it says \d+ tiles or strips, and lists 4"):
+        open_image(path)

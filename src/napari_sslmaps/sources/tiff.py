@@ -290,7 +290,7 @@ def _check_complete(series: Any, size: int) -> None:
         page = level.keyframe
         offsets, counts = np.asarray(page.dataoffsets), np.asarray(page.databytecounts)
         if page.compression == tifffile.COMPRESSION.NONE:  # some writers count too many bytes
-            counts = np.minimum(counts, page.nbytes)
+            counts = np.minimum(counts, min(page.nbytes, np.iinfo(np.int64).max))
         ends = offsets[: len(counts)] + counts[: len(offsets)]
         if ends.size and int(ends.max()) > size:
             raise tifffile.TiffFileError(f"it ends {int(ends.max()) - size} bytes early")
