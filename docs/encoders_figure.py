@@ -88,7 +88,7 @@ def column(name: str, sample: Sample) -> Column:
     components = [pca_map(found, foreground="auto") for found in embeddings]
     book = Book(BOOK)
     known = name in book and book[name]["sha256"] == encoder.spec.sha256
-    said = label(book[name]).replace(" (", "\n(") if known else "not judged yet"
+    said = f"simulated: {label(book[name])}".replace(" (", "\n(") if known else "not judged yet"
     return Column(
         title=METHODS[encoder.spec.method].title,
         below=f"{name}\n{said}",
