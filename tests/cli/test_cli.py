@@ -104,6 +104,8 @@ def test_run_takes_every_option(run: Run, installed: Path, image: Path, tmp_path
     options = record["options"]
     assert (options["tile"], options["overlap"], options["head"], options["centred"]) == (3, 1, 1, True)
     on_disk = json.loads((out / "run.json").read_text(encoding="utf-8"))
+    assert on_disk["image"].pop("path") == "../image.png"  # so that the folder can be given away
+    assert record["image"].pop("path") == str(image)
     assert record == {"folder": str(out), **on_disk}
 
 

@@ -13,7 +13,8 @@ from napari_sslmaps.compare.scores import SCALE_COLUMNS
 from napari_sslmaps.compare.scoring import RANKED_TOKENS, ImageEmbeddings
 from napari_sslmaps.compare.verdicts import NEARNESS
 from napari_sslmaps.core.findings import Curve, Plot
-from napari_sslmaps.evaluation.scale_profile import SCALES, scale_profile
+from napari_sslmaps.core.scale import SCALES
+from napari_sslmaps.evaluation.scale_profile import scale_profile
 from napari_sslmaps.evaluation.uncertainty import bootstrap_mean
 
 KEY = "scale"

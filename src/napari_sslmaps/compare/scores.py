@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import get_args
 
+from napari_sslmaps.core.scale import SCALES
 from napari_sslmaps.encoders.controls import ControlKind
-from napari_sslmaps.evaluation.scale_profile import SCALES
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,8 @@ from napari_sslmaps.serialise import strict
 
 Unit = Literal["px", "um", "%"]
 _WRITTEN = re.compile(r"\s*([0-9.]+(?:e[+-]?\d+)?)\s*(px|um|µm|μm|%)\s*", re.IGNORECASE)
+SCALES: tuple[float, ...] = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.5)
+"""Standard deviations of a profile, in per cent of the region's shorter side; 0 is a single patch."""
 
 
 @strict

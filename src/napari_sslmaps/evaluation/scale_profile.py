@@ -6,12 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from napari_sslmaps.core.results import Embedding
-from napari_sslmaps.core.scale import TokenScale, at_scale
+from napari_sslmaps.core.scale import SCALES, TokenScale, at_scale
 from napari_sslmaps.evaluation.anchor_scores import AnchorScores, draw_anchors, score_anchors
 from napari_sslmaps.evaluation.annotation import Annotation
-
-SCALES: tuple[float, ...] = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.5)
-"""Standard deviations in per cent of the region's shorter side; 0 is a single patch."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from napari_sslmaps.encoders.catalog import NAMES
+from napari_sslmaps.encoders.catalog import EMBEDDED, NAMES
 from napari_sslmaps.encoders.published.catalog import PUBLISHED
 from napari_sslmaps.encoders.registry import get_spec, hash_encoder
 from napari_sslmaps.encoders.spec import EncoderSpec
@@ -47,7 +47,9 @@ def checked_encoder(encoder: EncoderRecord, places: Places) -> EncoderRecord:
     if spec is not None and spec.trouble:
         raise RecordError(spec.trouble)
     path = places.find(encoder.name, encoder.sha256) if spec is None else spec.path
-    if path is not None:
+    if encoder.name in EMBEDDED and path is not None:
+        _check_trained_alike(encoder, hash_path(path))
+    elif path is not None:
         check_unchanged(f"weight file of {encoder.name}", path, encoder.sha256)
     elif (drawn := hash_encoder(encoder.name)) != encoder.sha256:
         raise RecordError(
@@ -55,6 +57,15 @@ def checked_encoder(encoder: EncoderRecord, places: Places) -> EncoderRecord:
             f"torch and processor draw others (sha256 {drawn[:12]}…). Run again without --from."
         )
     return encoder if spec is not None or path is None else replace(encoder, name=str(path))
+
+
+def _check_trained_alike(encoder: EncoderRecord, now: str) -> None:
+    if now != encoder.sha256:
+        raise RecordError(
+            f"Expected {encoder.name} as this record knows it (sha256 {encoder.sha256[:12]}…); it was "
+            f"trained anew since (sha256 {now[:12]}…). Install the version of napari-sslmaps that wrote the "
+            "record, or run again without --from."
+        )
 
 
 def checked_mask(mask: MaskRecord | None, places: Places) -> MaskRecord | None:

@@ -1,7 +1,8 @@
 """Data only: encoders of pathology and radiology that others than a method's authors publish.
 
 Layouts like theirs are read, with drawn weights, in the tests; the files themselves are gated or large and
-were not tried, which each entry says. Facts are those of the model cards.
+were not tried, which each entry says. Facts are as their authors publish them; not all were checked against
+the model cards.
 """
 
 from collections.abc import Mapping
