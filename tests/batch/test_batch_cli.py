@@ -13,7 +13,8 @@ from napari_sslmaps.cli.commands import app
 def asked(monkeypatch, tmp_path):
     found = []
 
-    def take(images, encoders, out, *, options, workers, on_progress):
+    def take(images, encoders, out, *, options, frames, workers, on_progress):
+        assert frames == ""
         found.append((encoders, options))
         return BatchReport((), (), 0, Path(out) / "batch.parquet", 0.0)
 

@@ -67,7 +67,7 @@ def test_a_cnn_has_activation_and_no_attention(order, tmp_path):
 @pytest.mark.parametrize(
     ("item", "said"),
     [
-        ({"image": "/nowhere.png"}, "there is none at /nowhere.png"),
+        ({"image": "/nowhere.png"}, "there is none at nowhere.png"),
         ({"level": 4}, "level below 1"),
         ({"region": (0, 0, 500, 500)}, "inside the image"),
         ({"frame": 2}, "frame"),

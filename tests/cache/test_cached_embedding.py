@@ -16,7 +16,7 @@ from napari_sslmaps.cache.store import Cache
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.tiling import Tiling
 from napari_sslmaps.encoders.registry import load_encoder
-from napari_sslmaps.errors import Cancelled
+from napari_sslmaps.errors import Cancelled, UnsupportedImageError
 from napari_sslmaps.pipeline.embedding import embed
 from napari_sslmaps.sources.array import ArraySource
 from napari_sslmaps.sources.identity import FileIdentity
@@ -159,11 +159,11 @@ def test_an_opened_file_is_known_again_unless_it_was_changed_since(encoders, cac
         assert_same(embed(source, encoders["mae"], tiling=TILED, cache=cache), first)
 
 
-def test_a_file_changed_while_it_is_embedded_is_not_kept(encoders, cache, tmp_path, caplog):
+def test_a_file_changed_while_it_is_embedded_is_refused_and_not_kept(encoders, cache, tmp_path):
     path = tmp_path / "image.png"
     iio.imwrite(path, noise(250, 300, 3))
-    embed(path, encoders["mae"], tiling=TILED, cache=cache, on_progress=lambda _: _age(path, 7))
-    assert "was changed while it was read" in caplog.text
+    with pytest.raises(UnsupportedImageError, match="it was changed meanwhile"):
+        embed(path, encoders["mae"], tiling=TILED, cache=cache, on_progress=lambda _: _age(path, 7))
     assert not cache.embeddings()
 
 

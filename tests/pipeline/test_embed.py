@@ -173,7 +173,7 @@ def test_progress_counts_tiles_and_shows_what_there_is(encoders):
         computed = np.isfinite(progress.embedding.tokens[..., 0]).mean()
         seen.append((progress.done, progress.total, computed, progress.seconds_left))
 
-    final = embed(noise(8 * 60, 8 * 60), encoders["mae"], tiling=Tiling(20, 0), on_progress=watch)
+    final = embed(noise(8 * 30, 8 * 30), encoders["mae"], tiling=Tiling(10, 0), on_progress=watch)
     assert [done for done, *_ in seen] == [9]
     tiled = []
     embed(

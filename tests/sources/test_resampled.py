@@ -53,7 +53,7 @@ def test_a_part_is_cut_from_the_whole(factor, data):
     h, w = data.draw(st.integers(1, height - y)), data.draw(st.integers(1, width - x))
     part = source.read(Region(y, x, h, w, 1))
     difference = np.abs(part.astype(int) - whole(source)[y : y + h, x : x + w])
-    assert difference.max() <= 1  # rounding of Pillow's fixed-point weights
+    assert difference.max() <= 2  # Pillow's fixed-point weights round once along each axis
 
 
 def test_edges_lie_on_each_other():
