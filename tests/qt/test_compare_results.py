@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pytestqt.qtbot import QtBot
 from qt_kit import LEFT
-from qtpy.QtCore import QPoint, Qt
+from qtpy.QtCore import QItemSelectionModel, QPoint, Qt
 from qtpy.QtGui import QGuiApplication, QPalette
 
 from napari_sslmaps._qt.compare.findings_table import FindingsTable
@@ -89,7 +89,10 @@ def test_a_method_that_does_not_beat_its_controls_is_amber(table: FindingsTable)
 
 
 def test_selected_rows_are_copied_with_their_heads(table: FindingsTable, qtbot: QtBot) -> None:
-    table.selectRow(1)
+    whole_row = QItemSelectionModel.SelectionFlag.ClearAndSelect | QItemSelectionModel.SelectionFlag.Rows
+    table.selectionModel().select(
+        table.model().index(1, 0), whole_row
+    )  # `selectRow` heeds keys held elsewhere
     qtbot.keyClick(table, Qt.Key.Key_C, Qt.KeyboardModifier.ControlModifier)
     text = QGuiApplication.clipboard().text()
     assert text == "method\tAUROC\ttokens\nmae\t0.750 [0.600, 0.800]\t9"

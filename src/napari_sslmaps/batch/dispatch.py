@@ -27,6 +27,7 @@ _STALE_SECONDS = 24 * 3600.0
 _GLANCE_SECONDS = 0.5
 
 
+_OVER = ".over"
 _UNFINISHED = re.compile(r"[0-9a-f]{32}(\.over)?")
 """What folders of unfinished outputs are called: nothing else is ever deleted there."""
 
@@ -111,7 +112,8 @@ def _made(unfinished: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        rmtree(unfinished, ignore_errors=True)
+        for place in (unfinished, unfinished.with_suffix(_OVER)):  # a worker may have written while it went
+            rmtree(place, ignore_errors=True)
         if not any(home.iterdir()):
             home.rmdir()
 
@@ -125,7 +127,7 @@ def _over_first(unfinished: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        gone = unfinished.rename(unfinished.with_suffix(".over"))
+        gone = unfinished.rename(unfinished.with_suffix(_OVER))
         rmtree(gone, ignore_errors=True)
 
 
