@@ -10,5 +10,5 @@ def test_a_verdict_on_real_images_is_said_in_short(qtbot):
     row = EncoderRow(spec)
     qtbot.addWidget(row)
     counted = verdict_of(card_of(spec))[0].partition(" on ")[2].removesuffix(" real sets")
-    assert row.known.text() == f"real: beats control on {counted}"
+    assert row.known.text() == f"real: ahead on {counted}"
     assert "untrained networks, colour, pixels and position" in row.toolTip()

@@ -236,7 +236,7 @@ def _known(spec: EncoderSpec, label: str) -> str:
         title = METHODS[spec.method].title
         return title if spec.path is None else f"{title} · {spec.megabytes:.1f} MB"
     if on_real := re.search(r"on (\d+ of \d+) real sets", label):
-        return f"real: beats control on {on_real[1]}"
+        return f"real: ahead on {on_real[1]}"
     return _SHORT.get(label, label.removeprefix("It ")) or f"{spec.megabytes:.1f} MB"
 
 
