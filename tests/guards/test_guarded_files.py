@@ -96,12 +96,12 @@ def test_an_encoder_that_was_trained_anew_is_not_taken_for_the_one_of_a_record(m
 
 def test_what_a_record_leaves_out_means_what_it_meant(made, tmp_path):
     """For ever: defaults of today's options may change, but not what an old record stands for."""
-    path = made / "runs" / "plain" / "run.json"
+    path = made / "runs" / "control" / "run.json"
     record = read_json(path)
     record["options"] = {name: record["options"][name] for name in ("precision", "device")}
     path.write_text(json.dumps(record), encoding="utf-8")
     done("run", "--from", path, "--out", tmp_path / "again")
-    for name in ("attention", "pca"):
+    for name in ("attention", "pca", "similarity"):
         part = f"tiny-mae/{name}.tif"
         close(tifffile.imread(tmp_path / "again" / part), tifffile.imread(path.parent / part))
 
