@@ -1,5 +1,6 @@
 """Worker processes of our own: one is killed in mid-run, all are stopped by Ctrl-C."""
 
+import logging
 import os
 import signal
 import subprocess
@@ -12,7 +13,7 @@ import numpy as np
 import psutil
 import pytest
 
-from napari_sslmaps.batch.cluster import Workers
+from napari_sslmaps.batch.cluster import Workers, open_client
 from napari_sslmaps.batch.run import run_batch
 from napari_sslmaps.batch.store import read_embedding
 from napari_sslmaps.batch.tasks import BatchOptions
@@ -60,6 +61,21 @@ def test_a_worker_killed_in_mid_run_loses_nothing(many, encoder, tmp_path):
     assert not (tmp_path / "out" / ".unfinished").exists()
     assert workers_of(psutil.Process()) == []
     assert dict(os.environ) == environment
+
+
+def test_what_dask_reports_of_itself_never_reaches_the_terminal(capfd):
+    """A worker that is stopped between two heartbeats calls that an error, with a traceback."""
+
+    def report() -> None:
+        for name in ("distributed.worker", "distributed.nanny", "distributed.core"):
+            logging.getLogger(name).error("Failed to communicate with scheduler during heartbeat.")
+
+    before = logging.getLogger("distributed").level
+    with open_client(Workers(1, 1), "cpu") as client:
+        client.submit(report).result()
+        report()
+    assert capfd.readouterr().err == ""
+    assert logging.getLogger("distributed").level == before
 
 
 def test_ctrl_c_stops_all_processes_and_keeps_what_is_done(many, weights, tmp_path):

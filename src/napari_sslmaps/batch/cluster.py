@@ -21,8 +21,13 @@ _CONNECT = "20s"
 #: Of workers and scheduler here: nobody outside this machine reaches them, not even their status page.
 _PRIVATE = {"host": "127.0.0.1", "dashboard": False, "dashboard_address": "127.0.0.1:0"}
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
+#: Above all levels: Dask reports what comes after the end as an error, and what matters is in the rows.
+_SILENT = logging.CRITICAL + 1
 #: Nothing is kept in a worker between images, so its memory is neither spilled nor a reason to pause.
-_CONFIG = {f"distributed.worker.memory.{what}": False for what in ("target", "spill", "pause")}
+_CONFIG = {
+    **{f"distributed.worker.memory.{what}": False for what in ("target", "spill", "pause")},
+    "distributed.nanny.pre-spawn-environ.DASK_LOGGING__DISTRIBUTED": str(_SILENT),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +88,7 @@ def open_client(workers: Workers, device: str) -> "Iterator[Client]":
     try:
         with (
             dask.config.set(_CONFIG),
-            _quiet(
-                "distributed.scheduler"
-            ),  # of answers that come after the end; what matters is in the rows
+            _quiet("distributed"),
             _started(worker_specs(workers, _gpus(device))) as cluster,
             Client(cluster) as client,
         ):
@@ -119,7 +122,6 @@ def worker_specs(workers: Workers, gpus: Sequence[str]) -> dict[int, dict[str, A
         "memory_limit": MEMORY_LIMIT // count,
         **_PRIVATE,
         "preload": ["napari_sslmaps.batch.cluster"],
-        "silence_logs": logging.ERROR,
     }
     return {
         index: {
@@ -138,7 +140,7 @@ def _started(specs: dict[int, dict[str, Any]]) -> Iterator[Any]:
     from distributed import Scheduler, SpecCluster
 
     scheduler = {"cls": Scheduler, "options": {**_PRIVATE, "port": 0}}
-    with SpecCluster(workers=specs, scheduler=scheduler, silence_logs=logging.ERROR) as cluster:
+    with SpecCluster(workers=specs, scheduler=scheduler) as cluster:
         yield cluster
 
 
@@ -147,7 +149,7 @@ def _quiet(name: str) -> Iterator[None]:
     """Let a logger say nothing for a while."""
     logger = logging.getLogger(name)
     before = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
+    logger.setLevel(_SILENT)
     try:
         yield
     finally:
