@@ -34,7 +34,8 @@ def pretrain(  # noqa: PLR0913  # each parameter is an option that users type
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of weights and data.")] = None,
     precision: Annotated[
-        str | None, typer.Option(help="32, or bf16 or 16 for mixed precision.", rich_help_panel=_RUN)
+        str | None,
+        typer.Option(help="32, bf16 or 16; auto: what the device is made for.", rich_help_panel=_RUN),
     ] = None,
     accumulate: Annotated[
         int | None,

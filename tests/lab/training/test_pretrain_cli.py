@@ -96,6 +96,23 @@ def test_a_run_goes_on_to_the_same_curve(recipe_file, out, tmp_path, capsys):
     assert told[1][:5] == told[0][:5]
 
 
+@pytest.mark.parametrize(("flags", "settled"), [({"avx512_bf16"}, "bf16"), ({"avx2"}, "32")])
+def test_automatic_precision_is_what_the_processor_is_made_for_and_stays(
+    flags, settled, recipe_file, out, monkeypatch, caplog
+):
+    flagged = "napari_sslmaps.encoders.encoder._processor_flags"
+    monkeypatch.setattr(flagged, lambda: frozenset(flags))
+    common = ("--recipe", recipe_file, "--out", out, "--precision", "auto", "--accelerator", "cpu")
+    assert run(*common) == 0
+    assert load_recipe(out / "recipe.toml").precision == settled
+    assert read_header(out / "encoder.safetensors")["provenance"]["precision"] == settled
+    assert not caplog.records
+    monkeypatch.setattr(flagged, lambda: frozenset({"avx512_bf16", "avx2"} - flags))  # another machine
+    assert run(*common, "--resume", "--steps", 6) == 0
+    assert load_recipe(out / "recipe.toml").precision == settled
+    assert bool(caplog.records) == (settled == "bf16")
+
+
 def test_a_folder_with_a_training_is_left_alone(recipe_file, out, capsys):
     run("--recipe", recipe_file, "--out", out, "--steps", 1)
     before = (out / "checkpoint.pt").read_bytes()
@@ -116,7 +133,7 @@ _NAMED = ("--out", "x", "--recipe", "mae-histology")
         (("--out", "x", "--method", "mae", "--data", "simulated:moon"), 1, "Expected a recipe among"),
         ((*_NAMED, "--method", "dira"), 1, "is one for mae"),
         ((*_NAMED, "--steps", "2", "--minutes", "1"), 2, "not both"),
-        ((*_NAMED, "--precision", "16", "--accelerator", "cpu"), 1, "32 or bf16"),
+        ((*_NAMED, "--precision", "16", "--accelerator", "cpu"), 1, "32, bf16 or auto"),
         ((*_NAMED, "--accelerator", "abacus"), 1, "devices that this machine has"),
         ((*_NAMED, "--data", "/nowhere"), 1, "there is none at /nowhere"),
     ],

@@ -204,7 +204,7 @@ def test_a_diverged_run_stops_with_a_sentence_and_keeps_its_checkpoint(fields, t
 
 
 def test_half_precision_is_refused_on_a_cpu():
-    with pytest.raises(InvalidOptionError, match="Expected precision 32 or bf16 on a CPU"):
+    with pytest.raises(InvalidOptionError, match="Expected precision 32, bf16 or auto on a CPU"):
         start(replace(tiny_recipe("mae"), precision="16"))
 
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
+import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 
+from napari_sslmaps.encoders.encoder import half_of
 from napari_sslmaps.errors import InvalidOptionError
-from napari_sslmaps.lab.training.recipes import PRECISIONS
+from napari_sslmaps.lab.training.recipes import AUTO, PRECISIONS
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,7 @@ def open_fabric(precision: str = "32", devices: Devices | None = None) -> Fabric
     Parameters
     ----------
     precision
-        A key of `PRECISIONS`.
+        A key of `PRECISIONS`, or ``auto`` (see `settle_precision`).
     devices
         Where to run; one CPU process if omitted.
 
@@ -61,7 +65,8 @@ def open_fabric(precision: str = "32", devices: Devices | None = None) -> Fabric
 
     try:
         found = build("auto", PRECISIONS["32"])
-        _check_precision(found, precision)
+        precision = settle_precision(precision, found.device)
+        _check_precision(precision, found.device)
         strategy: str | DDPStrategy = "auto"
         if isinstance(found.strategy, DDPStrategy):
             # An adversary has no gradients before its phase; buffers follow from the gathered statistics.
@@ -76,8 +81,25 @@ def open_fabric(precision: str = "32", devices: Devices | None = None) -> Fabric
         ) from error
 
 
-def _check_precision(found: Fabric, precision: str) -> None:
-    if found.device.type == "cpu" and PRECISIONS[precision] == PRECISIONS["16"]:
+def settle_precision(precision: str, device: torch.device) -> str:
+    """Return the precision of a training: what was asked for, or what ``auto`` means on a device.
+
+    That is bf16 where the device is made for bfloat16 (see `half_of`), else 32.
+    """
+    if precision != AUTO:
+        return precision
+    return "bf16" if half_of(str(device)) == "bfloat16" else "32"
+
+
+def _check_precision(precision: str, device: torch.device) -> None:
+    if device.type != "cpu":
+        return
+    if PRECISIONS[precision] == PRECISIONS["16"]:
         raise InvalidOptionError(
-            f"Expected precision 32 or bf16 on a CPU; got {precision}, which needs a GPU. bf16 is as fast."
+            f"Expected precision 32, bf16 or auto on a CPU; got {precision}, which needs a GPU."
+        )
+    if PRECISIONS[precision] == PRECISIONS["bf16"] and half_of("cpu") != "bfloat16":
+        _log.warning(
+            "This processor has no instructions for bfloat16 and computes it several times more slowly than "
+            "32. Take --precision auto or 32."
         )

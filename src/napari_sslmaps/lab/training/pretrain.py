@@ -14,10 +14,10 @@ from napari_sslmaps.errors import CheckpointError, InvalidOptionError, SSLMapsEr
 from napari_sslmaps.lab.training.checkpoints import resume
 from napari_sslmaps.lab.training.datasets import has_bank, open_fields
 from napari_sslmaps.lab.training.datasets.protocol import FieldSource
-from napari_sslmaps.lab.training.launching import Devices, open_fabric
+from napari_sslmaps.lab.training.launching import Devices, open_fabric, settle_precision
 from napari_sslmaps.lab.training.objectives import build_objective
 from napari_sslmaps.lab.training.objectives.base import Objective
-from napari_sslmaps.lab.training.recipes import Recipe, load_recipe, recipe_to_toml
+from napari_sslmaps.lab.training.recipes import AUTO, Recipe, load_recipe, recipe_to_toml
 from napari_sslmaps.lab.training.run import Run, start
 from napari_sslmaps.lab.training.trainer import Cadence, Listener, steps_for, train
 
@@ -103,10 +103,11 @@ def pretrain(
             f"Expected a folder without a training; {request.out} holds one. Go on with --resume, or choose "
             "another --out."
         )
-    fabric = open_fabric(request.recipe.precision, request.devices)
+    fabric = open_fabric(_precision(request), request.devices)
+    precision = settle_precision(_precision(request), fabric.device)
     fabric.launch()
     listener = (listener or Listener()) if fabric.is_global_zero else Listener()
-    recipe = _dealt(request, fabric.world_size)
+    recipe = replace(_dealt(request, fabric.world_size), precision=precision)
     source = _open(request, recipe, fabric, on_prepare if fabric.is_global_zero else None)
     if request.continued:
         recorded = load_recipe(request.out / "recipe.toml")
@@ -135,6 +136,14 @@ def _begin(request: PretrainRequest, recipe: Recipe, fabric: Fabric, listener: L
     run = start(recipe, fabric, objective)
     run.notes += notes
     return run
+
+
+def _precision(request: PretrainRequest) -> str:
+    """Return the precision asked for; a training that continues keeps the one that it was started in."""
+    asked = request.recipe.precision
+    if asked == AUTO and request.continued:
+        return load_recipe(request.out / "recipe.toml").precision
+    return asked
 
 
 def _dealt(request: PretrainRequest, processes: int) -> Recipe:

@@ -29,6 +29,8 @@ PRECISIONS: Mapping[str, str] = {
     "float16": "16-mixed",
 }
 """What a recipe may say, and Lightning Fabric's word for it."""
+AUTO = "auto"
+"""What a recipe may say instead: the device decides when the training starts, and it is written down."""
 _TABLES = ("data", "architecture", "crop", "augment", "options")
 _ViT_OF: Mapping[str, Mapping[str, Any]] = {
     "mae": {"class_token": True},
@@ -116,7 +118,7 @@ class Recipe:
     clip
         Largest gradient norm.
     precision
-        32, or bf16 or 16 for mixed precision.
+        32, or bf16 or 16 for mixed precision; auto for bf16 where the device is made for it, else 32.
     checkpointing
         Whether activations are computed again in the backward pass instead of kept.
     seed
@@ -154,9 +156,9 @@ class Recipe:
         check_method(self.method)
         if self.normalisation:
             get_normalisation(self.normalisation)
-        if self.precision not in PRECISIONS:
+        if self.precision not in (*PRECISIONS, AUTO):
             raise InvalidOptionError(
-                f"Expected a precision among {', '.join(PRECISIONS)}; got {self.precision!r}."
+                f"Expected a precision among {', '.join((*PRECISIONS, AUTO))}; got {self.precision!r}."
             )
         if min(self.steps, self.batch, self.shards) < 1 or self.batch % self.shards:
             raise InvalidOptionError(
