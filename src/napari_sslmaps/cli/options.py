@@ -228,7 +228,7 @@ class MapFlags(NamedTuple):
             "shorter side; 0 for single patches; usual for what the first encoder finds most with.",
             rich_help_panel=MAPS,
         ),
-    ] = "0"
+    ] = USUAL
 
     @property
     def keys(self) -> tuple[str, ...]:

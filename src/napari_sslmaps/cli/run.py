@@ -12,7 +12,6 @@ from napari_sslmaps.cli.options import (
     ANCHORS,
     MAPS,
     PLACE,
-    USUAL,
     AttentionFlags,
     Corrections,
     EmbedFlags,
@@ -82,7 +81,7 @@ def run(  # noqa: PLR0913  # each parameter is an option that users type, or a g
     ] = "",
     opened: OpenFlags = OpenFlags(),
     embed: EmbedFlags = EmbedFlags(),
-    maps: MapFlags = MapFlags(scale=USUAL),
+    maps: MapFlags = MapFlags(),
     attention: AttentionFlags = AttentionFlags(),
     align_colours: Annotated[
         bool,
