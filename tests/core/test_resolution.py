@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_sslmaps.core.region import Region
-from napari_sslmaps.core.resolution import Resolution, region_at, resolution_of
+from napari_sslmaps.core.resolution import Resolution, far_from_trained, region_at, resolution_of
 from napari_sslmaps.errors import InvalidOptionError
 
 
@@ -51,3 +51,20 @@ def test_a_region_is_covered_and_by_less_than_a_pixel_too_much(factor, size, dat
     assert first <= start + 1e-3 < start + length <= last + 1e-3
     assert found.height == 1 or (first > start - down - 1e-3 and last < start + length + down + 1e-3)
     assert (found.level, found.x, found.width) == (3, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("pixel", "trained", "spacing", "said"),
+    [
+        (1.0, Resolution(um_per_px=0.5), (0.25, 0.25), "2 times finer"),
+        (8.0, Resolution(um_per_px=0.5), (0.25, 0.25), "4 times coarser"),
+        (1.0, Resolution(short_side=200), None, "5 times finer"),
+        (4.0, Resolution(short_side=200), None, ""),
+        (1.0, Resolution(um_per_px=0.5), None, ""),
+        (1.0, None, (0.25, 0.25), ""),
+    ],
+)
+def test_only_what_is_far_from_the_trained_resolution_is_said(pixel, trained, spacing, said):
+    found = far_from_trained(pixel, trained, (1000, 2000), spacing)
+    assert said in found
+    assert bool(found) == bool(said)

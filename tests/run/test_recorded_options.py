@@ -311,3 +311,13 @@ def test_a_record_of_before_is_native_and_of_single_patches(request_one: RunRequ
 def test_a_resolution_that_is_none_is_refused_before_anything_is_read() -> None:
     with pytest.raises(InvalidOptionError, match=r"such as 0\.5um"):
         RunOptions(resolution="fine")
+
+
+def test_maps_far_from_the_trained_resolution_carry_that_beside_them(request_one: RunRequest) -> None:
+    request = replace(request_one, encoders=(EncoderChoice("mae-ultrasound"),))
+    as_trained = cautions(compute_run(request))
+    said = cautions(compute_run(replace(request, options=asked(resolution="native"))))
+    assert not any("It learned at" in sentence for sentence in as_trained)
+    assert any(
+        "It learned at 192 px across" in sentence and "--resolution trained" in sentence for sentence in said
+    )

@@ -10,6 +10,7 @@ from napari_sslmaps.errors import InvalidOptionError
 
 Spacing = tuple[float, float] | None
 _ROUNDING = 1e-6
+_FAR = 2.0
 _WRITTEN = re.compile(r"(\d+(?=px)|\d*\.?\d+)(px|um|µm|μm)")
 
 
@@ -121,6 +122,33 @@ def resolution_of(
     if isinstance(asked, (int, float)):
         return Resolution(um_per_px=float(asked))
     return Resolution.of(asked)
+
+
+def far_from_trained(
+    pixel: float, trained: Resolution | None, shape_yx: tuple[int, int], spacing_um_yx: Spacing
+) -> str:
+    """Return a sentence where an image is read at twice or half what an encoder learned at, else nothing.
+
+    Parameters
+    ----------
+    pixel
+        How many pixels of level 0, downwards, one pixel that is read covers.
+    trained
+        The resolution that the encoder learned at, if there is one.
+    shape_yx, spacing_um_yx
+        Size of the whole image in pixels, and micrometres per pixel where they are known.
+
+    Examples
+    --------
+    >>> far_from_trained(1.0, Resolution(um_per_px=0.5), (4000, 4000), (0.125, 0.125))
+    'It learned at 0.5 µm/px; this is read 4 times finer.'
+    """
+    if trained is None or (trained.short_side is None and spacing_um_yx is None):
+        return ""
+    times = pixel / trained.downsample_yx(shape_yx, spacing_um_yx)[0]
+    how = "coarser" if times > 1 else "finer"
+    times = max(times, 1 / times)
+    return f"It learned at {trained}; this is read {times:.2g} times {how}." if times >= _FAR else ""
 
 
 def region_at(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from napari_sslmaps.core.resolution import far_from_trained
 from napari_sslmaps.core.results import TokenMap
 from napari_sslmaps.figures.frames_figure import FrameRow, FramesFigure, compose_strip, write_animation
 from napari_sslmaps.figures.heads_figure import HeadsRow, compose_heads_figure
@@ -284,6 +285,12 @@ def cautions(outcome: RunOutcome) -> list[str]:
         if read_at:
             as_trained = ", as it was trained" if read_at == str(encoder.spec.trained) else ""
             sentences.append(f"{encoder.name}: the image was read at {read_at}{as_trained}.")
+        stride = encoder.embedding.provenance.stride or encoder.spec.constraint.token_stride
+        pixel = encoder.embedding.grid.stride_yx[0] / stride
+        image = outcome.image
+        far = far_from_trained(pixel, encoder.spec.trained, image.shape_yx, image.spacing_um_yx)
+        if far:
+            sentences.append(f"{encoder.name}: {far} --resolution trained reads it as it learned.")
         if "activation" in encoder.maps:
             sentences.append(f"{encoder.name}: a CNN has no attention; activation is shown instead.")
         said = [map_type_of(result).facts(result).get("caution") for result in encoder.maps.values()]

@@ -1,12 +1,14 @@
 """Trials of encoders whose pace is not known, and what a run teaches."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from napari.components import ViewerModel
 from viewer_kit import KnownPaces, LaterRunner, known_services, noise
 
+from napari_sslmaps.core.resolution import Resolution
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import CheckpointError
 from napari_sslmaps.pipeline.cost import Throughput
@@ -124,6 +126,18 @@ def test_the_size_of_a_pixel_belongs_to_its_image(waiting: Controller) -> None:
     assert workspace.spacing_um is None
     layers.selection.active = layers[0]
     assert workspace.spacing_um == 0.5
+
+
+def test_a_region_far_from_what_the_encoder_learned_at_is_said(waiting: Controller) -> None:
+    workspace = waiting.workspace
+    spec = replace(workspace.available[0], trained=Resolution(um_per_px=0.5))
+    workspace.available = (spec, *workspace.available[1:])
+    workspace.chosen = (spec.name,)
+    workspace.spacing_um = 0.125
+    assert "finer" not in workspace.plan.text
+    workspace.resolution = "native"
+    assert workspace.plan.text.endswith(". It learned at 0.5 µm/px; this is read 4 times finer")
+    assert not workspace.plan.failed
 
 
 class Slow:

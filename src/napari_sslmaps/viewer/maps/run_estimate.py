@@ -8,11 +8,18 @@ from napari.layers import Image
 
 from napari_sslmaps.core.placed_mask import PlacedMask
 from napari_sslmaps.core.region import Region
+from napari_sslmaps.core.resolution import far_from_trained
 from napari_sslmaps.core.units import size_text
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import RegionError, SSLMapsError
 from napari_sslmaps.pipeline.cost import Throughput, cost_of
-from napari_sslmaps.pipeline.planning import EmbeddingPlan, plan_at, stride_of, working_resolution
+from napari_sslmaps.pipeline.planning import (
+    EmbeddingPlan,
+    at_working_resolution,
+    plan_at,
+    stride_of,
+    working_resolution,
+)
 from napari_sslmaps.sources.protocol import ImageSource
 from napari_sslmaps.viewer.canvas.image_layer import LayerSource
 from napari_sslmaps.viewer.maps.throughput import ReadSpeed, ThroughputStore, free_memory
@@ -122,6 +129,8 @@ class RunEstimate:
         reading = self._readers.known(source, region.level) or 0.0
         cost = cost_of(specs, plans, [self._throughputs.known(spec) for spec in specs], reading)
         text, free = f"{line}, {cost.describe()}", self.free_bytes()
+        far = self._far(source, region, specs[0])
+        text += f". {far[:-1]}" if far else ""
         if cost.megabytes * 1e6 <= free:
             return Status(f"{text} (loading libraries …)" if self._workspace.loading else text)
         return Status(f"{text}. Only {size_text(free / 1e6)} of memory are free.", failed=True)
@@ -138,6 +147,12 @@ class RunEstimate:
             f"the file has {own[0]:.3g} µm/px" if own else f"{min(source.levels[0].shape_yx)} px in the file"
         )
         return f", read at {found}{trained} ({file})"
+
+    def _far(self, source: LayerSource, region: Region, spec: EncoderSpec) -> str:
+        """Warn where a region is read far from what an encoder learned at."""
+        read, area = at_working_resolution(source, region, self._workspace.resolution, spec.trained)
+        pixel = read.levels[area.level].downsample_yx[0]
+        return far_from_trained(pixel, spec.trained, source.levels[0].shape_yx, source.spacing_um_yx)
 
     def _plans(
         self,
