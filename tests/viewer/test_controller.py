@@ -544,3 +544,13 @@ def test_delete_takes_the_anchor_under_the_pointer_else_the_last(
     assert [anchor.pixel_yx for anchor in workspace.anchors] == [(20.0, 10.0), (50.0, 20.0)]
     keymap["Delete"](viewer)
     assert [anchor.pixel_yx for anchor in workspace.anchors] == [(20.0, 10.0)]
+
+
+def test_an_image_that_is_chosen_by_name_stays_when_an_anchor_is_set(
+    viewer: ViewerModel, controller: Controller, image: Image
+) -> None:
+    viewer.add_image(noise(64, 80), name="other")
+    controller.workspace.image = image
+    controller.workspace.add_anchor(Anchor((10.0, 12.0)), keep=False)
+    assert controller.workspace.image is image
+    assert "tissue / anchors" in names(viewer)

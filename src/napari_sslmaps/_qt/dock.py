@@ -210,6 +210,9 @@ class SSLMapsWidget(QWidget):
         self.image.keep_requested.connect(lambda on: self._set("keep", on))
         self.image.tiling_requested.connect(lambda tiling: self._set("tiling", tiling))
         self.image.detail_requested.connect(lambda detail: self._set("detail", detail))
+        choices = self.image.choices
+        choices.series_requested.connect(controller.other_images.choose_series)
+        choices.channels_requested.connect(controller.other_images.choose_channels)
         resolution = self.image.resolution
         resolution.level_requested.connect(lambda level: self._set("level", level))
         resolution.target_requested.connect(lambda target: self._set("target_um", target))

@@ -79,6 +79,7 @@ class ArraySource(SourceBase):
             dtype=np.dtype(arrays[0].dtype),
             frames=self._plan.frames,
             spacing_um_yx=spacing_um_yx,
+            contents=self._plan.contents,
         )
         super().__init__(name, layout)
 

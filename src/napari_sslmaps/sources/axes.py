@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import UnsupportedImageError
+from napari_sslmaps.sources.base import Contents
 from napari_sslmaps.sources.channels import (
     ChannelChoice,
     ChannelFacts,
@@ -33,12 +34,20 @@ class AxisPlan:
         Letter and length of each axis that frames run along, the last one fastest.
     picked
         Numbers along the channel axis: one for a grey image, two or three to become red, green and blue.
+    described
+        Number and name of each channel, where others could be asked for.
     """
 
     axes: str
     channel_axis: str
     stacks: tuple[tuple[str, int], ...]
     picked: tuple[int, ...]
+    described: tuple[str, ...] = ()
+
+    @property
+    def contents(self) -> Contents:
+        """Which channels there are to choose from, and which are taken."""
+        return Contents(channels=self.described, picked=self.picked if self.described else ())
 
     @property
     def channels(self) -> int:
@@ -146,4 +155,7 @@ def plan_axes(
         raise ask_for_channels(known, count, said, name)
     else:
         picked = (0, 1, 2)[: 3 if count >= 3 else 1]
-    return AxisPlan(axes, channel_axis, tuple((axis, int(sizes[axis])) for axis in stacks), picked)
+    offered = count > 1 and (channel is not None or channel_axis == "C" or count > 4)
+    described = known.described(count) if offered else ()
+    lengths = tuple((axis, int(sizes[axis])) for axis in stacks)
+    return AxisPlan(axes, channel_axis, lengths, picked, described)

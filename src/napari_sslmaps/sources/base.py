@@ -30,10 +30,33 @@ _WHOLE = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
+class Contents:
+    """What a file has to choose from; nothing where there is no choice.
+
+    Parameters
+    ----------
+    series
+        Number, name and size of each of its images.
+    shown
+        Place among them of the one that is read.
+    channels
+        Number and name of each channel.
+    picked
+        Numbers of those that are read: one, or two or three as red, green and blue.
+    """
+
+    series: tuple[str, ...] = ()
+    shown: int = 0
+    channels: tuple[str, ...] = ()
+    picked: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ImageLayout:
     """What a source says of its pixels before any is read; the fields of `ImageSource`.
 
-    `notes` are sentences on what else the file holds, and on what was made of it.
+    `notes` are sentences on what else the file holds, and on what was made of it; `contents` is what can be
+    chosen instead.
     """
 
     levels: tuple[Level, ...]
@@ -44,6 +67,7 @@ class ImageLayout:
     window: Window | None = None
     aspect_yx: tuple[float, float] = (1.0, 1.0)
     notes: tuple[str, ...] = ()
+    contents: Contents = Contents()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "dtype", self.dtype.newbyteorder("="))
@@ -165,10 +189,19 @@ class SourceBase(ABC):
         """Sentences on what else the file holds, and on what was made of it."""
         return self._layout.notes
 
+    @property
+    def contents(self) -> Contents:
+        """What else of the file can be chosen by series and channel."""
+        return self._layout.contents
+
     def call(self, name: str) -> None:
         """Call it otherwise, and let it say no more of its file, whose name is in its notes."""
         self._name = name
-        self._layout = replace(self._layout, notes=())
+        self._layout = replace(self._layout, notes=(), contents=Contents())
+
+    def offer(self, contents: Contents) -> None:
+        """Say what its file has to choose from."""
+        self._layout = replace(self._layout, contents=contents)
 
     def calibrate(self, um_per_px: float | tuple[float, float]) -> None:
         """Believe this spacing rather than the file's.

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import ChannelsError, InvalidOptionError
-from napari_sslmaps.sources.base import ImageLayout, SourceBase, SpacingYX
+from napari_sslmaps.sources.base import Contents, ImageLayout, SourceBase, SpacingYX
 from napari_sslmaps.sources.protocol import ImageSource
 
 Channel = int | str
@@ -100,6 +100,10 @@ def pick_channels(choice: ChannelChoice, facts: ChannelFacts, count: int, name: 
 COLOURS = ChannelFacts(("red", "green", "blue"))
 
 
+def _facts_of(source: ImageSource) -> ChannelFacts:
+    return COLOURS if source.channels == 3 else ChannelFacts()
+
+
 class _OfColours(SourceBase):
     """Some channels of a colour image, whose source has no choice of its own."""
 
@@ -114,6 +118,11 @@ class _OfColours(SourceBase):
             window=getattr(source, "window", None),
             aspect_yx=getattr(source, "aspect_yx", (1.0, 1.0)),
             notes=tuple(getattr(source, "notes", ())),
+            contents=replace(
+                getattr(source, "contents", Contents()),
+                channels=_facts_of(source).described(source.channels),
+                picked=picked,
+            ),
         )
         super().__init__(source.name, layout)
 
@@ -143,9 +152,8 @@ def of_colours(source: ImageSource, channel: ChannelChoice) -> ImageSource:
     """
     if channel is None:
         return source
-    facts = COLOURS if source.channels == 3 else ChannelFacts()
     try:
-        picked = pick_channels(channel, facts, source.channels, source.name)
+        picked = pick_channels(channel, _facts_of(source), source.channels, source.name)
     except InvalidOptionError:
         source.close()
         raise

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import UnsupportedImageError
-from napari_sslmaps.sources.base import ImageLayout, SourceBase
+from napari_sslmaps.sources.base import Contents, ImageLayout, SourceBase
 from napari_sslmaps.sources.decoded_cache import DecodedCache
 from napari_sslmaps.sources.protocol import ImageSource, Level
 
@@ -52,6 +52,7 @@ class CoarserLevels(SourceBase):
             source.spacing_um_yx,
             getattr(source, "window", None),
             notes=tuple(getattr(source, "notes", ())),
+            contents=getattr(source, "contents", Contents()),
         )
         super().__init__(source.name, layout)
         self.file = getattr(source, "file", None)

@@ -81,6 +81,7 @@ class CziSource(SourceBase):
             dtype=dtype,
             frames=plan.frames,
             notes=plan.notes,
+            contents=plan.contents,
             spacing_um_yx=_spacing(about),
         )
         super().__init__(path.stem, layout)

@@ -63,6 +63,7 @@ class DicomTilesSource(SourceBase):
                 dtype=first.file.meaning.dtype,
                 frames=plan.frames,
                 notes=plan.notes,
+                contents=plan.contents,
                 spacing_um_yx=first.file.spacing(0, (0, 0)),
                 window=first.file.meaning.window,
             )

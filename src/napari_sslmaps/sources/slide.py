@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import MissingExtraError, UnsupportedImageError
 from napari_sslmaps.sources.array import ArraySource
-from napari_sslmaps.sources.base import ImageLayout, SourceBase, decoding, spacing_um
+from napari_sslmaps.sources.base import Contents, ImageLayout, SourceBase, decoding, spacing_um
 from napari_sslmaps.sources.icc import to_srgb
 from napari_sslmaps.sources.protocol import ImageSource, Level
 
@@ -75,11 +75,12 @@ class OpenSlideSource(SourceBase):
             dtype=np.dtype(np.uint8),
             spacing_um_yx=spacing_um(facts.get("openslide.mpp-y"), facts.get("openslide.mpp-x"), 1.0),
             notes=(*left_out, *notes),
+            contents=self._contents(0),
         )
         super().__init__(path.stem, layout)
 
     def beside(self, name: str) -> ImageSource:
-        """Return a picture that lies beside the slide, by name: label, macro or thumbnail; closes the slide.
+        """Return a picture that lies beside the slide, by name or number; closes the slide.
 
         Raises
         ------
@@ -88,12 +89,23 @@ class OpenSlideSource(SourceBase):
         """
         with self, decoding(self._file_name, "a slide that OpenSlide reads", *self._damage):
             pictures = self._slide.associated_images
+            numbered = {str(number): called for number, called in enumerate(pictures, start=1)}
+            name = numbered.get(name, name)
             if name in pictures:
-                return ArraySource(np.array(pictures[name].convert("RGB")), f"{self.name} {name}")
+                contents = self._contents(1 + list(pictures).index(name))
+                pixels = np.array(pictures[name].convert("RGB"))
+                picture = ArraySource(pixels, f"{self.name} {name}")
+                picture.offer(contents)
+                return picture
             raise UnsupportedImageError(
                 f"Expected one of {', '.join(pictures) or 'no others'} as series of {self._file_name}; got "
                 f"{name!r}. Leave it out for the slide itself."
             )
+
+    def _contents(self, shown: int) -> Contents:
+        every = ("slide", *self._slide.associated_images)
+        told = tuple(f"{number} {name}" for number, name in enumerate(every))
+        return Contents(told, shown) if len(told) > 1 else Contents()
 
     def _decode(self, region: Region) -> NDArray[Any]:
         down_y, down_x = self.levels[region.level].downsample_yx

@@ -187,6 +187,7 @@ class TiffSource(SourceBase):
                 layout,
                 spacing_um_yx=None if spacing is None else self._turn.pair(spacing),
                 notes=(*choice.notes, *self._plan.notes, *_said_of_extra(extra, path.name), *notes),
+                contents=replace(self._plan.contents, series=choice.series, shown=choice.number),
             )
             self._file, self._files = file, tifffile.FileCache(lock=RLock())
             self._kept = DecodedCache(_KEPT_BYTES)

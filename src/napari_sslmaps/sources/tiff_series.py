@@ -44,10 +44,13 @@ class SeriesChoice:
         Number of the series in the file.
     notes
         A sentence if there are others.
+    series
+        Number, name and size of each, if there are others.
     """
 
     number: int
     notes: tuple[str, ...] = ()
+    series: tuple[str, ...] = ()
 
 
 def check_claimed_planes(file: tifffile.TiffFile, path: Path) -> None:
@@ -92,20 +95,21 @@ def choose_series(file: tifffile.TiffFile, wanted: int | str | None, name: str) 
     every = list(file.series)
     if not every:
         raise tifffile.TiffFileError("it has no pages")
+    told = tuple(_told(every, number) for number in range(len(every))) if len(every) > 1 else ()
     if wanted is not None:
-        return SeriesChoice(_find(every, wanted, name))
+        return SeriesChoice(_find(every, wanted, name), series=told)
     itself = [number for number, series in enumerate(every) if not _lies_beside(series)]
     chosen = max(itself or range(len(every)), key=lambda number: (_area(every[number]), -number))
     if len(every) == 1:
         return SeriesChoice(chosen)
     others = [number for number in range(len(every)) if number != chosen]
     note = (
-        f"{name} holds {len(every)} images; shown is {_told(every, chosen)}. Left out: "
-        f"{'; '.join(_told(every, number) for number in others)}. Choose another one by series."
+        f"{name} holds {len(every)} images; shown is {told[chosen]}. Left out: "
+        f"{'; '.join(told[number] for number in others)}. Choose another one by series."
     )
     if set(others) & set(itself):
         _LOGGER.warning("%s", note)
-    return SeriesChoice(chosen, (note,))
+    return SeriesChoice(chosen, (note,), told)
 
 
 def _lies_beside(series: Any) -> bool:

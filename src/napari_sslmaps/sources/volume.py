@@ -83,6 +83,7 @@ class VolumeSource(SourceBase):
             dtype=dtype,
             frames=self._plan.frames,
             notes=self._plan.notes,
+            contents=self._plan.contents,
             spacing_um_yx=spacing_um(spacing[1], spacing[0], 1e3) if _says_spacing(path) else None,
         )
         super().__init__(re.sub(r"(\.nii)?\.[A-Za-z]+$", "", path.name), layout)

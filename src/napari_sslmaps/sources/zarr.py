@@ -103,6 +103,7 @@ class ZarrSource(SourceBase):
                 dtype=dtype,
                 frames=self._plan.frames,
                 notes=self._plan.notes,
+                contents=self._plan.contents,
                 spacing_um_yx=spacing,
             )
             on_error.pop_all()

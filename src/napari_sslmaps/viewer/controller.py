@@ -12,6 +12,7 @@ from napari_sslmaps.viewer.canvas.anchor_pointer import AnchorPointer
 from napari_sslmaps.viewer.canvas.flicker_keys import FlickerKeys
 from napari_sslmaps.viewer.canvas.image_layer import is_own
 from napari_sslmaps.viewer.canvas.map_layers import LayerManager
+from napari_sslmaps.viewer.canvas.other_images import OtherImages
 from napari_sslmaps.viewer.canvas.region_masks import RegionMasks
 from napari_sslmaps.viewer.canvas.region_selection import RegionSelection
 from napari_sslmaps.viewer.canvas.region_shapes import RegionShapes
@@ -57,6 +58,7 @@ class Runners(NamedTuple):
     files: TaskRunner
     downloads: TaskRunner
     trials: TaskRunner
+    images: TaskRunner
     libraries: TaskRunner
 
 
@@ -100,6 +102,7 @@ class Controller:
         self.marks = AnchorMarks(viewer, workspace)
         self.cells = SideBySide(viewer)
         self.masks = RegionMasks(viewer, workspace, self.layer_manager, runners.masks, self._on_failed)
+        self.other_images = OtherImages(viewer, workspace, runners.images, self._on_not_read)
         self.look = RegionSelection(viewer, workspace, self.masks.placed)
         self.run_estimate = RunEstimate(
             workspace, services.throughputs, runners.trials, self.look, self.look.mask
@@ -345,6 +348,11 @@ class Controller:
                 self._image_connections.add(getattr(new.events, name), self._on_image_moved)
             self._image_connections.add(new.events.data, self._on_pixels_changed)
             self._image_connections.add(new.events.name, self.images_changed.emit)
+            active = self.viewer.layers.selection.active
+            if isinstance(active, Image) and not is_own(active) and new in self.viewer.layers:
+                self.viewer.layers.selection.active = (
+                    new  # else the next layer that comes brings `active` back
+                )
         session = self.session
         self.workspace.reference = None
         self.workspace.anchors = session.anchors if session is not None else ()
@@ -420,6 +428,11 @@ class Controller:
             self.difference.update(self.sessions.image)
             self.stage.arrange(self.sessions.image)
             self.areas.arrange()
+
+    def _on_not_read(self, error: BaseException) -> None:
+        """Say why, and let the dock show again what is still looked at."""
+        self._on_failed(error)
+        self.images_changed.emit()
 
     def _on_failed(self, error: BaseException) -> None:
         self.workspace.say(sentence(error), failed=True)

@@ -8,7 +8,9 @@ from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QPushButton, QSpinBox, QVB
 
 from napari_sslmaps._qt.parts import GAP, ComboBox, FileMenu, Section, dim, note, quiet, titled
 from napari_sslmaps.core.tiling import ONE_PASS, TILED, Tiling
+from napari_sslmaps.sources.base import Contents
 from napari_sslmaps.viewer.canvas.image_layer import spacing_of
+from napari_sslmaps.viewer.canvas.npe2 import contents_of
 from napari_sslmaps.viewer.state.workspace import RegionChoice, Status, Task
 
 REGIONS = (
@@ -66,7 +68,9 @@ class ImageSection(Section):
         self.sessions = FileMenu(
             "session", "Save what is looked at, and open it again.", kept="Open the last session"
         )
+        self.choices = ContentRows()
         self.body.addLayout(titled("Image", self.image, self.sessions))
+        self.body.addWidget(self.choices)
         self.draw = QPushButton("Draw")
         self.draw.setToolTip("Draw a rectangle on the image; it becomes the region.")
         self.draw.clicked.connect(self.draw_requested)
@@ -87,6 +91,7 @@ class ImageSection(Section):
         self.image.set_value(chosen)
         self.image.setEnabled(bool(layers))
         count = len(chosen.data) if chosen is not None and chosen.multiscale else 1
+        self.choices.set_contents(Contents() if chosen is None else contents_of(chosen.metadata))
         self.resolution.set_levels(count, tells=chosen is None or spacing_of(chosen) is not None)
 
     def set_region(self, choice: RegionChoice) -> None:
@@ -115,6 +120,64 @@ class ImageSection(Section):
         """Say what a run will do, or why it cannot."""
         self.plan.setText(plan.text)
         dim(self.plan, failed=plan.failed)
+
+
+_COLOURS = ("red", "green", "blue")
+
+
+class ContentRows(QWidget):
+    """Which image of a file, and which of its channels; each row is hidden where there is no choice."""
+
+    series_requested = Signal(int)
+    channels_requested = Signal(object)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.series = ComboBox(tip="The file holds several images; this one is shown.")
+        self.channels = tuple(
+            ComboBox(
+                tip="The channel that is shown; with a second and a third, what is shown as red."
+                if not place
+                else f"A channel that is shown as {_COLOURS[place]}; - for one channel less."
+            )
+            for place in range(len(_COLOURS))
+        )
+        self._of_images, self._of_channels = QWidget(), QWidget()
+        self._of_images.setLayout(titled("Series", self.series))
+        of_channels = titled("Channel", *self.channels)
+        for place in range(len(self.channels)):
+            of_channels.setStretch(1 + place, 1)
+        self._of_channels.setLayout(of_channels)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(GAP)
+        column.addWidget(self._of_images)
+        column.addWidget(self._of_channels)
+        self.hide()
+        self.series.currentIndexChanged.connect(lambda _: self.series_requested.emit(self.series.value))
+        for box in self.channels:
+            box.currentIndexChanged.connect(self._on_channel)
+
+    def set_contents(self, contents: Contents) -> None:
+        """Offer what a file has to choose from, and show what is chosen."""
+        self.series.set_options([(told, number) for number, told in enumerate(contents.series)])
+        self.series.set_value(contents.shown)
+        named = [(told, number) for number, told in enumerate(contents.channels)]
+        for place, box in enumerate(self.channels):
+            box.set_options([("-", None), *named] if place else named)
+            box.set_value(contents.picked[place] if place < len(contents.picked) else None)
+            listed = box.view()
+            if listed is not None:  # names are longer than the boxes are wide
+                listed.setMinimumWidth(listed.sizeHintForColumn(0) + 4 * GAP)
+        self.channels[2].setEnabled(len(contents.picked) > 1)
+        self._of_images.setVisible(bool(contents.series))
+        self._of_channels.setVisible(bool(contents.channels))
+        self.setVisible(bool(contents.series or contents.channels))
+
+    def _on_channel(self) -> None:
+        chosen = [box.value for box in self.channels]
+        several = chosen[: chosen.index(None) if None in chosen else None]
+        self.channels_requested.emit(tuple(several))
 
 
 _UNIT = " µm/px"

@@ -1,6 +1,6 @@
 """napari's plugin contributions that need no window: the reader and the sample data."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import ChannelsError, UnsupportedImageError
 from napari_sslmaps.evaluation.annotation import IGNORE
+from napari_sslmaps.sources.base import Contents
+from napari_sslmaps.sources.channels import ChannelChoice
 from napari_sslmaps.sources.coarser import CoarserLevels
 from napari_sslmaps.sources.formats import ZARR_MARKERS, holds_dicom, is_url, path_in_zip
 from napari_sslmaps.sources.masks import read_mask
@@ -82,8 +84,45 @@ def _read(item: str) -> list[LayerData]:
 def _read_channel(item: str, number: int, said: str) -> LayerData:
     data, options, kind = _read_image(item, number)
     options["name"] = f"{options['name']}: {said}"
-    options["metadata"]["channel"] = number
     return data, {**options, "blending": "additive"}, kind
+
+
+def read_chosen(item: str, series: int | None, channel: tuple[int, ...]) -> LayerData:
+    """Read another image or other channels of a file.
+
+    Parameters
+    ----------
+    item
+        Path or address.
+    series
+        Number of the image among those of the file; None where it holds one.
+    channel
+        Numbers of channels; empty for the colours of the image, or its first channel.
+
+    Raises
+    ------
+    UnsupportedImageError, InvalidOptionError
+        If the file has changed, and holds no such image or channel.
+    """
+    try:
+        data, options, kind = _read_image(item, channel or None, series)
+    except ChannelsError:
+        data, options, kind = _read_image(item, 0, series)
+    contents = contents_of(options["metadata"])
+    image = contents.series[contents.shown].rsplit(",", 1)[0] if contents.series else ""
+    channels = " + ".join(contents.channels[number] for number in contents.picked)
+    return data, {**options, "name": ": ".join(filter(None, (options["name"], image, channels)))}, kind
+
+
+def contents_of(metadata: Mapping[str, Any]) -> Contents:
+    """Return what the file of a layer has to choose from, by the metadata that `read` gave it."""
+    picked = metadata.get("channel", ())
+    return Contents(
+        tuple(metadata.get("images", ())),
+        metadata.get("series", 0),
+        tuple(metadata.get("channels", ())),
+        (picked,) if isinstance(picked, int) else tuple(picked),
+    )
 
 
 def _labels(item: str) -> list[LayerData]:
@@ -105,8 +144,8 @@ def _labels(item: str) -> list[LayerData]:
     return layers
 
 
-def _read_image(item: str, channel: int | None = None) -> LayerData:
-    source = open_image(item, channel=channel)
+def _read_image(item: str, channel: ChannelChoice = None, series: int | None = None) -> LayerData:
+    source = open_image(item, channel=channel, series=series)
     if _is_small(source):
         with source:
             return _layer(source, _whole(source), {"path": item})
@@ -155,7 +194,13 @@ def _whole(source: ImageSource) -> NDArray[Any]:
 def _layer(source: ImageSource, data: Any, metadata: dict[str, Any]) -> LayerData:
     notes, window = getattr(source, "notes", ()), getattr(source, "window", None)
     aspect = getattr(source, "aspect_yx", (1.0, 1.0))
-    said = {"notes": list(notes)} if notes else {}
+    said: dict[str, Any] = {"notes": list(notes)} if notes else {}
+    contents: Contents = getattr(source, "contents", Contents())
+    if contents.series:
+        said |= {"images": list(contents.series), "series": contents.shown}
+    if contents.channels:
+        picked = contents.picked
+        said |= {"channels": list(contents.channels), "channel": picked[0] if len(picked) == 1 else picked}
     options: dict[str, Any] = {
         "name": source.name,
         "rgb": source.channels == 3,

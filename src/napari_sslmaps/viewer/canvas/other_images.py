@@ -1,0 +1,108 @@
+"""Another image of the file that is looked at, or other channels of it, in place of its layer."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from napari.components import ViewerModel
+from napari.layers import Image
+
+from napari_sslmaps.viewer.canvas.image_layer import OWN
+from napari_sslmaps.viewer.canvas.npe2 import LayerData, contents_of, read_chosen
+from napari_sslmaps.viewer.state.tasks import TaskCallbacks, TaskContext, TaskRunner
+from napari_sslmaps.viewer.state.workspace import WorkspaceModel
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """Work for the runner: read what was chosen of a file."""
+
+    path: str
+    series: int | None
+    channels: tuple[int, ...]
+
+    def __call__(self, context: TaskContext) -> LayerData:
+        context.token.check()
+        return read_chosen(self.path, self.series, self.channels)
+
+
+class OtherImages:
+    """Reads a file again where a user chooses another series or other channels.
+
+    The new layer takes the place of the old one, whose maps go with it: they show other pixels. Anchors and
+    the size of a pixel stay where rows and columns are the same.
+
+    Parameters
+    ----------
+    viewer, workspace
+        Where layers are, and which of them is looked at.
+    runner
+        Reads.
+    failed
+        Is told what went wrong.
+    """
+
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        workspace: WorkspaceModel,
+        runner: TaskRunner,
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        self._viewer = viewer
+        self._workspace = workspace
+        self._runner = runner
+        self._failed = failed
+
+    def choose_series(self, series: int) -> None:
+        """Look at another image of the file."""
+        image = self._workspace.image
+        if image is not None:
+            self._read(image, _Reading(image.metadata["path"], series, ()))
+
+    def choose_channels(self, channels: tuple[int, ...]) -> None:
+        """Look at other channels: one, or two or three as red, green and blue."""
+        image = self._workspace.image
+        if image is not None and channels:
+            contents = contents_of(image.metadata)
+            series = contents.shown if contents.series else None
+            self._read(image, _Reading(image.metadata["path"], series, channels))
+
+    def _read(self, image: Image, work: _Reading) -> None:
+        self._workspace.say(f"Reading {image.name} again …")
+        self._runner.submit(
+            work, TaskCallbacks(lambda _: None, lambda layer: self._replace(image, layer), self._failed)
+        )
+
+    def _replace(self, old: Image, layer: LayerData) -> None:
+        viewer, workspace = self._viewer, self._workspace
+        if old not in viewer.layers:
+            return
+        data, options, _ = layer
+        new = Image(data, **options)
+        same = _shape_yx(new) == _shape_yx(old)
+        anchors, spacing, active = workspace.anchors, workspace.spacing_um, workspace.image is old
+        at = viewer.layers.index(old)
+        if not same:  # another place of the canvas, perhaps in other units
+            viewer.layers.remove(old)
+        viewer.layers.insert(at, new)
+        if active:
+            workspace.image = new
+        if same:
+            viewer.layers.remove(old)
+        uid = str(old.unique_id)
+        for left in [layer for layer in viewer.layers if layer.metadata.get(OWN, {}).get("image") == uid]:
+            viewer.layers.remove(left)
+        new.name = options["name"]  # which was taken while both were there
+        if active:
+            viewer.layers.selection.active = new
+            if same:
+                workspace.anchors, workspace.spacing_um = anchors, spacing
+            else:
+                viewer.reset_view()
+        workspace.say(f"{new.name} is shown.")
+
+
+def _shape_yx(layer: Image) -> tuple[int, ...]:
+    base = layer.data[0] if layer.multiscale else layer.data
+    shape = tuple(int(side) for side in base.shape)
+    return shape[-3:-1] if layer.rgb else shape[-2:]

@@ -1,0 +1,132 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from napari.components import ViewerModel
+from viewer_kit import LaterRunner, known_services, noise
+
+from napari_sslmaps.viewer.canvas.npe2 import contents_of, read
+from napari_sslmaps.viewer.controller import Controller
+from napari_sslmaps.viewer.state.workspace import Anchor, WorkspaceModel
+
+NAMES = ("DAPI", "CD8", "PanCK", "FOXP3")
+
+
+@pytest.fixture
+def cells(tmp_path: Path) -> Path:
+    pixels = (noise(4, 48, 64) * 9000).astype(np.uint16)
+    path = tmp_path / "cells.ome.tif"
+    tifffile.imwrite(path, pixels, metadata={"axes": "CYX", "Channel": {"Name": list(NAMES)}})
+    return path
+
+
+@pytest.fixture
+def several(tmp_path: Path) -> Path:
+    path = tmp_path / "several.ome.tif"
+    with tifffile.TiffWriter(path) as file:
+        for number, (height, width) in enumerate(((16, 16), (48, 64), (32, 40))):
+            said = {"PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5} if number == 1 else {}
+            file.write(
+                np.full((height, width), number, np.uint8), metadata={"Name": f"part {number}", **said}
+            )
+    return path
+
+
+def opened(viewer: ViewerModel, path: Path) -> list[str]:
+    for data, options, _ in read(str(path)):
+        viewer.add_image(data, **options)
+    return [layer.name for layer in viewer.layers]
+
+
+def test_metadata_say_what_a_file_has_to_choose_from(cells: Path, several: Path) -> None:
+    channels = contents_of(read(str(cells))[1][1]["metadata"])
+    assert channels.channels == tuple(f"{number} {name}" for number, name in enumerate(NAMES))
+    assert channels.picked == (1,)
+    assert channels.series == ()
+    images = contents_of(read(str(several))[0][1]["metadata"])
+    assert images.series[images.shown] == "1 (part 1), 48 × 64 px"
+    assert [told[0] for told in images.series] == ["0", "1", "2"]
+
+
+def test_another_channel_takes_the_layers_place_and_keeps_its_anchors(
+    viewer: ViewerModel, controller: Controller, cells: Path
+) -> None:
+    viewer.layers.clear()
+    opened(viewer, cells)
+    workspace, third = controller.workspace, viewer.layers[2]
+    viewer.layers.selection.active = third
+    workspace.anchors, workspace.spacing_um = (Anchor((10.0, 12.0)),), 0.4
+    controller.run()
+    assert controller.session is not None
+    assert controller.session.embedded
+    controller.other_images.choose_channels((3,))
+    assert third not in viewer.layers
+    assert workspace.image is viewer.layers[2]
+    assert workspace.image.name.startswith("cells: 3 FOXP3")
+    np.testing.assert_array_equal(workspace.image.data, tifffile.imread(cells)[3])
+    assert workspace.anchors == (Anchor((10.0, 12.0)),)
+    assert workspace.spacing_um == 0.4
+    assert not [layer for layer in viewer.layers if layer.name.startswith("cells: 2 PanCK")]
+
+
+def test_three_channels_become_red_green_and_blue(
+    viewer: ViewerModel, controller: Controller, cells: Path
+) -> None:
+    viewer.layers.clear()
+    opened(viewer, cells)
+    workspace = controller.workspace
+    controller.other_images.choose_channels((2, 0, 1))
+    image = workspace.image
+    assert image is not None
+    assert image.name == "cells: 2 PanCK + 0 DAPI + 1 CD8"
+    assert image.rgb
+    np.testing.assert_array_equal(image.data, tifffile.imread(cells)[[2, 0, 1]].transpose(1, 2, 0))
+    assert contents_of(image.metadata).picked == (2, 0, 1)
+
+
+def test_another_series_is_another_image(viewer: ViewerModel, controller: Controller, several: Path) -> None:
+    viewer.layers.clear()
+    assert opened(viewer, several) == ["several"]
+    controller.workspace.anchors = (Anchor((40.0, 60.0)),)
+    controller.other_images.choose_series(2)
+    image = controller.workspace.image
+    assert list(viewer.layers) == [image]
+    assert image.name == "several: 2 (part 2)"
+    assert image.data.shape == (32, 40)
+    assert controller.workspace.anchors == ()
+
+
+def test_a_file_that_is_gone_leaves_the_layer(
+    viewer: ViewerModel, controller: Controller, cells: Path
+) -> None:
+    viewer.layers.clear()
+    opened(viewer, cells)
+    image = controller.workspace.image
+    cells.unlink()
+    told = []
+    controller.images_changed.connect(lambda: told.append(True))
+    controller.other_images.choose_channels((0,))
+    assert controller.workspace.image is image
+    assert controller.workspace.status.failed
+    assert "cells.ome.tif" in controller.workspace.status.text
+    assert told
+
+
+def test_a_layer_that_was_removed_while_its_file_was_read_does_not_come_back(
+    viewer: ViewerModel, cells: Path
+) -> None:
+    runners: list[LaterRunner] = []
+
+    def make() -> LaterRunner:
+        runners.append(LaterRunner())
+        return runners[-1]
+
+    controller = Controller(viewer, WorkspaceModel(), make_runner=make, services=known_services())
+    opened(viewer, cells)
+    controller.other_images.choose_channels((0,))
+    viewer.layers.clear()
+    for runner in runners:
+        runner.deliver()
+    assert len(viewer.layers) == 0
+    controller.close()
