@@ -39,6 +39,7 @@ from napari_sslmaps.encoders.cards import card_of
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import SSLMapsError
 from napari_sslmaps.maps.registry import following_anchors
+from napari_sslmaps.viewer.canvas.image_layer import leading_shape
 from napari_sslmaps.viewer.controller import Controller
 from napari_sslmaps.viewer.encoders.checkpoint_review import CheckpointReview
 from napari_sslmaps.viewer.maps.session_files import last_session
@@ -163,7 +164,8 @@ class SSLMapsWidget(QWidget):
         self.setStyleSheet(tone_sheet(dark=sum(ground) < _HALF))
 
     def _on_step(self) -> None:
-        self._resting.start()
+        if not self.controller.coordinator.take_frame():
+            self._resting.start()
 
     def close_controller(self) -> None:
         """Stop what runs and undo every connection; the widget is of no use afterwards."""
@@ -246,6 +248,8 @@ class SSLMapsWidget(QWidget):
         self.maps.basis_locked.connect(bases.lock)
         self.maps.basis_saved.connect(lambda path: bases.save(Path(path)))
         self.maps.basis_loaded.connect(lambda path: bases.load(Path(path)))
+        self.anchors.clip.track_requested.connect(lambda on: self._set("track", on))
+        self.anchors.clip.frames_requested.connect(controller.clip.embed_all)
         self.anchors.live_requested.connect(lambda on: self._set("live", on))
         self.areas.shown_requested.connect(lambda on: self._set("areas_shown", on))
         self.areas.options_requested.connect(lambda options: self._set("area_options", options))
@@ -298,6 +302,7 @@ class SSLMapsWidget(QWidget):
             "groups": self.anchors.set_groups,
             "group": self.anchors.set_group,
             "anchor_mode": self.anchors.set_mode,
+            "track": self.anchors.clip.set_track,
             "negative_mode": self.anchors.set_negative,
             "in_view": self.view.set_shown,
             "live": self.anchors.set_live,
@@ -322,6 +327,7 @@ class SSLMapsWidget(QWidget):
             self._connections.add(signal, self._on_images_changed)
         for setter in (self.view.set_side_by_side, self.pretext.set_side_by_side):
             self._connections.add(events.side_by_side, setter)
+        self._connections.add(events.progress, self._on_clip_changed)
         self._connections.add(self.controller.viewer.events.theme, self._on_theme)
         self._connections.add(events.shown, self._on_shown_changed)
         self._connections.add(events.caption, self._on_caption_changed)
@@ -386,6 +392,11 @@ class SSLMapsWidget(QWidget):
         self.image.set_images(images, workspace.image)
         others = [image for image in images if image is not workspace.image]
         self.anchors.set_references(others, workspace.reference)
+        self._on_clip_changed()
+
+    def _on_clip_changed(self) -> None:
+        image, busy = self.workspace.image, self.workspace.progress is not None
+        self.anchors.clip.set_clip(there=image is not None and bool(leading_shape(image)), busy=busy)
 
     def _on_chosen_changed(self) -> None:
         self.encoders.set_chosen([spec.name for spec in self.workspace.specs])

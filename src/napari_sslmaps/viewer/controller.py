@@ -24,7 +24,8 @@ from napari_sslmaps.viewer.encoders.encoder_list import EncoderList
 from napari_sslmaps.viewer.maps.anchor_sets import AnchorSets
 from napari_sslmaps.viewer.maps.areas import AreaController
 from napari_sslmaps.viewer.maps.attention_controller import AttentionController
-from napari_sslmaps.viewer.maps.coordinator import MapCoordinator
+from napari_sslmaps.viewer.maps.clip import ClipFrames
+from napari_sslmaps.viewer.maps.coordinator import MapCoordinator, TokenWork
 from napari_sslmaps.viewer.maps.embedding_job import PartialResult
 from napari_sslmaps.viewer.maps.head_stack import HeadStack
 from napari_sslmaps.viewer.maps.map_controller import MapController
@@ -33,6 +34,7 @@ from napari_sslmaps.viewer.maps.run_estimate import RunEstimate
 from napari_sslmaps.viewer.maps.runs import EmbeddingRuns
 from napari_sslmaps.viewer.maps.scale import ScaleSteps
 from napari_sslmaps.viewer.maps.session_files import SessionFiles
+from napari_sslmaps.viewer.maps.tracking import AnchorTracker
 from napari_sslmaps.viewer.maps.visibility import Difference, VisibilityController
 from napari_sslmaps.viewer.pretext.controller import PretextController
 from napari_sslmaps.viewer.services import Services
@@ -147,8 +149,18 @@ class Controller:
         self.anchor_sets = AnchorSets(workspace, self.sessions, self.look)
         self.heads = HeadStack(viewer, workspace, self.layer_manager)
         self.keys = FlickerKeys(viewer, workspace, self.stage.methods)
+        self.history = History(viewer, workspace)
+        self.clip = ClipFrames(
+            workspace, self.sessions, self.look, runners.embedding, services.embedder, self.layer_manager
+        )
         self.coordinator = MapCoordinator(
-            workspace, self.sessions, self.look, self.runs, self.map_controller, self.attention, self.stage
+            workspace,
+            self.sessions,
+            self.look,
+            TokenWork(self.runs, self.clip, AnchorTracker(workspace, self.history.replace_anchors)),
+            self.map_controller,
+            self.attention,
+            self.stage,
         )
         self.pointer = AnchorPointer(viewer, workspace, self.coordinator.bounds)
         self.pointer.zoom = self._zoom
@@ -156,7 +168,6 @@ class Controller:
         self.shapes = RegionShapes(viewer, workspace)
         self.session_files = SessionFiles(viewer, workspace, self.sessions, self.run)
         self.scale = ScaleSteps(viewer, workspace, self.sessions, self.look)
-        self.history = History(viewer, workspace)
         self.compare_page = ComparePage(
             viewer,
             workspace,
@@ -290,6 +301,9 @@ class Controller:
         for painter in (self.map_controller, self.attention):
             connect(painter.drawn, self._on_drawn)
         connect(self.runs.partial, self._on_partial)
+        connect(events.progress, self.clip.follow_progress)
+        connect(self.clip.arrived, lambda _: self.coordinator.take_frame())
+        connect(self.clip.finished, lambda image: self._on_partial(image, None))
         connect(self.pointer.released, self.coordinator.repaint_for_anchors)
         connect(self.pointer.released, self.scale.update)
 
@@ -377,6 +391,7 @@ class Controller:
     def _on_pixels_changed(self) -> None:
         if self.session is not None:
             self.session.forget()
+            self.session.clip = None
         self.run_estimate.update()
 
     def _on_anchors_changed(self) -> None:

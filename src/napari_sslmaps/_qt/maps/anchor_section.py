@@ -8,6 +8,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import QColorDialog, QComboBox, QPushButton, QSizePolicy, QToolButton
 
+from napari_sslmaps._qt.maps.clip_row import ClipRow
 from napari_sslmaps._qt.parts import ComboBox, FileMenu, Section, note, quiet, row, titled
 from napari_sslmaps.viewer.canvas.anchor_pointer import LIVE_KEY, MODE_KEY
 from napari_sslmaps.viewer.state.workspace import Anchor, Group
@@ -59,12 +60,14 @@ class AnchorSection(Section):
         self.drop = _button("−", "Remove the group with its anchors.")
         self.reference = ComboBox(tip="Whose anchors are looked for: this image's, or those of another one.")
         self.files = FileMenu("anchors", "Anchors with their groups as a file, and from one.", kept=False)
+        self.clip = ClipRow()
         self.hint = note()
         line = row(self.mode, self.live, self.negative, self.remove, self.clear)
         line.setStretch(0, 1)
         self.body.addLayout(line)
         self.body.addLayout(titled("Group", self.group, self.colour, self.add, self.drop))
         self.body.addLayout(titled("From", self.reference, self.files))
+        self.body.addWidget(self.clip)
         self.body.addWidget(self.hint)
         self.set_groups((Group(),))
         self.set_anchors(())

@@ -159,6 +159,11 @@ def frame_of(viewer: ViewerModel, layer: Image) -> int:
     return int(np.ravel_multi_index(index, _shape(layer)[:-2])) if index else 0
 
 
+def leading_shape(layer: Image) -> tuple[int, ...]:
+    """Sizes of the axes before rows and columns; none of a single image."""
+    return _shape(layer)[:-2]
+
+
 def lead_of_frame(layer: Image, frame: int) -> tuple[int, ...]:
     """Invert `frame_of`: the index along the axes before rows and columns."""
     sizes = _shape(layer)[:-2]

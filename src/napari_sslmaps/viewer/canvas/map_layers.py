@@ -18,11 +18,13 @@ from napari_sslmaps.core.results import Float32, TokenMap
 from napari_sslmaps.maps.contrast import Limits, limits_of, rule_of
 from napari_sslmaps.maps.map_type import Display, MapType
 from napari_sslmaps.maps.registry import map_type_of, stored_values
-from napari_sslmaps.viewer.canvas.image_layer import OWN, is_own, lead_of_frame, turn_of
+from napari_sslmaps.viewer.canvas.image_layer import OWN, is_own, lead_of_frame, leading_shape, turn_of
 
 Picture: TypeAlias = Image | Labels
 """A layer that shows a drawing."""
-_PICTURES = ("map", "pretext", "difference", "areas")
+FRAMES = "frames"
+"""Role of a layer of the maps of all frames of a clip."""
+_PICTURES = ("map", "pretext", "difference", "areas", FRAMES)
 _PLACED = (*_PICTURES, "prediction", "agreement", "mask")
 _LISTED_WHEN_SEEN = ("map", "pretext", "areas")
 AGREEMENT, EVIDENCE = "agreement", "evidence"
@@ -43,7 +45,8 @@ class LayerSpec:
     encoder
         Name of the encoder.
     values
-        (rows, cols) float32, NaN transparent; (rows, cols, 4) float32 RGBA; or (rows, cols) int32 labels.
+        (rows, cols) float32, NaN transparent; (rows, cols, 4) float32 RGBA; or (rows, cols) int32 labels. In
+        the role ``frames`` with an axis of all frames before these.
     grid
         Where the tokens lie.
     limits
@@ -89,7 +92,7 @@ class LayerSpec:
     @property
     def rgb(self) -> bool:
         """Whether the values are colours."""
-        return self.values.ndim == 3
+        return self.values.ndim - (self.role == FRAMES) == 3
 
 
 class LayerManager:
@@ -230,7 +233,7 @@ class LayerManager:
                 setattr(layer, name, value)
 
     def _made(self, image: Image, drawing: LayerSpec) -> Picture:
-        values = _with_lead(drawing.values, image).copy()
+        values = _with_lead(drawing, image).copy()
         common: dict[str, Any] = {
             "name": f"{image.name} / {drawing.name}",
             "metadata": {OWN: _mark(image, drawing)},
@@ -251,7 +254,7 @@ class LayerManager:
         )
 
     def _update(self, layer: Picture, image: Image, drawing: LayerSpec, *, live: bool) -> None:
-        values = _with_lead(drawing.values, image)
+        values = _with_lead(drawing, image)
         moved = layer.metadata[OWN]["grid"] != drawing.record["grid"]
         moved = moved or layer.metadata[OWN]["frame"] != drawing.frame
         if isinstance(layer, Labels) and layer.metadata[OWN].get("palette") != drawing.palette:
@@ -339,8 +342,10 @@ def frame_of_reference(image: Layer) -> dict[str, Any]:
     }
 
 
-def _with_lead(values: Any, image: Image) -> Any:
-    return values[(None,) * (image.ndim - 2)]
+def _with_lead(drawing: LayerSpec, image: Image) -> Any:
+    if drawing.role == FRAMES:
+        return drawing.values.reshape(*leading_shape(image), *drawing.values.shape[1:])
+    return drawing.values[(None,) * (image.ndim - 2)]
 
 
 def _mark(image: Image, drawing: LayerSpec) -> dict[str, Any]:

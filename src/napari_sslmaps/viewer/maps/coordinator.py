@@ -1,6 +1,6 @@
 """What anchors and options ask of one image: a map of what is embedded, a run for what is not."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from napari.layers import Image
@@ -10,12 +10,22 @@ from napari_sslmaps.maps.registry import MapOptions, following_anchors, selectab
 from napari_sslmaps.viewer.canvas.anchor_pointer import Bounds
 from napari_sslmaps.viewer.canvas.region_selection import RegionSelection
 from napari_sslmaps.viewer.maps.attention_controller import AttentionController, depth_of
+from napari_sslmaps.viewer.maps.clip import ClipFrames
 from napari_sslmaps.viewer.maps.embedding_job import PartialResult
 from napari_sslmaps.viewer.maps.map_controller import MapController
 from napari_sslmaps.viewer.maps.runs import EmbeddingRuns
+from napari_sslmaps.viewer.maps.tracking import AnchorTracker
 from napari_sslmaps.viewer.maps.visibility import VisibilityController
 from napari_sslmaps.viewer.state.session import Session, Sessions
 from napari_sslmaps.viewer.state.workspace import WorkspaceModel
+
+
+class TokenWork(NamedTuple):
+    """Runs of one frame, frames that are embedded ahead, and what lets anchors go along."""
+
+    runs: EmbeddingRuns
+    clip: ClipFrames
+    tracker: AnchorTracker
 
 
 class MapCoordinator:
@@ -29,8 +39,8 @@ class MapCoordinator:
         What was computed, and for which image.
     look
         The region that is chosen, and the frame that is shown.
-    runs
-        Runs that compute tokens.
+    tokens
+        What computes tokens.
     map_controller, attention
         Make maps of tokens, and attention that is not kept with them.
     stage
@@ -42,7 +52,7 @@ class MapCoordinator:
         workspace: WorkspaceModel,
         sessions: Sessions,
         look: RegionSelection,
-        runs: EmbeddingRuns,
+        tokens: TokenWork,
         map_controller: MapController,
         attention: AttentionController,
         stage: VisibilityController,
@@ -50,7 +60,7 @@ class MapCoordinator:
         self._workspace = workspace
         self._sessions = sessions
         self._look = look
-        self._runs = runs
+        self._runs, self._clip, self._tracker = tokens
         self._map_controller = map_controller
         self._attention = attention
         self._stage = stage
@@ -114,8 +124,25 @@ class MapCoordinator:
     def follow_frame(self) -> None:
         """Embed the frame that the slider rests at, where the one before was embedded."""
         here = self._sessions.here
-        if here is not None and here[1].embedded and self._is_stale(*here):
+        if here is None or self.take_frame():
+            return
+        self._tracker.remember(here[1])
+        if here[1].embedded and self._is_stale(*here) and not self._clip.busy:
             self.run()
+
+    def take_frame(self) -> bool:
+        """Show the frame that the slider is at, where it was embedded ahead; tell whether it was."""
+        here = self._sessions.here
+        if here is None or not self._is_stale(*here):
+            return False
+        image, session = here
+        self._tracker.remember(session)
+        if not self._clip.take(image, session):
+            return False
+        self._stage.choose_front()
+        self._tracker.follow(session)
+        self.repaint(*self._workspace.maps)
+        return True
 
     def bounds(self) -> Bounds | None:
         """Return where anchors may lie: on the embedded region, else on the chosen one."""
@@ -152,7 +179,8 @@ class MapCoordinator:
             self._map_controller.follow_drag(image, session)
             self._attention.follow_drag(image, session)
         elif self._is_stale(image, session):
-            self.run()
+            if not self._clip.busy:
+                self.run()
         else:
             self.repaint_for_anchors()
             self.embed_missing()
@@ -222,6 +250,7 @@ class MapCoordinator:
         workspace.heads = max((len(each) for each in heads if each is not None), default=0)
         workspace.blocks = max((depth_of(workspace, name) for name in embedded), default=0)
         if painted is None:
+            self._tracker.follow(here[1])
             self.repaint(
                 *(
                     kind.key

@@ -21,6 +21,7 @@ from napari_sslmaps.pipeline.controls import embed_control
 from napari_sslmaps.pipeline.embedding import embed
 from napari_sslmaps.pipeline.planning import plan_at, stride_of
 from napari_sslmaps.pipeline.progress import EmbeddingProgress, OnProgress
+from napari_sslmaps.pipeline.token_store import TokenBudget
 from napari_sslmaps.sources.protocol import ImageSource
 from napari_sslmaps.viewer.canvas.map_layers import LayerSpec, draw_all
 from napari_sslmaps.viewer.state.loaded_encoders import LoadedEncoders
@@ -48,6 +49,10 @@ class EmbedOptions:
         What the image is read at, as `embed` takes it.
     detail
         Tokens along each axis of a patch, as `stride_of` takes it.
+    window
+        Intensities that become 0 and 1; chosen by the region's pixels if None.
+    budget
+        For the tokens, as `embed` takes it.
     """
 
     tiling: Tiling = TILED
@@ -56,6 +61,8 @@ class EmbedOptions:
     mask: PlacedMask | None = None
     resolution: str = "trained"
     detail: int = 1
+    window: tuple[float, float] | None = None
+    budget: TokenBudget | None = None
 
 
 _PLAIN = EmbedOptions()
@@ -110,6 +117,7 @@ class PipelineEmbedder:
                 on_progress=on_progress,
                 mask=options.mask,
                 resolution=options.resolution,
+                window=options.window,
                 stride=stride_of(options.detail, method.stride),
             )
         encoder = self._encoders.get(method)
@@ -123,6 +131,8 @@ class PipelineEmbedder:
             on_progress=on_progress,
             mask=options.mask,
             resolution=options.resolution,
+            window=options.window,
+            budget=options.budget,
             stride=stride_of(options.detail, method.constraint.token_stride),
         )
 

@@ -79,6 +79,15 @@ class History:
         """Do again what was undone last."""
         self._turn(self._undone, self._done, "redo")
 
+    def replace_anchors(self, anchors: tuple[Anchor, ...]) -> None:
+        """Set anchors that no user moved: no step of its own."""
+        self._held = True
+        try:
+            self._workspace.anchors = anchors
+        finally:
+            self._held = False
+        self._now = self._snapshot()
+
     def _turn(self, source: list[Snapshot], target: list[Snapshot], word: str) -> None:
         if not source:
             self._workspace.say(f"Nothing to {word}.")

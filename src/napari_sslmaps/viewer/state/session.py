@@ -1,5 +1,6 @@
 """What was computed for one image layer: its embeddings, and what makes similarity quick."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from threading import Lock
 
@@ -53,6 +54,27 @@ class Embedded:
         return self.embedding.tokens.nbytes / 1e6
 
 
+@dataclass(frozen=True, eq=False)
+class ClipEmbeddings:
+    """What was embedded of the frames of a clip, all alike.
+
+    Parameters
+    ----------
+    key
+        Region, whatever the frame, and all else that decides the tokens.
+    frames
+        By the number of a frame, and then by encoder.
+    """
+
+    key: tuple[object, ...]
+    frames: dict[int, dict[str, Embedding]] = field(default_factory=dict)
+
+    def of_frame(self, frame: int, names: Collection[str]) -> dict[str, Embedding] | None:
+        """Return a frame's embeddings by these encoders; None unless all are there."""
+        found = self.frames.get(frame, {})
+        return {name: found[name] for name in names} if names and found.keys() >= set(names) else None
+
+
 @dataclass(eq=False)
 class Session:
     """What belongs to one image layer.
@@ -69,6 +91,8 @@ class Session:
         Kept while another image is looked at.
     asked
         What its maps looked like when another image was turned to.
+    clip
+        What was embedded of its frames ahead; None if nothing was.
     """
 
     region: Region | None = None
@@ -77,6 +101,7 @@ class Session:
     asked: tuple[object, ...] | None = None
     spacing_um: float | None = None
     mask: PlacedMask | None = None
+    clip: ClipEmbeddings | None = None
 
     def covers(self, region: Region, mask: PlacedMask | None) -> bool:
         """Whether this is what was embedded."""

@@ -132,6 +132,8 @@ class WorkspaceModel:
     groups, group
         What anchors stand for, and the key of the group that is active: a click adds to it, and similarity is
         to its anchors.
+    track
+        Whether anchors go along with what is under them when the frame changes.
     reference
         Another image, whose anchors are looked for in this one; None for this one's own.
     anchor_mode, negative_mode
@@ -191,6 +193,7 @@ class WorkspaceModel:
     anchors: tuple[Anchor, ...] = ()
     groups: tuple[Group, ...] = (Group(),)
     group: int = 0
+    track: bool = False
     reference: "Image | None" = None
     anchor_mode: bool = False
     dragging: bool = False

@@ -1,0 +1,163 @@
+"""Clips: all frames embedded ahead of the slider, and what of them is shown."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from napari.layers import Image
+from psygnal import Signal
+
+from napari_sslmaps.core.region import Region
+from napari_sslmaps.errors import Cancelled, SSLMapsError
+from napari_sslmaps.maps.make import MapRequest
+from napari_sslmaps.viewer.canvas.map_layers import LayerManager, LayerSpec
+from napari_sslmaps.viewer.canvas.region_selection import RegionSelection
+from napari_sslmaps.viewer.maps.clip_job import ClipJob, FrameDone
+from napari_sslmaps.viewer.maps.embedding_job import Embedder, EmbedOptions
+from napari_sslmaps.viewer.state.messages import sentence
+from napari_sslmaps.viewer.state.session import ClipEmbeddings, Embedded, Session, Sessions
+from napari_sslmaps.viewer.state.tasks import TaskCallbacks, TaskRunner
+from napari_sslmaps.viewer.state.workspace import RunProgress, WorkspaceModel
+
+
+class ClipFrames:
+    """Embeds all frames in the background, and takes from them what the slider comes to.
+
+    Parameters
+    ----------
+    workspace
+        What is chosen; gets status and progress.
+    sessions
+        What was embedded.
+    look
+        The chosen region, and the frame that is shown.
+    runner
+        That of the runs: a run and this work never go on together.
+    embedder
+        Computes tokens.
+    layer_manager
+        Gets the layers of all frames.
+    """
+
+    arrived = Signal(object)
+    """All methods have embedded the frame of this image that is shown."""
+    finished = Signal(object)
+    """All frames of this image are embedded."""
+
+    def __init__(
+        self,
+        workspace: WorkspaceModel,
+        sessions: Sessions,
+        look: RegionSelection,
+        runner: TaskRunner,
+        embedder: Embedder,
+        layer_manager: LayerManager,
+    ) -> None:
+        self._workspace = workspace
+        self._sessions = sessions
+        self._look = look
+        self._runner = runner
+        self._embedder = embedder
+        self._layer_manager = layer_manager
+        self.busy = False
+
+    def embed_all(self) -> None:
+        """Embed every frame of the image, beginning with the one that is shown, and lay its maps in time."""
+        workspace, here = self._workspace, self._sessions.here
+        if here is None or not workspace.asked:
+            workspace.say(workspace.plan.text or "Open a clip and tick an encoder.")
+            return
+        image, session = here
+        try:
+            source, region = self._look(image)
+            key, options = self._key(image, region)
+        except SSLMapsError as error:
+            workspace.say(str(error), failed=True)
+            return
+        if source.frames < 2:
+            workspace.say(f"{image.name} has a single frame: Run embeds it.")
+            return
+        if session.clip is None or session.clip.key != key:
+            session.clip = ClipEmbeddings(key)
+        shown = self._look.frame(image)
+        order = [*range(shown, source.frames), *range(shown)]
+        known = {frame: dict(made) for frame, made in session.clip.frames.items()}
+        job = ClipJob(
+            source, region, order, workspace.asked, self._embedder, options, known, self._request(image)
+        )
+
+        drawn: list[str] = []
+
+        def reported(done: FrameDone | LayerSpec) -> None:
+            if isinstance(done, LayerSpec):
+                self._layer_manager.show(image, done)
+                drawn.append(done.kind)
+            else:
+                self._on_reported(image, session, done, source.frames)
+
+        def returned(_: None) -> None:
+            self._on_returned(image, session, drawn, source.frames)
+
+        workspace.say("")
+        workspace.progress = RunProgress(f"all {source.frames} frames", 0.0)
+        self.busy = True
+        self._runner.submit(job, TaskCallbacks(reported, returned, self._on_failed))
+
+    def take(self, image: Image, session: Session) -> bool:
+        """Let the session have the frame that is shown, if all methods have embedded it; tell whether."""
+        if session.clip is None:
+            return False
+        try:
+            region = self._look.region(image)
+            key, options = self._key(image, region)
+        except SSLMapsError:
+            return False
+        found = session.clip.of_frame(region.frame, self._workspace.methods)
+        if session.clip.key != key or found is None:
+            return False
+        session.region, session.mask = region, options.mask
+        session.embedded = {name: Embedded(embedding) for name, embedding in found.items()}
+        return True
+
+    def follow_progress(self, progress: RunProgress | None) -> None:
+        """Take note that nothing goes on any more."""
+        if progress is None:
+            self.busy = False
+
+    def _key(self, image: Image, region: Region) -> tuple[tuple[object, ...], EmbedOptions]:
+        workspace, mask = self._workspace, self._look.mask(image)
+        options = EmbedOptions(
+            workspace.tiling, None, workspace.keep, mask, workspace.resolution, workspace.detail
+        )
+        hashed = None if mask is None else mask.sha256
+        chosen = (workspace.tiling, workspace.resolution, workspace.detail, workspace.spacing_um)
+        return (replace(region, frame=0), hashed, *chosen), options
+
+    def _request(self, image: Image) -> Callable[[], tuple[MapRequest, int]]:
+        def request() -> tuple[MapRequest, int]:
+            workspace = self._workspace
+            wanted = workspace.in_view or next(iter(workspace.maps), "attention")
+            return replace(workspace.request, wanted=(wanted,)), self._look.frame(image)
+
+        return request
+
+    def _on_reported(self, image: Image, session: Session, done: FrameDone, count: int) -> None:
+        label = f"{done.encoder}: frame {done.frame + 1} of {count}"
+        self._workspace.progress = RunProgress(label, done.fraction, done.seconds_left)
+        self.busy = True
+        if done.embedding is None or session.clip is None:
+            return
+        session.clip.frames.setdefault(done.frame, {})[done.encoder] = done.embedding
+        complete = session.clip.of_frame(done.frame, self._workspace.methods) is not None
+        if complete and self._look.frame(image) == done.frame:
+            self.arrived.emit(image)
+
+    def _on_returned(self, image: Image, session: Session, drawn: list[str], count: int) -> None:
+        self._workspace.progress = None
+        self.finished.emit(image)
+        layers = f" {drawn[0]} of all frames is in {len(drawn)} layers, hidden at first." if drawn else ""
+        methods = f"{len(session.embedded)} method{'s' * (len(session.embedded) != 1)}"
+        self._workspace.say(f"{count} frames embedded by {methods}: maps follow the slider at once.{layers}")
+
+    def _on_failed(self, error: BaseException) -> None:
+        self._workspace.progress = None
+        self._workspace.say(sentence(error), failed=not isinstance(error, Cancelled))
