@@ -96,7 +96,7 @@ def test_a_scale_profile_has_every_method_at_every_scale_and_resolution(tmp_path
     cell = found.rows[0][found.columns.index("σ 4 %")]
     assert cell.value == pytest.approx(np.nanmean(by_hand.areas["all"]))
     plots = [plot for plot in plots_of(first) if plot.key.startswith("scale")]
-    assert [plot.key for plot in plots] == ["scale-as-trained", "scale-32px"]
+    assert [plot.key for plot in plots] == ["scale-as-trained", "scale-32px", "scale-heat"]
     assert {curve.label for curve in plots[0].curves} == set(names)
     again = compare(replace(request, options=options), folder=tmp_path / "out")
     assert again.images[0].measured == first.images[0].measured

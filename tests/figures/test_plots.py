@@ -1,10 +1,12 @@
 """A plot of findings becomes lines and bands of axes."""
 
+from dataclasses import replace
+
 import numpy as np
 from matplotlib.figure import Figure
 
 from napari_sslmaps.core.findings import Curve, Plot
-from napari_sslmaps.figures.plots import COLOURS, draw_plot
+from napari_sslmaps.figures.plots import COLOURS, draw_plot, size_of
 
 
 def test_each_curve_is_a_line_with_its_band() -> None:
@@ -27,3 +29,21 @@ def test_a_plot_without_curves_has_no_legend() -> None:
     axes = Figure().subplots()
     draw_plot(axes, Plot("score", "strength", "cosine", ()))
     assert axes.get_legend() is None
+
+
+def test_a_heat_map_has_a_row_of_numbers_for_each_curve() -> None:
+    x = np.array([0, 1, 12.5], np.float32)
+    curves = tuple(
+        Curve(label, x, np.array(values, np.float32))
+        for label, values in (("mae", (0.5, 0.75, 1.0)), ("distance alone", (0.6, 0.6, np.nan)))
+    )
+    plot = Plot("Score", "scale", "AUROC", curves, key="heat", heat=True)
+    axes = Figure().add_subplot()
+    draw_plot(axes, plot)
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["mae", "distance alone"]
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["0", "1", "12.5"]
+    assert [text.get_text() for text in axes.texts] == ["0.50", "0.75", "1.00", "0.60", "0.60"]
+    np.testing.assert_array_equal(axes.images[0].get_array().filled(np.nan), [c.y for c in curves])
+    assert axes.get_legend() is None
+    assert not any(line.get_visible() for line in axes.get_xgridlines())
+    assert size_of(plot)[1] < size_of(replace(plot, curves=curves * 10))[1]

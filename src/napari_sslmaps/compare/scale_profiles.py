@@ -19,6 +19,9 @@ from napari_sslmaps.evaluation.uncertainty import bootstrap_mean
 
 KEY = "scale"
 _MOST_ANCHORS = 16
+_SCALE_AXIS = "scale σ, % of the region's shorter side"
+_SCORE_AXIS = "AUROC of similarity to an anchor"
+_HEAT_NOTE = f"{_SCORE_AXIS}; a row for each method and resolution, means over images."
 _READ = {"trained": "as trained", "native": "as stored"}
 
 
@@ -66,27 +69,30 @@ def profiles_of(
 
 
 def profile_plots(comparison: Comparison) -> tuple[Plot, ...]:
-    """Return one plot for each resolution: score against scale, a curve for each method."""
+    """Return one plot for each resolution, score against scale, and a heat map of them all."""
     found = [row for image in comparison.images for row in image.measured.get(KEY, ())]
     count = len(comparison.images)
     notes = (f"Bands: 95 %, over {count} images.",) if count > 1 else ()
-    plots = []
+    methods = sorted(dict.fromkeys(row.method for row in found), key=NEARNESS.__eq__)  # distance alone last
+    plots, cells = [], {}
     for what in dict.fromkeys(row.map for row in found):
         curves = []
-        for method in dict.fromkeys(row.method for row in found):
+        for method in methods:
             values = [list(row.values.values()) for row in found if (row.method, row.map) == (method, what)]
             curves.append(_curve(method, np.array(values, float).reshape(-1, len(SCALES))))
-        plots.append(
-            Plot(
-                f"Scale profile, read {what}",
-                "scale σ, % of the region's shorter side",
-                "AUROC of similarity to an anchor",
-                tuple(curves),
-                notes=notes,
-                key=f"scale-{what.replace(' ', '-')}",
-            )
-        )
-    return tuple(plots)
+            cells[method, what] = replace(curves[-1], label=f"{method}, {what}")
+        title, key = f"Scale profile, read {what}", f"scale-{what.replace(' ', '-')}"
+        plots.append(Plot(title, _SCALE_AXIS, _SCORE_AXIS, tuple(curves), notes=notes, key=key))
+    if not plots:
+        return ()
+    rows = tuple(
+        cells[method, what] for method in methods for what in dict.fromkeys(read for _, read in cells)
+    )
+    title = "Score against scale and resolution"
+    return (
+        *plots,
+        Plot(title, _SCALE_AXIS, _SCORE_AXIS, rows, notes=(_HEAT_NOTE,), key="scale-heat", heat=True),
+    )
 
 
 def _curve(method: str, values: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]") -> Curve:

@@ -16,7 +16,7 @@ from napari_sslmaps.compare.tables import plots_of, tables_of
 from napari_sslmaps.core.findings import Cell, Plot, Table
 from napari_sslmaps.encoders.methods.registry import METHODS
 from napari_sslmaps.figures.picture import picture_of
-from napari_sslmaps.figures.plots import draw_plot
+from napari_sslmaps.figures.plots import draw_plot, size_of
 from napari_sslmaps.figures.report import Part, ReportSection, write_report
 from napari_sslmaps.figures.run_figure import FigureRow, Picture, compose_figure, save_figure
 from napari_sslmaps.maps.map_type import Display
@@ -150,7 +150,7 @@ def figures_in(comparison: Comparison, folder: Path) -> tuple[Part, ...]:
 
 def plot_figure(plot: Plot) -> Figure:
     """Draw a plot on a page of its own."""
-    figure = Figure(figsize=(5.6, 3.6), layout="constrained")
+    figure = Figure(figsize=size_of(plot), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     draw_plot(axes, plot)

@@ -128,6 +128,9 @@ class Plot:
         Sentences below the plot.
     key
         A short name for files, such as ``robustness``.
+    heat
+        Whether each curve is a row of coloured cells with their numbers, one below the other, instead of a
+        line: for many curves over the same few points.
     """
 
     title: str
@@ -137,6 +140,7 @@ class Plot:
     x_axis: Axis = "linear"
     notes: tuple[str, ...] = ()
     key: str = "plot"
+    heat: bool = False
 
 
 Finding = Table | Plot

@@ -1,5 +1,6 @@
 """A plot of findings drawn into axes, for the window, the report and figures alike."""
 
+import numpy as np
 from matplotlib.axes import Axes
 
 from napari_sslmaps.core.findings import Plot
@@ -9,6 +10,13 @@ COLOURS = ("#3b82d6", "#e08a1e", "#2fa37c", "#c65fa2", "#8c7be0", "#c9a227", "#d
 """Colours of the curves, in order; told apart by readers with any colour vision, on white and on dark."""
 _MARKERS = "os^Dvph*"
 _FONT = 8.0
+_CELLS, _BRIGHT = "cividis", 0.5
+_LUMA = np.array([0.299, 0.587, 0.114])
+
+
+def size_of(plot: Plot) -> tuple[float, float]:
+    """Return the width and height in inches that a plot needs on a page."""
+    return (7.2, 1.0 + 0.22 * len(plot.curves)) if plot.heat else (5.6, 3.5)
 
 
 def draw_plot(axes: Axes, plot: Plot, *, ink: str = INK, faint: str = FAINT, font: float = _FONT) -> None:
@@ -25,6 +33,23 @@ def draw_plot(axes: Axes, plot: Plot, *, ink: str = INK, faint: str = FAINT, fon
     font
         Size of text (pt).
     """
+    if plot.heat:
+        _draw_cells(axes, plot, font)
+    else:
+        _draw_lines(axes, plot)
+    axes.set_xlabel(plot.x_label, color=ink, fontsize=font)
+    axes.set_ylabel("" if plot.heat else plot.y_label, color=ink, fontsize=font)
+    axes.tick_params(which="both", colors=ink, labelsize=font - 1, width=0.6, length=3)
+    if not plot.heat:
+        axes.grid(visible=True, color=faint, alpha=0.25, lw=0.5)
+    axes.set_facecolor("none")
+    for side, spine in axes.spines.items():
+        spine.set(color=faint, linewidth=0.6, visible=side in {"left", "bottom"} and not plot.heat)
+    if plot.curves and not plot.heat:
+        axes.legend(fontsize=font - 1, frameon=False, labelcolor=ink, handlelength=1.4)
+
+
+def _draw_lines(axes: Axes, plot: Plot) -> None:
     for index, curve in enumerate(plot.curves):
         colour = COLOURS[index % len(COLOURS)]
         marker = _MARKERS[index // len(COLOURS) % len(_MARKERS)]
@@ -33,12 +58,17 @@ def draw_plot(axes: Axes, plot: Plot, *, ink: str = INK, faint: str = FAINT, fon
             axes.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.18, lw=0)
     if plot.x_axis == "log":
         axes.set_xscale("log")
-    axes.set_xlabel(plot.x_label, color=ink, fontsize=font)
-    axes.set_ylabel(plot.y_label, color=ink, fontsize=font)
-    axes.tick_params(which="both", colors=ink, labelsize=font - 1, width=0.6, length=3)
-    axes.grid(visible=True, color=faint, alpha=0.25, lw=0.5)
-    axes.set_facecolor("none")
-    for side, spine in axes.spines.items():
-        spine.set(color=faint, linewidth=0.6, visible=side in {"left", "bottom"})
-    if plot.curves:
-        axes.legend(fontsize=font - 1, frameon=False, labelcolor=ink, handlelength=1.4)
+
+
+def _draw_cells(axes: Axes, plot: Plot, font: float) -> None:
+    """Draw curves over common points as rows of cells, each with its number."""
+    values = np.array([curve.y for curve in plot.curves], np.float32)
+    image = axes.imshow(values, cmap=_CELLS, aspect="auto", interpolation="nearest")
+    brightness = np.asarray(image.to_rgba(values))[..., :3] @ _LUMA
+    for (row, column), value in np.ndenumerate(values):
+        if np.isfinite(value):
+            colour = "black" if brightness[row, column] > _BRIGHT else "white"
+            text = f"{value:.2f}"
+            axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=font - 2)
+    axes.set_xticks(range(values.shape[1]), [f"{x:g}" for x in plot.curves[0].x])
+    axes.set_yticks(range(len(values)), [curve.label for curve in plot.curves])

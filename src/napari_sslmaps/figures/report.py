@@ -16,7 +16,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from napari_sslmaps.core.findings import Cell, Plot, Table, cell_text
-from napari_sslmaps.figures.plots import draw_plot
+from napari_sslmaps.figures.plots import draw_plot, size_of
 from napari_sslmaps.files import written_whole
 
 Part = str | Table | Plot | Figure | Path
@@ -116,7 +116,7 @@ def _notes(notes: Sequence[str]) -> str:
 
 
 def _plot(plot: Plot) -> str:
-    figure = Figure(figsize=(5.6, 3.4), layout="constrained")
+    figure = Figure(figsize=size_of(plot), layout="constrained")
     draw_plot(figure.add_subplot(), plot)
     out = io.StringIO()
     # text stays text: it can be searched, and takes the page's font; equal plots give equal files
