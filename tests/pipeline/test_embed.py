@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from napari_sslmaps.cache.store import Cache
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.resolution import Resolution
 from napari_sslmaps.core.tiling import Tiling
@@ -216,6 +217,46 @@ class Greedy:
         if len(tiles) > self.room:
             raise torch.OutOfMemoryError("no room")
         return self._encoder.encode(tiles)
+
+
+class Elsewhere(Greedy):
+    """An encoder on another device than the processor: what it gives is taken up behind it."""
+
+    device = "mps"
+
+
+@pytest.mark.parametrize("stitching", ["drop", "blend"])
+def test_a_device_that_is_not_kept_waiting_gives_the_same_bits_and_progress(encoders, stitching, tmp_path):
+    image, seen = noise(200, 200), {}
+    for name, encoder in (("cpu", encoders["mae"]), ("elsewhere", Elsewhere(encoders["mae"], room=4))):
+        done = seen[name] = []
+        found = embed(
+            image,
+            encoder,
+            tiling=Tiling(5, 1, stitching=stitching),
+            cache=Cache(tmp_path / name),
+            on_progress=lambda progress, done=done: done.append(
+                (progress.done, int(np.isfinite(progress.embedding.tokens[..., 0]).sum()))
+            ),
+        )
+        seen[name] = (found, done)
+    (one, counts), (other, behind) = seen["cpu"], seen["elsewhere"]
+    np.testing.assert_allclose(one.tokens, other.tokens, atol=1e-5)  # batches of another size round otherwise
+    assert counts[-1] == behind[-1]
+    assert [tiles for tiles, _ in behind] == sorted(tiles for tiles, _ in behind)
+
+
+def test_cancelling_on_another_device_leaves_what_was_computed(encoders):
+    kept = []
+
+    def stop(progress):
+        kept.append(np.isfinite(progress.embedding.tokens[..., 0]).mean())
+        raise Cancelled("Stopped on request.")
+
+    with pytest.raises(Cancelled):
+        embed(noise(200, 200), Elsewhere(encoders["mae"], room=4), tiling=Tiling(5, 0), on_progress=stop)
+    assert 0 < kept[0] < 1
+    assert not [thread for thread in threading.enumerate() if "napari-sslmaps-" in thread.name]
 
 
 def test_running_out_of_memory_halves_the_batch_and_goes_on(encoders):

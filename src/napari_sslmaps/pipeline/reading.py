@@ -1,4 +1,4 @@
-"""Reading tiles ahead of what computes them, on threads of their own."""
+"""Reading tiles ahead of what computes them, and taking up its results behind it, on threads."""
 
 import os
 from collections import deque
@@ -135,3 +135,26 @@ def read_ahead(read: Callable[[Item], Result], items: Iterable[Item], ahead: int
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def one_behind(work: Callable[[Item], Result], items: Iterable[Item]) -> Generator[Result]:
+    """Yield ``work(item)`` of each item in order, done on a thread while the next item is being made.
+
+    While the caller holds a result, no work is under way. Close the generator to stop early: no thread
+    outlives it.
+
+    Parameters
+    ----------
+    work
+        What it raises is raised here, in its turn.
+    items
+        What to work on; made by the caller's thread.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="napari-sslmaps-behind") as pool:
+        doing: Future[Result] | None = None
+        for item in items:
+            if doing is not None:
+                yield doing.result()
+            doing = pool.submit(work, item)
+        if doing is not None:
+            yield doing.result()

@@ -9,11 +9,11 @@ from napari_sslmaps.cache.entry import CacheEntry
 from napari_sslmaps.core.results import Embedding
 from napari_sslmaps.core.tiling import Tile
 from napari_sslmaps.pipeline.assembly import Canvas, Frame, allocated
-from napari_sslmaps.pipeline.batches import Batch, BatchSize, encode_batches, plan_batches
+from napari_sslmaps.pipeline.batches import Batch, BatchSize, Encoded, encode_batches, plan_batches
 from napari_sslmaps.pipeline.caching import pack_moments, placement_of, unpack_moments
 from napari_sslmaps.pipeline.planning import EmbeddingPlan
 from napari_sslmaps.pipeline.progress import EmbeddingProgress, OnProgress
-from napari_sslmaps.pipeline.reading import TileReader
+from napari_sslmaps.pipeline.reading import TileReader, one_behind
 
 if TYPE_CHECKING:
     from napari_sslmaps.encoders.encoder import Encoder
@@ -85,12 +85,20 @@ def fill(
     if len(missing) < len(batches):
         gone = set(map(id, missing))
         on_tiles([tile for batch in batches if id(batch) not in gone for tile in batch], True)
+
+    def take_up(encoded: Encoded) -> Sequence[Tile]:
+        part, pixels, features = encoded
+        values = canvas.add(part, pixels, features)
+        if entry is not None:
+            entry.keep(part, values, canvas.nbytes)
+        return part
+
     with closing(encode_batches(reader, missing, encoder, size)) as encoded:
-        for part, pixels, features in encoded:
-            values = canvas.add(part, pixels, features)
-            if entry is not None:
-                entry.keep(part, values, canvas.nbytes)
-            on_tiles(part, False)
+        # a processor is busy either way, and the first map comes a batch earlier
+        at_once = (take_up(one) for one in encoded)
+        with closing(at_once if encoder.device == "cpu" else one_behind(take_up, encoded)) as parts:
+            for part in parts:
+                on_tiles(part, False)
     if entry is not None:
         entry.finish({**canvas.planes(), **pack_moments(canvas.moments())}, placement_of(planned))
 
