@@ -65,7 +65,6 @@ def test_stacks_strip_and_animation_are_written_and_made_again(clip: Path, tmp_p
         (("--frames", "1:3"), "among 1:3; it is 0"),
         (("--frames", "0,9"), "frames below 5; got 9"),
         (("--frames", "some"), "0:20:2"),
-        (("--frames", "all", "--align-colours"), "aligned colours"),
     ],
 )
 def test_frames_that_cannot_be_made_get_a_sentence(
@@ -76,6 +75,41 @@ def test_frames_that_cannot_be_made_get_a_sentence(
     )
     assert result.exit_code != 0
     assert said in f"{result.output} {result.exception}"
+
+
+def test_frames_of_two_encoders_are_turned_alike(clip: Path, tmp_path: Path) -> None:
+    out, encoders = tmp_path / "out", ("-e", "mae-demo", "-e", "dinov3-demo")
+    words = (*encoders, "--maps", "pca,clusters", "--frames", "0:3")
+    told = run(str(clip), *words, "--align-colours", "-o", str(out))
+    plain = run(str(clip), *words, "-o", str(tmp_path / "plain"))
+    for key in ("pca", "clusters"):
+        first, second = (
+            tifffile.imread(out / encoder["outputs"][f"{key}_frames"]) for encoder in told["encoders"]
+        )
+        own = [tifffile.imread(out / encoder["outputs"][key]) for encoder in told["encoders"]]
+        np.testing.assert_array_equal(first[0], own[0])
+        np.testing.assert_array_equal(second[0], own[1])
+        as_before = [
+            tifffile.imread(tmp_path / "plain" / encoder["outputs"][f"{key}_frames"])
+            for encoder in plain["encoders"]
+        ]
+        np.testing.assert_array_equal(first, as_before[0])
+        if key == "pca":  # turned by one rotation: nearer to the first encoder, and by itself as before
+            apart = np.abs(second - first).mean()
+            assert apart < np.abs(as_before[1] - first).mean()
+
+
+def test_anchors_of_another_image_are_looked_for_in_every_frame(clip: Path, tmp_path: Path) -> None:
+    whole = np.load(clip)
+    np.save(tmp_path / "other.npy", whole[3])
+    told = run(
+        *(str(clip), "-e", "mae-demo", "--frames", "2:5", "--frame", "3", "--maps", "similarity"),
+        *("--reference", str(tmp_path / "other.npy"), "--anchor", "20,30", "-o", str(tmp_path / "out")),
+    )
+    found = tifffile.imread(tmp_path / "out" / told["encoders"][0]["outputs"]["similarity_frames"])
+    assert found.shape == (3, 6, 8)
+    assert found[1, 2, 3] > 0.97  # the frame that is that image, but for its window
+    assert found[1, 2, 3] > max(found[0, 2, 3], found[2, 2, 3])
 
 
 def many_frames(count: int, anchor_frame: int) -> FramesFigure:

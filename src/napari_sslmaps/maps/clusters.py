@@ -149,7 +149,7 @@ def match_clusters(maps: Sequence[ClusterMap], to: int = 0) -> list[ClusterMap]:
         Index of the map whose numbers stay.
     """
     target = maps[to]
-    return [found if index == to else _match(found, target) for index, found in enumerate(maps)]
+    return [found if index == to else _match([found], [target])[0] for index, found in enumerate(maps)]
 
 
 def _check(embeddings: list[Embedding], count: int) -> None:
@@ -235,9 +235,23 @@ def _fits(previous: ClusterMap | None, embedding: Embedding) -> bool:
     return (before.encoder, before.weights_sha256) == (now.encoder, now.weights_sha256)
 
 
-def _match(found: ClusterMap, target: ClusterMap) -> ClusterMap:
+def _match(frames: Sequence[ClusterMap], target: Sequence[ClusterMap]) -> list[ClusterMap]:
+    """Give clusters that were found in one frame or several the numbers of those they share tokens with."""
     from scipy.optimize import linear_sum_assignment
 
+    common = sum(_shared_tokens(found, other) for found, other in zip(frames, target, strict=True))
+    numbers = np.zeros_like(frames[0].numbers)
+    own, other = linear_sum_assignment(common, maximize=True)
+    numbers[own] = target[0].numbers[other]
+    numbers = _fill(numbers, np.asarray(common).sum(axis=1))
+    table = np.zeros(MOST + 1, np.int32)
+    table[frames[0].numbers] = numbers
+    name = target[0].provenance.encoder
+    return [replace(found, labels=table[found.labels], numbers=numbers, matched_to=name) for found in frames]
+
+
+def _shared_tokens(found: ClusterMap, target: ClusterMap) -> NDArray[np.intp]:
+    """Count the tokens that each of our clusters shares with each of theirs."""
     rows, cols = (
         np.clip(
             np.round(target.grid.pixel_to_token(found.grid.token_to_pixel(_line(size, axis)))[:, axis]),
@@ -247,19 +261,12 @@ def _match(found: ClusterMap, target: ClusterMap) -> ClusterMap:
         for axis, size in enumerate(found.grid.shape)
     )
     there = target.labels[np.ix_(rows, cols)]
-    common = np.array(
+    return np.array(
         [
             [np.sum((found.labels == own) & (there == other)) for other in target.numbers]
             for own in found.numbers
         ]
     )
-    own, other = linear_sum_assignment(common, maximize=True)
-    numbers = np.zeros_like(found.numbers)
-    numbers[own] = target.numbers[other]
-    numbers = _fill(numbers, common.sum(axis=1))
-    table = np.zeros(MOST + 1, np.int32)
-    table[found.numbers] = numbers
-    return replace(found, labels=table[found.labels], numbers=numbers, matched_to=target.provenance.encoder)
 
 
 def _line(size: int, axis: int) -> NDArray[np.float64]:
@@ -297,8 +304,8 @@ def _make(given: MapInput) -> ClusterMap:
     return cluster_map(several, options.count, previous=previous)[0]
 
 
-def _together(maps: Sequence[ClusterMap], options: "MapOptions") -> Sequence[ClusterMap]:
-    return match_clusters(maps) if options.clusters.matched else maps
+def _together(maps: Sequence[Sequence[ClusterMap]], options: "MapOptions") -> Sequence[Sequence[ClusterMap]]:
+    return [maps[0], *(_match(frames, maps[0]) for frames in maps[1:])] if options.clusters.matched else maps
 
 
 def _facts(result: ClusterMap) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from napari_sslmaps.core.frames import FrameEmbeddings, FrameMap
 from napari_sslmaps.core.grid import Points
+from napari_sslmaps.core.results import Embedding
 from napari_sslmaps.core.scale import at_scale
 from napari_sslmaps.errors import MapUnavailableError
 from napari_sslmaps.maps.attention import AttentionStack
@@ -23,6 +24,7 @@ def frame_maps(  # noqa: PLR0913  # a public call; its options are keywords
     anchors: Points = (),
     negative: Points = (),
     anchor_frame: int | None = None,
+    reference: Embedding | None = None,
     groups: Sequence[AnchorGroup] = (),
     options: MapOptions | None = None,
     basis: ComponentBasis | None = None,
@@ -43,6 +45,8 @@ def frame_maps(  # noqa: PLR0913  # a public call; its options are keywords
         (row, column) pixels of level 0; without anchors there is no similarity.
     anchor_frame
         Number of the frame that they lie in; the first if omitted.
+    reference
+        Tokens, by the same encoder, of another image that they lie in instead.
     groups
         Named groups of anchors, told apart in a map of labels.
     options
@@ -87,7 +91,7 @@ def frame_maps(  # noqa: PLR0913  # a public call; its options are keywords
         AnchorGroup("anchors", anchors=tuple(anchors), negative=tuple(negative)),
         tuple(groups) if any(group.anchors for group in groups) else (),
         _one_basis(embeddings, how, basis, name) if "pca" in keys else {},
-        {name: embeddings.of_frame(at)} if anchors or groups else None,
+        {name: reference or embeddings.of_frame(at)} if anchors or groups else None,
     )
     given = [*stacks, *[None] * (len(embeddings) - len(stacks))]
     made = [

@@ -118,6 +118,17 @@ def fit_together(made: Mapping[Encoder, Maps], options: MapOptions) -> dict[Enco
     options
         How the maps are made.
     """
+    several = {encoder: {key: (result,) for key, result in maps.items()} for encoder, maps in made.items()}
+    return {
+        encoder: {key: result for key, (result,) in maps.items()}
+        for encoder, maps in fit_each_together(several, options).items()
+    }
+
+
+def fit_each_together(
+    made: Mapping[Encoder, Mapping[str, Sequence[TokenMap]]], options: MapOptions
+) -> dict[Encoder, dict[str, Sequence[TokenMap]]]:
+    """Return maps of several frames, as `fit_together` those of one: all frames are turned alike."""
     fitted = {encoder: dict(maps) for encoder, maps in made.items()}
     for kind in MAP_TYPES.values():
         there = [encoder for encoder in fitted if kind.key in fitted[encoder]]

@@ -132,7 +132,8 @@ class MapType:
     make
         Makes it; None where the embedding, or what was asked for, does not give one.
     together
-        Fits the maps of all encoders to each other, where the options ask for it.
+        Fits the maps of all encoders to each other, where the options ask for it: of each encoder those of
+        all frames, which are turned alike.
     spans_encoders
         Whether, by its options, it can be made only when all embeddings are there.
     facts, caption
@@ -164,7 +165,7 @@ class MapType:
     selectable: bool = True
     standard: bool = True
     make: Callable[[MapInput], TokenMap | None] | None = None
-    together: "Callable[[Sequence[Any], MapOptions], Sequence[TokenMap]] | None" = None
+    together: "Callable[[Sequence[Sequence[Any]], MapOptions], Sequence[Sequence[TokenMap]]] | None" = None
     spans_encoders: "Callable[[MapOptions], bool]" = lambda _options: False
     facts: Callable[[Any], dict[str, Any]] = _no_facts
     caption: Callable[[Facts], str] = _no_words

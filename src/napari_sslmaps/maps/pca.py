@@ -372,7 +372,7 @@ def align_colours(maps: Sequence[ComponentMap], to: int = 0) -> list[ComponentMa
     if len({found.rendering for found in maps}) > 1:
         raise InvalidOptionError("Expected maps of one rendering, stretch or whitened; got both.")
     target = maps[to]
-    return [found if index == to else _align(found, target) for index, found in enumerate(maps)]
+    return [found if index == to else _align([found], [target])[0] for index, found in enumerate(maps)]
 
 
 def rotation_between(first: ComponentMap, second: ComponentMap) -> NDArray[np.float64]:
@@ -383,37 +383,55 @@ def rotation_between(first: ComponentMap, second: ComponentMap) -> NDArray[np.fl
     MapUnavailableError
         If a map has no scores, or fewer than three tokens are known in both.
     """
+    return _rotation([first], [second])
+
+
+def _rotation(first: Sequence[ComponentMap], second: Sequence[ComponentMap]) -> NDArray[np.float64]:
+    """Return the rotation between two encoders' maps of the same frames."""
     from scipy.linalg import orthogonal_procrustes
 
-    grid = common_grid([first.grid, second.grid])
-    one, other = (regrid(_whitened(found), found.grid, grid) for found in (first, second))
-    known = np.isfinite(one).all(axis=-1) & np.isfinite(other).all(axis=-1)
-    if known.sum() < 3:
+    pairs = [_common_scores(one, other) for one, other in zip(first, second, strict=True)]
+    ours, theirs = (np.concatenate(scores) for scores in zip(*pairs, strict=True))
+    if len(ours) < 3:
         raise MapUnavailableError(
-            f"Expected at least three tokens that both maps know, to align colours; got {known.sum()}. Wait "
+            f"Expected at least three tokens that both maps know, to align colours; got {len(ours)}. Wait "
             "until more is computed."
         )
-    rotation, _ = orthogonal_procrustes(one[known].astype(np.float64), other[known].astype(np.float64))
+    rotation, _ = orthogonal_procrustes(ours, theirs)
     turn: NDArray[np.float64] = rotation
     return turn
 
 
-def _align(found: ComponentMap, target: ComponentMap) -> ComponentMap:
-    rotation = rotation_between(found, target)
-    scores: Float32 = _whitened(found) @ rotation.astype(np.float32)
-    basis = found.basis
+def _common_scores(
+    first: ComponentMap, second: ComponentMap
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the whitened scores (N, 3) of both, where both have some, on a common grid."""
+    grid = common_grid([first.grid, second.grid])
+    one, other = (regrid(_whitened(found), found.grid, grid) for found in (first, second))
+    known = np.isfinite(one).all(axis=-1) & np.isfinite(other).all(axis=-1)
+    return one[known].astype(np.float64), other[known].astype(np.float64)
+
+
+def _align(frames: Sequence[ComponentMap], target: Sequence[ComponentMap]) -> list[ComponentMap]:
+    """Turn maps that have one basis, of one frame or several, towards those of another encoder."""
+    rotation = _rotation(frames, target)
+    turned_scores: list[Float32] = [_whitened(found) @ rotation.astype(np.float32) for found in frames]
+    basis = frames[0].basis
     spread = np.sqrt(np.where(basis.variance > 0, basis.variance, 1.0))
-    low, high = np.nanpercentile(scores.reshape(-1, scores.shape[-1]), _PERCENTILES, axis=0)
+    every = np.concatenate([scores.reshape(-1, scores.shape[-1]) for scores in turned_scores])
+    low, high = np.nanpercentile(every, _PERCENTILES, axis=0)
     turned: ComponentBasis = replace(
         basis,
         components=rotation.T @ (basis.components / spread[:, None]),
         variance=np.ones_like(basis.variance),
         low=low,
         high=high,
-        aligned_to=target.provenance.encoder,
+        aligned_to=target[0].provenance.encoder,
     )
-    values = render_scores(scores, turned, found.rendering)
-    return replace(found, values=values, basis=turned, scores=scores)
+    return [
+        replace(found, values=render_scores(scores, turned, found.rendering), basis=turned, scores=scores)
+        for found, scores in zip(frames, turned_scores, strict=True)
+    ]
 
 
 def _whitened(found: ComponentMap) -> Float32:
@@ -459,8 +477,10 @@ def _make(given: MapInput) -> ComponentMap | None:
     return replace(found, fitted_to="joint" if options.basis == "joint" else "region")
 
 
-def _together(maps: Sequence[ComponentMap], options: "MapOptions") -> Sequence[ComponentMap]:
-    return align_colours(maps) if options.pca.aligned else maps
+def _together(
+    maps: Sequence[Sequence[ComponentMap]], options: "MapOptions"
+) -> Sequence[Sequence[ComponentMap]]:
+    return [maps[0], *(_align(frames, maps[0]) for frames in maps[1:])] if options.pca.aligned else maps
 
 
 def _facts(result: ComponentMap) -> dict[str, Any]:

@@ -108,15 +108,10 @@ def _without_text(picture: Picture) -> Picture:
 
 
 def _frames(request: RunRequest, look: "_AttentionPass") -> tuple[int, ...]:
-    """Return the frames that are asked for; refuse what goes with one frame alone."""
+    """Return the frames that are asked for; that of the figure has to be one of them."""
     options = request.options
     if not options.frames:
         return ()
-    if request.reference is not None or options.maps.pca.aligned:
-        raise InvalidOptionError(
-            "Expected frames of an image with its own anchors and colours; got them with a reference or "
-            "aligned colours. Leave one of them out."
-        )
     frames = chosen_frames(options.frames, look.source.frames)
     if look.region.frame not in frames:
         raise RegionError(
@@ -209,16 +204,18 @@ class _RunState:
         """Run an encoder, or a control of it; PCA comes when all are there."""
         request, options = self.request, self.request.options
         encoder = _load(choice, options)
-        if options.frames and not choice.control:
-            return self._do_frames(choice, encoder)
-        embedding = self._embed(choice, encoder, self.look)
         reference = None if self.there is None else self._embed(choice, encoder, self.there)
+        if options.frames and not choice.control:
+            return self._do_frames(choice, encoder, reference)
+        embedding = self._embed(choice, encoder, self.look)
         stack = None
         if not choice.control:
             stack = attention_stack(embedding, encoder, options.maps.attention, request.anchors)
         return outcome_of(choice, encoder, embedding, request, stack=stack, reference=reference)
 
-    def _do_frames(self, choice: EncoderChoice, encoder: Encoder) -> EncoderOutcome:
+    def _do_frames(
+        self, choice: EncoderChoice, encoder: Encoder, reference: Embedding | None
+    ) -> EncoderOutcome:
         """Run an encoder on every frame; the figure's frame has its part of what is made of all."""
         request, options, look = self.request, self.request.options, self.look
         told, at = self.on_progress, look.region.frame
@@ -244,12 +241,15 @@ class _RunState:
             anchors=request.anchors,
             negative=request.negative,
             anchor_frame=at,
+            reference=reference,
             groups=request.groups,
             options=options.maps,
             basis=basis_of(choice, embeddings[own], request),
             stacks=stacks,
         )
-        outcome = outcome_of(choice, encoder, embeddings[own], request, stack=stacks[own])
+        outcome = outcome_of(
+            choice, encoder, embeddings[own], request, stack=stacks[own], reference=reference
+        )
         maps = {**outcome.maps, **{key: frames.maps[own] for key, frames in found.items()}}
         return replace(outcome, maps=maps, frames=found)
 

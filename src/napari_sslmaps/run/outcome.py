@@ -14,7 +14,15 @@ from napari_sslmaps.inputs.encoders import EncoderChoice
 from napari_sslmaps.maps.attention import AttentionStack
 from napari_sslmaps.maps.difference import DifferenceMap
 from napari_sslmaps.maps.groups import AnchorGroup
-from napari_sslmaps.maps.make import MapRequest, differences, fit_together, make_maps, similarity_to_groups
+from napari_sslmaps.maps.make import (
+    MapRequest,
+    Maps,
+    differences,
+    fit_each_together,
+    fit_together,
+    make_maps,
+    similarity_to_groups,
+)
 from napari_sslmaps.maps.pca import ComponentBasis
 from napari_sslmaps.maps.similarity import SimilarityMap
 from napari_sslmaps.records.run import ImageRecord
@@ -157,7 +165,26 @@ def fit_outcomes(outcomes: Sequence[EncoderOutcome], request: RunRequest) -> tup
                 "other weights. Components belong to one encoder: give its basis, or run that encoder, too."
             )
     fitted = fit_together(dict(enumerate(outcome.maps for outcome in outcomes)), request.options.maps)
-    return tuple(replace(outcome, maps=fitted[index]) for index, outcome in enumerate(outcomes))
+    several = fit_each_together(
+        {
+            index: {key: frames.maps for key, frames in outcome.frames.items()}
+            for index, outcome in enumerate(outcomes)
+            if outcome.frames
+        },
+        request.options.maps,
+    )
+    return tuple(
+        _fitted(outcome, fitted[index], several.get(index, {})) for index, outcome in enumerate(outcomes)
+    )
+
+
+def _fitted(outcome: EncoderOutcome, maps: Maps, several: Mapping[str, Sequence[TokenMap]]) -> EncoderOutcome:
+    """Return an outcome with fitted maps; the figure's frame has its part of those of all frames."""
+    frames = {key: replace(outcome.frames[key], maps=tuple(found)) for key, found in several.items()}
+    region = outcome.embedding.provenance.region
+    at = 0 if region is None else region.frame
+    own = {key: found.maps[found.frames.index(at)] for key, found in frames.items()}
+    return replace(outcome, maps={**maps, **own}, frames=frames)
 
 
 def _belongs(basis: ComponentBasis, choice: EncoderChoice, embedding: Embedding) -> bool:

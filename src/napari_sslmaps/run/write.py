@@ -63,13 +63,13 @@ def draw_frames(outcome: RunOutcome, folder: Path) -> None:
     ExportError
         If one cannot be written.
     """
-    region = outcome.request.region
+    region, elsewhere = outcome.request.region, outcome.reference is not None
     shown = FramesFigure(
         outcome.frames,
         outcome.frame_pictures,
         tuple(FrameRow(one.title, one.name, one.frames) for one in outcome.encoders if one.frames),
-        anchors=outcome.request.anchors,
-        negative=outcome.request.negative,
+        anchors=() if elsewhere else outcome.request.anchors,
+        negative=() if elsewhere else outcome.request.negative,
         anchor_frame=0 if region is None else region.frame,
         title=_title(outcome),
         display=outcome.request.options.maps.similarity.display,
