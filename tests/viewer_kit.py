@@ -211,7 +211,9 @@ class KnownPretext:
         region: Region,
         options: PretextOptions,
         edits: PretextEdits,
+        check: Callable[[], None] = str,
     ) -> PretextView:
+        check()
         self.asked.append((spec.name, options, edits))
         self.on_call()
         if self.trouble:

@@ -84,12 +84,12 @@ def test_side_by_side_the_brush_works_in_every_cell(
     window.widget.pretext.paint.click()
     window.widget.controller.pretext.tools.mask.brush_size = 1
     window.draw()
-    window.drag((44, 36), (44, 44), cell=2)
+    window.drag((44, 36), (44, 44), cell=3)
     qtbot.waitUntil(lambda: len(pretext.asked) == 2)
     np.testing.assert_array_equal(pretext.asked[-1][2].mask[3], [False, True, True, False])
     qtbot.waitUntil(lambda: bool(window.widget.controller.pretext.view.mask[3, 1]))
-    assert window.colour((42, 42), cell=1).min() > 240
-    assert 110 < window.colour((42, 26), cell=1).mean() < 145
+    assert window.colour((42, 42), cell=2).min() > 240
+    assert 110 < window.colour((42, 26), cell=2).mean() < 145
 
 
 def test_the_page_shows_what_its_method_can_be_told(window: Window, qtbot: QtBot) -> None:

@@ -31,6 +31,7 @@ from napari_sslmaps._qt.maps.image_section import ImageSection
 from napari_sslmaps._qt.maps.map_section import MapSection
 from napari_sslmaps._qt.maps.run_section import RunSection, ViewSection
 from napari_sslmaps._qt.maps.scale_section import ScaleSection
+from napari_sslmaps._qt.maps.time_window import TimeWindow
 from napari_sslmaps._qt.parts import WheelGuard, quiet, row, tone_sheet
 from napari_sslmaps._qt.pretext.pretext_section import PretextSection
 from napari_sslmaps._qt.shortcuts import ShortcutPage
@@ -126,6 +127,8 @@ class SSLMapsWidget(QWidget):
         self.help.setToolTip("Keys, and what the mouse does.")
         self.help.clicked.connect(lambda: self._open(ShortcutPage(self)))
         self.card = CardWindow(self)
+        self.over_time = TimeWindow(self, self.controller.clip.courses)
+        self.over_time.frame_requested.connect(self.controller.clip.go_to)
         self._connections = Connections()
         comparing = self.controller.compare_page
         self.compare = CompareWidget(
@@ -250,6 +253,7 @@ class SSLMapsWidget(QWidget):
         self.maps.basis_loaded.connect(lambda path: bases.load(Path(path)))
         self.anchors.clip.track_requested.connect(lambda on: self._set("track", on))
         self.anchors.clip.frames_requested.connect(controller.clip.embed_all)
+        self.anchors.clip.plot_requested.connect(self._show_over_time)
         self.anchors.live_requested.connect(lambda on: self._set("live", on))
         self.areas.shown_requested.connect(lambda on: self._set("areas_shown", on))
         self.areas.options_requested.connect(lambda options: self._set("area_options", options))
@@ -318,6 +322,7 @@ class SSLMapsWidget(QWidget):
             "notes": self.pretext.set_notes,
             "task": self._on_task_changed,
             "progress": self.run.set_progress,
+            "showing": self.run.set_showing,
             "status": self.run.set_status,
         }
         for name, setter in pairs.items():
@@ -328,6 +333,9 @@ class SSLMapsWidget(QWidget):
         for setter in (self.view.set_side_by_side, self.pretext.set_side_by_side):
             self._connections.add(events.side_by_side, setter)
         self._connections.add(events.progress, self._on_clip_changed)
+        steps = self.controller.viewer.dims.events.current_step
+        for signal in (events.anchors, events.group, events.track, events.progress, steps):
+            self._connections.add(signal, self.over_time.follow_soon)
         self._connections.add(self.controller.viewer.events.theme, self._on_theme)
         self._connections.add(events.shown, self._on_shown_changed)
         self._connections.add(events.caption, self._on_caption_changed)
@@ -393,6 +401,15 @@ class SSLMapsWidget(QWidget):
         others = [image for image in images if image is not workspace.image]
         self.anchors.set_references(others, workspace.reference)
         self._on_clip_changed()
+
+    def _show_over_time(self) -> None:
+        """Open the plot, if there is something to plot."""
+        if self.controller.clip.courses() is None:
+            self.workspace.say("Set an anchor and press All frames: the plot is of frames that are embedded.")
+            return
+        self.over_time.follow()
+        self.over_time.show()
+        self.over_time.raise_()
 
     def _on_clip_changed(self) -> None:
         image, busy = self.workspace.image, self.workspace.progress is not None

@@ -5,6 +5,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from threading import get_ident
 from typing import Literal, TypeVar, get_args
 
 import numpy as np
@@ -133,6 +134,22 @@ def exact_arithmetic() -> Iterator[None]:
     """Keep float32 convolutions on CUDA exact and repeatable: no TF32, no autotuned algorithm."""
     with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
         yield
+
+
+@contextmanager
+def checked_at_each_layer(check: Callable[[], None]) -> Iterator[None]:
+    """Call `check` before each layer of a network that this thread runs; it may raise to stop."""
+    here = get_ident()
+
+    def before(_module: torch.nn.Module, _inputs: object) -> None:
+        if get_ident() == here:
+            check()
+
+    handle = torch.nn.modules.module.register_module_forward_pre_hook(before)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def _autocast(device: str, precision: Precision) -> torch.autocast | nullcontext[None]:

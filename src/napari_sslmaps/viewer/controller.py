@@ -151,7 +151,13 @@ class Controller:
         self.keys = FlickerKeys(viewer, workspace, self.stage.methods)
         self.history = History(viewer, workspace)
         self.clip = ClipFrames(
-            workspace, self.sessions, self.look, runners.embedding, services.embedder, self.layer_manager
+            viewer,
+            workspace,
+            self.sessions,
+            self.look,
+            runners.embedding,
+            services.embedder,
+            self.layer_manager,
         )
         self.coordinator = MapCoordinator(
             workspace,
@@ -232,6 +238,7 @@ class Controller:
     def cancel(self) -> None:
         """Stop the run; what was painted stays."""
         self.compare_page.cancel()
+        self.pretext.cancel()
         self.runs.stop()
 
     def close(self) -> None:

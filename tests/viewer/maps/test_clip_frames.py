@@ -186,3 +186,24 @@ def test_a_single_image_has_no_frames(controller: Controller, image: Image, embe
     controller.clip.embed_all()
     assert controller.workspace.status.text == "tissue has a single frame: Run embeds it."
     assert not embedder.calls
+
+
+def test_similarity_over_time_is_that_of_the_place_or_of_the_best_match(
+    viewer: ViewerModel, controller: Controller, clip: Image, moving: MovingEmbedder
+) -> None:
+    workspace = controller.workspace
+    assert controller.clip.courses() is None
+    workspace.add_anchor(Anchor((20.0, 12.0)), keep=False)
+    assert controller.clip.courses() is None
+    controller.clip.embed_all()
+    found = controller.clip.courses()
+    assert (found.frames, found.at, list(found.values)) == ((0, 1, 2, 3, 4), 2, ["mae-demo", "dinov3-demo"])
+    values = found.values["mae-demo"]
+    assert values[2] == 1
+    assert max(values[:2] + values[3:]) < 0.9
+    workspace.track = True
+    assert min(controller.clip.courses().values["mae-demo"][1:]) > 0.999
+    controller.clip.go_to(4)
+    assert viewer.dims.current_step[0] == 4
+    workspace.anchors = (Anchor((20.0, 12.0), negative=True),)
+    assert controller.clip.courses() is None

@@ -77,6 +77,7 @@ def test_panels_become_layers_where_the_view_looked(viewer: ViewerModel, shown: 
     layers = pretext_layers(shown)
     assert [layer.name for layer in layers.values()] == [
         "tissue / reconstruction / mae-demo",
+        "tissue / original / mae-demo",
         "tissue / masked input / mae-demo",
         "tissue / error / mae-demo",
     ]
@@ -85,7 +86,7 @@ def test_panels_become_layers_where_the_view_looked(viewer: ViewerModel, shown: 
         np.testing.assert_allclose(layer.data_to_world((-0.5, -0.5)), image.data_to_world((15.5, 23.5)))
         np.testing.assert_allclose(layer.data_to_world(last), image.data_to_world((47.5, 55.5)))
     assert layers["error"].contrast_limits == [0.0, 0.5]
-    assert shown.workspace.panels == ("masked input", "reconstruction", "error")
+    assert shown.workspace.panels == ("original", "masked input", "reconstruction", "error")
     assert shown.workspace.notes == ("drawn with 0",)
     assert shown.workspace.status.text == "mae-demo: 32 × 32 px, 4 × 4 tokens."
 
@@ -315,7 +316,7 @@ def test_side_by_side_gives_each_panel_a_cell_with_the_brush_on_it(
     shown.workspace.side_by_side = True
     shown.workspace.pretext_tool = "paint"
     mask, before = mask_of(viewer), shown.cells.cells
-    assert [title for title, _ in before.titles] == ["masked input", "reconstruction", "error"]
+    assert [title for title, _ in before.titles] == ["original", "masked input", "reconstruction", "error"]
     assert shown.cells.cells.tools == (mask,)
     assert (mask.visible, str(mask.mode)) == (True, "paint")
     mask.paint((3, 3), 1)
@@ -334,7 +335,7 @@ def test_a_refusal_is_said_and_the_last_view_stays(
     show(shown, "ijepa-demo")
     assert shown.workspace.status.failed
     assert "decoder" in shown.workspace.status.text
-    assert len(pretext_layers(shown)) == 3
+    assert len(pretext_layers(shown)) == 4
 
 
 def test_without_image_or_region_it_says_what_to_do(viewer: ViewerModel, controller: Controller) -> None:
@@ -389,3 +390,33 @@ def test_a_frame_of_a_stack_is_looked_at(viewer: ViewerModel, controller: Contro
     np.testing.assert_allclose(panel.data_to_world((0, -0.5, -0.5)), stack.data_to_world((2, 15.5, 23.5)))
     mask_of(viewer).paint((0, 3, 3), 1)
     assert controller.pretext.view.mask[3, 3]
+
+
+def test_what_was_looked_at_before_the_page_is_looked_at_after_it(
+    viewer: ViewerModel, shown: Controller
+) -> None:
+    workspace = shown.workspace
+    workspace.task = "maps"
+    viewer.scene.camera.center, viewer.scene.camera.zoom = (0.0, 20.0, 30.0), 3.5
+    workspace.task = "pretext"
+    show(shown, "mae-demo")
+    assert viewer.scene.camera.zoom != 3.5
+    workspace.task = "compare"
+    assert viewer.scene.camera.zoom == 3.5
+    np.testing.assert_allclose(viewer.scene.camera.center[-2:], (20.0, 30.0))
+
+
+def test_a_view_that_is_being_computed_can_be_stopped(shown: Controller, pretext: KnownPretext) -> None:
+    show(shown, "mae-demo")
+    runner = LaterRunner()
+    shown.pretext._runner = runner
+    workspace, asked = shown.workspace, len(pretext.asked)
+    workspace.pretext = replace(workspace.pretext, encoder="ijepa-demo")
+    shown.pretext.show()
+    assert workspace.showing
+    shown.cancel()
+    runner.deliver()
+    assert not workspace.showing
+    assert workspace.status.text == "Stopped; the last view stays."
+    assert len(pretext.asked) == asked
+    assert shown.pretext.view.provenance.encoder == "mae-demo"

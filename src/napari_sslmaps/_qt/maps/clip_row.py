@@ -11,6 +11,7 @@ class ClipRow(QWidget):
 
     track_requested = Signal(bool)
     frames_requested = Signal()
+    plot_requested = Signal()
 
     def __init__(self) -> None:
         super().__init__()
@@ -25,12 +26,16 @@ class ClipRow(QWidget):
             "Embed all frames ahead, in the background: maps then follow the slider at once, and the map in "
             "view becomes a layer of all frames, one for every method."
         )
-        line = row(self.track, self.all_frames)
-        line.setStretch(0, 1)
-        line.setStretch(1, 1)
+        self.plot = QPushButton("Over time")
+        self.plot.setToolTip("Plot how like the anchors their places are in every frame, of every method.")
+        buttons = (self.track, self.all_frames, self.plot)
+        line = row(*buttons)
+        for place in range(len(buttons)):
+            line.setStretch(place, 1)
         self.setLayout(line)
         self.track.toggled.connect(self.track_requested)
         self.all_frames.clicked.connect(self.frames_requested)
+        self.plot.clicked.connect(self.plot_requested)
 
     def set_track(self, on: bool) -> None:
         """Show whether anchors go along when the frame changes."""

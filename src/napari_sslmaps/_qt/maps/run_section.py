@@ -45,6 +45,7 @@ class RunSection(Section):
         self.body.addLayout(buttons)
         self.body.addWidget(self.bar)
         self.body.addWidget(self.status)
+        self._runs = self._shows = False
         self.set_progress(None)
         self.run.clicked.connect(self.run_requested)
         self.pretext.clicked.connect(self.pretext_requested)
@@ -61,7 +62,8 @@ class RunSection(Section):
         """Show how far the run is; None when nothing runs."""
         self.run.setEnabled(progress is None)
         self.compare.setEnabled(progress is None)
-        self.cancel.setEnabled(progress is not None)
+        self._runs = progress is not None
+        self.cancel.setEnabled(self._runs or self._shows)
         self.bar.setVisible(progress is not None)
         if progress is None:
             self.bar.setValue(0)
@@ -70,6 +72,11 @@ class RunSection(Section):
         left = progress.seconds_left
         self.bar.setValue(round(1000 * progress.fraction))
         self.bar.setFormat(progress.label + ("" if left is None else f" · {duration(left)} left"))
+
+    def set_showing(self, on: bool) -> None:
+        """Show whether a pretext view is being computed."""
+        self._shows = on
+        self.cancel.setEnabled(self._runs or on)
 
     def set_status(self, status: Status) -> None:
         """Show the last message."""

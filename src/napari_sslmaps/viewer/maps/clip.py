@@ -1,14 +1,17 @@
 """Clips: all frames embedded ahead of the slider, and what of them is shown."""
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
+from napari.components import ViewerModel
 from napari.layers import Image
 from psygnal import Signal
 
 from napari_sslmaps.core.region import Region
-from napari_sslmaps.errors import Cancelled, SSLMapsError
+from napari_sslmaps.errors import Cancelled, InvalidAnchorError, SSLMapsError
 from napari_sslmaps.maps.make import MapRequest
+from napari_sslmaps.maps.tracking import REACH, follow
+from napari_sslmaps.viewer.canvas.image_layer import lead_of_frame
 from napari_sslmaps.viewer.canvas.map_layers import LayerManager, LayerSpec
 from napari_sslmaps.viewer.canvas.region_selection import RegionSelection
 from napari_sslmaps.viewer.maps.clip_job import ClipJob, FrameDone
@@ -19,11 +22,33 @@ from napari_sslmaps.viewer.state.tasks import TaskCallbacks, TaskRunner
 from napari_sslmaps.viewer.state.workspace import RunProgress, WorkspaceModel
 
 
+@dataclass(frozen=True, slots=True)
+class TimeCourses:
+    """Similarity over time at the anchors of the active group.
+
+    Parameters
+    ----------
+    frames
+        Numbers of the frames.
+    values
+        By method, one for each frame: cosine to what is under the anchors, less each frame's mean token;
+        the mean over the anchors.
+    at
+        The frame in which the anchors are.
+    """
+
+    frames: tuple[int, ...]
+    values: Mapping[str, tuple[float, ...]]
+    at: int
+
+
 class ClipFrames:
     """Embeds all frames in the background, and takes from them what the slider comes to.
 
     Parameters
     ----------
+    viewer
+        Whose slider.
     workspace
         What is chosen; gets status and progress.
     sessions
@@ -45,6 +70,7 @@ class ClipFrames:
 
     def __init__(
         self,
+        viewer: ViewerModel,
         workspace: WorkspaceModel,
         sessions: Sessions,
         look: RegionSelection,
@@ -52,6 +78,7 @@ class ClipFrames:
         embedder: Embedder,
         layer_manager: LayerManager,
     ) -> None:
+        self._viewer = viewer
         self._workspace = workspace
         self._sessions = sessions
         self._look = look
@@ -101,6 +128,40 @@ class ClipFrames:
         workspace.progress = RunProgress(f"all {source.frames} frames", 0.0)
         self.busy = True
         self._runner.submit(job, TaskCallbacks(reported, returned, self._on_failed))
+
+    def courses(self) -> TimeCourses | None:
+        """Return how like the anchors their places are in every frame that is embedded; None without any.
+
+        In each frame the place is that of the anchor, or, where anchors are tracked, the best match by the
+        tokens of the method itself.
+        """
+        workspace, here = self._workspace, self._sessions.here
+        anchors = [a for a in workspace.anchors if a.group == workspace.group and not a.negative]
+        if here is None or here[1].clip is None or not anchors:
+            return None
+        clip, at = here[1].clip, self._look.frame(here[0])
+        frames = tuple(sorted(n for n in clip.frames if clip.of_frame(n, workspace.methods) is not None))
+        if at not in frames or len(frames) < 2:
+            return None
+        values = {}
+        for name in workspace.methods:
+            embeddings = [clip.frames[frame][name] for frame in frames]
+            reach = REACH if workspace.track else 0
+            try:
+                found = [follow(embeddings, frames.index(at), a.pixel_yx, reach) for a in anchors]
+            except InvalidAnchorError:
+                return None
+            values[name] = tuple(
+                sum(match.similarity for match in matches) / len(matches)
+                for matches in zip(*found, strict=True)
+            )
+        return TimeCourses(frames, values, at)
+
+    def go_to(self, frame: int) -> None:
+        """Let the slider go to a frame."""
+        image = self._sessions.image
+        for axis, step in enumerate(() if image is None else lead_of_frame(image, frame)):
+            self._viewer.dims.set_current_step(axis, step)
 
     def take(self, image: Image, session: Session) -> bool:
         """Let the session have the frame that is shown, if all methods have embedded it; tell whether."""

@@ -20,9 +20,11 @@ from napari_sslmaps.viewer.pretext.job import Pretext, PretextEdits, PretextJob
 from napari_sslmaps.viewer.state.connections import Connections
 from napari_sslmaps.viewer.state.messages import sentence
 from napari_sslmaps.viewer.state.tasks import TaskCallbacks, TaskRunner
-from napari_sslmaps.viewer.state.workspace import WorkspaceModel
+from napari_sslmaps.viewer.state.workspace import Task, WorkspaceModel
 
 ROLE = "pretext"
+ORIGINAL = "original"
+"""Panel of what the encoder was given, beside those that a view has of its own."""
 _ADVICE = "The last view stays; choose a smaller region and try again."
 _COLOURS = {"error": "inferno"}
 _PREFERRED = ("reconstruction", "centred agreement", "agreement", "restoration", "view agreement")
@@ -65,6 +67,7 @@ class PretextController:
         self._shown: tuple[Image, Region, PretextOptions] | None = None
         self._edited = False
         self._proposed = ""
+        self._camera: tuple[tuple[float, ...], float] | None = None
         self.view: PretextView | None = None
         self.tools = PretextTools(viewer, self._on_edited)
         self._connections = Connections()
@@ -94,6 +97,13 @@ class PretextController:
         self._edited = self._edited and setting == self._shown
         self._submit(spec, setting, self.tools.edits() if self._edited else PretextEdits())
 
+    def cancel(self) -> None:
+        """Stop what is being computed; the last view stays."""
+        if self._workspace.showing:
+            self._runner.discard()
+            self._workspace.showing = False
+            self._workspace.say("Stopped; the last view stays.")
+
     def owns(self, layer: Layer) -> bool:
         """Tell whether a layer is one of the tools, and take note that it was removed."""
         owned = layer in (self.tools.mask, self.tools.blocks)
@@ -103,7 +113,9 @@ class PretextController:
     def leave(self) -> None:
         """Take no more answers and put the tools away: another image is looked at."""
         self._runner.discard()
+        self._workspace.showing = False
         self.tools.remove()
+        self._camera = None
         self._shown, self.view, self._edited = None, None, False
         self._workspace.panels = self._workspace.notes = ()
 
@@ -131,8 +143,10 @@ class PretextController:
             self._workspace.say(f"{spec.name}: computing its pretext view …")
 
         def returned(view: PretextView) -> None:
+            self._workspace.showing = False
             self._on_view(setting, view)
 
+        self._workspace.showing = True
         self._runner.submit(job, TaskCallbacks(lambda _: None, returned, self._on_failed))
 
     def _spec(self) -> EncoderSpec | None:
@@ -146,8 +160,15 @@ class PretextController:
         elif self.view is not None and new.encoder == self.view.provenance.encoder:
             self.show()
 
-    def _on_task(self) -> None:
+    def _on_task(self, new: Task, old: Task) -> None:
+        """Lay tools down; what was looked at before the page was opened is looked at again after it."""
         self._workspace.pretext_tool = ""
+        camera = self._viewer.scene.camera
+        if new == "pretext":
+            self._camera = tuple(map(float, camera.center)), float(camera.zoom)
+        elif old == "pretext" and self._camera is not None:
+            camera.center, camera.zoom = self._camera
+            self._camera = None
 
     def _on_tool(self) -> None:
         self._arrange()  # first: a layer that is hidden lays its tool down
@@ -163,11 +184,12 @@ class PretextController:
         image, layer_manager, workspace = setting[0], self._layer_manager, self._workspace
         moved = self.view is None or self.view.region != view.region
         self._shown, self.view = setting, view
-        drawings = [draw_panel(view, panel) for panel in view.panels]
+        panels = (Panel(ORIGINAL, "picture", view.picture, 1), *view.panels)
+        drawings = [draw_panel(view, panel) for panel in panels]
         self._reuse_panels(image, drawings)
         shown = [layer_manager.show(image, drawing) for drawing in drawings]
         self.tools.follow(image, view)
-        names = tuple(panel.name for panel in view.panels)
+        names = tuple(panel.name for panel in panels)
         workspace.panels = names
         if workspace.panel not in names:
             workspace.panel = next((name for name in _PREFERRED if name in names), names[0])
@@ -199,6 +221,7 @@ class PretextController:
             set_visible(layer, visible=False)
 
     def _on_failed(self, error: BaseException) -> None:
+        self._workspace.showing = False
         if not isinstance(error, Cancelled):
             self._workspace.say(sentence(error, _ADVICE), failed=True)
 

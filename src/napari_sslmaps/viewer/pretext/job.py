@@ -1,5 +1,6 @@
 """What a pretext view is asked for, and who computes it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -41,8 +42,9 @@ class Pretext(Protocol):
         region: Region,
         options: PretextOptions,
         edits: PretextEdits,
+        check: Callable[[], None] = ...,
     ) -> PretextView:
-        """Compute, on the calling thread."""
+        """Compute, on the calling thread; `check` is called between steps and may raise `Cancelled`."""
         ...
 
 
@@ -65,23 +67,27 @@ class EncoderPretext:
         region: Region,
         options: PretextOptions,
         edits: PretextEdits,
+        check: Callable[[], None] = lambda: None,
     ) -> PretextView:
         """Load the encoder if need be, then compute."""
         encoder = self._encoders.get(spec)
+        from napari_sslmaps.encoders.encoder import checked_at_each_layer
         from napari_sslmaps.pretext.view import pretext_view
 
-        return pretext_view(
-            source,
-            encoder,
-            edits.mask,
-            region=region,
-            fit=options.fit,
-            seed=options.seed,
-            ratio=options.ratio,
-            targets=edits.targets,
-            crops=edits.crops,
-            distortion=options.distortion,
-        )
+        check()
+        with checked_at_each_layer(check):
+            return pretext_view(
+                source,
+                encoder,
+                edits.mask,
+                region=region,
+                fit=options.fit,
+                seed=options.seed,
+                ratio=options.ratio,
+                targets=edits.targets,
+                crops=edits.crops,
+                distortion=options.distortion,
+            )
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -98,4 +104,5 @@ class PretextJob:
     def __call__(self, context: TaskContext) -> PretextView:
         """Compute, unless a newer one was asked for meanwhile."""
         context.token.check()
-        return self.compute(self.source, self.spec, self.region, self.options, self.edits)
+        check = context.token.check
+        return self.compute(self.source, self.spec, self.region, self.options, self.edits, check)

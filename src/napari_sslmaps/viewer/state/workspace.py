@@ -148,6 +148,8 @@ class WorkspaceModel:
         Whether maps or a pretext view are on the canvas.
     pretext, pretext_tool
         How the pretext view is made, and what a user holds to change it.
+    showing
+        Whether a pretext view is being computed.
     panels, panel, notes
         Names of the pictures of the pretext view, the one in view, and what is to be known of them.
     in_view
@@ -206,6 +208,7 @@ class WorkspaceModel:
     task: Task = "maps"
     pretext: PretextOptions = field(default_factory=PretextOptions)
     pretext_tool: PretextTool = ""
+    showing: bool = False
     panels: tuple[str, ...] = ()
     panel: str = ""
     notes: tuple[str, ...] = ()
