@@ -382,7 +382,7 @@ def test_pretext_both_ways(panel: SSLMapsWidget, qtbot: QtBot, pretext: KnownPre
     assert pretext.asked[0][1] == wanted
     assert section.notes.text() == "• drawn with 3"
     assert [section.panel.itemText(index) for index in range(4)] == list(workspace.panels)
-    section.panel.setCurrentIndex(2)
+    section.panel.setCurrentIndex(3)
     assert workspace.panel == "patch agreement"
     section.paint.click()
     assert workspace.pretext_tool == "paint"
