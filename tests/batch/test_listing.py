@@ -114,12 +114,14 @@ def test_frames_are_items_and_slices_of_a_series_one_stack(tmp_path: Path) -> No
     for number in range(3):
         write_dicom(series / f"{number}.dcm", np.zeros((16, 20), np.uint8), InstanceNumber=number + 1)
     given = [tmp_path / "clip.npy", tmp_path / "still.npy", series]
-    names = [item.name for item in list_items(given, frames="::2").items]
-    assert names == [
+    items = list_items(given, frames="::2").items
+    assert [item.frames for item in items] == [(0, 2, 4), (), (0, 2)]
+    assert [one.name for item in items for one in item.outputs] == [
         *("clip.npy/frame-0000", "clip.npy/frame-0002", "clip.npy/frame-0004"),
         *("still.npy", "ct/frame-0000", "ct/frame-0002"),
     ]
-    assert [item.frame for item in list_items([series], frames="all").items] == [0, 1, 2]
+    (stack,) = list_items([series], frames="all").items
+    assert [item.frame for item in stack.outputs] == [0, 1, 2]
     assert len(list_items([series]).items) == 3
     (series / "broken.dcm").write_bytes(b"no image")
     assert [item.name for item in list_items([series / "broken.dcm"], frames="all").items] == ["broken.dcm"]

@@ -19,6 +19,7 @@ from napari_sslmaps.core.tiling import Tiling
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import Cancelled, InvalidOptionError, WeightsUnavailableError
 from napari_sslmaps.inputs.listing import BatchItem
+from napari_sslmaps.maps.frames import frame_maps
 from napari_sslmaps.maps.similarity import similarity_map
 from napari_sslmaps.pipeline.embedding import embed
 from napari_sslmaps.records.run import RunOptions
@@ -36,7 +37,7 @@ def order(images, encoder, tmp_path):
 
 
 def test_an_output_holds_what_embed_gives(order, weights, tmp_path):
-    row = embed_order(order)
+    (row,) = embed_order(order)
     image = Path(order.item.image)
     expected = embed(image, load_encoder(weights, device="cpu", precision="float32"))
     folder = tmp_path / "out" / "tiny-mae" / "more" / "c.png.zarr"
@@ -59,7 +60,7 @@ def test_a_cnn_has_activation_and_no_attention(order, tmp_path):
     of_cnn = replace(
         order, encoder=choose_encoder(str(write_encoder(tmp_path / "tiny-dira.safetensors", "dira")))
     )
-    row = embed_order(of_cnn)
+    (row,) = embed_order(of_cnn)
     assert (row.status, row.attention_entropy, row.prefix_attention) == ("done", None, None)
     assert read_embedding(order.folder).activation is not None
 
@@ -75,7 +76,7 @@ def test_a_cnn_has_activation_and_no_attention(order, tmp_path):
     ],
 )
 def test_an_image_that_cannot_be_embedded_is_a_row_with_its_sentence(order, item, said, tmp_path):
-    row = embed_order(replace(order, item=replace(order.item, **item)))
+    (row,) = embed_order(replace(order, item=replace(order.item, **item)))
     assert row.status == "failed"
     assert said in row.error
     assert not (tmp_path / "out" / "tiny-mae").exists()
@@ -84,12 +85,12 @@ def test_an_image_that_cannot_be_embedded_is_a_row_with_its_sentence(order, item
 
 def test_an_image_too_large_for_the_worker_is_said_before_it_is_computed(order, monkeypatch):
     monkeypatch.setattr(memory, "memory_limit", lambda: 8 * 6 * 32 * 4)
-    assert "fewer workers" in embed_order(order).error
+    assert "fewer workers" in embed_order(order)[0].error
 
 
 def test_a_run_that_is_over_is_not_worked_for(order):
     Path(order.unfinished).rmdir()
-    assert "has been stopped" in embed_order(order).error
+    assert "has been stopped" in embed_order(order)[0].error
     assert not Path(order.folder).exists()
 
 
@@ -99,8 +100,8 @@ def test_a_worker_with_other_weights_or_another_version_refuses(order, tmp_path)
         prepare(other, "cpu", "float32", order.package_version)
     with pytest.raises(InvalidOptionError, match="on every worker"):
         prepare(order.encoder, "cpu", "float32", "99.0")
-    assert "same weights" in embed_order(replace(order, encoder=other)).error
-    assert "on every worker" in embed_order(replace(order, package_version="99.0")).error
+    assert "same weights" in embed_order(replace(order, encoder=other))[0].error
+    assert "on every worker" in embed_order(replace(order, package_version="99.0"))[0].error
 
 
 def test_an_image_that_was_stopped_goes_on_where_it_was(order, weights, monkeypatch, tmp_path):
@@ -115,7 +116,7 @@ def test_an_image_that_was_stopped_goes_on_where_it_was(order, weights, monkeypa
 
     with monkeypatch.context() as patch:
         patch.setattr(work, "_check_running", stop)
-        assert embed_order(cut).status == "failed"
+        assert embed_order(cut)[0].status == "failed"
     kept = tiles_folder(tmp_path / "out", cut.key)
     assert len(list(kept.rglob("*.npz"))) == 32
     computed = []
@@ -123,7 +124,7 @@ def test_an_image_that_was_stopped_goes_on_where_it_was(order, weights, monkeypa
         patch.setattr(
             work, "embed", lambda *given, **how: embed(*given, **how | {"on_progress": computed.append})
         )
-        assert embed_order(cut).status == "done"
+        assert embed_order(cut)[0].status == "done"
     assert [progress.restored for progress in computed] == [32, 32]
     assert not kept.exists()
     expected = embed(
@@ -139,7 +140,7 @@ def test_only_what_the_mask_finds_is_embedded_and_comes_back(order, tmp_path):
     glass[100:356, 100:356] = immunohistochemistry()[:256, :256]
     iio.imwrite(tmp_path / "slide.png", glass)
     item = replace(order.item, image=str(tmp_path / "slide.png"), anchors=((200.0, 200.0),))
-    row = embed_order(replace(order, item=item, options=replace(EXACT, mask="auto")))
+    (row,) = embed_order(replace(order, item=item, options=replace(EXACT, mask="auto")))
     assert (row.status, row.error) == ("done", "")
     stored = read_embedding(order.folder)
     there = np.isfinite(stored.tokens[..., 0])
@@ -148,3 +149,35 @@ def test_only_what_the_mask_finds_is_embedded_and_comes_back(order, tmp_path):
     assert row.mask_sha256 == stored.provenance.mask_sha256 != ""
     assert 0 < row.common_share < 1
     assert row.effective_rank > 1
+
+
+def test_frames_of_a_clip_share_window_components_and_anchors(order, weights, tmp_path):
+    pixels = (np.random.default_rng(0).random((5, 48, 64)) * 60).astype(np.uint16)
+    pixels[2] *= 3
+    np.save(tmp_path / "clip.npy", pixels)
+    item = BatchItem(str(tmp_path / "clip.npy"), "clip.npy", anchors=((20.0, 30.0),), frames=(0, 2, 3))
+    clip = make_order(item, order.encoder, EXACT, tmp_path / "out", Path(order.unfinished))
+    rows = embed_order(clip)
+    assert [(row.error, row.name, row.frame) for row in rows] == [
+        ("", f"clip.npy/frame-{frame:04d}", frame) for frame in item.frames
+    ]
+    assert len({(row.window_low, row.window_high) for row in rows}) == 1
+    encoder = load_encoder(weights, device="cpu", precision="float32")
+    embedded = embed(tmp_path / "clip.npy", encoder, frames=item.frames)
+    expected = frame_maps(embedded, ["pca", "similarity"], anchors=item.anchors)
+    for place, row in enumerate(rows):
+        folder = tmp_path / "out" / row.output
+        np.testing.assert_array_equal(read_embedding(folder).tokens, embedded[place].tokens)
+        for key, frames in expected.items():
+            chosen = (0, 1, 2) if key == "pca" else None
+            with open_image(folder / key, channel=chosen) as source:
+                stored = source.read(Region(0, 0, *source.levels[0].shape_yx))
+            np.testing.assert_array_equal(stored, frames.maps[place].values)
+    assert not (tmp_path / "out" / "tiny-mae" / "clip.npy.zarr").exists()
+
+
+def test_frames_that_cannot_be_embedded_have_a_row_each(order, tmp_path):
+    item = replace(order.item, image=str(tmp_path / "gone.npy"), frames=(0, 1))
+    rows = embed_order(replace(order, item=item))
+    assert [row.status for row in rows] == ["failed", "failed"]
+    assert [row.name for row in rows] == ["more/c.png/frame-0000", "more/c.png/frame-0001"]

@@ -17,7 +17,7 @@ from uuid import uuid4
 from napari_sslmaps.batch.cluster import Workers, open_client
 from napari_sslmaps.batch.table import Row
 from napari_sslmaps.batch.tasks import BatchTask, image_footprint
-from napari_sslmaps.batch.work import embed_order, prepare
+from napari_sslmaps.batch.work import embed_order, failed_rows, prepare
 from napari_sslmaps.errors import ExportError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def new_unfinished(out: Path) -> Path:
 
 
 def answers(tasks: Sequence[BatchTask], workers: Workers, unfinished: Path) -> Generator[Row, None, None]:
-    """Have orders done, the largest images first, and yield each one's row as it comes.
+    """Have orders done, the largest images first, and yield the rows of each as they come.
 
     Close the iterator to stop: workers that are at an image stop after the batch of tiles they are at.
 
@@ -75,7 +75,7 @@ def answers(tasks: Sequence[BatchTask], workers: Workers, unfinished: Path) -> G
         }
         try:
             for future in _as_they_come(asked, check):
-                yield _row(future, asked[future])
+                yield from _rows(future, asked[future])
         finally:
             client.cancel(list(asked))
 
@@ -149,22 +149,22 @@ def _in_precision(order: BatchTask, precision: str) -> BatchTask:
     return replace(order, options=replace(order.options, maps=maps))
 
 
-def _row(future: "Future[Row]", order: BatchTask) -> Row:
+def _rows(future: "Future[tuple[Row, ...]]", order: BatchTask) -> tuple[Row, ...]:
     from distributed import KilledWorker
 
     if future.status == "finished":
-        row: Row = future.result()
-        return row
+        rows: tuple[Row, ...] = future.result()
+        return rows
     if future.status != "error":
-        return Row.failed(order, "The cluster gave the image up. Run again to embed it.")
+        return failed_rows(order, "The cluster gave the image up. Run again to embed it.")
     error: Any = future.exception()
     if isinstance(error, KilledWorker):
-        return Row.failed(
+        return failed_rows(
             order,
             "Every worker that tried it was killed, probably for lack of memory. Choose a coarser level, or "
             "fewer workers on the machine.",
         )
-    return Row.failed(order, f"An unexpected error, {type(error).__name__}: {' '.join(str(error).split())}")
+    return failed_rows(order, f"An unexpected error, {type(error).__name__}: {' '.join(str(error).split())}")
 
 
 @contextmanager

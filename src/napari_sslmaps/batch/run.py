@@ -97,7 +97,8 @@ def run_batch(
     on_progress
         Called after every image, on this thread.
     frames
-        Frames of every stack that are embedded, each as an output of its own, as `list_items` takes them.
+        Frames of every stack that are embedded, as `list_items` takes them: those of one share a window of
+        intensities and a basis of components, and each is an output of its own.
 
     Returns
     -------
@@ -128,14 +129,15 @@ def run_batch(
         for encoder in encoders
         for item in listing.items
     ]
-    todo = [order for order in tasks if not _is_done(order)]
+    todo = [order for order in tasks if not all(map(_is_done, order.outputs))]
+    count = sum(len(order.outputs) for order in todo)
     _sweep_tiles(folder, {order.key for order in todo})
-    _report(on_progress, BatchProgress(0, len(todo)))
+    _report(on_progress, BatchProgress(0, count))
     try:
         with closing(answers(todo, workers or Workers(), unfinished)) as rows:
             for row in rows:
                 (failed if row.status == "failed" else embedded).append(row)
-                _report(on_progress, BatchProgress(len(failed) + len(embedded), len(todo), row))
+                _report(on_progress, BatchProgress(len(failed) + len(embedded), count, row))
     finally:
         everything = _all_rows(folder, failed)
         if everything:
@@ -143,7 +145,7 @@ def run_batch(
     return BatchReport(
         embedded=tuple(embedded),
         failed=tuple(failed),
-        kept=len(tasks) - len(todo),
+        kept=sum(len(order.outputs) for order in tasks) - count,
         table=folder / TABLE,
         seconds=perf_counter() - start,
         notes=(*listing.notes, *_cautions(everything)),

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -90,7 +90,7 @@ class BatchEncoder:
 
 @dataclass(frozen=True, slots=True)
 class BatchTask:
-    """One image by one encoder.
+    """One image by one encoder; of a stack one frame, or several that share what is fitted to them.
 
     Parameters
     ----------
@@ -113,6 +113,12 @@ class BatchTask:
     folder: str
     unfinished: str
     package_version: str
+
+    @property
+    def outputs(self) -> tuple["BatchTask", ...]:
+        """A task for each output: one for each of the item's frames, or this."""
+        root = self.folder.removesuffix(f"{self.item.name}.zarr")
+        return tuple(replace(self, item=item, folder=f"{root}{item.name}.zarr") for item in self.item.outputs)
 
 
 def choose_encoder(name_or_path: str, overrides: Mapping[str, Any] | None = None) -> BatchEncoder:
@@ -176,8 +182,9 @@ def _key(item: BatchItem, encoder: BatchEncoder, options: BatchOptions) -> str:
     shown, how, which = asdict(item), asdict(options), asdict(encoder)
     how["maps"] = options.maps.of_encoders([encoder.trained]).to_flat()
     del which["trained"]
-    if not item.channel:
-        del shown["channel"]
+    for since in ("channel", "frames"):  # keys of items without them are as they were
+        if not shown[since]:
+            del shown[since]
     unimportant = (
         (shown, "image"),
         (shown, "name"),

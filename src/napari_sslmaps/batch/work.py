@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from functools import lru_cache
 from importlib.metadata import version
@@ -16,7 +17,9 @@ from napari_sslmaps.batch.summaries import score
 from napari_sslmaps.batch.table import Row, spread_provenance
 from napari_sslmaps.batch.tasks import BatchEncoder, BatchOptions, BatchTask, tiles_folder
 from napari_sslmaps.cache.store import Cache
+from napari_sslmaps.core.frames import FrameEmbeddings
 from napari_sslmaps.core.region import Region
+from napari_sslmaps.core.results import Embedding, TokenMap
 from napari_sslmaps.core.tiling import Stitching, Tiling
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.encoders.spec import Architecture
@@ -31,6 +34,7 @@ from napari_sslmaps.errors import (
 )
 from napari_sslmaps.files import remove_folder
 from napari_sslmaps.inputs.listing import BatchItem
+from napari_sslmaps.maps.frames import frame_maps
 from napari_sslmaps.maps.groups import AnchorGroup
 from napari_sslmaps.maps.make import MapRequest, make_maps
 from napari_sslmaps.pipeline.cost import beside_tokens
@@ -62,76 +66,88 @@ def prepare(encoder: BatchEncoder, device: str, precision: str, package_version:
         ).precision
 
 
-def embed_order(order: BatchTask) -> Row:
-    """Embed one image and write its output.
+def embed_order(order: BatchTask) -> tuple[Row, ...]:
+    """Embed one image, or frames of one, and write the outputs.
 
     Returns
     -------
-    Row
-        ``failed``, with the sentence, if the image cannot be embedded, or the run is over meanwhile.
+    tuple of Row
+        One for each output; ``failed``, with the sentence, if the image cannot be embedded, or the run is
+        over meanwhile.
     """
     try:
         _check_version(order.package_version)
         with _ONE_AT_A_TIME:
             return _embed(order)
     except SSLMapsError as error:
-        return Row.failed(order, str(error))
+        return failed_rows(order, str(error))
     except MemoryError:
-        return Row.failed(
+        return failed_rows(
             order,
             "Expected the image to fit into this worker's memory; it does not. Choose a coarser level, or "
             "fewer workers on the machine.",
         )
 
 
-def _embed(order: BatchTask) -> Row:
+def failed_rows(order: BatchTask, sentence: str) -> tuple[Row, ...]:
+    """Return the rows of an order that came to nothing."""
+    return tuple(Row.failed(output, sentence) for output in order.outputs)
+
+
+def _embed(order: BatchTask) -> tuple[Row, ...]:
     _check_running(order)
-    maps = order.options.maps
+    maps, outputs = order.options.maps, order.outputs
     chosen = order.encoder
     encoder = _kept(chosen.source, chosen.sha256, json.dumps(chosen.overrides), maps.device, maps.precision)
     start = perf_counter()
     tiling = Tiling(maps.tile, maps.overlap, cast("Stitching", maps.stitching))
     opening = replace(maps.opening, channel=order.item.channel or maps.channel)
     with open_image(order.item.image, **opening.keywords) as source:
-        region = choose_region(source, order.item, order.options)
+        region = choose_region(source, outputs[0].item, order.options)
         mask = order.options.mask or None
         # a level that was chosen by its spacing says its resolution itself
         resolution = "native" if order.options.spacing_um is not None else maps.resolution
         planned = plan_at(
             source, encoder.spec, region, tiling, resolution=resolution, mask=mask, stride=maps.stride
         )
-        check_memory(planned, encoder.spec.architecture)
+        check_memory(planned, encoder.spec.architecture, len(outputs))
         tiles = _kept_tiles(order, planned)
-        embedding = embed(
+        embeddings = embed(
             source,
             encoder,
             region=region,
             tiling=tiling,
-            mask=planned.mask,
+            mask=mask if order.item.frames else planned.mask,  # which each frame has of its own
             resolution=resolution,
             stride=maps.stride,
             budget=budget_within(memory_limit()),
             cache=tiles,
             on_progress=lambda _: _check_running(order),
+            frames=order.item.frames or None,
         )
         spacing = source.spacing_um_yx
-    made = make_maps({0: embedding}, _asked(order))[0]
-    row = replace(
-        Row.begun(order),
-        **asdict(score(embedding, made, planned.tiles)),
-        **spread_provenance(embedding.provenance.to_dict()),
-        seconds=perf_counter() - start,
-        spacing_um=None if planned.spacing_um_yx is None else planned.spacing_um_yx[0],
-        rows=embedding.grid.rows,
-        cols=embedding.grid.cols,
-        dim=embedding.tokens.shape[-1],
-    )
-    _check_running(order)
-    output = Output(embedding, made, spacing, order.options.tokens, order.key, asdict(row))
-    write_output(Path(order.folder), output, Path(order.unfinished))
+    each = embeddings if isinstance(embeddings, FrameEmbeddings) else (embeddings,)
+    made = _maps(order, embeddings)
+    seconds = (perf_counter() - start) / len(outputs)
+    rows = []
+    for one, embedding, found in zip(outputs, each, made, strict=True):
+        row = replace(
+            Row.begun(one),
+            **asdict(score(embedding, found, planned.tiles)),
+            **spread_provenance(embedding.provenance.to_dict()),
+            seconds=seconds,
+            spacing_um=None if planned.spacing_um_yx is None else planned.spacing_um_yx[0],
+            rows=embedding.grid.rows,
+            cols=embedding.grid.cols,
+            dim=embedding.tokens.shape[-1],
+        )
+        _check_running(order)
+        output = Output(embedding, found, spacing, order.options.tokens, order.key, asdict(row))
+        write_output(Path(one.folder), output, Path(order.unfinished))
+        rows.append(row)
     if tiles is not None:
         remove_folder(tiles.folder)
-    return row
+    return tuple(rows)
 
 
 def _kept_tiles(order: BatchTask, planned: EmbeddingPlan) -> Cache | None:
@@ -141,11 +157,16 @@ def _kept_tiles(order: BatchTask, planned: EmbeddingPlan) -> Cache | None:
     return Cache(tiles_folder(Path(order.unfinished).parent.parent, order.key), sys.maxsize, tiles_only=True)
 
 
-def _asked(order: BatchTask) -> MapRequest:
-    maps = order.options.maps
-    anchors = AnchorGroup("anchors", anchors=order.item.anchors, negative=order.item.negative)
+def _maps(order: BatchTask, embeddings: Embedding | FrameEmbeddings) -> list[Mapping[str, TokenMap]]:
+    """Make the maps of each output, those of frames alike."""
+    maps, item = order.options.maps, order.item
     # a summary needs components and attention, whatever is wanted besides
-    return MapRequest(tuple(dict.fromkeys(("attention", "pca", *maps.keys))), maps.maps, anchors)
+    keys = tuple(dict.fromkeys(("attention", "pca", *maps.keys)))
+    if isinstance(embeddings, Embedding):
+        anchors = AnchorGroup("anchors", anchors=item.anchors, negative=item.negative)
+        return [make_maps({0: embeddings}, MapRequest(keys, maps.maps, anchors))[0]]
+    found = frame_maps(embeddings, keys, anchors=item.anchors, negative=item.negative, options=maps.maps)
+    return [{key: frames.maps[index] for key, frames in found.items()} for index in range(len(embeddings))]
 
 
 def _check_running(order: BatchTask) -> None:
@@ -178,17 +199,24 @@ _AROUND_BYTES = 2**28
 """For tiles that are read ahead and computed."""
 
 
-def check_memory(planned: EmbeddingPlan, architecture: Architecture) -> None:
+def check_memory(planned: EmbeddingPlan, architecture: Architecture, frames: int = 1) -> None:
     """Refuse an image whose tokens would not fit into this worker.
 
     A worker that runs out of memory is killed, and the image is tried again on the others first.
+
+    Parameters
+    ----------
+    planned, architecture
+        Of one image or frame.
+    frames
+        How many are embedded together.
 
     Raises
     ------
     DeviceMemoryError
         If more is needed than the worker may have.
     """
-    rows, cols = planned.grid.shape
+    rows, cols = planned.grid.rows * frames, planned.grid.cols
     limit = memory_limit()
     width = architecture.token_width
     per_value = {"full": 4, "half": 2, "file": 0}[budget_within(limit).kept(rows, cols, width)]
@@ -196,8 +224,9 @@ def check_memory(planned: EmbeddingPlan, architecture: Architecture) -> None:
     if needed > limit:
         raise DeviceMemoryError(
             f"Expected an image whose tokens fit into a worker's {limit / 1e9:.1f} GB; "
-            f"{planned.describe()} need about {needed / 1e9:.1f} GB. Choose a coarser level or spacing, "
-            "regions, or fewer workers."
+            f"{planned.describe()}{f' in each of {frames} frames' if frames > 1 else ''} need about "
+            f"{needed / 1e9:.1f} GB. Choose a coarser level or spacing, regions, "
+            f"{'fewer frames, ' if frames > 1 else ''}or fewer workers."
         )
 
 

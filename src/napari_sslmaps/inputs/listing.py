@@ -38,6 +38,9 @@ class BatchItem:
         Time point or plane of a stack.
     channel
         Numbers or names of the channels that are read; empty for the batch's.
+    frames
+        Time points or planes of a stack that are embedded together, in one window and with one basis of
+        components; each is an output of its own. Empty for `frame` alone.
     """
 
     image: str
@@ -48,6 +51,15 @@ class BatchItem:
     level: int | None = None
     frame: int = 0
     channel: tuple[Channel, ...] = ()
+    frames: tuple[int, ...] = ()
+
+    @property
+    def outputs(self) -> tuple["BatchItem", ...]:
+        """An item for each output: one for each of the frames, or this."""
+        return tuple(
+            replace(self, frame=number, frames=(), name=f"{self.name}/frame-{number:04d}")
+            for number in self.frames
+        ) or (self,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +89,8 @@ def list_items(
     out
         The folder of the outputs; what lies in it is no input.
     frames
-        Frames of every stack that are items of their own, as `chosen_frames` takes text; a folder of the
-        DICOM slices of one series is a stack then. Each image is one item if empty.
+        Frames of every stack that are embedded, as `chosen_frames` takes text; a folder of the DICOM slices
+        of one series is a stack then. Of each image its `frame` alone if empty.
     opening
         How images are opened to count their frames.
 
@@ -98,7 +110,7 @@ def list_items(
     if not items:
         raise InvalidOptionError(" ".join(["Expected at least one image to embed; got none.", *notes]))
     if frames:
-        items = [one for item in items for one in _by_frame(item, frames, opening)]
+        items = [_with_frames(item, frames, opening) for item in items]
     items = [replace(item, name=readable(item.name)) for item in items]
     _check_names(items)
     return Listing(tuple(items), tuple(notes))
@@ -116,20 +128,15 @@ def _stack_of(given: str | Path) -> tuple[list[BatchItem], str]:
         return [], ""
 
 
-def _by_frame(item: BatchItem, frames: str, opening: OpenOptions) -> list[BatchItem]:
-    """Return an item for each of the frames; the item itself where it has one, or does not open."""
+def _with_frames(item: BatchItem, frames: str, opening: OpenOptions) -> BatchItem:
+    """Return an item with its frames; as it is where it has one, names one, or does not open."""
     chosen = replace(opening, channel=item.channel or opening.channel)
     try:
         with open_image(item.image, **chosen.keywords) as source:
             count = source.frames
     except SSLMapsError:  # a worker says so of this image alone
-        return [item]
-    if count == 1 or item.frame:
-        return [item]
-    return [
-        replace(item, frame=number, name=f"{item.name}/frame-{number:04d}")
-        for number in chosen_frames(frames, count)
-    ]
+        return item
+    return item if count == 1 or item.frame else replace(item, frames=chosen_frames(frames, count))
 
 
 def _list_one(given: str | Path) -> tuple[list[BatchItem], str]:
