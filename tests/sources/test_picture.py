@@ -128,3 +128,46 @@ def test_an_animation_beyond_memory_gets_a_sentence(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     with pytest.raises(UnsupportedImageError, match="fits into memory"):
         open_image(path)
+
+
+@pytest.mark.parametrize("kind", ["rgb", "grey", "grey16", "rgba", "odd", "grey-alpha", "animation"])
+def test_jpeg_xl_is_what_libjxl_was_given(tmp_path: Path, kind: str) -> None:
+    rgb = np.random.default_rng(0).integers(0, 255, (45, 61, 3), dtype=np.uint8)
+    grey = rgb[..., 0]
+    given, wanted = {
+        "rgb": (rgb, rgb),
+        "grey": (grey, grey),
+        "grey16": (grey.astype(np.uint16) * 257, grey.astype(np.uint16) * 257),
+        "rgba": (np.dstack([rgb, grey]), rgb),
+        "odd": (rgb[:33, :57], rgb[:33, :57]),
+        "grey-alpha": (np.stack([grey, grey // 2], -1), grey),
+        "animation": (np.stack([rgb, 255 - rgb]), 255 - rgb),
+    }[kind]
+    encode = {"photometric": "gray"} if kind == "grey-alpha" else {}
+    path = tmp_path / "a.jxl"
+    path.write_bytes(imagecodecs.jpegxl_encode(np.ascontiguousarray(given), lossless=True, **encode))
+    with open_image(path) as source:
+        last = Region(0, 0, *source.levels[0].shape_yx, frame=source.frames - 1)
+        np.testing.assert_array_equal(source.read(last), wanted)
+        assert source.frames == (2 if kind == "animation" else 1)
+
+
+def test_jpeg_xl_of_a_size_that_its_bytes_cannot_have_is_refused(tmp_path: Path) -> None:
+    whole = imagecodecs.jpegxl_encode(np.zeros((300, 300), np.uint8), lossless=True)
+    side = (2**29 - 1) << 3 | 3 << 1  # 30 bits for the height, and the ratio 1 : 1
+    header = (side | 1 << 33).to_bytes(5, "little")
+    (tmp_path / "a.jxl").write_bytes(whole[:2] + header + whole[7:])
+    with pytest.raises(UnsupportedImageError, match="GB of pixels"):
+        open_image(tmp_path / "a.jxl")
+    noisy = imagecodecs.jpegxl_encode(picture((40, 50, 3)), lossless=True)
+    (tmp_path / "cut.jxl").write_bytes(noisy[: len(noisy) // 2])
+    with pytest.raises(UnsupportedImageError, match=r"damaged"):
+        open_image(tmp_path / "cut.jxl")
+
+
+def test_tga_is_known_by_its_name(tmp_path: Path) -> None:
+    rgb = np.random.default_rng(0).integers(0, 255, (45, 61, 3), dtype=np.uint8)
+    for name, words in (("plain.tga", {}), ("packed.TGA", {"compression": "tga_rle"})):
+        Image.fromarray(rgb).save(tmp_path / name, format="TGA", **words)
+        with open_image(tmp_path / name) as source:
+            np.testing.assert_array_equal(source.read(Region(0, 0, 45, 61)), rgb)

@@ -58,6 +58,8 @@ FORMATS = (
     Format("GIF", (".gif",), napari=True, picture=True),
     Format("WebP", (".webp",), napari=True, picture=True),
     Format("JPEG 2000", (".jp2", ".j2k"), napari=True, picture=True),
+    Format("TGA", (".tga",), napari=True, picture=True),
+    Format("JPEG XL", (".jxl",), picture=True),
     Format("AVIF", (".avif",), picture=True),
     Format("PNM", (".pgm", ".ppm", ".pnm"), napari=True, picture=True),
     Format(".npy", (".npy",), napari=True),

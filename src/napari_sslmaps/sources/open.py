@@ -27,6 +27,7 @@ from napari_sslmaps.sources.formats import (
     url_of,
 )
 from napari_sslmaps.sources.identity import FileIdentity
+from napari_sslmaps.sources.jpegxl import begins_as_jpeg_xl, open_jpeg_xl
 from napari_sslmaps.sources.npy import open_npy
 from napari_sslmaps.sources.protocol import ImageSource
 from napari_sslmaps.sources.refusals import check_complete_vsi, check_known
@@ -38,12 +39,14 @@ _PICTURES = (
     *(b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"),
 )
 _CZI, _ZIP, _NUMPY = b"ZISRAWFILE", b"PK\3\4", b"\x93NUMPY"
+_TGA_BITS = (b"\x08", b"\x0f", b"\x10", b"\x18", b"\x20")
 _PNM = re.compile(rb"P[1-6]\s")
 _NO_SLIDES = (b"\x89PNG", b"BM", b"GIF8", b"RIFF", b"\x93NUMPY")
 """What no slide begins with, so that OpenSlide is not asked."""
 _READABLE = (
     "TIFF (also SVS, NDPI, SCN, BIF, Philips and OME-TIFF), DICOM, MRXS, VMS, OME-Zarr, PNG, JPEG, "
-    "JPEG 2000, WebP, AVIF, GIF, BMP, .npy, or with the formats extra CZI, NIfTI, MHD, NRRD, MP4 and AVI"
+    "JPEG 2000, JPEG XL, WebP, AVIF, GIF, BMP, TGA, .npy, "
+    "or with the formats extra CZI, NIfTI, MHD, NRRD, MP4 and AVI"
 )
 
 
@@ -196,10 +199,13 @@ def _open_scan(path: Path, start: bytes, asked: _OpenRequest) -> ImageSource | N
 def _open_picture(path: Path, start: bytes, asked: _OpenRequest) -> ImageSource | None:
     """Open pictures and NumPy's files; None if it is neither."""
     webp = start[:4] == b"RIFF" and start[8:12] == b"WEBP"
-    if start.startswith(_PICTURES) or webp or begins_as_avif(start) or _PNM.match(start):
+    by_name = path.suffix.lower() == ".tga" and start[16:17] in _TGA_BITS  # TGA begins with nothing known
+    if start.startswith(_PICTURES) or webp or begins_as_avif(start) or _PNM.match(start) or by_name:
         from napari_sslmaps.sources.picture import open_picture
 
         return of_colours(open_picture(path), asked.channel)
+    if begins_as_jpeg_xl(start):
+        return open_jpeg_xl(path, asked.channel)
     if start.startswith(_NUMPY):
         return open_npy(path, frames=asked.frames, channel=asked.channel)
     return None

@@ -38,8 +38,6 @@ _FORMATS: tuple[tuple[int, bytes, str, str], ...] = (
     ),
     (4, b"ftypheic", "an HEIC photo", _TO_TIFF),
     (4, b"ftypmif1", "an HEIF photo", _TO_TIFF),
-    (0, b"\0\0\0\x0cJXL ", "a JPEG XL picture", _TO_TIFF),
-    (0, b"\xff\x0a", "a JPEG XL picture", _TO_TIFF),
     (0, b"8BPS", "a Photoshop file", _TO_TIFF),
     (0, b"%PDF", "a PDF", "Save the image in it as TIFF or PNG."),
     (0, b"v/1\x01", "an OpenEXR picture", _TO_TIFF),
