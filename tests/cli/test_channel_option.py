@@ -1,3 +1,4 @@
+import csv
 import json
 from pathlib import Path
 
@@ -76,6 +77,9 @@ def test_an_evaluation_reads_the_chosen_channel(cells: Path, tmp_path: Path) -> 
     assert record["options"]["channel"] == ["PanCK"]
     expected = napari_sslmaps.embed(cells, "mae-demo", channel=2).provenance.image_sha256
     assert record["encoders"][0]["provenance"]["image_sha256"] == expected
+    heads, *rows = csv.reader((tmp_path / "out" / "images.csv").read_text(encoding="utf-8-sig").splitlines())
+    assert heads[-4:] == ["Series", "Channel", "µm/px, rows", "µm/px, columns"]
+    assert {row[-3] for row in rows} == {"2 PanCK"}
 
 
 def test_a_batch_takes_channels_for_all_images_or_line_by_line(cells: Path, tmp_path: Path) -> None:
@@ -97,3 +101,6 @@ def test_a_batch_takes_channels_for_all_images_or_line_by_line(cells: Path, tmp_
         for channel in (1, (0, 3))
     ]
     assert sorted(table["image_sha256"]) == sorted(expected)
+    assert sorted(table["channel"]) == ["0 DAPI + 3 AF", "1 CD8"]
+    assert set(table["series"]) == {""}
+    assert not any(table["spacing_given"])

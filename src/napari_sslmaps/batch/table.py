@@ -32,6 +32,10 @@ class Row:
         From opening the image to its maps and scores, on the worker; writing comes after.
     spacing_um
         Micrometres per pixel of the level that was embedded.
+    series, channel
+        Which image of its file, and which channels, were read; empty where there is no choice.
+    spacing_given
+        Whether the spacing was given by the user, rather than by the file.
     rows, cols, dim
         Shape of the tokens.
     foreground_share, common_share, effective_rank, components_share, attention_entropy
@@ -83,6 +87,9 @@ class Row:
     torch_version: str = ""
     overrides: str = ""
     mask_sha256: str = ""
+    series: str = ""
+    channel: str = ""
+    spacing_given: bool | None = None
 
     @classmethod
     def failed(cls, order: BatchTask, sentence: str) -> Self:
@@ -125,7 +132,7 @@ def write_table(path: Path, rows: Iterable[Row]) -> None:
     import pyarrow as pa
     from pyarrow.parquet import write_table as write_parquet
 
-    types = {str: pa.string(), int: pa.int64(), float: pa.float64()}
+    types = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
     schema = pa.schema([(name, types[_plain_type(hint)]) for name, hint in get_type_hints(Row).items()])
     ordered = sorted(rows, key=lambda row: (row.encoder, row.name))
     table = pa.Table.from_pylist([asdict(row) for row in ordered], schema=schema)
@@ -134,7 +141,7 @@ def write_table(path: Path, rows: Iterable[Row]) -> None:
 
 
 def _plain_type(hint: Any) -> type:
-    if hint in (str, int, float):
+    if hint in (str, int, float, bool):
         plain: type = hint
         return plain
     inner = get_args(hint)[0]

@@ -41,6 +41,7 @@ from napari_sslmaps.pipeline.cost import beside_tokens
 from napari_sslmaps.pipeline.embedding import embed
 from napari_sslmaps.pipeline.planning import EmbeddingPlan, plan_at
 from napari_sslmaps.pipeline.token_store import TokenBudget
+from napari_sslmaps.sources.base import Contents
 from napari_sslmaps.sources.open import open_image
 from napari_sslmaps.sources.protocol import ImageSource
 
@@ -126,6 +127,8 @@ def _embed(order: BatchTask) -> tuple[Row, ...]:
             frames=order.item.frames or None,
         )
         spacing = source.spacing_um_yx
+        read: Contents = getattr(source, "contents", Contents())
+        given = None if spacing is None else bool(getattr(source, "calibrated", False))
     each = embeddings if isinstance(embeddings, FrameEmbeddings) else (embeddings,)
     made = _maps(order, embeddings)
     seconds = (perf_counter() - start) / len(outputs)
@@ -140,6 +143,9 @@ def _embed(order: BatchTask) -> tuple[Row, ...]:
             rows=embedding.grid.rows,
             cols=embedding.grid.cols,
             dim=embedding.tokens.shape[-1],
+            series=read.series_read,
+            channel=read.channels_read,
+            spacing_given=given,
         )
         _check_running(order)
         output = Output(embedding, found, spacing, order.options.tokens, order.key, asdict(row))

@@ -156,6 +156,8 @@ class ScoredImage:
         Whether it is grey, as `is_grey` finds; None where that was not kept.
     measured
         Key of a score → what its `measure` found.
+    series, channel
+        Which image of its file, and which channels, were read; empty where there is no choice.
     """
 
     name: str
@@ -172,6 +174,8 @@ class ScoredImage:
     notes: tuple[str, ...] = ()
     grey: bool | None = None
     measured: Mapping[str, tuple[MeasuredRow, ...]] = field(default_factory=dict)
+    series: str = ""
+    channel: str = ""
 
     def areas_of(self, method: str) -> Strata:
         """Return the anchors' areas of a method; empty where it has none."""

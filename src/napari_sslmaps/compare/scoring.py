@@ -27,6 +27,7 @@ from napari_sslmaps.maps.agreement import agreement_table
 from napari_sslmaps.maps.similarity import SimilarityMap
 from napari_sslmaps.pipeline.embedding import embed
 from napari_sslmaps.pipeline.planning import at_working_resolution
+from napari_sslmaps.sources.base import Contents
 from napari_sslmaps.sources.colour import is_grey
 
 AGREEMENT_TOKENS, RANKED_TOKENS = 2048, 4096
@@ -90,6 +91,7 @@ def score_image(embedded: ImageEmbeddings, request: ComparisonRequest, tell: Tel
         for key, rows_of_score in _measured(name, embedding, annotation, request).items():
             measured.setdefault(key, []).extend(rows_of_score)
     some = next(iter(anchors.values()), None)
+    read: Contents = getattr(image.source, "contents", Contents())
     return ScoredImage(
         name=image.name,
         record=image.record,
@@ -104,6 +106,8 @@ def score_image(embedded: ImageEmbeddings, request: ComparisonRequest, tell: Tel
         grey=is_grey(image.source),
         provenance={name: found.provenance.to_dict() for name, found in embedded.embeddings.items()},
         measured={key: tuple(found) for key, found in measured.items()},
+        series=read.series_read,
+        channel=read.channels_read,
     )
 
 

@@ -167,14 +167,20 @@ def _finite(rows: Iterable[MeasuredRow], method: str, kind: str, name: str) -> l
 
 
 def image_table(comparison: Comparison) -> Table:
-    """Every score of every map of every image, one row each."""
+    """Every score of every map of every image, one row each, and what was read of its file."""
     names = [item.name for item in fields(MapScores)]
-    rows = tuple(
-        (image.name, row.method, row.map, row.label, *(getattr(row.scores, name) for name in names))
+    rows: tuple[tuple[Cell, ...], ...] = tuple(
+        (
+            *(image.name, row.method, row.map, row.label),
+            *(getattr(row.scores, name) for name in names),
+            *(image.series or None, image.channel or None),
+            *(image.record.spacing_um_yx or (None, None)),
+        )
         for image in comparison.images
         for row in image.maps
     )
-    columns = ("Image", "Method", "Map", "Class", *(name.replace("_", " ") for name in names))
+    read = ("Series", "Channel", "µm/px, rows", "µm/px, columns")
+    columns = ("Image", "Method", "Map", "Class", *(name.replace("_", " ") for name in names), *read)
     return Table("Maps, image by image", columns, rows, (), "images")
 
 

@@ -50,6 +50,16 @@ class Contents:
     channels: tuple[str, ...] = ()
     picked: tuple[int, ...] = ()
 
+    @property
+    def series_read(self) -> str:
+        """Number and name of the image that is read; empty where there is one."""
+        return self.series[self.shown].rsplit(",", 1)[0] if self.series else ""
+
+    @property
+    def channels_read(self) -> str:
+        """Number and name of the channels that are read; empty where there is no choice."""
+        return " + ".join(self.channels[number] for number in self.picked)
+
 
 @dataclass(frozen=True, slots=True)
 class ImageLayout:

@@ -109,9 +109,8 @@ def read_chosen(item: str, series: int | None, channel: tuple[int, ...]) -> Laye
     except ChannelsError:
         data, options, kind = _read_image(item, 0, series)
     contents = contents_of(options["metadata"])
-    image = contents.series[contents.shown].rsplit(",", 1)[0] if contents.series else ""
-    channels = " + ".join(contents.channels[number] for number in contents.picked)
-    return data, {**options, "name": ": ".join(filter(None, (options["name"], image, channels)))}, kind
+    told = (options["name"], contents.series_read, contents.channels_read)
+    return data, {**options, "name": ": ".join(filter(None, told))}, kind
 
 
 def contents_of(metadata: Mapping[str, Any]) -> Contents:
