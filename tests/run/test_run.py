@@ -9,6 +9,7 @@ import pytest
 import tifffile
 from encoders_factory import write_encoder
 from PIL import Image
+from skimage.data import immunohistochemistry
 
 import napari_sslmaps as ssl
 from napari_sslmaps.core.region import Region
@@ -28,7 +29,7 @@ from napari_sslmaps.errors import (
     UnsupportedImageError,
 )
 from napari_sslmaps.figures.picture import picture_of
-from napari_sslmaps.inputs.encoders import EncoderChoice, fitting_encoders
+from napari_sslmaps.inputs.encoders import EncoderChoice, fitting_encoders, fitting_most
 from napari_sslmaps.pipeline.progress import EmbeddingProgress
 from napari_sslmaps.records.map_files import read_map
 from napari_sslmaps.records.run import RunOptions, RunRecord
@@ -36,6 +37,7 @@ from napari_sslmaps.run.compute import compute_run
 from napari_sslmaps.run.request import RunRequest
 from napari_sslmaps.run.write import cautions, draw_run, request_from_record, write_run
 from napari_sslmaps.sources.open import open_image
+from napari_sslmaps.sources.open_options import AS_STORED
 
 EXACT = RunOptions(precision="float32", device="cpu")
 
@@ -301,3 +303,15 @@ def test_the_record_is_plain_json(request_all: RunRequest, tmp_path: Path) -> No
     record = json.loads((tmp_path / "out" / "run.json").read_text())
     assert record["image"]["path"].endswith("image.png")
     assert record["encoders"][0]["provenance"]["weights_sha256"] == record["encoders"][0]["sha256"]
+
+
+def test_encoders_fit_most_of_several_images(tmp_path: Path) -> None:
+    colours = immunohistochemistry()[:64, :64]
+    for number in range(5):
+        Image.fromarray(colours if number < 2 else colours[..., 0]).save(tmp_path / f"{number}.png")
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    images = [(str(tmp_path / f"{name}.png"), AS_STORED) for name in ("broken", *range(5))]
+    assert {choice.name for choice in fitting_most(images)} == set(catalog.names_for("ultrasound"))
+    assert {choice.name for choice in fitting_most(images[:3])} == set(catalog.names_for("histology"))
+    with pytest.raises(UnsupportedImageError, match=r"broken\.png"):
+        fitting_most(images[:1])

@@ -213,7 +213,7 @@ def _request(
     from napari_sslmaps.compare.listing import list_images
     from napari_sslmaps.compare.request import ComparisonRequest, opening_of
     from napari_sslmaps.compare.scores import CONTROL_KINDS
-    from napari_sslmaps.inputs.encoders import fitting_encoders
+    from napari_sslmaps.inputs.encoders import fitting_most
 
     encoders, scores, controls = asked
     listed, notes = list_images(images, listing, out=out.expanduser().absolute())
@@ -221,7 +221,7 @@ def _request(
         console.note(sentence)
     chosen = CONTROL_KINDS if controls == ("all",) else () if controls == ("none",) else controls
     # reads pixels: after all else is understood
-    encoders = encoders or fitting_encoders(str(listed[0].image), opening_of(listed[0], options.run))
+    encoders = encoders or fitting_most([(str(one.image), opening_of(one, options.run)) for one in listed])
     return ComparisonRequest(
         listed,
         encoders,

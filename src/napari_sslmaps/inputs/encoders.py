@@ -1,6 +1,7 @@
 """Encoders as a user names them."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,7 +9,7 @@ from napari_sslmaps.core.scale import TokenScale
 from napari_sslmaps.encoders.catalog import NAMES, embedded_spec, names_for
 from napari_sslmaps.encoders.overrides import Overrides
 from napari_sslmaps.encoders.spec import Domain
-from napari_sslmaps.errors import InvalidOptionError
+from napari_sslmaps.errors import InvalidOptionError, UnsupportedImageError
 from napari_sslmaps.inputs.images import open_named
 from napari_sslmaps.sources.colour import is_grey
 from napari_sslmaps.sources.open_options import AS_STORED, OpenOptions
@@ -82,6 +83,39 @@ def fitting_encoders(image: str, opening: OpenOptions = AS_STORED) -> tuple[Enco
     UnsupportedImageError
         If it cannot be opened.
     """
+    return _trained_on(grey=_is_grey(image, opening))
+
+
+_LOOKED_AT = 16
+
+
+def fitting_most(images: Sequence[tuple[str, OpenOptions]]) -> tuple[EncoderChoice, ...]:
+    """Return the embedded encoders that fit most of several images, judged by up to 16 of them.
+
+    Parameters
+    ----------
+    images
+        Images and how they are opened, as `open_named` takes them; at least one.
+
+    Raises
+    ------
+    UnsupportedImageError
+        If none of those looked at can be opened.
+    """
+    grey = []
+    for image, opening in images[:: -(-len(images) // _LOOKED_AT)]:
+        with suppress(UnsupportedImageError):  # said of it when its turn comes
+            grey.append(_is_grey(image, opening))
+    if not grey:
+        return fitting_encoders(*images[0])
+    return _trained_on(grey=2 * sum(grey) > len(grey))
+
+
+def _is_grey(image: str, opening: OpenOptions) -> bool:
     with open_named(image, opening) as source:
-        domain: Domain = "ultrasound" if is_grey(source) else "histology"
+        return is_grey(source)
+
+
+def _trained_on(*, grey: bool) -> tuple[EncoderChoice, ...]:
+    domain: Domain = "ultrasound" if grey else "histology"
     return tuple(EncoderChoice(name) for name in names_for(domain))
