@@ -21,7 +21,6 @@ from napari_sslmaps.cli.options import (
     Out,
     takes,
 )
-from napari_sslmaps.errors import Cancelled
 
 if TYPE_CHECKING:
     from napari_sslmaps.batch.run import BatchProgress, BatchReport
@@ -107,14 +106,11 @@ def batch(  # noqa: PLR0913  # each parameter is an option that users type, or a
     run = maps.at_scale(run, [EncoderChoice(name) for name in encoder])
     options = BatchOptions(run, level, spacing, tokens, mask)  # type: ignore[arg-type]  # checked there
     who = Workers(workers, threads, scheduler)
-    try:
-        with _bar(quiet=json) as on_progress:
-            report = run_batch(
-                images, chosen, out, options=options, workers=who, on_progress=on_progress, frames=frames
-            )
-    except KeyboardInterrupt:
-        console.note(f"What is done is in {out}; the same command goes on from there.")
-        raise Cancelled("The batch was stopped.") from None
+    kept = f"What is done is in {out}; the same command goes on from there."
+    with console.kept_if_stopped(kept), _bar(quiet=json) as on_progress:
+        report = run_batch(
+            images, chosen, out, options=options, workers=who, on_progress=on_progress, frames=frames
+        )
     _say(report, out, json=json)
     if report.failed:
         raise typer.Exit(1)

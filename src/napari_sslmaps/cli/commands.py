@@ -90,8 +90,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises
     ------
     SystemExit
-        Always: 0 if all went well, 1 after an error that was said in a sentence, 2 for wrong usage, 130
-        where it was interrupted from the keyboard.
+        Always: 0 if all went well, 1 after an error that was said in a sentence or an interrupt from the
+        keyboard, 2 for wrong usage.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
     debug = "--debug" in given
@@ -110,12 +110,39 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except SystemExit as end:
         if end.code == _INTERRUPTED:
             console.error("Stopped.")
+            sys.exit(1)
         raise
     except Exception as error:  # whatever it is, no traceback ends before a user
         if debug:
             raise
-        console.error(_unforeseen(error, given))
+        if _is_lack_of_memory(error):
+            error.__traceback__ = error.__context__ = error.__cause__ = None  # they hold what filled it
+            sys.stderr.write(f"Error: {_NO_MEMORY}\n")
+        else:
+            console.error(_unforeseen(error, given))
         sys.exit(1)
+
+
+_NO_MEMORY = (
+    "Too little memory is free for this, or a limit of this shell, queue or container (ulimit -v) leaves too "
+    "little. Free some or raise the limit; 8 GB of address space are enough to begin. Otherwise choose a "
+    "smaller region or a coarser level."
+)
+_SIGNS = (
+    "failed to map segment",
+    "cannot allocate memory",
+    "can't allocate memory",
+    "can't start new thread",
+)
+"""What loaders, systems and torch say where memory is short."""
+
+
+def _is_lack_of_memory(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in _SIGNS):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 _LIBRARIES = ("tifffile", "pydicom", "PIL", "imageio", "matplotlib", "numpy", "zarr", "torch")

@@ -126,6 +126,16 @@ def counted(what: str, *, quiet: bool) -> "Iterator[Callable[[int, int], None]]"
 
 
 @contextmanager
+def kept_if_stopped(sentence: str) -> Iterator[None]:
+    """Say what is kept where Ctrl-C ends what is done within."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        note(sentence)
+        raise
+
+
+@contextmanager
 def byte_bar(title: str) -> "Iterator[OnBytes]":
     """Give a callback that draws a download."""
     screen = errors()

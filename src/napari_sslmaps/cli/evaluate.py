@@ -30,7 +30,6 @@ from napari_sslmaps.cli.options import (
     takes,
     words,
 )
-from napari_sslmaps.errors import Cancelled
 
 if TYPE_CHECKING:
     from napari_sslmaps.compare.listing import ListingOptions
@@ -237,13 +236,10 @@ def _compare(
     from napari_sslmaps.compare.compute import compare
     from napari_sslmaps.compare.write import ImageWriter, write_comparison
 
-    try:
-        with _bar(quiet=json) as on_progress:
-            comparison = compare(request, on_progress, folder=out, on_image=ImageWriter(out, figures))
-            write_comparison(comparison, out, command=command)
-    except KeyboardInterrupt:
-        console.note(f"What is done is in {out}; the same command goes on from there.")
-        raise Cancelled("The comparison was stopped.") from None
+    kept = f"What is done is in {out}; the same command goes on from there."
+    with console.kept_if_stopped(kept), _bar(quiet=json) as on_progress:
+        comparison = compare(request, on_progress, folder=out, on_image=ImageWriter(out, figures))
+        write_comparison(comparison, out, command=command)
     _say(comparison, out, json=json)
     return comparison
 

@@ -107,7 +107,8 @@ def _show(request: "PretextRequest", folder: Path, *, json: bool) -> None:
         if not json:
             console.note(f"{name} …")
 
-    record = write_pretext(compute_pretext(request, tell), folder)
+    with console.kept_if_stopped("Nothing is kept of what was computed."):
+        record = write_pretext(compute_pretext(request, tell), folder)
     if json:
         console.out_json({"folder": str(folder.absolute()), **record})
         return

@@ -110,7 +110,8 @@ def pretrain(  # noqa: PLR0913  # each parameter is an option that users type
         bank=bank,
         workers=_workers(chosen) if workers is None else workers,
     )
-    with training_display() as display:
+    kept = f"The last checkpoint, if one was written, is in {out}; with --resume the same command goes on."
+    with console.kept_if_stopped(kept), training_display() as display:
         run = run_pretraining(request, display, display.prepared)
     if run.fabric.is_global_zero:
         console.out(f"Wrote {out / 'encoder.safetensors'} after {run.step} steps")

@@ -96,7 +96,8 @@ def new(  # noqa: PLR0913  # each parameter is an option that users type, or a g
         repeats=repeats,
         seed=seed,
     )
-    with console.counted("images", quiet=json) as on_image:
+    kept = f"The study is not whole. Remove what is in {out}, if anything, and make it again."
+    with console.kept_if_stopped(kept), console.counted("images", quiet=json) as on_image:
         study = new_study(request, out, on_image)
     pages = {one.name: str(out / PAGES / f"reader-{one.code}.html") for one in study.readers}
     if json:

@@ -205,7 +205,12 @@ def _run(request: "RunRequest", folder: Path, *, cached: bool, json: bool) -> No
     from napari_sslmaps.run.compute import compute_run
     from napari_sslmaps.run.write import cautions, write_key, write_run
 
-    try:
+    kept = (
+        "Finished tiles are in the cache; the same command goes on from there."
+        if cached
+        else "Nothing is kept of what was computed; with --cache, finished tiles would be."
+    )
+    with console.kept_if_stopped(kept):
         with progress_bars(quiet=json) as on_progress:
             outcome = compute_run(request, on_progress, cached=cached)
         record = write_run(outcome, folder)
@@ -213,13 +218,6 @@ def _run(request: "RunRequest", folder: Path, *, cached: bool, json: bool) -> No
             key = folder.absolute().with_name(f"{folder.absolute().name}-key.json")
             write_key(request, outcome, key)
             console.note(f"Which files the numbers stand for is in {key}; keep it to yourself.")
-    except KeyboardInterrupt:
-        console.note(
-            "Finished tiles are in the cache; the same command goes on from there."
-            if cached
-            else "Nothing is kept of what was computed; with --cache, finished tiles would be."
-        )
-        raise
     if json:
         console.out_json({"folder": str(folder.absolute()), **record.to_dict()})
         return

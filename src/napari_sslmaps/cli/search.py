@@ -24,7 +24,8 @@ def index(store: Store, *, encoder: EncoderFolder = "", json: Json = False) -> N
     from napari_sslmaps.search.index import build_index
 
     require_extra("search")
-    with console.counted("images", quiet=json) as on_output:
+    kept = "What is indexed stays so; the same command goes on from there."
+    with console.kept_if_stopped(kept), console.counted("images", quiet=json) as on_output:
         report = build_index(store, encoder, on_output)
     if json:
         console.out_json({**asdict(report), "folder": str(report.folder)})

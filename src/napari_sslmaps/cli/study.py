@@ -50,7 +50,8 @@ def study(
     if page:
         console.out(f"Wrote {write_results(chosen, out)}")
         return
-    with _bars(quiet=quiet) as on_progress:
+    kept = f"What is done is in {out}; the same command goes on from there."
+    with console.kept_if_stopped(kept), _bars(quiet=quiet) as on_progress:
         written = run_study(chosen, out, device=device, part=_part(part), on_progress=on_progress)
     console.out(f"Wrote {written}")
 

@@ -1,0 +1,73 @@
+"""Ctrl-C in a terminal ends every long command by saying so, whenever it is pressed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from encoders_factory import write_encoder
+from PIL import Image
+
+from napari_sslmaps.batch.run import run_batch
+from napari_sslmaps.batch.tasks import BatchOptions, choose_encoder
+from napari_sslmaps.records.run import RunOptions
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="Ctrl-C is another thing there")
+_START = "import sys; from napari_sslmaps.cli.commands import main; print(flush=True); main(sys.argv[1:])"
+_SECONDS = 2.0
+_LONG = {
+    "pretrain": ("--method", "mae", "--data", "{images}", "--steps", "100000", "-o", "{out}"),
+    "pretext": ("{image}", "-e", "{weights}", "-o", "{out}"),
+    "evaluate": ("{images}", "-e", "{weights}", "-o", "{out}"),
+    "study": ("-o", "{out}", "--minutes", "10", "--device", "cpu", "-q"),
+    "readers": ("new", "{images}", "-e", "{weights}", *("--reader", "a", "--reader", "b"), "-o", "{out}"),
+    "index": ("{store}",),
+    "search": ("{store}", "--like", "image0@8,8"),
+    "run": ("{image}", "-e", "{weights}", "-o", "{out}"),
+}
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("interrupts")
+    images = folder / "images"
+    images.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(3):
+        Image.fromarray(rng.integers(0, 255, (256, 256, 3), np.uint8)).save(images / f"image{number}.png")
+    weights = write_encoder(folder / "tiny.safetensors")
+    options = BatchOptions(RunOptions(device="cpu", precision="float32"))
+    run_batch([images], [choose_encoder(str(weights))], folder / "store", options=options)
+    return {
+        "images": images,
+        "image": images / "image0.png",
+        "weights": weights,
+        "store": folder / "store",
+    }
+
+
+@pytest.mark.parametrize("command", _LONG)
+def test_ctrl_c_says_stopped(command: str, places: dict[str, Path], tmp_path: Path) -> None:
+    named = {**places, "out": tmp_path / "out"}
+    arguments = [part.format_map(named) for part in _LONG[command]]
+    with subprocess.Popen(
+        [sys.executable, "-c", _START, command, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            process.stdout.readline()
+            time.sleep(_SECONDS)
+            os.killpg(process.pid, signal.SIGINT)
+            said = process.communicate(timeout=60)[1]
+        finally:
+            process.kill()
+    assert "Traceback" not in said, said
+    assert (process.returncode, said.endswith("Error: Stopped.\n")) in ((1, True), (0, False)), said
