@@ -39,6 +39,7 @@ from napari_sslmaps.maps.groups import AnchorGroup
 from napari_sslmaps.maps.make import MapRequest, make_maps
 from napari_sslmaps.pipeline.cost import beside_tokens
 from napari_sslmaps.pipeline.embedding import embed
+from napari_sslmaps.pipeline.free_memory import free_memory
 from napari_sslmaps.pipeline.planning import EmbeddingPlan, plan_at
 from napari_sslmaps.pipeline.token_store import TokenBudget
 from napari_sslmaps.sources.base import Contents
@@ -238,16 +239,11 @@ def check_memory(planned: EmbeddingPlan, architecture: Architecture, frames: int
 
 def budget_within(limit: int) -> TokenBudget:
     """Return how tokens are kept in `limit` bytes: half of them at the most in memory, the rest in a file."""
-    named = TokenBudget.from_environment()
-    return replace(
-        named,
-        full_bytes=min(named.full_bytes, limit // 2),
-        memory_bytes=min(named.memory_bytes, limit // 2),
-    )
+    return TokenBudget.named().within(limit // 2)
 
 
 def memory_limit() -> int:
-    """Return the bytes that this worker may have; outside a worker, those of the machine."""
+    """Return the bytes that this worker may have, and are free; outside a worker, those of the machine."""
     from distributed import get_worker
     from distributed.system import MEMORY_LIMIT
 
@@ -255,7 +251,7 @@ def memory_limit() -> int:
         limit = get_worker().memory_manager.memory_limit
     except ValueError:  # no worker
         limit = None
-    return int(limit or MEMORY_LIMIT)
+    return min(int(limit or MEMORY_LIMIT), free_memory())
 
 
 _NEAR = 1.5

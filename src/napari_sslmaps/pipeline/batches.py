@@ -1,5 +1,6 @@
 """Tiles → features, batch by batch: as many as run fastest, and fewer where memory is short."""
 
+import logging
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from itertools import islice
@@ -10,12 +11,14 @@ import numpy as np
 from napari_sslmaps.core.results import Float32
 from napari_sslmaps.core.tiling import Tile
 from napari_sslmaps.errors import CheckpointError, DeviceMemoryError
+from napari_sslmaps.pipeline.free_memory import forget_peak, free_memory, resident_peak
 from napari_sslmaps.pipeline.reading import TileReader, read_ahead
 
 if TYPE_CHECKING:
     from napari_sslmaps.encoders.encoder import Encoder
     from napari_sslmaps.encoders.families.extractor import TileFeatures
 
+_log = logging.getLogger(__name__)
 Batch = tuple[Tile, ...]
 Encoded = tuple[Batch, Float32, "TileFeatures"]
 
@@ -47,7 +50,8 @@ class BatchSize:
     """Tiles per batch on the encoder's device.
 
     The wish depends on the kind of device and the tile alone, so that a run repeats bit for bit; only a lack
-    of memory lowers it. On CUDA the first batch is one tile, whose peak memory tells how many fit.
+    of memory lowers it. On CUDA, and where little memory is free, the first batch is one tile, whose peak
+    tells how many fit.
 
     Attributes
     ----------
@@ -59,17 +63,21 @@ class BatchSize:
 
     def __init__(self, encoder: "Encoder", tile: Tile) -> None:
         self._device, self._shape = encoder.device, tile.shape
-        self._measured = not self._device.startswith("cuda")
+        on_gpu = self._device.startswith("cuda")
+        self._measured = not on_gpu and free_memory() >= _PLENTY
         tokens, most = _GPU_TOKENS, _GPU_TILES
-        if self._measured:
+        if not on_gpu:
             tokens, most = (2 if encoder.precision == "bfloat16" else 1) * _CPU_TOKENS, _CPU_TILES
         self.wanted = min(most, max(1, tokens // (tile.shape[0] * tile.shape[1])))
         self.now = self.wanted if self._measured else 1
 
     def watch(self, encode: Callable[[], "TileFeatures"]) -> "TileFeatures":
-        """Encode a batch; the first on CUDA is measured."""
+        """Encode a batch; the first is measured on CUDA, or where little memory is free."""
         if self._measured:
             return encode()
+        self._measured = True
+        if not self._device.startswith("cuda"):
+            return self._watch_process(encode)
         import torch
 
         torch.cuda.reset_peak_memory_stats(self._device)
@@ -78,7 +86,21 @@ class BatchSize:
         peak = torch.cuda.max_memory_allocated(self._device) - before
         kept = torch.cuda.memory_reserved(self._device) - torch.cuda.memory_allocated(self._device)
         self.now = fitting(self.wanted, peak, torch.cuda.mem_get_info(self._device)[0] + kept)
-        self._measured = True
+        return features
+
+    def _watch_process(self, encode: Callable[[], "TileFeatures"]) -> "TileFeatures":
+        before = forget_peak()
+        features = encode()
+        peak = resident_peak()
+        if before is not None and peak is not None:
+            self.now = fitting(self.wanted, peak - before, free_memory())
+        if self.now < self.wanted:
+            _log.warning(
+                "Little memory is free (%.1f GB): %d tiles are computed at a time instead of %d.",
+                free_memory() / 1e9,
+                self.now,
+                self.wanted,
+            )
         return features
 
     def halve(self, error: Exception) -> None:
@@ -151,6 +173,8 @@ def _check_finite(features: "TileFeatures", encoder: "Encoder") -> None:
 _CPU_TOKENS, _CPU_TILES = 2048, 16
 """In float32: four times as many leave the caches and are a tenth slower. In bfloat16 twice as many."""
 _GPU_TOKENS, _GPU_TILES = 65_536, 64
+_PLENTY = 2_000_000_000
+"""Bytes from which a CPU is not asked how many tiles fit."""
 _SHARE = 0.8
 """Share of the free memory that is used; an allocator loses some to fragments."""
 

@@ -239,6 +239,8 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
         planned = plan(read, encoder.spec, area, tiling, mask=mask, stride=stride)
         room = budget or TokenBudget.from_environment()
         room.check_room(*planned.grid.shape, encoder.spec.architecture.token_width)
+        if budget is None:
+            room.say_if_short(*planned.grid.shape, encoder.spec.architecture.token_width)
         kept_in = chosen_cache(cache)
         parts = None if planned.mask is None else parts_read(planned)
         look = partial(scan_ahead, read, planned.region, parts)

@@ -1,9 +1,11 @@
 """Where the tokens of a region are kept, by how many there are: in single precision, in half, in a file."""
 
+import errno
+import logging
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, cast
 
@@ -15,10 +17,13 @@ from napari_sslmaps.core.results import Float32
 from napari_sslmaps.core.tokens import HalfTokens
 from napari_sslmaps.errors import DeviceMemoryError, InvalidOptionError
 from napari_sslmaps.files import HIDDEN
+from napari_sslmaps.pipeline.free_memory import free_memory
+
+_log = logging.getLogger(__name__)
 
 FULL_VARIABLE, MEMORY_VARIABLE = "NAPARI_SSLMAPS_FULL_GB", "NAPARI_SSLMAPS_MEMORY_GB"
 _FULL_GB, _MEMORY_GB = 1.0, 4.0
-_STRIP_BYTES = 2**24
+_STRIP_BYTES = 2**20
 Kept = Literal["full", "half", "file"]
 
 
@@ -45,12 +50,34 @@ class TokenBudget:
     def from_environment(cls) -> "TokenBudget":
         """Return the budget that NAPARI_SSLMAPS_FULL_GB and NAPARI_SSLMAPS_MEMORY_GB name; 1 GB and 4 GB.
 
+        Tokens take at most half of the memory that is free, whatever is named.
+
         Raises
         ------
         InvalidOptionError
             If one of them is no number from zero.
         """
+        return cls.named().within(free_memory() // 2)
+
+    @classmethod
+    def named(cls) -> "TokenBudget":
+        """Return what the variables name, however little memory is free."""
         return cls(_gigabytes(FULL_VARIABLE, _FULL_GB), _gigabytes(MEMORY_VARIABLE, _MEMORY_GB))
+
+    def within(self, most: int) -> "TokenBudget":
+        """Return the same with at most so many bytes in memory."""
+        return replace(self, full_bytes=min(self.full_bytes, most), memory_bytes=min(self.memory_bytes, most))
+
+    def say_if_short(self, rows: int, cols: int, dim: int) -> None:
+        """Log how tokens of that shape are kept, where only a lack of memory is why."""
+        kept = self.kept(rows, cols, dim)
+        if kept not in ("full", self.named().kept(rows, cols, dim)):
+            where = f"in a file in {self.folder}" if kept == "file" else "in memory"
+            _log.warning(
+                "Little memory is free (%.1f GB): the tokens are kept in half precision, %s.",
+                free_memory() / 1e9,
+                where,
+            )
 
     def kept(self, rows: int, cols: int, dim: int) -> Kept:
         """Say how tokens of that shape are kept."""
@@ -84,15 +111,22 @@ class TokenBudget:
         Raises
         ------
         DeviceMemoryError
-            If the file cannot be written.
+            If the file cannot be written, or there is no memory for them.
         """
         kept = self.kept(rows, cols, dim)
-        if kept == "full":
-            return np.full((rows, cols, dim), np.nan, np.float32)
-        if kept == "half":
-            values = np.full((rows, cols, dim), np.nan, np.float16)
-        else:
-            values = self._in_file((rows, cols, dim))
+        try:
+            if kept == "full":
+                return np.full((rows, cols, dim), np.nan, np.float32)
+            if kept == "half":
+                values = np.full((rows, cols, dim), np.nan, np.float16)
+            else:
+                values = self._in_file((rows, cols, dim))
+        except MemoryError as error:
+            raise DeviceMemoryError(
+                f"Expected memory for {rows} × {cols} tokens; {free_memory() / 1e6:.0f} MB are free. Choose "
+                "a smaller region, or a coarser level or resolution, or raise the limit of this shell or "
+                "container."
+            ) from error
         return cast("Float32", HalfTokens(values))
 
     def _in_file(self, shape: tuple[int, int, int]) -> NDArray[np.float16]:
@@ -110,6 +144,8 @@ class TokenBudget:
                 file.flush()
                 return np.memmap(file, np.float16, "r+", shape=shape)
         except OSError as error:
+            if error.errno == errno.ENOMEM:  # the address space has no place for the file
+                raise MemoryError(str(error)) from error
             size = 2 * shape[0] * shape[1] * shape[2] / 1e9
             raise DeviceMemoryError(
                 f"Expected {size:.1f} GB of disk in {self.folder} for the tokens; the system says: "
