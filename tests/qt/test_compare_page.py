@@ -179,7 +179,7 @@ def test_a_folder_is_asked_for_in_a_dialog(panel: SSLMapsWidget, qtbot: QtBot, t
     dialog = widget.compare.folder
     qtbot.waitUntil(dialog.isVisible)
     qtbot.mouseClick(dialog.start, LEFT)
-    assert dialog.message.text() == "Expected a folder for images and results; got none. Choose first."
+    assert dialog.message.text() == "Choose a folder for images and results first."
     (tmp_path / "images" / "cells").mkdir(parents=True)
     iio.imwrite(tmp_path / "images" / "cells" / "one.png", np.zeros((8, 8), np.uint8))
     qtbot.keyClicks(dialog.images, str(tmp_path / "images"))

@@ -80,3 +80,31 @@ def test_the_region_is_a_step_and_another_image_begins_anew(
     viewer.add_image(noise(32, 32), name="other")
     press("Ctrl+Z")
     assert workspace.status.text == "Nothing to undo."
+
+
+def test_a_stroke_on_the_mask_is_undone_from_any_layer(
+    viewer: ViewerModel,
+    controller: Controller,
+    workspace: WorkspaceModel,
+    image: Image,
+    press: Callable[[str], None],
+) -> None:
+    workspace.region = "mask"
+    mask = next(layer for layer in viewer.layers if layer.name == "tissue / mask")
+    before = mask.data.copy()
+    with mask.block_history():
+        mask.paint((1, 1), 1 - int(before[1, 1]))
+        mask.paint((1, 4), 1 - int(before[1, 1]))
+    after = mask.data.copy()
+    assert (before != after).any()
+    workspace.add_anchor(A, keep=True)
+    press("Ctrl+Z")
+    assert (mask.data == after).all()
+    press("Ctrl+Z")
+    assert ((mask.data != 0) == (before != 0)).all()
+    assert workspace.region == "mask"
+    press("Ctrl+Shift+Z")
+    assert ((mask.data != 0) == (after != 0)).all()
+    press("Ctrl+Z")
+    press("Ctrl+Z")
+    assert workspace.region == "whole"

@@ -167,8 +167,8 @@ class SSLMapsWidget(QWidget):
         self.setStyleSheet(tone_sheet(dark=sum(ground) < _HALF))
 
     def _on_step(self) -> None:
-        if not self.controller.coordinator.take_frame():
-            self._resting.start()
+        self.controller.coordinator.take_frame()
+        self._resting.start()
 
     def close_controller(self) -> None:
         """Stop what runs and undo every connection; the widget is of no use afterwards."""
@@ -465,6 +465,26 @@ class SSLMapsWidget(QWidget):
     def _on_fronts_changed(self) -> None:
         workspace = self.workspace
         self.view.set_fronts(workspace.methods, workspace.front, workspace.against)
+
+
+def save_session(viewer: "napari.Viewer") -> None:
+    """Ask where to, and save the session of a viewer's dock; from napari's File menu."""
+    _dock_in(viewer).image.sessions.ask_to_save()
+
+
+def open_session(viewer: "napari.Viewer") -> None:
+    """Ask which, and open a session in a viewer's dock; from napari's File menu."""
+    _dock_in(viewer).image.sessions.ask_to_load()
+
+
+def _dock_in(viewer: "napari.Viewer") -> SSLMapsWidget:
+    """Return the dock of a viewer, opened if there is none."""
+    for widget in viewer.window.dock_widgets.values():
+        if isinstance(widget, SSLMapsWidget):
+            return widget
+    _, made = viewer.window.add_plugin_dock_widget("napari-sslmaps")
+    dock: SSLMapsWidget = made
+    return dock
 
 
 _TITLES = {"maps": "Maps", "pretext": "Pretext", "compare": "Compare"}

@@ -269,8 +269,8 @@ class FileMenu(QToolButton):
         self.setStyleSheet("QToolButton::menu-indicator {image: none;}")
         self.entries = QMenu(self)
         offers: list[tuple[str, Callable[..., None]]] = [
-            (f"Save {what}…", self._ask_to_save),
-            (f"Load {what}…", self._ask_to_load),
+            (f"Save {what}…", self.ask_to_save),
+            (f"Load {what}…", self.ask_to_load),
         ]
         if kept:
             text = kept if isinstance(kept, str) else f"Keep {what} as they are"
@@ -281,12 +281,14 @@ class FileMenu(QToolButton):
                 entry.triggered.connect(lambda _=False, ask=ask: ask())
         self.setMenu(self.entries)
 
-    def _ask_to_save(self) -> None:
+    def ask_to_save(self) -> None:
+        """Ask which file to write."""
         path, _ = QFileDialog.getSaveFileName(self, f"Save {self._what}", f"{self._what}.json", _JSON)
         if path:
             self.saved.emit(path)
 
-    def _ask_to_load(self) -> None:
+    def ask_to_load(self) -> None:
+        """Ask which file to read."""
         path, _ = QFileDialog.getOpenFileName(self, f"Load {self._what}", "", _JSON)
         if path:
             self.loaded.emit(path)

@@ -38,6 +38,29 @@ class SessionView:
 
 @strict
 @dataclass(frozen=True, slots=True)
+class MapLook:
+    """How the layers of one map are drawn.
+
+    Parameters
+    ----------
+    map
+        Key of the map.
+    opacity
+        In [0, 1].
+    colormap
+        Name of the colours; empty where the map is made of colours or labels.
+    smooth
+        Whether values are interpolated on the canvas.
+    """
+
+    map: str
+    opacity: float
+    colormap: str = ""
+    smooth: bool = True
+
+
+@strict
+@dataclass(frozen=True, slots=True)
 class SessionRecord:
     """What makes a session again.
 
@@ -59,6 +82,16 @@ class SessionRecord:
         Anchors with their groups.
     view
         What was in view.
+    file_bytes, file_sha256
+        Size and hash of the image's file; 0 and empty where it has none, no hash of a large one.
+    region_choice, rectangles
+        How the region was chosen, and the chosen rectangles: corners as (row, column) pixels of level 0.
+    resolution, detail
+        What the image was read at, and tokens along each axis of a patch.
+    controls
+        Names of the ticked controls.
+    looks
+        How maps were drawn.
     """
 
     image: str
@@ -71,6 +104,14 @@ class SessionRecord:
     options: MapOptions = field(default_factory=MapOptions)
     groups: tuple[AnchorGroup, ...] = ()
     view: SessionView = field(default_factory=SessionView)
+    file_bytes: int = 0
+    file_sha256: str = ""
+    region_choice: str = "whole"
+    rectangles: tuple[tuple[tuple[float, float], ...], ...] = ()
+    resolution: str = "trained"
+    detail: int = 1
+    controls: tuple[str, ...] = ()
+    looks: tuple[MapLook, ...] = ()
 
 
 def save_session(session: SessionRecord, path: Path) -> Path:

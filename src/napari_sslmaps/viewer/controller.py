@@ -33,7 +33,7 @@ from napari_sslmaps.viewer.maps.pca_bases import Bases
 from napari_sslmaps.viewer.maps.run_estimate import RunEstimate
 from napari_sslmaps.viewer.maps.runs import EmbeddingRuns
 from napari_sslmaps.viewer.maps.scale import ScaleSteps
-from napari_sslmaps.viewer.maps.session_files import SessionFiles
+from napari_sslmaps.viewer.maps.session_files import SessionFiles, SessionTools
 from napari_sslmaps.viewer.maps.tracking import AnchorTracker
 from napari_sslmaps.viewer.maps.visibility import Difference, VisibilityController
 from napari_sslmaps.viewer.pretext.controller import PretextController
@@ -149,7 +149,7 @@ class Controller:
         self.anchor_sets = AnchorSets(workspace, self.sessions, self.look)
         self.heads = HeadStack(viewer, workspace, self.layer_manager)
         self.keys = FlickerKeys(viewer, workspace, self.stage.methods)
-        self.history = History(viewer, workspace)
+        self.history = History(viewer, workspace, self.masks)
         self.clip = ClipFrames(
             viewer,
             workspace,
@@ -172,7 +172,9 @@ class Controller:
         self.pointer.zoom = self._zoom
         self.areas = AreaController(viewer, workspace, self.sessions, self.layer_manager, self.look.source)
         self.shapes = RegionShapes(viewer, workspace)
-        self.session_files = SessionFiles(viewer, workspace, self.sessions, self.run)
+        self.session_files = SessionFiles(
+            viewer, workspace, self.sessions, SessionTools(self.run, self.shapes, self.looks)
+        )
         self.scale = ScaleSteps(viewer, workspace, self.sessions, self.look)
         self.compare_page = ComparePage(
             viewer,
@@ -418,6 +420,8 @@ class Controller:
             workspace.anchor_mode = True
             if not workspace.status.failed:
                 workspace.say(f"{workspace.status.text}{_HINT}")
+        if painted is None:
+            self.session_files.check()
 
     def _on_drawn(self, image: Image) -> None:
         self.difference.update(image)

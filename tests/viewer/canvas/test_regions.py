@@ -77,7 +77,7 @@ def test_the_selected_rectangle_counts(viewer: ViewerModel, image: Image) -> Non
 
 def test_without_a_rectangle_it_says_what_to_do(viewer: ViewerModel, image: Image) -> None:
     viewer.add_shapes()
-    with pytest.raises(RegionError, match="Add a Shapes layer and draw one"):
+    with pytest.raises(RegionError, match="press Draw, or add a Shapes layer"):
         choose(viewer, image, "rectangle")
 
 
@@ -96,7 +96,7 @@ def test_a_target_takes_the_nearest_finer_level(viewer: ViewerModel, target: flo
 def test_a_target_asks_for_the_size_of_a_pixel(viewer: ViewerModel) -> None:
     image, workspace = pyramid(viewer), WorkspaceModel(target_um=0.5)
     look = RegionSelection(viewer, workspace)
-    with pytest.raises(RegionError, match=r"for 0.5 µm/px; the image does not tell"):
+    with pytest.raises(RegionError, match=r"the image does not tell which one has 0\.5 µm/px"):
         look.region(image)
     workspace.spacing_um = 0.25
     source, region = look(image)

@@ -91,7 +91,7 @@ def test_shapes_without_classes_are_one_and_numbers_stay(viewer: ViewerModel, ti
 
 def test_lines_have_no_area(viewer: ViewerModel, tissue: Image) -> None:
     layer = viewer.add_shapes([np.array([(0, 0), (9, 9)])], shape_type="line")
-    with pytest.raises(AnnotationError, match="shapes with an area"):
+    with pytest.raises(AnnotationError, match="no shape with an area"):
         annotation_of(viewer, layer, tissue)
 
 

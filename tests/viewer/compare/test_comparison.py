@@ -131,8 +131,8 @@ def test_without_annotation_only_what_needs_none_is_compared(
     comparing.model.scores = ("maps",)
     comparing.comparison.run()
     assert len(comparer.asked) == 1
-    assert workspace.status.failed
-    assert workspace.status.text.startswith("Expected an annotation to score against")
+    assert not workspace.status.failed
+    assert workspace.status.text.startswith("Choose an annotation to score against")
 
 
 def test_an_empty_annotation_is_refused_in_a_sentence(
@@ -212,7 +212,7 @@ def test_nothing_embedded_cannot_be_exported(
     comparing: ComparePage, image: Image, workspace: WorkspaceModel, tmp_path: Path
 ) -> None:
     comparing.exports.export("figure", tmp_path)
-    assert workspace.status.text.startswith("Expected something to export")
+    assert workspace.status.text.startswith("Press Run or Compare first")
     assert not list(tmp_path.glob("*.png"))
 
 
@@ -221,7 +221,7 @@ def test_a_report_needs_a_comparison(
 ) -> None:
     controller.run()
     comparing.exports.export("report", tmp_path)
-    assert workspace.status.text.startswith("Expected a comparison to write")
+    assert workspace.status.text.startswith("Press Compare first")
 
 
 def test_a_run_stopped_while_embedding_is_not_compared(

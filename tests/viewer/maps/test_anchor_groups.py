@@ -92,7 +92,7 @@ def test_a_group_is_renamed_coloured_and_removed(grouped: Controller, image: Ima
     assert layer.metadata[OWN]["options"]["groups"][1]["name"] == "stroma"
     change_group(workspace, Group(1, "group 1", "#0000ff"))
     assert workspace.groups[1].name == "stroma"
-    assert "no other group has" in workspace.status.text
+    assert "Another group is called" in workspace.status.text
     remove_group(workspace, 1)
     assert workspace.groups == (Group(),)
     assert workspace.anchors == (Anchor(LEFT),)
@@ -166,7 +166,7 @@ def test_a_method_that_has_not_seen_the_other_image_is_named(
     workspace.reference = image
     assert controller.layer_manager.find(other, "similarity", "mae-demo") is not None
     assert controller.layer_manager.find(other, "similarity", "dinov3-demo") is None
-    assert "embedded by dinov3-demo" in workspace.status.text
+    assert "Run dinov3-demo on the image with the anchors" in workspace.status.text
 
 
 def test_the_image_with_the_anchors_may_go(viewer: ViewerModel, grouped: Controller, image: Image) -> None:

@@ -1,16 +1,22 @@
 """Sessions: saved and opened again, and taken over by the next dock."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Image
+from skimage import io as skio
 from viewer_kit import KnownEmbedder, known_services, noise
 
+from napari_sslmaps.encoders.controls import controls_of
 from napari_sslmaps.maps.similarity import SimilarityOptions
+from napari_sslmaps.viewer.canvas.npe2 import read
 from napari_sslmaps.viewer.controller import Controller
 from napari_sslmaps.viewer.maps import session_files
+from napari_sslmaps.viewer.state.session import Embedded
 from napari_sslmaps.viewer.state.tasks import ImmediateRunner
 from napari_sslmaps.viewer.state.workspace import Anchor, WorkspaceModel, add_group
 
@@ -88,3 +94,102 @@ def test_nothing_is_kept_of_a_window_in_which_nothing_was_done(controller: Contr
     controller.viewer.add_image(noise(8, 8))
     controller.session_files.save_by_itself()
     assert not last.exists()
+
+
+@pytest.fixture
+def filed(viewer: ViewerModel, controller: Controller, tmp_path: Path) -> Path:
+    """A session of an image file, saved in a folder of its own."""
+    path = tmp_path / "there" / "field.png"
+    path.parent.mkdir()
+    skio.imsave(path, (255 * noise(64, 80)).astype(np.uint8), check_contrast=False)
+    data, options, _ = read(str(path))[0]
+    viewer.add_image(data, **{**options, "metadata": {"path": str(path)}})
+    controller.run()
+    controller.session_files.save(tmp_path / "sessions" / "mine.json")
+    viewer.layers.clear()
+    return path
+
+
+def test_a_file_that_has_changed_is_told_of(controller: Controller, filed: Path, tmp_path: Path) -> None:
+    controller.session_files.open(tmp_path / "sessions" / "mine.json")
+    assert "changed" not in controller.workspace.status.text
+    skio.imsave(filed, (255 * noise(80, 64)).astype(np.uint8), check_contrast=False)
+    controller.viewer.layers.clear()
+    controller.session_files.open(tmp_path / "sessions" / "mine.json")
+    status = controller.workspace.status
+    assert status.text.startswith("field.png has changed since the session was saved")
+    assert not status.failed
+
+
+@pytest.mark.parametrize("name", ["field.png", "renamed.png"])
+def test_a_file_that_was_moved_is_found_beside_the_session(
+    controller: Controller, filed: Path, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "sessions" / "another.png").write_bytes(b"no image")
+    filed.rename(tmp_path / "sessions" / name)
+    controller.session_files.open(tmp_path / "sessions" / "mine.json")
+    assert controller.workspace.status.text.startswith(f"{name} was found beside the session.")
+    assert controller.session.embedded
+
+
+def test_pixels_that_are_others_than_those_saved_are_told_of(
+    viewer: ViewerModel, worked: Controller, image: Image, tmp_path: Path
+) -> None:
+    worked.workspace.chosen = ("mae-demo", "dinov3-demo")
+    for name, embedded in worked.session.embedded.items():
+        made = embedded.embedding
+        provenance = replace(made.provenance, image_sha256="then")
+        worked.session.embedded[name] = Embedded(replace(made, provenance=provenance))
+    worked.session_files.save(tmp_path / "mine.json")
+    worked.session_files.open(tmp_path / "mine.json")
+    assert worked.workspace.status.text.startswith("tissue has changed since the session was saved")
+
+
+def test_rectangles_controls_and_appearance_come_back(
+    viewer: ViewerModel, worked: Controller, image: Image, tmp_path: Path
+) -> None:
+    workspace = worked.workspace
+    worked.shapes.draw()
+    viewer.layers["tissue / region"].add_rectangles([[(0, 0), (31, 47)]])
+    workspace.controls = tuple(controls_of(workspace.specs[0])[:1])
+    worked.run()
+    worked.stage.set_look("opacity", 0.25)
+    worked.stage.set_look("colormap", "turbo")
+    before = worked.session_files.record()
+    assert (before.region_choice, len(before.rectangles), before.region.shape_yx) == (
+        "rectangle",
+        1,
+        (32, 48),
+    )
+    assert before.controls == (workspace.controls[0].name,)
+    worked.session_files.save(tmp_path / "mine.json")
+    workspace.region, workspace.controls = "whole", ()
+    viewer.layers.remove("tissue / region")
+    worked.layer_manager.drop(worked.layer_manager.maps_of(image))
+    worked.looks.use(image, ())
+    worked.run()
+    worked.session_files.open(tmp_path / "mine.json")
+    assert workspace.plan.text.startswith("32 × 48 px")
+    assert worked.session_files.record() == before
+
+
+def test_a_session_of_an_earlier_version_opens(worked: Controller, tmp_path: Path) -> None:
+    path = tmp_path / "old.json"
+    worked.session_files.save(path)
+    content = json.loads(path.read_text(encoding="utf-8"))
+    for name in (
+        "file_bytes",
+        "file_sha256",
+        "region_choice",
+        "rectangles",
+        "resolution",
+        "detail",
+        "controls",
+        "looks",
+    ):
+        del content[name]
+    path.write_text(json.dumps(content), encoding="utf-8")
+    worked.workspace.shown = "attention"
+    worked.session_files.open(path)
+    assert not worked.workspace.status.failed
+    assert worked.workspace.in_view == "pca"

@@ -103,8 +103,8 @@ class FolderDialog(QDialog):
         ticked = tuple(name for name, box in self.scores.items() if box.isChecked())
         if missing or not ticked:
             what = f"a folder for {' and '.join(missing)}" if missing else "at least one score"
-            self.message.setText(f"Expected {what}; got none. Choose first.")
-            dim(self.message, failed=True)
+            self.message.setText(f"Choose {what} first.")
+            dim(self.message)
             return
         labels = self.csv.text() if self.labels.value == "csv" else self.labels.value
         masks = Path(self.masks.text()) if self.masks.text() else None

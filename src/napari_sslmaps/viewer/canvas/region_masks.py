@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
+from zlib import compress, decompress
 
 import numpy as np
 from napari.components import ViewerModel
@@ -53,6 +54,8 @@ class RegionMasks:
 
     changed = Signal()
     """A mask was found, or painted."""
+    painted = Signal()
+    """A stroke, a fill or a change by the history has ended."""
 
     def __init__(
         self,
@@ -95,6 +98,19 @@ class RegionMasks:
         grid = TokenGrid(**layer.metadata[OWN]["grid"])
         values = np.asarray(layer.data).reshape(grid.shape) != 0
         return PlacedMask(values, grid.stride_yx, grid.origin_yx)
+
+    def content(self, image: Image | None) -> bytes | None:
+        """Return what is painted in the mask layer of an image, small; None where there is none."""
+        layer = None if image is None else self._layer_of(image)
+        return None if layer is None else compress(np.packbits(np.asarray(layer.data) != 0).tobytes(), 1)
+
+    def put_back(self, image: Image | None, content: bytes) -> None:
+        """Paint what `content` returned, if the image still has its mask layer."""
+        layer = None if image is None else self._layer_of(image)
+        if layer is not None:
+            shape = np.shape(layer.data)
+            bits = np.frombuffer(decompress(content), np.uint8)
+            layer.data = np.unpackbits(bits, count=int(np.prod(shape))).reshape(shape)
 
     def abandon(self) -> None:
         """Take no more answers: another image is looked at."""
@@ -143,6 +159,7 @@ class RegionMasks:
     def _listen(self, layer: Labels) -> None:
         for event in (layer.events.labels_update, layer.events.paint, layer.events.set_data):
             self._layer_connections.add(event, self.changed.emit)
+        self._layer_connections.add(layer.events.paint, self.painted.emit)
 
     def _on_removed(self, event: Any) -> None:
         if _is_mask(event.value) and self._workspace.region == "mask":

@@ -43,9 +43,9 @@ def choose_region(
     if choice == "whole":
         return Region(0, 0, *source.levels[level].shape_yx, level, frame)
     if not shows_plane(viewer, layer):
-        raise RegionError("Expected a flat view of the image's rows and columns. Switch to 2-D display.")
+        raise RegionError("Switch to 2-D display: the view does not show the image's rows and columns flat.")
     of_view = choice == "view"
-    corners = _view_corners(viewer, layer) if of_view else np.concatenate(_rectangles(viewer, layer))
+    corners = _view_corners(viewer, layer) if of_view else np.concatenate(chosen_rectangles(viewer, layer))
     return _snap(corners, source, level, frame)
 
 
@@ -57,7 +57,7 @@ def rectangles_mask(viewer: ViewerModel, layer: Image, source: ImageSource) -> P
     RegionError
         If there is no rectangle, or one lies beside the image.
     """
-    rectangles = _rectangles(viewer, layer)
+    rectangles = chosen_rectangles(viewer, layer)
     if len(rectangles) < 2:
         return None
     covered = [_snap(corners, source, 0, 0) for corners in rectangles]
@@ -78,9 +78,7 @@ def _around(mask: PlacedMask, source: ImageSource, level: int, frame: int) -> Re
     """Return the rectangle around what is true in a mask."""
     inside = np.argwhere(mask.values)
     if not len(inside):
-        raise RegionError(
-            "Expected something painted in the mask; it is empty. Paint what is to be embedded."
-        )
+        raise RegionError("Paint what is to be embedded: the mask is empty.")
     ends = np.stack([inside.min(axis=0), inside.max(axis=0) + 1]) * mask.cell_yx + mask.origin_yx
     return _snap(ends - 0.5, source, level, frame)
 
@@ -174,8 +172,8 @@ def level_for(source: ImageSource, target_um: float) -> int:
         return 0
     if source.spacing_um_yx is None:
         raise RegionError(
-            f"Expected the size of a pixel to find the level for {target_um:g} µm/px; the image does not "
-            "tell. Type it below the level, or choose a level by its number."
+            "Type the size of a pixel below the level, or choose a level by its number: the image does not "
+            f"tell which one has {target_um:g} µm/px."
         )
     fine = max(source.spacing_um_yx)
     spacings = [fine * max(level.downsample_yx) for level in source.levels]
@@ -197,16 +195,14 @@ def _view_corners(viewer: ViewerModel, layer: Image) -> Float:
     return np.array(corners)
 
 
-def _rectangles(viewer: ViewerModel, layer: Image) -> list[Float]:
-    """(n, 2) pixel positions of the vertices of each selected shape; of the last, if none is."""
+def chosen_rectangles(viewer: ViewerModel, layer: Image) -> list[Float]:
+    """Return (n, 2) pixel positions of the vertices of each selected shape; of the last, if none is."""
     shapes = [
         item for item in viewer.layers if isinstance(item, Shapes) and len(item.data) and not is_own(item)
     ]
     active = viewer.layers.selection.active
     if not shapes:
-        raise RegionError(
-            "Expected a rectangle in a Shapes layer; there is none. Add a Shapes layer and draw one."
-        )
+        raise RegionError("Draw a rectangle: press Draw, or add a Shapes layer.")
     chosen = active if isinstance(active, Shapes) and active in shapes else shapes[-1]
     selected = sorted(chosen.selected_data) or [-1]
     return [

@@ -1,5 +1,6 @@
 """Rectangles that choose a region: a layer to draw them in, and word of every change."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from napari.components import ViewerModel
@@ -7,7 +8,7 @@ from napari.layers import Image, Layer, Shapes
 from psygnal import Signal
 
 from napari_sslmaps.viewer.canvas.anchor_layers import placed_on
-from napari_sslmaps.viewer.canvas.image_layer import is_own
+from napari_sslmaps.viewer.canvas.image_layer import frame_of, is_own, lead_of_frame
 from napari_sslmaps.viewer.state.connections import Connections
 from napari_sslmaps.viewer.state.workspace import WorkspaceModel
 
@@ -45,9 +46,7 @@ class RegionShapes:
         if image is None:
             self._workspace.say("Open or select an image first.")
             return
-        name = f"{image.name} / region"
-        found = [layer for layer in self._viewer.layers if isinstance(layer, Shapes) and layer.name == name]
-        layer = found[0] if found else self._add(image, name)
+        layer = self._layer_of(image)
         layer.visible = True
         self._viewer.layers.selection.active = layer
         layer.mode = "add_rectangle"
@@ -55,12 +54,26 @@ class RegionShapes:
         self._workspace.side_by_side = False
         self._workspace.say("Drag a rectangle on the image.")
 
+    def restore(self, image: Image, rectangles: Sequence[Sequence[tuple[float, float]]]) -> None:
+        """Lay rectangles on an image, all chosen, instead of those that were drawn before."""
+        layer = self._layer_of(image)
+        lead = lead_of_frame(image, frame_of(self._viewer, image))
+        layer.data = []
+        layer.add_rectangles([[(*lead, *corner) for corner in corners] for corners in rectangles])
+        layer.selected_data = set(range(len(rectangles)))
+
     def close(self) -> None:
         """Undo every connection."""
         self._connections.undo()
         for connections in self._followed.values():
             connections.undo()
         self._followed.clear()
+
+    def _layer_of(self, image: Image) -> Shapes:
+        """Return the layer in which regions of an image are drawn, made if there is none."""
+        name = f"{image.name} / region"
+        found = [layer for layer in self._viewer.layers if isinstance(layer, Shapes) and layer.name == name]
+        return found[0] if found else self._add(image, name)
 
     def _add(self, image: Image, name: str) -> Shapes:
         finest = image.data[0] if image.multiscale else image.data

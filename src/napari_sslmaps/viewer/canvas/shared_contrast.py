@@ -1,11 +1,13 @@
 """What a user changes by hand on one method's map, its other methods' maps take over."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from napari.components import ViewerModel
 from napari.layers import Image, Layer
+from napari.utils.colormaps import AVAILABLE_COLORMAPS
 
+from napari_sslmaps.records.session import MapLook
 from napari_sslmaps.viewer.canvas.image_layer import OWN
 from napari_sslmaps.viewer.canvas.map_layers import LayerManager, Picture, set_limits
 from napari_sslmaps.viewer.state.connections import Connections
@@ -32,11 +34,39 @@ class SharedContrast:
         self._workspace = workspace
         self._layer_manager = layer_manager
         self._busy = False
+        self._wanted: dict[str, MapLook] = {}
         self._followed: dict[Layer, Connections] = {}
         self._connections = Connections()
         self._connections.add(layer_manager.added, self._follow)
         self._connections.add(viewer.layers.events.removed, lambda event: self._let_go(event.value))
         self._connections.add(layer_manager.dropped, self._let_go)
+
+    def looks(self, image: Image) -> tuple[MapLook, ...]:
+        """Return how each map of an image is drawn."""
+        looks: dict[str, MapLook] = {}
+        for layer in self._layer_manager.maps_of(image):
+            plain = isinstance(layer, Image) and not layer.rgb
+            smooth = isinstance(layer, Image) and str(layer.interpolation2d) != "nearest"
+            name = str(layer.colormap.name) if plain else ""
+            kind = str(layer.metadata[OWN]["kind"])
+            looks.setdefault(kind, MapLook(kind, round(float(layer.opacity), 4), name, smooth))
+        return tuple(looks[kind] for kind in sorted(looks))
+
+    def use(self, image: Image, looks: Sequence[MapLook]) -> None:
+        """Draw maps so, those that are there and those that will come."""
+        self._wanted = {look.map: look for look in looks}
+        for layer in self._layer_manager.maps_of(image):
+            self._dress(layer)
+
+    def _dress(self, layer: Picture) -> None:
+        look = self._wanted.get(layer.metadata[OWN]["kind"])
+        if look is None:
+            return
+        layer.opacity = look.opacity
+        if isinstance(layer, Image) and not layer.rgb:
+            layer.interpolation2d = "linear" if look.smooth else "nearest"
+            if look.colormap in AVAILABLE_COLORMAPS:
+                layer.colormap = look.colormap
 
     def close(self) -> None:
         """Undo every connection."""
@@ -51,6 +81,7 @@ class SharedContrast:
             return
         plain = isinstance(layer, Image) and not layer.rgb
         names = (*_ALWAYS, *(_OF_IMAGES if plain else ()))
+        self._dress(layer)
         for other in self._alike(image, layer)[:1]:
             for name in names:
                 setattr(layer, name, getattr(other, name))
@@ -66,6 +97,8 @@ class SharedContrast:
             connections.undo()
 
     def _pass_on(self, image: Image, layer: Picture, name: str, _event: object = None) -> None:
+        self._wanted.pop(layer.metadata[OWN]["kind"], None)  # what a user sets now wins
+
         def copy(other: Picture) -> None:
             setattr(other, name, getattr(layer, name))
 

@@ -101,8 +101,7 @@ def _plane(viewer: ViewerModel, layer: Labels, image: Image) -> NDArray[np.integ
     index = np.floor(_at(viewer, layer, image, (0.0, 0.0))[:-2] + 0.5).astype(int)
     if (index < 0).any() or (index >= data.shape[:-2]).any():
         raise AnnotationError(
-            f"Expected labels for the frame that is shown; {layer.name!r} has none there. Go to a frame that "
-            "was annotated."
+            f"{layer.name!r} has no labels for the frame that is shown. Go to one that was annotated."
         )
     return np.asarray(data[tuple(index)])
 
@@ -127,8 +126,7 @@ def _from_shapes(viewer: ViewerModel, layer: Shapes, image: Image, shape_yx: tup
     areas = [index for index, kind in enumerate(layer.shape_type) if kind in _AREAS]
     if not areas:
         raise AnnotationError(
-            f"Expected shapes with an area in {layer.name!r}; there is none. Draw rectangles, ellipses or "
-            "polygons."
+            f"Draw rectangles, ellipses or polygons in {layer.name!r}: it has no shape with an area yet."
         )
     polygons = []
     for index in areas:

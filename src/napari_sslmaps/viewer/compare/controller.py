@@ -42,8 +42,8 @@ from napari_sslmaps.viewer.state.workspace import RunProgress, WorkspaceModel
 
 _ADVICE = "What was found before stays; choose fewer scores or a smaller region and compare again."
 _NOTHING = (
-    "Expected an annotation to score against; none is chosen. Choose a Labels or Shapes layer or a mask "
-    "file, or tick agreement or robustness, which need none."
+    "Choose an annotation to score against: a Labels or Shapes layer, or a mask file; or tick agreement or "
+    "robustness, which need none."
 )
 
 
@@ -98,7 +98,7 @@ class ComparisonController:
             workspace.say(workspace.plan.text, failed=True)
             return
         if not self._scores():
-            workspace.say(_NOTHING, failed=True)
+            workspace.say(_NOTHING)
             return
         try:
             self._waiting = self._coordinator.embed_chosen()
@@ -113,9 +113,8 @@ class ComparisonController:
         workspace = self._workspace
         specs = tuple(spec for spec in workspace.specs if spec.origin != "control")
         if workspace.progress is not None or not specs:
-            workspace.say(
-                "Expected ticked encoders and no run under way. Tick some on the page Maps.", failed=True
-            )
+            running = workspace.progress is not None
+            workspace.say("Wait for what runs." if running else "Tick an encoder on the page Maps.")
             return
 
         def returned(found: ComparisonResult) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _NAMED = 3
 _ADVICE = "Choose another folder, or make room, and export again."
-_RUN_FIRST = "Expected something to export; nothing is embedded. Press Run or Compare first."
+_RUN_FIRST = "Press Run or Compare first: nothing is embedded that could be written."
 ExportKind = Literal["all", "maps", "figure", "report", "tables"]
 
 
@@ -72,7 +72,7 @@ class ExportController:
             self._workspace.say(str(error), failed=True)
             return
         if held is None:
-            self._workspace.say(_RUN_FIRST, failed=True)
+            self._workspace.say(_RUN_FIRST)
             return
 
         def returned(names: Sequence[str]) -> None:
@@ -88,7 +88,7 @@ class ExportController:
 
 
 _FORMATS = ("png", "svg", "pdf")
-_COMPARE_FIRST = "Expected a comparison to write; there is none yet. Press Compare first, then export."
+_COMPARE_FIRST = "Press Compare first, then export: there is no comparison yet."
 
 
 class PackageExporter:

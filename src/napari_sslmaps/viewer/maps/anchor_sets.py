@@ -31,7 +31,7 @@ class AnchorSets:
         """Write all groups with their anchors."""
         workspace, here = self._workspace, self._sessions.here
         if here is None or not workspace.anchors:
-            workspace.say("Expected anchors to write; there are none. Click on the image first.", failed=True)
+            workspace.say("Click on the image first: there are no anchors to write.")
             return
         image, session = here
         try:
@@ -56,7 +56,7 @@ class AnchorSets:
         """Set a file's anchors on the image that is looked at, at the same pixels, instead of its own."""
         workspace, here = self._workspace, self._sessions.here
         if here is None:
-            workspace.say("Expected an image to set the anchors on; there is none. Open one.", failed=True)
+            workspace.say("Open an image first, to set the anchors on.")
             return
         try:
             found = load_anchors(path)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from napari.layers import Image
 
-from napari_sslmaps.errors import SSLMapsError
+from napari_sslmaps.errors import RegionError, SSLMapsError
 from napari_sslmaps.maps.registry import MapOptions, following_anchors, selectable
 from napari_sslmaps.viewer.canvas.anchor_pointer import Bounds
 from napari_sslmaps.viewer.canvas.region_selection import RegionSelection
@@ -65,18 +65,19 @@ class MapCoordinator:
         self._attention = attention
         self._stage = stage
         self._options = workspace.options
+        self._behind = False
 
     def run(self) -> None:
         """Embed the chosen region by all chosen encoders."""
         workspace, here = self._workspace, self._sessions.here
         if here is None or not workspace.specs:
-            workspace.say(workspace.plan.text, failed=True)
+            workspace.say(workspace.plan.text)
             return
         image, session = here
         try:
             region, mask = self._look.region(image), self._look.mask(image)
         except SSLMapsError as error:
-            workspace.say(str(error), failed=True)
+            workspace.say(str(error), failed=not isinstance(error, RegionError))
             return
         if not session.covers(region, mask):
             session.forget()
@@ -126,6 +127,9 @@ class MapCoordinator:
         here = self._sessions.here
         if here is None or self.take_frame():
             return
+        if self._behind:
+            self._behind = False
+            self.repaint(*self._workspace.maps)
         self._tracker.remember(here[1])
         if here[1].embedded and self._is_stale(*here) and not self._clip.busy:
             self.run()
@@ -141,8 +145,14 @@ class MapCoordinator:
             return False
         self._stage.choose_front()
         self._tracker.follow(session)
-        self.repaint(*self._workspace.maps)
+        self.repaint(*self._front_first())
+        self._behind = True
         return True
+
+    def _front_first(self) -> tuple[str, ...]:
+        """Return the map in view, which alone is made while the slider moves; the others when it rests."""
+        workspace = self._workspace
+        return (workspace.in_view,) if workspace.in_view in workspace.maps else workspace.maps
 
     def bounds(self) -> Bounds | None:
         """Return where anchors may lie: on the embedded region, else on the chosen one."""

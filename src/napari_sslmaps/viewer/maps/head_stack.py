@@ -50,9 +50,8 @@ class HeadStack:
             heads = item.embedding.attention if kept or item.stack is None else item.stack.heads
         if item is None or heads is None:
             workspace.say(
-                f"Expected attention of {name or 'the method in front'}; there is none. Run a transformer, "
-                "and put it in front.",
-                failed=True,
+                f"There is no attention of {name or 'the method in front'}: run a transformer, and put it in "
+                "front.",
             )
             return
         self._drop(image, name)

@@ -224,8 +224,7 @@ class MapController:
             if kind in request.wanted and layers:
                 missing = ", ".join(layers)
                 self._workspace.say(
-                    f"Expected the image with the anchors to be embedded by {missing}, too. Run it there.",
-                    failed=True,
+                    f"Run {missing} on the image with the anchors, too: it is not embedded there yet.",
                 )
 
     def _follow_drag_of_groups(self, image: Image, session: Session) -> None:

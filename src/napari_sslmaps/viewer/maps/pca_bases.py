@@ -92,4 +92,4 @@ class Bases:
             )
 
     def _say_nothing_is_shown(self) -> None:
-        self._workspace.say("Expected a PCA map of the method in front; run it first.", failed=True)
+        self._workspace.say("Run first: the method in front has no PCA map yet.")

@@ -2,18 +2,38 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple, get_args
 
 from napari.components import ViewerModel
 from napari.layers import Image
 from platformdirs import user_state_path
 
 from napari_sslmaps.core.tiling import TILED
-from napari_sslmaps.errors import SSLMapsError
+from napari_sslmaps.encoders.controls import controls_of
+from napari_sslmaps.errors import RegionError, SSLMapsError
+from napari_sslmaps.files import hash_path
 from napari_sslmaps.records.session import SessionRecord, SessionView, load_session, save_session
 from napari_sslmaps.viewer.canvas.image_layer import frame_of, lead_of_frame
 from napari_sslmaps.viewer.canvas.npe2 import read
+from napari_sslmaps.viewer.canvas.region_selection import chosen_rectangles
+from napari_sslmaps.viewer.canvas.region_shapes import RegionShapes
+from napari_sslmaps.viewer.canvas.shared_contrast import SharedContrast
 from napari_sslmaps.viewer.state.session import Sessions
-from napari_sslmaps.viewer.state.workspace import GROUP_COLOURS, Anchor, Group, WorkspaceModel
+from napari_sslmaps.viewer.state.workspace import GROUP_COLOURS, Anchor, Group, RegionChoice, WorkspaceModel
+
+_HASHED_BYTES = 64_000_000
+"""Files up to this size are hashed while a user waits: a fifth of a second."""
+_CHANGED = (
+    "{} has changed since the session was saved: maps are of what it is now, anchors at their old pixels."
+)
+
+
+class SessionTools(NamedTuple):
+    """What embeds what is chosen, draws the region's rectangles, and keeps how maps look."""
+
+    run: Callable[[], None]
+    shapes: RegionShapes
+    looks: SharedContrast
 
 
 class SessionFiles:
@@ -27,8 +47,8 @@ class SessionFiles:
         What is chosen.
     sessions
         What was embedded.
-    run
-        Embeds what is chosen.
+    tools
+        What else is saved and put back.
     """
 
     def __init__(
@@ -36,12 +56,14 @@ class SessionFiles:
         viewer: ViewerModel,
         workspace: WorkspaceModel,
         sessions: Sessions,
-        run: Callable[[], None],
+        tools: SessionTools,
     ) -> None:
         self._viewer = viewer
         self._workspace = workspace
         self._sessions = sessions
-        self._run = run
+        self._tools = tools
+        self._opened: SessionRecord | None = None
+        self._note = ""
 
     def save(self, path: Path) -> None:
         """Write the session."""
@@ -76,10 +98,12 @@ class SessionFiles:
         hashes = {item.embedding.provenance.image_sha256 for item in session.embedded.values()}
         camera = self._viewer.scene.camera
         y, x = (float(value) for value in camera.center[-2:])
+        path = _path_of(image)
+        size, sha256 = _file_facts(path)
         return SessionRecord(
             image.name,
-            _path_of(image),
-            hashes.pop() if len(hashes) == 1 else "",
+            path,
+            hashes.pop() if len(hashes) == 1 and session.mask is None else "",
             session.region,
             frame_of(self._viewer, image),
             workspace.chosen,
@@ -95,20 +119,38 @@ class SessionFiles:
                 (y, x),
                 float(camera.zoom),
             ),
+            size,
+            sha256,
+            workspace.region,
+            self._rectangles(image),
+            workspace.resolution,
+            workspace.detail,
+            tuple(control.name for control in workspace.controls),
+            self._tools.looks.looks(image),
         )
+
+    def _rectangles(self, image: Image) -> tuple[tuple[tuple[float, float], ...], ...]:
+        if self._workspace.region != "rectangle":
+            return ()
+        try:
+            found = chosen_rectangles(self._viewer, image)
+        except RegionError:
+            return ()
+        return tuple(tuple((float(y), float(x)) for y, x in corners) for corners in found)
 
     def open(self, path: Path) -> None:
         """Look at a session's image as it was looked at, and embed it unless it is in the cache."""
         workspace = self._workspace
         try:
             record = load_session(path)
-            image = self._image_of(record)
+            image, note = self._image_of(record, path.parent)
         except SSLMapsError as error:
             workspace.say(str(error), failed=True)
             return
         if image is None:
             where = f" ({record.path})" if record.path else ""
-            workspace.say(f"Open {record.image}{where} first: it is not there.", failed=True)
+            beside = ", nor beside the session" if record.path else ""
+            workspace.say(f"Open {record.image}{where} first: it is not there{beside}.")
             return
         workspace.touched = True
         workspace.image = image
@@ -117,17 +159,50 @@ class SessionFiles:
         listed = {spec.name for spec in workspace.available}
         workspace.chosen = tuple(name for name in record.encoders if name in listed)
         workspace.maps, workspace.options, workspace.tiling = record.maps, record.options, TILED
+        workspace.resolution, workspace.detail = record.resolution, record.detail
+        workspace.controls = tuple(
+            control
+            for spec in workspace.specs
+            for control in controls_of(spec)
+            if control.name in record.controls
+        )
+        self._set_region(image, record)
+        self._tools.looks.use(image, record.looks)
         self._set_anchors(record)
         view = record.view
         workspace.shown, workspace.side_by_side = view.shown, view.side_by_side
-        self._run()
+        self._opened, self._note = record, note
+        self._tools.run()
         workspace.front = view.front or workspace.front
         workspace.against, workspace.difference = view.against or workspace.against, view.difference
         camera = self._viewer.scene.camera
         camera.center, camera.zoom = (*camera.center[:-2], *view.centre_yx), view.zoom
         missing = [name for name in record.encoders if name not in listed]
         if missing:
-            workspace.say(f"Opened without {', '.join(missing)}: not in the list.")
+            self._note = f"Opened without {', '.join(missing)}: not in the list. {self._note}".strip()
+        self.check()
+
+    def check(self) -> None:
+        """Say what has changed since the session was saved, once what it embedded is embedded again."""
+        record, here, workspace = self._opened, self._sessions.here, self._workspace
+        if record is None or here is None or workspace.progress is not None:
+            return
+        self._opened = None
+        session = here[1]
+        hashes = {item.embedding.provenance.image_sha256 for item in session.embedded.values()}
+        alike = session.mask is None and session.region == record.region and len(hashes) == 1
+        if alike and record.image_sha256 and record.image_sha256 not in hashes:
+            self._note = _CHANGED.format(here[0].name)
+        if self._note:
+            workspace.say(f"{self._note} {workspace.status.text}".strip(), failed=workspace.status.failed)
+
+    def _set_region(self, image: Image, record: SessionRecord) -> None:
+        """Choose the region as it was chosen."""
+        if record.rectangles:
+            self._tools.shapes.restore(image, record.rectangles)
+        chosen: list[RegionChoice] = [each for each in get_args(RegionChoice) if each == record.region_choice]
+        lost = record.region_choice == "rectangle" and not record.rectangles
+        self._workspace.region = chosen[0] if chosen and not lost else "whole"
 
     def _set_anchors(self, record: SessionRecord) -> None:
         workspace = self._workspace
@@ -144,19 +219,29 @@ class SessionFiles:
             for pixel in pixels
         )
 
-    def _image_of(self, record: SessionRecord) -> Image | None:
-        """Return the layer of a session's image, opened if need be; None if it cannot be found."""
+    def _image_of(self, record: SessionRecord, folder: Path) -> tuple[Image | None, str]:
+        """Return the layer of a session's image, opened if need be; and what is to be known of it."""
+        found = _file_of(record, folder)
+        note = ""
+        if found is not None and record.file_sha256 and _file_facts(str(found)) != _facts_of(record):
+            note = _CHANGED.format(found.name)
+        elif found is not None and str(found) != record.path:
+            note = f"{found.name} was found beside the session."
+        return self._layer_for(record, str(found or "")), note
+
+    def _layer_for(self, record: SessionRecord, path: str) -> Image | None:
+        """Return the layer of an image that is open, or of the file that it is in."""
         images = [layer for layer in self._viewer.layers if isinstance(layer, Image)]
         for image in images:
-            if record.path and _path_of(image) == record.path:
+            if _path_of(image) and _path_of(image) in {record.path, path}:
                 return image
         for image in images:
             if image.name == record.image and not record.path:
                 return image
-        if not record.path or not Path(record.path).exists():
+        if not path:
             return None
-        data, options, _ = read(record.path)[0]
-        layer = Image(data, **_with_path(options, record.path))
+        data, options, _ = read(path)[0]
+        layer = Image(data, **_with_path(options, path))
         self._viewer.add_layer(layer)
         return layer
 
@@ -164,6 +249,32 @@ class SessionFiles:
 def _with_path(options: dict[str, object], path: str) -> dict[str, object]:
     metadata = options.get("metadata")
     return {**options, "metadata": {**(metadata if isinstance(metadata, dict) else {}), "path": path}}
+
+
+def _file_of(record: SessionRecord, folder: Path) -> Path | None:
+    """Return where the image of a session lies now: at its path, beside the session, or there by its hash."""
+    if not record.path:
+        return None
+    for path in (Path(record.path), folder / Path(record.path).name):
+        if path.exists():
+            return path
+    if not record.file_sha256:
+        return None
+    alike = (path for path in sorted(folder.iterdir()) if path.is_file())
+    return next((path for path in alike if _file_facts(str(path)) == _facts_of(record)), None)
+
+
+def _facts_of(record: SessionRecord) -> tuple[int, str]:
+    return record.file_bytes, record.file_sha256
+
+
+def _file_facts(path: str) -> tuple[int, str]:
+    """Return size and hash of a file; no hash of a large one or of a folder, nothing of what is no file."""
+    file = Path(path)
+    if not path or not file.is_file():
+        return 0, ""
+    size = file.stat().st_size
+    return size, hash_path(file) if size <= _HASHED_BYTES else ""
 
 
 def last_session() -> Path:

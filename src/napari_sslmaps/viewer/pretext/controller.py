@@ -11,7 +11,7 @@ from napari.layers import Image, Layer
 from napari_sslmaps.core.pretext_views import Panel, PretextView
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.encoders.spec import EncoderSpec
-from napari_sslmaps.errors import Cancelled, SSLMapsError
+from napari_sslmaps.errors import Cancelled, RegionError, SSLMapsError
 from napari_sslmaps.pretext.options import PretextOptions
 from napari_sslmaps.viewer.canvas.image_layer import OWN, LayerSource
 from napari_sslmaps.viewer.canvas.map_layers import LayerManager, LayerSpec, rgba, set_visible
@@ -86,12 +86,12 @@ class PretextController:
         image, spec = self._workspace.image, self._spec()
         if image is None or spec is None:
             missing = "Open or select an image layer." if image is None else "Choose an encoder."
-            self._workspace.say(missing, failed=True)
+            self._workspace.say(missing)
             return
         try:
             region = self._region(image)
         except SSLMapsError as error:
-            self._workspace.say(str(error), failed=True)
+            self._workspace.say(str(error), failed=not isinstance(error, RegionError))
             return
         setting = image, region, self._workspace.pretext
         self._edited = self._edited and setting == self._shown

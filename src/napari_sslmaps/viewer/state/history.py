@@ -1,8 +1,10 @@
-"""Undo and redo of what a user set on the image: anchors, their groups, and the region."""
+"""Undo and redo of what a user set on the image: anchors, their groups, the region, and its painted mask."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 from napari.components import ViewerModel
+from napari.layers import Image
 
 from napari_sslmaps.viewer.state.connections import Connections
 from napari_sslmaps.viewer.state.workspace import Anchor, Group, RegionChoice, WorkspaceModel
@@ -20,18 +22,38 @@ class Snapshot:
     ----------
     anchors, groups, group, region
         Values of the workspace's fields of these names.
+    mask
+        What is painted in the region's mask; None without one.
     """
 
     anchors: tuple[Anchor, ...]
     groups: tuple[Group, ...]
     group: int
     region: RegionChoice
+    mask: bytes | None = None
 
     @property
     def whole(self) -> bool:
         """Whether all groups are there; not so halfway through the removal of one."""
         keys = {group.key for group in self.groups}
         return self.group in keys and keys.issuperset(anchor.group for anchor in self.anchors)
+
+
+class Masks(Protocol):
+    """The painted mask of an image."""
+
+    @property
+    def painted(self) -> Any:
+        """Signal that a stroke has ended."""
+        ...
+
+    def content(self, image: Image | None) -> bytes | None:
+        """Return what is painted; None without a mask."""
+        ...
+
+    def put_back(self, image: Image | None, content: bytes) -> None:
+        """Paint what `content` returned."""
+        ...
 
 
 class History:
@@ -45,10 +67,13 @@ class History:
         Whose keys; a layer in which one paints has the same keys for its own strokes, and takes them first.
     workspace
         Whose anchors, groups and region.
+    masks
+        Have what is painted in the region.
     """
 
-    def __init__(self, viewer: ViewerModel, workspace: WorkspaceModel) -> None:
+    def __init__(self, viewer: ViewerModel, workspace: WorkspaceModel, masks: Masks) -> None:
         self._viewer = viewer
+        self._masks = masks
         self._workspace = workspace
         self._held = self._dragged = False
         self._done: list[Snapshot] = []
@@ -57,6 +82,7 @@ class History:
         self._connections = Connections()
         for name in ("anchors", "groups", "group", "region"):
             self._connections.add(getattr(workspace.events, name), self._on_changed)
+        self._connections.add(masks.painted, self._on_changed)
         viewer.bind_key(UNDO_KEY, lambda _: self.undo(), overwrite=True)
         viewer.bind_key(REDO_KEY, lambda _: self.redo(), overwrite=True)
 
@@ -104,6 +130,8 @@ class History:
             workspace.groups = wanted.groups
             workspace.group = wanted.group
             workspace.anchors = wanted.anchors
+            if wanted.mask is not None and wanted.mask != self._masks.content(workspace.image):
+                self._masks.put_back(workspace.image, wanted.mask)
         finally:
             self._held = False
 
@@ -114,7 +142,7 @@ class History:
         dragged = self._workspace.dragging and self._dragged
         self._dragged = self._workspace.dragging
         self._now = now
-        active_alone = (before.anchors, before.groups, before.region) == (now.anchors, now.groups, now.region)
+        active_alone = replace(before, group=now.group) == now
         if active_alone or dragged or not before.whole:
             return
         self._done = [*self._done, before][-DEPTH:]
@@ -122,4 +150,5 @@ class History:
 
     def _snapshot(self) -> Snapshot:
         workspace = self._workspace
-        return Snapshot(workspace.anchors, workspace.groups, workspace.group, workspace.region)
+        content = self._masks.content(workspace.image) if workspace.region == "mask" else None
+        return Snapshot(workspace.anchors, workspace.groups, workspace.group, workspace.region, content)

@@ -370,7 +370,8 @@ def change_group(workspace: WorkspaceModel, changed: Group) -> None:
     """Give the group of that key another name or colour; a name that is none, or taken, is refused."""
     taken = {group.name for group in workspace.groups if group.key != changed.key}
     if not changed.name.strip() or changed.name in taken:
-        workspace.say(f"Expected a name that no other group has; got {changed.name!r}.", failed=True)
+        name = changed.name.strip()
+        workspace.say(f"Another group is called {name} already." if name else "A group needs a name.")
         return
     workspace.groups = tuple(changed if group.key == changed.key else group for group in workspace.groups)
 
