@@ -197,3 +197,13 @@ def test_a_block_that_is_missing_is_noticed(tmp_path):
     torch.save({"model": weights}, tmp_path / "part.pth")
     with pytest.raises(CheckpointError, match=r"Expected blocks.0 to blocks.1; .* blocks.0 is missing"):
         inspect_checkpoint(tmp_path / "part.pth")
+
+
+def test_a_block_that_lacks_its_weight_says_nothing_about_heads():
+    state = headed(96, 3)
+    assert set(state) >= {"blocks.0.attn.qkv.weight", "blocks.1.attn.qkv.weight"}
+    whole = weigh_heads(state, 96, 2).heads
+    del state["blocks.0.attn.qkv.weight"]
+    assert weigh_heads(state, 96, 2).heads == whole == 3
+    state["blocks.1.attn.qkv.weight"] = state["blocks.1.attn.qkv.weight"][:, :5]
+    assert weigh_heads(state, 96, 2).heads is None

@@ -215,7 +215,7 @@ def weigh_heads(state: Mapping[str, Tensor], dim: int, depth: int) -> HeadEviden
     Parameters
     ----------
     state
-        With ``blocks.N.attn.qkv.weight``, (3 D, D).
+        With ``blocks.N.attn.qkv.weight``, (3 D, D); a block that lacks it says nothing.
     dim, depth
         Token width D, and number of blocks; at most twelve of them, evenly spread, are looked at.
     """
@@ -236,7 +236,9 @@ def _squared_cosines(state: Mapping[str, Tensor], dim: int, depth: int) -> Tenso
     for index in sorted(
         {index * depth // _BLOCKS for index in range(_BLOCKS)} if depth > _BLOCKS else range(depth)
     ):
-        weight = state[f"blocks.{index}.attn.qkv.weight"]
+        weight = state.get(f"blocks.{index}.attn.qkv.weight")
+        if weight is None or weight.shape != (3 * dim, dim):
+            continue  # a damaged file; filling the network says what is missing
         for rows in (weight[:dim], weight[dim : 2 * dim]):
             unit = functional.normalize(rows.float(), dim=1)
             summed += (unit @ unit.T) ** 2
