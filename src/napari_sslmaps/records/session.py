@@ -92,6 +92,10 @@ class SessionRecord:
         Names of the ticked controls.
     looks
         How maps were drawn.
+    series
+        Number of the image in a file that holds several; None where it holds one.
+    channel
+        Numbers of the channels that were read; empty where there is no choice.
     """
 
     image: str
@@ -112,6 +116,8 @@ class SessionRecord:
     detail: int = 1
     controls: tuple[str, ...] = ()
     looks: tuple[MapLook, ...] = ()
+    series: int | None = None
+    channel: tuple[int, ...] = ()
 
 
 def save_session(session: SessionRecord, path: Path) -> Path:

@@ -130,3 +130,22 @@ def test_a_layer_that_was_removed_while_its_file_was_read_does_not_come_back(
         runner.deliver()
     assert len(viewer.layers) == 0
     controller.close()
+
+
+def test_a_session_opens_with_its_channels(
+    viewer: ViewerModel, controller: Controller, cells: Path, tmp_path: Path
+) -> None:
+    viewer.layers.clear()
+    opened(viewer, cells)
+    controller.other_images.choose_channels((2, 0))
+    controller.session_files.save(tmp_path / "mine.json")
+    name = "cells: 2 PanCK + 0 DAPI"
+    assert controller.workspace.image is not None
+    assert controller.workspace.image.name == name
+    viewer.layers.clear()
+    opened(viewer, cells)  # its channels one by one are other images
+    controller.session_files.open(tmp_path / "mine.json")
+    image = controller.workspace.image
+    assert image is not None
+    assert image.name == name
+    np.testing.assert_array_equal(image.data[..., :2], tifffile.imread(cells)[[2, 0]].transpose(1, 2, 0))

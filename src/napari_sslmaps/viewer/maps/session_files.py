@@ -14,7 +14,7 @@ from napari_sslmaps.errors import RegionError, SSLMapsError
 from napari_sslmaps.files import hash_path
 from napari_sslmaps.records.session import SessionRecord, SessionView, load_session, save_session
 from napari_sslmaps.viewer.canvas.image_layer import frame_of, lead_of_frame
-from napari_sslmaps.viewer.canvas.npe2 import read
+from napari_sslmaps.viewer.canvas.npe2 import contents_of, read, read_chosen
 from napari_sslmaps.viewer.canvas.region_selection import chosen_rectangles
 from napari_sslmaps.viewer.canvas.region_shapes import RegionShapes
 from napari_sslmaps.viewer.canvas.shared_contrast import SharedContrast
@@ -127,6 +127,7 @@ class SessionFiles:
             workspace.detail,
             tuple(control.name for control in workspace.controls),
             self._tools.looks.looks(image),
+            *_choice_of(image),
         )
 
     def _rectangles(self, image: Image) -> tuple[tuple[tuple[float, float], ...], ...]:
@@ -233,14 +234,16 @@ class SessionFiles:
         """Return the layer of an image that is open, or of the file that it is in."""
         images = [layer for layer in self._viewer.layers if isinstance(layer, Image)]
         for image in images:
-            if _path_of(image) and _path_of(image) in {record.path, path}:
+            same = bool(_path_of(image)) and _path_of(image) in {record.path, path}
+            if same and _is_chosen(image, record):
                 return image
         for image in images:
             if image.name == record.image and not record.path:
                 return image
         if not path:
             return None
-        data, options, _ = read(path)[0]
+        chosen = record.series is not None or bool(record.channel)
+        data, options, _ = read_chosen(path, record.series, record.channel) if chosen else read(path)[0]
         layer = Image(data, **_with_path(options, path))
         self._viewer.add_layer(layer)
         return layer
@@ -280,6 +283,18 @@ def _file_facts(path: str) -> tuple[int, str]:
 def last_session() -> Path:
     """Return where the session of the window that was closed last is kept."""
     return user_state_path("napari-sslmaps") / "last-session.json"
+
+
+def _choice_of(image: Image) -> tuple[int | None, tuple[int, ...]]:
+    """Which image of its file, and which of its channels, a layer shows; nothing where there is no choice."""
+    contents = contents_of(image.metadata)
+    return contents.shown if contents.series else None, contents.picked
+
+
+def _is_chosen(image: Image, record: SessionRecord) -> bool:
+    """Whether a layer shows what a session says of its file; sessions of before say nothing."""
+    said = record.series, record.channel
+    return said in ((None, ()), _choice_of(image))
 
 
 def _path_of(image: Image) -> str:
