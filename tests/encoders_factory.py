@@ -7,12 +7,12 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from napari_sslmaps.encoders.families.registry import architecture_to_dict
+from napari_sslmaps.encoders.families.convnext import ConvNeXtArchitecture
+from napari_sslmaps.encoders.families.registry import architecture_to_dict, network_of
 from napari_sslmaps.encoders.families.unet import UNetArchitecture
-from napari_sslmaps.encoders.families.unet_network import build_unet
 from napari_sslmaps.encoders.families.vit import ViTArchitecture
-from napari_sslmaps.encoders.families.vit_network import build_vit
 from napari_sslmaps.encoders.header import HEADER_KEY
+from napari_sslmaps.encoders.spec import Architecture
 
 TINY_VIT = ViTArchitecture(patch=8, dim=32, depth=2, heads=2, grid=(4, 4), mlp_hidden=64, class_token=True)
 TINY_UNET = UNetArchitecture(
@@ -22,6 +22,8 @@ TINY_UNET = UNetArchitecture(
     decoder_channels=(16, 8, 8, 8, 8),
     token_stage="encoder.layer2",
 )
+
+TINY_CONVNEXT = ConvNeXtArchitecture(depths=(1, 1, 2, 1), widths=(8, 16, 24, 32))
 
 
 def tiny_architecture(method: str) -> ViTArchitecture | UNetArchitecture:
@@ -42,7 +44,7 @@ def write_encoder(
     *,
     seed: int = 0,
     depth: int | None = None,
-    architecture: ViTArchitecture | UNetArchitecture | None = None,
+    architecture: Architecture | None = None,
 ) -> Path:
     """Write a tiny encoder of `method` with random weights to `path` and return it."""
     architecture = architecture or tiny_architecture(method)
@@ -50,11 +52,7 @@ def write_encoder(
         architecture = replace(architecture, depth=depth)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = (
-            build_unet(architecture)
-            if isinstance(architecture, UNetArchitecture)
-            else build_vit(architecture)
-        )
+        network = network_of(architecture).build(architecture)
     header = {
         "format": 1,
         "name": path.stem,

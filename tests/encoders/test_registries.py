@@ -8,7 +8,7 @@ from pkgutil import resolve_name
 import numpy as np
 import pytest
 import torch
-from encoders_factory import TINY_VIT, tiny_architecture, write_encoder
+from encoders_factory import TINY_CONVNEXT, TINY_VIT, tiny_architecture, write_encoder
 from family_kit import bystander, stripes, stripes_weights  # noqa: F401  # fixtures
 from safetensors.torch import save_file
 
@@ -116,7 +116,8 @@ def test_a_method_is_known_to_inspect_lists_doctor_and_advisor(method, tmp_path,
 
 @pytest.mark.parametrize("kind", FAMILIES)
 def test_a_family_says_of_its_architectures_what_plans_ask(kind):
-    architecture = next(shape for shape in map(tiny_architecture, ("mae", "dira")) if shape.kind == kind)
+    known = (*map(tiny_architecture, ("mae", "dira")), TINY_CONVNEXT)
+    architecture = next(shape for shape in known if shape.kind == kind)
     assert architecture_from_dict(architecture_to_dict(architecture)) == architecture
     assert architecture.work(8, 8) > architecture.work(4, 4) > 0
     assert architecture.token_width > 0

@@ -52,7 +52,7 @@ def views_view(field: PretextInput, encoder: Encoder, method_options: MethodOpti
         agreement=_cosines(cls, cls).cpu().numpy(),
     )
     token = companions.state.get("mask_token")
-    if token is None:
+    if token is None or not encoder.spec.architecture.attention_blocks:
         return view
     mask = (
         _draw_mask(field, method_options, generator)
@@ -110,17 +110,23 @@ def _own_and_other(guess: Tensor, actual: Tensor) -> str:
 
 
 def _cls(network: Any, field: PretextInput, crop: Crop, encoder: Encoder) -> Tensor:
-    """CLS token (1, D) of a crop, brought to the side that such crops had in training."""
+    """CLS token (1, D) of a crop, or what a CNN has for it, of the side that such crops had in training."""
     side = field.side if crop.kind == "global" else _local_side(field, encoder)
     window = window_of(crop.region, field.region, field.picture.shape[:2])
-    return encode(network, as_batch(resample(field.picture[window], (side, side)), encoder))[:, 0]
+    pixels = as_batch(resample(field.picture[window], (side, side)), encoder)
+    if not encoder.spec.architecture.attention_blocks:
+        with torch.inference_mode():
+            summary: Tensor = network.summarise(pixels)
+        return summary
+    return encode(network, pixels)[:, 0]
 
 
 def _local_side(field: PretextInput, encoder: Encoder) -> int:
     """Side of a local crop: as trained where the file says it, else in DINO's proportion to the global's."""
     recipe = recorded(encoder.spec).get("recipe", {})
     side = float(recipe.get("options", {}).get("local_size", field.side * _LOCAL_SIDE))
-    return max(1, round(side / field.patch)) * field.patch
+    multiple = encoder.spec.constraint.size_multiple
+    return max(1, round(side / multiple)) * multiple
 
 
 def _draw_crops(field: PretextInput, generator: torch.Generator) -> tuple[Crop, ...]:

@@ -38,6 +38,7 @@ _OTHERS: tuple[tuple[str, str], ...] = (
     (r"(^|\.)embeds\.(proj|pos_embed)", "NaFlexViT"),
     (r"patch_embed\.backbone\.", "a hybrid transformer behind a ResNet"),
     (r"patch_embed\.(conv\d*|norm\d*|0|1)\.", "a transformer behind a stem of convolutions"),
+    (r"features\.\d+\.\d+\.layer_scale$", "a ConvNeXt in torchvision's names, which was trained with labels"),
     (r"stages\.\d+\.blocks\.\d+\.mbconv|features\.\d+\.\d+\.block\.", "EfficientNet or MaxViT"),
     (r"(^|\.)(token_embedding|word_embeddings)\.weight$", "a text encoder"),
 )

@@ -12,12 +12,15 @@ from typing import Any
 import timm
 import torch
 from timm.layers.mlp import SwiGLUPacked
+from timm.models.convnext import ConvNeXt
 from timm.models.deit import VisionTransformerDistilled
 from timm.models.eva import Eva
 from timm.models.resnet import ResNet
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
+from napari_sslmaps.encoders.families.convnext import convnext_shape
+from napari_sslmaps.encoders.families.convnext_network import build_convnext
 from napari_sslmaps.encoders.families.unet import unet_shape
 from napari_sslmaps.encoders.families.unet_network import build_unet
 from napari_sslmaps.encoders.families.vit import ViTArchitecture
@@ -42,8 +45,10 @@ _BRANCHES = {"target": "target encoder", "encoder": "context encoder"}
 _MOST = 8192
 """The largest number passed to timm: a network of more would fill the memory before it is compared."""
 _CANNOT_BUILD = (TypeError, ValueError, AssertionError, LookupError, AttributeError, RuntimeError)
-_BEHIND = ("global_pool", "fc")
+_BEHIND = ("global_pool", "fc", "head.global_pool", "head.flatten", "head.fc")
 _NOT_COMPUTED = (nn.Identity, nn.Dropout)
+_CNNS = (ResNet, ConvNeXt)
+"""Networks of timm that stand under ``encoder.`` here, whole."""
 
 
 def timm_facts(config: Mapping[str, Any], state: Mapping[str, Tensor]) -> dict[str, Fact]:
@@ -162,7 +167,7 @@ def _difference(network: nn.Module, state: Mapping[str, Tensor]) -> str:
 
     The number of positions may differ: it is that of the training's images.
     """
-    stem = "encoder." if isinstance(network, ResNet) else ""
+    stem = "encoder." if isinstance(network, _CNNS) else ""
     theirs = {
         f"{stem}{OTHER_NAMES.get(key, key)}": tuple(tensor.shape)
         for key, tensor in network.state_dict().items()
@@ -198,9 +203,8 @@ def _depth(shapes: Mapping[str, tuple[int, ...]]) -> int:
 def _unlike(network: Any, state: Mapping[str, Tensor]) -> str:
     """Say what a network of timm is, if it is computed otherwise than the one built here; else empty."""
     kind = type(network).__name__
-    if isinstance(network, ResNet) and "encoder.conv1.weight" in state:
-        twin: Any = _on_meta(lambda: build_unet(unet_shape(state, None)).encoder)
-        return "" if _parts(network) == _parts(twin) else "a ResNet with other layers than torchvision's"
+    if isinstance(network, _CNNS) and any(key.startswith("encoder.") for key in state):
+        return _unlike_cnn(network, state)
     if type(network) not in {VisionTransformer, VisionTransformerDistilled, Eva}:
         return f"timm's {kind}"
     rotary = isinstance(network, Eva)
@@ -213,6 +217,15 @@ def _unlike(network: Any, state: Mapping[str, Tensor]) -> str:
         return f"a transformer of {', '.join(sorted(other))}"
     twin = _on_meta(lambda: build_vit(_twin_shape(network, state, rotary=rotary)))
     return _unlike_transformer(network, twin, rotary=rotary)
+
+
+def _unlike_cnn(network: Any, state: Mapping[str, Tensor]) -> str:
+    if isinstance(network, ResNet):
+        twin: Any = _on_meta(lambda: build_unet(unet_shape(state, None)).encoder)
+        return "" if _parts(network) == _parts(twin) else "a ResNet with other layers than torchvision's"
+    shape = convnext_shape(state).corrected(eps=_eps(network))
+    twin = _on_meta(lambda: build_convnext(shape).encoder)
+    return "" if _parts(network) == _parts(twin) else "a ConvNeXt with other layers than DINOv3's"
 
 
 def _unlike_transformer(network: Any, twin: Any, *, rotary: bool) -> str:
@@ -286,14 +299,19 @@ def _rotation(network: Any) -> tuple[object, ...]:
 
 
 def _eps(network: Any) -> float:
+    if isinstance(network, ConvNeXt):
+        stem: Any = network.stem
+        return float(stem[-1].eps)
     return float(network.blocks[0].norm1.eps) if hasattr(network.blocks[0].norm1, "eps") else 1e-6
 
 
 def _of_network(network: Any, name: str, arguments: Mapping[str, Any]) -> dict[str, Fact]:
-    """Return what tensors do not tell of a transformer, as timm builds it; nothing of a ResNet."""
+    """Return what tensors do not tell, as timm builds it: much of a transformer, nothing of a ResNet."""
     if isinstance(network, ResNet):
         return {}
     told, how = f"the architecture {name!r} {_WHERE}", "as timm resamples positions"
+    if isinstance(network, ConvNeXt):
+        return {"eps": Fact(_eps(network), told)}
     facts = {"antialias": Fact(value=True, how=how), "eps": Fact(_eps(network), told)}
     given = "num_heads" in arguments
     facts["heads"] = Fact(

@@ -5,6 +5,7 @@ from dataclasses import asdict, fields
 from inspect import signature
 from typing import Any
 
+from napari_sslmaps.encoders.families.convnext import CONVNEXT
 from napari_sslmaps.encoders.families.family import Family, Network
 from napari_sslmaps.encoders.families.unet import UNET
 from napari_sslmaps.encoders.families.vit import VIT
@@ -17,6 +18,7 @@ FAMILIES: Mapping[str, Family] = {
     for family in (
         VIT,
         UNET,
+        CONVNEXT,
     )
 }
 

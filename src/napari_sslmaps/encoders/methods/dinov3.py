@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from napari_sslmaps.encoders.methods.method import INVARIANCE, KeyLayout, Method, ModelType
 from napari_sslmaps.encoders.recognition import Fact, Translated, Unwrapped, separate
+from napari_sslmaps.errors import CheckpointError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -66,6 +68,106 @@ def _renamed(key: str) -> str:
     return key
 
 
+CONVNEXT_OURS, CONVNEXT_OFFICIAL = "stages.0.blocks.0.conv_dw.weight", "stages.0.0.dwconv.weight"
+CONVNEXT_TRANSFORMERS = "stages.0.layers.0.depthwise_conv.weight"
+CONVNEXT_ROOT = "encoder."
+_CONVNEXT_BESIDE: Mapping[str, str] = {
+    "norms.": "norm of the last stage, kept twice",
+    "dino_head.": "projection head",
+    "ibot_head.": "projection head",
+    **dict.fromkeys(("head.fc.", "head.weight", "head.bias", "classifier."), "classification head"),
+}
+_CONVNEXT_RENAMES = (
+    (r"(?:model\.)?stages\.0\.downsample_layers\.", "stem."),
+    (r"(?:model\.)?stages\.(\d+)\.downsample_layers\.", r"stages.\1.downsample."),
+    (r"(?:model\.)?stages\.(\d+)\.layers\.(\d+)\.", r"stages.\1.blocks.\2."),
+    (r"downsample_layers\.0\.", "stem."),
+    (r"downsample_layers\.(\d+)\.", r"stages.\1.downsample."),
+    (r"stages\.(\d+)\.(\d+)\.", r"stages.\1.blocks.\2."),
+    (r"(?:layer_)?norm\.", "head.norm."),
+)
+_CONVNEXT_INSIDE = (
+    (".depthwise_conv.", ".conv_dw."),
+    (".dwconv.", ".conv_dw."),
+    (".layer_norm.", ".norm."),
+    (".pointwise_conv", ".mlp.fc"),
+    (".pwconv", ".mlp.fc"),
+)
+
+
+def _is_convnext(file: Unwrapped) -> bool:
+    """Whether tensors have the names of the official code, of transformers' DINOv3 or of timm, or ours."""
+    keys = file.tensors
+    return any(
+        key in keys
+        for key in (
+            CONVNEXT_OFFICIAL,
+            CONVNEXT_TRANSFORMERS,
+            f"model.{CONVNEXT_TRANSFORMERS}",
+            CONVNEXT_OURS,
+            f"{CONVNEXT_ROOT}{CONVNEXT_OURS}",
+        )
+    )
+
+
+def translate_convnext(file: Unwrapped) -> Translated:
+    """Rename the keys of any of these layouts to ours, which are timm's.
+
+    Raises
+    ------
+    CheckpointError
+        If it is a ConvNeXt that is computed otherwise.
+    """
+    translated = separate(file, "ConvNeXt", _CONVNEXT_BESIDE)
+    state = {
+        f"{CONVNEXT_ROOT}{_convnext_renamed(key.removeprefix(CONVNEXT_ROOT))}": part
+        for key, part in translated.state.items()
+    }
+    if any(".grn." in key for key in state):
+        raise CheckpointError(
+            "Expected a ConvNeXt as DINOv3 trains it; the file holds a ConvNeXt V2, which norms responses "
+            "inside its blocks. That is another network, and cannot be loaded."
+        )
+    return replace(translated, state=state, facts=_convnext_facts(file))
+
+
+def _convnext_renamed(key: str) -> str:
+    for pattern, replacement in _CONVNEXT_RENAMES:
+        if re.match(pattern, key):
+            key = re.sub(f"^{pattern}", replacement, key)
+            break
+    for old, new in _CONVNEXT_INSIDE:
+        key = key.replace(old, new)
+    return key
+
+
+def _convnext_facts(file: Unwrapped) -> dict[str, Fact]:
+    """Collect what names tell of the method, and what transformers' ``config.json`` says."""
+    keys, facts = file.tensors, {}
+    if any(key in keys for key in (CONVNEXT_TRANSFORMERS, f"model.{CONVNEXT_TRANSFORMERS}")):
+        facts["method"] = Fact("dinov3", "key names that only transformers' DINOv3ConvNextModel has")
+    elif any(key.startswith("norms.") for key in keys):
+        facts["method"] = Fact("dinov3", "a list of norms, one a stage, as only DINOv3's own code has")
+    elif any(key.startswith(("dino_head.", "ibot_head.")) for key in (*keys, *file.outside)):
+        facts["method"] = Fact("dinov3", "a projection head beside the encoder")
+    config = file.config or {}
+    if config.get("model_type") != "dinov3_convnext":
+        return facts
+    act, eps = config.get("hidden_act", "gelu"), config.get("layer_norm_eps")
+    if act != "gelu":
+        raise CheckpointError(
+            f"Expected a ConvNeXt with hidden_act 'gelu'; config.json says {act!r}, which would give other "
+            "features."
+        )
+    if eps is not None:
+        if isinstance(eps, bool) or not isinstance(eps, int | float) or not 0 < eps < 1:
+            raise CheckpointError(
+                f"Expected layer_norm_eps in config.json to be a number between 0 and 1; it is {eps!r}."
+            )
+        facts["eps"] = Fact(float(eps), "layer_norm_eps in config.json")
+    return facts
+
+
 DINOV3 = Method(
     name="dinov3",
     title="DINOv3",
@@ -75,6 +177,7 @@ DINOV3 = Method(
     eps=1e-5,
     attention_note="CLS query",
     learns_from=INVARIANCE,
+    families=("vit", "convnext"),
     heads_by_width={4096: 32},
     beside=_BESIDE,
     pretext_parts={
@@ -82,7 +185,7 @@ DINOV3 = Method(
         "dino_head.": "projection head of CLS",
         "ibot_head.": "projection head of patches",
     },
-    layouts=(KeyLayout(_is_dinov3, translate_dinov3),),
+    layouts=(KeyLayout(_is_dinov3, translate_dinov3), KeyLayout(_is_convnext, translate_convnext)),
     own_names=True,
     model_types={"dinov3_vit": ModelType(heads=6, eps=1e-5, rope=True, mask_token=True)},
     file_holds="the moving-average teacher, its mask token and its two heads",

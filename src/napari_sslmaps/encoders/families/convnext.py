@@ -1,0 +1,194 @@
+"""ConvNeXts: their architecture and family, known without torch; their recognition."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Self
+
+from napari_sslmaps.encoders.families.family import Case, Family, prefixes_of
+from napari_sslmaps.encoders.methods.dinov3 import (
+    CONVNEXT_OFFICIAL,
+    CONVNEXT_OURS,
+    CONVNEXT_ROOT,
+    CONVNEXT_TRANSFORMERS,
+)
+from napari_sslmaps.encoders.recognition import Fact, check_told, count_of, shape_of
+from napari_sslmaps.encoders.spec import Architecture, InputConstraint, check_eps
+from napari_sslmaps.errors import CheckpointError, InvalidOptionError
+from napari_sslmaps.serialise import strict
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from napari_sslmaps.encoders.methods.method import Method
+
+CONVNEXT_STRIDES: Mapping[str, int] = {"stages.0": 4, "stages.1": 8, "stages.2": 16, "stages.3": 32}
+"""Token stride, in pixels, of each stage whose features can serve as tokens."""
+DEFAULT_STAGE = "stages.3"
+
+
+@strict
+@dataclass(frozen=True, slots=True)
+class ConvNeXtArchitecture:
+    """Shape of a ConvNeXt (arXiv 2201.03545) of four stages.
+
+    Parameters
+    ----------
+    depths, widths
+        Blocks and channels of the stages.
+    eps
+        Epsilon of every LayerNorm.
+    token_stage
+        The stage whose features are the tokens; a key of `CONVNEXT_STRIDES`. Those of the last one go through
+        the final norm.
+    """
+
+    depths: tuple[int, ...]
+    widths: tuple[int, ...]
+    eps: float = 1e-6
+    token_stage: str = DEFAULT_STAGE
+
+    def __post_init__(self) -> None:
+        if self.token_stage not in CONVNEXT_STRIDES:
+            stages = ", ".join(CONVNEXT_STRIDES)
+            raise InvalidOptionError(f"Expected a token stage among {stages}; got {self.token_stage!r}.")
+        check_eps(self.eps)
+
+    @property
+    def kind(self) -> str:
+        """``convnext``."""
+        return "convnext"
+
+    @property
+    def constraint(self) -> InputConstraint:
+        """What the network asks of its input: sides a multiple of 32."""
+        return InputConstraint(CONVNEXT_STRIDES[self.token_stage], 32)
+
+    @property
+    def summary(self) -> str:
+        """A short text such as ``ConvNeXt 3-3-9-3, width 768, tokens of stages.3``."""
+        return (
+            f"ConvNeXt {'-'.join(map(str, self.depths))}, width {self.widths[-1]}, tokens of "
+            f"{self.token_stage}"
+        )
+
+    @property
+    def token_width(self) -> int:
+        """Channels of a token: those of the stage whose features the tokens are."""
+        return self.widths[list(CONVNEXT_STRIDES).index(self.token_stage)]
+
+    @property
+    def attention_blocks(self) -> int:
+        """0: there is no attention."""
+        return 0
+
+    @property
+    def attention_heads(self) -> int:
+        """0: there is no attention."""
+        return 0
+
+    @property
+    def square_tiles(self) -> bool:
+        """Whether tiles should be squares; nothing here depends on it."""
+        return False
+
+    @property
+    def stored_side(self) -> int:
+        """0: there are no positions."""
+        return 0
+
+    def work(self, rows: int, cols: int) -> float:
+        """Count the tokens of a tile: each takes the same time."""
+        return float(rows * cols)
+
+    def corrected(
+        self,
+        *,
+        num_heads: int | None = None,
+        eps: float | None = None,
+        token_stage: str | None = None,
+        antialias: bool | None = None,
+        offset: float | None = None,
+    ) -> Self:
+        """Return it with another token stage or epsilon; nothing else means anything here."""
+        del num_heads, antialias, offset
+        return replace(self, eps=eps or self.eps, token_stage=token_stage or self.token_stage)
+
+
+MARK = f"{CONVNEXT_ROOT}{CONVNEXT_OURS}"
+
+
+def convnext_shape(state: Mapping[str, Tensor]) -> ConvNeXtArchitecture:
+    """Read the shape of a ConvNeXt off its tensors, under our names.
+
+    Raises
+    ------
+    CheckpointError
+        If a tensor that tells it is missing, or it is none of four stages with three input channels.
+    """
+    stem = shape_of(state, f"{CONVNEXT_ROOT}stem.0.weight")
+    if stem[1] != 3:
+        raise CheckpointError(f"Expected a ConvNeXt with three input channels; this one has {stem[1]}.")
+    count = count_of(state, f"{CONVNEXT_ROOT}stages.")
+    if count != len(CONVNEXT_STRIDES):
+        raise CheckpointError(f"Expected a ConvNeXt of {len(CONVNEXT_STRIDES)} stages; this one has {count}.")
+    stages = range(count)
+    return ConvNeXtArchitecture(
+        depths=tuple(count_of(state, f"{CONVNEXT_ROOT}stages.{stage}.blocks.") for stage in stages),
+        widths=tuple(
+            shape_of(state, f"{CONVNEXT_ROOT}stages.{stage}.blocks.0.conv_dw.weight")[0] for stage in stages
+        ),
+    )
+
+
+def recognise_convnext(case: Case, method: Method, written: Architecture | None) -> Architecture:
+    """Return the architecture of a ConvNeXt: as written in its file, else from shapes.
+
+    Raises
+    ------
+    CheckpointError
+        If nothing says that it is DINOv3's: those trained with labels look alike.
+    """
+    del method
+    facts, given = case.translated.facts, case.overrides
+    seen = convnext_shape(case.translated.state)
+    if written is not None:
+        told = ("depths", "widths")
+        check_told({name: (getattr(written, name), getattr(seen, name)) for name in told}, case.name)
+        case.note("architecture", written.summary, "written in the file")
+        return written.corrected(eps=given.eps, token_stage=given.token_stage)
+    if given.method is None and "method" not in facts and "method" not in case.file.header:
+        raise CheckpointError(
+            f"{case.name} is a ConvNeXt with nothing that tells its method: it can be DINOv3 or one trained "
+            'with labels. If it is DINOv3, say load_encoder(path, method="dinov3").'
+        )
+    fact = facts.get("eps", Fact(seen.eps, "what the official code has; the file does not tell"))
+    found = seen.corrected(eps=given.eps or fact.value, token_stage=given.token_stage)
+    case.note("architecture", found.summary, "shapes of the tensors")
+    case.note("eps", found.eps, fact.how if given.eps is None else "given")
+    return found
+
+
+def _prefixes(names: Iterable[str]) -> set[str]:
+    """Look for the first block; transformers has the final norm outside of what holds the stages."""
+    known = set(names)
+    inner = {prefix.removesuffix(CONVNEXT_ROOT) for prefix in prefixes_of(known, CONVNEXT_OURS)}
+    theirs = {
+        outer if f"{(outer := prefix.removesuffix('model.'))}layer_norm.weight" in known else prefix
+        for prefix in prefixes_of(known, CONVNEXT_TRANSFORMERS)
+    }
+    return inner | theirs | prefixes_of(known, CONVNEXT_OFFICIAL)
+
+
+CONVNEXT = Family(
+    kind="convnext",
+    title="a ConvNeXt",
+    architecture=ConvNeXtArchitecture,
+    mark=MARK,
+    prefixes=_prefixes,
+    corrections=("eps", "token_stage"),
+    stages=CONVNEXT_STRIDES,
+    network="napari_sslmaps.encoders.families.convnext_network:NETWORK",
+    recognition="napari_sslmaps.encoders.families.convnext:recognise_convnext",
+)
