@@ -1,6 +1,5 @@
 """The whole of ``napari-sslmaps pretext``: each encoder's own task on one image, written to a folder."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
@@ -15,11 +14,11 @@ from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.figures.picture import picture_of
 from napari_sslmaps.figures.pretext_figure import PretextColumn, compose_pretext_figure
 from napari_sslmaps.figures.run_figure import Picture, save_figure
-from napari_sslmaps.files import written_whole
 from napari_sslmaps.inputs.encoders import EncoderChoice
 from napari_sslmaps.inputs.images import open_named, record_of
 from napari_sslmaps.pipeline.planning import at_working_resolution
 from napari_sslmaps.pretext.view import pretext_view
+from napari_sslmaps.records.json import write_object
 from napari_sslmaps.records.map_files import write_panel
 from napari_sslmaps.records.places import place_in, written
 from napari_sslmaps.records.run import ImageRecord
@@ -148,8 +147,7 @@ def write_pretext(outcome: PretextOutcome, folder: Path) -> dict[str, Any]:
         "figure": "pretext.png",
     }
     record = written(record, folder)
-    with written_whole(folder / "pretext.json") as temporary:
-        temporary.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_object(folder / "pretext.json", record)
     return record
 
 
