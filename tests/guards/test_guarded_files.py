@@ -1,5 +1,6 @@
 """Files that version 0.1.0 wrote, one of each kind, read by today's readers; and their keys."""
 
+import csv
 import json
 import re
 from collections.abc import Iterator
@@ -148,7 +149,8 @@ def test_a_comparison_goes_on_from_finished_images(made, then):
     assert {path.name for path in made.glob("comparison/*.csv")} == tables.keys()
     for name, text in tables.items():
         now = (made / "comparison" / name).read_text(encoding="utf-8")
-        assert now.splitlines()[0] == text.splitlines()[0], name
+        columns, then_columns = (next(csv.reader(part.splitlines())) for part in (now, text))
+        assert columns[: len(then_columns)] == then_columns, name  # others may have come behind them
         assert len(now.splitlines()) == len(text.splitlines()), name
 
 
@@ -218,7 +220,9 @@ def test_the_header_of_a_weight_file():
 
 
 @pytest.mark.parametrize("method", TINY)
-def test_a_training_goes_on_from_its_checkpoint(method, made):
+def test_a_training_goes_on_from_its_checkpoint(method, made, monkeypatch):
+    # oneDNN 3.12 overwrites memory in the backward pass of convolutions of four channels, by AVX2 alone
+    monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)
     losses = snapshots.third_step(made, method)
     assert losses == pytest.approx(EXPECTED["third losses"][method], rel=1e-3)
     log = homes.read_log(made / "pretraining" / method / "log.jsonl")
