@@ -1,10 +1,12 @@
 """Worker processes of our own: one is killed in mid-run, all are stopped by Ctrl-C."""
 
+import json
 import logging
 import os
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -76,6 +78,40 @@ def test_what_dask_reports_of_itself_never_reaches_the_terminal(capfd):
         report()
     assert capfd.readouterr().err == ""
     assert logging.getLogger("distributed").level == before
+
+
+def test_a_scheduler_that_dies_is_said_of_each_image_and_not_by_dask(many, encoder, tmp_path, capfd):
+    dask = Path(sys.executable).with_name("dask")
+    common = {"stderr": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+    known = tmp_path / "scheduler.json"
+    file = ("--scheduler-file", str(known))
+    started = [dask, "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", *file]
+    with subprocess.Popen(list(map(str, started)), **common) as scheduler:
+        worker = [dask, "worker", "--nworkers", "1", "--nthreads", "1", "--no-dashboard", *file]
+        with subprocess.Popen(list(map(str, worker)), **common) as work:
+            try:
+                while not known.exists():
+                    time.sleep(0.1)
+                address = json.loads(known.read_text())["address"]
+
+                def kill(progress):
+                    if progress.done == 3:
+                        scheduler.kill()
+
+                report = run_batch(
+                    [many],
+                    [encoder],
+                    tmp_path / "out",
+                    options=OPTIONS,
+                    workers=Workers(scheduler=address),
+                    on_progress=kill,
+                )
+            finally:
+                scheduler.kill()
+                work.terminate()
+    assert len(report.embedded) >= 3
+    assert {row.error for row in report.failed} == {"The cluster gave the image up. Run again to embed it."}
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_ctrl_c_stops_all_processes_and_keeps_what_is_done(many, weights, tmp_path):

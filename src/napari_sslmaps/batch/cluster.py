@@ -81,7 +81,7 @@ def open_client(workers: Workers, device: str) -> "Iterator[Client]":
     from distributed import Client
 
     if workers.scheduler:
-        with _connected(workers.scheduler) as client:
+        with _quiet("distributed"), _connected(workers.scheduler) as client:
             yield client
         return
     before = dict(os.environ)
