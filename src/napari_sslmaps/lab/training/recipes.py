@@ -250,8 +250,9 @@ def parse_recipe(tables: Mapping[str, Any]) -> Recipe:
 def _architecture(method: str, table: Mapping[str, Any], crop: CropScheme) -> Architecture:
     values = dict(table)
     kind = values.pop("kind", methods.METHODS[method].families[0])
-    if kind not in FAMILIES:
-        raise InvalidOptionError(f"Expected [architecture] kind as {' or '.join(FAMILIES)}; got {kind!r}.")
+    trained = dict.fromkeys(entry.families[0] for entry in methods.METHODS.values())
+    if kind not in trained:
+        raise InvalidOptionError(f"Expected [architecture] kind as {' or '.join(trained)}; got {kind!r}.")
     family = FAMILIES[kind].architecture
     if family is not ViTArchitecture:
         other: Architecture = from_table(family, values, "[architecture]")
