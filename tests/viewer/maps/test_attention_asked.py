@@ -148,4 +148,6 @@ def test_heads_become_a_layer_to_slide_through(viewer: ViewerModel, attending: C
     viewer.layers.remove(viewer.layers[f"{image.name} / attention heads / mae-demo"])
     attending.workspace.front = "nobody"
     attending.stack_heads()
-    assert attending.workspace.status.failed
+    said = attending.workspace.status
+    assert "no attention of nobody" in said.text
+    assert not said.failed

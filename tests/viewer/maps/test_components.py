@@ -83,7 +83,7 @@ def test_a_basis_of_another_encoder_or_a_broken_file_is_refused(
 
 def test_nothing_shown_is_nothing_to_keep(controller: Controller, image: Image, tmp_path: Path) -> None:
     controller.bases.lock()
-    assert "run it first" in controller.workspace.status.text
+    assert "Run first" in controller.workspace.status.text
     controller.bases.save(tmp_path / "basis.json")
     assert not (tmp_path / "basis.json").exists()
 

@@ -344,7 +344,7 @@ def test_without_image_or_region_it_says_what_to_do(viewer: ViewerModel, control
     viewer.add_image(noise(64, 80))
     controller.workspace.region = "rectangle"
     controller.pretext.show()
-    assert "Add a Shapes layer" in controller.workspace.status.text
+    assert "add a Shapes layer" in controller.workspace.status.text
 
 
 def test_own_shapes_are_no_region(viewer: ViewerModel, shown: Controller) -> None:
@@ -352,7 +352,7 @@ def test_own_shapes_are_no_region(viewer: ViewerModel, shown: Controller) -> Non
     viewer.layers.selection.active = shapes_of(viewer)
     shown.workspace.region = "rectangle"
     shown.pretext.show()
-    assert "Add a Shapes layer" in shown.workspace.status.text
+    assert "add a Shapes layer" in shown.workspace.status.text
 
 
 def test_layers_removed_by_hand_come_back_with_the_next_view(viewer: ViewerModel, shown: Controller) -> None:
