@@ -85,9 +85,7 @@ def test_so_does_grad_cam_through_the_network(folder: Folder, heads: HeldOutHead
             )
             assert cam.grid.shape == (SIDE // 4, SIDE // 4)
             found.append(score_localisation(cam, folder.annotations[index], kind=folder.kind))
-    assert (
-        np.mean([item.scores.auroc for item in found]) > 0.7
-    )  # .77 with weights that had seen simulated images alone
+    assert np.mean([item.scores.auroc for item in found]) > 0.75
     assert np.mean([item.pointing for item in found]) > _chance(found)
 
 
