@@ -226,7 +226,7 @@ class Elsewhere(Greedy):
 
 
 @pytest.mark.parametrize("stitching", ["drop", "blend"])
-def test_a_device_that_is_not_kept_waiting_gives_the_same_bits_and_progress(encoders, stitching, tmp_path):
+def test_a_device_that_is_not_kept_waiting_gives_the_same_tokens_and_progress(encoders, stitching, tmp_path):
     image, seen = noise(200, 200), {}
     for name, encoder in (("cpu", encoders["mae"]), ("elsewhere", Elsewhere(encoders["mae"], room=4))):
         done = seen[name] = []

@@ -404,10 +404,9 @@ class SSLMapsWidget(QWidget):
 
     def _show_over_time(self) -> None:
         """Open the plot, if there is something to plot."""
-        if self.controller.clip.courses() is None:
+        if not self.over_time.follow():
             self.workspace.say("Set an anchor and press All frames: the plot is of frames that are embedded.")
             return
-        self.over_time.follow()
         self.over_time.show()
         self.over_time.raise_()
 

@@ -105,6 +105,29 @@ def test_anchors_go_along_when_they_are_tracked(
     assert controller.marks.main.data.tolist() == [[1, 20.0, 12.0]]
 
 
+def test_a_frame_is_painted_once_for_itself_and_for_anchors_that_went_along(
+    viewer: ViewerModel,
+    controller: Controller,
+    clip: Image,
+    moving: MovingEmbedder,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    workspace = controller.workspace
+    workspace.add_anchor(Anchor((20.0, 12.0)), keep=False)
+    viewer.dims.set_current_step(0, 1)
+    controller.coordinator.follow_frame()
+    workspace.track = True
+    controller.clip.embed_all()
+    painted: list[tuple[str, ...]] = []
+    paint = controller.coordinator.repaint
+    monkeypatch.setattr(controller.coordinator, "repaint", lambda *maps: (painted.append(maps), paint(*maps)))
+    monkeypatch.setattr(controller.coordinator, "repaint_for_anchors", lambda: painted.append(("anchors",)))
+    viewer.dims.set_current_step(0, 2)
+    controller.coordinator.take_frame()
+    assert workspace.anchors[0].pixel_yx == (20.0, 20.0)
+    assert len(painted) == 1
+
+
 def test_all_frames_are_embedded_ahead_and_lie_in_layers(
     viewer: ViewerModel, controller: Controller, clip: Image, embedder: KnownEmbedder
 ) -> None:

@@ -162,13 +162,13 @@ class TimeWindow(QDialog):
         if self.isVisible():
             self._soon.start()
 
-    def follow(self) -> None:
-        """Plot what is there now."""
+    def follow(self) -> bool:
+        """Plot what is there now; tell whether there is anything."""
         found = self._courses()
         self.plot.show_courses(found)
         if found is None:
             self.legend.setText("Set an anchor, and press All frames.")
-            return
+            return False
         at = found.frames.index(found.at)
         rest = {name: [v for n, v in enumerate(values) if n != at] for name, values in found.values.items()}
         self.legend.setText(
@@ -177,3 +177,4 @@ class TimeWindow(QDialog):
                 for colour, name in zip(colours_of(found), found.values, strict=True)
             )
         )
+        return True

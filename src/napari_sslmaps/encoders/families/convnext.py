@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
-from napari_sslmaps.encoders.families.family import Case, Family, prefixes_of
+from napari_sslmaps.encoders.families.family import Case, Convolutional, Family, prefixes_of
 from napari_sslmaps.encoders.methods.dinov3 import (
     CONVNEXT_OFFICIAL,
     CONVNEXT_OURS,
@@ -30,7 +30,7 @@ DEFAULT_STAGE = "stages.3"
 
 @strict
 @dataclass(frozen=True, slots=True)
-class ConvNeXtArchitecture:
+class ConvNeXtArchitecture(Convolutional):
     """Shape of a ConvNeXt (arXiv 2201.03545) of four stages.
 
     Parameters
@@ -77,30 +77,6 @@ class ConvNeXtArchitecture:
     def token_width(self) -> int:
         """Channels of a token: those of the stage whose features the tokens are."""
         return self.widths[list(CONVNEXT_STRIDES).index(self.token_stage)]
-
-    @property
-    def attention_blocks(self) -> int:
-        """0: there is no attention."""
-        return 0
-
-    @property
-    def attention_heads(self) -> int:
-        """0: there is no attention."""
-        return 0
-
-    @property
-    def square_tiles(self) -> bool:
-        """Whether tiles should be squares; nothing here depends on it."""
-        return False
-
-    @property
-    def stored_side(self) -> int:
-        """0: there are no positions."""
-        return 0
-
-    def work(self, rows: int, cols: int) -> float:
-        """Count the tokens of a tile: each takes the same time."""
-        return float(rows * cols)
 
     def corrected(
         self,

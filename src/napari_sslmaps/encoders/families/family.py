@@ -18,6 +18,36 @@ if TYPE_CHECKING:
     from napari_sslmaps.encoders.methods.method import Method
 
 
+class Convolutional:
+    """What the architectures of convolutional networks share: they have no attention and no positions."""
+
+    __slots__ = ()
+
+    @property
+    def attention_blocks(self) -> int:
+        """0: there is no attention."""
+        return 0
+
+    @property
+    def attention_heads(self) -> int:
+        """0: there is no attention."""
+        return 0
+
+    @property
+    def square_tiles(self) -> bool:
+        """Whether tiles should be squares; nothing here depends on it."""
+        return False
+
+    @property
+    def stored_side(self) -> int:
+        """0: there are no positions."""
+        return 0
+
+    def work(self, rows: int, cols: int) -> float:
+        """Count the tokens of a tile: each takes the same time."""
+        return float(rows * cols)
+
+
 @dataclass(frozen=True, slots=True)
 class Network:
     """What is done with the networks of a family, which needs torch.

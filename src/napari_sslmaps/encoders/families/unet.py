@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from napari_sslmaps.encoders.families.family import Case, Family, prefixes_of
+from napari_sslmaps.encoders.families.family import Case, Convolutional, Family, prefixes_of
 from napari_sslmaps.encoders.recognition import check_told, count_of, shape_of
 from napari_sslmaps.encoders.spec import Architecture, InputConstraint
 from napari_sslmaps.errors import CheckpointError, InvalidOptionError
@@ -23,7 +23,7 @@ Block = Literal["basic", "bottleneck"]
 
 @strict
 @dataclass(frozen=True, slots=True)
-class UNetArchitecture:
+class UNetArchitecture(Convolutional):
     """Shape of a U-Net with a ResNet encoder, in segmentation-models-pytorch's layout.
 
     Parameters
@@ -82,30 +82,6 @@ class UNetArchitecture:
             return self.stage_channels[0]
         expansion = 4 if self.block == "bottleneck" else 1
         return self.stage_channels[int(name[-1]) - 1] * expansion
-
-    @property
-    def attention_blocks(self) -> int:
-        """0: there is no attention."""
-        return 0
-
-    @property
-    def attention_heads(self) -> int:
-        """0: there is no attention."""
-        return 0
-
-    @property
-    def square_tiles(self) -> bool:
-        """Whether tiles should be squares; nothing here depends on it."""
-        return False
-
-    @property
-    def stored_side(self) -> int:
-        """0: there are no positions."""
-        return 0
-
-    def work(self, rows: int, cols: int) -> float:
-        """Count the tokens of a tile: each takes the same time."""
-        return float(rows * cols)
 
     def corrected(
         self,

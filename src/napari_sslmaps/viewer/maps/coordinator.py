@@ -66,6 +66,7 @@ class MapCoordinator:
         self._stage = stage
         self._options = workspace.options
         self._behind = False
+        self._taking_frame = False
 
     def run(self) -> None:
         """Embed the chosen region by all chosen encoders."""
@@ -144,7 +145,11 @@ class MapCoordinator:
         if not self._clip.take(image, session):
             return False
         self._stage.choose_front()
-        self._tracker.follow(session)
+        self._taking_frame = True  # one painting for the frame and for anchors that went along
+        try:
+            self._tracker.follow(session)
+        finally:
+            self._taking_frame = False
         self.repaint(*self._front_first())
         self._behind = True
         return True
@@ -175,7 +180,7 @@ class MapCoordinator:
     def follow_anchors(self) -> None:
         """Bring maps to where the anchors are now."""
         here = self._sessions.here
-        if here is None:
+        if here is None or self._taking_frame:
             return
         image, session = here
         if self._workspace.reference is None and not self._workspace.anchors and not self._workspace.dragging:
