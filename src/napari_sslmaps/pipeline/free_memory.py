@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import psutil  # type: ignore[import-untyped]  # it has no types
+
 _PROC, _CGROUP = Path("/proc"), Path("/sys/fs/cgroup")
 _UNLIMITED = 2**60
 """What a group without a limit says is some number beyond this."""
@@ -41,7 +43,11 @@ def forget_peak(proc: Path = _PROC) -> int | None:
 
 
 def _machine(proc: Path) -> Iterator[int]:
-    yield from _lines(proc / "meminfo", "MemAvailable")
+    """Yield what can be had without others being swapped out."""
+    if sys.platform == "linux":
+        yield from _lines(proc / "meminfo", "MemAvailable")
+    else:
+        yield int(psutil.virtual_memory().available)
 
 
 def _own_limit(proc: Path) -> Iterator[int]:

@@ -13,6 +13,7 @@ from napari_sslmaps.core.units import size_text
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import RegionError, SSLMapsError
 from napari_sslmaps.pipeline.cost import Throughput, cost_of
+from napari_sslmaps.pipeline.free_memory import free_memory
 from napari_sslmaps.pipeline.planning import (
     EmbeddingPlan,
     at_working_resolution,
@@ -22,7 +23,7 @@ from napari_sslmaps.pipeline.planning import (
 )
 from napari_sslmaps.sources.protocol import ImageSource
 from napari_sslmaps.viewer.canvas.image_layer import LayerSource
-from napari_sslmaps.viewer.maps.throughput import ReadSpeed, ThroughputStore, free_memory
+from napari_sslmaps.viewer.maps.throughput import ReadSpeed, ThroughputStore
 from napari_sslmaps.viewer.state.tasks import TaskCallbacks, TaskContext, TaskRunner
 from napari_sslmaps.viewer.state.workspace import Status, WorkspaceModel
 

@@ -9,7 +9,6 @@ from time import perf_counter
 from typing import Any, Protocol
 
 import numpy as np
-import psutil  # type: ignore[import-untyped]  # it has no types
 
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.tiling import DEFAULT_TILE, Tiling, plan_tiles
@@ -149,8 +148,3 @@ class ReadSpeed:
         start = perf_counter()
         scan_region(source, part)
         self._throughputs[source.layer_id, region.level] = (perf_counter() - start) / (height * width)
-
-
-def free_memory() -> int:
-    """Return the bytes of memory that a process can have without others being swapped out."""
-    return int(psutil.virtual_memory().available)
