@@ -19,7 +19,13 @@ from napari_sslmaps.records.run import RunOptions
 from napari_sslmaps.search.index import build_index
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Ctrl-C is another thing there")
-_START = "import sys; from napari_sslmaps.cli.commands import main; print(flush=True); main(sys.argv[1:])"
+_START = """
+import signal, sys
+from napari_sslmaps.cli.commands import main
+signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the background of a shell ignore it
+print(flush=True)
+main(sys.argv[1:])
+"""
 _SECONDS = 2.0
 _LONG = {
     "pretrain": ("--recipe", "mae-histology", "--steps", "100000", "-o", "{out}"),
