@@ -1,6 +1,6 @@
 """A method and a family that the package does not have, registered for a test."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -13,7 +13,7 @@ from napari_sslmaps.encoders.families.extractor import TileFeatures
 from napari_sslmaps.encoders.families.family import Case, Family, Network, prefixes_of
 from napari_sslmaps.encoders.methods import registry as methods
 from napari_sslmaps.encoders.methods.method import INVARIANCE, Method
-from napari_sslmaps.encoders.spec import Architecture, InputConstraint
+from napari_sslmaps.encoders.spec import Architecture, Block, InputConstraint, place_of
 from napari_sslmaps.pretext.mae import reconstruction_view
 
 MARK = "stem.weight"
@@ -29,6 +29,15 @@ class StripesArchitecture:
     kind = "stripes"
     attention_blocks = attention_heads = stored_side = 0
     square_tiles = False
+    token_places, token_norm = ("first", "second"), True
+
+    @property
+    def token_place(self) -> int:
+        return self.token_places.index(self.token_stage)
+
+    def at_block(self, block: Block, *, norm: bool = True) -> Self:
+        del norm
+        return replace(self, token_stage=self.token_places[place_of(block, self.token_places, "stripes")])
 
     @property
     def constraint(self) -> InputConstraint:
@@ -69,8 +78,14 @@ class StripesExtractor:
         self.network = network
 
     def extract(self, pixels: Tensor) -> TileFeatures:
-        (stage,) = self.network.stages(pixels, self.network.token_stage)
-        return TileFeatures(stage.permute(0, 2, 3, 1), activation=stage.relu().mean(dim=1))
+        return self._features(pixels, self.network.token_stage)[0]
+
+    def extract_at(self, pixels: Tensor, depths: Sequence[StripesArchitecture]) -> list[TileFeatures]:
+        return self._features(pixels, *(depth.token_stage for depth in depths))
+
+    def _features(self, pixels: Tensor, *names: str) -> list[TileFeatures]:
+        stages = self.network.stages(pixels, *names)
+        return [TileFeatures(one.permute(0, 2, 3, 1), activation=one.relu().mean(dim=1)) for one in stages]
 
 
 def start(network: nn.Module, architecture: Any, method: Method, gain: float | None) -> None:

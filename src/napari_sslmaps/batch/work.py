@@ -101,6 +101,7 @@ def _embed(order: BatchTask) -> tuple[Row, ...]:
     maps, outputs = order.options.maps, order.outputs
     chosen = order.encoder
     encoder = _kept(chosen.source, chosen.sha256, json.dumps(chosen.overrides), maps.device, maps.precision)
+    encoder = encoder.at_block(maps.token_block, norm=maps.token_norm)
     start = perf_counter()
     tiling = Tiling(maps.tile, maps.overlap, cast("Stitching", maps.stitching))
     opening = replace(maps.opening, channel=order.item.channel or maps.channel)

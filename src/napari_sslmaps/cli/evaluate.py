@@ -43,6 +43,7 @@ _SHOWN = (
     "anchors",
     "maps",
     "scale",
+    "depth",
     "probes",
     "agreement",
     "localisation",
@@ -98,8 +99,8 @@ def evaluate(  # noqa: PLR0913  # each parameter is an option that users type, o
     scores: Annotated[
         str,
         typer.Option(
-            help="maps,anchors,scale,boundaries,agreement,probes,robustness,label-efficiency,localisation: "
-            "those wanted.",
+            help="maps,anchors,scale,depth,boundaries,agreement,probes,robustness,label-efficiency,"
+            "localisation: those wanted.",
             rich_help_panel=_SCORES,
         ),
     ] = "maps,anchors,agreement",

@@ -126,14 +126,39 @@ class EmbedFlags(NamedTuple):
             rich_help_panel=COMPUTING,
         ),
     ] = None
+    token_block: Annotated[
+        str | None,
+        typer.Option(
+            help="Whose tokens: a block from 0, or from -1, the last; or a stage's name. Of --block apart.",
+            rich_help_panel=COMPUTING,
+        ),
+    ] = None
+    token_norm: Annotated[
+        bool,
+        typer.Option(
+            "--token-norm/--no-token-norm",
+            help="Whether tokens pass the encoder's final norm.",
+            rich_help_panel=COMPUTING,
+        ),
+    ] = True
 
     def run_options(self) -> dict[str, Any]:
         """Return them as `RunOptions` takes them."""
         options = {**self._asdict(), "resolution": read_at(self.resolution, self.short_side)}
         del options["short_side"]
+        if self.token_block is not None:
+            options["token_block"] = block_of(self.token_block)
         if self.tile is None:
             del options["tile"]
         return options
+
+
+def block_of(text: str) -> int | str:
+    """Understand the number of a block, or the name of a stage."""
+    try:
+        return int(text)
+    except ValueError:
+        return text
 
 
 class OpenFlags(NamedTuple):

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from napari_sslmaps.compare.across_images import findings_across
+from napari_sslmaps.compare.depth_profiles import depths_of
 from napari_sslmaps.compare.entrants import Entrant, entrants_of
 from napari_sslmaps.compare.images import OpenedImage, check_anchors, opened, why_unscorable
 from napari_sslmaps.compare.localisation import fitted_heads
@@ -147,6 +148,9 @@ class _ComparisonState:
             if self.request.wants("scale"):
                 profiles = profiles_of(embedded, self.entrants, self.request, reporter.scoring)
                 scored = replace(scored, measured={**scored.measured, "scale": profiles})
+            if self.request.wants("depth"):
+                depths = depths_of(embedded, self.entrants, self.request, reporter.scoring)
+                scored = replace(scored, measured={**scored.measured, "depth": depths})
             if keeps_tokens(self.request):
                 self.tokens.put(asked.name, embedded.embeddings)
             if on_image is not None:
@@ -212,4 +216,11 @@ def _fits(known: Embedding, image: OpenedImage, entrant: Entrant, resolution: st
     provenance = known.provenance
     weights = "" if entrant.encoder is None else entrant.encoder.spec.sha256
     _, region = at_working_resolution(image.source, image.region, resolution, entrant.trained)
-    return provenance.region in (None, region) and provenance.weights_sha256 in ("", weights)
+    depth = ("", True)
+    if entrant.encoder is not None:
+        depth = entrant.encoder.token_block, entrant.encoder.spec.architecture.token_norm
+    return (
+        provenance.region in (None, region)
+        and provenance.weights_sha256 in ("", weights)
+        and (provenance.token_block, provenance.token_norm) == depth
+    )

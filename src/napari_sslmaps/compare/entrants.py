@@ -59,6 +59,25 @@ class Entrant:
             return self.control.trained
         return None if self.encoder is None else self.encoder.spec.trained
 
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Names of its network's blocks or stages, as they are computed; none without a network."""
+        return self.encoder.spec.architecture.token_places if self.encoder and self.has_network else ()
+
+    def embed_places(self, image: OpenedImage, options: RunOptions) -> tuple[Embedding, ...]:
+        """Compute the tokens of every block or stage."""
+        return embed(
+            image.source,
+            cast("Encoder", self.encoder),
+            region=image.region,
+            tiling=Tiling(options.tile, options.overlap, cast("Stitching", options.stitching)),
+            mask=_wanted(image, options),
+            resolution=options.resolution,
+            stride=options.stride,
+            block=self.places,
+            norm=options.token_norm,
+        )
+
     def grid(self, image: OpenedImage, options: RunOptions) -> TokenGrid:
         """Return where the tokens of an encoder will lie on an image's region."""
         encoder = cast("Encoder", self.encoder)
@@ -129,6 +148,8 @@ def entrants_of(
         )
         for choice in request.encoders
     ]
+    run = request.options.run
+    encoders = [encoder.at_block(run.token_block, norm=run.token_norm) for encoder in encoders]
     anchors = min((image.anchors for image in request.images), key=len)
     depth, heads = attention_size(encoder.spec.architecture for encoder in encoders)
     options = request.options.run.maps.attention

@@ -12,10 +12,10 @@ from napari_sslmaps.compare.results import Comparison, MeasuredRow
 from napari_sslmaps.compare.scores import SCALE_COLUMNS
 from napari_sslmaps.compare.scoring import RANKED_TOKENS, ImageEmbeddings
 from napari_sslmaps.compare.verdicts import NEARNESS
-from napari_sslmaps.core.findings import Curve, Plot
+from napari_sslmaps.core.findings import Plot
 from napari_sslmaps.core.scale import SCALES
 from napari_sslmaps.evaluation.scale_profile import scale_profile
-from napari_sslmaps.evaluation.uncertainty import bootstrap_mean
+from napari_sslmaps.evaluation.uncertainty import curve_over_images
 
 KEY = "scale"
 _MOST_ANCHORS = 16
@@ -79,7 +79,8 @@ def profile_plots(comparison: Comparison) -> tuple[Plot, ...]:
         curves = []
         for method in methods:
             values = [list(row.values.values()) for row in found if (row.method, row.map) == (method, what)]
-            curves.append(_curve(method, np.array(values, float).reshape(-1, len(SCALES))))
+            over_images = np.array(values, float).reshape(-1, len(SCALES))
+            curves.append(curve_over_images(method, SCALES, over_images))
             cells[method, what] = replace(curves[-1], label=f"{method}, {what}")
         title, key = f"Scale profile, read {what}", f"scale-{what.replace(' ', '-')}"
         plots.append(Plot(title, _SCALE_AXIS, _SCORE_AXIS, tuple(curves), notes=notes, key=key))
@@ -93,17 +94,3 @@ def profile_plots(comparison: Comparison) -> tuple[Plot, ...]:
         *plots,
         Plot(title, _SCALE_AXIS, _SCORE_AXIS, rows, notes=(_HEAT_NOTE,), key="scale-heat", heat=True),
     )
-
-
-def _curve(method: str, values: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]") -> Curve:
-    """Return the mean over images with its band; a single image has none."""
-    columns = [column[np.isfinite(column)] for column in values.T]
-    x = np.array(SCALES, np.float32)
-    if min(map(len, columns)) < 2:
-        means = [column.mean() if len(column) else np.nan for column in columns]
-        return Curve(method, x, np.array(means, np.float32))
-    found = [bootstrap_mean(column) for column in columns]
-    y, low, high = (
-        np.array([getattr(one, name) for one in found], np.float32) for name in ("value", "low", "high")
-    )
-    return Curve(method, x, y, low, high)

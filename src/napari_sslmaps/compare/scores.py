@@ -56,6 +56,8 @@ SCALE_COLUMNS: Mapping[str, str] = {
     f"{scale:g}%": "One patch" if not scale else f"σ {scale:g} %" for scale in SCALES
 }
 """Names and headings of the numbers of a scale profile."""
+DEPTH_COLUMNS: Mapping[str, str] = {"anchors": "AUROC of anchors", "probe": "Balanced accuracy"}
+"""Names and headings of the numbers of a depth profile."""
 SCORES: Mapping[str, ScoreType] = {
     score.key: score
     for score in (
@@ -93,6 +95,18 @@ SCORES: Mapping[str, ScoreType] = {
             note="Mean AUROC of centred similarity to an anchor, against σ of the Gaussian that tokens are "
             "averaged over, in per cent of the region's shorter side. Choose "
             "a scale on other images than those it is scored on.",
+        ),
+        ScoreType(
+            "depth",
+            "Similarity to anchors and a probe, on the tokens of every block or stage of each encoder.",
+            "masks",
+            needs_annotation=True,
+            title="Depth profile",
+            each="Tokens",
+            columns=DEPTH_COLUMNS,
+            note="Tokens of every block or stage, as they are computed. AUROC of similarity to an anchor; "
+            "balanced accuracy of a linear probe that is taught on parts of an image and asked about the "
+            "others. Choose a block on other images than those it is scored on.",
         ),
         ScoreType("agreement", "How alike two encoders see the region; needs no annotation."),
         ScoreType(

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from napari_sslmaps.compare.depth_profiles import depth_plots
 from napari_sslmaps.compare.results import Comparison, MeasuredRow
 from napari_sslmaps.compare.scale_profiles import profile_plots
 from napari_sslmaps.compare.scores import SCORES, ScoreType
@@ -66,7 +67,7 @@ def plots_of(comparison: Comparison) -> tuple[Plot, ...]:
     measures = joined[0].measures if joined else ()
     plots = [plot for measure in measures for plot in robustness_plots(joined, measure)]
     across = (part for part in comparison.across if isinstance(part, Plot))
-    return (*profile_plots(comparison), *plots, *across)
+    return (*profile_plots(comparison), *depth_plots(comparison), *plots, *across)
 
 
 def _robustness(comparison: Comparison) -> list[Robustness]:

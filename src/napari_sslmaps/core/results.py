@@ -70,6 +70,11 @@ class Provenance:
         What it was read at, as `str` of a `Resolution` says it; empty for a level as it is stored.
     scale
         Standard deviation, in pixels of level 0, of the Gaussian that tokens were averaged over; 0 for none.
+    token_block
+        The block or stage whose features the tokens are, as its encoder calls it; empty for the encoder's
+        own, of a transformer the last.
+    token_norm
+        Whether tokens passed the encoder's final norm, where it has one.
     """
 
     encoder: str = ""
@@ -95,6 +100,14 @@ class Provenance:
     spacing_um_yx: tuple[float, float] | None = None
     resolution: str = ""
     scale: float = 0.0
+    token_block: str = ""
+    token_norm: bool = True
+
+    @property
+    def depth(self) -> str:
+        """Say whose tokens these are, where they are not the encoder's own: ``block 3, without norm``."""
+        bare = "" if self.token_norm else "without norm"
+        return ", ".join(part for part in (self.token_block, bare) if part)
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready description; `from_dict` reads it back.
@@ -104,7 +117,9 @@ class Provenance:
         """
         described = asdict(self)
         plain = not (self.resolution or self.scale)
-        for name in ("image_notes", "stride", "spacing_um_yx", "resolution", "scale"):
+        if self.token_norm:
+            del described["token_norm"]
+        for name in ("image_notes", "stride", "spacing_um_yx", "resolution", "scale", "token_block"):
             if not described[name] or (plain and name == "spacing_um_yx"):
                 del described[name]
         return described

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from threading import get_ident
-from typing import Literal, TypeVar, get_args
+from typing import Literal, Self, TypeVar, get_args
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from napari_sslmaps.core.preprocess import normalise
 from napari_sslmaps.encoders.checkpoint.report import RecognitionReport
 from napari_sslmaps.encoders.families.extractor import AttentionExtractor, FeatureExtractor, TileFeatures
 from napari_sslmaps.encoders.families.taps import AttentionTap
-from napari_sslmaps.encoders.spec import EncoderSpec, get_normalisation
+from napari_sslmaps.encoders.spec import Architecture, Block, EncoderSpec, get_normalisation
 from napari_sslmaps.errors import InvalidOptionError, MapUnavailableError
 
 Result = TypeVar("Result")
@@ -64,14 +64,64 @@ class Encoder:
         TileFeatures
             float32 tensors on the CPU.
         """
+        return self.encode_at(tiles, [self.spec.architecture])[0]
+
+    def encode_at(self, tiles: NDArray[np.float32], depths: Sequence[Architecture]) -> list[TileFeatures]:
+        """Compute the features of several depths of a batch of tiles, in one pass.
+
+        Parameters
+        ----------
+        tiles
+            Tiles as `encode` takes them.
+        depths
+            Architectures of this network, which differ in where its tokens are taken.
+        """
         with self._computing():
-            features = self.extractor.extract(self._normalised(tiles))
-        return TileFeatures(
-            features.tokens.float().cpu(),
-            _to_cpu(features.attention),
-            _to_cpu(features.prefix_attention),
-            _to_cpu(features.activation),
-        )
+            found = self.extractor.extract_at(self._normalised(tiles), depths)
+        return [
+            TileFeatures(
+                features.tokens.float().cpu(),
+                _to_cpu(features.attention),
+                _to_cpu(features.prefix_attention),
+                _to_cpu(features.activation),
+            )
+            for features in found
+        ]
+
+    @property
+    def token_block(self) -> str:
+        """Name of the block or stage whose features the tokens are; empty for the encoder's own."""
+        place, own = self.spec.architecture.token_place, self.report.architecture.token_place
+        return "" if place == own else self.spec.architecture.token_places[place]
+
+    def at_block(self, block: Block | None, *, norm: bool = True) -> Self:
+        """Return the same encoder with tokens of another block or stage.
+
+        Parameters
+        ----------
+        block
+            From 0, the first, or from −1, the last; of a network of stages also the name of one. The one that
+            it has, if None.
+        norm
+            Whether tokens pass the encoder's final norm, where it has one.
+
+        Raises
+        ------
+        InvalidOptionError
+            If there is no such block.
+
+        Examples
+        --------
+        >>> import napari_sslmaps as ssl
+        >>> encoder = ssl.load_encoder("mae-histology", device="cpu", precision="float32")
+        >>> encoder.at_block(1).spec.architecture.token_place
+        1
+        """
+        architecture = self.spec.architecture
+        if block is None and norm:
+            return self
+        architecture = architecture.at_block(architecture.token_place if block is None else block, norm=norm)
+        return replace(self, spec=replace(self.spec, architecture=architecture))
 
     @property
     def blocks(self) -> AttentionExtractor:

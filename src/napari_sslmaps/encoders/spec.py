@@ -1,5 +1,6 @@
 """What can be said of an encoder without loading torch."""
 
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import Field, dataclass, field
 from pathlib import Path
@@ -13,6 +14,10 @@ from napari_sslmaps.files import footprint
 Domain = Literal["histology", "ultrasound", ""]
 Origin = Literal["embedded", "control", "published", "file"]
 DOMAINS: tuple[Domain, ...] = ("histology", "ultrasound")
+
+
+Block = int | str
+"""A block or stage: its number, from 0 or from the end, or the name of a stage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,18 @@ class Architecture(Protocol):
         """The stage whose features are the tokens; empty where a user has no choice."""
 
     @property
+    def token_places(self) -> tuple[str, ...]:
+        """Blocks or stages whose features can be tokens, in the order in which they are computed."""
+
+    @property
+    def token_place(self) -> int:
+        """Which of them the tokens are of, from 0."""
+
+    @property
+    def token_norm(self) -> bool:
+        """Whether tokens pass the final norm, where there is one."""
+
+    @property
     def attention_blocks(self) -> int:
         """Number of blocks whose attention can be read; 0 without attention."""
 
@@ -75,6 +92,15 @@ class Architecture(Protocol):
     def work(self, rows: int, cols: int) -> float:
         """Count what a tile of rows × cols tokens asks of the network, in units of this family's own."""
 
+    def at_block(self, block: Block, *, norm: bool = True) -> Self:
+        """Return it with tokens of a block or stage, which `place_of` finds, with the final norm or without.
+
+        Raises
+        ------
+        InvalidOptionError
+            If there is no such block.
+        """
+
     def corrected(
         self,
         *,
@@ -91,6 +117,41 @@ class Architecture(Protocol):
         InvalidOptionError
             If a value does not fit.
         """
+
+
+def place_of(block: Block, places: Sequence[str], what: str) -> int:
+    """Return which of an encoder's blocks or stages is meant, from 0.
+
+    Parameters
+    ----------
+    block
+        From 0, the first, or from −1, the last; or the name of one.
+    places
+        Names of those that the encoder has, from the first.
+    what
+        What it is, in a sentence: ``a transformer of 12 blocks``.
+
+    Raises
+    ------
+    InvalidOptionError
+        If there is no such block.
+    """
+    count = len(places)
+    if isinstance(block, str):
+        if block in places:
+            return places.index(block)
+    elif not isinstance(block, bool) and -count <= (number := operator.index(block)) < count:
+        return number % count
+    named = "" if places == block_names(count) else f", or its name ({', '.join(places)})"
+    raise InvalidOptionError(
+        f"Expected a block of {what}: from 0, the first, to {count - 1}, or from -1, the last, to "
+        f"-{count}{named}; got {block!r}."
+    )
+
+
+def block_names(count: int) -> tuple[str, ...]:
+    """Return the names of a transformer's blocks."""
+    return tuple(f"block {number}" for number in range(count))
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,14 +144,14 @@ def untrained_twin(encoder: Encoder) -> Encoder:
     if spec.origin == "control":
         raise InvalidOptionError(f"Expected a trained encoder; {spec.name} is itself an untrained control.")
     name = twin_name(spec.name)
-    bare = replace(
-        spec, name=name, origin="control", path=None, domain="", alias_of="", overrides={}, trouble=""
-    )
+    plain = replace(spec, origin="control", path=None, domain="", alias_of="", overrides={}, trouble="")
+    bare = replace(plain, name=name, architecture=encoder.report.architecture)
     checkpoint = draw_control(bare, patch_gain=_recorded_gain(name))
     drawn = replace(bare, sha256=hash_weights(checkpoint.network))
     network = checkpoint.network.to(encoder.device)
     extractor = network_of(drawn.architecture).extractor(network)
-    return Encoder(drawn, checkpoint.report, extractor, encoder.device, encoder.precision)
+    twin = Encoder(drawn, checkpoint.report, extractor, encoder.device, encoder.precision)
+    return twin.at_block(encoder.token_block or None, norm=spec.architecture.token_norm)
 
 
 def _recorded_gain(name: str) -> float | None:

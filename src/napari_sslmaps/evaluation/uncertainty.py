@@ -15,7 +15,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from napari_sslmaps.core.findings import Estimate
+from napari_sslmaps.core.findings import Curve, Estimate
 from napari_sslmaps.errors import InvalidOptionError
 
 Float = NDArray[np.float64]
@@ -162,3 +162,25 @@ def estimate_gain(tallies: Sequence[Tally], controls: Sequence[Tally]) -> Estima
     above = np.mean([tally.resampled(weights) for tally in tallies], axis=0)
     below = np.mean([tally.resampled(weights) for tally in controls], axis=0)
     return interval(value, above - below)
+
+
+def curve_over_images(label: str, x: Sequence[float], values: Float) -> Curve:
+    """Return the mean of (images, points) values over images with its band; a single image has none.
+
+    Parameters
+    ----------
+    label, x
+        Name of the curve, and where its points lie.
+    values
+        NaN where an image has no value at a point.
+    """
+    columns = [column[np.isfinite(column)] for column in values.T]
+    at = np.array(x, np.float32)
+    if min(map(len, columns)) < 2:
+        means = [column.mean() if len(column) else np.nan for column in columns]
+        return Curve(label, at, np.array(means, np.float32))
+    found = [bootstrap_mean(column) for column in columns]
+    y, low, high = (
+        np.array([getattr(one, name) for one in found], np.float32) for name in ("value", "low", "high")
+    )
+    return Curve(label, at, y, low, high)

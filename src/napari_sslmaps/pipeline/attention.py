@@ -17,7 +17,6 @@ from napari_sslmaps.errors import DeviceMemoryError, InvalidAnchorError, Invalid
 from napari_sslmaps.maps.attention import NO_ANCHOR, AttentionOptions, AttentionStack, attention_rollout
 from napari_sslmaps.pipeline.attention_field import Anchor, AttentionField, block_number, split_prefix
 from napari_sslmaps.pipeline.batches import is_out_of_memory
-from napari_sslmaps.pipeline.embedding import check_structure, provenance_of
 from napari_sslmaps.pipeline.masks import MaskLike
 from napari_sslmaps.pipeline.planning import (
     EmbeddingPlan,
@@ -29,6 +28,7 @@ from napari_sslmaps.pipeline.planning import (
     working_resolution,
 )
 from napari_sslmaps.pipeline.reading import TileReader, parts_read, read_ahead, scan_ahead
+from napari_sslmaps.pipeline.region_work import check_structure, provenance_of
 from napari_sslmaps.pipeline.reopened import ReopenedImage
 from napari_sslmaps.sources.identity import unchanged
 from napari_sslmaps.sources.open import open_image

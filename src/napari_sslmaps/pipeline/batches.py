@@ -4,12 +4,13 @@ import logging
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from napari_sslmaps.core.results import Float32
 from napari_sslmaps.core.tiling import Tile
+from napari_sslmaps.encoders.spec import Architecture
 from napari_sslmaps.errors import CheckpointError, DeviceMemoryError
 from napari_sslmaps.pipeline.free_memory import forget_peak, free_memory, resident_peak
 from napari_sslmaps.pipeline.reading import TileReader, read_ahead
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 Batch = tuple[Tile, ...]
-Encoded = tuple[Batch, Float32, "TileFeatures"]
+Features = TypeVar("Features")
+Encoded = tuple[Batch, Float32, Sequence["TileFeatures"]]
 
 
 def plan_batches(
@@ -71,7 +73,7 @@ class BatchSize:
         self.wanted = min(most, max(1, tokens // (tile.shape[0] * tile.shape[1])))
         self.now = self.wanted if self._measured else 1
 
-    def watch(self, encode: Callable[[], "TileFeatures"]) -> "TileFeatures":
+    def watch(self, encode: Callable[[], Features]) -> Features:
         """Encode a batch; the first is measured on CUDA, or where little memory is free."""
         if self._measured:
             return encode()
@@ -88,7 +90,7 @@ class BatchSize:
         self.now = fitting(self.wanted, peak, torch.cuda.mem_get_info(self._device)[0] + kept)
         return features
 
-    def _watch_process(self, encode: Callable[[], "TileFeatures"]) -> "TileFeatures":
+    def _watch_process(self, encode: Callable[[], Features]) -> Features:
         before = forget_peak()
         features = encode()
         peak = resident_peak()
@@ -121,9 +123,15 @@ class BatchSize:
 
 
 def encode_batches(
-    reader: TileReader, batches: Sequence[Batch], encoder: "Encoder", size: BatchSize
+    reader: TileReader,
+    batches: Sequence[Batch],
+    encoder: "Encoder",
+    size: BatchSize,
+    depths: Sequence[Architecture] = (),
 ) -> Generator[Encoded]:
     """Yield tiles, their (B, H, W, 3) pixels and their features, a batch or a part of one at a time.
+
+    Features are of each of the depths, in one pass; of the encoder's own alone if none are given.
 
     The next batch is read while one is computed. A batch that does not fit into memory is halved.
 
@@ -139,17 +147,22 @@ def encode_batches(
             done = 0
             while done < len(batch):
                 part = slice(done, done + size.now)
-                features = _encode(encoder, pixels[part], size)
+                features = _encode(encoder, pixels[part], size, depths)
                 if features is not None:
                     yield batch[part], pixels[part], features
                     done = part.stop
 
 
-def _encode(encoder: "Encoder", pixels: Float32, size: BatchSize) -> "TileFeatures | None":
+def _encode(
+    encoder: "Encoder", pixels: Float32, size: BatchSize, depths: Sequence[Architecture]
+) -> "Sequence[TileFeatures] | None":
     """Return the features, or None where the batch had to be halved."""
     try:
-        features = size.watch(lambda: encoder.encode(pixels))
-        _check_finite(features, encoder)
+        features = size.watch(
+            lambda: encoder.encode_at(pixels, depths) if depths else [encoder.encode(pixels)]
+        )
+        for found in features:
+            _check_finite(found, encoder)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise

@@ -79,9 +79,10 @@ def class_activation(
     """
     from napari_sslmaps.encoders.grad_cam import CamTap
 
+    made = embedding.provenance
+    encoder = encoder.at_block(made.token_block or None)
     tap = CamTap.of(encoder, stage)
     _check(encoder, embedding, weights)
-    made = embedding.provenance
     region, window = made.region, made.window
     if region is None or window is None:
         raise InvalidOptionError(

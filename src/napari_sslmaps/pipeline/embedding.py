@@ -1,47 +1,39 @@
 """Embedding a region of an image by an encoder."""
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from functools import partial
-from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
 from numpy.typing import NDArray
 
 from napari_sslmaps.cache.store import Cache
 from napari_sslmaps.core.frames import FrameEmbeddings, FramesLike
-from napari_sslmaps.core.preprocess import check_window
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.resolution import Resolution
-from napari_sslmaps.core.results import Embedding, PixelReader, Provenance
+from napari_sslmaps.core.results import Embedding, PixelReader
 from napari_sslmaps.core.tiling import Tiling
 from napari_sslmaps.encoders.registry import load_encoder
-from napari_sslmaps.errors import UnsupportedImageError
-from napari_sslmaps.pipeline.assembly import Frame
-from napari_sslmaps.pipeline.caching import chosen_cache, entry_of
+from napari_sslmaps.encoders.spec import Block
+from napari_sslmaps.errors import InvalidOptionError
+from napari_sslmaps.pipeline.caching import chosen_cache
 from napari_sslmaps.pipeline.frames import embed_each
 from napari_sslmaps.pipeline.masks import MaskLike
 from napari_sslmaps.pipeline.planning import (
-    EmbeddingPlan,
     RegionLike,
     at_working_resolution,
-    plan,
     region_on,
     working_resolution,
 )
 from napari_sslmaps.pipeline.progress import OnProgress
-from napari_sslmaps.pipeline.reading import TileReader, parts_read, scan_ahead
-from napari_sslmaps.pipeline.streaming import recall, stream
+from napari_sslmaps.pipeline.region_work import RegionWork
 from napari_sslmaps.pipeline.token_store import TokenBudget
-from napari_sslmaps.pipeline.weaving import weave
-from napari_sslmaps.sources.base import spacing_in
 from napari_sslmaps.sources.channels import ChannelChoice
 from napari_sslmaps.sources.identity import FileIdentity, unchanged
 from napari_sslmaps.sources.open import open_image
 from napari_sslmaps.sources.protocol import ImageSource
 from napari_sslmaps.sources.resampled import ResampledLevel
-from napari_sslmaps.sources.scan import RegionScan
 
 if TYPE_CHECKING:
     from napari_sslmaps.encoders.encoder import Encoder
@@ -66,6 +58,8 @@ def embed(
     channel: ChannelChoice = ...,
     stride: int | None = ...,
     frames: None = ...,
+    block: Block | None = ...,
+    norm: bool = ...,
 ) -> Embedding: ...
 
 
@@ -87,7 +81,33 @@ def embed(
     short_side: int | None = ...,
     channel: ChannelChoice = ...,
     stride: int | None = ...,
+    frames: None = ...,
+    block: list[Block] | list[int] | list[str] | tuple[Block, ...] | range,
+    norm: bool = ...,
+) -> tuple[Embedding, ...]: ...
+
+
+@overload
+def embed(
+    image: Any,
+    encoder: "Encoder | str | Path",
+    *,
+    region: RegionLike | None = ...,
+    tiling: Tiling | None = ...,
+    window: tuple[float, float] | None = ...,
+    focus_yx: tuple[float, float] | None = ...,
+    cache: Cache | bool | None = ...,
+    on_progress: OnProgress | None = ...,
+    allow_uniform: bool = ...,
+    mask: MaskLike | None = ...,
+    budget: TokenBudget | None = ...,
+    resolution: Resolution | float | str = ...,
+    short_side: int | None = ...,
+    channel: ChannelChoice = ...,
+    stride: int | None = ...,
     frames: FramesLike,
+    block: Block | None = ...,
+    norm: bool = ...,
 ) -> FrameEmbeddings: ...
 
 
@@ -109,7 +129,9 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
     channel: ChannelChoice = None,
     stride: int | None = None,
     frames: FramesLike | None = None,
-) -> Embedding | FrameEmbeddings:
+    block: Block | Sequence[Block] | None = None,
+    norm: bool = True,
+) -> Embedding | FrameEmbeddings | tuple[Embedding, ...]:
     """Compute the tokens of an image, or of a region of it, by an encoder.
 
     Sides are padded by reflection, at the bottom and right, to whole tokens. Beyond about 1000 tokens
@@ -169,10 +191,17 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
         ``all`` frames of a time or z axis, a range or numbers of them, or text such as ``0:20:2``: each is
         embedded, in one window of intensities, and cached by itself. The region's own frame is embedded if
         omitted.
+    block
+        Whose features the tokens are: a block of a transformer or a stage of another network, from 0, the
+        first, or from −1, the last; a stage also by its name. Of a list, one embedding each: those of equal
+        token stride take one pass together, of a transformer all of them. The encoder's own if omitted: the
+        last block, or its token stage. Attention is that of the last block, whatever the tokens.
+    norm
+        Whether tokens pass the encoder's final norm, where it has one; it was trained for the last block.
 
     Returns
     -------
-    Embedding, or `FrameEmbeddings` where frames are asked for
+    Embedding; `FrameEmbeddings` where frames are asked for, a tuple where several blocks are
         tokens (rows, cols, dim) float32, rows = ⌈height / stride⌉; beyond the budget `HalfTokens`, read
         like them.
 
@@ -183,7 +212,8 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
     RegionError
         If the region is not on the image, smaller than one patch or wholly outside the mask.
     InvalidOptionError
-        If the mask does not fit the image, it has no such channel, or the stride does not divide the patch.
+        If the mask does not fit the image, it has no such channel, the stride does not divide the patch, the
+        encoder has no such block, or several blocks are asked for of several frames.
     DeviceMemoryError
         If not even one tile fits into the device's memory.
 
@@ -199,9 +229,15 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
     ((128.0, 64.0), (8.0, 8.0))
     >>> ssl.embed(immunohistochemistry(), encoder, region=(128, 64, 64, 96), stride=4).grid.shape
     (16, 24)
+    >>> first, last = ssl.embed(immunohistochemistry(), encoder, region=(128, 64, 64, 96), block=[0, -1])
+    >>> first.provenance.token_block, bool((last.tokens == embedding.tokens).all())
+    ('block 0', True)
     """
     if isinstance(encoder, (str, Path)):
         encoder = load_encoder(encoder)
+    several = block is not None and not isinstance(block, (int, str))
+    blocks = list(cast("Sequence[Block]", block)) if several else [cast("Block | None", block)]
+    encoders = [encoder.at_block(each, norm=norm) for each in _checked(blocks, frames)]
     source = open_image(image, channel=channel)
     file = FileIdentity.of(source)
     asked = resolution if short_side is None else Resolution(short_side=short_side)
@@ -215,7 +251,7 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
             ) -> Embedding:
                 found = embed(
                     source,
-                    encoder,
+                    encoders[0],
                     region=one,
                     window=chosen,
                     budget=share,
@@ -236,56 +272,38 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
     with nullcontext() if source is image else source, unchanged(source):
         read, area = at_working_resolution(source, region, asked, encoder.spec.trained)
         working = working_resolution(source, region_on(source, region), asked, encoder.spec.trained)
-        planned = plan(read, encoder.spec, area, tiling, mask=mask, stride=stride)
         room = budget or TokenBudget.from_environment()
-        room.check_room(*planned.grid.shape, encoder.spec.architecture.token_width)
-        if budget is None:
-            room.say_if_short(*planned.grid.shape, encoder.spec.architecture.token_width)
-        kept_in = chosen_cache(cache)
-        parts = None if planned.mask is None else parts_read(planned)
-        look = partial(scan_ahead, read, planned.region, parts)
-        # a level that the file does not have is not known by its number
-        known_by = file if read is source else None
-        scan = look() if kept_in is None else kept_in.scan(known_by, planned.region, look, parts)
-        check_structure(scan, allow_uniform=allow_uniform)
-        chosen = check_window(scan.window if window is None else window, flat=allow_uniform)
-        provenance = provenance_of(read, planned, encoder, scan, chosen, working)
-        pixels = _pixels_of(image, source, read, channel)
-        kind = encoder.extractor.attention_kind
-        frame = Frame(planned, provenance, kind, pixels, _on_grid(planned, focus_yx), room)
-        half = room.kept(*planned.grid.shape, encoder.spec.architecture.token_width) != "full"
-        entries = [
-            None if kept_in is None else entry_of(kept_in, part, encoder, provenance, file, half=half)
-            for part in planned.runs
-        ]
-        reader = TileReader(read, planned, chosen)
-        if planned.passes:
-            return weave(reader, encoder, frame, entries, on_progress)
-        known = None if entries[0] is None else recall(entries[0], frame, on_progress)
-        return known or stream(reader, encoder, frame, entries[0], on_progress)
-
-
-def _on_grid(planned: EmbeddingPlan, pixel_yx: tuple[float, float] | None) -> tuple[float, float] | None:
-    if pixel_yx is None:
-        return None
-    row, col = planned.grid.pixel_to_token(pixel_yx)
-    return float(row), float(col)
-
-
-def check_structure(scan: RegionScan, *, allow_uniform: bool) -> None:
-    """Refuse a region whose pixels are all equal, unless it is allowed.
-
-    Raises
-    ------
-    UnsupportedImageError
-        If it is one.
-    """
-    if scan.low == scan.high and not allow_uniform:
-        raise UnsupportedImageError(
-            f"Expected a region with structure; every pixel of this one is {scan.low:g}, so its maps "
-            "would show nothing but position bias. Choose another region, or pass allow_uniform=True "
-            "to see that bias."
+        work = RegionWork(
+            source=read,
+            region=area,
+            resolution=working,
+            tiling=tiling,
+            mask=mask,
+            stride=stride,
+            window=window,
+            allow_uniform=allow_uniform,
+            focus_yx=focus_yx,
+            cache=chosen_cache(cache),
+            file=file,
+            # a level that the file does not have is not known by its number
+            known_by=file if read is source else None,
+            pixels=_pixels_of(image, source, read, channel),
+            budget=room.shared(len(encoders)),
+            says_if_short=budget is None,
+            on_progress=on_progress,
         )
+        made = work.embed(encoders)
+    return tuple(made) if several else made[0]
+
+
+def _checked(blocks: Sequence[Block | None], frames: FramesLike | None) -> Sequence[Block | None]:
+    if not blocks:
+        raise InvalidOptionError("Expected at least one block; got an empty list. Name one, or leave it out.")
+    if len(blocks) > 1 and frames is not None:
+        raise InvalidOptionError(
+            f"Expected one block for several frames; got {len(blocks)}. Embed the frames once for each block."
+        )
+    return blocks
 
 
 def _pixels_of(image: Any, source: ImageSource, working: ImageSource, channel: ChannelChoice) -> PixelReader:
@@ -301,41 +319,3 @@ def _pixels_of(image: Any, source: ImageSource, working: ImageSource, channel: C
             return again.read(region)
 
     return read
-
-
-def provenance_of(
-    source: ImageSource,
-    planned: EmbeddingPlan,
-    encoder: "Encoder",
-    scan: RegionScan,
-    window: tuple[float, float],
-    resolution: Resolution | None = None,
-) -> Provenance:
-    """Say what decides the numbers of a region's embedding."""
-    import torch
-
-    spec = encoder.spec
-    return Provenance(
-        encoder=spec.name,
-        method=spec.method,
-        weights_sha256=spec.sha256,
-        architecture=spec.architecture.summary,
-        image=source.name,
-        image_sha256=scan.sha256,
-        region=planned.region,
-        window=window,
-        normalisation=spec.normalisation,
-        precision=encoder.precision,
-        device=encoder.device,
-        tile=planned.side,
-        overlap=planned.tiling.overlap,
-        stitching=planned.tiling.stitching,
-        package_version=version("napari-sslmaps"),
-        torch_version=torch.__version__,
-        overrides=dict(spec.overrides),
-        mask_sha256=planned.mask_sha256,
-        image_notes=tuple(getattr(source, "notes", ())),
-        stride=planned.stride if planned.passes else 0,
-        spacing_um_yx=spacing_in(source, planned.region),
-        resolution="" if resolution is None else str(resolution),
-    )

@@ -53,12 +53,7 @@ def embed_each(
     area = region_on(source, region)
     regions = [replace(area, frame=number) for number in numbers]
     chosen = common_window(source, regions) if window is None else window
-    room = budget or TokenBudget.from_environment()
-    share = replace(
-        room,
-        full_bytes=room.full_bytes // len(regions),
-        memory_bytes=room.memory_bytes // len(regions),
-    )
+    share = (budget or TokenBudget.from_environment()).shared(len(regions))
     start = perf_counter()
 
     def report(before: int, progress: EmbeddingProgress) -> None:

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING
 
 from napari_sslmaps.cache.entry import CacheEntry
 from napari_sslmaps.core.results import Embedding
 from napari_sslmaps.core.tiling import Tile
+from napari_sslmaps.encoders.spec import Architecture
 from napari_sslmaps.pipeline.assembly import Canvas, Frame, allocated
 from napari_sslmaps.pipeline.batches import Batch, BatchSize, Encoded, encode_batches, plan_batches
 from napari_sslmaps.pipeline.caching import pack_moments, placement_of, unpack_moments
@@ -37,12 +39,26 @@ def recall(entry: CacheEntry, frame: Frame, on_progress: OnProgress | None) -> E
 def stream(
     reader: TileReader,
     encoder: "Encoder",
-    frame: Frame,
-    entry: CacheEntry | None,
+    frames: Sequence[Frame],
+    entries: Sequence[CacheEntry | None],
     on_progress: OnProgress | None,
-) -> Embedding:
-    """Compute all tiles that the cache does not have, and keep them there if there is one."""
-    canvas, start = Canvas(frame.plan, allocated(frame.budget)), perf_counter()
+    depths: Sequence[Architecture] = (),
+) -> list[Embedding]:
+    """Compute all tiles that the cache does not have, and keep them there if there is one.
+
+    Parameters
+    ----------
+    reader, encoder
+        What reads and computes.
+    frames, entries
+        Of an embedding for each depth, on one plan, and where it is kept; None for nowhere.
+    on_progress
+        Told of the first of them.
+    depths
+        Where tokens are taken, all in one pass; the encoder's own depth if none are given.
+    """
+    canvases = [Canvas(frame.plan, allocated(frame.budget)) for frame in frames]
+    first, start = frames[0], perf_counter()
     done = restored = 0
 
     def on_tiles(tiles: Sequence[Tile], known: bool) -> None:
@@ -50,71 +66,97 @@ def stream(
         done += len(tiles)
         restored += len(tiles) * known
         if on_progress is not None:
-            embedding, seconds = frame.embedding(canvas.planes()), perf_counter() - start
-            on_progress(EmbeddingProgress(done, len(frame.plan.tiles), seconds, embedding, restored))
+            embedding, seconds = first.embedding(canvases[0].planes()), perf_counter() - start
+            on_progress(EmbeddingProgress(done, len(first.plan.tiles), seconds, embedding, restored))
 
-    fill(canvas, reader, encoder, entry, on_tiles, frame.focus_yx)
-    return frame.embedding(canvas.planes(), canvas.moments())
+    sinks = [Sink(canvas, entry) for canvas, entry in zip(canvases, entries, strict=True)]
+    fill(sinks, reader, encoder, on_tiles, first.focus_yx, depths)
+    return [
+        frame.embedding(canvas.planes(), canvas.moments())
+        for frame, canvas in zip(frames, canvases, strict=True)
+    ]
 
 
-def fill(
-    canvas: Canvas,
-    reader: TileReader,
-    encoder: "Encoder",
-    entry: CacheEntry | None,
-    on_tiles: OnTiles,
-    focus_yx: tuple[float, float] | None,
-) -> None:
-    """Put all tiles of the reader's plan onto the canvas.
+@dataclass(frozen=True, slots=True)
+class Sink:
+    """Where the features of one depth go.
 
     Parameters
     ----------
     canvas
-        Empty, of that plan.
-    reader, encoder, entry
-        What reads tiles, computes them, and keeps them, if anything does.
+        Empty, of the reader's plan.
+    entry
+        What keeps its tiles; None for nothing.
+    """
+
+    canvas: Canvas
+    entry: CacheEntry | None
+
+
+def fill(
+    sinks: Sequence[Sink],
+    reader: TileReader,
+    encoder: "Encoder",
+    on_tiles: OnTiles,
+    focus_yx: tuple[float, float] | None,
+    depths: Sequence[Architecture] = (),
+) -> None:
+    """Put all tiles of the reader's plan onto canvases.
+
+    Parameters
+    ----------
+    sinks
+        One for each depth.
+    reader, encoder
+        What reads tiles and computes them.
     on_tiles
         Called after each batch, and once for all that was in the cache.
     focus_yx
         Position on the plan's grid; the batches nearest to it come first.
+    depths
+        Where tokens are taken; the encoder's own depth if none are given.
     """
     planned = reader.plan
     size = BatchSize(encoder, planned.tiles[0])
     batches = plan_batches(planned.tiles, size.wanted, focus_yx)
-    missing = batches if entry is None else _restore(entry, canvas, batches, planned)
+    missing = _restore(sinks, batches, planned)
     if len(missing) < len(batches):
         gone = set(map(id, missing))
         on_tiles([tile for batch in batches if id(batch) not in gone for tile in batch], True)
 
     def take_up(encoded: Encoded) -> Sequence[Tile]:
-        part, pixels, features = encoded
-        values = canvas.add(part, pixels, features)
-        if entry is not None:
-            entry.keep(part, values, canvas.nbytes)
+        part, pixels, several = encoded
+        for sink, features in zip(sinks, several, strict=True):
+            values = sink.canvas.add(part, pixels, features)
+            if sink.entry is not None:
+                sink.entry.keep(part, values, sink.canvas.nbytes)
         return part
 
-    with closing(encode_batches(reader, missing, encoder, size)) as encoded:
+    with closing(encode_batches(reader, missing, encoder, size, depths)) as encoded:
         # a processor is busy either way, and the first map comes a batch earlier
         at_once = (take_up(one) for one in encoded)
         with closing(at_once if encoder.device == "cpu" else one_behind(take_up, encoded)) as parts:
             for part in parts:
                 on_tiles(part, False)
-    if entry is not None:
-        entry.finish({**canvas.planes(), **pack_moments(canvas.moments())}, placement_of(planned))
+    for sink in sinks:
+        if sink.entry is not None:
+            moments = pack_moments(sink.canvas.moments())
+            sink.entry.finish({**sink.canvas.planes(), **moments}, placement_of(planned))
 
 
-def _restore(entry: CacheEntry, canvas: Canvas, batches: list[Batch], planned: EmbeddingPlan) -> list[Batch]:
-    """Put the batches that an earlier run finished onto the canvas; return those it did not.
+def _restore(sinks: Sequence[Sink], batches: list[Batch], planned: EmbeddingPlan) -> list[Batch]:
+    """Put the batches that an earlier run finished, of every depth, onto canvases; return those it did not.
 
     Blending rounds differently in another order: of blended batches, none counts after the first missing.
     """
     missing: list[Batch] = []
     for batch in batches:
         in_order = not (missing and planned.tiling.stitching == "blend")
-        parts = entry.restore(batch) if in_order else None
-        if parts is None:
+        found = [sink.entry.restore(batch) if in_order and sink.entry is not None else None for sink in sinks]
+        if any(parts is None for parts in found):
             missing.append(batch)
             continue
-        for tile, part in zip(batch, parts, strict=True):
-            canvas.put(tile, part)
+        for sink, parts in zip(sinks, found, strict=True):
+            for tile, part in zip(batch, parts or (), strict=True):
+                sink.canvas.put(tile, part)
     return missing

@@ -68,6 +68,10 @@ class TokenBudget:
         """Return the same with at most so many bytes in memory."""
         return replace(self, full_bytes=min(self.full_bytes, most), memory_bytes=min(self.memory_bytes, most))
 
+    def shared(self, count: int) -> "TokenBudget":
+        """Return the part of one of several embeddings."""
+        return replace(self, full_bytes=self.full_bytes // count, memory_bytes=self.memory_bytes // count)
+
     def say_if_short(self, rows: int, cols: int, dim: int) -> None:
         """Log how tokens of that shape are kept, where only a lack of memory is why."""
         kept = self.kept(rows, cols, dim)

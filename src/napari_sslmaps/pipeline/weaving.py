@@ -17,7 +17,7 @@ from napari_sslmaps.pipeline.caching import unpack_moments
 from napari_sslmaps.pipeline.planning import EmbeddingPlan
 from napari_sslmaps.pipeline.progress import EmbeddingProgress, OnProgress
 from napari_sslmaps.pipeline.reading import TileReader
-from napari_sslmaps.pipeline.streaming import fill
+from napari_sslmaps.pipeline.streaming import Sink, fill
 
 if TYPE_CHECKING:
     from napari_sslmaps.encoders.encoder import Encoder
@@ -62,7 +62,7 @@ def weave(
             work.count(part, tiles, canvas.planes(), restored=known)
 
         own = replace(reader, plan=part)
-        fill(canvas, own, encoder, entry, on_tiles, _on(part, planned, frame.focus_yx))
+        fill([Sink(canvas, entry)], own, encoder, on_tiles, _on(part, planned, frame.focus_yx))
         work.finish(canvas.planes(), canvas.moments())
     return work.embedding(finished=True)
 

@@ -196,6 +196,9 @@ def _entrants(request: StudyRequest) -> Entrants:
         )
         for choice in request.encoders
     ]
+    loaded = [
+        encoder.at_block(request.options.token_block, norm=request.options.token_norm) for encoder in loaded
+    ]
     found: list[tuple[StudyMethod, tuple[Encoder, Control | None]]] = [
         (StudyMethod(encoder.spec.name), (encoder, None)) for encoder in loaded
     ]

@@ -190,7 +190,7 @@ def _write(path: Path, values: NDArray[Any], axes: str, tags: _Tags, spacing_um_
     planes = 1 if axes.startswith("Y") else values.shape[0]
     metadata: dict[str, Any] = {
         "axes": axes,
-        "Name": f"{tags.kind} · {tags.provenance.encoder}",
+        "Name": " · ".join(filter(None, (tags.kind, tags.provenance.encoder, tags.provenance.depth))),
         "Description": tags.to_json(),
         "PhysicalSizeY": float(pitch[0]),
         "PhysicalSizeX": float(pitch[1]),

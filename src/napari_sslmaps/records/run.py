@@ -174,6 +174,9 @@ class RunOptions:
         What images are read at: ``trained``, ``native``, or a text that `Resolution.of` understands.
     stride
         Pixels per token, as `embed` takes it; None for one token per patch.
+    token_block, token_norm
+        Whose features the tokens are, and whether they pass the final norm, as `embed` takes ``block`` and
+        ``norm``; None for each encoder's own.
 
     Raises
     ------
@@ -199,6 +202,8 @@ class RunOptions:
     resolution: str = "trained"
     frames: str = ""
     stride: int | None = None
+    token_block: int | str | None = None
+    token_norm: bool = True
 
     def __post_init__(self) -> None:
         check_keys(self.wanted)
@@ -243,6 +248,10 @@ class RunOptions:
             flat["resolution"] = self.resolution
         if self.stride is not None:
             flat["stride"] = self.stride
+        if self.token_block is not None:
+            flat["token_block"] = self.token_block
+        if not self.token_norm:
+            flat["token_norm"] = False
         if self.maps.scale.value:
             flat["scale"] = asdict(self.maps.scale)
         for name in _of_one_map(self.keys):

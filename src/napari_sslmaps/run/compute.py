@@ -187,7 +187,8 @@ def _check_attention(request: RunRequest) -> None:
 
 def _load(choice: EncoderChoice, options: RunOptions) -> Encoder:
     precision = choice.precision or options.precision
-    return load_encoder(choice.name, device=options.device, precision=precision, **choice.overrides)
+    encoder = load_encoder(choice.name, device=options.device, precision=precision, **choice.overrides)
+    return encoder.at_block(options.token_block, norm=options.token_norm)
 
 
 @dataclass(frozen=True, slots=True)

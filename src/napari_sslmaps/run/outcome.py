@@ -80,7 +80,8 @@ class EncoderOutcome:
     @property
     def row(self) -> FigureRow:
         """Its row of the figure."""
-        return FigureRow(self.title, self.name, self.maps)
+        depth = self.embedding.provenance.depth
+        return FigureRow(self.title, f"{self.name}, {depth}" if depth else self.name, self.maps)
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -285,6 +285,9 @@ def cautions(outcome: RunOutcome) -> list[str]:
         if read_at:
             as_trained = ", as it was trained" if read_at == str(encoder.spec.trained) else ""
             sentences.append(f"{encoder.name}: the image was read at {read_at}{as_trained}.")
+        depth = encoder.embedding.provenance.depth
+        if depth:
+            sentences.append(f"{encoder.name}: depth of its tokens: {depth}.")
         stride = encoder.embedding.provenance.stride or encoder.spec.constraint.token_stride
         pixel = encoder.embedding.grid.stride_yx[0] / stride
         image = outcome.image

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from napari_sslmaps.batch.store import read_embedding
-from napari_sslmaps.core.results import Embedding, Float32
+from napari_sslmaps.core.results import Embedding, Float32, Provenance
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.inputs.images import open_named
@@ -225,8 +225,11 @@ class TokenIndex:
                 f"Expected an image of the store, such as {names}, or the path of another; got {image!r}. "
                 "Check its name."
             )
+        some = next((one for one in self.manifest.images if one.alive), None)
+        made = Provenance() if some is None else read_embedding(self.store / some.output).provenance
+        encoder = load_encoder(self.manifest.encoder)
         with open_named(path) as source:
-            return embed(source, load_encoder(self.manifest.encoder))
+            return embed(source, encoder, block=made.token_block or None, norm=made.token_norm)
 
 
 def _place(image: IndexedImage, y: float, x: float, score: float) -> Place:

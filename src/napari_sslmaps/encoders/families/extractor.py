@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -17,8 +17,8 @@ class TileFeatures:
     Parameters
     ----------
     tokens
-        (B, rows, cols, dim) patch tokens after the final norm, prefix tokens removed;
-        for a U-Net the features of its token stage.
+        (B, rows, cols, dim) patch tokens of a block, after the final norm or not, prefix tokens removed;
+        for a U-Net the features of a stage.
     attention
         (B, heads, rows, cols) attention in [0, 1], not renormalised; None for a CNN.
     prefix_attention
@@ -42,7 +42,24 @@ class FeatureExtractor(Protocol):
         ...
 
     def extract(self, pixels: Tensor) -> TileFeatures:
-        """Compute the features of (B, 3, H, W) normalised pixels."""
+        """Compute the features of (B, 3, H, W) normalised pixels, tokens where it was built to."""
+        ...
+
+    def extract_at(self, pixels: Tensor, depths: Sequence[Any]) -> list[TileFeatures]:
+        """Compute the features of several depths in one pass.
+
+        Parameters
+        ----------
+        pixels
+            (B, 3, H, W), normalised.
+        depths
+            Architectures of this network, which differ in where its tokens are taken.
+
+        Returns
+        -------
+        list of TileFeatures
+            One for each; what is no token of the depth, as attention, they share.
+        """
         ...
 
 

@@ -111,3 +111,19 @@ def tap_blocks(attentions: Iterable[nn.Module]) -> Iterator[list[AttentionTap]]:
     """Watch several attention modules, in their order, inside the ``with`` block."""
     with ExitStack() as stack:
         yield [stack.enter_context(tap_attention(attention)) for attention in attentions]
+
+
+@contextmanager
+def outputs_of(modules: Iterable[nn.Module]) -> Iterator[list[Tensor]]:
+    """Collect what modules give, in their order, in the forward pass inside the ``with`` block."""
+    watched = list(modules)
+    seen: list[Tensor] = [torch.empty(0)] * len(watched)
+
+    def keep(place: int, output: Tensor) -> None:
+        seen[place] = output
+
+    with ExitStack() as stack:
+        for place, module in enumerate(watched):
+            handle = module.register_forward_hook(lambda _m, _i, output, place=place: keep(place, output))
+            stack.callback(handle.remove)
+        yield seen

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from napari_sslmaps.encoders.families.family import Case, Convolutional, Family, prefixes_of
 from napari_sslmaps.encoders.recognition import check_told, count_of, shape_of
-from napari_sslmaps.encoders.spec import Architecture, InputConstraint
+from napari_sslmaps.encoders.spec import Architecture, InputConstraint, place_of
 from napari_sslmaps.errors import CheckpointError, InvalidOptionError
 from napari_sslmaps.serialise import strict
 
@@ -82,6 +82,27 @@ class UNetArchitecture(Convolutional):
             return self.stage_channels[0]
         expansion = 4 if self.block == "bottleneck" else 1
         return self.stage_channels[int(name[-1]) - 1] * expansion
+
+    @property
+    def token_places(self) -> tuple[str, ...]:
+        """Its stages: those of the encoder, then those of the decoder, if it has one."""
+        return tuple(name for name in UNET_STRIDES if self.decoder_channels or name.startswith("encoder."))
+
+    @property
+    def token_place(self) -> int:
+        """The stage, from 0, whose features the tokens are."""
+        return self.token_places.index(self.token_stage)
+
+    @property
+    def token_norm(self) -> bool:
+        """True: there is no final norm to leave out."""
+        return True
+
+    def at_block(self, block: int | str, *, norm: bool = True) -> Self:
+        """Return it with tokens of a stage; there is no final norm."""
+        del norm
+        places = self.token_places
+        return replace(self, token_stage=places[place_of(block, places, f"a U-Net of {len(places)} stages")])
 
     def corrected(
         self,

@@ -5,6 +5,7 @@ The decoder is segmentation-models-pytorch's U-Net decoder (nearest upsampling, 
 concatenation, two 3 × 3 convolutions with batch norm and ReLU), so its files load as they are.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -127,11 +128,17 @@ class UNetExtractor:
 
     def extract(self, pixels: Tensor) -> TileFeatures:
         """Compute the features of (B, 3, H, W) pixels, sides multiples of 32."""
-        (stage,) = self.network.stages(pixels, self.network.token_stage)
-        return TileFeatures(
-            tokens=stage.permute(0, 2, 3, 1),
-            activation=stage.relu().mean(dim=1),
-        )
+        return self._features(pixels, self.network.token_stage)[0]
+
+    def extract_at(self, pixels: Tensor, depths: Sequence[UNetArchitecture]) -> list[TileFeatures]:
+        """Compute the features of several stages in one pass."""
+        return self._features(pixels, *(depth.token_stage for depth in depths))
+
+    def _features(self, pixels: Tensor, *names: str) -> list[TileFeatures]:
+        return [
+            TileFeatures(tokens=stage.permute(0, 2, 3, 1), activation=stage.relu().mean(dim=1))
+            for stage in self.network.stages(pixels, *names)
+        ]
 
 
 def _keep_start(*_: object) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 from napari_sslmaps.encoders.families.family import Family, prefixes_of
-from napari_sslmaps.encoders.spec import InputConstraint
+from napari_sslmaps.encoders.spec import Block, InputConstraint, block_names, place_of
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.serialise import strict
 
@@ -54,6 +54,10 @@ class ViTArchitecture:
     rope_bfloat16
         Whether rotary positions, and the rotation of queries and keys, are computed in bfloat16, as DINOv3's
         code does in its default configuration.
+    token_block
+        The block, from 0, whose output the tokens are; None for the last.
+    token_norm
+        Whether tokens pass the final norm, where there is one.
     """
 
     patch: int
@@ -75,6 +79,8 @@ class ViTArchitecture:
     gate: Gate = "silu"
     prefix_positions: int | None = None
     rope_bfloat16: bool = False
+    token_block: int | None = None
+    token_norm: bool = True
 
     @property
     def prefix_tokens(self) -> int:
@@ -101,7 +107,9 @@ class ViTArchitecture:
     @property
     def summary(self) -> str:
         """A short text such as ``ViT d128 × 4, 4 heads, patch 8``."""
-        return f"ViT d{self.dim} × {self.depth}, {self.heads} heads, patch {self.patch}"
+        tokens = "" if self.token_block is None else f", tokens of block {self.token_block}"
+        bare = "" if self.token_norm else ", without the final norm"
+        return f"ViT d{self.dim} × {self.depth}, {self.heads} heads, patch {self.patch}{tokens}{bare}"
 
     @property
     def token_width(self) -> int:
@@ -110,8 +118,18 @@ class ViTArchitecture:
 
     @property
     def token_stage(self) -> str:
-        """Empty: tokens are those of the last block."""
+        """Empty: its blocks are no stages that a file's correction names."""
         return ""
+
+    @property
+    def token_places(self) -> tuple[str, ...]:
+        """Its blocks."""
+        return block_names(self.depth)
+
+    @property
+    def token_place(self) -> int:
+        """The block, from 0, whose output the tokens are."""
+        return self.depth - 1 if self.token_block is None else self.token_block
 
     @property
     def attention_blocks(self) -> int:
@@ -143,6 +161,15 @@ class ViTArchitecture:
         perceptron = (3 if self.swiglu else 2) * self.dim * self.mlp_hidden
         block = 4 * self.dim**2 + perceptron + 2 * self.dim * tokens
         return float(tokens * (self.depth * block + 3 * self.patch**2 * self.dim))
+
+    def at_block(self, block: Block, *, norm: bool = True) -> Self:
+        """Return it with tokens of a block, with the final norm or without."""
+        number = place_of(block, self.token_places, f"a transformer of {self.depth} blocks")
+        return replace(
+            self,
+            token_block=None if number == self.depth - 1 else number,
+            token_norm=norm or not self.final_norm,
+        )
 
     def corrected(
         self,
@@ -187,5 +214,5 @@ VIT = Family(
     corrections=("num_heads", "eps", "branch", "antialias", "offset", "grid"),
     network="napari_sslmaps.encoders.families.vit_network:NETWORK",
     recognition="napari_sslmaps.encoders.families.vit_recognition:recognise_vit",
-    later=("prefix_positions", "rope_bfloat16"),
+    later=("prefix_positions", "rope_bfloat16", "token_block", "token_norm"),
 )

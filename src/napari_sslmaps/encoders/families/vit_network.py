@@ -16,7 +16,7 @@ from torch.nn import functional
 from napari_sslmaps.core.results import AttentionKind
 from napari_sslmaps.encoders.families.extractor import TileFeatures
 from napari_sslmaps.encoders.families.family import Network
-from napari_sslmaps.encoders.families.taps import AttentionTap, tap_attention, tap_blocks
+from napari_sslmaps.encoders.families.taps import AttentionTap, outputs_of, tap_attention, tap_blocks
 from napari_sslmaps.encoders.families.vit import ViTArchitecture
 from napari_sslmaps.encoders.methods.method import Method
 
@@ -209,7 +209,7 @@ def resample_positions(
 
 
 class ViTExtractor:
-    """Final-norm patch tokens, and the attention of a timm transformer's blocks."""
+    """Patch tokens and attention of a timm transformer's blocks."""
 
     def __init__(self, network: nn.Module) -> None:
         self.network: Any = network
@@ -222,20 +222,35 @@ class ViTExtractor:
         return len(self.network.blocks)
 
     def extract(self, pixels: Tensor) -> TileFeatures:
-        """Compute the features of (B, 3, H, W) pixels, sides multiples of the patch."""
+        """Compute the features of (B, 3, H, W) pixels, sides multiples of the patch: those of the output."""
+        return self._features(pixels, [(len(self.network.blocks) - 1, True)])[0]
+
+    def extract_at(self, pixels: Tensor, depths: Sequence[ViTArchitecture]) -> list[TileFeatures]:
+        """Compute the tokens of several blocks in one pass; the attention of each is the last block's."""
+        return self._features(pixels, [(depth.token_place, depth.token_norm) for depth in depths])
+
+    def _features(self, pixels: Tensor, depths: Sequence[tuple[int, bool]]) -> list[TileFeatures]:
+        """Compute the features of blocks, each by its number and whether it is normed."""
         rows, cols = (
             side // patch
             for side, patch in zip(pixels.shape[2:], self.network.patch_embed.patch_size, strict=True)
         )
-        with tap_attention(self.network.blocks[-1].attn) as tap:
-            sequence: Tensor = self.network.forward_features(pixels)
+        blocks = self.network.blocks
+        with tap_attention(blocks[-1].attn) as tap, outputs_of(blocks[at] for at, _ in depths) as outputs:
+            normed: Tensor = self.network.forward_features(pixels)
         prefix = int(self.network.num_prefix_tokens)
         attention = tap.read_output(self.attention_kind)
-        return TileFeatures(
-            tokens=sequence[:, prefix:].reshape(len(pixels), rows, cols, -1),
-            attention=attention[..., prefix:].reshape(*attention.shape[:2], rows, cols),
-            prefix_attention=attention[..., :prefix].sum(dim=-1),
-        )
+        found = []
+        for (at, norm), output in zip(depths, outputs, strict=True):
+            last = at == len(blocks) - 1
+            sequence = output if not norm else normed if last else self.network.norm(output)
+            features = TileFeatures(
+                tokens=sequence[:, prefix:].reshape(len(pixels), rows, cols, -1),
+                attention=attention[..., prefix:].reshape(*attention.shape[:2], rows, cols),
+                prefix_attention=attention[..., :prefix].sum(dim=-1),
+            )
+            found.append(features)
+        return found
 
     def tap(self, pixels: Tensor, blocks: Sequence[int]) -> list[AttentionTap]:
         """Run (B, 3, H, W) pixels up to the last of some blocks, counted from 0, and return their taps."""
