@@ -8,6 +8,8 @@ import timm
 import torch
 from encoders_factory import tiny_architecture
 
+from napari_sslmaps.encoders.families.convnext import ConvNeXtArchitecture
+from napari_sslmaps.encoders.families.convnext_network import ConvNeXtExtractor, build_convnext
 from napari_sslmaps.encoders.families.unet import UNET_STRIDES, UNetArchitecture
 from napari_sslmaps.encoders.families.unet_network import UNetExtractor, build_unet
 from napari_sslmaps.encoders.families.vit import ViTArchitecture
@@ -106,6 +108,30 @@ def test_stages_of_a_unet_are_segmentation_models_own():
         assert (features.tokens - tokens).norm() / tokens.norm() < 1e-5
         assert tokens.shape[-1] == depth.token_width
         assert 64 // tokens.shape[1] == depth.constraint.token_stride
+
+
+@pytest.mark.parametrize("norm", [True, False])
+def test_stages_of_a_convnext_are_timms_intermediates(norm):
+    options = {"depths": (1, 1, 2, 1), "dims": (8, 16, 24, 32)}
+    theirs = randomised(timm.models.convnext.ConvNeXt(num_classes=0, global_pool="", **options))
+    architecture = ConvNeXtArchitecture((1, 1, 2, 1), (8, 16, 24, 32))
+    ours = build_convnext(architecture).eval()
+    ours.encoder.load_state_dict(theirs.state_dict())
+    pixels = torch.randn(1, 3, 64, 96)
+    depths = [architecture.at_block(place, norm=norm) for place in range(4)]
+    assert architecture.at_block(-1) == architecture
+    with torch.inference_mode():
+        expected = theirs.forward_intermediates(pixels, intermediates_only=True)
+        expected[-1] = theirs.head.norm(expected[-1]) if norm else expected[-1]
+        found = ConvNeXtExtractor(ours).extract_at(pixels, depths)
+        assert torch.equal(
+            ConvNeXtExtractor(ours).extract_at(pixels, [architecture])[0].tokens,
+            ConvNeXtExtractor(ours).extract(pixels).tokens,
+        )
+    for depth, features, maps in zip(depths, found, expected, strict=True):
+        tokens = maps.permute(0, 2, 3, 1)
+        assert (features.tokens - tokens).norm() / tokens.norm() < 1e-5
+        assert tokens.shape[-1] == depth.token_width
 
 
 def test_a_block_that_is_not_there_is_named_beside_those_that_are():

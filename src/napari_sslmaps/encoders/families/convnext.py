@@ -14,7 +14,7 @@ from napari_sslmaps.encoders.methods.dinov3 import (
     CONVNEXT_TRANSFORMERS,
 )
 from napari_sslmaps.encoders.recognition import Fact, check_told, count_of, shape_of
-from napari_sslmaps.encoders.spec import Architecture, InputConstraint, check_eps
+from napari_sslmaps.encoders.spec import Architecture, Block, InputConstraint, check_eps, place_of
 from napari_sslmaps.errors import CheckpointError, InvalidOptionError
 from napari_sslmaps.serialise import strict
 
@@ -42,12 +42,15 @@ class ConvNeXtArchitecture(Convolutional):
     token_stage
         The stage whose features are the tokens; a key of `CONVNEXT_STRIDES`. Those of the last one go through
         the final norm.
+    token_norm
+        Whether they do.
     """
 
     depths: tuple[int, ...]
     widths: tuple[int, ...]
     eps: float = 1e-6
     token_stage: str = DEFAULT_STAGE
+    token_norm: bool = True
 
     def __post_init__(self) -> None:
         if self.token_stage not in CONVNEXT_STRIDES:
@@ -68,15 +71,32 @@ class ConvNeXtArchitecture(Convolutional):
     @property
     def summary(self) -> str:
         """A short text such as ``ConvNeXt 3-3-9-3, width 768, tokens of stages.3``."""
+        bare = "" if self.token_norm else ", without the final norm"
         return (
             f"ConvNeXt {'-'.join(map(str, self.depths))}, width {self.widths[-1]}, tokens of "
-            f"{self.token_stage}"
+            f"{self.token_stage}{bare}"
         )
 
     @property
     def token_width(self) -> int:
         """Channels of a token: those of the stage whose features the tokens are."""
         return self.widths[list(CONVNEXT_STRIDES).index(self.token_stage)]
+
+    @property
+    def token_places(self) -> tuple[str, ...]:
+        """Its stages."""
+        return tuple(CONVNEXT_STRIDES)
+
+    @property
+    def token_place(self) -> int:
+        """The stage, from 0, whose features the tokens are."""
+        return self.token_places.index(self.token_stage)
+
+    def at_block(self, block: Block, *, norm: bool = True) -> Self:
+        """Return it with tokens of a stage; the last one has the final norm, or has it not."""
+        places = self.token_places
+        stage = places[place_of(block, places, f"a ConvNeXt of {len(places)} stages")]
+        return replace(self, token_stage=stage, token_norm=norm or stage != DEFAULT_STAGE)
 
     def corrected(
         self,
@@ -167,4 +187,5 @@ CONVNEXT = Family(
     stages=CONVNEXT_STRIDES,
     network="napari_sslmaps.encoders.families.convnext_network:NETWORK",
     recognition="napari_sslmaps.encoders.families.convnext:recognise_convnext",
+    later=("token_norm",),
 )

@@ -1,5 +1,6 @@
 """ConvNeXts (arXiv 2201.03545) as networks: forward pass, features of tiles, weights to start from."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from timm.models.convnext import ConvNeXt as TimmConvNeXt
@@ -24,13 +25,13 @@ class ConvNeXt(nn.Module):
             global_pool="",
         )
 
-    def stages(self, pixels: Tensor, *names: str) -> list[Tensor]:
-        """Return the features of the named stages, keys of `CONVNEXT_STRIDES`; the last are normed."""
+    def stages(self, pixels: Tensor, *names: str, norm: bool = True) -> list[Tensor]:
+        """Return the features of the named stages, keys of `CONVNEXT_STRIDES`; the last normed or not."""
         encoder: Any = self.encoder
         features, known = encoder.stem(pixels), {}
         for name, stage in zip(CONVNEXT_STRIDES, encoder.stages, strict=True):
             known[name] = features = stage(features)
-        if DEFAULT_STAGE in names:
+        if norm and DEFAULT_STAGE in names:
             known[DEFAULT_STAGE] = encoder.head.norm(features)
         return [known[name] for name in names]
 
@@ -61,7 +62,20 @@ class ConvNeXtExtractor:
     def extract(self, pixels: Tensor) -> TileFeatures:
         """Compute the features of (B, 3, H, W) pixels, sides multiples of 32."""
         (stage,) = self.network.stages(pixels, self.network.token_stage)
-        return TileFeatures(tokens=stage.permute(0, 2, 3, 1), activation=stage.relu().mean(dim=1))
+        return _as_tokens(stage)
+
+    def extract_at(self, pixels: Tensor, depths: Sequence[ConvNeXtArchitecture]) -> list[TileFeatures]:
+        """Compute the features of several stages in one pass."""
+        found = self.network.stages(pixels, *(depth.token_stage for depth in depths), norm=False)
+        norm: Any = self.network.encoder.head.norm
+        return [
+            _as_tokens(norm(stage) if depth.token_norm and depth.token_stage == DEFAULT_STAGE else stage)
+            for depth, stage in zip(depths, found, strict=True)
+        ]
+
+
+def _as_tokens(stage: Tensor) -> TileFeatures:
+    return TileFeatures(tokens=stage.permute(0, 2, 3, 1), activation=stage.relu().mean(dim=1))
 
 
 def _keep_start(*_: object) -> None:
