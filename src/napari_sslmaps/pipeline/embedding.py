@@ -237,7 +237,10 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
         encoder = load_encoder(encoder)
     several = block is not None and not isinstance(block, (int, str))
     blocks = list(cast("Sequence[Block]", block)) if several else [cast("Block | None", block)]
-    encoders = [encoder.at_block(each, norm=norm) for each in _checked(blocks, frames)]
+    encoders = [
+        encoder if each is None and norm else encoder.at_block(each, norm=norm)
+        for each in _checked(blocks, frames)
+    ]
     source = open_image(image, channel=channel)
     file = FileIdentity.of(source)
     asked = resolution if short_side is None else Resolution(short_side=short_side)
