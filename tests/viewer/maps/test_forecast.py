@@ -140,6 +140,20 @@ def test_a_region_far_from_what_the_encoder_learned_at_is_said(waiting: Controll
     assert not workspace.plan.failed
 
 
+def test_of_several_encoders_those_far_from_what_they_learned_at_are_named(waiting: Controller) -> None:
+    workspace = waiting.workspace
+    near, far = (
+        replace(spec, trained=Resolution(um_per_px=um))
+        for spec, um in zip(workspace.available[:2], (0.125, 0.5), strict=True)
+    )
+    workspace.available = (near, far, *workspace.available[2:])
+    workspace.chosen = (near.name, far.name)
+    workspace.spacing_um, workspace.resolution = 0.125, "native"
+    assert workspace.plan.text.endswith(f". {far.name}: It learned at 0.5 µm/px; this is read 4 times finer")
+    workspace.available = (replace(near, trained=far.trained), far, *workspace.available[2:])
+    assert workspace.plan.text.endswith(". It learned at 0.5 µm/px; this is read 4 times finer")
+
+
 class Slow:
     """A level whose pixels come from elsewhere."""
 

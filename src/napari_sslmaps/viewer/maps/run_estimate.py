@@ -130,7 +130,7 @@ class RunEstimate:
         reading = self._readers.known(source, region.level) or 0.0
         cost = cost_of(specs, plans, [self._throughputs.known(spec) for spec in specs], reading)
         text, free = f"{line}, {cost.describe()}", self.free_bytes()
-        far = self._far(source, region, specs[0])
+        far = self._far(source, region, specs)
         text += f". {far[:-1]}" if far else ""
         if cost.megabytes * 1e6 <= free:
             return Status(f"{text} (loading libraries …)" if self._workspace.loading else text)
@@ -149,11 +149,18 @@ class RunEstimate:
         )
         return f", read at {found}{trained} ({file})"
 
-    def _far(self, source: LayerSource, region: Region, spec: EncoderSpec) -> str:
-        """Warn where a region is read far from what an encoder learned at."""
-        read, area = at_working_resolution(source, region, self._workspace.resolution, spec.trained)
-        pixel = read.levels[area.level].downsample_yx[0]
-        return far_from_trained(pixel, spec.trained, source.levels[0].shape_yx, source.spacing_um_yx)
+    def _far(self, source: LayerSource, region: Region, specs: Sequence[EncoderSpec]) -> str:
+        """Warn where a region is read far from what encoders learned at; name them unless it is all."""
+        told: dict[str, list[str]] = {}
+        for spec in specs:
+            read, area = at_working_resolution(source, region, self._workspace.resolution, spec.trained)
+            pixel = read.levels[area.level].downsample_yx[0]
+            far = far_from_trained(pixel, spec.trained, source.levels[0].shape_yx, source.spacing_um_yx)
+            if far:
+                told.setdefault(far, []).append(spec.name)
+        if any(len(names) == len(specs) for names in told.values()):
+            return next(iter(told))
+        return " ".join(f"{', '.join(names)}: {far}" for far, names in told.items())
 
     def _plans(
         self,
