@@ -1,11 +1,13 @@
 """Worker processes of our own: one is killed in mid-run, all are stopped by Ctrl-C."""
 
+import asyncio
 import json
 import logging
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -140,3 +142,18 @@ def test_ctrl_c_stops_all_processes_and_keeps_what_is_done(many, weights, tmp_pa
     assert not (out / ".unfinished").exists()
     for folder in out.glob("tiny-mae/*.zarr"):
         read_embedding(folder)
+
+
+def test_a_task_that_dask_leaves_behind_says_nothing(caplog):
+    """As one is where Ctrl-C comes while a worker connects."""
+
+    async def leave() -> None:
+        raise KeyError("Client-1")
+
+    done = threading.Event()
+    with open_client(Workers(count=1), "cpu") as client:
+        client.loop.add_callback(
+            lambda: asyncio.ensure_future(leave()).add_done_callback(lambda _: done.set())
+        )
+        assert done.wait(20)
+    assert not [record for record in caplog.records if record.name == "asyncio"]

@@ -1,5 +1,6 @@
 """Workers of a batch: its own on this machine, or a Dask cluster that is there."""
 
+import gc
 import logging
 import os
 import signal
@@ -81,14 +82,14 @@ def open_client(workers: Workers, device: str) -> "Iterator[Client]":
     from distributed import Client
 
     if workers.scheduler:
-        with _quiet("distributed"), _connected(workers.scheduler) as client:
+        with _quiet_dask(), _connected(workers.scheduler) as client:
             yield client
         return
     before = dict(os.environ)
     try:
         with (
             dask.config.set(_CONFIG),
-            _quiet("distributed"),
+            _quiet_dask(),
             _started(worker_specs(workers, _gpus(device))) as cluster,
             Client(cluster) as client,
         ):
@@ -145,15 +146,17 @@ def _started(specs: dict[int, dict[str, Any]]) -> Iterator[Any]:
 
 
 @contextmanager
-def _quiet(name: str) -> Iterator[None]:
-    """Let a logger say nothing for a while."""
-    logger = logging.getLogger(name)
-    before = logger.level
-    logger.setLevel(_SILENT)
+def _quiet_dask() -> Iterator[None]:
+    """Let Dask say nothing for a while, nor asyncio of the tasks that Dask left when it was stopped."""
+    before = {logging.getLogger(name): logging.getLogger(name).level for name in ("distributed", "asyncio")}
+    for logger in before:
+        logger.setLevel(_SILENT)
     try:
         yield
     finally:
-        logger.setLevel(before)
+        gc.collect()  # asyncio speaks when a task is deleted, which is now
+        for logger, level in before.items():
+            logger.setLevel(level)
 
 
 @contextmanager

@@ -26,6 +26,8 @@ class ScoreType:
         Whether it is found image by image, and kept with each image's scores.
     keeps_tokens
         Whether it is found over the tokens of all images together.
+    embeds_again
+        Whether every image is embedded anew for it, so that it is not ticked unasked.
     in_window, in_folder
         Whether the Compare page offers it for the image in view, and for a folder of images.
     measure
@@ -43,6 +45,7 @@ class ScoreType:
     needs_annotation: bool = False
     per_image: bool = True
     keeps_tokens: bool = False
+    embeds_again: bool = False
     in_window: bool = True
     in_folder: bool = True
     measure: str = ""
@@ -101,6 +104,7 @@ SCORES: Mapping[str, ScoreType] = {
             "Similarity to anchors and a probe, on the tokens of every block or stage of each encoder.",
             "masks",
             needs_annotation=True,
+            embeds_again=True,
             title="Depth profile",
             each="Tokens",
             columns=DEPTH_COLUMNS,
@@ -120,6 +124,7 @@ SCORES: Mapping[str, ScoreType] = {
         ScoreType(
             "robustness",
             "The region again under speckle, blur and gain, each at several strengths: takes long.",
+            embeds_again=True,
             in_folder=False,
         ),
         ScoreType(

@@ -49,8 +49,9 @@ class FolderDialog(QDialog):
         self.labels = ComboBox(_LABELS, "What each image as a whole shows.")
         self.scores = {key: QCheckBox(key) for key, score in SCORES.items() if score.in_folder}
         for key, box in self.scores.items():
-            box.setToolTip(f"needs {SCORES[key].needs}")
-            box.setChecked(SCORES[key].needs_annotation and SCORES[key].per_image)
+            score = SCORES[key]
+            box.setToolTip(f"needs {score.needs}")
+            box.setChecked(score.needs_annotation and score.per_image and not score.embeds_again)
         self.message = note()
         self.buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
         self.start = QPushButton("Compare")
