@@ -1,4 +1,7 @@
+import subprocess
+import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from threading import Event, current_thread, main_thread
 
 import pytest
@@ -119,3 +122,26 @@ def test_close_stops_the_work_and_delivers_nothing(qtbot: QtBot, qapp: object) -
     qtbot.wait(1)
     assert heard.answers == []
     assert not runner.busy
+
+
+WORK_IMPORTS_TORCH = """
+import sys
+from qtpy.QtCore import QCoreApplication
+from napari_sslmaps._qt.task_runner import QtTaskRunner
+from napari_sslmaps.viewer.state.tasks import TaskCallbacks
+
+app = QCoreApplication([])
+runner = QtTaskRunner()
+heard = lambda found: (print(*found), app.quit())
+runner.submit(lambda _: ("triton" in sys.modules, "torch" in sys.modules), TaskCallbacks(heard, heard, heard))
+app.exec()
+runner.close()
+"""
+
+
+def test_triton_is_loaded_before_the_first_work_and_without_torch() -> None:
+    """Work that imports torch, and with it triton, would crash once OpenGL has loaded another LLVM."""
+    done = subprocess.run(
+        [sys.executable, "-c", WORK_IMPORTS_TORCH], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert done.stdout.split() == [str(find_spec("triton") is not None), "False"]

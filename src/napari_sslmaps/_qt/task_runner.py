@@ -6,6 +6,7 @@ from typing import Any
 
 from qtpy.QtCore import QObject, Qt, Signal
 
+from napari_sslmaps.encoders.llvm import load_triton_apart
 from napari_sslmaps.viewer.state.tasks import CancelToken, TaskCallbacks, TaskContext, Work
 
 
@@ -21,7 +22,10 @@ class QtTaskRunner(QObject):
 
     def __init__(self) -> None:
         super().__init__()
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="napari-sslmaps")
+        # Before any work: whatever it imports may import torch, and that triton, once the canvas has drawn.
+        self._executor = ThreadPoolExecutor(
+            max_workers=1, thread_name_prefix="napari-sslmaps", initializer=load_triton_apart
+        )
         self._generation = 0
         self._token: CancelToken | None = None
         self._future: Future[Any] | None = None

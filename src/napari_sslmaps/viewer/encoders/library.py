@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from napari_sslmaps.encoders.llvm import load_triton_apart
 from napari_sslmaps.encoders.overrides import Overrides
 from napari_sslmaps.encoders.registry import list_encoders
 from napari_sslmaps.encoders.spec import EncoderSpec
@@ -66,7 +65,6 @@ class FileLibrary:
 
     def inspect(self, path: Path, overrides: Overrides) -> "RecognitionReport":
         """Read the file and try its network once."""
-        load_triton_apart()
         from napari_sslmaps.encoders.checkpoint.read import inspect_checkpoint
 
         return inspect_checkpoint(path, overrides)

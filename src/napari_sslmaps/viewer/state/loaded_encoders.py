@@ -10,7 +10,6 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from napari_sslmaps.encoders.llvm import load_triton_apart
 from napari_sslmaps.encoders.spec import EncoderSpec
 
 if TYPE_CHECKING:
@@ -67,7 +66,6 @@ class LoadedEncoders:
         """Load the libraries that encoders need, before the first is asked for; to be called on a thread."""
         with self._lock, _no_collection():
             _open_shared_libraries()
-            load_triton_apart()
             for name in _LIBRARIES:
                 import_module(name)
             gc.freeze()
