@@ -28,6 +28,7 @@ class StripesArchitecture:
 
     kind = "stripes"
     attention_blocks = attention_heads = stored_side = 0
+    channels = 3
     square_tiles = False
     token_places, token_norm = ("first", "second"), True
 

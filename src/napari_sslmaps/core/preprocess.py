@@ -148,14 +148,14 @@ def normalise(batch: "Tensor", mean: Sequence[float], std: Sequence[float]) -> "
     Parameters
     ----------
     batch
-        (B, H, W, 3) in [0, 1].
+        (B, H, W, C) in [0, 1].
     mean, std
-        Three numbers each.
+        C numbers each.
 
     Returns
     -------
     Tensor
-        (B, 3, H, W), contiguous.
+        (B, C, H, W), contiguous.
     """
     channels_first = batch.permute(0, 3, 1, 2).contiguous()
     shift, scale = (batch.new_tensor(values)[:, None, None] for values in (mean, std))

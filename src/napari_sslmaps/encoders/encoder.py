@@ -17,7 +17,7 @@ from napari_sslmaps.core.preprocess import normalise
 from napari_sslmaps.encoders.checkpoint.report import RecognitionReport
 from napari_sslmaps.encoders.families.extractor import AttentionExtractor, FeatureExtractor, TileFeatures
 from napari_sslmaps.encoders.families.taps import AttentionTap
-from napari_sslmaps.encoders.spec import Architecture, Block, EncoderSpec, get_normalisation
+from napari_sslmaps.encoders.spec import Architecture, Block, EncoderSpec
 from napari_sslmaps.errors import InvalidOptionError, MapUnavailableError
 
 Result = TypeVar("Result")
@@ -171,8 +171,18 @@ class Encoder:
             yield
 
     def _normalised(self, tiles: NDArray[np.float32]) -> Tensor:
-        preset = get_normalisation(self.spec.normalisation)
-        return normalise(torch.from_numpy(tiles).to(self.device), preset.mean, preset.std)
+        return prepare(torch.from_numpy(tiles).to(self.device), self.spec)
+
+
+def prepare(pixels: Tensor, spec: EncoderSpec) -> Tensor:
+    """Turn (B, H, W, 3) pixels in [0, 1] into what a network takes: (B, C, H, W), normalised.
+
+    Where it takes one channel, that is the mean of the three, which in a grey image is each of them.
+    """
+    if spec.architecture.channels == 1:
+        first = pixels[..., :1]
+        pixels = first + (pixels - first).mean(dim=-1, keepdim=True)
+    return normalise(pixels, *spec.statistics)
 
 
 def _to_cpu(tensor: Tensor | None) -> Tensor | None:

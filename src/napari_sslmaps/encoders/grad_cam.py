@@ -9,11 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_sslmaps.core.preprocess import normalise
 from napari_sslmaps.core.results import Float32
-from napari_sslmaps.encoders.encoder import Encoder, exact_arithmetic
+from napari_sslmaps.encoders.encoder import Encoder, exact_arithmetic, prepare
 from napari_sslmaps.encoders.families.registry import FAMILIES
-from napari_sslmaps.encoders.spec import get_normalisation
+from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import InvalidOptionError, MapUnavailableError
 
 
@@ -25,8 +24,8 @@ class CamTap:
     ----------
     network
         In evaluation mode; its `stages` gives features of named stages.
-    normalisation, device
-        Normalisation and device of the encoder.
+    spec, device
+        What is listed of the encoder, and its device.
     strides
         Strides of its stages, in pixels, from the first to the last.
     tokens
@@ -36,7 +35,7 @@ class CamTap:
     """
 
     network: Any
-    normalisation: str
+    spec: EncoderSpec
     device: str
     strides: Mapping[str, int]
     tokens: str
@@ -65,8 +64,8 @@ class CamTap:
         if stage is not None and stage not in fitting:
             raise InvalidOptionError(f"Expected a stage among {', '.join(fitting)}; got {stage!r}.")
         network: Any = extractor.network  # type: ignore[attr-defined]  # every extractor wraps one
-        normalisation, device = encoder.spec.normalisation, encoder.device
-        return cls(network, normalisation, device, strides, tokens, stage or tokens)
+        spec, device = encoder.spec, encoder.device
+        return cls(network, spec, device, strides, tokens, stage or tokens)
 
     @property
     def finer(self) -> int:
@@ -105,8 +104,7 @@ class CamTap:
 
     def _forward(self, tile: Float32, *, grad: bool) -> tuple[Tensor, Tensor]:
         """Features of the stage and of the token stage, (1, channels, rows, cols) each."""
-        preset = get_normalisation(self.normalisation)
-        pixels = normalise(self._put(tile)[None], preset.mean, preset.std).requires_grad_(grad)
+        pixels = prepare(self._put(tile)[None], self.spec).requires_grad_(grad)
         features, tokens = self.network.stages(pixels, self.stage, self.tokens)
         return features, tokens
 

@@ -23,10 +23,13 @@ class Fact:
         Value of the type that the field has elsewhere.
     how
         Where it says so, for example ``num_attention_heads in config.json``.
+    certain
+        Whether that leaves no doubt.
     """
 
     value: Any
     how: str
+    certain: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +191,24 @@ class Inference:
     field: str
     value: str
     how: str
+
+
+CHANNELS = (3, 1)
+"""Of the images that networks here take: colour, or grey as such."""
+
+
+def channels_of(state: Mapping[str, Tensor], key: str, what: str) -> int:
+    """Return the input channels of a convolution.
+
+    Raises
+    ------
+    CheckpointError
+        If they are neither three nor one.
+    """
+    channels = shape_of(state, key)[1]
+    if channels not in CHANNELS:
+        raise CheckpointError(f"Expected {what} with three input channels, or one; this one has {channels}.")
+    return channels
 
 
 def shape_of(state: Mapping[str, Tensor], key: str) -> tuple[int, ...]:

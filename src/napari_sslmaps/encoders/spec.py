@@ -54,6 +54,10 @@ class Architecture(Protocol):
         """A short text for people."""
 
     @property
+    def channels(self) -> int:
+        """Channels of its input: 3, or 1 where it takes grey images as such."""
+
+    @property
     def token_width(self) -> int:
         """Channels of a token."""
 
@@ -302,8 +306,21 @@ class EncoderSpec:
         return self.architecture.constraint
 
     @property
+    def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Means and deviations of its input's channels; of grey input, the means of those of three."""
+        preset = get_normalisation(self.normalisation)
+        if self.architecture.channels == len(preset.mean):
+            return preset.mean, preset.std
+        return (_grey(preset.mean),), (_grey(preset.std),)
+
+    @property
     def megabytes(self) -> float:
         """Size of the weight file or folder in MB (10⁶ bytes); 0 where there is none."""
         if self.path is None or not self.path.exists():
             return 0.0
         return footprint(self.path)[0] / 1e6
+
+
+def _grey(values: Sequence[float]) -> float:
+    """Return the mean of three numbers, and the number itself where all are equal."""
+    return values[0] if len(set(values)) == 1 else sum(values) / len(values)

@@ -13,6 +13,7 @@ from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.resolution import Resolution
 from napari_sslmaps.core.results import Embedding, PixelReader, Provenance
 from napari_sslmaps.core.tiling import Tiling
+from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import UnsupportedImageError
 from napari_sslmaps.pipeline.assembly import Frame
 from napari_sslmaps.pipeline.caching import entry_of
@@ -24,6 +25,7 @@ from napari_sslmaps.pipeline.streaming import recall, stream
 from napari_sslmaps.pipeline.token_store import TokenBudget
 from napari_sslmaps.pipeline.weaving import weave
 from napari_sslmaps.sources.base import spacing_in
+from napari_sslmaps.sources.colour import is_grey
 from napari_sslmaps.sources.identity import FileIdentity
 from napari_sslmaps.sources.protocol import ImageSource
 from napari_sslmaps.sources.scan import RegionScan
@@ -83,6 +85,7 @@ class RegionWork:
 
     def _together(self, encoders: Sequence["Encoder"]) -> list[Embedding]:
         spec = encoders[0].spec
+        check_colour(self.source, spec)
         planned = plan(self.source, spec, self.region, self.tiling, mask=self.mask, stride=self.stride)
         self._check_room(planned, encoders)
         parts = None if planned.mask is None else parts_read(planned)
@@ -144,6 +147,21 @@ class RegionWork:
             entry_of(self.cache, part, encoder, frame.provenance, self.file, half=half)
             for part in planned.runs
         ]
+
+
+def check_colour(source: ImageSource, spec: EncoderSpec) -> None:
+    """Refuse a coloured image to an encoder that takes one channel.
+
+    Raises
+    ------
+    UnsupportedImageError
+        If it is one.
+    """
+    if spec.architecture.channels == 1 and source.channels == 3 and not is_grey(source):
+        raise UnsupportedImageError(
+            f"Expected a grey image for {spec.name}, which takes one channel; {source.name} has colours. "
+            "Choose one of its channels (channel=0, 1 or 2; --channel), or an encoder that takes three."
+        )
 
 
 def check_structure(scan: RegionScan, *, allow_uniform: bool) -> None:

@@ -14,15 +14,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from napari_sslmaps.core.grid import TokenGrid
-from napari_sslmaps.core.preprocess import check_window, normalise, scale_to_unit
+from napari_sslmaps.core.preprocess import check_window, scale_to_unit
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Embedding, Float32, PixelReader, Provenance
-from napari_sslmaps.encoders.encoder import Encoder
+from napari_sslmaps.encoders.encoder import Encoder, prepare
 from napari_sslmaps.encoders.families.vit import ViTArchitecture
 from napari_sslmaps.encoders.header import read_header
-from napari_sslmaps.encoders.spec import EncoderSpec, get_normalisation
+from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import InvalidOptionError, RegionError, UnsupportedImageError
 from napari_sslmaps.pipeline.planning import RegionLike, region_on
+from napari_sslmaps.pipeline.region_work import check_colour
 from napari_sslmaps.pretext.options import Fit
 from napari_sslmaps.sources.array import ArraySource
 from napari_sslmaps.sources.open import open_image
@@ -139,7 +140,9 @@ def _fit(place: _Place, encoder: Encoder, fit: str) -> PretextInput:
     spec, side = encoder.spec, trained_side(encoder.spec)
     region = _looked_at(place.asked, spec, side, fit)
     pixels = place.read(region)
-    scan = scan_region(ArraySource(pixels, place.name), Region(0, 0, *region.shape_yx))
+    read = ArraySource(pixels, place.name)
+    check_colour(read, spec)
+    scan = scan_region(read, Region(0, 0, *region.shape_yx))
     window = scan.window if place.window is None else check_window(place.window)
     picture = scale_to_unit(pixels, window)
     if fit == "resize":
@@ -228,6 +231,5 @@ def transformer(encoder: Encoder) -> tuple[Any, ViTArchitecture]:
 
 
 def as_batch(picture: Float32, encoder: Encoder) -> Tensor:
-    """Return (H, W, 3) in [0, 1] as (1, 3, H, W), normalised, on the encoder's device."""
-    preset = get_normalisation(encoder.spec.normalisation)
-    return normalise(torch.from_numpy(picture).to(encoder.device)[None], preset.mean, preset.std)
+    """Return (H, W, 3) in [0, 1] as (1, C, H, W), normalised, on the encoder's device."""
+    return prepare(torch.from_numpy(picture).to(encoder.device)[None], encoder.spec)

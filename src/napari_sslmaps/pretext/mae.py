@@ -12,7 +12,6 @@ from napari_sslmaps.encoders.pretext_heads.mae import VARIANCE_FLOOR, from_patch
 from napari_sslmaps.encoders.pretext_heads.reading import companions_of
 from napari_sslmaps.encoders.pretext_heads.sequence import encode_seen
 from napari_sslmaps.encoders.recognition import Companions
-from napari_sslmaps.encoders.spec import get_normalisation
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.pretext.field import PretextInput, as_batch, transformer
 from napari_sslmaps.pretext.masks import random_mask
@@ -115,8 +114,7 @@ def _denormalise(predicted: Tensor, patches: Tensor) -> Tensor:
 
 def _paste(rows: Tensor, mask: Bool, field: PretextInput, encoder: Encoder) -> Float32:
     """Lay (1, N, P) normalised pixels over the picture where it is hidden, (H, W, 3) in [0, 1]."""
-    preset = get_normalisation(encoder.spec.normalisation)
-    mean, std = (rows.new_tensor(values) for values in (preset.mean, preset.std))
+    mean, std = (rows.new_tensor(values) for values in encoder.spec.statistics)
     images = from_patches(rows, field.patch, field.grid.shape)
     painted = (images[0].permute(1, 2, 0) * std + mean).clamp(0, 1).cpu().numpy()
     return np.where(upsampled(mask[..., None], painted.shape[:2]), painted, field.picture)

@@ -278,7 +278,7 @@ def test_heads_and_epsilon_mean_nothing_to_a_unet(tmp_path):
 @pytest.mark.parametrize(
     ("name", "shape", "sentence"),
     [
-        ("patch_embed.proj.weight", (128, 1, 16, 16), "three channels"),
+        ("patch_embed.proj.weight", (128, 4, 16, 16), "three channels, or one"),
         ("patch_embed.proj.weight", (128, 3, 16, 8), "square patches"),
         ("patch_embed.proj.weight", (128, 3, 2, 16, 16), "square patches"),
         ("pos_embed", (1, 12, 128), "square grid of tokens; the file has 12"),

@@ -183,7 +183,7 @@ def _told_method(case: Case, family: Family) -> tuple[str | None, str, bool]:
         return _written_method(case), "written in the file", True
     fact = case.translated.facts.get("method")
     if fact is not None:
-        return fact.value, fact.how, True
+        return fact.value, fact.how, fact.certain
     if family is VIT:
         return _guess_of_transformer(case.file.container, case.translated)
     trained = [method for method in METHODS.values() if family.kind in method.families]
@@ -207,6 +207,7 @@ def _written_method(case: Case) -> str | None:
 def _guess_of_transformer(container: str, translated: Translated) -> tuple[str | None, str, bool]:
     state, reasons = translated.state, set(translated.left_out.values())
     rules: tuple[tuple[bool, str | None, str, bool], ...] = (
+        (translated.layout == "DINOv2", "dinov2", "mask token or registers in its own names", True),
         (translated.layout == "DINOv3", "dinov3", "storage tokens or rotary periods", True),
         (
             "pos_embed" not in state and {"cls_token", "reg_token"} <= set(state),

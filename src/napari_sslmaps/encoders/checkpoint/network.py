@@ -136,7 +136,7 @@ def check_forward(network: nn.Module, architecture: Architecture) -> tuple[str, 
         Sentences of doubt; empty if nothing was seen.
     """
     family = network_of(architecture)
-    images = _test_images(family.test_side(architecture))
+    images = _test_images(family.test_side(architecture), architecture.channels)
     with torch.inference_mode():
         tokens = family.extractor(network).extract(images).tokens.flatten(1, 2)
     if not bool(torch.isfinite(tokens).all()):
@@ -155,9 +155,9 @@ def _spread(tokens: Tensor) -> float:
     return float((tokens - tokens.mean(dim=0, keepdim=True)).square().mean().sqrt())
 
 
-def _test_images(side: int) -> Tensor:
-    """Noise and a ramp, (2, 3, side, side), of about the first two moments that a normalisation gives."""
+def _test_images(side: int, channels: int) -> Tensor:
+    """Noise and a ramp, (2, C, side, side), of about the first two moments that a normalisation gives."""
     generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(3, side, side, generator=generator)
-    ramp = torch.linspace(-1.7, 1.7, side).expand(3, side, side)
+    noise = torch.randn(channels, side, side, generator=generator)
+    ramp = torch.linspace(-1.7, 1.7, side).expand(channels, side, side)
     return torch.stack([noise, ramp])

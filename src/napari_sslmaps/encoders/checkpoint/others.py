@@ -60,6 +60,11 @@ def refuse_others(keys: Iterable[str], name: str) -> None:
         If they are such a network's; the sentence names it.
     """
     joined = "\n".join(keys)
+    if re.search(r"(^|\.)_?flat_param$", joined, re.MULTILINE):
+        raise CheckpointError(
+            f"Expected named weights; {name} has those that FullyShardedDataParallel flattened, one "
+            "process's part of them. Save the full state_dict, or load the .distcp folder of that training."
+        )
     for pattern, what in _OTHERS:
         if re.search(pattern, joined, re.MULTILINE):
             raise CheckpointError(

@@ -34,6 +34,7 @@ from napari_sslmaps.errors import CheckpointError, InvalidOptionError
 HEADS: Mapping[str, str] = {
     "head.": "classification head",
     "head_dist.": "classification head",
+    "linear_head.": "classification head",
     "attn_pool.": "pooling by attention",
     "fc_norm.": "norm of the pooled token",
 }
@@ -48,6 +49,7 @@ _CANNOT_BUILD = (TypeError, ValueError, AssertionError, LookupError, AttributeEr
 _BEHIND = ("global_pool", "fc", "head.global_pool", "head.flatten", "head.fc")
 _NOT_COMPUTED = (nn.Identity, nn.Dropout)
 _CNNS = (ResNet, ConvNeXt)
+_STEMS = ("patch_embed.proj.weight", "encoder.conv1.weight", "encoder.stem.0.weight")
 """Networks of timm that stand under ``encoder.`` here, whole."""
 
 
@@ -132,6 +134,8 @@ def _passed_beside(state: Mapping[str, Tensor]) -> dict[str, Any]:
     given: dict[str, Any] = {}
     if "blocks.0.ls1.gamma" in state:
         given["init_values"] = 1e-5
+    if any(state[key].ndim == 4 and state[key].shape[1] == 1 for key in _STEMS if key in state):
+        given["in_chans"] = 1
     if "reg_token" in state:
         given["reg_tokens"] = state["reg_token"].shape[1]
     first, second = state.get("blocks.0.mlp.fc1.weight"), state.get("blocks.0.mlp.fc2.weight")
@@ -264,6 +268,7 @@ def _twin_shape(network: Any, state: Mapping[str, Tensor], *, rotary: bool) -> V
         qkv_bias=any(key in state for key in ("blocks.0.attn.qkv.bias", "blocks.0.attn.q_bias")),
         swiglu=gated or fc1[0] == 2 * fc2[-1],
         eps=_eps(network),
+        channels=network.patch_embed.proj.in_channels,
     )
 
 

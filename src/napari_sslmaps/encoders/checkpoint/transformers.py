@@ -54,7 +54,7 @@ def translate_transformers(
     for key in beside:
         left_out[origins[key]] = "mask token" if key == "mask_token" else "MAE decoder"
     _check_depths(config, state, beside)
-    if "reg_token" in state and "pos_embed" in state:
+    if "reg_token" in state and "pos_embed" in state and config["model_type"] != "deit":
         _move_class_position(state)
     pieces = find_pieces(state)
     buffers: dict[str, Tensor] = {}

@@ -18,13 +18,18 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from napari_sslmaps.encoders.methods.dino import MSN_IS_LIKE_DINO
 from napari_sslmaps.encoders.methods.method import Method, ModelType
 from napari_sslmaps.encoders.methods.registry import METHODS
 from napari_sslmaps.encoders.recognition import Fact
 from napari_sslmaps.encoders.spec import get_normalisation, spell_normalisation
 from napari_sslmaps.errors import CheckpointError, InvalidOptionError
 
-_OTHERS: Mapping[str, ModelType] = {"vit": ModelType(), "vit_msn": ModelType(eps=1e-6)}
+_OTHERS: Mapping[str, ModelType] = {
+    "vit": ModelType(),
+    "vit_msn": ModelType(eps=1e-6),
+    "deit": ModelType(),
+}
 """Types that do not tell their method: DINO, supervised and other transformers."""
 _BRANCH = "transformers' own converter takes the context encoder; config.json does not say"
 
@@ -63,6 +68,8 @@ def read_facts(config: Mapping[str, Any], preprocessor: Mapping[str, Any] | None
         "heads": _number(config, "num_attention_heads", usual.heads),
         "eps": _number(config, "layer_norm_eps", usual.eps),
     }
+    if config["model_type"] == "vit_msn":
+        facts["method"] = Fact("dino", MSN_IS_LIKE_DINO, certain=False)
     if method is not None:
         facts["method"] = Fact(method.name, f"model_type {config['model_type']!r} in config.json")
         if method.converted_branch:
@@ -121,7 +128,8 @@ def _normalisation(preprocessor: Mapping[str, Any]) -> Fact | None:
         return None
     try:
         scale = 255 * float(factor)
-        name = spell_normalisation([value / scale for value in mean], [value / scale for value in std])
+        three = [[value / scale for value in values] * (3 // len(values)) for values in (mean, std)]
+        name = spell_normalisation(*three)
         return Fact(get_normalisation(name).name, f"image_mean and image_std {where}")
     except (TypeError, ValueError, ZeroDivisionError, InvalidOptionError) as error:
         raise CheckpointError(
@@ -136,7 +144,7 @@ _BLOCK = re.compile(r"(decoder\.decoder_)?(?:(?:encoder|model)\.)?layers?\.(\d+)
 _TOP = (
     (r"embeddings\.patch_embeddings\.(projection\.)?", "patch_embed.proj."),
     (r"embeddings\.position_embeddings$", "pos_embed"),
-    (r"embeddings\.register_tokens$", "reg_token"),
+    (r"embeddings\.(register_tokens|distillation_token)$", "reg_token"),
     (r"embeddings\.(cls_token|mask_token)$", r"\1"),
     (r"(layernorm|norm)\.", "norm."),
     (r"decoder\.(?=decoder_|mask_token$)", ""),
@@ -158,6 +166,8 @@ PART = re.compile(r"(.+\.)(qkv|fc1)\[(\w)\](\..+)")
 LEFT_OUT: Mapping[str, str] = {
     "pooler.": "pooler",
     "classifier.": "classification head",
+    "cls_classifier.": "classification head",
+    "distillation_classifier.": "classification head",
     "decoder.": "pixel head",
 }
 

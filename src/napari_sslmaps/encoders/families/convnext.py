@@ -13,7 +13,7 @@ from napari_sslmaps.encoders.methods.dinov3 import (
     CONVNEXT_ROOT,
     CONVNEXT_TRANSFORMERS,
 )
-from napari_sslmaps.encoders.recognition import Fact, check_told, count_of, shape_of
+from napari_sslmaps.encoders.recognition import Fact, channels_of, check_told, count_of, shape_of
 from napari_sslmaps.encoders.spec import Architecture, Block, InputConstraint, check_eps, place_of
 from napari_sslmaps.errors import CheckpointError, InvalidOptionError
 from napari_sslmaps.serialise import strict
@@ -44,6 +44,8 @@ class ConvNeXtArchitecture(Convolutional):
         the final norm.
     token_norm
         Whether they do.
+    channels
+        Of its input: 3, or 1 where it learned from grey images as such.
     """
 
     depths: tuple[int, ...]
@@ -51,6 +53,7 @@ class ConvNeXtArchitecture(Convolutional):
     eps: float = 1e-6
     token_stage: str = DEFAULT_STAGE
     token_norm: bool = True
+    channels: int = 3
 
     def __post_init__(self) -> None:
         if self.token_stage not in CONVNEXT_STRIDES:
@@ -121,11 +124,9 @@ def convnext_shape(state: Mapping[str, Tensor]) -> ConvNeXtArchitecture:
     Raises
     ------
     CheckpointError
-        If a tensor that tells it is missing, or it is none of four stages with three input channels.
+        If a tensor that tells it is missing, or it is none of four stages with three input channels or one.
     """
-    stem = shape_of(state, f"{CONVNEXT_ROOT}stem.0.weight")
-    if stem[1] != 3:
-        raise CheckpointError(f"Expected a ConvNeXt with three input channels; this one has {stem[1]}.")
+    channels = channels_of(state, f"{CONVNEXT_ROOT}stem.0.weight", "a ConvNeXt")
     count = count_of(state, f"{CONVNEXT_ROOT}stages.")
     if count != len(CONVNEXT_STRIDES):
         raise CheckpointError(f"Expected a ConvNeXt of {len(CONVNEXT_STRIDES)} stages; this one has {count}.")
@@ -135,6 +136,7 @@ def convnext_shape(state: Mapping[str, Tensor]) -> ConvNeXtArchitecture:
         widths=tuple(
             shape_of(state, f"{CONVNEXT_ROOT}stages.{stage}.blocks.0.conv_dw.weight")[0] for stage in stages
         ),
+        channels=channels,
     )
 
 
@@ -150,7 +152,7 @@ def recognise_convnext(case: Case, method: Method, written: Architecture | None)
     facts, given = case.translated.facts, case.overrides
     seen = convnext_shape(case.translated.state)
     if written is not None:
-        told = ("depths", "widths")
+        told = ("depths", "widths", "channels")
         check_told({name: (getattr(written, name), getattr(seen, name)) for name in told}, case.name)
         case.note("architecture", written.summary, "written in the file")
         return written.corrected(eps=given.eps, token_stage=given.token_stage)
@@ -187,5 +189,5 @@ CONVNEXT = Family(
     stages=CONVNEXT_STRIDES,
     network="napari_sslmaps.encoders.families.convnext_network:NETWORK",
     recognition="napari_sslmaps.encoders.families.convnext:recognise_convnext",
-    later=("token_norm",),
+    later=("token_norm", "channels"),
 )

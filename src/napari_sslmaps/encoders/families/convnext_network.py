@@ -22,6 +22,7 @@ class ConvNeXt(nn.Module):
             dims=architecture.widths,
             norm_eps=architecture.eps,
             num_classes=0,
+            in_chans=architecture.channels,
             global_pool="",
         )
 

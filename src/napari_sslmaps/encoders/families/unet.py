@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from napari_sslmaps.encoders.families.family import Case, Convolutional, Family, prefixes_of
-from napari_sslmaps.encoders.recognition import check_told, count_of, shape_of
+from napari_sslmaps.encoders.recognition import channels_of, check_told, count_of, shape_of
 from napari_sslmaps.encoders.spec import Architecture, InputConstraint, place_of
-from napari_sslmaps.errors import CheckpointError, InvalidOptionError
+from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.serialise import strict
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ class UNetArchitecture(Convolutional):
         The stage whose features are the tokens; a key of `UNET_STRIDES`.
     classes
         Output channels of the head.
+    channels
+        Of its input: 3, or 1 where it learned from grey images as such.
     """
 
     block: Block
@@ -46,6 +48,7 @@ class UNetArchitecture(Convolutional):
     decoder_channels: tuple[int, ...]
     token_stage: str = DEFAULT_STAGE
     classes: int = 1
+    channels: int = 3
 
     def __post_init__(self) -> None:
         if self.token_stage not in UNET_STRIDES:
@@ -138,11 +141,9 @@ def unet_shape(state: Mapping[str, Tensor], token_stage: str | None) -> UNetArch
     Raises
     ------
     CheckpointError
-        If a tensor that tells it is missing, or the input has not three channels.
+        If a tensor that tells it is missing, or the input has neither three channels nor one.
     """
-    stem = shape_of(state, "encoder.conv1.weight")
-    if stem[1] != 3:
-        raise CheckpointError(f"Expected a U-Net with three input channels; this one has {stem[1]}.")
+    channels = channels_of(state, "encoder.conv1.weight", "a U-Net")
     stages = range(1, 5)
     decoder = range(count_of(state, "decoder.blocks."))
     options: dict[str, Any] = {"token_stage": token_stage} if token_stage else {}
@@ -155,6 +156,7 @@ def unet_shape(state: Mapping[str, Tensor], token_stage: str | None) -> UNetArch
         decoder_channels=tuple(
             shape_of(state, f"decoder.blocks.{index}.conv1.0.weight")[0] for index in decoder
         ),
+        channels=channels,
         **options,
     )
 
@@ -176,7 +178,7 @@ def recognise_unet(case: Case, method: Method, written: Architecture | None) -> 
 def _check_written(written: Any, case: Case) -> None:
     """Compare what a file says of itself with its tensors, before anything is built as large as it says."""
     seen = unet_shape(case.translated.state, written.token_stage)
-    told = ("block", "layers", "stage_channels", "decoder_channels", "classes")
+    told = ("block", "layers", "stage_channels", "decoder_channels", "classes", "channels")
     check_told({name: (getattr(written, name), getattr(seen, name)) for name in told}, case.name)
 
 
@@ -198,6 +200,7 @@ UNET = Family(
     prefixes=_prefixes,
     corrections=("token_stage",),
     stages=UNET_STRIDES,
+    later=("channels",),
     network="napari_sslmaps.encoders.families.unet_network:NETWORK",
     recognition="napari_sslmaps.encoders.families.unet:recognise_unet",
 )

@@ -65,6 +65,7 @@ class UNet(nn.Module):
             block,
             architecture.layers,
             channels=architecture.stage_channels,
+            in_chans=architecture.channels,
             num_classes=0,
             global_pool="",
         )

@@ -58,6 +58,8 @@ class ViTArchitecture:
         The block, from 0, whose output the tokens are; None for the last.
     token_norm
         Whether tokens pass the final norm, where there is one.
+    channels
+        Of its input: 3, or 1 where it learned from grey images as such.
     """
 
     patch: int
@@ -81,6 +83,7 @@ class ViTArchitecture:
     rope_bfloat16: bool = False
     token_block: int | None = None
     token_norm: bool = True
+    channels: int = 3
 
     @property
     def prefix_tokens(self) -> int:
@@ -108,8 +111,9 @@ class ViTArchitecture:
     def summary(self) -> str:
         """A short text such as ``ViT d128 × 4, 4 heads, patch 8``."""
         tokens = "" if self.token_block is None else f", tokens of block {self.token_block}"
+        grey = ", grey input" if self.channels == 1 else ""
         bare = "" if self.token_norm else ", without the final norm"
-        return f"ViT d{self.dim} × {self.depth}, {self.heads} heads, patch {self.patch}{tokens}{bare}"
+        return f"ViT d{self.dim} × {self.depth}, {self.heads} heads, patch {self.patch}{grey}{tokens}{bare}"
 
     @property
     def token_width(self) -> int:
@@ -160,7 +164,7 @@ class ViTArchitecture:
         tokens = rows * cols
         perceptron = (3 if self.swiglu else 2) * self.dim * self.mlp_hidden
         block = 4 * self.dim**2 + perceptron + 2 * self.dim * tokens
-        return float(tokens * (self.depth * block + 3 * self.patch**2 * self.dim))
+        return float(tokens * (self.depth * block + self.channels * self.patch**2 * self.dim))
 
     def at_block(self, block: Block, *, norm: bool = True) -> Self:
         """Return it with tokens of a block, with the final norm or without."""
@@ -214,5 +218,5 @@ VIT = Family(
     corrections=("num_heads", "eps", "branch", "antialias", "offset", "grid"),
     network="napari_sslmaps.encoders.families.vit_network:NETWORK",
     recognition="napari_sslmaps.encoders.families.vit_recognition:recognise_vit",
-    later=("prefix_positions", "rope_bfloat16", "token_block", "token_norm"),
+    later=("prefix_positions", "rope_bfloat16", "token_block", "token_norm", "channels"),
 )

@@ -35,6 +35,7 @@ def build_vit(architecture: ViTArchitecture) -> nn.Module:
     common: dict[str, Any] = {
         "img_size": tuple(side * architecture.patch for side in architecture.grid),
         "patch_size": architecture.patch,
+        "in_chans": architecture.channels,
         "num_classes": 0,
         "embed_dim": architecture.dim,
         "depth": architecture.depth,

@@ -20,7 +20,7 @@ from torch.nn import functional
 from napari_sslmaps.encoders.families.family import Case
 from napari_sslmaps.encoders.families.vit import MARK, ViTArchitecture, check_heads
 from napari_sslmaps.encoders.methods.method import Method
-from napari_sslmaps.encoders.recognition import Translated, check_told, count_of, shape_of
+from napari_sslmaps.encoders.recognition import CHANNELS, Fact, Translated, check_told, count_of, shape_of
 from napari_sslmaps.encoders.spec import Architecture, check_eps
 from napari_sslmaps.errors import CheckpointError, InvalidOptionError
 
@@ -65,7 +65,7 @@ def recognise_vit(case: Case, method: Method, written: Architecture | None) -> A
 
 _TOLD_BY_SHAPES = (
     *("patch", "dim", "depth", "mlp_hidden", "class_token", "registers"),
-    *("rope", "layer_scale", "qkv_bias", "swiglu"),
+    *("rope", "layer_scale", "qkv_bias", "swiglu", "channels"),
 )
 
 
@@ -110,7 +110,8 @@ def _heads(case: Case, method: Method) -> int:
         if "heads" in case.translated.facts and dim <= _WIDEST:
             _doubt_told(case, dim, told[0])
         return check_heads(told[0], dim)
-    usual = method.heads_by_width.get(dim, dim // _HEAD_WIDTH if dim % _HEAD_WIDTH == 0 else 0)
+    others = case.translated.facts.get("usual_heads", Fact(method.heads_by_width, "")).value
+    usual = others.get(dim, dim // _HEAD_WIDTH if dim % _HEAD_WIDTH == 0 else 0)
     return _weighed_heads(case, dim, usual)
 
 
@@ -298,6 +299,7 @@ def _blocks(case: Case, heads: int, eps: float) -> ViTArchitecture:
         mlp_hidden=hidden,
         class_token="cls_token" in state,
         registers=shape_of(state, "reg_token")[1] if "reg_token" in state else 0,
+        channels=shape_of(state, MARK)[1],
         rope=rope,
         layer_scale=any(key in state for key in ("blocks.0.gamma_1", "blocks.0.ls1.gamma")),
         qkv_bias=any(key in state for key in ("blocks.0.attn.qkv.bias", "blocks.0.attn.q_bias")),
@@ -388,9 +390,9 @@ def _grid(case: Case, shape: ViTArchitecture) -> tuple[tuple[int, int], int]:
 def vit_width(state: Mapping[str, Tensor]) -> tuple[int, int]:
     """Return a transformer's token width and patch side."""
     kernel = shape_of(state, MARK)
-    if len(kernel) != 4 or kernel[1] != 3 or kernel[2] != kernel[3]:
+    if len(kernel) != 4 or kernel[1] not in CHANNELS or kernel[2] != kernel[3]:
         raise CheckpointError(
-            "Expected a patch embedding of square patches of three channels, (width, 3, side, side); "
+            "Expected a patch embedding of square patches of three channels, or one, (width, 3, side, side); "
             f"this one is {kernel}."
         )
     return kernel[0], kernel[2]

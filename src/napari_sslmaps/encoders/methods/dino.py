@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from napari_sslmaps.encoders.methods.method import HEADS_OF_WIDE, INVARIANCE, KeyLayout, Method, ModelType
-from napari_sslmaps.encoders.recognition import Fact, Translated, Unwrapped, separate
+from napari_sslmaps.encoders.recognition import Companions, Fact, Translated, Unwrapped, separate
 
 _BESIDE: Mapping[str, str] = {
     "mask_token": "mask token",
@@ -14,8 +14,12 @@ _BESIDE: Mapping[str, str] = {
     "dino_head.": "projection head",
     "ibot_head.": "projection head",
     "head.": "projection head",
+    "linear_head.": "classification head",
 }
-_RENAMES = ((".mlp.w12.", ".mlp.fc1."), (".mlp.w3.", ".mlp.fc2."))
+_RENAMES = (
+    *((".mlp.w12.", ".mlp.fc1."), (".mlp.w3.", ".mlp.fc2.")),
+    *((".gamma_1", ".ls1.gamma"), (".gamma_2", ".ls2.gamma")),  # iBOT
+)
 _PARTS: Mapping[str, str] = {
     "mask_token": "mask token",
     "dino_head.": "projection head of CLS",
@@ -40,6 +44,41 @@ def _is_dinov2(file: Unwrapped) -> bool:
     )
 
 
+_MOCO_HEADS: Mapping[int, int] = {384: 12, 768: 12}
+"""Heads of MoCo v3's transformers by token width: its small one has twice as many as others."""
+_MOCO_BRANCHES = {"base_encoder", "momentum_encoder"}
+
+
+def _is_msn(file: Unwrapped) -> bool:
+    """Whether the head of MSN's own code stands behind a transformer with a CLS token."""
+    return {"fc.fc1.weight", "patch_embed.proj.weight", "cls_token"} <= set(file.tensors)
+
+
+def _is_moco(file: Unwrapped) -> bool:
+    """Whether a transformer lay under a name that MoCo v3's code gives."""
+    return bool(_MOCO_BRANCHES & set(file.container.split(".")) and "patch_embed.proj.weight" in file.tensors)
+
+
+def translate_msn(file: Unwrapped) -> Translated:
+    """Translate a branch of MSN (arXiv 2204.07141), which is shown as DINO: both match views."""
+    translated = separate(file, "MSN", {**_BESIDE, "fc.": "projection head", "pred.": "projection head"})
+    facts = {
+        "method": Fact("dino", MSN_IS_LIKE_DINO, certain=False),
+        "antialias": Fact(value=False, how="as MSN's own code resamples them"),
+    }
+    return replace(translated, facts=facts)
+
+
+MSN_IS_LIKE_DINO = "it is of MSN, which like DINO matches views of an image"
+
+
+def translate_moco(file: Unwrapped) -> Translated:
+    """Translate a branch of MoCo v3 (arXiv 2104.02057), which is shown as DINO: both match views."""
+    how = "names of MoCo v3, which like DINO matches views of an image"
+    facts = {"method": Fact("dino", how, certain=False), "usual_heads": Fact(_MOCO_HEADS, "MoCo v3's code")}
+    return replace(separate(file, "MoCo v3", _BESIDE), facts=facts)
+
+
 def translate_dino(file: Unwrapped) -> Translated:
     """Translate a teacher or student of DINO's own training; DINOv2's register tokens and packed SwiGLU too.
 
@@ -57,7 +96,9 @@ def translate_dino(file: Unwrapped) -> Translated:
     facts = {}
     if layout == "DINO" and file.container.split(".")[0] in {"teacher", "student"}:
         facts["method"] = Fact("dino", f"the outer key {file.container!r} and no mask token")
-    return replace(translated, state=renamed, facts=facts)
+    beside = translated.companions
+    companions = {{"masked_embed": "mask_token"}.get(key, key): part for key, part in beside.state.items()}
+    return replace(translated, state=renamed, facts=facts, companions=Companions(companions, beside.settings))
 
 
 def _renamed(key: str) -> str:
@@ -80,7 +121,11 @@ DINO = Method(
     position_offset=0.1,
     beside=_BESIDE,
     pretext_parts=_PARTS,
-    layouts=(KeyLayout(_is_dino, translate_dino),),
+    layouts=(
+        KeyLayout(_is_dino, translate_dino),
+        KeyLayout(_is_msn, translate_msn),
+        KeyLayout(_is_moco, translate_moco),
+    ),
     pretext="napari_sslmaps.pretext.dino:views_view",
     edits="crops",
 )

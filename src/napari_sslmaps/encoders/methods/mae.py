@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from napari_sslmaps.encoders.methods.method import HEADS_OF_WIDE, RECONSTRUCTION, KeyLayout, Method, ModelType
-from napari_sslmaps.encoders.recognition import Companions, Fact, Translated, Unwrapped, separate
+from napari_sslmaps.encoders.recognition import CHANNELS, Companions, Fact, Translated, Unwrapped, separate
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -84,7 +84,8 @@ def predicts_normalised_pixels(decoder: Mapping[str, Tensor]) -> bool | None:
     Parameters
     ----------
     decoder
-        With ``decoder_pred.weight``, (3 p², w), rows by pixel row, column and channel.
+        With ``decoder_pred.weight``, (3 p², w), rows by pixel row, column and channel; (p², w) of grey
+        pixels.
 
     Returns
     -------
@@ -94,8 +95,9 @@ def predicts_normalised_pixels(decoder: Mapping[str, Tensor]) -> bool | None:
     from torch.nn import functional
 
     weight = decoder.get("decoder_pred.weight")
-    side = 0 if weight is None else math.isqrt(len(weight) // 3)
-    if weight is None or weight.ndim != 2 or side < 2 or 3 * side**2 != len(weight):
+    count = 0 if weight is None else len(weight)
+    side = next((side for each in CHANNELS if each * (side := math.isqrt(count // each)) ** 2 == count), 0)
+    if weight is None or weight.ndim != 2 or side < 2:
         return None
     rows = weight.float()
     image = rows.reshape(side, side, -1)

@@ -22,7 +22,9 @@ class DecoderParts:
     In MAE's own model the parts lie beside the encoder's, and so they do in the objective that trains them.
     """
 
-    def build_decoder(self, dim: int, patch: int, grid: tuple[int, int], stack: Stack) -> None:
+    def build_decoder(
+        self, dim: int, patch: int, grid: tuple[int, int], stack: Stack, channels: int = 3
+    ) -> None:
         """Make the parts with fresh weights.
 
         Parameters
@@ -35,13 +37,15 @@ class DecoderParts:
             Rows and columns of patches.
         stack
             Shape of the blocks.
+        channels
+            Of a pixel.
         """
         width = stack.width
         self.mask_token = nn.Parameter(torch.zeros(1, 1, width))
         self.decoder_embed = nn.Linear(dim, width)
         self.decoder_blocks = make_blocks(stack)
         self.decoder_norm = nn.LayerNorm(width, eps=stack.eps)
-        self.decoder_pred = nn.Linear(width, patch**2 * 3)
+        self.decoder_pred = nn.Linear(width, patch**2 * channels)
         self.decoder_pos_embed = fixed_positions(width, *grid, prefix=1)
         for part in (self.decoder_embed, self.decoder_blocks, self.decoder_pred):
             xavier(part)
@@ -59,7 +63,7 @@ class DecoderParts:
         return torch.cat([narrow[:, :1], full], dim=1) + self.decoder_pos_embed
 
     def answer(self, sequence: Tensor, asked: Tensor | None = None) -> Tensor:
-        """Return pixels (B, N, patch * patch * 3) of every patch, or of those asked for."""
+        """Return pixels (B, N, patch * patch * channels) of every patch, or of those asked for."""
         sequence = sequence[:, 1:] if asked is None else take(sequence, 1 + asked)
         predicted: Tensor = self.decoder_pred(self.decoder_norm(sequence))
         return predicted
@@ -68,12 +72,12 @@ class DecoderParts:
 class MAEDecoder(DecoderParts, nn.Module):
     """Light transformer on all patches: mask tokens stand where nothing was seen."""
 
-    def __init__(self, dim: int, patch: int, grid: tuple[int, int], stack: Stack) -> None:
+    def __init__(self, dim: int, patch: int, grid: tuple[int, int], stack: Stack, channels: int = 3) -> None:
         super().__init__()
-        self.build_decoder(dim, patch, grid, stack)
+        self.build_decoder(dim, patch, grid, stack, channels)
 
     def forward(self, encoded: Tensor, visible: Tensor, patches: int) -> Tensor:
-        """Return pixels (B, N, patch * patch * 3) of every patch, in the units it was trained with.
+        """Return pixels (B, N, patch * patch * channels) of every patch, in the units it was trained with.
 
         Parameters
         ----------
@@ -120,7 +124,7 @@ def read_decoder(
     positions = state.get("decoder_pos_embed")
     if positions is not None:
         state["decoder_pos_embed"] = positions_for(positions, architecture.grid, grid, class_token=True)
-    build = partial(MAEDecoder, architecture.dim, architecture.patch, grid, stack)
+    build = partial(MAEDecoder, architecture.dim, architecture.patch, grid, stack, architecture.channels)
     return fill(build, state, "decoder"), note
 
 
