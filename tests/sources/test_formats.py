@@ -106,6 +106,24 @@ def test_a_plane_of_colours_in_a_volume_format(tmp_path: Path) -> None:
     np.testing.assert_array_equal(frames_of(volume(tmp_path / "v.nrrd", pixels, isVector=True))[0], pixels)
 
 
+def test_parts_of_a_vector_are_no_colours(tmp_path: Path) -> None:
+    field = RNG.random((24, 32, 3)).astype(np.float32)
+    path = volume(tmp_path / "v.nrrd", field, isVector=True)
+    with pytest.raises(ChannelsError, match="0, 1, 2"):
+        open_image(path)
+    np.testing.assert_array_equal(frames_of(path, channel=2)[0], field[..., 2])
+    with pytest.raises(ChannelsError, match="0, 1"):  # an opacity that is none
+        open_image(volume(tmp_path / "v.mha", field[..., :2], isVector=True))
+
+
+def test_an_nrrd_in_micrometres(tmp_path: Path) -> None:
+    path = volume(tmp_path / "v.nrrd", RNG.random((3, 8, 8)).astype(np.float32))
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"\nencoding", b'\nspace units: "um" "um" "um"\nencoding', 1))
+    with open_image(path) as source:
+        assert source.spacing_um_yx == pytest.approx((0.5, 0.25))
+
+
 def zeiss(path: Path, planes: NDArray[Any]) -> Path:
     """Write (channels, slices, rows, columns[, 3])."""
     with czi.create_czi(str(path)) as file:

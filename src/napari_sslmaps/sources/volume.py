@@ -21,6 +21,7 @@ from napari_sslmaps.sources.base import (
     decoding,
     levels_from_shapes,
     spacing_um,
+    unit_um,
 )
 from napari_sslmaps.sources.channels import ChannelChoice
 from napari_sslmaps.sources.decoded_cache import DecodedCache
@@ -29,6 +30,8 @@ LARGEST_BYTES = 8 * 2**30
 """What a volume may take: it is read whole."""
 _AXES = "TZYX"
 _DATA_FILE = re.compile(rb"(?im)^\s*(?:ElementDataFile\s*=|data ?file:)\s*([^\r\n]*)")
+_UNITS = re.compile(rb'(?im)^(?:space )?units:\s*"([^"]*)"')
+_MILLIMETRE = 1e3
 _SAYS_SPACING = {
     ".mhd": rb"(?im)^\s*Element(Spacing|Size)\s*=",
     ".mha": rb"(?im)^\s*Element(Spacing|Size)\s*=",
@@ -70,8 +73,9 @@ class VolumeSource(SourceBase):
             parts = reader.GetNumberOfComponents()
             sizes = tuple(int(size) for size in reader.GetSize()[::-1])
             shape = (*sizes, parts) if parts > 1 else sizes
-            axes = _AXES[-len(sizes) :] + ("S" if parts > 1 else "")
             dtype = _dtype(itk.GetPixelIDValueAsString(reader.GetPixelIDValue()))
+            colours = dtype == np.uint8 and parts in (3, 4)  # else parts of a vector
+            axes = _AXES[-len(sizes) :] + ("" if parts == 1 else "S" if colours else "C")
             spacing = reader.GetSpacing()
             self._plan = plan_axes(axes, shape, path.name, dtype, channel=channel)
             _check_size(shape, dtype, path)
@@ -84,7 +88,7 @@ class VolumeSource(SourceBase):
             frames=self._plan.frames,
             notes=self._plan.notes,
             contents=self._plan.contents,
-            spacing_um_yx=spacing_um(spacing[1], spacing[0], 1e3) if _says_spacing(path) else None,
+            spacing_um_yx=spacing_um(spacing[1], spacing[0], _unit_um(path)),
         )
         super().__init__(re.sub(r"(\.nii)?\.[A-Za-z]+$", "", path.name), layout)
 
@@ -150,10 +154,14 @@ def _files_of(path: Path) -> list[Path]:
     return [path, *(there or path.parent.iterdir())]
 
 
-def _says_spacing(path: Path) -> bool:
-    """Whether the header has a spacing: SimpleITK gives 1 mm where it has none."""
+def _unit_um(path: Path) -> float | None:
+    """Micrometres in a volume's unit of length; None where it says no spacing, for which ITK gives 1."""
     wanted = _SAYS_SPACING.get(path.suffix.lower())
     if wanted is None:
-        return True
+        return _MILLIMETRE
     with path.open("rb") as file:
-        return re.search(wanted, file.read(2**16)) is not None
+        start = file.read(2**16)
+    if re.search(wanted, start) is None:
+        return None
+    said = _UNITS.search(start)  # ITK takes all of NRRD for millimetres
+    return (unit_um(said[1].decode(errors="replace")) if said else None) or _MILLIMETRE
