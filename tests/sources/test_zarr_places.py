@@ -132,6 +132,10 @@ def test_a_label_image_is_an_annotation(tmp_path: Path) -> None:
     path = labelled(tmp_path / "a.zarr", "nuclei")
     np.testing.assert_array_equal(read_mask(path / "labels" / "nuclei"), PIXELS > 100)
     np.testing.assert_array_equal(read_mask(path), PIXELS > 100)  # the only one
+    in_zip = zipped(path, tmp_path / "a.zarr.zip", "a.zarr/")
+    np.testing.assert_array_equal(read_mask(in_zip), PIXELS > 100)
+    labelled(group(tmp_path / "several.zarr") / "b", "nuclei")
+    np.testing.assert_array_equal(read_mask(tmp_path / "several.zarr" / "b"), PIXELS > 100)
 
 
 def test_several_label_images_are_listed(tmp_path: Path) -> None:

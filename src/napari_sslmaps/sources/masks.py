@@ -14,6 +14,7 @@ from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import AnnotationError, UnsupportedImageError
 from napari_sslmaps.sources.base import decoding
 
+_ZIPPED = (".zarr.zip", ".ozx")
 MASK_SUFFIXES = (".png", ".tif", ".tiff", ".npy", ".bmp")
 _VOID = 255  # of PASCAL VOC's label images, and of most data sets since
 _DAMAGE = (
@@ -49,7 +50,7 @@ def read_mask(path: Path | str) -> NDArray[np.integer[Any]]:
         If it is missing or damaged.
     """
     path = Path(path)
-    if path.is_dir():
+    if path.is_dir() or path.name.lower().endswith(_ZIPPED):
         return _labels(_from_zarr(path), path.name)
     if path.suffix.lower() not in MASK_SUFFIXES:
         raise AnnotationError(

@@ -124,7 +124,7 @@ def label_paths(where: Path | str) -> tuple[str, ...]:
     place = place_of(where)
     with closing(place), decoding(place.name, "a readable OME-Zarr image", *_DAMAGE), place.reaching():
         try:
-            group = zarr.open_group(place.store, path="labels", mode="r")
+            group = zarr.open_group(place.store, path=f"{place.inside}/labels".lstrip("/"), mode="r")
         except (GroupNotFoundError, NodeNotFoundError, FileNotFoundError):
             return ()
         return tuple(f"labels/{name}" for name in _ome(group).get("labels", ()))
@@ -134,7 +134,7 @@ def _image(place: ZarrPlace) -> tuple[list[Any], str, SpacingYX, ChannelFacts]:
     node = zarr.open(place.store, path=place.inside, mode="r")
     if isinstance(node, zarr.Array):
         _check_chunks(node, place)
-        return [node], _plain_axes(node), None, ChannelFacts()
+        return _level_alone(node, place) or ([node], _plain_axes(node, place), None, ChannelFacts())
     if "bioformats2raw.layout" in _ome(node) and "multiscales" not in _ome(node):
         node = _largest(node)
     attributes = _ome(node)
@@ -146,6 +146,22 @@ def _image(place: ZarrPlace) -> tuple[list[Any], str, SpacingYX, ChannelFacts]:
     return arrays, axes, spacing, omero_facts(attributes)
 
 
+def _level_alone(array: Any, place: ZarrPlace) -> tuple[list[Any], str, SpacingYX, ChannelFacts] | None:
+    """Understand an array as the level of the image that its group is; None if that says nothing of it."""
+    above, _, name = place.inside.rpartition("/")
+    if not name:
+        return None
+    attributes = _ome(zarr.open_group(place.store, path=above, mode="r"))
+    for image in attributes.get("multiscales", ()):
+        listed = [dataset for dataset in image["datasets"] if dataset["path"] == name]
+        if listed:
+            axes = _axes(image, array.ndim)
+            names = _letters(axes)
+            spacing = _spacing({**image, "datasets": listed}, axes, names)
+            return [array], names, spacing, omero_facts(attributes)
+    return None
+
+
 def _check_chunks(array: Any, place: ZarrPlace) -> None:
     """Refuse chunks without pixels, and those that no stored byte can be of: one is read at a time."""
     if min(array.chunks, default=1) < 1:
@@ -155,8 +171,20 @@ def _check_chunks(array: Any, place: ZarrPlace) -> None:
         check_claim(size, place.stored_bytes(array.path), place.name)
 
 
-def _plain_axes(array: Any) -> str:
-    return "YXS" if array.ndim == 3 and array.shape[-1] in (1, 3, 4) else "TYX"[-array.ndim :]
+def _plain_axes(array: Any, place: ZarrPlace) -> str:
+    """One letter per axis: by the names that zarr 3 or xarray give them, else by the shape."""
+    said = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS") or ()
+    names = "".join(str(name or "?")[0].upper() for name in said)
+    if len(set(names)) == array.ndim and {"Y", "X"} <= set(names):
+        return names
+    if not 2 <= array.ndim <= len(_AXES_BEFORE_03):
+        raise UnsupportedImageError(
+            f"Expected a zarr array of 2 to {len(_AXES_BEFORE_03)} axes; {place.name} has {array.ndim}. "
+            "Open a part of it: zarr.open(…)[…], and pass that."
+        )
+    if array.ndim > 2 and array.shape[-1] in (1, 3, 4):
+        return "TZYXS"[-array.ndim :]
+    return "TYX" if array.ndim == 3 else _AXES_BEFORE_03[-array.ndim :]
 
 
 def _ome(group: Any) -> dict[str, Any]:
@@ -216,10 +244,17 @@ def _well_images(well: Any) -> list[str]:
 
 def _multiscale(group: Any, image: Mapping[str, Any]) -> tuple[list[Any], str, SpacingYX]:
     arrays = [group[dataset["path"]] for dataset in image["datasets"]]
-    said = image.get("axes") or list(_AXES_BEFORE_03[-arrays[0].ndim :])
-    axes = [axis if isinstance(axis, dict) else {"name": axis} for axis in said]
-    names = "".join(str(axis["name"])[:1].upper() for axis in axes)
-    return arrays, names, _spacing(image, axes, names)
+    axes = _axes(image, arrays[0].ndim)
+    return arrays, _letters(axes), _spacing(image, axes, _letters(axes))
+
+
+def _axes(image: Mapping[str, Any], count: int) -> list[dict[str, Any]]:
+    said = image.get("axes") or list(_AXES_BEFORE_03[-count:])
+    return [axis if isinstance(axis, dict) else {"name": axis} for axis in said]
+
+
+def _letters(axes: list[dict[str, Any]]) -> str:
+    return "".join(str(axis["name"])[:1].upper() for axis in axes)
 
 
 def _spacing(image: Mapping[str, Any], axes: list[dict[str, Any]], names: str) -> SpacingYX:

@@ -70,7 +70,7 @@ class ZarrPlace:
     @property
     def name(self) -> str:
         """Last part of the address."""
-        return PurePosixPath(self.address.replace("\\", "/")).name
+        return PurePosixPath(self.address.replace("\\", "/")).name or Path(self.address).absolute().name
 
     @property
     def title(self) -> str:
@@ -118,8 +118,15 @@ def place_of(where: Path | str, inside: str = "") -> ZarrPlace:
     if isinstance(where, str):
         return _at(where)
     if where.is_dir():
-        return ZarrPlace(RegularFiles(where, read_only=True), inside, str(where))
+        root = where.absolute()
+        if _is_zarr(root.parent):  # what is in there says what this is
+            root, inside = root.parent, f"{root.name}/{inside}".rstrip("/")
+        return ZarrPlace(RegularFiles(root, read_only=True), inside, str(where))
     return _in_zip(where, inside)
+
+
+def _is_zarr(folder: Path) -> bool:
+    return any((folder / marker).is_file() for marker in ZARR_MARKERS)
 
 
 def _in_zip(path: Path, inside: str) -> ZarrPlace:
