@@ -20,8 +20,13 @@ JPEG: dict[str, Any] = {
 _NM_PER_UM = 1000
 
 
-def write_scn(path: Path, macro: NDArray[np.uint8], levels: Levels, um: float) -> None:
-    """Write a Leica SCN whose slide lies in the middle of a stage of 20 × 60 mm."""
+def write_scn(
+    path: Path, macro: NDArray[np.uint8], levels: Levels, um: float, *, light: str = "brightfield"
+) -> None:
+    """Write a Leica SCN whose slide lies in the middle of a stage of 20 × 60 mm.
+
+    Its tags say nothing of micrometres where it is of fluorescence, which OpenSlide refuses.
+    """
     root = ET.Element("scn", xmlns="http://www.leica-microsystems.com/scn/2010/10/01")
     stage = {"sizeX": "20000000", "sizeY": "60000000"}
     collection = ET.SubElement(root, "collection", name="made", **stage)
@@ -29,16 +34,19 @@ def write_scn(path: Path, macro: NDArray[np.uint8], levels: Levels, um: float) -
     step = um * _NM_PER_UM
     place = {"sizeX": f"{width * step:.0f}", "sizeY": f"{height * step:.0f}"}
     corner = {"offsetX": "3000000", "offsetY": "7000000"}
-    _scn_image(collection, {**stage, "offsetX": "0", "offsetY": "0"}, [macro], 0, "0.6")
-    _scn_image(collection, {**place, **corner}, levels, 1, "20")
+    _scn_image(collection, {**stage, "offsetX": "0", "offsetY": "0"}, [macro], 0, ("0.6", light))
+    _scn_image(collection, {**place, **corner}, levels, 1, ("20", light))
     with tifffile.TiffWriter(path, bigtiff=True) as file:
         file.write(macro, description=ET.tostring(root, "unicode"), **JPEG)
         for number, level in enumerate(levels):
             per_cm = 1e4 / (um * 2**number)
-            file.write(level, resolution=(per_cm, per_cm), resolutionunit="CENTIMETER", **JPEG)
+            tags = {"resolution": (per_cm, per_cm), "resolutionunit": "CENTIMETER"}
+            file.write(level, **(tags if light == "brightfield" else {}), **JPEG)
 
 
-def _scn_image(parent: ET.Element, view: dict[str, str], levels: Levels, page: int, lens: str) -> None:
+def _scn_image(
+    parent: ET.Element, view: dict[str, str], levels: Levels, page: int, how: tuple[str, str]
+) -> None:
     image = ET.SubElement(parent, "image")
     sizes = [{"sizeX": str(level.shape[1]), "sizeY": str(level.shape[0])} for level in levels]
     pixels = ET.SubElement(image, "pixels", **sizes[0])
@@ -46,8 +54,8 @@ def _scn_image(parent: ET.Element, view: dict[str, str], levels: Levels, page: i
         ET.SubElement(pixels, "dimension", r=str(number), ifd=str(page + number), **size)
     ET.SubElement(image, "view", spacingZ="0", **view)
     settings = ET.SubElement(image, "scanSettings")
-    ET.SubElement(ET.SubElement(settings, "objectiveSettings"), "objective").text = lens
-    ET.SubElement(ET.SubElement(settings, "illuminationSettings"), "illuminationSource").text = "brightfield"
+    ET.SubElement(ET.SubElement(settings, "objectiveSettings"), "objective").text = how[0]
+    ET.SubElement(ET.SubElement(settings, "illuminationSettings"), "illuminationSource").text = how[1]
 
 
 def write_philips(path: Path, levels: Levels, um: float) -> None:

@@ -22,7 +22,7 @@ from pydicom.uid import (
 from skimage.data import immunohistochemistry
 
 from napari_sslmaps.core.region import Region
-from napari_sslmaps.errors import ChannelsError
+from napari_sslmaps.errors import ChannelsError, InvalidOptionError, UnsupportedImageError
 from napari_sslmaps.sources.dicom import open_dicom
 from napari_sslmaps.sources.open import open_image
 
@@ -39,6 +39,7 @@ def write_tiles(
     *,
     shuffled: bool = False,
     series: str = "1.2.3",
+    kind: str = "VOLUME",
 ) -> None:
     """Write (paths, planes, rows, columns[, 3]) as tiles, in the standard's order or each where it says."""
     paths, planes, tall, wide = pixels.shape[:4]
@@ -64,7 +65,7 @@ def write_tiles(
     made.file_meta.TransferSyntaxUID = syntax
     made.SOPClassUID = made.file_meta.MediaStorageSOPClassUID = VLWholeSlideMicroscopyImageStorage
     made.SOPInstanceUID = made.file_meta.MediaStorageSOPInstanceUID = generate_uid()
-    made.SeriesInstanceUID, made.ImageType = series, ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
+    made.SeriesInstanceUID, made.ImageType = series, ["ORIGINAL", "PRIMARY", kind, "NONE"]
     made.Rows = made.Columns = SIDE
     made.TotalPixelMatrixRows, made.TotalPixelMatrixColumns = tall, wide
     made.SamplesPerPixel = 3 if pixels.ndim == 5 else 1
@@ -162,3 +163,42 @@ def test_lossy_jpeg_of_12_bits_that_pydicom_does_not_decode(tmp_path: Path) -> N
         with open_image(path) as source:
             decoded = imagecodecs.jpeg8_decode(coded).astype(int)
             assert np.abs(whole(source) - decoded).max() <= 1
+
+
+LABEL = np.ascontiguousarray(COLOURS[:SIDE, :SIDE][::-1])
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, JPEGLSLossless])
+def test_a_folder_that_holds_a_slide_is_that_slide(syntax: str, tmp_path: Path) -> None:
+    """Not a stack of its tiles, whoever reads them; its label lies beside it."""
+    folder, encode = (
+        tmp_path / "slide",
+        None if syntax == ExplicitVRLittleEndian else imagecodecs.jpegls_encode,
+    )
+    folder.mkdir()
+    write_tiles(folder / "0.dcm", LABEL[None, None], encode, syntax, kind="LABEL")
+    write_tiles(folder / "1.dcm", COLOURS[None, None], encode, syntax)
+    write_tiles(folder / "2.dcm", COLOURS[None, None, ::2, ::2], encode, syntax)
+    for path in (folder, folder / "0.dcm", folder / "2.dcm"):
+        with open_image(path) as source:
+            assert [level.shape_yx for level in source.levels] == [(130, 200), (65, 100)]
+            np.testing.assert_array_equal(whole(source), COLOURS)
+            assert source.name == path.stem
+    write_tiles(folder / "3.dcm", COLOURS[None, None], encode, syntax, series="9")
+    with pytest.raises(UnsupportedImageError, match=r"got 2 series \(2 files from 1.dcm on, 1 file from 3"):
+        open_image(folder)
+
+
+def test_what_lies_beside_a_dicom_slide_is_chosen_by_series(tmp_path: Path) -> None:
+    write_tiles(tmp_path / "0.dcm", COLOURS[None, None])
+    write_tiles(tmp_path / "1.dcm", LABEL[None, None], kind="LABEL")
+    for path in (tmp_path, tmp_path / "0.dcm"):
+        with open_image(path, series="label") as source:
+            np.testing.assert_array_equal(whole(source), LABEL)
+    with pytest.raises(UnsupportedImageError, match=r"one of label as series of 0.dcm; got 'macro'"):
+        open_image(tmp_path / "0.dcm", series="macro")
+    (tmp_path / "0.dcm").unlink()
+    with open_image(tmp_path / "1.dcm") as source:
+        np.testing.assert_array_equal(whole(source), LABEL)
+    with pytest.raises(InvalidOptionError, match=r"no series for 1.dcm, which holds one image; got 'macro'"):
+        open_image(tmp_path / "1.dcm", series="macro")

@@ -267,3 +267,16 @@ def test_what_old_files_say_or_leave_out(tmp_path: Path) -> None:
         np.testing.assert_array_equal(source.read(Region(0, 0, *source.levels[0].shape_yx)), pixels)
     with pytest.raises(UnsupportedImageError, match=r"12 bits without gaps.*gdcmconv"):
         open_image(write_dicom(tmp_path / "packed.dcm", pixels, BitsAllocated=12))
+    with pytest.raises(UnsupportedImageError, match=r"stored as 4 samples of ARGB, which is not supported"):
+        open_image(
+            write_dicom(tmp_path / "a.dcm", pixels, SamplesPerPixel=4, PhotometricInterpretation="ARGB")
+        )
+
+
+@pytest.mark.parametrize("entries", [{}, {"LUTDescriptor": None}])
+def test_what_anonymisers_leave_empty_says_nothing(entries: dict[str, Any], tmp_path: Path) -> None:
+    pixels = ramp("uint16")
+    tables = dict.fromkeys(("ModalityLUTSequence", "VOILUTSequence"), items(**entries))
+    with open_image(write_dicom(tmp_path / "a.dcm", pixels, **tables, PixelSpacing=[0.2, 0, 0.2])) as source:
+        np.testing.assert_array_equal(source.read(Region(0, 0, *source.levels[0].shape_yx)), pixels)
+        assert source.spacing_um_yx is None

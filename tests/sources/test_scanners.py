@@ -52,6 +52,17 @@ def test_of_an_scn_the_slide_is_shown_not_the_macro_photo(name: str, tmp_path: P
         open_image(path, series="label")
 
 
+def test_an_scn_that_openslide_refuses_says_how_fine_it_is(tmp_path: Path) -> None:
+    """A fluorescence slide: its size on the glass, in nanometres, stands in its XML alone."""
+    write_scn(tmp_path / "a.scn", MACRO, LEVELS, um=0.5, light="fluorescence")
+    with open_image(tmp_path / "a.scn") as source:
+        assert isinstance(source, TiffSource)
+        assert [level.shape_yx for level in source.levels] == [(256, 384), (128, 192)]
+        assert source.spacing_um_yx == (0.5, 0.5)
+    with open_image(tmp_path / "a.scn", series=0) as macro:
+        assert macro.spacing_um_yx == pytest.approx((60_000 / MACRO.shape[0], 20_000 / MACRO.shape[1]))
+
+
 def test_a_philips_tiff_says_how_fine_it_is(tmp_path: Path) -> None:
     write_philips(tmp_path / "a.tiff", LEVELS, um=0.25)
     with open_image(tmp_path / "a.tiff") as ours, openslide.OpenSlide(tmp_path / "a.tiff") as theirs:

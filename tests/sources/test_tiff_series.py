@@ -182,3 +182,37 @@ def test_microscopes_say_it_in_words_of_their_own(
     monkeypatch.setattr(tifffile.TiffFile, whose, said)
     with open_image(path) as source:
         assert source.spacing_um_yx == (None if expected is None else pytest.approx(expected))
+
+
+def part_of_a_set(path: Path, pixels: Any) -> None:
+    """Write a file of an OME data set that another file describes."""
+    words = '<?xml version="1.0"?><OME><BinaryOnly MetadataFile="all.companion.ome" UUID="urn:a"/></OME>'
+    tifffile.imwrite(path, pixels, description=words, metadata=None)
+
+
+def test_files_that_a_companion_describes_are_one_image(tmp_path: Path) -> None:
+    """And each of them opens alone where that file is missing."""
+    planes = [picture((24, 18)) + number for number in range(3)]
+    for number, plane in enumerate(planes):
+        part_of_a_set(tmp_path / f"z{number}.ome.tif", plane)
+    with open_image(tmp_path / "z1.ome.tif") as source:
+        np.testing.assert_array_equal(source.read(Region(0, 0, 24, 18)), planes[1])
+        assert source.frames == 1
+        assert "all.companion.ome describes, which is not beside it" in source.notes[0]
+    places = "".join(
+        f'<TiffData FirstZ="{number}" IFD="0"><UUID FileName="z{number}.ome.tif">u{number}</UUID></TiffData>'
+        for number in range(3)
+    )
+    sizes = 'SizeX="18" SizeY="24" SizeZ="3" SizeC="1" SizeT="1" PhysicalSizeX="0.5" PhysicalSizeY="0.25"'
+    pixels = f'<Pixels DimensionOrder="XYCTZ" Type="uint8" {sizes}><Channel Name="DAPI"/>{places}</Pixels>'
+    companion = tmp_path / "all.companion.ome"
+    companion.write_text(f'<?xml version="1.0"?><OME><Image Name="all">{pixels}</Image></OME>')
+    for name in ("z0.ome.tif", "z2.ome.tif"):
+        with open_image(tmp_path / name) as source:
+            assert (source.frames, source.spacing_um_yx, source.notes) == (3, (0.25, 0.5), ())
+            for number, plane in enumerate(planes):
+                np.testing.assert_array_equal(source.read(Region(0, 0, 24, 18, frame=number)), plane)
+    with pytest.raises(
+        UnsupportedImageError, match=r"describes an OME-TIFF whose pixels lie in files beside"
+    ):
+        open_image(companion)

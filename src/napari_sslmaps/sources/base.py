@@ -321,6 +321,14 @@ def check_spacing(um_per_px: float | tuple[float, float]) -> tuple[float, float]
     return spacing
 
 
+def check_alone(series: int | str | None, name: str) -> None:
+    """Raise `InvalidOptionError` where another image is asked for of a file that holds one."""
+    if series not in (None, 0, "0"):
+        raise InvalidOptionError(
+            f"Expected no series for {name}, which holds one image; got {series!r}. Leave it out."
+        )
+
+
 _ALWAYS_BYTES, _MOST_TIMES = 2**26, 2000
 """What may always be claimed, and how many times its size a file may unpack to: no coding of images does more
 than that to pixels that show anything."""

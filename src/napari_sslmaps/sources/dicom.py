@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import UnsupportedImageError
-from napari_sslmaps.sources.base import ImageLayout, SourceBase, SpacingYX, decoding
+from napari_sslmaps.sources.base import ImageLayout, SourceBase, SpacingYX, check_alone, decoding
 from napari_sslmaps.sources.channels import ChannelChoice, of_colours
 from napari_sslmaps.sources.decoded_cache import DecodedCache
 from napari_sslmaps.sources.dicom_file import DAMAGE, DicomFile, aspect_of
@@ -21,11 +21,19 @@ _WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
 _OF_OPENSLIDE = tuple(f"1.2.840.10008.1.2{ending}" for ending in (".1", ".4.50", ".4.90", ".4.91"))
 """Ways to store pixels that OpenSlide reads."""
 _KEPT_BYTES = 64 * 2**20
-_KINDS = ["SOPClassUID", "BitsAllocated", "SamplesPerPixel", "TotalPixelMatrixColumns"]
+_KINDS = ["SOPClassUID", "BitsAllocated", "SamplesPerPixel", "TotalPixelMatrixColumns", "ImageType"]
 _PLACES = ["Rows", "SeriesInstanceUID", "ImagePositionPatient", "ImageOrientationPatient", "InstanceNumber"]
+_PARTS = ["SOPClassUID", "TotalPixelMatrixColumns", "ImageType"]
 
 
-def open_dicom(path: Path, channel: ChannelChoice = None, *, icc: bool = True) -> ImageSource:
+def open_dicom(
+    path: Path,
+    channel: ChannelChoice = None,
+    *,
+    icc: bool = True,
+    series: int | str | None = None,
+    name: str = "",
+) -> ImageSource:
     """Open a DICOM file: a tiled slide as one image, through OpenSlide where it can; all else frame by frame.
 
     Parameters
@@ -36,6 +44,10 @@ def open_dicom(path: Path, channel: ChannelChoice = None, *, icc: bool = True) -
         Which optical paths of a slide, or colours, are wanted.
     icc
         Whether a slide's colours are converted to sRGB by its ICC profile.
+    series
+        Number or name of a picture that lies beside a slide, such as its label.
+    name
+        Short name for titles; the stem of the file if omitted.
 
     Raises
     ------
@@ -43,32 +55,62 @@ def open_dicom(path: Path, channel: ChannelChoice = None, *, icc: bool = True) -
         If it is a slide for OpenSlide, and that does not run here.
     ChannelsError
         If it is a slide of several optical paths, and none is asked for.
+    InvalidOptionError
+        If there is no series to choose.
     UnsupportedImageError
         If it holds no pixels, is damaged, or nothing here can decode it.
     """
     with decoding(path.name, "a readable DICOM file", *DAMAGE):
         header = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=_KINDS)
-    if header.get("SOPClassUID") != _WHOLE_SLIDE or not header.get("TotalPixelMatrixColumns"):
-        return of_colours(DicomSource([path]), channel)
+    if not _is_slide(header):
+        check_alone(series, path.name)
+        return of_colours(DicomSource([path], name), channel)
     syntax = header.file_meta.get("TransferSyntaxUID")
     bytes_of_rgb = header.get("BitsAllocated", 8) == 8 and header.get("SamplesPerPixel", 3) == 3
     if bytes_of_rgb and syntax in _OF_OPENSLIDE:
         from napari_sslmaps.sources.slide import OpenSlideSource
 
-        return of_colours(OpenSlideSource(path, icc=icc), channel)
+        try:
+            slide = OpenSlideSource(path, icc=icc, name=name)
+        except UnsupportedImageError:
+            if "VOLUME" in header.get("ImageType", ()):
+                raise
+        else:
+            return of_colours(slide.of_series(series), channel)
     from napari_sslmaps.sources.dicom_tiles import DicomTilesSource
 
-    return DicomTilesSource(path, channel)
+    check_alone(series, path.name)
+    return DicomTilesSource(path, channel, name)
 
 
-def open_dicom_folder(folder: Path) -> ImageSource | None:
-    """Open the slices in a folder as one stack, in the order of their places; None if there is none.
+def open_dicom_folder(
+    folder: Path,
+    channel: ChannelChoice = None,
+    *,
+    icc: bool = True,
+    series: int | str | None = None,
+) -> ImageSource | None:
+    """Open the slide in a folder, else its slices as one stack, in the order of their places.
 
     Slices lie along the normal of their plane. Where a file has no place, its instance number decides, else
     its name.
 
+    Parameters
+    ----------
+    folder
+        Where the files are.
+    channel, icc, series
+        As `open_dicom`.
+
+    Returns
+    -------
+    ImageSource or None
+        None if there is no DICOM in it.
+
     Raises
     ------
+    InvalidOptionError
+        If there is no series to choose.
     UnsupportedImageError
         If they are of several series or sizes, or one cannot be read.
     """
@@ -76,11 +118,27 @@ def open_dicom_folder(folder: Path) -> ImageSource | None:
     for path in sorted(folder.iterdir()):
         if path.is_file() and _is_dicom(path):
             with decoding(path.name, "a readable DICOM file", *DAMAGE):
-                header = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=_PLACES)
+                header = pydicom.dcmread(
+                    path, stop_before_pixels=True, force=True, specific_tags=_PLACES + _PARTS
+                )
             if header.get("Rows"):
                 found.append((path, header))
     if not found:
         return None
+    of_slide = [(path, header) for path, header in found if _is_slide(header)]
+    levels = [(path, header) for path, header in of_slide if "VOLUME" in header.get("ImageType", ())]
+    _check_one_series(folder, levels or of_slide or found)
+    if of_slide:
+        return open_dicom((levels or of_slide)[0][0], channel, icc=icc, series=series, name=folder.name)
+    check_alone(series, folder.name)
+    return of_colours(DicomSource([path for path, _ in sorted(found, key=_place)], folder.name), channel)
+
+
+def _is_slide(header: pydicom.Dataset) -> bool:
+    return header.get("SOPClassUID") == _WHOLE_SLIDE and bool(header.get("TotalPixelMatrixColumns"))
+
+
+def _check_one_series(folder: Path, found: Sequence[tuple[Path, pydicom.Dataset]]) -> None:
     series: dict[str, list[str]] = {}
     for path, header in found:
         series.setdefault(str(header.get("SeriesInstanceUID", "")), []).append(path.name)
@@ -92,7 +150,6 @@ def open_dicom_folder(folder: Path) -> ImageSource | None:
             f"Expected the DICOM slices of one series in {folder}; got {len(series)} series ({counts}). Give "
             "one of the files, or move each series into a folder of its own."
         )
-    return DicomSource([path for path, _ in sorted(found, key=_place)], folder.name)
 
 
 def _is_dicom(path: Path) -> bool:
@@ -127,7 +184,9 @@ class DicomSource(SourceBase):
         self._files = [DicomFile.read(path) for path in paths]
         self._frames = [(file, frame) for file in self._files for frame in range(file.frames)]
         self._kept = DecodedCache(_KEPT_BYTES)
-        super().__init__(name or paths[0].stem, _layout(self._files))
+        with decoding(paths[0].name, "a readable DICOM file", *DAMAGE):
+            layout = _layout(self._files)
+        super().__init__(name or paths[0].stem, layout)
 
     def spacing_at(self, point_yx: tuple[float, float], frame: int) -> SpacingYX:
         """Micrometres per pixel at a point of a frame: of the part of the image that the point is in."""

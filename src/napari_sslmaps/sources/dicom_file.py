@@ -133,9 +133,9 @@ class DicomFile:
         measures = frame_group(self.header, frame, "PixelMeasuresSequence") or self.header
         for said in (measures, self.header):
             for keyword in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
-                if said.get(keyword):
-                    row, col = said[keyword].value
-                    return spacing_um(row, col, 1e3)
+                steps = said.get(keyword)
+                if isinstance(steps, pydicom.multival.MultiValue) and len(steps) == 2:
+                    return spacing_um(steps[0], steps[1], 1e3)
         calibrated = list(_calibrated(self.header))
         around = [spacing for area, spacing in calibrated if _contains(area, point_yx)]
         if around:
@@ -182,6 +182,8 @@ def _check_decodable(header: pydicom.Dataset, path: Path) -> None:
     except NotImplementedError:
         known = False
     how = syntax.name
+    if header.SamplesPerPixel not in (1, 3):
+        known, how = False, f"{header.SamplesPerPixel} samples of {header.PhotometricInterpretation}"
     if int(header.get("BitsAllocated", 8)) not in _BITS:
         known, how = False, f"{header.BitsAllocated} bits without gaps, as before DICOM"
     if not known and not _is_grey_jpeg_of_12_bits(header):

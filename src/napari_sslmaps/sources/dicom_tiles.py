@@ -34,6 +34,8 @@ class DicomTilesSource(SourceBase):
         A file of the series; the other levels lie beside it.
     channel
         Which optical paths are wanted, by number or description.
+    name
+        Short name for titles; the stem of the file if omitted.
 
     Raises
     ------
@@ -45,7 +47,7 @@ class DicomTilesSource(SourceBase):
 
     reading = "tile by tile"
 
-    def __init__(self, path: Path, channel: ChannelChoice = None) -> None:
+    def __init__(self, path: Path, channel: ChannelChoice = None, name: str = "") -> None:
         with decoding(path.name, "a readable DICOM slide", *DAMAGE):
             self._levels = [_Tiles.of(DicomFile.read(level)) for level in _levels_beside(path)]
             first = self._levels[0]
@@ -68,7 +70,7 @@ class DicomTilesSource(SourceBase):
                 window=first.file.meaning.window,
             )
         self._plan, self._file_name, self._kept = plan, path.name, DecodedCache(_KEPT_BYTES)
-        super().__init__(path.stem, layout)
+        super().__init__(name or path.stem, layout)
 
     def _decode(self, region: Region) -> NDArray[Any]:
         with decoding(self._file_name, "a readable DICOM slide", *DAMAGE):
@@ -79,18 +81,20 @@ class DicomTilesSource(SourceBase):
 
 
 def _levels_beside(path: Path) -> list[Path]:
-    """Return the files of a series' levels, finest first; of one size the one that is asked for."""
+    """Return the files of a series' levels, finest first; of one size the one that is asked for.
+
+    Labels and overviews are none, unless one is asked for that lies there without a slide.
+    """
     asked = _about(path)
-    found = {int(asked.TotalPixelMatrixColumns): path}
-    for other in sorted(path.parent.iterdir()):
-        if other == path or other.suffix != path.suffix or not other.is_file():
-            continue
+    found: dict[int, Path] = {}
+    others = (each for each in sorted(path.parent.iterdir()) if each != path and each.suffix == path.suffix)
+    for other in (path, *filter(Path.is_file, others)):
         about = _about(other)
         if about.get("SeriesInstanceUID") == asked.get("SeriesInstanceUID") and "VOLUME" in about.get(
             "ImageType", ()
         ):
             found.setdefault(int(about.TotalPixelMatrixColumns), other)
-    return [found[width] for width in sorted(found, reverse=True)]
+    return [found[width] for width in sorted(found, reverse=True)] or [path]  # a label that lies alone
 
 
 def _about(path: Path) -> pydicom.Dataset:

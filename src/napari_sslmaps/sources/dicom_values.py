@@ -101,8 +101,8 @@ class Values:
     @property
     def window(self) -> Window | None:
         """Values that the file says are black and white; None where it does not say."""
-        if self._has_interest_table:
-            bits = int(self.header.VOILUTSequence[0].LUTDescriptor[2])
+        if table := self._interest_table:
+            bits = int(table.LUTDescriptor[2])
             return (0.0, float(2**bits - 1)) if bits > 8 else None
         interest = frame_group(self.header, 0, "FrameVOILUTSequence") or self.header
         found = _linear_window(interest)
@@ -117,13 +117,13 @@ class Values:
     def of(self, pixels: NDArray[Any], frame: int) -> NDArray[Any]:
         """Return (height, width) values of `dtype`."""
         wide = pixels
-        if items := self.header.get("ModalityLUTSequence"):
-            wide = _looked_up(pixels, items[0], self.header)
+        if table := _table_in(self.header, "ModalityLUTSequence"):
+            wide = _looked_up(pixels, table, self.header)
         elif (step := self._rescale(frame)) != (1.0, 0.0):
             exact = np.float64 if self.dtype.kind == "f" else np.int64
             wide = pixels.astype(exact) * exact(step[0]) + exact(step[1])
-        if self._has_interest_table:
-            wide = _looked_up(wide, self.header.VOILUTSequence[0], self.header)
+        if table := self._interest_table:
+            wide = _looked_up(wide, table, self.header)
         if self._inverted:
             top = self._mirror(frame)
             wide = (top - wide) if wide.dtype.kind == "f" else (int(top) - wide.astype(np.int64))
@@ -135,16 +135,12 @@ class Values:
         return bool(self.header.PhotometricInterpretation == "MONOCHROME1")
 
     @property
-    def _has_interest_table(self) -> bool:
-        return bool(self.header.get("VOILUTSequence")) and self.stored.kind != "f"
+    def _interest_table(self) -> pydicom.Dataset | None:
+        return None if self.stored.kind == "f" else _table_in(self.header, "VOILUTSequence")
 
     def _table(self) -> pydicom.Dataset | None:
         """Return the table that values come out of last, if there is one."""
-        if self._has_interest_table:
-            last: pydicom.Dataset = self.header.VOILUTSequence[0]
-            return last
-        items = self.header.get("ModalityLUTSequence")
-        return items[0] if items else None
+        return self._interest_table or _table_in(self.header, "ModalityLUTSequence")
 
     def _rescales(self) -> Iterator[tuple[float, float]]:
         own = len(self.header.get("PerFrameFunctionalGroupsSequence") or ())
@@ -164,6 +160,15 @@ class Values:
             return 0.0
         slope, shift = self._rescale(frame)
         return sum(_stored_range(self.header, self.stored)) * slope + 2 * shift
+
+
+def _table_in(header: pydicom.Dataset, keyword: str) -> pydicom.Dataset | None:
+    """Return the first table of a sequence; None where it is left out, or has no entries."""
+    for item in header.get(keyword) or ():
+        if len(item.get("LUTDescriptor") or ()) == 3 and item.get("LUTData"):
+            table: pydicom.Dataset = item
+            return table
+    return None
 
 
 def _bits_window(header: pydicom.Dataset, stored: np.dtype[Any]) -> Window | None:

@@ -10,7 +10,7 @@ from typing import Any
 from napari_sslmaps.errors import InvalidOptionError, UnsupportedImageError
 from napari_sslmaps.files import special_kind
 from napari_sslmaps.sources.array import ArraySource
-from napari_sslmaps.sources.base import SourceBase, check_spacing
+from napari_sslmaps.sources.base import SourceBase, check_alone, check_spacing
 from napari_sslmaps.sources.channels import ChannelChoice, of_colours
 from napari_sslmaps.sources.formats import (
     DICOM_SUFFIXES,
@@ -109,6 +109,7 @@ def open_image(
     """
     if isinstance(image, str | os.PathLike):
         if is_url(image):
+            check_alone(series, str(image))
             return _open_zarr(url_of(image), channel=channel)
         path = Path(image).expanduser()
         file = FileIdentity.of(path)  # before it is opened: a change from then on is noticed
@@ -159,15 +160,17 @@ def _open_path(path: Path, asked: _OpenRequest) -> ImageSource:
             f"Expected an image file; {path} is {special}. Copy what comes out of it into a file."
         )
     if path.is_dir():
-        return _open_folder(path, asked.channel)
+        return _open_folder(path, asked)
     inside = path_in_zip(path)
     if inside is not None:
+        check_alone(asked.series, path.name)
         return _open_zarr(*inside, channel=asked.channel)
     start = _signature(path)
     for opener in (_open_scan, _open_picture, _open_rare):
         opened = opener(path, start, asked)
         if opened is not None:
             return opened
+        check_alone(asked.series, path.name)  # of the scans alone some hold several
     check_known(start, path.name)
     raise UnsupportedImageError(
         f"Expected {_READABLE}; {path.name} starts with {start[:8]!r}, which is none of them. "
@@ -183,7 +186,7 @@ def _open_scan(path: Path, start: bytes, asked: _OpenRequest) -> ImageSource | N
             check_known(start, path.name)
         from napari_sslmaps.sources.dicom import open_dicom
 
-        return open_dicom(path, asked.channel, icc=asked.icc)
+        return open_dicom(path, asked.channel, icc=asked.icc, series=asked.series)
     slide = _open_slide(path, start, asked)
     if slide is not None:
         return of_colours(slide, asked.channel)
@@ -248,23 +251,24 @@ def _open_slide(path: Path, start: bytes, asked: _OpenRequest) -> ImageSource | 
             return None
         check_known(start, path.name)
         raise
-    return slide if asked.series in (None, 0, "0") else slide.beside(str(asked.series))
+    return slide.of_series(asked.series)
 
 
-def _open_folder(path: Path, channel: ChannelChoice) -> ImageSource:
+def _open_folder(path: Path, asked: _OpenRequest) -> ImageSource:
     markers = [path / marker for marker in ZARR_MARKERS if (path / marker).is_file()]
     if markers:
         start = _signature(markers[0])
         if start.startswith(b"version "):  # no JSON
             check_known(start, f"{path.name}/{markers[0].name}")
-        return _open_zarr(path, channel=channel)
+        check_alone(asked.series, path.name)
+        return _open_zarr(path, channel=asked.channel)
     from napari_sslmaps.sources.dicom import open_dicom_folder
 
-    stack = open_dicom_folder(path)
-    if stack is not None:
-        return of_colours(stack, channel)
+    opened = open_dicom_folder(path, asked.channel, icc=asked.icc, series=asked.series)
+    if opened is not None:
+        return opened
     raise UnsupportedImageError(
-        f"Expected an image file, an OME-Zarr folder or a folder of DICOM slices; {path} is a folder with "
+        f"Expected an image file, an OME-Zarr folder or a folder of DICOM; {path} is a folder with "
         "neither. Give the path of one image in it."
     )
 

@@ -10,6 +10,7 @@ _PAGE = re.compile(_START + rb"(<!doctype html|<html|<head|<\?xml[^>]*>\s*<!doct
 _ANSWER = re.compile(
     _START + rb"(<\?xml[^>]*>\s*<error\b|\{\s*\"(message|errors?|code|status|detail)\"\s*:)", re.IGNORECASE
 )
+_XML = re.compile(_START + rb"<(\?xml|OME)\b")
 _TO_ZARR = "Convert it: bioformats2raw {name} image.zarr (Bio-Formats), and open image.zarr."
 _TO_TIFF = (
     "Convert it to TIFF or PNG, for example with Fiji (File > Save As) or ImageMagick: magick {name} new.png."
@@ -73,6 +74,11 @@ def check_known(start: bytes, name: str) -> None:
         told = " ".join(start.decode("utf-8", "replace").split())
         raise UnsupportedImageError(
             f"Expected an image; {name} is what a server answered instead ({told[:120]}). Download it again."
+        )
+    if name.lower().endswith((".ome", ".ome.xml")) and _XML.match(start):
+        raise UnsupportedImageError(
+            f"Expected an image; {name} describes an OME-TIFF whose pixels lie in files beside it. Open one "
+            "of those: all that it describes is shown."
         )
     for offset, magic, kind, way_out in _FORMATS:
         if start[offset:].startswith(magic):

@@ -46,6 +46,8 @@ class OpenSlideSource(SourceBase):
         The file; of DICOM any file of the series, the other levels lie beside it.
     icc
         Whether to convert colours to sRGB by the ICC profile, where the slide has one.
+    name
+        Short name for titles; the stem of the file if omitted.
 
     Raises
     ------
@@ -57,7 +59,7 @@ class OpenSlideSource(SourceBase):
 
     reading = "through OpenSlide"
 
-    def __init__(self, path: Path, *, icc: bool = True) -> None:
+    def __init__(self, path: Path, *, icc: bool = True, name: str = "") -> None:
         openslide = _openslide(path)
         self._file_name, self._damage = path.name, (openslide.OpenSlideError, OSError, ValueError)
         self._slide: Any = _opened(openslide, path)
@@ -77,7 +79,11 @@ class OpenSlideSource(SourceBase):
             notes=(*left_out, *notes),
             contents=self._contents(0),
         )
-        super().__init__(path.stem, layout)
+        super().__init__(name or path.stem, layout)
+
+    def of_series(self, series: int | str | None) -> ImageSource:
+        """Return the slide itself, number 0, or what `beside` gives."""
+        return self if series in (None, 0, "0") else self.beside(str(series))
 
     def beside(self, name: str) -> ImageSource:
         """Return a picture that lies beside the slide, by name or number; closes the slide.

@@ -42,7 +42,13 @@ from napari_sslmaps.sources.icc import to_srgb
 from napari_sslmaps.sources.protocol import ImageSource
 from napari_sslmaps.sources.tiff_planes import JPEG, LARGEST_PIECE, Box, TiffPlanes, pieces_of
 from napari_sslmaps.sources.tiff_samples import Meaning, meaning_of
-from napari_sslmaps.sources.tiff_series import check_claimed_planes, choose_series, spacing_of
+from napari_sslmaps.sources.tiff_series import (
+    check_claimed_planes,
+    choose_series,
+    ome_images,
+    open_with_metadata,
+    spacing_of,
+)
 
 _T = TypeVar("_T")
 _DAMAGE = (
@@ -162,7 +168,8 @@ class TiffSource(SourceBase):
         channel: ChannelChoice = None,
     ) -> None:
         with ExitStack() as on_error, decoding(path.name, "a readable TIFF", *_DAMAGE):
-            file = on_error.enter_context(tifffile.TiffFile(path))
+            file, of_file = open_with_metadata(path)
+            on_error.enter_context(file)
             check_claimed_planes(file, path)
             choice = choose_series(file, series, path.name)
             shown: Any = file.series[choice.number]
@@ -186,7 +193,7 @@ class TiffSource(SourceBase):
             layout = replace(
                 layout,
                 spacing_um_yx=None if spacing is None else self._turn.pair(spacing),
-                notes=(*choice.notes, *self._plan.notes, *_said_of_extra(extra, path.name), *notes),
+                notes=(*of_file, *choice.notes, *self._plan.notes, *_said_of_extra(extra, path.name), *notes),
                 contents=replace(self._plan.contents, series=choice.series, shown=choice.number),
             )
             self._file, self._files = file, tifffile.FileCache(lock=RLock())
@@ -255,10 +262,8 @@ def _said_of_extra(extra: int, name: str) -> tuple[str, ...]:
 
 def _channel_facts(file: tifffile.TiffFile, number: int) -> ChannelFacts:
     series: Any = file.series[number]
-    if file.is_ome:
-        images = tifffile.xml2dict(file.ome_metadata or "")["OME"]["Image"]
-        several = images if isinstance(images, list) else [images]
-        return ome_facts(several[min(number, len(several) - 1)]["Pixels"])
+    if file.is_ome and (images := ome_images(file)):
+        return ome_facts(images[min(number, len(images) - 1)]["Pixels"])
     if file.is_qpi:
         return qptiff_facts([page.aspage().description for page in series if page is not None])
     if file.is_imagej:

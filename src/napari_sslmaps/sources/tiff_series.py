@@ -31,6 +31,8 @@ _XMP = 700
 _PIXELS = re.compile(r"<(?:\w+:)?Pixels\b[^>]*>")
 _SIZES = re.compile(r"\bSize[ZCT]\s*=\s*[\"'](\d{1,18})")
 _FILE_NAMES = re.compile(r"\bFileName\s*=\s*[\"']([^\"']+)")
+_LEFT_TO = re.compile(r"<(?:\w+:)?BinaryOnly\b[^>]*\bMetadataFile\s*=\s*[\"']([^\"']+)")
+_MOST_METADATA = 64_000_000
 _MOST_PLANES = 10_000_000
 
 
@@ -51,6 +53,41 @@ class SeriesChoice:
     number: int
     notes: tuple[str, ...] = ()
     series: tuple[str, ...] = ()
+
+
+def open_with_metadata(path: Path) -> tuple[tifffile.TiffFile, tuple[str, ...]]:
+    """Open a TIFF, with its OME metadata from the file beside it that it leaves them to.
+
+    Returns
+    -------
+    file
+        To be closed.
+    notes
+        A sentence where that file is not there: then this one's pages are shown alone.
+    """
+    file = tifffile.TiffFile(path)
+    left_to = _LEFT_TO.search((file.ome_metadata or "") if file.is_ome else "")
+    if left_to is None:
+        return file, ()
+    beside = path.parent / html.unescape(left_to[1])
+    text = _ome_text(beside)
+    if text is None:
+        note = f"{path.name} is part of a data set that {beside.name} describes, which is not beside it."
+        return file, (f"{note} Its own pages are shown.",)
+    file.close()
+    return tifffile.TiffFile(path, omexml=text), ()
+
+
+def _ome_text(path: Path) -> str | None:
+    """Return the OME metadata in an XML file or in a TIFF; None if there are none."""
+    if special_kind(path) or not path.is_file() or path.stat().st_size < 8:
+        return None
+    with path.open("rb") as file:
+        start = file.read(2)
+        if start not in (b"II", b"MM"):
+            return (start + file.read(_MOST_METADATA)).decode("utf-8", "replace")
+    with tifffile.TiffFile(path) as master:
+        return master.ome_metadata
 
 
 def check_claimed_planes(file: tifffile.TiffFile, path: Path) -> None:
@@ -143,12 +180,14 @@ def _told(every: list[Any], number: int) -> str:
 def spacing_of(file: tifffile.TiffFile, number: int) -> SpacingYX:
     """Return micrometres per pixel of a series.
 
-    OME, ImageJ, Aperio, Philips, Ventana and microscopes say it in words of their own; the tags of all others
-    are believed where they are finer than 30 µm: coarser ones are a printer's or a camera's.
+    OME, ImageJ, Aperio, Philips, Ventana, Leica and microscopes say it in words of their own; the tags of all
+    others are believed where they are finer than 30 µm: coarser ones are a printer's or a camera's.
     """
     page: Any = file.series[number].keyframe
     if file.is_ome:
         return _ome(file, number)
+    if file.is_scn:
+        return _leica(file, page.index)
     description = page.description or file.pages.first.description
     if match := _APERIO.search(description):
         return spacing_um(match[1], match[1], 1.0)
@@ -180,12 +219,34 @@ def _xmp(page: Any) -> str:
 
 
 def _ome(file: tifffile.TiffFile, number: int) -> SpacingYX:
-    image = tifffile.xml2dict(file.ome_metadata or "")["OME"]["Image"]
-    images = image if isinstance(image, list) else [image]
+    images = ome_images(file)
+    if not images:
+        return None
     pixels = images[number if number < len(images) else 0]["Pixels"]
     y = spacing_um(pixels.get("PhysicalSizeY"), 1.0, unit_um(pixels.get("PhysicalSizeYUnit", "µm")))
     x = spacing_um(1.0, pixels.get("PhysicalSizeX"), unit_um(pixels.get("PhysicalSizeXUnit", "µm")))
     return (y[0], x[1]) if y and x else None
+
+
+def ome_images(file: tifffile.TiffFile) -> list[Any]:
+    """Return the Image elements of a file's OME metadata, as `tifffile.xml2dict` gives them."""
+    return _elements(tifffile.xml2dict(file.ome_metadata or "")["OME"].get("Image"))
+
+
+def _leica(file: tifffile.TiffFile, page: int) -> SpacingYX:
+    """Micrometres per pixel of the image with this page: SCN says its size on the slide, in nanometres."""
+    for collection in _elements(tifffile.xml2dict(file.scn_metadata or "")["scn"].get("collection")):
+        for image in _elements(collection.get("image")):
+            pixels, view = image["pixels"], image["view"]
+            if page in [level.get("ifd") for level in _elements(pixels.get("dimension"))]:
+                size_y, size_x = (float(pixels[side]) for side in ("sizeY", "sizeX"))
+                return spacing_um(float(view["sizeY"]) / size_y, float(view["sizeX"]) / size_x, 1e-3)
+    return None
+
+
+def _elements(found: Any) -> list[Any]:
+    """Elements of one name, of which `xml2dict` gives one alone without a list, and none as None."""
+    return found if isinstance(found, list) else [] if found is None else [found]
 
 
 def _from_tags(file: tifffile.TiffFile, page: Any) -> SpacingYX:
