@@ -6,11 +6,14 @@ import math
 import pytest
 import timm
 import torch
+import transformers
 from definitions import HEADS, PATCH, SIDE, rotate, vit_weights
 from safetensors.torch import save_file
 
 from napari_sslmaps.encoders.checkpoint.read import inspect_checkpoint
 from napari_sslmaps.encoders.families.registry import architecture_from_dict, architecture_to_dict
+from napari_sslmaps.encoders.families.vit_network import sincos_positions
+from napari_sslmaps.encoders.families.vit_recognition import likely_grid
 from napari_sslmaps.encoders.overrides import Overrides
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import CheckpointError, InvalidOptionError
@@ -79,6 +82,75 @@ def test_a_grid_that_is_no_square_is_given(tmp_path, size):
         inspect_checkpoint(path, Overrides(method="dinov2", num_heads=4, grid=(5, 9)))
     encoder = assert_parity(network, path, size, grid=(4, 8))
     assert Overrides.of(json.loads(json.dumps(encoder.spec.overrides))).grid == (4, 8)
+
+
+def smooth_positions(rows, columns, *, noise=0.2):
+    """Positions as training gives them: waves of many directions over the grid, and noise."""
+    generator = torch.Generator().manual_seed(3)
+    grid = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
+    places = torch.stack(grid, dim=-1).reshape(-1, 2) / max(rows, columns)
+    waves = places @ torch.randn(2, 64, generator=generator) * 6 + 6 * torch.rand(64, generator=generator)
+    return waves.sin() + noise * torch.randn(waves.shape, generator=generator)
+
+
+@pytest.mark.parametrize("grid", [(4, 9), (9, 4), (6, 6), (2, 18), (4, 8), (5, 7), (16, 16), (14, 14)])
+@pytest.mark.parametrize("fixed", [True, False])
+def test_neighbours_tell_the_grid(grid, fixed):
+    positions = sincos_positions(64, *grid)[0] if fixed else smooth_positions(*grid)
+    assert likely_grid(positions) == grid
+
+
+@pytest.mark.parametrize(("count", "grid"), [(36, (6, 6)), (32, None), (7, None), (1, (1, 1)), (0, None)])
+def test_positions_without_neighbours_are_of_a_square_or_unknown(count, grid):
+    assert likely_grid(torch.randn(count, 64, generator=torch.Generator().manual_seed(0))) == grid
+
+
+@pytest.mark.parametrize("size", [(32, 72), (64, 40)])
+def test_a_grid_that_its_positions_tell(tmp_path, size):
+    network = drawn(img_size=(32, 72))
+    with torch.no_grad():
+        network.pos_embed[:, 1:] = smooth_positions(4, 9)
+    encoder = assert_parity(network, saved(tmp_path, network, config=False), size)
+    assert encoder.spec.architecture.grid == (4, 9)
+    assert any("taken for a grid of 4 × 9 tokens" in doubt for doubt in encoder.report.ambiguous)
+
+
+def test_fixed_positions_of_a_grid_that_is_no_square_tell_mae(tmp_path):
+    network = drawn(img_size=(32, 72))
+    with torch.no_grad():
+        network.pos_embed[:, 1:] = sincos_positions(64, 4, 9)
+    torch.save({"model": network.state_dict()}, tmp_path / "encoder.pth")
+    report = inspect_checkpoint(tmp_path / "encoder.pth", Overrides(num_heads=4))
+    assert (report.method, report.architecture.grid) == ("mae", (4, 9))
+
+
+@pytest.mark.parametrize(("sides", "grid"), [([32, 72], (4, 9)), ([32, 48], (4, 6)), ([48, 48], (6, 6))])
+def test_transformers_says_the_grid(tmp_path, sides, grid):
+    shape = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 96}
+    model = transformers.ViTModel(transformers.ViTConfig(**shape, image_size=sides, patch_size=8)).eval()
+    model.save_pretrained(tmp_path)
+    encoder = load_encoder(tmp_path, method="dino", device="cpu", precision="float32")
+    assert encoder.spec.architecture.grid == grid
+    pixels = torch.randn(1, 3, *sides)
+    with torch.inference_mode():
+        found = encoder.extractor.extract(pixels).tokens.flatten(1, 2)
+        expected = model(pixels).last_hidden_state[:, 1:]
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_layers_without_bias_are_computed_without(tmp_path):
+    network = drawn()
+    state = network.state_dict()
+    with torch.no_grad():
+        for key in [key for key in state if key.startswith("blocks.") and key.endswith(".bias")]:
+            if "norm" not in key and "qkv" not in key:
+                state.pop(key).zero_()
+    save_file(state, tmp_path / "model.safetensors")
+    assert_parity(network, tmp_path / "model.safetensors", (48, 48))
+    state["blocks.0.mlp.fc1.bias"] = torch.zeros(256)
+    save_file(state, tmp_path / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"missing blocks\.1\.mlp\.fc1\.bias"):
+        load_encoder(tmp_path / "model.safetensors", method="dinov2", num_heads=4, device="cpu")
 
 
 @pytest.mark.parametrize(("antialias", "offset"), [(True, 0.1), (False, 0.0)])

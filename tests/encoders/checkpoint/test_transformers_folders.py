@@ -261,7 +261,7 @@ def test_a_config_that_does_not_fit_gets_a_sentence(tmp_path, changes, sentence)
 
 @pytest.mark.parametrize(
     "changes",
-    [{"image_mean": [0.5]}, {"image_mean": "grey"}, {"image_std": [0, 0, 0]}, {"rescale_factor": 0}],
+    [{"image_mean": [0.5, 0.4]}, {"image_mean": "grey"}, {"image_std": [0, 0, 0]}, {"rescale_factor": 0}],
 )
 def test_statistics_that_are_none_get_a_sentence(tmp_path, changes):
     folder = save_folder(random_model("dinov2"), tmp_path, preprocessor=IMAGENET | changes)

@@ -1,6 +1,5 @@
 """Method and architecture of a file; what it cannot tell is said and can be overridden."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ from napari_sslmaps.encoders.families.family import Case, Family
 from napari_sslmaps.encoders.families.registry import FAMILIES, architecture_from_dict
 from napari_sslmaps.encoders.families.vit import VIT
 from napari_sslmaps.encoders.families.vit_network import sincos_positions
+from napari_sslmaps.encoders.families.vit_recognition import likely_grid
 from napari_sslmaps.encoders.methods.method import Method
 from napari_sslmaps.encoders.methods.registry import METHODS
 from napari_sslmaps.encoders.overrides import Overrides
@@ -238,7 +238,8 @@ def has_sincos_positions(state: Mapping[str, Tensor]) -> bool:
         return False
     stored = state["pos_embed"][0].float()
     dim = stored.shape[1]
-    side = math.isqrt(len(stored))
-    if dim % 4 or not side:
-        return False
-    return torch.allclose(stored[-side * side :], sincos_positions(dim, side, side)[0], atol=2e-3)
+    grids = [] if dim % 4 else [likely_grid(stored[first:]) for first in (0, 1)]
+    return any(
+        torch.allclose(stored[-rows * columns :], sincos_positions(dim, rows, columns)[0], atol=2e-3)
+        for rows, columns in filter(None, grids)
+    )

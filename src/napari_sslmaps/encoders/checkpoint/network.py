@@ -11,6 +11,11 @@ from napari_sslmaps.encoders.spec import Architecture
 from napari_sslmaps.errors import CheckpointError
 
 _COUNTER = "num_batches_tracked"
+_BIASES = (
+    *(".attn.proj.bias", ".mlp.fc1.bias", ".mlp.fc1_g.bias", ".mlp.fc1_x.bias", ".mlp.fc2.bias"),
+    *(".q_bias", ".v_bias"),
+)
+"""Of layers that some transformers have without: where no block has one it is zero, which is the same."""
 _LISTED = 12
 _SMALLEST = 2  # bytes
 
@@ -70,7 +75,8 @@ def _check_shapes(empty: Mapping[str, Tensor], state: Mapping[str, Tensor], name
     expected = {key: tuple(value.shape) for key, value in empty.items()}
     found = {key: tuple(value.shape) for key, value in state.items()}
     # old files lack BatchNorm's step counters, which evaluation does not need
-    faults = [f"missing {key}" for key in expected.keys() - found.keys() if not key.endswith(_COUNTER)]
+    absent = (_COUNTER, *(bias for bias in _BIASES if not any(key.endswith(bias) for key in found)))
+    faults = [f"missing {key}" for key in expected.keys() - found.keys() if not key.endswith(absent)]
     faults += [f"not known {key}" for key in found.keys() - expected.keys()]
     faults += [
         f"{key} of shape {found[key]} instead of {expected[key]}"

@@ -14,6 +14,7 @@ gated ``mlp.fc1``   ``mlp.weights_in``, of which the gate is the first half, ``m
 ==================  =============================================================================
 """
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -76,9 +77,25 @@ def read_facts(config: Mapping[str, Any], preprocessor: Mapping[str, Any] | None
             facts["branch"] = Fact(method.converted_branch, _BRANCH)
         if isinstance(config.get("norm_pix_loss"), bool):
             facts["norm_pix"] = Fact(config["norm_pix_loss"], "norm_pix_loss in config.json")
+    if (grid := _grid(config, method)) is not None:
+        facts["grid"] = grid
     if not usual.rope:
         facts["antialias"] = Fact(usual.antialias, "as transformers resamples positions")
     return facts | preprocessor_facts(preprocessor)
+
+
+def _grid(config: Mapping[str, Any], method: Method | None) -> Fact | None:
+    """Return the grid of positions where the images were no squares; DINOv2's are taken for a square then."""
+    sides, patch = config.get("image_size"), config.get("patch_size")
+    if not isinstance(sides, list) or len(sides) != 2 or sides[0] == sides[1]:
+        return None
+    if any(type(value) is not int or value < 1 for value in (*sides, patch)):
+        return None
+    rows, columns = (side // patch for side in sides)
+    side = math.isqrt(rows * columns)
+    if method is not None and method.name == "dinov2" and side * side == rows * columns:
+        return Fact((side, side), "as transformers lays DINOv2's positions out")
+    return Fact((rows, columns), "image_size and patch_size in config.json")
 
 
 def preprocessor_facts(preprocessor: Mapping[str, Any] | None) -> dict[str, Fact]:

@@ -378,13 +378,61 @@ def _grid(case: Case, shape: ViTArchitecture) -> tuple[tuple[int, int], int]:
                 f"{given[0] * given[1]}, beside {shape.prefix_tokens} of CLS and registers."
             )
     for placed in prefixes:
-        side = math.isqrt(max(count - placed, 0))
-        if side and side * side == count - placed:
-            return (side, side), placed
+        patches = case.translated.state["pos_embed"][:, placed:] if count > placed else None
+        likely = None if patches is None else likely_grid(patches[0])
+        if likely is not None:
+            rows, columns = likely
+            if rows != columns:
+                case.doubts.append(
+                    f"The {count - placed} positions in the file are taken for a grid of {rows} × {columns} "
+                    "tokens, in which neighbours are most alike. Set grid otherwise."
+                )
+            return likely, placed
     raise CheckpointError(
         f"Expected positions of a square grid of tokens; the file has {count}. Pass grid=(rows, columns), "
         "in tokens, of the images it was trained on."
     )
+
+
+_SMOOTHER = 0.7
+"""How much less neighbours have to differ in one grid than in another for the first to be taken."""
+
+
+def likely_grid(positions: Tensor) -> tuple[int, int] | None:
+    """Say what grid of tokens positions are of: a square, unless they clearly speak for another.
+
+    Fixed positions change little from a token to its neighbour, and so do those that were learned; cut into
+    rows of a wrong length, what lies below is no neighbour.
+
+    Parameters
+    ----------
+    positions
+        (N, D), row by row.
+
+    Returns
+    -------
+    tuple of int or None
+        Rows and columns; None where N is no square and the positions speak for no grid.
+    """
+    count, values = len(positions), positions.float()
+    side = math.isqrt(count)
+    square = (side, side) if side and side * side == count else None
+    grids = [(count // each, each) for each in range(2, count // 2 + 1) if count % each == 0]
+    if not grids:
+        return square
+    steps = {grid: _step(values, grid[1]) for grid in grids}
+    best = min(steps, key=lambda grid: steps[grid])
+    against = min((steps[grid] for grid in grids if grid != best), default=math.inf)
+    if square in steps:
+        against = steps[square]
+    return best if best != square and steps[best] < _SMOOTHER * against else square
+
+
+def _step(values: Tensor, columns: int) -> float:
+    """Mean squared difference between neighbours, to the right and below, of (N, D) in rows of a length."""
+    image = values.reshape(-1, columns, values.shape[1])
+    right, below = image[:, 1:] - image[:, :-1], image[1:] - image[:-1]
+    return float(right.square().mean() + below.square().mean())
 
 
 def vit_width(state: Mapping[str, Tensor]) -> tuple[int, int]:
