@@ -71,7 +71,7 @@ def show(name: Annotated[str, typer.Argument(help="Name of an encoder.")], json:
 @encoders.command()
 @takes(Corrections)
 def inspect(
-    path: Annotated[Path, typer.Argument(help="A weight file or folder.")],
+    path: Annotated[Path, typer.Argument(help="A weight file or folder, or hf:OWNER/NAME.")],
     *,
     json: Json = False,
     corrections: Corrections = Corrections(),
@@ -79,9 +79,10 @@ def inspect(
     """Say what a weight file was recognised as, and from which keys."""
     from napari_sslmaps.encoders.checkpoint.network import check_forward
     from napari_sslmaps.encoders.checkpoint.read import read_checkpoint
+    from napari_sslmaps.encoders.published.hub import located
 
     given = corrections.overrides()
-    checkpoint = read_checkpoint(path, given)
+    checkpoint = read_checkpoint(located(path), given)
     report = checkpoint.report
     doubts = check_forward(checkpoint.network, report.architecture)
     if json:
@@ -93,7 +94,7 @@ def inspect(
 @encoders.command()
 @takes(Corrections)
 def add(
-    path: Annotated[Path, typer.Argument(help="A weight file or folder.")],
+    path: Annotated[Path, typer.Argument(help="A weight file or folder, or hf:OWNER/NAME.")],
     *,
     name: Annotated[str, typer.Option(help="What to call it; after the file if omitted.")] = "",
     json: Json = False,

@@ -18,6 +18,7 @@ from napari_sslmaps.encoders.header import read_header, starting_gain
 from napari_sslmaps.encoders.llvm import load_triton_apart
 from napari_sslmaps.encoders.overrides import Branch, Overrides
 from napari_sslmaps.encoders.published.catalog import PUBLISHED
+from napari_sslmaps.encoders.published.hub import cached_folder, published_as, repository_of
 from napari_sslmaps.encoders.published.local import published_spec, published_specs
 from napari_sslmaps.encoders.spec import Architecture, EncoderSpec
 from napari_sslmaps.encoders.user_encoders import (
@@ -114,7 +115,8 @@ def load_encoder(  # noqa: PLR0913  # each keyword is part of the public contrac
     ----------
     name_or_path
         A name of `list_encoders`, or the path of a file or folder: of the methods' own code, of timm,
-        transformers or segmentation-models-pytorch.
+        transformers or segmentation-models-pytorch; or ``hf:OWNER/NAME`` or ``timm:NAME``, a repository of
+        the hub that is in its cache on this machine.
     device
         ``auto`` (CUDA, then MPS, then CPU) or a torch device.
     precision
@@ -224,6 +226,9 @@ def _find(name_or_path: str | Path) -> EncoderSpec | Path:
     path = Path(name_or_path).expanduser()
     if path.exists():
         return path
+    if (repository := repository_of(str(name_or_path))) is not None:
+        known = published_as(repository)
+        return cached_folder(repository) if known is None else get_spec(known)
     if isinstance(name_or_path, Path) or path.suffix or len(path.parts) > 1:
         raise WeightsUnavailableError(
             f"Expected a weight file or one of {', '.join(NAMES)}; there is no file at {path}."

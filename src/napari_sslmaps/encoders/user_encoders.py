@@ -23,6 +23,7 @@ from napari_sslmaps.encoders.llvm import load_triton_apart
 from napari_sslmaps.encoders.methods.registry import METHODS
 from napari_sslmaps.encoders.overrides import Overrides
 from napari_sslmaps.encoders.published.catalog import PUBLISHED
+from napari_sslmaps.encoders.published.hub import located, repository_at
 from napari_sslmaps.encoders.spec import Architecture, EncoderSpec
 from napari_sslmaps.errors import EncoderNotFoundError, InvalidOptionError, ShelfError, SSLMapsError
 from napari_sslmaps.files import footprint, hash_path, read_regular
@@ -40,7 +41,7 @@ def remember(path: str | Path, overrides: Overrides | None = None, *, name: str 
     Parameters
     ----------
     path
-        A file or folder that `load_encoder` takes.
+        A file, folder or name of the hub that `load_encoder` takes.
     overrides
         What its user knows better than the file; applied each time it is loaded.
     name
@@ -65,7 +66,7 @@ def remember(path: str | Path, overrides: Overrides | None = None, *, name: str 
 
     if name:
         _check_name(name)
-    file, wanted = Path(path).expanduser().absolute(), overrides or Overrides()
+    file, wanted = located(Path(path).expanduser()).absolute(), overrides or Overrides()
     checkpoint = read_checkpoint(file, wanted)
     report = checkpoint.report
     size, mtime_ns = footprint(file)
@@ -137,8 +138,12 @@ def changed_since_added(name: str, path: Path, sha256: str) -> str:
 
 
 def default_name(path: Path) -> str:
-    """Return what a file or folder is called if nobody names it: after itself, without its suffixes."""
-    return re.sub(r"[^\w.+-]+", "-", _SUFFIXES.sub("", path.name)).strip(".+-") or "encoder"
+    """Return what a file or folder is called if nobody names it: after itself, without its suffixes.
+
+    A folder of the hub's cache is called after its repository.
+    """
+    called = repository_at(path) or _SUFFIXES.sub("", path.name)
+    return re.sub(r"[^\w.+-]+", "-", called).strip(".+-") or "encoder"
 
 
 @dataclass(frozen=True, slots=True)
