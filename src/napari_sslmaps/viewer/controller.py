@@ -29,7 +29,7 @@ from napari_sslmaps.viewer.maps.coordinator import MapCoordinator, TokenWork
 from napari_sslmaps.viewer.maps.embedding_job import PartialResult
 from napari_sslmaps.viewer.maps.head_stack import HeadStack
 from napari_sslmaps.viewer.maps.map_controller import MapController
-from napari_sslmaps.viewer.maps.pca_bases import Bases
+from napari_sslmaps.viewer.maps.pca_bases import AlignedColours, Bases
 from napari_sslmaps.viewer.maps.run_estimate import RunEstimate
 from napari_sslmaps.viewer.maps.runs import EmbeddingRuns
 from napari_sslmaps.viewer.maps.scale import ScaleSteps
@@ -146,6 +146,7 @@ class Controller:
         )
         self.difference = Difference(workspace, self.layer_manager)
         self.bases = Bases(workspace, self.layer_manager)
+        self.aligned = AlignedColours(workspace)
         self.anchor_sets = AnchorSets(workspace, self.sessions, self.look)
         self.heads = HeadStack(viewer, workspace, self.layer_manager)
         self.keys = FlickerKeys(viewer, workspace, self.stage.methods)
@@ -173,7 +174,10 @@ class Controller:
         self.areas = AreaController(viewer, workspace, self.sessions, self.layer_manager, self.look.source)
         self.shapes = RegionShapes(viewer, workspace)
         self.session_files = SessionFiles(
-            viewer, workspace, self.sessions, SessionTools(self.run, self.shapes, self.looks)
+            viewer,
+            workspace,
+            self.sessions,
+            SessionTools(self.coordinator, self.run, self.shapes, self.looks),
         )
         self.scale = ScaleSteps(viewer, workspace, self.sessions, self.look)
         self.compare_page = ComparePage(
@@ -299,7 +303,9 @@ class Controller:
         connect(events.anchors, self._on_anchors_changed)
         for name in ("groups", "group", "reference"):
             connect(getattr(events, name), self._on_anchors_changed)
+        connect(events.options, self.aligned.follow_options)
         connect(events.options, self.coordinator.follow_options)
+        connect(events.side_by_side, self.aligned.follow_side_by_side)
         connect(events.bases, lambda: self.coordinator.repaint("pca"))
         connect(events.maps, lambda: self.coordinator.repaint(*self.workspace.maps))
         connect(events.front, self.stage.follow_front)

@@ -96,11 +96,11 @@ def test_the_value_under_the_pointer_is_the_maps() -> None:
     assert value_at(viewer, layer, (-5.0, 0.0)) is None
 
 
-@given(st.integers(1, 9), st.floats(200, 3000), st.floats(200, 2000), st.floats(0.2, 5))
+@given(st.integers(1, 9), st.floats(200, 3000), st.floats(200, 2000), st.floats(0.2, 5), st.floats(0, 30))
 def test_cells_fill_the_canvas_without_overlap(
-    count: int, width: float, height: float, aspect: float
+    count: int, width: float, height: float, aspect: float, strip: float
 ) -> None:
-    rects = cells_of(count, width, height, aspect)
+    rects = cells_of(count, width, height, aspect, strip=strip)
     assert len(rects) == count
     for index, one in enumerate(rects):
         assert one.x >= -1e-6
@@ -110,6 +110,13 @@ def test_cells_fill_the_canvas_without_overlap(
             assert (
                 one.x + one.width < other.x or other.y > one.y + one.height or other.x + other.width < one.x
             )
+
+
+def test_what_is_said_of_a_picture_covers_none_of_it() -> None:
+    rows = sorted({(rect.y, rect.height) for rect in cells_of(4, 1000, 1000, strip=20)})
+    assert rows == [(20, 458), (522, 458)]  # 20 above and below each, 4 between the two
+    [alone] = cells_of(1, 100, 40, strip=20)
+    assert (alone.y, alone.height) == (10, 20)
 
 
 def test_four_square_pictures_lie_two_by_two_and_wide_ones_below_each_other() -> None:

@@ -129,3 +129,35 @@ def test_a_control_waits_for_the_run_of_an_image_that_is_not_embedded(
     assert embedder.calls == []
     controller.run()
     assert [name for name, _ in embedder.calls] == list(workspace.methods)
+
+
+def test_side_by_side_turns_colours_alike_and_gives_them_back(
+    controller: Controller, two: tuple[Image, Image]
+) -> None:
+    workspace, image = controller.workspace, two[1]
+    second = workspace.methods[1]
+    workspace.side_by_side = True
+    assert workspace.pca.aligned
+    assert shown(controller, image, second).aligned_to == workspace.methods[0]
+    workspace.side_by_side = False
+    assert not workspace.pca.aligned
+    assert shown(controller, image, second).aligned_to == ""
+
+
+def test_a_tick_taken_away_stays_away_and_one_set_by_hand_stays(controller: Controller) -> None:
+    workspace = controller.workspace
+    workspace.side_by_side = True
+    workspace.pca = replace(workspace.pca, aligned=False)
+    workspace.side_by_side = False
+    workspace.side_by_side = True
+    assert not workspace.pca.aligned
+    workspace.pca = replace(workspace.pca, aligned=True)
+    workspace.side_by_side = False
+    assert workspace.pca.aligned
+
+
+def test_kept_components_are_turned_by_nothing(controller: Controller, two: tuple[Image, Image]) -> None:
+    controller.bases.lock()
+    controller.workspace.side_by_side = True
+    assert not controller.workspace.pca.aligned
+    assert shown(controller, two[1]).aligned_to == ""

@@ -45,24 +45,26 @@ def test_a_step_averages_what_is_compared_and_says_how_far(clicked: Controller, 
 def test_rings_lie_around_anchors_while_there_is_a_scale(
     clicked: Controller, image: Image, viewer: ViewerModel
 ) -> None:
-    rings = clicked.scale.rings
-    assert rings.layer is None
+    rings, layers = clicked.scale.rings, list(viewer.layers)
+    assert not rings.rings()
     clicked.scale.choose(len(STEPS) - 1)
-    assert rings.layer is not None
-    [ring] = rings.layer.data
-    np.testing.assert_allclose(ring.mean(axis=0), [20.0, 10.0])
-    np.testing.assert_allclose(np.ptp(ring, axis=0), 2 * REACH * 8)
-    assert viewer.layers.selection.active is image
+    [ring] = rings.rings()
+    np.testing.assert_allclose(ring.corners_xy.mean(axis=0), [10.0, 20.0])
+    np.testing.assert_allclose(np.ptp(ring.corners_xy, axis=0), 2 * REACH * 8)
+    assert (ring.colour, ring.words) == (clicked.workspace.groups[0].colour, "σ 8 px")
+    assert list(viewer.layers) == layers  # it is no layer
+    clicked.workspace.add_anchor(Anchor((30.0, 40.0)), keep=True)
+    assert [ring.words for ring in rings.rings()] == ["σ 8 px", ""]
     clicked.workspace.anchors = ()
-    assert rings.layer is None
-    assert "scale" not in [layer.name for layer in viewer.layers]
+    assert not rings.rings()
 
 
-def test_a_ring_that_somebody_removes_comes_again(clicked: Controller, viewer: ViewerModel) -> None:
-    clicked.scale.choose(3)
-    viewer.layers.remove(clicked.scale.rings.layer)
-    clicked.scale.choose(4)
-    assert clicked.scale.rings.layer in viewer.layers
+def test_a_ring_lies_where_its_image_lies(clicked: Controller, image: Image) -> None:
+    clicked.scale.choose(len(STEPS) - 1)
+    image.scale, image.translate = (0.5, 2.0), (100.0, 10.0)
+    [ring] = clicked.scale.rings.rings()
+    np.testing.assert_allclose(ring.corners_xy.mean(axis=0), [10 + 2 * 10.0, 100 + 0.5 * 20.0])
+    np.testing.assert_allclose(np.ptp(ring.corners_xy, axis=0), [2 * 2 * REACH * 8, 0.5 * 2 * REACH * 8])
 
 
 def test_keys_go_by_steps_and_stop_at_the_ends(clicked: Controller, viewer: ViewerModel) -> None:

@@ -56,6 +56,39 @@ def test_a_saved_session_opens_as_it_was(
     assert not workspace.status.failed
 
 
+def test_opening_makes_no_map_of_what_is_only_on_the_way(worked: Controller, tmp_path: Path) -> None:
+    workspace = worked.workspace
+    worked.session_files.save(tmp_path / "mine.json")
+    saved = workspace.anchors
+    workspace.anchors, workspace.options = (Anchor((5.0, 5.0)),), replace(workspace.options)
+    seen = []
+    worked.map_controller.drawn.connect(lambda _: seen.append((workspace.anchors, workspace.options)))
+    worked.session_files.open(tmp_path / "mine.json")
+    assert seen
+    assert {(anchors, options) for anchors, options in seen} == {(saved, workspace.options)}
+
+
+def test_a_session_without_anchors_takes_their_maps_away(
+    worked: Controller, image: Image, tmp_path: Path
+) -> None:
+    anchors, worked.workspace.anchors = worked.workspace.anchors, ()
+    worked.session_files.save(tmp_path / "bare.json")
+    worked.workspace.anchors = anchors
+    assert worked.layer_manager.find(image, "similarity", "dinov3-demo") is not None
+    worked.session_files.open(tmp_path / "bare.json")
+    assert worked.layer_manager.find(image, "similarity", "dinov3-demo") is None
+
+
+def test_colours_that_were_not_turned_side_by_side_open_so(worked: Controller, tmp_path: Path) -> None:
+    workspace = worked.workspace
+    workspace.side_by_side = True
+    workspace.pca = replace(workspace.pca, aligned=False)
+    worked.session_files.save(tmp_path / "mine.json")
+    workspace.side_by_side = False
+    worked.session_files.open(tmp_path / "mine.json")
+    assert (workspace.side_by_side, workspace.pca.aligned) == (True, False)
+
+
 def test_an_image_that_is_gone_is_asked_for(viewer: ViewerModel, worked: Controller, tmp_path: Path) -> None:
     worked.session_files.save(tmp_path / "mine.json")
     viewer.layers.clear()

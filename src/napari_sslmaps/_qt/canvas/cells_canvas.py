@@ -13,10 +13,12 @@ from qtpy.QtWidgets import QWidget
 from napari_sslmaps._qt.canvas.painting import (
     number,
     paint_anchor,
-    paint_bar,
+    paint_level_bar,
+    paint_line,
     paint_outline,
     paint_picture,
-    paint_text,
+    paint_ring,
+    through,
 )
 from napari_sslmaps.viewer.canvas.anchor_layers import AnchorMarks
 from napari_sslmaps.viewer.canvas.cell_camera import Rect
@@ -24,7 +26,8 @@ from napari_sslmaps.viewer.canvas.cell_mouse import CellMouse
 from napari_sslmaps.viewer.canvas.image_layer import OWN, frame_of, lead_index, pixel_to_world
 from napari_sslmaps.viewer.canvas.map_layers import Picture
 from napari_sslmaps.viewer.canvas.rendering import Backdrop, render, shades, value_at
-from napari_sslmaps.viewer.canvas.side_by_side import Cells, SideBySide, drawable, outlines
+from napari_sslmaps.viewer.canvas.scale_rings import ScaleRings
+from napari_sslmaps.viewer.canvas.side_by_side import STRIP, Cells, SideBySide, drawable, outlines
 
 _NOTCH = 120.0
 """Qt counts eighths of a degree: so many a notch of a wheel."""
@@ -46,8 +49,8 @@ class CellsCanvas(QWidget):
         Whose layers and tools are used.
     cells
         What is shown.
-    marks
-        Gives the anchors.
+    marks, rings
+        Give the anchors, and the rings around them.
     """
 
     pointed = Signal(object)
@@ -58,11 +61,13 @@ class CellsCanvas(QWidget):
         viewer: ViewerModel,
         cells: SideBySide,
         marks: AnchorMarks,
+        rings: ScaleRings,
     ) -> None:
         super().__init__()
         self._viewer = viewer
         self._cells = cells
         self._marks = marks
+        self._rings = rings
         self._mouse = CellMouse(viewer)
         self._backdrop = Backdrop(viewer)
         self.over: Callable[[Picture, Image], Picture | None] = lambda _picture, _image: None
@@ -115,8 +120,10 @@ class CellsCanvas(QWidget):
         for shapes in shown.tools:
             if isinstance(shapes, Shapes) and shapes.visible:
                 for corners, colour in outlines(self._viewer, shapes):
-                    paint_outline(painter, _through(to_canvas, corners), colour)
+                    paint_outline(painter, through(to_canvas, corners), colour)
         if not shown.tools:
+            for ring in self._rings.rings():
+                paint_ring(painter, ring, to_canvas)
             self._paint_anchors(painter, shown.image, to_canvas)
         painter.restore()
 
@@ -128,21 +135,23 @@ class CellsCanvas(QWidget):
         lead = lead_index(self._viewer, image)
         for anchor, colour, symbol in self._marks.marks():
             y, x = pixel_to_world(self._viewer, image, [*lead, *anchor.pixel_yx])[-2:]
-            ((at_x, at_y),) = _through(to_canvas, np.array([[x, y]]))
+            ((at_x, at_y),) = through(to_canvas, np.array([[x, y]]))
             paint_anchor(painter, at_x, at_y, colour, symbol)
 
     def _paint_words(self, painter: QPainter, rect: Rect, picture: Picture, title: str, kind: str) -> None:
-        area = QRectF(rect.x, rect.y, rect.width, rect.height)
+        above = QRectF(rect.x, rect.y - STRIP, rect.width, STRIP)
+        below = QRectF(rect.x, rect.y + rect.height, rect.width, STRIP)
         image = None if self._cells.cells is None else self._cells.cells.image
         if image is not None and not self._is_of_frame(image, picture):
             kind = f"of frame {picture.metadata[OWN]['frame']}, being renewed"
-        paint_text(painter, area, title, kind)
+        paint_line(painter, above, title, kind)
+        taken = 0.0
         if isinstance(picture, Image) and not picture.rgb:
             low, high = (float(value) for value in picture.contrast_limits)
-            paint_bar(painter, area, shades(picture), low, high)
+            taken = paint_level_bar(painter, below, shades(picture), low, high)
         value = None if self._at is None else value_at(self._viewer, picture, self._at)
         if value is not None:
-            paint_text(painter, area, number(value), "", below=True)
+            paint_line(painter, below.adjusted(0, 0, -taken, 0), number(value), "")
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:
         """Let the cells fill what there is."""
@@ -232,8 +241,3 @@ def _distance(rect: Rect, x: float, y: float) -> float:
 
 def _modifiers(event: QMouseEvent) -> tuple[str, ...]:
     return tuple(name for key, name in _KEYS if event.modifiers() & key)
-
-
-def _through(matrix: Any, points_xy: Any) -> Any:
-    """Take (n, 2) points through a (3, 3) matrix."""
-    return points_xy @ matrix[:2, :2].T + matrix[:2, 2]

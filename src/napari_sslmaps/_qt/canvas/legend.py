@@ -2,16 +2,20 @@
 
 from collections.abc import Callable
 
+import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image
+from numpy.typing import NDArray
 from qtpy.QtCore import QEvent, QObject, QRectF, Qt, QTimer
 from qtpy.QtGui import QPainter, QPaintEvent
 from qtpy.QtWidgets import QWidget
 
-from napari_sslmaps._qt.canvas.painting import number, paint_bar, paint_text
+from napari_sslmaps._qt.canvas.painting import number, paint_bar, paint_ring, paint_text
+from napari_sslmaps.viewer.canvas.cell_camera import CellCamera, Rect
 from napari_sslmaps.viewer.canvas.image_layer import OWN
 from napari_sslmaps.viewer.canvas.map_layers import Picture
 from napari_sslmaps.viewer.canvas.rendering import shades, value_at
+from napari_sslmaps.viewer.canvas.scale_rings import ScaleRings
 
 
 class Legend(QWidget):
@@ -27,6 +31,8 @@ class Legend(QWidget):
         Gives the pictures that are in view.
     pictures
         Gives the maps of all methods that are of the kind in view.
+    rings
+        Gives the rings around anchors.
     """
 
     def __init__(
@@ -35,11 +41,13 @@ class Legend(QWidget):
         viewer: ViewerModel,
         seen: Callable[[], list[Picture]],
         pictures: Callable[[], list[Picture]],
+        rings: ScaleRings,
     ) -> None:
         super().__init__(canvas)
         self._viewer = viewer
         self._seen = seen
         self._pictures = pictures
+        self._rings = rings
         camera = viewer.scene.camera
         self._fitted = (camera.center, camera.zoom)
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
@@ -69,19 +77,41 @@ class Legend(QWidget):
 
     def paintEvent(self, _event: QPaintEvent | None) -> None:
         """Write what is in view."""
-        seen = self._seen()
-        if not seen:
+        seen, rings = self._seen(), self._rings.rings()
+        if not seen and not rings:
             return
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        area, top = QRectF(self.rect()), seen[-1]
+        to_canvas = self._to_canvas()
+        if to_canvas is not None:
+            for ring in rings:
+                paint_ring(painter, ring, to_canvas)
+        if seen:
+            self._paint_words(painter, seen[-1])
+        painter.end()
+
+    def _to_canvas(self) -> NDArray[np.float64] | None:
+        """Return the (3, 3) matrix from the world's (x, y, 1) to the canvas; None where it shows no plane."""
+        dims, camera = self._viewer.dims, self._viewer.scene.camera
+        if dims.ndisplay != 2 or tuple(dims.displayed) != (dims.ndim - 2, dims.ndim - 1):
+            return None
+        rect = Rect(0, 0, self.width(), self.height())
+        y, x = (float(value) for value in camera.center[-2:])
+        matrix = CellCamera((y, x), float(camera.zoom)).to_cell(rect)
+        up, left = camera.orientation2d[0] == "up", camera.orientation2d[1] == "left"
+        mirror = np.diag([-1.0 if left else 1.0, -1.0 if up else 1.0, 1.0])
+        mirror[:2, 2] = self.width() * left, self.height() * up
+        found: NDArray[np.float64] = mirror @ matrix
+        return found
+
+    def _paint_words(self, painter: QPainter, top: Picture) -> None:
+        area = QRectF(self.rect())
         mark = top.metadata[OWN]
         paint_text(painter, area, mark["encoder"], mark["title"])
         if isinstance(top, Image) and not top.rgb:
             low, high = (float(value) for value in top.contrast_limits)
             paint_bar(painter, area, shades(top), low, high)
         paint_text(painter, area, "", self._values(), below=True)
-        painter.end()
 
     def _values(self) -> str:
         """Return the values of all methods under the pointer, where it is on the map."""

@@ -25,7 +25,9 @@ class MountedCanvas:
         self._controller = controller
         self._connections = Connections()
         self.native = _canvas_near(widget)
-        self.cells = CellsCanvas(controller.viewer, controller.cells, controller.marks)
+        self.cells = CellsCanvas(
+            controller.viewer, controller.cells, controller.marks, controller.scale.rings
+        )
         self.cells.over = controller.areas.over
         self.legend: Legend | None = None
         if self.native is not None:
@@ -68,6 +70,7 @@ class MountedCanvas:
             controller.viewer,
             lambda: [] if sessions.image is None else stage.seen(sessions.image),
             lambda: [] if sessions.image is None else stage.pictures(sessions.image),
+            controller.scale.rings,
         )
 
     def _connect(self) -> None:
@@ -75,8 +78,11 @@ class MountedCanvas:
         events = controller.workspace.events
         connect(controller.cells.changed, self._follow)
         connect(controller.layer_manager.drawn, self._draw)
-        for name in ("anchors", "groups", "group", "reference", "caption"):
+        for name in ("anchors", "groups", "group", "reference", "caption", "scale_text", "task"):
             connect(getattr(events, name), self._draw)
+        viewer = controller.viewer
+        for signal in (viewer.scene.camera.events, viewer.dims.events):
+            connect(signal, self._on_moved)
         connect(controller.viewer.cursor.events.position, self._on_cursor)
 
     def _follow(self) -> None:
@@ -90,6 +96,11 @@ class MountedCanvas:
     def _draw(self) -> None:
         self.cells.follow()
         if self.legend is not None:
+            self.legend.follow()
+
+    def _on_moved(self) -> None:
+        """Let rings stay where they are in the world; the cells have a camera of their own."""
+        if self.legend is not None and not self._controller.cells.active:
             self.legend.follow()
 
     def _on_cursor(self) -> None:

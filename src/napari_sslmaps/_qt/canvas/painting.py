@@ -1,6 +1,7 @@
 """Pictures, anchors, titles and colour bars, painted by Qt."""
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +10,7 @@ from qtpy.QtGui import QColor, QFont, QFontMetricsF, QImage, QPainter, QPen, QPo
 
 from napari_sslmaps.viewer.canvas.anchor_layers import SIZE
 from napari_sslmaps.viewer.canvas.rendering import Colours, Rendered
+from napari_sslmaps.viewer.canvas.scale_rings import Ring
 
 Float = NDArray[np.float64]
 SHADE = QColor(0, 0, 0, 165)
@@ -17,6 +19,10 @@ _RGBA = QImage.Format.Format_RGBA8888
 _INSET = 8.0
 _BESIDE = 90.0
 """Room that a colour bar with its numbers takes at most."""
+_RING = 1.5
+"""Width of a ring's line in canvas pixels."""
+_LYING = (90.0, 10.0)
+"""Greatest length and height of a lying colour bar."""
 _BAR = (12.0, 110.0)
 """Width and greatest height of a colour bar."""
 
@@ -56,39 +62,111 @@ def paint_outline(painter: QPainter, corners: Float, colour: Sequence[float]) ->
     painter.drawPolygon(QPolygonF([QPointF(float(x), float(y)) for x, y in corners]))
 
 
+def paint_ring(painter: QPainter, ring: Ring, to_canvas: Float) -> None:
+    """Paint a ring where a (3, 3) matrix from the world to the canvas puts it, and its words below it."""
+    corners = through(to_canvas, ring.corners_xy)
+    for width, shade in ((3.0, QColor(0, 0, 0, 110)), (_RING, QColor(ring.colour))):
+        painter.setPen(QPen(shade, width))
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        painter.drawPolygon(QPolygonF([QPointF(float(x), float(y)) for x, y in corners]))
+    if not ring.words:
+        return
+    font = QFont(painter.font())
+    font.setPointSizeF(8.5)
+    metrics = QFontMetricsF(font)
+    wide, high = metrics.horizontalAdvance(ring.words), metrics.height()
+    left = float(corners[:, 0].mean()) - wide / 2
+    box = QRectF(left - 4, float(corners[:, 1].max()) + 3, wide + 8, high)
+    painter.setPen(Qt.PenStyle.NoPen)
+    painter.setBrush(SHADE)
+    painter.drawRoundedRect(box, 3, 3)
+    painter.setFont(font)
+    painter.setPen(QColor("white"))
+    painter.drawText(box, Qt.AlignmentFlag.AlignCenter, ring.words)
+
+
+def through(matrix: Float, points_xy: Float) -> Float:
+    """Take (n, 2) points through a (3, 3) matrix."""
+    found: Float = points_xy @ matrix[:2, :2].T + matrix[:2, 2]
+    return found
+
+
 def paint_text(painter: QPainter, area: QRectF, bold: str, plain: str, *, below: bool = False) -> None:
     """Paint what a picture shows into its upper left corner, or the lower one, cut where it is too long."""
     if below:
         area = area.adjusted(0, 0, -_BESIDE, 0)  # which leaves a colour bar alone
+    parts = _fitting(painter, bold, plain, area.width() - 3 * _INSET)
+    if not parts:
+        return
+    height = QFontMetricsF(parts[0][0]).height() + 4
+    y = area.bottom() - height - _INSET if below else area.y() + _INSET
+    total = sum(wide for _, _, wide in parts) + _INSET * (len(parts) - 1)
+    box = QRectF(area.x() + _INSET, y, total + 10, height)
+    painter.setPen(Qt.PenStyle.NoPen)
+    painter.setBrush(SHADE)
+    painter.drawRoundedRect(box, 3, 3)
+    _write(painter, parts, box.x() + 5, box.y(), height)
+
+
+def paint_line(painter: QPainter, area: QRectF, bold: str, plain: str) -> None:
+    """Paint words into a strip beside a picture, cut where they are too long."""
+    parts = _fitting(painter, bold, plain, area.width() - 2 * _INSET)
+    _write(painter, parts, area.x() + _INSET, area.y(), area.height())
+
+
+_Part: TypeAlias = tuple[QFont, str, float]
+"""Words, their font and their width."""
+
+
+def _fitting(painter: QPainter, bold: str, plain: str, room: float) -> list[_Part]:
     font = QFont(painter.font())
     font.setPointSizeF(9.5)
     heavy = QFont(font)
     heavy.setBold(True)
-    widths = [(heavy, bold), (font, plain)]
-    room, x = area.width() - 3 * _INSET, area.x() + _INSET
     parts = []
-    for face, text in widths:
+    for face, text in ((heavy, bold), (font, plain)):
         metrics = QFontMetricsF(face)
         shown = metrics.elidedText(text, Qt.TextElideMode.ElideRight, max(0.0, room))
         if shown and room > 20:
             wide = metrics.horizontalAdvance(shown)
             parts.append((face, shown, wide))
             room -= wide + _INSET
-    if not parts:
-        return
-    height = QFontMetricsF(heavy).height() + 4
-    y = area.bottom() - height - _INSET if below else area.y() + _INSET
-    total = sum(wide for _, _, wide in parts) + _INSET * (len(parts) - 1)
-    painter.setPen(Qt.PenStyle.NoPen)
-    painter.setBrush(SHADE)
-    painter.drawRoundedRect(QRectF(x, y, total + 10, height), 3, 3)
+    return parts
+
+
+def _write(painter: QPainter, parts: Sequence[_Part], x: float, y: float, height: float) -> None:
+    before = painter.font()
     painter.setPen(QColor("white"))
-    x += 5
     for face, text, wide in parts:
         painter.setFont(face)
         painter.drawText(QRectF(x, y, wide + 2, height), Qt.AlignmentFlag.AlignVCenter, text)
         x += wide + _INSET
+    painter.setFont(before)
+
+
+def paint_level_bar(painter: QPainter, area: QRectF, shades: Colours, low: float, high: float) -> float:
+    """Paint a lying colour bar between its numbers at the right of a strip; return the width it takes."""
+    font = QFont(painter.font())
+    font.setPointSizeF(8.5)
+    metrics = QFontMetricsF(font)
+    texts = [number(low), number(high)]
+    wides = [metrics.horizontalAdvance(text) + 2 for text in texts]
+    length = min(_LYING[0], area.width() - sum(wides) - 5 * _INSET)
+    if length < 20:
+        return 0.0
+    taken = sum(wides) + length + 3 * _INSET
+    x = area.right() - taken + _INSET / 2
+    before = painter.font()
     painter.setFont(font)
+    painter.setPen(QColor("white"))
+    middle = Qt.AlignmentFlag.AlignVCenter
+    painter.drawText(QRectF(x, area.y(), wides[0], area.height()), middle, texts[0])
+    x += wides[0] + _INSET / 2
+    painter.drawImage(QRectF(x, area.center().y() - _LYING[1] / 2, length, _LYING[1]), _image(shades[None]))
+    x += length + _INSET / 2
+    painter.drawText(QRectF(x, area.y(), wides[1], area.height()), middle, texts[1])
+    painter.setFont(before)
+    return taken
 
 
 def paint_bar(painter: QPainter, area: QRectF, shades: Colours, low: float, high: float) -> None:

@@ -68,7 +68,10 @@ class MapSection(Section):
         self.stack.setToolTip("All heads of the method in front as one layer to slide through.")
         self.rendering = ComboBox(_RENDERINGS, "How scores become colours.")
         self.aligned = QCheckBox("aligned")
-        self.aligned.setToolTip("Turn every method's colours towards the first's (orthogonal Procrustes).")
+        self.aligned.setToolTip(
+            "Turn every method's colours towards the first's (orthogonal Procrustes). Ticked by itself while "
+            "methods are side by side; a tick taken away stays away."
+        )
         self.basis = ComboBox(_BASES, "To which tokens the components are fitted.")
         self.basis_files = FileMenu("components", "Keep the components of now, or those of a file.")
         self.combine = ComboBox(_COMBINES, "Of several anchors: their mean direction, or the largest map.")

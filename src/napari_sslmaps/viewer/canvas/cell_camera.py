@@ -28,7 +28,9 @@ class Rect:
         return self.x <= x < self.x + self.width and self.y <= y < self.y + self.height
 
 
-def cells_of(count: int, width: float, height: float, aspect: float = 1.0, gap: float = 4.0) -> list[Rect]:
+def cells_of(
+    count: int, width: float, height: float, aspect: float = 1.0, gap: float = 4.0, strip: float = 0.0
+) -> list[Rect]:
     """Lay cells of equal size in rows, as many a row as show pictures of that aspect largest.
 
     Parameters
@@ -41,17 +43,23 @@ def cells_of(count: int, width: float, height: float, aspect: float = 1.0, gap: 
         Width of a picture over its height.
     gap
         Canvas pixels between cells.
+    strip
+        Canvas pixels that are left free above and below each cell, for words and a colour bar, as far as the
+        picture keeps half of the height.
     """
     best: list[Rect] = []
     largest = 0.0
     for cols in range(1, count + 1):
         rows = ceil(count / cols)
-        wide, high = (width - gap * (cols - 1)) / cols, (height - gap * (rows - 1)) / rows
+        wide, tall = (width - gap * (cols - 1)) / cols, (height - gap * (rows - 1)) / rows
+        free = min(strip, tall / 4)
+        high = tall - 2 * free
         side = min(wide / aspect, high)
         if side > largest * (1 + 1e-9) or not best:
             largest = max(side, largest)
             best = [
-                Rect((n % cols) * (wide + gap), (n // cols) * (high + gap), wide, high) for n in range(count)
+                Rect((n % cols) * (wide + gap), (n // cols) * (tall + gap) + free, wide, high)
+                for n in range(count)
             ]
     return best
 

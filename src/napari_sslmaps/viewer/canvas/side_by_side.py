@@ -21,6 +21,8 @@ from napari_sslmaps.viewer.canvas.map_layers import Picture
 from napari_sslmaps.viewer.state.connections import Connections
 
 _LOOKS = ("opacity", "gamma", "colormap", "contrast_limits", "interpolation2d", "data")
+STRIP = 22.0
+"""Canvas pixels above and below each cell: what a picture is, and its colours, cover none of it."""
 _PLACE = ("scale", "translate", "rotate", "shear", "affine")
 
 
@@ -127,7 +129,7 @@ class SideBySide:
         """Where the cells lie on the canvas."""
         if self.cells is None:
             return []
-        return cells_of(len(self.cells.pictures), *self.size, self._aspect())
+        return cells_of(len(self.cells.pictures), *self.size, self._aspect(), strip=STRIP)
 
     def resize(self, width: float, height: float) -> None:
         """Take the size of the canvas; all is fitted anew until a user has moved or zoomed."""

@@ -1,5 +1,7 @@
 """What anchors and options ask of one image: a map of what is embedded, a run for what is not."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -66,7 +68,16 @@ class MapCoordinator:
         self._stage = stage
         self._options = workspace.options
         self._behind = False
-        self._taking_frame = False
+        self._held = False
+
+    @contextmanager
+    def holding(self) -> Iterator[None]:
+        """Make no map meanwhile: much changes at once, and is painted once afterwards."""
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
 
     def run(self) -> None:
         """Embed the chosen region by all chosen encoders."""
@@ -145,11 +156,8 @@ class MapCoordinator:
         if not self._clip.take(image, session):
             return False
         self._stage.choose_front()
-        self._taking_frame = True  # one painting for the frame and for anchors that went along
-        try:
+        with self.holding():  # one painting for the frame and for anchors that went along
             self._tracker.follow(session)
-        finally:
-            self._taking_frame = False
         self.repaint(*self._front_first())
         self._behind = True
         return True
@@ -180,7 +188,7 @@ class MapCoordinator:
     def follow_anchors(self) -> None:
         """Bring maps to where the anchors are now."""
         here = self._sessions.here
-        if here is None or self._taking_frame:
+        if here is None or self._held:
             return
         image, session = here
         if self._workspace.reference is None and not self._workspace.anchors and not self._workspace.dragging:
@@ -222,7 +230,7 @@ class MapCoordinator:
     def repaint(self, *kinds: Any) -> None:
         """Make these kinds of maps again, of what is embedded."""
         here = self._sessions.here
-        if here is None:
+        if here is None or self._held:
             return
         self._map_controller.repaint(*here, *kinds)
         if "attention" in kinds:

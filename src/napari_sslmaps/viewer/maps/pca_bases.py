@@ -1,4 +1,4 @@
-"""Principal components that are kept, for the images that come, as files and from files."""
+"""Principal components: kept for the images that come, as files and from files; turned alike side by side."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,6 +13,37 @@ from napari_sslmaps.viewer.state.workspace import WorkspaceModel
 
 Elsewhere = Mapping[str, Sequence[Embedding]]
 """By encoder, embeddings of other images."""
+
+
+class AlignedColours:
+    """Turns colours of components alike while methods are side by side, where a user has not said otherwise.
+
+    Side by side, colours are compared: components of two encoders have none in common unless turned.
+
+    Parameters
+    ----------
+    workspace
+        Workspace whose option is set.
+    """
+
+    def __init__(self, workspace: WorkspaceModel) -> None:
+        self._workspace = workspace
+        self._by_itself = self._refused = False
+
+    def follow_side_by_side(self, on: bool) -> None:
+        """Align as the cells come, and leave it as the cells go."""
+        pca = self._workspace.pca
+        if on and not pca.aligned and pca.basis != "kept" and not self._refused:
+            self._by_itself = True
+            self._workspace.pca = replace(pca, aligned=True)
+        elif not on and self._by_itself:
+            self._by_itself = False
+            self._workspace.pca = replace(pca, aligned=False)
+
+    def follow_options(self) -> None:
+        """Take note of a user who takes the alignment back."""
+        if self._by_itself and not self._workspace.pca.aligned:
+            self._by_itself, self._refused = False, True
 
 
 class Bases:

@@ -45,7 +45,7 @@ class ScaleSteps:
         self._workspace = workspace
         self._sessions = sessions
         self._look = look
-        self.rings = ScaleRings(viewer, workspace, self.sigma_px, self.words)
+        self.rings = ScaleRings(viewer, workspace, self.sigma_px, lambda: workspace.scale_text)
         self._usual = workspace.scale
         self._connections = Connections()
         events = workspace.events
@@ -99,10 +99,9 @@ class ScaleSteps:
         return f"σ {sigma:.3g} px{of_um}"
 
     def update(self) -> None:
-        """Say and show the scale of now."""
+        """Say the scale of now."""
         try:
             self._workspace.scale_text = self.words()
-            self.rings.update()
         except SSLMapsError as error:
             self._workspace.say(str(error), failed=True)
 
@@ -132,7 +131,6 @@ class ScaleSteps:
         return float(min(self._look.source(image).levels[0].shape_yx))
 
     def _follow_zoom(self) -> None:
-        self.rings.follow_zoom()
         image = self._workspace.image
         if not self._workspace.follow_zoom or image is None or not self._side():
             return

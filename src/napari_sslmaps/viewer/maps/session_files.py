@@ -18,6 +18,7 @@ from napari_sslmaps.viewer.canvas.npe2 import contents_of, read, read_chosen
 from napari_sslmaps.viewer.canvas.region_selection import chosen_rectangles
 from napari_sslmaps.viewer.canvas.region_shapes import RegionShapes
 from napari_sslmaps.viewer.canvas.shared_contrast import SharedContrast
+from napari_sslmaps.viewer.maps.coordinator import MapCoordinator
 from napari_sslmaps.viewer.state.session import Sessions
 from napari_sslmaps.viewer.state.workspace import GROUP_COLOURS, Anchor, Group, RegionChoice, WorkspaceModel
 
@@ -29,8 +30,9 @@ _CHANGED = (
 
 
 class SessionTools(NamedTuple):
-    """What embeds what is chosen, draws the region's rectangles, and keeps how maps look."""
+    """What makes maps and embeds what is chosen, draws the region's rectangles, and keeps how maps look."""
 
+    coordinator: MapCoordinator
     run: Callable[[], None]
     shapes: RegionShapes
     looks: SharedContrast
@@ -155,10 +157,33 @@ class SessionFiles:
             return
         workspace.touched = True
         workspace.image = image
+        with self._tools.coordinator.holding():  # a map for each of these would be made in vain
+            self._choose(image, record)
+        if not workspace.anchors:
+            self._tools.coordinator.follow_anchors()
+        view = record.view
+        self._opened, self._note = record, note
+        self._tools.run()
+        if workspace.progress is None:
+            self._tools.coordinator.repaint(*workspace.maps)
+        workspace.front = view.front or workspace.front
+        workspace.against, workspace.difference = view.against or workspace.against, view.difference
+        camera = self._viewer.scene.camera
+        camera.center, camera.zoom = (*camera.center[:-2], *view.centre_yx), view.zoom
+        listed = {spec.name for spec in workspace.available}
+        missing = [name for name in record.encoders if name not in listed]
+        if missing:
+            self._note = f"Opened without {', '.join(missing)}: not in the list. {self._note}".strip()
+        self.check()
+
+    def _choose(self, image: Image, record: SessionRecord) -> None:
+        """Choose all that a session was made with."""
+        workspace, view = self._workspace, record.view
         for axis, step in enumerate(lead_of_frame(image, record.frame)):
             self._viewer.dims.set_current_step(axis, step)
         listed = {spec.name for spec in workspace.available}
         workspace.chosen = tuple(name for name in record.encoders if name in listed)
+        workspace.shown, workspace.side_by_side = view.shown, view.side_by_side  # before options: it aligns
         workspace.maps, workspace.options, workspace.tiling = record.maps, record.options, TILED
         workspace.resolution, workspace.detail = record.resolution, record.detail
         workspace.controls = tuple(
@@ -170,18 +195,6 @@ class SessionFiles:
         self._set_region(image, record)
         self._tools.looks.use(image, record.looks)
         self._set_anchors(record)
-        view = record.view
-        workspace.shown, workspace.side_by_side = view.shown, view.side_by_side
-        self._opened, self._note = record, note
-        self._tools.run()
-        workspace.front = view.front or workspace.front
-        workspace.against, workspace.difference = view.against or workspace.against, view.difference
-        camera = self._viewer.scene.camera
-        camera.center, camera.zoom = (*camera.center[:-2], *view.centre_yx), view.zoom
-        missing = [name for name in record.encoders if name not in listed]
-        if missing:
-            self._note = f"Opened without {', '.join(missing)}: not in the list. {self._note}".strip()
-        self.check()
 
     def check(self) -> None:
         """Say what has changed since the session was saved, once what it embedded is embedded again."""
@@ -207,7 +220,6 @@ class SessionFiles:
 
     def _set_anchors(self, record: SessionRecord) -> None:
         workspace = self._workspace
-        workspace.anchors = ()
         workspace.groups = tuple(
             Group(key, group.name, group.colour or GROUP_COLOURS[key % len(GROUP_COLOURS)])
             for key, group in enumerate(record.groups)

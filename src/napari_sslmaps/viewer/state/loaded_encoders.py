@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _LIBRARIES = (
     "torch",
+    "pandas",  # of which napari takes the table beside the first points
     "timm.layers",
     "napari_sslmaps.encoders.registry",
     "napari_sslmaps.pipeline.embedding",
