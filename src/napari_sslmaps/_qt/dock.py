@@ -43,6 +43,7 @@ from napari_sslmaps.maps.registry import following_anchors
 from napari_sslmaps.viewer.canvas.image_layer import leading_shape
 from napari_sslmaps.viewer.controller import Controller
 from napari_sslmaps.viewer.encoders.checkpoint_review import CheckpointReview
+from napari_sslmaps.viewer.encoders.encoder_list import depths_of
 from napari_sslmaps.viewer.maps.session_files import last_session
 from napari_sslmaps.viewer.services import Services, real_services
 from napari_sslmaps.viewer.state.connections import Connections
@@ -230,6 +231,7 @@ class SSLMapsWidget(QWidget):
             lambda name, path: self._review(controller.files.review_again(name, Path(path)))
         )
         self.encoders.controls_requested.connect(lambda controls: self._set("controls", controls))
+        self.encoders.depth_requested.connect(self._on_depth_asked)
         self.encoders.download_requested.connect(self._ask_to_download)
         self.encoders.action_requested.connect(self._act)
         self.pretext.options_requested.connect(lambda options: self._set("pretext", options))
@@ -339,17 +341,29 @@ class SSLMapsWidget(QWidget):
         self._connections.add(self.controller.viewer.events.theme, self._on_theme)
         self._connections.add(events.shown, self._on_shown_changed)
         self._connections.add(events.caption, self._on_caption_changed)
+        for signal in (events.available, events.chosen, events.token_block, events.token_norm):
+            self._connections.add(signal, self._on_depths_changed)
         for signal in (events.available, events.chosen, events.controls):
             self._connections.add(signal, self._on_chosen_changed)
         for signal in (events.front, events.against):
             self._connections.add(signal, self._on_fronts_changed)
         self._on_images_changed()
         self._on_chosen_changed()
+        self._on_depths_changed()
 
     def _on_scale_asked(self, step: int) -> None:
         self.workspace.touched = True
         self.workspace.follow_zoom = False
         self.controller.scale.choose(step)
+
+    def _on_depth_asked(self, place: int | None, normed: bool) -> None:
+        self._set("token_block", place)
+        self._set("token_norm", normed)
+
+    def _on_depths_changed(self) -> None:
+        workspace = self.workspace
+        names = depths_of(workspace.specs)
+        self.encoders.set_depth(workspace.token_block, names, normed=workspace.token_norm)
 
     def _on_scale_told(self, text: str) -> None:
         self.scale.set_scale(self.controller.scale.step, text)

@@ -117,11 +117,8 @@ class Encoder:
         >>> encoder.at_block(1).spec.architecture.token_place
         1
         """
-        architecture = self.spec.architecture
-        if block is None and norm:
-            return self
-        architecture = architecture.at_block(architecture.token_place if block is None else block, norm=norm)
-        return replace(self, spec=replace(self.spec, architecture=architecture))
+        spec = self.spec.at_block(block, norm=norm)
+        return self if spec is self.spec else replace(self, spec=spec)
 
     @property
     def blocks(self) -> AttentionExtractor:

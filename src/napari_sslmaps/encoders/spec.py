@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Mapping, Sequence
-from dataclasses import Field, dataclass, field
+from dataclasses import Field, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, Self
 
@@ -304,6 +304,21 @@ class EncoderSpec:
     def constraint(self) -> InputConstraint:
         """What the encoder asks of its input."""
         return self.architecture.constraint
+
+    def at_block(self, block: Block | None, *, norm: bool = True) -> Self:
+        """Return it with tokens of another block or stage, as `Encoder.at_block`; itself if none is asked.
+
+        Raises
+        ------
+        InvalidOptionError
+            If there is no such block.
+        """
+        if block is None and norm:
+            return self
+        own = self.architecture.token_place
+        return replace(
+            self, architecture=self.architecture.at_block(own if block is None else block, norm=norm)
+        )
 
     @property
     def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -96,6 +96,9 @@ class SessionRecord:
         Number of the image in a file that holds several; None where it holds one.
     channel
         Numbers of the channels that were read; empty where there is no choice.
+    token_block, token_norm
+        Block or stage, from 0, whose features the tokens are, None for each encoder's own; and whether they
+        pass the final norm, where there is one.
     """
 
     image: str
@@ -118,6 +121,8 @@ class SessionRecord:
     looks: tuple[MapLook, ...] = ()
     series: int | None = None
     channel: tuple[int, ...] = ()
+    token_block: int | None = None
+    token_norm: bool = True
 
 
 def save_session(session: SessionRecord, path: Path) -> Path:

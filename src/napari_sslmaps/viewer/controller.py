@@ -282,6 +282,8 @@ class Controller:
         connect(self.viewer.scene.camera.events.zoom, self.marks.follow_zoom)
         connect(events.image, self._on_image_changed)
         connect(events.controls, self.coordinator.embed_missing_of_embedded)
+        for name in ("token_block", "token_norm"):
+            connect(getattr(events, name), self.coordinator.follow_depth)
         for name in (
             "region",
             "level",
@@ -289,6 +291,8 @@ class Controller:
             "spacing_um",
             "tiling",
             "resolution",
+            "token_block",
+            "token_norm",
             "chosen",
             "available",
             "loading",

@@ -25,6 +25,7 @@ from napari_sslmaps.records.run import RunRecord
 from napari_sslmaps.run.compute import compute_run
 from napari_sslmaps.run.outcome import RunOutcome
 from napari_sslmaps.run.write import request_from_record
+from napari_sslmaps.viewer.canvas.image_layer import OWN
 from napari_sslmaps.viewer.compare.build import real_comparison_services
 from napari_sslmaps.viewer.controller import Controller
 from napari_sslmaps.viewer.maps.attention_controller import PipelineAttender
@@ -169,6 +170,43 @@ def test_a_joint_basis_a_mask_and_one_pass_are_made_again(
     outcome = again(tmp_path)
     assert np.isnan(outcome.encoders[0].maps["pca"].values).any()
     assert len(assert_layers_are_remade(real, image, outcome)) == 6
+
+
+def test_tokens_of_another_block_are_made_again(
+    real: Controller, viewer: ViewerModel, tmp_path: Path
+) -> None:
+    workspace = real.workspace
+    workspace.chosen = CHOSEN[:2]
+    image = viewer.add_image(picture(2), name="second", rgb=True)
+    workspace.add_anchor(Anchor((20.0, 50.0)), keep=True)
+    own = real.layer_manager.result_of(real.layer_manager.find(image, "similarity", CHOSEN[0]))
+    workspace.token_block, workspace.token_norm = 0, False
+    layer = real.layer_manager.find(image, "similarity", CHOSEN[0])
+    assert not np.allclose(real.layer_manager.result_of(layer).values, own.values)
+    assert layer.name == f"second / similarity / {CHOSEN[0]} / block 0, without norm"
+    assert "block 0" in layer.metadata[OWN]["provenance"].values()
+    real.compare_page.exports.export("maps", tmp_path)
+    assert not workspace.status.failed, workspace.status
+    options = RunRecord.read(tmp_path / "run.json").options
+    assert (options.token_block, options.token_norm) == (0, False)
+    assert len(assert_layers_are_remade(real, image, again(tmp_path))) >= 4
+
+
+def test_tokens_of_several_depths_are_told_apart_before_they_are_written(
+    real: Controller, viewer: ViewerModel, tmp_path: Path
+) -> None:
+    workspace = real.workspace
+    workspace.chosen = CHOSEN[:1]
+    viewer.add_image(picture(2), name="second", rgb=True)
+    real.run()
+    _, session = real.sessions.here
+    before = session.embedded[CHOSEN[0]]
+    workspace.chosen = CHOSEN[:2]
+    workspace.token_block = 0
+    session.embedded[CHOSEN[0]] = before
+    real.compare_page.exports.export("maps", tmp_path)
+    assert workspace.status.failed
+    assert f"{CHOSEN[0]}: its own, {CHOSEN[1]}: block 0" in workspace.status.text
 
 
 def test_anchors_of_another_image_are_found_again(

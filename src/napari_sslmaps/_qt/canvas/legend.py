@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QWidget
 from napari_sslmaps._qt.canvas.painting import number, paint_bar, paint_ring, paint_text
 from napari_sslmaps.viewer.canvas.cell_camera import CellCamera, Rect
 from napari_sslmaps.viewer.canvas.image_layer import OWN
-from napari_sslmaps.viewer.canvas.map_layers import Picture
+from napari_sslmaps.viewer.canvas.map_layers import Picture, titled
 from napari_sslmaps.viewer.canvas.rendering import shades, value_at
 from napari_sslmaps.viewer.canvas.scale_rings import ScaleRings
 
@@ -107,7 +107,7 @@ class Legend(QWidget):
     def _paint_words(self, painter: QPainter, top: Picture) -> None:
         area = QRectF(self.rect())
         mark = top.metadata[OWN]
-        paint_text(painter, area, mark["encoder"], mark["title"])
+        paint_text(painter, area, mark["encoder"], titled(mark))
         if isinstance(top, Image) and not top.rgb:
             low, high = (float(value) for value in top.contrast_limits)
             paint_bar(painter, area, shades(top), low, high)

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from functools import partial
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton, QVBoxLayout
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QLabel, QMenu, QPushButton, QVBoxLayout
 
 from napari_sslmaps._qt.encoders.encoder_row import EncoderGroup, EncoderRow
-from napari_sslmaps._qt.parts import Section, quiet
+from napari_sslmaps._qt.parts import ComboBox, Section, quiet, row
 from napari_sslmaps.encoders.controls import Control
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.viewer.encoders.encoder_list import FOLDED, PUBLISHED_GROUP, grouped
@@ -26,6 +26,8 @@ class EncoderSection(Section):
     """An action of `EncoderRow`, and the encoder's name."""
     controls_requested = Signal(tuple)
     """All controls that are ticked, of any encoder."""
+    depth_requested = Signal(object, bool)
+    """Block or stage, from 0, None for each encoder's own; and whether tokens are normed."""
     located = Signal(str, str)
     """A remembered encoder's name, and where it is now."""
 
@@ -46,7 +48,19 @@ class EncoderSection(Section):
             if entry is not None:
                 entry.triggered.connect(ask)
         self.add_button.setMenu(self.add_menu)
+        self.tokens_of = ComboBox(
+            tip="Block or stage whose features the tokens are, counted from 0. What is embedded is "
+            "embedded again; what was there before comes from the cache."
+        )
+        self.normed = QCheckBox("normed")
+        self.normed.setToolTip("Whether tokens pass the encoder's final norm, where it has one.")
+        self.set_depth(None, (), normed=True)
         self.body.addLayout(self._layout)
+        depth = row(QLabel("Tokens of"), self.tokens_of, self.normed)
+        depth.setStretch(1, 1)
+        self.body.addLayout(depth)
+        self.tokens_of.currentIndexChanged.connect(self._on_depth)
+        self.normed.toggled.connect(self._on_depth)
         self.top.addWidget(self.add_button)
 
     def set_available(self, specs: Sequence[EncoderSpec]) -> None:
@@ -84,6 +98,17 @@ class EncoderSection(Section):
         for line in self.rows.values():
             line.set_controls(controls)
 
+    def set_depth(self, place: int | None, names: Sequence[str], *, normed: bool) -> None:
+        """Show of which block or stage the tokens are, of those that all ticked encoders have."""
+        options: list[tuple[str, int | None]] = [("each encoder's own", None)]
+        options += [(name, number) for number, name in enumerate(names)]
+        if place is not None and place >= len(names):
+            options.append((f"block {place}, which some have not", place))
+        self.tokens_of.set_options(options)
+        self.tokens_of.set_value(place)
+        with quiet(self.normed):
+            self.normed.setChecked(normed)
+
     def ask_where(self, spec: EncoderSpec) -> None:
         """Ask where the file or folder of a remembered encoder is now."""
         title = f"Where is {spec.name} now?"
@@ -97,6 +122,9 @@ class EncoderSection(Section):
     def _on_ticked(self) -> None:
         self._follow_rows()
         self.chosen_requested.emit(tuple(name for name, line in self.rows.items() if line.box.isChecked()))
+
+    def _on_depth(self) -> None:
+        self.depth_requested.emit(self.tokens_of.value, self.normed.isChecked())
 
     def _on_control(self, control: Control, on: bool) -> None:
         others = tuple(other for other in self._controls if other != control)

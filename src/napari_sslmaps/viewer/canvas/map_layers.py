@@ -1,6 +1,6 @@
 """Layers of maps: data, colours and record of each, found by metadata and never by name."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
@@ -67,6 +67,8 @@ class LayerSpec:
         The map itself; None for a panel of a pretext view.
     palette
         Colours of the labels 1, 2, …; values are then integers, and 0 is transparent. Empty for other maps.
+    depth
+        Whose features the tokens are, where they are not the encoder's own.
     """
 
     kind: str
@@ -83,11 +85,12 @@ class LayerSpec:
     smooth: bool = True
     result: TokenMap | None = None
     palette: tuple[str, ...] = ()
+    depth: str = ""
 
     @property
     def name(self) -> str:
         """Name of the layer, behind the name of its image."""
-        return f"{self.title} / {self.encoder}"
+        return " / ".join(filter(None, (self.title, self.encoder, self.depth)))
 
     @property
     def rgb(self) -> bool:
@@ -259,6 +262,8 @@ class LayerManager:
         moved = moved or layer.metadata[OWN]["frame"] != drawing.frame
         if isinstance(layer, Labels) and layer.metadata[OWN].get("palette") != drawing.palette:
             layer.colormap = label_colours(drawing.palette)
+        if layer.metadata[OWN].get("depth", "") != drawing.depth and drawing.role != FRAMES:
+            layer.name = f"{image.name} / {drawing.name}"
         layer.metadata[OWN] = _mark(image, drawing)
         if np.shape(layer.data) == values.shape:
             np.copyto(layer.data, values)
@@ -357,8 +362,14 @@ def _mark(image: Image, drawing: LayerSpec) -> dict[str, Any]:
         "image": str(image.unique_id),
         "frame": drawing.frame,
         "palette": drawing.palette,
+        "depth": drawing.depth,
         **drawing.record,
     }
+
+
+def titled(mark: Mapping[str, Any]) -> str:
+    """Say on the canvas what a layer with this mark shows: its map, and the depth of its tokens."""
+    return ", ".join(filter(None, (mark["title"], mark.get("depth", ""))))
 
 
 def draw(result: TokenMap, display: Display = "fixed") -> LayerSpec:
@@ -402,6 +413,7 @@ def _drawing(result: TokenMap, kind: MapType, limits: Limits | None, display: Di
         opacity=kind.opacity,
         result=result,
         palette=kind.palette(result),
+        depth=provenance.depth,
     )
 
 

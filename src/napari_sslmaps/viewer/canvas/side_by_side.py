@@ -17,7 +17,7 @@ from psygnal import Signal
 
 from napari_sslmaps.viewer.canvas.cell_camera import CellCamera, Rect, cells_of
 from napari_sslmaps.viewer.canvas.image_layer import OWN, lead_index, pixel_to_world
-from napari_sslmaps.viewer.canvas.map_layers import Picture
+from napari_sslmaps.viewer.canvas.map_layers import Picture, titled
 from napari_sslmaps.viewer.state.connections import Connections
 
 _LOOKS = ("opacity", "gamma", "colormap", "contrast_limits", "interpolation2d", "data")
@@ -49,7 +49,7 @@ class Cells:
         """What tells a cell from the others, and what all show: encoder and map; panel and encoder."""
         marks = [picture.metadata[OWN] for picture in self.pictures]
         return [
-            (mark["encoder"], mark["title"]) if mark["role"] == "map" else (mark["kind"], mark["encoder"])
+            (mark["encoder"], titled(mark)) if mark["role"] == "map" else (mark["kind"], mark["encoder"])
             for mark in marks
         ]
 

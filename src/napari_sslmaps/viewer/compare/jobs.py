@@ -13,6 +13,7 @@ from napari_sslmaps.core.results import Embedding
 from napari_sslmaps.core.tiling import Tiling
 from napari_sslmaps.encoders.controls import Control, ControlKind
 from napari_sslmaps.encoders.spec import EncoderSpec
+from napari_sslmaps.errors import ExportError
 from napari_sslmaps.evaluation.annotation import Annotation
 from napari_sslmaps.inputs.encoders import EncoderChoice
 from napari_sslmaps.maps.make import MapRequest
@@ -103,6 +104,37 @@ class Shown:
         )
         return tuple(spec for spec in specs if spec.origin != "control") or specs
 
+    @property
+    def depth(self) -> tuple[int | None, bool]:
+        """Return of which block or stage all tokens are, None for each encoder's own, and whether normed.
+
+        Raises
+        ------
+        ExportError
+            If they differ.
+        """
+        specs = [method for method in self.methods if isinstance(method, EncoderSpec)]
+        made = {
+            spec.name: self.embeddings[spec.name].provenance for spec in specs if spec.name in self.embeddings
+        }
+        normed = all(found.token_norm for found in made.values())
+        if not any(found.token_block for found in made.values()):
+            return None, normed
+        architectures = {spec.name: spec.architecture for spec in specs}
+        places = {
+            architectures[name].token_places.index(found.token_block)
+            if found.token_block
+            else architectures[name].token_place
+            for name, found in made.items()
+        }
+        if len(places) > 1:
+            told = ", ".join(f"{name}: {found.depth or 'its own'}" for name, found in made.items())
+            raise ExportError(
+                f"Expected tokens of one depth, to be made again alike; got {told}. Press Run to embed them "
+                "anew."
+            )
+        return places.pop(), normed
+
 
 @dataclass(frozen=True, slots=True)
 class FolderRequest:
@@ -136,7 +168,7 @@ def request_of_region(
     annotation: Annotation | None = None,
 ) -> ComparisonRequest:
     """Say what to compare on the region in view."""
-    maps, tiling, image = shown.maps, shown.tiling, shown.image
+    maps, tiling, image, depth = shown.maps, shown.tiling, shown.image, shown.depth
     compared = ComparedImage(
         image.name,
         image.source,
@@ -153,6 +185,8 @@ def request_of_region(
         maps=options_with(maps.options, anchored=bool(compared.anchors)),
         wanted=besides_standard(maps.wanted),
         resolution=shown.resolution,
+        token_block=depth[0],
+        token_norm=depth[1],
     )
     return ComparisonRequest(
         images=(compared,),

@@ -141,13 +141,14 @@ def _options_of(shown: Shown) -> "RunOptions":
 
     maps, tiling = shown.maps, _tiling_of(shown)
     specs = [method for method in shown.methods if isinstance(method, EncoderSpec)]
-    depth, heads = attention_size(spec.architecture for spec in specs)
+    blocks, heads = attention_size(spec.architecture for spec in specs)
+    token_block, token_norm = shown.depth
     options = options_with(maps.options, anchored=bool(maps.anchors.anchors))
     attention = options.attention
     there = replace(
         attention,
         head=min(attention.head, heads - 1) if attention.head is not None and heads else None,
-        block=min(attention.block, depth) if attention.block is not None and depth else None,
+        block=min(attention.block, blocks) if attention.block is not None and blocks else None,
     )
     return RunOptions(
         tile=tiling.tile,
@@ -157,6 +158,8 @@ def _options_of(shown: Shown) -> "RunOptions":
         wanted=besides_standard(maps.wanted),
         resolution=shown.resolution,
         stride=_stride_of(shown),
+        token_block=token_block,
+        token_norm=token_norm,
         difference=shown.difference if set(shown.difference) <= set(shown.embeddings) else (),
         save_basis=True,
     )
@@ -170,8 +173,9 @@ def _tiling_of(shown: Shown) -> Tiling:
     ExportError
         If no one tiling gives them all.
     """
+    block, norm = shown.depth
     made = [
-        (method, shown.embeddings[method.name].provenance)
+        (method.at_block(block, norm=norm), shown.embeddings[method.name].provenance)
         for method in shown.methods
         if isinstance(method, EncoderSpec) and method.name in shown.embeddings
     ]

@@ -112,6 +112,16 @@ def grouped(specs: Sequence[EncoderSpec]) -> list[tuple[str, list[EncoderSpec]]]
     return [(title, members) for title, members in groups.items() if members]
 
 
+def depths_of(specs: Sequence[EncoderSpec]) -> tuple[str, ...]:
+    """Return names of the blocks or stages, from the first, that all of these encoders have."""
+    places = [spec.architecture.token_places for spec in specs]
+    if not places:
+        return ()
+    count = min(map(len, places))
+    alike = {names[:count] for names in places}
+    return alike.pop() if len(alike) == 1 else tuple(f"block or stage {place}" for place in range(count))
+
+
 def verdict(spec: EncoderSpec) -> tuple[str, str]:
     """Return what the encoder's card says of its worth, in a few words and in a sentence."""
     try:

@@ -186,11 +186,12 @@ class ClipFrames:
 
     def _key(self, image: Image, region: Region) -> tuple[tuple[object, ...], EmbedOptions]:
         workspace, mask = self._workspace, self._look.mask(image)
+        depth = workspace.token_block, workspace.token_norm
         options = EmbedOptions(
-            workspace.tiling, None, workspace.keep, mask, workspace.resolution, workspace.detail
+            workspace.tiling, None, workspace.keep, mask, workspace.resolution, workspace.detail, *depth
         )
         hashed = None if mask is None else mask.sha256
-        chosen = (workspace.tiling, workspace.resolution, workspace.detail, workspace.spacing_um)
+        chosen = (workspace.tiling, workspace.resolution, workspace.detail, *depth, workspace.spacing_um)
         return (replace(region, frame=0), hashed, *chosen), options
 
     def _request(self, image: Image) -> Callable[[], tuple[MapRequest, int]]:

@@ -227,6 +227,12 @@ class MapCoordinator:
         if here is not None and here[1].embedded and not self._is_stale(*here):
             self.embed_missing()
 
+    def follow_depth(self) -> None:
+        """Embed again at the depth that is chosen now, what is embedded at another."""
+        here = self._sessions.here
+        if here is not None and here[1].embedded and not self._held and not self._is_stale(*here):
+            self.run()
+
     def repaint(self, *kinds: Any) -> None:
         """Make these kinds of maps again, of what is embedded."""
         here = self._sessions.here

@@ -49,6 +49,9 @@ class EmbedOptions:
         What the image is read at, as `embed` takes it.
     detail
         Tokens along each axis of a patch, as `stride_of` takes it.
+    token_block, token_norm
+        Whose features the tokens are, and whether they pass the final norm, as `embed` takes ``block`` and
+        ``norm``.
     window
         Intensities that become 0 and 1; chosen by the region's pixels if None.
     budget
@@ -61,6 +64,8 @@ class EmbedOptions:
     mask: PlacedMask | None = None
     resolution: str = "trained"
     detail: int = 1
+    token_block: int | None = None
+    token_norm: bool = True
     window: tuple[float, float] | None = None
     budget: TokenBudget | None = None
 
@@ -107,10 +112,11 @@ class PipelineEmbedder:
     ) -> Embedding:
         """Load the encoder if need be, then embed."""
         if isinstance(method, Control):
+            encoder = self._encoders.get(get_spec(method.of)) if method.needs_encoder else None
             return embed_control(
                 method,
                 source,
-                self._encoders.get(get_spec(method.of)) if method.needs_encoder else None,
+                encoder and encoder.at_block(options.token_block, norm=options.token_norm),
                 region=region,
                 tiling=options.tiling,
                 cache=options.keep,
@@ -121,6 +127,7 @@ class PipelineEmbedder:
                 stride=stride_of(options.detail, method.stride),
             )
         encoder = self._encoders.get(method)
+        at_depth = method.at_block(options.token_block, norm=options.token_norm)
         return embed(
             source,
             encoder,
@@ -133,7 +140,9 @@ class PipelineEmbedder:
             resolution=options.resolution,
             window=options.window,
             budget=options.budget,
-            stride=stride_of(options.detail, method.constraint.token_stride),
+            stride=stride_of(options.detail, at_depth.constraint.token_stride),
+            block=options.token_block,
+            norm=options.token_norm,
         )
 
 
@@ -310,6 +319,7 @@ class _Painter:
         if not isinstance(method, EncoderSpec):
             return None
         options = job.options
+        method = method.at_block(options.token_block, norm=options.token_norm)
         planned = plan_at(
             job.source,
             method,

@@ -100,7 +100,9 @@ class RunEstimate:
         else:
             try:
                 source, region = self._look(workspace.image)
-                workspace.plan = self._describe(workspace.image, source, region, workspace.specs)
+                depth = workspace.token_block
+                specs = [spec.at_block(depth, norm=workspace.token_norm) for spec in workspace.specs]
+                workspace.plan = self._describe(workspace.image, source, region, specs)
             except RegionError as error:  # nothing has failed: something is still to be chosen
                 workspace.plan = Status(str(error))
                 return

@@ -87,10 +87,16 @@ class EmbeddingRuns:
             mask,
             workspace.resolution,
             workspace.detail,
+            workspace.token_block,
+            workspace.token_norm,
         )
         try:
             source = LayerSource(image, workspace.spacing_um)
-            specs = [method for method in methods if isinstance(method, EncoderSpec)]
+            specs = [
+                method.at_block(options.token_block, norm=options.token_norm)
+                for method in methods
+                if isinstance(method, EncoderSpec)
+            ]
             plans = {
                 spec.name: plan_at(
                     source,

@@ -130,6 +130,8 @@ class SessionFiles:
             tuple(control.name for control in workspace.controls),
             self._tools.looks.looks(image),
             *_choice_of(image),
+            workspace.token_block,
+            workspace.token_norm,
         )
 
     def _rectangles(self, image: Image) -> tuple[tuple[tuple[float, float], ...], ...]:
@@ -186,6 +188,7 @@ class SessionFiles:
         workspace.shown, workspace.side_by_side = view.shown, view.side_by_side  # before options: it aligns
         workspace.maps, workspace.options, workspace.tiling = record.maps, record.options, TILED
         workspace.resolution, workspace.detail = record.resolution, record.detail
+        workspace.token_block, workspace.token_norm = record.token_block, record.token_norm
         workspace.controls = tuple(
             control
             for spec in workspace.specs

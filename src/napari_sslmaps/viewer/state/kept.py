@@ -20,6 +20,8 @@ FIELDS = (
     "keep",
     "chosen",
     "controls",
+    "token_block",
+    "token_norm",
     "maps",
     "options",
     "bases",

@@ -115,6 +115,9 @@ class WorkspaceModel:
         What the image is read at: ``trained``, ``native``, or a text that `Resolution.of` takes.
     detail
         Tokens along each axis of a patch, where it divides by so many; 1 for one token per patch.
+    token_block, token_norm
+        Block or stage, from 0, whose features the tokens are, None for each encoder's own; and whether they
+        pass the final norm, where there is one.
     follow_zoom, scale_text
         Whether the scale of comparison follows the zoom; and that scale in words.
     keep
@@ -183,6 +186,8 @@ class WorkspaceModel:
     tiling: Tiling = TILED
     resolution: str = "trained"
     detail: int = 1
+    token_block: int | None = None
+    token_norm: bool = True
     follow_zoom: bool = False
     scale_text: str = ""
     keep: bool = True
