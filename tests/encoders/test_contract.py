@@ -7,7 +7,7 @@ import pytest
 import torch
 from encoders_factory import write_encoder
 
-from napari_sslmaps.encoders.cards import verdict_of
+from napari_sslmaps.encoders.cards import facts_of, verdict_of
 from napari_sslmaps.encoders.catalog import ALIASES, CONTROLS, EMBEDDED, NAMES, weights_path
 from napari_sslmaps.encoders.header import read_header, starting_gain
 from napari_sslmaps.encoders.methods.registry import METHODS
@@ -120,6 +120,23 @@ def test_every_card_begins_with_its_verdict(name):
     assert label.startswith("It ")
     assert sentence.startswith(label)
     assert "**" not in sentence
+
+
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_what_a_card_says_as_data_is_what_it_says_in_words(name):
+    facts, card = facts_of(get_spec(name)), model_card(name)
+    label, sentence = verdict_of(card)
+    assert f"{len(facts.ahead_on)} of {len(facts.real_sets)} real sets" in label
+    assert all(known in sentence for known in facts.real_sets)
+    assert facts.beats_simulated == ("It beat its controls on simulated" in card)
+    assert "<!--" not in card
+
+
+def test_a_card_without_data_says_nothing_as_data(tmp_path):
+    spec = replace(get_spec(EMBEDDED[0]), path=tmp_path / "one.safetensors")
+    assert facts_of(spec) is None
+    (tmp_path / "one.md").write_text("# one\n\n**It beat its controls** once.\n", encoding="utf-8")
+    assert facts_of(spec) is None
 
 
 @pytest.mark.parametrize("name", EMBEDDED)

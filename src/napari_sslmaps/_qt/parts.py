@@ -29,6 +29,8 @@ from superqt import QElidingLabel
 
 GAP = 6
 _HEAD = "QToolButton {border: none; background: transparent; padding: 0px; margin: 0px; font-weight: bold;}"
+NO_INDICATOR = "QToolButton::menu-indicator {image: none;}"
+"""Style of a button with a menu: Qt's own arrow lies over the word."""
 LINK = "#6ea8fe"
 TONES = {"dim": ("#a3a8b2", "#595d66"), "failed": ("#ff7a6e", "#b3261e"), "link": (LINK, "#0b57d0")}
 """Colours of text on a dark and on a light ground, at 4.5 : 1 at least."""
@@ -266,7 +268,7 @@ class FileMenu(QToolButton):
         self.setText("⋯")
         self.setToolTip(tip)
         self.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
-        self.setStyleSheet("QToolButton::menu-indicator {image: none;}")
+        self.setStyleSheet(NO_INDICATOR)
         self.entries = QMenu(self)
         offers: list[tuple[str, Callable[..., None]]] = [
             (f"Save {what}…", self.ask_to_save),

@@ -1,6 +1,8 @@
-"""Model cards, in Markdown, without importing torch."""
+"""Model cards, in Markdown, without importing torch; and what those of embedded encoders say as data."""
 
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 
 from napari_sslmaps.encoders.catalog import CONTROLS
 from napari_sslmaps.encoders.methods.registry import METHODS
@@ -9,6 +11,8 @@ from napari_sslmaps.encoders.published.entry import Published
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import WeightsUnavailableError
 
+_FACTS = "\n<!-- facts "
+_FACTS_END = " -->\n"
 _CONTROL = """# {name}
 
 **It is not trained.** It is a control: a network for {title}, with the weights its training starts from.
@@ -74,6 +78,40 @@ Method: {citation}.{own}
 """
 
 
+@dataclass(frozen=True, slots=True)
+class CardFacts:
+    """What an encoder was found to be worth.
+
+    Parameters
+    ----------
+    beats_simulated
+        Whether it beat its controls on simulated images.
+    real_sets
+        Names of the sets of real images that it was judged on.
+    ahead_on
+        Those of them on which it beat its controls.
+    """
+
+    beats_simulated: bool
+    real_sets: tuple[str, ...] = ()
+    ahead_on: tuple[str, ...] = ()
+
+    def written(self) -> str:
+        """Return the last line of a card, which no reader of Markdown shows."""
+        return f"{_FACTS}{json.dumps(asdict(self))}{_FACTS_END}"
+
+
+def facts_of(spec: EncoderSpec) -> CardFacts | None:
+    """Return what the card of an embedded encoder says as data; None where there is no such card."""
+    if spec.origin != "embedded" or spec.path is None or not spec.path.with_suffix(".md").is_file():
+        return None
+    written = spec.path.with_suffix(".md").read_text(encoding="utf-8").partition(_FACTS)[2]
+    if not written:
+        return None
+    found = json.loads(written.removesuffix(_FACTS_END))
+    return CardFacts(bool(found["beats_simulated"]), tuple(found["real_sets"]), tuple(found["ahead_on"]))
+
+
 def card_of(spec: EncoderSpec, *, doubts: Sequence[str] = ()) -> str:
     """Return the model card of an encoder; of an alias, the card of what it stands for.
 
@@ -101,7 +139,7 @@ def card_of(spec: EncoderSpec, *, doubts: Sequence[str] = ()) -> str:
                 f"The model card of {spec.name} is missing from the installation ({path}). "
                 "Install napari-sslmaps again."
             )
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8").partition(_FACTS)[0]
     info = METHODS[spec.method]
     facts = {
         "name": spec.name,

@@ -12,7 +12,7 @@ from napari_sslmaps._qt.compare.folder_dialog import FolderDialog
 from napari_sslmaps._qt.compare.probe_section import ProbeSection
 from napari_sslmaps._qt.compare.results import ResultsView, ResultsWindow, tool
 from napari_sslmaps._qt.compare.setup_sections import AnnotationSection, ScoresSection
-from napari_sslmaps._qt.parts import Section
+from napari_sslmaps._qt.parts import NO_INDICATOR, Section
 from napari_sslmaps.viewer.compare.controller import ComparisonController
 from napari_sslmaps.viewer.compare.export import ExportController, ExportKind
 from napari_sslmaps.viewer.compare.model import ComparisonModel
@@ -143,7 +143,7 @@ class ExportButton(QToolButton):
     def __init__(self) -> None:
         super().__init__()
         self.setText("Export ▾")
-        self.setStyleSheet("QToolButton::menu-indicator { image: none; }")
+        self.setStyleSheet(NO_INDICATOR)
         self.setToolTip("Write figures, tables, a report, or everything into a folder.")
         self.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         menu = QMenu(self)

@@ -1,6 +1,5 @@
 """One encoder of the checklist, and the title of a set of them."""
 
-import re
 from collections.abc import Sequence
 from functools import partial
 from html import escape
@@ -11,6 +10,7 @@ from qtpy.QtWidgets import QCheckBox, QLabel, QMenu, QSizePolicy, QToolButton, Q
 from superqt import QElidingLabel
 
 from napari_sslmaps._qt.parts import dim, quiet, row, set_tone
+from napari_sslmaps.encoders.cards import CardFacts, facts_of
 from napari_sslmaps.encoders.controls import Control, controls_of
 from napari_sslmaps.encoders.methods.registry import METHODS
 from napari_sslmaps.encoders.spec import EncoderSpec
@@ -38,10 +38,6 @@ _CONTROL_TITLES = {
     "position": "Position only",
     "pixels": "Raw pixels",
     "colour": "Mean colour",
-}
-_SHORT = {
-    "It beat its controls": "simulated: beats control",
-    "It did not beat its control": "simulated: not above it",
 }
 _ACTIONS = (
     ("Model card", "card"),
@@ -72,9 +68,10 @@ class EncoderRow(QWidget):
         super().__init__()
         self._absent = spec.origin == "published" and bool(spec.trouble)
         label, sentence = verdict(spec)
+        facts = facts_of(spec)
         self.box = QCheckBox(spec.name)
         self.box.setEnabled(self._absent or not spec.trouble)
-        self.known = QElidingLabel(warning_of(spec) or _known(spec, label))
+        self.known = QElidingLabel(warning_of(spec) or _known(spec, label, facts))
         dim(self.known, failed=bool(spec.trouble) and not self._absent)
         self.known.setStyleSheet(_SMALL)
         self.known.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
@@ -87,7 +84,7 @@ class EncoderRow(QWidget):
         layout.setStretch(1, 1)
         self.setLayout(layout)
         self.set_controls(())
-        self.setToolTip(_tip(spec, spec.trouble or sentence))
+        self.setToolTip(_tip(spec, spec.trouble or sentence, None if spec.trouble else facts))
         self.box.toggled.connect(self._on_toggled)
 
     def _on_toggled(self, on: bool) -> None:
@@ -230,17 +227,19 @@ def _round(text: str, font: str, tip: str) -> QToolButton:
     return button
 
 
-def _known(spec: EncoderSpec, label: str) -> str:
+def _known(spec: EncoderSpec, label: str, facts: CardFacts | None) -> str:
     """Say beside a name what its card says of it, or else how large its file is; the tip says both."""
     if spec.origin != "embedded":
         title = METHODS[spec.method].title
         return title if spec.path is None else f"{title} · {spec.megabytes:.1f} MB"
-    if on_real := re.search(r"on (\d+ of \d+) real sets", label):
-        return f"real: ahead on {on_real[1]}"
-    return _SHORT.get(label, label.removeprefix("It ")) or f"{spec.megabytes:.1f} MB"
+    if facts is not None and facts.real_sets:
+        return f"real: ahead on {len(facts.ahead_on)} of {len(facts.real_sets)}"
+    if facts is not None:
+        return "simulated: beats control" if facts.beats_simulated else "simulated: not above it"
+    return label.removeprefix("It ") or f"{spec.megabytes:.1f} MB"
 
 
-def _tip(spec: EncoderSpec, sentence: str) -> str:
+def _tip(spec: EncoderSpec, sentence: str, facts: CardFacts | None) -> str:
     info = METHODS[spec.method]
     places = {
         "embedded": "embedded",
@@ -253,18 +252,19 @@ def _tip(spec: EncoderSpec, sentence: str) -> str:
     size = f"{spec.megabytes:.1f} MB, " if spec.path is not None else ""
     return (
         f"<p><b>{escape(spec.name)}</b>: {escape(info.title)}, {escape(info.objective)}.</p>"
-        f"<p>{escape(_readable(sentence))}</p>"
+        f"<p>{escape(_readable(sentence, facts))}</p>"
         f"<p>{size}{escape(spec.licence)}, {escape(places[spec.origin])}</p>{corrected}"
     )
 
 
-def _readable(sentence: str) -> str:
+def _readable(sentence: str, facts: CardFacts | None) -> str:
     """Say what a card's verdict means for somebody who clicks; its numbers stay in the card."""
-    if real := re.search(r"on (\d+) of (\d+) real sets(?: \((.+?)\))?", sentence):
-        named = f": {real[3].replace('_', ' ')}" if real[3] else ""
-        return (
-            "Click on a structure, and its map shows where else the image is like it. Compared to experts' "
-            f"drawings, that is better than untrained networks, colour, pixels and position on {real[1]} of "
-            f"{real[2]} sets of real images{named}. Numbers: model card (i)."
-        )
-    return sentence
+    if facts is None or not facts.real_sets:
+        return sentence
+    named = f": {', '.join(facts.ahead_on).replace('_', ' ')}" if facts.ahead_on else ""
+    counted = f"{len(facts.ahead_on)} of {len(facts.real_sets)}"
+    return (
+        "Click on a structure, and its map shows where else the image is like it. Compared to experts' "
+        "drawings, that is better than untrained networks, colour, pixels and position on "
+        f"{counted} sets of real images{named}. Numbers: model card (i)."
+    )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QLabel, QMenu, QProgressBar, QPushButton, QToolButton
 
-from napari_sslmaps._qt.parts import ComboBox, Lines, Section, dim, quiet, row
+from napari_sslmaps._qt.parts import NO_INDICATOR, ComboBox, Lines, Section, dim, quiet, row
 from napari_sslmaps.core.units import duration
 from napari_sslmaps.maps.registry import selectable
 from napari_sslmaps.viewer.canvas.flicker_keys import FLICKER_KEY, NEXT_KEY
@@ -118,7 +118,8 @@ class ViewSection(Section):
             f"Change the method in front with the other. Shortcut: tap {FLICKER_KEY}, or hold it to peek."
         )
         self.figure = QToolButton()
-        self.figure.setText("Figure")
+        self.figure.setText("Figure ▾")
+        self.figure.setStyleSheet(NO_INDICATOR)
         self.figure.setToolTip("Copy or save what the canvas shows.")
         self.figure.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         menu = QMenu(self.figure)

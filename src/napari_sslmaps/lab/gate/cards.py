@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from napari_sslmaps.encoders.cards import CardFacts
 from napari_sslmaps.encoders.families.registry import architecture_from_dict
 from napari_sslmaps.encoders.header import read_header
 from napari_sslmaps.encoders.methods.registry import METHODS
@@ -17,6 +18,7 @@ from napari_sslmaps.lab.gate.real_tables import (
     judging_images,
     probe_table,
     real_verdict,
+    sets_beaten,
     training_images,
 )
 from napari_sslmaps.lab.gate.tables import score_table, tap_table
@@ -105,7 +107,14 @@ probe within ± {tolerance["probe"]:.3f}: {_BASIS[tolerance["basis"]]}.
 
 Weights: {header["licence"]}. Trained from scratch by this package's own code, written from the paper.
 {info.rights}
-"""
+{_facts_as_data(result, real).written()}"""
+
+
+def _facts_as_data(result: Mapping[str, Any], real: Mapping[str, Any] | None) -> CardFacts:
+    ahead = {} if real is None else sets_beaten(real)
+    return CardFacts(
+        not result["failed"], tuple(ahead), tuple(name for name, beaten in ahead.items() if beaten)
+    )
 
 
 def _plainly(paragraph: str) -> str:

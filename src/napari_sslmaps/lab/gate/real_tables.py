@@ -18,7 +18,7 @@ _RIVALS = ("untrained", "colour", "pixels", "position")
 def real_verdict(result: Mapping[str, Any]) -> str:
     """Say in a paragraph of Markdown on how many real sets an encoder beat its controls, and on which."""
     masks = dict(_in_order(result, "masks"))
-    beaten = [name for name, found in masks.items() if found["beats"]]
+    beaten = [name for name, beats in sets_beaten(result).items() if beats]
     below = [name for name, found in masks.items() if found["below_untrained"]]
     gains = ", ".join(f"{name} {_above_twin(found)}" for name, found in masks.items())
     better = "find the anchor's class better than untrained networks, colour, pixels and position"
@@ -28,6 +28,11 @@ def real_verdict(result: Mapping[str, Any]) -> str:
         f"**It beat its controls on {len(beaten)} of {len(masks)} real sets**{where} does its similarity to "
         f"an anchor {better}. Above untrained networks, by set: {gains}.{worse}"
     )
+
+
+def sets_beaten(result: Mapping[str, Any]) -> dict[str, bool]:
+    """Return of each real set with masks, in their order, whether the encoder beat its controls on it."""
+    return {name: bool(found["beats"]) for name, found in _in_order(result, "masks")}
 
 
 def _in_order(result: Mapping[str, Any], use: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
