@@ -1,4 +1,5 @@
 import logging
+from typing import get_type_hints
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from napari_sslmaps.viewer.canvas.image_layer import OWN
 from napari_sslmaps.viewer.controller import Controller
 from napari_sslmaps.viewer.maps import map_controller as maps
 from napari_sslmaps.viewer.state.tasks import ImmediateRunner
-from napari_sslmaps.viewer.state.workspace import Anchor, Status, WorkspaceModel
+from napari_sslmaps.viewer.state.workspace import Anchor, Choices, Status, WorkspaceModel
 
 
 def names(viewer: ViewerModel) -> list[str]:
@@ -554,3 +555,10 @@ def test_an_image_that_is_chosen_by_name_stays_when_an_anchor_is_set(
     controller.workspace.add_anchor(Anchor((10.0, 12.0)), keep=False)
     assert controller.workspace.image is image
     assert "tissue / anchors" in names(viewer)
+
+
+def test_what_the_dock_sets_has_the_types_that_the_workspace_says() -> None:
+    known = get_type_hints(WorkspaceModel, localns={"Image": Image})
+    settable = get_type_hints(Choices, localns={"Image": Image})
+    assert settable
+    assert settable == {name: known[name] for name in settable}

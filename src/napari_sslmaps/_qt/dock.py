@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 from napari.utils.theme import get_theme
 from qtpy.QtCore import Qt, QTimer, Signal
@@ -49,6 +49,7 @@ from napari_sslmaps.viewer.services import Services, real_services
 from napari_sslmaps.viewer.state.connections import Connections
 from napari_sslmaps.viewer.state.workspace import (
     TASKS,
+    Choices,
     Task,
     WorkspaceModel,
     add_group,
@@ -207,38 +208,38 @@ class SSLMapsWidget(QWidget):
     def _connect_views(self) -> None:
         controller = self.controller
         self._connect_maps()
-        self.image.image_requested.connect(lambda layer: self._set("image", layer))
-        self.image.region_requested.connect(lambda choice: self._set("region", choice))
+        self.image.image_requested.connect(lambda layer: self._set(image=layer))
+        self.image.region_requested.connect(lambda choice: self._set(region=choice))
         self.image.draw_requested.connect(controller.shapes.draw)
         self.image.sessions.saved.connect(lambda path: controller.session_files.save(Path(path)))
         self.image.sessions.loaded.connect(lambda path: controller.session_files.open(Path(path)))
         self.image.sessions.kept.connect(lambda: controller.session_files.open(last_session()))
-        self.image.keep_requested.connect(lambda on: self._set("keep", on))
-        self.image.tiling_requested.connect(lambda tiling: self._set("tiling", tiling))
-        self.image.detail_requested.connect(lambda detail: self._set("detail", detail))
+        self.image.keep_requested.connect(lambda on: self._set(keep=on))
+        self.image.tiling_requested.connect(lambda tiling: self._set(tiling=tiling))
+        self.image.detail_requested.connect(lambda detail: self._set(detail=detail))
         choices = self.image.choices
         choices.series_requested.connect(controller.other_images.choose_series)
         choices.channels_requested.connect(controller.other_images.choose_channels)
         resolution = self.image.resolution
-        resolution.level_requested.connect(lambda level: self._set("level", level))
-        resolution.target_requested.connect(lambda target: self._set("target_um", target))
-        resolution.spacing_requested.connect(lambda spacing: self._set("spacing_um", spacing))
-        self.encoders.chosen_requested.connect(lambda names: self._set("chosen", names))
+        resolution.level_requested.connect(lambda level: self._set(level=level))
+        resolution.target_requested.connect(lambda target: self._set(target_um=target))
+        resolution.spacing_requested.connect(lambda spacing: self._set(spacing_um=spacing))
+        self.encoders.chosen_requested.connect(lambda names: self._set(chosen=names))
         self.encoders.checkpoint_requested.connect(
             lambda path: self._review(controller.files.review(Path(path)))
         )
         self.encoders.located.connect(
             lambda name, path: self._review(controller.files.review_again(name, Path(path)))
         )
-        self.encoders.controls_requested.connect(lambda controls: self._set("controls", controls))
+        self.encoders.controls_requested.connect(lambda controls: self._set(controls=controls))
         self.encoders.depth_requested.connect(self._on_depth_asked)
         self.encoders.download_requested.connect(self._ask_to_download)
         self.encoders.action_requested.connect(self._act)
-        self.pretext.options_requested.connect(lambda options: self._set("pretext", options))
-        self.pretext.tool_requested.connect(lambda tool: self._set("pretext_tool", tool))
-        self.pretext.panel_requested.connect(lambda name: self._set("panel", name))
-        self.pretext.side_by_side_requested.connect(lambda on: self._set_slowly("side_by_side", on))
-        self.tabs.task_requested.connect(lambda task: self._set_slowly("task", task))
+        self.pretext.options_requested.connect(lambda options: self._set(pretext=options))
+        self.pretext.tool_requested.connect(lambda tool: self._set(pretext_tool=tool))
+        self.pretext.panel_requested.connect(lambda name: self._set(panel=name))
+        self.pretext.side_by_side_requested.connect(lambda on: self._set_slowly(side_by_side=on))
+        self.tabs.task_requested.connect(lambda task: self._set_slowly(task=task))
         self.run.run_requested.connect(controller.run)
         self.run.pretext_requested.connect(controller.pretext.show)
         self.run.compare_requested.connect(controller.compare_page.comparison.run)
@@ -246,43 +247,43 @@ class SSLMapsWidget(QWidget):
 
     def _connect_maps(self) -> None:
         controller = self.controller
-        self.maps.maps_requested.connect(lambda kinds: self._set("maps", kinds))
-        self.maps.options_requested.connect(lambda options: self._set("options", options))
+        self.maps.maps_requested.connect(lambda kinds: self._set(maps=kinds))
+        self.maps.options_requested.connect(lambda options: self._set(options=options))
         self.maps.stack_requested.connect(controller.stack_heads)
         bases, sets = controller.bases, controller.anchor_sets
         self.maps.basis_locked.connect(bases.lock)
         self.maps.basis_saved.connect(lambda path: bases.save(Path(path)))
         self.maps.basis_loaded.connect(lambda path: bases.load(Path(path)))
-        self.anchors.clip.track_requested.connect(lambda on: self._set("track", on))
+        self.anchors.clip.track_requested.connect(lambda on: self._set(track=on))
         self.anchors.clip.frames_requested.connect(controller.clip.embed_all)
         self.anchors.clip.plot_requested.connect(self._show_over_time)
-        self.anchors.live_requested.connect(lambda on: self._set("live", on))
-        self.areas.shown_requested.connect(lambda on: self._set("areas_shown", on))
-        self.areas.options_requested.connect(lambda options: self._set("area_options", options))
+        self.anchors.live_requested.connect(lambda on: self._set(live=on))
+        self.areas.shown_requested.connect(lambda on: self._set(areas_shown=on))
+        self.areas.options_requested.connect(lambda options: self._set(area_options=options))
         self.areas.labels_requested.connect(controller.areas.to_labels)
         self.areas.saved.connect(lambda path: controller.areas.save(Path(path)))
         self.areas.places_requested.connect(controller.areas.mark_most_similar)
         self.appearance.look_requested.connect(controller.stage.set_look)
         self.view.figure_requested.connect(self._take_figure)
-        self.anchors.mode_requested.connect(lambda on: self._set("anchor_mode", on))
-        self.anchors.negative_requested.connect(lambda on: self._set("negative_mode", on))
+        self.anchors.mode_requested.connect(lambda on: self._set(anchor_mode=on))
+        self.anchors.negative_requested.connect(lambda on: self._set(negative_mode=on))
         self.anchors.remove_requested.connect(self.workspace.remove_anchor)
-        self.anchors.clear_requested.connect(lambda: self._set("anchors", ()))
-        self.anchors.group_requested.connect(lambda key: self._set("group", key))
+        self.anchors.clear_requested.connect(lambda: self._set(anchors=()))
+        self.anchors.group_requested.connect(lambda key: self._set(group=key))
         self.anchors.group_added.connect(lambda: add_group(self.workspace))
         self.anchors.group_changed.connect(lambda group: change_group(self.workspace, group))
         self.anchors.group_removed.connect(lambda key: remove_group(self.workspace, key))
-        self.anchors.reference_requested.connect(lambda image: self._set("reference", image))
+        self.anchors.reference_requested.connect(lambda image: self._set(reference=image))
         self.anchors.saved.connect(lambda path: sets.save(Path(path)))
         self.anchors.loaded.connect(lambda path: sets.load(Path(path)))
         self.scale.step_requested.connect(self._on_scale_asked)
-        self.scale.resolution_requested.connect(lambda text: self._set("resolution", text))
-        self.scale.follow_requested.connect(lambda on: self._set("follow_zoom", on))
-        self.view.shown_requested.connect(lambda kind: self._set("shown", kind))
-        self.view.front_requested.connect(lambda name: self._set("front", name))
-        self.view.against_requested.connect(lambda name: self._set("against", name))
-        self.view.difference_requested.connect(lambda on: self._set("difference", on))
-        self.view.side_by_side_requested.connect(lambda on: self._set_slowly("side_by_side", on))
+        self.scale.resolution_requested.connect(lambda text: self._set(resolution=text))
+        self.scale.follow_requested.connect(lambda on: self._set(follow_zoom=on))
+        self.view.shown_requested.connect(lambda kind: self._set(shown=kind))
+        self.view.front_requested.connect(lambda name: self._set(front=name))
+        self.view.against_requested.connect(lambda name: self._set(against=name))
+        self.view.difference_requested.connect(lambda on: self._set(difference=on))
+        self.view.side_by_side_requested.connect(lambda on: self._set_slowly(side_by_side=on))
 
     def _connect_model(self) -> None:
         workspace, events = self.workspace, self.workspace.events
@@ -357,8 +358,7 @@ class SSLMapsWidget(QWidget):
         self.controller.scale.choose(step)
 
     def _on_depth_asked(self, place: int | None, normed: bool) -> None:
-        self._set("token_block", place)
-        self._set("token_norm", normed)
+        self._set(token_block=place, token_norm=normed)
 
     def _on_depths_changed(self) -> None:
         workspace = self.workspace
@@ -396,16 +396,17 @@ class SSLMapsWidget(QWidget):
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.open()
 
-    def _set(self, name: str, value: Any) -> None:
+    def _set(self, **choices: Unpack[Choices]) -> None:
         self.workspace.touched = True
-        setattr(self.workspace, name, value)
+        for name, value in choices.items():
+            setattr(self.workspace, name, value)
 
-    def _set_slowly(self, name: str, value: Any) -> None:
+    def _set_slowly(self, **choices: Unpack[Choices]) -> None:
         """Set what takes napari long to lay out; the pointer and what was pressed say so at once."""
         QApplication.setOverrideCursor(QCursor(Qt.CursorShape.WaitCursor))
         try:
             self.repaint()
-            self._set(name, value)
+            self._set(**choices)
         finally:
             QApplication.restoreOverrideCursor()
 

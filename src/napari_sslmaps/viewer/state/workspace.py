@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, TypedDict
 
 from psygnal import SignalGroupDescriptor
 
@@ -91,6 +91,45 @@ class RunProgress:
     label: str
     fraction: float
     seconds_left: float | None = None
+
+
+class Choices(TypedDict, total=False):
+    """Fields of the workspace that a user sets by one control each, with the types that they have there."""
+
+    image: "Image | None"
+    region: RegionChoice
+    level: int
+    target_um: float | None
+    spacing_um: float | None
+    tiling: Tiling
+    resolution: str
+    detail: int
+    token_block: int | None
+    token_norm: bool
+    follow_zoom: bool
+    keep: bool
+    chosen: tuple[str, ...]
+    controls: tuple[Control, ...]
+    maps: tuple[str, ...]
+    options: MapOptions
+    anchors: tuple[Anchor, ...]
+    group: int
+    track: bool
+    reference: "Image | None"
+    anchor_mode: bool
+    negative_mode: bool
+    shown: str
+    front: str
+    against: str
+    side_by_side: bool
+    difference: bool
+    task: Task
+    pretext: PretextOptions
+    pretext_tool: PretextTool
+    panel: str
+    live: bool
+    area_options: SegmentOptions
+    areas_shown: bool
 
 
 @dataclass(eq=False)
