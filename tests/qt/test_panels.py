@@ -233,11 +233,28 @@ def test_maps_both_ways(panel: SSLMapsWidget) -> None:
     assert not maps.aligned.isChecked()
     maps.centred.setChecked(False)
     maps.combine.setCurrentIndex(1)
-    maps.display.setCurrentIndex(1)
+    panel.appearance.contrast.setCurrentIndex(1)
     assert workspace.similarity == SimilarityOptions(centred=False, combine="max", display="fixed")
     workspace.similarity = SimilarityOptions(centred=True, combine="mean", display="each")
     assert maps.centred.isChecked()
-    assert maps.display.value == "each"
+    assert panel.appearance.contrast.value == "each"
+    maps.centred.setChecked(False)
+    assert workspace.similarity.display == "each"
+
+
+def test_depth_both_ways(panel: SSLMapsWidget) -> None:
+    encoders, workspace = panel.encoders, panel.workspace
+    assert encoders.tokens_of.currentText() == "each encoder's own"
+    count = min(len(spec.architecture.token_places) for spec in workspace.specs)
+    assert encoders.tokens_of.count() == 1 + count
+    encoders.tokens_of.setCurrentIndex(1)
+    encoders.normed.setChecked(False)
+    assert (workspace.token_block, workspace.token_norm) == (0, False)
+    workspace.token_block, workspace.token_norm = count, True
+    assert encoders.tokens_of.currentText() == f"block {count}, which some have not"
+    assert encoders.normed.isChecked()
+    workspace.token_block = None
+    assert encoders.tokens_of.count() == 1 + count
 
 
 def test_clusters_both_ways(panel: SSLMapsWidget) -> None:

@@ -1,6 +1,7 @@
 """The dock widget ``SSL Maps``: pages and sections wired to the workspace."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
@@ -39,7 +40,8 @@ from napari_sslmaps._qt.task_runner import QtTaskRunner
 from napari_sslmaps.encoders.cards import card_of
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import SSLMapsError
-from napari_sslmaps.maps.registry import following_anchors
+from napari_sslmaps.maps.map_type import Display
+from napari_sslmaps.maps.registry import MapOptions, following_anchors
 from napari_sslmaps.viewer.canvas.image_layer import leading_shape
 from napari_sslmaps.viewer.controller import Controller
 from napari_sslmaps.viewer.encoders.checkpoint_review import CheckpointReview
@@ -264,6 +266,7 @@ class SSLMapsWidget(QWidget):
         self.areas.saved.connect(lambda path: controller.areas.save(Path(path)))
         self.areas.places_requested.connect(controller.areas.mark_most_similar)
         self.appearance.look_requested.connect(controller.stage.set_look)
+        self.appearance.contrast_requested.connect(self._on_contrast_asked)
         self.view.figure_requested.connect(self._take_figure)
         self.anchors.mode_requested.connect(lambda on: self._set(anchor_mode=on))
         self.anchors.negative_requested.connect(lambda on: self._set(negative_mode=on))
@@ -298,7 +301,7 @@ class SSLMapsWidget(QWidget):
             "plan": self.image.set_plan,
             "available": self.encoders.set_available,
             "maps": self.maps.set_maps,
-            "options": self.maps.set_options,
+            "options": self._on_options_changed,
             "controls": self.encoders.set_controls,
             "follow_zoom": self.scale.set_follow,
             "resolution": self.scale.set_resolution,
@@ -351,6 +354,14 @@ class SSLMapsWidget(QWidget):
         self._on_images_changed()
         self._on_chosen_changed()
         self._on_depths_changed()
+
+    def _on_contrast_asked(self, display: Display) -> None:
+        self.workspace.touched = True
+        self.workspace.similarity = replace(self.workspace.similarity, display=display)
+
+    def _on_options_changed(self, options: MapOptions) -> None:
+        self.maps.set_options(options)
+        self.appearance.set_contrast(options.similarity.display)
 
     def _on_scale_asked(self, step: int) -> None:
         self.workspace.touched = True

@@ -5,14 +5,21 @@ from qtpy.QtWidgets import QCheckBox, QLabel, QSlider
 
 from napari_sslmaps._qt.parts import ComboBox, Section, quiet, row
 
+_DISPLAYS = (
+    ("shared by all methods", "shared"),
+    ("fixed, −1 to 1", "fixed"),
+    ("stretched for each", "each"),
+)
 COLORMAPS = ("viridis", "inferno", "magma", "turbo", "cividis", "gray", "RdBu_r")
 
 
 class AppearanceSection(Section):
-    """Opacity, colours and smoothness."""
+    """Opacity, colours, smoothness and contrast."""
 
     look_requested = Signal(str, object)
     """Attribute of the layers, and its value."""
+    contrast_requested = Signal(str)
+    """What decides the limits between which attention and similarity are drawn."""
 
     def __init__(self) -> None:
         super().__init__("Appearance", folded=True)
@@ -26,6 +33,15 @@ class AppearanceSection(Section):
         colours = row(QLabel("Colours"), self.colormap, self.smooth)
         colours.setStretch(1, 1)
         self.body.addLayout(colours)
+        self.contrast = ComboBox(
+            _DISPLAYS,
+            "Limits of attention and similarity: the same for all methods, so that colours can be compared; "
+            "those of the cosine; or each method's own.",
+        )
+        contrast = row(QLabel("Contrast"), self.contrast)
+        contrast.setStretch(1, 1)
+        self.body.addLayout(contrast)
+        self.contrast.currentIndexChanged.connect(lambda _: self.contrast_requested.emit(self.contrast.value))
         self.opacity.valueChanged.connect(lambda value: self.look_requested.emit("opacity", value / 100))
         self.colormap.currentIndexChanged.connect(
             lambda _: self.look_requested.emit("colormap", self.colormap.value)
@@ -33,6 +49,10 @@ class AppearanceSection(Section):
         self.smooth.toggled.connect(
             lambda on: self.look_requested.emit("interpolation2d", "linear" if on else "nearest")
         )
+
+    def set_contrast(self, display: str) -> None:
+        """Show what decides the limits."""
+        self.contrast.set_value(display)
 
     def set_look(self, opacity: float, colormap: str, *, smooth: bool) -> None:
         """Show how the map in view is drawn; colours and labels have no colour map."""

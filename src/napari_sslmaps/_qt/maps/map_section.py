@@ -19,18 +19,12 @@ from napari_sslmaps._qt.parts import GAP, ComboBox, FileMenu, Section, quiet, ro
 from napari_sslmaps.maps.attention import AttentionOptions, Reduction
 from napari_sslmaps.maps.clusters import MOST, ClusterOptions
 from napari_sslmaps.maps.registry import MapOptions, selectable
-from napari_sslmaps.maps.similarity import SimilarityOptions
 
 _QUERIES = (("output", "output"), ("last anchor", "anchor"), ("rollout", "rollout"))
 _REDUCTIONS = (("mean over heads", "mean"), ("maximum over heads", "max"), ("one head", "head"))
 _RENDERINGS = (("stretched 2–98 %", "stretch"), ("whitened", "whitened"))
 _BASES = (("of this region", "region"), ("of all images together", "joint"), ("kept", "kept"))
 _COMBINES = (("mean direction", "mean"), ("maximum", "max"))
-_DISPLAYS = (
-    ("shared by all methods", "shared"),
-    ("fixed, −1 to 1", "fixed"),
-    ("stretched for each", "each"),
-)
 
 
 class MapSection(Section):
@@ -85,7 +79,6 @@ class MapSection(Section):
         self.joint.setToolTip("Of all images and frames together, so that colours mean the same.")
         self.matched = QCheckBox("matched")
         self.matched.setToolTip("Number every method's clusters as the first one's that they overlap.")
-        self.display = ComboBox(_DISPLAYS, "Contrast limits of attention and similarity.")
         self._lay_out()
         self.set_heads(0)
         self.set_blocks(0)
@@ -116,13 +109,12 @@ class MapSection(Section):
             "pca": (_line(self.rendering, self.aligned), _line(self.basis, self.basis_files)),
             "similarity": (_line(self.combine, self.centred),),
             "clusters": (_line(self.count, self.count_label, self.joint, self.matched),),
-            "groups": (_line(QLabel("contrast"), self.display, wide=(1,)),),
         }
 
     def _connect(self) -> None:
         for box in self.boxes.values():
             box.toggled.connect(self._on_maps)
-        choices = (self.query, self.reduction, self.rendering, self.basis, self.combine, self.display)
+        choices = (self.query, self.reduction, self.rendering, self.basis, self.combine)
         for choice in choices:
             choice.currentIndexChanged.connect(self._on_options)
         for number in (self.head, self.block, self.count):
@@ -149,7 +141,6 @@ class MapSection(Section):
         self.rendering.set_value(pca.rendering)
         self.basis.set_value(pca.basis)
         self.combine.set_value(similarity.combine)
-        self.display.set_value(similarity.display)
         with quiet(self.head, self.block, self.aligned, self.centred, self.count, self.joint, self.matched):
             self.count.setValue(options.clusters.count)
             self.joint.setChecked(options.clusters.basis == "joint")
@@ -199,7 +190,9 @@ class MapSection(Section):
                 basis=self.basis.value,
                 aligned=self.aligned.isChecked(),
             ),
-            similarity=SimilarityOptions(self.centred.isChecked(), self.combine.value, self.display.value),
+            similarity=replace(
+                self._options.similarity, centred=self.centred.isChecked(), combine=self.combine.value
+            ),
             clusters=ClusterOptions(
                 self.count.value(), "joint" if self.joint.isChecked() else "region", self.matched.isChecked()
             ),
