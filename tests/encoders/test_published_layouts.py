@@ -1,7 +1,9 @@
 """Folders like those of published encoders of pathology: their own shapes, but one block deep."""
 
 import json
+import runpy
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import timm
@@ -10,13 +12,14 @@ from safetensors.torch import save_file
 from timm.layers import SwiGLUPacked
 
 from napari_sslmaps.encoders.checkpoint.read import inspect_checkpoint
+from napari_sslmaps.encoders.families.registry import network_of
 from napari_sslmaps.encoders.families.vit_network import build_vit
 from napari_sslmaps.encoders.overrides import Overrides
 from napari_sslmaps.encoders.published.catalog import PUBLISHED
 from napari_sslmaps.encoders.published.local import folder_to_bring_to
 from napari_sslmaps.encoders.published.medical import MEDICAL
 from napari_sslmaps.encoders.registry import get_spec, model_card
-from napari_sslmaps.encoders.spec import get_normalisation
+from napari_sslmaps.encoders.spec import get_normalisation, spell_normalisation
 
 GATED_MLP = {"mlp_layer": SwiGLUPacked, "act_layer": torch.nn.SiLU}
 UNI2 = {
@@ -40,7 +43,11 @@ CARDS = {
     "h-optimus-0": ("vit_giant_patch14_reg4_dinov2", {"img_size": 224, "init_values": 1e-5}, {}),
     "h0-mini": ("vit_base_patch14_reg4_dinov2", {"img_size": 224, "mlp_ratio": 5.33334}, GATED_MLP),
     "prov-gigapath": ("vit_giant_patch14_dinov2", {"img_size": 224, "patch_size": 16}, {}),
-    "kaiko-vit-l14": ("vit_large_patch14_reg4_dinov2", {"img_size": 224}, {}),
+    "kaiko-vit-l14": ("vit_large_patch14_reg4_dinov2", {"img_size": 518}, {}),
+    "kaiko-vit-s16": ("vit_small_patch16_224", {}, {}),
+    "kaiko-vit-s8": ("vit_small_patch8_224", {}, {}),
+    "kaiko-vit-b16": ("vit_base_patch16_224", {}, {}),
+    "kaiko-vit-b8": ("vit_base_patch8_224", {}, {}),
     "lunit-dino-s8": ("vit_small_patch8_224", {}, {}),
     "lunit-dino-s16": ("vit_small_patch16_224", {}, {}),
 }
@@ -71,6 +78,35 @@ def test_a_folder_of_its_layout_is_what_the_list_says(tmp_path, name):
     assert not any("heads" in sentence or "not used" in sentence for sentence in report.ambiguous)
 
 
+OF_TIMM = [name for name, entry in PUBLISHED.items() if entry.repository.startswith("timm/")]
+
+
+@pytest.mark.parametrize("name", OF_TIMM)
+def test_an_entry_of_timm_is_what_timm_says_of_it(tmp_path, name):
+    entry = PUBLISHED[name]
+    network = entry.repository.removeprefix("timm/")
+    known = timm.get_pretrained_cfg(network)
+    assert entry.normalisation == get_normalisation(spell_normalisation(known.mean, known.std)).name
+    assert known.license.split("-")[0] in entry.licence.lower()
+    shallow = {"depths": (1, 1, 1, 1)} if "convnext" in network else {"depth": 1}
+    with torch.device("meta"):
+        made = timm.create_model(network.partition(".")[0], num_classes=0, **shallow)
+        weights = sum(
+            value.numel()
+            for value in network_of(entry.architecture).build(entry.architecture).state_dict().values()
+        )
+    save_file(
+        {key: torch.zeros(value.shape, dtype=torch.float16) for key, value in made.state_dict().items()},
+        tmp_path / "model.safetensors",
+    )
+    config = {"architecture": network, "model_args": shallow, "pretrained_cfg": known.to_dict()}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    report = inspect_checkpoint(tmp_path)
+    assert report.architecture == replace(entry.architecture, **shallow, eps=report.architecture.eps)
+    assert (report.method, report.normalisation) == (entry.method, entry.normalisation)
+    assert 0.95 < entry.megabytes / (4e-6 * weights) < 1.15
+
+
 @pytest.mark.parametrize("name", MEDICAL)
 def test_an_entry_says_what_is_asked_of_it(name):
     entry, spec, card = MEDICAL[name], get_spec(name), model_card(name)
@@ -91,3 +127,9 @@ def test_a_file_of_another_name_needs_no_description(nobody_at_home):
     folder.mkdir(parents=True)
     (folder / entry.weights).write_bytes(b"weights")
     assert get_spec("retfound-cfp").path == folder
+
+
+def test_the_page_of_published_encoders_is_that_of_the_list():
+    docs = Path(__file__).parents[2] / "docs"
+    made = runpy.run_path(str(docs / "published_table.py"))["page"]()
+    assert (docs / "published.md").read_text(encoding="utf-8") == made, "python docs/published_table.py"

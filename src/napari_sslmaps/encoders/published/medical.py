@@ -35,6 +35,7 @@ _NO_DERIVATIVES = Terms(
 _MIT = Terms("MIT", "Free for any use, with its notice: https://opensource.org/license/mit")
 _OWKIN = Terms("Owkin non-commercial", "Free for research that is not commercial; read it on the page")
 _LUNIT = Terms("Lunit non-commercial", "Free for research that is not commercial; read it on the page")
+_ITS_PAGE = Terms("see its page", "What its authors say on its page; read it there")
 _RESEARCH = Terms("MSRLA", "Microsoft's research licence, not for clinical use; read it on the page")
 _H_OPTIMUS = "0.707223,0.578729,0.703617/0.211883,0.230117,0.177517"
 _LUNIT_STATISTICS = "0.70323,0.536065,0.660966/0.217165,0.260816,0.207235"
@@ -67,6 +68,10 @@ _PHIKON = (
     "Filiot et al., Scaling self-supervised learning for histopathology with masked image modeling, 2023"
 )
 _KANG = "Kang et al., Benchmarking self-supervised learning on diverse pathology datasets, arXiv 2212.04690"
+_ABEN = "Aben et al., Towards large-scale training of pathology foundation models, arXiv 2404.15217"
+_NECHAEV = (
+    "Nechaev et al., Hibou: A family of foundational vision transformers for pathology, arXiv 2406.05074"
+)
 _SAILLARD = "Saillard et al., H-optimus-0, 2024, https://github.com/bioptimus/releases"
 
 MEDICAL: Mapping[str, Published] = {
@@ -160,9 +165,37 @@ MEDICAL: Mapping[str, Published] = {
             replace(_BASE, patch=14, grid=(16, 16), registers=4),
             343,
             APACHE,
-            "Nechaev et al., Hibou: A family of foundational vision transformers for pathology, "
-            "arXiv 2406.05074",
+            _NECHAEV,
             normalisation=_HIBOU,
+        ),
+        _slides(
+            "hibou-l",
+            "histai/hibou-L",
+            replace(_LARGE, patch=14, grid=(16, 16), registers=4),
+            1213,
+            APACHE,
+            _NECHAEV,
+            normalisation=_HIBOU,
+        ),
+        _slides(
+            "gpfm",
+            "majiabo/GPFM",
+            replace(_LARGE, patch=14, grid=(16, 16)),
+            1213,
+            _ITS_PAGE,
+            "Ma et al., Towards a generalizable pathology foundation model via unified knowledge "
+            "distillation, arXiv 2407.18449",
+            gated=False,
+            weights="GPFM.pth",
+        ),
+        _slides(
+            "openmidnight",
+            "SophontAI/OpenMidnight",
+            replace(_GIANT, registers=4),
+            4540,
+            _ITS_PAGE,
+            "Sophont, OpenMidnight, 2025, https://huggingface.co/SophontAI/OpenMidnight",
+            weights="teacher_checkpoint_load.pt",
         ),
         _slides(
             "midnight-12k",
@@ -178,12 +211,27 @@ MEDICAL: Mapping[str, Published] = {
         _slides(
             "kaiko-vit-l14",
             "1aurent/vit_large_patch14_reg4_224.kaiko_ai_towards_large_pathology_fms",
-            replace(_LARGE, patch=14, grid=(16, 16), registers=4),
+            replace(_LARGE, patch=14, grid=(37, 37), registers=4),
             1217,
             _MIT,
-            "Aben et al., Towards large-scale training of pathology foundation models, arXiv 2404.15217",
+            _ABEN,
             gated=False,
             normalisation=_HALVES,
+        ),
+        *(
+            _slides(
+                f"kaiko-vit-{size[0]}{patch}",
+                f"1aurent/vit_{size}_patch{patch}_224.kaiko_ai_towards_large_pathology_fms",
+                replace(shape, patch=patch, grid=(224 // patch, 224 // patch), layer_scale=False),
+                megabytes,
+                _MIT,
+                _ABEN,
+                method="dino",
+                gated=False,
+                normalisation=_HALVES,
+            )
+            for size, shape, megabytes in (("small", _SMALL, 87), ("base", _BASE, 343))
+            for patch in (16, 8)
         ),
         _slides(
             "lunit-dino-s8",
