@@ -10,10 +10,13 @@ from napari_sslmaps.encoders.spec import get_normalisation
 PAGE = Path(__file__).parent / "published.md"
 _HEAD = """# Published encoders
 
-What `napari-sslmaps encoders download NAME` fetches, and how each is read. Made by `docs/published_table.py` of the list in the package.
+What `napari-sslmaps encoders download NAME` fetches, and how each is read.
+Made by `docs/published_table.py` of the list in the package.
 
-*Input* is the side in pixels that stored positions are of; others work, at which positions are resampled. *Needs* is what its files leave open and its name brings along: a copy of
-the same files of your own asks for it. *Statistics* are those of its model card until its files say them. Licences are those of the weights: read them on the page before you use any.
+*Input* is the side in pixels that stored positions are of; others work, at which positions are resampled.
+*Needs* is what its files leave open and its name brings along: a copy of the same files of your own asks for
+it. *Statistics* are those of its model card until its files say them. Licences are those of the weights:
+read them on the page before you use any.
 
 | name | repository | method | network | input | statistics | µm/px | needs | MB | licence | |
 |---|---|---|---|---|---|---|---|---|---|---|
