@@ -44,6 +44,28 @@ def test_exif_orientation_is_honoured(orientation: int, tmp_path: Path) -> None:
         np.testing.assert_array_equal(source.read(Region(0, 0, *expected.shape[:2])), expected)
 
 
+@pytest.mark.parametrize("orientation", [3, 6, 8])
+def test_deep_and_animated_pictures_are_turned_as_well(orientation: int, tmp_path: Path) -> None:
+    exif, deep = Image.Exif(), picture((20, 30, 3), "uint16")
+    exif[0x0112] = orientation
+    words = b"eXIf" + exif.tobytes()[6:]
+    chunk = struct.pack(">I", len(words) - 4) + words + struct.pack(">I", zlib.crc32(words))
+    content = imagecodecs.png_encode(deep)
+    (tmp_path / "a.png").write_bytes(content[:33] + chunk + content[33:])
+    turns = {3: 2, 6: -1, 8: 1}[orientation]
+    with open_image(tmp_path / "a.png") as source:
+        expected = np.rot90(deep, turns)
+        np.testing.assert_array_equal(source.read(Region(0, 0, *expected.shape[:2])), expected)
+    frames = [picture((20, 30, 3)) // (number + 1) for number in range(3)]
+    first, *more = [Image.fromarray(frame) for frame in frames]
+    first.save(tmp_path / "a.webp", save_all=True, append_images=more, lossless=True, exif=exif)
+    with open_image(tmp_path / "a.webp") as source:
+        for number, frame in enumerate(frames):
+            expected = np.rot90(frame, turns)
+            found = source.read(Region(0, 0, *expected.shape[:2], frame=number))
+            np.testing.assert_array_equal(found, expected)
+
+
 def test_a_picture_beyond_memory_gets_a_sentence(tmp_path: Path) -> None:
     path = tmp_path / "bomb.png"
     Image.new("L", (8, 8)).save(path)

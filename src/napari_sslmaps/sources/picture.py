@@ -20,11 +20,10 @@ from napari_sslmaps.errors import UnsupportedImageError
 from napari_sslmaps.sources.array import ArraySource
 from napari_sslmaps.sources.base import ImageLayout, SourceBase, decoding
 from napari_sslmaps.sources.decoded_cache import DecodedCache
+from napari_sslmaps.sources.orientation import Turn
 from napari_sslmaps.sources.protocol import ImageSource, Level
 
 _DAMAGE = (OSError, ValueError, SyntaxError, EOFError, IndexError, RuntimeError)
-_TURNED = (5, 6, 7, 8)
-"""EXIF orientations that exchange rows and columns."""
 _NOT_RGB = ("CMYK", "YCbCr")
 _CODESTREAM = b"\xff\x4f\xff\x51"
 _START_BYTES = 2**16
@@ -127,9 +126,8 @@ class PictureSource(SourceBase):
         deep = self._deep_channels()
         if 0 in shape:
             raise UnsupportedImageError(f"Expected at least one pixel; {self._path.name} has none.")
-        height, width = shape[:2]
-        if about.get("Orientation") in _TURNED:
-            height, width = width, height
+        self._turn = Turn.of(about.get("Orientation"))
+        height, width = self._turn.pair((shape[0], shape[1]))
         colour, frames = len(shape) == 3 and shape[2] >= 3, self._count()
         if frames > 1:
             deep, colour, dtype = 0, True, np.uint8
@@ -165,13 +163,14 @@ class PictureSource(SourceBase):
             for number in range(self._player.tell() + 1, frame + 1):  # nor does it skip any
                 self._player.seek(number)
                 self._player.load()
-            return np.array(self._player.convert("RGB"))
+            return self._turn.shown(np.array(self._player.convert("RGB")))
 
     def _all(self) -> NDArray[Any]:
         if self._deep_channels():
             content = self._path.read_bytes()
             is_png = content.startswith(b"\x89PNG")
-            pixels = imagecodecs.png_decode(content) if is_png else imagecodecs.jpeg2k_decode(content)
+            stored = imagecodecs.png_decode(content) if is_png else imagecodecs.jpeg2k_decode(content)
+            pixels = self._turn.shown(stored)
         else:
             with self._open() as file:
                 mode = "RGB" if file.metadata(index=0).get("mode") in _NOT_RGB else None

@@ -3,11 +3,11 @@
 import re
 import struct
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 from threading import RLock
-from typing import Any, TypeVar
+from typing import Any
 
 import imagecodecs
 import numpy as np
@@ -39,8 +39,9 @@ from napari_sslmaps.sources.channels import (
 )
 from napari_sslmaps.sources.decoded_cache import DecodedCache
 from napari_sslmaps.sources.icc import to_srgb
+from napari_sslmaps.sources.orientation import Turn
 from napari_sslmaps.sources.protocol import ImageSource
-from napari_sslmaps.sources.tiff_planes import JPEG, LARGEST_PIECE, Box, TiffPlanes, pieces_of
+from napari_sslmaps.sources.tiff_planes import JPEG, LARGEST_PIECE, TiffPlanes, pieces_of
 from napari_sslmaps.sources.tiff_samples import Meaning, meaning_of
 from napari_sslmaps.sources.tiff_series import (
     check_claimed_planes,
@@ -50,7 +51,6 @@ from napari_sslmaps.sources.tiff_series import (
     spacing_of,
 )
 
-_T = TypeVar("_T")
 _DAMAGE = (
     tifffile.TiffFileError,
     OSError,
@@ -176,7 +176,7 @@ class TiffSource(SourceBase):
             page = shown.keyframe
             _check_decodable(page, path.name)
             _check_complete(shown, path.stat().st_size)
-            self._meaning, self._turn, self._lead = meaning_of(page), _Turn.of(page), _leading(shown)
+            self._meaning, self._turn, self._lead = meaning_of(page), _turn_of(page), _leading(shown)
             stored = channel if self._meaning.channels is None else None
             facts = _channel_facts(file, choice.number)
             extra = _samples_beside(page)
@@ -204,7 +204,7 @@ class TiffSource(SourceBase):
             ]
             self._file_name = path.name
             super().__init__(re.sub(r"(\.ome)?\.[A-Za-z]+$", "", path.name), layout)
-            plain = self._meaning.plain and self._turn == _Turn(1) and self._to_srgb is None
+            plain = self._meaning.plain and self._turn == Turn(1) and self._to_srgb is None
             self.reading = "" if plain and choice.number == 0 else f"as meant, series {choice.number}"
             on_error.pop_all()
 
@@ -244,6 +244,11 @@ class TiffSource(SourceBase):
         self._kept.clear()
         self._files.clear()
         self._file.close()
+
+
+def _turn_of(page: Any) -> Turn:
+    tag = page.tags.get(_ORIENTATION)
+    return Turn.of(None if tag is None else tag.value)
 
 
 def _samples_beside(page: Any) -> int:
@@ -315,7 +320,7 @@ def _check_complete(series: Any, size: int) -> None:
         check_claim(stored * piece, size if bounded else _TIGHTER * size, "it")
 
 
-def _layout(series: Any, plan: AxisPlan, meaning: Meaning, turn: "_Turn", channels: int) -> ImageLayout:
+def _layout(series: Any, plan: AxisPlan, meaning: Meaning, turn: Turn, channels: int) -> ImageLayout:
     return ImageLayout(
         levels=levels_from_shapes([turn.pair(plan.shape_yx(level.shape)) for level in series.levels]),
         channels=channels,
@@ -368,39 +373,3 @@ def _obstacle_of_colours(page: Any) -> str:
 
 def _fractions(value: tuple[int, ...]) -> list[float]:
     return [over / under if under else 0.0 for over, under in zip(value[::2], value[1::2], strict=True)]
-
-
-@dataclass(frozen=True, slots=True)
-class _Turn:
-    """How rows and columns as stored become those that are shown; numbers of the TIFF tag Orientation."""
-
-    orientation: int
-
-    @classmethod
-    def of(cls, page: Any) -> "_Turn":
-        tag = page.tags.get(_ORIENTATION)
-        value = 1 if tag is None else tag.value
-        return cls(int(value) if value in range(1, 9) else 1)
-
-    @property
-    def _flips(self) -> tuple[bool, bool]:
-        return self.orientation in (3, 4, 7, 8), self.orientation in (2, 3, 6, 7)
-
-    def pair(self, stored_yx: tuple[_T, _T]) -> tuple[_T, _T]:
-        """Exchange something of rows and something of columns where these change places."""
-        return stored_yx[::-1] if self.orientation > 4 else stored_yx
-
-    def stored(self, region: Region, shape_yx: tuple[int, int]) -> Box:
-        """Rows and columns, as stored, of a region of a level that is shown with this shape."""
-        starts, sizes = (region.y, region.x), region.shape_yx
-        spans = []
-        for start, size, length, flipped in zip(starts, sizes, shape_yx, self._flips, strict=True):
-            first = length - start - size if flipped else start
-            spans.append(slice(first, first + size))
-        return self.pair((spans[0], spans[1]))
-
-    def shown(self, stored: NDArray[Any]) -> NDArray[Any]:
-        """Turn (H, W, samples) pixels."""
-        turned = stored.swapaxes(0, 1) if self.orientation > 4 else stored
-        flip_rows, flip_cols = self._flips
-        return turned[:: -1 if flip_rows else 1, :: -1 if flip_cols else 1]

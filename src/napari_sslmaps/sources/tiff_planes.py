@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from napari_sslmaps.errors import UnsupportedImageError
 from napari_sslmaps.sources.base import check_claim
 from napari_sslmaps.sources.decoded_cache import DecodedCache
+from napari_sslmaps.sources.orientation import Box
 
 LARGEST_PIECE = 2**31
 """Bytes of pixels that one tile or strip may decode to."""
 JPEG = (6, 7, 34892, 33007)
-Box = tuple[slice, slice]
 
 
 def pieces_of(page: Any) -> tuple[int, int, int]:
