@@ -1,5 +1,6 @@
 """Clips, volumes and CZI against the libraries that wrote them, and the one table of formats."""
 
+import gzip
 import sys
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,39 @@ def test_a_volume_that_does_not_say_its_spacing_has_none(tmp_path: Path) -> None
 def test_a_plane_of_colours_in_a_volume_format(tmp_path: Path) -> None:
     pixels = RNG.integers(0, 256, (24, 32, 3), dtype=np.uint8)
     np.testing.assert_array_equal(frames_of(volume(tmp_path / "v.nrrd", pixels, isVector=True))[0], pixels)
+
+
+@pytest.mark.parametrize("name", ["v.nii.gz", "v.nii"])
+def test_a_nifti_that_ends_early_is_refused(name: str, tmp_path: Path) -> None:
+    """ITK shows zeros in place of what is missing."""
+    path = volume(tmp_path / name, RNG.integers(-900, 900, (5, 24, 32)).astype(np.int16))
+    path.write_bytes(path.read_bytes()[:-800])
+    with pytest.raises(
+        UnsupportedImageError, match=rf"{name} cannot be decoded \(.*end(s .*early|ed before)"
+    ):
+        open_image(path)
+
+
+def test_a_nifti_of_several_members_of_gzip_opens(tmp_path: Path) -> None:
+    """As bgzip writes it: the last size in it is none of the whole."""
+    pixels = RNG.integers(-900, 900, (5, 24, 32)).astype(np.int16)
+    content = volume(tmp_path / "v.nii", pixels).read_bytes()
+    (tmp_path / "v.nii.gz").write_bytes(gzip.compress(content[:5000]) + gzip.compress(content[5000:]))
+    np.testing.assert_array_equal(frames_of(tmp_path / "v.nii.gz"), pixels)
+
+
+@pytest.mark.parametrize("magic", [b"ni1\0", bytes(4)], ids=["NIfTI", "Analyze"])
+def test_a_pair_of_header_and_pixels_opens_by_either(magic: bytes, tmp_path: Path) -> None:
+    pixels = RNG.integers(-900, 900, (5, 24, 32)).astype(np.int16)
+    volume(tmp_path / "v.hdr", pixels)
+    header = (tmp_path / "v.hdr").read_bytes()
+    (tmp_path / "v.hdr").write_bytes(header[:344] + magic + header[348:])
+    for name in ("v.hdr", "v.img"):
+        np.testing.assert_array_equal(frames_of(tmp_path / name), pixels)
+    stored = (tmp_path / "v.img").read_bytes()
+    (tmp_path / "v.img").write_bytes(stored[:-100])
+    with pytest.raises(UnsupportedImageError, match="ends 100 bytes early"):
+        open_image(tmp_path / "v.hdr")
 
 
 def test_parts_of_a_vector_are_no_colours(tmp_path: Path) -> None:

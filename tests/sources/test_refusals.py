@@ -1,5 +1,6 @@
 """Files that are whole and do not open: each is named, with a way out, and none is called damaged."""
 
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,20 @@ from napari_sslmaps.sources.open import open_image
         ("a.psd", b"8BPS" + bytes(60), "a Photoshop file"),
         ("a.pdf", b"%PDF-1.7" + bytes(60), "a PDF"),
         ("a.gz", b"\x1f\x8b\x08" + bytes(60), r"gunzip a\.gz"),
+        (
+            "a.nii",
+            b"\x1c\2\0\0n+2\0\r\n\x1a\n" + bytes(528),
+            r"is NIfTI-2\. Convert it: nibabel.*load\('a\.nii'",
+        ),
+        ("a.nii.gz", gzip.compress(b"\x1c\2\0\0n+2\0\r\n\x1a\n" + bytes(528)), r"a\.nii\.gz is NIfTI-2"),
+        ("a.oib", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(60), "an Olympus OIB.*bioformats2raw"),
+        ("a.jxr", b"II\xbc\x01" + bytes(60), "a JPEG XR picture"),
+        ("a.mat", b"MATLAB 5.0 MAT-file, Platform: GLNXA64" + bytes(60), r"loadmat\('a\.mat'\)"),
+        (
+            "a.isyntax",
+            b'<?xml version="1.0" encoding="UTF-8"?>\n<DataObject ObjectType="DPUfsImport">' + bytes(60),
+            r"a Philips iSyntax\. Export it.*isyntax-to-tiff a\.isyntax",
+        ),
     ],
 )
 def test_a_format_that_does_not_open_is_named(name: str, content: bytes, words: str, tmp_path: Path) -> None:

@@ -102,11 +102,13 @@ def begins_as_clip(start: bytes) -> bool:
 
 
 def begins_as_volume(start: bytes, name: str) -> bool:
-    """Whether a file of this name and these first bytes is NRRD, NIfTI or MetaImage."""
+    """Whether a file of this name and these first bytes is NRRD, NIfTI, Analyze or MetaImage."""
     lower = name.lower()
     packed = start.startswith(b"\x1f\x8b") and lower.endswith((".nii.gz", ".nrrd.gz"))
     meta = lower.endswith((".mhd", ".mha")) or start.startswith(b"ObjectType = Image")
-    return start.startswith(b"NRRD") or start[344:347] in (b"n+1", b"ni1") or packed or meta
+    analyze = lower.endswith(".hdr") and start[:4] in (b"\x5c\1\0\0", b"\0\0\1\x5c")
+    nifti = start[344:347] in (b"n+1", b"ni1")
+    return start.startswith(b"NRRD") or nifti or analyze or packed or meta
 
 
 def is_url(image: object) -> bool:

@@ -28,6 +28,7 @@ from napari_sslmaps.sources.formats import (
 )
 from napari_sslmaps.sources.identity import FileIdentity
 from napari_sslmaps.sources.jpegxl import begins_as_jpeg_xl, open_jpeg_xl
+from napari_sslmaps.sources.nifti import pair_of
 from napari_sslmaps.sources.npy import open_npy
 from napari_sslmaps.sources.protocol import ImageSource
 from napari_sslmaps.sources.refusals import check_complete_vsi, check_known
@@ -222,7 +223,8 @@ def _open_rare(path: Path, start: bytes, asked: _OpenRequest) -> ImageSource | N
         from napari_sslmaps.sources.czi import CziSource
 
         return CziSource(path, asked.channel)
-    if begins_as_volume(start, path.name):
+    header = pair_of(path)[0]
+    if begins_as_volume(start if header == path or not header.is_file() else _signature(header), header.name):
         from napari_sslmaps.sources.volume import VolumeSource
 
         return VolumeSource(path, asked.channel)

@@ -10,10 +10,15 @@ _PAGE = re.compile(_START + rb"(<!doctype html|<html|<head|<\?xml[^>]*>\s*<!doct
 _ANSWER = re.compile(
     _START + rb"(<\?xml[^>]*>\s*<error\b|\{\s*\"(message|errors?|code|status|detail)\"\s*:)", re.IGNORECASE
 )
+_ISYNTAX = re.compile(_START + rb"(<\?xml[^>]*>\s*)?<DataObject ObjectType=\"DPUfsImport\"")
 _XML = re.compile(_START + rb"<(\?xml|OME)\b")
 _TO_ZARR = "Convert it: bioformats2raw {name} image.zarr (Bio-Formats), and open image.zarr."
 _TO_TIFF = (
     "Convert it to TIFF or PNG, for example with Fiji (File > Save As) or ImageMagick: magick {name} new.png."
+)
+_TO_NIFTI = (
+    "Convert it: nibabel.Nifti1Image.from_image(nibabel.load('{name}')).to_filename('new.nii.gz'), and open "
+    "that."
 )
 _FORMATS: tuple[tuple[int, bytes, str, str], ...] = (
     (
@@ -42,6 +47,22 @@ _FORMATS: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"8BPS", "a Photoshop file", _TO_TIFF),
     (0, b"%PDF", "a PDF", "Save the image in it as TIFF or PNG."),
     (0, b"v/1\x01", "an OpenEXR picture", _TO_TIFF),
+    (0, b"\xd0\xcf\x11\xe0", "an Olympus OIB, a Zeiss ZVI or a document of Office", _TO_ZARR),
+    (0, b"\x0a\x05\x01", "a PCX picture", _TO_TIFF),
+    (0, b"\x01\xda", "an SGI picture", _TO_TIFF),
+    (0, b"\0\0\1\0", "an icon", _TO_TIFF),
+    (0, b"II\xbc\x01", "a JPEG XR picture", _TO_TIFF),
+    (0, b"DDS ", "a DDS texture", _TO_TIFF),
+    (0, b"gimp xcf", "a GIMP file", _TO_TIFF),
+    (0, b"#?RADIANCE", "a Radiance picture", _TO_TIFF),
+    (
+        0,
+        b"MATLAB 5.0 MAT",
+        "a MATLAB file",
+        "Open the array in it: scipy.io.loadmat('{name}')[…], and pass that.",
+    ),
+    (4, b"n+2\0", "NIfTI-2", _TO_NIFTI),
+    (4, b"ni2\0", "NIfTI-2", _TO_NIFTI),
     (0, b"PK\3\4", "a ZIP archive", "Unpack it, and open the image in it."),
     (0, b"\x1f\x8b", "compressed by gzip", "Unpack it: gunzip {name}."),
     (0, b"7z\xbc\xaf'\x1c", "a 7-Zip archive", "Unpack it, and open the image in it."),
@@ -79,6 +100,11 @@ def check_known(start: bytes, name: str) -> None:
         raise UnsupportedImageError(
             f"Expected an image; {name} describes an OME-TIFF whose pixels lie in files beside it. Open one "
             "of those: all that it describes is shown."
+        )
+    if _ISYNTAX.search(start):
+        raise UnsupportedImageError(
+            f"Expected an image that opens here; {name} is a Philips iSyntax. Export it as TIFF where it was "
+            f"scanned, or convert it: isyntax-to-tiff {name} new.tiff (libisyntax)."
         )
     for offset, magic, kind, way_out in _FORMATS:
         if start[offset:].startswith(magic):

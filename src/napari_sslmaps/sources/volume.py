@@ -2,6 +2,7 @@
 
 import errno
 import re
+import zlib
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,11 @@ from napari_sslmaps.sources.base import (
 )
 from napari_sslmaps.sources.channels import ChannelChoice
 from napari_sslmaps.sources.decoded_cache import DecodedCache
+from napari_sslmaps.sources.nifti import check_nifti, pair_of
 
 LARGEST_BYTES = 8 * 2**30
 """What a volume may take: it is read whole."""
+_DAMAGE = (RuntimeError, OSError, ValueError, EOFError, zlib.error)
 _AXES = "TZYX"
 _DATA_FILE = re.compile(rb"(?im)^\s*(?:ElementDataFile\s*=|data ?file:)\s*([^\r\n]*)")
 _UNITS = re.compile(rb'(?im)^(?:space )?units:\s*"([^"]*)"')
@@ -65,7 +68,8 @@ class VolumeSource(SourceBase):
         import SimpleITK as itk  # noqa: N813  # as its documentation has it
 
         self._path, self._kept = path, DecodedCache(limit_bytes=0)  # one piece, and the newest always stays
-        with decoding(path.name, "a readable volume", RuntimeError, OSError, ValueError):
+        with decoding(path.name, "a readable volume", *_DAMAGE):
+            check_nifti(path)
             files = _files_of(path)
             reader = itk.ImageFileReader()
             reader.SetFileName(str(path))
@@ -93,7 +97,7 @@ class VolumeSource(SourceBase):
         super().__init__(re.sub(r"(\.nii)?\.[A-Za-z]+$", "", path.name), layout)
 
     def _decode(self, region: Region) -> NDArray[Any]:
-        with decoding(self._path.name, "a readable volume", RuntimeError, OSError, ValueError):
+        with decoding(self._path.name, "a readable volume", *_DAMAGE):
             whole = self._kept.get(0, self._whole)
         return self._plan.cut(whole, region)
 
@@ -135,7 +139,7 @@ def _files_of(path: Path) -> list[Path]:
         If one of these is no file.
     """
     if path.suffix.lower() not in _SAYS_SPACING:
-        return [path]
+        return sorted({*pair_of(path)})
     with path.open("rb") as file:
         start = file.read(2**16)
     found = _DATA_FILE.search(start)
