@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from napari_sslmaps.core.findings import Curve, Plot
-from napari_sslmaps.figures.plots import COLOURS, draw_plot, size_of
+from napari_sslmaps.figures.plots import COLOURS, draw_plot, rows_below, size_of
 
 
 def test_each_curve_is_a_line_with_its_band() -> None:
@@ -23,6 +23,36 @@ def test_each_curve_is_a_line_with_its_band() -> None:
     assert axes.get_xscale() == "log"
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("strength", "cosine")
     assert axes.xaxis.label.get_color() == "#ffffff"
+
+
+def test_controls_are_dashed_without_bands_and_a_twin_has_its_encoders_colour() -> None:
+    x = np.array([0, 1], np.float32)
+    curves = (
+        Curve("mae", x, x, x, x + 1),
+        Curve("mae-untrained", x, x / 2, x, x + 1, beside="mae"),
+        Curve("colour", x, x / 3, beside=""),
+        Curve("position", x, x / 4, beside=""),
+    )
+    axes = Figure().subplots()
+    draw_plot(axes, Plot("score", "strength", "cosine", curves), faint="#888888")
+    mae, twin, colour, position = axes.lines
+    assert twin.get_color() == mae.get_color() == COLOURS[0]
+    assert colour.get_color() == position.get_color() == "#888888"
+    assert (mae.is_dashed(), twin.is_dashed(), colour.is_dashed()) == (False, True, True)
+    assert len(axes.collections) == 1
+
+
+def test_the_legend_of_many_curves_stands_below_them() -> None:
+    x = np.array([0, 1], np.float32)
+    few, many = (Plot("s", "x", "y", (Curve("mae", x, x),) * count) for count in (4, 9))
+    figure = Figure(figsize=size_of(many), layout="constrained")
+    axes = figure.subplots()
+    draw_plot(axes, many)
+    figure.draw_without_rendering()
+    assert axes.get_legend().get_window_extent().y1 < axes.get_window_extent().y0
+    assert axes.get_legend().get_window_extent().y0 >= 0
+    assert (rows_below(few), rows_below(many)) == (0, 5)
+    assert size_of(few)[1] < size_of(many)[1]
 
 
 def test_a_plot_without_curves_has_no_legend() -> None:

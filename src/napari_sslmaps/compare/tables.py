@@ -1,13 +1,13 @@
 """A comparison told as tables and plots, which window, report, docs and CSV show alike."""
 
 from collections.abc import Iterable
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TypeVar
 
 import numpy as np
 
 from napari_sslmaps.compare.depth_profiles import depth_plots
-from napari_sslmaps.compare.results import Comparison, MeasuredRow
+from napari_sslmaps.compare.results import ComparedMethod, Comparison, MeasuredRow
 from napari_sslmaps.compare.scale_profiles import profile_plots
 from napari_sslmaps.compare.scores import SCORES, ScoreType
 from napari_sslmaps.compare.verdicts import NEARNESS, anchor_areas, difference, verdicts
@@ -67,7 +67,19 @@ def plots_of(comparison: Comparison) -> tuple[Plot, ...]:
     measures = joined[0].measures if joined else ()
     plots = [plot for measure in measures for plot in robustness_plots(joined, measure)]
     across = (part for part in comparison.across if isinstance(part, Plot))
-    return (*profile_plots(comparison), *depth_plots(comparison), *plots, *across)
+    made = (*profile_plots(comparison), *depth_plots(comparison), *plots, *across)
+    beside = {method.name: _beside(method) for method in comparison.methods}
+    return tuple(
+        replace(plot, curves=tuple(replace(one, beside=beside.get(one.label, "")) for one in plot.curves))
+        for plot in made
+    )
+
+
+def _beside(method: ComparedMethod) -> str | None:
+    """Return the encoder whose untrained twin a method is, empty for other controls, None for an encoder."""
+    if method.control is None:
+        return None
+    return method.of[0] if method.control == "untrained" and len(method.of) == 1 else ""
 
 
 def _robustness(comparison: Comparison) -> list[Robustness]:

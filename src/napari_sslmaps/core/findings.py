@@ -103,6 +103,8 @@ class Curve:
         Points of the curve, (n,) float32.
     low, high
         (n,) float32 ends of its band, or None.
+    beside
+        For a control, the curve whose own control it is alone, or empty; None for what is no control.
     """
 
     label: str
@@ -110,6 +112,7 @@ class Curve:
     y: Float32
     low: Float32 | None = None
     high: Float32 | None = None
+    beside: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -24,7 +24,7 @@ from qtpy.QtWidgets import (
 from napari_sslmaps._qt.compare.findings_table import FindingsTable
 from napari_sslmaps._qt.parts import GAP, LINK, ComboBox, note, row
 from napari_sslmaps.core.findings import Finding, Plot, Table
-from napari_sslmaps.figures.plots import draw_plot
+from napari_sslmaps.figures.plots import draw_plot, rows_below
 
 ADVICE = "what speaks for which"
 _EMPTY = (
@@ -160,6 +160,8 @@ def _html(sentences: Sequence[str]) -> str:
 
 
 _FAINT = "#8a8f99"
+_PLOT_HEIGHT, _ROW_HEIGHT = 180, 16
+"""Of a plot without a legend below it, and of a row of one, in pixels."""
 
 
 class PlotCanvas(FigureCanvasQTAgg):
@@ -172,11 +174,12 @@ class PlotCanvas(FigureCanvasQTAgg):
         super().__init__(Figure(layout="constrained"))  # type: ignore[no-untyped-call]  # not annotated
         self.figure.patch.set_alpha(0)
         self.setStyleSheet("background: transparent;")
-        self.setMinimumHeight(180)
+        self.setMinimumHeight(_PLOT_HEIGHT)
 
     def set_plot(self, plot: Plot) -> None:
         """Draw a plot in place of the last one."""
         self._plot = plot
+        self.setMinimumHeight(_PLOT_HEIGHT + _ROW_HEIGHT * rows_below(plot))
         self._draw()
 
     def draw_idle(self, *_arguments: object, **_options: object) -> None:
