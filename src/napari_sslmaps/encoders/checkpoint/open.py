@@ -131,6 +131,11 @@ def _read(path: Path) -> Opened:
     kept = {str(key): value for key, value in content.items() if str(key) not in training}
     tensors = flatten(kept)
     _check_tensors(tensors, path)
+    if tensors and not any(tensor.numel() for tensor in tensors.values()):
+        raise CheckpointError(
+            f"Expected weights; those of {path.name} are empty, as DeepSpeed leaves them where it keeps each "
+            "in parts (ZeRO 3). Gather them first, with the zero_to_fp32.py beside it."
+        )
     return Opened(without_wrappers(tensors), training, args, mapped=is_mappable(path))
 
 

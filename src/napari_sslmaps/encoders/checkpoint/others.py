@@ -10,6 +10,20 @@ from collections.abc import Iterable
 from napari_sslmaps.errors import CheckpointError
 
 _OTHERS: tuple[tuple[str, str], ...] = (
+    (r"features\.\d+\.\d+\.attn\.relative_position_bias_table$", "a Swin transformer in torchvision's names"),
+    (r"encoder\.layers\.encoder_layer_\d+\.", "a vision transformer in torchvision's names"),
+    (r"patch_embed\.projection\.weight$", "a transformer in MMPretrain's names"),
+    (r"patch_embedding\.(patch_embeddings|position_embeddings)", "MONAI's vision transformer"),
+    (r"(^|\.)model\.\d+\.((conv|residual)\.unit\d|submodule)\.", "MONAI's U-Net"),
+    (r"encoder\.stages\.\d+\.\d+\.(convs|blocks)\.\d+\.", "nnU-Net's network"),
+    (r"layers\.\d+\.mixer\.", "Vision Mamba"),
+    (r"features\.denseblock\d|encoder\.features\.denseblock", "a DenseNet"),
+    (r"(^|\.)s\d\.b\d+\.conv\d\.", "a RegNet"),
+    (r"stages\.\d+\.blocks\.\d+\.(norm1|conv3)\.", "a ResNet that norms before its convolutions (BiT)"),
+    (r"^(encoder\.)?conv1\.[0-6]\.weight$", "a ResNet with three convolutions as its stem"),
+    (r"layer\d\.\d+\.se(_module)?\.fc\d\.", "an SE-ResNet"),
+    (r"block\d\.\d+\.attn\.(q|kv|sr)\.", "SegFormer's MiT"),
+    (r"^decoder\.(aspp|fpa|\d+\.convs)\.", "DeepLab or PAN, whose encoder has dilated convolutions"),
     (r"layers\.\d+\.blocks\.\d+\.attn\.(relative_position_bias_table|logit_scale)$", "a Swin transformer"),
     (r"layers\.\d+\.downsample\.reduction\.weight$", "a Swin transformer"),
     (r"blocks\.\d+\.attn\.(pool|norm)_[qkv]\.", "MViT, whose tokens become fewer from block to block"),
@@ -40,8 +54,25 @@ _OTHERS: tuple[tuple[str, str], ...] = (
     (r"patch_embed\.(conv\d*|norm\d*|0|1)\.", "a transformer behind a stem of convolutions"),
     (r"features\.\d+\.\d+\.layer_scale$", "a ConvNeXt in torchvision's names, which was trained with labels"),
     (r"stages\.\d+\.blocks\.\d+\.mbconv|features\.\d+\.\d+\.block\.", "EfficientNet or MaxViT"),
+    (r"(^|\.)(features\.0\.0|conv_stem)\.weight$", "a MobileNet, or another of its kind"),
     (r"(^|\.)(token_embedding|word_embeddings)\.weight$", "a text encoder"),
 )
+
+
+_PARTS: tuple[tuple[str, str, str], ...] = (
+    (
+        r"(^|\.)_?flat_param$",
+        "those that FullyShardedDataParallel flattened, one process's part of them",
+        "Save the full state_dict, or load the .distcp folder of that training.",
+    ),
+    (
+        r"\.lora_[AB]\.",
+        "LoRA adapters, apart from the weights that they change",
+        "Merge them into the network (merge_and_unload) and save its state_dict.",
+    ),
+)
+"""Names of what is no whole network, what it is, and what to do."""
+_BEHIND = {"dino_head", "ibot_head", "head", "linear_head", "classifier", "fc", "predictor", "discriminator"}
 
 
 def refuse_others(keys: Iterable[str], name: str) -> None:
@@ -59,12 +90,16 @@ def refuse_others(keys: Iterable[str], name: str) -> None:
     CheckpointError
         If they are such a network's; the sentence names it.
     """
-    joined = "\n".join(keys)
-    if re.search(r"(^|\.)_?flat_param$", joined, re.MULTILINE):
+    names = tuple(keys)
+    joined = "\n".join(names)
+    if names and (set(names) <= {"weight", "bias"} or all(_BEHIND & set(key.split(".")) for key in names)):
         raise CheckpointError(
-            f"Expected named weights; {name} has those that FullyShardedDataParallel flattened, one "
-            "process's part of them. Save the full state_dict, or load the .distcp folder of that training."
+            f"Expected an encoder; {name} has a head, or another part of a training, alone. Load the file of "
+            "its encoder."
         )
+    for pattern, what, then in _PARTS:
+        if re.search(pattern, joined, re.MULTILINE):
+            raise CheckpointError(f"Expected an encoder's own weights; {name} has {what}. {then}")
     for pattern, what in _OTHERS:
         if re.search(pattern, joined, re.MULTILINE):
             raise CheckpointError(

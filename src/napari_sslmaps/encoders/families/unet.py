@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from napari_sslmaps.encoders.families.family import Case, Convolutional, Family, prefixes_of
 from napari_sslmaps.encoders.recognition import channels_of, check_told, count_of, shape_of
 from napari_sslmaps.encoders.spec import Architecture, InputConstraint, place_of
-from napari_sslmaps.errors import InvalidOptionError
+from napari_sslmaps.errors import CheckpointError, InvalidOptionError
 from napari_sslmaps.serialise import strict
 
 if TYPE_CHECKING:
@@ -145,6 +145,11 @@ def unet_shape(state: Mapping[str, Tensor], token_stage: str | None) -> UNetArch
     """
     channels = channels_of(state, "encoder.conv1.weight", "a U-Net")
     stages = range(1, 5)
+    if _is_wider(state):
+        raise CheckpointError(
+            "Expected a ResNet; this one is a ResNeXt or a wide ResNet, whose blocks have other widths. It "
+            "cannot be loaded."
+        )
     decoder = range(count_of(state, "decoder.blocks."))
     options: dict[str, Any] = {"token_stage": token_stage} if token_stage else {}
     if decoder:
@@ -159,6 +164,15 @@ def unet_shape(state: Mapping[str, Tensor], token_stage: str | None) -> UNetArch
         channels=channels,
         **options,
     )
+
+
+def _is_wider(state: Mapping[str, Tensor]) -> bool:
+    """Whether blocks have groups or more channels inside than a ResNet's."""
+    inner = state.get("encoder.layer1.0.conv2.weight")
+    last = state.get("encoder.layer1.0.conv3.weight")
+    if inner is None or last is None:
+        return False
+    return inner.shape[1] != inner.shape[0] or last.shape[0] != 4 * inner.shape[0]
 
 
 def recognise_unet(case: Case, method: Method, written: Architecture | None) -> Architecture:

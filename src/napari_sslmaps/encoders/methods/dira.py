@@ -1,5 +1,6 @@
 """DiRA: its facts, and key names of U-Nets and ResNets."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -14,6 +15,10 @@ _BESIDE: Mapping[str, str] = {
 }
 
 
+_PLAIN = re.compile(r"decoder\.blocks\.\d+\.conv[12]\.[01]\.|segmentation_head\.0\.")
+"""Keys of a U-Net's decoder without attention; those of U-Net++, FPN and DeepLab differ."""
+
+
 def _is_unet(file: Unwrapped) -> bool:
     return "encoder.conv1.weight" in file.tensors
 
@@ -24,9 +29,12 @@ def _is_resnet(file: Unwrapped) -> bool:
 
 def translate_unet(file: Unwrapped) -> Translated:
     """Translate a U-Net of DiRA's training, out of its momentum-contrast wrapper, or this package's own."""
+    behind = [key for key in file.tensors if key.startswith(("decoder.", "segmentation_head."))]
     whole = "decoder.blocks.0.conv1.0.weight" in file.tensors
-    layout = "segmentation-models-pytorch U-Net" if whole else "U-Net's encoder"
-    return _with_projection(separate(file, layout, _BESIDE))
+    plain = whole and all(_PLAIN.match(key) for key in behind)
+    layout = "segmentation-models-pytorch U-Net" if plain else "U-Net's encoder"
+    others = {} if plain else dict.fromkeys(("decoder.", "segmentation_head."), "decoder of another network")
+    return _with_projection(separate(file, layout, {**_BESIDE, **others}))
 
 
 def translate_resnet(file: Unwrapped) -> Translated:
