@@ -19,7 +19,7 @@ _OTHERS: tuple[tuple[str, str], ...] = (
     (r"layers\.\d+\.mixer\.", "Vision Mamba"),
     (r"features\.denseblock\d|encoder\.features\.denseblock", "a DenseNet"),
     (r"(^|\.)s\d\.b\d+\.conv\d\.", "a RegNet"),
-    (r"stages\.\d+\.blocks\.\d+\.(norm1|conv3)\.", "a ResNet that norms before its convolutions (BiT)"),
+    (r"stages\.\d+\.blocks\.\d+\.conv3\.", "a ResNet that norms before its convolutions (BiT)"),
     (r"^(encoder\.)?conv1\.[0-6]\.weight$", "a ResNet with three convolutions as its stem"),
     (r"layer\d\.\d+\.se(_module)?\.fc\d\.", "an SE-ResNet"),
     (r"block\d\.\d+\.attn\.(q|kv|sr)\.", "SegFormer's MiT"),
