@@ -1,7 +1,9 @@
 """Whole batches on a Dask cluster within this process, found by its address."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet
 import pytest
 from distributed import LocalCluster
@@ -13,7 +15,9 @@ from napari_sslmaps.batch.cluster import Workers
 from napari_sslmaps.batch.run import run_batch
 from napari_sslmaps.batch.store import read_embedding
 from napari_sslmaps.batch.tasks import BatchOptions, choose_encoder
+from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import CheckpointError, ExportError, InvalidOptionError, MissingExtraError
+from napari_sslmaps.pipeline.embedding import embed
 from napari_sslmaps.records.run import RunOptions
 
 OPTIONS = BatchOptions(RunOptions(device="cpu", precision="float32"))
@@ -87,6 +91,19 @@ def test_what_is_there_is_kept_and_what_has_changed_is_made_anew(go, images, tmp
         == 4
     )
     assert list(table(tmp_path / "out")) == NAMES
+
+
+def test_tokens_of_an_earlier_block_are_kept_beside_no_others(go, images, weights, tmp_path):
+    go(images / "a.png")
+    earlier = replace(OPTIONS, maps=replace(OPTIONS.maps, token_block=0, token_norm=False))
+    assert len(go(images / "a.png", options=earlier).embedded) == 1
+    assert go(images / "a.png", options=earlier).kept == 1
+    stored = read_embedding(tmp_path / "out" / table(tmp_path / "out")["a.png"]["output"])
+    encoder = load_encoder(weights, device="cpu", precision="float32")
+    expected = embed(images / "a.png", encoder, block=0, norm=False)
+    assert np.array_equal(np.asarray(stored.tokens), np.asarray(expected.tokens).astype(np.float16))
+    assert stored.provenance.depth == expected.provenance.depth == "block 0, without norm"
+    assert len(go(images / "a.png").embedded) == 1
 
 
 def test_failed_images_are_told_and_the_rest_is_finished(go, images, tmp_path):
