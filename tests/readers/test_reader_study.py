@@ -66,7 +66,7 @@ def test_maps_of_an_earlier_block_are_other_pictures(images, tmp_path):
     shown = {}
     for name, block in (("last", None), ("first", 0)):
         options = RunOptions(device="cpu", precision="float32", token_block=block)
-        new_study(request(images, options=options, readers=("Anna",)), tmp_path / name)
+        new_study(request(images, options=options, readers=("Anna",), controls=()), tmp_path / name)
         page = page_of(next((tmp_path / name / PAGES).iterdir()))
         shown[name] = {picture for trial in page["trials"] for picture in trial["maps"].values()}
     assert not shown["last"] & shown["first"]
