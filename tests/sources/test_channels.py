@@ -146,6 +146,22 @@ def test_three_channels_that_say_so_are_colours(make: Callable[[Path], Path], tm
     np.testing.assert_array_equal(read(make(tmp_path)), np.moveaxis(channels(3), 0, -1))
 
 
+@pytest.mark.parametrize("axes", ["CYXS", "ZCYXS"])
+def test_of_channels_in_colours_one_is_chosen(axes: str, tmp_path: Path) -> None:
+    stored = np.random.default_rng(3).integers(0, 200, (2, 48, 64, 3), dtype=np.uint8)
+    stored = np.stack([stored, stored + 9]) if axes[0] == "Z" else stored
+    path, metadata = tmp_path / "a.ome.tif", {"axes": axes, "Channel": {"Name": ["bright", "polarised"]}}
+    tifffile.imwrite(path, stored, metadata=metadata, photometric="rgb")
+    with pytest.raises(ChannelsError, match="0 bright, 1 polarised"):
+        open_image(path)
+    with pytest.raises(InvalidOptionError, match=r"one channel of .* are in colours; got 2"):
+        open_image(path, channel=(0, 1))
+    with open_image(path, channel="polarised") as source:
+        assert source.contents.channels_read == "1 polarised"
+        last = stored[-1, 1] if axes[0] == "Z" else stored[1]
+        np.testing.assert_array_equal(source.read(Region(0, 0, 48, 64, frame=source.frames - 1)), last)
+
+
 def test_channels_of_arrays_are_the_last_axis() -> None:
     pixels = np.moveaxis(channels(5, "float32"), 0, -1)
     np.testing.assert_array_equal(read(pixels, 4), pixels[..., 4])

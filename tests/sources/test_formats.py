@@ -71,6 +71,23 @@ def test_an_mp4_as_cameras_write_it(tmp_path: Path) -> None:
     assert np.abs(found.astype(int) - frames).mean(axis=(1, 2, 3)).max() < 12
 
 
+def test_a_clip_that_is_sought_beyond_a_frame_is_decoded_from_its_start(tmp_path: Path) -> None:
+    """An MPEG program stream with one key frame: seeking leads past its frames."""
+    ramp = np.linspace(0, 255, 64).astype(np.uint8)
+    path = clip(
+        tmp_path / "a.mpg",
+        np.stack([np.tile(np.roll(ramp, 5 * number)[None, :, None], (64, 1, 3)) for number in range(11)]),
+        "mpeg2video",
+        "yuv420p",
+    )
+    with av.open(str(path)) as file:
+        decoded = [frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)]
+    with open_image(path) as source:
+        assert source.frames == len(decoded)
+        for number in (10, 2, 0, 7, 4):
+            np.testing.assert_array_equal(source.read(Region(0, 0, 64, 64, frame=number)), decoded[number])
+
+
 def test_a_broken_clip_gets_a_sentence(tmp_path: Path) -> None:
     path = clip(tmp_path / "a.avi", RNG.integers(0, 256, (4, 32, 48, 3), dtype=np.uint8), "ffv1", "bgr0")
     path.write_bytes(path.read_bytes()[:300])

@@ -1,6 +1,6 @@
 """Named axes of a stored array → rows, columns, channels and frames."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sslmaps.core.region import Region
-from napari_sslmaps.errors import UnsupportedImageError
+from napari_sslmaps.errors import InvalidOptionError, UnsupportedImageError
 from napari_sslmaps.sources.base import Contents
 from napari_sslmaps.sources.channels import (
     ChannelChoice,
@@ -36,6 +36,8 @@ class AxisPlan:
         Numbers along the channel axis: one for a grey image, two or three to become red, green and blue.
     described
         Number and name of each channel, where others could be asked for.
+    fixed
+        Letter and index of an axis of channels each of which has colours of its own: the one that is shown.
     """
 
     axes: str
@@ -43,11 +45,13 @@ class AxisPlan:
     stacks: tuple[tuple[str, int], ...]
     picked: tuple[int, ...]
     described: tuple[str, ...] = ()
+    fixed: tuple[tuple[str, int], ...] = ()
 
     @property
     def contents(self) -> Contents:
         """Which channels there are to choose from, and which are taken."""
-        return Contents(channels=self.described, picked=self.picked if self.described else ())
+        shown = tuple(index for _, index in self.fixed) or self.picked
+        return Contents(channels=self.described, picked=shown if self.described else ())
 
     @property
     def channels(self) -> int:
@@ -68,10 +72,11 @@ class AxisPlan:
         return (f"Its {self.frames} frames run along {told}, {self.stacks[-1][0]} fastest.",)
 
     def at(self, frame: int) -> dict[str, int]:
-        """Return the index along each axis that frames run along."""
+        """Return the index along each axis that frames run along, and along one that is fixed."""
         lengths = [length for _, length in self.stacks]
         indices = np.unravel_index(frame, lengths) if lengths else ()
-        return {axis: int(index) for (axis, _), index in zip(self.stacks, indices, strict=True)}
+        along = {axis: int(index) for (axis, _), index in zip(self.stacks, indices, strict=True)}
+        return along | dict(self.fixed)
 
     def shape_yx(self, shape: Sequence[int]) -> tuple[int, int]:
         """Height and width of an array of `shape`."""
@@ -130,7 +135,7 @@ def plan_axes(
     InvalidOptionError
         If there is no such channel.
     UnsupportedImageError
-        If rows or columns are missing or empty, or there are two axes of colours.
+        If rows or columns are missing or empty.
     """
     said = ", ".join(f"{axis} = {size}" for axis, size in zip(axes, shape, strict=True))
     if "Y" not in axes or "X" not in axes or prod(shape) == 0:
@@ -140,10 +145,9 @@ def plan_axes(
     sizes = dict(zip(axes, shape, strict=True))
     stacks = [axis for axis in axes if axis not in "YXSC" and sizes[axis] > 1]
     colours = [axis for axis in "SC" if sizes.get(axis, 1) > 1]
+    lengths = tuple((axis, int(sizes[axis])) for axis in stacks)
     if len(colours) > 1:
-        raise UnsupportedImageError(
-            f"Expected one axis of colours in {name}; got {said}. Save one channel as an image of its own."
-        )
+        return _of_coloured_channels(axes, sizes, lengths, (name, said), facts or ChannelFacts(), channel)
     channel_axis = colours[0] if colours else ""
     count = int(sizes.get(channel_axis, 1))
     known = facts or ChannelFacts()
@@ -157,5 +161,25 @@ def plan_axes(
         picked = (0, 1, 2)[: 3 if count >= 3 else 1]
     offered = count > 1 and (channel is not None or channel_axis == "C" or count > 4)
     described = known.described(count) if offered else ()
-    lengths = tuple((axis, int(sizes[axis])) for axis in stacks)
     return AxisPlan(axes, channel_axis, lengths, picked, described)
+
+
+def _of_coloured_channels(
+    axes: str,
+    sizes: Mapping[str, int],
+    stacks: tuple[tuple[str, int], ...],
+    told: tuple[str, str],
+    facts: ChannelFacts,
+    channel: ChannelChoice,
+) -> AxisPlan:
+    """Plan for channels each of which is in colours, as some cameras give them: one of them is shown."""
+    count, (name, said) = int(sizes["C"]), told
+    if channel is None:
+        raise ask_for_channels(facts, count, said, name)
+    picked = pick_channels(channel, facts, count, name)
+    if len(picked) > 1:
+        raise InvalidOptionError(
+            f"Expected one channel of {name}, whose channels are in colours; got {len(picked)}."
+        )
+    colours = (0, 1, 2) if sizes["S"] >= 3 else (0,)
+    return AxisPlan(axes, "S", stacks, colours, facts.described(count), (("C", picked[0]),))

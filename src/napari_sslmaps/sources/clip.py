@@ -87,13 +87,17 @@ class _Decoder:
     """A clip that is open at one place, for one thread."""
 
     def __init__(self, path: Path) -> None:
+        self._path, self._exact = path, True
+        self._open()
+
+    def _open(self) -> None:
         import av
 
-        self._container = av.open(str(path))
+        self._container = av.open(str(self._path))
         if not self._container.streams.video:
             self._container.close()
             raise UnsupportedImageError(
-                f"Expected a clip with pictures; {path.name} has none. Choose another file."
+                f"Expected a clip with pictures; {self._path.name} has none. Choose another file."
             )
         self._stream = self._container.streams.video[0]
         self._coming = self._container.decode(self._stream)
@@ -112,17 +116,32 @@ class _Decoder:
         return sorted(set(times))
 
     def frame(self, time: int) -> NDArray[Any]:
-        """Decode the frame that is shown at a time."""
+        """Decode the frame that is shown at a time.
+
+        MPEG program streams are sought beyond it; then they are decoded from their start.
+        """
         step = max(1, int(self._stream.duration or 0) // max(1, int(self._stream.frames or 1)))
         if self._last is None or not self._last < time <= self._last + _AHEAD * step:
             self._container.seek(time, stream=self._stream)
             self._coming = self._container.decode(self._stream)
+        found = self._next(time)
+        if self._exact and (found is None or found.pts != time):
+            self.close()
+            self._open()
+            found = self._next(time)
+            self._exact = found is not None and found.pts == time
+        if found is None:
+            raise EOFError("it ends before its last frame")
+        return _upright(found)
+
+    def _next(self, time: int) -> "VideoFrame | None":
+        """Return the first frame from here on that is shown at a time or after it."""
         for frame in self._coming:
             if frame.pts is not None and frame.pts >= time:
                 self._last = frame.pts
-                return _upright(frame)
+                return frame
         self._last = None
-        raise EOFError("it ends before its last frame")
+        return None
 
     def close(self) -> None:
         """Let go of the file."""
