@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Image, Points
+from napari.utils._proxies import PublicOnlyProxy
 from viewer_kit import KnownEmbedder, LaterRunner, Mouse, click, gesture, known_services, noise
 
 from napari_sslmaps.core.tiling import ONE_PASS
+from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import DeviceMemoryError
 from napari_sslmaps.maps.attention import AttentionOptions
 from napari_sslmaps.maps.pca import PcaOptions
@@ -34,6 +36,33 @@ def test_run_makes_all_maps_and_lists_the_one_in_view(
     assert controller.workspace.progress is None
     assert not controller.workspace.status.failed
     assert viewer.layers.selection.active is image
+
+
+def test_a_viewer_behind_napari_s_proxy_is_the_viewer(specs: tuple[EncoderSpec, ...]) -> None:
+    """As napari hands it to a plugin that is opened from its menu."""
+
+    def opened() -> Controller:
+        proxy = PublicOnlyProxy(viewer)
+        made = Controller(proxy, WorkspaceModel(), make_runner=ImmediateRunner, services=known_services())
+        made.workspace.available = specs
+        made.adopt()
+        return made
+
+    viewer = ViewerModel()
+    clip = viewer.add_image(noise(3, 64, 80), name="clip")
+    first = opened()
+    first.workspace.chosen = (specs[0].name,)
+    first.run()
+    first.workspace.add_anchor(Anchor((20.0, 10.0)), keep=False)
+    assert first.workspace.image is clip
+    marks = first.marks.main
+    viewer.dims.set_current_step(0, 2)
+    assert first.marks.main is marks
+    first.close()
+    second = opened()
+    assert second.workspace.anchors == (Anchor((20.0, 10.0)),)
+    assert second.workspace.image is clip
+    second.close()
 
 
 def test_metadata_records_how_a_layer_was_made(controller: Controller, image: Image) -> None:

@@ -10,7 +10,7 @@ from psygnal import Signal
 from napari_sslmaps.viewer.canvas.anchor_layers import AnchorMarks
 from napari_sslmaps.viewer.canvas.anchor_pointer import AnchorPointer
 from napari_sslmaps.viewer.canvas.flicker_keys import FlickerKeys
-from napari_sslmaps.viewer.canvas.image_layer import is_own
+from napari_sslmaps.viewer.canvas.image_layer import is_own, unwrapped
 from napari_sslmaps.viewer.canvas.map_layers import LayerManager
 from napari_sslmaps.viewer.canvas.other_images import OtherImages
 from napari_sslmaps.viewer.canvas.region_masks import RegionMasks
@@ -94,7 +94,7 @@ class Controller:
         make_runner: Callable[[], TaskRunner],
         services: Services,
     ) -> None:
-        self.viewer = viewer
+        self.viewer = viewer = unwrapped(viewer)
         self.workspace = workspace
         self._services = services
         runners = self._runners = Runners(*(make_runner() for _ in Runners._fields))

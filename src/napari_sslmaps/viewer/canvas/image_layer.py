@@ -25,6 +25,16 @@ def is_own(layer: Layer) -> bool:
     return OWN in layer.metadata
 
 
+def unwrapped(viewer: ViewerModel) -> ViewerModel:
+    """Return the viewer itself of what napari hands to a plugin.
+
+    That is a proxy, and so is each layer that is read from it, a new one every time: a layer would never be
+    the one that it was, nor would the next dock find what was done in the viewer.
+    """
+    found: ViewerModel = getattr(viewer, "__wrapped__", viewer)
+    return found
+
+
 class LayerSource(SourceBase):
     """The pixels of an Image layer; axes before rows and columns count as frames.
 
