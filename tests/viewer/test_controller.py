@@ -1,4 +1,5 @@
 import logging
+from collections.abc import Callable
 from typing import get_type_hints
 
 import numpy as np
@@ -63,6 +64,34 @@ def test_a_viewer_behind_napari_s_proxy_is_the_viewer(specs: tuple[EncoderSpec, 
     assert second.workspace.anchors == (Anchor((20.0, 10.0)),)
     assert second.workspace.image is clip
     second.close()
+
+
+def test_a_click_s_maps_come_before_the_layer_of_its_anchor(controller: Controller, image: Image) -> None:
+    waiting: list[Callable[[], None]] = []
+    controller.run()
+    controller.marks.later = waiting.append
+    controller.workspace.add_anchor(Anchor((20.0, 10.0)), keep=False)
+    controller.workspace.add_anchor(Anchor((30.0, 10.0)), keep=False)
+    assert controller.layer_manager.find(image, "similarity", "mae-demo") is not None
+    assert controller.marks.main is None
+    (make,) = waiting
+    make()
+    assert controller.marks.main is not None
+    assert controller.marks.main.data.tolist() == [[30.0, 10.0]]
+
+
+def test_an_anchor_that_is_gone_by_then_brings_no_layer(controller: Controller, image: Image) -> None:
+    waiting: list[Callable[[], None]] = []
+    controller.run()
+    controller.marks.later = waiting.append
+    controller.workspace.add_anchor(Anchor((20.0, 10.0)), keep=False)
+    controller.workspace.anchors = ()
+    waiting.pop()()
+    assert controller.marks.main is None
+    controller.workspace.add_anchor(Anchor((20.0, 10.0)), keep=False)
+    controller.viewer.layers.remove(image)
+    waiting.pop()()
+    assert controller.marks.main is None
 
 
 def test_metadata_records_how_a_layer_was_made(controller: Controller, image: Image) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
@@ -152,6 +153,7 @@ class SSLMapsWidget(QWidget):
         if not self._seen:
             self._seen = True
             self.canvas = MountedCanvas(self, self.controller)
+            self.controller.marks.later = partial(QTimer.singleShot, 0)
             self._follow_frames()
             self._shutdown.canvas = self.canvas
             self.controller.prepare()

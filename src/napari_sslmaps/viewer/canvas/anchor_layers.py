@@ -1,5 +1,6 @@
 """Anchors as Points layers: a × per positive anchor and a bar per negative one, in the colours of groups."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,9 @@ class AnchorMarks:
         self._workspace = workspace
         self._main: Points | None = None
         self._image: Image | None = None
-        self._drawing = False
+        self._drawing = self._due = False
+        self.later: Callable[[Callable[[], None]], object] = lambda make: make()
+        """Makes the layer, which takes a fifth of a second; a window lets a click's maps be painted first."""
 
     @property
     def main(self) -> Points | None:
@@ -50,13 +53,23 @@ class AnchorMarks:
             self._image = image
         if image is None:
             return
-        if self._main is None and self._workspace.anchors:
-            self._main = self._make(image, f"{image.name} / anchors")
-            with keeping_selection(self._viewer):
-                self._viewer.layers.append(self._main)
-            self._main.events.data.connect(self._on_points_edited)
         if self._main is not None:
             self._draw(self._main)
+        elif self._workspace.anchors and not self._due:
+            self._due = True
+            self.later(self._bring)
+
+    def _bring(self) -> None:
+        """Make the layer, if it is still wanted."""
+        wanted, self._due = self._due, False
+        image = self._image
+        if not wanted or image is None or not self._workspace.anchors:
+            return
+        self._main = self._make(image, f"{image.name} / anchors")
+        with keeping_selection(self._viewer):
+            self._viewer.layers.append(self._main)
+        self._main.events.data.connect(self._on_points_edited)
+        self._draw(self._main)
 
     def follow_zoom(self) -> None:
         """Keep the size on the canvas when the zoom changes."""
@@ -100,7 +113,7 @@ class AnchorMarks:
 
     def remove(self) -> None:
         """Remove the layer of the stacked view."""
-        layer = self._main
+        layer, self._due = self._main, False
         if layer is not None:
             self.forget(layer)
             if layer in self._viewer.layers:
