@@ -39,6 +39,9 @@ _CONTROL_TITLES = {
     "pixels": "Raw pixels",
     "colour": "Mean colour",
 }
+_BEATS, _FAILS = "simulated: beats control", "simulated: not above it"
+_SHORT = {"It beat its controls": _BEATS, "It did not beat its control": _FAILS}
+"""Of cards that say nothing as data."""
 _ACTIONS = (
     ("Model card", "card"),
     ("Look again and correct…", "review"),
@@ -235,8 +238,8 @@ def _known(spec: EncoderSpec, label: str, facts: CardFacts | None) -> str:
     if facts is not None and facts.real_sets:
         return f"real: ahead on {len(facts.ahead_on)} of {len(facts.real_sets)}"
     if facts is not None:
-        return "simulated: beats control" if facts.beats_simulated else "simulated: not above it"
-    return label.removeprefix("It ") or f"{spec.megabytes:.1f} MB"
+        return _BEATS if facts.beats_simulated else _FAILS
+    return _SHORT.get(label, label.removeprefix("It ")) or f"{spec.megabytes:.1f} MB"
 
 
 def _tip(spec: EncoderSpec, sentence: str, facts: CardFacts | None) -> str:
