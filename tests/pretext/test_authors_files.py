@@ -5,9 +5,12 @@ import pytest
 import segmentation_models_pytorch as smp
 import torch
 from official import dinov3_state, mae_state, transformer_state
+from torch.nn import functional
 
 from napari_sslmaps.encoders.pretext_heads.blocks import Stack
 from napari_sslmaps.encoders.pretext_heads.mae import MAEDecoder
+from napari_sslmaps.encoders.pretext_heads.reading import companions_of
+from napari_sslmaps.encoders.pretext_heads.sequence import summarise
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import MapUnavailableError
 from napari_sslmaps.pretext.view import pretext_view
@@ -25,6 +28,26 @@ def test_a_hub_file_of_dinov3_has_its_mask_token(tmp_path, image, options):
     assert view.grid.shape == (6, 7)  # smaller than the 224 px that are meant where a file says nothing
     assert np.isfinite(view.patch_agreement).sum() == view.mask.sum() > 0
     assert view.patch_agreement[view.mask].max() < 0.999
+
+
+def test_cls_has_a_norm_of_its_own_where_dinov3_kept_one_apart(tmp_path, image):
+    state = dinov3_state() | {"cls_norm.weight": torch.rand(128) + 0.5, "cls_norm.bias": torch.randn(128)}
+    torch.save(state, tmp_path / "untied.pth")
+    encoder = load_encoder(tmp_path / "untied.pth", device="cpu", precision="float32")
+    companions = companions_of(encoder).state
+    network, pixels = encoder.extractor.network, torch.randn(2, 3, 64, 48)
+    with torch.inference_mode():
+        plain = network.forward_intermediates(
+            pixels, indices=1, output_fmt="NLC", return_prefix_tokens=True, intermediates_only=True
+        )[0][1][:, 0]
+        expected = functional.layer_norm(
+            plain, (128,), companions["cls_norm.weight"], companions["cls_norm.bias"], network.norm.eps
+        )
+        torch.testing.assert_close(summarise(network, pixels, companions), expected)
+        torch.testing.assert_close(summarise(network, pixels, {}), network.norm(plain))
+    tied = {key: value for key, value in state.items() if not key.startswith("cls_norm")}
+    shown = [view_of(tmp_path / "x.pth", content, image).agreement for content in (state, tied)]
+    assert np.abs(shown[0] - shown[1]).max() > 1e-3
 
 
 def test_a_teacher_of_dinov2_has_its_mask_token_and_one_of_dino_none(tmp_path, image):

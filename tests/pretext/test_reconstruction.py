@@ -8,8 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_transformers import IMAGENET, random_model, save_folder
+from test_heads import headed
 
 from napari_sslmaps.core.pretext_views import ReconstructionView, upsampled
+from napari_sslmaps.encoders.checkpoint.read import read_companions
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import InvalidOptionError, MapUnavailableError
 from napari_sslmaps.pretext.view import pretext_view
@@ -80,6 +82,44 @@ def test_a_file_that_does_not_tell_is_taken_for_pixels_and_says_so(image, tmp_pa
     (folder / "config.json").write_text(json.dumps(config))
     view = pretext_view(image, load_encoder(folder, device="cpu", precision="float32"))
     assert any("norm_pix=True" in note for note in view.notes)
+
+
+def bare_file(folder, encoder, *, decoder_rows=None):
+    """Write encoder and decoder as MAE's own code does: no word of the decoder's heads."""
+    state = encoder.extractor.network.state_dict() | dict(read_companions(folder).state)
+    if decoder_rows is not None:
+        state |= {f"decoder_{name}": value for name, value in decoder_rows.items()}
+    torch.save({"model": state}, folder / "checkpoint.pth")
+    known = {"num_heads": 3, "eps": encoder.spec.architecture.eps, "normalisation": "imagenet"}
+    return load_encoder(folder / "checkpoint.pth", device="cpu", precision="float32", **known)
+
+
+def test_the_heads_of_a_decoder_can_be_given(image, tmp_path):
+    model = random_model("vit_mae", norm_pix_loss=False)
+    folder = save_folder(model, tmp_path / "folder", preprocessor=IMAGENET)
+    told = load_encoder(folder, device="cpu", precision="float32")
+    bare = bare_file(folder, told)
+    (folder / "config.json").unlink()  # it would be read beside any file of the folder
+    expected = their_reconstruction(
+        model, *(getattr(pretext_view(image, bare), name) for name in ("picture", "mask"))
+    )
+    guessed, given = pretext_view(image, bare), pretext_view(image, bare, decoder_heads=4)
+    assert any("decoder_blocks; 2 are assumed" in note for note in guessed.notes)
+    assert not any("heads" in note for note in given.notes)
+    np.testing.assert_allclose(given.reconstruction, expected, atol=1e-5)
+    assert np.abs(guessed.reconstruction - expected).max() > 1e-3
+    with pytest.raises(InvalidOptionError, match="at least one head of the decoder"):
+        pretext_view(image, bare, decoder_heads=0)
+    with pytest.raises(InvalidOptionError, match="heads that divides the width 64; got 5"):
+        pretext_view(image, bare, decoder_heads=5)
+
+
+def test_the_heads_of_a_decoder_are_read_off_its_weights(image, tmp_path):
+    folder = save_folder(random_model("vit_mae"), tmp_path / "folder", preprocessor=IMAGENET)
+    told = load_encoder(folder, device="cpu", precision="float32")
+    bare = bare_file(folder, told, decoder_rows=headed(64, 4, strength=0.7))
+    (folder / "config.json").unlink()
+    assert any("4 are what its weights speak for" in note for note in pretext_view(image, bare).notes)
 
 
 @SHARED

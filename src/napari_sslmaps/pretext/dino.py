@@ -19,7 +19,7 @@ from napari_sslmaps.core.region import Region
 from napari_sslmaps.encoders.encoder import Encoder
 from napari_sslmaps.encoders.pretext_heads.dinov3 import read_projection
 from napari_sslmaps.encoders.pretext_heads.reading import companions_of
-from napari_sslmaps.encoders.pretext_heads.sequence import encode
+from napari_sslmaps.encoders.pretext_heads.sequence import encode, summarise
 from napari_sslmaps.encoders.recognition import Companions
 from napari_sslmaps.pretext.field import PretextInput, as_batch, recorded, resample, transformer
 from napari_sslmaps.pretext.masks import block_masks
@@ -39,8 +39,8 @@ def views_view(field: PretextInput, encoder: Encoder, method_options: MethodOpti
     generator = torch.Generator().manual_seed(method_options.seed)
     drawn = _draw_crops(field, generator)
     crops = drawn if method_options.crops is None else crops_inside(method_options.crops, field)
-    cls = torch.cat([_cls(network, field, crop, encoder) for crop in crops])
     companions = Companions() if encoder.spec.path is None else companions_of(encoder)
+    cls = torch.cat([_cls(network, field, crop, encoder, companions) for crop in crops])
     view = ViewsView(
         method=encoder.spec.method,
         region=field.region,
@@ -109,7 +109,7 @@ def _own_and_other(guess: Tensor, actual: Tensor) -> str:
     return f"{own / count:.2f}; with what was at the other hidden places: {other:.2f}"
 
 
-def _cls(network: Any, field: PretextInput, crop: Crop, encoder: Encoder) -> Tensor:
+def _cls(network: Any, field: PretextInput, crop: Crop, encoder: Encoder, companions: Companions) -> Tensor:
     """CLS token (1, D) of a crop, or what a CNN has for it, of the side that such crops had in training."""
     side = field.side if crop.kind == "global" else _local_side(field, encoder)
     window = window_of(crop.region, field.region, field.picture.shape[:2])
@@ -118,7 +118,7 @@ def _cls(network: Any, field: PretextInput, crop: Crop, encoder: Encoder) -> Ten
         with torch.inference_mode():
             summary: Tensor = network.summarise(pixels)
         return summary
-    return encode(network, pixels)[:, 0]
+    return summarise(network, pixels, companions.state)
 
 
 def _local_side(field: PretextInput, encoder: Encoder) -> int:

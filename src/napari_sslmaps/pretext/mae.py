@@ -35,7 +35,9 @@ def reconstruction_view(
     """Hide patches and let the decoder predict them."""
     network, architecture = transformer(encoder)
     companions = companions_of(encoder)
-    decoder, doubt = read_decoder(companions, architecture, field.grid.shape)
+    decoder, doubt = read_decoder(
+        companions, architecture, field.grid.shape, heads=method_options.decoder_heads
+    )
     normalised, notes = _target(companions, method_options)
     ratio = (
         companions.settings.get("mask_ratio", _USUAL_RATIO)

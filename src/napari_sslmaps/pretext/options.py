@@ -27,12 +27,15 @@ class MethodOptions:
     crops: Sequence[Crop] | None = None
     distortion: str = "trained"
     norm_pix: bool | None = None
+    decoder_heads: int | None = None
 
     def __post_init__(self) -> None:
         if self.ratio is not None and not 0 < self.ratio < 1:
             raise InvalidOptionError(
                 f"Expected a ratio of hidden patches between 0 and 1; got {self.ratio!r}."
             )
+        if self.decoder_heads is not None and self.decoder_heads < 1:
+            raise InvalidOptionError(f"Expected at least one head of the decoder; got {self.decoder_heads}.")
         if self.distortion not in get_args(Distortion):
             raise InvalidOptionError(
                 f"Expected a distortion among {', '.join(get_args(Distortion))}; got {self.distortion!r}."

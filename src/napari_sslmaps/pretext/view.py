@@ -31,6 +31,7 @@ def pretext_view(  # noqa: PLR0913  # each keyword is part of the public contrac
     crops: Sequence[Crop] | None = None,
     distortion: str = "trained",
     norm_pix: bool | None = None,
+    decoder_heads: int | None = None,
     window: tuple[float, float] | None = None,
 ) -> PretextView:
     """Show an encoder's own pretext task on an image: what is hidden or changed, and what comes back.
@@ -67,6 +68,8 @@ def pretext_view(  # noqa: PLR0913  # each keyword is part of the public contrac
     norm_pix
         MAE: whether the decoder predicts the pixels of each patch normalised by their mean and variance.
         Says better what the file says wrongly or not at all.
+    decoder_heads
+        MAE: heads of the decoder's blocks; what the file says, else what its weights speak for, if omitted.
     window
         Intensities that become 0 and 1, as in `embed`.
 
@@ -110,7 +113,7 @@ def pretext_view(  # noqa: PLR0913  # each keyword is part of the public contrac
             f"{method.title}, whose task is not known here."
         )
     field = read_field(image, encoder, region=region, fit=fit, window=window)
-    method_options = MethodOptions(mask, seed, ratio, targets, crops, distortion, norm_pix)
+    method_options = MethodOptions(mask, seed, ratio, targets, crops, distortion, norm_pix, decoder_heads)
     try:
         with torch.inference_mode(), exact_arithmetic():
             view: PretextView = resolve_name(method.pretext)(field, encoder, method_options)

@@ -5,7 +5,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from napari_sslmaps.encoders.families.vit import ViTArchitecture
+from napari_sslmaps.encoders.families.vit import ViTArchitecture, check_heads
 from napari_sslmaps.encoders.families.vit_network import fixed_positions, xavier
 from napari_sslmaps.encoders.pretext_heads.blocks import Stack, make_blocks, positions_for, take
 from napari_sslmaps.encoders.pretext_heads.reading import Heads, fill, stack_of
@@ -95,9 +95,18 @@ class MAEDecoder(DecoderParts, nn.Module):
 
 
 def read_decoder(
-    companions: Companions, architecture: ViTArchitecture, grid: tuple[int, int]
+    companions: Companions, architecture: ViTArchitecture, grid: tuple[int, int], *, heads: int | None = None
 ) -> tuple[MAEDecoder, str]:
     """Build the decoder of a file for a grid of patches.
+
+    Parameters
+    ----------
+    companions, architecture
+        What the file has beside its encoder, and the encoder's shape.
+    grid
+        Rows and columns of patches.
+    heads
+        Of the decoder's blocks, where it is known better than the file says.
 
     Returns
     -------
@@ -109,6 +118,8 @@ def read_decoder(
         If the file has no decoder.
     CheckpointError
         If it has part of one.
+    InvalidOptionError
+        If the heads do not divide its width.
     """
     state = {
         key: value for key, value in companions.state.items() if key.startswith(("decoder_", "mask_token"))
@@ -118,9 +129,11 @@ def read_decoder(
             "Expected a file with MAE's decoder; this one holds the encoder alone, and no pixels can be "
             "predicted from it. The authors' files named mae_visualize_… and …_full have it."
         )
+    if heads is not None:
+        check_heads(heads, state["decoder_pred.weight"].shape[1])
     settings = companions.settings
     eps = settings.get("decoder_eps", architecture.eps)
-    stack, note = stack_of(state, "decoder_blocks.", Heads(settings.get("decoder_heads")), eps)
+    stack, note = stack_of(state, "decoder_blocks.", Heads(heads or settings.get("decoder_heads")), eps)
     positions = state.get("decoder_pos_embed")
     if positions is not None:
         state["decoder_pos_embed"] = positions_for(positions, architecture.grid, grid, class_token=True)

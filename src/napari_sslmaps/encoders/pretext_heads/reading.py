@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_sslmaps.encoders.checkpoint.read import read_companions
+from napari_sslmaps.encoders.families.vit_recognition import BLOCKS, weigh_heads
 from napari_sslmaps.encoders.overrides import Overrides
 from napari_sslmaps.encoders.pretext_heads.blocks import Stack
 from napari_sslmaps.encoders.recognition import Companions, count_of
@@ -106,10 +107,15 @@ def stack_of(state: Mapping[str, Tensor], blocks: str, heads: Heads, eps: float)
     if hidden is None:
         raise CheckpointError(f"Expected whole blocks {blocks}0, {blocks}1, … in the file; it lacks them.")
     width = hidden.shape[1]
-    number = heads.of(width)
+    number, weighed = heads.of(width), None
+    if heads.known is None:
+        own = {f"{BLOCKS}{key.removeprefix(blocks)}": state[key] for key in state if key.startswith(blocks)}
+        weighed = weigh_heads(own, width, depth).heads
+        number = weighed or number
     if number < 1 or width % number:
         raise CheckpointError(f"Expected heads of {blocks}0 that divide its width {width}; got {number}.")
-    assumed = f"The file does not tell the heads of its {blocks.rstrip('.')}; {number} are assumed."
+    how = "are assumed" if weighed is None else "are what its weights speak for"
+    assumed = f"The file does not tell the heads of its {blocks.rstrip('.')}; {number} {how}."
     stack = Stack(width, depth, number, hidden.shape[0] / width, eps)
     return stack, "" if heads.known is not None else assumed
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from napari_sslmaps.encoders.pretext_heads.blocks import take
 from napari_sslmaps.encoders.pretext_heads.dinov3 import begin_rotary
@@ -40,10 +41,34 @@ def begin(
 
 def finish(network: Any, sequence: Tensor, settings: Mapping[str, Tensor]) -> Tensor:
     """Pass a sequence through the blocks and the final norm."""
+    normed: Tensor = network.norm(_through(network, sequence, settings))
+    return normed
+
+
+def _through(network: Any, sequence: Tensor, settings: Mapping[str, Tensor]) -> Tensor:
     for block in network.blocks:
         sequence = block(sequence, **settings)
-    normed: Tensor = network.norm(sequence)
-    return normed
+    return sequence
+
+
+def summarise(network: Any, images: Tensor, beside: Mapping[str, Tensor]) -> Tensor:
+    """Return the CLS tokens (B, D) of images, normed as their method's own code does.
+
+    Parameters
+    ----------
+    network, images
+        As `begin` takes them.
+    beside
+        What the file has beside the encoder: DINOv3 can keep a norm for CLS apart, ``cls_norm``.
+    """
+    sequence, settings = begin(network, images)
+    cls = _through(network, sequence, settings)[:, 0]
+    weight, bias = (beside.get(f"cls_norm.{part}") for part in ("weight", "bias"))
+    if weight is None or bias is None:
+        normed: Tensor = network.norm(cls)
+        return normed
+    weight, bias = weight.to(cls), bias.to(cls)
+    return functional.layer_norm(cls, cls.shape[-1:], weight, bias, network.norm.eps)
 
 
 def encode(
