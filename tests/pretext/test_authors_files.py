@@ -62,6 +62,15 @@ def test_a_teacher_of_dinov2_has_its_mask_token_and_one_of_dino_none(tmp_path, i
     assert alone.agreement.shape == (8, 8)
 
 
+def test_a_teacher_of_dino_has_the_head_that_crops_were_matched_by(tmp_path, image):
+    network = {f"backbone.{key}": value for key, value in transformer_state().items()}
+    head = {"head.mlp.0.weight": torch.randn(64, 128), "head.mlp.0.bias": torch.randn(64)}
+    head |= {"head.mlp.2.weight": torch.randn(32, 64), "head.mlp.2.bias": torch.randn(32)}
+    head |= {"head.last_layer.weight_g": torch.ones(9, 1), "head.last_layer.weight_v": torch.randn(9, 32)}
+    view = view_of(tmp_path / "checkpoint.pth", {"teacher": network | head}, image)
+    assert any("through the head that they were matched by in training" in note for note in view.notes)
+
+
 @pytest.mark.parametrize("normalised", [False, True])
 def test_mae_tells_its_targets_among_its_options(tmp_path, image, normalised):
     from argparse import Namespace

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -97,8 +98,16 @@ def translate_dino(file: Unwrapped) -> Translated:
     if layout == "DINO" and file.container.split(".")[0] in {"teacher", "student"}:
         facts["method"] = Fact("dino", f"the outer key {file.container!r} and no mask token")
     beside = translated.companions
-    companions = {{"masked_embed": "mask_token"}.get(key, key): part for key, part in beside.state.items()}
+    companions = {_COMPANIONS.sub(_companion, key): part for key, part in beside.state.items()}
     return replace(translated, state=renamed, facts=facts, companions=Companions(companions, beside.settings))
+
+
+_COMPANIONS = re.compile(r"^(masked_embed$|head\.(?=mlp\.))")
+"""iBOT's name of the mask token, and DINO's of the head that CLS tokens are matched by."""
+
+
+def _companion(found: re.Match[str]) -> str:
+    return "mask_token" if found[0] == "masked_embed" else "dino_head."
 
 
 def _renamed(key: str) -> str:
