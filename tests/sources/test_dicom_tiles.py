@@ -23,6 +23,7 @@ from skimage.data import immunohistochemistry
 
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import ChannelsError, InvalidOptionError, UnsupportedImageError
+from napari_sslmaps.inputs.listing import list_items
 from napari_sslmaps.sources.dicom import open_dicom
 from napari_sslmaps.sources.open import open_image
 
@@ -187,6 +188,17 @@ def test_a_folder_that_holds_a_slide_is_that_slide(syntax: str, tmp_path: Path) 
     write_tiles(folder / "3.dcm", COLOURS[None, None], encode, syntax, series="9")
     with pytest.raises(UnsupportedImageError, match=r"got 2 series \(2 files from 1.dcm on, 1 file from 3"):
         open_image(folder)
+
+
+def test_a_folder_run_takes_a_slide_once(tmp_path: Path) -> None:
+    for number, name in enumerate("ab"):
+        folder = tmp_path / "study" / name
+        folder.mkdir(parents=True)
+        write_tiles(folder / "0.dcm", LABEL[None, None], kind="LABEL", series=f"1.{number}")
+        write_tiles(folder / "1.dcm", COLOURS[None, None, ::2, ::2], series=f"1.{number}")
+        write_tiles(folder / "2.dcm", COLOURS[None, None], series=f"1.{number}")
+    assert [item.name for item in list_items([tmp_path / "study"]).items] == ["a/2.dcm", "b/2.dcm"]
+    assert [item.name for item in list_items([tmp_path / "study" / "a"]).items] == ["2.dcm"]
 
 
 def test_what_lies_beside_a_dicom_slide_is_chosen_by_series(tmp_path: Path) -> None:

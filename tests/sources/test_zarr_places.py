@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import zarr
 from numpy.typing import NDArray
+from zarr.storage import FsspecStore
 
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import AnnotationError, MissingExtraError, UnsupportedImageError
@@ -233,7 +234,7 @@ def test_a_connection_that_stalls_gets_a_sentence(
     Server.faults = {"0/0.1": ["slow"] * 9}
     with (
         open_image(f"{server}/a.zarr") as source,
-        pytest.raises(UnsupportedImageError, match="did not give it after 4 tries"),
+        pytest.raises(UnsupportedImageError, match="did not give it after several tries"),
     ):
         source.read(Region(0, 0, 48, 64))
 
@@ -250,10 +251,41 @@ def test_what_stays_broken_or_forbidden_is_no_empty_chunk(server: str, tmp_path:
 
 
 def test_an_address_without_an_image_gets_a_sentence(server: str) -> None:
-    with pytest.raises(UnsupportedImageError, match=r"Expected a readable OME-Zarr image; a\.zarr"):
+    with pytest.raises(
+        UnsupportedImageError, match=r"Expected an OME-Zarr image at http.*a\.zarr; there is none"
+    ):
         open_image(f"{server}/a.zarr")
     with pytest.raises(UnsupportedImageError, match="Check the address and the connection"):
         open_image("http://127.0.0.1:9/a.zarr")
+
+
+def test_a_level_alone_behind_a_server_is_what_its_image_says(server: str, tmp_path: Path) -> None:
+    colours = np.random.default_rng(5).integers(0, 200, (3, 48, 64), dtype=np.uint8)
+    write(tmp_path / "a.zarr", colours, ("c", "y", "x"))
+    np.testing.assert_array_equal(read(f"{server}/a.zarr/0"), np.moveaxis(colours, 0, -1))
+
+
+@pytest.mark.parametrize("address", ["ftp://127.0.0.1:9/a.zarr", "gs://none/a.zarr"])
+def test_an_address_that_cannot_be_asked_gets_a_sentence(address: str) -> None:
+    with pytest.raises(UnsupportedImageError, match=r"Expected (an address that|.* to be readable)"):
+        open_image(address)
+
+
+def test_what_the_client_of_s3_says_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    s3 = pytest.importorskip("botocore.exceptions")
+
+    async def refuse(*_: Any, **__: Any) -> None:
+        raise s3.EndpointConnectionError(endpoint_url="https://none.s3.amazonaws.com")
+
+    monkeypatch.setattr(FsspecStore, "get", refuse)
+    with pytest.raises(UnsupportedImageError, match=r"s3://none/a\.zarr to be readable.*Check the address"):
+        open_image("s3://none/a.zarr")
+
+
+def test_an_address_of_this_machine_is_a_path(tmp_path: Path) -> None:
+    path = write(tmp_path / "a b.zarr")
+    np.testing.assert_array_equal(read(path.as_uri()), PIXELS)
+    np.testing.assert_array_equal(read(Path(path.as_uri())), PIXELS)  # which has lost slashes
 
 
 def test_an_address_needs_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from napari_sslmaps.records.places import Places
 from napari_sslmaps.records.run import ImageRecord, MaskRecord
 from napari_sslmaps.records.verify import check_unchanged
 from napari_sslmaps.sources.channels import of_colours
-from napari_sslmaps.sources.formats import is_url, url_of
+from napari_sslmaps.sources.formats import is_url, local_path, url_of
 from napari_sslmaps.sources.masks import read_mask
 from napari_sslmaps.sources.open import open_image
 from napari_sslmaps.sources.open_options import AS_STORED, OpenOptions
@@ -80,7 +80,7 @@ def open_named(image: str, opening: OpenOptions = AS_STORED) -> ImageSource:
     key = _sample_key(image)
     if key:
         return _open_sample(find_sample(key), opening)
-    where = url_of(image) if is_url(image) else Path(image).expanduser().absolute()
+    where = url_of(image) if is_url(image) else local_path(image).absolute()
     return open_image(where, **opening.keywords)
 
 

@@ -11,7 +11,7 @@ from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import InvalidOptionError, RegionError, SSLMapsError, UnsupportedImageError
 from napari_sslmaps.files import readable
 from napari_sslmaps.sources.channels import Channel, chosen_channels
-from napari_sslmaps.sources.formats import holds_dicom, is_url, url_of
+from napari_sslmaps.sources.formats import holds_dicom, is_url, local_path, url_of
 from napari_sslmaps.sources.open import find_images, open_image
 from napari_sslmaps.sources.open_options import AS_STORED, OpenOptions
 
@@ -118,7 +118,7 @@ def list_items(
 
 def _stack_of(given: str | Path) -> tuple[list[BatchItem], str]:
     """Return a folder of the DICOM slices of one series as one item; none for anything else."""
-    path = Path(given).expanduser().absolute()
+    path = local_path(given).absolute()
     if is_url(given) or not path.is_dir() or not holds_dicom(path):
         return [], ""
     try:
@@ -143,7 +143,7 @@ def _list_one(given: str | Path) -> tuple[list[BatchItem], str]:
     if is_url(given):
         address = url_of(given)
         return [BatchItem(address, address.rsplit("/", 1)[-1])], ""
-    path = Path(given).expanduser().absolute()
+    path = local_path(given).absolute()
     if path.suffix.lower() == ".csv":
         return read_sheet(path)
     if path.is_dir() and path.suffix.lower() != ".zarr":

@@ -134,6 +134,28 @@ def open_dicom_folder(
     return of_colours(DicomSource([path for path, _ in sorted(found, key=_place)], folder.name), channel)
 
 
+def parts_of_slides(paths: Sequence[Path]) -> set[Path]:
+    """Return those of some DICOM files that another one of the same slide stands for: its finest level.
+
+    Nothing is read but the first file where that is of no slide, and headers alone where it is.
+    """
+    found: dict[str, list[tuple[bool, int, Path]]] = {}
+    for path in paths:
+        try:
+            header = pydicom.dcmread(
+                path, stop_before_pixels=True, force=True, specific_tags=_PLACES + _PARTS
+            )
+        except DAMAGE:  # whoever opens it says so
+            continue
+        if _is_slide(header):
+            fine = "VOLUME" in header.get("ImageType", ()), int(header.TotalPixelMatrixColumns)
+            found.setdefault(str(header.get("SeriesInstanceUID")), []).append((*fine, path))
+        elif not found:
+            return set()
+    every = {path for files in found.values() for _, _, path in files}
+    return every - {max(files, key=lambda file: file[:2])[2] for files in found.values()}
+
+
 def _is_slide(header: pydicom.Dataset) -> bool:
     return header.get("SOPClassUID") == _WHOLE_SLIDE and bool(header.get("TotalPixelMatrixColumns"))
 

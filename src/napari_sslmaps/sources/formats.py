@@ -5,6 +5,7 @@ import re
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from urllib.request import url2pathname
 
 _FIRST_DICOM_ELEMENTS = (b"\x00\x00", b"\x05\x00", b"\x08\x00", b"\x16\x00", b"\x18\x00")
 _CLIPS = (b"\x1a\x45\xdf\xa3", b"\0\0\1\xba", b"\0\0\1\xb3", b"\x30\x26\xb2\x75", b"FLV\1")
@@ -114,6 +115,14 @@ def begins_as_volume(start: bytes, name: str) -> bool:
 def is_url(image: object) -> bool:
     """Whether this is an address such as ``https://…`` or ``s3://…``, or a path that was made of one."""
     return isinstance(image, str | os.PathLike) and bool(_URL.match(str(image)))
+
+
+def local_path(image: str | os.PathLike[str]) -> Path:
+    """Return the path of a file, which a ``file://`` address may stand for."""
+    text = os.fspath(image)
+    if text.lower().startswith("file:/"):
+        return Path(url2pathname("/" + text[len("file:") :].lstrip("/")))
+    return Path(text).expanduser()
 
 
 def url_of(image: object) -> str:

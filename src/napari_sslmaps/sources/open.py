@@ -23,6 +23,7 @@ from napari_sslmaps.sources.formats import (
     begins_as_volume,
     holds_zarr,
     is_url,
+    local_path,
     path_in_zip,
     url_of,
 )
@@ -112,7 +113,7 @@ def open_image(
         if is_url(image):
             check_alone(series, str(image))
             return _open_zarr(url_of(image), channel=channel)
-        path = Path(image).expanduser()
+        path = local_path(image)
         file = FileIdentity.of(path)  # before it is opened: a change from then on is noticed
         asked = _OpenRequest(frames, series, icc, channel)
         opened = _open_path(path, asked)
@@ -296,8 +297,8 @@ def _signature(path: Path) -> bytes:
 def find_images(folder: Path, others: list[Path] | None = None) -> Iterator[Path]:
     """Yield what looks like an image in a folder and all folders below it, in order of names.
 
-    Hidden files are left out, ``.zarr`` folders are one image each, and files without a suffix are taken if
-    they begin as DICOM does.
+    Hidden files are left out, ``.zarr`` folders are one image each, files without a suffix are taken if they
+    begin as DICOM does, and one file of a DICOM slide stands for all of its levels.
 
     Parameters
     ----------
@@ -306,9 +307,11 @@ def find_images(folder: Path, others: list[Path] | None = None) -> Iterator[Path
     others
         Takes the files that are left out.
     """
-    for path in sorted(folder.iterdir()):
+    paths = sorted(folder.iterdir())
+    parts = _parts_of_slides(paths)
+    for path in paths:
         name = path.name.lower()
-        if name.startswith("."):
+        if name.startswith(".") or path in parts:
             continue
         if path.is_dir() and not name.endswith(".zarr"):
             yield from find_images(path, others)
@@ -316,6 +319,16 @@ def find_images(folder: Path, others: list[Path] | None = None) -> Iterator[Path
             yield path
         elif others is not None:
             others.append(path)
+
+
+def _parts_of_slides(paths: list[Path]) -> set[Path]:
+    """Those of the files of a folder that another one of the same DICOM slide stands for."""
+    dicom = [path for path in paths if path.name.lower().endswith(DICOM_SUFFIXES) and path.is_file()]
+    if len(dicom) < 2:
+        return set()
+    from napari_sslmaps.sources.dicom import parts_of_slides
+
+    return parts_of_slides(dicom)
 
 
 def _is_dicom(path: Path) -> bool:

@@ -1,7 +1,7 @@
 """OME-Zarr 0.1 to 0.5 in a folder, a zip file or behind a URL, and plain zarr arrays."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from itertools import islice
 from math import prod
 from pathlib import Path
@@ -149,9 +149,12 @@ def _image(place: ZarrPlace) -> tuple[list[Any], str, SpacingYX, ChannelFacts]:
 def _level_alone(array: Any, place: ZarrPlace) -> tuple[list[Any], str, SpacingYX, ChannelFacts] | None:
     """Understand an array as the level of the image that its group is; None if that says nothing of it."""
     above, _, name = place.inside.rpartition("/")
-    if not name:
+    if name:
+        attributes = _ome(zarr.open_group(place.store, path=above, mode="r"))
+    elif place.session is not None:
+        attributes, name = _beyond(place), place.name
+    else:
         return None
-    attributes = _ome(zarr.open_group(place.store, path=above, mode="r"))
     for image in attributes.get("multiscales", ()):
         listed = [dataset for dataset in image["datasets"] if dataset["path"] == name]
         if listed:
@@ -160,6 +163,15 @@ def _level_alone(array: Any, place: ZarrPlace) -> tuple[list[Any], str, SpacingY
             spacing = _spacing({**image, "datasets": listed}, axes, names)
             return [array], names, spacing, omero_facts(attributes)
     return None
+
+
+def _beyond(place: ZarrPlace) -> dict[str, Any]:
+    """OME's attributes of the group that holds an address; none where that is no group, or forbidden."""
+    with closing(place.above()) as above:
+        nothing: tuple[type[Exception], ...] = (NodeNotFoundError, OSError, ValueError, KeyError)
+        with suppress(*nothing, *above.troubles):
+            return _ome(zarr.open_group(above.store, mode="r"))
+    return {}
 
 
 def _check_chunks(array: Any, place: ZarrPlace) -> None:

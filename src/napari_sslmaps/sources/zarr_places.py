@@ -4,15 +4,17 @@ import asyncio
 import errno
 import os
 import re
+import sys
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from zarr.abc.store import ByteRequest, Store
 from zarr.core.buffer import Buffer, BufferPrototype
+from zarr.errors import ArrayNotFoundError, GroupNotFoundError, NodeNotFoundError
 from zarr.storage import FsspecStore, LocalStore, ZipStore
 
 from napari_sslmaps.errors import UnsupportedImageError
@@ -80,17 +82,31 @@ class ZarrPlace:
     @contextmanager
     def reaching(self) -> Iterator[None]:
         """Turn what goes wrong on the way to a server into a sentence."""
-        if not isinstance(self.store, _PatientStore):
+        if self.session is None:
             yield
             return
         try:
             yield
-        except self.store.troubles as error:
+        except (NodeNotFoundError, GroupNotFoundError, ArrayNotFoundError) as error:
+            raise UnsupportedImageError(
+                f"Expected an OME-Zarr image at {self.address}; there is none. Check the address; a file of "
+                "another kind has to be downloaded."
+            ) from error
+        except self.troubles as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise UnsupportedImageError(
-                f"Expected {self.address} to be readable; the server did not give it after {_TRIES} tries "
+                f"Expected {self.address} to be readable; the server did not give it after several tries "
                 f"({reason[:160]}). Check the address and the connection, and try again."
             ) from error
+
+    @property
+    def troubles(self) -> tuple[type[Exception], ...]:
+        """What goes wrong on the way to a server."""
+        return self.store.troubles if isinstance(self.store, _PatientStore) else ()
+
+    def above(self) -> "ZarrPlace":
+        """Return the place that an address leads through last; close it."""
+        return _at(self.address.rpartition("/")[0])
 
     def stored_bytes(self, inside: str) -> int:
         """Return the bytes that an array has, or all of them where it lies in one file or behind a server."""
@@ -173,7 +189,15 @@ def _at(url: str) -> ZarrPlace:
         known = any(name in os.environ for name in ("AWS_ACCESS_KEY_ID", "AWS_PROFILE"))
         limits = {"connect_timeout": _CONNECT_S, "read_timeout": _READ_S}
         options = {"anon": not known, "config_kwargs": limits, "skip_instance_cache": True}
-    return ZarrPlace(_PatientStore.from_url(url, options, read_only=True), "", url.rstrip("/"), session)
+    try:
+        store = _PatientStore.from_url(url, options, read_only=True)
+    except (ImportError, OSError, ValueError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UnsupportedImageError(
+            f"Expected an address that can be reached; {url} cannot be ({reason[:160]}). Check it, or "
+            "download the image and open that."
+        ) from error
+    return ZarrPlace(store, "", url.rstrip("/"), session)
 
 
 class _Session:
@@ -199,17 +223,49 @@ class _Session:
 
 
 class _PatientStore(FsspecStore):
-    """Asks again after a pause, where a connection breaks off or a server is busy."""
+    """Asks again after a pause, where a connection breaks off or a server is busy.
+
+    What was asked for at once is ended with it: where one answer fails, nobody waits for the others.
+    """
+
+    def __init__(self, *options: Any, **named: Any) -> None:
+        super().__init__(*options, **named)
+        self._asked: set[asyncio.Task[Any]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def close(self) -> None:
+        """End what was asked for and has no answer, and the connections of S3's client; twice is harmless."""
+        super().close()
+        loop, self._loop = self._loop, None
+        if loop is not None:
+            client = None
+            with suppress(AttributeError, RuntimeError):  # of another kind, or never connected
+                client = self.fs.s3
+            asyncio.run_coroutine_threadsafe(_end(list(self._asked), client), loop).result(_CONNECT_S)
 
     @property
     def troubles(self) -> tuple[type[Exception], ...]:
-        """What goes wrong on the way."""
-        return _troubles()
+        """What goes wrong on the way; S3's client has tried several times before."""
+        s3: Any = sys.modules.get("botocore.exceptions")  # loaded where it is asked
+        of_s3: tuple[type[Exception], ...] = () if s3 is None else (s3.BotoCoreError, s3.ClientError)
+        return (OSError, *_troubles(), *of_s3)
 
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
         """Return the bytes of a key; None if there is none."""
+        task, self._loop = asyncio.current_task(), asyncio.get_running_loop()
+        if task is None:
+            return await self._patiently(key, prototype, byte_range)
+        self._asked.add(task)
+        try:
+            return await self._patiently(key, prototype, byte_range)
+        finally:
+            self._asked.discard(task)
+
+    async def _patiently(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None
+    ) -> Buffer | None:
         for attempt in range(_TRIES):
             try:
                 return await super().get(key, prototype, byte_range)
@@ -222,6 +278,14 @@ class _PatientStore(FsspecStore):
                     raise
             await asyncio.sleep(_PAUSE_S * 2**attempt)
         return None
+
+
+async def _end(tasks: list[asyncio.Task[Any]], client: Any) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    if client is not None:
+        await client.close()
 
 
 def _troubles() -> tuple[type[Exception], ...]:
