@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from napari_sslmaps.encoders.checkpoint.distcp import METADATA, ShardedTensors
+from napari_sslmaps.encoders.checkpoint.kinds import refuse_other_kinds
 from napari_sslmaps.encoders.checkpoint.pickled import is_mappable, is_zip, load_pickle
 from napari_sslmaps.encoders.header import read_header
 from napari_sslmaps.errors import CheckpointError, WeightsUnavailableError
@@ -114,6 +115,7 @@ def _open_file(path: Path) -> Opened:
 
 
 def _read(path: Path) -> Opened:
+    refuse_other_kinds(path)
     if _looks_like_safetensors(path):
         return Opened(without_wrappers(_read_safetensors(path)), header=read_header(path))
     content = load_pickle(path)
