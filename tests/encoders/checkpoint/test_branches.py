@@ -35,6 +35,16 @@ def test_an_average_that_torch_makes(tmp_path, outer):
         ("student_backbone.", "teacher_backbone.", "average"),  # lightly
         ("student.backbone.", "teacher.backbone.", "average"),
         ("online_model.", "ema_model.", "average"),
+        ("online_network.", "target_network.", "average"),
+        ("student_encoder.", "teacher_encoder.", "average"),
+        ("model_student.backbone.", "model_teacher.backbone.", "average"),
+        ("student.", "momentum_teacher.", "average"),
+        ("encoder.", "ema_encoder.", "average"),
+        ("model.", "swa_model.module.", "average"),
+        ("net.", "net_ema.", "average"),
+        ("model.", "EMA.", "average"),
+        ("encoder_q.", "encoder_k.", "trained"),
+        ("query_encoder.", "key_encoder.", "trained"),
     ],
 )
 def test_what_was_trained_and_its_average_can_be_chosen(tmp_path, trained, average, usual):

@@ -1,6 +1,7 @@
 """From everything in a file to the tensors of the one network that is wanted, and what lies beside it."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from torch import Tensor
@@ -15,12 +16,17 @@ _AVERAGES = (
     *("target_encoder", "teacher", "teacher_backbone", "model_ema", "ema_model", "ema", "state_dict_ema"),
     *("momentum_encoder", "momentum_backbone", "backbone_momentum"),
 )
-_USUAL = (*_AVERAGES[:7], "encoder_q", "base_encoder", "backbone")
+_EVALUATED = 7
+_USUAL = (*_AVERAGES[:_EVALUATED], "encoder_q", "base_encoder", "backbone")
 """MoCo's papers, solo-learn and lightly evaluate what was trained, the others an average."""
 _TRAINED = (
     *("encoder", "student", "student_backbone", "encoder_q", "base_encoder", "online_model"),
     *("state_dict", "model", "backbone"),
 )
+_AVERAGE_WORDS = frozenset({"teacher", "ema", "target", "average", "averaged", "swa", "shadow"})
+_MOMENTUM_WORDS = frozenset({"momentum", "moving", "key", "k"})
+_TRAINED_WORDS = frozenset({"student", "online", "query", "q"})
+"""Parts of the words that other codes put before the keys of what they average and of what they train."""
 _COUNTERS = {"n_averaged", "num_updates", "initted", "step", "decay"}
 OTHER = "the other branch"
 _LISTED = 12
@@ -107,16 +113,40 @@ def _choose(found: tuple[str, ...], name: str, branch: Branch | None) -> str:
         return found[0]
     if "" in found and branch is None:
         return ""
-    wanted = {"encoder": _TRAINED, "target": (*_AVERAGES, *_USUAL)}.get(branch or "", _USUAL)
-    for word in wanted:
-        fitting = [prefix for prefix in found if word in prefix.split(".")]
-        if fitting:
+    for fits in _marks(branch):
+        fitting = [prefix for prefix in found if fits(prefix)]
+        if fitting and len(fitting) < len(found):  # a word that all have tells nothing
             return min(fitting, key=len)
     listed = ", ".join(prefix or "(no prefix)" for prefix in found)
     raise CheckpointError(
         f"Expected one network in {name}, or two of which one is a teacher, target encoder or average; it "
         f"has {listed}. Save the one you want in a file of its own."
     )
+
+
+_Fits = Callable[[str], bool]
+
+
+def _marks(branch: Branch | None) -> tuple[_Fits, ...]:
+    """Return what tells the network that is wanted by the words before its keys, the surest first."""
+    averages, moving = tuple(map(_named, _AVERAGES)), tuple(map(_named, _USUAL))
+    if branch == "encoder":
+        return (*map(_named, _TRAINED), _among(_TRAINED_WORDS), lambda prefix: not _is_average(prefix))
+    if branch == "target":
+        return (*averages, _is_average)
+    return (*moving[:_EVALUATED], _among(_AVERAGE_WORDS), *moving[_EVALUATED:], _among(_TRAINED_WORDS))
+
+
+def _named(word: str) -> _Fits:
+    return lambda prefix: word in prefix.split(".")
+
+
+def _among(words: frozenset[str]) -> _Fits:
+    return lambda prefix: bool(words & set(re.split(r"[._]", prefix.lower())))
+
+
+def _is_average(prefix: str) -> bool:
+    return _among(_AVERAGE_WORDS | _MOMENTUM_WORDS)(prefix)
 
 
 def _nothing_found(opened: Opened, name: str) -> str:
