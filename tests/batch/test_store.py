@@ -137,6 +137,17 @@ def test_a_foreign_folder_is_not_replaced(embedding, place):
     assert (folder / "zarr.json").exists()
 
 
+@pytest.mark.parametrize("file", [".zarray", "zarr.json", "scan.tif"])
+def test_nor_is_one_of_another_format_or_without_a_description(embedding, place, file):
+    folder, unfinished = place
+    folder.mkdir(parents=True)
+    (folder / file).write_text("mine")
+    with pytest.raises(ExportError, match="was not written by a batch"):
+        write_output(folder, made(embedding, "none"), unfinished)
+    assert (folder / file).read_text() == "mine"
+    assert list(unfinished.iterdir()) == []
+
+
 def test_what_cannot_be_written_leaves_the_older_output(embedding, place, monkeypatch):
     folder, unfinished = place
     write_output(folder, made(embedding), unfinished)

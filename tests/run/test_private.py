@@ -80,6 +80,60 @@ def test_an_anonymous_run_names_no_image_and_shows_no_text_around_a_sector(tmp_p
     call("run", "--from", out / "run.json", "--images", tmp_path, "-o", tmp_path / "again")
 
 
+def test_every_command_can_leave_names_out(tmp_path: Path) -> None:
+    images, masks, out = tmp_path / "images" / "drsmith", tmp_path / "masks" / "drsmith", tmp_path / "out"
+    images.mkdir(parents=True)
+    masks.mkdir(parents=True)
+    rows, cols = np.mgrid[:96, :128]
+    sector = (np.hypot(rows + 20, cols - 64) < 110) & (abs(cols - 64) < rows + 4)
+    for seed, name in enumerate(("smith_john.png", "smith_mary.png")):
+        pixels = np.where(sector, np.random.default_rng(seed).integers(60, 200, (96, 128)), 0)
+        pixels[3:7, 2:20:2] = 255
+        Image.fromarray(pixels.astype(np.uint8)).save(images / name)
+        Image.fromarray((sector * 1 + (sector & (rows > 40))).astype(np.uint8)).save(masks / name)
+    (images / "smith_torn.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    chosen = ("-e", "mae-demo", "--anonymous", "--precision", "float32")
+    both = [images / "smith_john.png", images / "smith_mary.png"]
+    call(
+        *("evaluate", *both, "--masks", masks, "--scores", "maps", "--controls", "none"),
+        *(*chosen, "-o", out / "evaluate"),
+    )
+    call("pretext", both[0], "-e", "mae-demo", "--anonymous", "--fit", "whole", "-o", out / "pretext")
+    with pytest.raises(SystemExit) as end:
+        main(["batch", str(images.parent), *chosen, "-o", str(out / "batch")])
+    assert end.value.code == 1  # of the torn one
+    for path in out.rglob("*"):
+        assert b"smith" not in os.fsencode(path.relative_to(out)), path
+        if path.is_file() and not path.name.endswith("-key.json"):
+            assert b"smith" not in path.read_bytes(), path
+    record = json.loads((out / "evaluate" / "run.json").read_text())
+    told = record["evaluation"]["images"]
+    assert [image["image"]["path"] for image in told] == ["image-1.png", "image-2.png"]
+    assert [image["mask"]["path"] for image in told] == ["mask-1.png", "mask-2.png"]
+    table = parquet.read_table(out / "batch" / "batch.parquet").to_pylist()
+    assert {row["image"] for row in table} == {"image-1.png", "image-2.png", "image-3.png"}
+    key = json.loads((out / "batch-key.json").read_text())
+    assert {Path(path).name for path in key.values()} == {path.name for path in images.iterdir()}
+    call(
+        *("evaluate", "--from", out / "evaluate" / "run.json", "--images", tmp_path),
+        *("-o", tmp_path / "again"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("command", "name"), [("run", "figure.png"), ("pretext", "pretext.json"), ("evaluate", "images.csv")]
+)
+def test_files_of_others_in_the_folder_stay(command: str, name: str, tmp_path: Path) -> None:
+    image, mine = tmp_path / "a.png", tmp_path / name
+    Image.fromarray(immunohistochemistry()[:64, :64]).save(image)
+    mine.write_text("mine")
+    more = ("--masks", image) if command == "evaluate" else ()
+    with pytest.raises(SystemExit) as end:
+        main([command, str(image), "-e", "mae-demo", *map(str, more), "-o", str(tmp_path)])
+    assert end.value.code == 1
+    assert mine.read_text() == "mine"
+
+
 def test_a_name_that_is_no_utf8_stops_nothing(tmp_path: Path) -> None:
     images = tmp_path / "images"
     images.mkdir()

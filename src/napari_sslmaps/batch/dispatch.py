@@ -4,7 +4,7 @@ import re
 import signal
 import threading
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -114,7 +114,7 @@ def _made(unfinished: Path) -> Iterator[None]:
     finally:
         for place in (unfinished, unfinished.with_suffix(_OVER)):  # a worker may have written while it went
             rmtree(place, ignore_errors=True)
-        if not any(home.iterdir()):
+        with suppress(OSError):  # not empty: another run is at work here, or has removed it
             home.rmdir()
 
 
@@ -127,8 +127,9 @@ def _over_first(unfinished: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        gone = unfinished.rename(unfinished.with_suffix(_OVER))
-        rmtree(gone, ignore_errors=True)
+        with suppress(FileNotFoundError):  # somebody else took it away
+            unfinished.rename(unfinished.with_suffix(_OVER))
+        rmtree(unfinished.with_suffix(_OVER), ignore_errors=True)
 
 
 def _prepared(client: "Client", tasks: Sequence[BatchTask], check: Callable[[], None]) -> list[BatchTask]:

@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter, time
 
@@ -12,13 +12,17 @@ from napari_sslmaps.batch.dispatch import answers, new_unfinished
 from napari_sslmaps.batch.store import read_about
 from napari_sslmaps.batch.table import TABLE, Row, write_table
 from napari_sslmaps.batch.tasks import BatchEncoder, BatchOptions, BatchTask, make_order, tiles_folder
-from napari_sslmaps.errors import InvalidOptionError
+from napari_sslmaps.errors import ExportError, InvalidOptionError
 from napari_sslmaps.extras import require_extra
 from napari_sslmaps.files import remove_folder
-from napari_sslmaps.inputs.listing import list_items
+from napari_sslmaps.inputs.listing import BatchItem, Listing, list_items
+from napari_sslmaps.records.anonymous import Key, number_of
+from napari_sslmaps.records.claim import check_claim
 
 OnProgress = Callable[["BatchProgress"], None]
 _ABANDONED_S = 24 * 3600
+_WAIT = 20
+"""A table that is written while rows come takes a twentieth of the time at most."""
 _KEY = re.compile("[0-9a-f]{64}")
 
 
@@ -118,8 +122,11 @@ def run_batch(
     """
     require_extra("batch")
     folder, wanted = Path(out).expanduser().absolute(), options or BatchOptions()
+    check_claim(folder, (TABLE,))
     listing = list_items(images, out=folder, frames=frames, opening=wanted.maps.opening)
     _check_encoders(encoders)
+    if wanted.anonymous:
+        listing = _without_names(listing, folder)
     start = perf_counter()
     failed: list[Row] = []
     embedded: list[Row] = []
@@ -133,10 +140,12 @@ def run_batch(
     count = sum(len(order.outputs) for order in todo)
     _sweep_tiles(folder, {order.key for order in todo})
     _report(on_progress, BatchProgress(0, count))
+    table = _Table(folder, _all_rows(folder, ()) if todo else ())
     try:
         with closing(answers(todo, workers or Workers(), unfinished)) as rows:
             for row in rows:
                 (failed if row.status == "failed" else embedded).append(row)
+                table.add(row)
                 _report(on_progress, BatchProgress(len(failed) + len(embedded), count, row))
     finally:
         everything = _all_rows(folder, failed)
@@ -150,6 +159,43 @@ def run_batch(
         seconds=perf_counter() - start,
         notes=(*listing.notes, *_cautions(everything)),
     )
+
+
+class _Table:
+    """The table while rows come, so that a kill loses next to none: what fails is told nowhere else.
+
+    Parameters
+    ----------
+    out
+        Folder of the batch.
+    rows
+        Rows that are known.
+    """
+
+    def __init__(self, out: Path, rows: Iterable[Row]) -> None:
+        self._path, self._rows = out / TABLE, {row.output: row for row in rows}
+        self._next = 0.0
+
+    def add(self, row: Row) -> None:
+        """Take up a row, and write all of them unless the last time was but now and took long."""
+        self._rows[row.output] = row
+        start = perf_counter()
+        if start < self._next:
+            return
+        with suppress(ExportError):  # said at the end, where it lasts
+            write_table(self._path, self._rows.values())
+        end = perf_counter()
+        self._next = end + _WAIT * (end - start)
+
+
+def _without_names(listing: Listing, out: Path) -> Listing:
+    """Call images by numbers; the key is written before anything else."""
+    key, items = Key.of(out), dict[str, BatchItem]()
+    for item in listing.items:
+        name = key.name("image", item.image, besides=items)
+        items[name] = replace(item, name=f"image-{number_of(name)}")
+    key.write()
+    return replace(listing, items=tuple(items.values()))
 
 
 def _sweep_tiles(out: Path, wanted: set[str]) -> None:

@@ -8,8 +8,9 @@ to an embedding is in the folder's own attributes under ``napari_sslmaps``.
 
 import errno
 import json
+import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from shutil import rmtree
@@ -35,6 +36,7 @@ FORMAT = "napari-sslmaps/batch"
 SCHEMA = 1
 _VERSION = "0.5"
 _CHUNK = 64
+_ATTEMPTS = 8
 _MOST_BYTES = 100_000_000
 _FLOAT16_MAX = 65504.0
 _READING = (OSError, KeyError, TypeError, ValueError, IndexError)
@@ -93,10 +95,7 @@ def write_output(folder: Path, output: Output, unfinished: Path) -> None:
         if growing.stat().st_ino != begun:  # taken away meanwhile, and half of it made anew by writing on
             raise FileNotFoundError(errno.ENOENT, "the folder of unfinished outputs was removed")
         folder.parent.mkdir(parents=True, exist_ok=True)
-        if folder.exists():
-            _check_ours(folder)
-            folder.rename(unfinished / uuid4().hex)  # goes with the unfinished ones
-        growing.rename(folder)
+        _replace(folder, growing, unfinished)
     except ExportError:
         raise
     except OSError as error:
@@ -106,6 +105,23 @@ def write_output(folder: Path, output: Output, unfinished: Path) -> None:
         ) from error
     finally:
         rmtree(growing, ignore_errors=True)
+
+
+def _replace(folder: Path, growing: Path, unfinished: Path) -> None:
+    """Move an output to its place; what another run puts there at the same moment is replaced too."""
+    for _ in range(_ATTEMPTS):
+        if os.path.lexists(folder):
+            _check_ours(folder)
+            with suppress(FileNotFoundError):
+                folder.rename(unfinished / uuid4().hex)  # goes with the unfinished ones
+        try:
+            growing.rename(folder)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+        else:
+            return
+    raise FileExistsError(errno.EEXIST, "another run keeps writing it")
 
 
 @strict
@@ -194,9 +210,12 @@ def read_embedding(folder: str | Path) -> Embedding:
 
 
 def _check_ours(folder: Path) -> None:
-    """Refuse to replace a folder that no batch wrote, damaged or not."""
-    described = folder / "zarr.json"
-    if described.is_file() and FORMAT.encode() not in described.read_bytes():
+    """Refuse to replace what no batch wrote; an output that is damaged, but for its description, is one."""
+    try:
+        known = FORMAT.encode() in read_regular(folder / "zarr.json", _MOST_BYTES)
+    except OSError:
+        known = folder.is_dir() and not any(folder.iterdir())
+    if not known or folder.is_symlink():
         raise ExportError(
             f"Expected to write {folder}; what is there was not written by a batch. Move it away, or choose "
             "another --out."

@@ -1,6 +1,7 @@
 """One row per image and encoder: where it came from, how it went, and its scores; as Parquet."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any, Literal, Self, get_args, get_type_hints
 
 from napari_sslmaps.batch.tasks import BatchTask
 from napari_sslmaps.files import readable, written_whole
+from napari_sslmaps.records.anonymous import number_of, numbered
 from napari_sslmaps.records.places import place_in
 
 Status = Literal["done", "failed"]
@@ -94,8 +96,12 @@ class Row:
     @classmethod
     def failed(cls, order: BatchTask, sentence: str) -> Self:
         """Make the row of an order that came to nothing."""
-        row = cls.begun(order)
-        return replace(row, status="failed", error=readable(sentence.replace(order.item.image, row.image)))
+        row, path = cls.begun(order), Path(order.item.image)
+        sentence = sentence.replace(order.item.image, row.image)
+        if order.options.anonymous:
+            for part in filter(None, (str(path.parent), path.name, path.stem)):  # longest first
+                sentence = re.sub(rf"(?<!\w){re.escape(part)}(?!\w)", order.item.name, sentence)
+        return replace(row, status="failed", error=readable(sentence))
 
     @classmethod
     def begun(cls, order: BatchTask) -> Self:
@@ -103,6 +109,8 @@ class Row:
         item, encoder = order.item, order.encoder
         output = f"{encoder.name}/{item.name}.zarr"
         image = place_in(item.image, Path(order.folder.removesuffix(output)))
+        if order.options.anonymous:
+            image = numbered("image", number_of(item.name.partition("/")[0]), item.image)
         return cls(image, item.name, encoder.name, "done", output=output, key=order.key)
 
     @classmethod

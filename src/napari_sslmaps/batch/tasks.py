@@ -37,6 +37,8 @@ class BatchOptions:
     mask
         ``tissue``, ``field-of-view`` or ``auto``: what is looked for in each image, and alone embedded; empty
         for all of it.
+    anonymous
+        Whether images are called by numbers in all that is written; the key to them is kept beside it.
     """
 
     maps: RunOptions = field(default_factory=RunOptions)
@@ -44,6 +46,7 @@ class BatchOptions:
     spacing_um: float | None = None
     tokens: StoredTokens = "float16"
     mask: FoundMask | Literal[""] = ""
+    anonymous: bool = False
 
     def __post_init__(self) -> None:
         if self.tokens not in get_args(StoredTokens):
@@ -188,6 +191,7 @@ def _key(item: BatchItem, encoder: BatchEncoder, options: BatchOptions) -> str:
     unimportant = (
         (shown, "image"),
         (shown, "name"),
+        (how, "anonymous"),
         (how["maps"], "device"),
         (which, "name"),
         (which, "source"),

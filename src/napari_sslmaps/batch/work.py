@@ -42,7 +42,7 @@ from napari_sslmaps.pipeline.embedding import embed
 from napari_sslmaps.pipeline.free_memory import free_memory
 from napari_sslmaps.pipeline.planning import EmbeddingPlan, plan_at
 from napari_sslmaps.pipeline.token_store import TokenBudget
-from napari_sslmaps.sources.base import Contents
+from napari_sslmaps.sources.base import Contents, rename
 from napari_sslmaps.sources.open import open_image
 from napari_sslmaps.sources.protocol import ImageSource
 
@@ -106,6 +106,8 @@ def _embed(order: BatchTask) -> tuple[Row, ...]:
     tiling = Tiling(maps.tile, maps.overlap, cast("Stitching", maps.stitching))
     opening = replace(maps.opening, channel=order.item.channel or maps.channel)
     with open_image(order.item.image, **opening.keywords) as source:
+        if order.options.anonymous:
+            rename(source, order.item.name)
         region = choose_region(source, outputs[0].item, order.options)
         mask = order.options.mask or None
         # a level that was chosen by its spacing says its resolution itself

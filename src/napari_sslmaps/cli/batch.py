@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from napari_sslmaps.cli import console
 from napari_sslmaps.cli.options import (
     PLACE,
+    Anonymous,
     Corrections,
     EmbedFlags,
     Json,
@@ -40,6 +41,7 @@ def batch(  # noqa: PLR0913  # each parameter is an option that users type, or a
     out: Out,
     tokens: Annotated[str, typer.Option(help="Store tokens as float16, float32 or none.")] = "float16",
     json: Json = False,
+    anonymous: Anonymous = False,
     workers: Annotated[
         int | None,
         typer.Option(
@@ -98,19 +100,22 @@ def batch(  # noqa: PLR0913  # each parameter is an option that users type, or a
     from napari_sslmaps.batch.run import run_batch
     from napari_sslmaps.batch.tasks import BatchOptions, choose_encoder
     from napari_sslmaps.inputs.encoders import EncoderChoice
+    from napari_sslmaps.records.anonymous import key_beside
     from napari_sslmaps.records.run import RunOptions
 
     run = RunOptions(**embed.run_options(), **asdict(opened.options()), maps=maps.options(), wanted=maps.keys)
     given = corrections.overrides()
     chosen = [choose_encoder(name, given.given) for name in encoder]
     run = maps.at_scale(run, [EncoderChoice(name) for name in encoder])
-    options = BatchOptions(run, level, spacing, tokens, mask)  # type: ignore[arg-type]  # checked there
+    options = BatchOptions(run, level, spacing, tokens, mask, anonymous)  # type: ignore[arg-type]  # checked there
     who = Workers(workers, threads, scheduler)
     kept = f"What is done is in {out}; the same command goes on from there."
     with console.kept_if_stopped(kept), _bar(quiet=json) as on_progress:
         report = run_batch(
             images, chosen, out, options=options, workers=who, on_progress=on_progress, frames=frames
         )
+    if anonymous:
+        console.key_note(key_beside(out))
     _say(report, out, json=json)
     if report.failed:
         raise typer.Exit(1)

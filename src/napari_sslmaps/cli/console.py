@@ -5,6 +5,7 @@ import sys
 import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, RenderableType
@@ -57,6 +58,11 @@ def out_json(value: Any) -> None:
 def note(text: str) -> None:
     """Write a remark to stderr."""
     errors().print(printable(text), markup=False, style="dim")
+
+
+def key_note(path: Path) -> None:
+    """Say where the key to an anonymous result is."""
+    note(f"Which files the numbers stand for is in {path}; keep it to yourself.")
 
 
 def error(sentence: str) -> None:

@@ -40,12 +40,14 @@ def _write_figure(sample: str, out: Path) -> None:
     from napari_sslmaps.inputs.encoders import fitting_encoders, usual_scale
     from napari_sslmaps.inputs.images import SAMPLE_PREFIX, find_sample
     from napari_sslmaps.maps.registry import MapOptions
+    from napari_sslmaps.records.claim import check_file
     from napari_sslmaps.records.run import RunOptions
     from napari_sslmaps.run.compute import compute_run
     from napari_sslmaps.run.request import RunRequest
     from napari_sslmaps.run.write import draw_run
 
     check_format(out)
+    check_file(out)
     choices = fitting_encoders(SAMPLE_PREFIX + sample)
     anchors = (find_sample(sample).anchor_yx,)
     options = RunOptions(tile=ONE_PASS.tile, maps=MapOptions(scale=usual_scale(choices)))

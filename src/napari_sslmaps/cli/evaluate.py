@@ -13,6 +13,7 @@ from napari_sslmaps.cli import console
 from napari_sslmaps.cli.options import (
     ANCHORS,
     PLACE,
+    Anonymous,
     AttentionFlags,
     Corrections,
     EmbedFlags,
@@ -72,6 +73,7 @@ def evaluate(  # noqa: PLR0913  # each parameter is an option that users type, o
         int, typer.Option(min=0, help="Images whose figure and maps are written, the first ones.")
     ] = 4,
     json: Json = False,
+    anonymous: Anonymous = False,
     masks: Annotated[
         Path | None,
         typer.Option(
@@ -199,6 +201,8 @@ def evaluate(  # noqa: PLR0913  # each parameter is an option that users type, o
         (choose_encoders(encoder or (), given), words(scores), words(controls)),
         maps,
     )
+    if anonymous:
+        request = _without_names(request, out)
     _compare(request, out, figures, json=json)
 
 
@@ -231,15 +235,35 @@ def _request(
     )
 
 
+def _without_names(request: "ComparisonRequest", out: Path) -> "ComparisonRequest":
+    """Call images and masks by numbers, whose key is written before anything else."""
+    from napari_sslmaps.compare.request import ComparedImage, MaskFile
+    from napari_sslmaps.records.anonymous import Key, number_of
+
+    key, images = Key.of(out), dict[str, ComparedImage]()
+    for image in request.images:
+        name = key.name("image", str(image.image), besides=images)
+        images[name] = replace(image, name=f"image-{number_of(name)}")
+        if isinstance(image.annotation, MaskFile):
+            key.name("mask", str(image.annotation.path.absolute()), number=number_of(name))
+    key.write()
+    console.key_note(key.path)
+    return replace(request, images=tuple(images.values()), anonymous=True)
+
+
 def _compare(
     request: "ComparisonRequest", out: Path, figures: int, *, json: bool, command: str = ""
 ) -> "Comparison":
     from napari_sslmaps.compare.compute import compare
-    from napari_sslmaps.compare.write import ImageWriter, write_comparison
+    from napari_sslmaps.compare.write import WRITTEN, ImageWriter, write_comparison
+    from napari_sslmaps.records.claim import check_claim
 
+    begun = next((out / "images").rglob("scores.json"), None) is not None
+    check_claim(out, () if begun else WRITTEN, record="run.json", holding=b'"evaluation"')
     kept = f"What is done is in {out}; the same command goes on from there."
     with console.kept_if_stopped(kept), _bar(quiet=json) as on_progress:
-        comparison = compare(request, on_progress, folder=out, on_image=ImageWriter(out, figures))
+        writer = ImageWriter(out, figures, anonymous=request.anonymous)
+        comparison = compare(request, on_progress, folder=out, on_image=writer)
         write_comparison(comparison, out, command=command)
     _say(comparison, out, json=json)
     return comparison

@@ -43,6 +43,13 @@ Places = Annotated[
     Path | None,
     typer.Option("--images", help="With --from: a folder in which its images are found, by their hash."),
 ]
+Anonymous = Annotated[
+    bool,
+    typer.Option(
+        "--anonymous",
+        help="Call images by numbers, keep OUT-key.json apart, leave out text around a sector.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.", rich_help_panel=COMPUTING)]
 Precision = Annotated[

@@ -7,6 +7,7 @@ import typer
 
 from napari_sslmaps.cli import console
 from napari_sslmaps.cli.options import (
+    Anonymous,
     Corrections,
     Device,
     Encoders,
@@ -36,6 +37,7 @@ def pretext(  # noqa: PLR0913  # each parameter is an option that users type, or
     out: Out,
     encoder: Encoders = None,
     json: Json = False,
+    anonymous: Anonymous = False,
     region: RegionFlags = RegionFlags(),
     opened: OpenFlags = OpenFlags(),
     fit: Annotated[
@@ -94,6 +96,7 @@ def pretext(  # noqa: PLR0913  # each parameter is an option that users type, or
             mask,
             opening,
             read_at(resolution, short_side),
+            anonymous,
         ),
         out,
         json=json,
@@ -101,14 +104,23 @@ def pretext(  # noqa: PLR0913  # each parameter is an option that users type, or
 
 
 def _show(request: "PretextRequest", folder: Path, *, json: bool) -> None:
-    from napari_sslmaps.run.pretext import compute_pretext, write_pretext
+    from napari_sslmaps.records.anonymous import Key
+    from napari_sslmaps.records.claim import check_claim
+    from napari_sslmaps.run.pretext import compute_pretext, write_key, write_pretext
+
+    check_claim(folder, ("pretext.json", "pretext.png"), record="pretext.json")
+    key = Key.of(folder, anew=True) if request.anonymous else None
 
     def tell(name: str) -> None:
         if not json:
             console.note(f"{name} …")
 
     with console.kept_if_stopped("Nothing is kept of what was computed."):
-        record = write_pretext(compute_pretext(request, tell), folder)
+        outcome = compute_pretext(request, tell)
+        record = write_pretext(outcome, folder)
+        if key is not None:
+            write_key(outcome, key)
+            console.key_note(key.path)
     if json:
         console.out_json({"folder": str(folder.absolute()), **record})
         return

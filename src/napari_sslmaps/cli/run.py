@@ -12,6 +12,7 @@ from napari_sslmaps.cli.options import (
     ANCHORS,
     MAPS,
     PLACE,
+    Anonymous,
     AttentionFlags,
     Corrections,
     EmbedFlags,
@@ -108,13 +109,7 @@ def run(  # noqa: PLR0913  # each parameter is an option that users type, or a g
             help="A,B: two of the encoders; maps of A less those of B are written.", rich_help_panel=MAPS
         ),
     ] = "",
-    anonymous: Annotated[
-        bool,
-        typer.Option(
-            "--anonymous",
-            help="Call images by numbers, keep OUT-key.json apart, leave out text around a sector.",
-        ),
-    ] = False,
+    anonymous: Anonymous = False,
     corrections: Corrections = Corrections(),
 ) -> None:
     """Compute attention, PCA and similarity maps of an image by one or several encoders.
@@ -202,9 +197,13 @@ def _run(request: "RunRequest", folder: Path, *, cached: bool, json: bool) -> No
 
     with open_named(request.image, request.options.opening):
         pass  # what does not open is said before torch is loaded
+    from napari_sslmaps.records.anonymous import Key
+    from napari_sslmaps.records.claim import check_claim
     from napari_sslmaps.run.compute import compute_run
-    from napari_sslmaps.run.write import cautions, write_key, write_run
+    from napari_sslmaps.run.write import WRITTEN, cautions, write_key, write_run
 
+    check_claim(folder, WRITTEN, record="run.json")
+    key = Key.of(folder, anew=True) if request.anonymous else None
     kept = (
         "Finished tiles are in the cache; the same command goes on from there."
         if cached
@@ -214,10 +213,9 @@ def _run(request: "RunRequest", folder: Path, *, cached: bool, json: bool) -> No
         with progress_bars(quiet=json) as on_progress:
             outcome = compute_run(request, on_progress, cached=cached)
         record = write_run(outcome, folder)
-        if request.anonymous:
-            key = folder.absolute().with_name(f"{folder.absolute().name}-key.json")
+        if key is not None:
             write_key(request, outcome, key)
-            console.note(f"Which files the numbers stand for is in {key}; keep it to yourself.")
+            console.key_note(key.path)
     if json:
         console.out_json({"folder": str(folder.absolute()), **record.to_dict()})
         return

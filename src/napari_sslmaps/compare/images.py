@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from napari_sslmaps.compare.request import ComparedImage, ComparisonRequest, MaskFile, opening_of
 from napari_sslmaps.compare.scores import SCORES
@@ -13,7 +13,9 @@ from napari_sslmaps.evaluation.annotation import Annotation
 from napari_sslmaps.inputs.images import open_named, record_of
 from napari_sslmaps.maps.groups import check_on_grid
 from napari_sslmaps.pipeline.planning import region_on
+from napari_sslmaps.records.anonymous import number_of, numbered
 from napari_sslmaps.records.run import ImageRecord
+from napari_sslmaps.sources.base import rename
 from napari_sslmaps.sources.masks import read_mask, void_label
 from napari_sslmaps.sources.protocol import ImageSource
 
@@ -57,7 +59,11 @@ def opened(image: ComparedImage, request: ComparisonRequest) -> Iterator[OpenedI
         shape = source.levels[0].shape_yx
         region = image.region or Region(0, 0, *shape)
         annotation = annotation_of(image, shape, request)
-        yield OpenedImage(image, source, record_of_compared(image, source), region, annotation)
+        record = record_of_compared(image, source)
+        if request.anonymous:
+            rename(source, image.name)
+            record = replace(record, path=numbered("image", number_of(image.name), record.path))
+        yield OpenedImage(image, source, record, region, annotation)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from napari_sslmaps.files import hash_path
 from napari_sslmaps.inputs.encoders import EncoderChoice
 from napari_sslmaps.inputs.images import recorded_image
 from napari_sslmaps.maps.groups import AnchorGroup
+from napari_sslmaps.records.anonymous import number_of, numbered
 from napari_sslmaps.records.places import Places
 from napari_sslmaps.records.run import EncoderRecord, ImageRecord, MaskRecord, RunRecord
 from napari_sslmaps.records.verify import check_unchanged, checked_encoder, checked_mask, lasting_name
@@ -136,7 +137,10 @@ def record_of(comparison: Comparison) -> RunRecord:
         package_version=version("napari-sslmaps"),
         evaluation=_without_empty_channels(
             _Evaluation(
-                images=tuple(_image(*pair) for pair in zip(request.images, comparison.images, strict=True)),
+                images=tuple(
+                    _image(*pair, anonymous=request.anonymous)
+                    for pair in zip(request.images, comparison.images, strict=True)
+                ),
                 controls=request.controls,
                 scores=request.scores,
                 options=_Options(**{name: getattr(request.options, name) for name in _OPTIONS}),
@@ -214,14 +218,15 @@ def _encoder(comparison: Comparison, name: str) -> EncoderRecord:
     )
 
 
-def _image(asked: ComparedImage, scored: ScoredImage) -> _Image:
+def _image(asked: ComparedImage, scored: ScoredImage, *, anonymous: bool) -> _Image:
     mask = asked.annotation if isinstance(asked.annotation, MaskFile) else None
+    where = "" if mask is None else str(mask.path.absolute())
+    if anonymous:
+        where = numbered("mask", number_of(asked.name), where)
     return _Image(
         name=asked.name,
         image=scored.record,
-        mask=None
-        if mask is None
-        else _Annotation(str(mask.path.absolute()), hash_path(mask.path), mask.classes, mask.ignore),
+        mask=None if mask is None else _Annotation(where, hash_path(mask.path), mask.classes, mask.ignore),
         label=asked.label,
         region=asked.region,
         anchors=asked.anchors,

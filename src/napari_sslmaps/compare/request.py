@@ -135,6 +135,9 @@ class ComparisonRequest:
         Which are wanted.
     options
         How images are embedded and scored.
+    anonymous
+        Whether images are called by their `name` alone, masks by theirs, and text around an ultrasound sector
+        is left out of figures.
 
     Raises
     ------
@@ -147,6 +150,7 @@ class ComparisonRequest:
     controls: tuple[ControlKind, ...] = ("position", "pixels")
     scores: tuple[str, ...] = ("maps", "anchors", "agreement")
     options: ComparisonOptions = field(default_factory=ComparisonOptions)
+    anonymous: bool = False
 
     def __post_init__(self) -> None:
         if not self.images:

@@ -10,12 +10,13 @@ from napari_sslmaps.compare.advice import advise
 from napari_sslmaps.compare.record import record_of
 from napari_sslmaps.compare.results import Comparison, ScoredImage
 from napari_sslmaps.compare.saved import in_files
+from napari_sslmaps.compare.scores import SCORES
 from napari_sslmaps.compare.scoring import ImageEmbeddings
 from napari_sslmaps.compare.store import ComparisonFolder, file_name
 from napari_sslmaps.compare.tables import plots_of, tables_of
 from napari_sslmaps.core.findings import Cell, Plot, Table
 from napari_sslmaps.encoders.methods.registry import METHODS
-from napari_sslmaps.figures.picture import picture_of
+from napari_sslmaps.figures.picture import picture_of, without_text
 from napari_sslmaps.figures.plots import draw_plot, size_of
 from napari_sslmaps.figures.report import Part, ReportSection, write_report
 from napari_sslmaps.figures.run_figure import FigureRow, Picture, compose_figure, save_figure
@@ -27,6 +28,12 @@ from napari_sslmaps.records.map_files import write_map
 from napari_sslmaps.records.run import RunRecord
 
 FIGURE = "figure.png"
+WRITTEN = (
+    *("run.json", "report.html", "heads/*.json", f"images/*/{FIGURE}"),
+    *(f"{key}.csv" for key in ("anchors", "differences", "maps", "classes", "images", "agreement", *SCORES)),
+    *("advice.csv", "scale-*.csv", "depth-*.csv", "robustness-*.csv", "label-efficiency*.csv"),
+)
+"""What a comparison writes to its folder, beside what lies in that of each image; as patterns."""
 _PICTURE = 900
 
 
@@ -41,10 +48,15 @@ class ImageWriter:
         How many images; the others leave scores alone.
     display
         Whether encoders share their contrast.
+    anonymous
+        Whether text around an ultrasound sector is left out.
     """
 
-    def __init__(self, folder: Path, most: int, display: Display = "shared") -> None:
+    def __init__(
+        self, folder: Path, most: int, display: Display = "shared", *, anonymous: bool = False
+    ) -> None:
         self._folder, self._left, self._display = folder, most, display
+        self._anonymous = anonymous
 
     def __call__(self, embedded: ImageEmbeddings, scored: ScoredImage) -> None:
         """Write an image's figure and maps, unless enough have been written.
@@ -62,14 +74,19 @@ class ImageWriter:
         for method, maps in embedded.maps.items():
             for kind, result in maps.items():
                 write_map(folder / method / file_name(f"{kind}.tif"), result, spacing_um_yx=spacing)
-        save_figure(image_figure(embedded, self._display), folder / FIGURE)
+        figure = image_figure(embedded, self._display, anonymous=self._anonymous)
+        save_figure(figure, folder / FIGURE)
 
 
-def image_figure(embedded: ImageEmbeddings, display: Display = "shared") -> Figure:
-    """Compose the maps of one image, a row for each method."""
+def image_figure(
+    embedded: ImageEmbeddings, display: Display = "shared", *, anonymous: bool = False
+) -> Figure:
+    """Compose the maps of one image, a row for each method; if anonymous, without text around a sector."""
     image = embedded.image
     window = next(iter(embedded.embeddings.values())).provenance.window or (0.0, 1.0)
     picture: Picture = picture_of(image.source, image.region, window, max_side=_PICTURE)
+    if anonymous:
+        picture = without_text(picture)
     rows = [_row(name, embedded) for name in embedded.embeddings]
     return compose_figure(
         picture,

@@ -1,8 +1,11 @@
 """A region of an image, small enough to print."""
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sslmaps.core.masking import shown_mask
 from napari_sslmaps.core.preprocess import scale_to_unit
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.figures.panels import Extent
@@ -44,6 +47,13 @@ def picture_of(
         source.spacing_um_yx,
         pixels_extent=_extent(source, shown, factor),
     )
+
+
+def without_text(picture: Picture) -> Picture:
+    """Blacken what lies around the sector of an ultrasound frame."""
+    inside = shown_mask(picture.pixels)
+    shown = inside if picture.pixels.ndim == 2 else inside[..., None]
+    return replace(picture, pixels=np.where(shown, picture.pixels, np.float32(0)))
 
 
 def _on_coarser_level(source: ImageSource, region: Region, max_side: int) -> Region:

@@ -152,6 +152,10 @@ def compose_figure(
     return figure
 
 
+_CREATOR = {"png": "Software", "pdf": "Creator", "svg": "Creator"}
+"""Where each kind of figure says what made it, by which it is known again as one that may be replaced."""
+
+
 def save_figure(figure: Figure, path: Path, *, dpi: int = 200) -> None:
     """Write a figure as PNG, PDF, SVG, TIFF or JPEG, by its suffix, whole or not at all.
 
@@ -162,8 +166,9 @@ def save_figure(figure: Figure, path: Path, *, dpi: int = 200) -> None:
     """
     suffix = check_format(path)
     # TrueType: journals refuse the default, Type 3, and text stays editable
+    made_by = {_CREATOR[suffix]: "napari-sslmaps"} if suffix in _CREATOR else None
     with written_whole(path) as temporary, rc_context({"pdf.fonttype": 42}):
-        figure.savefig(temporary, dpi=dpi, format=suffix)
+        figure.savefig(temporary, dpi=dpi, format=suffix, metadata=made_by)
 
 
 def check_format(path: Path) -> str:

@@ -3,14 +3,10 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import cast
-
-import numpy as np
 
 from napari_sslmaps.core.frames import chosen_frames
 from napari_sslmaps.core.grid import TokenGrid
-from napari_sslmaps.core.masking import shown_mask
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Embedding
 from napari_sslmaps.core.tiling import Stitching, Tiling
@@ -19,8 +15,7 @@ from napari_sslmaps.encoders.controls import Control, ControlKind
 from napari_sslmaps.encoders.encoder import Encoder
 from napari_sslmaps.encoders.registry import architecture_of, attention_size, load_encoder
 from napari_sslmaps.errors import InvalidAnchorError, InvalidOptionError, RegionError
-from napari_sslmaps.figures.picture import picture_of
-from napari_sslmaps.figures.run_figure import Picture
+from napari_sslmaps.figures.picture import picture_of, without_text
 from napari_sslmaps.inputs.encoders import EncoderChoice
 from napari_sslmaps.inputs.images import mask_in, open_named, record_of
 from napari_sslmaps.maps.attention import check_attention
@@ -31,6 +26,7 @@ from napari_sslmaps.pipeline.controls import embed_control
 from napari_sslmaps.pipeline.embedding import embed
 from napari_sslmaps.pipeline.masks import MaskLike
 from napari_sslmaps.pipeline.progress import EmbeddingProgress
+from napari_sslmaps.records.anonymous import numbered
 from napari_sslmaps.records.run import ImageRecord, MaskRecord, RunOptions
 from napari_sslmaps.run.outcome import (
     EncoderOutcome,
@@ -41,7 +37,7 @@ from napari_sslmaps.run.outcome import (
     outcome_of,
 )
 from napari_sslmaps.run.request import RunRequest
-from napari_sslmaps.sources.base import SourceBase
+from napari_sslmaps.sources.base import rename
 from napari_sslmaps.sources.protocol import ImageSource
 
 _FRAME_SIDE = 400
@@ -87,7 +83,7 @@ def compute_run(
             for frame in frames
         ]
         if request.anonymous:
-            pictures = [_without_text(each) for each in pictures]
+            pictures = [without_text(each) for each in pictures]
         return RunOutcome(
             replace(request, region=look.region),
             look.record,
@@ -98,13 +94,6 @@ def compute_run(
             frames,
             tuple(pictures[1:]),
         )
-
-
-def _without_text(picture: Picture) -> Picture:
-    """Blacken what lies around the sector of an ultrasound frame."""
-    inside = shown_mask(picture.pixels)
-    shown = inside if picture.pixels.ndim == 2 else inside[..., None]
-    return replace(picture, pixels=np.where(shown, picture.pixels, np.float32(0)))
 
 
 def _frames(request: RunRequest, look: "_AttentionPass") -> tuple[int, ...]:
@@ -135,26 +124,25 @@ class _AttentionPass:
 def _looking(request: RunRequest) -> Iterator[tuple[_AttentionPass, _AttentionPass | None]]:
     """Open the image of a request, and the one that its anchors lie in, if that is another."""
     options = request.options
-    names = ("image-1", "image-2") if request.anonymous else ("", "")
-    with _look(request.image, request.region, request.mask, options, names[0]) as here:
+    numbers = (1, 2) if request.anonymous else (0, 0)
+    with _look(request.image, request.region, request.mask, options, numbers[0]) as here:
         other = request.reference
         if other is None:
             yield here, None
             return
-        with _look(other.image, other.region, other.mask, options, names[1]) as there:
+        with _look(other.image, other.region, other.mask, options, numbers[1]) as there:
             yield here, there
 
 
 @contextmanager
 def _look(
-    image: str, region: Region | None, mask: MaskRecord | None, options: RunOptions, name: str
+    image: str, region: Region | None, mask: MaskRecord | None, options: RunOptions, number: int
 ) -> Iterator[_AttentionPass]:
     with open_named(image, options.opening) as source:
         record = record_of(image, source)
-        if name:
-            record = replace(record, path=f"{name}{Path(record.path).suffix}")
-            if isinstance(source, SourceBase):
-                source.call(name)
+        if number:
+            record = replace(record, path=numbered("image", number, record.path))
+            rename(source, f"image-{number}")
         chosen = region or Region(0, 0, *source.levels[0].shape_yx)
         wanted = cast("MaskLike", options.mask) if options.mask else None
         yield _AttentionPass(source, record, chosen, wanted if mask is None else mask_in(mask))

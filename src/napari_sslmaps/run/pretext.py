@@ -1,7 +1,7 @@
 """The whole of ``napari-sslmaps pretext``: each encoder's own task on one image, written to a folder."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,15 +14,20 @@ from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.figures.picture import picture_of
 from napari_sslmaps.figures.pretext_figure import PretextColumn, compose_pretext_figure
 from napari_sslmaps.figures.run_figure import Picture, save_figure
+from napari_sslmaps.files import readable
 from napari_sslmaps.inputs.encoders import EncoderChoice
 from napari_sslmaps.inputs.images import open_named, record_of
 from napari_sslmaps.pipeline.planning import at_working_resolution
 from napari_sslmaps.pretext.view import pretext_view
+from napari_sslmaps.records.anonymous import Key, numbered
 from napari_sslmaps.records.json import write_object
 from napari_sslmaps.records.map_files import write_panel
 from napari_sslmaps.records.places import place_in, written
 from napari_sslmaps.records.run import ImageRecord
+from napari_sslmaps.sources.base import rename
 from napari_sslmaps.sources.open_options import AS_STORED, OpenOptions
+from napari_sslmaps.sources.protocol import ImageSource
+from napari_sslmaps.sources.without_text import WithoutText
 
 FORMAT = "napari-sslmaps/pretext"
 OnEncoder = Callable[[str], None]
@@ -50,6 +55,8 @@ class PretextRequest:
         How the image is opened.
     resolution
         What the image is read at, as `embed` takes it.
+    anonymous
+        Whether files are called by numbers, and text around an ultrasound sector is black, for the task too.
     """
 
     image: str
@@ -60,6 +67,7 @@ class PretextRequest:
     mask: Path | None = None
     opening: OpenOptions = AS_STORED
     resolution: str = "trained"
+    anonymous: bool = False
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -92,8 +100,10 @@ def compute_pretext(request: PretextRequest, on_encoder: OnEncoder | None = None
         raise InvalidOptionError("Expected at least one encoder; got none. Name one with -e.")
     mask = None if request.mask is None else _read_mask(request.mask)
     specs, columns = [], []
-    with open_named(request.image, request.opening) as source:
+    with _opened(request) as source:
         image = record_of(request.image, source)
+        if request.anonymous:
+            image = replace(image, path=numbered("image", 1, image.path))
         region = request.region or Region(0, 0, *source.levels[0].shape_yx)
         for choice in request.encoders:
             if on_encoder is not None:
@@ -107,6 +117,29 @@ def compute_pretext(request: PretextRequest, on_encoder: OnEncoder | None = None
             columns.append(PretextColumn(METHODS[encoder.spec.method].title, encoder.spec.name, view))
         picture = picture_of(source, region, columns[0].view.provenance.window or (0.0, 1.0))
     return PretextOutcome(request, image, picture, tuple(specs), tuple(columns))
+
+
+def _opened(request: PretextRequest) -> ImageSource:
+    source = open_named(request.image, request.opening)
+    if not request.anonymous:
+        return source
+    rename(source, "image-1")
+    return WithoutText(source)
+
+
+def write_key(outcome: PretextOutcome, key: Key) -> None:
+    """Write which files the numbers of an anonymous view stand for, to be kept apart from it.
+
+    Raises
+    ------
+    ExportError
+        If it cannot be written.
+    """
+    request = outcome.request
+    key.files[outcome.image.path] = readable(request.image)
+    if request.mask is not None:
+        key.files[numbered("mask", 1, str(request.mask))] = readable(str(request.mask.absolute()))
+    key.write()
 
 
 def draw_pretext(outcome: PretextOutcome, path: Path) -> None:
@@ -133,6 +166,9 @@ def write_pretext(outcome: PretextOutcome, folder: Path) -> dict[str, Any]:
     ]
     draw_pretext(outcome, folder / "pretext.png")
     request = outcome.request
+    mask = "" if request.mask is None else place_in(str(request.mask.absolute()), folder)
+    if mask and request.anonymous:
+        mask = numbered("mask", 1, mask)
     record: dict[str, Any] = {
         "format": FORMAT,
         "schema": 1,
@@ -140,7 +176,7 @@ def write_pretext(outcome: PretextOutcome, folder: Path) -> dict[str, Any]:
         "image": asdict(outcome.image),
         "region": None if request.region is None else asdict(request.region),
         "options": dict(request.options),
-        "mask": None if request.mask is None else place_in(str(request.mask.absolute()), folder),
+        "mask": mask or None,
         **request.opening.to_flat(),
         **({} if request.resolution == "trained" else {"resolution": request.resolution}),
         "encoders": entries,

@@ -18,9 +18,9 @@ from napari_sslmaps.inputs.encoders import EncoderChoice
 from napari_sslmaps.inputs.images import find_sample, recorded_image
 from napari_sslmaps.maps.attention import AttentionStack
 from napari_sslmaps.maps.pca import ComponentBasis, ComponentMap
-from napari_sslmaps.maps.registry import map_type_of
+from napari_sslmaps.maps.registry import MAP_TYPES, map_type_of
+from napari_sslmaps.records.anonymous import Key, numbered
 from napari_sslmaps.records.basis import load_basis, save_basis
-from napari_sslmaps.records.json import write_object
 from napari_sslmaps.records.map_files import write_frames, write_heads, write_map
 from napari_sslmaps.records.places import Places
 from napari_sslmaps.records.run import (
@@ -34,6 +34,12 @@ from napari_sslmaps.records.run import (
 from napari_sslmaps.records.verify import check_unchanged, checked_encoder, checked_mask, lasting_name
 from napari_sslmaps.run.outcome import EncoderOutcome, RunOutcome
 from napari_sslmaps.run.request import Reference, RunRequest
+
+WRITTEN = (
+    *("run.json", "figure.png", "heads.png", "frames.png", "frames.webp", "bases/*.json"),
+    *(f"*/{key}.tif" for key in MAP_TYPES),
+)
+"""What a run writes to its folder, as patterns."""
 
 
 def draw_run(outcome: RunOutcome, path: Path) -> None:
@@ -167,7 +173,7 @@ def record_of(
     other = request.reference
     reference = None
     if other is not None and outcome.reference is not None:
-        hidden = _called(other.mask, "mask-2") if request.anonymous else other.mask
+        hidden = _called(other.mask, 2) if request.anonymous else other.mask
         reference = ReferenceRecord(outcome.reference, other.region, hidden)
     return RunRecord(
         image=outcome.image,
@@ -180,16 +186,16 @@ def record_of(
         package_version=version("napari-sslmaps"),
         groups=request.groups,
         bases=bases,
-        mask=_called(request.mask, "mask-1") if request.anonymous else request.mask,
+        mask=_called(request.mask, 1) if request.anonymous else request.mask,
         reference=reference,
     )
 
 
-def _called(mask: MaskRecord | None, name: str) -> MaskRecord | None:
-    return None if mask is None else replace(mask, path=f"{name}{Path(mask.path).suffix}")
+def _called(mask: MaskRecord | None, number: int) -> MaskRecord | None:
+    return None if mask is None else replace(mask, path=numbered("mask", number, mask.path))
 
 
-def write_key(request: RunRequest, outcome: RunOutcome, path: Path) -> None:
+def write_key(request: RunRequest, outcome: RunOutcome, key: Key) -> None:
     """Write which files the numbers of an anonymous run stand for, to be kept apart from it.
 
     Raises
@@ -198,12 +204,13 @@ def write_key(request: RunRequest, outcome: RunOutcome, path: Path) -> None:
         If it cannot be written.
     """
     other = request.reference
-    told = {outcome.image.path: request.image}
+    key.files[outcome.image.path] = readable(request.image)
     if other is not None and outcome.reference is not None:
-        told[outcome.reference.path] = other.image
-    if request.mask is not None:
-        told[f"mask-1{Path(request.mask.path).suffix}"] = request.mask.path
-    write_object(path, told)
+        key.files[outcome.reference.path] = readable(other.image)
+    for number, mask in ((1, request.mask), (2, None if other is None else other.mask)):
+        if mask is not None:
+            key.files[numbered("mask", number, mask.path)] = readable(mask.path)
+    key.write()
 
 
 def _is_encoder(outcome: EncoderOutcome) -> bool:

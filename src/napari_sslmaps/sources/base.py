@@ -301,6 +301,12 @@ class SourceBase(ABC):
         return
 
 
+def rename(source: ImageSource, name: str) -> None:
+    """Call an image otherwise, if it is of a file, whose name it would say."""
+    if isinstance(source, SourceBase):
+        source.call(name)
+
+
 def spacing_in(source: ImageSource, region: Region) -> SpacingYX:
     """Return micrometres per pixel of level 0 in the middle of a region, where an image has several."""
     at = getattr(source, "spacing_at", None)

@@ -1,4 +1,5 @@
 import hashlib
+import os
 import pickle
 from dataclasses import replace
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from pydicom import examples
 
-from napari_sslmaps.errors import InvalidOptionError, UnsupportedImageError
+from napari_sslmaps.errors import ExportError, InvalidOptionError, UnsupportedImageError
 from napari_sslmaps.lab.simulators import SIMULATORS, get_simulator
 from napari_sslmaps.lab.simulators.fields import field_seed
 from napari_sslmaps.lab.training.datasets import open_fields
@@ -469,3 +470,34 @@ def test_watched_fields_are_not_trained_on():
     trained = set(shards[0, 0].pixels[:, 0, 0, 0].tolist())
     assert len(watched) == 2
     assert watched | trained == set(range(40))
+
+
+@pytest.mark.parametrize("name", ["bank.json", "bank.partial.npy"])
+def test_no_file_of_others_beside_a_bank_is_written_over(name, folder, banks):
+    (banks / name).write_text("mine")
+    with pytest.raises(ExportError, match="did not write it"):
+        open_fields(banked(folder), banks / "bank.npy")
+    (banks / "bank.json").unlink(missing_ok=True)
+    if name == "bank.partial.npy":
+        with pytest.raises(ExportError, match="did not write it"):
+            build_bank(banks / "bank.npy", DataRecipe(field=48, count=1))
+        assert (banks / name).read_text() == "mine"
+
+
+def test_a_bank_that_is_none_and_one_called_json_are_refused(folder, banks):
+    (banks / "bank.npy").write_text("mine")
+    for data in (banked(folder), DataRecipe(field=48, count=1)):
+        with pytest.raises(InvalidOptionError, match=r"bank of fields|it holds others"):
+            open_fields(data, banks / "bank.npy")
+    with pytest.raises(ExportError, match=r"ends in \.npy"):
+        open_fields(banked(folder), banks / "bank.json")
+
+
+def test_a_disk_without_place_for_a_bank_is_said_before_it_is_mapped(banks, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(ExportError, match="No space left on device"):
+        build_bank(banks / "bank.npy", DataRecipe(field=48, count=1))
+    assert list(banks.iterdir()) == []

@@ -11,6 +11,7 @@ from lightning_fabric import Fabric
 from napari_sslmaps.encoders.checkpoint.read import Checkpoint, read_checkpoint, read_companions
 from napari_sslmaps.encoders.overrides import Overrides
 from napari_sslmaps.errors import CheckpointError, InvalidOptionError, SSLMapsError
+from napari_sslmaps.files import written_whole
 from napari_sslmaps.lab.training.checkpoints import resume
 from napari_sslmaps.lab.training.datasets import has_bank, open_fields
 from napari_sslmaps.lab.training.datasets.protocol import FieldSource
@@ -20,7 +21,13 @@ from napari_sslmaps.lab.training.objectives.base import Objective
 from napari_sslmaps.lab.training.recipes import AUTO, Recipe, load_recipe, recipe_to_toml
 from napari_sslmaps.lab.training.run import Run, start
 from napari_sslmaps.lab.training.trainer import Cadence, Listener, steps_for, train
+from napari_sslmaps.records.claim import check_claim
 
+_WRITTEN = (
+    *("recipe.toml", "log.jsonl", "encoder.safetensors", "panel.png"),
+    *("checkpoint.partial", "log.partial", "encoder.partial", "panel.partial.png"),
+)
+_WRITTEN_BY = "# Written by napari-sslmaps pretrain, every value said.\n"
 OnProgress = Callable[[int, int], None]
 
 
@@ -103,6 +110,8 @@ def pretrain(
             f"Expected a folder without a training; {request.out} holds one. Go on with --resume, or choose "
             "another --out."
         )
+    if not request.continued:
+        check_claim(request.out, _WRITTEN, record="recipe.toml")
     fabric = open_fabric(_precision(request), request.devices)
     precision = settle_precision(_precision(request), fabric.device)
     fabric.launch()
@@ -120,8 +129,8 @@ def pretrain(
         run = _begin(request, recipe, fabric, listener)
     run.skipped.update(dict.fromkeys(source.skipped))
     if fabric.is_global_zero:
-        request.out.mkdir(parents=True, exist_ok=True)
-        (request.out / "recipe.toml").write_text(recipe_to_toml(recipe), encoding="utf-8")
+        with written_whole(request.out / "recipe.toml") as temporary:
+            temporary.write_text(_WRITTEN_BY + recipe_to_toml(recipe), encoding="utf-8")
     return train(
         run, source, request.out, cadence=request.cadence, listener=listener, workers=request.workers
     )

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from math import prod
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sslmaps.errors import InvalidOptionError
+from napari_sslmaps.errors import ExportError, InvalidOptionError
 from napari_sslmaps.lab.simulators import get_simulator
 from napari_sslmaps.lab.simulators.fields import field_seed
 from napari_sslmaps.lab.training.recipes import DataRecipe
+from napari_sslmaps.records.claim import stranger
 
 PREFIX = "simulated:"
 
@@ -38,18 +41,20 @@ def build_bank(
     ------
     InvalidOptionError
         If the file holds other fields.
+    ExportError
+        If what is there was not begun here, or the disk is full.
     """
     simulator = get_simulator(data.source.removeprefix(PREFIX))
     shape = (data.count, data.field, data.field, 3)
     if not path.exists():
-        partial = path.with_suffix(".partial.npy")
+        partial = partial_of(path)
         bank, start = begin_bank(partial, shape)
         for index in range(start, data.count):
             bank[index], _ = simulator.draw(field_seed(data.seed, index), data.field)
             if on_progress is not None and (index % 100 == 99 or index + 1 == data.count):
                 on_progress(index + 1, data.count)
         partial.replace(path)
-    fields: NDArray[np.uint8] = np.load(path, mmap_mode="r")
+    fields = open_bank(path)
     first, _ = simulator.draw(field_seed(data.seed, 0), data.field)
     if fields.shape != shape or not np.array_equal(fields[0], first):
         raise InvalidOptionError(
@@ -59,15 +64,79 @@ def build_bank(
     return fields
 
 
+def partial_of(path: Path) -> Path:
+    """Return where a bank lies until it is complete."""
+    return path.with_suffix(".partial.npy")
+
+
+def open_bank(path: Path) -> NDArray[np.uint8]:
+    """Map a complete bank, to be read alone.
+
+    Raises
+    ------
+    InvalidOptionError
+        If it is none.
+    """
+    try:
+        bank = np.load(path, mmap_mode="r") if path.is_file() else None
+    except (OSError, ValueError, EOFError):
+        bank = None
+    if not isinstance(bank, np.ndarray) or bank.dtype != np.uint8 or bank.ndim != 4:
+        raise InvalidOptionError(
+            f"Expected {path} to be a bank of fields, as pretrain makes one; it is something else. Name "
+            "another file with --bank."
+        )
+    return bank
+
+
 def begin_bank(partial: Path, shape: tuple[int, ...]) -> tuple[NDArray[np.uint8], int]:
-    """Open the partial file of a bank and tell the first field to draw: the last one begun may be torn."""
-    partial.parent.mkdir(parents=True, exist_ok=True)
-    if partial.exists():
+    """Open the partial file of a bank and tell the first field to draw: the last one begun may be torn.
+
+    Raises
+    ------
+    ExportError
+        If a file of that name is no bank, or the disk has no place for the fields.
+    """
+    try:
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        begun = partial.stat().st_size if os.path.lexists(partial) else 0
+        if begun:
+            bank = _begun(partial)
+            if bank is None or bank.shape[1:] != shape[1:]:
+                raise stranger(partial)
+            if bank.shape == shape:
+                done = sum(1 for field in bank if field.any())
+                return bank, max(0, done - 1)
+        return _reserved(partial, shape), 0
+    except OSError as error:
+        if isinstance(error, ExportError):
+            raise
+        raise ExportError(
+            f"Expected {prod(shape) / 1e9:.2g} GB of disk for the fields in {partial}; the system says: "
+            f"{error.strerror or error}. Free some space, or name another file with --bank."
+        ) from error
+
+
+def _begun(partial: Path) -> NDArray[np.uint8] | None:
+    """Map what was begun; None if it is no array of fields."""
+    if not partial.is_file():
+        return None
+    try:
+        bank: NDArray[np.uint8] = np.load(partial, mmap_mode="r+")
+    except (ValueError, EOFError):
+        return None
+    return bank if bank.dtype == np.uint8 and bank.ndim == 4 else None
+
+
+def _reserved(partial: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Map a new file whose bytes the disk has promised, so that a full one is an error now and no crash."""
+    bank = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
+    if hasattr(os, "posix_fallocate"):
         try:
-            bank: NDArray[np.uint8] = np.load(partial, mmap_mode="r+")
-        except (ValueError, EOFError):  # killed before its header was written
-            bank = np.empty(0, np.uint8)
-        if bank.shape == shape:
-            done = sum(1 for field in bank if field.any())
-            return bank, max(0, done - 1)
-    return np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape), 0
+            with partial.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, partial.stat().st_size)
+        except OSError:
+            del bank
+            partial.unlink(missing_ok=True)
+            raise
+    return bank

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -12,11 +13,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sslmaps.errors import InvalidOptionError, SSLMapsError, UnsupportedImageError
-from napari_sslmaps.lab.training.datasets.bank import begin_bank
+from napari_sslmaps.errors import (
+    ExportError,
+    InvalidOptionError,
+    RecordError,
+    SSLMapsError,
+    UnsupportedImageError,
+)
+from napari_sslmaps.lab.training.datasets.bank import begin_bank, open_bank, partial_of
 from napari_sslmaps.lab.training.datasets.files import FileFields
 from napari_sslmaps.lab.training.datasets.protocol import ArrayFields
+from napari_sslmaps.records.claim import stranger
+from napari_sslmaps.records.json import read_object, write_object
 
+_FACTS = {"images", "count", "field", "seed"}
+"""Some of what is told of every bank."""
 _ELSEWHERE = ("source", "mixed_in", "mixed_share")
 """Settings of the data that decide nothing about the fields that are cut."""
 
@@ -43,21 +54,23 @@ def cut_bank(
         If the file holds other fields.
     UnsupportedImageError
         If no image can be read.
+    ExportError
+        If a file beside it was not made here, or the disk is full.
     """
     data, about = files.data, path.with_suffix(".json")
     settings = {name: value for name, value in asdict(data).items() if name not in _ELSEWHERE}
     told: dict[str, Any] = {"images": files.fingerprint, **json.loads(json.dumps(settings))}
+    _check_ours(path, about)
     known = _read(about)
     fits = known is not None and {**known, "skipped": None} == {**told, "skipped": None}
     if not path.exists():
-        partial = path.with_suffix(".partial.npy")
+        partial = partial_of(path)
         if not fits:
             partial.unlink(missing_ok=True)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        about.write_text(json.dumps(told), encoding="utf-8")
+        write_object(about, told)
         skipped = _cut(partial, files, on_progress)
         known = {**told, "skipped": skipped}
-        about.write_text(json.dumps(known), encoding="utf-8")
+        write_object(about, known)
         partial.replace(path)
     elif not fits:
         raise InvalidOptionError(
@@ -67,16 +80,34 @@ def cut_bank(
     skipped = tuple((known or {}).get("skipped") or ())
     name = f"{files.name}, {data.count} fields of {data.field} px, cut once with seed {data.seed}"
     fingerprint = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
-    return ArrayFields(np.load(path, mmap_mode="r"), name, fingerprint, (*files.skipped, *skipped), path)
+    return ArrayFields(open_bank(path), name, fingerprint, (*files.skipped, *skipped), path)
+
+
+def _check_ours(path: Path, about: Path) -> None:
+    """Refuse to write over files of other people that happen to be called as those of a bank are.
+
+    Raises
+    ------
+    ExportError
+        If there is one.
+    """
+    if about == path:
+        raise ExportError(
+            f"Expected a bank that ends in .npy; got {path}. Its facts go into the .json beside it."
+        )
+    known = _read(about)
+    if os.path.lexists(about) and (known is None or not known.keys() >= _FACTS):
+        raise stranger(about)
+    if known is None and os.path.lexists(partial_of(path)):
+        raise stranger(partial_of(path))
 
 
 def _read(about: Path) -> dict[str, Any] | None:
     """Read what fields were cut out of; None if it is not told."""
     try:
-        told: dict[str, Any] = json.loads(about.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_object(about, "the facts of a bank")
+    except RecordError:
         return None
-    return told
 
 
 def _cut(partial: Path, files: FileFields, on_progress: Callable[[int, int], None] | None) -> tuple[str, ...]:
