@@ -52,6 +52,29 @@ def tiff_of_plain_strips(folder: Path) -> Path:
     return tiff(folder / "a.tif", large)
 
 
+def tiff_of_long_words(folder: Path) -> Path:
+    path = tiff(folder / "a.tif", {})
+    content = bytearray(path.read_bytes())
+    (first,) = struct.unpack_from("<I", content, 4)
+    (count,) = struct.unpack_from("<H", content, first)
+    entries = [first + 2 + 12 * number for number in range(count)]
+    words = next(at for at in entries if struct.unpack_from("<H", content, at)[0] == 270)
+    struct.pack_into("<I", content, words + 4, 2_000_000_000)
+    path.write_bytes(content)
+    os.truncate(path, 2_000_100_000)
+    return path
+
+
+def tiff_of_a_tile_that_is_larger(folder: Path) -> Path:
+    tifffile.imwrite(folder / "a.tif", np.stack([grey()] * 3, -1), compression="jpeg2000", tile=(64, 96))
+    content = bytearray((folder / "a.tif").read_bytes())
+    size = content.index(b"\xff\x4f\xff\x51") + 8
+    struct.pack_into(">II", content, size, 100_000, 100_000)
+    struct.pack_into(">II", content, size + 16, 100_000, 100_000)
+    (folder / "a.tif").write_bytes(content)
+    return folder / "a.tif"
+
+
 def tiff_without_tiles(folder: Path) -> Path:
     return tiff(folder / "a.tif", {"TileWidth": 0}, tile=(32, 32))
 
@@ -104,6 +127,20 @@ def zarr_with(folder: Path, **fields: Any) -> Path:
     path = zarr_array(folder / "a.zarr", 128, 64)
     about = json.loads((path / "zarr.json").read_text()) | fields
     (path / "zarr.json").write_text(json.dumps(about))
+    return path
+
+
+def zarr_of_long_shards(folder: Path) -> Path:
+    plain = [{"name": "bytes", "configuration": {"endian": "little"}}]
+    inside = {"chunk_shape": [1, 1], "codecs": plain, "index_codecs": plain, "index_location": "end"}
+    grid = {"name": "regular", "configuration": {"chunk_shape": [65_536, 65_536]}}
+    path = zarr_with(
+        folder,
+        shape=[65_536, 65_536],
+        chunk_grid=grid,
+        codecs=[{"name": "sharding_indexed", "configuration": inside}],
+    )
+    (path / "c/0/0").write_bytes(b"\xff" * 100_000)
     return path
 
 
@@ -181,6 +218,25 @@ def dicom(folder: Path, example: str, **elements: int) -> Path:
     for keyword, value in elements.items():
         setattr(dataset, keyword, value)
     dataset.save_as(folder / "a.dcm", enforce_file_format=False)
+    return folder / "a.dcm"
+
+
+def dicom_that_unpacks_to_much(folder: Path) -> Path:
+    dataset = pydicom.dcmread(examples.get_path("rgb_color"))
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    dataset.save_as(folder / "whole.dcm", enforce_file_format=True)
+    content = (folder / "whole.dcm").read_bytes()
+    end = 144 + int.from_bytes(content[140:144], "little")
+    meta = bytearray(content[:end].replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.1.99"))
+    at = meta.index(b"\x02\x00\x10\x00UI")
+    struct.pack_into("<H", meta, at + 6, 22)
+    struct.pack_into("<I", meta, 140, len(meta) - 144)
+    packing = zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS)
+    packed = packing.compress(content[end:])
+    packed += packing.compress(struct.pack("<HH2sHI", 0xFFFC, 0xFFFC, b"OB", 0, 10**9))
+    for _ in range(100):
+        packed += packing.compress(bytes(10**7))
+    (folder / "a.dcm").write_bytes(bytes(meta) + packed + packing.flush())
     return folder / "a.dcm"
 
 
@@ -276,6 +332,7 @@ def device(_: Path) -> Path:
 
 IMAGES: list[Callable[[Path], Path]] = [
     *(tiff_of_one_strip, tiff_of_one_tile_row, tiff_of_a_large_tile, tiff_of_plain_strips),
+    *(tiff_of_long_words, tiff_of_a_tile_that_is_larger, zarr_of_long_shards, dicom_that_unpacks_to_much),
     *(tiff_without_tiles, ome_of_many_planes, ome_that_names_a_pipe),
     *(zarr_of_one_chunk, zarr_of_many_chunks, zarr_longer_than_anything, zarr_of_no_chunk),
     *(zarr_of_negative_size, zarr_of_a_list, zarr_of_deep_metadata, zarr_with_a_pipe, zarr_of_a_pipe),

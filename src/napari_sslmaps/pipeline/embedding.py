@@ -19,6 +19,7 @@ from napari_sslmaps.encoders.spec import Block
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.pipeline.caching import chosen_cache
 from napari_sslmaps.pipeline.frames import embed_each
+from napari_sslmaps.pipeline.free_memory import check_own_limit
 from napari_sslmaps.pipeline.masks import MaskLike
 from napari_sslmaps.pipeline.planning import (
     RegionLike,
@@ -233,6 +234,7 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
     >>> first.provenance.token_block, bool((last.tokens == embedding.tokens).all())
     ('block 0', True)
     """
+    check_own_limit()
     if isinstance(encoder, (str, Path)):
         encoder = load_encoder(encoder)
     several = block is not None and not isinstance(block, (int, str))

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]  # it has no types
 
+from napari_sslmaps.errors import DeviceMemoryError
+
 _PROC, _CGROUP = Path("/proc"), Path("/sys/fs/cgroup")
 _UNLIMITED = 2**60
 """What a group without a limit says is some number beyond this."""
@@ -26,6 +28,26 @@ def free_memory(proc: Path = _PROC, cgroup: Path = _CGROUP) -> int:
         Where the system tells it.
     """
     return min((*_machine(proc), *_groups(proc, cgroup), *_own_limit(proc)), default=sys.maxsize)
+
+
+_LEAST = 300_000_000
+"""Address space without which libraries that compute end a process with a word of their own."""
+
+
+def check_own_limit(proc: Path = _PROC) -> None:
+    """Refuse to compute in an address space that is as good as used up.
+
+    Raises
+    ------
+    DeviceMemoryError
+        If it is.
+    """
+    for left in _own_limit(proc):
+        if left < _LEAST:
+            raise DeviceMemoryError(
+                f"Expected {_LEAST / 1e6:.0f} MB of address space to compute in; the limit of this shell, queue "
+                f"or container (ulimit -v) leaves {left / 1e6:.0f} MB. Raise it; 8 GB are enough to begin."
+            )
 
 
 def resident_peak(proc: Path = _PROC) -> int | None:

@@ -1,6 +1,7 @@
 """Parts shared by all sources: the region's check, reading from several threads, closing, physical units."""
 
 import re
+import struct
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -362,6 +363,26 @@ def check_claim(claimed: int, there: int, name: str) -> None:
             f"Expected bytes for the {claimed / 1e9:.3g} GB of pixels that {name} says it has; there are "
             f"{there:,} of them. It is damaged or truncated: copy or export it again."
         )
+
+
+_CODESTREAM = b"\xff\x4f\xff\x51"
+
+
+def check_codestream(coded: bytes, shape_yx: tuple[int, int]) -> None:
+    """Refuse a JPEG 2000 codestream larger than the frame or tile that it is to fill, before it is decoded.
+
+    Raises
+    ------
+    ValueError
+        If its header says so; of anything else nothing is said.
+    """
+    at = coded.find(_CODESTREAM, 0, 4096)
+    if at < 0 or len(coded) < at + 24:
+        return
+    right, low, left, top = struct.unpack(">4I", coded[at + 8 : at + 24])
+    tall, wide = max(0, low - top), max(0, right - left)
+    if tall * wide > 4 * max(1, shape_yx[0] * shape_yx[1]):
+        raise ValueError(f"its JPEG 2000 is of {tall} × {wide} px, for {shape_yx[0]} × {shape_yx[1]}")
 
 
 _EVERYWHERE = (MemoryError, ArithmeticError, RecursionError, AttributeError, TypeError, LookupError)

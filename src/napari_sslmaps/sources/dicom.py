@@ -13,7 +13,7 @@ from napari_sslmaps.errors import UnsupportedImageError
 from napari_sslmaps.sources.base import ImageLayout, SourceBase, SpacingYX, check_alone, decoding
 from napari_sslmaps.sources.channels import ChannelChoice, of_colours
 from napari_sslmaps.sources.decoded_cache import DecodedCache
-from napari_sslmaps.sources.dicom_file import DAMAGE, DicomFile, aspect_of
+from napari_sslmaps.sources.dicom_file import DAMAGE, DicomFile, aspect_of, check_inflated
 from napari_sslmaps.sources.formats import DICOM_SUFFIXES, begins_as_dicom
 from napari_sslmaps.sources.protocol import ImageSource, Level
 
@@ -61,6 +61,7 @@ def open_dicom(
         If it holds no pixels, is damaged, or nothing here can decode it.
     """
     with decoding(path.name, "a readable DICOM file", *DAMAGE):
+        check_inflated(path)
         header = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=_KINDS)
     if not _is_slide(header):
         check_alone(series, path.name)
@@ -118,6 +119,7 @@ def open_dicom_folder(
     for path in sorted(folder.iterdir()):
         if path.is_file() and _is_dicom(path):
             with decoding(path.name, "a readable DICOM file", *DAMAGE):
+                check_inflated(path)
                 header = pydicom.dcmread(
                     path, stop_before_pixels=True, force=True, specific_tags=_PLACES + _PARTS
                 )

@@ -1,6 +1,7 @@
 """One DICOM file: its header, what its pixels mean, how large they are, and its frames decoded."""
 
 import struct
+import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,13 +14,18 @@ import pydicom
 from numpy.typing import NDArray
 from pydicom.encaps import get_frame
 from pydicom.errors import BytesLengthException, InvalidDicomError
-from pydicom.filereader import read_partial
+from pydicom.filereader import read_file_meta_info, read_partial
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.utils import pixel_array
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import (
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000TransferSyntaxes,
+)
 
 from napari_sslmaps.errors import UnsupportedImageError
-from napari_sslmaps.sources.base import SpacingYX, check_claim, decoding, spacing_um
+from napari_sslmaps.sources.base import SpacingYX, check_claim, check_codestream, decoding, spacing_um
 from napari_sslmaps.sources.dicom_values import Colours, Values, frame_group
 
 DAMAGE = (
@@ -38,6 +44,8 @@ DAMAGE = (
 _DIRECTORY = "1.2.840.10008.1.3.10"
 _CENTIMETRES, _TISSUE = 3, 1
 _FLOATS, _DOUBLES = 0x7FE00008, 0x7FE00009
+_META_END = 144
+"""Preamble, mark, and the element that says how long the rest of the meta information is."""
 _ITEM_BYTES, _FEW_FRAMES = 8, 1024
 _PIXELS = (_FLOATS, _DOUBLES, 0x7FE00010)
 _BITS = (1, 8, 16, 32, 64)
@@ -109,6 +117,8 @@ class DicomFile:
 
     def _by_pydicom(self, frame: int) -> NDArray[Any]:
         """Decode a frame from where it lies in the file; in memory, where that cannot be told."""
+        if self.header.file_meta.TransferSyntaxUID in JPEG2000TransferSyntaxes:
+            check_codestream(self._coded(frame), self.shape[:2])
         if self.seekable:
             with suppress(ValueError):  # items of frames that are not where they should be
                 return pixel_array(self.path, index=frame)
@@ -124,9 +134,11 @@ class DicomFile:
         return whole
 
     def _by_imagecodecs(self, frame: int) -> NDArray[Any]:
-        coded = get_frame(self._whole().PixelData, frame, number_of_frames=self.frames)
-        pixels: NDArray[Any] = imagecodecs.jpeg8_decode(coded)
+        pixels: NDArray[Any] = imagecodecs.jpeg8_decode(self._coded(frame))
         return pixels
+
+    def _coded(self, frame: int) -> bytes:
+        return get_frame(self._whole().PixelData, frame, number_of_frames=self.frames)
 
     def spacing(self, frame: int, point_yx: tuple[float, float]) -> SpacingYX:
         """Micrometres per pixel at a point of a frame: of a part of the body, else of the detector."""
@@ -142,6 +154,37 @@ class DicomFile:
             return around[0]
         agreed = {spacing for _, spacing in calibrated}
         return agreed.pop() if len(agreed) == 1 else None
+
+
+_MOST_INFLATED, _AT_A_TIME = 2**29, 2**22
+
+
+def check_inflated(path: Path) -> None:
+    """Refuse a deflated file that unpacks to more than half a gigabyte, before all of it is unpacked.
+
+    Raises
+    ------
+    UnsupportedImageError
+        If it does.
+    """
+    with path.open("rb") as file:
+        start = file.read(_META_END)
+        if start[128:132] != b"DICM" or start[132:136] != b"\2\0\0\0":
+            return
+        file.seek(_META_END + int.from_bytes(start[140:144], "little"))
+        if not read_file_meta_info(path).get("TransferSyntaxUID", ImplicitVRLittleEndian).is_deflated:
+            return
+        inflating, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
+        while size <= _MOST_INFLATED and not inflating.eof:
+            data = inflating.unconsumed_tail or file.read(_AT_A_TIME)
+            if not data:
+                return
+            size += len(inflating.decompress(data, _AT_A_TIME))
+    if size > _MOST_INFLATED:
+        raise UnsupportedImageError(
+            f"Expected a deflated DICOM file of at most {_MOST_INFLATED / 1e9:.1f} GB; {path.name} unpacks "
+            "to more. If it is to be trusted, unpack it with dcmconv +te."
+        )
 
 
 def _header(path: Path) -> tuple[pydicom.Dataset, int]:

@@ -8,7 +8,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from napari_sslmaps.errors import UnsupportedImageError
-from napari_sslmaps.sources.base import check_claim
+from napari_sslmaps.sources.base import check_claim, check_codestream
 from napari_sslmaps.sources.decoded_cache import DecodedCache
 from napari_sslmaps.sources.orientation import Box
 
@@ -144,6 +144,7 @@ class TiffPlanes:
         tables = {}
         if self._keyframe.compression in JPEG:
             tables = {"jpegtables": page.jpegtables, "jpegheader": self._keyframe.jpegheader}
+        check_codestream(data, self._piece_shape)
         segment, _, _ = self._keyframe.decode(data, index, **tables)
         pixels: NDArray[Any] = segment[0]
         return pixels

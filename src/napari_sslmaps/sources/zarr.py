@@ -42,6 +42,8 @@ _DAMAGE = (
 _AXES_BEFORE_03 = "TCZYX"
 _LISTED = 6
 _LARGE_CHUNK = 2**26
+_INDEX_ENTRY = 16
+"""Bytes in which a shard tells where a chunk in it lies."""
 
 
 def open_zarr(where: Path | str, inside: str = "", *, channel: ChannelChoice = None) -> "ZarrSource":
@@ -178,6 +180,10 @@ def _check_chunks(array: Any, place: ZarrPlace) -> None:
     """Refuse chunks without pixels, and those that no stored byte can be of: one is read at a time."""
     if min(array.chunks, default=1) < 1:
         raise ValueError(f"its chunks are of {array.chunks} pixels")
+    if array.shards is not None:
+        inner = prod(-(-shard // side) for shard, side in zip(array.shards, array.chunks, strict=True))
+        if inner * _INDEX_ENTRY > max(_LARGE_CHUNK, place.stored_bytes(array.path)):
+            raise ValueError(f"its shards are said to hold {inner:,} chunks, and no index is as long")
     size = prod(min(sides) for sides in zip(array.chunks, array.shape, strict=True)) * array.dtype.itemsize
     if size > _LARGE_CHUNK:
         check_claim(size, place.stored_bytes(array.path), place.name)
