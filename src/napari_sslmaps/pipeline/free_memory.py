@@ -45,8 +45,8 @@ def check_own_limit(proc: Path = _PROC) -> None:
     for left in _own_limit(proc):
         if left < _LEAST:
             raise DeviceMemoryError(
-                f"Expected {_LEAST / 1e6:.0f} MB of address space to compute in; the limit of this shell, queue "
-                f"or container (ulimit -v) leaves {left / 1e6:.0f} MB. Raise it; 8 GB are enough to begin."
+                f"Expected {_LEAST / 1e6:.0f} MB of address space to compute in; the limit of this shell, "
+                f"queue or container leaves {left / 1e6:.0f} MB. Raise it (ulimit -v); 8 GB are enough."
             )
 
 
