@@ -43,6 +43,7 @@ def test_an_average_that_torch_makes(tmp_path, outer):
         ("model.", "swa_model.module.", "average"),
         ("net.", "net_ema.", "average"),
         ("model.", "EMA.", "average"),
+        ("ema_model.online_model.", "ema_model.ema_model.", "average"),
         ("encoder_q.", "encoder_k.", "trained"),
         ("query_encoder.", "key_encoder.", "trained"),
     ],

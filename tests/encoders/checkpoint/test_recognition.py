@@ -98,6 +98,15 @@ def test_dinov3_hub(tmp_path, swiglu):
     torch.testing.assert_close(network.blocks[0].mlp.fc2.weight, state[f"blocks.0.{last}.weight"])
 
 
+def test_the_name_of_a_hub_file_tells_the_statistics_of_satellite_images(tmp_path):
+    path = save(tmp_path / "dinov3_vitl16_pretrain_sat493m-eadcf0ff.pth", dinov3_state())
+    report = inspect_checkpoint(path)
+    assert report.normalisation == "satellite"
+    assert "normalisation = satellite  ('sat493m' in the file's name)" in str(report)
+    web = save(tmp_path / "dinov3_vitl16_pretrain_lvd1689m-8aa4cbdd.pth", dinov3_state())
+    assert inspect_checkpoint(web).normalisation == "imagenet"
+
+
 def test_dinov3_biases_are_split_and_the_k_bias_is_kept(tmp_path):
     state = dinov3_state(bias=True)
     attention = load(save(tmp_path / "own.pth", state)).extractor.network.blocks[0].attn

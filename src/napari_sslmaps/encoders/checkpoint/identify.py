@@ -127,6 +127,8 @@ def _normalisation(case: Case, method: Method, architecture: Architecture) -> st
         chosen, how = case.file.header["normalisation"], "written in the file"
     elif fact is not None:
         chosen, how = fact.value, fact.how
+    elif (word := next((word for word in method.named_statistics if word in case.name.lower()), "")) != "":
+        chosen, how = method.named_statistics[word], f"{word!r} in the file's name"
     else:
         chosen, how = method.normalisation, f"what {method.title} uses"
         others = _statistics_of_width(architecture.token_width)

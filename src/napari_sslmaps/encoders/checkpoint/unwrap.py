@@ -113,8 +113,10 @@ def _choose(found: tuple[str, ...], name: str, branch: Branch | None) -> str:
         return found[0]
     if "" in found and branch is None:
         return ""
+    parts = [prefix.split(".") for prefix in found]
+    shared = next((place for place, words in enumerate(zip(*parts, strict=False)) if len(set(words)) > 1), 0)
     for fits in _marks(branch):
-        fitting = [prefix for prefix in found if fits(prefix)]
+        fitting = [prefix for prefix in found if fits(".".join(prefix.split(".")[shared:]))]
         if fitting and len(fitting) < len(found):  # a word that all have tells nothing
             return min(fitting, key=len)
     listed = ", ".join(prefix or "(no prefix)" for prefix in found)

@@ -174,6 +174,7 @@ DINOV3 = Method(
     objective="matches the views and masked patches of an image, with Gram anchoring",
     citation="Siméoni et al., DINOv3, arXiv 2508.10104",
     normalisation="imagenet",
+    named_statistics={"sat493m": "satellite"},
     eps=1e-5,
     attention_note="CLS query",
     learns_from=INVARIANCE,

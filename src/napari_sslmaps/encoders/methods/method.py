@@ -100,6 +100,8 @@ class Method:
         Kinds of networks that it trains; the first is the usual one.
     claim
         What its paper claims beyond that.
+    named_statistics
+        Other presets that some of its files expect, by a word in the names that their authors gave them.
     heads_by_width
         Heads of its published transformers by token width, where heads are not 64 wide.
     antialias, position_offset
@@ -140,6 +142,7 @@ class Method:
     learns_from: str
     families: tuple[str, ...] = ("vit",)
     claim: Claim | None = None
+    named_statistics: Mapping[str, str] = field(default_factory=dict)
     heads_by_width: Mapping[int, int] = field(default_factory=dict)
     antialias: bool = True
     position_offset: float = 0.0
