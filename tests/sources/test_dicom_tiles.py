@@ -166,6 +166,25 @@ def test_lossy_jpeg_of_12_bits_that_pydicom_does_not_decode(tmp_path: Path) -> N
             assert np.abs(whole(source) - decoded).max() <= 1
 
 
+@pytest.mark.parametrize("colour", [False, True])
+def test_a_clip_in_jpeg_xl(colour: bool, tmp_path: Path) -> None:
+    """As ultrasound machines begin to write it; pydicom does not know its syntax."""
+    from dicom_kit import write_dicom
+
+    frames = np.stack([COLOURS, COLOURS[::-1]])
+    frames = frames if colour else np.ascontiguousarray(frames[..., 0])
+    coded = encapsulate([imagecodecs.jpegxl_encode(frame, lossless=True) for frame in frames])
+    known, meant = b"1.2.840.10008.1.2.4.100", b"1.2.840.10008.1.2.4.110"
+    kind = {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PlanarConfiguration": 0}
+    stored = {**(kind if colour else {}), "NumberOfFrames": 2, "PixelData": coded}
+    path = write_dicom(tmp_path / "clip.dcm", COLOURS[..., 0], known.decode(), **stored)
+    path.write_bytes(path.read_bytes().replace(known, meant))
+    with open_image(path) as source:
+        assert source.frames == 2
+        for number, frame in enumerate(frames):
+            np.testing.assert_array_equal(whole(source, number), frame)
+
+
 LABEL = np.ascontiguousarray(COLOURS[:SIDE, :SIDE][::-1])
 
 

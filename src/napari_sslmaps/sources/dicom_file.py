@@ -2,7 +2,7 @@
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from pydicom.filereader import read_file_meta_info, read_partial
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import (
+    UID,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
@@ -51,6 +52,7 @@ _PIXELS = (_FLOATS, _DOUBLES, 0x7FE00010)
 _BITS = (1, 8, 16, 32, 64)
 _JPEG_12_BIT = ("1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.53", "1.2.840.10008.1.2.4.55")
 """Lossy JPEG of up to 12 bits, with retired ways to store it: of grey, imagecodecs decodes it."""
+_JPEG_XL = ("1.2.840.10008.1.2.4.110", "1.2.840.10008.1.2.4.111", "1.2.840.10008.1.2.4.112")
 Area = tuple[int, int, int, int]
 
 
@@ -85,7 +87,7 @@ class DicomFile:
             colour = palette or header.SamplesPerPixel == 3
             frames = int(header.get("NumberOfFrames", 1) or 1)
             meaning = Colours(header, stored) if colour else Values(header, stored, frames)
-        return cls(path, header, meaning, not (bare or about.TransferSyntaxUID.is_deflated))
+        return cls(path, header, meaning, not (bare or _is_deflated(about.TransferSyntaxUID)))
 
     @property
     def frames(self) -> int:
@@ -103,11 +105,14 @@ class DicomFile:
 
     def _stored(self, frame: int) -> NDArray[Any]:
         """Decode a frame as it is stored, by whatever decodes it."""
+        decode = _beside_pydicom(self.header)
+        if decode is not None and self.header.file_meta.TransferSyntaxUID in _JPEG_XL:
+            return self._by_imagecodecs(frame, decode)
         try:
             return self._by_pydicom(frame)
         except (RuntimeError, NotImplementedError) as error:  # of all decoders
-            if _is_grey_jpeg_of_12_bits(self.header):
-                return self._by_imagecodecs(frame)
+            if decode is not None:
+                return self._by_imagecodecs(frame, decode)
             syntax = self.header.file_meta.TransferSyntaxUID.name
             raise UnsupportedImageError(
                 f"Expected DICOM pixels that can be decoded; {self.path.name} cannot be decoded as {syntax}. "
@@ -133,9 +138,8 @@ class DicomFile:
                 setattr(whole, keyword, self.header[keyword].value)
         return whole
 
-    def _by_imagecodecs(self, frame: int) -> NDArray[Any]:
-        pixels: NDArray[Any] = imagecodecs.jpeg8_decode(self._coded(frame))
-        return pixels
+    def _by_imagecodecs(self, frame: int, decode: Callable[[bytes], NDArray[Any]]) -> NDArray[Any]:
+        return decode(self._coded(frame))
 
     def _coded(self, frame: int) -> bytes:
         return get_frame(self._whole().PixelData, frame, number_of_frames=self.frames)
@@ -211,10 +215,16 @@ def _header(path: Path) -> tuple[pydicom.Dataset, int]:
     )
 
 
-def _is_grey_jpeg_of_12_bits(header: pydicom.Dataset) -> bool:
+def _beside_pydicom(header: pydicom.Dataset) -> Callable[[bytes], NDArray[Any]] | None:
+    """Return what decodes a frame that no decoder of pydicom knows: JPEG of 12 bits if grey, and JPEG XL."""
     syntax = header.file_meta.TransferSyntaxUID
+    if syntax in _JPEG_XL:
+        found: Callable[[bytes], NDArray[Any]] = imagecodecs.jpegxl_decode
+        return found
     plain = header.SamplesPerPixel == 1 and not header.get("PixelRepresentation")
-    return syntax in _JPEG_12_BIT and plain and header.BitsAllocated == 16
+    return (
+        imagecodecs.jpeg8_decode if syntax in _JPEG_12_BIT and plain and header.BitsAllocated == 16 else None
+    )
 
 
 def _check_decodable(header: pydicom.Dataset, path: Path) -> None:
@@ -229,7 +239,7 @@ def _check_decodable(header: pydicom.Dataset, path: Path) -> None:
         known, how = False, f"{header.SamplesPerPixel} samples of {header.PhotometricInterpretation}"
     if int(header.get("BitsAllocated", 8)) not in _BITS:
         known, how = False, f"{header.BitsAllocated} bits without gaps, as before DICOM"
-    if not known and not _is_grey_jpeg_of_12_bits(header):
+    if not known and _beside_pydicom(header) is None:
         raise UnsupportedImageError(
             f"Expected DICOM pixels that can be decoded; those of {path.name} are stored as {how}, "
             f"which is not supported. Convert it, for example with gdcmconv --raw {path.name} out.dcm."
@@ -245,9 +255,14 @@ def _check_size(header: pydicom.Dataset, stored: np.dtype[Any], path: Path) -> N
         raise ValueError(f"it says {frames} frames of {header.Rows} × {header.Columns} px")
     check_claim(frame, there, path.name)
     bits = frame * 8 if int(header.get("BitsAllocated", 8)) != 1 else frame
-    smallest = _ITEM_BYTES if packed.is_encapsulated or packed.is_deflated else max(1, bits // 16)
+    coded = packed in _JPEG_XL or packed.is_encapsulated
+    smallest = _ITEM_BYTES if coded or _is_deflated(packed) else max(1, bits // 16)
     if frames > 1 and frames * smallest > _FEW_FRAMES + there:
         raise ValueError(f"it says {frames} frames, of which it cannot have the bytes")
+
+
+def _is_deflated(syntax: UID) -> bool:
+    return syntax not in _JPEG_XL and bool(syntax.is_deflated)  # pydicom knows no JPEG XL
 
 
 def _stored_dtype(header: pydicom.Dataset, pixels: int) -> np.dtype[Any]:
