@@ -358,3 +358,19 @@ def test_where_a_file_does_not_say_what_samples_mean_zero_is_black(
     content[at : at + 2] = struct.pack("<H", 65000)  # a tag of nobody's in its place
     path.write_bytes(content)
     np.testing.assert_array_equal(whole(path), pixels)
+
+
+@pytest.mark.parametrize("bits", [1, 8, 16])
+def test_a_last_strip_that_is_filled_to_the_height_of_the_others(bits: int, tmp_path: Path) -> None:
+    """As some writers do; libtiff reads what the image has of it."""
+    path = tmp_path / "a.tif"
+    pixels = picture((20, 30), {1: "bool", 8: "uint8", 16: "uint16"}[bits])
+    written = {"rowsperstrip": 16, "compression": "zlib", "photometric": "minisblack", "metadata": None}
+    tifffile.imwrite(path, np.pad(pixels, ((0, 12), (0, 0))), **written)
+    content = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as file:
+        tag = file.pages.first.tags["ImageLength"]
+    content[tag.valueoffset : tag.valueoffset + 2] = (20).to_bytes(2, "little")
+    path.write_bytes(content)
+    with open_image(path) as source:
+        np.testing.assert_array_equal(source.read(Region(0, 0, 20, 30)), pixels)

@@ -18,7 +18,7 @@ from pydicom.filereader import read_file_meta_info, read_partial
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import (
-    UID,
+    DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
@@ -87,7 +87,9 @@ class DicomFile:
             colour = palette or header.SamplesPerPixel == 3
             frames = int(header.get("NumberOfFrames", 1) or 1)
             meaning = Colours(header, stored) if colour else Values(header, stored, frames)
-        return cls(path, header, meaning, not (bare or _is_deflated(about.TransferSyntaxUID)))
+        return cls(
+            path, header, meaning, not (bare or about.TransferSyntaxUID == DeflatedExplicitVRLittleEndian)
+        )
 
     @property
     def frames(self) -> int:
@@ -176,7 +178,7 @@ def check_inflated(path: Path) -> None:
         if start[128:132] != b"DICM" or start[132:136] != b"\2\0\0\0":
             return
         file.seek(_META_END + int.from_bytes(start[140:144], "little"))
-        if not read_file_meta_info(path).get("TransferSyntaxUID", ImplicitVRLittleEndian).is_deflated:
+        if read_file_meta_info(path).get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
             return
         inflating, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
         while size <= _MOST_INFLATED and not inflating.eof:
@@ -256,13 +258,9 @@ def _check_size(header: pydicom.Dataset, stored: np.dtype[Any], path: Path) -> N
     check_claim(frame, there, path.name)
     bits = frame * 8 if int(header.get("BitsAllocated", 8)) != 1 else frame
     coded = packed in _JPEG_XL or packed.is_encapsulated
-    smallest = _ITEM_BYTES if coded or _is_deflated(packed) else max(1, bits // 16)
+    smallest = _ITEM_BYTES if coded or packed == DeflatedExplicitVRLittleEndian else max(1, bits // 16)
     if frames > 1 and frames * smallest > _FEW_FRAMES + there:
         raise ValueError(f"it says {frames} frames, of which it cannot have the bytes")
-
-
-def _is_deflated(syntax: UID) -> bool:
-    return syntax not in _JPEG_XL and bool(syntax.is_deflated)  # pydicom knows no JPEG XL
 
 
 def _stored_dtype(header: pydicom.Dataset, pixels: int) -> np.dtype[Any]:

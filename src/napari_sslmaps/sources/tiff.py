@@ -2,6 +2,7 @@
 
 import re
 import struct
+import zlib
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from math import prod
@@ -61,6 +62,7 @@ _DAMAGE = (
     TypeError,  # a tag that holds another kind of number than it should
     ArithmeticError,  # a size of 0
     struct.error,
+    zlib.error,
 )
 _KEPT_BYTES = 96 * 2**20
 _BOUNDED = tuple(

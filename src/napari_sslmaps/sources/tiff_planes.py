@@ -1,5 +1,6 @@
 """The planes of one level of a TIFF series: read by rows where stored plainly, else tile by tile."""
 
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ from napari_sslmaps.sources.orientation import Box
 LARGEST_PIECE = 2**31
 """Bytes of pixels that one tile or strip may decode to."""
 JPEG = (6, 7, 34892, 33007)
+_DEFLATE = (8, 32946, 50013)
 
 
 def pieces_of(page: Any) -> tuple[int, int, int]:
@@ -145,9 +147,22 @@ class TiffPlanes:
         if self._keyframe.compression in JPEG:
             tables = {"jpegtables": page.jpegtables, "jpegheader": self._keyframe.jpegheader}
         check_codestream(data, self._piece_shape)
-        segment, _, _ = self._keyframe.decode(data, index, **tables)
+        try:
+            segment, _, _ = self._keyframe.decode(data, index, **tables)
+        except RuntimeError:  # of imagecodecs
+            if self._keyframe.compression not in _DEFLATE or self._keyframe.is_tiled:
+                raise
+            segment, _, _ = self._keyframe.decode(self._without_more_rows(data, index), index)
         pixels: NDArray[Any] = segment[0]
         return pixels
+
+    def _without_more_rows(self, data: bytes, index: int) -> bytes:
+        """Cut a last strip to the rows that the image has: some writers fill it like the others."""
+        page, tall = self._keyframe, self._piece_shape[0]
+        _, _, height, width, together = page.shaped
+        rows = min(tall, height - index % -(-height // tall) * tall)
+        bits = width * together * int(page.bitspersample)
+        return zlib.compress(zlib.decompressobj().decompress(data, rows * -(-bits // 8)), level=0)
 
     def _bytes(self, page: Any, offset: int, count: int) -> bytes:
         data: bytes = self._files.read(page.parent.filehandle, offset, count)
