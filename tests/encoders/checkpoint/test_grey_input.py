@@ -121,6 +121,7 @@ def test_statistics_of_colours_are_averaged(encoder, tmp_path):
     mean, std = usual.spec.statistics
     assert mean == (pytest.approx(0.449),)
     assert std == (pytest.approx(0.226),)
+    assert any("the mean of its three channels is taken" in doubt for doubt in usual.report.ambiguous)
 
 
 def test_one_mean_in_a_preprocessor_file(tmp_path):

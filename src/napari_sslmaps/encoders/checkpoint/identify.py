@@ -107,6 +107,9 @@ def _note_branch(case: Case) -> None:
         )
 
 
+_OF_GREY = " Of grey input the mean of its three channels is taken."
+
+
 def _statistics_of_width(width: int) -> str:
     """Say which published encoders of a token width use which statistics, if they differ from each other."""
     users: dict[str, list[str]] = {}
@@ -131,7 +134,8 @@ def _normalisation(case: Case, method: Method, architecture: Architecture) -> st
         chosen, how = method.named_statistics[word], f"{word!r} in the file's name"
     else:
         chosen, how = method.normalisation, f"what {method.title} uses"
-        others = _statistics_of_width(architecture.token_width)
+        grey = architecture.channels == 1
+        others = _OF_GREY if grey else _statistics_of_width(architecture.token_width)
         case.doubts.append(f"The file does not tell its normalisation; {chosen} is assumed.{others}")
     name = get_normalisation(chosen).name
     case.note("normalisation", name, how)
