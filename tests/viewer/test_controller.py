@@ -9,6 +9,7 @@ from napari.layers import Image, Points
 from napari.utils._proxies import PublicOnlyProxy
 from viewer_kit import KnownEmbedder, LaterRunner, Mouse, click, gesture, known_services, noise
 
+from napari_sslmaps.core.scale import TokenScale
 from napari_sslmaps.core.tiling import ONE_PASS
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import DeviceMemoryError
@@ -539,6 +540,38 @@ def later(
     controller.run()
     runner.deliver()
     return runner
+
+
+def test_averages_of_many_tokens_are_made_on_the_thread(
+    controller: Controller, image: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = LaterRunner()
+    monkeypatch.setattr(controller.map_controller, "_runner", runner)
+    monkeypatch.setattr(maps, "AVERAGED_MEGABYTES", 0.0)
+    controller.run()
+    controller.workspace.add_anchor(Anchor((20.0, 10.0)), keep=False)
+    assert not runner.waiting  # nothing is averaged
+    controller.workspace.scale = TokenScale(12.5, "%")
+    assert runner.waiting
+
+
+def test_the_next_step_is_said_before_notes(controller: Controller, image: Image) -> None:
+    workspace = controller.workspace
+
+    def noted(text: str) -> None:
+        workspace.say(text)
+        workspace.anchor_mode, workspace.anchors = False, ()
+        controller.runs.partial.emit(image, None)
+
+    controller.run()
+    noted("2 methods done. Something is to be known.")
+    assert workspace.status.text == (
+        "2 methods done. Click on the image: similarity to that place appears. Something is to be known."
+    )
+    workspace.add_anchor(Anchor((20.0, 10.0)), keep=False)
+    assert workspace.status.text == "2 methods done. Something is to be known."
+    noted("2 methods done.")
+    assert workspace.status.text == "2 methods done. Click on the image: similarity to that place appears."
 
 
 def test_a_large_map_comes_into_view_when_it_is_done(

@@ -415,8 +415,8 @@ class Controller:
 
     def _on_anchors_changed(self) -> None:
         text = self.workspace.status.text
-        if self.workspace.anchors and text.endswith(_HINT):
-            self.workspace.say(text.removesuffix(_HINT))
+        if self.workspace.anchors and _HINT in text:
+            self.workspace.say(text.replace(_HINT, ""))
         self.marks.update()
         self.coordinator.follow_anchors()
 
@@ -429,7 +429,8 @@ class Controller:
         if painted is None and session is not None and session.embedded and is_first:
             workspace.anchor_mode = True
             if not workspace.status.failed:
-                workspace.say(f"{workspace.status.text}{_HINT}")
+                done, _, notes = workspace.status.text.partition(". ")  # of a long status the end is cut
+                workspace.say(f"{done}.{_HINT} {notes}" if notes else f"{done}{_HINT}")
         if painted is None:
             self.session_files.check()
 

@@ -158,7 +158,8 @@ class ViewSection(Section):
         self.shown.set_value(kind)
 
     def set_fronts(self, names: Sequence[str], front: str, against: str) -> None:
-        """Offer methods, and show which is in view and which it is compared with."""
+        """Offer methods; show which is in view and which it is compared with, before a run the first two."""
+        front = front or next(iter(names), "")
         self.front.set_options([(short, name) for short, name in _shortened(names)])
         self.front.set_value(front)
         self.against.set_options([(short, name) for short, name in _shortened(names) if name != front])

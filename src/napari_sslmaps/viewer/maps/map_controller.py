@@ -26,6 +26,8 @@ _SMALL = 1_000_000
 """Bytes of tokens of the first picture of a map that then follows the pointer."""
 INLINE_MEGABYTES = 64.0
 """Up to this many megabytes of tokens, maps are repainted at once; above, on the runner's thread."""
+AVERAGED_MEGABYTES = 16.0
+"""The same where tokens are averaged over a neighbourhood first: 34 MB held the GUI thread for 0.4 s."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +134,8 @@ class MapController:
             self._pending.difference_update(chosen)
             self._show(image, drawings)
 
-        if sum(item.megabytes for item in embedded) <= INLINE_MEGABYTES:
+        most = min(INLINE_MEGABYTES, AVERAGED_MEGABYTES if request.options.scale.value else INLINE_MEGABYTES)
+        if sum(item.megabytes for item in embedded) <= most:
             self._runner.discard()
             ImmediateRunner().submit(work, TaskCallbacks(reported, _ignore, self._on_failed))
         else:
