@@ -186,9 +186,6 @@ class SSLMapsWidget(QWidget):
         column.setContentsMargins(8, 6, 8, 6)
         column.setSpacing(10)
         column.addWidget(self.image)
-        tabs = row(self.tabs, self.help)
-        tabs.setStretch(0, 1)
-        column.addLayout(tabs)
         for section in (*self._pages("maps"), *self._pages("pretext")):
             if section is not self.view:
                 column.addWidget(section)
@@ -199,8 +196,12 @@ class SSLMapsWidget(QWidget):
         scroll.setWidgetResizable(True)
         scroll.setFrameShape(QFrame.Shape.NoFrame)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        outer = QVBoxLayout(self)  # View and Run stay in sight, however short the window
+        outer = QVBoxLayout(self)  # pages, View and Run stay in sight, however short the window
         outer.setContentsMargins(0, 0, 0, 0)
+        tabs = row(self.tabs, self.help)
+        tabs.setContentsMargins(8, 4, 8, 0)
+        tabs.setStretch(0, 1)
+        outer.addLayout(tabs)
         outer.addWidget(scroll)
         for section in (self.view, self.run):
             section.body.setContentsMargins(8, 0, 8, 6)

@@ -12,6 +12,7 @@ from viewer_kit import KnownPretext, LaterRunner, Mouse, known_services, make_sp
 
 from napari_sslmaps.core.pretext_views import TokenBlock
 from napari_sslmaps.core.region import Region
+from napari_sslmaps.core.scale import TokenScale
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.viewer.canvas.image_layer import OWN
 from napari_sslmaps.viewer.controller import Controller
@@ -51,6 +52,27 @@ def mask_of(viewer: ViewerModel) -> Labels:
 def shapes_of(viewer: ViewerModel) -> Shapes:
     (layer,) = (layer for layer in viewer.layers if isinstance(layer, Shapes) and layer.visible)
     return layer
+
+
+def test_values_under_the_pointer_are_of_what_is_in_view(shown: Controller, image: Image) -> None:
+    workspace = shown.workspace
+    workspace.task = "maps"
+    shown.run()
+    assert {layer.metadata[OWN]["role"] for layer in shown.stage.read_out(image)} == {"map"}
+    workspace.task = "pretext"
+    show(shown, "mae-demo")
+    (panel,) = shown.stage.read_out(image)
+    assert panel.metadata[OWN]["kind"] == workspace.panel
+
+
+def test_rings_are_beside_maps_on_every_page_but_pretext(shown: Controller, image: Image) -> None:
+    workspace = shown.workspace
+    shown.run()
+    workspace.scale = TokenScale(12.5, "%")
+    workspace.add_anchor(Anchor((20.0, 10.0)), keep=False)
+    assert not shown.scale.rings.rings()
+    workspace.task = "compare"
+    assert len(shown.scale.rings.rings()) == 1
 
 
 def test_controls_are_not_offered_and_the_first_ticked_is_chosen(shown: Controller) -> None:

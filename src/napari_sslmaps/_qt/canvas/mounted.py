@@ -69,7 +69,7 @@ class MountedCanvas:
             native,
             controller.viewer,
             lambda: [] if sessions.image is None else stage.seen(sessions.image),
-            lambda: [] if sessions.image is None else stage.pictures(sessions.image),
+            lambda: [] if sessions.image is None else stage.read_out(sessions.image),
             controller.scale.rings,
         )
 

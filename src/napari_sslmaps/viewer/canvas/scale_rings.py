@@ -72,7 +72,7 @@ class ScaleRings:
         """Return the rings of now; none without a scale, anchors or an image."""
         workspace = self._workspace
         image = workspace.image
-        elsewhere = workspace.reference is not None or workspace.task != "maps"
+        elsewhere = workspace.reference is not None or workspace.task == "pretext"
         if image is None or elsewhere or not workspace.anchors:
             return []
         radius = REACH * self._sigma_px()

@@ -83,6 +83,10 @@ class VisibilityController:
         roles = ("map", "pretext", DIFFERENCE)
         return [layer for layer in self._layer_manager.layers_of(image, *roles) if self.in_view(layer)]
 
+    def read_out(self, image: Image) -> list[Picture]:
+        """Return the pictures whose values under the pointer are told: all methods' maps; a pretext panel."""
+        return self.seen(image) if self._workspace.task == "pretext" else self.pictures(image)
+
     def look(self) -> tuple[float, str, bool] | None:
         """Return opacity, colour map, and whether it is smooth, of the map in view; None without one."""
         image = self._workspace.image
