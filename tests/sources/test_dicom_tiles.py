@@ -14,6 +14,7 @@ from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
 from pydicom.uid import (
     ExplicitVRLittleEndian,
+    JPEG2000Lossless,
     JPEGExtended12Bit,
     JPEGLSLossless,
     VLWholeSlideMicroscopyImageStorage,
@@ -183,6 +184,23 @@ def test_a_clip_in_jpeg_xl(colour: bool, tmp_path: Path) -> None:
         assert source.frames == 2
         for number, frame in enumerate(frames):
             np.testing.assert_array_equal(whole(source, number), frame)
+
+
+def test_frames_before_a_cut_in_jpeg_2000_stay_readable(tmp_path: Path) -> None:
+    """Each is read from where it lies, not the whole file for each."""
+    from dicom_kit import write_dicom
+
+    frames = np.stack([np.roll(COLOURS[..., 0], number, 0) for number in range(3)])
+    coded = [imagecodecs.jpeg2k_encode(frame, codecformat="j2k", reversible=True) for frame in frames]
+    stored = {"NumberOfFrames": 3, "PixelData": encapsulate(coded)}
+    path = write_dicom(tmp_path / "clip.dcm", frames[0], JPEG2000Lossless, **stored)
+    with open_image(path) as source:
+        np.testing.assert_array_equal(whole(source, 2), frames[2])
+    path.write_bytes(path.read_bytes()[: -len(coded[2]) // 2])
+    with open_image(path) as source:
+        np.testing.assert_array_equal(whole(source, 0), frames[0])
+        with pytest.raises(UnsupportedImageError, match=r"clip\.dcm cannot be decoded"):
+            whole(source, 2)
 
 
 LABEL = np.ascontiguousarray(COLOURS[:SIDE, :SIDE][::-1])

@@ -47,7 +47,8 @@ _CENTIMETRES, _TISSUE = 3, 1
 _FLOATS, _DOUBLES = 0x7FE00008, 0x7FE00009
 _META_END = 144
 """Preamble, mark, and the element that says how long the rest of the meta information is."""
-_ITEM_BYTES, _FEW_FRAMES = 8, 1024
+_ITEM_BYTES, _ELEMENT_BYTES, _FEW_FRAMES = 8, 12, 1024
+"""Bytes before the value of an item and of an element with coded pixels; frames that are always believed."""
 _PIXELS = (_FLOATS, _DOUBLES, 0x7FE00010)
 _BITS = (1, 8, 16, 32, 64)
 _JPEG_12_BIT = ("1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.53", "1.2.840.10008.1.2.4.55")
@@ -64,12 +65,14 @@ class DicomFile:
     header: pydicom.Dataset
     meaning: Colours | Values
     seekable: bool
+    place: int
+    """Where the element with the pixels starts."""
 
     @classmethod
     def read(cls, path: Path) -> "DicomFile":
         """Read a header; raises `UnsupportedImageError` where there is nothing to show."""
         with decoding(path.name, "a readable DICOM file", *DAMAGE):
-            header, pixels = _header(path)
+            header, pixels, place = _header(path)
             about = header.file_meta
             bare = "TransferSyntaxUID" not in about or not header.get("PhotometricInterpretation")
             if "TransferSyntaxUID" not in about:
@@ -87,9 +90,8 @@ class DicomFile:
             colour = palette or header.SamplesPerPixel == 3
             frames = int(header.get("NumberOfFrames", 1) or 1)
             meaning = Colours(header, stored) if colour else Values(header, stored, frames)
-        return cls(
-            path, header, meaning, not (bare or about.TransferSyntaxUID == DeflatedExplicitVRLittleEndian)
-        )
+        seekable = not bare and about.TransferSyntaxUID != DeflatedExplicitVRLittleEndian
+        return cls(path, header, meaning, seekable, place)
 
     @property
     def frames(self) -> int:
@@ -144,6 +146,11 @@ class DicomFile:
         return decode(self._coded(frame))
 
     def _coded(self, frame: int) -> bytes:
+        """Bytes of a frame, from where it lies in the file; in memory, where that cannot be told."""
+        if self.seekable:
+            with suppress(ValueError), self.path.open("rb") as file:
+                file.seek(self.place + _ELEMENT_BYTES)
+                return get_frame(file, frame, number_of_frames=self.frames)
         return get_frame(self._whole().PixelData, frame, number_of_frames=self.frames)
 
     def spacing(self, frame: int, point_yx: tuple[float, float]) -> SpacingYX:
@@ -193,8 +200,8 @@ def check_inflated(path: Path) -> None:
         )
 
 
-def _header(path: Path) -> tuple[pydicom.Dataset, int]:
-    """Read all that comes before the pixels, and the tag that these have."""
+def _header(path: Path) -> tuple[pydicom.Dataset, int, int]:
+    """Read all that comes before the pixels, and the tag that these have and where they start."""
     seen = [0]
 
     def at_pixels(tag: int, _kind: str | None, _length: int) -> bool:
@@ -203,8 +210,9 @@ def _header(path: Path) -> tuple[pydicom.Dataset, int]:
 
     with path.open("rb") as file:
         header = read_partial(file, at_pixels, force=True)
+        place = file.tell()
     if seen[0] in _PIXELS and "Rows" in header:
-        return header, seen[0]
+        return header, seen[0], place
     uid = header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID")
     if uid == _DIRECTORY:
         raise UnsupportedImageError(
