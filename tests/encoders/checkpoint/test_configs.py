@@ -1,6 +1,7 @@
 """Statistics, arguments and licences in the configs that lie beside weights."""
 
 import json
+import re
 
 import pytest
 import timm
@@ -129,6 +130,7 @@ def test_a_doubt_about_statistics_names_the_encoders_as_wide(tmp_path):
     assert "imagenet is assumed" in doubt
     for name in ("h-optimus-0", "uni2-h", "midnight-12k"):
         assert name in doubt
+    assert re.search(r"imagenet by dinov2-vit-g14, .* and \d+ more; ", doubt)
 
 
 def test_weights_that_speak_against_the_config_are_heard(tmp_path):

@@ -1,6 +1,6 @@
 """Method and architecture of a file; what it cannot tell is said and can be overridden."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -107,6 +107,14 @@ def _note_branch(case: Case) -> None:
         )
 
 
+_LISTED = 4
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - _LISTED
+    return ", ".join(names[:_LISTED]) + (f" and {more} more" if more > 0 else "")
+
+
 _OF_GREY = " Of grey input the mean of its three channels is taken."
 
 
@@ -118,7 +126,7 @@ def _statistics_of_width(width: int) -> str:
             users.setdefault(entry.normalisation, []).append(entry.name)
     if len(users) < 2:
         return ""
-    listed = "; ".join(f"{statistics} by {', '.join(names)}" for statistics, names in users.items())
+    listed = "; ".join(f"{statistics} by {_some(names)}" for statistics, names in users.items())
     return f" Of encoders as wide, {width} channels, are used: {listed}."
 
 
