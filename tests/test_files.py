@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from napari_sslmaps.errors import ExportError
-from napari_sslmaps.files import written_whole
+from napari_sslmaps.files import fitting, written_whole
 
 
 def test_folders_are_made_and_nothing_else_is_left(tmp_path: Path) -> None:
@@ -46,3 +46,27 @@ def test_a_folder_that_is_a_file_gets_a_sentence(tmp_path: Path) -> None:
         written_whole(tmp_path / "file" / "c.txt"),
     ):
         pass
+
+
+def test_a_name_as_long_as_the_system_takes_is_written(tmp_path: Path) -> None:
+    path = tmp_path / ("a" * 251 + ".txt")
+    with written_whole(path) as temporary:
+        temporary.write_text("x")
+    assert path.read_text() == "x"
+
+
+def test_a_name_fits_every_file_system() -> None:
+    assert fitting("a b/ü.png") == "a b/ü.png"
+    assert [fitting(name) for name in ("NUL", "con.png", "x/lpt1.tif", "a.", "b ")] == [
+        "_NUL",
+        "_con.png",
+        "x/_lpt1.tif",
+        "a._",
+        "b _",
+    ]
+    long = fitting("ü" * 127 + ".png")
+    assert len(long.encode()) <= 200
+    assert long != fitting("ü" * 127 + ".tif")
+    assert fitting("console.png") == "console.png"
+    assert fitting("a\nb.png") not in (fitting("a\rb.png"), "a_b.png")
+    assert fitting("a\nb.png").startswith("a_b.png-")

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import json
+import re
 import shutil
 import stat
 from collections.abc import Iterator, Mapping
@@ -85,6 +86,33 @@ def readable(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
+_SHOWN = 40
+"""Letters of a name in that of a file that is being written."""
+_LONGEST, _KEPT = 200, 180
+"""Bytes of a name that leaves room for endings below the 255 that file systems take; those that are kept."""
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)", re.IGNORECASE)
+
+
+def fitting(name: str) -> str:
+    """Return a name, with ``/`` between folders, as every file system takes its parts.
+
+    One that is too long is cut, one with line ends gets ``_`` for them, and both their hash; one that Windows
+    keeps for itself, or that ends in what it drops, gets a ``_``.
+    """
+    return "/".join(map(_fitting, name.split("/")))
+
+
+def _fitting(part: str) -> str:
+    coded, plain = part.encode("utf-8", "surrogateescape"), _CONTROL.sub("_", part)
+    if len(coded) > _LONGEST or plain != part:
+        kept = plain.encode("utf-8", "surrogateescape")[:_KEPT].decode("utf-8", "ignore")
+        part = f"{kept}-{hashlib.sha256(coded).hexdigest()[:12]}"
+    if _RESERVED.fullmatch(part.split(".", 1)[0].rstrip()):
+        part = f"_{part}"
+    return f"{part}_" if part.endswith((" ", ".")) else part
+
+
 def special_kind(path: Path) -> str:
     """Say what a path is that gives bytes for ever or none, such as ``a named pipe``; empty for any other."""
     try:
@@ -127,7 +155,7 @@ def written_whole(path: Path) -> Iterator[Path]:
     """
     if "\0" in str(path):
         raise ExportError(f"Expected a path without a NUL character; got {str(path)!r}. Choose another.")
-    temporary = path.with_name(f".{path.stem}-{uuid4().hex}{path.suffix}")
+    temporary = path.with_name(f".{path.stem[:_SHOWN]}-{uuid4().hex}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch(exist_ok=False)

@@ -13,7 +13,7 @@ from napari_sslmaps.core.placed_mask import PlacedMask
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import ExportError
 from napari_sslmaps.evaluation.annotation import Annotation
-from napari_sslmaps.files import hash_path, written_whole
+from napari_sslmaps.files import fitting, hash_path, written_whole
 from napari_sslmaps.records.run import ImageRecord, MaskRecord
 from napari_sslmaps.sources.protocol import ImageSource
 
@@ -40,7 +40,7 @@ def in_files(comparison: Comparison, folder: Path) -> Comparison:
 
 
 def _saved(asked: ComparedImage, scored: ScoredImage, folder: Path) -> tuple[ComparedImage, ScoredImage]:
-    stem = file_name(asked.name).replace("/", "-")
+    stem = fitting(file_name(asked.name).replace("/", "-"))
     if not isinstance(asked.image, str):
         path = folder / f"{stem}.ome.tif"
         save_image(asked.name, asked.image, asked.region, path)

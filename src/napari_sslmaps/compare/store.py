@@ -22,7 +22,7 @@ from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.results import Embedding, Provenance
 from napari_sslmaps.core.tiling import FITTED, Tiling
 from napari_sslmaps.errors import RecordError
-from napari_sslmaps.files import digest_of, hash_path, written_whole
+from napari_sslmaps.files import digest_of, fitting, hash_path, written_whole
 from napari_sslmaps.records.places import written
 from napari_sslmaps.records.run import RunOptions
 from napari_sslmaps.serialise import dump, load, parse, plain, read, strict
@@ -150,7 +150,7 @@ class ComparisonFolder:
 def file_name(name: str) -> str:
     """Return an image's name as a path below a folder, whatever a layer is called; ``/`` stays."""
     parts = [_UNFIT.sub("_", part) for part in name.split("/") if part not in {"", ".", ".."}]
-    return "/".join(parts) or "image"
+    return fitting("/".join(parts)) or "image"
 
 
 def key_of(facts: Mapping[str, Any]) -> str:

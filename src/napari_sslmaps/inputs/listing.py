@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from napari_sslmaps.core.frames import chosen_frames
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import InvalidOptionError, RegionError, SSLMapsError, UnsupportedImageError
-from napari_sslmaps.files import readable
+from napari_sslmaps.files import fitting, readable
 from napari_sslmaps.sources.channels import Channel, chosen_channels
 from napari_sslmaps.sources.formats import holds_dicom, is_url, local_path, url_of
 from napari_sslmaps.sources.open import find_images, open_image
@@ -111,7 +111,7 @@ def list_items(
         raise InvalidOptionError(" ".join(["Expected at least one image to embed; got none.", *notes]))
     if frames:
         items = [_with_frames(item, frames, opening) for item in items]
-    items = [replace(item, name=readable(item.name)) for item in items]
+    items = [replace(item, name=fitting(readable(item.name))) for item in items]
     _check_names(items)
     return Listing(tuple(items), tuple(notes))
 
