@@ -174,6 +174,14 @@ def test_a_folder_that_cannot_be_written_is_said(go, tmp_path):
         go()
 
 
+def test_a_table_of_somebody_else_stays(go, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "batch.parquet").write_text("mine")
+    with pytest.raises(ExportError, match="did not write it"):
+        go()
+    assert (tmp_path / "out" / "batch.parquet").read_text() == "mine"
+
+
 def test_a_scheduler_that_is_not_there_is_said(images, encoder, tmp_path, monkeypatch):
     monkeypatch.setattr("napari_sslmaps.batch.cluster._CONNECT", "0.2s")
     with pytest.raises(InvalidOptionError, match=r"tcp://127\.0\.0\.1:9; none answers"):

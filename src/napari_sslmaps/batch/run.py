@@ -1,5 +1,6 @@
 """A whole batch: what is to be done, who does it, and the table of what came of it."""
 
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
@@ -10,14 +11,14 @@ from time import perf_counter, time
 from napari_sslmaps.batch.cluster import Workers
 from napari_sslmaps.batch.dispatch import answers, new_unfinished
 from napari_sslmaps.batch.store import read_about
-from napari_sslmaps.batch.table import TABLE, Row, write_table
+from napari_sslmaps.batch.table import TABLE, Row, is_table, write_table
 from napari_sslmaps.batch.tasks import BatchEncoder, BatchOptions, BatchTask, make_order, tiles_folder
 from napari_sslmaps.errors import ExportError, InvalidOptionError
 from napari_sslmaps.extras import require_extra
 from napari_sslmaps.files import remove_folder
 from napari_sslmaps.inputs.listing import BatchItem, Listing, list_items
 from napari_sslmaps.records.anonymous import Key, number_of
-from napari_sslmaps.records.claim import check_claim
+from napari_sslmaps.records.claim import check_claim, stranger
 
 OnProgress = Callable[["BatchProgress"], None]
 _ABANDONED_S = 24 * 3600
@@ -122,7 +123,8 @@ def run_batch(
     """
     require_extra("batch")
     folder, wanted = Path(out).expanduser().absolute(), options or BatchOptions()
-    check_claim(folder, (TABLE,))
+    check_claim(folder, ())
+    _check_table(folder)
     listing = list_items(images, out=folder, frames=frames, opening=wanted.maps.opening)
     _check_encoders(encoders)
     if wanted.anonymous:
@@ -159,6 +161,19 @@ def run_batch(
         seconds=perf_counter() - start,
         notes=(*listing.notes, *_cautions(everything)),
     )
+
+
+def _check_table(out: Path) -> None:
+    """Refuse to write the table over a file that is none, in a folder that no batch has written to.
+
+    Raises
+    ------
+    ExportError
+        If there is one.
+    """
+    path = out / TABLE
+    if os.path.lexists(path) and not is_table(path) and not any(map(read_about, _outputs(out))):
+        raise stranger(path)
 
 
 class _Table:

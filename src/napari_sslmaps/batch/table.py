@@ -148,6 +148,16 @@ def write_table(path: Path, rows: Iterable[Row]) -> None:
         write_parquet(table, temporary)
 
 
+def is_table(path: Path) -> bool:
+    """Whether a file is a table of rows, of this version or another."""
+    from pyarrow.parquet import read_schema
+
+    try:
+        return {"image", "encoder", "weights_sha256"} <= set(read_schema(path).names)
+    except (OSError, ValueError):  # Arrow's errors derive from it
+        return False
+
+
 def _plain_type(hint: Any) -> type:
     if hint in (str, int, float, bool):
         plain: type = hint
