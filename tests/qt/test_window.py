@@ -9,8 +9,9 @@ from qt_kit import Window, is_red
 from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import QApplication
-from viewer_kit import KnownEmbedder
+from viewer_kit import KnownEmbedder, known_services
 
+from napari_sslmaps._qt.dock import SSLMapsWidget
 from napari_sslmaps.maps.similarity import SimilarityOptions
 from napari_sslmaps.viewer.state.workspace import Anchor
 
@@ -204,3 +205,19 @@ def test_switching_the_image_while_a_job_runs(running: tuple[Window, Event], qtb
     layer_manager = window.widget.controller.layer_manager
     assert layer_manager.find(other, "similarity", "mae-demo") is not None
     assert layer_manager.find(window.image, "similarity", "mae-demo") is None
+
+
+def test_a_dock_that_is_closed_stops_and_the_next_takes_over(anchored: Window, qtbot: QtBot) -> None:
+    viewer, first = anchored.viewer, anchored.widget
+    docked = viewer.window.dock_widgets["SSL Maps"].parent()
+    anchors, before = first.workspace.anchors, len(viewer.mouse_drag_callbacks)
+    with qtbot.waitSignal(first.destroyed):
+        docked.destroyOnClose()  # as its × does
+    assert len(viewer.mouse_drag_callbacks) == before - 1
+    assert [layer.name for layer in viewer.layers if "anchors" in layer.name] == []
+    second = SSLMapsWidget(viewer, known_services(KnownEmbedder()))
+    viewer.window.add_dock_widget(second, name="SSL Maps", area="right")
+    qtbot.waitUntil(lambda: second.canvas is not None)
+    assert second.workspace.anchors == anchors
+    assert second.workspace.in_view == "similarity"
+    second.close_controller()

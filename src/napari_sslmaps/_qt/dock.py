@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from napari.utils.theme import get_theme
-from qtpy.QtCore import Qt, QTimer, Signal
+from qtpy.QtCore import QEvent, Qt, QTimer, Signal
 from qtpy.QtGui import QCursor, QShowEvent
 from qtpy.QtWidgets import (
     QApplication,
@@ -157,6 +157,17 @@ class SSLMapsWidget(QWidget):
             self._follow_frames()
             self._shutdown.canvas = self.canvas
             self.controller.prepare()
+
+    def changeEvent(self, event: QEvent | None) -> None:
+        """Close what runs once the dock is closed: napari takes the widget out of it, and keeps it alive."""
+        super().changeEvent(event)
+        if event is not None and event.type() == QEvent.Type.ParentChange and self.parentWidget() is None:
+            QTimer.singleShot(0, self._leave)
+
+    def _leave(self) -> None:
+        if self._seen and self.parentWidget() is None:
+            self.close_controller()
+            self.deleteLater()
 
     def _follow_frames(self) -> None:
         """Let maps follow the slider once it rests."""
