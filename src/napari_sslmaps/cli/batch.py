@@ -94,7 +94,6 @@ def batch(  # noqa: PLR0913  # each parameter is an option that users type, or a
     """Embed many images: an OME-Zarr of tokens and maps for each, and one table of provenance and scores.
 
     What is there already is not made again: run the same command again after a stop, or with more images.
-    With --precision auto, one worker measures which is quickest, and all do the same.
     """
     from napari_sslmaps.batch.cluster import Workers
     from napari_sslmaps.batch.run import run_batch

@@ -102,8 +102,10 @@ def progress_bars(*, quiet: bool) -> "Iterator[OnProgress]":
     progress = Progress(*columns, console=screen)
     with nullcontext() if quiet or not screen.is_terminal else progress:
         tasks: dict[str, int] = {}
+        loading = progress.add_task("loading", total=None)
 
         def show(name: str, state: "EmbeddingProgress") -> None:
+            progress.update(loading, visible=False)
             if name not in tasks:
                 tasks[name] = progress.add_task(name, total=state.total)
             progress.update(tasks[name], completed=state.done)  # type: ignore[arg-type]  # TaskID is an int

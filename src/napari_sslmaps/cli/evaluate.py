@@ -31,6 +31,7 @@ from napari_sslmaps.cli.options import (
     takes,
     words,
 )
+from napari_sslmaps.compare.scores import CONTROL_KINDS, SCORES
 
 if TYPE_CHECKING:
     from napari_sslmaps.compare.listing import ListingOptions
@@ -101,15 +102,14 @@ def evaluate(  # noqa: PLR0913  # each parameter is an option that users type, o
     scores: Annotated[
         str,
         typer.Option(
-            help="maps,anchors,scale,depth,boundaries,agreement,probes,robustness,label-efficiency,"
-            "localisation: those wanted.",
+            help=f"{', '.join(SCORES)}: those wanted, as maps,anchors.",
             rich_help_panel=_SCORES,
         ),
     ] = "maps,anchors,agreement",
     controls: Annotated[
         str,
         typer.Option(
-            help="untrained,constant,position,pixels,colour: those wanted; all; none.",
+            help=f"{', '.join(CONTROL_KINDS)}: those wanted, as pixels,colour; all; none.",
             rich_help_panel=_SCORES,
         ),
     ] = "position,pixels,colour",

@@ -305,8 +305,10 @@ class MapCommand(TyperCommand):
 
         for parameter in self.params:
             if isinstance(parameter, TyperOption) and parameter.name == "maps":
-                keys = ",".join(kind.key for kind in selectable())
-                parameter.help = f"{keys}: those wanted; if omitted, {','.join(standard())}."
+                keys = ", ".join(kind.key for kind in selectable())
+                parameter.help = (
+                    f"{keys}: those wanted, as pca,similarity; if omitted, {', '.join(standard())}."
+                )
         super().format_help(ctx, formatter)
 
 
@@ -341,7 +343,7 @@ class Corrections(NamedTuple):
     normalisation: Annotated[
         str | None,
         typer.Option(
-            help="imagenet, unit, …, or mean/std in [0, 1]: 0.5,0.5,0.5/0.25,0.25,0.25.",
+            help="imagenet, unit, …, or mean/std in [0, 1]: .5,.5,.5/.2,.2,.2.",
             rich_help_panel=CORRECTIONS,
         ),
     ] = None
