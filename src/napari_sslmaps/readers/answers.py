@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_sslmaps.errors import RecordError
-from napari_sslmaps.readers.study import LETTERS, Study
+from napari_sslmaps.readers.study import LETTERS, Question, Study
 from napari_sslmaps.records.json import check_format, read_object
 from napari_sslmaps.serialise import load, strict
 
@@ -117,7 +117,7 @@ def read_answers(study: Study, paths: Sequence[Path]) -> Answers:
     Raises
     ------
     RecordError
-        If there is none, or one is damaged, of another study, or answers what was not asked.
+        If there is none, or one is damaged, of another study, or answers what was not asked or not as it was.
     """
     best: dict[str, AnswerFile] = {}
     for path in paths:
@@ -139,41 +139,89 @@ def read_answers(study: Study, paths: Sequence[Path]) -> Answers:
 
 
 def _read(path: Path, study: Study) -> AnswerFile:
+    what = f"answers of a reader ({path.name})"
     content = read_object(path, "answers of a reader")
-    check_format(content, FORMAT, f"answers of a reader ({path.name})")
-    found = load(AnswerFile, content, f"answers of a reader ({path.name})")
+    check_format(content, FORMAT, what)
+    found = load(AnswerFile, content, what)
     if found.study != study.id or found.reader not in {reader.code for reader in study.readers}:
         raise RecordError(
             f"Expected answers of this study ({study.id}); {path.name} is of another. Take it out of the "
             "folder."
         )
+    _check_answers(found, study, path.name)
     return found
+
+
+def _check_answers(found: AnswerFile, study: Study, name: str) -> None:
+    """Refuse what the page of this reader cannot have saved."""
+    trials = study.trials
+    questions = {question.key: question for question in study.questions}
+    given = set()
+    for answer in found.answers:
+        reader, trial = trials.get(answer.trial, (None, None))
+        question = questions.get(answer.question)
+        told = f"{answer.question!r} of {answer.letter!r} on screen {answer.trial!r}"
+        if (
+            reader is None
+            or trial is None
+            or question is None
+            or reader.code != found.reader
+            or not 0 <= _place(answer) < len(trial.shown)
+        ):
+            raise RecordError(
+                f"Expected answers to what reader {found.reader} was asked; got one to {told} in {name}. Ask "
+                "for the file again."
+            )
+        wanted = _wanted_instead(study, question, answer.value)
+        if wanted:
+            raise RecordError(
+                f"Expected {wanted} as an answer to {told}; got {answer.value:g} in {name}. Ask for the file "
+                "again."
+            )
+        which = (answer.trial, answer.question, answer.letter)
+        if which in given:
+            raise RecordError(f"Expected one answer to {told}; got two in {name}. Ask for the file again.")
+        given.add(which)
+    for screen, time in found.seconds.items():
+        if time < 0:
+            raise RecordError(
+                f"Expected a time of at least 0 s for screen {screen!r}; got {time:g} in {name}. Ask for the "
+                "file again."
+            )
+
+
+_VALUES = {"likert": (1, 2, 3, 4, 5), "pairwise": (0, 0.5, 1), "best-worst": (-1, 0, 1)}
+"""All that an answer can be, by the scale of a question that rates, or by the design."""
+_LINE = (0, 100)
+"""Ends of a visual scale."""
+
+
+def _wanted_instead(study: Study, question: Question, value: float) -> str:
+    """Say what an answer can be; nothing where it is that."""
+    scale = question.scale if study.design == "rating" else study.design
+    if scale == "visual":
+        low, high = _LINE
+        return "" if low <= value <= high else f"a number from {low} to {high}"
+    known = _VALUES[scale]
+    return "" if value in known else f"one of {', '.join(map(str, known))}"
+
+
+def _place(answer: Answer) -> int:
+    """Return which of the maps of its screen an answer is about; −1 for a letter that is none."""
+    return LETTERS.find(answer.letter) if len(answer.letter) == 1 else -1
 
 
 def _unblinded(found: AnswerFile, study: Study) -> list[Judgement]:
     trials = study.trials
-    questions = {question.key for question in study.questions}
     judged = []
     for answer in found.answers:
-        reader, trial = trials.get(answer.trial, (None, None))
-        place = LETTERS.find(answer.letter) if len(answer.letter) == 1 else -1
-        if (
-            reader is None
-            or trial is None
-            or reader.code != found.reader
-            or answer.question not in questions
-            or not 0 <= place < len(trial.shown)
-        ):
-            raise RecordError(
-                f"Expected answers to what reader {found.reader} was asked; got one to {answer.question!r} "
-                f"of {answer.letter!r} on screen {answer.trial!r}. Ask for the file again."
-            )
+        reader, trial = trials[answer.trial]
         judged.append(
             Judgement(
                 reader.name,
                 trial.image,
                 trial.map,
-                trial.shown[place],
+                trial.shown[_place(answer)],
                 answer.question,
                 answer.value,
                 trial.id,
