@@ -1,9 +1,12 @@
 """Embedding a region: geometry, tiling, precision, progress and refusals."""
 
+import copy
 import os
+import pickle
 import threading
 from dataclasses import replace
 
+import dask.array as da
 import numpy as np
 import pytest
 import tifffile
@@ -458,6 +461,34 @@ def test_a_mask_of_numpy_is_not_passed_over(encoders):
         embed(np.ma.masked_array(image, mask=image > 100), encoders["mae"])
     unmasked = embed(np.ma.masked_array(image, mask=False), encoders["mae"])
     np.testing.assert_array_equal(unmasked.tokens, embed(image, encoders["mae"]).tokens)
+
+
+def test_a_mask_of_dask_is_not_passed_over(encoders):
+    image = noise(64, 64)
+    masked = da.ma.masked_array(da.from_array(image, 32), mask=da.from_array(image > 100, 32))
+    with pytest.raises(UnsupportedImageError, match=r"of this masked array are masked.*mask=~dask"):
+        embed(masked, encoders["mae"])
+    unmasked = embed(da.ma.masked_array(da.from_array(image, 32), mask=False), encoders["mae"])
+    np.testing.assert_array_equal(unmasked.tokens, embed(image, encoders["mae"]).tokens)
+    wanted = embed(da.ma.filled(masked, 0), encoders["mae"], mask=~da.ma.getmaskarray(masked))
+    assert np.isfinite(wanted.tokens).any()
+
+
+def sent(value):
+    return pickle.loads(pickle.dumps(value))  # noqa: S301  # what was pickled here
+
+
+def test_an_embedding_goes_to_another_process_with_what_reads_its_image(encoders, tmp_path):
+    path, image, corner = tmp_path / "image.tif", noise(64, 64), Region(0, 0, 8, 8)
+    tifffile.imwrite(path, image)
+    for one in (path, image):
+        found = embed(one, encoders["mae"])
+        for again in (sent(found), copy.deepcopy(found)):
+            np.testing.assert_array_equal(again.tokens, found.tokens)
+            np.testing.assert_array_equal(again.pixels(corner), image[:8, :8])
+    halved = sent(embed(path, encoders["mae"], short_side=32))
+    level = halved.provenance.region.level
+    assert halved.pixels(Region(0, 0, 32, 32, level)).shape == (32, 32)
 
 
 def test_weights_that_give_no_numbers_are_named(tmp_path):

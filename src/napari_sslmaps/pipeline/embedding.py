@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, overload
 
@@ -316,11 +316,26 @@ def _pixels_of(image: Any, source: ImageSource, working: ImageSource, channel: C
     if image is source:
         reader: PixelReader = working.read
         return reader
-    down_yx = working.levels[-1].downsample_yx
+    return _OpenedAgain(image, channel, None if working is source else working.levels[-1].downsample_yx)
 
-    def read(region: Region) -> NDArray[Any]:
-        with open_image(image, channel=channel) as opened:
-            again = opened if working is source else ResampledLevel(opened, down_yx)
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _OpenedAgain:
+    """Reads an image that is opened for each region; a copy, also in another process, does as well.
+
+    Parameters
+    ----------
+    image, channel
+        As `open_image` takes them.
+    down_yx
+        Pixels of level 0 per pixel of a level that is added to its own; None for none.
+    """
+
+    image: Any
+    channel: ChannelChoice
+    down_yx: tuple[float, float] | None
+
+    def __call__(self, region: Region) -> NDArray[Any]:
+        with open_image(self.image, channel=self.channel) as opened:
+            again = opened if self.down_yx is None else ResampledLevel(opened, self.down_yx)
             return again.read(region)
-
-    return read

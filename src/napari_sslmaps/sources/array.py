@@ -97,6 +97,9 @@ def _as_sliceable(value: Any) -> Any:
         return (tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).numpy()
     if isinstance(value, np.ma.MaskedArray):
         return _without_mask(value)
+    if isinstance(getattr(value, "_meta", None), np.ma.MaskedArray):  # dask's, each chunk as it is read
+        pixels = np.empty((0,) * value.ndim, value.dtype)
+        return value.map_blocks(_without_mask, "dask.array.ma", dtype=value.dtype, meta=pixels)
     if all(hasattr(value, needed) for needed in ("shape", "dtype", "__getitem__")):
         return value
     raise UnsupportedImageError(
@@ -105,15 +108,16 @@ def _as_sliceable(value: Any) -> Any:
     )
 
 
-def _without_mask(value: Any) -> NDArray[Any]:
-    """Return the pixels of a masked array in which none is masked."""
+def _without_mask(value: Any, functions: str = "numpy.ma") -> NDArray[Any]:
+    """Return the pixels of a masked array in which none is masked; `functions` names the module for it."""
     masked = int(np.count_nonzero(np.ma.getmaskarray(value)))
     if masked:
         raise UnsupportedImageError(
             f"Expected an image whose pixels are all there; {masked} of this masked array are masked. Pass "
-            "image.filled(0), and mask=~numpy.ma.getmaskarray(image), which says which tokens are wanted."
+            f"{functions}.filled(image, 0), and mask=~{functions}.getmaskarray(image), which says which "
+            "tokens are wanted."
         )
-    pixels: NDArray[Any] = value.data
+    pixels: NDArray[Any] = np.ma.getdata(value)
     return pixels
 
 
