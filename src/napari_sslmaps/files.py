@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import json
+import os
 import re
 import shutil
 import stat
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from uuid import uuid4
 
-from napari_sslmaps.errors import ExportError
+from napari_sslmaps.errors import ExportError, InvalidOptionError
 
 HIDDEN = "."
 """What is being written, and what is being deleted, starts with it."""
@@ -79,6 +80,35 @@ _KINDS = (
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )
+
+
+def user_path(named: str | os.PathLike[str]) -> Path:
+    """Return a path as a user writes it, ``~`` replaced by their home folder.
+
+    Raises
+    ------
+    InvalidOptionError
+        If it begins with the home folder of somebody unknown here, or is longer than the system takes.
+    """
+    text = os.fspath(named)
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError as error:
+        raise InvalidOptionError(
+            f"Expected a path; {text[:_SHOWN]!r} begins with a home folder that is not known here. Write the "
+            "path in full."
+        ) from error
+    try:
+        path.lstat()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise InvalidOptionError(
+                f"Expected a path that the system takes; {text[:_SHOWN]!r}… has {len(text)} letters. Choose "
+                "a shorter one."
+            ) from error
+    except ValueError:  # a NUL character, which whoever opens it says
+        pass
+    return path
 
 
 def readable(name: str) -> str:

@@ -125,3 +125,20 @@ def test_frames_are_items_and_slices_of_a_series_one_stack(tmp_path: Path) -> No
     assert len(list_items([series]).items) == 3
     (series / "broken.dcm").write_bytes(b"no image")
     assert [item.name for item in list_items([series / "broken.dcm"], frames="all").items] == ["broken.dcm"]
+
+
+def test_a_column_that_is_there_twice_is_refused(tmp_path):
+    sheet = tmp_path / "list.csv"
+    sheet.write_text("image,image\na.png,b.png\n")
+    with pytest.raises(InvalidOptionError, match=r"each column once in list\.csv; image is there"):
+        list_items([sheet])
+
+
+@pytest.mark.parametrize("place", ["nan 3", "3 inf"])
+def test_a_place_that_is_nowhere_is_refused_with_its_line(tmp_path, place):
+    sheet = tmp_path / "list.csv"
+    sheet.write_text(f"image,anchors\na.png,1 2\nb.png,{place}\n")
+    with pytest.raises(
+        InvalidOptionError, match=rf"line 3 of list\.csv does not fit \('{place}' is no place"
+    ):
+        list_items([sheet])

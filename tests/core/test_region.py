@@ -41,3 +41,23 @@ def test_a_region_on_the_border_is_inside():
 def test_round_trip_through_json():
     region = Region(1, 2, 3, 4, level=2, frame=5)
     assert Region(**json.loads(json.dumps(region.to_dict()))) == region
+
+
+def test_numbers_of_numpy_become_those_of_python_and_do_not_overflow():
+    region = Region(y=np.uint8(200), x=np.int64(0), height=np.uint8(100), width=16.0)
+    assert region == Region(200, 0, 100, 16)
+    assert all(type(number) is int for number in region.to_dict().values())
+    region.check_within((300, 16))
+    json.dumps(region.to_dict())
+
+
+@pytest.mark.parametrize("height", [True, 16.5, "16", None, float("nan"), float("inf"), [16], 16j])
+def test_what_is_no_whole_number_is_no_size(height):
+    with pytest.raises(RegionError, match="whole pixels; its height"):
+        Region(0, 0, height, 16)
+
+
+@pytest.mark.parametrize("value", [5, None, "abcd", (0, 0, 8.5, 8), np.s_["a":8, :8], np.s_[:8:"x", :8]])
+def test_malformed_regions_are_refused(value):
+    with pytest.raises(RegionError, match="Expected"):
+        Region.coerce(value)

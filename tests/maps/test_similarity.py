@@ -203,3 +203,21 @@ def test_a_drag_follows_at_a_scale_as_without(level):
     np.testing.assert_allclose(
         at_scale.values(anchors, level=level), of_averages.values(anchors, level=level), atol=1e-5
     )
+
+
+@pytest.mark.parametrize("anchors", ["abc", [("a", "b")], [(1j, 2)], [(10**400, 1)], [(1, 2), (3,)]])
+def test_anchors_that_are_no_numbers_get_a_sentence(anchors):
+    with pytest.raises(InvalidAnchorError, match=r"list of \(row, column\)") as refused:
+        similarity_map(wrap(np.eye(3)[None]), anchors)
+    assert len(str(refused.value)) < 200
+
+
+def test_a_scale_is_understood_as_the_command_line_writes_it():
+    embedding = wrap(np.random.default_rng(0).normal(size=(8, 10, 4)))
+    side = min(embedding.grid.extent_yx)
+    written, told = (similarity_map(embedding, [(0, 0)], scale=scale) for scale in ("25%", 0.25 * side))
+    np.testing.assert_array_equal(written.values, told.values)
+    assert written.scale == 0.25 * side
+    for wrong in ("x", None, [1]):
+        with pytest.raises(InvalidOptionError, match="Expected a scale"):
+            similarity_map(embedding, [(0, 0)], scale=wrong)

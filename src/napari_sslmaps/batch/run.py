@@ -15,7 +15,7 @@ from napari_sslmaps.batch.table import TABLE, Row, is_table, write_table
 from napari_sslmaps.batch.tasks import BatchEncoder, BatchOptions, BatchTask, make_order, tiles_folder
 from napari_sslmaps.errors import ExportError, InvalidOptionError
 from napari_sslmaps.extras import require_extra
-from napari_sslmaps.files import remove_folder
+from napari_sslmaps.files import remove_folder, user_path
 from napari_sslmaps.inputs.listing import BatchItem, Listing, list_items
 from napari_sslmaps.records.anonymous import Key, number_of
 from napari_sslmaps.records.claim import check_claim, stranger
@@ -122,7 +122,7 @@ def run_batch(
         If `out` cannot be written to.
     """
     require_extra("batch")
-    folder, wanted = Path(out).expanduser().absolute(), options or BatchOptions()
+    folder, wanted = user_path(out).absolute(), options or BatchOptions()
     check_claim(folder, ())
     _check_table(folder)
     listing = list_items(images, out=folder, frames=frames, opening=wanted.maps.opening)

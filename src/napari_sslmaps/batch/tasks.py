@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 from napari_sslmaps.core.resolution import Resolution
 from napari_sslmaps.encoders.registry import get_spec, hash_encoder, list_encoders
 from napari_sslmaps.errors import InvalidOptionError, WeightsUnavailableError
-from napari_sslmaps.files import footprint, hash_path
+from napari_sslmaps.files import footprint, hash_path, user_path
 from napari_sslmaps.inputs.listing import BatchItem
 from napari_sslmaps.pipeline.masks import FoundMask
 from napari_sslmaps.records.run import RunOptions
@@ -133,7 +133,7 @@ def choose_encoder(name_or_path: str, overrides: Mapping[str, Any] | None = None
         If there is none, or its file has moved or changed.
     """
     given = dict(overrides or {})
-    path = Path(name_or_path).expanduser()
+    path = user_path(name_or_path)
     if name_or_path not in {spec.name for spec in list_encoders()} and path.exists():
         from napari_sslmaps.encoders.checkpoint.open import check_weights_there  # with torch
 

@@ -19,7 +19,15 @@ from napari_sslmaps.cache import ome
 from napari_sslmaps.cache.entry import ABOUT_FILE, BEGUN, FINISHED, CacheEntry
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import InvalidOptionError
-from napari_sslmaps.files import HIDDEN, digest_of, read_regular, remove_folder, size_of, whole_file
+from napari_sslmaps.files import (
+    HIDDEN,
+    digest_of,
+    read_regular,
+    remove_folder,
+    size_of,
+    user_path,
+    whole_file,
+)
 from napari_sslmaps.sources.identity import FileIdentity
 from napari_sslmaps.sources.scan import RegionScan
 
@@ -45,7 +53,7 @@ _TEMPORARY = re.compile(rf"{re.escape(HIDDEN)}[0-9a-f]{{32}}\.tmp")
 def default_folder() -> Path:
     """Return the folder that the environment variable NAPARI_SSLMAPS_CACHE names, or the user's own."""
     named = os.environ.get(FOLDER_VARIABLE)
-    return Path(named).expanduser() if named else user_cache_path("napari-sslmaps") / "embeddings"
+    return user_path(named) if named else user_cache_path("napari-sslmaps") / "embeddings"
 
 
 def default_limit() -> int:

@@ -32,6 +32,7 @@ from napari_sslmaps.cli.options import (
     words,
 )
 from napari_sslmaps.compare.scores import CONTROL_KINDS, SCORES
+from napari_sslmaps.files import user_path
 
 if TYPE_CHECKING:
     from napari_sslmaps.compare.listing import ListingOptions
@@ -220,7 +221,7 @@ def _request(
     from napari_sslmaps.inputs.encoders import fitting_most
 
     encoders, scores, controls = asked
-    listed, notes = list_images(images, listing, out=out.expanduser().absolute())
+    listed, notes = list_images(images, listing, out=user_path(out).absolute())
     for sentence in notes:
         console.note(sentence)
     chosen = CONTROL_KINDS if controls == ("all",) else () if controls == ("none",) else controls

@@ -8,6 +8,7 @@ import typer
 
 from napari_sslmaps.cli import console
 from napari_sslmaps.extras import require_extra
+from napari_sslmaps.files import user_path
 
 if TYPE_CHECKING:
     from napari_sslmaps.lab.training.recipes import Recipe
@@ -137,7 +138,7 @@ def _choose(method: str | None, data: str | None, recipe: str | None, continued:
     if method is not None and check_method(method) != chosen.method:
         raise InvalidOptionError(f"Expected a recipe for {method}; {recipe} is one for {chosen.method}.")
     if data is not None:
-        source = data if data.startswith(PREFIX) else str(Path(data).expanduser().absolute())
+        source = data if data.startswith(PREFIX) else str(user_path(data).absolute())
         chosen = replace(chosen, data=replace(chosen.data, source=source))
     return chosen
 

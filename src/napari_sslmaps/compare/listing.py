@@ -9,6 +9,7 @@ from napari_sslmaps.compare.request import ComparedImage, MaskFile
 from napari_sslmaps.core.grid import Points
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import InvalidOptionError
+from napari_sslmaps.files import user_path
 from napari_sslmaps.inputs.images import SAMPLE_PREFIX, find_sample
 from napari_sslmaps.inputs.listing import BatchItem, image_in, list_items
 from napari_sslmaps.maps.groups import AnchorGroup
@@ -132,7 +133,7 @@ def _compared(
 def _is_mask(item: BatchItem, options: ListingOptions) -> bool:
     """Whether an item lies in a folder of masks inside the folder of images."""
     masks, path = options.masks, Path(item.image)
-    inside = masks is not None and path.is_relative_to(masks.expanduser().absolute())
+    inside = masks is not None and path.is_relative_to(user_path(masks).absolute())
     return inside and path.name != item.name
 
 
@@ -153,13 +154,13 @@ def _region_of(item: BatchItem, options: ListingOptions) -> Region | None:
 def _columns(paths: Sequence[str]) -> dict[str, tuple[str, str]]:
     """Image → (mask, label), of all CSV files among the paths, which `list_items` has read already."""
     found: dict[str, tuple[str, str]] = {}
-    for path in (Path(name).expanduser().absolute() for name in paths):
+    for path in (user_path(name).absolute() for name in paths):
         if path.suffix.lower() != ".csv":
             continue
         for row in _rows(path):
             image, mask = row.get("image", ""), row.get("mask", "")
             if image:
-                where = str((path.parent / Path(mask).expanduser()).absolute()) if mask else ""
+                where = str((path.parent / user_path(mask)).absolute()) if mask else ""
                 key = image_in(image, path.parent)
                 found[key] = where, row.get("label", "")
     return found
@@ -172,7 +173,7 @@ def _known_columns(note: str) -> bool:
 
 
 def _with_masks(images: Sequence[ComparedImage], options: ListingOptions) -> list[ComparedImage]:
-    masks = Path(options.masks or "").expanduser().absolute()
+    masks = user_path(options.masks or "").absolute()
     if not masks.exists():
         raise InvalidOptionError(f"Expected a mask file or a folder of masks; there is none at {masks}.")
     wanting = [image for image in images if image.annotation is None]
@@ -222,7 +223,7 @@ def _mask_of(image: ComparedImage, by_stem: Mapping[str, Sequence[Path]], masks:
 def _with_labels(images: Sequence[ComparedImage], labels: str) -> list[ComparedImage]:
     if labels == SUBFOLDERS:
         return list(images)
-    path = Path(labels).expanduser().absolute()
+    path = user_path(labels).absolute()
     rows = _rows(path)
     if not rows or not {"image", "label"} <= set(rows[0]):
         raise InvalidOptionError(

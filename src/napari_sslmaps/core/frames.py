@@ -1,5 +1,6 @@
 """Several frames of one image: which, and what was computed of each."""
 
+import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import overload
@@ -40,12 +41,12 @@ def chosen_frames(asked: FramesLike, count: int) -> tuple[int, ...]:
 
 
 def _numbers(asked: FramesLike, count: int) -> tuple[int, ...]:
-    if isinstance(asked, slice):
-        return tuple(range(count)[asked])
-    if not isinstance(asked, str):
-        return tuple(int(number) for number in asked)
-    text = asked.strip()
     try:
+        if isinstance(asked, slice):
+            return tuple(range(count)[asked])
+        if not isinstance(asked, str):
+            return tuple(map(operator.index, asked))
+        text = asked.strip()
         if text == "all":
             return tuple(range(count))
         if ":" in text:
@@ -54,7 +55,8 @@ def _numbers(asked: FramesLike, count: int) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(","))
     except (TypeError, ValueError) as error:
         raise InvalidOptionError(
-            f"Expected frames as all, 0:20:2 (from, to, step) or 0,5,9; got {asked!r}."
+            "Expected frames as all, 0:20:2 (from, to, step) or 0,5,9, or as a list of numbers; got "
+            f"{asked!r}."
         ) from error
 
 

@@ -82,11 +82,12 @@ def check_window(window: Sequence[float], *, flat: bool = False) -> Window:
     UnsupportedImageError
         If single precision, in which encoders compute, cannot tell them apart.
     """
-    if len(window) != 2 or not np.isfinite(window).all() or not (window[0] < window[1] or flat):
-        raise InvalidOptionError(
-            f"Expected an intensity window (low, high) with low < high; got {tuple(window)!r}."
-        )
-    low, high = float(window[0]), float(window[1])
+    try:
+        low, high = map(float, () if isinstance(window, str) else window)
+    except (TypeError, ValueError, OverflowError):
+        low = high = np.nan
+    if not np.isfinite((low, high)).all() or not (low < high or flat):
+        raise InvalidOptionError(f"Expected an intensity window (low, high) with low < high; got {window!r}.")
     narrow = low < high and (high - low) < _RESOLVED * max(abs(low), abs(high), _SMALLEST)
     if narrow:
         raise UnsupportedImageError(

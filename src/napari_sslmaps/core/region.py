@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
+from napari_sslmaps.core.whole import whole_number
 from napari_sslmaps.errors import RegionError
 from napari_sslmaps.serialise import strict
 
@@ -27,7 +28,7 @@ class Region:
     Raises
     ------
     RegionError
-        If a number is negative or the rectangle is empty.
+        If a number is negative or no whole one, or the rectangle is empty.
 
     Examples
     --------
@@ -45,6 +46,8 @@ class Region:
     frame: int = 0
 
     def __post_init__(self) -> None:
+        for name in ("y", "x", "height", "width", "level", "frame"):
+            object.__setattr__(self, name, _whole(getattr(self, name), name))
         if min(self.y, self.x, self.level, self.frame) < 0 or min(self.height, self.width) < 1:
             raise RegionError(
                 "Expected a region with non-negative origin and at least one pixel; got "
@@ -57,16 +60,15 @@ class Region:
         """Take a `Region`, ``(y, x, height, width)`` or two slices with start and stop."""
         if isinstance(value, cls):
             return value
-        parts: tuple[Any, ...] = tuple(value)  # type: ignore[arg-type]  # a foreign Region is iterable neither
+        try:
+            parts: tuple[Any, ...] = tuple(value)  # type: ignore[arg-type]  # a foreign Region is iterable neither
+        except TypeError:
+            parts = ()
         if len(parts) == 2 and all(isinstance(part, slice) for part in parts):
-            rows, cols = parts
-            if None in (rows.stop, cols.stop) or {rows.step, cols.step} - {None, 1}:
-                raise RegionError("Expected slices with a stop and no step as a region.")
-            y, x = rows.start or 0, cols.start or 0
-            return cls(y, x, rows.stop - y, cols.stop - x)
+            (top, bottom), (left, right) = map(_ends, parts)
+            return cls(top, left, bottom - top, right - left)
         if len(parts) == 4:
-            y, x, height, width = (int(part) for part in parts)
-            return cls(y, x, height, width)
+            return cls(*parts)
         raise RegionError(
             f"Expected a region as (y, x, height, width), two slices or a Region; got {value!r}."
         )
@@ -92,3 +94,20 @@ class Region:
     def to_dict(self) -> dict[str, int]:
         """Return a JSON-ready description; ``Region(**description)`` reads it back."""
         return asdict(self)
+
+
+def _whole(value: Any, name: str) -> int:
+    """Return a number of pixels as an int, so that none overflows; a float that is a whole number is one."""
+    number = int(value) if hasattr(value, "is_integer") and value.is_integer() else value
+    whole = None if isinstance(value, bool) else whole_number(number)
+    if whole is None:
+        raise RegionError(f"Expected a region in whole pixels; its {name} is {value!r}.")
+    return whole
+
+
+def _ends(part: slice) -> tuple[int, int]:
+    """Return where a slice starts and stops."""
+    step = 1 if part.step is None else whole_number(part.step)
+    if part.stop is None or step != 1:
+        raise RegionError("Expected slices with a stop and no step as a region.")
+    return _whole(0 if part.start is None else part.start, "start"), _whole(part.stop, "stop")

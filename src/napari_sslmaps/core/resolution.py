@@ -119,9 +119,17 @@ def resolution_of(
     if asked == "trained":
         told = trained is not None and (trained.short_side is not None or spacing_um_yx is not None)
         return trained if told else None
-    if isinstance(asked, (int, float)):
+    if isinstance(asked, str):
+        return Resolution.of(asked)
+    try:
         return Resolution(um_per_px=float(asked))
-    return Resolution.of(asked)
+    except (TypeError, ValueError, OverflowError) as error:
+        if isinstance(error, InvalidOptionError):
+            raise
+        raise InvalidOptionError(
+            "Expected a resolution: native, trained, 0.5um, 192px, or a number of micrometres per pixel; got "
+            f"{asked!r}."
+        ) from error
 
 
 def far_from_trained(

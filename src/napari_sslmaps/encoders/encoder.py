@@ -215,7 +215,7 @@ def _autocast(device: str, precision: Precision) -> torch.autocast | nullcontext
     return torch.autocast(torch.device(device).type, dtype=getattr(torch, precision))
 
 
-def resolve_device(device: str) -> str:
+def resolve_device(device: str | torch.device) -> str:
     """Turn ``auto`` into the best device there is, and check any other name.
 
     Raises
@@ -223,12 +223,13 @@ def resolve_device(device: str) -> str:
     InvalidOptionError
         If the device is not here.
     """
+    device = str(device) if isinstance(device, torch.device) else device
     if device == "auto":
         if torch.cuda.is_available():
             return "cuda:0"
         return "mps" if torch.backends.mps.is_available() else "cpu"
     here = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    kind, _, index = device.partition(":")
+    kind, _, index = device.partition(":") if isinstance(device, str) else ("", "", "")
     too_high = kind == "cuda" and index.isdigit() and int(index) >= torch.cuda.device_count()
     if not here.get(kind, False) or too_high or (index and not index.isdigit()):
         found = ", ".join(name for name, present in here.items() if present)

@@ -28,8 +28,8 @@ from napari_sslmaps.encoders.user_encoders import (
     find_remembered,
     remembered,
 )
-from napari_sslmaps.errors import EncoderNotFoundError, WeightsUnavailableError
-from napari_sslmaps.files import hash_path
+from napari_sslmaps.errors import EncoderNotFoundError, InvalidOptionError, WeightsUnavailableError
+from napari_sslmaps.files import hash_path, user_path
 
 if TYPE_CHECKING:
     from napari_sslmaps.encoders.checkpoint.read import Checkpoint
@@ -223,7 +223,9 @@ def _find(name_or_path: str | Path) -> EncoderSpec | Path:
     """Return what is listed under a name, or a file; names win over files of the same name."""
     if isinstance(name_or_path, str) and (named := _find_named(name_or_path)) is not None:
         return named
-    path = Path(name_or_path).expanduser()
+    if not isinstance(name_or_path, (str, Path)):
+        raise InvalidOptionError(f"Expected an encoder by its name or path; got {name_or_path!r}.")
+    path = user_path(name_or_path)
     if path.exists():
         return path
     if (repository := repository_of(str(name_or_path))) is not None:

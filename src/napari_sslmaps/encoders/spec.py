@@ -1,6 +1,5 @@
 """What can be said of an encoder without loading torch."""
 
-import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import Field, dataclass, field, replace
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any, ClassVar, Literal, Protocol, Self
 
 from napari_sslmaps.core.resolution import Resolution
 from napari_sslmaps.core.scale import TokenScale
+from napari_sslmaps.core.whole import whole_number
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.files import footprint
 
@@ -144,7 +144,7 @@ def place_of(block: Block, places: Sequence[str], what: str) -> int:
     if isinstance(block, str):
         if block in places:
             return places.index(block)
-    elif not isinstance(block, bool) and -count <= (number := operator.index(block)) < count:
+    elif (number := whole_number(block)) is not None and -count <= number < count:
         return number % count
     named = "" if places == block_names(count) else f", or its name ({', '.join(places)})"
     raise InvalidOptionError(

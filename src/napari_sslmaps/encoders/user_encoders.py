@@ -26,7 +26,7 @@ from napari_sslmaps.encoders.published.catalog import PUBLISHED
 from napari_sslmaps.encoders.published.hub import located, repository_at
 from napari_sslmaps.encoders.spec import Architecture, EncoderSpec
 from napari_sslmaps.errors import EncoderNotFoundError, InvalidOptionError, ShelfError, SSLMapsError
-from napari_sslmaps.files import footprint, hash_path, read_regular
+from napari_sslmaps.files import footprint, hash_path, read_regular, user_path
 from napari_sslmaps.serialise import dump, load, parse, strict
 
 _SUFFIXES = re.compile(r"(\.(safetensors|pth|pt|bin|ckpt|tar|distcp))+$", re.IGNORECASE)
@@ -66,7 +66,7 @@ def remember(path: str | Path, overrides: Overrides | None = None, *, name: str 
 
     if name:
         _check_name(name)
-    file, wanted = located(Path(path).expanduser()).absolute(), overrides or Overrides()
+    file, wanted = located(user_path(path)).absolute(), overrides or Overrides()
     checkpoint = read_checkpoint(file, wanted)
     report = checkpoint.report
     size, mtime_ns = footprint(file)
@@ -328,7 +328,7 @@ class DamagedShelfError(ShelfError):
 def config_folder() -> Path:
     """Return the folder of the list: the user's configuration folder, or what the variable names."""
     named = os.environ.get(FOLDER_VARIABLE)
-    return Path(named).expanduser() if named else user_config_path("napari-sslmaps")
+    return user_path(named) if named else user_config_path("napari-sslmaps")
 
 
 def shelf_path() -> Path:

@@ -6,7 +6,7 @@ from typing import get_args
 
 from napari_sslmaps.core.placed_mask import PlacedMask
 from napari_sslmaps.errors import InvalidOptionError, UnsupportedImageError
-from napari_sslmaps.files import hash_path
+from napari_sslmaps.files import hash_path, user_path
 from napari_sslmaps.pipeline.masks import FoundMask, MaskLike
 from napari_sslmaps.records.places import Places
 from napari_sslmaps.records.run import ImageRecord, MaskRecord
@@ -35,7 +35,7 @@ def wanted_tokens(mask: str) -> tuple[str, MaskRecord | None]:
     """
     if not mask or mask in get_args(FoundMask):
         return mask, None
-    path = Path(mask).expanduser().absolute()
+    path = user_path(mask).absolute()
     if not path.is_file():
         raise InvalidOptionError(
             f"Expected a mask {', '.join(get_args(FoundMask))} or a label image; got {mask!r}, and there "
@@ -106,7 +106,7 @@ def record_of(image: str, source: ImageSource) -> ImageRecord:
         address = url_of(image)
         return ImageRecord(address, sha256(address.encode()).hexdigest(), "", shape, spacing)
     key = _sample_key(image)
-    path = find_sample(key).path if key else Path(image).expanduser().absolute()
+    path = find_sample(key).path if key else user_path(image).absolute()
     return ImageRecord(str(path), hash_path(path), key, shape, spacing)
 
 

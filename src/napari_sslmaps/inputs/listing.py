@@ -4,12 +4,13 @@ import csv
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from math import isfinite
 from pathlib import Path, PurePosixPath
 
 from napari_sslmaps.core.frames import chosen_frames
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import InvalidOptionError, RegionError, SSLMapsError, UnsupportedImageError
-from napari_sslmaps.files import fitting, readable
+from napari_sslmaps.files import fitting, readable, user_path
 from napari_sslmaps.sources.channels import Channel, chosen_channels
 from napari_sslmaps.sources.formats import holds_dicom, is_url, local_path, url_of
 from napari_sslmaps.sources.open import find_images, open_image
@@ -200,7 +201,7 @@ def read_sheet(path: Path) -> tuple[list[BatchItem], str]:
     Raises
     ------
     InvalidOptionError
-        If it cannot be read, has no column called image, or a line does not fit.
+        If it cannot be read, has no column called image or one twice, or a line does not fit.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -215,6 +216,12 @@ def read_sheet(path: Path) -> tuple[list[BatchItem], str]:
         raise InvalidOptionError(
             f"Expected a CSV with a column called image, and perhaps {', '.join(COLUMNS[1:])}; the header of "
             f"{path.name} is {', '.join(header) or 'empty'!r}. Add it, with commas between the columns."
+        )
+    twice = [name for name in COLUMNS if header.count(name) > 1]
+    if twice:
+        raise InvalidOptionError(
+            f"Expected each column once in {path.name}; {', '.join(twice)} is there several times. Take out "
+            "all but one."
         )
     items = []
     for number, cells in enumerate(table[1:], start=2):
@@ -260,7 +267,7 @@ def _understood(row: dict[str, str], folder: Path) -> BatchItem:
 
 def image_in(text: str, folder: Path) -> str:
     """Return the address of a cell, or its path, which may be relative to the folder of the file."""
-    return url_of(text) if is_url(text) else str((folder / Path(text).expanduser()).absolute())
+    return url_of(text) if is_url(text) else str((folder / user_path(text)).absolute())
 
 
 def _file_name(name: str) -> str:
@@ -274,6 +281,8 @@ def _points(text: str) -> Points:
     points = []
     for part in filter(None, (part.strip() for part in text.split(";"))):
         row, col = (float(number) for number in _numbers(part))
+        if not (isfinite(row) and isfinite(col)):
+            raise ValueError(f"{part!r} is no place")
         points.append((row, col))
     return tuple(points)
 

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from napari_sslmaps.core.neighbourhood import neighbourhood_of
 from napari_sslmaps.core.results import Embedding, Float32, TokenMap
+from napari_sslmaps.core.scale import TokenScale
 from napari_sslmaps.core.tokens import token_chunks
 from napari_sslmaps.errors import InvalidAnchorError, InvalidOptionError
 from napari_sslmaps.maps.map_type import (
@@ -74,9 +75,9 @@ def similarity_map(  # noqa: PLR0913  # a public call; its options are keywords
     combine: Combine = "mean",
     centred: bool = True,
     radius: float = 0.0,
-    scale: float = 0.0,
+    scale: float | str = 0.0,
     reference: Embedding | None = None,
-    reference_scale: float | None = None,
+    reference_scale: float | str | None = None,
 ) -> SimilarityMap:
     """Cosine similarity of every token to the anchors.
 
@@ -97,15 +98,16 @@ def similarity_map(  # noqa: PLR0913  # a public call; its options are keywords
     radius
         In pixels; above 0, an anchor is the mean direction of the tokens in a disc.
     scale
-        In pixels; above 0, tokens and anchors are averages over a Gaussian of this standard deviation, taken
-        over the tokens that are known (`core.neighbourhood`): what a cell, a gland or a region looks like
-        instead of what one patch does.
+        In pixels, or text such as ``20um``, ``12px`` or ``5%`` of the region's shorter side; above 0, tokens
+        and anchors are averages over a Gaussian of this standard deviation, taken over the tokens that are
+        known (`core.neighbourhood`): what a cell, a gland or a region looks like instead of what one patch
+        does.
     reference
         Another image's embedding by the same encoder, in which the anchors lie; `embedding` if omitted.
         Centred, each image's own mean token is subtracted: what a whole image shares, such as its stain or
         gain, is then taken away on both sides.
     reference_scale
-        The scale in pixels of the reference, whose pixels may be of another size; `scale` if omitted.
+        The scale of the reference, whose pixels may be of another size; `scale` if omitted.
 
     Returns
     -------
@@ -117,7 +119,7 @@ def similarity_map(  # noqa: PLR0913  # a public call; its options are keywords
     InvalidAnchorError
         If there is no anchor, or one lies outside the region or on a token not computed yet.
     InvalidOptionError
-        If the reference is by another encoder.
+        If the reference is by another encoder, or a scale is none.
 
     Examples
     --------
@@ -137,7 +139,8 @@ def similarity_map(  # noqa: PLR0913  # a public call; its options are keywords
     if reference is not None:
         _check_same_encoder(embedding, reference)
     source = embedding if reference is None else reference
-    there = scale if reference_scale is None else reference_scale
+    there = _pixels(source, scale if reference_scale is None else reference_scale)
+    scale = _pixels(embedding, scale)
     directions = anchor_directions(source, positive_yx, centred=centred, radius=radius, scale=there)
     against = anchor_directions(source, negative_yx, centred=centred, radius=radius, scale=there)
     if scale:
@@ -157,6 +160,18 @@ def similarity_map(  # noqa: PLR0913  # a public call; its options are keywords
         scale=float(scale),
         reference="" if reference is None else reference.provenance.image,
     )
+
+
+def _pixels(embedding: Embedding, scale: float | str) -> float:
+    """Return a scale in pixels of an embedding's image."""
+    if isinstance(scale, str):
+        return TokenScale.of(scale).pixels(embedding)
+    try:
+        return float(scale)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InvalidOptionError(
+            f"Expected a scale in pixels, or as 20um, 12px or 5%; got {scale!r}."
+        ) from error
 
 
 def _compare_tokens(
@@ -284,7 +299,13 @@ def _check_same_encoder(embedding: Embedding, reference: Embedding) -> None:
 
 
 def _positions(anchors: Anchors | ArrayLike) -> tuple[tuple[float, float], ...]:
-    array = np.asarray(anchors, dtype=float)
+    try:
+        array = np.asarray(anchors, dtype=float)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InvalidAnchorError(
+            "Expected anchors as a list of (row, column) pixel positions, such as [(120, 340)]; got "
+            f"{anchors!r:.60}."
+        ) from error
     if array.size == 0:
         return ()
     if array.ndim != 2 or array.shape[1] != 2:

@@ -1,5 +1,6 @@
 """Where the cache keeps an embedding: what decides its numbers, in words that a file can hold."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from napari_sslmaps.cache.store import Cache
 from napari_sslmaps.core.moments import TokenMoments
 from napari_sslmaps.core.results import Provenance
 from napari_sslmaps.encoders.families.registry import architecture_to_dict
+from napari_sslmaps.errors import InvalidOptionError
+from napari_sslmaps.files import user_path
 from napari_sslmaps.pipeline.planning import EmbeddingPlan
 from napari_sslmaps.sources.identity import FileIdentity
 
@@ -34,11 +37,23 @@ _DECIDING = (
 _MEAN, _COVARIANCE = "token_count_and_mean", "token_covariance"
 
 
-def chosen_cache(cache: Cache | bool | None) -> Cache | None:
-    """Turn the argument of `embed` into a cache, or None."""
-    if isinstance(cache, Cache):
+def chosen_cache(cache: Cache | str | Path | bool | None) -> Cache | None:
+    """Turn the argument of `embed` into a cache, or None.
+
+    Raises
+    ------
+    InvalidOptionError
+        If it is neither a cache nor its folder, True or False.
+    """
+    if cache is None or isinstance(cache, Cache):
         return cache
-    return Cache() if cache else None
+    if isinstance(cache, (str, Path)):
+        return Cache(user_path(cache))
+    if isinstance(cache, (bool, np.bool_)):
+        return Cache() if cache else None
+    raise InvalidOptionError(
+        f"Expected cache as True, False, the path of a folder or a Cache; got {cache!r}."
+    )
 
 
 def entry_of(

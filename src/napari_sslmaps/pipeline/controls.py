@@ -61,7 +61,7 @@ def embed_control(  # noqa: PLR0913  # the options of `embed`, as keywords
     region: RegionLike | None = None,
     tiling: Tiling | None = None,
     window: tuple[float, float] | None = None,
-    cache: Cache | bool | None = None,
+    cache: Cache | str | Path | bool | None = None,
     on_progress: OnProgress | None = None,
     mask: MaskLike | None = None,
     resolution: Resolution | float | str = "trained",

@@ -14,6 +14,7 @@ from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.resolution import Resolution
 from napari_sslmaps.core.results import Embedding, PixelReader
 from napari_sslmaps.core.tiling import Tiling
+from napari_sslmaps.core.whole import whole_number
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.encoders.spec import Block
 from napari_sslmaps.errors import InvalidOptionError
@@ -49,7 +50,7 @@ def embed(
     tiling: Tiling | None = ...,
     window: tuple[float, float] | None = ...,
     focus_yx: tuple[float, float] | None = ...,
-    cache: Cache | bool | None = ...,
+    cache: Cache | str | Path | bool | None = ...,
     on_progress: OnProgress | None = ...,
     allow_uniform: bool = ...,
     mask: MaskLike | None = ...,
@@ -73,7 +74,7 @@ def embed(
     tiling: Tiling | None = ...,
     window: tuple[float, float] | None = ...,
     focus_yx: tuple[float, float] | None = ...,
-    cache: Cache | bool | None = ...,
+    cache: Cache | str | Path | bool | None = ...,
     on_progress: OnProgress | None = ...,
     allow_uniform: bool = ...,
     mask: MaskLike | None = ...,
@@ -97,7 +98,7 @@ def embed(
     tiling: Tiling | None = ...,
     window: tuple[float, float] | None = ...,
     focus_yx: tuple[float, float] | None = ...,
-    cache: Cache | bool | None = ...,
+    cache: Cache | str | Path | bool | None = ...,
     on_progress: OnProgress | None = ...,
     allow_uniform: bool = ...,
     mask: MaskLike | None = ...,
@@ -120,7 +121,7 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
     tiling: Tiling | None = None,
     window: tuple[float, float] | None = None,
     focus_yx: tuple[float, float] | None = None,
-    cache: Cache | bool | None = None,
+    cache: Cache | str | Path | bool | None = None,
     on_progress: OnProgress | None = None,
     allow_uniform: bool = False,
     mask: MaskLike | None = None,
@@ -158,8 +159,8 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
         Pixel position of level 0; the batches of tiles nearest to it come first. Row by row if omitted.
     cache
         Where finished tiles are kept: a second call finds them there, and one that was stopped, or killed, is
-        taken up where it was. True for the user's own cache. Nothing is kept if omitted: what is only
-        called does not fill a disk unasked.
+        taken up where it was. True for the user's own cache, a path for one in that folder. Nothing is kept
+        if omitted: what is only called does not fill a disk unasked.
     on_progress
         Called after every batch of tiles, on this thread; may raise `Cancelled` to stop.
     allow_uniform
@@ -235,10 +236,18 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
     ('block 0', True)
     """
     check_own_limit()
+    if tiling is not None and not isinstance(tiling, Tiling):
+        raise InvalidOptionError(f"Expected tiling as a Tiling, such as Tiling(tile=24); got {tiling!r}.")
+    if on_progress is not None and not callable(on_progress):
+        raise InvalidOptionError(f"Expected on_progress as a function to call; got {on_progress!r}.")
     if isinstance(encoder, (str, Path)):
         encoder = load_encoder(encoder)
-    several = block is not None and not isinstance(block, (int, str))
-    blocks = list(cast("Sequence[Block]", block)) if several else [cast("Block | None", block)]
+    if not hasattr(encoder, "at_block"):
+        raise InvalidOptionError(
+            f"Expected an encoder of load_encoder, or its name or path; got {encoder!r}."
+        )
+    several = not (block is None or isinstance(block, str) or whole_number(block) is not None)
+    blocks = cast("Sequence[Block]", block) if several else [cast("Block | None", block)]
     encoders = [
         encoder if each is None and norm else encoder.at_block(each, norm=norm)
         for each in _checked(blocks, frames)
@@ -302,11 +311,17 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
 
 
 def _checked(blocks: Sequence[Block | None], frames: FramesLike | None) -> Sequence[Block | None]:
-    if not blocks:
-        raise InvalidOptionError("Expected at least one block; got an empty list. Name one, or leave it out.")
-    if len(blocks) > 1 and frames is not None:
+    try:
+        count = len(blocks)
+    except (TypeError, OverflowError) as error:
         raise InvalidOptionError(
-            f"Expected one block for several frames; got {len(blocks)}. Embed the frames once for each block."
+            f"Expected a block as its number or name, or a list of them; got {blocks!r}."
+        ) from error
+    if not count:
+        raise InvalidOptionError("Expected at least one block; got an empty list. Name one, or leave it out.")
+    if count > 1 and frames is not None:
+        raise InvalidOptionError(
+            f"Expected one block for several frames; got {count}. Embed the frames once for each block."
         )
     return blocks
 

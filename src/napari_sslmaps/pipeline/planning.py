@@ -10,6 +10,7 @@ from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.resolution import Resolution, region_at, resolution_of
 from napari_sslmaps.core.results import Embedding, Provenance
 from napari_sslmaps.core.tiling import Tiles, Tiling, plan_tiles
+from napari_sslmaps.core.whole import whole_number
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import InvalidOptionError, RegionError
 from napari_sslmaps.pipeline.masks import MaskLike, mask_hash, token_mask
@@ -185,12 +186,13 @@ def divisor_of(stride: int | None, patch: int, name: str) -> int:
     """Return the pixels per token of patches of a size; see `check_stride`."""
     if stride is None:
         return patch
-    if stride < 1 or patch % stride:
+    apart = whole_number(stride)
+    if apart is None or apart < 1 or patch % apart:
         fitting = ", ".join(str(pixels) for pixels in range(1, patch + 1) if patch % pixels == 0)
         raise InvalidOptionError(
-            f"Expected a stride that divides the patch of {name}, {patch} px: {fitting}; got {stride}."
+            f"Expected a stride that divides the patch of {name}, {patch} px: {fitting}; got {stride!r}."
         )
-    return stride
+    return apart
 
 
 def check_whole_patches(made: Provenance) -> None:

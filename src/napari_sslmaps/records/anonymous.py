@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from napari_sslmaps.errors import RecordError
-from napari_sslmaps.files import readable
+from napari_sslmaps.files import readable, user_path
 from napari_sslmaps.records.claim import stranger
 from napari_sslmaps.records.json import read_object, write_object
 from napari_sslmaps.sources.formats import IMAGE_SUFFIXES
@@ -17,7 +17,7 @@ _NUMBERED = re.compile(r"(image|mask)-([1-9]\d*)(\.\w+)*")
 
 def key_beside(folder: Path) -> Path:
     """Return where the key to a folder's numbers is kept: beside it, so that it does not go along."""
-    whole = folder.expanduser().absolute()
+    whole = user_path(folder).absolute()
     return whole.with_name(f"{whole.name}-key.json")
 
 

@@ -11,6 +11,7 @@ from napari_sslmaps.batch.store import read_embedding
 from napari_sslmaps.core.results import Embedding, Float32, Provenance
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import InvalidOptionError
+from napari_sslmaps.files import user_path
 from napari_sslmaps.inputs.images import open_named
 from napari_sslmaps.pipeline.embedding import embed
 from napari_sslmaps.search.index import IndexedImage, Manifest, index_folder
@@ -215,7 +216,7 @@ class TokenIndex:
         return mean
 
     def _embedding(self, image: str) -> Embedding:
-        path = str(Path(image).expanduser().absolute())
+        path = str(user_path(image).absolute())
         for one in self.manifest.images:
             if one.alive and (image == one.name or path == one.image):
                 return read_embedding(self.store / one.output)

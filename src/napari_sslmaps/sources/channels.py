@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sslmaps.core.region import Region
+from napari_sslmaps.core.whole import whole_number
 from napari_sslmaps.errors import ChannelsError, InvalidOptionError
 from napari_sslmaps.sources.base import Contents, ImageLayout, SourceBase, SpacingYX
 from napari_sslmaps.sources.protocol import ImageSource
@@ -64,16 +65,26 @@ def chosen_channels(choice: ChannelChoice) -> tuple[Channel, ...]:
     Raises
     ------
     InvalidOptionError
-        If there are more than three.
+        If there are more than three, or one is neither.
     """
     if choice is None:
         return ()
-    several = (choice,) if isinstance(choice, int | str) else tuple(choice)
+    several: list[Any]
+    try:
+        several = [choice] if isinstance(choice, str) else list(choice)  # type: ignore[arg-type]  # a number is none
+    except TypeError:
+        several = [choice]
+    picked = [each if isinstance(each, str) else whole_number(each) for each in several]
+    known = tuple(each for each in picked if each is not None)
+    if len(known) < len(picked):
+        raise InvalidOptionError(
+            f"Expected a channel as its number, from 0, or its name, or a list of them; got {choice!r}."
+        )
     if len(several) > 3:
         raise InvalidOptionError(
             f"Expected one channel, or up to three to show as red, green and blue; got {len(several)}."
         )
-    return several
+    return known
 
 
 def pick_channels(choice: ChannelChoice, facts: ChannelFacts, count: int, name: str) -> tuple[int, ...]:

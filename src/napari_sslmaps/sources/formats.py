@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.request import url2pathname
 
+from napari_sslmaps.files import user_path
+
 _FIRST_DICOM_ELEMENTS = (b"\x00\x00", b"\x05\x00", b"\x08\x00", b"\x16\x00", b"\x18\x00")
 _CLIPS = (b"\x1a\x45\xdf\xa3", b"\0\0\1\xba", b"\0\0\1\xb3", b"\x30\x26\xb2\x75", b"FLV\1")
 _NO_CLIPS = (b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1", b"jxl ", b"jp2 ")
@@ -122,7 +124,7 @@ def local_path(image: str | os.PathLike[str]) -> Path:
     text = os.fspath(image)
     if text.lower().startswith("file:/"):
         return Path(url2pathname("/" + text[len("file:") :].lstrip("/")))
-    return Path(text).expanduser()
+    return user_path(text)
 
 
 def url_of(image: object) -> str:

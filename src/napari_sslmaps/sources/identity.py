@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_sslmaps.errors import UnsupportedImageError
-from napari_sslmaps.files import footprint
+from napari_sslmaps.files import footprint, user_path
 
 _JUST_NOW_NS = 2_000_000_000
 
@@ -43,7 +43,7 @@ class FileIdentity:
         if not isinstance(image, (str, Path)):
             opened: FileIdentity | None = getattr(image, "file", None)
             return None if opened is None or cls.of(opened.path) != opened else opened
-        path = Path(image).expanduser()
+        path = user_path(image)
         try:
             if not path.is_file():
                 return None

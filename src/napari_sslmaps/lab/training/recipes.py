@@ -14,6 +14,7 @@ from napari_sslmaps.encoders.families.vit import ViTArchitecture
 from napari_sslmaps.encoders.methods import registry as methods
 from napari_sslmaps.encoders.spec import Architecture, get_normalisation
 from napari_sslmaps.errors import InvalidOptionError
+from napari_sslmaps.files import user_path
 from napari_sslmaps.lab.toml_tables import check_names, converted, from_table, to_toml
 from napari_sslmaps.lab.training.augmenting import Augmentation
 from napari_sslmaps.lab.training.options import OPTIONS, parse_options
@@ -205,7 +206,7 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     InvalidOptionError
         If there is no such recipe, or it is not TOML, or a name or value in it is unknown or wrong.
     """
-    path = Path(name_or_path).expanduser()
+    path = user_path(name_or_path)
     if str(name_or_path) in list_recipes():
         path = Path(str(files("napari_sslmaps.lab.training"))) / "recipes" / f"{name_or_path}.toml"
     try:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from napari_sslmaps.errors import InvalidOptionError
+from napari_sslmaps.files import user_path
 from napari_sslmaps.lab.training.datasets.bank import PREFIX, build_bank
 from napari_sslmaps.lab.training.datasets.cut_bank import cut_bank
 from napari_sslmaps.lab.training.datasets.files import scan_files
@@ -61,7 +62,7 @@ def open_fields(
         raise InvalidOptionError(
             f"Expected mixed_in as a simulator, such as {PREFIX}histology; got {data.mixed_in!r}."
         )
-    files = scan_files(Path(data.source).expanduser(), data, on_progress)
+    files = scan_files(user_path(data.source), data, on_progress)
     real = cut_bank(bank, files, on_progress) if data.banked else files
     if not data.mixed_in:
         return real
