@@ -122,14 +122,10 @@ def settle(busy: Callable[[], bool] = lambda: False) -> None:
 
 def figure(path: Path) -> None:
     """Compose the methods × maps figure by the command that users type."""
-    command = [
-        str(Path(sys.executable).with_name("napari-sslmaps")),
-        "demo",
-        "--headless",
-        "--out",
-        str(path),
-    ]
-    subprocess.run(command, check=True)
+    with TemporaryDirectory() as folder:
+        command = [str(Path(sys.executable).with_name("napari-sslmaps")), "demo", "--headless", "--out"]
+        subprocess.run([*command, str(Path(folder, "figure.png"))], check=True)
+        shutil.move(Path(folder, "figure.png"), path)
 
 
 def pretext(path: Path) -> None:
