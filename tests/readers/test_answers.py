@@ -37,7 +37,7 @@ def study_of(design, scale):
 def told(*values, seconds=3.0, **changes):
     answers = [
         {"trial": "t1", "question": "use", "letter": letter, "value": value} | changes
-        for letter, value in zip("AB", values, strict=False)
+        for letter, value in zip("AB"[: len(values)], values, strict=True)
     ]
     return {
         "format": "napari-sslmaps/reader-answers",

@@ -114,7 +114,8 @@ def _choose(found: tuple[str, ...], name: str, branch: Branch | None) -> str:
     if "" in found and branch is None:
         return ""
     parts = [prefix.split(".") for prefix in found]
-    shared = next((place for place, words in enumerate(zip(*parts, strict=False)) if len(set(words)) > 1), 0)
+    places = range(min(map(len, parts)))
+    shared = next((place for place in places if len({part[place] for part in parts}) > 1), 0)
     for fits in _marks(branch):
         fitting = [prefix for prefix in found if fits(".".join(prefix.split(".")[shared:]))]
         if fitting and len(fitting) < len(found):  # a word that all have tells nothing
