@@ -1,5 +1,6 @@
 """Ctrl-C in a terminal ends every long command by saying so, whenever it is pressed."""
 
+import importlib
 import os
 import shutil
 import signal
@@ -15,6 +16,7 @@ from PIL import Image
 
 from napari_sslmaps.batch.run import run_batch
 from napari_sslmaps.batch.tasks import BatchOptions, choose_encoder
+from napari_sslmaps.cli import console
 from napari_sslmaps.records.run import RunOptions
 from napari_sslmaps.search.index import build_index
 
@@ -85,3 +87,23 @@ def test_ctrl_c_says_stopped(command: str, places: dict[str, Path], tmp_path: Pa
         assert said == ""
         return
     assert (process.returncode, said.endswith("Error: Stopped.\n")) in ((1, True), (0, False)), said
+
+
+def test_ctrl_c_waits_until_a_module_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A library in C++ that is interrupted while it is loaded ends the process."""
+    lines = "import os, signal", "os.kill(os.getpid(), signal.SIGINT)", "whole = True"
+    (tmp_path / "interrupted_module.py").write_text("\n".join(lines))
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def interrupted() -> None:
+        importlib.import_module("interrupted_module")
+        time.sleep(30)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), console.whole_imports():
+            interrupted()
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert sys.modules.pop("interrupted_module").whole

@@ -33,15 +33,15 @@ except DeviceMemoryError as error:
 
 
 def embedded_in(folder: Path, spare: int) -> subprocess.CompletedProcess[str]:
-    """Embed 250 × 250 tokens of 128 values, 32 MB, with an address space that has so many bytes left."""
-    wide = replace(TINY_VIT, dim=128, mlp_hidden=128)
+    """Embed 250 × 250 tokens of 768 values, 192 MB, with an address space that has so many bytes left."""
+    wide = replace(TINY_VIT, dim=768, mlp_hidden=128)
     weights = write_encoder(folder / "tiny.safetensors", architecture=wide)
     command = [sys.executable, "-c", _EMBED, str(weights), str(spare)]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
 
 
 def test_tokens_are_kept_in_half_where_little_address_space_is_left(tmp_path: Path) -> None:
-    ended = embedded_in(tmp_path, 56_000_000)
+    ended = embedded_in(tmp_path, 336_000_000)
     assert ended.stdout == "HalfTokens\n"
     assert "the tokens are kept in half precision, in memory." in ended.stderr
 

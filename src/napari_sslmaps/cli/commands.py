@@ -97,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     debug = "--debug" in given
     given = [argument for argument in given if argument != "--debug"]
     try:
-        with _libraries_silent(unless=debug):
+        with _libraries_silent(unless=debug), console.whole_imports():
             app(given, prog_name="napari-sslmaps")
     except (Cancelled, KeyboardInterrupt):
         console.error("Stopped.")

@@ -1,11 +1,14 @@
 """Console: results to stdout, progress and errors to stderr."""
 
 import json
+import signal
 import sys
 import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from threading import current_thread, main_thread
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, RenderableType
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
 
 _CONTROL = ("Cc", "Cs", "Zl", "Zp")
 """Categories of characters that move the cursor or cannot be written."""
+_IMPORTING, _LATER = "<frozen importlib._bootstrap", 0.1
+"""Where Python's code that imports says it is from; seconds until Ctrl-C is tried again."""
 
 
 def out(text: RenderableType) -> None:
@@ -141,6 +146,36 @@ def kept_if_stopped(sentence: str) -> Iterator[None]:
     except KeyboardInterrupt:
         note(sentence)
         raise
+
+
+@contextmanager
+def whole_imports() -> Iterator[None]:
+    """Put Ctrl-C off while a module is imported; nothing where it does no more than end what runs.
+
+    A library in C++ that is interrupted while it is loaded ends the process with a word of its own.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    is_plain = before is signal.default_int_handler and current_thread() is main_thread()
+    if not is_plain or sys.platform == "win32":
+        yield
+        return
+
+    def interrupt(_number: int, frame: FrameType | None) -> None:
+        while frame is not None:
+            if frame.f_code.co_filename.startswith(_IMPORTING):
+                signal.setitimer(signal.ITIMER_REAL, _LATER)
+                return
+            frame = frame.f_back
+        raise KeyboardInterrupt
+
+    alarm = signal.signal(signal.SIGALRM, interrupt)
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGALRM, alarm)
 
 
 @contextmanager
