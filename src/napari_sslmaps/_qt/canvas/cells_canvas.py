@@ -151,7 +151,7 @@ class CellsCanvas(QWidget):
             taken = paint_level_bar(painter, below, shades(picture), low, high)
         value = None if self._at is None else value_at(self._viewer, picture, self._at)
         if value is not None:
-            paint_line(painter, below.adjusted(0, 0, -taken, 0), number(value), "")
+            paint_line(painter, below.adjusted(0, 0, -taken, 0), number(value), "here")
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:
         """Let the cells fill what there is."""
