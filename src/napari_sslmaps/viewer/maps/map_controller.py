@@ -51,7 +51,7 @@ class _Repaint:
                 partial=True,
             )
             maps = [result for found in made.values() for result in found.values()]
-            context.report(draw_all(maps, self.request.options.similarity.display))
+            context.report((key, draw_all(maps, self.request.options.similarity.display)))
         self._prepare_drag(context)
 
     def _prepare_drag(self, context: TaskContext) -> None:
@@ -108,7 +108,7 @@ class MapController:
         self._shown = shown
         self._in_view = in_view
         self._failed = failed
-        self._pending: set[str] = set()
+        self._pending: dict[str, None] = {}  # in the order in which they are to be made
 
     def paint(self, image: Image, painted: PartialResult) -> None:
         """Show what a run reports; similarity only if it answers the anchors of now."""
@@ -122,16 +122,17 @@ class MapController:
         order = {name: place for place, name in enumerate(self._workspace.methods)}
         names = sorted(session.embedded, key=lambda name: order.get(name, len(order)))
         embedded = tuple(session.embedded[name] for name in names)
-        self._pending.update(kind for kind in kinds if kind in self._workspace.maps)
+        wanted = {kind.key for kind in selectable()} & set(self._workspace.maps)
+        self._pending = {kind: None for kind in (*kinds, *self._pending) if kind in wanted}
         if not embedded or not self._pending:
             return
-        chosen = tuple(kind.key for kind in selectable() if kind.key in self._pending)
-        request = replace(self._request(), wanted=chosen)
+        request = replace(self._request(), wanted=tuple(self._pending))
         self._drop_what_has_no_reference(image, request)
         work = _Repaint(embedded, request, self._sessions.elsewhere(), self._shown_maps(image))
 
-        def reported(drawings: list[LayerSpec]) -> None:
-            self._pending.difference_update(chosen)
+        def reported(made: tuple[str, list[LayerSpec]]) -> None:
+            kind, drawings = made
+            self._pending.pop(kind, None)
             self._show(image, drawings)
 
         most = min(INLINE_MEGABYTES, AVERAGED_MEGABYTES if request.options.scale.value else INLINE_MEGABYTES)
