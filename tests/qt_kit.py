@@ -103,7 +103,7 @@ class Window:
 
     def wait_until_idle(self) -> None:
         """Wait for the end of a run."""
-        self.qtbot.waitUntil(lambda: self.widget.workspace.progress is None, timeout=10_000)
+        self.qtbot.waitUntil(lambda: self.widget.workspace.progress is None)
 
 
 def is_red(colour: np.ndarray) -> bool:

@@ -10,6 +10,7 @@ import pytest
 from napari.components import ViewerModel
 from pytestqt.qtbot import QtBot
 from qt_kit import Window
+from qtpy.QtWidgets import QApplication
 from viewer_kit import KnownEmbedder, KnownLibrary, KnownPretext, known_services, make_spec
 
 from napari_sslmaps._qt.dock import SSLMapsWidget
@@ -24,6 +25,18 @@ def pytest_configure(config: pytest.Config) -> None:
         "ignore:.*is a deprecated attribute since 0.9.0:FutureWarning",
     ):
         config.addinivalue_line("filterwarnings", line)
+
+
+class PatientBot(QtBot):
+    """Waits a minute: what is waited for may import a large library on a busy machine."""
+
+    def waitUntil(self, callback: Callable[[], bool | None], *, timeout: int = 60_000) -> None:  # noqa: N802  # of pytest-qt
+        super().waitUntil(callback, timeout=timeout)
+
+
+@pytest.fixture
+def qtbot(qapp: QApplication, request: pytest.FixtureRequest) -> QtBot:
+    return PatientBot(request)
 
 
 @pytest.fixture(autouse=True)

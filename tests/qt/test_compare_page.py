@@ -52,7 +52,7 @@ def test_scribbles_are_followed_by_the_classes_of_a_probe(page: Window, qtbot: Q
     probe, model = page.widget.compare.probe, page.widget.controller.compare_page.model
     press(qtbot, probe.paint)
     page.drag((10, 6), (10, 14), (12, 20))
-    assert "at least two classes" in probe.text.text()
+    qtbot.waitUntil(lambda: "at least two classes" in probe.text.text())
     press(qtbot, probe.classes[1])
     assert model.brush == 2
     page.drag((10, 60), (10, 66), (12, 72))
@@ -60,7 +60,7 @@ def test_scribbles_are_followed_by_the_classes_of_a_probe(page: Window, qtbot: Q
     assert {1, 2} <= set(np.unique(scribbles))
     assert scribbles[10, 10] == 1
     assert scribbles[10, 66] == 2
-    qtbot.waitUntil(lambda: "apart from the first" in probe.text.text(), timeout=10_000)
+    qtbot.waitUntil(lambda: "apart from the first" in probe.text.text())
     classes = layer_of(page, PREDICTION)
     assert (classes[:, :5] == 1).all()
     assert (classes[:, 5:] == 2).all()
@@ -78,11 +78,11 @@ def test_more_strokes_tell_how_good_the_probe_is_until_another_page_is_opened(
         press(qtbot, probe.classes[number])
         for row in (8, 52):
             page.drag((row, column), (row, column + 6))
-    qtbot.waitUntil(lambda: "held-out strokes 1.000" in probe.text.text(), timeout=10_000)
+    qtbot.waitUntil(lambda: "held-out strokes 1.000" in probe.text.text())
     assert model.findings[-1].key == "probe"
     press(qtbot, probe.erase)
     page.drag((52, 68), (52, 74), (50, 74), (50, 68), (54, 68), (54, 76), (56, 66))
-    qtbot.waitUntil(lambda: "Paint another stroke" in probe.text.text(), timeout=10_000)
+    qtbot.waitUntil(lambda: "Paint another stroke" in probe.text.text())
     probe.kind.setCurrentIndex(1)
     assert model.probe.kind == "knn"
     press(qtbot, probe.paint)
@@ -105,7 +105,7 @@ def test_a_comparison_is_read_and_its_rows_lead_to_maps(page: Window, qtbot: QtB
     page.viewer.add_labels(labels, name="left")
     assert widget.compare.annotation.annotation.currentText() == "left"
     press(qtbot, widget.run.compare)
-    qtbot.waitUntil(lambda: widget.workspace.status.text.startswith("Compared"), timeout=10_000)
+    qtbot.waitUntil(lambda: widget.workspace.status.text.startswith("Compared"))
     comparer: KnownComparer = widget.controller.compare_page.comparison._comparer
     (asked,) = comparer.asked
     assert asked.image.annotation.classes == (1,)
@@ -117,9 +117,7 @@ def test_a_comparison_is_read_and_its_rows_lead_to_maps(page: Window, qtbot: QtB
     assert widget.workspace.front == "dinov3-demo"
     results.choice.setCurrentIndex(results.choice.findText("Agreement of encoders"))
     click_row(qtbot, results.table, 0)
-    qtbot.waitUntil(
-        lambda: bool(widget.controller.layer_manager.layers_of(page.image, "agreement")), timeout=10_000
-    )
+    qtbot.waitUntil(lambda: bool(widget.controller.layer_manager.layers_of(page.image, "agreement")))
     (agreement,) = widget.controller.layer_manager.layers_of(page.image, "agreement")
     assert agreement.name == "tissue / agreement / mae-demo ~ dinov3-demo"
     assert agreement.visible
@@ -144,7 +142,7 @@ def test_figures_are_exported_by_menu_and_dialog(page: Window, qtbot: QtBot, tmp
     dialog.findChild(QLineEdit).setText(str(folder))  # typed, its completer would pop up in the mouse's way
     choose = dialog.findChild(QDialogButtonBox).button(QDialogButtonBox.StandardButton.Open)
     qtbot.mouseClick(choose, LEFT)
-    qtbot.waitUntil(lambda: page.widget.workspace.status.text.startswith("Wrote"), timeout=20_000)
+    qtbot.waitUntil(lambda: page.widget.workspace.status.text.startswith("Wrote"))
     assert (
         page.widget.workspace.status.text
         == f"Wrote figure.png, figure.svg, figure.pdf and 3 more into {folder}."
@@ -187,7 +185,7 @@ def test_a_folder_is_asked_for_in_a_dialog(panel: SSLMapsWidget, qtbot: QtBot, t
     dialog.labels.setCurrentIndex(1)
     dialog.scores["localisation"].click()
     qtbot.mouseClick(dialog.start, LEFT)
-    qtbot.waitUntil(lambda: widget.workspace.status.text.startswith("Compared 2 encoders"), timeout=10_000)
+    qtbot.waitUntil(lambda: widget.workspace.status.text.startswith("Compared 2 encoders"))
     (asked,) = widget.controller.compare_page.comparison._comparer.asked
     assert asked.request.scores == ("maps", "anchors", "boundaries", "scale", "localisation")
     assert [(image.name, image.label) for image in asked.request.images] == [("cells/one.png", "cells")]

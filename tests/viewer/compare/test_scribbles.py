@@ -30,6 +30,10 @@ class KnownProber:
     def __init__(self) -> None:
         self.asked: list[tuple[str, ProbeKind, int]] = []
         self.validated = 0
+        self.prepared = 0
+
+    def prepare(self) -> None:
+        self.prepared += 1
 
     def predict(self, embedding: Embedding, scribbled: Scribbled, kind: ProbeKind) -> LabelMap:
         number = int(scribbled.labels.max())
@@ -77,6 +81,7 @@ class Painting:
         workspace.task = "compare"
         self.model = self.controller.compare_page.model
         self.model.scribbling = True
+        self.deliver()
 
     def make_runner(self) -> AgainRunner:
         self.runners.append(AgainRunner())
@@ -104,6 +109,17 @@ def painting(
     made = Painting(viewer, workspace, specs)
     yield made
     made.controller.close()
+
+
+def test_the_classifiers_are_loaded_when_the_brush_is_taken(painting: Painting) -> None:
+    assert painting.prober.prepared == 1
+    painting.layer.paint((10, 10), 1)
+    assert painting.model.probe_text == "Learning from your strokes …"
+    painting.model.scribbling = False
+    painting.model.scribbling = True
+    assert painting.prober.prepared == 1
+    painting.deliver()
+    assert painting.prober.asked == [("mae-demo", "logistic", 1)]
 
 
 def test_strokes_that_come_while_it_computes_are_answered_together(painting: Painting) -> None:

@@ -20,6 +20,7 @@ from napari_sslmaps.viewer.state.workspace import WorkspaceModel
 
 _ADVICE = "Your scribbles stay; paint on to try again."
 _HINT = "Paint at least two classes; two strokes of each tell how good it is."
+_LEARNING = "Learning from your strokes …"
 _RUN_FIRST = "Run the encoders first: a probe learns from their tokens."
 
 
@@ -89,6 +90,8 @@ class ProbeController:
             self._model.probe_text = _HINT
             return
         self._busy, self._dirty, self._seen = True, False, scribbled
+        if self._validated is None:
+            self._model.probe_text = _LEARNING
         job = ProbeJob(
             embedding, scribbled, self._model.probe.kind, self._prober, self._workspace.options.scale
         )
@@ -130,6 +133,11 @@ class ProbeController:
             set_visible(drawn, visible=False)
         self._layers.take(image, _region_of(embedding), embedding.grid.stride_yx)
         self._on_brush()
+        if not self._busy:
+            nothing = TaskCallbacks(
+                lambda _: None, lambda _: None, lambda _: None
+            )  # a stroke says what fails
+            self._runner.submit(lambda _: self._prober.prepare(), nothing)
         self.refresh()
 
     def _on_brush(self) -> None:
@@ -208,6 +216,7 @@ class ProbeController:
         self._busy = self._dirty = False
         self._model.scribbling = False
         self._model.probe_text = ""
+        self._validated = None
         self._layers.hide()
 
     def _on_removed(self) -> None:

@@ -1,6 +1,7 @@
 """What a probe learns from scribbles, and who computes it."""
 
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Protocol
 
 import numpy as np
@@ -43,6 +44,10 @@ class Validation:
 class Prober(Protocol):
     """Learns from scribbles."""
 
+    def prepare(self) -> None:
+        """Load what the others need, before the first stroke asks for it; to be called on a thread."""
+        ...
+
     def predict(self, embedding: Embedding, scribbled: Scribbled, kind: ProbeKind) -> LabelMap:
         """Fit to what is painted, and label every token; on the calling thread."""
         ...
@@ -54,6 +59,12 @@ class Prober(Protocol):
 
 class TokenProber:
     """Fits scikit-learn's classifiers to tokens."""
+
+    def prepare(self) -> None:
+        """Load scikit-learn, which takes seconds."""
+        for name in ("token_probe", "cross_validation", "scribbles"):
+            import_module(f"napari_sslmaps.evaluation.{name}")
+        import_module("sklearn.linear_model")
 
     def predict(self, embedding: Embedding, scribbled: Scribbled, kind: ProbeKind) -> LabelMap:
         """Fit, and label every token."""
