@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter, time
@@ -11,9 +11,9 @@ from time import perf_counter, time
 from napari_sslmaps.batch.cluster import Workers
 from napari_sslmaps.batch.dispatch import answers, new_unfinished
 from napari_sslmaps.batch.store import read_about
-from napari_sslmaps.batch.table import TABLE, Row, is_table, write_table
+from napari_sslmaps.batch.table import TABLE, GrowingTable, Row, is_table, write_table
 from napari_sslmaps.batch.tasks import BatchEncoder, BatchOptions, BatchTask, make_order, tiles_folder
-from napari_sslmaps.errors import ExportError, InvalidOptionError
+from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.extras import require_extra
 from napari_sslmaps.files import remove_folder, user_path
 from napari_sslmaps.inputs.listing import BatchItem, Listing, list_items
@@ -22,8 +22,6 @@ from napari_sslmaps.records.claim import check_claim, stranger
 
 OnProgress = Callable[["BatchProgress"], None]
 _ABANDONED_S = 24 * 3600
-_WAIT = 20
-"""A table that is written while rows come takes a twentieth of the time at most."""
 _KEY = re.compile("[0-9a-f]{64}")
 
 
@@ -142,7 +140,7 @@ def run_batch(
     count = sum(len(order.outputs) for order in todo)
     _sweep_tiles(folder, {order.key for order in todo})
     _report(on_progress, BatchProgress(0, count))
-    table = _Table(folder, _all_rows(folder, ()) if todo else ())
+    table = GrowingTable(folder / TABLE, _all_rows(folder, ()) if todo else ())
     try:
         with closing(answers(todo, workers or Workers(), unfinished)) as rows:
             for row in rows:
@@ -174,33 +172,6 @@ def _check_table(out: Path) -> None:
     path = out / TABLE
     if os.path.lexists(path) and not is_table(path) and not any(map(read_about, _outputs(out))):
         raise stranger(path)
-
-
-class _Table:
-    """The table while rows come, so that a kill loses next to none: what fails is told nowhere else.
-
-    Parameters
-    ----------
-    out
-        Folder of the batch.
-    rows
-        Rows that are known.
-    """
-
-    def __init__(self, out: Path, rows: Iterable[Row]) -> None:
-        self._path, self._rows = out / TABLE, {row.output: row for row in rows}
-        self._next = 0.0
-
-    def add(self, row: Row) -> None:
-        """Take up a row, and write all of them unless the last time was but now and took long."""
-        self._rows[row.output] = row
-        start = perf_counter()
-        if start < self._next:
-            return
-        with suppress(ExportError):  # said at the end, where it lasts
-            write_table(self._path, self._rows.values())
-        end = perf_counter()
-        self._next = end + _WAIT * (end - start)
 
 
 def _without_names(listing: Listing, out: Path) -> Listing:

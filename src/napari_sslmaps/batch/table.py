@@ -2,18 +2,23 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from time import perf_counter
 from typing import Any, Literal, Self, get_args, get_type_hints
 
 from napari_sslmaps.batch.tasks import BatchTask
+from napari_sslmaps.errors import ExportError
 from napari_sslmaps.files import readable, written_whole
 from napari_sslmaps.records.anonymous import number_of, numbered
 from napari_sslmaps.records.places import place_in
 
 Status = Literal["done", "failed"]
 TABLE = "batch.parquet"
+_WAIT = 20
+"""A table that is written while rows come takes a twentieth of the time at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +151,43 @@ def write_table(path: Path, rows: Iterable[Row]) -> None:
     table = pa.Table.from_pylist([asdict(row) for row in ordered], schema=schema)
     with written_whole(path) as temporary:
         write_parquet(table, temporary)
+
+
+class GrowingTable:
+    """The table while rows come, so that a kill loses next to none: what fails is told nowhere else.
+
+    Parameters
+    ----------
+    path
+        The Parquet file.
+    rows
+        Rows that are known.
+    clock
+        Tells the seconds.
+    """
+
+    def __init__(
+        self, path: Path, rows: Iterable[Row] = (), clock: Callable[[], float] = perf_counter
+    ) -> None:
+        self._path, self._rows = path, {row.output: row for row in rows}
+        self._clock = clock
+        self._next = self._took = 0.0
+
+    def add(self, row: Row) -> None:
+        """Take up a row, and write all of them unless the last time was but now and takes long.
+
+        How long that takes is the shorter of the last two times: the first imports Arrow, and any may meet a
+        busy disk.
+        """
+        self._rows[row.output] = row
+        start = self._clock()
+        if start < self._next:
+            return
+        with suppress(ExportError):  # said at the end, where it lasts
+            write_table(self._path, self._rows.values())
+        end = self._clock()
+        self._next = end + _WAIT * min(self._took, end - start)
+        self._took = end - start
 
 
 def is_table(path: Path) -> bool:
