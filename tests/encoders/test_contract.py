@@ -126,9 +126,11 @@ def test_every_card_begins_with_its_verdict(name):
 def test_what_a_card_says_as_data_is_what_it_says_in_words(name):
     facts, card = facts_of(get_spec(name)), model_card(name)
     label, sentence = verdict_of(card)
-    assert f"{len(facts.ahead_on)} of {len(facts.real_sets)} real sets" in label
+    assert label == facts.label
+    assert f"{len(facts.ahead_on)} of {len(facts.real_sets)} sets" in label
+    assert facts.explained in sentence
     assert all(known in sentence for known in facts.real_sets)
-    assert facts.beats_simulated == ("It beat its controls on simulated" in card)
+    assert facts.beats_simulated == ("It beats its controls on simulated" in card)
     assert "<!--" not in card
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from napari_sslmaps.encoders.catalog import CONTROLS
 from napari_sslmaps.encoders.methods.registry import METHODS
@@ -80,21 +80,53 @@ Method: {citation}.{own}
 
 @dataclass(frozen=True, slots=True)
 class CardFacts:
-    """What an encoder was found to be worth.
+    """What an encoder was found to be worth, and the words for it in window, list and card.
 
     Parameters
     ----------
     beats_simulated
         Whether it beat its controls on simulated images.
     real_sets
-        Names of the sets of real images that it was judged on.
+        The sets of real images that it was judged on: name, and what is on how many images.
     ahead_on
-        Those of them on which it beat its controls.
+        Names of those of them on which it beat its controls.
     """
 
     beats_simulated: bool
-    real_sets: tuple[str, ...] = ()
+    real_sets: Mapping[str, str] = field(default_factory=dict)
     ahead_on: tuple[str, ...] = ()
+
+    @property
+    def short(self) -> str:
+        """The verdict in as many words as fit beside a name."""
+        if not self.real_sets:
+            return f"simulated: {'beats' if self.beats_simulated else 'does not beat'} controls"
+        if not self.ahead_on:
+            return "does not beat controls"
+        return f"beats controls: {self._counted} sets"
+
+    @property
+    def label(self) -> str:
+        """The verdict in a clause, which begins with *It*."""
+        if not self.real_sets:
+            return "It beats its controls" if self.beats_simulated else "It does not beat its controls"
+        if not self.ahead_on:
+            return f"It does not beat its controls on real images ({self._counted} sets)"
+        return f"It beats its controls on {self._counted} sets of real images"
+
+    @property
+    def explained(self) -> str:
+        """What was tested on real images, on which, and against what."""
+        found = "; ".join(self.real_sets[name] for name in self.ahead_on) or "none"
+        return (
+            "Tested: of a click on a structure, how well the map of similarity finds the rest of it, as "
+            f"experts drew it. On: {'; '.join(self.real_sets.values())}. Against: the same network untrained, "
+            f"colour, pixels and position. It has to be clearly better than each of them; it is on: {found}."
+        )
+
+    @property
+    def _counted(self) -> str:
+        return f"{len(self.ahead_on)} of {len(self.real_sets)}"
 
     def written(self) -> str:
         """Return the last line of a card, which no reader of Markdown shows."""
@@ -109,7 +141,7 @@ def facts_of(spec: EncoderSpec) -> CardFacts | None:
     if not written:
         return None
     found = json.loads(written.removesuffix(_FACTS_END))
-    return CardFacts(bool(found["beats_simulated"]), tuple(found["real_sets"]), tuple(found["ahead_on"]))
+    return CardFacts(bool(found["beats_simulated"]), dict(found["real_sets"]), tuple(found["ahead_on"]))
 
 
 def card_of(spec: EncoderSpec, *, doubts: Sequence[str] = ()) -> str:

@@ -55,7 +55,7 @@ def test_a_card_has_the_verdict_in_its_first_paragraph(judged):
     title, first, *_ = card.split("\n\n")
     assert title == "# mae-histology"
     assert first == verdict(result)
-    assert first.startswith("**It did not beat its control**")
+    assert first.startswith("**It does not beat its controls**")
 
 
 def test_a_card_says_everything(judged):
@@ -98,7 +98,7 @@ def test_the_overview_has_a_row_per_encoder_with_its_verdict(judged):
     table = overview_table({"mae-ultrasound": other, "mae-histology": result}).splitlines()
     assert [line.split("|")[1].strip() for line in table[2:]] == ["`mae-histology`", "`mae-ultrasound`"]
     assert label(result) in table[2]
-    assert "beat its controls" in table[3]
+    assert "beats its controls" in table[3]
     assert {line.count("|") for line in table} == {7}
 
 

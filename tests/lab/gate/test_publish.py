@@ -45,7 +45,7 @@ def test_a_run_is_judged_copied_and_described(script, run, capsys):
     assert weights.read_bytes() == (run / "encoder.safetensors").read_bytes()
     assert hash_path(weights) in card.read_text(encoding="utf-8")
     assert "| `mae-histology` |" in script.PAGE.read_text(encoding="utf-8")
-    assert "mae-histology: did not beat its control" in capsys.readouterr().out
+    assert "mae-histology: does not beat its controls" in capsys.readouterr().out
 
 
 def test_rendering_again_changes_nothing(script, run):

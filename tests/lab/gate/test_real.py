@@ -75,11 +75,16 @@ def test_everybody_is_scored_on_every_set(judged):
 
 def test_an_untrained_network_does_not_beat_untrained_ones(judged):
     assert not any(found["beats"] for found in judged["masks"].values())
-    assert real_verdict(judged).startswith("**It beat its controls on 0 of 2 real sets**: on none")
-    beaten = {name: {**found, "beats": True} for name, found in judged["masks"].items()}
-    assert "2 of 2 real sets** (ebhi_seg_heldout, camelyon_tumour): there" in real_verdict(
-        {**judged, "masks": beaten}
+    said = real_verdict(judged)
+    assert said.startswith(
+        "**It does not beat its controls on real images (0 of 2 sets)**. Tested: of a click"
     )
+    assert "(CAMELYON16), 6 images. Against: the same network untrained" in said
+    assert "it is on: none." in said
+    beaten = {name: {**found, "beats": True} for name, found in judged["masks"].items()}
+    said = real_verdict({**judged, "masks": beaten})
+    assert said.startswith("**It beats its controls on 2 of 2 sets of real images**.")
+    assert said.count("tumour in lymph node") == 2
 
 
 def test_tables_have_a_row_for_everybody(judged):

@@ -41,10 +41,10 @@ def result(*failed: str) -> dict:
 
 
 def test_a_verdict_says_what_failed_and_by_how_much():
-    assert verdict(result()).startswith("**It beat its controls** on simulated histology")
+    assert verdict(result()).startswith("**It beats its controls** on simulated histology")
     text = verdict(result("knn"))
-    assert text.startswith("**It did not beat its control** on simulated histology (nearest neighbours)")
+    assert text.startswith("**It does not beat its controls** on simulated histology (nearest neighbours)")
     assert "+0.100 [+0.050, +0.150]" in text
     assert "-0.020 [-0.040, +0.010]" in text
-    assert label(result()) == "beat its controls"
-    assert label(result("probe", "knn")) == "did not beat its control (probe, neighbours)"
+    assert label(result()) == "beats its controls"
+    assert label(result("probe", "knn")) == "does not beat its controls (probe, neighbours)"

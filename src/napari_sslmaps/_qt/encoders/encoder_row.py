@@ -39,9 +39,6 @@ _CONTROL_TITLES = {
     "pixels": "Raw pixels",
     "colour": "Mean colour",
 }
-_BEATS, _FAILS = "simulated: beats control", "simulated: not above it"
-_SHORT = {"It beat its controls": _BEATS, "It did not beat its control": _FAILS}
-"""Of cards that say nothing as data."""
 _ACTIONS = (
     ("Model card", "card"),
     ("Look again and correct…", "review"),
@@ -235,11 +232,9 @@ def _known(spec: EncoderSpec, label: str, facts: CardFacts | None) -> str:
     if spec.origin != "embedded":
         title = METHODS[spec.method].title
         return title if spec.path is None else f"{title} · {spec.megabytes:.1f} MB"
-    if facts is not None and facts.real_sets:
-        return f"real: ahead on {len(facts.ahead_on)} of {len(facts.real_sets)}"
     if facts is not None:
-        return _BEATS if facts.beats_simulated else _FAILS
-    return _SHORT.get(label, label.removeprefix("It ")) or f"{spec.megabytes:.1f} MB"
+        return facts.short
+    return label.removeprefix("It ") or f"{spec.megabytes:.1f} MB"
 
 
 def _tip(spec: EncoderSpec, sentence: str, facts: CardFacts | None) -> str:
@@ -264,10 +259,4 @@ def _readable(sentence: str, facts: CardFacts | None) -> str:
     """Say what a card's verdict means for somebody who clicks; its numbers stay in the card."""
     if facts is None or not facts.real_sets:
         return sentence
-    named = f": {', '.join(facts.ahead_on).replace('_', ' ')}" if facts.ahead_on else ""
-    counted = f"{len(facts.ahead_on)} of {len(facts.real_sets)}"
-    return (
-        "Click on a structure, and its map shows where else the image is like it. Compared to experts' "
-        "drawings, that is better than untrained networks, colour, pixels and position on "
-        f"{counted} sets of real images{named}. Numbers: model card (i)."
-    )
+    return f"{facts.label}. {facts.explained} Numbers: model card (i)."

@@ -19,6 +19,7 @@ from napari_sslmaps.lab.gate.real_tables import (
     probe_table,
     real_verdict,
     sets_beaten,
+    sets_judged,
     training_images,
 )
 from napari_sslmaps.lab.gate.tables import score_table, tap_table
@@ -111,9 +112,11 @@ Weights: {header["licence"]}. Trained from scratch by this package's own code, w
 
 
 def _facts_as_data(result: Mapping[str, Any], real: Mapping[str, Any] | None) -> CardFacts:
-    ahead = {} if real is None else sets_beaten(real)
-    return CardFacts(
-        not result["failed"], tuple(ahead), tuple(name for name, beaten in ahead.items() if beaten)
+    beats_simulated = not result["failed"]
+    return (
+        CardFacts(beats_simulated)
+        if real is None
+        else CardFacts(beats_simulated, sets_judged(real), sets_beaten(real))
     )
 
 

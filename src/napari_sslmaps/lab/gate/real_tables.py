@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from napari_sslmaps.encoders.cards import CardFacts
 from napari_sslmaps.encoders.methods.registry import METHODS
 from napari_sslmaps.evaluation.anchor_scores import STRATA
 from napari_sslmaps.lab.gate.image_sets import ImageSet, image_sets, sets_for
@@ -18,21 +19,25 @@ _RIVALS = ("untrained", "colour", "pixels", "position")
 def real_verdict(result: Mapping[str, Any]) -> str:
     """Say in a paragraph of Markdown on how many real sets an encoder beat its controls, and on which."""
     masks = dict(_in_order(result, "masks"))
-    beaten = [name for name, beats in sets_beaten(result).items() if beats]
+    facts = CardFacts(False, sets_judged(result), sets_beaten(result))
     below = [name for name, found in masks.items() if found["below_untrained"]]
     gains = ", ".join(f"{name} {_above_twin(found)}" for name, found in masks.items())
-    better = "find the anchor's class better than untrained networks, colour, pixels and position"
-    where = f" ({', '.join(beaten)}): there" if beaten else ": on none"
     worse = f" It is below untrained networks on {', '.join(below)}." if below else ""
-    return (
-        f"**It beat its controls on {len(beaten)} of {len(masks)} real sets**{where} does its similarity to "
-        f"an anchor {better}. Above untrained networks, by set: {gains}.{worse}"
-    )
+    return f"**{facts.label}**. {facts.explained} Above untrained networks, by set: {gains}.{worse}"
 
 
-def sets_beaten(result: Mapping[str, Any]) -> dict[str, bool]:
-    """Return of each real set with masks, in their order, whether the encoder beat its controls on it."""
-    return {name: bool(found["beats"]) for name, found in _in_order(result, "masks")}
+def sets_judged(result: Mapping[str, Any]) -> dict[str, str]:
+    """Return what is on the images of each real set with masks, and on how many, by its name."""
+    found = result["masks"]
+    return {
+        known.name: f"{known.title}, {found[known.name]['images']} images"
+        for known in sets_for(result["domain"], "masks")
+    }
+
+
+def sets_beaten(result: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of the real sets on which an encoder beat its controls."""
+    return tuple(name for name, found in _in_order(result, "masks") if found["beats"])
 
 
 def _in_order(result: Mapping[str, Any], use: str) -> Iterator[tuple[str, Mapping[str, Any]]]:

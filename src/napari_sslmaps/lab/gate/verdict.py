@@ -50,18 +50,18 @@ def verdict(result: Mapping[str, Any]) -> str:
         f"{signed(result['gain_over_colour']['knn'])} from those of colour statistics"
     )
     if not result["failed"]:
-        return f"**It beat its controls** on simulated {domain}: {probe}, and {knn}."
+        return f"**It beats its controls** on simulated {domain}: {probe}, and {knn}."
     parts = {"probe": "probe", "knn": "nearest neighbours"}
     failed = " and ".join(parts[name] for name in result["failed"])
-    return f"**It did not beat its control** on simulated {domain} ({failed}): {probe}; {knn}."
+    return f"**It does not beat its controls** on simulated {domain} ({failed}): {probe}; {knn}."
 
 
 def label(result: Mapping[str, Any]) -> str:
     """Return the verdict in a few words."""
     if not result["failed"]:
-        return "beat its controls"
+        return "beats its controls"
     parts = {"probe": "probe", "knn": "neighbours"}
-    return f"did not beat its control ({', '.join(parts[name] for name in result['failed'])})"
+    return f"does not beat its controls ({', '.join(parts[name] for name in result['failed'])})"
 
 
 def signed(estimate: Mapping[str, float]) -> str:
