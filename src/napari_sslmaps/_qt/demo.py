@@ -31,8 +31,9 @@ def run_demo(sample: str = "histology", *, block: bool = True) -> "napari.Viewer
     import napari
 
     viewer = napari.Viewer(title="napari-sslmaps")
-    open_demo(viewer, sample)
+    widget = open_demo(viewer, sample)
     if block:
+        widget.window().showMaximized()  # four cells and the dock have room beside each other
         napari.run()
     return viewer
 

@@ -120,8 +120,8 @@ class CardFacts:
         found = "; ".join(self.real_sets[name] for name in self.ahead_on) or "none"
         return (
             "Tested: of a click on a structure, how well the map of similarity finds the rest of it, as "
-            f"experts drew it. On: {'; '.join(self.real_sets.values())}. Against: the same network untrained, "
-            f"colour, pixels and position. It has to be clearly better than each of them; it is on: {found}."
+            f"experts drew it. On: {'; '.join(self.real_sets.values())}. Against: the same network "
+            f"untrained, colour, pixels and position. It has to be clearly better than each of them; it is on: {found}."
         )
 
     @property

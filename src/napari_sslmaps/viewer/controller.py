@@ -348,6 +348,7 @@ class Controller:
         if isinstance(layer, Image):
             self.sessions.drop(layer)
         if looked_at:
+            self.workspace.say("")
             self.workspace.image = next(reversed(self.images()), None)
         elif self.pretext.owns(layer):
             return
@@ -366,6 +367,7 @@ class Controller:
     def _on_image_changed(self) -> None:
         old, new = self.session, self.workspace.image
         if old is not None:
+            self.workspace.say("")  # what was said is of that image
             old.anchors = self.workspace.anchors
             old.spacing_um = self.workspace.spacing_um
             old.asked = self.workspace.appearance
@@ -395,9 +397,10 @@ class Controller:
         self.encoder_list.tick_fitting()
         if session is not None and session.embedded:
             self.stage.choose_front()
-            self.coordinator.catch_up()
+        self.coordinator.catch_up()
         self.run_estimate.update()
         self._arrange()
+        self._on_areas_changed()
 
     def _on_image_moved(self) -> None:
         if self.sessions.image is not None:

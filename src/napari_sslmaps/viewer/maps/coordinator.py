@@ -1,6 +1,6 @@
 """What anchors and options ask of one image: a map of what is embedded, a run for what is not."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from napari_sslmaps.viewer.maps.map_controller import MapController
 from napari_sslmaps.viewer.maps.runs import EmbeddingRuns
 from napari_sslmaps.viewer.maps.tracking import AnchorTracker
 from napari_sslmaps.viewer.maps.visibility import VisibilityController
-from napari_sslmaps.viewer.state.session import Session, Sessions
+from napari_sslmaps.viewer.state.session import Embedded, Session, Sessions
 from napari_sslmaps.viewer.state.workspace import WorkspaceModel
 
 
@@ -253,9 +253,10 @@ class MapCoordinator:
         self.repaint(*options.changed_since(before))
 
     def catch_up(self) -> None:
-        """Make maps again of an image that is turned to, if other ones are asked for by now."""
+        """Say what there is of an image that is turned to; make maps again if other ones are asked for."""
         workspace, here = self._workspace, self._sessions.here
-        if here is None:
+        self._tell_depths({} if here is None else here[1].embedded)
+        if here is None or not here[1].embedded:
             return
         spanning = [kind.key for kind in selectable() if kind.spans_encoders(workspace.options)]
         if here[1].asked != workspace.appearance:
@@ -274,10 +275,8 @@ class MapCoordinator:
         here = self._sessions.here
         if here is None or image is not here[0]:
             return
-        workspace, embedded = self._workspace, here[1].embedded
-        heads = [item.embedding.attention for item in embedded.values()]
-        workspace.heads = max((len(each) for each in heads if each is not None), default=0)
-        workspace.blocks = max((depth_of(workspace, name) for name in embedded), default=0)
+        workspace = self._workspace
+        self._tell_depths(here[1].embedded)
         if painted is None:
             self._tracker.follow(here[1])
             self.repaint(
@@ -289,6 +288,13 @@ class MapCoordinator:
             )
         else:
             self._map_controller.paint(image, painted)
+
+    def _tell_depths(self, embedded: Mapping[str, Embedded]) -> None:
+        """Say how many attention heads and blocks there are to choose from."""
+        workspace = self._workspace
+        heads = [item.embedding.attention for item in embedded.values()]
+        workspace.heads = max((len(each) for each in heads if each is not None), default=0)
+        workspace.blocks = max((depth_of(workspace, name) for name in embedded), default=0)
 
     def _is_stale(self, image: Image, session: Session) -> bool:
         """Whether nothing is embedded for the frame that is shown."""
