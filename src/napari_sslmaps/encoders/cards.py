@@ -118,10 +118,11 @@ class CardFacts:
     def explained(self) -> str:
         """What was tested on real images, on which, and against what."""
         found = "; ".join(self.real_sets[name] for name in self.ahead_on) or "none"
+        sets = "; ".join(self.real_sets.values())
         return (
             "Tested: of a click on a structure, how well the map of similarity finds the rest of it, as "
-            f"experts drew it. On: {'; '.join(self.real_sets.values())}. Against: the same network "
-            f"untrained, colour, pixels and position. It has to be clearly better than each of them; it is on: {found}."
+            f"experts drew it. On: {sets}. Against: the same network untrained, colour, pixels and position. "
+            f"It has to be clearly better than each of them; it is on: {found}."
         )
 
     @property
