@@ -33,9 +33,16 @@ def run_demo(sample: str = "histology", *, block: bool = True) -> "napari.Viewer
     viewer = napari.Viewer(title="napari-sslmaps")
     widget = open_demo(viewer, sample)
     if block:
-        widget.window().showMaximized()  # four cells and the dock have room beside each other
+        _fill_screen(widget)
         napari.run()
     return viewer
+
+
+def _fill_screen(widget: "SSLMapsWidget") -> None:
+    """Give four cells room beside the dock."""
+    window = widget.window()
+    if window is not None:
+        window.showMaximized()
 
 
 def open_demo(viewer: "napari.Viewer", sample: str = "histology") -> "SSLMapsWidget":

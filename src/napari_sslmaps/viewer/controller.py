@@ -275,6 +275,7 @@ class Controller:
         connect, layers, events = self._connections.add, self.viewer.layers, self.workspace.events
         connect(layers.selection.events.active, self._follow_selection)
         connect(layers.events.inserted, self._on_inserted)
+        connect(layers.events.inserted, self.marks.stay_on_top)
         connect(layers.events.removed, self._on_removed)
         connect(self.viewer.dims.events.current_step, self._on_view_changed)
         connect(self.viewer.dims.events.current_step, self.marks.update)

@@ -147,3 +147,19 @@ def test_maps_follow_the_frame_when_the_slider_rests(viewer: ViewerModel, contro
     np.testing.assert_allclose(layer.data_to_world((0, 0, 0))[0], 3)
     assert controller.marks.main.data[0, 0] == 3
     assert len(controller.workspace.anchors) == 1
+
+
+def test_anchors_stay_above_every_layer_that_comes(
+    viewer: ViewerModel, shown: Controller, image: Image
+) -> None:
+    marks = shown.marks.main
+    assert viewer.layers[-1] is marks
+    active = viewer.layers.selection.active
+    shown.areas.to_labels()
+    shown.areas.mark_most_similar(3)
+    shown.workspace.region = "mask"
+    viewer.add_labels(np.ones(image.data.shape, int), name="drawn by hand")
+    viewer.layers.selection.active = active
+    shown.workspace.shown = "pca"
+    assert {"tissue / labels / mae-demo", "tissue / mask", "drawn by hand"} <= {n.name for n in viewer.layers}
+    assert viewer.layers[-1] is marks

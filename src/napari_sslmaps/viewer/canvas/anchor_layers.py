@@ -71,6 +71,12 @@ class AnchorMarks:
         self._main.events.data.connect(self._on_points_edited)
         self._draw(self._main)
 
+    def stay_on_top(self) -> None:
+        """Move the layer above one that was added: labels would hide the ×."""
+        layers = self._viewer.layers
+        if self._main is not None and self._main in layers:
+            layers.move(layers.index(self._main), len(layers))
+
     def follow_zoom(self) -> None:
         """Keep the size on the canvas when the zoom changes."""
         if self._image is not None and self._main is not None:
