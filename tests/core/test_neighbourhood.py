@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
+from napari_sslmaps.core import neighbourhood
 from napari_sslmaps.core.neighbourhood import Neighbourhood, averaged, neighbourhood_of
 from napari_sslmaps.core.results import Embedding
 from napari_sslmaps.core.tokens import HalfTokens
@@ -25,7 +26,7 @@ def by_scipy(embedding, scale):
     sigma = [scale / stride for stride in embedding.grid.stride_yx]
     there = np.isfinite(embedding.tokens[:, :, 0])
     values = np.where(there[..., None], embedding.tokens, 0).astype(np.float64)
-    options = {"mode": "constant", "truncate": 4.0}
+    options = {"mode": "constant", "truncate": 8.0}
     weight = gaussian_filter(there.astype(np.float64), sigma, **options)
     planes = [gaussian_filter(values[..., k], sigma, **options) for k in range(values.shape[-1])]
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -40,7 +41,7 @@ def by_scipy(embedding, scale):
     st.integers(1, 70),
     st.integers(0, 99),
     st.sampled_from([0.0, 0.3]),
-    st.floats(1.0, 60.0),
+    st.floats(1.0, 400.0),
 )
 def test_tokens_are_averaged_as_scipy_does_it(rows, cols, seed, missing, scale):
     embedding = embedding_of(rows, cols, 3, seed, missing)
@@ -62,23 +63,36 @@ def test_a_product_with_averages_is_the_average_of_products(scale):
     around = Neighbourhood(embedding, scale)
     direction = np.random.default_rng(1).normal(size=16).astype(np.float32)
     expected = averaged(embedding, scale).tokens @ direction
-    np.testing.assert_allclose(around.average(embedding.tokens @ direction), expected, rtol=1e-4, atol=1e-5)
+    for found in (around.average(embedding.tokens @ direction), around.dot(direction)):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_lengths_are_those_of_the_averages():
+@pytest.mark.parametrize("scale", [16.0, 60.0])
+def test_lengths_are_those_of_the_averages(scale):
     embedding = embedding_of(33, 47, 8, missing=0.1)
-    around, found = Neighbourhood(embedding, 16.0), averaged(embedding, 16.0)
+    around, found = Neighbourhood(embedding, scale), averaged(embedding, scale)
     for name in ("inverse_norms", "centred_inverse_norms"):
         np.testing.assert_allclose(getattr(around, name), getattr(found, name), rtol=1e-4)
 
 
-def test_single_tokens_are_averaged_alike():
+@pytest.mark.parametrize("scale", [12.0, 60.0])
+def test_single_tokens_are_averaged_alike(scale):
     embedding = embedding_of(31, 20, 5, missing=0.2)
     rows, cols = np.array([0, 30, 15, 7]), np.array([0, 19, 3, 11])
-    expected = averaged(embedding, 12.0).tokens[rows, cols]
+    expected = averaged(embedding, scale).tokens[rows, cols]
     np.testing.assert_allclose(
-        Neighbourhood(embedding, 12.0).tokens_at(rows, cols), expected, rtol=1e-4, atol=1e-5
+        Neighbourhood(embedding, scale).tokens_at(rows, cols), expected, rtol=1e-4, atol=1e-5
     )
+
+
+def test_nodes_that_take_too_much_are_not_made(monkeypatch):
+    embedding = embedding_of(60, 70, 5, missing=0.2)
+    by_nodes = averaged(embedding, 80.0)
+    monkeypatch.setattr(neighbourhood, "_NODE_BYTES", 0)
+    around = Neighbourhood(embedding, 80.0)
+    assert around._nodes is None
+    for part, strip in around.strips():
+        np.testing.assert_allclose(strip, by_nodes.tokens[part], rtol=1e-4, atol=1e-5)
 
 
 def test_a_uniform_image_stays_uniform_up_to_its_borders():

@@ -194,11 +194,12 @@ def test_a_scale_leaves_out_what_is_not_known():
         similarity_map(Embedding.from_tokens(tokens, stride=8), [(30.0, 130.0)], scale=16.0)
 
 
+@pytest.mark.parametrize("scale", [24.0, 64.0])
 @pytest.mark.parametrize("level", [1, 2, 6])
-def test_a_drag_follows_at_a_scale_as_without(level):
+def test_a_drag_follows_at_a_scale_as_without(level, scale):
     embedding = Embedding.from_tokens(np.random.default_rng(3).normal(1, 1, (70, 41, 5)), stride=8)
-    at_scale = SimilarityPyramid(embedding, centred=True, scale=24.0)
-    of_averages = SimilarityPyramid(averaged(embedding, 24.0), centred=True)
+    at_scale = SimilarityPyramid(embedding, centred=True, scale=scale)
+    of_averages = SimilarityPyramid(averaged(embedding, scale), centred=True)
     anchors = [(40.0, 50.0)]
     np.testing.assert_allclose(
         at_scale.values(anchors, level=level), of_averages.values(anchors, level=level), atol=1e-5

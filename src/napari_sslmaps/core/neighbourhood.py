@@ -4,11 +4,16 @@ With weights w (1 where a token is known, else 0) an averaged token is T = G∗(
 Westin call normalised convolution (CVPR 1993). As it is linear in t, the dot product of every T with a vector
 a is G∗(w (t·a)) / G∗w: a comparison with an anchor stays one pass over the tokens and a filter of one scalar
 map. Only the lengths of the averaged tokens need them all, once per scale.
+
+A wide Gaussian is one of half the variance, twice. What the first leaves is so smooth that nodes a good half
+σ apart hold all of it, so tokens are gathered into a few nodes once, and whatever is asked of averages, their
+products and lengths, is spread from these by the second: its cost does not grow with σ.
 """
 
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
+from math import sqrt
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -20,10 +25,16 @@ from napari_sslmaps.core.results import Embedding, Float32
 from napari_sslmaps.core.tokens import HalfTokens, token_chunks
 from napari_sslmaps.errors import InvalidOptionError
 
-_REACH = 4.0
-"""Standard deviations after which the Gaussian is cut off."""
-_STRIP = 32
-"""Token rows that are averaged at a time."""
+_REACH = 5.0
+"""Standard deviations after which a Gaussian is cut off: at 4e-6 of its peak."""
+_NODES_PER_SIGMA = 1.75
+"""At a spacing s of nodes, what is not of the averages is left at exp(−π²σ² / 2s²) of it, here 3e-7."""
+_NODE_BYTES = 512e6
+"""Nodes that would take more are not made."""
+_BLOCK = 32
+"""Tokens along an axis that are filtered by one matrix product."""
+_STRIP_BYTES = 16e6
+"""Averaged tokens that are made at a time, if they need not be more."""
 
 
 class Neighbourhood:
@@ -47,34 +58,33 @@ class Neighbourhood:
             raise InvalidOptionError(f"Expected a scale above 0 pixels; got {scale:g}.")
         self.scale = float(scale)
         self._tokens = embedding.tokens
-        self._sigma_yx = tuple(scale / stride for stride in embedding.grid.stride_yx)
         self._there = known_tokens(embedding)
-        self._weight = self._filtered(self._there.astype(np.float32))
+        self._y, self._x = _axes(embedding, scale)
+        self._weight = self._spread_plane(self._gathered_plane(self._there.astype(np.float32)))
 
     def average(self, plane: Float32) -> Float32:
         """Average (rows, cols) numbers as tokens are; NaN where the token itself is not known."""
-        total = self._filtered(np.where(self._there, plane, np.float32(0)))
-        averaged: Float32 = np.divide(
-            total, self._weight, out=np.full_like(total, np.nan), where=self._there & (self._weight > 0)
-        )
-        return averaged
+        return self._averages(self._gathered_plane(np.where(self._there, plane, np.float32(0))))
+
+    def dot(self, direction: Float32) -> Float32:
+        """Return (rows, cols) products of averaged tokens with a direction; NaN where they are not known."""
+        if self._nodes is not None:
+            return self._averages(np.vecdot(self._nodes, direction))
+        products = np.empty(self._there.size, np.float32)
+        for place, tokens in token_chunks(self._tokens.reshape(-1, self._tokens.shape[-1])):
+            products[place] = np.vecdot(tokens, direction)
+        return self.average(products.reshape(self._there.shape))
 
     def tokens_at(self, rows: NDArray[np.intp], cols: NDArray[np.intp]) -> Float32:
         """Return averaged tokens (N, dim); NaN for those that are not known themselves."""
-        reach_y, reach_x = (_reach_of(sigma) for sigma in self._sigma_yx)
-        found = np.empty((len(rows), self._tokens.shape[-1]), np.float32)
+        found = np.full((len(rows), self._tokens.shape[-1]), np.nan, np.float32)
         for index, (row, col) in enumerate(zip(rows, cols, strict=True)):
-            if not self._there[row, col]:
-                found[index] = np.nan
-                continue
-            ys, xs = (
-                np.arange(max(at - reach, 0), min(at + reach + 1, size))
-                for at, reach, size in zip((row, col), (reach_y, reach_x), self._there.shape, strict=True)
-            )
-            window = self._tokens[ys[0] : ys[-1] + 1, xs[0] : xs[-1] + 1]
-            weights = np.outer(_gaussian(ys - row, self._sigma_yx[0]), _gaussian(xs - col, self._sigma_yx[1]))
-            weights *= self._there[ys[0] : ys[-1] + 1, xs[0] : xs[-1] + 1]
-            found[index] = weights.ravel() @ np.nan_to_num(window).reshape(weights.size, -1) / weights.sum()
+            if self._there[row, col]:
+                ys, down = self._y.band(slice(row, row + 1))
+                xs, across = self._x.band(slice(col, col + 1))
+                window = self._window(ys, xs)
+                total = (down.T * across).ravel() @ window.reshape(-1, window.shape[-1])
+                found[index] = total / self._weight[row, col]
         return found
 
     def strips(self, multiple: int = 1) -> Iterator[tuple[slice, Float32]]:
@@ -83,25 +93,28 @@ class Neighbourhood:
         All but the last have a multiple of so many rows.
         """
         rows, cols, dim = self._tokens.shape
-        reach = _reach_of(self._sigma_yx[0])
-        height = -(-_STRIP // multiple) * multiple
+        least = _BLOCK if self._nodes is None else max(1, int(_STRIP_BYTES / (4 * cols * dim)))
+        height = -(-least // multiple) * multiple
+        inverse = np.divide(1, self._weight, out=np.full_like(self._weight, np.nan), where=self._there)
         for start in range(0, rows, height):
             part = slice(start, min(start + height, rows))
-            around = slice(max(start - reach, 0), min(part.stop + reach, rows))
-            window = np.where(self._there[around, :, None], self._tokens[around], np.float32(0))
-            down = _band(part, around, self._sigma_yx[0]) @ window.reshape(len(window), cols * dim)
-            strip = _along_columns(down.reshape(-1, cols, dim), self._sigma_yx[1])
-            weight, there = self._weight[part, :, None], self._there[part, :, None]
-            yield part, np.divide(strip, weight, out=np.full_like(strip, np.nan), where=there)
+            around, down = self._y.band(part)
+            window = self._window(around, slice(None))
+            strip = self._x.spread((down @ window.reshape(len(window), -1)).reshape(len(down), -1, dim))
+            strip *= inverse[part, :, None]
+            yield part, strip
 
     @cached_property
     def mean_token(self) -> Float32:
         """(dim,) mean of the averaged tokens, taken from the tokens by the weight that each has in all."""
         share = np.divide(1.0, self._weight, out=np.zeros_like(self._weight), where=self._there)
-        weights = (self._filtered(share) * self._there).ravel()
-        total = np.zeros(self._tokens.shape[-1])
-        for part, tokens in token_chunks(self._tokens.reshape(-1, self._tokens.shape[-1])):
-            total += weights[part].astype(np.float64) @ np.nan_to_num(tokens)
+        values: Any = self._tokens if self._nodes is None else self._nodes
+        weights = self._gathered_plane(share)
+        if self._nodes is None:
+            weights = self._spread_plane(weights) * self._there
+        total = np.zeros(values.shape[-1])
+        for part, tokens in token_chunks(values.reshape(-1, values.shape[-1])):
+            total += weights.ravel()[part].astype(np.float64) @ np.nan_to_num(tokens)
         count = int(self._there.sum())
         return np.asarray(total / count if count else np.full_like(total, np.nan), np.float32)
 
@@ -118,19 +131,96 @@ class Neighbourhood:
     def _inverse_norms(self, shift: Float32 | np.float32) -> Float32:
         norms = np.empty(self._there.shape, np.float32)
         for part, tokens in self.strips():
-            norms[part] = np.linalg.norm(tokens - shift, axis=2)
+            np.subtract(tokens, shift, out=tokens)
+            norms[part] = np.sqrt(np.vecdot(tokens, tokens))
         inverse: Float32 = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms != 0)
         return inverse.ravel()
 
-    def _filtered(self, plane: Float32) -> Float32:
-        rows = slice(0, len(plane))
-        down = np.empty_like(plane)
-        reach = _reach_of(self._sigma_yx[0])
-        for start in range(0, rows.stop, _STRIP):
-            part = slice(start, min(start + _STRIP, rows.stop))
-            around = slice(max(start - reach, 0), min(part.stop + reach, rows.stop))
-            down[part] = _band(part, around, self._sigma_yx[0]) @ plane[around]
-        return _along_columns(down[..., None], self._sigma_yx[1])[..., 0]
+    @cached_property
+    def _nodes(self) -> Float32 | None:
+        """(node rows, node columns, dim) tokens gathered into nodes; None where the tokens are the nodes."""
+        if self._y.step == 1:
+            return None
+        nodes = np.zeros((len(self._y.nodes), len(self._x.nodes), self._tokens.shape[-1]), np.float32)
+        for part, around, down in self._y.blocks:
+            across = self._x.gather(self._known(part, slice(None)))
+            nodes[around] += (down.T @ across.reshape(len(down), -1)).reshape(-1, *nodes.shape[1:])
+        return nodes
+
+    def _window(self, rows: slice, cols: slice) -> Float32:
+        return self._known(rows, cols) if self._nodes is None else self._nodes[rows, cols]
+
+    def _known(self, rows: slice, cols: slice) -> Float32:
+        tokens, there = self._tokens[rows, cols], self._there[rows, cols]
+        return tokens if there.all() else np.where(there[..., None], tokens, np.float32(0))
+
+    def _averages(self, gathered: Float32) -> Float32:
+        total = self._spread_plane(gathered)
+        averaged: Float32 = np.divide(
+            total, self._weight, out=np.full_like(total, np.nan), where=self._there & (self._weight > 0)
+        )
+        return averaged
+
+    def _gathered_plane(self, plane: Float32) -> Float32:
+        return self._x.gather(self._y.gather(plane).T).T
+
+    def _spread_plane(self, plane: Float32) -> Float32:
+        return self._x.spread(self._y.spread(plane).T).T
+
+
+class _Axis:
+    """Gaussian along one axis of tokens: by way of nodes `step` tokens apart, or at once if that is 1.
+
+    By way of nodes it is half of it, to be taken twice: from tokens to nodes and from these to tokens.
+    """
+
+    def __init__(self, size: int, sigma: float, step: int = 1) -> None:
+        self.size, self.step = size, step
+        self._sigma = sigma if step == 1 else sigma / sqrt(2)
+        self._reach = int(_REACH * self._sigma + 0.5)
+        beside = 0 if step == 1 else -(-self._reach // step) * step
+        self.nodes = np.arange(-beside, size + beside, step)
+
+    def band(self, part: slice) -> tuple[slice, Float32]:
+        """Return the nodes within reach of some tokens, and the weight of each (tokens, nodes)."""
+        first, last = np.searchsorted(self.nodes, (part.start - self._reach, part.stop + self._reach))
+        distance = np.arange(part.start, part.stop)[:, None] - self.nodes[first:last]
+        weights = np.exp(-0.5 * np.square(distance / self._sigma))
+        return slice(first, last), np.where(np.abs(distance) <= self._reach, weights, 0).astype(np.float32)
+
+    @cached_property
+    def blocks(self) -> list[tuple[slice, slice, Float32]]:
+        """All tokens, a block at a time, each with its band."""
+        parts = [slice(at, min(at + _BLOCK, self.size)) for at in range(0, self.size, _BLOCK)]
+        return [(part, *self.band(part)) for part in parts]
+
+    def spread(self, values: Float32) -> Float32:
+        """Filter (…, nodes, n) to (…, tokens, n)."""
+        found = np.empty((*values.shape[:-2], self.size, values.shape[-1]), np.float32)
+        for part, around, weights in self.blocks:
+            np.matmul(weights, values[..., around, :], out=found[..., part, :])
+        return found
+
+    def gather(self, values: Float32) -> Float32:
+        """Filter (…, tokens, n) to (…, nodes, n); tokens that are the nodes are left as they are."""
+        if self.step == 1:
+            return values
+        found = np.zeros((*values.shape[:-2], len(self.nodes), values.shape[-1]), np.float32)
+        for part, around, weights in self.blocks:
+            found[..., around, :] += weights.T @ values[..., part, :]
+        return found
+
+
+def _axes(embedding: Embedding, scale: float) -> tuple[_Axis, _Axis]:
+    """Return the filters along rows and along columns: by way of nodes where both are wide."""
+    rows, cols, dim = embedding.tokens.shape
+    sigma_y, sigma_x = (scale / stride for stride in embedding.grid.stride_yx)
+    step_y, step_x = (int(sigma / _NODES_PER_SIGMA) for sigma in (sigma_y, sigma_x))
+    if min(step_y, step_x) > 1:
+        y, x = _Axis(rows, sigma_y, step_y), _Axis(cols, sigma_x, step_x)
+        if 4 * len(y.nodes) * len(x.nodes) * dim <= _NODE_BYTES:
+            return y, x
+    return _Axis(rows, sigma_y), _Axis(cols, sigma_x)
 
 
 _KEPT: "WeakKeyDictionary[Embedding, Neighbourhood]" = WeakKeyDictionary()
@@ -191,29 +281,3 @@ def known_tokens(embedding: Embedding) -> NDArray[np.bool_]:
     """Return (rows, cols): whether a token is known, as those outside a mask or not computed yet are not."""
     known: NDArray[np.bool_] = np.isfinite(embedding.tokens[:, :, 0])
     return known
-
-
-def _reach_of(sigma: float) -> int:
-    return int(_REACH * sigma + 0.5)
-
-
-def _gaussian(distance: NDArray[np.integer], sigma: float) -> Float32:
-    weights = np.exp(-0.5 * np.square(distance / sigma), dtype=np.float64)
-    cut: Float32 = np.where(np.abs(distance) <= _reach_of(sigma), weights, 0.0).astype(np.float32)
-    return cut
-
-
-def _band(part: slice, around: slice, sigma: float) -> Float32:
-    """Return the rows of the filter's matrix that make `part` out of `around`."""
-    return _gaussian(np.arange(part.start, part.stop)[:, None] - np.arange(around.start, around.stop), sigma)
-
-
-def _along_columns(strip: Float32, sigma: float) -> Float32:
-    """Filter (n, cols, dim) along its second axis, as matrix products of blocks of columns."""
-    cols, reach = strip.shape[1], _reach_of(sigma)
-    filtered = np.empty_like(strip)
-    for start in range(0, cols, _STRIP):
-        part = slice(start, min(start + _STRIP, cols))
-        around = slice(max(start - reach, 0), min(part.stop + reach, cols))
-        np.matmul(_band(part, around, sigma), strip[:, around], out=filtered[:, part])
-    return filtered

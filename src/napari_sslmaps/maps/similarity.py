@@ -206,10 +206,7 @@ def _compare_averages(
     norms = around.centred_inverse_norms if centred else around.inverse_norms
 
     def cosines(direction: Float32) -> Float32:
-        products = np.empty(len(norms), np.float32)
-        for place, tokens in token_chunks(embedding.flat):
-            products[place] = dot_products(tokens, direction)
-        averages = around.average(products.reshape(embedding.grid.shape)).ravel()
+        averages = around.dot(direction).ravel()
         if centred:
             averages -= around.mean_token @ direction
         averages *= norms

@@ -89,21 +89,20 @@ class SimilarityPyramid:
         return self._levels[level]
 
     def _build(self, level: int) -> Float32:
-        """Normalise and halve a few rows of tokens at a time, so that no finer level is ever held whole."""
+        """Normalise and average a few rows of tokens at a time, so that no finer level is ever held whole."""
         embedding = self.embedding
         rows, cols, dim = embedding.tokens.shape
         around = neighbourhood_of(embedding, self.scale) if self.scale else None
         of = embedding if around is None else around
         norms = of.centred_inverse_norms if self.centred else of.inverse_norms
-        shift = of.mean_token if self.centred else np.float32(0)
+        weights = norms.reshape(rows, cols) * _shares(rows, level)[:, None] * _shares(cols, level)
         factor = 2**level
         coarse = np.empty((-(-rows // factor), -(-cols // factor), dim), np.float32)
         for part, tokens in _strips(embedding, factor) if around is None else around.strips(factor):
-            strip = tokens - shift
-            strip *= norms.reshape(rows, cols, 1)[part]
-            for _ in range(level):
-                strip = _halve(strip)
-            coarse[part.start // factor : part.start // factor + len(strip)] = strip
+            strip = tokens - of.mean_token if self.centred else tokens
+            for start in range(0, len(strip), factor):
+                box = slice(start, start + factor)
+                coarse[(part.start + start) // factor] = _boxed(strip[box], weights[part][box], factor)
         return coarse
 
 
@@ -114,11 +113,23 @@ def _strips(embedding: Embedding, height: int) -> Iterator[tuple[slice, Float32]
         yield part, embedding.tokens[part]
 
 
-def _halve(tokens: Float32) -> Float32:
-    """Mean over 2 × 2 tokens; an odd last row or column is averaged over what is there."""
-    for axis in (0, 1):
-        starts = np.arange(0, tokens.shape[axis], 2)
-        counts = np.diff([*starts, tokens.shape[axis]]).astype(np.float32)
-        tokens = np.add.reduceat(tokens, starts, axis=axis)
-        tokens /= np.expand_dims(counts, axis=(1 - axis, 2))
-    return tokens
+def _shares(size: int, level: int) -> Float32:
+    """Return the share of each of `size` tokens in its mean: halved by halving, an odd last one undivided."""
+    shares, parents = np.ones(size, np.float32), np.arange(size)
+    for _ in range(level):
+        parents //= 2
+        shares /= np.where(2 * parents + 1 < size, 2, 1)
+        size = -(-size // 2)
+    return shares
+
+
+def _boxed(tokens: Float32, weights: Float32, factor: int) -> Float32:
+    """Sum (n, cols, dim) tokens by weights (n, cols) over all rows and each `factor` columns."""
+    rows, cols, dim = tokens.shape
+    whole = cols - cols % factor
+    boxes = tokens[:, :whole].reshape(rows, -1, factor, dim)
+    found: Float32 = np.matmul(weights[:, :whole].reshape(rows, -1, 1, factor), boxes).sum(axis=0)[:, 0]
+    if whole == cols:
+        return found
+    rest = np.matmul(weights[:, None, whole:], tokens[:, whole:]).sum(axis=0)
+    return np.concatenate([found, rest])
