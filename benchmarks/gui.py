@@ -46,12 +46,12 @@ def drag_frame(side: int, dim: int, count: int = 1) -> Outcome:
     workspace.side_by_side = count > 1
     workspace.add_anchor(Anchor((side * STRIDE / 2, side * STRIDE / 2)), keep=False)
     process_events()
-    controller.pointer.dragging = True
+    workspace.dragging = True
     moves = []
     for step in np.linspace(0.1, 0.9, 33) * side * STRIDE:
         moves.append(seconds(lambda at=step: workspace.move_anchor(0, (at, at))))
         process_events()
-    controller.pointer.dragging = False
+    workspace.dragging = False
     widget.close_controller()
     viewer.close()
     detail = f"{count} map(s) of {side * side} × {dim} tokens, worst {1e3 * max(moves[3:]):.1f} ms"
