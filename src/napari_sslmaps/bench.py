@@ -43,13 +43,13 @@ def measure(
     Parameters
     ----------
     names
-        What `load_encoder` takes.
+        Names or paths, as `load_encoder` takes them.
     side
         Pixels along the square.
     device, precision
         Device and precision as `load_encoder` takes them.
     on_encoder
-        Called with each name before it is measured; may raise `Cancelled` to stop.
+        Callback, called with each name before it is measured; may raise `Cancelled` to stop.
 
     Returns
     -------

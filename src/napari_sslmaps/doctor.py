@@ -51,9 +51,9 @@ class Check:
     Parameters
     ----------
     name, status, detail
-        What, whether it works (``note`` for what may well be missing), and what was found.
+        Thing that was checked, whether it works (``note`` for what may well be missing), and what was found.
     fix
-        What to do about it; empty if nothing.
+        Remedy, as a sentence; empty if nothing is to be done.
     """
 
     name: str
@@ -72,7 +72,7 @@ def examine() -> list[Check]:
     Returns
     -------
     list of Check
-        In the order in which they are printed.
+        Checks in the order in which they are printed.
     """
     return [
         check_python(),

@@ -17,7 +17,7 @@ class Extra:
     needed
         Modules that must be there.
     purpose
-        What needs them, as the subject's end of a sentence: "which … need".
+        Things that need them, as the subject's end of a sentence: "which … need".
     """
 
     needed: tuple[str, ...]

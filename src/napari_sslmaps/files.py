@@ -171,7 +171,7 @@ def written_whole(path: Path) -> Iterator[Path]:
     Parameters
     ----------
     path
-        The file wanted.
+        File that is wanted.
 
     Yields
     ------

@@ -102,7 +102,7 @@ class SSLMapsWidget(QWidget):
     napari_viewer
         The viewer it is docked in.
     services
-        What computes, reads and fetches; the real ones, if omitted.
+        Services that compute, read and fetch; the real ones, if omitted.
     """
 
     def __init__(self, napari_viewer: "napari.viewer.Viewer", services: Services | None = None) -> None:

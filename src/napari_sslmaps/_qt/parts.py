@@ -44,7 +44,7 @@ class Section(QWidget):
     Parameters
     ----------
     title
-        Shown in bold, followed by a line; no line without a title. A click on it folds the section away.
+        Title in bold, followed by a line; no line without a title. A click on it folds the section away.
     folded
         Whether it is folded at first.
     """
@@ -223,7 +223,7 @@ class WheelGuard(QObject):
     Parameters
     ----------
     page
-        Whose inputs are guarded: combo boxes, spin boxes, sliders and tabs.
+        Page whose inputs are guarded: combo boxes, spin boxes, sliders and tabs.
     """
 
     def __init__(self, page: QWidget) -> None:
@@ -249,9 +249,9 @@ class FileMenu(QToolButton):
     Parameters
     ----------
     what
-        Is written, in the plural.
+        Name of what is written, in the plural.
     tip
-        What the button is for.
+        Sentence that tells what the button is for.
     kept
         Whether what is there now can be kept without a file, or the words of what is offered instead.
     """

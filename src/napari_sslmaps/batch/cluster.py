@@ -68,7 +68,7 @@ def open_client(workers: Workers, device: str) -> "Iterator[Client]":
     Parameters
     ----------
     workers
-        Who does the work.
+        Workers to start, or the scheduler to connect to.
     device
         Device as `load_encoder` takes it; with ``auto`` and ``cuda`` the GPUs here are shared out, one to a
         worker.
@@ -109,7 +109,7 @@ def worker_specs(workers: Workers, gpus: Sequence[str]) -> dict[int, dict[str, A
     workers
         Number of workers, and of threads in each.
     gpus
-        What ``CUDA_VISIBLE_DEVICES`` calls the GPUs that are shared out; empty for none.
+        GPUs that are shared out, as ``CUDA_VISIBLE_DEVICES`` names them; empty for none.
     """
     from dask.system import CPU_COUNT
     from distributed import Nanny

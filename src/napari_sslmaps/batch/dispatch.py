@@ -47,9 +47,9 @@ def answers(tasks: Sequence[BatchTask], workers: Workers, unfinished: Path) -> G
     tasks
         All of one run; nothing is started for none.
     workers
-        Who does them.
+        Workers that do them.
     unfinished
-        From `new_unfinished`, as the orders name it.
+        Folder from `new_unfinished`, as the orders name it.
 
     Raises
     ------

@@ -55,7 +55,7 @@ class BatchReport:
     table
         The Parquet file, of all outputs in the folder and this run's failures.
     seconds
-        From the start of the cluster to its end.
+        Seconds from the start of the cluster to its end.
     notes
         Sentences worth reading.
     """
@@ -94,11 +94,11 @@ def run_batch(
     out
         Folder, which every worker must see under the same path.
     options
-        How images are embedded, and which maps are made.
+        Options of embeddings and maps.
     workers
-        Who does the work.
+        Workers that do the work.
     on_progress
-        Called after every image, on this thread.
+        Callback, called after every image on this thread.
     frames
         Frames of every stack that are embedded, as `list_items` takes them: those of one share a window of
         intensities and a basis of components, and each is an output of its own.

@@ -51,7 +51,7 @@ class Output:
     embedding
         Tokens of the image.
     maps
-        Kind → map.
+        Maps by key of `MAP_TYPES`.
     spacing_um_yx
         Micrometres per pixel of level 0 of the image, if known.
     tokens
@@ -76,9 +76,9 @@ def write_output(folder: Path, output: Output, unfinished: Path) -> None:
     Parameters
     ----------
     folder
-        What it will be; what is there already is replaced.
+        Folder of the output; what is there already is replaced.
     output
-        What to write.
+        Results to write.
     unfinished
         A folder on the same file system, in which it grows; moved away as a whole when the run is over.
 
@@ -134,7 +134,7 @@ class About:
     key
         Key of the order.
     row
-        What `Row` is made of.
+        Values of its `Row`, by field.
     images
         Kinds of what is stored.
     grid, provenance, attention_kind, prefix_attention

@@ -37,7 +37,8 @@ class Summary:
     prefix_attention
         Attention mass on CLS and registers, mean over heads; None for a CNN.
     seam_score
-        How much more neighbouring tokens differ across tile borders than inside tiles; None without borders.
+        Ratio of the difference of neighbouring tokens across tile borders to that inside tiles; None without
+        borders.
     """
 
     foreground_share: float
@@ -55,9 +56,9 @@ def score(embedding: Embedding, maps: Mapping[str, TokenMap], tiles: Tiles) -> S
     Parameters
     ----------
     embedding
-        Complete: only tokens outside its mask are NaN, and they do not count.
+        Complete embedding: only tokens outside its mask are NaN, and they do not count.
     maps
-        By key; its PCA map is among them, and its attention map if it has attention.
+        Maps by key; the PCA map is among them, and the attention map if the embedding has attention.
     tiles
         The plan it was computed by.
     """

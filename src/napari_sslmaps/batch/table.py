@@ -36,11 +36,11 @@ class Row:
     key
         Key of the order.
     seconds
-        From opening the image to its maps and scores, on the worker; writing comes after.
+        Seconds from opening the image to its maps and scores, on the worker; writing comes after.
     spacing_um
         Micrometres per pixel of the level that was embedded.
     series, channel
-        Which image of its file, and which channels, were read; empty where there is no choice.
+        Image of its file, and channels, that were read; empty where there is no choice.
     spacing_given
         Whether the spacing was given by the user, rather than by the file.
     rows, cols, dim

@@ -75,11 +75,11 @@ class BatchEncoder:
     name
         Name of its outputs' folder.
     source
-        What `load_encoder` takes: a name that every installation knows, or an absolute path.
+        Argument of `load_encoder`: a name that every installation knows, or an absolute path.
     sha256
         Hash of its weights; a worker that has others refuses.
     overrides
-        Keywords of `load_encoder`.
+        Corrections of the weight file, as keywords of `load_encoder`.
     trained
         The resolution that it learned at; None where there is none or it is not known.
     """
@@ -98,15 +98,15 @@ class BatchTask:
     Parameters
     ----------
     item, encoder, options
-        What and how.
+        Image, encoder and options of the task.
     key
         Hash of everything that decides the numbers; outputs with the same one are not made again.
     folder
-        Where the output is to be, absolute.
+        Folder of the output, absolute.
     unfinished
         Folder of this run's unfinished outputs, absolute; once it is gone, the run is over.
     package_version
-        That every worker must have.
+        Version that every worker must have.
     """
 
     item: BatchItem

@@ -74,8 +74,8 @@ def embed_order(order: BatchTask) -> tuple[Row, ...]:
     Returns
     -------
     tuple of Row
-        One for each output; ``failed``, with the sentence, if the image cannot be embedded, or the run is
-        over meanwhile.
+        Rows, one for each output; ``failed``, with the sentence, if the image cannot be embedded, or the run
+        is over meanwhile.
     """
     try:
         _check_version(order.package_version)
@@ -217,9 +217,9 @@ def check_memory(planned: EmbeddingPlan, architecture: Architecture, frames: int
     Parameters
     ----------
     planned, architecture
-        Of one image or frame.
+        Plan of one image or frame, and architecture of its encoder.
     frames
-        How many are embedded together.
+        Number of frames that are embedded together.
 
     Raises
     ------

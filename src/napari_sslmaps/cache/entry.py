@@ -40,9 +40,10 @@ class CacheEntry:
     about
         JSON-ready description, for whoever lists or opens the cache.
     file
-        In which the image lies, if in one: tiles read after a change of it are not kept.
+        File of the image, None if it has none: tiles read after a change of it are not kept.
     make_room
-        Called once, with the bytes that will be written, before the first are; says whether there is room.
+        Callback, called once with the bytes that will be written, before the first are; returns whether there
+        is room.
     """
 
     tiles_only = False
@@ -76,11 +77,11 @@ class CacheEntry:
         Parameters
         ----------
         shape
-            Rows and columns.
+            Rows and columns of the grid.
         wanted
             The tokens that must be there; all if None.
         allocate
-            Makes what the tokens are read into; an array if None.
+            Function that makes the array that tokens are read into; an array in memory if None.
         """
         if not self._finished.is_dir():
             return None
@@ -111,7 +112,7 @@ class CacheEntry:
         Parameters
         ----------
         tiles, computed
-            What was computed, and the values by name.
+            Tiles that were computed, and their values by name.
         total_bytes
             Size of the whole embedding.
         """

@@ -45,9 +45,10 @@ class Placement:
     Parameters
     ----------
     scale_yx, translate_yx
-        In `unit`; in pixels of level 0 where that is empty.
+        Distance between tokens and centre of token (0, 0), (y, x) in `unit`; in pixels of level 0 where that
+        is empty.
     unit
-        ``micrometer`` or empty.
+        Unit of both: ``micrometer``, or empty.
     """
 
     scale_yx: tuple[float, float]
@@ -63,10 +64,10 @@ def write_planes(
     Parameters
     ----------
     folder
-        Where to write.
+        Folder to write into.
     planes
-        By name: (rows, cols, channels), stored as an image of axes (c, y, x), in half precision where it is
-        kept so; or fewer axes, stored without being an image.
+        Planes by name: (rows, cols, channels), stored as an image of axes (c, y, x), in half precision where
+        it is kept so; or fewer axes, stored without being an image.
     placement
         Scale and offset of the grid.
     about
@@ -97,11 +98,12 @@ def read_planes(folder: Path, wanted: Mask | None = None, allocate: Allocate | N
     Parameters
     ----------
     folder
-        Where to read.
+        Folder to read.
     wanted
         (rows, cols), where values must be; everywhere if None.
     allocate
-        Makes what tokens are read into, of (rows, cols, channels); an array if None.
+        Function that makes the array that tokens are read into, of (rows, cols, channels); an array in memory
+        if None.
     """
     attributes = _attributes(folder)
     if attributes.pop(_SEAL) != _seal(folder, attributes):

@@ -87,11 +87,11 @@ class CachedEmbedding:
     size
         Size in bytes.
     used
-        When it was last written or read.
+        Time of the last writing or reading.
     finished
         Whether all its tiles are there.
     path
-        Its folder; of a finished one, an OME-Zarr.
+        Folder of the embedding; of a finished one, an OME-Zarr.
     """
 
     key: str
@@ -109,13 +109,14 @@ class Cache:
     Parameters
     ----------
     folder
-        Where they lie; `default_folder` if omitted. Of a folder that holds what is not the cache's own, a
-        subfolder is used, and nothing else in it is touched.
+        Folder of the cache; `default_folder` if omitted. In a folder that holds other things too, a subfolder
+        is used, and nothing else is touched.
     limit_bytes
-        What they may take together, beyond which those used longest ago are deleted; `default_limit` if
-        omitted. While an embedding is finished it takes its place twice.
+        Bytes that all embeddings may take together, beyond which those used longest ago are deleted;
+        `default_limit` if omitted. While an embedding is finished it takes its place twice.
     tiles_only
-        Keep finished tiles alone, until somebody deletes them: for one who keeps the whole elsewhere.
+        Whether finished tiles alone are kept, until somebody deletes them: for one who keeps the whole
+        elsewhere.
     """
 
     folder: Path = field(default_factory=default_folder)
@@ -169,7 +170,7 @@ class Cache:
         about
             JSON-ready; a description for whoever lists or opens the cache.
         file
-            In which the image lies, as it was when opened; None if in none.
+            File of the image, as it was when opened; None if it has none.
         """
         key = key_of(facts)
         self._take_over(key)
@@ -202,7 +203,7 @@ class Cache:
         Parameters
         ----------
         limit_bytes
-            This cache's own limit if omitted.
+            Most bytes that may be left; this cache's own limit if omitted.
         keep
             Key of an embedding not to delete.
         """

@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Parameters
     ----------
     arguments
-        Without the program's name; `sys.argv`'s if omitted.
+        Arguments without the program's name; `sys.argv`'s if omitted.
 
     Raises
     ------

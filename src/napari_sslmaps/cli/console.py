@@ -94,7 +94,7 @@ def progress_bars(*, quiet: bool) -> "Iterator[OnProgress]":
     Parameters
     ----------
     quiet
-        Draw nothing; nothing is drawn where stderr is no terminal, either.
+        Whether nothing is drawn; nothing is drawn where stderr is no terminal, either.
     """
     screen = errors()
     columns = (

@@ -16,7 +16,7 @@ class TrainingDisplay(Listener):
     Parameters
     ----------
     progress
-        Where the bar lives.
+        Display that the bar belongs to.
     """
 
     def __init__(self, progress: Progress) -> None:

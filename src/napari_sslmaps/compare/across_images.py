@@ -33,11 +33,11 @@ def findings_across(
     Parameters
     ----------
     comparison
-        Its images are scored one by one.
+        Comparison whose images are scored one by one.
     entrants, tokens
         The methods, and what they made of every image.
     tell
-        Called with the name of each method, for each finding; may raise `Cancelled`.
+        Callback, called with the name of each method, for each finding; may raise `Cancelled`.
 
     Raises
     ------

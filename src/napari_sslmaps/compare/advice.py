@@ -23,9 +23,9 @@ class Advice:
     Parameters
     ----------
     sentences
-        What was measured, what papers found, and what the scores say.
+        Sentences on what was measured, what papers found, and what the scores say.
     table
-        One row per encoder.
+        Measurements and scores, one row per encoder.
     """
 
     sentences: tuple[str, ...]
@@ -40,13 +40,13 @@ def advise(comparison: Comparison, evidence: Sequence[ImageEvidence] | None = No
     comparison
         Scores of encoders and controls.
     evidence
-        What was measured of its images; what the comparison itself has of it if omitted. Without any,
-        nothing is said of scale and noise.
+        Measurements of the images; those that the comparison itself has, if omitted. Without any, nothing is
+        said of scale and noise.
 
     Returns
     -------
     Advice
-        Whose table has the sentences as notes.
+        Advice whose table has the sentences as notes.
     """
     if evidence is None:
         evidence = [image.evidence for image in comparison.images if image.evidence is not None]

@@ -46,26 +46,26 @@ def compare(
     Parameters
     ----------
     request
-        What to compare.
+        Images, encoders, controls and scores to compare.
     on_progress
-        Called often, on this thread; may raise `Cancelled` to stop.
+        Callback, called often, on this thread; may raise `Cancelled` to stop.
     embeddings
-        What has been embedded already, by the names of image and method; used where it is of the region and
-        weights that are asked for.
+        Embeddings that exist already, by the names of image and method; used where region and weights are
+        those of the request.
     encoders
-        What has been loaded already, by the name in its choice.
+        Encoders that are loaded already, by the name in their choice.
     keep
         Whether the result holds embeddings and maps; of many images they are large.
     folder
-        Where finished images are kept: a second call finds them there, and one that was stopped is gone on
-        with. Images without a file are not kept.
+        Folder in which finished images are kept: a second call finds them there, and one that was stopped is
+        resumed. Images without a file are not kept.
     on_image
-        Called with each image that was scored now, before it counts as finished.
+        Callback, called with each image that was scored now, before it counts as finished.
 
     Returns
     -------
     Comparison
-        Whose tables are `compare.tables.tables_of`, and whose plots `plots_of`.
+        Results, of which `compare.tables.tables_of` makes tables and `plots_of` plots.
 
     Raises
     ------
@@ -191,11 +191,11 @@ def maps_of(
     embedding
         Tokens of an encoder or a control; the latter may have neither attention nor activation.
     image
-        Whose anchors similarity is measured to.
+        Image with the anchors that similarity is measured to.
     options
-        How maps are made.
+        Options of the maps.
     encoder
-        What made it, for attention that an embedding does not hold; None of a control.
+        Encoder of the embedding, for attention that it does not hold; None for a control.
     """
     name, query = embedding.provenance.encoder, options.maps.attention
     stack = None if encoder is None else attention_stack(embedding, encoder, query, image.anchors)

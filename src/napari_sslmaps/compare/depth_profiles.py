@@ -36,11 +36,11 @@ def depths_of(
     embedded
         Image and its embeddings.
     entrants
-        What makes tokens of every depth.
+        Methods that make tokens of every depth.
     request
-        How tokens are made and averaged.
+        Request that says how tokens are made and averaged.
     tell
-        Called with the name of a method before its scores; may raise `Cancelled`.
+        Callback, called with the name of a method before its scores; may raise `Cancelled`.
     """
     image, options = embedded.image, request.options
     annotation = image.annotation

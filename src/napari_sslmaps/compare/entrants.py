@@ -36,11 +36,11 @@ class Entrant:
     Parameters
     ----------
     method
-        What is said of it.
+        Name of the method, and facts about it.
     encoder
         The network that runs; None where none does.
     control
-        None for an encoder.
+        Control of an encoder; None for the encoder itself.
     """
 
     method: ComparedMethod
@@ -129,7 +129,7 @@ def entrants_of(
     Parameters
     ----------
     request
-        What to compare.
+        Comparison to load them for.
     loaded
         Encoders that are loaded already, by the name in their choice.
 

@@ -38,7 +38,7 @@ class ImageEvidence:
     image
         Name of the image.
     signal
-        What `scale` is of: the annotated classes, what is similar to the anchors, or nothing.
+        Signal that `scale` is of: the annotated classes, what is similar to the anchors, or nothing.
     length_px, tokens, share
         Length in pixels and tokens, and share, as in `SignalScale`.
     length_um
@@ -68,7 +68,7 @@ def evidence_of(image: OpenedImage, embedding: Embedding) -> ImageEvidence:
     Parameters
     ----------
     image
-        With its annotation, or else with anchors; without either there is no signal to measure.
+        Image with its annotation, or else with anchors; without either there is no signal to measure.
     embedding
         Any encoder's, of this region: its grid tells the tokens' pitch and, where there is no annotation,
         its similarity maps what belongs to the anchors. Noise is measured with its window, on the middle

@@ -29,9 +29,9 @@ class OpenedImage:
     asked
         The image as it was asked for.
     source, record, region
-        Its pixels, which file it is, and the rectangle that is compared.
+        Pixels, the file they come from, and the rectangle that is compared.
     annotation
-        None where no score needs one.
+        Class of each pixel; None where no score needs one.
     """
 
     asked: ComparedImage
@@ -114,7 +114,7 @@ def check_anchors(image: OpenedImage) -> None:
     Raises
     ------
     InvalidAnchorError
-        With the region and the anchor.
+        If one lies outside; the sentence names region and anchor.
     RegionError
         If the region is not on the image.
     """
@@ -133,11 +133,11 @@ def why_unscorable(image: OpenedImage, grid: TokenGrid, request: ComparisonReque
     Parameters
     ----------
     image
-        The opened image.
+        Opened image, with its annotation and anchors.
     grid
-        Of any method.
+        Token grid of any of the methods.
     request
-        Which scores are wanted.
+        Request with the wanted scores.
 
     Raises
     ------

@@ -38,11 +38,11 @@ class ListingOptions:
     anchors, negative
         Anchors as in `ComparedImage`, for images that have none of their own.
     region
-        None for the whole image; a CSV of images may say otherwise.
+        Region of every image; None for the whole image. A CSV of images may say otherwise.
     groups
         Groups of anchors of every image, at the same pixels.
     opening
-        How images are opened.
+        Options with which every image is opened.
     """
 
     masks: Path | None = None
@@ -74,7 +74,7 @@ def list_images(
     Returns
     -------
     images, notes
-        Notes are sentences on what was left out.
+        Names of images, folders and CSV files, and sentences on what was left out.
 
     Raises
     ------

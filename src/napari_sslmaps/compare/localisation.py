@@ -52,13 +52,13 @@ def localisation_tables(
     Parameters
     ----------
     comparison
-        Whose images have labels; those with a mask are scored for place.
+        Comparison whose images have labels; those with a mask are scored for place.
     entrants
         The methods; of a CNN, Grad-CAM is scored too.
     tokens
         Tokens of all images and methods.
     tell
-        Called with the name of each method.
+        Callback, called with the name of each method.
 
     Raises
     ------

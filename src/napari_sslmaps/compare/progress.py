@@ -13,15 +13,15 @@ class ComparisonProgress:
     Parameters
     ----------
     image, method
-        What is being worked on; empty where all images or methods are.
+        Image and method that are being worked on; empty where all images or methods are.
     doing
         ``embedding``, ``scoring``, ``perturbing`` or ``comparing``.
     done, total
-        Images finished, and all.
+        Number of images that are finished, and of all.
     share
-        In [0, 1]: about how much of all the work is done; it never falls.
+        Share of all the work that is done, about, in [0, 1]; it never falls.
     kept
-        Images that were finished before.
+        Number of images that were finished before.
     """
 
     image: str
@@ -47,9 +47,9 @@ class ProgressReporter:
     Parameters
     ----------
     on_progress
-        Whom to tell.
+        Callback for each step; None for nobody.
     total, methods
-        Images, and methods of each.
+        Number of images, and of methods of each.
     """
 
     def __init__(self, on_progress: OnComparison | None, total: int, methods: int) -> None:

@@ -32,7 +32,7 @@ class _Annotation:
     Parameters
     ----------
     path, sha256
-        Where it was, and the hash of its content.
+        Path of the file when it was read, and the hash of its content.
     classes, ignore
         Names of the classes and the label left out, as in `MaskFile`.
     """
@@ -55,11 +55,11 @@ class _Image:
     image
         Path and hash of the file.
     mask
-        Its annotation, if that is a file.
+        File of its annotation; None where it is no file.
     wanted
-        Which of its tokens were wanted, if a file says it.
+        Mask of the wanted tokens, if they come from a file.
     channel
-        Which channels were read, if the image says its own.
+        Channels that were read, if the image has a choice of its own.
     """
 
     name: str
@@ -104,7 +104,7 @@ class _Evaluation:
     Parameters
     ----------
     images, controls, scores, options
-        What was compared and how, as in `ComparisonRequest`.
+        Comparison that was made, as in `ComparisonRequest`.
     numbers_sha256
         Hash of every score.
     """
@@ -180,7 +180,7 @@ def comparison_from_record(record: RunRecord, folder: Path, images: Path | None 
     Parameters
     ----------
     record
-        Read from ``run.json``.
+        Record from ``run.json``.
     folder
         Folder of the record; files are looked for there if they are no longer at their path.
     images

@@ -46,23 +46,23 @@ class ComparedImage:
     Parameters
     ----------
     name
-        What it is called in tables, and its folder in the output; ``/`` between folders.
+        Name in tables, and of its folder in the output; ``/`` between folders.
     image
         A path, ``sample:histology``, ``sample:ultrasound``, or an opened image, which stays open.
     annotation
-        Which class each pixel is of: an `Annotation`, or a mask file. None where no score needs one.
+        Class of each pixel: an `Annotation`, or a mask file. None where no score needs one.
     label
         Label of the whole image; empty where no score needs one.
     region
-        None for the whole finest level.
+        Region to compare; None for the whole finest level.
     anchors, negative
         (row, column) pixels of level 0 that similarity maps are made of; without anchors there is none.
     groups
         Named anchors, of which a similarity map is made for each group.
     mask
-        Which tokens of it are wanted; None for all, or for what ``options.run.mask`` finds.
+        Mask of the wanted tokens; None for all, or for what ``options.run.mask`` finds.
     channel
-        Which channels are read; empty for ``options.run.channel``.
+        Channels to read; empty for ``options.run.channel``.
     """
 
     name: str
@@ -89,8 +89,8 @@ class ComparisonOptions:
     Parameters
     ----------
     run
-        How images are embedded and maps computed. Scores repeat to the last bit in ``float32``, which is why
-        it is the default here.
+        Options of embeddings and maps. Scores repeat to the last bit in ``float32``, which is why it is the
+        default here.
     anchor_count
         Anchors drawn in each image, as many of each class.
     neighbours
@@ -98,11 +98,11 @@ class ComparisonOptions:
     perturbations
         Names of `PERTURBATIONS`; all of them if empty.
     draws
-        How often labelled images are drawn for label efficiency.
+        Number of draws of labelled images for label efficiency.
     seed
         Seed of everything that is drawn.
     resolutions
-        What the scale profile reads images at besides ``run.resolution``, each as written there.
+        Resolutions of the scale profile besides ``run.resolution``, each as written there.
     """
 
     run: RunOptions = field(default_factory=lambda: RunOptions(precision="float32"))
@@ -125,16 +125,16 @@ class ComparisonRequest:
     Parameters
     ----------
     images
-        At least one, each with a name of its own.
+        Images to compare, at least one, each with a name of its own.
     encoders
-        At least one.
+        Encoders to compare, at least one.
     controls
         Kinds of `Control` that the encoders have to beat. An ``untrained`` twin and a ``constant`` image cost
         an embedding per encoder, the others next to nothing.
     scores
-        Which are wanted.
+        Keys of the wanted scores, as in `SCORES`.
     options
-        How images are embedded and scored.
+        Options of embeddings and scores.
     anonymous
         Whether images are called by their `name` alone, masks by theirs, and text around an ultrasound sector
         is left out of figures.

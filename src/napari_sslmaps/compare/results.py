@@ -32,7 +32,7 @@ class ComparedMethod:
     title
         The method's title, or what kind of control it is.
     control
-        None for an encoder.
+        Kind of control; None for an encoder.
     of
         The encoders whose control it is.
     """
@@ -91,11 +91,11 @@ class AgreementRow:
     Parameters
     ----------
     first, second
-        Names of encoders.
+        Names of the two encoders.
     cka
         Linear centred kernel alignment, in [0, 1].
     cka_by_chance
-        Its mean over random pairings of the tokens.
+        Mean of that CKA over random pairings of the tokens.
     neighbours
         Mean overlap of sets of nearest neighbours, in [0, 1].
     """
@@ -137,7 +137,7 @@ class ScoredImage:
     name
         Name of the image.
     record
-        Which file; empty path for an image in memory.
+        File of the image; empty path for an image in memory.
     maps, anchors, agreement
         Scores, where they were wanted.
     nearness
@@ -145,9 +145,9 @@ class ScoredImage:
     anchor_yx, anchor_labels
         (n, 2) pixels and (n,) classes of the anchors, the same for every method.
     robustness
-        What perturbations do to each method.
+        Effect of perturbations on each method.
     evidence
-        How far its signal reaches, and its noise; None where it was not measured.
+        Length over which the image's signal reaches, and its noise; None where it was not measured.
     provenance
         Method → what decided its embedding.
     notes
@@ -157,7 +157,7 @@ class ScoredImage:
     measured
         Key of a score → what its `measure` found.
     series, channel
-        Which image of its file, and which channels, were read; empty where there is no choice.
+        Image of its file, and channels, that were read; empty where there is no choice.
     """
 
     name: str
@@ -189,11 +189,11 @@ class Comparison:
     Parameters
     ----------
     request
-        What was compared.
+        Request that was answered.
     methods
         Encoders as asked, then their controls.
     images
-        One by one.
+        Results of each image.
     embeddings
         (image's name, method's name) → embedding, of the images that `compare` was asked to keep.
     maps

@@ -82,11 +82,11 @@ def save_image(name: str, source: ImageSource, region: Region | None, path: Path
     Parameters
     ----------
     name
-        What it is called, for sentences.
+        Name of the image in sentences.
     source
         Image to read.
     region
-        What of it is looked at.
+        Region that is compared; None for the whole image.
     path
         File to write.
     frame

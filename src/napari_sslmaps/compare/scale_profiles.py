@@ -35,11 +35,11 @@ def profiles_of(
     embedded
         Image and its embeddings.
     entrants
-        What makes tokens at other resolutions.
+        Methods that make tokens at other resolutions.
     request
-        Which resolutions besides, and how.
+        Request with the other resolutions, and with how tokens are made.
     tell
-        Called with the name of a method before its scores; may raise `Cancelled`.
+        Callback, called with the name of a method before its scores; may raise `Cancelled`.
     """
     annotation = embedded.image.annotation
     if annotation is None or embedded.unscorable:

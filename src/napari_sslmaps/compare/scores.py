@@ -15,11 +15,11 @@ class ScoreType:
     Parameters
     ----------
     key
-        Its name in ``--scores``, in records and on its box; never renamed.
+        Name in ``--scores``, in records and on its box; never renamed.
     tip
-        What it tells, in a sentence.
+        Sentence on what the score tells.
     needs
-        What every image has to bring, in words for people.
+        Input that every image has to bring, in words for people.
     needs_annotation
         Whether it cannot be had without classes of pixels.
     per_image

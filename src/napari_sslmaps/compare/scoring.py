@@ -42,13 +42,13 @@ class ImageEmbeddings:
     Parameters
     ----------
     image
-        Opened, with its annotation.
+        Opened image, with its annotation.
     embeddings, patches, maps
-        By name of the method: tokens at the scale that is asked for, tokens of single patches, and maps.
+        Results by name of the method: tokens at the scale of the request, tokens of single patches, and maps.
     encoders
         Names of the methods that are no controls.
     unscorable
-        Why nothing is scored against the annotation; empty where it is.
+        Reason why nothing is scored against the annotation; empty where it is.
     """
 
     image: OpenedImage
@@ -67,9 +67,9 @@ def score_image(embedded: ImageEmbeddings, request: ComparisonRequest, tell: Tel
     embedded
         Image and its embeddings.
     request
-        Which scores are wanted, and how.
+        Wanted scores and their options.
     tell
-        Called with the name of a method before its scores; may raise `Cancelled`.
+        Callback, called with the name of a method before its scores; may raise `Cancelled`.
 
     Raises
     ------

@@ -220,7 +220,7 @@ class Tokens:
     Parameters
     ----------
     folder
-        None to keep them in memory.
+        Folder that holds them; None to keep them in memory.
     """
 
     def __init__(self, folder: ComparisonFolder | None) -> None:

@@ -52,7 +52,7 @@ def verdicts(comparison: Comparison, stratum: Stratum = "all") -> tuple[Verdict,
     Parameters
     ----------
     comparison
-        With anchors' scores; without, there is no verdict.
+        Comparison with anchors' scores; without, there is no verdict.
     stratum
         Tokens at which distance from the anchor.
     """
@@ -134,7 +134,7 @@ def rank_encoders(comparison: Comparison) -> Ranking | None:
     Returns
     -------
     Ranking or None
-        None without scores. An encoder that has no score comes last.
+        Ranking, None without scores; an encoder that has no score comes last.
     """
     names = [encoder.name for encoder in comparison.encoders]
     found = {name: anchor_areas(comparison, name) for name in names}

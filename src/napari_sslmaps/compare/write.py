@@ -45,7 +45,7 @@ class ImageWriter:
     folder
         Folder of the comparison.
     most
-        How many images; the others leave scores alone.
+        Number of images that are written; the others leave scores alone.
     display
         Whether encoders share their contrast.
     anonymous
@@ -104,9 +104,9 @@ def write_comparison(comparison: Comparison, folder: Path, *, command: str = "")
     Parameters
     ----------
     comparison
-        Images and annotation that are in memory only are saved below the folder, too.
+        Comparison to write. Images and annotation that are in memory only are saved below the folder, too.
     folder
-        Made if needed; what is of the same name in it is replaced.
+        Folder to write into, made if needed; what is of the same name in it is replaced.
     command
         The command line that makes it again; that of the record if empty.
 

@@ -23,9 +23,9 @@ def position_embedding(grid: TokenGrid, provenance: Provenance | None = None) ->
     Parameters
     ----------
     grid
-        Where the tokens lie.
+        Grid that the tokens lie on.
     provenance
-        What to write into the result; ``position`` as the encoder if omitted.
+        Provenance of the result; one with ``position`` as the encoder if omitted.
 
     Returns
     -------
@@ -50,7 +50,7 @@ def pixel_embedding(
     pixels
         (H, W) or (H, W, 3), of the region that `grid` covers, as stored.
     grid
-        Where the tokens lie; its region may be of a coarser level.
+        Grid that the tokens lie on; its region may be of a coarser level.
     window
         Intensities that become 0 and 1; chosen as `embed` chooses them if omitted.
 

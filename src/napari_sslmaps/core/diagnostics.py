@@ -86,7 +86,7 @@ def effective_rank(features: "ArrayLike | Tensor") -> float:
     Returns
     -------
     float
-        Between 1 (collapsed) and D.
+        Effective rank, between 1 (collapsed) and D.
     """
     flat = np.asarray(as_numpy(features), np.float64)
     flat = flat.reshape(-1, flat.shape[-1])

@@ -66,9 +66,9 @@ class Table:
     Parameters
     ----------
     title
-        What it is about.
+        Subject of the table.
     columns
-        Their heads; the first column names the row.
+        Heads of the columns; the first column names the row.
     rows
         Rows, each of as many cells as there are columns.
     notes
@@ -104,7 +104,7 @@ class Curve:
     low, high
         (n,) float32 ends of its band, or None.
     beside
-        For a control, the curve whose own control it is alone, or empty; None for what is no control.
+        Curve whose own control this one is alone, or empty, for a control; None for what is no control.
     """
 
     label: str
@@ -124,9 +124,9 @@ class Plot:
     title, x_label, y_label
         Words; units in the labels.
     curves
-        One per method.
+        Curves to draw, one per method.
     x_axis
-        ``linear`` or ``log``.
+        Kind of the horizontal axis: ``linear`` or ``log``.
     notes
         Sentences below the plot.
     key

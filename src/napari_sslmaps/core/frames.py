@@ -20,9 +20,9 @@ def chosen_frames(asked: FramesLike, count: int) -> tuple[int, ...]:
     Parameters
     ----------
     asked
-        Which, as `FramesLike`.
+        Frames that are wanted: ``all``, numbers, a range, or text such as ``0:20:2``.
     count
-        How many there are.
+        Number of frames that there are.
 
     Raises
     ------
@@ -69,7 +69,7 @@ class FrameEmbeddings(Sequence[Embedding]):
     frames
         Numbers of the frames.
     embeddings
-        One for each.
+        Embeddings, one per frame.
 
     Examples
     --------
@@ -124,7 +124,7 @@ class FrameMap:
     frames
         Numbers of the frames.
     maps
-        One for each.
+        Maps, one per frame.
     """
 
     frames: tuple[int, ...]

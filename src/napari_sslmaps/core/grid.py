@@ -212,8 +212,8 @@ class TokenGrid:
         Returns
         -------
         OverlayPlacement
-            For world = linear · diag(scale) · data + translate, the scale and translate with which token
-            coordinates land where their pixels are.
+            Scale and translate with which token coordinates land where their pixels are, for world = linear ·
+            diag(scale) · data + translate.
         """
         scale = np.asarray(scale_yx, float)
         turn = np.eye(2) if linear is None else np.asarray(linear, float)

@@ -55,7 +55,7 @@ class ImageHead:
     names
         Names of the classes, in order.
     encoder, weights_sha256, architecture
-        Whose tokens it was fitted to, as in `Provenance`; empty if unknown.
+        Encoder whose tokens it was fitted to, as in `Provenance`; empty if unknown.
     """
 
     linear: LinearHead
@@ -87,7 +87,7 @@ class ImageHead:
         Raises
         ------
         InvalidOptionError
-            With what was expected and what came.
+            If they differ; the sentence says what was expected and what came.
         """
         made = embedding.provenance
         wanted, came = self.linear.weights.shape[1], embedding.tokens.shape[-1]

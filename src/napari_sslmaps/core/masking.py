@@ -34,7 +34,7 @@ def tissue_mask(thumbnail: NDArray[np.generic]) -> Mask:
     Returns
     -------
     numpy.ndarray
-        (H, W) bool.
+        Mask (H, W) of bool; True where there is tissue.
 
     Raises
     ------

@@ -21,7 +21,7 @@ class PlacedMask:
     Parameters
     ----------
     values
-        (H, W) bool.
+        Cells of the mask, (H, W) bool.
     cell_yx
         Pixels of level 0 per cell.
     origin_yx

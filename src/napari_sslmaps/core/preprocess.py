@@ -45,7 +45,7 @@ def auto_window(sample: NDArray[Any], low: float, high: float) -> Window:
     Parameters
     ----------
     sample
-        Some of the region's pixels, of its dtype.
+        Sample of the region's pixels, of its dtype.
     low, high
         Smallest and largest value of the whole region.
 
@@ -151,7 +151,7 @@ def normalise(batch: "Tensor", mean: Sequence[float], std: Sequence[float]) -> "
     batch
         (B, H, W, C) in [0, 1].
     mean, std
-        C numbers each.
+        Mean and standard deviation of each of the C channels.
 
     Returns
     -------

@@ -32,9 +32,9 @@ class Crop:
     Parameters
     ----------
     region
-        In pixels of the view's level.
+        Region of the crop in pixels of the view's level.
     kind
-        ``global`` or ``local``.
+        Kind of crop: ``global`` or ``local``.
     """
 
     region: Region
@@ -48,7 +48,7 @@ class Panel:
     Parameters
     ----------
     name
-        For example ``masked input``.
+        Name of the picture, for example ``masked input``.
     kind
         ``picture`` (grey or colour in [0, 1]), ``colours`` (joint PCA in [0, 1]) or ``scalar``.
     values
@@ -56,7 +56,7 @@ class Panel:
     stride
         Pixels of the view's picture per value: 1 for pixels, the token stride for tokens.
     limits
-        What the ends of a scalar's colours stand for; None for pictures and colours.
+        Values at the two ends of a scalar's colours; None for pictures and colours.
     """
 
     name: str
@@ -75,16 +75,16 @@ class PretextView(ABC):
     method
         mae, ijepa, dino, dinov2, dinov3 or dira.
     region
-        What was looked at, in pixels of its level.
+        Region that the view is of, in pixels of its level.
     grid
-        Where its tokens lie on the image.
+        Grid that its tokens lie on.
     picture
         (H, W, 3) float32 in [0, 1]: what the encoder was given, before anything was hidden or changed; the
         region's pixels, or a resampling of them.
     notes
         Sentences to show beside the view: what leaks, what was assumed, what the file does not hold.
     provenance
-        What decided the numbers.
+        Everything that decided the numbers.
     """
 
     method: str
@@ -190,7 +190,7 @@ class ViewsView(PretextView):
     Parameters
     ----------
     crops
-        Global crops first.
+        Crops of the image, the global ones first.
     agreement
         (n, n) float32 in [−1, 1]: cosine of the CLS tokens of the crops.
     mask

@@ -56,7 +56,7 @@ def check_same_region(first: TokenGrid, second: TokenGrid) -> None:
     Raises
     ------
     RegionError
-        With both regions.
+        If they differ; the sentence names both regions.
     """
     slack = np.maximum(first.stride_yx, second.stride_yx) / 2
     starts = np.subtract(first.origin_yx, second.origin_yx)
@@ -76,7 +76,7 @@ def regrid(values: Rows, source: TokenGrid, target: TokenGrid) -> Float32:
     values
         (rows, cols, …) on `source`; NaN where unknown, for a token as a whole.
     source, target
-        Where they lie, and where they are wanted.
+        Grid that the values lie on, and the grid they are brought to.
 
     Returns
     -------
@@ -153,7 +153,7 @@ def spread_tokens(known: NDArray[np.bool_], cols: int, limit: int) -> NDArray[np
     cols
         Columns of the grid.
     limit
-        At least 1.
+        Most tokens that are chosen, at least 1.
 
     Returns
     -------

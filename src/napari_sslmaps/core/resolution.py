@@ -140,7 +140,7 @@ def far_from_trained(
     Parameters
     ----------
     pixel
-        How many pixels of level 0, downwards, one pixel that is read covers.
+        Pixels of level 0, counted downwards, that one pixel that is read covers.
     trained
         The resolution that the encoder learned at, if there is one.
     shape_yx, spacing_um_yx
@@ -167,7 +167,7 @@ def region_at(
     Parameters
     ----------
     region
-        In pixels of level 0.
+        Region in pixels of level 0.
     level, downsample_yx, shape_yx
         Number, pixels of level 0 per pixel, and size of the level.
     """

@@ -56,18 +56,19 @@ class Provenance:
     package_version, torch_version
         Versions of napari-sslmaps and torch.
     overrides
-        What was said to know better than the weight file, as keywords of `load_encoder`.
+        Corrections of the weight file, as keywords of `load_encoder`.
     mask_sha256
         Hash of the tokens that were wanted; empty if all were.
     image_notes
-        What was made of the file: which of its images is shown, the profile that its colours went through.
+        Sentences on how the file was read: which of its images is shown, the profile that its colours went
+        through.
     stride
         Pixels of the region's level per token, where passes over shifted patches were woven; 0 for one token
         per patch.
     spacing_um_yx
         Micrometres per pixel of level 0, where they are known.
     resolution
-        What it was read at, as `str` of a `Resolution` says it; empty for a level as it is stored.
+        Resolution that it was read at, as `str` of a `Resolution` says it; empty for a level as it is stored.
     scale
         Standard deviation, in pixels of level 0, of the Gaussian that tokens were averaged over; 0 for none.
     token_block
@@ -140,9 +141,9 @@ class Embedding:
         (rows, cols, dim) float32; NaN where not computed yet, or outside the mask. Of a large region a
         `HalfTokens`, which is not whole in memory and is read by slices: rows, or ``token_chunks(flat)``.
     grid
-        Where the tokens lie on the image.
+        Grid that the tokens lie on.
     provenance
-        What decided the numbers.
+        Everything that decided the numbers.
     attention
         (heads, rows, cols) float32 in [0, 1], not renormalised; None for a CNN.
     prefix_attention
@@ -154,7 +155,8 @@ class Embedding:
     foreground
         (rows, cols) bool, tokens whose pixels are not flat; None if unknown.
     pixels
-        Reads a region of the image that it was made from, (H, W) or (H, W, 3) as stored; None if unknown.
+        Function that reads a region of the image that it was made from, (H, W) or (H, W, 3) as stored; None
+        if unknown.
     moments
         Mean and covariance of the tokens, taken while they were computed; None if they were not.
 
@@ -260,7 +262,7 @@ class TokenMap:
     values
         (rows, cols) or (rows, cols, 3) float32; NaN where not computed.
     grid
-        Where the tokens lie on the image.
+        Grid that the tokens lie on.
     provenance
         Provenance of the embedding the map was made from.
     """

@@ -22,7 +22,7 @@ class SegmentOptions:
     Parameters
     ----------
     threshold
-        What is above it belongs to an area.
+        Value above which a token belongs to an area.
     least_px
         Areas of fewer pixels of level 0 are left out.
     fill_holes
@@ -47,7 +47,7 @@ class Segments:
     labels
         (rows, cols) int32; 0 outside, areas are numbered from 1 on, from above.
     grid
-        Where these cells lie.
+        Grid of these cells.
     sizes_px
         Pixels of level 0 that each area covers.
     means
@@ -75,9 +75,9 @@ def segments_of(
     values
         (rows, cols) map; NaN is outside.
     grid
-        Where its tokens lie.
+        Grid that its tokens lie on.
     options
-        How.
+        Threshold and least size of an area, and how its edges and holes are treated.
     guide
         (height, width) brightness of the region in [0, 1], of a whole number of cells per token; needed for
         guided edges.
@@ -160,7 +160,7 @@ def top_places(values: Float32, count: int, apart: int = 2) -> list[tuple[int, i
     values
         (rows, cols); NaN is no peak.
     count
-        At most so many.
+        Number of places, at most.
     apart
         A peak is the highest within so many tokens.
     """

@@ -94,9 +94,9 @@ class Tiling:
         rows, cols
             Size of the grid in tokens.
         work
-            What a tile of so many rows and columns costs the encoder, in any unit.
+            Cost of a tile of so many rows and columns for the encoder, in any unit.
         multiple, square
-            As `plan_tiles` takes them.
+            Constraints on the side of a tile, as `plan_tiles` takes them.
         """
         if self.tile != FITTED:
             return self
@@ -188,7 +188,7 @@ class Tiles(Sequence[Tile]):
     Parameters
     ----------
     rows, cols
-        Where the region is cut along each axis.
+        Spans into which the region is cut along each axis.
     chosen
         Numbers, row by row, of the tiles that there are, ascending; None for all.
     """
@@ -307,7 +307,7 @@ class Stitcher:
     rows, cols, channels
         Shape of the grid.
     stitching
-        What is done where tiles overlap.
+        Rule for tokens that several tiles cover.
     values
         (rows, cols, channels) NaN to be filled; a new array if omitted.
 

@@ -89,7 +89,7 @@ class CardFacts:
     real_sets
         The sets of real images that it was judged on: name, and what is on how many images.
     ahead_on
-        Names of those of them on which it beat its controls.
+        Names of the sets among them on which it beat its controls.
     """
 
     beats_simulated: bool
@@ -153,7 +153,7 @@ def card_of(spec: EncoderSpec, *, doubts: Sequence[str] = ()) -> str:
     spec
         The encoder as it is listed.
     doubts
-        What the recognition report of a user's file doubted.
+        Sentences on what the recognition report of a user's file doubted.
 
     Returns
     -------
@@ -231,7 +231,7 @@ def verdict_of(card: str) -> tuple[str, str]:
     Returns
     -------
     label, paragraph
-        What is bold at its beginning, and the whole paragraph, without Markdown's signs; empty if a card has
+        Bold words at its beginning, and the whole paragraph, without Markdown's signs; empty if a card has
         none.
     """
     for paragraph in card.split("\n\n"):

@@ -36,7 +36,7 @@ class Control:
     of
         Name of the encoder that it belongs to; empty for a kind that needs no encoder.
     name
-        What to call it beside methods: ``mae-untrained``, ``mae-histology-constant``, ``position-8px``.
+        Name beside methods: ``mae-untrained``, ``mae-histology-constant``, ``position-8px``.
     trained
         The resolution that its encoder learned at, so that both are read alike.
     """
@@ -79,12 +79,12 @@ def controls_of(encoder: Union["Encoder", EncoderSpec]) -> tuple[Control, ...]:
     Parameters
     ----------
     encoder
-        Loaded, or its spec from `list_encoders` or `get_spec`.
+        Loaded encoder, or its spec from `list_encoders` or `get_spec`.
 
     Returns
     -------
     tuple of Control
-        One of each kind; an encoder that is itself untrained has no ``untrained`` one.
+        Controls, one of each kind; an encoder that is itself untrained has no ``untrained`` one.
 
     Examples
     --------

@@ -34,13 +34,13 @@ class Encoder:
     Parameters
     ----------
     spec
-        What is listed of it.
+        Entry of the encoder in the list.
     report
-        How its weight file was recognised.
+        Report on how its weight file was recognised.
     extractor
         The network, wrapped by its family.
     device
-        For example ``cpu`` or ``cuda:0``.
+        Device that it runs on, for example ``cpu`` or ``cuda:0``.
     precision
         float32, bfloat16 or float16; ``float32`` repeats bit for bit on one machine.
     """
@@ -100,8 +100,8 @@ class Encoder:
         Parameters
         ----------
         block
-            From 0, the first, or from −1, the last; of a network of stages also the name of one. The one that
-            it has, if None.
+            Index of the block from 0, the first, or from −1, the last; of a network of stages also the name
+            of one. The present one, if None.
         norm
             Whether tokens pass the encoder's final norm, where it has one.
 
@@ -149,9 +149,10 @@ class Encoder:
         tiles
             Tiles as `encode` takes them.
         blocks
-            Counted from 0.
+            Indices of the blocks, from 0.
         read
-            Makes what is wanted of the blocks' taps, on the encoder's device and in its precision.
+            Function that makes what is wanted of the blocks' taps, on the encoder's device and in its
+            precision.
 
         Raises
         ------
@@ -245,9 +246,9 @@ def choose_precision(make: Callable[[Precision], Encoder], device: str, precisio
     Parameters
     ----------
     make
-        Builds the encoder with a precision.
+        Function that builds the encoder with a precision.
     device
-        Where it runs.
+        Device that it runs on.
     precision
         ``auto`` or one of `Precision`.
     """

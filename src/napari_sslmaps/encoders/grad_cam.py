@@ -23,15 +23,15 @@ class CamTap:
     Parameters
     ----------
     network
-        In evaluation mode; its `stages` gives features of named stages.
+        Network in evaluation mode; its `stages` gives features of named stages.
     spec, device
-        What is listed of the encoder, and its device.
+        Entry of the encoder in the list, and its device.
     strides
         Strides of its stages, in pixels, from the first to the last.
     tokens
         The stage whose features are the tokens.
     stage
-        Whose features a Grad-CAM is drawn on; at or before the token stage, and no coarser.
+        Stage whose features a Grad-CAM is drawn on; at or before the token stage, and no coarser.
     """
 
     network: Any

@@ -29,7 +29,7 @@ def read_header(path: Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        Empty if the file has none.
+        Metadata by key; empty if the file has none.
 
     Raises
     ------

@@ -26,18 +26,18 @@ class Overrides:
     normalisation
         Name of a preset, or means and deviations as `get_normalisation` reads them.
     token_stage
-        For a U-Net, the stage whose features are the tokens.
+        Stage of a U-Net whose features are the tokens.
     eps
         Epsilon of LayerNorm, in (0, 1).
     antialias, offset
-        How added positions are resampled for another grid: with a low-pass filter or without, and by how many
+        Resampling of added positions for another grid: with a low-pass filter or without, and by how many
         tokens the scale is longer; `antialias` and `position_offset` of `ViTArchitecture`.
     grid
         Rows and columns of the stored positions, where they are no square.
     branch
-        Which of a file's several networks: the ``target`` (I-JEPA's target encoder, a teacher), which is the
-        default, or the ``encoder`` that was trained by gradients (I-JEPA's context encoder, a student);
-        ``teacher`` and ``student`` are other words for these.
+        Network to take from a file with several: the ``target`` (I-JEPA's target encoder, a teacher), which
+        is the default, or the ``encoder`` that was trained by gradients (I-JEPA's context encoder, a
+        student); ``teacher`` and ``student`` are other words for these.
 
     Raises
     ------

@@ -22,7 +22,7 @@ class Fact:
     value
         Value of the type that the field has elsewhere.
     how
-        Where it says so, for example ``num_attention_heads in config.json``.
+        Place where it says so, for example ``num_attention_heads in config.json``.
     certain
         Whether that leaves no doubt.
     """
@@ -51,8 +51,8 @@ class Companions:
     state
         Tensors, perhaps memory-mapped, of the file's precision.
     settings
-        What weights do not tell: ``decoder_heads``, ``predictor_heads``, ``norm_pix``, ``mask_ratio``, …;
-        a key that is missing is unknown.
+        Values that weights do not tell: ``decoder_heads``, ``predictor_heads``, ``norm_pix``, ``mask_ratio``,
+        …; a key that is missing is unknown.
     """
 
     state: Mapping[str, Tensor] = field(default_factory=dict)
@@ -66,17 +66,18 @@ class Translated:
     Parameters
     ----------
     layout
-        Whose key names the file had.
+        Layout of the key names that the file had.
     state
-        What the network's ``load_state_dict`` takes.
+        Tensors by name, for the network's ``load_state_dict``.
     buffers
         Values of buffers that timm does not keep in its state.
     left_out
         Key in the file, and reason, of what is not part of the encoder; companions among them.
     companions
-        What its pretext task needs.
+        Networks and settings that its pretext task needs.
     facts
-        What the file says beyond shapes, by field: ``method``, ``heads``, ``eps``, ``normalisation``, ….
+        Facts that the file states beyond shapes, by field: ``method``, ``heads``, ``eps``, ``normalisation``,
+        ….
     """
 
     layout: str
@@ -97,18 +98,18 @@ class Unwrapped:
     Parameters
     ----------
     tensors
-        By key, without what containers and wrappers put before it.
+        Tensors by key, without what containers and wrappers put before it.
     container
         Dotted name under which they lay; empty if there was none.
     header
-        This package's own metadata, if the file was written by it.
+        Metadata of this package, if the file was written by it.
     args
         Options of the training, if the file keeps them.
     left_out
-        What lay elsewhere in the file, with the reason.
+        Other contents of the file, by name, each with the reason why it was left out.
     outside
-        Those things elsewhere that a pretext task may need, by the name used here: name in the file and
-        tensor. ``context.…`` is the other branch.
+        Tensors elsewhere in the file that a pretext task may need, by the name used here: name in the file
+        and tensor. ``context.…`` is the other branch.
     mapped
         Whether tensors lie in the file and not in memory.
     config
@@ -133,14 +134,14 @@ def separate(file: Unwrapped, layout: str, beside: Mapping[str, str]) -> Transla
     file
         File as it was unwrapped.
     layout
-        Whose key names it has.
+        Layout of the key names.
     beside
         Beginnings of keys that are no part of the encoder, with what they are.
 
     Returns
     -------
     Translated
-        With the rest as companions, under the names that the file has.
+        Encoder's tensors, with the rest as companions, under the names that the file has.
     """
     state, left_out = {}, {}
     companions: dict[str, Tensor] = {}
@@ -224,14 +225,14 @@ def check_told(pairs: Mapping[str, tuple[object, object]], name: str) -> None:
     Parameters
     ----------
     pairs
-        By name, what the file says and what its tensors show.
+        Pairs of what the file says and what its tensors show, by the name of the fact.
     name
-        What sentences call the file.
+        Name of the file in sentences.
 
     Raises
     ------
     CheckpointError
-        With all that differs.
+        If they contradict each other; the sentence lists all that differs.
     """
     apart = [f"{key} {said} instead of {shown}" for key, (said, shown) in pairs.items() if said != shown]
     if apart:

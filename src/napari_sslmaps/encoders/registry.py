@@ -130,7 +130,7 @@ def load_encoder(  # noqa: PLR0913  # each keyword is part of the public contrac
     Returns
     -------
     Encoder
-        On its device, with `spec`, `device`, `precision` and the recognition `report`.
+        Encoder on its device, with `spec`, `device`, `precision` and the recognition `report`.
 
     Raises
     ------
@@ -172,14 +172,15 @@ def architecture_of(name_or_path: str | Path, given: Mapping[str, Any] | None = 
     Parameters
     ----------
     name_or_path
-        As `load_encoder` takes it. A file is opened if it has no name, or is corrected.
+        Name or path, as `load_encoder` takes it. A file is opened if it has no name, or is corrected.
     given
         Keywords of `load_encoder` that correct what the file says.
 
     Raises
     ------
     SSLMapsError
-        As `load_encoder`, as far as the file's keys and shapes tell.
+        If it cannot be loaded, as far as the file's keys and shapes tell; the errors are those of
+        `load_encoder`.
     """
     found = _find(name_or_path)
     path, overrides = _resolved(found, Overrides.of(given or {}))

@@ -129,11 +129,11 @@ def place_of(block: Block, places: Sequence[str], what: str) -> int:
     Parameters
     ----------
     block
-        From 0, the first, or from −1, the last; or the name of one.
+        Index from 0, the first, or from −1, the last; or the name of a stage.
     places
         Names of those that the encoder has, from the first.
     what
-        What it is, in a sentence: ``a transformer of 12 blocks``.
+        Name of the network in a sentence: ``a transformer of 12 blocks``.
 
     Raises
     ------
@@ -275,10 +275,10 @@ class EncoderSpec:
     alias_of
         The name that this one stands for; empty if it is no alias.
     overrides
-        What its user knows better than the file, as keywords of `load_encoder`.
+        Corrections by its user, as keywords of `load_encoder`.
     trouble
-        Why it cannot be loaded as it is, as a sentence: its file has moved or changed, or is not downloaded
-        yet; empty if it can.
+        Reason why it cannot be loaded as it is, as a sentence: its file has moved or changed, or is not
+        downloaded yet; empty if it can.
     trained
         The resolution that it learned at; None where there is none or it is not known.
     scale

@@ -32,7 +32,7 @@ def untrained_network(
     Parameters
     ----------
     method
-        Which method's start; a key of `METHODS`.
+        Method whose start is drawn; a key of `METHODS`.
     architecture
         Shape of the network.
     patch_gain
@@ -43,7 +43,7 @@ def untrained_network(
     Returns
     -------
     Module
-        What the family of the architecture builds, in training mode, drawn from torch's global generator.
+        Network of the architecture's family, in training mode, drawn from torch's global generator.
 
     Raises
     ------
@@ -73,7 +73,7 @@ def draw_control(
     spec
         A spec of origin ``control``.
     overrides
-        Another head count, normalisation or token stage.
+        Corrections: another head count, normalisation or token stage.
     patch_gain
         Factor on the patch embedding that the twin's training started with; None for the method's own.
 
@@ -127,13 +127,13 @@ def untrained_twin(encoder: Encoder) -> Encoder:
     Parameters
     ----------
     encoder
-        Loaded; its twin gets the same preprocessing, device and precision.
+        Loaded encoder; its twin gets the same preprocessing, device and precision.
 
     Returns
     -------
     Encoder
-        Its `spec` has origin ``control``, a name that ends in ``-untrained`` and the hash of the drawn
-        weights.
+        Encoder whose `spec` has origin ``control``, a name that ends in ``-untrained`` and the hash of the
+        drawn weights.
 
     Raises
     ------

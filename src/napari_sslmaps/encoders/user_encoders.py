@@ -43,15 +43,15 @@ def remember(path: str | Path, overrides: Overrides | None = None, *, name: str 
     path
         A file, folder or name of the hub that `load_encoder` takes.
     overrides
-        What its user knows better than the file; applied each time it is loaded.
+        Corrections by its user; applied each time it is loaded.
     name
-        What to call it; by default after the file, made unique with a number. The name of a remembered
+        Name in the list; by default that of the file, made unique with a number. The name of a remembered
         encoder whose file has moved or changed can be given again: that is how it is found again.
 
     Returns
     -------
     EncoderSpec
-        As `list_encoders` lists it.
+        Entry in the list, as `list_encoders` returns it.
 
     Raises
     ------
@@ -111,8 +111,9 @@ def remembered() -> list[EncoderSpec]:
     Returns
     -------
     list of EncoderSpec
-        Of origin ``file``, with their hash; `trouble` says which file has moved or changed. Size and time
-        decide; if only the time differs, the hash does, that of a large file once it is asked for by name.
+        Encoders of origin ``file``, with their hash; `trouble` says which file has moved or changed. Size and
+        time decide; if only the time differs, the hash does, that of a large file once it is asked for by
+        name.
     """
     return [_spec(name, entry, hash_up_to=_QUICK_BYTES) for name, entry in read_shelf().items()]
 
@@ -153,15 +154,16 @@ class UserEncoder:
     Parameters
     ----------
     path
-        Its weight file or folder, absolute.
+        Weight file or folder, absolute.
     sha256, size, mtime_ns
-        What it was when it was added; of a folder, as `hash_path` and `footprint` say.
+        Hash, bytes and time of change when it was added; for a folder, as `hash_path` and `footprint` return
+        them.
     method, architecture, normalisation, licence
-        What it was recognised as.
+        Method, network, normalisation and licence that were recognised.
     overrides
         Keywords of `load_encoder` that correct what the file says.
     doubts
-        What its report and a forward pass left doubtful, as sentences.
+        Sentences on what its report and a forward pass left doubtful.
     """
 
     path: Path
@@ -203,9 +205,9 @@ class _EntryForm:
     Parameters
     ----------
     path, sha256, size, mtime_ns, method, normalisation, licence, overrides, doubts
-        As in `UserEncoder`.
+        Fields of `UserEncoder`.
     architecture
-        As `architecture_to_dict` says it.
+        Dict that `architecture_to_dict` makes.
     """
 
     path: str

@@ -82,7 +82,7 @@ def draw_anchors(annotation: Annotation, grid: TokenGrid, *, count: int = 64, se
     annotation
         The classes that the region has share the anchors alike. Background gets none: it is no one thing.
     grid
-        Any grid over the region.
+        Grid over the region, of any encoder.
     count
         All in all; at least one for each class, and no more than it has pixels.
     seed

@@ -125,7 +125,7 @@ class Annotation:
         Parameters
         ----------
         polygons
-            Each (n, 2), the (row, column) of its corners in pixels of level 0.
+            Polygons, each (n, 2), the (row, column) of its corners in pixels of level 0.
         kinds
             The class of each: numbers (0 and −1 as in `labels`), or names, which are numbered from 1 as they
             first appear.

@@ -47,7 +47,7 @@ class BoundaryScores:
     f1
         Harmonic mean of the two; 0 if the map has no boundary, NaN if the annotation has none.
     tolerance
-        How far apart boundaries are that still agree, in pixels of level 0.
+        Distance up to which boundaries agree, in pixels of level 0.
     """
 
     precision: float
@@ -72,8 +72,8 @@ def boundary_f1(
     annotation
         Classes of the same image's pixels.
     tolerance
-        How far apart boundaries may be, in pixels of level 0; if omitted, 0.75 % of the region's diagonal
-        (Csurka et al. 2013, BMVC, doi 10.5244/C.27.32).
+        Distance up to which boundaries agree, in pixels of level 0; if omitted, 0.75 % of the region's
+        diagonal (Csurka et al. 2013, BMVC, doi 10.5244/C.27.32).
 
     Returns
     -------

@@ -90,7 +90,7 @@ class NeighbourHead:
     votes
         (n, classes) float32: in the column of a feature's class, one over the number of its features.
     count
-        How many vote.
+        Number of neighbours that vote.
     """
 
     directions: Float32
@@ -126,7 +126,7 @@ def fit_neighbours(
     features, labels
         (n, dim) and (n,).
     count
-        How many vote; at most as many as the class with the fewest features has.
+        Number of neighbours that vote; at most as many as the class with the fewest features has.
 
     Raises
     ------

@@ -38,22 +38,22 @@ class CrossValidation:
     Parameters
     ----------
     kind
-        ``logistic`` or ``knn``.
+        Kind of probe: ``logistic`` or ``knn``.
     by
-        What was held out: whole ``image``s, connected painted ``region``s or ``block``s of the grid.
+        Unit that was held out: whole ``image``s, connected painted ``region``s or ``block``s of the grid.
     classes
         Class numbers, ascending.
     accuracy
         Balanced accuracy: the mean of `recall`; chance is one over the number of classes. The interval is a
         bootstrap over the units that were held out, NaN where a class has fewer than three.
     recall
-        For each class the share of its tokens that were recognised.
+        Share of the tokens of each class that were recognised, in [0, 1].
     confusion
         (classes, classes) int64 tokens: true class down, predicted class across.
     units, folds
-        How many units there were, and in how many folds they were held out.
+        Number of units, and of folds in which they were held out.
     left_out
-        Painted tokens that could not be scored, because no other unit has their class.
+        Number of painted tokens that could not be scored, because no other unit has their class.
     """
 
     kind: ProbeKind
@@ -100,7 +100,7 @@ def cross_validate(  # keywords that are handed on
         the first of them of which every class has at least two; blocks only where half of the tokens or more
         are labelled.
     folds
-        At most so many; with no more units than that, each is held out alone.
+        Number of folds, at most; with no more units than that, each is held out alone.
 
     Returns
     -------

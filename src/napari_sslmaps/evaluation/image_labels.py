@@ -30,7 +30,7 @@ def pooled(embedding: Embedding) -> Float32:
     Returns
     -------
     ndarray
-        (dim,) float32.
+        Mean token, (dim,) float32.
 
     Examples
     --------
@@ -59,7 +59,7 @@ def fit_image_head(
     labels
         Name of the class of each image.
     of
-        One of the embeddings: the head then refuses tokens of another encoder.
+        Embedding, one of those that were pooled: the head then refuses tokens of another encoder.
     strength
         Inverse of the L2 penalty, scikit-learn's ``C``.
 
@@ -94,7 +94,7 @@ class HeldOutHeads:
     Parameters
     ----------
     heads
-        One per fold.
+        Heads, one per fold.
     fold
         (images,) int64: the fold that holds out each image.
     probabilities
@@ -137,7 +137,7 @@ def cross_validate_heads(
     features, labels, of, strength
         Features, labels and the head, as in `fit_image_head`.
     folds
-        At most so many, stratified by class; no more than the smallest class has images.
+        Number of folds, at most, stratified by class; no more than the smallest class has images.
     seed
         Seed of the split; the same images give the same split for every encoder.
 

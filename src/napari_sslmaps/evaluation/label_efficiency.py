@@ -83,7 +83,7 @@ class LabelEfficiency:
     score
         Score that was measured.
     held_out
-        Images that each draw held out.
+        Number of images that each draw held out.
     """
 
     methods: tuple[str, ...]
@@ -151,7 +151,7 @@ def label_efficiency(
     score
         ``balanced accuracy``, or ``AUROC`` of each class against the others, averaged.
     draws
-        How often images are drawn.
+        Number of draws of images.
     held_out
         Share of the images to score on, in (0, 1); at least one of every class.
     seed

@@ -23,9 +23,9 @@ def token_evidence(embedding: Embedding, head: ImageHead, label: str) -> Evidenc
     embedding
         Tokens of a region, of the encoder that the head was fitted to.
     head
-        From `fit_image_head` or `cross_validate_heads`.
+        Head from `fit_image_head` or `cross_validate_heads`.
     label
-        One of the head's classes.
+        Class of the head that evidence is for.
 
     Returns
     -------
@@ -96,7 +96,7 @@ def score_localisation(
     Parameters
     ----------
     result
-        From `token_evidence`, `class_activation` or any other map.
+        Map from `token_evidence`, `class_activation` or any other map.
     annotation
         Classes of the image's pixels; boxes are polygons of four corners, see `Annotation.from_polygons`.
     kind

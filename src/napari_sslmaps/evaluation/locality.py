@@ -116,8 +116,8 @@ def autocorrelation_length(fields: Float, known: NDArray[np.bool_] | None = None
     Returns
     -------
     float
-        In cells, interpolated linearly between whole ones; half the shorter side where it falls no further;
-        NaN where nothing varies.
+        Length in cells, interpolated linearly between whole ones; half the shorter side where it falls no
+        further; NaN where nothing varies.
     """
     curve = autocorrelation(fields, known)
     if not np.isfinite(curve).any():

@@ -48,7 +48,7 @@ class MapScores:
     unknown
         Tokens that were left out because the map is not computed there.
     variant
-        Which component of a PCA map was scored, and in which direction; empty for other maps.
+        Component of a PCA map that was scored, and its direction; empty for other maps.
     """
 
     auroc: Measured
@@ -171,7 +171,7 @@ class Target:
     Parameters
     ----------
     positive, negative
-        (rows, cols) pixels.
+        Number of pixels of each token, (rows, cols), that are of the class, and that are not.
     hits
         (rows, cols), 1 where the pixel at the centre is of the class, 0 where it is not, NaN where it is
         left out.
@@ -206,11 +206,11 @@ class Plane:
     values
         Values of the map, (rows, cols).
     known
-        Where they are.
+        Mask of the tokens that have a value.
     distinct
         The values that occur, ascending.
     place
-        Which of them each known token has.
+        Index of each known token among those values.
     """
 
     values: Float

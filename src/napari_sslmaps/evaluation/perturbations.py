@@ -32,9 +32,9 @@ class Perturbation:
     key, title
         Name in options and files, and in plots.
     unit
-        What the strength measures, for the axis of a plot.
+        Quantity that the strength measures, for the axis of a plot.
     strengths
-        Those that are tried unless others are given; the first is 0, the image as it is.
+        Strengths that are tried unless others are given; the first is 0, the image as it is.
     change
         Maps pixels, strength and a random generator to changed pixels, before they are clipped to [0, 1].
     draws
@@ -65,9 +65,9 @@ class Perturbation:
         unit
             (H, W) or (H, W, 3) float32 in [0, 1].
         strength
-            In `unit`'s terms; at least 0 unless `signed`.
+            Strength of the change in `unit`'s terms; at least 0 unless `signed`.
         seed
-            What is drawn.
+            Seed of what is drawn.
 
         Returns
         -------

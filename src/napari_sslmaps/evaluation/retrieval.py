@@ -31,10 +31,10 @@ def retrieval_precision(
     images
         Features and classes of each image.
     groups
-        What each image belongs to, such as its patient; images of one group do not answer each other. Each
-        is a group of its own if omitted.
+        Group of each image, such as its patient; images of one group do not answer each other. Each is a
+        group of its own if omitted.
     ranks
-        How many of the nearest count.
+        Numbers of nearest items that are counted.
 
     Returns
     -------
@@ -110,7 +110,7 @@ def retrieval_table(methods: Mapping[str, Sequence[LabelledFeatures]], what: str
     methods
         Name → features of every image, in one order.
     what
-        What is searched for, in words: ``tokens`` or ``images``.
+        Thing that is searched for, in words: ``tokens`` or ``images``.
     """
     rows: list[tuple[Cell, ...]] = []
     chance = float("nan")

@@ -33,9 +33,9 @@ class Response:
     strengths
         (S,) float64, ascending, with 0.
     runs
-        By measure, (S, R) float64: ``cosine`` and ``centred cosine`` of each token with itself in the clean
-        image, averaged over tokens, in [−1, 1]; and by name of each score its change, perturbed less clean.
-        R counts seeds and regions.
+        Values by measure, (S, R) float64: ``cosine`` and ``centred cosine`` of each token with itself in the
+        clean image, averaged over tokens, in [−1, 1]; and by name of each score its change, perturbed less
+        clean. R counts seeds and regions.
     """
 
     strengths: MeasuredArray
@@ -57,9 +57,9 @@ class Robustness:
     method
         Name of the encoder.
     responses
-        One per perturbation, by key.
+        Responses by key of the perturbation.
     regions
-        How many regions were perturbed.
+        Number of regions that were perturbed.
     """
 
     method: str
@@ -84,7 +84,7 @@ class RobustnessOptions:
     strengths
         Other strengths than a perturbation's own, by key.
     seeds
-        How often a random perturbation is drawn.
+        Number of draws of a random perturbation.
 
     Examples
     --------
@@ -147,24 +147,24 @@ def robustness(
     pixels
         (H, W) or (H, W, 3), of one region, as stored.
     encode
-        Embeds perturbed pixels; they are float32 in [0, 1], so with the window (0, 1).
+        Function that embeds perturbed pixels; they are float32 in [0, 1], so with the window (0, 1).
     options
-        `RobustnessOptions()` if omitted.
+        Perturbations, their strengths and the number of seeds; `RobustnessOptions()` if omitted.
     window
         Intensities that become 0 and 1; chosen as `embed` chooses them if omitted.
     clean
         The region's own embedding, with that window, if there is one already.
     scores
-        What else to measure, by name: functions of an embedding on the clean one's grid. The change against
-        the clean embedding's score is kept, of the same tokens.
+        Further measures by name: functions of an embedding on the clean one's grid. The change against the
+        clean embedding's score is kept, of the same tokens.
     on_progress
-        Called with the number of embeddings done and to do; may raise `Cancelled`.
+        Callback, called with the number of embeddings done and to do; may raise `Cancelled`.
 
     Returns
     -------
     Robustness
-        By perturbation, strength and draw the mean cosine in [−1, 1], plain and centred, and the change of
-        each score.
+        Mean cosine in [−1, 1], plain and centred, and the change of each score, by perturbation, strength and
+        draw.
 
     Raises
     ------
@@ -273,7 +273,7 @@ def token_cosine(first: Embedding, second: Embedding, *, centred: bool = False) 
     Returns
     -------
     float
-        In [−1, 1]; a token of length 0 counts as 0. NaN if there is no token.
+        Mean cosine in [−1, 1]; a token of length 0 counts as 0. NaN if there is no token.
     """
     one, other = (
         np.asarray(embedding.tokens, np.float64).reshape(-1, embedding.tokens.shape[-1])

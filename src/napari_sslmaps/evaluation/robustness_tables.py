@@ -18,7 +18,7 @@ def robustness_plots(found: Sequence[Robustness], measure: str = CENTRED) -> tup
     Parameters
     ----------
     found
-        One per method.
+        Results, one per method.
     measure
         ``centred cosine``, ``cosine`` or the name of a score.
 

@@ -23,10 +23,10 @@ def labels_on_grid(
     labels
         (H, W) integers over image pixels, as a Labels layer holds them; 0 and below are not painted.
     grid
-        Where the tokens lie.
+        Grid that the tokens lie on.
     place
-        Where the painted pixels lie: a grid whose stride is the size of a painted pixel in pixels of level 0.
-        If omitted they are the pixels of level 0.
+        Grid of the painted pixels, whose stride is the size of a painted pixel in pixels of level 0. If
+        omitted they are the pixels of level 0.
 
     Returns
     -------

@@ -38,15 +38,15 @@ class TokenProbe:
     Parameters
     ----------
     kind
-        ``logistic`` or ``knn``.
+        Kind of probe: ``logistic`` or ``knn``.
     classes
         Class numbers, ascending.
     counts
-        Painted tokens of each that had been computed.
+        Number of painted tokens of each class that had been computed.
     encoder, weights_sha256, dim
-        Whose tokens it was fitted to.
+        Encoder whose tokens it was fitted to, its hash and the length of its tokens.
     head
-        Gives the probability of every class.
+        Classifier that gives the probability of every class.
     """
 
     kind: ProbeKind
@@ -113,7 +113,7 @@ def fit_token_probe(
     Parameters
     ----------
     embeddings
-        One region, or several of one encoder.
+        Embedding of one region, or several of one encoder.
     labels
         (rows, cols) class numbers of each on its token grid, 0 where nothing is painted; see
         `labels_on_grid`. Tokens that have not been computed are left out.
@@ -129,7 +129,7 @@ def fit_token_probe(
     Returns
     -------
     TokenProbe
-        Its `probabilities` of an embedding are (rows, cols, classes) float32 in [0, 1].
+        Probe whose `probabilities` of an embedding are (rows, cols, classes) float32 in [0, 1].
 
     Raises
     ------
@@ -185,7 +185,7 @@ def check_classes(kinds: NDArray[np.int64]) -> None:
     Raises
     ------
     InvalidOptionError
-        With how many there are.
+        If there are fewer; the sentence says how many there are.
     """
     count = len(np.unique(kinds))
     if count < 2:

@@ -38,7 +38,7 @@ def check_one_encoder(embeddings: Sequence[Embedding]) -> None:
     Raises
     ------
     InvalidOptionError
-        With their names.
+        If the list is empty, or they are of several encoders; the sentence names them.
     """
     if not embeddings:
         raise InvalidOptionError("Expected at least one embedding; got none.")

@@ -35,7 +35,7 @@ def bootstrap_mean(
         groups, then values inside each drawn group. With one group its values alone are resampled, and the
         interval says nothing of other images.
     draws, seed
-        How often, and of the resampling.
+        Number of resamplings, and their seed.
 
     Returns
     -------
@@ -172,7 +172,7 @@ def curve_over_images(label: str, x: Sequence[float], values: Float) -> Curve:
     label, x
         Name of the curve, and where its points lie.
     values
-        NaN where an image has no value at a point.
+        Values (images, points); NaN where an image has no value at a point.
     """
     columns = [column[np.isfinite(column)] for column in values.T]
     at = np.array(x, np.float32)

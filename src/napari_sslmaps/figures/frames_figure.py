@@ -48,7 +48,7 @@ class FrameRow:
     method, encoder
         The method's title, and the encoder's name.
     maps
-        By key of `MAP_TYPES`.
+        Maps by key of `MAP_TYPES`.
     """
 
     method: str
@@ -71,13 +71,13 @@ class FramesFigure:
     frames, pictures
         Numbers of the frames, and the image at each.
     rows
-        One per encoder.
+        Rows of maps, one per encoder.
     anchors, negative
         (row, column) pixels of level 0 in the frame `anchor_frame`.
     anchor_frame
         The frame that anchors are drawn in.
     title
-        Title above.
+        Title above the figure.
     display
         Whether encoders share their contrast; frames always do.
     """

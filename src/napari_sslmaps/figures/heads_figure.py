@@ -43,9 +43,9 @@ class HeadsRow:
     heads
         (heads, rows, cols) attention of one block; NaN where not computed.
     grid
-        Where the tokens lie.
+        Grid that the tokens lie on.
     what
-        Whose attention, of which block, in a few words; stands below the name.
+        Kind of attention and its block, in a few words; stands below the name.
     prefix
         (heads,) mass that fell on CLS and registers, or None; it tells a sink from a quiet head.
     """
@@ -75,7 +75,7 @@ def compose_heads_figure(
     picture
         The image, in the first column.
     rows
-        One per encoder; encoders may have different numbers of heads and different grids.
+        Rows of heads, one per encoder; encoders may have different numbers of heads and different grids.
     anchors
         (row, column) pixels of level 0, drawn as red ×.
     title
@@ -84,7 +84,7 @@ def compose_heads_figure(
     Returns
     -------
     Figure
-        Not attached to any window; `save_figure` writes it.
+        Figure that is not attached to any window; `save_figure` writes it.
 
     Raises
     ------

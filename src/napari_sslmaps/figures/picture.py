@@ -27,7 +27,7 @@ def picture_of(
     source
         Image to draw.
     region
-        What to show.
+        Region to show.
     window
         Intensities drawn as black and white.
     max_side
@@ -36,7 +36,7 @@ def picture_of(
     Returns
     -------
     Picture
-        Whose pixels may reach a little beyond the region where a coarse pixel does.
+        Picture of the region; its pixels may reach a little beyond the region where a coarse pixel does.
     """
     shown = _on_coarser_level(source, region, max_side)
     factor = max(1, min(-(-max(shown.shape_yx) // max_side), *shown.shape_yx))

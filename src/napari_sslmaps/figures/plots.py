@@ -39,9 +39,9 @@ def draw_plot(axes: Axes, plot: Plot, *, ink: str = INK, faint: str = FAINT, fon
     Parameters
     ----------
     axes
-        Empty; the figure around them stays the caller's.
+        Empty axes; the figure around them stays the caller's.
     plot
-        What to draw; its title and notes are left to the caller.
+        Plot to draw; its title and notes are left to the caller.
     ink, faint
         Colours of text, and of frame and grid lines.
     font

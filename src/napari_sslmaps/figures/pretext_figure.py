@@ -65,14 +65,14 @@ def compose_pretext_figure(picture: Picture, columns: Sequence[PretextColumn], *
     picture
         Image that the views are of, to draw.
     columns
-        One per encoder.
+        Columns of the figure, one per encoder.
     title
         Title above the figure.
 
     Returns
     -------
     Figure
-        Not attached to any window; `save_figure` writes it.
+        Figure that is not attached to any window; `save_figure` writes it.
 
     Raises
     ------
@@ -209,7 +209,7 @@ class Cell:
     tag
         A few words in its corner.
     over
-        What is drawn last, over the picture.
+        Functions that draw over the picture, last.
     """
 
     panel: Panel

@@ -44,7 +44,7 @@ def write_report(
     title, subtitle
         Title and subtitle of the page.
     sections
-        What it says.
+        Sections in their order.
     command
         The command line that makes it again; its own section at the end.
 

@@ -51,7 +51,7 @@ class Picture:
     spacing_um_yx
         Micrometres per pixel of level 0; a scale bar is drawn where known.
     pixels_extent
-        What the pixels cover, where that is not exactly `extent`.
+        Extent that the pixels cover, where that is not exactly `extent`.
     """
 
     pixels: NDArray[np.float32]
@@ -69,7 +69,7 @@ class FigureRow:
     method, encoder
         The method's title, and the encoder's name.
     maps
-        By key of `MAP_TYPES`.
+        Maps by key of `MAP_TYPES`.
     """
 
     method: str
@@ -105,7 +105,7 @@ def compose_figure(
     picture
         Image to draw below the maps.
     rows
-        One per encoder.
+        Rows of maps, one per encoder.
     anchors, negative
         (row, column) pixels of level 0, drawn as red (blue) ×.
     title
@@ -118,7 +118,7 @@ def compose_figure(
     Returns
     -------
     Figure
-        Not attached to any window; `save_figure` writes it.
+        Figure that is not attached to any window; `save_figure` writes it.
 
     Raises
     ------

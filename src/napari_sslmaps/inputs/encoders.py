@@ -26,7 +26,7 @@ class EncoderChoice:
     overrides
         Keywords of `load_encoder` that correct what the file says.
     precision
-        Instead of the run's, where it was resolved before.
+        Precision instead of the run's, where it was resolved before.
     control
         Kind of the encoder's control to run in its place; empty for the encoder itself.
     """
@@ -45,7 +45,7 @@ def choose_encoders(names: Sequence[str], corrections: Overrides) -> tuple[Encod
     names
         Names or paths as `EncoderChoice` takes them.
     corrections
-        What the user knows better than the files; embedded encoders and controls need none.
+        Corrections by the user, who may know better than the files; embedded encoders and controls need none.
 
     Raises
     ------

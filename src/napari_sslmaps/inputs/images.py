@@ -26,7 +26,7 @@ def wanted_tokens(mask: str) -> tuple[str, MaskRecord | None]:
     Returns
     -------
     tuple
-        For ``RunOptions.mask`` and ``RunRequest.mask``; one of them is empty.
+        Values for ``RunOptions.mask`` and ``RunRequest.mask``; one of them is empty.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def open_named(image: str, opening: OpenOptions = AS_STORED) -> ImageSource:
     image
         A path, or ``sample:…``.
     opening
-        How it is opened.
+        Options with which it is opened.
 
     Raises
     ------
@@ -116,9 +116,9 @@ def recorded_image(what: str, record: ImageRecord, places: Places) -> str:
     Parameters
     ----------
     what
-        What it is called in the sentence.
+        Name of the image in the sentence.
     record, places
-        Which image, and where it may be.
+        Image to open, and folders in which it may lie.
 
     Raises
     ------

@@ -28,13 +28,13 @@ class BatchItem:
     image
         Absolute path of the image.
     name
-        What its outputs are called: its file name, below a folder with the way to it; ``/`` between folders.
+        Name of its outputs: its file name, below a folder with the path to it; ``/`` between folders.
     anchors, negative
         (row, column) pixels of level 0; without anchors there is no similarity map.
     region
         ``(y, x, height, width)`` in pixels of the level; None for all of it.
     level
-        None for the batch's.
+        Level to read; None for the batch's.
     frame
         Time point or plane of a stack.
     channel
@@ -93,7 +93,7 @@ def list_items(
         Frames of every stack that are embedded, as `chosen_frames` takes text; a folder of the DICOM slices
         of one series is a stack then. Of each image its `frame` alone if empty.
     opening
-        How images are opened to count their frames.
+        Options with which images are opened to count their frames.
 
     Raises
     ------

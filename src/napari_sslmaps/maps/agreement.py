@@ -34,9 +34,9 @@ class AgreementMap(TokenMap):
     other
         Provenance of the second encoder's tokens; `provenance` is of the first.
     neighbours
-        How many each token has.
+        Number of neighbours that each token has.
     chance
-        What two unrelated encoders share on average.
+        Share that two unrelated encoders have in common on average, in [0, 1].
     """
 
     other: Provenance
@@ -59,7 +59,7 @@ def linear_cka(first: Embedding, second: Embedding) -> float:
     Returns
     -------
     float
-        In [0, 1]; NaN where all tokens of an encoder are alike.
+        Similarity in [0, 1]; NaN where all tokens of an encoder are alike.
 
     Raises
     ------
@@ -101,7 +101,7 @@ def mutual_neighbours(first: Embedding, second: Embedding, k: int = 10) -> float
     Returns
     -------
     float
-        In [0, 1]; k / (tokens − 1) is chance.
+        Mean share in [0, 1]; k / (tokens − 1) is chance.
 
     Raises
     ------
@@ -187,7 +187,7 @@ def agreement_table(embeddings: Mapping[str, Embedding], *, k: int = 10, limit: 
     k
         Neighbours of each token.
     limit
-        At most so many tokens, of every n-th row and column, are compared, for CKA too.
+        Most tokens, of every n-th row and column, that are compared, for CKA too.
 
     Returns
     -------

@@ -53,7 +53,7 @@ class AttentionStack:
         (heads, rows, cols) float32 in [0, 1], not renormalised; NaN where not computed. One of it for a
         rollout, which is over the mean of the heads.
     kind
-        Who asks: the CLS query (``cls``), the mean over patch queries (``mean-query``), the token under an
+        Query: the CLS token (``cls``), the mean over patch queries (``mean-query``), the token under an
         anchor (``anchor``); or ``rollout``.
     block
         The block, from 1; of a rollout the one it starts from.
@@ -140,7 +140,8 @@ class AttentionMap(TokenMap):
     Parameters
     ----------
     kind
-        Whose attention: ``cls``, ``mean-query`` or ``anchor``; or ``rollout`` through several blocks.
+        Query whose attention it is: ``cls``, ``mean-query`` or ``anchor``; or ``rollout`` through several
+        blocks.
     reduction
         ``mean``, ``max`` or the number of the head.
     prefix_attention
@@ -174,7 +175,7 @@ def attention_map(
     source
         An embedding of a transformer; or a stack of any block, of an anchor's query, or a rollout.
     head
-        One head, from 0; None to reduce over all.
+        Index of one head, from 0; None to reduce over all.
     reduction
         ``mean`` or ``max`` over heads when `head` is None.
 
@@ -298,7 +299,7 @@ def attention_rollout(
     Parameters
     ----------
     blocks
-        From the last to the first; taken one at a time.
+        Queries and keys from the last block to the first; taken one at a time.
     start
         (B, N) weights of the tokens that are read, summing to one: one-hot for the CLS token or an anchor's,
         equal ones on all patches for a mean-pooled output.
@@ -338,12 +339,12 @@ class AttentionOptions:
     Parameters
     ----------
     head, reduction
-        From 0, None for all; which are reduced to their ``mean`` or ``max``.
+        Index of the head from 0, None for all; and how all are reduced: to their ``mean`` or ``max``.
     block
-        From 1; None for the last. An encoder with fewer blocks shows its last.
+        Number of the block from 1; None for the last. An encoder with fewer blocks shows its last.
     query
-        What the ``output`` reads (CLS, or the mean of all tokens), what the last positive ``anchor``'s token
-        attends to, or the ``rollout`` of the output through all blocks.
+        Tokens that ask: the ``output`` (CLS, or the mean of all tokens), the last positive ``anchor``'s
+        token, or the ``rollout`` of the output through all blocks.
     """
 
     head: int | None = None
@@ -368,11 +369,11 @@ def check_attention(
     Parameters
     ----------
     options
-        What is asked for.
+        Attention that is asked for.
     depth, heads
         Most blocks, and most heads of one, among the encoders; 0 refuses neither.
     anchors, elsewhere
-        Where they are, and whether that is in another image.
+        Anchors, and whether they lie in another image.
 
     Raises
     ------

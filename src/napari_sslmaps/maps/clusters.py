@@ -81,7 +81,7 @@ def cluster_map(
     Parameters
     ----------
     embeddings
-        One embedding, or several of one encoder, frames or images, which then share their clusters.
+        Embedding, or several of one encoder, frames or images, which then share their clusters.
     count
         Number of clusters, from 2 to 24.
     previous
@@ -93,8 +93,8 @@ def cluster_map(
     Returns
     -------
     ClusterMap or list of ClusterMap
-        One for one embedding, a list for a list; labels (rows, cols) int32 from 1, values (rows, cols)
-        float32, the distance to the cluster's centre.
+        Map of one embedding, or a list of maps for a list; labels (rows, cols) int32 from 1, values (rows,
+        cols) float32, the distance to the cluster's centre.
 
     Raises
     ------
@@ -144,7 +144,7 @@ def match_clusters(maps: Sequence[ClusterMap], to: int = 0) -> list[ClusterMap]:
     Parameters
     ----------
     maps
-        Of one region, by any encoders.
+        Maps of one region, by any encoders.
     to
         Index of the map whose numbers stay.
     """
@@ -285,7 +285,7 @@ class ClusterOptions:
     count
         Number of clusters, from 2 to 24.
     basis
-        What the clusters are fitted to: the tokens of this ``region``, or ``joint``, those of all images
+        Tokens that the clusters are fitted to: those of this ``region``, or ``joint``, those of all images
         and frames that were embedded.
     matched
         Whether the numbers of all encoders are matched to those of the first.

@@ -24,9 +24,9 @@ def limits_of(
     Parameters
     ----------
     map_type
-        Has the rule.
+        Kind of map, which has the rule.
     maps
-        What is drawn together.
+        Maps that are drawn together.
     display
         Whether kinds that can share their contrast do.
 

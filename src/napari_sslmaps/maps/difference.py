@@ -48,8 +48,8 @@ def difference_map(first: TokenMap, second: TokenMap) -> DifferenceMap:
     Parameters
     ----------
     first, second
-        Both similarity, or each attention or activation. Of different strides, the finer one is brought to
-        the coarser one's grid by area-weighted means.
+        Maps to subtract, both of similarity, or each of attention or activation. Of different strides, the
+        finer one is brought to the coarser one's grid by area-weighted means.
 
     Returns
     -------

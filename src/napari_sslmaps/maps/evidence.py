@@ -23,7 +23,7 @@ class EvidenceMap(TokenMap):
     logit
         Score of the class for the whole region.
     stage
-        For ``grad-cam`` the stage of the network whose features it is drawn on.
+        Stage of the network whose features a ``grad-cam`` is drawn on.
     """
 
     kind: EvidenceKind

@@ -38,7 +38,7 @@ def frame_maps(  # noqa: PLR0913  # a public call; its options are keywords
     Parameters
     ----------
     embeddings
-        From ``embed(..., frames=...)``.
+        Embeddings from ``embed(..., frames=...)``.
     wanted
         Keys of maps, such as ``pca`` and ``similarity``; those that are usually made if empty.
     anchors, negative
@@ -50,7 +50,7 @@ def frame_maps(  # noqa: PLR0913  # a public call; its options are keywords
     groups
         Named groups of anchors, told apart in a map of labels.
     options
-        How maps are made.
+        Options of all maps.
     basis
         Components to apply instead of a fit.
     stacks
@@ -59,7 +59,7 @@ def frame_maps(  # noqa: PLR0913  # a public call; its options are keywords
     Returns
     -------
     dict
-        By key, those that the encoder gives.
+        Maps by key, those that the encoder gives.
 
     Raises
     ------

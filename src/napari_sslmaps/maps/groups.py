@@ -34,7 +34,7 @@ class AnchorGroup:
     Parameters
     ----------
     name
-        What they mean, for example ``gland``.
+        Name of what they mean, for example ``gland``.
     colour
         Colour of its anchors and its label, as ``#rrggbb``; empty for one of the viewer's choice.
     anchors
@@ -123,7 +123,8 @@ def group_map(  # noqa: PLR0913  # a public call; its options are keywords
     embedding
         Tokens of a region.
     groups
-        At least one of them with an anchor. A group without anchors keeps its number and gets no token.
+        Groups, at least one of them with an anchor. A group without anchors keeps its number and gets no
+        token.
     least
         A token whose similarity to every group is at most this is in none.
     centred, radius, scale, reference, reference_scale
@@ -200,7 +201,7 @@ def check_on_grid(groups: Sequence[AnchorGroup], grid: TokenGrid) -> None:
     Raises
     ------
     InvalidAnchorError
-        With the group, the anchor and the region.
+        If one lies outside; the sentence names the group, the anchor and the region.
     """
     for group in groups:
         for position in (*group.anchors, *group.negative):

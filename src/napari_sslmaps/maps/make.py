@@ -29,13 +29,13 @@ class MapRequest:
     Parameters
     ----------
     wanted
-        Keys of `MAP_TYPES`.
+        Keys of the wanted maps, as in `MAP_TYPES`.
     options
-        How the maps are made.
+        Options of all maps.
     anchors
-        What similarity is to.
+        Anchors that similarity is to.
     groups
-        Those that are told apart; empty for no such map.
+        Groups that are told apart; empty for no such map.
     bases
         Principal components to apply, by what tells embeddings apart.
     reference
@@ -66,15 +66,15 @@ def make_maps(
     embeddings
         Tokens of one region, by one encoder each.
     request
-        What is wanted, and how.
+        Wanted maps, their options and anchors.
     stacks
         Attention that embeddings do not hold.
     joint
         Embeddings of other images by the same encoder, for what is fitted to all of them.
     previous
-        What was shown before; colours follow it where they are free.
+        Maps that were shown before; colours follow it where they are free.
     partial
-        Leave out maps that cannot be made yet, as tokens under anchors are still to come.
+        Whether to leave out maps that cannot be made yet, as tokens under anchors are still to come.
 
     Returns
     -------
@@ -116,7 +116,7 @@ def fit_together(made: Mapping[Encoder, Maps], options: MapOptions) -> dict[Enco
     made
         Encoder → key → map; colours follow those of the first encoder.
     options
-        How the maps are made.
+        Options of all maps.
     """
     several = {encoder: {key: (result,) for key, result in maps.items()} for encoder, maps in made.items()}
     return {

@@ -29,11 +29,11 @@ class MapInput:
     embedding
         Tokens of one encoder.
     options
-        How all maps are made.
+        Options of all maps.
     anchors
         The group that similarity is to.
     groups
-        Those that are told apart.
+        Groups that are told apart.
     stack
         Attention that the embedding does not hold; None where none was computed.
     reference
@@ -43,7 +43,7 @@ class MapInput:
     others
         Embeddings of other images by the same encoder and weights.
     previous
-        This map as it was shown before; None where there was none.
+        Map as it was shown before; None where there was none.
     """
 
     embedding: Embedding
@@ -94,13 +94,13 @@ class MapType:
     Parameters
     ----------
     key
-        Its name in records, files' tags, layers' metadata and options; never changed.
+        Name in records, files' tags, layers' metadata and options; never changed.
     result
         Class of its results.
     title
-        Its word in names of layers; `key` if empty.
+        Word for it in names of layers; `key` if empty.
     heading
-        Over its column of the figure, beside its box and in menus; `title` if empty.
+        Heading over its column of the figure, beside its box and in menus; `title` if empty.
     tip
         A sentence that says what it shows.
     options
@@ -108,7 +108,7 @@ class MapType:
     slot
         Key of the map whose place it takes, as activation that of attention; empty for its own.
     colormap, opacity
-        How a layer is drawn; colours and labels need no `colormap`.
+        Colormap and opacity of its layer; colours and labels need no `colormap`.
     rule
         Limits of its contrast: ``percentiles`` 1–99; the ``range`` the values can have, unless the display
         stretches it; ``zero`` to the 99th percentile; ``symmetric`` about 0 to the 99th percentile of the
@@ -130,14 +130,14 @@ class MapType:
     standard
         Whether it is made where nobody says which maps are wanted.
     make
-        Makes it; None where the embedding, or what was asked for, does not give one.
+        Function that makes it; None where the embedding, or what was asked for, does not give one.
     together
-        Fits the maps of all encoders to each other, where the options ask for it: of each encoder those of
-        all frames, which are turned alike.
+        Function that fits the maps of all encoders to each other, where the options ask for it: of each
+        encoder those of all frames, which are turned alike.
     spans_encoders
         Whether, by its options, it can be made only when all embeddings are there.
     facts, caption
-        What is kept of a result; and of these facts, a line for people.
+        Function that returns what is kept of a result; and one that makes of these facts a line for people.
     tag, note
         A word in the corner of a panel of the figure; a line under the column.
     palette

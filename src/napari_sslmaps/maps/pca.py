@@ -79,8 +79,8 @@ class ComponentMap(TokenMap):
     scores
         (rows, cols, 3) float32 from which the colours were made; None if they were not kept.
     fitted_to
-        Where the components come from: this ``region``, several images together (``joint``), or a basis that
-        was ``kept``.
+        Tokens that the components were fitted to: this ``region``, several images together (``joint``), or a
+        basis that was ``kept``.
     """
 
     basis: ComponentBasis
@@ -126,21 +126,21 @@ def pca_map(
     Parameters
     ----------
     embeddings
-        One embedding, or several of one encoder, which then share one basis: colours mean the same.
+        Embedding, or several of one encoder, which then share one basis: colours mean the same.
     rendering
         ``stretch`` maps the 2nd to 98th percentile of each component to [0, 1]; ``whitened`` is the
         sigmoid of twice the score over its standard deviation, as in DINOv3's PCA notebook.
     foreground
-        Which tokens the fit sees; all are projected. None for all; ``auto`` for tokens whose pixels are
-        not flat, or for all where every pixel is; ``first-component`` for those with a positive first score;
-        or boolean mask(s) (rows, cols).
+        Tokens that the fit sees; all are projected. None for all; ``auto`` for tokens whose pixels are not
+        flat, or for all where every pixel is; ``first-component`` for those with a positive first score; or
+        boolean mask(s) (rows, cols).
     basis
         An earlier map's basis, applied instead of a fit.
 
     Returns
     -------
     ComponentMap or list of ComponentMap
-        One for one embedding, a list for a list; values (rows, cols, 3) float32 in [0, 1].
+        Map of one embedding, or a list of maps for a list; values (rows, cols, 3) float32 in [0, 1].
 
     Raises
     ------
@@ -343,8 +343,8 @@ def align_colours(maps: Sequence[ComponentMap], to: int = 0) -> list[ComponentMa
     Returns
     -------
     list of ComponentMap
-        In the given order; the target unchanged. Of the others `aligned_to` names the target's encoder, and
-        the basis gives these colours again on other images of the same encoder.
+        Maps in the given order; the target unchanged. Of the others `aligned_to` names the target's encoder,
+        and the basis gives these colours again on other images of the same encoder.
 
     Raises
     ------
@@ -448,10 +448,10 @@ class PcaOptions:
     Parameters
     ----------
     rendering
-        ``stretch`` or ``whitened``.
+        Rule that turns scores into colours: ``stretch`` or ``whitened``.
     basis
-        Which basis: that of this ``region``; ``joint``, of all images that were embedded; or the one that was
-        ``kept``, where an encoder has one.
+        Basis to use: that of this ``region``; ``joint``, of all images that were embedded; or the one that
+        was ``kept``, where an encoder has one.
     aligned
         Whether the colours of all methods are turned towards those of the first.
     foreground

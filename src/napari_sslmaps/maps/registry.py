@@ -51,13 +51,13 @@ class MapOptions:
     Parameters
     ----------
     attention
-        Whose attention is shown, of which block and head.
+        Options of attention: whose is shown, of which block and head.
     pca
-        How principal components are fitted and coloured.
+        Options of principal components: how they are fitted and coloured.
     similarity
-        How tokens are compared with anchors and with groups of them.
+        Options of similarity: how tokens are compared with anchors and with groups of them.
     clusters
-        How many clusters there are, and of which images.
+        Options of clusters: how many there are, and of which images.
     scale
         Neighbourhood that tokens are averaged over, in all maps that are made of them.
     """
@@ -107,7 +107,7 @@ def check_keys(keys: Iterable[str]) -> None:
     Raises
     ------
     InvalidOptionError
-        With the keys there are.
+        If there is one; the sentence lists the keys there are.
     """
     known = [kind.key for kind in selectable()]
     unknown = [key for key in keys if key not in known]
@@ -147,7 +147,7 @@ def caption(mark: Mapping[str, Any]) -> tuple[str, str]:
     Parameters
     ----------
     mark
-        Its layer's metadata: ``map`` is the key, ``options`` are the facts; ``contrast`` may be missing.
+        Metadata of its layer: ``map`` is the key, ``options`` are the facts; ``contrast`` may be missing.
     """
     facts = mark["options"]
     words = MAP_TYPES[mark["map"]].caption(facts)

@@ -91,19 +91,20 @@ def similarity_map(  # noqa: PLR0913  # a public call; its options are keywords
         Positions to be unlike. With any, the map is the margin: maximum over anchors minus
         maximum over negative ones, in [−2, 2].
     combine
-        For several anchors: their ``mean`` direction, or the ``max`` of their maps. Ignored with `negative`.
+        Rule for several anchors: their ``mean`` direction, or the ``max`` of their maps. Ignored with
+        `negative`.
     centred
         Subtract the region's mean token first: tokens mostly share a large component, which hides in what
         they differ. Without, the map is the cosine of the tokens as they are.
     radius
-        In pixels; above 0, an anchor is the mean direction of the tokens in a disc.
+        Radius in pixels; above 0, an anchor is the mean direction of the tokens in a disc.
     scale
-        In pixels, or text such as ``20um``, ``12px`` or ``5%`` of the region's shorter side; above 0, tokens
-        and anchors are averages over a Gaussian of this standard deviation, taken over the tokens that are
-        known (`core.neighbourhood`): what a cell, a gland or a region looks like instead of what one patch
-        does.
+        Scale in pixels, or text such as ``20um``, ``12px`` or ``5%`` of the region's shorter side; above 0,
+        tokens and anchors are averages over a Gaussian of this standard deviation, taken over the tokens that
+        are known (`core.neighbourhood`): what a cell, a gland or a region looks like instead of what one
+        patch does.
     reference
-        Another image's embedding by the same encoder, in which the anchors lie; `embedding` if omitted.
+        Embedding of another image by the same encoder, in which the anchors lie; `embedding` if omitted.
         Centred, each image's own mean token is subtracted: what a whole image shares, such as its stain or
         gain, is then taken away on both sides.
     reference_scale
@@ -323,7 +324,7 @@ class SimilarityOptions:
     centred
         Subtract the region's mean token first.
     combine
-        What several anchors give: their mean direction, or the maximum of their maps.
+        Rule for several anchors: their mean direction, or the maximum of their maps.
     display
         Contrast ``fixed`` at the range of the cosine, stretched and ``shared`` by all encoders, or
         stretched for ``each`` by itself.

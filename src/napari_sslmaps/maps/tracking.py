@@ -21,7 +21,7 @@ class Match:
     Parameters
     ----------
     pixel_yx
-        Its pixel of level 0.
+        Position where it was found, (row, column) in pixels of level 0.
     similarity
         Cosine, less each frame's mean token, to what was looked for; NaN where nothing could be compared.
     """
@@ -52,11 +52,11 @@ def find_again(
     Parameters
     ----------
     embedding
-        Of the frame to search.
+        Embedding of the frame to search.
     look
-        From `look_of`, of the frame in which the place was set.
+        Feature from `look_of`, of the frame in which the place was set.
     pixel_yx
-        Where it was last.
+        Position where it was last, as (row, column) in pixels of level 0.
     reach
         Tokens in every direction that are searched.
     """
@@ -85,18 +85,18 @@ def follow(
     Parameters
     ----------
     embeddings
-        Of the frames, in their order.
+        Embeddings of the frames, in their order.
     start
         Index of the one in which the place was set.
     pixel_yx
-        The place.
+        Position of the place, (row, column) in pixels of level 0.
     reach
         Tokens in every direction that are searched from frame to frame; 0 to stay at the pixel.
 
     Returns
     -------
     tuple of Match
-        One for each frame.
+        Matches, one for each frame.
 
     Raises
     ------

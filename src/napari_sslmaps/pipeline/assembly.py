@@ -29,13 +29,13 @@ class Frame:
     Parameters
     ----------
     plan
-        Where its tiles lie.
+        Plan of its tiles.
     provenance, attention_kind, pixels
         Fields of the embedding.
     focus_yx
         Position on the token grid where computing begins; None for the first row.
     budget
-        How the tokens are kept.
+        Budget that decides how the tokens are kept.
     """
 
     plan: EmbeddingPlan
@@ -77,9 +77,10 @@ class Canvas:
     Parameters
     ----------
     planned
-        Where tiles lie.
+        Plan of the tiles.
     allocate
-        Makes what is filled: of the plane of that name, (rows, cols, channels) of the plan's grid, NaN.
+        Function that makes what is filled: of the plane of that name, (rows, cols, channels) of the plan's
+        grid, NaN.
     """
 
     def __init__(self, planned: EmbeddingPlan, allocate: Allocate) -> None:

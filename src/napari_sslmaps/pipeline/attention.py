@@ -71,21 +71,22 @@ def attend(  # noqa: PLR0913  # what users call; most of its keywords are those 
     Parameters
     ----------
     image
-        What `embed` takes; or an `Embedding` by the same encoder, whose region, tiling, window and mask are
-        used.
+        Image in any form that `embed` takes; or an `Embedding` by the same encoder, whose region, tiling,
+        window and mask are used.
     encoder
-        From `load_encoder`, or what `load_encoder` takes.
+        Encoder from `load_encoder`, or a name or path for it.
     block
-        From 1, the first, or from −1, the last; the last if omitted.
+        Index from 1, the first, or from −1, the last; the last if omitted.
     anchor
         (row, column) pixel of level 0.
     rollout
-        Follow attention from that block down to the input, averaged over heads (Abnar & Zuidema,
+        Whether to follow attention from that block down to the input, averaged over heads (Abnar & Zuidema,
         arXiv 2005.00928). It reads all rows of every block, some at a time.
     region, tiling, window, allow_uniform, mask, resolution
         Options as `embed` takes them. An anchor's tile is computed whole, whatever the mask.
     on_progress
-        Called after every tile, on this thread, with tiles done and their total; may raise `Cancelled`.
+        Callback, called after every tile, on this thread, with tiles done and their total; may raise
+        `Cancelled`.
 
     Returns
     -------
@@ -131,7 +132,7 @@ def attention_stack(
     embedding, encoder
         The encoder is run again, on the embedding's region.
     options
-        Which block, and whose attention. An encoder with fewer blocks gives its last.
+        Options that choose block and query. An encoder with fewer blocks gives its last.
     anchors
         The last one asks, if it is an anchor's attention.
 
@@ -171,7 +172,7 @@ def attend_blocks(  # noqa: PLR0913  # the keywords of `attend`
     Parameters
     ----------
     blocks
-        Each from 1, or from −1; all if omitted.
+        Numbers of the blocks, each from 1, or from −1; all if omitted.
     """
     with _looking(image, encoder, _Where(region, tiling, window, mask, allow_uniform, resolution)) as look:
         return look.outputs(look.numbers(blocks), on_progress)
@@ -196,8 +197,8 @@ def attention_field(  # noqa: PLR0913  # the keywords of `attend`
     anchor
         (row, column) pixel of level 0; the tile that keeps its token is computed.
     blocks
-        Each from 1, or from −1; None for all, as a rollout needs. Memory is 8 bytes × width per block and
-        token.
+        Numbers of the blocks, each from 1, or from −1; None for all, as a rollout needs. Memory is 8 bytes ×
+        width per block and token.
     """
     with _looking(image, encoder, _Where(region, tiling, window, None, allow_uniform, resolution)) as look:
         return look.field(anchor, look.numbers(blocks))

@@ -88,9 +88,9 @@ class AttentionField:
         anchor
             (row, column) pixel of level 0.
         block
-            From 1, or from −1, the last; the last that is kept if omitted.
+            Index from 1, or from −1, the last; the last that is kept if omitted.
         rollout
-            Follow attention from that block down to the first; all of them must be kept.
+            Whether to follow attention from that block down to the first; all of them must be kept.
 
         Returns
         -------

@@ -36,9 +36,9 @@ def plan_batches(
     Parameters
     ----------
     tiles
-        In the order of the plan.
+        Tiles in the order of the plan.
     size
-        Tiles per batch.
+        Number of tiles per batch.
     focus_yx
         A position on the token grid; batches near it come first.
     """
@@ -58,7 +58,7 @@ class BatchSize:
     Attributes
     ----------
     wanted
-        With enough memory.
+        Number of tiles per batch that suits the device, if memory is enough.
     now
         Tiles in the next batch.
     """

@@ -72,7 +72,7 @@ def entry_of(
     cache
         Cache to keep tiles in.
     planned, encoder, provenance
-        What will be computed.
+        Plan of the embedding, its encoder, and the provenance that it will have.
     file
         The image's file as it was when it was opened, if it is in one; a change until the end is noticed.
     half

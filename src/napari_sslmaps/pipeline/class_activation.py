@@ -39,11 +39,11 @@ def class_activation(
     Parameters
     ----------
     image
-        What `embedding` was made of, in any form that `embed` takes.
+        Image that `embedding` was made of, in any form that `embed` takes.
     encoder
         A CNN such as DiRA's, that `embedding` is of. Computed in float32 on its device.
     embedding
-        Says region, intensities and tiles, and which tokens the score is the mean of.
+        Embedding that says region, intensities and tiles, and which tokens the score is the mean of.
     weights, offset
         (dim,) float32 and a number: the class's row of the head.
     label

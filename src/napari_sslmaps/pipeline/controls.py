@@ -74,7 +74,7 @@ def embed_control(  # noqa: PLR0913  # the options of `embed`, as keywords
     Parameters
     ----------
     control
-        One of `controls_of`.
+        Control to compute, one of `controls_of`.
     image, region, tiling, window, cache, on_progress, mask, resolution, stride
         Image and options as for `embed`; a control that needs no network calls nobody back and keeps nothing.
     encoder
@@ -84,8 +84,8 @@ def embed_control(  # noqa: PLR0913  # the options of `embed`, as keywords
     Returns
     -------
     Embedding
-        With ``control.name`` as the encoder in its provenance. Of ``constant``, the whole region has its mean
-        colour: the mean of up to 16 evenly spaced strips of a large one.
+        Embedding with ``control.name`` as the encoder in its provenance. Of ``constant``, the whole region
+        has its mean colour: the mean of up to 16 evenly spaced strips of a large one.
 
     Raises
     ------

@@ -23,9 +23,9 @@ class Throughput:
     Parameters
     ----------
     seconds
-        Per unit of `work_of`.
+        Seconds per unit of `work_of`.
     device
-        On which it was measured.
+        Device on which it was measured.
     """
 
     seconds: float
@@ -43,7 +43,7 @@ class Cost:
     seconds
         Estimate, or None while a pace is not known.
     device
-        On which; empty while not known.
+        Device of the run; empty while not known.
     """
 
     megabytes: float

@@ -147,7 +147,7 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
         (H, W), (H, W, 3) or (H, W, 4) array or tensor of uint8, uint16 or floats; a path; or an
         `ImageSource`.
     encoder
-        From `load_encoder`, or what `load_encoder` takes.
+        Encoder from `load_encoder`, or a name or path for it.
     region
         ``(y, x, height, width)``, two slices or a `Region`; the whole image if omitted.
     tiling
@@ -158,28 +158,28 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
     focus_yx
         Pixel position of level 0; the batches of tiles nearest to it come first. Row by row if omitted.
     cache
-        Where finished tiles are kept: a second call finds them there, and one that was stopped, or killed, is
-        taken up where it was. True for the user's own cache, a path for one in that folder. Nothing is kept
-        if omitted: what is only called does not fill a disk unasked.
+        Place where finished tiles are kept: a second call finds them there, and one that was stopped, or
+        killed, is taken up where it was. True for the user's own cache, a path for one in that folder.
+        Nothing is kept if omitted: what is only called does not fill a disk unasked.
     on_progress
-        Called after every batch of tiles, on this thread; may raise `Cancelled` to stop.
+        Callback, called after every batch of tiles, on this thread; may raise `Cancelled` to stop.
     allow_uniform
         Compute a region whose pixels are all equal, as a control for position bias, instead of refusing it.
     mask
-        Which tokens are wanted: an array of bools or labels on the token grid, on the pixels of any level of
+        Tokens that are wanted: an array of bools or labels on the token grid, on the pixels of any level of
         the image or on those of the region; a `PlacedMask`; or ``tissue``, ``field-of-view`` or ``auto``, to
         be found on a coarse level. Tokens that no true cell overlaps are NaN; tiles of such tokens alone are
         neither read nor computed. All are wanted if omitted.
     budget
-        How many bytes of tokens are kept in single precision, how many in half in memory, and where the
-        rest; `TokenBudget.from_environment` if omitted.
+        Bytes of tokens that are kept in single precision and in half in memory, and the place for the rest;
+        `TokenBudget.from_environment` if omitted.
     resolution
-        What the region is read at: ``trained``, what the encoder learned at, where that is known and the
-        image tells what is needed for it, else native; ``native``, as stored; or micrometres per pixel. It is
-        resampled, with antialiasing, from the level that is just fine enough. A region of a level other than
-        0 is read as it is.
+        Resolution that the region is read at: ``trained``, the one that the encoder learned at, where that is
+        known and the image tells what is needed for it, else native; ``native``, as stored; or micrometres
+        per pixel. It is resampled, with antialiasing, from the level that is just fine enough. A region of a
+        level other than 0 is read as it is.
     short_side
-        Instead of `resolution`: pixels along the shorter side of the whole image.
+        Pixels along the shorter side of the whole image that it is read at, instead of `resolution`.
     channel
         Number, from 0, or name of the channel of an image that has several; or up to three of them, as red,
         green and blue.
@@ -194,10 +194,10 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
         embedded, in one window of intensities, and cached by itself. The region's own frame is embedded if
         omitted.
     block
-        Whose features the tokens are: a block of a transformer or a stage of another network, from 0, the
-        first, or from −1, the last; a stage also by its name. Of a list, one embedding each: those of equal
-        token stride take one pass together, of a transformer all of them. The encoder's own if omitted: the
-        last block, or its token stage. Attention is that of the last block, whatever the tokens.
+        Depth whose features the tokens are: a block of a transformer or a stage of another network, from 0,
+        the first, or from −1, the last; a stage also by its name. Of a list, one embedding each: those of
+        equal token stride take one pass together, of a transformer all of them. The encoder's own if omitted:
+        the last block, or its token stage. Attention is that of the last block, whatever the tokens.
     norm
         Whether tokens pass the encoder's final norm, where it has one; it was trained for the last block.
 
@@ -341,7 +341,7 @@ class _OpenedAgain:
     Parameters
     ----------
     image, channel
-        As `open_image` takes them.
+        Image and choice of channels, as `open_image` takes them.
     down_yx
         Pixels of level 0 per pixel of a level that is added to its own; None for none.
     """

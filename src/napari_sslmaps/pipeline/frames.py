@@ -37,17 +37,17 @@ def embed_each(
     Parameters
     ----------
     embed_one
-        Embeds one.
+        Function that embeds one frame.
     source, region
         Image, and the rectangle; all of the finest level if omitted.
     frames
-        Which frames.
+        Frames to embed: ``all``, numbers, a range, or text such as ``0:20:2``.
     window
         Intensities that become 0 and 1; `common_window` if omitted.
     budget
-        For the tokens of all frames together; `TokenBudget.from_environment` if omitted.
+        Budget for the tokens of all frames together; `TokenBudget.from_environment` if omitted.
     on_progress
-        Told of the tiles of all frames together.
+        Callback, told of the tiles of all frames together.
     """
     numbers = chosen_frames(frames, source.frames)
     area = region_on(source, region)

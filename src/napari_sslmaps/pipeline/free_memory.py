@@ -25,7 +25,7 @@ def free_memory(proc: Path = _PROC, cgroup: Path = _CGROUP) -> int:
     Parameters
     ----------
     proc, cgroup
-        Where the system tells it.
+        Folders in which the system tells it.
     """
     return min((*_machine(proc), *_groups(proc, cgroup), *_own_limit(proc)), default=sys.maxsize)
 

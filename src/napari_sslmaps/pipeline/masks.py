@@ -60,15 +60,16 @@ def token_mask(source: ImageSource, region: Region, grid: TokenGrid, mask: MaskL
     Parameters
     ----------
     source, region, grid
-        What will be embedded.
+        Image, the region to embed, and the grid of its tokens.
     mask
-        What to find; a `PlacedMask`; or an array of bools or labels (0 is outside) on the token grid,
-        on the pixels of any level of the image, or on those of the region.
+        Mask to bring there: ``tissue``, ``field-of-view`` or ``auto``, to be found; a `PlacedMask`; or an
+        array of bools or labels (0 is outside) on the token grid, on the pixels of any level of the image, or
+        on those of the region.
 
     Returns
     -------
     numpy.ndarray
-        (rows, cols) bool.
+        Mask of the wanted tokens, (rows, cols) bool.
 
     Raises
     ------

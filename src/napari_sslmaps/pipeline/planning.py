@@ -30,9 +30,9 @@ class EmbeddingPlan:
     region
         The rectangle, in pixels of its level.
     grid
-        Where the tokens will lie.
+        Grid that the tokens will lie on.
     tiles
-        What is read, row by row; made when asked for, so that a plan of a whole slide costs nothing.
+        Tiles that are read, row by row; made when asked for, so that a plan of a whole slide costs nothing.
     stride
         Pixels of the region's level per token.
     side
@@ -49,9 +49,9 @@ class EmbeddingPlan:
         Plans of the passes over shifted patches whose tokens are woven into this grid, the first the one
         that a coarse map is shown of; empty for one token per patch.
     shift_yx
-        Of such a pass: first pixel of its first patch, counted from that of the region.
+        First pixel (row, column) of the first patch of such a pass, counted from that of the region.
     first_yx
-        Of such a pass: the token of the woven grid that its first token is.
+        Token (row, column) of the woven grid that the first token of such a pass is.
     """
 
     region: Region
@@ -118,9 +118,9 @@ def plan(
     region
         The whole finest level if omitted.
     tiling
-        How the region is cut; `Tiling()` if omitted.
+        Tiles that the region is cut into; `Tiling()` if omitted.
     mask
-        Which tokens are wanted, as in `token_mask`; all if omitted.
+        Mask of the wanted tokens, as in `token_mask`; all if omitted.
     stride
         Pixels of the region's level per token, as in `embed`; one token per patch if omitted.
 
@@ -170,7 +170,7 @@ def check_stride(stride: int | None, spec: EncoderSpec) -> int:
     Parameters
     ----------
     stride
-        None for one token per patch.
+        Pixels per token; None for one token per patch.
     spec
         Encoder whose patches are asked about.
 
@@ -285,8 +285,8 @@ def at_working_resolution(
     source
         Image to plan for.
     region
-        In pixels of level 0; the whole image if omitted. A region of another level stays as it is, since it
-        says its resolution itself.
+        Region in pixels of level 0; the whole image if omitted. A region of another level stays as it is,
+        since it says its resolution itself.
     resolution, trained
         Resolutions as `resolution_of` takes them.
 

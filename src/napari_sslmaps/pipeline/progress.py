@@ -15,11 +15,11 @@ class EmbeddingProgress:
     done, total
         Number of tiles done, and of all tiles.
     seconds
-        Since the first tile was begun.
+        Seconds since the first tile was begun.
     embedding
-        What there is so far, NaN elsewhere; its arrays are still being filled.
+        Embedding as far as it is computed, NaN elsewhere; its arrays are still being filled.
     restored
-        How many of the tiles done came from the cache.
+        Number of finished tiles that came from the cache.
     """
 
     done: int

@@ -119,7 +119,7 @@ def read_ahead(read: Callable[[Item], Result], items: Iterable[Item], ahead: int
     read
         Safe to call from several threads; what it raises is raised here, in its turn.
     items
-        What to read.
+        Items to read, in order.
     ahead
         Results that may wait at one time; it bounds the memory.
     """
@@ -146,9 +146,9 @@ def one_behind(work: Callable[[Item], Result], items: Iterable[Item]) -> Generat
     Parameters
     ----------
     work
-        What it raises is raised here, in its turn.
+        Function of an item. What it raises is raised here, in its turn.
     items
-        What to work on; made by the caller's thread.
+        Items to work on; made by the caller's thread.
     """
     with ThreadPoolExecutor(1, thread_name_prefix="napari-sslmaps-behind") as pool:
         doing: Future[Result] | None = None

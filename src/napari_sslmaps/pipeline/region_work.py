@@ -45,13 +45,13 @@ class RegionWork:
     tiling, mask, stride, window, allow_uniform, focus_yx, on_progress
         Options as `embed` takes them.
     cache
-        Where finished tiles are kept; None for nowhere.
+        Place where finished tiles are kept; None for nowhere.
     file, known_by
         The image's file when it was opened, if it is in one; the same if its levels are read as stored.
     pixels
-        Reads the image again.
+        Function that reads the image again.
     budget
-        For the tokens of one depth.
+        Budget for the tokens of one depth.
     says_if_short
         Whether a lack of memory is said.
     """

@@ -19,7 +19,7 @@ class ReopenedImage:
     Parameters
     ----------
     embedding
-        One that knows its region and reads its pixels.
+        Embedding that knows its region and reads its pixels.
     stride
         Pixels of the region's level per token.
 

@@ -49,13 +49,13 @@ def stream(
     Parameters
     ----------
     reader, encoder
-        What reads and computes.
+        Reader of the tiles, and encoder that computes them.
     frames, entries
-        Of an embedding for each depth, on one plan, and where it is kept; None for nowhere.
+        Frames of an embedding for each depth, on one plan, and where each is kept; None for nowhere.
     on_progress
-        Told of the first of them.
+        Callback, told of the first of them.
     depths
-        Where tokens are taken, all in one pass; the encoder's own depth if none are given.
+        Depths at which tokens are taken, all in one pass; the encoder's own if none are given.
     """
     canvases = [Canvas(frame.plan, allocated(frame.budget)) for frame in frames]
     first, start = frames[0], perf_counter()
@@ -84,9 +84,9 @@ class Sink:
     Parameters
     ----------
     canvas
-        Empty, of the reader's plan.
+        Empty canvas, of the reader's plan.
     entry
-        What keeps its tiles; None for nothing.
+        Place where its tiles are kept; None for nowhere.
     """
 
     canvas: Canvas
@@ -106,15 +106,15 @@ def fill(
     Parameters
     ----------
     sinks
-        One for each depth.
+        Sinks, one for each depth.
     reader, encoder
-        What reads tiles and computes them.
+        Reader of the tiles, and encoder that computes them.
     on_tiles
-        Called after each batch, and once for all that was in the cache.
+        Callback, called after each batch, and once for all that was in the cache.
     focus_yx
         Position on the plan's grid; the batches nearest to it come first.
     depths
-        Where tokens are taken; the encoder's own depth if none are given.
+        Depths at which tokens are taken; the encoder's own if none are given.
     """
     planned = reader.plan
     size = BatchSize(encoder, planned.tiles[0])

@@ -34,12 +34,12 @@ class TokenBudget:
     Parameters
     ----------
     full_bytes
-        Up to so many bytes in single precision, tokens are kept so; above, in half.
+        Bytes of tokens in single precision up to which they are kept so; above, in half.
     memory_bytes
-        Up to so many bytes in half precision, tokens are kept in memory; above, in a file that vanishes with
-        them.
+        Bytes of tokens in half precision up to which they are kept in memory; above, in a file that vanishes
+        with them.
     folder
-        For that file.
+        Folder for that file.
     """
 
     full_bytes: int = int(_FULL_GB * 1e9)

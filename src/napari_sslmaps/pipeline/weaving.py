@@ -39,13 +39,13 @@ def weave(
     Parameters
     ----------
     reader, encoder
-        What reads and computes.
+        Reader of the tiles, and encoder that computes them.
     frame
-        Of the woven embedding.
+        Frame of the woven embedding.
     entries
-        Where each pass is kept; None for nowhere.
+        Places where the passes are kept; None for nowhere.
     on_progress
-        As `embed` takes it.
+        Callback for each batch, as `embed` takes it.
     """
     planned = frame.plan
     work = _Weaving(frame, on_progress)

@@ -47,13 +47,13 @@ class PretextInput:
     picture
         (H, W, 3) float32 in [0, 1], what the encoder is given: the pixels of `region`, resampled if asked.
     grid
-        Where its tokens lie on the image.
+        Grid that its tokens lie on.
     patch
         Pixels of `picture` per token.
     side
         Side in pixels of what the encoder was trained on.
     provenance
-        What decided the numbers.
+        Everything that decided the numbers.
     """
 
     asked: Region
@@ -89,9 +89,10 @@ def read_field(
     Parameters
     ----------
     image
-        What `embed` takes, or an `Embedding`: then its region and window are meant if none are given.
+        Image in any form that `embed` takes, or an `Embedding`: then its region and window are meant if none
+        are given.
     encoder
-        Decides side and multiple.
+        Encoder that decides side and multiple.
     region
         The whole image if omitted.
     fit

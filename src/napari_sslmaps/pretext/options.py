@@ -53,9 +53,9 @@ class PretextOptions:
     Parameters
     ----------
     encoder
-        Its name; empty while none is chosen.
+        Name of the encoder; empty while none is chosen.
     fit
-        How the region becomes what the encoder was trained on.
+        Rule that fits the region to the size that the encoder was trained on.
     ratio
         Share of patches hidden at random; None as the method trains.
     seed

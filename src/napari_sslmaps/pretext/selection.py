@@ -19,10 +19,10 @@ def mask_on_grid(mask: ArrayLike, field: PretextInput) -> Bool:
     Parameters
     ----------
     mask
-        True, or not 0, where hidden: (rows, cols) of the view's tokens, or pixels of the region that was
-        asked for or of the part that is looked at. A token is hidden if any of its pixels is.
+        Mask that is True, or not 0, where hidden: (rows, cols) of the view's tokens, or pixels of the region
+        that was asked for or of the part that is shown. A token is hidden if any of its pixels is.
     field
-        The view's pixels.
+        Pixels of the view.
 
     Returns
     -------
@@ -85,7 +85,7 @@ def blocks_on_grid(targets: Sequence[TokenBlock | Rectangle], field: PretextInpu
         Blocks of tokens of the view, or rectangles (y, x, height, width) in pixels of the region's level,
         whose edges go to the nearest edges of tokens and stay on the grid.
     field
-        The view's pixels.
+        Pixels of the view.
 
     Raises
     ------

@@ -42,9 +42,10 @@ def pretext_view(  # noqa: PLR0913  # each keyword is part of the public contrac
     Parameters
     ----------
     image
-        What `embed` takes, or an `Embedding`, whose image, region and window are meant then.
+        Image in any form that `embed` takes, or an `Embedding`, whose image, region and window are meant
+        then.
     encoder
-        From `load_encoder`, or what `load_encoder` takes.
+        Encoder from `load_encoder`, or a name or path for it.
     mask
         MAE, DINOv2, DINOv3: what is hidden, (rows, cols) bool on the view's token grid, or pixels of the
         region, of which any hides its token.

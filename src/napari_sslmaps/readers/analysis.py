@@ -67,7 +67,7 @@ def tables_of(study: Study, answers: Answers, scores: Scores | None = None) -> t
     Parameters
     ----------
     study, answers
-        What was asked and answered.
+        Study, and the answers to it.
     scores
         AUROC of the maps, where they were evaluated.
     """

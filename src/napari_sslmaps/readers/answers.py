@@ -21,7 +21,7 @@ class Answer:
     Parameters
     ----------
     trial, question, letter
-        Which.
+        Trial, question of the study and letter of the map that is judged.
     value
         1 to 5, or 0 to 100; of a pair 1, ½ or 0; of a set 1 for the best, −1 for the worst, else 0.
     """
@@ -42,11 +42,11 @@ class AnswerFile:
     study, reader
         Id of the study, and the reader's code.
     answers
-        Of the screens that are complete.
+        Answers on the screens that are complete.
     seconds
         Trial → time that it was in view and not paused.
     state
-        What the page needs to go on; nothing else reads it.
+        State that the page needs to go on; nothing else reads it.
     """
 
     study: str
@@ -63,9 +63,9 @@ class Judgement:
     Parameters
     ----------
     reader, image, map, method, question
-        Who judged what.
+        Reader, and the image, map, method and question that they judged.
     value
-        As in `Answer`.
+        Answer in numbers, as in `Answer`.
     screen
         Id of the trial: what was judged beside each other.
     repeat
@@ -92,7 +92,7 @@ class Answers:
     Parameters
     ----------
     judgements
-        Unblinded.
+        Answers with the names of maps and methods.
     seconds
         (reader, trial) → time.
     missing
@@ -110,7 +110,7 @@ def read_answers(study: Study, paths: Sequence[Path]) -> Answers:
     Parameters
     ----------
     study
-        The key.
+        Study with the key to the letters.
     paths
         Files as the pages save them; of two by one reader the one with more answers counts.
 

@@ -51,23 +51,23 @@ class StudyRequest:
     Parameters
     ----------
     images
-        As `list_items` lists them; anchors of a CSV are those of its image.
+        Images as `list_items` lists them; anchors of a CSV are those of its image.
     encoders
         Encoders that are judged.
     readers
         Names of the people.
     questions, design
-        What is asked, and how.
+        Questions to ask, and how maps are shown for them.
     controls
         Kinds of controls, of the first encoder, that are hidden among the methods.
     maps
         Keys of the maps that are judged.
     anchors
-        For images that bring none of their own.
+        Anchors for images that bring none of their own.
     options
-        How images are embedded and maps made.
+        Options of embeddings and maps.
     repeats, seed
-        As `make_schedule` takes them.
+        Share of repeated trials and the seed, as `make_schedule` takes them.
     """
 
     images: tuple[BatchItem, ...]
@@ -93,11 +93,11 @@ def new_study(request: StudyRequest, out: Path, on_image: OnImage | None = None)
     Parameters
     ----------
     request
-        What it is made of.
+        Images, encoders, maps, questions and readers of the study.
     out
         A folder that does not exist yet, or is empty.
     on_image
-        Called after every image.
+        Callback, called after every image.
 
     Raises
     ------

@@ -20,7 +20,7 @@ class PageImage:
     Parameters
     ----------
     number
-        What it is called.
+        Number by which readers know it.
     picture
         Data address of its pixels.
     anchors, negative
@@ -45,9 +45,9 @@ def write_page(
     Parameters
     ----------
     path
-        The HTML file.
+        HTML file to write.
     study, reader
-        What is shown, and to whom.
+        Study that is shown, and the reader it is shown to.
     images
         All of the study.
     maps

@@ -26,11 +26,11 @@ class StudyReport:
     Parameters
     ----------
     study
-        What was asked.
+        Study that was answered.
     tables
         The most telling first.
     sentences
-        What they come to.
+        Sentences that sum up the results.
     """
 
     study: Study
@@ -66,9 +66,9 @@ def analyse_files(folder: Path, paths: Sequence[Path], scores: Path | None = Non
     Parameters
     ----------
     folder
-        The study.
+        Folder of the study.
     paths
-        Files of answers.
+        Files of answers from the readers.
     scores
         Folder of a comparison of the same images and encoders, by ``evaluate``.
 

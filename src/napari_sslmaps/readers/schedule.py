@@ -32,7 +32,7 @@ def williams_square(count: int) -> tuple[tuple[int, ...], ...]:
     Parameters
     ----------
     count
-        From 1.
+        Number of things, at least 1.
 
     Returns
     -------
@@ -69,17 +69,17 @@ def make_schedule(
     Parameters
     ----------
     readers
-        Names, each once.
+        Names of the readers, each once.
     images
-        Their numbers.
+        Numbers of the images.
     methods
         Key of a map → names of the methods that give it.
     design
-        How they are judged.
+        Design of the study: how maps are judged.
     repeats
         Share of the items that every reader sees twice, in [0, 1].
     seed
-        Of everything that is drawn.
+        Seed of everything that is drawn.
 
     Raises
     ------

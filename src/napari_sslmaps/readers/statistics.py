@@ -31,14 +31,14 @@ def two_way_bootstrap(
     values
         (readers, images, …); NaN where a reader did not judge an image.
     statistic
-        Takes such an array and returns (k,) numbers.
+        Function that takes such an array and returns (k,) numbers.
     draws, seed
-        How often, and of the resampling.
+        Number of resamplings, and their seed.
 
     Returns
     -------
     list of Estimate
-        One each; with a single reader or a single image that is not resampled.
+        Estimates, one for each number; with a single reader or a single image that is not resampled.
     """
     data = np.asarray(values, float)
     rng = np.random.default_rng(seed)

@@ -26,11 +26,11 @@ class Question:
     Parameters
     ----------
     key
-        Its name in tables.
+        Name of the question in tables.
     text
         Words that the reader sees.
     low, high
-        What the two ends of the scale mean.
+        Meanings of the two ends of the scale.
     scale
         ``likert`` for whole numbers from 1 to 5, ``visual`` for a line from 0 to 100; of ratings alone.
     """
@@ -67,7 +67,7 @@ class StudyImage:
     Parameters
     ----------
     number
-        From 1.
+        Number of the image, from 1.
     name, sha256
         File name, and hash of the pixels that are shown.
     """
@@ -85,7 +85,7 @@ class MapReach:
     Parameters
     ----------
     image, map, method
-        Which map.
+        Image, map and method that it is measured of.
     share
         Distance at which its autocorrelation falls to 1/e, over the side of the image; None where it does not
         vary.
@@ -105,7 +105,7 @@ class Trial:
     Parameters
     ----------
     id
-        Random, and all that the reader's page and answers know it by.
+        Random id, and all that the reader's page and answers know it by.
     image
         Number of the image.
     map
@@ -131,11 +131,11 @@ class Reader:
     Parameters
     ----------
     name
-        As the organiser calls them.
+        Name that the organiser uses.
     code
-        What their page and answers carry instead.
+        Code that their page and answers carry instead.
     trials
-        In the order in which they are shown.
+        Trials in the order in which they are shown.
     """
 
     name: str
@@ -151,19 +151,19 @@ class Study:
     Parameters
     ----------
     id
-        Random; its answers carry it.
+        Random id; its answers carry it.
     design
         ``rating`` of every map, ``pairwise`` preference, or ``best-worst`` of up to four.
     questions, methods, images, readers
-        What it consists of.
+        Questions, methods, images and readers of the study.
     maps
         Keys of the maps that are judged.
     reaches
-        Of every map that is shown.
+        Reach of every map that is shown.
     seed
-        Of everything that was drawn.
+        Seed of everything that was drawn.
     package_version
-        Of napari-sslmaps.
+        Version of napari-sslmaps.
     """
 
     id: str

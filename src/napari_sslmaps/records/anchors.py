@@ -105,7 +105,7 @@ def load_anchors(path: str | Path) -> AnchorSet:
     Parameters
     ----------
     path
-        The JSON file.
+        JSON file to read.
 
     Returns
     -------

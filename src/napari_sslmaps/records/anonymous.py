@@ -44,7 +44,7 @@ class Key:
     path
         Path of the key.
     files
-        What each is called instead → what it is.
+        Paths of the files, by the name that replaces each.
     """
 
     path: Path
@@ -85,11 +85,11 @@ class Key:
         Parameters
         ----------
         what
-            ``image`` or ``mask``.
+            Kind of file: ``image`` or ``mask``.
         path
             Path of the file.
         number
-            Its number; that of before, or the next one, if omitted.
+            Number in the name; that of before, or the next one, if omitted.
         besides
             Names that are given already, where a file is asked for several times.
         """

@@ -24,7 +24,7 @@ def geojson_of(
     Parameters
     ----------
     found
-        The areas.
+        Areas to write.
     name
         Class that they get.
     colour

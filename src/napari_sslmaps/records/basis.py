@@ -54,7 +54,7 @@ def load_basis(path: str | Path) -> ComponentBasis:
     Parameters
     ----------
     path
-        The JSON file.
+        JSON file to read.
 
     Returns
     -------

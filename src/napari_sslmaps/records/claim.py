@@ -18,14 +18,14 @@ def check_claim(folder: Path, names: Iterable[str], *, record: str = "", holding
     Parameters
     ----------
     folder
-        Where results are to be written.
+        Folder that results are to be written into.
     names
         Files in it that will be written, as patterns. One is taken for this package's own if it begins with
         or ends with its name, as records, maps, figures and reports do.
     record
         Name of the record in the folder. If that is this package's, everything of these names is.
     holding
-        What the record has to hold besides, to tell it from one of another command.
+        Bytes that the record has to hold besides, to tell it from one of another command.
 
     Raises
     ------

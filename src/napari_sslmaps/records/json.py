@@ -57,7 +57,7 @@ def write_json(path: Path, kind: str, description: Mapping[str, Any]) -> None:
     kind
         Word for what it holds, such as ``anchors``.
     description
-        What `dump` returned; without NaN.
+        Dict that `dump` returned; without NaN.
 
     Raises
     ------

@@ -77,7 +77,7 @@ def load_head(path: str | Path) -> ImageHead:
     Parameters
     ----------
     path
-        The JSON file.
+        JSON file to read.
 
     Returns
     -------

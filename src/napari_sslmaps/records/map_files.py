@@ -34,9 +34,9 @@ class StoredMap:
     kind
         A key of `MAP_TYPES`, ``attention heads``, or the name of a panel of a pretext view.
     grid
-        Where the tokens lie on the image.
+        Grid that the tokens lie on.
     provenance
-        What decided the numbers.
+        Everything that decided the numbers.
     details
         Options of the map, for example its anchors.
     """

@@ -21,7 +21,7 @@ def place_in(path: str, folder: Path) -> str:
     path
         Path as it is known here.
     folder
-        Where the file that names it lies.
+        Folder of the file that names it.
 
     Returns
     -------
@@ -53,7 +53,7 @@ def written(told: Any, folder: Path) -> Any:
     told
         JSON-ready. A file is a dict with ``path`` and ``sha256``; of a sample only its name is kept.
     folder
-        Where the description will lie.
+        Folder that the description will lie in.
     """
     if isinstance(told, Mapping):
         values = {key: written(value, folder) for key, value in told.items()}
@@ -73,7 +73,7 @@ class Places:
     folder
         Folder of the record.
     images
-        Another folder, in which they may lie anywhere and under other names.
+        Folder, another one, in which they may lie anywhere and under other names.
     """
 
     folder: Path

@@ -29,7 +29,7 @@ class ImageRecord:
     Parameters
     ----------
     path
-        Where it was.
+        Path of the image when it was read.
     sha256
         Hash of the file, or of all files of a folder, as `hash_path` makes it.
     sample
@@ -55,7 +55,7 @@ class FileRecord:
     Parameters
     ----------
     path
-        Where it is, relative to the record.
+        Path of the file, relative to the record.
     sha256
         Hash of its content.
     """
@@ -72,7 +72,7 @@ class MaskRecord:
     Parameters
     ----------
     path, sha256
-        Where it was, and the hash of its content.
+        Path of the file when it was read, and the hash of its content.
     cell_yx
         Pixels of level 0 per pixel of the mask; None for a mask on the pixels of the region or of a level.
     origin_yx
@@ -122,7 +122,7 @@ class EncoderRecord:
         Keywords of `load_encoder` that correct what the file says; of a remembered file, those it was
         remembered with too.
     provenance
-        What decided the tokens, as `Provenance.to_dict` returns it.
+        Everything that decided the tokens, as `Provenance.to_dict` returns it.
     outputs
         Kind of map → file, relative to the record.
     control
@@ -146,11 +146,11 @@ class RunOptions:
     Parameters
     ----------
     tile, overlap, stitching
-        As `Tiling` takes them.
+        Side and overlap of tiles in pixels, and the rule for tokens that several cover, as in `Tiling`.
     device, precision
-        As `load_encoder` takes them.
+        Device and precision, as `load_encoder` takes them.
     maps
-        How maps are made.
+        Options of all maps.
     wanted
         Keys of the maps to make; empty for those that are made of every image.
     mask
@@ -168,15 +168,16 @@ class RunOptions:
     frames
         Frames whose maps are made, as `chosen_frames` takes text; empty for the region's own.
     series, um_per_px, icc
-        Which image of every file, how large its pixels are and whether its colours are converted, as in
-        `OpenOptions`.
+        Image of every file, size of its pixels (y, x) in micrometres and whether its colours are converted,
+        as in `OpenOptions`.
     resolution
-        What images are read at: ``trained``, ``native``, or a text that `Resolution.of` understands.
+        Resolution that images are read at: ``trained``, ``native``, or a text that `Resolution.of`
+        understands.
     stride
         Pixels per token, as `embed` takes it; None for one token per patch.
     token_block, token_norm
-        Whose features the tokens are, and whether they pass the final norm, as `embed` takes ``block`` and
-        ``norm``; None for each encoder's own.
+        Depth whose features the tokens are, and whether they pass the final norm, as `embed` takes ``block``
+        and ``norm``; None for each encoder's own.
 
     Raises
     ------
@@ -347,7 +348,7 @@ class RunRecord:
     Parameters
     ----------
     image, encoders
-        What was compared.
+        Image and encoders of the run.
     region
         The rectangle, or None for the whole image.
     anchors, negative
@@ -359,14 +360,14 @@ class RunRecord:
     package_version
         Version of napari-sslmaps that wrote the record.
     evaluation
-        Of a comparison: its images, masks, controls, scores and options; None for a run. `run --from` does
-        the maps of the first image.
+        Section of a comparison: its images, masks, controls, scores and options; None for a run. `run --from`
+        does the maps of the first image.
     groups
         Named groups of anchors.
     bases
         PCA bases that were applied, each of one encoder.
     mask
-        Which tokens were wanted, if a file says it.
+        Mask of the wanted tokens, if they come from a file.
     reference
         The image that all anchors lie in; None if it is the image itself.
     """

@@ -46,7 +46,7 @@ class MapLook:
     map
         Key of the map.
     opacity
-        In [0, 1].
+        Opacity in [0, 1].
     colormap
         Name of the colours; empty where the map is made of colours or labels.
     smooth
@@ -71,27 +71,28 @@ class SessionRecord:
     image_sha256
         Hash of the pixels of the region, as in an embedding's provenance; empty where nothing was embedded.
     region
-        What was embedded; None for the whole image, or where nothing was.
+        Region that was embedded; None for the whole image, or where nothing was.
     frame
         Frame that was shown.
     encoders, maps
         Names of the ticked encoders, and keys of the ticked maps.
     options
-        How maps are made.
+        Options of all maps.
     groups
         Anchors with their groups.
     view
-        What was in view.
+        View that was shown.
     file_bytes, file_sha256
         Size and hash of the image's file; 0 and empty where it has none, no hash of a large one.
     region_choice, rectangles
-        How the region was chosen, and the chosen rectangles: corners as (row, column) pixels of level 0.
+        Way in which the region was chosen, and the chosen rectangles: corners as (row, column) pixels of
+        level 0.
     resolution, detail
-        What the image was read at, and tokens along each axis of a patch.
+        Resolution that the image was read at, and number of tokens along each axis of a patch.
     controls
         Names of the ticked controls.
     looks
-        How maps were drawn.
+        Colours, limits and visibility of the map layers.
     series
         Number of the image in a file that holds several; None where it holds one.
     channel

@@ -19,7 +19,7 @@ def check_unchanged(what: str, path: Path, sha256: str) -> None:
     Raises
     ------
     RecordError
-        With what has changed.
+        If one has; the sentence says what has changed.
     """
     if not path.exists():
         raise RecordError(

@@ -53,9 +53,9 @@ def compute_run(
     Parameters
     ----------
     request
-        What to compare.
+        Image, encoders, anchors and options.
     on_progress
-        Called with the encoder's name after every batch of tiles; may raise `Cancelled` to stop.
+        Callback, called with the encoder's name after every batch of tiles; may raise `Cancelled` to stop.
     cached
         Whether embeddings are taken from the user's cache and kept there; as `embed` with ``cache=True``.
 

@@ -39,11 +39,11 @@ class EncoderOutcome:
     Parameters
     ----------
     choice, spec, precision
-        Which encoder, and the precision it ran in.
+        Encoder, its entry in the list, and the precision it ran in.
     embedding
         Tokens of the encoder.
     maps
-        By key of `MAP_TYPES`, those that it gives of the wanted ones.
+        Maps by key of `MAP_TYPES`, those that it gives of the wanted ones.
     stack
         Attention of every head, where the embedding does not hold what was asked for.
     group_similarity
@@ -116,7 +116,7 @@ def outcome_of(
     Parameters
     ----------
     choice, encoder, embedding
-        Which, and its tokens; of a control, the encoder it belongs to.
+        Encoder and its tokens; for a control, the encoder it belongs to.
     request
         Anchors, groups, bases and options.
     stack

@@ -42,9 +42,9 @@ class PretextRequest:
     image
         A path, or ``sample:histology``, ``sample:ultrasound``.
     encoders
-        At least one.
+        Encoders to show, at least one.
     region
-        None for the whole image.
+        Region to show; None for the whole image.
     device
         Device as `load_encoder` takes it.
     options
@@ -52,9 +52,9 @@ class PretextRequest:
     mask
         An image file of the region's size, or of the size of the token grid: what is not 0 is hidden.
     opening
-        How the image is opened.
+        Options with which the image is opened.
     resolution
-        What the image is read at, as `embed` takes it.
+        Resolution that the image is read at, as `embed` takes it.
     anonymous
         Whether files are called by numbers, and text around an ultrasound sector is black, for the task too.
     """
@@ -87,9 +87,9 @@ def compute_pretext(request: PretextRequest, on_encoder: OnEncoder | None = None
     Parameters
     ----------
     request
-        What to show.
+        Image, encoders and options of the views.
     on_encoder
-        Called with the name of each encoder before it is loaded.
+        Callback, called with the name of each encoder before it is loaded.
 
     Raises
     ------

@@ -34,13 +34,13 @@ class RunRequest:
     image
         A path, or ``sample:histology``, ``sample:ultrasound``.
     encoders
-        At least one.
+        Encoders to compare, at least one.
     anchors, negative
         (row, column) pixels of level 0; without anchors there is no similarity map.
     region
-        None for the whole image.
+        Region to embed; None for the whole image.
     options
-        How tokens and maps are computed.
+        Options of tokens and maps.
     groups
         Named groups of anchors: each gives a similarity map, and all of them a map of labels.
     bases

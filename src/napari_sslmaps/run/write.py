@@ -241,7 +241,7 @@ def request_from_record(record: RunRecord, folder: Path, images: Path | None = N
     Parameters
     ----------
     record
-        Read from ``run.json``.
+        Record from ``run.json``.
     folder
         Folder of the record; the image is looked for there if it is no longer at its path.
     images

@@ -42,17 +42,17 @@ class IndexedImage:
     Parameters
     ----------
     output
-        Its folder, relative to the store.
+        Folder of the output, relative to the store.
     key
-        Of the batch's task: another key is another embedding.
+        Key of the batch's task: another key is another embedding.
     name, image
         Name of the item, and path of the image.
     first
         Number of its first token, counted over the whole index; they follow each other row by row.
     grid
-        Where its tokens lie.
+        Grid that its tokens lie on.
     level, frame
-        Of its region.
+        Level and frame of its region.
     alive
         Whether the store still has it, as it was indexed.
     """
@@ -85,7 +85,7 @@ class Manifest:
     mean
         (dim,) token that all are centred on.
     images
-        In the order of their tokens.
+        Images in the order of their tokens.
     segments
         Names of files with finished parts.
     """
@@ -127,11 +127,11 @@ class IndexReport:
     Parameters
     ----------
     folder
-        Of the index.
+        Folder of the index.
     added, kept, dropped
-        Images.
+        Number of images that were added, kept and dropped.
     tokens
-        That can be found now.
+        Number of tokens that can be found now.
     """
 
     folder: Path
@@ -174,7 +174,7 @@ def build_index(store: Path, encoder: str = "", on_output: OnOutput | None = Non
     encoder
         Name of the outputs' folder; the only one if empty.
     on_output
-        Called after every image.
+        Callback, called after every image.
 
     Raises
     ------

@@ -75,7 +75,7 @@ class Place:
     token_px
         Height and width of the token, in pixels of level 0.
     level, frame
-        Of the region that was embedded.
+        Level and frame of the region that was embedded.
     """
 
     name: str
@@ -148,9 +148,9 @@ class TokenIndex:
         Parameters
         ----------
         vector
-            From `vector`.
+            Direction to compare with, from `vector`.
         count
-            How many, at most.
+            Number of places, at most.
         apart
             Least distance of two places of one image, in pixels of level 0; four tokens if None.
         per_image

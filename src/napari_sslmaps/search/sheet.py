@@ -43,7 +43,7 @@ def image_files(places: Sequence[Place], roots: Sequence[Path]) -> dict[str, Pat
     Parameters
     ----------
     places
-        What was found.
+        Places that were found.
     roots
         Folders that images may lie in.
 
@@ -67,9 +67,9 @@ def write_places(places: Sequence[Place], folder: Path, files: Mapping[str, Path
     Parameters
     ----------
     places, folder
-        What, and where to.
+        Places to write, and the folder for the files.
     files
-        From `image_files`; without any there is no contact sheet.
+        Image files from `image_files`; without any there is no contact sheet.
 
     Raises
     ------

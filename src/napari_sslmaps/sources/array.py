@@ -38,7 +38,7 @@ class ArraySource(SourceBase):
     frames
         Whether the first axis is time or z.
     channel
-        Which of any number of channels, the last axis, are wanted: a number, or up to three.
+        Channels that are wanted of any number, the last axis: a number, or up to three.
 
     Raises
     ------

@@ -27,7 +27,7 @@ class AxisPlan:
     Parameters
     ----------
     axes
-        One letter per axis: Y, X, S or C for channels, anything else a stack.
+        Letters of the axes, one each: Y, X, S or C for channels, anything else a stack.
     channel_axis
         Letter of the axis that holds channels, or empty.
     stacks
@@ -118,15 +118,15 @@ def plan_axes(
     Parameters
     ----------
     axes
-        One upper-case letter per axis.
+        Letters of the axes, one each, upper case.
     shape, dtype
         Shape and type of the array.
     name
         Name of the image, for the sentence.
     facts
-        What the file says of its channels.
+        Facts that the file has on its channels.
     channel
-        Which are asked for, by number or name.
+        Channels that are asked for, by number or name.
 
     Raises
     ------

@@ -39,7 +39,7 @@ class Contents:
     series
         Number, name and size of each of its images.
     shown
-        Place among them of the one that is read.
+        Index among them of the one that is read.
     channels
         Number and name of each channel.
     picked
@@ -351,7 +351,7 @@ def check_claim(claimed: int, there: int, name: str) -> None:
     there
         Bytes in which they are stored.
     name
-        What sentences call the file.
+        Name of the file in sentences.
 
     Raises
     ------
@@ -398,7 +398,7 @@ def decoding(name: str, expected: str, *errors: type[Exception]) -> Iterator[Non
     name
         File name as the user knows it.
     expected
-        What the file was taken for, for example ``a readable TIFF``.
+        Description of what the file was taken for, for example ``a readable TIFF``.
     *errors
         The library's exceptions that mean the file is damaged, or of a form that the library does not know;
         which of the two is told by their words.

@@ -28,9 +28,9 @@ class ChannelFacts:
     Parameters
     ----------
     names
-        One per channel, empty where it has none; or nothing at all.
+        Names of the channels, empty where one has none; or nothing at all.
     colours
-        What each is shown in, as six hexadecimal digits; or nothing at all.
+        Colours that channels are shown in, as six hexadecimal digits; or nothing at all.
     colours_first
         Whether the file says that the first three are red, green and blue, whatever follows.
     """

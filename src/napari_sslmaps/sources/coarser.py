@@ -27,7 +27,7 @@ class CoarserLevels(SourceBase):
     Parameters
     ----------
     source
-        Closed together with this one.
+        Source to add levels to; closed together with this one.
 
     Raises
     ------

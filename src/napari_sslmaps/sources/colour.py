@@ -31,7 +31,7 @@ def is_grey(source: ImageSource) -> bool:
     Returns
     -------
     bool
-        False where the pixels cannot be read or are not finite: a run will say so.
+        Whether it is; False where the pixels cannot be read or are not finite: a run will say so.
     """
     if source.channels == 1:
         return True

@@ -34,7 +34,7 @@ class CziSource(SourceBase):
     path
         CZI file by Zeiss.
     channel
-        Which channels are wanted.
+        Channels that are wanted, by number or name.
 
     Raises
     ------

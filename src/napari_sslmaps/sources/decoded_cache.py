@@ -17,7 +17,7 @@ class DecodedCache:
     Parameters
     ----------
     limit_bytes
-        What all pieces together may take. The one that was decoded last stays, however large.
+        Bytes that all pieces together may take. The one that was decoded last stays, however large.
     """
 
     def __init__(self, limit_bytes: int) -> None:

@@ -41,7 +41,7 @@ def open_dicom(
     path
         The file; of a slide any file of the series, the other levels lie beside it.
     channel
-        Which optical paths of a slide, or colours, are wanted.
+        Optical paths of a slide, or colours, that are wanted.
     icc
         Whether a slide's colours are converted to sRGB by its ICC profile.
     series
@@ -99,14 +99,14 @@ def open_dicom_folder(
     Parameters
     ----------
     folder
-        Where the files are.
+        Folder that holds the files.
     channel, icc, series
-        As `open_dicom`.
+        Choices of channels, colours and series, as in `open_dicom`.
 
     Returns
     -------
     ImageSource or None
-        None if there is no DICOM in it.
+        Source of the pixels; None if there is no DICOM in the folder.
 
     Raises
     ------

@@ -33,7 +33,7 @@ class DicomTilesSource(SourceBase):
     path
         A file of the series; the other levels lie beside it.
     channel
-        Which optical paths are wanted, by number or description.
+        Optical paths that are wanted, by number or description.
     name
         Short name for titles; the stem of the file if omitted.
 
@@ -108,11 +108,11 @@ class _Tiles:
     Parameters
     ----------
     file
-        The file.
+        DICOM file with tiles.
     shape
         (paths, planes, rows, columns[, 3]).
     names
-        What the optical paths are called.
+        Names of the optical paths.
     places
         (frames, 4): path, plane, first row and first column of each frame.
     """

@@ -75,7 +75,7 @@ class Values:
     stored
         Type of the pixels as they are stored.
     frames
-        How many there are; each may be rescaled by numbers of its own.
+        Number of frames; each may be rescaled by numbers of its own.
     """
 
     header: pydicom.Dataset

@@ -26,9 +26,9 @@ class Format:
     Parameters
     ----------
     title
-        What it is called in sentences.
+        Name of the format in sentences.
     suffixes
-        What names of its files end with, in lower case.
+        Ends of the names of its files, in lower case.
     napari
         Whether napari itself opens such files: then its reader is left alone with them.
     picture

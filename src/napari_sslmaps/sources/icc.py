@@ -51,12 +51,13 @@ def to_srgb(profile: bytes | ImageCms.ImageCmsProfile | None) -> tuple[ToSRGB | 
     Parameters
     ----------
     profile
-        From the file; None where it has none.
+        Profile of the file; None where it has none.
 
     Returns
     -------
     converter
-        None where there is nothing to convert: no profile, one that is sRGB, or one that cannot be used.
+        Function that converts pixels; None where there is nothing to convert: no profile, one that is sRGB,
+        or one that cannot be used.
     notes
     """
     if profile is None:

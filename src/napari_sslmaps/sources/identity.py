@@ -20,13 +20,13 @@ class FileIdentity:
     Parameters
     ----------
     path
-        Absolute, links followed.
+        Path of the file, absolute, links followed.
     size
         Size in bytes.
     mtime_ns
         Last modification, in nanoseconds.
     reading
-        How it was read, where not in the usual way: another image of the file, other colours.
+        Way in which it was read, where not the usual one: another image of the file, other colours.
     """
 
     path: str
@@ -65,12 +65,13 @@ def unchanged(source: Any) -> Iterator[None]:
     Parameters
     ----------
     source
-        Where it knows the file or folder that it reads, that is looked at before and after.
+        Source of the image. Where it knows the file or folder that it reads, that is checked before and
+        after.
 
     Raises
     ------
     UnsupportedImageError
-        At the end, if it was changed meanwhile.
+        If it was changed meanwhile; raised at the end.
     """
     before = _state(source)
     yield

@@ -28,11 +28,11 @@ class NpyArray:
     Parameters
     ----------
     path
-        The file.
+        File of the array.
     offset
         Bytes before the first number.
     shape, dtype
-        Of the array.
+        Shape and type of the array.
     column_major
         Whether the first index runs fastest.
     """
@@ -54,7 +54,7 @@ class NpyArray:
         Parameters
         ----------
         index
-            Per axis a number, or a slice that has both ends and no step.
+            Index per axis: a number, or a slice that has both ends and no step.
 
         Raises
         ------

@@ -303,9 +303,9 @@ def find_images(folder: Path, others: list[Path] | None = None) -> Iterator[Path
     Parameters
     ----------
     folder
-        Where to look.
+        Folder to search.
     others
-        Takes the files that are left out.
+        List that takes the files that are left out.
     """
     paths = sorted(folder.iterdir())
     parts = _parts_of_slides(paths)

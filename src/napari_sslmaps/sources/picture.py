@@ -57,9 +57,9 @@ class _BitFields:
     Parameters
     ----------
     offset, shape_yx, bits
-        Where the pixels start, their rows and columns, and bits of each; rows below 0 run from the top.
+        Start of the pixels in bytes, their rows and columns, and bits of each; rows below 0 run from the top.
     masks
-        Which bits are red, green and blue.
+        Masks of the bits that are red, green and blue.
     """
 
     offset: int

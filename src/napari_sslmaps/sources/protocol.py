@@ -34,7 +34,7 @@ class ImageSource(Protocol):
     name
         Short name for titles, for example the file's stem.
     levels
-        From the finest to the coarsest.
+        Levels from the finest to the coarsest.
     channels
         1 (grey) or 3 (RGB).
     dtype

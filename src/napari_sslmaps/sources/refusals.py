@@ -84,7 +84,7 @@ def check_known(start: bytes, name: str) -> None:
     Raises
     ------
     UnsupportedImageError
-        With the name of the format, and what to do.
+        If it is; the sentence names the format, and what to do.
     """
     if _PAGE.match(start):
         raise UnsupportedImageError(
@@ -119,7 +119,7 @@ def check_complete_vsi(path: Path) -> None:
     Raises
     ------
     UnsupportedImageError
-        With the names of those files.
+        If it is one; the sentence names those files.
     """
     beside = path.with_name(f"_{path.stem}_")
     pixels = sorted(beside.glob("**/*.ets")) if beside.is_dir() else []

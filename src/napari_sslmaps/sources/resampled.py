@@ -27,7 +27,7 @@ class ResampledLevel(SourceBase):
     Parameters
     ----------
     source
-        Closed together with this one.
+        Source to add a level to; closed together with this one.
     downsample_yx
         Pixels of level 0 per pixel of the new level, rounded so that whole pixels cover the image.
 

@@ -24,19 +24,19 @@ class Sample:
     key
         Name on the command line and of the opened image.
     title
-        Name in menus.
+        Name of the sample in menus.
     licence
-        What is known of its licence, and from where.
+        Licence as far as it is known, and where that is said.
     anchor_yx
         A pixel (row, column) worth clicking.
     anchor_on
-        What lies there.
+        Thing that the anchor lies on.
     package, resource
-        Where the file is.
+        Package that holds the file, and the path in it.
     spacing_um_yx
         Micrometres per pixel, where known.
     classes
-        What is drawn in `mask_path`, from label 1.
+        Names of what is drawn in `mask_path`, from label 1.
     """
 
     key: str

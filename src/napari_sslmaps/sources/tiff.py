@@ -153,7 +153,7 @@ class TiffSource(SourceBase):
     icc
         Whether to convert a slide's colours to sRGB by the ICC profile, where it has one.
     channel
-        Which channels are wanted, as stored or of the colours that the samples stand for.
+        Channels that are wanted, as stored or of the colours that the samples stand for.
 
     Raises
     ------

@@ -37,7 +37,7 @@ class TiffPlanes:
     series
         A level of a tifffile series; its leading axes count planes.
     files
-        Reads bytes; all levels of a file share it and its lock.
+        Reader of bytes; all levels of a file share it and its lock.
     kept
         Decoded tiles and strips, shared with the other levels.
     level

@@ -41,7 +41,7 @@ class Meaning:
     plain
         Whether `convert` returns the samples as they are.
     fill
-        What stands in a tile that the file leaves out, per sample; None for the file's "no data".
+        Value per sample of a tile that the file leaves out; None for the file's "no data".
     """
 
     convert: Callable[[Pixels], Pixels]

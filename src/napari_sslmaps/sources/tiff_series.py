@@ -62,7 +62,7 @@ def open_with_metadata(path: Path) -> tuple[tifffile.TiffFile, tuple[str, ...]]:
     Returns
     -------
     file
-        To be closed.
+        Open file, which the caller closes.
     notes
         A sentence where that file is not there: then this one's pages are shown alone.
     """
@@ -158,7 +158,7 @@ def choose_series(file: tifffile.TiffFile, wanted: int | str | None, name: str) 
     Parameters
     ----------
     file
-        With at least one series.
+        File with at least one series.
     wanted
         Number or name of a series.
     name

@@ -53,7 +53,7 @@ class VolumeSource(SourceBase):
     path
         Volume that SimpleITK reads, such as NIfTI or NRRD.
     channel
-        Which components of a pixel are wanted.
+        Components of a pixel that are wanted.
 
     Raises
     ------

@@ -21,7 +21,8 @@ class WithoutText(SourceBase):
     Parameters
     ----------
     source
-        Closed together with this one. One whose coarsest level is too large for a frame is left as it is.
+        Source to hide text in; closed together with this one. One whose coarsest level is too large for a
+        frame is left as it is.
     """
 
     def __init__(self, source: ImageSource) -> None:

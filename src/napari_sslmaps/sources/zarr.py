@@ -54,14 +54,14 @@ def open_zarr(where: Path | str, inside: str = "", *, channel: ChannelChoice = N
     where
         A path, or a URL as a string.
     inside
-        Way from there to the image, with ``/`` between groups.
+        Path from there to the image, with ``/`` between groups.
     channel
-        Which channels are wanted.
+        Channels that are wanted, by number or name.
 
     Raises
     ------
     MissingExtraError, ChannelsError, UnsupportedImageError
-        As `place_of` and `ZarrSource`.
+        If the place or the image cannot be read; see `place_of` and `ZarrSource`.
     """
     return ZarrSource(place_of(where, inside), channel)
 
@@ -74,9 +74,10 @@ class ZarrSource(SourceBase):
     Parameters
     ----------
     place
-        Where it is. Of a file that Bio-Formats converted, which holds several images, the largest is read.
+        Place of the image. Of a file that Bio-Formats converted, which holds several images, the largest is
+        read.
     channel
-        Which channels are wanted.
+        Channels that are wanted, by number or name.
 
     Raises
     ------

@@ -55,13 +55,13 @@ class ZarrPlace:
     Parameters
     ----------
     store
-        Gives bytes by keys.
+        Store that gives bytes by keys.
     inside
-        Way from the store's root to the image, with ``/`` between groups.
+        Path from the store's root to the image, with ``/`` between groups.
     address
         The whole path or URL, for sentences.
     session
-        What is asked with, where it is behind a server.
+        Session that asks a server; None without one.
     """
 
     store: Store

@@ -75,11 +75,11 @@ class Controller:
     viewer
         A viewer, or its model alone.
     workspace
-        What a user chooses.
+        Workspace in which the user chooses.
     make_runner
-        Makes each of the `Runners`, which are closed with the controller.
+        Function that makes each of the `Runners`, which are closed with the controller.
     services
-        What computes, reads and fetches.
+        Services that compute, read and fetch.
     """
 
     _closed = False

@@ -25,19 +25,19 @@ class Services:
     embedder
         Service that computes tokens.
     pretext
-        Computes pretext views.
+        Function that computes pretext views.
     library
-        Knows the user's files and the published encoders.
+        Library of the user's files and the published encoders.
     throughputs
-        Knows how quickly encoders run.
+        Store of how quickly encoders run.
     attender
-        Computes the attention that embeddings do not hold.
+        Function that computes the attention that embeddings do not hold.
     comparison
-        Compares, learns from scribbles, and writes what was found.
+        Services that compare, learn from scribbles, and write what was found.
     prepare
-        Loads what encoders need, ahead of the first run; on a thread.
+        Function that loads what encoders need, ahead of the first run; on a thread.
     release
-        Lets the memory of what was closed be given back.
+        Function that lets the memory of what was closed be given back.
     """
 
     embedder: Embedder

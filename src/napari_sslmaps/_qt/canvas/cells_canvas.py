@@ -46,11 +46,11 @@ class CellsCanvas(QWidget):
     Parameters
     ----------
     viewer
-        Whose layers and tools are used.
+        Viewer whose layers and tools are used.
     cells
-        What is shown.
+        Cells that are drawn.
     marks, rings
-        Give the anchors, and the rings around them.
+        Anchors, and the rings around them.
     """
 
     pointed = Signal(object)

@@ -26,13 +26,13 @@ class Legend(QWidget):
     canvas
         Widget to lie on.
     viewer
-        Whose cursor is followed.
+        Viewer whose cursor is followed.
     seen
-        Gives the pictures that are in view.
+        Function that returns the pictures in view.
     pictures
-        Gives the maps of all methods that are of the kind in view.
+        Function that returns the maps of all methods that are of the kind in view.
     rings
-        Gives the rings around anchors.
+        Rings around anchors.
     """
 
     def __init__(

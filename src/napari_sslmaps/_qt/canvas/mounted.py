@@ -18,7 +18,7 @@ class MountedCanvas:
     widget
         A widget in napari's window, in which its canvas is looked for.
     controller
-        Has what is shown.
+        Controller of what is shown.
     """
 
     def __init__(self, widget: QWidget, controller: Controller) -> None:

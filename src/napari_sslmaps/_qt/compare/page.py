@@ -25,11 +25,11 @@ class CompareWidget(QWidget):
     Parameters
     ----------
     model
-        What is chosen and found.
+        Model of what is chosen and found.
     comparison, exports
-        Are told of rows that a user picks, and of what is to be written where.
+        Controllers that are told of rows that a user picks, and of what is to be written where.
     connections
-        Undone when the dock is closed.
+        Connections that are undone when the dock is closed.
     """
 
     def __init__(

@@ -44,7 +44,7 @@ class CheckpointDialog(QDialog):
     Parameters
     ----------
     review
-        Is started here and closed with the dialog.
+        Review to show; started here and closed with the dialog.
     parent
         The widget it belongs to.
     """

@@ -32,7 +32,7 @@ class CorrectionForm(QWidget):
     Parameters
     ----------
     overrides
-        What is corrected already.
+        Fields that are corrected already.
     """
 
     corrected = Signal(dict)

@@ -17,7 +17,7 @@ class DownloadDialog(QDialog):
     Parameters
     ----------
     download
-        Is started here and closed with the dialog.
+        Download to show; started here and closed with the dialog.
     parent
         The widget it belongs to.
     """

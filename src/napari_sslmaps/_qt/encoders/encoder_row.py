@@ -148,7 +148,7 @@ class EncoderGroup(QWidget):
     title
         Title of the set.
     rows
-        What it holds.
+        Rows of the group.
     tickable
         Whether the title has a tick; the published encoders are ticked one by one.
     """

@@ -128,9 +128,9 @@ class TimeWindow(QDialog):
     Parameters
     ----------
     parent
-        The dock.
+        Dock that the window belongs to.
     courses
-        Gives what is plotted now.
+        Function that returns what is plotted now; None where there is nothing.
     """
 
     frame_requested = Signal(int)

@@ -67,9 +67,9 @@ class ShardedTensors(Mapping[str, Tensor]):
     Parameters
     ----------
     folder
-        With ``.metadata`` and the files it names.
+        Folder with ``.metadata`` and the files it names.
     is_wanted
-        Which of the outermost names are weights.
+        Function that tells of each outermost name whether it holds weights.
 
     Raises
     ------

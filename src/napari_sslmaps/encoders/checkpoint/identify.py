@@ -28,11 +28,11 @@ class Recognised:
     Parameters
     ----------
     method, family, architecture, normalisation
-        What it is loaded as.
+        Method, network and normalisation that it is loaded with.
     inferred
-        Each value with its evidence.
+        Inferred values, each with its evidence.
     warnings
-        What the file cannot tell, or tells otherwise than was given, as sentences.
+        Sentences on what the file cannot tell, or tells otherwise than was given.
     """
 
     method: Method

@@ -33,16 +33,16 @@ def build_network(
     architecture
         Architecture of the network.
     translated
-        Its weights, under our names.
+        Weights of the encoder, under our names.
     name
-        What sentences call the file.
+        Name of the file in sentences.
     mapped
         Whether the weights lie in a file and not in memory.
 
     Returns
     -------
     Module
-        In evaluation mode, on the CPU, asking for no gradients.
+        Network in evaluation mode, on the CPU, without gradients.
 
     Raises
     ------

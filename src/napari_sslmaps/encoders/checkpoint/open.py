@@ -36,13 +36,13 @@ class Opened:
     Parameters
     ----------
     tensors
-        By dotted name from the outermost key inwards, without the names that wrappers put in between.
+        Tensors by dotted name from the outermost key inwards, without the names that wrappers put in between.
     training
         Outer keys that hold the state of a training and no weights.
     args
         Options of the training, if the file keeps them.
     header
-        This package's own metadata, if the file was written by it.
+        Metadata of this package, if the file was written by it.
     config, preprocessor
         ``config.json``, or ``open_clip_config.json``, and ``preprocessor_config.json`` beside the weights.
     mapped

@@ -83,7 +83,7 @@ def refuse_others(keys: Iterable[str], name: str) -> None:
     keys
         Names of the tensors of one network.
     name
-        What sentences call the file.
+        Name of the file in sentences.
 
     Raises
     ------

@@ -34,7 +34,7 @@ def read_checkpoint(path: Path, overrides: Overrides | None = None) -> Checkpoin
     path
         A weight file, or a folder of one; see `open_weights`.
     overrides
-        What the user knows better than the file.
+        Corrections by the user, who may know better than the file.
 
     Returns
     -------

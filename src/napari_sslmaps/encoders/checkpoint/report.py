@@ -20,17 +20,17 @@ class RecognitionReport:
     path
         File that was recognised.
     layout
-        Whose key names it has, for example ``I-JEPA``.
+        Layout of its key names, for example ``I-JEPA``.
     method, architecture, normalisation
-        What it is loaded as.
+        Method, architecture and normalisation that it is loaded with.
     inferred
-        Each value with its evidence.
+        Inferred values, each with its evidence.
     left_out
         Key of each tensor that is not part of the encoder, with the reason.
     ambiguous
-        What the file cannot tell, as sentences.
+        Sentences on what the file cannot tell.
     companions
-        What the file has for the method's pretext task beside the encoder, for example ``decoder``.
+        Networks in the file for the method's pretext task beside the encoder, for example ``decoder``.
     """
 
     path: str

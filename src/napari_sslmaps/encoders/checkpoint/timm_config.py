@@ -59,14 +59,15 @@ def timm_facts(config: Mapping[str, Any], state: Mapping[str, Tensor]) -> dict[s
     Parameters
     ----------
     config
-        Its content, new or old (flat); or open_clip's, which names a network of timm.
+        Content of the file, new or old (flat); or of open_clip's, which names a network of timm.
     state
         The encoder's tensors under our names.
 
     Returns
     -------
     dict
-        Empty if the config is not timm's; ``ignored`` alone, a sentence, if it is of another network.
+        Facts by name; empty if the config is not timm's; ``ignored`` alone, a sentence, if it is of another
+        network.
 
     Raises
     ------

@@ -33,7 +33,7 @@ def translate_transformers(
     config, preprocessor
         Contents of ``config.json`` and, if the folder has it, ``preprocessor_config.json``.
     tensors
-        Of the folder's weight files, under their keys.
+        Tensors of the folder's weight files, under their keys.
 
     Returns
     -------
@@ -186,7 +186,7 @@ class Joined(Mapping[str, Tensor]):
     Parameters
     ----------
     pieces
-        Of each tensor, in order.
+        Pieces of each tensor, in order.
     """
 
     def __init__(self, pieces: Pieces) -> None:
@@ -209,7 +209,7 @@ def find_pieces(state: Mapping[str, Tensor]) -> Pieces:
     Parameters
     ----------
     state
-        As `translate_key` names it.
+        Tensors by the names that `translate_key` reads.
 
     Raises
     ------

@@ -43,12 +43,12 @@ def pick(opened: Opened, name: str, branch: Branch | None = None) -> Unwrapped:
     Parameters
     ----------
     opened
-        The file's content.
+        Content of the file.
     name
-        What sentences call it.
+        Name of the file in sentences.
     branch
-        Which of a file's several networks: the ``target`` encoder or teacher (the default), which I-JEPA's
-        and DINO's papers evaluate, or the ``encoder`` that gradients trained.
+        Network to take from a file with several: the ``target`` encoder or teacher (the default), which
+        I-JEPA's and DINO's papers evaluate, or the ``encoder`` that gradients trained.
 
     Raises
     ------

@@ -43,9 +43,9 @@ class ConvNeXtArchitecture(Convolutional):
         The stage whose features are the tokens; a key of `CONVNEXT_STRIDES`. Those of the last one go through
         the final norm.
     token_norm
-        Whether they do.
+        Whether tokens of the last stage go through the final norm.
     channels
-        Of its input: 3, or 1 where it learned from grey images as such.
+        Channels of its input: 3, or 1 where it learned from grey images as such.
     """
 
     depths: tuple[int, ...]

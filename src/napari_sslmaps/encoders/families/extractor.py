@@ -58,7 +58,7 @@ class FeatureExtractor(Protocol):
         Returns
         -------
         list of TileFeatures
-            One for each; what is no token of the depth, as attention, they share.
+            Features, one for each depth; what is no token of the depth, as attention, they share.
         """
         ...
 

@@ -55,12 +55,13 @@ class Network:
     Parameters
     ----------
     build
-        From an architecture, a network with untrained weights.
+        Function that makes a network with untrained weights of an architecture.
     extractor
-        Wraps such a network, so that pixels give features.
+        Function that wraps such a network, so that pixels give features.
     start
-        Fills a fresh network, of that architecture, with the weights that a method's training starts from;
-        the number, or the method's own for None, multiplies the patch embedding where there is one.
+        Function that fills a fresh network, of that architecture, with the weights that a method's training
+        starts from; the number, or the method's own for None, multiplies the patch embedding where there is
+        one.
     test_side
         Side in pixels of a small input, by which a forward pass is tried.
     """
@@ -80,19 +81,20 @@ class Family:
     kind
         Name of the family in files.
     title
-        In sentences, with its article.
+        Name in sentences, with its article.
     architecture
         The dataclass of its architectures.
     mark
         A key, under our names, that each of its networks has and no other.
     prefixes
-        What stands before the keys of each of its networks, among the dotted names of a file.
+        Function that finds, among the dotted names of a file, what stands before the keys of each of its
+        networks.
     corrections
         Fields of `Overrides` that mean something to it.
     network
-        Its `Network`, as ``module:name``: lists and help must not load torch.
+        Path of its `Network`, as ``module:name``: lists and help must not load torch.
     recognition
-        Its architecture from weights, as ``module:name`` of a function; see `recognise`.
+        Path of the function that returns its architecture from weights, as ``module:name``; see `recognise`.
     stages
         Stages whose features can serve as tokens, each with its stride in pixels; empty where it has no
         choice.
@@ -125,7 +127,7 @@ class Family:
         case, method
             The file, and which method it is of.
         written
-            What the file itself says; None if it says nothing.
+            Architecture that the file itself states; None if it states none.
 
         Raises
         ------
@@ -153,11 +155,11 @@ class Case:
     Parameters
     ----------
     file, translated
-        Its tensors under its own names, and under ours.
+        Tensors of the file under its own names, and under ours.
     overrides
-        What was given.
+        Corrections that were given.
     name
-        What sentences call the file.
+        Name of the file in sentences.
     notes
         Values with how each was found.
     doubts

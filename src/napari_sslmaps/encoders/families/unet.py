@@ -39,7 +39,7 @@ class UNetArchitecture(Convolutional):
     classes
         Output channels of the head.
     channels
-        Of its input: 3, or 1 where it learned from grey images as such.
+        Channels of its input: 3, or 1 where it learned from grey images as such.
     """
 
     block: Block

@@ -38,9 +38,9 @@ class ViTArchitecture:
     final_norm
         Whether tokens pass a norm after the last block; a fine-tuned MAE norms its pooled token alone.
     antialias, position_offset
-        How added positions are resampled, bicubically, for another grid than the stored one: with low-pass
-        filter or without (the kernels differ too: Keys' a = -0.5 with it, -0.75 without), and by how many
-        tokens the scale is longer than the wanted grid. Methods' own codes differ:
+        Resampling of added positions, bicubic, for another grid than the stored one: with low-pass filter or
+        without (the kernels differ too: Keys' a = -0.5 with it, -0.75 without), and by how many tokens the
+        scale is longer than the wanted grid. Methods' own codes differ:
 
         - this package's own encoders and timm: filter, 0;
         - MAE and I-JEPA, and transformers' versions of these, of ViT and of DINOv2: none, 0;
@@ -49,7 +49,7 @@ class ViTArchitecture:
 
         Rotary positions (DINOv3) are computed for every grid.
     prefix_positions
-        How many of the prefix tokens have a position of their own: 0, or all; None for CLS alone where there
+        Number of prefix tokens that have a position of their own: 0, or all; None for CLS alone where there
         are no registers, and none with them.
     rope_bfloat16
         Whether rotary positions, and the rotation of queries and keys, are computed in bfloat16, as DINOv3's
@@ -59,7 +59,7 @@ class ViTArchitecture:
     token_norm
         Whether tokens pass the final norm, where there is one.
     channels
-        Of its input: 3, or 1 where it learned from grey images as such.
+        Channels of its input: 3, or 1 where it learned from grey images as such.
     """
 
     patch: int

@@ -141,9 +141,9 @@ class PlainViT(VisionTransformer):
     Parameters
     ----------
     antialias, position_offset
-        How positions are resampled, as in `ViTArchitecture`.
+        Resampling of positions, as in `ViTArchitecture`.
     options
-        What timm's `VisionTransformer` takes.
+        Arguments of timm's `VisionTransformer`.
     """
 
     def __init__(self, *, antialias: bool, position_offset: float, **options: Any) -> None:
@@ -196,7 +196,7 @@ def resample_positions(
     grid, wanted
         Rows and columns as stored and as needed.
     antialias, offset
-        How positions are resampled, as `antialias` and `position_offset` of `ViTArchitecture`.
+        Resampling of positions, as `antialias` and `position_offset` of `ViTArchitecture`.
 
     Returns
     -------

@@ -36,7 +36,7 @@ def recognise_vit(case: Case, method: Method, written: Architecture | None) -> A
     case, method
         The file, and which method it is of.
     written
-        What the file itself says; None if it says nothing.
+        Architecture that the file itself states; None if it states none.
 
     Raises
     ------
@@ -197,7 +197,8 @@ class HeadEvidence:
     heads
         The number they speak for; None if they say nothing, as untrained ones do.
     correlations
-        By number of heads, of squared cosines between rows with belonging to one head; in [-1, 1].
+        Correlation, in [-1, 1], of squared cosines between rows with their belonging to one head; by number
+        of heads.
     """
 
     heads: int | None
@@ -216,7 +217,7 @@ def weigh_heads(state: Mapping[str, Tensor], dim: int, depth: int) -> HeadEviden
     Parameters
     ----------
     state
-        With ``blocks.N.attn.qkv.weight``, (3 D, D); a block that lacks it says nothing.
+        Tensors with ``blocks.N.attn.qkv.weight``, (3 D, D); a block that lacks it says nothing.
     dim, depth
         Token width D, and number of blocks; at most twelve of them, evenly spread, are looked at.
     """
@@ -263,9 +264,9 @@ def vit_shape(case: Case, method: Method, heads: int, eps: float) -> ViTArchitec
     Parameters
     ----------
     case
-        With the tensors under our key names, and what is told of positions beside them.
+        Case with the tensors under our key names, and what is told of positions beside them.
     method, heads, eps
-        What shapes do not tell; the method says how positions are resampled, unless the file is timm's.
+        Facts that shapes do not tell; the method says how positions are resampled, unless the file is timm's.
 
     Raises
     ------

@@ -84,13 +84,14 @@ def predicts_normalised_pixels(decoder: Mapping[str, Tensor]) -> bool | None:
     Parameters
     ----------
     decoder
-        With ``decoder_pred.weight``, (3 p², w), rows by pixel row, column and channel; (p², w) of grey
-        pixels.
+        Tensors of the decoder with ``decoder_pred.weight``, (3 p², w), rows by pixel row, column and channel;
+        (p², w) of grey pixels.
 
     Returns
     -------
     bool or None
-        None if the file has no such layer, if it was not trained, or if it is unclear.
+        Whether they were normalised; None if the file has no such layer, if it was not trained, or if it is
+        unclear.
     """
     from torch.nn import functional
 

@@ -25,7 +25,7 @@ class KeyLayout:
     fits
         Whether a file has these names; layouts of methods are asked in the order of `METHODS`.
     translate
-        Brings its tensors under our names.
+        Function that brings its tensors under our names.
     """
 
     fits: Callable[[Unwrapped], bool]
@@ -39,9 +39,9 @@ class ModelType:
     Parameters
     ----------
     heads, eps
-        What transformers takes where the config is silent.
+        Defaults of transformers where the config is silent.
     antialias
-        How transformers resamples added positions for another grid.
+        Whether transformers resamples added positions for another grid with a low-pass filter.
     rope
         Whether positions are rotary.
     mask_token
@@ -62,7 +62,7 @@ class Claim:
     Parameters
     ----------
     paper
-        Which paper.
+        Short reference of the paper.
     text
         The claim, after "claims".
     scores
@@ -81,31 +81,31 @@ class Method:
     Parameters
     ----------
     name
-        As files, options and records have it.
+        Key in files, options and records.
     title
         The method's name as its authors write it.
     objective
-        What the encoder was trained to do, in a few words.
+        Task that the encoder was trained on, in a few words.
     citation
-        Where the method is described.
+        Reference of the paper or code that describes it.
     normalisation
         Preset that its files expect unless told otherwise.
     eps
         LayerNorm epsilon of the authors' code; files do not hold it.
     attention_note
-        How to read its attention map.
+        Sentence on how to read its attention map.
     learns_from
         The kind of objective, as the advisor compares them.
     families
         Kinds of networks that it trains; the first is the usual one.
     claim
-        What its paper claims beyond that.
+        Claim of its paper beyond that.
     named_statistics
         Other presets that some of its files expect, by a word in the names that their authors gave them.
     heads_by_width
         Heads of its published transformers by token width, where heads are not 64 wide.
     antialias, position_offset
-        How its own code resamples added positions; as in `ViTArchitecture`.
+        Resampling of added positions by its own code; as in `ViTArchitecture`.
     fixed_positions
         Whether its transformers start with Xavier weights and fixed sine-cosine positions.
     patch_gain
@@ -119,17 +119,18 @@ class Method:
     own_names
         Whether files of its own code never have timm's names, so that files with these are timm's.
     model_types
-        Its folders of transformers, by ``model_type``.
+        Types of its folders of transformers, by ``model_type``.
     converted_branch
-        Which of its networks timm and transformers carry, where it trains two: a value of `Overrides.branch`.
+        Network that timm and transformers carry, where it trains two: a value of `Overrides.branch`.
     pretext
-        Its task as a function, ``module:name``, called with field, encoder and wishes; empty if it has none.
+        Path of its task as a function, ``module:name``, called with field, encoder and wishes; empty if it
+        has none.
     edits
-        What a user changes of that task by hand.
+        Things that a user can change of that task by hand.
     file_holds
-        What the weight file of an encoder of this package holds beside it; empty if none is trained here.
+        Other contents of the weight file of an encoder of this package; empty if none is trained here.
     rights
-        What its authors ask of those who use it, and what of theirs was not used here.
+        Conditions that its authors set for its use, and what of theirs was not used here.
     """
 
     name: str

@@ -55,7 +55,7 @@ def read_projection(companions: Companions, prefix: str) -> nn.Sequential | None
     companions
         Networks beside the encoder in a file.
     prefix
-        ``dino_head.`` or ``ibot_head.``.
+        Prefix of the head's keys: ``dino_head.`` or ``ibot_head.``.
 
     Returns
     -------

@@ -38,7 +38,7 @@ class DecoderParts:
         stack
             Shape of the blocks.
         channels
-            Of a pixel.
+            Channels of a pixel.
         """
         width = stack.width
         self.mask_token = nn.Parameter(torch.zeros(1, 1, width))
@@ -102,11 +102,11 @@ def read_decoder(
     Parameters
     ----------
     companions, architecture
-        What the file has beside its encoder, and the encoder's shape.
+        Tensors of the file beside its encoder, and the encoder's shape.
     grid
         Rows and columns of patches.
     heads
-        Of the decoder's blocks, where it is known better than the file says.
+        Heads of the decoder's blocks, where known better than the file says.
 
     Returns
     -------

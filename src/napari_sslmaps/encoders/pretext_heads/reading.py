@@ -61,10 +61,10 @@ class Heads:
     Parameters
     ----------
     known
-        Where the file or what lies beside it says it.
+        Number that the file or what lies beside it states.
     usual
-        What the authors' code would take: for I-JEPA's predictor as many as the encoder has. Without it heads
-        of 32 channels, as MAE's decoder has, or of 16 where the width is no multiple of 32.
+        Number that the authors' code would take: for I-JEPA's predictor as many as the encoder has. Without
+        it heads of 32 channels, as MAE's decoder has, or of 16 where the width is no multiple of 32.
     """
 
     known: int | None
@@ -87,9 +87,9 @@ def stack_of(state: Mapping[str, Tensor], blocks: str, heads: Heads, eps: float)
     state
         Tensors by key.
     blocks
-        What stands before the numbers of the blocks, for example ``decoder_blocks.``.
+        Prefix of the numbers of the blocks, for example ``decoder_blocks.``.
     heads
-        What is known of their number.
+        Facts about their number of heads.
     eps
         LayerNorm epsilon; files do not hold it.
 
@@ -129,16 +129,16 @@ def fill(build: Callable[[], _Network], state: Mapping[str, Tensor], what: str) 
     Parameters
     ----------
     build
-        Makes the network. Its own weights are never drawn: it is made without memory.
+        Function that makes the network. Its own weights are never drawn: it is made without memory.
     state
-        Its tensors by key, of any precision.
+        Tensors by key, of any precision.
     what
-        What it is, for an error's sentence.
+        Name of the network, for an error's sentence.
 
     Returns
     -------
     Module
-        In evaluation mode, float32, without gradients.
+        Network in evaluation mode, float32, without gradients.
 
     Raises
     ------

@@ -57,9 +57,9 @@ def summarise(network: Any, images: Tensor, beside: Mapping[str, Tensor]) -> Ten
     Parameters
     ----------
     network, images
-        As `begin` takes them.
+        Network and prepared images (B, C, H, W), as `begin` takes them.
     beside
-        What the file has beside the encoder: DINOv3 can keep a norm for CLS apart, ``cls_norm``.
+        Tensors of the file beside the encoder: DINOv3 can keep a norm for CLS apart, ``cls_norm``.
     """
     sequence, settings = begin(network, images)
     cls = _through(network, sequence, settings)[:, 0]

@@ -22,27 +22,27 @@ class Published:
     name
         Name as `load_encoder` takes it.
     method, architecture
-        What it is, as its authors say; once it is here, its files say it.
+        Method and architecture, as its authors state them; once it is here, its files do.
     repository
-        Its name on the hub.
+        Name of the repository on the hub.
     megabytes
-        About how much is downloaded, in MB (10⁶ bytes).
+        Size of the download, about, in MB (10⁶ bytes).
     licence
-        In a few words.
+        Licence in a few words.
     terms
-        What the licence asks, in a sentence, and where to read it.
+        Conditions of the licence, in a sentence, and where to read it.
     gated
         Whether its authors ask for a form to be filled in first.
     has_pretext
         Whether the file carries the networks of its pretext task too.
     overrides
-        What its files leave open, as keywords of `load_encoder`.
+        Values that its files leave open, as keywords of `load_encoder`.
     normalisation
-        As the model card has it, until its files say it.
+        Normalisation that the model card states, until its files do.
     trained
         The resolution that it learned at; of several the one that is used most.
     citation
-        Where it is described; empty where that is its method's paper.
+        Reference that describes it; empty where that is its method's paper.
     tried
         Whether its own files were read here; of the others only files of their layout.
     weights

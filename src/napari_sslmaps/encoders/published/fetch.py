@@ -38,8 +38,8 @@ def download_encoder(name: str, *, accept_licence: bool = False, on_progress: On
     accept_licence
         Whether the user has read its licence and accepts it.
     on_progress
-        Called with bytes done and bytes in total; may raise `Cancelled` to stop. What has arrived is kept,
-        and the next call goes on from there.
+        Callback, called with bytes done and bytes in total; may raise `Cancelled` to stop. What has arrived
+        is kept, and the next call goes on from there.
 
     Returns
     -------
@@ -253,7 +253,7 @@ def said_in_sentences(entry: Published) -> Iterator[None]:
     Raises
     ------
     WeightsUnavailableError
-        Instead of what huggingface_hub and its HTTP client raise; this package's own errors pass.
+        If huggingface_hub or its HTTP client raises; this package's own errors pass.
     """
     from httpx2 import ConnectError, ConnectTimeout, HTTPError, ProxyError
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled

@@ -56,7 +56,7 @@ def anchor_areas(tokens: Tensor, data: ProbeSet) -> AnchorAreas:
         (n, 256, D) on the probe's grid. Compared as users compare them: cosine of tokens centred on their
         image's mean; across images centred on the mean of all.
     data
-        The images' labels.
+        Images with their labels.
     """
     local = functional.normalize(tokens - tokens.mean(dim=1, keepdim=True), dim=2)
     common = functional.normalize(tokens - tokens.mean(dim=(0, 1)), dim=2)

@@ -46,12 +46,12 @@ def render_card(
     name
         Name of the encoder.
     header
-        What `read_header` gives for its weight file. Fields of its provenance that are not known here are
-        listed as they are.
+        Header of its weight file, as `read_header` returns it. Fields of its provenance that are not known
+        here are listed as they are.
     result
         The encoder's entry in a `Book`, on simulated images.
     real
-        Its entry in `real_book`, whose verdict then comes first.
+        Entry of the encoder in `real_book`, whose verdict then comes first.
 
     Raises
     ------

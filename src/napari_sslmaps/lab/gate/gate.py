@@ -85,9 +85,9 @@ def judge(name: str, runs: Sequence[Path], book: Book, *, date: str) -> Mapping[
     runs
         Weight files of the same recipe: the one to embed, then those of other training seeds, if any.
     book
-        Where results are kept. Weights in it are not judged again.
+        Book in which results are kept. Weights in it are not judged again.
     date
-        Today, as ISO 8601.
+        Date of today, as ISO 8601.
 
     Returns
     -------

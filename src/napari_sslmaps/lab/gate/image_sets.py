@@ -37,7 +37,7 @@ class ImageSet:
     name, title
         Name of its folder, and what it shows; of a set with masks, what is to be found.
     domain
-        histology or ultrasound.
+        Domain of the images: histology or ultrasound.
     use
         ``train``; ``masks`` or ``labels`` for judging.
     licence, citation

@@ -53,7 +53,7 @@ class Chosen:
     Parameters
     ----------
     source
-        Where tokens come from.
+        Source of the tokens.
     probes
         The fitted probes of the shipped tap and of the best one.
     best

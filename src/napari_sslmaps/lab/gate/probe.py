@@ -143,10 +143,10 @@ class Probe:
     Parameters
     ----------
     train
-        What both are fitted to.
+        Tokens that both are fitted to.
     validation
-        What the penalty and the metric of the neighbours are chosen on. The metric is the Euclidean distance
-        of z-scored tokens or the cosine of centred ones.
+        Tokens on which the penalty and the metric of the neighbours are chosen. The metric is the Euclidean
+        distance of z-scored tokens or the cosine of centred ones.
     """
 
     def __init__(self, train: LabelledTokens, validation: LabelledTokens) -> None:
@@ -220,9 +220,9 @@ def score(tokens: Tokens, data: ProbeData, *, split: str = "validation") -> dict
     Parameters
     ----------
     tokens
-        What is scored.
+        Tokens that are scored.
     data
-        Images; the settings are chosen on its validation split.
+        Images with their labels; the settings are chosen on the validation split.
     split
         The split that the scores are of. On ``validation`` they are those that the settings were chosen by.
 

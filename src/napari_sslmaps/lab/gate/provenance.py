@@ -78,7 +78,7 @@ def release(weights: Path, to: Path, *, licence: str) -> Path:
     weights, to
         The file of a training, and where the copy goes.
     licence
-        What the owner of the images, or whoever may, has said.
+        Licence that the owner of the images, or whoever may, has granted.
 
     Returns
     -------

@@ -68,16 +68,16 @@ def judge_real(name: str, weights: Path, folder: Path, *, date: str) -> dict[str
     name
         Name under which it is embedded; ends in the domain.
     weights
-        Its weight file.
+        Weight file of the encoder.
     folder
         Folder that holds the sets by domain.
     date
-        Today, as ISO 8601.
+        Date of today, as ISO 8601.
 
     Returns
     -------
     dict
-        Ready for JSON.
+        Result, ready for JSON.
 
     Raises
     ------

@@ -78,9 +78,9 @@ def measure_masked(
     images
         Images of the set.
     embed
-        Computes the entrant's tokens.
+        Function that computes the entrant's tokens.
     working
-        Resolution and neighbourhood.
+        Resolution and neighbourhood of the tokens.
     like
         Second result for another entrant; nearness is taken over from it where tokens are of one size.
     """

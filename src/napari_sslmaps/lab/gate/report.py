@@ -40,8 +40,8 @@ def compose(
     Returns
     -------
     dict
-        Ready for JSON. Scores are of the shipped tokens; gains are means over training seeds minus means over
-        control seeds, paired by image.
+        Result, ready for JSON. Scores are of the shipped tokens; gains are means over training seeds minus
+        means over control seeds, paired by image.
     """
     runs = list(trained.values())
     tallies = {score: [getattr(run.shipped, score) for run in runs] for score in SCORES}

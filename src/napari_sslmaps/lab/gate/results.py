@@ -38,9 +38,9 @@ class Book:
     path
         A JSON file; it need not exist yet.
     identity
-        Tells which weights a result is of, and by which protocol.
+        Function that tells which weights a result is of, and by which protocol.
     short
-        What stays on record of a result once another has taken its place.
+        Function that shortens a result to what stays on record once another has taken its place.
 
     Raises
     ------

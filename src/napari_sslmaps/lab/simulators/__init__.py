@@ -22,16 +22,16 @@ class Simulator:
     Attributes
     ----------
     name
-        What it is asked for by.
+        Name by which it is chosen.
     classes
         Name of each label value, in order.
     upright
-        True where up and down differ: ultrasound has a top, a tissue section has none.
+        Whether up and down differ: ultrasound has a top, a tissue section has none.
     colour
-        True where colour carries information; False where the three channels are equal.
+        Whether colour carries information; if not, the three channels are equal.
     draw
-        From a random state and a side S in pixels (at least 32) to an (S, S, 3) uint8 RGB image and an (S, S)
-        uint8 label map.
+        Function from a random state and a side S in pixels (at least 32) to an (S, S, 3) uint8 RGB image and
+        an (S, S) uint8 label map.
     """
 
     name: str

@@ -22,7 +22,7 @@ class Anatomy:
     Attributes
     ----------
     labels
-        (S, S) uint8.
+        Labels of the pixels, (S, S) uint8.
     echo
         (S, S) float32, backscatter in decibels relative to the parenchyma.
     depth

@@ -76,7 +76,7 @@ def banded_field(
     rng
         Source of randomness.
     shape
-        Rows and columns.
+        Rows and columns of the field.
     wavelengths
         Distance between independent values along rows and columns, in pixels.
 
@@ -156,9 +156,9 @@ def stamp(
     Parameters
     ----------
     canvas
-        (S, S) float32.
+        Canvas that is painted on, (S, S) float32.
     ellipses
-        What to paint.
+        Ellipses to paint.
     amount
         (n,) value of each ellipse.
     rim

@@ -90,13 +90,13 @@ def acquire(
     rng
         Source of randomness.
     field
-        What is there.
+        Tissue in front of the transducer.
     bone
         (S, S) True where no sound passes.
     space
         Beams as `sample_beams` returns them.
     settings
-        How the scanner is set.
+        Settings of the scanner.
 
     Returns
     -------

@@ -91,7 +91,7 @@ def simulate_scene(
     rng
         Source of randomness; the same state gives the same scene whatever the two knobs are set to.
     domain
-        histology or ultrasound.
+        Domain of the scene: histology or ultrasound.
     locality
         λ in [0, 1], where the label lives: 0 in the arrangement, 1 in the local cue.
     noise

@@ -47,7 +47,8 @@ def draw_stain_mix(rng: np.random.Generator, *, immuno: bool) -> StainMix:
     rng
         Source of randomness.
     immuno
-        True for an immunohistochemistry stain: DAB in place of eosin, over a pale haematoxylin counterstain.
+        Whether it is an immunohistochemistry stain: DAB in place of eosin, over a pale haematoxylin
+        counterstain.
     """
     vectors = np.array([HAEMATOXYLIN, EOSIN, DAB], dtype=np.float32)
     vectors = np.clip(vectors + rng.normal(0, 0.05, vectors.shape).astype(np.float32), 0.02, None)

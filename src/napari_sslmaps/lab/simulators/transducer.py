@@ -23,7 +23,7 @@ class Transducer:
     Attributes
     ----------
     apex_yx
-        Where the beams meet. A linear array is a curved one of a very large radius.
+        Point at which the beams meet. A linear array is a curved one of a very large radius.
     radius
         Distance of the transducer's surface from the apex.
     half_angle

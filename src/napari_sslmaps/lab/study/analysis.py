@@ -60,7 +60,7 @@ def analyse(design: Design, found: Mapping[str, StudyResult]) -> dict[str, Any]:
     Parameters
     ----------
     design
-        What was planned.
+        Plan of the study.
     found
         Scores by domain.
     """
@@ -97,7 +97,7 @@ def contrast(probe: int, along: str, *, gained: bool) -> Statistic:
     Parameters
     ----------
     probe
-        Index into `PROBES`.
+        Index of the probe in `PROBES`.
     along
         locality: arrangement end minus local end, over all noises. noise: noisy end minus clean end, over
         both ends of locality.

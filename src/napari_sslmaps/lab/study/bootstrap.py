@@ -62,7 +62,7 @@ class Resampled:
     seed_draws
         (resamples, …) the same, seeds alone resampled.
     seeds
-        Number of seeds.
+        Number of seeds of each encoder.
     """
 
     observed: Mapping[str, FloatArray]
@@ -79,7 +79,7 @@ def resample(scores: Mapping[str, NDArray[np.generic]], resamples: int, seed: in
     scores
         (seeds, …, images) of each encoder, the same images in the same order.
     resamples
-        How many draws.
+        Number of draws.
     seed
         Seed of the resampling.
     """

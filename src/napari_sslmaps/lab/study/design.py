@@ -31,9 +31,9 @@ class Design:
     Attributes
     ----------
     name
-        What it is called on its page.
+        Name of the study on its page.
     domains, methods
-        What is simulated and trained; the contrast needs I-JEPA and DINOv3.
+        Domains that are simulated, and methods that are trained; the contrast needs I-JEPA and DINOv3.
     seeds
         Trainings of each method in each domain: seeds 0, 1, ….
     minutes
@@ -125,7 +125,7 @@ def find_design(wanted: str, minutes: float | None = None) -> Design:
     wanted
         quick, decisive, or the path of a ``.toml`` file with `Design`'s fields.
     minutes
-        Replaces the design's.
+        Minutes of each training; those of the design if omitted.
 
     Raises
     ------

@@ -34,7 +34,7 @@ class SetLead:
     Parameters
     ----------
     name, domain
-        Which set.
+        Name of the set, and domain of its images.
     share
         Length of its signal as a share of the image's side.
     lead

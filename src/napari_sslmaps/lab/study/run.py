@@ -55,20 +55,21 @@ def run_study(
     Parameters
     ----------
     design
-        What is planned. If `out` holds a study already, it must be the same.
+        Plan of the study. If `out` holds a study already, it must be the same.
     out
         Folder of the study.
     device
         auto, cpu or cuda.
     part
-        Which part of the trainings is this process's, and of how many: (1, 8) is the first of eight.
+        Number of this process's part of the trainings, from 1, and of all parts: (1, 8) is the first of
+        eight.
     on_progress
-        Called with what is being done, the steps of it done, and their number.
+        Callback, called with what is being done, the steps of it done, and their number.
 
     Returns
     -------
     Path
-        ``index.html``.
+        Path of ``index.html``.
 
     Raises
     ------

@@ -161,9 +161,9 @@ def train(
     bank
         (n, 64, 64, 3) uint8 scenes.
     checkpoint
-        Written every 20 seconds.
+        Checkpoint to continue from; written every 20 seconds.
     on_step
-        Called after each step with the number of steps done.
+        Callback, called after each step with the number of steps done.
     """
     if checkpoint.exists():
         training.restore(checkpoint)

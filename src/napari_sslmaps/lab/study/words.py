@@ -26,7 +26,7 @@ def verdict_sentence(row: Mapping[str, Any], learned: Mapping[str, bool]) -> str
     Parameters
     ----------
     row
-        One of `analysis.analyse`'s contrasts.
+        Row of the contrast, one of `analysis.analyse`'s.
     learned
         Whether I-JEPA and DINOv3 beat their untrained twins.
     """
@@ -173,7 +173,7 @@ def seeds_needed(row: Mapping[str, Any], seeds: int, wanted: float, more_images:
     wanted
         The contrast to be found.
     more_images
-        How many times as many test images there would be.
+        Factor by which there would be more test images.
 
     Returns
     -------
@@ -192,7 +192,7 @@ def plan_sentence(result: Mapping[str, Any], plan: Mapping[str, Any]) -> str:
     Parameters
     ----------
     result
-        What was measured.
+        Numbers that the study measured.
     plan
         The other design, as `design.design_to_dict` gives it.
     """

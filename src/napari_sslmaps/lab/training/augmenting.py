@@ -30,13 +30,15 @@ class Augmentation:
     Attributes
     ----------
     stain
-        For sections: standard deviation of the logarithm of the amounts of haematoxylin, eosin and DAB.
+        Variation of sections: standard deviation of the logarithm of the amounts of haematoxylin, eosin and
+        DAB.
     attenuation
-        For echoes: standard deviation of the logarithm of the gain at the bottom over that at the top.
+        Variation of echoes: standard deviation of the logarithm of the gain at the bottom over that at the
+        top.
     speckle
-        For echoes: largest standard deviation of the logarithm of a multiplicative grain.
+        Variation of echoes: largest standard deviation of the logarithm of a multiplicative grain.
     sector
-        For echoes: share of the views that are seen through a sector, black outside.
+        Variation of echoes: share of the views that are seen through a sector, black outside.
     """
 
     stain: float = 0.0

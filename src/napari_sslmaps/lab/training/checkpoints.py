@@ -36,7 +36,7 @@ def save(run: Run, path: Path, fingerprint: str = "") -> None:
     Parameters
     ----------
     run
-        What to save; call it on the first process alone.
+        Run to save; call it on the first process alone.
     path
         File to write.
     fingerprint
@@ -86,7 +86,7 @@ def resume(recipe: Recipe, path: Path, fabric: Fabric | None = None, *, fingerpr
     Parameters
     ----------
     recipe
-        What the run was started with. Its length may differ: this is noted.
+        Recipe that the run was started with. Its length may differ: this is noted.
     path
         Checkpoint to read.
     fabric

@@ -25,9 +25,9 @@ class Devices:
     accelerator
         auto, cpu, cuda, mps, …
     devices
-        How many per node, ``auto`` for all, or which, for example ``0,2``.
+        Number of devices per node, ``auto`` for all, or their indices, for example ``0,2``.
     nodes
-        How many machines.
+        Number of machines.
     """
 
     accelerator: str = "auto"
@@ -43,7 +43,7 @@ def open_fabric(precision: str = "32", devices: Devices | None = None) -> Fabric
     precision
         A key of `PRECISIONS`, or ``auto`` (see `settle_precision`).
     devices
-        Where to run; one CPU process if omitted.
+        Devices to run on; one CPU process if omitted.
 
     Raises
     ------

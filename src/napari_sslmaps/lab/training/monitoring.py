@@ -28,7 +28,7 @@ class Journal:
     path
         The file. Lines beyond `step` and a line that a kill tore are dropped: the run will write them again.
     step
-        Where the run goes on.
+        Step at which the run starts or continues.
     """
 
     def __init__(self, path: Path, step: int) -> None:

@@ -114,7 +114,7 @@ class DINOv3Options:
         Share of the steps after which the Gram teacher becomes the teacher again; the paper: 10 000 of a
         million.
     gram_resolution
-        How many times the student's resolution the Gram teacher sees; the paper: 2.
+        Factor by which the Gram teacher sees a higher resolution than the student; the paper: 2.
     rope_rescale
         Positions are scaled by up to this factor, or its inverse, in training; the paper: 2. 1 leaves them.
     jitter, grey_share
@@ -154,10 +154,10 @@ class DiRAOptions:
     Attributes
     ----------
     ingredients
-        Which of discrimination, restoration and adversary are trained: ``Di``, ``Di+Re`` or ``Di+Re+Ad``.
+        Trained parts of discrimination, restoration and adversary: ``Di``, ``Di+Re`` or ``Di+Re+Ad``.
     region, region_span
-        Both views of a field lie in one region of it: its side in the pixels that the views' spans are
-        counted in, and the range of its side in the field.
+        Region of a field that both its views lie in: its side in the pixels that the views' spans are counted
+        in, and the range of its side in the field.
     queue, temperature, momentum
         Keys in the queue, softmax temperature, momentum of the key branch. MoCo-v2: 65 536, 0.2, 0.999.
     embedding
@@ -228,7 +228,7 @@ def parse_options(kind: type[_Kind], given: Mapping[str, Any]) -> _Kind:
     Parameters
     ----------
     kind
-        One of `OPTIONS`.
+        Dataclass of the options, one of `OPTIONS`.
     given
         Names and values, as a recipe holds them; a list of two numbers is a range.
 

@@ -38,15 +38,15 @@ class PretrainRequest:
     Attributes
     ----------
     recipe
-        What to train.
+        Recipe to train.
     out
         Folder of the results.
     devices
-        Where to run.
+        Devices to run on.
     cadence
-        How often to log, save and draw.
+        Intervals of logging, saving and drawing.
     minutes
-        Choose the number of steps that fits; the recipe's if None.
+        Minutes that the number of steps is chosen to fit; the recipe's number if None.
     accumulate
         Shards that each process computes one after the other in a step; by the recipe's if None.
     resume
@@ -89,16 +89,16 @@ def pretrain(
     Parameters
     ----------
     request
-        What, on what, where.
+        Recipe, data, devices and folder.
     listener
-        Is told how it goes.
+        Listener that is told how it goes.
     on_prepare
-        Called with the number of fields simulated or files looked at, and of all.
+        Callback, called with the number of fields simulated or files looked at, and of all.
 
     Returns
     -------
     Run
-        At its end; the results are in the request's folder.
+        Finished run; the results are in the request's folder.
 
     Raises
     ------
@@ -201,7 +201,7 @@ def load_initial(objective: Objective, path: Path) -> str:
     Returns
     -------
     str
-        How many tensors were taken, and which were left out, as a sentence.
+        Sentence on how many tensors were taken, and which were left out.
 
     Raises
     ------

@@ -102,9 +102,9 @@ class Recipe:
     architecture
         Shape of the encoder.
     crop
-        How the (global) crop is cut.
+        Rule by which the (global) crop is cut.
     data
-        Where fields come from.
+        Data that fields come from.
     steps
         Number of optimisation steps.
     batch
@@ -117,7 +117,7 @@ class Recipe:
     weight_decay
         Decay of matrices; vectors are not decayed.
     clip
-        Largest gradient norm.
+        Largest norm that gradients may have.
     precision
         32, or bf16 or 16 for mixed precision; auto for bf16 where the device is made for it, else 32.
     checkpointing
@@ -128,7 +128,7 @@ class Recipe:
         Preset of `NORMALISATIONS` that the encoder sees; the method's usual one if empty. One that fits the
         images leaves I-JEPA's targets little constant part to predict.
     augment
-        What views are varied by, beside the method's own colours.
+        Ways in which views vary, beside the method's own colours.
     options
         Settings of the objective.
     name

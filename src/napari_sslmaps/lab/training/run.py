@@ -62,9 +62,9 @@ class Run:
     Attributes
     ----------
     recipe
-        What was asked for; its batch is cut into `shards` parts here.
+        Recipe of the run; its batch is cut into `shards` parts here.
     fabric
-        Devices and processes.
+        Devices and processes of the run.
     objective
         Objective with its networks.
     module, optimiser
@@ -78,7 +78,7 @@ class Run:
     last
         The latest line of the log.
     notes
-        What a reader of the provenance should know, as sentences.
+        Sentences that a reader of the provenance should know.
     skipped
         A sentence for each file that could not be read.
     """
@@ -120,7 +120,7 @@ def start(recipe: Recipe, fabric: Fabric | None = None, objective: Objective | N
     Parameters
     ----------
     recipe
-        What to train, how long.
+        Recipe to train, with its length.
     fabric
         Devices and processes, launched; one CPU process if omitted.
     objective

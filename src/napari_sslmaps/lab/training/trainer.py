@@ -74,9 +74,9 @@ def train(
         Folder of ``checkpoint.pt``, ``encoder.safetensors``, ``log.jsonl`` and ``panel.png``; the first
         process alone writes.
     cadence
-        How often to log, save and draw.
+        Intervals of logging, saving and drawing.
     listener
-        Is told how it goes, on the first process.
+        Listener that is told how it goes, on the first process.
     workers
         Processes that read ahead; 0 reads in this one.
 
@@ -144,7 +144,7 @@ class Desk:
     out
         Folder to write to.
     cadence
-        How often to save and draw.
+        Intervals of saving and drawing.
     listener
         Listener that is told of progress.
     """

@@ -31,7 +31,7 @@ class CropScheme:
     span
         Smallest and largest side of the square that the crop covers in the field, in pixels.
     upright
-        True keeps the orientation: ultrasound has one, histology has none.
+        Whether the orientation is kept: ultrasound has one, histology has none.
     """
 
     size: int

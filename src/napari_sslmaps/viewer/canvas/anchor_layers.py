@@ -26,9 +26,9 @@ class AnchorMarks:
     Parameters
     ----------
     viewer
-        Where the layers are.
+        Viewer of the layers.
     workspace
-        Whose anchors are drawn; edited when a user edits the points by hand.
+        Workspace whose anchors are drawn; edited when a user edits the points by hand.
     """
 
     def __init__(self, viewer: ViewerModel, workspace: WorkspaceModel) -> None:

@@ -49,11 +49,11 @@ class AnchorPointer:
     Parameters
     ----------
     viewer
-        Whose mouse and keys.
+        Viewer whose mouse and keys are followed.
     workspace
         Workspace whose anchors are moved.
     bounds
-        Gives where anchors may lie, or None if nowhere.
+        Function that returns where anchors may lie, or None if nowhere.
     """
 
     released = Signal()

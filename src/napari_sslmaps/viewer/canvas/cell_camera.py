@@ -38,7 +38,7 @@ def cells_of(
     count
         Number of cells.
     width, height
-        Of the canvas.
+        Size of the canvas in pixels.
     aspect
         Width of a picture over its height.
     gap

@@ -22,7 +22,7 @@ class CellEvent:
     Parameters
     ----------
     type
-        Which it is.
+        Kind of event.
     pos
         Canvas pixels, (x, y).
     position
@@ -30,7 +30,7 @@ class CellEvent:
     camera_zoom
         Canvas pixels per unit of the world.
     dims_displayed, dims_point
-        As the viewer has them.
+        Displayed axes and point, as the viewer has them.
     button
         1 for the left, 2 for the right.
     modifiers
@@ -77,7 +77,7 @@ class CellMouse:
     Parameters
     ----------
     viewer
-        Whose callbacks are called.
+        Viewer whose callbacks are called.
     """
 
     def __init__(self, viewer: ViewerModel) -> None:

@@ -23,11 +23,11 @@ class FlickerKeys:
     viewer
         Viewer whose keys are bound.
     workspace
-        Whose ``front`` and ``against``.
+        Workspace whose ``front`` and ``against`` are set.
     names
-        Gives the methods that have maps, in their order.
+        Function that returns the methods that have maps, in their order.
     clock
-        Seconds; for tests.
+        Clock in seconds; for tests.
     """
 
     def __init__(

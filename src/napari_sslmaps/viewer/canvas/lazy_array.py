@@ -45,11 +45,11 @@ class LazyArray:
     Parameters
     ----------
     reader
-        Holds the source open.
+        Reader that holds the source open.
     level
-        Which level of it.
+        Level of the image, 0 the finest.
     axes
-        Per axis of the level the indices that are left, or one index; all of them if not given.
+        Indices that are left, or one index, per axis of the level; all of them if not given.
     """
 
     def __init__(self, reader: _Reader, level: int, axes: tuple[Axis, ...] | None = None) -> None:

@@ -39,16 +39,16 @@ class LayerSpec:
     Parameters
     ----------
     kind
-        Which of the maps, where an activation takes the place of an attention; or the panel's name.
+        Key of the map, where an activation takes the place of an attention; or the panel's name.
     title
-        Its word for layer names: attention, activation, pca or similarity; or the panel's name.
+        Word for layer names: attention, activation, pca or similarity; or the panel's name.
     encoder
         Name of the encoder.
     values
         (rows, cols) float32, NaN transparent; (rows, cols, 4) float32 RGBA; or (rows, cols) int32 labels. In
         the role ``frames`` with an axis of all frames before these.
     grid
-        Where the tokens lie.
+        Grid that the tokens lie on.
     limits
         Contrast limits; None for RGBA.
     record
@@ -60,7 +60,7 @@ class LayerSpec:
     colormap
         Colormap of values that are no colours.
     opacity
-        In [0, 1].
+        Opacity in [0, 1].
     smooth
         Whether values are interpolated on the canvas.
     result
@@ -68,7 +68,7 @@ class LayerSpec:
     palette
         Colours of the labels 1, 2, …; values are then integers, and 0 is transparent. Empty for other maps.
     depth
-        Whose features the tokens are, where they are not the encoder's own.
+        Depth whose features the tokens are, where it is not the encoder's own.
     """
 
     kind: str
@@ -107,7 +107,7 @@ class LayerManager:
     Parameters
     ----------
     viewer
-        Where layers are added, found again and updated in place.
+        Viewer in which layers are added, found again and updated in place.
     """
 
     added = Signal(object, object)
@@ -159,7 +159,7 @@ class LayerManager:
         image
             The layer that the map lies on.
         drawing
-            What to draw.
+            Map or panel to draw.
         live
             Whether another frame follows at once: then the thumbnail is left as it is.
         """

@@ -93,7 +93,7 @@ def read_chosen(item: str, series: int | None, channel: tuple[int, ...]) -> Laye
     Parameters
     ----------
     item
-        Path or address.
+        Path or address of the file.
     series
         Number of the image among those of the file; None where it holds one.
     channel

@@ -34,11 +34,11 @@ class OtherImages:
     Parameters
     ----------
     viewer, workspace
-        Where layers are, and which of them is looked at.
+        Viewer of the layers, and workspace that says which of them is shown.
     runner
-        Reads.
+        Runner of the task that reads.
     failed
-        Is told what went wrong.
+        Callback that is told what went wrong.
     """
 
     def __init__(

@@ -43,13 +43,13 @@ class RegionMasks:
     Parameters
     ----------
     viewer, workspace
-        Where layers are; a mask is looked for when the workspace's region is one.
+        Viewer of the layers, and workspace; a mask is looked for when its region is one.
     layer_manager
         Board that finds layers.
     runner
-        Runs the search.
+        Runner of the search.
     failed
-        Is told what went wrong.
+        Callback that is told what went wrong.
     """
 
     changed = Signal()

@@ -89,11 +89,11 @@ class RegionSelection:
     Parameters
     ----------
     viewer
-        For the view and the rectangle.
+        Viewer with the view and the rectangle.
     workspace
-        What is chosen.
+        Workspace in which the user chooses.
     masked
-        Gives what is painted in the mask layer of an image; None where there is none.
+        Function that returns what is painted in the mask layer of an image; None where there is none.
     """
 
     def __init__(

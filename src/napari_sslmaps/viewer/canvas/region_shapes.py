@@ -22,9 +22,9 @@ class RegionShapes:
     Parameters
     ----------
     viewer
-        Where layers are.
+        Viewer of the layers.
     workspace
-        Whose region is chosen.
+        Workspace whose region is chosen.
     """
 
     changed = Signal()

@@ -29,7 +29,7 @@ class Rendered:
     to_world
         (3, 3), takes (x, y, 1) of the array, whose first pixel covers 0 to 1, to (x, y, 1) on the canvas.
     opacity
-        In [0, 1].
+        Opacity in [0, 1].
     smooth
         Whether pixels are interpolated.
     """
@@ -118,7 +118,7 @@ class Backdrop:
     Parameters
     ----------
     viewer
-        Whose slider says which frame is shown.
+        Viewer whose slider says which frame is shown.
     """
 
     def __init__(self, viewer: ViewerModel) -> None:

@@ -31,7 +31,7 @@ class Ring:
     corners_xy
         (64, 2) positions in the world.
     colour
-        As ``#rrggbb``.
+        Colour as ``#rrggbb``.
     words
         The scale as people read it, beside the first ring; empty beside the others.
     """
@@ -47,13 +47,13 @@ class ScaleRings:
     Parameters
     ----------
     viewer
-        In whose world the rings lie.
+        Viewer in whose world the rings lie.
     workspace
-        Whose anchors have rings.
+        Workspace whose anchors have rings.
     sigma_px
-        Gives the standard deviation in pixels of the image; 0 for single patches.
+        Function that returns the standard deviation in pixels of the image; 0 for single patches.
     words
-        Gives the scale as people read it.
+        Function that returns the scale as people read it.
     """
 
     def __init__(

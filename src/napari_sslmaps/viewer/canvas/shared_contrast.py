@@ -23,11 +23,11 @@ class SharedContrast:
     Parameters
     ----------
     viewer
-        Whose layers come and go.
+        Viewer whose layers come and go.
     workspace
         Whether contrast is shared.
     layer_manager
-        Has the maps.
+        Layers that hold the maps.
     """
 
     def __init__(self, viewer: ViewerModel, workspace: WorkspaceModel, layer_manager: LayerManager) -> None:

@@ -33,11 +33,11 @@ class Cells:
     Parameters
     ----------
     image
-        Lies in each cell below.
+        Image that lies in each cell below.
     pictures
         Maps of several encoders, or panels of one pretext view, one a cell.
     tools
-        Lie in each cell on top, for a user to work with.
+        Layers that lie in each cell on top, for a user to work with.
     """
 
     image: Image
@@ -60,7 +60,7 @@ class SideBySide:
     Parameters
     ----------
     viewer
-        Whose slider says which frame is shown.
+        Viewer whose slider says which frame is shown.
     """
 
     changed = Signal()
@@ -89,7 +89,7 @@ class SideBySide:
         Parameters
         ----------
         image, pictures, tools
-            As `Cells` takes them.
+            Image, pictures and tools, as `Cells` takes them.
         closely
             Whether the pictures fill the cells, rather than the image.
         """

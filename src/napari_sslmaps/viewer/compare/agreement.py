@@ -34,7 +34,7 @@ class AgreementLayer:
     workspace
         The scale that tokens are compared at.
     sessions
-        What was computed.
+        Sessions with what was computed.
     layer
         Layer that it is shown in.
     """

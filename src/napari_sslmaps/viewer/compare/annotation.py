@@ -48,13 +48,13 @@ def annotation_of(viewer: ViewerModel, layer: Labels | Shapes, image: Image) -> 
     Parameters
     ----------
     viewer
-        For the units of the canvas, and the frame of a stack that is shown.
+        Viewer with the units of the canvas, and the frame of a stack that is shown.
     layer
         Labels at any scale, of which pixels beside the layer are left out; or Shapes, of which those with an
         area count. A column ``class`` (or ``label``, ``name``, ``kind``) of its features tells the class of
         each shape, else all are of class 1.
     image
-        What was annotated.
+        Layer of the annotated image.
 
     Raises
     ------

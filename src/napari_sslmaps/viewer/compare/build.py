@@ -31,13 +31,13 @@ class ComparisonServices:
     Parameters
     ----------
     comparer
-        Compares encoders on a region or over a folder.
+        Comparer of encoders on a region or over a folder.
     prober
-        Learns from scribbles.
+        Prober that learns from scribbles.
     exporter
-        Writes what was found.
+        Exporter of what was found.
     evidencer
-        Finds where an image speaks for a class.
+        Evidencer that finds where an image speaks for a class.
     """
 
     comparer: Comparer
@@ -60,14 +60,15 @@ class ComparePage:
     Parameters
     ----------
     viewer, workspace
-        Where layers are, and which encoders are chosen.
+        Viewer of the layers, and workspace with the chosen encoders.
     parts
-        What was computed, how what is missing is, and where maps are drawn.
+        Sessions with what was computed, the coordinator that computes what is missing, and the layers that
+        maps are drawn in.
     make_runner
-        Makes what runs work: one for comparisons, one for maps of agreement and evidence, one for the
+        Function that makes a runner: one for comparisons, one for maps of agreement and evidence, one for the
         probe, one for export.
     services
-        Services that compute.
+        Services that compute and write.
     """
 
     def __init__(

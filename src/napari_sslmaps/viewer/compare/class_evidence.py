@@ -33,7 +33,7 @@ class EvidenceRequest:
     spec
         The encoder; None asks for evidence of tokens, else for Grad-CAM through it.
     embedding
-        Its tokens of the region.
+        Embedding of the region by that encoder.
     head
         Fitted to such tokens.
     """
@@ -66,7 +66,7 @@ class HeadEvidencer:
     Parameters
     ----------
     encoders
-        Loads CNNs, each once.
+        Encoders, each loaded once, for CNNs.
     """
 
     def __init__(self, encoders: LoadedEncoders) -> None:
@@ -109,7 +109,7 @@ class EvidenceLayer:
     Parameters
     ----------
     workspace, sessions
-        What is in view, and what was computed.
+        Workspace that says what is in view, and sessions with what was computed.
     layer
         Layer that it is shown in.
     evidencer

@@ -53,13 +53,14 @@ class ComparisonController:
     Parameters
     ----------
     viewer, workspace, model
-        Where annotations are, which encoders are chosen, and what is asked.
+        Viewer of the annotations, workspace with the chosen encoders, and model of what is asked.
     parts
-        What was computed, how what is missing is, and what shows agreement and evidence.
+        Sessions with what was computed, the coordinator that computes what is missing, and the layers of
+        agreement and evidence.
     runner
-        Compares off the window's thread.
+        Runner that compares off the window's thread.
     comparer
-        Compares on the region, or over a folder.
+        Comparer of encoders on the region, or over a folder.
     """
 
     def __init__(  # each part is handed in, none is made here

@@ -43,13 +43,14 @@ class ExportController:
     Parameters
     ----------
     workspace
-        Whose status line tells what was written.
+        Workspace whose status line tells what was written.
     runner
         Runner that writes.
     exporter
         Service that knows the files' formats.
     holdings
-        Gives the region with its embeddings, and what was found of it; None if nothing is embedded.
+        Function that returns the region with its embeddings, and what was found of it; None if nothing is
+        embedded.
     """
 
     def __init__(
@@ -97,7 +98,7 @@ class PackageExporter:
     Parameters
     ----------
     encoders
-        Loads them, each once.
+        Encoders, each loaded once.
     """
 
     def __init__(self, encoders: LoadedEncoders | None = None) -> None:

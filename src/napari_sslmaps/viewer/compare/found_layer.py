@@ -24,7 +24,7 @@ class FoundLayer:
     role
         Role of the layer, by which it is found again.
     workspace, sessions, layer_manager
-        What is in view, what was computed, and where it is drawn.
+        Workspace that says what is in view, sessions with what was computed, and layers to draw in.
     runner
         Runner that computes.
     """

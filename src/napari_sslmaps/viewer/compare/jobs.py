@@ -47,9 +47,9 @@ class ShownImage:
     Parameters
     ----------
     name, source, region
-        What it is called, its pixels, and the rectangle that was embedded.
+        Name of the image, its pixels, and the rectangle that was embedded.
     mask
-        Which tokens were wanted; None for all.
+        Mask of the wanted tokens; None for all.
     """
 
     name: str
@@ -69,13 +69,13 @@ class Shown:
     methods
         All that is shown, in order: encoders and controls.
     embeddings
-        Tokens by method.
+        Embeddings of the region by method.
     maps
         Anchors, and how maps are made.
     tiling
-        How what is not embedded yet is cut.
+        Tiles that what is not embedded yet is cut into.
     elsewhere
-        By encoder, what was embedded of other images, which a joint basis is fitted to besides.
+        Embeddings of other images by encoder, which a joint basis is fitted to besides.
     difference
         The two methods whose difference is in view.
     reference
@@ -149,7 +149,7 @@ class FolderRequest:
     labels
         Labels of whole images: the path of a CSV, ``subfolders``, or empty for none.
     scores
-        Which are wanted.
+        Keys of the wanted scores.
     out
         Folder of all that is written; a comparison in it is continued.
     """
@@ -226,7 +226,7 @@ class ComparisonResult:
     findings
         Tables and plots, the most telling first.
     advice
-        Sentences of evidence.
+        Sentences of evidence on which method fits the region.
     comparison, embedded
         Everything, for export; the latter of a region alone.
     """
@@ -259,7 +259,7 @@ class PackageComparer:
     Parameters
     ----------
     encoders
-        Loads them, each once.
+        Encoders, each loaded once.
     """
 
     def __init__(self, encoders: LoadedEncoders) -> None:
@@ -316,15 +316,15 @@ class ComparisonJob:
     Parameters
     ----------
     request
-        Makes the request; on a thread, since listing a folder takes a while.
+        Function that makes the request; on a thread, since listing a folder takes a while.
     specs
         Encoders that are compared.
     comparer
         Service that compares them.
     embeddings
-        What has been embedded already.
+        Embeddings that exist already.
     folder
-        Where everything is written; None for a region, of which nothing is.
+        Folder that everything is written into; None for a region, of which nothing is.
     """
 
     request: Callable[[], ComparisonRequest]

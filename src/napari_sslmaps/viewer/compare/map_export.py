@@ -37,9 +37,9 @@ def write_maps(shown: Shown, folder: Path, encoders: LoadedEncoders) -> "RunReco
     Parameters
     ----------
     shown
-        What is shown.
+        Maps in the window.
     folder
-        Made if needed. An image that has no file is saved in it.
+        Folder to write into, made if needed. An image that has no file is saved in it.
     encoders
         Attention that embeddings do not hold is computed again.
 

@@ -22,7 +22,7 @@ class ProbeOptions:
     Parameters
     ----------
     encoder
-        Its name; empty for the one in front.
+        Name of the encoder; empty for the one in front.
     kind
         Logistic regression, or nearest neighbours.
     """
@@ -44,9 +44,9 @@ class ComparisonModel:
     annotation
         The layer or file that says where the classes lie; None for none.
     classes, chosen_class
-        Its classes by number and name; the one that is scored, or None for each.
+        Classes of the annotation by number and name; the one that is scored, or None for each.
     scores, controls
-        What is computed, and what every encoder is measured against.
+        Scores that are computed, and controls that every encoder is measured against.
     findings
         Tables and plots, best first.
     shown
@@ -60,7 +60,7 @@ class ComparisonModel:
     brush
         The class that is painted, 0 to rub out.
     probe, probe_text
-        How it is fitted, and how well it does.
+        Options of the probe, and a text on how well it does.
     """
 
     events: ClassVar[SignalGroupDescriptor] = SignalGroupDescriptor()

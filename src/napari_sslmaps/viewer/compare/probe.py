@@ -33,13 +33,13 @@ class ProbeController:
     Parameters
     ----------
     viewer, workspace, model
-        Where layers are, which encoder is in front, and what the page shows.
+        Viewer of the layers, workspace that says which encoder is in front, and model of the page.
     sessions, layer_manager
-        What was computed, and its maps, which make room while a user paints.
+        Sessions with what was computed, and its maps, which make room while a user paints.
     runner
         Runner that computes.
     prober
-        Learns and predicts.
+        Prober that learns and predicts.
     """
 
     def __init__(  # each part is handed in, none is made here

@@ -26,7 +26,7 @@ class Scribbled:
     labels
         (H, W) uint8 classes, 0 where nothing is painted.
     place
-        Where these pixels lie on level 0.
+        Grid of these pixels on level 0.
     """
 
     labels: NDArray[np.uint8]

@@ -32,11 +32,11 @@ class ScribbleLayers:
     Parameters
     ----------
     viewer
-        Where they are.
+        Viewer of the layers.
     painted
-        Is told when a user has changed what is painted.
+        Callback for when a user has changed what is painted.
     picked
-        Is told when a user has chosen another class in napari's own controls.
+        Callback for when a user has chosen another class in napari's own controls.
     """
 
     def __init__(
@@ -56,9 +56,9 @@ class ScribbleLayers:
         Parameters
         ----------
         image
-            What is painted on.
+            Layer of the image that is painted on.
         region
-            On level 0.
+            Region that is painted on, on level 0.
         token_yx
             Pixels of level 0 per token, for the size of the brush.
         """

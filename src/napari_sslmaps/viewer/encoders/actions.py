@@ -25,11 +25,11 @@ class Download:
     Parameters
     ----------
     entry
-        What its authors publish.
+        Encoder to download, as its authors publish it.
     library
         Library that fetches it.
     runner
-        Runs the fetching.
+        Runner that fetches.
     """
 
     changed = Signal()
@@ -94,15 +94,15 @@ class EncoderActions:
     Parameters
     ----------
     workspace
-        Whose list and status line.
+        Workspace whose list and status line are set.
     library
-        Knows the user's files and the published encoders.
+        Library of the user's files and the published encoders.
     encoder_list
-        Lists again what has changed.
+        List that is read again after a change.
     runners
-        One to read weight files, one to download.
+        Runners, one to read weight files, one to download.
     failed
-        Is told what went wrong.
+        Callback that is told what went wrong.
     """
 
     def __init__(

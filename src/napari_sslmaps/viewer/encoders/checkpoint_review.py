@@ -26,13 +26,13 @@ class CheckpointReview:
     path
         A file or a folder.
     library
-        Inspects and remembers.
+        Library that inspects and remembers.
     runner
-        Runs both; a correction stops an inspection that is under way.
+        Runner of both; a correction stops an inspection that is under way.
     overrides
-        What is known better than the file, to begin with.
+        Corrections to begin with.
     name
-        What to propose: of a remembered encoder, its name, under which it is found again.
+        Name to propose: of a remembered encoder, its name, under which it is found again.
     """
 
     changed = Signal()

@@ -29,10 +29,10 @@ class EncoderList:
     Parameters
     ----------
     workspace
-        Whose `available` and `chosen` it sets. A change of `chosen` by anybody else is a choice by hand, and
-        is kept from then on.
+        Workspace whose `available` and `chosen` it sets. A change of `chosen` by anybody else is a choice by
+        hand, and is kept from then on.
     library
-        Knows the user's files and the published encoders.
+        Library of the user's files and the published encoders.
     """
 
     def __init__(self, workspace: WorkspaceModel, library: Library) -> None:

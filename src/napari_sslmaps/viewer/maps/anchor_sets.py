@@ -15,11 +15,11 @@ class AnchorSets:
     Parameters
     ----------
     workspace
-        Whose anchors and groups.
+        Workspace with the anchors and groups.
     sessions
-        Tells which pixels they were set on.
+        Sessions that know which pixels they were set on.
     look
-        Tells the size of the image.
+        Selection that knows the size of the image.
     """
 
     def __init__(self, workspace: WorkspaceModel, sessions: Sessions, look: RegionSelection) -> None:

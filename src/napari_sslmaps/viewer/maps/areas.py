@@ -37,15 +37,15 @@ class AreaController:
     Parameters
     ----------
     viewer
-        Gets Labels and Points for the user.
+        Viewer that gets Labels and Points for the user.
     workspace
-        Which threshold, and whether areas are shown.
+        Workspace with the threshold, and with whether areas are shown.
     sessions
-        What was embedded.
+        Sessions with what was embedded.
     layer_manager
-        Has the maps.
+        Layers that hold the maps.
     source
-        Gives the pixels of an image.
+        Function that returns the pixels of an image.
     """
 
     def __init__(

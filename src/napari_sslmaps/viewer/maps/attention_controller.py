@@ -44,7 +44,7 @@ class PipelineAttender:
     Parameters
     ----------
     encoders
-        Loads them, each once.
+        Encoders, each loaded once.
     """
 
     def __init__(self, encoders: LoadedEncoders) -> None:
@@ -109,19 +109,19 @@ class AttentionController:
     Parameters
     ----------
     workspace
-        What is asked.
+        Workspace that says which attention is asked for.
     layer_manager
-        Where maps are drawn.
+        Layers that maps are drawn in.
     runner
-        Runs encoders; the newest request wins.
+        Runner of the encoders; the newest request wins.
     attender
         Service that computes attention.
     shown
-        Is told of which image maps were shown.
+        Callback with the image whose maps were shown.
     in_view
-        Tells whether a picture is seen at this moment.
+        Function that tells whether a picture is seen at this moment.
     failed
-        Is told what went wrong.
+        Callback that is told what went wrong.
     """
 
     drawn = Signal(object)

@@ -31,8 +31,8 @@ class TimeCourses:
     frames
         Numbers of the frames.
     values
-        By method, one for each frame: cosine to what is under the anchors, less each frame's mean token;
-        the mean over the anchors.
+        Values by method, one for each frame: cosine to what is under the anchors, less each frame's mean
+        token; the mean over the anchors.
     at
         The frame in which the anchors are.
     """
@@ -48,19 +48,19 @@ class ClipFrames:
     Parameters
     ----------
     viewer
-        Whose slider.
+        Viewer whose slider chooses the frame.
     workspace
-        What is chosen; gets status and progress.
+        Workspace with what is chosen; gets status and progress.
     sessions
-        What was embedded.
+        Sessions with what was embedded.
     look
         The chosen region, and the frame that is shown.
     runner
-        That of the runs: a run and this work never go on together.
+        Runner of the runs: a run and this work never go on together.
     embedder
-        Computes tokens.
+        Embedder that computes tokens.
     layer_manager
-        Gets the layers of all frames.
+        Layers, which get those of all frames.
     """
 
     arrived = Signal(object)

@@ -43,11 +43,11 @@ class ClipJob:
     frames
         Numbers of the frames, in the order in which they are embedded.
     methods, embedder, options
-        As of a run.
+        Encoders, embedder and options, as in a run.
     known
-        What was embedded before, by frame and encoder.
+        Earlier embeddings, by frame and encoder.
     request
-        Gives the newest snapshot of what is wanted, and the frame that its anchors lie in.
+        Function that returns the newest snapshot of what is wanted, and the frame that its anchors lie in.
     """
 
     source: ImageSource

@@ -36,17 +36,17 @@ class MapCoordinator:
     Parameters
     ----------
     workspace
-        What is asked.
+        Workspace that says what is asked for.
     sessions
-        What was computed, and for which image.
+        Sessions with what was computed, and for which image.
     look
         The region that is chosen, and the frame that is shown.
     tokens
-        What computes tokens.
+        Work that computes tokens.
     map_controller, attention
-        Make maps of tokens, and attention that is not kept with them.
+        Controllers that make maps of tokens, and attention that is not kept with them.
     stage
-        Brings them into view.
+        Controller that brings them into view.
     """
 
     def __init__(

@@ -38,24 +38,24 @@ class EmbedOptions:
     Parameters
     ----------
     tiling
-        How it is cut.
+        Tiles that the region is cut into.
     focus_yx
         Pixel of level 0 next to which computing begins; None for the first row.
     keep
         Whether finished tiles are kept on disk, and taken from there.
     mask
-        Which tokens are wanted; None for all.
+        Mask of the wanted tokens; None for all.
     resolution
-        What the image is read at, as `embed` takes it.
+        Resolution that the image is read at, as `embed` takes it.
     detail
         Tokens along each axis of a patch, as `stride_of` takes it.
     token_block, token_norm
-        Whose features the tokens are, and whether they pass the final norm, as `embed` takes ``block`` and
-        ``norm``.
+        Depth whose features the tokens are, and whether they pass the final norm, as `embed` takes ``block``
+        and ``norm``.
     window
         Intensities that become 0 and 1; chosen by the region's pixels if None.
     budget
-        For the tokens, as `embed` takes it.
+        Budget for the tokens, as `embed` takes it.
     """
 
     tiling: Tiling = TILED
@@ -96,7 +96,7 @@ class PipelineEmbedder:
     Parameters
     ----------
     encoders
-        Loads them, each once.
+        Encoders, each loaded once.
     """
 
     def __init__(self, encoders: LoadedEncoders) -> None:
@@ -157,23 +157,24 @@ class PartialResult:
     fraction
         Share of the whole job that is done, in [0, 1].
     label
-        What is being done.
+        Words for what is being done.
     seconds_left
         Seconds left of the whole job, or None while there is no estimate.
     embedding
-        What there is so far; None while the encoder is loaded.
+        Embedding as far as it is computed; None while the encoder is loaded.
     request
-        What the drawings answer.
+        Request that the drawings answer.
     drawings
         Maps to show.
     complete
         Whether nothing more of this encoder will follow.
     seconds
-        Spent on its tiles so far.
+        Seconds spent on its tiles so far.
     restored
-        Which share of its tiles came from the cache, in [0, 1].
+        Share of its tiles that came from the cache, in [0, 1].
     seams
-        How far tile borders show, as `seam_score` says it; None while that is not known, or without borders.
+        Visibility of tile borders, as `seam_score` measures it; None while that is not known, or without
+        borders.
     """
 
     encoder: str
@@ -215,11 +216,11 @@ class EmbeddingJob:
     methods
         Encoders and controls, in order.
     embedder
-        Computes the tokens.
+        Embedder that computes the tokens.
     request
-        Gives the newest snapshot of what is wanted, so that anchors set meanwhile count.
+        Function that returns the newest snapshot of what is wanted, so that anchors set meanwhile count.
     options
-        How they are used.
+        Options of the embeddings.
     """
 
     source: ImageSource

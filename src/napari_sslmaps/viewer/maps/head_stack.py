@@ -28,11 +28,11 @@ class HeadStack:
     Parameters
     ----------
     viewer
-        Gets the layer.
+        Viewer that gets the layer.
     workspace
-        Says which method, and whose attention.
+        Workspace that says which method, and whose attention.
     layer_manager
-        Has the maps, which go out of view.
+        Layers that hold the maps, which go out of view.
     """
 
     def __init__(self, viewer: ViewerModel, workspace: WorkspaceModel, layer_manager: LayerManager) -> None:

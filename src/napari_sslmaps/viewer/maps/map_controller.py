@@ -73,19 +73,19 @@ class MapController:
     Parameters
     ----------
     workspace
-        What is wanted.
+        Workspace that says which maps are wanted.
     sessions
-        What was computed of other images.
+        Sessions with what was computed of other images.
     layer_manager
-        Where maps are drawn.
+        Layers that maps are drawn in.
     runner
-        For repainting what is too large to do at once.
+        Runner that repaints what is too large to do at once.
     shown
-        Is told of which image maps were shown, some perhaps for the first time.
+        Callback with the image whose maps were shown, some perhaps for the first time.
     in_view
-        Tells whether a picture is seen at this moment.
+        Function that tells whether a picture is seen at this moment.
     failed
-        Is told what went wrong.
+        Callback that is told what went wrong.
     """
 
     drawn = Signal(object)

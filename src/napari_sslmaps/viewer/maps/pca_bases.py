@@ -54,7 +54,7 @@ class Bases:
     workspace
         Workspace whose `bases` are kept.
     layer_manager
-        Has the maps of now.
+        Layers that hold the present maps.
     """
 
     def __init__(self, workspace: WorkspaceModel, layer_manager: LayerManager) -> None:

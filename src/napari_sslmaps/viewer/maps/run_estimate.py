@@ -58,17 +58,18 @@ class RunEstimate:
     Parameters
     ----------
     workspace
-        What is chosen; gets the plan.
+        Workspace with what is chosen; gets the plan.
     throughputs
-        Knows how quickly encoders run; one it does not know is tried out.
+        Store of how quickly encoders run; one it does not know is tried out.
     runner
-        Runs the trial.
+        Runner of the trial.
     look
-        Gives source and region that are chosen of an image; raises `SSLMapsError` where there is none.
+        Function that returns source and region that are chosen of an image; raises `SSLMapsError` where there
+        is none.
     mask
-        Gives which part of that region is wanted; None for all.
+        Function that returns which part of that region is wanted; None for all.
     free_bytes
-        Tells how much memory is free.
+        Function that returns how much memory is free.
     """
 
     def __init__(

@@ -38,15 +38,15 @@ class EmbeddingRuns:
     Parameters
     ----------
     workspace
-        What is chosen; gets plan, status and progress.
+        Workspace with what is chosen; gets plan, status and progress.
     runner
-        Runs the work.
+        Runner of the work.
     embedder
         Service that computes tokens.
     run_estimate
-        Keeps off the machine while a run is on, and learns from it.
+        Estimate that keeps off the machine while a run is on, and learns from it.
     focus
-        Gives the pixel of an image that a user looks at.
+        Function that returns the pixel of an image that a user looks at.
     """
 
     partial = Signal(object, object)

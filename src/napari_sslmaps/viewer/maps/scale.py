@@ -27,11 +27,11 @@ class ScaleSteps:
     Parameters
     ----------
     viewer
-        Whose keys and zoom.
+        Viewer whose keys and zoom are followed.
     workspace
-        Whose options hold the scale.
+        Workspace whose options hold the scale.
     sessions, look
-        What was embedded of the image, and its pixels.
+        Sessions with what was embedded of the image, and its pixels.
     """
 
     def __init__(

@@ -44,13 +44,13 @@ class SessionFiles:
     Parameters
     ----------
     viewer
-        Gets the image, if it is not open.
+        Viewer that gets the image, if it is not open.
     workspace
-        What is chosen.
+        Workspace with what is chosen.
     sessions
-        What was embedded.
+        Sessions with what was embedded.
     tools
-        What else is saved and put back.
+        Tools whose settings are saved and put back too.
     """
 
     def __init__(

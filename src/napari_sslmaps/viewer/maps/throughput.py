@@ -48,7 +48,7 @@ class MeasuredPaces:
     Parameters
     ----------
     encoders
-        Loads those that are tried out.
+        Encoders that are loaded to be tried out.
     """
 
     def __init__(self, encoders: LoadedEncoders) -> None:

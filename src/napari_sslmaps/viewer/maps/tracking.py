@@ -22,9 +22,9 @@ class AnchorTracker:
     Parameters
     ----------
     workspace
-        Whose anchors.
+        Workspace whose anchors are followed.
     move
-        Takes anchors that were found again.
+        Callback with anchors that were found again.
     """
 
     def __init__(self, workspace: WorkspaceModel, move: Callable[[tuple[Anchor, ...]], None]) -> None:

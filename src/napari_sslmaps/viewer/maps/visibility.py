@@ -22,11 +22,11 @@ class VisibilityController:
     Parameters
     ----------
     workspace
-        What is to be in view.
+        Workspace that says what is to be in view.
     layer_manager
-        Finds the layers.
+        Layers to show and hide.
     cells
-        Shows them side by side.
+        Cells that show them side by side.
     tools
         The layers with which a pretext view is changed.
     """
@@ -184,9 +184,10 @@ class Difference:
     Parameters
     ----------
     workspace
-        Which map, and of which two methods: the one in ``front`` less the one it is ``against``.
+        Workspace that says which map, and of which two methods: the one in ``front`` less the one it is
+        ``against``.
     layer_manager
-        Has their maps, and gets the difference.
+        Layers that hold their maps, and get the difference.
     """
 
     def __init__(self, workspace: WorkspaceModel, layer_manager: LayerManager) -> None:

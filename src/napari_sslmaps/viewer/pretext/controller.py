@@ -36,15 +36,15 @@ class PretextController:
     Parameters
     ----------
     viewer, workspace, layer_manager
-        Where layers are, what is chosen, and how layers are drawn.
+        Viewer of the layers, workspace with what is chosen, and layers that panels are drawn in.
     runner
-        Computes; a newer view stops an older one.
+        Runner that computes; a newer view stops an older one.
     compute
-        Gives the view.
+        Function that computes the view.
     region
-        Gives the chosen region of an image, or raises in a sentence.
+        Function that returns the chosen region of an image, or raises in a sentence.
     arrange
-        Is asked to bring the panels into view.
+        Callback that brings the panels into view.
     """
 
     def __init__(  # each part is handed in, none is made here

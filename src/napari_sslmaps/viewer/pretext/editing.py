@@ -40,9 +40,9 @@ class PretextTools:
     Parameters
     ----------
     viewer
-        Where the layers are.
+        Viewer of the layers.
     edited
-        Is told when a stroke has ended or a shape was let go.
+        Callback for when a stroke has ended or a shape was let go.
     """
 
     def __init__(self, viewer: ViewerModel, edited: Callable[[], None]) -> None:

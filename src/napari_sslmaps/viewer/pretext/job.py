@@ -54,7 +54,7 @@ class EncoderPretext:
     Parameters
     ----------
     encoders
-        Loads them, each once.
+        Encoders, each loaded once.
     """
 
     def __init__(self, encoders: LoadedEncoders) -> None:

@@ -23,7 +23,7 @@ class Snapshot:
     anchors, groups, group, region
         Values of the workspace's fields of these names.
     mask
-        What is painted in the region's mask; None without one.
+        Pixels that are painted in the region's mask, as `Masks.content` returns them; None without one.
     """
 
     anchors: tuple[Anchor, ...]
@@ -64,11 +64,12 @@ class History:
     Parameters
     ----------
     viewer
-        Whose keys; a layer in which one paints has the same keys for its own strokes, and takes them first.
+        Viewer whose keys are bound; a layer in which one paints has the same keys for its own strokes, and
+        takes them first.
     workspace
-        Whose anchors, groups and region.
+        Workspace whose anchors, groups and region are remembered.
     masks
-        Have what is painted in the region.
+        Masks that are painted in the region.
     """
 
     def __init__(self, viewer: ViewerModel, workspace: WorkspaceModel, masks: Masks) -> None:

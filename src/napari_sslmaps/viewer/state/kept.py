@@ -43,13 +43,13 @@ class Kept:
     Parameters
     ----------
     sessions
-        What was computed of each image.
+        Sessions with what was computed of each image.
     layer_manager
-        Has the maps of now, also those that nobody has looked at.
+        Layers that hold the present maps, also those that nobody has seen.
     values
         `FIELDS` of the workspace; none where there was no dock before.
     image
-        What was looked at.
+        Image that was shown.
     """
 
     sessions: Sessions

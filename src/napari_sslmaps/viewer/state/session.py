@@ -63,7 +63,7 @@ class ClipEmbeddings:
     key
         Region, whatever the frame, and all else that decides the tokens.
     frames
-        By the number of a frame, and then by encoder.
+        Embeddings by the number of a frame, and then by encoder.
     """
 
     key: tuple[object, ...]
@@ -82,17 +82,17 @@ class Session:
     Parameters
     ----------
     region
-        What was embedded; None before the first run.
+        Region that was embedded; None before the first run.
     mask
-        Which tokens of it were wanted; None for all.
+        Mask of the wanted tokens; None for all.
     embedded
-        By encoder name.
+        Embeddings by name of the encoder.
     anchors, spacing_um
-        Kept while another image is looked at.
+        Anchors and pixel size, kept while another image is shown.
     asked
-        What its maps looked like when another image was turned to.
+        State of its maps when another image was turned to.
     clip
-        What was embedded of its frames ahead; None if nothing was.
+        Embeddings of its frames, made ahead; None if there are none.
     """
 
     region: Region | None = None

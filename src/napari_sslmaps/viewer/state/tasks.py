@@ -36,9 +36,9 @@ class TaskContext:
     Parameters
     ----------
     token
-        To be checked between steps.
+        Token that is to be checked between steps.
     report
-        Takes an intermediate answer; it is delivered like the final one.
+        Callback with an intermediate answer; it is delivered like the final one.
     """
 
     token: CancelToken
@@ -52,11 +52,11 @@ class TaskCallbacks:
     Parameters
     ----------
     reported
-        Each intermediate answer, in order.
+        Callback with each intermediate answer, in order.
     returned
         The final answer, after success only.
     failed
-        What was raised instead.
+        Callback with the error that was raised instead.
     """
 
     reported: Callable[[Any], None]

@@ -48,7 +48,7 @@ class Group:
     Parameters
     ----------
     key
-        Tells it from the others, whatever it is called.
+        Number that tells it from the others, whatever its name.
     name, colour
         Name as it is shown; ``#rrggbb``.
     """
@@ -81,9 +81,9 @@ class RunProgress:
     Parameters
     ----------
     label
-        What is being done.
+        Words for what is being done.
     fraction
-        In [0, 1].
+        Share of the work that is done, in [0, 1].
     seconds_left
         Estimate, or None while there is none.
     """
@@ -143,15 +143,15 @@ class WorkspaceModel:
     image
         The image layer that is looked at.
     region, level
-        Which part of it, at which resolution level.
+        Chosen part of it, and its resolution level.
     target_um
         Micrometres per pixel that choose the level, the nearest finer one; None to go by `level`.
     spacing_um
         Micrometres per pixel, typed by hand for an image that does not tell; None if not known.
     tiling
-        How the region is cut.
+        Tiles that the region is cut into.
     resolution
-        What the image is read at: ``trained``, ``native``, or a text that `Resolution.of` takes.
+        Resolution that the image is read at: ``trained``, ``native``, or a text that `Resolution.of` takes.
     detail
         Tokens along each axis of a patch, where it divides by so many; 1 for one token per patch.
     token_block, token_norm
@@ -164,7 +164,7 @@ class WorkspaceModel:
     available, chosen
         Encoders in the list, and the names of those that are ticked.
     controls
-        What else is embedded of encoders that are ticked, to be compared with them.
+        Controls of the ticked encoders that are embedded too, to be compared with them.
     maps, options
         Keys of the maps that are wanted, and how they are made.
     bases
@@ -172,12 +172,12 @@ class WorkspaceModel:
     anchors
         Positive and negative, in the order they were set.
     groups, group
-        What anchors stand for, and the key of the group that is active: a click adds to it, and similarity is
-        to its anchors.
+        Groups that anchors stand for, and the key of the active one: a click adds to it, and similarity is to
+        its anchors.
     track
         Whether anchors go along with what is under them when the frame changes.
     reference
-        Another image, whose anchors are looked for in this one; None for this one's own.
+        Image whose anchors are looked for in this one; None for this one's own.
     anchor_mode, negative_mode
         Whether a click sets an anchor, and of which kind.
     dragging
@@ -189,7 +189,7 @@ class WorkspaceModel:
     task
         Whether maps or a pretext view are on the canvas.
     pretext, pretext_tool
-        How the pretext view is made, and what a user holds to change it.
+        Options of the pretext view, and the tool that a user holds to change it.
     showing
         Whether a pretext view is being computed.
     panels, panel, notes
@@ -199,7 +199,7 @@ class WorkspaceModel:
     live
         Whether similarity follows the pointer without a click.
     area_options, areas_shown, areas_text
-        How areas are made of similarity, whether they are in view, and what was found.
+        Options of areas of similarity, whether they are in view, and a text on what was found.
     heads, blocks
         Number of attention heads and of blocks among the embeddings; 0 while unknown.
     touched
@@ -207,9 +207,9 @@ class WorkspaceModel:
     loading
         Whether libraries are being loaded, which the first run needs.
     plan
-        What a run will do, in a line.
+        Line on what a run will do.
     caption
-        How the map in view was made, for the method in front.
+        Line on how the map in view was made, for the method in front.
     status, progress
         The last message; None while nothing runs.
     """
@@ -343,7 +343,7 @@ class WorkspaceModel:
         anchors
             Anchors of all groups.
         reference
-            By encoder, embeddings of the image that they lie in; None if it is this one.
+            Embeddings by encoder, of the image that they lie in; None if it is this one.
         """
         groups = self._groups_of(anchors)
         by_key = {group.key: found for group, found in zip(self.groups, groups, strict=True)}

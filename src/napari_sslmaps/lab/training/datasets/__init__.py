@@ -38,12 +38,12 @@ def open_fields(
     Parameters
     ----------
     data
-        Source and sizes.
+        Source and sizes of the fields.
     bank
         File of fields that are simulated or cut once, made if absent; simulated fields that are mixed with
         those of images lie beside it. Not touched where images are read anew.
     on_progress
-        Called with the number of fields or files that are done, and of all.
+        Callback, called with the number of fields or files that are done, and of all.
 
     Raises
     ------

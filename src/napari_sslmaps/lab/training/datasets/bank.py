@@ -31,7 +31,7 @@ def build_bank(
     data
         Simulator, number, side and seed; field i is drawn from ``field_seed(seed, i)``.
     on_progress
-        Called now and then with the number of fields that are done, and of all.
+        Callback, called now and then with the number of fields that are done, and of all.
 
     Returns
     -------

@@ -46,7 +46,7 @@ def cut_bank(
         The images, with the number, side, scale and seed of the fields. An image gives fields in proportion
         to the square root of its pixels; field i is drawn from `(seed, i)`.
     on_progress
-        Called now and then with the number of fields that are done, and of all.
+        Callback, called now and then with the number of fields that are done, and of all.
 
     Raises
     ------

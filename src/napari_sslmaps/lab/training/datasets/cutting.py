@@ -22,9 +22,10 @@ class Place:
     Attributes
     ----------
     origin_yx, size_yx
-        Its rectangle in pixels of level 0, inside the image.
+        Corner and size of its rectangle in pixels of level 0, inside the image.
     pixels_yx
-        What that becomes in pixels of the field; less than `side` where the image is smaller than a field.
+        Height and width of that in pixels of the field; less than `side` where the image is smaller than a
+        field.
     side
         Side of the field in pixels; what is missing is reflected.
     """

@@ -35,13 +35,13 @@ class FileEntry:
     Attributes
     ----------
     path
-        Where it is.
+        Path of the file.
     frames
         Time points or planes.
     tiles
-        How many fields one frame counts as; more than 1 for a slide.
+        Number of fields that one frame counts as; more than 1 for a slide.
     tissue
-        Where fields may be centred, on a small picture of the image; None: anywhere.
+        Places where fields may be centred, as a mask on a small picture of the image; None for anywhere.
     """
 
     path: Path
@@ -62,7 +62,7 @@ class FileFields:
     Attributes
     ----------
     name
-        What it is, for the provenance.
+        Name of the data in the provenance.
     entries
         Files to read fields from.
     data
@@ -152,7 +152,7 @@ def scan_files(
     data
         Side, resolution and fitting of fields.
     on_progress
-        Called with the number of files looked at, and of all.
+        Callback, called with the number of files looked at, and of all.
 
     Raises
     ------

@@ -34,7 +34,7 @@ class Shards(Dataset[Shard]):
     source
         Fields to load from.
     recipe
-        Its seed, batch and shards.
+        Recipe with the seed, batch and shards.
     """
 
     def __init__(self, source: FieldSource, recipe: Recipe) -> None:
@@ -99,9 +99,9 @@ def read_ahead(shards: Shards, keys: Keys, *, workers: int, pin: bool) -> Iterat
     Parameters
     ----------
     shards
-        What to read.
+        Shards to read from.
     keys
-        In which order.
+        Keys in the order in which shards are wanted.
     workers
         Processes; 0 reads in this one, which is best for a bank of simulated fields.
     pin

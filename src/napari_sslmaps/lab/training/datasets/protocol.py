@@ -16,9 +16,9 @@ class FieldSource(Protocol):
     Attributes
     ----------
     name
-        What it is, for the provenance.
+        Name of the data in the provenance.
     fingerprint
-        Differs when the files differ; equal on every machine that sees the same files.
+        Hash that differs when the files differ; equal on every machine that sees the same files.
     skipped
         A sentence for each file that was left out already.
     """
@@ -60,7 +60,7 @@ class ArrayFields:
     pixels
         All fields, (n, S, S, 3) uint8.
     name, fingerprint, skipped
-        See `FieldSource`.
+        Facts on the data; see `FieldSource`.
     path
         The ``.npy`` file that `pixels` is mapped from, which another process opens for itself; None if it is
         in memory.

@@ -42,7 +42,7 @@ class Objective(nn.Module, ABC):
     checkpointing
         Whether blocks are computed again in the backward pass instead of keeping their activations.
     augmentation
-        What views are varied by, beside the method's own colours.
+        Ways in which views vary, beside the method's own colours.
     """
 
     method: str
@@ -64,7 +64,7 @@ class Objective(nn.Module, ABC):
         fields
             (B, 3, S, S) float32 in [0, 1], on the module's device.
         progress
-            Where the training stands.
+            Position of this step in the training.
         generator
             A generator of the CPU, wherever the module is: every draw is made there.
 
@@ -81,9 +81,9 @@ class Objective(nn.Module, ABC):
         Parameters
         ----------
         progress
-            Where the training stood in this step.
+            Position of the finished step in the training.
         gather
-            Concatenates a tensor along its first dimension over the processes, in their order.
+            Function that concatenates a tensor along its first dimension over the processes, in their order.
         """
         self._statistics.settle(self, gather)
         self.follow(progress, gather)
