@@ -20,14 +20,14 @@ def descriptions(documented: str) -> Iterator[tuple[str, str]]:
     parts = re.split(r"^(\w+)\n-{3,}$", documented, flags=re.MULTILINE)
     for title, body in zip(parts[1::2], parts[2::2], strict=True):
         if title in SECTIONS:
-            for name, described in re.findall(r"^(\S.*)\n((?: +\S.*(?:\n|\Z))+)", body, re.MULTILINE):
+            for name, described in re.findall(r"^(\S.*)((?:\n +\S.*)*)", body, re.MULTILINE):
                 yield name, " ".join(described.split())
 
 
 def is_riddle(described: str) -> bool:
-    """Whether it does not begin with what the thing is, or is a single word."""
+    """Whether it does not begin with what the thing is, or is missing or a single word."""
     words = described.split()
-    return len(words) == 1 or words[0].rstrip(",.:;") in RIDDLES
+    return len(words) < 2 or words[0].rstrip(",.:;") in RIDDLES
 
 
 def test_a_description_is_found_and_judged():

@@ -30,7 +30,7 @@ def position_embedding(grid: TokenGrid, provenance: Provenance | None = None) ->
     Returns
     -------
     Embedding
-        tokens (rows, cols, 24) float32 in [−1, 1].
+        Tokens (rows, cols, 24) float32 in [−1, 1].
     """
     along = [
         np.cos(np.arange(WAVES)[:, None] * math.pi * (np.arange(count) + 0.5) / count) for count in grid.shape
@@ -57,7 +57,7 @@ def pixel_embedding(
     Returns
     -------
     Embedding
-        tokens (rows, cols, stride² · channels) float32 in [0, 1], the region mirrored at the bottom and right
+        Tokens (rows, cols, stride² · channels) float32 in [0, 1], the region mirrored at the bottom and right
         to whole tokens.
 
     Raises
@@ -79,7 +79,7 @@ def colour_embedding(
     Returns
     -------
     Embedding
-        tokens (rows, cols, 2 · channels) float32: means, in [0, 1], then deviations, in [0, ½].
+        Tokens (rows, cols, 2 · channels) float32: means, in [0, 1], then deviations, in [0, ½].
     """
     unit, stride = _unit_pixels(pixels, grid, window)
     return _wrap(colour_tokens(unit, stride), structured_tokens(unit, stride), grid, "colour")

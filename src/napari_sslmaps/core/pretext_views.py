@@ -73,7 +73,7 @@ class PretextView(ABC):
     Parameters
     ----------
     method
-        mae, ijepa, dino, dinov2, dinov3 or dira.
+        Method: ``mae``, ``ijepa``, ``dino``, ``dinov2``, ``dinov3`` or ``dira``.
     region
         Region that the view is of, in pixels of its level.
     grid

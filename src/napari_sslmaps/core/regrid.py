@@ -80,7 +80,9 @@ def regrid(values: Rows, source: TokenGrid, target: TokenGrid) -> Float32:
 
     Returns
     -------
-    (rows, cols, …) float32 on `target`: area-weighted means; NaN where less than half of a token is known.
+    ndarray
+        Values (rows, cols, …) float32 on `target`: area-weighted means; NaN where less than half of a token
+        is known.
 
     Raises
     ------
@@ -157,7 +159,8 @@ def spread_tokens(known: NDArray[np.bool_], cols: int, limit: int) -> NDArray[np
 
     Returns
     -------
-    (n,) their numbers in reading order; all known ones where they are no more than `limit`.
+    ndarray
+        Numbers of the tokens, (n,), in reading order; all known ones where they are no more than `limit`.
     """
     places = np.flatnonzero(known)
     step = max(1, int(np.sqrt(len(places) / limit)))

@@ -25,7 +25,7 @@ DEFAULT_TILE = 32
 
 @dataclass(frozen=True, slots=True)
 class Tiling:
-    """How a region is cut.
+    """Options for cutting a region into tiles.
 
     Parameters
     ----------

@@ -42,7 +42,7 @@ class Encoder:
     device
         Device that it runs on, for example ``cpu`` or ``cuda:0``.
     precision
-        float32, bfloat16 or float16; ``float32`` repeats bit for bit on one machine.
+        Precision: ``float32``, ``bfloat16`` or ``float16``; ``float32`` repeats bit for bit on one machine.
     """
 
     spec: EncoderSpec
@@ -62,7 +62,7 @@ class Encoder:
         Returns
         -------
         TileFeatures
-            float32 tensors on the CPU.
+            Features as float32 tensors on the CPU.
         """
         return self.encode_at(tiles, [self.spec.architecture])[0]
 

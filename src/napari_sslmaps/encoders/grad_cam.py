@@ -86,7 +86,8 @@ class CamTap:
 
         Returns
         -------
-        (channels,) float64.
+        ndarray
+            (channels,) float64.
         """
         with torch.enable_grad(), exact_arithmetic():
             features, tokens = self._forward(tile, grad=True)

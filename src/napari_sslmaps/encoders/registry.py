@@ -42,7 +42,7 @@ def list_encoders(*, published: bool = False) -> list[EncoderSpec]:
     Parameters
     ----------
     published
-        List those that are not downloaded, too.
+        Whether to list those that are not downloaded, too.
 
     Returns
     -------
@@ -124,8 +124,8 @@ def load_encoder(  # noqa: PLR0913  # each keyword is part of the public contrac
         tokens stay the same; nothing is timed, so each process of a machine takes the same. ``float32``
         repeats bit for bit on one machine.
     method, num_heads, normalisation, token_stage, eps, branch, antialias, offset, grid
-        Override what the file tells or leaves open; see `Overrides`. They win over those that a remembered
-        encoder was added with.
+        Corrections of what the file says or leaves open; see `Overrides`. They win over those that a
+        remembered encoder was added with.
 
     Returns
     -------

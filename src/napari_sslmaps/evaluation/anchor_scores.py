@@ -90,7 +90,8 @@ def draw_anchors(annotation: Annotation, grid: TokenGrid, *, count: int = 64, se
 
     Returns
     -------
-    (n, 2) float64, (row, column) in pixels of level 0, class by class.
+    ndarray
+        Positions (n, 2) float64, (row, column) in pixels of level 0, class by class.
 
     Raises
     ------
@@ -148,7 +149,8 @@ def score_anchors(  # noqa: PLR0913  # the options of one score, as keywords
     count, seed
         Number of anchors to draw, and the seed of the draw.
     centred
-        Subtract the mean token first: the region's, or for `across` the mean of both regions' means.
+        Whether to subtract the mean token first: the region's, or for `across` the mean of both regions'
+        means.
     bounds
         Distances, in pixels of level 0, or in µm with `spacing_um_yx`, at which the middle and the far
         stratum begin. If omitted, the terciles of the distances between anchors and the whole region,

@@ -190,8 +190,9 @@ class Annotation:
 
         Returns
         -------
-        (rows, cols, 1 + number of classes) float64, in the order of `kinds`; read-only, since every map on a
-        grid is scored with the same.
+        ndarray
+            Number of pixels, (rows, cols, 1 + number of classes) float64, in the order of `kinds`; read-only,
+            since every map on a grid is scored with the same.
 
         Raises
         ------

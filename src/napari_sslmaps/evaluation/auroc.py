@@ -21,7 +21,8 @@ def auroc(scores: NDArray[np.floating], positive: ArrayLike, negative: ArrayLike
 
     Returns
     -------
-    (rows,), NaN where a row lacks positives or negatives.
+    ndarray
+        Areas (rows,) in [0, 1]; NaN where a row lacks positives or negatives.
     """
     strata = np.zeros(scores.shape[1], np.int8)
     areas: Float = stratified_auroc(scores, positive, negative, strata, count=0)[0]
@@ -49,7 +50,8 @@ def stratified_auroc(
 
     Returns
     -------
-    (1 + count, rows): over all entries first.
+    ndarray
+        Areas (1 + count, rows) in [0, 1], those over all entries first.
     """
     shape = scores.shape
     ahead, behind = (np.broadcast_to(np.asarray(part, float), shape) for part in (positive, negative))

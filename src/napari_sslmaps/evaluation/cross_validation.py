@@ -89,7 +89,7 @@ def cross_validate(  # keywords that are handed on
     strength: float = INVERSE_REGULARISATION,
     neighbours: int = NEIGHBOURS,
 ) -> CrossValidation:
-    """Fit a probe to all units but some, and ask it about those; until each has been asked about.
+    """Fit a probe to all units but some and score it on those, until each has been held out once.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def cross_validate(  # keywords that are handed on
     Raises
     ------
     InvalidOptionError
-        If a class has fewer than two units, or what `fit_token_probe` raises.
+        If a class has fewer than two units, or `fit_token_probe` raises it.
 
     Examples
     --------

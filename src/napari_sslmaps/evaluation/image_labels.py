@@ -230,7 +230,8 @@ def mean_auroc(scores: Float32, kinds: NDArray[np.int64]) -> float:
 
     Returns
     -------
-    In [0, 1]; NaN if there is one class only.
+    float
+        Mean area in [0, 1]; NaN if there is one class only.
     """
     positive = kinds[None] == np.arange(scores.shape[1])[:, None]
     areas = auroc(scores.T, positive, ~positive)

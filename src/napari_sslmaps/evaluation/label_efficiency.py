@@ -30,7 +30,7 @@ Int = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelledFeatures:
-    """What one image gives: features and their classes.
+    """Features of one image, and their classes.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class LabelledFeatures:
 
     @classmethod
     def of_tokens(cls, embedding: Embedding, labels: Labels) -> "LabelledFeatures":
-        """Take the labelled tokens that have been computed; `labels` as of `fit_token_probe`."""
+        """Take the labelled tokens that have been computed; `labels` as in `fit_token_probe`."""
         chosen = (np.asarray(labels) > 0) & known_tokens(embedding)
         places = np.flatnonzero(chosen)
         if len(places) > TOKENS_PER_IMAGE:
@@ -145,7 +145,7 @@ def label_efficiency(
     Parameters
     ----------
     images
-        Method → what each image gives, the same images in the same order for every method.
+        Features of each image by name of the method, the same images in the same order for every method.
     shares
         Shares of the images that are not held out, in (0, 1]; at least one image, rounded up.
     score

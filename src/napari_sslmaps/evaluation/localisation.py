@@ -30,7 +30,7 @@ def token_evidence(embedding: Embedding, head: ImageHead, label: str) -> Evidenc
     Returns
     -------
     EvidenceMap
-        values (rows, cols) float32, the class's logit per token; NaN where not computed.
+        Map of values (rows, cols) float32, the class's logit per token; NaN where not computed.
 
     Raises
     ------

@@ -75,7 +75,7 @@ class Robustness:
 
 @dataclass(frozen=True, slots=True)
 class RobustnessOptions:
-    """What is tried.
+    """Perturbations to try, their strengths and the number of draws.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ class RobustnessOptions:
         )
 
     def count(self, unit: Float32) -> int:
-        """How many embeddings beside the clean one that takes."""
+        """Count the embeddings that it takes beside the clean one."""
         return sum((len(strengths) - 1) * seeds for _, strengths, seeds in self.plan(unit))
 
 
@@ -268,7 +268,7 @@ def token_cosine(first: Embedding, second: Embedding, *, centred: bool = False) 
     Parameters
     ----------
     centred
-        Subtract each embedding's own mean, over those tokens, first.
+        Whether to subtract each embedding's own mean, over those tokens, first.
 
     Returns
     -------

@@ -30,7 +30,9 @@ def labels_on_grid(
 
     Returns
     -------
-    (rows, cols) int64; 0 where nothing is painted. Of classes with equally many pixels, the lowest.
+    ndarray
+        Class numbers (rows, cols) int64; 0 where nothing is painted. Of classes with equally many pixels, the
+        lowest.
 
     Raises
     ------

@@ -126,7 +126,7 @@ def mutual_neighbours(first: Embedding, second: Embedding, k: int = 10) -> float
 
 
 def neighbour_agreement(first: Embedding, second: Embedding, k: int = 10) -> AgreementMap:
-    """Where two encoders agree: share of each token's k nearest neighbours that they have in common.
+    """Map of the share of each token's k nearest neighbours that two encoders have in common.
 
     Neighbours are looked for among the tokens that `mutual_neighbours` compares. Regions of more than 16 384
     tokens are averaged to a grid of half the resolution, or a quarter, …, first.
@@ -141,7 +141,7 @@ def neighbour_agreement(first: Embedding, second: Embedding, k: int = 10) -> Agr
     Returns
     -------
     AgreementMap
-        values (rows, cols) float32 in [0, 1]; NaN where one encoder has no token.
+        Map of values (rows, cols) float32 in [0, 1]; NaN where one encoder has no token.
 
     Raises
     ------

@@ -182,7 +182,7 @@ def attention_map(
     Returns
     -------
     AttentionMap
-        values (rows, cols) float32 in [0, 1].
+        Map of values (rows, cols) float32 in [0, 1].
 
     Raises
     ------
@@ -257,7 +257,7 @@ def activation_map(embedding: Embedding) -> ActivationMap:
     Returns
     -------
     ActivationMap
-        values (rows, cols) float32, at least 0.
+        Map of values (rows, cols) float32, at least 0.
 
     Raises
     ------

@@ -54,8 +54,8 @@ def difference_map(first: TokenMap, second: TokenMap) -> DifferenceMap:
     Returns
     -------
     DifferenceMap
-        values (rows, cols) float32, NaN where one is unknown: in [−2, 2] for similarity ([−4, 4] for margins
-        with negative anchors), in [−1, 1] for ranks.
+        Map of values (rows, cols) float32, NaN where one is unknown: in [−2, 2] for similarity ([−4, 4] for
+        margins with negative anchors), in [−1, 1] for ranks.
 
     Raises
     ------

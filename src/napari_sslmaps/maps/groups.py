@@ -40,7 +40,7 @@ class AnchorGroup:
     anchors
         (row, column) pixels of level 0 that belong to it.
     negative
-        Pixels to be unlike.
+        (row, column) pixels of level 0 that it is to be unlike.
 
     Raises
     ------
@@ -126,7 +126,7 @@ def group_map(  # noqa: PLR0913  # a public call; its options are keywords
         Groups, at least one of them with an anchor. A group without anchors keeps its number and gets no
         token.
     least
-        A token whose similarity to every group is at most this is in none.
+        Similarity that a token has to exceed to be in a group.
     centred, radius, scale, reference, reference_scale
         Options as `similarity_map` takes them. Without *centred*, most encoders' tokens are like each other,
         and 0 is hardly a threshold.
@@ -134,7 +134,7 @@ def group_map(  # noqa: PLR0913  # a public call; its options are keywords
     Returns
     -------
     GroupMap
-        labels, similarity and margin on the token grid.
+        Map of labels, similarity and margin on the token grid.
 
     Raises
     ------

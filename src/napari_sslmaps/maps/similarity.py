@@ -88,14 +88,14 @@ def similarity_map(  # noqa: PLR0913  # a public call; its options are keywords
     anchors
         (row, column) pixel positions; the token that covers each is the anchor token.
     negative
-        Positions to be unlike. With any, the map is the margin: maximum over anchors minus
-        maximum over negative ones, in [−2, 2].
+        (row, column) pixel positions to be unlike. With any, the map is the margin: maximum over anchors
+        minus maximum over negative ones, in [−2, 2].
     combine
         Rule for several anchors: their ``mean`` direction, or the ``max`` of their maps. Ignored with
         `negative`.
     centred
-        Subtract the region's mean token first: tokens mostly share a large component, which hides in what
-        they differ. Without, the map is the cosine of the tokens as they are.
+        Whether to subtract the region's mean token first: tokens mostly share a large component, which hides
+        their differences. Without, the map is the cosine of the tokens as they are.
     radius
         Radius in pixels; above 0, an anchor is the mean direction of the tokens in a disc.
     scale
@@ -113,7 +113,7 @@ def similarity_map(  # noqa: PLR0913  # a public call; its options are keywords
     Returns
     -------
     SimilarityMap
-        values (rows, cols) float32 in [−1, 1].
+        Map of values (rows, cols) float32 in [−1, 1].
 
     Raises
     ------
@@ -322,7 +322,7 @@ class SimilarityOptions:
     Parameters
     ----------
     centred
-        Subtract the region's mean token first.
+        Whether to subtract the region's mean token first.
     combine
         Rule for several anchors: their mean direction, or the maximum of their maps.
     display

@@ -30,7 +30,7 @@ def token_length_map(embedding: Embedding) -> TokenLengthMap:
     Returns
     -------
     TokenLengthMap
-        values (rows, cols) float32, at least 0; NaN where not computed.
+        Map of values (rows, cols) float32, at least 0; NaN where not computed.
 
     Examples
     --------

@@ -91,7 +91,7 @@ def attend(  # noqa: PLR0913  # what users call; most of its keywords are those 
     Returns
     -------
     AttentionStack
-        heads (heads, rows, cols) float32 in [0, 1]; `attention_map` reduces it.
+        Attention of each head, (heads, rows, cols) float32 in [0, 1]; `attention_map` reduces it.
 
     Raises
     ------

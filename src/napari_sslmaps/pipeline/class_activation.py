@@ -54,8 +54,8 @@ def class_activation(
     Returns
     -------
     EvidenceMap
-        values (rows, cols) float32, at least 0, on the stage's grid; 0 where nothing was computed. Tiles are
-        joined by dropping their margins, whatever the embedding's stitching.
+        Map of values (rows, cols) float32, at least 0, on the stage's grid; 0 where nothing was computed.
+        Tiles are joined by dropping their margins, whatever the embedding's stitching.
 
     Raises
     ------

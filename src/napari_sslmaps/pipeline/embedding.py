@@ -164,7 +164,8 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
     on_progress
         Callback, called after every batch of tiles, on this thread; may raise `Cancelled` to stop.
     allow_uniform
-        Compute a region whose pixels are all equal, as a control for position bias, instead of refusing it.
+        Whether to compute a region whose pixels are all equal, as a control for position bias, instead of
+        refusing it.
     mask
         Tokens that are wanted: an array of bools or labels on the token grid, on the pixels of any level of
         the image or on those of the region; a `PlacedMask`; or ``tissue``, ``field-of-view`` or ``auto``, to
@@ -203,9 +204,9 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
 
     Returns
     -------
-    Embedding; `FrameEmbeddings` where frames are asked for, a tuple where several blocks are
-        tokens (rows, cols, dim) float32, rows = ⌈height / stride⌉; beyond the budget `HalfTokens`, read
-        like them.
+    Embedding, FrameEmbeddings or tuple of Embedding
+        Tokens (rows, cols, dim) float32, rows = ⌈height / stride⌉; beyond the budget `HalfTokens`, read like
+        them. `FrameEmbeddings` where frames are asked for, a tuple where several blocks are.
 
     Raises
     ------

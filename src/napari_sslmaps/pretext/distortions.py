@@ -54,7 +54,8 @@ def cut_masks(outer: Tensor, side: int, generator: Generator) -> Tensor:
 
     Returns
     -------
-    (n, side, side) bool on the CPU.
+    Tensor
+        Masks (n, side, side) bool on the CPU.
     """
     low = torch.where(outer, _OUTER_SIDE[0], _INNER_SIDE[0])[:, None]
     high = torch.where(outer, _OUTER_SIDE[1], _INNER_SIDE[1])[:, None]
@@ -78,7 +79,8 @@ def shuffle_index(
 
     Returns
     -------
-    (count, side * side) int64, a permutation of the pixels of each image.
+    Tensor
+        Indices (count, side * side) int64, a permutation of the pixels of each image.
     """
     low, high = (torch.tensor(share) for share in _WINDOW_SIDE)
     boxes = _boxes(torch.rand(4, count, windows, generator=generator), side, low, high)
@@ -119,7 +121,8 @@ def distort(images: Tensor, generator: Generator, windows: int = 60) -> Tensor:
 
     Returns
     -------
-    (B, 3, S, S) float32 in [0, 1].
+    Tensor
+        Images (B, 3, S, S) float32 in [0, 1].
     """
     side, device = images.shape[-1], images.device
     decide = torch.rand(3, len(images), generator=generator)

@@ -50,7 +50,8 @@ def block_masks(
 
     Returns
     -------
-    (count, rows * columns) bool, round(count * share) rows with at least one True.
+    Tensor
+        Masks (count, rows * columns) bool, round(count * share) rows with at least one True.
     """
     chosen = min(count, max(1, round(count * share)))
     ratios = torch.linspace(*ratio, chosen)[torch.randperm(chosen, generator=generator)]

@@ -26,7 +26,8 @@ def mask_on_grid(mask: ArrayLike, field: PretextInput) -> Bool:
 
     Returns
     -------
-    (rows, cols) bool, some True and some False.
+    ndarray
+        Mask (rows, cols) bool, some True and some False.
 
     Raises
     ------

@@ -63,12 +63,12 @@ def pretext_view(  # noqa: PLR0913  # each keyword is part of the public contrac
         I-JEPA: `TokenBlock` of the view, or rectangles ``(y, x, height, width)`` in pixels of the region's
         level. All other tokens are the context.
     crops
-        DINO, DINOv2, DINOv3: at least two, on what is looked at.
+        DINO, DINOv2, DINOv3: at least two `Crop`s of the part that is shown; drawn as in training if omitted.
     distortion
         DiRA: ``trained`` mixes them as in training; ``cutout``, ``outer-cutout``, ``shuffle``, ``none``.
     norm_pix
         MAE: whether the decoder predicts the pixels of each patch normalised by their mean and variance.
-        Says better what the file says wrongly or not at all.
+        Corrects a file that says it wrongly or not at all.
     decoder_heads
         MAE: heads of the decoder's blocks; what the file says, else what its weights speak for, if omitted.
     window

@@ -60,7 +60,7 @@ def write_map(path: Path, result: TokenMap, *, spacing_um_yx: SpacingYX = None) 
     path
         File to write.
     result
-        values (rows, cols) or (rows, cols, 3); of maps of labels their labels are written.
+        Map of values (rows, cols) or (rows, cols, 3); of maps of labels their labels are written.
     spacing_um_yx
         Micrometres per pixel of level 0 of the image, if known.
 

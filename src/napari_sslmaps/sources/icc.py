@@ -59,6 +59,7 @@ def to_srgb(profile: bytes | ImageCms.ImageCmsProfile | None) -> tuple[ToSRGB | 
         Function that converts pixels; None where there is nothing to convert: no profile, one that is sRGB,
         or one that cannot be used.
     notes
+        Sentences on what was done with the colours; empty where nothing was.
     """
     if profile is None:
         return None, ()

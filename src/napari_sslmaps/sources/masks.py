@@ -40,7 +40,8 @@ def read_mask(path: Path | str) -> NDArray[np.integer[Any]]:
 
     Returns
     -------
-    (H, W) integers as stored. A mask of 0 and 255 alone becomes 0 and 1, and so do booleans.
+    ndarray
+        Labels (H, W), integers as stored. A mask of 0 and 255 alone becomes 0 and 1, and so do booleans.
 
     Raises
     ------

@@ -88,7 +88,7 @@ def open_image(
     Returns
     -------
     ImageSource
-        Close it, or use it in a ``with`` statement.
+        Source of pixels; close it, or use it in a ``with`` statement.
 
     Raises
     ------

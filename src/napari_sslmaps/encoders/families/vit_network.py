@@ -155,7 +155,8 @@ class PlainViT(VisionTransformer):
 
         Returns
         -------
-        (1, N, D); N is rows * cols, and before them those of prefix tokens that have positions.
+        Tensor
+            Positions (1, N, D); N is rows * cols, and before them those of prefix tokens that have positions.
         """
         stored = cast("Tensor", self.pos_embed)
         grid: tuple[int, int] = self.patch_embed.grid_size
@@ -200,7 +201,8 @@ def resample_positions(
 
     Returns
     -------
-    (1, wanted rows * wanted columns, D), of the same precision; computed in float32.
+    Tensor
+        Positions (1, wanted rows * wanted columns, D), of the same precision; computed in float32.
     """
     image = positions.float().reshape(1, *grid, -1).permute(0, 3, 1, 2)
     scales = [(new + offset) / old for new, old in zip(wanted, grid, strict=True)]
@@ -280,7 +282,8 @@ def fixed_positions(dim: int, rows: int, columns: int, *, prefix: int) -> nn.Par
 
     Returns
     -------
-    (1, prefix + rows * columns, dim) float32.
+    Parameter
+        Positions (1, prefix + rows * columns, dim) float32.
     """
     positions = torch.cat([torch.zeros(1, prefix, dim), sincos_positions(dim, rows, columns)], dim=1)
     return nn.Parameter(positions, requires_grad=False)

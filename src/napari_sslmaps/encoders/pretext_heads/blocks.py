@@ -67,7 +67,8 @@ def positions_for(
 
     Returns
     -------
-    (1, M, width) float32.
+    Tensor
+        Positions (1, M, width) float32.
     """
     stored = stored.float()
     if native == grid:

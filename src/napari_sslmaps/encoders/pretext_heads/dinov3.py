@@ -59,7 +59,9 @@ def read_projection(companions: Companions, prefix: str) -> nn.Sequential | None
 
     Returns
     -------
-    Module from (n, D) tokens to (n, bottleneck) points, of which cosines are taken; None if there is none.
+    Module or None
+        Module from (n, D) tokens to (n, bottleneck) points, of which cosines are taken; None if there is
+        none.
     """
     state = part_of(companions.state, f"{prefix}mlp.")
     if not state:
@@ -97,7 +99,8 @@ def rotary_positions(rows: int, columns: int, periods: Tensor, scale: float = 1.
 
     Returns
     -------
-    (rows * columns, 2 * head dim): sines, then cosines, each for rows and columns, twice.
+    Tensor
+        (rows * columns, 2 * head dim): sines, then cosines, each for rows and columns, twice.
     """
     axes = [(torch.arange(n, device=periods.device) + 0.5) / n * 2 - 1 for n in (rows, columns)]
     coordinates = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).flatten(0, 1)
@@ -128,7 +131,8 @@ def begin_rotary(
 
     Returns
     -------
-    The sequence (B, P + N, D), prefix tokens first, and the rotary positions of its patches.
+    tuple of Tensor
+        The sequence (B, P + N, D), prefix tokens first, and the rotary positions of its patches.
     """
     grid = backbone.patch_embed(images)
     rows, columns = grid.shape[1:3]

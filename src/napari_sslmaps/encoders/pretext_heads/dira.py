@@ -29,8 +29,9 @@ def read_discriminator(companions: Companions) -> tuple[PatchDiscriminator | Non
 
     Returns
     -------
-    The discriminator in evaluation mode, None if the file has none that is known here; and a sentence that
-    says so, empty otherwise.
+    tuple
+        The discriminator in evaluation mode, None if the file has none that is known here; and a sentence
+        that says so, empty otherwise.
     """
     state = part_of(companions.state, "discriminator.")
     if not state:

@@ -73,7 +73,8 @@ def read_predictor(
 
     Returns
     -------
-    The predictor in evaluation mode, and a sentence about what was assumed; empty if nothing was.
+    tuple
+        The predictor in evaluation mode, and a sentence about what was assumed; empty if nothing was.
 
     Raises
     ------

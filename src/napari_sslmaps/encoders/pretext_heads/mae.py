@@ -110,7 +110,8 @@ def read_decoder(
 
     Returns
     -------
-    The decoder in evaluation mode, and a sentence about what was assumed; empty if nothing was.
+    tuple
+        The decoder in evaluation mode, and a sentence about what was assumed; empty if nothing was.
 
     Raises
     ------

@@ -95,7 +95,8 @@ def stack_of(state: Mapping[str, Tensor], blocks: str, heads: Heads, eps: float)
 
     Returns
     -------
-    The shape, and a sentence about the heads; empty if they are known.
+    tuple
+        The shape, and a sentence about the heads; empty if they are known.
 
     Raises
     ------

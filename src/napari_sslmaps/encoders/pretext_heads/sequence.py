@@ -27,8 +27,9 @@ def begin(
 
     Returns
     -------
-    The sequence (B, P + N, D), prefix tokens first, positions added where they are; and what each block is
-    called with beside it.
+    tuple
+        The sequence (B, P + N, D), prefix tokens first, positions added where they are; and what each block
+        is called with beside it.
     """
     if getattr(network, "rope", None) is not None:
         sequence, rope = begin_rotary(network, images, masked=masked, mask_token=mask_token)
@@ -87,7 +88,8 @@ def begin_seen(network: Any, images: Tensor, seen: Tensor) -> Tensor:
 
     Returns
     -------
-    (B, P + K, D), prefix tokens first.
+    Tensor
+        (B, P + K, D), prefix tokens first.
     """
     sequence, _ = begin(network, images)
     prefix = network.num_prefix_tokens

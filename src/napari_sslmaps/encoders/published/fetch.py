@@ -39,7 +39,7 @@ def download_encoder(name: str, *, accept_licence: bool = False, on_progress: On
         Whether the user has read its licence and accepts it.
     on_progress
         Callback, called with bytes done and bytes in total; may raise `Cancelled` to stop. What has arrived
-        is kept, and the next call goes on from there.
+        is kept, and the next call continues from there.
 
     Returns
     -------

@@ -95,7 +95,8 @@ def token_labels(pixels: Tensor, classes: int) -> Tensor:
 
     Returns
     -------
-    (n, H/8 * W/8) int64.
+    Tensor
+        Class numbers (n, H/8 * W/8) int64.
     """
     shares = functional.one_hot(pixels.long(), classes).permute(0, 3, 1, 2).float()
     most, label = functional.avg_pool2d(shares, PATCH).flatten(2).max(dim=1)

@@ -55,7 +55,8 @@ def smooth_field(rng: np.random.Generator, size: int, wavelength: float) -> Floa
 
     Returns
     -------
-    (size, size) float32.
+    ndarray
+        Field (size, size) float32.
     """
     knots = max(4, round(size / wavelength) + 1)
     matrix = _spline_matrix(knots, size)
@@ -82,7 +83,8 @@ def banded_field(
 
     Returns
     -------
-    (rows, columns) float32.
+    ndarray
+        Field (rows, columns) float32.
     """
     knots = [max(4, round(side / wave) + 1) for side, wave in zip(shape, wavelengths, strict=True)]
     down, along = (_spline_matrix(count, side) for count, side in zip(knots, shape, strict=True))
@@ -106,7 +108,8 @@ def fibre_field(rng: np.random.Generator, angle: FloatArray, wavelength: float) 
 
     Returns
     -------
-    (S, S) float32 of standard deviation about 1.
+    ndarray
+        Field (S, S) float32 of standard deviation about 1.
     """
     size = angle.shape[0]
     y, x = np.mgrid[:size, :size].astype(np.float32)

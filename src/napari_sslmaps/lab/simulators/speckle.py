@@ -116,7 +116,9 @@ def envelope(
 
     Returns
     -------
-    (n, lines) float32, root mean square equal to `amplitude` where that is even and `interfaces` is 0.
+    ndarray
+        Envelope (n, lines) float32, root mean square equal to `amplitude` where that is even and `interfaces`
+        is 0.
     """
     echo = scatterers(rng, (amplitude.shape[0], amplitude.shape[1]))
     echo *= amplitude

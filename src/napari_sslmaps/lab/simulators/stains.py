@@ -71,7 +71,8 @@ def transmit(concentration: NDArray[np.float32], mix: StainMix) -> NDArray[np.fl
 
     Returns
     -------
-    (H, W, 3) float32 in [0, 1].
+    ndarray
+        (H, W, 3) float32 in [0, 1].
     """
     weights = mix.vectors * mix.strength[:, None]
     flat = np.ascontiguousarray(concentration.reshape(3, -1).T)

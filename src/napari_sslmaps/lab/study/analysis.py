@@ -99,10 +99,10 @@ def contrast(probe: int, along: str, *, gained: bool) -> Statistic:
     probe
         Index of the probe in `PROBES`.
     along
-        locality: arrangement end minus local end, over all noises. noise: noisy end minus clean end, over
-        both ends of locality.
+        Axis of the contrast. locality: arrangement end minus local end, over all noises. noise: noisy end
+        minus clean end, over both ends of locality.
     gained
-        Subtract the untrained twin of each method first.
+        Whether to subtract the untrained twin of each method first.
     """
 
     def difference(accuracy: Mapping[str, FloatArray]) -> FloatArray:

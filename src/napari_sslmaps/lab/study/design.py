@@ -123,7 +123,7 @@ def find_design(wanted: str, minutes: float | None = None) -> Design:
     Parameters
     ----------
     wanted
-        quick, decisive, or the path of a ``.toml`` file with `Design`'s fields.
+        Design: ``quick``, ``decisive``, or the path of a ``.toml`` file with `Design`'s fields.
     minutes
         Minutes of each training; those of the design if omitted.
 

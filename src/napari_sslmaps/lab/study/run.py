@@ -59,7 +59,7 @@ def run_study(
     out
         Folder of the study.
     device
-        auto, cpu or cuda.
+        Device: ``auto``, ``cpu`` or ``cuda``.
     part
         Number of this process's part of the trainings, from 1, and of all parts: (1, 8) is the first of
         eight.

@@ -23,7 +23,7 @@ class Devices:
     Attributes
     ----------
     accelerator
-        auto, cpu, cuda, mps, …
+        Kind of device: ``auto``, ``cpu``, ``cuda``, ``mps``, …
     devices
         Number of devices per node, ``auto`` for all, or their indices, for example ``0,2``.
     nodes

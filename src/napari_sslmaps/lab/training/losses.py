@@ -41,7 +41,8 @@ def sinkhorn(scores: Tensor, temperature: float, rounds: int = 3) -> Tensor:
 
     Returns
     -------
-    (n, K) rows sum to 1; columns sum to about n / K.
+    Tensor
+        Assignments (n, K): rows sum to 1, columns to about n / K.
     """
     log_plan = scores.float() / temperature
     for _ in range(rounds):
@@ -65,7 +66,8 @@ def across_views(wanted: Tensor, scores: Tensor, temperature: float) -> Tensor:
 
     Returns
     -------
-    Scalar: cross-entropy, mean over images and pairs of different views.
+    Tensor
+        Scalar: cross-entropy, mean over images and pairs of different views.
     """
     log_share = functional.log_softmax(scores.float() / temperature, dim=-1)
     pairs = -torch.einsum("ink,jnk->ij", wanted, log_share) / wanted.shape[1]
@@ -119,7 +121,8 @@ def gram_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
     Returns
     -------
-    Scalar, mean over images and token pairs.
+    Tensor
+        Scalar, mean over images and token pairs.
     """
     own = functional.normalize(student.float(), dim=-1)
     anchor = functional.normalize(teacher.float(), dim=-1)

@@ -98,7 +98,7 @@ class Recipe:
     Attributes
     ----------
     method
-        mae, ijepa, dinov3 or dira.
+        Method: ``mae``, ``ijepa``, ``dinov3`` or ``dira``.
     architecture
         Shape of the encoder.
     crop

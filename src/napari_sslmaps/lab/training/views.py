@@ -57,8 +57,9 @@ def draw_places(count: int, side: int, scheme: CropScheme, generator: Generator)
 
     Returns
     -------
-    (count, 2, 3) float32 affine maps from the crop's to the square's coordinates, both in [-1, 1], x before
-    y.
+    Tensor
+        Affine maps (count, 2, 3) float32 from the crop's to the square's coordinates, both in [-1, 1], x
+        before y.
     """
     low, high = scheme.span
     span = low + (high - low) * torch.rand(count, generator=generator)
@@ -97,7 +98,8 @@ def cut(fields: Tensor, places: Tensor, size: int) -> Tensor:
 
     Returns
     -------
-    (v * n, 3, size, size) float32 in [0, 1], in the order of `places`.
+    Tensor
+        Crops (v * n, 3, size, size) float32 in [0, 1], in the order of `places`.
     """
     count, channels = fields.shape[:2]
     views = len(places) // count
@@ -140,7 +142,8 @@ def jitter_stain(images: Tensor, generator: Generator, strength: float = 0.2) ->
 
     Returns
     -------
-    (B, 3, H, W) float32 in [0, 1].
+    Tensor
+        Images (B, 3, H, W) float32 in [0, 1].
     """
     count, device = len(images), images.device
     common = torch.randn(count, 1, 1, 1, generator=generator)

@@ -35,7 +35,8 @@ def build_bank(
 
     Returns
     -------
-    (count, field, field, 3) uint8, memory-mapped, read-only.
+    ndarray
+        Fields (count, field, field, 3) uint8, memory-mapped, read-only.
 
     Raises
     ------

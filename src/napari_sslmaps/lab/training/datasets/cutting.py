@@ -97,7 +97,8 @@ def cut_field(source: ImageSource, place: Place, frame: int, window: Window) -> 
 
     Returns
     -------
-    (side, side, 3) uint8.
+    ndarray
+        Field (side, side, 3) uint8.
     """
     wanted = min(size / pixels for size, pixels in zip(place.size_yx, place.pixels_yx, strict=True))
     level = max(n for n, lv in enumerate(source.levels) if n == 0 or max(lv.downsample_yx) <= wanted * 1.001)

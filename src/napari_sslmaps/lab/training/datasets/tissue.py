@@ -33,7 +33,8 @@ def thumbnail(source: ImageSource, frame: int = 0, longest: int = _LONGEST) -> N
 
     Returns
     -------
-    (h, w) or (h, w, 3), of the source's dtype.
+    ndarray
+        Picture (h, w) or (h, w, 3), of the source's dtype.
     """
     enough = [n for n, level in enumerate(source.levels) if max(level.shape_yx) >= longest] or [0]
     level = enough[-1]
@@ -61,7 +62,8 @@ def find_tissue(picture: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
     Returns
     -------
-    (h, w) bool; single pixels and thin lines are opened away.
+    ndarray
+        Mask (h, w) bool; single pixels and thin lines are opened away.
     """
     unit = picture.astype(np.float32) / 255
     high, low = unit.max(axis=-1), unit.min(axis=-1)

@@ -32,7 +32,7 @@ class Objective(nn.Module, ABC):
     Attributes
     ----------
     method
-        mae, ijepa, dinov3 or dira.
+        Method: ``mae``, ``ijepa``, ``dinov3`` or ``dira``.
     architecture
         Shape of the encoder that is kept.
     normalisation
@@ -70,7 +70,8 @@ class Objective(nn.Module, ABC):
 
         Returns
         -------
-        Scalars by name; ``total`` is what is minimised.
+        dict of Tensor
+            Scalars by name; ``total`` is what is minimised.
         """
         with self._statistics.shard(self):
             return self.shard_loss(fields, progress, generator)
@@ -124,7 +125,8 @@ class Objective(nn.Module, ABC):
 
         Returns
         -------
-        Names of `state` that were left out, because no weight has this name and shape.
+        list of str
+            Names of `state` that were left out, because no weight has this name and shape.
         """
         own = self.exported()
         fitting = [name for name, value in state.items() if name in own and own[name].shape == value.shape]
