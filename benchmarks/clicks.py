@@ -3,6 +3,8 @@
 import gc
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import sleep, thread_time
 
 import napari
@@ -42,7 +44,7 @@ def is_computing(widget: SSLMapsWidget) -> bool:
 
 
 def embedded_window() -> tuple[napari.Viewer, SSLMapsWidget]:
-    """Open a window on a sample whose maps of four encoders are there, with an anchor."""
+    """Open a window on a sample whose maps of four encoders are there."""
     from skimage.data import immunohistochemistry
 
     viewer, widget = open_window(immunohistochemistry())
@@ -51,9 +53,22 @@ def embedded_window() -> tuple[napari.Viewer, SSLMapsWidget]:
     widget.workspace.chosen = tuple(f"{method}-histology" for method in METHODS)
     widget.controller.run()
     settle(widget)
-    widget.workspace.add_anchor(Anchor((250.0, 250.0)), keep=False)
-    settle(widget)
     return viewer, widget
+
+
+def open_session(widget: SSLMapsWidget) -> float:
+    """Save what is looked at, remove its anchor, and open it again: its tokens are in the cache."""
+    files = widget.controller.session_files
+    with TemporaryDirectory() as folder:
+        saved = Path(folder, "session.json")
+        files.save(saved)
+        widget.workspace.anchors = ()
+        settle(widget)
+        return processor_seconds(widget, lambda: files.open(saved))
+
+
+def click(widget: SSLMapsWidget, place: float) -> None:
+    widget.workspace.add_anchor(Anchor((place, place)), keep=False)
 
 
 def show_pretext(widget: SSLMapsWidget, method: str) -> float:
@@ -75,6 +90,9 @@ def outcomes() -> list[Outcome]:
     def change(title: str, name: str, value: object) -> None:
         add(title, processor_seconds(widget, lambda: setattr(workspace, name, value)))
 
+    add("first click after a run", processor_seconds(widget, lambda: click(widget, 250.0)))
+    add("click after it", processor_seconds(widget, lambda: click(widget, 200.0)))
+    add("open a session", open_session(widget))
     for times in ("first", "again"):
         change(f"side by side on, {times}", "side_by_side", True)
         change(f"side by side off, {times}", "side_by_side", False)
