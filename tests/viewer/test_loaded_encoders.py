@@ -8,6 +8,7 @@ import pytest
 from napari_sslmaps.encoders import registry
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.viewer.services import real_services
+from napari_sslmaps.viewer.state import loaded_encoders
 from napari_sslmaps.viewer.state.loaded_encoders import LoadedEncoders
 
 
@@ -31,6 +32,36 @@ def test_an_encoder_is_loaded_once_and_then_out_of_collections(
     assert gc.get_freeze_count() == 0
     encoders.get(specs[0])
     assert gc.get_freeze_count() > 0
+
+
+def test_what_is_out_of_collections_is_not_walked_through_again(
+    specs: tuple[EncoderSpec, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither to collect nor to count it: that keeps the GIL from the GUI thread for a tenth of a second."""
+    walks: list[str] = []
+    monkeypatch.setattr(registry, "load_encoder", lambda name, **_: name)
+    monkeypatch.setattr(gc, "collect", lambda: walks.append("collect"))
+    monkeypatch.setattr(gc, "get_freeze_count", lambda: walks.append("count"))
+    encoders = LoadedEncoders()
+    for _ in range(3):
+        encoders.get(specs[0])
+    assert walks == ["collect"]
+    encoders.release()
+    for _ in range(3):
+        encoders.get(specs[0])
+    assert walks == ["collect", "collect"]
+
+
+def test_a_run_that_comes_first_loads_libraries_as_the_window_does(
+    specs: tuple[EncoderSpec, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[bool] = []
+    monkeypatch.setattr(loaded_encoders, "_open_shared_libraries", lambda: opened.append(gc.isenabled()))
+    monkeypatch.setattr(registry, "load_encoder", lambda name, **_: name)
+    encoders = LoadedEncoders()
+    encoders.get(specs[0])
+    encoders.prepare()
+    assert opened == [False]
 
 
 def test_the_window_prepares_by_loading_libraries() -> None:

@@ -41,6 +41,7 @@ class LoadedEncoders:
         self._precision = precision
         self._lock = Lock()
         self._encoders: dict[tuple[str, str, str], Encoder] = {}
+        self._has_libraries = self._frozen = False
 
     def get(self, spec: EncoderSpec) -> "Encoder":
         """Return the running encoder that a list shows as `spec`.
@@ -50,30 +51,39 @@ class LoadedEncoders:
         SSLMapsError
             If it cannot be loaded: its file is missing, has changed or is damaged.
         """
-        from napari_sslmaps.encoders.registry import load_encoder
-
         key = spec.name, spec.sha256, repr(sorted(spec.overrides.items()))
         with self._lock:
+            self._load_libraries()
+            from napari_sslmaps.encoders.registry import load_encoder
+
             if key not in self._encoders:
                 self._encoders[key] = load_encoder(spec.name, precision=self._precision)
+                self._frozen = False
+            if not self._frozen:  # `gc.get_freeze_count` walks through all that is frozen, and keeps the GIL
                 gc.collect()
                 gc.freeze()
-            elif not gc.get_freeze_count():
-                gc.collect()
-                gc.freeze()
+                self._frozen = True
             return self._encoders[key]
 
     def prepare(self) -> None:
         """Load the libraries that encoders need, before the first is asked for; to be called on a thread."""
-        with self._lock, _no_collection():
-            _open_shared_libraries()
-            for name in _LIBRARIES:
-                import_module(name)
-            gc.freeze()
+        with self._lock:
+            self._load_libraries()
 
     def release(self) -> None:
         """Let garbage of before be collected again: an image was closed, or the window is."""
         gc.unfreeze()
+        self._frozen = False
+
+    def _load_libraries(self) -> None:
+        if self._has_libraries:
+            return
+        with _no_collection():
+            _open_shared_libraries()
+            for name in _LIBRARIES:
+                import_module(name)
+            gc.freeze()
+        self._has_libraries = True
 
 
 @contextmanager
