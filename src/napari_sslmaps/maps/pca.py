@@ -264,7 +264,8 @@ def _take_up(accumulator: MomentAccumulator, embedding: Embedding, mask: Mask | 
 
 def _ends(scores: Float32) -> NDArray[np.float64]:
     """Percentiles (2, k) of (N, k) scores, between which the stretch lies; NaN is left out."""
-    there = scores[np.isfinite(scores[:, 0])].T.copy()
+    by_component, known = scores.T, np.isfinite(scores[:, 0])
+    there = by_component.copy() if known.all() else by_component[:, known]
     return np.asarray(np.percentile(there, _PERCENTILES, axis=1, overwrite_input=True), np.float64)
 
 
