@@ -66,10 +66,10 @@ class AnchorMarks:
         if not wanted or image is None or not self._workspace.anchors:
             return
         self._main = self._make(image, f"{image.name} / anchors")
+        self._draw(self._main)  # before anyone listens to each of its changes
         with keeping_selection(self._viewer):
             self._viewer.layers.append(self._main)
         self._main.events.data.connect(self._on_points_edited)
-        self._draw(self._main)
 
     def stay_on_top(self) -> None:
         """Move the layer above one that was added: labels would hide the ×."""
