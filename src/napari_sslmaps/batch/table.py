@@ -163,7 +163,7 @@ class GrowingTable:
     rows
         Rows that are known.
     clock
-        Tells the seconds.
+        Function that returns the time in seconds.
     """
 
     def __init__(
