@@ -1,4 +1,4 @@
-"""Ctrl-C in a terminal ends every long command by saying so, whenever it is pressed."""
+"""Ctrl-C in a terminal, and a polite kill, end every long command by saying so, whenever they come."""
 
 import importlib
 import os
@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the backgrou
 print(flush=True)
 main(sys.argv[1:])
 """
-_SECONDS = 2.0
+_SECONDS, _PATIENCE = 2.0, 120.0
 _LONG = {
     "pretrain": ("--recipe", "mae-histology", "--steps", "100000", "-o", "{out}"),
     "pretext": ("sample:histology", "-e", "mae-histology", "-o", "{out}"),
@@ -38,6 +39,7 @@ _LONG = {
     "index": ("{store}",),
     "search": ("{indexed}", "--like", "image0.png@8,8"),
     "run": ("{image}", "-e", "{weights}", "-o", "{out}"),
+    "batch": ("{many}", "-e", "{weights}", "-o", "{out}", "--device", "cpu"),
 }
 
 
@@ -52,10 +54,12 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     weights = write_encoder(folder / "tiny.safetensors")
     options = BatchOptions(RunOptions(device="cpu", precision="float32"))
     run_batch([images], [choose_encoder(str(weights))], folder / "store", options=options)
+    (folder / "many.csv").write_text("image,name\n" + "".join(f"images/image0.png,{n}\n" for n in range(500)))
     shutil.copytree(folder / "store", folder / "indexed")
     build_index(folder / "indexed")
     return {
         "images": images,
+        "many": folder / "many.csv",
         "image": images / "image0.png",
         "weights": weights,
         "store": folder / "store",
@@ -65,6 +69,35 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.mark.parametrize("command", _LONG)
 def test_ctrl_c_says_stopped(command: str, places: dict[str, Path], tmp_path: Path) -> None:
+    """As it reaches all processes of a terminal."""
+    returned, said = _ended(command, places, tmp_path, lambda pid: os.killpg(pid, signal.SIGINT))
+    assert "Traceback" not in said, said
+    if returned == -signal.SIGINT:  # it was done, and Python on its way out
+        assert said == ""
+        return
+    assert (returned, said.endswith("Error: Stopped.\n")) in ((1, True), (0, False)), said
+
+
+@pytest.mark.parametrize(("command", "begun"), [("batch", "*/*.zarr"), ("pretrain", "recipe.toml")])
+def test_kill_says_stopped(command: str, begun: str, places: dict[str, Path], tmp_path: Path) -> None:
+    """As a queue or a service sends it, to the process that it started."""
+
+    def end(pid: int) -> None:
+        last = time.monotonic() + _PATIENCE
+        while time.monotonic() < last and not any((tmp_path / "out").glob(begun)):
+            time.sleep(0.1)
+        os.kill(pid, signal.SIGTERM)
+
+    returned, said = _ended(command, places, tmp_path, end)
+    assert (returned, said.splitlines()[-1]) == (1, "Error: Stopped."), said
+    assert f"{tmp_path / 'out'}" in said
+    assert len(said.splitlines()) == 2, said
+    assert not list((tmp_path / "out").rglob(".*"))
+
+
+def _ended(
+    command: str, places: dict[str, Path], tmp_path: Path, end: Callable[[int], None]
+) -> tuple[int, str]:
     named = {**places, "out": tmp_path / "out"}
     arguments = [part.format_map(named) for part in _LONG[command]]
     with subprocess.Popen(
@@ -78,15 +111,33 @@ def test_ctrl_c_says_stopped(command: str, places: dict[str, Path], tmp_path: Pa
             assert process.stdout is not None
             process.stdout.readline()
             time.sleep(_SECONDS)
-            os.killpg(process.pid, signal.SIGINT)
-            said = process.communicate(timeout=60)[1]
+            end(process.pid)
+            said = process.communicate(timeout=_PATIENCE)[1]
         finally:
             process.kill()
-    assert "Traceback" not in said, said
-    if process.returncode == -signal.SIGINT:  # it was done, and Python on its way out
-        assert said == ""
-        return
-    assert (process.returncode, said.endswith("Error: Stopped.\n")) in ((1, True), (0, False)), said
+    return process.returncode, said
+
+
+def test_every_way_to_end_politely_is_taken_for_ctrl_c() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        before = signal.getsignal(number)
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+        try:
+            with pytest.raises(KeyboardInterrupt), console.interruptible():
+                signal.raise_signal(number)
+            assert not callable(signal.getsignal(number)) or number == signal.SIGINT
+        finally:
+            signal.signal(number, before)
+
+
+def test_a_signal_that_is_ignored_stays_so() -> None:
+    """As ``nohup`` has it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with console.interruptible():
+            signal.raise_signal(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_ctrl_c_waits_until_a_module_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +152,7 @@ def test_ctrl_c_waits_until_a_module_is_whole(tmp_path: Path, monkeypatch: pytes
 
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        with pytest.raises(KeyboardInterrupt), console.whole_imports():
+        with pytest.raises(KeyboardInterrupt), console.interruptible():
             interrupted()
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     finally:

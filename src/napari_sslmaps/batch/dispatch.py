@@ -173,17 +173,17 @@ def noticed_interrupts() -> Iterator[Callable[[], None]]:
     """Give a function that raises `KeyboardInterrupt` if Ctrl-C was pressed; nothing else does.
 
     Python drops an exception that a signal raises within a callback of its garbage collector, and Dask has
-    such callbacks. Pressed twice, it is raised at once. Outside the main thread, which alone hears signals,
-    the function does nothing.
+    such callbacks. Pressed twice, it is raised at once. What has the handler of Ctrl-C is taken for it; where
+    that is ignored, and outside the main thread, which alone hears signals, the function does nothing.
     """
-    if threading.current_thread() is not threading.main_thread():
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
         yield lambda: None
         return
     pressed = threading.Event()
-    before = signal.getsignal(signal.SIGINT)
 
     def on_signal(number: int, frame: FrameType | None) -> None:
-        if pressed.is_set() and callable(before):
+        if pressed.is_set():
             before(number, frame)
         pressed.set()
 
@@ -191,8 +191,11 @@ def noticed_interrupts() -> Iterator[Callable[[], None]]:
         if pressed.is_set():
             raise KeyboardInterrupt
 
-    signal.signal(signal.SIGINT, on_signal)
+    alike = [number for number in signal.valid_signals() if signal.getsignal(number) is before]
+    for number in alike:
+        signal.signal(number, on_signal)
     try:
         yield check
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number in alike:
+            signal.signal(number, before)

@@ -90,14 +90,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises
     ------
     SystemExit
-        Always: 0 if all went well, 1 after an error that was said in a sentence or an interrupt from the
-        keyboard, 2 for wrong usage.
+        Always: 0 if all went well, 1 after an error that was said in a sentence, Ctrl-C or SIGTERM, 2 for
+        wrong usage.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
     debug = "--debug" in given
     given = [argument for argument in given if argument != "--debug"]
     try:
-        with _libraries_silent(unless=debug), console.whole_imports():
+        with _libraries_silent(unless=debug), console.interruptible():
             app(given, prog_name="napari-sslmaps")
     except (Cancelled, KeyboardInterrupt):
         console.error("Stopped.")

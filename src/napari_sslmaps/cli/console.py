@@ -32,6 +32,8 @@ _CONTROL = ("Cc", "Cs", "Zl", "Zp")
 """Categories of characters that move the cursor or cannot be written."""
 _IMPORTING, _LATER = "<frozen importlib._bootstrap", 0.1
 """Where Python's code that imports says it is from; seconds until Ctrl-C is tried again."""
+_ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""Ctrl-C, what a queue or `kill` sends, and a terminal that is closed."""
 
 
 def out(text: RenderableType) -> None:
@@ -140,7 +142,7 @@ def counted(what: str, *, quiet: bool) -> "Iterator[Callable[[int, int], None]]"
 
 @contextmanager
 def kept_if_stopped(sentence: str) -> Iterator[None]:
-    """Say what is kept where Ctrl-C ends what is done within."""
+    """Say what is kept where Ctrl-C, or what is taken for it, ends what is done within."""
     try:
         yield
     except KeyboardInterrupt:
@@ -149,14 +151,19 @@ def kept_if_stopped(sentence: str) -> Iterator[None]:
 
 
 @contextmanager
-def whole_imports() -> Iterator[None]:
-    """Put Ctrl-C off while a module is imported; nothing where it does no more than end what runs.
+def interruptible() -> Iterator[None]:
+    """Let SIGTERM and a terminal that is closed end what is done within as Ctrl-C does, by KeyboardInterrupt.
 
-    A library in C++ that is interrupted while it is loaded ends the process with a word of its own.
+    Each is put off while a module is imported: a library in C++ that is interrupted while it is loaded ends
+    the process with a word of its own. A signal that somebody ignores or handles is left to them.
     """
-    before = signal.getsignal(signal.SIGINT)
-    is_plain = before is signal.default_int_handler and current_thread() is main_thread()
-    if not is_plain or sys.platform == "win32":
+    if sys.platform == "win32" or current_thread() is not main_thread():
+        yield
+        return
+    plain = (signal.default_int_handler, signal.SIG_DFL)
+    before = {number: signal.getsignal(number) for number in _ENDING}
+    before = {number: handler for number, handler in before.items() if handler in plain}
+    if not before:
         yield
         return
 
@@ -168,14 +175,22 @@ def whole_imports() -> Iterator[None]:
             frame = frame.f_back
         raise KeyboardInterrupt
 
-    alarm = signal.signal(signal.SIGALRM, interrupt)
-    signal.signal(signal.SIGINT, interrupt)
+    before[signal.SIGALRM] = signal.getsignal(signal.SIGALRM)
+    for number in before:
+        signal.signal(number, interrupt)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGINT, before)
-        signal.signal(signal.SIGALRM, alarm)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def left_to_window() -> None:
+    """Let a signal end the process at once again, except for Ctrl-C: an event loop hears no exception."""
+    for number in _ENDING:
+        if number != signal.SIGINT and current_thread() is main_thread():
+            signal.signal(number, signal.SIG_DFL)
 
 
 @contextmanager

@@ -27,6 +27,7 @@ def demo(
     if not missing:
         from napari_sslmaps._qt.demo import run_demo
 
+        console.left_to_window()
         run_demo(chosen.key)
         return
     if not headless:
