@@ -1,4 +1,5 @@
 import errno
+import shutil
 from contextlib import suppress
 from pathlib import Path
 
@@ -70,3 +71,26 @@ def test_a_name_fits_every_file_system() -> None:
     assert fitting("console.png") == "console.png"
     assert fitting("a\nb.png") not in (fitting("a\rb.png"), "a_b.png")
     assert fitting("a\nb.png").startswith("a_b.png-")
+
+
+@pytest.mark.parametrize(
+    "failing", [OSError(errno.ENOSPC, "No space left on device"), RuntimeError("pos 832")]
+)
+def test_a_full_disk_is_one_sentence_and_an_older_file_stays(
+    failing: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Torch and faiss say it in words of their own."""
+    (tmp_path / "a.pt").write_bytes(b"old")
+    free = shutil.disk_usage(tmp_path)._replace(free=0)
+    monkeypatch.setattr("napari_sslmaps.files.shutil.disk_usage", lambda _: free)
+
+    def fill(path: Path) -> None:
+        path.write_bytes(b"half")
+        raise failing
+
+    with (
+        pytest.raises(ExportError, match=r"the system says: No space left on device\. Choose another folder"),
+        written_whole(tmp_path / "a.pt") as part,
+    ):
+        fill(part)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a.pt": b"old"}

@@ -66,12 +66,31 @@ def read_regular(path: Path, most_bytes: int) -> bytes:
     OSError
         If it is missing, no regular file, or larger than `most_bytes`.
     """
-    status = path.stat()
+    try:
+        status = path.stat()
+    except ValueError as error:
+        raise OSError(errno.EINVAL, "there is a NUL character in its path", str(path)) from error
     if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "it is no file", str(path))
     if status.st_size > most_bytes:
         raise OSError(errno.EFBIG, f"it is larger than {most_bytes / 1e6:g} MB", str(path))
     return path.read_bytes()
+
+
+_MOST_TEXT = 512_000_000
+
+
+def read_text(path: Path) -> str:
+    """Read a regular file in UTF-8, with or without a mark at its beginning, as it is.
+
+    Raises
+    ------
+    OSError
+        As `read_regular` does.
+    UnicodeDecodeError
+        If it is in another coding.
+    """
+    return read_regular(path, _MOST_TEXT).decode("utf-8-sig")
 
 
 _KINDS = (
@@ -191,16 +210,31 @@ def written_whole(path: Path) -> Iterator[Path]:
         temporary.touch(exist_ok=False)
         yield temporary
         temporary.replace(path)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # torch and faiss say a full disk in words of their own
         if isinstance(error, ExportError):
             raise
         raise ExportError(
-            f"Expected to write {path}; the system says: {error.strerror or error}. "
+            f"Expected to write {path}; the system says: {_reason(error, path.parent)}. "
             "Choose another folder or free some space."
         ) from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+_FULL_BYTES = 2**20
+
+
+def _reason(error: OSError | RuntimeError, folder: Path) -> str:
+    """Say in the system's words why something was not written to a folder."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    if shutil.disk_usage(folder).free < _FULL_BYTES:
+        return os.strerror(errno.ENOSPC)
+    return " ".join(str(error).split())[:_MOST_SAID]
+
+
+_MOST_SAID = 120
 
 
 def hash_path(path: Path) -> str:

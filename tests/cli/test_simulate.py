@@ -1,5 +1,6 @@
 """``napari-sslmaps simulate`` as a person or a program meets it."""
 
+import errno
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -81,3 +82,15 @@ def test_a_folder_that_cannot_be_made_is_said(call: Call, tmp_path: Path) -> Non
     (tmp_path / "file").write_text("", encoding="utf-8")
     code, _, said = call("histology", "--out", tmp_path / "file" / "below")
     assert (code, "Choose another folder" in said) == (1, True)
+
+
+def test_a_full_disk_is_one_sentence(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, _: object) -> None:
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("imageio.v3.imwrite", full)
+    code, _, said = call("histology", "--count", 2, "--size", 32, "--out", tmp_path / "out")
+    assert code == 1
+    assert "No space left on device. Choose another folder or free some space." in said
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]

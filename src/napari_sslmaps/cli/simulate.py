@@ -60,6 +60,7 @@ def _write(
     import imageio.v3 as iio
     from rich.progress import track
 
+    from napari_sslmaps.files import written_whole
     from napari_sslmaps.lab.simulators.fields import field_seed
 
     images, masks = _folders(out)
@@ -70,8 +71,10 @@ def _write(
     ):
         image, labels = simulator.draw(field_seed(seed, index), size)
         file = f"{index:0{digits}d}.png"
-        iio.imwrite(images / file, image if simulator.colour else image[..., 0])
-        iio.imwrite(masks / file, labels)
+        drawn = {images / file: image if simulator.colour else image[..., 0], masks / file: labels}
+        for path, pixels in drawn.items():
+            with written_whole(path) as part:
+                iio.imwrite(part, pixels)
     described: dict[str, Any] = {
         "simulator": simulator.name,
         "classes": list(simulator.classes),
@@ -80,24 +83,23 @@ def _write(
         "seed": seed,
         "package_version": version("napari-sslmaps"),
     }
-    text = json.dumps(described, indent=2) + "\n"
-    (out / "dataset.json").write_text(text, encoding="utf-8")
+    with written_whole(out / "dataset.json") as part:
+        part.write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
     return described
 
 
 def _folders(out: Path) -> tuple[Path, Path]:
-    """Make the folders for images and masks in a folder that is new or empty.
+    """Name the folders for images and masks in a folder that is new or empty.
 
     Raises
     ------
     ExportError
-        If something is there already.
+        If something is there already, or nothing can be written there.
     """
     from napari_sslmaps.errors import ExportError
+    from napari_sslmaps.records.claim import check_claim
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ExportError(f"Expected --out to be a new or empty folder; {out} is not. Choose another.")
-    images, masks = out / "images", out / "masks"
-    images.mkdir(parents=True)
-    masks.mkdir()
-    return images, masks
+    check_claim(out, ())
+    return out / "images", out / "masks"
