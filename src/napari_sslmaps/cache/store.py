@@ -333,7 +333,7 @@ def recall_scan(folder: Path, file: FileIdentity, region: Region, parts: Parts =
         if record["check"] != digest_of(values):
             return None
         return RegionScan(**{**values, "window": tuple(values["window"])})
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 

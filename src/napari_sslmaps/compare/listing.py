@@ -3,13 +3,14 @@
 import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from io import StringIO
 from pathlib import Path
 
 from napari_sslmaps.compare.request import ComparedImage, MaskFile
 from napari_sslmaps.core.grid import Points
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import InvalidOptionError
-from napari_sslmaps.files import user_path
+from napari_sslmaps.files import read_text, user_path
 from napari_sslmaps.inputs.images import SAMPLE_PREFIX, find_sample
 from napari_sslmaps.inputs.listing import BatchItem, image_in, list_items
 from napari_sslmaps.maps.groups import AnchorGroup
@@ -229,7 +230,7 @@ def _with_labels(images: Sequence[ComparedImage], labels: str) -> list[ComparedI
         raise InvalidOptionError(
             f"Expected a CSV with the columns image and label, or {SUBFOLDERS}; got {path.name}. Add them."
         )
-    known = {row["image"]: row["label"] for row in rows}
+    known = {row["image"]: row["label"] for row in rows if {"image", "label"} <= set(row)}
     by_stem = {Path(name).stem: label for name, label in known.items()}
     return [
         replace(image, label=known.get(image.name) or by_stem.get(Path(image.name).stem) or image.label)
@@ -239,15 +240,10 @@ def _with_labels(images: Sequence[ComparedImage], labels: str) -> list[ComparedI
 
 def _rows(path: Path) -> list[dict[str, str]]:
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            return [
-                {
-                    str(key).strip(): (value or "").strip()
-                    for key, value in row.items()
-                    if isinstance(value, str)
-                }
-                for row in csv.DictReader(file)
-            ]
+        return [
+            {str(key).strip(): (value or "").strip() for key, value in row.items() if isinstance(value, str)}
+            for row in csv.DictReader(StringIO(read_text(path), newline=""))
+        ]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise InvalidOptionError(

@@ -4,11 +4,13 @@ import hashlib
 import json
 import logging
 import re
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -31,6 +33,8 @@ logger = logging.getLogger(__name__)
 _SCORES = "scores.json"
 _WHAT = "the scores of an image"
 _UNFIT = re.compile(r'[<>:"|?*\\\x00-\x1f]')
+
+_DAMAGE = (OSError, ValueError, KeyError, EOFError, BadZipFile, NotImplementedError, RuntimeError, zlib.error)
 
 
 @strict
@@ -135,13 +139,21 @@ class ComparisonFolder:
 
         Raises
         ------
-        OSError
-            If they are not there.
+        RecordError
+            If they are not there, or damaged.
         """
-        with np.load(self._tokens(name, method), allow_pickle=False) as stored:
-            what = "a description of tokens"
-            about = load(_AboutTokens, parse(str(stored["about"]), what), what)
-            return Embedding(stored["tokens"], about.grid, about.provenance)
+        path, what = self._tokens(name, method), "a description of tokens"
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                about = load(_AboutTokens, parse(str(stored["about"]), what), what)
+                return Embedding(stored["tokens"], about.grid, about.provenance)
+        except _DAMAGE as error:
+            if isinstance(error, RecordError):
+                raise
+            raise RecordError(
+                f"Expected the tokens of {name} by {method} as they were kept; {path} is damaged ({error}). "
+                f"Delete {path.parents[1] / _SCORES} and run the comparison again."
+            ) from error
 
     def _tokens(self, name: str, method: str) -> Path:
         return self.image_folder(name) / method / "tokens.npz"

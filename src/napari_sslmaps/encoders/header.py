@@ -9,6 +9,8 @@ from typing import Any
 from napari_sslmaps.errors import CheckpointError
 
 HEADER_KEY = "napari_sslmaps"
+_MOST_BYTES = 100_000_000
+"""Of a header, as the safetensors library has it."""
 _KINDS: Mapping[str, type] = {
     **dict.fromkeys(("method", "normalisation", "licence"), str),
     **dict.fromkeys(("architecture", "companions", "provenance"), dict),
@@ -40,7 +42,7 @@ def read_header(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         prefix = file.read(8)
         length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else 0
-        if not 0 < length <= path.stat().st_size - 8:
+        if not 0 < length <= min(path.stat().st_size - 8, _MOST_BYTES):
             raise CheckpointError(damaged)
         content = file.read(length)
     try:

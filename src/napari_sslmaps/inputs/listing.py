@@ -4,13 +4,14 @@ import csv
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from io import StringIO
 from math import isfinite
 from pathlib import Path, PurePosixPath
 
 from napari_sslmaps.core.frames import chosen_frames
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import InvalidOptionError, RegionError, SSLMapsError, UnsupportedImageError
-from napari_sslmaps.files import fitting, readable, user_path
+from napari_sslmaps.files import fitting, read_text, readable, user_path
 from napari_sslmaps.sources.channels import Channel, chosen_channels
 from napari_sslmaps.sources.formats import holds_dicom, is_url, local_path, url_of
 from napari_sslmaps.sources.open import find_images, open_image
@@ -204,8 +205,8 @@ def read_sheet(path: Path) -> tuple[list[BatchItem], str]:
         If it cannot be read, has no column called image or one twice, or a line does not fit.
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            table = [[cell.strip() for cell in row] for row in csv.reader(file, strict=True)]
+        lines = csv.reader(StringIO(read_text(path), newline=""), strict=True)
+        table = [[cell.strip() for cell in row] for row in lines]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise InvalidOptionError(

@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from io import StringIO
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from napari_sslmaps.core.findings import Table
 from napari_sslmaps.errors import RecordError
 from napari_sslmaps.figures.report import ReportSection, write_report
+from napari_sslmaps.files import read_text
 from napari_sslmaps.readers.analysis import Scores, sentences_of, tables_of
 from napari_sslmaps.readers.answers import read_answers
 from napari_sslmaps.readers.study import Study
@@ -93,14 +95,13 @@ def read_scores(folder: Path) -> Scores:
     """
     path = folder / _IMAGES
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+        rows = list(csv.DictReader(StringIO(read_text(path), newline="")))
         best: dict[tuple[str, str, str], float] = {}
         for row in rows:
             key = row["Image"], row["Map"].split(" ")[0], row["Method"]
             area = float(row["auroc"]) if row["auroc"] else 0.0
             best[key] = max(area, best.get(key, 0.0))
-    except (OSError, UnicodeDecodeError, KeyError, ValueError, csv.Error) as error:
+    except (OSError, UnicodeDecodeError, KeyError, ValueError, AttributeError, csv.Error) as error:
         raise RecordError(
             f"Expected the folder of a comparison with {_IMAGES}; {path} cannot be read ({error}). Run "
             "evaluate --scores maps on the same images."

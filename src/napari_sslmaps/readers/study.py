@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, Self, get_args
 
 from napari_sslmaps.errors import InvalidOptionError, RecordError
+from napari_sslmaps.files import read_text
 from napari_sslmaps.records.json import read_json, write_json
 from napari_sslmaps.serialise import dump, load, strict
 
@@ -213,9 +214,9 @@ def load_questions(path: Path | None = None, design: Design = "rating") -> tuple
         if path is None:
             text = files("napari_sslmaps.readers").joinpath("questions.toml").read_text(encoding="utf-8")
         else:
-            text = path.read_text(encoding="utf-8")
+            text = read_text(path)
         content = tomllib.loads(text)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise RecordError(
             f"Expected questions as a TOML file; {path} cannot be read ({error}). See docs/readers.md."
         ) from error

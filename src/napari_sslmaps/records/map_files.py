@@ -18,6 +18,7 @@ from napari_sslmaps.errors import ExportError, UnsupportedImageError
 from napari_sslmaps.files import written_whole
 from napari_sslmaps.maps.attention import AttentionStack
 from napari_sslmaps.maps.registry import map_type_of, stored_values
+from napari_sslmaps.sources.tiff import DAMAGE
 
 FORMAT = "napari-sslmaps/map"
 SpacingYX = tuple[float, float] | None
@@ -156,7 +157,7 @@ def read_map(path: Path) -> StoredMap:
         grid = TokenGrid(**{key: _tupled(value) for key, value in tags["grid"].items()})
         provenance = Provenance.from_dict(tags["provenance"])
         kind, details = str(tags["map"]), dict(tags["details"])
-    except (OSError, KeyError, TypeError, ValueError, SyntaxError) as error:
+    except (*DAMAGE, AttributeError, RecursionError) as error:
         raise UnsupportedImageError(
             f"Expected a map written by napari-sslmaps; {path.name} is none or is damaged ({error})."
         ) from error

@@ -86,7 +86,7 @@ class Places:
         """
         name = PurePosixPath(path.replace("\\", "/")).name
         near = (_straight(self.folder.absolute() / path), self.folder / name, self.folder / "sources" / name)
-        there = next((place for place in near if place.exists()), None)
+        there = next((place for place in near if os.path.exists(place)), None)  # noqa: PTH110  # it says no where Path's raises
         if self.images is None or (there is not None and hash_path(there) == sha256):
             return there or near[0]
         return next((place for place in self._others(name) if hash_path(place) == sha256), there or near[0])

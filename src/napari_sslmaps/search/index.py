@@ -5,8 +5,10 @@ Tokens are centred on the mean of a sample, brought to length 1 and kept by fais
 nearest to the query alone, mapped from the file, so that it reads a few megabytes of gigabytes.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,8 +18,8 @@ from numpy.typing import NDArray
 from napari_sslmaps.batch.store import About, read_about, read_embedding
 from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.results import Float32
-from napari_sslmaps.errors import InvalidOptionError
-from napari_sslmaps.files import remove_folder, written_whole
+from napari_sslmaps.errors import InvalidOptionError, RecordError
+from napari_sslmaps.files import remove_folder, special_kind, written_whole
 from napari_sslmaps.records.json import read_json, write_json
 from napari_sslmaps.serialise import dump, strict
 
@@ -29,6 +31,7 @@ _LISTS = 1024
 _PER_LIST = 39
 _SAMPLE = 120_000
 _SEGMENT = 2_000_000
+_SEGMENT_NAME = re.compile(r"segment-\d{5,}\.faiss")
 _MOST_DEAD = 0.3
 OnOutput = Callable[[int, int], None]
 """Called with outputs done and their number; may raise `Cancelled`."""
@@ -94,6 +97,13 @@ class Manifest:
     mean: tuple[float, ...]
     images: tuple[IndexedImage, ...] = ()
     segments: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        follow = accumulate((image.count for image in self.images), initial=0)
+        if any(image.first != first for image, first in zip(self.images, follow, strict=False)):
+            raise RecordError("Expected images whose tokens follow each other; they do not.")
+        if not all(map(_SEGMENT_NAME.fullmatch, self.segments)):
+            raise RecordError("Expected names of parts such as segment-00000.faiss; there are others.")
 
     @classmethod
     def read(cls, folder: Path) -> Self | None:
@@ -264,8 +274,6 @@ class _Part:
         self._index: Any = None
 
     def add(self, store: Path, output: str, about: About) -> None:
-        import faiss
-
         embedding = read_embedding(store / output)
         row, region = about.row, about.provenance.region
         first = self._manifest.tokens
@@ -282,7 +290,7 @@ class _Part:
             frame=region.frame if region else 0,
         )
         if self._index is None:
-            self._index = faiss.read_index(str(self._folder / _QUANTISER))
+            self._index = read_part(self._folder / _QUANTISER, len(self._manifest.mean))
         known = np.flatnonzero(np.isfinite(embedding.flat[:, 0]))
         self._index.add_with_ids(self._manifest.prepared(embedding.flat[known]), known + image.first)
         self._waiting.append(image)
@@ -300,6 +308,42 @@ class _Part:
         self._manifest.write(self._folder)
         self._waiting, self._index = [], None
         return self._manifest
+
+
+def read_part(path: Path, dim: int, *, mapped: bool = False) -> Any:
+    """Read a part of an index.
+
+    Parameters
+    ----------
+    path
+        The file.
+    dim
+        Length of the tokens in it.
+    mapped
+        Whether it stays in its file, to be searched alone.
+
+    Raises
+    ------
+    RecordError
+        If it is not there or damaged.
+    """
+    import faiss
+
+    trouble = special_kind(path) and f"it is {special_kind(path)}"
+    try:
+        flags = faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY if mapped else 0
+        part = None if trouble else faiss.read_index(str(path), flags)
+    except (RuntimeError, MemoryError) as error:
+        trouble = " ".join(str(error).split())[:120]
+    else:
+        if part is not None and part.d != dim:
+            trouble = f"its tokens have {part.d} numbers instead of {dim}"
+    if trouble:
+        raise RecordError(
+            f"Expected a part of an index; {path} is damaged ({trouble}). Delete {path.parent} and run "
+            "napari-sslmaps index again."
+        )
+    return part
 
 
 def _write(index: Any, path: Path) -> None:

@@ -14,7 +14,7 @@ from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.files import user_path
 from napari_sslmaps.inputs.images import open_named
 from napari_sslmaps.pipeline.embedding import embed
-from napari_sslmaps.search.index import IndexedImage, Manifest, index_folder
+from napari_sslmaps.search.index import IndexedImage, Manifest, index_folder, read_part
 
 _PROBES = 32
 _FIRST, _MOST = 512, 16_384
@@ -117,7 +117,7 @@ class TokenIndex:
         self._firsts = np.array([image.first for image in manifest.images])
         self._segments: list[Any] = []
         for name in manifest.segments:
-            segment = faiss.read_index(str(folder / name), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY)
+            segment = read_part(folder / name, len(manifest.mean), mapped=True)
             faiss.extract_index_ivf(segment).nprobe = _PROBES
             self._segments.append(segment)
 

@@ -52,7 +52,7 @@ from napari_sslmaps.sources.tiff_series import (
     spacing_of,
 )
 
-_DAMAGE = (
+DAMAGE = (
     tifffile.TiffFileError,
     OSError,
     ValueError,
@@ -63,7 +63,9 @@ _DAMAGE = (
     ArithmeticError,  # a size of 0
     struct.error,
     zlib.error,
+    SyntaxError,  # of metadata that are no XML
 )
+"""What reading a damaged file may raise."""
 _KEPT_BYTES = 96 * 2**20
 _BOUNDED = tuple(
     tifffile.COMPRESSION[name]
@@ -130,7 +132,7 @@ def _by_libtiff(path: Path, index: int) -> NDArray[np.uint8] | None:
     with suppress(OSError, ValueError, SyntaxError), Image.open(path) as image:
         if index == 0:
             return np.array(image.convert("RGB"))
-    with suppress(*_DAMAGE):
+    with suppress(*DAMAGE):
         page = tifffile.imread(path, key=index)
         if page.dtype == np.uint8 and page.shape[2:] in ((), (3,)):
             return page
@@ -169,7 +171,7 @@ class TiffSource(SourceBase):
         icc: bool = True,
         channel: ChannelChoice = None,
     ) -> None:
-        with ExitStack() as on_error, decoding(path.name, "a readable TIFF", *_DAMAGE):
+        with ExitStack() as on_error, decoding(path.name, "a readable TIFF", *DAMAGE):
             file, of_file = open_with_metadata(path)
             on_error.enter_context(file)
             check_claimed_planes(file, path)
@@ -222,7 +224,7 @@ class TiffSource(SourceBase):
 
     def _decode(self, region: Region) -> NDArray[Any]:
         box = self._turn.stored(region, self.levels[region.level].shape_yx)
-        with decoding(self._file_name, "a readable TIFF", *_DAMAGE):
+        with decoding(self._file_name, "a readable TIFF", *DAMAGE):
             planes = [self._planes[region.level].read(plane, box) for plane in self._wanted(region)]
         samples = np.concatenate(planes, -1) if len(planes) > 1 else planes[0]
         pixels = self._turn.shown(self._meaning.convert(samples))

@@ -1,11 +1,13 @@
 """OME-Zarr 0.1 to 0.5 in a folder, a zip file or behind a URL, and plain zarr arrays."""
 
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, suppress
 from itertools import islice
 from math import prod
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import zarr
@@ -38,6 +40,9 @@ _DAMAGE = (
     KeyError,
     TypeError,
     IndexError,
+    BadZipFile,
+    EOFError,
+    zlib.error,
 )
 _AXES_BEFORE_03 = "TCZYX"
 _LISTED = 6

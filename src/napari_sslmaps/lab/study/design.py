@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_sslmaps.errors import InvalidOptionError
+from napari_sslmaps.files import read_text, user_path
 from napari_sslmaps.lab.simulators.scenes import DOMAINS
 from napari_sslmaps.lab.toml_tables import to_toml
 
@@ -135,7 +136,7 @@ def find_design(wanted: str, minutes: float | None = None) -> Design:
     if wanted in _BUILT_IN:
         design = _BUILT_IN[wanted]
     elif wanted.endswith(".toml"):
-        design = _read_toml(Path(wanted))
+        design = _read_toml(user_path(wanted))
     else:
         names = ", ".join(_BUILT_IN)
         raise InvalidOptionError(f"Expected a design among {names}, or a .toml file; got {wanted!r}.")
@@ -170,11 +171,11 @@ def design_from_dict(values: Mapping[str, Any], *, source: str = "the design") -
 
 def _read_toml(path: Path) -> Design:
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(read_text(path))
     except OSError as error:
         raise InvalidOptionError(
             f"Expected a design in {path}; it cannot be read: {error.strerror}."
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidOptionError(f"Expected TOML in {path}; {error}.") from error
     return design_from_dict({"name": path.stem, **values}, source=str(path))

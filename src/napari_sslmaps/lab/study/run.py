@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from napari_sslmaps.core.diagnostics import effective_rank
 from napari_sslmaps.errors import InvalidOptionError
@@ -31,7 +32,9 @@ from napari_sslmaps.lab.study.train import (
     seconds_per_step,
     study_recipe,
     train,
+    whole,
 )
+from napari_sslmaps.serialise import dump, load, read, strict
 
 CONTROLS = ("colour", "pixels")
 _CPU = torch.device("cpu")
@@ -118,6 +121,18 @@ def write_results(design: Design, out: Path) -> Path:
     return write_page(result, out)
 
 
+@strict
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What a training cost, and what came of it."""
+
+    steps: int
+    images: int
+    seconds: float
+    loss: float
+    feature_rank: float
+
+
 @dataclass(slots=False)
 class _Domain:
     """Scenes of one domain, simulated when first needed."""
@@ -165,9 +180,10 @@ class _Study:
         what = f"{position}/{len(self.design.trainings)} {domain} {method} seed {seed}"
         training = self._begin(method, seed)
         if weights.exists():
-            training.objective.load_state_dict(
-                torch.load(weights, map_location=self._device, weights_only=True)
-            )
+            with whole(weights):
+                training.objective.load_state_dict(
+                    torch.load(weights, map_location=self._device, weights_only=True)
+                )
         else:
             steps = training.recipe.steps
             self._on_progress(what, 0, steps)
@@ -187,15 +203,15 @@ class _Study:
     def _keep(self, training: Training, weights: Path, domain: str) -> None:
         """Write what the training cost, then its weights: with the weights, the cost is there too."""
         tokens = compute_tokens(training.objective, self._domains[domain].bank[:100], self._device)
-        facts = {
-            "steps": training.step,
-            "images": training.step * training.recipe.batch,
-            "seconds": round(training.seconds, 2),
-            "loss": round(training.smooth_loss, 4),
-            "feature_rank": round(effective_rank(tokens.flatten(0, 1)), 1),
-        }
+        facts = _Facts(
+            training.step,
+            training.step * training.recipe.batch,
+            round(training.seconds, 2),
+            round(training.smooth_loss, 4),
+            round(float(effective_rank(tokens.flatten(0, 1))), 1),
+        )
         with written_whole(weights.with_suffix(".json")) as partial:
-            partial.write_text(json.dumps(facts) + "\n", encoding="utf-8")
+            partial.write_text(json.dumps(dump(facts)) + "\n", encoding="utf-8")
         with written_whole(weights) as partial:
             torch.save(training.objective.state_dict(), partial)
 
@@ -258,10 +274,16 @@ def _found(design: Design, out: Path, domain: str, seeds: Mapping[str, int]) -> 
     twins = {untrained(method): design.seeds for method in seeds}
     image, token = {}, {}
     for name, count in {**seeds, **twins, **dict.fromkeys(CONTROLS, 1)}.items():
-        files = [np.load(_scores_path(out, domain, name, seed)) for seed in range(count)]
-        image[name] = np.stack([file["image"] for file in files])
-        token[name] = np.stack([file["token"] for file in files])
+        files = [_scores(_scores_path(out, domain, name, seed)) for seed in range(count)]
+        with whole(out / "scores"):
+            image[name] = np.stack([file["image"] for file in files])
+            token[name] = np.stack([file["token"] for file in files])
     return StudyResult(image, token)
+
+
+def _scores(path: Path) -> dict[str, NDArray[Any]]:
+    with whole(path), np.load(path) as stored:
+        return dict(stored)
 
 
 def _seeds_done(design: Design, out: Path, domain: str) -> dict[str, int]:
@@ -276,9 +298,12 @@ def _seeds_done(design: Design, out: Path, domain: str) -> dict[str, int]:
 def _compute(out: Path, domain: str, seeds: Mapping[str, int]) -> dict[str, Any]:
     """Return what each training of a domain cost: {method: [facts of each seed]}."""
     return {
-        method: [
-            json.loads((out / "encoders" / f"{domain}-{method}-{seed}.json").read_text(encoding="utf-8"))
-            for seed in range(count)
-        ]
+        method: [_facts(out / "encoders" / f"{domain}-{method}-{seed}.json") for seed in range(count)]
         for method, count in seeds.items()
     }
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    what = f"what a training cost ({path.name})"
+    facts: dict[str, Any] = dump(load(_Facts, read(path, what), what))
+    return facts

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import struct
 import time
-from collections.abc import Callable, Mapping
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -15,6 +20,7 @@ from torch import Tensor
 
 from napari_sslmaps.encoders.families.unet import UNetArchitecture
 from napari_sslmaps.encoders.families.vit import ViTArchitecture
+from napari_sslmaps.errors import RecordError
 from napari_sslmaps.files import written_whole
 from napari_sslmaps.lab.gate.images import PATCH
 from napari_sslmaps.lab.study.design import Design
@@ -139,11 +145,43 @@ class Training:
             torch.save(state, partial)
 
     def restore(self, path: Path) -> None:
-        """Go on from where `save` was called."""
-        state = torch.load(path, map_location=self.device, weights_only=True)
-        self.objective.load_state_dict(state["objective"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.step, self.seconds, self.smooth_loss = state["step"], state["seconds"], state["smooth_loss"]
+        """Go on from where `save` was called.
+
+        Raises
+        ------
+        RecordError
+            If the file is damaged.
+        """
+        with whole(path):
+            state = torch.load(path, map_location=self.device, weights_only=True)
+            self.objective.load_state_dict(state["objective"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.step, self.seconds = int(state["step"]), float(state["seconds"])
+            self.smooth_loss = float(state["smooth_loss"])
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[None]:
+    """Say of a file that a study keeps that it is damaged, if reading it fails.
+
+    Raises
+    ------
+    RecordError
+        With the file, and what to do.
+    """
+    try:
+        yield
+    except _DAMAGE as error:
+        raise RecordError(
+            f"Expected what a study keeps; {path} is damaged ({' '.join(str(error).split())[:120]}). "
+            "Delete it, and the same command makes it again."
+        ) from error
+
+
+_DAMAGE = (
+    *(OSError, ValueError, LookupError, RuntimeError, TypeError, AttributeError, EOFError, RecursionError),
+    *(BadZipFile, UnpicklingError, struct.error, zlib.error),
+)
 
 
 def train(

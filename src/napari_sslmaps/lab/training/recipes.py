@@ -14,7 +14,7 @@ from napari_sslmaps.encoders.families.vit import ViTArchitecture
 from napari_sslmaps.encoders.methods import registry as methods
 from napari_sslmaps.encoders.spec import Architecture, get_normalisation
 from napari_sslmaps.errors import InvalidOptionError
-from napari_sslmaps.files import user_path
+from napari_sslmaps.files import read_text, user_path
 from napari_sslmaps.lab.toml_tables import check_names, converted, from_table, to_toml
 from napari_sslmaps.lab.training.augmenting import Augmentation
 from napari_sslmaps.lab.training.options import OPTIONS, parse_options
@@ -210,13 +210,13 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     if str(name_or_path) in list_recipes():
         path = Path(str(files("napari_sslmaps.lab.training"))) / "recipes" / f"{name_or_path}.toml"
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = tomllib.loads(read_text(path))
     except OSError as error:
         raise InvalidOptionError(
             f"Expected a recipe among {', '.join(list_recipes())}, or a TOML file; {name_or_path} cannot be "
             f"read ({error.strerror})."
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidOptionError(f"Expected a recipe in TOML; {path} is none ({error}).") from error
     return replace(parse_recipe(tables), name=path.stem)
 

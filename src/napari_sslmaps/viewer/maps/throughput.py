@@ -14,7 +14,7 @@ from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.tiling import DEFAULT_TILE, Tiling, plan_tiles
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.encoders.user_encoders import config_folder
-from napari_sslmaps.files import whole_file
+from napari_sslmaps.files import read_regular, whole_file
 from napari_sslmaps.pipeline.cost import Throughput, work_of
 from napari_sslmaps.sources.scan import scan_region
 from napari_sslmaps.viewer.canvas.image_layer import LayerSource
@@ -111,8 +111,8 @@ def _path() -> Path:
 
 def _read() -> dict[str, Throughput]:
     """Return what was written down; nothing where that is damaged, as it is soon measured again."""
-    with suppress(OSError, ValueError, TypeError, AttributeError):
-        written: dict[str, Any] = json.loads(_path().read_bytes())
+    with suppress(OSError, ValueError, TypeError, AttributeError, RecursionError):
+        written: dict[str, Any] = json.loads(read_regular(_path(), _MOST_BYTES))
         return {key: Throughput(float(seconds), str(device)) for key, (seconds, device) in written.items()}
     return {}
 
@@ -122,7 +122,7 @@ def _key(spec: EncoderSpec) -> str:
     return f"{platform.node()} {spec.name} {spec.sha256[:16]}"
 
 
-_SIDE = 1024
+_SIDE, _MOST_BYTES = 1024, 10**7
 
 
 class ReadSpeed:
