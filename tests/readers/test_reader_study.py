@@ -17,9 +17,9 @@ from napari_sslmaps.inputs.encoders import EncoderChoice
 from napari_sslmaps.inputs.listing import list_items
 from napari_sslmaps.maps.groups import AnchorGroup
 from napari_sslmaps.readers.answers import read_answers
-from napari_sslmaps.readers.build import ANSWERS, PAGES, StudyRequest, new_study
+from napari_sslmaps.readers.build import StudyRequest, new_study
 from napari_sslmaps.readers.report import analyse_files, write_study_report
-from napari_sslmaps.readers.study import Study, load_questions
+from napari_sslmaps.readers.study import ANSWERS, PAGES, Study, load_questions
 from napari_sslmaps.records.run import RunOptions
 
 LIKING = {"mae-histology": 0.9, "dinov3-histology": 0.3, "mae-untrained": -0.3, "colour-8px": -0.9}

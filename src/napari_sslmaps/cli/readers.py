@@ -78,8 +78,8 @@ def new(  # noqa: PLR0913  # each parameter is an option that users type, or a g
     """
     from napari_sslmaps.inputs.encoders import choose_encoders
     from napari_sslmaps.inputs.listing import list_items
-    from napari_sslmaps.readers.build import PAGES, StudyRequest, new_study
-    from napari_sslmaps.readers.study import check_design, load_questions
+    from napari_sslmaps.readers.build import StudyRequest, new_study
+    from napari_sslmaps.readers.study import PAGES, check_design, load_questions
     from napari_sslmaps.records.run import RunOptions
 
     how = check_design(design)
@@ -143,8 +143,8 @@ def report(
 ) -> None:
     """Analyse what readers sent back: ratings or preferences with intervals, tests, agreement, time."""
     from napari_sslmaps.extras import require_extra
-    from napari_sslmaps.readers.build import ANSWERS
     from napari_sslmaps.readers.report import analyse_files, write_study_report
+    from napari_sslmaps.readers.study import ANSWERS
 
     require_extra("readers")
     paths = answers or sorted((study / ANSWERS).glob("*.json"))

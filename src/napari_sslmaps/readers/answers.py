@@ -7,10 +7,10 @@ from typing import Any
 
 from napari_sslmaps.errors import RecordError
 from napari_sslmaps.readers.study import LETTERS, Question, Study
-from napari_sslmaps.records.json import check_format, read_object
-from napari_sslmaps.serialise import load, strict
+from napari_sslmaps.records.json import read_json
+from napari_sslmaps.serialise import strict
 
-FORMAT = "napari-sslmaps/reader-answers"
+KIND = "reader-answers"
 
 
 @strict
@@ -139,10 +139,7 @@ def read_answers(study: Study, paths: Sequence[Path]) -> Answers:
 
 
 def _read(path: Path, study: Study) -> AnswerFile:
-    what = f"answers of a reader ({path.name})"
-    content = read_object(path, "answers of a reader")
-    check_format(content, FORMAT, what)
-    found = load(AnswerFile, content, what)
+    found = read_json(path, KIND, AnswerFile, "answers of a reader")
     if found.study != study.id or found.reader not in {reader.code for reader in study.readers}:
         raise RecordError(
             f"Expected answers of this study ({study.id}); {path.name} is of another. Take it out of the "

@@ -31,11 +31,20 @@ from napari_sslmaps.pipeline.embedding import embed
 from napari_sslmaps.readers.page import PageImage, write_page
 from napari_sslmaps.readers.pictures import image_picture, map_picture
 from napari_sslmaps.readers.schedule import make_schedule
-from napari_sslmaps.readers.study import KEY_FILE, Design, MapReach, Question, Study, StudyImage, StudyMethod
+from napari_sslmaps.readers.study import (
+    ANSWERS,
+    KEY_FILE,
+    PAGES,
+    Design,
+    MapReach,
+    Question,
+    Study,
+    StudyImage,
+    StudyMethod,
+)
 from napari_sslmaps.records.run import RunOptions
 from napari_sslmaps.sources.protocol import ImageSource
 
-PAGES, ANSWERS = "pages", "answers"
 _SIDE = 1024
 _ID_BYTES = 8
 OnImage = Callable[[int, int], None]

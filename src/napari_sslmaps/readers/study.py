@@ -15,6 +15,8 @@ from napari_sslmaps.serialise import dump, load, strict
 Design = Literal["rating", "pairwise", "best-worst"]
 Scale = Literal["likert", "visual"]
 KEY_FILE = "key.json"
+PAGES, ANSWERS = "pages", "answers"
+"""Folders of a study: what readers open, and what they send back."""
 _KIND = "reader-study"
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
