@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -113,6 +115,23 @@ def test_another_grid_moves_the_layer(layer_manager: LayerManager) -> None:
     assert layer_manager.show(image, draw(result)) is layer
     np.testing.assert_allclose(layer.data_to_world((-0.5, -0.5)), (15.5, 7.5))
     np.testing.assert_allclose(layer.data_to_world((1.5, 1.5)), (23.5, 15.5))
+
+
+def test_only_what_is_another_of_its_place_is_set(layer_manager: LayerManager) -> None:
+    """As napari slices every layer for each; a drag and its end change the grid, never the turn."""
+    image = layer_manager._viewer.layers[0]
+    image.rotate, image.affine = 30, [[0.9, 0.3, 5.0], [-0.2, 1.1, 2.0], [0, 0, 1]]
+    layer = layer_manager.show(image, draw(similarity(np.zeros((4, 5), np.float32))))
+    told: list[str] = []
+    for name in ("scale", "translate", "rotate", "shear", "affine", "units"):
+        getattr(layer.events, name).connect(lambda _, name=name: told.append(name))
+    coarse = replace(similarity(np.zeros((2, 3), np.float32)), grid=GRID.coarser(1))
+    layer_manager.show(image, draw(coarse))
+    assert set(told) == {"scale", "translate"}
+    for name, value in placement(image, coarse.grid).items():
+        if name not in ("affine", "units"):
+            np.testing.assert_array_equal(getattr(layer, name), value)
+    assert (layer.affine, layer.units) == (image.affine, image.units)
 
 
 def test_pca_is_rgba_and_transparent_where_not_computed(layer_manager: LayerManager) -> None:

@@ -231,9 +231,7 @@ class LayerManager:
         """Move every map and panel of an image to where the image is now."""
         for layer in self.layers_of(image, *_PLACED):
             mark = layer.metadata[OWN]
-            grid = TokenGrid(**mark["grid"])
-            for name, value in placement(image, grid, mark["frame"]).items():
-                setattr(layer, name, value)
+            _place(layer, placement(image, TokenGrid(**mark["grid"]), mark["frame"]))
 
     def _made(self, image: Image, drawing: LayerSpec) -> Picture:
         values = _with_lead(drawing, image).copy()
@@ -273,8 +271,7 @@ class LayerManager:
         if isinstance(layer, Image) and limits is not None and tuple(layer.contrast_limits) != limits:
             set_limits(layer, limits)
         if moved:
-            for name, value in placement(image, drawing.grid, drawing.frame).items():
-                setattr(layer, name, value)
+            _place(layer, placement(image, drawing.grid, drawing.frame))
         layer.refresh(thumbnail=not live, extent=False, highlight=False)
 
     def below_marks(self) -> int:
@@ -335,6 +332,16 @@ def placement(image: Image, grid: TokenGrid, frame: int = 0) -> dict[str, Any]:
         "scale": cell,
         "translate": np.asarray(image.translate, float) + turn_of(image) @ (scale * first),
     }
+
+
+def _place(layer: Layer, where: Mapping[str, Any]) -> None:
+    """Set what is another; for each that is set, napari slices all layers and counts its sliders anew."""
+    for name, value in where.items():
+        pair = getattr(layer, name), value
+        if name == "affine":
+            pair = pair[0].affine_matrix, value.affine_matrix
+        if not np.array_equal(*pair):
+            setattr(layer, name, value)
 
 
 def frame_of_reference(image: Layer) -> dict[str, Any]:
