@@ -1,4 +1,4 @@
-"""How quickly this machine embeds and answers, encoder by encoder: ``napari-sslmaps bench``.
+"""Speed of this machine, encoder by encoder, at embedding and answering: ``napari-sslmaps bench``.
 
 What the package costs over bare networks and rivals is measured in the repository's ``benchmarks/``.
 """

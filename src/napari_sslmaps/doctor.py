@@ -1,4 +1,4 @@
-"""What works on this machine, and for each fault the fix."""
+"""Checks of what works on this machine, and for each fault the fix."""
 
 import os
 import platform

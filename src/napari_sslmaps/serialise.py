@@ -141,7 +141,7 @@ def _place(loc: tuple[int | str, ...]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ArrayForm:
-    """How an array is written: as nested lists, NaN as null.
+    """Form of an array in a file: nested lists, NaN as null.
 
     Parameters
     ----------
@@ -176,7 +176,7 @@ class ArrayForm:
 
 @dataclass(frozen=True, slots=True)
 class NullForNan:
-    """How a number is written that may be unknown: NaN as null."""
+    """Form in a file of a number that may be unknown: NaN as null."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> "CoreSchema":
         """Say how it is read and written."""

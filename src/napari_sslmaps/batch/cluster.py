@@ -33,7 +33,7 @@ _CONFIG = {
 
 @dataclass(frozen=True, slots=True)
 class Workers:
-    """Who does the work.
+    """Workers that do the work of a batch.
 
     Parameters
     ----------

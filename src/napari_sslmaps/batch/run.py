@@ -27,7 +27,7 @@ _KEY = re.compile("[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True)
 class BatchProgress:
-    """How far a batch is.
+    """Progress of a batch.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class BatchProgress:
 
 @dataclass(frozen=True, slots=True)
 class BatchReport:
-    """What a batch did.
+    """Report on what a batch did.
 
     Parameters
     ----------

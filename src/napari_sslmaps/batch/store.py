@@ -44,7 +44,7 @@ _READING = (OSError, KeyError, TypeError, ValueError, IndexError)
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Output:
-    """What is stored of one image and encoder.
+    """Results of one image and encoder that are stored.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ def _replace(folder: Path, growing: Path, unfinished: Path) -> None:
 @strict
 @dataclass(frozen=True, slots=True)
 class About:
-    """What is kept beside an output.
+    """Facts that are kept beside an output.
 
     Parameters
     ----------

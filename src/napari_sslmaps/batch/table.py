@@ -23,7 +23,7 @@ _WAIT = 20
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What became of one image and encoder; None where it failed before that was known.
+    """Outcome of one image and encoder; None where it failed before that was known.
 
     Parameters
     ----------

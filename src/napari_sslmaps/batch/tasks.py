@@ -1,4 +1,4 @@
-"""What is asked of a worker: one image by one encoder, with everything that decides the numbers."""
+"""Tasks of workers: one image by one encoder, with everything that decides the numbers."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ StoredTokens = Literal["float16", "float32", "none"]
 
 @dataclass(frozen=True, slots=True)
 class BatchOptions:
-    """How images are embedded, and what is kept of them.
+    """Options of embedding images, and of what is kept of them.
 
     Parameters
     ----------

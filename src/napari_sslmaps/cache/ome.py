@@ -40,7 +40,7 @@ Allocate = Callable[[int, int, int], Float32]
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where token (0, 0) has its centre and how far tokens are apart, (y, x) in `unit`.
+    """Centre of token (0, 0) and distance between tokens, (y, x) in `unit`.
 
     Parameters
     ----------

@@ -84,7 +84,7 @@ Seed = Annotated[int, typer.Option(min=0, help="Seed of everything that is drawn
 
 
 class RegionFlags(NamedTuple):
-    """Which part of an image is embedded."""
+    """Options that choose the part of an image to embed."""
 
     region: RegionText = None
     level: Level = 0
@@ -108,7 +108,7 @@ class RegionFlags(NamedTuple):
 
 
 class EmbedFlags(NamedTuple):
-    """How an image is embedded."""
+    """Options of embedding an image."""
 
     tile: Annotated[
         int | None,
@@ -169,7 +169,7 @@ def block_of(text: str) -> int | str:
 
 
 class OpenFlags(NamedTuple):
-    """How files are opened."""
+    """Options of opening files."""
 
     channel: Annotated[
         list[str] | None,
@@ -231,7 +231,7 @@ class PointFlags(NamedTuple):
 
 
 class MapFlags(NamedTuple):
-    """Which maps are made of an embedding, and how."""
+    """Options of the maps that are made of an embedding."""
 
     maps: Annotated[str, typer.Option("--maps", help="Those wanted.", rich_help_panel=MAPS)] = ""
     centred: Annotated[
@@ -313,7 +313,7 @@ class MapCommand(TyperCommand):
 
 
 class AttentionFlags(NamedTuple):
-    """Which attention is shown, where an encoder is run again for it."""
+    """Options of attention for which an encoder is run again."""
 
     block: Annotated[
         int | None,
@@ -331,7 +331,7 @@ class AttentionFlags(NamedTuple):
 
 
 class Corrections(NamedTuple):
-    """What the user knows better than a weight file."""
+    """Corrections of a weight file by the user, who may know better."""
 
     method: Annotated[
         str | None,

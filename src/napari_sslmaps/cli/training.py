@@ -1,4 +1,4 @@
-"""How a training shows on a terminal: one bar with time left, loss, learning rate and feature rank."""
+"""Training on a terminal: one bar with time left, loss, learning rate and feature rank."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext

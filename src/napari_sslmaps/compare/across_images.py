@@ -1,4 +1,4 @@
-"""What is found only over all images together: probes, label efficiency, retrieval, localisation."""
+"""Findings over all images together: probes, label efficiency, retrieval, localisation."""
 
 from collections.abc import Sequence
 

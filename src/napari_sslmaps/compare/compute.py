@@ -110,7 +110,7 @@ def compare(
 
 
 class _ComparisonState:
-    """What has been done so far, image by image."""
+    """Results so far, image by image."""
 
     def __init__(
         self,

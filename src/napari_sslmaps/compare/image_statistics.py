@@ -1,4 +1,4 @@
-"""What can be measured of a region before any method is credited: scale of its signal, and noise."""
+"""Measurements of a region before any method is credited: scale of its signal, and noise."""
 
 import math
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ _NOTHING = SignalScale(math.nan, math.nan, math.nan)
 @strict
 @dataclass(frozen=True, slots=True)
 class ImageEvidence:
-    """What was measured of one image's region; NaN where it is not defined.
+    """Measurements of one image's region; NaN where one is not defined.
 
     Parameters
     ----------

@@ -42,7 +42,7 @@ class OpenedImage:
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """Name in tables and sentences."""
         return self.asked.name
 
 

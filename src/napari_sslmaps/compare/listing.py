@@ -25,7 +25,7 @@ _MASK_ENDINGS = ("", "_mask", "-mask", "_label", "-label", "_labels", "-labels",
 
 @dataclass(frozen=True, slots=True)
 class ListingOptions:
-    """What is said of all images together.
+    """Options that hold for all images together.
 
     Parameters
     ----------

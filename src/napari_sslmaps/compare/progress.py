@@ -1,4 +1,4 @@
-"""How far a comparison is."""
+"""Progress of a comparison."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from napari_sslmaps.pipeline.progress import EmbeddingProgress
 
 @dataclass(frozen=True, slots=True)
 class ComparisonProgress:
-    """How far a comparison is.
+    """Progress of a comparison.
 
     Parameters
     ----------

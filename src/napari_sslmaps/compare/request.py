@@ -1,4 +1,4 @@
-"""What is compared: images with their annotation, encoders, controls, and the scores that are wanted."""
+"""Requests for comparisons: images with their annotation, encoders, controls, and the wanted scores."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -84,7 +84,7 @@ def opening_of(image: ComparedImage, options: RunOptions) -> OpenOptions:
 
 @dataclass(frozen=True, slots=True)
 class ComparisonOptions:
-    """How a comparison is made.
+    """Options of a comparison.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ class ComparisonOptions:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ComparisonRequest:
-    """What to compare.
+    """Request for a comparison: images, encoders, controls and scores.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a comparison found, image by image, before it is told in tables."""
+"""Results of a comparison, image by image, before they are put into tables."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -69,7 +69,7 @@ class MapRow:
 @strict
 @dataclass(frozen=True, slots=True, eq=False)
 class AnchorRow:
-    """How well similarity to an anchor finds the anchor's class, for each of the image's anchors.
+    """Score of similarity to an anchor against the anchor's class, for each of the image's anchors.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ class AnchorRow:
 @strict
 @dataclass(frozen=True, slots=True)
 class AgreementRow:
-    """How far two encoders agree on one image's tokens.
+    """Agreement of two encoders on one image's tokens.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ class AgreementRow:
 @strict
 @dataclass(frozen=True, slots=True)
 class MeasuredRow:
-    """What the `measure` of a score found of one map of one method.
+    """Values that the `measure` of a score found for one map of one method.
 
     Parameters
     ----------
@@ -184,7 +184,7 @@ class ScoredImage:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Comparison:
-    """What a comparison found.
+    """Results of a comparison.
 
     Parameters
     ----------
@@ -217,7 +217,7 @@ class Comparison:
 
     @property
     def evidence(self) -> tuple[ImageEvidence, ...]:
-        """What was measured of the images before any method is credited."""
+        """Measurements of the images before any method is credited."""
         return tuple(image.evidence for image in self.images if image.evidence is not None)
 
     @property

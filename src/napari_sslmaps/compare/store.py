@@ -40,7 +40,7 @@ _DAMAGE = (OSError, ValueError, KeyError, EOFError, BadZipFile, NotImplementedEr
 @strict
 @dataclass(frozen=True, slots=True)
 class _Stored:
-    """What lies in ``scores.json``.
+    """Content of ``scores.json``.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ class _Stored:
 @strict
 @dataclass(frozen=True, slots=True)
 class _AboutTokens:
-    """What is said of tokens that are kept.
+    """Facts about tokens that are kept.
 
     Parameters
     ----------

@@ -17,7 +17,7 @@ NEARNESS = "distance alone"
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How an encoder compares with its controls.
+    """Verdict on an encoder against its controls.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a map has to be compared with before an encoder is credited with it: raw pixels, colour, position."""
+"""Baselines that a map has to beat before an encoder is credited with it: raw pixels, colour, position."""
 
 import math
 

@@ -28,7 +28,7 @@ class OverlayPlacement:
 @strict
 @dataclass(frozen=True, slots=True)
 class TokenGrid:
-    """Where tokens lie on the image.
+    """Places of the tokens on the image.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Which part of an image is worth looking at: tissue on a slide, the sector of an ultrasound frame."""
+"""Masks of what is worth embedding: tissue on a slide, the sector of an ultrasound frame."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -14,7 +14,7 @@ _DENSE_LIMIT = 64
 
 @dataclass(frozen=True, eq=False, slots=True)
 class TokenMoments:
-    """How many tokens there are, where they lie and how they spread.
+    """Number, mean and covariance of tokens.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""From stored pixels to what an encoder reads: shape, channels, intensity window, normalisation."""
+"""Preprocessing of stored pixels for an encoder: shape, channels, intensity window, normalisation."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""What a method's pretext task looks like on one image: what was hidden or changed, and what came back."""
+"""Views of a method's pretext task on one image: what was hidden or changed, and what came back."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""From one token grid to another over the same region, so that encoders of different stride compare.
+"""Resampling from one token grid to another over the same region, to compare encoders of different stride.
 
 A token of the new grid is the mean of those it overlaps, weighted with the area of the overlap inside the
 region. Where less than half of its area is known, it is unknown (NaN).
@@ -24,7 +24,7 @@ AnyMap = TypeVar("AnyMap", bound=TokenMap)
 
 
 class Rows(Protocol):
-    """What rows can be sliced from: an array, or tokens kept elsewhere."""
+    """Anything that rows can be sliced from: an array, or tokens kept elsewhere."""
 
     @property
     def shape(self) -> tuple[int, ...]:

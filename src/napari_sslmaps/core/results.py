@@ -1,4 +1,4 @@
-"""What is computed, as frozen values: embeddings, maps and where they came from."""
+"""Results as frozen values: embeddings, maps and their provenance."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field

@@ -1,4 +1,4 @@
-"""From a map to areas: a threshold, edges at pixels, sizes, holes; and the most similar places."""
+"""Areas of a map: a threshold, edges at pixels, sizes, holes; and the most similar places."""
 
 from dataclasses import dataclass
 from math import ceil
@@ -17,7 +17,7 @@ _REGULARISATION = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class SegmentOptions:
-    """How areas are made of a map.
+    """Options of making areas of a map.
 
     Parameters
     ----------

@@ -80,7 +80,7 @@ Method: {citation}.{own}
 
 @dataclass(frozen=True, slots=True)
 class CardFacts:
-    """What an encoder was found to be worth, and the words for it in window, list and card.
+    """Findings on the worth of an encoder, and the words for it in window, list and card.
 
     Parameters
     ----------

@@ -59,7 +59,7 @@ class Control:
 
     @property
     def shows(self) -> str:
-        """What it is and what it tells, in a line."""
+        """Line on what it is and what it tells."""
         return _SHOWS[self.kind]
 
     @classmethod

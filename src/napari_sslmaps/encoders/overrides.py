@@ -1,4 +1,4 @@
-"""What a user knows better than a weight file."""
+"""Corrections of a weight file by its user."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -15,7 +15,7 @@ BRANCHES: tuple[str, ...] = get_args(Branch)
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """What the user knows better than the file; None leaves a field to the file.
+    """Corrections of a weight file by the user; None leaves a field to the file.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What recognition of a weight file passes on: tensors, facts, inferences, what lies beside the encoder."""
+"""Results of recognising a weight file: tensors, facts, inferences, what lies beside the encoder."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Companions:
-    """What a pretext task needs beside the encoder.
+    """Tensors and settings that a pretext task needs beside the encoder.
 
     Keys of `state` are those of this package's own files:
 

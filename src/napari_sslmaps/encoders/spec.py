@@ -1,4 +1,4 @@
-"""What can be said of an encoder without loading torch."""
+"""Facts about an encoder that need no torch."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import Field, dataclass, field, replace
@@ -22,7 +22,7 @@ Block = int | str
 
 @dataclass(frozen=True, slots=True)
 class InputConstraint:
-    """What an encoder asks of its input.
+    """Constraint of an encoder on its input.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class Architecture(Protocol):
 
     @property
     def constraint(self) -> InputConstraint:
-        """What the network asks of its input."""
+        """Constraint on its input."""
 
     @property
     def summary(self) -> str:
@@ -71,7 +71,7 @@ class Architecture(Protocol):
 
     @property
     def token_place(self) -> int:
-        """Which of them the tokens are of, from 0."""
+        """Index, from 0, of the one that the tokens are of."""
 
     @property
     def token_norm(self) -> bool:
@@ -302,7 +302,7 @@ class EncoderSpec:
 
     @property
     def constraint(self) -> InputConstraint:
-        """What the encoder asks of its input."""
+        """Constraint on its input."""
         return self.architecture.constraint
 
     def at_block(self, block: Block | None, *, norm: bool = True) -> Self:

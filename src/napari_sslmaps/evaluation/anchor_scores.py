@@ -1,4 +1,4 @@
-"""How well similarity to an anchor finds the anchor's class, beside what nearness alone finds.
+"""Scores of similarity to an anchor against the anchor's class, beside those of nearness alone.
 
 Tokens near an anchor are mostly of its class, and any smooth map is high there. So areas under the ROC curve
 are given by distance from the anchor too, and each beside that of the distance itself.

@@ -1,4 +1,4 @@
-"""What a user says is in an image: integer labels, laid over its pixels and over token grids.
+"""Annotation of an image by a user: integer labels, laid over its pixels and over token grids.
 
 A pixel belongs to the token in which its centre lies. A pixel of level 0 takes the label of the annotation's
 pixel in which its centre lies, so that a mask at another scale needs no copy at full size.

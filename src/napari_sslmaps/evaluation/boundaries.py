@@ -27,7 +27,7 @@ class LabelMap(Protocol):
 
     @property
     def grid(self) -> TokenGrid:
-        """Where its tokens lie."""
+        """Grid that its tokens lie on."""
 
     @property
     def labels(self) -> Labels:
@@ -36,7 +36,7 @@ class LabelMap(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class BoundaryScores:
-    """How well boundaries agree; all but the tolerance in [0, 1].
+    """Agreement of boundaries; all but the tolerance in [0, 1].
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""How good a probe is on tokens it has not seen: cross-validated by region, never by token.
+"""Scores of a probe on tokens it has not seen: cross-validated by region, never by token.
 
 Neighbouring tokens see much of the same, so that a probe recognises the neighbour of a token it was fitted
 to. What is held out is therefore a whole stroke, a whole image, or a block of a densely labelled one (as
@@ -33,7 +33,7 @@ Int = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CrossValidation:
-    """What a probe got right on held-out tokens.
+    """Scores of a probe on held-out tokens.
 
     Parameters
     ----------

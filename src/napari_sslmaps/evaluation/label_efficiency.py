@@ -1,4 +1,4 @@
-"""How many labelled images does a probe need? Score against their number, as DiRA's authors ask it.
+"""Score of a probe against the number of labelled images that it had, as DiRA's authors ask it.
 
 DiRA (arXiv 2204.10437) is judged by fine-tuning on parts of the labels. Here the encoder stays frozen: what
 is compared is what it has learnt without labels.

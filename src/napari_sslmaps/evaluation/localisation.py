@@ -65,7 +65,7 @@ def token_evidence(embedding: Embedding, head: ImageHead, label: str) -> Evidenc
 
 @dataclass(frozen=True, slots=True)
 class LocalisationScores:
-    """How well an evidence map finds what was annotated.
+    """Scores of an evidence map against what was annotated.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""How local a signal is: the distance over which it stays like itself, against tokens and region."""
+"""Locality of a signal: the distance over which it stays like itself, against tokens and region."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

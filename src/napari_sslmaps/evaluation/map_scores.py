@@ -1,4 +1,4 @@
-"""How well a map points at what was annotated.
+"""Scores of a map against an annotation.
 
 A token carries as many positive and negative pixels as it covers, so that every score is that of the map
 spread over the image's pixels, ties included, without ever spreading it.
@@ -166,7 +166,7 @@ _ONE_KIND = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Target:
-    """What is to be found in each token.
+    """Pixels to be found in each token.
 
     Parameters
     ----------
@@ -243,7 +243,7 @@ class Plane:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Planes:
-    """What of a map is scored.
+    """Values of a map that are scored.
 
     Parameters
     ----------

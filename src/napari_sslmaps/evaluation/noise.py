@@ -1,4 +1,4 @@
-"""How noisy the pixels of a region are."""
+"""Noise of the pixels of a region."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""What may befall an image before an encoder sees it, at graded strength.
+"""Changes that may befall an image before an encoder sees it, at graded strength.
 
 Each perturbation is a function of (H, W) or (H, W, 3) float32 pixels in [0, 1]. Strength 0 is the identity,
 exactly; the same seed and strength give the same image.

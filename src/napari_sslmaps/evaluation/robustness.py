@@ -1,4 +1,4 @@
-"""How far an encoder's tokens move, and its scores with them, when its image is perturbed."""
+"""Robustness: how far an encoder's tokens move, and its scores with them, when its image is perturbed."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,7 +26,7 @@ COSINE, CENTRED = "cosine", "centred cosine"
 @strict
 @dataclass(frozen=True, slots=True, eq=False)
 class Response:
-    """What one perturbation does to one method.
+    """Effect of one perturbation on one method.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class Response:
 @strict
 @dataclass(frozen=True, slots=True, eq=False)
 class Robustness:
-    """What perturbations do to one method.
+    """Effect of perturbations on one method.
 
     Parameters
     ----------

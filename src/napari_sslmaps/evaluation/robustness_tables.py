@@ -1,4 +1,4 @@
-"""What was found of several methods' robustness, as plots and a table."""
+"""Plots and a table of several methods' robustness."""
 
 from collections.abc import Sequence
 

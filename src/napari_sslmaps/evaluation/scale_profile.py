@@ -1,4 +1,4 @@
-"""How well similarity to anchors finds their class, against the size of what is compared."""
+"""Scores of similarity to anchors against the size of what is compared."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

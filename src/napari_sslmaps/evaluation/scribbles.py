@@ -1,4 +1,4 @@
-"""What a user painted, on the token grid."""
+"""Painted pixels of a user, brought to the token grid."""
 
 import math
 from typing import Any

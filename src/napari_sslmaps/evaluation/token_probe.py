@@ -33,7 +33,7 @@ MOST_PER_CLASS: Mapping[ProbeKind, int] = MappingProxyType({"logistic": 2000, "k
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TokenProbe:
-    """What was learnt from painted tokens of one encoder.
+    """Classifier learnt from painted tokens of one encoder.
 
     Parameters
     ----------

@@ -28,7 +28,7 @@ def gather(embedding: Embedding, chosen: NDArray[np.bool_]) -> Float32:
 
 
 def known_tokens(embedding: Embedding) -> NDArray[np.bool_]:
-    """Which tokens have been computed, (rows, cols)."""
+    """Mask of the tokens that have been computed, (rows, cols)."""
     return np.concatenate([np.isfinite(tokens[..., 0]) for _, tokens in bands_of(embedding)])
 
 

@@ -64,7 +64,7 @@ class FrameRow:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class FramesFigure:
-    """What is drawn of several frames.
+    """Content of a figure of several frames.
 
     Parameters
     ----------

@@ -39,7 +39,7 @@ class Extent:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How values become colours: a colour map's name, and the values of its two ends."""
+    """Colour map of values: its name, and the values of its two ends."""
 
     colours: str
     low: float
@@ -47,7 +47,7 @@ class Scale:
 
     @property
     def mappable(self) -> ScalarMappable:
-        """For a colour bar."""
+        """Mappable for a colour bar."""
         return ScalarMappable(Normalize(self.low, self.high), self.colours)
 
 

@@ -109,7 +109,7 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class _Page:
-    """Where panels lie, in inches from the page's left and top."""
+    """Positions of panels, in inches from the page's left and top."""
 
     columns: int
     title: float

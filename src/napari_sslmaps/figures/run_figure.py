@@ -40,7 +40,7 @@ _NAME_WIDTH = 14  # characters of an encoder's name that fit beside a row; it br
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Picture:
-    """What is shown of the image.
+    """Picture of the image, or of its part that is shown.
 
     Parameters
     ----------

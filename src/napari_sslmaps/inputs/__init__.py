@@ -1,1 +1,1 @@
-"""What a user named, opened: encoders, images, lists of images."""
+"""Opening of what a user named: encoders, images, lists of images."""

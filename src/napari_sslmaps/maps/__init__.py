@@ -1,1 +1,1 @@
-"""maps."""
+"""Maps, one module each, of arrays alone."""

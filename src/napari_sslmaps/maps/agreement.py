@@ -1,4 +1,4 @@
-"""How alike two encoders see one region, whatever the directions and scales of their features.
+"""Agreement of two encoders on one region, whatever the directions and scales of their features.
 
 Encoders of different stride are compared on the coarser grid (`core.regrid`).
 """

@@ -334,7 +334,7 @@ Query = Literal["output", "anchor", "rollout"]
 @strict
 @dataclass(frozen=True, slots=True)
 class AttentionOptions:
-    """Whose attention, of which block; of one head, or all of them reduced.
+    """Options of attention: whose, of which block; of one head, or all of them reduced.
 
     Parameters
     ----------
@@ -466,7 +466,7 @@ def _tag(result: AttentionMap) -> str:
 ATTENTION = MapType(
     key="attention",
     result=AttentionMap,
-    tip="Which tokens a token reads; a CNN's activation.",
+    tip="Tokens that a token reads; a CNN's activation.",
     options="attention",
     colormap="inferno",
     shared=True,

@@ -30,7 +30,7 @@ Numbers = NDArray[np.int32]
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ClusterMap(TokenMap):
-    """Which cluster each token is in; `values` is its distance to the cluster's centre.
+    """Cluster of each token; `values` is its distance to the cluster's centre.
 
     Parameters
     ----------
@@ -278,7 +278,7 @@ def _line(size: int, axis: int) -> NDArray[np.float64]:
 @strict
 @dataclass(frozen=True, slots=True)
 class ClusterOptions:
-    """How tokens are clustered.
+    """Options of clustering tokens.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Where an image speaks for a class, from labels of whole images alone."""
+"""Map of where an image speaks for a class, from labels of whole images alone."""
 
 from dataclasses import dataclass, replace
 from typing import Any, Literal

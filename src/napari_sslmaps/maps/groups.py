@@ -72,7 +72,7 @@ class AnchorGroup:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class GroupMap(TokenMap):
-    """Which group each token is most like; `values` is the similarity to that group.
+    """Group that each token is most like; `values` is the similarity to that group.
 
     Parameters
     ----------
@@ -247,7 +247,7 @@ _NO_COLOUR = "#808080"
 GROUPS = MapType(
     key="groups",
     result=GroupMap,
-    tip="Of several groups of anchors, the one every token is most like.",
+    tip="The group of anchors that each token is most like.",
     options="similarity",
     rule="none",
     labels=True,

@@ -24,7 +24,7 @@ NO_ANCHORS = AnchorGroup("anchors")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MapRequest:
-    """What is to be made of every embedding; a snapshot that threads may read.
+    """Request for maps of every embedding; a snapshot that threads may read.
 
     Parameters
     ----------

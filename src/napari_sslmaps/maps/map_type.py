@@ -1,4 +1,4 @@
-"""What a kind of map is to the rest of the package: names, colours, contrast, making and describing it."""
+"""Kind of map, as the rest of the package sees it: names, colours, contrast, making and describing it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ Facts = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MapInput:
-    """What the maps of one embedding are made of.
+    """Input of the maps of one embedding.
 
     Parameters
     ----------

@@ -444,7 +444,7 @@ def _whitened(found: ComponentMap) -> Float32:
 @strict
 @dataclass(frozen=True, slots=True)
 class PcaOptions:
-    """How components become colours.
+    """Options of turning components into colours.
 
     Parameters
     ----------

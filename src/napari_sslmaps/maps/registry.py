@@ -46,7 +46,7 @@ MAP_TYPES: dict[str, MapType] = {
 @strict
 @dataclass(frozen=True, slots=True)
 class MapOptions:
-    """How maps are made; one field for each kind that has options, or for several that share them.
+    """Options of maps; one field for each kind that has options, or for several that share them.
 
     Parameters
     ----------

@@ -317,7 +317,7 @@ def _positions(anchors: Anchors | ArrayLike) -> tuple[tuple[float, float], ...]:
 @strict
 @dataclass(frozen=True, slots=True)
 class SimilarityOptions:
-    """How similarity is computed and shown.
+    """Options of computing and showing similarity.
 
     Parameters
     ----------

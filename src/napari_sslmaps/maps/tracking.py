@@ -16,7 +16,7 @@ _NEARER = 0.002
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Where a place was found again.
+    """Position where a place was found again.
 
     Parameters
     ----------

@@ -24,7 +24,7 @@ Allocate = Callable[[str, tuple[int, int, int]], Float32]
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Frame:
-    """What is known of an embedding before it is computed.
+    """Facts about an embedding that are known before it is computed.
 
     Parameters
     ----------

@@ -205,7 +205,7 @@ def attention_field(  # noqa: PLR0913  # the keywords of `attend`
 
 
 class _Where(NamedTuple):
-    """What of an image is looked at, as `embed` takes it."""
+    """Part of an image to compute, as `embed` takes it."""
 
     region: RegionLike | None
     tiling: Tiling | None
@@ -315,7 +315,7 @@ class _AttentionPass:
 
     @property
     def kind(self) -> AttentionKind:
-        """Whose attention the output is."""
+        """Query whose attention the output is."""
         return self.encoder.blocks.attention_kind or "mean-query"
 
     def _stack(self, kind: AttentionKind, block: int, heads: Float32, prefix: Float32) -> AttentionStack:

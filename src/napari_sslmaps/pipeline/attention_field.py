@@ -1,4 +1,4 @@
-"""What one tile attends with, kept so that another anchor in it costs no forward pass."""
+"""Queries and keys of one tile, kept so that another anchor in it costs no forward pass."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Where the cache keeps an embedding: what decides its numbers, in words that a file can hold."""
+"""Key of an embedding in the cache: what decides its numbers, in words that a file can hold."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any

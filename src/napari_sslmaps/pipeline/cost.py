@@ -18,7 +18,7 @@ _MAPS_BYTES = 64
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """How quickly an encoder runs on a device.
+    """Speed of an encoder on a device.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class Throughput:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a run takes.
+    """Time and bytes that a run takes.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Which tokens of a region are wanted: masks that are given, and those that are found."""
+"""Masks of the wanted tokens of a region: those that are given, and those that are found."""
 
 import hashlib
 from typing import Any, Literal, get_args

@@ -1,4 +1,4 @@
-"""What embedding a region will do, said before a pixel is read."""
+"""Plan of embedding a region, made before a pixel is read."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -23,7 +23,7 @@ RegionLike = Region | Sequence[int] | Sequence[slice]
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingPlan:
-    """What embedding a region will do.
+    """Plan of embedding a region.
 
     Parameters
     ----------
@@ -69,12 +69,12 @@ class EmbeddingPlan:
 
     @property
     def runs(self) -> tuple["EmbeddingPlan", ...]:
-        """What is computed: the passes, or the plan itself where there are none."""
+        """Plans that are computed: the passes, or the plan itself where there are none."""
         return self.passes or (self,)
 
     @property
     def closer(self) -> int:
-        """How many times as close as patches the tokens lie, along each axis."""
+        """Number of tokens along each axis of a patch."""
         return self.runs[0].stride // self.stride
 
     @property

@@ -1,4 +1,4 @@
-"""How far an embedding is."""
+"""Progress of an embedding."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from napari_sslmaps.core.results import Embedding
 
 @dataclass(frozen=True, eq=False, slots=True)
 class EmbeddingProgress:
-    """How far an embedding is.
+    """Progress of an embedding.
 
     Parameters
     ----------

@@ -43,7 +43,7 @@ class TileReader:
 
 
 class _Extent(NamedTuple):
-    """What is read for a tile along one axis of the region, in pixels.
+    """Pixels that are read for a tile along one axis of the region.
 
     A tile that reaches beyond the region also reads what is mirrored there: `before` the first pixel, or at
     the end, where `excess` pixels are read at the front for that alone.

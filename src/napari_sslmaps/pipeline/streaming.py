@@ -79,7 +79,7 @@ def stream(
 
 @dataclass(frozen=True, slots=True)
 class Sink:
-    """Where the features of one depth go.
+    """Canvas and cache that the features of one depth go to.
 
     Parameters
     ----------

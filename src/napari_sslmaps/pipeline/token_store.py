@@ -1,4 +1,4 @@
-"""Where the tokens of a region are kept, by how many there are: in single precision, in half, in a file."""
+"""Store of a region's tokens, by how many there are: in single precision, in half, in a file."""
 
 import errno
 import logging
@@ -29,7 +29,7 @@ Kept = Literal["full", "half", "file"]
 
 @dataclass(frozen=True, slots=True)
 class TokenBudget:
-    """How many bytes of tokens are kept how.
+    """Bytes up to which tokens are kept in single precision, and in memory.
 
     Parameters
     ----------

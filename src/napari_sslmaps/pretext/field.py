@@ -1,4 +1,4 @@
-"""Which pixels a pretext view is made of: the region read, and fitted to what the encoder was trained on."""
+"""Pixels of a pretext view: the region read, and fitted to the size that the encoder was trained on."""
 
 from collections.abc import Mapping
 from contextlib import nullcontext

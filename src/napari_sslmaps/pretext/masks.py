@@ -16,7 +16,7 @@ _LONGEST = 0.6
 
 @dataclass(frozen=True, slots=True)
 class BlockScheme:
-    """How I-JEPA's blocks are drawn; the defaults are the paper's (arXiv 2301.08243).
+    """Rule by which I-JEPA's blocks are drawn; the defaults are the paper's (arXiv 2301.08243).
 
     Attributes
     ----------

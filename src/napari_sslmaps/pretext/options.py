@@ -48,7 +48,7 @@ Fit = Literal["crop", "resize", "whole"]
 
 @dataclass(frozen=True, slots=True)
 class PretextOptions:
-    """How a pretext view is made; see `pretext_view`.
+    """Options of a pretext view; see `pretext_view`.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a user chose to hide, predict or crop, brought to a view's token grid."""
+"""Choices of a user to hide, predict or crop, brought to a view's token grid."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -45,7 +45,7 @@ Scores = Mapping[tuple[str, str, str], float]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Block:
-    """What was judged of one map by one question: (readers, images, methods) with NaN."""
+    """Judgements of one map by one question: (readers, images, methods) with NaN."""
 
     map: str
     question: str

@@ -35,7 +35,7 @@ class Answer:
 @strict
 @dataclass(frozen=True, slots=True)
 class AnswerFile:
-    """What a reader sends back.
+    """Answers that a reader sends back.
 
     Parameters
     ----------

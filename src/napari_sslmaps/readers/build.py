@@ -55,7 +55,7 @@ Shown = dict[tuple[int, str, str], str]
 
 @dataclass(frozen=True, slots=True)
 class StudyRequest:
-    """What a study is made of.
+    """Request for a study: images, encoders, maps, questions and readers.
 
     Parameters
     ----------

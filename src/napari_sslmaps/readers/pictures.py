@@ -1,4 +1,4 @@
-"""What a reader is shown of an image and of a map: pictures without a word of where they are from."""
+"""Pictures of an image and of a map for readers, without a word of where they are from."""
 
 import base64
 import io

@@ -23,7 +23,7 @@ _IMAGES = "images.csv"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StudyReport:
-    """What a study found.
+    """Results of a study.
 
     Parameters
     ----------

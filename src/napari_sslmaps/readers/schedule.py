@@ -1,4 +1,4 @@
-"""Who is shown what in which order: letters by Latin squares, repeats apart from their firsts."""
+"""Schedule of what each reader is shown: letters by Latin squares, repeats apart from their firsts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ _ID_BYTES = 6
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    """What every reader is shown once: an image, a map, and methods in a row of a square for each reader."""
+    """Item shown once to every reader: an image, a map, and methods in a row of a square for each reader."""
 
     image: int
     map: str

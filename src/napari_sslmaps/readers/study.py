@@ -1,4 +1,4 @@
-"""What a reader study consists of: questions, methods, images, and what each reader is shown when."""
+"""Parts of a reader study: questions, methods, images, and what each reader is shown when."""
 
 import tomllib
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 @strict
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked of every map.
+    """Question that is asked of every map.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ class StudyImage:
 @strict
 @dataclass(frozen=True, slots=True)
 class MapReach:
-    """How far a map reaches: what ratings are compared with.
+    """Reach of a map, which ratings are compared with.
 
     Parameters
     ----------

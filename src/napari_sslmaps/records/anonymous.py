@@ -35,7 +35,7 @@ def number_of(name: str) -> int:
 
 @dataclass(slots=True)
 class Key:
-    """Which files the numbers of a folder stand for.
+    """Key to the files that the numbers of a folder stand for.
 
     A file that has a number keeps it, so that the same command goes on with the same names.
 

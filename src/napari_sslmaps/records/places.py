@@ -1,4 +1,4 @@
-"""Where the files of a record lie: written without what tells who has them, and found again."""
+"""Places of the files of a record: written without what tells who has them, and found again."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -66,7 +66,7 @@ def written(told: Any, folder: Path) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where the files of a record are looked for.
+    """Folders in which the files of a record are looked for.
 
     Parameters
     ----------

@@ -24,7 +24,7 @@ SCHEMA = 1
 @strict
 @dataclass(frozen=True, slots=True)
 class ImageRecord:
-    """Which image.
+    """Image that was read.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ class ReferenceRecord:
 @strict
 @dataclass(frozen=True, slots=True)
 class EncoderRecord:
-    """Which encoder, and what came of it.
+    """Encoder that was run, and what came of it.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ class EncoderRecord:
 @strict
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """How an image is embedded, and which maps are made of it.
+    """Options of embedding an image and making maps of it.
 
     Parameters
     ----------
@@ -217,7 +217,7 @@ class RunOptions:
 
     @property
     def opening(self) -> OpenOptions:
-        """How files are opened."""
+        """Options of opening files."""
         return OpenOptions(self.channel, self.series, self.um_per_px, self.icc)
 
     @property

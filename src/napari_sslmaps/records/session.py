@@ -15,7 +15,7 @@ _KIND = "session"
 @strict
 @dataclass(frozen=True, slots=True)
 class SessionView:
-    """What was in view.
+    """View of a session: the map and methods that were shown.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class SessionView:
 @strict
 @dataclass(frozen=True, slots=True)
 class MapLook:
-    """How the layers of one map are drawn.
+    """Look of the layers of one map.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class MapLook:
 @strict
 @dataclass(frozen=True, slots=True)
 class SessionRecord:
-    """What makes a session again.
+    """Record that makes a session again.
 
     Parameters
     ----------

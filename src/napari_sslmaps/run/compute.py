@@ -181,7 +181,7 @@ def _load(choice: EncoderChoice, options: RunOptions) -> Encoder:
 
 @dataclass(frozen=True, slots=True)
 class _RunState:
-    """What every encoder is run on."""
+    """State that every encoder is run on."""
 
     request: RunRequest
     look: _AttentionPass

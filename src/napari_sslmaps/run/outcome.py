@@ -1,4 +1,4 @@
-"""What a run gave; no torch."""
+"""Outcome of a run; no torch."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class EncoderOutcome:
-    """What one encoder, or a control of it, gave.
+    """Outcome of one encoder, or a control of it.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class EncoderOutcome:
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """Name in figures and files."""
         return self.embedding.provenance.encoder if self.choice.control else self.spec.name
 
     @property
@@ -73,7 +73,7 @@ class EncoderOutcome:
 
     @property
     def heads(self) -> AttentionStack | Embedding | None:
-        """What has the attention of every head; None if nothing has."""
+        """Source of the attention of every head; None if there is none."""
         held = self.embedding if "attention" in self.maps else None
         return self.stack or held
 
@@ -86,7 +86,7 @@ class EncoderOutcome:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class RunOutcome:
-    """What a run gave, before anything is written.
+    """Outcome of a run, before anything is written.
 
     `differences` has the maps that two encoders differ by, by kind; `frames` and `frame_pictures` are the
     frames that are asked for.

@@ -35,7 +35,7 @@ OnEncoder = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class PretextRequest:
-    """What to show.
+    """Request for pretext views of one image.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ class PretextRequest:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class PretextOutcome:
-    """What came of it, before anything is written."""
+    """Outcome of such a request, before anything is written."""
 
     request: PretextRequest
     image: ImageRecord

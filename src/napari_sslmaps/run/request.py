@@ -1,4 +1,4 @@
-"""What is compared, and what came of it."""
+"""Requests for runs, and the image that their anchors lie in."""
 
 from dataclasses import dataclass, field
 
@@ -27,7 +27,7 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """What to compare.
+    """Request for maps of one image by several encoders.
 
     Parameters
     ----------

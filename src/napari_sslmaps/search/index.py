@@ -79,7 +79,7 @@ class IndexedImage:
 @strict
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What an index holds.
+    """Content of an index.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class IndexReport:
-    """What building did.
+    """Report on what building an index did.
 
     Parameters
     ----------

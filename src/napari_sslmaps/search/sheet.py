@@ -1,4 +1,4 @@
-"""What was found, as a table, JSON and a contact sheet."""
+"""Places that were found, as a table, JSON and a contact sheet."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict

@@ -22,7 +22,7 @@ from napari_sslmaps.sources.channels import (
 
 @dataclass(frozen=True, slots=True)
 class AxisPlan:
-    """How to cut a region out of an array with named axes.
+    """Plan for cutting a region out of an array with named axes.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class AxisPlan:
 
     @property
     def contents(self) -> Contents:
-        """Which channels there are to choose from, and which are taken."""
+        """Channels to choose from, and those that are taken."""
         shown = tuple(index for _, index in self.fixed) or self.picked
         return Contents(channels=self.described, picked=shown if self.described else ())
 
@@ -60,7 +60,7 @@ class AxisPlan:
 
     @property
     def frames(self) -> int:
-        """How many there are."""
+        """Number of frames."""
         return prod(length for _, length in self.stacks)
 
     @property

@@ -32,7 +32,7 @@ _WHOLE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What a file has to choose from; nothing where there is no choice.
+    """Images and channels that a file has to choose from; nothing where there is no choice.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ class Contents:
 
 @dataclass(frozen=True, slots=True)
 class ImageLayout:
-    """What a source says of its pixels before any is read; the fields of `ImageSource`.
+    """Facts about a source's pixels before any is read; the fields of `ImageSource`.
 
     `notes` are sentences on what else the file holds, and on what was made of it; `contents` is what can be
     chosen instead.
@@ -202,7 +202,7 @@ class SourceBase(ABC):
 
     @property
     def contents(self) -> Contents:
-        """What else of the file can be chosen by series and channel."""
+        """Images and channels of the file that can be chosen instead."""
         return self._layout.contents
 
     def call(self, name: str) -> None:

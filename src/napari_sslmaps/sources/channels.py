@@ -1,4 +1,4 @@
-"""What a file says of its channels, and which of them are asked for."""
+"""Channels of a file, as it names them, and the choice among them."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ _SAYS_NOTHING = re.compile(r"|\d+|#?[0-9a-f]{6}|(channel|ch|c)?[\s:_-]*\d+([\s:_
 
 @dataclass(frozen=True, slots=True)
 class ChannelFacts:
-    """What a file says of its channels.
+    """Facts that a file has on its channels.
 
     Parameters
     ----------

@@ -95,7 +95,7 @@ class DicomFile:
 
     @property
     def frames(self) -> int:
-        """How many it has."""
+        """Number of frames."""
         return int(self.header.get("NumberOfFrames", 1) or 1)
 
     @property

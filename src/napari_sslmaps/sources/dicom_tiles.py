@@ -103,7 +103,7 @@ def _about(path: Path) -> pydicom.Dataset:
 
 @dataclass(frozen=True, slots=True)
 class _Tiles:
-    """Where the frames of a file lie.
+    """Positions of the frames of a file.
 
     Parameters
     ----------

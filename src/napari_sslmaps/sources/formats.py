@@ -1,4 +1,4 @@
-"""What files begin with and what they are called: the one table of formats."""
+"""Formats by the first bytes and the names of their files, in one table."""
 
 import os
 import re

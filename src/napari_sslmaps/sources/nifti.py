@@ -1,4 +1,4 @@
-"""What NIfTI and Analyze headers say that ITK does not check: their version, and how many bytes there are."""
+"""Checks of NIfTI and Analyze headers that ITK leaves out: their version, and the number of bytes."""
 
 import gzip
 import zlib

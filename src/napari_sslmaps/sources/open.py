@@ -141,7 +141,7 @@ def open_image(
 
 @dataclass(frozen=True, slots=True)
 class _OpenRequest:
-    """What is asked for of a file, as `open_image` takes it."""
+    """Choices for opening a file, as `open_image` takes them."""
 
     frames: bool
     series: int | str | None

@@ -1,4 +1,4 @@
-"""What a user says of how a file is to be opened."""
+"""Options of a user for opening a file."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +10,7 @@ from napari_sslmaps.sources.channels import Channel
 @strict
 @dataclass(frozen=True, slots=True)
 class OpenOptions:
-    """How a file is opened, as command line and records have it; `open_image` says what each means.
+    """Options of opening a file, as command line and records have them; `open_image` says what each means.
 
     Parameters
     ----------

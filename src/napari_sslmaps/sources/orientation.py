@@ -14,7 +14,7 @@ Box = tuple[slice, slice]
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """How rows and columns as stored become those that are shown.
+    """Turn of rows and columns as stored into those that are shown.
 
     Parameters
     ----------

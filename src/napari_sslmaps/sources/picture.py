@@ -52,7 +52,7 @@ def open_picture(path: Path) -> ImageSource:
 
 @dataclass(frozen=True, slots=True)
 class _BitFields:
-    """How a BMP holds colours in words of 16 or 32 bits.
+    """Layout of colours in words of 16 or 32 bits of a BMP.
 
     Parameters
     ----------

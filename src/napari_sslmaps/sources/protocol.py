@@ -1,4 +1,4 @@
-"""What every source of pixels gives."""
+"""Protocol of every source of pixels."""
 
 from dataclasses import dataclass
 from types import TracebackType

@@ -21,7 +21,7 @@ _SAMPLES = 8_000_000
 
 @dataclass(frozen=True, slots=True)
 class RegionScan:
-    """What was seen in a region.
+    """Intensities and hash that a scan of a region found.
 
     Parameters
     ----------

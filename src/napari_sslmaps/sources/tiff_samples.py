@@ -1,4 +1,4 @@
-"""What the samples of a TIFF page mean → the grey or RGB that they stand for."""
+"""Samples of a TIFF page → the grey or RGB that they stand for."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ _MULTIPLIED = 1
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """How the samples of a page become grey or RGB.
+    """Rule by which the samples of a page become grey or RGB.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Which image of a TIFF file is shown, and how fine its pixels are by the words of whoever wrote it."""
+"""Choice of the image of a TIFF file that is shown, and the size of its pixels as its writer states it."""
 
 import html
 import logging

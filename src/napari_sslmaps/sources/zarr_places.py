@@ -1,4 +1,4 @@
-"""Where zarr is kept: a folder, a zip file, a URL; and the way to an image inside."""
+"""Places of zarr: a folder, a zip file, a URL; and the path to an image inside."""
 
 import asyncio
 import errno

@@ -50,7 +50,7 @@ _TRANSFORMS = ("scale", "translate", "rotate", "shear", "affine", "units")
 
 
 class Runners(NamedTuple):
-    """What runs work, each on a thread of its own, so that none waits for another."""
+    """Runners of work, each on a thread of its own, so that none waits for another."""
 
     embedding: TaskRunner
     maps: TaskRunner
@@ -202,7 +202,7 @@ class Controller:
 
     @property
     def session(self) -> Session | None:
-        """What was computed for the image that is looked at."""
+        """Session of the image that is shown."""
         here = self.sessions.here
         return None if here is None else here[1]
 

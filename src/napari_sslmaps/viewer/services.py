@@ -1,4 +1,4 @@
-"""What computes, reads and fetches on behalf of the window; tests hand in their own."""
+"""Services that compute, read and fetch on behalf of the window; tests hand in their own."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ def _nothing() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What a controller asks of the packages below.
+    """Services of the packages below that a controller asks.
 
     Parameters
     ----------

@@ -1,1 +1,1 @@
-"""What is drawn where napari's canvas is, without napari's layers."""
+"""Our own drawings in the place of napari's canvas, without napari's layers."""

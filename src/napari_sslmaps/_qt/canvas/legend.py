@@ -1,4 +1,4 @@
-"""What napari's canvas shows, written on it: method and map, a colour bar, values under the pointer."""
+"""Legend on napari's canvas: method and map, a colour bar, values under the pointer."""
 
 from collections.abc import Callable
 

@@ -46,7 +46,7 @@ class FolderDialog(QDialog):
         self.setWindowTitle("Compare over a folder")
         self.images, self.masks, self.csv, self.out = (QLineEdit() for _ in range(4))
         self.masks.setPlaceholderText("none")
-        self.labels = ComboBox(_LABELS, "What each image as a whole shows.")
+        self.labels = ComboBox(_LABELS, "Label of each image as a whole.")
         self.scores = {key: QCheckBox(key) for key, score in SCORES.items() if score.in_folder}
         for key, box in self.scores.items():
             score = SCORES[key]

@@ -1,4 +1,4 @@
-"""What a comparison is made of: the annotation with its classes, scores, and controls."""
+"""Sections that set up a comparison: the annotation with its classes, scores, and controls."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,7 +29,7 @@ class AnnotationSection(Section):
         self._file: Path | None = None
         self._dialog: QFileDialog | None = None
         self.annotation = ComboBox(
-            tip="What says where the classes lie: a Labels or Shapes layer, or a mask."
+            tip="Annotation that the classes come from: a Labels or Shapes layer, or a mask."
         )
         self.browse = tool("File …", "Take a mask file: PNG, TIFF or NPY, a number per pixel.")
         self.folder = tool("Folder …", "Compare over a folder of images, with masks or labels of images.")

@@ -1,4 +1,4 @@
-"""What a user knows better than a weight file, as a small form."""
+"""Small form for what a user knows better than a weight file."""
 
 from typing import TYPE_CHECKING, Any
 

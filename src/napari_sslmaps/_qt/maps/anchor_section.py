@@ -47,7 +47,9 @@ class AnchorSection(Section):
         )
         self.negative = QPushButton("Negative")
         self.negative.setCheckable(True)
-        self.negative.setToolTip("The next anchors are negative, bars: tokens like them are pushed down.")
+        self.negative.setToolTip(
+            "The next anchors are negative, drawn as bars: tokens like them are pushed down."
+        )
         self.remove = _button("⌫", "Remove the last anchor. Shortcut: Delete.")
         self.clear = _button("Clear", "Remove all anchors.")
         self.group = QComboBox()
@@ -58,7 +60,7 @@ class AnchorSection(Section):
         self.colour = _button("", "Colour of the group's anchors and of its label.")
         self.add = _button("+", "Add a group of anchors.")
         self.drop = _button("−", "Remove the group with its anchors.")
-        self.reference = ComboBox(tip="Whose anchors are looked for: this image's, or those of another one.")
+        self.reference = ComboBox(tip="Image whose anchors are looked for: this one, or another.")
         self.files = FileMenu("anchors", "Anchors with their groups as a file, and from one.", kept=False)
         self.clip = ClipRow()
         self.hint = note()

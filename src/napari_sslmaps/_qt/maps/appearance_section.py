@@ -1,4 +1,4 @@
-"""How the map in view is drawn, for all methods at once."""
+"""Section on how the map in view is drawn, for all methods at once."""
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QCheckBox, QLabel, QSlider

@@ -1,4 +1,4 @@
-"""From similarity to areas: threshold, sizes, holes and edges; Labels, files, and the most similar places."""
+"""Section on areas of similarity: threshold, sizes, holes, edges; Labels, files, most similar places."""
 
 from dataclasses import replace
 from typing import Any
@@ -14,7 +14,7 @@ _FILES = "QuPath GeoJSON (*.geojson);;Table (*.csv);;OME-Zarr labels (*.zarr)"
 
 
 class AreaSection(Section):
-    """What is above a threshold of similarity."""
+    """Areas above a threshold of similarity."""
 
     shown_requested = Signal(bool)
     options_requested = Signal(object)
@@ -26,10 +26,10 @@ class AreaSection(Section):
         super().__init__("Areas", folded=True)
         self._options = SegmentOptions()
         self.shown = QCheckBox("Show")
-        self.shown.setToolTip("Show what is more similar to the anchors than the threshold.")
+        self.shown.setToolTip("Show the areas that are more similar to the anchors than the threshold.")
         self.threshold = QSlider(Qt.Orientation.Horizontal)
         self.threshold.setRange(-_STEPS, _STEPS)
-        self.threshold.setToolTip("Similarity from which on a place belongs to an area.")
+        self.threshold.setToolTip("Similarity above which a place belongs to an area.")
         self.number = QLabel()
         self.number.setMinimumWidth(40)
         self.least = QSpinBox()

@@ -1,4 +1,4 @@
-"""What is done with the frames of a clip: anchors that go along, and all frames at once."""
+"""Row for the frames of a clip: anchors that go along, and all frames at once."""
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QPushButton, QWidget
@@ -27,7 +27,7 @@ class ClipRow(QWidget):
             "view becomes a layer of all frames, one for every method."
         )
         self.plot = QPushButton("Over time")
-        self.plot.setToolTip("Plot how like the anchors their places are in every frame, of every method.")
+        self.plot.setToolTip("Plot the similarity to the anchors over all frames, for every method.")
         buttons = (self.track, self.all_frames, self.plot)
         line = row(*buttons)
         for place in range(len(buttons)):

@@ -38,7 +38,7 @@ class ImageSection(Section):
 
     def __init__(self) -> None:
         super().__init__("Image and region")
-        self.image = ComboBox(tip="The layer that is looked at; it follows the selected image layer.")
+        self.image = ComboBox(tip="The image layer to work on; it follows the selected layer.")
         self.region = ComboBox(
             REGIONS,
             tip="The part of the image that is embedded. Of several rectangles, and of tissue or field of "
@@ -126,7 +126,7 @@ _COLOURS = ("red", "green", "blue")
 
 
 class ContentRows(QWidget):
-    """Which image of a file, and which of its channels; each row is hidden where there is no choice."""
+    """Choices of an image of a file, and of its channels; each row is hidden where there is no choice."""
 
     series_requested = Signal(int)
     channels_requested = Signal(object)
@@ -200,7 +200,7 @@ class ResolutionRows(QWidget):
         self._tells, self._count = True, 1
         self.by = ComboBox(
             (("by level", False), ("by µm/px", True)),
-            tip="Which resolution of the pyramid is embedded.",
+            tip="Resolution level of the pyramid that is embedded.",
         )
         self.level = QSpinBox()
         self.level.setToolTip("0 is the finest.")

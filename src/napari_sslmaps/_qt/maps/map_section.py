@@ -1,4 +1,4 @@
-"""Which maps, and how they are made."""
+"""Section that chooses maps and their options."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -51,34 +51,40 @@ class MapSection(Section):
         self.block = QSpinBox()
         self.block.setPrefix("block ")
         self.block.setSpecialValueText("last block")
-        self.block.setToolTip("Of which block, from 1; methods with fewer blocks show their last.")
-        self.reduction = ComboBox(_REDUCTIONS, "How the heads become one map.")
+        self.block.setToolTip(
+            "Block that attention is of, from 1; methods with fewer blocks show their last."
+        )
+        self.reduction = ComboBox(_REDUCTIONS, "Rule that turns the heads into one map.")
         self.head = QSlider(Qt.Orientation.Horizontal)
-        self.head.setToolTip("Which head.")
+        self.head.setToolTip("Attention head that is shown.")
         self.head_label = QLabel()
         self.head_label.setMinimumWidth(48)
         self.stack = QToolButton()
         self.stack.setText("≡")
         self.stack.setToolTip("All heads of the method in front as one layer to slide through.")
-        self.rendering = ComboBox(_RENDERINGS, "How scores become colours.")
+        self.rendering = ComboBox(_RENDERINGS, "Rule that turns scores into colours.")
         self.aligned = QCheckBox("aligned")
         self.aligned.setToolTip(
             "Turn every method's colours towards the first's (orthogonal Procrustes). Ticked by itself while "
             "methods are side by side; a tick taken away stays away."
         )
-        self.basis = ComboBox(_BASES, "To which tokens the components are fitted.")
-        self.basis_files = FileMenu("components", "Keep the components of now, or those of a file.")
-        self.combine = ComboBox(_COMBINES, "Of several anchors: their mean direction, or the largest map.")
+        self.basis = ComboBox(_BASES, "Tokens that the components are fitted to.")
+        self.basis_files = FileMenu("components", "Keep the present components, or those of a file.")
+        self.combine = ComboBox(
+            _COMBINES, "Rule for several anchors: their mean direction, or the largest map."
+        )
         self.centred = QCheckBox("centred")
         self.centred.setToolTip("Subtract the region's mean token first: more contrast.")
         self.count = QSlider(Qt.Orientation.Horizontal)
         self.count.setRange(2, MOST)
-        self.count.setToolTip("How many clusters.")
+        self.count.setToolTip("Number of clusters.")
         self.count_label = QLabel()
         self.joint = QCheckBox("joint")
-        self.joint.setToolTip("Of all images and frames together, so that colours mean the same.")
+        self.joint.setToolTip("Cluster all images and frames together, so that colours mean the same.")
         self.matched = QCheckBox("matched")
-        self.matched.setToolTip("Number every method's clusters as the first one's that they overlap.")
+        self.matched.setToolTip(
+            "Number every method's clusters like those of the first method that they overlap."
+        )
         self._lay_out()
         self.set_heads(0)
         self.set_blocks(0)

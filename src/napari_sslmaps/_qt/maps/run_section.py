@@ -1,4 +1,4 @@
-"""What is in view, the run itself, and the last message."""
+"""Sections for what is in view, for the run itself, and for the last message."""
 
 from collections.abc import Sequence
 
@@ -92,7 +92,7 @@ def _shortened(names: Sequence[str]) -> list[tuple[str, str]]:
 
 
 class ViewSection(Section):
-    """Which map is in view, of which encoder, or of all side by side."""
+    """Choice of the map in view, and of its encoder, or of all side by side."""
 
     shown_requested = Signal(str)
     front_requested = Signal(str)

@@ -8,7 +8,7 @@ from napari_sslmaps.viewer.maps.scale import LARGER_KEY, SMALLER_KEY, STEPS
 
 
 class ScaleSection(Section):
-    """How large the neighbourhoods are that are compared, and whether they follow the zoom."""
+    """Size of the neighbourhoods that are compared, and whether it follows the zoom."""
 
     step_requested = Signal(int)
     follow_requested = Signal(bool)

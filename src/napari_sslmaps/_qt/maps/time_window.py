@@ -40,7 +40,7 @@ class TimePlot(QWidget):
 
     @property
     def area(self) -> QRectF:
-        """Where the lines are, within the axes."""
+        """Area of the lines, within the axes."""
         return QRectF(_LEFT, _TOP, self.width() - _LEFT - _RIGHT, self.height() - _TOP - _BOTTOM)
 
     def x_of(self, frame: int) -> float:

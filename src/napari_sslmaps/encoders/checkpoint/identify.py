@@ -23,7 +23,7 @@ from napari_sslmaps.errors import CheckpointError, InvalidOptionError
 
 @dataclass(frozen=True, slots=True)
 class Recognised:
-    """What a file was recognised as, with the evidence.
+    """Result of recognising a file, with the evidence.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a file is that is no weight file of PyTorch or safetensors, told by its first bytes.
+"""Kinds of files that are no weight files of PyTorch or safetensors, told by their first bytes.
 
 A download that needs a sign-in leaves a web page under the name of the weights, a clone without Git LFS a
 pointer, and other libraries have formats of their own.

@@ -1,4 +1,4 @@
-"""What was recognised in a weight file, and how."""
+"""Report on what was recognised in a weight file, and how."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from napari_sslmaps.encoders.spec import Architecture
 
 @dataclass(frozen=True, slots=True)
 class RecognitionReport:
-    """What was recognised in a weight file.
+    """Report on what was recognised in a weight file.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What the ``config.json`` that timm writes says of a network, held against the tensors beside it.
+"""Facts in the ``config.json`` that timm writes, checked against the tensors beside it.
 
 The architecture's bare name says little: ``model_args`` change heads, width and layers, and cards ask to pass
 more. So timm's network is built as the config says, without memory, and decides only if its tensors have the

@@ -1,4 +1,4 @@
-"""From everything in a file to the tensors of the one network that is wanted, and what lies beside it."""
+"""Choice, among everything in a file, of the one network that is wanted, and of what lies beside it."""
 
 import re
 from collections.abc import Callable, Iterable

@@ -68,7 +68,7 @@ class ConvNeXtArchitecture(Convolutional):
 
     @property
     def constraint(self) -> InputConstraint:
-        """What the network asks of its input: sides a multiple of 32."""
+        """Constraint on its input: sides a multiple of 32."""
         return InputConstraint(CONVNEXT_STRIDES[self.token_stage], 32)
 
     @property
@@ -87,7 +87,7 @@ class ConvNeXtArchitecture(Convolutional):
 
     @property
     def token_places(self) -> tuple[str, ...]:
-        """Its stages."""
+        """Stages whose features can be tokens, in order."""
         return tuple(CONVNEXT_STRIDES)
 
     @property

@@ -38,7 +38,7 @@ class FeatureExtractor(Protocol):
 
     @property
     def attention_kind(self) -> AttentionKind | None:
-        """Whose attention `TileFeatures.attention` is; None for a CNN."""
+        """Query whose attention `TileFeatures.attention` is; None for a CNN."""
         ...
 
     def extract(self, pixels: Tensor) -> TileFeatures:

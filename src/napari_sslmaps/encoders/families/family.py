@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Convolutional:
-    """What the architectures of convolutional networks share: they have no attention and no positions."""
+    """Base of the architectures of convolutional networks: they have no attention and no positions."""
 
     __slots__ = ()
 
@@ -50,7 +50,7 @@ class Convolutional:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """What is done with the networks of a family, which needs torch.
+    """Functions on the networks of a family, which need torch.
 
     Parameters
     ----------

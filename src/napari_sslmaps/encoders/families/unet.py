@@ -66,7 +66,7 @@ class UNetArchitecture(Convolutional):
 
     @property
     def constraint(self) -> InputConstraint:
-        """What the U-Net asks of its input: sides a multiple of 32."""
+        """Constraint on its input: sides a multiple of 32."""
         return InputConstraint(UNET_STRIDES[self.token_stage], 32)
 
     @property

@@ -92,7 +92,7 @@ class ViTArchitecture:
 
     @property
     def placed_prefix(self) -> int:
-        """How many of them have a position of their own."""
+        """Number of prefix tokens that have a position of their own."""
         if self.prefix_positions is None:
             return 0 if self.registers else self.prefix_tokens
         return self.prefix_positions
@@ -104,7 +104,7 @@ class ViTArchitecture:
 
     @property
     def constraint(self) -> InputConstraint:
-        """What the transformer asks of its input."""
+        """Constraint on its input."""
         return InputConstraint(self.patch, self.patch)
 
     @property
@@ -127,7 +127,7 @@ class ViTArchitecture:
 
     @property
     def token_places(self) -> tuple[str, ...]:
-        """Its blocks."""
+        """Names of its blocks, in order."""
         return block_names(self.depth)
 
     @property

@@ -190,7 +190,7 @@ _BLOCKS = 12
 
 @dataclass(frozen=True, slots=True)
 class HeadEvidence:
-    """What weights say of the number of heads.
+    """Evidence that weights hold for the number of heads.
 
     Parameters
     ----------

@@ -57,7 +57,7 @@ class ModelType:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What a method's paper claims, where scores here can be held against it.
+    """Claim of a method's paper, where scores here can be held against it.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What DINOv3 puts around its backbone: prototype heads, a mask token, rotary positions at any scale."""
+"""Parts around DINOv3's backbone: prototype heads, a mask token, rotary positions at any scale."""
 
 import math
 from collections.abc import Mapping

@@ -17,7 +17,7 @@ VARIANCE_FLOOR = 1e-6
 
 
 class DecoderParts:
-    """What a module is given to be, or to have without a prefix, MAE's decoder: its parts and their use.
+    """Parts of MAE's decoder and their use, for a module that is or has the decoder without a prefix.
 
     In MAE's own model the parts lie beside the encoder's, and so they do in the objective that trains them.
     """

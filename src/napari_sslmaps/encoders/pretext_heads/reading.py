@@ -1,4 +1,4 @@
-"""From an encoder's file to the networks of its pretext task."""
+"""Reading of the networks of a pretext task from an encoder's file."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -56,7 +56,7 @@ def part_of(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 @dataclass(frozen=True, slots=True)
 class Heads:
-    """What is known of the number of heads of a stack of blocks.
+    """Facts about the number of heads of a stack of blocks.
 
     Parameters
     ----------

@@ -77,7 +77,7 @@ class Published:
 
     @property
     def page(self) -> str:
-        """Where it is shown to a reader."""
+        """Address of the page that shows it to a reader."""
         return f"https://huggingface.co/{self.repository}"
 
 

@@ -1,4 +1,4 @@
-"""Which published encoders are on this machine, and what to say of those that are not."""
+"""Published encoders that are on this machine, and what to say of those that are not."""
 
 from pathlib import Path
 

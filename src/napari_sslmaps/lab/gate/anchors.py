@@ -1,4 +1,4 @@
-"""How well does the similarity to an anchor find the anchor's class? Area under the ROC curve.
+"""Area under the ROC curve of similarity to an anchor against the anchor's class.
 
 Within an image, colour and mere nearness do well at this, so the area is reported, also by distance from the
 anchor and across images, and never gated on.

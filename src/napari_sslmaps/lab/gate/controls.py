@@ -1,4 +1,4 @@
-"""What a score has to be compared with: colour, raw pixels, position."""
+"""Controls that a score is compared with: colour, raw pixels, position."""
 
 from __future__ import annotations
 

@@ -159,7 +159,7 @@ def _shipped(chosen: Chosen) -> probe.TunedSetting:
 
 @dataclass(frozen=True, slots=True)
 class Twins:
-    """What an encoder and its untrained controls have in common.
+    """Facts that an encoder and its untrained controls have in common.
 
     Parameters
     ----------

@@ -43,7 +43,7 @@ class ProbeSet:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ProbeData:
-    """What a probe is fitted to, what its settings are chosen on, and what it is judged by."""
+    """Data that a probe is fitted to, that its settings are chosen on, and that it is judged by."""
 
     train: ProbeSet
     validation: ProbeSet

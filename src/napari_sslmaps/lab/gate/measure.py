@@ -70,7 +70,7 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TapMeasurement:
-    """What a tap's tokens reach on test images, with the settings chosen before."""
+    """Scores of a tap's tokens on test images, with the settings chosen before."""
 
     choice: TunedSetting
     probe: Tally
@@ -79,7 +79,7 @@ class TapMeasurement:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Measurement:
-    """What a source reaches on test images.
+    """Scores of a source on test images.
 
     Parameters
     ----------

@@ -35,7 +35,7 @@ class LabelledTokens:
 
 @dataclass(frozen=True, slots=True)
 class TunedSetting:
-    """What was chosen on the validation split, and the balanced accuracies there."""
+    """Setting that was chosen on the validation split, and the balanced accuracies there."""
 
     penalty: float
     metric: str

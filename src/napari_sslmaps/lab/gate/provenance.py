@@ -1,4 +1,4 @@
-"""What a weight file's header says of its training, as far as the scores depend on it."""
+"""Facts on its training in a weight file's header, as far as the scores depend on it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tokens are worth on real images: similarity to an anchor, components, probes; one entrant on one set.
+"""Scores of tokens on real images: similarity to an anchor, components, probes; one entrant on one set.
 
 Everybody is asked at the same resolution and over the same neighbourhood, so that neither flatters one.
 """
@@ -32,7 +32,7 @@ Float = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Working:
-    """At what resolution and over what neighbourhood tokens of a domain are compared.
+    """Resolution and neighbourhood in which tokens of a domain are compared.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class Working:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MaskScores:
-    """What an entrant reaches on a set with masks.
+    """Scores of an entrant on a set with masks.
 
     Parameters
     ----------

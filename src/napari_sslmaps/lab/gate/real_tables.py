@@ -1,4 +1,4 @@
-"""What was found on real images, as sentences and Markdown tables."""
+"""Findings on real images, as sentences and Markdown tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From measurements to one published result: an encoder beside its controls."""
+"""Published result of measurements: an encoder beside its controls."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ _BONE_LOSS, _SHADOW_LOSS = 7.0, 9.0
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How the scanner is set.
+    """Settings of the scanner.
 
     Attributes
     ----------

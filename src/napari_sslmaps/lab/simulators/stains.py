@@ -22,7 +22,7 @@ DAB = (0.268, 0.570, 0.776)
 
 @dataclass(frozen=True, slots=True)
 class StainMix:
-    """How one slide was stained and lit.
+    """Stain and light of one slide.
 
     Attributes
     ----------

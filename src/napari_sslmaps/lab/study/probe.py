@@ -1,4 +1,4 @@
-"""What is asked of an encoder: a linear probe reads the label off its tokens.
+"""Test of an encoder: a linear probe reads the label off its tokens.
 
 Three probes, defined before any result was seen:
 
@@ -31,7 +31,7 @@ _TOKEN_IMAGES = 150
 
 @dataclass(frozen=True, slots=True)
 class ProbeScores:
-    """What one encoder got right, image by image.
+    """Correct answers of one encoder, image by image.
 
     Attributes
     ----------

@@ -154,7 +154,7 @@ class _Domain:
 
 
 class _Study:
-    """What one call of `run_study` works with."""
+    """Values that one call of `run_study` works with."""
 
     def __init__(self, design: Design, out: Path, device: torch.device, on_progress: OnProgress) -> None:
         self.design = design

@@ -1,4 +1,4 @@
-"""What images of a domain differ by: stains of sections; attenuation, speckle and sector of echoes.
+"""Variation among images of a domain: stains of sections; attenuation, speckle and sector of echoes.
 
 Every draw is made on the CPU from the caller's generator, as in `views`; what a recipe leaves at 0 draws
 nothing.
@@ -25,7 +25,7 @@ _DARKEST = 1 / 255
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """How strongly views are varied beside the methods' own jitter of gamma and gain; 0 leaves them.
+    """Strength of variation of views beside the methods' own jitter of gamma and gain; 0 leaves them.
 
     Attributes
     ----------

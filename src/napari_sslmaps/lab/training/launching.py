@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Devices:
-    """Where a training runs, in Fabric's words.
+    """Devices that a training runs on, in Fabric's words.
 
     Attributes
     ----------

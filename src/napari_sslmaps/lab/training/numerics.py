@@ -35,7 +35,7 @@ def exact(
 
 @dataclass(frozen=True, slots=True)
 class TrainingPosition:
-    """Where a training stands: `step` of `steps`, counted from 0."""
+    """Position in a training: `step` of `steps`, counted from 0."""
 
     step: int
     steps: int

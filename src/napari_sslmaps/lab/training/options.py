@@ -1,4 +1,4 @@
-"""What each objective can be told, with the paper's values or ours as defaults; loads no torch."""
+"""Options of each objective, with the paper's values or ours as defaults; loads no torch."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class IJEPAOptions:
 
     @property
     def blocks(self) -> BlockScheme:
-        """How blocks are drawn."""
+        """Rule by which blocks are drawn."""
         from napari_sslmaps.pretext.masks import BlockScheme
 
         return BlockScheme(self.targets, self.target_scale, self.target_aspect, self.context_scale)

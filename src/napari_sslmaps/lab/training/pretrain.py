@@ -33,7 +33,7 @@ OnProgress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class PretrainRequest:
-    """What to train, on what, where.
+    """Request for a training: recipe, data, devices and folder.
 
     Attributes
     ----------

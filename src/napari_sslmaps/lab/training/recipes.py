@@ -42,7 +42,7 @@ _ViT_OF: Mapping[str, Mapping[str, Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class DataRecipe:
-    """Where fields come from.
+    """Source of fields, and their sizes.
 
     Attributes
     ----------

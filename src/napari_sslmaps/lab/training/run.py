@@ -27,7 +27,7 @@ def step_generator(seed: int, step: int, shard: int = 0) -> Generator:
 
 
 class ShardLoss(nn.Module):
-    """What Fabric wraps: fields as stored in, losses out, so that nothing is rounded on the way in.
+    """Module that Fabric wraps: fields as stored in, losses out, so that nothing is rounded on the way in.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ class Run:
 
     @property
     def progress(self) -> TrainingPosition:
-        """Where the run stands."""
+        """Position of the run in its training."""
         return TrainingPosition(self.step, self.steps)
 
     @property

@@ -135,7 +135,7 @@ def _intervals(
 
 
 class Desk:
-    """What the first process does beside the steps: watching, logging, saving.
+    """Work of the first process beside the steps: watching, logging, saving.
 
     Parameters
     ----------

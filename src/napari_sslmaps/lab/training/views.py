@@ -22,7 +22,7 @@ to_grey = exact(plain_grey)
 
 @dataclass(frozen=True, slots=True)
 class CropScheme:
-    """How crops are cut.
+    """Rule by which crops are cut.
 
     Attributes
     ----------

@@ -26,7 +26,7 @@ _DELETE_KEYS = ("Delete", "Backspace")
 
 @dataclass(frozen=True, eq=False)
 class Bounds:
-    """Where anchors may lie, in pixel coordinates: `low` included, `high` not."""
+    """Bounds of anchors, in pixel coordinates: `low` included, `high` not."""
 
     low: Float
     high: Float

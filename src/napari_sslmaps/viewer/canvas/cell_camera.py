@@ -1,4 +1,4 @@
-"""Where cells lie on the canvas, and what each of them looks at: one place and one zoom for all."""
+"""Layout of cells on the canvas, and their camera: one place and one zoom for all."""
 
 from dataclasses import dataclass, replace
 from math import ceil
@@ -66,7 +66,7 @@ def cells_of(
 
 @dataclass(frozen=True, slots=True)
 class CellCamera:
-    """What all cells look at.
+    """Camera of all cells.
 
     Parameters
     ----------

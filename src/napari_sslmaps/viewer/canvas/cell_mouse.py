@@ -17,7 +17,7 @@ _CALLBACKS = {
 
 @dataclass
 class CellEvent:
-    """What napari's callbacks read of a mouse event.
+    """Mouse event with the fields that napari's callbacks read.
 
     Parameters
     ----------

@@ -88,12 +88,12 @@ class LazyArray:
 
     @property
     def nbytes(self) -> int:
-        """What reading it all would take."""
+        """Bytes that reading it all would take."""
         return self.size * self.dtype.itemsize
 
     @property
     def chunks(self) -> tuple[int, ...]:
-        """In what pieces it is best read, one length per axis."""
+        """Sides of the pieces in which it is best read, one per axis."""
         frames, colours = self._reader.source.frames > 1, self._reader.source.channels == 3
         pieces = (1,) * frames + (CHUNK, CHUNK) + (3,) * colours
         return tuple(piece for piece, axis in zip(pieces, self._axes, strict=True) if isinstance(axis, range))

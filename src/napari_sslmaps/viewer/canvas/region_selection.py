@@ -84,7 +84,7 @@ def _around(mask: PlacedMask, source: ImageSource, level: int, frame: int) -> Re
 
 
 class RegionSelection:
-    """Where a user looks: the chosen part of an image, at the chosen resolution.
+    """Selection of a user: the chosen part of an image, at the chosen resolution.
 
     Parameters
     ----------

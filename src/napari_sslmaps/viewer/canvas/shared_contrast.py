@@ -1,4 +1,4 @@
-"""What a user changes by hand on one method's map, its other methods' maps take over."""
+"""Contrast that all methods share: what a user changes on one method's map, the others' take over."""
 
 from collections.abc import Callable, Sequence
 from functools import partial

@@ -28,7 +28,7 @@ _PLACE = ("scale", "translate", "rotate", "shear", "affine")
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """What is side by side.
+    """Content of the cells side by side.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class Cells:
 
 
 class SideBySide:
-    """What the cells show and look at; the canvas that draws them follows `changed`.
+    """Content and camera of the cells; the canvas that draws them follows `changed`.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ class SideBySide:
 
     @property
     def rects(self) -> list[Rect]:
-        """Where the cells lie on the canvas."""
+        """Rectangles of the cells on the canvas."""
         if self.cells is None:
             return []
         return cells_of(len(self.cells.pictures), *self.size, self._aspect(), strip=STRIP)

@@ -1,4 +1,4 @@
-"""Where two encoders agree, as a layer: computed when a row of the table is picked, gone when a map is."""
+"""Layer of where two encoders agree: computed when a row of the table is picked, gone when a map is."""
 
 from dataclasses import dataclass, replace
 
@@ -14,7 +14,7 @@ from napari_sslmaps.viewer.state.workspace import WorkspaceModel
 
 @dataclass(frozen=True, eq=False, slots=True)
 class AgreementJob:
-    """Where two encoders agree, captured when it is submitted."""
+    """Job that finds where two encoders agree, captured when it is submitted."""
 
     first: Embedding
     second: Embedding

@@ -1,4 +1,4 @@
-"""What a user painted or drew in napari, or has in a file, as an `Annotation` of an image's pixels."""
+"""`Annotation` of an image's pixels from what a user painted or drew in napari, or has in a file."""
 
 from collections.abc import Sequence
 from pathlib import Path

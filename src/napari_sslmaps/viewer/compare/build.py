@@ -26,7 +26,7 @@ from napari_sslmaps.viewer.state.workspace import WorkspaceModel
 
 @dataclass(frozen=True, slots=True)
 class ComparisonServices:
-    """What computes and writes.
+    """Services that compute and write.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class ComparisonServices:
 
 
 class CompareParts(NamedTuple):
-    """What the page shares with the page of maps: what was computed, how what is missing is, and layers."""
+    """Parts shared with the page of maps: what was computed, how what is missing is, and layers."""
 
     sessions: Sessions
     coordinator: MapCoordinator

@@ -1,4 +1,4 @@
-"""Where an image speaks for a class, as a layer: by heads that labels of a folder's images taught."""
+"""Layer of where an image speaks for a class, by heads that labels of a folder's images taught."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -24,7 +24,7 @@ _RUN_FIRST = "Run {name} on this region first: evidence is read off its tokens."
 
 @dataclass(frozen=True, eq=False, slots=True)
 class EvidenceRequest:
-    """What is asked, captured when it is submitted.
+    """Request for evidence, captured when it is submitted.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ class EvidenceJob:
     evidencer: Evidencer
 
     def __call__(self, context: TaskContext) -> FoundEvidence:
-        """Find it."""
+        """Find the evidence, on the calling thread."""
         context.token.check()
         return self.evidencer(self.request)
 

@@ -143,7 +143,7 @@ class ExportJob:
     exporter: Exporter
 
     def __call__(self, context: TaskContext) -> Sequence[str]:
-        """Write."""
+        """Write the files, on the calling thread."""
         context.token.check()
         return self.exporter(self.kind, self.shown, self.found, self.folder)
 

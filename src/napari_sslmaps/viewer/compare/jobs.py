@@ -60,7 +60,7 @@ class ShownImage:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Shown:
-    """What the window shows of a region: what a comparison begins with, and what export writes.
+    """Region in the window with its embeddings: what a comparison begins with, and what export writes.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class FolderRequest:
-    """Which images of a folder are compared by what.
+    """Request to compare the images of a folder.
 
     Parameters
     ----------
@@ -219,7 +219,7 @@ def options_with(options: MapOptions, *, anchored: bool) -> MapOptions:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class ComparisonResult:
-    """What came of a comparison.
+    """Result of a comparison.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What the Compare page knows: what is to be compared, what was found, and how a probe is doing."""
+"""Model of the Compare page: what is to be compared, what was found, and how a probe is doing."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ ProbeKind = Literal["logistic", "knn"]
 
 @dataclass(frozen=True, slots=True)
 class ProbeOptions:
-    """Which probe learns from scribbles, and on whose tokens.
+    """Options of the probe that learns from scribbles: its kind, and whose tokens.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class ProbeOptions:
 
 @dataclass(eq=False)
 class ComparisonModel:
-    """What a user chose to compare, and what came of it.
+    """Choices of a user for a comparison, and its results.
 
     Each field has a signal of its name in `events`.
 

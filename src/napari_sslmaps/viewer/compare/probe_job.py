@@ -1,4 +1,4 @@
-"""What a probe learns from scribbles, and who computes it."""
+"""Learning of a probe from scribbles, captured as work, and its service."""
 
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -19,7 +19,7 @@ from napari_sslmaps.viewer.state.tasks import TaskContext
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Scribbled:
-    """What was painted, captured when work is submitted.
+    """Painted pixels, captured when work is submitted.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class Scribbled:
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """How well a probe does on strokes that it was not fitted to: a sentence, and a table per class."""
+    """Result of a probe on strokes that it was not fitted to: a sentence, and a table per class."""
 
     text: str
     table: Table | None = None
@@ -119,7 +119,7 @@ class ValidationJob:
     scale: TokenScale = field(default_factory=TokenScale)
 
     def __call__(self, context: TaskContext) -> Validation:
-        """Cross-validate."""
+        """Cross-validate the probe, on the calling thread."""
         context.token.check()
         averaged = at_scale(self.embedding, self.scale)
         return self.prober.validate(averaged, self.scribbled, self.kind)

@@ -48,7 +48,7 @@ class Download:
 
     @property
     def fraction(self) -> float:
-        """How much is here, in [0, 1]; 0 while the size is not known."""
+        """Share that is here, in [0, 1]; 0 while the size is not known."""
         return min(1.0, self.done_bytes / self.total_bytes) if self.total_bytes else 0.0
 
     def start(self) -> None:

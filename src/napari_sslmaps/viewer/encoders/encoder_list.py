@@ -1,4 +1,4 @@
-"""Which encoders are listed, and which are ticked as long as nobody has chosen by hand."""
+"""List of encoders, and those that are ticked as long as nobody has chosen by hand."""
 
 from collections.abc import Sequence
 

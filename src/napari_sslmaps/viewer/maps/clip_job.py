@@ -23,7 +23,7 @@ from napari_sslmaps.viewer.state.tasks import TaskContext
 
 @dataclass(frozen=True, eq=False, slots=True)
 class FrameDone:
-    """How far the work is, and what was embedded of a frame by an encoder; None in the midst of one."""
+    """Progress of the work, and what was embedded of a frame by an encoder; None in the midst of one."""
 
     encoder: str
     frame: int

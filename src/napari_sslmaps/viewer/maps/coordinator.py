@@ -1,4 +1,4 @@
-"""What anchors and options ask of one image: a map of what is embedded, a run for what is not."""
+"""Answers to anchors and options on one image: a map of what is embedded, a run for what is not."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

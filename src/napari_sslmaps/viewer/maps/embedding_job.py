@@ -33,7 +33,7 @@ _PAINT_SHARE = 9.0
 
 @dataclass(frozen=True, slots=True)
 class EmbedOptions:
-    """How a region is embedded.
+    """Options of embedding a region.
 
     Parameters
     ----------
@@ -148,7 +148,7 @@ class PipelineEmbedder:
 
 @dataclass(frozen=True, eq=False)
 class PartialResult:
-    """What has become visible of one encoder.
+    """Part of one encoder's result that has become visible.
 
     Parameters
     ----------

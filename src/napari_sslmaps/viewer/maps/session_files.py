@@ -30,7 +30,7 @@ _CHANGED = (
 
 
 class SessionTools(NamedTuple):
-    """What makes maps and embeds what is chosen, draws the region's rectangles, and keeps how maps look."""
+    """Tools that make maps and embed what is chosen, draw the region's rectangles, and keep how maps look."""
 
     coordinator: MapCoordinator
     run: Callable[[], None]

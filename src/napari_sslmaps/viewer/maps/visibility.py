@@ -1,4 +1,4 @@
-"""Which of the maps is in view: one stacked on the image, one per cell side by side, or a difference."""
+"""Choice of the maps in view: one stacked on the image, one per cell side by side, or a difference."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What a pretext view is asked for, and who computes it."""
+"""Request for a pretext view, and the service that computes it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from napari_sslmaps.viewer.state.tasks import TaskContext
 
 @dataclass(frozen=True, eq=False, slots=True)
 class PretextEdits:
-    """What a user painted or moved; None is drawn by the method.
+    """Edits of a user, painted or moved; None is drawn by the method.
 
     Parameters
     ----------

@@ -16,7 +16,7 @@ DEPTH = 200
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What one step of the history puts back.
+    """State that one step of the history puts back.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a dock leaves behind when it is closed, for the next one in the same viewer."""
+"""State that a dock leaves behind when it is closed, for the next one in the same viewer."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ FIELDS = (
 
 @dataclass(frozen=True, eq=False)
 class Kept:
-    """What is taken over.
+    """State that the next dock takes over.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What was computed for one image layer: its embeddings, and what makes similarity quick."""
+"""State of one image layer: its embeddings, and what makes similarity quick."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -56,7 +56,7 @@ class Embedded:
 
 @dataclass(frozen=True, eq=False)
 class ClipEmbeddings:
-    """What was embedded of the frames of a clip, all alike.
+    """Embeddings of the frames of a clip, all alike.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ class ClipEmbeddings:
 
 @dataclass(eq=False)
 class Session:
-    """What belongs to one image layer.
+    """State of one image layer.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ class Session:
 
 
 class Sessions:
-    """What was computed for every image layer, and which of them is looked at."""
+    """Sessions of all image layers, and which of them is shown."""
 
     def __init__(self) -> None:
         self._sessions: dict[Image, Session] = {}
@@ -133,7 +133,7 @@ class Sessions:
         return self._sessions.get(image) or Session()
 
     def elsewhere(self) -> dict[str, list[Embedding]]:
-        """By encoder, what was embedded of all images but the one that is looked at."""
+        """Embeddings, by encoder, of all images but the one that is shown."""
         found: dict[str, list[Embedding]] = {}
         for image, session in self._sessions.items():
             if image is not self.image:

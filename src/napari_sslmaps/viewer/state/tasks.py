@@ -1,4 +1,4 @@
-"""How long work is asked for, stopped and answered, whoever runs it."""
+"""Long work, whoever runs it: asked for, stopped and answered."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class CancelToken:
 
 @dataclass(frozen=True, slots=True)
 class TaskContext:
-    """What running work is given.
+    """Context that running work is given.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class TaskContext:
 
 @dataclass(frozen=True, slots=True)
 class TaskCallbacks:
-    """Who is told, always on the thread that submitted.
+    """Callbacks of a task, always called on the thread that submitted.
 
     Parameters
     ----------

@@ -68,7 +68,7 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Caption:
-    """What stands under the map in view: how it was made, and what has to be known of it besides."""
+    """Line under the map in view: how it was made, and what has to be known of it besides."""
 
     text: str = ""
     caution: str = ""
@@ -76,7 +76,7 @@ class Caption:
 
 @dataclass(frozen=True, slots=True)
 class RunProgress:
-    """How far a run is.
+    """Progress of a run.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ class Choices(TypedDict, total=False):
 
 @dataclass(eq=False)
 class WorkspaceModel:
-    """What the user chose, and how the computation is doing.
+    """Choices of the user, and the state of the computation.
 
     Each field has a signal of its name in `events`.
 
@@ -368,7 +368,7 @@ class WorkspaceModel:
 
     @property
     def appearance(self) -> tuple[object, ...]:
-        """What maps look like, but for anchors: another one asks for other maps."""
+        """Options that decide what maps look like, but for anchors: others ask for other maps."""
         return self.maps, self.options, self.bases, self.groups, self.group
 
     def say(self, text: str, *, failed: bool = False) -> None:

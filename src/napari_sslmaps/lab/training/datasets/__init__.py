@@ -1,4 +1,4 @@
-"""Where fields come from: ``--data`` → simulated banks, folders of images, clips and slides."""
+"""Sources of fields: ``--data`` → simulated banks, folders of images, clips and slides."""
 
 from __future__ import annotations
 

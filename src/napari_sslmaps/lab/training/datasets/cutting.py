@@ -17,7 +17,7 @@ from napari_sslmaps.sources.protocol import ImageSource
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a field lies.
+    """Position of a field in its image.
 
     Attributes
     ----------

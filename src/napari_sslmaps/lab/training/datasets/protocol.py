@@ -1,4 +1,4 @@
-"""What the trainer asks of training data."""
+"""Protocol of training data for the trainer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class FieldSource(Protocol):
 
     @property
     def name(self) -> str:
-        """What it is."""
+        """Name of the data in the provenance."""
         ...
 
     @property
@@ -100,7 +100,7 @@ class MixedFields:
 
     @property
     def name(self) -> str:
-        """Both names."""
+        """Names of both, joined."""
         return f"{self.first.name}, mixed with {self.second.name}"
 
     @property

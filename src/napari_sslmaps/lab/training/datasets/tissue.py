@@ -1,4 +1,4 @@
-"""Where on a slide there is tissue, told from a small picture of it."""
+"""Tissue of a slide, found on a small picture of it."""
 
 from __future__ import annotations
 

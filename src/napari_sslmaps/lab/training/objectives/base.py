@@ -1,4 +1,4 @@
-"""What the trainer asks of every objective, and the parts they share, BatchNorm's statistics included."""
+"""Protocol of objectives for the trainer, and the parts they share, BatchNorm's statistics included."""
 
 from __future__ import annotations
 
