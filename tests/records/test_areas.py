@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from uuid import UUID
 
 import numpy as np
 import pytest
@@ -101,3 +102,35 @@ def test_zarr_labels_lie_where_the_image_is(two: Segments, tmp_path: Path) -> No
 def test_another_suffix_is_refused(two: Segments, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="geojson"):
         write_areas(tmp_path / "areas.xls", two, "gland", "#ff1a1a")
+
+
+@given(arrays(bool, (6, 7)))
+def test_every_feature_has_the_form_that_qupath_parses(inside: np.ndarray) -> None:
+    """Read as QuPath's own parser does: a UUID, what kind of object, numbers, and rings as of RFC 7946."""
+    found = found_in(inside)
+    features = json.loads(json.dumps(geojson_of(found, "gland", "#ff1a1a", (0.5, 0.5))))["features"]
+    assert len(features) == len(found.sizes_px)
+    assert len({UUID(feature["id"]) for feature in features}) == len(features)
+    for feature, size in zip(features, found.sizes_px, strict=True):
+        assert feature["type"] == "Feature"
+        assert feature["properties"]["objectType"] == "annotation"
+        assert feature["properties"]["classification"] == {"name": "gland", "color": [255, 26, 26]}
+        assert feature["properties"]["name"].startswith("gland ")
+        assert all(isinstance(value, float) for value in feature["properties"]["measurements"].values())
+        kind, coordinates = feature["geometry"]["type"], feature["geometry"]["coordinates"]
+        assert kind in {"Polygon", "MultiPolygon"}
+        covered = 0.0
+        for outer, *holes in [coordinates] if kind == "Polygon" else coordinates:
+            assert turned(outer) > 0, "counter-clockwise"
+            assert all(turned(hole) < 0 for hole in holes)
+            covered += sum(map(turned, (outer, *holes)))
+            for ring in (outer, *holes):
+                assert ring[0] == ring[-1]
+                assert len(ring) >= 5
+                assert all(12 <= x <= 40 and 8 <= y <= 32 for x, y in ring), "pixels of level 0"
+        assert covered == size
+
+
+def turned(ring: list[list[float]]) -> float:
+    """Return the area of a ring, negative if it runs clockwise, by the shoelace formula."""
+    return sum(x0 * y1 - x1 * y0 for (x0, y0), (x1, y1) in zip(ring, ring[1:], strict=False)) / 2
