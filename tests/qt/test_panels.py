@@ -377,7 +377,7 @@ def test_view_both_ways(panel: SSLMapsWidget) -> None:
     view.side_by_side.click()
     assert not view.difference.isChecked()
     workspace.caption = Caption("cosine", "weak")
-    assert view.caption.text() == "cosine (caution: point here)"
+    assert view.caption.text() == "Caution (point here). cosine"
     assert view.caption.toolTip() == "weak"
 
 

@@ -1,6 +1,7 @@
 """Areas as files, read back by others' means."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from uuid import UUID
 
@@ -133,4 +134,4 @@ def test_every_feature_has_the_form_that_qupath_parses(inside: np.ndarray) -> No
 
 def turned(ring: list[list[float]]) -> float:
     """Return the area of a ring, negative if it runs clockwise, by the shoelace formula."""
-    return sum(x0 * y1 - x1 * y0 for (x0, y0), (x1, y1) in zip(ring, ring[1:], strict=False)) / 2
+    return sum(x0 * y1 - x1 * y0 for (x0, y0), (x1, y1) in pairwise(ring)) / 2

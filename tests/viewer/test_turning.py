@@ -59,3 +59,71 @@ def test_areas_of_one_image_become_no_labels_of_another(
     assert "Show areas first" in workspace.status.text
     workspace.image = image
     assert workspace.areas_text.startswith("mae-demo: 1 area")
+
+
+def draw(controller: Controller, viewer: ViewerModel, corners: list[tuple[float, float]]) -> None:
+    """Draw the region of the image that is looked at."""
+    controller.shapes.draw()
+    viewer.layers[f"{controller.workspace.image.name} / region"].add_rectangles([corners])
+
+
+def test_the_rectangle_of_one_image_is_not_the_region_of_the_next(
+    controller: Controller, viewer: ViewerModel, image: Image
+) -> None:
+    workspace = controller.workspace
+    draw(controller, viewer, [(0, 0), (31, 47)])
+    assert workspace.plan.text.startswith("32 × 48 px")
+    assert "Press Run" in workspace.status.text
+    other = viewer.add_image(noise(64, 80), name="other")
+    assert workspace.region == "whole"
+    assert workspace.plan.text.startswith("64 × 80 px")
+    draw(controller, viewer, [(0, 0), (15, 15)])
+    assert workspace.plan.text.startswith("16 × 16 px")
+    workspace.image = image
+    assert workspace.region == "rectangle"
+    assert workspace.plan.text.startswith("32 × 48 px")
+    workspace.region = "whole"
+    workspace.image = other
+    assert workspace.plan.text.startswith("16 × 16 px")
+    workspace.image = image
+    assert workspace.region == "whole"
+
+
+def test_channels_of_a_file_share_their_rectangle(controller: Controller, viewer: ViewerModel) -> None:
+    first, second = (
+        viewer.add_image(noise(64, 80), name=name, metadata={"path": "cells.tif"}) for name in ("0", "1")
+    )
+    controller.workspace.image = first
+    draw(controller, viewer, [(0, 0), (31, 47)])
+    controller.workspace.image = second
+    assert controller.workspace.plan.text.startswith("32 × 48 px")
+
+
+def test_a_click_is_no_rectangle(controller: Controller, viewer: ViewerModel, image: Image) -> None:
+    controller.shapes.draw()
+    layer = viewer.layers["tissue / region"]
+    layer.add_rectangles([[(10, 10), (10.4, 10.4)]])
+    assert len(layer.data) == 0
+    assert controller.workspace.region == "whole"
+    assert (str(layer.mode), viewer.layers.selection.active) == ("add_rectangle", layer)
+    assert "let go" in controller.workspace.status.text
+    layer.add_rectangles([[(0, 0), (31, 47)]])
+    assert controller.workspace.region == "rectangle"
+
+
+def test_an_image_that_is_chosen_is_uncovered(
+    controller: Controller, viewer: ViewerModel, image: Image
+) -> None:
+    other = viewer.add_image(noise(64, 80), name="other")
+    overlay = viewer.add_image(noise(64, 80), name="overlay", blending="additive")
+    beside = viewer.add_image(noise(64, 80), name="beside", translate=(0, 500))
+    controller.look_at(image)
+    assert (image.visible, other.visible, overlay.visible, beside.visible) == (True, False, True, True)
+    assert controller.workspace.status.text == "other is hidden: it lies over tissue."
+    controller.look_at(other)
+    assert other.visible
+
+
+def test_what_was_said_on_one_page_is_not_said_on_another(anchored: Controller) -> None:
+    anchored.workspace.task = "compare"
+    assert anchored.workspace.status.text == ""

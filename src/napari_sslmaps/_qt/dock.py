@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
+from napari.layers import Image
 from napari.utils.theme import get_theme
 from qtpy.QtCore import QEvent, Qt, QTimer, Signal
 from qtpy.QtGui import QCursor, QShowEvent
@@ -224,7 +225,7 @@ class SSLMapsWidget(QWidget):
     def _connect_views(self) -> None:
         controller = self.controller
         self._connect_maps()
-        self.image.image_requested.connect(lambda layer: self._set(image=layer))
+        self.image.image_requested.connect(self._look_at)
         self.image.region_requested.connect(lambda choice: self._set(region=choice))
         self.image.draw_requested.connect(controller.shapes.draw)
         self.image.sessions.saved.connect(lambda path: controller.session_files.save(Path(path)))
@@ -434,6 +435,10 @@ class SSLMapsWidget(QWidget):
             self._set(**choices)
         finally:
             QApplication.restoreOverrideCursor()
+
+    def _look_at(self, image: Image) -> None:
+        self.workspace.touched = True
+        self.controller.look_at(image)
 
     def _on_images_changed(self) -> None:
         images, workspace = self.controller.images(), self.workspace

@@ -10,11 +10,11 @@ from psygnal import Signal
 from napari_sslmaps.viewer.canvas.anchor_layers import AnchorMarks
 from napari_sslmaps.viewer.canvas.anchor_pointer import AnchorPointer
 from napari_sslmaps.viewer.canvas.flicker_keys import FlickerKeys
-from napari_sslmaps.viewer.canvas.image_layer import is_own, unwrapped
+from napari_sslmaps.viewer.canvas.image_layer import is_own, path_of, uncover, unwrapped
 from napari_sslmaps.viewer.canvas.map_layers import LayerManager
 from napari_sslmaps.viewer.canvas.other_images import OtherImages
 from napari_sslmaps.viewer.canvas.region_masks import RegionMasks
-from napari_sslmaps.viewer.canvas.region_selection import RegionSelection
+from napari_sslmaps.viewer.canvas.region_selection import RegionSelection, has_rectangle
 from napari_sslmaps.viewer.canvas.region_shapes import RegionShapes
 from napari_sslmaps.viewer.canvas.shared_contrast import SharedContrast
 from napari_sslmaps.viewer.canvas.side_by_side import SideBySide
@@ -231,6 +231,13 @@ class Controller:
             self.coordinator.repaint(*self.workspace.maps)
             self._arrange()
 
+    def look_at(self, image: Image) -> None:
+        """Look at an image that a user chose, and bring it into sight."""
+        self.workspace.image = image
+        hidden = uncover(self.viewer, image)
+        if hidden:
+            self.workspace.say(f"{', '.join(hidden)} is hidden: it lies over {image.name}.")
+
     def run(self) -> None:
         """Embed the chosen region by all chosen encoders."""
         self.run_estimate.update()
@@ -272,7 +279,8 @@ class Controller:
         self._services.release()
 
     def _connect(self) -> None:
-        connect, layers, events = self._connections.add, self.viewer.layers, self.workspace.events
+        connect, layers, workspace = self._connections.add, self.viewer.layers, self.workspace
+        events = workspace.events
         connect(layers.selection.events.active, self._follow_selection)
         connect(layers.events.inserted, self._on_inserted)
         connect(layers.events.inserted, self.marks.stay_on_top)
@@ -282,6 +290,7 @@ class Controller:
         connect(self.viewer.scene.camera.events, self._on_view_changed)
         connect(self.viewer.scene.camera.events.zoom, self.marks.follow_zoom)
         connect(events.image, self._on_image_changed)
+        connect(events.task, lambda _: workspace.say(""))  # what was said is of the page that is left
         connect(events.controls, self.coordinator.embed_missing_of_embedded)
         for name in ("token_block", "token_norm"):
             connect(getattr(events, name), self.coordinator.follow_depth)
@@ -366,11 +375,12 @@ class Controller:
             self.run_estimate.update()
 
     def _on_image_changed(self) -> None:
-        old, new = self.session, self.workspace.image
+        old, before, new = self.session, self.sessions.image, self.workspace.image
         if old is not None:
             self.workspace.say("")  # what was said is of that image
             old.anchors = self.workspace.anchors
             old.spacing_um = self.workspace.spacing_um
+            old.choice = self.workspace.region
             old.asked = self.workspace.appearance
         self.coordinator.abandon()
         self.masks.abandon()
@@ -394,6 +404,7 @@ class Controller:
         self.workspace.anchors = session.anchors if session is not None else ()
         self.workspace.spacing_um = session.spacing_um if session is not None else None
         self.workspace.level = 0
+        self._choose_region(before, new)
         self.history.restart()
         self.encoder_list.tick_fitting()
         if session is not None and session.embedded:
@@ -402,6 +413,15 @@ class Controller:
         self.run_estimate.update()
         self._arrange()
         self._on_areas_changed()
+
+    def _choose_region(self, before: Image | None, image: Image | None) -> None:
+        """Choose the region as it was for this image; all of it, where the rectangle is another image's."""
+        workspace, session = self.workspace, self.session
+        same_file = before is not None and image is not None and path_of(before) == path_of(image) != ""
+        kept = "" if same_file or session is None else session.choice
+        chosen = kept or workspace.region
+        lost = chosen == "rectangle" and image is not None and not has_rectangle(self.viewer, image)
+        workspace.region = "whole" if lost else chosen
 
     def _on_image_moved(self) -> None:
         if self.sessions.image is not None:

@@ -93,7 +93,7 @@ def test_an_image_that_is_gone_is_asked_for(viewer: ViewerModel, worked: Control
     worked.session_files.save(tmp_path / "mine.json")
     viewer.layers.clear()
     worked.session_files.open(tmp_path / "mine.json")
-    assert worked.workspace.status.text == "Open tissue first: it is not there."
+    assert worked.workspace.status.text == "Open the session's image, tissue, first: it is not there."
 
 
 def test_a_file_that_is_no_session_gets_a_sentence(worked: Controller, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from napari_sslmaps._qt.canvas.painting import (
     paint_outline,
     paint_picture,
     paint_ring,
+    painting_on,
     through,
 )
 from napari_sslmaps.viewer.canvas.anchor_layers import AnchorMarks
@@ -91,16 +92,15 @@ class CellsCanvas(QWidget):
 
     def paintEvent(self, _event: QPaintEvent | None) -> None:
         """Paint all cells."""
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.fillRect(self.rect(), QColor("black"))
-        shown = self._cells.cells
-        if shown is not None:
-            titles = shown.titles
-            for rect, picture, (title, kind) in zip(self._cells.rects, shown.pictures, titles, strict=True):
+        with painting_on(self) as painter:
+            painter.fillRect(self.rect(), QColor("black"))
+            shown = self._cells.cells
+            if shown is None:
+                return
+            cells = zip(self._cells.rects, shown.pictures, shown.titles, strict=True)
+            for rect, picture, (title, kind) in cells:
                 self._paint_cell(painter, rect, shown, picture)
                 self._paint_words(painter, rect, picture, title, kind)
-        painter.end()
 
     def _paint_cell(self, painter: QPainter, rect: Rect, shown: Cells, picture: Picture) -> None:
         area = QRectF(rect.x, rect.y, rect.width, rect.height)

@@ -10,7 +10,7 @@ from qtpy.QtCore import QEvent, QObject, QRectF, Qt, QTimer
 from qtpy.QtGui import QPainter, QPaintEvent
 from qtpy.QtWidgets import QWidget
 
-from napari_sslmaps._qt.canvas.painting import number, paint_bar, paint_ring, paint_text
+from napari_sslmaps._qt.canvas.painting import number, paint_bar, paint_ring, paint_text, painting_on
 from napari_sslmaps.viewer.canvas.cell_camera import CellCamera, Rect
 from napari_sslmaps.viewer.canvas.image_layer import OWN
 from napari_sslmaps.viewer.canvas.map_layers import Picture, titled
@@ -80,15 +80,13 @@ class Legend(QWidget):
         seen, rings = self._seen(), self._rings.rings()
         if not seen and not rings:
             return
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        to_canvas = self._to_canvas()
-        if to_canvas is not None:
-            for ring in rings:
-                paint_ring(painter, ring, to_canvas)
-        if seen:
-            self._paint_words(painter, seen[-1])
-        painter.end()
+        with painting_on(self) as painter:
+            to_canvas = self._to_canvas()
+            if to_canvas is not None:
+                for ring in rings:
+                    paint_ring(painter, ring, to_canvas)
+            if seen:
+                self._paint_words(painter, seen[-1])
 
     def _to_canvas(self) -> NDArray[np.float64] | None:
         """Return the (3, 3) matrix from the world's (x, y, 1) to the canvas; None where it shows no plane."""

@@ -174,7 +174,7 @@ class ViewSection(Section):
 
     def set_caption(self, caption: Caption) -> None:
         """Say how the map in view was made; what has to be known of it is in the tool tip."""
-        self.caption.setText(f"{caption.text} (caution: point here)" if caption.caution else caption.text)
+        self.caption.setText(f"Caution (point here). {caption.text}" if caption.caution else caption.text)
         self.caption.setToolTip(caption.caution or caption.text)
 
     def set_side_by_side(self, on: bool) -> None:

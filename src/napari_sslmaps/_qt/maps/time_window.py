@@ -7,6 +7,7 @@ from qtpy.QtCore import QPointF, QRectF, QSize, Qt, QTimer, Signal
 from qtpy.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPalette, QPen, QPolygonF
 from qtpy.QtWidgets import QDialog, QVBoxLayout, QWidget
 
+from napari_sslmaps._qt.canvas.painting import painting_on
 from napari_sslmaps._qt.parts import GAP, note
 from napari_sslmaps.viewer.maps.clip import TimeCourses
 
@@ -64,8 +65,10 @@ class TimePlot(QWidget):
 
     def paintEvent(self, _event: QPaintEvent | None) -> None:
         """Paint axes, the frame that is shown, and the lines."""
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        with painting_on(self) as painter:
+            self._paint(painter)
+
+    def _paint(self, painter: QPainter) -> None:
         ink = self.palette().color(QPalette.ColorRole.WindowText)
         faint = QColor(ink)
         faint.setAlpha(50)
@@ -91,7 +94,6 @@ class TimePlot(QWidget):
                     if isfinite(value)
                 ]
                 painter.drawPolyline(QPolygonF(points))
-        painter.end()
 
     def _paint_frames(self, painter: QPainter, ink: QColor) -> None:
         first, last = self._ends

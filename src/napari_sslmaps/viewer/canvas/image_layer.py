@@ -25,6 +25,33 @@ def is_own(layer: Layer) -> bool:
     return OWN in layer.metadata
 
 
+def path_of(image: Image) -> str:
+    """Return where the pixels of a layer are from; empty if it does not tell."""
+    path = image.metadata.get("path") or image.source.path
+    return str(path) if path else ""
+
+
+def uncover(viewer: ViewerModel, image: Image) -> list[str]:
+    """Show an image, and hide the user's images that lie over it; return their names."""
+    image.visible = True
+    layers = list(viewer.layers)
+    above = layers[layers.index(image) + 1 :] if image in layers else []
+    hidden = []
+    for layer in above:
+        if isinstance(layer, Image) and not is_own(layer) and layer.visible and _hides(layer, image):
+            layer.visible = False
+            hidden.append(layer.name)
+    return hidden
+
+
+def _hides(layer: Image, other: Image) -> bool:
+    """Whether a layer is opaque and lies over another."""
+    if layer.opacity < 1 or not str(layer.blending).startswith(("translucent", "opaque")):
+        return False
+    (low, high), (its_low, its_high) = (each.extent.world[:, -2:] for each in (layer, other))
+    return bool((low < its_high).all() and (its_low < high).all())
+
+
 def unwrapped(viewer: ViewerModel) -> ViewerModel:
     """Return the viewer itself of what napari hands to a plugin.
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 from napari.components import ViewerModel
-from napari.layers import Image, Shapes
+from napari.layers import Image, Layer, Shapes
 from numpy.typing import NDArray
 
 from napari_sslmaps.core.placed_mask import PlacedMask
@@ -15,6 +15,7 @@ from napari_sslmaps.viewer.canvas.image_layer import (
     LayerSource,
     frame_of,
     is_own,
+    path_of,
     pixel_to_world,
     shows_plane,
     world_to_pixel,
@@ -195,15 +196,35 @@ def _view_corners(viewer: ViewerModel, layer: Image) -> Float:
     return np.array(corners)
 
 
+REGION_OF = "napari-sslmaps region of"
+"""Key in the metadata of a Shapes layer in which the region of one image is drawn: its id, and its path."""
+
+
+def region_mark(image: Image) -> dict[str, tuple[str, str]]:
+    """Return the metadata of a Shapes layer for the region of an image."""
+    return {REGION_OF: (str(image.unique_id), path_of(image))}
+
+
+def has_rectangle(viewer: ViewerModel, image: Image) -> bool:
+    """Whether a rectangle is drawn that may be the region of an image."""
+    return any(_may_choose(layer, image) for layer in viewer.layers)
+
+
+def _may_choose(layer: Layer, image: Image) -> bool:
+    """Whether a layer has shapes that are not the region of another image, in another file."""
+    if not isinstance(layer, Shapes) or not len(layer.data) or is_own(layer):
+        return False
+    uid, path = layer.metadata.get(REGION_OF, (str(image.unique_id), ""))
+    return bool(uid == str(image.unique_id) or (path and path == path_of(image)))
+
+
 def chosen_rectangles(viewer: ViewerModel, layer: Image) -> list[Float]:
     """Return (n, 2) pixel positions of the vertices of each selected shape; of the last, if none is."""
-    shapes = [
-        item for item in viewer.layers if isinstance(item, Shapes) and len(item.data) and not is_own(item)
-    ]
+    shapes = [item for item in viewer.layers if _may_choose(item, layer)]
     active = viewer.layers.selection.active
     if not shapes:
         raise RegionError("Draw a rectangle: press Draw, or add a Shapes layer.")
-    chosen = active if isinstance(active, Shapes) and active in shapes else shapes[-1]
+    chosen = active if active in shapes else shapes[-1]
     selected = sorted(chosen.selected_data) or [-1]
     return [
         np.array(

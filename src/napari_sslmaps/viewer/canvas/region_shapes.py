@@ -3,17 +3,23 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image, Layer, Shapes
 from psygnal import Signal
 
 from napari_sslmaps.viewer.canvas.anchor_layers import placed_on
 from napari_sslmaps.viewer.canvas.image_layer import frame_of, is_own, lead_of_frame
+from napari_sslmaps.viewer.canvas.region_selection import region_mark
 from napari_sslmaps.viewer.state.connections import Connections
 from napari_sslmaps.viewer.state.workspace import WorkspaceModel
 
 _EDGE, _SHARE = "#00e5ff", 0.006
 """Colour of an outline, and its width as a share of the image's longer side."""
+
+
+_CLICK = 6.0
+"""Canvas pixels along a side below which a press was a click, and no rectangle was dragged."""
 
 
 class RegionShapes:
@@ -73,7 +79,9 @@ class RegionShapes:
         """Return the layer in which regions of an image are drawn, made if there is none."""
         name = f"{image.name} / region"
         found = [layer for layer in self._viewer.layers if isinstance(layer, Shapes) and layer.name == name]
-        return found[0] if found else self._add(image, name)
+        layer = found[0] if found else self._add(image, name)
+        layer.metadata.update(region_mark(image))
+        return layer
 
     def _add(self, image: Image, name: str) -> Shapes:
         finest = image.data[0] if image.multiscale else image.data
@@ -100,13 +108,24 @@ class RegionShapes:
         if connections is not None:
             connections.undo()
 
+    def _is_click(self, layer: Shapes) -> bool:
+        """Whether the last shape is smaller on the canvas than a hand can mean."""
+        corners = np.asarray(layer.data[-1], float)[:, -2:]
+        sides = np.ptp(corners, axis=0) * np.abs(layer.scale[-2:]) * self._viewer.scene.camera.zoom
+        return bool(sides.min() < _CLICK)
+
     def _on_data(self, event: Any) -> None:
         if str(event.action) not in {"added", "changed", "removed"}:
             return
         drawn = self._drawing
         if drawn is not None and event.source is drawn and str(event.action) == "added":
-            self._drawing = None
             drawn.selected_data = {len(drawn.data) - 1}
+            if self._is_click(drawn):
+                drawn.remove_selected()
+                self._workspace.say("Drag a rectangle on the image: press, move, let go.")
+                return
+            self._drawing = None
+            self._workspace.say("The rectangle is the region. Press Run.")
             drawn.mode = "pan_zoom"
             self._workspace.region = "rectangle"
             if self._workspace.image in self._viewer.layers:

@@ -13,7 +13,7 @@ from napari_sslmaps.encoders.controls import controls_of
 from napari_sslmaps.errors import RegionError, SSLMapsError
 from napari_sslmaps.files import hash_path
 from napari_sslmaps.records.session import SessionRecord, SessionView, load_session, save_session
-from napari_sslmaps.viewer.canvas.image_layer import frame_of, lead_of_frame
+from napari_sslmaps.viewer.canvas.image_layer import frame_of, lead_of_frame, path_of, uncover
 from napari_sslmaps.viewer.canvas.npe2 import contents_of, read, read_chosen
 from napari_sslmaps.viewer.canvas.region_selection import chosen_rectangles
 from napari_sslmaps.viewer.canvas.region_shapes import RegionShapes
@@ -100,7 +100,7 @@ class SessionFiles:
         hashes = {item.embedding.provenance.image_sha256 for item in session.embedded.values()}
         camera = self._viewer.scene.camera
         y, x = (float(value) for value in camera.center[-2:])
-        path = _path_of(image)
+        path = path_of(image)
         size, sha256 = _file_facts(path)
         return SessionRecord(
             image.name,
@@ -155,10 +155,11 @@ class SessionFiles:
         if image is None:
             where = f" ({record.path})" if record.path else ""
             beside = ", nor beside the session" if record.path else ""
-            workspace.say(f"Open {record.image}{where} first: it is not there{beside}.")
+            workspace.say(f"Open the session's image, {record.image}{where}, first: it is not there{beside}.")
             return
         workspace.touched = True
         workspace.image = image
+        uncover(self._viewer, image)
         with self._tools.coordinator.holding():  # a map for each of these would be made in vain
             self._choose(image, record)
         if not workspace.anchors:
@@ -249,7 +250,7 @@ class SessionFiles:
         """Return the layer of an image that is open, or of the file that it is in."""
         images = [layer for layer in self._viewer.layers if isinstance(layer, Image)]
         for image in images:
-            same = bool(_path_of(image)) and _path_of(image) in {record.path, path}
+            same = bool(path_of(image)) and path_of(image) in {record.path, path}
             if same and _is_chosen(image, record):
                 return image
         for image in images:
@@ -310,8 +311,3 @@ def _is_chosen(image: Image, record: SessionRecord) -> bool:
     """Whether a layer shows what a session says of its file; sessions of before say nothing."""
     said = record.series, record.channel
     return said in ((None, ()), _choice_of(image))
-
-
-def _path_of(image: Image) -> str:
-    path = image.metadata.get("path") or image.source.path
-    return str(path) if path else ""

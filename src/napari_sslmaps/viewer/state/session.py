@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from threading import Lock
+from typing import Literal
 
 from napari.layers import Image
 
@@ -13,7 +14,7 @@ from napari_sslmaps.core.scale import TokenScale
 from napari_sslmaps.maps.attention import AttentionStack
 from napari_sslmaps.maps.similarity_pyramid import SimilarityPyramid
 from napari_sslmaps.pipeline.attention_field import AttentionField
-from napari_sslmaps.viewer.state.workspace import Anchor
+from napari_sslmaps.viewer.state.workspace import Anchor, RegionChoice
 
 
 @dataclass(eq=False)
@@ -93,6 +94,8 @@ class Session:
         State of its maps when another image was turned to.
     clip
         Embeddings of its frames, made ahead; None if there are none.
+    choice
+        How its region was chosen when another image was turned to; empty before.
     """
 
     region: Region | None = None
@@ -102,6 +105,7 @@ class Session:
     spacing_um: float | None = None
     mask: PlacedMask | None = None
     clip: ClipEmbeddings | None = None
+    choice: RegionChoice | Literal[""] = ""
 
     def covers(self, region: Region, mask: PlacedMask | None) -> bool:
         """Whether this is what was embedded."""
