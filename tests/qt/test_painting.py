@@ -3,7 +3,7 @@
 import pytest
 from qtpy.QtGui import QPixmap
 
-from napari_sslmaps._qt.canvas.painting import painting_on
+from napari_sslmaps._qt.parts import painting_on
 
 
 def test_a_painter_is_ended_when_something_fails(qtbot: object) -> None:

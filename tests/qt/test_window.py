@@ -1,7 +1,9 @@
 """Real mouse events on a real canvas, checked by the pixels that are drawn."""
 
+from collections.abc import Callable
 from threading import Event
 
+import napari
 import numpy as np
 import pytest
 from pytestqt.qtbot import QtBot
@@ -221,3 +223,20 @@ def test_a_dock_that_is_closed_stops_and_the_next_takes_over(anchored: Window, q
     assert second.workspace.anchors == anchors
     assert second.workspace.in_view == "similarity"
     second.close_controller()
+
+
+def test_a_picture_that_was_all_in_sight_is_so_beside_the_dock(
+    make_napari_viewer: Callable[..., napari.Viewer], qtbot: QtBot
+) -> None:
+    viewer = make_napari_viewer(show=True)
+    viewer.window._qt_window.resize(1300, 600)
+    viewer.add_image(np.full((64, 120), 0.5, np.float32))
+    QApplication.processEvents()
+    viewer.fit_to_view()
+    before = viewer.scene.camera.zoom
+    widget = SSLMapsWidget(viewer, known_services(KnownEmbedder()))
+    viewer.window.add_dock_widget(widget, name="SSL Maps", area="right")
+    qtbot.waitUntil(lambda: viewer.scene.camera.zoom < 0.9 * before)
+    width = viewer.window._qt_viewer.canvas.native.width()
+    qtbot.waitUntil(lambda: 120 * viewer.scene.camera.zoom <= width)
+    widget.close_controller()

@@ -7,7 +7,7 @@ from html import escape
 from typing import Any
 
 from qtpy.QtCore import QEvent, QObject, QSignalBlocker, Qt, Signal
-from qtpy.QtGui import QIcon
+from qtpy.QtGui import QIcon, QPaintDevice, QPainter
 from qtpy.QtWidgets import (
     QAbstractSpinBox,
     QComboBox,
@@ -305,3 +305,14 @@ def quiet(*widgets: QWidget) -> Iterator[None]:
     finally:
         for blocker in blockers:
             blocker.unblock()
+
+
+@contextmanager
+def painting_on(device: QPaintDevice) -> Iterator[QPainter]:
+    """Paint a widget or a picture; the painter is ended whatever happens, else Qt paints no more."""
+    painter = QPainter(device)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    try:
+        yield painter
+    finally:
+        painter.end()

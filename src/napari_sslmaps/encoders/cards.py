@@ -103,7 +103,7 @@ class CardFacts:
             return f"simulated: {'beats' if self.beats_simulated else 'does not beat'} controls"
         if not self.ahead_on:
             return "does not beat controls"
-        return f"beats controls: {self._counted} sets"
+        return f"beats controls: {self._counted}"
 
     @property
     def label(self) -> str:

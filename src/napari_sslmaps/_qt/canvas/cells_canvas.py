@@ -18,9 +18,9 @@ from napari_sslmaps._qt.canvas.painting import (
     paint_outline,
     paint_picture,
     paint_ring,
-    painting_on,
     through,
 )
+from napari_sslmaps._qt.parts import painting_on
 from napari_sslmaps.viewer.canvas.anchor_layers import AnchorMarks
 from napari_sslmaps.viewer.canvas.cell_camera import Rect
 from napari_sslmaps.viewer.canvas.cell_mouse import CellMouse
@@ -143,7 +143,7 @@ class CellsCanvas(QWidget):
         below = QRectF(rect.x, rect.y + rect.height, rect.width, STRIP)
         image = None if self._cells.cells is None else self._cells.cells.image
         if image is not None and not self._is_of_frame(image, picture):
-            kind = f"of frame {picture.metadata[OWN]['frame']}, being renewed"
+            kind = f"still frame {picture.metadata[OWN]['frame']}"
         paint_line(painter, above, title, kind)
         taken = 0.0
         if isinstance(picture, Image) and not picture.rgb:

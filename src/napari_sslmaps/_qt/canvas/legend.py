@@ -10,12 +10,16 @@ from qtpy.QtCore import QEvent, QObject, QRectF, Qt, QTimer
 from qtpy.QtGui import QPainter, QPaintEvent
 from qtpy.QtWidgets import QWidget
 
-from napari_sslmaps._qt.canvas.painting import number, paint_bar, paint_ring, paint_text, painting_on
+from napari_sslmaps._qt.canvas.painting import number, paint_bar, paint_ring, paint_text
+from napari_sslmaps._qt.parts import painting_on
 from napari_sslmaps.viewer.canvas.cell_camera import CellCamera, Rect
 from napari_sslmaps.viewer.canvas.image_layer import OWN
 from napari_sslmaps.viewer.canvas.map_layers import Picture, titled
 from napari_sslmaps.viewer.canvas.rendering import shades, value_at
 from napari_sslmaps.viewer.canvas.scale_rings import ScaleRings
+
+_MIDDLE = 2e-3
+"""How far off the middle a picture may lie that nobody has moved, as a share of its side."""
 
 
 class Legend(QWidget):
@@ -54,6 +58,8 @@ class Legend(QWidget):
         self.setAttribute(Qt.WidgetAttribute.WA_NoSystemBackground)
         self.resize(canvas.size())
         canvas.installEventFilter(self)
+        if self._is_centred():
+            QTimer.singleShot(0, self._refit)  # the dock has taken room from a picture that was all in sight
         self.show()
 
     def eventFilter(self, canvas: QObject | None, event: QEvent | None) -> bool:
@@ -62,6 +68,14 @@ class Legend(QWidget):
             self.resize(canvas.size())
             QTimer.singleShot(0, self._refit)  # napari takes note of the new size first
         return False
+
+    def _is_centred(self) -> bool:
+        """Whether the picture lies in the middle of the canvas, where nobody has moved it."""
+        if not self._viewer.layers:
+            return False
+        low, high = self._viewer.layers.extent.world[:, -2:]
+        off = np.abs(np.asarray(self._viewer.scene.camera.center[-2:]) - (low + high) / 2)
+        return bool((off <= _MIDDLE * (high - low)).all())
 
     def _refit(self) -> None:
         """Fit the picture to the new size, unless a user has moved or zoomed it."""

@@ -1,14 +1,12 @@
 """Pictures, anchors, titles and colour bars, painted by Qt."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import QPointF, QRectF, Qt
 from qtpy.QtGui import QColor, QFont, QFontMetricsF, QImage, QPainter, QPen, QPolygonF, QTransform
-from qtpy.QtWidgets import QWidget
 
 from napari_sslmaps.viewer.canvas.anchor_layers import SIZE
 from napari_sslmaps.viewer.canvas.rendering import Colours, Rendered
@@ -27,17 +25,6 @@ _LYING = (90.0, 10.0)
 """Greatest length and height of a lying colour bar."""
 _BAR = (12.0, 110.0)
 """Width and greatest height of a colour bar."""
-
-
-@contextmanager
-def painting_on(widget: QWidget) -> Iterator[QPainter]:
-    """Paint a widget with smooth edges; the painter is ended whatever happens, else Qt paints no more."""
-    painter = QPainter(widget)
-    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-    try:
-        yield painter
-    finally:
-        painter.end()
 
 
 def paint_picture(painter: QPainter, drawn: Rendered, to_canvas: Float) -> None:

@@ -7,8 +7,7 @@ from qtpy.QtCore import QPointF, QRectF, QSize, Qt, QTimer, Signal
 from qtpy.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPalette, QPen, QPolygonF
 from qtpy.QtWidgets import QDialog, QVBoxLayout, QWidget
 
-from napari_sslmaps._qt.canvas.painting import painting_on
-from napari_sslmaps._qt.parts import GAP, note
+from napari_sslmaps._qt.parts import GAP, note, painting_on
 from napari_sslmaps.viewer.maps.clip import TimeCourses
 
 COLOURS = ("#4c9ff0", "#ffb000", "#12c48b", "#ff6fd8", "#b366ff", "#ff7a6e", "#8fae00", "#00b4c8")
