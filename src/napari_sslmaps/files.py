@@ -86,7 +86,7 @@ def read_text(path: Path) -> str:
     Raises
     ------
     OSError
-        As `read_regular` does.
+        If `read_regular` raises it.
     UnicodeDecodeError
         If it is in another coding.
     """

@@ -124,7 +124,7 @@ def write_results(design: Design, out: Path) -> Path:
 @strict
 @dataclass(frozen=True, slots=True)
 class _Facts:
-    """What a training cost, and what came of it."""
+    """Cost and outcome of a training."""
 
     steps: int
     images: int

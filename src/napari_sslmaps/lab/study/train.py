@@ -167,7 +167,7 @@ def whole(path: Path) -> Iterator[None]:
     Raises
     ------
     RecordError
-        With the file, and what to do.
+        If reading it fails; the sentence names the file, and what to do.
     """
     try:
         yield

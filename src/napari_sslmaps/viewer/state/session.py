@@ -95,7 +95,7 @@ class Session:
     clip
         Embeddings of its frames, made ahead; None if there are none.
     choice
-        How its region was chosen when another image was turned to; empty before.
+        Choice of its region when another image was turned to; empty before.
     """
 
     region: Region | None = None
