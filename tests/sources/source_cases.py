@@ -16,6 +16,7 @@ from pydicom.data import get_testdata_file
 from pydicom.pixels.processing import apply_color_lut
 from pydicom.pixels.utils import pixel_array
 from skimage.data import immunohistochemistry
+from stitched_kit import write_mirax
 from tiff_cases import TIFF_CASES
 
 from napari_sslmaps.sources.array import ArraySource
@@ -106,6 +107,14 @@ def openslide_tiff(folder: Path) -> Case:
                 pixels, tile=(64, 64), photometric="rgb", compression="zlib", subfiletype=int(level > 0)
             )
     return Case(OpenSlideSource(path), [pixels[None] for pixels in levels])
+
+
+def mirax_slide(folder: Path) -> Case:
+    """A file with a folder beside it, whose photos are stitched."""
+    pixels = immunohistochemistry()[:256, :384]
+    levels = [np.ascontiguousarray(pixels[:: 2**level, :: 2**level]) for level in range(2)]
+    write_mirax(folder / "slide.mrxs", levels, um=0.25)
+    return Case(open_image(folder / "slide.mrxs"), [level[None] for level in levels], (0.25, 0.25))
 
 
 def png_alpha(folder: Path) -> Case:
@@ -213,6 +222,7 @@ CASES: list[Callable[[Path], Case]] = [
     dicom_spacing,
     dicom_slide,
     openslide_tiff,
+    mirax_slide,
     png_alpha,
     png_deep_grey,
     png_bits,
