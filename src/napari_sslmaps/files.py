@@ -202,8 +202,8 @@ def written_whole(path: Path) -> Iterator[Path]:
     ExportError
         If the folder cannot be written to or the disk is full.
     """
-    if "\0" in str(path):
-        raise ExportError(f"Expected a path without a NUL character; got {str(path)!r}. Choose another.")
+    if "\0" in str(path) or not path.name:
+        raise ExportError(f"Expected the path of a file, without a NUL character; got {str(path)!r}.")
     temporary = path.with_name(f".{path.stem[:_SHOWN]}-{uuid4().hex}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -65,14 +65,6 @@ def test_what_is_no_region_has_a_sentence(encoder, region):
         ssl.embed(PIXELS, encoder, region=region)
 
 
-@pytest.mark.parametrize("encoder", [None, 5])
-def test_what_is_no_encoder_has_a_sentence(encoder):
-    with pytest.raises(InvalidOptionError, match="Expected an encoder"):
-        ssl.embed(PIXELS, encoder)
-    with pytest.raises(InvalidOptionError, match="Expected an encoder"):
-        ssl.load_encoder(encoder)
-
-
 @pytest.mark.parametrize("device", [None, 5])
 def test_what_is_no_device_has_a_sentence(tmp_path, device):
     with pytest.raises(InvalidOptionError, match=rf"Expected a device .*; got {device}\."):
@@ -91,3 +83,48 @@ def test_a_path_that_cannot_be_one_has_the_same_sentence_everywhere(encoder, pat
             call()
         assert len(str(refused.value)) < 300
     assert re.search("home folder|letters", str(refused.value))
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        *(("focus_yx", value) for value in ("x", (), (True, False), (float("nan"), 1.0), 5, (1, 2, 3))),
+        *(("resolution", value) for value in (True, np.True_, float("nan"), float("inf"))),
+        *(("short_side", value) for value in (True, "12", [5], float("nan"))),
+        ("cache", "a\0b"),
+    ],
+)
+def test_truth_values_and_what_is_not_finite_are_no_numbers(encoder, option, value):
+    with pytest.raises(InvalidOptionError, match=r"^Expected .*; got"):
+        ssl.embed(PIXELS, encoder, **{option: value})
+
+
+@pytest.mark.parametrize("call", [ssl.attend, ssl.pretext_view, ssl.embed])
+@pytest.mark.parametrize("value", [True, None, 5, []])
+def test_what_is_no_encoder_has_a_sentence(call, value):
+    with pytest.raises(InvalidOptionError, match="Expected an encoder of load_encoder"):
+        call(PIXELS, value)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        *(("scale", value) for value in (True, np.True_, float("nan"), float("inf"))),
+        *(("radius", value) for value in (True, -1, float("nan"), "x", [])),
+    ],
+)
+def test_a_scale_and_a_radius_are_finite_numbers(encoder, option, value):
+    embedding = ssl.embed(PIXELS, encoder)
+    with pytest.raises(InvalidOptionError, match="Expected a"):
+        ssl.similarity_map(embedding, [(5, 5)], **{option: value})
+
+
+@pytest.mark.parametrize("value", [True, 1.0, "1", [1]])
+def test_a_block_of_attention_is_a_whole_number(encoder, value):
+    with pytest.raises(InvalidOptionError, match="Expected a block from 1"):
+        ssl.attend(PIXELS, encoder, block=value)
+
+
+def test_one_spacing_is_no_truth_value():
+    with pytest.raises(InvalidOptionError, match="Expected positive micrometres"):
+        ssl.open_image(PIXELS, um_per_px=True)

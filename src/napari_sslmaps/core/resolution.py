@@ -6,6 +6,7 @@ from math import ceil, floor
 from typing import Self
 
 from napari_sslmaps.core.region import Region
+from napari_sslmaps.core.whole import finite_number
 from napari_sslmaps.errors import InvalidOptionError
 
 Spacing = tuple[float, float] | None
@@ -36,10 +37,11 @@ class Resolution:
 
     def __post_init__(self) -> None:
         given = [value for value in (self.um_per_px, self.short_side) if value is not None]
-        if len(given) != 1 or not 0 < given[0] < float("inf"):
+        number = finite_number(given[0]) if len(given) == 1 else None
+        if number is None or number <= 0:
             raise InvalidOptionError(
                 "Expected a resolution as micrometres per pixel or as pixels of the shorter side, one "
-                f"of them and above 0; got {self.um_per_px} and {self.short_side}."
+                f"of them and above 0; got {self.um_per_px!r} and {self.short_side!r}."
             )
 
     def downsample_yx(self, shape_yx: tuple[int, int], spacing_um_yx: Spacing) -> tuple[float, float]:
@@ -121,15 +123,13 @@ def resolution_of(
         return trained if told else None
     if isinstance(asked, str):
         return Resolution.of(asked)
-    try:
-        return Resolution(um_per_px=float(asked))
-    except (TypeError, ValueError, OverflowError) as error:
-        if isinstance(error, InvalidOptionError):
-            raise
+    number = finite_number(asked)
+    if number is None:
         raise InvalidOptionError(
             "Expected a resolution: native, trained, 0.5um, 192px, or a number of micrometres per pixel; got "
             f"{asked!r}."
-        ) from error
+        )
+    return Resolution(um_per_px=number)
 
 
 def far_from_trained(

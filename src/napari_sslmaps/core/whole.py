@@ -1,7 +1,10 @@
-"""Whole numbers of any library as Python's own."""
+"""Numbers of any library as Python's own."""
 
+import math
 import operator
 from typing import Any
+
+import numpy as np
 
 
 def whole_number(value: Any) -> int | None:
@@ -21,3 +24,23 @@ def whole_number(value: Any) -> int | None:
         return operator.index(value)
     except TypeError:
         return None
+
+
+def finite_number(value: Any) -> float | None:
+    """Return a number, also one of NumPy or torch, as a float; None for anything else.
+
+    A truth value is none, nor are text, infinity and NaN.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> [finite_number(value) for value in (7, np.float32(0.5), True, np.True_, "7", float("nan"), None)]
+    [7.0, 0.5, None, None, None, None, None]
+    """
+    if isinstance(value, (bool, np.bool_, str, bytes)):
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None

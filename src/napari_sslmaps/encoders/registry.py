@@ -166,6 +166,23 @@ def load_encoder(  # noqa: PLR0913  # each keyword is part of the public contrac
     return replace(loaded, precision=chosen)
 
 
+def loaded(encoder: "Encoder | str | Path", *, precision: str = "auto") -> "Encoder":
+    """Return an encoder as it is, or load the one that is named.
+
+    Raises
+    ------
+    InvalidOptionError
+        If it is neither.
+    """
+    if isinstance(encoder, (str, Path)):
+        return load_encoder(encoder, precision=precision)
+    if not hasattr(encoder, "at_block"):
+        raise InvalidOptionError(
+            f"Expected an encoder of load_encoder, or its name or path; got {encoder!r}."
+        )
+    return encoder
+
+
 def architecture_of(name_or_path: str | Path, given: Mapping[str, Any] | None = None) -> Architecture:
     """Return the architecture that an encoder has once it is loaded, without building its network.
 

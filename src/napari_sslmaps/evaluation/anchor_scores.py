@@ -17,6 +17,7 @@ from napari_sslmaps.core.findings import Estimate
 from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.regrid import spread_tokens
 from napari_sslmaps.core.results import Embedding, Float32
+from napari_sslmaps.core.whole import whole_number
 from napari_sslmaps.errors import AnnotationError, InvalidAnchorError, InvalidOptionError
 from napari_sslmaps.evaluation.annotation import Annotation
 from napari_sslmaps.evaluation.auroc import auroc, stratified_auroc
@@ -98,6 +99,8 @@ def draw_anchors(annotation: Annotation, grid: TokenGrid, *, count: int = 64, se
     AnnotationError
         If the region has no annotated class.
     """
+    if whole_number(count) is None or count < 1:
+        raise InvalidOptionError(f"Expected a whole number of anchors above 0; got {count!r}.")
     labels, offset = annotation.crop(grid)
     scale = np.divide(annotation.shape_yx, annotation.labels.shape)
     rng = np.random.default_rng(seed)

@@ -17,6 +17,7 @@ from napari_sslmaps.core.neighbourhood import neighbourhood_of
 from napari_sslmaps.core.results import Embedding, Float32, TokenMap
 from napari_sslmaps.core.scale import TokenScale
 from napari_sslmaps.core.tokens import token_chunks
+from napari_sslmaps.core.whole import finite_number
 from napari_sslmaps.errors import InvalidAnchorError, InvalidOptionError
 from napari_sslmaps.maps.map_type import (
     Display,
@@ -167,12 +168,10 @@ def _pixels(embedding: Embedding, scale: float | str) -> float:
     """Return a scale in pixels of an embedding's image."""
     if isinstance(scale, str):
         return TokenScale.of(scale).pixels(embedding)
-    try:
-        return float(scale)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise InvalidOptionError(
-            f"Expected a scale in pixels, or as 20um, 12px or 5%; got {scale!r}."
-        ) from error
+    pixels = finite_number(scale)
+    if pixels is None:
+        raise InvalidOptionError(f"Expected a scale in pixels, or as 20um, 12px or 5%; got {scale!r}.")
+    return pixels
 
 
 def _compare_tokens(
@@ -229,12 +228,15 @@ def anchor_directions(
     An all-zero token gives a zero vector, so that its similarity to everything is 0. Options are those of
     `similarity_map`.
     """
+    within = finite_number(radius)
+    if within is None or within < 0:
+        raise InvalidOptionError(f"Expected a radius in pixels, from 0; got {radius!r}.")
     around = neighbourhood_of(embedding, scale) if scale else None
     mean = embedding if around is None else around
     shift = mean.mean_token if centred else np.float32(0)
     directions = np.zeros((len(positions), embedding.tokens.shape[-1]), np.float32)
     for index, position in enumerate(positions):
-        rows, cols = embedding.grid.tokens_in_disc(position, radius).T
+        rows, cols = embedding.grid.tokens_in_disc(position, within).T
         tokens = (embedding.tokens[rows, cols] if around is None else around.tokens_at(rows, cols)) - shift
         if not np.isfinite(tokens).all():
             raise InvalidAnchorError(

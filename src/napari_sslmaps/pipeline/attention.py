@@ -12,7 +12,7 @@ from napari_sslmaps.core.preprocess import check_window
 from napari_sslmaps.core.resolution import Resolution
 from napari_sslmaps.core.results import AttentionKind, Embedding, Float32, Provenance
 from napari_sslmaps.core.tiling import ONE_PASS, Stitcher, Tile, Tiling
-from napari_sslmaps.encoders.registry import load_encoder
+from napari_sslmaps.encoders.registry import loaded
 from napari_sslmaps.errors import DeviceMemoryError, InvalidAnchorError, InvalidOptionError
 from napari_sslmaps.maps.attention import NO_ANCHOR, AttentionOptions, AttentionStack, attention_rollout
 from napari_sslmaps.pipeline.attention_field import Anchor, AttentionField, block_number, split_prefix
@@ -217,8 +217,7 @@ class _Where(NamedTuple):
 
 @contextmanager
 def _looking(image: Any, encoder: "Encoder | str | Path", where: _Where) -> Iterator["_AttentionPass"]:
-    if isinstance(encoder, (str, Path)):
-        encoder = load_encoder(encoder)
+    encoder = loaded(encoder)
     depth = encoder.blocks.depth
     if isinstance(image, Embedding):
         yield _look_again(image, encoder, where)

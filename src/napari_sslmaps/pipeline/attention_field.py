@@ -9,6 +9,7 @@ import numpy as np
 from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.results import AttentionKind, Float32, Provenance
 from napari_sslmaps.core.tiling import Tile
+from napari_sslmaps.core.whole import whole_number
 from napari_sslmaps.errors import InvalidAnchorError, InvalidOptionError
 from napari_sslmaps.maps.attention import AttentionStack, QueriesKeys, attention_rollout, attention_rows
 
@@ -26,11 +27,11 @@ def block_number(block: int | None, depth: int) -> int:
     InvalidOptionError
         If there is no such block.
     """
-    wanted = depth if block is None else block
+    wanted = depth if block is None else whole_number(block) or 0
     number = wanted + depth + 1 if wanted < 0 else wanted
     if not 1 <= number <= depth:
         raise InvalidOptionError(
-            f"Expected a block from 1 to {depth}, or from −1 (the last) to −{depth}; got {block}."
+            f"Expected a block from 1 to {depth}, or from −1 (the last) to −{depth}; got {block!r}."
         )
     return number
 

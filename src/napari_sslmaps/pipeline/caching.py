@@ -47,7 +47,7 @@ def chosen_cache(cache: Cache | str | Path | bool | None) -> Cache | None:
     """
     if cache is None or isinstance(cache, Cache):
         return cache
-    if isinstance(cache, (str, Path)):
+    if isinstance(cache, (str, Path)) and "\0" not in str(cache):
         return Cache(user_path(cache))
     if isinstance(cache, (bool, np.bool_)):
         return Cache() if cache else None

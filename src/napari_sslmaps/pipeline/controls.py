@@ -25,7 +25,7 @@ from napari_sslmaps.core.resolution import Resolution
 from napari_sslmaps.core.results import Embedding, Float32, Provenance
 from napari_sslmaps.core.tiling import Span, Tile, Tiles, Tiling
 from napari_sslmaps.encoders.controls import Control
-from napari_sslmaps.encoders.registry import load_encoder
+from napari_sslmaps.encoders.registry import loaded
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.pipeline.embedding import embed
 from napari_sslmaps.pipeline.masks import MaskLike, mask_hash, token_mask
@@ -146,8 +146,7 @@ def embed_control(  # noqa: PLR0913  # the options of `embed`, as keywords
 
 
 def _loaded(control: Control, encoder: "Encoder | str | Path | None") -> "Encoder":
-    if encoder is None or isinstance(encoder, (str, Path)):
-        encoder = load_encoder(control.of if encoder is None else encoder)
+    encoder = loaded(control.of if encoder is None else encoder)
     if control.of not in {encoder.spec.name, encoder.spec.alias_of}:
         raise InvalidOptionError(
             f"Expected the encoder {control.of} for the control {control.name}; got {encoder.spec.name}."

@@ -14,8 +14,8 @@ from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.resolution import Resolution
 from napari_sslmaps.core.results import Embedding, PixelReader
 from napari_sslmaps.core.tiling import Tiling
-from napari_sslmaps.core.whole import whole_number
-from napari_sslmaps.encoders.registry import load_encoder
+from napari_sslmaps.core.whole import finite_number, whole_number
+from napari_sslmaps.encoders.registry import loaded
 from napari_sslmaps.encoders.spec import Block
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.pipeline.caching import chosen_cache
@@ -241,12 +241,8 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
         raise InvalidOptionError(f"Expected tiling as a Tiling, such as Tiling(tile=24); got {tiling!r}.")
     if on_progress is not None and not callable(on_progress):
         raise InvalidOptionError(f"Expected on_progress as a function to call; got {on_progress!r}.")
-    if isinstance(encoder, (str, Path)):
-        encoder = load_encoder(encoder)
-    if not hasattr(encoder, "at_block"):
-        raise InvalidOptionError(
-            f"Expected an encoder of load_encoder, or its name or path; got {encoder!r}."
-        )
+    focus_yx = _focus(focus_yx)
+    encoder = loaded(encoder)
     several = not (block is None or isinstance(block, str) or whole_number(block) is not None)
     blocks = cast("Sequence[Block]", block) if several else [cast("Block | None", block)]
     encoders = [
@@ -309,6 +305,18 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
         )
         made = work.embed(encoders)
     return tuple(made) if several else made[0]
+
+
+def _focus(focus_yx: Any) -> tuple[float, float] | None:
+    if focus_yx is None:
+        return None
+    try:
+        y, x = (None,) * 2 if isinstance(focus_yx, str) else map(finite_number, focus_yx)
+    except (TypeError, ValueError):
+        y = x = None
+    if y is None or x is None:
+        raise InvalidOptionError(f"Expected focus_yx as a position (row, column); got {focus_yx!r}.")
+    return y, x
 
 
 def _checked(blocks: Sequence[Block | None], frames: FramesLike | None) -> Sequence[Block | None]:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from napari_sslmaps.core.pretext_views import Crop, PretextView, TokenBlock
 from napari_sslmaps.encoders.encoder import Encoder, exact_arithmetic
 from napari_sslmaps.encoders.methods.registry import METHODS
-from napari_sslmaps.encoders.registry import load_encoder
+from napari_sslmaps.encoders.registry import loaded
 from napari_sslmaps.errors import DeviceMemoryError, MapUnavailableError
 from napari_sslmaps.pipeline.planning import RegionLike
 from napari_sslmaps.pretext.field import read_field
@@ -105,8 +105,7 @@ def pretext_view(  # noqa: PLR0913  # each keyword is part of the public contrac
     >>> int(view.mask.sum()), view.mask.shape
     (48, (8, 8))
     """
-    if isinstance(encoder, (str, Path)):
-        encoder = load_encoder(encoder, precision="float32")
+    encoder = loaded(encoder, precision="float32")
     method = METHODS[encoder.spec.method]
     if not method.pretext:
         raise MapUnavailableError(

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from napari_sslmaps.core.grid import TokenGrid
+from napari_sslmaps.files import user_path
 from napari_sslmaps.maps.groups import AnchorGroup, check_on_grid
 from napari_sslmaps.records.json import read_json, write_json
 from napari_sslmaps.serialise import dump, strict
@@ -94,7 +95,7 @@ def save_anchors(anchors: AnchorSet, path: str | Path) -> Path:
     ...     ssl.save_anchors(anchors, f"{folder}/anchors.json").name
     'anchors.json'
     """
-    path = Path(path)
+    path = user_path(path)
     write_json(path, _KIND, dump(anchors))
     return path
 
@@ -126,4 +127,4 @@ def load_anchors(path: str | Path) -> AnchorSet:
     ...     ssl.load_anchors(ssl.save_anchors(anchors, f"{folder}/anchors.json")).groups[0].anchors
     ((12.0, 20.0),)
     """
-    return read_json(Path(path), _KIND, AnchorSet, "a set of anchors")
+    return read_json(user_path(path), _KIND, AnchorSet, "a set of anchors")

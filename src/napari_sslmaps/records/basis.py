@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from napari_sslmaps.errors import RecordError
+from napari_sslmaps.files import user_path
 from napari_sslmaps.maps.pca import COMPONENTS, ComponentBasis
 from napari_sslmaps.records.json import read_json, write_json
 from napari_sslmaps.serialise import dump
@@ -42,7 +43,7 @@ def save_basis(basis: ComponentBasis, path: str | Path) -> Path:
     ...     ssl.save_basis(ssl.pca_map(embedding, foreground=None).basis, f"{folder}/basis.json").name
     'basis.json'
     """
-    path = Path(path)
+    path = user_path(path)
     told = dump(basis)
     write_json(path, _KIND, {**{name: told[name] for name in _FIRST}, **told})
     return path
@@ -78,7 +79,7 @@ def load_basis(path: str | Path) -> ComponentBasis:
     >>> bool(np.array_equal(ssl.pca_map(embedding, basis=basis).values, first.values))
     True
     """
-    path = Path(path)
+    path = user_path(path)
     basis = read_json(path, _KIND, ComponentBasis, "a PCA basis")
     dim = basis.mean.size
     shapes = {"mean": (dim,), "components": (COMPONENTS, dim)}

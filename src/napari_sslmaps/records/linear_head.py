@@ -7,6 +7,7 @@ import numpy as np
 
 from napari_sslmaps.core.linear_heads import ImageHead, LinearHead
 from napari_sslmaps.errors import RecordError
+from napari_sslmaps.files import user_path
 from napari_sslmaps.records.json import read_json, write_json
 from napari_sslmaps.serialise import Float32Array, dump, strict
 
@@ -64,7 +65,7 @@ def save_head(head: ImageHead, path: str | Path) -> Path:
     ...     ssl.save_head(head, f"{folder}/head.json").name
     'head.json'
     """
-    path = Path(path)
+    path = user_path(path)
     words = (head.encoder, head.weights_sha256, head.architecture)
     form = _HeadFile(*words, head.names, head.linear.weights, head.linear.offset)
     write_json(path, _KIND, dump(form))
@@ -99,7 +100,7 @@ def load_head(path: str | Path) -> ImageHead:
     ...     ssl.load_head(ssl.save_head(head, f"{folder}/head.json")).names
     ('gland', 'stroma')
     """
-    path = Path(path)
+    path = user_path(path)
     found = read_json(path, _KIND, _HeadFile, "a linear head")
     weights, offset, count = found.weights, found.offset, len(found.names)
     shaped = weights.ndim == 2 and len(weights) == count and offset.shape == (count,)

@@ -322,7 +322,8 @@ def spacing_in(source: ImageSource, region: Region) -> SpacingYX:
 def check_spacing(um_per_px: float | tuple[float, float]) -> tuple[float, float]:
     """Return micrometres per pixel of rows and columns; raise `InvalidOptionError` unless positive."""
     y, x = um_per_px if isinstance(um_per_px, Sequence) else (um_per_px, um_per_px)
-    spacing = spacing_um(y, x, 1.0)
+    is_truth = any(isinstance(step, (bool, np.bool_)) for step in (y, x))
+    spacing = None if is_truth else spacing_um(y, x, 1.0)
     if spacing is None:
         raise InvalidOptionError(f"Expected positive micrometres per pixel; got {um_per_px!r}.")
     return spacing
