@@ -46,7 +46,7 @@ _APT = "apt-get install -y libgl1 libegl1 libxkbcommon-x11-0 libxcb-cursor0 libd
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at.
+    """One check of this machine.
 
     Parameters
     ----------

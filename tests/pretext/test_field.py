@@ -190,7 +190,7 @@ def test_rectangles_go_to_the_nearest_edges_of_tokens(image, encoders, row, col,
     ("targets", "message"),
     [
         ([], "at least one target"),
-        ([(0, 0, 8, 8)], "on the pixels that are looked at, rows 16–80 and columns 24–88"),
+        ([(0, 0, 8, 8)], "on the pixels that are shown, rows 16–80 and columns 24–88"),
         ([(20, 30, 0, 8)], "y, x, height, width"),
         ([(20, 30, 8)], "y, x, height, width"),
         ([(20, 30, np.nan, 8)], "y, x, height, width"),

@@ -100,7 +100,7 @@ def fitting_most(images: Sequence[tuple[str, OpenOptions]]) -> tuple[EncoderChoi
     Raises
     ------
     UnsupportedImageError
-        If none of those looked at can be opened.
+        If none of those can be opened.
     """
     grey = []
     for image, opening in images[:: -(-len(images) // _LOOKED_AT)]:

@@ -27,7 +27,7 @@ def find_mask(source: ImageSource, kind: FoundMask = "auto", frame: int = 0) -> 
     Parameters
     ----------
     source
-        The image; the whole of it is looked at, whatever region is embedded.
+        Image, the whole of which is read, whatever region is embedded.
     kind
         ``tissue``, ``field-of-view``, or ``auto`` for the one that the image's background suggests.
     frame

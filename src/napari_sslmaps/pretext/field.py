@@ -43,7 +43,7 @@ class PretextInput:
     asked
         The region that was asked for.
     region
-        The part of it that is looked at.
+        Part of it that is shown to the encoder.
     picture
         (H, W, 3) float32 in [0, 1], what the encoder is given: the pixels of `region`, resampled if asked.
     grid

@@ -49,13 +49,13 @@ def mask_on_grid(mask: ArrayLike, field: PretextInput) -> Bool:
         what = "nothing" if hidden == 0 else "everything"
         raise InvalidOptionError(
             f"Expected a mask that hides some of the {values.size} patches and leaves some; this one hides "
-            f"{what} of the {field.region.height} × {field.region.width} px that are looked at."
+            f"{what} of the {field.region.height} × {field.region.width} px that are shown."
         )
     return values
 
 
 def _part(values: Bool, field: PretextInput) -> Bool:
-    """Cut the pixels that are looked at out of those that were asked for."""
+    """Cut the pixels that are shown out of those that were asked for."""
     if values.shape == field.region.shape_yx:
         return values
     top, left = field.region.y - field.asked.y, field.region.x - field.asked.x
@@ -91,7 +91,7 @@ def blocks_on_grid(targets: Sequence[TokenBlock | Rectangle], field: PretextInpu
     Raises
     ------
     InvalidOptionError
-        If there are none, one is not on what is looked at, or together they leave no context.
+        If there are none, one is not on the part that is shown, or together they leave no context.
     """
     if not len(targets):
         raise InvalidOptionError(
@@ -130,7 +130,7 @@ def _snap(rectangle: Rectangle, field: PretextInput) -> TokenBlock:
     last = first + values[2:] / stride
     if (last <= 0).any() or (first >= shape).any():
         raise InvalidOptionError(
-            f"Expected a target on the pixels that are looked at, rows {region.y}–{region.y + region.height} "
+            f"Expected a target on the pixels that are shown, rows {region.y}–{region.y + region.height} "
             f"and columns {region.x}–{region.x + region.width}; got {tuple(values.tolist())}. Move it there."
         )
     start = np.clip(np.rint(first), 0, shape - 1).astype(int)
@@ -147,7 +147,7 @@ def cover(blocks: Sequence[TokenBlock], shape: tuple[int, int]) -> Bool:
 
 
 def crops_inside(crops: Sequence[Crop], field: PretextInput) -> tuple[Crop, ...]:
-    """Check that crops lie on what is looked at, and put the global ones first.
+    """Check that crops lie on the part that is shown, and put the global ones first.
 
     Raises
     ------
@@ -165,7 +165,7 @@ def crops_inside(crops: Sequence[Crop], field: PretextInput) -> tuple[Crop, ...]
         beyond = y + crop.region.height > region.height or x + crop.region.width > region.width
         if min(y, x) < 0 or beyond or crop.region.level != region.level:
             raise RegionError(
-                "Expected crops on the pixels that are looked at, rows "
+                "Expected crops on the pixels that are shown, rows "
                 f"{region.y}–{region.y + region.height} and columns {region.x}–{region.x + region.width} of "
                 f"level {region.level}; got {crop.region}. Move it there, or choose fit='whole'."
             )

@@ -1,4 +1,4 @@
-"""A session of the window as a file: what was looked at, by which encoders, how, and from where."""
+"""A session of the window as a file: image, region, encoders, options and view."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

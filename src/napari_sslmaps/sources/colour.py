@@ -21,12 +21,12 @@ def is_grey(source: ImageSource) -> bool:
     Looks at 5 × 5 windows of up to 32 × 32 pixels, spread evenly over the coarsest level without its outer
     tenth, where ultrasound machines draw their coloured bars. Three channels count as grey if they differ by
     more than 10 % of the brightest value in less than 2.5 % of these pixels: compression and calipers are no
-    colour. Of a stack, the middle frame is looked at.
+    colour. Of a stack, the middle frame is read.
 
     Parameters
     ----------
     source
-        Image that is looked at on its coarsest level.
+        Image, of which the coarsest level is read.
 
     Returns
     -------

@@ -12,7 +12,7 @@ from napari_sslmaps.sources.base import ImageLayout, SourceBase
 from napari_sslmaps.sources.protocol import ImageSource
 
 _MOST_PIXELS = 64_000_000
-"""Of the level that is looked at: sectors are in frames, which are smaller."""
+"""Most pixels of a level that can be a frame: sectors are in frames, which are smaller."""
 
 
 class WithoutText(SourceBase):

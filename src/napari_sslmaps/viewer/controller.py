@@ -207,7 +207,7 @@ class Controller:
         return None if here is None else here[1]
 
     def images(self) -> list[Image]:
-        """Return the image layers that can be looked at, not our own."""
+        """Return the image layers of the user, not our own."""
         return [layer for layer in self.viewer.layers if isinstance(layer, Image) and not is_own(layer)]
 
     def prepare(self) -> None:
@@ -491,7 +491,7 @@ class Controller:
             self.areas.arrange()
 
     def _on_not_read(self, error: BaseException) -> None:
-        """Say why, and let the dock show again what is still looked at."""
+        """Say why, and let the dock show again what is still chosen."""
         self._on_failed(error)
         self.images_changed.emit()
 

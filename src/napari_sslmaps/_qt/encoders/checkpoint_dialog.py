@@ -1,4 +1,4 @@
-"""The dialog in which a weight file is looked at, corrected and added."""
+"""The dialog in which a weight file is reviewed, corrected and added."""
 
 from collections import Counter
 from collections.abc import Sequence

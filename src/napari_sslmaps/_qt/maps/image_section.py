@@ -66,7 +66,9 @@ class ImageSection(Section):
         self.plan = note()
         self.plan.setMinimumHeight(2 * self.plan.fontMetrics().lineSpacing())
         self.sessions = FileMenu(
-            "session", "Save what is looked at, and open it again.", kept="Open the last session"
+            "session",
+            "Save image, anchors and options as a session, and open it again.",
+            kept="Open the last session",
         )
         self.choices = ContentRows()
         self.body.addLayout(titled("Image", self.image, self.sessions))

@@ -1,4 +1,4 @@
-"""Another image of the file that is looked at, or other channels of it, in place of its layer."""
+"""Another image of the file that is shown, or other channels of it, in place of its layer."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -113,7 +113,7 @@ class RegionMasks:
             layer.data = np.unpackbits(bits, count=int(np.prod(shape))).reshape(shape)
 
     def abandon(self) -> None:
-        """Take no more answers: another image is looked at."""
+        """Take no more answers: another image is shown."""
         self._runner.discard()
 
     def close(self) -> None:

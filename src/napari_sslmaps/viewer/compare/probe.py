@@ -211,7 +211,7 @@ class ProbeController:
             self._put_away()
 
     def _put_away(self) -> None:
-        """Lay the brush down and hide what was painted: another page or image is looked at."""
+        """Lay the brush down and hide what was painted: another page or image is shown."""
         self._runner.discard()
         self._busy = self._dirty = False
         self._model.scribbling = False

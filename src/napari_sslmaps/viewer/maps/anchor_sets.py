@@ -10,7 +10,7 @@ from napari_sslmaps.viewer.state.workspace import GROUP_COLOURS, Anchor, Group, 
 
 
 class AnchorSets:
-    """Writes the anchors of the image that is looked at, and reads those of another one.
+    """Writes the anchors of the image that is shown, and reads those of another one.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class AnchorSets:
         workspace.say(f"{_count(len(workspace.anchors))} written to {written.name}.")
 
     def load(self, path: Path) -> None:
-        """Set a file's anchors on the image that is looked at, at the same pixels, instead of its own."""
+        """Set a file's anchors on the image that is shown, at the same pixels, instead of its own."""
         workspace, here = self._workspace, self._sessions.here
         if here is None:
             workspace.say("Open an image first, to set the anchors on.")

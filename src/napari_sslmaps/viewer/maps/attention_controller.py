@@ -189,7 +189,7 @@ class AttentionController:
             self.drawn.emit(image)
 
     def abandon(self) -> None:
-        """Take no more answers: another image is looked at."""
+        """Take no more answers: another image is shown."""
         self._runner.discard()
 
     def _transformers(self, session: Session) -> Iterator[tuple[Embedded, int]]:

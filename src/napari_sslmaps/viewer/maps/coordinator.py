@@ -265,7 +265,7 @@ class MapCoordinator:
             self.repaint(*spanning)
 
     def abandon(self) -> None:
-        """Take no more answers: another image is looked at."""
+        """Take no more answers: another image is shown."""
         self._runs.abandon()
         self._map_controller.abandon()
         self._attention.abandon()

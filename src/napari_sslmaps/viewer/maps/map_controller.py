@@ -143,7 +143,7 @@ class MapController:
             self._runner.submit(work, TaskCallbacks(reported, _ignore, self._on_failed))
 
     def abandon(self) -> None:
-        """Take no more answers: another image is looked at."""
+        """Take no more answers: another image is shown."""
         self._pending.clear()
         self._runner.discard()
 

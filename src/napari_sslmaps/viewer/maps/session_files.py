@@ -39,7 +39,7 @@ class SessionTools(NamedTuple):
 
 
 class SessionFiles:
-    """Writes what is looked at, and looks at it again.
+    """Saves the session of the image that is shown, and opens it again.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ class SessionFiles:
         return tuple(tuple((float(y), float(x)) for y, x in corners) for corners in found)
 
     def open(self, path: Path) -> None:
-        """Look at a session's image as it was looked at, and embed it unless it is in the cache."""
+        """Show a session's image as it was shown, and embed it unless it is in the cache."""
         workspace = self._workspace
         try:
             record = load_session(path)

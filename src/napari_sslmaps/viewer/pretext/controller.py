@@ -111,7 +111,7 @@ class PretextController:
         return owned
 
     def leave(self) -> None:
-        """Take no more answers and put the tools away: another image is looked at."""
+        """Take no more answers and put the tools away: another image is shown."""
         self._runner.discard()
         self._workspace.showing = False
         self.tools.remove()
@@ -161,7 +161,7 @@ class PretextController:
             self.show()
 
     def _on_task(self, new: Task, old: Task) -> None:
-        """Lay tools down; what was looked at before the page was opened is looked at again after it."""
+        """Lay tools down; what was shown before the page was opened is shown again after it."""
         self._workspace.pretext_tool = ""
         camera = self._viewer.scene.camera
         if new == "pretext":

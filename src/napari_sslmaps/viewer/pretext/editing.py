@@ -30,7 +30,7 @@ from napari_sslmaps.viewer.state.workspace import PretextTool
 HIDDEN = "#ffb000"
 EDGES = {"target": "#ff4f81", "global": "#ffffff", "local": "#4cc9f0"}
 _LINE = 0.008
-"""Width of an edge, as a share of the side of what is looked at."""
+"""Width of an edge, as a share of the side of the part that is shown."""
 Float = NDArray[np.float64]
 
 
@@ -346,7 +346,7 @@ def crop_corners(crop: Crop, view: PretextView) -> Float:
 
 
 def crop_at(corners: ArrayLike, kind: str, view: PretextView) -> Crop:
-    """Return the crop nearest to a drawn shape's bounding box: on what is looked at, one token at least."""
+    """Return the crop nearest to a drawn shape's bounding box: on the shown part, one token at least."""
     whole = view.region
     low, high = _bounds((np.asarray(corners, float) + 0.5) / _factor(view))
     least = np.ceil(np.array(whole.shape_yx) / view.grid.shape)

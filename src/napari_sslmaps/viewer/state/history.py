@@ -94,7 +94,7 @@ class History:
             self._viewer.bind_key(key, None)
 
     def restart(self) -> None:
-        """Begin anew: another image is looked at."""
+        """Begin anew: another image is shown."""
         self._done, self._undone = [], []
         self._now = self._snapshot()
 

@@ -127,13 +127,13 @@ class Sessions:
 
     @property
     def here(self) -> tuple[Image, Session] | None:
-        """The image that is looked at and its session; None if there is no image."""
+        """The image that is shown and its session; None if there is no image."""
         if self.image is None:
             return None
         return self.image, self._sessions.setdefault(self.image, Session())
 
     def of(self, image: Image) -> Session:
-        """Return the session of an image, empty if it was never looked at."""
+        """Return the session of an image, empty if it was never shown."""
         return self._sessions.get(image) or Session()
 
     def elsewhere(self) -> dict[str, list[Embedding]]:

@@ -141,7 +141,7 @@ class WorkspaceModel:
     Parameters
     ----------
     image
-        The image layer that is looked at.
+        The image layer that is shown.
     region, level
         Chosen part of it, and its resolution level.
     target_um
