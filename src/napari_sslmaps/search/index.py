@@ -159,13 +159,18 @@ def index_folder(store: Path, encoder: str = "") -> Path:
     InvalidOptionError
         If there is no such encoder, or none is named of several.
     """
-    there = sorted(path.name for path in store.iterdir() if _is_encoder(path)) if store.is_dir() else []
+    there = encoders_of(store)
     if not there or (encoder and encoder not in there) or (not encoder and len(there) > 1):
         raise InvalidOptionError(
             f"Expected a folder that napari-sslmaps batch wrote, and one of its encoders; got {store} with "
             f"{', '.join(there) or 'none'}{f', and {encoder!r}' if encoder else ''}. Name one with --encoder."
         )
     return store / FOLDER / (encoder or there[0])
+
+
+def encoders_of(store: Path) -> tuple[str, ...]:
+    """Return the names of the folders of encoders' outputs; none where no batch wrote."""
+    return tuple(sorted(path.name for path in store.iterdir() if _is_encoder(path))) if store.is_dir() else ()
 
 
 def _is_encoder(path: Path) -> bool:
@@ -184,7 +189,7 @@ def build_index(store: Path, encoder: str = "", on_output: OnOutput | None = Non
     encoder
         Name of the outputs' folder; the only one if empty.
     on_output
-        Callback, called after every image.
+        Callback, called after every image, and before the first while the sample that is learnt from is read.
 
     Raises
     ------
@@ -200,7 +205,7 @@ def build_index(store: Path, encoder: str = "", on_output: OnOutput | None = Non
     todo = {output: about for output, about in found.items() if output not in known}
     dropped = sum(not image.alive for image in manifest.images) if manifest else 0
     if manifest is None:
-        manifest = _begun(store, folder, todo)
+        manifest = _begun(store, folder, todo, on_output)
     part = _Part(folder, manifest)
     for number, (output, about) in enumerate(todo.items(), start=1):
         part.add(store, output, about)
@@ -233,7 +238,7 @@ def _without(manifest: Manifest | None, found: dict[str, About], folder: Path) -
     return replace(manifest, images=images)
 
 
-def _begun(store: Path, folder: Path, todo: dict[str, About]) -> Manifest:
+def _begun(store: Path, folder: Path, todo: dict[str, About], on_output: OnOutput | None) -> Manifest:
     """Learn mean, components and lists from a sample of tokens of all images."""
     import faiss
 
@@ -243,7 +248,12 @@ def _begun(store: Path, folder: Path, todo: dict[str, About]) -> Manifest:
             "--tokens float16."
         )
     each = max(16, _SAMPLE // len(todo))
-    sample = np.concatenate([_sampled(store / output, each) for output in todo])
+    samples = []
+    for output in todo:
+        samples.append(_sampled(store / output, each))
+        if on_output is not None:
+            on_output(0, len(todo))
+    sample = np.concatenate(samples)
     manifest = Manifest(folder.name, tuple(float(value) for value in sample.mean(axis=0, dtype=np.float64)))
     unit = manifest.prepared(sample)
     components = min(unit.shape[1], _MOST_COMPONENTS, len(unit))

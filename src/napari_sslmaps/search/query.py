@@ -233,5 +233,12 @@ class TokenIndex:
             return embed(source, encoder, block=made.token_block or None, norm=made.token_norm)
 
 
+def image_file(one: Place | IndexedImage, roots: Sequence[Path]) -> Path | None:
+    """Find an image, of which a store tells no more than a path below some folder; None if it is in none."""
+    parts = (one.image, Path(one.image).name, one.name)
+    candidates = (root / part for root in roots for part in parts if part)
+    return next((path for path in candidates if path.exists()), None)
+
+
 def _place(image: IndexedImage, y: float, x: float, score: float) -> Place:
     return Place(image.name, image.image, y, x, score, image.grid.stride_yx, image.level, image.frame)

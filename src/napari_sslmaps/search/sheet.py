@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from napari_sslmaps.core.findings import Table
 from napari_sslmaps.core.preprocess import auto_window
 from napari_sslmaps.core.region import Region
+from napari_sslmaps.core.results import Float32
 from napari_sslmaps.errors import SSLMapsError
 from napari_sslmaps.figures.panels import INK, Extent, framed
 from napari_sslmaps.figures.panels import draw_image as draw
@@ -18,7 +19,8 @@ from napari_sslmaps.figures.run_figure import save_figure
 from napari_sslmaps.inputs.images import open_named
 from napari_sslmaps.records.csv import write_csv
 from napari_sslmaps.records.json import write_object
-from napari_sslmaps.search.query import Place
+from napari_sslmaps.search.query import Place, image_file
+from napari_sslmaps.sources.protocol import ImageSource
 
 _COLUMNS, _SIDE_IN = 8, 1.2
 _TOKENS = 12
@@ -52,13 +54,8 @@ def image_files(places: Sequence[Place], roots: Sequence[Path]) -> dict[str, Pat
     dict
         Image → file, of those that are there.
     """
-    found: dict[str, Path] = {}
-    for place in places:
-        candidates = [root / part for root in roots for part in (place.image, place.name)]
-        there = next((path for path in candidates if path.exists()), None)
-        if there is not None:
-            found[place.image] = there
-    return found
+    found = {place.image: image_file(place, roots) for place in places}
+    return {image: path for image, path in found.items() if path is not None}
 
 
 def write_places(places: Sequence[Place], folder: Path, files: Mapping[str, Path]) -> None:
@@ -98,12 +95,11 @@ def contact_sheet(places: Sequence[Place], files: Mapping[str, Path]) -> Figure:
             0.94 / columns,
             0.94 * _SIDE_IN / height,
         )
-        side_y, side_x = (_TOKENS * px for px in place.token_px)
-        extent = Extent(place.y - side_y / 2, place.x - side_x / 2, side_y, side_x)
-        axes = framed(figure, box, extent)
+        axes = framed(figure, box, _extent(place))
         try:
             if place.image in files:
-                draw(axes, *_around(place, extent, files[place.image]))
+                with open_named(str(files[place.image])) as source:
+                    draw(axes, *around(place, source))
         except SSLMapsError:
             axes.set_facecolor("white")
         words = f"{number + 1} · {place.similarity:.2f}\n{place.name[-18:]}"
@@ -111,14 +107,40 @@ def contact_sheet(places: Sequence[Place], files: Mapping[str, Path]) -> Figure:
     return figure
 
 
-def _around(place: Place, extent: Extent, path: Path) -> tuple[np.ndarray, Extent]:
-    with open_named(str(path)) as source:
-        height, width = source.levels[0].shape_yx
-        top, left = max(0, round(extent.y)), max(0, round(extent.x))
-        bottom = min(height, round(extent.y + extent.height))
-        right = min(width, round(extent.x + extent.width))
-        region = Region(top, left, max(1, bottom - top), max(1, right - left), 0, place.frame)
-        pixels = source.read(region)
+def _extent(place: Place) -> Extent:
+    side_y, side_x = (_TOKENS * px for px in place.token_px)
+    return Extent(place.y - side_y / 2, place.x - side_x / 2, side_y, side_x)
+
+
+def around(place: Place, source: ImageSource) -> tuple[Float32, Extent]:
+    """Read what lies around a place, and where that is.
+
+    Parameters
+    ----------
+    place, source
+        What was found, and the image that it lies in.
+
+    Returns
+    -------
+    tuple
+        (height, width) or (height, width, 3) numbers in [0, 1], of the level that was embedded; their extent
+        in pixels of level 0.
+
+    Raises
+    ------
+    UnsupportedImageError
+        If the image cannot be read.
+    """
+    level = min(place.level, len(source.levels) - 1)
+    (height, width), (factor_y, factor_x) = source.levels[level].shape_yx, source.levels[level].downsample_yx
+    wanted = _extent(place)
+    top = min(max(0, round(wanted.y / factor_y)), height - 1)
+    left = min(max(0, round(wanted.x / factor_x)), width - 1)
+    bottom = min(height, round((wanted.y + wanted.height) / factor_y))
+    right = min(width, round((wanted.x + wanted.width) / factor_x))
+    region = Region(top, left, max(1, bottom - top), max(1, right - left), level, place.frame)
+    pixels = source.read(region)
     low, high = auto_window(pixels, float(pixels.min()), float(pixels.max()))
-    unit = (pixels.astype(np.float32) - low) / max(high - low, 1e-9)
-    return unit, Extent(top, left, region.height, region.width)
+    unit = np.clip((pixels.astype(np.float32) - low) / max(high - low, 1e-9), 0, 1)
+    extent = Extent(top * factor_y, left * factor_x, region.height * factor_y, region.width * factor_x)
+    return unit, extent
