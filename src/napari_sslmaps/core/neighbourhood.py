@@ -33,8 +33,8 @@ _NODE_BYTES = 512e6
 """Nodes that would take more are not made."""
 _BLOCK = 32
 """Tokens along an axis that are filtered by one matrix product."""
-_STRIP_BYTES = 16e6
-"""Averaged tokens that are made at a time, if they need not be more."""
+_STRIP = 16
+"""Token rows that are averaged at a time, if they need not be more: what a processor's memory holds best."""
 
 
 class Neighbourhood:
@@ -92,9 +92,8 @@ class Neighbourhood:
 
         All but the last have a multiple of so many rows.
         """
-        rows, cols, dim = self._tokens.shape
-        least = _BLOCK if self._nodes is None else max(1, int(_STRIP_BYTES / (4 * cols * dim)))
-        height = -(-least // multiple) * multiple
+        rows, _, dim = self._tokens.shape
+        height = -(-_STRIP // multiple) * multiple
         inverse = np.divide(1, self._weight, out=np.full_like(self._weight, np.nan), where=self._there)
         for start in range(0, rows, height):
             part = slice(start, min(start + height, rows))
