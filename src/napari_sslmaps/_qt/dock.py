@@ -6,13 +6,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
-from napari.layers import Image
+from napari.layers import Image, Layer
 from napari.utils.theme import get_theme
 from qtpy.QtCore import QEvent, Qt, QTimer, Signal
 from qtpy.QtGui import QCursor, QShowEvent
 from qtpy.QtWidgets import (
     QApplication,
     QDialog,
+    QFileDialog,
     QFrame,
     QScrollArea,
     QTabBar,
@@ -45,6 +46,7 @@ from napari_sslmaps.errors import SSLMapsError
 from napari_sslmaps.maps.map_type import Display
 from napari_sslmaps.maps.registry import MapOptions, following_anchors
 from napari_sslmaps.viewer.canvas.image_layer import leading_shape
+from napari_sslmaps.viewer.canvas.npe2 import read
 from napari_sslmaps.viewer.controller import Controller
 from napari_sslmaps.viewer.encoders.checkpoint_review import CheckpointReview
 from napari_sslmaps.viewer.encoders.encoder_list import depths_of
@@ -519,6 +521,24 @@ def save_session(viewer: "napari.Viewer") -> None:
 def open_session(viewer: "napari.Viewer") -> None:
     """Ask which, and open a session in a viewer's dock; from napari's File menu."""
     _dock_in(viewer).image.sessions.ask_to_load()
+
+
+def open_slide(viewer: "napari.Viewer") -> None:
+    """Ask which file, and open it by our reader whatever it is called; from napari's File menu."""
+    path, _ = QFileDialog.getOpenFileName(_dock_in(viewer), "Open slide or clip")
+    if path:
+        _open_by_us(viewer, path)
+
+
+def _open_by_us(viewer: "napari.Viewer", path: str) -> None:
+    try:
+        layers = read(path)
+    except SSLMapsError as error:
+        _dock_in(viewer).workspace.say(str(error), failed=True)
+        return
+    for data, options, kind in layers:
+        viewer.add_layer(Layer.create(data, options, kind))
+    viewer.reset_view()
 
 
 def _dock_in(viewer: "napari.Viewer") -> SSLMapsWidget:

@@ -12,7 +12,7 @@ from napari_sslmaps.viewer.canvas.anchor_pointer import AnchorPointer
 from napari_sslmaps.viewer.canvas.flicker_keys import FlickerKeys
 from napari_sslmaps.viewer.canvas.image_layer import is_own, path_of, uncover, unwrapped
 from napari_sslmaps.viewer.canvas.map_layers import LayerManager
-from napari_sslmaps.viewer.canvas.other_images import OtherImages
+from napari_sslmaps.viewer.canvas.other_images import OtherImages, left_out
 from napari_sslmaps.viewer.canvas.region_masks import RegionMasks
 from napari_sslmaps.viewer.canvas.region_selection import RegionSelection, has_rectangle
 from napari_sslmaps.viewer.canvas.region_shapes import RegionShapes
@@ -403,6 +403,7 @@ class Controller:
         self.workspace.reference = None
         self.workspace.anchors = session.anchors if session is not None else ()
         self.workspace.spacing_um = session.spacing_um if session is not None else None
+        self._take_from_file(new)
         self.workspace.level = 0
         self._choose_region(before, new)
         self.history.restart()
@@ -413,6 +414,13 @@ class Controller:
         self.run_estimate.update()
         self._arrange()
         self._on_areas_changed()
+
+    def _take_from_file(self, image: Image | None) -> None:
+        """Take the size of a pixel from a file whose reader did not, and say what else there is."""
+        found = None if image is None or self.workspace.spacing_um is not None else left_out(image)
+        if image is not None and found is not None:
+            self.workspace.spacing_um = found.spacing_um
+            self.workspace.say(found.said(image.name))
 
     def _choose_region(self, before: Image | None, image: Image | None) -> None:
         """Choose the region as it was for this image; all of it, where the rectangle is another image's."""

@@ -1,12 +1,17 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
 from napari.components import ViewerModel
+from napari.layers import Image
+from napari.layers._source import layer_source
+from numpy.typing import NDArray
 from viewer_kit import LaterRunner, known_services, noise
 
 from napari_sslmaps.viewer.canvas.npe2 import contents_of, read
+from napari_sslmaps.viewer.canvas.other_images import LeftOut, left_out
 from napari_sslmaps.viewer.controller import Controller
 from napari_sslmaps.viewer.state.workspace import Anchor, WorkspaceModel
 
@@ -149,3 +154,48 @@ def test_a_session_opens_with_its_channels(
     assert image is not None
     assert image.name == name
     np.testing.assert_array_equal(image.data[..., :2], tifffile.imread(cells)[[2, 0]].transpose(1, 2, 0))
+
+
+def write_pyramid(path: Path, *, spacing: bool) -> NDArray[np.uint8]:
+    """Write a tiled TIFF of three levels, at 0.25 µm per pixel or at a printer's 72 dots per inch."""
+    pixels = np.random.default_rng(0).integers(0, 255, (256, 256, 3), np.uint8)
+    dense: dict[str, Any] = {"resolution": (40_000, 40_000), "resolutionunit": "CENTIMETER"}
+    printed: dict[str, Any] = {"resolution": (72, 72), "resolutionunit": "INCH"}
+    with tifffile.TiffWriter(path) as file:
+        tiles: dict[str, Any] = {"photometric": "rgb", "tile": (64, 64)}
+        file.write(pixels, subifds=2, **tiles, **(dense if spacing else printed))
+        for step in (2, 4):
+            file.write(pixels[::step, ::step], subfiletype=1, **tiles)
+    return pixels
+
+
+def as_napari_reads(path: Path, pixels: NDArray[np.uint8]) -> Image:
+    with layer_source(path=str(path), reader_plugin="napari"):
+        return Image(pixels, name=path.stem)
+
+
+def test_a_pyramid_that_napari_read_tells_its_pixel_and_how_to_open_it(
+    controller: Controller, viewer: ViewerModel, tmp_path: Path
+) -> None:
+    pixels = write_pyramid(tmp_path / "slide.tif", spacing=True)
+    image = viewer.add_layer(as_napari_reads(tmp_path / "slide.tif", pixels))
+    assert controller.workspace.spacing_um == pytest.approx(0.25)
+    assert controller.workspace.status.text == (
+        "slide tells 0.25 µm per pixel. It holds 3 levels: File → Open slide… reads what is in sight alone."
+    )
+    np.testing.assert_array_equal(image.scale, (1, 1))
+    viewer.add_image(pixels, name="other")
+    assert controller.workspace.spacing_um is None
+    controller.workspace.image = image
+    assert controller.workspace.spacing_um == pytest.approx(0.25)
+
+
+def test_what_is_left_out_of_other_files_is_nothing(tmp_path: Path) -> None:
+    pixels = write_pyramid(tmp_path / "printed.tif", spacing=False)
+    assert left_out(as_napari_reads(tmp_path / "printed.tif", pixels)) == LeftOut(None, 3)
+    assert left_out(as_napari_reads(tmp_path / "printed.tif", pixels[:50])) is None
+    tifffile.imwrite(tmp_path / "plain.tif", pixels, photometric="rgb")
+    assert left_out(as_napari_reads(tmp_path / "plain.tif", pixels)) is None
+    assert left_out(Image(pixels)) is None
+    (tmp_path / "bad.tif").write_bytes(b"II*\0nothing")
+    assert left_out(as_napari_reads(tmp_path / "bad.tif", pixels)) is None

@@ -2,14 +2,21 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from napari.components import ViewerModel
 from napari.layers import Image
 
-from napari_sslmaps.viewer.canvas.image_layer import OWN
+from napari_sslmaps.errors import SSLMapsError
+from napari_sslmaps.sources.open import open_image
+from napari_sslmaps.viewer.canvas.image_layer import OWN, spacing_of
 from napari_sslmaps.viewer.canvas.npe2 import LayerData, contents_of, read_chosen
 from napari_sslmaps.viewer.state.tasks import TaskCallbacks, TaskContext, TaskRunner
 from napari_sslmaps.viewer.state.workspace import WorkspaceModel
+
+_TIFF_SUFFIXES = (".tif", ".tiff")
+_ALIKE = 0.01
+"""Rows and columns may differ by so much where one number is said for both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,3 +113,45 @@ def _shape_yx(layer: Image) -> tuple[int, ...]:
     base = layer.data[0] if layer.multiscale else layer.data
     shape = tuple(int(side) for side in base.shape)
     return shape[-3:-1] if layer.rgb else shape[-2:]
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """What a file tells and its layer does not.
+
+    Parameters
+    ----------
+    spacing_um
+        Micrometres per pixel; None where the file does not tell, or the layer does.
+    levels
+        Number of resolutions in the file, where the layer has the finest alone; else 1.
+    """
+
+    spacing_um: float | None
+    levels: int
+
+    def said(self, name: str) -> str:
+        """Say what is known, and how the levels are had."""
+        parts = [] if self.spacing_um is None else [f"{name} tells {self.spacing_um:.3g} µm per pixel."]
+        if self.levels > 1:
+            parts.append(f"It holds {self.levels} levels: File → Open slide… reads what is in sight alone.")
+        return " ".join(parts)
+
+
+def left_out(image: Image) -> LeftOut | None:
+    """Return what napari's own reader left out of a TIFF, which it reads whole; None if nothing."""
+    path, reader = image.source.path, image.source.reader_plugin
+    if not path or reader != "napari" or Path(path).suffix.lower() not in _TIFF_SUFFIXES:
+        return None
+    try:
+        with open_image(path) as source:
+            shape, spacing, levels = source.levels[0].shape_yx, source.spacing_um_yx, len(source.levels)
+    except SSLMapsError:
+        return None
+    if shape != _shape_yx(image):
+        return None
+    told = None if spacing is None or spacing_of(image) is not None else sum(spacing) / 2
+    if told is not None and spacing is not None and abs(spacing[0] - told) > _ALIKE * told:
+        told = None
+    found = LeftOut(told, 1 if image.multiscale else levels)
+    return None if found == LeftOut(None, 1) else found
