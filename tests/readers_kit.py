@@ -1,12 +1,17 @@
 """Simulated readers: they know their page alone, and answer by what the key's owner says that they see."""
 
+import base64
+import io
 import json
 import re
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
-from napari_sslmaps.readers.study import Study
+from napari_sslmaps.readers.page import PageImage, write_page
+from napari_sslmaps.readers.schedule import make_schedule
+from napari_sslmaps.readers.study import PAGES, Question, Study, StudyImage, StudyMethod
 
 
 def page_of(path: Path) -> dict:
@@ -55,3 +60,42 @@ def _values(design: str, felt: list[float]) -> list[float]:
         return [first, 1 - first]
     order = np.argsort(felt)
     return [1.0 if at == order[-1] else -1.0 if at == order[0] else 0.0 for at in range(len(felt))]
+
+
+def tiny_study(folder: Path, design: str = "rating", *, images: int = 2, readers: int = 2) -> Study:
+    """Write a study of plain pictures, whose methods and images have names that no reader may see."""
+    rng = np.random.default_rng(3)
+    methods = ("mae-secret", "dinov3-secret", "colour-secret")
+    questions = (Question("marks", "Does it mark it?", "no", "yes"), Question("smooth", "Is it smooth?"))
+    given = {"similarity": list(methods), "pca": list(methods)}
+    study = Study(
+        id="5f0c",
+        design=design,
+        questions=questions if design == "rating" else questions[:1],
+        methods=tuple(StudyMethod(name) for name in methods),
+        images=tuple(StudyImage(n, f"Doe^John-{n}.png", "hash-secret") for n in range(1, images + 1)),
+        maps=tuple(given),
+        readers=make_schedule(("Anna", "Ben")[:readers], range(1, images + 1), given, design, repeats=0.5),
+    )
+    shown = {
+        (image.number, key, name): picture(rng, (40, 60), "png")
+        for image in study.images
+        for key in given
+        for name in methods
+    }
+    images_ = [
+        PageImage(image.number, picture(rng, (40, 60), "jpeg"), ((0.25, 0.5),), ((0.75, 0.25),))
+        for image in study.images
+    ]
+    for reader in study.readers:
+        write_page(folder / PAGES / f"reader-{reader.code}.html", study, reader, images_, shown)
+    study.write(folder)
+    return study
+
+
+def picture(rng: np.random.Generator, shape: tuple[int, int], form: str) -> str:
+    """Return one colour as a data address, so that a picture is known on the canvas."""
+    pixels = np.broadcast_to(rng.integers(0, 255, 3, dtype=np.uint8), (*shape, 3))
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, form)
+    return f"data:image/{form};base64,{base64.b64encode(out.getvalue()).decode()}"
