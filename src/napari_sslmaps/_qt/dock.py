@@ -38,6 +38,7 @@ from napari_sslmaps._qt.maps.scale_section import ScaleSection
 from napari_sslmaps._qt.maps.time_window import TimeWindow
 from napari_sslmaps._qt.parts import WheelGuard, quiet, row, tone_sheet
 from napari_sslmaps._qt.pretext.pretext_section import PretextSection
+from napari_sslmaps._qt.readers.page import ReadersWidget
 from napari_sslmaps._qt.shortcuts import ShortcutPage
 from napari_sslmaps._qt.task_runner import QtTaskRunner
 from napari_sslmaps.encoders.cards import card_of
@@ -142,6 +143,7 @@ class SSLMapsWidget(QWidget):
         self.compare = CompareWidget(
             comparing.model, comparing.comparison, comparing.exports, self._connections
         )
+        self.readers = ReadersWidget(self.controller.reading, self._connections)
         self._shutdown = _Shutdown(self._connections, self.controller)
         self._lay_out()
         self._connect_views()
@@ -204,6 +206,7 @@ class SSLMapsWidget(QWidget):
             if section is not self.view:
                 column.addWidget(section)
         column.addWidget(self.compare, 1000)  # its tables take the room there is
+        column.addWidget(self.readers)
         column.addStretch(1)
         scroll = QScrollArea()
         scroll.setWidget(inner)
@@ -498,6 +501,8 @@ class SSLMapsWidget(QWidget):
         self.tabs.set_task(task)
         self.run.set_task(task)
         self.image.set_task(task)
+        for part in (self.image, self.run):  # whose names and messages a blind reader is not to see
+            part.setVisible(task != "readers")
         for name in TASKS:
             for section in self._pages(name):
                 section.setVisible(name == task)
@@ -505,7 +510,8 @@ class SSLMapsWidget(QWidget):
     def _pages(self, task: str) -> tuple[QWidget, ...]:
         """Sections of a page, below image and region, which all share."""
         if task != "maps":
-            return (self.pretext,) if task == "pretext" else (self.compare,)
+            own = {"pretext": self.pretext, "compare": self.compare, "readers": self.readers}
+            return (own[task],)
         return self.encoders, self.anchors, self.scale, self.maps, self.areas, self.appearance, self.view
 
     def _on_fronts_changed(self) -> None:
@@ -551,11 +557,12 @@ def _dock_in(viewer: "napari.Viewer") -> SSLMapsWidget:
     return dock
 
 
-_TITLES = {"maps": "Maps", "pretext": "Pretext", "compare": "Compare"}
+_TITLES = {"maps": "Maps", "pretext": "Pretext", "compare": "Compare", "readers": "Readers"}
 _TIPS = {
     "maps": "What the encoders' tokens say of the image.",
     "pretext": "What an encoder was trained to do, done on the image.",
     "compare": "Which encoder fits the image: scores, controls, probes, and what they say.",
+    "readers": "Judge the maps of a reader study, blind.",
 }
 
 

@@ -37,6 +37,7 @@ from napari_sslmaps.viewer.maps.session_files import SessionFiles, SessionTools
 from napari_sslmaps.viewer.maps.tracking import AnchorTracker
 from napari_sslmaps.viewer.maps.visibility import Difference, VisibilityController
 from napari_sslmaps.viewer.pretext.controller import PretextController
+from napari_sslmaps.viewer.readers.controller import ReadingController
 from napari_sslmaps.viewer.services import Services
 from napari_sslmaps.viewer.state import kept
 from napari_sslmaps.viewer.state.connections import Connections
@@ -103,6 +104,7 @@ class Controller:
         self.looks = SharedContrast(viewer, workspace, self.layer_manager)
         self.marks = AnchorMarks(viewer, workspace)
         self.cells = SideBySide(viewer)
+        self.reading = ReadingController(workspace, self.cells)
         self.masks = RegionMasks(viewer, workspace, self.layer_manager, runners.masks, self._on_failed)
         self.other_images = OtherImages(viewer, workspace, runners.images, self._on_not_read)
         self.look = RegionSelection(viewer, workspace, self.masks.placed)
@@ -145,8 +147,7 @@ class Controller:
             failed=self._on_failed,
         )
         self.difference = Difference(workspace, self.layer_manager)
-        self.bases = Bases(workspace, self.layer_manager)
-        self.aligned = AlignedColours(workspace)
+        self.bases, self.aligned = Bases(workspace, self.layer_manager), AlignedColours(workspace)
         self.anchor_sets = AnchorSets(workspace, self.sessions, self.look)
         self.heads = HeadStack(viewer, workspace, self.layer_manager)
         self.keys = FlickerKeys(viewer, workspace, self.stage.methods)
@@ -273,6 +274,7 @@ class Controller:
         self.scale.close()
         self.looks.close()
         self.compare_page.close()
+        self.reading.close()
         self.encoder_list.close()
         self.pretext.close()
         self.masks.close()
@@ -493,6 +495,7 @@ class Controller:
         return self.cells.camera.zoom if self.cells.active else float(self.viewer.scene.camera.zoom)
 
     def _arrange(self) -> None:
+        self.reading.arrange()
         if self.sessions.image is not None:
             self.difference.update(self.sessions.image)
             self.stage.arrange(self.sessions.image)

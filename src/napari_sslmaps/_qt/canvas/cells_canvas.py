@@ -1,6 +1,6 @@
 """The canvas of the comparison: it takes the place of napari's while cells are side by side."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ from napari_sslmaps.viewer.canvas.map_layers import Picture
 from napari_sslmaps.viewer.canvas.rendering import Backdrop, render, shades, value_at
 from napari_sslmaps.viewer.canvas.scale_rings import ScaleRings
 from napari_sslmaps.viewer.canvas.side_by_side import STRIP, Cells, SideBySide, drawable, outlines
+from napari_sslmaps.viewer.state.workspace import Anchor
 
 _NOTCH = 120.0
 """Qt counts eighths of a degree: so many a notch of a wheel."""
@@ -122,18 +123,27 @@ class CellsCanvas(QWidget):
                 for corners, colour in outlines(self._viewer, shapes):
                     paint_outline(painter, through(to_canvas, corners), colour)
         if not shown.tools:
-            for ring in self._rings.rings():
-                paint_ring(painter, ring, to_canvas)
-            self._paint_anchors(painter, shown.image, to_canvas)
+            self._paint_marks(painter, shown, to_canvas)
         painter.restore()
+
+    def _paint_marks(self, painter: QPainter, shown: Cells, to_canvas: Any) -> None:
+        """Paint what the cells are told to mark; else the rings and anchors of the workspace."""
+        if shown.words is not None:
+            self._paint_anchors(painter, shown.image, to_canvas, shown.words.marks)
+            return
+        for ring in self._rings.rings():
+            paint_ring(painter, ring, to_canvas)
+        self._paint_anchors(painter, shown.image, to_canvas, self._marks.marks())
 
     def _is_of_frame(self, image: Image, picture: Picture) -> bool:
         """Whether a picture belongs to the frame that the slider shows."""
         return bool(picture.metadata[OWN]["frame"] == frame_of(self._viewer, image))
 
-    def _paint_anchors(self, painter: QPainter, image: Image, to_canvas: Any) -> None:
+    def _paint_anchors(
+        self, painter: QPainter, image: Image, to_canvas: Any, marks: Sequence[tuple[Anchor, str, str]]
+    ) -> None:
         lead = lead_index(self._viewer, image)
-        for anchor, colour, symbol in self._marks.marks():
+        for anchor, colour, symbol in marks:
             y, x = pixel_to_world(self._viewer, image, [*lead, *anchor.pixel_yx])[-2:]
             ((at_x, at_y),) = through(to_canvas, np.array([[x, y]]))
             paint_anchor(painter, at_x, at_y, colour, symbol)

@@ -19,11 +19,28 @@ from napari_sslmaps.viewer.canvas.cell_camera import CellCamera, Rect, cells_of
 from napari_sslmaps.viewer.canvas.image_layer import OWN, lead_index, pixel_to_world
 from napari_sslmaps.viewer.canvas.map_layers import Picture, titled
 from napari_sslmaps.viewer.state.connections import Connections
+from napari_sslmaps.viewer.state.workspace import Anchor
 
 _LOOKS = ("opacity", "gamma", "colormap", "contrast_limits", "interpolation2d", "data")
 STRIP = 22.0
 """Canvas pixels above and below each cell: what a picture is, and its colours, cover none of it."""
 _PLACE = ("scale", "translate", "rotate", "shear", "affine")
+
+
+@dataclass(frozen=True, slots=True)
+class CellWords:
+    """What cells say and mark, where their layers and the workspace are not to tell.
+
+    Parameters
+    ----------
+    titles
+        Of each cell: what tells it from the others, and what is said besides.
+    marks
+        Anchors in each cell, with colour and symbol.
+    """
+
+    titles: tuple[tuple[str, str], ...]
+    marks: tuple[tuple[Anchor, str, str], ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,15 +55,20 @@ class Cells:
         Maps of several encoders, or panels of one pretext view, one a cell.
     tools
         Layers that lie in each cell on top, for a user to work with.
+    words
+        What is said and marked; None for what layers and workspace tell.
     """
 
     image: Image
     pictures: tuple[Picture, ...]
     tools: tuple[Layer, ...] = ()
+    words: CellWords | None = None
 
     @property
     def titles(self) -> list[tuple[str, str]]:
         """What tells a cell from the others, and what all show: encoder and map; panel and encoder."""
+        if self.words is not None:
+            return list(self.words.titles)
         marks = [picture.metadata[OWN] for picture in self.pictures]
         return [
             (mark["encoder"], titled(mark)) if mark["role"] == "map" else (mark["kind"], mark["encoder"])
@@ -82,19 +104,25 @@ class SideBySide:
         return self.cells is not None
 
     def show(
-        self, image: Image, pictures: Sequence[Picture], tools: Sequence[Layer] = (), *, closely: bool = False
+        self,
+        image: Image,
+        pictures: Sequence[Picture],
+        tools: Sequence[Layer] = (),
+        *,
+        closely: bool = False,
+        words: CellWords | None = None,
     ) -> None:
         """Show one cell per picture, in this order; called again to change them.
 
         Parameters
         ----------
-        image, pictures, tools
-            Image, pictures and tools, as `Cells` takes them.
+        image, pictures, tools, words
+            Image, pictures, tools and words, as `Cells` takes them.
         closely
             Whether the pictures fill the cells, rather than the image.
         """
         before = self.cells
-        self.cells = Cells(image, tuple(pictures), tuple(tools))
+        self.cells = Cells(image, tuple(pictures), tuple(tools), words)
         self._connections.undo()
         for layer in (image, *pictures, *tools):
             for name in (*_LOOKS, *_PLACE):

@@ -125,6 +125,8 @@ class VisibilityController:
 
     def _arrange(self, image: Image) -> None:
         workspace = self._workspace
+        if workspace.task == "readers":  # its page has the canvas
+            return
         if workspace.task == "pretext":
             self._arrange_panels(image)
             return

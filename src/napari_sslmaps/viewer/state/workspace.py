@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
 RegionChoice = Literal["whole", "view", "rectangle", "mask"]
-Task = Literal["maps", "pretext", "compare"]
+Task = Literal["maps", "pretext", "compare", "readers"]
 PretextTool = Literal["", "paint", "move"]
-TASKS: tuple[Task, ...] = ("maps", "pretext", "compare")
+TASKS: tuple[Task, ...] = ("maps", "pretext", "compare", "readers")
 GROUP_COLOURS = ("#ff1a1a", "#ffb000", "#12c48b", "#00b4ff", "#b366ff", "#ff6fd8", "#c8e000", "#ffffff")
 """Colours of the first groups of anchors, apart for most kinds of colour vision; later ones begin again."""
 
@@ -187,7 +187,7 @@ class WorkspaceModel:
     against, difference
         The encoder that the one in front is compared with; and whether their difference is in view.
     task
-        Whether maps or a pretext view are on the canvas.
+        The page that is open; what is on the canvas follows.
     pretext, pretext_tool
         Options of the pretext view, and the tool that a user holds to change it.
     showing

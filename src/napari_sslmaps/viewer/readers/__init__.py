@@ -1,0 +1,1 @@
+"""A reader study, read blind in the window."""

@@ -1,0 +1,178 @@
+"""The Readers page: a study is read by keys and mouse, and nothing visible tells a method."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pytestqt.qtbot import QtBot
+from qt_kit import LEFT, Window
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication, QComboBox, QTabBar, QWidget
+from readers_kit import tiny_study
+
+from napari_sslmaps._qt.dock import SSLMapsWidget
+from napari_sslmaps.readers.answers import read_answers
+from napari_sslmaps.readers.page import pixels_of, read_page
+from napari_sslmaps.readers.reading import pages_of
+from napari_sslmaps.readers.study import ANSWERS, Study
+from napari_sslmaps.viewer.state.workspace import TASKS
+
+SECRETS = ("secret", "Doe^John", "Anna", "Ben", "similarity", "pca", "mae", "dinov3", "colour-", "study-")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "study-mae-secret"
+
+
+@pytest.fixture
+def study(folder: Path) -> Study:
+    return tiny_study(folder)
+
+
+def words_of(widget: QWidget) -> Iterator[str]:
+    """Give all that a person can read of a widget and what is in it: texts, tool tips, titles, entries."""
+    for part in (widget, *widget.findChildren(QWidget)):
+        if not part.isVisibleTo(widget.window()):
+            continue
+        yield part.toolTip()
+        yield part.statusTip()
+        yield part.windowTitle()
+        yield part.accessibleName()
+        for name in ("text", "title", "format", "placeholderText", "toPlainText"):
+            told = getattr(part, name, None)
+            if callable(told) and not isinstance(part, QTabBar):
+                yield str(told())
+        if isinstance(part, QComboBox):
+            yield from (part.itemText(index) for index in range(part.count()))
+
+
+def sit_down(window: Window, qtbot: QtBot, folder: Path, code: str) -> None:
+    """Open the page by its tab, a study, and the page of a reader."""
+    widget = window.widget
+    window.viewer.layers.clear()  # what a reader's own napari has open is theirs
+    tabs = widget.tabs
+    qtbot.mouseClick(tabs, LEFT, pos=tabs.tabRect(TASKS.index("readers")).center())
+    assert not widget.image.isVisible()
+    assert not widget.run.isVisible()
+    opened = widget.readers.opened
+    opened.folder_requested.emit(str(folder))
+    opened.reader.setCurrentIndex(opened.reader.findData(code))
+    main = window.viewer.window._qt_window
+    main.activateWindow()
+    qtbot.waitUntil(main.isActiveWindow)
+    widget.canvas.cells.setFocus()
+
+
+def press(window: Window, qtbot: QtBot, *keys: Qt.Key) -> None:
+    for key in keys:
+        qtbot.keyClick(QApplication.focusWidget() or window.viewer.window._qt_window, key)
+
+
+@pytest.mark.viewer
+def test_cells_show_the_page_and_keys_answer_it(
+    window: Window, qtbot: QtBot, study: Study, folder: Path
+) -> None:
+    reader, page = study.readers[0], window.widget.readers
+    sit_down(window, qtbot, folder, reader.code)
+    press(window, qtbot, Qt.Key.Key_Return)
+    told = read_page(pages_of(folder)[reader.code])
+    trial = told.trials[0]
+    pictures = [told.images[str(trial.image)].picture, *trial.maps.values()]
+    colours = [pixels_of(picture)[20, 30, :3].astype(int) for picture in pictures]
+    for cell, colour in enumerate(colours):
+        np.testing.assert_allclose(colour_in(window, cell), colour, atol=2)
+    press(window, qtbot, Qt.Key.Key_Space)
+    for cell in range(len(colours)):
+        np.testing.assert_allclose(colour_in(window, cell), colours[0], atol=2)
+    press(window, qtbot, Qt.Key.Key_Space, Qt.Key.Key_4)
+    rows = page.asked.questions.rows
+    assert rows["marks/A"].buttons[4].isChecked()
+    press(window, qtbot, Qt.Key.Key_U)
+    assert not rows["marks/A"].buttons[4].isChecked()
+    qtbot.mouseClick(rows["marks/B"].buttons[2], LEFT)
+    press(window, qtbot, Qt.Key.Key_P, Qt.Key.Key_5)
+    assert not window.widget.controller.cells.active
+    press(window, qtbot, Qt.Key.Key_Return)
+    model = window.widget.controller.reading.model
+    assert model.screen is not None
+    assert model.screen.given == {"marks/B": 2}
+
+
+@pytest.mark.viewer
+def test_a_study_is_read_to_its_end_and_nothing_visible_tells_a_name(
+    window: Window, qtbot: QtBot, study: Study, folder: Path
+) -> None:
+    widget, reader, main = window.widget, study.readers[0], window.viewer.window._qt_window
+    sit_down(window, qtbot, folder, reader.code)
+    model, told = widget.controller.reading.model, list(words_of(main))
+    press(window, qtbot, Qt.Key.Key_Return)
+    assert model.stage == "reading"
+    while model.stage == "reading":
+        assert model.screen is not None
+        assert widget.readers.asked.bar.text() == f"{model.screen.number} of {model.screen.total}"
+        told += [*words_of(main), str(widget.controller.cells.cells.titles), str(window.viewer.status)]
+        press(window, qtbot, *[Qt.Key.Key_3] * len(model.screen.slots), Qt.Key.Key_Return)
+    assert model.stage == "finished"
+    told += words_of(main)
+    for word in SECRETS:
+        assert not [text for text in told if word in text]
+    found = read_answers(study, sorted((folder / ANSWERS).glob("*.json")))
+    assert {one.screen for one in found.judgements} == {one.id for one in reader.trials}
+    assert {one.value for one in found.judgements} == {3}
+    assert all(seconds > 0 for seconds in found.seconds.values())
+
+
+def colour_in(window: Window, cell: int) -> np.ndarray:
+    """Return the drawn RGB in the middle of a cell, beside its anchors."""
+    drawn, rect = window.draw(), window.widget.controller.cells.rects[cell]
+    return drawn[round(rect.y + rect.height / 2), round(rect.x + rect.width / 2), :3].astype(int)
+
+
+def test_a_reader_finds_their_code_and_begins(panel: SSLMapsWidget, study: Study, folder: Path) -> None:
+    panel.workspace.task = "readers"
+    opened = panel.readers.opened
+    assert opened.begin.isHidden()
+    opened.folder_requested.emit(str(folder))
+    codes = [opened.reader.itemData(index) for index in range(opened.reader.count())]
+    assert codes == ["", *sorted(reader.code for reader in study.readers)]
+    opened.reader.setCurrentIndex(1)
+    assert opened.begin.text() == "Begin"
+    assert not opened.begin.isHidden()
+    opened.begin.click()
+    assert panel.readers.asked.bar.text().startswith("1 of ")
+
+
+def test_the_time_stops_when_another_page_is_opened(
+    panel: SSLMapsWidget, study: Study, folder: Path, qtbot: QtBot
+) -> None:
+    with qtbot.waitExposed(panel):
+        panel.show()
+    panel.workspace.task = "readers"
+    reading = panel.controller.reading
+    reading.open(folder)
+    reading.choose(study.readers[1].code)
+    reading.begin()
+    panel.workspace.task = "maps"
+    assert reading.model.stage == "paused"
+    panel.workspace.task = "readers"
+    assert panel.readers.opened.begin.text() == "Go on"
+
+
+@pytest.mark.parametrize(("design", "buttons"), [("pairwise", 3), ("best-worst", 6)])
+def test_comparisons_have_their_own_buttons(
+    panel: SSLMapsWidget, tmp_path: Path, design: str, buttons: int
+) -> None:
+    tiny_study(tmp_path / "other", design, readers=1)
+    panel.workspace.task = "readers"
+    reading = panel.controller.reading
+    reading.open(tmp_path / "other")
+    reading.begin()
+    rows = panel.readers.asked.questions.rows.values()
+    assert sum(len(line.buttons) for line in rows) == buttons
+    for line in rows:
+        list(line.buttons.values())[-len(line.buttons) if line.part.text().endswith("best") else -1].click()
+    assert reading.model.screen is not None
+    assert reading.model.screen.answered
+    assert panel.readers.asked.next.isEnabled()
