@@ -1,5 +1,6 @@
 """Whole batches on a Dask cluster within this process, found by its address."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -104,6 +105,27 @@ def test_tokens_of_an_earlier_block_are_kept_beside_no_others(go, images, weight
     assert np.array_equal(np.asarray(stored.tokens), np.asarray(expected.tokens).astype(np.float16))
     assert stored.provenance.depth == expected.provenance.depth == "block 0, without norm"
     assert len(go(images / "a.png").embedded) == 1
+
+
+def test_the_table_tells_tokens_of_different_blocks_apart(go, images, tmp_path):
+    earlier = replace(OPTIONS, maps=replace(OPTIONS.maps, token_block=0, token_norm=False))
+    assert not go(images / "a.png", options=earlier).notes
+    (note,) = go(images / "b.png").notes
+    assert "several blocks (block 0, without norm; the encoder's own)" in note
+    output = tmp_path / "out" / "tiny-mae" / "a.png.zarr" / "zarr.json"
+    told = json.loads(output.read_text())
+    for column in ("token_block", "token_norm"):  # as outputs were before the columns were
+        del told["attributes"]["napari_sslmaps"]["row"][column]
+    output.write_text(json.dumps(told))
+    go(images / "b.png")
+    rows = table(tmp_path / "out")
+    assert {name: (row["token_block"], row["token_norm"]) for name, row in rows.items()} == {
+        "a.png": ("block 0", False),
+        "b.png": ("", True),
+    }
+    (images / "c.png").write_bytes(b"")
+    go(images / "c.png")
+    assert table(tmp_path / "out")["c.png"]["token_norm"] is None  # it came to nothing
 
 
 def test_failed_images_are_told_and_the_rest_is_finished(go, images, tmp_path):

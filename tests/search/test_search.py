@@ -29,7 +29,7 @@ def tokens_of(seed, rows=12, cols=16):
     return (3 + centres[smooth] + 0.4 * rng.normal(size=(rows, cols, DIM))).astype(np.float32)
 
 
-def put(store, name, seed, key="k", masked=False):
+def put(store, name, seed, key="k", masked=False, block=""):
     tokens = tokens_of(seed)
     if masked:
         tokens[:4] = np.nan
@@ -40,7 +40,7 @@ def put(store, name, seed, key="k", masked=False):
     pixels = np.random.default_rng(seed).integers(0, 255, (*region.shape_yx, 3), np.uint8)
     Image.fromarray(pixels).save(path)
     sha = mask_hash(np.isfinite(tokens[..., 0]))
-    provenance = Provenance(encoder=ENCODER, region=region, mask_sha256=sha)
+    provenance = Provenance(encoder=ENCODER, region=region, mask_sha256=sha, token_block=block)
     embedding = Embedding(tokens, TokenGrid.covering(region, STRIDE), provenance)
     row = {"name": name, "image": path.name}
     unfinished = store / ".unfinished"
@@ -119,6 +119,23 @@ def test_an_index_follows_its_store(store):
         (store / ENCODER / f"case{number}.zarr").rename(store.parent / f"gone{number}.zarr")
     report = build_index(store)
     assert (report.added, report.dropped) == (5, 0)  # made anew, with nothing to carry along
+
+
+def test_tokens_of_different_blocks_are_not_searched_together(store):
+    build_index(store)
+    opened = TokenIndex(store)
+    put(store, "case1", 1, key="other", block="block 3")
+    with pytest.raises(InvalidOptionError, match=r"as it was indexed.*napari-sslmaps index"):
+        opened.vector([Like("case1", (20, 20))])
+    with pytest.raises(
+        InvalidOptionError, match=r"own block of weights unknown in 7; block 3 of weights unknown in 1"
+    ):
+        build_index(store)
+    for number in range(8):
+        put(store, f"case{number}", number, key="other", block="block 3")
+    assert build_index(store).added == 8
+    opened = TokenIndex(store)
+    assert opened.search(opened.vector([Like("case1", (20, 20))]), 1)[0].name == "case1"
 
 
 def test_what_was_finished_before_a_stop_is_kept(store, monkeypatch):

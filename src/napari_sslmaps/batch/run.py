@@ -220,7 +220,7 @@ def _all_rows(out: Path, failed: Iterable[Row]) -> list[Row]:
     """Rows of all outputs there are, and of this run's failures instead of older outputs of the same name."""
     rows = {}
     for about in filter(None, (read_about(folder) for folder in _outputs(out))):
-        row = Row.from_dict(about.row)
+        row = Row.kept(about.row, about.provenance)
         rows[row.output] = row
     return list((rows | {row.output: row for row in failed}).values())
 
@@ -237,12 +237,20 @@ def _outputs(folder: Path) -> Iterator[Path]:
 
 def _cautions(rows: Iterable[Row]) -> list[str]:
     precisions: dict[str, set[str]] = {}
+    depths: dict[str, set[str]] = {}
     for row in rows:
         if row.precision:
             precisions.setdefault(row.encoder, set()).add(row.precision)
+        if row.status == "done":
+            depths.setdefault(row.encoder, set()).add(row.depth or "the encoder's own")
     return [
         f"{encoder}: outputs in several precisions ({', '.join(sorted(found))}). Where they are to be "
         "compared closely, run again with --precision, which makes all of them anew."
         for encoder, found in precisions.items()
+        if len(found) > 1
+    ] + [
+        f"{encoder}: outputs with tokens of several blocks ({'; '.join(sorted(found))}), which cannot be "
+        "compared. Run all images again with one --token-block, or write them to folders of their own."
+        for encoder, found in depths.items()
         if len(found) > 1
     ]

@@ -10,6 +10,7 @@ from time import perf_counter
 from typing import Any, Literal, Self, get_args, get_type_hints
 
 from napari_sslmaps.batch.tasks import BatchTask
+from napari_sslmaps.core.results import Provenance
 from napari_sslmaps.errors import ExportError
 from napari_sslmaps.files import readable, written_whole
 from napari_sslmaps.records.anonymous import number_of, numbered
@@ -43,6 +44,8 @@ class Row:
         Image of its file, and channels, that were read; empty where there is no choice.
     spacing_given
         Whether the spacing was given by the user, rather than by the file.
+    token_block, token_norm
+        Block or stage that the tokens are of, empty for the encoder's own; whether they passed its norm.
     rows, cols, dim
         Shape of the tokens.
     foreground_share, common_share, effective_rank, components_share, attention_entropy
@@ -97,6 +100,13 @@ class Row:
     series: str = ""
     channel: str = ""
     spacing_given: bool | None = None
+    token_block: str = ""
+    token_norm: bool | None = None
+
+    @property
+    def depth(self) -> str:
+        """Say whose tokens these are, as a provenance does; empty for the encoder's own."""
+        return Provenance(token_block=self.token_block, token_norm=self.token_norm is not False).depth
 
     @classmethod
     def failed(cls, order: BatchTask, sentence: str) -> Self:
@@ -119,19 +129,30 @@ class Row:
         return cls(image, item.name, encoder.name, "done", output=output, key=order.key)
 
     @classmethod
-    def from_dict(cls, facts: Mapping[str, Any]) -> Self:
-        """Rebuild from `asdict`'s description; what is not a column is left out."""
+    def kept(cls, facts: Mapping[str, Any], provenance: Provenance) -> Self:
+        """Rebuild from `asdict`'s description beside an output; what is not a column is left out.
+
+        A column that came after it was written is filled from the output's provenance.
+        """
         known = {field.name for field in fields(cls)}
-        return cls(**{name: value for name, value in facts.items() if name in known})
+        told = spread_provenance(provenance) | {name: facts[name] for name in known & set(facts)}
+        return cls(**told)
 
 
-def spread_provenance(provenance: dict[str, Any]) -> dict[str, Any]:
+def spread_provenance(made: Provenance) -> dict[str, Any]:
     """Return the columns that hold a provenance's fields."""
+    provenance = {**made.to_dict(), "token_norm": made.token_norm}
     known = {field.name for field in fields(Row)} - {"image", "encoder"}
     columns = {name: value for name, value in provenance.items() if name in known and name != "overrides"}
     low, high = provenance["window"] or (None, None)
     overrides = json.dumps(provenance["overrides"], sort_keys=True)
-    return {**columns, **provenance["region"], "window_low": low, "window_high": high, "overrides": overrides}
+    return {
+        **columns,
+        **(provenance["region"] or {}),
+        "window_low": low,
+        "window_high": high,
+        "overrides": overrides,
+    }
 
 
 def write_table(path: Path, rows: Iterable[Row]) -> None:

@@ -141,7 +141,7 @@ def _embed(order: BatchTask) -> tuple[Row, ...]:
         row = replace(
             Row.begun(one),
             **asdict(score(embedding, found, planned.tiles)),
-            **spread_provenance(embedding.provenance.to_dict()),
+            **spread_provenance(embedding.provenance),
             seconds=seconds,
             spacing_um=None if planned.spacing_um_yx is None else planned.spacing_um_yx[0],
             rows=embedding.grid.rows,

@@ -6,7 +6,8 @@ nearest to the query alone, mapped from the file, so that it reads a few megabyt
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
@@ -33,6 +34,7 @@ _SAMPLE = 120_000
 _SEGMENT = 2_000_000
 _SEGMENT_NAME = re.compile(r"segment-\d{5,}\.faiss")
 _MOST_DEAD = 0.3
+_OWN_BLOCK = "the encoder's own block"
 OnOutput = Callable[[int, int], None]
 """Called with outputs done and their number; may raise `Cancelled`."""
 
@@ -194,12 +196,13 @@ def build_index(store: Path, encoder: str = "", on_output: OnOutput | None = Non
     Raises
     ------
     InvalidOptionError
-        If there is no such store, or it holds no tokens.
+        If there is no such store, it holds no tokens, or those of several weights or blocks.
     ExportError
         If the index cannot be written.
     """
     folder = index_folder(store, encoder)
     found = dict(_outputs(store, folder.name))
+    _check_alike(store / folder.name, found.values())
     manifest = _without(Manifest.read(folder), found, folder)
     known = {image.output for image in manifest.images if image.alive} if manifest else set()
     todo = {output: about for output, about in found.items() if output not in known}
@@ -221,6 +224,20 @@ def _outputs(store: Path, encoder: str) -> Iterator[tuple[str, About]]:
         about = read_about(path)
         if about is not None and "tokens" in about.images:
             yield path.relative_to(store).as_posix(), about
+
+
+def _check_alike(outputs: Path, found: Iterable[About]) -> None:
+    """Refuse tokens that cannot be compared, as a batch leaves them that was run again for some images."""
+    made = Counter((about.provenance.weights_sha256, about.provenance.depth) for about in found)
+    if len(made) > 1:
+        there = "; ".join(
+            f"{depth or _OWN_BLOCK} of weights {sha256[:12] or 'unknown'} in {count}"
+            for (sha256, depth), count in sorted(made.items())
+        )
+        raise InvalidOptionError(
+            f"Expected tokens of the same weights and block in all of {outputs}; got {there}. Run the batch "
+            "again for all images with one --token-block, or write each to a folder of its own."
+        )
 
 
 def _without(manifest: Manifest | None, found: dict[str, About], folder: Path) -> Manifest | None:

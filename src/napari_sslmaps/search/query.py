@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_sslmaps.batch.store import read_embedding
+from napari_sslmaps.batch.store import read_about, read_embedding
 from napari_sslmaps.core.results import Embedding, Float32, Provenance
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import InvalidOptionError
@@ -219,7 +219,7 @@ class TokenIndex:
         path = str(user_path(image).absolute())
         for one in self.manifest.images:
             if one.alive and (image == one.name or path == one.image):
-                return read_embedding(self.store / one.output)
+                return self._stored(one)
         if not Path(path).exists():
             names = ", ".join(one.name for one in self.manifest.images[:3])
             raise InvalidOptionError(
@@ -227,10 +227,21 @@ class TokenIndex:
                 "Check its name."
             )
         some = next((one for one in self.manifest.images if one.alive), None)
-        made = Provenance() if some is None else read_embedding(self.store / some.output).provenance
+        made = Provenance() if some is None else self._stored(some).provenance
         encoder = load_encoder(self.manifest.encoder)
         with open_named(path) as source:
             return embed(source, encoder, block=made.token_block or None, norm=made.token_norm)
+
+    def _stored(self, image: IndexedImage) -> Embedding:
+        """Read the tokens of an image, which have to be those that were indexed."""
+        output = self.store / image.output
+        about = read_about(output)
+        if about is not None and about.key != image.key:
+            raise InvalidOptionError(
+                f"Expected {image.output} as it was indexed; the batch has made it anew since. Run: "
+                f"napari-sslmaps index {self.store}"
+            )
+        return read_embedding(output)
 
 
 def image_file(one: Place | IndexedImage, roots: Sequence[Path]) -> Path | None:
