@@ -114,6 +114,8 @@ class Unwrapped:
         Whether tensors lie in the file and not in memory.
     config
         ``config.json`` of the folder, if it has one.
+    spelling
+        Library whose names the network had; empty for timm's, and those of methods.
     """
 
     tensors: Mapping[str, Tensor]
@@ -124,6 +126,7 @@ class Unwrapped:
     outside: Mapping[str, tuple[str, Tensor]] = field(default_factory=dict)
     mapped: bool = True
     config: Mapping[str, Any] | None = None
+    spelling: str = ""
 
 
 def separate(file: Unwrapped, layout: str, beside: Mapping[str, str]) -> Translated:

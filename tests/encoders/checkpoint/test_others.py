@@ -24,7 +24,10 @@ def smp_with(encoder, kind="Unet"):
 
 
 NAMED = {
-    "vision transformer in torchvision's names": lambda: on_meta(VISION.vit_b_16),
+    "vision transformer of torchvision's behind a stem": lambda: {
+        "encoder.layers.encoder_layer_0.ln_1.weight": torch.zeros(8),
+        "conv_proj.conv_bn_relu_0.0.weight": torch.zeros(8, 3, 3, 3),
+    },
     "Swin transformer in torchvision's names": lambda: on_meta(VISION.swin_t),
     "a DenseNet": lambda: on_meta(VISION.densenet121),
     "a MobileNet": lambda: on_meta(VISION.mobilenet_v3_small),
@@ -38,8 +41,11 @@ NAMED = {
     "DeepLab or PAN, whose": lambda: smp_with("resnet18", "PAN"),
     "a ResNeXt or a wide ResNet": lambda: on_meta(VISION.resnext50_32x4d),
     "ResNeXt or a wide ResNet": lambda: on_meta(VISION.wide_resnet50_2),
-    "MMPretrain's names": lambda: {"backbone.patch_embed.projection.weight": torch.zeros(4, 3, 2, 2)},
+    "names of MMPretrain or MMSegmentation": lambda: {
+        "backbone.patch_embed.projection.weight": torch.zeros(4, 3, 2, 2)
+    },
     "MONAI's vision transformer": lambda: {"patch_embedding.position_embeddings": torch.zeros(1, 4, 4)},
+    "a transformer of vit-pytorch": lambda: {"encoder.to_patch_embedding.1.weight": torch.zeros(4)},
     "MONAI's U-Net": lambda: {"model.0.conv.unit0.conv.weight": torch.zeros(8, 1, 3, 3)},
     "nnU-Net's network": lambda: {"encoder.stages.0.0.convs.0.conv.weight": torch.zeros(8, 1, 3, 3)},
     "Vision Mamba": lambda: {

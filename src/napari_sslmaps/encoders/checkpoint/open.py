@@ -47,6 +47,8 @@ class Opened:
         ``config.json``, or ``open_clip_config.json``, and ``preprocessor_config.json`` beside the weights.
     mapped
         Whether tensors lie in the file and not in memory, and have to be copied from it.
+    spelling
+        Library whose names the transformers in it had before `respell`; empty for none.
     """
 
     tensors: Mapping[str, Tensor]
@@ -56,6 +58,7 @@ class Opened:
     config: Mapping[str, Any] | None = None
     preprocessor: Mapping[str, Any] | None = None
     mapped: bool = True
+    spelling: str = ""
 
 
 def open_weights(path: Path) -> Opened:

@@ -11,9 +11,16 @@ from napari_sslmaps.errors import CheckpointError
 
 _OTHERS: tuple[tuple[str, str], ...] = (
     (r"features\.\d+\.\d+\.attn\.relative_position_bias_table$", "a Swin transformer in torchvision's names"),
-    (r"encoder\.layers\.encoder_layer_\d+\.", "a vision transformer in torchvision's names"),
-    (r"patch_embed\.projection\.weight$", "a transformer in MMPretrain's names"),
-    (r"patch_embedding\.(patch_embeddings|position_embeddings)", "MONAI's vision transformer"),
+    (
+        r"encoder\.layers\.encoder_layer_\d+\.",
+        "a vision transformer of torchvision's behind a stem of convolutions, or a part of one",
+    ),
+    (r"patch_embed\.projection\.weight$", "another transformer in the names of MMPretrain or MMSegmentation"),
+    (
+        r"patch_embedding\.(patch_embeddings|position_embeddings)",
+        "MONAI's vision transformer of volumes, or a part of one",
+    ),
+    (r"(^|\.)to_patch_embedding\.\d+\.", "a transformer of vit-pytorch, whose patches are normed"),
     (r"(^|\.)model\.\d+\.((conv|residual)\.unit\d|submodule)\.", "MONAI's U-Net"),
     (r"encoder\.stages\.\d+\.\d+\.(convs|blocks)\.\d+\.", "nnU-Net's network"),
     (r"layers\.\d+\.mixer\.", "Vision Mamba"),

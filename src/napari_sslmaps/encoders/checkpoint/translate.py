@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 
 from napari_sslmaps.encoders.checkpoint.others import refuse_others
+from napari_sslmaps.encoders.checkpoint.spellings import translate_respelled
 from napari_sslmaps.encoders.checkpoint.timm_config import HEADS, OTHER_NAMES, timm_facts
 from napari_sslmaps.encoders.checkpoint.transformers import Joined, find_pieces
 from napari_sslmaps.encoders.families.family import Family
@@ -25,6 +26,8 @@ def translate(file: Unwrapped, name: str) -> Translated:
     keys = file.tensors
     if not file.header:
         refuse_others(keys, name)
+    if file.spelling:
+        return _with_config(file, translate_respelled(file))
     numbered = replace(file, tensors=unchunk(keys))
     for method in METHODS.values():
         for layout in method.layouts:

@@ -7,6 +7,7 @@ from pathlib import Path
 from torch import Tensor
 
 from napari_sslmaps.encoders.checkpoint.open import Opened, open_weights
+from napari_sslmaps.encoders.checkpoint.spellings import respell
 from napari_sslmaps.encoders.families.registry import FAMILIES
 from napari_sslmaps.encoders.overrides import Branch
 from napari_sslmaps.encoders.recognition import Unwrapped
@@ -57,6 +58,7 @@ def pick(opened: Opened, name: str, branch: Branch | None = None) -> Unwrapped:
     InvalidOptionError
         If the branch that was asked for is not there.
     """
+    opened = respell(opened)
     names = tuple(opened.tensors)
     if not names:
         raise CheckpointError(_nothing_found(opened, name))
@@ -93,6 +95,7 @@ def pick(opened: Opened, name: str, branch: Branch | None = None) -> Unwrapped:
         outside=outside,
         mapped=opened.mapped,
         config=opened.config,
+        spelling=opened.spelling,
     )
 
 
