@@ -1,12 +1,17 @@
 import errno
+import hashlib
+import os
 import shutil
+import sys
+import time
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
 from napari_sslmaps.errors import ExportError
-from napari_sslmaps.files import fitting, written_whole
+from napari_sslmaps.files import fitting, hash_path, written_whole
 
 
 def test_folders_are_made_and_nothing_else_is_left(tmp_path: Path) -> None:
@@ -94,3 +99,29 @@ def test_a_full_disk_is_one_sentence_and_an_older_file_stays(
     ):
         fill(part)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a.pt": b"old"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the time of the last change of facts is none there")
+def test_a_file_is_hashed_once_and_again_when_it_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[str] = []
+    digest = hashlib.file_digest
+
+    def counted(file: BinaryIO, name: str) -> "hashlib._Hash":
+        hashed.append(file.name)
+        return digest(file, name)
+
+    monkeypatch.setattr("napari_sslmaps.files.hashlib.file_digest", counted)
+    path = tmp_path / "a.png"
+    path.write_bytes(b"first")
+    fresh = [hash_path(path), hash_path(path)]  # it could change within one tick of the clock
+    assert (len(hashed), set(fresh)) == (2, {hashlib.sha256(b"first").hexdigest()})
+    monkeypatch.setattr("napari_sslmaps.files._SETTLED_NS", -(10**9))
+    assert [hash_path(path), hash_path(path)] == fresh
+    assert len(hashed) == 3
+    status = path.stat()
+    time.sleep(0.05)
+    path.write_bytes(b"other")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))  # of the same size and age
+    assert hash_path(path) == hashlib.sha256(b"other").hexdigest()

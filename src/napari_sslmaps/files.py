@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import stat
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -240,13 +241,33 @@ _MOST_SAID = 120
 def hash_path(path: Path) -> str:
     """Return the SHA-256 of a file, or of the names and contents of all files of a folder."""
     if path.is_file():
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return _hash_of_file(path)
     digest = hashlib.sha256()
     for part in _files(path):
         digest.update(part.relative_to(path).as_posix().encode() + b"\0")
         digest.update(bytes.fromhex(hash_path(part)))
     return digest.hexdigest()
+
+
+_SETTLED_NS = 2 * 10**9
+"""Age from which a file that changes gets another time on every file system."""
+_known_hashes: dict[tuple[int, ...], str] = {}
+
+
+def _hash_of_file(path: Path) -> str:
+    """Hash a file; one that is as it was when this process hashed it last is not read again."""
+    with path.open("rb") as file:
+        status = os.fstat(file.fileno())
+        changed = max(status.st_mtime_ns, status.st_ctime_ns)
+        key = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        if key in _known_hashes:
+            return _known_hashes[key]
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+        after = os.fstat(file.fileno())
+    is_same = (after.st_size, after.st_mtime_ns, after.st_ctime_ns) == key[2:]
+    if is_same and status.st_ino and time.time_ns() - changed > _SETTLED_NS:
+        _known_hashes[key] = found
+    return found
 
 
 def footprint(path: Path) -> tuple[int, int]:
