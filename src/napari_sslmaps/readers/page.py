@@ -53,7 +53,7 @@ class PageTrial:
     Parameters
     ----------
     id
-        What answers know it by.
+        Random id, which answers carry.
     image
         Number of the image.
     anchors
@@ -78,11 +78,11 @@ class Page:
     study, reader
         Id of the study, and the reader's code.
     design, questions
-        How maps are judged, and what is asked.
+        Design of the study, and its questions.
     images
-        By their numbers, in digits.
+        Number, in digits → image.
     trials
-        In the order in which they are shown.
+        Screens in the order in which they are shown.
     """
 
     study: str

@@ -37,11 +37,11 @@ class Slot:
     Parameters
     ----------
     question
-        Which question.
+        Question that it belongs to.
     part
-        Of a rating the letter of the map, of a set ``best`` or ``worst``; empty for a pair.
+        Letter of the map that is rated; of a set ``best`` or ``worst``; empty for a pair.
     choices
-        What can be answered.
+        Answers that can be given.
     """
 
     question: Question
@@ -56,14 +56,14 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Screen:
-    """What a reader has in front of them.
+    """Snapshot of all that a reader has in front of them.
 
     Parameters
     ----------
     number, total, complete
-        Which of how many screens, and how many of them are answered.
+        Number of the screen, from 1, of all screens, and of those that are answered.
     design
-        How maps are judged.
+        Design of the study.
     slots
         All that is asked.
     given
@@ -91,7 +91,7 @@ class Screen:
 @strict
 @dataclass(slots=True)
 class _State:
-    """What a page needs to go on, in its own form."""
+    """Answers as a page keeps them to go on, in its own form."""
 
     at: int = 0
     answers: dict[str, dict[str, Value]] = field(default_factory=dict)
@@ -131,7 +131,7 @@ class Reading:
     Parameters
     ----------
     page
-        What is shown and asked.
+        Page that is shown.
     path
         The file of answers; where it is there already, it is gone on with.
     clock

@@ -43,7 +43,7 @@ class ReadersWidget(QWidget):
     Parameters
     ----------
     controller
-        Is told of what they do.
+        Controller of the reading, which is told of what they do.
     connections
         Undone when the dock is closed.
     """
@@ -184,7 +184,7 @@ class ReadersWidget(QWidget):
 
 
 class OpenSection(Section):
-    """Which study, whose page, and what stands between screens."""
+    """Study and reader are chosen here; it also stands between screens."""
 
     folder_requested = Signal(str)
     reader_requested = Signal(str)
@@ -238,7 +238,7 @@ class OpenSection(Section):
 
 
 class ScreenSection(Section):
-    """What is asked of the maps on the canvas, how far the reader is, and what they can do."""
+    """Questions about the maps on the canvas, progress, and buttons for all that a reader can do."""
 
     def __init__(self) -> None:
         super().__init__("")

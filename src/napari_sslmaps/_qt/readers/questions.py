@@ -1,4 +1,4 @@
-"""What is asked of the maps on a screen, and buttons to answer it."""
+"""Questions about the maps on a screen, and buttons to answer them."""
 
 from functools import partial
 
@@ -82,7 +82,7 @@ class SlotRow(QWidget):
     Parameters
     ----------
     slot
-        What is asked.
+        Slot that is answered.
     """
 
     answered = Signal(object)

@@ -29,12 +29,12 @@ _PLACE = ("scale", "translate", "rotate", "shear", "affine")
 
 @dataclass(frozen=True, slots=True)
 class CellWords:
-    """What cells say and mark, where their layers and the workspace are not to tell.
+    """Words and marks of cells, where their layers and the workspace are not to tell.
 
     Parameters
     ----------
     titles
-        Of each cell: what tells it from the others, and what is said besides.
+        Two words for each cell: one that tells it from the others, and what is said besides.
     marks
         Anchors in each cell, with colour and symbol.
     """
@@ -56,7 +56,7 @@ class Cells:
     tools
         Layers that lie in each cell on top, for a user to work with.
     words
-        What is said and marked; None for what layers and workspace tell.
+        Words and marks; None for those that layers and workspace tell.
     """
 
     image: Image

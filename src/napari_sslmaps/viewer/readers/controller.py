@@ -32,7 +32,7 @@ class ReadingController:
     Parameters
     ----------
     workspace
-        Whose page ``readers`` has the canvas while it is open.
+        Model that says which page is open: ``readers`` has the canvas meanwhile.
     cells
         Show a screen.
     clock

@@ -1,4 +1,4 @@
-"""What the Readers page knows: whose study is open, what is asked, and how it is looked at."""
+"""State of the Readers page: whose study is open, what is asked, and how it is shown."""
 
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
@@ -15,18 +15,18 @@ is answered."""
 
 @dataclass(eq=False)
 class ReadingModel:
-    """What a reader sees, without a word of what is behind a letter.
+    """State of a blind reading, without a word of what is behind a letter.
 
     Each field has a signal of its name in `events`.
 
     Parameters
     ----------
     stage
-        How far they are.
+        Step that the reader is at.
     codes
         Codes of the readers of the study, and whether each has begun.
     screen
-        What is asked and answered; None while nobody reads.
+        Questions and answers of now; None while nobody reads.
     shows_image
         Whether the image is in the place of its maps.
     flickers
