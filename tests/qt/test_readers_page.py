@@ -124,6 +124,27 @@ def test_a_study_is_read_to_its_end_and_nothing_visible_tells_a_name(
     assert all(seconds > 0 for seconds in found.seconds.values())
 
 
+@pytest.mark.viewer
+def test_the_mouse_moves_the_cells_and_leaves_what_is_open_besides_alone(
+    window: Window, qtbot: QtBot, study: Study, folder: Path
+) -> None:
+    workspace, cells = window.widget.workspace, window.widget.controller.cells
+    painted = window.viewer.add_labels(np.zeros((64, 80), np.uint8), name="own")
+    painted.mode, workspace.anchor_mode = "paint", True
+    workspace.task = "readers"
+    window.widget.controller.reading.open(folder)
+    window.widget.controller.reading.choose(study.readers[0].code)
+    window.widget.controller.reading.begin()
+    window.draw()
+    before, cursor = cells.camera, window.viewer.cursor.position
+    window.drag((10, 10), (20, 30), (24, 36))
+    assert cells.camera.zoom == before.zoom
+    assert cells.camera.centre_yx[1] < before.centre_yx[1]
+    assert not painted.data.any()
+    assert workspace.anchors == ()
+    assert window.viewer.cursor.position == cursor
+
+
 def colour_in(window: Window, cell: int) -> np.ndarray:
     """Return the drawn RGB in the middle of a cell, beside its anchors."""
     drawn, rect = window.draw(), window.widget.controller.cells.rects[cell]

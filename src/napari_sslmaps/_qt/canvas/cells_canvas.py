@@ -176,7 +176,9 @@ class CellsCanvas(QWidget):
         if event is None or found is None:
             return
         button = _BUTTONS.get(event.button(), 0)
-        taken = self._mouse.press(*found, self._cells.camera.zoom, button, _modifiers(event))
+        taken = self._has_tools and self._mouse.press(
+            *found, self._cells.camera.zoom, button, _modifiers(event)
+        )
         self._pan_from = None if taken or button != 1 else event.position()
         event.accept()
 
@@ -192,7 +194,8 @@ class CellsCanvas(QWidget):
             self._pan_from = event.position()
             self._cells.look(self._cells.camera.moved(way.x(), way.y()))
             found = self._find(event) or found
-        self._mouse.move(*found, self._cells.camera.zoom)
+        if self._has_tools:
+            self._mouse.move(*found, self._cells.camera.zoom)
         self._at = found[1]
         self.pointed.emit(self._at)
         self.follow()
@@ -201,7 +204,7 @@ class CellsCanvas(QWidget):
         """Let go."""
         found = None if event is None else self._find(event)
         self._pan_from = self._held = None
-        if event is not None and found is not None:
+        if event is not None and found is not None and self._has_tools:
             self._mouse.release(*found, self._cells.camera.zoom)
             self.follow()
 
@@ -226,6 +229,11 @@ class CellsCanvas(QWidget):
     def mouseDoubleClickEvent(self, event: QMouseEvent | None) -> None:
         """Take the second press of a double click for a press."""
         self.mousePressEvent(event)
+
+    @property
+    def _has_tools(self) -> bool:
+        """Whether the viewer's tools and its cursor are for what is shown, not for something else below."""
+        return self._cells.cells is None or self._cells.cells.words is None
 
     def _find(self, event: QMouseEvent) -> tuple[tuple[float, float], tuple[float, float]] | None:
         """Return a position in the cell of the press, or the nearest, and the world's (y, x) there."""

@@ -164,8 +164,6 @@ class AnchorPointer:
 
     def _has_mouse(self) -> bool:
         image, active = self._workspace.image, self._viewer.layers.selection.active
-        if self._workspace.task == "readers":  # another image is on the canvas
-            return False
         if image is None or image not in self._viewer.layers or not shows_plane(self._viewer, image):
             return False
         return active is None or str(active.mode) == "pan_zoom"
