@@ -206,6 +206,24 @@ def test_mmpretrain_keeps_the_decoder_of_mae_in_a_neck(tmp_path):
     assert {name.rpartition(".")[0] for name in blocks} == ours
 
 
+@pytest.mark.parametrize("branch", [None, "target"])
+def test_mmpretrain_of_moco_v3(tmp_path, branch):
+    trained, average = drawn(MMPretrain()), MMPretrain()
+    average.load_state_dict({name: 0.9 * value for name, value in trained.state_dict().items()})
+    state = {f"backbone.{name}": value for name, value in trained.state_dict().items()}
+    state |= {f"momentum_encoder.module.0.{name}": value for name, value in average.state_dict().items()}
+    path = saved(tmp_path / "moco.pth", state, outer="state_dict")
+    network, pixels = average.eval() if branch else trained, pixels_of()
+    encoder = compare(path, pixels, *network(pixels), method=None, branch=branch)
+    assert encoder.spec.method == "dino"
+    wide = {
+        name: torch.zeros([384 * side // DIM if side in (DIM, 3 * DIM) else side for side in value.shape])
+        for name, value in state.items()
+    }
+    path = saved(tmp_path / "small.pth", wide, outer="state_dict")
+    assert inspect_checkpoint(path, Overrides(branch=branch)).architecture.heads == 12
+
+
 class MONAIBlock(nn.Module):
     def __init__(self):
         super().__init__()

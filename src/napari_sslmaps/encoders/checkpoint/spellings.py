@@ -9,6 +9,7 @@ from torch import Tensor
 
 from napari_sslmaps.encoders.checkpoint.open import Opened
 from napari_sslmaps.encoders.checkpoint.timm_config import HEADS, OTHER_NAMES
+from napari_sslmaps.encoders.methods.dino import translate_moco
 from napari_sslmaps.encoders.methods.mae import translate_mae
 from napari_sslmaps.encoders.recognition import Companions, Fact, Translated, Unwrapped, separate
 
@@ -201,6 +202,8 @@ def translate_respelled(file: Unwrapped) -> Translated:
     }
     if not spelling.class_placed:
         facts["prefix_positions"] = Fact(0, f"{file.spelling} adds positions before the class token")
+    if any("momentum_encoder" in key.split(".") for key in (file.container, *file.left_out)):
+        facts |= translate_moco(file).facts
     decoder = _DECODER in file.tensors
     if decoder and not spelling.beside:
         translated = translate_mae(file)
