@@ -240,3 +240,13 @@ def test_a_picture_that_was_all_in_sight_is_so_beside_the_dock(
     width = viewer.window._qt_viewer.canvas.native.width()
     qtbot.waitUntil(lambda: 120 * viewer.scene.camera.zoom <= width)
     widget.close_controller()
+
+
+def test_two_lines_of_words_are_not_cut(window: Window) -> None:
+    widget = window.widget
+    for label in (widget.run.status, widget.view.caption):
+        label.setText(
+            "4 methods done, 64 × 64 tokens each. Click on the image: similarity to that place appears."
+        )
+        QApplication.processEvents()
+        assert label.heightForWidth(label.width()) <= label.height()

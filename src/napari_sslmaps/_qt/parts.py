@@ -148,12 +148,22 @@ class Lines(QElidingLabel):
 
     def __init__(self, count: int = 2) -> None:
         super().__init__()
+        self._count = count
         self.setWordWrap(True)
         self.setTextFormat(Qt.TextFormat.PlainText)
         self.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self.setFixedHeight(count * self.fontMetrics().lineSpacing() + GAP)
+        self._fit()
         dim(self)
+
+    def changeEvent(self, event: QEvent | None) -> None:
+        """Stay as high as the lines when a style sheet brings another font."""
+        super().changeEvent(event)
+        if event is not None and event.type() in (QEvent.Type.FontChange, QEvent.Type.StyleChange):
+            self._fit()
+
+    def _fit(self) -> None:
+        self.setFixedHeight(self._count * self.fontMetrics().lineSpacing() + 2 * GAP)  # napari pads texts
 
     def show_text(self, text: str) -> None:
         """Show a text, and all of it in the tool tip."""

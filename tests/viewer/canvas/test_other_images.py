@@ -181,7 +181,7 @@ def test_a_pyramid_that_napari_read_tells_its_pixel_and_how_to_open_it(
     image = viewer.add_layer(as_napari_reads(tmp_path / "slide.tif", pixels))
     assert controller.workspace.spacing_um == pytest.approx(0.25)
     assert controller.workspace.status.text == (
-        "slide tells 0.25 µm per pixel. It holds 3 levels: File → Open slide… reads what is in sight alone."
+        "slide: 0.25 µm per pixel, 3 levels. File → IO Utilities → Open slide… reads only what is in sight."
     )
     np.testing.assert_array_equal(image.scale, (1, 1))
     viewer.add_image(pixels, name="other")

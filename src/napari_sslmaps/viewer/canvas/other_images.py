@@ -132,10 +132,10 @@ class LeftOut:
 
     def said(self, name: str) -> str:
         """Say what is known, and how the levels are had."""
-        parts = [] if self.spacing_um is None else [f"{name} tells {self.spacing_um:.3g} µm per pixel."]
-        if self.levels > 1:
-            parts.append(f"It holds {self.levels} levels: File → Open slide… reads what is in sight alone.")
-        return " ".join(parts)
+        size = "" if self.spacing_um is None else f"{self.spacing_um:.3g} µm per pixel"
+        levels = f"{self.levels} levels" if self.levels > 1 else ""
+        how = " File → IO Utilities → Open slide… reads only what is in sight." if levels else ""
+        return f"{name}: {', '.join(filter(None, (size, levels)))}.{how}"
 
 
 def left_out(image: Image) -> LeftOut | None:
