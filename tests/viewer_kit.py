@@ -38,6 +38,7 @@ from napari_sslmaps.viewer.compare.build import ComparisonServices
 from napari_sslmaps.viewer.encoders.library import OnBytes
 from napari_sslmaps.viewer.maps.embedding_job import Asked, EmbedOptions
 from napari_sslmaps.viewer.pretext.job import PretextEdits
+from napari_sslmaps.viewer.search.jobs import Searcher, StoreSearcher
 from napari_sslmaps.viewer.services import Services
 from napari_sslmaps.viewer.state.tasks import ImmediateRunner, TaskCallbacks, Work
 
@@ -292,6 +293,7 @@ def known_services(
     throughputs: KnownPaces | None = None,
     attender: "KnownAttender | None" = None,
     comparison: ComparisonServices | None = None,
+    searcher: Searcher | None = None,
 ) -> Services:
     return Services(
         embedder or KnownEmbedder(),
@@ -300,6 +302,7 @@ def known_services(
         throughputs or KnownPaces(),
         attender or KnownAttender(),
         comparison or known_comparison(),
+        searcher=searcher or StoreSearcher(),
     )
 
 

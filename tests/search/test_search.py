@@ -1,55 +1,22 @@
 """Places over all images of a store: beside exact search, spread out, up to date, and after a stop."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
+from search_kit import DIM, ENCODER, STRIDE, put, tokens_of
 
-from napari_sslmaps.batch.store import Output, write_output
 from napari_sslmaps.cli import main
-from napari_sslmaps.core.grid import TokenGrid
-from napari_sslmaps.core.region import Region
-from napari_sslmaps.core.results import Embedding, Provenance
 from napari_sslmaps.errors import Cancelled, InvalidAnchorError, InvalidOptionError
-from napari_sslmaps.pipeline.masks import mask_hash
 from napari_sslmaps.search import index as indexing
-from napari_sslmaps.search.index import Manifest, build_index, index_folder
-from napari_sslmaps.search.query import Like, TokenIndex
-
-DIM, STRIDE = 24, 8
-ENCODER = "mae-histology"
-
-
-def tokens_of(seed, rows=12, cols=16):
-    rng = np.random.default_rng(seed)
-    centres = np.random.default_rng(99).normal(size=(6, DIM))
-    smooth = rng.integers(0, 6, (rows // 4, cols // 4)).repeat(4, axis=0).repeat(4, axis=1)
-    return (3 + centres[smooth] + 0.4 * rng.normal(size=(rows, cols, DIM))).astype(np.float32)
-
-
-def put(store, name, seed, key="k", masked=False, block=""):
-    tokens = tokens_of(seed)
-    if masked:
-        tokens[:4] = np.nan
-    rows, cols, _ = tokens.shape
-    region = Region(0, 0, rows * STRIDE, cols * STRIDE)
-    path = store.parent / "images" / f"{name}.png"
-    path.parent.mkdir(exist_ok=True)
-    pixels = np.random.default_rng(seed).integers(0, 255, (*region.shape_yx, 3), np.uint8)
-    Image.fromarray(pixels).save(path)
-    sha = mask_hash(np.isfinite(tokens[..., 0]))
-    provenance = Provenance(encoder=ENCODER, region=region, mask_sha256=sha, token_block=block)
-    embedding = Embedding(tokens, TokenGrid.covering(region, STRIDE), provenance)
-    row = {"name": name, "image": path.name}
-    unfinished = store / ".unfinished"
-    unfinished.mkdir(parents=True, exist_ok=True)
-    write_output(
-        store / ENCODER / f"{name}.zarr", Output(embedding, {}, None, "float16", key, row), unfinished
-    )
-    unfinished.rmdir() if not any(unfinished.iterdir()) else None
-    return tokens
+from napari_sslmaps.search.index import IndexState, Manifest, build_index, index_folder, index_state
+from napari_sslmaps.search.query import Like, Place, TokenIndex, embedding_of, image_file
+from napari_sslmaps.search.sheet import around
+from napari_sslmaps.sources.open import open_image
 
 
 @pytest.fixture
@@ -215,3 +182,75 @@ def test_index_and_search_from_the_command_line(store, tmp_path, capsys):
         main(["search", str(store), "--like", "case0@20,20", "-o", str(tmp_path / "bare")])
     assert "--images FOLDER" in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "bare" / "places.png").exists()
+
+
+def test_what_a_store_holds_is_told_without_opening_its_index(store):
+    assert index_state(store) == IndexState(ENCODER, (ENCODER,), 0, 0, 8)
+    build_index(store)
+    put(store, "case8", 8)
+    (store / ENCODER / "case0.zarr").rename(store.parent / "gone.zarr")
+    assert index_state(store) == IndexState(ENCODER, (ENCODER,), 7, 7 * 192, 1)
+    put(store, "other", 9, encoder="another")
+    assert index_state(store).encoders == ("another", ENCODER)
+    assert index_state(store).waiting == 1
+    with pytest.raises(InvalidOptionError, match="batch wrote"):
+        index_state(store.parent / "nowhere")
+
+
+def test_a_stop_is_heard_while_the_sample_is_read(store):
+    def stop(done, total):
+        raise Cancelled(f"{done} of {total}")
+
+    with pytest.raises(Cancelled, match="0 of 8"):
+        build_index(store, on_output=stop)
+    assert Manifest.read(index_folder(store)) is None
+
+
+def test_tokens_that_are_known_are_searched_for_if_they_are_of_the_same_weights(store):
+    build_index(store)
+    opened = TokenIndex(store)
+    known = opened.stored(f"{ENCODER}/case3.zarr")
+    place = Like("mine", (20, 20))
+    vector = opened.vector([place], known={"mine": known})
+    np.testing.assert_array_equal(vector, opened.vector([Like("case3", (20, 20))]))
+    for change in ({"encoder": "other"}, {"weights_sha256": "0" * 64}, {"token_norm": False}):
+        stranger = replace(known, provenance=replace(known.provenance, **change))
+        with pytest.raises(InvalidOptionError, match=f"of mine by {ENCODER} with the store's weights"):
+            opened.vector([place], known={"mine": stranger})
+
+
+def test_images_and_outputs_find_each_other(store, tmp_path):
+    build_index(store)
+    opened, images = TokenIndex(store), store.parent / "images"
+    assert opened.output_of(images / "case4.png", [images]) == f"{ENCODER}/case4.zarr"
+    assert opened.output_of(images / "case4.png", [images], frame=1) == ""
+    assert opened.output_of(images / "case4.png", [tmp_path / "nowhere"]) == ""
+    elsewhere = tmp_path / "case4.png"
+    elsewhere.write_bytes(b"another image of that name")
+    assert opened.output_of(elsewhere, [images]) == ""
+    place = opened.search(opened.vector([Like("case4", (20, 20))]), 1)[0]
+    assert image_file(place, [tmp_path / "nowhere", images]) == images / "case4.png"
+    moved = replace(place, image="../there/case4.png")
+    assert image_file(moved, [images]) == images / "case4.png"
+    np.testing.assert_array_equal(
+        embedding_of(place, store, ENCODER).tokens, opened.stored(f"{ENCODER}/{place.name}.zarr").tokens
+    )
+    with pytest.raises(InvalidOptionError, match="Search again"):
+        embedding_of(replace(place, name="lost"), store, ENCODER)
+
+
+def test_what_is_around_a_place_is_of_the_level_that_was_embedded(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 255, (256, 320), np.uint8)
+    fine, coarse = tmp_path / "fine.png", tmp_path / "pyramid.tif"
+    Image.fromarray(pixels).save(fine)
+    with tifffile.TiffWriter(coarse) as file:
+        file.write(pixels, subifds=1, tile=(64, 64))
+        file.write(pixels[::2, ::2], subfiletype=1, tile=(64, 64))
+    place = Place("a", "a", 100.0, 40.0, 1.0, (8.0, 8.0))
+    for path, level, shape in ((fine, 0, (96, 88)), (coarse, 1, (48, 44))):
+        with open_image(path) as source:
+            unit, extent = around(replace(place, level=level), source)
+        assert unit.shape == shape
+        assert (extent.y, extent.x, extent.height, extent.width) == (52, 0, 96, 88)
+        assert 0 <= unit.min() < 0.05
+        assert 0.95 < unit.max() <= 1

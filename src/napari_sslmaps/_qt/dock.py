@@ -39,6 +39,7 @@ from napari_sslmaps._qt.maps.time_window import TimeWindow
 from napari_sslmaps._qt.parts import WheelGuard, quiet, row, tone_sheet
 from napari_sslmaps._qt.pretext.pretext_section import PretextSection
 from napari_sslmaps._qt.readers.page import ReadersWidget
+from napari_sslmaps._qt.search.page import SearchWidget
 from napari_sslmaps._qt.shortcuts import ShortcutPage
 from napari_sslmaps._qt.task_runner import QtTaskRunner
 from napari_sslmaps.encoders.cards import card_of
@@ -144,6 +145,7 @@ class SSLMapsWidget(QWidget):
             comparing.model, comparing.comparison, comparing.exports, self._connections
         )
         self.readers = ReadersWidget(self.controller.reading, self._connections)
+        self.search = SearchWidget(self.controller.search_page, self._connections)
         self._shutdown = _Shutdown(self._connections, self.controller)
         self._lay_out()
         self._connect_views()
@@ -207,6 +209,7 @@ class SSLMapsWidget(QWidget):
                 column.addWidget(section)
         column.addWidget(self.compare, 1000)  # its tables take the room there is
         column.addWidget(self.readers)
+        column.addWidget(self.search, 1000)
         column.addStretch(1)
         scroll = QScrollArea()
         scroll.setWidget(inner)
@@ -265,6 +268,7 @@ class SSLMapsWidget(QWidget):
         self.run.run_requested.connect(controller.run)
         self.run.pretext_requested.connect(controller.pretext.show)
         self.run.compare_requested.connect(controller.compare_page.comparison.run)
+        self.run.search_requested.connect(controller.search_page.search)
         self.run.cancel_requested.connect(controller.cancel)
 
     def _connect_maps(self) -> None:
@@ -358,7 +362,8 @@ class SSLMapsWidget(QWidget):
             self._connections.add(signal, self._on_images_changed)
         for setter in (self.view.set_side_by_side, self.pretext.set_side_by_side):
             self._connections.add(events.side_by_side, setter)
-        self._connections.add(events.progress, self._on_clip_changed)
+        for setter in (self._on_clip_changed, self.search.set_progress):
+            self._connections.add(events.progress, setter)
         steps = self.controller.viewer.dims.events.current_step
         for signal in (events.anchors, events.group, events.track, events.progress, steps):
             self._connections.add(signal, self.over_time.follow_soon)
@@ -503,12 +508,14 @@ class SSLMapsWidget(QWidget):
         self.image.set_task(task)
         for part in (self.image, self.run):  # whose names and messages a blind reader is not to see
             part.setVisible(task != "readers")
-        for name in TASKS:
-            for section in self._pages(name):
-                section.setVisible(name == task)
+        shown = self._pages(task)
+        for section in {section for name in TASKS for section in self._pages(name)}:
+            section.setVisible(section in shown)
 
     def _pages(self, task: str) -> tuple[QWidget, ...]:
         """Sections of a page, below image and region, which all share."""
+        if task == "search":
+            return self.anchors, self.search
         if task != "maps":
             own = {"pretext": self.pretext, "compare": self.compare, "readers": self.readers}
             return (own[task],)
@@ -557,12 +564,19 @@ def _dock_in(viewer: "napari.Viewer") -> SSLMapsWidget:
     return dock
 
 
-_TITLES = {"maps": "Maps", "pretext": "Pretext", "compare": "Compare", "readers": "Readers"}
+_TITLES = {
+    "maps": "Maps",
+    "pretext": "Pretext",
+    "compare": "Compare",
+    "readers": "Readers",
+    "search": "Search",
+}
 _TIPS = {
     "maps": "What the encoders' tokens say of the image.",
     "pretext": "What an encoder was trained to do, done on the image.",
     "compare": "Which encoder fits the image: scores, controls, probes, and what they say.",
     "readers": "Judge the maps of a reader study, blind.",
+    "search": "Places like the anchors, over all images that a batch has embedded.",
 }
 
 

@@ -179,6 +179,47 @@ def _is_encoder(path: Path) -> bool:
     return path.is_dir() and not path.name.startswith(".") and any(path.rglob("*.zarr"))
 
 
+@dataclass(frozen=True, slots=True)
+class IndexState:
+    """What a store has to be searched, without opening its index.
+
+    Parameters
+    ----------
+    encoder, encoders
+        Name of the outputs' folder that is meant, and of all there are.
+    images, tokens
+        Numbers of images and tokens that can be found.
+    waiting
+        Number of images that are not in the index yet.
+    """
+
+    encoder: str
+    encoders: tuple[str, ...]
+    images: int
+    tokens: int
+    waiting: int
+
+
+def index_state(store: Path, encoder: str = "") -> IndexState:
+    """Say what can be found in a store; of several encoders, in the first one's unless one is named.
+
+    Raises
+    ------
+    InvalidOptionError
+        If there is no such store or encoder.
+    RecordError
+        If the index is damaged.
+    """
+    encoders = encoders_of(store)
+    folder = index_folder(store, encoder or next(iter(encoders), ""))
+    there = {path.relative_to(store).as_posix() for path in (store / folder.name).rglob("*.zarr")}
+    manifest = Manifest.read(folder)
+    found = [one for one in manifest.images if one.alive and one.output in there] if manifest else []
+    tokens = sum(one.count for one in found)
+    waiting = there - {one.output for one in found}
+    return IndexState(folder.name, encoders, len(found), tokens, len(waiting))
+
+
 def build_index(store: Path, encoder: str = "", on_output: OnOutput | None = None) -> IndexReport:
     """Bring the index of a store up to date: new images are added, changed ones replaced, gone ones dropped.
 

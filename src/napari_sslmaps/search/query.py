@@ -1,6 +1,6 @@
 """A question to an index: the places most like some, least like others, not crowded in one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,21 +121,36 @@ class TokenIndex:
             faiss.extract_index_ivf(segment).nprobe = _PROBES
             self._segments.append(segment)
 
-    def vector(self, like: Sequence[Like], unlike: Sequence[Like] = ()) -> Float32:
+    def vector(
+        self,
+        like: Sequence[Like],
+        unlike: Sequence[Like] = (),
+        *,
+        known: Mapping[str, Embedding] | None = None,
+    ) -> Float32:
         """Return the direction to search in: the mean of what is sought less that of what is not.
+
+        Parameters
+        ----------
+        like, unlike
+            Places.
+        known
+            Embeddings of images that the places name, which are neither looked for nor made then.
 
         Raises
         ------
         InvalidOptionError
-            If there is nothing to search for, or an image is neither in the store nor a file.
+            If there is nothing to search for, an image is neither in the store nor a file, or what is known
+            of it was made otherwise than the store's tokens.
         InvalidAnchorError
             If a place lies outside its image.
         """
         if not like:
             raise InvalidOptionError("Expected at least one place to search for; got none. Give --like.")
-        sought: Float32 = np.mean([self._token(one) for one in like], axis=0)
+        known = known or {}
+        sought: Float32 = np.mean([self._token(one, known) for one in like], axis=0)
         if unlike:
-            sought = sought - np.mean([self._token(one) for one in unlike], axis=0)
+            sought = sought - np.mean([self._token(one, known) for one in unlike], axis=0)
         length = np.linalg.norm(sought)
         unit: Float32 = sought / (length if length > 0 else 1.0)
         return unit
@@ -194,9 +209,10 @@ class TokenIndex:
                 break
         return tuple(found)
 
-    def _token(self, like: Like) -> Float32:
+    def _token(self, like: Like, known: Mapping[str, Embedding]) -> Float32:
         """Return what is at a place, as the index has tokens."""
-        embedding = self._embedding(like.image)
+        given = known.get(like.image)
+        embedding = self._embedding(like.image) if given is None else self._checked(like.image, given)
         grid = embedding.grid
         if like.size_yx is None:
             row, col = grid.token_at(like.pixel_yx)
@@ -206,34 +222,81 @@ class TokenIndex:
             last = grid.token_at(np.add(like.pixel_yx, like.size_yx) - 1)
             tokens = embedding.tokens[first[0] : last[0] + 1, first[1] : last[1] + 1]
             tokens = tokens.reshape(-1, tokens.shape[-1])
-        known = tokens[np.isfinite(tokens[:, 0])]
-        if not len(known):
+        finite = tokens[np.isfinite(tokens[:, 0])]
+        if not len(finite):
             raise InvalidOptionError(
                 f"Expected a place of {like.image} that was embedded; ({like.pixel_yx[0]:g}, "
                 f"{like.pixel_yx[1]:g}) lies outside its mask. Choose another."
             )
-        mean: Float32 = self.manifest.prepared(known).mean(axis=0)
+        mean: Float32 = self.manifest.prepared(finite).mean(axis=0)
         return mean
+
+    @property
+    def made(self) -> Provenance:
+        """How the tokens of the store were made."""
+        some = next((one for one in self.manifest.images if one.alive), None)
+        about = None if some is None else read_about(self._indexed(some))
+        return Provenance() if about is None else about.provenance
+
+    def _checked(self, image: str, embedding: Embedding) -> Embedding:
+        """Return an embedding, if it can be compared with the store's tokens."""
+        made, given = self.made, embedding.provenance
+        alike = (made.encoder, made.weights_sha256, made.depth) == (
+            given.encoder,
+            given.weights_sha256,
+            given.depth,
+        )
+        if not alike or embedding.tokens.shape[-1] != len(self.manifest.mean):
+            said = [f"{one.encoder}{one.depth and f' ({one.depth})'}" for one in (made, given)]
+            raise InvalidOptionError(
+                f"Expected tokens of {image} by {said[0]} with the store's weights; got those of {said[1]}. "
+                "Embed it as the batch was."
+            )
+        return embedding
+
+    def stored(self, output: str) -> Embedding:
+        """Read the embedding of one of the store's outputs."""
+        alive = (one for one in self.manifest.images if one.alive)
+        return read_embedding(self._indexed(next(one for one in alive if one.output == output)))
+
+    def output_of(self, file: Path, roots: Sequence[Path], frame: int = 0) -> str:
+        """Return the output of an image file, in a frame; empty if the store has none of it.
+
+        Parameters
+        ----------
+        file
+            The image.
+        roots
+            Folders that the images of the store lie in.
+        frame
+            Of a clip.
+        """
+        for one in self.manifest.images:
+            named = file.name in (Path(one.image).name, Path(one.name).name)
+            if one.alive and one.frame == frame and named:
+                found = image_file(one, roots)
+                if found is not None and found.samefile(file):
+                    return one.output
+        return ""
 
     def _embedding(self, image: str) -> Embedding:
         path = str(user_path(image).absolute())
         for one in self.manifest.images:
             if one.alive and (image == one.name or path == one.image):
-                return self._stored(one)
+                return read_embedding(self._indexed(one))
         if not Path(path).exists():
             names = ", ".join(one.name for one in self.manifest.images[:3])
             raise InvalidOptionError(
                 f"Expected an image of the store, such as {names}, or the path of another; got {image!r}. "
                 "Check its name."
             )
-        some = next((one for one in self.manifest.images if one.alive), None)
-        made = Provenance() if some is None else self._stored(some).provenance
+        made = self.made
         encoder = load_encoder(self.manifest.encoder)
         with open_named(path) as source:
             return embed(source, encoder, block=made.token_block or None, norm=made.token_norm)
 
-    def _stored(self, image: IndexedImage) -> Embedding:
-        """Read the tokens of an image, which have to be those that were indexed."""
+    def _indexed(self, image: IndexedImage) -> Path:
+        """Return the output of an image, which has to be the one that was indexed."""
         output = self.store / image.output
         about = read_about(output)
         if about is not None and about.key != image.key:
@@ -241,7 +304,25 @@ class TokenIndex:
                 f"Expected {image.output} as it was indexed; the batch has made it anew since. Run: "
                 f"napari-sslmaps index {self.store}"
             )
-        return read_embedding(output)
+        return output
+
+
+def embedding_of(place: Place, store: Path, encoder: str) -> Embedding:
+    """Read what the store has of the image that a place lies in.
+
+    Raises
+    ------
+    InvalidOptionError
+        If it has nothing of it any more.
+    UnsupportedImageError
+        If it is damaged.
+    """
+    manifest = Manifest.read(index_folder(store, encoder))
+    wanted = (place.name, place.image, place.frame)
+    for one in manifest.images if manifest else ():
+        if one.alive and (one.name, one.image, one.frame) == wanted:
+            return read_embedding(store / one.output)
+    raise InvalidOptionError(f"Expected tokens of {place.name} in {store}; there are none. Search again.")
 
 
 def image_file(one: Place | IndexedImage, roots: Sequence[Path]) -> Path | None:

@@ -38,6 +38,7 @@ from napari_sslmaps.viewer.maps.tracking import AnchorTracker
 from napari_sslmaps.viewer.maps.visibility import Difference, VisibilityController
 from napari_sslmaps.viewer.pretext.controller import PretextController
 from napari_sslmaps.viewer.readers.controller import ReadingController
+from napari_sslmaps.viewer.search.controller import SearchController, SearchParts
 from napari_sslmaps.viewer.services import Services
 from napari_sslmaps.viewer.state import kept
 from napari_sslmaps.viewer.state.connections import Connections
@@ -63,6 +64,7 @@ class Runners(NamedTuple):
     trials: TaskRunner
     images: TaskRunner
     libraries: TaskRunner
+    search: TaskRunner
 
 
 _HINT = " Click on the image: similarity to that place appears."
@@ -181,13 +183,7 @@ class Controller:
             SessionTools(self.coordinator, self.run, self.shapes, self.looks),
         )
         self.scale = ScaleSteps(viewer, workspace, self.sessions, self.look)
-        self.compare_page = ComparePage(
-            viewer,
-            workspace,
-            CompareParts(self.sessions, self.coordinator, self.layer_manager),
-            make_runner,
-            services.comparison,
-        )
+        self._make_pages(make_runner)
         self.encoder_list = EncoderList(workspace, services.library)
         self.files = EncoderActions(
             workspace,
@@ -200,6 +196,23 @@ class Controller:
         self._connect()
         self._follow_selection()
         self.run_estimate.update()
+
+    def _make_pages(self, make_runner: Callable[[], TaskRunner]) -> None:
+        """Build the pages that stand beside the maps."""
+        self.compare_page = ComparePage(
+            self.viewer,
+            self.workspace,
+            CompareParts(self.sessions, self.coordinator, self.layer_manager),
+            make_runner,
+            self._services.comparison,
+        )
+        self.search_page = SearchController(
+            self.viewer,
+            self.workspace,
+            SearchParts(self.sessions, self.coordinator, self.stage),
+            (self._runners.search, self._runners.images),
+            self._services.searcher,
+        )
 
     @property
     def session(self) -> Session | None:
@@ -252,6 +265,7 @@ class Controller:
     def cancel(self) -> None:
         """Stop the run; what was painted stays."""
         self.compare_page.cancel()
+        self.search_page.cancel()
         self.pretext.cancel()
         self.runs.stop()
 

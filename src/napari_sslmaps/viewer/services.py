@@ -1,7 +1,7 @@
 """Services that compute, read and fetch on behalf of the window; tests hand in their own."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from napari_sslmaps.viewer.compare.build import ComparisonServices, real_comparison_services
 from napari_sslmaps.viewer.encoders.library import FileLibrary, Library
@@ -9,6 +9,7 @@ from napari_sslmaps.viewer.maps.attention_controller import Attender, PipelineAt
 from napari_sslmaps.viewer.maps.embedding_job import Embedder, PipelineEmbedder
 from napari_sslmaps.viewer.maps.throughput import MeasuredPaces, ThroughputStore
 from napari_sslmaps.viewer.pretext.job import EncoderPretext, Pretext
+from napari_sslmaps.viewer.search.jobs import Searcher, StoreSearcher
 from napari_sslmaps.viewer.state.loaded_encoders import LoadedEncoders
 
 
@@ -38,6 +39,8 @@ class Services:
         Function that loads what encoders need, ahead of the first run; on a thread.
     release
         Function that lets the memory of what was closed be given back.
+    searcher
+        Service that knows archives of tokens.
     """
 
     embedder: Embedder
@@ -48,6 +51,7 @@ class Services:
     comparison: ComparisonServices
     prepare: Callable[[], None] = _nothing
     release: Callable[[], None] = _nothing
+    searcher: Searcher = field(default_factory=StoreSearcher)
 
 
 def real_services(precision: str = "auto") -> Services:

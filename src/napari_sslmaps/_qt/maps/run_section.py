@@ -18,6 +18,7 @@ class RunSection(Section):
     run_requested = Signal()
     pretext_requested = Signal()
     compare_requested = Signal()
+    search_requested = Signal()
     cancel_requested = Signal()
 
     def __init__(self) -> None:
@@ -28,6 +29,8 @@ class RunSection(Section):
         self.pretext.setToolTip("Give the encoder its own training task on the region.")
         self.compare = QPushButton("Compare")
         self.compare.setToolTip("Score the ticked encoders on the region, beside their controls.")
+        self.search = QPushButton("Search")
+        self.search.setToolTip("Find the places most like the anchors, over all images of the archive.")
         self.cancel = QPushButton("Cancel")
         self.cancel.setToolTip("Stop; what was painted stays.")
         self.bar = QProgressBar()
@@ -38,7 +41,7 @@ class RunSection(Section):
         policy.setRetainSizeWhenHidden(True)  # so that no button moves from under the pointer
         self.bar.setSizePolicy(policy)
         self.status = Lines()
-        buttons = row(self.run, self.pretext, self.compare, self.cancel)
+        buttons = row(self.run, self.pretext, self.compare, self.search, self.cancel)
         for index in range(buttons.count() - 1):
             buttons.setStretch(index, 2)
         buttons.setStretch(buttons.count() - 1, 1)
@@ -50,6 +53,7 @@ class RunSection(Section):
         self.run.clicked.connect(self.run_requested)
         self.pretext.clicked.connect(self.pretext_requested)
         self.compare.clicked.connect(self.compare_requested)
+        self.search.clicked.connect(self.search_requested)
         self.cancel.clicked.connect(self.cancel_requested)
 
     def set_task(self, task: Task) -> None:
@@ -57,11 +61,13 @@ class RunSection(Section):
         self.run.setVisible(task == "maps")
         self.pretext.setVisible(task == "pretext")
         self.compare.setVisible(task == "compare")
+        self.search.setVisible(task == "search")
 
     def set_progress(self, progress: RunProgress | None) -> None:
         """Show how far the run is; None when nothing runs."""
         self.run.setEnabled(progress is None)
         self.compare.setEnabled(progress is None)
+        self.search.setEnabled(progress is None)
         self._runs = progress is not None
         self.cancel.setEnabled(self._runs or self._shows)
         self.bar.setVisible(progress is not None)

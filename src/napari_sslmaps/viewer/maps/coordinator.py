@@ -201,6 +201,8 @@ class MapCoordinator:
         if self._workspace.dragging:
             self._map_controller.follow_drag(image, session)
             self._attention.follow_drag(image, session)
+        elif self._workspace.task == "search":  # an anchor asks an archive: the image is not embedded for it
+            self.repaint_for_anchors()
         elif self._is_stale(image, session):
             if not self._clip.busy:
                 self.run()

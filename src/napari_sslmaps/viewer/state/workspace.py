@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
 RegionChoice = Literal["whole", "view", "rectangle", "mask"]
-Task = Literal["maps", "pretext", "compare", "readers"]
+Task = Literal["maps", "pretext", "compare", "readers", "search"]
 PretextTool = Literal["", "paint", "move"]
-TASKS: tuple[Task, ...] = ("maps", "pretext", "compare", "readers")
+TASKS: tuple[Task, ...] = ("maps", "pretext", "compare", "readers", "search")
 GROUP_COLOURS = ("#ff1a1a", "#ffb000", "#12c48b", "#00b4ff", "#b366ff", "#ff6fd8", "#c8e000", "#ffffff")
 """Colours of the first groups of anchors, apart for most kinds of colour vision; later ones begin again."""
 

@@ -1,0 +1,1 @@
+"""Places over an archive: what is asked in the window, found off its thread, and opened."""

@@ -1,0 +1,67 @@
+"""What the Search page knows: where is searched, how, and what was found."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from psygnal import SignalGroupDescriptor
+
+from napari_sslmaps.search.index import IndexState
+from napari_sslmaps.search.query import Place
+
+
+@dataclass(eq=False)
+class SearchModel:
+    """What a user chose to search, and what came of it.
+
+    Each field has a signal of its name in `events`.
+
+    Parameters
+    ----------
+    store
+        Folder of a batch; None while none is chosen.
+    state
+        State of its index; None while that is not known.
+    images
+        Folder that the images of the batch lie in, where they are not where the batch found them.
+    count, per_image
+        Most places, over all images and of one image.
+    apart
+        Least distance of two places of one image, in pixels of level 0; None for four tokens.
+    places
+        Places that were found, the most alike first.
+    """
+
+    events: ClassVar[SignalGroupDescriptor] = SignalGroupDescriptor()
+
+    store: Path | None = None
+    state: IndexState | None = None
+    images: Path | None = None
+    count: int = 50
+    per_image: int = 5
+    apart: float | None = None
+    places: tuple[Place, ...] = ()
+
+    @property
+    def roots(self) -> tuple[Path, ...]:
+        """Folders that images are looked for in."""
+        return tuple(folder for folder in (self.images, self.store) if folder is not None)
+
+
+def state_text(model: SearchModel) -> str:
+    """Say what can be found in the store that is chosen."""
+    state = model.state
+    if model.store is None:
+        return "Open the folder that a batch wrote: its tokens are what is searched."
+    if state is None:
+        return ""
+    if not state.images:
+        return f"No index yet of {_images(state.waiting)} by {state.encoder}. Press Build."
+    held = f"{_images(state.images)}, {state.tokens} tokens by {state.encoder}."
+    if not state.waiting:
+        return held
+    return f"{held} {state.waiting} more not indexed yet: press Build."
+
+
+def _images(count: int) -> str:
+    return f"{count} image{'s' if count != 1 else ''}"
