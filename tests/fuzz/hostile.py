@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numcodecs.blosc
+import numcodecs.zstd
 import numpy as np
 import pydicom
 import tifffile
@@ -17,6 +19,8 @@ import zarr
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom import examples
+from zarr.abc.codec import BytesBytesCodec
+from zarr.codecs import BloscCodec, GzipCodec, ZstdCodec
 
 HUGE = 10**9
 
@@ -185,6 +189,31 @@ def zipped_zarr_of_much_metadata(folder: Path) -> Path:
     return folder / "a.zarr.zip"
 
 
+def packed_zarr(folder: Path, codec: BytesBytesCodec, content: bytes) -> Path:
+    array = zarr.create_array(
+        folder / "a.zarr", shape=(64, 96), chunks=(64, 96), dtype="u1", compressors=[codec]
+    )
+    array[:] = grey()
+    (folder / "a.zarr/c/0/0").write_bytes(content)
+    return folder / "a.zarr"
+
+
+def zarr_that_gunzips_to_much(folder: Path) -> Path:
+    packing = zlib.compressobj(1, zlib.DEFLATED, 31)
+    packed = b"".join(packing.compress(bytes(10**7)) for _ in range(100)) + packing.flush()
+    return packed_zarr(folder, GzipCodec(), packed)
+
+
+def zarr_of_zstandard_that_unpacks_to_much(folder: Path) -> Path:
+    return packed_zarr(folder, ZstdCodec(), 3 * numcodecs.zstd.compress(bytes(10**9), 1))
+
+
+def zarr_of_blosc_that_unpacks_to_much(folder: Path) -> Path:
+    return packed_zarr(
+        folder, BloscCodec(cname="zstd"), numcodecs.blosc.compress(bytes(10**9), b"zstd", 1, 1)
+    )
+
+
 def npy(folder: Path, shape: str) -> Path:
     path = folder / "a.npy"
     np.save(path, grey())
@@ -340,5 +369,6 @@ IMAGES: list[Callable[[Path], Path]] = [
     *(npy_of_deep_brackets, dicom_of_many_frames, packed_dicom_of_many_frames, dicom_of_negative_frames),
     *(dicom_of_large_frames, dicom_without_rows, dicom_of_odd_bits, png_larger_than_anything),
     *(png_larger_than_its_file, nifti_larger_than_its_file, packed_nifti_larger_than_its_file),
+    *(zarr_that_gunzips_to_much, zarr_of_zstandard_that_unpacks_to_much, zarr_of_blosc_that_unpacks_to_much),
     *(nrrd_larger_than_its_file, volume_of_a_pipe, volume_of_a_device, pipe, device),
 ]

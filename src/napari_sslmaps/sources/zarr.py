@@ -28,6 +28,7 @@ from napari_sslmaps.sources.base import (
     unit_um,
 )
 from napari_sslmaps.sources.channels import ChannelChoice, ChannelFacts, omero_facts
+from napari_sslmaps.sources.zarr_bounds import bounded
 from napari_sslmaps.sources.zarr_places import ZarrPlace, place_of
 
 _DAMAGE = (
@@ -142,6 +143,7 @@ def _image(place: ZarrPlace) -> tuple[list[Any], str, SpacingYX, ChannelFacts]:
     node = zarr.open(place.store, path=place.inside, mode="r")
     if isinstance(node, zarr.Array):
         _check_chunks(node, place)
+        node = bounded(node)
         return _level_alone(node, place) or ([node], _plain_axes(node, place), None, ChannelFacts())
     if "bioformats2raw.layout" in _ome(node) and "multiscales" not in _ome(node):
         node = _largest(node)
@@ -151,7 +153,7 @@ def _image(place: ZarrPlace) -> tuple[list[Any], str, SpacingYX, ChannelFacts]:
     arrays, axes, spacing = _multiscale(node, attributes["multiscales"][0])
     for array in arrays:
         _check_chunks(array, place)
-    return arrays, axes, spacing, omero_facts(attributes)
+    return [bounded(array) for array in arrays], axes, spacing, omero_facts(attributes)
 
 
 def _level_alone(array: Any, place: ZarrPlace) -> tuple[list[Any], str, SpacingYX, ChannelFacts] | None:
