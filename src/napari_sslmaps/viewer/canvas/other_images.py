@@ -117,7 +117,7 @@ def _shape_yx(layer: Image) -> tuple[int, ...]:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """What a file tells and its layer does not.
+    """Facts of a file that its layer lacks.
 
     Parameters
     ----------
