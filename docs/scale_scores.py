@@ -1,10 +1,12 @@
 """Bring scores against scale and resolution into the docs: ``python docs/scale_scores.py FOLDER OUT``.
 
 FOLDER holds sets of annotated images as ``<domain>/<set>/images`` and ``masks``. Finished images are kept
-in OUT, so that the page can be made again. Scales are chosen by leaving one set out.
+in OUT, so that the page can be made again. Scales are chosen by leaving one set out. What is read as trained
+also goes to ``docs/data/scales.json``, for the study's page.
 """
 
 import argparse
+import json
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -23,7 +25,7 @@ from napari_sslmaps.evaluation.scale_profile import SCALES
 from napari_sslmaps.inputs.encoders import EncoderChoice
 from napari_sslmaps.records.run import RunOptions
 
-PAGE = Path(__file__).parent / "scale-scores.md"
+PAGE, DATA = (Path(__file__).parent / name for name in ("scale-scores.md", "data/scales.json"))
 OTHERS: Mapping[str, tuple[str, ...]] = {"histology": ("192px",), "ultrasound": ("native",)}
 """What each domain is read at besides the default."""
 HEAD = """# Scores against scale and resolution
@@ -67,6 +69,16 @@ def profiles_in(comparison: Comparison) -> Profiles:
         for row in image.measured.get("scale", ()):
             found.setdefault((row.method, row.map), []).append(list(row.values.values()))
     return {key: np.array(values) for key, values in found.items()}
+
+
+def told(domain: str, found: Profiles) -> dict[str, object]:
+    """Return what a set's profiles, read as trained, say to `lab.study.real_scales`."""
+    areas = {
+        method.removesuffix(f"-{domain}"): np.round(values, 5).tolist()
+        for (method, at), values in found.items()
+        if at == "as trained"
+    }
+    return {"domain": domain, "areas": areas}
 
 
 def best(parts: Iterable["np.ndarray[tuple[int, ...], np.dtype[np.float64]]"]) -> int:
@@ -115,12 +127,14 @@ def main() -> None:
     asked = parser.parse_args()
     chosen, parts, names = [], [], []
     weights: dict[str, str] = {}
+    data: dict[str, dict[str, object]] = {}
     for domain in DOMAINS:
         sets: dict[str, Profiles] = {}
         for masks in sorted((asked.folder / domain).glob("*/masks")):
             name = masks.parent.name
             comparison = comparison_of(masks.parent, domain, asked.count, asked.out / name)
             sets[name] = profiles_in(comparison)
+            data[name] = told(domain, sets[name])
             table = next(found for found in tables_of(comparison) if found.key == "scale")
             count = len(comparison.images)
             specs = comparison.specs.values()
@@ -136,6 +150,7 @@ def main() -> None:
         weights=", ".join(weights.values()),
     )
     PAGE.write_text("\n".join([head, *parts]), encoding="utf-8")
+    DATA.write_text(json.dumps({"scales": SCALES, "sets": data}) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Bring a study into the docs: ``python docs/study_page.py [FOLDER]``.
 
-With the folder of a study, its ``study.json`` becomes ``docs/data/study.json`` first. The figure and the part
-of ``docs/study.md`` between its markers are then made of that file and ``docs/data/real.json``, the encoders'
-results on real images, alone.
+With the folder of a study, its ``study.json`` becomes ``docs/data/study.json`` first. The figures and the
+part of ``docs/study.md`` between its markers are then made of that file, ``docs/data/real.json``, the
+encoders' results on real images, and ``docs/data/scales.json``, those of ``docs/scale_scores.py``, alone.
 """
 
 import json
@@ -18,12 +18,14 @@ from napari_sslmaps.lab.simulators.scenes import DOMAINS, simulate_scene
 from napari_sslmaps.lab.study.figure import draw_study
 from napari_sslmaps.lab.study.page import blocks, to_markdown
 from napari_sslmaps.lab.study.real_images import real_blocks
+from napari_sslmaps.lab.study.real_scales import draw_scales, scale_blocks
 
 DOCS = Path(__file__).parent
 DATA, FIGURE, SCENES, PAGE = (
     DOCS / name for name in ("data/study.json", "images/study.png", "images/scenes.png", "study.md")
 )
-REAL = DOCS / "data/real.json"
+REAL, SCALES = DOCS / "data/real.json", DOCS / "data/scales.json"
+SCALE_FIGURE = "images/study-scales.png"
 BEGIN, END = "<!-- begin: made by docs/study_page.py -->", "<!-- end -->"
 
 
@@ -35,6 +37,7 @@ def rendered(page: str) -> str:
     parts = [
         *blocks(json.loads(DATA.read_text(encoding="utf-8"))),
         *real_blocks({name: book[name] for name in book.names}),
+        *scale_blocks(json.loads(SCALES.read_text(encoding="utf-8")), SCALE_FIGURE),
     ]
     made = to_markdown(parts, "images/study.png", level=3)
     return f"{before}{BEGIN}\n\n{made}\n{END}{after}"
@@ -71,6 +74,7 @@ def main(folder: Path | None) -> None:
         DATA.parent.mkdir(exist_ok=True)
         shutil.copyfile(folder / "study.json", DATA)
     draw_study(json.loads(DATA.read_text(encoding="utf-8")), FIGURE)
+    draw_scales(json.loads(SCALES.read_text(encoding="utf-8")), DOCS / SCALE_FIGURE)
     draw_scenes(SCENES)
     PAGE.write_text(rendered(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
 

@@ -16,7 +16,7 @@ from napari_sslmaps.lab.simulators.scenes import bayes_accuracy
 from napari_sslmaps.lab.study.analysis import untrained
 from napari_sslmaps.lab.study.words import NAMES
 
-_COLOURS = {"ijepa": "#0072b2", "dinov3": "#d55e00", "mae": "#009e73", "dira": "#cc79a7"}
+COLOURS = {"ijepa": "#0072b2", "dinov3": "#d55e00", "mae": "#009e73", "dira": "#cc79a7"}
 _HEADINGS = (
     "pooled probe along locality",
     "layout probe along locality",
@@ -69,7 +69,7 @@ def _draw_panel(
         for name, style in ((method, "-"), (untrained(method), ":")):
             value, low, high = (_line(table[name][key], probe, end) for key in ("value", "low", "high"))
             shift = np.asarray(knob) + 0.012 * (index - 1.5)
-            colour = _COLOURS[method]
+            colour = COLOURS[method]
             if style == "-":
                 bars = np.abs(np.stack([value - low, high - value]))
                 axes.errorbar(

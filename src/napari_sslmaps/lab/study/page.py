@@ -45,9 +45,10 @@ class PageTable:
 
 @dataclass(frozen=True, slots=True)
 class PageImage:
-    """The figure."""
+    """A figure: the study's, or one at another path, for Markdown alone."""
 
     caption: str
+    path: str = ""
 
 
 Block = Heading | Text | PageTable | PageImage
@@ -122,8 +123,8 @@ def to_markdown(parts: list[Block], picture: str, level: int = 2) -> str:
                 written.append(f"{'#' * level} {text}")
             case Text(text):
                 written.append(text)
-            case PageImage(caption):
-                written.append(f"![{caption}]({picture})")
+            case PageImage(caption, path):
+                written.append(f"![{caption}]({path or picture})")
             case PageTable(rows):
                 head, *body = rows
                 lines = [head, ["---"] * len(head), *body]
