@@ -74,7 +74,7 @@ def profiles_in(comparison: Comparison) -> Profiles:
 def told(domain: str, found: Profiles) -> dict[str, object]:
     """Return what a set's profiles, read as trained, say to `lab.study.real_scales`."""
     areas = {
-        method.removesuffix(f"-{domain}"): np.round(values, 5).tolist()
+        method.replace(f"-{domain}", ""): np.round(values, 5).tolist()
         for (method, at), values in found.items()
         if at == "as trained"
     }
