@@ -118,7 +118,7 @@ def around(place: Place, source: ImageSource) -> tuple[Float32, Extent]:
     Parameters
     ----------
     place, source
-        What was found, and the image that it lies in.
+        Place that was found, and the image that it lies in.
 
     Returns
     -------

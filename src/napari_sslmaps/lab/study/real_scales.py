@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -109,7 +110,7 @@ def draw_scales(profiles: Profiles, path: Path) -> None:
     FigureCanvasAgg(figure)
     grid = figure.subplots(2, len(sets), squeeze=False, sharex=True, sharey="row")
     for (name, found), (above, below) in zip(sets.items(), grid.T, strict=True):
-        above.set_title(f"{found['domain']}\n{_title(name)}", fontsize=8)
+        above.set_title(f"{found['domain']}\n{fill(_title(name), 34)}", fontsize=8)
         for method in COLOURS:
             for who, style in ((method, "-"), (f"{method}-untrained", ":")):
                 areas = np.array(found["areas"][who], float)
