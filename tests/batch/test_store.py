@@ -2,6 +2,8 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
+from shutil import copytree
 
 import numpy as np
 import pytest
@@ -195,3 +197,13 @@ def test_damage_is_said(embedding, place, tmp_path):
     described["attributes"]["napari_sslmaps"]["schema"] = 99
     (folder / "zarr.json").write_text(json.dumps(described))
     assert read_about(folder) is None
+
+
+def test_an_array_that_is_larger_than_its_grid_is_not_made(tmp_path):
+    made = Path(__file__).parents[1] / "guards/data/files/batch/tiny-mae/image.png.zarr"
+    folder = copytree(made, tmp_path / "a")
+    about = json.loads((folder / "tokens/0/zarr.json").read_text())
+    about["shape"][1] = 10**9
+    (folder / "tokens/0/zarr.json").write_text(json.dumps(about))
+    with pytest.raises(UnsupportedImageError, match=r"tokens has the shape \(16, 1000000000, \d+\)"):
+        read_embedding(folder)

@@ -190,7 +190,7 @@ def read_embedding(folder: str | Path) -> Embedding:
             raise UnsupportedImageError(
                 f"Expected tokens; {path.name} was written with --tokens none. Run it again with tokens."
             )
-        arrays = {kind: _array(path, kind) for kind in about.images}
+        arrays = {kind: _array(path, kind, about.grid) for kind in about.images}
         tokens = np.ascontiguousarray(np.moveaxis(arrays.pop("tokens"), 0, -1), np.float32)
         provenance = about.provenance
         if mask_hash(np.isfinite(tokens[..., 0])) != provenance.mask_sha256:  # NaN where a chunk is not there
@@ -307,12 +307,15 @@ def _reading(path: Path) -> Iterator[None]:
         yield
     except UnsupportedImageError:
         raise
-    except (*_READING, RuntimeError) as error:  # a codec's errors derive from RuntimeError
+    except (*_READING, RuntimeError, MemoryError) as error:  # a codec's errors derive from RuntimeError
         raise UnsupportedImageError(
             f"Expected a whole output of napari-sslmaps batch; {path.name} cannot be read ({error}). "
             "Delete it and run the batch again."
         ) from error
 
 
-def _array(path: Path, kind: str) -> NDArray[Any]:
-    return np.asarray(zarr.open_array(str(path / kind / "0"), mode="r", zarr_format=3)[...])
+def _array(path: Path, kind: str, grid: TokenGrid) -> NDArray[Any]:
+    array = zarr.open_array(str(path / kind / "0"), mode="r", zarr_format=3)
+    if array.shape[-2:] != grid.shape:  # before anything is made as large as that
+        raise ValueError(f"{kind} has the shape {array.shape}, and the grid {grid.shape}")
+    return np.asarray(array[...])

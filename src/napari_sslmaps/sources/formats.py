@@ -137,7 +137,7 @@ def holds_zarr(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as file:
             return any(PurePosixPath(name).name in ZARR_MARKERS for name in file.namelist())
-    except (zipfile.BadZipFile, OSError):
+    except (zipfile.BadZipFile, NotImplementedError, OSError):
         return False
 
 

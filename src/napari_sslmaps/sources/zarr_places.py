@@ -151,7 +151,7 @@ def _in_zip(path: Path, inside: str) -> ZarrPlace:
         with zipfile.ZipFile(path) as file:
             names = [PurePosixPath(name) for name in file.namelist()]
             _check_metadata(file, path)
-    except (zipfile.BadZipFile, OSError) as error:
+    except (zipfile.BadZipFile, NotImplementedError, OSError) as error:
         raise UnsupportedImageError(
             f"Expected a zip file; {path.name} cannot be read ({error}). Copy or download it again."
         ) from error
