@@ -91,8 +91,8 @@ class SlotRow(QWidget):
         super().__init__()
         self.part = QLabel()
         _embolden(self.part, on=True)
-        widest = self.part.fontMetrics().horizontalAdvance(f"{_HERE}{max(slot.part, 'M', key=len)}")
-        self.part.setFixedWidth(widest + GAP)
+        self.part.setText(f"{_HERE}{slot.part or ' '}M")  # the theme's letters are larger than these
+        self.part.setFixedWidth(self.part.sizeHint().width())
         self._slot = slot
         self.buttons: dict[Value, QPushButton] = {}
         self.line: QSlider | None = None
