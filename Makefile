@@ -52,10 +52,12 @@ docs-figures: .venv/.dev
 	$(BIN)/python -m pip install --quiet --upgrade pip
 
 .venv/.demo: .venv/bin/python pyproject.toml
+	@echo "Installing into .venv: some 6 GB, most of it PyTorch; minutes, without a word until it is done."
 	$(BIN)/python -m pip install --quiet --editable '.[pyqt6]'
 	@touch $@
 
 .venv/.dev: .venv/bin/python pyproject.toml
+	@echo "Installing into .venv: some 6 GB, most of it PyTorch; minutes, without a word until it is done."
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@ .venv/.demo
 

@@ -53,7 +53,8 @@ def require_extra(name: str) -> None:
     if missing:
         raise MissingExtraError(
             f"Expected {' and '.join(extra.needed)}, which {extra.purpose} need; {' and '.join(missing)} "
-            f'cannot be found. Install with: pip install "napari-sslmaps[{name}]".'
+            f'cannot be found. Install with: pip install "napari-sslmaps[{name}]", or in a clone of its '
+            f'repository: .venv/bin/python -m pip install -e ".[{name}]".'
         )
 
 

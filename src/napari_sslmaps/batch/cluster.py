@@ -9,13 +9,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from distributed import Worker
-
 from napari_sslmaps.encoders.llvm import load_triton_apart
 from napari_sslmaps.errors import InvalidOptionError
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, Worker
 
 _log = logging.getLogger(__name__)
 _CONNECT = "20s"
@@ -188,6 +186,6 @@ def _gpus(device: str) -> list[str]:
     return named[:count] or [str(index) for index in range(count)]
 
 
-def dask_setup(_: Worker) -> None:
+def dask_setup(_: "Worker") -> None:
     """Leave Ctrl-C to the process that started the worker: it stops all of them, in order."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

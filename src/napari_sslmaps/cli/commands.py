@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated
 
@@ -179,7 +179,11 @@ def _unforeseen(error: Exception, given: Sequence[str]) -> str:
     """Say what went wrong though nobody foresaw it, and where the details were written."""
     first = (str(error).splitlines() or [""])[0][:200]
     told = f"Something went wrong that was not foreseen ({type(error).__name__}: {first})."
-    details = f"napari-sslmaps {version('napari-sslmaps')}, {platform.platform()}\n{shlex.join(given)}\n\n"
+    try:
+        installed = version("napari-sslmaps")
+    except PackageNotFoundError:  # it is being replaced
+        installed = "of no known version"
+    details = f"napari-sslmaps {installed}, {platform.platform()}\n{shlex.join(given)}\n\n"
     details += "".join(traceback.format_exception(error))
     for folder in (user_log_path("napari-sslmaps"), Path(tempfile.gettempdir())):
         path = folder / f"error-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}.txt"
