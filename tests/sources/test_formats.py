@@ -167,6 +167,32 @@ def test_parts_of_a_vector_are_no_colours(tmp_path: Path) -> None:
         open_image(volume(tmp_path / "v.mha", field[..., :2], isVector=True))
 
 
+@pytest.mark.parametrize("field", ["type", "sizes", "labels", "space directions"])
+def test_an_nrrd_whose_field_ends_the_process_is_refused(tmp_path: Path, field: str) -> None:
+    fields = {"type": "uchar", "dimension": "2", "sizes": "4 4", "encoding": "raw", field: "[" * 3000}
+    header = "NRRD0004\n" + "".join(f"{key}: {value}\n" for key, value in fields.items())
+    path = tmp_path / "v.nrrd"
+    path.write_bytes(header.encode() + b"\n" + bytes(16))
+    with pytest.raises(UnsupportedImageError, match=r"a line of its header has 3,0\d\d characters"):
+        open_image(path)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_long_comments_and_pixels_of_an_nrrd_are_no_field(tmp_path: Path, end: str) -> None:
+    lines = [
+        "NRRD0004",
+        "# " + "a" * 3000,
+        "type: uchar",
+        "dimension: 2",
+        "sizes: 64 64",
+        "encoding: raw",
+        "k:=" + "b" * 3000,
+    ]
+    path = tmp_path / "v.nrrd"
+    path.write_bytes(end.join([*lines, "", ""]).encode() + bytes([7]) * 4096)
+    assert (frames_of(path)[0] == 7).all()
+
+
 def test_an_nrrd_in_micrometres(tmp_path: Path) -> None:
     path = volume(tmp_path / "v.nrrd", RNG.random((3, 8, 8)).astype(np.float32))
     content = path.read_bytes()

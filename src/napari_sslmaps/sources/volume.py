@@ -35,6 +35,7 @@ _AXES = "TZYX"
 _DATA_FILE = re.compile(rb"(?im)^\s*(?:ElementDataFile\s*=|data ?file:)\s*([^\r\n]*)")
 _UNITS = re.compile(rb'(?im)^(?:space )?units:\s*"([^"]*)"')
 _MILLIMETRE = 1e3
+_HEADER_BYTES, _FIELD_BYTES = 2**20, 900
 _SAYS_SPACING = {
     ".mhd": rb"(?im)^\s*Element(Spacing|Size)\s*=",
     ".mha": rb"(?im)^\s*Element(Spacing|Size)\s*=",
@@ -70,6 +71,7 @@ class VolumeSource(SourceBase):
         self._path, self._kept = path, DecodedCache(limit_bytes=0)  # one piece, and the newest always stays
         with decoding(path.name, "a readable volume", *_DAMAGE):
             check_nifti(path)
+            _check_nrrd(path)
             files = _files_of(path)
             reader = itk.ImageFileReader()
             reader.SetFileName(str(path))
@@ -128,6 +130,24 @@ def _check_size(shape: tuple[int, ...], dtype: np.dtype[Any], path: Path) -> Non
             f"Expected a volume that fits into memory, at most {LARGEST_BYTES / 1e9:.0f} GB; {path.name} "
             f"takes {size / 1e9:.0f} GB. Save the slices that are of interest, or OME-Zarr."
         )
+
+
+def _check_nrrd(path: Path) -> None:
+    """Check the lines of an NRRD's header before ITK reads them: one that is too long ends the process.
+
+    Raises
+    ------
+    ValueError
+        If a field is longer than the reader has room for in what it says of it.
+    """
+    with path.open("rb") as file:
+        header = re.split(rb"\r?\n\r?\n", file.read(_HEADER_BYTES), maxsplit=1)[0].splitlines()
+    if not header or not header[0].startswith(b"NRRD"):
+        return
+    fields = (line for line in header if not line.startswith(b"#") and b":=" not in line)
+    longest = max(map(len, fields), default=0)
+    if longest > _FIELD_BYTES:
+        raise ValueError(f"a line of its header has {longest:,} characters")
 
 
 def _files_of(path: Path) -> list[Path]:
