@@ -100,6 +100,17 @@ def test_without_spacing_places_are_pixels(embedding, place):
     assert image["datasets"][0]["coordinateTransformations"][0]["scale"] == [1.0, 32.0, 32.0]
 
 
+@pytest.mark.parametrize(("column", "value"), [("output", ["a"]), ("rows", {"a": 7})])
+def test_an_output_whose_row_was_edited_is_made_again(embedding, place, column, value):
+    folder, unfinished = place
+    write_output(folder, made(embedding), unfinished)
+    assert read_about(folder) is not None
+    described = json.loads((folder / "zarr.json").read_text())
+    described["attributes"]["napari_sslmaps"]["row"][column] = value
+    (folder / "zarr.json").write_text(json.dumps(described))
+    assert read_about(folder) is None
+
+
 def test_activation_comes_back_too(embedding, place):
     folder, unfinished = place
     values = embedding.attention[0]

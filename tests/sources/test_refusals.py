@@ -11,6 +11,8 @@ from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import UnsupportedImageError
 from napari_sslmaps.sources.open import open_image
 
+NIFTI_2 = gzip.compress(b"\x1c\2\0\0n+2\0\r\n\x1a\n" + bytes(528), mtime=0)
+
 
 @pytest.mark.parametrize(
     ("name", "content", "words"),
@@ -40,7 +42,7 @@ from napari_sslmaps.sources.open import open_image
             b"\x1c\2\0\0n+2\0\r\n\x1a\n" + bytes(528),
             r"is NIfTI-2\. Convert it: nibabel.*load\('a\.nii'",
         ),
-        ("a.nii.gz", gzip.compress(b"\x1c\2\0\0n+2\0\r\n\x1a\n" + bytes(528), mtime=0), r"a\.nii\.gz is NIfTI-2"),
+        ("a.nii.gz", NIFTI_2, r"a\.nii\.gz is NIfTI-2"),
         ("a.oib", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(60), "an Olympus OIB.*bioformats2raw"),
         ("a.jxr", b"II\xbc\x01" + bytes(60), "a JPEG XR picture"),
         ("a.mat", b"MATLAB 5.0 MAT-file, Platform: GLNXA64" + bytes(60), r"loadmat\('a\.mat'\)"),

@@ -147,7 +147,7 @@ class About:
     attention_kind: AttentionKind | None = None
     prefix_attention: tuple[float, ...] | None = None
     key: str = ""
-    row: Mapping[str, Any] = field(default_factory=dict)
+    row: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)
 
 
 def read_about(folder: Path) -> About | None:
