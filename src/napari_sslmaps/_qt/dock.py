@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from napari.layers import Image, Layer
 from napari.utils.theme import get_theme
-from qtpy.QtCore import QEvent, Qt, QTimer, Signal
+from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtGui import QCursor, QShowEvent
 from qtpy.QtWidgets import (
     QApplication,
@@ -16,7 +16,6 @@ from qtpy.QtWidgets import (
     QFileDialog,
     QFrame,
     QScrollArea,
-    QTabBar,
     QToolButton,
     QVBoxLayout,
     QWidget,
@@ -36,7 +35,7 @@ from napari_sslmaps._qt.maps.map_section import MapSection
 from napari_sslmaps._qt.maps.run_section import RunSection, ViewSection
 from napari_sslmaps._qt.maps.scale_section import ScaleSection
 from napari_sslmaps._qt.maps.time_window import TimeWindow
-from napari_sslmaps._qt.parts import WheelGuard, quiet, row, tone_sheet
+from napari_sslmaps._qt.parts import TaskTabs, WheelGuard, row, tone_sheet
 from napari_sslmaps._qt.pretext.pretext_section import PretextSection
 from napari_sslmaps._qt.readers.page import ReadersWidget
 from napari_sslmaps._qt.search.page import SearchWidget
@@ -562,39 +561,3 @@ def _dock_in(viewer: "napari.Viewer") -> SSLMapsWidget:
     _, made = viewer.window.add_plugin_dock_widget("napari-sslmaps")
     dock: SSLMapsWidget = made
     return dock
-
-
-_TITLES = {
-    "maps": "Maps",
-    "pretext": "Pretext",
-    "compare": "Compare",
-    "readers": "Readers",
-    "search": "Search",
-}
-_TIPS = {
-    "maps": "What the encoders' tokens say of the image.",
-    "pretext": "What an encoder was trained to do, done on the image.",
-    "compare": "Which encoder fits the image: scores, controls, probes, and what they say.",
-    "readers": "Judge the maps of a reader study, blind.",
-    "search": "Places like the anchors, over all images that a batch has embedded.",
-}
-
-
-class TaskTabs(QTabBar):
-    """Chooses the page; what is on the canvas follows."""
-
-    task_requested = Signal(str)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.setExpanding(True)
-        self.setDrawBase(False)
-        for index, task in enumerate(TASKS):
-            self.addTab(_TITLES[task])
-            self.setTabToolTip(index, _TIPS[task])
-        self.currentChanged.connect(lambda index: self.task_requested.emit(TASKS[index]))
-
-    def set_task(self, task: Task) -> None:
-        """Show which page is open."""
-        with quiet(self):
-            self.setCurrentIndex(TASKS.index(task))

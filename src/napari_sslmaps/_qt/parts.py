@@ -27,6 +27,8 @@ from qtpy.QtWidgets import (
 )
 from superqt import QElidingLabel
 
+from napari_sslmaps.viewer.state.workspace import TASKS, Task
+
 GAP = 6
 _HEAD = "QToolButton {border: none; background: transparent; padding: 0px; margin: 0px; font-weight: bold;}"
 NO_INDICATOR = "QToolButton::menu-indicator {image: none;}"
@@ -326,3 +328,40 @@ def painting_on(device: QPaintDevice) -> Iterator[QPainter]:
         yield painter
     finally:
         painter.end()
+
+
+_TITLES = {
+    "maps": "Maps",
+    "pretext": "Pretext",
+    "compare": "Compare",
+    "readers": "Readers",
+    "search": "Search",
+}
+_TIPS = {
+    "maps": "What the encoders' tokens say of the image.",
+    "pretext": "What an encoder was trained to do, done on the image.",
+    "compare": "Which encoder fits the image: scores, controls, probes, and what they say.",
+    "readers": "Judge the maps of a reader study, blind.",
+    "search": "Places like the anchors, over all images that a batch has embedded.",
+}
+
+
+class TaskTabs(QTabBar):
+    """Chooses the page; what is on the canvas follows."""
+
+    task_requested = Signal(str)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setExpanding(True)
+        self.setDrawBase(False)
+        self.setUsesScrollButtons(False)
+        for index, task in enumerate(TASKS):
+            self.addTab(_TITLES[task])
+            self.setTabToolTip(index, _TIPS[task])
+        self.currentChanged.connect(lambda index: self.task_requested.emit(TASKS[index]))
+
+    def set_task(self, task: Task) -> None:
+        """Show which page is open."""
+        with quiet(self):
+            self.setCurrentIndex(TASKS.index(task))

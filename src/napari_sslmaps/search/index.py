@@ -181,7 +181,7 @@ def _is_encoder(path: Path) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class IndexState:
-    """What a store has to be searched, without opening its index.
+    """Facts of how far a store can be searched, without opening its index.
 
     Parameters
     ----------

@@ -133,7 +133,7 @@ class TokenIndex:
         Parameters
         ----------
         like, unlike
-            Places.
+            Places whose tokens are wanted, and those to be unlike.
         known
             Embeddings of images that the places name, which are neither looked for nor made then.
 
@@ -269,7 +269,7 @@ class TokenIndex:
         roots
             Folders that the images of the store lie in.
         frame
-            Of a clip.
+            Number of a frame of a clip.
         """
         for one in self.manifest.images:
             named = file.name in (Path(one.image).name, Path(one.name).name)

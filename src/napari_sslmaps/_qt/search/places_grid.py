@@ -1,4 +1,4 @@
-"""What was found, as thumbnails."""
+"""Grid of thumbnails of the places that were found."""
 
 from collections.abc import Sequence
 

@@ -49,7 +49,7 @@ _ACROSS = 48
 
 
 class SearchParts(NamedTuple):
-    """What the page shares with the page of maps: what was computed, what makes maps, what brings them up."""
+    """Parts that the page shares with the page of maps: what was computed, makes maps, shows them."""
 
     sessions: Sessions
     coordinator: MapCoordinator

@@ -24,7 +24,7 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Archive:
-    """What is searched.
+    """Archive that is searched.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class Archive:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Question:
-    """What is searched for, captured when a search is asked for.
+    """Query, captured when a search is asked for.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What the Search page knows: where is searched, how, and what was found."""
+"""Model of the Search page: where is searched, how, and what was found."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from napari_sslmaps.search.query import Place
 
 @dataclass(eq=False)
 class SearchModel:
-    """What a user chose to search, and what came of it.
+    """Choices of a user for a search, and what came of it.
 
     Each field has a signal of its name in `events`.
 
