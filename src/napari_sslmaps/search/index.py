@@ -101,8 +101,8 @@ class Manifest:
     segments: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        follow = accumulate((image.count for image in self.images), initial=0)
-        if any(image.first != first for image, first in zip(self.images, follow, strict=False)):
+        ends = accumulate(image.count for image in self.images)
+        if any(image.first != end - image.count for image, end in zip(self.images, ends, strict=True)):
             raise RecordError("Expected images whose tokens follow each other; they do not.")
         if not all(map(_SEGMENT_NAME.fullmatch, self.segments)):
             raise RecordError("Expected names of parts such as segment-00000.faiss; there are others.")
