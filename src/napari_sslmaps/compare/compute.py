@@ -100,9 +100,7 @@ def compare(
         images=tuple(work.scored),
         embeddings={(image, name): found[image].embeddings[name] for image, name in names},
         maps={(image, name): found[image].maps[name] for image, name in names},
-        specs={
-            entrant.method.name: entrant.encoder.spec for entrant in entrants if entrant.encoder is not None
-        },
+        specs={entrant.method.name: entrant.spec for entrant in entrants if entrant.spec is not None},
     )
     across = findings_across(comparison, entrants, work.tokens, reporter.comparing)
     heads = fitted_heads(comparison, work.tokens) if request.wants("localisation") else {}
@@ -138,7 +136,7 @@ class _ComparisonState:
                 self.scored.append(replace(found, record=image.record))  # where it is now
                 return
             check_anchors(image)
-            entrant = next(entrant for entrant in self.entrants if entrant.encoder)
+            entrant = next(entrant for entrant in self.entrants if entrant.spec)
             unscorable = why_unscorable(image, entrant.grid(image, self.request.options.run), self.request)
             embedded = replace(self._embed(image, reporter), unscorable=unscorable)
             scored = score_image(embedded, self.request, reporter.scoring)
@@ -163,6 +161,7 @@ class _ComparisonState:
     def _embed(self, image: OpenedImage, reporter: ProgressReporter) -> ImageEmbeddings:
         run = self.request.options.run
         embeddings: dict[str, Embedding] = {}
+        maps: dict[str, dict[str, TokenMap]] = {}
         for entrant in self.entrants:
             name = entrant.method.name
             reporter.embedding(name)
@@ -172,10 +171,8 @@ class _ComparisonState:
                 if known is not None and _fits(known, image, entrant, run.resolution)
                 else entrant.embed(image, run, reporter.tiles)
             )
-        networks = {entrant.method.name: entrant.encoder for entrant in self.entrants if entrant.has_network}
-        maps = {
-            name: maps_of(found, image.asked, run, networks.get(name)) for name, found in embeddings.items()
-        }
+            encoder = entrant.encoder if entrant.has_network else None
+            maps[name] = maps_of(embeddings[name], image.asked, run, encoder)
         averaged = {name: at_scale(found, run.maps.scale) for name, found in embeddings.items()}
         encoders = tuple(entrant.method.name for entrant in self.entrants if entrant.control is None)
         return ImageEmbeddings(image, averaged, maps, encoders, patches=embeddings)
@@ -214,11 +211,12 @@ def maps_of(
 def _fits(known: Embedding, image: OpenedImage, entrant: Entrant, resolution: str) -> bool:
     """Whether an embedding is what would be computed, as far as it says itself."""
     provenance = known.provenance
-    weights = "" if entrant.encoder is None else entrant.encoder.spec.sha256
+    encoder = entrant.loadable
+    weights = "" if encoder is None else encoder.spec.sha256
     _, region = at_working_resolution(image.source, image.region, resolution, entrant.trained)
     depth = ("", True)
-    if entrant.encoder is not None:
-        depth = entrant.encoder.token_block, entrant.encoder.spec.architecture.token_norm
+    if encoder is not None:
+        depth = encoder.token_block, encoder.spec.architecture.token_norm
     return (
         provenance.region in (None, region)
         and provenance.weights_sha256 in ("", weights)

@@ -141,16 +141,13 @@ def _is_divided(annotation: Annotation, embedding: Embedding, kind: int | None) 
 def _grad_cam(
     comparison: Comparison, entrant: Entrant, number: int, embedding: Embedding, of: tuple[ImageHead, str]
 ) -> EvidenceMap | None:
-    if (
-        entrant.control is not None
-        or entrant.encoder is None
-        or entrant.encoder.spec.architecture.attention_blocks
-    ):
+    own = entrant.loadable
+    if entrant.control is not None or own is None or own.spec.architecture.attention_blocks:
         return None
     head, label = of
     weights, offset = head.row_of(label)
     with opened(comparison.request.images[number], comparison.request) as image:
-        return class_activation(image.source, entrant.encoder, embedding, weights, offset=offset, label=label)
+        return class_activation(image.source, own.load(), embedding, weights, offset=offset, label=label)
 
 
 def _place_table(scores: Mapping[str, Sequence[LocalisationScores]], drawn: int, images: int) -> Table:

@@ -204,7 +204,7 @@ def keeps_tokens(request: ComparisonRequest) -> bool:
 
 def _run_facts(image: OpenedImage, entrants: Sequence[Entrant], run: RunOptions) -> dict[str, object]:
     """Return how an image is embedded; where that is one pass as it was in version 0.1, in its words."""
-    strides = [entrant.encoder.spec.constraint.token_stride for entrant in entrants if entrant.encoder]
+    strides = [entrant.spec.constraint.token_stride for entrant in entrants if entrant.spec]
     grids = [TokenGrid.covering(image.region, stride) for stride in strides]
     fitted = run.tile == FITTED and run.resolution == "native"
     as_before = fitted and all(Tiling(None).side_for(*grid.shape) == 0 for grid in grids)
@@ -212,9 +212,9 @@ def _run_facts(image: OpenedImage, entrants: Sequence[Entrant], run: RunOptions)
 
 
 def _facts_of(entrant: Entrant) -> list[object]:
-    if entrant.encoder is None:
+    if entrant.loadable is None:
         return [entrant.method.name]
-    spec, encoder = entrant.encoder.spec, entrant.encoder
+    spec, encoder = entrant.loadable.spec, entrant.loadable
     overrides = sorted(spec.overrides.items())
     return [
         entrant.method.name,

@@ -63,7 +63,7 @@ class CamTap:
         fitting = [name for name in names[: names.index(tokens) + 1] if strides[name] <= strides[tokens]]
         if stage is not None and stage not in fitting:
             raise InvalidOptionError(f"Expected a stage among {', '.join(fitting)}; got {stage!r}.")
-        network: Any = extractor.network  # type: ignore[attr-defined]  # every extractor wraps one
+        network: Any = extractor.network
         spec, device = encoder.spec, encoder.device
         return cls(network, spec, device, strides, tokens, stage or tokens)
 

@@ -26,7 +26,7 @@ def restoration_view(field: PretextInput, encoder: Encoder, method_options: Meth
     _check(encoder)
     judge, silent = read_discriminator(companions_of(encoder))
     distorted = _distort(field.picture, method_options.distortion, method_options.seed)
-    network: Any = encoder.extractor.network  # type: ignore[attr-defined]  # every extractor wraps one
+    network: Any = encoder.extractor.network
     restored = torch.sigmoid(network(as_batch(distorted, encoder)))
     clean = to_grey(torch.from_numpy(field.picture).permute(2, 0, 1)[None])[0, 0].numpy()
     restoration = restored[0, 0].cpu().numpy()

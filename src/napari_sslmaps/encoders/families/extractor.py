@@ -37,6 +37,11 @@ class FeatureExtractor(Protocol):
     """A network of one family, wrapped so that a batch of pixels gives `TileFeatures`."""
 
     @property
+    def network(self) -> Any:
+        """The network that is wrapped, a `torch.nn.Module`."""
+        ...
+
+    @property
     def attention_kind(self) -> AttentionKind | None:
         """Query whose attention `TileFeatures.attention` is; None for a CNN."""
         ...
