@@ -181,10 +181,10 @@ def zarr_of_a_pipe(folder: Path) -> Path:
 
 def zipped_zarr_of_much_metadata(folder: Path) -> Path:
     with (
-        zipfile.ZipFile(folder / "a.zarr.zip", "w", zipfile.ZIP_DEFLATED) as file,
+        zipfile.ZipFile(folder / "a.zarr.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file,
         file.open("zarr.json", "w") as member,
     ):
-        for _ in range(100):
+        for _ in range(60):
             member.write(b" " * 10**7)
     return folder / "a.zarr.zip"
 
@@ -198,10 +198,13 @@ def packed_zarr(folder: Path, codec: BytesBytesCodec, content: bytes) -> Path:
     return folder / "a.zarr"
 
 
+def deflated_gigabyte() -> bytes:
+    packing = zlib.compressobj(9, zlib.DEFLATED, -15)
+    return 100 * (packing.compress(bytes(10**7)) + packing.flush(zlib.Z_FULL_FLUSH))
+
+
 def zarr_that_gunzips_to_much(folder: Path) -> Path:
-    packing = zlib.compressobj(1, zlib.DEFLATED, 31)
-    packed = b"".join(packing.compress(bytes(10**7)) for _ in range(100)) + packing.flush()
-    return packed_zarr(folder, GzipCodec(), packed)
+    return packed_zarr(folder, GzipCodec(), b"\x1f\x8b\x08" + bytes(6) + b"\xff" + deflated_gigabyte())
 
 
 def zarr_of_zstandard_that_unpacks_to_much(folder: Path) -> Path:
@@ -212,6 +215,18 @@ def zarr_of_blosc_that_unpacks_to_much(folder: Path) -> Path:
     return packed_zarr(
         folder, BloscCodec(cname="zstd"), numcodecs.blosc.compress(bytes(10**9), b"zstd", 1, 1)
     )
+
+
+def zarr_of_a_long_chunk(folder: Path) -> Path:
+    path = zarr_array(folder / "a.zarr", 128, 64)
+    os.truncate(path / "c/0/0", 10**10)
+    return path
+
+
+def zarr_of_long_metadata(folder: Path) -> Path:
+    path = zarr_array(folder / "a.zarr", 128, 64)
+    os.truncate(path / "zarr.json", 10**10)
+    return path
 
 
 def npy(folder: Path, shape: str) -> Path:
@@ -370,5 +385,6 @@ IMAGES: list[Callable[[Path], Path]] = [
     *(dicom_of_large_frames, dicom_without_rows, dicom_of_odd_bits, png_larger_than_anything),
     *(png_larger_than_its_file, nifti_larger_than_its_file, packed_nifti_larger_than_its_file),
     *(zarr_that_gunzips_to_much, zarr_of_zstandard_that_unpacks_to_much, zarr_of_blosc_that_unpacks_to_much),
+    *(zarr_of_a_long_chunk, zarr_of_long_metadata),
     *(nrrd_larger_than_its_file, volume_of_a_pipe, volume_of_a_device, pipe, device),
 ]

@@ -22,6 +22,7 @@ from napari_sslmaps.extras import require_extra
 from napari_sslmaps.files import size_of, special_kind
 from napari_sslmaps.sources.formats import ZARR_MARKERS
 
+_METADATA, _MOST_METADATA = (*ZARR_MARKERS, ".zmetadata"), 64_000_000
 _TRIES, _PAUSE_S = 4, 0.5
 _CONNECT_S, _READ_S = 10.0, 30.0
 
@@ -40,11 +41,14 @@ class RegularFiles(LocalStore):
         Raises
         ------
         OSError
-            If it is no file.
+            If it is no file, or metadata longer than any are.
         """
         special = special_kind(self.root / key)
         if special:
             raise OSError(errno.EINVAL, f"{key} in it is {special}")
+        if PurePosixPath(key).name in _METADATA:
+            with suppress(FileNotFoundError):
+                _check_short((self.root / key).stat().st_size, key)
         return await super().get(key, prototype, byte_range)
 
 
@@ -150,7 +154,7 @@ def _in_zip(path: Path, inside: str) -> ZarrPlace:
     try:
         with zipfile.ZipFile(path) as file:
             names = [PurePosixPath(name) for name in file.namelist()]
-            _check_metadata(file, path)
+            _check_metadata(file)
     except (zipfile.BadZipFile, NotImplementedError, OSError) as error:
         raise UnsupportedImageError(
             f"Expected a zip file; {path.name} cannot be read ({error}). Copy or download it again."
@@ -165,17 +169,18 @@ def _in_zip(path: Path, inside: str) -> ZarrPlace:
     return ZarrPlace(ZipStore(path, mode="r"), way, str(path / inside) if inside else str(path))
 
 
-_MOST_METADATA = 64_000_000
+def _check_metadata(file: zipfile.ZipFile) -> None:
+    for each in file.infolist():
+        if PurePosixPath(each.filename).name in _METADATA:
+            _check_short(each.file_size, each.filename)
 
 
-def _check_metadata(file: zipfile.ZipFile, path: Path) -> None:
-    large = [each for each in file.infolist() if each.file_size > _MOST_METADATA]
-    for each in large:
-        if PurePosixPath(each.filename).name in (*ZARR_MARKERS, ".zmetadata"):
-            raise UnsupportedImageError(
-                f"Expected metadata of at most {_MOST_METADATA / 1e6:g} MB in {path.name}; "
-                f"{each.filename} has {each.file_size / 1e6:.0f} MB. Export it again."
-            )
+def _check_short(size: int, name: str) -> None:
+    if size > _MOST_METADATA:
+        raise UnsupportedImageError(
+            f"Expected metadata of at most {_MOST_METADATA / 1e6:g} MB in an OME-Zarr; its {name} has "
+            f"{size / 1e6:.0f} MB. Export it again."
+        )
 
 
 def _at(url: str) -> ZarrPlace:
@@ -271,7 +276,7 @@ class _PatientStore(FsspecStore):
                 return await super().get(key, prototype, byte_range)
             except _troubles() as error:
                 status = getattr(error, "status", None)
-                if status in (401, 403) and key.rsplit("/", 1)[-1] in (*ZARR_MARKERS, ".zmetadata"):
+                if status in (401, 403) and key.rsplit("/", 1)[-1] in _METADATA:
                     return None  # what servers that list nothing say of what is not there
                 lasting = status is not None and status < 500 and status != 429
                 if lasting or attempt == _TRIES - 1:
