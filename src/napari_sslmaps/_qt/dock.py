@@ -33,7 +33,6 @@ from napari_sslmaps._qt.maps.area_section import AreaSection
 from napari_sslmaps._qt.maps.image_section import ImageSection
 from napari_sslmaps._qt.maps.map_section import MapSection
 from napari_sslmaps._qt.maps.run_section import RunSection, ViewSection
-from napari_sslmaps._qt.maps.scale_section import ScaleSection
 from napari_sslmaps._qt.maps.time_window import TimeWindow
 from napari_sslmaps._qt.parts import TaskTabs, WheelGuard, row, tone_sheet
 from napari_sslmaps._qt.pretext.pretext_section import PretextSection
@@ -126,7 +125,6 @@ class SSLMapsWidget(QWidget):
         self.anchors = AnchorSection()
         self.areas = AreaSection()
         self.appearance = AppearanceSection()
-        self.scale = ScaleSection()
         self.run = RunSection()
         self.view = ViewSection()
         self.pretext = PretextSection()
@@ -239,6 +237,7 @@ class SSLMapsWidget(QWidget):
         self.image.sessions.loaded.connect(lambda path: controller.session_files.open(Path(path)))
         self.image.sessions.kept.connect(lambda: controller.session_files.open(last_session()))
         self.image.keep_requested.connect(lambda on: self._set(keep=on))
+        self.image.reading_requested.connect(lambda text: self._set(resolution=text))
         self.image.tiling_requested.connect(lambda tiling: self._set(tiling=tiling))
         self.image.detail_requested.connect(lambda detail: self._set(detail=detail))
         choices = self.image.choices
@@ -302,9 +301,8 @@ class SSLMapsWidget(QWidget):
         self.anchors.reference_requested.connect(lambda image: self._set(reference=image))
         self.anchors.saved.connect(lambda path: sets.save(Path(path)))
         self.anchors.loaded.connect(lambda path: sets.load(Path(path)))
-        self.scale.step_requested.connect(self._on_scale_asked)
-        self.scale.resolution_requested.connect(lambda text: self._set(resolution=text))
-        self.scale.follow_requested.connect(lambda on: self._set(follow_zoom=on))
+        self.view.scale.step_requested.connect(self._on_scale_asked)
+        self.view.scale.follow_requested.connect(lambda on: self._set(follow_zoom=on))
         self.view.shown_requested.connect(lambda kind: self._set(shown=kind))
         self.view.front_requested.connect(lambda name: self._set(front=name))
         self.view.against_requested.connect(lambda name: self._set(against=name))
@@ -326,8 +324,8 @@ class SSLMapsWidget(QWidget):
             "maps": self.maps.set_maps,
             "options": self._on_options_changed,
             "controls": self.encoders.set_controls,
-            "follow_zoom": self.scale.set_follow,
-            "resolution": self.scale.set_resolution,
+            "follow_zoom": self.view.scale.set_follow,
+            "resolution": self.image.set_reading,
             "scale_text": self._on_scale_told,
             "heads": self.maps.set_heads,
             "blocks": self.maps.set_blocks,
@@ -401,7 +399,7 @@ class SSLMapsWidget(QWidget):
         self.encoders.set_depth(workspace.token_block, names, normed=workspace.token_norm)
 
     def _on_scale_told(self, text: str) -> None:
-        self.scale.set_scale(self.controller.scale.step, text)
+        self.view.scale.set_scale(self.controller.scale.step, text)
 
     def _act(self, action: str, name: str) -> None:
         """Do what a row's menu offers."""
@@ -518,7 +516,7 @@ class SSLMapsWidget(QWidget):
         if task != "maps":
             own = {"pretext": self.pretext, "compare": self.compare, "readers": self.readers}
             return (own[task],)
-        return self.encoders, self.anchors, self.scale, self.maps, self.areas, self.appearance, self.view
+        return self.encoders, self.anchors, self.maps, self.areas, self.appearance, self.view
 
     def _on_fronts_changed(self) -> None:
         workspace = self.workspace

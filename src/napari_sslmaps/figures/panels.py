@@ -122,16 +122,16 @@ def draw_anchors(
     anchors: Sequence[tuple[float, float]],
     negative: Sequence[tuple[float, float]] = (),
 ) -> None:
-    """Mark (row, column) pixels: × in red for anchors, in blue for negative ones."""
-    for points, colour in ((anchors, POSITIVE), (negative, NEGATIVE)):
+    """Mark (row, column) pixels: a red × for each anchor, a blue bar for each negative one."""
+    for points, colour, marker, size in ((anchors, POSITIVE, "x", 7), (negative, NEGATIVE, "_", 9)):
         if points:
             y, x = np.asarray(points, float).T
             axes.plot(
                 x,
                 y,
                 linestyle="none",
-                marker="x",
-                markersize=7,
+                marker=marker,
+                markersize=size,
                 markeredgewidth=1.8,
                 color=colour,
                 path_effects=[Stroke(linewidth=3.2, foreground="white"), Stroke(linewidth=1.8)],

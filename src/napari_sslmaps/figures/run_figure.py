@@ -107,7 +107,7 @@ def compose_figure(
     rows
         Rows of maps, one per encoder.
     anchors, negative
-        (row, column) pixels of level 0, drawn as red (blue) ×.
+        (row, column) pixels of level 0, drawn as a red × each (a blue bar).
     title
         Title above the figure.
     display

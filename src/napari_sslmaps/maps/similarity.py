@@ -36,6 +36,9 @@ CosineFunction = Callable[[Float32], Float32]
 """Maps a unit direction (dim,) to the cosine of every token to it."""
 Combine = Literal["mean", "max"]
 
+RANGE_WORDS = "from −1 to 1; with negative anchors from −2 to 2"
+"""What the values can be, in words."""
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SimilarityMap(TokenMap):
@@ -114,7 +117,7 @@ def similarity_map(  # noqa: PLR0913  # a public call; its options are keywords
     Returns
     -------
     SimilarityMap
-        Map of values (rows, cols) float32 in [−1, 1].
+        Map of values (rows, cols) float32 in [−1, 1]; with negative anchors in [−2, 2].
 
     Raises
     ------
@@ -367,7 +370,7 @@ def _facts(result: SimilarityMap) -> dict[str, Any]:
 
 def _caption(facts: Facts) -> str:
     positive, negative = len(facts["anchors"]), len(facts["negative"])
-    against = f" less to {negative} negative" if negative else ""
+    against = f" minus cosine to {negative} negative{'' if negative == 1 else ' ones'}" if negative else ""
     combined = f", {facts['combine']}" if positive > 1 and not negative else ""
     anchors = f"{positive} anchor{'' if positive == 1 else 's'}"
     made = f"{centred_words(facts)}{scale_words(facts)}"
@@ -375,7 +378,7 @@ def _caption(facts: Facts) -> str:
 
 
 def _note(result: SimilarityMap) -> str:
-    what = "cosine to anchors − to negative ones" if result.negative else "cosine to anchor"
+    what = "cosine to anchors − cosine to negative ones" if result.negative else "cosine to anchor"
     if result.scale:
         what = f"{what.replace(' to anchor', '')}, σ {result.scale:.3g} px"
     return f"{what}, centred" if result.centred else what
@@ -384,7 +387,7 @@ def _note(result: SimilarityMap) -> str:
 SIMILARITY = MapType(
     key="similarity",
     result=SimilarityMap,
-    tip="Cosine of every token to the active group's anchors.",
+    tip=f"Cosine of every token to the active group's anchors, {RANGE_WORDS}.",
     options="similarity",
     rule="range",
     shared=True,

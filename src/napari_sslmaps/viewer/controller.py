@@ -316,6 +316,7 @@ class Controller:
             "target_um",
             "spacing_um",
             "tiling",
+            "detail",
             "resolution",
             "token_block",
             "token_norm",
@@ -459,6 +460,7 @@ class Controller:
         if self.session is not None:
             self.session.forget()
             self.session.clip = None
+        self.run_estimate.forget()
         self.run_estimate.update()
 
     def _on_anchors_changed(self) -> None:

@@ -91,6 +91,23 @@ def test_a_run_ends_the_trial_and_teaches_its_pace(
     assert not runners[TRIAL].waiting
 
 
+def test_no_cost_is_foretold_of_what_has_been_run(waiting: Controller, runners: list[LaterRunner]) -> None:
+    workspace = waiting.workspace
+    workspace.chosen = ("mae-demo",)
+    before = workspace.plan.text
+    assert before.endswith(" MB")
+    waiting.run()
+    runners[0].deliver()
+    assert workspace.plan.text == before.rpartition(", ")[0]
+    workspace.detail = 2
+    assert "16 × 20 tokens" in workspace.plan.text
+    assert "about" in workspace.plan.text
+    workspace.detail = 1
+    assert workspace.plan.text == before.rpartition(", ")[0]
+    waiting.viewer.layers[0].data = noise(64, 80)
+    assert "about" in workspace.plan.text
+
+
 def test_an_encoder_that_cannot_be_loaded_is_tried_once(
     waiting: Controller, runners: list[LaterRunner], throughputs: KnownPaces
 ) -> None:

@@ -83,6 +83,16 @@ def test_attention_is_subtracted_as_ranks_and_colours_not_at_all(turned: Control
     assert turned.layer_manager.layers_of(image, DIFFERENCE) == []
 
 
+def test_the_difference_is_of_the_map_in_view_where_the_wanted_one_is_not_there(
+    controller: Controller, image: Image
+) -> None:
+    workspace = controller.workspace
+    controller.run()
+    assert (workspace.shown, workspace.in_view) == ("similarity", "attention")  # no anchor yet
+    workspace.difference = True
+    assert difference_of(controller, image).metadata[OWN]["options"]["of"] == "attention"
+
+
 def test_side_by_side_and_difference_exclude_each_other(turned: Controller) -> None:
     workspace = turned.workspace
     workspace.side_by_side = True

@@ -8,6 +8,7 @@ from napari.components import ViewerModel
 from napari.layers import Image
 
 from napari_sslmaps.core.scale import TokenScale
+from napari_sslmaps.viewer.canvas.anchor_layers import NEGATIVE
 from napari_sslmaps.viewer.canvas.image_layer import OWN
 from napari_sslmaps.viewer.canvas.scale_rings import REACH
 from napari_sslmaps.viewer.controller import Controller
@@ -55,6 +56,8 @@ def test_rings_lie_around_anchors_while_there_is_a_scale(
     assert list(viewer.layers) == layers  # it is no layer
     clicked.workspace.add_anchor(Anchor((30.0, 40.0)), keep=True)
     assert [ring.words for ring in rings.rings()] == ["σ 8 px", ""]
+    clicked.workspace.add_anchor(Anchor((20.0, 40.0), negative=True), keep=True)
+    assert [ring.colour for ring in rings.rings()][1:] == [clicked.workspace.groups[0].colour, NEGATIVE]
     clicked.workspace.anchors = ()
     assert not rings.rings()
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QPointF, QRectF, Qt
 from qtpy.QtGui import QColor, QFont, QFontMetricsF, QImage, QPainter, QPen, QPolygonF, QTransform
 
-from napari_sslmaps.viewer.canvas.anchor_layers import SIZE
+from napari_sslmaps.viewer.canvas.anchor_layers import BAR, SIZE
 from napari_sslmaps.viewer.canvas.rendering import Colours, Rendered
 from napari_sslmaps.viewer.canvas.scale_rings import Ring
 
@@ -40,7 +40,7 @@ def paint_picture(painter: QPainter, drawn: Rendered, to_canvas: Float) -> None:
 
 def paint_anchor(painter: QPainter, x: float, y: float, colour: str, symbol: str) -> None:
     """Paint a × or a bar with a white edge, in a colour as ``#rrggbb`` or ``#rrggbbaa``."""
-    half = SIZE / 2 * 0.7
+    half = SIZE / 2 * (0.7 * BAR if symbol == "hbar" else 0.7)
     ink = QColor(colour[:7])
     if len(colour) > 7:
         ink.setAlpha(int(colour[7:], 16))

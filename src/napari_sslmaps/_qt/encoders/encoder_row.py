@@ -32,6 +32,10 @@ _CONTROLS = (
     "QToolButton {border: none; background: transparent; padding: 0px 2px; margin: 0px; "
     "font-size: 8pt;} QToolButton::menu-indicator {image: none;}"
 )
+CONTROLS_MEAN = (
+    "Controls know less than a trained encoder does; maps that are no better than theirs need not have been "
+    "learned."
+)
 _CONTROL_TITLES = {
     "untrained": "Untrained twin",
     "constant": "Constant image",
@@ -109,7 +113,9 @@ class EncoderRow(QWidget):
         button = QToolButton()
         button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         button.setCursor(Qt.CursorShape.PointingHandCursor)
-        button.setToolTip(f"Controls of {spec.name}: what it has to be better than, as methods of their own.")
+        button.setToolTip(
+            f"Controls of {spec.name}, shown beside it as methods of their own. {CONTROLS_MEAN}"
+        )
         menu = QMenu(button)
         menu.setToolTipsVisible(True)
         for control in controls_of(spec):
@@ -259,4 +265,4 @@ def _readable(sentence: str, facts: CardFacts | None) -> str:
     """Say what a card's verdict means for somebody who clicks; its numbers stay in the card."""
     if facts is None or not facts.real_sets:
         return sentence
-    return f"{facts.label}. {facts.explained} Numbers: model card (i)."
+    return f"{facts.label}. {facts.explained} {CONTROLS_MEAN} Numbers: model card (i)."

@@ -4,10 +4,11 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QCheckBox, QLabel, QSlider
 
 from napari_sslmaps._qt.parts import ComboBox, Section, quiet, row
+from napari_sslmaps.maps.similarity import RANGE_WORDS
 
 _DISPLAYS = (
     ("shared by all methods", "shared"),
-    ("fixed, −1 to 1", "fixed"),
+    ("fixed, the whole range", "fixed"),
     ("stretched for each", "each"),
 )
 COLORMAPS = ("viridis", "inferno", "magma", "turbo", "cividis", "gray", "RdBu_r")
@@ -36,7 +37,7 @@ class AppearanceSection(Section):
         self.contrast = ComboBox(
             _DISPLAYS,
             "Limits of attention and similarity: the same for all methods, so that colours can be compared; "
-            "those of the cosine; or each method's own.",
+            f"all that the cosine can be, {RANGE_WORDS}; or each method's own.",
         )
         contrast = row(QLabel("Contrast"), self.contrast)
         contrast.setStretch(1, 1)

@@ -35,6 +35,8 @@ class ImageSection(Section):
     tiling_requested = Signal(object)
     detail_requested = Signal(int)
     keep_requested = Signal(bool)
+    reading_requested = Signal(str)
+    """Resolution that the next run reads the image at."""
 
     def __init__(self) -> None:
         super().__init__("Image and region")
@@ -58,11 +60,16 @@ class ImageSection(Section):
         self.keep.setToolTip(
             "Keep on disk what is computed: a second look finds it there, a stopped run goes on where it was."
         )
-        self.context = QWidget()
-        context = QVBoxLayout(self.context)
-        context.setContentsMargins(0, 0, 0, 0)
-        context.addLayout(titled("Context", self.tiling, self.keep))
-        context.addLayout(titled("Detail", self.detail))
+        self.reading = ComboBox(
+            [("as trained", "trained"), ("pixels of the file", "native")],
+            "What the image is read at by the next run: the resolution that each encoder learned at, where "
+            "that is known, or the pixels as they are stored.",
+        )
+        self.how = Section("How it is read", folded=True)
+        self.how.body.addWidget(self.resolution.pixel)
+        self.how.body.addLayout(titled("Read at", self.reading))
+        self.how.body.addLayout(titled("Context", self.tiling, self.keep))
+        self.how.body.addLayout(titled("Detail", self.detail))
         self.plan = note()
         self.plan.setMinimumHeight(2 * self.plan.fontMetrics().lineSpacing())
         self.sessions = FileMenu(
@@ -78,14 +85,14 @@ class ImageSection(Section):
         self.draw.clicked.connect(self.draw_requested)
         self.body.addLayout(titled("Region", self.region, self.draw))
         self.body.addWidget(self.resolution)
-        self.body.addWidget(self.resolution.pixel)
-        self.body.addWidget(self.context)
         self.body.addWidget(self.plan)
+        self.body.addWidget(self.how)
         self.image.currentIndexChanged.connect(lambda _: self.image_requested.emit(self.image.value))
         self.region.currentIndexChanged.connect(lambda _: self.region_requested.emit(self.region.value))
         self.tiling.currentIndexChanged.connect(lambda _: self.tiling_requested.emit(self.tiling.value))
         self.detail.currentIndexChanged.connect(lambda _: self.detail_requested.emit(self.detail.value))
         self.keep.toggled.connect(self.keep_requested)
+        self.reading.currentIndexChanged.connect(lambda _: self.reading_requested.emit(self.reading.value))
 
     def set_images(self, layers: Sequence[Any], chosen: Any) -> None:
         """List the image layers and choose one."""
@@ -113,9 +120,13 @@ class ImageSection(Section):
         with quiet(self.keep):
             self.keep.setChecked(on)
 
+    def set_reading(self, resolution: str) -> None:
+        """Show what the next run reads the image at."""
+        self.reading.set_value(resolution)
+
     def set_task(self, task: Task) -> None:
         """Show how maps are made where maps are made."""
-        self.context.setVisible(task == "maps")
+        self.how.setVisible(task == "maps")
         self.plan.setVisible(task == "maps")
 
     def set_plan(self, plan: Status) -> None:

@@ -2,13 +2,24 @@
 
 from collections.abc import Sequence
 
-from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFileDialog, QLabel, QMenu, QProgressBar, QPushButton, QToolButton
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QFileDialog,
+    QLabel,
+    QMenu,
+    QProgressBar,
+    QPushButton,
+    QSlider,
+    QToolButton,
+    QWidget,
+)
 
-from napari_sslmaps._qt.parts import NO_INDICATOR, ComboBox, Lines, Section, dim, quiet, row
+from napari_sslmaps._qt.parts import NO_INDICATOR, ComboBox, Lines, Section, dim, quiet, row, titled
 from napari_sslmaps.core.units import duration
 from napari_sslmaps.maps.registry import selectable
 from napari_sslmaps.viewer.canvas.flicker_keys import FLICKER_KEY, NEXT_KEY
+from napari_sslmaps.viewer.maps.scale import LARGER_KEY, SMALLER_KEY, STEPS
 from napari_sslmaps.viewer.state.workspace import Caption, RunProgress, Status, Task
 
 
@@ -90,6 +101,44 @@ class RunSection(Section):
         dim(self.status, failed=status.failed)
 
 
+class ScaleRow(QWidget):
+    """Size of the neighbourhoods that are compared, and whether it follows the zoom."""
+
+    step_requested = Signal(int)
+    follow_requested = Signal(bool)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slider = QSlider(Qt.Orientation.Horizontal)
+        self.slider.setRange(0, len(STEPS) - 1)
+        self.slider.setPageStep(2)
+        self.slider.setToolTip(
+            "How large a neighbourhood tokens are averaged over before they are compared: at the left single "
+            "patches, at the right whole regions, up to an eighth of the image. σ is the standard deviation "
+            "of its Gaussian weights; the ring around an anchor is drawn at 2 σ. "
+            f"Keys: {LARGER_KEY} larger, {SMALLER_KEY} smaller."
+        )
+        self.value = QLabel()
+        self.value.setMinimumWidth(118)
+        dim(self.value)
+        self.follow = QCheckBox("zoom")
+        self.follow.setToolTip("The scale follows the zoom: cells are compared close up, regions from afar.")
+        self.setLayout(titled("Scale", self.slider, self.value, self.follow))
+        self.slider.valueChanged.connect(self.step_requested)
+        self.follow.toggled.connect(self.follow_requested)
+
+    def set_scale(self, step: int, text: str) -> None:
+        """Show a step, and what it is on the image."""
+        with quiet(self.slider):
+            self.slider.setValue(step)
+        self.value.setText(text)
+
+    def set_follow(self, on: bool) -> None:
+        """Show whether the scale follows the zoom."""
+        with quiet(self.follow):
+            self.follow.setChecked(on)
+
+
 def _shortened(names: Sequence[str]) -> list[tuple[str, str]]:
     """Return each name behind its first word, where that tells it from the others: a box is narrow."""
     words = [name.partition("-")[0] for name in names]
@@ -98,7 +147,7 @@ def _shortened(names: Sequence[str]) -> list[tuple[str, str]]:
 
 
 class ViewSection(Section):
-    """Choice of the map in view, and of its encoder, or of all side by side."""
+    """Choice of the map in view, of its encoder or all side by side, and of its scale."""
 
     shown_requested = Signal(str)
     front_requested = Signal(str)
@@ -141,6 +190,8 @@ class ViewSection(Section):
             for index in stretched:
                 line.setStretch(index, 1)
             self.body.addLayout(line)
+        self.scale = ScaleRow()
+        self.body.addWidget(self.scale)
         self.body.addWidget(self.caption)
         self.shown.currentIndexChanged.connect(lambda _: self.shown_requested.emit(self.shown.value))
         self.front.currentIndexChanged.connect(lambda _: self.front_requested.emit(self.front.value or ""))

@@ -20,6 +20,16 @@ SIZE = 24.0
 the whole mark (0.9.2), so the size in data units follows the zoom."""
 
 
+BAR = 1.5
+"""Length of a negative anchor's bar over the side of the ×: a bar of the same side looks half as large."""
+
+
+def colour_of(anchor: Anchor, workspace: WorkspaceModel) -> str:
+    """Return the colour of an anchor, as ``#rrggbb``."""
+    colours = {group.key: group.colour for group in workspace.groups}
+    return NEGATIVE if anchor.negative and len(colours) == 1 else colours.get(anchor.group, "#808080")
+
+
 class AnchorMarks:
     """Keeps the Points layers of one viewer in step with the workspace's anchors.
 
@@ -80,11 +90,16 @@ class AnchorMarks:
     def follow_zoom(self) -> None:
         """Keep the size on the canvas when the zoom changes."""
         if self._image is not None and self._main is not None:
-            self._main.size = self._size(self._image)
+            self._main.size = self._sizes(self._image)
 
     def _size(self, image: Image) -> float:
         """Return `SIZE` in napari's terms: its markers heed the last scale, not units, not affine."""
         return float(SIZE / self._viewer.scene.camera.zoom / abs(image.scale[-1]))
+
+    def _sizes(self, image: Image) -> Any:
+        """Return the size of each mark, in the order of the anchors."""
+        bars = np.array([anchor.negative for anchor in self._shown], bool)
+        return np.where(bars, BAR, 1.0) * self._size(image) if len(bars) else self._size(image)
 
     def _make(self, image: Image, name: str) -> Points:
         """Return an empty layer of anchors that lies on `image`."""
@@ -144,7 +159,7 @@ class AnchorMarks:
                 "negative": np.array([anchor.negative for anchor in anchors], bool),
                 "group": np.array([anchor.group for anchor in anchors], int),
             }
-            layer.size = self._size(image)
+            layer.size = self._sizes(image)
             if anchors:
                 layer.face_color = [colour for colour, _ in looks]
                 layer.symbol = [symbol for _, symbol in looks]
@@ -161,11 +176,9 @@ class AnchorMarks:
     def marks(self) -> list[tuple[Anchor, str, str]]:
         """Return each anchor of the image with its colour, ``#rrggbb`` or ``#rrggbbaa``, and its symbol."""
         workspace = self._workspace
-        colours = {group.key: group.colour for group in workspace.groups}
         looks = []
         for anchor in self._shown:
-            alone = len(colours) == 1
-            colour = NEGATIVE if anchor.negative and alone else colours.get(anchor.group, "#808080")
+            colour = colour_of(anchor, workspace)
             faint = "" if anchor.group == workspace.group else f"{round(255 * FAINT):02x}"
             looks.append((anchor, colour + faint, "hbar" if anchor.negative else "x"))
         return looks

@@ -173,8 +173,8 @@ def level_for(source: ImageSource, target_um: float) -> int:
         return 0
     if source.spacing_um_yx is None:
         raise RegionError(
-            "Type the size of a pixel below the level, or choose a level by its number: the image does not "
-            f"tell which one has {target_um:g} µm/px."
+            "Type the size of a pixel under How it is read, or choose a level by its number: the image does "
+            f"not tell which one has {target_um:g} µm/px."
         )
     fine = max(source.spacing_um_yx)
     spacings = [fine * max(level.downsample_yx) for level in source.levels]

@@ -11,6 +11,7 @@ import numpy as np
 from napari.components import ViewerModel
 from numpy.typing import NDArray
 
+from napari_sslmaps.viewer.canvas.anchor_layers import colour_of
 from napari_sslmaps.viewer.canvas.image_layer import lead_index, pixel_to_world
 from napari_sslmaps.viewer.state.workspace import WorkspaceModel
 
@@ -84,10 +85,9 @@ class ScaleRings:
             for pixel_yx in ((0, 0), (radius, 0), (0, radius))
         )
         around = _CIRCLE @ np.array([down - origin, right - origin])
-        colours = {group.key: group.colour for group in workspace.groups}
         found = []
         for place, anchor in enumerate(workspace.anchors):
             centre = pixel_to_world(self._viewer, image, [*lead, *anchor.pixel_yx])[-2:]
             words = "" if place else self._words()
-            found.append(Ring((around + centre)[:, ::-1], colours.get(anchor.group, "#808080"), words))
+            found.append(Ring((around + centre)[:, ::-1], colour_of(anchor, workspace), words))
         return found

@@ -90,6 +90,9 @@ class RunEstimate:
         self._readers = ReadSpeed()
         self._tried: frozenset[str] = frozenset()
         self._planned: tuple[object, tuple[EmbeddingPlan, ...]] = (None, ())
+        self._chosen: object = None
+        self._begun: object = None
+        self._done: object = None
 
     def update(self) -> None:
         """Say it anew, because something was chosen or measured."""
@@ -117,9 +120,18 @@ class RunEstimate:
         self._throughputs.learn(spec, pace)
 
     def stop(self) -> None:
-        """Measure no more for now: a run is to have the machine for itself."""
+        """Measure no more for now: a run of what is chosen is to have the machine for itself."""
         self._runner.discard()
         self._tried = frozenset()
+        self._begun = self._chosen
+
+    def finish(self) -> None:
+        """Take note that the run is done: of the same once more, no cost is foretold."""
+        self._done = self._begun
+
+    def forget(self) -> None:
+        """Take note that what was run is of other pixels."""
+        self._done = None
 
     def _describe(
         self, image: Image, source: LayerSource, region: Region, specs: Sequence[EncoderSpec]
@@ -130,11 +142,14 @@ class RunEstimate:
         line += self._read_at(source, region, specs[0])
         if len(specs) > 1:
             line += f" × {len(specs)} encoders"
+        self._chosen = image.unique_id, self._planned[0], tuple(specs)
+        far = self._far(source, region, specs)
+        warned = f". {far[:-1]}" if far else ""
+        if self._chosen == self._done:
+            return Status(f"{line}{warned}")
         reading = self._readers.known(source, region.level) or 0.0
         cost = cost_of(specs, plans, [self._throughputs.known(spec) for spec in specs], reading)
-        text, free = f"{line}, {cost.describe()}", self.free_bytes()
-        far = self._far(source, region, specs)
-        text += f". {far[:-1]}" if far else ""
+        text, free = f"{line}, {cost.describe()}{warned}", self.free_bytes()
         if cost.megabytes * 1e6 <= free:
             return Status(f"{text} (loading libraries …)" if self._workspace.loading else text)
         return Status(f"{text}. Only {size_text(free / 1e6)} of memory are free.", failed=True)

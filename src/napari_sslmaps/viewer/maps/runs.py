@@ -167,6 +167,7 @@ class EmbeddingRuns:
     def _on_returned(self, image: Image, session: Session, completed: int) -> None:
         self._workspace.progress = None
         if not self._failures:
+            self._run_estimate.finish()
             grid = next(iter(session.embedded.values())).embedding.grid if session.embedded else None
             size = f", {grid.rows} × {grid.cols} tokens each" if grid is not None and completed > 1 else ""
             self._workspace.say(

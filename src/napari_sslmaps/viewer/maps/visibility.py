@@ -74,7 +74,7 @@ class VisibilityController:
     def pictures(self, image: Image) -> list[Picture]:
         """Return the maps of all methods that are of the kind in view, in the order of the list."""
         maps = self._layer_manager.maps_of(image)
-        kind = self._kind(maps)
+        kind = kind_in_view(self._workspace, maps)
         chosen = [layer for layer in maps if layer.metadata[OWN]["kind"] == kind]
         return sorted(chosen, key=lambda layer: self._place(layer.metadata[OWN]["encoder"]))
 
@@ -113,7 +113,7 @@ class VisibilityController:
         """Say how the map in view was made."""
         workspace = self._workspace
         differences = self._layer_manager.layers_of(image, DIFFERENCE) if workspace.difference else []
-        kind = self._kind(self._layer_manager.maps_of(image))
+        kind = kind_in_view(workspace, self._layer_manager.maps_of(image))
         front = self._layer_manager.find(image, kind, workspace.front)
         layer = next((layer for layer in differences), front)
         workspace.caption = Caption() if layer is None else Caption(*caption(layer.metadata[OWN]))
@@ -161,19 +161,16 @@ class VisibilityController:
             in_view = layer in panels and layer.metadata[OWN]["kind"] == workspace.panel
             self._layer_manager.bring(layer, visible=in_view)
 
-    def _kind(self, maps: Sequence[Picture]) -> str:
-        """Return the wanted kind, or the first there is."""
-        there = {layer.metadata[OWN]["kind"] for layer in maps}
-        wanted = self._workspace.shown
-        return (
-            wanted
-            if wanted in there
-            else next((kind.key for kind in selectable() if kind.key in there), wanted)
-        )
-
     def _place(self, name: str) -> int:
         order = self._workspace.methods
         return order.index(name) if name in order else len(order)
+
+
+def kind_in_view(workspace: WorkspaceModel, maps: Sequence[Picture]) -> str:
+    """Return the wanted kind of map, or the first there is."""
+    there = {layer.metadata[OWN]["kind"] for layer in maps}
+    known = [workspace.shown, *(kind.key for kind in selectable())]
+    return next((kind for kind in known if kind in there), workspace.shown)
 
 
 DIFFERENCE = "difference"
@@ -221,5 +218,6 @@ class Difference:
         return self._layer_manager.show(image, drawing)
 
     def _map_of(self, image: Image, encoder: str) -> TokenMap | None:
-        layer = self._layer_manager.find(image, self._workspace.shown, encoder)
+        kind = kind_in_view(self._workspace, self._layer_manager.maps_of(image))
+        layer = self._layer_manager.find(image, kind, encoder)
         return None if layer is None else self._layer_manager.result_of(layer)
