@@ -17,7 +17,7 @@ from napari_sslmaps.inputs.encoders import EncoderChoice
 from napari_sslmaps.inputs.listing import list_items
 from napari_sslmaps.maps.groups import AnchorGroup
 from napari_sslmaps.readers.answers import read_answers
-from napari_sslmaps.readers.build import StudyRequest, new_study
+from napari_sslmaps.readers.build import StudyRequest, new_study, problems
 from napari_sslmaps.readers.report import analyse_files, write_study_report
 from napari_sslmaps.readers.study import ANSWERS, PAGES, Study, load_questions
 from napari_sslmaps.records.run import RunOptions
@@ -203,12 +203,41 @@ def test_answers_of_another_study_or_to_other_questions_are_refused(folder, tmp_
 
 
 def test_a_study_needs_anchors_and_an_empty_folder(images, tmp_path):
-    with pytest.raises(InvalidOptionError, match="--anchors SET"):
+    with pytest.raises(InvalidOptionError, match="Give a set of anchors"):
         new_study(request(images, anchors=AnchorGroup("anchors")), tmp_path / "a")
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "file").touch()
     with pytest.raises(ExportError, match="empty folder"):
         new_study(request(images), tmp_path / "b")
+
+
+def test_every_field_that_is_wrong_is_said_before_anything_is_computed(images, tmp_path):
+    (tmp_path / "file").touch()
+    wrong = request(
+        images,
+        encoders=(),
+        controls=(),
+        readers=("Anna", "Anna"),
+        anchors=AnchorGroup("anchors"),
+        repeats=2.0,
+    )
+    assert list(problems(wrong, tmp_path)) == ["encoders", "readers", "repeats", "anchors", "out"]
+    alone = request(images, encoders=(EncoderChoice("mae-histology"),), controls=(), maps=("none",))
+    found = problems(alone, tmp_path / "study")
+    assert list(found) == ["maps", "encoders"]
+    assert "got mae-histology" in found["encoders"]
+    assert not problems(request(images), tmp_path / "study")
+
+
+def test_a_map_that_too_few_methods_give_is_refused_after_the_first_image(images, tmp_path):
+    seen = set()
+    wanted = request(
+        images, encoders=(EncoderChoice("mae-histology"),), maps=("attention",), controls=("colour",)
+    )
+    with pytest.raises(InvalidOptionError, match="that give attention; got mae-histology"):
+        new_study(wanted, tmp_path / "study", lambda done, total: seen.add((done, total)))
+    assert seen == {(0, 6)}
+    assert not (tmp_path / "study").exists()
 
 
 def test_questions_are_read_from_a_file_and_bad_ones_refused(tmp_path):

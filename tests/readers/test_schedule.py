@@ -82,7 +82,7 @@ def test_codes_and_ids_tell_no_order():
 @pytest.mark.parametrize(
     ("readers", "names", "repeats", "words"),
     [
-        ([], ["a", "b"], 0.1, "--reader NAME"),
+        ([], ["a", "b"], 0.1, "Give each a name"),
         (["x", "x"], ["a", "b"], 0.1, "different names"),
         (["x"], ["a"], 0.1, "2 to 26"),
         (["x"], ["a", "b"], 2.0, "0 to 1"),

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from napari_sslmaps.errors import InvalidAnchorError, RecordError
 from napari_sslmaps.maps.groups import AnchorGroup
-from napari_sslmaps.records.anchors import AnchorSet, load_anchors, save_anchors
+from napari_sslmaps.records.anchors import AnchorSet, first_group, load_anchors, save_anchors
 
 points = st.tuples(st.floats(-0.5, 1e6), st.floats(-0.5, 1e6))
 colours = st.sampled_from(["", "#000000", "#1f77b4"])
@@ -63,3 +63,12 @@ def test_a_file_that_does_not_fit_gets_a_sentence(tmp_path, fields, sentence):
     path.write_text(json.dumps(json.loads(path.read_text()) | fields))
     with pytest.raises(RecordError, match=sentence):
         load_anchors(path)
+
+
+def test_the_first_group_with_an_anchor_is_what_other_images_are_compared_with(tmp_path):
+    empty = AnchorGroup("none", "#00ff00", (), ((1.0, 1.0),))
+    path = save_anchors(AnchorSet((empty, *LIVER.groups)), tmp_path / "anchors.json")
+    assert first_group(path) == LIVER.groups[0]
+    save_anchors(AnchorSet((empty,)), path)
+    with pytest.raises(RecordError, match=r"at least one anchor; anchors\.json has none"):
+        first_group(path)

@@ -20,6 +20,7 @@ from napari_sslmaps.cli.options import (
     takes,
     words,
 )
+from napari_sslmaps.readers.study import CONTROLS, MAPS, REPEATS
 
 if TYPE_CHECKING:
     from napari_sslmaps.maps.groups import AnchorGroup
@@ -54,11 +55,11 @@ def new(  # noqa: PLR0913  # each parameter is an option that users type, or a g
             help="Controls of the first encoder that hide among the methods; none for none.",
             rich_help_panel=_STUDY,
         ),
-    ] = "untrained,colour",
+    ] = ",".join(CONTROLS),
     repeats: Annotated[
         float,
         typer.Option(min=0, max=1, help="Share of items that everybody sees twice.", rich_help_panel=_STUDY),
-    ] = 0.1,
+    ] = REPEATS,
     seed: Seed = 0,
     json: Json = False,
     points: PointFlags = PointFlags(),
@@ -90,7 +91,7 @@ def new(  # noqa: PLR0913  # each parameter is an option that users type, or a g
         questions=load_questions(questions, how),
         design=how,
         controls=() if controls == "none" else words(controls),  # type: ignore[arg-type]  # checked there
-        maps=maps.keys or ("similarity",),
+        maps=maps.keys or MAPS,
         anchors=_anchors(points, anchors),
         options=RunOptions(**embed.run_options(), **asdict(opened.options()), maps=maps.options()),
         repeats=repeats,
@@ -111,17 +112,14 @@ def new(  # noqa: PLR0913  # each parameter is an option that users type, or a g
 
 def _anchors(typed: PointFlags, file: Path | None) -> "AnchorGroup":
     from napari_sslmaps.maps.groups import AnchorGroup
-    from napari_sslmaps.records.anchors import load_anchors
+    from napari_sslmaps.records.anchors import first_group
 
     if file is None:
         positive, negative = typed.points()
         return AnchorGroup("anchors", anchors=positive, negative=negative)
     if any(typed):
         raise typer.BadParameter("give either --anchors FILE, or --anchor and --negative.")
-    first = next((group for group in load_anchors(file).groups if group.anchors), None)
-    if first is None:
-        raise typer.BadParameter(f"expected a set with at least one anchor; {file.name} has none.")
-    return first
+    return first_group(file)
 
 
 @readers.command()

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.metadata import version
 from math import prod
 from pathlib import Path
@@ -28,13 +29,17 @@ from napari_sslmaps.maps.make import NO_ANCHORS, MapRequest, make_maps
 from napari_sslmaps.maps.registry import MAP_TYPES, check_keys, following_anchors, map_type_of
 from napari_sslmaps.pipeline.controls import embed_control
 from napari_sslmaps.pipeline.embedding import embed
+from napari_sslmaps.pipeline.progress import OnProgress
 from napari_sslmaps.readers.page import PageImage, write_page
 from napari_sslmaps.readers.pictures import image_picture, map_picture
-from napari_sslmaps.readers.schedule import make_schedule
+from napari_sslmaps.readers.schedule import check_methods, check_readers, check_repeats, make_schedule
 from napari_sslmaps.readers.study import (
     ANSWERS,
+    CONTROLS,
     KEY_FILE,
+    MAPS,
     PAGES,
+    REPEATS,
     Design,
     MapReach,
     Question,
@@ -84,11 +89,11 @@ class StudyRequest:
     readers: tuple[str, ...]
     questions: tuple[Question, ...]
     design: Design = "rating"
-    controls: tuple[ControlKind, ...] = ("untrained", "colour")
-    maps: tuple[str, ...] = ("similarity",)
+    controls: tuple[ControlKind, ...] = CONTROLS
+    maps: tuple[str, ...] = MAPS
     anchors: AnchorGroup = NO_ANCHORS
     options: RunOptions = field(default_factory=RunOptions)
-    repeats: float = 0.1
+    repeats: float = REPEATS
     seed: int = 0
 
 
@@ -106,7 +111,7 @@ def new_study(request: StudyRequest, out: Path, on_image: OnImage | None = None)
     out
         A folder that does not exist yet, or is empty.
     on_image
-        Callback, called after every image.
+        Callback, called after every image, and while one is embedded.
 
     Raises
     ------
@@ -123,15 +128,23 @@ def new_study(request: StudyRequest, out: Path, on_image: OnImage | None = None)
     told: list[StudyImage] = []
     shown: Shown = {}
     reaches: list[MapReach] = []
+    names = [method.name for method, _ in entrants]
     for number, item in enumerate(request.images, start=1):
-        picture, about, maps = _shown_of(item, number, entrants, request)
+
+        def on_tile(_: object, done: int = number - 1) -> None:
+            if on_image is not None:
+                on_image(done, len(request.images))
+
+        picture, about, maps = _shown_of(item, number, entrants, request, on_tile)
+        if number == 1:  # what no method gives is no reason to wait for the others
+            for key in request.maps:
+                check_methods([name for name in names if (number, key, name) in maps], key)
         images.append(picture)
         told.append(about)
         shown.update({key: address for key, (address, _) in maps.items()})
         reaches += [MapReach(*key, share) for key, (_, share) in maps.items()]
         if on_image is not None:
             on_image(number, len(request.images))
-    names = [method.name for method, _ in entrants]
     given = {
         key: [name for name in names if all((image.number, key, name) in shown for image in told)]
         for key in request.maps
@@ -173,23 +186,52 @@ def _write(study: Study, images: Sequence[PageImage], shown: Shown, out: Path) -
     study.write(out)
 
 
-def _check(request: StudyRequest, out: Path) -> None:
-    check_keys(request.maps)
-    if not (request.images and request.encoders and request.maps and request.questions):
-        raise InvalidOptionError(
-            "Expected images, encoders, maps and questions; got none of one of them. Give at least one each."
-        )
+def problems(request: StudyRequest, out: Path) -> dict[str, str]:
+    """Find what is wrong with a request before anything is computed for it.
+
+    Parameters
+    ----------
+    request, out
+        Request and folder, as `new_study` takes them.
+
+    Returns
+    -------
+    dict
+        Field of the request, or ``out`` → sentence; empty if nothing is wrong.
+    """
+    found = {
+        name: f"Expected at least one of the {name} of a study; got none. Give one."
+        for name in ("images", "encoders", "maps", "questions")
+        if not getattr(request, name)
+    }
+    names = [*(choice.name for choice in request.encoders), *request.controls]
+    checks: dict[str, Callable[[], None]] = {
+        "maps": partial(check_keys, request.maps),
+        "encoders": partial(check_methods, names, ", ".join(request.maps)),
+        "readers": partial(check_readers, request.readers),
+        "repeats": partial(check_repeats, request.repeats),
+    }
+    for name, check in checks.items():
+        try:
+            check()
+        except InvalidOptionError as error:
+            found.setdefault(name, str(error))
     following = set(following_anchors()) & set(request.maps)
     bare = [item.name for item in request.images if not (item.anchors or request.anchors.anchors)]
     if following and bare:
-        raise InvalidOptionError(
-            f"Expected anchors for the map of {', '.join(sorted(following))}; {bare[0]} has none. Give "
-            "--anchors SET, a CSV with a column anchors, or --maps without it."
+        found["anchors"] = (
+            f"Expected anchors for the map of {', '.join(sorted(following))}; {bare[0]} has none. Give a set "
+            "of anchors, a CSV with a column anchors, or maps without it."
         )
     if (out / KEY_FILE).exists() or (out.is_dir() and any(out.iterdir())):
-        raise ExportError(
-            f"Expected an empty folder for a study; {out} holds something. Choose another --out."
-        )
+        found["out"] = f"Expected an empty folder for a study; {out} holds something. Choose another."
+    return found
+
+
+def _check(request: StudyRequest, out: Path) -> None:
+    found = problems(request, out)
+    for name, sentence in found.items():
+        raise ExportError(sentence) if name == "out" else InvalidOptionError(sentence)
 
 
 Entrants = Sequence[tuple[StudyMethod, tuple[Encoder, Control | None]]]
@@ -231,13 +273,15 @@ def _opened(item: BatchItem, options: RunOptions) -> Iterator[tuple[ImageSource,
 
 
 def _shown_of(
-    item: BatchItem, number: int, entrants: Entrants, request: StudyRequest
+    item: BatchItem, number: int, entrants: Entrants, request: StudyRequest, on_tile: OnProgress
 ) -> tuple[PageImage, StudyImage, dict[tuple[int, str, str], tuple[str, float | None]]]:
     anchors = request.anchors
     if item.anchors:
         anchors = AnchorGroup("anchors", anchors=item.anchors, negative=item.negative)
     with _opened(item, request.options) as (source, region):
-        made = {method.name: _embedded(source, region, how, request.options) for method, how in entrants}
+        made = {
+            method.name: _embedded(source, region, how, request.options, on_tile) for method, how in entrants
+        }
         maps = make_maps(made, MapRequest(request.maps, request.options.maps, anchors))
         some = next(iter(made.values())).provenance
         picture = picture_of(source, region, some.window or (0.0, 1.0), max_side=_SIDE)
@@ -284,7 +328,11 @@ def _marks(points: Sequence[tuple[float, float]], extent: Extent) -> tuple[tuple
 
 
 def _embedded(
-    source: ImageSource, region: Region, how: tuple[Encoder, Control | None], options: RunOptions
+    source: ImageSource,
+    region: Region,
+    how: tuple[Encoder, Control | None],
+    options: RunOptions,
+    on_tile: OnProgress,
 ) -> Embedding:
     encoder, control = how
     tiling = Tiling(options.tile, options.overlap, cast("Stitching", options.stitching))
@@ -294,6 +342,7 @@ def _embedded(
             encoder,
             region=region,
             tiling=tiling,
+            on_progress=on_tile,
             resolution=options.resolution,
             stride=options.stride,
         )
@@ -303,6 +352,7 @@ def _embedded(
         encoder,
         region=region,
         tiling=tiling,
+        on_progress=on_tile,
         resolution=options.resolution,
         stride=options.stride,
     )

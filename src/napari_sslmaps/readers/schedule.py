@@ -86,8 +86,10 @@ def make_schedule(
     InvalidOptionError
         If there are too few or too many methods, a reader is named twice, or the share is none.
     """
+    check_readers(readers)
+    check_repeats(repeats)
     for key, names in methods.items():
-        _check(readers, key, names, repeats)
+        check_methods(names, key)
     rng = np.random.default_rng(seed)
     items = [
         item for key, names in methods.items() for item in _items(images, key, _sets(names, design), rng)
@@ -99,17 +101,38 @@ def make_schedule(
     )
 
 
-def _check(readers: Sequence[str], key: str, names: Sequence[str], repeats: float) -> None:
+def check_methods(names: Sequence[str], key: str) -> None:
+    """Refuse methods that cannot be told apart or compared.
+
+    Parameters
+    ----------
+    names
+        Names of the methods, controls included.
+    key
+        Key of the map that they give.
+
+    Raises
+    ------
+    InvalidOptionError
+        If there are too few or too many, or two are the same.
+    """
     if not 2 <= len(names) <= len(LETTERS) or len(set(names)) < len(names):
         raise InvalidOptionError(
             f"Expected 2 to {len(LETTERS)} different methods, controls included, that give {key}; got "
-            f"{', '.join(names) or 'none'}."
+            f"{', '.join(names) or 'none'}. Choose other encoders or controls."
         )
+
+
+def check_readers(readers: Sequence[str]) -> None:
+    """Refuse no reader, and one that is named twice; raises `InvalidOptionError`."""
     if not readers or len(set(readers)) < len(readers):
         raise InvalidOptionError(
-            f"Expected readers of different names; got {', '.join(readers) or 'none'}. Give --reader NAME "
-            "for each."
+            f"Expected readers of different names; got {', '.join(readers) or 'none'}. Give each a name."
         )
+
+
+def check_repeats(repeats: float) -> None:
+    """Refuse what is no share; raises `InvalidOptionError`."""
     if not 0 <= repeats <= 1:
         raise InvalidOptionError(f"Expected a share of repeats from 0 to 1; got {repeats:g}.")
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal, Self, get_args
+from typing import Final, Literal, Self, get_args
 
 from napari_sslmaps.errors import InvalidOptionError, RecordError
 from napari_sslmaps.files import read_text
@@ -15,6 +15,10 @@ from napari_sslmaps.serialise import dump, load, strict
 Design = Literal["rating", "pairwise", "best-worst"]
 Scale = Literal["likert", "visual"]
 KEY_FILE = "key.json"
+CONTROLS: Final = ("untrained", "colour")
+MAPS: Final = ("similarity",)
+REPEATS = 0.1
+"""Controls, maps and share of repeats of a study where nobody says others."""
 PAGES, ANSWERS = "pages", "answers"
 """Folders of a study: what readers open, and what they send back."""
 _KIND = "reader-study"

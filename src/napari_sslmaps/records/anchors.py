@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from napari_sslmaps.core.grid import TokenGrid
+from napari_sslmaps.errors import RecordError
 from napari_sslmaps.files import user_path
 from napari_sslmaps.maps.groups import AnchorGroup, check_on_grid
 from napari_sslmaps.records.json import read_json, write_json
@@ -128,3 +129,19 @@ def load_anchors(path: str | Path) -> AnchorSet:
     ((12.0, 20.0),)
     """
     return read_json(user_path(path), _KIND, AnchorSet, "a set of anchors")
+
+
+def first_group(path: str | Path) -> AnchorGroup:
+    """Read the first group of a set that has an anchor.
+
+    Raises
+    ------
+    RecordError
+        If the file is missing, damaged or holds something else, or no group has one.
+    """
+    found = next((group for group in load_anchors(path).groups if group.anchors), None)
+    if found is None:
+        raise RecordError(
+            f"Expected a set with at least one anchor; {Path(path).name} has none. Choose another file."
+        )
+    return found
