@@ -240,6 +240,21 @@ def test_a_map_that_too_few_methods_give_is_refused_after_the_first_image(images
     assert not (tmp_path / "study").exists()
 
 
+def test_a_study_of_the_same_seed_is_no_other_study(images, tmp_path):
+    plain = request(
+        images, encoders=(EncoderChoice("mae-histology"),), controls=("colour",), readers=("Anna",)
+    )
+    images = plain.images
+    one, same, other = (
+        new_study(replace(plain, images=images[at : at + 1]), tmp_path / name)
+        for name, at in (("one", 0), ("same", 0), ("other", 1))
+    )
+    assert one == same
+    assert one.id != other.id
+    assert one.readers[0].code != other.readers[0].code
+    assert not set(one.trials) & set(other.trials)
+
+
 def test_questions_are_read_from_a_file_and_bad_ones_refused(tmp_path):
     path = tmp_path / "questions.toml"
     path.write_text('[[question]]\nkey = "use"\ntext = "Of use?"\nscale = "visual"\n')

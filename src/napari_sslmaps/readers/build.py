@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from hashlib import sha256
 from importlib.metadata import version
 from math import prod
 from pathlib import Path
@@ -149,7 +150,7 @@ def new_study(request: StudyRequest, out: Path, on_image: OnImage | None = None)
         key: [name for name in names if all((image.number, key, name) in shown for image in told)]
         for key in request.maps
     }
-    rng = np.random.default_rng(request.seed)
+    rng = np.random.default_rng([request.seed, _digest(request, told)])
     study = Study(
         id=rng.bytes(_ID_BYTES).hex(),
         design=request.design,
@@ -171,6 +172,12 @@ def new_study(request: StudyRequest, out: Path, on_image: OnImage | None = None)
     )
     _write(study, images, shown, out)
     return study
+
+
+def _digest(request: StudyRequest, images: Sequence[StudyImage]) -> int:
+    """Return a number that another study of the same seed has not: answers and browsers tell them apart."""
+    told = (images, request.encoders, request.controls, request.maps, request.readers, request.questions)
+    return int(sha256(repr((request.design, *told)).encode()).hexdigest(), 16)
 
 
 def _write(study: Study, images: Sequence[PageImage], shown: Shown, out: Path) -> None:
