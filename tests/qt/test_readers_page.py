@@ -1,18 +1,23 @@
 """The Readers page: a study is read by keys and mouse, and nothing visible tells a method."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import napari
 import numpy as np
 import pytest
+from PIL import Image
 from pytestqt.qtbot import QtBot
 from qt_kit import LEFT, Window
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QComboBox, QTabBar, QWidget
 from readers_kit import tiny_study
+from viewer_kit import KnownEmbedder, known_services
 
 from napari_sslmaps._qt.dock import SSLMapsWidget
 from napari_sslmaps.readers.answers import read_answers
+from napari_sslmaps.readers.build import OnImage, StudyRequest
 from napari_sslmaps.readers.page import pixels_of, read_page
 from napari_sslmaps.readers.reading import pages_of
 from napari_sslmaps.readers.study import ANSWERS, Study
@@ -197,3 +202,46 @@ def test_comparisons_have_their_own_buttons(
     assert reading.model.screen is not None
     assert reading.model.screen.answered
     assert panel.readers.asked.next.isEnabled()
+
+
+@pytest.mark.viewer
+def test_a_study_is_made_from_the_form_and_read(
+    make_napari_viewer: Callable[..., napari.Viewer], qtbot: QtBot, embedder: KnownEmbedder, tmp_path: Path
+) -> None:
+    asked: list[StudyRequest] = []
+
+    def make(request: StudyRequest, out: Path, on_image: OnImage) -> Study:
+        asked.append(request)
+        on_image(1, 1)
+        return tiny_study(out, readers=1)
+
+    services = replace(known_services(embedder), study_maker=make)
+    window = Window(make_napari_viewer(show=True), services, qtbot)
+    widget, page = window.widget, window.widget.readers
+    tabs, form = widget.tabs, page.form
+    qtbot.mouseClick(tabs, LEFT, pos=tabs.tabRect(TASKS.index("readers")).center())
+    qtbot.mouseClick(page.opened.new, LEFT)
+    qtbot.waitUntil(form.isVisible)
+    assert form.encoders.item(0).text() == "mae-demo"
+    form.readers.setText("Anna, Anna")
+    qtbot.mouseClick(form.start, LEFT)
+    qtbot.waitUntil(form.said["readers"].isVisible)
+    assert form.said["readers"].property("tone") == "failed"
+    assert form.said["images"].property("tone") == "dim"
+    assert not form.said["design"].isVisible()
+    assert form.isVisible()
+    assert not asked
+    Image.fromarray(np.zeros((32, 32), np.uint8)).save(tmp_path / "case.png")
+    form.images.setPlainText(str(tmp_path / "case.png"))
+    form.readers.setText("Anna")
+    form.out.line.setText(str(tmp_path / "study"))
+    form.maps["pca"].setChecked(True)
+    form.maps["similarity"].setChecked(False)
+    qtbot.mouseClick(form.start, LEFT)
+    qtbot.waitUntil(lambda: widget.controller.reading.model.stage == "begin")
+    assert not form.isVisible()
+    assert not page.opened.bar.isVisible()
+    assert (asked[0].readers, asked[0].maps) == (("Anna",), ("pca",))
+    qtbot.mouseClick(page.opened.begin, LEFT)
+    assert page.asked.isVisible()
+    widget.close_controller()

@@ -222,9 +222,10 @@ def test_every_field_that_is_wrong_is_said_before_anything_is_computed(images, t
         repeats=2.0,
     )
     assert list(problems(wrong, tmp_path)) == ["encoders", "readers", "repeats", "anchors", "out"]
-    alone = request(images, encoders=(EncoderChoice("mae-histology"),), controls=(), maps=("none",))
+    alone = request(images, encoders=(EncoderChoice("mae-histology"),), controls=(), maps=("none", "groups"))
     found = problems(alone, tmp_path / "study")
     assert list(found) == ["maps", "encoders"]
+    assert "got none, groups" in found["maps"]
     assert "got mae-histology" in found["encoders"]
     assert not problems(request(images), tmp_path / "study")
 

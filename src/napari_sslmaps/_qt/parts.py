@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
     QFrame,
     QHBoxLayout,
     QLabel,
+    QLineEdit,
     QMenu,
     QSizePolicy,
     QSlider,
@@ -137,6 +138,50 @@ def grow_to_text(dialog: QDialog) -> None:
     if layout is not None:
         layout.activate()
         dialog.resize(dialog.width(), max(dialog.height(), layout.totalHeightForWidth(dialog.width())))
+
+
+def tool(text: str, tip: str) -> QToolButton:
+    """Return a small button."""
+    button = QToolButton()
+    button.setText(text)
+    button.setToolTip(tip)
+    return button
+
+
+class PathLine(QWidget):
+    """A line for a path, and a button that opens a dialog for it.
+
+    Parameters
+    ----------
+    files
+        Whether a file is chosen, or a folder.
+    lacking
+        Words for no path.
+    """
+
+    def __init__(self, *, files: bool = False, lacking: str = "") -> None:
+        super().__init__()
+        self._files = files
+        self.line = QLineEdit()
+        self.line.setPlaceholderText(lacking)
+        self.browse = tool("…", "Choose.")
+        self.browse.clicked.connect(self._ask)
+        self.dialog: QFileDialog | None = None
+        layout = row(self.line, self.browse)
+        layout.setStretch(0, 1)
+        self.setLayout(layout)
+
+    @property
+    def text(self) -> str:
+        """The path; empty if there is none."""
+        return self.line.text().strip()
+
+    def _ask(self) -> None:
+        self.dialog = QFileDialog(self, "Choose", self.text)
+        if not self._files:
+            self.dialog.setFileMode(QFileDialog.FileMode.Directory)
+        self.dialog.fileSelected.connect(self.line.setText)
+        self.dialog.open()
 
 
 class Lines(QElidingLabel):

@@ -27,7 +27,7 @@ from napari_sslmaps.inputs.images import open_named
 from napari_sslmaps.inputs.listing import BatchItem
 from napari_sslmaps.maps.groups import AnchorGroup
 from napari_sslmaps.maps.make import NO_ANCHORS, MapRequest, make_maps
-from napari_sslmaps.maps.registry import MAP_TYPES, check_keys, following_anchors, map_type_of
+from napari_sslmaps.maps.registry import MAP_TYPES, following_anchors, map_type_of
 from napari_sslmaps.pipeline.controls import embed_control
 from napari_sslmaps.pipeline.embedding import embed
 from napari_sslmaps.pipeline.progress import OnProgress
@@ -47,8 +47,10 @@ from napari_sslmaps.readers.study import (
     Study,
     StudyImage,
     StudyMethod,
+    check_maps,
 )
 from napari_sslmaps.records.run import RunOptions
+from napari_sslmaps.sources.formats import is_url
 from napari_sslmaps.sources.protocol import ImageSource
 
 _SIDE = 1024
@@ -213,7 +215,7 @@ def problems(request: StudyRequest, out: Path) -> dict[str, str]:
     }
     names = [*(choice.name for choice in request.encoders), *request.controls]
     checks: dict[str, Callable[[], None]] = {
-        "maps": partial(check_keys, request.maps),
+        "maps": partial(check_maps, request.maps),
         "encoders": partial(check_methods, names, ", ".join(request.maps)),
         "readers": partial(check_readers, request.readers),
         "repeats": partial(check_repeats, request.repeats),
@@ -223,6 +225,9 @@ def problems(request: StudyRequest, out: Path) -> dict[str, str]:
             check()
         except InvalidOptionError as error:
             found.setdefault(name, str(error))
+    lost = [one.image for one in request.images if not (is_url(one.image) or Path(one.image).exists())]
+    if lost:
+        found["images"] = f"Expected an image file; there is none at {lost[0]}. Check the path."
     following = set(following_anchors()) & set(request.maps)
     bare = [item.name for item in request.images if not (item.anchors or request.anchors.anchors)]
     if following and bare:

@@ -1,7 +1,7 @@
 """Parts of a reader study: questions, methods, images, and what each reader is shown when."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -9,6 +9,9 @@ from typing import Final, Literal, Self, get_args
 
 from napari_sslmaps.errors import InvalidOptionError, RecordError
 from napari_sslmaps.files import read_text
+from napari_sslmaps.maps.groups import GROUPS
+from napari_sslmaps.maps.map_type import MapType
+from napari_sslmaps.maps.registry import selectable
 from napari_sslmaps.records.json import read_json, write_json
 from napari_sslmaps.serialise import dump, load, strict
 
@@ -236,6 +239,21 @@ def load_questions(path: Path | None = None, design: Design = "rating") -> tuple
     if len(set(keys)) < len(keys):
         raise RecordError(f"Expected a key of its own for each question; got {', '.join(keys)}.")
     return questions
+
+
+def judged_maps() -> tuple[MapType, ...]:
+    """Kinds of maps that a study can show: all but groups, which need several sets of anchors."""
+    return tuple(kind for kind in selectable() if kind is not GROUPS)
+
+
+def check_maps(keys: Sequence[str]) -> None:
+    """Refuse maps that a study cannot show; raises `InvalidOptionError`."""
+    known = [kind.key for kind in judged_maps()]
+    unknown = [key for key in keys if key not in known]
+    if unknown:
+        raise InvalidOptionError(
+            f"Expected maps of a study among {', '.join(known)}; got {', '.join(unknown)}. Choose from these."
+        )
 
 
 def check_design(design: str) -> Design:

@@ -38,6 +38,7 @@ from napari_sslmaps.viewer.maps.tracking import AnchorTracker
 from napari_sslmaps.viewer.maps.visibility import Difference, VisibilityController
 from napari_sslmaps.viewer.pretext.controller import PretextController
 from napari_sslmaps.viewer.readers.controller import ReadingController
+from napari_sslmaps.viewer.readers.new_study import NewStudy
 from napari_sslmaps.viewer.search.controller import SearchController, SearchParts
 from napari_sslmaps.viewer.services import Services
 from napari_sslmaps.viewer.state import kept
@@ -65,6 +66,7 @@ class Runners(NamedTuple):
     images: TaskRunner
     libraries: TaskRunner
     search: TaskRunner
+    studies: TaskRunner
 
 
 _HINT = " Click on the image: similarity to that place appears."
@@ -206,6 +208,14 @@ class Controller:
             make_runner,
             self._services.comparison,
         )
+        self.new_study = NewStudy(
+            self.viewer,
+            self.workspace,
+            self.sessions,
+            self.reading,
+            self._runners.studies,
+            self._services.study_maker,
+        )
         self.search_page = SearchController(
             self.viewer,
             self.workspace,
@@ -266,6 +276,7 @@ class Controller:
         """Stop the run; what was painted stays."""
         self.compare_page.cancel()
         self.search_page.cancel()
+        self.new_study.cancel()
         self.pretext.cancel()
         self.runs.stop()
 

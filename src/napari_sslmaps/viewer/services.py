@@ -9,6 +9,7 @@ from napari_sslmaps.viewer.maps.attention_controller import Attender, PipelineAt
 from napari_sslmaps.viewer.maps.embedding_job import Embedder, PipelineEmbedder
 from napari_sslmaps.viewer.maps.throughput import MeasuredPaces, ThroughputStore
 from napari_sslmaps.viewer.pretext.job import EncoderPretext, Pretext
+from napari_sslmaps.viewer.readers.new_study import StudyMaker, make_study
 from napari_sslmaps.viewer.search.jobs import Searcher, StoreSearcher
 from napari_sslmaps.viewer.state.loaded_encoders import LoadedEncoders
 
@@ -41,6 +42,8 @@ class Services:
         Function that lets the memory of what was closed be given back.
     searcher
         Service that knows archives of tokens.
+    study_maker
+        Function that makes reader studies.
     """
 
     embedder: Embedder
@@ -52,6 +55,7 @@ class Services:
     prepare: Callable[[], None] = _nothing
     release: Callable[[], None] = _nothing
     searcher: Searcher = field(default_factory=StoreSearcher)
+    study_maker: StudyMaker = make_study
 
 
 def real_services(precision: str = "auto") -> Services:

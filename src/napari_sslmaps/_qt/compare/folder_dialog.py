@@ -1,6 +1,5 @@
 """The dialog that asks for a folder of images, what is known of them, and where results go."""
 
-from functools import partial
 from pathlib import Path
 
 from qtpy.QtCore import Signal
@@ -8,17 +7,13 @@ from qtpy.QtWidgets import (
     QCheckBox,
     QDialog,
     QDialogButtonBox,
-    QFileDialog,
     QFormLayout,
     QGridLayout,
-    QHBoxLayout,
-    QLineEdit,
     QPushButton,
     QWidget,
 )
 
-from napari_sslmaps._qt.compare.results import tool
-from napari_sslmaps._qt.parts import ComboBox, dim, note, plain, row
+from napari_sslmaps._qt.parts import ComboBox, PathLine, dim, note, plain
 from napari_sslmaps.compare.scores import SCORES
 from napari_sslmaps.viewer.compare.jobs import SUBFOLDERS, FolderRequest
 
@@ -44,8 +39,8 @@ class FolderDialog(QDialog):
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
         self.setWindowTitle("Compare over a folder")
-        self.images, self.masks, self.csv, self.out = (QLineEdit() for _ in range(4))
-        self.masks.setPlaceholderText("none")
+        self.images, self.masks, self.out = PathLine(), PathLine(lacking="none"), PathLine()
+        self.csv = PathLine(files=True)
         self.labels = ComboBox(_LABELS, "Label of each image as a whole.")
         self.scores = {key: QCheckBox(key) for key, score in SCORES.items() if score.in_folder}
         for key, box in self.scores.items():
@@ -57,8 +52,6 @@ class FolderDialog(QDialog):
         self.start = QPushButton("Compare")
         self.buttons.addButton(self.start, QDialogButtonBox.ButtonRole.AcceptRole)
         plain(self.buttons)
-        self._csv_row = QWidget()
-        self._csv_row.setLayout(self._place(self.csv, files=True))
         self._lay_out()
         self.labels.currentIndexChanged.connect(self._show_csv)
         self.buttons.accepted.connect(self._on_accepted)
@@ -71,45 +64,30 @@ class FolderDialog(QDialog):
             ticks.addWidget(box, index // 3, index % 3)
         form = QFormLayout(self)
         form.addRow(note(_INTRO))
-        form.addRow("Images", self._place(self.images))
-        form.addRow("Masks", self._place(self.masks))
+        form.addRow("Images", self.images)
+        form.addRow("Masks", self.masks)
         form.addRow("Labels", self.labels)
-        form.addRow("", self._csv_row)
+        form.addRow("", self.csv)
         form.addRow("Scores", ticks)
-        form.addRow("Results", self._place(self.out))
+        form.addRow("Results", self.out)
         form.addRow(self.message)
         form.addRow(self.buttons)
         self.resize(_WIDTH, self.sizeHint().height())
 
-    def _place(self, line: QLineEdit, *, files: bool = False) -> QHBoxLayout:
-        """Return a line with a button that opens a dialog for it."""
-        browse = tool("…", "Choose.")
-        browse.clicked.connect(partial(self._browse, line, files))
-        layout = row(line, browse)
-        layout.setStretch(0, 1)
-        return layout
-
-    def _browse(self, line: QLineEdit, files: bool, *_checked: bool) -> None:
-        dialog = QFileDialog(self, "Choose", line.text())
-        if not files:
-            dialog.setFileMode(QFileDialog.FileMode.Directory)
-        dialog.fileSelected.connect(line.setText)
-        dialog.open()
-
     def _show_csv(self) -> None:
-        self._csv_row.setVisible(self.labels.value == "csv")
+        self.csv.setVisible(self.labels.value == "csv")
 
     def _on_accepted(self) -> None:
-        missing = [name for name, line in (("images", self.images), ("results", self.out)) if not line.text()]
+        missing = [name for name, line in (("images", self.images), ("results", self.out)) if not line.text]
         ticked = tuple(name for name, box in self.scores.items() if box.isChecked())
         if missing or not ticked:
             what = f"a folder for {' and '.join(missing)}" if missing else "at least one score"
             self.message.setText(f"Choose {what} first.")
             dim(self.message)
             return
-        labels = self.csv.text() if self.labels.value == "csv" else self.labels.value
-        masks = Path(self.masks.text()) if self.masks.text() else None
+        labels = self.csv.text if self.labels.value == "csv" else self.labels.value
+        masks = Path(self.masks.text) if self.masks.text else None
         self.folder_requested.emit(
-            FolderRequest(Path(self.images.text()), masks, labels, ticked, Path(self.out.text()))
+            FolderRequest(Path(self.images.text), masks, labels, ticked, Path(self.out.text))
         )
         self.accept()

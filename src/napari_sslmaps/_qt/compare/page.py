@@ -10,9 +10,9 @@ from qtpy.QtWidgets import QFileDialog, QMenu, QSizePolicy, QToolButton, QVBoxLa
 
 from napari_sslmaps._qt.compare.folder_dialog import FolderDialog
 from napari_sslmaps._qt.compare.probe_section import ProbeSection
-from napari_sslmaps._qt.compare.results import ResultsView, ResultsWindow, tool
+from napari_sslmaps._qt.compare.results import ResultsView, ResultsWindow
 from napari_sslmaps._qt.compare.setup_sections import AnnotationSection, ScoresSection
-from napari_sslmaps._qt.parts import NO_INDICATOR, Section
+from napari_sslmaps._qt.parts import NO_INDICATOR, Section, tool
 from napari_sslmaps.viewer.compare.controller import ComparisonController
 from napari_sslmaps.viewer.compare.export import ExportController, ExportKind
 from napari_sslmaps.viewer.compare.model import ComparisonModel

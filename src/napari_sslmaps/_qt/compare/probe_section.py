@@ -5,8 +5,7 @@ from functools import partial
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QPushButton, QToolButton
 
-from napari_sslmaps._qt.compare.results import tool
-from napari_sslmaps._qt.parts import ComboBox, Section, note, quiet, row
+from napari_sslmaps._qt.parts import ComboBox, Section, note, quiet, row, tool
 from napari_sslmaps.viewer.compare.model import ProbeKind, ProbeOptions
 from napari_sslmaps.viewer.compare.scribbles import CLASS_COLOURS
 

@@ -16,7 +16,6 @@ from qtpy.QtWidgets import (
     QSizePolicy,
     QStackedWidget,
     QTextBrowser,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
@@ -118,14 +117,6 @@ class ResultsWindow(QDialog):
         layout = QVBoxLayout(self)
         layout.addWidget(self.view)
         self.resize(900, 620)
-
-
-def tool(text: str, tip: str) -> QToolButton:
-    """Return a small button."""
-    button = QToolButton()
-    button.setText(text)
-    button.setToolTip(tip)
-    return button
 
 
 def _words(finding: Finding) -> str:

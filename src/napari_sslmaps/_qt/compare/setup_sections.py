@@ -7,8 +7,7 @@ from typing import Any
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QGridLayout, QLabel, QWidget
 
-from napari_sslmaps._qt.compare.results import tool
-from napari_sslmaps._qt.parts import GAP, ComboBox, Section, quiet, titled
+from napari_sslmaps._qt.parts import GAP, ComboBox, Section, quiet, titled, tool
 from napari_sslmaps.compare.scores import CONTROL_TIPS, SCORES
 from napari_sslmaps.encoders.controls import ControlKind
 

@@ -10,17 +10,19 @@ from qtpy.QtWidgets import QFileDialog, QProgressBar, QPushButton, QSizePolicy, 
 
 from napari_sslmaps._qt.parts import ComboBox, Section, dim, note, quiet, row
 from napari_sslmaps._qt.readers.questions import QuestionsView
+from napari_sslmaps._qt.readers.study_dialog import StudyDialog
 from napari_sslmaps.readers.reading import Screen
 from napari_sslmaps.viewer.readers.controller import ReadingController
 from napari_sslmaps.viewer.readers.model import ReadingModel, Stage
+from napari_sslmaps.viewer.readers.new_study import NewStudy
 from napari_sslmaps.viewer.state.connections import Connections
-from napari_sslmaps.viewer.state.workspace import Status
+from napari_sslmaps.viewer.state.workspace import RunProgress, Status
 
 _FLICKER_MS = 500
 _ANSWERS = "12345ABCDE"
 _CLOSED = (
-    "Judge the maps of a reader study without knowing which method made them. Open the folder of the study; "
-    "what you answer is written into it at once."
+    "Judge the maps of a reader study without knowing which method made them. Open the folder of a study, or "
+    "make a new one; what you answer is written into it at once."
 )
 _CHOOSE = "Who are you? The name of your page, which whoever made the study knows, ends in your code."
 _BEGIN = (
@@ -44,13 +46,17 @@ class ReadersWidget(QWidget):
     ----------
     controller
         Controller of the reading, which is told of what they do.
+    new_study
+        Controller that makes studies.
     connections
         Undone when the dock is closed.
     """
 
-    def __init__(self, controller: ReadingController, connections: Connections) -> None:
+    def __init__(self, controller: ReadingController, new_study: NewStudy, connections: Connections) -> None:
         super().__init__()
         self._controller = controller
+        self._new_study = new_study
+        self.form = StudyDialog(self)
         self._model: ReadingModel = controller.model
         self.opened = OpenSection()
         self.asked = ScreenSection()
@@ -77,6 +83,9 @@ class ReadersWidget(QWidget):
         self.opened.folder_requested.connect(lambda path: controller.open(Path(path)))
         self.opened.reader_requested.connect(controller.choose)
         self.opened.begin.clicked.connect(controller.begin)
+        self.opened.new.clicked.connect(self._ask_for_study)
+        self.opened.cancel.clicked.connect(self._new_study.cancel)
+        self.form.form_requested.connect(self._new_study.make)
         asked.questions.answered.connect(controller.answer)
         for button, act in (
             (asked.undo, controller.undo),
@@ -103,6 +112,10 @@ class ReadersWidget(QWidget):
         for name, setter in pairs.items():
             connections.add(getattr(events, name), setter)
             setter(getattr(model, name))
+        making = self._new_study.model
+        connections.add(making.events.problems, self.form.show_problems)
+        connections.add(making.events.progress, self._on_making)
+        self._on_making(making.progress)
 
     def _make_keys(self) -> list[QShortcut]:
         """Keys of the window, wherever in it the focus is; a box that is typed into takes them first."""
@@ -146,6 +159,16 @@ class ReadersWidget(QWidget):
             self._controller.move(1)
         else:
             self._controller.begin()
+
+    def _ask_for_study(self) -> None:
+        self.form.offer(self._new_study.encoders, self._new_study.placed)
+        self.form.open()
+
+    def _on_making(self, progress: RunProgress | None) -> None:
+        """Close the form once nothing in it is wrong, and show how far the study is."""
+        if progress is not None:
+            self.form.accept()
+        self.opened.set_progress(progress)
 
     def _on_stage(self, stage: Stage) -> None:
         self.opened.set_stage(stage)
@@ -193,12 +216,22 @@ class OpenSection(Section):
         super().__init__("Blind reading")
         self.open = QPushButton("Open study…")
         self.open.setToolTip("Choose the folder of a reader study.")
+        self.new = QPushButton("New study…")
+        self.new.setToolTip("Choose images, encoders and readers, and make their maps.")
+        self.bar = QProgressBar()
+        self.bar.setRange(0, 1000)
+        self.bar.setMaximumHeight(18)
+        self.cancel = QPushButton("Cancel")
+        self.cancel.setToolTip("Stop; nothing is written.")
+        self._making = QWidget()
+        self._making.setLayout(row(self.bar, self.cancel))
         self.reader = ComboBox(tip="Your code, as the name of your page has it.")
         self.words = note()
         self.begin = QPushButton("Begin")
         self.begin.setToolTip("Show the image and its maps; the time runs. Enter")
         self.said = note()
-        for part in (self.open, self.reader, self.words, self.begin, self.said):
+        self.body.addLayout(row(self.open, self.new))
+        for part in (self._making, self.reader, self.words, self.begin, self.said):
             self.body.addWidget(part)
         self.open.clicked.connect(self._ask)
         self.reader.currentIndexChanged.connect(lambda _: self.reader_requested.emit(self.reader.value or ""))
@@ -214,13 +247,21 @@ class OpenSection(Section):
     def set_stage(self, stage: Stage) -> None:
         """Show what is done next."""
         reading = stage == "reading"
-        for part in (self.open, self.words, self.said):
+        for part in (self.open, self.new, self.words, self.said):
             part.setVisible(not reading)
         self.reader.setVisible(stage not in {"closed", "reading"})
         if stage == "choosing" and self.reader.count() > 1:
             self.reader.set_value("")
         self.begin.setVisible(stage in {"begin", "paused", "finished"})
         self.begin.setText({"paused": "Go on", "finished": "Look again"}.get(stage, "Begin"))
+
+    def set_progress(self, progress: RunProgress | None) -> None:
+        """Show how far a study is that is being made; None while none is."""
+        self._making.setVisible(progress is not None)
+        self.new.setEnabled(progress is None)
+        if progress is not None:
+            self.bar.setValue(round(1000 * progress.fraction))
+            self.bar.setFormat(progress.label)
 
     def set_words(self, words: str) -> None:
         """Say what this is, and what comes next."""
