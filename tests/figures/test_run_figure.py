@@ -91,12 +91,23 @@ def test_columns_without_maps_are_left_out() -> None:
     assert "Similarity" in texts(compose_figure(picture(), [bare, row()]))
 
 
+def test_the_image_is_drawn_once_beside_all_rows() -> None:
+    figure = compose_figure(picture(), [row("a"), row("b"), row("c")], anchors=[ANCHOR])
+    image, *panels = (axes for axes in figure.axes if axes.images)
+    assert len(panels) == 9
+    assert len(image.lines) == 1  # the anchor
+    box, rows = image.get_position(), [axes.get_position() for axes in panels]
+    assert box.x1 < min(other.x0 for other in rows)
+    assert (box.y0 + box.y1) / 2 == pytest.approx((rows[0].y1 + rows[-1].y0) / 2)
+    assert box.width / box.height == pytest.approx(rows[0].width / rows[0].height)
+
+
 def test_similarity_has_one_range_for_all_encoders() -> None:
     low, high = row("a"), row("b")
     similar = low.maps["similarity"]
     low = replace(low, maps={**low.maps, "similarity": replace(similar, values=similar.values / 10)})
     figure = compose_figure(picture(), [low, high])
-    limits = {figure.axes[panel].images[0].get_clim() for panel in (3, 7)}
+    limits = {figure.axes[panel].images[0].get_clim() for panel in (3, 6)}
     assert len(limits) == 1
     both = np.concatenate([found.maps["similarity"].values.ravel() for found in (low, high)])
     assert limits.pop() == pytest.approx(tuple(np.percentile(both, (1, 99))))

@@ -192,11 +192,15 @@ def length_text(length_um: float) -> str:
 Box = tuple[float, float, float, float]
 _PANEL, _GAP, _LABEL, _HEAD, _TITLE, _FOOT, _EDGE = 1.72, 0.06, 0.86, 0.26, 0.30, 0.50, 0.10
 _TALLEST = 2.6
+_LEAD = 1.5
+"""Size of the leading picture over that of a panel, beside several rows."""
 
 
 @dataclass(frozen=True, slots=True)
 class PanelLayout:
     """A grid of panels of one size, with room for labels at the left, headings above and bars below.
+
+    A picture that all rows share can lead: it stands before the labels, at half the height of the rows.
 
     Parameters
     ----------
@@ -206,6 +210,8 @@ class PanelLayout:
         Size of a panel in inches.
     title_height
         Inches; 0 without a title.
+    lead
+        Size of the leading picture over that of a panel; 0 without one.
     """
 
     rows: int
@@ -213,41 +219,70 @@ class PanelLayout:
     panel_width: float
     panel_height: float
     title_height: float
+    lead: float = 0.0
 
     @classmethod
-    def fitting(cls, extent: Extent, rows: int, columns: int, *, titled: bool, panel: float = _PANEL) -> Self:
+    def fitting(
+        cls,
+        extent: Extent,
+        rows: int,
+        columns: int,
+        *,
+        titled: bool,
+        panel: float = _PANEL,
+        leading: bool = False,
+    ) -> Self:
         """Choose the panel's size for the image's shape: `panel` inches wide, but not too tall."""
         ratio, tallest = extent.height / extent.width, panel * _TALLEST / _PANEL
         width = max(min(panel, tallest / ratio), 0.35 * panel)
         height = max(0.175 * panel, min(width * ratio, 2 * tallest))
-        return cls(rows, columns, width, height, _TITLE if titled else 0.0)
+        lead = 0.0 if not leading else _LEAD if rows > 1 else 1.0
+        return cls(rows, columns, width, height, _TITLE if titled else 0.0, lead)
 
     @property
     def width(self) -> float:
         """Width of the page, in inches."""
-        return _LABEL + self.columns * (self.panel_width + _GAP) - _GAP + _EDGE
+        return self._before + self.columns * (self.panel_width + _GAP) - _GAP + _EDGE
 
     @property
     def height(self) -> float:
         """Height of the page, in inches."""
-        panels = self.rows * (self.panel_height + _GAP) - _GAP
-        return self.title_height + _HEAD + panels + _FOOT
+        return self.title_height + _HEAD + self._rows_height + _FOOT
+
+    @property
+    def _rows_height(self) -> float:
+        return self.rows * (self.panel_height + _GAP) - _GAP
+
+    @property
+    def _before(self) -> float:
+        """Room before the first column of panels."""
+        return _LABEL + (_EDGE + self.lead * self.panel_width if self.lead else 0.0)
+
+    def leading(self) -> Box:
+        """Where the leading picture lies."""
+        wide, high = self.lead * self.panel_width, self.lead * self.panel_height
+        top = self.title_height + _HEAD + (self._rows_height - high) / 2
+        return self._fractions(_EDGE, top, wide, high)
 
     def panel(self, row: int, column: int) -> Box:
         """Left, bottom, width and height of a panel, as fractions of the page."""
-        left = _LABEL + column * (self.panel_width + _GAP)
+        left = self._before + column * (self.panel_width + _GAP)
         top = self.title_height + _HEAD + row * (self.panel_height + _GAP)
         return self._fractions(left, top, self.panel_width, self.panel_height)
 
     def bar(self, column: int) -> Box:
         """Where the colour bar of a column lies."""
-        left = _LABEL + column * (self.panel_width + _GAP)
+        left = self._before + column * (self.panel_width + _GAP)
         top = self.height - _FOOT + 0.10
         return self._fractions(left + 0.14, top, self.panel_width - 0.28, 0.075)
 
     def heading(self, column: int) -> tuple[float, float]:
         """Centre of a column's heading."""
-        left, bottom, width, height = self.panel(0, column)
+        return self.above(self.panel(0, column))
+
+    def above(self, box: Box) -> tuple[float, float]:
+        """Centre of the heading of a panel or picture."""
+        left, bottom, width, height = box
         return left + width / 2, bottom + height + 0.5 * _HEAD / self.height
 
     def label(self, row: int) -> tuple[float, float]:
@@ -257,7 +292,7 @@ class PanelLayout:
 
     def title(self) -> tuple[float, float]:
         """Centre of the title."""
-        left = self.panel(0, 0)[0]
+        left = self.leading()[0] if self.lead else self.panel(0, 0)[0]
         right = 1 - _EDGE / self.width
         return (left + right) / 2, 1 - 0.58 * self.title_height / self.height
 

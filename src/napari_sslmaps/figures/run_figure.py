@@ -1,4 +1,4 @@
-"""The figure: rows are encoders; columns the image and its maps. No pyplot, no global state."""
+"""The figure: an image, and beside it rows of encoders and columns of maps. No pyplot, no global state."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -35,6 +35,8 @@ from napari_sslmaps.maps.registry import MAP_TYPES, map_type_of, selectable, sto
 
 FORMATS = ("png", "pdf", "svg", "tif", "jpg")
 Points = Sequence[tuple[float, float]]
+_BETWEEN = 30
+"""Characters of a note that fit between the numbers of a colour bar; a longer one stands below them."""
 _NAME_WIDTH = 14  # characters of an encoder's name that fit beside a row; it breaks at its hyphens
 
 
@@ -96,7 +98,7 @@ def compose_figure(
     display: Display = "shared",
     limits: Mapping[tuple[int, str], Limits] | None = None,
 ) -> Figure:
-    """Compose methods × maps.
+    """Compose methods × maps, beside the image.
 
     Every token is drawn over exactly the pixels it covers, with the contrast that the window gives it.
 
@@ -128,23 +130,22 @@ def compose_figure(
     if not rows:
         raise ExportError("Expected at least one encoder to draw; got none.")
     columns = _columns(rows, display, limits or {})
-    layout = PanelLayout.fitting(picture.extent, len(rows), len(columns) + 1, titled=bool(title))
+    layout = PanelLayout.fitting(picture.extent, len(rows), len(columns), titled=bool(title), leading=True)
     figure = Figure(figsize=(layout.width, layout.height), facecolor="white")
     FigureCanvasAgg(figure)
+    image = framed(figure, layout.leading(), picture.extent)
+    _draw_picture(image, picture)
+    draw_anchors(image, anchors, negative)
     for index, row in enumerate(rows):
         draw_label(figure, layout, index, row)
-        axes = [
-            framed(figure, layout.panel(index, column), picture.extent) for column in range(len(columns) + 1)
-        ]
-        _draw_picture(axes[0], picture, with_bar=index == 0)
-        for column, panel in zip(columns, axes[1:], strict=True):
+        for place, column in enumerate(columns):
+            panel = framed(figure, layout.panel(index, place), picture.extent)
             _draw_map(panel, column, index)
-        for panel in axes:
             draw_anchors(panel, anchors, negative)
-    for place, heading in enumerate(("Image", *(column.slot.heading for column in columns))):
-        x, y = layout.heading(place)
+    headings = {layout.heading(place): column.slot.heading for place, column in enumerate(columns)}
+    for (x, y), heading in {layout.above(layout.leading()): "Image", **headings}.items():
         figure.text(x, y, heading, ha="center", va="center", fontsize=9, color=INK)
-    for place, column in enumerate(columns, start=1):
+    for place, column in enumerate(columns):
         _draw_bar(figure, layout, place, column)
     if title:
         x, y = layout.title()
@@ -191,9 +192,9 @@ def draw_label(figure: Figure, layout: PanelLayout, index: int, row: FigureRow) 
     figure.text(x, below, name, ha="right", va="top", fontsize=6.5, color=FAINT)
 
 
-def _draw_picture(axes: Axes, picture: Picture, *, with_bar: bool) -> None:
+def _draw_picture(axes: Axes, picture: Picture) -> None:
     draw_image(axes, picture.pixels, picture.pixels_extent or picture.extent)
-    if with_bar and picture.spacing_um_yx is not None:
+    if picture.spacing_um_yx is not None:
         draw_scale_bar(axes, picture.extent, picture.spacing_um_yx[1])
 
 
@@ -261,5 +262,5 @@ def _draw_bar(figure: Figure, layout: PanelLayout, place: int, column: _Column) 
         words = [f"{end:.2g}".replace("-", "−") for end in next(iter(ends))] if shared else ["low", "high"]
         bar.set_ticks([scales[0].low, scales[0].high], labels=words)
         note = note if shared else f"{note}, limits of each map" if note else "limits of each map"
-        height = bottom - 0.115 / layout.height
+        height = bottom - (0.115 if len(note) <= _BETWEEN else 0.22) / layout.height
     figure.text(left + width / 2, height, note, ha="center", va="center", fontsize=6, color=FAINT)

@@ -378,7 +378,7 @@ def _caption(facts: Facts) -> str:
 
 
 def _note(result: SimilarityMap) -> str:
-    what = "cosine to anchors − cosine to negative ones" if result.negative else "cosine to anchor"
+    what = "cosine minus negatives" if result.negative else "cosine to anchor"
     if result.scale:
         what = f"{what.replace(' to anchor', '')}, σ {result.scale:.3g} px"
     return f"{what}, centred" if result.centred else what
