@@ -6,6 +6,9 @@ PYTHON ?= $(shell for p in python3.12 python3.13 python3.11 python3; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys, venv, ensurepip; exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
 	2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
+SHELL := bash
+# Of pip's hundreds of lines those that tell a person how far it is; its errors come through whole.
+PROGRESS := { grep --line-buffered -oE 'Downloading .*[MG]B|^Installing collected packages|^Successfully installed' || true; }
 # GUI tests need a real GLX; on macOS there is always a screen.
 DISPLAY_RUN := $(if $(filter Darwin,$(shell uname)),,xvfb-run -a -s "-screen 0 1600x1000x24 +extension GLX")
 
@@ -52,13 +55,13 @@ docs-figures: .venv/.dev
 	$(BIN)/python -m pip install --quiet --upgrade pip
 
 .venv/.demo: .venv/bin/python pyproject.toml
-	@echo "Installing into .venv: some 6 GB, most of it PyTorch; minutes, without a word until it is done."
-	$(BIN)/python -m pip install --quiet --editable '.[pyqt6]'
+	@echo "Installing into .venv: some 6 GB, most of it PyTorch; this takes minutes."
+	@set -o pipefail; $(BIN)/python -m pip install --progress-bar off --editable '.[pyqt6]' | $(PROGRESS)
 	@touch $@
 
 .venv/.dev: .venv/bin/python pyproject.toml
-	@echo "Installing into .venv: some 6 GB, most of it PyTorch; minutes, without a word until it is done."
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@echo "Installing into .venv: some 6 GB, most of it PyTorch; this takes minutes."
+	@set -o pipefail; $(BIN)/python -m pip install --progress-bar off --editable '.[dev]' | $(PROGRESS)
 	@touch $@ .venv/.demo
 
 clean:

@@ -1,5 +1,8 @@
 """Help, options and signatures, as they were."""
 
+import re
+import shlex
+
 import guard_kit
 import pytest
 import snapshots
@@ -56,3 +59,16 @@ def test_a_public_name_takes_what_it_took(name):
     assert without_annotations(now) == without_annotations(before)
     if same_versions("signatures", "python", "numpy", "torch"):  # numpy's aliases are spelled out
         assert now == before
+
+
+def test_every_command_ends_its_help_with_an_example_that_it_takes() -> None:
+    commands = snapshots.commands()
+    leaves = {words for words, command in commands.items() if not hasattr(command, "commands")}
+    for words in leaves:
+        lines = re.split(r"^(?:Example|then): ", commands[words].epilog or "", flags=re.MULTILINE)[1:]
+        taken = set()
+        for program, *typed in map(shlex.split, lines):
+            found = max((named for named in leaves if tuple(typed[: len(named)]) == named), key=len)
+            commands[found].make_context(program, typed[len(found) :])
+            taken.add(found)
+        assert words in taken

@@ -37,16 +37,24 @@ def batch(  # noqa: PLR0913  # each parameter is an option that users type, or a
         typer.Argument(help="Images, folders, CSV files with a column image.", show_default=False),
     ],
     *,
-    encoder: Annotated[list[str], typer.Option("--encoder", "-e", help="Name or file; repeat.")],
+    encoder: Annotated[
+        list[str],
+        typer.Option("--encoder", "-e", help="Name of an encoder, or a weight file; may be repeated."),
+    ],
     out: Out,
-    tokens: Annotated[str, typer.Option(help="Store tokens as float16, float32 or none.")] = "float16",
+    tokens: Annotated[
+        str,
+        typer.Option(
+            help="Number format that tokens are stored in: float16, float32, or none for no tokens."
+        ),
+    ] = "float16",
     json: Json = False,
     anonymous: Anonymous = False,
     workers: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Processes to start here; one per GPU, or one, if omitted.",
+            help="Number of processes; if omitted one per GPU, or a single one.",
             rich_help_panel=_WORKERS,
         ),
     ] = None,
@@ -54,14 +62,14 @@ def batch(  # noqa: PLR0913  # each parameter is an option that users type, or a
         int | None,
         typer.Option(
             min=1,
-            help="Processor threads of each; its share of the cores if omitted.",
+            help="Processor threads of each process; its share of the cores if omitted.",
             rich_help_panel=_WORKERS,
         ),
     ] = None,
     scheduler: Annotated[
         str,
         typer.Option(
-            help="Address of an existing Dask scheduler, such as tcp://host:8786, instead.",
+            help="Instead of --workers: address of a running Dask scheduler, such as tcp://host:8786.",
             rich_help_panel=_WORKERS,
         ),
     ] = "",
@@ -69,20 +77,23 @@ def batch(  # noqa: PLR0913  # each parameter is an option that users type, or a
     spacing: Annotated[
         float | None,
         typer.Option(
-            help="µm per pixel: each image's closest level, instead of --level.", rich_help_panel=PLACE
+            help="Instead of --level: µm per pixel, for which each image's closest level is taken.",
+            rich_help_panel=PLACE,
         ),
     ] = None,
     mask: Annotated[
         str,
         typer.Option(
-            help="Embed what is found alone: auto, tissue, field-of-view; all if omitted.",
+            help="Embed only this: auto, tissue or field-of-view; everything if omitted.",
             rich_help_panel=PLACE,
         ),
     ] = "",
     frames: Annotated[
         str,
         typer.Option(
-            help="all, 0:20:2 (from, to, step) or 0,5,9: of every stack, each as an output of its own.",
+            help=(
+                "Frames of every stack, each as an output of its own: all, 0:20:2 (from, to, step) or 0,5,9."
+            ),
             rich_help_panel=PLACE,
         ),
     ] = "",
@@ -93,7 +104,7 @@ def batch(  # noqa: PLR0913  # each parameter is an option that users type, or a
 ) -> None:
     """Embed many images: an OME-Zarr of tokens and maps for each, and one table of provenance and scores.
 
-    What is there already is not made again: run the same command again after a stop, or with more images.
+    Finished outputs are kept: run the same command again after a stop, or with more images.
     """
     from napari_sslmaps.batch.cluster import Workers
     from napari_sslmaps.batch.run import run_batch

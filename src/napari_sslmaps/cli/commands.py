@@ -24,7 +24,7 @@ from napari_sslmaps.cli.demo import demo
 from napari_sslmaps.cli.encoders import encoders
 from napari_sslmaps.cli.evaluate import evaluate
 from napari_sslmaps.cli.machine import bench, cache, doctor
-from napari_sslmaps.cli.options import MapCommand
+from napari_sslmaps.cli.options import MapCommand, example
 from napari_sslmaps.cli.pretext import pretext
 from napari_sslmaps.cli.pretrain import pretrain
 from napari_sslmaps.cli.readers import readers
@@ -44,21 +44,37 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 _SEE, _MANY, _TRAIN, _HERE = "See", "Compare, and embed many images", "Train", "This machine"
-app.command(rich_help_panel=_SEE)(demo)
-app.command(rich_help_panel=_SEE, cls=MapCommand)(run)
-app.command(rich_help_panel=_SEE)(pretext)
+app.command(rich_help_panel=_SEE, epilog=example("demo --headless --out figure.png"))(demo)
+app.command(
+    rich_help_panel=_SEE, cls=MapCommand, epilog=example("run sample:histology --anchor 120,340 --out maps")
+)(run)
+app.command(rich_help_panel=_SEE, epilog=example("pretext sample:histology -e mae-histology --out task"))(
+    pretext
+)
 app.add_typer(encoders, name="encoders", rich_help_panel=_SEE)
-app.command(rich_help_panel=_MANY, cls=MapCommand)(evaluate)
-app.command(rich_help_panel=_MANY, cls=MapCommand)(batch)
-app.command(rich_help_panel=_MANY)(index)
-app.command(rich_help_panel=_MANY)(search)
+app.command(
+    rich_help_panel=_MANY,
+    cls=MapCommand,
+    epilog=example("evaluate sample:histology -e mae-histology --out scores"),
+)(evaluate)
+app.command(
+    rich_help_panel=_MANY, cls=MapCommand, epilog=example("batch images -e dinov3-histology --out store")
+)(batch)
+app.command(rich_help_panel=_MANY, epilog=example("index store"))(index)
+app.command(rich_help_panel=_MANY, epilog=example("search store --like image.png@40,60 --out found"))(search)
 app.add_typer(readers, name="readers", rich_help_panel=_MANY)
-app.command(rich_help_panel=_TRAIN)(simulate)
-app.command(rich_help_panel=_TRAIN)(pretrain)
-app.command(rich_help_panel=_TRAIN)(study)
+app.command(rich_help_panel=_TRAIN, epilog=example("simulate histology --count 8 --out fields"))(simulate)
+app.command(
+    rich_help_panel=_TRAIN,
+    epilog=example(
+        "simulate histology --count 48 --out fields",
+        "pretrain --recipe mae-histology --data fields/images --steps 4 --workers 0 --out trained",
+    ),
+)(pretrain)
+app.command(rich_help_panel=_TRAIN, epilog=example("study --minutes 5 --out study"))(study)
 app.add_typer(cache, name="cache", rich_help_panel=_HERE)
-app.command(rich_help_panel=_HERE)(doctor)
-app.command(rich_help_panel=_HERE)(bench)
+app.command(rich_help_panel=_HERE, epilog=example("doctor"))(doctor)
+app.command(rich_help_panel=_HERE, epilog=example("bench -e mae-histology --side 128"))(bench)
 
 
 def _show_version(wanted: bool) -> None:

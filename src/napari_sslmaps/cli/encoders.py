@@ -10,7 +10,7 @@ from rich.table import Column, Table
 
 from napari_sslmaps.cli import console
 from napari_sslmaps.cli.console import byte_bar
-from napari_sslmaps.cli.options import Corrections, Json, takes
+from napari_sslmaps.cli.options import Corrections, Json, example, takes
 
 if TYPE_CHECKING:
     from napari_sslmaps.encoders.spec import EncoderSpec
@@ -25,10 +25,10 @@ def plain(context: typer.Context, json: Json = False) -> None:
         list_all(json=json)
 
 
-@encoders.command("list")
+@encoders.command("list", epilog=example("encoders list"))
 def list_all(
     published: Annotated[
-        bool, typer.Option("--published", help="List published ones that are not downloaded, too.")
+        bool, typer.Option("--published", help="Also list published encoders that have not been downloaded.")
     ] = False,
     json: Json = False,
 ) -> None:
@@ -52,7 +52,7 @@ def list_all(
             console.note(spec.trouble)
 
 
-@encoders.command()
+@encoders.command(epilog=example("encoders show mae-histology"))
 def show(name: Annotated[str, typer.Argument(help="Name of an encoder.")], json: Json = False) -> None:
     """Print the model card of an encoder."""
     from napari_sslmaps.encoders.registry import get_spec, model_card
@@ -68,7 +68,7 @@ def show(name: Annotated[str, typer.Argument(help="Name of an encoder.")], json:
     console.out(Markdown(card))
 
 
-@encoders.command()
+@encoders.command(epilog=example("encoders inspect weights.pth"))
 @takes(Corrections)
 def inspect(
     path: Annotated[Path, typer.Argument(help="A weight file or folder, or hf:OWNER/NAME.")],
@@ -91,16 +91,16 @@ def inspect(
         console.out("\n".join([str(report), *(f"doubt: {sentence}" for sentence in doubts)]))
 
 
-@encoders.command()
+@encoders.command(epilog=example("encoders add weights.pth --name mine"))
 @takes(Corrections)
 def add(
     path: Annotated[Path, typer.Argument(help="A weight file or folder, or hf:OWNER/NAME.")],
     *,
-    name: Annotated[str, typer.Option(help="What to call it; after the file if omitted.")] = "",
+    name: Annotated[str, typer.Option(help="Name to list it under; the file's if omitted.")] = "",
     json: Json = False,
     corrections: Corrections = Corrections(),
 ) -> None:
-    """Remember a weight file: it is listed with the others from now on."""
+    """Add a weight file to the list of encoders; the file stays where it is."""
     from napari_sslmaps.encoders.user_encoders import doubts_of, remember
 
     given = corrections.overrides()
@@ -113,16 +113,16 @@ def add(
     console.out(f"Added {spec.name}: {spec.method}, {spec.architecture.summary}")
 
 
-@encoders.command()
+@encoders.command(epilog=example("encoders forget mine"))
 def forget(name: Annotated[str, typer.Argument(help="Name of an encoder that was added.")]) -> None:
-    """Take an encoder of yours off the list; its file stays."""
+    """Remove an encoder of yours from the list; its file is kept."""
     from napari_sslmaps.encoders.user_encoders import forget
 
     forget(name)
     console.out(f"Forgot {name}; its file is where it was.")
 
 
-@encoders.command()
+@encoders.command(epilog=example("encoders download dinov2-vit-s14"))
 def download(
     name: Annotated[str, typer.Argument(help="Name of a published encoder; see list --published.")],
     accept_licence: Annotated[

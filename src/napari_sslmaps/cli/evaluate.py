@@ -68,49 +68,56 @@ def evaluate(  # noqa: PLR0913  # each parameter is an option that users type, o
     encoder: Encoders = None,
     out: OutOrNone = None,
     record: Annotated[
-        Path | None, typer.Option("--from", help="Compare again what a run.json describes.")
+        Path | None, typer.Option("--from", help="Repeat the comparison that a run.json describes.")
     ] = None,
     found_in: Places = None,
     figures: Annotated[
-        int, typer.Option(min=0, help="Images whose figure and maps are written, the first ones.")
+        int,
+        typer.Option(
+            min=0, help="Number of images, from the first, for which a figure and maps are written."
+        ),
     ] = 4,
     json: Json = False,
     anonymous: Anonymous = False,
     masks: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of masks called like their images, or the mask of one image.",
+            help="Folder of masks named like their images, or the mask of a single image.",
             rich_help_panel=_LABELS,
         ),
     ] = None,
     classes: Annotated[
         str,
-        typer.Option(help="Names of the masks' labels from 1 on, as tumour,stroma.", rich_help_panel=_LABELS),
+        typer.Option(
+            help="Names of the masks' labels from 1 on, such as tumour,stroma.", rich_help_panel=_LABELS
+        ),
     ] = "",
     ignore: Annotated[
         int | None,
         typer.Option(
-            help="Label in masks whose pixels are left out; 255 beside others, if omitted.",
+            help="Label in masks whose pixels are not scored; if omitted, 255 where there are other labels.",
             rich_help_panel=_LABELS,
         ),
     ] = None,
     labels: Annotated[
         str,
         typer.Option(
-            help="Label of each image: a CSV with image and label, or subfolders.", rich_help_panel=_LABELS
+            help="Label of each image: a CSV with columns image and label, or the word subfolders.",
+            rich_help_panel=_LABELS,
         ),
     ] = "",
     scores: Annotated[
         str,
         typer.Option(
-            help=f"{', '.join(SCORES)}: those wanted, as maps,anchors.",
+            help=f"Scores to compute, such as maps,anchors, out of {', '.join(SCORES)}.",
             rich_help_panel=_SCORES,
         ),
     ] = "maps,anchors,agreement",
     controls: Annotated[
         str,
         typer.Option(
-            help=f"{', '.join(CONTROL_KINDS)}: those wanted, as pixels,colour; all; none.",
+            help=f"Controls to compare with, such as pixels,colour, out of {', '.join(CONTROL_KINDS)}; "
+            "or all, or none.",
             rich_help_panel=_SCORES,
         ),
     ] = "position,pixels,colour",
@@ -119,23 +126,31 @@ def evaluate(  # noqa: PLR0913  # each parameter is an option that users type, o
         typer.Option(
             "--anchors",
             min=1,
-            help="Anchors drawn in each image, for anchors' scores.",
+            help="Anchors sampled in each image, for --scores anchors.",
             rich_help_panel=_SCORES,
         ),
     ] = 64,
     perturbations: Annotated[
-        str, typer.Option(help="For robustness, as speckle,blur; all if omitted.", rich_help_panel=_SCORES)
+        str,
+        typer.Option(
+            help="Perturbations for --scores robustness, such as speckle,blur; all if omitted.",
+            rich_help_panel=_SCORES,
+        ),
     ] = "",
     resolutions: Annotated[
         str,
-        typer.Option(help="For scale, besides --resolution: as 192px,native,0.5um.", rich_help_panel=_SCORES),
+        typer.Option(
+            help="Resolutions for --scores scale besides --resolution, such as 192px,native,0.5um.",
+            rich_help_panel=_SCORES,
+        ),
     ] = "",
     seed: Seed = 0,
     points: PointFlags = PointFlags(),
     anchor_set: Annotated[
         Path | None,
         typer.Option(
-            help="Named groups of anchors that the window saved: a map for each.", rich_help_panel=ANCHORS
+            help="File of named groups of anchors saved in the window: a map for each.",
+            rich_help_panel=ANCHORS,
         ),
     ] = None,
     region: RegionText = None,
@@ -143,7 +158,7 @@ def evaluate(  # noqa: PLR0913  # each parameter is an option that users type, o
     within: Annotated[
         str,
         typer.Option(
-            "--region-mask", help="Embed this alone: auto, tissue, field-of-view.", rich_help_panel=PLACE
+            "--region-mask", help="Embed only this: auto, tissue or field-of-view.", rich_help_panel=PLACE
         ),
     ] = "",
     opened: OpenFlags = OpenFlags(),
@@ -154,18 +169,20 @@ def evaluate(  # noqa: PLR0913  # each parameter is an option that users type, o
 ) -> None:
     """Score encoders beside their controls on annotated images.
 
-    Finished images are kept in the folder: after a stop, or with more images, the same command goes on.
+    Finished images are kept: run the same command again to continue after a stop, or to add images.
     """
     given = corrections.overrides()
     if bool(images) == (record is not None):
         raise typer.BadParameter("give either images or --from run.json.")
     if record is not None:
         if encoder or masks or labels or any((*points, *opened)) or anchor_set or region or given.given:
-            raise typer.BadParameter("--from says all but --out and --json; leave the other options out.")
+            raise typer.BadParameter(
+                "--from takes everything from the record; only --out and --json can be given with it."
+            )
         _again((record, found_in), out or record.parent, figures, json=json)
         return
     if out is None or not images:
-        raise typer.BadParameter("tell where to write with --out DIR.")
+        raise typer.BadParameter("say where to write to, with --out DIR.")
     from napari_sslmaps.compare.listing import ListingOptions
     from napari_sslmaps.compare.request import ComparisonOptions
     from napari_sslmaps.inputs.encoders import choose_encoders

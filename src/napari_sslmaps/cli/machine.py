@@ -8,19 +8,25 @@ import typer
 from rich.table import Table
 
 from napari_sslmaps.cli import console
-from napari_sslmaps.cli.options import Device, Json, Precision
+from napari_sslmaps.cli.options import Device, Json, Precision, example
 from napari_sslmaps.errors import ExportError
 
 if TYPE_CHECKING:
     from napari_sslmaps.cache.store import CachedEmbedding
 
-_SIDE = "Pixels along the square of noise that is embedded."
+_SIDE = "Side in pixels of the square of noise that is embedded."
 
 
 def bench(
     encoder: Annotated[
         list[str] | None,
-        typer.Option("--encoder", "-e", help="Name or file; repeat. The four of histology, if omitted."),
+        typer.Option(
+            "--encoder",
+            "-e",
+            help=(
+                "Name of an encoder, or a weight file; may be repeated. If omitted, the four of histology."
+            ),
+        ),
     ] = None,
     side: Annotated[int, typer.Option(help=_SIDE)] = 512,
     json: Json = False,
@@ -75,9 +81,9 @@ def doctor(json: Json = False) -> None:
 cache = typer.Typer(help="List, prune and clear the embeddings kept on this machine.", no_args_is_help=True)
 
 
-@cache.command("list")
+@cache.command("list", epilog=example("cache list"))
 def list_all(json: Json = False) -> None:
-    """List the embeddings kept, last used first, and how much the cache may take."""
+    """List the embeddings kept, most recently used first, and the cache's limit."""
     from napari_sslmaps.cache.store import Cache
 
     store = Cache()
@@ -96,14 +102,14 @@ def list_all(json: Json = False) -> None:
     console.out(f"{len(found)} embeddings, {taken}, in {store.root}")
 
 
-@cache.command()
+@cache.command(epilog=example("cache prune --limit-gb 2"))
 def prune(
     limit_gb: Annotated[
         float | None,
-        typer.Option("--limit-gb", min=0, help="What may be left; the cache's own limit if omitted."),
+        typer.Option("--limit-gb", min=0, help="Gigabytes that may stay; the cache's own limit if omitted."),
     ] = None,
 ) -> None:
-    """Delete what was used longest ago, until the rest is below the limit."""
+    """Delete the least recently used embeddings until the rest is below the limit."""
     from napari_sslmaps.cache.store import Cache
 
     store = Cache()
@@ -111,11 +117,11 @@ def prune(
         _say_gone(store.prune(None if limit_gb is None else int(limit_gb * 1e9)))
 
 
-@cache.command()
+@cache.command(epilog=example("cache clear"))
 def clear(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Delete all embeddings kept."""
+    """Delete all embeddings that are kept."""
     from napari_sslmaps.cache.store import Cache
 
     store = Cache()

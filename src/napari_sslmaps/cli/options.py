@@ -29,32 +29,45 @@ ANCHORS = "Anchors"
 MAPS = "Maps"
 USUAL = "usual"
 """Scale that the first encoder is usually compared at."""
-CORRECTIONS = "Where a weight file is wrong or silent"
+CORRECTIONS = "Corrections, where a weight file is wrong or does not say"
 
 Encoders = Annotated[
     list[str] | None,
-    typer.Option("--encoder", "-e", help="Name or file; repeat. If omitted, the set for such images."),
+    typer.Option(
+        "--encoder",
+        "-e",
+        help=(
+            "Name of an encoder, or a weight file; may be repeated. If omitted, those inside for this"
+            " kind of image."
+        ),
+    ),
 ]
-Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for all that is written.")]
+Out = Annotated[Path, typer.Option("--out", "-o", help="Folder to write everything to.")]
 OutOrNone = Annotated[
-    Path | None, typer.Option("--out", "-o", help="Folder for all that is written; with --from, its own.")
+    Path | None,
+    typer.Option("--out", "-o", help="Folder to write everything to; with --from, by default its own."),
 ]
 Places = Annotated[
     Path | None,
-    typer.Option("--images", help="With --from: a folder in which its images are found, by their hash."),
+    typer.Option("--images", help="With --from: folder to look for its images in, by their hash."),
 ]
 Anonymous = Annotated[
     bool,
     typer.Option(
         "--anonymous",
-        help="Call images by numbers, keep OUT-key.json apart, leave out text around a sector.",
+        help=(
+            "Replace names of images by numbers, keep their key apart in OUT-key.json, and leave out "
+            "text around an ultrasound sector."
+        ),
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.", rich_help_panel=COMPUTING)]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON only.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.", rich_help_panel=COMPUTING)]
 Precision = Annotated[
     str,
-    typer.Option(help="auto, float32 (repeats bit for bit), bfloat16, float16.", rich_help_panel=COMPUTING),
+    typer.Option(
+        help="auto, float32 (repeatable bit for bit), bfloat16 or float16.", rich_help_panel=COMPUTING
+    ),
 ]
 RegionText = Annotated[
     str | None,
@@ -70,17 +83,32 @@ ResolutionText = Annotated[
     str,
     typer.Option(
         "--resolution",
-        help="trained: what each encoder learned at, where known; native; µm per pixel, as 0.5um.",
+        help=(
+            "Resolution to read images at: trained (what each encoder was trained at, where known), "
+            "native, or µm per pixel such as 0.5um."
+        ),
         rich_help_panel=PLACE,
     ),
 ]
 ShortSide = Annotated[
     int | None,
     typer.Option(
-        "--short-side", min=1, help="Instead: pixels along the image's shorter side.", rich_help_panel=PLACE
+        "--short-side",
+        min=1,
+        help="Instead of --resolution: pixels along the image's shorter side.",
+        rich_help_panel=PLACE,
     ),
 ]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of everything that is drawn.")]
+Seed = Annotated[int, typer.Option(min=0, help="Random seed.")]
+
+
+def example(*commands: str) -> str:
+    """Return the end of a command's help: the smallest commands, without the program's name, that work."""
+    told = [
+        f"Example: napari-sslmaps {commands[0]}",
+        *(f"then: napari-sslmaps {one}" for one in commands[1:]),
+    ]
+    return "\n\n".join(told)
 
 
 class RegionFlags(NamedTuple):
@@ -114,12 +142,15 @@ class EmbedFlags(NamedTuple):
         int | None,
         typer.Option(
             min=1,
-            help="Tokens per tile side; if omitted one pass up to 64 × 64, then what costs least.",
+            help=(
+                "Tokens along the side of a tile. If omitted, one pass up to 64 × 64 tokens; beyond that,"
+                " the tiles that cost least."
+            ),
             rich_help_panel=COMPUTING,
         ),
     ] = None
     overlap: Annotated[
-        int, typer.Option(min=0, help="Tokens that neighbouring tiles share.", rich_help_panel=COMPUTING)
+        int, typer.Option(min=0, help="Tokens shared by neighbouring tiles.", rich_help_panel=COMPUTING)
     ] = 8
     precision: Precision = "auto"
     device: Device = "auto"
@@ -129,14 +160,17 @@ class EmbedFlags(NamedTuple):
         int | None,
         typer.Option(
             min=1,
-            help="Pixels per token, a divisor of the patch: finer tokens, of several passes.",
+            help="Pixels per token, a divisor of the patch size: finer tokens, by several shifted passes.",
             rich_help_panel=COMPUTING,
         ),
     ] = None
     token_block: Annotated[
         str | None,
         typer.Option(
-            help="Whose tokens: a block from 0, or from -1, the last; or a stage's name. Of --block apart.",
+            help=(
+                "Block whose output is used as tokens, counted from 0, or from the end with -1; or the "
+                "name of a stage. Independent of --block."
+            ),
             rich_help_panel=COMPUTING,
         ),
     ] = None
@@ -144,7 +178,7 @@ class EmbedFlags(NamedTuple):
         bool,
         typer.Option(
             "--token-norm/--no-token-norm",
-            help="Whether tokens pass the encoder's final norm.",
+            help="Apply the encoder's final norm to tokens, or not.",
             rich_help_panel=COMPUTING,
         ),
     ] = True
@@ -174,14 +208,14 @@ class OpenFlags(NamedTuple):
     channel: Annotated[
         list[str] | None,
         typer.Option(
-            help="Number from 0, or name, of an image with several; repeat for red, green, blue.",
+            help="Channel to show, by name or by number from 0; repeat it for red, green and blue.",
             rich_help_panel=PLACE,
         ),
     ] = None
     series: Annotated[
         str,
         typer.Option(
-            help="Number or name of the image in a file that holds several; the largest if omitted.",
+            help="Image to read from a file that holds several, by name or number; the largest if omitted.",
             rich_help_panel=PLACE,
         ),
     ] = ""
@@ -189,15 +223,13 @@ class OpenFlags(NamedTuple):
         str,
         typer.Option(
             "--um-per-px",
-            help="µm per pixel of the finest level, or y,x, where you know better than the file.",
+            help="µm per pixel of the finest level, as a number or as y,x, instead of what the file says.",
             rich_help_panel=PLACE,
         ),
     ] = ""
     no_icc: Annotated[
         bool,
-        typer.Option(
-            "--no-icc", help="Leave a slide's colours as stored: no ICC profile.", rich_help_panel=PLACE
-        ),
+        typer.Option("--no-icc", help="Do not apply a slide's ICC colour profile.", rich_help_panel=PLACE),
     ] = False
 
     def options(self) -> "OpenOptions":
@@ -218,11 +250,17 @@ class PointFlags(NamedTuple):
 
     anchor: Annotated[
         list[str] | None,
-        typer.Option(help="row,column in pixels; repeat. None: no similarity map.", rich_help_panel=ANCHORS),
+        typer.Option(
+            help="row,column in pixels; may be repeated. Without one there is no similarity map.",
+            rich_help_panel=ANCHORS,
+        ),
     ] = None
     negative: Annotated[
         list[str] | None,
-        typer.Option(help="row,column that the result should be unlike; repeat.", rich_help_panel=ANCHORS),
+        typer.Option(
+            help="row,column of a place that results should be unlike; may be repeated.",
+            rich_help_panel=ANCHORS,
+        ),
     ] = None
 
     def points(self) -> tuple[Points, Points]:
@@ -233,7 +271,7 @@ class PointFlags(NamedTuple):
 class MapFlags(NamedTuple):
     """Options of the maps that are made of an embedding."""
 
-    maps: Annotated[str, typer.Option("--maps", help="Those wanted.", rich_help_panel=MAPS)] = ""
+    maps: Annotated[str, typer.Option("--maps", help="Maps to make.", rich_help_panel=MAPS)] = ""
     centred: Annotated[
         bool,
         typer.Option(
@@ -242,22 +280,25 @@ class MapFlags(NamedTuple):
     ] = True
     head: Annotated[
         int | None,
-        typer.Option(min=0, help="One attention head; the mean if omitted.", rich_help_panel=MAPS),
+        typer.Option(
+            min=0, help="One attention head, from 0; the mean over heads if omitted.", rich_help_panel=MAPS
+        ),
     ] = None
     foreground: Annotated[
         str,
         typer.Option(
-            help="Tokens that PCA is fitted on: auto (not flat), first-component, all.", rich_help_panel=MAPS
+            help="Tokens to fit PCA to: auto (those whose pixels vary), first-component or all.",
+            rich_help_panel=MAPS,
         ),
     ] = "auto"
     clusters: Annotated[
-        int, typer.Option(min=2, help="How many, for --maps clusters.", rich_help_panel=MAPS)
+        int, typer.Option(min=2, help="Number of clusters, for --maps clusters.", rich_help_panel=MAPS)
     ] = 6
     scale: Annotated[
         str,
         typer.Option(
             help="σ of the neighbourhood that tokens are averaged over: 20um, 12px, or 5% of the region's "
-            "shorter side; 0 for single patches; usual for what the first encoder finds most with.",
+            "shorter side; 0 for single patches; usual for what suits the first encoder.",
             rich_help_panel=MAPS,
         ),
     ] = USUAL
@@ -306,9 +347,8 @@ class MapCommand(TyperCommand):
         for parameter in self.params:
             if isinstance(parameter, TyperOption) and parameter.name == "maps":
                 keys = ", ".join(kind.key for kind in selectable())
-                parameter.help = (
-                    f"{keys}: those wanted, as pca,similarity; if omitted, {', '.join(standard())}."
-                )
+                usual = ", ".join(standard())
+                parameter.help = f"Maps to make, such as pca,similarity, out of {keys}. If omitted, {usual}."
         super().format_help(ctx, formatter)
 
 
@@ -318,14 +358,21 @@ class AttentionFlags(NamedTuple):
     block: Annotated[
         int | None,
         typer.Option(
-            help="Block whose attention is shown, from 1, or from -1; the last if omitted.",
+            help=(
+                "Block whose attention is shown, counted from 1, or from the end with -1; the last if "
+                "omitted."
+            ),
             rich_help_panel=MAPS,
         ),
     ] = None
     attention: Annotated[
         str,
         typer.Option(
-            help="Of the output, of the last --anchor's token (anchor), or rollout.", rich_help_panel=MAPS
+            help=(
+                "Whose attention: output (what the encoder's output reads), anchor (the token under the "
+                "last --anchor) or rollout."
+            ),
+            rich_help_panel=MAPS,
         ),
     ] = "output"
 
@@ -335,7 +382,7 @@ class Corrections(NamedTuple):
 
     method: Annotated[
         str | None,
-        typer.Option(help=f"{', '.join(METHODS)}.", rich_help_panel=CORRECTIONS),
+        typer.Option(help=f"Method it was trained by: {', '.join(METHODS)}.", rich_help_panel=CORRECTIONS),
     ] = None
     num_heads: Annotated[
         int | None, typer.Option(help="Attention heads per block.", rich_help_panel=CORRECTIONS)
@@ -353,7 +400,10 @@ class Corrections(NamedTuple):
     branch: Annotated[
         str | None,
         typer.Option(
-            help="target (I-JEPA's target encoder, a teacher; the default) or encoder.",
+            help=(
+                "Network to use from a file with two: target (I-JEPA's target encoder, a teacher; the "
+                "default) or encoder."
+            ),
             rich_help_panel=CORRECTIONS,
         ),
     ] = None
@@ -364,21 +414,24 @@ class Corrections(NamedTuple):
     antialias: Annotated[
         bool | None,
         typer.Option(
-            help="Resample positions with or without a low-pass filter.",
+            help="Resample position embeddings with a low-pass filter, or without.",
             rich_help_panel=CORRECTIONS,
         ),
     ] = None
     offset: Annotated[
         float | None,
         typer.Option(
-            help="Tokens by which the scale of resampled positions is longer; DINO has 0.1.",
+            help=(
+                "Tokens added to the grid's sides when position embeddings are resampled; DINO's code "
+                "adds 0.1."
+            ),
             rich_help_panel=CORRECTIONS,
         ),
     ] = None
     grid: Annotated[
         tuple[int, int] | None,
         typer.Option(
-            help="Rows and columns of the stored positions.",
+            help="Rows and columns of the stored position embeddings.",
             metavar="ROWS COLUMNS",
             rich_help_panel=CORRECTIONS,
         ),

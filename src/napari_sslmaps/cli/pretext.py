@@ -43,14 +43,16 @@ def pretext(  # noqa: PLR0913  # each parameter is an option that users type, or
     fit: Annotated[
         str,
         typer.Option(
-            help="crop: the middle of the region, of the size the encoder was trained on; resize: the region "
+            help="crop: the middle of the region, at the size the encoder was trained on; resize: the region "
             "brought to that size; whole: all of it at once.",
             rich_help_panel=_TASK,
         ),
     ] = "crop",
     mask: Annotated[
         Path | None,
-        typer.Option(help="Image of the region's size: what is not 0 is hidden.", rich_help_panel=_TASK),
+        typer.Option(
+            help="Image of the region's size; pixels other than 0 are hidden.", rich_help_panel=_TASK
+        ),
     ] = None,
     ratio: Annotated[
         float | None,
@@ -61,7 +63,10 @@ def pretext(  # noqa: PLR0913  # each parameter is an option that users type, or
         typer.Option(help="I-JEPA target block, y,x,height,width in pixels; repeat.", rich_help_panel=_TASK),
     ] = None,
     distortion: Annotated[
-        str, typer.Option(help="DiRA: trained, cutout, outer-cutout, shuffle, none.", rich_help_panel=_TASK)
+        str,
+        typer.Option(
+            help="DiRA's distortion: trained, cutout, outer-cutout, shuffle or none.", rich_help_panel=_TASK
+        ),
     ] = "trained",
     seed: Seed = 0,
     resolution: ResolutionText = "trained",
@@ -69,7 +74,7 @@ def pretext(  # noqa: PLR0913  # each parameter is an option that users type, or
     device: Device = "auto",
     corrections: Corrections = Corrections(),
 ) -> None:
-    """Show the encoders' pretext tasks: what is hidden or distorted, what comes back, how near it comes.
+    """Show each encoder's pretext task: what it was not shown, what it restored, and how close that comes.
 
     OUT gets pretext.png, each panel as a TIFF, and pretext.json.
     """

@@ -21,32 +21,38 @@ def pretrain(  # noqa: PLR0913  # each parameter is an option that users type
     method: Annotated[str | None, typer.Option(help="mae, ijepa, dinov3 or dira.")] = None,
     data: Annotated[
         str | None,
-        typer.Option(help="Folder or file of images, clips or slides; simulated:histology or :ultrasound."),
+        typer.Option(
+            help="Folder or file of images, clips or slides; or simulated:histology, simulated:ultrasound."
+        ),
     ] = None,
-    recipe: Annotated[str | None, typer.Option(help="TOML file, or a name of --list-recipes.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for all that is written.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="TOML file, or a name from --list-recipes.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder to write everything to.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Number of steps.")] = None,
-    minutes: Annotated[float | None, typer.Option(min=0.0, help="Or: as many steps as fit.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=0.0, help="Instead of --steps: as many as fit into this time.")
+    ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the checkpoint in OUT, if any.")
+        bool, typer.Option("--resume", help="Continue from the checkpoint in OUT, if there is one.")
     ] = False,
     init: Annotated[
-        Path | None, typer.Option(help="Begin with the weights of any checkpoint that can be loaded.")
+        Path | None, typer.Option(help="Checkpoint whose weights to start from; any that can be loaded.")
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of weights and data.")] = None,
     precision: Annotated[
         str | None,
-        typer.Option(help="32, bf16 or 16; auto: what the device is made for.", rich_help_panel=_RUN),
+        typer.Option(help="32, bf16, 16, or auto for what suits the device.", rich_help_panel=_RUN),
     ] = None,
     accumulate: Annotated[
         int | None,
-        typer.Option(min=1, help="Parts of a batch that a process takes in turn.", rich_help_panel=_RUN),
+        typer.Option(
+            min=1,
+            help="Parts to split a batch into, to save memory (gradient accumulation).",
+            rich_help_panel=_RUN,
+        ),
     ] = None,
     checkpointing: Annotated[
         bool,
-        typer.Option(
-            "--checkpointing", help="Compute activations twice to spare memory.", rich_help_panel=_RUN
-        ),
+        typer.Option("--checkpointing", help="Recompute activations to save memory.", rich_help_panel=_RUN),
     ] = False,
     um_per_px: Annotated[
         float | None, typer.Option(help="Resample images to this many µm per pixel.", rich_help_panel=_RUN)
@@ -54,7 +60,8 @@ def pretrain(  # noqa: PLR0913  # each parameter is an option that users type
     bank: Annotated[
         Path | None,
         typer.Option(
-            help="File of simulated or cut fields, made if absent; else in OUT.", rich_help_panel=_RUN
+            help="File to keep simulated or cut fields in, made if it is missing; one in OUT if omitted.",
+            rich_help_panel=_RUN,
         ),
     ] = None,
     workers: Annotated[
@@ -64,23 +71,30 @@ def pretrain(  # noqa: PLR0913  # each parameter is an option that users type
         str, typer.Option(help="auto, cpu, cuda, mps.", rich_help_panel=_DEVICES)
     ] = "auto",
     devices: Annotated[
-        str, typer.Option(help="How many per node, auto for all, or which: 0,2.", rich_help_panel=_DEVICES)
+        str,
+        typer.Option(help="Number per node, auto for all, or a list such as 0,2.", rich_help_panel=_DEVICES),
     ] = "1",
-    nodes: Annotated[int, typer.Option(min=1, help="Machines.", rich_help_panel=_DEVICES)] = 1,
-    log_every: Annotated[int, typer.Option(min=1, help="Steps.", rich_help_panel=_OFTEN)] = 50,
-    save_every: Annotated[int, typer.Option(min=1, help="Steps.", rich_help_panel=_OFTEN)] = 200,
-    panel_every: Annotated[int, typer.Option(min=1, help="Steps.", rich_help_panel=_OFTEN)] = 1000,
+    nodes: Annotated[int, typer.Option(min=1, help="Number of machines.", rich_help_panel=_DEVICES)] = 1,
+    log_every: Annotated[
+        int, typer.Option(min=1, help="Steps between log entries.", rich_help_panel=_OFTEN)
+    ] = 50,
+    save_every: Annotated[
+        int, typer.Option(min=1, help="Steps between checkpoints.", rich_help_panel=_OFTEN)
+    ] = 200,
+    panel_every: Annotated[
+        int, typer.Option(min=1, help="Steps between pictures.", rich_help_panel=_OFTEN)
+    ] = 1000,
     list_recipes: Annotated[
         bool, typer.Option("--list-recipes", help="List the recipes of this package.")
     ] = False,
 ) -> None:
-    """Train an encoder with one of the four methods; stop it at any time and go on with --resume."""
+    """Train an encoder by one of the four methods; stop at any time and continue with --resume."""
     if list_recipes:
         _list_recipes()
         return
     require_extra("lab")
     if out is None:
-        raise typer.BadParameter("tell where to write with --out DIR.")
+        raise typer.BadParameter("say where to write to, with --out DIR.")
     if steps is not None and minutes is not None:
         raise typer.BadParameter("give --steps or --minutes, not both.")
     chosen = _choose(method, data, recipe, out if resume else None)

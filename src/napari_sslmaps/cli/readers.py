@@ -17,6 +17,7 @@ from napari_sslmaps.cli.options import (
     Out,
     PointFlags,
     Seed,
+    example,
     takes,
     words,
 )
@@ -29,7 +30,9 @@ readers = typer.Typer(help="Let people judge maps blind, and analyse their answe
 _STUDY = "The study"
 
 
-@readers.command()
+@readers.command(
+    epilog=example("readers new images -e mae-histology --reader Anna --maps attention --out study")
+)
 @takes(PointFlags, OpenFlags, EmbedFlags, MapFlags, Corrections)
 def new(  # noqa: PLR0913  # each parameter is an option that users type, or a group of them
     images: Annotated[
@@ -37,9 +40,12 @@ def new(  # noqa: PLR0913  # each parameter is an option that users type, or a g
         typer.Argument(help="Images, folders, CSV files with a column image.", show_default=False),
     ],
     *,
-    encoder: Annotated[list[str], typer.Option("--encoder", "-e", help="Name or file; repeat.")],
+    encoder: Annotated[
+        list[str],
+        typer.Option("--encoder", "-e", help="Name of an encoder, or a weight file; may be repeated."),
+    ],
     reader: Annotated[
-        list[str], typer.Option("--reader", help="Name of a person; repeat.", rich_help_panel=_STUDY)
+        list[str], typer.Option("--reader", help="Name of a reader; may be repeated.", rich_help_panel=_STUDY)
     ],
     out: Out,
     design: Annotated[
@@ -47,32 +53,36 @@ def new(  # noqa: PLR0913  # each parameter is an option that users type, or a g
     ] = "rating",
     questions: Annotated[
         Path | None,
-        typer.Option(help="TOML file of questions; three of our own if omitted.", rich_help_panel=_STUDY),
+        typer.Option(help="TOML file of questions; three standard ones if omitted.", rich_help_panel=_STUDY),
     ] = None,
     controls: Annotated[
         str,
         typer.Option(
-            help="Controls of the first encoder that hide among the methods; none for none.",
+            help="Controls of the first encoder to hide among the methods, or none.",
             rich_help_panel=_STUDY,
         ),
     ] = ",".join(CONTROLS),
     repeats: Annotated[
         float,
-        typer.Option(min=0, max=1, help="Share of items that everybody sees twice.", rich_help_panel=_STUDY),
+        typer.Option(
+            min=0, max=1, help="Share of items that every reader sees twice.", rich_help_panel=_STUDY
+        ),
     ] = REPEATS,
     seed: Seed = 0,
     json: Json = False,
     points: PointFlags = PointFlags(),
     anchors: Annotated[
         Path | None,
-        typer.Option(help="Instead: anchors as the window saves them.", rich_help_panel=ANCHORS),
+        typer.Option(
+            help="Instead of --anchor: file of anchors saved in the window.", rich_help_panel=ANCHORS
+        ),
     ] = None,
     opened: OpenFlags = OpenFlags(),
     embed: EmbedFlags = EmbedFlags(),
     maps: MapFlags = MapFlags(),
     corrections: Corrections = Corrections(),
 ) -> None:
-    """Make a study: a page for every reader, to be opened in any browser, and the key to its letters.
+    """Make a study: a page for each reader that opens in any browser, and the key to its letters.
 
     Send each reader the file of their own in OUT/pages, and put what they send back into OUT/answers. Keep
     OUT/key.json to yourself.
@@ -122,17 +132,17 @@ def _anchors(typed: PointFlags, file: Path | None) -> "AnchorGroup":
     return first_group(file)
 
 
-@readers.command()
+@readers.command(epilog=example("readers report study"))
 def report(
     study: Annotated[Path, typer.Argument(help="Folder that `readers new` made.", show_default=False)],
     *,
     answers: Annotated[
         list[Path] | None,
-        typer.Option(help="File that a reader sent back; repeat. All in STUDY/answers if omitted."),
+        typer.Option(help="File that a reader sent back; may be repeated. All in STUDY/answers if omitted."),
     ] = None,
     scores: Annotated[
         Path | None,
-        typer.Option(help="Folder of `evaluate` on the same images: ratings beside AUROC."),
+        typer.Option(help="Folder that `evaluate` wrote for the same images, to set ratings beside AUROC."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder of the report; STUDY/report if omitted.")

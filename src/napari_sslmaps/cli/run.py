@@ -45,11 +45,11 @@ def run(  # noqa: PLR0913  # each parameter is an option that users type, or a g
     encoder: Encoders = None,
     out: OutOrNone = None,
     record: Annotated[
-        Path | None, typer.Option("--from", help="Run again what a run.json describes.")
+        Path | None, typer.Option("--from", help="Repeat the run that a run.json describes.")
     ] = None,
     found_in: Places = None,
     cache: Annotated[
-        bool, typer.Option("--cache", help="Keep embeddings on this machine, and use those that are there.")
+        bool, typer.Option("--cache", help="Keep embeddings on this machine, and use those kept before.")
     ] = False,
     json: Json = False,
     points: PointFlags = PointFlags(),
@@ -58,26 +58,29 @@ def run(  # noqa: PLR0913  # each parameter is an option that users type, or a g
         typer.Option(
             "--anchors",
             "--anchor-set",
-            help="Instead: anchors with groups, as the window saves.",
+            help="Instead of --anchor: file of anchors and groups saved in the window.",
             rich_help_panel=ANCHORS,
         ),
     ] = None,
     reference: Annotated[
         str | None,
-        typer.Option(help="Another image, or sample:…, that the anchors lie in.", rich_help_panel=ANCHORS),
+        typer.Option(help="Another image, or sample:…, in which the anchors lie.", rich_help_panel=ANCHORS),
     ] = None,
     region: RegionFlags = RegionFlags(),
     frames: Annotated[
         str,
         typer.Option(
-            help="all, 0:20:2 (from, to, step) or 0,5,9: maps of these, a strip and an animation.",
+            help=(
+                "Frames to make maps of, with a strip and an animation: all, 0:20:2 (from, to, step) or "
+                "0,5,9."
+            ),
             rich_help_panel=PLACE,
         ),
     ] = "",
     mask: Annotated[
         str,
         typer.Option(
-            help="Embed this alone: auto, tissue, field-of-view, or a label image.", rich_help_panel=PLACE
+            help="Embed only this: auto, tissue, field-of-view, or a label image.", rich_help_panel=PLACE
         ),
     ] = "",
     opened: OpenFlags = OpenFlags(),
@@ -94,19 +97,22 @@ def run(  # noqa: PLR0913  # each parameter is an option that users type, or a g
     ] = False,
     basis: Annotated[
         list[Path] | None,
-        typer.Option(help="PCA basis of an encoder, used instead of a fit; repeat.", rich_help_panel=MAPS),
+        typer.Option(
+            help="File of an encoder's PCA basis, used instead of a new fit; may be repeated.",
+            rich_help_panel=MAPS,
+        ),
     ] = None,
     save_basis: Annotated[
         bool,
-        typer.Option("--save-basis", help="Write each encoder's PCA basis, too.", rich_help_panel=MAPS),
+        typer.Option("--save-basis", help="Also write each encoder's PCA basis.", rich_help_panel=MAPS),
     ] = False,
     heads: Annotated[
-        bool, typer.Option("--heads", help="Draw heads.png: encoders × heads.", rich_help_panel=MAPS)
+        bool, typer.Option("--heads", help="Also draw heads.png: encoders × heads.", rich_help_panel=MAPS)
     ] = False,
     difference: Annotated[
         str,
         typer.Option(
-            help="A,B: two of the encoders; maps of A less those of B are written.", rich_help_panel=MAPS
+            help="A,B, two of the encoders: also write the maps of A minus those of B.", rich_help_panel=MAPS
         ),
     ] = "",
     anonymous: Anonymous = False,
@@ -129,10 +135,12 @@ def run(  # noqa: PLR0913  # each parameter is an option that users type, or a g
             or any((*opened, frames, *elsewhere))
             or attention != AttentionFlags()
         ):
-            raise typer.BadParameter("--from says all but --out and --json; leave the other options out.")
+            raise typer.BadParameter(
+                "--from takes everything from the record; only --out and --json can be given with it."
+            )
         request, folder = _recorded(record, found_in), out or record.parent
     elif out is None or image is None:
-        raise typer.BadParameter("tell where to write with --out DIR.")
+        raise typer.BadParameter("say where to write to, with --out DIR.")
     else:
         from napari_sslmaps.inputs.encoders import choose_encoders, fitting_encoders
         from napari_sslmaps.inputs.images import wanted_tokens

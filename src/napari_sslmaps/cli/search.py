@@ -11,14 +11,14 @@ from napari_sslmaps.cli.options import Json
 
 Store = Annotated[Path, typer.Argument(help="Folder that `batch` wrote.", show_default=False)]
 EncoderFolder = Annotated[
-    str, typer.Option("--encoder", "-e", help="Whose tokens, where the store has several encoders'.")
+    str, typer.Option("--encoder", "-e", help="Encoder to go by, where the store has several.")
 ]
 
 
 def index(store: Store, *, encoder: EncoderFolder = "", json: Json = False) -> None:
-    """Build or bring up to date the index of a store, so that it can be searched.
+    """Build the index of a store, or bring it up to date, so that it can be searched.
 
-    What is indexed already is not read again: run it after every batch, or after a stop.
+    What is already indexed is not read again: run it after every batch, or after a stop.
     """
     from napari_sslmaps.extras import require_extra
     from napari_sslmaps.search.index import build_index
@@ -40,20 +40,29 @@ def search(  # noqa: PLR0913  # each parameter is an option that users type
     store: Store,
     *,
     like: Annotated[
-        list[str], typer.Option(help="image@y,x, or image@y,x,height,width for a rectangle; repeat.")
+        list[str],
+        typer.Option(
+            help=(
+                "Place to look for, as image@y,x, or image@y,x,height,width for a rectangle; may be repeated."
+            )
+        ),
     ],
     unlike: Annotated[
-        list[str] | None, typer.Option(help="What results should be unlike, likewise; repeat.")
+        list[str] | None,
+        typer.Option(help="Place that results should be unlike, in the same form; may be repeated."),
     ] = None,
     encoder: EncoderFolder = "",
-    count: Annotated[int, typer.Option(min=1, help="How many places.")] = 50,
-    per_image: Annotated[int, typer.Option(min=1, help="Most places of one image.")] = 5,
+    count: Annotated[int, typer.Option(min=1, help="Number of places.")] = 50,
+    per_image: Annotated[int, typer.Option(min=1, help="Most places from one image.")] = 5,
     apart: Annotated[
         float | None,
-        typer.Option(min=0, help="Least distance of two in one image, in pixels; four tokens if omitted."),
+        typer.Option(
+            min=0,
+            help="Smallest distance between two places in one image, in pixels; four tokens if omitted.",
+        ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder for table, JSON and contact sheet.")
+        Path | None, typer.Option("--out", "-o", help="Folder to write a table, JSON and a contact sheet to.")
     ] = None,
     images: Annotated[
         Path | None,
@@ -61,7 +70,7 @@ def search(  # noqa: PLR0913  # each parameter is an option that users type
     ] = None,
     json: Json = False,
 ) -> None:
-    """Find the places most like one, or several, over all images of a store."""
+    """Find the places most like one or several others, over all images of a store."""
     from napari_sslmaps.extras import require_extra
     from napari_sslmaps.search.query import Like, TokenIndex
     from napari_sslmaps.search.sheet import image_files, place_table, write_places

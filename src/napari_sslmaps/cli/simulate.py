@@ -19,13 +19,13 @@ _SMALLEST = 32
 def simulate(
     name: Annotated[str, typer.Argument(help="histology or ultrasound.", show_default=False)],
     *,
-    count: Annotated[int, typer.Option(help="How many images.")] = 100,
+    count: Annotated[int, typer.Option(help="Number of images.")] = 100,
     size: Annotated[int, typer.Option(help=f"Side in pixels, at least {_SMALLEST}.")] = 192,
     seed: Annotated[int, typer.Option(help="The same seed gives the same images.")] = 0,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to make: images/, masks/, dataset.json.")],
     json: Json = False,
 ) -> None:
-    """Simulate images with label maps: something to train on, or of which the truth is known.
+    """Simulate images with label maps, to train on or to test against a known truth.
 
     Image and mask of one number belong together; a mask's pixel values index the classes in dataset.json.
     """

@@ -23,22 +23,23 @@ def study(
     ] = None,
     minutes: Annotated[
         float | None,
-        typer.Option("--minutes", help="Processor minutes of all trainings together.", min=0.01),
+        typer.Option("--minutes", help="Processor minutes for all trainings together.", min=0.01),
     ] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
     part: Annotated[
-        str, typer.Option("--part", help="2/8: do the second of eight parts; processes share OUT.")
+        str,
+        typer.Option("--part", help="2/8 does the second of eight parts; several processes can share OUT."),
     ] = "1/1",
     page: Annotated[
-        bool, typer.Option("--page", help="Train nothing; write the page of what is there.")
+        bool, typer.Option("--page", help="Train nothing; write the page from the results that are there.")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
 ) -> None:
-    """Measure on simulated scenes whether the pretext decides which signal is seen, local or global.
+    """Measure on simulated scenes whether the pretext task decides which signal is seen, local or global.
 
     Trains I-JEPA, DINOv3, MAE and DiRA on scenes whose label lives in a local cue or in the arrangement of
-    organs, probes them along both knobs, and writes OUT/index.html. Stop it at any time; the same command
-    goes on.
+    organs, probes them along both knobs, and writes OUT/index.html. Stop at any time; the same command
+    continues.
     """
     require_extra("lab")
     from napari_sslmaps.lab.study.design import find_design
