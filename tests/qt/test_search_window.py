@@ -67,8 +67,10 @@ def test_a_click_on_a_thumbnail_opens_its_image_there(
     qtbot.mouseClick(widget.run.search, LEFT)
     qtbot.waitUntil(lambda: grid.count() == 3)
     page.wait_until_idle()
+    assert not widget.search.archive.build.isVisible()  # folded away, for what was found
+    assert "(44, 60)" in grid.item(1).toolTip()
     assert not embedder.calls
-    assert grid.item(1).text() == "2 · 0.80\ncase1\n44, 60"
+    assert grid.item(1).text() == "2 · 0.80\ncase1"
     qtbot.waitUntil(lambda: "1 of 3 places have no picture" in workspace.status.text)
     grid.scrollToItem(grid.item(1))
     QApplication.processEvents()

@@ -284,6 +284,30 @@ def test_each_image_keeps_its_anchors(viewer: ViewerModel, controller: Controlle
     assert workspace.anchors == (Anchor((20.0, 10.0)),)
 
 
+def test_the_layer_of_anchors_goes_along_to_another_image(
+    viewer: ViewerModel, controller: Controller, image: Image
+) -> None:
+    workspace, waiting = controller.workspace, []
+    workspace.add_anchor(Anchor((20.0, 10.0)), keep=False)
+    marks = controller.marks.main
+    controller.marks.later = waiting.append
+    other = viewer.add_image(noise(32, 32), name="other", scale=(2, 2))
+    workspace.anchors = (Anchor((5.0, 6.0)),)
+    waiting.pop()()
+    assert controller.marks.main is marks
+    assert viewer.layers[-1] is marks
+    assert marks.name == "other / anchors"
+    np.testing.assert_allclose(marks.data_to_world((5, 6)), other.data_to_world((5, 6)))
+    assert marks.data.tolist() == [[5.0, 6.0]]
+    workspace.image = image
+    assert marks.data.tolist() == [[20.0, 10.0]]
+    bare = viewer.add_image(noise(16, 16), name="bare")
+    waiting.pop()()
+    assert workspace.image is bare
+    assert controller.marks.main is None
+    assert marks not in viewer.layers
+
+
 def test_selecting_a_map_does_not_change_the_image(
     viewer: ViewerModel, controller: Controller, image: Image
 ) -> None:

@@ -158,6 +158,7 @@ class SSLMapsWidget(QWidget):
             self._seen = True
             self.canvas = MountedCanvas(self, self.controller)
             self.controller.marks.later = partial(QTimer.singleShot, 0)
+            self.controller.search_page.later = partial(QTimer.singleShot, 0)
             self._follow_frames()
             self._shutdown.canvas = self.canvas
             self.controller.prepare()
@@ -503,6 +504,7 @@ class SSLMapsWidget(QWidget):
         self.tabs.set_task(task)
         self.run.set_task(task)
         self.image.set_task(task)
+        self.anchors.set_task(task)
         for part in (self.image, self.run):  # whose names and messages a blind reader is not to see
             part.setVisible(task != "readers")
         shown = self._pages(task)

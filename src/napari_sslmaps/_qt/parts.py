@@ -80,6 +80,11 @@ class Section(QWidget):
         self.body.setSpacing(GAP)
         self.fold(away=folded)
 
+    def name(self, title: str) -> None:
+        """Give it another title."""
+        self._named = title
+        self.fold(away=self._away)
+
     def fold(self, *, away: bool) -> None:
         """Hide what is under the title, or show it."""
         self._away = away

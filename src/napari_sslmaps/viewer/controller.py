@@ -415,7 +415,6 @@ class Controller:
         self.pretext.leave()
         self._image_connections.undo()
         self.cells.leave()
-        self.marks.remove()
         self.sessions.image = new
         if new is not None:
             for name in _TRANSFORMS:
@@ -430,6 +429,7 @@ class Controller:
         session = self.session
         self.workspace.reference = None
         self.workspace.anchors = session.anchors if session is not None else ()
+        self.marks.update()
         self.workspace.spacing_um = session.spacing_um if session is not None else None
         self._take_from_file(new)
         self.workspace.level = 0

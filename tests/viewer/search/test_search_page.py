@@ -1,11 +1,14 @@
 """The Search page's model: an archive is looked into and built, anchors are searched for, places opened."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from napari.components import ViewerModel
 from search_kit import KnownSearcher, put
 from viewer_kit import known_services, noise
 
+from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import MissingExtraError
 from napari_sslmaps.viewer.canvas.image_layer import OWN
 from napari_sslmaps.viewer.controller import Controller
@@ -152,6 +155,31 @@ def test_a_place_is_opened_with_the_map_of_the_archive(page, viewer, embedder, s
     assert len(page.images()) == layers + 1
     workspace.image = first
     assert [anchor.pixel_yx for anchor in workspace.anchors] == [(10.0, 10.0), (50.0, 10.0)]
+
+
+@pytest.mark.parametrize(
+    ("region", "mapped"), [(Region(0, 0, 32, 40, 1), True), (Region(0, 0, 64, 96), False)]
+)
+def test_a_map_of_tokens_read_at_another_resolution_lies_on_the_image(
+    page, viewer, embedder, searcher, tmp_path, region, mapped
+) -> None:
+    """A batch reads images as its encoder was trained; a file that is smaller now is another one."""
+    tokens = searcher.tokens
+
+    def resampled(archive, place):
+        found = tokens(archive, place)
+        return replace(found, provenance=replace(found.provenance, region=region))
+
+    searcher.tokens = resampled
+    indexed(page, searcher, tmp_path)
+    viewer.add_image(noise(64, 80), name="tissue")
+    page.workspace.anchors = (Anchor((10.0, 10.0)),)
+    page.search_page.search()
+    page.search_page.open(1)
+    assert bool(maps_of(viewer, page, "similarity")) == mapped
+    assert ("another size" in page.workspace.status.text) != mapped
+    page.workspace.anchors = (Anchor((10.0, 70.0)),)
+    assert not embedder.calls
 
 
 def test_without_its_encoder_a_place_has_no_map_and_a_lost_image_is_told_of(

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal
 from qtpy.QtGui import QColor, QIcon, QPixmap
-from qtpy.QtWidgets import QColorDialog, QComboBox, QPushButton, QSizePolicy, QToolButton
+from qtpy.QtWidgets import QColorDialog, QComboBox, QPushButton, QSizePolicy, QToolButton, QWidget
 
 from napari_sslmaps._qt.maps.clip_row import ClipRow
 from napari_sslmaps._qt.parts import ComboBox, FileMenu, Section, note, quiet, row, titled
 from napari_sslmaps.viewer.canvas.anchor_pointer import LIVE_KEY, MODE_KEY
-from napari_sslmaps.viewer.state.workspace import Anchor, Group
+from napari_sslmaps.viewer.state.workspace import Anchor, Group, Task
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -68,7 +68,9 @@ class AnchorSection(Section):
         line.setStretch(0, 1)
         self.body.addLayout(line)
         self.body.addLayout(titled("Group", self.group, self.colour, self.add, self.drop))
-        self.body.addLayout(titled("From", self.reference, self.files))
+        self._from = QWidget()
+        self._from.setLayout(titled("From", self.reference, self.files))
+        self.body.addWidget(self._from)
         self.body.addWidget(self.clip)
         self.body.addWidget(self.hint)
         self.set_groups((Group(),))
@@ -94,6 +96,10 @@ class AnchorSection(Section):
         )
         self.files.saved.connect(self.saved)
         self.files.loaded.connect(self.loaded)
+
+    def set_task(self, task: Task) -> None:
+        """Offer anchors of other images where maps are made; a search is for those of this one."""
+        self._from.setVisible(task != "search")
 
     @property
     def _active(self) -> Group:

@@ -83,7 +83,9 @@ class ImageSection(Section):
         self.draw = QPushButton("Draw")
         self.draw.setToolTip("Draw a rectangle on the image; it becomes the region.")
         self.draw.clicked.connect(self.draw_requested)
-        self.body.addLayout(titled("Region", self.region, self.draw))
+        self._region = QWidget()
+        self._region.setLayout(titled("Region", self.region, self.draw))
+        self.body.addWidget(self._region)
         self.body.addWidget(self.resolution)
         self.body.addWidget(self.plan)
         self.body.addWidget(self.how)
@@ -125,7 +127,8 @@ class ImageSection(Section):
         self.reading.set_value(resolution)
 
     def set_task(self, task: Task) -> None:
-        """Show how maps are made where maps are made."""
+        """Show how maps are made where maps are made; a search has no region."""
+        self._region.setVisible(task != "search")
         self.how.setVisible(task == "maps")
         self.plan.setVisible(task == "maps")
 

@@ -18,6 +18,7 @@ from superqt import QElidingLabel
 
 from napari_sslmaps._qt.parts import ComboBox, Section, note, quiet, row, titled
 from napari_sslmaps._qt.search.places_grid import PlacesGrid
+from napari_sslmaps.search.query import Place
 from napari_sslmaps.viewer.search.controller import SearchController
 from napari_sslmaps.viewer.search.model import SearchModel, state_text
 from napari_sslmaps.viewer.state.connections import Connections
@@ -73,6 +74,7 @@ class ArchiveSection(Section):
             self.encoder.set_value(None if model.state is None else model.state.encoder)
         self._encoders.setVisible(len(names) > 1)
         self.text.setText(state_text(model))
+        self.name("Archive" if model.store is None else f"Archive · {model.store.name}")
         self.build.setVisible(model.state is not None)
         self.build.setEnabled(not busy)
         for widget in (self.open, self.encoder):
@@ -149,12 +151,17 @@ class SearchWidget(QWidget):
         self.grid.place_requested.connect(search.open)
         for signal in (events.store, events.state, events.images):
             connections.add(signal, self._on_archive)
-        connections.add(events.places, self.grid.set_places)
+        connections.add(events.places, self._on_places)
         connections.add(search.pictured, self.grid.set_picture)
         self.count.setValue(model.count)
         self.per_image.setValue(model.per_image)
         self.apart.setValue(model.apart or 0)
         self._on_archive()
+
+    def _on_places(self, places: tuple[Place, ...]) -> None:
+        """Show what was found; the archive folds away, so that more than a row is to be seen."""
+        self.archive.fold(away=bool(places))
+        self.grid.set_places(places)
 
     def _on_archive(self) -> None:
         self.archive.show_model(self._search.model, busy=self._busy)

@@ -11,12 +11,11 @@ from qtpy.QtWidgets import QListView, QListWidget, QListWidgetItem
 from napari_sslmaps._qt.parts import GAP
 from napari_sslmaps.search.query import Place
 
-_SIDE, _LINES = 96, 3
-_HEIGHT = 250
+_SIDE, _LINES = 96, 2
 
 
 class PlacesGrid(QListWidget):
-    """Shows a picture of each place, with its rank, similarity, image and pixel."""
+    """Shows a picture of each place, with its rank, similarity and image; its pixel is in the tool tip."""
 
     place_requested = Signal(int)
     """Number of the place, from 0."""
@@ -31,7 +30,7 @@ class PlacesGrid(QListWidget):
         self.setGridSize(QSize(_SIDE + 2 * GAP, _SIDE + _LINES * self.fontMetrics().lineSpacing() + 2 * GAP))
         self.setVerticalScrollMode(QListView.ScrollMode.ScrollPerPixel)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setMinimumHeight(_HEIGHT)
+        self.setMinimumHeight(self.gridSize().height() + GAP)
         self.setToolTip("A click opens the image there.")
         self.itemClicked.connect(self._on_chosen)
         self.itemActivated.connect(self._on_chosen)
@@ -71,7 +70,7 @@ class PlacesGrid(QListWidget):
 
     def _words(self, rank: int, place: Place) -> str:
         name = self.fontMetrics().elidedText(place.name, Qt.TextElideMode.ElideMiddle, _SIDE)
-        return f"{rank} · {place.similarity:.2f}\n{name}\n{place.y:.0f}, {place.x:.0f}"
+        return f"{rank} · {place.similarity:.2f}\n{name}"
 
     def _on_chosen(self, item: QListWidgetItem) -> None:
         self.place_requested.emit(self.row(item))

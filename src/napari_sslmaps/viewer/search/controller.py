@@ -1,6 +1,6 @@
 """The Search page at work: an index is looked into or built, anchors are searched for, a place is opened."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -10,10 +10,12 @@ from napari.components import ViewerModel
 from napari.layers import Image, Layer
 from psygnal import Signal
 
+from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Embedding
 from napari_sslmaps.errors import Cancelled
 from napari_sslmaps.search.index import IndexState
 from napari_sslmaps.search.query import Place
+from napari_sslmaps.sources.protocol import Level
 from napari_sslmaps.viewer.canvas.image_layer import (
     LayerSource,
     frame_of,
@@ -89,6 +91,10 @@ class SearchController:
         self._runner, self._opener = runners
         self._searcher = searcher
         self._running = False
+        self._place: Place | None = None
+        self.later: Callable[[Callable[[], None]], object] = lambda look: look()
+        """Looks at a place once its image is there: napari takes a fifth of a second for each layer, and a
+        window stays awake between them."""
 
     def choose_store(self, store: Path) -> None:
         """Look into the folder of a batch."""
@@ -257,11 +263,17 @@ class SearchController:
         return [layer for layer in self._viewer.layers if isinstance(layer, Image) and not is_own(layer)]
 
     def _show(self, place: Place, encoder: str, opened: Opened) -> None:
-        """Look at a place."""
-        workspace, viewer = self._workspace, self._viewer
-        image = self._layer_of(opened)
+        """Bring the image of a place into the viewer, and then look at the place."""
+        image = self._layer_of(opened, Anchor((place.y, place.x), group=self._workspace.group))
         if image is None:
-            workspace.say(f"{place.name} was closed meanwhile. Choose the place again.")
+            self._workspace.say(f"{place.name} was closed meanwhile. Choose the place again.")
+            return
+        self._place = place
+        self.later(partial(self._look_at, place, image, encoder, opened))
+
+    def _look_at(self, place: Place, image: Image, encoder: str, opened: Opened) -> None:
+        workspace, viewer = self._workspace, self._viewer
+        if place is not self._place or image not in viewer.layers:
             return
         workspace.image = image
         uncover(viewer, image)
@@ -274,36 +286,32 @@ class SearchController:
             workspace.anchors = (*others, anchor)
         if is_mapped:
             workspace.front, workspace.shown = encoder, "similarity"
-            self._coordinator.repaint(*workspace.maps)
+            self._coordinator.repaint("similarity", *workspace.maps)  # no other is then listed meanwhile
         self._centre(image, place)
         unmapped = "" if is_mapped or opened.embedding else f" Tick {encoder} on the page Maps for its map."
         if opened.embedding is not None and not is_mapped:
             unmapped = " Its file has another size than the batch saw, so that there is no map."
         workspace.say(f"{image.name} at ({place.y:.0f}, {place.x:.0f}).{unmapped}")
 
-    def _layer_of(self, opened: Opened) -> Image | None:
-        """Return the image's layer, added if need be."""
+    def _layer_of(self, opened: Opened, anchor: Anchor) -> Image | None:
+        """Return the image's layer, added if need be, and then with an anchor from the first."""
         for image in self._images():
             if path_of(image) == opened.path:
                 return image
         layers = [Layer.create(data, options, kind) for data, options, kind in opened.layers]
         for layer in layers:
+            if isinstance(layer, Image):
+                self._sessions.begin(layer, (anchor,))
             self._viewer.add_layer(layer)
         return next((layer for layer in layers if isinstance(layer, Image)), None)
 
     def _take(self, image: Image, encoder: str, embedding: Embedding | None) -> bool:
         """Let the session have the archive's tokens; tell whether they are of this image."""
-        here, region = self._sessions.here, None if embedding is None else embedding.provenance.region
+        here = self._sessions.here
+        region = None if embedding is None else _region_of(embedding, LayerSource(image).levels)
         if embedding is None or region is None or here is None:
             return False
-        levels, session = LayerSource(image).levels, here[1]
-        height, width = levels[min(region.level, len(levels) - 1)].shape_yx
-        if (
-            region.level >= len(levels)
-            or region.y + region.height > height
-            or region.x + region.width > width
-        ):
-            return False
+        session = here[1]
         if session.region != region:
             session.forget()
         session.region = region
@@ -321,6 +329,24 @@ class SearchController:
         side = min(_ACROSS * max(place.token_px), max(sides)) * pixel
         camera.center = (*camera.center[:-2], *(float(value) for value in at))
         camera.zoom = float(min(viewer.canvas.viewbox_size(viewer.layers)) / side)
+
+
+def _region_of(embedding: Embedding, levels: Sequence[Level]) -> Region | None:
+    """Return the region of an image that an embedding is of; None if it reaches beyond the image.
+
+    What was read at a resolution that the file has not stored is told by its place on level 0, as a run in
+    the window would have asked for it.
+    """
+    region, grid = embedding.provenance.region, embedding.grid
+    if region is None:
+        return None
+    if region.level >= len(levels):
+        numbers = (*grid.origin_yx, *grid.extent_yx)
+        y, x, height, width = (round(number) for number in numbers)
+        region = Region(y, x, height, width, 0, region.frame)
+    height, width = levels[region.level].shape_yx
+    fits = region.y + region.height <= height and region.x + region.width <= width
+    return region if fits else None
 
 
 def _ignore(_: object) -> None:

@@ -136,6 +136,10 @@ class Sessions:
         """Return the session of an image, empty if it was never shown."""
         return self._sessions.get(image) or Session()
 
+    def begin(self, image: Image, anchors: tuple[Anchor, ...]) -> None:
+        """Let an image that comes have anchors."""
+        self._sessions[image] = Session(anchors=anchors)
+
     def elsewhere(self) -> dict[str, list[Embedding]]:
         """Embeddings, by encoder, of all images but the one that is shown."""
         found: dict[str, list[Embedding]] = {}
