@@ -83,6 +83,44 @@ def tiff_without_tiles(folder: Path) -> Path:
     return tiff(folder / "a.tif", {"TileWidth": 0}, tile=(32, 32))
 
 
+def tiff_of_a_strip_that_inflates_to_much(folder: Path) -> Path:
+    large = {"ImageWidth": 30_000, "ImageLength": 30_000, "RowsPerStrip": 30_000}
+    path = tiff(folder / "a.tif", large, compression="zlib")
+    strip = b"\x78\x9c" + deflated_gigabyte()
+    with tifffile.TiffFile(path, mode="r+b") as file:
+        file.pages[0].tags["StripOffsets"].overwrite(path.stat().st_size)
+        file.pages[0].tags["StripByteCounts"].overwrite(len(strip), dtype="I")
+    with path.open("ab") as file:
+        file.write(strip)
+    return path
+
+
+def chain_of_pages(folder: Path, pages: int, more: tuple[int, int, int, int] | None = None) -> Path:
+    """Write pages that share their pixels and get one row less in turn."""
+    start, out = 8 + 64 * 96, bytearray()
+    for page in range(pages):
+        rows = 64 - page % 40
+        entries = [
+            *((256, 4, 1, 96), (257, 4, 1, rows), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1)),
+            *((273, 4, 1, 8), (277, 3, 1, 1), (278, 4, 1, rows), (279, 4, 1, 96 * rows)),
+            *((more,) if more else ()),
+        ]
+        following = start + len(out) + 2 + 12 * len(entries) + 4 if page < pages - 1 else 0
+        out += struct.pack("<H", len(entries)) + b"".join(struct.pack("<HHII", *entry) for entry in entries)
+        out += struct.pack("<I", following)
+    path = folder / "a.tif"
+    path.write_bytes(struct.pack("<2sHI", b"II", 42, start) + grey().tobytes() + out + bytes(10**6))
+    return path
+
+
+def tiff_of_many_pages(folder: Path) -> Path:
+    return chain_of_pages(folder, 50_000)
+
+
+def tiff_of_many_levels(folder: Path) -> Path:
+    return chain_of_pages(folder, 1, (330, 4, 250_000, 6400))
+
+
 _OME = (
     '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0">'
     '<Pixels ID="Pixels:0" Type="uint8" DimensionOrder="XYZCT" SizeX="96" SizeY="64" SizeZ="1" SizeC="1" '
@@ -243,6 +281,12 @@ def npy_longer_than_its_file(folder: Path) -> Path:
     return npy(folder, "(640000000, 96)")
 
 
+def npy_of_holes(folder: Path) -> Path:
+    path = npy(folder, "(400000, 9999)")
+    os.truncate(path, 4 * 10**9)
+    return path
+
+
 def npy_of_negative_size(folder: Path) -> Path:
     return npy(folder, "(-64, 96)")
 
@@ -325,6 +369,30 @@ def png_larger_than_its_file(folder: Path) -> Path:
     return png(folder, 13_000, 13_000)
 
 
+def png_of_deep_colours_that_are_all_alike(folder: Path) -> Path:
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        whole = kind + content
+        return struct.pack(">I", len(content)) + whole + struct.pack(">I", zlib.crc32(whole))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 12_000, 12_000, 16, 2, 0, 0, 0))
+    pixels = chunk(b"IDAT", b"\x78\x9c" + deflated_gigabyte())
+    (folder / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + header + pixels + chunk(b"IEND", b""))
+    return folder / "a.png"
+
+
+def jpeg_larger_than_its_file(folder: Path) -> Path:
+    Image.fromarray(grey()[:8, :8]).save(folder / "a.jpg")
+    content = bytearray((folder / "a.jpg").read_bytes())
+    struct.pack_into(">HH", content, content.index(b"\xff\xc0") + 5, 13_000, 13_000)
+    (folder / "a.jpg").write_bytes(content)
+    return folder / "a.jpg"
+
+
+def pgm_of_a_long_comment(folder: Path) -> Path:
+    (folder / "a.pgm").write_bytes(b"P5\n#" + b"a" * 50_000_000 + b"\n96 64 255\n" + grey().tobytes())
+    return folder / "a.pgm"
+
+
 def nifti(folder: Path) -> bytes:
     import SimpleITK as itk  # noqa: N813  # as its documentation has it
 
@@ -347,6 +415,14 @@ def packed_nifti_larger_than_its_file(folder: Path) -> Path:
 def nrrd_larger_than_its_file(folder: Path) -> Path:
     header = "NRRD0004\ntype: uint8\ndimension: 3\nsizes: 1200 1200 1200\nencoding: raw\n\n"
     (folder / "a.nrrd").write_bytes(header.encode() + grey().tobytes())
+    return folder / "a.nrrd"
+
+
+def packed_nrrd_far_behind_its_header(folder: Path) -> Path:
+    header = "NRRD0004\ntype: uint8\ndimension: 2\nsizes: 96 64\nencoding: gzip\nbyte skip: 900000000\n\n"
+    (folder / "a.nrrd").write_bytes(
+        header.encode() + b"\x1f\x8b\x08" + bytes(6) + b"\xff" + deflated_gigabyte()
+    )
     return folder / "a.nrrd"
 
 
@@ -385,6 +461,8 @@ IMAGES: list[Callable[[Path], Path]] = [
     *(dicom_of_large_frames, dicom_without_rows, dicom_of_odd_bits, png_larger_than_anything),
     *(png_larger_than_its_file, nifti_larger_than_its_file, packed_nifti_larger_than_its_file),
     *(zarr_that_gunzips_to_much, zarr_of_zstandard_that_unpacks_to_much, zarr_of_blosc_that_unpacks_to_much),
-    *(zarr_of_a_long_chunk, zarr_of_long_metadata),
+    *(zarr_of_a_long_chunk, zarr_of_long_metadata, tiff_of_a_strip_that_inflates_to_much),
+    *(tiff_of_many_pages, tiff_of_many_levels, png_of_deep_colours_that_are_all_alike),
+    *(jpeg_larger_than_its_file, pgm_of_a_long_comment, packed_nrrd_far_behind_its_header, npy_of_holes),
     *(nrrd_larger_than_its_file, volume_of_a_pipe, volume_of_a_device, pipe, device),
 ]

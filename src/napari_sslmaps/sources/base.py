@@ -1,7 +1,6 @@
 """Parts shared by all sources: the region's check, reading from several threads, closing, physical units."""
 
 import re
-import struct
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -335,55 +334,6 @@ def check_alone(series: int | str | None, name: str) -> None:
         raise InvalidOptionError(
             f"Expected no series for {name}, which holds one image; got {series!r}. Leave it out."
         )
-
-
-_ALWAYS_BYTES, _MOST_TIMES = 2**26, 2000
-"""What may always be claimed, and how many times its size a file may unpack to: no coding of images does more
-than that to pixels that show anything."""
-
-
-def check_claim(claimed: int, there: int, name: str) -> None:
-    """Refuse pixels whose bytes a file cannot have, whatever it says, before anything is made for them.
-
-    Parameters
-    ----------
-    claimed
-        Bytes of the pixels.
-    there
-        Bytes in which they are stored.
-    name
-        Name of the file in sentences.
-
-    Raises
-    ------
-    UnsupportedImageError
-        If they are far more than those can hold.
-    """
-    if claimed > max(_ALWAYS_BYTES, _MOST_TIMES * there):
-        raise UnsupportedImageError(
-            f"Expected bytes for the {claimed / 1e9:.3g} GB of pixels that {name} says it has; there are "
-            f"{there:,} of them. It is damaged or truncated: copy or export it again."
-        )
-
-
-_CODESTREAM = b"\xff\x4f\xff\x51"
-
-
-def check_codestream(coded: bytes, shape_yx: tuple[int, int]) -> None:
-    """Refuse a JPEG 2000 codestream larger than the frame or tile that it is to fill, before it is decoded.
-
-    Raises
-    ------
-    ValueError
-        If its header says so; of anything else nothing is said.
-    """
-    at = coded.find(_CODESTREAM, 0, 4096)
-    if at < 0 or len(coded) < at + 24:
-        return
-    right, low, left, top = struct.unpack(">4I", coded[at + 8 : at + 24])
-    tall, wide = max(0, low - top), max(0, right - left)
-    if tall * wide > 4 * max(1, shape_yx[0] * shape_yx[1]):
-        raise ValueError(f"its JPEG 2000 is of {tall} × {wide} px, for {shape_yx[0]} × {shape_yx[1]}")
 
 
 _EVERYWHERE = (MemoryError, ArithmeticError, RecursionError, AttributeError, TypeError, LookupError)

@@ -26,7 +26,8 @@ from pydicom.uid import (
 )
 
 from napari_sslmaps.errors import UnsupportedImageError
-from napari_sslmaps.sources.base import SpacingYX, check_claim, check_codestream, decoding, spacing_um
+from napari_sslmaps.sources.base import SpacingYX, decoding, spacing_um
+from napari_sslmaps.sources.claims import check_claim, check_coded, check_packed, held_bytes
 from napari_sslmaps.sources.dicom_values import Colours, Values, frame_group
 
 DAMAGE = (
@@ -127,7 +128,7 @@ class DicomFile:
     def _by_pydicom(self, frame: int) -> NDArray[Any]:
         """Decode a frame from where it lies in the file; in memory, where that cannot be told."""
         if self.header.file_meta.TransferSyntaxUID in JPEG2000TransferSyntaxes:
-            check_codestream(self._coded(frame), self.shape[:2])
+            check_coded(self._coded(frame), self.shape[:2])
         if self.seekable:
             with suppress(ValueError):  # items of frames that are not where they should be
                 return pixel_array(self.path, index=frame)
@@ -258,12 +259,13 @@ def _check_decodable(header: pydicom.Dataset, path: Path) -> None:
 
 def _check_size(header: pydicom.Dataset, stored: np.dtype[Any], path: Path) -> None:
     """Refuse frames of which the file cannot have the bytes: one of them, and all where none is packed."""
-    frames, there = int(header.get("NumberOfFrames", 1) or 1), path.stat().st_size
+    frames, there = int(header.get("NumberOfFrames", 1) or 1), held_bytes(path)
     frame = int(header.Rows) * int(header.Columns) * int(header.get("SamplesPerPixel", 1)) * stored.itemsize
     packed = header.file_meta.TransferSyntaxUID
     if frames < 1 or frame < 1:
         raise ValueError(f"it says {frames} frames of {header.Rows} × {header.Columns} px")
     check_claim(frame, there, path.name)
+    check_packed(frame, there, path.name)
     bits = frame * 8 if int(header.get("BitsAllocated", 8)) != 1 else frame
     coded = packed in _JPEG_XL or packed.is_encapsulated
     smallest = _ITEM_BYTES if coded or packed == DeflatedExplicitVRLittleEndian else max(1, bits // 16)

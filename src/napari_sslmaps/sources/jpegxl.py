@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sslmaps.sources.array import ArraySource
-from napari_sslmaps.sources.base import check_claim, decoding
+from napari_sslmaps.sources.base import decoding
 from napari_sslmaps.sources.channels import ChannelChoice
+from napari_sslmaps.sources.claims import check_claim, check_packed
 
 _CODESTREAM, _CONTAINER = b"\xff\x0a", b"\0\0\0\x0cJXL "
 _RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
@@ -33,6 +34,7 @@ def open_jpeg_xl(path: Path, channel: ChannelChoice = None) -> ArraySource:
         content = path.read_bytes()
         height, width = _shape_yx(content)
         check_claim(3 * height * width, len(content), path.name)
+        check_packed(3 * height * width, len(content), path.name)
         pixels: NDArray[np.generic] = imagecodecs.jpegxl_decode(content)
     if pixels.shape[-1] == 2 and pixels.ndim > 2:  # grey and opacity
         pixels = pixels[..., 0]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from napari_sslmaps.errors import UnsupportedImageError
 from napari_sslmaps.sources.array import ArraySource, looks_channel_last
 from napari_sslmaps.sources.channels import ChannelChoice
+from napari_sslmaps.sources.claims import check_claim, held_bytes
 
 _DAMAGE = (
     *(OSError, EOFError, ValueError, TypeError, SyntaxError, tokenize.TokenError),
@@ -100,6 +101,7 @@ def open_npy(path: Path, *, frames: bool = False, channel: ChannelChoice = None)
             f"Expected a NumPy array of numbers; {path.name} cannot be read ({reason}). "
             "Save it again with numpy.save."
         ) from error
+    check_claim(prod(array.shape) * array.dtype.itemsize, held_bytes(path), path.name)
     colours, planes = array.ndim == 4 and looks_channel_last(array.shape), array.ndim == 3
     stack = colours or (planes and array.shape[0] not in (1, 3, 4) and array.shape[-1] > 4)
     return ArraySource(array, path.stem, frames=frames or stack, channel=channel)

@@ -1,9 +1,11 @@
 """PNG, JPEG, JPEG 2000, BMP, GIF, WebP, AVIF and PNM through imageio and Pillow; animations are frames."""
 
+import re
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -19,6 +21,7 @@ from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import UnsupportedImageError
 from napari_sslmaps.sources.array import ArraySource
 from napari_sslmaps.sources.base import ImageLayout, SourceBase, decoding
+from napari_sslmaps.sources.claims import check_claim, check_packed, held_bytes
 from napari_sslmaps.sources.decoded_cache import DecodedCache
 from napari_sslmaps.sources.orientation import Turn
 from napari_sslmaps.sources.protocol import ImageSource, Level
@@ -29,6 +32,7 @@ _CODESTREAM = b"\xff\x4f\xff\x51"
 _START_BYTES = 2**16
 _ANIMATED = ("GIF", "WEBP", "PNG", "AVIF")
 """Kinds whose pictures follow each other in time; those of a JPEG are views or parts of one."""
+_COMMENT = re.compile(rb"#[^\r\n]*[\r\n]?")
 _KEPT_BYTES = 128 * 2**20
 _BMP_BYTES, _BIT_FIELDS = 66, (3, 6)
 _OF_PILLOW = ((0x7C00, 0x3E0, 0x1F), (0xF800, 0x7E0, 0x1F), (0xFF0000, 0xFF00, 0xFF))
@@ -43,7 +47,17 @@ def open_picture(path: Path) -> ImageSource:
         If it is damaged.
     """
     with path.open("rb") as file:
-        fields = _bit_fields(file.read(_BMP_BYTES))
+        start = file.read(_START_BYTES)
+    fields = _bit_fields(start)
+    if (
+        start[:1] == b"P"
+        and len(_COMMENT.sub(b"", start).split(maxsplit=4)) < 4
+        and len(start) == _START_BYTES
+    ):
+        raise UnsupportedImageError(
+            f"Expected a PNM with rows and columns at its beginning; {path.name} has none within "
+            f"{_START_BYTES:,} bytes. Export it again."
+        )
     if fields is None or fields.masks in _OF_PILLOW:
         return PictureSource(path)
     with decoding(path.name, "a readable picture", *_DAMAGE):
@@ -119,6 +133,7 @@ class PictureSource(SourceBase):
         super().__init__(path.stem, layout)
 
     def _header(self) -> ImageLayout:
+        frames = self._count()
         with self._open() as file:
             properties = file.properties(index=0)
             about = file.metadata(index=0, exclude_applied=False)
@@ -128,7 +143,7 @@ class PictureSource(SourceBase):
             raise UnsupportedImageError(f"Expected at least one pixel; {self._path.name} has none.")
         self._turn = Turn.of(about.get("Orientation"))
         height, width = self._turn.pair((shape[0], shape[1]))
-        colour, frames = len(shape) == 3 and shape[2] >= 3, self._count()
+        colour = len(shape) == 3 and shape[2] >= 3
         if frames > 1:
             deep, colour, dtype = 0, True, np.uint8
         return ImageLayout(
@@ -139,8 +154,18 @@ class PictureSource(SourceBase):
         )
 
     def _count(self) -> int:
-        """How many pictures follow each other."""
+        """How many pictures follow each other; of one that is too large to be true, nothing is decoded."""
         with _within_memory(self._path), Image.open(self._path) as picture:
+            depth = (
+                4
+                if picture.mode in ("I", "F")
+                else 2
+                if self._deep_channels() or ";16" in picture.mode
+                else 1
+            )
+            size, there = prod(picture.size) * len(picture.getbands()) * depth, held_bytes(self._path)
+            check_claim(size, there, self._path.name)
+            check_packed(size, there, self._path.name)
             return int(getattr(picture, "n_frames", 1)) if picture.format in _ANIMATED else 1
 
     def _decode(self, region: Region) -> NDArray[Any]:

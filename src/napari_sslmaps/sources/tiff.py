@@ -24,7 +24,6 @@ from napari_sslmaps.sources.axes import AxisPlan, plan_axes
 from napari_sslmaps.sources.base import (
     ImageLayout,
     SourceBase,
-    check_claim,
     decoding,
     levels_from_shapes,
 )
@@ -38,6 +37,7 @@ from napari_sslmaps.sources.channels import (
     pick_channels,
     qptiff_facts,
 )
+from napari_sslmaps.sources.claims import check_claim
 from napari_sslmaps.sources.decoded_cache import DecodedCache
 from napari_sslmaps.sources.icc import to_srgb
 from napari_sslmaps.sources.orientation import Turn

@@ -9,7 +9,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from napari_sslmaps.errors import UnsupportedImageError
-from napari_sslmaps.sources.base import check_claim, check_codestream
+from napari_sslmaps.sources.claims import check_claim, check_coded, check_packed
 from napari_sslmaps.sources.decoded_cache import DecodedCache
 from napari_sslmaps.sources.orientation import Box
 
@@ -146,7 +146,7 @@ class TiffPlanes:
         tables = {}
         if self._keyframe.compression in JPEG:
             tables = {"jpegtables": page.jpegtables, "jpegheader": self._keyframe.jpegheader}
-        check_codestream(data, self._piece_shape)
+        check_coded(data, self._piece_shape)
         try:
             segment, _, _ = self._keyframe.decode(data, index, **tables)
         except RuntimeError:  # of imagecodecs
@@ -180,6 +180,7 @@ class TiffPlanes:
             )
         if stored:
             check_claim(size, stored, "a tile or strip of this file")
+            check_packed(size, stored, "a tile or strip of this file")
 
 
 def _samples_last(stored: NDArray[Any]) -> NDArray[Any]:

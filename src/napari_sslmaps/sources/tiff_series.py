@@ -3,7 +3,6 @@
 import html
 import logging
 import re
-import struct
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -14,6 +13,7 @@ import tifffile
 from napari_sslmaps.errors import UnsupportedImageError
 from napari_sslmaps.files import special_kind
 from napari_sslmaps.sources.base import SpacingYX, spacing_um, unit_um
+from napari_sslmaps.sources.tiff_pages import check_pages
 
 _LOGGER = logging.getLogger(__name__)
 _BESIDE = re.compile(r"\b(label|macro|thumbnail|thumb|overview|preview|barcode)\b", re.IGNORECASE)
@@ -66,7 +66,7 @@ def open_with_metadata(path: Path) -> tuple[tifffile.TiffFile, tuple[str, ...]]:
     notes
         A sentence where that file is not there: then this one's pages are shown alone.
     """
-    check_tags(path)
+    check_pages(path)
     file = tifffile.TiffFile(path)
     left_to = _LEFT_TO.search((file.ome_metadata or "") if file.is_ome else "")
     if left_to is None:
@@ -88,46 +88,9 @@ def _ome_text(path: Path) -> str | None:
         start = file.read(2)
         if start not in (b"II", b"MM"):
             return (start + file.read(_MOST_METADATA)).decode("utf-8", "replace")
-    check_tags(path)
+    check_pages(path)
     with tifffile.TiffFile(path) as master:
         return master.ome_metadata
-
-
-_MOST_TAG_BYTES = {270: 2**28}
-"""Of a description, which may be OME's of many planes; any other has at most `_MOST_OTHER`."""
-_MOST_OTHER = 2**26
-_OF_OTHERS = (34377, 37724, 50255, 50839)
-"""What Photoshop, Leica and ImageJ keep of their own, which may be long."""
-_TYPE_BYTES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
-_CLASSIC, _BIG = ("I", "H", "HHI4x", 4), ("Q", "Q", "HHQ8x", 8)
-_MOST_ENTRIES = 4096
-
-
-def check_tags(path: Path) -> None:
-    """Look at how long the words and lists of the first page are said to be, before they are read whole.
-
-    Raises
-    ------
-    tifffile.TiffFileError
-        If one is longer than any metadata is.
-    """
-    with path.open("rb") as file:
-        start = file.read(16)
-        order = "<" if start[:2] == b"II" else ">"
-        big = 43 in start[2:4]
-        offset, number, entry, at = _BIG if big else _CLASSIC
-        if len(start) < 16 or (not big and path.stat().st_size >= 2**32):  # cut short, or NDPI's own way
-            return
-        file.seek(struct.unpack_from(order + offset, start, at)[0])
-        counted = file.read(struct.calcsize(number))
-        if len(counted) < struct.calcsize(number):
-            return
-        size = struct.calcsize(order + entry)
-        entries = file.read(min(struct.unpack(order + number, counted)[0], _MOST_ENTRIES) * size)
-    for code, kind, length in struct.iter_unpack(order + entry, entries[: len(entries) // size * size]):
-        claimed = length * _TYPE_BYTES.get(kind, 1)
-        if code not in _OF_OTHERS and claimed > _MOST_TAG_BYTES.get(code, _MOST_OTHER):
-            raise tifffile.TiffFileError(f"its tag {code} is said to have {claimed / 1e6:,.0f} MB")
 
 
 def check_claimed_planes(file: tifffile.TiffFile, path: Path) -> None:

@@ -18,22 +18,25 @@ from napari_sslmaps.sources.axes import plan_axes
 from napari_sslmaps.sources.base import (
     ImageLayout,
     SourceBase,
-    check_claim,
     decoding,
     levels_from_shapes,
     spacing_um,
     unit_um,
 )
 from napari_sslmaps.sources.channels import ChannelChoice
+from napari_sslmaps.sources.claims import check_claim, check_packed, held_bytes
 from napari_sslmaps.sources.decoded_cache import DecodedCache
 from napari_sslmaps.sources.nifti import check_nifti, pair_of
 
 LARGEST_BYTES = 8 * 2**30
 """What a volume may take: it is read whole."""
+_LARGE = 2**31
+"""What it may take that is stored in next to nothing, as masks are."""
 _DAMAGE = (RuntimeError, OSError, ValueError, EOFError, zlib.error)
 _AXES = "TZYX"
 _DATA_FILE = re.compile(rb"(?im)^\s*(?:ElementDataFile\s*=|data ?file:)\s*([^\r\n]*)")
 _UNITS = re.compile(rb'(?im)^(?:space )?units:\s*"([^"]*)"')
+_SKIPPED = re.compile(rb"(?i)(?:byte|line) ?skip:\s*(\d{1,18})\s*$")
 _MILLIMETRE = 1e3
 _HEADER_BYTES, _FIELD_BYTES = 2**20, 900
 _SAYS_SPACING = {
@@ -85,8 +88,9 @@ class VolumeSource(SourceBase):
             spacing = reader.GetSpacing()
             self._plan = plan_axes(axes, shape, path.name, dtype, channel=channel)
             _check_size(shape, dtype, path)
-            stored = sum(file.stat().st_size for file in files)
-            check_claim(prod(shape) * dtype.itemsize, stored, path.name)
+            size, stored = prod(shape) * dtype.itemsize, sum(map(held_bytes, files))
+            check_claim(size, stored, path.name)
+            check_packed(size, stored, path.name, _LARGE)
         layout = ImageLayout(
             levels=levels_from_shapes([self._plan.shape_yx(shape)]),
             channels=self._plan.channels,
@@ -148,6 +152,9 @@ def _check_nrrd(path: Path) -> None:
     longest = max(map(len, fields), default=0)
     if longest > _FIELD_BYTES:
         raise ValueError(f"a line of its header has {longest:,} characters")
+    skipped = [int(found[1]) for line in header if (found := _SKIPPED.match(line))]
+    if max(skipped, default=0) > _HEADER_BYTES:  # ITK unpacks them one by one
+        raise ValueError(f"it says that {max(skipped):,} bytes or lines come before its pixels")
 
 
 def _files_of(path: Path) -> list[Path]:

@@ -21,13 +21,13 @@ from napari_sslmaps.sources.base import (
     ImageLayout,
     SourceBase,
     SpacingYX,
-    check_claim,
     decoding,
     levels_from_shapes,
     spacing_um,
     unit_um,
 )
 from napari_sslmaps.sources.channels import ChannelChoice, ChannelFacts, omero_facts
+from napari_sslmaps.sources.claims import check_claim
 from napari_sslmaps.sources.zarr_bounds import bounded
 from napari_sslmaps.sources.zarr_places import ZarrPlace, place_of
 
