@@ -239,8 +239,10 @@ def _write(folder: Path, output: Output) -> None:
         key=output.key,
         row=output.row,
     )
-    told = {**dump(about), "format": FORMAT, "schema": SCHEMA}
-    root.update_attributes({"ome": {"version": _VERSION, "bioformats2raw.layout": 3}, "napari_sslmaps": told})
+    attributes = {**dump(about), "format": FORMAT, "schema": SCHEMA}
+    root.update_attributes(
+        {"ome": {"version": _VERSION, "bioformats2raw.layout": 3}, "napari_sslmaps": attributes}
+    )
 
 
 def _images(output: Output) -> dict[str, NDArray[Any]]:

@@ -135,8 +135,8 @@ class Row:
         A column that came after it was written is filled from the output's provenance.
         """
         known = {field.name for field in fields(cls)}
-        told = spread_provenance(provenance) | {name: facts[name] for name in known & set(facts)}
-        return cls(**told)
+        values = spread_provenance(provenance) | {name: facts[name] for name in known & set(facts)}
+        return cls(**values)
 
 
 def spread_provenance(made: Provenance) -> dict[str, Any]:

@@ -133,8 +133,8 @@ def batch(  # noqa: PLR0913  # each parameter is an option that users type, or a
 
 def _say(report: "BatchReport", out: Path, *, json: bool) -> None:
     if json:
-        told = {**asdict(report), "table": str(report.table), "folder": str(out.absolute())}
-        console.out_json(told)
+        printed = {**asdict(report), "table": str(report.table), "folder": str(out.absolute())}
+        console.out_json(printed)
         return
     for sentence in report.notes:
         console.note(sentence)

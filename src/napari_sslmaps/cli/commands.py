@@ -194,7 +194,7 @@ def _libraries_silent(*, unless: bool) -> Iterator[None]:
 def _unforeseen(error: Exception, given: Sequence[str]) -> str:
     """Say what went wrong though nobody foresaw it, and where the details were written."""
     first = (str(error).splitlines() or [""])[0][:200]
-    told = f"Something went wrong that was not foreseen ({type(error).__name__}: {first})."
+    sentence = f"Something went wrong that was not foreseen ({type(error).__name__}: {first})."
     try:
         installed = version("napari-sslmaps")
     except PackageNotFoundError:  # it is being replaced
@@ -206,5 +206,5 @@ def _unforeseen(error: Exception, given: Sequence[str]) -> str:
         with suppress(OSError):
             folder.mkdir(parents=True, exist_ok=True)
             path.write_text(details, encoding="utf-8", errors="backslashreplace")
-            return f"{told} The details are in {path}; --debug shows them. Report it with that file."
-    return f"{told} Run it again with --debug to see the details, and report it with them."
+            return f"{sentence} The details are in {path}; --debug shows them. Report it with that file."
+    return f"{sentence} Run it again with --debug to see the details, and report it with them."

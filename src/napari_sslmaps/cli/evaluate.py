@@ -312,8 +312,8 @@ def _say(comparison: "Comparison", out: Path, *, json: bool) -> None:
 
     tables = (*tables_of(comparison), advise(comparison, comparison.evidence).table)
     if json:
-        told = {table.key: table_to_plain(table) for table in tables}
-        console.out_json({"folder": str(out.absolute()), "tables": told})
+        printed = {table.key: table_to_plain(table) for table in tables}
+        console.out_json({"folder": str(out.absolute()), "tables": printed})
         return
     for table in tables:
         if table.key in _SHOWN:

@@ -34,23 +34,23 @@ class TrainingDisplay(Listener):
     def logged(self, run: Run) -> None:
         """Show loss, rate and rank."""
         line = run.last
-        told = f"loss {line['total']:.4f}  rate {line['rate']:.1e}  rank {line['rank']:.1f}"
+        summary = f"loss {line['total']:.4f}  rate {line['rate']:.1e}  rank {line['rank']:.1f}"
         if self._progress.console.is_terminal:
-            self._show("training", run.step, run.steps, told)
+            self._show("training", run.step, run.steps, summary)
         else:
             left = (run.steps - run.step) * run.seconds / max(1, run.step)
-            console.note(f"step {run.step} of {run.steps}  {told}  {left / 60:.1f} min left")
+            console.note(f"step {run.step} of {run.steps}  {summary}  {left / 60:.1f} min left")
 
     def said(self, sentence: str) -> None:
         """Write a remark above the bar."""
         self._progress.console.print(sentence, markup=False, style="dim")
 
-    def _show(self, name: str, done: int, total: int, told: str = "") -> None:
+    def _show(self, name: str, done: int, total: int, summary: str = "") -> None:
         if name not in self._bars:
-            self._bars[name] = self._progress.add_task(name, total=total, told="")
+            self._bars[name] = self._progress.add_task(name, total=total, summary="")
         self._progress.update(self._bars[name], completed=done, total=total)
-        if told:
-            self._progress.update(self._bars[name], told=told)
+        if summary:
+            self._progress.update(self._bars[name], summary=summary)
 
 
 @contextmanager
@@ -62,7 +62,7 @@ def training_display() -> Iterator[TrainingDisplay]:
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         TimeRemainingColumn(elapsed_when_finished=True),
-        TextColumn("{task.fields[told]}"),
+        TextColumn("{task.fields[summary]}"),
         console=screen,
         refresh_per_second=2,
     )

@@ -140,7 +140,7 @@ def _labelled(
 
 def _annotations(comparison: Comparison) -> list[Annotation]:
     found = [
-        annotation_of(asked, scored.record.shape_yx, comparison.request)
-        for asked, scored in zip(comparison.request.images, comparison.images, strict=True)
+        annotation_of(requested, scored.record.shape_yx, comparison.request)
+        for requested, scored in zip(comparison.request.images, comparison.images, strict=True)
     ]
     return [annotation for annotation in found if annotation is not None]

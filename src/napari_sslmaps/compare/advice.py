@@ -239,8 +239,8 @@ def noise_sentences(comparison: Comparison, evidence: Sequence[ImageEvidence]) -
     kept = _kept_under(key, comparison)
     if not kept:
         return level, "Ask for robustness to see how your methods bear noise."
-    told = ", ".join(f"{name} {kept[name]:.2f}" for name in sorted(kept, key=lambda name: -kept[name]))
-    tried = f"Under {PERTURBATIONS[key].title} tokens kept a mean centred cosine to clean of: {told}."
+    ranked = ", ".join(f"{name} {kept[name]:.2f}" for name in sorted(kept, key=lambda name: -kept[name]))
+    tried = f"Under {PERTURBATIONS[key].title} tokens kept a mean centred cosine to clean of: {ranked}."
     return level, tried
 
 

@@ -77,16 +77,16 @@ def compare(
         request, entrants, embeddings or {}, None if folder is None else ComparisonFolder(folder)
     )
     reporter = ProgressReporter(on_progress, len(request.images), len(entrants))
-    for asked in request.images:
-        reporter.image(asked.name, work.kept)
+    for requested in request.images:
+        reporter.image(requested.name, work.kept)
         try:
-            work.do(asked, reporter, on_image, keep=keep)
+            work.do(requested, reporter, on_image, keep=keep)
         except Cancelled:
             raise
         except SSLMapsError as error:
             if len(request.images) == 1:
                 raise
-            raise type(error)(f"{asked.name}: {error}") from error
+            raise type(error)(f"{requested.name}: {error}") from error
     if all(image.notes for image in work.scored):
         raise AnnotationError(
             f"Expected at least one image that can be scored; none of {len(work.scored)} can. "
@@ -124,13 +124,13 @@ class _ComparisonState:
         self.kept = 0
 
     def do(
-        self, asked: ComparedImage, reporter: ProgressReporter, on_image: OnImage | None, *, keep: bool
+        self, requested: ComparedImage, reporter: ProgressReporter, on_image: OnImage | None, *, keep: bool
     ) -> None:
         """Score an image, or find its scores."""
-        with opened(asked, self.request) as image:
+        with opened(requested, self.request) as image:
             folder = self.folder if image.record.sha256 else None
             key = "" if folder is None else image_key(image, self.entrants, self.request)
-            found = None if folder is None or keep else folder.load(asked.name, key)
+            found = None if folder is None or keep else folder.load(requested.name, key)
             if found is not None:
                 self.kept += 1
                 self.scored.append(replace(found, record=image.record))  # where it is now
@@ -150,7 +150,7 @@ class _ComparisonState:
                 depths = depths_of(embedded, self.entrants, self.request, reporter.scoring)
                 scored = replace(scored, measured={**scored.measured, "depth": depths})
             if keeps_tokens(self.request):
-                self.tokens.put(asked.name, embedded.embeddings)
+                self.tokens.put(requested.name, embedded.embeddings)
             if on_image is not None:
                 on_image(embedded, scored)
             if folder is not None:
@@ -172,7 +172,7 @@ class _ComparisonState:
                 else entrant.embed(image, run, reporter.tiles)
             )
             encoder = entrant.encoder if entrant.has_network else None
-            maps[name] = maps_of(embeddings[name], image.asked, run, encoder)
+            maps[name] = maps_of(embeddings[name], image.requested, run, encoder)
         averaged = {name: at_scale(found, run.maps.scale) for name, found in embeddings.items()}
         encoders = tuple(entrant.method.name for entrant in self.entrants if entrant.control is None)
         return ImageEmbeddings(image, averaged, maps, encoders, patches=embeddings)

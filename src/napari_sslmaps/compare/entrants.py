@@ -209,7 +209,7 @@ class Entrant:
 
 def _wanted(image: OpenedImage, options: RunOptions) -> MaskLike | None:
     """Return which tokens are embedded: what the image's own mask says, else what is to be found."""
-    own = image.asked.mask
+    own = image.requested.mask
     if own is not None:
         return own if isinstance(own, PlacedMask) else mask_in(own)
     return cast("MaskLike", options.mask) if options.mask else None

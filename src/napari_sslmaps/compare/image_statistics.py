@@ -102,8 +102,8 @@ def reach_of(evidence: Sequence[ImageEvidence]) -> Reach:
 def _signal_of(image: OpenedImage, embedding: Embedding) -> tuple[Signal, SignalScale]:
     if image.annotation is not None:
         return "annotation", annotation_scale(image.annotation, embedding.grid)
-    if len(image.asked.anchors):
-        return "similarity", similarity_scale(embedding, image.asked.anchors)
+    if len(image.requested.anchors):
+        return "similarity", similarity_scale(embedding, image.requested.anchors)
     return "none", _NOTHING
 
 

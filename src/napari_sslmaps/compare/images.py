@@ -26,15 +26,15 @@ class OpenedImage:
 
     Parameters
     ----------
-    asked
-        The image as it was asked for.
+    requested
+        Image as the request has it.
     source, record, region
         Pixels, the file they come from, and the rectangle that is compared.
     annotation
         Class of each pixel; None where no score needs one.
     """
 
-    asked: ComparedImage
+    requested: ComparedImage
     source: ImageSource
     record: ImageRecord
     region: Region
@@ -43,7 +43,7 @@ class OpenedImage:
     @property
     def name(self) -> str:
         """Name in tables and sentences."""
-        return self.asked.name
+        return self.requested.name
 
 
 @contextmanager
@@ -118,11 +118,11 @@ def check_anchors(image: OpenedImage) -> None:
     RegionError
         If the region is not on the image.
     """
-    region, asked = region_on(image.source, image.region), image.asked
+    region, requested = region_on(image.source, image.region), image.requested
     pixels = TokenGrid.covering(region, 1, image.source.levels[region.level].downsample_yx)
-    for anchor in (*asked.anchors, *asked.negative):
+    for anchor in (*requested.anchors, *requested.negative):
         pixels.token_at(anchor)
-    check_on_grid(asked.groups, pixels)
+    check_on_grid(requested.groups, pixels)
 
 
 def why_unscorable(image: OpenedImage, grid: TokenGrid, request: ComparisonRequest) -> str:

@@ -118,15 +118,17 @@ def _drawn(comparison: Comparison, method: str, tokens: Tokens) -> dict[int, tup
     A class of the mask that is called like the label is what is sought; else all classes together.
     """
     found: dict[int, tuple[Annotation, int | None]] = {}
-    for number, (asked, scored) in enumerate(zip(comparison.request.images, comparison.images, strict=True)):
-        annotation = annotation_of(asked, scored.record.shape_yx, comparison.request)
+    for number, (requested, scored) in enumerate(
+        zip(comparison.request.images, comparison.images, strict=True)
+    ):
+        annotation = annotation_of(requested, scored.record.shape_yx, comparison.request)
         if annotation is None or not annotation.classes:
             continue
-        named = [kind for kind in annotation.classes if annotation.name_of(kind) == asked.label]
+        named = [kind for kind in annotation.classes if annotation.name_of(kind) == requested.label]
         others = {image.label for image in comparison.request.images}
         if named or not others & {annotation.name_of(kind) for kind in annotation.classes}:
             kind = next(iter(named), None)
-            if _is_divided(annotation, tokens.get(asked.name, method), kind):
+            if _is_divided(annotation, tokens.get(requested.name, method), kind):
                 found[number] = annotation, kind
     return found
 

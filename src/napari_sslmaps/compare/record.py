@@ -152,24 +152,24 @@ def record_of(comparison: Comparison) -> RunRecord:
 
 def _without_empty_channels(evaluation: _Evaluation) -> dict[str, Any]:
     """Return what is written; earlier versions know nothing of channels and resolutions."""
-    told: dict[str, Any] = dump(evaluation)
+    stored: dict[str, Any] = dump(evaluation)
     if not evaluation.options.resolutions:
-        del told["options"]["resolutions"]
-    for image in told["images"]:
+        del stored["options"]["resolutions"]
+    for image in stored["images"]:
         if not image["channel"]:
             del image["channel"]
-    return told
+    return stored
 
 
 def numbers_sha256(images: Sequence[ScoredImage]) -> str:
     """Return the hash of every score, so that two comparisons can be told to be equal to the last digit."""
-    told = [to_plain(image) for image in images]
+    stored = [to_plain(image) for image in images]
     return key_of(
         {
             image["name"]: {
                 key: image[key] for key in ("maps", "anchors", "nearness", "agreement", "robustness")
             }
-            for image in told
+            for image in stored
         }
     )
 
@@ -218,22 +218,22 @@ def _encoder(comparison: Comparison, name: str) -> EncoderRecord:
     )
 
 
-def _image(asked: ComparedImage, scored: ScoredImage, *, anonymous: bool) -> _Image:
-    mask = asked.annotation if isinstance(asked.annotation, MaskFile) else None
+def _image(requested: ComparedImage, scored: ScoredImage, *, anonymous: bool) -> _Image:
+    mask = requested.annotation if isinstance(requested.annotation, MaskFile) else None
     where = "" if mask is None else str(mask.path.absolute())
     if anonymous:
-        where = numbered("mask", number_of(asked.name), where)
+        where = numbered("mask", number_of(requested.name), where)
     return _Image(
-        name=asked.name,
+        name=requested.name,
         image=scored.record,
         mask=None if mask is None else _Annotation(where, hash_path(mask.path), mask.classes, mask.ignore),
-        label=asked.label,
-        region=asked.region,
-        anchors=asked.anchors,
-        negative=asked.negative,
-        groups=asked.groups,
-        wanted=asked.mask if isinstance(asked.mask, MaskRecord) else None,
-        channel=tuple(map(str, asked.channel)),
+        label=requested.label,
+        region=requested.region,
+        anchors=requested.anchors,
+        negative=requested.negative,
+        groups=requested.groups,
+        wanted=requested.mask if isinstance(requested.mask, MaskRecord) else None,
+        channel=tuple(map(str, requested.channel)),
     )
 
 

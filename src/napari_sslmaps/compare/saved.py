@@ -32,34 +32,34 @@ def in_files(comparison: Comparison, folder: Path) -> Comparison:
         be written.
     """
     pairs = [
-        _saved(asked, scored, folder / SOURCES)
-        for asked, scored in zip(comparison.request.images, comparison.images, strict=True)
+        _saved(requested, scored, folder / SOURCES)
+        for requested, scored in zip(comparison.request.images, comparison.images, strict=True)
     ]
-    request = replace(comparison.request, images=tuple(asked for asked, _ in pairs))
+    request = replace(comparison.request, images=tuple(requested for requested, _ in pairs))
     return replace(comparison, request=request, images=tuple(scored for _, scored in pairs))
 
 
-def _saved(asked: ComparedImage, scored: ScoredImage, folder: Path) -> tuple[ComparedImage, ScoredImage]:
-    stem = fitting(file_name(asked.name).replace("/", "-"))
-    if not isinstance(asked.image, str):
+def _saved(requested: ComparedImage, scored: ScoredImage, folder: Path) -> tuple[ComparedImage, ScoredImage]:
+    stem = fitting(file_name(requested.name).replace("/", "-"))
+    if not isinstance(requested.image, str):
         path = folder / f"{stem}.ome.tif"
-        save_image(asked.name, asked.image, asked.region, path)
+        save_image(requested.name, requested.image, requested.region, path)
         record = ImageRecord(
             str(path.absolute()),
             hash_path(path),
             shape_yx=scored.record.shape_yx,
             spacing_um_yx=scored.record.spacing_um_yx,
         )
-        asked = replace(asked, image=str(path))
+        requested = replace(requested, image=str(path))
         scored = replace(scored, record=record)
-    if isinstance(asked.annotation, Annotation):
+    if isinstance(requested.annotation, Annotation):
         path = folder / f"{stem}-mask.tif"
         with written_whole(path) as temporary:
-            tifffile.imwrite(temporary, asked.annotation.labels.astype(np.int16), compression="zlib")
-        asked = replace(asked, annotation=MaskFile(path, dict(asked.annotation.names)))
-    if isinstance(asked.mask, PlacedMask):
-        asked = replace(asked, mask=save_mask(asked.mask, folder / f"{stem}-region.tif"))
-    return asked, scored
+            tifffile.imwrite(temporary, requested.annotation.labels.astype(np.int16), compression="zlib")
+        requested = replace(requested, annotation=MaskFile(path, dict(requested.annotation.names)))
+    if isinstance(requested.mask, PlacedMask):
+        requested = replace(requested, mask=save_mask(requested.mask, folder / f"{stem}-region.tif"))
+    return requested, scored
 
 
 def save_mask(mask: PlacedMask, path: Path) -> MaskRecord:

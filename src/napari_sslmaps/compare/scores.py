@@ -157,7 +157,7 @@ CONTROL_TIPS: Mapping[ControlKind, str] = {
     "untrained": "The same network before training.",
     "position": "A token's place alone.",
     "pixels": "The pixels of a token as they are.",
-    "colour": "Mean and deviation of a token's colour.",
+    "colour": "Mean and standard deviation of a token's colour.",
     "constant": "The encoder on the region's mean colour.",
 }
 CONTROL_KINDS: tuple[ControlKind, ...] = get_args(ControlKind)

@@ -116,8 +116,8 @@ class ComparisonFolder:
         ExportError
             If it cannot be written.
         """
-        told = written(to_plain(scored), self.image_folder(scored.name))
-        stored = dump(_Stored(key, told, digest_of(told)))
+        plain_scores = written(to_plain(scored), self.image_folder(scored.name))
+        stored = dump(_Stored(key, plain_scores, digest_of(plain_scores)))
         text = json.dumps(stored, allow_nan=False, ensure_ascii=False)
         with written_whole(self.image_folder(scored.name) / _SCORES) as temporary:
             temporary.write_text(text, encoding="utf-8")
@@ -175,8 +175,8 @@ def image_key(image: OpenedImage, entrants: Sequence[Entrant], request: Comparis
 
     Labels of whole images are not in it: no score of an image by itself depends on them.
     """
-    asked, options = image.asked, request.options
-    mask = asked.annotation if isinstance(asked.annotation, MaskFile) else None
+    requested, options = image.requested, request.options
+    mask = requested.annotation if isinstance(requested.annotation, MaskFile) else None
     run = options.run.of_encoders(entrant.trained for entrant in entrants)
     how = asdict(options)
     if not options.resolutions:
@@ -185,13 +185,13 @@ def image_key(image: OpenedImage, entrants: Sequence[Entrant], request: Comparis
         "image": image.record.sha256,
         "mask": None if mask is None else [hash_path(mask.path), sorted(mask.classes.items()), mask.ignore],
         "region": image.region.to_dict(),
-        "wanted": None if asked.mask is None else asked.mask.sha256,
-        "points": [asked.anchors, asked.negative, [asdict(group) for group in asked.groups]],
+        "wanted": None if requested.mask is None else requested.mask.sha256,
+        "points": [requested.anchors, requested.negative, [asdict(group) for group in requested.groups]],
         "methods": [_facts_of(entrant) for entrant in entrants],
         "scores": [score for score in SCORES if SCORES[score].per_image and score in request.scores],
         "tokens": keeps_tokens(request),
         "options": {**how, "run": _run_facts(image, entrants, run)},
-        **({"channel": asked.channel} if asked.channel else {}),
+        **({"channel": requested.channel} if requested.channel else {}),
         "versions": [version("napari-sslmaps"), version("torch")],
     }
     return key_of(facts)
@@ -262,8 +262,8 @@ class Tokens:
 
 def to_plain(scored: ScoredImage) -> dict[str, Any]:
     """Return scores as dicts, lists and numbers; NaN becomes None."""
-    told: dict[str, Any] = dump(scored)
-    return told
+    plain_scores: dict[str, Any] = dump(scored)
+    return plain_scores
 
 
 def from_plain(found: Any) -> ScoredImage:

@@ -91,8 +91,8 @@ def image_figure(
     return compose_figure(
         picture,
         rows,
-        anchors=image.asked.anchors,
-        negative=image.asked.negative,
+        anchors=image.requested.anchors,
+        negative=image.requested.negative,
         title=image.name,
         display=display,
     )
@@ -202,11 +202,11 @@ def encoder_table(comparison: Comparison) -> Table:
 def source_table(comparison: Comparison) -> Table:
     """Return which images were compared."""
     rows: list[tuple[Cell, ...]] = []
-    for asked, scored in zip(comparison.request.images, comparison.images, strict=True):
+    for requested, scored in zip(comparison.request.images, comparison.images, strict=True):
         shape, spacing = scored.record.shape_yx, scored.record.spacing_um_yx
         size = f"{shape[0]} × {shape[1]} px"
         um = "" if spacing is None else f"{spacing[0]:.4g} × {spacing[1]:.4g}"
-        rows.append((scored.name, size, um, asked.label, scored.record.sha256[:12]))
+        rows.append((scored.name, size, um, requested.label, scored.record.sha256[:12]))
     columns = ("Image", "Size", "µm per pixel", "Label", "File, sha256")
     return Table("Images", columns, tuple(rows), key="sources")
 

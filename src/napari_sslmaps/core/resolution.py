@@ -119,8 +119,8 @@ def resolution_of(
     if asked == "native":
         return None
     if asked == "trained":
-        told = trained is not None and (trained.short_side is not None or spacing_um_yx is not None)
-        return trained if told else None
+        known = trained is not None and (trained.short_side is not None or spacing_um_yx is not None)
+        return trained if known else None
     if isinstance(asked, str):
         return Resolution.of(asked)
     number = finite_number(asked)

@@ -17,7 +17,7 @@ _SHOWS = {
     "constant": "the encoder on the region's mean colour: what its positions and borders alone give",
     "position": "a cosine basis of each token's place: what nearness alone gives",
     "pixels": "the pixels of each token as they are: what no network at all gives",
-    "colour": "mean and deviation of each token's colour: what brightness and stain alone give",
+    "colour": "mean and standard deviation of each token's colour: what brightness and stain alone give",
 }
 
 

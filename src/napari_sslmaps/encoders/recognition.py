@@ -222,7 +222,7 @@ def shape_of(state: Mapping[str, Tensor], key: str) -> tuple[int, ...]:
     return tuple(state[key].shape)
 
 
-def check_told(pairs: Mapping[str, tuple[object, object]], name: str) -> None:
+def check_stated(pairs: Mapping[str, tuple[object, object]], name: str) -> None:
     """Refuse a file whose words contradict its tensors.
 
     Parameters

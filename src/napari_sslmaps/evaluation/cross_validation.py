@@ -137,8 +137,8 @@ def cross_validate(  # keywords that are handed on
     for held_out in splits:
         fitted = ~held_out & ~samples.beside(held_out)
         known = np.unique(samples.kinds[fitted])
-        asked = held_out & np.isin(samples.kinds, known)
-        if len(known) < 2 or not asked.any():
+        answerable = held_out & np.isin(samples.kinds, known)
+        if len(known) < 2 or not answerable.any():
             continue
         probe = fit_to_tokens(
             several[0],
@@ -148,8 +148,8 @@ def cross_validate(  # keywords that are handed on
             strength=strength,
             neighbours=neighbours,
         )
-        shares = probe.head.probabilities(samples.tokens[asked])
-        predicted[asked] = np.array(probe.classes)[shares.argmax(axis=1)]
+        shares = probe.head.probabilities(samples.tokens[answerable])
+        predicted[answerable] = np.array(probe.classes)[shares.argmax(axis=1)]
     return _summarise(kind, unit, samples, predicted, len(splits))
 
 
@@ -249,16 +249,16 @@ def _split(samples: _Samples, folds: int) -> list[NDArray[np.bool_]]:
 
 
 def _summarise(kind: ProbeKind, by: Unit, samples: _Samples, predicted: Int, folds: int) -> CrossValidation:
-    """Count what was recognised; `predicted` is 0 where a token could not be asked about."""
-    asked = predicted > 0
+    """Count what was recognised; `predicted` is 0 where a token could not be answered about."""
+    answered = predicted > 0
     classes, true = np.unique(samples.kinds, return_inverse=True)
     units, unit = np.unique(samples.units, return_inverse=True)
-    found = np.searchsorted(classes, predicted[asked])
+    found = np.searchsorted(classes, predicted[answered])
     shape = len(units), len(classes)
     counts, hits, confusion = np.zeros(shape), np.zeros(shape), np.zeros((len(classes),) * 2, np.int64)
-    np.add.at(counts, (unit[asked], true[asked]), 1)
-    np.add.at(hits, (unit[asked], true[asked]), found == true[asked])
-    np.add.at(confusion, (true[asked], found), 1)
+    np.add.at(counts, (unit[answered], true[answered]), 1)
+    np.add.at(hits, (unit[answered], true[answered]), found == true[answered])
+    np.add.at(confusion, (true[answered], found), 1)
     each = [Tally(hits[:, [index]], counts[:, [index]]) for index in range(len(classes))]
     return CrossValidation(
         kind=kind,
@@ -269,7 +269,7 @@ def _summarise(kind: ProbeKind, by: Unit, samples: _Samples, predicted: Int, fol
         confusion=confusion,
         units=len(units),
         folds=folds,
-        left_out=int((~asked).sum()),
+        left_out=int((~answered).sum()),
     )
 
 

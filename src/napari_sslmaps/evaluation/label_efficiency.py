@@ -188,8 +188,8 @@ def label_efficiency(
     scores = np.array(
         [
             [
-                [_score(several, order[:count], asked, score, strength) for count in counts]
-                for order, asked in drawn
+                [_score(several, order[:count], test, score, strength) for count in counts]
+                for order, test in drawn
             ]
             for several in images.values()
         ]
@@ -234,22 +234,22 @@ def _draw(kinds: Sequence[Int], held_out: float, rng: np.random.Generator) -> tu
     rarest = np.array([min(part.tolist(), key=frequency.__getitem__, default=0) for part in kinds])
     turns: list[int] = []
     order: list[int] = []
-    asked: list[int] = []
+    test: list[int] = []
     for kind in sorted(np.unique(rarest), key=lambda kind: frequency.get(kind, 0)):
         members = rng.permutation(np.flatnonzero(rarest == kind))
         taken = int(
             np.clip(round(held_out * len(members)), min(1, len(members) - 1), max(0, len(members) - 1))
         )
-        asked.extend(members[:taken])
+        test.extend(members[:taken])
         order.extend(members[taken:])
         turns.extend(range(len(members) - taken))
-    return np.array(order)[np.argsort(turns, kind="stable")], np.array(asked)
+    return np.array(order)[np.argsort(turns, kind="stable")], np.array(test)
 
 
 def _score(
-    images: Sequence[LabelledFeatures], labelled: Int, asked: Int, score: Score, strength: float
+    images: Sequence[LabelledFeatures], labelled: Int, test: Int, score: Score, strength: float
 ) -> float:
-    fitted, queries = (_together([images[index] for index in part]) for part in (labelled, asked))
+    fitted, queries = (_together([images[index] for index in part]) for part in (labelled, test))
     known = np.unique(fitted.kinds)
     classes = np.union1d(known, queries.kinds)
     shares = np.zeros((len(queries.kinds), len(classes)), np.float32)

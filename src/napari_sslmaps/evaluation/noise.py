@@ -72,6 +72,6 @@ def _contrast(plane: Float) -> float:
 
     mean = uniform_filter(plane, _SIDE, mode="mirror")
     square = uniform_filter(plane**2, _SIDE, mode="mirror")
-    deviation = np.sqrt(np.maximum(square - mean**2, 0) * _SIDE**2 / (_SIDE**2 - 1))
+    std = np.sqrt(np.maximum(square - mean**2, 0) * _SIDE**2 / (_SIDE**2 - 1))
     bright = mean > _DARK
-    return float(np.median(deviation[bright] / mean[bright])) if bright.any() else float("nan")
+    return float(np.median(std[bright] / mean[bright])) if bright.any() else float("nan")

@@ -133,7 +133,7 @@ def _gaussian(unit: Float32, strength: float, rng: Generator) -> NDArray[np.floa
 
 
 def _speckle(unit: Float32, strength: float, rng: Generator) -> NDArray[np.floating]:
-    """Multiply by gamma variates of mean 1 and deviation `strength`, one per pixel for all its channels."""
+    """Multiply each pixel by a gamma variate of mean 1 and standard deviation `strength`."""
     shape = 1 / strength**2
     noise = rng.gamma(shape, 1 / shape, unit.shape[:2]).astype(np.float32)
     return unit * (noise if unit.ndim == 2 else noise[..., None])

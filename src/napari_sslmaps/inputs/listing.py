@@ -162,12 +162,12 @@ def _left_out(folder: Path, others: Sequence[Path]) -> str:
     if not others:
         return ""
     kinds = Counter(path.suffix.lower() or "without a suffix" for path in others)
-    told = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(6))
+    counted = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(6))
     more = " and others" if len(kinds) > 6 else ""
     files = (
         "1 file is no image by its name" if len(others) == 1 else f"{len(others)} files are no images by name"
     )
-    return f"Left out of {folder.name}: {files} ({told}{more}), {others[0].name} among them."
+    return f"Left out of {folder.name}: {files} ({counted}{more}), {others[0].name} among them."
 
 
 def _check_names(items: Iterable[BatchItem]) -> None:

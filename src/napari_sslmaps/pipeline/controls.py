@@ -124,13 +124,13 @@ def embed_control(  # noqa: PLR0913  # the options of `embed`, as keywords
         )
         wanted = None if mask is None else token_mask(source, area, grid, mask)
         read_at = working_resolution(opened, region_on(opened, region), resolution, control.trained)
-        told: dict[str, Any] = {
+        facts: dict[str, Any] = {
             "spacing_um_yx": spacing_in(source, area),
             "resolution": "" if read_at is None else str(read_at),
         }
         if not control.needs_encoder:
             plain = _within(_embed_without_network(control, source, grid, area, window), wanted)
-            return replace(plain, provenance=replace(plain.provenance, **told))
+            return replace(plain, provenance=replace(plain.provenance, **facts))
         found: Embedding = embed(
             UniformSource(source, _mean_colour(source, area)),
             _loaded(control, encoder),
@@ -141,7 +141,7 @@ def embed_control(  # noqa: PLR0913  # the options of `embed`, as keywords
             **rest,
         )
         # no token has structure here; all of them count, else PCA would be left with none
-        provenance = replace(found.provenance, encoder=control.name, **told)
+        provenance = replace(found.provenance, encoder=control.name, **facts)
         return replace(found, provenance=provenance, foreground=None)
 
 

@@ -251,10 +251,10 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
     ]
     source = open_image(image, channel=channel)
     file = FileIdentity.of(source)
-    asked = resolution if short_side is None else Resolution(short_side=short_side)
+    requested = resolution if short_side is None else Resolution(short_side=short_side)
     if frames is not None:
         with nullcontext() if source is image else source:
-            read = at_working_resolution(source, region, asked, encoder.spec.trained)[0]
+            read = at_working_resolution(source, region, requested, encoder.spec.trained)[0]
             reread = _pixels_of(image, source, read, channel)
 
             def embed_one(
@@ -268,7 +268,7 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
                     budget=share,
                     on_progress=report,
                     allow_uniform=True,
-                    resolution=asked,
+                    resolution=requested,
                     tiling=tiling,
                     focus_yx=focus_yx,
                     cache=cache,
@@ -281,8 +281,8 @@ def embed(  # noqa: PLR0913  # the one call that users make; its options are key
                 embed_one, source, region, frames, window=window, budget=budget, on_progress=on_progress
             )
     with nullcontext() if source is image else source, unchanged(source):
-        read, area = at_working_resolution(source, region, asked, encoder.spec.trained)
-        working = working_resolution(source, region_on(source, region), asked, encoder.spec.trained)
+        read, area = at_working_resolution(source, region, requested, encoder.spec.trained)
+        working = working_resolution(source, region_on(source, region), requested, encoder.spec.trained)
         room = budget or TokenBudget.from_environment()
         work = RegionWork(
             source=read,

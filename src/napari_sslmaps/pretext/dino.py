@@ -95,8 +95,8 @@ def _patches_in_words(companions: Companions, guess: Tensor, actual: Tensor) -> 
     sentences = [f"Mean cosine of hidden patches with what was there: {_own_and_other(guess, actual)}."]
     if head is not None:
         head = head.to(guess.device)
-        told = _own_and_other(head(guess), head(actual))
-        sentences.append(f"Through the head that hidden patches were matched by in training: {told}.")
+        similarities = _own_and_other(head(guess), head(actual))
+        sentences.append(f"Through the head that hidden patches were matched by in training: {similarities}.")
     return tuple(sentences)
 
 

@@ -24,7 +24,7 @@ _FLIPPED = 0.9
 def restoration_view(field: PretextInput, encoder: Encoder, method_options: MethodOptions) -> RestorationView:
     """Distort the picture and let the U-Net restore it."""
     _check(encoder)
-    judge, silent = read_discriminator(companions_of(encoder))
+    discriminator, silent = read_discriminator(companions_of(encoder))
     distorted = _distort(field.picture, method_options.distortion, method_options.seed)
     network: Any = encoder.extractor.network
     restored = torch.sigmoid(network(as_batch(distorted, encoder)))
@@ -33,7 +33,7 @@ def restoration_view(field: PretextInput, encoder: Encoder, method_options: Meth
     error = np.abs(restoration - clean)
     given = np.abs(to_grey(torch.from_numpy(distorted).permute(2, 0, 1)[None])[0, 0].numpy() - clean)
     notes = (_compare(error, given), mirror_note(restoration, clean), silent)
-    scores = None if judge is None else judge.to(encoder.device)(restored)[0, 0].cpu().numpy()
+    scores = None if discriminator is None else discriminator.to(encoder.device)(restored)[0, 0].cpu().numpy()
     return RestorationView(
         method=encoder.spec.method,
         region=field.region,
@@ -45,7 +45,7 @@ def restoration_view(field: PretextInput, encoder: Encoder, method_options: Meth
         restoration=restoration,
         error=error,
         scores=scores,
-        score_stride=0.0 if judge is None else float(DISCRIMINATOR_STRIDE),
+        score_stride=0.0 if discriminator is None else float(DISCRIMINATOR_STRIDE),
     )
 
 

@@ -82,10 +82,12 @@ def reconstruction_view(
 
 def _target(companions: Companions, method_options: MethodOptions) -> tuple[bool, tuple[str, ...]]:
     """Whether the decoder predicts normalised pixels, and what is to be said of it."""
-    told = companions.settings.get("norm_pix") if method_options.norm_pix is None else method_options.norm_pix
-    if told is None:
+    norm_pix = (
+        companions.settings.get("norm_pix") if method_options.norm_pix is None else method_options.norm_pix
+    )
+    if norm_pix is None:
         return False, (_ASSUMED,)
-    return bool(told), (_LEAK,) if told else ()
+    return bool(norm_pix), (_LEAK,) if norm_pix else ()
 
 
 def _compare(error: Float32, missed: Float32, *, normalised: bool) -> str:

@@ -86,7 +86,7 @@ def tables_of(study: Study, answers: Answers, scores: Scores | None = None) -> t
 
 def sentences_of(study: Study, answers: Answers) -> tuple[str, ...]:
     """Say which methods were preferred to every control, and what is missing."""
-    told = []
+    notes = []
     controls = {method.name for method in study.methods if method.control}
     for block in _blocks(study, answers):
         there = [name for name in block.methods if name in controls]
@@ -97,14 +97,14 @@ def sentences_of(study: Study, answers: Answers) -> tuple[str, ...]:
             for name in block.methods
             if name not in controls and all(_difference(block, name, other).low > 0 for other in there)
         ]
-        told.append(
+        notes.append(
             f"{block.map}, {block.question}: {', '.join(beats) or 'no method'} "
             f"{'were' if len(beats) > 1 else 'was'} judged better than every control, the interval of the "
             "difference above 0."
         )
     if answers.missing:
-        told.append(f"No answers yet from {', '.join(answers.missing)}.")
-    return tuple(told)
+        notes.append(f"No answers yet from {', '.join(answers.missing)}.")
+    return tuple(notes)
 
 
 def _blocks(study: Study, answers: Answers) -> list[_Block]:

@@ -157,7 +157,7 @@ def _check_answers(found: AnswerFile, study: Study, name: str) -> None:
     for answer in found.answers:
         reader, trial = trials.get(answer.trial, (None, None))
         question = questions.get(answer.question)
-        told = f"{answer.question!r} of {answer.letter!r} on screen {answer.trial!r}"
+        item = f"{answer.question!r} of {answer.letter!r} on screen {answer.trial!r}"
         if (
             reader is None
             or trial is None
@@ -166,18 +166,18 @@ def _check_answers(found: AnswerFile, study: Study, name: str) -> None:
             or not 0 <= _place(answer) < len(trial.shown)
         ):
             raise RecordError(
-                f"Expected answers to what reader {found.reader} was asked; got one to {told} in {name}. Ask "
+                f"Expected answers to what reader {found.reader} was asked; got one to {item} in {name}. Ask "
                 "for the file again."
             )
         wanted = _wanted_instead(study, question, answer.value)
         if wanted:
             raise RecordError(
-                f"Expected {wanted} as an answer to {told}; got {answer.value:g} in {name}. Ask for the file "
+                f"Expected {wanted} as an answer to {item}; got {answer.value:g} in {name}. Ask for the file "
                 "again."
             )
         which = (answer.trial, answer.question, answer.letter)
         if which in given:
-            raise RecordError(f"Expected one answer to {told}; got two in {name}. Ask for the file again.")
+            raise RecordError(f"Expected one answer to {item}; got two in {name}. Ask for the file again.")
         given.add(which)
     for screen, time in found.seconds.items():
         if time < 0:

@@ -128,7 +128,7 @@ def new_study(request: StudyRequest, out: Path, on_image: OnImage | None = None)
     _check(request, out)
     entrants = _entrants(request)
     images: list[PageImage] = []
-    told: list[StudyImage] = []
+    studied: list[StudyImage] = []
     shown: Shown = {}
     reaches: list[MapReach] = []
     names = [method.name for method, _ in entrants]
@@ -143,13 +143,13 @@ def new_study(request: StudyRequest, out: Path, on_image: OnImage | None = None)
             for key in request.maps:
                 check_methods([name for name in names if (number, key, name) in maps], key)
         images.append(picture)
-        told.append(about)
+        studied.append(about)
         shown.update({key: address for key, (address, _) in maps.items()})
         reaches += [MapReach(*key, share) for key, (_, share) in maps.items()]
         if on_image is not None:
             on_image(number, len(request.images))
     given = {
-        key: [name for name in names if all((image.number, key, name) in shown for image in told)]
+        key: [name for name in names if all((image.number, key, name) in shown for image in studied)]
         for key in request.maps
     }
     rng = np.random.default_rng([request.seed, _digest(request, told)])
@@ -158,11 +158,11 @@ def new_study(request: StudyRequest, out: Path, on_image: OnImage | None = None)
         design=request.design,
         questions=request.questions,
         methods=tuple(method for method, _ in entrants),
-        images=tuple(told),
+        images=tuple(studied),
         maps=request.maps,
         readers=make_schedule(
             request.readers,
-            [image.number for image in told],
+            [image.number for image in studied],
             given,
             request.design,
             repeats=request.repeats,

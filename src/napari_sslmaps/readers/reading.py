@@ -265,7 +265,7 @@ class Reading:
     def save(self) -> None:
         """Write the file of answers, whole or not at all; raises `ExportError` if it cannot be written."""
         page, state = self.page, self._state
-        told = AnswerFile(
+        answer_file = AnswerFile(
             page.study,
             page.reader,
             tuple(
@@ -281,7 +281,7 @@ class Reading:
             },
             dump(state),
         )
-        write_json(self.path, KIND, dump(told))
+        write_json(self.path, KIND, dump(answer_file))
 
     def _tick(self) -> None:
         """Count the time since the last time; a screen's own."""

@@ -44,8 +44,8 @@ def save_basis(basis: ComponentBasis, path: str | Path) -> Path:
     'basis.json'
     """
     path = user_path(path)
-    told = dump(basis)
-    write_json(path, _KIND, {**{name: told[name] for name in _FIRST}, **told})
+    stored = dump(basis)
+    write_json(path, _KIND, {**{name: stored[name] for name in _FIRST}, **stored})
     return path
 
 

@@ -45,23 +45,23 @@ def _place_of(path: str, folder: Path) -> str:
     return target.name if shared.name.lower() in _OF_USERS else str(way)
 
 
-def written(told: Any, folder: Path) -> Any:
+def written(value: Any, folder: Path) -> Any:
     """Return a description with every file in it as `place_in` writes it.
 
     Parameters
     ----------
-    told
+    value
         JSON-ready. A file is a dict with ``path`` and ``sha256``; of a sample only its name is kept.
     folder
         Folder that the description will lie in.
     """
-    if isinstance(told, Mapping):
-        values = {key: written(value, folder) for key, value in told.items()}
+    if isinstance(value, Mapping):
+        values = {key: written(value, folder) for key, value in value.items()}
         if "path" in values and "sha256" in values:
             path = str(values["path"])
             values["path"] = Path(path).name if values.get("sample") else place_in(path, folder)
         return values
-    return [written(value, folder) for value in told] if isinstance(told, list | tuple) else told
+    return [written(value, folder) for value in value] if isinstance(value, list | tuple) else value
 
 
 @dataclass(frozen=True, slots=True)

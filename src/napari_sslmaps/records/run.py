@@ -391,14 +391,14 @@ class RunRecord:
 
         What earlier versions do not know is left out where it says nothing, so that they can read the rest.
         """
-        told = {"format": FORMAT, "schema": SCHEMA, **asdict(self), "options": self.options.to_flat()}
-        for entry in told["encoders"]:
+        record = {"format": FORMAT, "schema": SCHEMA, **asdict(self), "options": self.options.to_flat()}
+        for entry in record["encoders"]:
             _leave_out(entry, EncoderRecord, ("control",))
         for name in _LATER_OPTIONS:
-            if told["options"][name] == _SCHEMA_1[name]:
-                del told["options"][name]
-        _leave_out(told, RunRecord, _LATER)
-        return told
+            if record["options"][name] == _SCHEMA_1[name]:
+                del record["options"][name]
+        _leave_out(record, RunRecord, _LATER)
+        return record
 
     @classmethod
     def from_dict(cls, description: Mapping[str, Any]) -> Self:
@@ -426,13 +426,13 @@ class RunRecord:
         ExportError
             If the file cannot be written.
         """
-        told = written(self.to_dict(), path.parent)
-        names = {entry["name"]: place_in(entry["name"], path.parent) for entry in told["encoders"]}
-        for entry in told["encoders"]:
+        record = written(self.to_dict(), path.parent)
+        names = {entry["name"]: place_in(entry["name"], path.parent) for entry in record["encoders"]}
+        for entry in record["encoders"]:
             entry["name"] = names[entry["name"]]
-        if "difference" in told["options"]:
-            told["options"]["difference"] = [names.get(name, name) for name in self.options.difference]
-        write_object(path, told)
+        if "difference" in record["options"]:
+            record["options"]["difference"] = [names.get(name, name) for name in self.options.difference]
+        write_object(path, record)
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -459,9 +459,9 @@ _LATER_OPTIONS = (
 )
 
 
-def _leave_out(told: dict[str, Any], kind: type, names: tuple[str, ...]) -> None:
+def _leave_out(record: dict[str, Any], kind: type, names: tuple[str, ...]) -> None:
     """Remove what has its default value."""
     defaults = {item.name: item.default for item in fields(kind)}
     for name in names:
-        if told[name] == defaults[name]:
-            del told[name]
+        if record[name] == defaults[name]:
+            del record[name]

@@ -207,14 +207,16 @@ class _RunState:
     ) -> EncoderOutcome:
         """Run an encoder on every frame; the figure's frame has its part of what is made of all."""
         request, options, look = self.request, self.request.options, self.look
-        told, at = self.on_progress, look.region.frame
+        on_progress, at = self.on_progress, look.region.frame
         embeddings = embed(
             look.source,
             encoder,
             region=look.region,
             tiling=Tiling(options.tile, options.overlap, cast("Stitching", options.stitching)),
             mask=look.mask,
-            on_progress=None if told is None else lambda progress: told(encoder.spec.name, progress),
+            on_progress=None
+            if on_progress is None
+            else lambda progress: on_progress(encoder.spec.name, progress),
             cache=self.cached,
             resolution=options.resolution,
             stride=options.stride,
@@ -247,9 +249,9 @@ class _RunState:
         control = None
         if choice.control:
             control = Control.of_encoder(cast("ControlKind", choice.control), spec)
-        name, told = (control or spec).name, self.on_progress
+        name, on_progress = (control or spec).name, self.on_progress
         tiling = Tiling(options.tile, options.overlap, cast("Stitching", options.stitching))
-        report = None if told is None else lambda progress: told(name, progress)
+        report = None if on_progress is None else lambda progress: on_progress(name, progress)
         if control is None:
             return embed(
                 look.source,

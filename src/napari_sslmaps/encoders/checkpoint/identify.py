@@ -184,11 +184,13 @@ def _choose_method(case: Case, family: Family) -> Method:
 
 def _unclear(family: Family) -> str:
     if family is VIT:
-        told = "a vision transformer with a CLS token and nothing that tells its method: it can be MAE, DINO"
+        sentence = (
+            "a vision transformer with a CLS token and nothing that tells its method: it can be MAE, DINO"
+        )
     else:
         titles = ", ".join(method.title for method in METHODS.values() if family.kind in method.families)
-        told = f"{family.title} with nothing that tells its method: it can be {titles}"
-    return f"{told} or a supervised one."
+        sentence = f"{family.title} with nothing that tells its method: it can be {titles}"
+    return f"{sentence} or a supervised one."
 
 
 def _told_method(case: Case, family: Family) -> tuple[str | None, str, bool]:

@@ -75,7 +75,7 @@ def refuse_other_kinds(path: Path) -> None:
 
 def _told_by(start: bytes, suffix: str) -> tuple[str, str] | None:
     beginning = start.lstrip()[:15].lower()
-    told = (
+    signatures = (
         (not start, "empty", "Fetch it again."),
         *((start.startswith(begin), what, then) for begin, what, then in _STARTS),
         (start[257:262] == b"ustar", "a tar archive", _UNPACK),
@@ -88,7 +88,7 @@ def _told_by(start: bytes, suffix: str) -> tuple[str, str] | None:
         (bool(beginning) and all(byte in _PRINTED for byte in start), "text", _AGAIN),
         (_is_foreign_pickle(start), "a pickle that torch.save did not write", _SAVE),
     )
-    return next(((what, then) for holds, what, then in told if holds), None)
+    return next(((what, then) for holds, what, then in signatures if holds), None)
 
 
 _PRINTED = {*b"\t\r\n", *range(32, 127)}

@@ -195,9 +195,9 @@ def _in_neck(key: str, found: list[str], names: Mapping[str, Tensor]) -> str:
 def translate_respelled(file: Unwrapped) -> Translated:
     """Translate a network that `respell` gave timm's names, with what its library's code tells."""
     spelling = SPELLINGS[file.spelling]
-    told = f"what {file.spelling}'s vision transformers have, unless they were configured otherwise"
+    source = f"what {file.spelling}'s vision transformers have, unless they were configured otherwise"
     facts = {
-        "eps": Fact(spelling.eps, told, certain=False),
+        "eps": Fact(spelling.eps, source, certain=False),
         "antialias": Fact(value=False, how=spelling.placed),
     }
     if not spelling.class_placed:

@@ -78,8 +78,10 @@ def timm_facts(config: Mapping[str, Any], state: Mapping[str, Tensor]) -> dict[s
     if not name:
         return {}
     if not timm.is_model(name):
-        told = f"config.json names {name!r}, which timm {timm.__version__} does not know; it was not used."
-        return {"ignored": Fact(told, _WHERE)} if "pretrained_cfg" in config else {}
+        sentence = (
+            f"config.json names {name!r}, which timm {timm.__version__} does not know; it was not used."
+        )
+        return {"ignored": Fact(sentence, _WHERE)} if "pretrained_cfg" in config else {}
     network, difference = _fitting(name, arguments, state)
     if network is None:
         return {
@@ -106,8 +108,8 @@ def _read(config: Mapping[str, Any]) -> tuple[str, Mapping[str, Any], Mapping[st
         return "", {}, {}
     bare, _, tag = name.partition(".")
     arguments = config.get("model_args")
-    told = {"tag": tag, **pretrained} if tag else pretrained
-    return bare, arguments if isinstance(arguments, Mapping) else {}, told
+    entry = {"tag": tag, **pretrained} if tag else pretrained
+    return bare, arguments if isinstance(arguments, Mapping) else {}, entry
 
 
 def _fitting(
@@ -315,21 +317,21 @@ def _of_network(network: Any, name: str, arguments: Mapping[str, Any]) -> dict[s
     """Return what tensors do not tell, as timm builds it: much of a transformer, nothing of a ResNet."""
     if isinstance(network, ResNet):
         return {}
-    told, how = f"the architecture {name!r} {_WHERE}", "as timm resamples positions"
+    source, how = f"the architecture {name!r} {_WHERE}", "as timm resamples positions"
     if isinstance(network, ConvNeXt):
-        return {"eps": Fact(_eps(network), told)}
-    facts = {"antialias": Fact(value=True, how=how), "eps": Fact(_eps(network), told)}
+        return {"eps": Fact(_eps(network), source)}
+    facts = {"antialias": Fact(value=True, how=how), "eps": Fact(_eps(network), source)}
     given = "num_heads" in arguments
     facts["heads"] = Fact(
-        int(network.blocks[0].attn.num_heads), f"num_heads among model_args {_WHERE}" if given else told
+        int(network.blocks[0].attn.num_heads), f"num_heads among model_args {_WHERE}" if given else source
     )
     rows, columns = network.patch_embed.grid_size
-    facts["grid"] = Fact((int(rows), int(columns)), told)
+    facts["grid"] = Fact((int(rows), int(columns)), source)
     if not isinstance(network, Eva):
         placed = 0 if network.no_embed_class else network.num_prefix_tokens
-        facts["prefix_positions"] = Fact(placed, told)
+        facts["prefix_positions"] = Fact(placed, source)
     if isinstance(network.norm, nn.Identity):
-        facts["final_norm"] = Fact(value=False, how=told)
+        facts["final_norm"] = Fact(value=False, how=source)
     return facts
 
 

@@ -170,8 +170,8 @@ def _companions(
     """Keep MAE's decoder with its mask token, and the mask token of DINOv2 and DINOv3, (1, D)."""
     if "decoder_embed.weight" in beside:
         heads = read_number(config, "decoder_num_attention_heads", 16)
-        told = {"mask_ratio": config.get("mask_ratio"), "norm_pix": config.get("norm_pix_loss")}
-        known = {key: value for key, value in told.items() if value is not None}
+        settings = {"mask_ratio": config.get("mask_ratio"), "norm_pix": config.get("norm_pix_loss")}
+        known = {key: value for key, value in settings.items() if value is not None}
         return Companions(beside, {"decoder_heads": heads, "decoder_eps": eps, **known})
     if usual.mask_token and "mask_token" in beside:
         return Companions({"mask_token": beside["mask_token"].reshape(1, -1)})

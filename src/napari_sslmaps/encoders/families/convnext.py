@@ -13,7 +13,7 @@ from napari_sslmaps.encoders.methods.dinov3 import (
     CONVNEXT_ROOT,
     CONVNEXT_TRANSFORMERS,
 )
-from napari_sslmaps.encoders.recognition import Fact, channels_of, check_told, count_of, shape_of
+from napari_sslmaps.encoders.recognition import Fact, channels_of, check_stated, count_of, shape_of
 from napari_sslmaps.encoders.spec import Architecture, Block, InputConstraint, check_eps, place_of
 from napari_sslmaps.errors import CheckpointError, InvalidOptionError
 from napari_sslmaps.serialise import strict
@@ -152,8 +152,8 @@ def recognise_convnext(case: Case, method: Method, written: Architecture | None)
     facts, given = case.translated.facts, case.overrides
     seen = convnext_shape(case.translated.state)
     if written is not None:
-        told = ("depths", "widths", "channels")
-        check_told({name: (getattr(written, name), getattr(seen, name)) for name in told}, case.name)
+        stated = ("depths", "widths", "channels")
+        check_stated({name: (getattr(written, name), getattr(seen, name)) for name in stated}, case.name)
         case.note("architecture", written.summary, "written in the file")
         return written.corrected(eps=given.eps, token_stage=given.token_stage)
     if given.method is None and "method" not in facts and "method" not in case.file.header:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from napari_sslmaps.encoders.families.family import Case, Convolutional, Family, prefixes_of
-from napari_sslmaps.encoders.recognition import channels_of, check_told, count_of, shape_of
+from napari_sslmaps.encoders.recognition import channels_of, check_stated, count_of, shape_of
 from napari_sslmaps.encoders.spec import Architecture, InputConstraint, place_of
 from napari_sslmaps.errors import CheckpointError, InvalidOptionError
 from napari_sslmaps.serialise import strict
@@ -192,8 +192,8 @@ def recognise_unet(case: Case, method: Method, written: Architecture | None) -> 
 def _check_written(written: Any, case: Case) -> None:
     """Compare what a file says of itself with its tensors, before anything is built as large as it says."""
     seen = unet_shape(case.translated.state, written.token_stage)
-    told = ("block", "layers", "stage_channels", "decoder_channels", "classes", "channels")
-    check_told({name: (getattr(written, name), getattr(seen, name)) for name in told}, case.name)
+    stated = ("block", "layers", "stage_channels", "decoder_channels", "classes", "channels")
+    check_stated({name: (getattr(written, name), getattr(seen, name)) for name in stated}, case.name)
 
 
 def _prefixes(names: Iterable[str]) -> set[str]:

@@ -20,7 +20,7 @@ from torch.nn import functional
 from napari_sslmaps.encoders.families.family import Case
 from napari_sslmaps.encoders.families.vit import MARK, ViTArchitecture, check_heads
 from napari_sslmaps.encoders.methods.method import Method
-from napari_sslmaps.encoders.recognition import CHANNELS, Fact, Translated, check_told, count_of, shape_of
+from napari_sslmaps.encoders.recognition import CHANNELS, Fact, Translated, check_stated, count_of, shape_of
 from napari_sslmaps.encoders.spec import Architecture, check_eps
 from napari_sslmaps.errors import CheckpointError, InvalidOptionError
 
@@ -79,7 +79,7 @@ def _check_written(written: Any, case: Case) -> None:
         count, claimed = shape_of(case.translated.state, "pos_embed")[1], math.prod(written.grid)
         fits = claimed <= count <= claimed + seen.class_token + seen.registers
         pairs["positions"] = claimed, claimed if fits else count
-    check_told(pairs, case.name)
+    check_stated(pairs, case.name)
 
 
 def _eps(case: Case, method: Method) -> float:
@@ -99,17 +99,17 @@ def _heads(case: Case, method: Method) -> int:
     """Heads as given, told, or spoken for by the weights; as usual for the width where those say nothing."""
     state = case.translated.state
     dim, _ = vit_width(state)
-    given, told = case.overrides.num_heads, _told_heads(case, dim)
+    given, stated = case.overrides.num_heads, _stated_heads(case, dim)
     if given is not None:
         heads = check_heads(given, dim)
         case.note("heads", heads, "given")
-        _doubt_given(case, heads, told)
+        _doubt_given(case, heads, stated)
         return heads
-    if told is not None:
-        case.note("heads", told[0], told[1])
+    if stated is not None:
+        case.note("heads", stated[0], stated[1])
         if "heads" in case.translated.facts and dim <= _WIDEST:
-            _doubt_told(case, dim, told[0])
-        return check_heads(told[0], dim)
+            _doubt_stated(case, dim, stated[0])
+        return check_heads(stated[0], dim)
     others = case.translated.facts.get("usual_heads", Fact(method.heads_by_width, "")).value
     usual = others.get(dim, dim // _HEAD_WIDTH if dim % _HEAD_WIDTH == 0 else 0)
     return _weighed_heads(case, dim, usual)
@@ -142,7 +142,7 @@ def _weighed_heads(case: Case, dim: int, usual: int) -> int:
     return usual
 
 
-def _told_heads(case: Case, dim: int) -> tuple[int, str] | None:
+def _stated_heads(case: Case, dim: int) -> tuple[int, str] | None:
     """Heads that the file says in words, or by the number of its rotary periods."""
     fact = case.translated.facts.get("heads")
     if fact is not None:
@@ -157,23 +157,23 @@ _WIDEST = 2048
 """Width up to which weights are asked whether they contradict what is told; beyond, it takes too long."""
 
 
-def _doubt_told(case: Case, dim: int, told: int) -> None:
+def _doubt_stated(case: Case, dim: int, stated: int) -> None:
     state = case.translated.state
     evidence = weigh_heads(state, dim, count_of(state, BLOCKS))
-    if evidence.contradicts(told):
+    if evidence.contradicts(stated):
         case.doubts.append(
-            f"The file says {told} heads, but its weights clearly speak for {evidence.heads}: {_ALIKE}. Set "
-            "num_heads, or look whether config.json is of another network."
+            f"The file says {stated} heads, but its weights clearly speak for {evidence.heads}: {_ALIKE}. "
+            "Set num_heads, or look whether config.json is of another network."
         )
 
 
-def _doubt_given(case: Case, heads: int, told: tuple[int, str] | None) -> None:
-    if told is not None and told[0] == heads:
+def _doubt_given(case: Case, heads: int, stated: tuple[int, str] | None) -> None:
+    if stated is not None and stated[0] == heads:
         return
     state = case.translated.state
     evidence = weigh_heads(state, vit_width(state)[0], count_of(state, BLOCKS))
-    if told is not None and evidence.heads != heads:
-        case.doubts.append(f"You gave {heads} heads; the file says {told[0]} ({told[1]}).")
+    if stated is not None and evidence.heads != heads:
+        case.doubts.append(f"You gave {heads} heads; the file says {stated[0]} ({stated[1]}).")
     elif evidence.contradicts(heads):
         case.doubts.append(
             f"You gave {heads} heads; the weights themselves speak for {evidence.heads}: rows of W_q and W_k "
@@ -364,12 +364,12 @@ def _grid(case: Case, shape: ViTArchitecture) -> tuple[tuple[int, int], int]:
     Either all prefix tokens have one or none; CLS alone, beside registers, is added to its token before.
     """
     positions = shape_of(case.translated.state, "pos_embed")
-    told, given = case.translated.facts.get("grid"), case.overrides.grid
+    stated, given = case.translated.facts.get("grid"), case.overrides.grid
     count = positions[1] if len(positions) == 3 else 0
     prefixes = [shape.placed_prefix, shape.prefix_tokens, 0]
     if "prefix_positions" in case.translated.facts:
         prefixes.insert(0, case.translated.facts["prefix_positions"].value)
-    for grid in (given, None if told is None else told.value):
+    for grid in (given, None if stated is None else stated.value):
         fitting = [placed for placed in prefixes if grid and grid[0] * grid[1] + placed == count]
         if grid and fitting:
             return grid, fitting[0]

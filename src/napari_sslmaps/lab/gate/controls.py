@@ -19,8 +19,8 @@ def colour_statistics(images: Tensor) -> Tensor:
     """Mean and standard deviation of each channel in each 8 x 8 patch, (n, 256, 6)."""
     mean = functional.avg_pool2d(images, PATCH)
     square = functional.avg_pool2d(images.square(), PATCH)
-    deviation = (square - mean.square()).clamp(min=0).sqrt()
-    return torch.cat([mean, deviation], dim=1).flatten(2).transpose(1, 2)
+    std = (square - mean.square()).clamp(min=0).sqrt()
+    return torch.cat([mean, std], dim=1).flatten(2).transpose(1, 2)
 
 
 def raw_patches(images: Tensor) -> Tensor:

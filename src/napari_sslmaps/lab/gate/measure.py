@@ -131,9 +131,9 @@ def measure(chosen: Chosen, test: ProbeSet) -> Measurement:
     )
 
 
-def _measure_tap(probe: Probe, asked: LabelledTokens, shape: tuple[int, int]) -> TapMeasurement:
+def _measure_tap(probe: Probe, held_out: LabelledTokens, shape: tuple[int, int]) -> TapMeasurement:
     tallies = {
-        name: Tally.count(found, asked.labels, asked.images, shape)
-        for name, found in probe.predict(asked).items()
+        name: Tally.count(found, held_out.labels, held_out.images, shape)
+        for name, found in probe.predict(held_out).items()
     }
     return TapMeasurement(probe.choice, tallies["probe"], tallies["knn"])

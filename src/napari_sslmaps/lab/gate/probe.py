@@ -160,16 +160,16 @@ class Probe:
         metric = max(found, key=lambda name: found[name])
         self.choice = TunedSetting(self._ridge.penalty, metric, self._ridge.validated, found[metric])
 
-    def predict(self, asked: LabelledTokens) -> dict[str, Tensor]:
+    def predict(self, held_out: LabelledTokens) -> dict[str, Tensor]:
         """Classes (n,) of tokens by ``probe`` and ``knn``."""
         return {
-            "probe": classify(self._ridge.fit, self._scale.standardise(asked.features)),
-            "knn": self._neighbours(asked, self.choice.metric),
+            "probe": classify(self._ridge.fit, self._scale.standardise(held_out.features)),
+            "knn": self._neighbours(held_out, self.choice.metric),
         }
 
-    def _neighbours(self, asked: LabelledTokens, metric: str) -> Tensor:
+    def _neighbours(self, held_out: LabelledTokens, metric: str) -> Tensor:
         project = self._scale.standardise if metric == "euclidean" else self._scale.direct
-        reference, features = project(self._reference.features), project(asked.features)
+        reference, features = project(self._reference.features), project(held_out.features)
         return nearest_neighbours(reference, self._reference.labels, features)
 
 
@@ -178,14 +178,14 @@ class _Scale:
     """Mean and standard deviation of training tokens, (D,) each."""
 
     mean: Tensor
-    deviation: Tensor
+    std: Tensor
 
     @classmethod
     def of(cls, train: LabelledTokens) -> _Scale:
         return cls(train.features.mean(dim=0), train.features.std(dim=0).clamp(min=1e-6))
 
     def standardise(self, features: Tensor) -> Tensor:
-        return (features - self.mean) / self.deviation
+        return (features - self.mean) / self.std
 
     def direct(self, features: Tensor) -> Tensor:
         """Return unit vectors from the mean; their Euclidean order is that of their cosine."""
@@ -238,5 +238,7 @@ def score(tokens: Tokens, data: ProbeData, *, split: str = "validation") -> dict
     if split == "validation":
         return {"probe": probe.choice.probe, "knn": probe.choice.knn}
     wanted = data.split(split)
-    asked = labelled(compute_tokens(tokens, wanted.images), wanted)
-    return {name: balanced_accuracy(found, asked.labels) for name, found in probe.predict(asked).items()}
+    held_out = labelled(compute_tokens(tokens, wanted.images), wanted)
+    return {
+        name: balanced_accuracy(found, held_out.labels) for name, found in probe.predict(held_out).items()
+    }

@@ -119,9 +119,9 @@ def probe_by_image(tokens: Float32, kinds: NDArray[np.int64], images: NDArray[np
     classes, numbered = np.unique(kinds, return_inverse=True)
     predicted = np.zeros(len(kinds), np.int64)
     for fold in range(FOLDS):
-        asked = images % FOLDS == fold
-        head = fit_linear(tokens[~asked], numbered[~asked])
-        predicted[asked] = head.classes[head.probabilities(tokens[asked]).argmax(axis=1)]
+        held_out = images % FOLDS == fold
+        head = fit_linear(tokens[~held_out], numbered[~held_out])
+        predicted[held_out] = head.classes[head.probabilities(tokens[held_out]).argmax(axis=1)]
     found, wanted, groups = (torch.from_numpy(part) for part in (predicted, numbered, images))
     return Tally.count(found, wanted, groups, (int(images.max()) + 1, len(classes)))
 

@@ -58,11 +58,11 @@ def score(
         The scenes they are tokens of.
     """
     image, token = [], []
-    for fitted, asked in zip(probe_tokens, test_tokens, strict=True):
+    for fitted, held_out in zip(probe_tokens, test_tokens, strict=True):
         image.append(
-            [_read_labels(*_scaled(pool(fitted), pool(asked)), probe, test) for pool in (pooled, layout)]
+            [_read_labels(*_scaled(pool(fitted), pool(held_out)), probe, test) for pool in (pooled, layout)]
         )
-        token.append(_read_tokens(fitted, asked, probe.tokens, test.tokens))
+        token.append(_read_tokens(fitted, held_out, probe.tokens, test.tokens))
     return ProbeScores(np.array(image).swapaxes(0, 1), np.array(token, dtype=np.float32))
 
 
@@ -77,9 +77,9 @@ def layout(tokens: Tensor) -> Tensor:
     return functional.avg_pool2d(grid, GRID // 2).flatten(1)
 
 
-def _scaled(fitted: Tensor, asked: Tensor) -> tuple[Tensor, Tensor]:
-    mean, deviation = fitted.mean(dim=0), fitted.std(dim=0).clamp(min=1e-6)
-    return (fitted - mean) / deviation, (asked - mean) / deviation
+def _scaled(fitted: Tensor, held_out: Tensor) -> tuple[Tensor, Tensor]:
+    mean, std = fitted.mean(dim=0), fitted.std(dim=0).clamp(min=1e-6)
+    return (fitted - mean) / std, (held_out - mean) / std
 
 
 def _fit(features: Tensor, labels: Tensor) -> Tensor:
@@ -91,22 +91,22 @@ def _fit(features: Tensor, labels: Tensor) -> Tensor:
 
 
 def _read_labels(
-    fitted: Tensor, asked: Tensor, probe: LabelledScene, test: LabelledScene
+    fitted: Tensor, held_out: Tensor, probe: LabelledScene, test: LabelledScene
 ) -> NDArray[np.bool_]:
     """Whether each test image's label is read, at each locality, (localities, n)."""
     rows = []
     for known, wanted in zip(probe.labels, test.labels, strict=True):
         fit = _fit(fitted, torch.from_numpy(known).long())
-        rows.append(classify(fit, asked).numpy() == wanted)
+        rows.append(classify(fit, held_out).numpy() == wanted)
     return np.stack(rows)
 
 
 def _read_tokens(
-    fitted: Tensor, asked: Tensor, known: NDArray[np.int8], wanted: NDArray[np.int8]
+    fitted: Tensor, held_out: Tensor, known: NDArray[np.int8], wanted: NDArray[np.int8]
 ) -> NDArray[np.float32]:
     """Share that each image adds to the balanced accuracy of the token probe, (n,)."""
     known = known[:_TOKEN_IMAGES]
-    features, queries = _scaled(fitted[:_TOKEN_IMAGES].flatten(0, 1), asked.flatten(0, 1))
+    features, queries = _scaled(fitted[:_TOKEN_IMAGES].flatten(0, 1), held_out.flatten(0, 1))
     kept = torch.from_numpy(known.reshape(-1) >= 0)
     fit = _fit(features[kept], torch.from_numpy(known.reshape(-1)).long()[kept])
     right = classify(fit, queries).numpy().reshape(wanted.shape) == wanted

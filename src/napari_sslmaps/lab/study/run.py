@@ -149,7 +149,7 @@ class _Domain:
         return scenes.fitted_scenes(self.design, self.name)
 
     @cached_property
-    def asked(self) -> scenes.LabelledScene:
+    def held_out(self) -> scenes.LabelledScene:
         return scenes.asked_scenes(self.design, self.name)
 
 
@@ -220,12 +220,12 @@ class _Study:
         if path.exists():
             return
         self._on_progress(f"probing {domain} {name} seed {seed}", 0, 1)
-        fitted, asked = self._domains[domain].fitted, self._domains[domain].asked
+        fitted, held_out = self._domains[domain].fitted, self._domains[domain].held_out
         found = probe.score(
             [tokens(images) for images in fitted.images],
-            [tokens(images) for images in asked.images],
+            [tokens(images) for images in held_out.images],
             fitted,
-            asked,
+            held_out,
         )
         with written_whole(path) as partial:
             np.savez_compressed(partial, image=found.image, token=found.token)

@@ -105,9 +105,9 @@ def add_speckle(images: Tensor, generator: Generator, strength: float) -> Tensor
     Draws: B strengths, uniform up to `strength`, then the grain (B, 1, H / 2, W / 3), normal.
     """
     count, _, height, width = images.shape
-    deviation = strength * torch.rand(count, 1, 1, 1, generator=generator)
+    std = strength * torch.rand(count, 1, 1, 1, generator=generator)
     coarse = (math.ceil(height / _GRAIN[0]), math.ceil(width / _GRAIN[1]))
-    grain = (deviation * torch.randn(count, 1, *coarse, generator=generator)).to(images.device)
+    grain = (std * torch.randn(count, 1, *coarse, generator=generator)).to(images.device)
     grain = functional.interpolate(grain, (height, width), mode="bilinear", align_corners=False)
     return (images * grain.exp_()).clamp_(max=1)
 

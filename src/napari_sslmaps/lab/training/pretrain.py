@@ -149,10 +149,10 @@ def _begin(request: PretrainRequest, recipe: Recipe, fabric: Fabric, listener: L
 
 def _precision(request: PretrainRequest) -> str:
     """Return the precision asked for; a training that continues keeps the one that it was started in."""
-    asked = request.recipe.precision
-    if asked == AUTO and request.continued:
+    requested = request.recipe.precision
+    if requested == AUTO and request.continued:
         return load_recipe(request.out / "recipe.toml").precision
-    return asked
+    return requested
 
 
 def _dealt(request: PretrainRequest, processes: int) -> Recipe:
@@ -178,8 +178,8 @@ def _open(
             found = error
     if fabric.world_size > 1:
         reopened = has_bank(recipe.data) and not isinstance(found, SSLMapsError)
-        told = fabric.broadcast(None if reopened else found)
-        found = open_fields(recipe.data, bank) if told is None else told
+        shared = fabric.broadcast(None if reopened else found)
+        found = open_fields(recipe.data, bank) if shared is None else shared
     if found is None or isinstance(found, SSLMapsError):
         raise found or InvalidOptionError("Expected training data; the first process sent none.")
     return found

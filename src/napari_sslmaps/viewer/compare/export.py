@@ -195,7 +195,7 @@ def _heads(embedded: "ImageEmbeddings") -> "Figure":
             title = titles.get(found.provenance.method, "Control")
             rows.append(HeadsRow(title, name, found.attention, found.grid, prefix=found.prefix_attention))
     picture = picture_of(image.source, image.region, window)
-    return compose_heads_figure(picture, rows, anchors=image.asked.anchors, title=image.name)
+    return compose_heads_figure(picture, rows, anchors=image.requested.anchors, title=image.name)
 
 
 def _tables(comparison: "Comparison", folder: Path) -> list[str]:

@@ -76,5 +76,5 @@ def open_fields(
 def _open_simulated(
     data: DataRecipe, bank: Path, on_progress: Callable[[int, int], None] | None
 ) -> ArrayFields:
-    told = f"{data.source}, {data.count} fields of {data.field} px, seed {data.seed}"
-    return ArrayFields(build_bank(bank, data, on_progress), told, told, path=bank)
+    description = f"{data.source}, {data.count} fields of {data.field} px, seed {data.seed}"
+    return ArrayFields(build_bank(bank, data, on_progress), description, description, path=bank)

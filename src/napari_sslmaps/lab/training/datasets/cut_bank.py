@@ -59,17 +59,17 @@ def cut_bank(
     """
     data, about = files.data, path.with_suffix(".json")
     settings = {name: value for name, value in asdict(data).items() if name not in _ELSEWHERE}
-    told: dict[str, Any] = {"images": files.fingerprint, **json.loads(json.dumps(settings))}
+    description: dict[str, Any] = {"images": files.fingerprint, **json.loads(json.dumps(settings))}
     _check_ours(path, about)
     known = _read(about)
-    fits = known is not None and {**known, "skipped": None} == {**told, "skipped": None}
+    fits = known is not None and {**known, "skipped": None} == {**description, "skipped": None}
     if not path.exists():
         partial = partial_of(path)
         if not fits:
             partial.unlink(missing_ok=True)
-        write_object(about, told)
+        write_object(about, description)
         skipped = _cut(partial, files, on_progress)
-        known = {**told, "skipped": skipped}
+        known = {**description, "skipped": skipped}
         write_object(about, known)
         partial.replace(path)
     elif not fits:
@@ -79,7 +79,7 @@ def cut_bank(
         )
     skipped = tuple((known or {}).get("skipped") or ())
     name = f"{files.name}, {data.count} fields of {data.field} px, cut once with seed {data.seed}"
-    fingerprint = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    fingerprint = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
     return ArrayFields(open_bank(path), name, fingerprint, (*files.skipped, *skipped), path)
 
 

@@ -74,8 +74,8 @@ class ArrayFields:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Send another process the name of a file rather than all its fields."""
-        told = (self.name, self.fingerprint, self.skipped, self.path)
-        return (ArrayFields, (self.pixels, *told)) if self.path is None else (_mapped, told)
+        facts = (self.name, self.fingerprint, self.skipped, self.path)
+        return (ArrayFields, (self.pixels, *facts)) if self.path is None else (_mapped, facts)
 
     def __len__(self) -> int:
         return len(self.pixels)

@@ -75,12 +75,12 @@ class DiRA(Objective):
         self.to(memory_format=torch.channels_last)  # 1.3 to 1.4 times as fast on a CPU
 
     def _describe(self) -> dict[str, Any]:
-        told: dict[str, Any] = {"ingredients": self.options.ingredients}
+        described: dict[str, Any] = {"ingredients": self.options.ingredients}
         if self.restores:
-            told["output"] = "sigmoid of the logits is the grey image"
+            described["output"] = "sigmoid of the logits is the grey image"
         if self.options.ingredients == "Di+Re+Ad":
-            told["adversary_from"] = self.options.adversary_from
-        return told
+            described["adversary_from"] = self.options.adversary_from
+        return described
 
     def shard_loss(
         self, fields: Tensor, progress: TrainingPosition, generator: Generator

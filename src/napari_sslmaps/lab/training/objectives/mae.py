@@ -48,10 +48,10 @@ class MAE(DecoderParts, Objective):
         encoded: Tensor = encoder.norm(self.through(encoder.blocks, sequence))
         return encoded
 
-    def decode(self, encoded: Tensor, visible: Tensor, patches: int, asked: Tensor | None = None) -> Tensor:
+    def decode(self, encoded: Tensor, visible: Tensor, patches: int, queries: Tensor | None = None) -> Tensor:
         """Pixels (B, N, patch * patch * 3) of every patch, or of those asked for, in the target's units."""
         sequence = self.through(self.decoder_blocks, self.ask(encoded, visible, patches))
-        return self.answer(sequence, asked)
+        return self.answer(sequence, queries)
 
     def reconstruction_loss(self, images: Tensor, visible: Tensor, hidden: Tensor) -> Tensor:
         """Pixel loss on the hidden patches of normalised (B, 3, H, W) images."""
