@@ -152,7 +152,7 @@ def new_study(request: StudyRequest, out: Path, on_image: OnImage | None = None)
         key: [name for name in names if all((image.number, key, name) in shown for image in studied)]
         for key in request.maps
     }
-    rng = np.random.default_rng([request.seed, _digest(request, told)])
+    rng = np.random.default_rng([request.seed, _digest(request, studied)])
     study = Study(
         id=rng.bytes(_ID_BYTES).hex(),
         design=request.design,
