@@ -61,6 +61,29 @@ class MapLook:
 
 @strict
 @dataclass(frozen=True, slots=True)
+class SessionSearch:
+    """Archive that was searched, and how.
+
+    Parameters
+    ----------
+    store, images
+        Paths of the folder of a batch, and of its images; empty for none.
+    encoder
+        Encoder whose tokens are searched; empty for the first.
+    count, per_image, apart
+        Limits, as `TokenIndex.search` takes them.
+    """
+
+    store: str = ""
+    images: str = ""
+    encoder: str = ""
+    count: int = 50
+    per_image: int = 5
+    apart: float | None = None
+
+
+@strict
+@dataclass(frozen=True, slots=True)
 class SessionRecord:
     """Record that makes a session again.
 
@@ -100,6 +123,8 @@ class SessionRecord:
     token_block, token_norm
         Block or stage, from 0, whose features the tokens are, None for each encoder's own; and whether they
         pass the final norm, where there is one.
+    search
+        Archive of the page Search; None where none was opened.
     """
 
     image: str
@@ -124,6 +149,7 @@ class SessionRecord:
     channel: tuple[int, ...] = ()
     token_block: int | None = None
     token_norm: bool = True
+    search: SessionSearch | None = None
 
 
 def save_session(session: SessionRecord, path: Path) -> Path:

@@ -178,14 +178,14 @@ class Controller:
         self.pointer.zoom = self._zoom
         self.areas = AreaController(viewer, workspace, self.sessions, self.layer_manager, self.look.source)
         self.shapes = RegionShapes(viewer, workspace)
+        self._make_pages(make_runner)
         self.session_files = SessionFiles(
             viewer,
             workspace,
             self.sessions,
-            SessionTools(self.coordinator, self.run, self.shapes, self.looks),
+            SessionTools(self.coordinator, self.run, self.shapes, self.looks, self.search_page),
         )
         self.scale = ScaleSteps(viewer, workspace, self.sessions, self.look)
-        self._make_pages(make_runner)
         self.encoder_list = EncoderList(workspace, services.library)
         self.files = EncoderActions(
             workspace,
@@ -250,6 +250,8 @@ class Controller:
         image = self._kept.image
         for name, value in self._kept.values.items():
             setattr(self.workspace, name, value)
+        if self._kept.search is not None:
+            self.search_page.restore(self._kept.search)
         if self._kept.values and image is not None and image in self.viewer.layers:
             self.workspace.image = image
             self.coordinator.repaint(*self.workspace.maps)
@@ -289,7 +291,7 @@ class Controller:
             runner.close()
         self.session_files.save_by_itself()
         self._connections.undo()
-        kept.leave(self.viewer, self.workspace, self.sessions, self.layer_manager)
+        kept.leave(self.viewer, self.workspace, self.sessions, self.layer_manager, self.search_page.choice)
         self.marks.remove()
         self._image_connections.undo()
         self.pointer.close()

@@ -12,10 +12,11 @@ from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import MissingExtraError
 from napari_sslmaps.viewer.canvas.image_layer import OWN
 from napari_sslmaps.viewer.controller import Controller
+from napari_sslmaps.viewer.maps import session_files
 from napari_sslmaps.viewer.search import jobs
 from napari_sslmaps.viewer.search.model import state_text
 from napari_sslmaps.viewer.state.tasks import ImmediateRunner
-from napari_sslmaps.viewer.state.workspace import Anchor, Group
+from napari_sslmaps.viewer.state.workspace import Anchor, Group, WorkspaceModel
 
 
 @pytest.fixture
@@ -263,3 +264,40 @@ def test_what_cannot_be_searched_is_said(real, viewer, store, monkeypatch) -> No
     monkeypatch.setattr(jobs, "require_extra", lacking)
     search.search()
     assert "napari-sslmaps[search]" in workspace.status.text
+
+
+@pytest.fixture
+def last(tmp_path, monkeypatch):
+    """Where the session of a closed window is kept."""
+    path = tmp_path / "state" / "last.json"
+    monkeypatch.setattr(session_files, "last_session", lambda: path)
+    return path
+
+
+def test_an_archive_is_kept_in_a_session_and_by_the_next_dock(
+    page, viewer, specs, embedder, searcher, tmp_path, last
+) -> None:
+    indexed(page, searcher, tmp_path)
+    path = tmp_path / "case0.png"
+    viewer.add_image(noise(64, 80), name="case0", metadata={"path": str(path)})
+    model = page.search_page.model
+    page.search_page.choose_encoder("other")
+    page.search_page.choose_images(tmp_path)
+    model.count, model.per_image, model.apart = 7, 2, 30.0
+    kept = page.search_page.choice
+    page.session_files.save(tmp_path / "mine.json")
+    page.close()
+    assert last.exists()  # though nothing was embedded
+    again = controller_of(viewer, WorkspaceModel(), specs, embedder, searcher)
+    again.adopt()
+    assert again.search_page.choice == kept
+    assert again.search_page.model.state.images == 3
+    again.close()
+    fresh = controller_of(ViewerModel(), WorkspaceModel(), specs, embedder, searcher)
+    fresh.session_files.open(tmp_path / "mine.json")
+    assert fresh.search_page.choice == kept
+    fresh.search_page.restore(replace(kept, store=str(tmp_path / "gone")))
+    assert "gone" in fresh.workspace.status.text
+    assert not fresh.workspace.status.failed
+    assert fresh.search_page.choice == kept
+    fresh.close()

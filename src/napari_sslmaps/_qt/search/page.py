@@ -1,7 +1,9 @@
 """The page ``Search`` of the dock: which archive, how it is searched, and what was found."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
@@ -153,9 +155,9 @@ class SearchWidget(QWidget):
             connections.add(signal, self._on_archive)
         connections.add(events.places, self._on_places)
         connections.add(search.pictured, self.grid.set_picture)
-        self.count.setValue(model.count)
-        self.per_image.setValue(model.per_image)
-        self.apart.setValue(model.apart or 0)
+        for name, box in (("count", self.count), ("per_image", self.per_image), ("apart", self.apart)):
+            connections.add(getattr(events, name), partial(_show, box))
+            _show(box, getattr(model, name))
         self._on_archive()
 
     def _on_places(self, places: tuple[Place, ...]) -> None:
@@ -165,6 +167,11 @@ class SearchWidget(QWidget):
 
     def _on_archive(self) -> None:
         self.archive.show_model(self._search.model, busy=self._busy)
+
+
+def _show(box: Any, value: float | None) -> None:
+    with quiet(box):
+        box.setValue(value or 0)
 
 
 def _spin(low: int, high: int, tip: str) -> QSpinBox:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, get_args
+from typing import NamedTuple, Protocol, get_args
 
 from napari.components import ViewerModel
 from napari.layers import Image
@@ -12,7 +12,13 @@ from napari_sslmaps.core.tiling import TILED
 from napari_sslmaps.encoders.controls import controls_of
 from napari_sslmaps.errors import RegionError, SSLMapsError
 from napari_sslmaps.files import hash_path
-from napari_sslmaps.records.session import SessionRecord, SessionView, load_session, save_session
+from napari_sslmaps.records.session import (
+    SessionRecord,
+    SessionSearch,
+    SessionView,
+    load_session,
+    save_session,
+)
 from napari_sslmaps.viewer.canvas.image_layer import frame_of, lead_of_frame, path_of, uncover
 from napari_sslmaps.viewer.canvas.npe2 import contents_of, read, read_chosen
 from napari_sslmaps.viewer.canvas.region_selection import chosen_rectangles
@@ -29,13 +35,27 @@ _CHANGED = (
 )
 
 
+class Archive(Protocol):
+    """The page Search, as a session keeps it."""
+
+    @property
+    def choice(self) -> SessionSearch | None:
+        """What is kept; None where no archive is open."""
+        ...
+
+    def restore(self, choice: SessionSearch) -> None:
+        """Open it again."""
+        ...
+
+
 class SessionTools(NamedTuple):
-    """Tools that make maps and embed what is chosen, draw the region's rectangles, and keep how maps look."""
+    """Tools that know, and put back, what is not in the workspace: maps, rectangles, looks, the archive."""
 
     coordinator: MapCoordinator
     run: Callable[[], None]
     shapes: RegionShapes
     looks: SharedContrast
+    archive: Archive
 
 
 class SessionFiles:
@@ -81,9 +101,9 @@ class SessionFiles:
         self._workspace.say(f"Session written to {written.name}.")
 
     def save_by_itself(self) -> None:
-        """Write the session where the next one finds it, if anything was embedded in it."""
+        """Write the session where the next one finds it, if anything was embedded or an archive opened."""
         here, record = self._sessions.here, self.record()
-        if here is None or record is None or not here[1].embedded:
+        if here is None or record is None or not (here[1].embedded or record.search):
             return
         try:
             last_session().parent.mkdir(parents=True, exist_ok=True)
@@ -132,6 +152,7 @@ class SessionFiles:
             *_choice_of(image),
             workspace.token_block,
             workspace.token_norm,
+            self._tools.archive.choice,
         )
 
     def _rectangles(self, image: Image) -> tuple[tuple[tuple[float, float], ...], ...]:
@@ -164,6 +185,8 @@ class SessionFiles:
             self._choose(image, record)
         if not workspace.anchors:
             self._tools.coordinator.follow_anchors()
+        if record.search is not None:
+            self._tools.archive.restore(record.search)
         view = record.view
         self._opened, self._note = record, note
         self._tools.run()

@@ -13,6 +13,7 @@ from psygnal import Signal
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Embedding
 from napari_sslmaps.errors import Cancelled
+from napari_sslmaps.records.session import SessionSearch
 from napari_sslmaps.search.index import IndexState
 from napari_sslmaps.search.query import Place
 from napari_sslmaps.sources.protocol import Level
@@ -99,6 +100,40 @@ class SearchController:
     def choose_store(self, store: Path) -> None:
         """Look into the folder of a batch."""
         self._look(store, "")
+
+    @property
+    def choice(self) -> SessionSearch | None:
+        """What a session keeps of the page; None where no archive is open."""
+        model = self.model
+        if model.store is None:
+            return None
+        return SessionSearch(
+            str(model.store),
+            "" if model.images is None else str(model.images),
+            "" if model.state is None else model.state.encoder,
+            model.count,
+            model.per_image,
+            model.apart,
+        )
+
+    def restore(self, choice: SessionSearch) -> None:
+        """Open an archive again, beside whatever else runs."""
+        model, store = self.model, Path(choice.store)
+        if self._running:
+            return
+        model.count, model.per_image, model.apart = choice.count, choice.per_image, choice.apart
+
+        def returned(state: IndexState) -> None:
+            model.places = ()
+            model.store, model.images = store, Path(choice.images) if choice.images else None
+            self._on_state(state)
+
+        def failed(error: BaseException) -> None:  # an archive may be on a disk that is not there
+            self._workspace.say(sentence(error, _ADVICE))
+
+        self._runner.submit(
+            StateJob(self._searcher, store, choice.encoder), TaskCallbacks(_ignore, returned, failed)
+        )
 
     def choose_encoder(self, encoder: str) -> None:
         """Search another encoder's tokens of the same store."""

@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 from napari.components import ViewerModel
 from napari.layers import Image
 
+from napari_sslmaps.records.session import SessionSearch
 from napari_sslmaps.viewer.state.session import Sessions
 from napari_sslmaps.viewer.state.workspace import WorkspaceModel
 
@@ -50,21 +51,30 @@ class Kept:
         `FIELDS` of the workspace; none where there was no dock before.
     image
         Image that was shown.
+    search
+        Archive of the page Search; None where none was open.
     """
 
     sessions: Sessions
     layer_manager: Any
     values: Mapping[str, Any]
     image: Image | None = None
+    search: SessionSearch | None = None
 
 
 _KEPT: WeakKeyDictionary[ViewerModel, Kept] = WeakKeyDictionary()
 
 
-def leave(viewer: ViewerModel, workspace: WorkspaceModel, sessions: Sessions, layer_manager: Any) -> None:
+def leave(
+    viewer: ViewerModel,
+    workspace: WorkspaceModel,
+    sessions: Sessions,
+    layer_manager: Any,
+    search: SessionSearch | None,
+) -> None:
     """Leave what was done for the next dock of a viewer, as long as the viewer lives."""
     values = {name: getattr(workspace, name) for name in FIELDS}
-    _KEPT[viewer] = Kept(sessions, layer_manager, values, sessions.image)
+    _KEPT[viewer] = Kept(sessions, layer_manager, values, sessions.image, search)
 
 
 def take(viewer: ViewerModel) -> Kept | None:
