@@ -8,7 +8,7 @@ from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtGui import QColor, QIcon, QImage, QPixmap
 from qtpy.QtWidgets import QListView, QListWidget, QListWidgetItem
 
-from napari_sslmaps._qt.parts import GAP
+from napari_sslmaps._qt.parts import GAP, painting_on
 from napari_sslmaps.search.query import Place
 
 _SIDE, _LINES = 96, 2
@@ -57,16 +57,17 @@ class PlacesGrid(QListWidget):
         height, width, _ = pixels.shape
         data = pixels.tobytes()  # which has to live as long as the image
         image = QImage(data, width, height, 3 * width, QImage.Format.Format_RGB888)
-        item.setIcon(
-            QIcon(
-                QPixmap.fromImage(image).scaled(
-                    _SIDE,
-                    _SIDE,
-                    Qt.AspectRatioMode.KeepAspectRatio,
-                    Qt.TransformationMode.SmoothTransformation,
-                )
-            )
+        scaled = QPixmap.fromImage(image).scaled(
+            _SIDE,
+            _SIDE,
+            Qt.AspectRatioMode.KeepAspectRatio,
+            Qt.TransformationMode.SmoothTransformation,
         )
+        square = QPixmap(_SIDE, _SIDE)  # so that words are on one line, where a picture is cut by its border
+        square.fill(Qt.GlobalColor.transparent)
+        with painting_on(square) as painter:
+            painter.drawPixmap((_SIDE - scaled.width()) // 2, (_SIDE - scaled.height()) // 2, scaled)
+        item.setIcon(QIcon(square))
 
     def _words(self, rank: int, place: Place) -> str:
         name = self.fontMetrics().elidedText(place.name, Qt.TextElideMode.ElideMiddle, _SIDE)
