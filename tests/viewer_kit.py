@@ -62,7 +62,7 @@ class KnownEmbedder:
     """Tokens that tell the left half of the region from the right half.
 
     `on_step` is called before each of the two steps of an embedding, of which `restored` come from a cache.
-    An encoder called `turned` tells the upper half from the lower.
+    An encoder called `turned` tells the upper half from the lower. The share `empty` of the columns is flat.
     """
 
     def __init__(self) -> None:
@@ -71,6 +71,7 @@ class KnownEmbedder:
         self.on_step: Callable[[int], object] = str
         self.restored = 0
         self.turned = ""
+        self.empty = 0.0
 
     def __call__(
         self,
@@ -92,9 +93,17 @@ class KnownEmbedder:
             encoder=spec.name, method=spec.method, image=source.name, region=planned.region, device="cpu"
         )
 
+        structured = np.broadcast_to(np.arange(cols) >= self.empty * cols, (rows, cols))
+
         def embedding() -> Embedding:
             return Embedding(
-                tokens, planned.grid, provenance, attention, np.array([0.1, 0.2], np.float32), "cls"
+                tokens,
+                planned.grid,
+                provenance,
+                attention,
+                np.array([0.1, 0.2], np.float32),
+                "cls",
+                foreground=structured if self.empty else None,
             )
 
         half = max(1, rows // 2)

@@ -172,7 +172,7 @@ def test_the_error_is_told_beside_that_of_a_blind_guess(image, tmp_path):
     levels = np.array([[90], [140]]) / 255
     painted = ((levels - mean) / std).mean() * std + mean
     note = pretext_view(flat, encoder).notes[0]
-    assert note.endswith(f"would have {np.abs(painted - levels).mean():.3f}.")
+    assert note.endswith(f"would be {np.abs(painted - levels).mean():.3f}.")
 
 
 def test_a_ratio_that_hides_no_patch_is_refused(image, encoders):

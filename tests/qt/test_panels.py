@@ -76,6 +76,12 @@ def test_context_both_ways(panel: SSLMapsWidget) -> None:
     assert panel.image.detail.currentText() == "4 × 4 tokens a patch"
 
 
+def test_methods_are_named_by_their_first_word_where_it_tells_them_apart(panel: SSLMapsWidget) -> None:
+    panel.view.set_fronts(("mae-demo", "dinov3-demo", "dinov3-untrained"), "mae-demo", "dinov3-demo")
+    front = panel.view.front
+    assert [front.itemText(place) for place in range(3)] == ["mae", "dinov3-demo", "dinov3-untrained"]
+
+
 def test_levels_are_offered_for_pyramids_only(panel: SSLMapsWidget) -> None:
     viewer = panel.controller.viewer
     resolution = panel.image.resolution

@@ -488,6 +488,20 @@ def test_plan_says_what_will_happen(controller: Controller, image: Image) -> Non
     assert workspace.plan == Status("Tick at least one encoder.")
 
 
+def test_a_run_of_much_that_is_empty_says_how_to_leave_it_out(
+    controller: Controller, image: Image, embedder: KnownEmbedder
+) -> None:
+    workspace, embedder.empty = controller.workspace, 0.5
+    workspace.touched = True
+    controller.run()
+    assert workspace.plan.text.endswith(
+        "50 % of it is empty; Region: Tissue or field of view leaves that out"
+    )
+    embedder.empty = 0.1
+    controller.run()
+    assert "empty" not in workspace.plan.text
+
+
 def test_run_without_an_image_says_what_to_do(controller: Controller) -> None:
     controller.run()
     assert "image layer" in controller.workspace.status.text

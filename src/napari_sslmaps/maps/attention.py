@@ -466,7 +466,7 @@ def _tag(result: AttentionMap) -> str:
 ATTENTION = MapType(
     key="attention",
     result=AttentionMap,
-    tip="Tokens that a token reads; a CNN's activation.",
+    tip="Which tokens are read, by the output or by one token; of a CNN, its activation.",
     options="attention",
     colormap="inferno",
     shared=True,

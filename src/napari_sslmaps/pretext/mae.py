@@ -19,8 +19,8 @@ from napari_sslmaps.pretext.options import MethodOptions
 from napari_sslmaps.pretext.selection import mask_on_grid, seen_tokens
 
 _LEAK = (
-    "The decoder predicts each patch relative to its own mean and contrast, which are taken from the hidden "
-    "pixels: their brightness is given away, their pattern is predicted."
+    "The decoder predicts each patch relative to its own mean and contrast. These are taken from the hidden "
+    "pixels here, so that their brightness is given away and only their pattern is predicted."
 )
 _ASSUMED = (
     "The file does not tell whether its decoder predicts pixels as they are or normalised in each patch; as "
@@ -91,10 +91,10 @@ def _target(companions: Companions, method_options: MethodOptions) -> tuple[bool
 
 
 def _compare(error: Float32, missed: Float32, *, normalised: bool) -> str:
-    known = "the brightness of each that is given away" if normalised else "the mean of the visible ones"
+    known = "its own mean brightness" if normalised else "the mean of the visible patches"
     return (
-        f"Mean error where patches are hidden: {error.mean():.3f}; painted in {known}, with no "
-        f"prediction, they would have {missed.mean():.3f}."
+        f"Mean error of the hidden patches: {error.mean():.3f}. Without a prediction, each filled with "
+        f"{known}, it would be {missed.mean():.3f}."
     )
 
 

@@ -106,3 +106,8 @@ def test_encoders_are_compared_at_their_usual_scale_until_another_is_chosen(cont
     controller.scale.choose(0)
     workspace.chosen = workspace.chosen[:1]
     assert workspace.scale == TokenScale()
+
+
+def test_the_scale_is_said_before_there_is_an_image(viewer: ViewerModel, controller: Controller) -> None:
+    controller.scale.choose(6)
+    assert controller.workspace.scale_text == f"σ {STEPS[6]:.3g} %"

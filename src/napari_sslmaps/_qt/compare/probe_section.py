@@ -26,8 +26,9 @@ class ProbeSection(Section):
         self.paint = QPushButton("Paint")
         self.paint.setCheckable(True)
         self.paint.setToolTip(
-            "Paint some of each class on the image: a probe on the tokens of the encoder in front labels the "
-            "rest as you paint."
+            "Paint a few strokes of each class on the image: a probe on the tokens of the encoder in "
+            "front labels "
+            "the rest as you paint."
         )
         self.classes = [_swatch(number) for number in range(1, _OFFERED + 1)]
         self.erase = tool("⌫", "Rub out.")

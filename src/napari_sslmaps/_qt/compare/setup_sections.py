@@ -30,7 +30,7 @@ class AnnotationSection(Section):
         self.annotation = ComboBox(
             tip="Annotation that the classes come from: a Labels or Shapes layer, or a mask."
         )
-        self.browse = tool("File …", "Take a mask file: PNG, TIFF or NPY, a number per pixel.")
+        self.browse = tool("File …", "Use a mask file: PNG, TIFF or NPY, with a whole number per pixel.")
         self.folder = tool("Folder …", "Compare over a folder of images, with masks or labels of images.")
         self.kind = ComboBox(tip="The class that is scored against all others.")
         self.body.addLayout(titled("From", self.annotation, self.browse, self.folder))

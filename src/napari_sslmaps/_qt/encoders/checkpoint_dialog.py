@@ -68,7 +68,7 @@ class CheckpointDialog(QDialog):
         self.form = CorrectionForm(review.overrides)
         self.name = QLineEdit(review.name)
         self.name.setPlaceholderText("named after the file")
-        self.name.setToolTip("Name of the encoder from now on.")
+        self.name.setToolTip("Name to list the encoder under.")
         self.message = note()
         self.busy = QProgressBar()
         self.busy.setRange(0, 0)

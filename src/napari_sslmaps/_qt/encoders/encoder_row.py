@@ -247,7 +247,7 @@ def _tip(spec: EncoderSpec, sentence: str, facts: CardFacts | None) -> str:
     info = METHODS[spec.method]
     places = {
         "embedded": "embedded",
-        "control": "drawn when it is loaded",
+        "control": "random weights, made when it is loaded",
         "file": str(spec.path),
         "published": "published by its authors",
     }

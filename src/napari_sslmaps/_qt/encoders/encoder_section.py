@@ -41,7 +41,9 @@ class EncoderSection(Section):
         self._layout.setContentsMargins(0, 0, 0, 0)
         self._layout.setSpacing(1)
         self.add_button = QPushButton("Add checkpoint…")
-        self.add_button.setToolTip("Open weights of your own; what they are will be recognised and shown.")
+        self.add_button.setToolTip(
+            "Open your own weights; what they are is recognised and shown for you to check."
+        )
         self.add_menu = QMenu(self.add_button)
         for text, ask in (("File…", self._ask_for_file), ("Folder…", self._ask_for_folder)):
             entry = self.add_menu.addAction(text)
@@ -49,11 +51,12 @@ class EncoderSection(Section):
                 entry.triggered.connect(ask)
         self.add_button.setMenu(self.add_menu)
         self.tokens_of = ComboBox(
-            tip="Block or stage whose features the tokens are, counted from 0. What is embedded is "
-            "embedded again; what was there before comes from the cache."
+            tip="Block or stage whose output is used as tokens, counted from 0. A change embeds the "
+            "region again, or "
+            "takes it from the cache."
         )
         self.normed = QCheckBox("normed")
-        self.normed.setToolTip("Whether tokens pass the encoder's final norm, where it has one.")
+        self.normed.setToolTip("Apply the encoder's final norm to the tokens, where it has one.")
         self.set_depth(None, (), normed=True)
         self.body.addLayout(self._layout)
         depth = row(QLabel("Tokens of"), self.tokens_of, self.normed)

@@ -56,12 +56,18 @@ class AnchorSection(Section):
         self.group.setEditable(True)
         self.group.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
         self.group.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self.group.setToolTip("The active group: clicks add to it, similarity is to it. Type to rename.")
-        self.colour = _button("", "Colour of the group's anchors and of its label.")
+        self.group.setToolTip(
+            "The active group: clicks add to it, and similarity is to its anchors. Type to rename it."
+        )
+        self.colour = _button("", "Colour of the group.")
         self.add = _button("+", "Add a group of anchors.")
         self.drop = _button("−", "Remove the group with its anchors.")
-        self.reference = ComboBox(tip="Image whose anchors are looked for: this one, or another.")
-        self.files = FileMenu("anchors", "Anchors with their groups as a file, and from one.", kept=False)
+        self.reference = ComboBox(
+            tip="Image that the anchors are taken from: this one, or another, to find the same thing here."
+        )
+        self.files = FileMenu(
+            "anchors", "Save anchors with their groups to a file, or load them.", kept=False
+        )
         self.clip = ClipRow()
         self.hint = note()
         line = row(self.mode, self.live, self.negative, self.remove, self.clear)

@@ -29,7 +29,7 @@ class AreaSection(Section):
         self.shown.setToolTip("Show the areas that are more similar to the anchors than the threshold.")
         self.threshold = QSlider(Qt.Orientation.Horizontal)
         self.threshold.setRange(-_STEPS, _STEPS)
-        self.threshold.setToolTip("Similarity above which a place belongs to an area.")
+        self.threshold.setToolTip("Areas are where similarity is above this.")
         self.number = QLabel()
         self.number.setMinimumWidth(40)
         self.least = QSpinBox()
@@ -42,10 +42,11 @@ class AreaSection(Section):
         self.holes = QCheckBox("fill holes")
         self.guided = QCheckBox("image edges")
         self.guided.setToolTip(
-            "Let edges follow the image's by a guided filter; it can paint an edge where the map has none."
+            "Align edges of areas with those of the image (guided filter); this can add an edge that the "
+            "map does not have."
         )
         self.labels = QPushButton("To Labels")
-        self.labels.setToolTip("Add the areas of the method in front as a Labels layer of your own.")
+        self.labels.setToolTip("Copy the areas of the method in front to a Labels layer that you can edit.")
         self.export = QPushButton("Export…")
         self.export.setToolTip("GeoJSON for QuPath, a CSV table, or OME-Zarr labels.")
         self.count = QSpinBox()

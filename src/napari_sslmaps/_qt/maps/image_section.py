@@ -48,22 +48,25 @@ class ImageSection(Section):
         )
         self.tiling = ComboBox(
             TILINGS,
-            tip="Tiles bound time and memory, but position leaves its pattern in each; one pass sees all.",
+            tip="Tiles limit time and memory, but each one carries a pattern of position; in one pass "
+            "every token sees the whole region.",
         )
         self.detail = ComboBox(
             DETAILS,
-            tip="Finer tokens, real ones: the region is embedded 4 or 16 times, with its patches shifted. A "
-            "coarse map comes first.",
+            tip="Finer tokens, computed and not interpolated: the region is embedded 4 or 16 times with "
+            "shifted "
+            "patches. A coarse map comes first.",
         )
         self.resolution = ResolutionRows()
         self.keep = QCheckBox("keep")
         self.keep.setToolTip(
-            "Keep on disk what is computed: a second look finds it there, a stopped run goes on where it was."
+            "Keep embeddings on disk, so that a second look is quick and a stopped run continues."
         )
         self.reading = ComboBox(
             [("as trained", "trained"), ("pixels of the file", "native")],
-            "What the image is read at by the next run: the resolution that each encoder learned at, where "
-            "that is known, or the pixels as they are stored.",
+            "Resolution that the next run reads the image at: the one that each encoder was trained at, "
+            "where "
+            "known, or the pixels as they are stored.",
         )
         self.how = Section("How it is read", folded=True)
         self.how.body.addWidget(self.resolution.pixel)
@@ -221,12 +224,14 @@ class ResolutionRows(QWidget):
         self.level = QSpinBox()
         self.level.setToolTip("0 is the finest.")
         self.level.setFixedWidth(_WIDTH)
-        self.target = _lengths("Micrometres per pixel to look at; the nearest finer level is taken.")
+        self.target = _lengths(
+            "Micrometres per pixel to read; the nearest level that is at least as fine is taken."
+        )
         self.target.setMinimum(0.001)
         self.target.setValue(_USUAL_UM)
         self.spacing = _lengths(
-            "Size of a pixel, of the finest level, which the file does not tell: scale bars and resolutions "
-            "go by it."
+            "Size of a pixel of the finest level, which this file does not tell; needed for scale bars "
+            "and for resolutions in µm."
         )
         self.spacing.setSpecialValueText("not known")
         self.pixel = QWidget()

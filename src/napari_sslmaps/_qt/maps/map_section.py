@@ -45,45 +45,54 @@ class MapSection(Section):
             self.boxes[kind.key].setToolTip(kind.tip)
         self.query = ComboBox(
             _QUERIES,
-            "Whose attention: of what the output reads (CLS, or the mean of all tokens); of the token under "
-            "the last anchor; or followed from the output through all blocks (arXiv 2005.00928).",
+            "Whose attention: that of the output (the CLS token, or the mean of all tokens); that of the "
+            "token under "
+            "the last anchor; or rollout, followed from the output through all blocks (arXiv 2005.00928).",
         )
         self.block = QSpinBox()
         self.block.setPrefix("block ")
         self.block.setSpecialValueText("last block")
         self.block.setToolTip(
-            "Block that attention is of, from 1; methods with fewer blocks show their last."
+            "Block whose attention is shown, counted from 1; methods with fewer blocks show their last."
         )
-        self.reduction = ComboBox(_REDUCTIONS, "Rule that turns the heads into one map.")
+        self.reduction = ComboBox(_REDUCTIONS, "How the heads are combined into one map.")
         self.head = QSlider(Qt.Orientation.Horizontal)
         self.head.setToolTip("Attention head that is shown.")
         self.head_label = QLabel()
         self.head_label.setMinimumWidth(48)
         self.stack = QToolButton()
         self.stack.setText("≡")
-        self.stack.setToolTip("All heads of the method in front as one layer to slide through.")
-        self.rendering = ComboBox(_RENDERINGS, "Rule that turns scores into colours.")
+        self.stack.setToolTip("Add all heads of the method in front as one layer with a slider.")
+        self.rendering = ComboBox(_RENDERINGS, "How the components are turned into colours.")
         self.aligned = QCheckBox("aligned")
         self.aligned.setToolTip(
-            "Turn every method's colours towards the first's (orthogonal Procrustes). Ticked by itself while "
-            "methods are side by side; a tick taken away stays away."
+            "Turn the colours of every method towards those of the first, so that they can be compared "
+            "(orthogonal "
+            "Procrustes). Ticked automatically when methods are side by side, unless you untick it."
         )
         self.basis = ComboBox(_BASES, "Tokens that the components are fitted to.")
-        self.basis_files = FileMenu("components", "Keep the present components, or those of a file.")
+        self.basis_files = FileMenu(
+            "components", "Keep the present components for other images, save them to a file, or load them."
+        )
         self.combine = ComboBox(
-            _COMBINES, "Rule for several anchors: their mean direction, or the largest map."
+            _COMBINES,
+            "For several anchors: compare with their mean direction, or take the maximum of their maps.",
         )
         self.centred = QCheckBox("centred")
-        self.centred.setToolTip("Subtract the region's mean token first: more contrast.")
+        self.centred.setToolTip(
+            "Subtract the region's mean token first; tokens share a large part that hides their differences."
+        )
         self.count = QSlider(Qt.Orientation.Horizontal)
         self.count.setRange(2, MOST)
         self.count.setToolTip("Number of clusters.")
         self.count_label = QLabel()
         self.joint = QCheckBox("joint")
-        self.joint.setToolTip("Cluster all images and frames together, so that colours mean the same.")
+        self.joint.setToolTip(
+            "Cluster all images and frames together, so that a colour means the same in all of them."
+        )
         self.matched = QCheckBox("matched")
         self.matched.setToolTip(
-            "Number every method's clusters like those of the first method that they overlap."
+            "Give each cluster the colour of the cluster of the first method that it overlaps most."
         )
         self._lay_out()
         self.set_heads(0)

@@ -35,7 +35,7 @@ class RunSection(Section):
     def __init__(self) -> None:
         super().__init__("")
         self.run = QPushButton("Run")
-        self.run.setToolTip("Embed the region by the ticked encoders and show their maps.")
+        self.run.setToolTip("Embed the region with the ticked encoders and show their maps.")
         self.pretext = QPushButton("Show pretext")
         self.pretext.setToolTip("Give the encoder its own training task on the region.")
         self.compare = QPushButton("Compare")
@@ -43,7 +43,7 @@ class RunSection(Section):
         self.search = QPushButton("Search")
         self.search.setToolTip("Find the places most like the anchors, over all images of the archive.")
         self.cancel = QPushButton("Cancel")
-        self.cancel.setToolTip("Stop; what was painted stays.")
+        self.cancel.setToolTip("Stop; what is finished stays.")
         self.bar = QProgressBar()
         self.bar.setRange(0, 1000)
         self.bar.setTextVisible(True)
@@ -140,10 +140,9 @@ class ScaleRow(QWidget):
 
 
 def _shortened(names: Sequence[str]) -> list[tuple[str, str]]:
-    """Return each name behind its first word, where that tells it from the others: a box is narrow."""
+    """Return each name behind its first word, where no other begins with it: a box is narrow."""
     words = [name.partition("-")[0] for name in names]
-    apart = len(set(words)) == len(words)
-    return list(zip(words if apart else names, names, strict=True))
+    return [(word if words.count(word) == 1 else name, name) for word, name in zip(words, names, strict=True)]
 
 
 class ViewSection(Section):
@@ -160,18 +159,18 @@ class ViewSection(Section):
     def __init__(self) -> None:
         super().__init__("View")
         self.shown = ComboBox([(kind.heading, kind.key) for kind in selectable()], "The map in view.")
-        self.front = ComboBox(tip=f"The method whose map is in view when stacked. Next: {NEXT_KEY}.")
-        self.against = ComboBox(tip="The method it is compared with, by flicker or difference.")
+        self.front = ComboBox(tip=f"The method whose map is in view, unless side by side. Next: {NEXT_KEY}.")
+        self.against = ComboBox(tip="The method to compare with, by flicker or difference.")
         self.side_by_side = QPushButton("Side by side")
         self.side_by_side.setCheckable(True)
-        self.side_by_side.setToolTip("One linked cell per method: same view, contrast and anchors.")
+        self.side_by_side.setToolTip("A cell for each method, with the same view, contrast and anchors.")
         self.difference = QPushButton("Difference")
         self.difference.setCheckable(True)
-        self.difference.setToolTip("The method in front less the one it is compared with.")
-        self.flicker = QPushButton(f"⇄ {FLICKER_KEY}")
-        self.flicker.setToolTip(
-            f"Change the method in front with the other. Shortcut: tap {FLICKER_KEY}, or hold it to peek."
+        self.difference.setToolTip(
+            "The map of the first method minus that of the second: red where the first is higher."
         )
+        self.flicker = QPushButton(f"⇄ {FLICKER_KEY}")
+        self.flicker.setToolTip(f"Swap the two methods. Shortcut: tap {FLICKER_KEY}, or hold it to peek.")
         self.figure = QToolButton()
         self.figure.setText("Figure ▾")
         self.figure.setStyleSheet(NO_INDICATOR)

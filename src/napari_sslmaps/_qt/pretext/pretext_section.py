@@ -53,7 +53,7 @@ class PretextSection(Section):
         self._methods: dict[str, str] = {}
         self.encoder = ComboBox(tip="Encoder whose task is shown.")
         self.task = note()
-        self.fit = ComboBox(_FITS, "Rule that fits the region to the size that the encoder was trained on.")
+        self.fit = ComboBox(_FITS, "How the region is brought to the size that the encoder was trained on.")
         self.ratio = QSpinBox()
         self.ratio.setRange(0, 95)
         self.ratio.setSingleStep(_STEP)
@@ -62,13 +62,19 @@ class PretextSection(Section):
         self.ratio.setToolTip("Share of the patches that are hidden at random.")
         self.seed = QSpinBox()
         self.seed.setRange(0, _MOST_SEEDS)
-        self.seed.setPrefix("draw ")
-        self.seed.setToolTip("Another number draws another mask, other targets, crops or cut-outs.")
+        self.seed.setPrefix("seed ")
+        self.seed.setToolTip(
+            "Random seed: another number gives another mask, other targets, crops or cut-outs."
+        )
         self.distortion = ComboBox(_DISTORTIONS, "Distortion of the image before it is restored.")
-        self.paint = _tool("Paint mask", "Paint on the image what is hidden; each stroke is computed.")
-        self.shift = _tool("Move crops", "Drag and resize the rectangles; it is computed when one is let go.")
+        self.paint = _tool(
+            "Paint mask", "Paint over what is to be hidden; the task is computed again after each stroke."
+        )
+        self.shift = _tool(
+            "Move crops", "Drag and resize the rectangles; the task is computed again when you let go."
+        )
         self.panel = ComboBox(tip="The picture in view.")
-        self.side_by_side = _tool("Side by side", "One linked cell per picture; the first takes the brush.")
+        self.side_by_side = _tool("Side by side", "A cell for each picture; paint in the first.")
         self.hint = note()
         self.notes = note()
         self._hidden = self._line("Hidden", self.ratio)

@@ -225,10 +225,10 @@ class OpenSection(Section):
         self.cancel.setToolTip("Stop; nothing is written.")
         self._making = QWidget()
         self._making.setLayout(row(self.bar, self.cancel))
-        self.reader = ComboBox(tip="Your code, as the name of your page has it.")
+        self.reader = ComboBox(tip="Your reader code, as in the name of your page.")
         self.words = note()
         self.begin = QPushButton("Begin")
-        self.begin.setToolTip("Show the image and its maps; the time runs. Enter")
+        self.begin.setToolTip("Show the image and its maps; the time starts. Key: Enter.")
         self.said = note()
         self.body.addLayout(row(self.open, self.new))
         for part in (self._making, self.reader, self.words, self.begin, self.said):

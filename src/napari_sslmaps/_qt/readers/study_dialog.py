@@ -85,7 +85,7 @@ class StudyDialog(QDialog):
         self.repeats.setSuffix(" %")
         self.repeats.setValue(round(100 * REPEATS))
         self.repeats.setToolTip(
-            "Share of items that everybody sees twice: how far they agree with themselves."
+            "Share of items that every reader sees twice, to tell how far they agree with themselves."
         )
         self.out = PathLine(lacking="an empty folder")
         self.buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)

@@ -27,6 +27,9 @@ from napari_sslmaps.viewer.maps.throughput import ReadSpeed, ThroughputStore
 from napari_sslmaps.viewer.state.tasks import TaskCallbacks, TaskContext, TaskRunner
 from napari_sslmaps.viewer.state.workspace import Status, WorkspaceModel
 
+_MUCH = 0.25
+"""Share of empty tokens from which maps of the tissue or field of view alone are proposed."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Trial:
@@ -93,6 +96,7 @@ class RunEstimate:
         self._chosen: object = None
         self._begun: object = None
         self._done: object = None
+        self._empty = 0.0
 
     def update(self) -> None:
         """Say it anew, because something was chosen or measured."""
@@ -125,9 +129,15 @@ class RunEstimate:
         self._tried = frozenset()
         self._begun = self._chosen
 
-    def finish(self) -> None:
-        """Take note that the run is done: of the same once more, no cost is foretold."""
-        self._done = self._begun
+    def finish(self, empty: float) -> None:
+        """Take note that the run is done: of the same once more, no cost is foretold.
+
+        Parameters
+        ----------
+        empty
+            Share of the region's tokens whose pixels do not vary.
+        """
+        self._done, self._empty = self._begun, empty
 
     def forget(self) -> None:
         """Take note that what was run is of other pixels."""
@@ -146,13 +156,19 @@ class RunEstimate:
         far = self._far(source, region, specs)
         warned = f". {far[:-1]}" if far else ""
         if self._chosen == self._done:
-            return Status(f"{line}{warned}")
+            return Status(f"{line}{warned}{self._of_empty()}")
         reading = self._readers.known(source, region.level) or 0.0
         cost = cost_of(specs, plans, [self._throughputs.known(spec) for spec in specs], reading)
         text, free = f"{line}, {cost.describe()}{warned}", self.free_bytes()
         if cost.megabytes * 1e6 <= free:
             return Status(f"{text} (loading libraries …)" if self._workspace.loading else text)
         return Status(f"{text}. Only {size_text(free / 1e6)} of memory are free.", failed=True)
+
+    def _of_empty(self) -> str:
+        """Say how to leave out what is around a sector or tissue, where that is much and was run."""
+        if self._empty < _MUCH or self._workspace.region == "mask":
+            return ""
+        return f". {100 * self._empty:.0f} % of it is empty; Region: Tissue or field of view leaves that out"
 
     def _read_at(self, source: LayerSource, region: Region, spec: EncoderSpec) -> str:
         """Say at which resolution a region is read, where that is not what the file has."""

@@ -167,7 +167,7 @@ class EmbeddingRuns:
     def _on_returned(self, image: Image, session: Session, completed: int) -> None:
         self._workspace.progress = None
         if not self._failures:
-            self._run_estimate.finish()
+            self._run_estimate.finish(_empty(session))
             grid = next(iter(session.embedded.values())).embedding.grid if session.embedded else None
             size = f", {grid.rows} × {grid.cols} tokens each" if grid is not None and completed > 1 else ""
             self._workspace.say(
@@ -196,3 +196,10 @@ class EmbeddingRuns:
     def _on_failed(self, error: BaseException) -> None:
         self._workspace.progress = None
         self._workspace.say(sentence(error), failed=not isinstance(error, Cancelled))
+
+
+def _empty(session: Session) -> float:
+    """Return the share of tokens whose pixels do not vary; 0 where that is not known."""
+    found = next(iter(session.embedded.values()), None)
+    structured = None if found is None else found.embedding.foreground
+    return 0.0 if structured is None else float(1 - structured.mean())

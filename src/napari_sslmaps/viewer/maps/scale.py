@@ -89,9 +89,9 @@ class ScaleSteps:
 
     def words(self) -> str:
         """Say the scale in pixels, and in µm where the image tells how large they are."""
-        sigma = self.sigma_px()
-        if not sigma:
-            return "one patch"
+        sigma, scale = self.sigma_px(), self._workspace.options.scale
+        if not sigma:  # of a scale in per cent without an image
+            return f"σ {scale.value:.3g} {scale.unit}" if scale.value else "one patch"
         image, spacing = self._workspace.image, None
         if image is not None:
             spacing = self._look.source(image).spacing_um_yx
