@@ -123,7 +123,8 @@ def user_path(named: str | os.PathLike[str]) -> Path:
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             raise InvalidOptionError(
-                f"Expected a path that the system takes; {text[:_SHOWN]!r}… has {len(text)} letters. Choose "
+                f"Expected a path that the system accepts; {text[:_SHOWN]!r}… has {len(text)} letters. "
+                "Choose "
                 "a shorter one."
             ) from error
     except ValueError:  # a NUL character, which whoever opens it says

@@ -286,7 +286,7 @@ def test_unwritable_folders_get_a_sentence(run: Run, installed: Path, image: Pat
     (tmp_path / "file").write_text("")
     code, _, errors = run("run", image, "-e", "mae-demo", "--out", tmp_path / "file" / "out")
     assert code == 1
-    assert f"Expected a folder to write to; {tmp_path / 'file'} is none. Choose another folder." in errors
+    assert f"Expected a folder to write to; {tmp_path / 'file'} is not one. Choose another folder." in errors
 
 
 @pytest.mark.parametrize("command", [["encoders"], ["encoders", "list"]])

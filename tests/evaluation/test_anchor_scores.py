@@ -258,5 +258,5 @@ def test_what_cannot_be_scored_is_refused():
     single = Annotation.from_labels(np.ones(SHAPE, int), SHAPE)
     with pytest.raises(AnnotationError, match="all are 'class 1'"):
         score_anchors(embedding, single)
-    with pytest.raises(AnnotationError, match="annotated class in the region to draw anchors from"):
+    with pytest.raises(AnnotationError, match="annotated class in the region to sample anchors from"):
         draw_anchors(Annotation.from_labels(np.zeros(SHAPE, int), SHAPE), embedding.grid)

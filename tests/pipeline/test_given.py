@@ -102,7 +102,7 @@ def test_truth_values_and_what_is_not_finite_are_no_numbers(encoder, option, val
 @pytest.mark.parametrize("call", [ssl.attend, ssl.pretext_view, ssl.embed])
 @pytest.mark.parametrize("value", [True, None, 5, []])
 def test_what_is_no_encoder_has_a_sentence(call, value):
-    with pytest.raises(InvalidOptionError, match="Expected an encoder of load_encoder"):
+    with pytest.raises(InvalidOptionError, match="Expected an encoder from load_encoder"):
         call(PIXELS, value)
 
 

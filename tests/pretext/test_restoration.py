@@ -133,7 +133,7 @@ def test_a_restoration_that_fits_better_mirrored_is_said_to():
 
 def test_an_encoder_alone_restores_nothing(image, tmp_path):
     encoder = made(tmp_path, "dira", ingredients="Di")
-    with pytest.raises(MapUnavailableError, match=r"encoder alone.*resnet50\.pth has not"):
+    with pytest.raises(MapUnavailableError, match=r"encoder alone.*resnet50\.pth does not"):
         pretext_view(image, encoder)
 
 

@@ -122,5 +122,5 @@ def test_other_files_get_a_sentence(content: str, tmp_path: Path) -> None:
         tifffile.imwrite(path, np.zeros((4, 4)))
     elif content == "junk":
         path.write_bytes(b"junk")
-    with pytest.raises(UnsupportedImageError, match=r"written by napari-sslmaps; other\.tif is none"):
+    with pytest.raises(UnsupportedImageError, match=r"written by napari-sslmaps; other\.tif is not one"):
         read_map(path)

@@ -458,7 +458,9 @@ class SSLMapsWidget(QWidget):
     def _show_over_time(self) -> None:
         """Open the plot, if there is something to plot."""
         if not self.over_time.follow():
-            self.workspace.say("Set an anchor and press All frames: the plot is of frames that are embedded.")
+            self.workspace.say(
+                "Set an anchor and press All frames: only frames that are embedded are plotted."
+            )
             return
         self.over_time.show()
         self.over_time.raise_()
@@ -498,7 +500,7 @@ class SSLMapsWidget(QWidget):
             clipboard = QApplication.clipboard()
             if clipboard is not None:
                 clipboard.setPixmap(picture)
-            self.workspace.say("What the canvas shows was copied.")
+            self.workspace.say("The view was copied to the clipboard.")
 
     def _on_task_changed(self, task: Task) -> None:
         self.tabs.set_task(task)

@@ -207,7 +207,8 @@ def _check_encoders(encoders: Sequence[BatchEncoder]) -> None:
         raise InvalidOptionError("Expected at least one encoder; got none.")
     if len(set(names)) < len(names):
         raise InvalidOptionError(
-            f"Expected encoders of different names, as outputs are called after them; got {', '.join(names)}."
+            "Expected encoders of different names, since outputs are named after them; got "
+            f"{', '.join(names)}."
         )
 
 

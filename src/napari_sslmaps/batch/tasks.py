@@ -59,7 +59,7 @@ class BatchOptions:
             )
         if self.maps.of_runs_alone:
             raise InvalidOptionError(
-                f"Expected options that a batch follows; got {', '.join(self.maps.of_runs_alone)}, which a "
+                f"Expected options that a batch takes; got {', '.join(self.maps.of_runs_alone)}, which a "
                 "single run does. Leave them out; a mask is an option of the batch itself."
             )
         if self.spacing_um is not None and not self.spacing_um > 0:

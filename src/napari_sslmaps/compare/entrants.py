@@ -289,5 +289,6 @@ def _check_names(entrants: list[Entrant]) -> None:
     names = [entrant.method.name for entrant in entrants]
     if len(set(names)) < len(names):
         raise InvalidOptionError(
-            f"Expected encoders of different names, as scores are listed under them; got {', '.join(names)}."
+            "Expected encoders of different names, since scores are listed under them; got "
+            f"{', '.join(names)}."
         )

@@ -182,7 +182,7 @@ def _with_masks(images: Sequence[ComparedImage], options: ListingOptions) -> lis
         if len(images) > 1:
             raise InvalidOptionError(
                 f"Expected a folder of masks for {len(images)} images; got the file {masks.name}. Give the "
-                "folder, where each mask is called like its image."
+                "folder, in which each mask is named like its image."
             )
         mask = MaskFile(masks, options.classes, options.ignore)
         return [replace(image, annotation=mask) for image in images]
@@ -194,7 +194,7 @@ def _with_masks(images: Sequence[ComparedImage], options: ListingOptions) -> lis
     without = [name for name, path in matched.items() if path is None]
     if without:
         raise InvalidOptionError(
-            f"Expected a mask for every image in {masks}, called like the image; {len(without)} of "
+            f"Expected a mask for every image in {masks}, named like the image; {len(without)} of "
             f"{len(images)} have none, {without[0]} among them. Add it, or leave the image out."
         )
     return [

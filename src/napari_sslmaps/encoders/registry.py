@@ -178,7 +178,7 @@ def loaded(encoder: "Encoder | str | Path", *, precision: str = "auto") -> "Enco
         return load_encoder(encoder, precision=precision)
     if not hasattr(encoder, "at_block"):
         raise InvalidOptionError(
-            f"Expected an encoder of load_encoder, or its name or path; got {encoder!r}."
+            f"Expected an encoder from load_encoder, or its name or path; got {encoder!r}."
         )
     return encoder
 

@@ -109,7 +109,8 @@ def draw_anchors(annotation: Annotation, grid: TokenGrid, *, count: int = 64, se
     there = [places for _, places in found if len(places)]
     if not there:
         raise AnnotationError(
-            "Expected an annotated class in the region to draw anchors from; there is none. Choose a region "
+            "Expected an annotated class in the region to sample anchors from; there is none. Choose "
+            "a region "
             "that has one."
         )
     share = max(1, count // len(there))

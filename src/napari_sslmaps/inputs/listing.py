@@ -175,7 +175,7 @@ def _check_names(items: Iterable[BatchItem]) -> None:
     for item in items:
         if item.name in seen:
             raise InvalidOptionError(
-                "Expected a name of its own for each image, as outputs are called after it; "
+                "Expected a name of its own for each image, since outputs are named after it; "
                 f"{seen[item.name]} and {item.image} are both {item.name!r}. Give the folder above both, "
                 "or a CSV with the columns image and name."
             )

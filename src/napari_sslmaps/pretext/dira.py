@@ -54,7 +54,8 @@ def _check(encoder: Encoder) -> None:
     if not isinstance(architecture, UNetArchitecture) or not architecture.decoder_channels:
         raise MapUnavailableError(
             f"Expected a U-Net with its decoder, which restores; {encoder.spec.name} is an encoder alone. "
-            "Of DiRA's files, unet.pth, best_checkpoint.pth and checkpoint.pth have it; resnet50.pth has not."
+            "Of DiRA's files, unet.pth, best_checkpoint.pth and checkpoint.pth have it; resnet50.pth "
+            "does not."
         )
     if architecture.classes != 1:
         raise MapUnavailableError(

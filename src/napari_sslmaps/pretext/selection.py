@@ -95,7 +95,7 @@ def blocks_on_grid(targets: Sequence[TokenBlock | Rectangle], field: PretextInpu
     """
     if not len(targets):
         raise InvalidOptionError(
-            "Expected at least one target block; got none. Pass none at all to draw them."
+            "Expected at least one target block; got none. Leave them out to have some sampled."
         )
     blocks = tuple(
         _check(target, field) if isinstance(target, TokenBlock) else _snap(target, field)

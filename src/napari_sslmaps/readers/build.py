@@ -271,7 +271,8 @@ def _entrants(request: StudyRequest) -> Entrants:
     names = [method.name for method, _ in found]
     if len(set(names)) < len(names):
         raise InvalidOptionError(
-            f"Expected methods of different names, as answers are told by them; got {', '.join(names)}."
+            "Expected methods of different names, since answers are told apart by them; got "
+            f"{', '.join(names)}."
         )
     return found
 

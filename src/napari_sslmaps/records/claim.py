@@ -66,7 +66,7 @@ def _check_writable(folder: Path) -> None:
     places = (folder.absolute(), *folder.absolute().parents)
     there = next(place for place in places if os.path.lexists(place))
     if not there.is_dir():
-        raise ExportError(f"Expected a folder to write to; {there} is none. Choose another folder.")
+        raise ExportError(f"Expected a folder to write to; {there} is not one. Choose another folder.")
     if not os.access(there, os.W_OK | os.X_OK):
         raise ExportError(
             f"Expected a folder that can be written to; {there} is read-only. Choose another folder, or "

@@ -159,7 +159,7 @@ def read_map(path: Path) -> StoredMap:
         kind, details = str(tags["map"]), dict(tags["details"])
     except (*DAMAGE, AttributeError, RecursionError) as error:
         raise UnsupportedImageError(
-            f"Expected a map written by napari-sslmaps; {path.name} is none or is damaged ({error})."
+            f"Expected a map written by napari-sslmaps; {path.name} is not one, or is damaged ({error})."
         ) from error
     return StoredMap(np.asarray(values, np.float32), kind, grid, provenance, details)
 

@@ -150,9 +150,7 @@ def _look(
 
 def _check_anchors(request: RunRequest, look: _AttentionPass) -> None:
     if request.negative and not request.anchors:
-        raise InvalidAnchorError(
-            "Expected an anchor beside the negative ones; got none. Add one that they are unlike."
-        )
+        raise InvalidAnchorError("Expected an anchor beside the negative ones; got none. Add a positive one.")
     region, source = look.region, look.source
     asked = (*request.anchors, *request.negative)
     if region.level >= len(source.levels) or not (asked or request.groups):

@@ -54,7 +54,8 @@ class Like:
             numbers = []
         if not image or len(numbers) not in (2, 4):
             raise InvalidOptionError(
-                f"Expected a place as image@y,x or image@y,x,height,width; got {text!r}. Write it so."
+                f"Expected a place as image@y,x or image@y,x,height,width; got {text!r}. Write it in one "
+                "of these forms."
             )
         size = (numbers[2], numbers[3]) if len(numbers) == 4 else None
         return cls(image, (numbers[0], numbers[1]), size)
@@ -250,7 +251,7 @@ class TokenIndex:
             said = [f"{one.encoder}{one.depth and f' ({one.depth})'}" for one in (made, given)]
             raise InvalidOptionError(
                 f"Expected tokens of {image} by {said[0]} with the store's weights; got those of {said[1]}. "
-                "Embed it as the batch was."
+                "Embed it in the same way as the batch."
             )
         return embedding
 
@@ -301,7 +302,7 @@ class TokenIndex:
         about = read_about(output)
         if about is not None and about.key != image.key:
             raise InvalidOptionError(
-                f"Expected {image.output} as it was indexed; the batch has made it anew since. Run: "
+                f"Expected {image.output} as it was indexed; the batch has written it again since. Run: "
                 f"napari-sslmaps index {self.store}"
             )
         return output

@@ -46,7 +46,7 @@ def test_view_is_clipped_to_the_image(viewer: ViewerModel, image: Image) -> None
 def test_view_beside_the_image_is_refused(viewer: ViewerModel, image: Image) -> None:
     viewer.scene.camera.zoom = 100
     viewer.scene.camera.center = (0.0, -500.0, -500.0)
-    with pytest.raises(RegionError, match="beside the image"):
+    with pytest.raises(RegionError, match="outside the image"):
         choose(viewer, image, "view")
 
 

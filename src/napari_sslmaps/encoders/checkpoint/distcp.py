@@ -138,7 +138,7 @@ class ShardedTensors(Mapping[str, Tensor]):
         file = self._folder / Path(place.relative_path).name
         if not file.is_file():
             raise WeightsUnavailableError(
-                f"Expected the shard {file.name} in {self._folder}; it is not there. Bring all shards of it."
+                f"Expected the shard {file.name} in {self._folder}; it is not there. Copy all of its shards."
             )
         if place.transform_descriptors:
             raise CheckpointError(

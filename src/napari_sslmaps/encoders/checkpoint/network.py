@@ -103,7 +103,7 @@ def _take(weight: Tensor | None, like: Tensor, name: str, *, mapped: bool) -> Te
     # lowest and highest are NaN if anything is, and take no memory, unlike isfinite of all
     if taken.numel() and not all(bool(extreme.isfinite()) for extreme in taken.aminmax()):
         raise CheckpointError(
-            f"Expected finite weights; {name} has values that are no numbers. "
+            f"Expected finite weights; {name} has values that are not numbers. "
             "The training diverged, or the file is damaged: take an earlier one."
         )
     return taken

@@ -254,7 +254,7 @@ def _read_shards(index: Path) -> Opened:
         if not shard.is_file():
             raise WeightsUnavailableError(
                 f"Expected the shard {name}, which {index.name} names; it is not in {index.parent}. "
-                "Bring it there."
+                "Copy it there."
             )
         tensors |= _read(shard).tensors
     lost = [name for name in places if plain_name(name) not in tensors]

@@ -89,7 +89,8 @@ def timm_facts(config: Mapping[str, Any], state: Mapping[str, Tensor]) -> dict[s
         }
     if unlike := _unlike(network, state):
         raise CheckpointError(
-            f"Expected a network that is computed here; config.json says {name!r}, {unlike}, whose tensors "
+            f"Expected a network that this package computes; config.json says {name!r}, {unlike}, "
+            "whose tensors "
             "look alike but would give other tokens. It cannot be loaded."
         )
     return _of_network(network, name, arguments) | _of_training(name, pretrained)

@@ -166,7 +166,7 @@ def _fetch_blob(entry: Published, remote: _Remote, bar_class: type) -> None:
                 partial.replace(blob)
     except Timeout as error:
         raise WeightsUnavailableError(
-            f"Expected to download {entry.name}; another process is at it. Wait for it to end."
+            f"Expected to download {entry.name}; another process is downloading it. Wait for it to end."
         ) from error
 
 

@@ -155,7 +155,7 @@ class AnchorPointer:
         if bounds is None:
             return
         if not bounds.contain(pixel):
-            self._workspace.say("Click inside the region: that was beside it.")
+            self._workspace.say("Click inside the region: that was outside it.")
             return
         y, x = pixel
         anchor = Anchor((float(y), float(x)), negative, self._workspace.group)

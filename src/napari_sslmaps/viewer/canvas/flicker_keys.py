@@ -54,7 +54,7 @@ class FlickerKeys:
         """Change the method in front with the one it is compared with."""
         workspace = self._workspace
         if not workspace.against:
-            workspace.say("Tick another encoder and run: flicker is between two methods.")
+            workspace.say("Tick another encoder and run: flicker needs two methods.")
             return
         workspace.front = workspace.against  # the stage then compares it with the other
 

@@ -251,7 +251,7 @@ def _snap(corners: Float, source: ImageSource, level: int, frame: int) -> Region
     high = np.clip(np.ceil(edges.max(axis=0) - 1e-6), 0, shape).astype(int)
     if (high <= low).any():
         raise RegionError(
-            "The chosen region lies beside the image. Move the view or the rectangle onto the image."
+            "The chosen region lies outside the image. Move the view or the rectangle onto the image."
         )
     height, width = (int(n) for n in high - low)
     return Region(int(low[0]), int(low[1]), height, width, level, frame)

@@ -123,7 +123,7 @@ class ComparisonController:
             self._show(found)
             self._evidence.heads = {} if found.comparison is None else found.comparison.heads
             count = len(found.comparison.images) if found.comparison is not None else 0
-            workspace.say(f"Compared {len(specs)} encoders on {count} images; all of it is in {folder.out}.")
+            workspace.say(f"Compared {len(specs)} encoders on {count} images; results are in {folder.out}.")
 
         workspace.progress = RunProgress("Listing images", 0.0)
         request = partial(request_of_folder, folder, specs, self._model.controls)

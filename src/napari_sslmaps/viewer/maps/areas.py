@@ -133,7 +133,7 @@ class AreaController:
         workspace, here = self._workspace, self._sessions.here
         found = None if here is None else self._map_of(here[0], workspace.front)
         if here is None or found is None:
-            workspace.say("Set an anchor first: places are similar to something.")
+            workspace.say("Set an anchor first: places are found by their similarity to it.")
             return
         image, frame = here[0], 0 if here[1].region is None else here[1].region.frame
         tokens = top_places(found.values, count)

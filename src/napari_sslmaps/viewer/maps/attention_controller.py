@@ -152,7 +152,7 @@ class AttentionController:
         if "attention" not in request.wanted or request.options.attention.is_kept:
             return
         if request.options.attention.query == "anchor" and not request.anchors.anchors:
-            self._workspace.say("Attention of an anchor: set one, and what its token attends to appears.")
+            self._workspace.say("Set an anchor: what its token attends to will appear.")
             return
         items = tuple(self._transformers(session))
         self._drop_what_cannot_follow(image, session, {id(item) for item, _ in items})

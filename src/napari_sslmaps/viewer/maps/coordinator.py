@@ -196,7 +196,7 @@ class MapCoordinator:
             return
         if self._workspace.reference is None and all(anchor.negative for anchor in self._workspace.anchors):
             if self._workspace.anchors:
-                self._workspace.say("Negative anchors alone draw no map: set one to be like, too.")
+                self._workspace.say("Negative anchors alone make no map: set a positive one, too.")
             return
         if self._workspace.dragging:
             self._map_controller.follow_drag(image, session)

@@ -69,7 +69,7 @@ class Bases:
             return
         self._keep(*shown.values())
         names = ", ".join(shown)
-        self._workspace.say(f"Kept: components of {names}. Other images are drawn with them now.")
+        self._workspace.say(f"Kept: components of {names}. Other images are now drawn with them.")
 
     def save(self, path: Path) -> None:
         """Write the components of the method in front to a file."""

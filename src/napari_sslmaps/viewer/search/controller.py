@@ -234,7 +234,7 @@ class SearchController:
         """Submit what a user waits for, unless something else runs."""
         workspace = self._workspace
         if workspace.progress is not None:
-            workspace.say("Wait for what runs, or press Cancel.")
+            workspace.say("Wait until the run is done, or press Cancel.")
             return
         workspace.say("")
         workspace.progress = RunProgress(label, 0.0)
