@@ -9,7 +9,7 @@ from napari_sslmaps._qt.parts import GAP, note, quiet, row
 from napari_sslmaps.readers.reading import Screen, Slot, Value
 from napari_sslmaps.readers.study import Question
 
-_SIDE = 26
+_SIDE = 24
 """Pixels of a button with one sign."""
 _HERE = "▸"
 """Before what a key answers."""

@@ -123,7 +123,7 @@ class SearchWidget(QWidget):
         self.apart.setToolTip("Smallest distance between two places in one image, in pixels of level 0.")
         self.grid = PlacesGrid()
         found = Section("Places")
-        limits = titled("Most", self.count, QLabel("of an image"), self.per_image)
+        limits = titled("Most", self.count, QLabel("each"), self.per_image)
         limits.setStretch(3, 1)
         found.body.addLayout(limits)
         found.body.addLayout(titled("Apart", self.apart))
