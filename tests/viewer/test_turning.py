@@ -124,6 +124,20 @@ def test_an_image_that_is_chosen_is_uncovered(
     assert other.visible
 
 
+def test_the_map_of_an_image_above_is_hidden_with_it_and_comes_back(
+    controller: Controller, viewer: ViewerModel, image: Image
+) -> None:
+    other = viewer.add_image(noise(64, 80), name="other")
+    controller.run()
+    controller.look_at(image)
+    controller.run()
+    shown = {layer.name for layer in viewer.layers if layer.visible}
+    assert shown == {"tissue", "tissue / attention / mae-demo"}
+    controller.look_at(other)
+    shown = {layer.name for layer in viewer.layers if layer.visible}
+    assert shown >= {"other", "other / attention / mae-demo"}
+
+
 def test_what_was_said_on_one_page_is_not_said_on_another(anchored: Controller) -> None:
     anchored.workspace.task = "compare"
     assert anchored.workspace.status.text == ""
