@@ -84,7 +84,7 @@ def test_an_anchor_asks_once_per_tile(
 ) -> None:
     workspace = attending.workspace
     workspace.attention = AttentionOptions(query="anchor")
-    assert "set one" in workspace.status.text
+    assert "Set an anchor" in workspace.status.text
     assert attender.asked == []
     workspace.add_anchor(Anchor(UPPER), keep=False)
     assert len(attender.asked) == 2
