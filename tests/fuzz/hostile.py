@@ -19,6 +19,7 @@ import zarr
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom import examples
+from pydicom.encaps import encapsulate
 from zarr.abc.codec import BytesBytesCodec
 from zarr.codecs import BloscCodec, GzipCodec, ZstdCodec
 
@@ -309,6 +310,27 @@ def dicom(folder: Path, example: str, **elements: int) -> Path:
     return folder / "a.dcm"
 
 
+def packed_dicom(folder: Path, syntax: str, frame: bytes) -> Path:
+    dataset = pydicom.dcmread(examples.get_path("rgb_color"))
+    dataset.Rows, dataset.Columns, dataset.SamplesPerPixel = 64, 96, 1
+    dataset.PhotometricInterpretation = "MONOCHROME2"
+    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.PixelData = encapsulate([frame])
+    dataset["PixelData"].is_undefined_length = True
+    dataset.save_as(folder / "a.dcm", enforce_file_format=True)
+    return folder / "a.dcm"
+
+
+def dicom_of_a_jpeg_that_is_larger(folder: Path) -> Path:
+    content = jpeg_larger_than_its_file(folder).read_bytes()
+    return packed_dicom(folder, pydicom.uid.JPEGBaseline8Bit, content + bytes(len(content) % 2))
+
+
+def dicom_of_runs_that_are_longer(folder: Path) -> Path:
+    header = struct.pack("<16I", 1, 64, *[0] * 14)
+    return packed_dicom(folder, pydicom.uid.RLELossless, header + b"\x81\0" * 5_000_000)
+
+
 def dicom_that_unpacks_to_much(folder: Path) -> Path:
     dataset = pydicom.dcmread(examples.get_path("rgb_color"))
     dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
@@ -463,6 +485,7 @@ IMAGES: list[Callable[[Path], Path]] = [
     *(zarr_that_gunzips_to_much, zarr_of_zstandard_that_unpacks_to_much, zarr_of_blosc_that_unpacks_to_much),
     *(zarr_of_a_long_chunk, zarr_of_long_metadata, tiff_of_a_strip_that_inflates_to_much),
     *(tiff_of_many_pages, tiff_of_many_levels, png_of_deep_colours_that_are_all_alike),
+    *(dicom_of_a_jpeg_that_is_larger, dicom_of_runs_that_are_longer),
     *(jpeg_larger_than_its_file, pgm_of_a_long_comment, packed_nrrd_far_behind_its_header, npy_of_holes),
     *(nrrd_larger_than_its_file, volume_of_a_pipe, volume_of_a_device, pipe, device),
 ]

@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from pydicom.uid import (
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
-    JPEG2000TransferSyntaxes,
+    RLELossless,
 )
 
 from napari_sslmaps.errors import UnsupportedImageError
@@ -127,7 +128,10 @@ class DicomFile:
 
     def _by_pydicom(self, frame: int) -> NDArray[Any]:
         """Decode a frame from where it lies in the file; in memory, where that cannot be told."""
-        if self.header.file_meta.TransferSyntaxUID in JPEG2000TransferSyntaxes:
+        syntax = self.header.file_meta.TransferSyntaxUID
+        if syntax == RLELossless:
+            _check_rle(self._coded(frame), *self.shape[:2])
+        elif syntax.is_encapsulated:
             check_coded(self._coded(frame), self.shape[:2])
         if self.seekable:
             with suppress(ValueError):  # items of frames that are not where they should be
@@ -168,6 +172,20 @@ class DicomFile:
             return around[0]
         agreed = {spacing for _, spacing in calibrated}
         return agreed.pop() if len(agreed) == 1 else None
+
+
+_RLE_HEADER, _RLE_TIMES = 64, 64
+"""Bytes before the first segment of a frame, and how many times its size one can unpack to."""
+
+
+def _check_rle(coded: bytes, rows: int, cols: int) -> None:
+    """Refuse a frame of which a segment unpacks to far more than the pixels."""
+    most = 4 * rows * cols + 2**20
+    if len(coded) < _RLE_HEADER or len(coded) * _RLE_TIMES <= most:
+        return
+    count, *starts = struct.unpack_from("<16I", coded)
+    for start, end in pairwise((*starts[: min(count, 15)], len(coded))):
+        imagecodecs.packbits_decode(coded[start:end], out=most)
 
 
 _MOST_INFLATED, _AT_A_TIME = 2**29, 2**22
