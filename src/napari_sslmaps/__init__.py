@@ -4,6 +4,7 @@ Importing this package loads neither torch nor napari; each name below is fetche
 """
 
 from importlib import import_module
+from inspect import isfunction
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -154,6 +155,8 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    if isfunction(value):
+        value = import_module(f"{__name__}.core.arguments").checked(value)
     globals()[name] = value
     return value
 

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sslmaps.core.arguments import check_fields
 from napari_sslmaps.core.placed_mask import Mask, any_within
 from napari_sslmaps.errors import InvalidOptionError
 
@@ -56,6 +57,7 @@ class Tiling:
     stitching: Stitching = "drop"
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.tile not in (FITTED, None) and not isinstance(self.tile, int):
             raise InvalidOptionError(f"Expected tokens per tile side, 'fitted' or None; got {self.tile!r}.")
         side = self.tile if isinstance(self.tile, int) else DEFAULT_TILE

@@ -93,7 +93,9 @@ def controls_of(encoder: Union["Encoder", EncoderSpec]) -> tuple[Control, ...]:
     >>> [control.kind for control in ssl.controls_of(spec)]
     ['untrained', 'constant', 'position', 'pixels', 'colour']
     """
-    spec: Any = encoder if isinstance(encoder, EncoderSpec) else encoder.spec
+    spec: Any = getattr(encoder, "spec", encoder)
+    if not isinstance(spec, EncoderSpec):
+        raise InvalidOptionError(f"Expected an encoder from load_encoder or list_encoders; got {encoder!r}.")
     return tuple(
         Control.of_encoder(kind, spec)
         for kind in get_args(ControlKind)

@@ -13,6 +13,7 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sslmaps.core.arguments import check_seed
 from napari_sslmaps.core.findings import Estimate
 from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.regrid import spread_tokens
@@ -103,6 +104,7 @@ def draw_anchors(annotation: Annotation, grid: TokenGrid, *, count: int = 64, se
         raise InvalidOptionError(f"Expected a whole number of anchors above 0; got {count!r}.")
     labels, offset = annotation.crop(grid)
     scale = np.divide(annotation.shape_yx, annotation.labels.shape)
+    check_seed(seed)
     rng = np.random.default_rng(seed)
     flat = labels.ravel()
     found = [(kind, np.flatnonzero(flat == kind)) for kind in annotation.classes]
@@ -202,7 +204,12 @@ def score_anchors(  # noqa: PLR0913  # the options of one score, as keywords
     if anchors is None:
         places = draw_anchors(annotation, embedding.grid, count=count, seed=seed)
     else:
-        places = np.asarray(anchors, float).reshape(-1, 2)
+        places = np.asarray(anchors, float)
+        places = places.reshape(-1, 2) if not places.size else places
+        if places.ndim != 2 or places.shape[1] != 2:
+            raise InvalidAnchorError(
+                f"Expected anchors as (row, column) pixels; got an array of shape {places.shape}."
+            )
     kinds = _kinds_under(places, annotation)
     tokens = np.array([embedding.grid.token_at(place) for place in places])
     spacing = np.asarray(spacing_um_yx or (1.0, 1.0))

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
+from napari_sslmaps.core.arguments import check_fields
 from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.errors import AnnotationError
 
@@ -63,6 +64,7 @@ class Annotation:
     """Counts of the grids that were asked for last."""
 
     def __post_init__(self) -> None:
+        check_fields(self)
         _check(self.labels, self.shape_yx)
         found = _distinct(self.labels)
         if found[0] < IGNORE:

@@ -42,13 +42,15 @@ def fit_linear(
     Raises
     ------
     InvalidOptionError
-        If there are fewer than two classes.
+        If there are fewer than two classes, or the strength is not positive.
     """
     from sklearn.linear_model import LogisticRegression
 
     classes = np.unique(labels)
     if len(classes) < 2:
         raise InvalidOptionError(f"Expected at least two classes to tell apart; got {len(classes)}.")
+    if not strength > 0:
+        raise InvalidOptionError(f"Expected a strength above 0; got {strength}.")
     mean, inverse = _standardisation(features)
     model = LogisticRegression(C=strength, class_weight="balanced", tol=tolerance, max_iter=_ITERATIONS)
     model.fit((features - mean) * inverse, labels)

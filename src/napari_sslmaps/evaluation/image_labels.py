@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sslmaps.core.arguments import check_seed
 from napari_sslmaps.core.findings import Estimate, Table
 from napari_sslmaps.core.linear_heads import ImageHead
 from napari_sslmaps.core.results import Embedding, Float32
@@ -164,6 +165,7 @@ def cross_validate_heads(
     """
     from sklearn.model_selection import StratifiedKFold
 
+    check_seed(seed)
     names, kinds = _numbered(features, labels)
     counts = np.bincount(kinds)
     if counts.min() < 2 or folds < 2:

@@ -11,6 +11,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sslmaps.core.arguments import check_fields, check_seed
 from napari_sslmaps.core.findings import Cell, Curve, Estimate, Plot, Table
 from napari_sslmaps.core.linear_heads import LinearHead
 from napari_sslmaps.core.results import Embedding, Float32
@@ -50,6 +51,14 @@ class LabelledFeatures:
 
     features: Float32
     kinds: Int
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if np.ndim(self.features) != 2 or np.shape(self.kinds) != self.features.shape[:1]:
+            raise InvalidOptionError(
+                "Expected features of shape (n, dimensions) and n class numbers; got shapes "
+                f"{np.shape(self.features)} and {np.shape(self.kinds)}."
+            )
 
     @classmethod
     def of_tokens(cls, embedding: Embedding, labels: Labels) -> "LabelledFeatures":
@@ -183,6 +192,7 @@ def label_efficiency(
     """
     kinds = _common_kinds(images)
     _check_options(shares, score, draws, held_out)
+    check_seed(seed)
     drawn = [_draw(kinds, held_out, np.random.default_rng([seed, index])) for index in range(draws)]
     counts = np.unique(np.ceil(np.array(sorted(shares)) * len(drawn[0][0]) - 1e-9).astype(np.int64))
     scores = np.array(
@@ -215,7 +225,7 @@ def _common_kinds(images: Mapping[str, Sequence[LabelledFeatures]]) -> list[Int]
 
 
 def _check_options(shares: Sequence[float], score: str, draws: int, held_out: float) -> None:
-    if not shares or min(shares) <= 0 or max(shares) > 1 or not 0 < held_out < 1 or draws < 1:
+    if not len(shares) or min(shares) <= 0 or max(shares) > 1 or not 0 < held_out < 1 or draws < 1:
         raise InvalidOptionError(
             f"Expected shares above 0 and up to 1, a held-out share between 0 and 1 and at least one draw; "
             f"got {tuple(shares)}, {held_out} and {draws}."

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sslmaps.core.arguments import check_fields
 from napari_sslmaps.core.baselines import unit_pixels
 from napari_sslmaps.core.preprocess import auto_window
 from napari_sslmaps.core.results import Embedding, Float32
@@ -99,6 +100,7 @@ class RobustnessOptions:
     seeds: int = 2
 
     def __post_init__(self) -> None:
+        check_fields(self)
         unknown = {*self.perturbations, *self.strengths} - set(PERTURBATIONS)
         if unknown:
             raise InvalidOptionError(
@@ -190,6 +192,10 @@ def robustness(
     unit = unit_pixels(pixels, low_high)
     unit = unit[..., 0] if pixels.ndim == 2 else unit
     reference = encode(unit) if clean is None else clean
+    if not isinstance(reference, Embedding):
+        raise InvalidOptionError(
+            f"Expected encode to give an Embedding; it gave a value of type {type(reference).__name__}."
+        )
     measure = _Measure(reference, scores or {})
     done, total = 0, chosen.count(unit)
     responses = {}

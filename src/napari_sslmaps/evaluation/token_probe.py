@@ -167,6 +167,8 @@ def fit_to_tokens(  # keywords that are handed on
     """Fit a probe to (n, dim) tokens, with classes (n,), of the encoder that `of` is of."""
     if kind not in get_args(ProbeKind):
         raise InvalidOptionError(f"Expected the probe 'logistic' or 'knn'; got {kind!r}.")
+    if neighbours < 1:
+        raise InvalidOptionError(f"Expected at least one neighbour; got {neighbours}.")
     classes, counts = np.unique(kinds, return_counts=True)
     check_classes(kinds)
     chosen = _thin(kinds, MOST_PER_CLASS[kind])

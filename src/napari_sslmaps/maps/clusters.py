@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sslmaps.core.arguments import check_seed
 from napari_sslmaps.core.results import Embedding, Float32, TokenMap
 from napari_sslmaps.core.tokens import token_chunks
 from napari_sslmaps.errors import InvalidOptionError, MapUnavailableError
@@ -166,6 +167,7 @@ def _check(embeddings: list[Embedding], count: int) -> None:
 
 
 def _fit(embeddings: list[Embedding], count: int, seed: int) -> Float32:
+    check_seed(seed)
     from sklearn.cluster import MiniBatchKMeans
     from sklearn.exceptions import ConvergenceWarning
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sslmaps.core.arguments import check_fields
 from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.results import Embedding, TokenMap
 from napari_sslmaps.errors import InvalidAnchorError, InvalidOptionError
@@ -61,6 +62,7 @@ class AnchorGroup:
     negative: Sequence[Point] = ()
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not self.name.strip():
             raise InvalidOptionError("Expected a name for the group of anchors; got none. Give it one.")
         if self.colour and not re.fullmatch("#[0-9a-fA-F]{6}", self.colour):

@@ -78,9 +78,10 @@ def class_activation(
     ((8, 8), True)
     """
     from napari_sslmaps.encoders.grad_cam import CamTap
+    from napari_sslmaps.encoders.registry import loaded
 
     made = embedding.provenance
-    encoder = encoder.at_block(made.token_block or None)
+    encoder = loaded(encoder).at_block(made.token_block or None)
     tap = CamTap.of(encoder, stage)
     _check(encoder, embedding, weights)
     region, window = made.region, made.window

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from napari_sslmaps.core.arguments import check_fields
 from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.errors import RecordError
 from napari_sslmaps.files import user_path
@@ -45,6 +46,9 @@ class AnchorSet:
     image_sha256: str = ""
     shape_yx: tuple[int, int] = (0, 0)
     spacing_um_yx: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def on_image(self, shape_yx: tuple[int, int]) -> tuple[AnchorGroup, ...]:
         """Return the groups for another image: the same pixels of it.
