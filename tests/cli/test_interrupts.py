@@ -77,7 +77,7 @@ def test_ctrl_c_says_stopped(command: str, places: dict[str, Path], tmp_path: Pa
     assert stopped in ((1, True), (0, False), (-signal.SIGINT, False)), said
 
 
-@pytest.mark.parametrize(("command", "begun"), [("batch", "*/*.zarr"), ("pretrain", "recipe.toml")])
+@pytest.mark.parametrize(("command", "begun"), [("batch", "*/*.zarr"), ("pretrain", "*")])
 def test_kill_says_stopped(command: str, begun: str, places: dict[str, Path], tmp_path: Path) -> None:
     """As a queue or a service sends it, to the process that it started."""
 

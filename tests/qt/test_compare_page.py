@@ -180,8 +180,8 @@ def test_a_folder_is_asked_for_in_a_dialog(panel: SSLMapsWidget, qtbot: QtBot, t
     assert dialog.message.text() == "Choose a folder for images and results first."
     (tmp_path / "images" / "cells").mkdir(parents=True)
     iio.imwrite(tmp_path / "images" / "cells" / "one.png", np.zeros((8, 8), np.uint8))
-    qtbot.keyClicks(dialog.images, str(tmp_path / "images"))
-    qtbot.keyClicks(dialog.out, str(tmp_path / "out"))
+    qtbot.keyClicks(dialog.images.line, str(tmp_path / "images"))
+    qtbot.keyClicks(dialog.out.line, str(tmp_path / "out"))
     dialog.labels.setCurrentIndex(1)
     dialog.scores["localisation"].click()
     qtbot.mouseClick(dialog.start, LEFT)

@@ -175,6 +175,7 @@ class PathLine(QWidget):
         layout = row(self.line, self.browse)
         layout.setStretch(0, 1)
         self.setLayout(layout)
+        self.setFocusProxy(self.line)
 
     @property
     def text(self) -> str:
