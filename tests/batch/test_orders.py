@@ -133,5 +133,5 @@ def test_gpus_are_shared_out_one_to_a_worker():
 
 
 def test_options_of_a_single_run_are_refused():
-    with pytest.raises(InvalidOptionError, match="follows; got block, mask, which"):
+    with pytest.raises(InvalidOptionError, match="takes; got block, mask, which only"):
         BatchOptions(RunOptions.from_flat({"block": 2, "mask": "auto"}))

@@ -292,7 +292,7 @@ def test_two_processes_do_not_download_the_same(hub: Hub, nobody_at_home: Path) 
     locks = nobody_at_home / "hub" / ".locks" / f"models--{REPOSITORY.replace('/', '--')}"
     locks.mkdir(parents=True)
     lock = FileLock(locks / f"{hashlib.sha256(WEIGHTS).hexdigest()}.napari-sslmaps.lock")
-    with lock, pytest.raises(WeightsUnavailableError, match="another process is at it"):
+    with lock, pytest.raises(WeightsUnavailableError, match="another process is downloading it"):
         download()
     assert (download() / "model.safetensors").read_bytes() == WEIGHTS
 

@@ -59,8 +59,8 @@ class BatchOptions:
             )
         if self.maps.of_runs_alone:
             raise InvalidOptionError(
-                f"Expected options that a batch takes; got {', '.join(self.maps.of_runs_alone)}, which a "
-                "single run does. Leave them out; a mask is an option of the batch itself."
+                f"Expected options that a batch takes; got {', '.join(self.maps.of_runs_alone)}, which "
+                "only a single run takes. Leave them out; a mask is an option of the batch itself."
             )
         if self.spacing_um is not None and not self.spacing_um > 0:
             raise InvalidOptionError(f"Expected a spacing above 0 µm/px; got {self.spacing_um!r}.")
