@@ -1,7 +1,9 @@
 """What goes wrong at the command line ends in a sentence that says it, and nothing before it."""
 
+import io
 import json
 import os
+import sys
 import warnings
 from pathlib import Path
 
@@ -112,3 +114,32 @@ def test_what_is_described_oddly_in_the_cache_is_listed_as_damaged(
 def test_an_encoder_is_not_called_so(name: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidOptionError, match="Expected a name of letters"):
         remember(tmp_path / "w.pth", name=name)
+
+
+@pytest.mark.parametrize("coding", ["ascii", "cp1252"])
+def test_a_terminal_of_another_coding_is_written_to(coding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, encoding=coding))
+    with pytest.raises(SystemExit) as end:
+        commands.main(["encoders", "list"])
+    assert end.value.code == 0
+    sys.stdout.flush()
+    assert b"mae-histology" in written.getvalue()
+    written.truncate(0)
+    with pytest.raises(SystemExit):
+        commands.main(["encoders", "list", "--json"])
+    sys.stdout.flush()
+    assert json.loads(written.getvalue().strip(b"\0").decode(coding))
+
+
+def test_a_remark_on_the_users_own_list_has_no_line_of_code(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NAPARI_SSLMAPS_CONFIG", str(tmp_path))
+    (tmp_path / "encoders.json").mkdir()
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        code, said = ended(capsys, "encoders", "list")
+    assert code == 0
+    assert said.startswith("Expected the list of remembered encoders")
+    assert "ShelfWarning" not in said

@@ -8,12 +8,12 @@ import sys
 import tempfile
 import traceback
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from platformdirs import user_log_path
@@ -112,6 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = sys.argv[1:] if arguments is None else list(arguments)
     debug = "--debug" in given
     given = [argument for argument in given if argument != "--debug"]
+    console.write_anything()
     try:
         with _libraries_silent(unless=debug), console.interruptible():
             app(given, prog_name="napari-sslmaps")
@@ -176,6 +177,7 @@ def _libraries_silent(*, unless: bool) -> Iterator[None]:
     backend = os.environ.get("MPLBACKEND")
     levels = {name: logging.getLogger(name).level for name in _LIBRARIES}
     with warnings.catch_warnings():
+        warnings.showwarning = _ours_as_notes(warnings.showwarning)
         for name in _LIBRARIES:
             logging.getLogger(name).setLevel(logging.CRITICAL)
             if not sys.warnoptions:
@@ -189,6 +191,18 @@ def _libraries_silent(*, unless: bool) -> Iterator[None]:
                 logging.getLogger(name).setLevel(level)
             if backend is not None:
                 os.environ["MPLBACKEND"] = backend
+
+
+def _ours_as_notes(others: Callable[..., None]) -> Callable[..., None]:
+    """Show warnings of this package as the sentences that they are, without a line of code."""
+
+    def show(message: Warning | str, category: type[Warning], *place: Any) -> None:
+        if category.__module__.startswith("napari_sslmaps."):
+            console.note(str(message))
+        else:
+            others(message, category, *place)
+
+    return show
 
 
 def _unforeseen(error: Exception, given: Sequence[str]) -> str:

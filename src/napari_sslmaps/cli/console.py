@@ -5,7 +5,8 @@ import signal
 import sys
 import unicodedata
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
+from io import TextIOWrapper
 from pathlib import Path
 from threading import current_thread, main_thread
 from types import FrameType
@@ -36,6 +37,14 @@ _ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP"
 """Ctrl-C, what a queue or `kill` sends, and a terminal that is closed."""
 
 
+def write_anything() -> None:
+    """Spell out letters that the coding of a terminal or file lacks, such as ✓ in that of Windows."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            with suppress(OSError):  # it is closed, or was put elsewhere
+                stream.reconfigure(errors="backslashreplace")
+
+
 def out(text: RenderableType) -> None:
     """Write to stdout, coloured on a terminal."""
     shown = printable(text) if isinstance(text, str) else text
@@ -59,7 +68,8 @@ def out_table(table: "Table") -> None:
 
 def out_json(value: Any) -> None:
     """Write JSON to stdout, and nothing else."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    all_letters = (sys.stdout.encoding or "utf-8").lower().replace("-", "") == "utf8"
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=not all_letters) + "\n")
 
 
 def note(text: str) -> None:
