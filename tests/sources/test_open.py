@@ -1,5 +1,7 @@
 """Files that are not what they seem, damaged, or of no known kind."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +14,11 @@ from pydicom import examples
 from slide_kit import write_bare
 from tiff_cases import tiff_ome_files
 
+from napari_sslmaps.cli.commands import main
 from napari_sslmaps.core.region import Region
-from napari_sslmaps.errors import UnsupportedImageError
-from napari_sslmaps.sources.open import open_image
+from napari_sslmaps.encoders.registry import load_encoder
+from napari_sslmaps.errors import UnsupportedImageError, WeightsUnavailableError
+from napari_sslmaps.sources.open import find_images, open_image
 
 
 def read_whole(path: Path) -> None:
@@ -199,3 +203,34 @@ def test_a_plane_whose_file_is_missing_gets_a_sentence(
         assert source.read(Region(0, 0, 9, 9)).shape == (9, 9)
         with pytest.raises(UnsupportedImageError, match=r"plane 2 is missing; another file may hold it"):
             source.read(Region(0, 0, 9, 9, frame=1))
+
+
+@pytest.fixture
+def locked(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "locked"
+    folder.mkdir(0o000)
+    if os.access(folder, os.R_OK):
+        pytest.skip("nothing is refused to this user")
+    yield folder
+    folder.chmod(0o700)
+
+
+def test_what_may_not_be_read_gets_a_sentence(locked: Path) -> None:
+    for path in (locked / "a.png", locked):
+        with pytest.raises(UnsupportedImageError, match=r"locked.* cannot be opened \(Permission denied\)"):
+            open_image(path)
+    with pytest.raises(UnsupportedImageError, match=r"Expected folders that can be read; .*locked"):
+        list(find_images(locked.parent))
+    for path in (locked / "w.pth", locked):
+        with pytest.raises(WeightsUnavailableError, match=r"the system refuses .*locked"):
+            load_encoder(path)
+
+
+def test_any_refusal_is_a_sentence_at_the_command_line(
+    locked: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("NAPARI_SSLMAPS_CACHE", str(locked))
+    with pytest.raises(SystemExit) as end:
+        main(["cache", "list"])
+    assert end.value.code == 1
+    assert capsys.readouterr().err.startswith(f"Error: Expected to be allowed to open {locked}")

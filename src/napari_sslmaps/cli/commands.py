@@ -207,6 +207,11 @@ def _ours_as_notes(others: Callable[..., None]) -> Callable[..., None]:
 
 def _unforeseen(error: Exception, given: Sequence[str]) -> str:
     """Say what went wrong though nobody foresaw it, and where the details were written."""
+    if isinstance(error, PermissionError) and error.filename:
+        return (
+            f"Expected to be allowed to open {error.filename}; the system says: {error.strerror}. Change its "
+            "permissions, or choose another one."
+        )
     first = (str(error).splitlines() or [""])[0][:200]
     sentence = f"Something went wrong that was not foreseen ({type(error).__name__}: {first})."
     try:

@@ -2,11 +2,12 @@
 
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from napari_sslmaps.errors import CheckpointError
+from napari_sslmaps.errors import CheckpointError, SSLMapsError, WeightsUnavailableError
 
 HEADER_KEY = "napari_sslmaps"
 _MOST_BYTES = 100_000_000
@@ -59,3 +60,16 @@ def read_header(path: Path) -> dict[str, Any]:
             "something else. Undo edits made by hand, or fetch the file again."
         )
     return header
+
+
+@contextmanager
+def permitted(path: str | Path) -> Iterator[None]:
+    """Say in a sentence that the system refuses a weight file, or a folder that leads to it."""
+    try:
+        yield
+    except PermissionError as error:
+        if isinstance(error, SSLMapsError):
+            raise
+        raise WeightsUnavailableError(
+            f"Expected a weight file that may be read; the system refuses {path}. Change its permissions."
+        ) from error

@@ -14,7 +14,7 @@ from napari_sslmaps.encoders.catalog import (
     weights_path,
 )
 from napari_sslmaps.encoders.families.registry import network_of
-from napari_sslmaps.encoders.header import read_header, starting_gain
+from napari_sslmaps.encoders.header import permitted, read_header, starting_gain
 from napari_sslmaps.encoders.llvm import load_triton_apart
 from napari_sslmaps.encoders.overrides import Branch, Overrides
 from napari_sslmaps.encoders.published.catalog import PUBLISHED
@@ -244,8 +244,9 @@ def _find(name_or_path: str | Path) -> EncoderSpec | Path:
     if not isinstance(name_or_path, (str, Path)):
         raise InvalidOptionError(f"Expected an encoder by its name or path; got {name_or_path!r}.")
     path = user_path(name_or_path)
-    if path.exists():
-        return path
+    with permitted(path):
+        if path.exists():
+            return path
     if (repository := repository_of(str(name_or_path))) is not None:
         known = published_as(repository)
         return cached_folder(repository) if known is None else get_spec(known)

@@ -116,7 +116,10 @@ def open_image(
         path = local_path(image)
         file = FileIdentity.of(path)  # before it is opened: a change from then on is noticed
         asked = _OpenRequest(frames, series, icc, channel)
-        opened = _open_path(path, asked)
+        try:
+            opened = _open_path(path, asked)
+        except PermissionError as error:
+            raise _refused(path, error) from error
         if isinstance(opened, SourceBase):
             opened.folder = path if path.is_dir() else None
             opened.file = file and replace(file, reading=asked.reading(opened))
@@ -276,6 +279,12 @@ def _open_folder(path: Path, asked: _OpenRequest) -> ImageSource:
     )
 
 
+def _refused(path: Path, error: OSError) -> UnsupportedImageError:
+    return UnsupportedImageError(
+        f"Expected a readable image file; {path} cannot be opened ({error.strerror}). Check its permissions."
+    )
+
+
 def _signature(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
@@ -285,10 +294,7 @@ def _signature(path: Path) -> bytes:
             f"Expected an image file; there is none at {path}. Check the path."
         ) from error
     except OSError as error:
-        raise UnsupportedImageError(
-            f"Expected a readable image file; {path} cannot be opened ({error.strerror}). "
-            "Check its permissions."
-        ) from error
+        raise _refused(path, error) from error
     if not start:
         raise UnsupportedImageError(f"Expected an image file; {path.name} is empty. Copy or export it again.")
     return start
@@ -306,8 +312,19 @@ def find_images(folder: Path, others: list[Path] | None = None) -> Iterator[Path
         Folder to search.
     others
         List that takes the files that are left out.
+
+    Raises
+    ------
+    UnsupportedImageError
+        If a folder may not be read.
     """
-    paths = sorted(folder.iterdir())
+    try:
+        paths = sorted(folder.iterdir())
+    except PermissionError as error:
+        raise UnsupportedImageError(
+            f"Expected folders that can be read; {folder} cannot be opened ({error.strerror}). Change its "
+            "permissions, or move it elsewhere."
+        ) from error
     parts = _parts_of_slides(paths)
     for path in paths:
         name = path.name.lower()

@@ -15,7 +15,7 @@ from torch import Tensor
 from napari_sslmaps.encoders.checkpoint.distcp import METADATA, ShardedTensors
 from napari_sslmaps.encoders.checkpoint.kinds import refuse_other_kinds
 from napari_sslmaps.encoders.checkpoint.pickled import is_mappable, is_zip, load_pickle
-from napari_sslmaps.encoders.header import read_header
+from napari_sslmaps.encoders.header import permitted, read_header
 from napari_sslmaps.errors import CheckpointError, WeightsUnavailableError
 from napari_sslmaps.files import read_regular, special_kind
 
@@ -79,12 +79,8 @@ def open_weights(path: Path) -> Opened:
         If it is damaged, wants to run code, or holds no weights.
     """
     check_weights_there(path)
-    try:
+    with permitted(path):
         return _open_folder(path) if path.is_dir() else _open_file(path)
-    except PermissionError as error:
-        raise WeightsUnavailableError(
-            f"Expected a weight file that may be read; the system refuses {path}. Change its permissions."
-        ) from error
 
 
 def check_weights_there(path: Path) -> None:
@@ -97,14 +93,17 @@ def check_weights_there(path: Path) -> None:
     CheckpointError
         If it is a folder without a weight file, or with several.
     """
-    if not path.exists():
+    with permitted(path):
+        there = path.exists()
+        empty = there and path.is_dir() and not any((path / name).is_file() for name in (METADATA, *INDICES))
+    if not there:
         raise WeightsUnavailableError(f"Expected a weight file or folder; there is none at {path}.")
     special = special_kind(path)
     if special:
         raise WeightsUnavailableError(
             f"Expected a weight file or folder; {path} is {special}. Copy what comes out of it into a file."
         )
-    if path.is_dir() and not any((path / name).is_file() for name in (METADATA, *INDICES)):
+    if empty:
         _only_weights(path)
 
 
