@@ -101,9 +101,7 @@ class CardFacts:
         """The verdict in as many words as fit beside a name."""
         if not self.real_sets:
             return f"simulated: {'beats' if self.beats_simulated else 'does not beat'} controls"
-        if not self.ahead_on:
-            return "does not beat controls"
-        return f"beats controls: {self._counted}"
+        return f"beats controls {len(self.ahead_on)}/{len(self.real_sets)}"
 
     @property
     def label(self) -> str:
