@@ -113,14 +113,14 @@ def test_a_file_that_moved_is_shown_located_and_forgotten(
     assert not row.box.isEnabled()
     assert "Expected the weights of mine." in row.toolTip()
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(tmp_path / "found.pth"), ""))
-    row.action_asked.emit("locate")
+    row.action_requested.emit("locate")
     found = panel.findChildren(CheckpointDialog)[-1]
     qtbot.waitUntil(found.add.isEnabled)
     assert found.name.text() == "mine"
     with qtbot.waitSignal(found.finished):
         found.add.click()
     assert panel.encoders.rows["mine"].box.isEnabled()
-    panel.encoders.rows["mine"].action_asked.emit("forget")
+    panel.encoders.rows["mine"].action_requested.emit("forget")
     assert "mine" not in panel.encoders.rows
 
 

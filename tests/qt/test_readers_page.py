@@ -92,7 +92,7 @@ def test_cells_show_the_page_and_keys_answer_it(
     for cell in range(len(colours)):
         np.testing.assert_allclose(colour_in(window, cell), colours[0], atol=2)
     press(window, qtbot, Qt.Key.Key_Space, Qt.Key.Key_4)
-    rows = page.asked.questions.rows
+    rows = page.screen_section.questions.rows
     assert rows["marks/A"].buttons[4].isChecked()
     press(window, qtbot, Qt.Key.Key_U)
     assert not rows["marks/A"].buttons[4].isChecked()
@@ -116,7 +116,7 @@ def test_a_study_is_read_to_its_end_and_nothing_visible_tells_a_name(
     assert model.stage == "reading"
     while model.stage == "reading":
         assert model.screen is not None
-        assert widget.readers.asked.bar.text() == f"{model.screen.number} of {model.screen.total}"
+        assert widget.readers.screen_section.bar.text() == f"{model.screen.number} of {model.screen.total}"
         told += [*words_of(main), str(widget.controller.cells.cells.titles), str(window.viewer.status)]
         press(window, qtbot, *[Qt.Key.Key_3] * len(model.screen.slots), Qt.Key.Key_Return)
     assert model.stage == "finished"
@@ -167,7 +167,7 @@ def test_a_reader_finds_their_code_and_begins(panel: SSLMapsWidget, study: Study
     assert opened.begin.text() == "Begin"
     assert not opened.begin.isHidden()
     opened.begin.click()
-    assert panel.readers.asked.bar.text().startswith("1 of ")
+    assert panel.readers.screen_section.bar.text().startswith("1 of ")
 
 
 def test_the_time_stops_when_another_page_is_opened(
@@ -195,13 +195,13 @@ def test_comparisons_have_their_own_buttons(
     reading = panel.controller.reading
     reading.open(tmp_path / "other")
     reading.begin()
-    rows = panel.readers.asked.questions.rows.values()
+    rows = panel.readers.screen_section.questions.rows.values()
     assert sum(len(line.buttons) for line in rows) == buttons
     for line in rows:
         list(line.buttons.values())[-len(line.buttons) if line.part.text().endswith("best") else -1].click()
     assert reading.model.screen is not None
     assert reading.model.screen.answered
-    assert panel.readers.asked.next.isEnabled()
+    assert panel.readers.screen_section.next.isEnabled()
 
 
 @pytest.mark.viewer
@@ -243,5 +243,5 @@ def test_a_study_is_made_from_the_form_and_read(
     assert not page.opened.bar.isVisible()
     assert (asked[0].readers, asked[0].maps) == (("Anna",), ("pca",))
     qtbot.mouseClick(page.opened.begin, LEFT)
-    assert page.asked.isVisible()
+    assert page.screen_section.isVisible()
     widget.close_controller()

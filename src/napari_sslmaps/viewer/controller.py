@@ -411,7 +411,7 @@ class Controller:
             old.anchors = self.workspace.anchors
             old.spacing_um = self.workspace.spacing_um
             old.choice = self.workspace.region
-            old.asked = self.workspace.appearance
+            old.requested = self.workspace.appearance
         self.coordinator.abandon()
         self.masks.abandon()
         self.pretext.leave()

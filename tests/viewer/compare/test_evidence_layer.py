@@ -24,7 +24,7 @@ from napari_sslmaps.pipeline.embedding import embed
 from napari_sslmaps.sources.open import open_image
 from napari_sslmaps.viewer.canvas.map_layers import EVIDENCE
 from napari_sslmaps.viewer.compare.build import ComparePage
-from napari_sslmaps.viewer.compare.class_evidence import EvidenceRequest, FoundEvidence, HeadEvidencer
+from napari_sslmaps.viewer.compare.class_evidence import EvidenceRequest, EvidenceResult, HeadEvidencer
 from napari_sslmaps.viewer.compare.jobs import ComparisonResult, FolderRequest
 from napari_sslmaps.viewer.controller import Controller
 from napari_sslmaps.viewer.state.loaded_encoders import LoadedEncoders
@@ -44,7 +44,7 @@ def head(encoder: str = "mae-demo", dim: int = 4) -> ImageHead:
 class BothKinds(HeadEvidencer):
     """Answers Grad-CAM without a network: rectified evidence of tokens."""
 
-    def __call__(self, asked: EvidenceRequest) -> FoundEvidence:
+    def __call__(self, asked: EvidenceRequest) -> EvidenceResult:
         found = super().__call__(replace(asked, spec=None))
         if asked.spec is None:
             return found
@@ -157,7 +157,7 @@ def test_grad_cam_goes_through_the_network(tmp_path: Path) -> None:
     through, plain = (
         HeadEvidencer(loaded)(EvidenceRequest(source, of, embedding, made)) for of in (spec, None)
     )
-    assert isinstance(through, FoundEvidence)
+    assert isinstance(through, EvidenceResult)
     assert (through.map.kind, plain.map.kind) == ("grad-cam", "token")
     assert through.map.label == plain.map.label
     assert 0.5 <= through.probability == plain.probability <= 1

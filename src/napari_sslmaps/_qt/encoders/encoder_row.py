@@ -62,10 +62,10 @@ class EncoderRow(QWidget):
     """
 
     ticked = Signal()
-    download_asked = Signal()
-    action_asked = Signal(str)
+    download_requested = Signal()
+    action_requested = Signal(str)
     """``card``, ``review``, ``locate`` or ``forget``."""
-    control_asked = Signal(object, bool)
+    control_requested = Signal(object, bool)
     """A control of the encoder, and whether it is wanted."""
 
     def __init__(self, spec: EncoderSpec) -> None:
@@ -97,7 +97,7 @@ class EncoderRow(QWidget):
         elif on:
             with quiet(self.box):
                 self.box.setChecked(False)
-            self.download_asked.emit()
+            self.download_requested.emit()
 
     def set_controls(self, controls: Sequence[Control]) -> None:
         """Tick these controls, as far as they are this encoder's."""
@@ -123,7 +123,7 @@ class EncoderRow(QWidget):
             if entry is not None:
                 entry.setCheckable(True)
                 entry.setToolTip(control.shows)
-                entry.toggled.connect(partial(self.control_asked.emit, control))
+                entry.toggled.connect(partial(self.control_requested.emit, control))
                 self.controls[control] = entry
         button.setMenu(menu)
         button.setStyleSheet(_CONTROLS)
@@ -132,7 +132,7 @@ class EncoderRow(QWidget):
 
     def _card_button(self, spec: EncoderSpec) -> QToolButton:
         button = _round("i", "italic bold 8pt serif", f"Model card of {spec.name}")
-        button.clicked.connect(lambda: self.action_asked.emit("card"))
+        button.clicked.connect(lambda: self.action_requested.emit("card"))
         return button
 
     def _menu_button(self, spec: EncoderSpec) -> QToolButton:
@@ -141,7 +141,7 @@ class EncoderRow(QWidget):
         for text, action in _ACTIONS:
             entry = menu.addAction(text)
             if entry is not None:
-                entry.triggered.connect(partial(self.action_asked.emit, action))
+                entry.triggered.connect(partial(self.action_requested.emit, action))
         button.clicked.connect(lambda: menu.popup(button.mapToGlobal(QPoint(0, button.height()))))
         return button
 

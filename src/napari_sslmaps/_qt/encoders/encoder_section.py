@@ -80,9 +80,9 @@ class EncoderSection(Section):
             group.ticked.connect(self._on_ticked)
             self._layout.addWidget(group)
             for name, line in rows.items():
-                line.download_asked.connect(partial(self.download_requested.emit, name))
-                line.action_asked.connect(partial(self._on_action, name))
-                line.control_asked.connect(self._on_control)
+                line.download_requested.connect(partial(self.download_requested.emit, name))
+                line.action_requested.connect(partial(self._on_action, name))
+                line.control_requested.connect(self._on_control)
                 line.set_controls(self._controls)
             self.groups[title] = group
             self.rows |= rows

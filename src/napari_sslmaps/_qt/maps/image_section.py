@@ -179,9 +179,9 @@ class ContentRows(QWidget):
 
     def set_contents(self, contents: Contents) -> None:
         """Offer what a file has to choose from, and show what is chosen."""
-        self.series.set_options([(told, number) for number, told in enumerate(contents.series)])
+        self.series.set_options([(title, number) for number, title in enumerate(contents.series)])
         self.series.set_value(contents.shown)
-        named = [(told, number) for number, told in enumerate(contents.channels)]
+        named = [(title, number) for number, title in enumerate(contents.channels)]
         for place, box in enumerate(self.channels):
             box.set_options([("-", None), *named] if place else named)
             box.set_value(contents.picked[place] if place < len(contents.picked) else None)

@@ -59,12 +59,12 @@ class ReadersWidget(QWidget):
         self.form = StudyDialog(self)
         self._model: ReadingModel = controller.model
         self.opened = OpenSection()
-        self.asked = ScreenSection()
+        self.screen_section = ScreenSection()
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(10)
         column.addWidget(self.opened)
-        column.addWidget(self.asked)
+        column.addWidget(self.screen_section)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         self._timer = QTimer(self)
         self._timer.setInterval(_FLICKER_MS)
@@ -79,22 +79,22 @@ class ReadersWidget(QWidget):
         self._controller.pause()
 
     def _connect_views(self) -> None:
-        controller, asked = self._controller, self.asked
+        controller, screen_section = self._controller, self.screen_section
         self.opened.folder_requested.connect(lambda path: controller.open(Path(path)))
         self.opened.reader_requested.connect(controller.choose)
         self.opened.begin.clicked.connect(controller.begin)
         self.opened.new.clicked.connect(self._ask_for_study)
         self.opened.cancel.clicked.connect(self._new_study.cancel)
         self.form.form_requested.connect(self._new_study.make)
-        asked.questions.answered.connect(controller.answer)
+        screen_section.questions.answered.connect(controller.answer)
         for button, act in (
-            (asked.undo, controller.undo),
-            (asked.image, controller.toggle_image),
-            (asked.flicker, partial(self._turn, "flickers")),
-            (asked.large, partial(self._turn, "large")),
-            (asked.pause, controller.pause),
-            (asked.back, partial(controller.move, -1)),
-            (asked.next, partial(controller.move, 1)),
+            (screen_section.undo, controller.undo),
+            (screen_section.image, controller.toggle_image),
+            (screen_section.flicker, partial(self._turn, "flickers")),
+            (screen_section.large, partial(self._turn, "large")),
+            (screen_section.pause, controller.pause),
+            (screen_section.back, partial(controller.move, -1)),
+            (screen_section.next, partial(controller.move, 1)),
         ):
             button.clicked.connect(lambda _=False, act=act: act())
 
@@ -105,8 +105,8 @@ class ReadersWidget(QWidget):
             "stage": self._on_stage,
             "screen": self._on_screen,
             "flickers": self._on_flickers,
-            "shows_image": self.asked.set_shows_image,
-            "large": self.asked.set_large,
+            "shows_image": self.screen_section.set_shows_image,
+            "large": self.screen_section.set_large,
             "said": self._on_said,
         }
         for name, setter in pairs.items():
@@ -172,17 +172,17 @@ class ReadersWidget(QWidget):
 
     def _on_stage(self, stage: Stage) -> None:
         self.opened.set_stage(stage)
-        self.asked.setVisible(stage == "reading")
+        self.screen_section.setVisible(stage == "reading")
         for shortcut in self._keys:
             shortcut.setEnabled(stage not in {"closed", "choosing"})
         self._tell()
 
     def _on_screen(self, screen: Screen | None) -> None:
-        self.asked.set_screen(screen)
+        self.screen_section.set_screen(screen)
         self._tell()
 
     def _on_flickers(self, on: bool) -> None:
-        self.asked.set_flickers(on)
+        self.screen_section.set_flickers(on)
         if on:
             self._timer.start()
         else:
@@ -191,7 +191,7 @@ class ReadersWidget(QWidget):
 
     def _on_said(self, said: Status) -> None:
         self.opened.set_said(said)
-        self.asked.set_said(said)
+        self.screen_section.set_said(said)
 
     def _tell(self) -> None:
         screen = self._model.screen

@@ -45,7 +45,7 @@ class QuestionsView(QWidget):
         for key, words in self._words.items():
             _embolden(words, on=key == here.question.key)
         for name, line in self.rows.items():
-            line.show_answer(screen.given.get(name), asked=name == here.name)
+            line.show_answer(screen.given.get(name), current=name == here.name)
 
     def _build(self, slots: tuple[Slot, ...]) -> None:
         self._body.deleteLater()
@@ -57,11 +57,11 @@ class QuestionsView(QWidget):
         self._words, self.rows = {}, {}
         questions = {slot.question.key: slot.question for slot in slots}
         for number, question in enumerate(questions.values(), start=1):
-            asked = [slot for slot in slots if slot.question.key == question.key]
-            words = note(_words(question, number if len(questions) > 1 else 0, rated=len(asked[0].part) == 1))
+            own = [slot for slot in slots if slot.question.key == question.key]
+            words = note(_words(question, number if len(questions) > 1 else 0, rated=len(own[0].part) == 1))
             self._words[question.key] = words
             column.addWidget(words)
-            column.addLayout(self._grid(asked))
+            column.addLayout(self._grid(own))
 
     def _grid(self, slots: list[Slot]) -> QGridLayout:
         grid = QGridLayout()
@@ -105,10 +105,10 @@ class SlotRow(QWidget):
             line.setSpacing(2)
         self.setLayout(line)
 
-    def show_answer(self, value: Value | None, *, asked: bool) -> None:
+    def show_answer(self, value: Value | None, *, current: bool) -> None:
         """Show what was answered, None if nothing, and whether a key answers it."""
-        _embolden(self.part, on=asked)
-        self.part.setText(f"{_HERE if asked else ''}{self._slot.part}")
+        _embolden(self.part, on=current)
+        self.part.setText(f"{_HERE if current else ''}{self._slot.part}")
         for own, button in self.buttons.items():
             with quiet(button):
                 button.setChecked(own == value)

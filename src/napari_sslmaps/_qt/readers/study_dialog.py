@@ -112,8 +112,8 @@ class StudyDialog(QDialog):
         if not self.images.toPlainText().strip():
             self.images.setPlainText("\n".join(placed))
         marked = sum(bool(group.anchors) for group in placed.values())
-        told = f"{marked} of {len(placed)} open images have some" if placed else "open images and set some"
-        self.anchors.set_options(((f"each image's own: {told}", ""), ("one set from a file", "file")))
+        counted = f"{marked} of {len(placed)} open images have some" if placed else "open images and set some"
+        self.anchors.set_options(((f"each image's own: {counted}", ""), ("one set from a file", "file")))
         self.show_problems({})
         self._show_file()
 

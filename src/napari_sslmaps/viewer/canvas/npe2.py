@@ -109,8 +109,8 @@ def read_chosen(item: str, series: int | None, channel: tuple[int, ...]) -> Laye
     except ChannelsError:
         data, options, kind = _read_image(item, 0, series)
     contents = contents_of(options["metadata"])
-    told = (options["name"], contents.series_read, contents.channels_read)
-    return data, {**options, "name": ": ".join(filter(None, told))}, kind
+    parts = (options["name"], contents.series_read, contents.channels_read)
+    return data, {**options, "name": ": ".join(filter(None, parts))}, kind
 
 
 def contents_of(metadata: Mapping[str, Any]) -> Contents:

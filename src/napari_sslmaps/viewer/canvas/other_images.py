@@ -150,8 +150,8 @@ def left_out(image: Image) -> LeftOut | None:
         return None
     if shape != _shape_yx(image):
         return None
-    told = None if spacing is None or spacing_of(image) is not None else sum(spacing) / 2
-    if told is not None and spacing is not None and abs(spacing[0] - told) > _ALIKE * told:
-        told = None
-    found = LeftOut(told, 1 if image.multiscale else levels)
+    claimed = None if spacing is None or spacing_of(image) is not None else sum(spacing) / 2
+    if claimed is not None and spacing is not None and abs(spacing[0] - claimed) > _ALIKE * claimed:
+        claimed = None
+    found = LeftOut(claimed, 1 if image.multiscale else levels)
     return None if found == LeftOut(None, 1) else found

@@ -45,7 +45,7 @@ class EvidenceRequest:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FoundEvidence:
+class EvidenceResult:
     """Evidence for the likeliest class, and the probability of that class, in [0, 1]."""
 
     map: EvidenceMap
@@ -55,7 +55,7 @@ class FoundEvidence:
 class Evidencer(Protocol):
     """Finds evidence."""
 
-    def __call__(self, asked: EvidenceRequest) -> FoundEvidence:
+    def __call__(self, request: EvidenceRequest) -> EvidenceResult:
         """Compute it on the calling thread."""
         ...
 
@@ -72,22 +72,22 @@ class HeadEvidencer:
     def __init__(self, encoders: LoadedEncoders) -> None:
         self._encoders = encoders
 
-    def __call__(self, asked: EvidenceRequest) -> FoundEvidence:
+    def __call__(self, request: EvidenceRequest) -> EvidenceResult:
         """Find evidence for the likeliest class."""
         from napari_sslmaps.evaluation.image_labels import pooled
         from napari_sslmaps.evaluation.localisation import token_evidence
         from napari_sslmaps.pipeline.class_activation import class_activation
 
-        head, embedding = asked.head, asked.embedding
+        head, embedding = request.head, request.embedding
         head.check_fits(embedding)
         shares = head.linear.probabilities(pooled(embedding))
         label = head.names[int(shares.argmax())]
-        if asked.spec is None:
-            return FoundEvidence(token_evidence(embedding, head, label), float(shares.max()))
+        if request.spec is None:
+            return EvidenceResult(token_evidence(embedding, head, label), float(shares.max()))
         weights, offset = head.row_of(label)
-        encoder = self._encoders.get(asked.spec)
-        found = class_activation(asked.source, encoder, embedding, weights, offset=offset, label=label)
-        return FoundEvidence(found, float(shares.max()))
+        encoder = self._encoders.get(request.spec)
+        found = class_activation(request.source, encoder, embedding, weights, offset=offset, label=label)
+        return EvidenceResult(found, float(shares.max()))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -97,7 +97,7 @@ class EvidenceJob:
     request: EvidenceRequest
     evidencer: Evidencer
 
-    def __call__(self, context: TaskContext) -> FoundEvidence:
+    def __call__(self, context: TaskContext) -> EvidenceResult:
         """Find the evidence, on the calling thread."""
         context.token.check()
         return self.evidencer(self.request)
@@ -150,7 +150,7 @@ class EvidenceLayer:
         self._layer.close()
 
 
-def _words(name: str, found: FoundEvidence) -> str:
+def _words(name: str, found: EvidenceResult) -> str:
     return f"{name}: the region's likeliest class, with {found.probability:.0%}, and where it shows."
 
 

@@ -228,7 +228,7 @@ class ComparisonController:
         maps, reference = self._anchors_elsewhere()
         return Shown(
             ShownImage(image.name, LayerSource(image, workspace.spacing_um), session.region, session.mask),
-            workspace.asked,
+            workspace.requested,
             whole,
             maps,
             workspace.tiling,

@@ -128,10 +128,10 @@ class Shown:
             for name, found in made.items()
         }
         if len(places) > 1:
-            told = ", ".join(f"{name}: {found.depth or 'its own'}" for name, found in made.items())
+            depths = ", ".join(f"{name}: {found.depth or 'its own'}" for name, found in made.items())
             raise ExportError(
-                f"Expected tokens of one depth, to be made again alike; got {told}. Press Run to embed them "
-                "anew."
+                f"Expected tokens of one depth, to be made again alike; got {depths}. Press Run to embed "
+                "them anew."
             )
         return places.pop(), normed
 

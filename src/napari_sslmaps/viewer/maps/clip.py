@@ -90,7 +90,7 @@ class ClipFrames:
     def embed_all(self) -> None:
         """Embed every frame of the image, beginning with the one that is shown, and lay its maps in time."""
         workspace, here = self._workspace, self._sessions.here
-        if here is None or not workspace.asked:
+        if here is None or not workspace.requested:
             workspace.say(workspace.plan.text or "Open a clip and tick an encoder.")
             return
         image, session = here
@@ -109,7 +109,14 @@ class ClipFrames:
         order = [*range(shown, source.frames), *range(shown)]
         known = {frame: dict(made) for frame, made in session.clip.frames.items()}
         job = ClipJob(
-            source, region, order, workspace.asked, self._embedder, options, known, self._request(image)
+            source,
+            region,
+            order,
+            workspace.requested,
+            self._embedder,
+            options,
+            known,
+            self._request(image),
         )
 
         drawn: list[str] = []

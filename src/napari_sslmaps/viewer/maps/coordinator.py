@@ -94,7 +94,7 @@ class MapCoordinator:
         if not session.covers(region, mask):
             session.forget()
         self._stage.choose_front()
-        self._runs.start(image, session, workspace.asked, region, mask)
+        self._runs.start(image, session, workspace.requested, region, mask)
 
     def embed_chosen(self) -> bool:
         """Embed the chosen region by those chosen encoders that have not; tell whether a run is under way.
@@ -216,7 +216,7 @@ class MapCoordinator:
         if here is None or workspace.progress is not None:
             return workspace.progress is not None
         image, session = here
-        missing = [method for method in workspace.asked if method.name not in session.embedded]
+        missing = [method for method in workspace.requested if method.name not in session.embedded]
         if self._is_stale(image, session) or session.region is None:
             self.run()
         elif missing:
@@ -261,7 +261,7 @@ class MapCoordinator:
         if here is None or not here[1].embedded:
             return
         spanning = [kind.key for kind in selectable() if kind.spans_encoders(workspace.options)]
-        if here[1].asked != workspace.appearance:
+        if here[1].requested != workspace.appearance:
             self.repaint(*workspace.maps)
         elif spanning:
             self.repaint(*spanning)

@@ -172,11 +172,11 @@ class RunEstimate:
 
     def _read_at(self, source: LayerSource, region: Region, spec: EncoderSpec) -> str:
         """Say at which resolution a region is read, where that is not what the file has."""
-        asked = self._workspace.resolution
-        found = working_resolution(source, region, asked, spec.trained)
+        requested = self._workspace.resolution
+        found = working_resolution(source, region, requested, spec.trained)
         if found is None:
             return ""
-        trained = ", as trained" if asked == "trained" else ""
+        trained = ", as trained" if requested == "trained" else ""
         own = source.spacing_um_yx
         file = (
             f"the file has {own[0]:.3g} µm/px" if own else f"{min(source.levels[0].shape_yx)} px in the file"
@@ -185,16 +185,16 @@ class RunEstimate:
 
     def _far(self, source: LayerSource, region: Region, specs: Sequence[EncoderSpec]) -> str:
         """Warn where a region is read far from what encoders learned at; name them unless it is all."""
-        told: dict[str, list[str]] = {}
+        far_names: dict[str, list[str]] = {}
         for spec in specs:
             read, area = at_working_resolution(source, region, self._workspace.resolution, spec.trained)
             pixel = read.levels[area.level].downsample_yx[0]
             far = far_from_trained(pixel, spec.trained, source.levels[0].shape_yx, source.spacing_um_yx)
             if far:
-                told.setdefault(far, []).append(spec.name)
-        if any(len(names) == len(specs) for names in told.values()):
-            return next(iter(told))
-        return " ".join(f"{', '.join(names)}: {far}" for far, names in told.items())
+                far_names.setdefault(far, []).append(spec.name)
+        if any(len(names) == len(specs) for names in far_names.values()):
+            return next(iter(far_names))
+        return " ".join(f"{', '.join(names)}: {far}" for far, names in far_names.items())
 
     def _plans(
         self,

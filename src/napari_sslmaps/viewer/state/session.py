@@ -90,7 +90,7 @@ class Session:
         Embeddings by name of the encoder.
     anchors, spacing_um
         Anchors and pixel size, kept while another image is shown.
-    asked
+    requested
         State of its maps when another image was turned to.
     clip
         Embeddings of its frames, made ahead; None if there are none.
@@ -101,7 +101,7 @@ class Session:
     region: Region | None = None
     embedded: dict[str, Embedded] = field(default_factory=dict)
     anchors: tuple[Anchor, ...] = ()
-    asked: tuple[object, ...] | None = None
+    requested: tuple[object, ...] | None = None
     spacing_um: float | None = None
     mask: PlacedMask | None = None
     clip: ClipEmbeddings | None = None

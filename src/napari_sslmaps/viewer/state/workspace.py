@@ -277,20 +277,20 @@ class WorkspaceModel:
         return tuple(spec for spec in self.available if spec.name in wanted)
 
     @property
-    def asked(self) -> tuple[EncoderSpec | Control, ...]:
+    def requested(self) -> tuple[EncoderSpec | Control, ...]:
         """All that is compared: each ticked encoder, and then its ticked controls; each name once."""
-        asked: dict[str, EncoderSpec | Control] = {}
+        methods: dict[str, EncoderSpec | Control] = {}
         for spec in self.specs:
-            asked.setdefault(spec.name, spec)
+            methods.setdefault(spec.name, spec)
             for control in controls_of(spec):
                 if control in self.controls:
-                    asked.setdefault(control.name, control)
-        return tuple(asked.values())
+                    methods.setdefault(control.name, control)
+        return tuple(methods.values())
 
     @property
     def methods(self) -> tuple[str, ...]:
         """Names of all that is compared, in order."""
-        return tuple(method.name for method in self.asked)
+        return tuple(method.name for method in self.requested)
 
     @property
     def attention(self) -> AttentionOptions:
