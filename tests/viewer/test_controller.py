@@ -437,7 +437,7 @@ def test_the_status_says_what_came_from_the_cache(
 
 def test_negative_anchors_alone_ask_for_a_positive_one(controller: Controller, image: Image) -> None:
     controller.workspace.add_anchor(Anchor((20.0, 10.0), negative=True), keep=False)
-    assert "set one to be like" in controller.workspace.status.text
+    assert "set a positive one" in controller.workspace.status.text
 
 
 def test_encoders_ticked_later_join_at_the_next_click(
