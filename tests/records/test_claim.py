@@ -31,8 +31,18 @@ def test_what_this_package_wrote_may_be_written_anew(tmp_path: Path) -> None:
     write_object(tmp_path / "run.json", {"format": "napari-sslmaps/run"})
     (tmp_path / "images.csv").write_text("Image,Map")
     check_claim(tmp_path, _NAMES, record="run.json")
-    with pytest.raises(ExportError, match=r"images\.csv"):  # of a run, not of a comparison
-        check_claim(tmp_path, _NAMES, record="run.json", holding=b'"evaluation"')
+
+
+def test_the_record_of_another_command_is_not_replaced(tmp_path: Path) -> None:
+    of_comparisons = b'"evaluation"'
+    write_object(tmp_path / "run.json", {"format": "napari-sslmaps/run"})
+    check_claim(tmp_path, (), record="run.json", lacking=of_comparisons)
+    with pytest.raises(ExportError, match=r"run\.json is the record of such"):
+        check_claim(tmp_path, (), record="run.json", holding=of_comparisons)
+    write_object(tmp_path / "run.json", {"format": "napari-sslmaps/run", "evaluation": {}})
+    check_claim(tmp_path, (), record="run.json", holding=of_comparisons)
+    with pytest.raises(ExportError, match="would be lost"):
+        check_claim(tmp_path, (), record="run.json", lacking=of_comparisons)
 
 
 def test_a_link_to_nowhere_and_a_folder_are_nobody_s_file(tmp_path: Path) -> None:

@@ -210,7 +210,7 @@ def _run(request: "RunRequest", folder: Path, *, cached: bool, json: bool) -> No
     from napari_sslmaps.run.compute import compute_run
     from napari_sslmaps.run.write import WRITTEN, cautions, write_key, write_run
 
-    check_claim(folder, WRITTEN, record="run.json")
+    check_claim(folder, WRITTEN, record="run.json", lacking=b'"evaluation":')
     key = Key.of(folder, anew=True) if request.anonymous else None
     kept = (
         "Finished tiles are in the cache; the same command goes on from there."

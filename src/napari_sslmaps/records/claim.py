@@ -12,7 +12,9 @@ _START_BYTES = 2**16
 _RECORD_BYTES = 2**28
 
 
-def check_claim(folder: Path, names: Iterable[str], *, record: str = "", holding: bytes = b"") -> None:
+def check_claim(
+    folder: Path, names: Iterable[str], *, record: str = "", holding: bytes = b"", lacking: bytes = b""
+) -> None:
     """Refuse a folder in which something would be lost, or that cannot be written to, before work begins.
 
     Parameters
@@ -26,15 +28,22 @@ def check_claim(folder: Path, names: Iterable[str], *, record: str = "", holding
         Name of the record in the folder. If that is this package's, everything of these names is.
     holding
         Bytes that the record has to hold besides, to tell it from one of another command.
+    lacking
+        Bytes that the record must not hold, to the same end.
 
     Raises
     ------
     ExportError
         If the folder is a file, is on a disk that is read-only, or a file in it that would be replaced was
-        not written by this package.
+        not written by this package, or its record is one of another command, which would be lost.
     """
     _check_writable(folder)
-    if record and _is_ours(folder / record, holding):
+    if record and _is_ours(folder / record):
+        if not _is_ours(folder / record, holding) or (lacking and _is_ours(folder / record, lacking)):
+            raise ExportError(
+                f"Expected a folder without results of another command; {folder / record} is the record of "
+                "such, and would be lost. Choose another folder with --out."
+            )
         return
     strangers = [path for path in _there(folder, names) if not _is_ours(path)]
     if strangers:
