@@ -43,6 +43,21 @@ def test_masks_of_sub_folders_belong_to_images_of_sub_folders(tmp_path: Path) ->
         list_images([str(tmp_path / "images" / "a" / "0.png")], options)
 
 
+def test_one_mask_is_not_taken_for_two_images_of_one_name(tmp_path: Path) -> None:
+    write_images(tmp_path, 1)
+    for part in ("a", "b"):
+        (tmp_path / "images" / part).mkdir()
+        (tmp_path / "images" / part / "0.png").write_bytes((tmp_path / "images" / "0.png").read_bytes())
+    (tmp_path / "images" / "0.png").unlink()
+    images, options = [str(tmp_path / "images")], ListingOptions(masks=tmp_path / "masks")
+    with pytest.raises(InvalidOptionError, match=r"0\.png is that of a/0\.png and of b/0\.png"):
+        list_images(images, options)
+    sheet = tmp_path / "parts.csv"
+    sheet.write_text("image,name,region\nimages/a/0.png,l,0 0 32 32\nimages/a/0.png,r,0 8 32 32\n")
+    parts, _ = list_images([str(sheet)], options)
+    assert {image.annotation.path for image in parts} == {tmp_path / "masks" / "0.png"}
+
+
 def test_a_csv_names_masks_labels_and_regions(tmp_path: Path) -> None:
     write_images(tmp_path, 2)
     sheet = tmp_path / "all.csv"

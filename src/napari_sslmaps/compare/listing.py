@@ -197,6 +197,16 @@ def _with_masks(images: Sequence[ComparedImage], options: ListingOptions) -> lis
             f"Expected a mask for every image in {masks}, named like the image; {len(without)} of "
             f"{len(images)} have none, {without[0]} among them. Add it, or leave the image out."
         )
+    owners: dict[Path, ComparedImage] = {}
+    for image in wanting:
+        file = matched[image.name]
+        owner = image if file is None else owners.setdefault(file, image)
+        if file is not None and owner.image != image.image:
+            raise InvalidOptionError(
+                f"Expected a mask for each image; by its name {file.relative_to(masks)} is that of "
+                f"{owner.name} and of {image.name}. Sort masks into folders as the images are, or name them "
+                "in a CSV with the columns image and mask."
+            )
     return [
         image
         if (own := matched.get(image.name)) is None
