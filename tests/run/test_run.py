@@ -212,6 +212,21 @@ def test_without_anchors_there_is_no_similarity(request_all: RunRequest, tmp_pat
     assert "similarity" not in record.encoders[0].outputs
 
 
+def test_maps_of_an_earlier_run_do_not_stay_beside_those_of_a_later_one(
+    request_all: RunRequest, tmp_path: Path
+) -> None:
+    out, first = tmp_path / "out", replace(request_all, encoders=request_all.encoders[:1])
+    write_run(compute_run(replace(request_all, encoders=request_all.encoders[:2])), out)
+    (out / "copy").mkdir()
+    for name in ("copy/similarity.tif", "mae-tiny/mine.tif"):
+        (out / name).write_bytes((out / "mae-tiny" / "similarity.tif").read_bytes())
+    write_run(compute_run(replace(first, anchors=())), out)
+    assert {path.relative_to(out).as_posix() for path in out.rglob("*.*")} == {
+        *("figure.png", "run.json", "copy/similarity.tif", "mae-tiny/mine.tif"),
+        *(f"mae-tiny/{kind}.tif" for kind in ("attention", "attention_heads", "pca")),
+    }
+
+
 def test_samples_are_images(request_all: RunRequest, tmp_path: Path) -> None:
     request = replace(request_all, image="sample:ultrasound", encoders=request_all.encoders[:1])
     outcome = compute_run(request)

@@ -62,6 +62,31 @@ def check_file(path: Path) -> None:
         raise stranger(path)
 
 
+def remove_own(folder: Path, names: Iterable[str]) -> None:
+    """Remove what this package wrote into a folder before and no longer belongs to its results.
+
+    Parameters
+    ----------
+    folder, names
+        The folder, and files in it as patterns; others, and those beyond the folder, stay.
+
+    Raises
+    ------
+    ExportError
+        If one cannot be removed.
+    """
+    inside = folder.resolve()
+    for path in _there(folder, names):
+        if path.resolve().is_relative_to(inside) and _is_ours(path):
+            try:
+                path.unlink()
+            except OSError as error:
+                raise ExportError(
+                    f"Expected to remove {path}, which is of an earlier run; that failed ({error.strerror}). "
+                    "Remove it, or choose another folder."
+                ) from error
+
+
 def stranger(path: Path) -> ExportError:
     """Return the error that says of a path that it is not this package's to replace."""
     kind = special_kind(path) or "there already"

@@ -1,8 +1,9 @@
 """Outcome → figure, maps and record; record → request."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from glob import escape
 from importlib.metadata import version
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from napari_sslmaps.core.resolution import far_from_trained
 from napari_sslmaps.core.results import TokenMap
+from napari_sslmaps.errors import RecordError
 from napari_sslmaps.figures.frames_figure import FrameRow, FramesFigure, compose_strip, write_animation
 from napari_sslmaps.figures.heads_figure import HeadsRow, compose_heads_figure
 from napari_sslmaps.figures.run_figure import compose_figure, save_figure
@@ -21,6 +23,7 @@ from napari_sslmaps.maps.pca import ComponentBasis, ComponentMap
 from napari_sslmaps.maps.registry import MAP_TYPES, map_type_of
 from napari_sslmaps.records.anonymous import Key, numbered
 from napari_sslmaps.records.basis import load_basis, save_basis
+from napari_sslmaps.records.claim import remove_own
 from napari_sslmaps.records.map_files import write_frames, write_heads, write_map
 from napari_sslmaps.records.places import Places
 from napari_sslmaps.records.run import (
@@ -117,7 +120,7 @@ def _heads_row(encoder: EncoderOutcome) -> HeadsRow:
 
 
 def write_run(outcome: RunOutcome, folder: Path) -> RunRecord:
-    """Write figure, maps and record into `folder`.
+    """Write figure, maps and record into `folder`; maps of an earlier run that lie there go.
 
     Returns
     -------
@@ -129,6 +132,7 @@ def write_run(outcome: RunOutcome, folder: Path) -> RunRecord:
     ExportError
         If something cannot be written.
     """
+    earlier = _written_before(folder)
     taken: dict[str, int] = {}
     records = []
     spacing = outcome.image.spacing_um_yx
@@ -158,7 +162,28 @@ def write_run(outcome: RunOutcome, folder: Path) -> RunRecord:
         draw_heads(outcome, folder / "heads.png")
     record = record_of(outcome, records, _write_bases(outcome.request.bases, folder))
     record.write(folder / "run.json")
+    remove_own(folder, earlier - _names_of(record, outcome.differences))
     return record
+
+
+def _written_before(folder: Path) -> set[str]:
+    """Return the names of the maps and figures that the run whose record lies in a folder wrote."""
+    try:
+        record = RunRecord.read(folder / "run.json")
+    except RecordError:  # none, or none that can be understood
+        return set()
+    return set() if record.evaluation else _names_of(record, MAP_TYPES)
+
+
+def _names_of(record: RunRecord, differences: Iterable[str]) -> set[str]:
+    """Return what a run writes beside its figure, bases and record, as names in its folder."""
+    options = record.options
+    return {
+        *(escape(name) for entry in record.encoders for name in entry.outputs.values()),
+        *(f"difference/{kind}.tif" for kind in differences if options.difference),
+        *(("heads.png",) if options.heads else ()),
+        *(("frames.png", "frames.webp") if options.frames else ()),
+    }
 
 
 def record_of(
