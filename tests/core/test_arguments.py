@@ -54,7 +54,7 @@ TAKEN: list[tuple[Any, list[Any], list[Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("hint", "taken", "refused"), TAKEN, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(("hint", "taken", "refused"), TAKEN, ids=[str(hint) for hint, *_ in TAKEN])
 def test_values_are_taken_by_their_annotation(hint: Any, taken: list[Any], refused: list[Any]) -> None:
     def function(value):
         return value
