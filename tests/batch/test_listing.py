@@ -1,5 +1,6 @@
 """Images, folders and CSV files → items."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,18 @@ def test_a_folder_is_searched_and_names_tell_the_way(images):
     items = list_items([images]).items
     assert [item.name for item in items] == ["a.png", "b.png", "more/a.png", "more/c.png", "slide.zarr"]
     assert [Path(item.image) for item in items] == [images / item.name for item in items]
+
+
+def test_what_another_batch_has_stored_is_no_input(images):
+    for name, about in (("seen.zarr", "napari_sslmaps"), ("cells.zarr", "other")):
+        stored = images / "store" / name
+        stored.mkdir(parents=True)
+        (stored / "zarr.json").write_text(json.dumps({"attributes": {"ome": {}, about: {}}}))
+    found = list_items([images])
+    names = [item.name for item in found.items]
+    assert "store/cells.zarr" in names
+    assert "store/seen.zarr" not in names
+    assert "1 .zarr" in found.notes[0]
 
 
 def test_what_lies_in_the_folder_of_outputs_is_no_input(images):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_sslmaps.errors import InvalidOptionError, UnsupportedImageError
-from napari_sslmaps.files import special_kind
+from napari_sslmaps.files import read_regular, special_kind
 from napari_sslmaps.sources.array import ArraySource
 from napari_sslmaps.sources.base import SourceBase, check_alone, check_spacing
 from napari_sslmaps.sources.channels import ChannelChoice, of_colours
@@ -43,6 +43,7 @@ _PICTURES = (
 _CZI, _ZIP, _NUMPY = b"ZISRAWFILE", b"PK\3\4", b"\x93NUMPY"
 _TGA_BITS = (b"\x08", b"\x0f", b"\x10", b"\x18", b"\x20")
 _PNM = re.compile(rb"P[1-6]\s")
+_LARGEST_RECORD = 2**24
 _NO_SLIDES = (b"\x89PNG", b"BM", b"GIF8", b"RIFF", b"\x93NUMPY")
 """What no slide begins with, so that OpenSlide is not asked."""
 _READABLE = (
@@ -303,8 +304,9 @@ def _signature(path: Path) -> bytes:
 def find_images(folder: Path, others: list[Path] | None = None) -> Iterator[Path]:
     """Yield what looks like an image in a folder and all folders below it, in order of names.
 
-    Hidden files are left out, ``.zarr`` folders are one image each, files without a suffix are taken if they
-    begin as DICOM does, and one file of a DICOM slide stands for all of its levels.
+    Hidden files and what a batch has stored are left out, ``.zarr`` folders are one image each, files
+    without a suffix are taken if they begin as DICOM does, and one file of a DICOM slide stands for all of
+    its levels.
 
     Parameters
     ----------
@@ -332,10 +334,21 @@ def find_images(folder: Path, others: list[Path] | None = None) -> Iterator[Path
             continue
         if path.is_dir() and not name.endswith(".zarr"):
             yield from find_images(path, others)
+        elif name.endswith(".zarr") and _is_embedding(path):
+            if others is not None:
+                others.append(path)
         elif name.endswith(IMAGE_SUFFIXES) or (path.is_file() and not path.suffix and _is_dicom(path)):
             yield path
         elif others is not None:
             others.append(path)
+
+
+def _is_embedding(path: Path) -> bool:
+    """Whether a ``.zarr`` folder is what a batch has stored of an image."""
+    try:
+        return b'"napari_sslmaps"' in read_regular(path / "zarr.json", _LARGEST_RECORD)
+    except OSError:  # a file, or of an earlier zarr
+        return False
 
 
 def _parts_of_slides(paths: list[Path]) -> set[Path]:
