@@ -239,6 +239,24 @@ def test_images_and_outputs_find_each_other(store, tmp_path):
         embedding_of(replace(place, name="lost"), store, ENCODER)
 
 
+@pytest.mark.parametrize(
+    ("name", "image", "found"),
+    [
+        ("a/x.png", "../there/a/x.png", "a/x.png"),
+        ("b/x.png", "../there/b/x.png", None),
+        ("x.png/frame-0007", "../there/x.png", "x.png"),
+        ("a/x.png/frame-0007", "../there/a/x.png", "a/x.png"),
+        ("case 7", "../there/x.png", "x.png"),
+    ],
+)
+def test_an_image_of_the_same_name_in_another_folder_is_not_taken(name, image, found, tmp_path):
+    (tmp_path / "a").mkdir()
+    for there in ("x.png", "a/x.png"):
+        (tmp_path / there).touch()
+    place = Place(name, image, 4.0, 4.0, 1.0, (8.0, 8.0))
+    assert image_file(place, [tmp_path]) == (found and tmp_path / found)
+
+
 def test_what_is_around_a_place_is_of_the_level_that_was_embedded(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 255, (256, 320), np.uint8)
     fine, coarse = tmp_path / "fine.png", tmp_path / "pyramid.tif"

@@ -327,9 +327,13 @@ def embedding_of(place: Place, store: Path, encoder: str) -> Embedding:
 
 
 def image_file(one: Place | IndexedImage, roots: Sequence[Path]) -> Path | None:
-    """Find an image, of which a store tells no more than a path below some folder; None if it is in none."""
-    parts = (one.image, Path(one.image).name, one.name)
-    candidates = (root / part for root in roots for part in parts if part)
+    """Find an image, of which a store tells no more than a path below some folder; None if it is in none.
+
+    What only has the same file name, in another folder than that of its name, is another image.
+    """
+    file, parts = Path(one.image).name, one.name.split("/")
+    below = "/".join(parts[: parts.index(file) + 1]) if file in parts else file
+    candidates = (root / part for part in (one.image, below, one.name) for root in roots if part)
     return next((path for path in candidates if path.exists()), None)
 
 
