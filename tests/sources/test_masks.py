@@ -1,5 +1,9 @@
 """Label images from files."""
 
+import struct
+import zlib
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tifffile
@@ -101,3 +105,18 @@ def test_pictures_too_large_for_memory_are_refused(tmp_path, monkeypatch):
 def test_255_beside_other_labels_means_not_annotated(labels: list[int], void: int | None) -> None:
     assert void_label(np.array([labels], np.uint8)) == void
     assert void_label(np.array([labels], np.int32)) is None
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_a_grey_png_of_few_bits_keeps_its_labels(tmp_path: Path, bits: int) -> None:
+    """Pillow spreads them over 0 to 255, where 3 of two bits would be 255, "not annotated"."""
+    labels = (np.arange(64).reshape(8, 8) % 2**bits).astype(np.uint8)
+    flat = np.unpackbits(labels[..., None], axis=-1)[..., -bits:].reshape(8, -1)
+    rows = b"".join(b"\0" + np.packbits(row).tobytes() for row in flat)
+    header = struct.pack(">IIBBBBB", 8, 8, bits, 0, 0, 0, 0)
+    chunks = b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    )
+    (tmp_path / "few.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
+    np.testing.assert_array_equal(read_mask(tmp_path / "few.png"), labels)

@@ -101,10 +101,16 @@ def _read(path: Path) -> NDArray[Any]:
             return _picture(path)
 
 
+_GREY_STEPS = {"L;2": 85, "L;4": 17}
+"""Greys of two and four bits lie so far apart once Pillow has spread them over 0 to 255."""
+
+
 def _picture(path: Path) -> NDArray[Any]:
     try:
         with Image.open(path) as picture:
-            return np.asarray(picture)
+            packed = picture.tile[0].args if picture.format == "PNG" and picture.tile else ""
+            step = _GREY_STEPS.get(str(packed))
+            return np.asarray(picture) if step is None else np.asarray(picture) // np.uint8(step)
     except Image.DecompressionBombError as error:
         raise UnsupportedImageError(
             f"Expected a picture that fits into memory; {path.name} is too large ({error}). "
