@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 import napari_sslmaps as ssl
 from napari_sslmaps.core.arguments import check_fields, checked
@@ -105,3 +105,13 @@ def test_public_functions_are_pickled_by_name() -> None:
     assert b"napari_sslmaps\x94\x8c\nlinear_cka" in pickle.dumps(ssl.linear_cka, protocol=4)
     assert ssl.linear_cka.__name__ == "linear_cka"
     assert ssl.linear_cka.__doc__
+
+
+def test_what_is_like_an_array_and_what_is_not_loaded_is_left_to_the_function() -> None:
+    def mark(mask: ArrayLike | None, device: object) -> None:
+        pass
+
+    mark.__annotations__["device"] = "str | unloaded.device"
+    public = checked(mark)
+    public([[True, False]], object())
+    public("no mask", "cpu")

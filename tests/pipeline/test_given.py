@@ -102,7 +102,9 @@ def test_truth_values_and_what_is_not_finite_are_no_numbers(encoder, option, val
 @pytest.mark.parametrize("call", [ssl.attend, ssl.pretext_view, ssl.embed])
 @pytest.mark.parametrize("value", [True, None, 5, []])
 def test_what_is_no_encoder_has_a_sentence(call, value):
-    with pytest.raises(InvalidOptionError, match="Expected an encoder from load_encoder"):
+    with pytest.raises(
+        InvalidOptionError, match=r"Expected an (encoder from load_encoder|Encoder or a text)"
+    ):
         call(PIXELS, value)
 
 
@@ -126,5 +128,5 @@ def test_a_block_of_attention_is_a_whole_number(encoder, value):
 
 
 def test_one_spacing_is_no_truth_value():
-    with pytest.raises(InvalidOptionError, match="Expected positive micrometres"):
+    with pytest.raises(InvalidOptionError, match=r"Expected (positive micrometres|a finite number)"):
         ssl.open_image(PIXELS, um_per_px=True)

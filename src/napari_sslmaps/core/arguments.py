@@ -85,6 +85,15 @@ def _shown(value: Any) -> str:
     return text if 0 < len(text) <= _SHOWN else f"a value of type {type(value).__name__}"
 
 
+class _AnyAttribute(type):
+    def __getattr__(cls, name: str) -> Any:
+        return Any
+
+
+class _NotLoaded(metaclass=_AnyAttribute):
+    """Stands for a type, or the module of one, that only type checkers import."""
+
+
 @functools.cache
 def _forms_of(home: Hashable) -> dict[str, _Form]:
     """Understand annotations; names that only type checkers import, as what loads torch, take anything."""
@@ -93,7 +102,7 @@ def _forms_of(home: Hashable) -> dict[str, _Form]:
         try:
             hints = typing.get_type_hints(home, localns=names)
         except NameError as error:
-            names[str(error.name)] = Any
+            names[str(error.name)] = _NotLoaded
         else:
             return {name: _form(hint) for name, hint in hints.items()}
 
@@ -104,7 +113,9 @@ _ANYTHING = _Form(lambda _: True, "anything")
 def _form(hint: Any) -> _Form:
     origin, inner = typing.get_origin(hint) or hint, typing.get_args(hint)
     found = _SIMPLE.get(origin, _ANYTHING)
-    if origin in (Union, UnionType):
+    if origin in (Union, UnionType) and _is_array_like(inner):
+        pass  # NumPy takes it, or says why not
+    elif origin in (Union, UnionType):
         forms = [_form(one) for one in inner]
         words = " or ".join(dict.fromkeys(form.words for form in forms))
         found = _Form(lambda value: any(form.takes(value) for form in forms), words)
@@ -130,6 +141,12 @@ def _form(hint: Any) -> _Form:
     else:
         found = _Form(lambda value: isinstance(value, origin), _named(origin))
     return found
+
+
+def _is_array_like(members: tuple[Any, ...]) -> bool:
+    """Whether a union is NumPy's `ArrayLike`, of which its own protocols are members."""
+    homes = [getattr(typing.get_origin(member) or member, "__module__", "") for member in members]
+    return any(home.startswith("numpy._typing") for home in homes)
 
 
 def _named(kind: type) -> str:
@@ -166,6 +183,7 @@ _SIMPLE: dict[Any, _Form] = {
     float: _Form(lambda value: finite_number(value) is not None, "a finite number"),
     str: _Form(lambda value: isinstance(value, str), "a text"),
     NoneType: _Form(lambda value: value is None, "None"),
+    _NotLoaded: _ANYTHING,
     Path: _Form(lambda value: isinstance(value, os.PathLike), "a path"),
     np.ndarray: _Form(lambda value: hasattr(value, "__array__"), "an array"),
     collections.abc.Callable: _Form(callable, "a function"),

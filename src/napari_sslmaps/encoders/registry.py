@@ -32,6 +32,8 @@ from napari_sslmaps.errors import EncoderNotFoundError, InvalidOptionError, Weig
 from napari_sslmaps.files import hash_path, user_path
 
 if TYPE_CHECKING:
+    import torch
+
     from napari_sslmaps.encoders.checkpoint.read import Checkpoint
     from napari_sslmaps.encoders.encoder import Encoder
 
@@ -97,7 +99,7 @@ def model_card(name: str) -> str:
 def load_encoder(  # noqa: PLR0913  # each keyword is part of the public contract
     name_or_path: str | Path,
     *,
-    device: str = "auto",
+    device: "str | torch.device" = "auto",
     precision: str = "auto",
     method: str | None = None,
     num_heads: int | None = None,
