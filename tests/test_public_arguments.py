@@ -87,7 +87,7 @@ def test_what_no_parameter_takes_gets_a_sentence(name: str, parameter: str) -> N
     needed = [each.name for each in signature.parameters.values() if each.default is each.empty]
     fitting = FITTING | FITTING_OF.get(name, {})
     others = {each: fitting.get(each) for each in needed if each != parameter}
-    words = f".+ as {parameter} of {name}; got a value of type|an encoder from load_encoder.+; got"
+    words = f".+ as {parameter} of {name}; got a value of type|an? (encoder|device) .+; got"
     with pytest.raises(SSLMapsError, match=f"^Expected ({words}) .*Nothing"):
         public(**others, **{parameter: Nothing()})
 

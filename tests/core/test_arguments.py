@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 import napari_sslmaps as ssl
 from napari_sslmaps.core.arguments import check_fields, checked
-from napari_sslmaps.errors import InvalidOptionError
+from napari_sslmaps.errors import InvalidAnchorError, InvalidOptionError, RegionError, SSLMapsError
 
 
 class Named(Protocol):
@@ -70,9 +70,7 @@ def test_values_are_taken_by_their_annotation(hint: Any, taken: list[Any], refus
 
 def test_the_sentence_says_what_was_expected_and_what_came() -> None:
     @checked
-    def blur(
-        image: NDArray[np.float32], radius: float | Literal["token"], anchors: tuple[float, float]
-    ) -> None:
+    def blur(image: NDArray[np.float32], radius: float | Literal["token"], edge: tuple[float, float]) -> None:
         pass
 
     with pytest.raises(
@@ -115,3 +113,12 @@ def test_what_is_like_an_array_and_what_is_not_loaded_is_left_to_the_function() 
     public = checked(mark)
     public([[True, False]], object())
     public("no mask", "cpu")
+
+
+@pytest.mark.parametrize(("name", "error"), [("region", RegionError), ("anchors", InvalidAnchorError)])
+def test_the_error_is_that_of_what_the_parameter_is(name: str, error: type[SSLMapsError]) -> None:
+    def read(region: int = 0, anchors: int = 0) -> None:
+        pass
+
+    with pytest.raises(error, match=f"^Expected a whole number as {name} of read; got 'a'"):
+        checked(read)(**{name: "a"})

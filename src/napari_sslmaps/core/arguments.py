@@ -17,10 +17,15 @@ from typing import Any, Literal, ParamSpec, TypeGuard, TypeVar, Union
 import numpy as np
 
 from napari_sslmaps.core.whole import finite_number, whole_number
-from napari_sslmaps.errors import InvalidOptionError
+from napari_sslmaps.errors import InvalidAnchorError, InvalidOptionError, RegionError, SSLMapsError
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
+_ERRORS: dict[str, type[SSLMapsError]] = {
+    "region": RegionError,
+    **dict.fromkeys(("anchor", "anchors", "negative"), InvalidAnchorError),
+}
+"""Errors that functions raise for what these parameters are, as for their values."""
 _MOST_LOOKED_AT, _SHOWN = 10_000, 60
 """Members of a list that are looked at; letters of a value that are shown."""
 
@@ -75,7 +80,8 @@ class _Form:
 
 def _check(value: Any, form: _Form, name: str, home: Any) -> None:
     if not form.takes(value):
-        raise InvalidOptionError(f"Expected {form.words} as {name} of {home.__name__}; got {_shown(value)}.")
+        error = _ERRORS.get(name, InvalidOptionError)
+        raise error(f"Expected {form.words} as {name} of {home.__name__}; got {_shown(value)}.")
 
 
 def _shown(value: Any) -> str:
