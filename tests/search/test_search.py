@@ -51,6 +51,7 @@ def test_places_are_those_of_exact_search(store):
             for _, name, row, col in exact(store, vector, opened.manifest)[:50]
         }
         recalls.append(len(wanted & {(one.name, one.y, one.x) for one in places}) / 50)
+        assert all(one.similarity <= 1.0 for one in places)
         assert [one.similarity for one in places] == sorted((one.similarity for one in places), reverse=True)
         first = places[0]
         assert (first.name, first.similarity) == ("case0", pytest.approx(1.0, abs=0.02))

@@ -338,4 +338,5 @@ def image_file(one: Place | IndexedImage, roots: Sequence[Path]) -> Path | None:
 
 
 def _place(image: IndexedImage, y: float, x: float, score: float) -> Place:
-    return Place(image.name, image.image, y, x, score, image.grid.stride_yx, image.level, image.frame)
+    cosine = min(1.0, max(-1.0, score))  # of tokens in 8 bits it may be a little more
+    return Place(image.name, image.image, y, x, cosine, image.grid.stride_yx, image.level, image.frame)
