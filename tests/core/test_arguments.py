@@ -106,13 +106,13 @@ def test_public_functions_are_pickled_by_name() -> None:
 
 
 def test_what_is_like_an_array_and_what_is_not_loaded_is_left_to_the_function() -> None:
-    def mark(mask: ArrayLike | None, device: object) -> None:
-        pass
+    def mark(mask: ArrayLike | None, device: object) -> tuple[object, object]:
+        return mask, device
 
     mark.__annotations__["device"] = "str | unloaded.device"
     public = checked(mark)
-    public([[True, False]], object())
-    public("no mask", "cpu")
+    for given in (([[True, False]], object()), ("no mask", "cpu")):
+        assert public(*given) == given
 
 
 @pytest.mark.parametrize(("name", "error"), [("region", RegionError), ("anchors", InvalidAnchorError)])
