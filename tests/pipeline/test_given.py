@@ -123,10 +123,10 @@ def test_a_scale_and_a_radius_are_finite_numbers(encoder, option, value):
 
 @pytest.mark.parametrize("value", [True, 1.0, "1", [1]])
 def test_a_block_of_attention_is_a_whole_number(encoder, value):
-    with pytest.raises(InvalidOptionError, match=r"Expected a (block from 1|whole number)"):
+    with pytest.raises(InvalidOptionError, match="Expected a whole number or None as block of attend"):
         ssl.attend(PIXELS, encoder, block=value)
 
 
 def test_one_spacing_is_no_truth_value():
-    with pytest.raises(InvalidOptionError, match=r"Expected (positive micrometres|a finite number)"):
+    with pytest.raises(InvalidOptionError, match=r"Expected a finite number .* as um_per_px"):
         ssl.open_image(PIXELS, um_per_px=True)
