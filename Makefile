@@ -9,7 +9,7 @@ BIN := .venv/bin
 SHELL := bash
 # Of pip's hundreds of lines those that tell a person how far it is; its errors come through whole.
 PROGRESS := { grep --line-buffered -oE 'Downloading .*[MG]B|^Installing collected packages|^Successfully installed' || true; }
-# GUI tests need a real GLX; on macOS there is always a screen.
+# A window needs a real GLX; on macOS there is always a screen. Tests start their own (pytest-xvfb).
 DISPLAY_RUN := $(if $(filter Darwin,$(shell uname)),,xvfb-run -a -s "-screen 0 1600x1000x24 +extension GLX")
 
 demo: .venv/.demo
@@ -18,7 +18,7 @@ demo: .venv/.demo
 
 test: .venv/.dev
 	@scripts/system-libraries.sh tests
-	OMP_NUM_THREADS=1 $(DISPLAY_RUN) $(BIN)/python -m pytest -n 2 --dist loadgroup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
 
 check: .venv/.dev
 	@scripts/system-libraries.sh tests

@@ -14,7 +14,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 NIGHTLY = "napari @ git+https://github.com/napari/napari.git"
-DISPLAY = ("xvfb-run", "-a", "-s", "-screen 0 1600x1000x24 +extension GLX")
 
 
 def main() -> int:
@@ -27,14 +26,12 @@ def main() -> int:
     asked = parser.parse_args()
     python = environment(asked.venv)
     install(python, asked.qt, asked.dependencies)
-    needs_display = sys.platform.startswith("linux") and "DISPLAY" not in os.environ
-    display = DISPLAY if needs_display else ()
     arguments = asked.pytest or ["-n", "2", "--dist", "loadgroup"]
     if (
         asked.dependencies == "lowest"
     ):  # they warn of what has come since in packages that they need themselves
         arguments = ["-W", "default::DeprecationWarning", *arguments]
-    command = [*display, str(python), "-m", "pytest", *arguments]
+    command = [str(python), "-m", "pytest", *arguments]
     surroundings = {"OMP_NUM_THREADS": "1", **os.environ, "QT_API": asked.qt, "PYTEST_QT_API": asked.qt}
     return subprocess.run(command, cwd=ROOT, env=surroundings, check=False).returncode
 
