@@ -36,7 +36,7 @@ from napari_sslmaps.pretext.options import PretextOptions
 from napari_sslmaps.sources.protocol import ImageSource
 from napari_sslmaps.viewer.compare.build import ComparisonServices
 from napari_sslmaps.viewer.encoders.library import OnBytes
-from napari_sslmaps.viewer.maps.embedding_job import Asked, EmbedOptions
+from napari_sslmaps.viewer.maps.embedding_job import EmbedOptions, EncoderChoice
 from napari_sslmaps.viewer.pretext.job import PretextEdits
 from napari_sslmaps.viewer.search.jobs import Searcher, StoreSearcher
 from napari_sslmaps.viewer.services import Services
@@ -76,7 +76,7 @@ class KnownEmbedder:
     def __call__(
         self,
         source: ImageSource,
-        method: Asked,
+        method: EncoderChoice,
         region: Region,
         on_progress: OnProgress,
         options: EmbedOptions = PLAIN,

@@ -21,7 +21,7 @@ from platformdirs import user_cache_path
 from napari_sslmaps.encoders.catalog import EMBEDDED, recorded_sha256, weights_path
 from napari_sslmaps.encoders.published.local import published_specs
 from napari_sslmaps.encoders.registry import get_spec
-from napari_sslmaps.encoders.user_encoders import ShelfWarning, config_folder, remembered
+from napari_sslmaps.encoders.user_encoders import UserEncodersWarning, config_folder, remembered
 from napari_sslmaps.errors import SSLMapsError
 
 Status = Literal["ok", "note", "fault"]
@@ -219,7 +219,7 @@ def check_hub() -> Check:
 def check_shelf() -> list[Check]:
     """Whether the list of the user's encoders can be read, and whether each is as it was when added."""
     with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", ShelfWarning)
+        warnings.simplefilter("always", UserEncodersWarning)
         specs = remembered()
     troubles = [Check("your encoders", "fault", str(warning.message)) for warning in caught]
     forget = "or forget it: napari-sslmaps encoders forget"

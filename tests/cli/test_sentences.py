@@ -142,4 +142,4 @@ def test_a_remark_on_the_users_own_list_has_no_line_of_code(
         code, said = ended(capsys, "encoders", "list")
     assert code == 0
     assert said.startswith("Expected the list of remembered encoders")
-    assert "ShelfWarning" not in said
+    assert "UserEncodersWarning" not in said

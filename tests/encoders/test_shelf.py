@@ -15,7 +15,7 @@ from napari_sslmaps.encoders.overrides import Overrides
 from napari_sslmaps.encoders.registry import get_spec, hash_encoder, model_card
 from napari_sslmaps.encoders.user_encoders import (
     SCHEMA,
-    ShelfWarning,
+    UserEncodersWarning,
     config_folder,
     doubts_of,
     forget,
@@ -225,7 +225,9 @@ def test_a_damaged_list_is_kept_aside(text: str, file: Path) -> None:
     config_folder().mkdir(parents=True)
     content = text.encode("utf-8", "surrogateescape")
     shelf_path().write_bytes(content)
-    with pytest.warns(ShelfWarning, match=r"encoders\.json is damaged .* is kept as .*encoders-damaged-"):
+    with pytest.warns(
+        UserEncodersWarning, match=r"encoders\.json is damaged .* is kept as .*encoders-damaged-"
+    ):
         assert remembered() == []
     (aside,) = config_folder().glob("encoders-damaged-*.json")
     assert aside.read_bytes() == content
@@ -235,7 +237,7 @@ def test_a_damaged_list_is_kept_aside(text: str, file: Path) -> None:
 def test_a_damaged_list_is_kept_aside_when_adding_too(file: Path) -> None:
     config_folder().mkdir(parents=True)
     shelf_path().write_text("{", encoding="utf-8")
-    with pytest.warns(ShelfWarning, match="kept as"):
+    with pytest.warns(UserEncodersWarning, match="kept as"):
         remember(file)
     assert len(list(config_folder().glob("encoders-damaged-*.json"))) == 1
     assert len(remembered()) == 1
@@ -245,7 +247,7 @@ def test_a_list_of_a_later_version_is_left_alone(file: Path) -> None:
     config_folder().mkdir(parents=True)
     text = json.dumps({"format": "napari-sslmaps/shelf", "schema": SCHEMA + 1, "encoders": {"a": 1}})
     shelf_path().write_text(text, encoding="utf-8")
-    with pytest.warns(ShelfWarning, match="Update napari-sslmaps"):
+    with pytest.warns(UserEncodersWarning, match="Update napari-sslmaps"):
         assert remembered() == []
     with pytest.raises(ShelfError, match="Update napari-sslmaps"):
         remember(file)
@@ -260,7 +262,7 @@ def test_an_unwritable_folder_is_a_sentence_and_the_file_still_loads(
     with pytest.raises(ShelfError, match="Weight files still load by their path"):
         remember(file)
     assert ssl.load_encoder(file, device="cpu", precision="float32").spec.name == "liver-run"
-    with pytest.warns(ShelfWarning, match="cannot be read"):
+    with pytest.warns(UserEncodersWarning, match="cannot be read"):
         assert remembered() == []
 
 

@@ -111,13 +111,13 @@ def pretrain(  # noqa: PLR0913  # each parameter is an option that users type
     from napari_sslmaps.lab.training.launching import Devices
     from napari_sslmaps.lab.training.pretrain import PretrainRequest
     from napari_sslmaps.lab.training.pretrain import pretrain as run_pretraining
-    from napari_sslmaps.lab.training.trainer import Cadence
+    from napari_sslmaps.lab.training.trainer import LoggingSchedule
 
     request = PretrainRequest(
         recipe=chosen,
         out=out,
         devices=Devices(accelerator, devices, nodes),
-        cadence=Cadence(log_every, save_every, panel_every),
+        schedule=LoggingSchedule(log_every, save_every, panel_every),
         minutes=minutes,
         accumulate=accumulate,
         resume=resume,

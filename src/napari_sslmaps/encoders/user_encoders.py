@@ -319,7 +319,7 @@ SCHEMA = 1
 _PATIENCE_SECONDS = 10
 
 
-class ShelfWarning(UserWarning):
+class UserEncodersWarning(UserWarning):
     """The list of remembered encoders could not be read; its text is a sentence for the user."""
 
 
@@ -342,12 +342,12 @@ def read_shelf() -> dict[str, UserEncoder]:
     """Read what is remembered, by name.
 
     A damaged file is kept aside under another name, and the list begins anew; an unreadable one or one of a
-    later version is left alone. Each is said in a `ShelfWarning`.
+    later version is left alone. Each is said in a `UserEncodersWarning`.
     """
     try:
         return _read()
     except ShelfError as error:
-        warnings.warn(str(error), ShelfWarning, stacklevel=2)
+        warnings.warn(str(error), UserEncodersWarning, stacklevel=2)
         return {}
 
 
@@ -381,7 +381,7 @@ def _kept_aside_if_damaged() -> dict[str, UserEncoder]:
     try:
         return _read()
     except DamagedShelfError as error:
-        warnings.warn(str(error), ShelfWarning, stacklevel=4)
+        warnings.warn(str(error), UserEncodersWarning, stacklevel=4)
         return {}
 
 

@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 FULL_VARIABLE, MEMORY_VARIABLE = "NAPARI_SSLMAPS_FULL_GB", "NAPARI_SSLMAPS_MEMORY_GB"
 _FULL_GB, _MEMORY_GB = 1.0, 4.0
 _STRIP_BYTES = 2**20
-Kept = Literal["full", "half", "file"]
+Storage = Literal["full", "half", "file"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class TokenBudget:
                 where,
             )
 
-    def kept(self, rows: int, cols: int, dim: int) -> Kept:
+    def kept(self, rows: int, cols: int, dim: int) -> Storage:
         """Say how tokens of that shape are kept."""
         values = rows * cols * dim
         if 4 * values <= self.full_bytes:

@@ -41,7 +41,7 @@ from napari_sslmaps.viewer.readers.controller import ReadingController
 from napari_sslmaps.viewer.readers.new_study import NewStudy
 from napari_sslmaps.viewer.search.controller import SearchController, SearchParts
 from napari_sslmaps.viewer.services import Services
-from napari_sslmaps.viewer.state import kept
+from napari_sslmaps.viewer.state import dock_state
 from napari_sslmaps.viewer.state.connections import Connections
 from napari_sslmaps.viewer.state.history import History
 from napari_sslmaps.viewer.state.messages import sentence
@@ -103,24 +103,24 @@ class Controller:
         self.workspace = workspace
         self._services = services
         runners = self._runners = Runners(*(make_runner() for _ in Runners._fields))
-        self._kept = kept.take(viewer) or kept.Kept(Sessions(), LayerManager(viewer), {})
-        self.sessions, self.layer_manager = self._kept.sessions, self._kept.layer_manager
-        self.looks = SharedContrast(viewer, workspace, self.layer_manager)
+        self._left = dock_state.take(viewer) or dock_state.DockState(Sessions(), LayerManager(viewer), {})
+        self.sessions, self.layer_manager = self._left.sessions, self._left.layer_manager
+        self.shared_contrast = SharedContrast(viewer, workspace, self.layer_manager)
         self.marks = AnchorMarks(viewer, workspace)
         self.cells = SideBySide(viewer)
         self.reading = ReadingController(workspace, self.cells)
         self.masks = RegionMasks(viewer, workspace, self.layer_manager, runners.masks, self._on_failed)
         self.other_images = OtherImages(viewer, workspace, runners.images, self._on_not_read)
-        self.look = RegionSelection(viewer, workspace, self.masks.placed)
+        self.region_selection = RegionSelection(viewer, workspace, self.masks.placed)
         self.run_estimate = RunEstimate(
-            workspace, services.throughputs, runners.trials, self.look, self.look.mask
+            workspace, services.throughputs, runners.trials, self.region_selection, self.region_selection.mask
         )
         self.runs = EmbeddingRuns(
             workspace,
             runners.embedding,
             services.embedder,
             self.run_estimate,
-            self.look.focus,
+            self.region_selection.focus,
         )
         self.pretext = PretextController(
             viewer,
@@ -128,7 +128,7 @@ class Controller:
             self.layer_manager,
             runners.pretext,
             services.pretext,
-            region=self.look.region,
+            region=self.region_selection.region,
             arrange=self._arrange,
         )
         self.stage = VisibilityController(workspace, self.layer_manager, self.cells, self.pretext.tools)
@@ -152,7 +152,7 @@ class Controller:
         )
         self.difference = Difference(workspace, self.layer_manager)
         self.bases, self.aligned = Bases(workspace, self.layer_manager), AlignedColours(workspace)
-        self.anchor_sets = AnchorSets(workspace, self.sessions, self.look)
+        self.anchor_sets = AnchorSets(workspace, self.sessions, self.region_selection)
         self.heads = HeadStack(viewer, workspace, self.layer_manager)
         self.keys = FlickerKeys(viewer, workspace, self.stage.methods)
         self.history = History(viewer, workspace, self.masks)
@@ -160,7 +160,7 @@ class Controller:
             viewer,
             workspace,
             self.sessions,
-            self.look,
+            self.region_selection,
             runners.embedding,
             services.embedder,
             self.layer_manager,
@@ -168,7 +168,7 @@ class Controller:
         self.coordinator = MapCoordinator(
             workspace,
             self.sessions,
-            self.look,
+            self.region_selection,
             TokenWork(self.runs, self.clip, AnchorTracker(workspace, self.history.replace_anchors)),
             self.map_controller,
             self.attention,
@@ -176,16 +176,18 @@ class Controller:
         )
         self.pointer = AnchorPointer(viewer, workspace, self.coordinator.bounds)
         self.pointer.zoom = self._zoom
-        self.areas = AreaController(viewer, workspace, self.sessions, self.layer_manager, self.look.source)
+        self.areas = AreaController(
+            viewer, workspace, self.sessions, self.layer_manager, self.region_selection.source
+        )
         self.shapes = RegionShapes(viewer, workspace)
         self._make_pages(make_runner)
         self.session_files = SessionFiles(
             viewer,
             workspace,
             self.sessions,
-            SessionTools(self.coordinator, self.run, self.shapes, self.looks, self.search_page),
+            SessionTools(self.coordinator, self.run, self.shapes, self.shared_contrast, self.search_page),
         )
-        self.scale = ScaleSteps(viewer, workspace, self.sessions, self.look)
+        self.scale = ScaleSteps(viewer, workspace, self.sessions, self.region_selection)
         self.encoder_list = EncoderList(workspace, services.library)
         self.files = EncoderActions(
             workspace,
@@ -247,12 +249,12 @@ class Controller:
 
     def adopt(self) -> None:
         """Take over what an earlier dock of this viewer left: choices, anchors, and what it computed."""
-        image = self._kept.image
-        for name, value in self._kept.values.items():
+        image = self._left.image
+        for name, value in self._left.values.items():
             setattr(self.workspace, name, value)
-        if self._kept.search is not None:
-            self.search_page.restore(self._kept.search)
-        if self._kept.values and image is not None and image in self.viewer.layers:
+        if self._left.search is not None:
+            self.search_page.restore(self._left.search)
+        if self._left.values and image is not None and image in self.viewer.layers:
             self.workspace.image = image
             self.coordinator.repaint(*self.workspace.maps)
             self._arrange()
@@ -291,7 +293,9 @@ class Controller:
             runner.close()
         self.session_files.save_by_itself()
         self._connections.undo()
-        kept.leave(self.viewer, self.workspace, self.sessions, self.layer_manager, self.search_page.choice)
+        dock_state.leave(
+            self.viewer, self.workspace, self.sessions, self.layer_manager, self.search_page.choice
+        )
         self.marks.remove()
         self._image_connections.undo()
         self.pointer.close()
@@ -299,7 +303,7 @@ class Controller:
         self.history.close()
         self.shapes.close()
         self.scale.close()
-        self.looks.close()
+        self.shared_contrast.close()
         self.compare_page.close()
         self.reading.close()
         self.encoder_list.close()

@@ -14,7 +14,7 @@ from napari_sslmaps.lab.training.datasets.protocol import ArrayFields
 from napari_sslmaps.lab.training.monitoring import read_log
 from napari_sslmaps.lab.training.recipes import load_recipe, recipe_to_toml
 from napari_sslmaps.lab.training.run import start
-from napari_sslmaps.lab.training.trainer import Cadence, train
+from napari_sslmaps.lab.training.trainer import LoggingSchedule, train
 
 from .conftest import tiny_recipe
 
@@ -43,7 +43,12 @@ def trained_twice(tmp_path_factory) -> Path:
     )
     for method in _METHODS:
         recipe = load_recipe(folder / f"{method}.toml")
-        train(start(recipe), ArrayFields(fields), folder / "one" / method, cadence=Cadence(log=1, save=100))
+        train(
+            start(recipe),
+            ArrayFields(fields),
+            folder / "one" / method,
+            schedule=LoggingSchedule(log=1, save=100),
+        )
     said, _ = launched.communicate(timeout=120)
     assert launched.returncode == 0, said
     return folder

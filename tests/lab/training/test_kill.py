@@ -12,11 +12,11 @@ from napari_sslmaps.lab.training.datasets.protocol import ArrayFields
 from napari_sslmaps.lab.training.monitoring import read_log
 from napari_sslmaps.lab.training.recipes import load_recipe, recipe_to_toml
 from napari_sslmaps.lab.training.run import start
-from napari_sslmaps.lab.training.trainer import Cadence, train
+from napari_sslmaps.lab.training.trainer import LoggingSchedule, train
 
 from .conftest import tiny_recipe
 
-_CADENCE = Cadence(log=1, save=2, panel=1000)
+_SCHEDULE = LoggingSchedule(log=1, save=2, panel=1000)
 _KILLS = 6
 
 
@@ -30,7 +30,7 @@ def go_on(folder: Path) -> None:
     recipe, checkpoint = load_recipe(folder / "recipe.toml"), folder / "checkpoint.pt"
     run = resume(recipe, checkpoint) if checkpoint.exists() else start(recipe)
     (folder / "begun").touch()
-    train(run, fields(), folder, cadence=_CADENCE)
+    train(run, fields(), folder, schedule=_SCHEDULE)
 
 
 def test_killed_at_random_instants(tmp_path):

@@ -19,7 +19,7 @@ from napari_sslmaps.lab.training.datasets.protocol import ArrayFields
 from napari_sslmaps.lab.training.monitoring import Journal, read_log
 from napari_sslmaps.lab.training.objectives import build_objective
 from napari_sslmaps.lab.training.run import advance, start, step_generator
-from napari_sslmaps.lab.training.trainer import Cadence, Listener, steps_for, train
+from napari_sslmaps.lab.training.trainer import Listener, LoggingSchedule, steps_for, train
 
 from .conftest import tiny_recipe
 
@@ -154,7 +154,7 @@ def test_training_writes_everything_and_tells(fields, tmp_path):
         start(replace(tiny_recipe("mae"), steps=5)),
         fields,
         tmp_path,
-        cadence=Cadence(log=2, save=4, panel=100),
+        schedule=LoggingSchedule(log=2, save=4, panel=100),
         listener=heard,
     )
     assert run.step == heard.steps == 5
@@ -173,7 +173,7 @@ def test_training_writes_everything_and_tells(fields, tmp_path):
 def test_a_line_holds_the_mean_of_its_interval(fields, tmp_path):
     recipe = replace(tiny_recipe("mae"), steps=4)
     expected = losses_of(start(recipe), fields, 4)
-    train(start(recipe), fields, tmp_path, cadence=Cadence(log=2))
+    train(start(recipe), fields, tmp_path, schedule=LoggingSchedule(log=2))
     found = [line["total"] for line in read_log(tmp_path / "log.jsonl")]
     assert found == pytest.approx([np.mean(expected[:2]), np.mean(expected[2:])])
 
@@ -182,7 +182,7 @@ def test_a_collapse_is_said_once_and_noted(fields, tmp_path, monkeypatch):
     monkeypatch.setattr("napari_sslmaps.lab.training.trainer.feature_rank", lambda *_: 1.2)
     heard = Heard()
     recipe = replace(tiny_recipe("mae"), steps=3)
-    run = train(start(recipe), fields, tmp_path, cadence=Cadence(log=1), listener=heard)
+    run = train(start(recipe), fields, tmp_path, schedule=LoggingSchedule(log=1), listener=heard)
     assert len(heard.sentences) == 1
     assert "nearly collapsed" in heard.sentences[0]
     assert run.notes == heard.sentences
@@ -197,7 +197,7 @@ class Spoiler(Listener):
 def test_a_diverged_run_stops_with_a_sentence_and_keeps_its_checkpoint(fields, tmp_path):
     recipe = replace(tiny_recipe("mae"), steps=5)
     with pytest.raises(TrainingDivergedError, match="the run diverged"):
-        train(start(recipe), fields, tmp_path, cadence=Cadence(log=1, save=1), listener=Spoiler())
+        train(start(recipe), fields, tmp_path, schedule=LoggingSchedule(log=1, save=1), listener=Spoiler())
     saved = resume(recipe, tmp_path / "checkpoint.pt")
     assert saved.step == 2
     assert all(bool(torch.isfinite(value).all()) for value in saved.objective.state_dict().values())

@@ -9,7 +9,7 @@ from napari_sslmaps.lab.training.datasets.protocol import ArrayFields
 from napari_sslmaps.lab.training.launching import Devices, open_fabric
 from napari_sslmaps.lab.training.recipes import load_recipe
 from napari_sslmaps.lab.training.run import start
-from napari_sslmaps.lab.training.trainer import Cadence, train
+from napari_sslmaps.lab.training.trainer import LoggingSchedule, train
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
@@ -18,4 +18,4 @@ if __name__ == "__main__":
     fabric.launch()
     for path in sorted(folder.glob("*.toml")):
         run = start(load_recipe(path), fabric)
-        train(run, fields, folder / "two" / path.stem, cadence=Cadence(log=1, save=100))
+        train(run, fields, folder / "two" / path.stem, schedule=LoggingSchedule(log=1, save=100))

@@ -55,6 +55,6 @@ def test_layers_that_are_gone_or_left_are_let_alone(
     controller.layer_manager.drop([maps[1]])
     maps[0].colormap = "magma"
     assert maps[1].colormap.name == "viridis"
-    controller.looks.close()
+    controller.shared_contrast.close()
     maps[0].colormap = "turbo"
     assert maps[1].colormap.name == "viridis"

@@ -16,7 +16,7 @@ from napari_sslmaps.maps.tracking import find_again, follow, look_of
 from napari_sslmaps.pipeline.progress import OnProgress
 from napari_sslmaps.sources.protocol import ImageSource
 from napari_sslmaps.viewer.controller import Controller
-from napari_sslmaps.viewer.maps.embedding_job import Asked, EmbedOptions
+from napari_sslmaps.viewer.maps.embedding_job import EmbedOptions, EncoderChoice
 from napari_sslmaps.viewer.state.workspace import Anchor
 
 FRAMES, STEP = 5, 8
@@ -33,7 +33,7 @@ class MovingEmbedder(KnownEmbedder):
     def __call__(
         self,
         source: ImageSource,
-        method: Asked,
+        method: EncoderChoice,
         region: Region,
         on_progress: OnProgress,
         options: EmbedOptions = PLAIN,

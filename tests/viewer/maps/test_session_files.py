@@ -199,7 +199,7 @@ def test_rectangles_controls_and_appearance_come_back(
     workspace.region, workspace.controls = "whole", ()
     viewer.layers.remove("tissue / region")
     worked.layer_manager.drop(worked.layer_manager.maps_of(image))
-    worked.looks.use(image, ())
+    worked.shared_contrast.use(image, ())
     worked.run()
     worked.session_files.open(tmp_path / "mine.json")
     assert workspace.plan.text.startswith("32 × 48 px")

@@ -162,8 +162,8 @@ class ViTArchitecture:
         which makes one large pass dearer than tiles.
         """
         tokens = rows * cols
-        perceptron = (3 if self.swiglu else 2) * self.dim * self.mlp_hidden
-        block = 4 * self.dim**2 + perceptron + 2 * self.dim * tokens
+        mlp = (3 if self.swiglu else 2) * self.dim * self.mlp_hidden
+        block = 4 * self.dim**2 + mlp + 2 * self.dim * tokens
         return float(tokens * (self.depth * block + self.channels * self.patch**2 * self.dim))
 
     def at_block(self, block: Block, *, norm: bool = True) -> Self:

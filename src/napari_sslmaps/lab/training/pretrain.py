@@ -20,7 +20,7 @@ from napari_sslmaps.lab.training.objectives import build_objective
 from napari_sslmaps.lab.training.objectives.base import Objective
 from napari_sslmaps.lab.training.recipes import AUTO, Recipe, load_recipe, recipe_to_toml
 from napari_sslmaps.lab.training.run import Run, start
-from napari_sslmaps.lab.training.trainer import Cadence, Listener, steps_for, train
+from napari_sslmaps.lab.training.trainer import Listener, LoggingSchedule, steps_for, train
 from napari_sslmaps.records.claim import check_claim
 
 _WRITTEN = (
@@ -43,7 +43,7 @@ class PretrainRequest:
         Folder of the results.
     devices
         Devices to run on.
-    cadence
+    schedule
         Intervals of logging, saving and drawing.
     minutes
         Minutes that the number of steps is chosen to fit; the recipe's number if None.
@@ -62,7 +62,7 @@ class PretrainRequest:
     recipe: Recipe
     out: Path
     devices: Devices = field(default_factory=Devices)
-    cadence: Cadence = field(default_factory=Cadence)
+    schedule: LoggingSchedule = field(default_factory=LoggingSchedule)
     minutes: float | None = None
     accumulate: int | None = None
     resume: bool = False
@@ -132,7 +132,7 @@ def pretrain(
         with written_whole(request.out / "recipe.toml") as temporary:
             temporary.write_text(_WRITTEN_BY + recipe_to_toml(recipe), encoding="utf-8")
     return train(
-        run, source, request.out, cadence=request.cadence, listener=listener, workers=request.workers
+        run, source, request.out, schedule=request.schedule, listener=listener, workers=request.workers
     )
 
 

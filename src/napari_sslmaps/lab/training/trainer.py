@@ -32,7 +32,7 @@ _UNTIMED, _TIMED = 2, 4
 
 
 @dataclass(frozen=True, slots=True)
-class Cadence:
+class LoggingSchedule:
     """Steps between lines of log, checkpoints, and panels; the latter two wait for the next line of log."""
 
     log: int = 50
@@ -58,7 +58,7 @@ def train(
     source: FieldSource,
     out: Path,
     *,
-    cadence: Cadence | None = None,
+    schedule: LoggingSchedule | None = None,
     listener: Listener | None = None,
     workers: int = 0,
 ) -> Run:
@@ -73,7 +73,7 @@ def train(
     out
         Folder of ``checkpoint.pt``, ``encoder.safetensors``, ``log.jsonl`` and ``panel.png``; the first
         process alone writes.
-    cadence
+    schedule
         Intervals of logging, saving and drawing.
     listener
         Listener that is told how it goes, on the first process.
@@ -85,28 +85,28 @@ def train(
     TrainingDivergedError
         If the loss is no number any more; the last checkpoint is from before.
     """
-    cadence, listener = cadence or Cadence(), listener or Listener()
+    schedule, listener = schedule or LoggingSchedule(), listener or Listener()
     main = run.fabric.is_global_zero
     shards = Shards(source, run.recipe)
     if main:
         out.mkdir(parents=True, exist_ok=True)
-    desk = Desk(run, shards, out, cadence, listener) if main else None
+    writer = RunWriter(run, shards, out, schedule, listener) if main else None
     feed = read_ahead(
         shards,
         Keys(run.step, run.steps, run.own),
         workers=workers,
         pin=run.fabric.device.type == "cuda",
     )
-    for line in _intervals(run, feed, cadence, listener if main else Listener()):
+    for line in _intervals(run, feed, schedule, listener if main else Listener()):
         check_finite(line)
-        if desk is not None:
-            desk.take(line)
+        if writer is not None:
+            writer.take(line)
     run.fabric.barrier()
     return run
 
 
 def _intervals(
-    run: Run, feed: Iterator[Shard], cadence: Cadence, listener: Listener
+    run: Run, feed: Iterator[Shard], schedule: LoggingSchedule, listener: Listener
 ) -> Iterator[dict[str, float]]:
     """Take steps and yield the mean losses of each interval, over all processes."""
     sums: dict[str, tuple[Tensor, int]] = {}
@@ -116,7 +116,7 @@ def _intervals(
             total, count = sums.get(name, (torch.zeros_like(value), 0))
             sums[name] = total + value, count + 1
         listener.stepped(run)
-        if run.step % cadence.log and run.step != run.steps:
+        if run.step % schedule.log and run.step != run.steps:
             continue
         means = torch.stack([total / count for total, count in sums.values()])
         reduced = run.fabric.all_reduce(means, reduce_op="mean")
@@ -134,7 +134,7 @@ def _intervals(
         began, first = time.perf_counter(), run.step
 
 
-class Desk:
+class RunWriter:
     """Work of the first process beside the steps: watching, logging, saving.
 
     Parameters
@@ -143,18 +143,18 @@ class Desk:
         The training and its data.
     out
         Folder to write to.
-    cadence
+    schedule
         Intervals of saving and drawing.
     listener
         Listener that is told of progress.
     """
 
     def __init__(
-        self, run: Run, shards: Shards, out: Path, cadence: Cadence, listener: Listener | None = None
+        self, run: Run, shards: Shards, out: Path, schedule: LoggingSchedule, listener: Listener | None = None
     ) -> None:
         listener = listener or Listener()
         self._run, self._source, self._out = run, shards.source, out
-        self._cadence, self._listener = cadence, listener
+        self._schedule, self._listener = schedule, listener
         self._journal = Journal(out / "log.jsonl", run.step)
         crop, fields = run.recipe.crop, as_fields(shards.watched())
         self._watched = centre_crops(fields, crop.size, sum(crop.span) / 2).to(run.fabric.device)
@@ -171,9 +171,9 @@ class Desk:
         run.last = line
         self._say(line)
         self._journal.write(line)
-        if self._due(self._cadence.save):
+        if self._due(self._schedule.save):
             self.save()
-        if self._due(self._cadence.panel):
+        if self._due(self._schedule.panel):
             title = f"{run.recipe.method}, step {run.step} of {run.steps}, feature rank {line['rank']:.1f}"
             draw_panel(self._out / "panel.png", self._watched[:_SHOWN], tokens[:_SHOWN], title)
         self._before = run.step

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from napari_sslmaps.encoders.overrides import Overrides
 from napari_sslmaps.encoders.registry import list_encoders
 from napari_sslmaps.encoders.spec import EncoderSpec
-from napari_sslmaps.encoders.user_encoders import ShelfWarning, forget, remember, remembered
+from napari_sslmaps.encoders.user_encoders import UserEncodersWarning, forget, remember, remembered
 
 if TYPE_CHECKING:
     from napari_sslmaps.encoders.checkpoint.report import RecognitionReport
@@ -53,7 +53,7 @@ class FileLibrary:
     def remembered(self, complain: Callable[[str], None]) -> list[EncoderSpec]:
         """Read the shelf, without torch."""
         with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", ShelfWarning)
+            warnings.simplefilter("always", UserEncodersWarning)
             specs = remembered()
         for warning in caught:
             complain(str(warning.message))

@@ -18,14 +18,16 @@ class AnchorSets:
         Workspace with the anchors and groups.
     sessions
         Sessions that know which pixels they were set on.
-    look
+    region_selection
         Selection that knows the size of the image.
     """
 
-    def __init__(self, workspace: WorkspaceModel, sessions: Sessions, look: RegionSelection) -> None:
+    def __init__(
+        self, workspace: WorkspaceModel, sessions: Sessions, region_selection: RegionSelection
+    ) -> None:
         self._workspace = workspace
         self._sessions = sessions
-        self._look = look
+        self._region_selection = region_selection
 
     def save(self, path: Path) -> None:
         """Write all groups with their anchors."""
@@ -35,7 +37,7 @@ class AnchorSets:
             return
         image, session = here
         try:
-            source = self._look.source(image)
+            source = self._region_selection.source(image)
             hashes = {item.embedding.provenance.image_sha256 for item in session.embedded.values()}
             written = save_anchors(
                 AnchorSet(
@@ -60,7 +62,7 @@ class AnchorSets:
             return
         try:
             found = load_anchors(path)
-            groups = found.on_image(self._look.source(here[0]).levels[0].shape_yx)
+            groups = found.on_image(self._region_selection.source(here[0]).levels[0].shape_yx)
         except SSLMapsError as error:
             workspace.say(str(error), failed=True)
             return

@@ -53,7 +53,7 @@ class ClipFrames:
         Workspace with what is chosen; gets status and progress.
     sessions
         Sessions with what was embedded.
-    look
+    region_selection
         The chosen region, and the frame that is shown.
     runner
         Runner of the runs: a run and this work never go on together.
@@ -73,7 +73,7 @@ class ClipFrames:
         viewer: ViewerModel,
         workspace: WorkspaceModel,
         sessions: Sessions,
-        look: RegionSelection,
+        region_selection: RegionSelection,
         runner: TaskRunner,
         embedder: Embedder,
         layer_manager: LayerManager,
@@ -81,7 +81,7 @@ class ClipFrames:
         self._viewer = viewer
         self._workspace = workspace
         self._sessions = sessions
-        self._look = look
+        self._region_selection = region_selection
         self._runner = runner
         self._embedder = embedder
         self._layer_manager = layer_manager
@@ -95,7 +95,7 @@ class ClipFrames:
             return
         image, session = here
         try:
-            source, region = self._look(image)
+            source, region = self._region_selection(image)
             key, options = self._key(image, region)
         except SSLMapsError as error:
             workspace.say(str(error), failed=True)
@@ -105,7 +105,7 @@ class ClipFrames:
             return
         if session.clip is None or session.clip.key != key:
             session.clip = ClipEmbeddings(key)
-        shown = self._look.frame(image)
+        shown = self._region_selection.frame(image)
         order = [*range(shown, source.frames), *range(shown)]
         known = {frame: dict(made) for frame, made in session.clip.frames.items()}
         job = ClipJob(
@@ -146,7 +146,7 @@ class ClipFrames:
         anchors = [a for a in workspace.anchors if a.group == workspace.group and not a.negative]
         if here is None or here[1].clip is None or not anchors:
             return None
-        clip, at = here[1].clip, self._look.frame(here[0])
+        clip, at = here[1].clip, self._region_selection.frame(here[0])
         frames = tuple(sorted(n for n in clip.frames if clip.of_frame(n, workspace.methods) is not None))
         if at not in frames or len(frames) < 2:
             return None
@@ -175,7 +175,7 @@ class ClipFrames:
         if session.clip is None:
             return False
         try:
-            region = self._look.region(image)
+            region = self._region_selection.region(image)
             key, options = self._key(image, region)
         except SSLMapsError:
             return False
@@ -192,7 +192,7 @@ class ClipFrames:
             self.busy = False
 
     def _key(self, image: Image, region: Region) -> tuple[tuple[object, ...], EmbedOptions]:
-        workspace, mask = self._workspace, self._look.mask(image)
+        workspace, mask = self._workspace, self._region_selection.mask(image)
         depth = workspace.token_block, workspace.token_norm
         options = EmbedOptions(
             workspace.tiling, None, workspace.keep, mask, workspace.resolution, workspace.detail, *depth
@@ -205,7 +205,7 @@ class ClipFrames:
         def request() -> tuple[MapRequest, int]:
             workspace = self._workspace
             wanted = workspace.in_view or next(iter(workspace.maps), "attention")
-            return replace(workspace.request, wanted=(wanted,)), self._look.frame(image)
+            return replace(workspace.request, wanted=(wanted,)), self._region_selection.frame(image)
 
         return request
 
@@ -217,7 +217,7 @@ class ClipFrames:
             return
         session.clip.frames.setdefault(done.frame, {})[done.encoder] = done.embedding
         complete = session.clip.of_frame(done.frame, self._workspace.methods) is not None
-        if complete and self._look.frame(image) == done.frame:
+        if complete and self._region_selection.frame(image) == done.frame:
             self.arrived.emit(image)
 
     def _on_returned(self, image: Image, session: Session, drawn: list[str], count: int) -> None:

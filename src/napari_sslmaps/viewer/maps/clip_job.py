@@ -17,7 +17,7 @@ from napari_sslmaps.pipeline.progress import EmbeddingProgress
 from napari_sslmaps.pipeline.token_store import TokenBudget
 from napari_sslmaps.sources.protocol import ImageSource
 from napari_sslmaps.viewer.canvas.map_layers import FRAMES, LayerSpec, draw_all
-from napari_sslmaps.viewer.maps.embedding_job import Asked, Embedder, EmbedOptions
+from napari_sslmaps.viewer.maps.embedding_job import Embedder, EmbedOptions, EncoderChoice
 from napari_sslmaps.viewer.state.tasks import TaskContext
 
 
@@ -53,7 +53,7 @@ class ClipJob:
     source: ImageSource
     region: Region
     frames: Sequence[int]
-    methods: Sequence[Asked]
+    methods: Sequence[EncoderChoice]
     embedder: Embedder
     options: EmbedOptions
     known: Mapping[int, Mapping[str, Embedding]]

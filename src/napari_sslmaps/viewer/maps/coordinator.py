@@ -39,7 +39,7 @@ class MapCoordinator:
         Workspace that says what is asked for.
     sessions
         Sessions with what was computed, and for which image.
-    look
+    region_selection
         The region that is chosen, and the frame that is shown.
     tokens
         Work that computes tokens.
@@ -53,7 +53,7 @@ class MapCoordinator:
         self,
         workspace: WorkspaceModel,
         sessions: Sessions,
-        look: RegionSelection,
+        region_selection: RegionSelection,
         tokens: TokenWork,
         map_controller: MapController,
         attention: AttentionController,
@@ -61,7 +61,7 @@ class MapCoordinator:
     ) -> None:
         self._workspace = workspace
         self._sessions = sessions
-        self._look = look
+        self._region_selection = region_selection
         self._runs, self._clip, self._tracker = tokens
         self._map_controller = map_controller
         self._attention = attention
@@ -87,7 +87,7 @@ class MapCoordinator:
             return
         image, session = here
         try:
-            region, mask = self._look.region(image), self._look.mask(image)
+            region, mask = self._region_selection.region(image), self._region_selection.mask(image)
         except SSLMapsError as error:
             workspace.say(str(error), failed=not isinstance(error, RegionError))
             return
@@ -108,7 +108,7 @@ class MapCoordinator:
         if here is None:
             return False
         image, session = here
-        region, mask = self._look.region(image), self._look.mask(image)
+        region, mask = self._region_selection.region(image), self._region_selection.mask(image)
         if not session.covers(region, mask):
             session.forget()
         done = {name for name, item in session.embedded.items() if item.complete}
@@ -174,8 +174,10 @@ class MapCoordinator:
             return None
         image, session = here
         try:
-            region = self._look.region(image) if self._is_stale(image, session) else session.region
-            shapes = [level.shape_yx for level in self._look.source(image).levels]
+            region = (
+                self._region_selection.region(image) if self._is_stale(image, session) else session.region
+            )
+            shapes = [level.shape_yx for level in self._region_selection.source(image).levels]
         except SSLMapsError as error:
             self._workspace.say(str(error), failed=True)
             return None
@@ -300,4 +302,4 @@ class MapCoordinator:
 
     def _is_stale(self, image: Image, session: Session) -> bool:
         """Whether nothing is embedded for the frame that is shown."""
-        return session.region is None or session.region.frame != self._look.frame(image)
+        return session.region is None or session.region.frame != self._region_selection.frame(image)

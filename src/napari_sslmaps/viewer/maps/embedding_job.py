@@ -71,7 +71,7 @@ class EmbedOptions:
 
 
 _PLAIN = EmbedOptions()
-Asked: TypeAlias = EncoderSpec | Control
+EncoderChoice: TypeAlias = EncoderSpec | Control
 """What is compared: an encoder, or what it has to be better than."""
 
 
@@ -81,7 +81,7 @@ class Embedder(Protocol):
     def __call__(
         self,
         source: ImageSource,
-        method: Asked,
+        method: EncoderChoice,
         region: Region,
         on_progress: OnProgress,
         options: EmbedOptions = _PLAIN,
@@ -105,7 +105,7 @@ class PipelineEmbedder:
     def __call__(
         self,
         source: ImageSource,
-        method: Asked,
+        method: EncoderChoice,
         region: Region,
         on_progress: OnProgress,
         options: EmbedOptions = _PLAIN,
@@ -225,7 +225,7 @@ class EmbeddingJob:
 
     source: ImageSource
     region: Region
-    methods: Sequence[Asked]
+    methods: Sequence[EncoderChoice]
     embedder: Embedder
     request: Callable[[], MapRequest]
     options: EmbedOptions = _PLAIN
@@ -256,7 +256,7 @@ class EmbeddingJob:
 class _Painter:
     """Reports what one encoder has computed, now and then."""
 
-    def __init__(self, job: EmbeddingJob, context: TaskContext, method: Asked, index: int) -> None:
+    def __init__(self, job: EmbeddingJob, context: TaskContext, method: EncoderChoice, index: int) -> None:
         self._job, self._context, self._method, self._index = job, context, method, index
         self._name = name = method.name
         self._resting_since = perf_counter()

@@ -66,7 +66,7 @@ class RunEstimate:
         Store of how quickly encoders run; one it does not know is tried out.
     runner
         Runner of the trial.
-    look
+    region_selection
         Function that returns source and region that are chosen of an image; raises `SSLMapsError` where there
         is none.
     mask
@@ -80,14 +80,14 @@ class RunEstimate:
         workspace: WorkspaceModel,
         throughputs: ThroughputStore,
         runner: TaskRunner,
-        look: Callable[[Image], tuple[LayerSource, Region]],
+        region_selection: Callable[[Image], tuple[LayerSource, Region]],
         mask: Callable[[Image], PlacedMask | None],
         free_bytes: Callable[[], int] = free_memory,
     ) -> None:
         self._workspace = workspace
         self._throughputs = throughputs
         self._runner = runner
-        self._look = look
+        self._region_selection = region_selection
         self._mask = mask
         self.free_bytes = free_bytes
         self._readers = ReadSpeed()
@@ -107,7 +107,7 @@ class RunEstimate:
             workspace.plan = Status("Tick at least one encoder.")
         else:
             try:
-                source, region = self._look(workspace.image)
+                source, region = self._region_selection(workspace.image)
                 depth = workspace.token_block
                 specs = [spec.at_block(depth, norm=workspace.token_norm) for spec in workspace.specs]
                 workspace.plan = self._describe(workspace.image, source, region, specs)

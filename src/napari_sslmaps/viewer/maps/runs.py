@@ -13,10 +13,10 @@ from napari_sslmaps.pipeline.cost import Throughput, work_of_plan
 from napari_sslmaps.pipeline.planning import plan_at, stride_of
 from napari_sslmaps.viewer.canvas.image_layer import LayerSource
 from napari_sslmaps.viewer.maps.embedding_job import (
-    Asked,
     Embedder,
     EmbeddingJob,
     EmbedOptions,
+    EncoderChoice,
     EncoderFailed,
     NotKept,
     PartialResult,
@@ -74,7 +74,7 @@ class EmbeddingRuns:
         self,
         image: Image,
         session: Session,
-        methods: Sequence[Asked],
+        methods: Sequence[EncoderChoice],
         region: Region,
         mask: PlacedMask | None = None,
     ) -> None:

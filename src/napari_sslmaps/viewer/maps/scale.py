@@ -39,12 +39,12 @@ class ScaleSteps:
         viewer: ViewerModel,
         workspace: WorkspaceModel,
         sessions: Sessions,
-        look: RegionSelection,
+        region_selection: RegionSelection,
     ) -> None:
         self._viewer = viewer
         self._workspace = workspace
         self._sessions = sessions
-        self._look = look
+        self._region_selection = region_selection
         self.rings = ScaleRings(viewer, workspace, self.sigma_px, lambda: workspace.scale_text)
         self._usual = workspace.scale
         self._connections = Connections()
@@ -94,7 +94,7 @@ class ScaleSteps:
             return f"σ {scale.value:.3g} {scale.unit}" if scale.value else "one patch"
         image, spacing = self._workspace.image, None
         if image is not None:
-            spacing = self._look.source(image).spacing_um_yx
+            spacing = self._region_selection.source(image).spacing_um_yx
         of_um = "" if spacing is None else f", {sigma * (spacing[0] * spacing[1]) ** 0.5:.3g} µm"
         return f"σ {sigma:.3g} px{of_um}"
 
@@ -128,7 +128,7 @@ class ScaleSteps:
         embedded = next(iter(session.embedded.values()), None)
         if embedded is not None:
             return float(min(embedded.embedding.grid.extent_yx))
-        return float(min(self._look.source(image).levels[0].shape_yx))
+        return float(min(self._region_selection.source(image).levels[0].shape_yx))
 
     def _follow_zoom(self) -> None:
         image = self._workspace.image

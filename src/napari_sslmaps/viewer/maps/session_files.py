@@ -54,7 +54,7 @@ class SessionTools(NamedTuple):
     coordinator: MapCoordinator
     run: Callable[[], None]
     shapes: RegionShapes
-    looks: SharedContrast
+    shared_contrast: SharedContrast
     archive: Archive
 
 
@@ -148,7 +148,7 @@ class SessionFiles:
             workspace.resolution,
             workspace.detail,
             tuple(control.name for control in workspace.controls),
-            self._tools.looks.looks(image),
+            self._tools.shared_contrast.looks(image),
             *_choice_of(image),
             workspace.token_block,
             workspace.token_norm,
@@ -220,7 +220,7 @@ class SessionFiles:
             if control.name in record.controls
         )
         self._set_region(image, record)
-        self._tools.looks.use(image, record.looks)
+        self._tools.shared_contrast.use(image, record.looks)
         self._set_anchors(record)
 
     def check(self) -> None:

@@ -38,7 +38,7 @@ FIELDS = (
 
 
 @dataclass(frozen=True, eq=False)
-class Kept:
+class DockState:
     """State that the next dock takes over.
 
     Parameters
@@ -62,7 +62,7 @@ class Kept:
     search: SessionSearch | None = None
 
 
-_KEPT: WeakKeyDictionary[ViewerModel, Kept] = WeakKeyDictionary()
+_LEFT: WeakKeyDictionary[ViewerModel, DockState] = WeakKeyDictionary()
 
 
 def leave(
@@ -74,9 +74,9 @@ def leave(
 ) -> None:
     """Leave what was done for the next dock of a viewer, as long as the viewer lives."""
     values = {name: getattr(workspace, name) for name in FIELDS}
-    _KEPT[viewer] = Kept(sessions, layer_manager, values, sessions.image, search)
+    _LEFT[viewer] = DockState(sessions, layer_manager, values, sessions.image, search)
 
 
-def take(viewer: ViewerModel) -> Kept | None:
+def take(viewer: ViewerModel) -> DockState | None:
     """Take what an earlier dock of a viewer left; None if there was none."""
-    return _KEPT.pop(viewer, None)
+    return _LEFT.pop(viewer, None)
