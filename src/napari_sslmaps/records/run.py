@@ -391,7 +391,8 @@ class RunRecord:
 
         What earlier versions do not know is left out where it says nothing, so that they can read the rest.
         """
-        record = {"format": FORMAT, "schema": SCHEMA, **asdict(self), "options": self.options.to_flat()}
+        fields_ = asdict(self)  # `dump` takes no path that is not UTF-8; `write` makes it readable
+        record = {"format": FORMAT, "schema": SCHEMA, **fields_, "options": self.options.to_flat()}
         for entry in record["encoders"]:
             _leave_out(entry, EncoderRecord, ("control",))
         for name in _LATER_OPTIONS:
