@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from napari_sslmaps.core.region import Region
     from napari_sslmaps.core.results import Embedding
+    from napari_sslmaps.core.scale import at_scale
     from napari_sslmaps.core.tiling import Tiling
     from napari_sslmaps.encoders.controls import controls_of
     from napari_sslmaps.encoders.published.fetch import download_encoder
@@ -55,6 +56,7 @@ __all__ = [
     "Tiling",
     "activation_map",
     "align_colours",
+    "at_scale",
     "attend",
     "attention_map",
     "boundary_f1",
@@ -108,6 +110,7 @@ _HOMES = {
     "Tiling": "core.tiling",
     "activation_map": "maps.attention",
     "align_colours": "maps.pca",
+    "at_scale": "core.scale",
     "attend": "pipeline.attention",
     "attention_map": "maps.attention",
     "class_activation": "pipeline.class_activation",

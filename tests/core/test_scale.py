@@ -60,6 +60,24 @@ def test_an_average_says_its_scale_and_single_patches_stay_as_they_are():
     np.testing.assert_array_equal(found.tokens, averaged(made, 16.0).tokens)
 
 
+def test_a_scale_is_given_as_a_number_of_pixels_or_in_words():
+    made = embedding((0.5, 0.5))
+    for given_as in (16, np.float32(16), "16px", "8um", TokenScale(8, "um")):
+        np.testing.assert_array_equal(ssl.at_scale(made, given_as).tokens, averaged(made, 16.0).tokens)
+    for wrong in (True, None, float("nan"), -1, "16"):
+        with pytest.raises((InvalidOptionError, TypeError), match="scale"):
+            ssl.at_scale(made, wrong)
+
+
+def test_a_second_average_adds_its_variance():
+    once = ssl.at_scale(embedding(), 3)
+    assert ssl.at_scale(once, 4).provenance.scale == 5
+    assert ssl.similarity_map(once, [(4, 4)], scale=4).provenance.scale == 5
+    groups = [ssl.AnchorGroup("one", anchors=[(4, 4)])]
+    assert ssl.group_map(once, groups, scale="4px").provenance.scale == 5
+    assert ssl.pca_map(once).provenance.scale == 3
+
+
 def test_provenance_of_before_says_nothing_of_scale_and_resolution():
     assert not {"scale", "resolution", "spacing_um_yx"} & set(Provenance().to_dict())
     told = Provenance(spacing_um_yx=(0.5, 0.5), resolution="0.5 µm/px", scale=3.0)

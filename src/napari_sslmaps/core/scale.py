@@ -2,11 +2,12 @@
 
 import re
 from dataclasses import dataclass, replace
-from math import isfinite, sqrt
+from math import hypot, isfinite, sqrt
 from typing import Literal, Self
 
 from napari_sslmaps.core.neighbourhood import averaged
-from napari_sslmaps.core.results import Embedding
+from napari_sslmaps.core.results import Embedding, Provenance
+from napari_sslmaps.core.whole import finite_number
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.serialise import strict
 
@@ -49,14 +50,27 @@ class TokenScale:
             raise InvalidOptionError(f"Expected a scale of at least 0; got {self.value:g}.")
 
     @classmethod
-    def of(cls, text: str) -> Self:
-        """Understand ``20um``, ``12px``, ``5%`` or ``0``.
+    def of(cls, given: "TokenScale | float | str") -> "TokenScale":
+        """Understand a number of pixels, ``20um``, ``12px``, ``5%`` or ``0``.
 
         Raises
         ------
         InvalidOptionError
             If it is none of these.
         """
+        if isinstance(given, TokenScale):
+            return given
+        return cls._written(given) if isinstance(given, str) else cls._counted(given)
+
+    @classmethod
+    def _counted(cls, pixels: float) -> Self:
+        number = finite_number(pixels)
+        if number is None:
+            raise InvalidOptionError(f"Expected a scale in pixels, or as 20um, 12px or 5%; got {pixels!r}.")
+        return cls(number)
+
+    @classmethod
+    def _written(cls, text: str) -> Self:
         found = _WRITTEN.fullmatch("0px" if text.strip() == "0" else text)
         try:
             value = float(found[1]) if found else None
@@ -93,26 +107,43 @@ class TokenScale:
         return self.value / sqrt(spacing[0] * spacing[1])
 
 
-def at_scale(embedding: Embedding, scale: TokenScale) -> Embedding:
-    """Return an embedding with its tokens averaged at a scale, which its provenance then says.
+def at_scale(embedding: Embedding, scale: TokenScale | float | str) -> Embedding:
+    """Return an embedding with its tokens averaged over a neighbourhood, for any map, probe or score.
+
+    Parameters
+    ----------
+    embedding
+        Tokens of a region.
+    scale
+        Standard deviation σ of the Gaussian that tokens are averaged over: pixels of level 0 of the image,
+        or as ``"20um"``, ``"12px"`` or ``"5%"`` of the shorter side of the region; 0 averages nothing.
+
+    Returns
+    -------
+    Embedding
+        Averages over known tokens; tokens that are not known stay NaN. Its provenance says the scale, in
+        pixels.
 
     Raises
     ------
     InvalidOptionError
-        If the image does not tell what the scale needs.
+        If the scale is negative or not understood, or the image does not tell what it needs.
 
     Examples
     --------
     >>> import numpy as np
     >>> import napari_sslmaps as ssl
-    >>> from napari_sslmaps.core.scale import TokenScale, at_scale
     >>> noise = ssl.Embedding.from_tokens(np.random.default_rng(0).normal(size=(8, 8, 4)), stride=8)
-    >>> smooth = at_scale(noise, TokenScale(25, "%"))
+    >>> smooth = ssl.at_scale(noise, "25%")
     >>> smooth.provenance.scale, bool(smooth.tokens.std() < noise.tokens.std())
     (16.0, True)
     """
-    pixels = scale.pixels(embedding)
+    pixels = TokenScale.of(scale).pixels(embedding)
     if not pixels:
         return embedding
-    found = averaged(embedding, pixels)
-    return replace(found, provenance=replace(embedding.provenance, scale=pixels))
+    return replace(averaged(embedding, pixels), provenance=averaged_over(embedding.provenance, pixels))
+
+
+def averaged_over(provenance: Provenance, pixels: float) -> Provenance:
+    """Return the provenance of tokens that were averaged once more; variances of Gaussians add up."""
+    return replace(provenance, scale=hypot(provenance.scale, pixels))

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from napari_sslmaps.core.arguments import check_fields
 from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.results import Embedding, TokenMap
+from napari_sslmaps.core.scale import TokenScale, averaged_over
 from napari_sslmaps.errors import InvalidAnchorError, InvalidOptionError
 from napari_sslmaps.maps.map_type import (
     Facts,
@@ -111,9 +112,9 @@ def group_map(  # noqa: PLR0913  # a public call; its options are keywords
     least: float = 0.0,
     centred: bool = True,
     radius: float = 0.0,
-    scale: float = 0.0,
+    scale: float | str = 0.0,
     reference: Embedding | None = None,
-    reference_scale: float | None = None,
+    reference_scale: float | str | None = None,
 ) -> GroupMap:
     """Give each token the group whose anchors it is most like.
 
@@ -160,6 +161,7 @@ def group_map(  # noqa: PLR0913  # a public call; its options are keywords
         raise InvalidOptionError(f"Expected groups of different names; got {', '.join(names)}. Rename one.")
     if not any(group.anchors for group in groups):
         raise InvalidAnchorError("Expected at least one anchor in the groups; got none. Click on the image.")
+    pixels = TokenScale.of(scale).pixels(embedding)
     best = np.full(embedding.grid.shape, np.nan, np.float32)
     second = np.full(embedding.grid.shape, least, np.float32)
     labels = np.zeros(embedding.grid.shape, np.int32)
@@ -186,13 +188,13 @@ def group_map(  # noqa: PLR0913  # a public call; its options are keywords
     return GroupMap(
         values=best,
         grid=embedding.grid,
-        provenance=replace(embedding.provenance, scale=float(scale)),
+        provenance=averaged_over(embedding.provenance, pixels),
         labels=labels,
         margin=np.where(known, margin, np.float32(np.nan)),
         groups=tuple(groups),
         least=least,
         centred=centred,
-        scale=float(scale),
+        scale=pixels,
         reference="" if reference is None else reference.provenance.image,
     )
 

@@ -6,7 +6,7 @@ cos(t − m, b) = (t · b − m · b) / |t − m|.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, get_args
 
@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from napari_sslmaps.core.neighbourhood import neighbourhood_of
 from napari_sslmaps.core.results import Embedding, Float32, TokenMap
-from napari_sslmaps.core.scale import TokenScale
+from napari_sslmaps.core.scale import TokenScale, averaged_over
 from napari_sslmaps.core.tokens import token_chunks
 from napari_sslmaps.core.whole import finite_number
 from napari_sslmaps.errors import InvalidAnchorError, InvalidOptionError
@@ -144,8 +144,8 @@ def similarity_map(  # noqa: PLR0913  # a public call; its options are keywords
     if reference is not None:
         _check_same_encoder(embedding, reference)
     source = embedding if reference is None else reference
-    there = _pixels(source, scale if reference_scale is None else reference_scale)
-    scale = _pixels(embedding, scale)
+    there = TokenScale.of(scale if reference_scale is None else reference_scale).pixels(source)
+    scale = TokenScale.of(scale).pixels(embedding)
     directions = anchor_directions(source, positive_yx, centred=centred, radius=radius, scale=there)
     against = anchor_directions(source, negative_yx, centred=centred, radius=radius, scale=there)
     if scale:
@@ -157,24 +157,14 @@ def similarity_map(  # noqa: PLR0913  # a public call; its options are keywords
     return SimilarityMap(
         values=flat.reshape(embedding.grid.shape),
         grid=embedding.grid,
-        provenance=replace(embedding.provenance, scale=float(scale)),
+        provenance=averaged_over(embedding.provenance, scale),
         anchors=positive_yx,
         negative=negative_yx,
         centred=centred,
         combine=combine,
-        scale=float(scale),
+        scale=scale,
         reference="" if reference is None else reference.provenance.image,
     )
-
-
-def _pixels(embedding: Embedding, scale: float | str) -> float:
-    """Return a scale in pixels of an embedding's image."""
-    if isinstance(scale, str):
-        return TokenScale.of(scale).pixels(embedding)
-    pixels = finite_number(scale)
-    if pixels is None:
-        raise InvalidOptionError(f"Expected a scale in pixels, or as 20um, 12px or 5%; got {scale!r}.")
-    return pixels
 
 
 def _compare_tokens(
