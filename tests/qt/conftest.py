@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import enumerate as threads
+from typing import Any
 
 import napari
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from napari.components import ViewerModel
 from pytestqt.qtbot import QtBot
 from qt_kit import Window
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QWidget
 from viewer_kit import KnownEmbedder, KnownLibrary, KnownPretext, known_services, make_spec
 
 from napari_sslmaps._qt.dock import SSLMapsWidget
@@ -32,6 +33,12 @@ class PatientBot(QtBot):
 
     def waitUntil(self, callback: Callable[[], bool | None], *, timeout: int = 60_000) -> None:  # noqa: N802  # of pytest-qt
         super().waitUntil(callback, timeout=timeout)
+
+    def waitSignal(self, signal: Any, *, timeout: int = 60_000, **options: Any) -> Any:  # noqa: N802  # of pytest-qt
+        return super().waitSignal(signal, timeout=timeout, **options)
+
+    def waitExposed(self, widget: QWidget, *, timeout: int = 60_000) -> Any:  # noqa: N802  # of pytest-qt
+        return super().waitExposed(widget, timeout=timeout)
 
 
 @pytest.fixture
