@@ -88,3 +88,15 @@ def test_bad_input_is_a_sentence(arguments: tuple[str, ...], sentence: str, tmp_
     assert "Expected" in str(result.exception)
     assert sentence in str(result.exception)
     assert not (tmp_path / "out").exists()
+
+
+def test_panels_of_earlier_views_do_not_stay_beside_those_of_later_ones(tmp_path: Path) -> None:
+    two, one = ("-e", "mae-demo", "-e", "dira-demo"), ("-e", "dira-demo")
+    assert pretext("sample:histology", *two, "--out", tmp_path).exit_code == 0
+    folder = next(tmp_path.glob("01-mae*"))
+    (folder / "mine.tif").write_bytes(next(folder.glob("*.tif")).read_bytes())
+    assert pretext("sample:histology", *one, "--out", tmp_path).exit_code == 0
+    record = json.loads((tmp_path / "pretext.json").read_text(encoding="utf-8"))
+    written = {file for entry in record["encoders"] for file in entry["outputs"].values()}
+    there = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.tif")}
+    assert there == {*written, f"{folder.name}/mine.tif"}

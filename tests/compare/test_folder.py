@@ -11,7 +11,7 @@ from PIL import Image
 
 from napari_sslmaps.compare.compute import compare
 from napari_sslmaps.compare.progress import ComparisonProgress
-from napari_sslmaps.compare.record import comparison_from_record, numbers_sha256, record_of
+from napari_sslmaps.compare.record import comparison_from_record, files_of, numbers_sha256, record_of
 from napari_sslmaps.compare.request import ComparisonOptions, MaskFile
 from napari_sslmaps.compare.results import Comparison
 from napari_sslmaps.compare.saved import in_files
@@ -22,6 +22,7 @@ from napari_sslmaps.core.region import Region
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import Cancelled, ExportError, RecordError
 from napari_sslmaps.evaluation.annotation import Annotation
+from napari_sslmaps.files import hash_path
 from napari_sslmaps.records.csv import csv_text
 from napari_sslmaps.records.run import RunRecord
 from napari_sslmaps.run.write import request_from_record
@@ -127,7 +128,7 @@ def test_a_record_makes_the_same_scores_again(tmp_path: Path) -> None:
     record = RunRecord.read(tmp_path / "out" / "run.json")
     again = compare(comparison_from_record(record, tmp_path / "out"))
     assert numbers_sha256(again.images) == record.evaluation["numbers_sha256"]
-    record_of(again).write(tmp_path / "again" / "run.json")
+    record_of(again, files_of(record)).write(tmp_path / "again" / "run.json")
     assert RunRecord.read(tmp_path / "again" / "run.json") == record
     run = request_from_record(record, tmp_path / "out")
     assert (run.image, run.anchors) == (request.images[0].image, request.images[0].anchors)
@@ -201,3 +202,38 @@ def test_a_kept_comparison_needs_no_network_to_run(tmp_path: Path) -> None:
 )
 def test_a_layer_may_be_called_anything(name: str, path: str) -> None:
     assert file_name(name) == path
+
+
+def test_tables_and_plots_of_an_earlier_comparison_do_not_stay_beside_those_of_a_later_one(
+    tmp_path: Path,
+) -> None:
+    out, options = tmp_path / "out", ComparisonOptions(EXACT, anchor_count=8, perturbations=("gain",))
+    wide = request_in(tmp_path, 2, scores=("maps", "anchors", "probes", "robustness"), controls=("position",))
+    wide, narrow = (replace(wide, options=options), replace(wide, encoders=wide.encoders[:1]))
+    narrow = replace(narrow, scores=("maps",), controls=(), images=narrow.images[:1])
+    for request, figures in ((wide, 2), (narrow, 0)):
+        write_comparison(compare(request, folder=out, on_image=ImageWriter(out, figures)), out)
+        if request is wide:
+            (out / "mine.csv").write_bytes((out / "anchors.csv").read_bytes())
+            (out / "differences.csv").write_text("edited")
+            assert list(out.glob("robustness*.png"))
+            assert (out / "images" / "0.png" / "mae-tiny" / "tokens.npz").exists()
+    kept = {path.relative_to(out).as_posix() for path in out.rglob("*.*") if path.is_file()}
+    assert {name for name in kept if not name.startswith("images/1.png/")} == {
+        *("run.json", "report.html", "mine.csv", "differences.csv", "images/0.png/scores.json"),
+        *("maps.csv", "classes.csv", "images.csv", "advice.csv"),
+    }
+    assert "images/1.png/figure.png" in kept  # finished, and found again when it is compared again
+
+
+def test_what_an_edited_record_lists_is_not_removed(tmp_path: Path) -> None:
+    request, out = request_in(tmp_path, scores=("maps",)), tmp_path / "out"
+    write_comparison(compare(request), out)
+    mine = tmp_path / "mine.csv"
+    mine.write_text("mine")
+    record = json.loads((out / "run.json").read_text())
+    record["evaluation"]["files"] = {"../mine.csv": hash_path(mine), "*": hash_path(mine), "/": "0"}
+    (out / "run.json").write_text(json.dumps(record))
+    write_comparison(compare(request), out)
+    assert mine.read_text() == "mine"
+    assert (out / "maps.csv").exists()

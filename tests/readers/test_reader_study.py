@@ -178,6 +178,10 @@ def test_the_report_finds_what_simulated_readers_like(folder, tmp_path):
     report = (tmp_path / "report" / "report.html").read_text()
     assert "Krippendorff" in report
     assert json.loads((tmp_path / "report" / "report.json").read_text())["design"] == study.design
+    (tmp_path / "report" / "mine.csv").write_text("mine")
+    write_study_report(replace(found, tables=found.tables[:1]), tmp_path / "report")
+    there = {path.name for path in (tmp_path / "report").glob("*.csv")}
+    assert there == {f"{found.tables[0].key}.csv", "mine.csv"}
 
 
 def test_readers_who_are_missing_are_named_and_the_rest_is_analysed(folder):

@@ -183,6 +183,9 @@ def test_index_and_search_from_the_command_line(store, tmp_path, capsys):
         main(["search", str(store), "--like", "case0@20,20", "-o", str(tmp_path / "bare")])
     assert "--images FOLDER" in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "bare" / "places.png").exists()
+    with pytest.raises(SystemExit):
+        main(["search", str(store), "--like", "case0@20,20", "-o", str(out)])
+    assert not (out / "places.png").exists()  # of places that were found before
 
 
 def test_what_a_store_holds_is_told_without_opening_its_index(store):

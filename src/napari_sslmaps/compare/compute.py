@@ -149,6 +149,8 @@ class _ComparisonState:
             if self.request.wants("depth"):
                 depths = depths_of(embedded, self.entrants, self.request, reporter.scoring)
                 scored = replace(scored, measured={**scored.measured, "depth": depths})
+            if folder is not None:
+                folder.forget(requested.name)
             if keeps_tokens(self.request):
                 self.tokens.put(requested.name, embedded.embeddings)
             if on_image is not None:

@@ -1,7 +1,7 @@
 """The record of a comparison: a run record with a section that says what was compared, and back."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -107,6 +107,8 @@ class _Evaluation:
         Comparison that was made, as in `ComparisonRequest`.
     numbers_sha256
         Hash of every score.
+    files
+        Tables, plots and heads that were written beside the record → their hashes.
     """
 
     images: tuple[_Image, ...]
@@ -114,10 +116,18 @@ class _Evaluation:
     scores: tuple[str, ...]
     options: _Options
     numbers_sha256: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
-def record_of(comparison: Comparison) -> RunRecord:
+def record_of(comparison: Comparison, files: Mapping[str, str] | None = None) -> RunRecord:
     """Return the record of a comparison whose images and masks are files.
+
+    Parameters
+    ----------
+    comparison
+        Comparison to describe.
+    files
+        Names of the files that were written beside the record → their hashes.
 
     Returns
     -------
@@ -145,6 +155,7 @@ def record_of(comparison: Comparison) -> RunRecord:
                 scores=request.scores,
                 options=_Options(**{name: getattr(request.options, name) for name in _OPTIONS}),
                 numbers_sha256=numbers_sha256(comparison.images),
+                files=files or {},
             )
         ),
     )
@@ -155,10 +166,25 @@ def _without_empty_channels(evaluation: _Evaluation) -> dict[str, Any]:
     stored: dict[str, Any] = dump(evaluation)
     if not evaluation.options.resolutions:
         del stored["options"]["resolutions"]
+    if not evaluation.files:
+        del stored["files"]
     for image in stored["images"]:
         if not image["channel"]:
             del image["channel"]
     return stored
+
+
+def files_of(record: RunRecord) -> Mapping[str, str]:
+    """Return what a comparison wrote beside its record → hashes; nothing for the record of a run.
+
+    Raises
+    ------
+    RecordError
+        If its section of the comparison does not fit.
+    """
+    if record.evaluation is None:
+        return {}
+    return load(_Evaluation, record.evaluation, "the record of a comparison").files
 
 
 def numbers_sha256(images: Sequence[ScoredImage]) -> str:

@@ -25,12 +25,19 @@ from napari_sslmaps.core.results import Embedding, Provenance
 from napari_sslmaps.core.tiling import FITTED, Tiling
 from napari_sslmaps.errors import RecordError
 from napari_sslmaps.files import digest_of, fitting, hash_path, written_whole
+from napari_sslmaps.maps.registry import MAP_TYPES
+from napari_sslmaps.records.claim import remove_own
 from napari_sslmaps.records.places import written
 from napari_sslmaps.records.run import RunOptions
 from napari_sslmaps.serialise import dump, load, parse, plain, read, strict
 
 logger = logging.getLogger(__name__)
+FIGURE = "figure.png"
+"""Name of the figure in the folder of an image."""
 _SCORES = "scores.json"
+_TOKENS = "tokens.npz"
+_FORMAT = "napari-sslmaps/scores"
+_TOKENS_FORMAT = b"napari-sslmaps/tokens"
 _WHAT = "the scores of an image"
 _UNFIT = re.compile(r'[<>:"|?*\\\x00-\x1f]')
 
@@ -50,11 +57,14 @@ class _Stored:
         Scores as `to_plain` returns them.
     check
         Hash of the scores; empty in files of version 0.1.0.
+    format
+        Kind of the file, by which it is known to be ours; empty in files of before.
     """
 
     key: str
     scores: Mapping[str, Any]
     check: str = ""
+    format: str = ""
 
     def unchanged(self) -> Mapping[str, Any]:
         """Return the scores as they were written, or raise RecordError."""
@@ -117,10 +127,22 @@ class ComparisonFolder:
             If it cannot be written.
         """
         plain_scores = written(to_plain(scored), self.image_folder(scored.name))
-        stored = dump(_Stored(key, plain_scores, digest_of(plain_scores)))
+        stored = dump(_Stored(key, plain_scores, digest_of(plain_scores), _FORMAT))
         text = json.dumps(stored, allow_nan=False, ensure_ascii=False)
         with written_whole(self.image_folder(scored.name) / _SCORES) as temporary:
             temporary.write_text(text, encoding="utf-8")
+
+    def forget(self, name: str) -> None:
+        """Remove scores, figure, maps and tokens of an image, which an earlier comparison wrote.
+
+        Raises
+        ------
+        ExportError
+            If one cannot be removed.
+        """
+        kinds = (*MAP_TYPES, "similarity, *")
+        maps = (f"*/{kind}.tif" for kind in kinds)
+        remove_own(self.image_folder(name), (_SCORES, FIGURE, *maps, f"*/{_TOKENS}"))
 
     def keep_tokens(self, name: str, method: str, embedding: Embedding) -> None:
         """Keep tokens of an image, exactly.
@@ -132,7 +154,12 @@ class ComparisonFolder:
         """
         about = dump(_AboutTokens(embedding.grid, embedding.provenance))
         with written_whole(self._tokens(name, method)) as temporary:
-            np.savez(temporary, tokens=np.asarray(embedding.tokens[:]), about=np.array(json.dumps(about)))
+            np.savez(
+                temporary,
+                tokens=np.asarray(embedding.tokens[:]),
+                about=np.array(json.dumps(about)),
+                format=np.array(_TOKENS_FORMAT),
+            )
 
     def load_tokens(self, name: str, method: str) -> Embedding:
         """Return tokens that were kept.
@@ -156,7 +183,7 @@ class ComparisonFolder:
             ) from error
 
     def _tokens(self, name: str, method: str) -> Path:
-        return self.image_folder(name) / method / "tokens.npz"
+        return self.image_folder(name) / method / _TOKENS
 
 
 def file_name(name: str) -> str:

@@ -1,33 +1,36 @@
 """Comparison → folder: tables as CSV, plots, figures, maps, a report, and the record that makes it again."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from glob import escape
 from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from napari_sslmaps.compare.advice import advise
-from napari_sslmaps.compare.record import record_of
+from napari_sslmaps.compare.record import files_of, record_of
 from napari_sslmaps.compare.results import Comparison, ScoredImage
 from napari_sslmaps.compare.saved import in_files
 from napari_sslmaps.compare.scores import SCORES
 from napari_sslmaps.compare.scoring import ImageEmbeddings
-from napari_sslmaps.compare.store import ComparisonFolder, file_name
+from napari_sslmaps.compare.store import FIGURE, ComparisonFolder, file_name
 from napari_sslmaps.compare.tables import plots_of, tables_of
 from napari_sslmaps.core.findings import Cell, Plot, Table
 from napari_sslmaps.encoders.methods.registry import METHODS
+from napari_sslmaps.errors import RecordError
 from napari_sslmaps.figures.picture import picture_of, without_text
 from napari_sslmaps.figures.plots import draw_plot, size_of
 from napari_sslmaps.figures.report import Part, ReportSection, write_report
 from napari_sslmaps.figures.run_figure import FigureRow, Picture, compose_figure, save_figure
 from napari_sslmaps.maps.map_type import Display
 from napari_sslmaps.maps.registry import MAP_TYPES
+from napari_sslmaps.records.claim import hashes_of, remove_own
 from napari_sslmaps.records.csv import write_csv
 from napari_sslmaps.records.linear_head import save_head
 from napari_sslmaps.records.map_files import write_map
 from napari_sslmaps.records.run import RunRecord
 
-FIGURE = "figure.png"
 WRITTEN = (
     *("run.json", "report.html", "heads/*.json", f"images/*/{FIGURE}"),
     *(f"{key}.csv" for key in ("anchors", "differences", "maps", "classes", "images", "agreement", *SCORES)),
@@ -106,7 +109,8 @@ def write_comparison(comparison: Comparison, folder: Path, *, command: str = "")
     comparison
         Comparison to write. Images and annotation that are in memory only are saved below the folder, too.
     folder
-        Folder to write into, made if needed; what is of the same name in it is replaced.
+        Folder to write into, made if needed; what is of the same name in it is replaced, and what the record
+        there lists and this comparison does not have is removed.
     command
         The command line that makes it again; that of the record if empty.
 
@@ -121,12 +125,17 @@ def write_comparison(comparison: Comparison, folder: Path, *, command: str = "")
         If something cannot be written.
     """
     comparison = in_files(comparison, folder)
+    earlier = _written_before(folder)
+    names = set()
     for table in (*tables_of(comparison), advise(comparison, comparison.evidence).table):
+        names.add(f"{table.key}.csv")
         write_csv(table, folder / f"{table.key}.csv")
     for plot in plots_of(comparison):
+        names |= {f"{plot.key}.png", f"{plot.key}-curves.csv"}
         save_figure(plot_figure(plot), folder / f"{plot.key}.png")
         write_csv(plot_table(plot), folder / f"{plot.key}-curves.csv")
     for name, head in comparison.heads.items():
+        names.add(f"heads/{name}.json")
         save_head(head, folder / "heads" / f"{name}.json")
     write_report(
         folder / "report.html",
@@ -135,9 +144,18 @@ def write_comparison(comparison: Comparison, folder: Path, *, command: str = "")
         sections=report_sections(comparison, folder),
         command=command or "napari-sslmaps evaluate --from run.json  # in the folder of this report",
     )
-    record = record_of(comparison)
+    record = record_of(comparison, hashes_of(folder, names))
     record.write(folder / "run.json")
+    remove_own(folder, map(escape, earlier.keys() - names), earlier)
     return record
+
+
+def _written_before(folder: Path) -> Mapping[str, str]:
+    """Return the files, and their hashes, of the comparison whose record lies in a folder."""
+    try:
+        return files_of(RunRecord.read(folder / "run.json"))
+    except RecordError:  # none, or none that can be understood
+        return {}
 
 
 def report_sections(comparison: Comparison, folder: Path | None = None) -> list[ReportSection]:

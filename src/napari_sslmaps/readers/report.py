@@ -1,8 +1,9 @@
 """A study's answers as a report, tables and JSON."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from glob import escape
 from io import StringIO
 from math import isfinite
 from pathlib import Path
@@ -15,10 +16,13 @@ from napari_sslmaps.files import read_text
 from napari_sslmaps.readers.analysis import Scores, sentences_of, tables_of
 from napari_sslmaps.readers.answers import read_answers
 from napari_sslmaps.readers.study import Study
+from napari_sslmaps.records.claim import hashes_of, remove_own
 from napari_sslmaps.records.csv import write_csv
-from napari_sslmaps.records.json import write_object
+from napari_sslmaps.records.json import read_object, write_object
+from napari_sslmaps.serialise import load
 
 _IMAGES = "images.csv"
+_REPORT = "report.json"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,17 +113,33 @@ def read_scores(folder: Path) -> Scores:
     return best
 
 
+@dataclass(frozen=True, slots=True)
+class _Earlier:
+    """An earlier report, as far as it lists what was written: names of tables → their hashes."""
+
+    files: Mapping[str, str]
+
+
+def _written_before(folder: Path) -> Mapping[str, str]:
+    try:
+        return load(_Earlier, read_object(folder / _REPORT, "a report"), "a report").files
+    except RecordError:  # none, or none that can be understood
+        return {}
+
+
 def write_study_report(found: StudyReport, folder: Path) -> None:
-    """Write ``report.html``, a CSV of every table, and ``report.json``.
+    """Write ``report.html``, a CSV of every table, and ``report.json``; tables of an earlier report go.
 
     Raises
     ------
     ExportError
         If they cannot be written.
     """
+    earlier, names = _written_before(folder), {f"{table.key}.csv" for table in found.tables}
     for table in found.tables:
         write_csv(table, folder / f"{table.key}.csv")
-    write_object(folder / "report.json", found.to_dict())
+    write_object(folder / _REPORT, {**found.to_dict(), "files": hashes_of(folder, names)})
+    remove_own(folder, map(escape, earlier.keys() - names), earlier)
     study = found.study
     people = f"{len(study.readers)} reader{'s' if len(study.readers) > 1 else ''}"
     what = f"{people}, {len(study.images)} images, {len(study.methods)} methods"

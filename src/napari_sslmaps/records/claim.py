@@ -1,11 +1,11 @@
 """Folders that results go to: what this package wrote there may be replaced, what is anybody else's not."""
 
 import os
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePath
 
 from napari_sslmaps.errors import ExportError
-from napari_sslmaps.files import read_regular, special_kind
+from napari_sslmaps.files import hash_path, read_regular, special_kind
 
 _MARK = b"napari-sslmaps"
 _START_BYTES = 2**16
@@ -62,13 +62,21 @@ def check_file(path: Path) -> None:
         raise stranger(path)
 
 
-def remove_own(folder: Path, names: Iterable[str]) -> None:
+def hashes_of(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    """Return names of files in a folder → their SHA-256, by which `remove_own` knows them again."""
+    return {name: hash_path(folder / name) for name in sorted(names)}
+
+
+def remove_own(folder: Path, names: Iterable[str], hashes: Mapping[str, str] | None = None) -> None:
     """Remove what this package wrote into a folder before and no longer belongs to its results.
 
     Parameters
     ----------
     folder, names
         The folder, and files in it as patterns; others, and those beyond the folder, stay.
+    hashes
+        Names → hashes, from `hashes_of`, of files that cannot hold this package's name, as tables: one of
+        them goes if it is still the same.
 
     Raises
     ------
@@ -77,7 +85,7 @@ def remove_own(folder: Path, names: Iterable[str]) -> None:
     """
     inside = folder.resolve()
     for path in _there(folder, names):
-        if path.resolve().is_relative_to(inside) and _is_ours(path):
+        if path.resolve().is_relative_to(inside) and (_is_ours(path) or _is_same(path, folder, hashes or {})):
             try:
                 path.unlink()
             except OSError as error:
@@ -109,7 +117,13 @@ def _check_writable(folder: Path) -> None:
 
 
 def _there(folder: Path, names: Iterable[str]) -> list[Path]:
-    return [path for name in names for path in sorted(folder.glob(name))] if folder.is_dir() else []
+    inside = [name for name in names if name and not PurePath(name).anchor]
+    return [path for name in inside for path in sorted(folder.glob(name))] if folder.is_dir() else []
+
+
+def _is_same(path: Path, folder: Path, hashes: Mapping[str, str]) -> bool:
+    written = hashes.get(path.relative_to(folder).as_posix(), "")
+    return bool(written) and path.is_file() and hash_path(path) == written
 
 
 def _is_ours(path: Path, holding: bytes = b"") -> bool:

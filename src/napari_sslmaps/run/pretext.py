@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from glob import escape
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from napari_sslmaps.core.region import Region
 from napari_sslmaps.encoders.methods.registry import METHODS
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.encoders.spec import EncoderSpec
-from napari_sslmaps.errors import InvalidOptionError
+from napari_sslmaps.errors import InvalidOptionError, RecordError
 from napari_sslmaps.figures.picture import picture_of
 from napari_sslmaps.figures.pretext_figure import PretextColumn, compose_pretext_figure
 from napari_sslmaps.figures.run_figure import Picture, save_figure
@@ -20,16 +21,19 @@ from napari_sslmaps.inputs.images import open_named, record_of
 from napari_sslmaps.pipeline.planning import at_working_resolution
 from napari_sslmaps.pretext.view import pretext_view
 from napari_sslmaps.records.anonymous import Key, numbered
-from napari_sslmaps.records.json import write_object
+from napari_sslmaps.records.claim import remove_own
+from napari_sslmaps.records.json import read_object, write_object
 from napari_sslmaps.records.map_files import write_panel
 from napari_sslmaps.records.places import place_in, written
 from napari_sslmaps.records.run import ImageRecord
+from napari_sslmaps.serialise import load
 from napari_sslmaps.sources.base import rename
 from napari_sslmaps.sources.open_options import AS_STORED, OpenOptions
 from napari_sslmaps.sources.protocol import ImageSource
 from napari_sslmaps.sources.without_text import WithoutText
 
 FORMAT = "napari-sslmaps/pretext"
+_RECORD = "pretext.json"
 OnEncoder = Callable[[str], None]
 
 
@@ -147,8 +151,31 @@ def draw_pretext(outcome: PretextOutcome, path: Path) -> None:
     save_figure(compose_pretext_figure(outcome.picture, outcome.columns), path)
 
 
+@dataclass(frozen=True, slots=True)
+class _Panels:
+    """Panels of an encoder, as an earlier record lists them."""
+
+    outputs: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Earlier:
+    """An earlier record, as far as it lists what was written."""
+
+    encoders: tuple[_Panels, ...]
+
+
+def _written_before(folder: Path) -> set[str]:
+    """Return the names of the panels that the views whose record lies in a folder wrote."""
+    try:
+        record = load(_Earlier, read_object(folder / _RECORD, "a record"), "a record")
+    except RecordError:  # none, or none that can be understood
+        return set()
+    return {name for entry in record.encoders for name in entry.outputs.values()}
+
+
 def write_pretext(outcome: PretextOutcome, folder: Path) -> dict[str, Any]:
-    """Write figure, panels and record into `folder`.
+    """Write figure, panels and record into `folder`; panels of earlier views that lie there go.
 
     Returns
     -------
@@ -160,6 +187,7 @@ def write_pretext(outcome: PretextOutcome, folder: Path) -> dict[str, Any]:
     ExportError
         If something cannot be written.
     """
+    earlier = _written_before(folder)
     entries = [
         _write_panels(column, spec, folder, f"{index:02d}-{column.encoder}", outcome.image.spacing_um_yx)
         for index, (column, spec) in enumerate(zip(outcome.columns, outcome.specs, strict=True), 1)
@@ -183,7 +211,9 @@ def write_pretext(outcome: PretextOutcome, folder: Path) -> dict[str, Any]:
         "figure": "pretext.png",
     }
     record = written(record, folder)
-    write_object(folder / "pretext.json", record)
+    write_object(folder / _RECORD, record)
+    now = {name for entry in entries for name in entry["outputs"].values()}
+    remove_own(folder, map(escape, earlier - now))
     return record
 
 

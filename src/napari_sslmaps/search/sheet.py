@@ -17,8 +17,9 @@ from napari_sslmaps.figures.panels import INK, Extent, framed
 from napari_sslmaps.figures.panels import draw_image as draw
 from napari_sslmaps.figures.run_figure import save_figure
 from napari_sslmaps.inputs.images import open_named
+from napari_sslmaps.records.claim import remove_own
 from napari_sslmaps.records.csv import write_csv
-from napari_sslmaps.records.json import write_object
+from napari_sslmaps.records.json import write_json
 from napari_sslmaps.search.query import Place, image_file
 from napari_sslmaps.sources.protocol import ImageSource
 
@@ -66,7 +67,8 @@ def write_places(places: Sequence[Place], folder: Path, files: Mapping[str, Path
     places, folder
         Places to write, and the folder for the files.
     files
-        Image files from `image_files`; without any there is no contact sheet.
+        Image files from `image_files`; without any there is no contact sheet, and that of an earlier search
+        goes.
 
     Raises
     ------
@@ -74,9 +76,11 @@ def write_places(places: Sequence[Place], folder: Path, files: Mapping[str, Path
         If they cannot be written.
     """
     write_csv(place_table(places), folder / "places.csv")
-    write_object(folder / "places.json", {"places": [asdict(one) for one in places]})
+    write_json(folder / "places.json", "places", {"places": [asdict(one) for one in places]})
     if files:
         save_figure(contact_sheet(places, files), folder / "places.png")
+    else:
+        remove_own(folder, ("places.png",))
 
 
 def contact_sheet(places: Sequence[Place], files: Mapping[str, Path]) -> Figure:

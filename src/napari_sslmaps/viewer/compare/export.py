@@ -244,8 +244,10 @@ def _names_in(folder: Path) -> list[str]:
 
 def _draw(found: ComparisonResult, folder: Path) -> None:
     """Write the figure and the maps of the image where a report looks for them."""
+    from napari_sslmaps.compare.store import ComparisonFolder
     from napari_sslmaps.compare.write import ImageWriter
 
     if found.comparison is not None and found.embedded is not None:
         display = found.comparison.request.options.run.maps.similarity.display
+        ComparisonFolder(folder).forget(found.comparison.images[0].name)
         ImageWriter(folder, 1, display)(found.embedded, found.comparison.images[0])
