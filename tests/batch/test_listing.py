@@ -3,10 +3,21 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from matplotlib.figure import Figure
+from PIL import ExifTags, Image
 
+from napari_sslmaps.core.grid import TokenGrid
+from napari_sslmaps.core.region import Region
+from napari_sslmaps.core.results import Embedding, Provenance
 from napari_sslmaps.errors import InvalidOptionError
+from napari_sslmaps.figures.run_figure import save_figure
 from napari_sslmaps.inputs.listing import BatchItem, list_items
+from napari_sslmaps.maps.token_length import token_length_map
+from napari_sslmaps.records.json import write_object
+from napari_sslmaps.records.map_files import write_map
+from napari_sslmaps.sources.open import find_images
 
 
 def sheet(folder: Path, text: str) -> Path:
@@ -35,6 +46,34 @@ def test_what_another_batch_has_stored_is_no_input(images):
     assert "store/cells.zarr" in names
     assert "store/seen.zarr" not in names
     assert "1 .zarr" in found.notes[0]
+
+
+def test_figures_maps_and_copies_that_this_package_wrote_are_no_input(images):
+    out = images / "results"
+    save_figure(Figure(), out / "figure.png")
+    grid = TokenGrid.covering(Region(0, 0, 32, 40), 8)
+    tokens = np.random.default_rng(0).normal(size=(4, 5, 6)).astype(np.float32)
+    write_map(out / "mae" / "token_length.tif", token_length_map(Embedding(tokens, grid, Provenance())))
+    animation = Image.Exif()
+    animation[ExifTags.Base.Software] = "napari-sslmaps"
+    frame = Image.new("RGB", (300, 200))
+    frame.save(out / "frames.webp", save_all=True, append_images=[frame], exif=animation)
+    write_object(out / "run.json", {"format": "napari-sslmaps/run"})
+    for mine in (out / "mine.png", out / "sources" / "copy.png", images / "sources" / "mine.png"):
+        mine.parent.mkdir(exist_ok=True)
+        Image.new("L", (9, 9)).save(mine)
+    found = list_items([images])
+    names = {item.name for item in found.items}
+    assert {"results/mine.png", "sources/mine.png"} == {name for name in names if "mine" in name}
+    assert not any(name.startswith("results/") for name in names - {"results/mine.png"})
+    assert (
+        "1 file is no image by its name (1 .json), run.json among them; 4 files were written"
+        in found.notes[0]
+    )
+    everything = {path.name for path in find_images(images, results=True)}
+    assert {"figure.png", "token_length.tif", "frames.webp", "copy.png"} <= everything
+    single = list_items([out / "figure.png"]).items
+    assert [item.name for item in single] == ["figure.png"]
 
 
 def test_what_lies_in_the_folder_of_outputs_is_no_input(images):

@@ -15,11 +15,10 @@ from napari_sslmaps.errors import ExportError
 from napari_sslmaps.evaluation.annotation import Annotation
 from napari_sslmaps.files import fitting, hash_path, written_whole
 from napari_sslmaps.records.run import ImageRecord, MaskRecord
+from napari_sslmaps.sources.open import SOURCES
 from napari_sslmaps.sources.protocol import ImageSource
 
 MOST_PIXELS = 100_000_000
-SOURCES = "sources"
-"""Folder, beside the record, of what was in memory."""
 
 
 def in_files(comparison: Comparison, folder: Path) -> Comparison:

@@ -13,7 +13,7 @@ from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import InvalidOptionError, RegionError, SSLMapsError, UnsupportedImageError
 from napari_sslmaps.files import fitting, read_text, readable, user_path
 from napari_sslmaps.sources.channels import Channel, chosen_channels
-from napari_sslmaps.sources.formats import holds_dicom, is_url, local_path, url_of
+from napari_sslmaps.sources.formats import IMAGE_SUFFIXES, holds_dicom, is_url, local_path, url_of
 from napari_sslmaps.sources.open import find_images, open_image
 from napari_sslmaps.sources.open_options import AS_STORED, OpenOptions
 
@@ -158,16 +158,26 @@ def _list_one(given: str | Path) -> tuple[list[BatchItem], str]:
 
 
 def _left_out(folder: Path, others: Sequence[Path]) -> str:
-    """Say which files of a folder are no images by their names; empty if all are."""
-    if not others:
-        return ""
-    kinds = Counter(path.suffix.lower() or "without a suffix" for path in others)
-    counted = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(6))
+    """Say which files of a folder are no images by their names, or results; empty if all are images."""
+    results = [path for path in others if path.name.lower().endswith(IMAGE_SUFFIXES)]
+    strangers = [path for path in others if path not in results]
+    parts = []
+    if strangers:
+        one = len(strangers) == 1
+        parts.append(
+            f"{'1 file is no image by its name' if one else f'{len(strangers)} files are no images by name'} "
+            f"({_counted(strangers)}), {strangers[0].name} among them"
+        )
+    if results:
+        files = "1 file was" if len(results) == 1 else f"{len(results)} files were"
+        parts.append(f"{files} written by napari-sslmaps ({_counted(results)}), {results[0].name} among them")
+    return f"Left out of {folder.name}: {'; '.join(parts)}." if parts else ""
+
+
+def _counted(paths: Sequence[Path]) -> str:
+    kinds = Counter(path.suffix.lower() or "without a suffix" for path in paths)
     more = " and others" if len(kinds) > 6 else ""
-    files = (
-        "1 file is no image by its name" if len(others) == 1 else f"{len(others)} files are no images by name"
-    )
-    return f"Left out of {folder.name}: {files} ({counted}{more}), {others[0].name} among them."
+    return ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(6)) + more
 
 
 def _check_names(items: Iterable[BatchItem]) -> None:

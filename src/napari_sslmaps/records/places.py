@@ -93,7 +93,11 @@ class Places:
 
     def _others(self, name: str) -> Iterator[Path]:
         """Yield images and masks in the other folder, those of the same name first."""
-        every = list(find_images(self.images)) if self.images is not None and self.images.is_dir() else []
+        every = (
+            list(find_images(self.images, results=True))
+            if self.images is not None and self.images.is_dir()
+            else []
+        )
         return iter(sorted(every, key=lambda place: place.name != name))
 
 

@@ -43,6 +43,12 @@ _PICTURES = (
 _CZI, _ZIP, _NUMPY = b"ZISRAWFILE", b"PK\3\4", b"\x93NUMPY"
 _TGA_BITS = (b"\x08", b"\x0f", b"\x10", b"\x18", b"\x20")
 _PNM = re.compile(rb"P[1-6]\s")
+SOURCES = "sources"
+"""Folder, beside a record, of copies of images that were in memory."""
+_DRAWN = (".png", ".webp", ".tif", ".tiff")
+_SAID_BYTES = 4096
+_MARKS = (b"Software\0napari-sslmaps", b'napari-sslmaps/map"', b"napari-sslmaps/map&quot;")
+"""What figures as PNG, and maps as TIFF, hold near their beginning."""
 _LARGEST_RECORD = 2**24
 _NO_SLIDES = (b"\x89PNG", b"BM", b"GIF8", b"RIFF", b"\x93NUMPY")
 """What no slide begins with, so that OpenSlide is not asked."""
@@ -301,10 +307,10 @@ def _signature(path: Path) -> bytes:
     return start
 
 
-def find_images(folder: Path, others: list[Path] | None = None) -> Iterator[Path]:
+def find_images(folder: Path, others: list[Path] | None = None, *, results: bool = False) -> Iterator[Path]:
     """Yield what looks like an image in a folder and all folders below it, in order of names.
 
-    Hidden files and what a batch has stored are left out, ``.zarr`` folders are one image each, files
+    Hidden files and what this package has written are left out, ``.zarr`` folders are one image each, files
     without a suffix are taken if they begin as DICOM does, and one file of a DICOM slide stands for all of
     its levels.
 
@@ -314,6 +320,8 @@ def find_images(folder: Path, others: list[Path] | None = None) -> Iterator[Path
         Folder to search.
     others
         List that takes the files that are left out.
+    results
+        Whether figures, maps and copies of images that this package has written are taken as well.
 
     Raises
     ------
@@ -333,14 +341,47 @@ def find_images(folder: Path, others: list[Path] | None = None) -> Iterator[Path
         if name.startswith(".") or path in parts:
             continue
         if path.is_dir() and not name.endswith(".zarr"):
-            yield from find_images(path, others)
-        elif name.endswith(".zarr") and _is_embedding(path):
+            inside = find_images(path, others, results=results)
+            if name == SOURCES and not results and _is_record(folder / "run.json"):
+                inside = _left_out(inside, others)
+            yield from inside
+        elif _is_embedding(path) if name.endswith(".zarr") else not results and _is_drawn(path):
             if others is not None:
                 others.append(path)
         elif name.endswith(IMAGE_SUFFIXES) or (path.is_file() and not path.suffix and _is_dicom(path)):
             yield path
         elif others is not None:
             others.append(path)
+
+
+def _left_out(found: Iterator[Path], others: list[Path] | None) -> Iterator[Path]:
+    """Yield nothing of what is found, and note it."""
+    copies = list(found)
+    if others is not None:
+        others += copies
+    return iter(())
+
+
+def _is_record(path: Path) -> bool:
+    """Whether a file is the record of a run or a comparison."""
+    try:
+        return b'"napari-sslmaps/run"' in read_regular(path, _LARGEST_RECORD)[:_SAID_BYTES]
+    except OSError:
+        return False
+
+
+def _is_drawn(path: Path) -> bool:
+    """Whether a file says of itself that it is a figure or a map of this package."""
+    if not path.name.lower().endswith(_DRAWN) or not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            start = file.read(_SAID_BYTES)
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _SAID_BYTES))
+            end = file.read() if start[8:12] == b"WEBP" else b""
+    except OSError:
+        return False
+    return any(mark in start for mark in _MARKS) or b"napari-sslmaps" in end.rpartition(b"EXIF")[2]
 
 
 def _is_embedding(path: Path) -> bool:

@@ -18,6 +18,7 @@ from napari_sslmaps.maps.pca import COMPONENTS, ComponentBasis, pca_map
 from napari_sslmaps.maps.registry import besides_standard
 from napari_sslmaps.pipeline.planning import plan_at
 from napari_sslmaps.sources.identity import FileIdentity
+from napari_sslmaps.sources.open import SOURCES
 from napari_sslmaps.viewer.compare.jobs import Shown, ShownImage, options_with
 from napari_sslmaps.viewer.state.loaded_encoders import LoadedEncoders
 
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     from napari_sslmaps.records.run import ImageRecord, MaskRecord, RunOptions, RunRecord
     from napari_sslmaps.run.outcome import EncoderOutcome
     from napari_sslmaps.run.request import RunRequest
-
-SOURCES = "sources"
-"""Folder, beside the record, of what was in memory."""
 
 
 def write_maps(shown: Shown, folder: Path, encoders: LoadedEncoders) -> "RunRecord":

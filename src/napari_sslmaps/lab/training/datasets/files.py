@@ -161,9 +161,14 @@ def scan_files(
     """
     if not path.exists():
         raise UnsupportedImageError(f"Expected a folder or file of images; there is none at {path}.")
-    found = sorted(find_images(path)) if path.is_dir() and path.suffix != ".zarr" else [path]
+    others: list[Path] = []
+    found = sorted(find_images(path, others)) if path.is_dir() and path.suffix != ".zarr" else [path]
     entries: list[FileEntry] = []
-    skipped: list[str] = []
+    skipped = [
+        f"{file.name} was written by napari-sslmaps."
+        for file in others
+        if file.name.lower().endswith(IMAGE_SUFFIXES)
+    ]
     for done, file in enumerate(found):
         try:
             entries.append(_look(file, data))
