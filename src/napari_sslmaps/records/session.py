@@ -1,12 +1,13 @@
 """A session of the window as a file: image, region, encoders, options and view."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.maps.groups import AnchorGroup
 from napari_sslmaps.maps.registry import MapOptions
 from napari_sslmaps.records.json import read_json, write_json
+from napari_sslmaps.records.places import Places, place_in
 from napari_sslmaps.serialise import dump, strict
 
 _KIND = "session"
@@ -67,7 +68,7 @@ class SessionSearch:
     Parameters
     ----------
     store, images
-        Paths of the folder of a batch, and of its images; empty for none.
+        Paths of the folder of a batch, and of its images, as those of an image; empty for none.
     encoder
         Encoder whose tokens are searched; empty for the first.
     count, per_image, apart
@@ -90,7 +91,8 @@ class SessionRecord:
     Parameters
     ----------
     image, path
-        Name of the image layer, and its file; empty where it has none.
+        Name of the image layer, and its file: by the way to it from a session that was saved, or its name
+        alone, whole in one that stays on this machine or is of before; empty where there is none.
     image_sha256
         Hash of the pixels of the region, as in an embedding's provenance; empty where nothing was embedded.
     region
@@ -152,16 +154,39 @@ class SessionRecord:
     search: SessionSearch | None = None
 
 
-def save_session(session: SessionRecord, path: Path) -> Path:
+def save_session(session: SessionRecord, path: Path, *, here: bool = False) -> Path:
     """Write a session as JSON.
+
+    Parameters
+    ----------
+    session, path
+        Session to write, and its file.
+    here
+        Whether it stays on this machine, where folders may be named as they are; otherwise they are written
+        as `place_in` writes them.
 
     Raises
     ------
     ExportError
         If the file cannot be written.
     """
-    write_json(path, _KIND, dump(session))
+    write_json(path, _KIND, dump(session if here else _placed(session, path.parent)))
     return path
+
+
+def _placed(session: SessionRecord, folder: Path) -> SessionRecord:
+    search = session.search
+    if search is not None:
+        store, images = (place_in(each, folder) for each in (search.store, search.images))
+        search = replace(search, store=store, images=images)
+    return replace(session, path=place_in(session.path, folder), search=search)
+
+
+def found_search(search: SessionSearch, folder: Path) -> SessionSearch:
+    """Return an archive with its folders where they lie now, seen from the folder of the session."""
+    places = Places(folder)
+    store, images = (str(places.find(each, "")) if each else "" for each in (search.store, search.images))
+    return replace(search, store=store, images=images)
 
 
 def load_session(path: Path) -> SessionRecord:

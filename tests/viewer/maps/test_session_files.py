@@ -13,6 +13,13 @@ from viewer_kit import KnownEmbedder, known_services, noise
 
 from napari_sslmaps.encoders.controls import controls_of
 from napari_sslmaps.maps.similarity import SimilarityOptions
+from napari_sslmaps.records.session import (
+    SessionRecord,
+    SessionSearch,
+    found_search,
+    load_session,
+    save_session,
+)
 from napari_sslmaps.viewer.canvas.npe2 import read
 from napari_sslmaps.viewer.controller import Controller
 from napari_sslmaps.viewer.maps import session_files
@@ -163,6 +170,64 @@ def test_a_file_that_was_moved_is_found_beside_the_session(
     controller.session_files.open(tmp_path / "sessions" / "mine.json")
     assert controller.workspace.status.text.startswith(f"{name} was found beside the session.")
     assert controller.session.embedded
+
+
+def test_a_saved_session_tells_no_folder_and_moves_with_its_image(
+    controller: Controller, filed: Path, tmp_path: Path
+) -> None:
+    text = (tmp_path / "sessions" / "mine.json").read_text(encoding="utf-8")
+    assert json.loads(text)["path"] == "../there/field.png"
+    assert str(tmp_path) not in text
+    moved = tmp_path / "elsewhere"
+    moved.mkdir()
+    for folder in ("there", "sessions"):
+        (tmp_path / folder).rename(moved / folder)
+    controller.session_files.open(moved / "sessions" / "mine.json")
+    assert "found beside" not in controller.workspace.status.text
+    assert controller.session.embedded
+    assert controller.workspace.image.metadata["path"] == str(moved / "there" / "field.png")
+
+
+def test_an_image_whose_folder_a_session_does_not_tell_is_opened_first(
+    viewer: ViewerModel, controller: Controller, filed: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "sessions" / "mine.json"
+    record = load_session(path)
+    save_session(replace(record, path="/mnt/Users/anna/field.png"), path)
+    assert load_session(path).path == "field.png"
+    controller.session_files.open(path)
+    assert "Open the session's image, field (field.png), first" in controller.workspace.status.text
+    data, options, _ = read(str(filed))[0]
+    viewer.add_image(data, **{**options, "metadata": {"path": str(filed)}})
+    controller.session_files.open(path)
+    assert not controller.workspace.status.failed
+    assert controller.session.embedded
+
+
+def test_a_session_that_stays_here_keeps_its_folder(
+    controller: Controller, filed: Path, last: Path, tmp_path: Path
+) -> None:
+    controller.session_files.open(tmp_path / "sessions" / "mine.json")
+    controller.session_files.save_by_itself()
+    assert load_session(last).path == str(filed)
+    whole = tmp_path / "sessions" / "of_before.json"
+    save_session(load_session(last), whole, here=True)
+    controller.viewer.layers.clear()
+    controller.session_files.open(whole)
+    assert "found beside" not in controller.workspace.status.text
+    assert controller.session.embedded
+
+
+def test_the_archive_of_a_session_is_found_by_the_way_to_it(tmp_path: Path) -> None:
+    store, images = tmp_path / "store", tmp_path / "images"
+    search = SessionSearch(str(store), str(images))
+    save_session(SessionRecord("a", search=search), tmp_path / "sessions" / "mine.json")
+    kept = load_session(tmp_path / "sessions" / "mine.json").search
+    assert (kept.store, kept.images) == ("../store", "../images")
+    store.mkdir(), images.mkdir()
+    assert found_search(kept, tmp_path / "sessions") == search
+    assert found_search(SessionSearch(), tmp_path) == SessionSearch()
+    assert found_search(search, tmp_path / "sessions") == search
 
 
 def test_pixels_that_are_others_than_those_saved_are_told_of(

@@ -1,7 +1,7 @@
 """Sessions as files: saved by a user, or by itself when the dock is closed, and opened again."""
 
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple, Protocol, get_args
 
 from napari.components import ViewerModel
@@ -12,13 +12,16 @@ from napari_sslmaps.core.tiling import TILED
 from napari_sslmaps.encoders.controls import controls_of
 from napari_sslmaps.errors import RegionError, SSLMapsError
 from napari_sslmaps.files import hash_path
+from napari_sslmaps.records.places import Places
 from napari_sslmaps.records.session import (
     SessionRecord,
     SessionSearch,
     SessionView,
+    found_search,
     load_session,
     save_session,
 )
+from napari_sslmaps.sources.formats import is_url
 from napari_sslmaps.viewer.canvas.image_layer import frame_of, lead_of_frame, path_of, uncover
 from napari_sslmaps.viewer.canvas.npe2 import contents_of, read, read_chosen
 from napari_sslmaps.viewer.canvas.region_selection import chosen_rectangles
@@ -107,7 +110,7 @@ class SessionFiles:
             return
         try:
             last_session().parent.mkdir(parents=True, exist_ok=True)
-            save_session(record, last_session())
+            save_session(record, last_session(), here=True)
         except (OSError, SSLMapsError) as error:
             self._workspace.say(f"The session was not kept: {error}")
 
@@ -186,7 +189,7 @@ class SessionFiles:
         if not workspace.anchors:
             self._tools.coordinator.follow_anchors()
         if record.search is not None:
-            self._tools.archive.restore(record.search)
+            self._tools.archive.restore(found_search(record.search, path.parent))
         view = record.view
         self._opened, self._note = record, note
         self._tools.run()
@@ -265,7 +268,7 @@ class SessionFiles:
         note = ""
         if found is not None and record.file_sha256 and _file_facts(str(found)) != _facts_of(record):
             note = _CHANGED.format(found.name)
-        elif found is not None and str(found) != record.path:
+        elif found is not None and not _is_there(folder / record.path, found):
             note = f"{found.name} was found beside the session."
         return self._layer_for(record, str(found or "")), note
 
@@ -280,7 +283,7 @@ class SessionFiles:
             if image.name == record.image and not record.path:
                 return image
         if not path:
-            return None
+            return next((image for image in images if _is_file_of(image, record)), None)
         chosen = record.series is not None or bool(record.channel)
         data, options, _ = read_chosen(path, record.series, record.channel) if chosen else read(path)[0]
         layer = Image(data, **_with_path(options, path))
@@ -295,15 +298,27 @@ def _with_path(options: dict[str, object], path: str) -> dict[str, object]:
 
 def _file_of(record: SessionRecord, folder: Path) -> Path | None:
     """Return where the image of a session lies now: at its path, beside the session, or there by its hash."""
-    if not record.path:
+    if not record.path or is_url(record.path):
         return None
-    for path in (Path(record.path), folder / Path(record.path).name):
-        if path.exists():
-            return path
+    path = Places(folder).find(record.path, record.file_sha256)
+    if path.exists():
+        return path
     if not record.file_sha256:
         return None
     alike = (path for path in sorted(folder.iterdir()) if path.is_file())
     return next((path for path in alike if _file_facts(str(path)) == _facts_of(record)), None)
+
+
+def _is_there(path: Path, found: Path) -> bool:
+    """Whether a file lies at a path."""
+    return path.exists() and path.samefile(found)
+
+
+def _is_file_of(image: Image, record: SessionRecord) -> bool:
+    """Whether a layer is of the file of a session, which lies where nobody but the user can find it."""
+    path, name = path_of(image), PurePosixPath(record.path.replace("\\", "/")).name
+    alike = bool(path) and Path(path).name == name and _file_facts(path) == _facts_of(record)
+    return alike and _is_chosen(image, record)
 
 
 def _facts_of(record: SessionRecord) -> tuple[int, str]:
