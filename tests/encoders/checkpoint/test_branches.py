@@ -31,6 +31,7 @@ def test_an_average_that_torch_makes(tmp_path, outer):
     [
         ("module.base_encoder.", "module.momentum_encoder.", "trained"),  # MoCo v3
         ("backbone.", "momentum_backbone.", "trained"),  # solo-learn
+        ("encoder.", "momentum_encoder.", "trained"),  # solo-learn before 1.0.4
         ("backbone.", "backbone_momentum.", "trained"),  # lightly
         ("student_backbone.", "teacher_backbone.", "average"),  # lightly
         ("student.backbone.", "teacher.backbone.", "average"),

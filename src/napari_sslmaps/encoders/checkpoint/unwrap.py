@@ -140,7 +140,8 @@ def _marks(branch: Branch | None) -> tuple[_Fits, ...]:
         return (*map(_named, _TRAINED), _among(_TRAINED_WORDS), lambda prefix: not _is_average(prefix))
     if branch == "target":
         return (*averages, _is_average)
-    return (*moving[:_EVALUATED], _among(_AVERAGE_WORDS), *moving[_EVALUATED:], _among(_TRAINED_WORDS))
+    trained = _among(_TRAINED_WORDS), lambda prefix: not _is_average(prefix)
+    return (*moving[:_EVALUATED], _among(_AVERAGE_WORDS), *moving[_EVALUATED:], *trained)
 
 
 def _named(word: str) -> _Fits:
