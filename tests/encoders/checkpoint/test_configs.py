@@ -88,6 +88,13 @@ def test_what_cards_ask_to_pass_is_seen_in_the_tensors(tmp_path):
     assert report.architecture.layer_scale
 
 
+def test_layers_without_a_bias_are_those_whose_bias_is_zero(tmp_path):
+    config = {"architecture": NAME, "model_args": SMALL | {"proj_bias": False}, "pretrained_cfg": {}}
+    path = folder_of(tmp_path, config, options=SMALL | {"proj_bias": False})
+    network = load_encoder(path, device="cpu", method="dino").extractor.network
+    assert not any(block.attn.proj.bias.any() for block in network.blocks)
+
+
 def test_an_architecture_that_timm_does_not_know_is_said(tmp_path):
     config = {"architecture": "vit_of_tomorrow", "pretrained_cfg": {"mean": MEAN, "std": STD}}
     report = inspect_checkpoint(folder_of(tmp_path, config), GIVEN)

@@ -49,6 +49,7 @@ _CANNOT_BUILD = (TypeError, ValueError, AssertionError, LookupError, AttributeEr
 _BEHIND = ("global_pool", "fc", "head.global_pool", "head.flatten", "head.fc")
 _NOT_COMPUTED = (nn.Identity, nn.Dropout)
 _CNNS = (ResNet, ConvNeXt)
+_BIASED = {"attn.proj", "mlp.fc1", "mlp.fc1_g", "mlp.fc1_x", "mlp.fc2"}
 _STEMS = ("patch_embed.proj.weight", "encoder.conv1.weight", "encoder.stem.0.weight")
 """Networks of timm that stand under ``encoder.`` here, whole."""
 
@@ -238,7 +239,7 @@ def _unlike_cnn(network: Any, state: Mapping[str, Tensor]) -> str:
 
 def _unlike_transformer(network: Any, twin: Any, *, rotary: bool) -> str:
     for block in network.blocks:
-        if found := _first_other(_parts(block), _parts(twin.blocks[0])):
+        if found := _first_other(_with_biases(_parts(block)), _parts(twin.blocks[0])):
             return f"a {type(block).__name__} with {found}"
         if block.attn.scale != twin.blocks[0].attn.scale:
             return "a transformer with other attention logits"
@@ -291,6 +292,14 @@ def _parts(module: nn.Module) -> dict[str, str]:
         and name
         and not name.startswith(_BEHIND)
     } | {"": type(module).__name__}
+
+
+def _with_biases(parts: Mapping[str, str]) -> dict[str, str]:
+    """Describe layers without a bias as if they had one: it is zero here, which is the same."""
+    return {
+        name: text.replace("bias=False", "bias=True") if name in _BIASED else text
+        for name, text in parts.items()
+    }
 
 
 def _first_other(theirs: Mapping[str, str], ours: Mapping[str, str]) -> str:
