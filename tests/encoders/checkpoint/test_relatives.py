@@ -16,6 +16,13 @@ from napari_sslmaps.errors import CheckpointError
 WIDTH = 80
 
 
+def named_by_ibot(weights):
+    return {
+        name.replace("ls1.gamma", "gamma_1").replace("ls2.gamma", "gamma_2"): value
+        for name, value in weights.items()
+    }
+
+
 def before(prefix, weights):
     return {f"{prefix}{name}": value for name, value in weights.items()}
 
@@ -94,17 +101,10 @@ def test_the_small_transformer_of_moco_v3_has_twelve_heads(tmp_path):
 def test_ibot_with_layer_scale(tmp_path, size, branch):
     networks = {"teacher": vit_weights(scale=True, seed=1), "student": vit_weights(scale=True, seed=2)}
     head = {"head.last_layer.weight_g": torch.ones(3, 1), "head.last_layer2.weight_g": torch.ones(3, 1)}
-
-    def stored(weights):
-        return {
-            name.replace("ls1.gamma", "gamma_1").replace("ls2.gamma", "gamma_2"): value
-            for name, value in weights.items()
-        }
-
-    student = before("backbone.", stored(networks["student"]) | {"masked_embed": torch.ones(1, DIM)})
+    student = before("backbone.", named_by_ibot(networks["student"]) | {"masked_embed": torch.ones(1, DIM)})
     content = {
         "student": before("module.", student | head),
-        "teacher": before("backbone.", stored(networks["teacher"])) | head,
+        "teacher": before("backbone.", named_by_ibot(networks["teacher"])) | head,
         "optimizer": {"state": {}},
         "epoch": 3,
         "args": argparse.Namespace(arch="vit_small"),
@@ -120,6 +120,16 @@ def test_ibot_with_layer_scale(tmp_path, size, branch):
     )
     assert encoder.spec.method == "dino"
     assert (encoder.report.companions == ("mask token",)) == (branch == "student")
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_ibot_alone_is_told_by_its_mask_token(tmp_path, size):
+    weights = vit_weights(scale=True, seed=1)
+    content = named_by_ibot(weights) | {"masked_embed": torch.ones(1, DIM)}
+    torch.save({"state_dict": content}, tmp_path / "checkpoint.pth")
+    encoder = compare(tmp_path / "checkpoint.pth", weights, size, resample=offset)
+    assert encoder.spec.method == "dino"
+    assert any("masked_embed" in sentence for sentence in encoder.report.ambiguous)
 
 
 @pytest.mark.parametrize("kind", ["ViTMSNModel", "DeiTModel", "DeiTForImageClassificationWithTeacher"])

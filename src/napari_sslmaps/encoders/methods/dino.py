@@ -9,9 +9,10 @@ from dataclasses import replace
 from napari_sslmaps.encoders.methods.method import HEADS_OF_WIDE, INVARIANCE, KeyLayout, Method, ModelType
 from napari_sslmaps.encoders.recognition import Companions, Fact, Translated, Unwrapped, separate
 
+_IBOT_MASK = "masked_embed"
 _BESIDE: Mapping[str, str] = {
     "mask_token": "mask token",
-    "masked_embed": "mask token",
+    _IBOT_MASK: "mask token",
     "dino_head.": "projection head",
     "ibot_head.": "projection head",
     "head.": "projection head",
@@ -29,10 +30,9 @@ _PARTS: Mapping[str, str] = {
 
 
 def _is_dino(file: Unwrapped) -> bool:
-    """Whether a teacher or student with added positions lay under that name."""
-    return bool(
-        {"teacher", "student"} & set(file.container.split("."))
-        and {"patch_embed.proj.weight", "pos_embed"} <= set(file.tensors)
+    """Whether a teacher or student with added positions lay under that name, or iBOT's mask token beside."""
+    return {"patch_embed.proj.weight", "pos_embed"} <= set(file.tensors) and bool(
+        {"teacher", "student"} & set(file.container.split(".")) or _IBOT_MASK in file.tensors
     )
 
 
@@ -97,6 +97,8 @@ def translate_dino(file: Unwrapped) -> Translated:
     facts = {}
     if layout == "DINO" and file.container.split(".")[0] in {"teacher", "student"}:
         facts["method"] = Fact("dino", f"the outer key {file.container!r} and no mask token")
+    elif layout == "DINO" and _IBOT_MASK in file.tensors:
+        facts["method"] = Fact("dino", f"{_IBOT_MASK}, the mask token of iBOT, shown as DINO", certain=False)
     beside = translated.companions
     companions = {_COMPANIONS.sub(_companion, key): part for key, part in beside.state.items()}
     return replace(translated, state=renamed, facts=facts, companions=Companions(companions, beside.settings))
