@@ -1,14 +1,18 @@
-"""Transformers in the names of torchvision, MMPretrain and MONAI → timm's, wherever in a file they lie."""
+"""Transformers in the names of torchvision, MMPretrain and MONAI → timm's, wherever in a file they lie.
+
+ResNets that were cut into a sequence of layers, which has numbers for names, get torchvision's.
+"""
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
 from napari_sslmaps.encoders.checkpoint.open import Opened
 from napari_sslmaps.encoders.checkpoint.timm_config import HEADS, OTHER_NAMES
+from napari_sslmaps.encoders.families.family import prefixes_of
 from napari_sslmaps.encoders.methods.dino import translate_moco
 from napari_sslmaps.encoders.methods.mae import translate_mae
 from napari_sslmaps.encoders.recognition import Companions, Fact, Translated, Unwrapped, separate
@@ -108,8 +112,38 @@ SPELLINGS: Mapping[str, Spelling] = {
 }
 
 
+_IN_SEQUENCE: Mapping[str, str] = {
+    "0": "conv1",
+    "1": "bn1",
+    **{str(3 + stage): f"layer{stage}" for stage in range(1, 5)},
+}
+"""Children of a ResNet that hold weights, by their place in ``nn.Sequential(*network.children())``."""
+_SEQUENCE_MARKS = ("7.0.conv1.weight", "4.0.conv1.weight", "1.running_mean", "0.weight")
+
+
+def _with_named_layers(opened: Opened) -> Opened:
+    """Name the layers of ResNets in a sequence, as lightly, RadImageNet and other codes keep them."""
+    first, *others = _SEQUENCE_MARKS
+    stems = [stem for stem in prefixes_of(opened.tensors, first) if _has(opened.tensors, stem, others)]
+    if not stems:
+        return opened
+    return replace(opened, tensors={_layer_named(key, stems): part for key, part in opened.tensors.items()})
+
+
+def _layer_named(key: str, stems: Iterable[str]) -> str:
+    for stem in stems:
+        place, _, inside = key.removeprefix(stem).partition(".")
+        if key.startswith(stem) and place in _IN_SEQUENCE:
+            return f"{stem}{_IN_SEQUENCE[place]}.{inside}"
+    return key
+
+
+def _has(names: Mapping[str, Tensor], stem: str, keys: Iterable[str]) -> bool:
+    return all(f"{stem}{key}" in names for key in keys)
+
+
 def respell(opened: Opened) -> Opened:
-    """Give the transformers of another library timm's names; what else a file has keeps its own.
+    """Give the networks of another library the names known here; what else a file has keeps its own.
 
     Parameters
     ----------
@@ -130,18 +164,13 @@ def respell(opened: Opened) -> Opened:
                 linear = name == "patch_embed.proj.weight" and tensor.ndim == 2
                 tensors[f"{prefix}{name}"] = _as_convolution(tensor) if linear else tensor
         return replace(opened, tensors=tensors, spelling=title)
-    return opened
+    return _with_named_layers(opened)
 
 
 def _prefixes(names: Mapping[str, Tensor], spelling: Spelling) -> list[str]:
     """Return what stands before the keys of each network that is spelt so."""
     first, *others = spelling.marks
-    stems = [key.removesuffix(first) for key in names if key.endswith(first)]
-    return [
-        stem
-        for stem in stems
-        if (not stem or stem.endswith(".")) and all(f"{stem}{other}" in names for other in others)
-    ]
+    return [stem for stem in prefixes_of(names, first) if _has(names, stem, others)]
 
 
 def _is_flat(tensors: Mapping[str, Tensor], prefix: str) -> bool:

@@ -196,14 +196,26 @@ def _check_written(written: Any, case: Case) -> None:
     check_stated({name: (getattr(written, name), getattr(seen, name)) for name in stated}, case.name)
 
 
+_BESIDE_ITS_ENCODER = ("decoder.", "segmentation_head.", "projection.", "discriminator.")
+
+
 def _prefixes(names: Iterable[str]) -> set[str]:
     """Look for the stem and first stage of a ResNet; that of a U-Net stands under ``encoder.``, its own."""
     known = set(names)
     return {
-        prefix.removesuffix("encoder.")
+        _of_unet(prefix, known)
         for prefix in prefixes_of(known, "conv1.weight")
         if f"{prefix}layer1.0.conv1.weight" in known
     }
+
+
+def _of_unet(prefix: str, known: set[str]) -> str:
+    """Return what stands before a U-Net whose encoder has this prefix, or the prefix of a ResNet alone."""
+    outer = prefix.removesuffix("encoder.")
+    if outer and not outer.endswith("."):  # base_encoder. and the like
+        return prefix
+    parts = tuple(f"{outer}{part}" for part in _BESIDE_ITS_ENCODER)
+    return outer if any(name.startswith(parts) for name in known) else prefix
 
 
 UNET = Family(

@@ -12,11 +12,13 @@ _BESIDE: Mapping[str, str] = {
     "projection.": "projection head",
     "fc.": "projection head",
     "queue": "queue of keys",
+    **dict.fromkeys(("projector.", "projection_head.", "prototypes.", "predictor."), "projection head"),
+    "classifier.": "classification head",
 }
 
 
 _PLAIN = re.compile(r"decoder\.blocks\.\d+\.conv[12]\.[01]\.|segmentation_head\.0\.")
-"""Keys of a U-Net's decoder without attention; those of U-Net++, FPN and DeepLab differ."""
+"""Keys of a U-Net's decoder of five blocks, normed and without attention; those of U-Net++ and FPN differ."""
 
 
 def _is_unet(file: Unwrapped) -> bool:
@@ -30,7 +32,7 @@ def _is_resnet(file: Unwrapped) -> bool:
 def translate_unet(file: Unwrapped) -> Translated:
     """Translate a U-Net of DiRA's training, out of its momentum-contrast wrapper, or this package's own."""
     behind = [key for key in file.tensors if key.startswith(("decoder.", "segmentation_head."))]
-    whole = "decoder.blocks.0.conv1.0.weight" in file.tensors
+    whole = {"decoder.blocks.0.conv1.1.weight", "decoder.blocks.4.conv1.0.weight"} <= set(file.tensors)
     plain = whole and all(_PLAIN.match(key) for key in behind)
     layout = "segmentation-models-pytorch U-Net" if plain else "U-Net's encoder"
     others = {} if plain else dict.fromkeys(("decoder.", "segmentation_head."), "decoder of another network")
