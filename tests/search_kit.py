@@ -14,6 +14,8 @@ from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.pipeline.masks import mask_hash
 from napari_sslmaps.search.index import IndexState, OnOutput
 from napari_sslmaps.search.query import Place
+from napari_sslmaps.sources.open import open_image
+from napari_sslmaps.sources.scan import scan_region
 from napari_sslmaps.viewer.search.jobs import Archive, Pixels, Question
 
 DIM, STRIDE = 24, 8
@@ -38,7 +40,11 @@ def put(store, name, seed, key="k", masked=False, block="", encoder=ENCODER):
     pixels = np.random.default_rng(seed).integers(0, 255, (*region.shape_yx, 3), np.uint8)
     Image.fromarray(pixels).save(path)
     sha = mask_hash(np.isfinite(tokens[..., 0]))
-    provenance = Provenance(encoder=encoder, region=region, mask_sha256=sha, token_block=block)
+    with open_image(path) as source:
+        seen = scan_region(source, region).sha256
+    provenance = Provenance(
+        encoder=encoder, image_sha256=seen, region=region, mask_sha256=sha, token_block=block
+    )
     embedding = Embedding(tokens, TokenGrid.covering(region, STRIDE), provenance)
     row = {"name": name, "image": path.name}
     unfinished = store / ".unfinished"

@@ -10,11 +10,22 @@ import tifffile
 from PIL import Image
 from search_kit import DIM, ENCODER, STRIDE, put, tokens_of
 
+from napari_sslmaps.batch.store import Output, write_output
 from napari_sslmaps.cli import main
-from napari_sslmaps.errors import Cancelled, InvalidAnchorError, InvalidOptionError
+from napari_sslmaps.core.tiling import Tiling
+from napari_sslmaps.errors import Cancelled, InvalidAnchorError, InvalidOptionError, UnsupportedImageError
+from napari_sslmaps.pipeline.embedding import embed
 from napari_sslmaps.search import index as indexing
 from napari_sslmaps.search.index import IndexState, Manifest, build_index, index_folder, index_state
-from napari_sslmaps.search.query import Like, Place, TokenIndex, embedding_of, image_file
+from napari_sslmaps.search.query import (
+    Like,
+    Place,
+    TokenIndex,
+    check_as_embedded,
+    embedding_of,
+    image_file,
+    output_of,
+)
 from napari_sslmaps.search.sheet import around
 from napari_sslmaps.sources.open import open_image
 
@@ -186,6 +197,43 @@ def test_index_and_search_from_the_command_line(store, tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["search", str(store), "--like", "case0@20,20", "-o", str(out)])
     assert not (out / "places.png").exists()  # of places that were found before
+
+
+def test_an_image_that_is_another_now_is_not_drawn(store, tmp_path, capsys):
+    build_index(store)
+    changed = store.parent / "images" / "case0.png"
+    Image.fromarray(np.asarray(Image.open(changed))[::-1]).save(changed)
+    arguments = ["search", str(store), "--like", "case0@20,20", "--images", str(changed.parent)]
+    with pytest.raises(SystemExit) as end:
+        main([*arguments, "--per-image", "1", "--count", "3", "-o", str(tmp_path / "out")])
+    assert end.value.code == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.count("has other pixels now") == 1
+    assert "Expected case0 as the batch embedded it" in said
+    place = TokenIndex(store).search(TokenIndex(store).vector([Like("case0", (20, 20))]), 1)[0]
+    output = output_of(place, store, "")
+    with pytest.raises(UnsupportedImageError, match="run the batch and the index again"):
+        check_as_embedded("case0", changed, output)
+    Image.new("L", (20, 20)).save(changed)
+    with pytest.raises(UnsupportedImageError, match="has other pixels now"):
+        check_as_embedded("case0", changed, output)
+    check_as_embedded("case0", changed, None)
+
+
+@pytest.mark.parametrize("tile", [None, 64], ids=str)
+def test_an_image_is_known_again_by_what_embed_saw_of_it(tile, tmp_path):
+    pixels = np.random.default_rng(5).integers(0, 255, (96, 128, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    seen = embed(str(tmp_path / "a.png"), "mae-demo", tiling=Tiling(tile))
+    row = {"name": "a", "image": "a.png"}
+    (tmp_path / "store" / ".unfinished").mkdir(parents=True)
+    output = tmp_path / "store" / "mae-demo" / "a.zarr"
+    write_output(output, Output(seen, {}, None, "float16", "k", row), tmp_path / "store" / ".unfinished")
+    check_as_embedded("a", tmp_path / "a.png", output)
+    pixels[0, 0, 0] ^= 1
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    with pytest.raises(UnsupportedImageError, match="Expected a as the batch embedded it"):
+        check_as_embedded("a", tmp_path / "a.png", output)
 
 
 def test_what_a_store_holds_is_told_without_opening_its_index(store):

@@ -73,14 +73,17 @@ def search(  # noqa: PLR0913  # each parameter is an option that users type
     """Find the places most like one or several others, over all images of a store."""
     from napari_sslmaps.extras import require_extra
     from napari_sslmaps.search.query import Like, TokenIndex
-    from napari_sslmaps.search.sheet import image_files, place_table, write_places
+    from napari_sslmaps.search.sheet import as_embedded, image_files, place_table, write_places
 
     require_extra("search")
     opened = TokenIndex(store, encoder)
     vector = opened.vector([Like.parse(one) for one in like], [Like.parse(one) for one in unlike or ()])
     places = opened.search(vector, count, apart=apart, per_image=per_image)
-    files = image_files(places, [store, *([] if images is None else [images]), Path()])
+    found = image_files(places, [store, *([] if images is None else [images]), Path()])
     if out is not None:
+        files, notes = as_embedded(places, found, store, encoder)
+        for sentence in notes:
+            console.note(sentence)
         write_places(places, out, files)
     if json:
         console.out_json({"places": [asdict(one) for one in places]})
@@ -89,7 +92,7 @@ def search(  # noqa: PLR0913  # each parameter is an option that users type
     if out is not None:
         drawn = " and places.png" if files else ""
         console.note(f"Wrote places.csv, places.json{drawn} to {out}")
-        missing = {one.image for one in places} - set(files)
+        missing = {one.image for one in places} - set(found)
         if missing:
             console.note(
                 f"{len(missing)} images, {min(missing)} among them, are not there to be drawn. Say where "

@@ -7,17 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from napari_sslmaps.batch.store import read_about, read_embedding
+from napari_sslmaps.batch.store import About, read_about, read_embedding
 from napari_sslmaps.core.results import Embedding, Float32, Provenance
 from napari_sslmaps.encoders.registry import load_encoder
-from napari_sslmaps.errors import InvalidOptionError
+from napari_sslmaps.errors import InvalidOptionError, UnsupportedImageError
 from napari_sslmaps.files import user_path
 from napari_sslmaps.inputs.images import open_named
 from napari_sslmaps.pipeline.embedding import embed
 from napari_sslmaps.search.index import IndexedImage, Manifest, index_folder, read_part
+from napari_sslmaps.sources.protocol import ImageSource
+from napari_sslmaps.sources.scan import scan_region
 
 _PROBES = 32
 _FIRST, _MOST = 512, 16_384
+_HASHED_PIXELS = 32_000_000
+"""Pixels that are hashed while a user waits for a picture: less than a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,12 +322,10 @@ def embedding_of(place: Place, store: Path, encoder: str) -> Embedding:
     UnsupportedImageError
         If it is damaged.
     """
-    manifest = Manifest.read(index_folder(store, encoder))
-    wanted = (place.name, place.image, place.frame)
-    for one in manifest.images if manifest else ():
-        if one.alive and (one.name, one.image, one.frame) == wanted:
-            return read_embedding(store / one.output)
-    raise InvalidOptionError(f"Expected tokens of {place.name} in {store}; there are none. Search again.")
+    output = output_of(place, store, encoder)
+    if output is None:
+        raise InvalidOptionError(f"Expected tokens of {place.name} in {store}; there are none. Search again.")
+    return read_embedding(output)
 
 
 def image_file(one: Place | IndexedImage, roots: Sequence[Path]) -> Path | None:
@@ -335,6 +337,56 @@ def image_file(one: Place | IndexedImage, roots: Sequence[Path]) -> Path | None:
     below = "/".join(parts[: parts.index(file) + 1]) if file in parts else file
     candidates = (root / part for part in (one.image, below, one.name) for root in roots if part)
     return next((path for path in candidates if path.exists()), None)
+
+
+def check_as_embedded(name: str, path: Path, output: Path | None) -> None:
+    """Refuse an image that is not the one whose tokens a store has, as far as a moment can tell.
+
+    Its size is looked at and, of up to 32 million pixels that were read whole as they are stored, their hash.
+
+    Parameters
+    ----------
+    name, path
+        Name of the image in a sentence, and its file.
+    output
+        Folder of its tokens in the store, from `output_of`; None for nothing.
+
+    Raises
+    ------
+    UnsupportedImageError
+        If it is another, or cannot be read.
+    """
+    about = None if output is None else read_about(output)
+    if about is None:
+        return
+    with open_named(str(path)) as source:
+        is_same = _is_as_embedded(source, about)
+    if not is_same:
+        raise UnsupportedImageError(
+            f"Expected {name} as the batch embedded it; {path} has other pixels now. Choose the folder of "
+            "the images as they were, or run the batch and the index again."
+        )
+
+
+def _is_as_embedded(source: ImageSource, about: About) -> bool:
+    made, region, row = about.provenance, about.provenance.region, about.row
+    if (np.add(about.grid.origin_yx, about.grid.extent_yx) > source.levels[0].shape_yx).any():
+        return False
+    chosen = row.get("series") or row.get("channel")
+    if region is None or not made.image_sha256 or made.mask_sha256 or chosen:
+        return True
+    if region.level >= len(source.levels) or region.height * region.width > _HASHED_PIXELS:
+        return True
+    return region.frame < source.frames and scan_region(source, region).sha256 == made.image_sha256
+
+
+def output_of(place: Place, store: Path, encoder: str) -> Path | None:
+    """Return what a store has of the image that a place lies in; None where that is nothing."""
+    manifest = Manifest.read(index_folder(store, encoder))
+    wanted = (place.name, place.image, place.frame)
+    alive = (one for one in manifest.images if one.alive) if manifest else iter(())
+    found = next((one for one in alive if (one.name, one.image, one.frame) == wanted), None)
+    return None if found is None else store / found.output
 
 
 def _place(image: IndexedImage, y: float, x: float, score: float) -> Place:

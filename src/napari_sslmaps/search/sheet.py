@@ -20,7 +20,7 @@ from napari_sslmaps.inputs.images import open_named
 from napari_sslmaps.records.claim import remove_own
 from napari_sslmaps.records.csv import write_csv
 from napari_sslmaps.records.json import write_json
-from napari_sslmaps.search.query import Place, image_file
+from napari_sslmaps.search.query import Place, check_as_embedded, image_file, output_of
 from napari_sslmaps.sources.protocol import ImageSource
 
 _COLUMNS, _SIDE_IN = 8, 1.2
@@ -57,6 +57,26 @@ def image_files(places: Sequence[Place], roots: Sequence[Path]) -> dict[str, Pat
     """
     found = {place.image: image_file(place, roots) for place in places}
     return {image: path for image, path in found.items() if path is not None}
+
+
+def as_embedded(
+    places: Sequence[Place], files: Mapping[str, Path], store: Path, encoder: str
+) -> tuple[dict[str, Path], tuple[str, ...]]:
+    """Leave out the files that are not the images whose tokens a store has.
+
+    Returns
+    -------
+    files, notes
+        Image → file of those that are, and a sentence for each of the others.
+    """
+    kept, notes = dict(files), []
+    for place in {place.image: place for place in places if place.image in files}.values():
+        try:
+            check_as_embedded(place.name, files[place.image], output_of(place, store, encoder))
+        except SSLMapsError as error:
+            notes.append(str(error))
+            del kept[place.image]
+    return kept, tuple(notes)
 
 
 def write_places(places: Sequence[Place], folder: Path, files: Mapping[str, Path]) -> None:

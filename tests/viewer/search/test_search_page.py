@@ -242,6 +242,32 @@ def test_from_a_batch_to_a_place_in_another_image(real, viewer, store) -> None:
     assert at == (int(places[number].y // 8), int(places[number].x // 8))
 
 
+def test_an_image_that_is_another_now_is_not_shown_as_the_one_that_was_found(real, viewer, store) -> None:
+    search, workspace, images = real.search_page, real.workspace, store.parent / "images"
+    search.choose_store(store)
+    search.build()
+    search.choose_images(images)
+    for data in jobs.read(str(images / "case0.png")):
+        viewer.add_image(data[0], **data[1])
+    (images / "case1.png").write_bytes((images / "case2.png").read_bytes())
+    workspace.anchors = (Anchor((20.0, 20.0)),)
+    pictures = {}
+    search.pictured.connect(pictures.__setitem__)
+    search.search()
+    places = search.model.places
+    assert set(pictures) == {number for number, place in enumerate(places) if place.name != "case1"}
+    assert "or have changed since they were embedded" in workspace.status.text
+    layers = len(viewer.layers)
+    search.open(next(number for number, place in enumerate(places) if place.name == "case1"))
+    assert "Expected case1 as the batch embedded it" in workspace.status.text
+    assert workspace.status.failed
+    assert len(viewer.layers) == layers
+    (images / "case0.png").write_bytes((images / "case2.png").read_bytes())
+    search.search()
+    assert workspace.status.failed
+    assert "as the batch embedded it" in workspace.status.text
+
+
 def test_what_cannot_be_searched_is_said(real, viewer, store, monkeypatch) -> None:
     search, workspace = real.search_page, real.workspace
     search.choose_store(store)

@@ -288,7 +288,8 @@ class SearchController:
         if lacking:
             self._workspace.say(
                 f"{lacking} of {len(self.model.places)} places have no picture: their images are not in "
-                f"{' or '.join(map(str, self.model.roots))}. Choose the folder of the images."
+                f"{' or '.join(map(str, self.model.roots))}, or have changed since they were embedded. "
+                "Choose the folder of the images."
             )
 
     def _on_not_drawn(self, error: BaseException) -> None:

@@ -9,11 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sslmaps.core.results import Embedding
-from napari_sslmaps.errors import InvalidOptionError, SSLMapsError
+from napari_sslmaps.errors import InvalidOptionError, SSLMapsError, UnsupportedImageError
 from napari_sslmaps.extras import require_extra
 from napari_sslmaps.inputs.images import open_named
 from napari_sslmaps.search.index import IndexState, OnOutput, build_index, index_state
-from napari_sslmaps.search.query import Like, Place, TokenIndex, embedding_of, image_file
+from napari_sslmaps.search.query import (
+    Like,
+    Place,
+    TokenIndex,
+    check_as_embedded,
+    embedding_of,
+    image_file,
+    output_of,
+)
 from napari_sslmaps.search.sheet import around, image_files
 from napari_sslmaps.viewer.canvas.npe2 import LayerData, read
 from napari_sslmaps.viewer.state.tasks import TaskContext
@@ -129,8 +137,13 @@ class StoreSearcher:
         """Return the tokens of the image in view: the archive's own, else those of the window."""
         file = Path(question.path)
         output = index.output_of(file, archive.roots, question.frame) if question.path else ""
-        if output:
-            return index.stored(output)
+        try:
+            check_as_embedded(question.name, file, archive.store / output if output else None)
+            if output:
+                return index.stored(output)
+        except UnsupportedImageError:
+            if question.known is None:
+                raise
         if question.known is None:
             raise InvalidOptionError(
                 f"Expected an image of the archive, or one with tokens by {archive.encoder}; {question.name} "
@@ -145,6 +158,7 @@ class StoreSearcher:
         for image, path in files.items():
             numbers = [number for number, place in enumerate(places) if place.image == image]
             try:
+                check_as_embedded(image, path, output_of(places[numbers[0]], archive.store, archive.encoder))
                 with open_named(str(path)) as source:
                     for number in numbers:
                         unit, _ = around(places[number], source)
@@ -159,6 +173,8 @@ class StoreSearcher:
         ------
         InvalidOptionError
             If it is in none of the folders.
+        UnsupportedImageError
+            If it is not the image any more that the archive has the tokens of.
         """
         path = image_file(place, archive.roots)
         if path is None:
@@ -166,6 +182,7 @@ class StoreSearcher:
                 f"Expected {place.image or place.name} in {' or '.join(map(str, archive.roots))}; it is not "
                 "there. Choose the folder of the images."
             )
+        check_as_embedded(place.name, path, output_of(place, archive.store, archive.encoder))
         return path
 
     def tokens(self, archive: Archive, place: Place) -> Embedding:
