@@ -10,13 +10,13 @@ from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import AnnotationError, InvalidOptionError
 from napari_sslmaps.evaluation.annotation import Annotation
+from napari_sslmaps.evaluation.annotation_file import read_annotation
 from napari_sslmaps.inputs.images import open_named, record_of
 from napari_sslmaps.maps.groups import check_on_grid
 from napari_sslmaps.pipeline.planning import region_on
 from napari_sslmaps.records.anonymous import number_of, numbered
 from napari_sslmaps.records.run import ImageRecord
 from napari_sslmaps.sources.base import rename
-from napari_sslmaps.sources.masks import read_mask, void_label
 from napari_sslmaps.sources.protocol import ImageSource
 
 
@@ -96,9 +96,7 @@ def annotation_of(
     """
     found = image.annotation
     if isinstance(found, MaskFile):
-        labels = read_mask(found.path)
-        ignore = void_label(labels) if found.ignore is None else found.ignore
-        return Annotation.from_labels(labels, shape_yx, names=found.classes, ignore=ignore)
+        return read_annotation(found.path, shape_yx, names=found.classes, ignore=found.ignore)
     wanted = [score for score in request.scores if SCORES[score].needs_annotation]
     if found is None and wanted:
         raise InvalidOptionError(

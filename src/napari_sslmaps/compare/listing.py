@@ -10,6 +10,7 @@ from napari_sslmaps.compare.request import ComparedImage, MaskFile
 from napari_sslmaps.core.grid import Points
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import InvalidOptionError
+from napari_sslmaps.evaluation.annotation_file import GEOJSON, names_in
 from napari_sslmaps.files import read_text, user_path
 from napari_sslmaps.inputs.images import SAMPLE_PREFIX, find_sample
 from napari_sslmaps.inputs.listing import BatchItem, image_in, list_items
@@ -93,6 +94,7 @@ def list_images(
         notes = tuple(note for note in listing.notes if not _known_columns(note))
     if options.masks is not None:
         found = _with_masks(found, options)
+    found = _with_names(found)
     if options.labels:
         found = _with_labels(found, options.labels)
     return tuple(found), notes
@@ -188,7 +190,7 @@ def _with_masks(images: Sequence[ComparedImage], options: ListingOptions) -> lis
         return [replace(image, annotation=mask) for image in images]
     by_stem: dict[str, list[Path]] = {}
     for path in sorted(masks.rglob("*")):
-        if path.suffix.lower() in MASK_SUFFIXES and not path.name.startswith("."):
+        if path.suffix.lower() in (*MASK_SUFFIXES, GEOJSON) and not path.name.startswith("."):
             by_stem.setdefault(path.stem, []).append(path)
     matched = {image.name: _mask_of(image, by_stem, masks) for image in wanting}
     without = [name for name, path in matched.items() if path is None]
@@ -211,6 +213,26 @@ def _with_masks(images: Sequence[ComparedImage], options: ListingOptions) -> lis
         image
         if (own := matched.get(image.name)) is None
         else replace(image, annotation=MaskFile(own, options.classes, options.ignore))
+        for image in images
+    ]
+
+
+def _with_names(images: Sequence[ComparedImage]) -> list[ComparedImage]:
+    """Give the classes of GeoJSON the same numbers in all images, unless they are named."""
+    files = {image.name: image.annotation for image in images if isinstance(image.annotation, MaskFile)}
+    drawn = {
+        name: file
+        for name, file in files.items()
+        if file.path.suffix.lower() == GEOJSON and file.path.is_file() and not file.classes
+    }
+    names = sorted(
+        {name for path in {file.path for file in drawn.values()} for name in names_in(path).values()}
+    )
+    classes = dict(enumerate(names, start=1))
+    return [
+        replace(image, annotation=replace(drawn[image.name], classes=classes))
+        if image.name in drawn
+        else image
         for image in images
     ]
 

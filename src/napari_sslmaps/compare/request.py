@@ -27,7 +27,7 @@ class MaskFile:
     Parameters
     ----------
     path
-        A label image that `read_mask` reads.
+        A file that `read_annotation` reads.
     classes
         Names of its classes, by label.
     ignore

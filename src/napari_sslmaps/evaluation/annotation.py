@@ -139,33 +139,20 @@ class Annotation:
         AnnotationError
             If there is none, one has fewer than three corners, or their number is not that of the classes.
         """
-        from skimage import draw
-
-        fill: Any = draw.polygon2mask  # scikit-image leaves it untyped
-
         if not len(polygons) or len(polygons) != len(kinds):
             raise AnnotationError(
                 f"Expected at least one polygon and a class for each; got {len(polygons)} polygons and "
                 f"{len(kinds)} classes."
             )
         names, numbers = _numbered(kinds)
-        factor = max(1, int(np.ceil(np.sqrt(shape_yx[0] * shape_yx[1] / _LARGEST_DRAWING))))
-        shape = -(-shape_yx[0] // factor), -(-shape_yx[1] // factor)
-        scale = np.divide(shape, shape_yx)
-        labels = np.zeros(shape, np.int16)
-        for corners, number in zip(polygons, numbers, strict=True):
-            place = np.asarray(corners, float)
+        places = [np.asarray(corners, float) for corners in polygons]
+        for place in places:
             if place.ndim != 2 or place.shape[1] != 2 or len(place) < 3 or not np.isfinite(place).all():
                 raise AnnotationError(
                     "Expected polygons of at least three (row, column) corners; got an array of shape "
                     f"{place.shape}. Draw shapes with an area."
                 )
-            place = (place + 0.5) * scale - 0.5
-            low = np.clip(np.floor(place.min(axis=0)).astype(int), 0, shape)
-            high = np.clip(np.ceil(place.max(axis=0)).astype(int) + 1, low, shape)
-            if (high > low).all():
-                inside = fill(high - low, place - low)
-                labels[low[0] : high[0], low[1] : high[1]][inside] = number
+        labels = fill_rings([(place,) for place in places], numbers, shape_yx)
         return cls(labels, (int(shape_yx[0]), int(shape_yx[1])), names)
 
     @property
@@ -327,3 +314,36 @@ def _numbered(kinds: Sequence[int] | Sequence[str]) -> tuple[dict[int, str], lis
             f"Expected the class of each polygon as a number from 1 to {_HIGHEST}, or each as a name."
         )
     return {number: name for name, number in numbers.items()}, found
+
+
+def fill_rings(
+    areas: Sequence[Sequence[Float]], numbers: Sequence[int], shape_yx: tuple[int, int]
+) -> NDArray[np.int16]:
+    """Fill areas in order, each by the even-odd rule over its rings.
+
+    Parameters
+    ----------
+    areas
+        Rings of each area, (n, 2) as (row, column) of their corners in pixels of level 0.
+    numbers
+        Label of each area.
+    shape_yx
+        Height and width of the image's level 0; of more than 64 million pixels, labels are coarser.
+    """
+    from skimage import draw
+
+    fill: Any = draw.polygon2mask  # scikit-image leaves it untyped
+
+    factor = max(1, int(np.ceil(np.sqrt(shape_yx[0] * shape_yx[1] / _LARGEST_DRAWING))))
+    shape = -(-shape_yx[0] // factor), -(-shape_yx[1] // factor)
+    scale = np.divide(shape, shape_yx)
+    labels = np.zeros(shape, np.int16)
+    for rings, number in zip(areas, numbers, strict=True):
+        places = [(ring + 0.5) * scale - 0.5 for ring in rings]
+        corners = np.concatenate(places)
+        low = np.clip(np.floor(corners.min(axis=0)).astype(int), 0, shape)
+        high = np.clip(np.ceil(corners.max(axis=0)).astype(int) + 1, low, shape)
+        if (high > low).all():
+            inside = np.logical_xor.reduce([fill(high - low, place - low) for place in places])
+            labels[low[0] : high[0], low[1] : high[1]][inside] = number
+    return labels

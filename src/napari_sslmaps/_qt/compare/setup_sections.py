@@ -11,7 +11,7 @@ from napari_sslmaps._qt.parts import GAP, ComboBox, Section, quiet, titled, tool
 from napari_sslmaps.compare.scores import CONTROL_TIPS, SCORES
 from napari_sslmaps.encoders.controls import ControlKind
 
-_MASKS = "Masks (*.png *.tif *.tiff *.npy *.bmp)"
+_MASKS = "Masks (*.png *.tif *.tiff *.npy *.bmp *.geojson)"
 _COLUMNS = 3
 
 

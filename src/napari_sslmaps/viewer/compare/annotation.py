@@ -1,7 +1,6 @@
 """`Annotation` of an image's pixels from what a user painted or drew in napari, or has in a file."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,6 @@ from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.placed_mask import PlacedMask
 from napari_sslmaps.errors import AnnotationError
 from napari_sslmaps.evaluation.annotation import IGNORE, Annotation
-from napari_sslmaps.sources.masks import read_mask, void_label
 from napari_sslmaps.viewer.canvas.image_layer import (
     OWN,
     frame_of,
@@ -167,18 +165,6 @@ def _kinds(layer: Shapes, areas: Sequence[int]) -> list[int] | list[str]:
     if values.map(lambda value: isinstance(value, int | np.integer)).all():
         return [int(value) for value in values]
     return [str(value) for value in values]
-
-
-def annotation_in(path: Path, shape_yx: tuple[int, int]) -> Annotation:
-    """Read a mask file of an image of that size on level 0.
-
-    Raises
-    ------
-    SSLMapsError
-        If it cannot be read, or does not fit the image.
-    """
-    labels = read_mask(path)
-    return Annotation.from_labels(labels, shape_yx, ignore=void_label(labels))
 
 
 def only(annotation: Annotation, kind: int | None) -> Annotation:

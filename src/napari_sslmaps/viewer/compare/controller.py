@@ -11,11 +11,11 @@ from napari_sslmaps.compare.scores import SCORES
 from napari_sslmaps.core.findings import Cell
 from napari_sslmaps.errors import Cancelled, SSLMapsError
 from napari_sslmaps.evaluation.annotation import Annotation
+from napari_sslmaps.evaluation.annotation_file import read_annotation
 from napari_sslmaps.maps.make import MapRequest
 from napari_sslmaps.viewer.canvas.image_layer import LayerSource, is_own
 from napari_sslmaps.viewer.compare.agreement import AgreementLayer
 from napari_sslmaps.viewer.compare.annotation import (
-    annotation_in,
     annotation_layers,
     annotation_of,
     only,
@@ -182,7 +182,7 @@ class ComparisonController:
         if chosen is None:
             return None
         if isinstance(chosen, Path):
-            return annotation_in(chosen, LayerSource(image).levels[0].shape_yx)
+            return read_annotation(chosen, LayerSource(image).levels[0].shape_yx)
         return annotation_of(self._viewer, chosen, image)
 
     def _compare(self) -> None:
