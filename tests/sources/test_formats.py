@@ -157,6 +157,37 @@ def test_a_pair_of_header_and_pixels_opens_by_either(magic: bytes, tmp_path: Pat
         open_image(tmp_path / "v.hdr")
 
 
+@pytest.mark.parametrize(
+    ("header", "pixels"),
+    [
+        ("v.mhd", "v.raw"),
+        ("v.mhd", "my scan.raw"),
+        ("v.nhdr", "v.raw"),
+        ("v.hdr", "v.img"),
+        ("v.img", "v.hdr"),
+    ],
+)
+def test_one_of_two_files_without_the_other_says_which_is_missing(
+    header: str, pixels: str, tmp_path: Path
+) -> None:
+    written = volume(tmp_path / header, np.zeros((3, 8, 8), np.int16))
+    other = "v.raw" if pixels == "my scan.raw" else pixels
+    (tmp_path / other).unlink()
+    if other != pixels:
+        written.write_text(written.read_text().replace(other, pixels))
+    with pytest.raises(UnsupportedImageError, match=rf"{pixels} beside {header}.* there is none") as refusal:
+        open_image(written)
+    assert "damaged" not in str(refusal.value)
+
+
+def test_pixels_in_a_file_whose_name_has_spaces(tmp_path: Path) -> None:
+    pixels = RNG.integers(-900, 900, (3, 24, 32)).astype(np.int16)
+    path = volume(tmp_path / "v.mhd", pixels)
+    (tmp_path / "v.raw").rename(tmp_path / "my scan.raw")
+    path.write_text(path.read_text().replace("v.raw", "my scan.raw"))
+    np.testing.assert_array_equal(frames_of(path), pixels)
+
+
 def test_parts_of_a_vector_are_no_colours(tmp_path: Path) -> None:
     field = RNG.random((24, 32, 3)).astype(np.float32)
     path = volume(tmp_path / "v.nrrd", field, isVector=True)

@@ -35,6 +35,7 @@ NIFTI_2 = gzip.compress(b"\x1c\2\0\0n+2\0\r\n\x1a\n" + bytes(528), mtime=0)
         ("a.h5", b"\x89HDF\r\n\x1a\n" + bytes(60), "an HDF5 file.*h5py"),
         ("a.heic", b"\0\0\0\x18ftypheic" + bytes(60), r"an HEIC photo.*magick a\.heic"),
         ("a.psd", b"8BPS" + bytes(60), "a Photoshop file"),
+        ("a.qoi", b"qoif" + bytes(60), r"a QOI picture.*magick a\.qoi"),
         ("a.pdf", b"%PDF-1.7" + bytes(60), "a PDF"),
         ("a.gz", b"\x1f\x8b\x08" + bytes(60), r"gunzip a\.gz"),
         (

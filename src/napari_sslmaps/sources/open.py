@@ -32,7 +32,7 @@ from napari_sslmaps.sources.jpegxl import begins_as_jpeg_xl, open_jpeg_xl
 from napari_sslmaps.sources.nifti import pair_of
 from napari_sslmaps.sources.npy import open_npy
 from napari_sslmaps.sources.protocol import ImageSource
-from napari_sslmaps.sources.refusals import check_complete_vsi, check_known
+from napari_sslmaps.sources.refusals import check_beside, check_complete_vsi, check_known
 from napari_sslmaps.sources.slide import SLIDE_SUFFIXES, OpenSlideSource, vendor_of
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -184,6 +184,7 @@ def _open_path(path: Path, asked: _OpenRequest) -> ImageSource:
             return opened
         check_alone(asked.series, path.name)  # of the scans alone some hold several
     check_known(start, path.name)
+    check_beside(pair_of(path)[0], path)
     raise UnsupportedImageError(
         f"Expected {_READABLE}; {path.name} starts with {start[:8]!r}, which is none of them. "
         "Convert it, for example to OME-TIFF, and open that."

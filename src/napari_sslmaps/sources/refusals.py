@@ -53,6 +53,7 @@ _FORMATS: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"\0\0\1\0", "an icon", _TO_TIFF),
     (0, b"II\xbc\x01", "a JPEG XR picture", _TO_TIFF),
     (0, b"DDS ", "a DDS texture", _TO_TIFF),
+    (0, b"qoif", "a QOI picture", _TO_TIFF),
     (0, b"gimp xcf", "a GIMP file", _TO_TIFF),
     (0, b"#?RADIANCE", "a Radiance picture", _TO_TIFF),
     (
@@ -133,3 +134,25 @@ def check_complete_vsi(path: Path) -> None:
         f"{where}. Convert it with that folder beside it: bioformats2raw {path.name} slide.zarr, and open "
         "slide.zarr, or export it as OME-TIFF from QuPath. The overview in it opens with series 0."
     )
+
+
+def check_beside(missing: Path, path: Path) -> None:
+    """Refuse one of two files that belong together, if the other is not there.
+
+    Parameters
+    ----------
+    missing
+        The other file, which is looked for.
+    path
+        The one that is there.
+
+    Raises
+    ------
+    UnsupportedImageError
+        If it is alone.
+    """
+    if not missing.is_file():
+        raise UnsupportedImageError(
+            f"Expected {missing.name} beside {path.name}, as one is the header of the other's pixels; there "
+            "is none. Put both into one folder."
+        )

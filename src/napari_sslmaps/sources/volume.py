@@ -27,6 +27,7 @@ from napari_sslmaps.sources.channels import ChannelChoice
 from napari_sslmaps.sources.claims import check_claim, check_packed, held_bytes
 from napari_sslmaps.sources.decoded_cache import DecodedCache
 from napari_sslmaps.sources.nifti import check_nifti, pair_of
+from napari_sslmaps.sources.refusals import check_beside
 
 LARGEST_BYTES = 8 * 2**30
 """What a volume may take: it is read whole."""
@@ -35,6 +36,7 @@ _LARGE = 2**31
 _DAMAGE = (RuntimeError, OSError, ValueError, EOFError, zlib.error)
 _AXES = "TZYX"
 _DATA_FILE = re.compile(rb"(?im)^\s*(?:ElementDataFile\s*=|data ?file:)\s*([^\r\n]*)")
+_INSIDE = ("LOCAL", "skip")
 _UNITS = re.compile(rb'(?im)^(?:space )?units:\s*"([^"]*)"')
 _SKIPPED = re.compile(rb"(?i)(?:byte|line) ?skip:\s*(\d{1,18})\s*$")
 _MILLIMETRE = 1e3
@@ -73,6 +75,7 @@ class VolumeSource(SourceBase):
 
         self._path, self._kept = path, DecodedCache(limit_bytes=0)  # one piece, and the newest always stays
         with decoding(path.name, "a readable volume", *_DAMAGE):
+            _check_pair(path)
             check_nifti(path)
             _check_nrrd(path)
             files = _files_of(path)
@@ -157,6 +160,33 @@ def _check_nrrd(path: Path) -> None:
         raise ValueError(f"it says that {max(skipped):,} bytes or lines come before its pixels")
 
 
+def _check_pair(path: Path) -> None:
+    """Look for the one file of pixels that a header is for, or for the header, before ITK does.
+
+    Raises
+    ------
+    UnsupportedImageError
+        If it is not there.
+    """
+    if path.suffix.lower() not in _SAYS_SPACING:
+        for part in pair_of(path):
+            check_beside(part, path)
+        return
+    named = _named_file(path)
+    words = named.split()
+    if not words or words[0] in (*_INSIDE, "LIST") or "%" in named:
+        return
+    if not (path.parent / words[0]).is_file():
+        check_beside(path.parent / named, path)
+
+
+def _named_file(path: Path) -> str:
+    """Return what a header says of the file of its pixels; empty if it says nothing."""
+    with path.open("rb") as file:
+        found = _DATA_FILE.search(file.read(2**16))
+    return found[1].decode(errors="replace").strip() if found else ""
+
+
 def _files_of(path: Path) -> list[Path]:
     """List a volume's files: itself, and those that its header names.
 
@@ -171,7 +201,7 @@ def _files_of(path: Path) -> list[Path]:
         start = file.read(2**16)
     found = _DATA_FILE.search(start)
     words = found[1].decode(errors="replace").split() if found else []
-    if not words or words[0] in ("LOCAL", "skip"):
+    if not words or words[0] in _INSIDE:
         return [path]
     named = (
         start[found.end() :].decode(errors="replace").split() if words[0] == "LIST" and found else words[:1]
