@@ -16,11 +16,12 @@ from napari_sslmaps.batch.store import read_embedding
 from napari_sslmaps.batch.table import is_table
 from napari_sslmaps.cache.store import Cache
 from napari_sslmaps.compare.listing import ListingOptions, list_images
-from napari_sslmaps.compare.record import comparison_from_record
+from napari_sslmaps.compare.record import comparison_from_record, files_of
 from napari_sslmaps.compare.store import ComparisonFolder
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.encoders.header import read_header
 from napari_sslmaps.encoders.user_encoders import read_shelf
+from napari_sslmaps.evaluation.annotation_file import read_annotation
 from napari_sslmaps.inputs.listing import list_items
 from napari_sslmaps.lab.study.design import find_design
 from napari_sslmaps.lab.study.run import _compute
@@ -66,12 +67,21 @@ def copy_of_all(folder: Path) -> Path:
     save_session(_session(), folder / "session.json")
     key_beside(folder / "hidden").write_text('{"image-1.png": "/a/patient.png", "mask-1.png": "m.png"}')
     (folder / "list.csv").write_text(_LIST)
+    (folder / "areas.geojson").write_text(json.dumps(_AREAS))
     (folder / "questions.toml").write_text('[[question]]\nkey = "use"\ntext = "Of use?"\n')
     shutil.rmtree(folder / "batch/tiny-dira")
     build_index(folder / "batch")
     return folder
 
 
+_RING = [[1, 1], [9, 1], [9.5, 9], [1, 9], [1, 1]]
+_AREAS = {
+    "type": "FeatureCollection",
+    "features": [
+        {"geometry": {"type": kind, "coordinates": rings}, "properties": {"classification": {"name": kind}}}
+        for kind, rings in (("Polygon", [_RING, _RING]), ("MultiPolygon", [[_RING], [_RING]]))
+    ],
+}
 _LIST = "image,name,anchors,negative,region,level,frame,channel\nimage.png,a,1 2; 3 4,5 6,0 0 32 32,0,0,1\n"
 _ANSWERS = {
     "format": "napari-sslmaps/reader-answers",
@@ -109,6 +119,7 @@ def _run(path: Path) -> None:
 
 
 def _comparison(path: Path) -> None:
+    files_of(RunRecord.read(path))
     comparison_from_record(RunRecord.read(path), path.parent)
 
 
@@ -147,6 +158,10 @@ def _studied(path: Path) -> None:
     _compute(path.parents[1], "ultrasound", {"mae": 1})
 
 
+def _areas(path: Path) -> None:
+    read_annotation(path, (32, 32))
+
+
 def _begun(path: Path) -> None:
     resume(load_recipe(MADE / "pretraining/mae/recipe.toml"), path)
 
@@ -174,6 +189,7 @@ READERS: dict[str, Reads] = {
     "basis.json": load_basis,
     "head.json": load_head,
     "session.json": load_session,
+    "areas.geojson": _areas,
     "batch/tiny-mae/image.png.zarr/zarr.json": _output,
     "batch/tiny-mae/image.png.zarr/tokens/0/zarr.json": lambda path: _output(path.parents[1]),
     "batch/batch.parquet": is_table,
