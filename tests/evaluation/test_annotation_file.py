@@ -121,10 +121,11 @@ def test_areas_without_any_class_are_one(tmp_path: Path) -> None:
         (json.dumps([feature("a", [[0, 0], [1, 1]])]), "fewer than three corners"),
         (json.dumps([feature("a", [[0, 0], ["x", 1], [2, 2]])]), "holds something else"),
         (json.dumps([feature("a", [[0, 0], [1e300, 1], [2, 2]])]), "fewer than three corners"),
+        (json.dumps([feature("a", [])]), "fewer than three corners"),
         (json.dumps([feature("a")]), "fewer than three corners"),
         (json.dumps([{**feature("a"), "geometry": 4}]), "holds something else"),
     ],
-    ids=range(9),
+    ids=range(10),
 )
 def test_what_holds_no_areas_gets_a_sentence(content: str, sentence: str, tmp_path: Path) -> None:
     (tmp_path / "a.geojson").write_text(content)

@@ -130,10 +130,10 @@ def _polygons(geometry: Mapping[str, Any] | None) -> Iterator[Rings]:
 
 
 def _rings(coordinates: list[Any]) -> Rings:
-    rings = [np.array([corner[:2] for corner in ring], float)[:, ::-1] - 0.5 for ring in coordinates]
-    if not rings or any(ring.shape[1:] != (2,) or len(ring) < 3 or not _is_near(ring) for ring in rings):
+    rings = [np.array([corner[:2] for corner in ring], float) for ring in coordinates]
+    if not rings or not all(ring.shape[1:] == (2,) and len(ring) >= 3 and _is_near(ring) for ring in rings):
         raise ValueError("a polygon has fewer than three corners, or none of two numbers")
-    return tuple(rings)
+    return tuple(ring[:, ::-1] - 0.5 for ring in rings)
 
 
 def _is_near(ring: NDArray[np.float64]) -> bool:
