@@ -1,5 +1,6 @@
 """What DICOM files say of their numbers, against SimpleITK, another decoder, or by definition."""
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import napari_sslmaps
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import UnsupportedImageError
 from napari_sslmaps.sources.base import spacing_in
+from napari_sslmaps.sources.dicom_values import Values
 from napari_sslmaps.sources.open import open_image
 from napari_sslmaps.sources.scan import scan_region
 
@@ -280,3 +282,21 @@ def test_what_anonymisers_leave_empty_says_nothing(entries: dict[str, Any], tmp_
     with open_image(write_dicom(tmp_path / "a.dcm", pixels, **tables, PixelSpacing=[0.2, 0, 0.2])) as source:
         np.testing.assert_array_equal(source.read(Region(0, 0, *source.levels[0].shape_yx)), pixels)
         assert source.spacing_um_yx is None
+
+
+@pytest.mark.parametrize("photometric", ["MONOCHROME2", "MONOCHROME1"])
+def test_values_of_a_large_frame_are_made_without_wide_copies_of_all(photometric: str) -> None:
+    header = pydicom.Dataset()
+    header.PhotometricInterpretation, header.BitsStored = photometric, 12
+    header.RescaleSlope, header.RescaleIntercept = 1, -1024
+    pixels = np.random.default_rng(0).integers(0, 4096, (4000, 5000), np.uint16)
+    values = Values(header, pixels.dtype, 1)
+    expected = pixels.astype(np.int64) - 1024
+    if photometric == "MONOCHROME1":
+        expected = 4095 - 2 * 1024 - expected
+    tracemalloc.start()
+    found = values.of(pixels, 0)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    np.testing.assert_array_equal(found, expected)
+    assert peak < 5 * pixels.nbytes

@@ -11,6 +11,9 @@ from pydicom.pixels.processing import apply_color_lut
 
 from napari_sslmaps.core.preprocess import Window
 
+_BAND_PIXELS = 4_000_000
+"""Pixels that are made into values at a time."""
+
 
 def frame_group(header: pydicom.Dataset, frame: int, keyword: str) -> pydicom.Dataset | None:
     """Return the functional group `keyword` of a frame: its own, else the one that all frames share."""
@@ -115,7 +118,20 @@ class Values:
         return found
 
     def of(self, pixels: NDArray[Any], frame: int) -> NDArray[Any]:
-        """Return (height, width) values of `dtype`."""
+        """Return (height, width) values of `dtype`, made a few rows at a time: numbers between are wide."""
+        if self.dtype == pixels.dtype and not self._changes(frame):
+            return pixels
+        values = np.empty(pixels.shape, self.dtype)
+        rows = max(1, _BAND_PIXELS // max(1, pixels.shape[1]))
+        for start in range(0, len(pixels), rows):
+            values[start : start + rows] = self._of_rows(pixels[start : start + rows], frame)
+        return values
+
+    def _changes(self, frame: int) -> bool:
+        """Whether values are others than the pixels."""
+        return self._inverted or bool(self._table()) or self._rescale(frame) != (1.0, 0.0)
+
+    def _of_rows(self, pixels: NDArray[Any], frame: int) -> NDArray[Any]:
         wide = pixels
         if table := _table_in(self.header, "ModalityLUTSequence"):
             wide = _looked_up(pixels, table, self.header)
