@@ -1,7 +1,12 @@
 """What is loaded is kept out of collections, until its memory may be given back."""
 
+import ctypes
 import gc
+import os
 from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 
@@ -62,6 +67,22 @@ def test_a_run_that_comes_first_loads_libraries_as_the_window_does(
     encoders.get(specs[0])
     encoders.prepare()
     assert opened == [False]
+
+
+def test_opening_torchs_libraries_leaves_the_interpreter_to_the_window(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """``ctypes.CDLL`` of a path holds it until all is loaded; a function called through ctypes does not."""
+    library = tmp_path / "lib" / "libtorch.so"
+    library.parent.mkdir()
+    library.touch()
+    dlopen = Mock()
+    loaders = Mock(return_value=SimpleNamespace(dlopen=dlopen))
+    monkeypatch.setattr(loaded_encoders, "find_spec", lambda _: Mock(origin=str(tmp_path / "__init__.py")))
+    monkeypatch.setattr(ctypes, "CDLL", loaders)
+    loaded_encoders._open_shared_libraries()
+    loaders.assert_called_once_with(None)
+    assert dlopen.call_args.args[0] == os.fsencode(library)
 
 
 def test_the_window_prepares_by_loading_libraries() -> None:

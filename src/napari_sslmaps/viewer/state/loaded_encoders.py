@@ -2,8 +2,9 @@
 
 import ctypes
 import gc
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -99,10 +100,15 @@ def _no_collection() -> Iterator[None]:
 
 
 def _open_shared_libraries() -> None:
-    """Open torch's libraries; unlike an import, this leaves the interpreter to the other threads."""
+    """Open torch's libraries; unlike an import, this leaves the interpreter to the other threads.
+
+    So does a function that is called through ctypes, but not ``ctypes.CDLL`` of a path (Python 3.11), which
+    keeps the window waiting for the third of a second that this takes.
+    """
     found = find_spec("torch")
     folder = Path(found.origin).parent / "lib" if found is not None and found.origin else Path()
     for name in ("libtorch.so", "libtorch.dylib"):
         if (folder / name).is_file():
-            with suppress(OSError):  # the import will say what is missing
-                ctypes.CDLL(str(folder / name))
+            dlopen = ctypes.CDLL(None).dlopen
+            dlopen.argtypes, dlopen.restype = (ctypes.c_char_p, ctypes.c_int), ctypes.c_void_p
+            dlopen(os.fsencode(folder / name), os.RTLD_NOW)  # what fails, the import will say
