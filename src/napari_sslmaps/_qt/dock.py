@@ -70,6 +70,8 @@ WIDTH = 380
 _HALF = 3 * 128
 _REST_MS = 300
 """The slider rests when it has not moved for so long."""
+_FRAME_MS = 20
+"""After so long what a click changed has been painted; a timer of 0 would come before."""
 
 
 class _Shutdown:
@@ -157,8 +159,8 @@ class SSLMapsWidget(QWidget):
         if not self._seen:
             self._seen = True
             self.canvas = MountedCanvas(self, self.controller)
-            self.controller.marks.later = partial(QTimer.singleShot, 0)
-            self.controller.search_page.later = partial(QTimer.singleShot, 0)
+            self.controller.marks.later = partial(QTimer.singleShot, _FRAME_MS)
+            self.controller.search_page.later = partial(QTimer.singleShot, _FRAME_MS)
             self._follow_frames()
             self._shutdown.canvas = self.canvas
             self.controller.prepare()

@@ -44,9 +44,10 @@ def pretext_layers(controller: Controller) -> dict[str, Image]:
     return {layer.metadata[OWN]["kind"]: layer for layer in layers}
 
 
-def mask_of(viewer: ViewerModel) -> Labels:
-    (layer,) = (layer for layer in viewer.layers if isinstance(layer, Labels))
-    return layer
+def mask_of(controller: Controller) -> Labels:
+    mask = controller.pretext.tools.mask
+    assert mask is not None
+    return mask
 
 
 def shapes_of(viewer: ViewerModel) -> Shapes:
@@ -103,7 +104,7 @@ def test_panels_become_layers_where_the_view_looked(viewer: ViewerModel, shown: 
         "tissue / masked input / mae-demo",
         "tissue / error / mae-demo",
     ]
-    for layer in (*layers.values(), mask_of(viewer)):
+    for layer in (*layers.values(), mask_of(shown)):
         last = np.array(layer.data.shape[:2]) - 0.5
         np.testing.assert_allclose(layer.data_to_world((-0.5, -0.5)), image.data_to_world((15.5, 23.5)))
         np.testing.assert_allclose(layer.data_to_world(last), image.data_to_world((47.5, 55.5)))
@@ -142,7 +143,7 @@ def test_a_stroke_hides_what_it_painted(
 ) -> None:
     show(shown, "mae-demo")
     shown.workspace.pretext_tool = "paint"
-    mask = mask_of(viewer)
+    mask = mask_of(shown)
     assert (mask.visible, str(mask.mode), viewer.layers.selection.active) == (True, "paint", mask)
     reconstruction = pretext_layers(shown)["reconstruction"]
     before = reconstruction.data.copy()
@@ -162,12 +163,21 @@ def test_a_stroke_hides_what_it_painted(
     np.testing.assert_array_equal(pretext.asked[-1][2].mask, wanted)
 
 
+def test_the_mask_joins_the_list_when_it_is_first_painted(viewer: ViewerModel, shown: Controller) -> None:
+    """A Labels layer costs napari half a second, and most people only look."""
+    show(shown, "mae-demo")
+    show(shown, "dinov3-demo")
+    assert not [layer for layer in viewer.layers if isinstance(layer, Labels)]
+    shown.workspace.pretext_tool = "paint"
+    assert [layer for layer in viewer.layers if isinstance(layer, Labels)] == [mask_of(shown)]
+
+
 def test_a_stroke_is_computed_once_it_has_ended(
     viewer: ViewerModel, shown: Controller, pretext: KnownPretext
 ) -> None:
     show(shown, "mae-demo")
     shown.workspace.pretext_tool = "paint"
-    mask, count = mask_of(viewer), len(pretext.asked)
+    mask, count = mask_of(shown), len(pretext.asked)
     release = press(mask)
     for spot in ((2, 2), (2, 3), (3, 3)):
         mask.paint(spot, 1)
@@ -180,7 +190,7 @@ def test_the_tool_is_laid_down(viewer: ViewerModel, shown: Controller) -> None:
     show(shown, "mae-demo")
     shown.workspace.pretext_tool = "paint"
     shown.workspace.pretext_tool = ""
-    mask = mask_of(viewer)
+    mask = mask_of(shown)
     assert (mask.visible, str(mask.mode)) == (False, "pan_zoom")
     assert viewer.layers.selection.active is shown.workspace.image
     shown.workspace.pretext_tool = "paint"
@@ -193,13 +203,13 @@ def test_what_was_painted_stays_until_something_else_is_drawn(
     viewer: ViewerModel, shown: Controller, pretext: KnownPretext
 ) -> None:
     show(shown, "mae-demo")
-    mask_of(viewer).paint((3, 3), 1)
+    mask_of(shown).paint((3, 3), 1)
     shown.pretext.show()
     assert pretext.asked[-1][2].mask is not None
     shown.workspace.pretext = replace(shown.workspace.pretext, seed=2)
     assert pretext.asked[-1][2].mask is None
-    np.testing.assert_array_equal(np.asarray(mask_of(viewer).data)[2], 1)
-    assert np.asarray(mask_of(viewer).data).sum() == 4
+    np.testing.assert_array_equal(np.asarray(mask_of(shown).data)[2], 1)
+    assert np.asarray(mask_of(shown).data).sum() == 4
     shown.pretext.show()
     assert pretext.asked[-1][2].mask is None
 
@@ -262,7 +272,7 @@ def test_an_answer_paints_over_no_stroke_that_goes_on(
     viewer: ViewerModel, later: tuple[Controller, LaterRunner]
 ) -> None:
     controller, runner = later
-    mask = mask_of(viewer)
+    mask = mask_of(controller)
     controller.workspace.pretext = replace(controller.workspace.pretext, seed=1)
     mask.brush_size = 1
     release = press(mask)
@@ -279,7 +289,7 @@ def test_only_the_last_of_several_edits_is_computed(
 ) -> None:
     controller, runner = later
     for column in range(4):
-        mask_of(viewer).paint((2, column), 1)
+        mask_of(controller).paint((2, column), 1)
     runner.deliver()
     assert len(pretext.asked) == 2
     assert controller.pretext.view.mask[2].all()
@@ -325,7 +335,7 @@ def test_another_encoder_replaces_panels_and_tools(viewer: ViewerModel, shown: C
     count = len(viewer.layers)
     show(shown, "mae-demo")
     assert not [layer for layer in viewer.layers if isinstance(layer, Shapes) and layer.visible]
-    assert mask_of(viewer).name == "pretext mask"
+    assert mask_of(shown).name == "pretext mask"
     show(shown, "dinov3-demo")
     assert shapes_of(viewer).name == "pretext crops"
     assert len(viewer.layers) == count + 1  # the panel of the MAE's that was looked at
@@ -337,7 +347,7 @@ def test_side_by_side_gives_each_panel_a_cell_with_the_brush_on_it(
     show(shown, "mae-demo")
     shown.workspace.side_by_side = True
     shown.workspace.pretext_tool = "paint"
-    mask, before = mask_of(viewer), shown.cells.cells
+    mask, before = mask_of(shown), shown.cells.cells
     assert [title for title, _ in before.titles] == ["original", "masked input", "reconstruction", "error"]
     assert shown.cells.cells.tools == (mask,)
     assert (mask.visible, str(mask.mode)) == (True, "paint")
@@ -379,11 +389,12 @@ def test_own_shapes_are_no_region(viewer: ViewerModel, shown: Controller) -> Non
 
 def test_layers_removed_by_hand_come_back_with_the_next_view(viewer: ViewerModel, shown: Controller) -> None:
     show(shown, "dinov3-demo")
-    viewer.layers.remove(mask_of(viewer))
+    shown.workspace.pretext_tool = "paint"
+    viewer.layers.remove(mask_of(shown))
     viewer.layers.remove(shapes_of(viewer))
     shown.pretext.show()
     assert len(shapes_of(viewer).data) == 3
-    assert mask_of(viewer).data.sum() == 4
+    assert mask_of(shown).data.sum() == 4
 
 
 def test_another_image_takes_the_tools_away(viewer: ViewerModel, shown: Controller) -> None:
@@ -397,7 +408,7 @@ def test_moving_the_image_moves_panels_and_tools(viewer: ViewerModel, shown: Con
     show(shown, "dinov3-demo")
     image = shown.workspace.image
     image.translate, image.scale = (7, 9), (2, 2)
-    panel, mask, shapes = pretext_layers(shown)["patch agreement"], mask_of(viewer), shapes_of(viewer)
+    panel, mask, shapes = pretext_layers(shown)["patch agreement"], mask_of(shown), shapes_of(viewer)
     for layer in (panel, mask):
         np.testing.assert_allclose(layer.data_to_world((-0.5, -0.5)), image.data_to_world((15.5, 23.5)))
     np.testing.assert_allclose(shapes.data_to_world((3, 4)), image.data_to_world((3, 4)))
@@ -410,7 +421,7 @@ def test_a_frame_of_a_stack_is_looked_at(viewer: ViewerModel, controller: Contro
         show(controller, name)
     panel = pretext_layers(controller)["reconstruction"]
     np.testing.assert_allclose(panel.data_to_world((0, -0.5, -0.5)), stack.data_to_world((2, 15.5, 23.5)))
-    mask_of(viewer).paint((0, 3, 3), 1)
+    mask_of(controller).paint((0, 3, 3), 1)
     assert controller.pretext.view.mask[3, 3]
 
 

@@ -285,11 +285,17 @@ class LayerManager:
 
 @contextmanager
 def keeping_selection(viewer: ViewerModel) -> Iterator[None]:
-    """Add layers without napari selecting them, so that the user's layer stays the active one."""
+    """Add layers without napari selecting them, so that the user's layer stays the active one.
+
+    Nobody is told of the change and of the change back: for each napari brings up the layer's controls anew.
+    """
     selection = viewer.layers.selection
     before = selection.active
-    yield
-    if before is not None and before in viewer.layers:
+    if before is None:
+        yield
+        return
+    with selection.events.blocker_all():
+        yield
         selection.active = before
 
 

@@ -67,11 +67,10 @@ class PretextTools:
         corners, kinds, labels = _shapes_of(view)
         self._drawing = True
         try:
-            with keeping_selection(self._viewer):
-                if not self._held:  # a stroke that goes on is not painted over; it is heard of at its end
-                    self._draw_mask(image, view, hidden)
-                    self._seen = self._painted()
-                self._draw_blocks(image, view, corners, kinds, labels)
+            if not self._held:  # a stroke that goes on is not painted over; it is heard of at its end
+                self._draw_mask(image, view, hidden)
+                self._seen = self._painted()
+            self._draw_blocks(image, view, corners, kinds, labels)
         finally:
             self._drawing = False
 
@@ -95,6 +94,7 @@ class PretextTools:
             if layer is None:
                 continue
             if name == tool:
+                self._list(layer)
                 set_visible(layer, visible=True)
                 self._viewer.layers.selection.active = layer
                 layer.mode = mode
@@ -135,6 +135,7 @@ class PretextTools:
             self.mask = None
         elif layer is self.blocks:
             self.blocks = None
+        self._aside = {kind: kept for kind, kept in self._aside.items() if kept is not layer}
 
     def remove(self) -> None:
         """Remove the layers and undo their connections."""
@@ -176,7 +177,6 @@ class PretextTools:
             **place,
         )
         self.mask.brush_size = 2
-        self._viewer.layers.append(self.mask)
         for event in (self.mask.events.paint, self.mask.events.labels_update, self.mask.events.set_data):
             self._connections.add(event, self._on_painted)
         self.mask.mouse_drag_callbacks.append(self._on_mouse_drag)
@@ -201,7 +201,6 @@ class PretextTools:
         data = [np.hstack([np.tile(lead, (4, 1)), each]) for each in corners]
         if self.blocks is None:
             self.blocks = _new_shapes(image, view)
-            self._viewer.layers.append(self.blocks)
             self._connections.add(self.blocks.events.data, self._on_shapes)
             self.blocks.mouse_drag_callbacks.append(self._on_mouse_drag)
         if self._held:
@@ -218,18 +217,27 @@ class PretextTools:
             )
             layer.selected_data = {index for index in selected if index < len(data)}
         layer.features = {"kind": list(kinds), "label": list(labels)}
+        self._list(layer)  # with what is in it, which is quicker than to tell napari of each change
 
     def _put_aside(self, layer: Layer | None) -> None:
         """Hide a layer that a later view may use again; to remove one takes napari long."""
-        if layer is not None and layer in self._viewer.layers:
+        if layer is not None:
             layer.mode = "pan_zoom"
             set_visible(layer, visible=False)
             self._aside[layer.metadata[OWN]["kind"]] = layer
 
     def _take_back(self, kind: str) -> Layer | None:
-        """Return the layer of that kind that was put aside, unless it was removed by hand."""
-        layer = self._aside.pop(kind, None)
-        return layer if layer in self._viewer.layers else None
+        """Return the layer of that kind that was put aside, unless it was removed by hand since."""
+        return self._aside.pop(kind, None)
+
+    def _list(self, layer: Layer) -> None:
+        """Let a layer join the viewer's list when it is first needed there.
+
+        A Labels layer costs napari half a second, for the brush and the polygon on the canvas.
+        """
+        if layer not in self._viewer.layers:
+            with keeping_selection(self._viewer):
+                self._viewer.layers.append(layer)
 
     def _corners(self) -> list[tuple[Float, str]]:
         """Corners (n, 2) and kind of each shape; one that was drawn by hand is local."""
