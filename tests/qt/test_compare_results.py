@@ -9,8 +9,8 @@ from qt_kit import LEFT
 from qtpy.QtCore import QItemSelectionModel, QPoint, Qt
 from qtpy.QtGui import QGuiApplication, QPalette
 
-from napari_sslmaps._qt.compare.findings_table import FindingsTable
 from napari_sslmaps._qt.compare.results import ADVICE, PlotCanvas, ResultsView
+from napari_sslmaps._qt.findings_table import FindingsTable
 from napari_sslmaps.core.findings import Curve, Estimate, Plot, Table
 
 SCORES = Table(

@@ -1,5 +1,6 @@
 """The Readers page: a study is read by keys and mouse, and nothing visible tells a method."""
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +12,9 @@ from PIL import Image
 from pytestqt.qtbot import QtBot
 from qt_kit import LEFT, Window
 from qtpy.QtCore import Qt
+from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QApplication, QComboBox, QTabBar, QWidget
-from readers_kit import tiny_study
+from readers_kit import answer_page, tiny_study
 from viewer_kit import KnownEmbedder, known_services
 
 from napari_sslmaps._qt.dock import SSLMapsWidget
@@ -20,9 +22,10 @@ from napari_sslmaps.readers.answers import read_answers
 from napari_sslmaps.readers.build import OnImage, StudyRequest
 from napari_sslmaps.readers.page import pixels_of, read_page
 from napari_sslmaps.readers.reading import pages_of
-from napari_sslmaps.readers.study import ANSWERS, Study
+from napari_sslmaps.readers.study import ANSWERS, PAGES, REPORT, Study
 from napari_sslmaps.viewer.state.workspace import TASKS
 
+LIKING = {"mae-secret": 1.0, "dinov3-secret": 0.0, "colour-secret": -1.0}
 SECRETS = ("secret", "Doe^John", "Anna", "Ben", "similarity", "pca", "mae", "dinov3", "colour-", "study-")
 
 
@@ -245,3 +248,29 @@ def test_a_study_is_made_from_the_form_and_read(
     qtbot.mouseClick(page.opened.begin, LEFT)
     assert page.screen_section.isVisible()
     widget.close_controller()
+
+
+@pytest.mark.viewer
+def test_who_made_a_study_gets_its_report(
+    window: Window, qtbot: QtBot, study: Study, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed, reader in enumerate(study.readers):
+        path = folder / PAGES / f"reader-{reader.code}.html"
+        told = answer_page(path, study, LIKING, noise=0.1, bias=0, seed=seed)
+        (folder / ANSWERS / f"answers-{reader.code}.json").write_text(json.dumps(told))
+    opened_pages: list[str] = []
+    monkeypatch.setattr(QDesktopServices, "openUrl", lambda url: opened_pages.append(url.toLocalFile()))
+    page, tabs = window.widget.readers, window.widget.tabs
+    qtbot.mouseClick(tabs, LEFT, pos=tabs.tabRect(TASKS.index("readers")).center())
+    page.opened.folder_requested.emit(str(folder))
+    qtbot.mouseClick(page.opened.report, LEFT)
+    qtbot.waitUntil(page.report.isVisible)
+    shown = page.report
+    assert page.opened.said.property("tone") != "failed"
+    assert shown.table.model_.cell(0, 2) == "mae-secret"
+    assert shown.table.model_.cell(0, 4).value > 3
+    shown.choice.setCurrentIndex(shown.choice.findData("agreement"))
+    assert "Readers" in shown.table.model_.table.columns
+    qtbot.mouseClick(shown.page, LEFT)
+    assert opened_pages == [str(folder / REPORT / "report.html")]
+    shown.close()

@@ -143,7 +143,12 @@ class SSLMapsWidget(QWidget):
         self.compare = CompareWidget(
             comparing.model, comparing.comparison, comparing.exports, self._connections
         )
-        self.readers = ReadersWidget(self.controller.reading, self.controller.new_study, self._connections)
+        self.readers = ReadersWidget(
+            self.controller.reading,
+            self.controller.new_study,
+            self.controller.study_reports,
+            self._connections,
+        )
         self.search = SearchWidget(self.controller.search_page, self._connections)
         self._shutdown = _Shutdown(self._connections, self.controller)
         self._lay_out()

@@ -150,14 +150,11 @@ def report(
     json: Json = False,
 ) -> None:
     """Analyse what readers sent back: ratings or preferences with intervals, tests, agreement, time."""
-    from napari_sslmaps.extras import require_extra
-    from napari_sslmaps.readers.report import analyse_files, write_study_report
-    from napari_sslmaps.readers.study import ANSWERS
+    from napari_sslmaps.readers.report import PAGE, analyse_files, write_study_report
+    from napari_sslmaps.readers.study import REPORT
 
-    require_extra("readers")
-    paths = answers or sorted((study / ANSWERS).glob("*.json"))
-    found = analyse_files(study, paths, scores)
-    folder = out or study / "report"
+    found = analyse_files(study, answers or (), scores)
+    folder = out or study / REPORT
     write_study_report(found, folder)
     if json:
         console.out_json({"folder": str(folder.absolute()), **found.to_dict()})
@@ -166,4 +163,4 @@ def report(
         console.out_table(table)
     for sentence in found.sentences:
         console.out(sentence)
-    console.note(f"Report: {folder / 'report.html'}")
+    console.note(f"Report: {folder / PAGE}")

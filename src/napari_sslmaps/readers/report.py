@@ -11,11 +11,12 @@ from typing import Any
 
 from napari_sslmaps.core.findings import Table
 from napari_sslmaps.errors import RecordError
+from napari_sslmaps.extras import require_extra
 from napari_sslmaps.figures.report import ReportSection, write_report
 from napari_sslmaps.files import read_text
 from napari_sslmaps.readers.analysis import Scores, sentences_of, tables_of
 from napari_sslmaps.readers.answers import read_answers
-from napari_sslmaps.readers.study import Study
+from napari_sslmaps.readers.study import ANSWERS, Study
 from napari_sslmaps.records.claim import hashes_of, remove_own
 from napari_sslmaps.records.csv import write_csv
 from napari_sslmaps.records.json import read_object, write_object
@@ -23,6 +24,8 @@ from napari_sslmaps.serialise import load
 
 _IMAGES = "images.csv"
 _REPORT = "report.json"
+PAGE = "report.html"
+"""The report as a page, in its folder."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,7 +69,7 @@ def _plain(value: Any) -> Any:
     return {name: _plain(one) for name, one in asdict(value).items()}
 
 
-def analyse_files(folder: Path, paths: Sequence[Path], scores: Path | None = None) -> StudyReport:
+def analyse_files(folder: Path, paths: Sequence[Path] = (), scores: Path | None = None) -> StudyReport:
     """Analyse what readers sent back.
 
     Parameters
@@ -74,17 +77,20 @@ def analyse_files(folder: Path, paths: Sequence[Path], scores: Path | None = Non
     folder
         Folder of the study.
     paths
-        Files of answers from the readers.
+        Files of answers from the readers; all that lie in the study's folder of answers, if none is named.
     scores
         Folder of a comparison of the same images and encoders, by ``evaluate``.
 
     Raises
     ------
+    MissingExtraError
+        If what the statistics need is not installed.
     RecordError
         If key, answers or scores cannot be read.
     """
+    require_extra("readers")
     study = Study.read(folder)
-    answers = read_answers(study, paths)
+    answers = read_answers(study, paths or sorted((folder / ANSWERS).glob("*.json")))
     areas = {} if scores is None else read_scores(scores)
     return StudyReport(study, tables_of(study, answers, areas), sentences_of(study, answers))
 
@@ -156,7 +162,7 @@ def write_study_report(found: StudyReport, folder: Path) -> None:
         key="questions",
     )
     write_report(
-        folder / "report.html",
+        folder / PAGE,
         title="Reader study",
         subtitle=f"{study.design}; {what}",
         sections=(

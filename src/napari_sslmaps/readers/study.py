@@ -22,8 +22,8 @@ CONTROLS: Final = ("untrained", "colour")
 MAPS: Final = ("similarity",)
 REPEATS = 0.1
 """Controls, maps and share of repeats of a study where nobody says others."""
-PAGES, ANSWERS = "pages", "answers"
-"""Folders of a study: what readers open, and what they send back."""
+PAGES, ANSWERS, REPORT = "pages", "answers", "report"
+"""Folders of a study: what readers open, what they send back, and what is made of it."""
 _KIND = "reader-study"
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 

@@ -39,6 +39,7 @@ from napari_sslmaps.viewer.maps.visibility import Difference, VisibilityControll
 from napari_sslmaps.viewer.pretext.controller import PretextController
 from napari_sslmaps.viewer.readers.controller import ReadingController
 from napari_sslmaps.viewer.readers.new_study import NewStudy
+from napari_sslmaps.viewer.readers.study_report import StudyReports
 from napari_sslmaps.viewer.search.controller import SearchController, SearchParts
 from napari_sslmaps.viewer.services import Services
 from napari_sslmaps.viewer.state import dock_state
@@ -218,6 +219,7 @@ class Controller:
             self._runners.studies,
             self._services.study_maker,
         )
+        self.study_reports = StudyReports(self.workspace, self.reading, self._runners.studies)
         self.search_page = SearchController(
             self.viewer,
             self.workspace,
@@ -281,6 +283,7 @@ class Controller:
         self.compare_page.cancel()
         self.search_page.cancel()
         self.new_study.cancel()
+        self.study_reports.cancel()
         self.pretext.cancel()
         self.runs.stop()
 

@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_sslmaps._qt.compare.findings_table import FindingsTable
+from napari_sslmaps._qt.findings_table import FindingsTable
 from napari_sslmaps._qt.parts import GAP, LINK, ComboBox, note, row
 from napari_sslmaps.core.findings import Finding, Plot, Table
 from napari_sslmaps.figures.plots import draw_plot, rows_below

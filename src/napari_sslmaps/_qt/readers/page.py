@@ -10,11 +10,13 @@ from qtpy.QtWidgets import QFileDialog, QProgressBar, QPushButton, QSizePolicy, 
 
 from napari_sslmaps._qt.parts import ComboBox, Section, dim, note, quiet, row
 from napari_sslmaps._qt.readers.questions import QuestionsView
+from napari_sslmaps._qt.readers.report_window import ReportWindow
 from napari_sslmaps._qt.readers.study_dialog import StudyDialog
 from napari_sslmaps.readers.reading import Screen
 from napari_sslmaps.viewer.readers.controller import ReadingController
 from napari_sslmaps.viewer.readers.model import ReadingModel, Stage
 from napari_sslmaps.viewer.readers.new_study import NewStudy
+from napari_sslmaps.viewer.readers.study_report import ShownReport, StudyReports
 from napari_sslmaps.viewer.state.connections import Connections
 from napari_sslmaps.viewer.state.workspace import RunProgress, Status
 
@@ -48,14 +50,24 @@ class ReadersWidget(QWidget):
         Controller of the reading, which is told of what they do.
     new_study
         Controller that makes studies.
+    reports
+        Controller that analyses what readers answered.
     connections
         Undone when the dock is closed.
     """
 
-    def __init__(self, controller: ReadingController, new_study: NewStudy, connections: Connections) -> None:
+    def __init__(
+        self,
+        controller: ReadingController,
+        new_study: NewStudy,
+        reports: StudyReports,
+        connections: Connections,
+    ) -> None:
         super().__init__()
         self._controller = controller
         self._new_study = new_study
+        self._reports = reports
+        self.report = ReportWindow(self)
         self.form = StudyDialog(self)
         self._model: ReadingModel = controller.model
         self.opened = OpenSection()
@@ -84,7 +96,11 @@ class ReadersWidget(QWidget):
         self.opened.reader_requested.connect(controller.choose)
         self.opened.begin.clicked.connect(controller.begin)
         self.opened.new.clicked.connect(self._ask_for_study)
+        self.opened.report.clicked.connect(self._ask_for_report)
+        self.report.scores_requested.connect(self._reports.make)
+        self.report.folder_requested.connect(self._reports.save)
         self.opened.cancel.clicked.connect(self._new_study.cancel)
+        self.opened.cancel.clicked.connect(self._reports.cancel)
         self.form.form_requested.connect(self._new_study.make)
         screen_section.questions.answered.connect(controller.answer)
         for button, act in (
@@ -116,6 +132,9 @@ class ReadersWidget(QWidget):
         connections.add(making.events.problems, self.form.show_problems)
         connections.add(making.events.progress, self._on_making)
         self._on_making(making.progress)
+        made = self._reports.model
+        connections.add(made.events.progress, self.opened.set_progress)
+        connections.add(made.events.shown, self._on_report)
 
     def _make_keys(self) -> list[QShortcut]:
         """Keys of the window, wherever in it the focus is; a box that is typed into takes them first."""
@@ -163,6 +182,19 @@ class ReadersWidget(QWidget):
     def _ask_for_study(self) -> None:
         self.form.offer(self._new_study.encoders, self._new_study.placed)
         self.form.open()
+
+    def _ask_for_report(self) -> None:
+        """Analyse the study that is open, else one that is asked for."""
+        study = self._reports.study
+        folder = str(study or QFileDialog.getExistingDirectory(self, "Report of a reader study"))
+        if folder:
+            self._reports.make(Path(folder))
+
+    def _on_report(self, shown: ShownReport | None) -> None:
+        if shown is not None:
+            self.report.set_report(shown)
+            self.report.show()
+            self.report.raise_()
 
     def _on_making(self, progress: RunProgress | None) -> None:
         """Close the form once nothing in it is wrong, and show how far the study is."""
@@ -218,6 +250,11 @@ class OpenSection(Section):
         self.open.setToolTip("Choose the folder of a reader study.")
         self.new = QPushButton("New study…")
         self.new.setToolTip("Choose images, encoders and readers, and make their maps.")
+        self.report = QPushButton("Report…")
+        self.report.setToolTip(
+            "For whoever made the study: what readers have answered so far, by method. It tells what the "
+            "letters stand for."
+        )
         self.bar = QProgressBar()
         self.bar.setRange(0, 1000)
         self.bar.setMaximumHeight(18)
@@ -230,7 +267,7 @@ class OpenSection(Section):
         self.begin = QPushButton("Begin")
         self.begin.setToolTip("Show the image and its maps; the time starts. Key: Enter.")
         self.said = note()
-        self.body.addLayout(row(self.open, self.new))
+        self.body.addLayout(row(self.open, self.new, self.report))
         for part in (self._making, self.reader, self.words, self.begin, self.said):
             self.body.addWidget(part)
         self.open.clicked.connect(self._ask)
@@ -247,7 +284,7 @@ class OpenSection(Section):
     def set_stage(self, stage: Stage) -> None:
         """Show what is done next."""
         reading = stage == "reading"
-        for part in (self.open, self.new, self.words, self.said):
+        for part in (self.open, self.new, self.report, self.words, self.said):
             part.setVisible(not reading)
         self.reader.setVisible(stage not in {"closed", "reading"})
         if stage == "choosing" and self.reader.count() > 1:
@@ -256,9 +293,10 @@ class OpenSection(Section):
         self.begin.setText({"paused": "Go on", "finished": "Look again"}.get(stage, "Begin"))
 
     def set_progress(self, progress: RunProgress | None) -> None:
-        """Show how far a study is that is being made; None while none is."""
+        """Show how far a study or a report is that is being made; None while none is."""
         self._making.setVisible(progress is not None)
-        self.new.setEnabled(progress is None)
+        for button in (self.new, self.report):
+            button.setEnabled(progress is None)
         if progress is not None:
             self.bar.setValue(round(1000 * progress.fraction))
             self.bar.setFormat(progress.label)

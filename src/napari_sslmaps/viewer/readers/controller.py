@@ -55,6 +55,11 @@ class ReadingController:
         for name in ("shows_image", "large"):
             self._connections.add(getattr(self.model.events, name), self.arrange)
 
+    @property
+    def folder(self) -> Path | None:
+        """Folder of the study that is open."""
+        return self._folder
+
     def open(self, folder: Path) -> None:
         """Open a study's folder; a study with one reader asks nobody who they are."""
         self._leave_reading()
