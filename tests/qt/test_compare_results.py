@@ -7,7 +7,8 @@ import pytest
 from pytestqt.qtbot import QtBot
 from qt_kit import LEFT
 from qtpy.QtCore import QItemSelectionModel, QPoint, Qt
-from qtpy.QtGui import QGuiApplication, QPalette
+from qtpy.QtGui import QColor, QGuiApplication, QPalette
+from qtpy.QtWidgets import QStyleOptionViewItem
 
 from napari_sslmaps._qt.compare.results import ADVICE, PlotCanvas, ResultsView
 from napari_sslmaps._qt.findings_table import FindingsTable
@@ -80,12 +81,19 @@ def test_intervals_are_drawn_small_and_told_in_the_tip(table: FindingsTable) -> 
     assert len(set(lower)) > 2
 
 
-def test_a_method_that_does_not_beat_its_controls_is_amber(table: FindingsTable) -> None:
+@pytest.mark.parametrize(("text", "amber"), [("white", "#e8b04a"), ("black", "#7a4e00")])
+def test_a_method_that_does_not_beat_its_controls_is_amber(
+    table: FindingsTable, text: str, amber: str
+) -> None:
+    """In the shade that can be read on the ground of such text."""
     table.set_table(Table("Scores", ("Method", "Beats its controls"), (("mae", "no"), ("dira", "yes"))))
-    model, role = table.model(), Qt.ItemDataRole.ForegroundRole
-    colours = [[model.index(row, at).data(role) for at in (0, 1)] for row in (0, 1)]
-    assert [colour.name() for colour in colours[0]] == ["#e8b04a"] * 2
-    assert colours[1] == [None, None]
+    colours = []
+    for row in (0, 1):
+        option = QStyleOptionViewItem()
+        option.palette.setColor(QPalette.ColorRole.Text, QColor(text))
+        table.itemDelegate().initStyleOption(option, table.model().index(row, 0))
+        colours.append(option.palette.color(QPalette.ColorRole.Text).name())
+    assert colours == [amber, QColor(text).name()]
 
 
 def test_selected_rows_are_copied_with_their_heads(table: FindingsTable, qtbot: QtBot) -> None:

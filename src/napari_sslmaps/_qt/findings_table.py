@@ -16,13 +16,15 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_sslmaps._qt.parts import TONES
 from napari_sslmaps.core.findings import Cell, Estimate, Table, cell_text
 
 Index = QModelIndex | QPersistentModelIndex
 CELL_ROLE = int(Qt.ItemDataRole.UserRole)
+DOUBT_ROLE = CELL_ROLE + 1
+"""Whether a cell speaks against a method: drawn in amber."""
+_MIDDLE = 128
 _EMPTY = Table("", (), ())
-_DIM = QColor(150, 155, 165)
-_AMBER = QColor(232, 176, 74)
 _NO = "no"
 _PAD = 6
 _WIDEST = 190
@@ -58,7 +60,7 @@ class FindingsModel(QAbstractTableModel):
         return 0 if parent is not None and parent.isValid() else len(self.table.columns)
 
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        """Return text, tip, alignment or the cell itself."""
+        """Return text, tip, alignment, doubt or the cell itself."""
         if not index.isValid():
             return None
         row, column = index.row(), index.column()
@@ -68,7 +70,7 @@ class FindingsModel(QAbstractTableModel):
             int(Qt.ItemDataRole.DisplayRole): lambda: cell_text(cell, interval=False),
             int(Qt.ItemDataRole.ToolTipRole): lambda: _tip(cell),
             int(Qt.ItemDataRole.TextAlignmentRole): lambda: _LEFT if isinstance(cell, str) else _RIGHT,
-            int(Qt.ItemDataRole.ForegroundRole): lambda: _AMBER if self._is_doubted(row, column) else None,
+            DOUBT_ROLE: lambda: self._is_doubted(row, column),
         }
         return made[role]() if role in made else None
 
@@ -119,7 +121,12 @@ def _tip(cell: Cell) -> str:
 
 
 class _CellDelegate(QStyledItemDelegate):
-    """Draws the interval of an estimate small under its value."""
+    """Draws the interval of an estimate small under its value, and in amber what speaks against a method."""
+
+    def initStyleOption(self, option: QStyleOptionViewItem | None, index: QModelIndex) -> None:
+        super().initStyleOption(option, index)
+        if option is not None and index.data(DOUBT_ROLE):
+            option.palette.setColor(QPalette.ColorRole.Text, _tone("doubted", option.palette))
 
     def paint(self, painter: QPainter | None, option: QStyleOptionViewItem, index: QModelIndex) -> None:
         cell = index.data(CELL_ROLE)
@@ -127,6 +134,7 @@ class _CellDelegate(QStyledItemDelegate):
         if painter is None or not interval:
             super().paint(painter, option, index)
             return
+        faint = _tone("dim", option.palette)
         self.initStyleOption(option, index)
         text, option.text = option.text, ""
         widget = option.widget
@@ -140,7 +148,7 @@ class _CellDelegate(QStyledItemDelegate):
         font = option.font
         font.setPointSizeF(font.pointSizeF() * 0.8)
         painter.setFont(font)
-        painter.setPen(_DIM)
+        painter.setPen(faint)
         painter.drawText(lower, int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignBottom), interval)
         painter.restore()
 
@@ -152,6 +160,12 @@ class _CellDelegate(QStyledItemDelegate):
             size.setWidth(max(size.width(), round(0.82 * metrics.horizontalAdvance(interval)) + 2 * _PAD + 2))
             size.setHeight(round(1.8 * metrics.height()) + 6)
         return size
+
+
+def _tone(name: str, palette: QPalette) -> QColor:
+    """Return a colour of `TONES` for the ground that the palette's text can be read on."""
+    light_text = palette.color(QPalette.ColorRole.Text).lightness() > _MIDDLE
+    return QColor(TONES[name][0 if light_text else 1])
 
 
 def _interval(cell: Cell) -> str:

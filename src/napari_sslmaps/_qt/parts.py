@@ -35,7 +35,12 @@ _HEAD = "QToolButton {border: none; background: transparent; padding: 0px; margi
 NO_INDICATOR = "QToolButton::menu-indicator {image: none;}"
 """Style of a button with a menu: Qt's own arrow lies over the word."""
 LINK = "#6ea8fe"
-TONES = {"dim": ("#a3a8b2", "#595d66"), "failed": ("#ff7a6e", "#b3261e"), "link": (LINK, "#0b57d0")}
+TONES = {
+    "dim": ("#a3a8b2", "#595d66"),
+    "failed": ("#ff7a6e", "#b3261e"),
+    "doubted": ("#e8b04a", "#7a4e00"),
+    "link": (LINK, "#0b57d0"),
+}
 """Colours of text on a dark and on a light ground, at 4.5 : 1 at least."""
 _JSON = "JSON (*.json);;All files (*)"
 _ADDRESS = re.compile(r"(https://[^\s()]+)")

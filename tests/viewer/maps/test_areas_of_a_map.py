@@ -34,7 +34,7 @@ def test_areas_follow_threshold_anchor_and_method(shown: Controller, image: Imag
     left[:, :5] = True
     np.testing.assert_array_equal(areas(shown, image).data > 0, left)
     assert areas(shown, image).visible
-    assert workspace.areas_text == "mae-demo: 1 area, 2560 px, 50% of the map."
+    assert workspace.areas_text == "mae-demo: 1 area, 2560 px, 50 % of the map."
     workspace.area_options = replace(workspace.area_options, threshold=-1.01)
     assert (areas(shown, image).data > 0).all()
     workspace.area_options = replace(workspace.area_options, threshold=0.5)

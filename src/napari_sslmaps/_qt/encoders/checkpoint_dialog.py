@@ -22,7 +22,7 @@ from qtpy.QtWidgets import (
 from superqt import QElidingLabel
 
 from napari_sslmaps._qt.encoders.correction_form import CorrectionForm
-from napari_sslmaps._qt.parts import Section, dim, grow_to_text, note, plain, row
+from napari_sslmaps._qt.parts import Section, dim, grow_to_text, note, plain, row, set_tone
 from napari_sslmaps.encoders.methods.registry import METHODS
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.viewer.encoders.checkpoint_review import CheckpointReview
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from napari_sslmaps.encoders.checkpoint.report import RecognitionReport
 
 _COLUMNS = ("value", "is", "because")
-_AMBER = "color: #e8b04a;"
 _TABLE = (
     "QTableWidget {background: transparent; border: none;} QTableWidget::item {padding: 0px 10px 0px 2px;}"
 )
@@ -61,7 +60,7 @@ class CheckpointDialog(QDialog):
         self.place.setToolTip(str(review.path))
         dim(self.place)
         self.doubts = note()
-        self.doubts.setStyleSheet(_AMBER)
+        set_tone(self.doubts, "doubted")
         self.table = _evidence_table()
         self.left_out = note()
         self.recognised = Section("Recognised")

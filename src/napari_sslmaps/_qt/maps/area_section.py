@@ -37,7 +37,7 @@ class AreaSection(Section):
         self.least.setSingleStep(64)
         self.least.setPrefix("≥ ")
         self.least.setSuffix(" px")
-        self.least.setMinimumWidth(110)  # its buttons take half of it
+        self.least.setMinimumWidth(130)  # its buttons take half of it
         self.least.setToolTip("Smaller areas are left out.")
         self.holes = QCheckBox("fill holes")
         self.guided = QCheckBox("image edges")

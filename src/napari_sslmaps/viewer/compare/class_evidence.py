@@ -151,7 +151,7 @@ class EvidenceLayer:
 
 
 def _words(name: str, found: EvidenceResult) -> str:
-    return f"{name}: the region's likeliest class, with {found.probability:.0%}, and where it shows."
+    return f"{name}: the region's likeliest class, with {100 * found.probability:.0f} %, and where it shows."
 
 
 def draw_evidence(found: EvidenceMap) -> LayerSpec:

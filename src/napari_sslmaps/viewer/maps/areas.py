@@ -202,7 +202,7 @@ class AreaController:
         edges = ", edges from the image" if self._workspace.area_options.guided else ""
         size = f"{total:.0f} px" if spacing is None else area_text(total * spacing[0] * spacing[1])
         areas = f"{count} area{'s' * (count != 1)}"
-        return f"{self._workspace.front}: {areas}, {size}, {share:.0%} of the map{edges}."
+        return f"{self._workspace.front}: {areas}, {size}, {100 * share:.0f} % of the map{edges}."
 
     def _guide_of(self, image: Image, region: Region | None) -> Float32 | None:
         """Return the brightness of the region, (height, width) in [0, 1]; kept for the next threshold."""
