@@ -257,6 +257,7 @@ def test_who_made_a_study_gets_its_report(
     for seed, reader in enumerate(study.readers):
         path = folder / PAGES / f"reader-{reader.code}.html"
         told = answer_page(path, study, LIKING, noise=0.1, bias=0, seed=seed)
+        (folder / ANSWERS).mkdir(exist_ok=True)
         (folder / ANSWERS / f"answers-{reader.code}.json").write_text(json.dumps(told))
     opened_pages: list[str] = []
     monkeypatch.setattr(QDesktopServices, "openUrl", lambda url: opened_pages.append(url.toLocalFile()))

@@ -1,5 +1,6 @@
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import get_type_hints
 
 import numpy as np
@@ -523,6 +524,27 @@ def test_moving_the_image_moves_maps_and_anchors(controller: Controller, image: 
     for corner, pixel in (((-0.5, -0.5), (-0.5, -0.5)), ((7.5, 9.5), (63.5, 79.5))):
         np.testing.assert_allclose(layer.data_to_world(corner), image.data_to_world(pixel))
     np.testing.assert_allclose(controller.marks.main.data_to_world((20, 10)), image.data_to_world((20, 10)))
+
+
+def test_closing_side_by_side_leaves_the_map_in_front(
+    viewer: ViewerModel, controller: Controller, image: Image
+) -> None:
+    """Not what another page showed before: below the cells it had stayed as it was."""
+    workspace = controller.workspace
+    controller.run()
+    aligned = workspace.options.pca.aligned
+    workspace.task = "pretext"
+    workspace.pretext = replace(workspace.pretext, encoder="mae-demo")
+    controller.pretext.show()
+    workspace.side_by_side = True
+    workspace.task = "maps"
+    assert controller.cells.active
+    controller.close()
+    assert [layer.name for layer in viewer.layers if layer.visible] == [
+        "tissue",
+        "tissue / attention / mae-demo",
+    ]
+    assert workspace.options.pca.aligned == aligned
 
 
 def test_close_undoes_every_connection(viewer: ViewerModel, workspace: WorkspaceModel) -> None:

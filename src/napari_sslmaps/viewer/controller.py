@@ -292,9 +292,10 @@ class Controller:
         if self._closed:
             return
         self._closed = True
+        self.session_files.save_by_itself()
+        self.workspace.side_by_side = False  # cells go with the dock; the map in front is left in view
         for runner in self._runners:
             runner.close()
-        self.session_files.save_by_itself()
         self._connections.undo()
         dock_state.leave(
             self.viewer, self.workspace, self.sessions, self.layer_manager, self.search_page.choice
