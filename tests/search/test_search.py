@@ -13,7 +13,13 @@ from search_kit import DIM, ENCODER, STRIDE, put, tokens_of
 from napari_sslmaps.batch.store import Output, write_output
 from napari_sslmaps.cli import main
 from napari_sslmaps.core.tiling import Tiling
-from napari_sslmaps.errors import Cancelled, InvalidAnchorError, InvalidOptionError, UnsupportedImageError
+from napari_sslmaps.errors import (
+    Cancelled,
+    InvalidAnchorError,
+    InvalidOptionError,
+    RecordError,
+    UnsupportedImageError,
+)
 from napari_sslmaps.pipeline.embedding import embed
 from napari_sslmaps.search import index as indexing
 from napari_sslmaps.search.index import IndexState, Manifest, build_index, index_folder, index_state
@@ -247,6 +253,21 @@ def test_what_a_store_holds_is_told_without_opening_its_index(store):
     assert index_state(store).waiting == 1
     with pytest.raises(InvalidOptionError, match="batch wrote"):
         index_state(store.parent / "nowhere")
+
+
+def test_an_image_without_tokens_is_damage_and_a_part_without_any_holds_nothing(store):
+    build_index(store)
+    folder = index_folder(store)
+    told = json.loads((folder / "manifest.json").read_text())
+    told["images"][-1]["grid"]["cols"] = 0
+    (folder / "manifest.json").write_text(json.dumps(told))
+    with pytest.raises(RecordError, match="no rows or no columns"):
+        TokenIndex(store)
+    told["images"][-1]["grid"]["cols"] = 16
+    (folder / "manifest.json").write_text(json.dumps(told))
+    (folder / told["segments"][0]).write_bytes((folder / "quantiser.faiss").read_bytes())
+    opened = TokenIndex(store)
+    assert opened.search(opened.vector([Like("case0", (20, 20))]), 3) == ()
 
 
 def test_a_stop_is_heard_while_the_sample_is_read(store):

@@ -101,6 +101,8 @@ class Manifest:
     segments: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if any(min(image.grid.shape) < 1 for image in self.images):
+            raise RecordError("Expected images with tokens; the grid of one has no rows or no columns.")
         ends = accumulate(image.count for image in self.images)
         if any(image.first != end - image.count for image, end in zip(self.images, ends, strict=True)):
             raise RecordError("Expected images whose tokens follow each other; they do not.")
@@ -406,6 +408,8 @@ def read_part(path: Path, dim: int, *, mapped: bool = False) -> Any:
     else:
         if part is not None and part.d != dim:
             trouble = f"its tokens have {part.d} numbers instead of {dim}"
+        elif part is not None and part.ntotal < 0:
+            trouble = f"it says {part.ntotal} tokens"
     if trouble:
         raise RecordError(
             f"Expected a part of an index; {path} is damaged ({trouble}). Delete {path.parent} and run "

@@ -123,6 +123,8 @@ class TokenIndex:
         self._segments: list[Any] = []
         for name in manifest.segments:
             segment = read_part(folder / name, len(manifest.mean), mapped=True)
+            if not segment.ntotal:  # of images that were masked whole
+                continue
             faiss.extract_index_ivf(segment).nprobe = _PROBES
             self._segments.append(segment)
 
