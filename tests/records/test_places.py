@@ -53,3 +53,7 @@ def test_a_file_is_found_by_its_hash_whatever_it_is_called(tmp_path: Path) -> No
     assert Places(out).find("a.png", wanted) == out / "a.png"
     assert Places(out, tmp_path / "many").find("a.png", wanted) == tmp_path / "many" / "deep" / "patient.png"
     assert Places(out, tmp_path / "many").find("../many/a.png", "0") == out / "../many/a.png"
+
+
+def test_a_path_with_a_nul_character_is_that_of_no_file(tmp_path: Path) -> None:
+    assert not Places(tmp_path).find("a/../b\0.png", "").exists()

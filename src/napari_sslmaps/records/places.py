@@ -106,5 +106,5 @@ def _straight(path: Path) -> Path:
     straight = Path(os.path.normpath(path))
     try:
         return straight if straight.samefile(path) else path
-    except OSError:
+    except (OSError, ValueError):  # there is none, or a NUL character in it
         return path
