@@ -72,6 +72,13 @@ def test_nearness_is_a_control_of_every_encoder() -> None:
     assert verdict.unbeaten == (NEARNESS,)
 
 
+def test_what_nearness_alone_does_as_well_is_said_to_be_in_one_piece() -> None:
+    [verdict] = verdicts(comparison(0.6, 0.5))
+    assert "clearly better than those that see the image, but not than distance alone" in verdict.sentence
+    [verdict] = verdicts(comparison(0.6, 0.6))
+    assert "those that see the image" not in verdict.sentence
+
+
 def test_differences_are_paired_by_anchor() -> None:
     found = comparison(0.9, 0.7)
     rows = {row[:2]: row[2] for row in difference_table(found).rows}

@@ -25,10 +25,13 @@ class Verdict:
         Name of the encoder.
     differences
         Control → encoder's mean score less the control's, over the same anchors.
+    blind
+        Those of the controls that know where a token is, and nothing of the image.
     """
 
     encoder: str
     differences: tuple[tuple[str, Estimate], ...]
+    blind: tuple[str, ...] = ()
 
     @property
     def unbeaten(self) -> tuple[str, ...]:
@@ -40,6 +43,12 @@ class Verdict:
         """Say so, in words that stand below a table; empty if it beats them all."""
         if not self.unbeaten:
             return ""
+        if set(self.unbeaten) <= set(self.blind):
+            return (
+                f"{self.encoder} does not beat its controls: it is clearly better than those that see the "
+                f"image, but not than {', '.join(self.unbeaten)}. Where what is sought lies in one piece around the "
+                "anchor, places near it are right without looking; its untrained twin and colour tell more."
+            )
         return (
             f"{self.encoder} does not beat its controls: it is not clearly better than "
             f"{', '.join(self.unbeaten)}, so what its maps show may not need this encoder."
@@ -60,11 +69,11 @@ def verdicts(comparison: Comparison, stratum: Stratum = "all") -> tuple[Verdict,
         return ()
     found = []
     for encoder in comparison.encoders:
-        controls = [control.name for control in comparison.controls_of(encoder.name)]
-        pairs = [
-            (name, difference(comparison, encoder.name, name, stratum)) for name in (*controls, NEARNESS)
-        ]
-        found.append(Verdict(encoder.name, tuple(pairs)))
+        controls = comparison.controls_of(encoder.name)
+        blind = (*(control.name for control in controls if control.control == "position"), NEARNESS)
+        names = (*(control.name for control in controls), NEARNESS)
+        pairs = [(name, difference(comparison, encoder.name, name, stratum)) for name in names]
+        found.append(Verdict(encoder.name, tuple(pairs), blind))
     return tuple(found)
 
 

@@ -186,7 +186,15 @@ class Controller:
             viewer,
             workspace,
             self.sessions,
-            SessionTools(self.coordinator, self.run, self.shapes, self.shared_contrast, self.search_page),
+            SessionTools(
+                self.coordinator,
+                self.run,
+                self.history.restart,
+                self.pretext.maps_camera,
+                self.shapes,
+                self.shared_contrast,
+                self.search_page,
+            ),
         )
         self.scale = ScaleSteps(viewer, workspace, self.sessions, self.region_selection)
         self.encoder_list = EncoderList(workspace, services.library)

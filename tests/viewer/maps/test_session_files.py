@@ -61,6 +61,26 @@ def test_a_saved_session_opens_as_it_was(
     assert worked.session_files.record() == before
     assert workspace.in_view == "pca"
     assert not workspace.status.failed
+    assert workspace.anchor_mode  # a click sets, as after a run
+    opened = workspace.anchors
+    worked.history.undo()
+    assert workspace.anchors == opened  # what was opened was no step
+
+
+def test_a_session_holds_the_camera_of_the_maps_whatever_page_is_open(
+    viewer: ViewerModel, worked: Controller, tmp_path: Path
+) -> None:
+    camera = viewer.scene.camera
+    camera.center, camera.zoom = (0.0, 30.0, 40.0), 3.0
+    worked.workspace.task = "pretext"
+    camera.center, camera.zoom = (0.0, 500.0, 900.0), 9.0
+    record = worked.session_files.record()
+    assert record is not None
+    assert (record.view.centre_yx, record.view.zoom) == ((30.0, 40.0), 3.0)
+    worked.session_files.save(tmp_path / "mine.json")
+    worked.session_files.open(tmp_path / "mine.json")
+    assert worked.workspace.task == "maps"
+    assert (tuple(camera.center[-2:]), camera.zoom) == ((30.0, 40.0), 3.0)
 
 
 def test_opening_makes_no_map_of_what_is_only_on_the_way(worked: Controller, tmp_path: Path) -> None:

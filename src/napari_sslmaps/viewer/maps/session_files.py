@@ -28,6 +28,7 @@ from napari_sslmaps.viewer.canvas.region_selection import chosen_rectangles
 from napari_sslmaps.viewer.canvas.region_shapes import RegionShapes
 from napari_sslmaps.viewer.canvas.shared_contrast import SharedContrast
 from napari_sslmaps.viewer.maps.coordinator import MapCoordinator
+from napari_sslmaps.viewer.pretext.controller import Camera
 from napari_sslmaps.viewer.state.session import Sessions
 from napari_sslmaps.viewer.state.workspace import GROUP_COLOURS, Anchor, Group, RegionChoice, WorkspaceModel
 
@@ -52,10 +53,16 @@ class Archive(Protocol):
 
 
 class SessionTools(NamedTuple):
-    """Tools that know, and put back, what is not in the workspace: maps, rectangles, looks, the archive."""
+    """Tools that know, and put back, what is not in the workspace: maps, rectangles, looks, the archive.
+
+    ``camera`` returns the centre and zoom of the page Maps, whatever page is open; ``restart`` begins the
+    steps that can be undone anew.
+    """
 
     coordinator: MapCoordinator
     run: Callable[[], None]
+    restart: Callable[[], None]
+    camera: Callable[[], Camera]
     shapes: RegionShapes
     shared_contrast: SharedContrast
     archive: Archive
@@ -121,8 +128,8 @@ class SessionFiles:
             return None
         image, session = here
         hashes = {item.embedding.provenance.image_sha256 for item in session.embedded.values()}
-        camera = self._viewer.scene.camera
-        y, x = (float(value) for value in camera.center[-2:])
+        centre, zoom = self._tools.camera()
+        y, x = centre[-2:]
         path = path_of(image)
         size, sha256 = _file_facts(path)
         return SessionRecord(
@@ -142,7 +149,7 @@ class SessionFiles:
                 workspace.side_by_side,
                 workspace.difference,
                 (y, x),
-                float(camera.zoom),
+                zoom,
             ),
             size,
             sha256,
@@ -182,6 +189,8 @@ class SessionFiles:
             workspace.say(f"Open the session's image, {record.image}{where}, first: it is not there{beside}.")
             return
         workspace.touched = True
+        if workspace.task == "pretext":  # which has a camera of its own
+            workspace.task = "maps"
         workspace.image = image
         uncover(self._viewer, image)
         with self._tools.coordinator.holding():  # a map for each of these would be made in vain
@@ -192,6 +201,8 @@ class SessionFiles:
             self._tools.archive.restore(found_search(record.search, path.parent))
         view = record.view
         self._opened, self._note = record, note
+        self._tools.restart()
+        workspace.anchor_mode = True  # as after a run
         self._tools.run()
         if workspace.progress is None:
             self._tools.coordinator.repaint(*workspace.maps)

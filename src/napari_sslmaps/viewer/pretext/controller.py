@@ -22,6 +22,7 @@ from napari_sslmaps.viewer.state.messages import sentence
 from napari_sslmaps.viewer.state.tasks import TaskCallbacks, TaskRunner
 from napari_sslmaps.viewer.state.workspace import Task, WorkspaceModel
 
+Camera = tuple[tuple[float, ...], float]
 ROLE = "pretext"
 ORIGINAL = "original"
 """Panel of what the encoder was given, beside those that a view has of its own."""
@@ -67,7 +68,7 @@ class PretextController:
         self._shown: tuple[Image, Region, PretextOptions] | None = None
         self._edited = False
         self._proposed = ""
-        self._camera: tuple[tuple[float, ...], float] | None = None
+        self._camera: Camera | None = None
         self.view: PretextView | None = None
         self.tools = PretextTools(viewer, self._on_edited)
         self._connections = Connections()
@@ -153,6 +154,11 @@ class PretextController:
         name = self._workspace.pretext.encoder
         return next((spec for spec in self.candidates() if spec.name == name), None)
 
+    def maps_camera(self) -> Camera:
+        """Return centre and zoom of the page Maps, also while this page, which moves the camera, is open."""
+        camera = self._viewer.scene.camera
+        return self._camera or (tuple(map(float, camera.center)), float(camera.zoom))
+
     def _on_options(self, new: PretextOptions, old: PretextOptions) -> None:
         """Draw anew with other options; another encoder waits for `show`."""
         if new.encoder != old.encoder:
@@ -165,7 +171,7 @@ class PretextController:
         self._workspace.pretext_tool = ""
         camera = self._viewer.scene.camera
         if new == "pretext":
-            self._camera = tuple(map(float, camera.center)), float(camera.zoom)
+            self._camera = self.maps_camera()
         elif old == "pretext" and self._camera is not None:
             camera.center, camera.zoom = self._camera
             self._camera = None
