@@ -46,8 +46,9 @@ class Verdict:
         if set(self.unbeaten) <= set(self.blind):
             return (
                 f"{self.encoder} does not beat its controls: it is clearly better than those that see the "
-                f"image, but not than {', '.join(self.unbeaten)}. Where what is sought lies in one piece around "
-                "the anchor, places near it are right without looking; its untrained twin and colour tell more."
+                f"image, but not than {', '.join(self.unbeaten)}. Where what is sought lies in one piece "
+                "around the anchor, places near it are right without looking; untrained twins and colour, "
+                "which this one beats, tell more."
             )
         return (
             f"{self.encoder} does not beat its controls: it is not clearly better than "
