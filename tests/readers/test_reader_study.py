@@ -182,6 +182,12 @@ def test_the_report_finds_what_simulated_readers_like(folder, tmp_path):
     write_study_report(replace(found, tables=found.tables[:1]), tmp_path / "report")
     there = {path.name for path in (tmp_path / "report").glob("*.csv")}
     assert there == {f"{found.tables[0].key}.csv", "mine.csv"}
+    (tmp_path / "mine").mkdir()
+    own = tmp_path / "mine" / f"{found.tables[0].key}.csv"
+    own.write_text("mine")
+    with pytest.raises(ExportError, match="did not write it"):
+        write_study_report(found, tmp_path / "mine")
+    assert own.read_text() == "mine"
 
 
 def test_readers_who_are_missing_are_named_and_the_rest_is_analysed(folder):

@@ -15,6 +15,7 @@ from napari_sslmaps.cli import main
 from napari_sslmaps.core.tiling import Tiling
 from napari_sslmaps.errors import (
     Cancelled,
+    ExportError,
     InvalidAnchorError,
     InvalidOptionError,
     RecordError,
@@ -32,7 +33,7 @@ from napari_sslmaps.search.query import (
     image_file,
     output_of,
 )
-from napari_sslmaps.search.sheet import around
+from napari_sslmaps.search.sheet import around, write_places
 from napari_sslmaps.sources.open import open_image
 
 
@@ -194,6 +195,12 @@ def test_index_and_search_from_the_command_line(store, tmp_path, capsys):
     assert len(places) == 10
     assert json.loads((out / "places.json").read_text())["places"] == places
     assert Path(out / "places.csv").read_text().count("\n") == 11
+    mine = out.with_name("mine")
+    mine.mkdir()
+    (mine / "places.csv").write_text("mine")
+    with pytest.raises(ExportError, match="did not write it"):
+        write_places([], mine, {})
+    assert (mine / "places.csv").read_text() == "mine"
     sheet = np.asarray(Image.open(out / "places.png").convert("RGB")).astype(int)
     assert (np.ptp(sheet, axis=2) > 40).mean() > 0.1  # coloured noise, not words on white
     with pytest.raises(SystemExit):

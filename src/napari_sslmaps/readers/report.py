@@ -17,7 +17,7 @@ from napari_sslmaps.files import read_text
 from napari_sslmaps.readers.analysis import Scores, sentences_of, tables_of
 from napari_sslmaps.readers.answers import read_answers
 from napari_sslmaps.readers.study import ANSWERS, Study
-from napari_sslmaps.records.claim import hashes_of, remove_own
+from napari_sslmaps.records.claim import check_claim, hashes_of, remove_own
 from napari_sslmaps.records.csv import write_csv
 from napari_sslmaps.records.json import read_object, write_object
 from napari_sslmaps.serialise import load
@@ -49,6 +49,7 @@ class StudyReport:
     def to_dict(self) -> dict[str, Any]:
         """Return sentences and tables, ready for JSON: what is unknown is None."""
         return {
+            "format": "napari-sslmaps/readers-report",
             "study": self.study.id,
             "design": self.study.design,
             "sentences": list(self.sentences),
@@ -139,8 +140,9 @@ def write_study_report(found: StudyReport, folder: Path) -> None:
     Raises
     ------
     ExportError
-        If they cannot be written.
+        If they cannot be written, or a file there that would be replaced is not this package's.
     """
+    check_claim(folder, (PAGE, _REPORT, *(f"{table.key}.csv" for table in found.tables)), record=_REPORT)
     earlier, names = _written_before(folder), {f"{table.key}.csv" for table in found.tables}
     for table in found.tables:
         write_csv(table, folder / f"{table.key}.csv")

@@ -17,7 +17,7 @@ from napari_sslmaps.figures.panels import INK, Extent, framed
 from napari_sslmaps.figures.panels import draw_image as draw
 from napari_sslmaps.figures.run_figure import save_figure
 from napari_sslmaps.inputs.images import open_named
-from napari_sslmaps.records.claim import remove_own
+from napari_sslmaps.records.claim import check_claim, remove_own
 from napari_sslmaps.records.csv import write_csv
 from napari_sslmaps.records.json import write_json
 from napari_sslmaps.search.query import Place, check_as_embedded, image_file, output_of
@@ -93,8 +93,9 @@ def write_places(places: Sequence[Place], folder: Path, files: Mapping[str, Path
     Raises
     ------
     ExportError
-        If they cannot be written.
+        If they cannot be written, or a file there that would be replaced is not this package's.
     """
+    check_claim(folder, ("places.csv", "places.json", "places.png"), record="places.json")
     write_csv(place_table(places), folder / "places.csv")
     write_json(folder / "places.json", "places", {"places": [asdict(one) for one in places]})
     if files:
