@@ -38,7 +38,7 @@ HEAD = """# Scores of the embedded encoders
 Made by `docs/sample_scores.py` with version {version}, in float32; no number is typed by hand. How to make
 such tables of your own images: [Evaluating encoders](evaluate.md); what the scores are: [Scores](scores.md).
 
-The four encoders of each domain are small and were trained on simulated images, some also on real ones
+The four encoders of each domain are small and were trained on public real images and simulated ones
 ([how far they have come](encoders.md)). What they score here says little of the
 methods at their authors' scale, and much of whether a score can be trusted: look at the controls first.
 """
