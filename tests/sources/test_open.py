@@ -109,7 +109,7 @@ def test_a_corrupt_tile_is_reported_and_the_rest_can_be_read(tmp_path: Path) -> 
     ],
 )
 def test_files_of_no_use_get_a_sentence(content: bytes, sentence: str, tmp_path: Path) -> None:
-    path = tmp_path / "file.img"
+    path = tmp_path / "file.dat"
     path.write_bytes(content)
     with pytest.raises(UnsupportedImageError, match=sentence):
         read_whole(path)
