@@ -4,6 +4,7 @@ import re
 import signal
 import threading
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
 _STALE_SECONDS = 24 * 3600.0
+_LOST = "The cluster gave the image up. Run again to embed it."
 _GLANCE_SECONDS = 0.5
 
 
@@ -154,10 +156,13 @@ def _rows(future: "Future[tuple[Row, ...]]", order: BatchTask) -> tuple[Row, ...
     from distributed import KilledWorker
 
     if future.status == "finished":
-        rows: tuple[Row, ...] = future.result()
+        try:
+            rows: tuple[Row, ...] = future.result()
+        except (OSError, CancelledError):  # the cluster went while the answer was on its way
+            return failed_rows(order, _LOST)
         return rows
     if future.status != "error":
-        return failed_rows(order, "The cluster gave the image up. Run again to embed it.")
+        return failed_rows(order, _LOST)
     error: Any = future.exception()
     if isinstance(error, KilledWorker):
         return failed_rows(
