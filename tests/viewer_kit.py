@@ -211,6 +211,7 @@ class KnownPretext:
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, PretextOptions, PretextEdits]] = []
+        self.resolutions: list[str] = []
         self.trouble = ""
         self.on_call: Callable[[], object] = str
 
@@ -221,10 +222,12 @@ class KnownPretext:
         region: Region,
         options: PretextOptions,
         edits: PretextEdits,
+        resolution: str = "trained",
         check: Callable[[], None] = str,
     ) -> PretextView:
         check()
         self.asked.append((spec.name, options, edits))
+        self.resolutions.append(resolution)
         self.on_call()
         if self.trouble:
             raise MapUnavailableError(self.trouble)

@@ -24,8 +24,8 @@ from napari_sslmaps.pretext.view import pretext_view
 SHARED = settings(max_examples=40)
 
 
-def field_of(image, encoder, region=None, fit="crop", window=None):
-    return read_field(image, encoder, region=region, fit=fit, window=window)
+def field_of(image, encoder, region=None, fit="crop", window=None, resolution="native"):
+    return read_field(image, encoder, region=region, fit=fit, window=window, resolution=resolution)
 
 
 def test_a_crop_is_the_middle_of_the_region_and_no_larger_than_what_was_trained_on(image, encoders):
@@ -78,6 +78,47 @@ def test_an_embedding_of_a_coarser_level_keeps_its_place_on_the_finest(image, en
     assert grid.origin_yx == (16.0, 0.0)
     assert grid.stride_yx == (16.0, 16.0)
     assert grid == embedding.grid
+
+
+def test_pixels_are_read_at_the_resolution_asked_for_and_lie_where_they_lay(image, encoders):
+    field = field_of(image, encoders["mae"], region=(8, 16, 80, 64), fit="whole", resolution="48px")
+    assert field.region == Region(4, 8, 40, 32, level=1)
+    assert field.picture.shape == (40, 32, 3)
+    assert field.grid.origin_yx == (8.0, 16.0)
+    assert field.grid.stride_yx == (16.0, 16.0)
+    assert field.provenance.resolution == "48 px across"
+    embedded = embed(image, encoders["mae"], region=(8, 16, 80, 64), resolution="48px")
+    assert field_of(embedded, encoders["mae"], fit="whole").grid == field.grid == embedded.grid
+    with pytest.raises(RegionError, match=r"got 6 × 6 px when read at 48 px across"):
+        field_of(image, encoders["mae"], region=(0, 0, 12, 12), resolution="48px")
+
+
+@SHARED
+@given(data=st.data(), side=st.integers(30, 150))
+def test_pixels_of_the_file_find_their_tokens_at_any_resolution(image, encoders, data, side):
+    field = field_of(image, encoders["mae"], region=(3, 5, 90, 101), fit="whole", resolution=f"{side}px")
+    (top, left), (bottom, right) = field.shown_yx
+    y = data.draw(st.integers(max(3, int(np.ceil(top))), min(92, int(bottom) - 1)))
+    x = data.draw(st.integers(max(5, int(np.ceil(left))), min(105, int(right) - 1)))
+    painted = np.zeros((90, 101), bool)
+    painted[y - 3, x - 5] = True
+    mask = mask_on_grid(painted, field)
+    assert mask[field.grid.token_at((y, x))]
+    assert mask.sum() <= np.prod(np.ceil(1 + 1 / np.array(field.grid.stride_yx)))
+    (block,) = blocks_on_grid([(y, x, 1, 1)], field)
+    token = np.array(field.grid.pixel_to_token((y, x)))
+    assert (np.abs(token - (block.row, block.col)) <= 1).all()
+
+
+def test_crops_in_pixels_of_the_file_are_brought_to_what_is_read(image, encoders):
+    asked = [Crop(Region(0, 8, 96, 96), "global"), Crop(Region(20, 30, 32, 40), "local")]
+    view = pretext_view(image, encoders["dinov3"], fit="whole", resolution="48px", crops=asked)
+    assert [crop.region for crop in view.crops] == [Region(0, 4, 48, 48, 1), Region(10, 15, 16, 20, 1)]
+    again = pretext_view(image, encoders["dinov3"], fit="whole", resolution="48px", crops=view.crops)
+    np.testing.assert_array_equal(again.agreement, view.agreement)
+    beyond = [*asked, Crop(Region(80, 0, 32, 32), "local")]
+    with pytest.raises(RegionError, match="rows 0–96 and columns 0–112 of level 0"):
+        pretext_view(image, encoders["dinov3"], fit="whole", resolution="48px", crops=beyond)
 
 
 def test_a_region_of_another_level_than_the_embeddings_is_refused(image, encoders):

@@ -16,16 +16,23 @@ from torch.nn import functional
 from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.preprocess import check_window, scale_to_unit
 from napari_sslmaps.core.region import Region
+from napari_sslmaps.core.resolution import Resolution
 from napari_sslmaps.core.results import Embedding, Float32, PixelReader, Provenance
 from napari_sslmaps.encoders.encoder import Encoder, prepare
 from napari_sslmaps.encoders.families.vit import ViTArchitecture
 from napari_sslmaps.encoders.header import read_header
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import InvalidOptionError, RegionError, UnsupportedImageError
-from napari_sslmaps.pipeline.planning import RegionLike, region_on
+from napari_sslmaps.pipeline.planning import (
+    RegionLike,
+    at_working_resolution,
+    region_on,
+    working_resolution,
+)
 from napari_sslmaps.pipeline.region_work import check_colour
 from napari_sslmaps.pretext.options import Fit
 from napari_sslmaps.sources.array import ArraySource
+from napari_sslmaps.sources.base import spacing_in
 from napari_sslmaps.sources.open import open_image
 from napari_sslmaps.sources.scan import scan_region
 
@@ -42,8 +49,10 @@ class PretextInput:
     ----------
     asked
         The region that was asked for.
+    asked_downsample_yx
+        Pixels of level 0 per pixel of its level.
     region
-        Part of it that is shown to the encoder.
+        Part of it that is shown to the encoder, in pixels of the level that it is read at.
     picture
         (H, W, 3) float32 in [0, 1], what the encoder is given: the pixels of `region`, resampled if asked.
     grid
@@ -57,6 +66,7 @@ class PretextInput:
     """
 
     asked: Region
+    asked_downsample_yx: tuple[float, float]
     region: Region
     picture: Float32
     grid: TokenGrid
@@ -64,16 +74,34 @@ class PretextInput:
     side: int
     provenance: Provenance
 
+    @property
+    def shown_yx(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """First and last edge (row, column) of what is shown, in pixels of the level that was asked for."""
+        first = np.divide(self.grid.origin_yx, self.asked_downsample_yx)
+        return first, first + np.divide(self.grid.extent_yx, self.asked_downsample_yx)
+
+    def describe_shown(self) -> str:
+        """Say which pixels are shown: ``rows 16–80 and columns 24–88``."""
+        (top, left), (bottom, right) = (np.rint(edge).astype(int) for edge in self.shown_yx)
+        return f"rows {top}–{bottom} and columns {left}–{right}"
+
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """An image opened: what is asked of it, what reads it, and pixels of level 0 per pixel of the level."""
+    """An image opened: what is asked of it, where and by what that is read.
+
+    Downsamplings are pixels of level 0 per pixel of the region's level.
+    """
 
     asked: Region
+    asked_downsample_yx: tuple[float, float]
+    region: Region
+    downsample_yx: tuple[float, float]
     read: PixelReader
     name: str
-    downsample_yx: tuple[float, float]
     window: tuple[float, float] | None
+    resolution: str
+    spacing_um_yx: tuple[float, float] | None
 
 
 def read_field(
@@ -83,6 +111,7 @@ def read_field(
     region: RegionLike | None,
     fit: str,
     window: tuple[float, float] | None,
+    resolution: Resolution | float | str = "trained",
 ) -> PretextInput:
     """Read a region and fit it to an encoder.
 
@@ -99,6 +128,8 @@ def read_field(
         Fit as `pretext_view` takes it.
     window
         Window as `embed` takes it.
+    resolution
+        Resolution as `embed` takes it; that of an embedding is its own.
 
     Raises
     ------
@@ -112,9 +143,20 @@ def read_field(
     source = open_image(image)
     with nullcontext() if source is image else source:
         asked = region_on(source, region)
-        level = source.levels[asked.level]
-        said = getattr(source, "window", None) if window is None else window
-        return _fit(_Place(asked, source.read, source.name, level.downsample_yx, said), encoder, fit)
+        read, area = at_working_resolution(source, asked, resolution, encoder.spec.trained)
+        working = working_resolution(source, asked, resolution, encoder.spec.trained)
+        place = _Place(
+            asked,
+            source.levels[asked.level].downsample_yx,
+            area,
+            read.levels[area.level].downsample_yx,
+            read.read,
+            source.name,
+            getattr(source, "window", None) if window is None else window,
+            "" if working is None else str(working),
+            spacing_in(source, asked),
+        )
+        return _fit(place, encoder, fit)
 
 
 def _of_embedding(
@@ -134,12 +176,22 @@ def _of_embedding(
         )
     whole, extent = made.region.shape_yx, embedding.grid.extent_yx
     downsample = (extent[0] / whole[0], extent[1] / whole[1])
-    return _Place(asked, embedding.pixels, made.image, downsample, window or made.window)
+    return _Place(
+        asked,
+        downsample,
+        asked,
+        downsample,
+        embedding.pixels,
+        made.image,
+        window or made.window,
+        made.resolution,
+        made.spacing_um_yx,
+    )
 
 
 def _fit(place: _Place, encoder: Encoder, fit: str) -> PretextInput:
     spec, side = encoder.spec, trained_side(encoder.spec)
-    region = _looked_at(place.asked, spec, side, fit)
+    region = _looked_at(place, spec, side, fit)
     pixels = place.read(region)
     read = ArraySource(pixels, place.name)
     check_colour(read, spec)
@@ -154,18 +206,35 @@ def _fit(place: _Place, encoder: Encoder, fit: str) -> PretextInput:
     extent = (region.height * fy, region.width * fx)
     grid = TokenGrid(rows, cols, (extent[0] / rows, extent[1] / cols), (region.y * fy, region.x * fx), extent)
     made = Provenance(
-        image=place.name, image_sha256=scan.sha256, region=region, window=window, device=encoder.device
+        image=place.name,
+        image_sha256=scan.sha256,
+        region=region,
+        window=window,
+        device=encoder.device,
+        resolution=place.resolution,
+        spacing_um_yx=place.spacing_um_yx,
     )
-    return PretextInput(place.asked, region, picture, grid, patch, side, _with_encoder(made, spec))
+    return PretextInput(
+        place.asked,
+        place.asked_downsample_yx,
+        region,
+        picture,
+        grid,
+        patch,
+        side,
+        _with_encoder(made, spec),
+    )
 
 
-def _looked_at(asked: Region, spec: EncoderSpec, side: int, fit: str) -> Region:
+def _looked_at(place: _Place, spec: EncoderSpec, side: int, fit: str) -> Region:
     """Return the middle of a region as `fit` says, with sides that the encoder takes."""
+    asked = place.region
     multiple = 1 if fit == "resize" else spec.constraint.size_multiple
     if min(asked.shape_yx) < multiple:
+        read_at = f" when read at {place.resolution}" if place.resolution else ""
         raise RegionError(
             f"Expected a region of at least {multiple} × {multiple} px for {spec.name}; got {asked.height} × "
-            f"{asked.width} px. Choose a larger region, a finer level, or fit='resize'."
+            f"{asked.width} px{read_at}. Choose a larger region, a finer resolution, or fit='resize'."
         )
     most = {"crop": side, "resize": min(asked.shape_yx)}.get(fit, max(asked.shape_yx))
     height, width = (min(most, size) // multiple * multiple for size in asked.shape_yx)

@@ -1,16 +1,20 @@
 """Choices of a user to hide, predict or crop, brought to a view's token grid."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from napari_sslmaps.core.pretext_views import Bool, Crop, TokenBlock
+from napari_sslmaps.core.region import Region
+from napari_sslmaps.core.resolution import region_at
 from napari_sslmaps.errors import InvalidOptionError, RegionError
 from napari_sslmaps.pretext.field import PretextInput
 
 Rectangle = Sequence[float]
+_ROUNDING = 1e-6
 
 
 def mask_on_grid(mask: ArrayLike, field: PretextInput) -> Bool:
@@ -43,7 +47,7 @@ def mask_on_grid(mask: ArrayLike, field: PretextInput) -> Bool:
             f"{values.shape}."
         )
     if values.shape != field.grid.shape:
-        values = _pool(_part(values, field), field.grid.shape)
+        values = _pool(values, field)
     hidden = int(values.sum())
     if hidden in {0, values.size}:
         what = "nothing" if hidden == 0 else "everything"
@@ -54,23 +58,23 @@ def mask_on_grid(mask: ArrayLike, field: PretextInput) -> Bool:
     return values
 
 
-def _part(values: Bool, field: PretextInput) -> Bool:
-    """Cut the pixels that are shown out of those that were asked for."""
+def _pool(values: Bool, field: PretextInput) -> Bool:
+    """Any of the pixels of each token, of pixels that are shown or were asked for.
+
+    Where pixels are resampled, tokens share some.
+    """
+    shape = field.grid.shape
     if values.shape == field.region.shape_yx:
-        return values
-    top, left = field.region.y - field.asked.y, field.region.x - field.asked.x
-    part: Bool = values[top : top + field.region.height, left : left + field.region.width]
-    return part
-
-
-def _pool(values: Bool, shape: tuple[int, int]) -> Bool:
-    """Any of the pixels of each token; where pixels are resampled, tokens share some."""
+        firsts, strides = np.zeros(2), np.divide(values.shape, shape)
+    else:
+        first, last = field.shown_yx
+        firsts, strides = first - (field.asked.y, field.asked.x), (last - first) / shape
     for axis, count in enumerate(shape):
-        size = values.shape[axis]
-        starts = np.arange(count) * size // count
-        stops = -(-(np.arange(count) + 1) * size // count)
+        edges = firsts[axis] + np.arange(count + 1) * strides[axis]
+        starts = np.clip(np.floor(edges[:-1] + _ROUNDING).astype(int), 0, values.shape[axis] - 1)
+        stops = np.maximum(np.ceil(edges[1:] - _ROUNDING).astype(int), starts + 1)
         parts = [
-            values.take(range(start, stop), axis=axis).any(axis=axis)
+            values.take(range(start, min(stop, values.shape[axis])), axis=axis).any(axis=axis)
             for start, stop in zip(starts, stops, strict=True)
         ]
         values = np.stack(parts, axis=axis)
@@ -83,8 +87,8 @@ def blocks_on_grid(targets: Sequence[TokenBlock | Rectangle], field: PretextInpu
     Parameters
     ----------
     targets
-        Blocks of tokens of the view, or rectangles (y, x, height, width) in pixels of the region's level,
-        whose edges go to the nearest edges of tokens and stay on the grid.
+        Blocks of tokens of the view, or rectangles (y, x, height, width) in pixels of the level of the region
+        that was asked for, whose edges go to the nearest edges of tokens and stay on the grid.
     field
         Pixels of the view.
 
@@ -124,14 +128,14 @@ def _snap(rectangle: Rectangle, field: PretextInput) -> TokenBlock:
         raise InvalidOptionError(
             f"Expected a target as (y, x, height, width) in pixels, or a TokenBlock; got {rectangle!r}."
         )
-    region, shape = field.region, np.asarray(field.grid.shape)
-    stride = np.asarray(region.shape_yx) / shape
-    first = (values[:2] - (region.y, region.x)) / stride
+    shape, (origin, end) = np.asarray(field.grid.shape), field.shown_yx
+    stride = (end - origin) / shape
+    first = (values[:2] - origin) / stride
     last = first + values[2:] / stride
     if (last <= 0).any() or (first >= shape).any():
         raise InvalidOptionError(
-            f"Expected a target on the pixels that are shown, rows {region.y}–{region.y + region.height} "
-            f"and columns {region.x}–{region.x + region.width}; got {tuple(values.tolist())}. Move it there."
+            f"Expected a target on the pixels that are shown, {field.describe_shown()}; got "
+            f"{tuple(values.tolist())}. Move it there."
         )
     start = np.clip(np.rint(first), 0, shape - 1).astype(int)
     stop = np.clip(np.rint(last), start + 1, shape).astype(int)
@@ -149,6 +153,18 @@ def cover(blocks: Sequence[TokenBlock], shape: tuple[int, int]) -> Bool:
 def crops_inside(crops: Sequence[Crop], field: PretextInput) -> tuple[Crop, ...]:
     """Check that crops lie on the part that is shown, and put the global ones first.
 
+    Parameters
+    ----------
+    crops
+        Crops in pixels of the view's level, or of that of the region that was asked for.
+    field
+        Pixels of the view.
+
+    Returns
+    -------
+    tuple of Crop
+        The same in pixels of the view's level.
+
     Raises
     ------
     InvalidOptionError
@@ -159,17 +175,31 @@ def crops_inside(crops: Sequence[Crop], field: PretextInput) -> tuple[Crop, ...]
     others: list[Any] = [crop for crop in crops if not isinstance(crop, Crop)]
     if others or len(crops) < 2:
         raise InvalidOptionError(f"Expected at least two of Crop(region, kind); got {others or list(crops)}.")
-    region = field.region
-    for crop in crops:
-        y, x = crop.region.y - region.y, crop.region.x - region.x
-        beyond = y + crop.region.height > region.height or x + crop.region.width > region.width
-        if min(y, x) < 0 or beyond or crop.region.level != region.level:
-            raise RegionError(
-                "Expected crops on the pixels that are shown, rows "
-                f"{region.y}–{region.y + region.height} and columns {region.x}–{region.x + region.width} of "
-                f"level {region.level}; got {crop.region}. Move it there, or choose fit='whole'."
-            )
-    return tuple(sorted(crops, key=lambda crop: crop.kind != "global"))
+    placed = tuple(replace(crop, region=_on_shown(crop.region, field)) for crop in crops)
+    return tuple(sorted(placed, key=lambda crop: crop.kind != "global"))
+
+
+def _on_shown(region: Region, field: PretextInput) -> Region:
+    """Return a region in pixels of what is shown; refuse one that reaches beyond."""
+    shown, asked = field.region, field.asked
+    inside = region.level == shown.level
+    if not inside and region.level == asked.level:
+        first, last = field.shown_yx
+        there = np.array([region.y, region.x])
+        within = (there >= np.floor(first + _ROUNDING)).all()
+        inside = bool(within and (there + region.shape_yx <= np.ceil(last - _ROUNDING)).all())
+        if inside:
+            downsample = (last - first) / shown.shape_yx
+            stop = (shown.y + shown.height, shown.x + shown.width)
+            region = region_at(region, shown.level, (downsample[0], downsample[1]), stop)
+    y, x = region.y - shown.y, region.x - shown.x
+    beyond = y + region.height > shown.height or x + region.width > shown.width
+    if not inside or min(y, x) < 0 or beyond:
+        raise RegionError(
+            f"Expected crops on the pixels that are shown, {field.describe_shown()} of level {asked.level}; "
+            f"got {region}. Move it there, or choose fit='whole'."
+        )
+    return region
 
 
 def seen_tokens(mask: Bool) -> NDArray[np.intp]:

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from napari_sslmaps.core.pretext_views import Crop, PretextView, TokenBlock
+from napari_sslmaps.core.resolution import Resolution
 from napari_sslmaps.encoders.encoder import Encoder, exact_arithmetic
 from napari_sslmaps.encoders.methods.registry import METHODS
 from napari_sslmaps.encoders.registry import loaded
@@ -33,6 +34,7 @@ def pretext_view(  # noqa: PLR0913  # each keyword is part of the public contrac
     norm_pix: bool | None = None,
     decoder_heads: int | None = None,
     window: tuple[float, float] | None = None,
+    resolution: Resolution | float | str = "trained",
 ) -> PretextView:
     """Show an encoder's own pretext task on an image: what is hidden or changed, and what comes back.
 
@@ -63,7 +65,8 @@ def pretext_view(  # noqa: PLR0913  # each keyword is part of the public contrac
         I-JEPA: `TokenBlock` of the view, or rectangles ``(y, x, height, width)`` in pixels of the region's
         level. All other tokens are the context.
     crops
-        DINO, DINOv2, DINOv3: at least two `Crop`s of the part that is shown; drawn as in training if omitted.
+        DINO, DINOv2, DINOv3: at least two `Crop`s of the part that is shown, in pixels of the region's level
+        or of the view's; drawn as in training if omitted.
     distortion
         DiRA: ``trained`` mixes them as in training; ``cutout``, ``outer-cutout``, ``shuffle``, ``none``.
     norm_pix
@@ -73,6 +76,8 @@ def pretext_view(  # noqa: PLR0913  # each keyword is part of the public contrac
         MAE: heads of the decoder's blocks; what the file says, else what its weights speak for, if omitted.
     window
         Intensities that become 0 and 1, as in `embed`.
+    resolution
+        Resolution that the region is read at, as in `embed`; an embedding keeps its own.
 
     Returns
     -------
@@ -112,7 +117,7 @@ def pretext_view(  # noqa: PLR0913  # each keyword is part of the public contrac
             f"Expected an encoder of a method whose task can be shown; {encoder.spec.name} is of "
             f"{method.title}, whose task is not known here."
         )
-    field = read_field(image, encoder, region=region, fit=fit, window=window)
+    field = read_field(image, encoder, region=region, fit=fit, window=window, resolution=resolution)
     method_options = MethodOptions(mask, seed, ratio, targets, crops, distortion, norm_pix, decoder_heads)
     try:
         with torch.inference_mode(), exact_arithmetic():

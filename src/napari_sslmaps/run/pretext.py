@@ -18,7 +18,6 @@ from napari_sslmaps.figures.run_figure import Picture, save_figure
 from napari_sslmaps.files import readable
 from napari_sslmaps.inputs.encoders import EncoderChoice
 from napari_sslmaps.inputs.images import open_named, record_of
-from napari_sslmaps.pipeline.planning import at_working_resolution
 from napari_sslmaps.pretext.view import pretext_view
 from napari_sslmaps.records.anonymous import Key, numbered
 from napari_sslmaps.records.claim import remove_own
@@ -115,8 +114,9 @@ def compute_pretext(request: PretextRequest, on_encoder: OnEncoder | None = None
             encoder = load_encoder(
                 choice.name, device=request.device, precision="float32", **choice.overrides
             )
-            read, area = at_working_resolution(source, region, request.resolution, encoder.spec.trained)
-            view = pretext_view(read, encoder, mask, region=area, **request.options)
+            view = pretext_view(
+                source, encoder, mask, region=region, resolution=request.resolution, **request.options
+            )
             specs.append(encoder.spec)
             columns.append(PretextColumn(METHODS[encoder.spec.method].title, encoder.spec.name, view))
         picture = picture_of(source, region, columns[0].view.provenance.window or (0.0, 1.0))

@@ -114,6 +114,25 @@ def test_panels_become_layers_where_the_view_looked(viewer: ViewerModel, shown: 
     assert shown.workspace.status.text == "mae-demo: 32 × 32 px, 4 × 4 tokens."
 
 
+def test_the_region_is_read_at_the_resolution_of_the_maps(shown: Controller, pretext: KnownPretext) -> None:
+    show(shown, "mae-demo")
+    shown.workspace.resolution = "native"
+    show(shown, "mae-demo")
+    assert pretext.resolutions == ["trained", "native"]
+
+
+def test_what_was_painted_is_of_the_resolution_it_was_painted_at(
+    shown: Controller, pretext: KnownPretext
+) -> None:
+    show(shown, "mae-demo")
+    mask_of(shown).brush_size = 1
+    mask_of(shown).paint((2, 3), 1)
+    assert pretext.asked[-1][2].mask is not None
+    shown.workspace.resolution = "native"
+    show(shown, "mae-demo")
+    assert pretext.asked[-1][2].mask is None
+
+
 def test_one_panel_is_in_view_and_another_can_be(viewer: ViewerModel, shown: Controller) -> None:
     show(shown, "mae-demo")
     layers = pretext_layers(shown)

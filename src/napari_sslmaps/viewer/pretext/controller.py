@@ -23,6 +23,8 @@ from napari_sslmaps.viewer.state.tasks import TaskCallbacks, TaskRunner
 from napari_sslmaps.viewer.state.workspace import Task, WorkspaceModel
 
 Camera = tuple[tuple[float, ...], float]
+Setting = tuple[Image, Region, PretextOptions, str]
+"""Image, region, options and resolution that a view is made with."""
 ROLE = "pretext"
 ORIGINAL = "original"
 """Panel of what the encoder was given, beside those that a view has of its own."""
@@ -65,7 +67,7 @@ class PretextController:
         self._compute = compute
         self._region = region
         self._arrange = arrange
-        self._shown: tuple[Image, Region, PretextOptions] | None = None
+        self._shown: Setting | None = None
         self._edited = False
         self._proposed = ""
         self._camera: Camera | None = None
@@ -94,7 +96,7 @@ class PretextController:
         except SSLMapsError as error:
             self._workspace.say(str(error), failed=not isinstance(error, RegionError))
             return
-        setting = image, region, self._workspace.pretext
+        setting = image, region, self._workspace.pretext, self._workspace.resolution
         self._edited = self._edited and setting == self._shown
         self._submit(spec, setting, self.tools.edits() if self._edited else PretextEdits())
 
@@ -135,11 +137,9 @@ class PretextController:
         self._proposed = next(iter(ticked or names), "")
         workspace.pretext = replace(workspace.pretext, encoder=self._proposed)
 
-    def _submit(
-        self, spec: EncoderSpec, setting: tuple[Image, Region, PretextOptions], edits: PretextEdits
-    ) -> None:
-        image, region, options = setting
-        job = PretextJob(LayerSource(image), spec, region, options, edits, self._compute)
+    def _submit(self, spec: EncoderSpec, setting: Setting, edits: PretextEdits) -> None:
+        image, region, options, resolution = setting
+        job = PretextJob(LayerSource(image), spec, region, options, resolution, edits, self._compute)
         if self.view is None or self.view.provenance.encoder != spec.name:
             self._workspace.say(f"{spec.name}: computing its pretext view …")
 
@@ -186,7 +186,7 @@ class PretextController:
             self._edited = True
             self._submit(spec, self._shown, self.tools.edits())
 
-    def _on_view(self, setting: tuple[Image, Region, PretextOptions], view: PretextView) -> None:
+    def _on_view(self, setting: Setting, view: PretextView) -> None:
         image, layer_manager, workspace = setting[0], self._layer_manager, self._workspace
         moved = self.view is None or self.view.region != view.region
         self._shown, self.view = setting, view
@@ -265,4 +265,5 @@ def draw_panel(view: PretextView, panel: Panel) -> LayerSpec:
 
 def _size(view: PretextView) -> str:
     height, width = view.region.shape_yx
-    return f"{height} × {width} px, {view.grid.rows} × {view.grid.cols} tokens"
+    read_at = f", read at {view.provenance.resolution}" if view.provenance.resolution else ""
+    return f"{height} × {width} px{read_at}, {view.grid.rows} × {view.grid.cols} tokens"

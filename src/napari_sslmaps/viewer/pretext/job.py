@@ -42,6 +42,7 @@ class Pretext(Protocol):
         region: Region,
         options: PretextOptions,
         edits: PretextEdits,
+        resolution: str = ...,
         check: Callable[[], None] = ...,
     ) -> PretextView:
         """Compute, on the calling thread; `check` is called between steps and may raise `Cancelled`."""
@@ -67,6 +68,7 @@ class EncoderPretext:
         region: Region,
         options: PretextOptions,
         edits: PretextEdits,
+        resolution: str = "trained",
         check: Callable[[], None] = lambda: None,
     ) -> PretextView:
         """Load the encoder if need be, then compute."""
@@ -87,6 +89,7 @@ class EncoderPretext:
                 targets=edits.targets,
                 crops=edits.crops,
                 distortion=options.distortion,
+                resolution=resolution,
             )
 
 
@@ -98,6 +101,7 @@ class PretextJob:
     spec: EncoderSpec
     region: Region
     options: PretextOptions
+    resolution: str
     edits: PretextEdits
     compute: Pretext
 
@@ -105,4 +109,6 @@ class PretextJob:
         """Compute, unless a newer one was asked for meanwhile."""
         context.token.check()
         check = context.token.check
-        return self.compute(self.source, self.spec, self.region, self.options, self.edits, check)
+        return self.compute(
+            self.source, self.spec, self.region, self.options, self.edits, self.resolution, check
+        )
