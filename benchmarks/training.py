@@ -8,7 +8,7 @@ adversary. Processor time, so that other work does not count.
 
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import process_time
 from typing import Any
@@ -22,7 +22,7 @@ from napari_sslmaps.lab.training.datasets.loading import Keys, Shards, read_ahea
 from napari_sslmaps.lab.training.datasets.protocol import ArrayFields
 from napari_sslmaps.lab.training.recipes import METHODS, load_recipe
 from napari_sslmaps.lab.training.run import Run, advance, start
-from napari_sslmaps.lab.training.trainer import Cadence, Desk
+from napari_sslmaps.lab.training.trainer import LoggingSchedule, RunWriter
 from napari_sslmaps.pretext.masks import block_masks, draw_blocks, random_mask
 
 ROUNDS = 7
@@ -134,8 +134,7 @@ def overhead(method: str, source: ArrayFields) -> Outcome:
         advance(run, feed), floor()
     pairs = [(processor_seconds(lambda: advance(run, feed)), processor_seconds(floor)) for _ in range(ROUNDS)]
     step, lowest = (min(times) for times in zip(*pairs, strict=True))
-    cadence = Cadence()
-    kept = desk_seconds(run, source, cadence)
+    kept = writer_seconds(run, source)
     ours = step + kept
     detail = (
         f"{recipe.batch / ours:.0f} images/s per core; step {1000 * step:.0f} ms, bare "
@@ -144,22 +143,23 @@ def overhead(method: str, source: ArrayFields) -> Outcome:
     return Outcome(f"{method}: a training step over its networks", ours / lowest, "×", BUDGET, detail)
 
 
-def desk_seconds(run: Run, source: ArrayFields, cadence: Cadence) -> float:
+def writer_seconds(run: Run, source: ArrayFields) -> float:
     """Processor time of watching, logging and saving, spread over the steps between."""
+    schedule = LoggingSchedule()
     with tempfile.TemporaryDirectory() as folder:
-        desk = Desk(run, Shards(source, run.recipe), Path(folder), cadence)
+        writer = RunWriter(run, Shards(source, run.recipe), Path(folder), schedule)
         line = {"step": 1.0, "total": 1.0, "rate": 1.0, "seconds": 1.0}
-        often = min(processor_seconds(lambda: desk.take(dict(line))) for _ in range(2))
-        rarely = processor_seconds(desk.save)
-    return often / cadence.log + rarely / cadence.save
+        often = min(processor_seconds(lambda: writer.take(dict(line))) for _ in range(2))
+        rarely = processor_seconds(writer.save)
+    return often / schedule.log + rarely / schedule.save
 
 
-def outcomes() -> list[Outcome]:
+def outcomes(methods: Sequence[str] = METHODS) -> list[Outcome]:
     torch.set_num_threads(1)
     source = bank()
-    return [overhead(method, source) for method in METHODS if method in (sys.argv[1:] or METHODS)]
+    return [overhead(method, source) for method in methods]
 
 
 if __name__ == "__main__":
-    for outcome in outcomes():
+    for outcome in outcomes(sys.argv[1:] or METHODS):
         print(outcome, flush=True)
