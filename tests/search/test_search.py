@@ -23,7 +23,14 @@ from napari_sslmaps.errors import (
 )
 from napari_sslmaps.pipeline.embedding import embed
 from napari_sslmaps.search import index as indexing
-from napari_sslmaps.search.index import IndexState, Manifest, build_index, index_folder, index_state
+from napari_sslmaps.search.index import (
+    IndexState,
+    Manifest,
+    build_index,
+    index_folder,
+    index_state,
+    read_part,
+)
 from napari_sslmaps.search.query import (
     Like,
     Place,
@@ -271,10 +278,44 @@ def test_an_image_without_tokens_is_damage_and_a_part_without_any_holds_nothing(
     with pytest.raises(RecordError, match="no rows or no columns"):
         TokenIndex(store)
     told["images"][-1]["grid"]["cols"] = 16
+    told["checks"] = {}  # as of before: files are taken as they are
     (folder / "manifest.json").write_text(json.dumps(told))
     (folder / told["segments"][0]).write_bytes((folder / "quantiser.faiss").read_bytes())
     opened = TokenIndex(store)
     assert opened.search(opened.vector([Like("case0", (20, 20))]), 3) == ()
+
+
+def test_a_part_that_is_not_what_was_written_is_not_opened(store):
+    build_index(store)
+    folder = index_folder(store)
+    manifest = Manifest.read(folder)
+    for name, check in manifest.checks.items():
+        path, whole = folder / name, (folder / name).read_bytes()
+        assert check.size == len(whole)
+        assert 0 < check.head <= len(whole)
+        for changed in (whole[:-1], bytes([*whole[:40], whole[40] ^ 255]) + whole[41:]):
+            path.write_bytes(changed)
+            with pytest.raises(RecordError, match=r"damaged \(it is not what was written\)"):
+                read_part(path, manifest)
+        path.write_bytes(whole)
+        assert read_part(path, manifest).d == len(manifest.mean)
+    # what follows the head is as long for each token
+    segment = next(name for name in manifest.checks if name.startswith("segment"))
+    tokens = read_part(folder / segment, manifest).ntotal
+    assert (manifest.checks[segment].size - manifest.checks[segment].head) % tokens == 0
+
+
+def test_a_token_that_the_index_does_not_have_is_damage(store):
+    build_index(store)
+    folder = index_folder(store)
+    manifest = Manifest.read(folder)
+    (segment,) = manifest.segments
+    whole = bytearray((folder / segment).read_bytes())
+    whole[manifest.checks[segment].head :] = b"\x7f" * (len(whole) - manifest.checks[segment].head)
+    (folder / segment).write_bytes(whole)
+    opened = TokenIndex(store)
+    with pytest.raises(RecordError, match="names token"):
+        opened.search(opened.vector([Like("case0", (20, 20))]), 3)
 
 
 def test_a_stop_is_heard_while_the_sample_is_read(store):

@@ -5,10 +5,11 @@ Tokens are centred on the mean of a sample, brought to length 1 and kept by fais
 nearest to the query alone, mapped from the file, so that it reads a few megabytes of gigabytes.
 """
 
+import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Self
@@ -34,6 +35,8 @@ _SAMPLE = 120_000
 _SEGMENT = 2_000_000
 _SEGMENT_NAME = re.compile(r"segment-\d{5,}\.faiss")
 _MOST_DEAD = 0.3
+_BYTES_OF_A_NUMBER = 8
+"""Beside its code, each token has its number in the index."""
 _OWN_BLOCK = "the encoder's own block"
 OnOutput = Callable[[int, int], None]
 """Called with outputs done and their number; may raise `Cancelled`."""
@@ -80,6 +83,32 @@ class IndexedImage:
 
 @strict
 @dataclass(frozen=True, slots=True)
+class PartCheck:
+    """Facts of a file of an index as it was written, by which a damaged one is told before it is opened.
+
+    Parameters
+    ----------
+    size
+        Bytes of the file.
+    head
+        Bytes before the codes of its tokens: all that decides how much memory is asked for to read it.
+    sha256
+        Hash of those.
+    """
+
+    size: int
+    head: int
+    sha256: str
+
+    @classmethod
+    def of(cls, path: Path, head: int) -> Self:
+        """Take the facts of a file with a head of so many bytes."""
+        with path.open("rb") as file:
+            return cls(path.stat().st_size, head, hashlib.sha256(file.read(max(0, head))).hexdigest())
+
+
+@strict
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """Content of an index.
 
@@ -93,12 +122,15 @@ class Manifest:
         Images in the order of their tokens.
     segments
         Names of files with finished parts.
+    checks
+        Name of a file → what it was when it was written; indexes of before have none.
     """
 
     encoder: str
     mean: tuple[float, ...]
     images: tuple[IndexedImage, ...] = ()
     segments: tuple[str, ...] = ()
+    checks: Mapping[str, PartCheck] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if any(min(image.grid.shape) < 1 for image in self.images):
@@ -322,7 +354,7 @@ def _begun(store: Path, folder: Path, todo: dict[str, About], on_output: OnOutpu
     index = faiss.index_factory(unit.shape[1], f"{reduced}IVF{lists},SQ8", faiss.METRIC_INNER_PRODUCT)
     index.train(unit)
     folder.mkdir(parents=True, exist_ok=True)
-    _write(index, folder / _QUANTISER)
+    manifest = replace(manifest, checks={_QUANTISER: _write(index, folder / _QUANTISER)})
     manifest.write(folder)
     return manifest
 
@@ -360,7 +392,7 @@ class _Part:
             frame=region.frame if region else 0,
         )
         if self._index is None:
-            self._index = read_part(self._folder / _QUANTISER, len(self._manifest.mean))
+            self._index = read_part(self._folder / _QUANTISER, self._manifest)
         known = np.flatnonzero(np.isfinite(embedding.flat[:, 0]))
         self._index.add_with_ids(self._manifest.prepared(embedding.flat[known]), known + image.first)
         self._waiting.append(image)
@@ -368,27 +400,27 @@ class _Part:
             self.finish()
 
     def finish(self) -> Manifest:
-        segments = self._manifest.segments
+        segments, checks = self._manifest.segments, self._manifest.checks
         if self._waiting:
             name = f"segment-{len(segments):05d}.faiss"
-            _write(self._index, self._folder / name)
+            checks = {**checks, name: _write(self._index, self._folder / name)}
             segments = (*segments, name)
         images = (*self._manifest.images, *self._waiting)
-        self._manifest = replace(self._manifest, images=images, segments=segments)
+        self._manifest = replace(self._manifest, images=images, segments=segments, checks=checks)
         self._manifest.write(self._folder)
         self._waiting, self._index = [], None
         return self._manifest
 
 
-def read_part(path: Path, dim: int, *, mapped: bool = False) -> Any:
+def read_part(path: Path, manifest: Manifest, *, mapped: bool = False) -> Any:
     """Read a part of an index.
 
     Parameters
     ----------
     path
         The file.
-    dim
-        Length of the tokens in it.
+    manifest
+        Manifest of its index.
     mapped
         Whether it stays in its file, to be searched alone.
 
@@ -399,17 +431,16 @@ def read_part(path: Path, dim: int, *, mapped: bool = False) -> Any:
     """
     import faiss
 
-    trouble = special_kind(path) and f"it is {special_kind(path)}"
-    try:
-        flags = faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY if mapped else 0
-        part = None if trouble else faiss.read_index(str(path), flags)
-    except (RuntimeError, MemoryError) as error:
-        trouble = " ".join(str(error).split())[:120]
-    else:
-        if part is not None and part.d != dim:
-            trouble = f"its tokens have {part.d} numbers instead of {dim}"
-        elif part is not None and part.ntotal < 0:
-            trouble = f"it says {part.ntotal} tokens"
+    part, trouble = None, _damage(path, manifest.checks.get(path.name))
+    if not trouble:
+        try:
+            part = faiss.read_index(str(path), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY if mapped else 0)
+        except (RuntimeError, MemoryError) as error:
+            trouble = " ".join(str(error).split())[:120]
+    if part is not None and part.d != len(manifest.mean):
+        trouble = f"its tokens have {part.d} numbers instead of {len(manifest.mean)}"
+    elif part is not None and part.ntotal < 0:
+        trouble = f"it says {part.ntotal} tokens"
     if trouble:
         raise RecordError(
             f"Expected a part of an index; {path} is damaged ({trouble}). Delete {path.parent} and run "
@@ -418,8 +449,24 @@ def read_part(path: Path, dim: int, *, mapped: bool = False) -> Any:
     return part
 
 
-def _write(index: Any, path: Path) -> None:
+def _damage(path: Path, check: PartCheck | None) -> str:
+    """Say what is wrong with a file, as far as can be told before it is read; empty for nothing."""
+    kind = special_kind(path)
+    if kind:
+        return f"it is {kind}"
+    if check is None:
+        return ""
+    try:
+        same = PartCheck.of(path, check.head) == check
+    except OSError as error:
+        return error.strerror or "it cannot be read"
+    return "" if same else "it is not what was written"
+
+
+def _write(index: Any, path: Path) -> PartCheck:
     import faiss
 
     with written_whole(path) as temporary:
         faiss.write_index(index, str(temporary))
+    codes = index.ntotal * (faiss.extract_index_ivf(index).code_size + _BYTES_OF_A_NUMBER)
+    return PartCheck.of(path, path.stat().st_size - codes)

@@ -10,7 +10,7 @@ import numpy as np
 from napari_sslmaps.batch.store import About, read_about, read_embedding
 from napari_sslmaps.core.results import Embedding, Float32, Provenance
 from napari_sslmaps.encoders.registry import load_encoder
-from napari_sslmaps.errors import InvalidOptionError, UnsupportedImageError
+from napari_sslmaps.errors import InvalidOptionError, RecordError, UnsupportedImageError
 from napari_sslmaps.files import user_path
 from napari_sslmaps.inputs.images import open_named
 from napari_sslmaps.pipeline.embedding import embed
@@ -122,7 +122,7 @@ class TokenIndex:
         self._firsts = np.array([image.first for image in manifest.images])
         self._segments: list[Any] = []
         for name in manifest.segments:
-            segment = read_part(folder / name, len(manifest.mean), mapped=True)
+            segment = read_part(folder / name, manifest, mapped=True)
             if not segment.ntotal:  # of images that were masked whole
                 continue
             faiss.extract_index_ivf(segment).nprobe = _PROBES
@@ -189,6 +189,13 @@ class TokenIndex:
         pairs: list[tuple[float, int]] = []
         for segment in self._segments:
             scores, numbers = segment.search(vector[None], min(many, segment.ntotal))
+            if numbers.max() >= self.manifest.tokens:
+                folder = index_folder(self.store, self.manifest.encoder)
+                raise RecordError(
+                    f"Expected tokens of the index in its parts; one in {folder} names token "
+                    f"{numbers.max()} of {self.manifest.tokens}. Delete that folder and run napari-sslmaps "
+                    "index again."
+                )
             pairs += [
                 (float(score), int(number))
                 for score, number in zip(scores[0], numbers[0], strict=True)
