@@ -38,6 +38,11 @@ from napari_sslmaps.viewer.encoders import encoder_list
 from napari_sslmaps.viewer.state.workspace import Anchor, Caption, RunProgress, Status
 
 
+def test_names_are_short_where_that_leaves_them_apart() -> None:
+    short = parts.short_names(("mae-histology", "dinov3-histology", "dinov3-mine", "uni"))
+    assert list(short.values()) == ["mae", "dinov3-histology", "dinov3-mine", "uni"]
+
+
 def test_image_list_follows_the_viewer(panel: SSLMapsWidget) -> None:
     viewer, choice = panel.controller.viewer, panel.image.image
     assert choice.currentText() == "tissue"

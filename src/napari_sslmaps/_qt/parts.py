@@ -150,6 +150,12 @@ def grow_to_text(dialog: QDialog) -> None:
         dialog.resize(dialog.width(), max(dialog.height(), layout.totalHeightForWidth(dialog.width())))
 
 
+def short_names(names: Sequence[str]) -> dict[str, str]:
+    """Return name → its first word, or all of it where another name begins with the same word."""
+    words = [name.partition("-")[0] for name in names]
+    return {name: word if words.count(word) == 1 else name for word, name in zip(words, names, strict=True)}
+
+
 def tool(text: str, tip: str) -> QToolButton:
     """Return a small button."""
     button = QToolButton()

@@ -11,7 +11,7 @@ from qtpy.QtGui import QPainter, QPaintEvent
 from qtpy.QtWidgets import QWidget
 
 from napari_sslmaps._qt.canvas.painting import number, paint_bar, paint_ring, paint_text
-from napari_sslmaps._qt.parts import painting_on
+from napari_sslmaps._qt.parts import painting_on, short_names
 from napari_sslmaps.viewer.canvas.cell_camera import CellCamera, Rect
 from napari_sslmaps.viewer.canvas.image_layer import OWN
 from napari_sslmaps.viewer.canvas.map_layers import Picture, titled
@@ -131,5 +131,6 @@ class Legend(QWidget):
         found = {
             layer.metadata[OWN]["encoder"]: value_at(self._viewer, layer, place) for layer in self._pictures()
         }
-        known = {name.partition("-")[0]: value for name, value in found.items() if value is not None}
-        return "   ".join(f"{name} {number(value)}" for name, value in known.items())
+        known = {name: value for name, value in found.items() if value is not None}
+        short = short_names(tuple(found))
+        return "   ".join(f"{short[name]} {number(value)}" for name, value in known.items())

@@ -15,7 +15,17 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_sslmaps._qt.parts import NO_INDICATOR, ComboBox, Lines, Section, dim, quiet, row, titled
+from napari_sslmaps._qt.parts import (
+    NO_INDICATOR,
+    ComboBox,
+    Lines,
+    Section,
+    dim,
+    quiet,
+    row,
+    short_names,
+    titled,
+)
 from napari_sslmaps.core.units import duration
 from napari_sslmaps.maps.registry import selectable
 from napari_sslmaps.viewer.canvas.flicker_keys import FLICKER_KEY, NEXT_KEY
@@ -139,12 +149,6 @@ class ScaleRow(QWidget):
             self.follow.setChecked(on)
 
 
-def _shortened(names: Sequence[str]) -> list[tuple[str, str]]:
-    """Return each name behind its first word, where no other begins with it: a box is narrow."""
-    words = [name.partition("-")[0] for name in names]
-    return [(word if words.count(word) == 1 else name, name) for word, name in zip(words, names, strict=True)]
-
-
 class ViewSection(Section):
     """Choice of the map in view, of its encoder or all side by side, and of its scale."""
 
@@ -216,9 +220,11 @@ class ViewSection(Section):
     def set_fronts(self, names: Sequence[str], front: str, against: str) -> None:
         """Offer methods; show which is in view and which it is compared with, before a run the first two."""
         front = front or next(iter(names), "")
-        self.front.set_options([(short, name) for short, name in _shortened(names)])
+        self.front.set_options([(short, name) for name, short in short_names(names).items()])
         self.front.set_value(front)
-        self.against.set_options([(short, name) for short, name in _shortened(names) if name != front])
+        self.against.set_options(
+            [(short, name) for name, short in short_names(names).items() if name != front]
+        )
         self.against.set_value(against)
         for widget in (self.against, self.difference, self.flicker):
             widget.setEnabled(len(names) > 1)
