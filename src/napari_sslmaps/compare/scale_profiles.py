@@ -22,7 +22,8 @@ _MOST_ANCHORS = 16
 _SCALE_AXIS = "scale σ, % of the region's shorter side"
 _SCORE_AXIS = "AUROC of similarity to an anchor"
 _HEAT_NOTE = f"{_SCORE_AXIS}; a row for each method and resolution, means over images."
-_READ = {"trained": "as trained", "native": "as stored"}
+READ = {"trained": "as trained", "native": "as stored"}
+"""Resolutions in words that follow "read"; others speak for themselves."""
 
 
 def profiles_of(
@@ -47,7 +48,7 @@ def profiles_of(
     options = request.options
     rows = []
     for resolution in dict.fromkeys((options.run.resolution, *options.resolutions)):
-        what = _READ.get(resolution, resolution)
+        what = READ.get(resolution, resolution)
         for entrant in entrants:
             name = entrant.method.name
             tell(name)

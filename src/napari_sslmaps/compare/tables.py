@@ -8,7 +8,7 @@ import numpy as np
 
 from napari_sslmaps.compare.depth_profiles import depth_plots
 from napari_sslmaps.compare.results import ComparedMethod, Comparison, MeasuredRow
-from napari_sslmaps.compare.scale_profiles import profile_plots
+from napari_sslmaps.compare.scale_profiles import READ, profile_plots
 from napari_sslmaps.compare.scores import SCORES, ScoreType
 from napari_sslmaps.compare.verdicts import NEARNESS, anchor_areas, difference, verdicts
 from napari_sslmaps.core.findings import Cell, Estimate, Plot, Table
@@ -262,9 +262,16 @@ def _pairs(comparison: Comparison) -> list[tuple[str, str]]:
     return against + [(first, second) for at, first in enumerate(encoders) for second in encoders[at + 1 :]]
 
 
+def _made(comparison: Comparison) -> str:
+    """Say at which resolution and scale all methods were asked."""
+    run = comparison.request.options.run
+    read = READ.get(run.resolution, f"at {run.resolution}")
+    return f"Encoders and controls alike: images read {read}, {run.maps.scale.describe()}."
+
+
 def _remarks(comparison: Comparison) -> tuple[str, ...]:
-    """Say what was left out, and whether images of two kinds are averaged."""
-    notes = tuple(note for image in comparison.images for note in image.notes)
+    """Say how tokens were made, what was left out, and whether images of two kinds are averaged."""
+    notes = (_made(comparison), *(note for image in comparison.images for note in image.notes))
     grey, coloured = (
         [image.name for image in comparison.images if image.grey is kind] for kind in (True, False)
     )

@@ -86,6 +86,13 @@ class TokenScale:
     def __str__(self) -> str:
         return f"{self.value:g}{self.unit}"
 
+    def describe(self) -> str:
+        """Say it in a sentence's words: ``tokens averaged over σ = 3 % of the region's shorter side``."""
+        if not self.value:
+            return "single patches compared"
+        units = {"px": " px", "um": " µm", "%": " % of the region's shorter side"}
+        return f"tokens averaged over σ = {self.value:g}{units[self.unit]}"
+
     def pixels(self, embedding: Embedding) -> float:
         """Return σ in pixels of level 0 of the image that an embedding is of.
 

@@ -13,13 +13,15 @@ from viewer_kit import KnownEmbedder, LaterRunner, known_services, noise
 
 from napari_sslmaps.core.placed_mask import PlacedMask
 from napari_sslmaps.core.region import Region
+from napari_sslmaps.core.scale import TokenScale
 from napari_sslmaps.core.tiling import TILED
 from napari_sslmaps.encoders.registry import get_spec
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import AnnotationError, Cancelled
 from napari_sslmaps.evaluation.annotation import Annotation
+from napari_sslmaps.maps.registry import MapOptions
 from napari_sslmaps.pipeline.embedding import embed
-from napari_sslmaps.records.run import RunRecord
+from napari_sslmaps.records.run import RunOptions, RunRecord
 from napari_sslmaps.viewer.canvas.image_layer import LayerSource
 from napari_sslmaps.viewer.compare.annotation import only, within
 from napari_sslmaps.viewer.compare.build import ComparePage
@@ -284,6 +286,18 @@ def test_the_packages_compare_and_write_what_the_window_asks(tmp_path: Path) -> 
     assert "anchors.csv" in export("tables", shown, found, tmp_path / "tables")
 
 
+def test_a_folder_is_compared_at_the_scale_and_resolution_of_the_window(
+    controller: Controller, comparer: KnownComparer, image: Image, tmp_path: Path
+) -> None:
+    workspace = controller.workspace
+    workspace.scale, workspace.resolution = TokenScale(5.0, "%"), "native"
+    folder = FolderRequest(tmp_path, None, "", ("agreement",), tmp_path / "out")
+    (tmp_path / "one.png").write_bytes(b"")
+    controller.compare_page.comparison.run_folder(folder)
+    run = comparer.asked[-1].request.options.run
+    assert (run.maps.scale, run.resolution) == (TokenScale(5.0, "%"), "native")
+
+
 def test_a_folder_is_compared_as_the_command_line_does(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for name in ("one", "two"):
@@ -298,9 +312,13 @@ def test_a_folder_is_compared_as_the_command_line_does(tmp_path: Path) -> None:
     folder = FolderRequest(tmp_path / "images", tmp_path / "masks", "", ("anchors",), out)
     specs = (get_spec("mae-histology"),)
     compare, told = PackageComparer(LoadedEncoders()), list[str]()
-    request = request_of_folder(folder, specs, ("pixels",))
+    made = RunOptions(maps=MapOptions(scale=TokenScale(3.0, "%")), resolution="native")
+    request = request_of_folder(folder, specs, ("pixels",), made)
+    assert request.options.run.precision == "float32"
     found = compare(request, specs, lambda what, _: told.append(what), folder=out)
     assert found.embedded is None
     assert {what.split(":")[0] for what in told} >= {"one.png", "two.png"}
     assert found.findings[0].key == "anchors"
+    said = "images read as stored, tokens averaged over σ = 3 % of the region's shorter side."
+    assert any(note.endswith(said) for note in found.findings[0].notes)
     assert {"run.json", "report.html", "anchors.csv"} <= {path.name for path in out.iterdir()}

@@ -31,6 +31,7 @@ from napari_sslmaps.viewer.compare.jobs import (
     ShownImage,
     request_of_folder,
     request_of_region,
+    run_options,
 )
 from napari_sslmaps.viewer.compare.model import ComparisonModel
 from napari_sslmaps.viewer.maps.coordinator import MapCoordinator
@@ -126,7 +127,9 @@ class ComparisonController:
             workspace.say(f"Compared {len(specs)} encoders on {count} images; results are in {folder.out}.")
 
         workspace.progress = RunProgress("Listing images", 0.0)
-        request = partial(request_of_folder, folder, specs, self._model.controls)
+        depth = workspace.token_block, workspace.token_norm
+        run = run_options(workspace.request, workspace.tiling, workspace.resolution, depth, anchored=False)
+        request = partial(request_of_folder, folder, specs, self._model.controls, run)
         job = ComparisonJob(request, specs, self._comparer, folder=folder.out)
         self._runner.submit(job, TaskCallbacks(self._on_reported, returned, self._on_failed))
 

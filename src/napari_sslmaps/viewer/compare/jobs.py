@@ -168,7 +168,7 @@ def request_of_region(
     annotation: Annotation | None = None,
 ) -> ComparisonRequest:
     """Say what to compare on the region in view."""
-    maps, tiling, image, depth = shown.maps, shown.tiling, shown.image, shown.depth
+    maps, image = shown.maps, shown.image
     compared = ComparedImage(
         image.name,
         image.source,
@@ -178,16 +178,8 @@ def request_of_region(
         negative=() if maps.reference is not None else tuple(maps.anchors.negative),
         mask=image.mask,
     )
-    options = RunOptions(
-        tile=tiling.tile,
-        overlap=tiling.overlap,
-        stitching=tiling.stitching,
-        maps=options_with(maps.options, anchored=bool(compared.anchors)),
-        wanted=besides_standard(maps.wanted),
-        resolution=shown.resolution,
-        token_block=depth[0],
-        token_norm=depth[1],
-    )
+    anchored = bool(compared.anchors)
+    options = run_options(maps, shown.tiling, shown.resolution, shown.depth, anchored=anchored)
     return ComparisonRequest(
         images=(compared,),
         encoders=tuple(EncoderChoice(spec.name) for spec in shown.specs),
@@ -198,15 +190,45 @@ def request_of_region(
 
 
 def request_of_folder(
-    folder: FolderRequest, specs: tuple[EncoderSpec, ...], controls: tuple[ControlKind, ...]
+    folder: FolderRequest,
+    specs: tuple[EncoderSpec, ...],
+    controls: tuple[ControlKind, ...],
+    run: RunOptions,
 ) -> ComparisonRequest:
-    """List the images of a folder and say what to compare on them."""
+    """List the images of a folder and say what to compare on them, with tokens made as `run` says."""
     from napari_sslmaps.compare.listing import ListingOptions, list_images
 
     options = ListingOptions(masks=folder.masks, labels=folder.labels)
     images, _ = list_images([str(folder.images)], options, out=folder.out)
     choices = tuple(EncoderChoice(spec.name) for spec in specs)
-    return ComparisonRequest(images, choices, controls, folder.scores)
+    compared = ComparisonOptions(replace(run, precision="float32"))  # repeats to the last bit
+    return ComparisonRequest(images, choices, controls, folder.scores, compared)
+
+
+def run_options(
+    maps: MapRequest, tiling: Tiling, resolution: str, depth: tuple[int | None, bool], *, anchored: bool
+) -> RunOptions:
+    """Say how tokens and maps are made, in the terms of a run.
+
+    Parameters
+    ----------
+    maps, tiling, resolution
+        Maps that are wanted, and tiles and resolution of the embeddings.
+    depth
+        Block or stage of the tokens, None for each encoder's own, and whether they are normed.
+    anchored
+        Whether there are anchors.
+    """
+    return RunOptions(
+        tile=tiling.tile,
+        overlap=tiling.overlap,
+        stitching=tiling.stitching,
+        maps=options_with(maps.options, anchored=anchored),
+        wanted=besides_standard(maps.wanted),
+        resolution=resolution,
+        token_block=depth[0],
+        token_norm=depth[1],
+    )
 
 
 def options_with(options: MapOptions, *, anchored: bool) -> MapOptions:

@@ -15,11 +15,10 @@ from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import ExportError
 from napari_sslmaps.maps.attention import check_attention
 from napari_sslmaps.maps.pca import COMPONENTS, ComponentBasis, pca_map
-from napari_sslmaps.maps.registry import besides_standard
 from napari_sslmaps.pipeline.planning import plan_at
 from napari_sslmaps.sources.identity import FileIdentity
 from napari_sslmaps.sources.open import SOURCES
-from napari_sslmaps.viewer.compare.jobs import Shown, ShownImage, options_with
+from napari_sslmaps.viewer.compare.jobs import Shown, ShownImage, run_options
 from napari_sslmaps.viewer.state.loaded_encoders import LoadedEncoders
 
 if TYPE_CHECKING:
@@ -135,29 +134,21 @@ def _request_of(shown: Shown, folder: Path) -> "RunRequest":
 
 
 def _options_of(shown: Shown) -> "RunOptions":
-    from napari_sslmaps.records.run import RunOptions
-
     maps, tiling = shown.maps, _tiling_of(shown)
     specs = [method for method in shown.methods if isinstance(method, EncoderSpec)]
     blocks, heads = attention_size(spec.architecture for spec in specs)
-    token_block, token_norm = shown.depth
-    options = options_with(maps.options, anchored=bool(maps.anchors.anchors))
-    attention = options.attention
+    anchored = bool(maps.anchors.anchors)
+    made = run_options(maps, tiling, shown.resolution, shown.depth, anchored=anchored)
+    attention = made.maps.attention
     there = replace(
         attention,
         head=min(attention.head, heads - 1) if attention.head is not None and heads else None,
         block=min(attention.block, blocks) if attention.block is not None and blocks else None,
     )
-    return RunOptions(
-        tile=tiling.tile,
-        overlap=tiling.overlap,
-        stitching=tiling.stitching,
-        maps=replace(options, attention=there),
-        wanted=besides_standard(maps.wanted),
-        resolution=shown.resolution,
+    return replace(
+        made,
+        maps=replace(made.maps, attention=there),
         stride=_stride_of(shown),
-        token_block=token_block,
-        token_norm=token_norm,
         difference=shown.difference if set(shown.difference) <= set(shown.embeddings) else (),
         save_basis=True,
     )
