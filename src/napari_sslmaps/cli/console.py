@@ -99,6 +99,19 @@ def errors() -> Console:
     return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
+def told_once(*, quiet: bool) -> Callable[[str], None]:
+    """Return a callback that notes each text it is given, once: what a bar shows, where stderr is a file."""
+    told = set[str]()
+    silent = quiet or errors().is_terminal
+
+    def tell(text: str) -> None:
+        if not silent and text not in told:
+            told.add(text)
+            note(text)
+
+    return tell
+
+
 @contextmanager
 def progress_bars(*, quiet: bool) -> "Iterator[OnProgress]":
     """Give a callback that draws a bar for each encoder it hears of.
@@ -106,9 +119,9 @@ def progress_bars(*, quiet: bool) -> "Iterator[OnProgress]":
     Parameters
     ----------
     quiet
-        Whether nothing is drawn; nothing is drawn where stderr is no terminal, either.
+        Whether nothing is drawn or said; where stderr is no terminal, each encoder is named as it begins.
     """
-    screen = errors()
+    screen, tell = errors(), told_once(quiet=quiet)
     columns = (
         TextColumn("{task.description:<16}"),
         BarColumn(),
@@ -123,6 +136,7 @@ def progress_bars(*, quiet: bool) -> "Iterator[OnProgress]":
 
         def show(name: str, state: "EmbeddingProgress") -> None:
             progress.update(loading, visible=False)
+            tell(f"{name} …")
             if name not in tasks:
                 tasks[name] = progress.add_task(name, total=state.total)
             progress.update(tasks[name], completed=state.done)  # type: ignore[arg-type]  # TaskID is an int

@@ -25,6 +25,7 @@ def demo(
     chosen = find_sample(sample)
     missing = "asked for a figure" if headless else missing_for_windows()
     if not missing:
+        console.note("Opening napari; its first start can take a minute …")
         from napari_sslmaps._qt.demo import run_demo
 
         console.left_to_window()

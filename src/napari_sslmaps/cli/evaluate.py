@@ -325,8 +325,8 @@ def _say(comparison: "Comparison", out: Path, *, json: bool) -> None:
 
 @contextmanager
 def _bar(*, quiet: bool) -> "Iterator[OnComparison]":
-    """Give a callback that draws a bar, and says what is being done."""
-    screen = console.errors()
+    """Give a callback that draws a bar, or names each image in turn where stderr is no terminal."""
+    screen, tell = console.errors(), console.told_once(quiet=quiet)
     columns = (
         TextColumn("{task.description:<48}"),
         BarColumn(),
@@ -340,5 +340,7 @@ def _bar(*, quiet: bool) -> "Iterator[OnComparison]":
         def show(state: "ComparisonProgress") -> None:
             what = f"{state.image} {state.doing} {state.method}".strip()
             progress.update(task, description=what[-48:], completed=state.share)
+            turn = f"{state.image}, {state.done + 1} of {state.total}" if state.image else state.doing
+            tell(f"{turn} …")
 
         yield show
