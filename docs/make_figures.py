@@ -45,12 +45,11 @@ def pretext_window(path: Path) -> None:
     """Save the window with the pretext view of MAE side by side, hidden patches at random."""
     with demo() as (viewer, widget):
         workspace = widget.workspace
-        workspace.side_by_side = False
         workspace.task = "pretext"
         workspace.pretext = replace(workspace.pretext, encoder="mae-histology", fit="resize", ratio=0.5)
         widget.controller.pretext.show()
         settle(lambda: not workspace.panels)
-        workspace.side_by_side = True
+        workspace.panels_side_by_side = True
         settle()
         viewer.screenshot(str(path), canvas_only=False, flash=False)
 

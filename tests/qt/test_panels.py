@@ -43,6 +43,22 @@ def test_names_are_short_where_that_leaves_them_apart() -> None:
     assert list(short.values()) == ["mae", "dinov3-histology", "dinov3-mine", "uni"]
 
 
+def test_a_window_that_reaches_beyond_its_screen_is_brought_back(qtbot: QtBot) -> None:
+    window = QWidget()
+    qtbot.addWidget(window)
+    window.show()
+    room = window.screen().availableGeometry()
+    window.setGeometry(room.width() // 2, 10, 2 * room.width(), room.height() // 2)
+    qtbot.waitUntil(lambda: window.frameGeometry().width() > room.width())
+    parts.keep_on_screen(window)
+    qtbot.waitUntil(lambda: room.contains(window.frameGeometry()))
+    assert window.height() == room.height() // 2
+    window.resize(200, 100)
+    place = window.pos()
+    parts.keep_on_screen(window)
+    assert (window.pos(), window.width()) == (place, 200)
+
+
 def test_image_list_follows_the_viewer(panel: SSLMapsWidget) -> None:
     viewer, choice = panel.controller.viewer, panel.image.image
     assert choice.currentText() == "tissue"
@@ -418,8 +434,8 @@ def test_pretext_both_ways(panel: SSLMapsWidget, qtbot: QtBot, pretext: KnownPre
     assert workspace.pretext_tool == "move"
     assert not section.paint.isChecked()
     section.side_by_side.click()
-    assert workspace.side_by_side
-    assert panel.view.side_by_side.isChecked()
+    assert workspace.panels_side_by_side
+    assert not panel.view.side_by_side.isChecked()
     workspace.panels = workspace.panels[:2]
     assert not section.panel.isEnabled()
     workspace.pretext = replace(wanted, seed=8, ratio=None)

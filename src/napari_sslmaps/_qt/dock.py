@@ -34,7 +34,7 @@ from napari_sslmaps._qt.maps.image_section import ImageSection
 from napari_sslmaps._qt.maps.map_section import MapSection
 from napari_sslmaps._qt.maps.run_section import RunSection, ViewSection
 from napari_sslmaps._qt.maps.time_window import TimeWindow
-from napari_sslmaps._qt.parts import TaskTabs, WheelGuard, row, tone_sheet
+from napari_sslmaps._qt.parts import TaskTabs, WheelGuard, keep_on_screen, row, tone_sheet
 from napari_sslmaps._qt.pretext.pretext_section import PretextSection
 from napari_sslmaps._qt.readers.page import ReadersWidget
 from napari_sslmaps._qt.search.page import SearchWidget
@@ -169,6 +169,12 @@ class SSLMapsWidget(QWidget):
             self._follow_frames()
             self._shutdown.canvas = self.canvas
             self.controller.prepare()
+            QTimer.singleShot(_FRAME_MS, self._fit_window)  # once the window has grown by the dock
+
+    def _fit_window(self) -> None:
+        window = self.window()
+        if window is not None and window is not self:
+            keep_on_screen(window)
 
     def changeEvent(self, event: QEvent | None) -> None:
         """Close what runs once the dock is closed: napari takes the widget out of it, and keeps it alive."""
@@ -269,7 +275,7 @@ class SSLMapsWidget(QWidget):
         self.pretext.options_requested.connect(lambda options: self._set(pretext=options))
         self.pretext.tool_requested.connect(lambda tool: self._set(pretext_tool=tool))
         self.pretext.panel_requested.connect(lambda name: self._set(panel=name))
-        self.pretext.side_by_side_requested.connect(lambda on: self._set_slowly(side_by_side=on))
+        self.pretext.side_by_side_requested.connect(lambda on: self._set_slowly(panels_side_by_side=on))
         self.tabs.task_requested.connect(lambda task: self._set_slowly(task=task))
         self.run.run_requested.connect(controller.run)
         self.run.pretext_requested.connect(controller.pretext.show)
@@ -365,8 +371,8 @@ class SSLMapsWidget(QWidget):
             setter(getattr(workspace, name))
         for signal in (events.image, events.reference, self.controller.images_changed):
             self._connections.add(signal, self._on_images_changed)
-        for setter in (self.view.set_side_by_side, self.pretext.set_side_by_side):
-            self._connections.add(events.side_by_side, setter)
+        self._connections.add(events.side_by_side, self.view.set_side_by_side)
+        self._connections.add(events.panels_side_by_side, self.pretext.set_side_by_side)
         for setter in (self._on_clip_changed, self.search.set_progress):
             self._connections.add(events.progress, setter)
         steps = self.controller.viewer.dims.events.current_step

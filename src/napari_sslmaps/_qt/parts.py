@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from html import escape
 from typing import Any
 
-from qtpy.QtCore import QEvent, QObject, QSignalBlocker, Qt, Signal
+from qtpy.QtCore import QEvent, QObject, QPoint, QSignalBlocker, Qt, Signal
 from qtpy.QtGui import QIcon, QPaintDevice, QPainter
 from qtpy.QtWidgets import (
     QAbstractSpinBox,
@@ -140,6 +140,23 @@ def plain(buttons: QDialogButtonBox) -> None:
     """Take the style's icons off the buttons of a dialog."""
     for button in buttons.buttons():
         button.setIcon(QIcon())
+
+
+def keep_on_screen(window: QWidget) -> None:
+    """Bring a window that reaches beyond its screen back onto it, smaller where it has to be.
+
+    napari grows by a dock that is added to it, on a laptop beyond the screen's edge.
+    """
+    screen = window.screen()
+    if screen is None or window.isMaximized() or window.isFullScreen():
+        return
+    room, frame = screen.availableGeometry(), window.frameGeometry()
+    if room.contains(frame):
+        return
+    window.resize(window.size().boundedTo(room.size() - (frame.size() - window.size())))
+    size = window.frameGeometry().size()
+    low, high = room.topLeft(), room.bottomRight() - QPoint(size.width() - 1, size.height() - 1)
+    window.move(max(low.x(), min(frame.x(), high.x())), max(low.y(), min(frame.y(), high.y())))
 
 
 def grow_to_text(dialog: QDialog) -> None:

@@ -101,7 +101,7 @@ class CardFacts:
         """The verdict in as many words as fit beside a name."""
         if not self.real_sets:
             return f"simulated: {'beats' if self.beats_simulated else 'does not beat'} controls"
-        return f"beats controls on {len(self.ahead_on)}/{len(self.real_sets)} sets"
+        return f"ahead on {len(self.ahead_on)}/{len(self.real_sets)} sets"
 
     @property
     def label(self) -> str:

@@ -301,7 +301,8 @@ class Controller:
             return
         self._closed = True
         self.session_files.save_by_itself()
-        self.workspace.side_by_side = False  # cells go with the dock; the map in front is left in view
+        # cells go with the dock; the map in front is left in view
+        self.workspace.side_by_side = self.workspace.panels_side_by_side = False
         for runner in self._runners:
             runner.close()
         self._connections.undo()
@@ -369,7 +370,8 @@ class Controller:
         connect(events.bases, lambda: self.coordinator.repaint("pca"))
         connect(events.maps, lambda: self.coordinator.repaint(*self.workspace.maps))
         connect(events.front, self.stage.follow_front)
-        for name in ("shown", "front", "against", "side_by_side", "difference", "panel", "task"):
+        in_view = ("shown", "front", "against", "side_by_side", "difference", "task")
+        for name in (*in_view, "panel", "panels_side_by_side"):
             connect(getattr(events, name), self._arrange)
         connect(events.side_by_side, lambda on: self._leave_other_mode("difference", on))
         connect(events.difference, lambda on: self._leave_other_mode("side_by_side", on))

@@ -364,7 +364,7 @@ def test_side_by_side_gives_each_panel_a_cell_with_the_brush_on_it(
     viewer: ViewerModel, shown: Controller
 ) -> None:
     show(shown, "mae-demo")
-    shown.workspace.side_by_side = True
+    shown.workspace.panels_side_by_side = True
     shown.workspace.pretext_tool = "paint"
     mask, before = mask_of(shown), shown.cells.cells
     assert [title for title, _ in before.titles] == ["original", "masked input", "reconstruction", "error"]
@@ -373,9 +373,29 @@ def test_side_by_side_gives_each_panel_a_cell_with_the_brush_on_it(
     mask.paint((3, 3), 1)
     assert (mask.visible, str(mask.mode)) == (True, "paint")
     assert shown.cells.cells.pictures == before.pictures
-    shown.workspace.side_by_side = False
+    shown.workspace.panels_side_by_side = False
     assert not shown.cells.active
     assert [kind for kind, layer in pretext_layers(shown).items() if layer.visible] == ["reconstruction"]
+
+
+def test_each_page_has_a_side_by_side_of_its_own(shown: Controller) -> None:
+    workspace = shown.workspace
+    workspace.task = "maps"
+    shown.run()
+    workspace.side_by_side = True
+    assert shown.cells.active
+    workspace.task = "pretext"
+    show(shown, "mae-demo")
+    assert not shown.cells.active
+    assert [layer.visible for layer in pretext_layers(shown).values()].count(True) == 1
+    workspace.panels_side_by_side = True
+    assert shown.cells.active
+    workspace.task = "maps"
+    titles = [title for title, _ in shown.cells.cells.titles]
+    assert titles == ["mae-demo", "ijepa-demo", "dinov3-demo", "mae-untrained"]
+    workspace.side_by_side = False
+    workspace.task = "pretext"
+    assert shown.cells.active
 
 
 def test_a_refusal_is_said_and_the_last_view_stays(

@@ -57,7 +57,7 @@ class RegionShapes:
         self._viewer.layers.selection.active = layer
         layer.mode = "add_rectangle"
         self._drawing = layer
-        self._workspace.side_by_side = False
+        self._workspace.side_by_side = self._workspace.panels_side_by_side = False
         self._workspace.say("Drag a rectangle on the image.")
 
     def restore(self, image: Image, rectangles: Sequence[Sequence[tuple[float, float]]]) -> None:

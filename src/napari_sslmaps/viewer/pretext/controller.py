@@ -202,7 +202,7 @@ class PretextController:
         workspace.notes = view.notes
         workspace.say(f"{view.provenance.encoder}: {_size(view)}.")
         self._arrange()
-        if moved and not workspace.side_by_side:
+        if moved and not workspace.panels_side_by_side:
             self._viewer.fit_to_view(layers=[layer for layer in shown if layer in self._viewer.layers][:1])
 
     def _reuse_panels(self, image: Image, drawings: Sequence[LayerSpec]) -> None:

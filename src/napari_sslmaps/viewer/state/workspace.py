@@ -127,6 +127,7 @@ class Choices(TypedDict, total=False):
     pretext: PretextOptions
     pretext_tool: PretextTool
     panel: str
+    panels_side_by_side: bool
     live: bool
     area_options: SegmentOptions
     areas_shown: bool
@@ -194,6 +195,8 @@ class WorkspaceModel:
         Whether a pretext view is being computed.
     panels, panel, notes
         Names of the pictures of the pretext view, the one in view, and what is to be known of them.
+    panels_side_by_side
+        Whether all those pictures are in view, in grid cells.
     in_view
         The map that is on the canvas: the one that is `shown`, or the first there is.
     live
@@ -255,6 +258,7 @@ class WorkspaceModel:
     showing: bool = False
     panels: tuple[str, ...] = ()
     panel: str = ""
+    panels_side_by_side: bool = False
     notes: tuple[str, ...] = ()
     in_view: str = ""
     live: bool = False
