@@ -35,7 +35,7 @@ from napari_sslmaps.maps.registry import MapOptions
 from napari_sslmaps.maps.similarity import SimilarityOptions
 from napari_sslmaps.pretext.options import PretextOptions
 from napari_sslmaps.viewer.encoders import encoder_list
-from napari_sslmaps.viewer.state.workspace import Anchor, Caption, RunProgress, Status
+from napari_sslmaps.viewer.state.workspace import TASKS, Anchor, Caption, RunProgress, Status, Task
 
 
 def test_names_are_short_where_that_leaves_them_apart() -> None:
@@ -57,6 +57,17 @@ def test_a_window_that_reaches_beyond_its_screen_is_brought_back(qtbot: QtBot) -
     place = window.pos()
     parts.keep_on_screen(window)
     assert (window.pos(), window.width()) == (place, 200)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_no_page_is_cut_off_at_the_least_width(panel: SSLMapsWidget, qtbot: QtBot, task: Task) -> None:
+    panel.workspace.task = task
+    panel.show()
+    panel.resize(1, 500)
+    (scroll,) = panel.findChildren(parts.PageScroll)
+    qtbot.waitUntil(lambda: panel.width() < 450)
+    page = scroll.widget()
+    qtbot.waitUntil(lambda: page.width() == scroll.viewport().width() >= page.minimumSizeHint().width())
 
 
 def test_image_list_follows_the_viewer(panel: SSLMapsWidget) -> None:

@@ -47,13 +47,12 @@ def _fill_screen(widget: "SSLMapsWidget") -> None:
 
 def open_demo(viewer: "napari.Viewer", sample: str = "histology") -> "SSLMapsWidget":
     """Add a sample and the dock to a viewer, start the encoders, and set an anchor."""
-    from napari_sslmaps._qt.dock import WIDTH, SSLMapsWidget
+    from napari_sslmaps._qt.dock import SSLMapsWidget
 
     for data, options, _ in {"histology": histology, "ultrasound": ultrasound}[sample]():
         viewer.add_image(data, **options)
     widget = SSLMapsWidget(viewer)
-    dock = viewer.window.add_dock_widget(widget, name="SSL Maps", area="right")
-    dock.setMinimumWidth(WIDTH)
+    viewer.window.add_dock_widget(widget, name="SSL Maps", area="right")
     widget.workspace.side_by_side = True
     widget.workspace.anchor_mode = True
     widget.workspace.add_anchor(Anchor(SAMPLES[sample].anchor_yx), keep=False)

@@ -14,8 +14,6 @@ from qtpy.QtWidgets import (
     QApplication,
     QDialog,
     QFileDialog,
-    QFrame,
-    QScrollArea,
     QToolButton,
     QVBoxLayout,
     QWidget,
@@ -34,7 +32,7 @@ from napari_sslmaps._qt.maps.image_section import ImageSection
 from napari_sslmaps._qt.maps.map_section import MapSection
 from napari_sslmaps._qt.maps.run_section import RunSection, ViewSection
 from napari_sslmaps._qt.maps.time_window import TimeWindow
-from napari_sslmaps._qt.parts import TaskTabs, WheelGuard, keep_on_screen, row, tone_sheet
+from napari_sslmaps._qt.parts import PageScroll, TaskTabs, WheelGuard, keep_on_screen, row, tone_sheet
 from napari_sslmaps._qt.pretext.pretext_section import PretextSection
 from napari_sslmaps._qt.readers.page import ReadersWidget
 from napari_sslmaps._qt.search.page import SearchWidget
@@ -222,22 +220,16 @@ class SSLMapsWidget(QWidget):
         column.addWidget(self.readers)
         column.addWidget(self.search, 1000)
         column.addStretch(1)
-        scroll = QScrollArea()
-        scroll.setWidget(inner)
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QFrame.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         outer = QVBoxLayout(self)  # pages, View and Run stay in sight, however short the window
         outer.setContentsMargins(0, 0, 0, 0)
         tabs = row(self.tabs, self.help)
         tabs.setContentsMargins(8, 4, 8, 0)
         tabs.setStretch(0, 1)
         outer.addLayout(tabs)
-        outer.addWidget(scroll)
+        outer.addWidget(PageScroll(inner, WIDTH - 20))
         for section in (self.view, self.run):
             section.body.setContentsMargins(8, 0, 8, 6)
             outer.addWidget(section)
-        self.setMinimumWidth(WIDTH - 20)
         WheelGuard(self)
         self._on_theme()
 

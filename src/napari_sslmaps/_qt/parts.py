@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from html import escape
 from typing import Any
 
-from qtpy.QtCore import QEvent, QObject, QPoint, QSignalBlocker, Qt, Signal
+from qtpy.QtCore import QEvent, QObject, QPoint, QSignalBlocker, QSize, Qt, Signal
 from qtpy.QtGui import QIcon, QPaintDevice, QPainter
 from qtpy.QtWidgets import (
     QAbstractSpinBox,
@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
     QLabel,
     QLineEdit,
     QMenu,
+    QScrollArea,
     QSizePolicy,
     QSlider,
     QTabBar,
@@ -42,6 +43,8 @@ TONES = {
     "link": (LINK, "#0b57d0"),
 }
 """Colours of text on a dark and on a light ground, at 4.5 : 1 at least."""
+_WIDEST = 440
+"""Pixels that a dock takes at most, however long the words on it: a laptop's screen has 1366."""
 _JSON = "JSON (*.json);;All files (*)"
 _ADDRESS = re.compile(r"(https://[^\s()]+)")
 
@@ -306,6 +309,40 @@ class ComboBox(QComboBox):
                 if data is value or data == value:
                     self.setCurrentIndex(index)
                     return
+
+
+class PageScroll(QScrollArea):
+    """Scrolls a page up and down, and is never narrower than what is on it.
+
+    Parameters
+    ----------
+    page
+        Widget to scroll.
+    least
+        Pixels that it is wide at least.
+    """
+
+    def __init__(self, page: QWidget, least: int) -> None:
+        super().__init__()
+        self._least = least
+        self.setWidget(page)
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+
+    def minimumSizeHint(self) -> QSize:
+        """Return the width of the page beside the scroll bar, up to a bound that leaves room for a canvas."""
+        page, bar, size = self.widget(), self.verticalScrollBar(), super().minimumSizeHint()
+        if page is None or bar is None:
+            return size
+        wanted = page.minimumSizeHint().width() + bar.sizeHint().width()
+        return QSize(max(self._least, min(wanted, _WIDEST)), size.height())
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Take note when what is on the page has changed."""
+        if event is not None and event.type() == QEvent.Type.LayoutRequest:
+            self.updateGeometry()
+        return bool(super().eventFilter(watched, event))
 
 
 class WheelGuard(QObject):
