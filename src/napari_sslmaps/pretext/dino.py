@@ -21,7 +21,7 @@ from napari_sslmaps.encoders.pretext_heads.dinov3 import read_projection
 from napari_sslmaps.encoders.pretext_heads.reading import companions_of
 from napari_sslmaps.encoders.pretext_heads.sequence import encode, summarise
 from napari_sslmaps.encoders.recognition import Companions
-from napari_sslmaps.pretext.field import PretextInput, as_batch, recorded, resample, transformer
+from napari_sslmaps.pretext.input import PretextInput, as_batch, recorded, resample, transformer
 from napari_sslmaps.pretext.masks import block_masks
 from napari_sslmaps.pretext.options import MethodOptions
 from napari_sslmaps.pretext.selection import crops_inside, mask_on_grid
@@ -33,21 +33,21 @@ _USUAL_RATIO = 0.3
 _CROPS_ALONE = "The file has no mask token: hidden patches cannot be predicted, crops alone are compared."
 
 
-def views_view(field: PretextInput, encoder: Encoder, method_options: MethodOptions) -> ViewsView:
+def views_view(input_: PretextInput, encoder: Encoder, method_options: MethodOptions) -> ViewsView:
     """Compare the CLS tokens of crops, and what comes out where patches were hidden with what was there."""
     network, _ = transformer(encoder)
     generator = torch.Generator().manual_seed(method_options.seed)
-    drawn = _draw_crops(field, generator)
-    crops = drawn if method_options.crops is None else crops_inside(method_options.crops, field)
+    drawn = _draw_crops(input_, generator)
+    crops = drawn if method_options.crops is None else crops_inside(method_options.crops, input_)
     companions = Companions() if encoder.spec.path is None else companions_of(encoder)
-    cls = torch.cat([_cls(network, field, crop, encoder, companions) for crop in crops])
+    cls = torch.cat([_cls(network, input_, crop, encoder, companions) for crop in crops])
     view = ViewsView(
         method=encoder.spec.method,
-        region=field.region,
-        grid=field.grid,
-        picture=field.picture,
+        region=input_.region,
+        grid=input_.grid,
+        picture=input_.picture,
         notes=(*_crops_in_heads(companions, cls, crops), _CROPS_ALONE),
-        provenance=field.provenance,
+        provenance=input_.provenance,
         crops=crops,
         agreement=_cosines(cls, cls).cpu().numpy(),
     )
@@ -55,18 +55,20 @@ def views_view(field: PretextInput, encoder: Encoder, method_options: MethodOpti
     if token is None or not encoder.spec.architecture.attention_blocks:
         return view
     mask = (
-        _draw_mask(field, method_options, generator)
+        _draw_mask(input_, method_options, generator)
         if method_options.mask is None
-        else mask_on_grid(method_options.mask, field)
+        else mask_on_grid(method_options.mask, input_)
     )
-    guess, actual = _hide(network, field, encoder, mask, token)
+    guess, actual = _hide(network, input_, encoder, mask, token)
     agreement = np.full(mask.shape, np.nan, np.float32)
     agreement[mask] = _cosines(guess, actual).diagonal().cpu().numpy()
     return replace(
         view,
         notes=(*view.notes[:-1], *_patches_in_words(companions, guess, actual)),
         mask=mask,
-        masked=np.where(upsampled(mask[..., None], field.picture.shape[:2]), np.float32(0.5), field.picture),
+        masked=np.where(
+            upsampled(mask[..., None], input_.picture.shape[:2]), np.float32(0.5), input_.picture
+        ),
         patch_agreement=agreement,
     )
 
@@ -109,11 +111,11 @@ def _own_and_other(guess: Tensor, actual: Tensor) -> str:
     return f"{own / count:.2f}; with what was at the other hidden places: {other:.2f}"
 
 
-def _cls(network: Any, field: PretextInput, crop: Crop, encoder: Encoder, companions: Companions) -> Tensor:
+def _cls(network: Any, input_: PretextInput, crop: Crop, encoder: Encoder, companions: Companions) -> Tensor:
     """CLS token (1, D) of a crop, or what a CNN has for it, of the side that such crops had in training."""
-    side = field.side if crop.kind == "global" else _local_side(field, encoder)
-    window = window_of(crop.region, field.region, field.picture.shape[:2])
-    pixels = as_batch(resample(field.picture[window], (side, side)), encoder)
+    side = input_.side if crop.kind == "global" else _local_side(input_, encoder)
+    window = window_of(crop.region, input_.region, input_.picture.shape[:2])
+    pixels = as_batch(resample(input_.picture[window], (side, side)), encoder)
     if not encoder.spec.architecture.attention_blocks:
         with torch.inference_mode():
             summary: Tensor = network.summarise(pixels)
@@ -121,23 +123,23 @@ def _cls(network: Any, field: PretextInput, crop: Crop, encoder: Encoder, compan
     return summarise(network, pixels, companions.state)
 
 
-def _local_side(field: PretextInput, encoder: Encoder) -> int:
+def _local_side(input_: PretextInput, encoder: Encoder) -> int:
     """Side of a local crop: as trained where the file says it, else in DINO's proportion to the global's."""
     recipe = recorded(encoder.spec).get("recipe", {})
-    side = float(recipe.get("options", {}).get("local_size", field.side * _LOCAL_SIDE))
+    side = float(recipe.get("options", {}).get("local_size", input_.side * _LOCAL_SIDE))
     multiple = encoder.spec.constraint.size_multiple
     return max(1, round(side / multiple)) * multiple
 
 
-def _draw_crops(field: PretextInput, generator: torch.Generator) -> tuple[Crop, ...]:
+def _draw_crops(input_: PretextInput, generator: torch.Generator) -> tuple[Crop, ...]:
     """Draw two global crops, the largest square in the middle and one more, and local ones."""
-    height, width = field.region.shape_yx
+    height, width = input_.region.shape_yx
     short = min(height, width)
-    middle = field.region.part((height - short) // 2, (width - short) // 2, short, short)
+    middle = input_.region.part((height - short) // 2, (width - short) // 2, short, short)
     shares = [_GLOBAL_SHARE, *[_LOCAL_SHARE] * _LOCALS]
     draws = torch.rand(len(shares), 3, generator=generator).tolist()
     places = [
-        _place(field.region, low + (high - low) * draw[0], draw[1:])
+        _place(input_.region, low + (high - low) * draw[0], draw[1:])
         for (low, high), draw in zip(shares, draws, strict=True)
     ]
     kinds = ["global", *["local"] * _LOCALS]
@@ -151,18 +153,18 @@ def _place(region: Region, share: float, draw: Sequence[float]) -> Region:
     return region.part(int(draw[0] * (height - side + 1)), int(draw[1] * (width - side + 1)), side, side)
 
 
-def _draw_mask(field: PretextInput, method_options: MethodOptions, generator: torch.Generator) -> Bool:
+def _draw_mask(input_: PretextInput, method_options: MethodOptions, generator: torch.Generator) -> Bool:
     """Rectangles of patches, as iBOT hides them."""
     ratio = _USUAL_RATIO if method_options.ratio is None else method_options.ratio
-    masks = block_masks(1, field.grid.shape, generator, share=1.0, ratio=(ratio, ratio))
-    return mask_on_grid(masks[0].reshape(field.grid.shape).numpy(), field)
+    masks = block_masks(1, input_.grid.shape, generator, share=1.0, ratio=(ratio, ratio))
+    return mask_on_grid(masks[0].reshape(input_.grid.shape).numpy(), input_)
 
 
 def _hide(
-    network: Any, field: PretextInput, encoder: Encoder, mask: Bool, token: Tensor
+    network: Any, input_: PretextInput, encoder: Encoder, mask: Bool, token: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Tokens (M, D) of the patches of a mask: with the mask token in their place, and with nothing hidden."""
-    images = as_batch(field.picture, encoder)
+    images = as_batch(input_.picture, encoder)
     hidden = torch.from_numpy(mask.reshape(1, -1)).to(encoder.device)
     stand_in = token.reshape(1, -1).float().to(encoder.device)
     first = network.num_prefix_tokens

@@ -14,21 +14,23 @@ from napari_sslmaps.encoders.pretext_heads.dira import DISCRIMINATOR_STRIDE, rea
 from napari_sslmaps.encoders.pretext_heads.reading import companions_of
 from napari_sslmaps.errors import MapUnavailableError
 from napari_sslmaps.pretext.distortions import cut_masks, distort, shuffle_index, to_grey
-from napari_sslmaps.pretext.field import PretextInput, as_batch
+from napari_sslmaps.pretext.input import PretextInput, as_batch
 from napari_sslmaps.pretext.options import MethodOptions
 
 _WINDOWS, _DRAWS = 60, 20
 _FLIPPED = 0.9
 
 
-def restoration_view(field: PretextInput, encoder: Encoder, method_options: MethodOptions) -> RestorationView:
+def restoration_view(
+    input_: PretextInput, encoder: Encoder, method_options: MethodOptions
+) -> RestorationView:
     """Distort the picture and let the U-Net restore it."""
     _check(encoder)
     discriminator, silent = read_discriminator(companions_of(encoder))
-    distorted = _distort(field.picture, method_options.distortion, method_options.seed)
+    distorted = _distort(input_.picture, method_options.distortion, method_options.seed)
     network: Any = encoder.extractor.network
     restored = torch.sigmoid(network(as_batch(distorted, encoder)))
-    clean = to_grey(torch.from_numpy(field.picture).permute(2, 0, 1)[None])[0, 0].numpy()
+    clean = to_grey(torch.from_numpy(input_.picture).permute(2, 0, 1)[None])[0, 0].numpy()
     restoration = restored[0, 0].cpu().numpy()
     error = np.abs(restoration - clean)
     given = np.abs(to_grey(torch.from_numpy(distorted).permute(2, 0, 1)[None])[0, 0].numpy() - clean)
@@ -36,11 +38,11 @@ def restoration_view(field: PretextInput, encoder: Encoder, method_options: Meth
     scores = None if discriminator is None else discriminator.to(encoder.device)(restored)[0, 0].cpu().numpy()
     return RestorationView(
         method=encoder.spec.method,
-        region=field.region,
-        grid=field.grid,
-        picture=field.picture,
+        region=input_.region,
+        grid=input_.grid,
+        picture=input_.picture,
         notes=tuple(note for note in notes if note),
-        provenance=field.provenance,
+        provenance=input_.provenance,
         distorted=distorted,
         restoration=restoration,
         error=error,

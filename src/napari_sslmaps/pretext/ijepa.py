@@ -20,7 +20,7 @@ from napari_sslmaps.encoders.pretext_heads.reading import companions_of, fill, p
 from napari_sslmaps.encoders.pretext_heads.sequence import encode, encode_seen
 from napari_sslmaps.encoders.recognition import Companions
 from napari_sslmaps.maps.pca import pca_map
-from napari_sslmaps.pretext.field import PretextInput, as_batch, transformer
+from napari_sslmaps.pretext.input import PretextInput, as_batch, transformer
 from napari_sslmaps.pretext.masks import draw_blocks
 from napari_sslmaps.pretext.options import MethodOptions
 from napari_sslmaps.pretext.selection import blocks_on_grid, cover, seen_tokens
@@ -31,32 +31,32 @@ _ONE_ENCODER = (
 )
 
 
-def prediction_view(field: PretextInput, encoder: Encoder, method_options: MethodOptions) -> PredictionView:
+def prediction_view(input_: PretextInput, encoder: Encoder, method_options: MethodOptions) -> PredictionView:
     """Predict the tokens of target blocks from those of the rest."""
     network, architecture = transformer(encoder)
     companions = companions_of(encoder)
-    predictor, doubt = read_predictor(companions, architecture, field.grid.shape)
+    predictor, doubt = read_predictor(companions, architecture, input_.grid.shape)
     context_encoder, target_encoder, alone = _branches(network, architecture, companions, encoder)
-    blocks, context = _choose(field, method_options)
-    images = as_batch(field.picture, encoder)
+    blocks, context = _choose(input_, method_options)
+    images = as_batch(input_.picture, encoder)
     seen = torch.from_numpy(seen_tokens(~context)).to(encoder.device)[None]
     encoded = encode_seen(context_encoder, images, seen)
     actual = functional.layer_norm(encode(target_encoder, images), (architecture.dim,))[0]
-    predicted = _predict(predictor.to(encoder.device), encoded, seen, blocks, field.grid.shape)
-    agreement = _agreement(predicted, actual, blocks, field.grid.shape)
+    predicted = _predict(predictor.to(encoder.device), encoded, seen, blocks, input_.grid.shape)
+    agreement = _agreement(predicted, actual, blocks, input_.grid.shape)
     usual = actual.mean(dim=0)
-    centred = _agreement([guess - usual for guess in predicted], actual - usual, blocks, field.grid.shape)
+    centred = _agreement([guess - usual for guess in predicted], actual - usual, blocks, input_.grid.shape)
     known = actual[seen[0]].mean(dim=0)
-    blind = _agreement([known.expand_as(guess) for guess in predicted], actual, blocks, field.grid.shape)
-    mean = _mean_over_blocks(predicted, blocks, field.grid.shape)
-    colours = _joint_colours(mean, actual.cpu().numpy(), cover(blocks, field.grid.shape), field)
+    blind = _agreement([known.expand_as(guess) for guess in predicted], actual, blocks, input_.grid.shape)
+    mean = _mean_over_blocks(predicted, blocks, input_.grid.shape)
+    colours = _joint_colours(mean, actual.cpu().numpy(), cover(blocks, input_.grid.shape), input_)
     return PredictionView(
         method=encoder.spec.method,
-        region=field.region,
-        grid=field.grid,
-        picture=field.picture,
+        region=input_.region,
+        grid=input_.grid,
+        picture=input_.picture,
         notes=tuple(sentence for sentence in (_compare(agreement, blind), doubt, alone) if sentence),
-        provenance=field.provenance,
+        provenance=input_.provenance,
         targets=blocks,
         context=context,
         agreement=agreement,
@@ -86,11 +86,11 @@ def _branches(
     return other, network, ""
 
 
-def _choose(field: PretextInput, method_options: MethodOptions) -> tuple[tuple[TokenBlock, ...], Bool]:
+def _choose(input_: PretextInput, method_options: MethodOptions) -> tuple[tuple[TokenBlock, ...], Bool]:
     """Target blocks, and which tokens are context: all others, or a block less the targets as in training."""
-    shape = field.grid.shape
+    shape = input_.grid.shape
     if method_options.targets is not None:
-        blocks = blocks_on_grid(method_options.targets, field)
+        blocks = blocks_on_grid(method_options.targets, input_)
         return blocks, ~cover(blocks, shape)
     seen, targets = draw_blocks(1, shape, torch.Generator().manual_seed(method_options.seed))
     context = np.zeros(shape[0] * shape[1], bool)
@@ -140,10 +140,10 @@ def _mean_over_blocks(
 
 
 def _joint_colours(
-    predicted: Float32, actual: Float32, covered: Bool, field: PretextInput
+    predicted: Float32, actual: Float32, covered: Bool, input_: PretextInput
 ) -> tuple[Float32, Float32]:
     """Both in one PCA: equal colours are equal representations."""
     tokens = np.where(covered[..., None], actual.reshape(predicted.shape), np.nan).astype(np.float32)
-    guess = Embedding(predicted, field.grid, field.provenance)
+    guess = Embedding(predicted, input_.grid, input_.provenance)
     maps = pca_map([guess, replace(guess, tokens=tokens)], foreground=None)
     return maps[0].values, maps[1].values

@@ -13,7 +13,7 @@ from napari_sslmaps.encoders.pretext_heads.reading import companions_of
 from napari_sslmaps.encoders.pretext_heads.sequence import encode_seen
 from napari_sslmaps.encoders.recognition import Companions
 from napari_sslmaps.errors import InvalidOptionError
-from napari_sslmaps.pretext.field import PretextInput, as_batch, transformer
+from napari_sslmaps.pretext.input import PretextInput, as_batch, transformer
 from napari_sslmaps.pretext.masks import random_mask
 from napari_sslmaps.pretext.options import MethodOptions
 from napari_sslmaps.pretext.selection import mask_on_grid, seen_tokens
@@ -30,13 +30,13 @@ _USUAL_RATIO = 0.75
 
 
 def reconstruction_view(
-    field: PretextInput, encoder: Encoder, method_options: MethodOptions
+    input_: PretextInput, encoder: Encoder, method_options: MethodOptions
 ) -> ReconstructionView:
     """Hide patches and let the decoder predict them."""
     network, architecture = transformer(encoder)
     companions = companions_of(encoder)
     decoder, doubt = read_decoder(
-        companions, architecture, field.grid.shape, heads=method_options.decoder_heads
+        companions, architecture, input_.grid.shape, heads=method_options.decoder_heads
     )
     normalised, notes = _target(companions, method_options)
     ratio = (
@@ -45,36 +45,36 @@ def reconstruction_view(
         else method_options.ratio
     )
     mask = (
-        _draw(field, ratio, method_options.seed)
+        _draw(input_, ratio, method_options.seed)
         if method_options.mask is None
-        else mask_on_grid(method_options.mask, field)
+        else mask_on_grid(method_options.mask, input_)
     )
-    images = as_batch(field.picture, encoder)
+    images = as_batch(input_.picture, encoder)
     visible = torch.from_numpy(seen_tokens(mask)).to(encoder.device)[None]
     encoded = encode_seen(network, images, visible)
     predicted = decoder.to(encoder.device)(encoded, visible, mask.size)
-    patches = to_patches(images, field.patch)
+    patches = to_patches(images, input_.patch)
     blind = patches.mean(dim=-1, keepdim=True) if normalised else take(patches, visible).mean(1, keepdim=True)
     if normalised:
         predicted = _denormalise(predicted, patches)
     reconstruction, guess = (
-        _paste(rows.expand_as(patches), mask, field, encoder) for rows in (predicted, blind)
+        _paste(rows.expand_as(patches), mask, input_, encoder) for rows in (predicted, blind)
     )
-    shown = upsampled(mask, field.picture.shape[:2])
-    error, missed = (np.abs(painted - field.picture).mean(axis=-1) for painted in (reconstruction, guess))
+    shown = upsampled(mask, input_.picture.shape[:2])
+    error, missed = (np.abs(painted - input_.picture).mean(axis=-1) for painted in (reconstruction, guess))
     return ReconstructionView(
         method=encoder.spec.method,
-        region=field.region,
-        grid=field.grid,
-        picture=field.picture,
+        region=input_.region,
+        grid=input_.grid,
+        picture=input_.picture,
         notes=(
             _compare(error[shown], missed[shown], normalised=normalised),
             *notes,
             *([doubt] if doubt else []),
         ),
-        provenance=field.provenance,
+        provenance=input_.provenance,
         mask=mask,
-        masked=np.where(shown[..., None], np.float32(0.5), field.picture),
+        masked=np.where(shown[..., None], np.float32(0.5), input_.picture),
         reconstruction=reconstruction,
         error=error,
     )
@@ -98,8 +98,8 @@ def _compare(error: Float32, missed: Float32, *, normalised: bool) -> str:
     )
 
 
-def _draw(field: PretextInput, ratio: float, seed: int) -> Bool:
-    rows, cols = field.grid.shape
+def _draw(input_: PretextInput, ratio: float, seed: int) -> Bool:
+    rows, cols = input_.grid.shape
     _, hidden = random_mask(1, rows * cols, ratio, torch.Generator().manual_seed(seed))
     if hidden.shape[1] in {0, rows * cols}:
         raise InvalidOptionError(
@@ -116,9 +116,9 @@ def _denormalise(predicted: Tensor, patches: Tensor) -> Tensor:
     return predicted * (variance + VARIANCE_FLOOR).sqrt() + mean
 
 
-def _paste(rows: Tensor, mask: Bool, field: PretextInput, encoder: Encoder) -> Float32:
+def _paste(rows: Tensor, mask: Bool, input_: PretextInput, encoder: Encoder) -> Float32:
     """Lay (1, N, P) normalised pixels over the picture where it is hidden, (H, W, 3) in [0, 1]."""
     mean, std = (rows.new_tensor(values) for values in encoder.spec.statistics)
-    images = from_patches(rows, field.patch, field.grid.shape)
+    images = from_patches(rows, input_.patch, input_.grid.shape)
     painted = (images[0].permute(1, 2, 0) * std + mean).clamp(0, 1).cpu().numpy()
-    return np.where(upsampled(mask[..., None], painted.shape[:2]), painted, field.picture)
+    return np.where(upsampled(mask[..., None], painted.shape[:2]), painted, input_.picture)

@@ -15,7 +15,7 @@ from napari_sslmaps.encoders.methods.registry import METHODS
 from napari_sslmaps.encoders.registry import loaded
 from napari_sslmaps.errors import DeviceMemoryError, MapUnavailableError
 from napari_sslmaps.pipeline.planning import RegionLike
-from napari_sslmaps.pretext.field import read_field
+from napari_sslmaps.pretext.input import read_input
 from napari_sslmaps.pretext.options import MethodOptions
 
 
@@ -117,14 +117,15 @@ def pretext_view(  # noqa: PLR0913  # each keyword is part of the public contrac
             f"Expected an encoder of a method whose task can be shown; {encoder.spec.name} is of "
             f"{method.title}, whose task is not known here."
         )
-    field = read_field(image, encoder, region=region, fit=fit, window=window, resolution=resolution)
+    input_ = read_input(image, encoder, region=region, fit=fit, window=window, resolution=resolution)
     method_options = MethodOptions(mask, seed, ratio, targets, crops, distortion, norm_pix, decoder_heads)
     try:
         with torch.inference_mode(), exact_arithmetic():
-            view: PretextView = resolve_name(method.pretext)(field, encoder, method_options)
+            view: PretextView = resolve_name(method.pretext)(input_, encoder, method_options)
             return view
     except torch.OutOfMemoryError as error:
+        height, width = input_.picture.shape[:2]
         raise DeviceMemoryError(
-            f"A view of {field.picture.shape[0]} × {field.picture.shape[1]} px does not fit into the memory "
+            f"A view of {height} × {width} px does not fit into the memory "
             f"of {encoder.device}. Choose a smaller region, fit='crop' or the CPU."
         ) from error

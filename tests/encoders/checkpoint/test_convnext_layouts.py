@@ -21,7 +21,7 @@ from napari_sslmaps.encoders.overrides import Overrides
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.encoders.untrained import untrained_twin
 from napari_sslmaps.errors import CheckpointError, InvalidOptionError
-from napari_sslmaps.pretext.field import resample
+from napari_sslmaps.pretext.input import resample
 from napari_sslmaps.pretext.view import pretext_view
 
 SIZES = [(224, 224), (64, 96), (160, 32)]

@@ -123,7 +123,7 @@ class Method:
     converted_branch
         Network that timm and transformers carry, where it trains two: a value of `Overrides.branch`.
     pretext
-        Path of its task as a function, ``module:name``, called with field, encoder and wishes; empty if it
+        Path of its task as a function, ``module:name``, called with input, encoder and options; empty if it
         has none.
     edits
         Things that a user can change of that task by hand.

@@ -47,9 +47,9 @@ class PretextInput:
 
     Parameters
     ----------
-    asked
+    requested
         The region that was asked for.
-    asked_downsample_yx
+    requested_downsample_yx
         Pixels of level 0 per pixel of its level.
     region
         Part of it that is shown to the encoder, in pixels of the level that it is read at.
@@ -65,8 +65,8 @@ class PretextInput:
         Everything that decided the numbers.
     """
 
-    asked: Region
-    asked_downsample_yx: tuple[float, float]
+    requested: Region
+    requested_downsample_yx: tuple[float, float]
     region: Region
     picture: Float32
     grid: TokenGrid
@@ -77,8 +77,8 @@ class PretextInput:
     @property
     def shown_yx(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """First and last edge (row, column) of what is shown, in pixels of the level that was asked for."""
-        first = np.divide(self.grid.origin_yx, self.asked_downsample_yx)
-        return first, first + np.divide(self.grid.extent_yx, self.asked_downsample_yx)
+        first = np.divide(self.grid.origin_yx, self.requested_downsample_yx)
+        return first, first + np.divide(self.grid.extent_yx, self.requested_downsample_yx)
 
     def describe_shown(self) -> str:
         """Say which pixels are shown: ``rows 16–80 and columns 24–88``."""
@@ -87,14 +87,14 @@ class PretextInput:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """An image opened: what is asked of it, where and by what that is read.
+class _OpenedRegion:
+    """An image opened: what is requested of it, where and by what that is read.
 
     Downsamplings are pixels of level 0 per pixel of the region's level.
     """
 
-    asked: Region
-    asked_downsample_yx: tuple[float, float]
+    requested: Region
+    requested_downsample_yx: tuple[float, float]
     region: Region
     downsample_yx: tuple[float, float]
     read: PixelReader
@@ -104,7 +104,7 @@ class _Place:
     spacing_um_yx: tuple[float, float] | None
 
 
-def read_field(
+def read_input(
     image: Any,
     encoder: Encoder,
     *,
@@ -142,44 +142,44 @@ def read_field(
         return _fit(_of_embedding(image, region, window), encoder, fit)
     source = open_image(image)
     with nullcontext() if source is image else source:
-        asked = region_on(source, region)
-        read, area = at_working_resolution(source, asked, resolution, encoder.spec.trained)
-        working = working_resolution(source, asked, resolution, encoder.spec.trained)
-        place = _Place(
-            asked,
-            source.levels[asked.level].downsample_yx,
+        requested = region_on(source, region)
+        read, area = at_working_resolution(source, requested, resolution, encoder.spec.trained)
+        working = working_resolution(source, requested, resolution, encoder.spec.trained)
+        opened = _OpenedRegion(
+            requested,
+            source.levels[requested.level].downsample_yx,
             area,
             read.levels[area.level].downsample_yx,
             read.read,
             source.name,
             getattr(source, "window", None) if window is None else window,
             "" if working is None else str(working),
-            spacing_in(source, asked),
+            spacing_in(source, requested),
         )
-        return _fit(place, encoder, fit)
+        return _fit(opened, encoder, fit)
 
 
 def _of_embedding(
     embedding: Embedding, region: RegionLike | None, window: tuple[float, float] | None
-) -> _Place:
+) -> _OpenedRegion:
     made = embedding.provenance
     if embedding.pixels is None or made.region is None:
         raise UnsupportedImageError(
             "Expected an embedding that knows its image; this one was made of tokens alone. Pass the image, "
             "and its region, instead."
         )
-    asked = made.region if region is None else Region.coerce(region)
-    if asked.level != made.region.level:
+    requested = made.region if region is None else Region.coerce(region)
+    if requested.level != made.region.level:
         raise RegionError(
             f"Expected a region of level {made.region.level}, of which the embedding is; got one of level "
-            f"{asked.level}. Pass the image instead."
+            f"{requested.level}. Pass the image instead."
         )
     whole, extent = made.region.shape_yx, embedding.grid.extent_yx
     downsample = (extent[0] / whole[0], extent[1] / whole[1])
-    return _Place(
-        asked,
+    return _OpenedRegion(
+        requested,
         downsample,
-        asked,
+        requested,
         downsample,
         embedding.pixels,
         made.image,
@@ -189,34 +189,34 @@ def _of_embedding(
     )
 
 
-def _fit(place: _Place, encoder: Encoder, fit: str) -> PretextInput:
+def _fit(opened: _OpenedRegion, encoder: Encoder, fit: str) -> PretextInput:
     spec, side = encoder.spec, trained_side(encoder.spec)
-    region = _looked_at(place, spec, side, fit)
-    pixels = place.read(region)
-    read = ArraySource(pixels, place.name)
+    region = _looked_at(opened, spec, side, fit)
+    pixels = opened.read(region)
+    read = ArraySource(pixels, opened.name)
     check_colour(read, spec)
     scan = scan_region(read, Region(0, 0, *region.shape_yx))
-    window = scan.window if place.window is None else check_window(place.window)
+    window = scan.window if opened.window is None else check_window(opened.window)
     picture = scale_to_unit(pixels, window)
     if fit == "resize":
         picture = resample(picture, (side, side))
     patch = spec.constraint.token_stride
     rows, cols = picture.shape[0] // patch, picture.shape[1] // patch
-    fy, fx = place.downsample_yx
+    fy, fx = opened.downsample_yx
     extent = (region.height * fy, region.width * fx)
     grid = TokenGrid(rows, cols, (extent[0] / rows, extent[1] / cols), (region.y * fy, region.x * fx), extent)
     made = Provenance(
-        image=place.name,
+        image=opened.name,
         image_sha256=scan.sha256,
         region=region,
         window=window,
         device=encoder.device,
-        resolution=place.resolution,
-        spacing_um_yx=place.spacing_um_yx,
+        resolution=opened.resolution,
+        spacing_um_yx=opened.spacing_um_yx,
     )
     return PretextInput(
-        place.asked,
-        place.asked_downsample_yx,
+        opened.requested,
+        opened.requested_downsample_yx,
         region,
         picture,
         grid,
@@ -226,18 +226,18 @@ def _fit(place: _Place, encoder: Encoder, fit: str) -> PretextInput:
     )
 
 
-def _looked_at(place: _Place, spec: EncoderSpec, side: int, fit: str) -> Region:
+def _looked_at(opened: _OpenedRegion, spec: EncoderSpec, side: int, fit: str) -> Region:
     """Return the middle of a region as `fit` says, with sides that the encoder takes."""
-    asked = place.region
+    area = opened.region
     multiple = 1 if fit == "resize" else spec.constraint.size_multiple
-    if min(asked.shape_yx) < multiple:
-        read_at = f" when read at {place.resolution}" if place.resolution else ""
+    if min(area.shape_yx) < multiple:
+        read_at = f" when read at {opened.resolution}" if opened.resolution else ""
         raise RegionError(
-            f"Expected a region of at least {multiple} × {multiple} px for {spec.name}; got {asked.height} × "
-            f"{asked.width} px{read_at}. Choose a larger region, a finer resolution, or fit='resize'."
+            f"Expected a region of at least {multiple} × {multiple} px for {spec.name}; got {area.height} × "
+            f"{area.width} px{read_at}. Choose a larger region, a finer resolution, or fit='resize'."
         )
-    most = {"crop": side, "resize": min(asked.shape_yx)}.get(fit, max(asked.shape_yx))
-    height, width = (min(most, size) // multiple * multiple for size in asked.shape_yx)
+    most = {"crop": side, "resize": min(area.shape_yx)}.get(fit, max(area.shape_yx))
+    height, width = (min(most, size) // multiple * multiple for size in area.shape_yx)
     pixels = side * side if fit == "resize" else height * width
     tokens = pixels // spec.constraint.token_stride**2
     if tokens > _MOST_TOKENS or height * width > _MOST_PIXELS:
@@ -246,7 +246,7 @@ def _looked_at(place: _Place, spec: EncoderSpec, side: int, fit: str) -> Region:
             f"{_MOST_PIXELS // 1_000_000} megapixels; got {height} × {width} px. Choose a smaller region, a "
             "coarser level, or fit='crop'."
         )
-    return asked.part((asked.height - height) // 2, (asked.width - width) // 2, height, width)
+    return area.part((area.height - height) // 2, (area.width - width) // 2, height, width)
 
 
 def _with_encoder(made: Provenance, spec: EncoderSpec) -> Provenance:

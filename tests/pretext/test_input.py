@@ -17,55 +17,55 @@ from napari_sslmaps.errors import (
     UnsupportedImageError,
 )
 from napari_sslmaps.pipeline.embedding import embed
-from napari_sslmaps.pretext.field import read_field
+from napari_sslmaps.pretext.input import read_input
 from napari_sslmaps.pretext.selection import blocks_on_grid, cover, mask_on_grid, seen_tokens
 from napari_sslmaps.pretext.view import pretext_view
 
 SHARED = settings(max_examples=40)
 
 
-def field_of(image, encoder, region=None, fit="crop", window=None, resolution="native"):
-    return read_field(image, encoder, region=region, fit=fit, window=window, resolution=resolution)
+def input_of(image, encoder, region=None, fit="crop", window=None, resolution="native"):
+    return read_input(image, encoder, region=region, fit=fit, window=window, resolution=resolution)
 
 
 def test_a_crop_is_the_middle_of_the_region_and_no_larger_than_what_was_trained_on(image, encoders):
-    field = field_of(image, encoders["mae"])
-    assert field.region == Region(16, 24, 64, 64)
-    assert field.grid.shape == (8, 8)
-    np.testing.assert_allclose(field.picture, image[16:80, 24:88] / np.float32(255), atol=1e-6)
+    input_ = input_of(image, encoders["mae"])
+    assert input_.region == Region(16, 24, 64, 64)
+    assert input_.grid.shape == (8, 8)
+    np.testing.assert_allclose(input_.picture, image[16:80, 24:88] / np.float32(255), atol=1e-6)
 
 
 def test_a_small_region_is_taken_whole_less_what_makes_no_token(image, encoders):
-    field = field_of(image, encoders["mae"], region=(3, 5, 45, 30))
-    assert field.region == Region(5, 8, 40, 24)
-    assert field.grid.shape == (5, 3)
+    input_ = input_of(image, encoders["mae"], region=(3, 5, 45, 30))
+    assert input_.region == Region(5, 8, 40, 24)
+    assert input_.grid.shape == (5, 3)
 
 
 def test_resizing_takes_the_largest_square_and_keeps_its_place(image, encoders):
-    field = field_of(image, encoders["mae"], fit="resize")
-    assert field.region == Region(0, 8, 96, 96)
-    assert field.picture.shape == (64, 64, 3)
-    assert field.grid.stride_yx == (12.0, 12.0)
-    assert field.grid.origin_yx == (0.0, 8.0)
+    input_ = input_of(image, encoders["mae"], fit="resize")
+    assert input_.region == Region(0, 8, 96, 96)
+    assert input_.picture.shape == (64, 64, 3)
+    assert input_.grid.stride_yx == (12.0, 12.0)
+    assert input_.grid.origin_yx == (0.0, 8.0)
     # antialiased: the mean of the square survives
-    assert field.picture.mean() == pytest.approx(image[:, 8:104].mean() / 255, abs=2e-3)
+    assert input_.picture.mean() == pytest.approx(image[:, 8:104].mean() / 255, abs=2e-3)
 
 
 def test_a_region_smaller_than_a_token_can_be_resized_and_nothing_else(image, encoders):
-    assert field_of(image, encoders["mae"], region=(0, 0, 5, 5), fit="resize").picture.shape == (64, 64, 3)
+    assert input_of(image, encoders["mae"], region=(0, 0, 5, 5), fit="resize").picture.shape == (64, 64, 3)
     with pytest.raises(RegionError, match=r"at least 8 × 8 px.*fit='resize'"):
-        field_of(image, encoders["mae"], region=(0, 0, 5, 40))
+        input_of(image, encoders["mae"], region=(0, 0, 5, 40))
 
 
 def test_the_whole_region_is_one_pass(image, encoders):
-    assert field_of(image, encoders["mae"], fit="whole").grid.shape == (12, 14)
-    assert field_of(image, encoders["dira"], fit="whole").picture.shape == (96, 96, 3)
+    assert input_of(image, encoders["mae"], fit="whole").grid.shape == (12, 14)
+    assert input_of(image, encoders["dira"], fit="whole").picture.shape == (96, 96, 3)
 
 
 def test_an_embedding_is_read_again_with_its_own_region_and_window(image, encoders):
     embedding = embed(image, encoders["mae"], region=(8, 16, 72, 80), window=(10, 200))
-    again = field_of(embedding, encoders["mae"])
-    direct = field_of(image, encoders["mae"], region=(8, 16, 72, 80), window=(10, 200))
+    again = input_of(embedding, encoders["mae"])
+    direct = input_of(image, encoders["mae"], region=(8, 16, 72, 80), window=(10, 200))
     assert again.region == direct.region
     assert again.provenance == direct.provenance
     np.testing.assert_array_equal(again.picture, direct.picture)
@@ -74,39 +74,39 @@ def test_an_embedding_is_read_again_with_its_own_region_and_window(image, encode
 def test_an_embedding_of_a_coarser_level_keeps_its_place_on_the_finest(image, encoders):
     pyramid = [image, image[::2, ::2]]
     embedding = embed(pyramid, encoders["mae"], region=Region(8, 0, 40, 56, level=1))
-    grid = field_of(embedding, encoders["mae"]).grid
+    grid = input_of(embedding, encoders["mae"]).grid
     assert grid.origin_yx == (16.0, 0.0)
     assert grid.stride_yx == (16.0, 16.0)
     assert grid == embedding.grid
 
 
 def test_pixels_are_read_at_the_resolution_asked_for_and_lie_where_they_lay(image, encoders):
-    field = field_of(image, encoders["mae"], region=(8, 16, 80, 64), fit="whole", resolution="48px")
-    assert field.region == Region(4, 8, 40, 32, level=1)
-    assert field.picture.shape == (40, 32, 3)
-    assert field.grid.origin_yx == (8.0, 16.0)
-    assert field.grid.stride_yx == (16.0, 16.0)
-    assert field.provenance.resolution == "48 px across"
+    input_ = input_of(image, encoders["mae"], region=(8, 16, 80, 64), fit="whole", resolution="48px")
+    assert input_.region == Region(4, 8, 40, 32, level=1)
+    assert input_.picture.shape == (40, 32, 3)
+    assert input_.grid.origin_yx == (8.0, 16.0)
+    assert input_.grid.stride_yx == (16.0, 16.0)
+    assert input_.provenance.resolution == "48 px across"
     embedded = embed(image, encoders["mae"], region=(8, 16, 80, 64), resolution="48px")
-    assert field_of(embedded, encoders["mae"], fit="whole").grid == field.grid == embedded.grid
+    assert input_of(embedded, encoders["mae"], fit="whole").grid == input_.grid == embedded.grid
     with pytest.raises(RegionError, match=r"got 6 × 6 px when read at 48 px across"):
-        field_of(image, encoders["mae"], region=(0, 0, 12, 12), resolution="48px")
+        input_of(image, encoders["mae"], region=(0, 0, 12, 12), resolution="48px")
 
 
 @SHARED
 @given(data=st.data(), side=st.integers(30, 150))
 def test_pixels_of_the_file_find_their_tokens_at_any_resolution(image, encoders, data, side):
-    field = field_of(image, encoders["mae"], region=(3, 5, 90, 101), fit="whole", resolution=f"{side}px")
-    (top, left), (bottom, right) = field.shown_yx
+    input_ = input_of(image, encoders["mae"], region=(3, 5, 90, 101), fit="whole", resolution=f"{side}px")
+    (top, left), (bottom, right) = input_.shown_yx
     y = data.draw(st.integers(max(3, int(np.ceil(top))), min(92, int(bottom) - 1)))
     x = data.draw(st.integers(max(5, int(np.ceil(left))), min(105, int(right) - 1)))
     painted = np.zeros((90, 101), bool)
     painted[y - 3, x - 5] = True
-    mask = mask_on_grid(painted, field)
-    assert mask[field.grid.token_at((y, x))]
-    assert mask.sum() <= np.prod(np.ceil(1 + 1 / np.array(field.grid.stride_yx)))
-    (block,) = blocks_on_grid([(y, x, 1, 1)], field)
-    token = np.array(field.grid.pixel_to_token((y, x)))
+    mask = mask_on_grid(painted, input_)
+    assert mask[input_.grid.token_at((y, x))]
+    assert mask.sum() <= np.prod(np.ceil(1 + 1 / np.array(input_.grid.stride_yx)))
+    (block,) = blocks_on_grid([(y, x, 1, 1)], input_)
+    token = np.array(input_.grid.pixel_to_token((y, x)))
     assert (np.abs(token - (block.row, block.col)) <= 1).all()
 
 
@@ -179,20 +179,21 @@ def test_what_one_pass_cannot_take_is_refused_before_it_is_read(encoders):
 @given(data=st.data())
 def test_any_pixel_of_a_token_hides_it(image, encoders, data):
     fit = data.draw(st.sampled_from(["crop", "whole", "resize"]))
-    field = field_of(image, encoders["mae"], fit=fit)
-    y = data.draw(st.integers(field.region.y, field.region.y + field.region.height - 1))
-    x = data.draw(st.integers(field.region.x, field.region.x + field.region.width - 1))
-    painted = np.zeros(field.asked.shape_yx, bool)
+    input_ = input_of(image, encoders["mae"], fit=fit)
+    y = data.draw(st.integers(input_.region.y, input_.region.y + input_.region.height - 1))
+    x = data.draw(st.integers(input_.region.x, input_.region.x + input_.region.width - 1))
+    painted = np.zeros(input_.requested.shape_yx, bool)
     painted[y, x] = True
-    mask = mask_on_grid(painted, field)
-    assert mask[field.grid.token_at((y, x))]
+    mask = mask_on_grid(painted, input_)
+    assert mask[input_.grid.token_at((y, x))]
     # a pixel reaches into a second token only where pixels are resampled
     assert 1 <= mask.sum() <= (4 if fit == "resize" else 1)
     own = mask_on_grid(
-        painted[field.region.y :, field.region.x :][: field.region.height, : field.region.width], field
+        painted[input_.region.y :, input_.region.x :][: input_.region.height, : input_.region.width],
+        input_,
     )
     np.testing.assert_array_equal(own, mask)
-    np.testing.assert_array_equal(mask_on_grid(mask, field), mask)
+    np.testing.assert_array_equal(mask_on_grid(mask, input_), mask)
     assert len(seen_tokens(mask)) == mask.size - mask.sum()
 
 
@@ -207,7 +208,7 @@ def test_any_pixel_of_a_token_hides_it(image, encoders, data):
 )
 def test_masks_that_do_not_fit_get_a_sentence(image, encoders, mask, message):
     with pytest.raises(InvalidOptionError, match=message):
-        mask_on_grid(mask, field_of(image, encoders["mae"]))
+        mask_on_grid(mask, input_of(image, encoders["mae"]))
 
 
 @SHARED
@@ -219,9 +220,9 @@ def test_masks_that_do_not_fit_get_a_sentence(image, encoders, mask, message):
     shift=st.floats(-3.5, 3.5),
 )
 def test_rectangles_go_to_the_nearest_edges_of_tokens(image, encoders, row, col, height, width, shift):
-    field = field_of(image, encoders["ijepa"])
+    input_ = input_of(image, encoders["ijepa"])
     rectangle = (16 + 8 * row + shift, 24 + 8 * col + shift, 8 * height, 8 * width)
-    (block,) = blocks_on_grid([rectangle], field)
+    (block,) = blocks_on_grid([rectangle], input_)
     assert (block.row, block.col) == (row, col)
     assert (block.height, block.width) == (min(height, 8 - row), min(width, 8 - col))
     assert cover([block], (8, 8)).sum() == block.height * block.width
