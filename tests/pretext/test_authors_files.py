@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from napari_sslmaps.encoders.pretext_heads.blocks import Stack
 from napari_sslmaps.encoders.pretext_heads.mae import MAEDecoder
-from napari_sslmaps.encoders.pretext_heads.reading import companions_of
+from napari_sslmaps.encoders.pretext_heads.reading import pretext_heads_of
 from napari_sslmaps.encoders.pretext_heads.sequence import summarise
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import MapUnavailableError
@@ -34,16 +34,16 @@ def test_cls_has_a_norm_of_its_own_where_dinov3_kept_one_apart(tmp_path, image):
     state = dinov3_state() | {"cls_norm.weight": torch.rand(128) + 0.5, "cls_norm.bias": torch.randn(128)}
     torch.save(state, tmp_path / "untied.pth")
     encoder = load_encoder(tmp_path / "untied.pth", device="cpu", precision="float32")
-    companions = companions_of(encoder).state
+    pretext_heads = pretext_heads_of(encoder).state
     network, pixels = encoder.extractor.network, torch.randn(2, 3, 64, 48)
     with torch.inference_mode():
         plain = network.forward_intermediates(
             pixels, indices=1, output_fmt="NLC", return_prefix_tokens=True, intermediates_only=True
         )[0][1][:, 0]
         expected = functional.layer_norm(
-            plain, (128,), companions["cls_norm.weight"], companions["cls_norm.bias"], network.norm.eps
+            plain, (128,), pretext_heads["cls_norm.weight"], pretext_heads["cls_norm.bias"], network.norm.eps
         )
-        torch.testing.assert_close(summarise(network, pixels, companions), expected)
+        torch.testing.assert_close(summarise(network, pixels, pretext_heads), expected)
         torch.testing.assert_close(summarise(network, pixels, {}), network.norm(plain))
     tied = {key: value for key, value in state.items() if not key.startswith("cls_norm")}
     shown = [view_of(tmp_path / "x.pth", content, image).agreement for content in (state, tied)]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_sslmaps.core.pretext_views import PredictionView, TokenBlock
-from napari_sslmaps.encoders.pretext_heads.reading import companions_of
+from napari_sslmaps.encoders.pretext_heads.reading import pretext_heads_of
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.encoders.spec import get_normalisation
 from napari_sslmaps.errors import MapUnavailableError
@@ -64,8 +64,10 @@ def by_definition(encoder, picture, context, targets, context_state=None):
     """(targets, T) cosines of arXiv 2301.08243, section 3, token by token."""
     state = {key: value.double().float() for key, value in encoder.extractor.network.state_dict().items()}
     part = "predictor."
-    companions = {key: value.float() for key, value in companions_of(encoder).state.items()}
-    predictor = {key.removeprefix(part): value for key, value in companions.items() if key.startswith(part)}
+    pretext_heads = {key: value.float() for key, value in pretext_heads_of(encoder).state.items()}
+    predictor = {
+        key.removeprefix(part): value for key, value in pretext_heads.items() if key.startswith(part)
+    }
     seen = torch.from_numpy(np.flatnonzero(context))
     own = state if context_state is None else context_state
     known = embedded_patches(encoder, picture, own)[seen]
@@ -114,13 +116,13 @@ def test_the_context_encoder_is_used_where_the_file_has_it(image, encoders, tmp_
     target = encoder.extractor.network.state_dict()
     context = {key: value + 0.02 * torch.ones_like(value) for key, value in target.items()}
     context["pos_embed"] = target["pos_embed"]
-    companions = companions_of(encoder).state
+    pretext_heads = pretext_heads_of(encoder).state
     wrapped = {
         "encoder": {f"module.{key}": value for key, value in context.items()},
         "target_encoder": {f"module.{key}": value for key, value in target.items()},
         "predictor": {
             f"module.{key.removeprefix('predictor.')}": value.float()
-            for key, value in companions.items()
+            for key, value in pretext_heads.items()
             if key.startswith("predictor.")
         },
         "epoch": 3,

@@ -11,7 +11,7 @@ from made_transformers import IMAGENET, random_model, save_folder
 from test_heads import headed
 
 from napari_sslmaps.core.pretext_views import ReconstructionView, upsampled
-from napari_sslmaps.encoders.checkpoint.read import read_companions
+from napari_sslmaps.encoders.checkpoint.read import read_pretext_heads
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import InvalidOptionError, MapUnavailableError
 from napari_sslmaps.pretext.view import pretext_view
@@ -86,7 +86,7 @@ def test_a_file_that_does_not_tell_is_taken_for_pixels_and_says_so(image, tmp_pa
 
 def bare_file(folder, encoder, *, decoder_rows=None):
     """Write encoder and decoder as MAE's own code does: no word of the decoder's heads."""
-    state = encoder.extractor.network.state_dict() | dict(read_companions(folder).state)
+    state = encoder.extractor.network.state_dict() | dict(read_pretext_heads(folder).state)
     if decoder_rows is not None:
         state |= {f"decoder_{name}": value for name, value in decoder_rows.items()}
     torch.save({"model": state}, folder / "checkpoint.pth")

@@ -6,7 +6,7 @@ import segmentation_models_pytorch as smp
 import torch
 
 from napari_sslmaps.core.pretext_views import RestorationView
-from napari_sslmaps.encoders.pretext_heads.reading import companions_of
+from napari_sslmaps.encoders.pretext_heads.reading import pretext_heads_of
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import MapUnavailableError
 from napari_sslmaps.pretext.dira import mirror_note
@@ -99,7 +99,7 @@ def test_the_judge_scores_the_restoration_in_patches(image, encoders):
     view = pretext_view(image, encoders["dira"], seed=3)
     state = {
         key.removeprefix("discriminator."): value.float()
-        for key, value in companions_of(encoders["dira"]).state.items()
+        for key, value in pretext_heads_of(encoders["dira"]).state.items()
         if key.startswith("discriminator.")
     }
     values = torch.from_numpy(view.restoration)[None, None]

@@ -33,7 +33,7 @@ class Fact:
 
 
 @dataclass(frozen=True, slots=True)
-class Companions:
+class PretextHeads:
     """Tensors and settings that a pretext task needs beside the encoder.
 
     Keys of `state` are those of this package's own files:
@@ -72,8 +72,8 @@ class Translated:
     buffers
         Values of buffers that timm does not keep in its state.
     left_out
-        Key in the file, and reason, of what is not part of the encoder; companions among them.
-    companions
+        Key in the file, and reason, of what is not part of the encoder; the pretext heads among them.
+    pretext_heads
         Networks and settings that its pretext task needs.
     facts
         Facts that the file states beyond shapes, by field: ``method``, ``heads``, ``eps``, ``normalisation``,
@@ -84,7 +84,7 @@ class Translated:
     state: Mapping[str, Tensor]
     buffers: Mapping[str, Tensor] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
-    companions: Companions = field(default_factory=Companions)
+    pretext_heads: PretextHeads = field(default_factory=PretextHeads)
     facts: Mapping[str, Fact] = field(default_factory=dict)
 
 
@@ -144,25 +144,25 @@ def separate(file: Unwrapped, layout: str, beside: Mapping[str, str]) -> Transla
     Returns
     -------
     Translated
-        Encoder's tensors, with the rest as companions, under the names that the file has.
+        Encoder's tensors, with the rest as pretext heads, under the names that the file has.
     """
     state, left_out = {}, {}
-    companions: dict[str, Tensor] = {}
+    pretext_heads: dict[str, Tensor] = {}
     for key, tensor in file.tensors.items():
         reason = _reason(key, beside)
         if reason is None:
             state[key] = tensor
         else:
             left_out[key] = reason
-            companions[key] = tensor
+            pretext_heads[key] = tensor
     for key, (full, tensor) in file.outside.items():
         left_out[full] = _reason(key, beside) or "beside the encoder"
-        companions[key] = tensor
+        pretext_heads[key] = tensor
     return Translated(
         layout,
         state,
         left_out=left_out | dict(file.left_out),
-        companions=Companions(companions, dict(file.header.get("companions", {}))),
+        pretext_heads=PretextHeads(pretext_heads, dict(file.header.get("companions", {}))),
     )
 
 

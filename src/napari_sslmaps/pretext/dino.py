@@ -18,9 +18,9 @@ from napari_sslmaps.core.pretext_views import Bool, Crop, ViewsView, upsampled, 
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.encoders.encoder import Encoder
 from napari_sslmaps.encoders.pretext_heads.dinov3 import read_projection
-from napari_sslmaps.encoders.pretext_heads.reading import companions_of
+from napari_sslmaps.encoders.pretext_heads.reading import pretext_heads_of
 from napari_sslmaps.encoders.pretext_heads.sequence import encode, summarise
-from napari_sslmaps.encoders.recognition import Companions
+from napari_sslmaps.encoders.recognition import PretextHeads
 from napari_sslmaps.pretext.input import PretextInput, as_batch, recorded, resample, transformer
 from napari_sslmaps.pretext.masks import block_masks
 from napari_sslmaps.pretext.options import MethodOptions
@@ -39,19 +39,19 @@ def views_view(input_: PretextInput, encoder: Encoder, method_options: MethodOpt
     generator = torch.Generator().manual_seed(method_options.seed)
     drawn = _draw_crops(input_, generator)
     crops = drawn if method_options.crops is None else crops_inside(method_options.crops, input_)
-    companions = Companions() if encoder.spec.path is None else companions_of(encoder)
-    cls = torch.cat([_cls(network, input_, crop, encoder, companions) for crop in crops])
+    pretext_heads = PretextHeads() if encoder.spec.path is None else pretext_heads_of(encoder)
+    cls = torch.cat([_cls(network, input_, crop, encoder, pretext_heads) for crop in crops])
     view = ViewsView(
         method=encoder.spec.method,
         region=input_.region,
         grid=input_.grid,
         picture=input_.picture,
-        notes=(*_crops_in_heads(companions, cls, crops), _CROPS_ALONE),
+        notes=(*_crops_in_heads(pretext_heads, cls, crops), _CROPS_ALONE),
         provenance=input_.provenance,
         crops=crops,
         agreement=_cosines(cls, cls).cpu().numpy(),
     )
-    token = companions.state.get("mask_token")
+    token = pretext_heads.state.get("mask_token")
     if token is None or not encoder.spec.architecture.attention_blocks:
         return view
     mask = (
@@ -64,7 +64,7 @@ def views_view(input_: PretextInput, encoder: Encoder, method_options: MethodOpt
     agreement[mask] = _cosines(guess, actual).diagonal().cpu().numpy()
     return replace(
         view,
-        notes=(*view.notes[:-1], *_patches_in_words(companions, guess, actual)),
+        notes=(*view.notes[:-1], *_patches_in_words(pretext_heads, guess, actual)),
         mask=mask,
         masked=np.where(
             upsampled(mask[..., None], input_.picture.shape[:2]), np.float32(0.5), input_.picture
@@ -78,8 +78,8 @@ def _cosines(first: Tensor, second: Tensor) -> Tensor:
     return (functional.normalize(first, dim=-1) @ functional.normalize(second, dim=-1).T).clamp(-1, 1)
 
 
-def _crops_in_heads(companions: Companions, cls: Tensor, crops: Sequence[Crop]) -> tuple[str, ...]:
-    head = read_projection(companions, "dino_head.")
+def _crops_in_heads(pretext_heads: PretextHeads, cls: Tensor, crops: Sequence[Crop]) -> tuple[str, ...]:
+    head = read_projection(pretext_heads, "dino_head.")
     large = [index for index, crop in enumerate(crops) if crop.kind == "global"]
     small = [index for index, crop in enumerate(crops) if crop.kind == "local"]
     if head is None or not large or not small:
@@ -91,9 +91,9 @@ def _crops_in_heads(companions: Companions, cls: Tensor, crops: Sequence[Crop]) 
     return (f"Mean cosine of local and global crops: {compared} in training.",)
 
 
-def _patches_in_words(companions: Companions, guess: Tensor, actual: Tensor) -> tuple[str, ...]:
+def _patches_in_words(pretext_heads: PretextHeads, guess: Tensor, actual: Tensor) -> tuple[str, ...]:
     """Say how hidden patches agree with what was there, and with what was elsewhere: that takes no place."""
-    head = read_projection(companions, "ibot_head.")
+    head = read_projection(pretext_heads, "ibot_head.")
     sentences = [f"Mean cosine of hidden patches with what was there: {_own_and_other(guess, actual)}."]
     if head is not None:
         head = head.to(guess.device)
@@ -111,7 +111,9 @@ def _own_and_other(guess: Tensor, actual: Tensor) -> str:
     return f"{own / count:.2f}; with what was at the other hidden places: {other:.2f}"
 
 
-def _cls(network: Any, input_: PretextInput, crop: Crop, encoder: Encoder, companions: Companions) -> Tensor:
+def _cls(
+    network: Any, input_: PretextInput, crop: Crop, encoder: Encoder, pretext_heads: PretextHeads
+) -> Tensor:
     """CLS token (1, D) of a crop, or what a CNN has for it, of the side that such crops had in training."""
     side = input_.side if crop.kind == "global" else _local_side(input_, encoder)
     window = window_of(crop.region, input_.region, input_.picture.shape[:2])
@@ -120,7 +122,7 @@ def _cls(network: Any, input_: PretextInput, crop: Crop, encoder: Encoder, compa
         with torch.inference_mode():
             summary: Tensor = network.summarise(pixels)
         return summary
-    return summarise(network, pixels, companions.state)
+    return summarise(network, pixels, pretext_heads.state)
 
 
 def _local_side(input_: PretextInput, encoder: Encoder) -> int:

@@ -11,7 +11,7 @@ from napari_sslmaps.core.results import Float32
 from napari_sslmaps.encoders.encoder import Encoder
 from napari_sslmaps.encoders.families.unet import UNetArchitecture
 from napari_sslmaps.encoders.pretext_heads.dira import DISCRIMINATOR_STRIDE, read_discriminator
-from napari_sslmaps.encoders.pretext_heads.reading import companions_of
+from napari_sslmaps.encoders.pretext_heads.reading import pretext_heads_of
 from napari_sslmaps.errors import MapUnavailableError
 from napari_sslmaps.pretext.distortions import cut_masks, distort, shuffle_index, to_grey
 from napari_sslmaps.pretext.input import PretextInput, as_batch
@@ -26,7 +26,7 @@ def restoration_view(
 ) -> RestorationView:
     """Distort the picture and let the U-Net restore it."""
     _check(encoder)
-    discriminator, silent = read_discriminator(companions_of(encoder))
+    discriminator, silent = read_discriminator(pretext_heads_of(encoder))
     distorted = _distort(input_.picture, method_options.distortion, method_options.seed)
     network: Any = encoder.extractor.network
     restored = torch.sigmoid(network(as_batch(distorted, encoder)))

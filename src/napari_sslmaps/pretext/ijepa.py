@@ -16,9 +16,9 @@ from napari_sslmaps.encoders.encoder import Encoder
 from napari_sslmaps.encoders.families.vit import ViTArchitecture
 from napari_sslmaps.encoders.families.vit_network import build_vit
 from napari_sslmaps.encoders.pretext_heads.ijepa import Predictor, read_predictor
-from napari_sslmaps.encoders.pretext_heads.reading import companions_of, fill, part_of
+from napari_sslmaps.encoders.pretext_heads.reading import fill, part_of, pretext_heads_of
 from napari_sslmaps.encoders.pretext_heads.sequence import encode, encode_seen
-from napari_sslmaps.encoders.recognition import Companions
+from napari_sslmaps.encoders.recognition import PretextHeads
 from napari_sslmaps.maps.pca import pca_map
 from napari_sslmaps.pretext.input import PretextInput, as_batch, transformer
 from napari_sslmaps.pretext.masks import draw_blocks
@@ -34,9 +34,9 @@ _ONE_ENCODER = (
 def prediction_view(input_: PretextInput, encoder: Encoder, method_options: MethodOptions) -> PredictionView:
     """Predict the tokens of target blocks from those of the rest."""
     network, architecture = transformer(encoder)
-    companions = companions_of(encoder)
-    predictor, doubt = read_predictor(companions, architecture, input_.grid.shape)
-    context_encoder, target_encoder, alone = _branches(network, architecture, companions, encoder)
+    pretext_heads = pretext_heads_of(encoder)
+    predictor, doubt = read_predictor(pretext_heads, architecture, input_.grid.shape)
+    context_encoder, target_encoder, alone = _branches(network, architecture, pretext_heads, encoder)
     blocks, context = _choose(input_, method_options)
     images = as_batch(input_.picture, encoder)
     seen = torch.from_numpy(seen_tokens(~context)).to(encoder.device)[None]
@@ -74,10 +74,10 @@ def _compare(agreement: Float32, blind: Float32) -> str:
 
 
 def _branches(
-    network: Any, architecture: ViTArchitecture, companions: Companions, encoder: Encoder
+    network: Any, architecture: ViTArchitecture, pretext_heads: PretextHeads, encoder: Encoder
 ) -> tuple[Any, Any, str]:
     """Context encoder, target encoder, and a sentence where they are one and the same."""
-    state = part_of(companions.state, "context.")
+    state = part_of(pretext_heads.state, "context.")
     if not state:
         return network, network, _ONE_ENCODER
     other = fill(partial(build_vit, architecture), state, "other branch").to(encoder.device)

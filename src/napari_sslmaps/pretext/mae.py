@@ -9,9 +9,9 @@ from napari_sslmaps.core.results import Float32
 from napari_sslmaps.encoders.encoder import Encoder
 from napari_sslmaps.encoders.pretext_heads.blocks import take
 from napari_sslmaps.encoders.pretext_heads.mae import VARIANCE_FLOOR, from_patches, read_decoder, to_patches
-from napari_sslmaps.encoders.pretext_heads.reading import companions_of
+from napari_sslmaps.encoders.pretext_heads.reading import pretext_heads_of
 from napari_sslmaps.encoders.pretext_heads.sequence import encode_seen
-from napari_sslmaps.encoders.recognition import Companions
+from napari_sslmaps.encoders.recognition import PretextHeads
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.pretext.input import PretextInput, as_batch, transformer
 from napari_sslmaps.pretext.masks import random_mask
@@ -34,13 +34,13 @@ def reconstruction_view(
 ) -> ReconstructionView:
     """Hide patches and let the decoder predict them."""
     network, architecture = transformer(encoder)
-    companions = companions_of(encoder)
+    pretext_heads = pretext_heads_of(encoder)
     decoder, doubt = read_decoder(
-        companions, architecture, input_.grid.shape, heads=method_options.decoder_heads
+        pretext_heads, architecture, input_.grid.shape, heads=method_options.decoder_heads
     )
-    normalised, notes = _target(companions, method_options)
+    normalised, notes = _target(pretext_heads, method_options)
     ratio = (
-        companions.settings.get("mask_ratio", _USUAL_RATIO)
+        pretext_heads.settings.get("mask_ratio", _USUAL_RATIO)
         if method_options.ratio is None
         else method_options.ratio
     )
@@ -80,10 +80,10 @@ def reconstruction_view(
     )
 
 
-def _target(companions: Companions, method_options: MethodOptions) -> tuple[bool, tuple[str, ...]]:
+def _target(pretext_heads: PretextHeads, method_options: MethodOptions) -> tuple[bool, tuple[str, ...]]:
     """Whether the decoder predicts normalised pixels, and what is to be said of it."""
     norm_pix = (
-        companions.settings.get("norm_pix") if method_options.norm_pix is None else method_options.norm_pix
+        pretext_heads.settings.get("norm_pix") if method_options.norm_pix is None else method_options.norm_pix
     )
     if norm_pix is None:
         return False, (_ASSUMED,)

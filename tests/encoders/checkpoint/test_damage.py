@@ -18,7 +18,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch.distributed import checkpoint as distributed
 
-from napari_sslmaps.encoders.checkpoint.read import inspect_checkpoint, read_checkpoint, read_companions
+from napari_sslmaps.encoders.checkpoint.read import inspect_checkpoint, read_checkpoint, read_pretext_heads
 from napari_sslmaps.encoders.header import HEADER_KEY
 from napari_sslmaps.encoders.overrides import Overrides
 from napari_sslmaps.encoders.registry import load_encoder
@@ -48,7 +48,7 @@ def test_truncated_pickles(tmp_path, keep, old):
     path = save(tmp_path / "cut.pth", {"model": mae_state()}, _use_new_zipfile_serialization=not old)
     whole = path.read_bytes()
     path.write_bytes(whole[: int(keep * len(whole)) if isinstance(keep, float) else keep])
-    for read in (inspect_checkpoint, read_checkpoint, read_companions):
+    for read in (inspect_checkpoint, read_checkpoint, read_pretext_heads):
         with pytest.raises(CheckpointError, match=r"cut\.pth.*Fetch it again"):
             read(path, MAE)
 
@@ -123,7 +123,7 @@ def test_a_pickle_that_wants_to_run_something_is_refused_by_name(tmp_path, place
     target = tmp_path / "boom"
     content = {"model": mae_state()} | {place: Bomb(target)}
     path = save(tmp_path / "bomb.pth", content, _use_new_zipfile_serialization=not old)
-    for read in (inspect_checkpoint, read_checkpoint, read_companions):
+    for read in (inspect_checkpoint, read_checkpoint, read_pretext_heads):
         with pytest.raises(CheckpointError, match=r"asks to run or build '\w+\.mkdir', which is refused"):
             read(path, MAE)
     assert not target.exists()

@@ -9,7 +9,7 @@ from official import mae_state, sincos_positions
 from safetensors.torch import load_file
 
 from napari_sslmaps.encoders.checkpoint.identify import has_sincos_positions
-from napari_sslmaps.encoders.checkpoint.read import inspect_checkpoint, read_companions
+from napari_sslmaps.encoders.checkpoint.read import inspect_checkpoint, read_pretext_heads
 from napari_sslmaps.encoders.methods.mae import predicts_normalised_pixels
 from napari_sslmaps.encoders.registry import get_spec
 from napari_sslmaps.lab.simulators.histology import simulate_histology
@@ -47,7 +47,7 @@ def test_the_last_layer_tells_what_it_predicts(normalised):
 @pytest.mark.parametrize("name", ["mae-histology", "mae-ultrasound"])
 def test_the_embedded_decoders_predict_normalised_pixels(name):
     assert predicts_normalised_pixels(load_file(get_spec(name).path)) is True
-    assert read_companions(get_spec(name).path).settings["norm_pix"] is True
+    assert read_pretext_heads(get_spec(name).path).settings["norm_pix"] is True
 
 
 @pytest.mark.parametrize(
@@ -72,13 +72,13 @@ def test_a_file_with_a_decoder_tells_its_targets_in_words_or_by_its_weights(tmp_
         targets = targets - targets.mean(dim=1, keepdim=True)
     content = {"model": mae_state(decoder=True) | best_linear_decoder(targets)}
     torch.save(content, tmp_path / "mae.pth")
-    assert read_companions(tmp_path / "mae.pth").settings["norm_pix"] is normalised
+    assert read_pretext_heads(tmp_path / "mae.pth").settings["norm_pix"] is normalised
     assert f"norm_pix = {normalised}  (the decoder's last layer" in str(
         inspect_checkpoint(tmp_path / "mae.pth")
     )
     content["args"] = argparse.Namespace(norm_pix_loss=not normalised)
     torch.save(content, tmp_path / "mae.pth")
-    assert read_companions(tmp_path / "mae.pth").settings["norm_pix"] is not normalised
+    assert read_pretext_heads(tmp_path / "mae.pth").settings["norm_pix"] is not normalised
 
 
 @pytest.mark.parametrize("class_token", [True, False])

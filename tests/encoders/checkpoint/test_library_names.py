@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional
 from torchvision.models import VisionTransformer
 
-from napari_sslmaps.encoders.checkpoint.read import inspect_checkpoint, read_companions
+from napari_sslmaps.encoders.checkpoint.read import inspect_checkpoint, read_pretext_heads
 from napari_sslmaps.encoders.overrides import Overrides
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import CheckpointError
@@ -199,7 +199,7 @@ def test_mmpretrain_keeps_the_decoder_of_mae_in_a_neck(tmp_path):
     pixels = pixels_of()
     encoder = compare(path, pixels, *network(pixels), method=None)
     assert (encoder.spec.method, encoder.report.layout) == ("mae", "MAE of MMPretrain")
-    found = read_companions(path, Overrides(num_heads=HEADS)).state
+    found = read_pretext_heads(path, Overrides(num_heads=HEADS)).state
     assert {"decoder_norm.weight", "mask_token", "decoder_pred.weight"} <= set(found)
     ours = {"norm1", "norm2", "attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2"}
     blocks = {name.removeprefix("decoder_blocks.0.") for name in found if name.startswith("decoder_blocks.")}

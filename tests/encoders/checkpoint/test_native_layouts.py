@@ -11,7 +11,7 @@ from definitions import DEPTH, DIM, HEADS, PATCH, SIDE, forward, random_weights,
 from official import sincos_positions
 from safetensors.torch import save_file
 
-from napari_sslmaps.encoders.checkpoint.read import inspect_checkpoint, read_companions
+from napari_sslmaps.encoders.checkpoint.read import inspect_checkpoint, read_pretext_heads
 from napari_sslmaps.encoders.methods.registry import METHODS
 from napari_sslmaps.encoders.overrides import Overrides
 from napari_sslmaps.encoders.registry import load_encoder
@@ -83,12 +83,12 @@ def test_mae(tmp_path, size, form):
     assert encoder.spec.method == "mae"
     report = encoder.report
     assert ("decoder" in report.companions) == (form != "encoder")
-    companions = read_companions(path, Overrides(num_heads=HEADS))
+    pretext_heads = read_pretext_heads(path, Overrides(num_heads=HEADS))
     expected = set() if form == "encoder" else set(decoder_weights())
-    assert set(companions.state) == expected
+    assert set(pretext_heads.state) == expected
     assert set(expected) == {key for key, why in report.left_out.items() if why != "state of the training"}
     if form == "own training":
-        assert companions.settings == {"norm_pix": True, "mask_ratio": 0.6}
+        assert pretext_heads.settings == {"norm_pix": True, "mask_ratio": 0.6}
         assert "norm_pix = True  (norm_pix_loss among the options in the file)" in str(report)
         assert {"optimizer", "epoch", "scaler", "args"} <= set(report.left_out)
 
@@ -143,10 +143,10 @@ def test_ijepa(tmp_path, size, module, branch, key):
     assert encoder.spec.method == "ijepa"
     assert f"branch = {branch or 'target'}" in str(encoder.report)
     assert encoder.report.companions == ("predictor", "the other branch")
-    companions = read_companions(path, Overrides(num_heads=HEADS, branch=branch)).state
+    pretext_heads = read_pretext_heads(path, Overrides(num_heads=HEADS, branch=branch)).state
     other = branches["encoder" if key == "target_encoder" else "target_encoder"]
-    torch.testing.assert_close(companions["context.norm.bias"], other["norm.bias"])
-    assert {key for key in companions if key.startswith("predictor.")} == {
+    torch.testing.assert_close(pretext_heads["context.norm.bias"], other["norm.bias"])
+    assert {key for key in pretext_heads if key.startswith("predictor.")} == {
         "predictor.predictor_embed.weight",
         "predictor.mask_token",
         "predictor.predictor_proj.bias",
@@ -264,7 +264,7 @@ def test_dinov3_training_with_the_default_configuration(tmp_path, size):
     assert encoder.spec.architecture.registers == 0
     assert encoder.report.companions == ("mask token", "projection head of CLS", "projection head of patches")
     assert "norm of local crops" in encoder.report.left_out.values()
-    assert set(read_companions(path).state) >= {
+    assert set(read_pretext_heads(path).state) >= {
         "dino_head.mlp.0.weight",
         "ibot_head.mlp.0.weight",
         "mask_token",
@@ -422,7 +422,7 @@ def test_dira(tmp_path, form):
         left_out = encoder.report.left_out
         assert left_out["state_dict.queue"] == "beside the encoder"
         assert left_out["state_dict.encoder_k.backbone.encoder.conv1.weight"] == "the other branch"
-        assert set(read_companions(path).state) == {"projection.0.weight", "projection.2.bias"}
+        assert set(read_pretext_heads(path).state) == {"projection.0.weight", "projection.2.bias"}
 
 
 @pytest.mark.parametrize("form", ["resnet50.pth", "checkpoint.pth"])
@@ -439,7 +439,7 @@ def test_dira_by_discrimination_alone_is_an_encoder_without_decoder(tmp_path, fo
     with torch.inference_mode():
         tokens = encoder.extractor.extract(pixels).tokens.permute(0, 3, 1, 2)
         torch.testing.assert_close(tokens, network(pixels)[3], atol=1e-4, rtol=1e-4)
-    assert set(read_companions(path).state) == {"projection.0.weight", "projection.2.weight"}
+    assert set(read_pretext_heads(path).state) == {"projection.0.weight", "projection.2.weight"}
 
 
 def test_a_decoder_stage_of_an_encoder_alone_is_refused(tmp_path):

@@ -8,7 +8,7 @@ from made_transformers import IMAGENET, KINDS, edit_config, random_model, save_f
 from safetensors.torch import load_file, save_file
 from transformers import ViTConfig, ViTForImageClassification
 
-from napari_sslmaps.encoders.checkpoint.read import inspect_checkpoint, read_companions
+from napari_sslmaps.encoders.checkpoint.read import inspect_checkpoint, read_pretext_heads
 from napari_sslmaps.encoders.checkpoint.transformers import translate_transformers
 from napari_sslmaps.encoders.overrides import Overrides
 from napari_sslmaps.encoders.registry import load_encoder
@@ -131,10 +131,10 @@ def test_the_decoder_of_mae_is_kept(tmp_path):
     model = random_model("vit_mae", norm_pix_loss=True, mask_ratio=0.5)
     for current in (False, True):
         folder = save_folder(model, tmp_path / str(current), current=current)
-        companions = read_companions(folder)
+        pretext_heads = read_pretext_heads(folder)
         told = {"decoder_heads": 4, "decoder_eps": 1e-12, "mask_ratio": 0.5, "norm_pix": True}
-        assert companions.settings == told
-        state = companions.state
+        assert pretext_heads.settings == told
+        state = pretext_heads.state
         assert state["decoder_embed.weight"].shape == (64, 96)
         assert state["decoder_blocks.1.attn.qkv.weight"].shape == (192, 64)
         first = model.decoder.decoder_layers[0]
@@ -154,13 +154,13 @@ def test_the_decoder_of_mae_is_kept(tmp_path):
 @pytest.mark.parametrize("kind", ["dinov3_vit", "dinov2"])
 def test_the_mask_token_is_kept(tmp_path, kind):
     model = random_model(kind)
-    found = read_companions(save_folder(model, tmp_path)).state["mask_token"]
+    found = read_pretext_heads(save_folder(model, tmp_path)).state["mask_token"]
     torch.testing.assert_close(found, model.embeddings.mask_token.reshape(1, 96))
 
 
-def test_an_encoder_without_decoder_has_no_companions(tmp_path):
+def test_an_encoder_without_decoder_has_no_pretext_heads(tmp_path):
     folder = save_folder(random_model("vit_mae").vit, tmp_path)
-    assert not read_companions(folder).state
+    assert not read_pretext_heads(folder).state
     assert load("vit_mae", folder).spec.method == "mae"
 
 

@@ -113,10 +113,10 @@ def test_loss_and_gradient_are_those_of_transformers_vitmae(norm_pix_loss):
     )
 
 
-def test_the_companions_say_how_pixels_were_predicted():
-    assert tiny("mae").companions["norm_pix"] is True
+def test_the_settings_say_how_pixels_were_predicted():
+    assert tiny("mae").pretext_settings["norm_pix"] is True
     plain = tiny("mae", norm_pix_loss=False)
-    assert plain.companions["norm_pix"] is False
+    assert plain.pretext_settings["norm_pix"] is False
     assert "as they are" in plain.summary()
 
 

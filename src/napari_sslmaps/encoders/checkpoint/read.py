@@ -8,13 +8,13 @@ from torch import nn
 from napari_sslmaps.encoders.checkpoint.identify import Recognised, identify
 from napari_sslmaps.encoders.checkpoint.network import build_network
 from napari_sslmaps.encoders.checkpoint.open import open_weights
-from napari_sslmaps.encoders.checkpoint.report import RecognitionReport, describe_companions
+from napari_sslmaps.encoders.checkpoint.report import RecognitionReport, describe_pretext_heads
 from napari_sslmaps.encoders.checkpoint.transformers import translate_transformers
 from napari_sslmaps.encoders.checkpoint.transformers_names import preprocessor_facts
 from napari_sslmaps.encoders.checkpoint.translate import translate
 from napari_sslmaps.encoders.checkpoint.unwrap import networks, pick
 from napari_sslmaps.encoders.overrides import Overrides
-from napari_sslmaps.encoders.recognition import Companions, Translated, Unwrapped
+from napari_sslmaps.encoders.recognition import PretextHeads, Translated, Unwrapped
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +63,12 @@ def inspect_checkpoint(path: Path, overrides: Overrides | None = None) -> Recogn
     return _report(path, translated, recognised)
 
 
-def read_companions(path: Path, overrides: Overrides | None = None) -> Companions:
+def read_pretext_heads(path: Path, overrides: Overrides | None = None) -> PretextHeads:
     """Read what a file's pretext task needs beside the encoder; raises as `read_checkpoint`.
 
     What the encoder is, is not asked: that takes longer than reading.
     """
-    return _translate(path, overrides or Overrides())[1].companions
+    return _translate(path, overrides or Overrides())[1].pretext_heads
 
 
 def _recognise(path: Path, overrides: Overrides) -> tuple[Unwrapped, Translated, Recognised]:
@@ -99,5 +99,5 @@ def _report(path: Path, translated: Translated, recognised: Recognised) -> Recog
         inferred=recognised.inferred,
         left_out=translated.left_out,
         ambiguous=recognised.warnings,
-        companions=describe_companions(translated.companions),
+        companions=describe_pretext_heads(translated.pretext_heads),
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 from napari_sslmaps.encoders.families.registry import architecture_to_dict
 from napari_sslmaps.encoders.methods.registry import METHODS
-from napari_sslmaps.encoders.recognition import Companions, Inference
+from napari_sslmaps.encoders.recognition import Inference, PretextHeads
 from napari_sslmaps.encoders.spec import Architecture
 
 
@@ -72,9 +72,9 @@ class RecognitionReport:
         return "\n".join(lines)
 
 
-def describe_companions(companions: Companions) -> tuple[str, ...]:
+def describe_pretext_heads(pretext_heads: PretextHeads) -> tuple[str, ...]:
     """Return, in words, what a file has for the pretext task beside the encoder."""
     parts = {prefix: word for method in METHODS.values() for prefix, word in method.pretext_parts.items()}
     return tuple(
-        word for prefix, word in parts.items() if any(key.startswith(prefix) for key in companions.state)
+        word for prefix, word in parts.items() if any(key.startswith(prefix) for key in pretext_heads.state)
     )

@@ -15,7 +15,7 @@ from napari_sslmaps.encoders.checkpoint.timm_config import HEADS, OTHER_NAMES
 from napari_sslmaps.encoders.families.family import prefixes_of
 from napari_sslmaps.encoders.methods.dino import translate_moco
 from napari_sslmaps.encoders.methods.mae import translate_mae
-from napari_sslmaps.encoders.recognition import Companions, Fact, Translated, Unwrapped, separate
+from napari_sslmaps.encoders.recognition import Fact, PretextHeads, Translated, Unwrapped, separate
 
 Rules = tuple[tuple[str, str], ...]
 _DECODER = "decoder_embed.weight"
@@ -241,4 +241,4 @@ def translate_respelled(file: Unwrapped) -> Translated:
         facts["method"] = Fact("mae", "the decoder of a masked autoencoder")
     translated = separate(file, file.spelling, {"mask_token": "mask token", **spelling.beside, **HEADS})
     state = {OTHER_NAMES.get(key, key): tensor for key, tensor in translated.state.items()}
-    return replace(translated, state=state, companions=Companions(), facts=facts)
+    return replace(translated, state=state, pretext_heads=PretextHeads(), facts=facts)

@@ -17,7 +17,7 @@ from napari_sslmaps.encoders.checkpoint.transformers_names import (
     translate_key,
 )
 from napari_sslmaps.encoders.methods.method import ModelType
-from napari_sslmaps.encoders.recognition import Companions, Fact, Translated
+from napari_sslmaps.encoders.recognition import Fact, PretextHeads, Translated
 from napari_sslmaps.errors import CheckpointError
 
 _BESIDE = ("decoder_", "mask_token")
@@ -63,8 +63,8 @@ def translate_transformers(
         buffers["rope.periods"] = _periods(config)
     facts = read_facts(config, preprocessor) | gate
     layout = f"transformers {config['model_type']}"
-    companions = _companions(config, usual, Joined(find_pieces(beside)), facts["eps"].value)
-    return Translated(layout, Joined(pieces), buffers, left_out, companions, facts)
+    pretext_heads = _pretext_heads(config, usual, Joined(find_pieces(beside)), facts["eps"].value)
+    return Translated(layout, Joined(pieces), buffers, left_out, pretext_heads, facts)
 
 
 def _gate(config: Mapping[str, Any], tensors: Iterable[str]) -> dict[str, Fact]:
@@ -164,18 +164,18 @@ def _move_class_position(state: dict[str, Tensor]) -> None:
     state["pos_embed"] = positions[:, 1:]
 
 
-def _companions(
+def _pretext_heads(
     config: Mapping[str, Any], usual: ModelType, beside: Mapping[str, Tensor], eps: float
-) -> Companions:
+) -> PretextHeads:
     """Keep MAE's decoder with its mask token, and the mask token of DINOv2 and DINOv3, (1, D)."""
     if "decoder_embed.weight" in beside:
         heads = read_number(config, "decoder_num_attention_heads", 16)
         settings = {"mask_ratio": config.get("mask_ratio"), "norm_pix": config.get("norm_pix_loss")}
         known = {key: value for key, value in settings.items() if value is not None}
-        return Companions(beside, {"decoder_heads": heads, "decoder_eps": eps, **known})
+        return PretextHeads(beside, {"decoder_heads": heads, "decoder_eps": eps, **known})
     if usual.mask_token and "mask_token" in beside:
-        return Companions({"mask_token": beside["mask_token"].reshape(1, -1)})
-    return Companions()
+        return PretextHeads({"mask_token": beside["mask_token"].reshape(1, -1)})
+    return PretextHeads()
 
 
 class Joined(Mapping[str, Tensor]):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from napari_sslmaps.encoders.methods.method import HEADS_OF_WIDE, INVARIANCE, KeyLayout, Method, ModelType
-from napari_sslmaps.encoders.recognition import Companions, Fact, Translated, Unwrapped, separate
+from napari_sslmaps.encoders.recognition import Fact, PretextHeads, Translated, Unwrapped, separate
 
 _IBOT_MASK = "masked_embed"
 _BESIDE: Mapping[str, str] = {
@@ -99,16 +99,18 @@ def translate_dino(file: Unwrapped) -> Translated:
         facts["method"] = Fact("dino", f"the outer key {file.container!r} and no mask token")
     elif layout == "DINO" and _IBOT_MASK in file.tensors:
         facts["method"] = Fact("dino", f"{_IBOT_MASK}, the mask token of iBOT, shown as DINO", certain=False)
-    beside = translated.companions
-    companions = {_COMPANIONS.sub(_companion, key): part for key, part in beside.state.items()}
-    return replace(translated, state=renamed, facts=facts, companions=Companions(companions, beside.settings))
+    beside = translated.pretext_heads
+    pretext_heads = {_OTHER_SPELLINGS.sub(_respelled, key): part for key, part in beside.state.items()}
+    return replace(
+        translated, state=renamed, facts=facts, pretext_heads=PretextHeads(pretext_heads, beside.settings)
+    )
 
 
-_COMPANIONS = re.compile(r"^(masked_embed$|head\.(?=mlp\.))")
+_OTHER_SPELLINGS = re.compile(r"^(masked_embed$|head\.(?=mlp\.))")
 """iBOT's name of the mask token, and DINO's of the head that CLS tokens are matched by."""
 
 
-def _companion(found: re.Match[str]) -> str:
+def _respelled(found: re.Match[str]) -> str:
     return "mask_token" if found[0] == "masked_embed" else "dino_head."
 
 

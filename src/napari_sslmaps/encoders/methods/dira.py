@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from napari_sslmaps.encoders.methods.method import Claim, KeyLayout, Method
-from napari_sslmaps.encoders.recognition import Companions, Translated, Unwrapped, separate
+from napari_sslmaps.encoders.recognition import PretextHeads, Translated, Unwrapped, separate
 
 _BESIDE: Mapping[str, str] = {
     "discriminator.": "discriminator",
@@ -47,11 +47,11 @@ def translate_resnet(file: Unwrapped) -> Translated:
 
 def _with_projection(translated: Translated) -> Translated:
     """Call the two layers behind the pooled features as this package's own files do."""
-    companions = {
+    pretext_heads = {
         f"projection.{key.removeprefix('fc.')}" if key.startswith("fc.") else key: tensor
-        for key, tensor in translated.companions.state.items()
+        for key, tensor in translated.pretext_heads.state.items()
     }
-    return replace(translated, companions=Companions(companions, translated.companions.settings))
+    return replace(translated, pretext_heads=PretextHeads(pretext_heads, translated.pretext_heads.settings))
 
 
 DIRA = Method(

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from napari_sslmaps.encoders.methods.method import HEADS_OF_WIDE, RECONSTRUCTION, KeyLayout, Method, ModelType
-from napari_sslmaps.encoders.recognition import CHANNELS, Companions, Fact, Translated, Unwrapped, separate
+from napari_sslmaps.encoders.recognition import CHANNELS, Fact, PretextHeads, Translated, Unwrapped, separate
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,14 +38,14 @@ def translate_mae(file: Unwrapped) -> Translated:
     """Translate a file of MAE's own code: pretraining, with its options if they are in it, or fine-tuning."""
     translated = separate(file, "MAE", _BESIDE)
     facts = mae_facts(file)
-    decoder, settings = translated.companions.state, dict(translated.companions.settings)
+    decoder, settings = translated.pretext_heads.state, dict(translated.pretext_heads.settings)
     if "decoder_embed.weight" in decoder:
         settings |= {ours: file.args[theirs] for theirs, ours in _SETTINGS.items() if theirs in file.args}
         fact = _norm_pix(file, decoder)
         if fact is not None and "norm_pix" not in file.header.get("companions", {}):
             facts["norm_pix"] = fact
             settings["norm_pix"] = fact.value
-    return replace(translated, companions=Companions(decoder, settings), facts=facts)
+    return replace(translated, pretext_heads=PretextHeads(decoder, settings), facts=facts)
 
 
 def _norm_pix(file: Unwrapped, decoder: Mapping[str, Tensor]) -> Fact | None:

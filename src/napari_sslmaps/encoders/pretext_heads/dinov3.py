@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from napari_sslmaps.encoders.pretext_heads.reading import fill, part_of
-from napari_sslmaps.encoders.recognition import Companions
+from napari_sslmaps.encoders.recognition import PretextHeads
 from napari_sslmaps.errors import CheckpointError
 
 _LAYERS = 3
@@ -47,12 +47,12 @@ class PrototypeHead(nn.Module):
         return points @ functional.normalize(self.last_layer, dim=-1).T
 
 
-def read_projection(companions: Companions, prefix: str) -> nn.Sequential | None:
+def read_projection(pretext_heads: PretextHeads, prefix: str) -> nn.Sequential | None:
     """Build what stands before the prototypes of a head: its MLP, with batch norms or without.
 
     Parameters
     ----------
-    companions
+    pretext_heads
         Networks beside the encoder in a file.
     prefix
         Prefix of the head's keys: ``dino_head.`` or ``ibot_head.``.
@@ -63,7 +63,7 @@ def read_projection(companions: Companions, prefix: str) -> nn.Sequential | None
         Module from (n, D) tokens to (n, bottleneck) points, of which cosines are taken; None if there is
         none.
     """
-    state = part_of(companions.state, f"{prefix}mlp.")
+    state = part_of(pretext_heads.state, f"{prefix}mlp.")
     if not state:
         return None
     numbers = [int(key.partition(".")[0]) for key in state]

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from napari_sslmaps.encoders.pretext_heads.reading import fill, part_of
-from napari_sslmaps.encoders.recognition import Companions
+from napari_sslmaps.encoders.recognition import PretextHeads
 
 DISCRIMINATOR_STRIDE = 8
 """Pixels per score."""
@@ -24,7 +24,7 @@ class PatchDiscriminator(nn.Sequential):
         super().__init__(*layers, nn.Conv2d(channels, 1, 3, padding=1))
 
 
-def read_discriminator(companions: Companions) -> tuple[PatchDiscriminator | None, str]:
+def read_discriminator(pretext_heads: PretextHeads) -> tuple[PatchDiscriminator | None, str]:
     """Build the discriminator of a file.
 
     Returns
@@ -33,7 +33,7 @@ def read_discriminator(companions: Companions) -> tuple[PatchDiscriminator | Non
         The discriminator in evaluation mode, None if the file has none that is known here; and a sentence
         that says so, empty otherwise.
     """
-    state = part_of(companions.state, "discriminator.")
+    state = part_of(pretext_heads.state, "discriminator.")
     if not state:
         return None, "The file has no discriminator: there are no scores."
     first = state.get("0.weight")

@@ -9,7 +9,7 @@ from napari_sslmaps.encoders.families.vit import ViTArchitecture
 from napari_sslmaps.encoders.families.vit_network import fixed_positions, xavier
 from napari_sslmaps.encoders.pretext_heads.blocks import Stack, make_blocks, positions_for, take
 from napari_sslmaps.encoders.pretext_heads.reading import Heads, fill, part_of, stack_of
-from napari_sslmaps.encoders.recognition import Companions
+from napari_sslmaps.encoders.recognition import PretextHeads
 from napari_sslmaps.errors import MapUnavailableError
 
 
@@ -67,7 +67,7 @@ class Predictor(nn.Module):
 
 
 def read_predictor(
-    companions: Companions, architecture: ViTArchitecture, grid: tuple[int, int]
+    pretext_heads: PretextHeads, architecture: ViTArchitecture, grid: tuple[int, int]
 ) -> tuple[Predictor, str]:
     """Build the predictor of a file for a grid of patches.
 
@@ -83,13 +83,13 @@ def read_predictor(
     CheckpointError
         If it has part of one.
     """
-    state = part_of(companions.state, "predictor.")
+    state = part_of(pretext_heads.state, "predictor.")
     if "predictor_embed.weight" not in state:
         raise MapUnavailableError(
             "Expected a file with I-JEPA's predictor; this one holds the encoder alone, and nothing can be "
             "predicted from it. The authors' own .pth.tar files have it; transformers' and timm's do not."
         )
-    heads = Heads(companions.settings.get("predictor_heads"), architecture.heads)
+    heads = Heads(pretext_heads.settings.get("predictor_heads"), architecture.heads)
     stack, note = stack_of(state, "predictor_blocks.", heads, architecture.eps)
     positions = state.get("predictor_pos_embed")
     if positions is not None:

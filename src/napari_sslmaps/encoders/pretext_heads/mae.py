@@ -9,7 +9,7 @@ from napari_sslmaps.encoders.families.vit import ViTArchitecture, check_heads
 from napari_sslmaps.encoders.families.vit_network import fixed_positions, xavier
 from napari_sslmaps.encoders.pretext_heads.blocks import Stack, make_blocks, positions_for, take
 from napari_sslmaps.encoders.pretext_heads.reading import Heads, fill, stack_of
-from napari_sslmaps.encoders.recognition import Companions
+from napari_sslmaps.encoders.recognition import PretextHeads
 from napari_sslmaps.errors import MapUnavailableError
 
 VARIANCE_FLOOR = 1e-6
@@ -95,13 +95,17 @@ class MAEDecoder(DecoderParts, nn.Module):
 
 
 def read_decoder(
-    companions: Companions, architecture: ViTArchitecture, grid: tuple[int, int], *, heads: int | None = None
+    pretext_heads: PretextHeads,
+    architecture: ViTArchitecture,
+    grid: tuple[int, int],
+    *,
+    heads: int | None = None,
 ) -> tuple[MAEDecoder, str]:
     """Build the decoder of a file for a grid of patches.
 
     Parameters
     ----------
-    companions, architecture
+    pretext_heads, architecture
         Tensors of the file beside its encoder, and the encoder's shape.
     grid
         Rows and columns of patches.
@@ -123,7 +127,7 @@ def read_decoder(
         If the heads do not divide its width.
     """
     state = {
-        key: value for key, value in companions.state.items() if key.startswith(("decoder_", "mask_token"))
+        key: value for key, value in pretext_heads.state.items() if key.startswith(("decoder_", "mask_token"))
     }
     if "decoder_pred.weight" not in state:
         raise MapUnavailableError(
@@ -132,7 +136,7 @@ def read_decoder(
         )
     if heads is not None:
         check_heads(heads, state["decoder_pred.weight"].shape[1])
-    settings = companions.settings
+    settings = pretext_heads.settings
     eps = settings.get("decoder_eps", architecture.eps)
     stack, note = stack_of(state, "decoder_blocks.", Heads(heads or settings.get("decoder_heads")), eps)
     positions = state.get("decoder_pos_embed")

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 from torch import Tensor, nn
 
-from napari_sslmaps.encoders.checkpoint.read import read_companions
+from napari_sslmaps.encoders.checkpoint.read import read_pretext_heads
 from napari_sslmaps.encoders.families.vit_recognition import BLOCKS, weigh_heads
 from napari_sslmaps.encoders.overrides import Overrides
 from napari_sslmaps.encoders.pretext_heads.blocks import Stack
-from napari_sslmaps.encoders.recognition import Companions, count_of
+from napari_sslmaps.encoders.recognition import PretextHeads, count_of
 from napari_sslmaps.errors import CheckpointError, MapUnavailableError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _HEAD_WIDTHS = (32, 16)
 
 
-def companions_of(encoder: "Encoder") -> Companions:
+def pretext_heads_of(encoder: "Encoder") -> PretextHeads:
     """Read what an encoder's pretext task needs beside it, from the file that it came from.
 
     Parameters
@@ -30,7 +30,7 @@ def companions_of(encoder: "Encoder") -> Companions:
 
     Returns
     -------
-    Companions
+    PretextHeads
         Tensors of the file's precision, on the CPU; empty if the file holds the encoder alone.
 
     Raises
@@ -46,7 +46,7 @@ def companions_of(encoder: "Encoder") -> Companions:
             f"Expected an encoder that was trained, with the networks of its pretext task; {spec.name} is an "
             "untrained control, which has none. Choose the encoder that it is the twin of."
         )
-    return read_companions(spec.path, Overrides.of(spec.overrides))
+    return read_pretext_heads(spec.path, Overrides.of(spec.overrides))
 
 
 def part_of(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

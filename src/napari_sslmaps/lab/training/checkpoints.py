@@ -242,7 +242,7 @@ def save_encoder(objective: Objective, path: Path, *, provenance: Mapping[str, A
         "method": objective.method,
         "architecture": architecture_to_dict(objective.architecture),
         "normalisation": objective.normalisation,
-        "companions": objective.companions,
+        "companions": objective.pretext_settings,
         "provenance": dict(provenance),
         "licence": _LICENCE if simulated else "for the owner of the images to say",
     }

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lightning_fabric import Fabric
 
-from napari_sslmaps.encoders.checkpoint.read import Checkpoint, read_checkpoint, read_companions
+from napari_sslmaps.encoders.checkpoint.read import Checkpoint, read_checkpoint, read_pretext_heads
 from napari_sslmaps.encoders.overrides import Overrides
 from napari_sslmaps.errors import CheckpointError, InvalidOptionError, SSLMapsError
 from napari_sslmaps.files import written_whole
@@ -212,8 +212,10 @@ def load_initial(objective: Objective, path: Path) -> str:
     """
     checkpoint, wanted = _read(path, objective)
     own, report = objective.exported(), checkpoint.report
-    companions = {name: value for name, value in read_companions(path, wanted).state.items() if name in own}
-    state = {**checkpoint.network.state_dict(), **companions}
+    pretext_heads = {
+        name: value for name, value in read_pretext_heads(path, wanted).state.items() if name in own
+    }
+    state = {**checkpoint.network.state_dict(), **pretext_heads}
     fitting = {name for name in state if name in own and own[name].shape == state[name].shape}
     if not any(".mlp." in name or ".conv" in name for name in fitting):
         raise InvalidOptionError(
@@ -224,7 +226,7 @@ def load_initial(objective: Objective, path: Path) -> str:
     fresh = sorted(set(own) - fitting)
     return (
         f"Took {len(fitting)} tensors from {path.name} ({report.layout}, {report.method}). "
-        f"Left out of the file: {_listed([*left_out, *(set(report.left_out) - set(companions))])}. "
+        f"Left out of the file: {_listed([*left_out, *(set(report.left_out) - set(pretext_heads))])}. "
         f"Begun afresh: {_listed(fresh)}."
     )
 

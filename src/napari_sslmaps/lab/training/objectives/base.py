@@ -37,7 +37,7 @@ class Objective(nn.Module, ABC):
         Shape of the encoder that is kept.
     normalisation
         Name of the normalisation preset the encoder sees.
-    companions
+    pretext_settings
         Settings of the decoder, predictor or discriminator that the weights alone do not tell.
     checkpointing
         Whether blocks are computed again in the backward pass instead of keeping their activations.
@@ -48,7 +48,7 @@ class Objective(nn.Module, ABC):
     method: str
     architecture: Architecture
     normalisation: str
-    companions: dict[str, Any]
+    pretext_settings: dict[str, Any]
 
     def __init__(self) -> None:
         super().__init__()

@@ -54,7 +54,7 @@ class DINOv3(Objective):
         self.options = chosen = parse_options(DINOv3Options, options)
         self.region = CropScheme(chosen.region, chosen.region_span, crop.upright)
         self.local = CropScheme(chosen.local_size, chosen.local_span, crop.upright)
-        self.companions = {
+        self.pretext_settings = {
             "prototypes": chosen.prototypes,
             "patch_prototypes": chosen.patch_prototypes,
             "gram_from": chosen.gram_from,

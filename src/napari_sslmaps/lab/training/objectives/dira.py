@@ -63,7 +63,7 @@ class DiRA(Objective):
         self.architecture = architecture
         self.crop = crop
         self.region = CropScheme(chosen.region, chosen.region_span, crop.upright)
-        self.companions = self._describe()
+        self.pretext_settings = self._describe()
         self.query = _Branch(architecture, chosen.embedding)
         self.key: Any = frozen_copy(self.query)
         has_adversary = chosen.ingredients == "Di+Re+Ad"

@@ -33,7 +33,7 @@ class IJEPA(Objective):
         self.architecture = architecture
         self.crop = crop
         self.options = parse_options(IJEPAOptions, options)
-        self.companions = {"predictor_heads": self.options.predictor_heads}
+        self.pretext_settings = {"predictor_heads": self.options.predictor_heads}
         gain = self.options.patch_gain
         self.context: Any = untrained_network("ijepa", architecture, patch_gain=gain)
         self.target: Any = frozen_copy(self.context)

@@ -32,7 +32,7 @@ class MAE(DecoderParts, Objective):
         self.architecture = architecture
         self.crop = crop
         self.options = chosen = parse_options(MAEOptions, options)
-        self.companions = {
+        self.pretext_settings = {
             "decoder_heads": chosen.decoder_heads,
             "norm_pix": chosen.norm_pix_loss,
             "mask_ratio": chosen.mask_ratio,

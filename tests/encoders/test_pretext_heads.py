@@ -17,9 +17,9 @@ from napari_sslmaps.encoders.pretext_heads.dinov3 import PrototypeHead, read_pro
 from napari_sslmaps.encoders.pretext_heads.dira import PatchDiscriminator, read_discriminator
 from napari_sslmaps.encoders.pretext_heads.ijepa import Predictor, read_predictor
 from napari_sslmaps.encoders.pretext_heads.mae import MAEDecoder, from_patches, read_decoder, to_patches
-from napari_sslmaps.encoders.pretext_heads.reading import Heads, companions_of
+from napari_sslmaps.encoders.pretext_heads.reading import Heads, pretext_heads_of
 from napari_sslmaps.encoders.pretext_heads.sequence import encode, encode_seen
-from napari_sslmaps.encoders.recognition import Companions
+from napari_sslmaps.encoders.recognition import PretextHeads
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import CheckpointError, MapUnavailableError
 
@@ -33,7 +33,7 @@ def decoder_state():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_a_decoder_comes_back_in_single_precision(dtype):
     state = {key: value.to(dtype) for key, value in decoder_state().items()}
-    decoder, note = read_decoder(Companions(state, {"decoder_heads": 4}), TINY_VIT, TINY_VIT.grid)
+    decoder, note = read_decoder(PretextHeads(state, {"decoder_heads": 4}), TINY_VIT, TINY_VIT.grid)
     assert note == ""
     for key, value in decoder.state_dict().items():
         assert value.dtype == torch.float32
@@ -43,7 +43,7 @@ def test_a_decoder_comes_back_in_single_precision(dtype):
 
 
 def test_heads_that_no_file_tells_are_assumed_and_said():
-    decoder, note = read_decoder(Companions(decoder_state()), TINY_VIT, TINY_VIT.grid)
+    decoder, note = read_decoder(PretextHeads(decoder_state()), TINY_VIT, TINY_VIT.grid)
     assert decoder.decoder_blocks[0].attn.num_heads == 2
     assert note == "The file does not tell the heads of its decoder_blocks; 2 are assumed."
 
@@ -77,38 +77,38 @@ def test_part_of_a_decoder_is_refused_with_what_is_missing(damage, message):
     state = decoder_state()
     damage(state)
     with pytest.raises(CheckpointError, match=message):
-        read_decoder(Companions(state, {"decoder_heads": 4}), TINY_VIT, TINY_VIT.grid)
+        read_decoder(PretextHeads(state, {"decoder_heads": 4}), TINY_VIT, TINY_VIT.grid)
 
 
 def test_heads_that_do_not_divide_the_width_are_refused():
     with pytest.raises(CheckpointError, match="divide its width 64; got 5"):
-        read_decoder(Companions(decoder_state(), {"decoder_heads": 5}), TINY_VIT, TINY_VIT.grid)
+        read_decoder(PretextHeads(decoder_state(), {"decoder_heads": 5}), TINY_VIT, TINY_VIT.grid)
 
 
 def test_a_predictor_has_as_many_heads_as_its_encoder_unless_told():
     shape = replace(TINY_VIT, class_token=False)
     state = {f"predictor.{key}": value for key, value in Predictor(32, (4, 4), STACK).state_dict().items()}
-    predictor, note = read_predictor(Companions(state), shape, (4, 4))
+    predictor, note = read_predictor(PretextHeads(state), shape, (4, 4))
     assert predictor.predictor_blocks[0].attn.num_heads == shape.heads == 2
     assert "2 are assumed" in note
-    told, silent = read_predictor(Companions(state, {"predictor_heads": 4}), shape, (4, 4))
+    told, silent = read_predictor(PretextHeads(state, {"predictor_heads": 4}), shape, (4, 4))
     assert told.predictor_blocks[0].attn.num_heads == 4
     assert silent == ""
     with pytest.raises(MapUnavailableError, match="predictor"):
-        read_predictor(Companions(), shape, (4, 4))
+        read_predictor(PretextHeads(), shape, (4, 4))
 
 
 def test_a_discriminator_of_another_make_is_left_out_and_said():
     state = {f"discriminator.{key}": value for key, value in PatchDiscriminator(8).state_dict().items()}
-    judge, note = read_discriminator(Companions(state))
+    judge, note = read_discriminator(PretextHeads(state))
     assert judge is not None
     assert note == ""
     del state["discriminator.6.bias"]
-    assert read_discriminator(Companions(state)) == (
+    assert read_discriminator(PretextHeads(state)) == (
         None,
         "The file's discriminator is built in a way that is not known here: no scores are shown.",
     )
-    assert read_discriminator(Companions())[0] is None
+    assert read_discriminator(PretextHeads())[0] is None
 
 
 def test_a_head_is_built_of_what_it_has_up_to_its_prototypes():
@@ -117,12 +117,12 @@ def test_a_head_is_built_of_what_it_has_up_to_its_prototypes():
     head.mlp[1].running_mean.uniform_(-1, 1)
     state = {f"ibot_head.{key}": value for key, value in head.state_dict().items()}
     tokens = torch.randn(6, 12)
-    built = read_projection(Companions(state), "ibot_head.")
+    built = read_projection(PretextHeads(state), "ibot_head.")
     torch.testing.assert_close(built(tokens), head.mlp(tokens))
     plain = nn.Sequential(nn.Linear(12, 16), nn.GELU(), nn.Linear(16, 8, bias=False))
     named = {f"dino_head.mlp.{key}": value for key, value in plain.state_dict().items()}
-    torch.testing.assert_close(read_projection(Companions(named), "dino_head.")(tokens), plain(tokens))
-    assert read_projection(Companions(named), "ibot_head.") is None
+    torch.testing.assert_close(read_projection(PretextHeads(named), "dino_head.")(tokens), plain(tokens))
+    assert read_projection(PretextHeads(named), "ibot_head.") is None
 
 
 @settings(max_examples=20)
@@ -181,21 +181,24 @@ def test_what_is_not_seen_has_no_influence():
     np.testing.assert_array_equal(np.flatnonzero(grid.numpy()), [0, 5, 6])
 
 
-def test_companions_are_read_from_the_file_with_its_overrides(tmp_path):
+def test_pretext_heads_are_read_from_the_file_with_its_overrides(tmp_path):
     from napari_sslmaps.lab.training.checkpoints import save_encoder
 
     objective = tiny("mae")
     path = tmp_path / "own.safetensors"
     save_encoder(objective, path, provenance={})
-    companions = companions_of(load_encoder(path, device="cpu", num_heads=4, precision="float32"))
-    assert companions.settings["decoder_heads"] == 2
+    pretext_heads = pretext_heads_of(load_encoder(path, device="cpu", num_heads=4, precision="float32"))
+    assert pretext_heads.settings["decoder_heads"] == 2
     torch.testing.assert_close(
-        companions.state["decoder_pred.weight"].float(), objective.decoder_pred.weight, atol=1e-3, rtol=1e-3
+        pretext_heads.state["decoder_pred.weight"].float(),
+        objective.decoder_pred.weight,
+        atol=1e-3,
+        rtol=1e-3,
     )
 
 
 def test_an_encoder_alone_has_none_and_a_control_no_file(tmp_path):
     alone = load_encoder(write_encoder(tmp_path / "alone.safetensors"), device="cpu", precision="float32")
-    assert not companions_of(alone).state
+    assert not pretext_heads_of(alone).state
     with pytest.raises(MapUnavailableError, match="untrained control"):
-        companions_of(load_encoder("mae-untrained", device="cpu", precision="float32"))
+        pretext_heads_of(load_encoder("mae-untrained", device="cpu", precision="float32"))
