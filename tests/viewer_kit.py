@@ -125,7 +125,7 @@ class KnownLibrary:
     """
 
     def __init__(self) -> None:
-        self.shelf: dict[str, EncoderSpec] = {}
+        self.listed: dict[str, EncoderSpec] = {}
         self.hub: dict[str, EncoderSpec] = {}
         self.asked: list[Overrides] = []
         self.on_download: Callable[[OnBytes], object] = str
@@ -134,7 +134,7 @@ class KnownLibrary:
     def remembered(self, complain: Callable[[str], None]) -> list[EncoderSpec]:
         if self.complaint:
             complain(self.complaint)
-        return list(self.shelf.values())
+        return list(self.listed.values())
 
     def published(self) -> list[EncoderSpec]:
         return list(self.hub.values())
@@ -166,13 +166,13 @@ class KnownLibrary:
             origin="file",
             overrides=overrides.given,
         )
-        self.shelf[spec.name] = spec
+        self.listed[spec.name] = spec
         return spec
 
     def forget(self, name: str) -> None:
-        if name not in self.shelf:
+        if name not in self.listed:
             raise EncoderNotFoundError(f"Expected a remembered encoder; got {name!r}.")
-        del self.shelf[name]
+        del self.listed[name]
 
     def download(self, name: str, on_bytes: OnBytes) -> None:
         self.on_download(on_bytes)

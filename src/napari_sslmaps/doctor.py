@@ -87,7 +87,7 @@ def examine() -> list[Check]:
         check_folder("cache", user_cache_path("napari-sslmaps")),
         check_folder("configuration", config_folder()),
         check_hub(),
-        *check_shelf(),
+        *check_user_encoders(),
     ]
 
 
@@ -216,7 +216,7 @@ def check_hub() -> Check:
     return replace(found, detail=f"{found.detail}; {', '.join(here) or 'no published encoder'} downloaded")
 
 
-def check_shelf() -> list[Check]:
+def check_user_encoders() -> list[Check]:
     """Whether the list of the user's encoders can be read, and whether each is as it was when added."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserEncodersWarning)

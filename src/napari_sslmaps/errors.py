@@ -77,7 +77,7 @@ class LicenceNotAcceptedError(SSLMapsError, PermissionError):
     """Published weights were asked for before their licence was accepted."""
 
 
-class ShelfError(SSLMapsError, OSError):
+class EncoderListError(SSLMapsError, OSError):
     """The list of remembered encoders cannot be read or written."""
 
 

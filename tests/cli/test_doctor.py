@@ -151,7 +151,7 @@ def test_remembered_encoders_that_moved_are_noted(tmp_path: Path) -> None:
     for name in ("mine", "gone"):
         remember(write_encoder(tmp_path / f"{name}.safetensors", "mae"))
     (tmp_path / "gone.safetensors").unlink()
-    mine, gone = doctor.check_shelf()
+    mine, gone = doctor.check_user_encoders()
     assert (mine.name, mine.status, mine.fix) == ("mine", "ok", "")
     assert (gone.name, gone.status) == ("gone", "note")
     assert "No such file" in gone.detail
@@ -161,10 +161,10 @@ def test_remembered_encoders_that_moved_are_noted(tmp_path: Path) -> None:
 def test_a_damaged_list_is_a_fault() -> None:
     config_folder().mkdir(parents=True)
     (config_folder() / "encoders.json").write_text("{", encoding="utf-8")
-    (check,) = doctor.check_shelf()
+    (check,) = doctor.check_user_encoders()
     assert check.status == "fault"
     assert "kept as" in check.detail
-    assert doctor.check_shelf() == []
+    assert doctor.check_user_encoders() == []
 
 
 def test_an_unwritable_hub_cache_names_the_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

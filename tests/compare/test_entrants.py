@@ -56,14 +56,14 @@ def test_room_is_made_of_the_one_whose_turn_was_last(tmp_path: Path) -> None:
         loaded.append(name)
         return load_encoder(name, device="cpu", precision="float32")
 
-    shelf = entrants._Shelf(0)
-    size = max(entrants._weight_bytes(shelf.take(name, lambda name=name: load(name))) for name in names)
+    memory = entrants._EncodersInMemory(0)
+    size = max(entrants._weight_bytes(memory.take(name, lambda name=name: load(name))) for name in names)
     loaded.clear()
-    shelf = entrants._Shelf(2 * size)
+    memory = entrants._EncodersInMemory(2 * size)
     for _ in range(3):
         for name in names:
-            assert shelf.take(name, lambda name=name: load(name)).spec.path == Path(name)
-            assert shelf.held_bytes <= 2 * size
+            assert memory.take(name, lambda name=name: load(name)).spec.path == Path(name)
+            assert memory.held_bytes <= 2 * size
     assert len(loaded) == 3 + 2 * 1 + 1  # an order that kept the latest two would load all nine
 
 

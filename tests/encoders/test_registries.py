@@ -17,7 +17,7 @@ from napari_sslmaps.cli.commands import main
 from napari_sslmaps.compare.advice import methods_of, objectives_of
 from napari_sslmaps.compare.request import ComparedImage, ComparisonRequest
 from napari_sslmaps.compare.results import ComparedMethod, Comparison, ScoredImage
-from napari_sslmaps.doctor import check_shelf
+from napari_sslmaps.doctor import check_user_encoders
 from napari_sslmaps.encoders.families.family import Network
 from napari_sslmaps.encoders.families.registry import FAMILIES, architecture_from_dict, architecture_to_dict
 from napari_sslmaps.encoders.header import HEADER_KEY
@@ -110,7 +110,7 @@ def test_a_method_is_known_to_inspect_lists_doctor_and_advisor(method, tmp_path,
     assert spec in list_encoders()
     for words in (method.title, method.objective, method.attention_note, method.citation):
         assert words in model_card("mine")
-    assert [check.status for check in check_shelf()] == ["ok"]
+    assert [check.status for check in check_user_encoders()] == ["ok"]
     assert objectives_of(compared(method.name)) == {"mine": method.learns_from}
 
 

@@ -20,7 +20,7 @@ from napari_sslmaps.compare.record import comparison_from_record, files_of
 from napari_sslmaps.compare.store import ComparisonFolder
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.encoders.header import read_header
-from napari_sslmaps.encoders.user_encoders import read_shelf
+from napari_sslmaps.encoders.user_encoders import read_encoder_list
 from napari_sslmaps.evaluation.annotation_file import read_annotation
 from napari_sslmaps.inputs.listing import list_items
 from napari_sslmaps.lab.study.design import find_design
@@ -197,7 +197,7 @@ READERS: dict[str, Reads] = {
     "batch/.index/tiny-mae/segment-00000.faiss": _index,
     _CACHED: _cached,
     _PARTS: _cached,
-    "config/encoders.json": lambda _: read_shelf(),
+    "config/encoders.json": lambda _: read_encoder_list(),
     "config/paces.json": lambda _: read_paces(),
     "key.json": lambda path: Study.read(path.parent),
     "answers.json": _answers,

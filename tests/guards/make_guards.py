@@ -86,7 +86,7 @@ def make_files() -> None:
     _runs()
     _head()
     _comparison()
-    _shelf()
+    _user_encoders()
     _throughputs()
     _cache()
     done(*guard_kit.batch_of(MADE_IN))
@@ -200,7 +200,7 @@ def _comparison() -> None:
     done(*guard_kit.comparison_of(MADE_IN))
 
 
-def _shelf() -> None:
+def _user_encoders() -> None:
     done("encoders", "add", TINY["mae"], "--name", "mine")
     done("encoders", "add", TINY["dira"], "--token-stage", "encoder.layer3", "--normalisation", "imagenet")
 

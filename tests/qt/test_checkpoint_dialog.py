@@ -58,7 +58,7 @@ def test_corrections_are_shown_added_and_ticked(
         dialog.add.click()
     qtbot.waitUntil(lambda: "four-heads" in panel.encoders.rows)
     assert panel.encoders.rows["four-heads"].box.isChecked()
-    assert library.shelf["four-heads"].overrides == {"method": "ijepa", "num_heads": 4, "eps": 1e-5}
+    assert library.listed["four-heads"].overrides == {"method": "ijepa", "num_heads": 4, "eps": 1e-5}
     assert "Corrected by you: method ijepa, num_heads 4" in panel.encoders.rows["four-heads"].toolTip()
     assert "recognised as I-JEPA" in panel.run.status.text()
 
@@ -106,7 +106,7 @@ def test_a_file_that_moved_is_shown_located_and_forgotten(
     with qtbot.waitSignal(dialog.finished):
         dialog.add.click()
     (tmp_path / "mine.safetensors").unlink()
-    library.shelf["mine"] = replace(library.shelf["mine"], trouble="Expected the weights of mine.")
+    library.listed["mine"] = replace(library.listed["mine"], trouble="Expected the weights of mine.")
     panel.controller.encoder_list.list_again()
     row = panel.encoders.rows["mine"]
     assert row.known.text() == "moved"

@@ -64,9 +64,9 @@ def test_a_folder_is_remembered_and_forgotten(folder: Path) -> None:
 
 
 def test_a_damaged_list_is_complained_of(nobody_at_home: Path) -> None:
-    shelf = nobody_at_home / "config" / "encoders.json"
-    shelf.parent.mkdir(parents=True)
-    shelf.write_text("{")
+    written = nobody_at_home / "config" / "encoders.json"
+    written.parent.mkdir(parents=True)
+    written.write_text("{")
     said: list[str] = []
     assert FileLibrary().remembered(said.append) == []
     assert "damaged" in said[0]

@@ -33,7 +33,7 @@ from napari_sslmaps.pipeline.progress import OnProgress
 from napari_sslmaps.records.run import RunOptions
 
 
-class _Shelf:
+class _EncodersInMemory:
     """Encoders in memory, as many as fit; the others are loaded anew when their turn comes.
 
     Images go round all encoders in turn, so room is made of the one whose turn was last.
@@ -91,11 +91,11 @@ class LoadableEncoder:
     load: Callable[[], Encoder]
 
     @classmethod
-    def held_by(cls, shelf: _Shelf, name: str, load: Callable[[], Encoder]) -> Self:
+    def held_by(cls, memory: _EncodersInMemory, name: str, load: Callable[[], Encoder]) -> Self:
         """Load an encoder for the first time, so that what it says is known."""
-        first = shelf.take(name, load)
+        first = memory.take(name, load)
         own = cls(first.spec, first.device, first.precision, first.token_block, load)
-        return replace(own, load=lambda: own.unchanged(shelf.take(name, load)))
+        return replace(own, load=lambda: own.unchanged(memory.take(name, load)))
 
     def unchanged(self, encoder: Encoder) -> Encoder:
         """Return an encoder that was loaded again.
@@ -235,17 +235,17 @@ def entrants_of(
         If one cannot be loaded, two are called the same, or none has the attention that is asked for.
     """
     run = request.options.run
-    shelf = _Shelf(free_memory() // 2 if most is None else most)
+    memory = _EncodersInMemory(free_memory() // 2 if most is None else most)
     encoders = []
     for choice in request.encoders:
         load = partial(_load, choice, run, (loaded or {}).get(choice.name))
-        encoders.append(LoadableEncoder.held_by(shelf, choice.name, load))
+        encoders.append(LoadableEncoder.held_by(memory, choice.name, load))
     anchors = min((image.anchors for image in request.images), key=len)
     depth, heads = attention_size(encoder.spec.architecture for encoder in encoders)
     check_attention(run.maps.attention, depth=depth, heads=heads, anchors=anchors, elsewhere=False)
     entrants = [Entrant(_method(encoder.spec), encoder) for encoder in encoders]
     _check_names(entrants)
-    return (*entrants, *_control_lanes(encoders, request, shelf))
+    return (*entrants, *_control_entrants(encoders, request, memory))
 
 
 def _load(choice: EncoderChoice, run: RunOptions, here: Encoder | None) -> Encoder:
@@ -258,8 +258,8 @@ def _method(spec: EncoderSpec) -> ComparedMethod:
     return ComparedMethod(spec.name, METHODS[spec.method].title)
 
 
-def _control_lanes(
-    encoders: list[LoadableEncoder], request: ComparisonRequest, shelf: _Shelf
+def _control_entrants(
+    encoders: list[LoadableEncoder], request: ComparisonRequest, memory: _EncodersInMemory
 ) -> list[Entrant]:
     shared: dict[str, list[str]] = {}
     first: dict[str, tuple[Control, LoadableEncoder]] = {}
@@ -270,17 +270,19 @@ def _control_lanes(
                 first.setdefault(control.name, (control, encoder))
     own = {encoder.spec.name for encoder in encoders}
     names = sorted((name for name in shared if name not in own), key=lambda name: _rank(first[name][0]))
-    return [_control_lane(*first[name], tuple(shared[name]), shelf) for name in names]
+    return [_control_entrant(*first[name], tuple(shared[name]), memory) for name in names]
 
 
 def _rank(control: Control) -> int:
     return CONTROL_KINDS.index(control.kind)
 
 
-def _control_lane(control: Control, encoder: LoadableEncoder, of: tuple[str, ...], shelf: _Shelf) -> Entrant:
+def _control_entrant(
+    control: Control, encoder: LoadableEncoder, of: tuple[str, ...], memory: _EncodersInMemory
+) -> Entrant:
     method = ComparedMethod(control.name, control.kind, control.kind, of)
     if control.kind == "untrained":
-        twin = LoadableEncoder.held_by(shelf, control.name, lambda: untrained_twin(encoder.load()))
+        twin = LoadableEncoder.held_by(memory, control.name, lambda: untrained_twin(encoder.load()))
         return Entrant(method, twin, control)
     return Entrant(method, encoder if control.needs_encoder else None, control)
 

@@ -25,7 +25,7 @@ from napari_sslmaps.encoders.overrides import Overrides
 from napari_sslmaps.encoders.published.catalog import PUBLISHED
 from napari_sslmaps.encoders.published.hub import located, repository_at
 from napari_sslmaps.encoders.spec import Architecture, EncoderSpec
-from napari_sslmaps.errors import EncoderNotFoundError, InvalidOptionError, ShelfError, SSLMapsError
+from napari_sslmaps.errors import EncoderListError, EncoderNotFoundError, InvalidOptionError, SSLMapsError
 from napari_sslmaps.files import footprint, hash_path, read_regular, user_path
 from napari_sslmaps.serialise import dump, load, parse, strict
 
@@ -57,7 +57,7 @@ def remember(path: str | Path, overrides: Overrides | None = None, *, name: str 
     ------
     WeightsUnavailableError, CheckpointError, InvalidOptionError
         If it does not load, or the name is taken or malformed; nothing is remembered then.
-    ShelfError
+    EncoderListError
         If it loads but the list cannot be written.
     """
     load_triton_apart()
@@ -82,7 +82,7 @@ def remember(path: str | Path, overrides: Overrides | None = None, *, name: str 
         overrides=wanted.given,
         doubts=(*report.ambiguous, *check_forward(checkpoint.network, report.architecture)),
     )
-    with changed_shelf() as entries:
+    with changed_encoder_list() as entries:
         chosen = _chosen_name(name, entry, entries)
         entries[chosen] = entry
     return _spec(chosen, entry)
@@ -95,10 +95,10 @@ def forget(name: str) -> None:
     ------
     EncoderNotFoundError
         If none of that name is remembered.
-    ShelfError
+    EncoderListError
         If the list cannot be written.
     """
-    with changed_shelf() as entries:
+    with changed_encoder_list() as entries:
         if name not in entries:
             known = ", ".join(entries) or "there are none"
             raise EncoderNotFoundError(f"Expected a remembered encoder ({known}); got {name!r}.")
@@ -115,18 +115,18 @@ def remembered() -> list[EncoderSpec]:
         time decide; if only the time differs, the hash does, that of a large file once it is asked for by
         name.
     """
-    return [_spec(name, entry, hash_up_to=_QUICK_BYTES) for name, entry in read_shelf().items()]
+    return [_spec(name, entry, hash_up_to=_QUICK_BYTES) for name, entry in read_encoder_list().items()]
 
 
 def find_remembered(name: str) -> EncoderSpec | None:
     """Return the remembered encoder of a name, hashed if in doubt; None if there is none."""
-    entry = read_shelf().get(name)
+    entry = read_encoder_list().get(name)
     return None if entry is None else _spec(name, entry)
 
 
 def doubts_of(name: str) -> tuple[str, ...]:
     """Return what the report of a remembered encoder doubted when it was added, as sentences."""
-    entry = read_shelf().get(name)
+    entry = read_encoder_list().get(name)
     return () if entry is None else entry.doubts
 
 
@@ -223,7 +223,7 @@ class _EntryForm:
 
 
 def _spec(name: str, entry: UserEncoder, *, hash_up_to: float = math.inf) -> EncoderSpec:
-    trouble = _trouble(name, entry, hash_up_to)
+    trouble = _unavailable_reason(name, entry, hash_up_to)
     if not trouble:
         _note_time(name, entry)
     return EncoderSpec(
@@ -240,7 +240,7 @@ def _spec(name: str, entry: UserEncoder, *, hash_up_to: float = math.inf) -> Enc
     )
 
 
-def _trouble(name: str, entry: UserEncoder, hash_up_to: float = math.inf) -> str:
+def _unavailable_reason(name: str, entry: UserEncoder, hash_up_to: float = math.inf) -> str:
     try:
         size, mtime_ns = footprint(entry.path)
     except OSError as error:
@@ -276,7 +276,7 @@ def _note_time(name: str, entry: UserEncoder) -> None:
         _, mtime_ns = footprint(entry.path)
         if mtime_ns == entry.mtime_ns:
             return
-        with changed_shelf() as entries:
+        with changed_encoder_list() as entries:
             if entries.get(name) == entry:
                 entries[name] = replace(entry, mtime_ns=mtime_ns)
 
@@ -295,7 +295,7 @@ def _chosen_name(name: str, entry: UserEncoder, entries: Mapping[str, UserEncode
     """Return the wanted name if it is free or to be found again, or one that is free."""
     if name:
         holder = entries.get(name)
-        if holder is not None and holder.path != entry.path and not _trouble(name, holder):
+        if holder is not None and holder.path != entry.path and not _unavailable_reason(name, holder):
             raise InvalidOptionError(
                 f"Expected a name that is free; {name!r} is that of {holder.path}. Choose another, or forget "
                 f"it first (napari-sslmaps encoders forget {name})."
@@ -323,7 +323,7 @@ class UserEncodersWarning(UserWarning):
     """The list of remembered encoders could not be read; its text is a sentence for the user."""
 
 
-class DamagedShelfError(ShelfError):
+class DamagedEncoderListError(EncoderListError):
     """The list was damaged and is kept aside."""
 
 
@@ -333,12 +333,12 @@ def config_folder() -> Path:
     return user_path(named) if named else user_config_path("napari-sslmaps")
 
 
-def shelf_path() -> Path:
+def encoder_list_path() -> Path:
     """Return where the list of remembered encoders is kept."""
     return config_folder() / "encoders.json"
 
 
-def read_shelf() -> dict[str, UserEncoder]:
+def read_encoder_list() -> dict[str, UserEncoder]:
     """Read what is remembered, by name.
 
     A damaged file is kept aside under another name, and the list begins anew; an unreadable one or one of a
@@ -346,53 +346,53 @@ def read_shelf() -> dict[str, UserEncoder]:
     """
     try:
         return _read()
-    except ShelfError as error:
+    except EncoderListError as error:
         warnings.warn(str(error), UserEncodersWarning, stacklevel=2)
         return {}
 
 
 @contextmanager
-def changed_shelf() -> Iterator[dict[str, UserEncoder]]:
+def changed_encoder_list() -> Iterator[dict[str, UserEncoder]]:
     """Give the entries, read under a lock, and write them at the end, whole or not at all.
 
     Raises
     ------
-    ShelfError
+    EncoderListError
         If the list cannot be read or written, or another process keeps it locked.
     """
-    path = shelf_path()
+    path = encoder_list_path()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock"), timeout=_PATIENCE_SECONDS):
-            entries = _kept_aside_if_damaged()
+            entries = _read_or_set_aside()
             yield entries
             _write(path, entries)
     except OSError as error:
         if isinstance(error, SSLMapsError):
             raise
-        raise ShelfError(
+        raise EncoderListError(
             f"Expected to write the list of remembered encoders, {path}; the system says: "
             f"{error.strerror or error}. Weight files still load by their path; make the folder writable, or "
             f"name another in {FOLDER_VARIABLE}."
         ) from error
 
 
-def _kept_aside_if_damaged() -> dict[str, UserEncoder]:
+def _read_or_set_aside() -> dict[str, UserEncoder]:
     try:
         return _read()
-    except DamagedShelfError as error:
+    except DamagedEncoderListError as error:
         warnings.warn(str(error), UserEncodersWarning, stacklevel=4)
         return {}
 
 
 def _read() -> dict[str, UserEncoder]:
-    path = shelf_path()
+    path = encoder_list_path()
     try:
         text = read_regular(path, _MOST_BYTES)
     except FileNotFoundError:
         return {}
     except OSError as error:
-        raise ShelfError(
+        raise EncoderListError(
             f"Expected the list of remembered encoders at {path}; it cannot be read "
             f"({error.strerror}). Make it readable."
         ) from error
@@ -403,23 +403,23 @@ def _read() -> dict[str, UserEncoder]:
         entries = {} if later else described["encoders"]
         known = {name: UserEncoder.from_dict(entry) for name, entry in entries.items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _kept_aside(path, error) from error
+        raise _set_aside(path, error) from error
     if later:
-        raise ShelfError(
+        raise EncoderListError(
             f"Expected a list of remembered encoders of schema {SCHEMA}; {path} has {described['schema']}. "
             "Update napari-sslmaps to read it."
         )
     return known
 
 
-def _kept_aside(path: Path, reason: Exception) -> DamagedShelfError:
+def _set_aside(path: Path, reason: Exception) -> DamagedEncoderListError:
     """Move a damaged list away, so that nothing of it is lost, and say so."""
     aside = path.with_name(f"{path.stem}-damaged-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}.json")
     try:
         path.replace(aside)
     except OSError:
         aside = path
-    return DamagedShelfError(
+    return DamagedEncoderListError(
         f"Expected the list of remembered encoders; {path.name} is damaged ({reason}). It is kept as "
         f"{aside}; add your weight files again."
     )

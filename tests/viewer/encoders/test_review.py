@@ -105,7 +105,7 @@ def test_a_file_that_changed_or_moved_is_unticked_and_can_be_found_again(
 ) -> None:
     workspace, path = controller.workspace, tmp_path / "mine.pth"
     controller.files.review(path, Overrides(num_heads=4)).accept("")
-    library.shelf["mine"] = replace(library.shelf["mine"], trouble="Expected the weights of mine.")
+    library.listed["mine"] = replace(library.listed["mine"], trouble="Expected the weights of mine.")
     if not there:
         path.unlink()
     controller.encoder_list.list_again()

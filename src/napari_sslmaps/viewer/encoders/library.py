@@ -48,10 +48,10 @@ class Library(Protocol):
 
 
 class FileLibrary:
-    """The shelf of the user's files and the hub's cache."""
+    """The list of the user's files, and the hub's cache."""
 
     def remembered(self, complain: Callable[[str], None]) -> list[EncoderSpec]:
-        """Read the shelf, without torch."""
+        """Read the list, without torch."""
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UserEncodersWarning)
             specs = remembered()
@@ -70,11 +70,11 @@ class FileLibrary:
         return inspect_checkpoint(path, overrides)
 
     def remember(self, path: Path, overrides: Overrides, name: str) -> EncoderSpec:
-        """Put the file onto the shelf."""
+        """Put the file on the list."""
         return remember(path, overrides, name=name)
 
     def forget(self, name: str) -> None:
-        """Take the file off the shelf."""
+        """Take the file off the list."""
         forget(name)
 
     def download(self, name: str, on_bytes: OnBytes) -> None:

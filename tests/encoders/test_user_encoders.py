@@ -18,16 +18,16 @@ from napari_sslmaps.encoders.user_encoders import (
     UserEncodersWarning,
     config_folder,
     doubts_of,
+    encoder_list_path,
     forget,
     remember,
     remembered,
-    shelf_path,
 )
 from napari_sslmaps.errors import (
     CheckpointError,
+    EncoderListError,
     EncoderNotFoundError,
     InvalidOptionError,
-    ShelfError,
     WeightsUnavailableError,
 )
 
@@ -126,7 +126,9 @@ def test_a_copy_with_another_time_is_the_same_and_is_hashed_once(
 
     monkeypatch.setattr("napari_sslmaps.encoders.user_encoders.hash_path", never)
     assert remembered()[0].trouble == ""
-    assert json.loads(shelf_path().read_text(encoding="utf-8"))["encoders"]["liver-run"]["mtime_ns"] == 7
+    assert (
+        json.loads(encoder_list_path().read_text(encoding="utf-8"))["encoders"]["liver-run"]["mtime_ns"] == 7
+    )
 
 
 def test_a_large_file_is_hashed_only_when_it_is_asked_for(
@@ -224,7 +226,7 @@ def test_the_card_says_what_was_corrected_and_doubted(file: Path, tmp_path: Path
 def test_a_damaged_list_is_kept_aside(text: str, file: Path) -> None:
     config_folder().mkdir(parents=True)
     content = text.encode("utf-8", "surrogateescape")
-    shelf_path().write_bytes(content)
+    encoder_list_path().write_bytes(content)
     with pytest.warns(
         UserEncodersWarning, match=r"encoders\.json is damaged .* is kept as .*encoders-damaged-"
     ):
@@ -236,7 +238,7 @@ def test_a_damaged_list_is_kept_aside(text: str, file: Path) -> None:
 
 def test_a_damaged_list_is_kept_aside_when_adding_too(file: Path) -> None:
     config_folder().mkdir(parents=True)
-    shelf_path().write_text("{", encoding="utf-8")
+    encoder_list_path().write_text("{", encoding="utf-8")
     with pytest.warns(UserEncodersWarning, match="kept as"):
         remember(file)
     assert len(list(config_folder().glob("encoders-damaged-*.json"))) == 1
@@ -246,12 +248,12 @@ def test_a_damaged_list_is_kept_aside_when_adding_too(file: Path) -> None:
 def test_a_list_of_a_later_version_is_left_alone(file: Path) -> None:
     config_folder().mkdir(parents=True)
     text = json.dumps({"format": "napari-sslmaps/shelf", "schema": SCHEMA + 1, "encoders": {"a": 1}})
-    shelf_path().write_text(text, encoding="utf-8")
+    encoder_list_path().write_text(text, encoding="utf-8")
     with pytest.warns(UserEncodersWarning, match="Update napari-sslmaps"):
         assert remembered() == []
-    with pytest.raises(ShelfError, match="Update napari-sslmaps"):
+    with pytest.raises(EncoderListError, match="Update napari-sslmaps"):
         remember(file)
-    assert shelf_path().read_text(encoding="utf-8") == text
+    assert encoder_list_path().read_text(encoding="utf-8") == text
 
 
 def test_an_unwritable_folder_is_a_sentence_and_the_file_still_loads(
@@ -259,7 +261,7 @@ def test_an_unwritable_folder_is_a_sentence_and_the_file_still_loads(
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("NAPARI_SSLMAPS_CONFIG", str(tmp_path / "file" / "config"))
-    with pytest.raises(ShelfError, match="Weight files still load by their path"):
+    with pytest.raises(EncoderListError, match="Weight files still load by their path"):
         remember(file)
     assert ssl.load_encoder(file, device="cpu", precision="float32").spec.name == "liver-run"
     with pytest.warns(UserEncodersWarning, match="cannot be read"):
@@ -274,21 +276,21 @@ def test_a_failed_write_leaves_the_old_list(file: Path, monkeypatch: pytest.Monk
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", full)
-        with pytest.raises(ShelfError, match="No space left on device"):
+        with pytest.raises(EncoderListError, match="No space left on device"):
             remember(file, Overrides(num_heads=4))
     assert remembered() == [spec]
     assert {path.name for path in config_folder().iterdir()} <= {"encoders.json", "encoders.lock"}
 
 
 def test_two_processes_lose_nothing(file: Path, tmp_path: Path) -> None:
-    """Four processes put entries onto one shelf at once."""
+    """Four processes put entries into one list at once."""
     remember(file, name="mine")
     script = """
 import sys
 from dataclasses import replace
-from napari_sslmaps.encoders.user_encoders import changed_shelf
+from napari_sslmaps.encoders.user_encoders import changed_encoder_list
 for number in range(20):
-    with changed_shelf() as entries:
+    with changed_encoder_list() as entries:
         entries[f"{sys.argv[1]}-{number}"] = entries["mine"]
 """
     processes = [subprocess.Popen([sys.executable, "-c", script, str(which)]) for which in range(4)]
