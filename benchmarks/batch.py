@@ -16,8 +16,8 @@ from measure import Outcome, ratio, seconds
 
 from napari_sslmaps.batch.cluster import Workers
 from napari_sslmaps.batch.run import BatchProgress, run_batch
-from napari_sslmaps.batch.tasks import BatchOptions, choose_encoder, make_order
-from napari_sslmaps.batch.work import embed_order
+from napari_sslmaps.batch.tasks import BatchOptions, choose_encoder, make_task
+from napari_sslmaps.batch.work import embed_task
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.inputs.listing import BatchItem
 from napari_sslmaps.pipeline.embedding import embed
@@ -63,9 +63,9 @@ def _order(folder: Path, image: Path) -> Outcome:
     unfinished = folder / "unfinished"
     unfinished.mkdir()
     item = BatchItem(str(image), image.name)
-    order = make_order(item, choose_encoder(ENCODER), OPTIONS, folder / "out", unfinished)
+    order = make_task(item, choose_encoder(ENCODER), OPTIONS, folder / "out", unfinished)
     encoder = load_encoder(ENCODER, device="cpu", precision="float32")
-    added, whole, _ = ratio(lambda: embed_order(order), lambda: embed(image, encoder), repeats=5)
+    added, whole, _ = ratio(lambda: embed_task(order), lambda: embed(image, encoder), repeats=5)
     size = sum(path.stat().st_size for path in Path(order.folder).rglob("*") if path.is_file())
     tokens = (SIDE // STRIDE) ** 2
     detail = f"{whole / tokens * 1e6:.0f} µs and {size / tokens:.0f} bytes on disk per token"

@@ -1,4 +1,4 @@
-"""What a worker does with an order, without a cluster."""
+"""What a worker does with a task, without a cluster."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +12,8 @@ from skimage.data import immunohistochemistry
 from napari_sslmaps.batch import work
 from napari_sslmaps.batch import work as memory
 from napari_sslmaps.batch.store import read_about, read_embedding
-from napari_sslmaps.batch.tasks import BatchOptions, choose_encoder, make_order, tiles_folder
-from napari_sslmaps.batch.work import embed_order, prepare
+from napari_sslmaps.batch.tasks import BatchOptions, choose_encoder, make_task, tiles_folder
+from napari_sslmaps.batch.work import embed_task, prepare
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.tiling import Tiling
 from napari_sslmaps.encoders.registry import load_encoder
@@ -29,16 +29,16 @@ EXACT = BatchOptions(RunOptions(device="cpu", precision="float32"), tokens="floa
 
 
 @pytest.fixture
-def order(images, encoder, tmp_path):
+def task(images, encoder, tmp_path):
     unfinished = tmp_path / "out" / ".unfinished" / "x"
     unfinished.mkdir(parents=True)
     item = BatchItem(str(images / "more" / "c.png"), "more/c.png", anchors=((20.0, 30.0),))
-    return make_order(item, encoder, EXACT, tmp_path / "out", unfinished)
+    return make_task(item, encoder, EXACT, tmp_path / "out", unfinished)
 
 
-def test_an_output_holds_what_embed_gives(order, weights, tmp_path):
-    (row,) = embed_order(order)
-    image = Path(order.item.image)
+def test_an_output_holds_what_embed_gives(task, weights, tmp_path):
+    (row,) = embed_task(task)
+    image = Path(task.item.image)
     expected = embed(image, load_encoder(weights, device="cpu", precision="float32"))
     folder = tmp_path / "out" / "tiny-mae" / "more" / "c.png.zarr"
     stored = read_embedding(folder)
@@ -53,16 +53,16 @@ def test_an_output_holds_what_embed_gives(order, weights, tmp_path):
     assert (row.image_sha256, row.weights_sha256) == (provenance.image_sha256, provenance.weights_sha256)
     assert (row.height, row.width, row.level, row.precision) == (64, 48, 0, "float32")
     about = read_about(folder)
-    assert (about.key, about.row["name"]) == (order.key, "more/c.png")
+    assert (about.key, about.row["name"]) == (task.key, "more/c.png")
 
 
-def test_a_cnn_has_activation_and_no_attention(order, tmp_path):
+def test_a_cnn_has_activation_and_no_attention(task, tmp_path):
     of_cnn = replace(
-        order, encoder=choose_encoder(str(write_encoder(tmp_path / "tiny-dira.safetensors", "dira")))
+        task, encoder=choose_encoder(str(write_encoder(tmp_path / "tiny-dira.safetensors", "dira")))
     )
-    (row,) = embed_order(of_cnn)
+    (row,) = embed_task(of_cnn)
     assert (row.status, row.attention_entropy, row.prefix_attention) == ("done", None, None)
-    assert read_embedding(order.folder).activation is not None
+    assert read_embedding(task.folder).activation is not None
 
 
 @pytest.mark.parametrize(
@@ -75,48 +75,48 @@ def test_a_cnn_has_activation_and_no_attention(order, tmp_path):
         ({"anchors": ((900.0, 0.0),)}, "anchor on the region"),
     ],
 )
-def test_an_image_that_cannot_be_embedded_is_a_row_with_its_sentence(order, item, said, tmp_path):
-    (row,) = embed_order(replace(order, item=replace(order.item, **item)))
+def test_an_image_that_cannot_be_embedded_is_a_row_with_its_sentence(task, item, said, tmp_path):
+    (row,) = embed_task(replace(task, item=replace(task.item, **item)))
     assert row.status == "failed"
     assert said in row.error
     assert not (tmp_path / "out" / "tiny-mae").exists()
-    assert list(Path(order.unfinished).iterdir()) == []
+    assert list(Path(task.unfinished).iterdir()) == []
 
 
-def test_an_image_too_large_for_the_worker_is_said_before_it_is_computed(order, monkeypatch):
+def test_an_image_too_large_for_the_worker_is_said_before_it_is_computed(task, monkeypatch):
     monkeypatch.setattr(memory, "memory_limit", lambda: 8 * 6 * 32 * 4)
-    assert "fewer workers" in embed_order(order)[0].error
+    assert "fewer workers" in embed_task(task)[0].error
 
 
-def test_a_run_that_is_over_is_not_worked_for(order):
-    Path(order.unfinished).rmdir()
-    assert "has been stopped" in embed_order(order)[0].error
-    assert not Path(order.folder).exists()
+def test_a_run_that_is_over_is_not_worked_for(task):
+    Path(task.unfinished).rmdir()
+    assert "has been stopped" in embed_task(task)[0].error
+    assert not Path(task.folder).exists()
 
 
-def test_a_worker_with_other_weights_or_another_version_refuses(order, tmp_path):
-    other = replace(order.encoder, sha256="0" * 64)
+def test_a_worker_with_other_weights_or_another_version_refuses(task, tmp_path):
+    other = replace(task.encoder, sha256="0" * 64)
     with pytest.raises(WeightsUnavailableError, match="same weights"):
-        prepare(other, "cpu", "float32", order.package_version)
+        prepare(other, "cpu", "float32", task.package_version)
     with pytest.raises(InvalidOptionError, match="on every worker"):
-        prepare(order.encoder, "cpu", "float32", "99.0")
-    assert "same weights" in embed_order(replace(order, encoder=other))[0].error
-    assert "on every worker" in embed_order(replace(order, package_version="99.0"))[0].error
+        prepare(task.encoder, "cpu", "float32", "99.0")
+    assert "same weights" in embed_task(replace(task, encoder=other))[0].error
+    assert "on every worker" in embed_task(replace(task, package_version="99.0"))[0].error
 
 
-def test_an_image_that_was_stopped_goes_on_where_it_was(order, weights, monkeypatch, tmp_path):
-    cut = replace(order, options=replace(EXACT, maps=replace(EXACT.maps, tile=1, overlap=0)))
+def test_an_image_that_was_stopped_goes_on_where_it_was(task, weights, monkeypatch, tmp_path):
+    cut = replace(task, options=replace(EXACT, maps=replace(EXACT.maps, tile=1, overlap=0)))
     monkeypatch.setattr(work, "_MANY_TILES", 2)
     asked = []
 
-    def stop(order):
-        asked.append(order)
+    def stop(task):
+        asked.append(task)
         if len(asked) == 3:
             raise Cancelled("The batch that asked for this image has been stopped.")
 
     with monkeypatch.context() as patch:
         patch.setattr(work, "_check_running", stop)
-        assert embed_order(cut)[0].status == "failed"
+        assert embed_task(cut)[0].status == "failed"
     kept = tiles_folder(tmp_path / "out", cut.key)
     assert len(list(kept.rglob("*.npz"))) == 32
     computed = []
@@ -124,25 +124,25 @@ def test_an_image_that_was_stopped_goes_on_where_it_was(order, weights, monkeypa
         patch.setattr(
             work, "embed", lambda *given, **how: embed(*given, **how | {"on_progress": computed.append})
         )
-        assert embed_order(cut)[0].status == "done"
+        assert embed_task(cut)[0].status == "done"
     assert [progress.restored for progress in computed] == [32, 32]
     assert not kept.exists()
     expected = embed(
-        Path(order.item.image),
+        Path(task.item.image),
         load_encoder(weights, device="cpu", precision="float32"),
         tiling=Tiling(1, 0),
     )
-    np.testing.assert_array_equal(read_embedding(order.folder).tokens, expected.tokens)
+    np.testing.assert_array_equal(read_embedding(task.folder).tokens, expected.tokens)
 
 
-def test_only_what_the_mask_finds_is_embedded_and_comes_back(order, tmp_path):
+def test_only_what_the_mask_finds_is_embedded_and_comes_back(task, tmp_path):
     glass = np.full((640, 640, 3), 242, np.uint8)
     glass[100:356, 100:356] = immunohistochemistry()[:256, :256]
     iio.imwrite(tmp_path / "slide.png", glass)
-    item = replace(order.item, image=str(tmp_path / "slide.png"), anchors=((200.0, 200.0),))
-    (row,) = embed_order(replace(order, item=item, options=replace(EXACT, mask="auto")))
+    item = replace(task.item, image=str(tmp_path / "slide.png"), anchors=((200.0, 200.0),))
+    (row,) = embed_task(replace(task, item=item, options=replace(EXACT, mask="auto")))
     assert (row.status, row.error) == ("done", "")
-    stored = read_embedding(order.folder)
+    stored = read_embedding(task.folder)
     there = np.isfinite(stored.tokens[..., 0])
     assert there[13:44, 13:44].mean() > 0.8
     assert not there[50:].any()
@@ -151,13 +151,13 @@ def test_only_what_the_mask_finds_is_embedded_and_comes_back(order, tmp_path):
     assert row.effective_rank > 1
 
 
-def test_frames_of_a_clip_share_window_components_and_anchors(order, weights, tmp_path):
+def test_frames_of_a_clip_share_window_components_and_anchors(task, weights, tmp_path):
     pixels = (np.random.default_rng(0).random((5, 48, 64)) * 60).astype(np.uint16)
     pixels[2] *= 3
     np.save(tmp_path / "clip.npy", pixels)
     item = BatchItem(str(tmp_path / "clip.npy"), "clip.npy", anchors=((20.0, 30.0),), frames=(0, 2, 3))
-    clip = make_order(item, order.encoder, EXACT, tmp_path / "out", Path(order.unfinished))
-    rows = embed_order(clip)
+    clip = make_task(item, task.encoder, EXACT, tmp_path / "out", Path(task.unfinished))
+    rows = embed_task(clip)
     assert [(row.error, row.name, row.frame) for row in rows] == [
         ("", f"clip.npy/frame-{frame:04d}", frame) for frame in item.frames
     ]
@@ -176,8 +176,8 @@ def test_frames_of_a_clip_share_window_components_and_anchors(order, weights, tm
     assert not (tmp_path / "out" / "tiny-mae" / "clip.npy.zarr").exists()
 
 
-def test_frames_that_cannot_be_embedded_have_a_row_each(order, tmp_path):
-    item = replace(order.item, image=str(tmp_path / "gone.npy"), frames=(0, 1))
-    rows = embed_order(replace(order, item=item))
+def test_frames_that_cannot_be_embedded_have_a_row_each(task, tmp_path):
+    item = replace(task.item, image=str(tmp_path / "gone.npy"), frames=(0, 1))
+    rows = embed_task(replace(task, item=item))
     assert [row.status for row in rows] == ["failed", "failed"]
     assert [row.name for row in rows] == ["more/c.png/frame-0000", "more/c.png/frame-0001"]

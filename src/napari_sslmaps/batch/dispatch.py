@@ -18,7 +18,7 @@ from uuid import uuid4
 from napari_sslmaps.batch.cluster import Workers, open_client
 from napari_sslmaps.batch.table import Row
 from napari_sslmaps.batch.tasks import BatchTask, image_footprint
-from napari_sslmaps.batch.work import embed_order, failed_rows, prepare
+from napari_sslmaps.batch.work import embed_task, failed_rows, prepare
 from napari_sslmaps.errors import ExportError
 
 if TYPE_CHECKING:
@@ -35,12 +35,12 @@ _UNFINISHED = re.compile(r"[0-9a-f]{32}(\.over)?")
 
 
 def new_unfinished(out: Path) -> Path:
-    """Name a folder for the outputs of a run while they grow; `answers` makes and removes it."""
+    """Name a folder for the outputs of a run while they grow; `rows_of` makes and removes it."""
     return out / ".unfinished" / uuid4().hex
 
 
-def answers(tasks: Sequence[BatchTask], workers: Workers, unfinished: Path) -> Generator[Row, None, None]:
-    """Have orders done, the largest images first, and yield the rows of each as they come.
+def rows_of(tasks: Sequence[BatchTask], workers: Workers, unfinished: Path) -> Generator[Row, None, None]:
+    """Have tasks done, the largest images first, and yield the rows of each as they come.
 
     Close the iterator to stop: workers that are at an image stop after the batch of tiles they are at.
 
@@ -51,7 +51,7 @@ def answers(tasks: Sequence[BatchTask], workers: Workers, unfinished: Path) -> G
     workers
         Workers that do them.
     unfinished
-        Folder from `new_unfinished`, as the orders name it.
+        Folder from `new_unfinished`, as the tasks name it.
 
     Raises
     ------
@@ -70,16 +70,16 @@ def answers(tasks: Sequence[BatchTask], workers: Workers, unfinished: Path) -> G
         open_client(workers, tasks[0].options.maps.device) as client,
         _over_first(unfinished),
     ):
-        largest_first = sorted(tasks, key=lambda order: image_footprint(order.item) or (0, 0), reverse=True)
-        asked = {
-            client.submit(embed_order, order, key=f"embed-{uuid4().hex}", pure=False): order
-            for order in _prepared(client, largest_first, check)
+        largest_first = sorted(tasks, key=lambda task: image_footprint(task.item) or (0, 0), reverse=True)
+        submitted = {
+            client.submit(embed_task, task, key=f"embed-{uuid4().hex}", pure=False): task
+            for task in _prepared(client, largest_first, check)
         }
         try:
-            for future in _as_they_come(asked, check):
-                yield from _rows(future, asked[future])
+            for future in _as_they_come(submitted, check):
+                yield from _rows(future, submitted[future])
         finally:
-            client.cancel(list(asked))
+            client.cancel(list(submitted))
 
 
 def _as_they_come(futures: "Collection[Future[Any]]", check: Callable[[], None]) -> "Iterator[Future[Any]]":
@@ -137,40 +137,40 @@ def _over_first(unfinished: Path) -> Iterator[None]:
 def _prepared(client: "Client", tasks: Sequence[BatchTask], check: Callable[[], None]) -> list[BatchTask]:
     """Let one worker load each encoder, and all run in the precision that it chose."""
     maps, version = tasks[0].options.maps, tasks[0].package_version
-    encoders = {order.encoder.name: order.encoder for order in tasks}
-    asked = {
+    encoders = {task.encoder.name: task.encoder for task in tasks}
+    submitted = {
         client.submit(prepare, encoder, maps.device, maps.precision, version, pure=False): name
         for name, encoder in encoders.items()
     }
-    chosen = {asked[future]: future.result() for future in _as_they_come(asked, check)}
-    return [_in_precision(order, chosen[order.encoder.name]) for order in tasks]
+    chosen = {submitted[future]: future.result() for future in _as_they_come(submitted, check)}
+    return [_in_precision(task, chosen[task.encoder.name]) for task in tasks]
 
 
-def _in_precision(order: BatchTask, precision: str) -> BatchTask:
-    """Return the order with a precision; its key stays that of what was asked for."""
-    maps = replace(order.options.maps, precision=precision)
-    return replace(order, options=replace(order.options, maps=maps))
+def _in_precision(task: BatchTask, precision: str) -> BatchTask:
+    """Return the task with a precision; its key stays that of what was asked for."""
+    maps = replace(task.options.maps, precision=precision)
+    return replace(task, options=replace(task.options, maps=maps))
 
 
-def _rows(future: "Future[tuple[Row, ...]]", order: BatchTask) -> tuple[Row, ...]:
+def _rows(future: "Future[tuple[Row, ...]]", task: BatchTask) -> tuple[Row, ...]:
     from distributed import KilledWorker
 
     if future.status == "finished":
         try:
             rows: tuple[Row, ...] = future.result()
         except (OSError, CancelledError):  # the cluster went while the answer was on its way
-            return failed_rows(order, _LOST)
+            return failed_rows(task, _LOST)
         return rows
     if future.status != "error":
-        return failed_rows(order, _LOST)
+        return failed_rows(task, _LOST)
     error: Any = future.exception()
     if isinstance(error, KilledWorker):
         return failed_rows(
-            order,
+            task,
             "Every worker that tried it was killed, probably for lack of memory. Choose a coarser level, or "
             "fewer workers on the machine.",
         )
-    return failed_rows(order, f"An unexpected error, {type(error).__name__}: {' '.join(str(error).split())}")
+    return failed_rows(task, f"An unexpected error, {type(error).__name__}: {' '.join(str(error).split())}")
 
 
 @contextmanager

@@ -9,10 +9,10 @@ from pathlib import Path
 from time import perf_counter, time
 
 from napari_sslmaps.batch.cluster import Workers
-from napari_sslmaps.batch.dispatch import answers, new_unfinished
+from napari_sslmaps.batch.dispatch import new_unfinished, rows_of
 from napari_sslmaps.batch.store import read_about
 from napari_sslmaps.batch.table import TABLE, GrowingTable, Row, is_table, write_table
-from napari_sslmaps.batch.tasks import BatchEncoder, BatchOptions, BatchTask, make_order, tiles_folder
+from napari_sslmaps.batch.tasks import BatchEncoder, BatchOptions, BatchTask, make_task, tiles_folder
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.extras import require_extra
 from napari_sslmaps.files import remove_folder, user_path
@@ -132,17 +132,15 @@ def run_batch(
     embedded: list[Row] = []
     unfinished = new_unfinished(folder)
     tasks = [
-        make_order(item, encoder, wanted, folder, unfinished)
-        for encoder in encoders
-        for item in listing.items
+        make_task(item, encoder, wanted, folder, unfinished) for encoder in encoders for item in listing.items
     ]
-    todo = [order for order in tasks if not all(map(_is_done, order.outputs))]
-    count = sum(len(order.outputs) for order in todo)
-    _sweep_tiles(folder, {order.key for order in todo})
+    todo = [task for task in tasks if not all(map(_is_done, task.outputs))]
+    count = sum(len(task.outputs) for task in todo)
+    _sweep_tiles(folder, {task.key for task in todo})
     _report(on_progress, BatchProgress(0, count))
     table = GrowingTable(folder / TABLE, _all_rows(folder, ()) if todo else ())
     try:
-        with closing(answers(todo, workers or Workers(), unfinished)) as rows:
+        with closing(rows_of(todo, workers or Workers(), unfinished)) as rows:
             for row in rows:
                 (failed if row.status == "failed" else embedded).append(row)
                 table.add(row)
@@ -154,10 +152,10 @@ def run_batch(
     return BatchReport(
         embedded=tuple(embedded),
         failed=tuple(failed),
-        kept=sum(len(order.outputs) for order in tasks) - count,
+        kept=sum(len(task.outputs) for task in tasks) - count,
         table=folder / TABLE,
         seconds=perf_counter() - start,
-        notes=(*listing.notes, *_cautions(everything)),
+        notes=(*listing.notes, *_warnings_of(everything)),
     )
 
 
@@ -212,16 +210,16 @@ def _check_encoders(encoders: Sequence[BatchEncoder]) -> None:
         )
 
 
-def _is_done(order: BatchTask) -> bool:
-    about = read_about(Path(order.folder))
-    return about is not None and about.key == order.key
+def _is_done(task: BatchTask) -> bool:
+    about = read_about(Path(task.folder))
+    return about is not None and about.key == task.key
 
 
 def _all_rows(out: Path, failed: Iterable[Row]) -> list[Row]:
     """Rows of all outputs there are, and of this run's failures instead of older outputs of the same name."""
     rows = {}
     for about in filter(None, (read_about(folder) for folder in _outputs(out))):
-        row = Row.kept(about.row, about.provenance)
+        row = Row.stored(about.row, about.provenance)
         rows[row.output] = row
     return list((rows | {row.output: row for row in failed}).values())
 
@@ -236,7 +234,7 @@ def _outputs(folder: Path) -> Iterator[Path]:
             yield from _outputs(path)
 
 
-def _cautions(rows: Iterable[Row]) -> list[str]:
+def _warnings_of(rows: Iterable[Row]) -> list[str]:
     precisions: dict[str, set[str]] = {}
     depths: dict[str, set[str]] = {}
     for row in rows:

@@ -57,7 +57,7 @@ class Output:
     tokens
         ``float16``, ``float32`` or ``none``. Tokens too large for half precision are stored in single.
     key
-        Key of the order.
+        Key of the task.
     row
         JSON-ready; what its row in the table holds.
     """
@@ -132,7 +132,7 @@ class About:
     Parameters
     ----------
     key
-        Key of the order.
+        Key of the task.
     row
         Values of its `Row`, by field.
     images

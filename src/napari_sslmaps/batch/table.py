@@ -35,7 +35,7 @@ class Row:
     output
         Folder of the output, relative to the batch's.
     key
-        Key of the order.
+        Key of the task.
     seconds
         Seconds from opening the image to its maps and scores, on the worker; writing comes after.
     spacing_um
@@ -109,27 +109,27 @@ class Row:
         return Provenance(token_block=self.token_block, token_norm=self.token_norm is not False).depth
 
     @classmethod
-    def failed(cls, order: BatchTask, sentence: str) -> Self:
-        """Make the row of an order that came to nothing."""
-        row, path = cls.begun(order), Path(order.item.image)
-        sentence = sentence.replace(order.item.image, row.image)
-        if order.options.anonymous:
+    def failed(cls, task: BatchTask, sentence: str) -> Self:
+        """Make the row of a task that came to nothing."""
+        row, path = cls.started(task), Path(task.item.image)
+        sentence = sentence.replace(task.item.image, row.image)
+        if task.options.anonymous:
             for part in filter(None, (str(path.parent), path.name, path.stem)):  # longest first
-                sentence = re.sub(rf"(?<!\w){re.escape(part)}(?!\w)", order.item.name, sentence)
+                sentence = re.sub(rf"(?<!\w){re.escape(part)}(?!\w)", task.item.name, sentence)
         return replace(row, status="failed", error=readable(sentence))
 
     @classmethod
-    def begun(cls, order: BatchTask) -> Self:
+    def started(cls, task: BatchTask) -> Self:
         """Make a row that says which image and encoder, and nothing else yet."""
-        item, encoder = order.item, order.encoder
+        item, encoder = task.item, task.encoder
         output = f"{encoder.name}/{item.name}.zarr"
-        image = place_in(item.image, Path(order.folder.removesuffix(output)))
-        if order.options.anonymous:
+        image = place_in(item.image, Path(task.folder.removesuffix(output)))
+        if task.options.anonymous:
             image = numbered("image", number_of(item.name.partition("/")[0]), item.image)
-        return cls(image, item.name, encoder.name, "done", output=output, key=order.key)
+        return cls(image, item.name, encoder.name, "done", output=output, key=task.key)
 
     @classmethod
-    def kept(cls, facts: Mapping[str, Any], provenance: Provenance) -> Self:
+    def stored(cls, facts: Mapping[str, Any], provenance: Provenance) -> Self:
         """Rebuild from `asdict`'s description beside an output; what is not a column is left out.
 
         A column that came after it was written is filled from the output's provenance.

@@ -148,10 +148,10 @@ def choose_encoder(name_or_path: str, overrides: Mapping[str, Any] | None = None
     return BatchEncoder(spec.name, source, hash_encoder(spec.name), {**spec.overrides, **given}, spec.trained)
 
 
-def make_order(
+def make_task(
     item: BatchItem, encoder: BatchEncoder, options: BatchOptions, out: Path, unfinished: Path
 ) -> BatchTask:
-    """Put an order together, with its key and the folder of its output."""
+    """Make a task, with its key and the folder of its output."""
     return BatchTask(
         item=item,
         encoder=encoder,

@@ -68,7 +68,7 @@ def prepare(encoder: BatchEncoder, device: str, precision: str, package_version:
         ).precision
 
 
-def embed_order(order: BatchTask) -> tuple[Row, ...]:
+def embed_task(task: BatchTask) -> tuple[Row, ...]:
     """Embed one image, or frames of one, and write the outputs.
 
     Returns
@@ -78,68 +78,68 @@ def embed_order(order: BatchTask) -> tuple[Row, ...]:
         is over meanwhile.
     """
     try:
-        _check_version(order.package_version)
+        _check_version(task.package_version)
         with _ONE_AT_A_TIME:
-            return _embed(order)
+            return _embed(task)
     except SSLMapsError as error:
-        return failed_rows(order, str(error))
+        return failed_rows(task, str(error))
     except MemoryError:
         return failed_rows(
-            order,
+            task,
             "Expected the image to fit into this worker's memory; it does not. Choose a coarser level, or "
             "fewer workers on the machine.",
         )
 
 
-def failed_rows(order: BatchTask, sentence: str) -> tuple[Row, ...]:
-    """Return the rows of an order that came to nothing."""
-    return tuple(Row.failed(output, sentence) for output in order.outputs)
+def failed_rows(task: BatchTask, sentence: str) -> tuple[Row, ...]:
+    """Return the rows of a task that came to nothing."""
+    return tuple(Row.failed(output, sentence) for output in task.outputs)
 
 
-def _embed(order: BatchTask) -> tuple[Row, ...]:
-    _check_running(order)
-    maps, outputs = order.options.maps, order.outputs
-    chosen = order.encoder
-    encoder = _kept(chosen.source, chosen.sha256, json.dumps(chosen.overrides), maps.device, maps.precision)
+def _embed(task: BatchTask) -> tuple[Row, ...]:
+    _check_running(task)
+    maps, outputs = task.options.maps, task.outputs
+    chosen = task.encoder
+    encoder = _loaded(chosen.source, chosen.sha256, json.dumps(chosen.overrides), maps.device, maps.precision)
     encoder = encoder.at_block(maps.token_block, norm=maps.token_norm)
     start = perf_counter()
     tiling = Tiling(maps.tile, maps.overlap, cast("Stitching", maps.stitching))
-    opening = replace(maps.opening, channel=order.item.channel or maps.channel)
-    with open_image(order.item.image, **opening.keywords) as source:
-        if order.options.anonymous:
-            rename(source, order.item.name)
-        region = choose_region(source, outputs[0].item, order.options)
-        mask = order.options.mask or None
+    opening = replace(maps.opening, channel=task.item.channel or maps.channel)
+    with open_image(task.item.image, **opening.keywords) as source:
+        if task.options.anonymous:
+            rename(source, task.item.name)
+        region = choose_region(source, outputs[0].item, task.options)
+        mask = task.options.mask or None
         # a level that was chosen by its spacing says its resolution itself
-        resolution = "native" if order.options.spacing_um is not None else maps.resolution
+        resolution = "native" if task.options.spacing_um is not None else maps.resolution
         planned = plan_at(
             source, encoder.spec, region, tiling, resolution=resolution, mask=mask, stride=maps.stride
         )
         check_memory(planned, encoder.spec.architecture, len(outputs))
-        tiles = _kept_tiles(order, planned)
+        tiles = _unfinished_tiles(task, planned)
         embeddings = embed(
             source,
             encoder,
             region=region,
             tiling=tiling,
-            mask=mask if order.item.frames else planned.mask,  # which each frame has of its own
+            mask=mask if task.item.frames else planned.mask,  # which each frame has of its own
             resolution=resolution,
             stride=maps.stride,
             budget=budget_within(memory_limit()),
             cache=tiles,
-            on_progress=lambda _: _check_running(order),
-            frames=order.item.frames or None,
+            on_progress=lambda _: _check_running(task),
+            frames=task.item.frames or None,
         )
         spacing = source.spacing_um_yx
         read: Contents = getattr(source, "contents", Contents())
         given = None if spacing is None else bool(getattr(source, "calibrated", False))
     each = embeddings if isinstance(embeddings, FrameEmbeddings) else (embeddings,)
-    made = _maps(order, embeddings)
+    made = _maps(task, embeddings)
     seconds = (perf_counter() - start) / len(outputs)
     rows = []
     for one, embedding, found in zip(outputs, each, made, strict=True):
         row = replace(
-            Row.begun(one),
+            Row.started(one),
             **asdict(score(embedding, found, planned.tiles)),
             **spread_provenance(embedding.provenance),
             seconds=seconds,
@@ -151,25 +151,25 @@ def _embed(order: BatchTask) -> tuple[Row, ...]:
             channel=read.channels_read,
             spacing_given=given,
         )
-        _check_running(order)
-        output = Output(embedding, found, spacing, order.options.tokens, order.key, asdict(row))
-        write_output(Path(one.folder), output, Path(order.unfinished))
+        _check_running(task)
+        output = Output(embedding, found, spacing, task.options.tokens, task.key, asdict(row))
+        write_output(Path(one.folder), output, Path(task.unfinished))
         rows.append(row)
     if tiles is not None:
         remove_folder(tiles.folder)
     return tuple(rows)
 
 
-def _kept_tiles(order: BatchTask, planned: EmbeddingPlan) -> Cache | None:
+def _unfinished_tiles(task: BatchTask, planned: EmbeddingPlan) -> Cache | None:
     """Where the tiles of a large image are kept until its output is there; None for a small one."""
     if planned.tile_count < _MANY_TILES:
         return None
-    return Cache(tiles_folder(Path(order.unfinished).parent.parent, order.key), sys.maxsize, tiles_only=True)
+    return Cache(tiles_folder(Path(task.unfinished).parent.parent, task.key), sys.maxsize, tiles_only=True)
 
 
-def _maps(order: BatchTask, embeddings: Embedding | FrameEmbeddings) -> list[Mapping[str, TokenMap]]:
+def _maps(task: BatchTask, embeddings: Embedding | FrameEmbeddings) -> list[Mapping[str, TokenMap]]:
     """Make the maps of each output, those of frames alike."""
-    maps, item = order.options.maps, order.item
+    maps, item = task.options.maps, task.item
     # a summary needs components and attention, whatever is wanted besides
     keys = tuple(dict.fromkeys(("attention", "pca", *maps.keys)))
     if isinstance(embeddings, Embedding):
@@ -179,8 +179,8 @@ def _maps(order: BatchTask, embeddings: Embedding | FrameEmbeddings) -> list[Map
     return [{key: frames.maps[index] for key, frames in found.items()} for index in range(len(embeddings))]
 
 
-def _check_running(order: BatchTask) -> None:
-    if not Path(order.unfinished).is_dir():
+def _check_running(task: BatchTask) -> None:
+    if not Path(task.unfinished).is_dir():
         raise Cancelled("The batch that asked for this image has been stopped.")
 
 
@@ -202,7 +202,7 @@ def _load(source: str, sha256: str, overrides: str, device: str, precision: str)
     return encoder
 
 
-_kept = lru_cache(maxsize=4)(_load)
+_loaded = lru_cache(maxsize=4)(_load)
 _MAPS_BYTES = 64
 """Per token: maps, scores of components, reciprocal lengths, foreground."""
 _AROUND_BYTES = 2**28

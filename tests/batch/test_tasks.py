@@ -1,4 +1,4 @@
-"""The key of an order: equal where the numbers are, different where anything decides otherwise."""
+"""The key of a task: equal where the numbers are, different where anything decides otherwise."""
 
 import os
 from dataclasses import replace
@@ -9,7 +9,7 @@ import pytest
 from encoders_factory import write_encoder
 
 from napari_sslmaps.batch.cluster import Workers, worker_specs
-from napari_sslmaps.batch.tasks import BatchOptions, choose_encoder, make_order
+from napari_sslmaps.batch.tasks import BatchOptions, choose_encoder, make_task
 from napari_sslmaps.encoders.registry import hash_encoder
 from napari_sslmaps.encoders.user_encoders import remember
 from napari_sslmaps.errors import EncoderNotFoundError, InvalidOptionError, WeightsUnavailableError
@@ -18,7 +18,7 @@ from napari_sslmaps.records.run import RunOptions
 
 
 def key(item, encoder, options=BatchOptions()):  # noqa: B008  # frozen
-    return make_order(item, encoder, options, Path("/out"), Path("/out/.unfinished/x")).key
+    return make_task(item, encoder, options, Path("/out"), Path("/out/.unfinished/x")).key
 
 
 @pytest.fixture
