@@ -23,7 +23,7 @@ from napari_sslmaps.records.run import MaskRecord, RunOptions, RunRecord
 from napari_sslmaps.run.compute import compute_run
 from napari_sslmaps.run.outcome import RunOutcome
 from napari_sslmaps.run.request import Reference, RunRequest
-from napari_sslmaps.run.write import cautions, request_from_record, write_run
+from napari_sslmaps.run.write import request_from_record, warnings_of, write_run
 
 EXACT = RunOptions(precision="float32", device="cpu")
 
@@ -193,7 +193,7 @@ def test_an_encoder_with_fewer_blocks_shows_its_last_and_says_so(
     both = (*request_one.encoders, EncoderChoice(str(deep)))
     outcome = compute_run(replace(request_one, encoders=both, options=asked(block=3, attention_of="rollout")))
     assert [found.stack.block for found in outcome.encoders] == [2, 3]
-    assert "mae-tiny: there are 2 blocks; block 2 is shown." in cautions(outcome)
+    assert "mae-tiny: there are 2 blocks; block 2 is shown." in warnings_of(outcome)
 
 
 def test_a_record_of_before_is_read_and_means_the_same(request_one: RunRequest, tmp_path: Path) -> None:
@@ -294,7 +294,7 @@ def test_scale_and_resolution_are_written_and_repeated(request_one: RunRequest, 
     assert {key: result.provenance.scale for key, result in found.maps.items()} == dict.fromkeys(
         found.maps, 4.0
     )
-    assert any("read at 32 px across" in sentence for sentence in cautions(outcome))
+    assert any("read at 32 px across" in sentence for sentence in warnings_of(outcome))
     assert record.options == options
     assert plain.embedding.grid.shape == (5, 8)
 
@@ -315,8 +315,8 @@ def test_a_resolution_that_is_none_is_refused_before_anything_is_read() -> None:
 
 def test_maps_far_from_the_trained_resolution_carry_that_beside_them(request_one: RunRequest) -> None:
     request = replace(request_one, encoders=(EncoderChoice("mae-ultrasound"),))
-    as_trained = cautions(compute_run(request))
-    said = cautions(compute_run(replace(request, options=asked(resolution="native"))))
+    as_trained = warnings_of(compute_run(request))
+    said = warnings_of(compute_run(replace(request, options=asked(resolution="native"))))
     assert not any("It learned at" in sentence for sentence in as_trained)
     assert any(
         "It learned at 192 px across" in sentence and "--resolution trained" in sentence for sentence in said

@@ -35,7 +35,7 @@ from napari_sslmaps.records.map_files import read_map
 from napari_sslmaps.records.run import RunOptions, RunRecord
 from napari_sslmaps.run.compute import compute_run
 from napari_sslmaps.run.request import RunRequest
-from napari_sslmaps.run.write import cautions, draw_run, request_from_record, write_run
+from napari_sslmaps.run.write import draw_run, request_from_record, warnings_of, write_run
 from napari_sslmaps.sources.open import open_image
 from napari_sslmaps.sources.open_options import AS_STORED
 
@@ -237,7 +237,7 @@ def test_samples_are_images(request_all: RunRequest, tmp_path: Path) -> None:
 
 
 def test_cautions_name_what_differs(request_all: RunRequest) -> None:
-    said = " ".join(cautions(compute_run(request_all)))
+    said = " ".join(warnings_of(compute_run(request_all)))
     assert "dira-tiny: a CNN has no attention; activation is shown instead." in said
     assert "mae-tiny: Weak" in said
     assert "dinov3-tiny" not in said

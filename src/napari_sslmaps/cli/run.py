@@ -208,7 +208,7 @@ def _run(request: "RunRequest", folder: Path, *, cached: bool, json: bool) -> No
     from napari_sslmaps.records.anonymous import Key
     from napari_sslmaps.records.claim import check_claim
     from napari_sslmaps.run.compute import compute_run
-    from napari_sslmaps.run.write import WRITTEN, cautions, write_key, write_run
+    from napari_sslmaps.run.write import WRITTEN, warnings_of, write_key, write_run
 
     check_claim(folder, WRITTEN, record="run.json", lacking=b'"evaluation":')
     key = Key.of(folder, anew=True) if request.anonymous else None
@@ -227,7 +227,7 @@ def _run(request: "RunRequest", folder: Path, *, cached: bool, json: bool) -> No
     if json:
         console.out_json({"folder": str(folder.absolute()), **record.to_dict()})
         return
-    for sentence in cautions(outcome):
+    for sentence in warnings_of(outcome):
         console.note(sentence)
     written = [path for part in record.encoders for path in part.outputs.values()]
     maps = sum(path.endswith(".tif") for path in written) + len(outcome.differences)

@@ -309,7 +309,7 @@ def _checked_basis(basis: FileRecord, folder: Path) -> ComponentBasis:
     return load_basis(path)
 
 
-def cautions(outcome: RunOutcome) -> list[str]:
+def warnings_of(outcome: RunOutcome) -> list[str]:
     """Sentences that belong beside the maps of a run."""
     sentences = []
     for encoder in outcome.encoders:
