@@ -228,10 +228,10 @@ def test_a_study_is_made_from_the_form_and_read(
     assert form.encoders.item(0).text() == "mae-demo"
     form.readers.setText("Anna, Anna")
     qtbot.mouseClick(form.start, LEFT)
-    qtbot.waitUntil(form.said["readers"].isVisible)
-    assert form.said["readers"].property("tone") == "failed"
-    assert form.said["images"].property("tone") == "dim"
-    assert not form.said["design"].isVisible()
+    qtbot.waitUntil(form.problems["readers"].isVisible)
+    assert form.problems["readers"].property("tone") == "failed"
+    assert form.problems["images"].property("tone") == "dim"
+    assert not form.problems["design"].isVisible()
     assert form.isVisible()
     assert not asked
     Image.fromarray(np.zeros((32, 32), np.uint8)).save(tmp_path / "case.png")
@@ -267,7 +267,7 @@ def test_who_made_a_study_gets_its_report(
     qtbot.mouseClick(page.opened.report, LEFT)
     qtbot.waitUntil(page.report.isVisible)
     shown = page.report
-    assert page.opened.said.property("tone") != "failed"
+    assert page.opened.status.property("tone") != "failed"
     assert shown.table.model_.cell(0, 2) == "mae-secret"
     assert shown.table.model_.cell(0, 4).value > 3
     shown.choice.setCurrentIndex(shown.choice.findData("agreement"))

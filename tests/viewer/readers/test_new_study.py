@@ -145,7 +145,7 @@ def test_a_study_is_made_and_opened(
     assert controller.reading.model.stage == "choosing"
     study = Study.read(Path(form.out))
     for reader in study.readers:
-        assert f"{reader.name} is {reader.code}" in controller.reading.model.said.text
+        assert f"{reader.name} is {reader.code}" in controller.reading.model.status.text
 
 
 def test_what_stops_a_study_is_said_and_nothing_else_runs_meanwhile(
@@ -164,13 +164,13 @@ def test_what_stops_a_study_is_said_and_nothing_else_runs_meanwhile(
     maker.on_image = fail
     page.make(form)
     finish()
-    assert reading.said.failed
-    assert "(900, 1)" in reading.said.text
+    assert reading.status.failed
+    assert "(900, 1)" in reading.status.text
     maker.on_image = lambda _: controller.cancel()
     page.make(form)
     finish()
-    assert reading.said.text == "Stopped; nothing was written."
-    assert not reading.said.failed
+    assert reading.status.text == "Stopped; nothing was written."
+    assert not reading.status.failed
     assert not Path(form.out).exists()
     assert workspace.progress is None
 

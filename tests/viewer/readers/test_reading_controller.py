@@ -78,7 +78,7 @@ def test_nothing_on_the_canvas_tells_a_method_an_image_a_map_or_a_person(
     while reading.model.stage == "reading":
         cells = controller.cells.cells
         assert cells is not None
-        told = [cells.titles, viewer.title, viewer.status, reading.model.said.text]
+        told = [cells.titles, viewer.title, viewer.status, reading.model.status.text]
         for layer in (cells.image, *cells.pictures, *viewer.layers):
             told += [layer.name, layer.metadata, layer.source, layer.help]
         for word in SECRETS:
@@ -182,17 +182,17 @@ def test_what_cannot_be_opened_or_written_is_said(
     answers = tmp_path / "study/answers"
     answers.write_text("no folder")
     reading.press("3")
-    assert reading.model.said.failed
-    assert "Expected to write" in reading.model.said.text
+    assert reading.model.status.failed
+    assert "Expected to write" in reading.model.status.text
     assert reading.model.screen is not None
     assert len(reading.model.screen.given) == 1
     answers.unlink()
     reading.press("4")
-    assert not reading.model.said.failed
+    assert not reading.model.status.failed
     told = json.loads((answers / f"answers-{study.readers[0].code}.json").read_text())
     assert list(told["state"]["answers"].values()) == [{"marks/A": 3, "marks/B": 4}]
     reading.open(tmp_path)
-    assert "Expected the folder of a reader study" in reading.model.said.text
+    assert "Expected the folder of a reader study" in reading.model.status.text
 
 
 def test_a_study_with_one_page_asks_nobody_who_they_are(controller: Controller, tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def test_the_report_is_that_of_the_command_line(
     for typed in (tmp_path / "typed").iterdir():
         assert (folder / REPORT / typed.name).read_bytes() == typed.read_bytes()
     assert shown.page == folder / REPORT / "report.html"
-    assert str(folder / REPORT) in shown.said.text
+    assert str(folder / REPORT) in shown.status.text
 
 
 def test_it_is_saved_to_another_folder_too(
@@ -102,8 +102,8 @@ def test_where_it_cannot_be_written_it_is_shown_all_the_same(
     runners.finish()
     shown = reports.model.shown
     assert shown.page is None
-    assert shown.said.failed
-    assert str(folder / REPORT) in shown.said.text
+    assert shown.status.failed
+    assert str(folder / REPORT) in shown.status.text
     assert shown.report.tables
 
 
@@ -116,8 +116,8 @@ def test_what_is_wrong_is_said_in_a_sentence(
         lacking.unlink()
         reports.make(folder)
         runners.finish()
-        assert said.said.failed
-        assert word in said.said.text
+        assert said.status.failed
+        assert word in said.status.text
     assert reports.model.shown is None
     assert not (folder / REPORT).exists()
 
@@ -132,12 +132,12 @@ def test_nothing_else_runs_meanwhile_and_it_can_be_stopped(
     workspace = controller.workspace
     workspace.progress = RunProgress("Searching", 0.5)
     reports.make(folder)
-    assert "Wait for what runs" in controller.reading.model.said.text
+    assert "Wait for what runs" in controller.reading.model.status.text
     workspace.progress = None
     monkeypatch.setattr(report, "analyse_files", lambda *_, **__: controller.cancel())
     reports.make(folder)
     runners.finish()
-    assert controller.reading.model.said.text == "Stopped."
-    assert not controller.reading.model.said.failed
+    assert controller.reading.model.status.text == "Stopped."
+    assert not controller.reading.model.status.failed
     assert workspace.progress is None
     assert not (folder / REPORT).exists()

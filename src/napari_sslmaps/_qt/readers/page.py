@@ -123,7 +123,7 @@ class ReadersWidget(QWidget):
             "flickers": self._on_flickers,
             "shows_image": self.screen_section.set_shows_image,
             "large": self.screen_section.set_large,
-            "said": self._on_said,
+            "status": self._on_status,
         }
         for name, setter in pairs.items():
             connections.add(getattr(events, name), setter)
@@ -221,9 +221,9 @@ class ReadersWidget(QWidget):
             self._timer.stop()
             self._model.shows_image = False
 
-    def _on_said(self, said: Status) -> None:
-        self.opened.set_said(said)
-        self.screen_section.set_said(said)
+    def _on_status(self, status: Status) -> None:
+        self.opened.set_status(status)
+        self.screen_section.set_status(status)
 
     def _tell(self) -> None:
         screen = self._model.screen
@@ -266,9 +266,9 @@ class OpenSection(Section):
         self.words = note()
         self.begin = QPushButton("Begin")
         self.begin.setToolTip("Show the image and its maps; the time starts. Key: Enter.")
-        self.said = note()
+        self.status = note()
         self.body.addLayout(row(self.open, self.new, self.report))
-        for part in (self._making, self.reader, self.words, self.begin, self.said):
+        for part in (self._making, self.reader, self.words, self.begin, self.status):
             self.body.addWidget(part)
         self.open.clicked.connect(self._ask)
         self.reader.currentIndexChanged.connect(lambda _: self.reader_requested.emit(self.reader.value or ""))
@@ -284,7 +284,7 @@ class OpenSection(Section):
     def set_stage(self, stage: Stage) -> None:
         """Show what is done next."""
         reading = stage == "reading"
-        for part in (self.open, self.new, self.report, self.words, self.said):
+        for part in (self.open, self.new, self.report, self.words, self.status):
             part.setVisible(not reading)
         self.reader.setVisible(stage not in {"closed", "reading"})
         if stage == "choosing" and self.reader.count() > 1:
@@ -305,10 +305,10 @@ class OpenSection(Section):
         """Say what this is, and what comes next."""
         self.words.setText(words)
 
-    def set_said(self, said: Status) -> None:
+    def set_status(self, status: Status) -> None:
         """Show the last message."""
-        self.said.setText(said.text)
-        dim(self.said, failed=said.failed)
+        self.status.setText(status.text)
+        dim(self.status, failed=status.failed)
 
     def _ask(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, "Open a reader study")
@@ -331,13 +331,13 @@ class ScreenSection(Section):
         self.pause = _button("Pause", "Stop the time, and show nothing. P")
         self.back = _button("Back", "The screen before. Backspace")
         self.next = _button("Next", "The next screen, once all is answered. Enter")
-        self.said = note()
+        self.status = note()
         self.keys = note()
         self.body.addWidget(self.bar)
         self.body.addWidget(self.questions)
         self.body.addLayout(row(self.image, self.flicker, self.large))
         self.body.addLayout(row(self.undo, self.pause, self.back, self.next))
-        self.body.addWidget(self.said)
+        self.body.addWidget(self.status)
         self.body.addWidget(self.keys)
 
     def set_screen(self, screen: Screen | None) -> None:
@@ -367,10 +367,10 @@ class ScreenSection(Section):
         """Show whether one map fills the canvas."""
         _check(self.large, on=on)
 
-    def set_said(self, said: Status) -> None:
+    def set_status(self, status: Status) -> None:
         """Show the last message."""
-        self.said.setText(said.text)
-        dim(self.said, failed=said.failed)
+        self.status.setText(status.text)
+        dim(self.status, failed=status.failed)
 
 
 def _button(text: str, tip: str, *, checkable: bool = False) -> QPushButton:

@@ -37,8 +37,8 @@ class ReportWindow(QDialog):
         self.choice = ComboBox(tip="The table in view.")
         self.table = FindingsTable()
         self.notes = note()
-        self.said = note()
-        for text in (self.sentences, self.notes, self.said):
+        self.status = note()
+        for text in (self.sentences, self.notes, self.status):
             text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.page = _button("Open page", "The whole report in the browser, to print or to send.")
         self.save = _button("Save to…", "Write page and tables (CSV) to another folder.")
@@ -52,7 +52,7 @@ class ReportWindow(QDialog):
         column.addWidget(self.choice)
         column.addWidget(self.table, 1)
         column.addWidget(self.notes)
-        column.addWidget(self.said)
+        column.addWidget(self.status)
         buttons = row(self.page, self.save, self.scores)
         buttons.addStretch(1)
         column.addLayout(buttons)
@@ -71,8 +71,8 @@ class ReportWindow(QDialog):
         self.choice.set_options([(table.title, key) for key, table in self._tables.items()])
         self._show_table()
         self.page.setEnabled(shown.page is not None)
-        self.said.setText(shown.said.text)
-        dim(self.said, failed=shown.said.failed)
+        self.status.setText(shown.status.text)
+        dim(self.status, failed=shown.status.failed)
 
     def _show_table(self) -> None:
         table = self._tables.get(self.choice.value or "")

@@ -92,7 +92,7 @@ class StudyDialog(QDialog):
         self.start = QPushButton("Make study")
         self.buttons.addButton(self.start, QDialogButtonBox.ButtonRole.AcceptRole)
         plain(self.buttons)
-        self.said: dict[str, QLabel] = {}
+        self.problems: dict[str, QLabel] = {}
         self._dialog: QFileDialog | None = None
         self._lay_out()
         self.anchors.currentIndexChanged.connect(self._show_file)
@@ -119,7 +119,7 @@ class StudyDialog(QDialog):
 
     def show_problems(self, problems: Problems) -> None:
         """Say what is wrong beside its field; what is merely empty is no failure."""
-        for name, label in self.said.items():
+        for name, label in self.problems.items():
             text = problems.get(name, "")
             label.setText(text)
             label.setVisible(bool(text))
@@ -159,14 +159,14 @@ class StudyDialog(QDialog):
             ("repeats", "Shown twice", row(self.repeats)),
             ("out", "Write to", row(self.out)),
         ):
-            label = self.said[name] = note()
+            label = self.problems[name] = note()
             column = QVBoxLayout()
             column.setSpacing(0)
             column.addLayout(content)
             column.addWidget(label)
             form.addRow(title, column)
-        self.said[""] = note()
-        form.addRow(self.said[""])
+        self.problems[""] = note()
+        form.addRow(self.problems[""])
         form.addRow(self.buttons)
 
     def _fit(self) -> None:

@@ -63,7 +63,7 @@ class ReadingController:
     def open(self, folder: Path) -> None:
         """Open a study's folder; a study with one reader asks nobody who they are."""
         self._leave_reading()
-        with self._said():
+        with self._reporting_errors():
             self._pages, self._folder = pages_of(folder), folder
             self.model.codes = tuple(
                 (code, answers_path(folder, code).exists()) for code in sorted(self._pages)
@@ -77,7 +77,7 @@ class ReadingController:
         self._leave_reading()
         if self._folder is None or code not in self._pages:
             return
-        with self._said():
+        with self._reporting_errors():
             page = read_page(self._pages[code])
             self._reading = Reading(page, answers_path(self._folder, code), self.clock)
             self._go("begin")
@@ -91,7 +91,7 @@ class ReadingController:
     def pause(self) -> None:
         """Stop the time, and show nothing."""
         if self._reading is not None and self.model.stage == "reading":
-            with self._said():
+            with self._reporting_errors():
                 self._reading.pause()
             self.model.flickers = False
             self._go("paused")
@@ -121,9 +121,9 @@ class ReadingController:
         """Go to the next screen, or back."""
         if self._reading is None or self.model.stage != "reading":
             return
-        with self._said():
+        with self._reporting_errors():
             if not self._reading.move(by):
-                self.model.said = Status("Something is not answered yet.")
+                self.model.status = Status("Something is not answered yet.")
         if self._reading.finished:
             self._reading.pause()
             self.model.flickers = False
@@ -153,7 +153,7 @@ class ReadingController:
         if reading is None or not self._shown:
             self._cells.leave()
             return
-        with self._said():
+        with self._reporting_errors():
             self._show(reading)
 
     def close(self) -> None:
@@ -191,8 +191,8 @@ class ReadingController:
     def _do(self, act: Callable[[Reading], Any]) -> None:
         """Change the reading while it runs; what it becomes is shown even if it cannot be written."""
         if self._reading is not None and self.model.stage == "reading":
-            self.model.said = Status()
-            with self._said():
+            self.model.status = Status()
+            with self._reporting_errors():
                 act(self._reading)
             self._publish()
 
@@ -201,7 +201,7 @@ class ReadingController:
         self.arrange()
 
     def _go(self, stage: Stage) -> None:
-        self.model.said = Status()
+        self.model.status = Status()
         self.model.stage = stage
         self._publish()
 
@@ -212,12 +212,12 @@ class ReadingController:
         self._go("choosing" if self._pages else "closed")
 
     @contextmanager
-    def _said(self) -> Iterator[None]:
-        """Say an error instead of raising it."""
+    def _reporting_errors(self) -> Iterator[None]:
+        """Report an error in the status instead of raising it."""
         try:
             yield
         except SSLMapsError as error:
-            self.model.said = Status(str(error), failed=True)
+            self.model.status = Status(str(error), failed=True)
 
 
 def _layer(name: str, pixels: NDArray[np.uint8]) -> Image:

@@ -33,7 +33,7 @@ class ReadingModel:
         Whether both take turns.
     large
         Whether the map that is asked about fills the canvas.
-    said
+    status
         The last message.
     """
 
@@ -45,4 +45,4 @@ class ReadingModel:
     shows_image: bool = False
     flickers: bool = False
     large: bool = False
-    said: Status = field(default_factory=Status)
+    status: Status = field(default_factory=Status)

@@ -265,7 +265,7 @@ class NewStudy:
             return
         reading.open(out)
         codes = ", ".join(f"{reader.name} is {reader.code}" for reader in study.readers)
-        reading.model.said = Status(
+        reading.model.status = Status(
             f"Made: {codes}. Send each the page of that name in {out / PAGES}, or let them read here."
         )
 
@@ -281,4 +281,4 @@ class NewStudy:
         self._end()
         stopped = isinstance(error, Cancelled)
         text = "Stopped; nothing was written." if stopped else sentence(error, _ADVICE)
-        self._reading.model.said = Status(text, failed=not stopped)
+        self._reading.model.status = Status(text, failed=not stopped)

@@ -32,14 +32,14 @@ class ShownReport:
         Folder of the study.
     page
         The report as a page; None where it could not be written.
-    said
+    status
         Status that says where it was written, or why it was not.
     """
 
     report: "StudyReport"
     study: Path
     page: Path | None
-    said: Status
+    status: Status
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -133,7 +133,7 @@ class StudyReports:
         def returned(shown: ShownReport) -> None:
             self._end()
             self.model.shown = shown
-            self._say(shown.said)
+            self._say(shown.status)
 
         self._runner.submit(
             ReportJob(study, scores), TaskCallbacks(lambda _: None, returned, self._on_failed)
@@ -150,8 +150,8 @@ class StudyReports:
         if self.model.progress is not None:
             self._runner.cancel()
 
-    def _say(self, said: Status) -> None:
-        self._reading.model.said = said
+    def _say(self, status: Status) -> None:
+        self._reading.model.status = status
 
     def _end(self) -> None:
         self._workspace.progress = self.model.progress = None
