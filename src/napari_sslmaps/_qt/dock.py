@@ -261,7 +261,7 @@ class SSLMapsWidget(QWidget):
             lambda name, path: self._review(controller.files.review_again(name, Path(path)))
         )
         self.encoders.controls_requested.connect(lambda controls: self._set(controls=controls))
-        self.encoders.depth_requested.connect(self._on_depth_asked)
+        self.encoders.depth_requested.connect(self._on_depth_requested)
         self.encoders.download_requested.connect(self._ask_to_download)
         self.encoders.action_requested.connect(self._act)
         self.pretext.options_requested.connect(lambda options: self._set(pretext=options))
@@ -294,7 +294,7 @@ class SSLMapsWidget(QWidget):
         self.areas.saved.connect(lambda path: controller.areas.save(Path(path)))
         self.areas.places_requested.connect(controller.areas.mark_most_similar)
         self.appearance.look_requested.connect(controller.stage.set_look)
-        self.appearance.contrast_requested.connect(self._on_contrast_asked)
+        self.appearance.contrast_requested.connect(self._on_contrast_requested)
         self.view.figure_requested.connect(self._take_figure)
         self.anchors.mode_requested.connect(lambda on: self._set(anchor_mode=on))
         self.anchors.negative_requested.connect(lambda on: self._set(negative_mode=on))
@@ -307,7 +307,7 @@ class SSLMapsWidget(QWidget):
         self.anchors.reference_requested.connect(lambda image: self._set(reference=image))
         self.anchors.saved.connect(lambda path: sets.save(Path(path)))
         self.anchors.loaded.connect(lambda path: sets.load(Path(path)))
-        self.view.scale.step_requested.connect(self._on_scale_asked)
+        self.view.scale.step_requested.connect(self._on_scale_requested)
         self.view.scale.follow_requested.connect(lambda on: self._set(follow_zoom=on))
         self.view.shown_requested.connect(lambda kind: self._set(shown=kind))
         self.view.front_requested.connect(lambda name: self._set(front=name))
@@ -332,7 +332,7 @@ class SSLMapsWidget(QWidget):
             "controls": self.encoders.set_controls,
             "follow_zoom": self.view.scale.set_follow,
             "resolution": self.image.set_reading,
-            "scale_text": self._on_scale_told,
+            "scale_text": self._on_scale_text,
             "heads": self.maps.set_heads,
             "blocks": self.maps.set_blocks,
             "anchors": self.anchors.set_anchors,
@@ -383,7 +383,7 @@ class SSLMapsWidget(QWidget):
         self._on_chosen_changed()
         self._on_depths_changed()
 
-    def _on_contrast_asked(self, display: Display) -> None:
+    def _on_contrast_requested(self, display: Display) -> None:
         self.workspace.touched = True
         self.workspace.similarity = replace(self.workspace.similarity, display=display)
 
@@ -391,12 +391,12 @@ class SSLMapsWidget(QWidget):
         self.maps.set_options(options)
         self.appearance.set_contrast(options.similarity.display)
 
-    def _on_scale_asked(self, step: int) -> None:
+    def _on_scale_requested(self, step: int) -> None:
         self.workspace.touched = True
         self.workspace.follow_zoom = False
         self.controller.scale.choose(step)
 
-    def _on_depth_asked(self, place: int | None, normed: bool) -> None:
+    def _on_depth_requested(self, place: int | None, normed: bool) -> None:
         self._set(token_block=place, token_norm=normed)
 
     def _on_depths_changed(self) -> None:
@@ -404,7 +404,7 @@ class SSLMapsWidget(QWidget):
         names = depths_of(workspace.specs)
         self.encoders.set_depth(workspace.token_block, names, normed=workspace.token_norm)
 
-    def _on_scale_told(self, text: str) -> None:
+    def _on_scale_text(self, text: str) -> None:
         self.view.scale.set_scale(self.controller.scale.step, text)
 
     def _act(self, action: str, name: str) -> None:

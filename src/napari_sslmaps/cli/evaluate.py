@@ -229,7 +229,7 @@ def _request(
     listing: "ListingOptions",
     options: "ComparisonOptions",
     out: Path,
-    asked: "tuple[tuple[EncoderChoice, ...], tuple[str, ...], tuple[str, ...]]",
+    selection: "tuple[tuple[EncoderChoice, ...], tuple[str, ...], tuple[str, ...]]",
     maps: MapFlags,
 ) -> "ComparisonRequest":
     from napari_sslmaps.compare.listing import list_images
@@ -237,7 +237,7 @@ def _request(
     from napari_sslmaps.compare.scores import CONTROL_KINDS
     from napari_sslmaps.inputs.encoders import fitting_most
 
-    encoders, scores, controls = asked
+    encoders, scores, controls = selection
     listed, notes = list_images(images, listing, out=user_path(out).absolute())
     for sentence in notes:
         console.note(sentence)

@@ -14,12 +14,12 @@ FramesLike = str | range | slice | Sequence[int]
 """``all``, numbers, a range, or text: ``0:20:2`` as a slice, ``0,5,9`` as numbers."""
 
 
-def chosen_frames(asked: FramesLike, count: int) -> tuple[int, ...]:
+def chosen_frames(requested: FramesLike, count: int) -> tuple[int, ...]:
     """Return the numbers of the frames that are asked for.
 
     Parameters
     ----------
-    asked
+    requested
         Frames that are wanted: ``all``, numbers, a range, or text such as ``0:20:2``.
     count
         Number of frames that there are.
@@ -31,22 +31,22 @@ def chosen_frames(asked: FramesLike, count: int) -> tuple[int, ...]:
     RegionError
         If the image has no such frame.
     """
-    numbers = _numbers(asked, count)
+    numbers = _numbers(requested, count)
     if not numbers:
-        raise InvalidOptionError(f"Expected at least one of {count} frames; {asked!r} asks for none.")
+        raise InvalidOptionError(f"Expected at least one of {count} frames; {requested!r} asks for none.")
     beyond = [number for number in numbers if not 0 <= number < count]
     if beyond:
         raise RegionError(f"Expected frames below {count}; got {', '.join(map(str, beyond[:6]))}.")
     return numbers
 
 
-def _numbers(asked: FramesLike, count: int) -> tuple[int, ...]:
+def _numbers(requested: FramesLike, count: int) -> tuple[int, ...]:
     try:
-        if isinstance(asked, slice):
-            return tuple(range(count)[asked])
-        if not isinstance(asked, str):
-            return tuple(map(operator.index, asked))
-        text = asked.strip()
+        if isinstance(requested, slice):
+            return tuple(range(count)[requested])
+        if not isinstance(requested, str):
+            return tuple(map(operator.index, requested))
+        text = requested.strip()
         if text == "all":
             return tuple(range(count))
         if ":" in text:
@@ -56,7 +56,7 @@ def _numbers(asked: FramesLike, count: int) -> tuple[int, ...]:
     except (TypeError, ValueError) as error:
         raise InvalidOptionError(
             "Expected frames as all, 0:20:2 (from, to, step) or 0,5,9, or as a list of numbers; got "
-            f"{asked!r}."
+            f"{requested!r}."
         ) from error
 
 

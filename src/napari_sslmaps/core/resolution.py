@@ -92,7 +92,7 @@ class Resolution:
 
 
 def resolution_of(
-    asked: "Resolution | float | str",
+    requested: "Resolution | float | str",
     trained: Resolution | None,
     spacing_um_yx: Spacing,
 ) -> Resolution | None:
@@ -100,7 +100,7 @@ def resolution_of(
 
     Parameters
     ----------
-    asked
+    requested
         A resolution, or a text that `Resolution.of` understands; micrometres per pixel; ``native``; or
         ``trained``: the one that the encoder learned at, where that is known and the image tells enough, else
         the image's own.
@@ -114,20 +114,20 @@ def resolution_of(
     InvalidOptionError
         If it is none of these.
     """
-    if isinstance(asked, Resolution):
-        return asked
-    if asked == "native":
+    if isinstance(requested, Resolution):
+        return requested
+    if requested == "native":
         return None
-    if asked == "trained":
+    if requested == "trained":
         known = trained is not None and (trained.short_side is not None or spacing_um_yx is not None)
         return trained if known else None
-    if isinstance(asked, str):
-        return Resolution.of(asked)
-    number = finite_number(asked)
+    if isinstance(requested, str):
+        return Resolution.of(requested)
+    number = finite_number(requested)
     if number is None:
         raise InvalidOptionError(
             "Expected a resolution: native, trained, 0.5um, 192px, or a number of micrometres per pixel; got "
-            f"{asked!r}."
+            f"{requested!r}."
         )
     return Resolution(um_per_px=number)
 

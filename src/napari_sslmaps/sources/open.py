@@ -51,7 +51,7 @@ _MARKS = (b"Software\0napari-sslmaps", b'napari-sslmaps/map"', b"napari-sslmaps/
 """What figures as PNG, and maps as TIFF, hold near their beginning."""
 _LARGEST_RECORD = 2**24
 _NO_SLIDES = (b"\x89PNG", b"BM", b"GIF8", b"RIFF", b"\x93NUMPY")
-"""What no slide begins with, so that OpenSlide is not asked."""
+"""What no slide begins with, so that OpenSlide is not tried."""
 _READABLE = (
     "TIFF (also SVS, NDPI, SCN, BIF, Philips and OME-TIFF), DICOM, MRXS, VMS, OME-Zarr, PNG, JPEG, "
     "JPEG 2000, JPEG XL, WebP, AVIF, GIF, BMP, TGA, .npy, "
@@ -122,14 +122,14 @@ def open_image(
             return _open_zarr(url_of(image), channel=channel)
         path = local_path(image)
         file = FileIdentity.of(path)  # before it is opened: a change from then on is noticed
-        asked = _OpenRequest(frames, series, icc, channel)
+        request = _OpenRequest(frames, series, icc, channel)
         try:
-            opened = _open_path(path, asked)
+            opened = _open_path(path, request)
         except PermissionError as error:
             raise _refused(path, error) from error
         if isinstance(opened, SourceBase):
             opened.folder = path if path.is_dir() else None
-            opened.file = file and replace(file, reading=asked.reading(opened))
+            opened.file = file and replace(file, reading=request.reading(opened))
             if um_per_px is not None:
                 opened.calibrate(um_per_px)
         return opened
@@ -165,24 +165,24 @@ class _OpenRequest:
         return " ".join(filter(None, (source.reading, image, channel)))
 
 
-def _open_path(path: Path, asked: _OpenRequest) -> ImageSource:
+def _open_path(path: Path, request: _OpenRequest) -> ImageSource:
     special = special_kind(path)
     if special:
         raise UnsupportedImageError(
             f"Expected an image file; {path} is {special}. Copy what comes out of it into a file."
         )
     if path.is_dir():
-        return _open_folder(path, asked)
+        return _open_folder(path, request)
     inside = path_in_zip(path)
     if inside is not None:
-        check_alone(asked.series, path.name)
-        return _open_zarr(*inside, channel=asked.channel)
+        check_alone(request.series, path.name)
+        return _open_zarr(*inside, channel=request.channel)
     start = _signature(path)
     for opener in (_open_scan, _open_picture, _open_rare):
-        opened = opener(path, start, asked)
+        opened = opener(path, start, request)
         if opened is not None:
             return opened
-        check_alone(asked.series, path.name)  # of the scans alone some hold several
+        check_alone(request.series, path.name)  # of the scans alone some hold several
     check_known(start, path.name)
     check_beside(pair_of(path)[0], path)
     raise UnsupportedImageError(
@@ -191,7 +191,7 @@ def _open_path(path: Path, asked: _OpenRequest) -> ImageSource:
     )
 
 
-def _open_scan(path: Path, start: bytes, asked: _OpenRequest) -> ImageSource | None:
+def _open_scan(path: Path, start: bytes, request: _OpenRequest) -> ImageSource | None:
     """Open DICOM, slides and TIFF; None if it is none of them."""
     # Before TIFF: a DICOM preamble may hold a TIFF header (examples_rgb_color.dcm has one).
     if begins_as_dicom(start) or path.suffix.lower() in DICOM_SUFFIXES:
@@ -199,51 +199,51 @@ def _open_scan(path: Path, start: bytes, asked: _OpenRequest) -> ImageSource | N
             check_known(start, path.name)
         from napari_sslmaps.sources.dicom import open_dicom
 
-        return open_dicom(path, asked.channel, icc=asked.icc, series=asked.series)
-    slide = _open_slide(path, start, asked)
+        return open_dicom(path, request.channel, icc=request.icc, series=request.series)
+    slide = _open_slide(path, start, request)
     if slide is not None:
-        return of_colours(slide, asked.channel)
+        return of_colours(slide, request.channel)
     if not start.startswith(_TIFF):
         return None
     from napari_sslmaps.sources.tiff import open_tiff
 
-    if asked.series is None:
+    if request.series is None:
         check_complete_vsi(path)
-    return open_tiff(path, series=asked.series, icc=asked.icc, channel=asked.channel)
+    return open_tiff(path, series=request.series, icc=request.icc, channel=request.channel)
 
 
-def _open_picture(path: Path, start: bytes, asked: _OpenRequest) -> ImageSource | None:
+def _open_picture(path: Path, start: bytes, request: _OpenRequest) -> ImageSource | None:
     """Open pictures and NumPy's files; None if it is neither."""
     webp = start[:4] == b"RIFF" and start[8:12] == b"WEBP"
     by_name = path.suffix.lower() == ".tga" and start[16:17] in _TGA_BITS  # TGA begins with nothing known
     if start.startswith(_PICTURES) or webp or begins_as_avif(start) or _PNM.match(start) or by_name:
         from napari_sslmaps.sources.picture import open_picture
 
-        return of_colours(open_picture(path), asked.channel)
+        return of_colours(open_picture(path), request.channel)
     if begins_as_jpeg_xl(start):
-        return open_jpeg_xl(path, asked.channel)
+        return open_jpeg_xl(path, request.channel)
     if start.startswith(_NUMPY):
-        return open_npy(path, frames=asked.frames, channel=asked.channel)
+        return open_npy(path, frames=request.frames, channel=request.channel)
     return None
 
 
-def _open_rare(path: Path, start: bytes, asked: _OpenRequest) -> ImageSource | None:
+def _open_rare(path: Path, start: bytes, request: _OpenRequest) -> ImageSource | None:
     """Open zipped zarr, and what needs an extra; None if it is nothing of that."""
     if start.startswith(_ZIP) and holds_zarr(path):
-        return _open_zarr(path, channel=asked.channel)
+        return _open_zarr(path, channel=request.channel)
     if start.startswith(_CZI):
         from napari_sslmaps.sources.czi import CziSource
 
-        return CziSource(path, asked.channel)
+        return CziSource(path, request.channel)
     header = pair_of(path)[0]
     if begins_as_volume(start if header == path or not header.is_file() else _signature(header), header.name):
         from napari_sslmaps.sources.volume import VolumeSource
 
-        return VolumeSource(path, asked.channel)
+        return VolumeSource(path, request.channel)
     if begins_as_clip(start):
         from napari_sslmaps.sources.clip import ClipSource
 
-        return of_colours(ClipSource(path), asked.channel)
+        return of_colours(ClipSource(path), request.channel)
     return None
 
 
@@ -253,32 +253,32 @@ def _open_zarr(where: Path | str, inside: str = "", *, channel: ChannelChoice) -
     return open_zarr(where, inside, channel=channel)
 
 
-def _open_slide(path: Path, start: bytes, asked: _OpenRequest) -> ImageSource | None:
+def _open_slide(path: Path, start: bytes, request: _OpenRequest) -> ImageSource | None:
     """Open what OpenSlide reads and nothing else does as well; None if it is no such slide."""
     by_name = path.suffix.lower() in SLIDE_SUFFIXES
     if not by_name and (start.startswith(_NO_SLIDES) or vendor_of(path) is None):
         return None
     try:
-        slide = OpenSlideSource(path, icc=asked.icc)
+        slide = OpenSlideSource(path, icc=request.icc)
     except UnsupportedImageError:
         if start.startswith((*_TIFF, _CZI)):  # a slide by its first words, which others may read all the same
             return None
         check_known(start, path.name)
         raise
-    return slide.of_series(asked.series)
+    return slide.of_series(request.series)
 
 
-def _open_folder(path: Path, asked: _OpenRequest) -> ImageSource:
+def _open_folder(path: Path, request: _OpenRequest) -> ImageSource:
     markers = [path / marker for marker in ZARR_MARKERS if (path / marker).is_file()]
     if markers:
         start = _signature(markers[0])
         if start.startswith(b"version "):  # no JSON
             check_known(start, f"{path.name}/{markers[0].name}")
-        check_alone(asked.series, path.name)
-        return _open_zarr(path, channel=asked.channel)
+        check_alone(request.series, path.name)
+        return _open_zarr(path, channel=request.channel)
     from napari_sslmaps.sources.dicom import open_dicom_folder
 
-    opened = open_dicom_folder(path, asked.channel, icc=asked.icc, series=asked.series)
+    opened = open_dicom_folder(path, request.channel, icc=request.icc, series=request.series)
     if opened is not None:
         return opened
     raise UnsupportedImageError(

@@ -235,7 +235,7 @@ class _PatientStore(FsspecStore):
 
     def __init__(self, *options: Any, **named: Any) -> None:
         super().__init__(*options, **named)
-        self._asked: set[asyncio.Task[Any]] = set()
+        self._pending: set[asyncio.Task[Any]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def close(self) -> None:
@@ -246,7 +246,7 @@ class _PatientStore(FsspecStore):
             client = None
             with suppress(AttributeError, RuntimeError):  # of another kind, or never connected
                 client = self.fs.s3
-            asyncio.run_coroutine_threadsafe(_end(list(self._asked), client), loop).result(_CONNECT_S)
+            asyncio.run_coroutine_threadsafe(_end(list(self._pending), client), loop).result(_CONNECT_S)
 
     @property
     def troubles(self) -> tuple[type[Exception], ...]:
@@ -262,11 +262,11 @@ class _PatientStore(FsspecStore):
         task, self._loop = asyncio.current_task(), asyncio.get_running_loop()
         if task is None:
             return await self._patiently(key, prototype, byte_range)
-        self._asked.add(task)
+        self._pending.add(task)
         try:
             return await self._patiently(key, prototype, byte_range)
         finally:
-            self._asked.discard(task)
+            self._pending.discard(task)
 
     async def _patiently(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None

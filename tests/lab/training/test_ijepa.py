@@ -86,7 +86,7 @@ def test_the_loss_is_smooth_l1_to_layer_normed_targets():
             error = np.abs(predicted[block * 3 + image] - wanted)
             losses.append(np.where(error < 1, 0.5 * error**2, error - 0.5))
     expected = float(np.mean(losses))
-    wanted = objective.wanted(images, targets)
+    wanted = objective.target_representations(images, targets)
     actual = torch.nn.functional.smooth_l1_loss(torch.from_numpy(predicted), wanted)
     assert float(actual) == pytest.approx(expected, rel=1e-4)
 

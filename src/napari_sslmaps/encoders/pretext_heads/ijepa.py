@@ -38,14 +38,14 @@ class Predictor(nn.Module):
         xavier(self)
         nn.init.trunc_normal_(self.mask_token, std=0.02)
 
-    def ask(self, encoded: Tensor, context: Tensor, targets: Tensor) -> Tensor:
-        """Return (targets * B, K + T, width) sequences: what is known of (B, K, D), then what is asked."""
+    def predictor_input(self, encoded: Tensor, context: Tensor, targets: Tensor) -> Tensor:
+        """Return (targets * B, K + T, width) sequences: what is known of (B, K, D), then the queries."""
         positions = self.predictor_pos_embed.expand(len(encoded), -1, -1)
         known = self.predictor_embed(encoded) + take(positions, context)
-        asked = torch.cat([self.mask_token + take(positions, block) for block in targets])
-        return torch.cat([known.repeat(len(targets), 1, 1), asked], dim=1)
+        queries = torch.cat([self.mask_token + take(positions, block) for block in targets])
+        return torch.cat([known.repeat(len(targets), 1, 1), queries], dim=1)
 
-    def answer(self, sequence: Tensor, count: int) -> Tensor:
+    def to_predictions(self, sequence: Tensor, count: int) -> Tensor:
         """Return the predictions (targets * B, count, D) at the end of the sequences."""
         predicted: Tensor = self.predictor_proj(self.predictor_norm(sequence[:, -count:]))
         return predicted
@@ -60,10 +60,10 @@ class Predictor(nn.Module):
         context, target
             (B, K) and (B, T) which patches are known and which are asked for.
         """
-        sequence = self.ask(encoded, context, target[None])
+        sequence = self.predictor_input(encoded, context, target[None])
         for block in self.predictor_blocks:
             sequence = block(sequence)
-        return self.answer(sequence, target.shape[1])
+        return self.to_predictions(sequence, target.shape[1])
 
 
 def read_predictor(

@@ -51,7 +51,7 @@ class DecoderParts:
             xavier(part)
         nn.init.normal_(self.mask_token, std=0.02)
 
-    def ask(self, encoded: Tensor, visible: Tensor, patches: int) -> Tensor:
+    def decoder_input(self, encoded: Tensor, visible: Tensor, patches: int) -> Tensor:
         """Return the sequence (B, 1 + N, width) that enters the blocks, of (B, 1 + K, D) visible tokens."""
         narrow = self.decoder_embed(encoded)
         index = visible[:, :, None].expand(-1, -1, narrow.shape[-1])
@@ -62,9 +62,9 @@ class DecoderParts:
         )
         return torch.cat([narrow[:, :1], full], dim=1) + self.decoder_pos_embed
 
-    def answer(self, sequence: Tensor, asked: Tensor | None = None) -> Tensor:
+    def to_pixels(self, sequence: Tensor, queries: Tensor | None = None) -> Tensor:
         """Return pixels (B, N, patch * patch * channels) of every patch, or of those asked for."""
-        sequence = sequence[:, 1:] if asked is None else take(sequence, 1 + asked)
+        sequence = sequence[:, 1:] if queries is None else take(sequence, 1 + queries)
         predicted: Tensor = self.decoder_pred(self.decoder_norm(sequence))
         return predicted
 
@@ -88,10 +88,10 @@ class MAEDecoder(DecoderParts, nn.Module):
         patches
             N, how many there are.
         """
-        sequence = self.ask(encoded, visible, patches)
+        sequence = self.decoder_input(encoded, visible, patches)
         for block in self.decoder_blocks:
             sequence = block(sequence)
-        return self.answer(sequence)
+        return self.to_pixels(sequence)
 
 
 def read_decoder(

@@ -14,7 +14,7 @@ from napari_sslmaps.lab.gate.provenance import NEEDED, read_provenance, read_rec
 from napari_sslmaps.lab.gate.real_tables import (
     anchor_table,
     earlier_weights,
-    how_asked,
+    how_images_were_read,
     judging_images,
     probe_table,
     real_verdict,
@@ -144,7 +144,7 @@ def _real_part(real: Mapping[str, Any] | None) -> str:
 ## Scores on real images
 
 How well similarity to an anchor finds the anchor's class: mean area under the ROC curve, over all tokens and
-over those near the anchor, at middle distance and far; {how_asked(real)}.
+over those near the anchor, at middle distance and far; {how_images_were_read(real)}.
 Everybody is asked alike. In brackets the 95 % interval of the paired difference over images; untrained is the
 mean of five seeds.
 

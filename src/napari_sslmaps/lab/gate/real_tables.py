@@ -60,8 +60,8 @@ def earlier_weights(result: Mapping[str, Any]) -> str:
     return "\n" + "\n".join(lines) + "\n" if lines else ""
 
 
-def how_asked(result: Mapping[str, Any]) -> str:
-    """Say at which resolution and scale everybody was asked."""
+def how_images_were_read(result: Mapping[str, Any]) -> str:
+    """Say at which resolution and scale everybody read the images."""
     working = result["working"]
     return (
         f"images read at {working['short_side']} px across, tokens averaged over a Gaussian of "
@@ -132,7 +132,7 @@ def _source_line(known: ImageSet) -> str:
 
 
 def _how(results: Results, domain: str) -> str:
-    text = how_asked(next(found for found in results.values() if found["domain"] == domain))
+    text = how_images_were_read(next(found for found in results.values() if found["domain"] == domain))
     return f"{text[0].upper()}{text[1:]}."
 
 

@@ -150,7 +150,7 @@ class _Domain:
 
     @cached_property
     def held_out(self) -> scenes.LabelledScene:
-        return scenes.asked_scenes(self.design, self.name)
+        return scenes.held_out_scenes(self.design, self.name)
 
 
 class _Study:

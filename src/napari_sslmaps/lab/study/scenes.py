@@ -52,7 +52,7 @@ def fitted_scenes(design: Design, domain: str) -> LabelledScene:
     return _labelled(design, domain, _PROBE, design.probe_images)
 
 
-def asked_scenes(design: Design, domain: str) -> LabelledScene:
+def held_out_scenes(design: Design, domain: str) -> LabelledScene:
     """Scenes to test probes on."""
     return _labelled(design, domain, _TEST, design.test_images)
 

@@ -49,12 +49,12 @@ class IJEPA(Objective):
 
     def predict(self, encoded: Tensor, context: Tensor, targets: Tensor) -> Tensor:
         """Predict (targets * B, T, D) representations, block after block, from (B, K, D) context tokens."""
-        sequence = self.predictor.ask(encoded, context, targets)
+        sequence = self.predictor.predictor_input(encoded, context, targets)
         sequence = self.through(self.predictor.predictor_blocks, sequence)
-        return self.predictor.answer(sequence, targets.shape[2])
+        return self.predictor.to_predictions(sequence, targets.shape[2])
 
     @torch.no_grad()
-    def wanted(self, images: Tensor, targets: Tensor) -> Tensor:
+    def target_representations(self, images: Tensor, targets: Tensor) -> Tensor:
         """Layer-normed representations (targets * B, T, D) of the targets in normalised images."""
         full = self.target.forward_features(images).float()
         full = functional.layer_norm(full, (full.shape[-1],))
@@ -70,7 +70,11 @@ class IJEPA(Objective):
         drawn = draw_blocks(len(images), self.architecture.grid, generator, self.options.blocks)
         context, targets = (index.to(fields.device) for index in drawn)
         predicted = self.predict(self.encode(images, context), context, targets)
-        return {"total": functional.smooth_l1_loss(predicted.float(), self.wanted(images, targets))}
+        return {
+            "total": functional.smooth_l1_loss(
+                predicted.float(), self.target_representations(images, targets)
+            )
+        }
 
     def follow(self, progress: TrainingPosition, gather: Gather) -> None:
         """Let the target encoder follow; the momentum rises linearly to 1, as in the paper."""

@@ -50,8 +50,8 @@ class MAE(DecoderParts, Objective):
 
     def decode(self, encoded: Tensor, visible: Tensor, patches: int, queries: Tensor | None = None) -> Tensor:
         """Pixels (B, N, patch * patch * 3) of every patch, or of those asked for, in the target's units."""
-        sequence = self.through(self.decoder_blocks, self.ask(encoded, visible, patches))
-        return self.answer(sequence, queries)
+        sequence = self.through(self.decoder_blocks, self.decoder_input(encoded, visible, patches))
+        return self.to_pixels(sequence, queries)
 
     def reconstruction_loss(self, images: Tensor, visible: Tensor, hidden: Tensor) -> Tensor:
         """Pixel loss on the hidden patches of normalised (B, 3, H, W) images."""
