@@ -99,17 +99,17 @@ def errors() -> Console:
     return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-def told_once(*, quiet: bool) -> Callable[[str], None]:
+def reporting_once(*, quiet: bool) -> Callable[[str], None]:
     """Return a callback that notes each text it is given, once: what a bar shows, where stderr is a file."""
-    told = set[str]()
+    reported = set[str]()
     silent = quiet or errors().is_terminal
 
-    def tell(text: str) -> None:
-        if not silent and text not in told:
-            told.add(text)
+    def report(text: str) -> None:
+        if not silent and text not in reported:
+            reported.add(text)
             note(text)
 
-    return tell
+    return report
 
 
 @contextmanager
@@ -121,7 +121,7 @@ def progress_bars(*, quiet: bool) -> "Iterator[OnProgress]":
     quiet
         Whether nothing is drawn or said; where stderr is no terminal, each encoder is named as it begins.
     """
-    screen, tell = errors(), told_once(quiet=quiet)
+    screen, report = errors(), reporting_once(quiet=quiet)
     columns = (
         TextColumn("{task.description:<16}"),
         BarColumn(),
@@ -136,7 +136,7 @@ def progress_bars(*, quiet: bool) -> "Iterator[OnProgress]":
 
         def show(name: str, state: "EmbeddingProgress") -> None:
             progress.update(loading, visible=False)
-            tell(f"{name} …")
+            report(f"{name} …")
             if name not in tasks:
                 tasks[name] = progress.add_task(name, total=state.total)
             progress.update(tasks[name], completed=state.done)  # type: ignore[arg-type]  # TaskID is an int

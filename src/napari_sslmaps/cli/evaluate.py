@@ -326,7 +326,7 @@ def _say(comparison: "Comparison", out: Path, *, json: bool) -> None:
 @contextmanager
 def _bar(*, quiet: bool) -> "Iterator[OnComparison]":
     """Give a callback that draws a bar, or names each image in turn where stderr is no terminal."""
-    screen, tell = console.errors(), console.told_once(quiet=quiet)
+    screen, report = console.errors(), console.reporting_once(quiet=quiet)
     columns = (
         TextColumn("{task.description:<48}"),
         BarColumn(),
@@ -341,6 +341,6 @@ def _bar(*, quiet: bool) -> "Iterator[OnComparison]":
             what = f"{state.image} {state.doing} {state.method}".strip()
             progress.update(task, description=what[-48:], completed=state.share)
             turn = f"{state.image}, {state.done + 1} of {state.total}" if state.image else state.doing
-            tell(f"{turn} …")
+            report(f"{turn} …")
 
         yield show

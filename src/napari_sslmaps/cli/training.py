@@ -41,7 +41,7 @@ class TrainingDisplay(Listener):
             left = (run.steps - run.step) * run.seconds / max(1, run.step)
             console.note(f"step {run.step} of {run.steps}  {summary}  {left / 60:.1f} min left")
 
-    def said(self, sentence: str) -> None:
+    def reported(self, sentence: str) -> None:
         """Write a remark above the bar."""
         self._progress.console.print(sentence, markup=False, style="dim")
 

@@ -468,7 +468,7 @@ class Controller:
         found = None if image is None or self.workspace.spacing_um is not None else left_out(image)
         if image is not None and found is not None:
             self.workspace.spacing_um = found.spacing_um
-            self.workspace.say(found.said(image.name))
+            self.workspace.say(found.sentence(image.name))
 
     def _choose_region(self, before: Image | None, image: Image | None) -> None:
         """Choose the region as it was for this image; all of it, where the rectangle is another image's."""

@@ -61,7 +61,7 @@ def test_the_adversary_waits_for_the_second_phase():
 def test_neither_player_s_term_trains_the_other():
     objective = tiny("dira")
     clean, restored = torch.rand(2, 1, 64, 64), torch.rand(2, 1, 64, 64, requires_grad=True)
-    terms = objective._judge(objective.discriminator, clean, restored)
+    terms = objective._adversarial_losses(objective.discriminator, clean, restored)
     terms["adversary"].backward(retain_graph=True)
     assert float(restored.grad.abs().sum()) > 0
     assert all(p.grad is None for p in objective.discriminator.parameters())

@@ -16,7 +16,7 @@ from napari_sslmaps.errors import CheckpointError, ExportError, InvalidOptionErr
 from napari_sslmaps.lab.training.checkpoints import describe, resume, save, save_encoder
 from napari_sslmaps.lab.training.datasets.loading import Keys, Shards, read_ahead
 from napari_sslmaps.lab.training.datasets.protocol import ArrayFields
-from napari_sslmaps.lab.training.monitoring import Journal, read_log
+from napari_sslmaps.lab.training.monitoring import MetricLogger, read_log
 from napari_sslmaps.lab.training.objectives import build_objective
 from napari_sslmaps.lab.training.run import advance, start, step_generator
 from napari_sslmaps.lab.training.trainer import Listener, LoggingSchedule, steps_for, train
@@ -144,7 +144,7 @@ class Heard(Listener):
     def logged(self, run):
         self.lines.append(run.last)
 
-    def said(self, sentence):
+    def reported(self, sentence):
         self.sentences.append(sentence)
 
 
@@ -208,10 +208,10 @@ def test_half_precision_is_refused_on_a_cpu():
         start(replace(tiny_recipe("mae"), precision="16"))
 
 
-def test_a_journal_drops_what_lies_ahead_and_what_is_torn(tmp_path):
+def test_a_log_drops_what_lies_ahead_and_what_is_torn(tmp_path):
     path = tmp_path / "log.jsonl"
     path.write_text('{"step": 1.0}\n{"step": 2.0}\n{"step": 3.0}\n{"step": 4')
-    Journal(path, 2).write({"step": 3.0})
+    MetricLogger(path, 2).write({"step": 3.0})
     assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [1, 2, 3]
 
 
@@ -295,7 +295,7 @@ def test_a_full_disk_leaves_the_checkpoint_of_before(tmp_path, monkeypatch, erro
 def test_a_log_of_rubbish_is_begun_anew(tmp_path):
     path = tmp_path / "log.jsonl"
     path.write_bytes(b'\xff\xfe}\n[1]}\n{"other": 1}\n{"step": 1.0}\n{"step": "x"}\n')
-    Journal(path, 5)
+    MetricLogger(path, 5)
     assert path.read_text() == '{"step": 1.0}\n'
 
 

@@ -73,7 +73,7 @@ def download_encoder(name: str, *, accept_licence: bool = False, on_progress: On
             f"Expected the licence of {name} to be accepted before it is downloaded: {entry.licence}. "
             f"{entry.terms}. Accept it with --accept-licence, or accept_licence=True."
         )
-    with said_in_sentences(entry):
+    with errors_in_sentences(entry):
         return _download(entry, on_progress)
 
 
@@ -247,7 +247,7 @@ def _bar_class(on_progress: OnBytes | None, before: int, total: int) -> type:
 
 
 @contextmanager
-def said_in_sentences(entry: Published) -> Iterator[None]:
+def errors_in_sentences(entry: Published) -> Iterator[None]:
     """Turn every error of a download into a sentence that says what to do.
 
     Raises

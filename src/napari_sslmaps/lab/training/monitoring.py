@@ -20,7 +20,7 @@ from napari_sslmaps.maps.pca import pca_map
 from napari_sslmaps.maps.similarity import similarity_map
 
 
-class Journal:
+class MetricLogger:
     """The log of a run.
 
     Parameters
@@ -106,7 +106,7 @@ def check_finite(line: dict[str, float]) -> None:
         )
 
 
-def say_collapse(line: dict[str, float]) -> str | None:
+def collapse_warning(line: dict[str, float]) -> str | None:
     """Return a sentence if the tokens have nearly collapsed, else None."""
     if line["rank"] >= COLLAPSED_RANK:
         return None

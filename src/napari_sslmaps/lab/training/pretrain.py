@@ -141,7 +141,7 @@ def _begin(request: PretrainRequest, recipe: Recipe, fabric: Fabric, listener: L
     notes = []
     if request.init is not None:
         notes.append(load_initial(objective, request.init))
-        listener.said(notes[0])
+        listener.reported(notes[0])
     run = start(recipe, fabric, objective)
     run.notes += notes
     return run

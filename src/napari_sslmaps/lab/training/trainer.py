@@ -16,12 +16,12 @@ from napari_sslmaps.lab.training.checkpoints import describe, save, save_encoder
 from napari_sslmaps.lab.training.datasets.loading import Keys, Shard, Shards, read_ahead
 from napari_sslmaps.lab.training.datasets.protocol import FieldSource
 from napari_sslmaps.lab.training.monitoring import (
-    Journal,
+    MetricLogger,
     centre_crops,
     check_finite,
+    collapse_warning,
     draw_panel,
     feature_rank,
-    say_collapse,
     watched_tokens,
 )
 from napari_sslmaps.lab.training.recipes import Recipe
@@ -49,7 +49,7 @@ class Listener:
     def logged(self, run: Run) -> None:
         """After every line of log, which is ``run.last``."""
 
-    def said(self, sentence: str) -> None:
+    def reported(self, sentence: str) -> None:
         """When there is something that a user should know."""
 
 
@@ -155,10 +155,10 @@ class RunWriter:
         listener = listener or Listener()
         self._run, self._source, self._out = run, shards.source, out
         self._schedule, self._listener = schedule, listener
-        self._journal = Journal(out / "log.jsonl", run.step)
+        self._metrics = MetricLogger(out / "log.jsonl", run.step)
         crop, fields = run.recipe.crop, as_fields(shards.watched())
         self._watched = centre_crops(fields, crop.size, sum(crop.span) / 2).to(run.fabric.device)
-        self._said: set[str] = set()
+        self._reported: set[str] = set()
         self._before = run.step
 
     def take(self, line: dict[str, float]) -> None:
@@ -169,8 +169,8 @@ class RunWriter:
         check_finite(line)
         line["skipped"] = float(len(run.skipped))
         run.last = line
-        self._say(line)
-        self._journal.write(line)
+        self._report(line)
+        self._metrics.write(line)
         if self._due(self._schedule.save):
             self.save()
         if self._due(self._schedule.panel):
@@ -182,18 +182,18 @@ class RunWriter:
     def _due(self, every: int) -> bool:
         return self._run.step // every > self._before // every or self._run.step == self._run.steps
 
-    def _say(self, line: dict[str, float]) -> None:
-        collapse = say_collapse(line)
+    def _report(self, line: dict[str, float]) -> None:
+        collapse = collapse_warning(line)
         if collapse is None:
-            self._said.discard("collapse")
-        elif "collapse" not in self._said:
-            self._said.add("collapse")
+            self._reported.discard("collapse")
+        elif "collapse" not in self._reported:
+            self._reported.add("collapse")
             self._run.notes.append(collapse)
-            self._listener.said(collapse)
+            self._listener.reported(collapse)
         for sentence in self._run.skipped:
-            if sentence not in self._said:
-                self._said.add(sentence)
-                self._listener.said(f"Left out: {sentence}")
+            if sentence not in self._reported:
+                self._reported.add(sentence)
+                self._listener.reported(f"Left out: {sentence}")
 
     def save(self) -> None:
         """Write the checkpoint and the encoder."""

@@ -130,7 +130,7 @@ class LeftOut:
     spacing_um: float | None
     levels: int
 
-    def said(self, name: str) -> str:
+    def sentence(self, name: str) -> str:
         """Say what is known, and how the levels are had."""
         size = "" if self.spacing_um is None else f"{self.spacing_um:.3g} µm per pixel"
         levels = f"{self.levels} levels" if self.levels > 1 else ""

@@ -103,7 +103,7 @@ class DiRA(Objective):
             losses["restoration"] = functional.mse_loss(restored, clean)
             total = total + self.options.restoration_weight * losses["restoration"]
             if self.discriminator is not None and progress.fraction >= self.options.adversary_from:
-                losses |= self._judge(self.discriminator, clean, restored)
+                losses |= self._adversarial_losses(self.discriminator, clean, restored)
                 total = total + self.options.adversary_weight * losses["adversary"] + losses["judge"]
         return {"total": total, **losses}
 
@@ -136,8 +136,10 @@ class DiRA(Objective):
             current = self.run(block, current, skip)
         return torch.sigmoid(unet.segmentation_head(current).float())
 
-    def _judge(self, discriminator: nn.Module, clean: Tensor, restored: Tensor) -> dict[str, Tensor]:
-        """Least-squares terms: how badly the restored images fool, and how badly the discriminator judges.
+    def _adversarial_losses(
+        self, discriminator: nn.Module, clean: Tensor, restored: Tensor
+    ) -> dict[str, Tensor]:
+        """Least-squares terms: how badly the restored images fool, and how badly the discriminator errs.
 
         Detached weights keep the first term's gradient out of the discriminator, a detached image the
         second's out of the U-Net.
