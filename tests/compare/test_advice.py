@@ -8,7 +8,7 @@ import pytest
 from napari_sslmaps import Annotation, Embedding
 from napari_sslmaps.compare import advice as advice_words
 from napari_sslmaps.compare.advice import advise
-from napari_sslmaps.compare.image_statistics import ImageEvidence, evidence_of, reach_of
+from napari_sslmaps.compare.image_statistics import ImageStatistics, locality_of, statistics_of
 from napari_sslmaps.compare.images import OpenedImage
 from napari_sslmaps.compare.request import ComparedImage, ComparisonRequest
 from napari_sslmaps.compare.results import AnchorRow, ComparedMethod, Comparison, MapRow, ScoredImage
@@ -58,8 +58,8 @@ def comparison(*images, scores=("anchors",)):
     return Comparison(request=request, methods=methods, images=images)
 
 
-def evidence(share, *, tokens=3.0, contrast=math.nan, um=math.nan, signal="annotation"):
-    return ImageEvidence("image", signal, 24.0, tokens, share, um, 0.031, contrast)
+def statistics(share, *, tokens=3.0, contrast=math.nan, um=math.nan, signal="annotation"):
+    return ImageStatistics("image", signal, 24.0, tokens, share, um, 0.031, contrast)
 
 
 def text(found, start):
@@ -108,7 +108,7 @@ def test_who_does_not_beat_its_controls_is_said_so():
     ],
 )
 def test_scores_are_held_against_the_paper(share, means, verdict):
-    found = advise(comparison(*(scored(number, means) for number in range(2))), [evidence(share)])
+    found = advise(comparison(*(scored(number, means) for number in range(2))), [statistics(share)])
     assert f"Your own scores {verdict}" in text(found, "Your own scores")
     paper = text(found, "Pretext Matters")
     assert "arXiv 2603.22649" in paper
@@ -125,7 +125,7 @@ def test_a_difference_that_chance_explains_decides_nothing():
     images[0] = replace(
         images[0], anchors=(images[0].anchors[0], AnchorRow("foretells", drawn), images[0].anchors[-1])
     )
-    found = advise(comparison(*images), [evidence(0.02)])
+    found = advise(comparison(*images), [statistics(0.02)])
     assert "decide nothing" in text(found, "Your own scores")
 
 
@@ -133,23 +133,23 @@ def test_a_difference_that_chance_explains_decides_nothing():
     ("share", "means"), [(0.1, ALL), (0.02, {"sees": 0.8, "paints": 0.7}), (math.nan, ALL)]
 )
 def test_where_the_paper_says_nothing_neither_do_the_scores(share, means):
-    found = advise(comparison(scored(0, means)), [evidence(share)])
+    found = advise(comparison(scored(0, means)), [statistics(share)])
     assert not [sentence for sentence in found.sentences if sentence.startswith("Your own scores")]
 
 
 def test_the_scale_is_told_in_pixels_lengths_tokens_and_share():
-    found = advise(comparison(scored(0, ALL)), [evidence(0.021, um=12.0), evidence(0.043, um=16.0)])
+    found = advise(comparison(scored(0, ALL)), [statistics(0.021, um=12.0), statistics(0.043, um=16.0)])
     sentence = text(
         found, "The annotated signal stays like itself over 24 px (14 µm), the median of 2 images"
     )
     assert "3 tokens, 3.2 % of the region's side" in sentence
     assert "local" in sentence
-    found = advise(comparison(scored(0, ALL)), [evidence(0.2, um=41_900, signal="similarity")])
+    found = advise(comparison(scored(0, ALL)), [statistics(0.2, um=41_900, signal="similarity")])
     assert "(41.9 mm)" in text(found, "What is similar to the anchors")
 
 
 def test_a_signal_below_the_tokens_is_warned_of():
-    found = advise(comparison(scored(0, ALL)), [evidence(0.01, tokens=0.4)])
+    found = advise(comparison(scored(0, ALL)), [statistics(0.01, tokens=0.4)])
     assert "finer level" in text(found, "That is less than one token")
 
 
@@ -159,11 +159,11 @@ def robust(method, cosine):
 
 
 def test_noise_is_told_and_who_bore_it():
-    plain = advise(comparison(scored(0, ALL)), [evidence(0.02)])
+    plain = advise(comparison(scored(0, ALL)), [statistics(0.02)])
     assert "0.031 of the intensity window;" in text(plain, "Noise is at most")
     assert text(plain, "Ask for robustness")
     image = scored(0, ALL, robustness=(robust("paints", 0.4), robust("sees", 0.9)))
-    found = advise(comparison(image), [evidence(0.02, contrast=0.3)])
+    found = advise(comparison(image), [statistics(0.02, contrast=0.3)])
     assert "local contrast at most 0.3" in text(found, "Noise is at most")
     assert text(found, "Under speckle").endswith("sees 0.90, paints 0.40.")
 
@@ -189,7 +189,7 @@ def test_dira_is_quoted_where_it_is_compared():
 def test_our_own_study_is_quoted_as_its_page_has_it():
     page = Path(__file__).parents[2] / "docs" / "study.md"
     assert advice_words.STUDY in page.read_text(encoding="utf-8")
-    found = advise(comparison(scored(0, ALL)), [evidence(0.02)])
+    found = advise(comparison(scored(0, ALL)), [statistics(0.02)])
     assert "−0.027" in text(found, "In simulated scenes")
 
 
@@ -241,16 +241,16 @@ def test_evidence_is_measured_of_the_region():
     pixels = (np.clip(0.5 + 0.05 * rng.normal(size=(128, 128)), 0, 1) * 1000).astype(np.uint16)
     tokens = Embedding.from_tokens(labels[::8, ::8, None] + [[[0.0, 1.0]]], stride=8)
     embedding = replace(tokens, provenance=Provenance(window=(0.0, 1000.0)))
-    found = evidence_of(opened_image(pixels, labels=labels, spacing=(0.5, 0.5)), embedding)
-    assert (found.signal, found.scale.reach) == ("annotation", "local")
+    found = statistics_of(opened_image(pixels, labels=labels, spacing=(0.5, 0.5)), embedding)
+    assert (found.signal, found.scale.locality) == ("annotation", "local")
     assert found.length_px == pytest.approx(5.5, abs=1.5)
     assert found.length_um == pytest.approx(found.length_px / 2)
     assert found.sigma == pytest.approx(0.05, rel=0.06)
     assert found.contrast == pytest.approx(0.1, rel=0.06)
-    by_anchor = evidence_of(opened_image(pixels, anchors=((4.0, 4.0),)), embedding)
+    by_anchor = statistics_of(opened_image(pixels, anchors=((4.0, 4.0),)), embedding)
     assert by_anchor.signal == "similarity"
     assert by_anchor.tokens == pytest.approx(found.tokens, abs=0.3)
     assert math.isnan(by_anchor.length_um)
-    nothing = evidence_of(opened_image(pixels), embedding)
+    nothing = statistics_of(opened_image(pixels), embedding)
     assert nothing.signal == "none"
-    assert reach_of([nothing]) == "unknown"
+    assert locality_of([nothing]) == "unknown"

@@ -310,7 +310,7 @@ def _say(comparison: "Comparison", out: Path, *, json: bool) -> None:
     from napari_sslmaps.compare.store import table_to_plain
     from napari_sslmaps.compare.tables import tables_of
 
-    tables = (*tables_of(comparison), advise(comparison, comparison.evidence).table)
+    tables = (*tables_of(comparison), advise(comparison).table)
     if json:
         printed = {table.key: table_to_plain(table) for table in tables}
         console.out_json({"folder": str(out.absolute()), "tables": printed})
@@ -318,7 +318,7 @@ def _say(comparison: "Comparison", out: Path, *, json: bool) -> None:
     for table in tables:
         if table.key in _SHOWN:
             console.out_table(table)
-    for sentence in advise(comparison, comparison.evidence).sentences:
+    for sentence in advise(comparison).sentences:
         console.out(sentence)
     console.out(f"Wrote {len(tables)} tables, report.html and run.json to {out}")
 

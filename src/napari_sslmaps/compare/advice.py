@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from napari_sslmaps.compare.image_statistics import ImageEvidence, reach_of
+from napari_sslmaps.compare.image_statistics import ImageStatistics, locality_of
 from napari_sslmaps.compare.results import Comparison
 from napari_sslmaps.compare.verdicts import Ranking, rank_encoders, verdicts
 from napari_sslmaps.core.findings import Cell, Estimate, Table, cell_text
 from napari_sslmaps.encoders.methods.method import INVARIANCE, PREDICTION, RECONSTRUCTION, Method
 from napari_sslmaps.encoders.methods.registry import METHODS
-from napari_sslmaps.evaluation.locality import GLOBAL, LOCAL, Reach
+from napari_sslmaps.evaluation.locality import GLOBAL, LOCAL, Locality
 from napari_sslmaps.evaluation.perturbations import PERTURBATIONS
 from napari_sslmaps.evaluation.robustness import CENTRED, join_regions
 
@@ -32,14 +32,14 @@ class Advice:
     table: Table
 
 
-def advise(comparison: Comparison, evidence: Sequence[ImageEvidence] | None = None) -> Advice:
+def advise(comparison: Comparison, statistics: Sequence[ImageStatistics] | None = None) -> Advice:
     """Say what speaks for which method.
 
     Parameters
     ----------
     comparison
         Scores of encoders and controls.
-    evidence
+    statistics
         Measurements of the images; those that the comparison itself has, if omitted. Without any, nothing is
         said of scale and noise.
 
@@ -48,29 +48,30 @@ def advise(comparison: Comparison, evidence: Sequence[ImageEvidence] | None = No
     Advice
         Advice whose table has the sentences as notes.
     """
-    if evidence is None:
-        evidence = [image.evidence for image in comparison.images if image.evidence is not None]
+    statistics = comparison.image_statistics if statistics is None else statistics
     objectives = objectives_of(comparison)
-    reach = reach_of(evidence)
+    locality = locality_of(statistics)
     ranking = rank_encoders(comparison)
     sentences = (
-        *scale_sentences(evidence, reach),
-        *paper_sentences(reach, objectives),
+        *scale_sentences(statistics, locality),
+        *paper_sentences(locality, objectives),
         *score_sentences(comparison, ranking),
-        *meeting_sentences(ranking, reach, objectives),
+        *meeting_sentences(ranking, locality, objectives),
         *control_sentences(comparison),
-        *noise_sentences(comparison, evidence),
+        *noise_sentences(comparison, statistics),
         *claim_sentences(comparison),
         CLOSING,
     )
-    return Advice(sentences, _table(comparison, ranking, reach, sentences))
+    return Advice(sentences, _table(comparison, ranking, locality, sentences))
 
 
-def _table(comparison: Comparison, ranking: Ranking | None, reach: Reach, notes: tuple[str, ...]) -> Table:
+def _table(
+    comparison: Comparison, ranking: Ranking | None, locality: Locality, notes: tuple[str, ...]
+) -> Table:
     objectives = objectives_of(comparison)
     unbeaten = {verdict.encoder: verdict.unbeaten for verdict in verdicts(comparison)}
     names = [encoder.name for encoder in comparison.encoders] if ranking is None else list(ranking.order)
-    favoured = _favoured(reach)
+    favoured = _favoured(locality)
     rows: list[tuple[Cell, ...]] = []
     for name in names:
         score = Estimate(float("nan")) if ranking is None else ranking.means[name]
@@ -82,16 +83,16 @@ def _table(comparison: Comparison, ranking: Ranking | None, reach: Reach, notes:
     return Table("Evidence for choosing a method", columns, tuple(rows), notes, "advice")
 
 
-def _favoured(reach: Reach) -> dict[str, str]:
+def _favoured(locality: Locality) -> dict[str, str]:
     """Which objective the paper found ahead for a signal of such reach; of others it says nothing."""
-    expected = EXPECTED.get(reach)
+    expected = EXPECTED.get(locality)
     if expected is None:
         return {}
     return {kind: "yes" if kind == expected else "no" for kind in (PREDICTION, INVARIANCE)}
 
 
 Sentences = tuple[str, ...]
-EXPECTED: Mapping[Reach, str] = {"local": INVARIANCE, "global": PREDICTION}
+EXPECTED: Mapping[Locality, str] = {"local": INVARIANCE, "global": PREDICTION}
 """Which of the two the paper found ahead, by the reach of the signal."""
 PAPER = "Ivezić, Pleasure et al. 2026, arXiv 2603.22649"
 STUDY = "-0.027, 95 % interval -0.085 to +0.032"
@@ -103,7 +104,7 @@ CLOSING = (
     "method is only as good as its scores on yours."
 )
 _BELOW, _FROM = f"{100 * LOCAL:.0f} %", f"{100 * GLOBAL:.0f} %"
-_REACH_WORDS: Mapping[Reach, str] = {
+_LOCALITY_WORDS: Mapping[Locality, str] = {
     "local": f"Here that is called local: it is below {_BELOW}.",
     "between": f"Here that is called neither local, below {_BELOW}, nor global, from {_FROM} on.",
     "global": f"Here that is called global: it is {_FROM} or more, and no region shows much more than 35 %.",
@@ -128,9 +129,9 @@ def methods_of(comparison: Comparison) -> dict[str, Method]:
     return {name: METHODS[made[name]] for name in names if made.get(name) in METHODS}
 
 
-def scale_sentences(evidence: Sequence[ImageEvidence], reach: Reach) -> Sentences:
+def scale_sentences(statistics: Sequence[ImageStatistics], locality: Locality) -> Sentences:
     """Say how far the signal reaches, against tokens and region."""
-    known = [item for item in evidence if np.isfinite(item.share)]
+    known = [item for item in statistics if np.isfinite(item.share)]
     if not known:
         return ()
     length, tokens, share = (
@@ -142,7 +143,7 @@ def scale_sentences(evidence: Sequence[ImageEvidence], reach: Reach) -> Sentence
     over = "" if len(known) == 1 else f", the median of {len(known)} images"
     found = (
         f"{signal} stays like itself over {size}{over}: {tokens:.2g} tokens, {100 * share:.1f} % of the "
-        f"region's side (where its autocorrelation falls to 1/e). {_REACH_WORDS[reach]}"
+        f"region's side (where its autocorrelation falls to 1/e). {_LOCALITY_WORDS[locality]}"
     )
     if tokens >= 1:
         sigma = 100 * share / _REACH_OVER_SCALE
@@ -155,9 +156,9 @@ def scale_sentences(evidence: Sequence[ImageEvidence], reach: Reach) -> Sentence
     return found, f"That is less than one token: no map on this grid can follow it. {finer}"
 
 
-def paper_sentences(reach: Reach, objectives: Mapping[str, str]) -> Sentences:
-    """Say what papers found for a signal of such reach, and which encoders it concerns."""
-    if reach == "unknown":
+def paper_sentences(locality: Locality, objectives: Mapping[str, str]) -> Sentences:
+    """Say what papers found for a signal of such locality, and which encoders it concerns."""
+    if locality == "unknown":
         return ()
     invariant, predictive = (
         f"{kind} ({', '.join(name for name in objectives if objectives[name] == kind) or 'none here'})"
@@ -168,7 +169,7 @@ def paper_sentences(reach: Reach, objectives: Mapping[str, str]) -> Sentences:
         "global": f"{predictive} ahead of {invariant} where it is global, as in ultrasound of the liver",
         "between": f"{invariant} ahead where the signal is local, {predictive} where it is global, and says "
         "nothing of a reach between the two",
-    }[reach]
+    }[locality]
     own = (
         "In simulated scenes that differ in nothing but where the signal lives, this package's own study "
         f"could neither confirm nor refute that: I-JEPA's lead over DINOv3, global less local, was "
@@ -194,9 +195,11 @@ def score_sentences(comparison: Comparison, ranking: Ranking | None) -> Sentence
     return f"{found}.", one if count == 1 else many
 
 
-def meeting_sentences(ranking: Ranking | None, reach: Reach, objectives: Mapping[str, str]) -> Sentences:
+def meeting_sentences(
+    ranking: Ranking | None, locality: Locality, objectives: Mapping[str, str]
+) -> Sentences:
     """Say whether the user's own scores meet what the paper found."""
-    if ranking is None or reach not in EXPECTED:
+    if ranking is None or locality not in EXPECTED:
         return ()
     sides = [
         [name for name in ranking.order if objectives[name] == kind] for kind in (PREDICTION, INVARIANCE)
@@ -209,7 +212,7 @@ def meeting_sentences(ranking: Ranking | None, reach: Reach, objectives: Mapping
         "decide nothing about this"
         if not lead.excludes_zero
         else "agree with it"
-        if ahead == EXPECTED[reach]
+        if ahead == EXPECTED[locality]
         else "contradict it"
     )
     return (f"Your own scores {verdict}: {PREDICTION} less {INVARIANCE} is {cell_text(lead)}.",)
@@ -223,12 +226,12 @@ def control_sentences(comparison: Comparison) -> Sentences:
     return *praise, *(verdict.sentence for verdict in found if verdict.sentence)
 
 
-def noise_sentences(comparison: Comparison, evidence: Sequence[ImageEvidence]) -> Sentences:
+def noise_sentences(comparison: Comparison, statistics: Sequence[ImageStatistics]) -> Sentences:
     """Say how noisy the region is, and how the methods bore such noise where that was tried."""
-    sigmas = [item.sigma for item in evidence if np.isfinite(item.sigma)]
+    sigmas = [item.sigma for item in statistics if np.isfinite(item.sigma)]
     if not sigmas:
         return ()
-    contrasts = [item.contrast for item in evidence if np.isfinite(item.contrast)]
+    contrasts = [item.contrast for item in statistics if np.isfinite(item.contrast)]
     speckle = f", local contrast at most {np.median(contrasts):.2g}" if contrasts else ""
     level = (
         f"Noise is at most {np.median(sigmas):.2g} of the intensity window{speckle}; fine texture counts as "

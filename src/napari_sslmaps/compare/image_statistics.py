@@ -15,7 +15,7 @@ from napari_sslmaps.core.results import Embedding, Float32
 from napari_sslmaps.evaluation.locality import (
     GLOBAL,
     LOCAL,
-    Reach,
+    Locality,
     SignalScale,
     annotation_scale,
     similarity_scale,
@@ -30,7 +30,7 @@ _NOTHING = SignalScale(math.nan, math.nan, math.nan)
 
 @strict
 @dataclass(frozen=True, slots=True)
-class ImageEvidence:
+class ImageStatistics:
     """Measurements of one image's region; NaN where one is not defined.
 
     Parameters
@@ -62,7 +62,7 @@ class ImageEvidence:
         return SignalScale(self.length_px, self.tokens, self.share)
 
 
-def evidence_of(image: OpenedImage, embedding: Embedding) -> ImageEvidence:
+def statistics_of(image: OpenedImage, embedding: Embedding) -> ImageStatistics:
     """Measure an image's region.
 
     Parameters
@@ -78,7 +78,7 @@ def evidence_of(image: OpenedImage, embedding: Embedding) -> ImageEvidence:
     noise = noise_level(_middle(image, embedding))
     spacing = image.source.spacing_um_yx
     um_per_px = math.nan if spacing is None else math.sqrt(math.prod(spacing))
-    return ImageEvidence(
+    return ImageStatistics(
         image=image.name,
         signal=signal,
         length_px=scale.length_px,
@@ -90,9 +90,9 @@ def evidence_of(image: OpenedImage, embedding: Embedding) -> ImageEvidence:
     )
 
 
-def reach_of(evidence: Sequence[ImageEvidence]) -> Reach:
+def locality_of(statistics: Sequence[ImageStatistics]) -> Locality:
     """Call the signal of several images local or global by the median of their shares."""
-    shares = [item.share for item in evidence if np.isfinite(item.share)]
+    shares = [item.share for item in statistics if np.isfinite(item.share)]
     if not shares:
         return "unknown"
     middle = float(np.median(shares))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from napari_sslmaps.compare.image_statistics import ImageEvidence
+from napari_sslmaps.compare.image_statistics import ImageStatistics
 from napari_sslmaps.compare.request import ComparisonRequest
 from napari_sslmaps.core.findings import Plot, Table
 from napari_sslmaps.core.linear_heads import ImageHead
@@ -169,7 +169,7 @@ class ScoredImage:
     anchor_labels: IntArray | None = None
     agreement: tuple[AgreementRow, ...] = ()
     robustness: tuple[Robustness, ...] = ()
-    evidence: ImageEvidence | None = None
+    evidence: ImageStatistics | None = None
     provenance: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     grey: bool | None = None
@@ -216,7 +216,7 @@ class Comparison:
     heads: Mapping[str, ImageHead] = field(default_factory=dict)
 
     @property
-    def evidence(self) -> tuple[ImageEvidence, ...]:
+    def image_statistics(self) -> tuple[ImageStatistics, ...]:
         """Measurements of the images before any method is credited."""
         return tuple(image.evidence for image in self.images if image.evidence is not None)
 

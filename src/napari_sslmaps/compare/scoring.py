@@ -8,7 +8,7 @@ from typing import cast
 import numpy as np
 
 from napari_sslmaps.compare.entrants import Entrant
-from napari_sslmaps.compare.image_statistics import evidence_of
+from napari_sslmaps.compare.image_statistics import statistics_of
 from napari_sslmaps.compare.images import OpenedImage
 from napari_sslmaps.compare.progress import Tell
 from napari_sslmaps.compare.request import ComparisonRequest
@@ -101,7 +101,7 @@ def score_image(embedded: ImageEmbeddings, request: ComparisonRequest, tell: Tel
         anchor_yx=None if some is None else some.anchors,
         anchor_labels=None if some is None else some.kinds,
         agreement=_agreement(embedded, request),
-        evidence=evidence_of(image, (embedded.patches or embedded.embeddings)[embedded.encoders[0]]),
+        evidence=statistics_of(image, (embedded.patches or embedded.embeddings)[embedded.encoders[0]]),
         notes=(embedded.unscorable,) if embedded.unscorable else (),
         grey=is_grey(image.source),
         provenance={name: found.provenance.to_dict() for name, found in embedded.embeddings.items()},

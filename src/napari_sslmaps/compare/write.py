@@ -127,7 +127,7 @@ def write_comparison(comparison: Comparison, folder: Path, *, command: str = "")
     comparison = in_files(comparison, folder)
     earlier = _written_before(folder)
     names = set()
-    for table in (*tables_of(comparison), advise(comparison, comparison.evidence).table):
+    for table in (*tables_of(comparison), advise(comparison).table):
         names.add(f"{table.key}.csv")
         write_csv(table, folder / f"{table.key}.csv")
     for plot in plots_of(comparison):
@@ -161,7 +161,7 @@ def _written_before(folder: Path) -> Mapping[str, str]:
 def report_sections(comparison: Comparison, folder: Path | None = None) -> list[ReportSection]:
     """Return what a report says: evidence, scores, curves, figures that are in the folder, provenance."""
     tables, plots = tables_of(comparison), plots_of(comparison)
-    advice = advise(comparison, comparison.evidence)
+    advice = advise(comparison)
     sections = [ReportSection("Evidence", (*advice.sentences, replace(advice.table, notes=())))]
     sections.append(ReportSection("Scores", tuple(table for table in tables if table.key != "images")))
     if plots:

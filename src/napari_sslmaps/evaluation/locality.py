@@ -15,7 +15,7 @@ from napari_sslmaps.evaluation.annotation import IGNORE, Annotation
 from napari_sslmaps.maps.similarity import Anchors, similarity_map
 
 Float = NDArray[np.float64]
-Reach = Literal["local", "between", "global", "unknown"]
+Locality = Literal["local", "between", "global", "unknown"]
 LOCAL, GLOBAL = 0.05, 0.15
 """Shares of the region's side: a signal is called local below the first, global from the second on."""
 _LEVEL = 1 / e
@@ -43,7 +43,7 @@ class SignalScale:
     share: float
 
     @property
-    def reach(self) -> Reach:
+    def locality(self) -> Locality:
         """``local``, ``global`` or ``between``, in words; ``unknown`` without a signal."""
         if not np.isfinite(self.share):
             return "unknown"

@@ -322,7 +322,7 @@ class PackageComparer:
         )
         if folder is not None:
             write_comparison(comparison, folder)
-        advice = advise(comparison, comparison.evidence)
+        advice = advise(comparison)
         findings: tuple[Finding, ...] = (
             *tables_of(comparison),
             *plots_of(comparison),
