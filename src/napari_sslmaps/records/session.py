@@ -182,7 +182,7 @@ def _placed(session: SessionRecord, folder: Path) -> SessionRecord:
     return replace(session, path=place_in(session.path, folder), search=search)
 
 
-def found_search(search: SessionSearch, folder: Path) -> SessionSearch:
+def located_search(search: SessionSearch, folder: Path) -> SessionSearch:
     """Return an archive with its folders where they lie now, seen from the folder of the session."""
     places = Places(folder)
     store, images = (str(places.find(each, "")) if each else "" for each in (search.store, search.images))

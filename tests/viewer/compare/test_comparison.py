@@ -196,7 +196,7 @@ def test_another_image_has_no_findings_yet(
     comparing.comparison.run()
     viewer.add_image(noise(64, 64), name="other")
     assert comparing.model.findings == ()
-    assert comparing.comparison.found is None
+    assert comparing.comparison.result is None
 
 
 def test_a_new_layer_is_proposed_and_one_that_is_gone_forgotten(

@@ -16,8 +16,8 @@ from napari_sslmaps.maps.similarity import SimilarityOptions
 from napari_sslmaps.records.session import (
     SessionRecord,
     SessionSearch,
-    found_search,
     load_session,
+    located_search,
     save_session,
 )
 from napari_sslmaps.viewer.canvas.npe2 import read
@@ -245,9 +245,9 @@ def test_the_archive_of_a_session_is_found_by_the_way_to_it(tmp_path: Path) -> N
     kept = load_session(tmp_path / "sessions" / "mine.json").search
     assert (kept.store, kept.images) == ("../store", "../images")
     store.mkdir(), images.mkdir()
-    assert found_search(kept, tmp_path / "sessions") == search
-    assert found_search(SessionSearch(), tmp_path) == SessionSearch()
-    assert found_search(search, tmp_path / "sessions") == search
+    assert located_search(kept, tmp_path / "sessions") == search
+    assert located_search(SessionSearch(), tmp_path) == SessionSearch()
+    assert located_search(search, tmp_path / "sessions") == search
 
 
 def test_pixels_that_are_others_than_those_saved_are_told_of(

@@ -28,7 +28,7 @@ _PICTURES = ("map", "pretext", "difference", "areas", FRAMES)
 _PLACED = (*_PICTURES, "prediction", "agreement", "mask")
 _LISTED_WHEN_SEEN = ("map", "pretext", "areas")
 AGREEMENT, EVIDENCE = "agreement", "evidence"
-FOUND_ROLES = (AGREEMENT, EVIDENCE)
+COMPARISON_ROLES = (AGREEMENT, EVIDENCE)
 """Roles of the layers that a comparison adds; each takes the place of the other."""
 
 

@@ -6,7 +6,7 @@ from napari_sslmaps.core.results import Embedding
 from napari_sslmaps.core.scale import TokenScale, at_scale
 from napari_sslmaps.maps.agreement import AgreementMap, neighbour_agreement
 from napari_sslmaps.viewer.canvas.map_layers import AGREEMENT, LayerSpec, draw
-from napari_sslmaps.viewer.compare.found_layer import FoundLayer
+from napari_sslmaps.viewer.compare.comparison_layer import ComparisonLayer
 from napari_sslmaps.viewer.state.session import Sessions
 from napari_sslmaps.viewer.state.tasks import TaskContext
 from napari_sslmaps.viewer.state.workspace import WorkspaceModel
@@ -39,7 +39,7 @@ class AgreementLayer:
         Layer that it is shown in.
     """
 
-    def __init__(self, workspace: WorkspaceModel, sessions: Sessions, layer: FoundLayer) -> None:
+    def __init__(self, workspace: WorkspaceModel, sessions: Sessions, layer: ComparisonLayer) -> None:
         self._workspace = workspace
         self._sessions = sessions
         self._layer = layer

@@ -10,9 +10,9 @@ from napari.layers import Image
 from napari_sslmaps.viewer.canvas.map_layers import AGREEMENT, EVIDENCE, LayerManager
 from napari_sslmaps.viewer.compare.agreement import AgreementLayer
 from napari_sslmaps.viewer.compare.class_evidence import EvidenceLayer, Evidencer, HeadEvidencer
+from napari_sslmaps.viewer.compare.comparison_layer import ComparisonLayer
 from napari_sslmaps.viewer.compare.controller import ComparisonController
 from napari_sslmaps.viewer.compare.export import ExportController, Exporter, PackageExporter
-from napari_sslmaps.viewer.compare.found_layer import FoundLayer
 from napari_sslmaps.viewer.compare.jobs import Comparer, PackageComparer
 from napari_sslmaps.viewer.compare.model import ComparisonModel
 from napari_sslmaps.viewer.compare.probe import ProbeController
@@ -84,7 +84,8 @@ class ComparePage:
         runner, map_runner, probe_runner, export_runner = self._runners
         sessions, coordinator, layer_manager = parts
         agreement, evidence = (
-            FoundLayer(role, workspace, sessions, layer_manager, map_runner) for role in (AGREEMENT, EVIDENCE)
+            ComparisonLayer(role, workspace, sessions, layer_manager, map_runner)
+            for role in (AGREEMENT, EVIDENCE)
         )
         self.agreement = AgreementLayer(workspace, sessions, agreement)
         self.evidence = EvidenceLayer(workspace, sessions, evidence, services.evidencer)

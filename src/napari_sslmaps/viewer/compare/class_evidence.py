@@ -11,7 +11,7 @@ from napari_sslmaps.maps.evidence import EvidenceMap
 from napari_sslmaps.sources.protocol import ImageSource
 from napari_sslmaps.viewer.canvas.image_layer import LayerSource
 from napari_sslmaps.viewer.canvas.map_layers import EVIDENCE, LayerSpec, draw
-from napari_sslmaps.viewer.compare.found_layer import FoundLayer
+from napari_sslmaps.viewer.compare.comparison_layer import ComparisonLayer
 from napari_sslmaps.viewer.state.loaded_encoders import LoadedEncoders
 from napari_sslmaps.viewer.state.session import Sessions
 from napari_sslmaps.viewer.state.tasks import TaskContext
@@ -117,7 +117,7 @@ class EvidenceLayer:
     """
 
     def __init__(
-        self, workspace: WorkspaceModel, sessions: Sessions, layer: FoundLayer, evidencer: Evidencer
+        self, workspace: WorkspaceModel, sessions: Sessions, layer: ComparisonLayer, evidencer: Evidencer
     ) -> None:
         self._workspace = workspace
         self._sessions = sessions

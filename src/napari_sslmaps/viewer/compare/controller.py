@@ -80,7 +80,7 @@ class ComparisonController:
         self._runner = runner
         self._comparer = comparer
         self._waiting = False
-        self.found: ComparisonResult | None = None
+        self.result: ComparisonResult | None = None
         self._compared: Shown | None = None
         self._connections = Connections()
         connect, events = self._connections.add, workspace.events
@@ -170,8 +170,8 @@ class ComparisonController:
         """Return what can be handed on: what is shown, and what was compared; None if there is nothing."""
         here = self._sessions.here
         shown = None if here is None else self._shown(*here)
-        shown = shown or (None if self.found is None else self._compared)
-        return None if shown is None else (shown, self.found)
+        shown = shown or (None if self.result is None else self._compared)
+        return None if shown is None else (shown, self.result)
 
     def _scores(self) -> tuple[str, ...]:
         """Return the scores that are wanted and can be had: without annotation, few can."""
@@ -203,7 +203,7 @@ class ComparisonController:
         workspace.progress = RunProgress("Comparing", 0.0)
         request = partial(request_of_region, shown, self._scores(), self._model.controls, annotation)
         known = {(shown.image.name, name): found for name, found in shown.embeddings.items()}
-        callbacks = TaskCallbacks(self._on_reported, self._on_found, self._on_failed)
+        callbacks = TaskCallbacks(self._on_reported, self._on_result, self._on_failed)
         self._runner.submit(ComparisonJob(request, shown.specs, self._comparer, known), callbacks)
 
     def _annotation(self, image: Image, shown: Shown) -> Annotation | None:
@@ -255,10 +255,10 @@ class ComparisonController:
     def _on_reported(self, progress: RunProgress) -> None:
         self._workspace.progress = progress
 
-    def _on_found(self, found: ComparisonResult) -> None:
+    def _on_result(self, found: ComparisonResult) -> None:
         model, workspace = self._model, self._workspace
         workspace.progress = None
-        self.found = found
+        self.result = found
         self._show(found)
         left_out = [score for score in model.scores if score not in self._scores()]
         without = f" Without annotation, {', '.join(left_out)} were left out." if left_out else ""
@@ -287,7 +287,7 @@ class ComparisonController:
         """Forget what was found of another image."""
         self._waiting = False
         self._runner.discard()
-        self.found = None
+        self.result = None
         self._model.findings = self._model.advice = ()
         self.read_classes()
 

@@ -138,14 +138,14 @@ class ExportJob:
 
     kind: ExportKind
     shown: Shown
-    found: ComparisonResult | None
+    result: ComparisonResult | None
     folder: Path
     exporter: Exporter
 
     def __call__(self, context: TaskContext) -> Sequence[str]:
         """Write the files, on the calling thread."""
         context.token.check()
-        return self.exporter(self.kind, self.shown, self.found, self.folder)
+        return self.exporter(self.kind, self.shown, self.result, self.folder)
 
 
 def _embedded(shown: Shown, found: ComparisonResult | None, encoders: LoadedEncoders) -> "ImageEmbeddings":

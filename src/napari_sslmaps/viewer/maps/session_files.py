@@ -17,8 +17,8 @@ from napari_sslmaps.records.session import (
     SessionRecord,
     SessionSearch,
     SessionView,
-    found_search,
     load_session,
+    located_search,
     save_session,
 )
 from napari_sslmaps.sources.formats import is_url
@@ -198,7 +198,7 @@ class SessionFiles:
         if not workspace.anchors:
             self._tools.coordinator.follow_anchors()
         if record.search is not None:
-            self._tools.archive.restore(found_search(record.search, path.parent))
+            self._tools.archive.restore(located_search(record.search, path.parent))
         view = record.view
         self._opened, self._note = record, note
         self._tools.restart()

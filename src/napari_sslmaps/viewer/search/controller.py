@@ -186,7 +186,7 @@ class SearchController:
             self.model.apart,
             self.model.per_image,
         )
-        self._begin("Searching", FindJob(self._searcher, archive, question), self._on_found)
+        self._begin("Searching", FindJob(self._searcher, archive, question), self._on_places)
 
     def open(self, number: int) -> None:
         """Open the image of a place there, with the archive's map of it where its encoder is ticked."""
@@ -266,7 +266,7 @@ class SearchController:
             job = StateJob(self._searcher, store, state.encoder)
             self._runner.submit(job, TaskCallbacks(_ignore, self._on_state, self._on_not_drawn))
 
-    def _on_found(self, places: tuple[Place, ...]) -> None:
+    def _on_places(self, places: tuple[Place, ...]) -> None:
         self.model.places = places
         images = len({place.image for place in places})
         self._workspace.say(f"{len(places)} places in {images} images." if places else "Nothing was found.")

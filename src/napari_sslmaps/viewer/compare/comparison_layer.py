@@ -6,7 +6,7 @@ from typing import Any
 from napari.layers import Image
 
 from napari_sslmaps.errors import Cancelled
-from napari_sslmaps.viewer.canvas.map_layers import FOUND_ROLES, LayerManager, LayerSpec
+from napari_sslmaps.viewer.canvas.map_layers import COMPARISON_ROLES, LayerManager, LayerSpec
 from napari_sslmaps.viewer.state.connections import Connections
 from napari_sslmaps.viewer.state.messages import sentence
 from napari_sslmaps.viewer.state.session import Sessions
@@ -16,7 +16,7 @@ from napari_sslmaps.viewer.state.workspace import WorkspaceModel
 _LEAVES = ("shown", "front", "side_by_side", "difference", "task", "image")
 
 
-class FoundLayer:
+class ComparisonLayer:
     """Computes a map off the window's thread and shows it alone, instead of the encoders' own maps.
 
     Parameters
@@ -59,7 +59,7 @@ class FoundLayer:
             if self._sessions.image is not image:
                 return
             self._workspace.side_by_side = self._workspace.difference = False
-            layer = self._layer_manager.show_alone(image, draw(found), *FOUND_ROLES)
+            layer = self._layer_manager.show_alone(image, draw(found), *COMPARISON_ROLES)
             self._workspace.say(words(layer.name, found))
 
         self._runner.submit(job, TaskCallbacks(lambda _: None, returned, self._on_failed))
