@@ -164,7 +164,7 @@ class KnownLibrary:
             make_spec(path, name or path.stem, report.method),
             architecture=report.architecture,
             origin="file",
-            overrides=overrides.given,
+            overrides=overrides.keywords,
         )
         self.listed[spec.name] = spec
         return spec

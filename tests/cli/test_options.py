@@ -57,8 +57,8 @@ def test_the_whole_finest_level_is_no_region():
 
 
 def test_only_what_was_given_corrects_a_file():
-    assert Corrections().overrides().given == {}
-    assert Corrections(method="mae", eps=1e-5).overrides().given == {"method": "mae", "eps": 1e-5}
+    assert Corrections().overrides().keywords == {}
+    assert Corrections(method="mae", eps=1e-5).overrides().keywords == {"method": "mae", "eps": 1e-5}
 
 
 def test_words_stand_between_commas():

@@ -55,6 +55,6 @@ def test_what_is_malformed_gets_a_sentence(text, sentence):
 
 
 def test_it_can_be_an_override():
-    assert Overrides(normalisation="0.5,0.5,0.5/0.25,0.25,0.25").given["normalisation"].startswith("0.5")
+    assert Overrides(normalisation="0.5,0.5,0.5/0.25,0.25,0.25").keywords["normalisation"].startswith("0.5")
     with pytest.raises(InvalidOptionError, match="three means"):
         Overrides(normalisation="0.5/0.2")

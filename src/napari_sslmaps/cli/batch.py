@@ -115,7 +115,7 @@ def batch(  # noqa: PLR0913  # each parameter is an option that users type, or a
 
     run = RunOptions(**embed.run_options(), **asdict(opened.options()), maps=maps.options(), wanted=maps.keys)
     given = corrections.overrides()
-    chosen = [choose_encoder(name, given.given) for name in encoder]
+    chosen = [choose_encoder(name, given.keywords) for name in encoder]
     run = maps.at_scale(run, [EncoderChoice(name) for name in encoder])
     options = BatchOptions(run, level, spacing, tokens, mask, anonymous)  # type: ignore[arg-type]  # checked there
     who = Workers(workers, threads, scheduler)

@@ -175,7 +175,7 @@ def evaluate(  # noqa: PLR0913  # each parameter is an option that users type, o
     if bool(images) == (record is not None):
         raise typer.BadParameter("give either images or --from run.json.")
     if record is not None:
-        if encoder or masks or labels or any((*points, *opened)) or anchor_set or region or given.given:
+        if encoder or masks or labels or any((*points, *opened)) or anchor_set or region or given.keywords:
             raise typer.BadParameter(
                 "--from takes everything from the record; only --out and --json can be given with it."
             )

@@ -131,7 +131,7 @@ def run(  # noqa: PLR0913  # each parameter is an option that users type, or a g
             encoder
             or any(points)
             or region.region
-            or given.given
+            or given.keywords
             or any((*opened, frames, *elsewhere))
             or attention != AttentionFlags()
         ):

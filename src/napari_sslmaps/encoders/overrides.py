@@ -73,13 +73,13 @@ class Overrides:
             get_normalisation(self.normalisation)
 
     @property
-    def given(self) -> dict[str, Any]:
+    def keywords(self) -> dict[str, Any]:
         """Fields that are set, as keywords of `load_encoder`, ready for JSON."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
     @classmethod
     def of(cls, keywords: Mapping[str, Any]) -> Self:
-        """Rebuild from `given`.
+        """Rebuild from `keywords`.
 
         Raises
         ------

@@ -265,7 +265,7 @@ def _resolved(found: EncoderSpec | Path, given: Overrides) -> tuple[Path | None,
         return found, given
     if found.trouble:
         raise WeightsUnavailableError(found.trouble)
-    return found.path, Overrides.of({**found.overrides, **given.given})
+    return found.path, Overrides.of({**found.overrides, **given.keywords})
 
 
 def _check_recorded(name: str, path: Path, sha256: str) -> None:
@@ -304,7 +304,7 @@ def _open(found: EncoderSpec | Path, given: Overrides) -> tuple[EncoderSpec, "Ch
         "architecture": report.architecture,
         "normalisation": report.normalisation,
         "sha256": sha256,
-        "overrides": overrides.given,
+        "overrides": overrides.keywords,
     }
     if isinstance(found, EncoderSpec):
         return replace(found, **facts, licence=checkpoint.licence or found.licence), checkpoint

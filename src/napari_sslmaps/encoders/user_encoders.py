@@ -79,7 +79,7 @@ def remember(path: str | Path, overrides: Overrides | None = None, *, name: str 
         architecture=report.architecture,
         normalisation=report.normalisation,
         licence=checkpoint.licence or "unknown",
-        overrides=wanted.given,
+        overrides=wanted.keywords,
         doubts=(*report.ambiguous, *check_forward(checkpoint.network, report.architecture)),
     )
     with changed_encoder_list() as entries:
@@ -193,7 +193,7 @@ class UserEncoder:
         values = {name: getattr(form, name) for name in form.__dataclass_fields__}
         values["path"] = Path(form.path)
         values["architecture"] = architecture_from_dict(form.architecture)
-        values["overrides"] = Overrides.of(form.overrides).given
+        values["overrides"] = Overrides.of(form.overrides).keywords
         return cls(**values)
 
 

@@ -53,10 +53,10 @@ def choose_encoders(names: Sequence[str], corrections: Overrides) -> tuple[Encod
         If there are corrections, but no weight file to correct.
     """
     choices = tuple(
-        EncoderChoice(name) if name in NAMES else EncoderChoice(name, corrections.given) for name in names
+        EncoderChoice(name) if name in NAMES else EncoderChoice(name, corrections.keywords) for name in names
     )
-    if corrections.given and not any(choice.overrides for choice in choices):
-        options = ", ".join(f"--{option.replace('_', '-')}" for option in corrections.given)
+    if corrections.keywords and not any(choice.overrides for choice in choices):
+        options = ", ".join(f"--{option.replace('_', '-')}" for option in corrections.keywords)
         raise InvalidOptionError(
             f"Expected a weight file to correct with {options}; got {', '.join(names) or 'none'}, which "
             "need no correction. Name a file with --encoder, or leave the option out."

@@ -182,5 +182,5 @@ class Case:
         self.doubts.extend(
             f"You gave {name}, which means nothing to {family.title}; it was not used."
             for name in _OF_A_NETWORK
-            if name in self.overrides.given and name not in family.corrections
+            if name in self.overrides.keywords and name not in family.corrections
         )

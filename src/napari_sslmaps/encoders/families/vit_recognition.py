@@ -327,7 +327,7 @@ def _with_rotation(case: Case, shape: ViTArchitecture) -> ViTArchitecture:
             "all weights are bfloat16, so float32 is assumed" if whole else "as its code then computes them"
         )
         case.note("rotation", "float32" if whole else "bfloat16", f"the periods are bfloat16; {said}")
-    if case.overrides.given.keys() & {"antialias", "offset", "grid"}:
+    if case.overrides.keywords.keys() & {"antialias", "offset", "grid"}:
         case.doubts.append("You gave how positions are resampled; rotary ones are not, and it was not used.")
     return replace(shape, rope_bfloat16=half and not whole)
 
