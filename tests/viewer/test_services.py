@@ -32,7 +32,7 @@ def test_a_folder_is_added_run_and_asked_for_its_pretext(folder: Path) -> None:
     viewer.add_image((noise(64, 80) * 255).astype(np.uint8), name="tissue")
     review = controller.files.review(folder)
     review.inspect()
-    assert review.trouble == ""
+    assert review.error_text == ""
     review.accept("")
     assert workspace.chosen == ("my-mae",)
     controller.run()

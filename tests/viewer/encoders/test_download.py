@@ -60,7 +60,7 @@ def test_a_stop_keeps_what_came_and_says_nothing_of_failure(
     library.on_download = fetch
     download.start()
     assert not download.running
-    assert download.trouble == ""
+    assert download.error_text == ""
     assert NAME not in offered.workspace.chosen
 
 
@@ -72,8 +72,8 @@ def test_a_refusal_is_a_sentence_and_can_be_tried_again(offered: Controller, lib
 
     library.on_download = refuse
     download.start()
-    assert download.trouble == "Expected access to the files. Ask for it on their page."
+    assert download.error_text == "Expected access to the files. Ask for it on their page."
     library.on_download = str
     download.start()
-    assert download.trouble == ""
+    assert download.error_text == ""
     assert offered.workspace.chosen[-1] == NAME

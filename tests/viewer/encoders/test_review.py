@@ -53,7 +53,7 @@ def test_the_same_correction_reads_nothing_again(tmp_path: Path, library: KnownL
 def test_a_malformed_correction_is_said_and_undone(tmp_path: Path, library: KnownLibrary) -> None:
     review = review_of(tmp_path / "mine.pth", library)
     review.correct(eps=float("nan"))
-    assert "epsilon between 0 and 1" in review.trouble
+    assert "epsilon between 0 and 1" in review.error_text
     assert not review.addable
     review.correct(eps=None)
     assert review.addable
@@ -61,7 +61,7 @@ def test_a_malformed_correction_is_said_and_undone(tmp_path: Path, library: Know
 
 def test_an_ambiguous_method_is_asked_for(tmp_path: Path, library: KnownLibrary) -> None:
     review = review_of(tmp_path / "ambiguous.pth", library)
-    assert "Say which" in review.trouble
+    assert "Say which" in review.error_text
     assert not review.addable
     review.correct(method="dino")
     assert review.addable
@@ -74,7 +74,7 @@ def test_a_refused_file_changes_nothing(controller: Controller, tmp_path: Path) 
     review = controller.files.review(tmp_path / "refused.pth")
     review.inspect()
     review.accept("")
-    assert "os.system" in review.trouble
+    assert "os.system" in review.error_text
     assert not review.addable
     assert controller.workspace.available == before
 

@@ -108,16 +108,16 @@ class CheckpointDialog(QDialog):
         review = self.review
         self.busy.setVisible(bool(review.doing))
         self.add.setEnabled(review.addable)
-        self.message.setText(review.doing or review.trouble)
+        self.message.setText(review.doing or review.error_text)
         self.message.setVisible(bool(self.message.text()))
-        dim(self.message, failed=bool(review.trouble))
+        dim(self.message, failed=bool(review.error_text))
         if review.doing:
             return
         if review.report is None:
             self.head.setText("Not recognised")
             self.doubts.setText("")
             self.table.setRowCount(0)
-        elif not review.trouble:
+        elif not review.error_text:
             self._show(review.report)
         self.doubts.setVisible(bool(self.doubts.text()))
         if self.recognised.isHidden() != (review.report is None):

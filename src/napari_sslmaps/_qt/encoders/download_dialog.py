@@ -83,9 +83,9 @@ class DownloadDialog(QDialog):
         self.bar.setRange(0, 0 if download.running and not download.total_bytes else _STEPS)
         self.bar.setValue(round(_STEPS * download.fraction))
         self.bar.setFormat(f"{download.done_bytes / 1e6:.0f} of {download.total_bytes / 1e6:.0f} MB")
-        if download.trouble or not download.running:
-            self.message.setText(download.trouble)
-        dim(self.message, failed=bool(download.trouble))
+        if download.error_text or not download.running:
+            self.message.setText(download.error_text)
+        dim(self.message, failed=bool(download.error_text))
         grow_to_text(self)
 
     def _on_arrived(self, _name: str) -> None:

@@ -33,13 +33,13 @@ class Download:
     """
 
     changed = Signal()
-    """The progress or the trouble changed."""
+    """The progress or the error changed."""
     arrived = Signal(str)
     """It is here; carries its name."""
 
     def __init__(self, entry: Published, library: Library, runner: TaskRunner) -> None:
         self.entry = entry
-        self.trouble = ""
+        self.error_text = ""
         self.running = False
         self.done_bytes = 0
         self.total_bytes = 0
@@ -53,7 +53,7 @@ class Download:
 
     def start(self) -> None:
         """Fetch; the licence counts as accepted. What came in an earlier attempt is kept."""
-        self.trouble, self.running = "", True
+        self.error_text, self.running = "", True
         self.changed.emit()
         self._runner.submit(self._work, TaskCallbacks(self._on_bytes, self._on_returned, self._on_failed))
 
@@ -84,7 +84,7 @@ class Download:
 
     def _on_failed(self, error: BaseException) -> None:
         self.running = False
-        self.trouble = "" if isinstance(error, Cancelled) else sentence(error, _ADVICE)
+        self.error_text = "" if isinstance(error, Cancelled) else sentence(error, _ADVICE)
         self.changed.emit()
 
 

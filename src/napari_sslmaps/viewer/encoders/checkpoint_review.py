@@ -36,7 +36,7 @@ class CheckpointReview:
     """
 
     changed = Signal()
-    """The report, the trouble or what is being done changed."""
+    """The report, the error or what is being done changed."""
     accepted = Signal(object)
     """The file was added; carries its `EncoderSpec`."""
 
@@ -53,7 +53,7 @@ class CheckpointReview:
         self.overrides = overrides or Overrides()
         self.name = name
         self.report: RecognitionReport | None = None
-        self.trouble = ""
+        self.error_text = ""
         self.doing = ""
         self._malformed = False
         self._library = library
@@ -62,7 +62,7 @@ class CheckpointReview:
     @property
     def addable(self) -> bool:
         """Whether the file was recognised as the corrections stand."""
-        return self.report is not None and not self.trouble and not self.doing
+        return self.report is not None and not self.error_text and not self.doing
 
     def inspect(self) -> None:
         """Look at the file, with the corrections there are."""
@@ -71,13 +71,13 @@ class CheckpointReview:
     def correct(self, **fields: Any) -> None:
         """Set fields of `Overrides`, None to leave one to the file, and look again.
 
-        A value that is not permitted becomes the trouble; the file is not looked at.
+        A value that is not permitted becomes the error; the file is not looked at.
         """
         try:
             wanted = replace(self.overrides, **fields)
         except InvalidOptionError as error:
             self._runner.discard()
-            self.doing, self.trouble, self._malformed = "", str(error), True
+            self.doing, self.error_text, self._malformed = "", str(error), True
             self.changed.emit()
             return
         if wanted != self.overrides or self._malformed:
@@ -95,7 +95,7 @@ class CheckpointReview:
         self.accepted.disconnect()
 
     def _start(self, doing: str, work: Callable[[], Any]) -> None:
-        self.doing, self.trouble = doing, ""
+        self.doing, self.error_text = doing, ""
         self.changed.emit()
         callbacks = TaskCallbacks(lambda _: None, self._on_returned, self._on_failed)
         self._runner.submit(lambda _context: work(), callbacks)
@@ -109,5 +109,5 @@ class CheckpointReview:
         self.changed.emit()
 
     def _on_failed(self, error: BaseException) -> None:
-        self.doing, self.trouble = "", sentence(error, "Nothing was added; the log has the details.")
+        self.doing, self.error_text = "", sentence(error, "Nothing was added; the log has the details.")
         self.changed.emit()
