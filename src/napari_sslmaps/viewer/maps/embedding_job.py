@@ -199,7 +199,7 @@ class EncoderFailed:
 
 
 @dataclass(frozen=True, slots=True)
-class NotKept:
+class CacheProblem:
     """Something about the cache that a user should know; the work goes on without it."""
 
     text: str
@@ -232,19 +232,19 @@ class EmbeddingJob:
 
     def __call__(self, context: TaskContext) -> int:
         """Run; return the number of encoders that were completed."""
-        with cache_warnings(lambda text: context.report(NotKept(text))):
+        with cache_warnings(lambda text: context.report(CacheProblem(text))):
             return self._embed(context)
 
     def _embed(self, context: TaskContext) -> int:
         completed = 0
         for index, method in enumerate(self.methods):
             context.token.check()
-            painter = _Painter(self, context, method, index)
+            partial = _PartialResults(self, context, method, index)
             try:
-                embedding = self.embedder(self.source, method, self.region, painter.progress, self.options)
-                painter.finish(embedding)
+                embedding = self.embedder(self.source, method, self.region, partial.progress, self.options)
+                partial.finish(embedding)
             except Cancelled:
-                painter.keep()
+                partial.interrupted()
                 raise
             except SSLMapsError as error:
                 context.report(EncoderFailed(method.name, error))
@@ -253,7 +253,7 @@ class EmbeddingJob:
         return completed
 
 
-class _Painter:
+class _PartialResults:
     """Reports what one encoder has computed, now and then."""
 
     def __init__(self, job: EmbeddingJob, context: TaskContext, method: EncoderChoice, index: int) -> None:
@@ -271,20 +271,20 @@ class _Painter:
         self._context.token.check()
         now = perf_counter()
         if progress.done < progress.total and now - self._resting_since > _PAINT_SHARE * self._cost:
-            self._paint(progress.embedding, progress)
+            self._report(progress.embedding, progress)
             self._resting_since = perf_counter()
             self._cost = max(0.01, self._resting_since - now)
 
     def finish(self, embedding: Embedding) -> None:
         """Report the whole embedding."""
-        self._paint(embedding, None)
+        self._report(embedding, None)
 
-    def keep(self) -> None:
+    def interrupted(self) -> None:
         """Report what there was when it was stopped."""
         if self._latest is not None:
-            self._paint(self._latest.embedding, self._latest)
+            self._report(self._latest.embedding, self._latest)
 
-    def _paint(self, embedding: Embedding, progress: EmbeddingProgress | None) -> None:
+    def _report(self, embedding: Embedding, progress: EmbeddingProgress | None) -> None:
         request, latest = self._job.request(), self._latest
         count = len(self._job.methods)
         share = 1.0 if progress is None else progress.done / progress.total

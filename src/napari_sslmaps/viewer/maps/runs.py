@@ -13,12 +13,12 @@ from napari_sslmaps.pipeline.cost import Throughput, work_of_plan
 from napari_sslmaps.pipeline.planning import plan_at, stride_of
 from napari_sslmaps.viewer.canvas.image_layer import LayerSource
 from napari_sslmaps.viewer.maps.embedding_job import (
+    CacheProblem,
     Embedder,
     EmbeddingJob,
     EmbedOptions,
     EncoderChoice,
     EncoderFailed,
-    NotKept,
     PartialResult,
 )
 from napari_sslmaps.viewer.maps.run_estimate import RunEstimate
@@ -27,7 +27,7 @@ from napari_sslmaps.viewer.state.session import Embedded, Session
 from napari_sslmaps.viewer.state.tasks import TaskCallbacks, TaskRunner
 from napari_sslmaps.viewer.state.workspace import RunProgress, WorkspaceModel
 
-Report = PartialResult | EncoderFailed | NotKept
+Report = PartialResult | EncoderFailed | CacheProblem
 Works = dict[str, tuple[EncoderSpec, float]]
 """By name, encoders of a run and what it asks of each, as `work_of_plan` counts."""
 
@@ -68,7 +68,7 @@ class EmbeddingRuns:
         self._failures = 0
         self._restored: list[float] = []
         self._seams: dict[str, float] = {}
-        self._complaints: dict[str, None] = {}
+        self._cache_problems: dict[str, None] = {}
 
     def start(
         self,
@@ -117,7 +117,7 @@ class EmbeddingRuns:
         self._failures = 0
         self._restored = []
         self._seams = {}
-        self._complaints = {}
+        self._cache_problems = {}
         workspace.say("")
         workspace.progress = RunProgress(f"{methods[0].name}: loading", 0.0)
         works = {spec.name: (spec, work_of_plan(spec.architecture, plans[spec.name])) for spec in specs}
@@ -143,8 +143,8 @@ class EmbeddingRuns:
         self._workspace.progress = None
 
     def _on_reported(self, image: Image, session: Session, report: Report, works: Works) -> None:
-        if isinstance(report, NotKept):
-            self._complaints[report.text] = None
+        if isinstance(report, CacheProblem):
+            self._cache_problems[report.text] = None
             return
         if isinstance(report, EncoderFailed):
             self._failures += 1
@@ -172,8 +172,8 @@ class EmbeddingRuns:
             size = f", {grid.rows} × {grid.cols} tokens each" if grid is not None and completed > 1 else ""
             self._workspace.say(
                 f"{completed} method{'s' if completed != 1 else ''} done{size}{self._from_cache()}."
-                f"{self._of_seams()}{''.join(f' {text}' for text in self._complaints)}",
-                failed=bool(self._complaints),
+                f"{self._of_seams()}{''.join(f' {text}' for text in self._cache_problems)}",
+                failed=bool(self._cache_problems),
             )
         self.partial.emit(image, None)
         self._run_estimate.update()
