@@ -221,10 +221,9 @@ def _written_method(case: Case) -> str | None:
 
 
 def _guess_of_transformer(container: str, translated: Translated) -> tuple[str | None, str, bool]:
+    """Tell methods apart whose files share their names; what a method's own names say, its module states."""
     state, reasons = translated.state, set(translated.left_out.values())
     rules: tuple[tuple[bool, str | None, str, bool], ...] = (
-        (translated.layout == "DINOv2", "dinov2", "mask token or registers in its own names", True),
-        (translated.layout == "DINOv3", "dinov3", "storage tokens or rotary periods", True),
         (
             "pos_embed" not in state and {"cls_token", "reg_token"} <= set(state),
             "dinov3",
@@ -233,7 +232,6 @@ def _guess_of_transformer(container: str, translated: Translated) -> tuple[str |
         ),
         ("pos_embed" not in state, None, "", False),
         ("MAE decoder" in reasons, "mae", "a decoder beside the encoder", True),
-        (translated.layout == "I-JEPA" and "predictor" in reasons, "ijepa", "a predictor beside it", True),
         ("cls_token" not in state, "ijepa", "no CLS token", False),
         ("blocks.0.ls1.gamma" in state, "dinov2", "layer scale and an added position embedding", False),
         ("norm of the pooled token" in reasons, None, "", False),

@@ -95,9 +95,11 @@ def translate_dino(file: Unwrapped) -> Translated:
         renamed["cls_token"] = renamed["cls_token"].float() + positions[:, :1].float()
         renamed["pos_embed"] = positions[:, 1:]
     facts = {}
-    if layout == "DINO" and file.container.split(".")[0] in {"teacher", "student"}:
+    if layout == "DINOv2":
+        facts["method"] = Fact("dinov2", "mask token or registers in its own names")
+    elif file.container.split(".")[0] in {"teacher", "student"}:
         facts["method"] = Fact("dino", f"the outer key {file.container!r} and no mask token")
-    elif layout == "DINO" and _IBOT_MASK in file.tensors:
+    elif _IBOT_MASK in file.tensors:
         facts["method"] = Fact("dino", f"{_IBOT_MASK}, the mask token of iBOT, shown as DINO", certain=False)
     beside = translated.pretext_heads
     pretext_heads = {_OTHER_SPELLINGS.sub(_respelled, key): part for key, part in beside.state.items()}

@@ -56,7 +56,7 @@ def translate_dinov3(file: Unwrapped) -> Translated:
             buffers["rope.periods"] = tensor
         else:
             state[_renamed(key)] = tensor
-    facts = {}
+    facts = {"method": Fact("dinov3", "storage tokens or rotary periods")}
     if "reg_token" not in state:
         facts["eps"] = Fact(1e-6, "no storage tokens: the repository's default configuration")
     return replace(translated, state=state, buffers=buffers, left_out=left_out, facts=facts)

@@ -23,7 +23,10 @@ def translate_ijepa(file: Unwrapped) -> Translated:
     """Translate a file of I-JEPA's own training, or one branch of it."""
     translated = separate(file, "I-JEPA", _BESIDE)
     branch = _BRANCHES.get(file.container.rpartition(".")[2])
-    return translated if branch is None else replace(translated, facts={"branch": Fact(*branch)})
+    facts = {} if branch is None else {"branch": Fact(*branch)}
+    if "predictor" in translated.left_out.values():
+        facts["method"] = Fact("ijepa", "a predictor beside it")
+    return replace(translated, facts=facts)
 
 
 IJEPA = Method(
