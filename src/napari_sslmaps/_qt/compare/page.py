@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from qtpy.QtCore import QModelIndex, Signal
 from qtpy.QtWidgets import QFileDialog, QMenu, QSizePolicy, QToolButton, QVBoxLayout, QWidget
@@ -64,19 +63,23 @@ class CompareWidget(QWidget):
         self._connect_model(connections)
 
     def _connect_views(self) -> None:
-        self.annotation.annotation_requested.connect(lambda chosen: self._set("annotation", chosen))
-        self.annotation.class_requested.connect(lambda kind: self._set("chosen_class", kind))
+        chosen = {
+            "annotation": self.annotation.annotation_requested,
+            "chosen_class": self.annotation.class_requested,
+            "scores": self.scores.scores_requested,
+            "controls": self.scores.controls_requested,
+            "scribbling": self.probe.scribbling_requested,
+            "brush": self.probe.brush_requested,
+            "probe": self.probe.options_requested,
+        }
+        for name, requested in chosen.items():
+            requested.connect(partial(setattr, self._model, name))
         self.annotation.folder_requested.connect(self.folder.open)
         self.folder.folder_requested.connect(self._comparison.run_folder)
-        self.scores.scores_requested.connect(lambda scores: self._set("scores", scores))
-        self.scores.controls_requested.connect(lambda controls: self._set("controls", controls))
-        self.probe.scribbling_requested.connect(lambda on: self._set("scribbling", on))
-        self.probe.brush_requested.connect(lambda number: self._set("brush", number))
-        self.probe.options_requested.connect(lambda options: self._set("probe", options))
         self.larger.clicked.connect(self._enlarge)
         self.export.export_requested.connect(lambda kind, folder: self._exports.export(kind, Path(folder)))
         for view in (self.results, self.window_.view):
-            view.shown_requested.connect(lambda key: self._set("shown", key))
+            view.shown_requested.connect(partial(setattr, self._model, "shown"))
             view.table.clicked.connect(self._on_row)
 
     def _connect_model(self, connections: Connections) -> None:
@@ -121,9 +124,6 @@ class CompareWidget(QWidget):
     def _enlarge(self) -> None:
         self.window_.show()
         self.window_.raise_()
-
-    def _set(self, name: str, value: Any) -> None:
-        setattr(self._model, name, value)
 
 
 _ENTRIES: tuple[tuple[str, ExportKind, str], ...] = (
