@@ -114,12 +114,17 @@ def attend(  # noqa: PLR0913  # what users call; most of its keywords are those 
     >>> ssl.attention_map(stack).values.shape
     (8, 8)
     """
-    with _looking(image, encoder, _Where(region, tiling, window, mask, allow_uniform, resolution)) as look:
-        number = block_number(block, look.depth)
+    where = _Where(region, tiling, window, mask, allow_uniform, resolution)
+    with _attention_pass(image, encoder, where) as attention:
+        number = block_number(block, attention.depth)
         if anchor is not None:
-            field = look.field(anchor, range(1, number + 1) if rollout else (number,))
+            field = attention.field(anchor, range(1, number + 1) if rollout else (number,))
             return field.at(anchor, block=number, rollout=rollout)
-        return look.rollout(number, on_progress) if rollout else look.outputs((number,), on_progress)[0]
+        return (
+            attention.rollout(number, on_progress)
+            if rollout
+            else attention.outputs((number,), on_progress)[0]
+        )
 
 
 def attention_stack(
@@ -174,8 +179,9 @@ def attend_blocks(  # noqa: PLR0913  # the keywords of `attend`
     blocks
         Numbers of the blocks, each from 1, or from −1; all if omitted.
     """
-    with _looking(image, encoder, _Where(region, tiling, window, mask, allow_uniform, resolution)) as look:
-        return look.outputs(look.numbers(blocks), on_progress)
+    where = _Where(region, tiling, window, mask, allow_uniform, resolution)
+    with _attention_pass(image, encoder, where) as attention:
+        return attention.outputs(attention.numbers(blocks), on_progress)
 
 
 def attention_field(  # noqa: PLR0913  # the keywords of `attend`
@@ -200,8 +206,9 @@ def attention_field(  # noqa: PLR0913  # the keywords of `attend`
         Numbers of the blocks, each from 1, or from −1; None for all, as a rollout needs. Memory is 8 bytes ×
         width per block and token.
     """
-    with _looking(image, encoder, _Where(region, tiling, window, None, allow_uniform, resolution)) as look:
-        return look.field(anchor, look.numbers(blocks))
+    where = _Where(region, tiling, window, None, allow_uniform, resolution)
+    with _attention_pass(image, encoder, where) as attention:
+        return attention.field(anchor, attention.numbers(blocks))
 
 
 class _Where(NamedTuple):
@@ -216,11 +223,11 @@ class _Where(NamedTuple):
 
 
 @contextmanager
-def _looking(image: Any, encoder: "Encoder | str | Path", where: _Where) -> Iterator["_AttentionPass"]:
+def _attention_pass(image: Any, encoder: "Encoder | str | Path", where: _Where) -> Iterator["_AttentionPass"]:
     encoder = loaded(encoder)
     depth = encoder.blocks.depth
     if isinstance(image, Embedding):
-        yield _look_again(image, encoder, where)
+        yield _pass_of_embedding(image, encoder, where)
         return
     source = open_image(image)
     with nullcontext() if source is image else source, unchanged(source):
@@ -236,7 +243,7 @@ def _looking(image: Any, encoder: "Encoder | str | Path", where: _Where) -> Iter
         yield _AttentionPass(TileReader(read, planned, chosen), encoder, depth, provenance)
 
 
-def _look_again(embedding: Embedding, encoder: "Encoder", where: _Where) -> "_AttentionPass":
+def _pass_of_embedding(embedding: Embedding, encoder: "Encoder", where: _Where) -> "_AttentionPass":
     made = embedding.provenance
     if any(given is not None for given in where[:4]):
         raise InvalidOptionError(

@@ -69,49 +69,49 @@ def compute_run(
         raise InvalidOptionError(
             f"Expected at least one encoder ({', '.join(NAMES)} or a weight file); got none."
         )
-    with _looking(request) as (look, there):
-        _check_anchors(request, there or look)
+    with _opened_images(request) as (opened, reference):
+        _check_anchors(request, reference or opened)
         _check_attention(request)
-        frames = _frames(request, look)
-        work = _RunState(request, look, there, on_progress, cached=cached)
+        frames = _frames(request, opened)
+        work = _RunState(request, opened, reference, on_progress, cached=cached)
         made = [work.do(choice) for choice in request.encoders]
         outcomes = fit_outcomes(made, request)
         window = outcomes[0].embedding.provenance.window or (0.0, 1.0)
-        picture = picture_of(look.source, look.region, window)
+        picture = picture_of(opened.source, opened.region, window)
         pictures = [picture] + [
-            picture_of(look.source, replace(look.region, frame=frame), window, max_side=_FRAME_SIDE)
+            picture_of(opened.source, replace(opened.region, frame=frame), window, max_side=_FRAME_SIDE)
             for frame in frames
         ]
         if request.anonymous:
             pictures = [without_text(each) for each in pictures]
         return RunOutcome(
-            replace(request, region=look.region),
-            look.record,
+            replace(request, region=opened.region),
+            opened.record,
             pictures[0],
             outcomes,
             differences_of(outcomes, request.options.difference),
-            None if there is None else there.record,
+            None if reference is None else reference.record,
             frames,
             tuple(pictures[1:]),
         )
 
 
-def _frames(request: RunRequest, look: "_AttentionPass") -> tuple[int, ...]:
+def _frames(request: RunRequest, opened: "_OpenedImage") -> tuple[int, ...]:
     """Return the frames that are asked for; that of the figure has to be one of them."""
     options = request.options
     if not options.frames:
         return ()
-    frames = chosen_frames(options.frames, look.source.frames)
-    if look.region.frame not in frames:
+    frames = chosen_frames(options.frames, opened.source.frames)
+    if opened.region.frame not in frames:
         raise RegionError(
             f"Expected the frame of the anchors and of the figure among {options.frames}; it is "
-            f"{look.region.frame}. Name one of them, or more frames."
+            f"{opened.region.frame}. Name one of them, or more frames."
         )
     return frames
 
 
 @dataclass(frozen=True, slots=True)
-class _AttentionPass:
+class _OpenedImage:
     """An opened image, the rectangle that is embedded, and what of it is wanted."""
 
     source: ImageSource
@@ -121,23 +121,23 @@ class _AttentionPass:
 
 
 @contextmanager
-def _looking(request: RunRequest) -> Iterator[tuple[_AttentionPass, _AttentionPass | None]]:
+def _opened_images(request: RunRequest) -> Iterator[tuple[_OpenedImage, _OpenedImage | None]]:
     """Open the image of a request, and the one that its anchors lie in, if that is another."""
     options = request.options
     numbers = (1, 2) if request.anonymous else (0, 0)
-    with _look(request.image, request.region, request.mask, options, numbers[0]) as here:
+    with _opened_image(request.image, request.region, request.mask, options, numbers[0]) as opened:
         other = request.reference
         if other is None:
-            yield here, None
+            yield opened, None
             return
-        with _look(other.image, other.region, other.mask, options, numbers[1]) as there:
-            yield here, there
+        with _opened_image(other.image, other.region, other.mask, options, numbers[1]) as reference:
+            yield opened, reference
 
 
 @contextmanager
-def _look(
+def _opened_image(
     image: str, region: Region | None, mask: MaskRecord | None, options: RunOptions, number: int
-) -> Iterator[_AttentionPass]:
+) -> Iterator[_OpenedImage]:
     with open_named(image, options.opening) as source:
         record = record_of(image, source)
         if number:
@@ -145,13 +145,13 @@ def _look(
             rename(source, f"image-{number}")
         chosen = region or Region(0, 0, *source.levels[0].shape_yx)
         wanted = cast("MaskLike", options.mask) if options.mask else None
-        yield _AttentionPass(source, record, chosen, wanted if mask is None else mask_in(mask))
+        yield _OpenedImage(source, record, chosen, wanted if mask is None else mask_in(mask))
 
 
-def _check_anchors(request: RunRequest, look: _AttentionPass) -> None:
+def _check_anchors(request: RunRequest, opened: _OpenedImage) -> None:
     if request.negative and not request.anchors:
         raise InvalidAnchorError("Expected an anchor beside the negative ones; got none. Add a positive one.")
-    region, source = look.region, look.source
+    region, source = opened.region, opened.source
     asked = (*request.anchors, *request.negative)
     if region.level >= len(source.levels) or not (asked or request.groups):
         return
@@ -182,8 +182,8 @@ class _RunState:
     """State that every encoder is run on."""
 
     request: RunRequest
-    look: _AttentionPass
-    there: _AttentionPass | None
+    opened: _OpenedImage
+    opened_reference: _OpenedImage | None
     on_progress: OnProgress | None
     cached: bool
 
@@ -191,10 +191,11 @@ class _RunState:
         """Run an encoder, or a control of it; PCA comes when all are there."""
         request, options = self.request, self.request.options
         encoder = _load(choice, options)
-        reference = None if self.there is None else self._embed(choice, encoder, self.there)
+        elsewhere = self.opened_reference
+        reference = None if elsewhere is None else self._embed(choice, encoder, elsewhere)
         if options.frames and not choice.control:
             return self._do_frames(choice, encoder, reference)
-        embedding = self._embed(choice, encoder, self.look)
+        embedding = self._embed(choice, encoder, self.opened)
         stack = None
         if not choice.control:
             stack = attention_stack(embedding, encoder, options.maps.attention, request.anchors)
@@ -204,14 +205,14 @@ class _RunState:
         self, choice: EncoderChoice, encoder: Encoder, reference: Embedding | None
     ) -> EncoderOutcome:
         """Run an encoder on every frame; the figure's frame has its part of what is made of all."""
-        request, options, look = self.request, self.request.options, self.look
-        on_progress, at = self.on_progress, look.region.frame
+        request, options, opened = self.request, self.request.options, self.opened
+        on_progress, at = self.on_progress, opened.region.frame
         embeddings = embed(
-            look.source,
+            opened.source,
             encoder,
-            region=look.region,
+            region=opened.region,
             tiling=Tiling(options.tile, options.overlap, cast("Stitching", options.stitching)),
-            mask=look.mask,
+            mask=opened.mask,
             on_progress=None
             if on_progress is None
             else lambda progress: on_progress(encoder.spec.name, progress),
@@ -242,7 +243,7 @@ class _RunState:
         maps = {**outcome.maps, **{key: frames.maps[own] for key, frames in found.items()}}
         return replace(outcome, maps=maps, frames=found)
 
-    def _embed(self, choice: EncoderChoice, encoder: Encoder, look: _AttentionPass) -> Embedding:
+    def _embed(self, choice: EncoderChoice, encoder: Encoder, opened: _OpenedImage) -> Embedding:
         options, spec = self.request.options, encoder.spec
         control = None
         if choice.control:
@@ -252,11 +253,11 @@ class _RunState:
         report = None if on_progress is None else lambda progress: on_progress(name, progress)
         if control is None:
             return embed(
-                look.source,
+                opened.source,
                 encoder,
-                region=look.region,
+                region=opened.region,
                 tiling=tiling,
-                mask=look.mask,
+                mask=opened.mask,
                 on_progress=report,
                 cache=self.cached,
                 resolution=options.resolution,
@@ -264,11 +265,11 @@ class _RunState:
             )
         return embed_control(
             control,
-            look.source,
+            opened.source,
             encoder,
-            region=look.region,
+            region=opened.region,
             tiling=tiling,
-            mask=look.mask,
+            mask=opened.mask,
             on_progress=report,
             cache=self.cached,
             resolution=options.resolution,
