@@ -129,11 +129,11 @@ class KnownLibrary:
         self.hub: dict[str, EncoderSpec] = {}
         self.asked: list[Overrides] = []
         self.on_download: Callable[[OnBytes], object] = str
-        self.complaint = ""
+        self.warning = ""
 
-    def remembered(self, complain: Callable[[str], None]) -> list[EncoderSpec]:
-        if self.complaint:
-            complain(self.complaint)
+    def remembered(self, warn: Callable[[str], None]) -> list[EncoderSpec]:
+        if self.warning:
+            warn(self.warning)
         return list(self.listed.values())
 
     def published(self) -> list[EncoderSpec]:

@@ -49,7 +49,7 @@ def require_extra(name: str) -> None:
         If one is not.
     """
     extra = EXTRAS[name]
-    missing = [module for module in extra.needed if not _is_there(module)]
+    missing = [module for module in extra.needed if not _is_installed(module)]
     if missing:
         raise MissingExtraError(
             f"Expected {' and '.join(extra.needed)}, which {extra.purpose} need; {' and '.join(missing)} "
@@ -58,5 +58,5 @@ def require_extra(name: str) -> None:
         )
 
 
-def _is_there(module: str) -> bool:
+def _is_installed(module: str) -> bool:
     return sys.modules.get(module, ...) is not None and find_spec(module) is not None

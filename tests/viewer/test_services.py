@@ -22,7 +22,7 @@ def folder(tmp_path: Path) -> Path:
     return save_folder(random_model("vit_mae"), tmp_path / "my-mae")
 
 
-def complain(text: str) -> None:
+def warn(text: str) -> None:
     raise AssertionError(text)
 
 
@@ -53,12 +53,12 @@ def test_a_folder_is_remembered_and_forgotten(folder: Path) -> None:
     report = library.inspect(folder, Overrides(num_heads=3))
     assert report.method == "mae"
     added = library.remember(folder, Overrides(num_heads=3), "mine")
-    assert [(spec.name, dict(spec.overrides)) for spec in library.remembered(complain)] == [
+    assert [(spec.name, dict(spec.overrides)) for spec in library.remembered(warn)] == [
         ("mine", {"num_heads": 3})
     ]
     assert added.path == folder
     library.forget("mine")
-    assert library.remembered(complain) == []
+    assert library.remembered(warn) == []
     with pytest.raises(CheckpointError):
         library.inspect(folder.parent, Overrides())
 

@@ -165,7 +165,7 @@ class Entrant:
             cast("Encoder", self.encoder),
             region=image.region,
             tiling=Tiling(options.tile, options.overlap, cast("Stitching", options.stitching)),
-            mask=_wanted(image, options),
+            mask=_mask_of(image, options),
             resolution=options.resolution,
             stride=options.stride,
             block=self.places,
@@ -182,7 +182,7 @@ class Entrant:
     def embed(self, image: OpenedImage, options: RunOptions, on_progress: OnProgress | None) -> Embedding:
         """Compute the method's tokens of an image's region."""
         tiling = Tiling(options.tile, options.overlap, cast("Stitching", options.stitching))
-        mask = _wanted(image, options)
+        mask = _mask_of(image, options)
         if self.control is None or self.has_network:
             return embed(
                 image.source,
@@ -207,7 +207,7 @@ class Entrant:
         )
 
 
-def _wanted(image: OpenedImage, options: RunOptions) -> MaskLike | None:
+def _mask_of(image: OpenedImage, options: RunOptions) -> MaskLike | None:
     """Return which tokens are embedded: what the image's own mask says, else what is to be found."""
     own = image.requested.mask
     if own is not None:

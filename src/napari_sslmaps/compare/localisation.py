@@ -35,7 +35,7 @@ _EVIDENCE_NOTE = (
 
 
 @dataclass(slots=True)
-class _Found:
+class _HeadsAndScores:
     """Heads of each method, and scores of each kind of map, one per image that has the class drawn."""
 
     heads: dict[str, HeldOutHeads] = field(default_factory=dict)
@@ -67,7 +67,7 @@ def localisation_tables(
     """
     labels = _labels(comparison)
     drawn = _drawn(comparison, entrants[0].method.name, tokens)
-    found = _Found()
+    found = _HeadsAndScores()
     for entrant in entrants:
         name = entrant.method.name
         tell(name)

@@ -206,7 +206,7 @@ def robustness_of(
                     window=clean.provenance.window,
                     clean=clean,
                     scores=_scores(embedded, request, clean),
-                    on_progress=_share(on_share, entrant.method.name),
+                    on_progress=_reporting(on_share, entrant.method.name),
                 )
             )
     return tuple(found)
@@ -247,5 +247,5 @@ def _scores(embedded: ImageEmbeddings, request: ComparisonRequest, clean: Embedd
     return {"AUROC of anchors": anchors_auroc}
 
 
-def _share(on_share: OnShare, method: str) -> Callable[[int, int], None]:
+def _reporting(on_share: OnShare, method: str) -> Callable[[int, int], None]:
     return lambda done, total: on_share(method, done / total)

@@ -185,15 +185,15 @@ class Target:
     def of(cls, annotation: Annotation, grid: TokenGrid, kind: int | None) -> Self:
         """Look for one class, or for all together if `kind` is None."""
 
-        def wanted(label: NDArray[np.int64]) -> NDArray[np.bool_]:
+        def is_positive(label: NDArray[np.int64]) -> NDArray[np.bool_]:
             return label > 0 if kind is None else label == kind
 
         counts = annotation.pixel_counts(grid)
-        positive = counts[..., wanted(np.array(annotation.kinds))].sum(axis=-1)
+        positive = counts[..., is_positive(np.array(annotation.kinds))].sum(axis=-1)
         rows, cols = ((edges[1:] + edges[:-1]) / 2 for edges in grid.edges_yx)
         places = np.stack(np.meshgrid(rows, cols, indexing="ij"), axis=-1).reshape(-1, 2)
         labels = annotation.labels_at(places).reshape(grid.shape)
-        hits = np.where(labels == IGNORE, np.nan, wanted(labels))
+        hits = np.where(labels == IGNORE, np.nan, is_positive(labels))
         return cls(positive, counts.sum(axis=-1) - positive, hits)
 
 

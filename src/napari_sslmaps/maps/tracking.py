@@ -30,7 +30,7 @@ class Match:
     similarity: float
 
 
-def look_of(embedding: Embedding, pixel_yx: tuple[float, float]) -> Float32:
+def direction_of(embedding: Embedding, pixel_yx: tuple[float, float]) -> Float32:
     """Return the direction by which a place is found again in other frames, (dim,) float32.
 
     Raises
@@ -43,7 +43,7 @@ def look_of(embedding: Embedding, pixel_yx: tuple[float, float]) -> Float32:
 
 
 def find_again(
-    embedding: Embedding, look: Float32, pixel_yx: tuple[float, float], reach: int = REACH
+    embedding: Embedding, direction: Float32, pixel_yx: tuple[float, float], reach: int = REACH
 ) -> Match:
     """Find what looked so, near where it was last.
 
@@ -53,8 +53,8 @@ def find_again(
     ----------
     embedding
         Embedding of the frame to search.
-    look
-        Feature from `look_of`, of the frame in which the place was set.
+    direction
+        Feature from `direction_of`, of the frame in which the place was set.
     pixel_yx
         Position where it was last, as (row, column) in pixels of level 0.
     reach
@@ -66,7 +66,7 @@ def find_again(
     row, col = grid.token_at(pixel_yx)
     top, left = max(0, row - reach), max(0, col - reach)
     near = np.asarray(embedding.tokens[top : row + reach + 1, left : col + reach + 1], np.float32)
-    cosines = _cosines(near - embedding.mean_token, look)
+    cosines = _cosines(near - embedding.mean_token, direction)
     if not np.isfinite(cosines).any():
         return Match(pixel_yx, float("nan"))
     away = np.hypot(*np.ogrid[top - row : top - row + len(near), left - col : left - col + near.shape[1]])
@@ -103,17 +103,17 @@ def follow(
     InvalidAnchorError
         If the place is outside the region.
     """
-    look = look_of(embeddings[start], pixel_yx)
+    direction = direction_of(embeddings[start], pixel_yx)
     found = {start: Match(pixel_yx, 1.0)}
     for way in (range(start + 1, len(embeddings)), range(start - 1, -1, -1)):
         here = pixel_yx
         for index in way:
-            found[index] = find_again(embeddings[index], look, here, reach)
+            found[index] = find_again(embeddings[index], direction, here, reach)
             here = found[index].pixel_yx
     return tuple(found[index] for index in range(len(embeddings)))
 
 
-def _cosines(tokens: Float32, look: Float32) -> Float32:
+def _cosines(tokens: Float32, direction: Float32) -> Float32:
     lengths = np.linalg.norm(tokens, axis=-1)
-    cosines: Float32 = np.divide(tokens @ look, lengths, out=np.zeros_like(lengths), where=lengths != 0)
+    cosines: Float32 = np.divide(tokens @ direction, lengths, out=np.zeros_like(lengths), where=lengths != 0)
     return cosines

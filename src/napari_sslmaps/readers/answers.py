@@ -169,7 +169,7 @@ def _check_answers(found: AnswerFile, study: Study, name: str) -> None:
                 f"Expected answers to what reader {found.reader} was asked; got one to {item} in {name}. Ask "
                 "for the file again."
             )
-        wanted = _wanted_instead(study, question, answer.value)
+        wanted = _expected(study, question, answer.value)
         if wanted:
             raise RecordError(
                 f"Expected {wanted} as an answer to {item}; got {answer.value:g} in {name}. Ask for the file "
@@ -193,7 +193,7 @@ _LINE = (0, 100)
 """Ends of a visual scale."""
 
 
-def _wanted_instead(study: Study, question: Question, value: float) -> str:
+def _expected(study: Study, question: Question, value: float) -> str:
     """Say what an answer can be; nothing where it is that."""
     scale = question.scale if study.design == "rating" else study.design
     if scale == "visual":

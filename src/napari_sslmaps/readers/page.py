@@ -20,7 +20,7 @@ from napari_sslmaps.maps.registry import following_anchors
 from napari_sslmaps.readers.study import LETTERS, Design, Question, Reader, Study
 from napari_sslmaps.serialise import dump, load, parse, strict
 
-_TOLD = re.compile(rb'<script type="application/json" id="study">(.*?)</script>', re.DOTALL)
+_STUDY = re.compile(rb'<script type="application/json" id="study">(.*?)</script>', re.DOTALL)
 _MOST_BYTES = 2_000_000_000
 
 
@@ -139,7 +139,7 @@ def read_page(path: Path) -> Page:
     """
     what = f"the page of a reader ({path.name})"
     try:
-        found = _TOLD.search(read_regular(path, _MOST_BYTES))
+        found = _STUDY.search(read_regular(path, _MOST_BYTES))
     except OSError as error:
         raise RecordError(
             f"Expected {what}; it cannot be read ({error.strerror or error}). Check the path."

@@ -45,7 +45,7 @@ def check_claim(
                 "such, and would be lost. Choose another folder with --out."
             )
         return
-    strangers = [path for path in _there(folder, names) if not _is_ours(path)]
+    strangers = [path for path in _existing(folder, names) if not _is_ours(path)]
     if strangers:
         raise stranger(strangers[0])
 
@@ -84,7 +84,7 @@ def remove_own(folder: Path, names: Iterable[str], hashes: Mapping[str, str] | N
         If one cannot be removed.
     """
     inside = folder.resolve()
-    for path in _there(folder, names):
+    for path in _existing(folder, names):
         if path.resolve().is_relative_to(inside) and (_is_ours(path) or _is_same(path, folder, hashes or {})):
             try:
                 path.unlink()
@@ -116,7 +116,7 @@ def _check_writable(folder: Path) -> None:
         )
 
 
-def _there(folder: Path, names: Iterable[str]) -> list[Path]:
+def _existing(folder: Path, names: Iterable[str]) -> list[Path]:
     inside = [name for name in names if name and not PurePath(name).anchor]
     return [path for name in inside for path in sorted(folder.glob(name))] if folder.is_dir() else []
 

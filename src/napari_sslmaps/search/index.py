@@ -283,7 +283,7 @@ def build_index(store: Path, encoder: str = "", on_output: OnOutput | None = Non
     todo = {output: about for output, about in found.items() if output not in known}
     dropped = sum(not image.alive for image in manifest.images) if manifest else 0
     if manifest is None:
-        manifest = _begun(store, folder, todo, on_output)
+        manifest = _train_index(store, folder, todo, on_output)
     part = _Part(folder, manifest)
     for number, (output, about) in enumerate(todo.items(), start=1):
         part.add(store, output, about)
@@ -330,7 +330,7 @@ def _without(manifest: Manifest | None, found: dict[str, About], folder: Path) -
     return replace(manifest, images=images)
 
 
-def _begun(store: Path, folder: Path, todo: dict[str, About], on_output: OnOutput | None) -> Manifest:
+def _train_index(store: Path, folder: Path, todo: dict[str, About], on_output: OnOutput | None) -> Manifest:
     """Learn mean, components and lists from a sample of tokens of all images."""
     import faiss
 

@@ -131,7 +131,7 @@ def test_a_forgotten_file_is_gone_from_list_and_ticks(controller: Controller, tm
 
 
 def test_a_list_that_cannot_be_read_is_said(controller: Controller, library: KnownLibrary) -> None:
-    library.complaint = "Expected the list of remembered encoders; it is damaged."
+    library.warning = "Expected the list of remembered encoders; it is damaged."
     controller.encoder_list.list_again()
     assert controller.workspace.status.failed
     assert "damaged" in controller.workspace.status.text

@@ -12,7 +12,7 @@ from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Embedding
 from napari_sslmaps.errors import InvalidAnchorError
-from napari_sslmaps.maps.tracking import find_again, follow, look_of
+from napari_sslmaps.maps.tracking import direction_of, find_again, follow
 from napari_sslmaps.pipeline.progress import OnProgress
 from napari_sslmaps.sources.protocol import ImageSource
 from napari_sslmaps.viewer.controller import Controller
@@ -69,7 +69,7 @@ def test_a_place_is_followed_by_whole_tokens_both_ways() -> None:
 
 def test_what_looks_alike_everywhere_stays_where_it_is() -> None:
     even = Embedding.from_tokens(np.ones((6, 6, 4)) + 0.1 * np.eye(6, 4)[:, None], stride=STEP)
-    look = look_of(even, (20.0, 20.0))
+    look = direction_of(even, (20.0, 20.0))
     assert find_again(even, look, (20.0, 20.0)).pixel_yx == (20.0, 20.0)
 
 
@@ -78,9 +78,9 @@ def test_a_place_never_leaves_the_region_nor_comes_from_outside_it() -> None:
     first = Embedding.from_tokens(tokens, stride=STEP)
     grid = TokenGrid.covering(Region(0, 0, 18, 18), STEP)
     moved = replace(first, tokens=np.roll(tokens, 1, axis=1), grid=grid)
-    match = find_again(moved, look_of(first, (4.0, 15.0)), (4.0, 15.0))
+    match = find_again(moved, direction_of(first, (4.0, 15.0)), (4.0, 15.0))
     assert match.pixel_yx == (4.0, 17.0)  # of which the last token shows two columns
-    assert np.isnan(find_again(moved, look_of(first, (4.0, 4.0)), (40.0, 4.0)).similarity)
+    assert np.isnan(find_again(moved, direction_of(first, (4.0, 4.0)), (40.0, 4.0)).similarity)
     with pytest.raises(InvalidAnchorError):
         follow([first], 0, (40.0, 4.0))
 

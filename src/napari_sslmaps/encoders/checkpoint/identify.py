@@ -158,7 +158,7 @@ def _choose_method(case: Case, family: Family) -> Method:
     CheckpointError
         If the file fits several methods and none was given.
     """
-    method, how, certain = _told_method(case, family)
+    method, how, certain = _method_of_file(case, family)
     given = case.overrides.method
     if given is not None:
         case.note("method", given, "given")
@@ -193,7 +193,7 @@ def _unclear(family: Family) -> str:
     return f"{sentence} or a supervised one."
 
 
-def _told_method(case: Case, family: Family) -> tuple[str | None, str, bool]:
+def _method_of_file(case: Case, family: Family) -> tuple[str | None, str, bool]:
     """Return what the file itself says of its method, how it does, and whether that is certain."""
     if "method" in case.file.header:
         return _written_method(case), "written in the file", True

@@ -67,13 +67,13 @@ def refuse_other_kinds(path: Path) -> None:
         start = file.read(_LOOKED_AT)
     if start[8:9] == b"{" and int.from_bytes(start[:8], "little") < _MOST_HEADER:
         return  # safetensors, whose length of the header can look like anything
-    found = _in_zip(path) if is_zip(path) else _told_by(start, path.suffix.lower())
+    found = _in_zip(path) if is_zip(path) else _kind_of_start(start, path.suffix.lower())
     if found is not None:
         what, then = found
         raise CheckpointError(f"Expected a PyTorch or safetensors file; {path.name} is {what}. {then}")
 
 
-def _told_by(start: bytes, suffix: str) -> tuple[str, str] | None:
+def _kind_of_start(start: bytes, suffix: str) -> tuple[str, str] | None:
     beginning = start.lstrip()[:15].lower()
     signatures = (
         (not start, "empty", "Fetch it again."),

@@ -63,7 +63,7 @@ def recognise_vit(case: Case, method: Method, written: Architecture | None) -> A
     return architecture
 
 
-_TOLD_BY_SHAPES = (
+_FIELDS_OF_SHAPES = (
     *("patch", "dim", "depth", "mlp_hidden", "class_token", "registers"),
     *("rope", "layer_scale", "qkv_bias", "swiglu", "channels"),
 )
@@ -74,7 +74,7 @@ def _check_written(written: Any, case: Case) -> None:
     check_eps(written.eps)
     check_heads(written.heads, vit_width(case.translated.state)[0])
     seen = _blocks(case, written.heads, written.eps)
-    pairs = {name: (getattr(written, name), getattr(seen, name)) for name in _TOLD_BY_SHAPES}
+    pairs = {name: (getattr(written, name), getattr(seen, name)) for name in _FIELDS_OF_SHAPES}
     if not seen.rope:
         count, claimed = shape_of(case.translated.state, "pos_embed")[1], math.prod(written.grid)
         fits = claimed <= count <= claimed + seen.class_token + seen.registers

@@ -399,10 +399,10 @@ def draw_all(results: Sequence[TokenMap], display: Display) -> list[LayerSpec]:
         found = limits_of(kinds[places[0]], [results[place] for place in places], display)
         for place, ends in zip(places, found, strict=True):
             limits[place] = ends
-    return [_drawing(*each, display) for each in zip(results, kinds, limits, strict=True)]
+    return [_layer_spec(*each, display) for each in zip(results, kinds, limits, strict=True)]
 
 
-def _drawing(result: TokenMap, kind: MapType, limits: Limits | None, display: Display) -> LayerSpec:
+def _layer_spec(result: TokenMap, kind: MapType, limits: Limits | None, display: Display) -> LayerSpec:
     provenance = result.provenance
     record: dict[str, Any] = {
         "map": kind.key,

@@ -55,11 +55,11 @@ class EncoderList:
             try:
                 specs.append(get_spec(name))
             except SSLMapsError as error:
-                self._complain(str(error))
+                self._warn(str(error))
         try:
-            specs += self._library.remembered(self._complain) + self._library.published()
+            specs += self._library.remembered(self._warn) + self._library.published()
         except SSLMapsError as error:
-            self._complain(str(error))
+            self._warn(str(error))
         workspace = self._workspace
         workspace.available = tuple(specs)
         usable = {spec.name for spec in specs if not spec.trouble} | set(ALIASES)
@@ -68,7 +68,7 @@ class EncoderList:
         if kept != workspace.chosen:
             workspace.chosen = kept
 
-    def _complain(self, text: str) -> None:
+    def _warn(self, text: str) -> None:
         self._workspace.say(text, failed=True)
 
     def tick_fitting(self) -> None:

@@ -19,10 +19,10 @@ OnBytes = Callable[[int, int], None]
 class Library(Protocol):
     """Looks at weight files, remembers them, and fetches published ones."""
 
-    def remembered(self, complain: Callable[[str], None]) -> list[EncoderSpec]:
+    def remembered(self, warn: Callable[[str], None]) -> list[EncoderSpec]:
         """Return the files of the user; a `trouble` says which has moved or changed.
 
-        `complain` is told in a sentence if the list itself cannot be read.
+        `warn` is told in a sentence if the list itself cannot be read.
         """
         ...
 
@@ -50,13 +50,13 @@ class Library(Protocol):
 class FileLibrary:
     """The list of the user's files, and the hub's cache."""
 
-    def remembered(self, complain: Callable[[str], None]) -> list[EncoderSpec]:
+    def remembered(self, warn: Callable[[str], None]) -> list[EncoderSpec]:
         """Read the list, without torch."""
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UserEncodersWarning)
             specs = remembered()
         for warning in caught:
-            complain(str(warning.message))
+            warn(str(warning.message))
         return specs
 
     def published(self) -> list[EncoderSpec]:

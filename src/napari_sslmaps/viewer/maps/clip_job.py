@@ -64,7 +64,7 @@ class ClipJob:
         regions = [replace(self.region, frame=frame) for frame in sorted(self.frames)]
         count = len(self.frames) * len(self.methods)
         options = replace(
-            self.options, window=common_window(self.source, regions), budget=_share(count), focus_yx=None
+            self.options, window=common_window(self.source, regions), budget=_budget_for(count), focus_yx=None
         )
         found = {frame: dict(self.known.get(frame, {})) for frame in self.frames}
         missing = [
@@ -107,10 +107,10 @@ class ClipJob:
                 options=request.options,
             )
             for each in made.values():
-                context.report(frames_drawing(each, request.options.similarity.display))
+                context.report(frames_layer(each, request.options.similarity.display))
 
 
-def frames_drawing(made: FrameMap, display: Display) -> LayerSpec:
+def frames_layer(made: FrameMap, display: Display) -> LayerSpec:
     """Turn the maps of all frames into one drawing with an axis of frames and one contrast."""
     specs = draw_all(list(made.maps), "shared" if display == "each" else display)
     values: Float32 = np.stack([spec.values for spec in specs])
@@ -124,7 +124,7 @@ def frames_drawing(made: FrameMap, display: Display) -> LayerSpec:
     )
 
 
-def _share(count: int) -> TokenBudget:
+def _budget_for(count: int) -> TokenBudget:
     """Return the budget of one of so many embeddings that are kept at once."""
     room = TokenBudget.from_environment()
     return replace(

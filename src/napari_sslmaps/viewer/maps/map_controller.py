@@ -152,7 +152,7 @@ class MapController:
         request = self._workspace.request_for([Anchor(pixel_yx, group=self._workspace.group)])
         for name in session.embedded:
             if self._layer_manager.find(image, "similarity", name) is None:
-                self._layer_manager.show(image, live_drawing(session.embedded[name], request, _SMALL))
+                self._layer_manager.show(image, live_layer(session.embedded[name], request, _SMALL))
         self._shown(image)
         self._follow(image, session, request)
 
@@ -185,7 +185,7 @@ class MapController:
             if not item.lock.acquire(blocking=False):
                 continue  # its coarse tokens are being built; the mouse must not wait for them
             try:
-                drawing = live_drawing(item, request, budget)
+                drawing = live_layer(item, request, budget)
             except (InvalidAnchorError, InvalidOptionError) as error:
                 self._failed(error)
                 return
@@ -264,7 +264,7 @@ def _ignore(_answer: Any) -> None:
     return
 
 
-def live_drawing(item: Embedded, request: MapRequest, max_bytes: int) -> LayerSpec:
+def live_layer(item: Embedded, request: MapRequest, max_bytes: int) -> LayerSpec:
     """Draw a similarity map at the finest pyramid level whose tokens take at most `max_bytes`.
 
     Raises

@@ -6,7 +6,7 @@ from math import isnan
 
 from napari_sslmaps.core.results import Float32
 from napari_sslmaps.errors import InvalidAnchorError
-from napari_sslmaps.maps.tracking import REACH, find_again, look_of
+from napari_sslmaps.maps.tracking import REACH, direction_of, find_again
 from napari_sslmaps.viewer.state.session import Session
 from napari_sslmaps.viewer.state.workspace import Anchor, WorkspaceModel
 
@@ -32,17 +32,19 @@ class AnchorTracker:
         self._move = move
         self._session: Session | None = None
         self._frame = 0
-        self._looks: dict[Anchor, dict[str, Float32]] = {}
+        self._directions: dict[Anchor, dict[str, Float32]] = {}
 
     def remember(self, session: Session) -> None:
         """Take note of what is under the anchors, before another frame is embedded."""
         if session is not self._session:
-            self._session, self._looks = session, {}
+            self._session, self._directions = session, {}
         if session.region is None or not session.embedded:
             return
         self._frame = session.region.frame
         anchors = self._workspace.anchors if self._workspace.track else ()
-        self._looks = {anchor: self._looks.get(anchor) or self._look(anchor, session) for anchor in anchors}
+        self._directions = {
+            anchor: self._directions.get(anchor) or self._direction(anchor, session) for anchor in anchors
+        }
 
     def follow(self, session: Session) -> None:
         """Move the anchors to where they are found in the frame that is embedded now."""
@@ -55,26 +57,26 @@ class AnchorTracker:
             return
         self._frame = session.region.frame
         name, reach = item.embedding.provenance.encoder, REACH * min(steps, _FARTHEST)
-        moved, looks, least = [], {}, 1.0
+        moved, directions, least = [], {}, 1.0
         for anchor in workspace.anchors:
-            known = self._looks.get(anchor, {})
+            known = self._directions.get(anchor, {})
             found = anchor
             if name in known:
                 match = find_again(item.embedding, known[name], anchor.pixel_yx, reach)
                 found = replace(anchor, pixel_yx=match.pixel_yx)
                 least = least if isnan(match.similarity) else min(least, match.similarity)
-            looks[found] = known
+            directions[found] = known
             moved.append(found)
-        self._looks = looks
+        self._directions = directions
         self._move(tuple(moved))
         if least < _LOST:
             workspace.say(f"An anchor may have lost its place: the best match has a cosine of {least:.2f}.")
 
-    def _look(self, anchor: Anchor, session: Session) -> dict[str, Float32]:
-        looks = {}
+    def _direction(self, anchor: Anchor, session: Session) -> dict[str, Float32]:
+        directions = {}
         for name, item in session.embedded.items():
             try:
-                looks[name] = look_of(item.embedding, anchor.pixel_yx)
+                directions[name] = direction_of(item.embedding, anchor.pixel_yx)
             except InvalidAnchorError:
                 continue
-        return looks
+        return directions

@@ -99,7 +99,7 @@ class SearchController:
 
     def choose_store(self, store: Path) -> None:
         """Look into the folder of a batch."""
-        self._look(store, "")
+        self._read_state(store, "")
 
     @property
     def choice(self) -> SessionSearch | None:
@@ -138,7 +138,7 @@ class SearchController:
     def choose_encoder(self, encoder: str) -> None:
         """Search another encoder's tokens of the same store."""
         if self.model.store is not None:
-            self._look(self.model.store, encoder)
+            self._read_state(self.model.store, encoder)
 
     def choose_images(self, folder: Path) -> None:
         """Look for the images in a folder; what was found gets its pictures from there."""
@@ -220,7 +220,7 @@ class SearchController:
             return "Press Build first." if self.model.state else "Open the folder that a batch wrote first."
         return "Set an anchor on the image: places like it are searched for."
 
-    def _look(self, store: Path, encoder: str) -> None:
+    def _read_state(self, store: Path, encoder: str) -> None:
         model = self.model
 
         def returned(state: IndexState) -> None:

@@ -102,7 +102,7 @@ def begin_bank(partial: Path, shape: tuple[int, ...]) -> tuple[NDArray[np.uint8]
         partial.parent.mkdir(parents=True, exist_ok=True)
         begun = partial.stat().st_size if os.path.lexists(partial) else 0
         if begun:
-            bank = _begun(partial)
+            bank = _partial_bank(partial)
             if bank is None or bank.shape[1:] != shape[1:]:
                 raise stranger(partial)
             if bank.shape == shape:
@@ -118,7 +118,7 @@ def begin_bank(partial: Path, shape: tuple[int, ...]) -> tuple[NDArray[np.uint8]
         ) from error
 
 
-def _begun(partial: Path) -> NDArray[np.uint8] | None:
+def _partial_bank(partial: Path) -> NDArray[np.uint8] | None:
     """Map what was begun; None if it is no array of fields."""
     if not partial.is_file():
         return None
