@@ -50,7 +50,8 @@ def test_what_another_batch_has_stored_is_no_input(images):
 
 def test_figures_maps_and_copies_that_this_package_wrote_are_no_input(images):
     out = images / "results"
-    save_figure(Figure(), out / "figure.png")
+    for suffix in ("png", "tif", "jpg"):
+        save_figure(Figure(), out / f"figure.{suffix}")
     grid = TokenGrid.covering(Region(0, 0, 32, 40), 8)
     tokens = np.random.default_rng(0).normal(size=(4, 5, 6)).astype(np.float32)
     write_map(out / "mae" / "token_length.tif", token_length_map(Embedding(tokens, grid, Provenance())))
@@ -67,7 +68,7 @@ def test_figures_maps_and_copies_that_this_package_wrote_are_no_input(images):
     assert {"results/mine.png", "sources/mine.png"} == {name for name in names if "mine" in name}
     assert not any(name.startswith("results/") for name in names - {"results/mine.png"})
     assert (
-        "1 file is no image by its name (1 .json), run.json among them; 4 files were written"
+        "1 file is no image by its name (1 .json), run.json among them; 6 files were written"
         in found.notes[0]
     )
     everything = {path.name for path in find_images(images, results=True)}

@@ -1,6 +1,7 @@
 """Real mouse events on a real canvas, checked by the pixels that are drawn."""
 
 from collections.abc import Callable
+from pathlib import Path
 from threading import Event
 
 import napari
@@ -15,6 +16,7 @@ from viewer_kit import KnownEmbedder, known_services
 
 from napari_sslmaps._qt.dock import SSLMapsWidget
 from napari_sslmaps.maps.similarity import SimilarityOptions
+from napari_sslmaps.records.claim import check_file
 from napari_sslmaps.viewer.state.workspace import Anchor
 
 pytestmark = pytest.mark.viewer
@@ -250,3 +252,12 @@ def test_two_lines_of_words_are_not_cut(window: Window) -> None:
         )
         QApplication.processEvents()
         assert label.heightForWidth(label.width()) <= label.height()
+
+
+def test_a_figure_of_the_canvas_is_known_as_this_package_s_own(anchored: Window, tmp_path: Path) -> None:
+    widget = anchored.widget
+    widget.view.figure_requested.emit(str(tmp_path / "a.jpg"))
+    assert widget.workspace.status.text == "Figure written to a.jpg."
+    check_file(tmp_path / "a.jpg")
+    widget.view.figure_requested.emit(str(tmp_path / "a.docx"))
+    assert "Expected a picture ending in png" in widget.workspace.status.text

@@ -3,14 +3,18 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from PIL import Image
 
 from napari_sslmaps.errors import ExportError
+from napari_sslmaps.figures.pixels import save_pixels
 from napari_sslmaps.figures.run_figure import save_figure
 from napari_sslmaps.records.anonymous import Key, numbered
 from napari_sslmaps.records.claim import check_claim, check_file
 from napari_sslmaps.records.json import write_object
+from napari_sslmaps.sources.open import find_images
 
 _NAMES = ("run.json", "figure.png", "images.csv")
 
@@ -31,6 +35,28 @@ def test_what_this_package_wrote_may_be_written_anew(tmp_path: Path) -> None:
     write_object(tmp_path / "run.json", {"format": "napari-sslmaps/run"})
     (tmp_path / "images.csv").write_text("Image,Map")
     check_claim(tmp_path, _NAMES, record="run.json")
+
+
+@pytest.mark.parametrize("suffix", ["png", "pdf", "svg", "tif", "jpg"])
+def test_a_figure_of_any_kind_may_be_drawn_anew(suffix: str, tmp_path: Path) -> None:
+    save_figure(Figure(), tmp_path / f"figure.{suffix}")
+    check_file(tmp_path / f"figure.{suffix}")
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "jpeg", "tif", "tiff", "webp"])
+def test_a_picture_of_the_canvas_may_be_taken_anew(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"figure.{suffix}"
+    pixels = np.full((200, 300, 3), (200, 30, 90), np.uint8)
+    save_pixels(pixels, path)
+    check_file(path)
+    assert list(find_images(tmp_path)) == []
+    with Image.open(path) as image:
+        assert np.abs(np.asarray(image.convert("RGB")).astype(int) - pixels).max() < 9
+
+
+def test_a_picture_of_another_kind_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match=r"ending in png, jpg.*got a\.gif"):
+        save_pixels(np.zeros((2, 2, 3), np.uint8), tmp_path / "a.gif")
 
 
 def test_the_record_of_another_command_is_not_replaced(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_sslmaps._qt.canvas.mounted import MountedCanvas
+from napari_sslmaps._qt.canvas.painting import pixels_of
 from napari_sslmaps._qt.compare.page import CompareWidget
 from napari_sslmaps._qt.encoders.card_window import CardWindow
 from napari_sslmaps._qt.encoders.checkpoint_dialog import CheckpointDialog
@@ -40,7 +41,8 @@ from napari_sslmaps._qt.shortcuts import ShortcutPage
 from napari_sslmaps._qt.task_runner import QtTaskRunner
 from napari_sslmaps.encoders.cards import card_of
 from napari_sslmaps.encoders.spec import EncoderSpec
-from napari_sslmaps.errors import SSLMapsError
+from napari_sslmaps.errors import ExportError, SSLMapsError
+from napari_sslmaps.figures.pixels import save_pixels
 from napari_sslmaps.maps.map_type import Display
 from napari_sslmaps.maps.registry import MapOptions, following_anchors
 from napari_sslmaps.viewer.canvas.image_layer import leading_shape
@@ -498,9 +500,12 @@ class SSLMapsWidget(QWidget):
         if self.canvas is None or (picture := self.canvas.picture()) is None:
             self.workspace.say("There is no canvas to take a picture of.")
         elif path:
-            done = picture.save(path)
-            text = f"Figure written to {Path(path).name}." if done else f"{path} cannot be written."
-            self.workspace.say(text, failed=not done)
+            try:
+                save_pixels(pixels_of(picture), Path(path))
+            except ExportError as error:
+                self.workspace.say(str(error), failed=True)
+            else:
+                self.workspace.say(f"Figure written to {Path(path).name}.")
         else:
             clipboard = QApplication.clipboard()
             if clipboard is not None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from PIL import ExifTags, Image
+from PIL import Image
 
 from napari_sslmaps.core.frames import FrameMap
 from napari_sslmaps.errors import ExportError
@@ -21,6 +21,7 @@ from napari_sslmaps.figures.panels import (
     draw_scale_bar,
     framed,
 )
+from napari_sslmaps.figures.pixels import said_by
 from napari_sslmaps.figures.run_figure import (
     FigureRow,
     Picture,
@@ -165,8 +166,6 @@ def write_animation(shown: FramesFigure, path: Path) -> None:
         If there is no row, or it cannot be written.
     """
     drawn = _drawn(shown)
-    made_by = Image.Exif()
-    made_by[ExifTags.Base.Software] = "napari-sslmaps"  # by which it is known again
     with written_whole(path) as temporary:
         next(drawn).save(
             temporary,
@@ -176,7 +175,7 @@ def write_animation(shown: FramesFigure, path: Path) -> None:
             duration=_MILLISECONDS,
             loop=0,
             quality=85,
-            exif=made_by,
+            **said_by("WEBP"),
         )
 
 

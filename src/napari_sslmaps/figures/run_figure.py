@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from textwrap import wrap
+from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
@@ -28,6 +29,7 @@ from napari_sslmaps.figures.panels import (
     framed,
     label_colours,
 )
+from napari_sslmaps.figures.pixels import MAKER, said_by
 from napari_sslmaps.files import written_whole
 from napari_sslmaps.maps.contrast import Limits, limits_of
 from napari_sslmaps.maps.map_type import Display, MapType
@@ -153,7 +155,11 @@ def compose_figure(
     return figure
 
 
-_CREATOR = {"png": "Software", "pdf": "Creator", "svg": "Creator"}
+_MADE_BY: dict[str, dict[str, Any]] = {
+    "png": {"metadata": {"Software": MAKER}},
+    **{suffix: {"metadata": {"Creator": MAKER}} for suffix in ("pdf", "svg")},
+    **{suffix: {"pil_kwargs": said_by(kind)} for suffix, kind in (("tif", "TIFF"), ("jpg", "JPEG"))},
+}
 """Where each kind of figure says what made it, by which it is known again as one that may be replaced."""
 
 
@@ -167,9 +173,8 @@ def save_figure(figure: Figure, path: Path, *, dpi: int = 200) -> None:
     """
     suffix = check_format(path)
     # TrueType: journals refuse the default, Type 3, and text stays editable
-    made_by = {_CREATOR[suffix]: "napari-sslmaps"} if suffix in _CREATOR else None
     with written_whole(path) as temporary, rc_context({"pdf.fonttype": 42}):
-        figure.savefig(temporary, dpi=dpi, format=suffix, metadata=made_by)
+        figure.savefig(temporary, dpi=dpi, format=suffix, **_MADE_BY[suffix])
 
 
 def check_format(path: Path) -> str:

@@ -45,10 +45,13 @@ _TGA_BITS = (b"\x08", b"\x0f", b"\x10", b"\x18", b"\x20")
 _PNM = re.compile(rb"P[1-6]\s")
 SOURCES = "sources"
 """Folder, beside a record, of copies of images that were in memory."""
-_DRAWN = (".png", ".webp", ".tif", ".tiff")
+_DRAWN = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 _SAID_BYTES = 4096
-_MARKS = (b"Software\0napari-sslmaps", b'napari-sslmaps/map"', b"napari-sslmaps/map&quot;")
-"""What figures as PNG, and maps as TIFF, hold near their beginning."""
+_MARKS = (
+    *(b"Software\0napari-sslmaps", b"\xff\xfe\0\x10napari-sslmaps", b"napari-sslmaps\0"),
+    *(b'napari-sslmaps/map"', b"napari-sslmaps/map&quot;"),
+)
+"""What figures as PNG, JPEG and TIFF, and maps as TIFF, hold near their beginning."""
 _LARGEST_RECORD = 2**24
 _NO_SLIDES = (b"\x89PNG", b"BM", b"GIF8", b"RIFF", b"\x93NUMPY")
 """What no slide begins with, so that OpenSlide is not tried."""
@@ -312,8 +315,8 @@ def find_images(folder: Path, others: list[Path] | None = None, *, results: bool
     """Yield what looks like an image in a folder and all folders below it, in order of names.
 
     Hidden files and what this package has written are left out, ``.zarr`` folders are one image each, files
-    without a suffix are taken if they begin as DICOM does, and one file of a DICOM slide stands for all of
-    its levels.
+    without a suffix are taken if they begin as DICOM does, one file of a DICOM slide stands for all of its
+    levels, and no link leads twice to the same folder.
 
     Parameters
     ----------
@@ -329,38 +332,57 @@ def find_images(folder: Path, others: list[Path] | None = None, *, results: bool
     UnsupportedImageError
         If a folder may not be read.
     """
-    try:
-        paths = sorted(folder.iterdir())
-    except PermissionError as error:
-        raise UnsupportedImageError(
-            f"Expected folders that can be read; {folder} cannot be opened ({error.strerror}). Change its "
-            "permissions, or move it elsewhere."
-        ) from error
-    parts = _parts_of_slides(paths)
-    for path in paths:
-        name = path.name.lower()
-        if name.startswith(".") or path in parts:
-            continue
-        if path.is_dir() and not name.endswith(".zarr"):
-            inside = find_images(path, others, results=results)
-            if name == SOURCES and not results and _is_record(folder / "run.json"):
-                inside = _left_out(inside, others)
-            yield from inside
-        elif _is_embedding(path) if name.endswith(".zarr") else not results and _is_drawn(path):
-            if others is not None:
-                others.append(path)
-        elif name.endswith(IMAGE_SUFFIXES) or (path.is_file() and not path.suffix and _is_dicom(path)):
+    walked = [_Walked(folder)]
+    been = {walked[0].identity}
+    while walked:
+        here = walked[-1]
+        path = next(here.paths, None)
+        if path is None:
+            walked.pop()
+        elif path.is_dir() and not path.name.lower().endswith(".zarr"):
+            copies = path.name.lower() == SOURCES and not results and _is_record(path.parent / "run.json")
+            below = _Walked(path, of_copies=here.of_copies or copies)
+            if not path.is_symlink() or below.identity not in been:
+                walked.append(below)
+            been.add(below.identity)
+        elif not here.of_copies and _is_image(path, results=results):
             yield path
         elif others is not None:
             others.append(path)
 
 
-def _left_out(found: Iterator[Path], others: list[Path] | None) -> Iterator[Path]:
-    """Yield nothing of what is found, and note it."""
-    copies = list(found)
-    if others is not None:
-        others += copies
-    return iter(())
+class _Walked:
+    """A folder of which some paths are still to be looked at.
+
+    Parameters
+    ----------
+    folder
+        The folder.
+    of_copies
+        Whether all that is in it are copies of images, beside a record.
+    """
+
+    def __init__(self, folder: Path, *, of_copies: bool = False) -> None:
+        try:
+            paths, status = sorted(folder.iterdir()), folder.stat()
+        except OSError as error:
+            raise UnsupportedImageError(
+                f"Expected folders that can be read; {folder} cannot be opened ({error.strerror}). Change "
+                "its permissions, or move it elsewhere."
+            ) from error
+        parts = _parts_of_slides(paths)
+        self.paths = (path for path in paths if not path.name.startswith(".") and path not in parts)
+        self.identity, self.of_copies = (status.st_dev, status.st_ino), of_copies
+
+
+def _is_image(path: Path, *, results: bool) -> bool:
+    """Whether what is no folder, or ends in ``.zarr``, looks like an image."""
+    name = path.name.lower()
+    if name.endswith(".zarr"):
+        return not _is_embedding(path)
+    if not results and _is_drawn(path):
+        return False
+    return name.endswith(IMAGE_SUFFIXES) or (not path.suffix and path.is_file() and _is_dicom(path))
 
 
 def _is_record(path: Path) -> bool:
@@ -376,13 +398,14 @@ def _is_drawn(path: Path) -> bool:
     if not path.name.lower().endswith(_DRAWN) or not path.is_file():
         return False
     try:
-        with path.open("rb") as file:
+        with path.open("rb", buffering=0) as file:
             start = file.read(_SAID_BYTES)
+            if start[8:12] != b"WEBP":
+                return any(mark in start for mark in _MARKS)
             file.seek(max(0, file.seek(0, os.SEEK_END) - _SAID_BYTES))
-            end = file.read() if start[8:12] == b"WEBP" else b""
+            return b"napari-sslmaps" in file.read().rpartition(b"EXIF")[2]
     except OSError:
         return False
-    return any(mark in start for mark in _MARKS) or b"napari-sslmaps" in end.rpartition(b"EXIF")[2]
 
 
 def _is_embedding(path: Path) -> bool:
@@ -404,5 +427,8 @@ def _parts_of_slides(paths: list[Path]) -> set[Path]:
 
 
 def _is_dicom(path: Path) -> bool:
-    with path.open("rb") as file:
-        return begins_as_dicom(file.read(SIGNATURE_BYTES))
+    try:
+        with path.open("rb") as file:
+            return begins_as_dicom(file.read(SIGNATURE_BYTES))
+    except OSError:
+        return False

@@ -1,12 +1,24 @@
 """Pictures, anchors, titles and colour bars, painted by Qt."""
 
+import io
 from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from qtpy.QtCore import QPointF, QRectF, Qt
-from qtpy.QtGui import QColor, QFont, QFontMetricsF, QImage, QPainter, QPen, QPolygonF, QTransform
+from PIL import Image
+from qtpy.QtCore import QBuffer, QIODevice, QPointF, QRectF, Qt
+from qtpy.QtGui import (
+    QColor,
+    QFont,
+    QFontMetricsF,
+    QImage,
+    QPainter,
+    QPen,
+    QPixmap,
+    QPolygonF,
+    QTransform,
+)
 
 from napari_sslmaps.viewer.canvas.anchor_layers import BAR, SIZE
 from napari_sslmaps.viewer.canvas.rendering import Colours, Rendered
@@ -36,6 +48,15 @@ def paint_picture(painter: QPainter, drawn: Rendered, to_canvas: Float) -> None:
     painter.setTransform(_transform(to_canvas @ drawn.to_world), combine=True)
     painter.drawImage(QPointF(0, 0), image)
     painter.restore()
+
+
+def pixels_of(picture: QPixmap) -> NDArray[np.uint8]:
+    """Return (h, w, 3) RGB of what Qt holds."""
+    written = QBuffer()
+    written.open(QIODevice.OpenModeFlag.WriteOnly)
+    picture.save(written, "PPM")
+    with Image.open(io.BytesIO(bytes(written.data().data()))) as image:
+        return np.asarray(image.convert("RGB"))
 
 
 def paint_anchor(painter: QPainter, x: float, y: float, colour: str, symbol: str) -> None:
