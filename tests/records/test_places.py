@@ -55,5 +55,31 @@ def test_a_file_is_found_by_its_hash_whatever_it_is_called(tmp_path: Path) -> No
     assert Places(out, tmp_path / "many").find("../many/a.png", "0") == out / "../many/a.png"
 
 
+def test_annotations_and_weights_are_found_by_their_hash_too(tmp_path: Path) -> None:
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for name, content in (("a.geojson", b"other"), ("b.GeoJSON", b"areas"), ("c.pth", b"weights")):
+        (folder / name).write_bytes(content)
+    places = Places(tmp_path / "out", folder)
+    assert places.find("a.geojson", hash_path(folder / "b.GeoJSON")) == folder / "b.GeoJSON"
+    assert places.find("vit.pth", hash_path(folder / "c.pth")) == folder / "c.pth"
+
+
+def test_what_cannot_be_read_beside_the_file_is_passed_by(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(name.encode())
+    wanted, known = hash_path(tmp_path / "b.png"), hash_path
+
+    def hashed(place: Path) -> str:
+        if place.name == "a.png":
+            raise PermissionError(13, "Permission denied", str(place))
+        return known(place)
+
+    monkeypatch.setattr(f"{Places.__module__}.hash_path", hashed)
+    assert Places(tmp_path / "out", tmp_path).find("a.png", wanted) == tmp_path / "b.png"
+
+
 def test_a_path_with_a_nul_character_is_that_of_no_file(tmp_path: Path) -> None:
     assert not Places(tmp_path).find("a/../b\0.png", "").exists()

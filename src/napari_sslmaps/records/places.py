@@ -73,7 +73,8 @@ class Places:
     folder
         Folder of the record.
     images
-        Folder, another one, in which they may lie anywhere and under other names.
+        Folder, another one, in which they may lie anywhere and under other names, with their suffix or that
+        of any image.
     """
 
     folder: Path
@@ -89,16 +90,29 @@ class Places:
         there = next((place for place in near if os.path.exists(place)), None)  # noqa: PTH110  # it says no where Path's raises
         if self.images is None or (there is not None and hash_path(there) == sha256):
             return there or near[0]
-        return next((place for place in self._others(name) if hash_path(place) == sha256), there or near[0])
+        return next((place for place in self._others(name) if _has_hash(place, sha256)), there or near[0])
 
     def _others(self, name: str) -> Iterator[Path]:
-        """Yield images and masks in the other folder, those of the same name first."""
-        every = (
-            list(find_images(self.images, results=True))
-            if self.images is not None and self.images.is_dir()
-            else []
+        """Yield what may be a file of that name in the other folder: first those that are called so.
+
+        Annotations and weights are no images, and are known by the suffix that they have in the record.
+        """
+        if self.images is None or not self.images.is_dir():
+            return iter(())
+        suffix, others = PurePosixPath(name).suffix.lower(), list[Path]()
+        every = list(find_images(self.images, others, results=True))
+        alike = [place for place in others if suffix and place.suffix.lower() == suffix]
+        return iter(
+            sorted((*every, *alike), key=lambda place: (place.name != name, place.suffix.lower() != suffix))
         )
-        return iter(sorted(every, key=lambda place: place.name != name))
+
+
+def _has_hash(place: Path, sha256: str) -> bool:
+    """Whether it is the file of that hash; one that cannot be read is not."""
+    try:
+        return hash_path(place) == sha256
+    except OSError:
+        return False
 
 
 def _straight(path: Path) -> Path:
