@@ -259,3 +259,34 @@ def test_any_refusal_is_a_sentence_at_the_command_line(
         main(["cache", "list"])
     assert end.value.code == 1
     assert capsys.readouterr().err.startswith(f"Error: Expected to be allowed to open {locked}")
+
+
+def test_no_link_leads_twice_to_the_same_folder(tmp_path: Path) -> None:
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    for name in ("a.png", "deep/b.png", "deep/er/c.png"):
+        (tmp_path / name).write_bytes(b"")
+    for name in ("back", "deep/back", "deep/er/back", "deep/er/again"):
+        (tmp_path / name).symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "z").symlink_to(tmp_path / "deep" / "er")
+    assert [path.name for path in find_images(tmp_path)] == ["a.png", "b.png", "c.png"]
+
+
+def test_a_linked_folder_is_searched(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "a.png").write_bytes(b"")
+    (tmp_path / "images" / "link").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    assert list(find_images(tmp_path / "images")) == [tmp_path / "images" / "link" / "a.png"]
+
+
+def test_a_thousand_folders_in_each_other_are_searched(tmp_path: Path) -> None:
+    folders = [tmp_path]
+    for _ in range(1200):
+        folders.append(folders[-1] / "a")
+        folders[-1].mkdir()
+    image = folders[-1] / "b.png"
+    image.write_bytes(b"")
+    assert list(find_images(tmp_path)) == [image]
+    image.unlink()
+    for folder in reversed(folders[1:]):
+        folder.rmdir()

@@ -224,14 +224,17 @@ def _all_rows(out: Path, failed: Iterable[Row]) -> list[Row]:
     return list((rows | {row.output: row for row in failed}).values())
 
 
-def _outputs(folder: Path) -> Iterator[Path]:
+def _outputs(folder: Path, been: set[Path] | None = None) -> Iterator[Path]:
+    """Yield the outputs in a folder and those below it; no link leads twice to the same one."""
+    been = set() if been is None else been
+    been.add(folder.resolve())
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if path.name.startswith(".") or not path.is_dir():
             continue
         if path.suffix == ".zarr":
             yield path
-        else:
-            yield from _outputs(path)
+        elif not path.is_symlink() or path.resolve() not in been:
+            yield from _outputs(path, been)
 
 
 def _warnings_of(rows: Iterable[Row]) -> list[str]:
