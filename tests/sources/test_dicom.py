@@ -1,17 +1,19 @@
 import sys
+import tracemalloc
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from dicom_slide_kit import write_dicom_slide
-from pydicom import examples
+from pydicom import dcmread, examples
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import MissingExtraError, UnsupportedImageError
-from napari_sslmaps.sources.open import open_image
+from napari_sslmaps.sources.open import find_images, open_image
 
 
 def ultrasound(path: Path, *, right: int, bottom: int, **changes: object) -> Path:
@@ -84,6 +86,65 @@ def test_files_without_usable_pixels_get_a_sentence(name: str, sentence: str) ->
 def test_deflated_files_are_read() -> None:
     with open_image(get_testdata_file("image_dfl.dcm", download=False)) as source:
         assert source.read(Region(0, 0, 512, 512)).std() > 0
+
+
+@pytest.mark.parametrize("end", [400, 3000])
+def test_a_deflated_file_that_is_damaged_gets_a_sentence(end: int, tmp_path: Path) -> None:
+    content = Path(get_testdata_file("image_dfl.dcm", download=False)).read_bytes()
+    (tmp_path / "a.dcm").write_bytes(content[:end] + b"\xff" * (end == 400) * 900)
+    with pytest.raises(UnsupportedImageError, match=r"a\.dcm cannot be decoded.*damaged"):
+        open_image(tmp_path / "a.dcm")
+
+
+def test_a_frame_that_decodes_to_another_size_gets_a_sentence(tmp_path: Path) -> None:
+    dataset = dcmread(get_testdata_file("JPEG-lossy.dcm", download=False))
+    dataset.Rows = 4095
+    dataset.save_as(tmp_path / "a.dcm")
+    with (
+        pytest.raises(UnsupportedImageError, match=r"a frame of 4095 × 256 px decodes to \(1024, 256\)"),
+        open_image(tmp_path / "a.dcm") as source,
+    ):
+        source.read(Region(0, 0, 4095, 256))
+
+
+@pytest.mark.filterwarnings("ignore:The value length")
+def test_what_a_header_says_at_length_is_not_repeated(tmp_path: Path) -> None:
+    dataset = dcmread(get_testdata_file("CT_small.dcm", download=False))
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 2, "X" * 60_000
+    dataset.save_as(tmp_path / "a.dcm")
+    with pytest.raises(UnsupportedImageError, match="stored as 2 samples of XX") as error:
+        open_image(tmp_path / "a.dcm")
+    assert len(str(error.value)) < 400
+
+
+def _of_unknown_kind(path: Path) -> Path:
+    content = Path(get_testdata_file("CT_small.dcm", download=False)).read_bytes()
+    place = content.index(b"\x08\0\x16\0UI")
+    path.write_bytes(content[: place + 4] + b"XY" + content[place + 6 :])
+    return path
+
+
+def test_an_element_of_no_known_kind_gets_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedImageError, match=r"a\.dcm cannot be decoded"):
+        open_image(_of_unknown_kind(tmp_path / "a.dcm"))
+    with pytest.raises(UnsupportedImageError, match=r"a\.dcm cannot be decoded"):
+        open_image(tmp_path)
+    _of_unknown_kind(tmp_path / "b.dcm")
+    assert [path.name for path in find_images(tmp_path)] == ["a.dcm", "b.dcm"]
+
+
+def test_a_deflated_file_beside_another_is_not_unpacked_whole(tmp_path: Path) -> None:
+    header = Path(get_testdata_file("image_dfl.dcm", download=False)).read_bytes()
+    start = 144 + int.from_bytes(header[140:144], "little")
+    packing = zlib.compressobj(9, zlib.DEFLATED, -15)
+    bomb = header[:start] + b"".join(packing.compress(bytes(10**7)) for _ in range(60)) + packing.flush()
+    for name in ("a.dcm", "b.dcm"):
+        (tmp_path / name).write_bytes(bomb)
+    tracemalloc.start()
+    assert len(list(find_images(tmp_path))) == 2
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 50e6
 
 
 def test_tiled_slides_need_openslide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

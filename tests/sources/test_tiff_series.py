@@ -68,6 +68,16 @@ def test_what_is_left_out_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     assert caplog.messages == [note]
 
 
+def test_a_sentence_lists_no_more_images_than_one_reads(tmp_path: Path) -> None:
+    pages = [(picture((8, 8 + number, 3)), {}) for number in range(40)]
+    with open_image(several(tmp_path / "a.tif", *pages)) as source:
+        (note,) = source.notes
+    assert len(note) < 400
+    assert "and 27 more. Choose another" in note
+    with pytest.raises(UnsupportedImageError, match=r"and 28 more as series of a\.tif; got 77"):
+        open_image(tmp_path / "a.tif", series=77)
+
+
 def test_an_unknown_series_gets_a_sentence(tmp_path: Path) -> None:
     path = several(tmp_path / "a.tif", (SMALL, {}), (BIG, {}))
     with pytest.raises(UnsupportedImageError, match=r"one of 0, 40 × 30 px; 1, 90 × 120 px .* got 'label'"):

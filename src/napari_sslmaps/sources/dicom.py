@@ -1,6 +1,7 @@
 """DICOM: ultrasound clips and single frames, other images whose frames are whole, and folders of slices."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -63,18 +64,19 @@ def open_dicom(
     with decoding(path.name, "a readable DICOM file", *DAMAGE):
         check_inflated(path)
         header = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=_KINDS)
-    if not _is_slide(header):
+        is_slide, is_volume = _is_slide(header), "VOLUME" in header.get("ImageType", ())
+        bytes_of_rgb = header.get("BitsAllocated", 8) == 8 and header.get("SamplesPerPixel", 3) == 3
+        of_openslide = bytes_of_rgb and header.file_meta.get("TransferSyntaxUID") in _OF_OPENSLIDE
+    if not is_slide:
         check_alone(series, path.name)
         return of_colours(DicomSource([path], name), channel)
-    syntax = header.file_meta.get("TransferSyntaxUID")
-    bytes_of_rgb = header.get("BitsAllocated", 8) == 8 and header.get("SamplesPerPixel", 3) == 3
-    if bytes_of_rgb and syntax in _OF_OPENSLIDE:
+    if of_openslide:
         from napari_sslmaps.sources.slide import OpenSlideSource
 
         try:
             slide = OpenSlideSource(path, icc=icc, name=name)
         except UnsupportedImageError:
-            if "VOLUME" in header.get("ImageType", ()):
+            if is_volume:
                 raise
         else:
             return of_colours(slide.of_series(series), channel)
@@ -118,22 +120,65 @@ def open_dicom_folder(
     found = []
     for path in sorted(folder.iterdir()):
         if path.is_file() and _is_dicom(path):
-            with decoding(path.name, "a readable DICOM file", *DAMAGE):
-                check_inflated(path)
-                header = pydicom.dcmread(
-                    path, stop_before_pixels=True, force=True, specific_tags=_PLACES + _PARTS
-                )
-            if header.get("Rows"):
-                found.append((path, header))
+            about = _About.read(path)
+            if about.has_pixels:
+                found.append(about)
     if not found:
         return None
-    of_slide = [(path, header) for path, header in found if _is_slide(header)]
-    levels = [(path, header) for path, header in of_slide if "VOLUME" in header.get("ImageType", ())]
+    of_slide = [about for about in found if about.is_slide]
+    levels = [about for about in of_slide if about.is_volume]
     _check_one_series(folder, levels or of_slide or found)
     if of_slide:
-        return open_dicom((levels or of_slide)[0][0], channel, icc=icc, series=series, name=folder.name)
+        return open_dicom((levels or of_slide)[0].path, channel, icc=icc, series=series, name=folder.name)
     check_alone(series, folder.name)
-    return of_colours(DicomSource([path for path, _ in sorted(found, key=_place)], folder.name), channel)
+    slices = sorted(found, key=lambda about: about.place)
+    return of_colours(DicomSource([about.path for about in slices], folder.name), channel)
+
+
+@dataclass(frozen=True, slots=True)
+class _About:
+    """Facts of a file that sort those of a folder.
+
+    Parameters
+    ----------
+    path
+        The file.
+    series
+        Identifier of its series.
+    has_pixels, is_slide, is_volume
+        Whether it is an image, one of a slide, and one of its levels.
+    columns
+        Columns of the slide at that level; 0 of what is none.
+    place
+        Distance along the normal of a slice, its number and its name.
+    """
+
+    path: Path
+    series: str
+    has_pixels: bool
+    is_slide: bool
+    is_volume: bool
+    columns: int
+    place: tuple[float, float, str]
+
+    @classmethod
+    def read(cls, path: Path) -> "_About":
+        """Read a header; raises `UnsupportedImageError` where it is damaged."""
+        with decoding(path.name, "a readable DICOM file", *DAMAGE):
+            check_inflated(path)
+            header = pydicom.dcmread(
+                path, stop_before_pixels=True, force=True, specific_tags=_PLACES + _PARTS
+            )
+            is_slide = _is_slide(header)
+            return cls(
+                path=path,
+                series=str(header.get("SeriesInstanceUID", "")),
+                has_pixels=bool(header.get("Rows")),
+                is_slide=is_slide,
+                is_volume="VOLUME" in header.get("ImageType", ()),
+                columns=int(header.TotalPixelMatrixColumns) if is_slide else 0,
+                place=_place(path, header),
+            )
 
 
 def parts_of_slides(paths: Sequence[Path]) -> set[Path]:
@@ -141,31 +186,29 @@ def parts_of_slides(paths: Sequence[Path]) -> set[Path]:
 
     Nothing is read but the first file where that is of no slide, and headers alone where it is.
     """
-    found: dict[str, list[tuple[bool, int, Path]]] = {}
+    found: dict[str, list[_About]] = {}
     for path in paths:
         try:
-            header = pydicom.dcmread(
-                path, stop_before_pixels=True, force=True, specific_tags=_PLACES + _PARTS
-            )
-        except DAMAGE:  # whoever opens it says so
+            about = _About.read(path)
+        except UnsupportedImageError:  # whoever opens it says so
             continue
-        if _is_slide(header):
-            fine = "VOLUME" in header.get("ImageType", ()), int(header.TotalPixelMatrixColumns)
-            found.setdefault(str(header.get("SeriesInstanceUID")), []).append((*fine, path))
+        if about.is_slide:
+            found.setdefault(about.series, []).append(about)
         elif not found:
             return set()
-    every = {path for files in found.values() for _, _, path in files}
-    return every - {max(files, key=lambda file: file[:2])[2] for files in found.values()}
+    every = {about.path for files in found.values() for about in files}
+    finest = (max(files, key=lambda about: (about.is_volume, about.columns)) for files in found.values())
+    return every - {about.path for about in finest}
 
 
 def _is_slide(header: pydicom.Dataset) -> bool:
     return header.get("SOPClassUID") == _WHOLE_SLIDE and bool(header.get("TotalPixelMatrixColumns"))
 
 
-def _check_one_series(folder: Path, found: Sequence[tuple[Path, pydicom.Dataset]]) -> None:
+def _check_one_series(folder: Path, found: Sequence[_About]) -> None:
     series: dict[str, list[str]] = {}
-    for path, header in found:
-        series.setdefault(str(header.get("SeriesInstanceUID", "")), []).append(path.name)
+    for about in found:
+        series.setdefault(about.series, []).append(about.path.name)
     if len(series) > 1:
         counts = ", ".join(
             f"{len(names)} file{'s' * (len(names) > 1)} from {names[0]} on" for names in series.values()
@@ -215,7 +258,8 @@ class DicomSource(SourceBase):
     def spacing_at(self, point_yx: tuple[float, float], frame: int) -> SpacingYX:
         """Micrometres per pixel at a point of a frame: of the part of the image that the point is in."""
         file, number = self._frames[frame]
-        return file.spacing(number, point_yx)
+        with decoding(file.path.name, "a readable DICOM file", *DAMAGE):
+            return file.spacing(number, point_yx)
 
     def _decode(self, region: Region) -> NDArray[Any]:
         file, frame = self._frames[region.frame]
@@ -250,9 +294,8 @@ def _layout(files: Sequence[DicomFile]) -> ImageLayout:
     )
 
 
-def _place(found: tuple[Path, pydicom.Dataset]) -> tuple[float, float, str]:
+def _place(path: Path, header: pydicom.Dataset) -> tuple[float, float, str]:
     """Return what slices are sorted by: distance along their normal, number, name."""
-    path, header = found
     distance = 0.0
     if header.get("ImagePositionPatient") and header.get("ImageOrientationPatient"):
         axes = np.asarray(header.ImageOrientationPatient, float).reshape(2, 3)

@@ -43,6 +43,7 @@ DAMAGE = (
     KeyError,
     TypeError,  # an element without a value
     struct.error,
+    zlib.error,  # of a deflated file
 )
 _DIRECTORY = "1.2.840.10008.1.3.10"
 _CENTIMETRES, _TISSUE = 3, 1
@@ -53,6 +54,8 @@ _ITEM_BYTES, _ELEMENT_BYTES, _FEW_FRAMES = 8, 12, 1024
 """Bytes before the value of an item and of an element with coded pixels; frames that are always believed."""
 _PIXELS = (_FLOATS, _DOUBLES, 0x7FE00010)
 _BITS = (1, 8, 16, 32, 64)
+_MOST_SAID = 80
+"""Letters of what a header says that a sentence repeats."""
 _JPEG_12_BIT = ("1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.53", "1.2.840.10008.1.2.4.55")
 """Lossy JPEG of up to 12 bits, with retired ways to store it: of grey, imagecodecs decodes it."""
 _JPEG_XL = ("1.2.840.10008.1.2.4.110", "1.2.840.10008.1.2.4.111", "1.2.840.10008.1.2.4.112")
@@ -106,8 +109,20 @@ class DicomFile:
         return int(self.header.Rows), int(self.header.Columns), 3 if isinstance(self.meaning, Colours) else 1
 
     def pixels(self, frame: int) -> NDArray[Any]:
-        """Decode a frame."""
-        return self.meaning.of(self._stored(frame), frame)
+        """Decode a frame.
+
+        Raises
+        ------
+        ValueError
+            If it is not as large as the header says, or of another type.
+        """
+        stored, (rows, cols) = self._stored(frame), self.shape[:2]
+        indices = isinstance(self.meaning, Values) or self.meaning.has_palette
+        if stored.shape != ((rows, cols) if indices else (rows, cols, 3)):
+            raise ValueError(f"a frame of {rows} × {cols} px decodes to {stored.shape}")
+        if not np.can_cast(stored.dtype, self.meaning.stored):
+            raise ValueError(f"a frame of {self.meaning.stored} decodes to {stored.dtype}")
+        return self.meaning.of(stored, frame)
 
     def _stored(self, frame: int) -> NDArray[Any]:
         """Decode a frame as it is stored, by whatever decodes it."""
@@ -263,11 +278,12 @@ def _check_decodable(header: pydicom.Dataset, path: Path) -> None:
         known = get_decoder(syntax).is_available
     except NotImplementedError:
         known = False
-    how = syntax.name
+    how = syntax.name[:_MOST_SAID]
     if header.SamplesPerPixel not in (1, 3):
-        known, how = False, f"{header.SamplesPerPixel} samples of {header.PhotometricInterpretation}"
+        kind = str(header.PhotometricInterpretation)[:_MOST_SAID]
+        known, how = False, f"{header.SamplesPerPixel!s:.{_MOST_SAID}} samples of {kind}"
     if int(header.get("BitsAllocated", 8)) not in _BITS:
-        known, how = False, f"{header.BitsAllocated} bits without gaps, as before DICOM"
+        known, how = False, f"{int(header.BitsAllocated)} bits without gaps, as before DICOM"
     if not known and _beside_pydicom(header) is None:
         raise UnsupportedImageError(
             f"Expected DICOM pixels that can be decoded; those of {path.name} are stored as {how}, "

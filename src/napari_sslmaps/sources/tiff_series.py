@@ -35,6 +35,8 @@ _FILE_NAMES = re.compile(r"\bFileName\s*=\s*[\"']([^\"']+)")
 _LEFT_TO = re.compile(r"<(?:\w+:)?BinaryOnly\b[^>]*\bMetadataFile\s*=\s*[\"']([^\"']+)")
 _MOST_METADATA = 64_000_000
 _MOST_PLANES = 10_000_000
+_MOST_TOLD = 12
+"""Images of a file that a sentence lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +147,7 @@ def choose_series(file: tifffile.TiffFile, wanted: int | str | None, name: str) 
     others = [number for number in range(len(every)) if number != chosen]
     note = (
         f"{name} holds {len(every)} images; shown is {told[chosen]}. Left out: "
-        f"{'; '.join(told[number] for number in others)}. Choose another one by series."
+        f"{_listed([told[number] for number in others])}. Choose another one by series."
     )
     if set(others) & set(itself):
         _LOGGER.warning("%s", note)
@@ -168,15 +170,20 @@ def _find(every: list[Any], wanted: int | str, name: str) -> int:
         if wanted in (number, str(number), series.name):
             return number
     raise UnsupportedImageError(
-        f"Expected one of {'; '.join(_told(every, number) for number in range(len(every)))} as series of "
+        f"Expected one of {_listed([_told(every, number) for number in range(len(every))])} as series of "
         f"{name}; got {wanted!r}."
     )
+
+
+def _listed(told: list[str]) -> str:
+    more = f" and {len(told) - _MOST_TOLD} more" if len(told) > _MOST_TOLD else ""
+    return f"{'; '.join(told[:_MOST_TOLD])}{more}"
 
 
 def _told(every: list[Any], number: int) -> str:
     series = every[number]
     sizes = dict(zip(series.axes, series.shape, strict=True))
-    called = f" ({series.name})" if series.name else ""
+    called = f" ({series.name[:_LONGEST_NAME]})" if series.name else ""
     return f"{number}{called}, {sizes.get('Y', 0)} × {sizes.get('X', 0)} px"
 
 
