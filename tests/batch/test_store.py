@@ -189,6 +189,7 @@ def test_what_was_half_taken_away_is_never_an_output(embedding, place, monkeypat
     with pytest.raises(ExportError, match=r"was removed|No such file"):
         write_output(folder, made(embedding), unfinished)
     assert not folder.exists()
+    assert not unfinished.exists()  # nor is what was made anew left over
 
 
 def test_damage_is_said(embedding, place, tmp_path):

@@ -15,6 +15,7 @@ _EMBED = """
 import logging, resource, sys
 import numpy as np
 from pathlib import Path
+from napari_sslmaps.core.tiling import Tiling
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import DeviceMemoryError
 from napari_sslmaps.pipeline.embedding import embed
@@ -26,7 +27,7 @@ lines = Path("/proc/self/status").read_text().splitlines()
 size = 1024 * int(next(line.split()[1] for line in lines if line.startswith("VmSize:")))
 resource.setrlimit(resource.RLIMIT_AS, (size + int(sys.argv[2]), size + int(sys.argv[2])))
 try:
-    print(type(embed(pixels, encoder).tokens).__name__)
+    print(type(embed(pixels, encoder, tiling=Tiling(tile=16, overlap=2)).tokens).__name__)
 except DeviceMemoryError as error:
     print(f"DeviceMemoryError: {error}")
 """
@@ -37,7 +38,7 @@ def embedded_in(folder: Path, spare: int) -> subprocess.CompletedProcess[str]:
     wide = replace(TINY_VIT, dim=768, mlp_hidden=128)
     weights = write_encoder(folder / "tiny.safetensors", architecture=wide)
     command = [sys.executable, "-c", _EMBED, str(weights), str(spare)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, check=True)
 
 
 def test_tokens_are_kept_in_half_where_little_address_space_is_left(tmp_path: Path) -> None:

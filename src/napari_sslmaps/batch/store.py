@@ -88,23 +88,38 @@ def write_output(folder: Path, output: Output, unfinished: Path) -> None:
         If it cannot be written.
     """
     growing = unfinished / uuid4().hex
+    number, taken = 0, False
     try:
         growing.mkdir()
-        begun = growing.stat().st_ino
+        number = growing.stat().st_ino
         _write(growing, output)
-        if growing.stat().st_ino != begun:  # taken away meanwhile, and half of it made anew by writing on
+        taken = not _is_still(growing, number)
+        if taken:  # and half of it made anew by writing on
             raise FileNotFoundError(errno.ENOENT, "the folder of unfinished outputs was removed")
         folder.parent.mkdir(parents=True, exist_ok=True)
         _replace(folder, growing, unfinished)
     except ExportError:
         raise
     except OSError as error:
+        taken = taken or not _is_still(growing, number)
         raise ExportError(
             f"Expected to write {folder}; the system says: {error.strerror or error}. "
             "Choose another folder or free some space."
         ) from error
     finally:
         rmtree(growing, ignore_errors=True)
+        if taken:  # the run is over, and has looked for the last time
+            with suppress(OSError):  # another output is in it
+                unfinished.rmdir()
+                unfinished.parent.rmdir()
+
+
+def _is_still(folder: Path, number: int) -> bool:
+    """Whether a folder is the one that was made, by the number that the file system gave it."""
+    try:
+        return folder.stat().st_ino == number
+    except FileNotFoundError:
+        return False
 
 
 def _replace(folder: Path, growing: Path, unfinished: Path) -> None:
