@@ -193,3 +193,44 @@ def test_tga_is_known_by_its_name(tmp_path: Path) -> None:
         Image.fromarray(rgb).save(tmp_path / name, format="TGA", **words)
         with open_image(tmp_path / name) as source:
             np.testing.assert_array_equal(source.read(Region(0, 0, 45, 61)), rgb)
+
+
+@pytest.mark.parametrize("shape", [(16_385, 16_385), (40_000, 10)])
+def test_an_avif_larger_than_its_decoder_takes_is_not_called_damaged(
+    shape: tuple[int, int], tmp_path: Path
+) -> None:
+    path = tmp_path / "large.avif"
+    Image.fromarray(picture((64, 64, 3))).save(path)
+    content = bytearray(path.read_bytes())
+    at = content.index(b"ispe") + 8
+    content[at : at + 8] = struct.pack(">II", *shape[::-1])
+    path.write_bytes(content)
+    words = rf"large\.avif is an AVIF of {shape[0]} × {shape[1]} px, more than libavif takes\. Convert"
+    with pytest.raises(UnsupportedImageError, match=words):
+        open_image(path)
+
+
+def test_a_long_png_of_16_bits_is_not_called_damaged(tmp_path: Path) -> None:
+    header = struct.pack(">IIBBBBB", 1_000_001, 1, 16, 2, 0, 0, 0)
+    rows = zlib.compress(bytes(1 + 6 * 1_000_001))
+    chunks = [(b"IHDR", header), (b"IDAT", rows), (b"IEND", b"")]
+    stored = [
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in chunks
+    ]
+    (tmp_path / "long.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(stored))
+    with pytest.raises(UnsupportedImageError, match=r"1 × 1000001 px, more than libpng takes"):
+        open_image(tmp_path / "long.png")
+
+
+@pytest.mark.parametrize("shape", [(8, 65_535), (8, 65_535, 3)])
+def test_a_jpeg_of_the_longest_side_is_decoded(shape: tuple[int, ...], tmp_path: Path) -> None:
+    """libjpeg as Pillow has it stops at 65,500 px."""
+    ramp = np.broadcast_to(np.linspace(0, 255, shape[1]).astype(np.uint8)[None, :], shape[:2])
+    pixels = ramp if len(shape) == 2 else np.stack([ramp, 255 - ramp, ramp // 2], -1)
+    path = tmp_path / "long.jpg"
+    path.write_bytes(imagecodecs.jpeg_encode(np.ascontiguousarray(pixels), level=95))
+    with open_image(path) as source:
+        assert source.levels[0].shape_yx == shape[:2]
+        read = source.read(Region(0, 0, *shape[:2]))
+    assert np.abs(read.astype(int) - pixels).max() <= 6

@@ -23,6 +23,7 @@ from napari_sslmaps.sources.array import ArraySource
 from napari_sslmaps.sources.base import ImageLayout, SourceBase, decoding
 from napari_sslmaps.sources.claims import check_claim, check_packed, held_bytes
 from napari_sslmaps.sources.decoded_cache import DecodedCache
+from napari_sslmaps.sources.decoder_limits import LIBJPEG_SIDE, check_decodable
 from napari_sslmaps.sources.orientation import Turn
 from napari_sslmaps.sources.protocol import ImageSource, Level
 
@@ -44,10 +45,11 @@ def open_picture(path: Path) -> ImageSource:
     Raises
     ------
     UnsupportedImageError
-        If it is damaged.
+        If it is damaged, or larger than its decoder takes.
     """
     with path.open("rb") as file:
         start = file.read(_START_BYTES)
+    check_decodable(start, path.name)
     fields = _bit_fields(start)
     if (
         start[:1] == b"P"
@@ -196,6 +198,8 @@ class PictureSource(SourceBase):
             is_png = content.startswith(b"\x89PNG")
             stored = imagecodecs.png_decode(content) if is_png else imagecodecs.jpeg2k_decode(content)
             pixels = self._turn.shown(stored)
+        elif self._is_long_jpeg():
+            pixels = self._turn.shown(imagecodecs.jpeg_decode(self._path.read_bytes()))
         else:
             with self._open() as file:
                 mode = "RGB" if file.metadata(index=0).get("mode") in _NOT_RGB else None
@@ -203,6 +207,12 @@ class PictureSource(SourceBase):
         if pixels.ndim == 2:
             return np.asarray(pixels)
         return np.asarray(pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., 0])
+
+    def _is_long_jpeg(self) -> bool:
+        """Whether this is a grey or RGB JPEG of a side that imagecodecs decodes, and Pillow does not."""
+        with _within_memory(self._path), Image.open(self._path) as picture:
+            long = max(picture.size) > LIBJPEG_SIDE
+            return long and picture.format == "JPEG" and picture.mode in ("L", "RGB")
 
     def _deep_channels(self) -> int:
         """Return 1 or 3 if this is a PNG or JPEG 2000 whose 16 bits Pillow would reduce to 8, else 0."""
