@@ -78,6 +78,50 @@ def test_a_sentence_lists_no_more_images_than_one_reads(tmp_path: Path) -> None:
         open_image(tmp_path / "a.tif", series=77)
 
 
+UNKNOWN = 52479
+
+
+def in_unknown_coding(path: Path, subifd: int) -> Path:
+    """Say of a SubIFD of the first page that its compression is one that no library knows."""
+    with tifffile.TiffFile(path) as file:
+        page: Any = file.pages.first.pages[subifd]
+        at = page.tags["Compression"].valueoffset
+    content = bytearray(path.read_bytes())
+    content[at : at + 2] = UNKNOWN.to_bytes(2, "little")
+    path.write_bytes(content)
+    return path
+
+
+def test_a_level_in_an_unknown_coding_is_left_out_and_said(tmp_path: Path) -> None:
+    path = several(
+        tmp_path / "a.tif",
+        (BIG, {"subifds": 2}),
+        (BIG[::2, ::2], {"subfiletype": 1}),
+        (BIG[::4, ::4], {"subfiletype": 1}),
+    )
+    with open_image(in_unknown_coding(path, 0)) as source:
+        assert [level.shape_yx for level in source.levels] == [(90, 120), (23, 30)]
+        np.testing.assert_array_equal(source.read(Region(0, 0, 23, 30, level=1)), BIG[::4, ::4])
+        (note,) = source.notes
+    assert note.endswith("not decoded here: that of 45 × 60 px (compression 52479).")
+
+
+def test_a_page_opens_whose_subifd_is_in_an_unknown_coding(tmp_path: Path) -> None:
+    """Beside a page lies one as large or larger, as cameras and scanners attach their raw pixels."""
+    raw = picture((180, 240, 3))
+    path = several(tmp_path / "a.tif", (BIG, {"subifds": 1}), (raw, {}))
+    np.testing.assert_array_equal(shown(path), raw)
+    with open_image(in_unknown_coding(path, 0)) as source:
+        np.testing.assert_array_equal(source.read(Region(0, 0, 90, 120)), BIG)
+        (note,) = source.notes
+    assert "Left out: 1, 180 × 240 px (compression 52479, which is not decoded here)." in note
+    with pytest.raises(UnsupportedImageError, match="has compression 52479, which is not decoded here"):
+        open_image(path, series=1)
+    several(path, (BIG, {"subifds": 1, "subfiletype": 1}), (raw, {}))
+    with pytest.raises(UnsupportedImageError, match="has compression 52479"):  # no preview in its place
+        open_image(in_unknown_coding(path, 0))
+
+
 def test_an_unknown_series_gets_a_sentence(tmp_path: Path) -> None:
     path = several(tmp_path / "a.tif", (SMALL, {}), (BIG, {}))
     with pytest.raises(UnsupportedImageError, match=r"one of 0, 40 × 30 px; 1, 90 × 120 px .* got 'label'"):

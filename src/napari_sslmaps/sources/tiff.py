@@ -89,7 +89,7 @@ class UndecodableTiffError(UnsupportedImageError):
         super().__init__(message)
         self.index, self.shape_yx = page.index, (page.imagelength, page.imagewidth)
         fits = 4 * page.imagelength * page.imagewidth <= LARGEST_PIECE
-        self.suits_libtiff = fits and page.compression in _LIBTIFF
+        self.suits_libtiff = fits and page.compression in _LIBTIFF and not page.is_subifd
 
 
 def open_tiff(
@@ -175,11 +175,12 @@ class TiffSource(SourceBase):
             file, of_file = open_with_metadata(path)
             on_error.enter_context(file)
             check_claimed_planes(file, path)
-            choice = choose_series(file, series, path.name)
+            choice = choose_series(file, series, path.name, _obstacle)
             shown: Any = file.series[choice.number]
             page = shown.keyframe
             _check_decodable(page, path.name)
-            _check_complete(shown, path.stat().st_size)
+            levels, without = _decodable_levels(shown, path.name)
+            _check_complete(levels, path.stat().st_size)
             self._meaning, self._turn, self._lead = meaning_of(page), _turn_of(page), _leading(shown)
             stored = channel if self._meaning.channels is None else None
             facts = _channel_facts(file, choice.number)
@@ -190,21 +191,24 @@ class TiffSource(SourceBase):
             )
             self._apart = bool(self._plan.channel_axis) and self._plan.channel_axis in self._lead[0]
             self._picked = self._of_converted(channel, path.name)
-            layout = _layout(shown, self._plan, self._meaning, self._turn, 3 if len(self._picked) > 1 else 1)
+            layout = _layout(levels, self._plan, self._meaning, self._turn, 3 if len(self._picked) > 1 else 1)
             in_rgb = channel is None and layout.channels == 3 and layout.dtype == np.uint8
             self._to_srgb, notes = to_srgb(_profile(file, shown) if icc and in_rgb else None)
             spacing = spacing_of(file, choice.number)
             layout = replace(
                 layout,
                 spacing_um_yx=None if spacing is None else self._turn.pair(spacing),
-                notes=(*of_file, *choice.notes, *self._plan.notes, *_said_of_extra(extra, path.name), *notes),
+                notes=(
+                    *(*of_file, *choice.notes, *without),
+                    *(*self._plan.notes, *_said_of_extra(extra, path.name), *notes),
+                ),
                 contents=replace(self._plan.contents, series=choice.series, shown=choice.number),
             )
             self._file, self._files = file, tifffile.FileCache(lock=RLock())
             self._kept = DecodedCache(_KEPT_BYTES)
             self._planes = [
                 TiffPlanes(level, self._files, self._kept, number, self._meaning.fill)
-                for number, level in enumerate(shown.levels)
+                for number, level in enumerate(levels)
             ]
             self._file_name = path.name
             super().__init__(re.sub(r"(\.ome)?\.[A-Za-z]+$", "", path.name), layout)
@@ -299,9 +303,23 @@ def _leading(series: Any) -> tuple[str, tuple[int, ...]]:
     return series.axes[:count], series.shape[:count]
 
 
-def _check_complete(series: Any, size: int) -> None:
+def _decodable_levels(series: Any, name: str) -> tuple[list[Any], tuple[str, ...]]:
+    """Levels of a series without coarser ones in a coding that is not decoded, and a sentence on these."""
+    finest, *coarser = series.levels
+    reasons = [_obstacle(level.keyframe) for level in coarser]
+    left_out = [
+        f"that of {level.keyframe.imagelength} × {level.keyframe.imagewidth} px ({reason})"
+        for level, reason in zip(coarser, reasons, strict=True)
+        if reason
+    ]
+    kept = [level for level, reason in zip(coarser, reasons, strict=True) if not reason]
+    sentence = f"Of the levels of {name} are left out, as they are not decoded here: {', '.join(left_out)}."
+    return [finest, *kept], (sentence,) if left_out else ()
+
+
+def _check_complete(levels: list[Any], size: int) -> None:
     """Raise if the bytes of a level cannot be there: after a broken copy, or by a header that lies."""
-    for level in series.levels:
+    for level in levels:
         page = level.keyframe
         offsets, counts = np.asarray(page.dataoffsets), np.asarray(page.databytecounts)
         if page.compression == tifffile.COMPRESSION.NONE:  # some writers count too many bytes
@@ -324,9 +342,9 @@ def _check_complete(series: Any, size: int) -> None:
         check_claim(stored * piece, size if bounded else _TIGHTER * size, "it")
 
 
-def _layout(series: Any, plan: AxisPlan, meaning: Meaning, turn: Turn, channels: int) -> ImageLayout:
+def _layout(levels: list[Any], plan: AxisPlan, meaning: Meaning, turn: Turn, channels: int) -> ImageLayout:
     return ImageLayout(
-        levels=levels_from_shapes([turn.pair(plan.shape_yx(level.shape)) for level in series.levels]),
+        levels=levels_from_shapes([turn.pair(plan.shape_yx(level.shape)) for level in levels]),
         channels=channels,
         dtype=meaning.dtype,
         frames=plan.frames,

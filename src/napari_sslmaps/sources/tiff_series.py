@@ -3,6 +3,7 @@
 import html
 import logging
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -114,11 +115,17 @@ def check_claimed_planes(file: tifffile.TiffFile, path: Path) -> None:
             raise tifffile.TiffFileError(f"{name}, which it names, is {special}")
 
 
-def choose_series(file: tifffile.TiffFile, wanted: int | str | None, name: str) -> SeriesChoice:
+def choose_series(
+    file: tifffile.TiffFile,
+    wanted: int | str | None,
+    name: str,
+    obstacle: Callable[[Any], str] = lambda page: "",  # noqa: ARG005
+) -> SeriesChoice:
     """Choose the image of a file: the one asked for, else the largest that is not one beside it.
 
     Those marked as reduced or as a mask, and those named label, macro, thumbnail or alike, lie beside it. Of
-    equally large ones the first is shown.
+    equally large ones the first is shown. One that is attached to a page as its SubIFD, in a coding that is
+    not decoded, leaves its place to the largest page that is.
 
     Parameters
     ----------
@@ -128,6 +135,8 @@ def choose_series(file: tifffile.TiffFile, wanted: int | str | None, name: str) 
         Number or name of a series.
     name
         Name of the file, for the sentences.
+    obstacle
+        Function that says why the pixels of a page are not decoded; empty where they are.
 
     Raises
     ------
@@ -144,14 +153,25 @@ def choose_series(file: tifffile.TiffFile, wanted: int | str | None, name: str) 
     chosen = max(itself or range(len(every)), key=lambda number: (_area(every[number]), -number))
     if len(every) == 1:
         return SeriesChoice(chosen)
+    of_others = {}
+    if every[chosen].keyframe.is_subifd and (reason := obstacle(every[chosen].keyframe)):
+        pages = [number for number in itself if _is_decoded_page(every[number], obstacle)]
+        if pages:
+            of_others = {chosen: f" ({reason}, which is not decoded here)"}
+            chosen = max(pages, key=lambda number: (_area(every[number]), -number))
     others = [number for number in range(len(every)) if number != chosen]
     note = (
         f"{name} holds {len(every)} images; shown is {told[chosen]}. Left out: "
-        f"{_listed([told[number] for number in others])}. Choose another one by series."
+        f"{_listed([told[number] + of_others.get(number, '') for number in others])}. "
+        "Choose another one by series."
     )
     if set(others) & set(itself):
         _LOGGER.warning("%s", note)
     return SeriesChoice(chosen, (note,), told)
+
+
+def _is_decoded_page(series: Any, obstacle: Callable[[Any], str]) -> bool:
+    return not series.keyframe.is_subifd and not obstacle(series.keyframe)
 
 
 def _lies_beside(series: Any) -> bool:
