@@ -436,6 +436,16 @@ class Corrections(NamedTuple):
             rich_help_panel=CORRECTIONS,
         ),
     ] = None
+    rope_coords: Annotated[
+        str | None,
+        typer.Option(
+            help=(
+                "Division of DINOv3's rotary coordinates, its normalize_coords: separate (the default), max "
+                "or min."
+            ),
+            rich_help_panel=CORRECTIONS,
+        ),
+    ] = None
 
     def overrides(self) -> "Overrides":
         """Return what was given; raises `InvalidOptionError` if a value is not permitted."""

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self, get_args
 
 from napari_sslmaps.encoders.methods.registry import METHODS
-from napari_sslmaps.encoders.spec import check_eps, get_normalisation
+from napari_sslmaps.encoders.spec import ROPE_COORDS, RopeCoords, check_eps, get_normalisation
 from napari_sslmaps.errors import InvalidOptionError
 
 Branch = Literal["target", "encoder"]
@@ -34,6 +34,10 @@ class Overrides:
         tokens the scale is longer; `antialias` and `position_offset` of `ViTArchitecture`.
     grid
         Rows and columns of the stored positions, where they are no square.
+    rope_coords
+        Division of DINOv3's rotary coordinates, ``normalize_coords`` of its training: ``separate``, the
+        default, divides each by its own side of the grid, ``max`` both by the longer and ``min`` by the
+        shorter one.
     branch
         Network to take from a file with several: the ``target`` (I-JEPA's target encoder, a teacher), which
         is the default, or the ``encoder`` that was trained by gradients (I-JEPA's context encoder, a
@@ -54,6 +58,7 @@ class Overrides:
     antialias: bool | None = None
     offset: float | None = None
     grid: tuple[int, int] | None = None
+    rope_coords: RopeCoords | None = None
 
     def __post_init__(self) -> None:
         if self.method is not None and self.method not in METHODS:
@@ -69,6 +74,10 @@ class Overrides:
             raise InvalidOptionError(f"Expected an offset of 0 to 1 token; got {self.offset!r}.")
         if self.grid is not None and (len(self.grid) != 2 or min(self.grid) < 1):
             raise InvalidOptionError(f"Expected rows and columns of a grid of tokens; got {self.grid!r}.")
+        if self.rope_coords not in (None, *ROPE_COORDS):
+            raise InvalidOptionError(
+                f"Expected rope_coords among {', '.join(ROPE_COORDS)}; got {self.rope_coords!r}."
+            )
         if self.normalisation is not None:
             get_normalisation(self.normalisation)
 

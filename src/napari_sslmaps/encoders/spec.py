@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import Field, dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, Self
+from typing import Any, ClassVar, Literal, Protocol, Self, get_args
 
 from napari_sslmaps.core.resolution import Resolution
 from napari_sslmaps.core.scale import TokenScale
@@ -18,6 +18,9 @@ DOMAINS: tuple[Domain, ...] = ("histology", "ultrasound")
 
 Block = int | str
 """A block or stage: its number, from 0 or from the end, or the name of a stage."""
+RopeCoords = Literal["separate", "max", "min"]
+ROPE_COORDS: tuple[str, ...] = get_args(RopeCoords)
+"""Sides of a grid by which rotary coordinates are divided."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +116,7 @@ class Architecture(Protocol):
         token_stage: str | None = None,
         antialias: bool | None = None,
         offset: float | None = None,
+        rope_coords: RopeCoords | None = None,
     ) -> Self:
         """Return the architecture with what is given and means something to it, instead of its own.
 

@@ -70,10 +70,14 @@ def linear(weights, name, x):
     return product if bias is None else product + bias
 
 
-def rotate(x, periods, rows, cols, prefix):
-    """DINOv3's rotary positions on (B, heads, prefix + rows * cols, d): pairs lie half a head apart."""
-    y = (torch.arange(rows) + 0.5) / rows * 2 - 1
-    z = (torch.arange(cols) + 0.5) / cols * 2 - 1
+def rotate(x, periods, rows, cols, prefix, over=None):
+    """DINOv3's rotary positions on (B, heads, prefix + rows * cols, d): pairs lie half a head apart.
+
+    `over` chooses what both coordinates are divided by: the built-in max or min; each by its own if omitted.
+    """
+    high, wide = (rows, cols) if over is None else (over(rows, cols),) * 2
+    y = (torch.arange(rows) + 0.5) / high * 2 - 1
+    z = (torch.arange(cols) + 0.5) / wide * 2 - 1
     coordinates = torch.stack(torch.meshgrid(y, z, indexing="ij"), dim=-1).reshape(-1, 2)
     angles = (2 * math.pi * coordinates[:, :, None] / periods).reshape(rows * cols, -1)
     first, second = x[:, :, prefix:].chunk(2, dim=-1)

@@ -2,6 +2,7 @@
 
 import json
 import math
+from functools import partial
 
 import pytest
 import timm
@@ -171,11 +172,12 @@ def test_how_positions_are_resampled_is_said_and_can_be_given(tmp_path, antialia
         Overrides(offset=-1)
 
 
-def rotated_in_bfloat16(x, periods, rows, cols, prefix):
+def rotated_in_bfloat16(x, periods, rows, cols, prefix, over=None):
     """DINOv3's rotation with every operand in bfloat16."""
     half = torch.bfloat16
-    y = torch.arange(0.5, rows, dtype=half) / rows
-    z = torch.arange(0.5, cols, dtype=half) / cols
+    high, wide = (rows, cols) if over is None else (over(rows, cols),) * 2
+    y = torch.arange(0.5, rows, dtype=half) / high
+    z = torch.arange(0.5, cols, dtype=half) / wide
     centres = 2.0 * torch.stack(torch.meshgrid(y, z, indexing="ij"), dim=-1).reshape(-1, 2) - 1.0
     angles = (2 * math.pi * centres[:, :, None] / periods.to(half)).reshape(rows * cols, -1)
     x = x.to(half)
@@ -209,6 +211,49 @@ def test_periods_in_bfloat16_are_turned_with_in_bfloat16(tmp_path, monkeypatch, 
         found.attention.flatten(2), attention[:, :, 0, 1:], atol=tolerance, rtol=tolerance
     )
     assert "normalize_coords" in str(encoder.report)
+
+
+def rotary_file(path, *, half=False):
+    weights = vit_weights(positions=False, scale=True)
+    weights["rope_embed.periods"] = 100.0 ** (torch.arange(8) / 8)
+    if half:
+        weights["rope_embed.periods"] = weights["rope_embed.periods"].bfloat16()
+    torch.save({"teacher": {f"backbone.{name}": value for name, value in weights.items()}}, path)
+    return weights
+
+
+@pytest.mark.parametrize("half", [True, False])
+@pytest.mark.parametrize(("coords", "over"), [("max", max), ("min", min), ("separate", None)])
+def test_rotary_coordinates_are_divided_as_is_given(tmp_path, monkeypatch, coords, over, half):
+    import definitions
+
+    path = tmp_path / "teacher.pth"
+    weights = rotary_file(path, half=half)
+    turned = partial(rotated_in_bfloat16 if half else rotate, over=over)
+    monkeypatch.setattr(definitions, "rotate", turned)
+    pixels = torch.randn(1, 3, 5 * PATCH, 3 * PATCH)
+    encoder = load_encoder(path, device="cpu", precision="float32", rope_coords=coords)
+    tokens, _ = definitions.forward(weights, pixels, eps=1e-6)
+    with torch.inference_mode():
+        found = encoder.extractor.extract(pixels).tokens
+    tolerance = 2e-3 if half else 1e-4
+    torch.testing.assert_close(found.flatten(1, 2), tokens[:, 1:], atol=tolerance, rtol=tolerance)
+    said = {"max": "by the longer", "min": "by the shorter", "separate": "by itself"}[coords]
+    assert f"normalised {said}  (given)" in str(encoder.report)
+    written = architecture_to_dict(encoder.spec.architecture)
+    assert written.get("rope_coords", "separate") == coords
+    assert architecture_from_dict(written) == encoder.spec.architecture
+
+
+def test_a_division_of_rotary_coordinates_means_nothing_to_added_positions(tmp_path):
+    path = tmp_path / "dino.pth"
+    torch.save(vit_weights(), path)
+    wanted = Overrides(method="dino", num_heads=HEADS, rope_coords="max")
+    assert any(
+        "how rotary positions are normalised" in doubt for doubt in inspect_checkpoint(path, wanted).ambiguous
+    )
+    with pytest.raises(InvalidOptionError, match="rope_coords among separate, max, min; got 'mean'"):
+        Overrides(rope_coords="mean")
 
 
 def test_files_of_bfloat16_do_not_tell_how_they_were_turned(tmp_path):

@@ -14,7 +14,7 @@ from napari_sslmaps.encoders.methods.dinov3 import (
     CONVNEXT_TRANSFORMERS,
 )
 from napari_sslmaps.encoders.recognition import Fact, channels_of, check_stated, count_of, shape_of
-from napari_sslmaps.encoders.spec import Architecture, Block, InputConstraint, check_eps, place_of
+from napari_sslmaps.encoders.spec import Architecture, Block, InputConstraint, RopeCoords, check_eps, place_of
 from napari_sslmaps.errors import CheckpointError, InvalidOptionError
 from napari_sslmaps.serialise import strict
 
@@ -109,9 +109,10 @@ class ConvNeXtArchitecture(Convolutional):
         token_stage: str | None = None,
         antialias: bool | None = None,
         offset: float | None = None,
+        rope_coords: RopeCoords | None = None,
     ) -> Self:
         """Return it with another token stage or epsilon; nothing else means anything here."""
-        del num_heads, antialias, offset
+        del num_heads, antialias, offset, rope_coords
         return replace(self, eps=eps or self.eps, token_stage=token_stage or self.token_stage)
 
 

@@ -145,7 +145,7 @@ def prefixes_of(names: Iterable[str], key: str) -> set[str]:
     return {name.removesuffix(key) for name in names if name == key or name.endswith(f".{key}")}
 
 
-_OF_A_NETWORK = ("num_heads", "eps", "token_stage", "antialias", "offset", "grid")
+_OF_A_NETWORK = ("num_heads", "eps", "token_stage", "antialias", "offset", "grid", "rope_coords")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 from napari_sslmaps.encoders.families.family import Family, prefixes_of
-from napari_sslmaps.encoders.spec import Block, InputConstraint, block_names, place_of
+from napari_sslmaps.encoders.spec import Block, InputConstraint, RopeCoords, block_names, place_of
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.serialise import strict
 
@@ -51,6 +51,9 @@ class ViTArchitecture:
     prefix_positions
         Number of prefix tokens that have a position of their own: 0, or all; None for CLS alone where there
         are no registers, and none with them.
+    rope_coords
+        Division of rotary coordinates, ``normalize_coords`` of DINOv3's code: each by its own side of the
+        grid, or both by the longer or the shorter one.
     rope_bfloat16
         Whether rotary positions, and the rotation of queries and keys, are computed in bfloat16, as DINOv3's
         code does in its default configuration.
@@ -84,6 +87,7 @@ class ViTArchitecture:
     token_block: int | None = None
     token_norm: bool = True
     channels: int = 3
+    rope_coords: RopeCoords = "separate"
 
     @property
     def prefix_tokens(self) -> int:
@@ -183,8 +187,9 @@ class ViTArchitecture:
         token_stage: str | None = None,
         antialias: bool | None = None,
         offset: float | None = None,
+        rope_coords: RopeCoords | None = None,
     ) -> Self:
-        """Return it with other heads, epsilon or resampling; a token stage means nothing here."""
+        """Return it with other heads, epsilon or positions; a token stage means nothing here."""
         del token_stage
         return replace(
             self,
@@ -192,6 +197,7 @@ class ViTArchitecture:
             eps=eps or self.eps,
             antialias=self.antialias if antialias is None else antialias,
             position_offset=self.position_offset if offset is None else offset,
+            rope_coords=rope_coords if rope_coords and self.rope else self.rope_coords,
         )
 
 
@@ -215,8 +221,8 @@ VIT = Family(
     architecture=ViTArchitecture,
     mark=MARK,
     prefixes=_prefixes,
-    corrections=("num_heads", "eps", "branch", "antialias", "offset", "grid"),
+    corrections=("num_heads", "eps", "branch", "antialias", "offset", "grid", "rope_coords"),
     network="napari_sslmaps.encoders.families.vit_network:NETWORK",
     recognition="napari_sslmaps.encoders.families.vit_recognition:recognise_vit",
-    later=("prefix_positions", "rope_bfloat16", "token_block", "token_norm", "channels"),
+    later=("prefix_positions", "rope_bfloat16", "token_block", "token_norm", "channels", "rope_coords"),
 )

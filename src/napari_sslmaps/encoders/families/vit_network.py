@@ -19,6 +19,7 @@ from napari_sslmaps.encoders.families.family import Network
 from napari_sslmaps.encoders.families.taps import AttentionTap, outputs_of, tap_attention, tap_blocks
 from napari_sslmaps.encoders.families.vit import ViTArchitecture
 from napari_sslmaps.encoders.methods.method import Method
+from napari_sslmaps.encoders.spec import RopeCoords
 
 
 def build_vit(architecture: ViTArchitecture) -> nn.Module:
@@ -76,6 +77,7 @@ def _build_rotary(architecture: ViTArchitecture, common: dict[str, Any]) -> nn.M
         network.rope = Bfloat16Rotary(architecture.dim // architecture.heads)
         for block in network.blocks:
             block.attn.q_norm, block.attn.k_norm = ToBfloat16(), ToBfloat16()
+    network.rope.normalize_coords = architecture.rope_coords
     built: nn.Module = network
     return built
 
@@ -98,6 +100,8 @@ class Bfloat16Rotary(nn.Module):
     """
 
     periods: Tensor
+    normalize_coords: RopeCoords = "separate"
+    """Name and values as in timm's class."""
 
     def __init__(self, head_width: int) -> None:
         super().__init__()
@@ -112,8 +116,10 @@ class Bfloat16Rotary(nn.Module):
 
     def get_embed(self, shape: Sequence[int]) -> Tensor:
         """Return sines, then cosines, (rows * cols, 2 d) bfloat16, of the centres of a grid of tokens."""
+        over = {"separate": shape, "max": [max(shape)] * 2, "min": [min(shape)] * 2}[self.normalize_coords]
         axes = [
-            torch.arange(0.5, side, device=self.periods.device, dtype=torch.bfloat16) / side for side in shape
+            torch.arange(0.5, side, device=self.periods.device, dtype=torch.bfloat16) / divisor
+            for side, divisor in zip(shape, over, strict=True)
         ]
         centres = 2.0 * torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).flatten(0, 1) - 1.0
         angles = (2 * math.pi * centres[:, :, None] / self.periods).flatten(1).tile(2)

@@ -21,7 +21,7 @@ from napari_sslmaps.encoders.families.family import Case
 from napari_sslmaps.encoders.families.vit import MARK, ViTArchitecture, check_heads
 from napari_sslmaps.encoders.methods.method import Method
 from napari_sslmaps.encoders.recognition import CHANNELS, Fact, Translated, check_stated, count_of, shape_of
-from napari_sslmaps.encoders.spec import Architecture, check_eps
+from napari_sslmaps.encoders.spec import Architecture, RopeCoords, check_eps
 from napari_sslmaps.errors import CheckpointError, InvalidOptionError
 
 _HEAD_WIDTH = 64
@@ -48,8 +48,14 @@ def recognise_vit(case: Case, method: Method, written: Architecture | None) -> A
     given = case.overrides
     if written is not None:
         described = written.corrected(
-            num_heads=given.num_heads, eps=given.eps, antialias=given.antialias, offset=given.offset
+            num_heads=given.num_heads,
+            eps=given.eps,
+            antialias=given.antialias,
+            offset=given.offset,
+            rope_coords=given.rope_coords,
         )
+        if given.rope_coords is not None and not getattr(described, "rope", False):
+            case.doubts.append(_NOT_ROTARY)
         _check_written(described, case)
         if described.attention_heads != written.attention_heads:
             case.doubts.append(
@@ -312,15 +318,28 @@ def _blocks(case: Case, heads: int, eps: float) -> ViTArchitecture:
     )
 
 
+_DIVIDED: Mapping[RopeCoords, str] = {
+    "separate": "each side normalised by itself",
+    "max": "both sides normalised by the longer",
+    "min": "both sides normalised by the shorter",
+}
+_NOT_ROTARY = (
+    "You gave how rotary positions are normalised; the network adds its positions, and it was not used."
+)
+
+
 def _with_rotation(case: Case, shape: ViTArchitecture) -> ViTArchitecture:
     """Add how rotary positions are computed: a training's file tells the precision, and no more."""
     periods = case.translated.buffers.get("rope.periods")
     half = periods is not None and periods.dtype == torch.bfloat16
     whole = case.translated.state[MARK].dtype == torch.bfloat16
+    coords = case.overrides.rope_coords
+    default = (
+        "DINOv3's default; files tell neither normalize_coords (rope_coords=), nor rescale, jitter and shift "
+        "of training"
+    )
     case.note(
-        "positions",
-        "rotary, each side normalised by itself",
-        "DINOv3's default; files tell neither normalize_coords, nor rescale, jitter and shift of training",
+        "positions", f"rotary, {_DIVIDED[coords or 'separate']}", default if coords is None else "given"
     )
     if half:
         said = (
@@ -329,12 +348,14 @@ def _with_rotation(case: Case, shape: ViTArchitecture) -> ViTArchitecture:
         case.note("rotation", "float32" if whole else "bfloat16", f"the periods are bfloat16; {said}")
     if case.overrides.keywords.keys() & {"antialias", "offset", "grid"}:
         case.doubts.append("You gave how positions are resampled; rotary ones are not, and it was not used.")
-    return replace(shape, rope_bfloat16=half and not whole)
+    return replace(shape, rope_bfloat16=half and not whole, rope_coords=coords or "separate")
 
 
 def _with_positions(case: Case, method: Method, shape: ViTArchitecture) -> ViTArchitecture:
     """Add the grid of added positions, which prefix tokens have one, and how they are resampled."""
     given = case.overrides
+    if given.rope_coords is not None:
+        case.doubts.append(_NOT_ROTARY)
     grid, placed = _grid(case, shape)
     antialias, offset, how = _resampling(case.translated, method, shape.registers)
     if given.antialias is not None or given.offset is not None:
