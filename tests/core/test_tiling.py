@@ -108,6 +108,12 @@ def test_small_regions_have_no_borders_and_large_ones_few_needless_tokens():
         assert len(tiles) <= len(before)
 
 
+def test_where_tokens_lie_closer_all_is_as_many_times_longer():
+    usual, fine = (Tiling().fitted(100 * n, 200 * n, transformer(64), 4, fine=n) for n in (1, 4))
+    assert (fine.tile, fine.overlap) == (4 * usual.tile, 4 * usual.overlap)
+    assert len(plan_tiles(256, 200, Tiling().fitted(256, 200, transformer(64), fine=4))) == 1
+
+
 def test_a_tile_that_was_chosen_stays():
     assert Tiling(40).fitted(300, 300, transformer(64)) == Tiling(40)
     assert Tiling(None).fitted(300, 300, transformer(64)) == Tiling(None)

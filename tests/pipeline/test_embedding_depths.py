@@ -1,5 +1,7 @@
 """Embedding at any depth: one pass for several blocks, the cache, provenance."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from encoders_factory import Counting, write_encoder
@@ -11,6 +13,7 @@ from napari_sslmaps.cache.store import Cache
 from napari_sslmaps.encoders.families.registry import architecture_to_dict
 from napari_sslmaps.encoders.families.unet import UNET_STRIDES
 from napari_sslmaps.errors import InvalidOptionError
+from napari_sslmaps.pipeline.planning import plan
 
 IMAGE = np.random.default_rng(0).integers(0, 255, (96, 128, 3), np.uint8)
 
@@ -134,3 +137,24 @@ def test_every_map_works_on_an_earlier_block(encoders):
     assert ssl.attention_map(embedding).values.shape == embedding.grid.shape
     stack = ssl.attend(embedding, encoders["mae"].at_block(0), block=-1)
     assert np.allclose(ssl.attention_map(stack).values, ssl.attention_map(embedding).values, atol=1e-6)
+
+
+@pytest.mark.parametrize("stage", ["encoder.stem", "decoder.blocks.1", "decoder.blocks.3"])
+def test_close_tokens_of_a_region_that_is_not_large_are_those_of_one_pass(encoders, stage):
+    """48 × 80 tokens, of 96 × 160 px, were cut into tiles of 64 px; the decoder sees farther than that."""
+    encoder = encoders["dira"]
+    image = np.random.default_rng(1).random((96, 160, 3), np.float32)
+    found = ssl.embed(image, encoder, block=stage)
+    architecture = encoder.spec.architecture.at_block(stage)
+    bare = encoder.encode_at(image[None], [architecture])[0]
+    np.testing.assert_array_equal(found.tokens, bare.tokens[0])
+
+
+def test_tiles_of_close_tokens_are_as_wide_as_those_of_the_usual_ones(encoders):
+    spec, sides = encoders["dira"].spec, {}
+    with ssl.open_image(np.zeros((900, 1500, 3), np.uint8)) as source:
+        for stage in ("encoder.layer2", "decoder.blocks.3"):
+            there = replace(spec, architecture=spec.architecture.at_block(stage))
+            sides[stage] = plan(source, there).side * there.constraint.token_stride
+            assert plan(source, there).tiling.overlap == (32 if stage == "decoder.blocks.3" else 8)
+    assert min(sides.values()) >= 256

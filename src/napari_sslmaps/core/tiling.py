@@ -88,6 +88,7 @@ class Tiling:
         multiple: int = 1,
         *,
         square: bool = False,
+        fine: int = 1,
     ) -> "Tiling":
         """Return it with the tile that fits a grid; itself where the tile is chosen already.
 
@@ -99,20 +100,23 @@ class Tiling:
             Cost of a tile of so many rows and columns for the encoder, in any unit.
         multiple, square
             Constraints on the side of a tile, as `plan_tiles` takes them.
+        fine
+            How many times as many tokens a pass, a tile and its overlap have along a side, where tokens lie
+            close and see far.
         """
         if self.tile != FITTED:
             return self
-        if max(rows, cols) <= FITTED_PASS_SIDE:
+        if max(rows, cols) <= FITTED_PASS_SIDE * fine:
             return replace(self, tile=ONE_PASS.tile)
 
-        costs = {}
+        costs, overlap = {}, self.overlap * fine
         for side in _FITTED_SIDES:
             (down, high), (across, wide) = (
-                _tiles_along(count, side, self.overlap, multiple, square=square) for count in (rows, cols)
+                _tiles_along(count, side * fine, overlap, multiple, square=square) for count in (rows, cols)
             )
-            costs[side] = down * across * work(high, wide)
+            costs[side * fine] = down * across * work(high, wide)
         enough = _HARDLY_DEARER * min(costs.values())
-        return replace(self, tile=max(side for side, cost in costs.items() if cost <= enough))
+        return replace(self, overlap=overlap, tile=max(side for side in costs if costs[side] <= enough))
 
 
 TILED = Tiling()

@@ -147,6 +147,7 @@ def plan(
         spec.architecture.work,
         _multiple(spec),
         square=spec.architecture.square_tiles,
+        fine=_fineness(spec),
     )
     planned = EmbeddingPlan(
         region=area,
@@ -343,6 +344,20 @@ def working_resolution(
 def _tiles(grid: TokenGrid, spec: EncoderSpec, tiling: Tiling, wanted: Mask | None) -> Tiles:
     square = spec.architecture.square_tiles
     return plan_tiles(*grid.shape, tiling, _multiple(spec), square=square, wanted=wanted)
+
+
+_USUAL_STRIDE = 8
+"""Pixels between tokens at which tiles of the usual number of tokens are wide enough."""
+
+
+def _fineness(spec: EncoderSpec) -> int:
+    """Return how many times as many tokens a tile needs along a side as usually.
+
+    Tokens of a U-Net's decoder or of an early stage lie as close as every second pixel, and those of the
+    decoder see as far as those of the deepest stage: counted in tokens, tiles would end before what they see.
+    """
+    stride = spec.constraint.token_stride
+    return max(1, _USUAL_STRIDE // stride) if spec.constraint.size_multiple > stride else 1
 
 
 def _multiple(spec: EncoderSpec) -> int:
