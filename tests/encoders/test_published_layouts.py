@@ -13,7 +13,6 @@ from timm.layers import SwiGLUPacked
 
 from napari_sslmaps.encoders.checkpoint.read import inspect_checkpoint
 from napari_sslmaps.encoders.families.registry import network_of
-from napari_sslmaps.encoders.families.vit_network import build_vit
 from napari_sslmaps.encoders.overrides import Overrides
 from napari_sslmaps.encoders.published.catalog import PUBLISHED
 from napari_sslmaps.encoders.published.local import folder_to_bring_to
@@ -78,6 +77,83 @@ def test_a_folder_of_its_layout_is_what_the_list_says(tmp_path, name):
     assert not any("heads" in sentence or "not used" in sentence for sentence in report.ambiguous)
 
 
+def _conch() -> dict[str, torch.Tensor]:
+    network = timm.create_model("vit_base_patch16_224", num_classes=0, depth=1, img_size=448)
+    trunk = {f"visual.trunk.{key}": value for key, value in network.state_dict().items()}
+    pools = {f"visual.attn_pool_{name}.to_q.weight": torch.zeros(4, 4) for name in ("contrast", "caption")}
+    text = {"text.token_embedding.weight": torch.zeros(4, 4), "logit_scale": torch.zeros(())}
+    block = {"text.transformer.resblocks.0.attn.in_proj_weight": torch.zeros(12, 4)}
+    return {**trunk, **pools, **text, **block, "visual.proj_contrast": torch.zeros(4, 4)}
+
+
+def _conch15() -> dict[str, torch.Tensor]:
+    network = timm.create_model("vit_large_patch16_224", num_classes=0, depth=1, init_values=1.0)
+    trunk = {f"trunk.{key}": value for key, value in network.state_dict().items()}
+    return {**trunk, "attn_pool_contrast.query": torch.zeros(1, 4), "ln_contrast.weight": torch.zeros(4)}
+
+
+def _retccl() -> dict[str, torch.Tensor]:
+    network = timm.models.resnet.ResNet(timm.models.resnet.Bottleneck, (1, 1, 1, 1), num_classes=0)
+    return network.state_dict()
+
+
+def _meddinov3() -> dict[str, torch.Tensor]:
+    width = 768
+    block = {
+        **{f"{norm}.{part}": (width,) for norm in ("norm1", "norm2") for part in ("weight", "bias")},
+        **{f"ls{number}.gamma": (width,) for number in (1, 2)},
+        "attn.qkv.weight": (3 * width, width),
+        "attn.proj.weight": (width, width),
+        "attn.proj.bias": (width,),
+        "mlp.fc1.weight": (4 * width, width),
+        "mlp.fc1.bias": (4 * width,),
+        "mlp.fc2.weight": (width, 4 * width),
+        "mlp.fc2.bias": (width,),
+    }
+    shapes = {
+        "cls_token": (1, 1, width),
+        "storage_tokens": (1, 4, width),
+        "mask_token": (1, width),
+        "patch_embed.proj.weight": (width, 3, 16, 16),
+        "patch_embed.proj.bias": (width,),
+        "norm.weight": (width,),
+        "norm.bias": (width,),
+        **{f"blocks.0.{key}": shape for key, shape in block.items()},
+    }
+    state = {f"backbone.{key}": torch.zeros(shape) for key, shape in shapes.items()}
+    state["backbone.rope_embed.periods"] = torch.ones(16, dtype=torch.bfloat16)
+    state["dino_head.mlp.0.weight"] = torch.zeros(4, width)
+    return state
+
+
+FILES = {
+    "conch": (_conch, ()),
+    "conch-v1.5": (_conch15, ()),
+    "retccl": (_retccl, ()),
+    "meddinov3-vit-b16": (_meddinov3, ("teacher",)),
+}
+"""Tensors as its authors' own code names them, and the keys above them; these have no config.json."""
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_of_its_layout_is_what_the_list_says(tmp_path, name):
+    entry = PUBLISHED[name]
+    make, above = FILES[name]
+    state = make()
+    if entry.weights.endswith("safetensors"):
+        save_file(state, tmp_path / entry.weights)
+    else:
+        torch.save(state if not above else {above[0]: state}, tmp_path / entry.weights)
+    report = inspect_checkpoint(tmp_path / entry.weights, Overrides.of(entry.overrides))
+    shallow = {"layers": (1, 1, 1, 1)} if name == "retccl" else {"depth": 1, "eps": report.architecture.eps}
+    expected = replace(entry.architecture, **shallow)
+    if entry.method == "dino" and "offset" not in entry.overrides:
+        expected = replace(expected, antialias=False, position_offset=0.1)
+    assert report.architecture == expected
+    assert (report.method, report.normalisation) == (entry.method, entry.normalisation)
+    assert not any("not used" in sentence or "normalisation" in sentence for sentence in report.ambiguous)
+
+
 OF_TIMM = [name for name, entry in PUBLISHED.items() if entry.repository.startswith("timm/")]
 
 
@@ -115,8 +191,11 @@ def test_an_entry_says_what_is_asked_of_it(name):
     assert entry.citation in card
     assert "not tried here" in card
     with torch.device("meta"):
-        weights = sum(value.numel() for value in build_vit(entry.architecture).state_dict().values())
-    files = 3 if entry.has_pretext else 1  # an optimiser's state may lie in the same file
+        network = network_of(entry.architecture).build(entry.architecture)
+        weights = sum(value.numel() for value in network.state_dict().values())
+    files = (
+        3 if entry.has_pretext or name == "conch" else 1
+    )  # an optimiser's state, or a text tower, beside it
     assert 0.95 < entry.megabytes / (4e-6 * weights) < 1.15 * files
 
 

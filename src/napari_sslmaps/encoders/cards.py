@@ -57,8 +57,8 @@ Method: {citation}.
 """
 _PUBLISHED = """# {name}
 
-**It is as its authors published it.** It was not trained on images like yours, and carries no scores here.
-Compare its maps with those of an untrained control before you read anything into them.
+**It is as its authors published it.** Its page says which images it was trained on; it carries no scores
+here. Compare its maps with those of an untrained control before you read anything into them.
 
 | | |
 |---|---|

@@ -2,7 +2,7 @@
 
 Layouts like theirs are read, with drawn weights, in the tests; the files themselves are gated or large and
 were not tried, which each entry says. Facts are as their authors publish them; not all were checked against
-the model cards.
+the model cards. Sizes of CONCH's and MedDINOv3's files are counted from their networks.
 """
 
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from napari_sslmaps.core.resolution import Resolution
+from napari_sslmaps.encoders.families.unet import UNetArchitecture
 from napari_sslmaps.encoders.families.vit import ViTArchitecture
 from napari_sslmaps.encoders.published.entry import APACHE, NON_COMMERCIAL, Published, Terms
 
@@ -32,6 +33,11 @@ _NO_DERIVATIVES = Terms(
     "Free for use that is not commercial, unchanged, with attribution: "
     "https://creativecommons.org/licenses/by-nc-nd/4.0",
 )
+_GPL_ACADEMIC = Terms(
+    "GPL-3.0, academic",
+    "Free for academic use that is not commercial, as its authors say beside the licence: "
+    "https://github.com/Xiyue-Wang/RetCCL",
+)
 _MIT = Terms("MIT", "Free for any use, with its notice: https://opensource.org/license/mit")
 _OWKIN = Terms("Owkin non-commercial", "Free for research that is not commercial; read it on the page")
 _LUNIT = Terms("Lunit non-commercial", "Free for research that is not commercial; read it on the page")
@@ -41,6 +47,9 @@ _H_OPTIMUS = "0.707223,0.578729,0.703617/0.211883,0.230117,0.177517"
 _LUNIT_STATISTICS = "0.70323,0.536065,0.660966/0.217165,0.260816,0.207235"
 _HALVES = "0.5,0.5,0.5/0.5,0.5,0.5"
 _HIBOU = "0.7068,0.5755,0.722/0.195,0.2316,0.1816"
+_OPENAI = "0.481455,0.457828,0.408211/0.26863,0.261303,0.275777"
+_CT = "0.532554,0.532554,0.532554/0.0890083,0.0890083,0.0890083"
+"""Mean 65.1 and deviation 178.0 Hounsfield units, of a window from -1000 to 1000."""
 _20X = Resolution(um_per_px=0.5)
 
 
@@ -254,6 +263,60 @@ MEDICAL: Mapping[str, Published] = {
             method="dino",
             gated=False,
             normalisation=_LUNIT_STATISTICS,
+        ),
+        # of CONCH's two towers that of images is read; it was fitted to captions after iBOT's training
+        _slides(
+            "conch",
+            "MahmoodLab/CONCH",
+            replace(_BASE, grid=(28, 28), layer_scale=False, antialias=True),
+            800,
+            _NO_DERIVATIVES,
+            "Lu et al., A visual-language foundation model for computational pathology, Nature Medicine 2024",
+            method="dino",
+            normalisation=_OPENAI,
+            weights="pytorch_model.bin",
+            overrides={"method": "dino", "normalisation": _OPENAI, "antialias": True, "offset": 0.0},
+        ),
+        _slides(
+            "conch-v1.5",
+            "MahmoodLab/conchv1_5",
+            _LARGE,
+            1225,
+            _NO_DERIVATIVES,
+            "Ding et al., Multimodal whole slide foundation model for pathology (TITAN), arXiv 2411.19666",
+            method="dino",
+            weights="pytorch_model_vision.bin",
+            overrides={"method": "dino", "normalisation": "imagenet"},
+        ),
+        # a ResNet learned by contrast between slides and clusters: it is shown as DiRA, whose network it is
+        Published(
+            "retccl",
+            "dira",
+            UNetArchitecture("bottleneck", (3, 4, 6, 3), (64, 128, 256, 512), ()),
+            "jamesdolezal/RetCCL",
+            94,
+            *_GPL_ACADEMIC,
+            trained=Resolution(um_per_px=1.0),
+            citation="Wang et al., RetCCL: Clustering-guided contrastive learning for whole-slide image "
+            "retrieval, Medical Image Analysis 2023",
+            tried=False,
+            weights="retccl.safetensors",
+            overrides={"method": "dira", "normalisation": "imagenet"},
+        ),
+        Published(
+            "meddinov3-vit-b16",
+            "dinov3",
+            replace(_BASE, grid=(16, 16), registers=4, rope=True, qkv_bias=False, rope_bfloat16=True),
+            "ricklisz123/MedDINOv3-ViTB-16-CT-3M",
+            530,
+            *APACHE,
+            has_pretext=True,
+            normalisation=_CT,
+            citation="Li et al., MedDINOv3: How to adapt vision foundation models for medical image "
+            "segmentation?, arXiv 2509.02379; CT from -1000 to 1000 Hounsfield units",
+            tried=False,
+            weights="model.pth",
+            overrides={"method": "dinov3", "normalisation": _CT, "eps": 1e-6},
         ),
         Published(
             "rad-dino",
