@@ -117,6 +117,57 @@ def test_other_networks_are_named_without_a_config(tmp_path, name, said):
             inspect_checkpoint(tmp_path / "x.pth", overrides)
 
 
+def save_alone(path, name, **options):
+    """Save the tensors of a network of timm, and nothing that says what it is but the file's name."""
+    network = timm.create_model(name, num_classes=0, **options)
+    torch.save(network.state_dict(), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "overrides", "said"),
+    [
+        ("resnetaa50_a1h-4cf422b3.pth", {}, {}, "'resnetaa50', a ResNet with other layers"),
+        ("resnetblur50.pth", {}, {}, "'resnetblur50', a ResNet with other layers"),
+        ("vit_base_patch16_rpn_224.pth", {"depth": 1}, {"method": "ijepa", "num_heads": 12}, "ResPostBlock"),
+    ],
+)
+def test_a_file_with_timms_name_of_a_network_that_looks_alike_is_refused(
+    tmp_path, monkeypatch, name, options, overrides, said
+):
+    known = name.removesuffix(".pth").partition("_a1h")[0]
+    path = save_alone(tmp_path / name, known, **options)
+    if options:
+        create = timm.create_model
+        monkeypatch.setattr(timm, "create_model", lambda name, **given: create(name, **given, **options))
+    with pytest.raises(CheckpointError, match=said):
+        inspect_checkpoint(path, Overrides.of(overrides))
+    path.rename(tmp_path / "mine.pth")
+    inspect_checkpoint(tmp_path / "mine.pth", Overrides.of(overrides))
+
+
+def test_what_tensors_alone_cannot_tell_is_doubted(tmp_path):
+    path = save_alone(tmp_path / "a.pth", "resnetaa50", layers=(1, 1, 1, 1))
+    assert any("timm's resnetaa and resnetblur" in doubt for doubt in inspect_checkpoint(path).ambiguous)
+    path = save_alone(tmp_path / "b.pth", "vit_small_patch16_rope_224", depth=1)
+    forced = Overrides(method="dinov3", num_heads=6)
+    assert any(
+        "rotary positions are DINOv3's, but you" in said
+        for said in inspect_checkpoint(path, forced).ambiguous
+    )
+    path = save_alone(tmp_path / "c.pth", "vit_medium_patch16_rope_reg1_gap_256", depth=1)
+    with pytest.raises(InvalidOptionError, match="Expected a CLS token"):
+        inspect_checkpoint(path, forced)
+    path = save_alone(tmp_path / "d.pth", "vit_small_patch16_rope_ape_224", depth=1)
+    with pytest.raises(CheckpointError, match="either added or rotary"):
+        inspect_checkpoint(path, Overrides(method="mae", num_heads=6))
+    path = save_alone(tmp_path / "e.pth", "vit_base_patch16_siglip_224", depth=1)
+    with pytest.raises(
+        CheckpointError, match=r"without a CLS token .* I-JEPA or a supervised one\. .*method=\"ijepa\""
+    ):
+        inspect_checkpoint(path)
+
+
 def test_rotary_positions_are_dinov3s_only_where_something_says_so(tmp_path):
     network, _ = made("vit_medium_patch16_rope_reg1_gap_256")
     save_file(network.state_dict(), tmp_path / "model.safetensors")

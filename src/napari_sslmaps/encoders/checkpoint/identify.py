@@ -162,6 +162,9 @@ def _choose_method(case: Case, family: Family) -> Method:
     given = case.overrides.method
     if given is not None:
         case.note("method", given, "given")
+        rotary = any(usual.rope for usual in METHODS[given].model_types.values())
+        if method is None and family is VIT and rotary and "pos_embed" not in case.translated.state:
+            _check_rotary(case)
         if method not in {None, given} and certain:
             case.doubts.append(f"You gave the method {given}; the file speaks for {method}: {how}.")
         return METHODS[given]
@@ -173,19 +176,58 @@ def _choose_method(case: Case, family: Family) -> Method:
         )
     if method is None:
         raise CheckpointError(
-            f"{case.name} is {_unclear(family)} Say which, for example load_encoder(path, method="
-            f'"{next(name for name in METHODS if family.kind in METHODS[name].families)}").'
+            f"{case.name} is {_unclear(case, family)} Say which, for example load_encoder(path, method="
+            f'"{_example(case, family)}").'
         )
     case.note("method", method, how)
     if not certain:
         case.doubts.append(f"The method {METHODS[method].title} is inferred from this alone: {how}.")
+        _doubt_likeness(case, family)
     return METHODS[method]
 
 
-def _unclear(family: Family) -> str:
+_ALIKE = {
+    "timm": "other activations, or norms behind their layers, as timm has some",
+    "torchvision ResNet": "smoothing before their strides, as timm's resnetaa and resnetblur",
+}
+"""Networks that nothing in a file tells from those read here, by the layout of its names."""
+
+
+def _doubt_likeness(case: Case, family: Family) -> None:
+    """Say which networks have the same tensors and give other tokens, where nothing says that it is none."""
+    layout = case.translated.layout
+    if case.file.config is None and not case.translated.pretext_heads.state and layout in _ALIKE:
+        case.doubts.append(
+            f"{family.title[:1].upper()}{family.title[1:]} with {_ALIKE[layout]}, has the same tensors, and "
+            "would be read with wrong tokens. config.json beside the weights tells it."
+        )
+
+
+def _check_rotary(case: Case) -> None:
+    """Refuse a rotary transformer that cannot be DINOv3's, whatever its user says, and doubt any other."""
+    if "cls_token" not in case.translated.state:
+        raise InvalidOptionError(
+            f"Expected a CLS token in {case.name}, as every transformer of DINOv3's has it; it has none, so "
+            "its rotary positions are others, which are not computed here."
+        )
+    case.doubts.append(
+        "Nothing in the file says that its rotary positions are DINOv3's, but you: others, as timm has them, "
+        "look alike and would be read with wrong tokens."
+    )
+
+
+def _example(case: Case, family: Family) -> str:
+    if family is VIT and "cls_token" not in case.translated.state:
+        return "ijepa"
+    return next(name for name in METHODS if family.kind in METHODS[name].families)
+
+
+def _unclear(case: Case, family: Family) -> str:
     if family is VIT:
+        has_class = "cls_token" in case.translated.state
+        token, methods = ("with", "MAE, DINO") if has_class else ("without", "I-JEPA")
         sentence = (
-            "a vision transformer with a CLS token and nothing that tells its method: it can be MAE, DINO"
+            f"a vision transformer {token} a CLS token and nothing that tells its method: it can be {methods}"
         )
     else:
         titles = ", ".join(method.title for method in METHODS.values() if family.kind in method.families)
@@ -220,6 +262,10 @@ def _written_method(case: Case) -> str | None:
     return None
 
 
+_POOLED = {"norm of the pooled token", "pooling by attention"}
+"""What networks trained with labels or texts have behind their tokens."""
+
+
 def _guess_of_transformer(container: str, translated: Translated) -> tuple[str | None, str, bool]:
     """Tell methods apart whose files share their names; what a method's own names say, its module states."""
     state, reasons = translated.state, set(translated.left_out.values())
@@ -232,7 +278,8 @@ def _guess_of_transformer(container: str, translated: Translated) -> tuple[str |
         ),
         ("pos_embed" not in state, None, "", False),
         ("MAE decoder" in reasons, "mae", "a decoder beside the encoder", True),
-        ("cls_token" not in state, "ijepa", "no CLS token", False),
+        ("cls_token" not in state and not _POOLED & reasons, "ijepa", "no CLS token", False),
+        ("cls_token" not in state, None, "", False),
         ("blocks.0.ls1.gamma" in state, "dinov2", "layer scale and an added position embedding", False),
         ("norm of the pooled token" in reasons, None, "", False),
         (has_sincos_positions(state), "mae", "fixed sine–cosine positions and a CLS token", False),

@@ -6,6 +6,7 @@ names and shapes of the file's. Then it has to compute what the network here com
 with the same names and shapes, is refused by name.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -95,6 +96,40 @@ def timm_facts(config: Mapping[str, Any], state: Mapping[str, Tensor]) -> dict[s
             "look alike but would give other tokens. It cannot be loaded."
         )
     return _of_network(network, name, arguments) | _of_training(name, pretrained)
+
+
+def refuse_by_name(name: str, state: Mapping[str, Tensor]) -> None:
+    """Refuse tensors alone in a file that timm's name of another network, with the same tensors, begins.
+
+    timm's own files are called so, ``resnetaa50_a1h-4cf422b3.pth`` for example, and nothing in them tells the
+    activation, the place of norms, or what smooths before a stride.
+
+    Parameters
+    ----------
+    name
+        Name of the file.
+    state
+        The encoder's tensors under our names.
+
+    Raises
+    ------
+    CheckpointError
+        If the network of that name has these tensors and is computed otherwise than any here.
+    """
+    known = _name_of_timm(name)
+    network, _ = _fitting(known, {}, state) if known else (None, "")
+    if network is not None and (unlike := _unlike(network, state)):
+        raise CheckpointError(
+            f"Expected a network that this package computes; {name} bears timm's name {known!r}, {unlike}, "
+            "whose tensors look alike but would give other tokens. If it is none, give the file another name."
+        )
+
+
+def _name_of_timm(name: str) -> str:
+    """Return timm's name with which a file's begins; empty if there is none."""
+    words = re.split(r"[-.]", name)[0].split("_")
+    candidates = ("_".join(words[:count]) for count in range(len(words), 0, -1))
+    return next((candidate for candidate in candidates if timm.is_model(candidate)), "")
 
 
 def _read(config: Mapping[str, Any]) -> tuple[str, Mapping[str, Any], Mapping[str, Any]]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from napari_sslmaps.encoders.checkpoint.others import refuse_others
 from napari_sslmaps.encoders.checkpoint.spellings import translate_respelled
-from napari_sslmaps.encoders.checkpoint.timm_config import HEADS, OTHER_NAMES, timm_facts
+from napari_sslmaps.encoders.checkpoint.timm_config import HEADS, OTHER_NAMES, refuse_by_name, timm_facts
 from napari_sslmaps.encoders.checkpoint.transformers import Joined, find_pieces
 from napari_sslmaps.encoders.families.family import Family
 from napari_sslmaps.encoders.families.registry import FAMILIES
@@ -26,6 +26,14 @@ def translate(file: Unwrapped, name: str) -> Translated:
     keys = file.tensors
     if not file.header:
         refuse_others(keys, name)
+    translated = _translated(file, name)
+    if file.config is None and not file.header:
+        refuse_by_name(name, translated.state)
+    return translated
+
+
+def _translated(file: Unwrapped, name: str) -> Translated:
+    keys = file.tensors
     if file.spelling:
         return _with_config(file, translate_respelled(file))
     numbered = replace(file, tensors=unchunk(keys))
