@@ -205,6 +205,22 @@ def test_an_image_behind_a_server_is_read_by_its_address(server: str, tmp_path: 
         assert source.name == "a"
 
 
+def test_shards_are_read_from_a_server_that_answers_no_ranges(server: str, tmp_path: Path) -> None:
+    """As Python's own server, which gives the whole file to whoever asks for a part of it."""
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=3)
+    group.create_array("0", shape=PIXELS.shape, chunks=(8, 16), shards=(24, 32), dtype=PIXELS.dtype)[:] = (
+        PIXELS
+    )
+    axes = [{"name": name, "type": "space"} for name in "yx"]
+    image = {
+        "axes": axes,
+        "datasets": [{"path": "0", "coordinateTransformations": [{"type": "scale", "scale": [1, 1]}]}],
+    }
+    group.attrs.update({"ome": {"version": "0.5", "multiscales": [image]}})
+    with open_image(f"{server}/a.zarr") as source:  # a part of a shard is asked for by ranges
+        np.testing.assert_array_equal(source.read(Region(5, 7, 10, 20)), PIXELS[5:15, 7:27])
+
+
 def test_an_image_of_a_plate_behind_a_server(server: str, tmp_path: Path) -> None:
     plate(tmp_path / "p.zarr")
     with pytest.raises(UnsupportedImageError, match=rf"for example {server}/p\.zarr/A/1/0"):

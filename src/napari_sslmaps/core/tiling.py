@@ -101,8 +101,8 @@ class Tiling:
         multiple, square
             Constraints on the side of a tile, as `plan_tiles` takes them.
         fine
-            Factor by which a pass, a tile and its overlap have more tokens along a side, where tokens lie close
-            and see far.
+            Factor by which a pass, a tile and its overlap have more tokens along a side, where tokens lie
+            close and see far.
         """
         if self.tile != FITTED:
             return self
