@@ -15,7 +15,12 @@ from PIL import Image
 from napari_sslmaps.compare.advice import advise
 from napari_sslmaps.compare.compute import compare
 from napari_sslmaps.compare.listing import ListingOptions, list_images
-from napari_sslmaps.compare.request import ComparedImage, ComparisonRequest, MaskFile
+from napari_sslmaps.compare.request import (
+    ComparedImage,
+    ComparisonOptions,
+    ComparisonRequest,
+    MaskFile,
+)
 from napari_sslmaps.compare.results import Comparison
 from napari_sslmaps.compare.scoring import ImageEmbeddings
 from napari_sslmaps.compare.tables import plots_of, tables_of
@@ -23,9 +28,11 @@ from napari_sslmaps.compare.write import image_figure, plot_figure
 from napari_sslmaps.core.findings import Table, cell_text
 from napari_sslmaps.encoders.catalog import names_for
 from napari_sslmaps.figures.run_figure import save_figure
-from napari_sslmaps.inputs.encoders import EncoderChoice
+from napari_sslmaps.inputs.encoders import EncoderChoice, usual_scale
 from napari_sslmaps.lab.simulators import get_simulator
 from napari_sslmaps.lab.simulators.fields import field_seed
+from napari_sslmaps.maps.registry import MapOptions
+from napari_sslmaps.records.run import RunOptions
 from napari_sslmaps.sources.samples import SAMPLES
 
 DOCS = Path(__file__).parent
@@ -66,12 +73,24 @@ known: {classes}. The label of an image, for localisation, is whether it has mor
 """
 
 
+def encoders_for(domain: str) -> tuple[EncoderChoice, ...]:
+    """The embedded encoders of a domain."""
+    return tuple(map(EncoderChoice, names_for(domain)))
+
+
+def options_for(domain: str) -> ComparisonOptions:
+    """What ``napari-sslmaps evaluate`` takes where nobody says otherwise."""
+    maps = MapOptions(scale=usual_scale(encoders_for(domain)))
+    return ComparisonOptions(RunOptions(precision="float32", maps=maps))
+
+
 def sample_request(key: str) -> ComparisonRequest:
     """A sample, its encoders, every control."""
     (image,), _ = list_images([f"sample:{key}"], ListingOptions(anchors=(SAMPLES[key].anchor_yx,)))
     return ComparisonRequest(
         (image,),
-        tuple(map(EncoderChoice, names_for(key))),
+        encoders_for(key),
+        options=options_for(key),
         controls=("untrained", "constant", "position", "pixels", "colour"),
         scores=("maps", "anchors", "agreement", "probes"),
     )
@@ -92,7 +111,8 @@ def simulated_request(domain: str, folder: Path) -> ComparisonRequest:
         images.append(ComparedImage(path.name, str(path), MaskFile(mask, names), label))
     return ComparisonRequest(
         tuple(images),
-        tuple(map(EncoderChoice, names_for(domain))),
+        encoders_for(domain),
+        options=options_for(domain),
         controls=("untrained", "position", "pixels", "colour"),
         scores=("anchors", "probes", "label-efficiency", "localisation"),
     )

@@ -93,17 +93,18 @@ def new(  # noqa: PLR0913  # each parameter is an option that users type, or a g
     from napari_sslmaps.readers.study import PAGES, check_design, load_questions
     from napari_sslmaps.records.run import RunOptions
 
-    how = check_design(design)
+    how, encoders = check_design(design), choose_encoders(encoder, corrections.overrides())
+    options = RunOptions(**embed.run_options(), **asdict(opened.options()), maps=maps.options())
     request = StudyRequest(
         images=list_items(images, out=out).items,
-        encoders=choose_encoders(encoder, corrections.overrides()),
+        encoders=encoders,
         readers=tuple(reader),
         questions=load_questions(questions, how),
         design=how,
         controls=() if controls == "none" else words(controls),  # type: ignore[arg-type]  # checked there
         maps=maps.keys or MAPS,
         anchors=_anchors(points, anchors),
-        options=RunOptions(**embed.run_options(), **asdict(opened.options()), maps=maps.options()),
+        options=maps.at_scale(options, encoders),
         repeats=repeats,
         seed=seed,
     )

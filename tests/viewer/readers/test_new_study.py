@@ -12,6 +12,8 @@ from readers_kit import tiny_study
 from viewer_kit import LaterRunner, known_services
 
 from napari_sslmaps.cli import main
+from napari_sslmaps.core.scale import TokenScale
+from napari_sslmaps.encoders.registry import get_spec
 from napari_sslmaps.errors import InvalidAnchorError
 from napari_sslmaps.maps.groups import AnchorGroup
 from napari_sslmaps.readers import build
@@ -103,6 +105,7 @@ def test_the_form_asks_what_the_command_line_asks(
         assert end.value.code == 0
         request, _ = request_of_form(replace(form, anchors=str(path), **filled))
         assert (request, out) == asked[-1]
+        assert request.options.maps.scale == get_spec("mae-histology").scale == TokenScale(2.0, "%")
 
 
 def test_each_wrong_field_says_so(form: StudyForm, tmp_path: Path) -> None:

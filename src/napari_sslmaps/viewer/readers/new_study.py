@@ -14,10 +14,11 @@ from napari_sslmaps.encoders.overrides import Overrides
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import Cancelled, SSLMapsError
 from napari_sslmaps.files import user_path
-from napari_sslmaps.inputs.encoders import choose_encoders
+from napari_sslmaps.inputs.encoders import choose_encoders, usual_scale
 from napari_sslmaps.inputs.listing import BatchItem, list_items
 from napari_sslmaps.maps.groups import AnchorGroup
 from napari_sslmaps.maps.make import NO_ANCHORS
+from napari_sslmaps.maps.registry import MapOptions
 from napari_sslmaps.readers.study import (
     CONTROLS,
     MAPS,
@@ -29,6 +30,7 @@ from napari_sslmaps.readers.study import (
     load_questions,
 )
 from napari_sslmaps.records.anchors import first_group
+from napari_sslmaps.records.run import RunOptions
 from napari_sslmaps.viewer.canvas.image_layer import is_own, path_of
 from napari_sslmaps.viewer.readers.controller import ReadingController
 from napari_sslmaps.viewer.state.messages import sentence
@@ -94,9 +96,10 @@ def request_of_form(form: StudyForm) -> tuple["StudyRequest", dict[str, str]]:
             return lacking
 
     out = user_path(form.out)
+    encoders = part("encoders", lambda: choose_encoders(form.encoders, Overrides()), ())
     request = StudyRequest(
         images=part("images", lambda: _placed(list_items(form.images, out=out).items, form), ()),
-        encoders=part("encoders", lambda: choose_encoders(form.encoders, Overrides()), ()),
+        encoders=encoders,
         readers=form.readers,
         questions=part("questions", lambda: _questions(form), ()),
         design=form.design,
@@ -105,6 +108,7 @@ def request_of_form(form: StudyForm) -> tuple["StudyRequest", dict[str, str]]:
         anchors=part("anchors", lambda: first_group(form.anchors), NO_ANCHORS)
         if form.anchors
         else NO_ANCHORS,
+        options=RunOptions(maps=MapOptions(scale=usual_scale(encoders))),
         repeats=form.repeats,
     )
     if not form.out:
