@@ -14,7 +14,7 @@ from napari_sslmaps.encoders.overrides import Overrides
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import Cancelled, SSLMapsError
 from napari_sslmaps.files import user_path
-from napari_sslmaps.inputs.encoders import choose_encoders, usual_scale
+from napari_sslmaps.inputs.encoders import EncoderChoice, choose_encoders, usual_scale
 from napari_sslmaps.inputs.listing import BatchItem, list_items
 from napari_sslmaps.maps.groups import AnchorGroup
 from napari_sslmaps.maps.make import NO_ANCHORS
@@ -96,7 +96,8 @@ def request_of_form(form: StudyForm) -> tuple["StudyRequest", dict[str, str]]:
             return lacking
 
     out = user_path(form.out)
-    encoders = part("encoders", lambda: choose_encoders(form.encoders, Overrides()), ())
+    none: tuple[EncoderChoice, ...] = ()
+    encoders = part("encoders", lambda: choose_encoders(form.encoders, Overrides()), none)
     request = StudyRequest(
         images=part("images", lambda: _placed(list_items(form.images, out=out).items, form), ()),
         encoders=encoders,
