@@ -37,8 +37,8 @@ from napari_sslmaps.maps.registry import MAP_TYPES, map_type_of, selectable, sto
 
 FORMATS = ("png", "pdf", "svg", "tif", "jpg")
 Points = Sequence[tuple[float, float]]
-_BETWEEN = 30
-"""Characters of a note that fit between the numbers of a colour bar; a longer one stands below them."""
+_BESIDE = 34
+"""Characters of a note and the numbers of a colour bar that fit into a line; a longer note stands below."""
 _NAME_WIDTH = 14  # characters of an encoder's name that fit beside a row; it breaks at its hyphens
 
 
@@ -267,5 +267,5 @@ def _draw_bar(figure: Figure, layout: PanelLayout, place: int, column: _Column) 
         words = [f"{end:.2g}".replace("-", "−") for end in next(iter(ends))] if shared else ["low", "high"]
         bar.set_ticks([scales[0].low, scales[0].high], labels=words)
         note = note if shared else f"{note}, limits of each map" if note else "limits of each map"
-        height = bottom - (0.115 if len(note) <= _BETWEEN else 0.22) / layout.height
+        height = bottom - (0.115 if len("".join((*words, note))) <= _BESIDE else 0.22) / layout.height
     figure.text(left + width / 2, height, note, ha="center", va="center", fontsize=6, color=FAINT)
