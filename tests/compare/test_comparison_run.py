@@ -24,11 +24,13 @@ from napari_sslmaps.errors import (
     Cancelled,
     InvalidAnchorError,
     InvalidOptionError,
+    RecordError,
     RegionError,
 )
 from napari_sslmaps.evaluation.anchor_scores import score_anchors
 from napari_sslmaps.evaluation.annotation import Annotation
 from napari_sslmaps.evaluation.map_scores import score_maps
+from napari_sslmaps.files import hash_path
 from napari_sslmaps.maps.attention import attention_map
 from napari_sslmaps.maps.groups import AnchorGroup
 from napari_sslmaps.maps.registry import MapOptions
@@ -355,3 +357,18 @@ def test_grey_and_coloured_images_are_compared_and_that_is_said(tmp_path: Path) 
         notes = tables_of(comparison)[0].notes
         assert any("1 of the images are grey and 1 coloured, such as" in note for note in notes)
     assert not any("coloured" in note for note in tables_of(compare(request))[0].notes)
+
+
+def test_a_mask_that_is_painted_on_meanwhile_is_recorded_as_it_was_scored(tmp_path: Path) -> None:
+    request = request_in(tmp_path, scores=("maps",))
+    mask = tmp_path / "masks/0.png"
+    scored = hash_path(mask)
+
+    def paint(*_: object) -> None:
+        Image.fromarray(np.ones((64, 64), np.uint8)).save(mask)
+
+    record = record_of(compare(request, on_image=paint))
+    assert hash_path(mask) != scored
+    assert record.evaluation["images"][0]["mask"]["sha256"] == scored
+    with pytest.raises(RecordError, match=r"Expected the mask of 0\.png of this record"):
+        comparison_from_record(record, tmp_path)

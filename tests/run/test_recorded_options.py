@@ -278,6 +278,10 @@ def test_what_does_not_fit_together_gets_a_sentence(request_one: RunRequest, tmp
     np.save(tmp_path / "empty.npy", np.zeros((40, 64), np.uint8))
     with pytest.raises(RegionError, match="something in the mask"):
         compute_run(replace(request_one, mask=MaskRecord(str(tmp_path / "empty.npy"), "")))
+    _, mask = wanted_tokens(str(tmp_path / "empty.npy"))
+    np.save(tmp_path / "empty.npy", np.ones((40, 64), np.uint8))
+    with pytest.raises(InvalidOptionError, match=r"mask empty\.npy as it was when this began"):
+        compute_run(replace(request_one, mask=mask))
     with pytest.raises(InvalidOptionError, match=r"or a label image; got 'lost\.png'"):
         wanted_tokens("lost.png")
 

@@ -10,7 +10,7 @@ from napari_sslmaps.compare.entrants import Entrant, entrants_of
 from napari_sslmaps.compare.images import OpenedImage, check_anchors, opened, why_unscorable
 from napari_sslmaps.compare.localisation import fitted_heads
 from napari_sslmaps.compare.progress import OnComparison, ProgressReporter
-from napari_sslmaps.compare.request import ComparedImage, ComparisonRequest
+from napari_sslmaps.compare.request import ComparedImage, ComparisonRequest, MaskFile
 from napari_sslmaps.compare.results import Comparison, ScoredImage
 from napari_sslmaps.compare.scale_profiles import profiles_of
 from napari_sslmaps.compare.scoring import ImageEmbeddings, robustness_of, score_image
@@ -19,6 +19,7 @@ from napari_sslmaps.core.results import Embedding, TokenMap
 from napari_sslmaps.core.scale import at_scale
 from napari_sslmaps.encoders.encoder import Encoder
 from napari_sslmaps.errors import AnnotationError, Cancelled, SSLMapsError
+from napari_sslmaps.files import hash_path
 from napari_sslmaps.maps.groups import AnchorGroup
 from napari_sslmaps.maps.make import MapRequest, make_maps, similarity_to_groups
 from napari_sslmaps.maps.registry import MAP_TYPES
@@ -95,7 +96,7 @@ def compare(
     names = [(image.image.name, name) for image in work.embedded for name in image.embeddings]
     found = {image.image.name: image for image in work.embedded}
     comparison = Comparison(
-        request=request,
+        request=replace(request, images=tuple(map(work.as_scored, request.images))),
         methods=tuple(entrant.method for entrant in entrants),
         images=tuple(work.scored),
         embeddings={(image, name): found[image].embeddings[name] for image, name in names},
@@ -121,13 +122,23 @@ class _ComparisonState:
         self.tokens = Tokens(folder)
         self.scored: list[ScoredImage] = []
         self.embedded: list[ImageEmbeddings] = []
+        self.masks: dict[str, str] = {}
         self.kept = 0
+
+    def as_scored(self, requested: ComparedImage) -> ComparedImage:
+        """Return an image with the hash of the mask that it was scored against, whatever is there now."""
+        mask = requested.annotation
+        if not isinstance(mask, MaskFile):
+            return requested
+        return replace(requested, annotation=replace(mask, sha256=self.masks[requested.name]))
 
     def do(
         self, requested: ComparedImage, reporter: ProgressReporter, on_image: OnImage | None, *, keep: bool
     ) -> None:
         """Score an image, or find its scores."""
         with opened(requested, self.request) as image:
+            if isinstance(requested.annotation, MaskFile):
+                self.masks[requested.name] = hash_path(requested.annotation.path)
             folder = self.folder if image.record.sha256 else None
             key = "" if folder is None else image_key(image, self.entrants, self.request)
             found = None if folder is None or keep else folder.load(requested.name, key)

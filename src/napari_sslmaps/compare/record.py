@@ -252,7 +252,9 @@ def _image(requested: ComparedImage, scored: ScoredImage, *, anonymous: bool) ->
     return _Image(
         name=requested.name,
         image=scored.record,
-        mask=None if mask is None else _Annotation(where, hash_path(mask.path), mask.classes, mask.ignore),
+        mask=None
+        if mask is None
+        else _Annotation(where, mask.sha256 or hash_path(mask.path), mask.classes, mask.ignore),
         label=requested.label,
         region=requested.region,
         anchors=requested.anchors,

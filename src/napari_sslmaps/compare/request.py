@@ -32,11 +32,14 @@ class MaskFile:
         Names of its classes, by label.
     ignore
         Label whose pixels are left out; if omitted, what `void_label` says.
+    sha256
+        Hash of the file that was scored against; empty before.
     """
 
     path: Path
     classes: Mapping[int, str] = field(default_factory=dict)
     ignore: int | None = None
+    sha256: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -138,7 +138,12 @@ def mask_in(mask: MaskRecord) -> MaskLike:
     Raises
     ------
     SSLMapsError
-        If the file cannot be read.
+        If the file cannot be read, or is another than the one whose hash is known.
     """
     inside = read_mask(Path(mask.path)) != 0
+    if mask.sha256 and hash_path(Path(mask.path)) != mask.sha256:
+        raise InvalidOptionError(
+            f"Expected the mask {Path(mask.path).name} as it was when this began; it has changed since. Run "
+            "it again."
+        )
     return inside if mask.cell_yx is None else PlacedMask(inside, mask.cell_yx, mask.origin_yx)
