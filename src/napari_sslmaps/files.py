@@ -216,7 +216,7 @@ def written_whole(path: Path) -> Iterator[Path]:
         if isinstance(error, ExportError):
             raise
         raise ExportError(
-            f"Expected to write {path}; the system says: {_reason(error, path.parent)}. "
+            f"Expected to write {path}; the system says: {reason_of(error, path.parent)}. "
             "Choose another folder or free some space."
         ) from error
     finally:
@@ -227,7 +227,7 @@ def written_whole(path: Path) -> Iterator[Path]:
 _FULL_BYTES = 2**20
 
 
-def _reason(error: OSError | RuntimeError, folder: Path) -> str:
+def reason_of(error: OSError | RuntimeError, folder: Path) -> str:
     """Say in the system's words why something was not written to a folder."""
     if isinstance(error, OSError):
         return error.strerror or str(error)

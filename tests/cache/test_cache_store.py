@@ -9,7 +9,7 @@ import pytest
 
 from napari_sslmaps.cache.entry import DAMAGE, part_path, read_part, write_part
 from napari_sslmaps.cache.ome import Placement
-from napari_sslmaps.cache.store import Cache, default_limit, key_of
+from napari_sslmaps.cache.store import Cache, _time, default_limit, key_of
 from napari_sslmaps.cli.commands import main
 from napari_sslmaps.core.tiling import Tiling, plan_tiles
 from napari_sslmaps.errors import InvalidOptionError
@@ -147,6 +147,10 @@ def run(capsys, *arguments):
         main(["cache", *arguments])
     said = capsys.readouterr()
     return end.value.code, said.out, said.err
+
+
+def test_a_time_beyond_all_calendars_is_the_first_of_all():
+    assert _time(2**40) == _time(0.0) < _time(1e9)
 
 
 def test_the_command_lists_prunes_and_clears(cache, capsys):

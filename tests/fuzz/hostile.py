@@ -145,6 +145,27 @@ def ome_that_names_a_pipe(folder: Path) -> Path:
     return folder / "a.ome.tif"
 
 
+def ome_of_words_that_are_searched_for_days(folder: Path) -> Path:
+    about = _OME.partition("<Image")[0] + 300_000 * "<BinaryOnly " + "</OME>"
+    tifffile.imwrite(folder / "a.ome.tif", grey(), description=about, metadata=None)
+    return folder / "a.ome.tif"
+
+
+def ome_of_many_images(folder: Path) -> Path:
+    start, _, rest = _OME.format(times=900_000, other="a.ome.tif").partition("<Image")
+    image = "<Image" + rest.removesuffix("</OME>")
+    tifffile.imwrite(folder / "a.ome.tif", grey(), description=f"{start}{300 * image}</OME>", metadata=None)
+    return folder / "a.ome.tif"
+
+
+def zarr_of_many_levels(folder: Path) -> Path:
+    zarr_array(folder / "a.zarr/0", 128, 64)
+    image = {"version": "0.4", "axes": ["y", "x"], "datasets": 100_000 * [{"path": "0"}]}
+    about = {"zarr_format": 3, "node_type": "group", "attributes": {"multiscales": [image]}}
+    (folder / "a.zarr/zarr.json").write_text(json.dumps(about))
+    return folder / "a.zarr"
+
+
 def zarr_array(path: Path, side: int, chunk: int) -> Path:
     array = zarr.create_array(path, shape=(side, side), chunks=(chunk, chunk), dtype="u1")
     if chunk < HUGE // 1000:
@@ -457,9 +478,35 @@ def volume_of_a_pipe(folder: Path) -> Path:
     return folder / "a.mhd"
 
 
+def dicom_of_a_box_without_length(folder: Path) -> Path:
+    return packed_dicom(folder, "1.2.840.10008.1.2.4.90", b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(64))
+
+
+def png_of_more_pictures_than_bytes(folder: Path) -> Path:
+    Image.fromarray(grey()).save(folder / "a.png")
+    content, about = (folder / "a.png").read_bytes(), struct.pack(">4sII", b"acTL", 2**31 - 1, 0)
+    chunk_of_it = struct.pack(">I", 8) + about + struct.pack(">I", zlib.crc32(about))
+    (folder / "a.png").write_bytes(content[:33] + chunk_of_it + content[33:])
+    return folder / "a.png"
+
+
 def volume_of_a_device(folder: Path) -> Path:
     header = "NRRD0004\ntype: uint8\ndimension: 2\nsizes: 96 64\nencoding: raw\ndata file: /dev/zero\n"
     (folder / "a.nhdr").write_text(header)
+    return folder / "a.nhdr"
+
+
+def volume_of_a_file_elsewhere(folder: Path) -> Path:
+    (folder / "secret").write_bytes(grey().tobytes())
+    (folder / "inside").mkdir()
+    header = "NRRD0004\ntype: uint8\ndimension: 2\nsizes: 96 64\nencoding: raw\ndata file: ../secret\n"
+    (folder / "inside" / "a.nhdr").write_text(header)
+    return folder / "inside" / "a.nhdr"
+
+
+def slices_of_a_volume_elsewhere(folder: Path) -> Path:
+    header = "NRRD0004\ntype: uint8\ndimension: 3\nsizes: 96 64 2\nencoding: raw\ndata file: "
+    (folder / "a.nhdr").write_text(f"{header}{folder.parent}/%d.raw 1 2 1\n")
     return folder / "a.nhdr"
 
 
@@ -487,5 +534,8 @@ IMAGES: list[Callable[[Path], Path]] = [
     *(tiff_of_many_pages, tiff_of_many_levels, png_of_deep_colours_that_are_all_alike),
     *(dicom_of_a_jpeg_that_is_larger, dicom_of_runs_that_are_longer),
     *(jpeg_larger_than_its_file, pgm_of_a_long_comment, packed_nrrd_far_behind_its_header, npy_of_holes),
+    *(ome_of_words_that_are_searched_for_days, ome_of_many_images, zarr_of_many_levels),
+    *(dicom_of_a_box_without_length, png_of_more_pictures_than_bytes),
+    *(volume_of_a_file_elsewhere, slices_of_a_volume_elsewhere),
     *(nrrd_larger_than_its_file, volume_of_a_pipe, volume_of_a_device, pipe, device),
 ]

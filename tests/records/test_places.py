@@ -1,11 +1,11 @@
 """Files of a record: named without their owner, and found again."""
 
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import pytest
 
 from napari_sslmaps.files import hash_path
-from napari_sslmaps.records.places import Places, place_in, written
+from napari_sslmaps.records.places import Places, _is_abroad, place_in, written
 
 
 @pytest.mark.parametrize(
@@ -79,6 +79,20 @@ def test_what_cannot_be_read_beside_the_file_is_passed_by(
 
     monkeypatch.setattr(f"{Places.__module__}.hash_path", hashed)
     assert Places(tmp_path / "out", tmp_path).find("a.png", wanted) == tmp_path / "b.png"
+
+
+@pytest.mark.parametrize(
+    ("path", "abroad"),
+    [
+        (r"\\evil\share\a.png", True),
+        ("//evil/share/a.png", True),
+        (r"\\lab\images\a.png", False),
+        ("a.png", False),
+        (r"C:\a.png", False),
+    ],
+)
+def test_no_other_server_is_asked_for_what_a_record_names(path: str, abroad: bool) -> None:
+    assert _is_abroad(path, PureWindowsPath(r"\\lab\images\out")) is abroad
 
 
 def test_a_path_with_a_nul_character_is_that_of_no_file(tmp_path: Path) -> None:

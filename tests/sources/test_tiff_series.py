@@ -1,6 +1,7 @@
 """Which image of a TIFF is shown, and the spacing that is believed."""
 
 from pathlib import Path
+from time import process_time
 from typing import Any
 
 import numpy as np
@@ -120,6 +121,15 @@ def test_a_page_opens_whose_subifd_is_in_an_unknown_coding(tmp_path: Path) -> No
     several(path, (BIG, {"subifds": 1, "subfiletype": 1}), (raw, {}))
     with pytest.raises(UnsupportedImageError, match="has compression 52479"):  # no preview in its place
         open_image(in_unknown_coding(path, 0))
+
+
+def test_words_that_begin_like_those_of_a_scanner_are_soon_done_with(tmp_path: Path) -> None:
+    words = 200_000 * '"DICOM_PIXEL_SPACING" '
+    tifffile.imwrite(tmp_path / "a.tif", BIG, photometric="rgb", description=words, metadata=None)
+    before = process_time()
+    with open_image(tmp_path / "a.tif") as source:
+        assert source.spacing_um_yx is None
+    assert process_time() - before < 5
 
 
 def test_an_unknown_series_gets_a_sentence(tmp_path: Path) -> None:

@@ -188,7 +188,7 @@ class Cache:
                         key=path.stem,
                         about=_about(path),
                         size=size_of(path),
-                        used=datetime.fromtimestamp(path.stat().st_mtime, UTC),
+                        used=_time(path.stat().st_mtime),
                         finished=path.suffix == FINISHED,
                         path=path,
                     )
@@ -266,6 +266,14 @@ class Cache:
                     remove_folder(path)
                 else:
                     path.unlink()
+
+
+def _time(seconds: float) -> datetime:
+    """Return a time; one beyond all calendars, as a damaged file system has, is the first of all."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        return datetime.fromtimestamp(0, UTC)
 
 
 def _named(folder: Path, names: re.Pattern[str]) -> list[Path]:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from napari_sslmaps.files import hash_path, readable
@@ -86,6 +86,8 @@ class Places:
         What is not found is returned as the record has it.
         """
         name = PurePosixPath(path.replace("\\", "/")).name
+        if os.name == "nt" and _is_abroad(path, self.folder.absolute()):
+            path = name
         near = (_straight(self.folder.absolute() / path), self.folder / name, self.folder / "sources" / name)
         there = next((place for place in near if os.path.exists(place)), None)  # noqa: PTH110  # it says no where Path's raises
         if self.images is None or (there is not None and hash_path(there) == sha256):
@@ -105,6 +107,12 @@ class Places:
         return iter(
             sorted((*every, *alike), key=lambda place: (place.name != name, place.suffix.lower() != suffix))
         )
+
+
+def _is_abroad(path: str, folder: PurePath) -> bool:
+    """Whether a record names a server, other than its own, that Windows would tell who the user is."""
+    drive = PureWindowsPath(path).drive.lower()
+    return drive.startswith("\\\\") and drive != folder.drive.lower()
 
 
 def _has_hash(place: Path, sha256: str) -> bool:

@@ -83,13 +83,28 @@ def check_coded(coded: bytes, shape_yx: tuple[int, int]) -> None:
     Raises
     ------
     ValueError
-        If its header says so; of anything else nothing is said.
+        If its header says so, or a box of JPEG 2000 is shorter than its head; of anything else nothing is
+        said.
     """
+    _check_boxes(coded)
     found = _size_of(coded)
     if found is not None and found[0] * found[1] > 4 * max(1, shape_yx[0] * shape_yx[1]):
         raise ValueError(
             f"its {found[2]} is of {found[0]} × {found[1]} px, for {shape_yx[0]} × {shape_yx[1]}"
         )
+
+
+_JP2, _BOX_BYTES = b"\0\0\0\x0cjP  ", 8
+
+
+def _check_boxes(coded: bytes) -> None:
+    """Walk the boxes before a codestream: libraries go round for ever in one that is of no length."""
+    place = 12 if coded.startswith(_JP2) else len(coded)
+    while place < len(coded) and coded[place + 4 : place + _BOX_BYTES] != b"jp2c":
+        length = int.from_bytes(coded[place : place + 4], "big")
+        if length < _BOX_BYTES:
+            raise ValueError(f"a box of its JPEG 2000 is said to have {length} bytes")
+        place += length
 
 
 _FRAME = re.compile(rb"\xff[\xc0-\xc3\xc5-\xc7\xc9-\xcb\xcd-\xcf\xf7]..[\x02-\x10](....)", re.DOTALL)
@@ -108,8 +123,9 @@ def _size_of(coded: bytes) -> tuple[int, int, str] | None:
     if start[:4] == b"RIFF" and start[8:12] == b"WEBP" and len(start) >= 30:
         return *_of_webp(start), "WebP"
     if start.startswith(b"\xff\xd8"):
-        sides = [struct.unpack(">HH", found[1]) for found in _FRAME.finditer(coded)]
-        return (*max(sides, key=prod), "JPEG") if sides else None
+        sides = (struct.unpack(">HH", found[1]) for found in _FRAME.finditer(coded))
+        largest = max(sides, key=prod, default=None)
+        return None if largest is None else (*largest, "JPEG")
     return None
 
 

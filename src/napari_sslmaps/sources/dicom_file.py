@@ -253,8 +253,9 @@ def _header(path: Path) -> tuple[pydicom.Dataset, int, int]:
             f"Expected a DICOM image with pixels; {path.name} lists others. Give one of the files that it "
             "lists, or the folder of a series."
         )
+    kind = uid.name[:_MOST_SAID] if uid else "no SOP class"
     raise UnsupportedImageError(
-        f"Expected a DICOM image with pixels; {path.name} has none ({uid.name if uid else 'no SOP class'}). "
+        f"Expected a DICOM image with pixels; {path.name} has none ({kind}). "
         "Choose an image file, or copy this one again if it should be one."
     )
 

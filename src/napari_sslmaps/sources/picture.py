@@ -33,6 +33,8 @@ _CODESTREAM = b"\xff\x4f\xff\x51"
 _START_BYTES = 2**16
 _ANIMATED = ("GIF", "WEBP", "PNG", "AVIF")
 """Kinds whose pictures follow each other in time; those of a JPEG are views or parts of one."""
+_FRAME_BYTES = 10
+"""Bytes that a picture of an animation has at least."""
 _COMMENT = re.compile(rb"#[^\r\n]*[\r\n]?")
 _KEPT_BYTES = 128 * 2**20
 _BMP_BYTES, _BIT_FIELDS = 66, (3, 6)
@@ -168,7 +170,10 @@ class PictureSource(SourceBase):
             size, there = prod(picture.size) * len(picture.getbands()) * depth, held_bytes(self._path)
             check_claim(size, there, self._path.name)
             check_packed(size, there, self._path.name)
-            return int(getattr(picture, "n_frames", 1)) if picture.format in _ANIMATED else 1
+            frames = int(getattr(picture, "n_frames", 1)) if picture.format in _ANIMATED else 1
+            if frames * _FRAME_BYTES > max(there, _FRAME_BYTES):
+                raise ValueError(f"it says {frames:,} pictures, of which it cannot have the bytes")
+            return frames
 
     def _decode(self, region: Region) -> NDArray[Any]:
         with decoding(self._path.name, "a readable picture", *_DAMAGE):

@@ -27,13 +27,16 @@ _COARSEST_UM = 30.0
 _APERIO = re.compile(r"\bMPP\s*=\s*([0-9.,]+)")
 _VENTANA = re.compile(r"\bScanRes\s*=\s*[\"']([0-9.,]+)")
 _PHILIPS = re.compile(
-    r'"DICOM_PIXEL_SPACING"[^>]*>\s*(?:"|&quot;)([^"&]+)(?:"|&quot;)\s+(?:"|&quot;)([^"&]+)'
+    r'"DICOM_PIXEL_SPACING"[^<>]{0,99}>\s{0,99}(?:"|&quot;)([^"&]{1,99})(?:"|&quot;)\s{1,99}(?:"|&quot;)([^"&]{1,99})'
 )
 _XMP = 700
-_PIXELS = re.compile(r"<(?:\w+:)?Pixels\b[^>]*>")
+_PIXELS = re.compile(r"<(?:\w{1,99}:)?Pixels\b[^<>]{0,9999}>")
 _SIZES = re.compile(r"\bSize[ZCT]\s*=\s*[\"'](\d{1,18})")
 _FILE_NAMES = re.compile(r"\bFileName\s*=\s*[\"']([^\"']+)")
-_LEFT_TO = re.compile(r"<(?:\w+:)?BinaryOnly\b[^>]*\bMetadataFile\s*=\s*[\"']([^\"']+)")
+_LEFT_TO = re.compile(
+    r"<(?:\w{1,99}:)?BinaryOnly\b[^<>]{0,9999}?\bMetadataFile\s{0,99}=\s{0,99}[\"']([^\"'<>]{1,4096})"
+)
+"""Patterns of what strangers write have bounds: without, a few megabytes are searched for days."""
 _MOST_METADATA = 64_000_000
 _MOST_PLANES = 10_000_000
 _MOST_TOLD = 12
@@ -105,10 +108,10 @@ def check_claimed_planes(file: tifffile.TiffFile, path: Path) -> None:
         If they say more planes than any file has, or one of those files is none.
     """
     about = (file.ome_metadata or "") if file.is_ome else ""
-    for pixels in _PIXELS.findall(about):
-        sizes = [int(size) for size in _SIZES.findall(pixels)]
-        if prod(sizes) > _MOST_PLANES:
-            raise tifffile.TiffFileError(f"it says {prod(sizes):,} planes, more than it can have")
+    sizes = (map(int, _SIZES.findall(pixels)) for pixels in _PIXELS.findall(about))
+    planes = sum(map(prod, sizes))
+    if planes > _MOST_PLANES:
+        raise tifffile.TiffFileError(f"it says {planes:,} planes, more than it can have")
     for name in set(_FILE_NAMES.findall(about)):
         special = special_kind(path.parent / html.unescape(name))
         if special:

@@ -1,6 +1,7 @@
 """Volumes as NIfTI, MetaImage and NRRD, through SimpleITK; an extra. A slice axis is like a time axis."""
 
 import errno
+import os
 import re
 import zlib
 from math import prod
@@ -206,6 +207,9 @@ def _files_of(path: Path) -> list[Path]:
     named = (
         start[found.end() :].decode(errors="replace").split() if words[0] == "LIST" and found else words[:1]
     )
+    for name in named:
+        if Path(os.path.normpath(name)).anchor or os.path.normpath(name).startswith(".."):
+            raise ValueError(f"{name:.80}, which it names, does not lie beside it")
     beside = [path.parent / name for name in named if "%" not in name]
     for file_beside in beside:
         special = special_kind(file_beside)

@@ -47,6 +47,8 @@ _DAMAGE = (
 )
 _AXES_BEFORE_03 = "TCZYX"
 _LISTED = 6
+_MOST_LEVELS = 64
+"""More than halvings of the largest side there is."""
 _LARGE_CHUNK = 2**26
 _INDEX_ENTRY = 16
 """Bytes in which a shard tells where a chunk in it lies."""
@@ -269,6 +271,8 @@ def _well_images(well: Any) -> list[str]:
 
 
 def _multiscale(group: Any, image: Mapping[str, Any]) -> tuple[list[Any], str, SpacingYX]:
+    if len(image["datasets"]) > _MOST_LEVELS:
+        raise ValueError(f"it says {len(image['datasets']):,} levels")
     arrays = [group[dataset["path"]] for dataset in image["datasets"]]
     axes = _axes(image, arrays[0].ndim)
     return arrays, _letters(axes), _spacing(image, axes, _letters(axes))

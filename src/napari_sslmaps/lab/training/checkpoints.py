@@ -19,7 +19,7 @@ from torch import Tensor
 from napari_sslmaps.encoders.families.registry import architecture_to_dict
 from napari_sslmaps.encoders.header import HEADER_KEY
 from napari_sslmaps.errors import CheckpointError, ExportError, SSLMapsError
-from napari_sslmaps.files import special_kind
+from napari_sslmaps.files import reason_of, special_kind
 from napari_sslmaps.lab.training.objectives.base import Objective
 from napari_sslmaps.lab.training.recipes import Recipe, parse_recipe, recipe_tables
 from napari_sslmaps.lab.training.run import Run, start
@@ -70,10 +70,9 @@ def _replacing(path: Path) -> Iterator[Path]:
         yield partial
         partial.replace(path)
     except (OSError, RuntimeError) as error:  # torch says a full disk in words of its own
-        reason = (error.strerror if isinstance(error, OSError) else "") or " ".join(str(error).split())[:120]
         raise ExportError(
-            f"Expected to save {path}; the system says: {reason}. Free some space; what was saved before is "
-            "whole, and --resume goes on from it."
+            f"Expected to save {path}; the system says: {reason_of(error, path.parent)}. Free some space; "
+            "what was saved before is whole, and --resume goes on from it."
         ) from error
     finally:
         with suppress(OSError):
