@@ -137,3 +137,15 @@ def test_no_json_gets_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "a.geojson").write_text("[[[")
     with pytest.raises(RecordError, match="in JSON"):
         read_annotation(tmp_path / "a.geojson", SHAPE)
+
+
+def test_areas_that_lie_over_each_other_without_end_are_refused(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.geojson", *[feature("gland", box(0, 0, 8000, 8000))] * 70)
+    with pytest.raises(AnnotationError, match=r"the 70 of this annotation lie 70 times over each other"):
+        read_annotation(path, (8000, 8000))
+
+
+def test_more_classes_than_labels_are_refused(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.geojson", *[feature(f"c{n}", box(0, 0, 4, 4)) for n in range(10_001)])
+    with pytest.raises(AnnotationError, match=r"at most 10,000 classes; a\.geojson has 10,001"):
+        read_annotation(path, SHAPE)

@@ -24,6 +24,7 @@ _BAND = 4_000_000
 _GRIDS = 4
 """Grids whose counts are kept."""
 _LARGEST_DRAWING = 64_000_000
+_MOST_DRAWN = 4 * 10**9
 _HIGHEST = 32_767
 Float = NDArray[np.float64]
 
@@ -329,6 +330,11 @@ def fill_rings(
         Label of each area.
     shape_yx
         Height and width of the image's level 0; of more than 64 million pixels, labels are coarser.
+
+    Raises
+    ------
+    AnnotationError
+        If they lie so many times over each other that drawing them would take minutes.
     """
     from skimage import draw
 
@@ -338,12 +344,22 @@ def fill_rings(
     shape = -(-shape_yx[0] // factor), -(-shape_yx[1] // factor)
     scale = np.divide(shape, shape_yx)
     labels = np.zeros(shape, np.int16)
-    for rings, number in zip(areas, numbers, strict=True):
-        places = [(ring + 0.5) * scale - 0.5 for ring in rings]
-        corners = np.concatenate(places)
-        low = np.clip(np.floor(corners.min(axis=0)).astype(int), 0, shape)
-        high = np.clip(np.ceil(corners.max(axis=0)).astype(int) + 1, low, shape)
+    placed = [[(ring + 0.5) * scale - 0.5 for ring in rings] for rings in areas]
+    boxes = [_box(np.concatenate(places), shape) for places in placed]
+    times = sum(int((high - low).prod()) for low, high in boxes) // max(1, labels.size)
+    if times * labels.size > _MOST_DRAWN:
+        raise AnnotationError(
+            f"Expected areas that lie side by side; the {len(areas):,} of this annotation lie {times:,} "
+            "times over each other. Export those that are wanted."
+        )
+    for places, (low, high), number in zip(placed, boxes, numbers, strict=True):
         if (high > low).all():
             inside = np.logical_xor.reduce([fill(high - low, place - low) for place in places])
             labels[low[0] : high[0], low[1] : high[1]][inside] = number
     return labels
+
+
+def _box(corners: Float, shape: tuple[int, int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the first pixel that corners reach, and the one behind their last."""
+    low = np.clip(np.floor(corners.min(axis=0)).astype(int), 0, shape)
+    return low, np.clip(np.ceil(corners.max(axis=0)).astype(int) + 1, low, shape)

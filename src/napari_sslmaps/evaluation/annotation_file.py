@@ -15,6 +15,7 @@ from napari_sslmaps.sources.masks import read_mask, void_label
 GEOJSON = ".geojson"
 _LEFT_OUT = "Ignore*"
 """QuPath's class of what is not measured."""
+_MOST_CLASSES = 10_000
 _ONE = "annotated"
 """Class of all areas, where none has a class of its own."""
 Rings = tuple[NDArray[np.float64], ...]
@@ -59,7 +60,12 @@ def read_annotation(
         ignored = void_label(labels) if ignore is None else ignore
         return Annotation.from_labels(labels, shape_yx, names=names, ignore=ignored)
     areas = _areas_in(path)
-    numbers = {name: number for number, name in (names or names_in(path)).items()}
+    numbers = {name: number for number, name in (names or _numbered(areas)).items()}
+    if len(numbers) > _MOST_CLASSES:
+        raise AnnotationError(
+            f"Expected at most {_MOST_CLASSES:,} classes; {path.name} has {len(numbers):,}. Set the classes "
+            "of its areas in QuPath: their names may stand where classes should."
+        )
     unknown = sorted({name for name, _ in areas} - numbers.keys() - {_LEFT_OUT})
     if unknown:
         raise AnnotationError(
@@ -84,7 +90,11 @@ def names_in(path: Path) -> dict[int, str]:
     RecordError
         If it is no JSON.
     """
-    return dict(enumerate(sorted({name for name, _ in _areas_in(path)} - {_LEFT_OUT}), start=1))
+    return _numbered(_areas_in(path))
+
+
+def _numbered(areas: list[tuple[str, Rings]]) -> dict[int, str]:
+    return dict(enumerate(sorted({name for name, _ in areas} - {_LEFT_OUT}), start=1))
 
 
 def _areas_in(path: Path) -> list[tuple[str, Rings]]:
