@@ -35,6 +35,7 @@ def tiny_architecture(method: str) -> ViTArchitecture | UNetArchitecture:
         "dinov2": replace(TINY_VIT, registers=4, layer_scale=True),
         "dinov3": replace(TINY_VIT, registers=4, layer_scale=True, rope=True, qkv_bias=False, eps=1e-5),
         "dira": TINY_UNET,
+        "contrastive": TINY_VIT,
     }[method]
 
 

@@ -131,6 +131,7 @@ BYSTANDER = Method(
     families=("vit", "stripes"),
     pretext="family_kit:watch",
     edits="blocks",
+    file_holds="nothing else",
 )
 watch = reconstruction_view
 

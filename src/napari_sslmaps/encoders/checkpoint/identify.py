@@ -244,7 +244,7 @@ def _method_of_file(case: Case, family: Family) -> tuple[str | None, str, bool]:
         return fact.value, fact.how, fact.certain
     if family is VIT:
         return _guess_of_transformer(case.file.container, case.translated)
-    trained = [method for method in METHODS.values() if family.kind in method.families]
+    trained = [one for one in METHODS.values() if family.kind in one.families and one.file_holds]
     if len(trained) != 1:
         return None, "", False
     return trained[0].name, f"{family.title}, as {trained[0].title} alone trains it here", False

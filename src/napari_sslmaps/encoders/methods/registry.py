@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from napari_sslmaps.encoders.methods.contrastive import CONTRASTIVE
 from napari_sslmaps.encoders.methods.dino import DINO, DINOV2
 from napari_sslmaps.encoders.methods.dinov3 import DINOV3
 from napari_sslmaps.encoders.methods.dira import DIRA
@@ -18,5 +19,6 @@ METHODS: Mapping[str, Method] = {
         DINOV2,
         DINOV3,
         DIRA,
+        CONTRASTIVE,
     )
 }

@@ -10,6 +10,7 @@ from napari.layers import Image, Layer
 
 from napari_sslmaps.core.pretext_views import Panel, PretextView
 from napari_sslmaps.core.region import Region
+from napari_sslmaps.encoders.methods.registry import METHODS
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import Cancelled, RegionError, SSLMapsError
 from napari_sslmaps.pretext.options import PretextOptions
@@ -82,7 +83,11 @@ class PretextController:
 
     def candidates(self) -> list[EncoderSpec]:
         """Return the encoders whose task can be shown: those with trained weights at hand."""
-        return [spec for spec in self._workspace.available if spec.origin != "control" and not spec.trouble]
+        return [
+            spec
+            for spec in self._workspace.available
+            if spec.origin != "control" and not spec.trouble and METHODS[spec.method].pretext
+        ]
 
     def show(self) -> None:
         """Compute the view of the chosen encoder; what was painted or moved on it stays."""
