@@ -368,6 +368,26 @@ def test_files_of_anchors_and_components_are_asked_for(
             assert sentence in panel.run.status.text(), entry.text()
 
 
+def test_a_suffix_that_is_put_to_a_name_replaces_no_file_unasked(
+    qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    widget, answers = QWidget(), [parts.QMessageBox.StandardButton.No, parts.QMessageBox.StandardButton.Yes]
+    qtbot.addWidget(widget)
+    (tmp_path / "mine.csv").touch()
+    monkeypatch.setattr(parts.QMessageBox, "question", lambda *_: answers.pop(0))
+    for typed, wanted in (
+        ("mine", ""),
+        ("mine", "mine.csv"),
+        ("other", "other.csv"),
+        ("mine.geojson", "mine.geojson"),
+    ):
+        chosen = str(tmp_path / typed), "Table (*.csv)"
+        monkeypatch.setattr(parts.QFileDialog, "getSaveFileName", lambda *_, chosen=chosen: chosen)
+        path = parts.ask_where(widget, "Save", "a.json", "JSON (*.json);;Table (*.csv)")
+        assert path == (str(tmp_path / wanted) if wanted else "")
+    assert not answers
+
+
 def test_anchors_of_another_image_are_offered(panel: SSLMapsWidget) -> None:
     reference, workspace = panel.anchors.reference, panel.workspace
     assert not reference.isEnabled()

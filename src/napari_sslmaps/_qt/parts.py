@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from html import escape
+from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import QEvent, QObject, QPoint, QSignalBlocker, QSize, Qt, Signal
@@ -19,6 +20,7 @@ from qtpy.QtWidgets import (
     QLabel,
     QLineEdit,
     QMenu,
+    QMessageBox,
     QScrollArea,
     QSizePolicy,
     QSlider,
@@ -46,6 +48,7 @@ TONES = {
 _WIDEST = 440
 """Pixels that a dock takes at most, however long the words on it: a laptop's screen has 1366."""
 _JSON = "JSON (*.json);;All files (*)"
+_SUFFIX = re.compile(r"\*(\.\w+)")
 _ADDRESS = re.compile(r"(https://[^\s()]+)")
 
 
@@ -174,6 +177,24 @@ def short_names(names: Sequence[str]) -> dict[str, str]:
     """Return name → its first word, or all of it where another name begins with the same word."""
     words = [name.partition("-")[0] for name in names]
     return {name: word if words.count(word) == 1 else name for word, name in zip(words, names, strict=True)}
+
+
+def ask_where(parent: QWidget, title: str, name: str, kinds: str) -> str:
+    """Ask which file to write, and return its path; empty if none.
+
+    A name without a suffix gets that of its kind. Qt has then asked about another name: a file that is there
+    is asked about here.
+    """
+    path, kind = QFileDialog.getSaveFileName(parent, title, name, kinds)
+    if not path or Path(path).suffix:
+        return path
+    found = _SUFFIX.search(kind or kinds)
+    path += found[1] if found else Path(name).suffix
+    if Path(path).exists():
+        question = f"{Path(path).name} is there already. Replace it?"
+        if QMessageBox.question(parent, title, question) != QMessageBox.StandardButton.Yes:
+            return ""
+    return path
 
 
 def tool(text: str, tip: str) -> QToolButton:
@@ -413,7 +434,7 @@ class FileMenu(QToolButton):
 
     def ask_to_save(self) -> None:
         """Ask which file to write."""
-        path, _ = QFileDialog.getSaveFileName(self, f"Save {self._what}", f"{self._what}.json", _JSON)
+        path = ask_where(self, f"Save {self._what}", f"{self._what}.json", _JSON)
         if path:
             self.saved.emit(path)
 

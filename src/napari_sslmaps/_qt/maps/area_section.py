@@ -4,9 +4,9 @@ from dataclasses import replace
 from typing import Any
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QCheckBox, QFileDialog, QLabel, QPushButton, QSlider, QSpinBox
+from qtpy.QtWidgets import QCheckBox, QLabel, QPushButton, QSlider, QSpinBox
 
-from napari_sslmaps._qt.parts import Lines, Section, quiet, row, titled
+from napari_sslmaps._qt.parts import Lines, Section, ask_where, quiet, row, titled
 from napari_sslmaps.core.segments import SegmentOptions
 
 _STEPS = 200
@@ -103,7 +103,6 @@ class AreaSection(Section):
             self.shown.click()
 
     def _ask_to_save(self) -> None:
-        path, kind = QFileDialog.getSaveFileName(self, "Export areas", "areas.geojson", _FILES)
+        path = ask_where(self, "Export areas", "areas.geojson", _FILES)
         if path:
-            suffix = kind[kind.index("*") + 1 : kind.index(")")]
-            self.saved.emit(path if "." in path.rsplit("/", 1)[-1] else path + suffix)
+            self.saved.emit(path)

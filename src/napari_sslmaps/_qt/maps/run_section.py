@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QCheckBox,
-    QFileDialog,
     QLabel,
     QMenu,
     QProgressBar,
@@ -20,6 +19,7 @@ from napari_sslmaps._qt.parts import (
     ComboBox,
     Lines,
     Section,
+    ask_where,
     dim,
     quiet,
     row,
@@ -209,9 +209,9 @@ class ViewSection(Section):
         self.figure_requested.emit("")
 
     def _ask_to_save(self) -> None:
-        path, _ = QFileDialog.getSaveFileName(self, "Save figure", "figure.png", "PNG (*.png);;JPEG (*.jpg)")
+        path = ask_where(self, "Save figure", "figure.png", "PNG (*.png);;JPEG (*.jpg)")
         if path:
-            self.figure_requested.emit(path if "." in path.rsplit("/", 1)[-1] else f"{path}.png")
+            self.figure_requested.emit(path)
 
     def set_shown(self, kind: str) -> None:
         """Show which map is in view."""
