@@ -1,5 +1,6 @@
 """Who beats its controls, and how it is told."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -74,9 +75,16 @@ def test_nearness_is_a_control_of_every_encoder() -> None:
 
 def test_what_nearness_alone_does_as_well_is_said_to_be_in_one_piece() -> None:
     [verdict] = verdicts(comparison(0.6, 0.5))
-    assert "clearly better than those that see the image, but not than distance alone" in verdict.sentence
+    assert "clearly better than pixels-8px, but not than distance alone" in verdict.sentence
     [verdict] = verdicts(comparison(0.6, 0.6))
-    assert "those that see the image" not in verdict.sentence
+    assert "in one piece" not in verdict.sentence
+
+
+def test_what_was_not_compared_is_not_said_to_be_beaten() -> None:
+    found = comparison(0.6, 0.5)
+    [verdict] = verdicts(replace(found, methods=found.methods[:1]))
+    assert "is no better than distance alone" in verdict.sentence
+    assert "which were not compared" in verdict.sentence
 
 
 def test_differences_are_paired_by_anchor() -> None:

@@ -213,7 +213,7 @@ def test_answers_of_another_study_or_to_other_questions_are_refused(folder, tmp_
 
 
 def test_a_study_needs_anchors_and_an_empty_folder(images, tmp_path):
-    with pytest.raises(InvalidOptionError, match="Give a set of anchors"):
+    with pytest.raises(InvalidOptionError, match="Give anchors for all images"):
         new_study(request(images, anchors=AnchorGroup("anchors")), tmp_path / "a")
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "file").touch()

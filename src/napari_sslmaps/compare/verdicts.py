@@ -14,6 +14,8 @@ from napari_sslmaps.evaluation.uncertainty import bootstrap_mean, paired_differe
 NEARNESS = "distance alone"
 """Every comparison of anchors has this control: a map that knows but how far a token is from the anchor."""
 
+_ASK_FOR_MORE = "untrained twins, pixels and colour, which were not compared, would tell more"
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -44,11 +46,17 @@ class Verdict:
         if not self.unbeaten:
             return ""
         if set(self.unbeaten) <= set(self.blind):
+            seeing = [name for name, _ in self.differences if name not in self.blind]
+            better = (
+                f"it is clearly better than {', '.join(seeing)}, but not than"
+                if seeing
+                else "it is no better than"
+            )
+            more = "what sees the image, and is beaten, tells more" if seeing else _ASK_FOR_MORE
             return (
-                f"{self.encoder} does not beat its controls: it is clearly better than those that see the "
-                f"image, but not than {', '.join(self.unbeaten)}. Where what is sought lies in one piece "
-                "around the anchor, places near it are right without looking; untrained twins and colour, "
-                "which this one beats, tell more."
+                f"{self.encoder} does not beat its controls: {better} {', '.join(self.unbeaten)}. Where what "
+                "is sought lies in one piece around the anchor, places near it are right without looking; "
+                f"{more}."
             )
         return (
             f"{self.encoder} does not beat its controls: it is not clearly better than "

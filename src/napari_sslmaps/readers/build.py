@@ -232,8 +232,8 @@ def problems(request: StudyRequest, out: Path) -> dict[str, str]:
     bare = [item.name for item in request.images if not (item.anchors or request.anchors.anchors)]
     if following and bare:
         found["anchors"] = (
-            f"Expected anchors for the map of {', '.join(sorted(following))}; {bare[0]} has none. Give a set "
-            "of anchors, a CSV with a column anchors, or maps without it."
+            f"Expected anchors for the map of {', '.join(sorted(following))}; {bare[0]} has none. Give "
+            "anchors for all images, a CSV with a column anchors, or maps that need none, such as attention."
         )
     if (out / KEY_FILE).exists() or (out.is_dir() and any(out.iterdir())):
         found["out"] = f"Expected an empty folder for a study; {out} holds something. Choose another."

@@ -429,6 +429,7 @@ class Controller:
             old.anchors = self.workspace.anchors
             old.spacing_um = self.workspace.spacing_um
             old.choice = self.workspace.region
+            old.areas_shown = self.workspace.areas_shown
             old.requested = self.workspace.appearance
         self.coordinator.abandon()
         self.masks.abandon()
@@ -451,6 +452,7 @@ class Controller:
         self.workspace.anchors = session.anchors if session is not None else ()
         self.marks.update()
         self.workspace.spacing_um = session.spacing_um if session is not None else None
+        self.workspace.areas_shown = session is not None and session.areas_shown
         self._take_from_file(new)
         self.workspace.level = 0
         self._choose_region(before, new)

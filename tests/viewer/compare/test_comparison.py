@@ -286,6 +286,23 @@ def test_the_packages_compare_and_write_what_the_window_asks(tmp_path: Path) -> 
     assert "anchors.csv" in export("tables", shown, found, tmp_path / "tables")
 
 
+def test_a_mask_file_is_of_the_image_that_it_was_chosen_for(
+    comparing: ComparePage, viewer: ViewerModel, image: Image, tmp_path: Path
+) -> None:
+    mask = np.zeros((64, 80), np.uint8)
+    mask[:, 40:] = 1
+    iio.imwrite(tmp_path / "mask.png", mask)
+    comparing.model.annotation = tmp_path / "mask.png"
+    assert comparing.model.classes
+    other = viewer.add_image(image.data.copy(), name="other")
+    assert comparing.model.annotation is None
+    assert comparing.model.classes == ()
+    viewer.layers.selection.active = image
+    assert comparing.model.annotation == tmp_path / "mask.png"
+    viewer.layers.selection.active = other
+    assert comparing.model.annotation is None
+
+
 def test_a_folder_is_compared_at_the_scale_and_resolution_of_the_window(
     controller: Controller, comparer: KnownComparer, image: Image, tmp_path: Path
 ) -> None:

@@ -32,7 +32,7 @@ _LABEL = 64
 _PAINTED, _MOVED = frozenset[Edits]({"paint", "crops"}), frozenset[Edits]({"blocks", "crops"})
 _HINTS: Mapping[Edits, str] = {
     "paint": "Paint to hide patches; label 0 or the eraser shows them again.",
-    "blocks": "Drag, resize, add or delete target blocks; the number on each is its mean agreement.",
+    "blocks": "Drag, resize, add or delete target blocks; the number on each is its mean centred agreement.",
     "crops": "Drag or resize the crops: white are global, blue local. Paint to hide patches.",
     "distort": "What was cut out or shuffled, and what the U-Net makes of it.",
     "": "",

@@ -80,6 +80,7 @@ class ComparisonController:
         self._runner = runner
         self._comparer = comparer
         self._waiting = False
+        self._mask_files: dict[str, Path] = {}
         self.result: ComparisonResult | None = None
         self._compared: Shown | None = None
         self._connections = Connections()
@@ -283,9 +284,16 @@ class ComparisonController:
             self._waiting = False
             self._compare()
 
-    def _on_image(self) -> None:
-        """Forget what was found of another image."""
+    def _on_image(self, new: Image | None, old: Image | None) -> None:
+        """Forget what was found of another image, and take the mask file that was chosen for this one."""
         self._waiting = False
+        chosen = self._model.annotation
+        if isinstance(chosen, Path) and old is not None:
+            self._mask_files[str(old.unique_id)] = chosen
+        mask_file = None if new is None else self._mask_files.get(str(new.unique_id))
+        if isinstance(chosen, Path) or mask_file is not None:
+            self._model.annotation = mask_file
+            self._on_layers()
         self._runner.discard()
         self.result = None
         self._model.findings = self._model.advice = ()

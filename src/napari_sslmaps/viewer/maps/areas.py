@@ -126,7 +126,8 @@ class AreaController:
         except SSLMapsError as error:
             workspace.say(str(error), failed=True)
             return
-        workspace.say(f"{len(found.sizes_px)} areas written to {written.name}.")
+        count = len(found.sizes_px)
+        workspace.say(f"{count} area{'' if count == 1 else 's'} written to {written.name}.")
 
     def mark_most_similar(self, count: int) -> None:
         """Add the places most similar to the anchors as a Points layer, the most similar first."""

@@ -284,9 +284,9 @@ class PretextTools:
 def _shapes_of(view: PretextView) -> tuple[list[Float], list[str], list[str]]:
     """Corners, kind and text of each shape of a view."""
     if isinstance(view, PredictionView):
-        texts = []
+        texts, agreement = [], view.agreement if view.centred is None else view.centred
         for block in view.targets:
-            inside = view.agreement[block.row : block.row + block.height, block.col : block.col + block.width]
+            inside = agreement[block.row : block.row + block.height, block.col : block.col + block.width]
             texts.append(f"{np.nanmean(inside):.2f}" if np.isfinite(inside).any() else "")
         corners = [block_corners(block, view.grid) for block in view.targets]
         return corners, ["target"] * len(corners), texts

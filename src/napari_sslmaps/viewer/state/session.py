@@ -96,6 +96,8 @@ class Session:
         Embeddings of its frames, made ahead; None if there are none.
     choice
         Choice of its region when another image was turned to; empty before.
+    areas_shown
+        Whether its areas were shown when another image was turned to.
     """
 
     region: Region | None = None
@@ -106,6 +108,7 @@ class Session:
     mask: PlacedMask | None = None
     clip: ClipEmbeddings | None = None
     choice: RegionChoice | Literal[""] = ""
+    areas_shown: bool = False
 
     def covers(self, region: Region, mask: PlacedMask | None) -> bool:
         """Whether this is what was embedded."""
