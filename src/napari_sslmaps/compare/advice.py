@@ -148,8 +148,9 @@ def scale_sentences(statistics: Sequence[ImageStatistics], locality: Locality) -
     if tokens >= 1:
         sigma = 100 * share / _REACH_OVER_SCALE
         proposed = (
-            f"A third of that reach is a scale to try: --scale {sigma:.2g}% of the region's shorter side, on "
-            "other images than those it was measured on, and for controls as well."
+            f"A third of that reach is a scale to try: {sigma:.2g} % of the region's shorter side (Scale in "
+            "the window, --scale on the command line), on other images than those it was measured on, and "
+            "for controls as well."
         )
         return found, proposed
     finer = "Choose a finer level of the image, or an encoder of smaller stride."
