@@ -242,7 +242,7 @@ def test_evidence_is_measured_of_the_region():
     tokens = Embedding.from_tokens(labels[::8, ::8, None] + [[[0.0, 1.0]]], stride=8)
     embedding = replace(tokens, provenance=Provenance(window=(0.0, 1000.0)))
     found = statistics_of(opened_image(pixels, labels=labels, spacing=(0.5, 0.5)), embedding)
-    assert (found.signal, found.scale.locality) == ("annotation", "local")
+    assert (found.signal, found.scale.reach) == ("annotation", "local")
     assert found.length_px == pytest.approx(5.5, abs=1.5)
     assert found.length_um == pytest.approx(found.length_px / 2)
     assert found.sigma == pytest.approx(0.05, rel=0.06)

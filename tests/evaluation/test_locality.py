@@ -70,16 +70,16 @@ def test_of_scattered_discs_it_is_about_their_radius(radius):
 def test_the_reach_is_told_in_words():
     halves = np.zeros((256, 256), np.uint8)
     halves[:, 128:] = 1
-    assert scale_of(discs(5)).locality == "local"
-    assert scale_of(discs(22)).locality == "between"
-    assert scale_of(halves).locality == "global"
+    assert scale_of(discs(5)).reach == "local"
+    assert scale_of(discs(22)).reach == "between"
+    assert scale_of(halves).reach == "global"
     assert scale_of(halves).share == pytest.approx(0.35, abs=0.03)
 
 
 def test_nothing_annotated_has_no_scale():
     scale = scale_of(np.ones((64, 64), np.uint8))
     assert np.isnan(scale.length_px)
-    assert scale.locality == "unknown"
+    assert scale.reach == "unknown"
 
 
 def test_a_coarse_mask_and_a_large_one_have_the_scale_of_the_image():

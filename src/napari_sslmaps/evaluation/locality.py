@@ -43,7 +43,7 @@ class SignalScale:
     share: float
 
     @property
-    def locality(self) -> Locality:
+    def reach(self) -> Locality:
         """``local``, ``global`` or ``between``, in words; ``unknown`` without a signal."""
         if not np.isfinite(self.share):
             return "unknown"
