@@ -305,6 +305,16 @@ def test_a_part_that_is_not_what_was_written_is_not_opened(store):
     assert (manifest.checks[segment].size - manifest.checks[segment].head) % tokens == 0
 
 
+def test_a_head_longer_than_its_file_asks_for_no_memory(store):
+    build_index(store)
+    folder = index_folder(store)
+    manifest = Manifest.read(folder)
+    (segment,) = manifest.segments
+    check = replace(manifest.checks[segment], head=2**60)
+    with pytest.raises(RecordError, match="not what was written"):
+        read_part(folder / segment, replace(manifest, checks={segment: check}))
+
+
 def test_a_token_that_the_index_does_not_have_is_damage(store):
     build_index(store)
     folder = index_folder(store)

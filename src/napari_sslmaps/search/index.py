@@ -103,8 +103,9 @@ class PartCheck:
     @classmethod
     def of(cls, path: Path, head: int) -> Self:
         """Take the facts of a file with a head of so many bytes."""
-        with path.open("rb") as file:
-            return cls(path.stat().st_size, head, hashlib.sha256(file.read(max(0, head))).hexdigest())
+        size = path.stat().st_size
+        with path.open("rb") as file:  # as much as is asked for is set aside before it is read
+            return cls(size, head, hashlib.sha256(file.read(max(0, min(head, size)))).hexdigest())
 
 
 @strict
