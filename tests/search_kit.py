@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from napari_sslmaps.batch.store import Output, write_output
+from napari_sslmaps.batch.store import Output, begin_outputs, end_outputs, remove_if_empty, write_output
 from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Embedding, Provenance
@@ -47,12 +47,13 @@ def put(store, name, seed, key="k", masked=False, block="", encoder=ENCODER):
     )
     embedding = Embedding(tokens, TokenGrid.covering(region, STRIDE), provenance)
     row = {"name": name, "image": path.name}
-    unfinished = store / ".unfinished"
-    unfinished.mkdir(parents=True, exist_ok=True)
+    unfinished = store / ".unfinished" / "x"
+    begin_outputs(unfinished)
     write_output(
         store / encoder / f"{name}.zarr", Output(embedding, {}, None, "float16", key, row), unfinished
     )
-    unfinished.rmdir() if not any(unfinished.iterdir()) else None
+    end_outputs(unfinished)
+    remove_if_empty(unfinished)
     return tokens
 
 

@@ -175,7 +175,7 @@ def test_a_stop_keeps_what_is_done(go, tmp_path):
         go(on_progress=stop)
     done = len(table(tmp_path / "out"))
     assert done >= 2
-    for _ in range(300):  # a worker that was at an image may still be writing, and tidies up after itself
+    for _ in range(300):  # a worker that was at an image tidies up after itself
         if not (tmp_path / "out" / ".unfinished").exists():
             break
         sleep(0.1)

@@ -1,16 +1,24 @@
 """OME-Zarr 0.5 outputs: read by our own reader of such images, and back; whole or not there."""
 
+import errno
 import json
 from dataclasses import replace
 from pathlib import Path
-from shutil import copytree
+from shutil import copytree, rmtree
 
 import numpy as np
 import pytest
 import zarr
 
 from napari_sslmaps.batch import store
-from napari_sslmaps.batch.store import Output, read_about, read_embedding, write_output
+from napari_sslmaps.batch.store import (
+    Output,
+    begin_outputs,
+    end_outputs,
+    read_about,
+    read_embedding,
+    write_output,
+)
 from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Embedding, Provenance
@@ -45,7 +53,7 @@ def made(embedding: Embedding, tokens: str = "float16", spacing=(0.5, 0.25)) -> 
 @pytest.fixture
 def place(tmp_path):
     unfinished = tmp_path / "unfinished"
-    unfinished.mkdir()
+    begin_outputs(unfinished)
     return tmp_path / "out" / "a.png.zarr", unfinished
 
 
@@ -61,7 +69,7 @@ def test_an_embedding_comes_back(embedding, place, tokens, tolerance):
     assert (back.grid, back.provenance) == (embedding.grid, embedding.provenance)
     assert back.attention_kind == "cls"
     np.testing.assert_allclose(pca_map(back).values, pca_map(embedding).values, atol=0.02)
-    assert list(unfinished.iterdir()) == []
+    assert [path.name for path in unfinished.iterdir()] == ["going-on"]
 
 
 def test_each_image_is_ome_zarr_of_the_right_size_and_place(embedding, place):
@@ -158,7 +166,7 @@ def test_nor_is_one_of_another_format_or_without_a_description(embedding, place,
     with pytest.raises(ExportError, match="was not written by a batch"):
         write_output(folder, made(embedding, "none"), unfinished)
     assert (folder / file).read_text() == "mine"
-    assert list(unfinished.iterdir()) == []
+    assert [path.name for path in unfinished.iterdir()] == ["going-on"]
 
 
 def test_what_cannot_be_written_leaves_the_older_output(embedding, place, monkeypatch):
@@ -171,25 +179,43 @@ def test_what_cannot_be_written_leaves_the_older_output(embedding, place, monkey
     monkeypatch.setattr(zarr.Array, "__setitem__", full)
     with pytest.raises(ExportError, match=r"No space left on device.*free some space"):
         write_output(folder, made(embedding), unfinished)
-    assert list(unfinished.iterdir()) == []
+    assert [path.name for path in unfinished.iterdir()] == ["going-on"]
     np.testing.assert_array_equal(read_embedding(folder).foreground, embedding.foreground)
 
 
-def test_what_was_half_taken_away_is_never_an_output(embedding, place, monkeypatch):
-    """A run that is over moves the folder away, while writing on would make parts of it anew."""
+@pytest.mark.parametrize("over", [end_outputs, rmtree])
+def test_what_is_written_when_the_run_is_over_is_never_an_output(embedding, place, monkeypatch, over):
+    """Writing on would make parts of a folder that is gone anew."""
     folder, unfinished = place
     write = store._write_image
 
     def interrupted(root, kind, values, output):
         write(root, kind, values, output)
         if kind == "tokens":
-            unfinished.rename(unfinished.with_suffix(".over"))
+            over(unfinished)
 
     monkeypatch.setattr(store, "_write_image", interrupted)
-    with pytest.raises(ExportError, match=r"was removed|No such file"):
+    with pytest.raises(ExportError, match=r"run is over|No such file"):
         write_output(folder, made(embedding), unfinished)
     assert not folder.exists()
     assert not unfinished.exists()  # nor is what was made anew left over
+
+
+def test_an_output_that_cannot_take_its_place_leaves_the_older_one(embedding, place, monkeypatch):
+    folder, unfinished = place
+    write_output(folder, made(embedding), unfinished)
+    rename = Path.rename
+
+    def refused(path, target):
+        if target == folder and (path / "pca").exists() and not (path / "tokens").exists():
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", refused)
+    with pytest.raises(ExportError, match="Permission denied"):
+        write_output(folder, made(embedding, "none"), unfinished)
+    assert "tokens" in read_about(folder).images
+    assert [path.name for path in unfinished.iterdir()] == ["going-on"]
 
 
 def test_damage_is_said(embedding, place, tmp_path):

@@ -11,7 +11,7 @@ from skimage.data import immunohistochemistry
 
 from napari_sslmaps.batch import work
 from napari_sslmaps.batch import work as memory
-from napari_sslmaps.batch.store import read_about, read_embedding
+from napari_sslmaps.batch.store import begin_outputs, end_outputs, read_about, read_embedding
 from napari_sslmaps.batch.tasks import BatchOptions, choose_encoder, make_task, tiles_folder
 from napari_sslmaps.batch.work import embed_task, prepare
 from napari_sslmaps.core.region import Region
@@ -31,7 +31,7 @@ EXACT = BatchOptions(RunOptions(device="cpu", precision="float32"), tokens="floa
 @pytest.fixture
 def task(images, encoder, tmp_path):
     unfinished = tmp_path / "out" / ".unfinished" / "x"
-    unfinished.mkdir(parents=True)
+    begin_outputs(unfinished)
     item = BatchItem(str(images / "more" / "c.png"), "more/c.png", anchors=((20.0, 30.0),))
     return make_task(item, encoder, EXACT, tmp_path / "out", unfinished)
 
@@ -80,7 +80,7 @@ def test_an_image_that_cannot_be_embedded_is_a_row_with_its_sentence(task, item,
     assert row.status == "failed"
     assert said in row.error
     assert not (tmp_path / "out" / "tiny-mae").exists()
-    assert list(Path(task.unfinished).iterdir()) == []
+    assert [path.name for path in Path(task.unfinished).iterdir()] == ["going-on"]
 
 
 def test_an_image_too_large_for_the_worker_is_said_before_it_is_computed(task, monkeypatch):
@@ -89,7 +89,7 @@ def test_an_image_too_large_for_the_worker_is_said_before_it_is_computed(task, m
 
 
 def test_a_run_that_is_over_is_not_worked_for(task):
-    Path(task.unfinished).rmdir()
+    end_outputs(Path(task.unfinished))
     assert "has been stopped" in embed_task(task)[0].error
     assert not Path(task.folder).exists()
 

@@ -10,7 +10,7 @@ import tifffile
 from PIL import Image
 from search_kit import DIM, ENCODER, STRIDE, put, tokens_of
 
-from napari_sslmaps.batch.store import Output, write_output
+from napari_sslmaps.batch.store import Output, begin_outputs, write_output
 from napari_sslmaps.cli import main
 from napari_sslmaps.core.tiling import Tiling
 from napari_sslmaps.errors import (
@@ -246,7 +246,7 @@ def test_an_image_is_known_again_by_what_embed_saw_of_it(tile, tmp_path):
     Image.fromarray(pixels).save(tmp_path / "a.png")
     seen = embed(str(tmp_path / "a.png"), "mae-demo", tiling=Tiling(tile))
     row = {"name": "a", "image": "a.png"}
-    (tmp_path / "store" / ".unfinished").mkdir(parents=True)
+    begin_outputs(tmp_path / "store" / ".unfinished")
     output = tmp_path / "store" / "mae-demo" / "a.zarr"
     write_output(output, Output(seen, {}, None, "float16", "k", row), tmp_path / "store" / ".unfinished")
     check_as_embedded("a", tmp_path / "a.png", output)

@@ -5,7 +5,7 @@ import signal
 import threading
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from concurrent.futures import CancelledError
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from napari_sslmaps.batch.cluster import Workers, open_client
+from napari_sslmaps.batch.store import begin_outputs, end_outputs, remove_if_empty
 from napari_sslmaps.batch.table import Row
 from napari_sslmaps.batch.tasks import BatchTask, image_footprint
 from napari_sslmaps.batch.work import embed_task, failed_rows, prepare
@@ -29,7 +30,6 @@ _LOST = "The cluster gave the image up. Run again to embed it."
 _GLANCE_SECONDS = 0.5
 
 
-_OVER = ".over"
 _UNFINISHED = re.compile(r"[0-9a-f]{32}(\.over)?")
 """What folders of unfinished outputs are called: nothing else is ever deleted there."""
 
@@ -66,9 +66,9 @@ def rows_of(tasks: Sequence[BatchTask], workers: Workers, unfinished: Path) -> G
         return
     with (
         noticed_interrupts() as check,
-        _made(unfinished),
+        _made(unfinished, workers),
         open_client(workers, tasks[0].options.maps.device) as client,
-        _over_first(unfinished),
+        _told_when_over(unfinished),
     ):
         largest_first = sorted(tasks, key=lambda task: image_footprint(task.item) or (0, 0), reverse=True)
         submitted = {
@@ -98,10 +98,14 @@ def _as_they_come(futures: "Collection[Future[Any]]", check: Callable[[], None])
 
 
 @contextmanager
-def _made(unfinished: Path) -> Iterator[None]:
+def _made(unfinished: Path, workers: Workers) -> Iterator[None]:
+    """Make the folder of unfinished outputs, and remove it when nobody writes to it any more.
+
+    Workers of another cluster outlive a run that was stopped; what they are at, they remove themselves.
+    """
     home = unfinished.parent
     try:
-        unfinished.mkdir(parents=True)
+        begin_outputs(unfinished)
         for other in home.iterdir():  # of a run that was killed, or of one beside this
             ours = _UNFINISHED.fullmatch(other.name) and not other.is_symlink()
             if ours and time() - other.stat().st_mtime > _STALE_SECONDS:
@@ -111,27 +115,23 @@ def _made(unfinished: Path) -> Iterator[None]:
             f"Expected to write to {home.parent}; the system says: {error.strerror or error}. "
             "Choose another folder."
         ) from error
+    still_written = bool(workers.scheduler)
     try:
         yield
+        still_written = False
     finally:
-        for place in (unfinished, unfinished.with_suffix(_OVER)):  # a worker may have written while it went
-            rmtree(place, ignore_errors=True)
-        with suppress(OSError):  # not empty: another run is at work here, or has removed it
-            home.rmdir()
+        if not still_written:
+            rmtree(unfinished, ignore_errors=True)
+        remove_if_empty(unfinished)
 
 
 @contextmanager
-def _over_first(unfinished: Path) -> Iterator[None]:
-    """Take the folder away before the client goes, which tells workers to stop.
-
-    It is moved before it is removed, so that an output is never whole in part when a worker renames it.
-    """
+def _told_when_over(unfinished: Path) -> Iterator[None]:
+    """Say to the workers that the run is over before the client goes."""
     try:
         yield
     finally:
-        with suppress(FileNotFoundError):  # somebody else took it away
-            unfinished.rename(unfinished.with_suffix(_OVER))
-        rmtree(unfinished.with_suffix(_OVER), ignore_errors=True)
+        end_outputs(unfinished)
 
 
 def _prepared(client: "Client", tasks: Sequence[BatchTask], check: Callable[[], None]) -> list[BatchTask]:

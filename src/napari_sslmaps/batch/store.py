@@ -38,6 +38,8 @@ _VERSION = "0.5"
 _CHUNK = 64
 _ATTEMPTS = 8
 _MOST_BYTES = 100_000_000
+_GOING_ON = "going-on"
+"""File in the folder of a run's unfinished outputs, as long as it goes on: writing does not make it anew."""
 _FLOAT16_MAX = 65504.0
 _READING = (OSError, KeyError, TypeError, ValueError, IndexError)
 
@@ -80,62 +82,77 @@ def write_output(folder: Path, output: Output, unfinished: Path) -> None:
     output
         Results to write.
     unfinished
-        A folder on the same file system, in which it grows; moved away as a whole when the run is over.
+        Folder from `begin_outputs`, on the same file system, in which it grows.
 
     Raises
     ------
     ExportError
-        If it cannot be written.
+        If it cannot be written, or the run is over.
     """
     growing = unfinished / uuid4().hex
-    number, taken = 0, False
     try:
         growing.mkdir()
-        number = growing.stat().st_ino
         _write(growing, output)
-        taken = not _is_still(growing, number)
-        if taken:  # and half of it made anew by writing on
-            raise FileNotFoundError(errno.ENOENT, "the folder of unfinished outputs was removed")
+        if not is_going_on(unfinished):  # or the folder was removed, and half of it made anew by writing on
+            raise FileNotFoundError(errno.ENOENT, "the run is over")
         folder.parent.mkdir(parents=True, exist_ok=True)
         _replace(folder, growing, unfinished)
     except ExportError:
         raise
     except OSError as error:
-        taken = taken or not _is_still(growing, number)
         raise ExportError(
             f"Expected to write {folder}; the system says: {error.strerror or error}. "
             "Choose another folder or free some space."
         ) from error
     finally:
         rmtree(growing, ignore_errors=True)
-        if taken:  # the run is over, and has looked for the last time
-            with suppress(OSError):  # another output is in it
-                unfinished.rmdir()
-                unfinished.parent.rmdir()
+        if not is_going_on(unfinished):
+            remove_if_empty(unfinished)
 
 
-def _is_still(folder: Path, number: int) -> bool:
-    """Whether a folder is the one that was made, by the number that the file system gave it."""
-    try:
-        return folder.stat().st_ino == number
-    except FileNotFoundError:
-        return False
+def begin_outputs(unfinished: Path) -> None:
+    """Make the folder in which the outputs of a run grow; the run goes on until `end_outputs`."""
+    unfinished.mkdir(parents=True, exist_ok=True)
+    (unfinished / _GOING_ON).touch()
+
+
+def end_outputs(unfinished: Path) -> None:
+    """Say that a run is over; who is still writing to its folder keeps nothing of it."""
+    (unfinished / _GOING_ON).unlink(missing_ok=True)
+
+
+def is_going_on(unfinished: Path) -> bool:
+    """Whether the run whose outputs grow in a folder has not ended."""
+    return (unfinished / _GOING_ON).exists()
+
+
+def remove_if_empty(unfinished: Path) -> None:
+    """Remove the folder of a run that is over, and the one around it, unless there is something in them."""
+    with suppress(OSError):
+        unfinished.rmdir()
+    with suppress(OSError):  # another run is at work here, or has removed it
+        unfinished.parent.rmdir()
 
 
 def _replace(folder: Path, growing: Path, unfinished: Path) -> None:
     """Move an output to its place; what another run puts there at the same moment is replaced too."""
     for _ in range(_ATTEMPTS):
+        before = unfinished / uuid4().hex
         if os.path.lexists(folder):
             _check_ours(folder)
             with suppress(FileNotFoundError):
-                folder.rename(unfinished / uuid4().hex)  # goes with the unfinished ones
+                folder.rename(before)
         try:
             growing.rename(folder)
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                with suppress(OSError):
+                    before.rename(folder)
                 raise
         else:
             return
+        finally:
+            rmtree(before, ignore_errors=True)
     raise FileExistsError(errno.EEXIST, "another run keeps writing it")
 
 

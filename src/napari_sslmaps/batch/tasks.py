@@ -104,7 +104,7 @@ class BatchTask:
     folder
         Folder of the output, absolute.
     unfinished
-        Folder of this run's unfinished outputs, absolute; once it is gone, the run is over.
+        Folder of this run's unfinished outputs, absolute, as `begin_outputs` made it.
     package_version
         Version that every worker must have.
     """

@@ -12,7 +12,7 @@ from threading import Lock
 from time import perf_counter
 from typing import TYPE_CHECKING, cast
 
-from napari_sslmaps.batch.store import Output, write_output
+from napari_sslmaps.batch.store import Output, is_going_on, write_output
 from napari_sslmaps.batch.summaries import score
 from napari_sslmaps.batch.table import Row, spread_provenance
 from napari_sslmaps.batch.tasks import BatchEncoder, BatchOptions, BatchTask, tiles_folder
@@ -180,7 +180,7 @@ def _maps(task: BatchTask, embeddings: Embedding | FrameEmbeddings) -> list[Mapp
 
 
 def _check_running(task: BatchTask) -> None:
-    if not Path(task.unfinished).is_dir():
+    if not is_going_on(Path(task.unfinished)):
         raise Cancelled("The batch that asked for this image has been stopped.")
 
 
