@@ -12,7 +12,8 @@ from PIL import Image
 from napari_sslmaps.compare.compute import compare
 from napari_sslmaps.compare.progress import ComparisonProgress
 from napari_sslmaps.compare.record import comparison_from_record, numbers_sha256, record_of
-from napari_sslmaps.compare.request import ComparedImage, ComparisonOptions, ComparisonRequest
+from napari_sslmaps.compare.request import ComparedImage, ComparisonOptions, ComparisonRequest, MaskFile
+from napari_sslmaps.compare.store import from_plain
 from napari_sslmaps.compare.tables import plots_of, tables_of
 from napari_sslmaps.compare.write import write_comparison
 from napari_sslmaps.core.findings import Table
@@ -372,3 +373,40 @@ def test_a_mask_that_is_painted_on_meanwhile_is_recorded_as_it_was_scored(tmp_pa
     assert record.evaluation["images"][0]["mask"]["sha256"] == scored
     with pytest.raises(RecordError, match=r"Expected the mask of 0\.png of this record"):
         comparison_from_record(record, tmp_path)
+
+
+def framed(folder: Path, margin: int) -> tuple[ComparedImage, ...]:
+    """An image like an ultrasound frame, grey speckle between black margins, with a disc to be found."""
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(60, 200, (64, 64), dtype=np.uint8)
+    rows, cols = np.mgrid[:64, :64]
+    labels = ((rows - 32) ** 2 + (cols - 32) ** 2 < 100).astype(np.uint8)
+    pixels[:, :margin] = pixels[:, 64 - margin :] = 0
+    Image.fromarray(pixels).save(folder / "image.png")
+    Image.fromarray(labels).save(folder / "mask.png")
+    return (ComparedImage("image.png", str(folder / "image.png"), MaskFile(folder / "mask.png")),)
+
+
+def test_black_margins_that_are_scored_are_measured_and_said_until_they_are_left_out(tmp_path: Path) -> None:
+    request = replace(request_in(tmp_path), images=framed(tmp_path, 16), scores=("maps", "anchors", "probes"))
+    out = tmp_path / "out"
+    first = compare(request, folder=out)
+    assert first.images[0].evidence.outside == pytest.approx(0.5, abs=0.13)  # a token at the edge is inside
+    stored = json.loads((out / "images" / "image.png" / "scores.json").read_text(encoding="utf-8"))
+    assert stored["scores"]["evidence"]["outside"] == first.images[0].evidence.outside
+    share = f"{100 * first.images[0].evidence.outside:.0f} % of what is scored lies outside"
+    write_comparison(first, out)
+    assert share in (out / "report.html").read_text(encoding="utf-8")
+    notes = {key: " ".join(table(first, key).notes) for key in ("anchors", "maps", "probes")}
+    assert all(share in text and "--region-mask auto" in text for text in notes.values())
+    del stored["scores"]["evidence"]["outside"]  # as earlier versions wrote it
+    assert np.isnan(from_plain(stored["scores"]).evidence.outside)
+    run = replace(request.options.run, mask="auto")
+    inside = compare(replace(request, options=replace(request.options, run=run)))
+    assert inside.images[0].evidence.outside == 0
+    assert "outside the tissue" not in " ".join(table(inside, "anchors").notes)
+
+
+def test_margins_too_narrow_to_count_are_not_spoken_of(tmp_path: Path) -> None:
+    request = replace(request_in(tmp_path), images=framed(tmp_path, 2), scores=("anchors",))
+    assert "outside the tissue" not in " ".join(table(compare(request), "anchors").notes)

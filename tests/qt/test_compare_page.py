@@ -1,5 +1,6 @@
 """The Compare page in a real window: scribbles are painted, rows picked and results exported by mouse."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,8 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QDialogButtonBox, QLineEdit, QMenu, QWidget
 
 from napari_sslmaps._qt.dock import SSLMapsWidget
+from napari_sslmaps._qt.maps.image_section import REGIONS
+from napari_sslmaps.compare.image_statistics import ImageStatistics, sentences_on_outside
 from napari_sslmaps.viewer.canvas.image_layer import OWN
 from napari_sslmaps.viewer.compare.scribbles import CLASS_COLOURS, PREDICTION, SCRIBBLES
 
@@ -191,3 +194,10 @@ def test_a_folder_is_asked_for_in_a_dialog(panel: SSLMapsWidget, qtbot: QtBot, t
     assert [(image.name, image.label) for image in asked.request.images] == [("cells/one.png", "cells")]
     assert asked.folder == tmp_path / "out"
     assert widget.compare.results.table.model_.cell(0, 0) == "mae-demo"
+
+
+def test_what_is_said_to_leave_out_what_is_around_is_called_so_in_the_window() -> None:
+    around = ImageStatistics("image", "none", *[math.nan] * 6, outside=0.2)
+    [told] = sentences_on_outside([around])
+    [text] = [text for text, key in REGIONS if key == "mask"]
+    assert f"Region: {text}" in told

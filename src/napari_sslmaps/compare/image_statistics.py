@@ -12,6 +12,8 @@ from napari_sslmaps.compare.images import OpenedImage
 from napari_sslmaps.core.baselines import unit_pixels
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Embedding, Float32
+from napari_sslmaps.errors import UnsupportedImageError
+from napari_sslmaps.evaluation.anchor_scores import TokenWeights
 from napari_sslmaps.evaluation.locality import (
     GLOBAL,
     LOCAL,
@@ -21,11 +23,14 @@ from napari_sslmaps.evaluation.locality import (
     similarity_scale,
 )
 from napari_sslmaps.evaluation.noise import noise_level
+from napari_sslmaps.pipeline.masks import find_mask
 from napari_sslmaps.serialise import Measured, strict
 
 Signal = Literal["annotation", "similarity", "none"]
 _SIDE = 512
 _NOTHING = SignalScale(math.nan, math.nan, math.nan)
+_MUCH_OUTSIDE = 0.1
+"""Mean share of what is scored outside tissue or field of view from which it is said."""
 
 
 @strict
@@ -45,6 +50,9 @@ class ImageStatistics:
         The same in micrometres; NaN where the image does not say its spacing.
     sigma, contrast
         Noise and contrast, as in `NoiseLevel`.
+    outside
+        Share of the scored pixels that are background and lie where no tissue or field of view is found; NaN
+        without annotation, in a mask that was handed over, and in files of before.
     """
 
     image: str
@@ -55,6 +63,7 @@ class ImageStatistics:
     length_um: Measured
     sigma: Measured
     contrast: Measured
+    outside: Measured = math.nan
 
     @property
     def scale(self) -> SignalScale:
@@ -87,6 +96,7 @@ def statistics_of(image: OpenedImage, embedding: Embedding) -> ImageStatistics:
         length_um=scale.length_px * um_per_px,
         sigma=noise.sigma,
         contrast=noise.contrast,
+        outside=_outside(image, embedding),
     )
 
 
@@ -99,12 +109,40 @@ def locality_of(statistics: Sequence[ImageStatistics]) -> Locality:
     return "local" if middle < LOCAL else "global" if middle >= GLOBAL else "between"
 
 
+def sentences_on_outside(statistics: Sequence[ImageStatistics]) -> tuple[str, ...]:
+    """Say how much of what is scored lies around tissue or field of view, where that is much."""
+    shares = [item.outside for item in statistics if np.isfinite(item.outside)]
+    if not shares or np.mean(shares) < _MUCH_OUTSIDE:
+        return ()
+    most = f" (up to {100 * max(shares):.0f} % of an image)" if len(shares) > 1 else ""
+    told = (
+        f"{100 * np.mean(shares):.0f} % of what is scored{most} lies outside the tissue or field of view and "
+        "counts as background, which can make scores look better or worse than they are inside. To leave it "
+        "out, choose Region: Tissue or field of view on the page Maps, or --region-mask auto on the command "
+        "line."
+    )
+    return (told,)
+
+
 def _signal_of(image: OpenedImage, embedding: Embedding) -> tuple[Signal, SignalScale]:
     if image.annotation is not None:
         return "annotation", annotation_scale(image.annotation, embedding.grid)
     if len(image.requested.anchors):
         return "similarity", similarity_scale(embedding, image.requested.anchors)
     return "none", _NOTHING
+
+
+def _outside(image: OpenedImage, embedding: Embedding) -> float:
+    if image.annotation is None or image.requested.mask is not None:
+        return math.nan
+    try:
+        found = find_mask(image.source, "auto", image.region.frame)
+    except UnsupportedImageError:  # too large to look at without coarse levels
+        return math.nan
+    scored = TokenWeights.of(embedding, image.annotation)
+    outside = ~found.on(embedding.grid).ravel()[scored.ranked]
+    total = float(scored.counts.sum())
+    return float(scored.counts[0, outside].sum()) / total if total else math.nan
 
 
 def _middle(image: OpenedImage, embedding: Embedding) -> Float32:

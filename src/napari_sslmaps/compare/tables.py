@@ -7,6 +7,7 @@ from typing import TypeVar
 import numpy as np
 
 from napari_sslmaps.compare.depth_profiles import depth_plots
+from napari_sslmaps.compare.image_statistics import sentences_on_outside
 from napari_sslmaps.compare.results import ComparedMethod, Comparison, MeasuredRow
 from napari_sslmaps.compare.scale_profiles import READ, profile_plots
 from napari_sslmaps.compare.scores import SCORES, ScoreType
@@ -47,6 +48,7 @@ _CKA_NOTE = "CKA, linear: 1 if one encoder's tokens are a rotation of the other'
 
 def tables_of(comparison: Comparison) -> tuple[Table, ...]:
     """Return every table that a comparison has numbers for, the most telling first."""
+    outside = sentences_on_outside(comparison.image_statistics)
     made = (
         anchor_table(comparison),
         difference_table(comparison),
@@ -55,7 +57,11 @@ def tables_of(comparison: Comparison) -> tuple[Table, ...]:
         *measured_tables(comparison),
         agreement_table(comparison),
         *_robustness_tables(comparison),
-        *(part for part in comparison.across if isinstance(part, Table)),
+        *(
+            replace(part, notes=(*part.notes, *outside))
+            for part in comparison.across
+            if isinstance(part, Table)
+        ),
         image_table(comparison),
     )
     return tuple(table for table in made if table.rows)
@@ -271,7 +277,11 @@ def _made(comparison: Comparison) -> str:
 
 def _remarks(comparison: Comparison) -> tuple[str, ...]:
     """Say how tokens were made, what was left out, and whether images of two kinds are averaged."""
-    notes = (_made(comparison), *(note for image in comparison.images for note in image.notes))
+    notes = (
+        _made(comparison),
+        *sentences_on_outside(comparison.image_statistics),
+        *(note for image in comparison.images for note in image.notes),
+    )
     grey, coloured = (
         [image.name for image in comparison.images if image.grey is kind] for kind in (True, False)
     )

@@ -312,7 +312,10 @@ def test_a_folder_is_compared_at_the_scale_and_resolution_of_the_window(
     (tmp_path / "one.png").write_bytes(b"")
     controller.compare_page.comparison.run_folder(folder)
     run = comparer.asked[-1].request.options.run
-    assert (run.maps.scale, run.resolution) == (TokenScale(5.0, "%"), "native")
+    assert (run.maps.scale, run.resolution, run.mask) == (TokenScale(5.0, "%"), "native", "")
+    workspace.region = "mask"
+    controller.compare_page.comparison.run_folder(folder)
+    assert comparer.asked[-1].request.options.run.mask == "auto", "the window leaves out what is around, too"
 
 
 def test_a_folder_is_compared_as_the_command_line_does(tmp_path: Path) -> None:

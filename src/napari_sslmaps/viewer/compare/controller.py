@@ -1,6 +1,7 @@
 """The Compare page at work: what is missing is embedded, then all is scored off the window's thread."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -130,6 +131,7 @@ class ComparisonController:
         workspace.progress = RunProgress("Listing images", 0.0)
         depth = workspace.token_block, workspace.token_norm
         run = run_options(workspace.request, workspace.tiling, workspace.resolution, depth, anchored=False)
+        run = replace(run, mask="auto" if workspace.region == "mask" else "")
         request = partial(request_of_folder, folder, specs, self._model.controls, run)
         job = ComparisonJob(request, specs, self._comparer, folder=folder.out)
         self._runner.submit(job, TaskCallbacks(self._on_reported, returned, self._on_failed))
