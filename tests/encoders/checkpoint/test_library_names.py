@@ -215,7 +215,7 @@ def test_mmpretrain_of_moco_v3(tmp_path, branch):
     path = saved(tmp_path / "moco.pth", state, outer="state_dict")
     network, pixels = average.eval() if branch else trained, pixels_of()
     encoder = compare(path, pixels, *network(pixels), method=None, branch=branch)
-    assert encoder.spec.method == "dino"
+    assert encoder.spec.method == "contrastive"
     wide = {
         name: torch.zeros([384 * side // DIM if side in (DIM, 3 * DIM) else side for side in value.shape])
         for name, value in state.items()

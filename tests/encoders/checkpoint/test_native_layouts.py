@@ -430,9 +430,12 @@ def test_dira_by_discrimination_alone_is_an_encoder_without_decoder(tmp_path, fo
     network = unet("resnet50").encoder
     content = dict(network.state_dict()) | {"fc.0.weight": torch.ones(4, 4), "fc.2.weight": torch.ones(2, 4)}
     if form == "checkpoint.pth":
-        content = {"state_dict": {f"module.encoder_q.{name}": value for name, value in content.items()}}
+        state = {f"module.encoder_{one}.{name}": value for one in "qk" for name, value in content.items()}
+        state["module.queue"] = torch.ones(2, 8)
+        content = {"epoch": 7, "arch": "resnet50", "state_dict": state, "best_loss": 0.5}
     path = save(tmp_path / form, content)
     encoder = load_encoder(path, device="cpu", precision="float32", token_stage="encoder.layer2")
+    assert encoder.spec.method == "dira"
     assert encoder.spec.architecture.decoder_channels == ()
     assert any("ResNet encoder" in sentence for sentence in encoder.report.ambiguous)
     pixels = torch.rand(1, 3, 64, 64)

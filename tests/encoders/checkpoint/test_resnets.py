@@ -37,12 +37,15 @@ def check_features(path, network, **options):
     stem = network.maxpool(network.relu(network.bn1(network.conv1(pixels))))
     wanted = network.layer3(network.layer2(network.layer1(stem)))
     torch.testing.assert_close(tokens, wanted, atol=1e-4, rtol=1e-4)
+    return encoder.report
 
 
 def forms(weights):
     other = {key: part + 1 for key, part in weights.items() if part.is_floating_point()}
     momentum = before("module.momentum_encoder.", other) | before("module.predictor.", HEAD)
+    query, key = (before(f"module.encoder_{one}.", part) for one, part in (("q", weights), ("k", other)))
     return {
+        "moco-v2": query | key | {"module.queue": torch.ones(4, 8), "module.queue_ptr": torch.zeros(1)},
         "moco-v3": before("module.base_encoder.", weights | before("fc.", HEAD)) | momentum,
         "simsiam": before("module.encoder.", weights | before("fc.", HEAD))
         | before("module.predictor.", HEAD),
@@ -56,14 +59,28 @@ def forms(weights):
     }
 
 
-FORMS = ["moco-v3", "simsiam", "swav", "solo-learn-before-1.0.4", "lightly", "radimagenet", "sequence"]
+METHODS = {
+    "moco-v2": ("contrastive", True),
+    "moco-v3": ("contrastive", True),
+    "simsiam": ("contrastive", False),
+    "swav": ("contrastive", True),
+    "solo-learn-before-1.0.4": ("contrastive", False),
+    "lightly": ("contrastive", False),
+    "radimagenet": ("dira", False),
+    "sequence": ("dira", False),
+}
+"""Method of each form, and whether its keys leave no doubt."""
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", METHODS)
 def test_features_are_those_of_the_network(tmp_path, network, form):
     content = forms(of_layers(network))[form]
     torch.save({"state_dict": content, "epoch": 3}, tmp_path / "training.pth")
-    check_features(tmp_path / "training.pth", network)
+    report = check_features(tmp_path / "training.pth", network)
+    method, certain = METHODS[form]
+    assert report.method == method
+    assert certain is not any("is inferred from this alone" in doubt for doubt in report.ambiguous)
+    assert report.normalisation == {"contrastive": "imagenet", "dira": "unit"}[method]
 
 
 @pytest.mark.parametrize(

@@ -247,7 +247,8 @@ def _method_of_file(case: Case, family: Family) -> tuple[str | None, str, bool]:
     trained = [one for one in METHODS.values() if family.kind in one.families and one.file_holds]
     if len(trained) != 1:
         return None, "", False
-    return trained[0].name, f"{family.title}, as {trained[0].title} alone trains it here", False
+    how = f"{family.title}; what learned otherwise, from labels for example, looks the same"
+    return trained[0].name, how, False
 
 
 def _written_method(case: Case) -> str | None:

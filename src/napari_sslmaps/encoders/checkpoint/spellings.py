@@ -13,7 +13,7 @@ from torch import Tensor
 from napari_sslmaps.encoders.checkpoint.open import Opened
 from napari_sslmaps.encoders.checkpoint.timm_config import HEADS, OTHER_NAMES
 from napari_sslmaps.encoders.families.family import prefixes_of
-from napari_sslmaps.encoders.methods.dino import translate_moco
+from napari_sslmaps.encoders.methods.contrastive import translate_moco
 from napari_sslmaps.encoders.methods.mae import translate_mae
 from napari_sslmaps.encoders.recognition import Fact, PretextHeads, Translated, Unwrapped, separate
 

@@ -45,19 +45,9 @@ def _is_dinov2(file: Unwrapped) -> bool:
     )
 
 
-_MOCO_HEADS: Mapping[int, int] = {384: 12, 768: 12}
-"""Heads of MoCo v3's transformers by token width: its small one has twice as many as others."""
-_MOCO_BRANCHES = {"base_encoder", "momentum_encoder"}
-
-
 def _is_msn(file: Unwrapped) -> bool:
     """Whether the head of MSN's own code stands behind a transformer with a CLS token."""
     return {"fc.fc1.weight", "patch_embed.proj.weight", "cls_token"} <= set(file.tensors)
-
-
-def _is_moco(file: Unwrapped) -> bool:
-    """Whether a transformer lay under a name that MoCo v3's code gives."""
-    return bool(_MOCO_BRANCHES & set(file.container.split(".")) and "patch_embed.proj.weight" in file.tensors)
 
 
 def translate_msn(file: Unwrapped) -> Translated:
@@ -71,13 +61,6 @@ def translate_msn(file: Unwrapped) -> Translated:
 
 
 MSN_IS_LIKE_DINO = "it is of MSN, which like DINO matches views of an image"
-
-
-def translate_moco(file: Unwrapped) -> Translated:
-    """Translate a branch of MoCo v3 (arXiv 2104.02057), which is shown as DINO: both match views."""
-    how = "names of MoCo v3, which like DINO matches views of an image"
-    facts = {"method": Fact("dino", how, certain=False), "usual_heads": Fact(_MOCO_HEADS, "MoCo v3's code")}
-    return replace(separate(file, "MoCo v3", _BESIDE), facts=facts)
 
 
 def translate_dino(file: Unwrapped) -> Translated:
@@ -139,7 +122,6 @@ DINO = Method(
     layouts=(
         KeyLayout(_is_dino, translate_dino),
         KeyLayout(_is_msn, translate_msn),
-        KeyLayout(_is_moco, translate_moco),
     ),
     pretext="napari_sslmaps.pretext.dino:views_view",
     edits="crops",

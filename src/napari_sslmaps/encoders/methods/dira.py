@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 
+from napari_sslmaps.encoders.methods.contrastive import facts_of_views
 from napari_sslmaps.encoders.methods.method import Claim, KeyLayout, Method
 from napari_sslmaps.encoders.recognition import PretextHeads, Translated, Unwrapped, separate
 
@@ -42,7 +43,8 @@ def translate_unet(file: Unwrapped) -> Translated:
 def translate_resnet(file: Unwrapped) -> Translated:
     """Translate a ResNet in torchvision's names, as DiRA saves when it learns by discrimination alone."""
     translated = _with_projection(separate(file, "torchvision ResNet", _BESIDE))
-    return replace(translated, state={f"encoder.{key}": value for key, value in translated.state.items()})
+    state = {f"encoder.{key}": value for key, value in translated.state.items()}
+    return replace(translated, state=state, facts=facts_of_views(file))
 
 
 def _with_projection(translated: Translated) -> Translated:
