@@ -10,11 +10,15 @@ from PIL import Image
 
 from napari_sslmaps.cli.commands import main
 from napari_sslmaps.compare import compute
+from napari_sslmaps.compare.request import ComparisonRequest
 from napari_sslmaps.compare.results import ScoredImage
+from napari_sslmaps.compare.scores import DEFAULT_CONTROLS, DEFAULT_SCORES
 from napari_sslmaps.compare.scoring import ImageEmbeddings
+from napari_sslmaps.errors import AnnotationError
 from napari_sslmaps.files import hash_path
 from napari_sslmaps.inputs import images as inputs_images
 from napari_sslmaps.records.run import RunRecord
+from napari_sslmaps.viewer.compare.model import ComparisonModel
 
 
 @pytest.fixture
@@ -54,6 +58,21 @@ def test_a_folder_is_scored_and_scored_again_from_its_record(
     Image.new("L", (64, 64)).save(tmp_path / "masks" / "1.png")
     assert run(*again) == 1
     assert "mask of 1.png of this record" in capsys.readouterr().err
+
+
+def test_scores_and_controls_are_those_of_the_window_unless_others_are_named(
+    typed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[ComparisonRequest] = []
+
+    def stop(request: ComparisonRequest, *_: Any, **__: Any) -> None:
+        asked.append(request)
+        raise AnnotationError("Expected no more.")
+
+    monkeypatch.setattr(compute, "compare", stop)
+    assert run(*typed) == 1
+    assert (asked[0].scores, asked[0].controls) == (DEFAULT_SCORES, DEFAULT_CONTROLS)
+    assert (ComparisonModel.scores, ComparisonModel.controls) == (DEFAULT_SCORES, DEFAULT_CONTROLS)
 
 
 def test_scores_of_a_block_within_a_mask_are_repeated(typed: list[str], tmp_path: Path) -> None:

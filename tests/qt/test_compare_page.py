@@ -17,6 +17,7 @@ from qtpy.QtWidgets import QApplication, QDialogButtonBox, QLineEdit, QMenu, QWi
 from napari_sslmaps._qt.dock import SSLMapsWidget
 from napari_sslmaps._qt.maps.image_section import REGIONS
 from napari_sslmaps.compare.image_statistics import ImageStatistics, sentences_on_outside
+from napari_sslmaps.compare.scores import DEFAULT_CONTROLS, DEFAULT_SCORES
 from napari_sslmaps.viewer.canvas.image_layer import OWN
 from napari_sslmaps.viewer.compare.scribbles import CLASS_COLOURS, PREDICTION, SCRIBBLES
 
@@ -190,7 +191,8 @@ def test_a_folder_is_asked_for_in_a_dialog(panel: SSLMapsWidget, qtbot: QtBot, t
     qtbot.mouseClick(dialog.start, LEFT)
     qtbot.waitUntil(lambda: widget.workspace.status.text.startswith("Compared 2 encoders"))
     (asked,) = widget.controller.compare_page.comparison._comparer.asked
-    assert asked.request.scores == ("maps", "anchors", "boundaries", "scale", "localisation")
+    assert asked.request.scores == (*DEFAULT_SCORES, "localisation")
+    assert asked.request.controls == DEFAULT_CONTROLS
     assert [(image.name, image.label) for image in asked.request.images] == [("cells/one.png", "cells")]
     assert asked.folder == tmp_path / "out"
     assert widget.compare.results.table.model_.cell(0, 0) == "mae-demo"

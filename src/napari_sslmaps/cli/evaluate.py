@@ -31,7 +31,7 @@ from napari_sslmaps.cli.options import (
     takes,
     words,
 )
-from napari_sslmaps.compare.scores import CONTROL_KINDS, SCORES
+from napari_sslmaps.compare.scores import CONTROL_KINDS, DEFAULT_CONTROLS, DEFAULT_SCORES, SCORES
 from napari_sslmaps.files import user_path
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def evaluate(  # noqa: PLR0913  # each parameter is an option that users type, o
             help=f"Scores to compute, such as maps,anchors, out of {', '.join(SCORES)}.",
             rich_help_panel=_SCORES,
         ),
-    ] = "maps,anchors,agreement",
+    ] = ",".join(DEFAULT_SCORES),
     controls: Annotated[
         str,
         typer.Option(
@@ -120,7 +120,7 @@ def evaluate(  # noqa: PLR0913  # each parameter is an option that users type, o
             "or all, or none.",
             rich_help_panel=_SCORES,
         ),
-    ] = "position,pixels,colour",
+    ] = ",".join(DEFAULT_CONTROLS),
     count: Annotated[
         int,
         typer.Option(
@@ -158,7 +158,9 @@ def evaluate(  # noqa: PLR0913  # each parameter is an option that users type, o
     within: Annotated[
         str,
         typer.Option(
-            "--region-mask", help="Embed only this: auto, tissue or field-of-view.", rich_help_panel=PLACE
+            "--region-mask",
+            help="Embed and score only this: auto, tissue or field-of-view.",
+            rich_help_panel=PLACE,
         ),
     ] = "",
     opened: OpenFlags = OpenFlags(),

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from napari_sslmaps.compare.scores import CONTROL_KINDS, SCORES
+from napari_sslmaps.compare.scores import CONTROL_KINDS, DEFAULT_CONTROLS, DEFAULT_SCORES, SCORES
 from napari_sslmaps.core.grid import Points
 from napari_sslmaps.core.placed_mask import PlacedMask
 from napari_sslmaps.core.region import Region
@@ -150,8 +150,8 @@ class ComparisonRequest:
 
     images: tuple[ComparedImage, ...]
     encoders: tuple[EncoderChoice, ...]
-    controls: tuple[ControlKind, ...] = ("position", "pixels")
-    scores: tuple[str, ...] = ("maps", "anchors", "agreement")
+    controls: tuple[ControlKind, ...] = DEFAULT_CONTROLS
+    scores: tuple[str, ...] = DEFAULT_SCORES
     options: ComparisonOptions = field(default_factory=ComparisonOptions)
     anonymous: bool = False
 

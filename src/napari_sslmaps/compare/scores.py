@@ -26,8 +26,6 @@ class ScoreType:
         Whether it is found image by image, and kept with each image's scores.
     keeps_tokens
         Whether it is found over the tokens of all images together.
-    embeds_again
-        Whether every image is embedded anew for it, so that it is not ticked unasked.
     in_window, in_folder
         Whether the Compare page offers it for the image in view, and for a folder of images.
     measure
@@ -45,7 +43,6 @@ class ScoreType:
     needs_annotation: bool = False
     per_image: bool = True
     keeps_tokens: bool = False
-    embeds_again: bool = False
     in_window: bool = True
     in_folder: bool = True
     measure: str = ""
@@ -104,7 +101,6 @@ SCORES: Mapping[str, ScoreType] = {
             "Similarity to anchors and a probe, on the tokens of every block or stage of each encoder.",
             "masks",
             needs_annotation=True,
-            embeds_again=True,
             title="Depth profile",
             each="Tokens",
             columns=DEPTH_COLUMNS,
@@ -124,7 +120,6 @@ SCORES: Mapping[str, ScoreType] = {
         ScoreType(
             "robustness",
             "The region again under speckle, blur and gain, each at several strengths: takes long.",
-            embeds_again=True,
             in_folder=False,
         ),
         ScoreType(
@@ -161,3 +156,8 @@ CONTROL_TIPS: Mapping[ControlKind, str] = {
     "constant": "The encoder on the region's mean colour.",
 }
 CONTROL_KINDS: tuple[ControlKind, ...] = get_args(ControlKind)
+DEFAULT_SCORES: tuple[str, ...] = ("maps", "anchors", "agreement")
+"""Scores of a comparison unless others are chosen: on the page, over a folder, on the command line."""
+DEFAULT_CONTROLS: tuple[ControlKind, ...] = ("untrained", "position", "pixels", "colour")
+"""Controls, likewise. A constant image is not among them: it costs an embedding per encoder, as an untrained
+twin does, and tells less."""

@@ -11,6 +11,7 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels
 from viewer_kit import KnownEmbedder, LaterRunner, known_services, noise
 
+from napari_sslmaps.compare.scores import DEFAULT_CONTROLS, DEFAULT_SCORES
 from napari_sslmaps.core.placed_mask import PlacedMask
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.scale import TokenScale
@@ -88,7 +89,7 @@ def test_what_is_missing_is_embedded_and_then_compared(
     assert len(embedder.calls) == 2
     asked = comparer.asked[-1]
     assert asked.image.region == Region(0, 0, 64, 80)
-    assert asked.request.controls == ("untrained", "position", "pixels")
+    assert (asked.request.scores, asked.request.controls) == (DEFAULT_SCORES, DEFAULT_CONTROLS)
     assert asked.image.annotation.classes == (1, 2)
     assert comparing.model.classes == ((1, "gland"), (2, "stroma"))
     assert comparing.model.shown == "anchors"

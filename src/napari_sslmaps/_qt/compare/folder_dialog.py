@@ -14,7 +14,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_sslmaps._qt.parts import ComboBox, PathLine, dim, note, plain
-from napari_sslmaps.compare.scores import SCORES
+from napari_sslmaps.compare.scores import DEFAULT_SCORES, SCORES, ScoreType
 from napari_sslmaps.viewer.compare.jobs import SUBFOLDERS, FolderRequest
 
 _LABELS = (("none", ""), ("names of sub-folders", SUBFOLDERS), ("a CSV: image, label", "csv"))
@@ -45,9 +45,8 @@ class FolderDialog(QDialog):
         self.labels = ComboBox(_LABELS, "Label of each image as a whole.")
         self.scores = {key: QCheckBox(key) for key, score in SCORES.items() if score.in_folder}
         for key, box in self.scores.items():
-            score = SCORES[key]
-            box.setToolTip(f"needs {score.needs}")
-            box.setChecked(score.needs_annotation and score.per_image and not score.embeds_again)
+            box.setToolTip(_tip(SCORES[key]))
+            box.setChecked(key in DEFAULT_SCORES)
         self.message = note()
         self.buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
         self.start = QPushButton("Compare")
@@ -92,3 +91,7 @@ class FolderDialog(QDialog):
             FolderRequest(Path(self.images.text), masks, labels, ticked, Path(self.out.text))
         )
         self.accept()
+
+
+def _tip(score: ScoreType) -> str:
+    return score.tip if score.needs == "nothing" else f"{score.tip} Needs {score.needs}."

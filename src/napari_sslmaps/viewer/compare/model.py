@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from psygnal import SignalGroupDescriptor
 
+from napari_sslmaps.compare.scores import DEFAULT_CONTROLS, DEFAULT_SCORES
 from napari_sslmaps.core.findings import Finding
 from napari_sslmaps.encoders.controls import ControlKind
 
@@ -69,8 +70,8 @@ class ComparisonModel:
     annotation: "Labels | Shapes | Path | None" = None
     classes: tuple[tuple[int, str], ...] = ()
     chosen_class: int | None = None
-    scores: tuple[str, ...] = ("maps", "anchors", "agreement")
-    controls: tuple[ControlKind, ...] = ("untrained", "position", "pixels")
+    scores: tuple[str, ...] = DEFAULT_SCORES
+    controls: tuple[ControlKind, ...] = DEFAULT_CONTROLS
     findings: tuple[Finding, ...] = ()
     shown: str = ""
     advice: tuple[str, ...] = ()
