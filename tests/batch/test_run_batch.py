@@ -219,3 +219,16 @@ def test_without_dask_the_extra_is_named(images, encoder, tmp_path, monkeypatch)
     monkeypatch.setitem(extras.EXTRAS, "batch", extras.Extra(("distributed", "no_such_module"), "batches"))
     with pytest.raises(MissingExtraError, match=r"no_such_module cannot be found.*napari-sslmaps\[batch\]"):
         run_batch([images], [encoder], tmp_path / "out")
+
+
+@pytest.mark.parametrize("row", [{}, {"name": 1}, {"rows": "many"}, {"seconds": [1]}])
+def test_an_output_whose_row_was_damaged_is_made_again(go, images, tmp_path, row):
+    go(images / "a.png")
+    path = tmp_path / "out" / "tiny-mae" / "a.png.zarr" / "zarr.json"
+    content = json.loads(path.read_text())
+    stored = content["attributes"]["napari_sslmaps"]
+    stored["row"] = stored["row"] | row if row else {}
+    path.write_text(json.dumps(content))
+    report = go(images / "a.png")
+    assert ([row.name for row in report.embedded], report.kept) == (["a.png"], 0)
+    assert table(tmp_path / "out")["a.png"]["rows"] > 0

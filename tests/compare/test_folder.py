@@ -1,6 +1,7 @@
 """Scores that are kept: gone on with, to the last digit, and only where nothing has changed."""
 
 import json
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from napari_sslmaps.compare.record import comparison_from_record, files_of, numb
 from napari_sslmaps.compare.request import ComparisonOptions, MaskFile
 from napari_sslmaps.compare.results import Comparison
 from napari_sslmaps.compare.saved import in_files
-from napari_sslmaps.compare.store import file_name, from_plain, to_plain
+from napari_sslmaps.compare.store import ComparisonFolder, file_name, from_plain, to_plain
 from napari_sslmaps.compare.tables import tables_of
 from napari_sslmaps.compare.write import ImageWriter, write_comparison
 from napari_sslmaps.core.region import Region
@@ -237,3 +238,13 @@ def test_what_an_edited_record_lists_is_not_removed(tmp_path: Path) -> None:
     write_comparison(compare(request), out)
     assert mine.read_text() == "mine"
     assert (out / "maps.csv").exists()
+
+
+def test_kept_tokens_of_unclosed_brackets_are_refused(tmp_path: Path) -> None:
+    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {'(' * 5000}}}\n".encode("latin1")
+    place = tmp_path / "images" / "a.png" / "mae" / "tokens.npz"
+    place.parent.mkdir(parents=True)
+    with zipfile.ZipFile(place, "w") as archive:
+        archive.writestr("about.npy", b"\x93NUMPY\1\0" + len(header).to_bytes(2, "little") + header)
+    with pytest.raises(RecordError, match="damaged"):
+        ComparisonFolder(tmp_path).load_tokens("a.png", "mae")

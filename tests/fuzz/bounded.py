@@ -115,6 +115,18 @@ def _image(path: Path) -> None:
     embed(path, _loaded["encoder"])
 
 
+def _mask(path: Path) -> None:
+    from napari_sslmaps.sources.masks import read_mask
+
+    read_mask(path)
+
+
+def _map(path: Path) -> None:
+    from napari_sslmaps.records.map_files import read_map
+
+    read_map(path)
+
+
 def _weights(path: Path) -> None:
     from napari_sslmaps.encoders.checkpoint.read import inspect_checkpoint, read_checkpoint
 
@@ -134,4 +146,11 @@ def _anchors(path: Path) -> None:
     load_anchors(path)
 
 
-READERS = {"image": _image, "weights": _weights, "run": _run_record, "anchors": _anchors}
+READERS = {
+    "image": _image,
+    "mask": _mask,
+    "map": _map,
+    "weights": _weights,
+    "run": _run_record,
+    "anchors": _anchors,
+}

@@ -539,3 +539,4 @@ IMAGES: list[Callable[[Path], Path]] = [
     *(volume_of_a_file_elsewhere, slices_of_a_volume_elsewhere),
     *(nrrd_larger_than_its_file, volume_of_a_pipe, volume_of_a_device, pipe, device),
 ]
+MASKS = [make for make in IMAGES if make.__name__.startswith(("tiff_", "ome_", "npy_", "png_"))]

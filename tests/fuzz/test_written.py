@@ -1,6 +1,7 @@
 """What this package wrote and somebody edited or a disk damaged: read, or refused in a sentence.
 
-Few here; ``NAPARI_SSLMAPS_FUZZ=1000 pytest tests/fuzz/test_written.py`` tries as many of each.
+Few here; ``NAPARI_SSLMAPS_FUZZ=1000 pytest tests/fuzz/test_written.py`` tries as many of each,
+and with ``NAPARI_SSLMAPS_FUZZ_SEED=1`` others.
 """
 
 import os
@@ -13,6 +14,7 @@ from written import READERS, copy_of_all, other_bytes, other_values
 
 from napari_sslmaps.errors import SSLMapsError
 
+_SEED = int(os.environ.get("NAPARI_SSLMAPS_FUZZ_SEED", "0"))
 _TRIES = int(os.environ.get("NAPARI_SSLMAPS_FUZZ", "25"))
 
 
@@ -25,7 +27,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", READERS)
 def test_an_edited_file_is_read_or_refused(name: str, made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NAPARI_SSLMAPS_CONFIG", str(made / "config"))
-    path, rng = made / name, np.random.default_rng(0)
+    path, rng = made / name, np.random.default_rng(_SEED)
     whole = path.read_bytes()
     READERS[name](path)
     try:

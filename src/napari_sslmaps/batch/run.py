@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter, time
@@ -13,7 +13,7 @@ from napari_sslmaps.batch.dispatch import new_unfinished, rows_of
 from napari_sslmaps.batch.store import read_about
 from napari_sslmaps.batch.table import TABLE, GrowingTable, Row, is_table, write_table
 from napari_sslmaps.batch.tasks import BatchEncoder, BatchOptions, BatchTask, make_task, tiles_folder
-from napari_sslmaps.errors import InvalidOptionError
+from napari_sslmaps.errors import InvalidOptionError, RecordError
 from napari_sslmaps.extras import require_extra
 from napari_sslmaps.files import remove_folder, user_path
 from napari_sslmaps.inputs.listing import BatchItem, Listing, list_items
@@ -211,16 +211,21 @@ def _check_encoders(encoders: Sequence[BatchEncoder]) -> None:
 
 
 def _is_done(task: BatchTask) -> bool:
-    about = read_about(Path(task.folder))
-    return about is not None and about.key == task.key
+    row = _stored(Path(task.folder))
+    return row is not None and row.key == task.key
+
+
+def _stored(output: Path) -> Row | None:
+    """Return the row that was kept beside an output; None if there is none, or it was damaged."""
+    about = read_about(output)
+    with suppress(RecordError):
+        return None if about is None else Row.stored(about.row, about.provenance)
+    return None
 
 
 def _all_rows(out: Path, failed: Iterable[Row]) -> list[Row]:
     """Rows of all outputs there are, and of this run's failures instead of older outputs of the same name."""
-    rows = {}
-    for about in filter(None, (read_about(folder) for folder in _outputs(out))):
-        row = Row.stored(about.row, about.provenance)
-        rows[row.output] = row
+    rows = {row.output: row for row in filter(None, map(_stored, _outputs(out)))}
     return list((rows | {row.output: row for row in failed}).values())
 
 

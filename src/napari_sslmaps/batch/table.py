@@ -15,6 +15,7 @@ from napari_sslmaps.errors import ExportError
 from napari_sslmaps.files import readable, written_whole
 from napari_sslmaps.records.anonymous import number_of, numbered
 from napari_sslmaps.records.places import place_in
+from napari_sslmaps.serialise import load, strict
 
 Status = Literal["done", "failed"]
 TABLE = "batch.parquet"
@@ -22,6 +23,7 @@ _WAIT = 20
 """A table that is written while rows come takes a twentieth of the time at most."""
 
 
+@strict
 @dataclass(frozen=True, slots=True)
 class Row:
     """Outcome of one image and encoder; None where it failed before that was known.
@@ -133,10 +135,15 @@ class Row:
         """Rebuild from `asdict`'s description beside an output; what is not a column is left out.
 
         A column that came after it was written is filled from the output's provenance.
+
+        Raises
+        ------
+        RecordError
+            If a column is missing, or holds what none of its kind can.
         """
         known = {field.name for field in fields(cls)}
         values = spread_provenance(provenance) | {name: facts[name] for name in known & set(facts)}
-        return cls(**values)
+        return load(cls, values, "the row of an output")
 
 
 def spread_provenance(made: Provenance) -> dict[str, Any]:
@@ -217,7 +224,7 @@ def is_table(path: Path) -> bool:
 
     try:
         return {"image", "encoder", "weights_sha256"} <= set(read_schema(path).names)
-    except (OSError, ValueError):  # Arrow's errors derive from it
+    except (OSError, ValueError, NotImplementedError):  # Arrow's errors derive from them
         return False
 
 

@@ -30,6 +30,7 @@ from napari_sslmaps.records.claim import remove_own
 from napari_sslmaps.records.places import written
 from napari_sslmaps.records.run import RunOptions
 from napari_sslmaps.serialise import dump, load, parse, plain, read, strict
+from napari_sslmaps.sources import npy
 
 logger = logging.getLogger(__name__)
 FIGURE = "figure.png"
@@ -41,7 +42,7 @@ _TOKENS_FORMAT = b"napari-sslmaps/tokens"
 _WHAT = "the scores of an image"
 _UNFIT = re.compile(r'[<>:"|?*\\\x00-\x1f]')
 
-_DAMAGE = (OSError, ValueError, KeyError, EOFError, BadZipFile, NotImplementedError, RuntimeError, zlib.error)
+_DAMAGE = (*npy.DAMAGE, KeyError, BadZipFile, NotImplementedError, RuntimeError, zlib.error)
 
 
 @strict

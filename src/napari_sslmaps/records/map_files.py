@@ -18,7 +18,7 @@ from napari_sslmaps.errors import ExportError, UnsupportedImageError
 from napari_sslmaps.files import written_whole
 from napari_sslmaps.maps.attention import AttentionStack
 from napari_sslmaps.maps.registry import map_type_of, stored_values
-from napari_sslmaps.sources.tiff import DAMAGE
+from napari_sslmaps.sources.tiff import DAMAGE, read_first
 
 FORMAT = "napari-sslmaps/map"
 SpacingYX = tuple[float, float] | None
@@ -150,9 +150,8 @@ def read_map(path: Path) -> StoredMap:
         If the file was not written by this package.
     """
     try:
-        with tifffile.TiffFile(path) as file:
-            values = file.asarray()
-            image = tifffile.xml2dict(file.ome_metadata or "")["OME"]["Image"]
+        values, about = read_first(path)
+        image = tifffile.xml2dict(about)["OME"]["Image"]
         tags = json.loads(image["Description"])
         grid = TokenGrid(**{key: _tupled(value) for key, value in tags["grid"].items()})
         provenance = Provenance.from_dict(tags["provenance"])

@@ -6,27 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import AnnotationError, UnsupportedImageError
+from napari_sslmaps.sources import npy, tiff
 from napari_sslmaps.sources.base import decoding
 
 _ZIPPED = (".zarr.zip", ".ozx")
 MASK_SUFFIXES = (".png", ".tif", ".tiff", ".npy", ".bmp")
 _VOID = 255  # of PASCAL VOC's label images, and of most data sets since
-_DAMAGE = (
-    tifffile.TiffFileError,
-    OSError,
-    ValueError,
-    SyntaxError,
-    EOFError,
-    IndexError,
-    KeyError,
-    RuntimeError,
-)
 
 
 def read_mask(path: Path | str) -> NDArray[np.integer[Any]]:
@@ -60,7 +50,7 @@ def read_mask(path: Path | str) -> NDArray[np.integer[Any]]:
         )
     if not path.is_file():
         raise UnsupportedImageError(f"Expected a mask file; there is none at {path}. Check its name.")
-    with decoding(path.name, "a readable mask", *_DAMAGE):
+    with decoding(path.name, "a readable mask", *tiff.DAMAGE, *npy.DAMAGE):
         values = _read(path)
     values = np.squeeze(values) if values.ndim > 2 and 1 in values.shape else values
     return _labels(values, path.name)
@@ -96,7 +86,7 @@ def _read(path: Path) -> NDArray[Any]:
             array: NDArray[Any] = np.load(path, allow_pickle=False)
             return array
         case ".tif" | ".tiff":
-            return np.asarray(tifffile.imread(path))
+            return tiff.read_first(path)[0]
         case _:
             return _picture(path)
 
@@ -108,6 +98,8 @@ _GREY_STEPS = {"L;2": 85, "L;4": 17}
 def _picture(path: Path) -> NDArray[Any]:
     try:
         with Image.open(path) as picture:
+            if len(picture.getbands()) > 1:
+                raise _of_colours(path.name)
             packed = picture.tile[0].args if picture.format == "PNG" and picture.tile else ""
             step = _GREY_STEPS.get(str(packed))
             return np.asarray(picture) if step is None else np.asarray(picture) // np.uint8(step)
@@ -120,10 +112,7 @@ def _picture(path: Path) -> NDArray[Any]:
 
 def _labels(values: NDArray[Any], name: str) -> NDArray[np.integer[Any]]:
     if values.ndim == 3 and values.shape[-1] in {2, 3, 4}:
-        raise AnnotationError(
-            f"Expected one number per pixel; {name} holds colours, which say no class. Export it with a "
-            "palette or as grey labels."
-        )
+        raise _of_colours(name)
     if values.ndim != 2 or 0 in values.shape:
         raise AnnotationError(
             f"Expected a mask of one plane (rows, columns); {name} has the shape {values.shape}. "
@@ -138,3 +127,10 @@ def _labels(values: NDArray[Any], name: str) -> NDArray[np.integer[Any]]:
     if values.dtype == np.uint8 and values.max() == 255 and np.isin(values, (0, 255)).all():
         return (values // 255).astype(np.uint8)
     return values.astype(values.dtype.newbyteorder("="), copy=False)
+
+
+def _of_colours(name: str) -> AnnotationError:
+    return AnnotationError(
+        f"Expected one number per pixel; {name} holds colours, which say no class. Export it with a "
+        "palette or as grey labels."
+    )

@@ -15,10 +15,11 @@ from napari_sslmaps.sources.array import ArraySource, looks_channel_last
 from napari_sslmaps.sources.channels import ChannelChoice
 from napari_sslmaps.sources.claims import check_claim, held_bytes
 
-_DAMAGE = (
+DAMAGE = (
     *(OSError, EOFError, ValueError, TypeError, SyntaxError, tokenize.TokenError),
     *(RecursionError, MemoryError, OverflowError),
 )
+"""What NumPy raises for a damaged file of an array."""
 _HEADERS = {(1, 0): npy_format.read_array_header_1_0, (2, 0): npy_format.read_array_header_2_0}
 
 
@@ -95,7 +96,7 @@ def open_npy(path: Path, *, frames: bool = False, channel: ChannelChoice = None)
     """
     try:
         array = _header(path)
-    except _DAMAGE as error:
+    except DAMAGE as error:
         reason = " ".join(str(error).split())[:160] or type(error).__name__
         raise UnsupportedImageError(
             f"Expected a NumPy array of numbers; {path.name} cannot be read ({reason}). "

@@ -42,6 +42,7 @@ from napari_sslmaps.sources.decoded_cache import DecodedCache
 from napari_sslmaps.sources.icc import to_srgb
 from napari_sslmaps.sources.orientation import Turn
 from napari_sslmaps.sources.protocol import ImageSource
+from napari_sslmaps.sources.tiff_pages import check_pages
 from napari_sslmaps.sources.tiff_planes import JPEG, LARGEST_PIECE, TiffPlanes, pieces_of
 from napari_sslmaps.sources.tiff_samples import Meaning, meaning_of
 from napari_sslmaps.sources.tiff_series import (
@@ -252,6 +253,33 @@ class TiffSource(SourceBase):
         self._kept.clear()
         self._files.clear()
         self._file.close()
+
+
+def read_first(path: Path) -> tuple[NDArray[Any], str]:
+    """Read the first image of a TIFF whole, its samples as they are stored, and its OME metadata.
+
+    Raises
+    ------
+    tifffile.TiffFileError
+        If its bytes cannot be there; like all of `DAMAGE`, for the caller to say.
+    UnsupportedImageError
+        If its coding is not known, or it says that it has far more pixels than its bytes hold.
+    """
+    check_pages(path)
+    with tifffile.TiffFile(path) as file:
+        check_claimed_planes(file, path)
+        series: Any = file.series[0]
+        page, size = series.keyframe, path.stat().st_size
+        _check_decodable(page, path.name)
+        _check_complete([series], size)
+        check_claim(series.nbytes, size, path.name)
+        planes = TiffPlanes(series, tifffile.FileCache(lock=RLock()), DecodedCache(0), 0)
+        box = slice(0, page.imagelength), slice(0, page.imagewidth)
+        count = series.size // max(1, page.size)
+        values = [planes.read(number, box) for number in range(count)]
+        if page.shaped[0] > 1:  # its samples lie apart, and were brought together
+            values = [np.moveaxis(one, -1, 0) for one in values]
+        return np.reshape(values[0] if count == 1 else values, series.shape), file.ome_metadata or ""
 
 
 def _turn_of(page: Any) -> Turn:
