@@ -77,21 +77,21 @@ def test_who_is_ahead_by_how_much_and_how_sure():
     assert [row[0] for row in found.table.rows] == ["sees", "paints", "foretells", "unites"]
     assert found.table.rows[0][2] == bootstrap_mean(values[0], groups)
     assert found.table.rows[1][3] == paired_difference(values[2], values[0], groups)
-    sentence = text(found, "On these 3 images, sees has a mean")
+    sentence = text(found, "On these 3 images sees is ahead")
     assert cell_text(bootstrap_mean(values[0], groups)) in sentence
-    assert "and is ahead: 0.050 [0.050, 0.050] above paints, more than chance explains" in sentence
+    assert ", 0.050 [0.050, 0.050] above paints, more than chance explains." in sentence
     assert found.table.notes == found.sentences
 
 
 def test_one_image_speaks_of_no_other():
     found = advise(comparison(scored(0, {"sees": 0.8})))
-    assert text(found, "On this image, sees has a mean").endswith("].")
-    assert "say nothing of others" in text(found, "The intervals")
+    assert text(found, "On this image sees has a mean").endswith("].")
+    assert "say nothing of others" in text(found, "Brackets hold")
 
 
 def test_who_does_not_beat_its_controls_is_said_so():
     found = advise(comparison(*(scored(number, ALL) for number in range(2))))
-    assert text(found, "Clearly better").endswith(": sees, foretells, paints.")
+    assert "sees, foretells and paints beat all of their controls." in found.sentences
     assert "position-8px" in text(found, "unites does not beat its controls")
     assert {row[0]: row[4] for row in found.table.rows} == {
         "sees": "yes", "foretells": "yes", "paints": "yes", "unites": "no",
@@ -127,6 +127,20 @@ def test_a_difference_that_chance_explains_decides_nothing():
     )
     found = advise(comparison(*images), [statistics(0.02)])
     assert "decide nothing" in text(found, "Your own scores")
+    assert "which chance can explain." in text(found, "On this image no encoder is clearly ahead: ")
+
+
+def test_what_a_users_own_images_say_comes_first_and_papers_last():
+    images = [scored(number, ALL, robustness=(robust("sees", 0.9),)) for number in range(2)]
+    around = [replace(statistics(0.02), outside=0.3)]
+    sentences = advise(comparison(*images), around).sentences
+    starts = (
+        *("On these 2 images", "Brackets", "sees, foretells and paints beat", "unites does not beat"),
+        *("30 % of what is scored", "Under Gaussian noise", "The annotated signal", "A third of that"),
+        *("Noise is at most", "Pretext Matters", "In simulated scenes", "Your own scores", "The same paper"),
+        *("DiRA's paper", "This is evidence"),
+    )
+    assert [sentence[: len(start)] for sentence, start in zip(sentences, starts, strict=True)] == list(starts)
 
 
 @pytest.mark.parametrize(

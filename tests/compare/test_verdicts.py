@@ -9,9 +9,9 @@ import pytest
 from napari_sslmaps.compare.request import ComparedImage, ComparisonRequest
 from napari_sslmaps.compare.results import AnchorRow, ComparedMethod, Comparison, MapRow, ScoredImage
 from napari_sslmaps.compare.tables import anchor_table, class_table, difference_table, map_table
-from napari_sslmaps.compare.verdicts import NEARNESS, verdicts
+from napari_sslmaps.compare.verdicts import NEARNESS, Verdict, doubts_of, verdicts
 from napari_sslmaps.compare.write import plot_table
-from napari_sslmaps.core.findings import Curve, Plot
+from napari_sslmaps.core.findings import Curve, Estimate, Plot
 from napari_sslmaps.evaluation.map_scores import MapScores
 from napari_sslmaps.inputs.encoders import EncoderChoice
 from napari_sslmaps.records.run import ImageRecord
@@ -51,7 +51,7 @@ def test_an_encoder_that_is_clearly_better_beats_its_controls() -> None:
     found = comparison(0.9, 0.7)
     [verdict] = verdicts(found)
     assert verdict.unbeaten == ()
-    assert verdict.sentence == ""
+    assert doubts_of([verdict]) == ()
     rows = {row[0]: row for row in anchor_table(found).rows}
     assert rows["ours"][-1] == "yes"
     assert rows["pixels-8px"][-1] is None
@@ -74,17 +74,43 @@ def test_nearness_is_a_control_of_every_encoder() -> None:
 
 
 def test_what_nearness_alone_does_as_well_is_said_to_be_in_one_piece() -> None:
-    [verdict] = verdicts(comparison(0.6, 0.5))
-    assert "clearly better than pixels-8px, but not than distance alone" in verdict.sentence
-    [verdict] = verdicts(comparison(0.6, 0.6))
-    assert "in one piece" not in verdict.sentence
+    [told] = doubts_of(verdicts(comparison(0.6, 0.5)))
+    assert "it is clearly better than pixels-8px, but not than distance alone. Where" in told
+    [told] = doubts_of(verdicts(comparison(0.6, 0.6)))
+    assert "in one piece" not in told
 
 
 def test_what_was_not_compared_is_not_said_to_be_beaten() -> None:
     found = comparison(0.6, 0.5)
-    [verdict] = verdicts(replace(found, methods=found.methods[:1]))
-    assert "is no better than distance alone" in verdict.sentence
-    assert "which were not compared" in verdict.sentence
+    [told] = doubts_of(verdicts(replace(found, methods=found.methods[:1])))
+    assert "it is no better than distance alone" in told
+    assert "which were not compared" in told
+
+
+def verdict(encoder: str, *unbeaten: str) -> Verdict:
+    """A verdict of an encoder beside its twin, pixels, position and distance alone."""
+    names = (f"{encoder}-untrained", "pixels", "position", NEARNESS)
+    sure, unsure = Estimate(0.1, 0.05, 0.15), Estimate(0.0, -0.1, 0.1)
+    differences = tuple((name, unsure if name in unbeaten else sure) for name in names)
+    return Verdict(encoder, differences, ("position", NEARNESS))
+
+
+def test_encoders_that_fail_alike_share_a_sentence() -> None:
+    near = [verdict(name, NEARNESS) for name in ("mae", "ijepa", "dira")]
+    [told] = doubts_of([verdict("dinov3"), *near])
+    assert told == (
+        "mae, ijepa and dira do not beat their controls: they are clearly better than all of their controls "
+        "that see the image, but not than distance alone. Where what is sought lies in one piece, places "
+        "near the anchor are right without a look at the image; beating controls that look tells more."
+    )
+    seen = [verdict("mae", "pixels", NEARNESS), verdict("ijepa", "ijepa-untrained")]
+    [told] = doubts_of([*seen, verdict("dira", "pixels", NEARNESS)])
+    assert told == (
+        "mae, ijepa and dira do not beat their controls: mae and dira are not clearly better than pixels and "
+        "distance alone; ijepa is not clearly better than ijepa-untrained. What their maps show may not need "
+        "these encoders."
+    )
+    assert doubts_of([verdict("dinov3")]) == ()
 
 
 def test_differences_are_paired_by_anchor() -> None:

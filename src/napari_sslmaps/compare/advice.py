@@ -1,14 +1,15 @@
-"""Evidence for choosing a method, no oracle: what was measured, what papers found, what the scores say."""
+"""Evidence for choosing a method, no oracle: what the scores say, what was measured, what papers found."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from napari_sslmaps.compare.image_statistics import ImageStatistics, locality_of
+from napari_sslmaps.compare.image_statistics import ImageStatistics, locality_of, sentences_on_outside
 from napari_sslmaps.compare.results import Comparison
-from napari_sslmaps.compare.verdicts import Ranking, rank_encoders, verdicts
+from napari_sslmaps.compare.verdicts import Ranking, doubts_of, rank_encoders, verdicts
 from napari_sslmaps.core.findings import Cell, Estimate, Table, cell_text
+from napari_sslmaps.core.units import listed
 from napari_sslmaps.encoders.methods.method import INVARIANCE, PREDICTION, RECONSTRUCTION, Method
 from napari_sslmaps.encoders.methods.registry import METHODS
 from napari_sslmaps.evaluation.locality import GLOBAL, LOCAL, Locality
@@ -23,7 +24,7 @@ class Advice:
     Parameters
     ----------
     sentences
-        Sentences on what was measured, what papers found, and what the scores say.
+        Sentences on the user's own scores, then on what was measured of the images, and on what papers found.
     table
         Measurements and scores, one row per encoder.
     """
@@ -53,12 +54,15 @@ def advise(comparison: Comparison, statistics: Sequence[ImageStatistics] | None 
     locality = locality_of(statistics)
     ranking = rank_encoders(comparison)
     sentences = (
-        *scale_sentences(statistics, locality),
-        *paper_sentences(locality, objectives),
         *score_sentences(comparison, ranking),
-        *meeting_sentences(ranking, locality, objectives),
         *control_sentences(comparison),
-        *noise_sentences(comparison, statistics),
+        *sentences_on_outside(statistics),
+        *robustness_sentences(comparison, statistics),
+        *scale_sentences(statistics, locality),
+        *noise_sentences(statistics),
+        *paper_sentences(locality, objectives),
+        *meeting_sentences(ranking, locality, objectives),
+        *noise_paper_sentences(statistics, locality),
         *claim_sentences(comparison),
         CLOSING,
     )
@@ -105,9 +109,9 @@ CLOSING = (
 )
 _BELOW, _FROM = f"{100 * LOCAL:.0f} %", f"{100 * GLOBAL:.0f} %"
 _LOCALITY_WORDS: Mapping[Locality, str] = {
-    "local": f"Here that is called local: it is below {_BELOW}.",
-    "between": f"Here that is called neither local, below {_BELOW}, nor global, from {_FROM} on.",
-    "global": f"Here that is called global: it is {_FROM} or more, and no region shows much more than 35 %.",
+    "local": f"That is local: below {_BELOW}.",
+    "between": f"That is neither local (below {_BELOW}) nor global ({_FROM} or more).",
+    "global": f"That is global: {_FROM} or more, and no region shows much more than 35 %.",
 }
 
 
@@ -143,14 +147,13 @@ def scale_sentences(statistics: Sequence[ImageStatistics], locality: Locality) -
     over = "" if len(known) == 1 else f", the median of {len(known)} images"
     found = (
         f"{signal} stays like itself over {size}{over}: {tokens:.2g} tokens, {100 * share:.1f} % of the "
-        f"region's side (where its autocorrelation falls to 1/e). {_LOCALITY_WORDS[locality]}"
+        f"region's side (where autocorrelation falls to 1/e). {_LOCALITY_WORDS[locality]}"
     )
     if tokens >= 1:
         sigma = 100 * share / _REACH_OVER_SCALE
         proposed = (
-            f"A third of that reach is a scale to try: {sigma:.2g} % of the region's shorter side (Scale in "
-            "the window, --scale on the command line), on other images than those it was measured on, and "
-            "for controls as well."
+            f"A third of that is a scale to try: {sigma:.2g} % of the region's shorter side (Scale in the "
+            "window, --scale on the command line). Try it on other images than these, and with controls."
         )
         return found, proposed
     finer = "Choose a finer level of the image, or an encoder of smaller stride."
@@ -186,14 +189,21 @@ def score_sentences(comparison: Comparison, ranking: Ranking | None) -> Sentence
     count = len(comparison.images)
     images = "this image" if count == 1 else f"these {count} images"
     first, *others = ranking.order
-    found = f"On {images}, {first} has a mean {ranking.what} of {cell_text(ranking.means[first])}"
+    mean = f"a mean {ranking.what} of {cell_text(ranking.means[first])}"
     if others:
         lead = ranking.lead(first, others[0])
-        sure = "more than chance explains" if lead.excludes_zero else "which chance can explain"
-        found += f" and is ahead: {cell_text(lead)} above {others[0]}, {sure}"
-    one = "The intervals, in brackets, are of 95 % and come from one image: they say nothing of others."
-    many = "The intervals, in brackets, are of 95 %, over images and what was scored in them."
-    return f"{found}.", one if count == 1 else many
+        who, sure = (
+            (f"{first} is ahead", "more than chance explains")
+            if lead.excludes_zero
+            else ("no encoder is clearly ahead", "which chance can explain")
+        )
+        again = "" if lead.excludes_zero else f"{first} has "
+        found = f"On {images} {who}: {again}{mean}, {cell_text(lead)} above {others[0]}, {sure}."
+    else:
+        found = f"On {images} {first} has {mean}."
+    one = "Brackets hold 95 % intervals, which come from one image and say nothing of others."
+    many = "Brackets hold 95 % intervals, over images and what was scored in them."
+    return found, one if count == 1 else many
 
 
 def meeting_sentences(
@@ -223,12 +233,25 @@ def control_sentences(comparison: Comparison) -> Sentences:
     """Say which encoders beat their controls, and which do not."""
     found = verdicts(comparison)
     better = [verdict.encoder for verdict in found if not verdict.unbeaten]
-    praise = (f"Clearly better than all of their controls: {', '.join(better)}.",) if better else ()
-    return *praise, *(verdict.sentence for verdict in found if verdict.sentence)
+    beat = "is clearly better than all of its controls" if len(better) == 1 else "beat all of their controls"
+    praise = (f"{listed(better)} {beat}.",) if better else ()
+    return *praise, *doubts_of(found)
 
 
-def noise_sentences(comparison: Comparison, statistics: Sequence[ImageStatistics]) -> Sentences:
-    """Say how noisy the region is, and how the methods bore such noise where that was tried."""
+def robustness_sentences(comparison: Comparison, statistics: Sequence[ImageStatistics]) -> Sentences:
+    """Say how the methods bore the noise that such images have, or how to find out."""
+    if not any(np.isfinite(item.sigma) for item in statistics):
+        return ()
+    key = "speckle" if any(np.isfinite(item.contrast) for item in statistics) else "gaussian"
+    kept = _kept_under(key, comparison)
+    if not kept:
+        return ("Ask for robustness to see how your methods bear noise.",)
+    ranked = ", ".join(f"{name} {kept[name]:.2f}" for name in sorted(kept, key=lambda name: -kept[name]))
+    return (f"Under {PERTURBATIONS[key].title} tokens kept a mean centred cosine to clean of: {ranked}.",)
+
+
+def noise_sentences(statistics: Sequence[ImageStatistics]) -> Sentences:
+    """Say how noisy the region is."""
     sigmas = [item.sigma for item in statistics if np.isfinite(item.sigma)]
     if not sigmas:
         return ()
@@ -236,16 +259,17 @@ def noise_sentences(comparison: Comparison, statistics: Sequence[ImageStatistics
     speckle = f", local contrast at most {np.median(contrasts):.2g}" if contrasts else ""
     level = (
         f"Noise is at most {np.median(sigmas):.2g} of the intensity window{speckle}; fine texture counts as "
-        f"noise. The same paper ({PAPER}) takes {INVARIANCE} and {PREDICTION} to bear noise better than "
-        f"{RECONSTRUCTION}."
+        "noise."
     )
-    key = "speckle" if contrasts else "gaussian"
-    kept = _kept_under(key, comparison)
-    if not kept:
-        return level, "Ask for robustness to see how your methods bear noise."
-    ranked = ", ".join(f"{name} {kept[name]:.2f}" for name in sorted(kept, key=lambda name: -kept[name]))
-    tried = f"Under {PERTURBATIONS[key].title} tokens kept a mean centred cosine to clean of: {ranked}."
-    return level, tried
+    return (level,)
+
+
+def noise_paper_sentences(statistics: Sequence[ImageStatistics], locality: Locality) -> Sentences:
+    """Say which methods a paper takes to bear noise, where noise was measured."""
+    if not any(np.isfinite(item.sigma) for item in statistics):
+        return ()
+    paper = f"Pretext Matters ({PAPER})" if locality == "unknown" else "The same paper"
+    return (f"{paper} takes {INVARIANCE} and {PREDICTION} to bear noise better than {RECONSTRUCTION}.",)
 
 
 def claim_sentences(comparison: Comparison) -> Sentences:

@@ -11,7 +11,7 @@ from napari_sslmaps.compare.image_statistics import sentences_on_outside
 from napari_sslmaps.compare.results import ComparedMethod, Comparison, MeasuredRow
 from napari_sslmaps.compare.scale_profiles import READ, profile_plots
 from napari_sslmaps.compare.scores import SCORES, ScoreType
-from napari_sslmaps.compare.verdicts import NEARNESS, anchor_areas, difference, verdicts
+from napari_sslmaps.compare.verdicts import NEARNESS, anchor_areas, difference, doubts_of, verdicts
 from napari_sslmaps.core.findings import Cell, Estimate, Plot, Table
 from napari_sslmaps.evaluation.anchor_scores import STRATA, Stratum
 from napari_sslmaps.evaluation.map_scores import MapScores
@@ -115,7 +115,7 @@ def anchor_table(comparison: Comparison) -> Table:
             word = None if verdict is None else "no" if verdict.unbeaten else "yes"
             rows.append((name, *strata, word))
     notes = [
-        *(verdict.sentence for verdict in beaten.values() if verdict.sentence),
+        *doubts_of(tuple(beaten.values())),
         _ANCHOR_NOTE,
         *_remarks(comparison),
     ]

@@ -1,6 +1,6 @@
 """Does an encoder beat its controls, and which is ahead? Paired differences with intervals."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from napari_sslmaps.compare.results import Comparison
 from napari_sslmaps.core.findings import Estimate
+from napari_sslmaps.core.units import listed
 from napari_sslmaps.evaluation.anchor_scores import Float, Stratum
 from napari_sslmaps.evaluation.uncertainty import bootstrap_mean, paired_difference
 
@@ -15,6 +16,9 @@ NEARNESS = "distance alone"
 """Every comparison of anchors has this control: a map that knows but how far a token is from the anchor."""
 
 _ASK_FOR_MORE = "untrained twins, pixels and colour, which were not compared, would tell more"
+_IN_ONE_PIECE = (
+    "Where what is sought lies in one piece, places near the anchor are right without a look at the image"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,27 +45,64 @@ class Verdict:
         return tuple(name for name, difference in self.differences if not difference.low > 0)
 
     @property
-    def sentence(self) -> str:
-        """Say so, in words that stand below a table; empty if it beats them all."""
-        if not self.unbeaten:
-            return ""
-        if set(self.unbeaten) <= set(self.blind):
-            seeing = [name for name, _ in self.differences if name not in self.blind]
-            better = (
-                f"it is clearly better than {', '.join(seeing)}, but not than"
-                if seeing
-                else "it is no better than"
-            )
-            more = "what sees the image, and is beaten, tells more" if seeing else _ASK_FOR_MORE
-            return (
-                f"{self.encoder} does not beat its controls: {better} {', '.join(self.unbeaten)}. Where what "
-                "is sought lies in one piece around the anchor, places near it are right without looking; "
-                f"{more}."
-            )
-        return (
-            f"{self.encoder} does not beat its controls: it is not clearly better than "
-            f"{', '.join(self.unbeaten)}, so what its maps show may not need this encoder."
-        )
+    def seeing(self) -> tuple[str, ...]:
+        """Controls that know something of the image."""
+        return tuple(name for name, _ in self.differences if name not in self.blind)
+
+
+def doubts_of(found: Sequence[Verdict]) -> tuple[str, ...]:
+    """Say which encoders do not beat their controls, in words that stand below a table; empty if all do.
+
+    Encoders that fail alike share a sentence.
+
+    Parameters
+    ----------
+    found
+        Verdicts of all encoders.
+    """
+    failing = [verdict for verdict in found if verdict.unbeaten]
+    near = [verdict for verdict in failing if set(verdict.unbeaten) <= set(verdict.blind)]
+    seen = [verdict for verdict in failing if verdict not in near]
+    unseen = [verdict for verdict in near if not verdict.seeing]
+    beyond = [verdict for verdict in near if verdict.seeing]
+    sentences = []
+    if seen:
+        it, maps = ("this encoder", "its") if len(seen) == 1 else ("these encoders", "their")
+        told = _clauses(seen, lambda _: "not clearly better than")
+        sentences.append(f"{_failing(seen)}: {told}. What {maps} maps show may not need {it}.")
+    for part, better, more in (
+        (beyond, _better_than_seeing, "beating controls that look tells more"),
+        (unseen, lambda _: "no better than", _ASK_FOR_MORE),
+    ):
+        if part:
+            sentences.append(f"{_failing(part)}: {_clauses(part, better)}. {_IN_ONE_PIECE}; {more}.")
+    return tuple(sentences)
+
+
+def _failing(found: Sequence[Verdict]) -> str:
+    names = listed([verdict.encoder for verdict in found])
+    return f"{names} does not beat its controls" if len(found) == 1 else f"{names} do not beat their controls"
+
+
+def _clauses(found: Sequence[Verdict], better: Callable[[Sequence[Verdict]], str]) -> str:
+    """Say what each is not better than, those that fail by the same controls together."""
+    groups: dict[tuple[str, ...], list[Verdict]] = {}
+    for verdict in found:
+        groups.setdefault(verdict.unbeaten, []).append(verdict)
+    clauses = []
+    for unbeaten, group in groups.items():
+        who = listed([verdict.encoder for verdict in group])
+        if len(groups) == 1:
+            who = "it" if len(group) == 1 else "they"
+        verb = "is" if len(group) == 1 else "are"
+        clauses.append(f"{who} {verb} {better(group)} {listed(unbeaten)}")
+    return "; ".join(clauses)
+
+
+def _better_than_seeing(group: Sequence[Verdict]) -> str:
+    beaten = {verdict.seeing for verdict in group}
+    names = listed(beaten.pop()) if len(beaten) == 1 else "all of their controls that see the image"
+    return f"clearly better than {names}, but not than"
 
 
 def verdicts(comparison: Comparison, stratum: Stratum = "all") -> tuple[Verdict, ...]:
