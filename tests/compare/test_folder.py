@@ -122,6 +122,22 @@ def test_a_written_comparison_is_a_folder_that_tells_all(tmp_path: Path) -> None
         assert words in page
 
 
+def test_without_anchors_a_figure_shows_similarity_to_the_midst_of_a_class(tmp_path: Path) -> None:
+    request = request_in(tmp_path, 1)
+    request = replace(request, images=tuple(replace(image, anchors=()) for image in request.images))
+    out = tmp_path / "out"
+    comparison = compare(request, folder=out, on_image=ImageWriter(out, 1))
+    assert {row.map for row in comparison.images[0].maps}.isdisjoint({"similarity"})
+    folder = out / "images" / "0.png" / "mae-tiny"
+    assert "similarity.tif" in {path.name for path in folder.iterdir()}
+    with open_image(out / "images" / "0.png" / "figure.png") as figure:
+        pixels = figure.read(Region(0, 0, *figure.levels[0].shape_yx))
+    outline = np.abs(pixels[..., :3].astype(int) - [0xF2, 0x54, 0x5B]).max(axis=-1) < 8
+    assert outline.sum() > 50
+    write_comparison(comparison, out)
+    assert "midst of the first annotated class" in (out / "report.html").read_text(encoding="utf-8")
+
+
 def test_a_record_makes_the_same_scores_again(tmp_path: Path) -> None:
     request = request_in(tmp_path, 2)
     comparison = compare(request)

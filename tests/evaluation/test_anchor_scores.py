@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from sklearn.metrics import roc_auc_score
 
 from napari_sslmaps.core.grid import TokenGrid
@@ -12,7 +13,7 @@ from napari_sslmaps.core.results import Embedding, Provenance
 from napari_sslmaps.core.tokens import HalfTokens
 from napari_sslmaps.errors import AnnotationError, InvalidAnchorError, InvalidOptionError
 from napari_sslmaps.evaluation import anchor_scores as anchor_areas
-from napari_sslmaps.evaluation.anchor_scores import STRATA, draw_anchors, score_anchors
+from napari_sslmaps.evaluation.anchor_scores import STRATA, draw_anchors, middle_anchor, score_anchors
 from napari_sslmaps.evaluation.annotation import Annotation
 from napari_sslmaps.maps.similarity import similarity_map
 
@@ -260,3 +261,26 @@ def test_what_cannot_be_scored_is_refused():
         score_anchors(embedding, single)
     with pytest.raises(AnnotationError, match="annotated class in the region to sample anchors from"):
         draw_anchors(Annotation.from_labels(np.zeros(SHAPE, int), SHAPE), embedding.grid)
+
+
+def test_the_middle_anchor_lies_deepest_in_the_first_class_of_a_region():
+    labels = np.zeros((40, 60), np.uint8)
+    labels[4:9, 2:58] = 2
+    labels[15:36, 20:41] = 1
+    annotation = Annotation.from_labels(labels, (80, 120))
+    whole = TokenGrid.covering(Region(0, 0, 80, 120), 8)
+    assert middle_anchor(annotation, whole) == (51.0, 61.0)
+    above = TokenGrid.covering(Region(0, 0, 24, 120), 8)
+    row, column = middle_anchor(annotation, above)
+    assert annotation.labels_at([(row, column)]) == 2
+    assert middle_anchor(annotation, TokenGrid.covering(Region(72, 0, 8, 120), 8)) is None
+
+
+@given(hnp.arrays(np.uint8, st.tuples(st.integers(1, 30), st.integers(1, 30)), elements=st.integers(0, 2)))
+def test_the_middle_anchor_is_of_the_class_wherever_there_is_one(labels):
+    annotation = Annotation.from_labels(labels, labels.shape)
+    place = middle_anchor(annotation, TokenGrid.covering(Region(0, 0, *labels.shape), 1))
+    if annotation.classes:
+        assert annotation.labels_at([place]) == annotation.classes[0]
+    else:
+        assert place is None

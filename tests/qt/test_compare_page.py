@@ -18,8 +18,9 @@ from napari_sslmaps._qt.dock import SSLMapsWidget
 from napari_sslmaps._qt.maps.image_section import REGIONS
 from napari_sslmaps.compare.image_statistics import ImageStatistics, sentences_on_outside
 from napari_sslmaps.compare.scores import DEFAULT_CONTROLS, DEFAULT_SCORES
+from napari_sslmaps.maps.classes import CLASS_COLOURS
 from napari_sslmaps.viewer.canvas.image_layer import OWN
-from napari_sslmaps.viewer.compare.scribbles import CLASS_COLOURS, PREDICTION, SCRIBBLES
+from napari_sslmaps.viewer.compare.scribbles import PREDICTION, SCRIBBLES
 
 pytestmark = pytest.mark.viewer
 

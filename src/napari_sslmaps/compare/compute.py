@@ -188,7 +188,7 @@ class _ComparisonState:
             maps[name] = maps_of(embeddings[name], image.requested, run, encoder)
         averaged = {name: at_scale(found, run.maps.scale) for name, found in embeddings.items()}
         encoders = tuple(entrant.method.name for entrant in self.entrants if entrant.control is None)
-        return ImageEmbeddings(image, averaged, maps, encoders, patches=embeddings)
+        return ImageEmbeddings(image, averaged, maps, encoders, patches=embeddings, options=run)
 
 
 def maps_of(

@@ -27,6 +27,7 @@ from napari_sslmaps.maps.agreement import agreement_table
 from napari_sslmaps.maps.similarity import SimilarityMap
 from napari_sslmaps.pipeline.embedding import embed
 from napari_sslmaps.pipeline.planning import at_working_resolution
+from napari_sslmaps.records.run import RunOptions
 from napari_sslmaps.sources.base import Contents
 from napari_sslmaps.sources.colour import is_grey
 
@@ -49,6 +50,8 @@ class ImageEmbeddings:
         Names of the methods that are no controls.
     unscorable
         Reason why nothing is scored against the annotation; empty where it is.
+    options
+        Options of the embeddings and maps.
     """
 
     image: OpenedImage
@@ -57,6 +60,7 @@ class ImageEmbeddings:
     encoders: tuple[str, ...]
     unscorable: str = ""
     patches: Mapping[str, Embedding] = field(default_factory=dict)
+    options: RunOptions = field(default_factory=RunOptions)
 
 
 def score_image(embedded: ImageEmbeddings, request: ComparisonRequest, tell: Tell) -> ScoredImage:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from glob import escape
 from pathlib import Path
 
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -19,10 +20,14 @@ from napari_sslmaps.compare.tables import plots_of, tables_of
 from napari_sslmaps.core.findings import Cell, Plot, Table
 from napari_sslmaps.encoders.methods.registry import METHODS
 from napari_sslmaps.errors import RecordError
+from napari_sslmaps.evaluation.anchor_scores import middle_anchor
+from napari_sslmaps.evaluation.annotation import Annotation
 from napari_sslmaps.figures.picture import picture_of, without_text
 from napari_sslmaps.figures.plots import draw_plot, size_of
 from napari_sslmaps.figures.report import Part, ReportSection, write_report
 from napari_sslmaps.figures.run_figure import FigureRow, Picture, compose_figure, save_figure
+from napari_sslmaps.maps.groups import AnchorGroup
+from napari_sslmaps.maps.make import MapRequest, make_maps
 from napari_sslmaps.maps.map_type import Display
 from napari_sslmaps.maps.registry import MAP_TYPES
 from napari_sslmaps.records.claim import hashes_of, remove_own
@@ -38,10 +43,16 @@ WRITTEN = (
 )
 """What a comparison writes to its folder, beside what lies in that of each image; as patterns."""
 _PICTURE = 900
+_MARKED = (
+    "A red × is the anchor of the similarity maps: yours, or, where you set none, the midst of the first "
+    "annotated class. Outlines are those of the annotation."
+)
 
 
 class ImageWriter:
     """Writes figure and maps of the first images of a comparison, as they are scored.
+
+    Without anchors of its user, an annotated image gets one, in the midst of its first class.
 
     Parameters
     ----------
@@ -72,6 +83,7 @@ class ImageWriter:
         if self._left <= 0:
             return
         self._left -= 1
+        embedded = _with_anchor(embedded)
         folder = ComparisonFolder(self._folder).image_folder(scored.name)
         spacing = embedded.image.source.spacing_um_yx
         for method, maps in embedded.maps.items():
@@ -90,6 +102,8 @@ def image_figure(
     picture: Picture = picture_of(image.source, image.region, window, max_side=_PICTURE)
     if anonymous:
         picture = without_text(picture)
+    if image.annotation is not None:
+        picture = _outlined(picture, image.annotation)
     rows = [_row(name, embedded) for name in embedded.embeddings]
     return compose_figure(
         picture,
@@ -99,6 +113,38 @@ def image_figure(
         title=image.name,
         display=display,
     )
+
+
+def _with_anchor(embedded: ImageEmbeddings) -> ImageEmbeddings:
+    """Add similarity to the midst of an annotated class, where no anchor was set that it could show."""
+    image, options = embedded.image, embedded.options
+    asked = image.requested
+    if asked.anchors or asked.groups or image.annotation is None or "similarity" not in options.keys:
+        return embedded
+    patches = embedded.patches or embedded.embeddings
+    place = middle_anchor(image.annotation, next(iter(patches.values())).grid)
+    if place is None:
+        return embedded
+    request = MapRequest(("similarity",), options.maps, AnchorGroup("anchors", anchors=(place,)))
+    maps = {
+        name: {**found, **make_maps({name: patches[name]}, request)[name]}
+        for name, found in embedded.maps.items()
+    }
+    return replace(embedded, image=replace(image, requested=replace(asked, anchors=(place,))), maps=maps)
+
+
+def _outlined(picture: Picture, annotation: Annotation) -> Picture:
+    """Return the picture with the classes of its pixels."""
+    shape = picture.pixels.shape[:2]
+    left, right, bottom, top = (picture.pixels_extent or picture.extent).edges
+    y, x = (
+        first + (np.arange(count) + 0.5) * (last - first) / count
+        for first, last, count in ((top, bottom, shape[0]), (left, right, shape[1]))
+    )
+    places = np.stack(np.meshgrid(y, x, indexing="ij"), axis=-1).reshape(-1, 2)
+    labels = annotation.labels_at(places).reshape(shape)
+    names = tuple(map(annotation.name_of, range(1, 1 + max(annotation.classes, default=0))))
+    return replace(picture, labels=labels, class_names=names)
 
 
 def write_comparison(comparison: Comparison, folder: Path, *, command: str = "") -> RunRecord:
@@ -168,7 +214,7 @@ def report_sections(comparison: Comparison, folder: Path | None = None) -> list[
         sections.append(ReportSection("Curves", plots))
     drawn = () if folder is None else figures_in(comparison, folder)
     if drawn:
-        sections.append(ReportSection("Maps", drawn))
+        sections.append(ReportSection("Maps", (_MARKED, *drawn)))
     sections.append(
         ReportSection("Image by image", tuple(table for table in tables if table.key == "images"))
     )

@@ -12,6 +12,7 @@ from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
 
 from napari_sslmaps.core.arguments import check_seed
 from napari_sslmaps.core.findings import Estimate
@@ -28,6 +29,8 @@ from napari_sslmaps.maps.similarity import Anchors
 Stratum = Literal["all", "near", "middle", "far"]
 STRATA: tuple[Stratum, ...] = ("all", "near", "middle", "far")
 _LATTICE = 64
+_MOST_MEASURED = 1_000_000
+"""Pixels of an annotation whose depth is measured."""
 Float = NDArray[np.float64]
 
 
@@ -103,7 +106,6 @@ def draw_anchors(annotation: Annotation, grid: TokenGrid, *, count: int = 64, se
     if whole_number(count) is None or count < 1:
         raise InvalidOptionError(f"Expected a whole number of anchors above 0; got {count!r}.")
     labels, offset = annotation.crop(grid)
-    scale = np.divide(annotation.shape_yx, annotation.labels.shape)
     check_seed(seed)
     rng = np.random.default_rng(seed)
     flat = labels.ravel()
@@ -117,12 +119,43 @@ def draw_anchors(annotation: Annotation, grid: TokenGrid, *, count: int = 64, se
         )
     share = max(1, count // len(there))
     drawn = np.concatenate([rng.choice(places, min(share, len(places)), replace=False) for places in there])
-    corners = np.stack(np.unravel_index(drawn, labels.shape), axis=1) + offset
-    pixels = np.floor((corners + 0.5) * scale)
+    return _on_level_0(annotation, grid, np.stack(np.unravel_index(drawn, labels.shape), axis=1) + offset)
+
+
+def _on_level_0(annotation: Annotation, grid: TokenGrid, corners: NDArray[np.intp]) -> Float:
+    """Return the (n, 2) pixels of level 0, on the grid's region, in which pixels of an annotation lie."""
+    pixels = np.floor((corners + 0.5) * np.divide(annotation.shape_yx, annotation.labels.shape))
     low = np.ceil(np.asarray(grid.origin_yx) - 0.5)
     high = np.ceil(np.add(grid.origin_yx, grid.extent_yx) - 0.5) - 1
     inside: Float = np.clip(pixels, low, high)
     return inside
+
+
+def middle_anchor(annotation: Annotation, grid: TokenGrid) -> tuple[float, float] | None:
+    """Return the place that lies deepest inside the first class of a region, for a map that shows it.
+
+    Parameters
+    ----------
+    annotation
+        Classes of the image.
+    grid
+        Grid over the region, of any encoder.
+
+    Returns
+    -------
+    tuple of float or None
+        (row, column) in pixels of level 0; None if the region has no annotated class.
+    """
+    labels, offset = annotation.crop(grid)
+    every = max(1, round((labels.size / _MOST_MEASURED) ** 0.5))
+    coarse = labels[::every, ::every]
+    kind = next((kind for kind in annotation.classes if (coarse == kind).any()), None)
+    if kind is None:
+        return None
+    depth = distance_transform_edt(np.pad(coarse == kind, 1))[1:-1, 1:-1]
+    place = np.multiply(np.unravel_index(depth.argmax(), depth.shape), every)
+    row, column = _on_level_0(annotation, grid, (place + offset)[None])[0]
+    return float(row), float(column)
 
 
 def score_anchors(  # noqa: PLR0913  # the options of one score, as keywords

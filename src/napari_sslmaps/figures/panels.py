@@ -9,16 +9,20 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import Stroke, withStroke
 from numpy.typing import NDArray
 
 from napari_sslmaps.core.grid import TokenGrid
+from napari_sslmaps.maps.classes import CLASS_COLOURS
 
 INK, FAINT = "#1a1a1a", "#5c5c5c"
 POSITIVE, NEGATIVE = "#e3001b", "#1363df"
 _NICE = (1, 2, 5)
 _BAR_SHARE = 0.28
+_CONTOURED = 2
+"""Pixels a side that a contour needs at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +140,35 @@ def draw_anchors(
                 color=colour,
                 path_effects=[Stroke(linewidth=3.2, foreground="white"), Stroke(linewidth=1.8)],
             )
+
+
+def draw_outlines(axes: Axes, labels: NDArray[np.integer[Any]], extent: Extent, names: Sequence[str]) -> None:
+    """Outline classes of (h, w) labels over `extent`, and name them below; `names` are those of 1, 2, …."""
+    height, width = labels.shape
+    left, right, bottom, top = extent.edges
+    x = left + (np.arange(width) + 0.5) * (right - left) / width
+    y = top + (np.arange(height) + 0.5) * (bottom - top) / height
+    limits = axes.get_xlim(), axes.get_ylim()
+    lines = []
+    for number, name in enumerate(names, start=1):
+        inside = labels == number
+        if not inside.any() or min(inside.shape) < _CONTOURED:
+            continue
+        colour = CLASS_COLOURS[(number - 1) % len(CLASS_COLOURS)]
+        axes.contour(x, y, inside.astype(np.float32), levels=[0.5], colors=[colour], linewidths=1.1)
+        lines.append(Line2D([], [], color=colour, linewidth=1.4, label=name))
+    axes.set_xlim(limits[0])
+    axes.set_ylim(limits[1])
+    if lines:
+        axes.legend(
+            handles=lines,
+            loc="upper center",
+            bbox_to_anchor=(0.5, -0.01),
+            ncols=3,
+            fontsize=6.5,
+            frameon=False,
+            handlelength=1.2,
+        )
 
 
 def draw_tag(axes: Axes, text: str) -> None:

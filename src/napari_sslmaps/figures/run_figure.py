@@ -24,6 +24,7 @@ from napari_sslmaps.figures.panels import (
     draw_anchors,
     draw_grid,
     draw_image,
+    draw_outlines,
     draw_scale_bar,
     draw_tag,
     framed,
@@ -36,6 +37,7 @@ from napari_sslmaps.maps.map_type import Display, MapType
 from napari_sslmaps.maps.registry import MAP_TYPES, map_type_of, selectable, stored_values
 
 FORMATS = ("png", "pdf", "svg", "tif", "jpg")
+_NONE: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 7, "color": FAINT}
 Points = Sequence[tuple[float, float]]
 _BESIDE = 34
 """Characters of a note and the numbers of a colour bar that fit into a line; a longer note stands below."""
@@ -56,12 +58,18 @@ class Picture:
         Micrometres per pixel of level 0; a scale bar is drawn where known.
     pixels_extent
         Extent that the pixels cover, where that is not exactly `extent`.
+    labels
+        (h, w) annotated classes of the pixels, from 1 on, that are outlined; None for none.
+    class_names
+        Names of the classes.
     """
 
     pixels: NDArray[np.float32]
     extent: Extent
     spacing_um_yx: tuple[float, float] | None = None
     pixels_extent: Extent | None = None
+    labels: NDArray[np.integer[Any]] | None = None
+    class_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -142,8 +150,12 @@ def compose_figure(
         draw_label(figure, layout, index, row)
         for place, column in enumerate(columns):
             panel = framed(figure, layout.panel(index, place), picture.extent)
-            _draw_map(panel, column, index)
-            draw_anchors(panel, anchors, negative)
+            if index in column.maps:
+                draw_map(panel, column.maps[index][1], column.scales[index])
+                draw_anchors(panel, anchors, negative)
+            else:
+                panel.set_facecolor("#eeeeee")
+                panel.text(0.5, 0.5, "none", transform=panel.transAxes, **_NONE)
     headings = {layout.heading(place): column.slot.heading for place, column in enumerate(columns)}
     for (x, y), heading in {layout.above(layout.leading()): "Image", **headings}.items():
         figure.text(x, y, heading, ha="center", va="center", fontsize=9, color=INK)
@@ -201,6 +213,8 @@ def _draw_picture(axes: Axes, picture: Picture) -> None:
     draw_image(axes, picture.pixels, picture.pixels_extent or picture.extent)
     if picture.spacing_um_yx is not None:
         draw_scale_bar(axes, picture.extent, picture.spacing_um_yx[1])
+    if picture.labels is not None:
+        draw_outlines(axes, picture.labels, picture.pixels_extent or picture.extent, picture.class_names)
 
 
 def _columns(
@@ -233,13 +247,6 @@ def _scales(
             ends = given.get((index, key), own)
             scales[index] = None if ends is None else Scale(maps[index][0].colormap, *ends)
     return scales
-
-
-def _draw_map(axes: Axes, column: _Column, index: int) -> None:
-    if index not in column.maps:
-        axes.set_facecolor("#eeeeee")
-        return
-    draw_map(axes, column.maps[index][1], column.scales[index])
 
 
 def draw_map(axes: Axes, result: TokenMap, scale: Scale | None) -> None:

@@ -9,6 +9,9 @@ from napari_sslmaps.core.results import TokenMap
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.maps.map_type import MapType
 
+CLASS_COLOURS = ("#f2545b", "#3fb8af", "#f5b700", "#8f7ae5", "#5cb3ff", "#ff9f6b")
+"""Of the first classes that a user paints or annotates, told apart on purple and brown tissue as on grey."""
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class LabelMap(TokenMap):

@@ -6,8 +6,8 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QPushButton, QToolButton
 
 from napari_sslmaps._qt.parts import ComboBox, Section, note, quiet, row, tool
+from napari_sslmaps.maps.classes import CLASS_COLOURS
 from napari_sslmaps.viewer.compare.model import ProbeKind, ProbeOptions
-from napari_sslmaps.viewer.compare.scribbles import CLASS_COLOURS
 
 _KINDS: tuple[tuple[str, ProbeKind], ...] = (("linear", "logistic"), ("k-NN", "knn"))
 _OFFERED = 4

@@ -10,7 +10,7 @@ from napari.layers import Image, Labels, Layer
 
 from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.region import Region
-from napari_sslmaps.maps.classes import LabelMap
+from napari_sslmaps.maps.classes import CLASS_COLOURS, LabelMap
 from napari_sslmaps.viewer.canvas.image_layer import OWN, is_own
 from napari_sslmaps.viewer.canvas.map_layers import LayerSpec, draw, label_colours, placement, set_visible
 from napari_sslmaps.viewer.compare.probe_job import Scribbled
@@ -18,9 +18,8 @@ from napari_sslmaps.viewer.state.connections import Connections
 
 SCRIBBLES, PREDICTION = "scribbles", "prediction"
 """Roles of the layers."""
-CLASS_COLOURS = ("#f2545b", "#3fb8af", "#f5b700", "#8f7ae5", "#5cb3ff", "#ff9f6b")
 PALETTE = CLASS_COLOURS * 8
-"""Colours of classes 1, 2, …: told apart on purple and brown tissue as on grey; again from the seventh."""
+"""Colours of classes 1, 2, …; again from the seventh."""
 SIDE = 4096
 """Longest side of scribbles in their own pixels; on larger images they cover the region, or are coarser."""
 _BRUSH_TOKENS = 1.5
