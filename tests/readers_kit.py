@@ -62,7 +62,14 @@ def _values(design: str, felt: list[float]) -> list[float]:
     return [1.0 if at == order[-1] else -1.0 if at == order[0] else 0.0 for at in range(len(felt))]
 
 
-def tiny_study(folder: Path, design: str = "rating", *, images: int = 2, readers: int = 2) -> Study:
+def tiny_study(
+    folder: Path,
+    design: str = "rating",
+    *,
+    images: int = 2,
+    readers: int = 2,
+    asked: tuple[Question, ...] = (),
+) -> Study:
     """Write a study of plain pictures, whose methods and images have names that no reader may see."""
     rng = np.random.default_rng(3)
     methods = ("mae-secret", "dinov3-secret", "colour-secret")
@@ -71,7 +78,7 @@ def tiny_study(folder: Path, design: str = "rating", *, images: int = 2, readers
     study = Study(
         id="5f0c",
         design=design,
-        questions=questions if design == "rating" else questions[:1],
+        questions=asked or (questions if design == "rating" else questions[:1]),
         methods=tuple(StudyMethod(name) for name in methods),
         images=tuple(StudyImage(n, f"Doe^John-{n}.png", "hash-secret") for n in range(1, images + 1)),
         maps=tuple(given),

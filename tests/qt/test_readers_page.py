@@ -11,13 +11,14 @@ import pytest
 from PIL import Image
 from pytestqt.qtbot import QtBot
 from qt_kit import LEFT, Window
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QPoint, Qt
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QApplication, QComboBox, QTabBar, QWidget
 from readers_kit import answer_page, tiny_study
 from viewer_kit import KnownEmbedder, known_services
 
 from napari_sslmaps._qt.dock import SSLMapsWidget
+from napari_sslmaps._qt.readers.questions import VisualScale
 from napari_sslmaps.readers.answers import read_answers
 from napari_sslmaps.readers.build import OnImage, StudyRequest
 from napari_sslmaps.readers.page import pixels_of, read_page
@@ -275,3 +276,21 @@ def test_who_made_a_study_gets_its_report(
     qtbot.mouseClick(shown.page, LEFT)
     assert opened_pages == [str(folder / REPORT / "report.html")]
     shown.close()
+
+
+def test_a_line_shows_no_answer_before_there_is_one_and_takes_its_middle(qtbot: QtBot) -> None:
+    line = VisualScale(0, 100)
+    qtbot.addWidget(line)
+    line.resize(400, 20)
+    line.show()
+    chosen: list[int] = []
+    line.chosen.connect(chosen.append)
+    empty = line.styleSheet()
+    assert "handle" in empty
+    for share, least, most in ((0.5, 49, 51), (0.9, 88, 92), (0.5, 49, 51)):
+        qtbot.mouseClick(line, LEFT, pos=QPoint(round(share * line.width()), line.height() // 2))
+        assert least <= chosen[-1] <= most
+        assert line.styleSheet() == ""
+    assert len(chosen) == 3
+    line.set_answer(None)
+    assert line.styleSheet() == empty

@@ -28,8 +28,8 @@ _CLOSED = (
 )
 _CHOOSE = "Who are you? The name of your page, which whoever made the study knows, ends in your code."
 _BEGIN = (
-    "You will see {total} images, each beside maps that are called A, B, C … What a letter stands for "
-    "changes from image to image. {complete} of {total} are answered."
+    "{total} screens show you an image beside maps that are called A, B, C … What a letter stands for "
+    "changes from screen to screen. {complete} of {total} are answered."
 )
 _PAUSED = "Paused: the time is stopped, and your answers are kept."
 _FINISHED = "Done. Thank you! Your answers are in the folder of the study."

@@ -3,7 +3,8 @@
 from functools import partial
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QGridLayout, QLabel, QPushButton, QSlider, QVBoxLayout, QWidget
+from qtpy.QtGui import QMouseEvent
+from qtpy.QtWidgets import QGridLayout, QLabel, QPushButton, QSlider, QStyle, QVBoxLayout, QWidget
 
 from napari_sslmaps._qt.parts import GAP, note, quiet, row
 from napari_sslmaps.readers.reading import Screen, Slot, Value
@@ -13,6 +14,7 @@ _SIDE = 24
 """Pixels of a button with one sign."""
 _HERE = "▸"
 """Before what a key answers."""
+_NO_HANDLE = "QSlider::handle, QSlider::sub-page { background: transparent; border: none; }"
 _COLUMNS = 2
 """Maps beside each other, where a map has five small buttons."""
 
@@ -67,12 +69,13 @@ class QuestionsView(QWidget):
         grid = QGridLayout()
         grid.setHorizontalSpacing(2 * GAP)
         grid.setVerticalSpacing(GAP // 2)
-        columns = _COLUMNS if len(slots[0].part) == 1 and slots[0].question.scale == "likert" else 1
+        visual = len(slots[0].part) == 1 and slots[0].question.scale == "visual"
+        columns = _COLUMNS if len(slots[0].part) == 1 and not visual else 1
         for place, slot in enumerate(slots):
             line = self.rows[slot.name] = SlotRow(slot)
             line.answered.connect(partial(self.answered.emit, slot.name))
             grid.addWidget(line, place // columns, place % columns)
-        grid.setColumnStretch(columns, 1)
+        grid.setColumnStretch(0 if visual else columns, 1)
         return grid
 
 
@@ -95,7 +98,7 @@ class SlotRow(QWidget):
         self.part.setFixedWidth(self.part.sizeHint().width())
         self._slot = slot
         self.buttons: dict[Value, QPushButton] = {}
-        self.line: QSlider | None = None
+        self.line: VisualScale | None = None
         if slot.question.scale == "visual" and len(slot.part) == 1:
             self.line = self._line(slot)
             line = row(self.part, self.line)
@@ -112,9 +115,8 @@ class SlotRow(QWidget):
         for own, button in self.buttons.items():
             with quiet(button):
                 button.setChecked(own == value)
-        if self.line is not None and isinstance(value, int | float):
-            with quiet(self.line):
-                self.line.setValue(round(value))
+        if self.line is not None:
+            self.line.set_answer(None if value is None else float(value))
 
     def _button(self, slot: Slot, key: str, text: str, value: Value) -> QPushButton:
         button = QPushButton(text)
@@ -128,15 +130,58 @@ class SlotRow(QWidget):
         self.buttons[value] = button
         return button
 
-    def _line(self, slot: Slot) -> QSlider:
-        line = QSlider(Qt.Orientation.Horizontal)
-        line.setRange(int(slot.choices[0].value), int(slot.choices[-1].value))
-        line.setValue((line.minimum() + line.maximum()) // 2)
-        line.setTracking(False)
-        line.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+    def _line(self, slot: Slot) -> "VisualScale":
+        line = VisualScale(int(slot.choices[0].value), int(slot.choices[-1].value))
         line.setAccessibleName(f"{slot.part}: {slot.question.text}")
-        line.valueChanged.connect(self.answered)
+        line.chosen.connect(self.answered)
         return line
+
+
+class VisualScale(QSlider):
+    """A line on which a place is chosen with the mouse; until then it has no handle that suggests one.
+
+    Parameters
+    ----------
+    low, high
+        Numbers at its ends.
+    """
+
+    chosen = Signal(object)
+    """A place on it, when the mouse is let go."""
+
+    def __init__(self, low: int, high: int) -> None:
+        super().__init__(Qt.Orientation.Horizontal)
+        self.setRange(low, high)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # keys answer, whatever was clicked
+        self.set_answer(None)
+
+    def set_answer(self, value: float | None) -> None:
+        """Show an answer, or that there is none."""
+        with quiet(self):
+            self.setValue((self.minimum() + self.maximum()) // 2 if value is None else round(value))
+        self.setStyleSheet(_NO_HANDLE if value is None else "")
+
+    def mousePressEvent(self, event: QMouseEvent | None) -> None:
+        """Go to the place that is clicked, not a step towards it."""
+        self._follow(event)
+
+    def mouseMoveEvent(self, event: QMouseEvent | None) -> None:
+        """Follow the mouse."""
+        self._follow(event)
+
+    def mouseReleaseEvent(self, event: QMouseEvent | None) -> None:
+        """Answer."""
+        if self._follow(event):
+            self.chosen.emit(self.value())
+
+    def _follow(self, event: QMouseEvent | None) -> bool:
+        pressed = Qt.MouseButton.LeftButton
+        if event is None or not (event.button() == pressed or event.buttons() & pressed):
+            return False
+        x = round(event.position().x())
+        self.setStyleSheet("")
+        self.setValue(QStyle.sliderValueFromPosition(self.minimum(), self.maximum(), x, self.width()))
+        return True
 
 
 def _words(question: Question, number: int, *, rated: bool) -> str:
