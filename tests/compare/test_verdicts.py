@@ -113,6 +113,18 @@ def test_encoders_that_fail_alike_share_a_sentence() -> None:
     assert doubts_of([verdict("dinov3")]) == ()
 
 
+def test_near_middle_and_far_are_said_at_the_table() -> None:
+    found = comparison(0.9, 0.7)
+    strata = {**found.images[0].anchors[0].areas, "far": np.array([*[np.nan] * 10, 0.6, 0.7])}
+    rows = (AnchorRow("ours", strata), *found.images[0].anchors[1:])
+    images = (replace(found.images[0], anchors=rows), *found.images[1:])
+    table = anchor_table(replace(found, images=images))
+    assert table.tips.keys() == set(table.columns[1:])
+    assert "nearest third of the region" in table.tips["AUROC, near"]
+    assert any("of 36 anchors 36 near, 36 at middle distance, 26 far." in note for note in table.notes)
+    assert difference_table(found).tips.keys() == set(difference_table(found).columns[2:])
+
+
 def test_differences_are_paired_by_anchor() -> None:
     found = comparison(0.9, 0.7)
     rows = {row[:2]: row[2] for row in difference_table(found).rows}

@@ -22,6 +22,7 @@ TABLE = Table(
     ("method", "AUROC", "tokens"),
     (("mae <b>", Estimate(0.84251, 0.8, 0.9), 64), ("dira & co", Estimate(0.5), None)),
     ("dira & co does not beat its controls.",),
+    tips={"AUROC": '0.5 is "chance".'},
 )
 X = np.array([0.0, 0.5, 1.0], np.float32)
 PLOT = Plot(
@@ -37,6 +38,7 @@ class Page(HTMLParser):
         self.words: list[str] = []
         self.targets: list[str] = []
         self.tags: list[str] = []
+        self.tips: list[str] = []
         self.feed(text)
 
     def handle_data(self, data: str) -> None:
@@ -44,6 +46,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
+        self.tips += [str(value) for name, value in attrs if (tag, name) == ("th", "title")]
         self.targets += [str(value) for name, value in attrs if name in ("src", "href", "xlink:href", "data")]
 
 
@@ -79,6 +82,7 @@ def test_words_and_numbers_stand_in_it_as_they_are() -> None:
     ):
         assert words in page.words
     assert page.tags.count("tr") == 3
+    assert page.tips == ['0.5 is "chance".']
     assert "script" not in page.tags
 
 

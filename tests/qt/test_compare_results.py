@@ -26,6 +26,7 @@ SCORES = Table(
     ),
     ("mae does not beat its controls.",),
     "scores",
+    {"AUROC": "0.5 is chance."},
 )
 X = np.array([1, 2, 3], np.float32)
 CURVES = Plot("Robustness", "noise", "cosine", (Curve("mae", X, X),), notes=("One draw.",), key="robustness")
@@ -64,6 +65,12 @@ def test_a_click_on_a_head_sorts_by_numbers_and_leaves_what_is_missing_last(
     assert column(table) == ["dira", "mae", "position", "pixels", "dinov3"]
     click_head(table, qtbot, 2)
     assert column(table, 2) == ["7", "9", "10", "64", "100"]
+
+
+def test_a_head_says_in_its_tip_what_its_numbers_are(table: FindingsTable) -> None:
+    across, tip = Qt.Orientation.Horizontal, Qt.ItemDataRole.ToolTipRole
+    heads = [table.model_.headerData(at, across, tip) for at in range(3)]
+    assert heads == ["method", "AUROC: 0.5 is chance.", "tokens"]
 
 
 def test_intervals_are_drawn_small_and_told_in_the_tip(table: FindingsTable) -> None:

@@ -85,8 +85,11 @@ class FindingsModel(QAbstractTableModel):
         """Return the head of a column."""
         if orientation != Qt.Orientation.Horizontal or section >= len(self.table.columns):
             return None
-        if role in {Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.ToolTipRole}:
-            return self.table.columns[section]
+        head = self.table.columns[section]
+        if role == Qt.ItemDataRole.DisplayRole:
+            return head
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return f"{head}: {tip}" if (tip := self.table.tips.get(head)) else head
         if role == Qt.ItemDataRole.TextAlignmentRole:
             return _LEFT if any(isinstance(row[section], str) for row in self.table.rows) else _RIGHT
         return None

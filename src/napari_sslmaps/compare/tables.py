@@ -1,6 +1,6 @@
 """A comparison told as tables and plots, which window, report, docs and CSV show alike."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from typing import TypeVar
 
@@ -26,6 +26,22 @@ _MEASURES = {
     "pointing": "Pointing",
     "dice_best": "Dice, best",
     "dice_otsu": "Dice, Otsu",
+}
+_MEASURE_TIPS = {
+    "Finds best": "the class with the largest mean AUROC.",
+    "AUROC": "how often a pixel of the class lies above one of all others; 0.5 is chance.",
+    "Average precision": "area under the precision–recall curve; chance is the share of the class.",
+    "Pointing": "whether the largest token lies in the class.",
+    "Dice, best": "the largest Dice over all thresholds, chosen with the annotation in sight.",
+    "Dice, Otsu": "Dice above Otsu's threshold, which sees no annotation.",
+}
+_BEATS = "Beats its controls"
+_BEATS_TIP = "whether it is clearly better than each of them, and than distance from the anchor alone."
+_STRATA_TIPS: Mapping[Stratum, str] = {
+    "all": "over all tokens of the region.",
+    "near": "among the tokens of the nearest third of the region, by distance from the anchors.",
+    "middle": "among the tokens of the middle third of the region, by distance from the anchors.",
+    "far": "among the tokens of the farthest third of the region, by distance from the anchors.",
 }
 _ANCHOR_NOTE = (
     "AUROC of the similarity to an anchor as a detector of the anchor's class; 0.5 is chance. Intervals: "
@@ -117,10 +133,23 @@ def anchor_table(comparison: Comparison) -> Table:
     notes = [
         *doubts_of(tuple(beaten.values())),
         _ANCHOR_NOTE,
+        _strata_note(comparison),
         *_remarks(comparison),
     ]
-    columns = ("Method", *(f"AUROC, {stratum}" for stratum in STRATA), "Beats its controls")
-    return Table("Similarity to anchors", columns, tuple(rows), tuple(notes), "anchors")
+    heads = {f"AUROC, {stratum}": _STRATA_TIPS[stratum] for stratum in STRATA}
+    tips = {**heads, _BEATS: _BEATS_TIP}
+    return Table("Similarity to anchors", ("Method", *tips), tuple(rows), tuple(notes), "anchors", tips)
+
+
+def _strata_note(comparison: Comparison) -> str:
+    """Say what near, middle and far are, and how many anchors have a number there."""
+    areas = [anchor_areas(comparison, comparison.encoders[0].name, stratum)[0] for stratum in STRATA]
+    every, near, middle, far = (int(np.isfinite(found).sum()) for found in areas)
+    return (
+        "Near, middle and far are thirds of the region, by distance from the anchors. An anchor counts where "
+        f"such a third holds both its class and others: of {every} anchors {near} near, {middle} at middle "
+        f"distance, {far} far."
+    )
 
 
 def difference_table(comparison: Comparison) -> Table:
@@ -130,8 +159,9 @@ def difference_table(comparison: Comparison) -> Table:
         for first, second in _pairs(comparison):
             found = [difference(comparison, first, second, stratum) for stratum in STRATA]
             rows.append((first, second, *found))
-    columns = ("Method", "Less", *(f"Difference, {stratum}" for stratum in STRATA))
-    return Table("Paired differences", columns, tuple(rows), (_DIFFERENCE_NOTE,), "differences")
+    tips = {f"Difference, {stratum}": _STRATA_TIPS[stratum] for stratum in STRATA}
+    columns = ("Method", "Less", *tips)
+    return Table("Paired differences", columns, tuple(rows), (_DIFFERENCE_NOTE,), "differences", tips)
 
 
 def map_table(comparison: Comparison) -> Table:
@@ -149,7 +179,7 @@ def map_table(comparison: Comparison) -> Table:
     columns = ("Method", "Map", "Finds best", *_MEASURES.values())
     chosen_note = (_BEST_NOTE,) if len(labels) > 1 else ()
     notes = (*chosen_note, *_map_notes(comparison))
-    return Table("Maps against annotation", columns, tuple(rows), notes, "maps")
+    return Table("Maps against annotation", columns, tuple(rows), notes, "maps", _MEASURE_TIPS)
 
 
 def class_table(comparison: Comparison) -> Table:
@@ -162,7 +192,8 @@ def class_table(comparison: Comparison) -> Table:
             if np.isfinite([score.value for score in found]).any():
                 rows.append((method, kind, label, *found))
     columns = ("Method", "Map", "Class", *_MEASURES.values())
-    return Table("Maps, class by class", columns, tuple(rows), _map_notes(comparison), "classes")
+    notes = _map_notes(comparison)
+    return Table("Maps, class by class", columns, tuple(rows), notes, "classes", _MEASURE_TIPS)
 
 
 def measured_tables(comparison: Comparison) -> list[Table]:

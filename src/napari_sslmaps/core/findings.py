@@ -1,7 +1,8 @@
 """Findings of a comparison, as window, report, page and CSV show them: estimates, tables and plots."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from napari_sslmaps.core.results import Float32
@@ -75,6 +76,8 @@ class Table:
         Sentences below: what the numbers mean, which method does not beat its controls, what was left out.
     key
         A short name for files, such as ``scores``.
+    tips
+        Head of a column → sentence on what its numbers are, where the head does not say it.
     """
 
     title: str
@@ -82,6 +85,7 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
     notes: tuple[str, ...] = ()
     key: str = "table"
+    tips: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         widths = {len(row) for row in self.rows} - {len(self.columns)}

@@ -95,20 +95,24 @@ def _part(part: Part) -> str:
 
 def _table(table: Table) -> str:
     numeric = [all(not isinstance(row[at], str) for row in table.rows) for at in range(len(table.columns))]
-    head = _row("th", table.columns, numeric)
-    rows = "\n".join(_row("td", row, numeric) for row in table.rows)
-    grid = f"<table>\n<thead>{head}</thead>\n<tbody>\n{rows}\n</tbody>\n</table>"
+    heads = (
+        _cell("th", head, numeric=number, tip=table.tips.get(head, ""))
+        for head, number in zip(table.columns, numeric, strict=True)
+    )
+    rows = "\n".join(_row(row, numeric) for row in table.rows)
+    grid = f"<table>\n<thead><tr>{''.join(heads)}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>"
     return f'<h3>{html.escape(table.title)}</h3>\n<div class="wide">{grid}</div>{_notes(table.notes)}'
 
 
-def _row(tag: str, cells: Sequence[Cell], numeric: Sequence[bool]) -> str:
-    inside = (_cell(tag, cell, numeric=number) for cell, number in zip(cells, numeric, strict=True))
+def _row(cells: Sequence[Cell], numeric: Sequence[bool]) -> str:
+    inside = (_cell("td", cell, numeric=number) for cell, number in zip(cells, numeric, strict=True))
     return f"<tr>{''.join(inside)}</tr>"
 
 
-def _cell(tag: str, cell: Cell, *, numeric: bool) -> str:
+def _cell(tag: str, cell: Cell, *, numeric: bool, tip: str = "") -> str:
     kind = ' class="number"' if numeric else ""
-    return f"<{tag}{kind}>{html.escape(cell_text(cell))}</{tag}>"
+    title = f' title="{html.escape(tip)}"' if tip else ""
+    return f"<{tag}{kind}{title}>{html.escape(cell_text(cell))}</{tag}>"
 
 
 def _notes(notes: Sequence[str]) -> str:
