@@ -2,6 +2,7 @@ import errno
 import hashlib
 import os
 import shutil
+import subprocess
 import sys
 import time
 from contextlib import suppress
@@ -33,6 +34,47 @@ def test_a_failure_leaves_the_older_file(tmp_path: Path) -> None:
         raise KeyboardInterrupt
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="the system has no locks that a process leaves")
+
+
+@posix
+def test_what_a_killed_process_left_is_gone_after_the_next_time(tmp_path: Path) -> None:
+    path = tmp_path / "c.txt"
+    script = (
+        "import os, sys; from pathlib import Path; from napari_sslmaps.files import written_whole\n"
+        "with written_whole(Path(sys.argv[1])) as part: part.write_text('half of it'); os._exit(9)"
+    )
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", script, str(path)], check=False)
+    assert len(list(tmp_path.iterdir())) == 1
+    with written_whole(path) as temporary:
+        assert temporary.read_text() == ""
+        temporary.write_text("x")
+    assert (path.read_text(), list(tmp_path.iterdir())) == ("x", [path])
+
+
+def test_two_may_write_the_same_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "c.txt"
+    with written_whole(path) as first, written_whole(path) as second:
+        assert first != second
+        first.write_text("first")
+        second.write_text("second")
+    assert (path.read_text(), list(tmp_path.iterdir())) == ("first", [path])
+
+
+@posix
+def test_a_link_in_the_way_is_not_followed(tmp_path: Path) -> None:
+    path, mine = tmp_path / "c.txt", tmp_path / "mine"
+    mine.write_text("mine")
+    with written_whole(path) as temporary:
+        name = temporary.name
+    path.unlink()
+    (tmp_path / name).symlink_to(mine)
+    with pytest.raises(ExportError), written_whole(path) as temporary:
+        temporary.write_text("x")
+    assert mine.read_text() == "mine"
 
 
 def test_a_full_disk_gets_a_sentence(tmp_path: Path) -> None:

@@ -16,6 +16,11 @@ from uuid import uuid4
 
 from napari_sslmaps.errors import ExportError, InvalidOptionError
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 HIDDEN = "."
 """What is being written, and what is being deleted, starts with it."""
 
@@ -206,12 +211,11 @@ def written_whole(path: Path) -> Iterator[Path]:
     """
     if "\0" in str(path) or not path.name:
         raise ExportError(f"Expected the path of a file, without a NUL character; got {str(path)!r}.")
-    temporary = path.with_name(f".{path.stem[:_SHOWN]}-{uuid4().hex}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.touch(exist_ok=False)
-        yield temporary
-        temporary.replace(path)
+        with _growing(path) as temporary:
+            yield temporary
+            temporary.replace(path)
     except (OSError, RuntimeError) as error:  # torch and faiss say a full disk in words of their own
         if isinstance(error, ExportError):
             raise
@@ -219,9 +223,53 @@ def written_whole(path: Path) -> Iterator[Path]:
             f"Expected to write {path}; the system says: {reason_of(error, path.parent)}. "
             "Choose another folder or free some space."
         ) from error
+
+
+@contextmanager
+def _growing(path: Path) -> Iterator[Path]:
+    """Give a hidden file beside `path` to write to: one of the same name that a killed process left behind.
+
+    Who writes has it locked, so that another who writes the same gets a file of a name of its own.
+    """
+    digest = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:32]
+    start = f"{HIDDEN}{path.stem[:_SHOWN]}"
+    usual = path.with_name(f"{start}-{digest}{path.suffix}")
+    with _locked(usual) as is_mine:
+        named = usual if is_mine else path.with_name(f"{start}-{uuid4().hex}{path.suffix}")
+        try:
+            if not is_mine:
+                named.touch(exist_ok=False)
+            yield named
+        finally:
+            with suppress(OSError):
+                named.unlink(missing_ok=True)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[bool]:
+    """Say whether a file, emptied or made, is this block's alone; never where the system has no locks."""
+    if fcntl is None:
+        yield False
+        return
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    try:
+        yield _lock(descriptor, path)
     finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, path: Path) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not os.path.samestat(os.fstat(descriptor), path.lstat()):  # it was moved to its place meanwhile
+            return False
+        os.ftruncate(descriptor, 0)
+    except (BlockingIOError, FileNotFoundError):
+        return False
+    except OSError:  # a file system without locks, on which nobody writes to it
+        path.unlink(missing_ok=True)
+        return False
+    return True
 
 
 _FULL_BYTES = 2**20

@@ -286,7 +286,7 @@ def test_a_full_disk_leaves_the_checkpoint_of_before(tmp_path, monkeypatch, erro
         raise error
 
     monkeypatch.setattr(torch, "save", fail)
-    with pytest.raises(ExportError, match=r"Free some space; what was saved before is whole"):
+    with pytest.raises(ExportError, match="free some space. What was saved before is whole"):
         save(run, path)
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["checkpoint.pt"]
@@ -306,3 +306,13 @@ def test_an_encoder_does_not_say_whose_folder_its_images_were_in():
     told = describe(run, data="cohort", date="", device="cpu", package_version="0")
     assert told["recipe"]["data"]["source"] == "cohort"
     assert "drsmith" not in json.dumps(told)
+
+
+def test_a_strangers_file_beside_the_checkpoint_stays(tmp_path):
+    mine = [tmp_path / name for name in ("checkpoint.partial", "log.partial", "panel.partial.png")]
+    for path in mine:
+        path.write_text("mine")
+    run = start(tiny_recipe("mae"))
+    save(run, tmp_path / "checkpoint.pt")
+    MetricLogger(tmp_path / "log.jsonl", 0)
+    assert [path.read_text() for path in mine] == ["mine"] * 3

@@ -10,6 +10,7 @@ from typing import Any
 
 from napari_sslmaps.core.findings import Estimate
 from napari_sslmaps.errors import RecordError
+from napari_sslmaps.files import written_whole
 
 FORMAT = 1
 _DIGITS = 4
@@ -84,10 +85,8 @@ class Book:
             entry["earlier"] = [*old["earlier"], self._short(old)]
         self._results[name] = entry
         text = json.dumps({"format": FORMAT, "encoders": self._results}, indent=1, sort_keys=True)
-        partial = self._path.with_suffix(".partial")
-        partial.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text + "\n", encoding="utf-8")
-        partial.replace(self._path)
+        with written_whole(self._path) as partial:
+            partial.write_text(text + "\n", encoding="utf-8")
 
     def knows(self, name: str, runs: list[str], protocol: Mapping[str, Any]) -> bool:
         """Whether these weights (SHA-256 of each run, the shipped one first) were judged by this protocol."""

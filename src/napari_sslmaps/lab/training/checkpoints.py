@@ -7,7 +7,7 @@ import os
 import pickle
 import struct
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from torch import Tensor
 from napari_sslmaps.encoders.families.registry import architecture_to_dict
 from napari_sslmaps.encoders.header import HEADER_KEY
 from napari_sslmaps.errors import CheckpointError, ExportError, SSLMapsError
-from napari_sslmaps.files import reason_of, special_kind
+from napari_sslmaps.files import special_kind, written_whole
 from napari_sslmaps.lab.training.objectives.base import Objective
 from napari_sslmaps.lab.training.recipes import Recipe, parse_recipe, recipe_tables
 from napari_sslmaps.lab.training.run import Run, start
@@ -65,18 +65,11 @@ def save(run: Run, path: Path, fingerprint: str = "") -> None:
 @contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
     """Give a file to write that takes the place of `path` at the end, which stays whole until then."""
-    partial = path.with_suffix(".partial")
     try:
-        yield partial
-        partial.replace(path)
-    except (OSError, RuntimeError) as error:  # torch says a full disk in words of its own
-        raise ExportError(
-            f"Expected to save {path}; the system says: {reason_of(error, path.parent)}. Free some space; "
-            "what was saved before is whole, and --resume goes on from it."
-        ) from error
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
+        with written_whole(path) as partial:
+            yield partial
+    except ExportError as error:
+        raise ExportError(f"{error} What was saved before is whole, and --resume goes on from it.") from error
 
 
 def resume(recipe: Recipe, path: Path, fabric: Fabric | None = None, *, fingerprint: str = "") -> Run:

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from napari_sslmaps.core.diagnostics import effective_rank
 from napari_sslmaps.core.results import Embedding
-from napari_sslmaps.errors import TrainingDivergedError
+from napari_sslmaps.errors import ExportError, TrainingDivergedError
+from napari_sslmaps.files import written_whole
 from napari_sslmaps.lab.training.objectives.base import Objective
 from napari_sslmaps.maps.pca import pca_map
 from napari_sslmaps.maps.similarity import similarity_map
@@ -34,16 +35,21 @@ class MetricLogger:
     def __init__(self, path: Path, step: int) -> None:
         self._path = path
         kept = [line for line in read_log(path) if line["step"] <= step]
-        partial = path.with_suffix(".partial")
-        partial.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-        partial.replace(path)
+        with written_whole(path) as partial:
+            partial.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
 
     def write(self, line: dict[str, float]) -> None:
         """Append a line and wait until it is on disk."""
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise ExportError(
+                f"Expected to write {self._path}; the system says: {error.strerror or error}. Free some "
+                "space; what was saved before is whole, and --resume goes on from it."
+            ) from error
 
 
 def read_log(path: Path) -> list[dict[str, float]]:
@@ -154,6 +160,5 @@ def draw_panel(path: Path, images: Tensor, tokens: Tensor, title: str) -> None:
     for axis, name in zip(axes[0], _TITLES, strict=True):
         axis.set_title(name, fontsize=8)
     figure.suptitle(title, fontsize=8)
-    partial = path.with_suffix(".partial.png")
-    figure.savefig(partial, dpi=_DPI, metadata={"Software": None})
-    partial.replace(path)
+    with written_whole(path) as partial:
+        figure.savefig(partial, dpi=_DPI, metadata={"Software": None})

@@ -23,10 +23,7 @@ from napari_sslmaps.lab.training.run import Run, start
 from napari_sslmaps.lab.training.trainer import Listener, LoggingSchedule, steps_for, train
 from napari_sslmaps.records.claim import check_claim
 
-_WRITTEN = (
-    *("recipe.toml", "log.jsonl", "encoder.safetensors", "panel.png"),
-    *("checkpoint.partial", "log.partial", "encoder.partial", "panel.partial.png"),
-)
+_WRITTEN = ("recipe.toml", "log.jsonl", "encoder.safetensors", "panel.png")
 _WRITTEN_BY = "# Written by napari-sslmaps pretrain, every value said.\n"
 OnProgress = Callable[[int, int], None]
 
