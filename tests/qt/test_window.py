@@ -11,7 +11,7 @@ from pytestqt.qtbot import QtBot
 from qt_kit import Window, is_red
 from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QLabel
 from viewer_kit import KnownEmbedder, known_services
 
 from napari_sslmaps._qt.dock import SSLMapsWidget
@@ -244,14 +244,26 @@ def test_a_picture_that_was_all_in_sight_is_so_beside_the_dock(
     widget.close_controller()
 
 
-def test_two_lines_of_words_are_not_cut(window: Window) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        "4 methods done, 64 × 64 tokens each. Click on the image: similarity to that place appears.",
+        "Caution (point here). CLS token's attention, last block, mean over heads, 0 % on CLS and registers · "
+        "contrast of each method by itself, between 2 and 98 % of the values that are in view",
+        "A first line.\nA second one.\nA third one.",
+    ],
+)
+def test_two_lines_of_words_are_not_cut(window: Window, text: str) -> None:
     widget = window.widget
     for label in (widget.run.status, widget.view.caption):
-        label.setText(
-            "4 methods done, 64 × 64 tokens each. Click on the image: similarity to that place appears."
-        )
+        label.setText(text)
         QApplication.processEvents()
-        assert label.heightForWidth(label.width()) <= label.height()
+        shown, room = QLabel.text(label).splitlines(), label.contentsRect()
+        metrics = label.fontMetrics()
+        assert len(shown) == 2
+        assert len(shown) * metrics.lineSpacing() <= room.height()
+        assert max(metrics.horizontalAdvance(line) for line in shown) <= room.width()
+        assert label.text() == text
 
 
 def test_a_figure_of_the_canvas_is_known_as_this_package_s_own(anchored: Window, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import QEvent, QObject, QPoint, QSignalBlocker, QSize, Qt, Signal
-from qtpy.QtGui import QIcon, QPaintDevice, QPainter
+from qtpy.QtGui import QIcon, QPaintDevice, QPainter, QResizeEvent
 from qtpy.QtWidgets import (
     QAbstractSpinBox,
     QComboBox,
@@ -242,7 +242,7 @@ class PathLine(QWidget):
         self.dialog.open()
 
 
-class Lines(QElidingLabel):
+class Lines(QLabel):
     """A dim label that is always as high as its lines; what does not fit is in the tool tip.
 
     Parameters
@@ -254,12 +254,27 @@ class Lines(QElidingLabel):
     def __init__(self, count: int = 2) -> None:
         super().__init__()
         self._count = count
-        self.setWordWrap(True)
+        self._text = ""
         self.setTextFormat(Qt.TextFormat.PlainText)
+        self.setIndent(0)
         self.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self._fit()
         dim(self)
+
+    def text(self) -> str:
+        """Return all of the text."""
+        return self._text
+
+    def setText(self, text: str | None) -> None:
+        """Show as much of a text as there is room for."""
+        self._text = text or ""
+        super().setText(self._wrapped())
+
+    def show_text(self, text: str) -> None:
+        """Show a text, and all of it in the tool tip."""
+        self.setText(text)
+        self.setToolTip(text)
 
     def changeEvent(self, event: QEvent | None) -> None:
         """Stay as high as the lines when a style sheet brings another font."""
@@ -267,13 +282,25 @@ class Lines(QElidingLabel):
         if event is not None and event.type() in (QEvent.Type.FontChange, QEvent.Type.StyleChange):
             self._fit()
 
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        """Break the text anew."""
+        super().resizeEvent(event)
+        super().setText(self._wrapped())
+
     def _fit(self) -> None:
         self.setFixedHeight(self._count * self.fontMetrics().lineSpacing() + 2 * GAP)  # napari pads texts
+        super().setText(self._wrapped())
 
-    def show_text(self, text: str) -> None:
-        """Show a text, and all of it in the tool tip."""
-        self.setText(text)
-        self.setToolTip(text)
+    def _wrapped(self) -> str:
+        """Return the text broken into lines that fit beside the style's padding, the last one cut."""
+        room = self.contentsRect().width() - 2 * self.margin()
+        parts = self._text.splitlines()
+        lines = [line.strip() for part in parts for line in QElidingLabel.wrapText(part, room, self.font())]
+        shown = lines[: self._count - 1]
+        rest = " ".join(lines[self._count - 1 :])
+        if rest:
+            shown.append(self.fontMetrics().elidedText(rest, Qt.TextElideMode.ElideRight, room))
+        return "\n".join(shown)
 
 
 def dim(label: QWidget, *, failed: bool = False) -> None:
