@@ -86,6 +86,25 @@ def test_the_picture_is_fitted_until_somebody_moves_it(compared: Controller) -> 
     assert compared.cells.camera.zoom == 2.5
 
 
+def test_a_place_that_somebody_looks_at_outlasts_its_maps_and_other_pages(compared: Controller) -> None:
+    workspace = compared.workspace
+    compared.cells.look(replace(compared.cells.camera, zoom=7.0))
+    workspace.anchors = ()
+    assert names(compared)[0] == "tissue / attention / mae-demo"
+    assert compared.cells.camera.zoom == 7.0
+    workspace.task = "pretext"
+    workspace.pretext = replace(workspace.pretext, encoder="mae-demo")
+    workspace.panels_side_by_side = True
+    compared.pretext.show()
+    assert compared.cells.active
+    assert compared.cells.camera.zoom != 7.0
+    workspace.task = "maps"
+    assert compared.cells.camera.zoom == 7.0
+    workspace.side_by_side = False
+    workspace.side_by_side = True
+    assert compared.cells.camera.zoom == 7.0
+
+
 def test_running_again_keeps_the_cells(compared: Controller) -> None:
     before = compared.cells.cells.pictures
     compared.run()

@@ -92,8 +92,9 @@ class SideBySide:
         self._viewer = viewer
         self._connections = Connections()
         self._fitted: Layer | None = None
-        self._extent_then = np.zeros((2, 2))
-        self._by_hand = False
+        self._place: tuple[Any, ...] = ()
+        self._by_hand: dict[tuple[Any, ...], CellCamera] = {}
+        """Where a user looks, of each image and part of it that was looked at."""
         self.cells: Cells | None = None
         self.camera = CellCamera()
         self.size = (800.0, 600.0)
@@ -121,7 +122,6 @@ class SideBySide:
         closely
             Whether the pictures fill the cells, rather than the image.
         """
-        before = self.cells
         self.cells = Cells(image, tuple(pictures), tuple(tools), words)
         self._connections.undo()
         for layer in (image, *pictures, *tools):
@@ -133,12 +133,10 @@ class SideBySide:
                 if hasattr(layer.events, name):
                     self._connections.add(getattr(layer.events, name), self._on_changed)
         self._connections.add(self._viewer.dims.events.current_step, self._on_changed)
-        fitted: Layer = pictures[0] if closely else image
-        extent = np.array(self._extent(fitted))
-        others = before is None or len(before.pictures) != len(pictures) or before.image is not image
-        if others or not np.allclose(extent, self._extent_then):
-            self._fitted, self._extent_then, self._by_hand = fitted, extent, False
-            self._fit()
+        self._fitted = pictures[0] if closely else image
+        extent = np.ravel(self._extent(self._fitted))
+        self._place = (image.unique_id, *(f"{end:.6g}" for end in extent))
+        self._fit()
         self.changed.emit()
 
     def leave(self) -> None:
@@ -163,18 +161,17 @@ class SideBySide:
         """Take the size of the canvas; all is fitted anew until a user has moved or zoomed."""
         if (width, height) != self.size:
             self.size = (width, height)
-            if not self._by_hand:
-                self._fit()
+            self._fit()
             self.changed.emit()
 
     def look(self, camera: CellCamera) -> None:
         """Look where a user wants to."""
-        self.camera, self._by_hand = camera, True
+        self.camera = self._by_hand[self._place] = camera
         self.changed.emit()
 
     def fit(self) -> None:
         """Look at all of it again."""
-        self._by_hand = False
+        self._by_hand.pop(self._place, None)
         self._fit()
         self.changed.emit()
 
@@ -186,7 +183,11 @@ class SideBySide:
         return None
 
     def _fit(self) -> None:
+        """Look at all of it, or where a user wanted to look."""
         if self.cells is None or self._fitted is None:
+            return
+        if self._place in self._by_hand:
+            self.camera = self._by_hand[self._place]
             return
         rects = self.rects
         low, high = self._extent(self._fitted)
