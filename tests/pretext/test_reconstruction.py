@@ -73,6 +73,16 @@ def test_what_the_file_says_of_pixels_can_be_corrected(saved, image):
     np.testing.assert_array_equal(told.reconstruction, same.reconstruction)
 
 
+def test_the_colours_that_come_back_from_a_grey_image_are_told_as_an_error(saved, image):
+    model, encoder, _ = saved
+    grey = np.repeat(image[..., :1], 3, axis=-1)
+    told = [
+        any("any colour is an error" in note for note in pretext_view(pixels, encoder).notes)
+        for pixels in (image, grey)
+    ]
+    assert told == [False, model.config.norm_pix_loss]
+
+
 def test_a_file_that_does_not_tell_is_taken_for_pixels_and_says_so(image, tmp_path):
     model = random_model("vit_mae", norm_pix_loss=True)
     folder = save_folder(model, tmp_path, preprocessor=IMAGENET)

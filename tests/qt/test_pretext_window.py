@@ -44,7 +44,11 @@ def test_a_stroke_of_the_brush_is_reconstructed(window: Window, qtbot: QtBot, pr
     window.widget.pretext.paint.click()
     mask = window.widget.controller.pretext.tools.mask
     mask.brush_size = 1
+    opacities: list[float] = []
+    mask.events.opacity.connect(lambda: opacities.append(mask.opacity))
     window.drag((36, 28), (36, 36), (36, 44))
+    assert opacities[0] > 0.4
+    assert opacities[-1] < 0.2
     qtbot.waitUntil(lambda: len(pretext.asked) == 2)
     np.testing.assert_array_equal(pretext.asked[-1][2].mask[2], [True, True, True, False])
     qtbot.waitUntil(lambda: bool(window.widget.controller.pretext.view.mask[2, 0]))
@@ -82,7 +86,9 @@ def test_side_by_side_the_brush_works_in_every_cell(
     show(window, qtbot, "mae-demo")
     window.widget.pretext.side_by_side.click()
     window.widget.pretext.paint.click()
-    window.widget.controller.pretext.tools.mask.brush_size = 1
+    mask = window.widget.controller.pretext.tools.mask
+    mask.brush_size = 1
+    assert mask.opacity > 0.4
     window.draw()
     window.drag((44, 36), (44, 44), cell=3)
     qtbot.waitUntil(lambda: len(pretext.asked) == 2)

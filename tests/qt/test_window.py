@@ -248,8 +248,7 @@ def test_a_picture_that_was_all_in_sight_is_so_beside_the_dock(
     "text",
     [
         "4 methods done, 64 × 64 tokens each. Click on the image: similarity to that place appears.",
-        "Caution (point here). CLS token's attention, last block, mean over heads, 0 % on CLS and registers · "
-        "contrast of each method by itself, between 2 and 98 % of the values that are in view",
+        "Caution (point here). " + "Attention of the CLS token in the last block, mean over heads. " * 3,
         "A first line.\nA second one.\nA third one.",
     ],
 )

@@ -26,6 +26,11 @@ _ASSUMED = (
     "The file does not tell whether its decoder predicts pixels as they are or normalised in each patch; as "
     "they are is assumed. Pass norm_pix=True if the picture comes out flat and grey."
 )
+_TINTED = (
+    "The image is grey, so any colour is an error of the prediction: channels go in with different offsets, "
+    "and a patch with more contrast than the network expects gets too much of them back (blue, with "
+    "ImageNet's offsets), one with less too little (brown)."
+)
 _USUAL_RATIO = 0.75
 
 
@@ -39,6 +44,8 @@ def reconstruction_view(
         pretext_heads, architecture, input_.grid.shape, heads=method_options.decoder_heads
     )
     normalised, notes = _target(pretext_heads, method_options)
+    if normalised and _is_tinted(input_, encoder):
+        notes = (*notes, _TINTED)
     ratio = (
         pretext_heads.settings.get("mask_ratio", _USUAL_RATIO)
         if method_options.ratio is None
@@ -88,6 +95,12 @@ def _target(pretext_heads: PretextHeads, method_options: MethodOptions) -> tuple
     if norm_pix is None:
         return False, (_ASSUMED,)
     return bool(norm_pix), (_LEAK,) if norm_pix else ()
+
+
+def _is_tinted(input_: PretextInput, encoder: Encoder) -> bool:
+    """Whether a grey picture goes in with channels that differ."""
+    grey = not np.ptp(input_.picture, axis=-1).any()
+    return grey and any(len(set(values)) > 1 for values in encoder.spec.statistics)
 
 
 def _compare(error: Float32, missed: Float32, *, normalised: bool) -> str:

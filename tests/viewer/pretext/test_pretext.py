@@ -110,8 +110,25 @@ def test_panels_become_layers_where_the_view_looked(viewer: ViewerModel, shown: 
         np.testing.assert_allclose(layer.data_to_world(last), image.data_to_world((47.5, 55.5)))
     assert layers["error"].contrast_limits == [0.0, 0.5]
     assert shown.workspace.panels == ("original", "masked input", "reconstruction", "error")
-    assert shown.workspace.notes == ("drawn with 0",)
+    assert shown.workspace.notes[1:] == ("drawn with 0",)
     assert shown.workspace.status.text == "mae-demo: 32 × 32 px, 4 × 4 tokens."
+
+
+def test_where_the_middle_alone_is_shown_the_way_to_the_rest_is_told(shown: Controller) -> None:
+    show(shown, "mae-demo")
+    assert "the middle of the region, 20% of it: Draw chooses another place" in shown.workspace.notes[0]
+    shown.workspace.image.data = noise(36, 34)
+    show(shown, "mae-demo")
+    assert shown.workspace.notes == ("drawn with 0",)
+
+
+def test_panels_of_another_encoder_are_named_after_the_image_too(shown: Controller) -> None:
+    show(shown, "mae-demo")
+    show(shown, "ijepa-demo")
+    names = [layer.name for layer in pretext_layers(shown).values() if layer.visible]
+    assert names
+    assert all(name.startswith("tissue / ") for name in names)
+    assert all(layer.name.startswith("tissue / ") for layer in pretext_layers(shown).values())
 
 
 def test_the_region_is_read_at_the_resolution_of_the_maps(shown: Controller, pretext: KnownPretext) -> None:

@@ -1,6 +1,6 @@
 """Rectangles that choose a region: a layer to draw them in, and word of every change."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,14 +12,21 @@ from napari_sslmaps.viewer.canvas.anchor_layers import placed_on
 from napari_sslmaps.viewer.canvas.image_layer import frame_of, is_own, lead_of_frame
 from napari_sslmaps.viewer.canvas.region_selection import region_mark
 from napari_sslmaps.viewer.state.connections import Connections
-from napari_sslmaps.viewer.state.workspace import WorkspaceModel
+from napari_sslmaps.viewer.state.workspace import Task, WorkspaceModel
 
 _EDGE, _SHARE = "#00e5ff", 0.006
 """Colour of an outline, and its width as a share of the image's longer side."""
-
-
 _CLICK = 6.0
 """Canvas pixels along a side below which a press was a click, and no rectangle was dragged."""
+
+_BUTTONS: Mapping[Task, str] = {
+    "maps": "Run",
+    "pretext": "Show pretext",
+    "compare": "Compare",
+    "readers": "Run",
+    "search": "Search",
+}
+"""Name of the button that each page goes on with."""
 
 
 class RegionShapes:
@@ -125,7 +132,7 @@ class RegionShapes:
                 self._workspace.say("Drag a rectangle on the image: press, move, let go.")
                 return
             self._drawing = None
-            self._workspace.say("The rectangle is the region. Press Run.")
+            self._workspace.say(f"The rectangle is the region. Press {_BUTTONS[self._workspace.task]}.")
             drawn.mode = "pan_zoom"
             self._workspace.region = "rectangle"
             if self._workspace.image in self._viewer.layers:

@@ -152,7 +152,7 @@ class VisibilityController:
         panels = [layer for layer in found if layer is not None]
         tool = workspace.pretext_tool
         if workspace.panels_side_by_side and panels:
-            self._tools.show(shown=True, tool=tool)
+            self._tools.show(shown=True, tool=tool, alone=False)
             self._cells.show(image, panels, self._tools.layers, closely=True)
             return
         self._cells.leave()

@@ -31,6 +31,8 @@ ORIGINAL = "original"
 """Panel of what the encoder was given, beside those that a view has of its own."""
 _ADVICE = "The last view stays; choose a smaller region and try again."
 _COLOURS = {"error": "inferno"}
+_NEARLY_ALL = 0.75
+"""Share of a region beyond which nobody misses the rest; whole tokens alone may leave out as much."""
 _PREFERRED = ("reconstruction", "centred agreement", "agreement", "restoration", "view agreement")
 
 
@@ -204,7 +206,7 @@ class PretextController:
         workspace.panels = names
         if workspace.panel not in names:
             workspace.panel = next((name for name in _PREFERRED if name in names), names[0])
-        workspace.notes = view.notes
+        workspace.notes = (*_left_out(image, setting[1], view), *view.notes)
         workspace.say(f"{view.provenance.encoder}: {_size(view)}.")
         self._arrange()
         if moved and not workspace.panels_side_by_side:
@@ -225,7 +227,7 @@ class PretextController:
             if fitting is not None:
                 spare.remove(fitting)
                 fitting.metadata[OWN] |= {"kind": drawing.kind, "encoder": drawing.encoder}
-                fitting.name = drawing.name
+                fitting.name = f"{image.name} / {drawing.name}"
                 if not drawing.rgb:
                     fitting.colormap = drawing.colormap
         for layer in spare:
@@ -266,6 +268,16 @@ def draw_panel(view: PretextView, panel: Panel) -> LayerSpec:
         opacity=1.0,
         smooth=False,
     )
+
+
+def _left_out(image: Image, requested: Region, view: PretextView) -> tuple[str, ...]:
+    """Say that the middle of the region alone was taken, and how to see more or another part."""
+    down = LayerSource(image).levels[requested.level].downsample_yx
+    share = float(np.prod(view.grid.extent_yx) / np.prod(np.multiply(requested.shape_yx, down)))
+    if share > _NEARLY_ALL:
+        return ()
+    where = "Draw chooses another place, Input takes all of it."
+    return (f"This is the middle of the region, {share:.0%} of it: {where}",)
 
 
 def _size(view: PretextView) -> str:

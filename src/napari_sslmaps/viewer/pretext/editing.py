@@ -28,6 +28,8 @@ from napari_sslmaps.viewer.state.connections import Connections
 from napari_sslmaps.viewer.state.workspace import PretextTool
 
 HIDDEN = "#ffb000"
+_DENSE, _FAINT = 0.45, 0.12
+"""Opacity of the mask while it is painted, or beside what comes back, and over that."""
 EDGES = {"target": "#ff4f81", "global": "#ffffff", "local": "#4cc9f0"}
 _LINE = 0.008
 """Width of an edge, as a share of the side of the part that is shown."""
@@ -53,6 +55,7 @@ class PretextTools:
         self._image: Image | None = None
         self._drawing = False
         self._held = False
+        self._resting = _DENSE
         self._seen: Bool | None = None
         self._aside: dict[str, Layer] = {}
         self.mask: Labels | None = None
@@ -103,10 +106,22 @@ class PretextTools:
         if not tool and self._viewer.layers.selection.active in (self.mask, self.blocks):
             self._viewer.layers.selection.active = self._image
 
-    def show(self, *, shown: bool, tool: PretextTool) -> None:
-        """Bring shapes into view, and the mask while it is painted."""
+    def show(self, *, shown: bool, tool: PretextTool, alone: bool = True) -> None:
+        """Bring shapes into view, and the mask while it is painted.
+
+        Parameters
+        ----------
+        shown
+            Whether they are in view.
+        tool
+            Tool that a user holds.
+        alone
+            Whether one picture is in view, which the mask is not to hide once a stroke has ended.
+        """
+        self._resting = _FAINT if alone else _DENSE
         if self.mask is not None:
             set_visible(self.mask, visible=shown and tool == "paint")
+            self._set_opacity()
         if self.blocks is not None:
             set_visible(self.blocks, visible=shown)
 
@@ -170,7 +185,7 @@ class PretextTools:
         self.mask = Labels(
             values,
             name="pretext mask",
-            opacity=0.45,
+            opacity=_DENSE,
             colormap=DirectLabelColormap(color_dict={None: HIDDEN, 0: "transparent", 1: HIDDEN}),
             visible=False,
             metadata=_mark(image, "mask"),
@@ -255,6 +270,10 @@ class PretextTools:
             return None
         return np.array(self.mask.data, bool).reshape(self._view.grid.shape)
 
+    def _set_opacity(self) -> None:
+        if self.mask is not None:
+            self.mask.opacity = _DENSE if self._held else self._resting
+
     def _on_painted(self) -> None:
         """Tell of a mask that has changed: after a stroke, a fill, an undo.
 
@@ -274,10 +293,12 @@ class PretextTools:
 
     def _on_mouse_drag(self, _layer: Layer, event: Any) -> Generator[None, None, None]:
         self._held = True
+        self._set_opacity()
         yield
         while event.type == "mouse_move":
             yield
         self._held = False
+        self._set_opacity()
         self._on_painted()
 
 
