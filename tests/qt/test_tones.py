@@ -4,7 +4,7 @@ import pytest
 from napari.utils.theme import get_theme
 from qtpy.QtGui import QColor
 
-from napari_sslmaps._qt.parts import TONES, tone_sheet
+from napari_sslmaps._qt.parts import EDGES, PLACEHOLDERS, TONES, tone_sheet
 
 
 def luminance(colour: QColor) -> float:
@@ -16,11 +16,27 @@ def luminance(colour: QColor) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
+def contrast(ink: QColor, ground: QColor) -> float:
+    """Ratio of contrast, as WCAG 2 defines it."""
+    high, low = sorted((luminance(ground), luminance(ink)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+def colour_of(theme: str, role: str) -> QColor:
+    return QColor(*getattr(get_theme(theme), role).as_rgb_tuple(alpha=False))
+
+
 @pytest.mark.parametrize("tone", TONES)
 @pytest.mark.parametrize(("theme", "index"), [("dark", 0), ("light", 1)])
 def test_text_can_be_read_on_the_ground_of_the_theme(tone: str, theme: str, index: int) -> None:
-    ground = QColor(*get_theme(theme).background.as_rgb_tuple(alpha=False))
-    ink = QColor(TONES[tone][index])
-    high, low = sorted((luminance(ground), luminance(ink)), reverse=True)
-    assert (high + 0.05) / (low + 0.05) >= 4.5
+    assert contrast(QColor(TONES[tone][index]), colour_of(theme, "background")) >= 4.5
     assert TONES[tone][index] in tone_sheet(dark=index == 0)
+
+
+@pytest.mark.parametrize(("theme", "index"), [("dark", 0), ("light", 1)])
+def test_controls_can_be_seen_and_empty_inputs_read(theme: str, index: int) -> None:
+    assert contrast(QColor(EDGES[index]), colour_of(theme, "background")) >= 3
+    assert contrast(QColor(PLACEHOLDERS[index]), colour_of(theme, "primary")) >= 4.5
+    sheet = tone_sheet(dark=index == 0)
+    assert EDGES[index] in sheet
+    assert PLACEHOLDERS[index] in sheet

@@ -45,6 +45,21 @@ TONES = {
     "link": (LINK, "#0b57d0"),
 }
 """Colours of text on a dark and on a light ground, at 4.5 : 1 at least."""
+EDGES = ("#868c98", "#6f747d")
+"""Colours of the outlines of controls on a dark and on a light ground, at 3 : 1 at least."""
+PLACEHOLDERS = ("#b9bec8", "#4a4e56")
+"""Colours of what stands in an empty input, on an input's ground, at 4.5 : 1 at least."""
+_INACTIVE = "rgba(128, 128, 128, 110)"
+_CONTROLS = """
+QCheckBox::indicator:unchecked, QGroupBox::indicator:unchecked, QRadioButton::indicator:unchecked
+{{border: 1px solid {edge};}}
+QCheckBox::indicator:unchecked {{width: 14px; height: 14px;}}
+QSlider::handle:horizontal {{background-color: {edge};}}
+QCheckBox::indicator:unchecked:disabled {{border-color: {faint};}}
+QSlider::handle:horizontal:disabled {{background-color: {faint};}}
+QLineEdit, QPlainTextEdit {{border: 1px solid {edge}; placeholder-text-color: {placeholder};}}
+QAbstractSpinBox QLineEdit, QComboBox QLineEdit {{border: none;}}
+"""
 _WIDEST = 440
 """Pixels that a dock takes at most, however long the words on it: a laptop's screen has 1366."""
 _JSON = "JSON (*.json);;All files (*)"
@@ -319,9 +334,11 @@ def set_tone(widget: QWidget, tone: str) -> None:
 
 
 def tone_sheet(*, dark: bool) -> str:
-    """Return the style sheet that gives tones their colours."""
-    return "".join(
-        f'*[tone="{tone}"] {{color: {colours[0 if dark else 1]};}} ' for tone, colours in TONES.items()
+    """Return the style sheet that gives tones their colours, and controls outlines that can be seen."""
+    index = 0 if dark else 1
+    controls = _CONTROLS.format(edge=EDGES[index], faint=_INACTIVE, placeholder=PLACEHOLDERS[index])
+    return controls + "".join(
+        f'*[tone="{tone}"] {{color: {colours[index]};}} ' for tone, colours in TONES.items()
     )
 
 
