@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from pytestqt.qtbot import QtBot
+from qt_kit import Window
 from qtpy.QtCore import QPoint, Qt
 
 from napari_sslmaps._qt.dock import SSLMapsWidget
@@ -61,6 +62,25 @@ def test_the_plot_opens_once_there_is_something_to_plot(clip: SSLMapsWidget, qtb
     workspace.anchors = ()
     qtbot.waitUntil(lambda: window.plot.courses is None)
     window.close()
+
+
+@pytest.mark.viewer
+def test_a_clip_plays_side_by_side(window: Window, qtbot: QtBot) -> None:
+    viewer, widget = window.viewer, window.widget
+    stack = np.random.default_rng(1).random((6, 64, 80), np.float32)
+    widget.workspace.image = viewer.add_image(stack, name="clip")
+    widget.run.run.click()
+    window.wait_until_idle()
+    widget.view.side_by_side.click()
+    assert widget.controller.cells.active
+    window.draw()
+    seen: list[int] = []
+    viewer.dims.events.current_step.connect(lambda: seen.append(viewer.dims.current_step[0]))
+    viewer.window._qt_viewer.dims.play(0, fps=30)
+    qtbot.waitUntil(lambda: len(seen) > 8)
+    viewer.window._qt_viewer.dims.stop()
+    window.wait_until_idle()
+    assert len(set(seen)) > 3
 
 
 def test_a_line_is_drawn_in_its_colour_and_a_click_finds_the_nearest_frame(qtbot: QtBot) -> None:

@@ -57,6 +57,8 @@ class CellsCanvas(QWidget):
 
     pointed = Signal(object)
     """World position under the pointer, (y, x); None when it leaves."""
+    painted = Signal()
+    """What the cells show has been painted."""
 
     def __init__(
         self,
@@ -102,6 +104,7 @@ class CellsCanvas(QWidget):
             for rect, picture, (title, kind) in cells:
                 self._paint_cell(painter, rect, shown, picture)
                 self._paint_words(painter, rect, picture, title, kind)
+        self.painted.emit()
 
     def _paint_cell(self, painter: QPainter, rect: Rect, shown: Cells, picture: Picture) -> None:
         area = QRectF(rect.x, rect.y, rect.width, rect.height)

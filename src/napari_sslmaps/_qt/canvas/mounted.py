@@ -1,5 +1,6 @@
 """Puts our canvas and legend where napari's canvas is, and changes between the two canvases."""
 
+from qtpy.QtCore import QTimer
 from qtpy.QtGui import QPixmap
 from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtWidgets import QBoxLayout, QWidget
@@ -24,6 +25,7 @@ class MountedCanvas:
     def __init__(self, widget: QWidget, controller: Controller) -> None:
         self._controller = controller
         self._connections = Connections()
+        self._stepped = False
         self.native = _canvas_near(widget)
         self.cells = CellsCanvas(
             controller.viewer, controller.cells, controller.marks, controller.scale.rings
@@ -84,6 +86,8 @@ class MountedCanvas:
         for signal in (viewer.scene.camera.events, viewer.dims.events):
             connect(signal, self._on_moved)
         connect(controller.viewer.cursor.events.position, self._on_cursor)
+        connect(viewer.dims.events.current_step, self._on_step)
+        self.cells.painted.connect(self._on_painted)
 
     def _follow(self) -> None:
         """Show the canvas that is wanted, drawn anew."""
@@ -98,6 +102,19 @@ class MountedCanvas:
         if self.legend is not None:
             self.legend.follow()
 
+    def _on_step(self) -> None:
+        self._stepped = self._controller.cells.active
+
+    def _on_painted(self) -> None:
+        """Let a clip play on: napari waits until its own canvas, which is hidden, has drawn a frame."""
+        if self._stepped:
+            self._stepped = False
+            QTimer.singleShot(0, self._draw_native)
+
+    def _draw_native(self) -> None:
+        if self.native is not None and self._controller.cells.active:
+            self.native.grabFramebuffer()
+
     def _on_moved(self) -> None:
         """Let rings stay where they are in the world; the cells have a camera of their own."""
         if self.legend is not None and not self._controller.cells.active:
@@ -108,12 +125,12 @@ class MountedCanvas:
             self.legend.follow()
 
 
-def _canvas_near(widget: QWidget) -> QWidget | None:
+def _canvas_near(widget: QWidget) -> QOpenGLWidget | None:
     """Return the OpenGL canvas in the window that a widget is in, or floats beside."""
     around: QWidget | None = widget
     while around is not None:
         found = around.findChild(QOpenGLWidget)
-        if isinstance(found, QWidget):
+        if isinstance(found, QOpenGLWidget):
             return found
         around = around.parentWidget()
     return None

@@ -37,7 +37,7 @@ class AreaSection(Section):
         self.least.setSingleStep(64)
         self.least.setPrefix("≥ ")
         self.least.setSuffix(" px")
-        self.least.setMinimumWidth(130)  # its buttons take half of it
+        self.least.setMinimumWidth(130)  # its buttons and their room take half of it
         self.least.setToolTip("Smaller areas are left out.")
         self.holes = QCheckBox("fill holes")
         self.guided = QCheckBox("image edges")
@@ -56,8 +56,10 @@ class AreaSection(Section):
         self.places.setToolTip("Mark the places of this image that are most similar to the anchors.")
         self.text = Lines(2)
         self.body.addLayout(row(self.shown, self.threshold, self.number))
-        self.body.addLayout(titled("Size", self.least, self.holes, self.guided))
-        buttons = row(self.labels, self.export)
+        self.body.addLayout(titled("Size", self.least, self.holes))
+        buttons = row(self.guided, self.labels, self.export)
+        for index in (1, 2):
+            buttons.setStretch(index, 1)
         self.body.addLayout(buttons)
         places = row(self.count, self.places)
         places.setStretch(1, 1)
