@@ -52,6 +52,7 @@ class MapSection(Section):
         self.block = QSpinBox()
         self.block.setPrefix("block ")
         self.block.setSpecialValueText("last block")
+        self.block.setMaximumWidth(118)  # all that its words take; the choice beside it needs the rest
         self.block.setToolTip(
             "Block whose attention is shown, counted from 1; methods with fewer blocks show their last."
         )

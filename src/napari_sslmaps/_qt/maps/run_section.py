@@ -189,9 +189,9 @@ class ViewSection(Section):
         self.caption = Lines()
         modes = row(self.shown, self.side_by_side, self.difference)
         pair = row(self.front, QLabel("–"), self.against, self.flicker, self.figure)
-        for line, stretched in ((modes, (0, 1, 2)), (pair, (0, 2))):
-            for index in stretched:
-                line.setStretch(index, 1)
+        for line, widths in ((modes, (4, 3, 3)), (pair, (1, 0, 1))):
+            for index, width in enumerate(widths):
+                line.setStretch(index, width)
             self.body.addLayout(line)
         self.scale = ScaleRow()
         self.body.addWidget(self.scale)
