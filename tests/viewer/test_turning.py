@@ -138,6 +138,22 @@ def test_the_map_of_an_image_above_is_hidden_with_it_and_comes_back(
     assert shown >= {"other", "other / attention / mae-demo"}
 
 
+def test_maps_make_way_for_an_image_that_is_opened_where_they_lie(
+    controller: Controller, viewer: ViewerModel, image: Image
+) -> None:
+    controller.run()
+    below = viewer.layers["tissue / attention / mae-demo"]
+    beside = viewer.add_image(noise(32, 40), name="beside", translate=(0, 500))
+    controller.run()
+    assert below.visible
+    small = viewer.add_image(noise(32, 40), name="small")
+    assert (below.visible, viewer.layers["beside / attention / mae-demo"].visible) == (False, True)
+    viewer.layers.selection.active = image
+    assert below.visible
+    viewer.layers.selection.active = beside
+    assert (below.visible, small.visible) == (True, True)
+
+
 def test_what_was_said_on_one_page_is_not_said_on_another(anchored: Controller) -> None:
     anchored.workspace.task = "compare"
     assert anchored.workspace.status.text == ""

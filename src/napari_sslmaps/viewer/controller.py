@@ -438,6 +438,7 @@ class Controller:
         self.cells.leave()
         self.sessions.image = new
         if new is not None:
+            self.stage.leave_others(new)
             for name in _TRANSFORMS:
                 self._image_connections.add(getattr(new.events, name), self._on_image_moved)
             self._image_connections.add(new.events.data, self._on_pixels_changed)

@@ -32,22 +32,14 @@ def path_of(image: Image) -> str:
 
 
 def uncover(viewer: ViewerModel, image: Image) -> list[str]:
-    """Show an image, and hide the user's images that lie over it; return their names.
-
-    Maps of other images are hidden with them: they would lend the image, or its own maps, their colours.
-    """
+    """Show an image, and hide the user's images that lie over it; return their names."""
     image.visible = True
     layers = list(viewer.layers)
     above = layers[layers.index(image) + 1 :] if image in layers else []
     hidden = []
     for layer in above:
-        if not layer.visible or not _overlap(layer, image):
-            continue
-        if is_own(layer):
-            mark = layer.metadata[OWN]
-            if mark.get("role") == "map" and mark["image"] != str(image.unique_id):
-                layer.visible = False
-        elif isinstance(layer, Image) and _is_opaque(layer):
+        user_s = isinstance(layer, Image) and not is_own(layer)
+        if user_s and layer.visible and _is_opaque(layer) and overlap(layer, image):
             layer.visible = False
             hidden.append(layer.name)
     return hidden
@@ -57,7 +49,7 @@ def _is_opaque(layer: Image) -> bool:
     return bool(layer.opacity == 1 and str(layer.blending).startswith(("translucent", "opaque")))
 
 
-def _overlap(layer: Layer, other: Layer) -> bool:
+def overlap(layer: Layer, other: Layer) -> bool:
     """Whether two layers lie over each other."""
     (low, high), (its_low, its_high) = (each.extent.world[:, -2:] for each in (layer, other))
     return bool((low < its_high).all() and (its_low < high).all())

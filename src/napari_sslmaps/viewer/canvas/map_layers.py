@@ -18,7 +18,14 @@ from napari_sslmaps.core.results import Float32, TokenMap
 from napari_sslmaps.maps.contrast import Limits, limits_of, rule_of
 from napari_sslmaps.maps.map_type import Display, MapType
 from napari_sslmaps.maps.registry import map_type_of, stored_values
-from napari_sslmaps.viewer.canvas.image_layer import OWN, is_own, lead_of_frame, leading_shape, turn_of
+from napari_sslmaps.viewer.canvas.image_layer import (
+    OWN,
+    is_own,
+    lead_of_frame,
+    leading_shape,
+    overlap,
+    turn_of,
+)
 
 Picture: TypeAlias = Image | Labels
 """A layer that shows a drawing."""
@@ -150,6 +157,19 @@ class LayerManager:
     def maps_of(self, image: Image) -> list[Picture]:
         """Return the map layers of an image, bottom first."""
         return self.layers_of(image, "map")
+
+    def of_others_over(self, image: Image, *roles: str) -> list[Picture]:
+        """Return the listed layers, drawn in these roles, of other images where this image lies."""
+        uid = str(image.unique_id)
+        return [
+            layer
+            for layer in self._viewer.layers
+            if isinstance(layer, (Image, Labels))
+            and is_own(layer)
+            and layer.metadata[OWN]["role"] in roles
+            and layer.metadata[OWN]["image"] != uid
+            and overlap(layer, image)
+        ]
 
     def show(self, image: Image, drawing: LayerSpec, *, live: bool = False) -> Picture:
         """Draw into the layer of this map or panel, or into a new one.

@@ -104,6 +104,11 @@ class VisibilityController:
             if name == "opacity" or (isinstance(layer, Image) and not layer.rgb):
                 setattr(layer, name, value)
 
+    def leave_others(self, image: Image) -> None:
+        """Hide pictures of other images where this one lies: they would lend it their colours."""
+        for layer in self._layer_manager.of_others_over(image, "map", "pretext", DIFFERENCE, "areas"):
+            self._layer_manager.bring(layer, visible=False)
+
     def arrange_new(self, image: Image) -> None:
         """Arrange, if a layer came or went since the last time; what a user hid stays hidden otherwise."""
         if {str(layer.unique_id) for layer in self._layer_manager.maps_of(image)} != self._known:
