@@ -21,6 +21,8 @@ from napari_sslmaps.viewer.state.workspace import TASKS, Anchor, Task
 
 pytestmark = pytest.mark.viewer
 NAMES = (QLabel, QAbstractButton)
+INSET = 5
+"""Pixels of a line that Qt leaves free beside its words, with the cursor."""
 PADDING = 6
 """Pixels that a style asks for beside words, and that nobody misses."""
 
@@ -29,8 +31,9 @@ def cut(page: QWidget) -> Iterator[str]:
     """Words of inputs, labels and buttons in view that have less room than they take."""
     for box in page.findChildren(QAbstractSpinBox):
         line = box.lineEdit()
-        if box.isVisible() and line.fontMetrics().horizontalAdvance(box.text()) > line.contentsRect().width():
-            yield f"{box.text()} in {line.contentsRect().width()} px"
+        room = line.contentsRect().width() - INSET
+        if box.isVisible() and line.fontMetrics().horizontalAdvance(box.text()) > room:
+            yield f"{box.text()} in {room} px"
     for kind in NAMES:
         for part in page.findChildren(kind):
             wraps = isinstance(part, Lines) or (isinstance(part, QLabel) and part.wordWrap())

@@ -1,6 +1,7 @@
 """What is loaded is kept out of collections, until its memory may be given back."""
 
 import ctypes
+import atexit
 import gc
 import os
 from collections.abc import Iterator
@@ -55,6 +56,15 @@ def test_what_is_out_of_collections_is_not_walked_through_again(
     for _ in range(3):
         encoders.get(specs[0])
     assert walks == ["collect", "collect"]
+
+
+def test_the_end_of_the_program_walks_through_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[object] = []
+    monkeypatch.setattr(atexit, "register", kept.append)
+    encoders = LoadedEncoders()
+    encoders.prepare()
+    encoders.release()
+    assert kept == [gc.freeze]
 
 
 def test_a_run_that_comes_first_loads_libraries_as_the_window_does(

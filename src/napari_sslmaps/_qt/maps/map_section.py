@@ -20,7 +20,7 @@ from napari_sslmaps.maps.attention import AttentionOptions, Reduction
 from napari_sslmaps.maps.clusters import MOST, ClusterOptions
 from napari_sslmaps.maps.registry import MapOptions, selectable
 
-_QUERIES = (("output", "output"), ("last anchor", "anchor"), ("rollout", "rollout"))
+_QUERIES = (("output", "output"), ("anchor", "anchor"), ("rollout", "rollout"))
 _REDUCTIONS = (("mean over heads", "mean"), ("maximum over heads", "max"), ("one head", "head"))
 _RENDERINGS = (("stretched 2–98 %", "stretch"), ("whitened", "whitened"))
 _BASES = (("of this region", "region"), ("of all images together", "joint"), ("kept", "kept"))
@@ -52,7 +52,7 @@ class MapSection(Section):
         self.block = QSpinBox()
         self.block.setPrefix("block ")
         self.block.setSpecialValueText("last block")
-        self.block.setMaximumWidth(118)  # all that its words take; the choice beside it needs the rest
+        self.block.setMaximumWidth(128)  # all that its words take; the choice beside it needs the rest
         self.block.setToolTip(
             "Block whose attention is shown, counted from 1; methods with fewer blocks show their last."
         )

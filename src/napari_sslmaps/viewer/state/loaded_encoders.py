@@ -1,5 +1,6 @@
 """Encoders that were loaded once and are kept, for whoever needs them, on any thread."""
 
+import atexit
 import ctypes
 import gc
 import os
@@ -84,6 +85,8 @@ class LoadedEncoders:
             for name in _LIBRARIES:
                 import_module(name)
             gc.freeze()
+        atexit.unregister(gc.freeze)
+        atexit.register(gc.freeze)  # else Python walks through torch's objects again and again as it ends
         self._has_libraries = True
 
 
