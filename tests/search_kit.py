@@ -46,6 +46,13 @@ def put(store, name, seed, key="k", masked=False, block="", encoder=ENCODER):
         encoder=encoder, image_sha256=seen, region=region, mask_sha256=sha, token_block=block
     )
     embedding = Embedding(tokens, TokenGrid.covering(region, STRIDE), provenance)
+    put_embedding(store, path, embedding, key)
+    return tokens
+
+
+def put_embedding(store, path, embedding, key="k"):
+    """Put an embedding into a store, as a batch writes it."""
+    name, encoder = path.stem, embedding.provenance.encoder
     row = {"name": name, "image": path.name}
     unfinished = store / ".unfinished" / "x"
     begin_outputs(unfinished)
@@ -54,7 +61,6 @@ def put(store, name, seed, key="k", masked=False, block="", encoder=ENCODER):
     )
     end_outputs(unfinished)
     remove_if_empty(unfinished)
-    return tokens
 
 
 class KnownSearcher:

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
-from search_kit import DIM, ENCODER, STRIDE, put, tokens_of
+from search_kit import DIM, ENCODER, STRIDE, put, put_embedding, tokens_of
 
 from napari_sslmaps.batch.store import Output, begin_outputs, write_output
 from napari_sslmaps.cli import main
 from napari_sslmaps.core.tiling import Tiling
+from napari_sslmaps.encoders.catalog import weights_path
+from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import (
     Cancelled,
     ExportError,
@@ -21,7 +23,9 @@ from napari_sslmaps.errors import (
     RecordError,
     UnsupportedImageError,
 )
+from napari_sslmaps.maps.groups import AnchorGroup
 from napari_sslmaps.pipeline.embedding import embed
+from napari_sslmaps.records.anchors import AnchorSet, load_anchors, save_anchors
 from napari_sslmaps.search import index as indexing
 from napari_sslmaps.search.index import (
     IndexState,
@@ -403,3 +407,36 @@ def test_what_is_around_a_place_is_of_the_level_that_was_embedded(tmp_path):
         assert (extent.y, extent.x, extent.height, extent.width) == (52, 0, 96, 88)
         assert 0 <= unit.min() < 0.05
         assert 0.95 < unit.max() <= 1
+
+
+def test_an_image_that_the_store_has_not_is_embedded_as_those_that_it_has(tmp_path):
+    weights = tmp_path / "mine.safetensors"
+    weights.write_bytes(weights_path("mae-demo").read_bytes())
+    pixels = np.random.default_rng(5).integers(0, 255, (64, 64, 3), np.uint8)
+    there, other = tmp_path / "there.png", tmp_path / "other.png"
+    for path in (there, other):
+        Image.fromarray(pixels).save(path)
+    embedding = embed(there, load_encoder(weights, device="cpu"), stride=4, tiling=Tiling(6, 2, "blend"))
+    put_embedding(tmp_path / "store", there, embedding)
+    build_index(tmp_path / "store")
+    like = Like(str(other), (21, 26))
+    with pytest.raises(InvalidOptionError, match=r"weights of mine.*Name their file with --weights"):
+        TokenIndex(tmp_path / "store").vector([like])
+    opened = TokenIndex(tmp_path / "store", weights=weights)
+    np.testing.assert_allclose(opened.vector([like]), opened.vector([Like("there", (21, 26))]), atol=2e-3)
+    with pytest.raises(InvalidOptionError, match=r"tokens of .* by mine with the store's weights"):
+        TokenIndex(tmp_path / "store", weights=weights_path("dinov3-demo")).vector([like])
+
+
+def test_a_set_of_anchors_is_searched_for(store, tmp_path):
+    build_index(store)
+    group = AnchorGroup("gland", anchors=[(20, 20), (70, 90)], negative=[(5, 100)])
+    file = save_anchors(AnchorSet((AnchorGroup("none"), group), image="case2.png"), tmp_path / "set.json")
+    opened = TokenIndex(store)
+    with pytest.raises(InvalidOptionError, match=r"0 images called 'case2.png'"):
+        opened.likes_of(load_anchors(file))
+    like, unlike = opened.likes_of(AnchorSet((AnchorGroup("none"), group), image="case2"))
+    assert like == [Like("case2", (20, 20)), Like("case2", (70, 90))]
+    assert unlike == [Like("case2", (5, 100))]
+    with pytest.raises(InvalidOptionError, match="no anchor"):
+        opened.likes_of(AnchorSet((AnchorGroup("none"),), image="case2"))

@@ -1,6 +1,7 @@
 """``index`` and ``search``: places over all images that a batch has embedded."""
 
 from dataclasses import asdict
+from operator import add
 from pathlib import Path
 from typing import Annotated
 
@@ -40,18 +41,29 @@ def search(  # noqa: PLR0913  # each parameter is an option that users type
     store: Store,
     *,
     like: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             help=(
                 "Place to look for, as image@y,x, or image@y,x,height,width for a rectangle; may be repeated."
             )
         ),
-    ],
+    ] = None,
     unlike: Annotated[
         list[str] | None,
         typer.Option(help="Place that results should be unlike, in the same form; may be repeated."),
     ] = None,
+    anchors: Annotated[
+        Path | None,
+        typer.Option(help="File of anchors saved in the window, on an image of the store, to look for too."),
+    ] = None,
     encoder: EncoderFolder = "",
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            help="Weight file of the encoder, where a place is in an image that the store has not, and the "
+            "encoder is not known by its name."
+        ),
+    ] = None,
     count: Annotated[int, typer.Option(min=1, help="Number of places.")] = 50,
     per_image: Annotated[int, typer.Option(min=1, help="Most places from one image.")] = 5,
     apart: Annotated[
@@ -72,12 +84,15 @@ def search(  # noqa: PLR0913  # each parameter is an option that users type
 ) -> None:
     """Find the places most like one or several others, over all images of a store."""
     from napari_sslmaps.extras import require_extra
+    from napari_sslmaps.records.anchors import load_anchors
     from napari_sslmaps.search.query import Like, TokenIndex
     from napari_sslmaps.search.sheet import as_embedded, image_files, place_table, write_places
 
     require_extra("search")
-    opened = TokenIndex(store, encoder)
-    vector = opened.vector([Like.parse(one) for one in like], [Like.parse(one) for one in unlike or ()])
+    opened = TokenIndex(store, encoder, weights)
+    wanted = [Like.parse(one) for one in like or ()], [Like.parse(one) for one in unlike or ()]
+    of_set = ([], []) if anchors is None else opened.likes_of(load_anchors(anchors))
+    vector = opened.vector(*map(add, wanted, of_set))
     places = opened.search(vector, count, apart=apart, per_image=per_image)
     found = image_files(places, [store, *([] if images is None else [images]), Path()])
     if out is not None:

@@ -3,17 +3,20 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from napari_sslmaps.batch.store import About, read_about, read_embedding
+from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Embedding, Float32, Provenance
+from napari_sslmaps.core.tiling import FITTED, Stitching, Tiling
 from napari_sslmaps.encoders.registry import load_encoder
-from napari_sslmaps.errors import InvalidOptionError, RecordError, UnsupportedImageError
+from napari_sslmaps.errors import EncoderNotFoundError, InvalidOptionError, RecordError, UnsupportedImageError
 from napari_sslmaps.files import user_path
 from napari_sslmaps.inputs.images import open_named
 from napari_sslmaps.pipeline.embedding import embed
+from napari_sslmaps.records.anchors import AnchorSet
 from napari_sslmaps.search.index import IndexedImage, Manifest, index_folder, read_part
 from napari_sslmaps.sources.protocol import ImageSource
 from napari_sslmaps.sources.scan import scan_region
@@ -102,6 +105,9 @@ class TokenIndex:
         Folder of a batch with an index.
     encoder
         Name of the outputs' folder; the only one if empty.
+    weights
+        Weight file of the encoder, to embed images that the store has not; not needed for one that is known
+        by its name.
 
     Raises
     ------
@@ -109,7 +115,7 @@ class TokenIndex:
         If there is no index.
     """
 
-    def __init__(self, store: Path, encoder: str = "") -> None:
+    def __init__(self, store: Path, encoder: str = "", weights: Path | None = None) -> None:
         import faiss
 
         folder = index_folder(store, encoder)
@@ -118,7 +124,7 @@ class TokenIndex:
             raise InvalidOptionError(
                 f"Expected an index of {store}; there is none. Run: napari-sslmaps index {store}"
             )
-        self.store, self.manifest = store, manifest
+        self.store, self.manifest, self._weights = store, manifest, weights
         self._firsts = np.array([image.first for image in manifest.images])
         self._segments: list[Any] = []
         for name in manifest.segments:
@@ -153,7 +159,9 @@ class TokenIndex:
             If a place lies outside its image.
         """
         if not like:
-            raise InvalidOptionError("Expected at least one place to search for; got none. Give --like.")
+            raise InvalidOptionError(
+                "Expected at least one place to search for; got none. Give --like or --anchors."
+            )
         known = known or {}
         sought: Float32 = np.mean([self._token(one, known) for one in like], axis=0)
         if unlike:
@@ -161,6 +169,31 @@ class TokenIndex:
         length = np.linalg.norm(sought)
         unit: Float32 = sought / (length if length > 0 else 1.0)
         return unit
+
+    def likes_of(self, anchors: AnchorSet) -> tuple[list[Like], list[Like]]:
+        """Return what is sought and what is not by the first group of a set that has an anchor.
+
+        Parameters
+        ----------
+        anchors
+            Set of anchors on an image of the store, which is found by its name, with or without its suffix.
+
+        Raises
+        ------
+        InvalidOptionError
+            If the set has no anchor, or the store not exactly one such image.
+        """
+        group = next((one for one in anchors.groups if one.anchors), None)
+        names = {one.name for one in self.manifest.images if one.alive}
+        fitting = [one for one in names if anchors.image in (one, Path(one).name, Path(one).stem)]
+        if group is None or len(fitting) != 1:
+            what = "no anchor" if group is None else f"{len(fitting)} images called {anchors.image!r}"
+            raise InvalidOptionError(
+                f"Expected a set of anchors on an image of the store; got {what}. Name the places with "
+                "--like."
+            )
+        found, away = ([Like(fitting[0], yx) for yx in one] for one in (group.anchors, group.negative))
+        return found, away
 
     def search(
         self, vector: Float32, count: int = 50, *, apart: float | None = None, per_image: int = 5
@@ -304,10 +337,30 @@ class TokenIndex:
                 f"Expected an image of the store, such as {names}, or the path of another; got {image!r}. "
                 "Check its name."
             )
+        return self._checked(image, self._embedded(path))
+
+    def _embedded(self, path: str) -> Embedding:
+        """Embed an image as the batch embedded those of the store."""
         made = self.made
-        encoder = load_encoder(self.manifest.encoder)
+        try:
+            encoder = load_encoder(self._weights or made.encoder, **made.overrides)
+        except EncoderNotFoundError as error:
+            raise InvalidOptionError(
+                f"Expected the weights of {made.encoder} to embed {path}, which the store has not; no "
+                "encoder is known by that name. Name their file with --weights."
+            ) from error
+        encoder = encoder.at_block(made.token_block or None, norm=made.token_norm)
+        tiling = Tiling(made.tile or FITTED, made.overlap, cast("Stitching", made.stitching))
         with open_named(path) as source:
-            return embed(source, encoder, block=made.token_block or None, norm=made.token_norm)
+            level = min(made.region.level if made.region else 0, len(source.levels) - 1)
+            return embed(
+                source,
+                encoder,
+                region=Region(0, 0, *source.levels[level].shape_yx, level),
+                tiling=tiling,
+                resolution=made.resolution or "native",
+                stride=made.stride or None,
+            )
 
     def _indexed(self, image: IndexedImage) -> Path:
         """Return the output of an image, which has to be the one that was indexed."""
