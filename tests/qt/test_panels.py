@@ -114,6 +114,24 @@ def test_methods_are_named_by_their_first_word_where_it_tells_them_apart(panel: 
     assert [front.itemText(place) for place in range(3)] == ["mae", "dinov3-demo", "dinov3-untrained"]
 
 
+def test_a_pair_is_chosen_where_one_is_in_view_and_never_of_a_method_with_itself(
+    panel: SSLMapsWidget,
+) -> None:
+    view = panel.view
+    pair = (view.front, view.against, view.flicker)
+    names = ("mae-demo", "dinov3-demo")
+    for front, against in (("", ""), ("", "mae-demo"), ("dinov3-demo", "dinov3-demo")):
+        view.set_fronts(names, front, against)
+        assert view.front.value != view.against.value
+    view.set_side_by_side(True)
+    view.set_fronts(names, "dinov3-demo", "mae-demo")
+    assert not any(part.isEnabled() for part in pair), "side by side all methods are in view"
+    view.set_side_by_side(False)
+    assert all(part.isEnabled() for part in pair)
+    view.set_fronts(names[:1], "mae-demo", "")
+    assert [part.isEnabled() for part in pair] == [True, False, False]
+
+
 def test_levels_are_offered_for_pyramids_only(panel: SSLMapsWidget) -> None:
     viewer = panel.controller.viewer
     resolution = panel.image.resolution

@@ -226,8 +226,15 @@ class ViewSection(Section):
             [(short, name) for name, short in short_names(names).items() if name != front]
         )
         self.against.set_value(against)
-        for widget in (self.against, self.difference, self.flicker):
-            widget.setEnabled(len(names) > 1)
+        self.difference.setEnabled(len(names) > 1)
+        self._enable_pair()
+
+    def _enable_pair(self) -> None:
+        """Let a pair be chosen where one is in view: side by side all methods are."""
+        one_by_one = not self.side_by_side.isChecked()
+        self.front.setEnabled(one_by_one)
+        for widget in (self.against, self.flicker):
+            widget.setEnabled(one_by_one and self.against.count() > 0)
 
     def set_difference(self, on: bool) -> None:
         """Show whether the difference is in view."""
@@ -243,4 +250,4 @@ class ViewSection(Section):
         """Show whether cells are side by side."""
         with quiet(self.side_by_side):
             self.side_by_side.setChecked(on)
-        self.front.setEnabled(not on)
+        self._enable_pair()
