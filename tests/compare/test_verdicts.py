@@ -107,8 +107,13 @@ def test_encoders_that_fail_alike_share_a_sentence() -> None:
     [told] = doubts_of([*seen, verdict("dira", "pixels", NEARNESS)])
     assert told == (
         "mae, ijepa and dira do not beat their controls: mae and dira are not clearly better than pixels and "
-        "distance alone; ijepa is not clearly better than ijepa-untrained. What their maps show may not need "
-        "these encoders."
+        "distance alone, nor ijepa than ijepa-untrained. What their maps show may not need these encoders."
+    )
+    [told] = doubts_of([*near[:2], verdict("dira", "position", NEARNESS)])
+    assert told.split(". ")[0] == (
+        "mae, ijepa and dira do not beat their controls: they are clearly better than all of their controls "
+        "that see the image, but mae and ijepa not than distance alone, nor dira than position and distance "
+        "alone"
     )
     assert doubts_of([verdict("dinov3")]) == ()
 

@@ -132,6 +132,7 @@ def anchor_table(comparison: Comparison) -> Table:
             rows.append((name, *strata, word))
     notes = [
         *doubts_of(tuple(beaten.values())),
+        *sentences_on_outside(comparison.image_statistics),
         _ANCHOR_NOTE,
         _strata_note(comparison),
         *_remarks(comparison),
@@ -202,13 +203,14 @@ def measured_tables(comparison: Comparison) -> list[Table]:
 
 
 def _measured_table(comparison: Comparison, score: ScoreType) -> Table:
+    outside = sentences_on_outside(comparison.image_statistics)
     found = [row for image in comparison.images for row in image.measured.get(score.key, ())]
     rows: list[tuple[Cell, ...]] = [
         (method, kind, *(_over_images(_finite(found, method, kind, name)) for name in score.columns))
         for method, kind in _unique((row.method, row.map) for row in found)
     ]
     columns = ("Method", score.each, *score.columns.values())
-    return Table(score.title, columns, tuple(rows), (score.note, *_remarks(comparison)), score.key)
+    return Table(score.title, columns, tuple(rows), (*outside, score.note, *_remarks(comparison)), score.key)
 
 
 def _finite(rows: Iterable[MeasuredRow], method: str, kind: str, name: str) -> list[float]:
@@ -310,7 +312,6 @@ def _remarks(comparison: Comparison) -> tuple[str, ...]:
     """Say how tokens were made, what was left out, and whether images of two kinds are averaged."""
     notes = (
         _made(comparison),
-        *sentences_on_outside(comparison.image_statistics),
         *(note for image in comparison.images for note in image.notes),
     )
     grey, coloured = (
@@ -329,6 +330,7 @@ def _map_notes(comparison: Comparison) -> tuple[str, ...]:
     count = len(comparison.images)
     images = "one image, so there are no intervals" if count == 1 else f"{count} images, with 95 % intervals"
     return (
+        *sentences_on_outside(comparison.image_statistics),
         f"Each class against all other annotated pixels, mean over {images}.",
         _PCA_NOTE,
         *_remarks(comparison),

@@ -1,6 +1,6 @@
 """Does an encoder beat its controls, and which is ahead? Paired differences with intervals."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,14 +68,15 @@ def doubts_of(found: Sequence[Verdict]) -> tuple[str, ...]:
     sentences = []
     if seen:
         it, maps = ("this encoder", "its") if len(seen) == 1 else ("these encoders", "their")
-        told = _clauses(seen, lambda _: "not clearly better than")
+        told = _than(seen, "not clearly better than")
         sentences.append(f"{_failing(seen)}: {told}. What {maps} maps show may not need {it}.")
-    for part, better, more in (
-        (beyond, _better_than_seeing, "beating controls that look tells more"),
-        (unseen, lambda _: "no better than", _ASK_FOR_MORE),
-    ):
-        if part:
-            sentences.append(f"{_failing(part)}: {_clauses(part, better)}. {_IN_ONE_PIECE}; {more}.")
+    if beyond:
+        told = _than(beyond, besides=f"clearly better than {_beaten(beyond)}")
+        more = "beating controls that look tells more"
+        sentences.append(f"{_failing(beyond)}: {told}. {_IN_ONE_PIECE}; {more}.")
+    if unseen:
+        told = _than(unseen, "no better than")
+        sentences.append(f"{_failing(unseen)}: {told}. {_IN_ONE_PIECE}; {_ASK_FOR_MORE}.")
     return tuple(sentences)
 
 
@@ -84,25 +85,25 @@ def _failing(found: Sequence[Verdict]) -> str:
     return f"{names} does not beat its controls" if len(found) == 1 else f"{names} do not beat their controls"
 
 
-def _clauses(found: Sequence[Verdict], better: Callable[[Sequence[Verdict]], str]) -> str:
-    """Say what each is not better than, those that fail by the same controls together."""
-    groups: dict[tuple[str, ...], list[Verdict]] = {}
+def _beaten(found: Sequence[Verdict]) -> str:
+    beaten = {verdict.seeing for verdict in found}
+    return listed(beaten.pop()) if len(beaten) == 1 else "all of their controls that see the image"
+
+
+def _than(found: Sequence[Verdict], better: str = "", *, besides: str = "") -> str:
+    """Say what encoders are not better than, in such words or after what they are better than."""
+    groups: dict[tuple[str, ...], list[str]] = {}
     for verdict in found:
-        groups.setdefault(verdict.unbeaten, []).append(verdict)
-    clauses = []
-    for unbeaten, group in groups.items():
-        who = listed([verdict.encoder for verdict in group])
-        if len(groups) == 1:
-            who = "it" if len(group) == 1 else "they"
-        verb = "is" if len(group) == 1 else "are"
-        clauses.append(f"{who} {verb} {better(group)} {listed(unbeaten)}")
-    return "; ".join(clauses)
-
-
-def _better_than_seeing(group: Sequence[Verdict]) -> str:
-    beaten = {verdict.seeing for verdict in group}
-    names = listed(beaten.pop()) if len(beaten) == 1 else "all of their controls that see the image"
-    return f"clearly better than {names}, but not than"
+        groups.setdefault(verdict.unbeaten, []).append(verdict.encoder)
+    first, *others = ((listed(names), listed(unbeaten)) for unbeaten, names in groups.items())
+    they_are = "it is" if len(found) == 1 else "they are"
+    if besides:
+        opening = f"{they_are} {besides}, but {f'{first[0]} ' if others else ''}not than"
+    elif others:
+        opening = f"{first[0]} {'is' if len(next(iter(groups.values()))) == 1 else 'are'} {better}"
+    else:
+        opening = f"{they_are} {better}"
+    return f"{opening} {first[1]}{''.join(f', nor {who} than {what}' for who, what in others)}"
 
 
 def verdicts(comparison: Comparison, stratum: Stratum = "all") -> tuple[Verdict, ...]:
