@@ -117,6 +117,10 @@ def test_a_comparison_is_read_and_its_rows_lead_to_maps(page: Window, qtbot: QtB
     assert {name for _, name in asked.embeddings} == {"mae-demo", "dinov3-demo"}
     results = widget.compare.results
     assert results.table.isVisible()
+    setup = (widget.compare.annotation, widget.compare.scores, widget.compare.probe)
+    assert not any(part.inner.isVisible() for part in setup), "folded away, to make room for the table"
+    press(qtbot, widget.compare.scores.title)
+    assert widget.compare.scores.inner.isVisible()
     assert results.notes.text() == "dinov3-demo does not beat its controls."
     click_row(qtbot, results.table, 1)
     assert widget.workspace.front == "dinov3-demo"
@@ -128,6 +132,8 @@ def test_a_comparison_is_read_and_its_rows_lead_to_maps(page: Window, qtbot: QtB
     assert agreement.visible
     widget.workspace.front = "mae-demo"
     assert not widget.controller.layer_manager.layers_of(page.image, "agreement")
+    page.viewer.add_image(page.image.data.copy(), name="other")
+    assert all(part.inner.isVisible() for part in setup), "of another image nothing was compared"
 
 
 def click_row(qtbot: QtBot, table: QWidget, row: int) -> None:

@@ -127,6 +127,29 @@ def test_a_plot_takes_the_colours_of_the_window(qtbot: QtBot) -> None:
     np.testing.assert_array_equal(axes.lines[0].get_ydata(), X)
 
 
+def test_notes_get_what_a_table_leaves_over_and_a_quarter_at_least(qtbot: QtBot) -> None:
+    view = ResultsView()
+    qtbot.addWidget(view)
+    rows = tuple((f"method {number}", Estimate(0.8, 0.7, 0.9)) for number in range(30))
+    told = tuple(f"A remark that is so long that it takes a line of its own, number {n}." for n in range(60))
+    tables = [Table("Long", ("method", "AUROC"), rows[:count], told, str(count)) for count in (2, 30)]
+    view.set_findings([*tables, Table("Short", ("method",), (("mae",),), ("One remark.",), "short")], ())
+    with qtbot.waitExposed(view):
+        view.resize(500, 600)
+        view.show()
+    view.set_shown("2")
+    assert view.below.height() == pytest.approx(
+        600 - view.stack.minimumHeight() - view.choice.height(), abs=20
+    )
+    assert view.height() == 600
+    view.set_shown("30")
+    assert view.below.height() == 150
+    view.resize(500, 1000)
+    assert view.below.height() == 250
+    view.set_shown("short")
+    assert view.below.height() < 40
+
+
 def test_one_finding_is_in_view_with_its_notes(qtbot: QtBot) -> None:
     view = ResultsView()
     qtbot.addWidget(view)

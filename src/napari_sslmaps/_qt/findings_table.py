@@ -215,6 +215,14 @@ class FindingsTable(QTableView):
         assert header is not None  # noqa: S101  # Qt gives every table one; its stubs do not say so
         return header
 
+    @property
+    def whole_height(self) -> int:
+        """Pixels that all rows take, with heads, frame and the bar below."""
+        rows, bar = self.verticalHeader(), self.horizontalScrollBar()
+        below = bar.sizeHint().height() if bar is not None else 0
+        length = rows.length() if rows is not None else 0
+        return self.heads.sizeHint().height() + length + below + 2 * self.frameWidth()
+
     def set_table(self, table: Table) -> None:
         """Show a table in its own order."""
         self.heads.setSortIndicator(-1, Qt.SortOrder.AscendingOrder)

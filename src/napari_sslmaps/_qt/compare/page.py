@@ -102,12 +102,18 @@ class CompareWidget(QWidget):
         for signal in (events.findings, events.advice):
             connections.add(signal, self._on_findings)
         connections.add(events.shown, self._on_shown)
+        connections.add(events.advice, self._make_room)
         self._on_findings()
 
     def _on_findings(self) -> None:
         for view in (self.results, self.window_.view):
             view.set_findings(self._model.findings, self._model.advice)
         self._on_shown()
+
+    def _make_room(self, advice: tuple[str, ...]) -> None:
+        """Fold away what was chosen while there are results, so that more than two rows are to be seen."""
+        for part in (self.annotation, self.scores, self.probe):
+            part.fold(away=bool(advice) and not (part is self.probe and self._model.scribbling))
 
     def _on_shown(self) -> None:
         for view in (self.results, self.window_.view):

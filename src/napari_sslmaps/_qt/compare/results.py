@@ -7,12 +7,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
 from matplotlib.figure import Figure
 from qtpy.QtCore import QEvent, Qt, Signal
-from qtpy.QtGui import QColor, QPaintEvent, QPalette
+from qtpy.QtGui import QColor, QPaintEvent, QPalette, QResizeEvent
 from qtpy.QtWidgets import (
     QDialog,
     QFrame,
     QLabel,
     QScrollArea,
+    QScrollBar,
     QSizePolicy,
     QStackedWidget,
     QTextBrowser,
@@ -56,7 +57,7 @@ class ResultsView(QWidget):
         self.notes = note()
         self.notes.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.notes.setAlignment(Qt.AlignmentFlag.AlignTop)
-        self.below = _rolling(self.notes)
+        self.below = _Rolling(self.notes)
         self.stack = QStackedWidget()
         for page in (self.text, self.table, self.plot):
             self.stack.addWidget(page)
@@ -89,6 +90,7 @@ class ResultsView(QWidget):
         finding = self._findings.get(key)
         self.notes.setText("\n".join(finding.notes) if finding is not None else "")
         self.below.setVisible(bool(self.notes.text()))
+        self.below.bar.setValue(0)
         if finding is None:
             self.text.setHtml(_html(self._advice) if key == ADVICE else _html(()))
             self.stack.setCurrentWidget(self.text)
@@ -98,6 +100,21 @@ class ResultsView(QWidget):
         else:
             self.plot.set_plot(finding)
             self.stack.setCurrentWidget(self.plot)
+        self._fit_notes()
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        """Share the room anew between a table and its notes."""
+        super().resizeEvent(event)
+        self._fit_notes()
+
+    def _fit_notes(self) -> None:
+        """Give the notes what they need, but no more than a quarter or what a table leaves over."""
+        shown = self.stack.currentWidget()
+        rows = max(self.table.whole_height, _HEIGHT)
+        left = self.height() - rows - self.choice.height() - 2 * GAP
+        least = max(_LINES * self.notes.fontMetrics().lineSpacing(), self.height() // 4)
+        needed = max(0, self.notes.heightForWidth(self.width() - self.below.bar.sizeHint().width()))
+        self.below.setFixedHeight(min(needed, max(least, left if shown is self.table else 0)))
 
 
 class ResultsWindow(QDialog):
@@ -124,15 +141,22 @@ def _words(finding: Finding) -> str:
     return finding.title if isinstance(finding, Table) else f"{finding.title} · {finding.y_label}"
 
 
-def _rolling(label: QLabel) -> QScrollArea:
-    """Show a text in a few lines, however long it is."""
-    area = QScrollArea()
-    area.setWidget(label)
-    area.setWidgetResizable(True)
-    area.setFrameShape(QFrame.Shape.NoFrame)
-    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-    area.setFixedHeight(_LINES * label.fontMetrics().lineSpacing())
-    return area
+class _Rolling(QScrollArea):
+    """Shows a text in the height that it is given, however long it is."""
+
+    def __init__(self, label: QLabel) -> None:
+        super().__init__()
+        self.setWidget(label)
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+
+    @property
+    def bar(self) -> QScrollBar:
+        """The bar beside the text."""
+        bar = self.verticalScrollBar()
+        assert bar is not None  # noqa: S101  # Qt gives every area one; its stubs do not say so
+        return bar
 
 
 def _browser() -> QTextBrowser:
