@@ -16,10 +16,21 @@ from napari_sslmaps.errors import ExportError, InvalidOptionError, RecordError
 from napari_sslmaps.inputs.encoders import EncoderChoice
 from napari_sslmaps.inputs.listing import list_items
 from napari_sslmaps.maps.groups import AnchorGroup
-from napari_sslmaps.readers.answers import read_answers
+from napari_sslmaps.readers.analysis import interval_note, sentences_of, tables_of
+from napari_sslmaps.readers.answers import Answers, Judgement, read_answers
 from napari_sslmaps.readers.build import StudyRequest, new_study, problems
 from napari_sslmaps.readers.report import analyse_files, write_study_report
-from napari_sslmaps.readers.study import ANSWERS, PAGES, Study, load_questions
+from napari_sslmaps.readers.study import (
+    ANSWERS,
+    PAGES,
+    Question,
+    Reader,
+    Study,
+    StudyImage,
+    StudyMethod,
+    Trial,
+    load_questions,
+)
 from napari_sslmaps.records.run import RunOptions
 
 LIKING = {"mae-histology": 0.9, "dinov3-histology": 0.3, "mae-untrained": -0.3, "colour-8px": -0.9}
@@ -195,6 +206,56 @@ def test_readers_who_are_missing_are_named_and_the_rest_is_analysed(folder):
     found = analyse_files(folder, paths[:1])
     assert found.sentences[-1] == "No answers yet from Ben, Cleo."
     assert {table.key for table in found.tables} >= {"means", "time"}
+    means = next(table for table in found.tables if table.key == "means")
+    assert "of one reader, they say nothing about others" in means.notes[0]
+
+
+def test_of_two_files_of_a_reader_the_later_one_counts(folder):
+    study, paths = answered(folder, people=1)
+    changed = json.loads(paths[0].read_text())
+    changed["seconds"] = {trial: 1 + time for trial, time in changed["seconds"].items()}
+    for answer in changed["answers"]:
+        answer["value"] = {"rating": 2, "pairwise": 0.5, "best-worst": 0}[study.design]
+    again = paths[0].with_name("answers (1).json")
+    again.write_text(json.dumps(changed))
+    for given in ([paths[0], again], [again, paths[0]]):
+        found = analyse_files(folder, given)
+        values = {row[4].value for row in found.tables[0].rows}
+        assert values == {changed["answers"][0]["value"]}
+        assert found.sentences[-1].endswith(f"same reader: {paths[0].name}.")
+    again.unlink()
+
+
+def test_what_intervals_hold_for_is_said_by_how_many_there_were():
+    assert interval_note(1, 1).startswith("No intervals")
+    assert "nothing about others" in interval_note(1, 9)
+    assert "resampling readers;" in interval_note(3, 1)
+    assert "too narrow" in interval_note(4, 9)
+    assert "too narrow" not in interval_note(5, 9)
+
+
+def test_an_interval_alone_is_no_finding():
+    """Ratings of one reader of five images, too few for any test: the interval alone is above 0."""
+    names = ("control", "better")
+    values = {"control": (2, 2, 3, 3, 1), "better": (3, 4, 4, 5, 2)}
+    judged = tuple(
+        Judgement("Anna", at + 1, "pca", name, "q", float(values[name][at]), f"{at}", False, f"{at}")
+        for at in range(5)
+        for name in names
+    )
+    trials = tuple(Trial(f"{at}", at + 1, "pca", names) for at in range(5))
+    study = Study(
+        "s",
+        "rating",
+        (Question("q", "?"),),
+        (StudyMethod("control", "colour"), StudyMethod("better")),
+        tuple(StudyImage(number, f"{number}") for number in range(1, 6)),
+        ("pca",),
+        (Reader("Anna", "a", trials),),
+    )
+    means = tables_of(study, Answers(judged, {}))[0]
+    assert means.rows[0][5].low > 0
+    assert sentences_of(study, Answers(judged, {}))[0].startswith("pca, q: no method was judged better")
 
 
 def test_answers_of_another_study_or_to_other_questions_are_refused(folder, tmp_path):

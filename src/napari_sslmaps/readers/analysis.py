@@ -30,10 +30,9 @@ _MEASURES = {
     "pairwise": ("Share of comparisons won", "Preferences"),
     "best-worst": ("Best less worst", "Best and worst"),
 }
-_INTERVAL_NOTE = (
-    "Intervals: 95 %, from resampling readers and images independently, so that they hold for other readers "
-    "and other images."
-)
+_ENOUGH_READERS = 5
+"""Fewer do not tell how much readers differ: where they do, intervals are too narrow."""
+_LEVEL = 0.05
 _TEST_NOTE = (
     "Tests over images, each image's value being the mean over readers: Friedman over all methods, "
     "Wilcoxon's signed-rank test for pairs, p-values adjusted by Holm within a map and question. Images "
@@ -60,6 +59,12 @@ class _Block:
             means: Float = np.nansum(self.values, axis=0) / np.where(counts, counts, np.nan)
         return means
 
+    def less(self, first: str, second: str) -> Float:
+        """(images,) difference of two methods."""
+        means, place = self.by_image, self.methods.index
+        difference: Float = means[:, place(first)] - means[:, place(second)]
+        return difference
+
 
 def tables_of(study: Study, answers: Answers, scores: Scores | None = None) -> tuple[Table, ...]:
     """Return every table that the answers have numbers for.
@@ -75,7 +80,7 @@ def tables_of(study: Study, answers: Answers, scores: Scores | None = None) -> t
     made = (
         means_table(study, blocks),
         difference_table(study, blocks),
-        strength_table(study, answers),
+        strength_table(study, answers, interval_note(*_judged(blocks))),
         agreement_table(study, answers),
         time_table(study, answers),
         letter_table(study, answers),
@@ -92,18 +97,27 @@ def sentences_of(study: Study, answers: Answers) -> tuple[str, ...]:
         there = [name for name in block.methods if name in controls]
         if not there:
             continue
+        # to be better than all of several, each at the level is enough (Berger, Technometrics 1982)
+        tested = {frozenset(pair): p for pair, p, _ in _tested(block)}
         beats = [
             name
             for name in block.methods
-            if name not in controls and all(_difference(block, name, other).low > 0 for other in there)
+            if name not in controls
+            and all(
+                _difference(block, name, other).low > 0 and tested[frozenset((name, other))] < _LEVEL
+                for other in there
+            )
         ]
         notes.append(
             f"{block.map}, {block.question}: {', '.join(beats) or 'no method'} "
             f"{'were' if len(beats) > 1 else 'was'} judged better than every control, the interval of the "
-            "difference above 0."
+            f"difference above 0 and p by Wilcoxon below {_LEVEL}."
         )
     if answers.missing:
         notes.append(f"No answers yet from {', '.join(answers.missing)}.")
+    unused = ", ".join(answers.unused)
+    if unused:
+        notes.append(f"Not used, since there is a later file of the same reader: {unused}.")
     return tuple(notes)
 
 
@@ -147,7 +161,32 @@ def means_table(study: Study, blocks: Sequence[_Block]) -> Table:
             less = None if best is None or name == best else _difference(block, name, best)
             rows.append((block.map, block.question, name, kinds[name] or "–", mean, less))
     columns = ("Map", "Question", "Method", "Control", measure, "Less the best control")
-    return Table(title, columns, tuple(rows), (_INTERVAL_NOTE,), "means")
+    return Table(title, columns, tuple(rows), (interval_note(*_judged(blocks)),), "means")
+
+
+def _judged(blocks: Sequence[_Block]) -> tuple[int, int]:
+    """Return how many readers and images have answers."""
+    there = [np.isfinite(block.values) for block in blocks]
+    readers = [int(np.count_nonzero(one.any(axis=(1, 2)))) for one in there]
+    images = [int(np.count_nonzero(one.any(axis=(0, 2)))) for one in there]
+    return min(readers, default=0), min(images, default=0)
+
+
+def interval_note(readers: int, images: int) -> str:
+    """Say what intervals hold for, by how many readers and images there were to resample."""
+    if min(readers, images) < 1 or max(readers, images) < 2:
+        return "No intervals: one reader and one image cannot be resampled."
+    if readers == 1:
+        return "Intervals: 95 %, from resampling images; of one reader, they say nothing about others."
+    if images == 1:
+        return "Intervals: 95 %, from resampling readers; of one image, they say nothing about others."
+    note = (
+        "Intervals: 95 %, from resampling readers and images independently, so that they hold for other "
+        "readers and other images."
+    )
+    if readers >= _ENOUGH_READERS:
+        return note
+    return f"{note} Of {readers} readers they are too narrow if these judge differently: see a pilot in it."
 
 
 def difference_table(study: Study, blocks: Sequence[_Block]) -> Table:
@@ -157,13 +196,10 @@ def difference_table(study: Study, blocks: Sequence[_Block]) -> Table:
         by_image = block.by_image
         whole = by_image[np.isfinite(by_image).all(axis=1)]
         overall = friedman(whole)[1]
-        pairs = list(combinations(range(len(block.methods)), 2))
-        raw = [signed_rank(by_image[:, first] - by_image[:, second]) for first, second in pairs]
-        for (first, second), p, adjusted in zip(pairs, raw, holm(raw), strict=True):
-            left, right = block.methods[first], block.methods[second]
-            needed = items_needed(by_image[:, first] - by_image[:, second])
+        for (left, right), p, adjusted in _tested(block):
+            needed = items_needed(block.less(left, right))
             found = _difference(block, left, right)
-            rows.append((block.map, block.question, left, right, found, p, float(adjusted), needed, overall))
+            rows.append((block.map, block.question, left, right, found, p, adjusted, needed, overall))
     columns = (
         "Map",
         "Question",
@@ -179,6 +215,13 @@ def difference_table(study: Study, blocks: Sequence[_Block]) -> Table:
     return Table(
         "Differences", columns, tuple(rows), (_TEST_NOTE, f"This study has {count} images."), "differences"
     )
+
+
+def _tested(block: _Block) -> list[tuple[tuple[str, str], float, float]]:
+    """Every pair of methods, with the p-value of Wilcoxon's test and the one adjusted for all pairs."""
+    pairs = list(combinations(block.methods, 2))
+    raw = [signed_rank(block.less(*pair)) for pair in pairs]
+    return [(pair, p, float(q)) for pair, p, q in zip(pairs, raw, holm(raw), strict=True)]
 
 
 def _difference(block: _Block, first: str, second: str) -> Estimate:
@@ -197,8 +240,8 @@ def _difference(block: _Block, first: str, second: str) -> Estimate:
     return two_way_bootstrap(block.values, of_means)[0]
 
 
-def strength_table(study: Study, answers: Answers) -> Table:
-    """Bradley–Terry strengths of methods that were compared with each other."""
+def strength_table(study: Study, answers: Answers, note: str = "") -> Table:
+    """Bradley–Terry strengths of methods that were compared with each other, with a note on intervals."""
     rows: list[tuple[Cell, ...]] = []
     if study.design != "rating":
         readers = [reader.name for reader in study.readers if reader.name not in answers.missing]
@@ -217,7 +260,7 @@ def strength_table(study: Study, answers: Answers) -> Table:
                 )
                 order = sorted(zip(names, found, strict=True), key=lambda one: -one[1].value)
                 rows += [(key, question.key, name, strength) for name, strength in order]
-    note = (
+    model = (
         "Bradley–Terry: a difference of 1 means odds of 2.7 to be preferred. A method that always or never "
         "won is held back by a tenth of a win. "
     )
@@ -225,7 +268,7 @@ def strength_table(study: Study, answers: Answers) -> Table:
         "Strengths",
         ("Map", "Question", "Method", "Log strength"),
         tuple(rows),
-        (note + _INTERVAL_NOTE,),
+        (model + note,),
         "strengths",
     )
 

@@ -97,11 +97,14 @@ class Answers:
         (reader, trial) → time.
     missing
         Names of readers without a file.
+    unused
+        Names of files beside another of the same reader, which has more answers, or newer ones.
     """
 
     judgements: tuple[Judgement, ...]
     seconds: Mapping[tuple[str, str], float]
     missing: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
 
 
 def read_answers(study: Study, paths: Sequence[Path]) -> Answers:
@@ -112,30 +115,42 @@ def read_answers(study: Study, paths: Sequence[Path]) -> Answers:
     study
         Study with the key to the letters.
     paths
-        Files as the pages save them; of two by one reader the one with more answers counts.
+        Files as the pages save them; of two by one reader the one with more answers counts, or of as many
+        the later one: the one with more time.
 
     Raises
     ------
     RecordError
         If there is none, or one is damaged, of another study, or answers what was not asked or not as it was.
     """
-    best: dict[str, AnswerFile] = {}
+    best: dict[str, tuple[Path, AnswerFile]] = {}
+    unused = []
     for path in paths:
-        found = _read(path, study)
-        if len(found.answers) >= len(best[found.reader].answers if found.reader in best else ()):
-            best[found.reader] = found
+        one = path, _read(path, study)
+        code = one[1].reader
+        if code in best:
+            older, one = sorted((best[code], one), key=lambda pair: _how_far(pair[1]))
+            unused.append(older[0].name)
+        best[code] = one
     if not best:
         raise RecordError(
             "Expected at least one file of answers; got none. Put what readers send back into the study's "
             "folder answers, or name the files."
         )
     names = {reader.code: reader.name for reader in study.readers}
-    judgements = [judgement for found in best.values() for judgement in _unblinded(found, study)]
+    judgements = [judgement for _, found in best.values() for judgement in _unblinded(found, study)]
     seconds = {
-        (names[found.reader], trial): time for found in best.values() for trial, time in found.seconds.items()
+        (names[found.reader], trial): time
+        for _, found in best.values()
+        for trial, time in found.seconds.items()
     }
     missing = tuple(reader.name for reader in study.readers if reader.code not in best)
-    return Answers(tuple(judgements), seconds, missing)
+    return Answers(tuple(judgements), seconds, missing, tuple(unused))
+
+
+def _how_far(found: AnswerFile) -> tuple[int, float]:
+    """Return how much was answered, and for how long; both only grow."""
+    return len(found.answers), sum(found.seconds.values())
 
 
 def _read(path: Path, study: Study) -> AnswerFile:

@@ -24,7 +24,8 @@ def two_way_bootstrap(
     """Estimate numbers with intervals that hold for other readers and other images.
 
     Readers and images are resampled independently (the pigeonhole bootstrap; Owen, Annals of Applied
-    Statistics 2007), which covers a little more than it has to.
+    Statistics 2007). With many of both it covers a little more than it has to; fewer than five readers do not
+    show how much readers differ, and where they do it covers less: of two, 84 to 94 of 100 intervals.
 
     Parameters
     ----------
