@@ -286,7 +286,7 @@ def test_a_full_disk_leaves_the_checkpoint_of_before(tmp_path, monkeypatch, erro
         raise error
 
     monkeypatch.setattr(torch, "save", fail)
-    with pytest.raises(ExportError, match="free some space. What was saved before is whole"):
+    with pytest.raises(ExportError, match=r"free some space\. What was saved before is whole"):
         save(run, path)
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["checkpoint.pt"]
