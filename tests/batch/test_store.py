@@ -245,3 +245,13 @@ def test_an_array_that_is_larger_than_its_grid_is_not_made(tmp_path):
     (folder / "tokens/0/zarr.json").write_text(json.dumps(about))
     with pytest.raises(UnsupportedImageError, match=r"tokens has the shape \(16, 1000000000, \d+\)"):
         read_embedding(folder)
+
+
+def test_an_array_of_chunks_of_no_size_is_refused(tmp_path):
+    made = Path(__file__).parents[1] / "guards/data/files/batch/tiny-mae/image.png.zarr"
+    folder = copytree(made, tmp_path / "a")
+    about = json.loads((folder / "tokens/0/zarr.json").read_text())
+    about["chunk_grid"]["configuration"]["chunk_shape"][1] = 0
+    (folder / "tokens/0/zarr.json").write_text(json.dumps(about))
+    with pytest.raises(UnsupportedImageError, match="Expected a whole output"):
+        read_embedding(folder)

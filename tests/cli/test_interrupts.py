@@ -117,6 +117,20 @@ def _ended(
     return process.returncode, said
 
 
+@pytest.mark.parametrize("seconds", [0.0, 0.1, 0.3])
+def test_ctrl_c_says_stopped_while_the_command_line_is_imported(seconds: float) -> None:
+    start = _START.replace("cli.commands", "cli")
+    with subprocess.Popen(
+        [sys.executable, "-c", start, "doctor"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(seconds)
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=_PATIENCE)[1]
+    assert (process.returncode, said) == (1, "Error: Stopped.\n")
+
+
 def test_every_way_to_end_politely_is_taken_for_ctrl_c() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         before = signal.getsignal(number)

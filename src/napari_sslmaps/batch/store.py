@@ -41,7 +41,7 @@ _MOST_BYTES = 100_000_000
 _GOING_ON = "going-on"
 """File in the folder of a run's unfinished outputs, as long as it goes on: writing does not make it anew."""
 _FLOAT16_MAX = 65504.0
-_READING = (OSError, KeyError, TypeError, ValueError, IndexError)
+_READING = (OSError, KeyError, TypeError, ValueError, IndexError, ArithmeticError)
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -25,6 +25,7 @@ DAMAGE = (
     TypeError,
     IndexError,
     AttributeError,
+    ArithmeticError,  # chunks of size 0
 )
 """What reading a damaged group may raise."""
 ABOUT = "napari_sslmaps"

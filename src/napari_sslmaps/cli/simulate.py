@@ -37,7 +37,8 @@ def simulate(
         if value < least:
             raise InvalidOptionError(f"Expected {option} to be at least {least}; got {value}.")
     try:
-        described = _write(simulator, out, count=count, size=size, seed=seed, quiet=json)
+        with console.kept_if_stopped(f"The images are not complete. Remove {out}, and simulate them again."):
+            described = _write(simulator, out, count=count, size=size, seed=seed, quiet=json)
     except OSError as error:
         if isinstance(error, ExportError):
             raise
