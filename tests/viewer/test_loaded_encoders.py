@@ -1,7 +1,7 @@
 """What is loaded is kept out of collections, until its memory may be given back."""
 
-import ctypes
 import atexit
+import ctypes
 import gc
 import os
 from collections.abc import Iterator

@@ -17,7 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises
     ------
     SystemExit
-        Always.
+        Always, with the status that `commands.main` gives it.
     """
     try:
         from napari_sslmaps.cli import commands
