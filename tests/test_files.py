@@ -5,12 +5,13 @@ import shutil
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 import pytest
 
+from napari_sslmaps import files
 from napari_sslmaps.errors import ExportError
 from napari_sslmaps.files import fitting, hash_path, written_whole
 
@@ -62,6 +63,20 @@ def test_two_may_write_the_same_at_once(tmp_path: Path) -> None:
         first.write_text("first")
         second.write_text("second")
     assert (path.read_text(), list(tmp_path.iterdir())) == ("first", [path])
+
+
+@posix
+def test_who_is_done_leaves_alone_what_the_next_writes(tmp_path: Path) -> None:
+    """Between putting a file in its place and leaving it, another may have begun under the same name."""
+    path = tmp_path / "c.txt"
+    with ExitStack() as later:
+        with files._growing(path) as first:
+            first.replace(path)
+            second = later.enter_context(files._growing(path))
+            second.write_text("second")
+        assert second == first
+        assert second.read_text() == "second"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @posix

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import stat
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -16,10 +17,8 @@ from uuid import uuid4
 
 from napari_sslmaps.errors import ExportError, InvalidOptionError
 
-try:
+if sys.platform != "win32":
     import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 HIDDEN = "."
 """What is being written, and what is being deleted, starts with it."""
@@ -235,10 +234,12 @@ def _growing(path: Path) -> Iterator[Path]:
     start = f"{HIDDEN}{path.stem[:_SHOWN]}"
     usual = path.with_name(f"{start}-{digest}{path.suffix}")
     with _locked(usual) as is_mine:
-        named = usual if is_mine else path.with_name(f"{start}-{uuid4().hex}{path.suffix}")
+        if is_mine:
+            yield usual
+            return
+        named = path.with_name(f"{start}-{uuid4().hex}{path.suffix}")
+        named.touch(exist_ok=False)
         try:
-            if not is_mine:
-                named.touch(exist_ok=False)
             yield named
         finally:
             with suppress(OSError):
@@ -247,29 +248,45 @@ def _growing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[bool]:
-    """Say whether a file, emptied or made, is this block's alone; never where the system has no locks."""
-    if fcntl is None:
+    """Say whether a file, emptied or made, is this block's alone; never where the system has no locks.
+
+    It is removed at the end, unless it was moved away: what is there by then may be somebody else's.
+    """
+    if sys.platform == "win32":
         yield False
         return
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    is_mine = False
     try:
-        yield _lock(descriptor, path)
+        is_mine = _lock(descriptor, path)
+        yield is_mine
     finally:
+        if is_mine and _is_at(descriptor, path):
+            with suppress(OSError):
+                path.unlink()
         os.close(descriptor)
 
 
 def _lock(descriptor: int, path: Path) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if not os.path.samestat(os.fstat(descriptor), path.lstat()):  # it was moved to its place meanwhile
+        if not _is_at(descriptor, path):  # it was moved to its place meanwhile
             return False
         os.ftruncate(descriptor, 0)
-    except (BlockingIOError, FileNotFoundError):
+    except BlockingIOError:
         return False
     except OSError:  # a file system without locks, on which nobody writes to it
         path.unlink(missing_ok=True)
         return False
     return True
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Whether a path is that of an open file."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.lstat())
+    except OSError:
+        return False
 
 
 _FULL_BYTES = 2**20
