@@ -101,10 +101,10 @@ def test_who_does_not_beat_its_controls_is_said_so():
 @pytest.mark.parametrize(
     ("share", "means", "verdict"),
     [
-        (0.02, {"sees": 0.8, "foretells": 0.7}, "agree with it"),
-        (0.02, {"sees": 0.7, "foretells": 0.8}, "contradict it"),
-        (0.25, {"sees": 0.8, "foretells": 0.7}, "contradict it"),
-        (0.25, {"sees": 0.7, "foretells": 0.8}, "agree with it"),
+        (0.02, {"sees": 0.8, "foretells": 0.7}, "agree with that paper"),
+        (0.02, {"sees": 0.7, "foretells": 0.8}, "contradict that paper"),
+        (0.25, {"sees": 0.8, "foretells": 0.7}, "contradict that paper"),
+        (0.25, {"sees": 0.7, "foretells": 0.8}, "agree with that paper"),
     ],
 )
 def test_scores_are_held_against_the_paper(share, means, verdict):

@@ -59,7 +59,7 @@ def advise(comparison: Comparison, statistics: Sequence[ImageStatistics] | None 
         *sentences_on_outside(statistics),
         *robustness_sentences(comparison, statistics),
         *scale_sentences(statistics, locality),
-        *noise_sentences(statistics),
+        *noise_sentences(comparison, statistics),
         *paper_sentences(locality, objectives),
         *meeting_sentences(ranking, locality, objectives),
         *noise_paper_sentences(statistics, locality),
@@ -170,7 +170,8 @@ def paper_sentences(locality: Locality, objectives: Mapping[str, str]) -> Senten
     )
     claim = {
         "local": f"{invariant} ahead of {predictive} where the signal is local, as in histology",
-        "global": f"{predictive} ahead of {invariant} where it is global, as in ultrasound of the liver",
+        "global": f"{predictive} ahead of {invariant} where the signal is global, as in ultrasound of the "
+        "liver",
         "between": f"{invariant} ahead where the signal is local, {predictive} where it is global, and says "
         "nothing of a reach between the two",
     }[locality]
@@ -220,11 +221,11 @@ def meeting_sentences(
     lead = ranking.lead_of_groups(*sides)
     ahead = PREDICTION if lead.value > 0 else INVARIANCE
     verdict = (
-        "decide nothing about this"
+        "decide nothing about that paper"
         if not lead.excludes_zero
-        else "agree with it"
+        else "agree with that paper"
         if ahead == EXPECTED[locality]
-        else "contradict it"
+        else "contradict that paper"
     )
     return (f"Your own scores {verdict}: {PREDICTION} less {INVARIANCE} is {cell_text(lead)}.",)
 
@@ -239,19 +240,19 @@ def control_sentences(comparison: Comparison) -> Sentences:
 
 
 def robustness_sentences(comparison: Comparison, statistics: Sequence[ImageStatistics]) -> Sentences:
-    """Say how the methods bore the noise that such images have, or how to find out."""
+    """Say how the methods bore the noise that such images have, where that was tried."""
     if not any(np.isfinite(item.sigma) for item in statistics):
         return ()
     key = "speckle" if any(np.isfinite(item.contrast) for item in statistics) else "gaussian"
     kept = _kept_under(key, comparison)
     if not kept:
-        return ("Ask for robustness to see how your methods bear noise.",)
+        return ()
     ranked = ", ".join(f"{name} {kept[name]:.2f}" for name in sorted(kept, key=lambda name: -kept[name]))
     return (f"Under {PERTURBATIONS[key].title} tokens kept a mean centred cosine to clean of: {ranked}.",)
 
 
-def noise_sentences(statistics: Sequence[ImageStatistics]) -> Sentences:
-    """Say how noisy the region is."""
+def noise_sentences(comparison: Comparison, statistics: Sequence[ImageStatistics]) -> Sentences:
+    """Say how noisy the region is, and how to find out which methods bear that, where it was not tried."""
     sigmas = [item.sigma for item in statistics if np.isfinite(item.sigma)]
     if not sigmas:
         return ()
@@ -261,7 +262,8 @@ def noise_sentences(statistics: Sequence[ImageStatistics]) -> Sentences:
         f"Noise is at most {np.median(sigmas):.2g} of the intensity window{speckle}; fine texture counts as "
         "noise."
     )
-    return (level,)
+    tried = any(image.robustness for image in comparison.images)
+    return (level,) if tried else (level, "Ask for robustness to see how your methods bear noise.")
 
 
 def noise_paper_sentences(statistics: Sequence[ImageStatistics], locality: Locality) -> Sentences:

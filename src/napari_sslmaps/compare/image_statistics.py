@@ -118,7 +118,7 @@ def sentences_on_outside(statistics: Sequence[ImageStatistics]) -> tuple[str, ..
     told = (
         f"{100 * np.mean(shares):.0f} % of what is scored{most} lies outside the tissue or field of view and "
         "counts as background, which can make scores look better or worse than they are inside. To leave it "
-        "out, choose Region: Tissue or field of view on the page Maps, or --region-mask auto on the command "
+        "out, choose Region: Tissue or field of view in the window, or --region-mask auto on the command "
         "line."
     )
     return (told,)

@@ -33,11 +33,14 @@ class Verdict:
         Control → encoder's mean score less the control's, over the same anchors.
     blind
         Those of the controls that know where a token is, and nothing of the image.
+    twin
+        Name of the control that is the encoder before training; empty without one.
     """
 
     encoder: str
     differences: tuple[tuple[str, Estimate], ...]
     blind: tuple[str, ...] = ()
+    twin: str = ""
 
     @property
     def unbeaten(self) -> tuple[str, ...]:
@@ -86,16 +89,32 @@ def _failing(found: Sequence[Verdict]) -> str:
 
 
 def _beaten(found: Sequence[Verdict]) -> str:
-    beaten = {verdict.seeing for verdict in found}
-    return listed(beaten.pop()) if len(beaten) == 1 else "all of their controls that see the image"
+    beaten = {_alike(verdict.seeing, verdict): _named(verdict.seeing, found) for verdict in found}
+    [names, *others] = beaten.values()
+    return "all of their controls that see the image" if others else names
+
+
+def _alike(names: tuple[str, ...], verdict: Verdict) -> tuple[str, ...]:
+    """Return names of controls with the same word for every encoder's own twin."""
+    return tuple("" if name == verdict.twin else name for name in names)
+
+
+def _named(names: tuple[str, ...], group: Sequence[Verdict]) -> str:
+    """List controls; twins of several encoders, which have names of their own, together."""
+    twins = {verdict.twin for verdict in group}
+    own = len(twins) > 1
+    return listed(["their untrained twins" if own and name in twins else name for name in names])
 
 
 def _than(found: Sequence[Verdict], better: str = "", *, besides: str = "") -> str:
     """Say what encoders are not better than, in such words or after what they are better than."""
-    groups: dict[tuple[str, ...], list[str]] = {}
+    groups: dict[tuple[str, ...], list[Verdict]] = {}
     for verdict in found:
-        groups.setdefault(verdict.unbeaten, []).append(verdict.encoder)
-    first, *others = ((listed(names), listed(unbeaten)) for unbeaten, names in groups.items())
+        groups.setdefault(_alike(verdict.unbeaten, verdict), []).append(verdict)
+    first, *others = (
+        (listed([verdict.encoder for verdict in group]), _named(group[0].unbeaten, group))
+        for group in groups.values()
+    )
     they_are = "it is" if len(found) == 1 else "they are"
     if besides:
         opening = f"{they_are} {besides}, but {f'{first[0]} ' if others else ''}not than"
@@ -121,10 +140,11 @@ def verdicts(comparison: Comparison, stratum: Stratum = "all") -> tuple[Verdict,
     found = []
     for encoder in comparison.encoders:
         controls = comparison.controls_of(encoder.name)
+        twin = next((control.name for control in controls if control.control == "untrained"), "")
         blind = (*(control.name for control in controls if control.control == "position"), NEARNESS)
         names = (*(control.name for control in controls), NEARNESS)
         pairs = [(name, difference(comparison, encoder.name, name, stratum)) for name in names]
-        found.append(Verdict(encoder.name, tuple(pairs), blind))
+        found.append(Verdict(encoder.name, tuple(pairs), blind, twin))
     return tuple(found)
 
 

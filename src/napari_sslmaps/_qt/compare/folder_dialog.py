@@ -19,8 +19,8 @@ from napari_sslmaps.viewer.compare.jobs import SUBFOLDERS, FolderRequest
 
 _LABELS = (("none", ""), ("names of sub-folders", SUBFOLDERS), ("a CSV: image, label", "csv"))
 _INTRO = (
-    "The ticked encoders and controls are compared on every image of a folder, whole or, where Region on the "
-    "page Maps says so, its tissue or field of view. Finished images are kept: the same folder of results is "
+    "The ticked encoders and controls are compared on every image of a folder, whole or, where Region "
+    "says so, its tissue or field of view. Finished images are kept: the same folder of results is "
     "gone on with."
 )
 _WIDTH = 520
