@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PIL import Image
-from readers_kit import answer_page, page_of
+from readers_kit import answer_page, page_of, tiny_study
 
 from napari_sslmaps.cli import main
 from napari_sslmaps.errors import ExportError, InvalidOptionError, RecordError
@@ -224,6 +224,28 @@ def test_of_two_files_of_a_reader_the_later_one_counts(folder):
         assert values == {changed["answers"][0]["value"]}
         assert found.sentences[-1].endswith(f"same reader: {paths[0].name}.")
     again.unlink()
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("design", ["rating", "pairwise", "best-worst"])
+@pytest.mark.parametrize("count", range(3))
+def test_a_reader_who_has_hardly_begun_is_analysed(design, count, tmp_path):
+    study = tiny_study(tmp_path, design, images=1, readers=1)
+    reader = study.readers[0]
+    told = answer_page(
+        tmp_path / PAGES / f"reader-{reader.code}.html",
+        study,
+        {method.name: number for number, method in enumerate(study.methods)},
+        noise=0.1,
+        bias=0,
+        seed=0,
+    )
+    begun = {trial.id for trial in reader.trials[:count]}
+    told["answers"] = [one for one in told["answers"] if one["trial"] in begun]
+    path = tmp_path / "answers.json"
+    path.write_text(json.dumps(told))
+    time = next(table for table in analyse_files(tmp_path, [path]).tables if table.key == "time")
+    assert time.rows[0][1] == count
 
 
 def test_what_intervals_hold_for_is_said_by_how_many_there_were():

@@ -139,3 +139,9 @@ def test_intervals_cover_what_simulated_readers_were_given():
         )
         covered.append(found.low <= 0.6 <= found.high)
     assert 0.88 <= np.mean(covered) <= 1.0
+
+
+def test_alpha_is_unknown_where_what_several_judged_does_not_vary():
+    nan = float("nan")
+    assert np.isnan(krippendorff_alpha([[1, 1, 2], [1, 1, nan]]))
+    assert np.isnan(krippendorff_alpha([[1, nan], [nan, 2]]))

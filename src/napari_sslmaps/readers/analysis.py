@@ -253,6 +253,8 @@ def strength_table(study: Study, answers: Answers, note: str = "") -> Table:
                     for one in answers.judgements
                     if not one.repeat and (one.map, one.question) == (key, question.key)
                 ]
+                if not judged:  # not yet
+                    continue
                 names = [m.name for m in study.methods if m.name in {one.method for one in judged}]
                 wins = _wins(judged, readers, images, names)
                 found = two_way_bootstrap(

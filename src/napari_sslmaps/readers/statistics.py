@@ -192,9 +192,8 @@ def krippendorff_alpha(ratings: ArrayLike, *, ordinal: bool = True) -> float:
     import krippendorff
 
     table = np.asarray(ratings, float)
-    known = table[np.isfinite(table)]
-    several = np.isfinite(table).sum(axis=0) > 1
-    if not several.any() or len(np.unique(known)) < 2:
+    table = table[:, np.isfinite(table).sum(axis=0) > 1]  # what one reader alone judged tells nothing
+    if len(np.unique(table[np.isfinite(table)])) < 2:
         return float("nan")
     return float(krippendorff.alpha(table, level_of_measurement="ordinal" if ordinal else "interval"))
 
