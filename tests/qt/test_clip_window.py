@@ -5,9 +5,10 @@ import pytest
 from pytestqt.qtbot import QtBot
 from qt_kit import Window
 from qtpy.QtCore import QPoint, Qt
+from qtpy.QtGui import QPalette
 
 from napari_sslmaps._qt.dock import SSLMapsWidget
-from napari_sslmaps._qt.maps.time_window import TimePlot
+from napari_sslmaps._qt.maps.time_window import TimePlot, colours_of
 from napari_sslmaps.viewer.maps.clip import TimeCourses
 from napari_sslmaps.viewer.state.workspace import Anchor
 
@@ -91,6 +92,8 @@ def test_a_line_is_drawn_in_its_colour_and_a_click_finds_the_nearest_frame(qtbot
     picture = plot.grab().toImage()
     middle = round((plot.x_of(2) + plot.x_of(9)) / 2)
     column = {picture.pixelColor(middle, y).name() for y in range(plot.height())}
-    assert "#4c9ff0" in column
-    assert "#ffb000" not in column
+    ink = plot.palette().color(QPalette.ColorRole.WindowText)
+    first, second = (colour.name() for colour in colours_of(plot.courses, ink))
+    assert first in column
+    assert second not in column
     assert [plot.frame_at(x) for x in (0, plot.x_of(3), plot.x_of(7), 1000)] == [0, 2, 9, 9]

@@ -4,7 +4,9 @@ import pytest
 from napari.utils.theme import get_theme
 from qtpy.QtGui import QColor
 
+from napari_sslmaps._qt.maps.time_window import COLOURS, colours_of
 from napari_sslmaps._qt.parts import EDGES, PLACEHOLDERS, TONES, tone_sheet
+from napari_sslmaps.viewer.maps.clip import TimeCourses
 
 
 def luminance(colour: QColor) -> float:
@@ -40,3 +42,10 @@ def test_controls_can_be_seen_and_empty_inputs_read(theme: str, index: int) -> N
     sheet = tone_sheet(dark=index == 0)
     assert EDGES[index] in sheet
     assert PLACEHOLDERS[index] in sheet
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_the_lines_of_a_plot_can_be_seen(theme: str) -> None:
+    courses = TimeCourses((0, 1), dict.fromkeys(COLOURS, (0.0, 1.0)), 0)
+    for line in colours_of(courses, colour_of(theme, "text")):
+        assert contrast(line, colour_of(theme, "background")) >= 3

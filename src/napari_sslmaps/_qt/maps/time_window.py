@@ -7,14 +7,18 @@ from qtpy.QtCore import QPointF, QRectF, QSize, Qt, QTimer, Signal
 from qtpy.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPalette, QPen, QPolygonF
 from qtpy.QtWidgets import QDialog, QVBoxLayout, QWidget
 
+from napari_sslmaps._qt.canvas.painting import number
 from napari_sslmaps._qt.parts import GAP, note, painting_on
 from napari_sslmaps.viewer.maps.clip import TimeCourses
 
 COLOURS = ("#4c9ff0", "#ffb000", "#12c48b", "#ff6fd8", "#b366ff", "#ff7a6e", "#8fae00", "#00b4c8")
-"""Colours of the methods' lines, in their order."""
+"""Colours of the methods' lines on a dark ground, in their order."""
+_DARKER = 170
+"""Per cent by which they are darker on a light ground, where they would be too pale."""
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40, 12, 12, 26
 _STEPS = (-1.0, -0.5, 0.0, 0.5, 1.0)
 _SOON_MS = 30
+_MIDDLE = 128
 _BESIDE = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 
 
@@ -78,15 +82,15 @@ class TimePlot(QWidget):
             painter.drawLine(QPointF(area.left(), y), QPointF(area.right(), y))
             painter.setPen(ink)
             box = QRectF(0, y - 8, _LEFT - GAP, 16)
-            painter.drawText(box, int(_BESIDE), f"{value:g}")
+            painter.drawText(box, int(_BESIDE), number(value))
         courses = self.courses
         if courses is not None:
             self._paint_frames(painter, ink)
             x = self.x_of(courses.at)
             painter.setPen(QPen(ink, 1, Qt.PenStyle.DashLine))
             painter.drawLine(QPointF(x, area.top()), QPointF(x, area.bottom()))
-            for colour, values in zip(colours_of(courses), courses.values.values(), strict=True):
-                painter.setPen(QPen(QColor(colour), 2))
+            for colour, values in zip(colours_of(courses, ink), courses.values.values(), strict=True):
+                painter.setPen(QPen(colour, 2))
                 points = [
                     QPointF(self.x_of(frame), self._y_of(value))
                     for frame, value in zip(courses.frames, values, strict=True)
@@ -118,9 +122,10 @@ class TimePlot(QWidget):
             self.frame_requested.emit(frame)
 
 
-def colours_of(courses: TimeCourses) -> list[str]:
-    """Return the colour of each method's line."""
-    return [COLOURS[place % len(COLOURS)] for place in range(len(courses.values))]
+def colours_of(courses: TimeCourses, ink: QColor) -> list[QColor]:
+    """Return the colour of each method's line, on a ground that texts are written on in `ink`."""
+    colours = [QColor(COLOURS[place % len(COLOURS)]) for place in range(len(courses.values))]
+    return [colour if ink.lightness() > _MIDDLE else colour.darker(_DARKER) for colour in colours]
 
 
 class TimeWindow(QDialog):
@@ -172,10 +177,12 @@ class TimeWindow(QDialog):
             return False
         at = found.frames.index(found.at)
         rest = {name: [v for n, v in enumerate(values) if n != at] for name, values in found.values.items()}
+        colours = colours_of(found, self.palette().color(QPalette.ColorRole.WindowText))
         self.legend.setText(
             " &nbsp; ".join(
-                f'<span style="color: {colour};">▬</span> {name} (lowest {min(rest[name]):.2f})'
-                for colour, name in zip(colours_of(found), found.values, strict=True)
+                f'<nobr><span style="color: {colour.name()};">▬</span> '
+                f"{name} (lowest {min(rest[name]):.2f})</nobr>"
+                for colour, name in zip(colours, found.values, strict=True)
             )
         )
         return True
