@@ -214,6 +214,8 @@ def test_switching_the_image_while_a_job_runs(running: tuple[Window, Event], qtb
 def test_a_dock_that_is_closed_stops_and_the_next_takes_over(anchored: Window, qtbot: QtBot) -> None:
     viewer, first = anchored.viewer, anchored.widget
     docked = viewer.window.dock_widgets["SSL Maps"].parent()
+    first.areas.shown.click()
+    first.view.side_by_side.click()
     anchors, before = first.workspace.anchors, len(viewer.mouse_drag_callbacks)
     with qtbot.waitSignal(first.destroyed):
         docked.destroyOnClose()  # as its × does
@@ -224,6 +226,9 @@ def test_a_dock_that_is_closed_stops_and_the_next_takes_over(anchored: Window, q
     qtbot.waitUntil(lambda: second.canvas is not None)
     assert second.workspace.anchors == anchors
     assert second.workspace.in_view == "similarity"
+    assert (second.workspace.areas_shown, second.workspace.anchor_mode) == (True, True)
+    assert second.controller.cells.active
+    assert second.workspace.areas_text
     second.close_controller()
 
 

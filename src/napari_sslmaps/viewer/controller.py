@@ -301,14 +301,14 @@ class Controller:
             return
         self._closed = True
         self.session_files.save_by_itself()
+        dock_state.leave(
+            self.viewer, self.workspace, self.sessions, self.layer_manager, self.search_page.choice
+        )
         # cells go with the dock; the map in front is left in view
         self.workspace.side_by_side = self.workspace.panels_side_by_side = False
         for runner in self._runners:
             runner.close()
         self._connections.undo()
-        dock_state.leave(
-            self.viewer, self.workspace, self.sessions, self.layer_manager, self.search_page.choice
-        )
         self.marks.remove()
         self._image_connections.undo()
         self.pointer.close()

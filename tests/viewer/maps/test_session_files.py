@@ -170,6 +170,21 @@ def filed(viewer: ViewerModel, controller: Controller, tmp_path: Path) -> Path:
     return path
 
 
+def test_a_file_that_was_named_from_its_folder_is_found_from_another(
+    viewer: ViewerModel, controller: Controller, filed: Path, last: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(filed.parent)
+    data, options, _ = read(str(filed))[0]
+    viewer.add_image(data, **{**options, "metadata": {"path": filed.name}})
+    controller.run()
+    controller.session_files.save_by_itself()
+    viewer.layers.clear()
+    monkeypatch.chdir(filed.parent.parent)
+    controller.session_files.open(last)
+    assert controller.workspace.image is not None
+    assert "not" not in controller.workspace.status.text
+
+
 def test_a_file_that_has_changed_is_told_of(controller: Controller, filed: Path, tmp_path: Path) -> None:
     controller.session_files.open(tmp_path / "sessions" / "mine.json")
     assert "changed" not in controller.workspace.status.text

@@ -1,6 +1,7 @@
 """A napari Image layer as an `ImageSource`, and the way between the canvas and its pixels."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.sources.base import ImageLayout, SourceBase, levels_from_shapes
+from napari_sslmaps.sources.formats import is_url
 from napari_sslmaps.sources.identity import FileIdentity
 from napari_sslmaps.viewer.canvas.lazy_array import LazyArray
 
@@ -26,9 +28,12 @@ def is_own(layer: Layer) -> bool:
 
 
 def path_of(image: Image) -> str:
-    """Return where the pixels of a layer are from; empty if it does not tell."""
-    path = image.metadata.get("path") or image.source.path
-    return str(path) if path else ""
+    """Return where the pixels of a layer are from, from the root; empty if it does not tell.
+
+    napari keeps a path as it was typed, which leads nowhere from another folder.
+    """
+    path = str(image.metadata.get("path") or image.source.path or "")
+    return path if not path or is_url(path) else str(Path(path).absolute())
 
 
 def uncover(viewer: ViewerModel, image: Image) -> list[str]:

@@ -33,6 +33,9 @@ FIELDS = (
     "front",
     "against",
     "area_options",
+    "areas_shown",
+    "anchor_mode",
+    "side_by_side",
 )
 """Fields of the workspace that are taken over, in the order in which they are set."""
 
