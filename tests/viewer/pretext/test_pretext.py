@@ -116,7 +116,7 @@ def test_panels_become_layers_where_the_view_looked(viewer: ViewerModel, shown: 
 
 def test_where_the_middle_alone_is_shown_the_way_to_the_rest_is_told(shown: Controller) -> None:
     show(shown, "mae-demo")
-    assert "the middle of the region, 20% of it: Draw chooses another place" in shown.workspace.notes[0]
+    assert "the middle of the region, 20 % of it: Draw chooses another place" in shown.workspace.notes[0]
     shown.workspace.image.data = noise(36, 34)
     show(shown, "mae-demo")
     assert shown.workspace.notes == ("drawn with 0",)

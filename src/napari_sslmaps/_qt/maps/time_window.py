@@ -7,7 +7,6 @@ from qtpy.QtCore import QPointF, QRectF, QSize, Qt, QTimer, Signal
 from qtpy.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPalette, QPen, QPolygonF
 from qtpy.QtWidgets import QDialog, QVBoxLayout, QWidget
 
-from napari_sslmaps._qt.canvas.painting import number
 from napari_sslmaps._qt.parts import GAP, note, painting_on
 from napari_sslmaps.viewer.maps.clip import TimeCourses
 
@@ -82,7 +81,7 @@ class TimePlot(QWidget):
             painter.drawLine(QPointF(area.left(), y), QPointF(area.right(), y))
             painter.setPen(ink)
             box = QRectF(0, y - 8, _LEFT - GAP, 16)
-            painter.drawText(box, int(_BESIDE), number(value))
+            painter.drawText(box, int(_BESIDE), f"{value:g}".replace("-", "−"))
         courses = self.courses
         if courses is not None:
             self._paint_frames(painter, ink)

@@ -277,7 +277,7 @@ def _left_out(image: Image, requested: Region, view: PretextView) -> tuple[str, 
     if share > _NEARLY_ALL:
         return ()
     where = "Draw chooses another place, Input takes all of it."
-    return (f"This is the middle of the region, {share:.0%} of it: {where}",)
+    return (f"This is the middle of the region, {100 * share:.0f} % of it: {where}",)
 
 
 def _size(view: PretextView) -> str:
