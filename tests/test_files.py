@@ -143,8 +143,12 @@ def test_a_full_disk_is_one_sentence_and_an_older_file_stays(
 ) -> None:
     """Torch and faiss say it in words of their own."""
     (tmp_path / "a.pt").write_bytes(b"old")
-    free = shutil.disk_usage(tmp_path)._replace(free=0)
-    monkeypatch.setattr("napari_sslmaps.files.shutil.disk_usage", lambda _: free)
+    usage = shutil.disk_usage(tmp_path)
+
+    def full_of_both(folder: Path) -> object:
+        return usage._replace(free=2**30 if len(list(folder.iterdir())) < 2 else 0)
+
+    monkeypatch.setattr("napari_sslmaps.files.shutil.disk_usage", full_of_both)
 
     def fill(path: Path) -> None:
         path.write_bytes(b"half")

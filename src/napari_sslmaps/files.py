@@ -210,11 +210,17 @@ def written_whole(path: Path) -> Iterator[Path]:
     """
     if "\0" in str(path) or not path.name:
         raise ExportError(f"Expected the path of a file, without a NUL character; got {str(path)!r}.")
-    try:
+    with _said(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _growing(path) as temporary:
+        with _growing(path) as temporary, _said(path):  # before a full disk has place again
             yield temporary
             temporary.replace(path)
+
+
+@contextmanager
+def _said(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (OSError, RuntimeError) as error:  # torch and faiss say a full disk in words of their own
         if isinstance(error, ExportError):
             raise

@@ -74,8 +74,9 @@ def _write(
         file = f"{index:0{digits}d}.png"
         drawn = {images / file: image if simulator.colour else image[..., 0], masks / file: labels}
         for path, pixels in drawn.items():
-            with written_whole(path) as part:
-                iio.imwrite(part, pixels)
+            content = iio.imwrite("<bytes>", pixels, extension=".png")
+            with written_whole(path) as part:  # imageio would say a full disk twice, once as a traceback
+                part.write_bytes(content)
     described: dict[str, Any] = {
         "simulator": simulator.name,
         "classes": list(simulator.classes),
