@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import tilings
 
-from napari_sslmaps.core.diagnostics import seam_score
+from napari_sslmaps.core.diagnostics import seam_score, weave_score
 from napari_sslmaps.core.tiling import Tiling, plan_tiles
 
 
@@ -77,3 +77,17 @@ def test_borders_are_looked_for_where_the_mask_is():
         np.where(mask[..., None], noise(400, 400), np.nan), plan_tiles(400, 400, Tiling(8, 0)), 20
     )
     assert seam_score(tokens, tiles) > 2
+
+
+def test_a_woven_grid_is_smooth_or_shows_its_passes():
+    rng = np.random.default_rng(0)
+    ramp = np.arange(64.0)[:, None, None] + np.arange(64.0)[None, :, None]
+    assert weave_score(ramp, 2) == pytest.approx(0.5)
+    assert weave_score(ramp, 4) == pytest.approx(0.25)
+    assert weave_score(rng.normal(size=(64, 64, 8)), 2) == pytest.approx(1, abs=0.02)
+    chess = 9.0 * (np.indices((64, 64)).sum(axis=0) % 2)[..., None]
+    assert weave_score(ramp + chess, 2) > 3
+    assert np.isnan(weave_score(ramp, 1))
+    assert np.isnan(weave_score(np.ones((8, 8, 3)), 2))
+    assert np.isnan(weave_score(np.full((8, 8, 3), np.nan), 2))
+    assert np.isnan(weave_score(np.ones((1, 1, 3)), 2))

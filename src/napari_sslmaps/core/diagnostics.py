@@ -53,13 +53,50 @@ def seam_score(tokens: Tokens, tiles: Tiles) -> float:
     return float(across_mean / inside_mean)
 
 
+def weave_score(tokens: Tokens, passes: int) -> float:
+    """How much the passes of which a finer grid is woven show in it.
+
+    Neighbours are of different passes, tokens that lie a patch apart of one pass. A token should differ less
+    from its neighbour than from one a patch away.
+
+    Parameters
+    ----------
+    tokens
+        (rows, cols, dim); NaN where not computed.
+    passes
+        Passes along each axis: the patch over the stride.
+
+    Returns
+    -------
+    float
+        Mean difference of neighbours over that of tokens a patch apart: the smaller, the smoother; above 1
+        the passes are a pattern in the grid. NaN with one pass, or where all tokens are equal.
+    """
+    if passes < 2:
+        return float("nan")
+    means = []
+    for apart in (1, passes):
+        lengths = [
+            np.linalg.norm(_line(tokens, line + apart, axis) - _line(tokens, line, axis), axis=-1)
+            for axis in (0, 1)
+            for line in _evenly(range(tokens.shape[axis] - apart))
+        ]
+        known = np.concatenate([length[np.isfinite(length)] for length in lengths] or [np.zeros(0)])
+        means.append(float(known.mean(dtype=np.float64)) if len(known) else float("nan"))
+    return means[0] / means[1] if means[1] > 0 else float("nan")
+
+
 def _near(lines: set[int], spans: Sequence[Span], tiles: Tiles, axis: int) -> list[int]:
     """Choose lines evenly, of those that tiles of the plan keep."""
     if tiles.chosen is not None:
         numbers = np.unravel_index(np.asarray(tiles.chosen), (len(tiles.rows), len(tiles.cols)))[axis]
         lines = lines & {line for number in set(numbers.tolist()) for line in _kept(spans[number])}
-    ordered = sorted(lines)
-    return ordered if len(ordered) <= _LINES else [ordered[i * len(ordered) // _LINES] for i in range(_LINES)]
+    return _evenly(sorted(lines))
+
+
+def _evenly(lines: Sequence[int]) -> list[int]:
+    count = min(len(lines), _LINES)
+    return [lines[i * len(lines) // count] for i in range(count)]
 
 
 def _kept(span: Span) -> range:
