@@ -67,6 +67,16 @@ def test_a_click_on_a_head_sorts_by_numbers_and_leaves_what_is_missing_last(
     assert column(table, 2) == ["7", "9", "10", "64", "100"]
 
 
+def test_a_long_name_leaves_room_for_numbers_where_a_table_is_narrow(table: FindingsTable) -> None:
+    long = Table("Long", ("method", "AUROC"), (("an-encoder-of-many-words-untrained", Estimate(0.8)),))
+    table.resize(300, 200)
+    table.set_table(long)
+    assert table.columnWidth(0) <= 0.4 * 300
+    table.resize(900, 200)
+    table.set_table(long)
+    assert table.columnWidth(0) == 190
+
+
 def test_a_head_says_in_its_tip_what_its_numbers_are(table: FindingsTable) -> None:
     across, tip = Qt.Orientation.Horizontal, Qt.ItemDataRole.ToolTipRole
     heads = [table.model_.headerData(at, across, tip) for at in range(3)]
@@ -143,9 +153,10 @@ def test_notes_get_what_a_table_leaves_over_and_a_quarter_at_least(qtbot: QtBot)
     )
     assert view.height() == 600
     view.set_shown("30")
-    assert view.below.height() == 150
+    line = view.notes.fontMetrics().lineSpacing()
+    assert view.below.height() == 150 // line * line, "whole lines"
     view.resize(500, 1000)
-    assert view.below.height() == 250
+    assert view.below.height() == 250 // line * line
     view.set_shown("short")
     assert view.below.height() < 40
 

@@ -27,7 +27,8 @@ _MIDDLE = 128
 _EMPTY = Table("", (), ())
 _NO = "no"
 _PAD = 6
-_WIDEST = 190
+_WIDEST, _SHARE = 190, 0.4
+"""Widest column, in pixels and as a share of the table: names are shortened for numbers to be seen."""
 _LEFT = int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
 _RIGHT = int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
 
@@ -200,6 +201,7 @@ class FindingsTable(QTableView):
         self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         self.setShowGrid(False)
         self.setWordWrap(False)
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)  # names differ at both ends
         self.heads.setHighlightSections(False)
         self.heads.setSortIndicatorClearable(True)
         self.heads.setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
@@ -228,8 +230,10 @@ class FindingsTable(QTableView):
         self.heads.setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
         self.model_.set_table(table)
         self.resizeColumnsToContents()
+        there = self.viewport()
+        widest = min(_WIDEST, max(_WIDEST // 2, round(_SHARE * there.width())) if there else _WIDEST)
         for column in range(len(table.columns)):
-            self.setColumnWidth(column, min(self.columnWidth(column), _WIDEST))
+            self.setColumnWidth(column, min(self.columnWidth(column), widest))
         self.resizeRowsToContents()
 
     def keyPressEvent(self, event: QKeyEvent | None) -> None:

@@ -112,7 +112,8 @@ class ResultsView(QWidget):
         shown = self.stack.currentWidget()
         rows = max(self.table.whole_height, _HEIGHT)
         left = self.height() - rows - self.choice.height() - 2 * GAP
-        least = max(_LINES * self.notes.fontMetrics().lineSpacing(), self.height() // 4)
+        line = self.notes.fontMetrics().lineSpacing()
+        least = line * max(_LINES, self.height() // 4 // line)
         needed = max(0, self.notes.heightForWidth(self.width() - self.below.bar.sizeHint().width()))
         self.below.setFixedHeight(min(needed, max(least, left if shown is self.table else 0)))
 
