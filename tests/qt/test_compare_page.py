@@ -196,6 +196,11 @@ def test_a_folder_is_asked_for_in_a_dialog(panel: SSLMapsWidget, qtbot: QtBot, t
     dialog.labels.setCurrentIndex(1)
     dialog.scores["localisation"].click()
     qtbot.mouseClick(dialog.start, LEFT)
+    assert dialog.message.text() == "Choose a folder of masks, which maps and anchors need, or untick these."
+    (tmp_path / "masks").mkdir()
+    iio.imwrite(tmp_path / "masks" / "one.png", np.eye(8, dtype=np.uint8))
+    qtbot.keyClicks(dialog.masks.line, str(tmp_path / "masks"))
+    qtbot.mouseClick(dialog.start, LEFT)
     qtbot.waitUntil(lambda: widget.workspace.status.text.startswith("Compared 2 encoders"))
     (asked,) = widget.controller.compare_page.comparison._comparer.asked
     assert asked.request.scores == (*DEFAULT_SCORES, "localisation")

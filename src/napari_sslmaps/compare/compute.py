@@ -85,7 +85,7 @@ def compare(
         except Cancelled:
             raise
         except SSLMapsError as error:
-            if len(request.images) == 1:
+            if len(request.images) == 1 or requested.name in str(error):
                 raise
             raise type(error)(f"{requested.name}: {error}") from error
     if all(image.notes for image in work.scored):

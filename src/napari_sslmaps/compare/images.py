@@ -8,6 +8,7 @@ from napari_sslmaps.compare.request import ComparedImage, ComparisonRequest, Mas
 from napari_sslmaps.compare.scores import SCORES
 from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.region import Region
+from napari_sslmaps.core.units import listed
 from napari_sslmaps.errors import AnnotationError, InvalidOptionError
 from napari_sslmaps.evaluation.annotation import Annotation
 from napari_sslmaps.evaluation.annotation_file import read_annotation
@@ -100,7 +101,7 @@ def annotation_of(
     wanted = [score for score in request.scores if SCORES[score].needs_annotation]
     if found is None and wanted:
         raise InvalidOptionError(
-            f"Expected a mask for {image.name}, which {', '.join(wanted)} are scored against; got none. Give "
+            f"Expected a mask for {image.name}, which {listed(wanted)} are scored against; got none. Give "
             "one, or leave these scores out."
         )
     return found

@@ -15,13 +15,14 @@ from qtpy.QtWidgets import (
 
 from napari_sslmaps._qt.parts import ComboBox, PathLine, dim, note, plain
 from napari_sslmaps.compare.scores import DEFAULT_SCORES, SCORES, ScoreType
+from napari_sslmaps.core.units import listed
 from napari_sslmaps.viewer.compare.jobs import SUBFOLDERS, FolderRequest
 
 _LABELS = (("none", ""), ("names of sub-folders", SUBFOLDERS), ("a CSV: image, label", "csv"))
 _INTRO = (
     "The ticked encoders and controls are compared on every image of a folder, whole or, where Region "
-    "says so, its tissue or field of view. Finished images are kept: the same folder of results is "
-    "gone on with."
+    "says so, its tissue or field of view. Finished images are kept: choose the same folder of "
+    "results to go on."
 )
 _WIDTH = 520
 
@@ -78,11 +79,9 @@ class FolderDialog(QDialog):
         self.csv.setVisible(self.labels.value == "csv")
 
     def _on_accepted(self) -> None:
-        missing = [name for name, line in (("images", self.images), ("results", self.out)) if not line.text]
         ticked = tuple(name for name, box in self.scores.items() if box.isChecked())
-        if missing or not ticked:
-            what = f"a folder for {' and '.join(missing)}" if missing else "at least one score"
-            self.message.setText(f"Choose {what} first.")
+        if lacking := self._lacking(ticked):
+            self.message.setText(lacking)
             dim(self.message)
             return
         labels = self.csv.text if self.labels.value == "csv" else self.labels.value
@@ -91,6 +90,17 @@ class FolderDialog(QDialog):
             FolderRequest(Path(self.images.text), masks, labels, ticked, Path(self.out.text))
         )
         self.accept()
+
+    def _lacking(self, ticked: tuple[str, ...]) -> str:
+        """Say what is still to be chosen; empty if nothing is. Masks may be named in a CSV."""
+        missing = [name for name, line in (("images", self.images), ("results", self.out)) if not line.text]
+        masked = [score for score in ticked if SCORES[score].needs_annotation]
+        if missing or not ticked:
+            what = f"a folder for {listed(missing)}" if missing else "at least one score"
+            return f"Choose {what} first."
+        if masked and not self.masks.text and not self.images.text.lower().endswith(".csv"):
+            return f"Choose a folder of masks, which {listed(masked)} need, or untick these."
+        return ""
 
 
 def _tip(score: ScoreType) -> str:

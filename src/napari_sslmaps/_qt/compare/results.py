@@ -22,7 +22,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_sslmaps._qt.findings_table import FindingsTable
-from napari_sslmaps._qt.parts import GAP, LINK, ComboBox, note, row
+from napari_sslmaps._qt.parts import GAP, LINK, ComboBox, note, row, set_tone
 from napari_sslmaps.core.findings import Finding, Plot, Table
 from napari_sslmaps.figures.plots import draw_plot, rows_below
 
@@ -92,7 +92,9 @@ class ResultsView(QWidget):
         self.below.setVisible(bool(self.notes.text()))
         self.below.bar.setValue(0)
         if finding is None:
-            self.text.setHtml(_html(self._advice) if key == ADVICE else _html(()))
+            sentences = self._advice if key == ADVICE else ()
+            self.text.setHtml(_html(sentences or (_EMPTY,)))
+            set_tone(self.text, "plain" if sentences else "dim")
             self.stack.setCurrentWidget(self.text)
         elif isinstance(finding, Table):
             self.table.set_table(finding)
@@ -170,8 +172,6 @@ def _browser() -> QTextBrowser:
 
 
 def _html(sentences: Sequence[str]) -> str:
-    if not sentences:
-        return f'<p style="color: #969ba5;">{escape(_EMPTY)}</p>'
     return "".join(f'<p style="margin: 0 0 8px 0;">{escape(sentence)}</p>' for sentence in sentences)
 
 
