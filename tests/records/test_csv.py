@@ -40,7 +40,9 @@ def test_a_file_that_cannot_be_written_is_said(tmp_path: Path) -> None:
         write_csv(Table("t", ("a",), ()), tmp_path / "taken" / "scores.csv")
 
 
-@pytest.mark.parametrize("name", ["=cmd|calc!A1.png", "+1+1.png", "@SUM(1).png", "-x", "\tx", "\r=1", "=1"])
+@pytest.mark.parametrize(
+    "name", ["=cmd|calc!A1.png", "+1+1.png", "@SUM(1).png", "-x", "\tx", "\r=1", "=1", "\n=1", "＝1", "＠x"]
+)
 def test_no_word_is_a_formula(name: str) -> None:
     text = csv_text(Table("t", (name, "n"), ((name, -1), ("-1.5", -0.5))))
     quoted = f"'{name}".replace("\r", " ")

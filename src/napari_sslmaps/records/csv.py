@@ -8,7 +8,8 @@ from pathlib import Path
 from napari_sslmaps.core.findings import Cell, Estimate, Table
 from napari_sslmaps.files import written_whole
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""What cells begin with that some spreadsheet takes for formulas: those of full width too."""
 
 
 def csv_text(table: Table) -> str:
