@@ -20,6 +20,7 @@ from qtpy.QtWidgets import QApplication
 from robustness_figure import robustness_page
 from simulator_figure import simulators
 from skimage.data import immunohistochemistry
+from stride_figure import finer_tokens
 
 from napari_sslmaps._qt.demo import run_demo
 from napari_sslmaps._qt.dock import WIDTH, SSLMapsWidget
@@ -239,3 +240,4 @@ if __name__ == "__main__":
     robustness_page(IMAGES / "robustness.png")
     pretext(IMAGES / "pretext.png")
     probes(IMAGES / "probes.png")
+    finer_tokens(IMAGES / "stride.png")

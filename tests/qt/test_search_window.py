@@ -72,7 +72,7 @@ def test_a_click_on_a_thumbnail_opens_its_image_there(
     assert "(44, 60)" in grid.item(1).toolTip()
     assert not embedder.calls
     assert grid.item(1).text() == "2 · 0.80\ncase1"
-    qtbot.waitUntil(lambda: "1 of 3 places have no picture" in workspace.status.text)
+    qtbot.waitUntil(lambda: "1 of 3 places without a picture" in workspace.status.text)
     grid.scrollToItem(grid.item(1))
     QApplication.processEvents()
     at = grid.visualItemRect(grid.item(1)).center()

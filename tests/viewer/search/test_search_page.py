@@ -119,7 +119,7 @@ def test_the_anchors_of_the_active_group_are_the_question(page, viewer, searcher
     assert pictures == [(0, (40, 30, 3)), (1, (40, 30, 3))]
     search.model.count = 3
     search.search()
-    assert "1 of 3 places have no picture" in workspace.status.text
+    assert "1 of 3 places without a picture" in workspace.status.text
 
 
 def test_an_anchor_embeds_nothing_on_this_page_and_what_is_embedded_is_the_question(

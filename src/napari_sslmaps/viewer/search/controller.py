@@ -287,9 +287,9 @@ class SearchController:
         lacking = len(self.model.places) - count
         if lacking:
             self._workspace.say(
-                f"{lacking} of {len(self.model.places)} places have no picture: their images are not in "
-                f"{' or '.join(map(str, self.model.roots))}, or have changed since they were embedded. "
-                "Choose the folder of the images."
+                f"{lacking} of {len(self.model.places)} places without a picture: the image is not in "
+                f"{' or '.join(map(str, self.model.roots))}, or has changed since it was embedded. Choose "
+                "the folder of the images."
             )
 
     def _on_not_drawn(self, error: BaseException) -> None:
