@@ -256,7 +256,7 @@ def test_an_image_that_is_another_now_is_not_shown_as_the_one_that_was_found(rea
     search.search()
     places = search.model.places
     assert set(pictures) == {number for number, place in enumerate(places) if place.name != "case1"}
-    assert "or have changed since they were embedded" in workspace.status.text
+    assert "or has changed since it was embedded" in workspace.status.text
     layers = len(viewer.layers)
     search.open(next(number for number, place in enumerate(places) if place.name == "case1"))
     assert "Expected case1 as the batch embedded it" in workspace.status.text
