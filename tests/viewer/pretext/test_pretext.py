@@ -385,6 +385,8 @@ def test_side_by_side_gives_each_panel_a_cell_with_the_brush_on_it(
     shown.workspace.pretext_tool = "paint"
     mask, before = mask_of(shown), shown.cells.cells
     assert [title for title, _ in before.titles] == ["original", "masked input", "reconstruction", "error"]
+    assert [encoder for _, encoder in before.titles] == ["mae-demo", "", "", ""]
+    assert before.are_panels
     assert shown.cells.cells.tools == (mask,)
     assert (mask.visible, str(mask.mode)) == (True, "paint")
     mask.paint((3, 3), 1)

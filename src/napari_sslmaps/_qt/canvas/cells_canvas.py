@@ -125,7 +125,7 @@ class CellsCanvas(QWidget):
             if isinstance(shapes, Shapes) and shapes.visible:
                 for corners, colour in outlines(self._viewer, shapes):
                     paint_outline(painter, through(to_canvas, corners), colour)
-        if not shown.tools:
+        if not shown.are_panels:
             self._paint_marks(painter, shown, to_canvas)
         painter.restore()
 

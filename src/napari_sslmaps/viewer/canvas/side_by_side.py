@@ -66,14 +66,18 @@ class Cells:
 
     @property
     def titles(self) -> list[tuple[str, str]]:
-        """What tells a cell from the others, and what all show: encoder and map; panel and encoder."""
+        """What tells a cell from the others, and what all show: encoder and map; panel and, once, encoder."""
         if self.words is not None:
             return list(self.words.titles)
         marks = [picture.metadata[OWN] for picture in self.pictures]
-        return [
-            (mark["encoder"], titled(mark)) if mark["role"] == "map" else (mark["kind"], mark["encoder"])
-            for mark in marks
-        ]
+        if self.are_panels:
+            return [(mark["kind"], "" if place else mark["encoder"]) for place, mark in enumerate(marks)]
+        return [(mark["encoder"], titled(mark)) for mark in marks]
+
+    @property
+    def are_panels(self) -> bool:
+        """Whether the pictures are those of a pretext view."""
+        return any(picture.metadata[OWN]["role"] == "pretext" for picture in self.pictures)
 
 
 class SideBySide:
