@@ -139,6 +139,9 @@ def test_click_beside_the_region_is_refused_with_a_sentence(
     click(viewer, position)
     assert controller.workspace.anchors == ()
     assert "inside the region" in controller.workspace.status.text
+    click(viewer, (20.0, 10.0))
+    assert len(controller.workspace.anchors) == 1
+    assert "inside the region" not in controller.workspace.status.text
 
 
 def test_plain_click_replaces_shift_adds_control_is_negative(

@@ -22,6 +22,7 @@ STILL = 5.0
 MODE_KEY = "N"
 LIVE_KEY = "L"
 _DELETE_KEYS = ("Delete", "Backspace")
+_OUTSIDE = "Click inside the region: that was outside it."
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,8 +156,10 @@ class AnchorPointer:
         if bounds is None:
             return
         if not bounds.contain(pixel):
-            self._workspace.say("Click inside the region: that was outside it.")
+            self._workspace.say(_OUTSIDE)
             return
+        if self._workspace.status.text == _OUTSIDE:
+            self._workspace.say("")
         y, x = pixel
         anchor = Anchor((float(y), float(x)), negative, self._workspace.group)
         self._workspace.reference = None
