@@ -73,7 +73,6 @@ def test_a_long_name_leaves_room_for_numbers_where_a_table_is_narrow(table: Find
     table.set_table(long)
     assert table.columnWidth(0) <= 0.4 * 300
     table.resize(900, 200)
-    table.set_table(long)
     assert table.columnWidth(0) == 190
 
 

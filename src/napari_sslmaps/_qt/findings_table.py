@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt
-from qtpy.QtGui import QColor, QGuiApplication, QKeyEvent, QKeySequence, QPainter, QPalette
+from qtpy.QtGui import QColor, QGuiApplication, QKeyEvent, QKeySequence, QPainter, QPalette, QResizeEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
@@ -229,12 +229,20 @@ class FindingsTable(QTableView):
         """Show a table in its own order."""
         self.heads.setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
         self.model_.set_table(table)
-        self.resizeColumnsToContents()
-        there = self.viewport()
-        widest = min(_WIDEST, max(_WIDEST // 2, round(_SHARE * there.width())) if there else _WIDEST)
-        for column in range(len(table.columns)):
-            self.setColumnWidth(column, min(self.columnWidth(column), widest))
+        self._fit_columns()
         self.resizeRowsToContents()
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        """Fit columns to another width; a table that was filled out of sight has learnt its own now."""
+        super().resizeEvent(event)
+        if event is not None and event.size().width() != event.oldSize().width():
+            self._fit_columns()
+
+    def _fit_columns(self) -> None:
+        self.resizeColumnsToContents()
+        widest = min(_WIDEST, max(_WIDEST // 2, round(_SHARE * self.width())))
+        for column in range(self.model_.columnCount()):
+            self.setColumnWidth(column, min(self.columnWidth(column), widest))
 
     def keyPressEvent(self, event: QKeyEvent | None) -> None:
         """Copy the selected rows with their heads, cells parted by tabs, as spreadsheets take them."""
