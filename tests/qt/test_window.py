@@ -249,6 +249,22 @@ def test_a_picture_that_was_all_in_sight_is_so_beside_the_dock(
     widget.close_controller()
 
 
+def test_an_image_that_is_opened_is_all_in_sight_unless_somebody_moved_the_picture(
+    window: Window, qtbot: QtBot
+) -> None:
+    viewer = window.viewer
+    camera = viewer.scene.camera
+    qtbot.waitUntil(lambda: window.widget.canvas is not None)
+    window.widget.canvas.legend.refit()
+    before = camera.zoom
+    viewer.add_image(np.full((256, 320), 0.5, np.float32), name="larger")
+    qtbot.waitUntil(lambda: camera.zoom < 0.3 * before)
+    camera.zoom = moved = 2 * camera.zoom
+    viewer.add_image(np.full((512, 512), 0.5, np.float32), name="largest")
+    qtbot.wait(50)
+    assert camera.zoom == moved
+
+
 @pytest.mark.parametrize(
     "text",
     [

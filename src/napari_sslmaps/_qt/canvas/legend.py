@@ -59,14 +59,14 @@ class Legend(QWidget):
         self.resize(canvas.size())
         canvas.installEventFilter(self)
         if self._is_centred():
-            QTimer.singleShot(0, self._refit)  # the dock has taken room from a picture that was all in sight
+            QTimer.singleShot(0, self.refit)  # the dock has taken room from a picture that was all in sight
         self.show()
 
     def eventFilter(self, canvas: QObject | None, event: QEvent | None) -> bool:
         """Stay as large as the canvas."""
         if event is not None and event.type() == QEvent.Type.Resize and isinstance(canvas, QWidget):
             self.resize(canvas.size())
-            QTimer.singleShot(0, self._refit)  # napari takes note of the new size first
+            QTimer.singleShot(0, self.refit)  # napari takes note of the new size first
         return False
 
     def _is_centred(self) -> bool:
@@ -77,8 +77,8 @@ class Legend(QWidget):
         off = np.abs(np.asarray(self._viewer.scene.camera.center[-2:]) - (low + high) / 2)
         return bool((off <= _MIDDLE * (high - low)).all())
 
-    def _refit(self) -> None:
-        """Fit the picture to the new size, unless a user has moved or zoomed it."""
+    def refit(self) -> None:
+        """Fit what there is now to the canvas of now, unless a user has moved or zoomed it."""
         camera = self._viewer.scene.camera
         if self._fitted == (camera.center, camera.zoom) and self._viewer.layers:
             self._viewer.fit_to_view()

@@ -1,5 +1,8 @@
 """Puts our canvas and legend where napari's canvas is, and changes between the two canvases."""
 
+from typing import Any
+
+from napari.layers import Image
 from qtpy.QtCore import QTimer
 from qtpy.QtGui import QPixmap
 from qtpy.QtOpenGLWidgets import QOpenGLWidget
@@ -7,6 +10,7 @@ from qtpy.QtWidgets import QBoxLayout, QWidget
 
 from napari_sslmaps._qt.canvas.cells_canvas import CellsCanvas
 from napari_sslmaps._qt.canvas.legend import Legend
+from napari_sslmaps.viewer.canvas.image_layer import is_own
 from napari_sslmaps.viewer.controller import Controller
 from napari_sslmaps.viewer.state.connections import Connections
 
@@ -87,6 +91,7 @@ class MountedCanvas:
             connect(signal, self._on_moved)
         connect(controller.viewer.cursor.events.position, self._on_cursor)
         connect(viewer.dims.events.current_step, self._on_step)
+        connect(viewer.layers.events.inserted, self._on_inserted)
         self.cells.painted.connect(self._on_painted)
 
     def _follow(self) -> None:
@@ -101,6 +106,12 @@ class MountedCanvas:
         self.cells.follow()
         if self.legend is not None:
             self.legend.follow()
+
+    def _on_inserted(self, event: Any) -> None:
+        """Bring all of an image that was opened into sight: napari does so with the first alone."""
+        layer = event.value
+        if self.legend is not None and isinstance(layer, Image) and not is_own(layer):
+            QTimer.singleShot(0, self.legend.refit)
 
     def _on_step(self) -> None:
         self._stepped = self._controller.cells.active
