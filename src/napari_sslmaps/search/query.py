@@ -122,7 +122,8 @@ class TokenIndex:
         manifest = Manifest.read(folder)
         if manifest is None or not manifest.segments:
             raise InvalidOptionError(
-                f"Expected an index of {store}; there is none. Run: napari-sslmaps index {store}"
+                f"Expected an index of {store}; there is none of {folder.name}. Run: napari-sslmaps index "
+                f"{store} --encoder {folder.name}"
             )
         self.store, self.manifest, self._weights = store, manifest, weights
         self._firsts = np.array([image.first for image in manifest.images])
