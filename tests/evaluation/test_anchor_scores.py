@@ -276,6 +276,21 @@ def test_the_middle_anchor_lies_deepest_in_the_first_class_of_a_region():
     assert middle_anchor(annotation, TokenGrid.covering(Region(72, 0, 8, 120), 8)) is None
 
 
+def test_the_middle_anchor_lies_where_every_encoder_has_tokens():
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[8:40, 8:56] = 1
+    annotation = Annotation.from_labels(labels, SHAPE)
+    fine, coarse = embedded(0, 8), embedded(0, 16)
+    fine.tokens[:, :4] = np.nan
+    coarse.tokens[:2] = np.nan
+    row, column = middle_anchor(annotation, fine.grid, (fine, coarse))
+    assert labels[int(row), int(column)] == 1
+    assert row >= 32
+    assert column >= 32
+    fine.tokens[:] = np.nan
+    assert middle_anchor(annotation, fine.grid, (fine, coarse)) is None
+
+
 @given(hnp.arrays(np.uint8, st.tuples(st.integers(1, 30), st.integers(1, 30)), elements=st.integers(0, 2)))
 def test_the_middle_anchor_is_of_the_class_wherever_there_is_one(labels):
     annotation = Annotation.from_labels(labels, labels.shape)

@@ -122,7 +122,8 @@ def _with_anchor(embedded: ImageEmbeddings) -> ImageEmbeddings:
     if asked.anchors or asked.groups or image.annotation is None or "similarity" not in options.keys:
         return embedded
     patches = embedded.patches or embedded.embeddings
-    place = middle_anchor(image.annotation, next(iter(patches.values())).grid)
+    everywhere = tuple(patches.values())
+    place = middle_anchor(image.annotation, everywhere[0].grid, everywhere)
     if place is None:
         return embedded
     request = MapRequest(("similarity",), options.maps, AnchorGroup("anchors", anchors=(place,)))

@@ -6,7 +6,7 @@ are given by distance from the anchor too, and each beside that of the distance 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -21,7 +21,7 @@ from napari_sslmaps.core.regrid import spread_tokens
 from napari_sslmaps.core.results import Embedding, Float32
 from napari_sslmaps.core.whole import whole_number
 from napari_sslmaps.errors import AnnotationError, InvalidAnchorError, InvalidOptionError
-from napari_sslmaps.evaluation.annotation import Annotation
+from napari_sslmaps.evaluation.annotation import IGNORE, Annotation
 from napari_sslmaps.evaluation.auroc import auroc, stratified_auroc
 from napari_sslmaps.evaluation.uncertainty import bootstrap_mean, paired_difference
 from napari_sslmaps.maps.similarity import Anchors
@@ -131,7 +131,9 @@ def _on_level_0(annotation: Annotation, grid: TokenGrid, corners: NDArray[np.int
     return inside
 
 
-def middle_anchor(annotation: Annotation, grid: TokenGrid) -> tuple[float, float] | None:
+def middle_anchor(
+    annotation: Annotation, grid: TokenGrid, computed: Sequence[Embedding] = ()
+) -> tuple[float, float] | None:
     """Return the place that lies deepest inside the first class of a region, for a map that shows it.
 
     Parameters
@@ -140,15 +142,23 @@ def middle_anchor(annotation: Annotation, grid: TokenGrid) -> tuple[float, float
         Classes of the image.
     grid
         Grid over the region, of any encoder.
+    computed
+        Embeddings of it, each of which has to have a token there.
 
     Returns
     -------
     tuple of float or None
-        (row, column) in pixels of level 0; None if the region has no annotated class.
+        (row, column) in pixels of level 0; None if the region has no annotated class, or none with tokens.
     """
     labels, offset = annotation.crop(grid)
     every = max(1, round((labels.size / _MOST_MEASURED) ** 0.5))
     coarse = labels[::every, ::every]
+    for embedding in computed:
+        known = np.isfinite(embedding.tokens[:, :, 0])
+        along = np.arange(max(coarse.shape))[:, None] * every + offset
+        tokens = np.array([embedding.grid.token_at(place) for place in _on_level_0(annotation, grid, along)])
+        rows, columns = (tokens[:count, axis] for axis, count in enumerate(coarse.shape))
+        coarse = np.where(known[rows][:, columns], coarse, IGNORE)
     kind = next((kind for kind in annotation.classes if (coarse == kind).any()), None)
     if kind is None:
         return None
