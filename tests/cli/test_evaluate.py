@@ -12,7 +12,7 @@ from napari_sslmaps.cli.commands import main
 from napari_sslmaps.compare import compute
 from napari_sslmaps.compare.request import ComparisonRequest
 from napari_sslmaps.compare.results import ScoredImage
-from napari_sslmaps.compare.scores import DEFAULT_CONTROLS, DEFAULT_SCORES
+from napari_sslmaps.compare.scores import DEFAULT_CONTROLS, DEFAULT_SCORES, SCORES
 from napari_sslmaps.compare.scoring import ImageEmbeddings
 from napari_sslmaps.errors import AnnotationError
 from napari_sslmaps.files import hash_path
@@ -90,6 +90,17 @@ def test_the_record_makes_maps_of_the_first_image(typed: list[str], tmp_path: Pa
     assert run(*typed, "--controls", "none", "--scores", "maps") == 0
     assert run("run", "--from", str(tmp_path / "out" / "run.json"), "-o", str(tmp_path / "maps")) == 0
     assert (tmp_path / "maps" / "mae-tiny" / "attention.tif").exists()
+
+
+def test_a_table_of_every_score_is_printed_and_each_remark_once(
+    typed: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*typed, "--controls", "none", "--scores", "maps,anchors,boundaries,retrieval") == 0
+    printed = capsys.readouterr()
+    titles = {SCORES["boundaries"].title, "Similarity to anchors", "Maps against annotation"}
+    assert titles <= set(printed.out.splitlines())
+    assert any(line.startswith("Retrieval") for line in printed.out.splitlines())
+    assert printed.err.count("Encoders and controls alike: images read") == 1
 
 
 def test_json_is_all_that_is_printed(typed: list[str], capsys: pytest.CaptureFixture[str]) -> None:

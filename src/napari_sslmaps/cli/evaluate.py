@@ -42,18 +42,8 @@ if TYPE_CHECKING:
     from napari_sslmaps.inputs.encoders import EncoderChoice
 
 _LABELS, _SCORES = "Annotations", "Scores"
-_SHOWN = (
-    "anchors",
-    "maps",
-    "scale",
-    "depth",
-    "probes",
-    "agreement",
-    "localisation",
-    "label-efficiency",
-    "robustness-centred-cosine",
-)
-"""Tables that are printed; all are written."""
+_SHOWN = (*SCORES, "robustness-centred-cosine")
+"""Tables that are printed, one of each score; all are written."""
 
 
 @takes(PointFlags, OpenFlags, EmbedFlags, MapFlags, AttentionFlags, Corrections)
@@ -317,9 +307,11 @@ def _say(comparison: "Comparison", out: Path, *, json: bool) -> None:
         printed = {table.key: table_to_plain(table) for table in tables}
         console.out_json({"folder": str(out.absolute()), "tables": printed})
         return
+    said: dict[str, None] = {}
     for table in tables:
         if table.key in _SHOWN:
-            console.out_table(table)
+            console.out_table(replace(table, notes=tuple(note for note in table.notes if note not in said)))
+            said.update(dict.fromkeys(table.notes))
     for sentence in advise(comparison).sentences:
         console.out(sentence)
     console.out(f"Wrote {len(tables)} tables, report.html and run.json to {out}")

@@ -129,9 +129,10 @@ class LabelEfficiency:
 
     @property
     def _note(self) -> str:
+        images = "1 image" if self.held_out == 1 else f"{self.held_out} images"
         return (
-            f"Mean of {self.scores.shape[1]} draws, {self.held_out} images held out in each; bands span 95 % "
-            "of the draws. All methods have the same images in each draw."
+            f"Mean of {self.scores.shape[1]} draws, {images} held out in each; bands span 95 % of the draws. "
+            "All methods have the same images in each draw."
         )
 
 
