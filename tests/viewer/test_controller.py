@@ -124,6 +124,15 @@ def test_click_in_anchor_mode_embeds_and_shows_similarity(
     assert controller.marks.main.face_color[0, 0] == pytest.approx(1.0)
 
 
+def test_a_map_that_is_removed_by_hand_takes_its_caption_along(
+    viewer: ViewerModel, controller: Controller, image: Image
+) -> None:
+    controller.run()
+    assert controller.workspace.caption.text
+    viewer.layers.remove("tissue / attention / mae-demo")
+    assert controller.workspace.caption.text == ""
+
+
 def test_click_without_anchor_mode_does_nothing(
     viewer: ViewerModel, controller: Controller, image: Image
 ) -> None:

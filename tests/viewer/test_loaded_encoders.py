@@ -58,6 +58,24 @@ def test_what_is_out_of_collections_is_not_walked_through_again(
     assert walks == ["collect", "collect"]
 
 
+def test_after_an_image_has_gone_one_layer_pays_for_all_that_go_next(
+    specs: tuple[EncoderSpec, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    walks: list[str] = []
+    monkeypatch.setattr(registry, "load_encoder", lambda name, **_: name)
+    encoders = LoadedEncoders()
+    encoders.hold()
+    encoders.get(specs[0])
+    monkeypatch.setattr(gc, "collect", lambda: walks.append("collect"))
+    encoders.hold()
+    assert walks == []
+    encoders.release()
+    for _ in range(3):
+        encoders.hold()
+    assert walks == ["collect"]
+    assert gc.get_freeze_count() > 0
+
+
 def test_the_end_of_the_program_walks_through_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     kept: list[object] = []
     monkeypatch.setattr(atexit, "register", kept.append)

@@ -414,9 +414,13 @@ class Controller:
             self.workspace.anchors = ()
         elif self.cells.holds(layer):
             self._arrange()
+        elif self.sessions.image is not None:
+            self.stage.tell(self.sessions.image)
         if isinstance(layer, Image) and not is_own(layer):
             self.layer_manager.forget(layer)
             self._services.release()
+        else:
+            self._services.hold()
 
     def _on_view_changed(self, _event: object = None) -> None:
         if self.workspace.region == "view":

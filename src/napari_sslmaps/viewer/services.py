@@ -40,6 +40,8 @@ class Services:
         Function that loads what encoders need, ahead of the first run; on a thread.
     release
         Function that lets the memory of what was closed be given back.
+    hold
+        Function to call when another layer goes: collections are quick again after it.
     searcher
         Service that knows archives of tokens.
     study_maker
@@ -54,6 +56,7 @@ class Services:
     comparison: ComparisonServices
     prepare: Callable[[], None] = _nothing
     release: Callable[[], None] = _nothing
+    hold: Callable[[], None] = _nothing
     searcher: Searcher = field(default_factory=StoreSearcher)
     study_maker: StudyMaker = make_study
 
@@ -70,4 +73,5 @@ def real_services(precision: str = "auto") -> Services:
         real_comparison_services(encoders),
         encoders.prepare,
         encoders.release,
+        encoders.hold,
     )

@@ -61,10 +61,7 @@ class LoadedEncoders:
             if key not in self._encoders:
                 self._encoders[key] = load_encoder(spec.name, precision=self._precision)
                 self._frozen = False
-            if not self._frozen:  # `gc.get_freeze_count` walks through all that is frozen, and keeps the GIL
-                gc.collect()
-                gc.freeze()
-                self._frozen = True
+            self._freeze()
             return self._encoders[key]
 
     def prepare(self) -> None:
@@ -76,6 +73,17 @@ class LoadedEncoders:
         """Let garbage of before be collected again: an image was closed, or the window is."""
         gc.unfreeze()
         self._frozen = False
+
+    def hold(self) -> None:
+        """Keep what is there out of collections again, once what an image left has been collected."""
+        if self._encoders:
+            self._freeze()
+
+    def _freeze(self) -> None:
+        if not self._frozen:  # `gc.get_freeze_count` walks through all that is frozen, and keeps the GIL
+            gc.collect()
+            gc.freeze()
+            self._frozen = True
 
     def _load_libraries(self) -> None:
         if self._has_libraries:
