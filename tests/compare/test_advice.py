@@ -200,6 +200,12 @@ def test_dira_is_quoted_where_it_is_compared():
     assert not [sentence for sentence in without.sentences if sentence.startswith("DiRA")]
 
 
+def test_what_concerns_no_encoder_here_is_not_quoted():
+    found = advise(comparison(scored(0, {"paints": 0.8, "unites": 0.7})), [statistics(0.02)])
+    assert not [sentence for sentence in found.sentences if sentence.startswith("In simulated scenes")]
+    assert "arXiv 2603.22649) takes view invariance" in text(found, "Pretext Matters (")
+
+
 def test_our_own_study_is_quoted_as_its_page_has_it():
     page = Path(__file__).parents[2] / "docs" / "study.md"
     assert advice_words.STUDY in page.read_text(encoding="utf-8")

@@ -53,6 +53,7 @@ def advise(comparison: Comparison, statistics: Sequence[ImageStatistics] | None 
     objectives = objectives_of(comparison)
     locality = locality_of(statistics)
     ranking = rank_encoders(comparison)
+    papers = paper_sentences(locality, objectives)
     sentences = (
         *score_sentences(comparison, ranking),
         *control_sentences(comparison),
@@ -60,9 +61,9 @@ def advise(comparison: Comparison, statistics: Sequence[ImageStatistics] | None 
         *robustness_sentences(comparison, statistics),
         *scale_sentences(statistics, locality),
         *noise_sentences(comparison, statistics),
-        *paper_sentences(locality, objectives),
+        *papers,
         *meeting_sentences(ranking, locality, objectives),
-        *noise_paper_sentences(statistics, locality),
+        *noise_paper_sentences(statistics, cited=bool(papers)),
         *claim_sentences(comparison),
         CLOSING,
     )
@@ -161,8 +162,8 @@ def scale_sentences(statistics: Sequence[ImageStatistics], locality: Locality) -
 
 
 def paper_sentences(locality: Locality, objectives: Mapping[str, str]) -> Sentences:
-    """Say what papers found for a signal of such locality, and which encoders it concerns."""
-    if locality == "unknown":
+    """Say what papers found for a signal of such locality, where that concerns an encoder."""
+    if locality == "unknown" or not {INVARIANCE, PREDICTION} & set(objectives.values()):
         return ()
     invariant, predictive = (
         f"{kind} ({', '.join(name for name in objectives if objectives[name] == kind) or 'none here'})"
@@ -266,11 +267,11 @@ def noise_sentences(comparison: Comparison, statistics: Sequence[ImageStatistics
     return (level,) if tried else (level, "Ask for robustness to see how your methods bear noise.")
 
 
-def noise_paper_sentences(statistics: Sequence[ImageStatistics], locality: Locality) -> Sentences:
+def noise_paper_sentences(statistics: Sequence[ImageStatistics], *, cited: bool) -> Sentences:
     """Say which methods a paper takes to bear noise, where noise was measured."""
     if not any(np.isfinite(item.sigma) for item in statistics):
         return ()
-    paper = f"Pretext Matters ({PAPER})" if locality == "unknown" else "The same paper"
+    paper = "The same paper" if cited else f"Pretext Matters ({PAPER})"
     return (f"{paper} takes {INVARIANCE} and {PREDICTION} to bear noise better than {RECONSTRUCTION}.",)
 
 
