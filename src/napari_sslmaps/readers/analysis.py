@@ -110,8 +110,12 @@ def sentences_of(study: Study, answers: Answers) -> tuple[str, ...]:
         ]
         notes.append(
             f"{block.map}, {block.question}: {', '.join(beats) or 'no method'} "
-            f"{'were' if len(beats) > 1 else 'was'} judged better than every control, the interval of the "
-            f"difference above 0 and p by Wilcoxon below {_LEVEL}."
+            f"{'were' if len(beats) > 1 else 'was'} judged better than every control."
+        )
+    if notes:
+        notes.append(
+            "Better: the interval of the difference from each control is above 0, and p by Wilcoxon below "
+            f"{_LEVEL}."
         )
     if answers.missing:
         notes.append(f"No answers yet from {', '.join(answers.missing)}.")
@@ -186,7 +190,7 @@ def interval_note(readers: int, images: int) -> str:
     )
     if readers >= _ENOUGH_READERS:
         return note
-    return f"{note} Of {readers} readers they are too narrow if these judge differently: see a pilot in it."
+    return f"{note} Of {readers} readers they are too narrow if these judge differently."
 
 
 def difference_table(study: Study, blocks: Sequence[_Block]) -> Table:
