@@ -124,6 +124,8 @@ def test_a_pair_is_chosen_where_one_is_in_view_and_never_of_a_method_with_itself
         view.set_fronts(names, front, against)
         assert view.front.value != view.against.value
     view.set_side_by_side(True)
+    view.set_fronts(names, "gone-demo", "mae-demo")
+    assert view.front.value != view.against.value
     view.set_fronts(names, "dinov3-demo", "mae-demo")
     assert not any(part.isEnabled() for part in pair), "side by side all methods are in view"
     view.set_side_by_side(False)

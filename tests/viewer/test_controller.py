@@ -131,6 +131,10 @@ def test_a_map_that_is_removed_by_hand_takes_its_caption_along(
     assert controller.workspace.caption.text
     viewer.layers.remove("tissue / attention / mae-demo")
     assert controller.workspace.caption.text == ""
+    controller.run()
+    assert controller.workspace.caption.text
+    viewer.layers.remove(image)
+    assert controller.workspace.caption.text == ""
 
 
 def test_click_without_anchor_mode_does_nothing(

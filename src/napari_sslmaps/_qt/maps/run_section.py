@@ -219,7 +219,7 @@ class ViewSection(Section):
 
     def set_fronts(self, names: Sequence[str], front: str, against: str) -> None:
         """Offer methods; show which is in view and which it is compared with, before a run the first two."""
-        front = front or next(iter(names), "")
+        front = front if front in names else next(iter(names), "")
         self.front.set_options([(short, name) for name, short in short_names(names).items()])
         self.front.set_value(front)
         self.against.set_options(
