@@ -48,7 +48,7 @@ from napari_sslmaps.viewer.state.history import History
 from napari_sslmaps.viewer.state.messages import sentence
 from napari_sslmaps.viewer.state.session import Session, Sessions
 from napari_sslmaps.viewer.state.tasks import TaskCallbacks, TaskRunner
-from napari_sslmaps.viewer.state.workspace import Caption, WorkspaceModel
+from napari_sslmaps.viewer.state.workspace import WorkspaceModel
 
 _TRANSFORMS = ("scale", "translate", "rotate", "shear", "affine", "units")
 
@@ -441,10 +441,8 @@ class Controller:
         self._image_connections.undo()
         self.cells.leave()
         self.sessions.image = new
-        if new is None:
-            self.workspace.caption = Caption()
-        else:
-            self.stage.leave_others(new)
+        self.stage.turn_to(new)
+        if new is not None:
             for name in _TRANSFORMS:
                 self._image_connections.add(getattr(new.events, name), self._on_image_moved)
             self._image_connections.add(new.events.data, self._on_pixels_changed)

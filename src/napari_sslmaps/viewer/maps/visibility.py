@@ -104,8 +104,11 @@ class VisibilityController:
             if name == "opacity" or (isinstance(layer, Image) and not layer.rgb):
                 setattr(layer, name, value)
 
-    def leave_others(self, image: Image) -> None:
+    def turn_to(self, image: Image | None) -> None:
         """Hide pictures of other images where this one lies: they would lend it their colours."""
+        if image is None:
+            self._workspace.caption = Caption()
+            return
         for layer in self._layer_manager.of_others_over(image, "map", "pretext", DIFFERENCE, "areas"):
             self._layer_manager.bring(layer, visible=False)
 

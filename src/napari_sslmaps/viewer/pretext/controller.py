@@ -206,7 +206,7 @@ class PretextController:
         workspace.panels = names
         if workspace.panel not in names:
             workspace.panel = next((name for name in _PREFERRED if name in names), names[0])
-        workspace.notes = (*_left_out(image, setting[1], view), *view.notes)
+        workspace.notes = (*_left_out(setting, view), *view.notes)
         workspace.say(f"{view.provenance.encoder}: {_size(view)}.")
         self._arrange()
         if moved and not workspace.panels_side_by_side:
@@ -270,11 +270,12 @@ def draw_panel(view: PretextView, panel: Panel) -> LayerSpec:
     )
 
 
-def _left_out(image: Image, requested: Region, view: PretextView) -> tuple[str, ...]:
+def _left_out(setting: Setting, view: PretextView) -> tuple[str, ...]:
     """Say that the middle of the region alone was taken, and how to see more or another part."""
+    image, requested, options, _ = setting
     down = LayerSource(image).levels[requested.level].downsample_yx
     share = float(np.prod(view.grid.extent_yx) / np.prod(np.multiply(requested.shape_yx, down)))
-    if share > _NEARLY_ALL:
+    if options.fit != "crop" or share > _NEARLY_ALL:
         return ()
     where = "Draw chooses another place, Input takes all of it."
     return (f"This is the middle of the region, {100 * share:.0f} % of it: {where}",)
