@@ -121,6 +121,9 @@ def test_a_comparison_is_read_and_its_rows_lead_to_maps(page: Window, qtbot: QtB
     assert not any(part.inner.isVisible() for part in setup), "folded away, to make room for the table"
     press(qtbot, widget.compare.scores.title)
     assert widget.compare.scores.inner.isVisible()
+    widget.controller.compare_page.model.scribbling = True
+    assert widget.compare.probe.inner.isVisible(), "whoever paints sees how the probe does"
+    widget.controller.compare_page.model.scribbling = False
     assert results.notes.text() == "dinov3-demo does not beat its controls."
     click_row(qtbot, results.table, 1)
     assert widget.workspace.front == "dinov3-demo"

@@ -103,6 +103,7 @@ class CompareWidget(QWidget):
             connections.add(signal, self._on_findings)
         connections.add(events.shown, self._on_shown)
         connections.add(events.advice, self._make_room)
+        connections.add(events.scribbling, lambda on: self.probe.fold(away=False) if on else None)
         self._on_findings()
 
     def _on_findings(self) -> None:
