@@ -11,7 +11,7 @@ from time import perf_counter
 
 import numpy as np
 
-from napari_sslmaps.batch.store import Output, read_embedding, write_output
+from napari_sslmaps.batch.store import Output, begin_outputs, read_embedding, write_output
 from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Embedding, Provenance
@@ -37,7 +37,7 @@ def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 100
     with tempfile.TemporaryDirectory() as folder:
         store, unfinished = Path(folder) / "store", Path(folder) / "unfinished"
-        unfinished.mkdir()
+        begin_outputs(unfinished)
         region = Region(0, 0, SIDE * STRIDE, SIDE * STRIDE)
         grid = TokenGrid.covering(region, STRIDE)
         for number in range(count):
