@@ -171,3 +171,18 @@ def test_ctrl_c_waits_until_a_module_is_whole(tmp_path: Path, monkeypatch: pytes
     finally:
         signal.signal(signal.SIGINT, before)
     assert sys.modules.pop("interrupted_module").whole
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit is held to on Linux alone")
+def test_next_to_no_memory_is_said_before_anything_is_imported() -> None:
+    """OpenBLAS would ask for it without end."""
+    limited = "import resource; resource.setrlimit(resource.RLIMIT_AS, (200_000_000,) * 2)\n"
+    ended = subprocess.run(
+        [sys.executable, "-c", limited + _START.replace("cli.commands", "cli"), "doctor"],
+        capture_output=True,
+        text=True,
+        timeout=_PATIENCE,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("Error: Too little memory is free")

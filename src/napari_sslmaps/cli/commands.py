@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import typer
 from platformdirs import user_log_path
 
-from napari_sslmaps.cli import console
+from napari_sslmaps.cli import NO_MEMORY, console, is_lack_of_memory
 from napari_sslmaps.cli.batch import batch
 from napari_sslmaps.cli.demo import demo
 from napari_sslmaps.cli.encoders import encoders
@@ -132,34 +132,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Exception as error:  # whatever it is, no traceback ends before a user
         if debug:
             raise
-        if _is_lack_of_memory(error):
+        if is_lack_of_memory(error):
             error.__traceback__ = error.__context__ = error.__cause__ = None  # they hold what filled it
-            sys.stderr.write(f"Error: {_NO_MEMORY}\n")
+            sys.stderr.write(f"Error: {NO_MEMORY}\n")
         else:
             console.error(_unforeseen(error, given))
         sys.exit(1)
-
-
-_NO_MEMORY = (
-    "Too little memory is free for this, or a limit of this shell, queue or container (ulimit -v) leaves too "
-    "little. Free some or raise the limit; 8 GB of address space are enough to begin. Otherwise choose a "
-    "smaller region or a coarser level."
-)
-_SIGNS = (
-    "failed to map segment",
-    "cannot allocate memory",
-    "can't allocate memory",
-    "can't start new thread",
-)
-"""What loaders, systems and torch say where memory is short."""
-
-
-def _is_lack_of_memory(error: BaseException | None) -> bool:
-    while error is not None:
-        if isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in _SIGNS):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
 
 
 _LIBRARIES = ("tifffile", "pydicom", "PIL", "imageio", "matplotlib", "numpy", "zarr", "torch")
