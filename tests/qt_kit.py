@@ -1,5 +1,8 @@
 """A real napari window with the dock, and a real mouse on its canvas."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import napari
 import numpy as np
 from pytestqt.qtbot import QtBot
@@ -54,7 +57,8 @@ class Window:
             return self.viewer.screenshot(canvas_only=True, flash=False)
         image = self.canvas.grab().toImage().convertToFormat(QImage.Format.Format_RGBA8888)
         bits = image.constBits()
-        bits.setsize(image.sizeInBytes())
+        if hasattr(bits, "setsize"):  # of PyQt; PySide's knows its size
+            bits.setsize(image.sizeInBytes())
         return np.frombuffer(bits, np.uint8).reshape(image.height(), image.bytesPerLine() // 4, 4).copy()
 
     def at(self, pixel_yx: tuple[float, float], cell: int = 0) -> QPoint:
@@ -104,6 +108,15 @@ class Window:
     def wait_until_idle(self) -> None:
         """Wait for the end of a run."""
         self.qtbot.waitUntil(lambda: self.widget.workspace.progress is None)
+
+
+@contextmanager
+def destroying(qtbot: QtBot, widget: QWidget) -> Iterator[None]:
+    """Wait until a widget is destroyed; `QtBot.waitSignal` would disconnect from it, which PySide refuses."""
+    gone: list[bool] = []
+    widget.destroyed.connect(lambda: gone.append(True))
+    yield
+    qtbot.waitUntil(lambda: bool(gone))
 
 
 def is_red(colour: np.ndarray) -> bool:

@@ -167,7 +167,7 @@ def test_figures_are_exported_by_menu_and_dialog(page: Window, qtbot: QtBot, tmp
 
 @contextmanager
 def clicking_entry(qtbot: QtBot, menu: QMenu, text: str) -> Iterator[None]:
-    """Click an entry as soon as its menu is open, which blocks who opened it."""
+    """Click an entry as soon as its menu is open, which may block who opened it."""
 
     def look() -> None:
         if menu.isVisible():
@@ -179,7 +179,7 @@ def clicking_entry(qtbot: QtBot, menu: QMenu, text: str) -> Iterator[None]:
     timer.timeout.connect(look)
     timer.start(10)
     yield
-    timer.stop()
+    qtbot.waitUntil(lambda: not timer.isActive())
 
 
 def test_a_folder_is_asked_for_in_a_dialog(panel: SSLMapsWidget, qtbot: QtBot, tmp_path: Path) -> None:

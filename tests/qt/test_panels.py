@@ -9,6 +9,7 @@ from threading import Event
 import numpy as np
 import pytest
 from pytestqt.qtbot import QtBot
+from qt_kit import destroying
 from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QColor, QWheelEvent
 from qtpy.QtWidgets import (
@@ -475,7 +476,7 @@ def test_pretext_both_ways(panel: SSLMapsWidget, qtbot: QtBot, pretext: KnownPre
     panel.run.pretext.click()
     qtbot.waitUntil(lambda: bool(workspace.panels))
     assert pretext.asked[0][1] == wanted
-    assert section.notes.text() == "• drawn with 3"
+    assert section.notes.text().splitlines()[-1] == "• drawn with 3"
     assert [section.panel.itemText(index) for index in range(4)] == list(workspace.panels)
     section.panel.setCurrentIndex(3)
     assert workspace.panel == "patch agreement"
@@ -590,7 +591,7 @@ def test_destroying_the_widget_closes_the_controller(qtbot: QtBot, panel: SSLMap
     before = len(viewer.mouse_drag_callbacks)
     widget = SSLMapsWidget(viewer, known_services())
     assert len(viewer.mouse_drag_callbacks) == before + 1
-    with qtbot.waitSignal(widget.destroyed):
+    with destroying(qtbot, widget):
         widget.deleteLater()
     assert len(viewer.mouse_drag_callbacks) == before
 

@@ -8,7 +8,7 @@ import napari
 import numpy as np
 import pytest
 from pytestqt.qtbot import QtBot
-from qt_kit import Window, is_red
+from qt_kit import Window, destroying, is_red
 from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import QApplication, QLabel
@@ -217,7 +217,7 @@ def test_a_dock_that_is_closed_stops_and_the_next_takes_over(anchored: Window, q
     first.areas.shown.click()
     first.view.side_by_side.click()
     anchors, before = first.workspace.anchors, len(viewer.mouse_drag_callbacks)
-    with qtbot.waitSignal(first.destroyed):
+    with destroying(qtbot, first):
         docked.destroyOnClose()  # as its × does
     assert len(viewer.mouse_drag_callbacks) == before - 1
     assert [layer.name for layer in viewer.layers if "anchors" in layer.name] == []

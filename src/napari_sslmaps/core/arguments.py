@@ -117,7 +117,7 @@ _ANYTHING = _Form(lambda _: True, "anything")
 
 
 def _form(hint: Any) -> _Form:
-    origin, inner = typing.get_origin(hint) or hint, typing.get_args(hint)
+    origin, inner = _taken_apart(hint)
     found = _SIMPLE.get(origin, _ANYTHING)
     if origin in (Union, UnionType) and _is_array_like(inner):
         pass  # NumPy takes it, or says why not
@@ -149,10 +149,21 @@ def _form(hint: Any) -> _Form:
     return found
 
 
+def _taken_apart(hint: Any) -> tuple[Any, tuple[Any, ...]]:
+    """Return what an annotation is of, and its arguments; of an alias, as NumPy 2.5 has them, its meaning."""
+    origin = typing.get_origin(hint) or hint
+    return _taken_apart(origin.__value__) if hasattr(origin, "__value__") else (origin, typing.get_args(hint))
+
+
 def _is_array_like(members: tuple[Any, ...]) -> bool:
-    """Whether a union is NumPy's `ArrayLike`, of which its own protocols are members."""
-    homes = [getattr(typing.get_origin(member) or member, "__module__", "") for member in members]
-    return any(home.startswith("numpy._typing") for home in homes)
+    """Whether a union is, or holds, NumPy's `ArrayLike`, of which its own protocols are members."""
+    parts = [_taken_apart(member) for member in members]
+    return any(
+        _is_array_like(inner)
+        if origin in (Union, UnionType)
+        else getattr(origin, "__module__", "").startswith("numpy._typing")
+        for origin, inner in parts
+    )
 
 
 def _named(kind: type) -> str:

@@ -308,7 +308,9 @@ def _channel_facts(file: tifffile.TiffFile, number: int) -> ChannelFacts:
     if file.is_qpi:
         return qptiff_facts([page.aspage().description for page in series if page is not None])
     if file.is_imagej:
-        return imagej_facts(file.imagej_metadata or {}, series.sizes.get("channel", 1))
+        return imagej_facts(
+            file.imagej_metadata or {}, dict(zip(series.axes, series.shape, strict=True)).get("C", 1)
+        )
     return ChannelFacts()
 
 

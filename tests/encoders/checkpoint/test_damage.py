@@ -7,6 +7,7 @@ import pickle
 import re
 import struct
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -146,14 +147,19 @@ def test_data_of_a_training_is_no_code(tmp_path):
     assert {name for name, why in report.left_out.items() if why == "state of the training"} == set(extra)
 
 
+POSIX = f"c{Path.__module__}\nPosixPath\n".encode()
+"""What a pickle calls a path here."""
+
+
 @pytest.mark.parametrize(
     ("new", "old"),
     [
         (b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n"),
-        (b"cpathlib\nPosixPath\n", b"cpathlib._local\nPosixPath\n"),
-        (b"cpathlib\nPosixPath\n", b"cpathlib\nWindowsPath\n"),
+        (POSIX, b"cpathlib._local\nPosixPath\n"),
+        (POSIX, b"cpathlib\nPosixPath\n"),
+        (POSIX, b"cpathlib\nWindowsPath\n"),
     ],
-    ids=["numpy 1", "Python 3.13", "Windows"],
+    ids=["numpy 1", "Python 3.13", "Python 3.12", "Windows"],
 )
 def test_data_pickled_by_other_versions_and_systems_is_data(tmp_path, new, old):
     """Only the name of the builder differs, which is put into the pickle by hand."""
