@@ -1,5 +1,7 @@
 """ResNets as the codes of contrastive learning save them: the features of torchvision's own network."""
 
+import json
+
 import pytest
 import segmentation_models_pytorch as smp
 import torch
@@ -95,3 +97,17 @@ def test_another_decoder_is_left_out_and_its_encoder_read(tmp_path, options):
     check_features(tmp_path / "unet.pth", network.encoder)
     report = load_encoder(tmp_path / "unet.pth", device="cpu").report
     assert "decoder of another network" in report.left_out.values()
+
+
+@pytest.mark.parametrize("tag", ["tcga_brca_simclr", "lunit_bt", "lunit_mocov2", "lunit_swav"])
+def test_the_tag_of_a_timm_folder_tells_the_method(tmp_path, network, tag):
+    """As published: SimCLR on TCGA, and Lunit's three ResNets."""
+    torch.save(of_layers(network), tmp_path / "pytorch_model.bin")
+    config = {
+        "architecture": "resnet18",
+        "pretrained_cfg": {"tag": tag, "mean": [0.7, 0.6, 0.7], "std": [0.2, 0.3, 0.2]},
+    }
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    report = check_features(tmp_path, network)
+    assert (report.method, report.normalisation) == ("contrastive", "0.7,0.6,0.7/0.2,0.3,0.2")
+    assert report.ambiguous == ()

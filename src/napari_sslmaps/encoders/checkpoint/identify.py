@@ -175,9 +175,10 @@ def _choose_method(case: Case, family: Family) -> Method:
             'method="dinov3").'
         )
     if method is None:
+        example = _example(case, family)
         raise CheckpointError(
             f"{case.name} is {_unclear(case, family)} Say which, for example load_encoder(path, method="
-            f'"{_example(case, family)}").'
+            f'"{example}"), on the command line --method {example}.'
         )
     case.note("method", method, how)
     if not certain:

@@ -400,7 +400,9 @@ def _of_training(name: str, pretrained: Mapping[str, Any]) -> dict[str, Fact]:
 
 def _method(name: str, tag: str) -> Method | None:
     words = f"{name}_{tag}".replace(".", "_").split("_")
-    return next((METHODS[word] for word in words if word in METHODS), None)
+    return next(
+        (method for word in words for method in METHODS.values() if word in (method.name, *method.tags)), None
+    )
 
 
 def _statistics(mean: Any, std: Any) -> str:

@@ -74,5 +74,6 @@ CONTRASTIVE = Method(
     attention_note="CLS query; a CNN has no attention: activation is shown instead",
     learns_from=INVARIANCE,
     families=("vit", "unet"),
+    tags=("simclr", "moco", "mocov1", "mocov2", "mocov3", "swav", "byol", "simsiam", "barlow", "bt"),
     layouts=(KeyLayout(_is_moco, translate_moco),),
 )

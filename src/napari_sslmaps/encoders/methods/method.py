@@ -100,6 +100,8 @@ class Method:
         Kinds of networks that it trains; the first is the usual one.
     claim
         Claim of its paper beyond that.
+    tags
+        Words in the tags of timm's weights that say it, beside its name.
     named_statistics
         Other presets that some of its files expect, by a word in the names that their authors gave them.
     heads_by_width
@@ -143,6 +145,7 @@ class Method:
     learns_from: str
     families: tuple[str, ...] = ("vit",)
     claim: Claim | None = None
+    tags: tuple[str, ...] = ()
     named_statistics: Mapping[str, str] = field(default_factory=dict)
     heads_by_width: Mapping[int, int] = field(default_factory=dict)
     antialias: bool = True
