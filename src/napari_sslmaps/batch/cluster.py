@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from napari_sslmaps.encoders.llvm import load_triton_apart
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from distributed import Client, Worker
 
 _log = logging.getLogger(__name__)
+_PACKAGE = "napari-sslmaps"
 _CONNECT = "20s"
 #: Of workers and scheduler here: nobody outside this machine reaches them, not even their status page.
 _PRIVATE = {"host": "127.0.0.1", "dashboard": False, "dashboard_address": "127.0.0.1:0"}
@@ -97,6 +99,46 @@ def open_client(workers: Workers, device: str) -> "Iterator[Client]":
             del os.environ[name]
 
 
+def workers_of_version(client: "Client", wanted: str) -> list[str] | None:
+    """Return the workers that have this version of the package, to give work to them alone.
+
+    Parameters
+    ----------
+    client
+        Client of the cluster.
+    wanted
+        The version.
+
+    Returns
+    -------
+    list of str or None
+        Their addresses; None where no worker has another version, so that any that comes later may work too.
+
+    Raises
+    ------
+    InvalidOptionError
+        If there are workers, and none has it.
+    """
+    answers = client.run(version, _PACKAGE, on_error="return")
+    others = {
+        address: answer if isinstance(answer, str) else "none"
+        for address, answer in answers.items()
+        if answer != wanted and isinstance(answer, (str, PackageNotFoundError))
+    }
+    if not others:
+        return None
+    alike = [address for address, answer in answers.items() if answer == wanted]
+    there = ", ".join(f"{found} at {address}" for address, found in sorted(others.items()))
+    if not alike:
+        raise InvalidOptionError(
+            f"Expected workers with {_PACKAGE} {wanted}; got {there}. Install the same version there."
+        )
+    _log.warning(
+        "Workers with another version of %s get nothing to do: %s. Install %s there.", _PACKAGE, there, wanted
+    )
+    return alike
+
+
 def worker_specs(workers: Workers, gpus: Sequence[str]) -> dict[int, dict[str, Any]]:
     """Describe the worker processes to start.
 
@@ -146,7 +188,11 @@ def _started(specs: dict[int, dict[str, Any]]) -> Iterator[Any]:
 @contextmanager
 def _quiet_dask() -> Iterator[None]:
     """Let Dask say nothing for a while, nor asyncio of the tasks that Dask left when it was stopped."""
-    before = {logging.getLogger(name): logging.getLogger(name).level for name in ("distributed", "asyncio")}
+    names = [name for name in logging.root.manager.loggerDict if name.startswith("distributed.")]
+    before = {
+        logging.getLogger(name): logging.getLogger(name).level
+        for name in ("distributed", "asyncio", *names)  # its client has a level of its own
+    }
     for logger in before:
         logger.setLevel(_SILENT)
     try:

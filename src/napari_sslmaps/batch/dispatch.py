@@ -15,12 +15,12 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from napari_sslmaps.batch.cluster import Workers, open_client
+from napari_sslmaps.batch.cluster import Workers, open_client, workers_of_version
 from napari_sslmaps.batch.store import begin_outputs, end_outputs, remove_if_empty
 from napari_sslmaps.batch.table import Row
 from napari_sslmaps.batch.tasks import BatchTask, image_footprint
 from napari_sslmaps.batch.work import embed_task, failed_rows, prepare
-from napari_sslmaps.errors import ExportError
+from napari_sslmaps.errors import DeviceMemoryError, ExportError, InvalidOptionError, SSLMapsError
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -56,7 +56,7 @@ def rows_of(tasks: Sequence[BatchTask], workers: Workers, unfinished: Path) -> G
     Raises
     ------
     InvalidOptionError
-        If no scheduler answers.
+        If no scheduler answers, or no worker has this version of the package.
     SSLMapsError
         If an encoder cannot be loaded by a worker.
     ExportError
@@ -71,9 +71,10 @@ def rows_of(tasks: Sequence[BatchTask], workers: Workers, unfinished: Path) -> G
         _told_when_over(unfinished),
     ):
         largest_first = sorted(tasks, key=lambda task: image_footprint(task.item) or (0, 0), reverse=True)
+        alike = workers_of_version(client, tasks[0].package_version)
         submitted = {
-            client.submit(embed_task, task, key=f"embed-{uuid4().hex}", pure=False): task
-            for task in _prepared(client, largest_first, check)
+            client.submit(embed_task, task, key=f"embed-{uuid4().hex}", pure=False, workers=alike): task
+            for task in _prepared(client, largest_first, alike, check)
         }
         try:
             for future in _as_they_come(submitted, check):
@@ -134,16 +135,53 @@ def _told_when_over(unfinished: Path) -> Iterator[None]:
         end_outputs(unfinished)
 
 
-def _prepared(client: "Client", tasks: Sequence[BatchTask], check: Callable[[], None]) -> list[BatchTask]:
+def _prepared(
+    client: "Client", tasks: Sequence[BatchTask], alike: list[str] | None, check: Callable[[], None]
+) -> list[BatchTask]:
     """Let one worker load each encoder, and all run in the precision that it chose."""
     maps, version = tasks[0].options.maps, tasks[0].package_version
     encoders = {task.encoder.name: task.encoder for task in tasks}
     submitted = {
-        client.submit(prepare, encoder, maps.device, maps.precision, version, pure=False): name
+        client.submit(prepare, encoder, maps.device, maps.precision, version, pure=False, workers=alike): name
         for name, encoder in encoders.items()
     }
-    chosen = {submitted[future]: future.result() for future in _as_they_come(submitted, check)}
+    chosen = {
+        submitted[future]: precision_of(future, submitted[future])
+        for future in _as_they_come(submitted, check)
+    }
     return [_in_precision(task, chosen[task.encoder.name]) for task in tasks]
+
+
+def precision_of(future: "Future[str]", name: str) -> str:
+    """Return the precision that a worker chose for an encoder.
+
+    Parameters
+    ----------
+    future
+        Finished future of `prepare`.
+    name
+        Name of the encoder.
+
+    Raises
+    ------
+    SSLMapsError
+        If the encoder could not be loaded there, or the worker or the cluster is gone.
+    """
+    from distributed import KilledWorker
+
+    try:
+        return future.result()
+    except KilledWorker as error:
+        raise DeviceMemoryError(
+            f"Expected workers that can load {name}; every one that tried was killed, probably for lack of "
+            "memory. Give them more, or choose fewer workers on the machine."
+        ) from error
+    except (OSError, CancelledError) as error:
+        if isinstance(error, SSLMapsError):
+            raise
+        raise InvalidOptionError(
+            f"Expected a cluster that stays until {name} is loaded; it went. Start it, and run again."
+        ) from error
 
 
 def _in_precision(task: BatchTask, precision: str) -> BatchTask:
