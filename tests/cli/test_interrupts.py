@@ -117,7 +117,7 @@ def _ended(
     return process.returncode, said
 
 
-@pytest.mark.parametrize("seconds", [0.0, 0.1, 0.3])
+@pytest.mark.parametrize("seconds", [0.05, 0.1, 0.3])
 def test_ctrl_c_says_stopped_while_the_command_line_is_imported(seconds: float) -> None:
     start = _START.replace("cli.commands", "cli")
     with subprocess.Popen(

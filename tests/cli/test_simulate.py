@@ -85,11 +85,12 @@ def test_a_folder_that_cannot_be_made_is_said(call: Call, tmp_path: Path) -> Non
 
 
 def test_a_full_disk_is_one_sentence(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(path: Path, _: object) -> None:
-        path.write_bytes(b"half")
+    def full(path: Path, content: bytes) -> None:
+        with path.open("wb") as file:
+            file.write(content[: len(content) // 2])
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("imageio.v3.imwrite", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     code, _, said = call("histology", "--count", 2, "--size", 32, "--out", tmp_path / "out")
     assert code == 1
     assert "No space left on device. Choose another folder or free some space." in said

@@ -43,6 +43,11 @@ def _address_space() -> float:
     return math.inf if limit == resource.RLIM_INFINITY else limit
 
 
+def _check_memory() -> None:
+    if _address_space() < _LEAST_BYTES:
+        raise MemoryError
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line, as `commands.main` says; Ctrl-C ends it in its words while that is imported.
 
@@ -56,10 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     SystemExit
         Always, with the status that `commands.main` gives it.
     """
-    if _address_space() < _LEAST_BYTES:
-        sys.stderr.write(f"Error: {NO_MEMORY}\n")
-        sys.exit(1)
     try:
+        _check_memory()
         from napari_sslmaps.cli import commands
     except KeyboardInterrupt:
         sys.stderr.write("Error: Stopped.\n")
