@@ -1,5 +1,6 @@
 """What is said and offered of an image is not said of the next one."""
 
+import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Image
@@ -157,3 +158,32 @@ def test_maps_make_way_for_an_image_that_is_opened_where_they_lie(
 def test_what_was_said_on_one_page_is_not_said_on_another(anchored: Controller) -> None:
     anchored.workspace.task = "compare"
     assert anchored.workspace.status.text == ""
+
+
+def test_maps_and_anchors_go_with_their_image_and_what_was_painted_stays(
+    anchored: Controller, viewer: ViewerModel, image: Image
+) -> None:
+    viewer.add_labels(np.zeros((64, 80), int), name="painted")
+    anchored.workspace.shown = "pca"
+    assert len(viewer.layers) >= 4
+    other = viewer.add_image(noise(40, 40), name="other")
+    anchored.run()
+    others = [layer.name for layer in viewer.layers if layer.name.startswith("other")]
+    viewer.layers.remove(image)
+    assert [layer.name for layer in viewer.layers] == ["painted", *others]
+    assert anchored.workspace.image is other
+    viewer.layers.remove(other)
+    assert [layer.name for layer in viewer.layers] == ["painted"]
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_an_image_can_be_removed_together_with_its_anchors_and_maps(
+    anchored: Controller, viewer: ViewerModel, backwards: bool
+) -> None:
+    anchored.workspace.shown = "pca"
+    with viewer.layers.batched_update():  # as napari removes what is selected, in no certain order
+        for layer in sorted(viewer.layers, key=viewer.layers.index, reverse=backwards):
+            viewer.layers.remove(layer)
+    assert not viewer.layers
+    assert anchored.workspace.image is None
+    assert anchored.workspace.anchors == ()

@@ -1,7 +1,7 @@
 """Builds the parts, connects them, and undoes every connection on `close`."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from napari.components import ViewerModel
 from napari.layers import Image, Layer
@@ -330,7 +330,7 @@ class Controller:
         connect(layers.selection.events.active, self._follow_selection)
         connect(layers.events.inserted, self._on_inserted)
         connect(layers.events.inserted, self.marks.stay_on_top)
-        connect(layers.events.removed, self._on_removed)
+        self._connections.add_removals(layers, self._on_removed)
         connect(self.viewer.dims.events.current_step, self._on_view_changed)
         connect(self.viewer.dims.events.current_step, self.marks.update)
         connect(self.viewer.scene.camera.events, self._on_view_changed)
@@ -397,8 +397,17 @@ class Controller:
         self._follow_selection()
         self.images_changed.emit()
 
-    def _on_removed(self, event: Any) -> None:
-        layer: Layer = event.value
+    def _on_removed(self, layer: Layer) -> None:
+        if isinstance(layer, Image) and not is_own(layer):
+            with self.viewer.layers.batched_update():  # napari collects garbage after each change
+                self._answer_removal(layer)
+                self.layer_manager.forget(layer)
+            self._services.release()
+        else:
+            self._answer_removal(layer)
+            self._services.hold()
+
+    def _answer_removal(self, layer: Layer) -> None:
         self.images_changed.emit()
         looked_at = layer is self.sessions.image
         if layer is self.workspace.reference:
@@ -416,11 +425,6 @@ class Controller:
             self._arrange()
         elif self.sessions.image is not None:
             self.stage.tell(self.sessions.image)
-        if isinstance(layer, Image) and not is_own(layer):
-            self.layer_manager.forget(layer)
-            self._services.release()
-        else:
-            self._services.hold()
 
     def _on_view_changed(self, _event: object = None) -> None:
         if self.workspace.region == "view":

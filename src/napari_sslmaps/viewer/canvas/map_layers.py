@@ -32,9 +32,10 @@ Picture: TypeAlias = Image | Labels
 FRAMES = "frames"
 """Role of a layer of the maps of all frames of a clip."""
 _PICTURES = ("map", "pretext", "difference", "areas", FRAMES)
-_PLACED = (*_PICTURES, "prediction", "agreement", "mask")
 _LISTED_WHEN_SEEN = ("map", "pretext", "areas")
 AGREEMENT, EVIDENCE = "agreement", "evidence"
+_DRAWN = (*_PICTURES, "heads", "prediction", AGREEMENT, EVIDENCE)
+_PLACED = (*_PICTURES, "prediction", AGREEMENT, "mask")
 COMPARISON_ROLES = (AGREEMENT, EVIDENCE)
 """Roles of the layers that a comparison adds; each takes the place of the other."""
 
@@ -243,9 +244,8 @@ class LayerManager:
                 self._viewer.layers.remove(layer)
 
     def forget(self, image: Image) -> None:
-        """Drop what waits to be looked at, of an image that is gone."""
-        uid = str(image.unique_id)
-        self.drop(layer for layer in self._waiting if layer.metadata[OWN]["image"] == uid)
+        """Drop what was drawn of an image that is gone; what a user painted stays."""
+        self.drop(self.layers_of(image, *_DRAWN))
 
     def place_again(self, image: Image) -> None:
         """Move every map and panel of an image to where the image is now."""

@@ -223,7 +223,7 @@ class ClipFrames:
     def _on_returned(self, image: Image, session: Session, drawn: list[str], count: int) -> None:
         self._workspace.progress = None
         self.finished.emit(image)
-        layers = f" {drawn[0]} of all frames is in {len(drawn)} layers, hidden at first." if drawn else ""
+        layers = f" {len(drawn)} hidden layers hold {drawn[0]} of all." if drawn else ""
         methods = f"{len(session.embedded)} method{'s' * (len(session.embedded) != 1)}"
         self._workspace.say(f"{count} frames embedded by {methods}: maps follow the slider at once.{layers}")
 

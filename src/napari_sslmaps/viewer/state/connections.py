@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+from napari.components import LayerList
+from napari.layers import Layer
 from psygnal import SignalInstance
 
 
@@ -19,6 +21,39 @@ class Connections:
         else:
             signal.connect(callback, position="last")
         self._made.append((signal, callback))
+
+    def add_removals(self, layers: LayerList, callback: Callable[[Layer], None]) -> None:
+        """Call back for each layer that is removed, once napari has removed all that it was told to.
+
+        It fails where others of them go meanwhile.
+        """
+        gone: list[Layer] = []
+        in_batch = False
+
+        def removed(event: Any) -> None:
+            gone.append(event.value)
+            answer()
+
+        def answer() -> None:
+            while gone and not in_batch:
+                callback(gone.pop(0))
+
+        def begun() -> None:
+            nonlocal in_batch
+            in_batch = True
+
+        def ended() -> None:
+            nonlocal in_batch
+            in_batch = False
+            answer()
+
+        events = layers.events
+        for signal, told in (
+            (events.removed, removed),
+            (events.begin_batch, begun),
+            (events.end_batch, ended),
+        ):
+            self.add(signal, told)
 
     def undo(self) -> None:
         """Disconnect every callback, naming it."""
