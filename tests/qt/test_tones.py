@@ -3,7 +3,9 @@
 import pytest
 from napari.utils.theme import get_theme
 from qtpy.QtGui import QColor
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
+from napari_sslmaps._qt.links import Browser, LinkedText
 from napari_sslmaps._qt.maps.time_window import COLOURS, colours_of
 from napari_sslmaps._qt.parts import EDGES, PLACEHOLDERS, TONES, tone_sheet
 from napari_sslmaps.viewer.maps.clip import TimeCourses
@@ -49,3 +51,28 @@ def test_the_lines_of_a_plot_can_be_seen(theme: str) -> None:
     courses = TimeCourses((0, 1), dict.fromkeys(COLOURS, (0.0, 1.0)), 0)
     for line in colours_of(courses, colour_of(theme, "text")):
         assert contrast(line, colour_of(theme, "background")) >= 3
+
+
+def most_saturated(widget: QWidget) -> QColor:
+    """Return the colour that ink comes to where it is not mixed with the ground."""
+    picture = widget.grab().toImage()
+    places = ((x, y) for y in range(picture.height()) for x in range(picture.width()))
+    return max((picture.pixelColor(*place) for place in places), key=lambda colour: colour.hsvSaturationF())
+
+
+def test_links_can_be_read_on_the_ground_of_the_theme_that_comes(qapp: object) -> None:
+    page, html, markdown = QWidget(), Browser(), Browser()
+    label = LinkedText("https://example.org/HHHHHHHHHHHH")
+    column = QVBoxLayout(page)
+    for widget in (html, markdown, label):
+        column.addWidget(widget)
+    html.setHtml('<p>A <a href="https://example.org">HHHHHHHHHHHH</a></p>')
+    markdown.setMarkdown("| a |\n|---|\n| [HHHHHHHHHHHH](https://example.org) |")
+    for theme in ("dark", "light", "dark"):
+        ground = colour_of(theme, "background")
+        ink = colour_of(theme, "text")
+        page.setStyleSheet(f"* {{background-color: {ground.name()}; color: {ink.name()}; font-size: 24px;}}")
+        page.show()
+        for widget in (html, markdown, label):
+            assert contrast(most_saturated(widget), ground) >= 4.5, (theme, widget)
+    page.close()

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt
-from qtpy.QtGui import QColor, QGuiApplication, QKeyEvent, QKeySequence, QPainter, QPalette, QResizeEvent
+from qtpy.QtGui import QGuiApplication, QKeyEvent, QKeySequence, QPainter, QPalette, QResizeEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
@@ -16,14 +16,13 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_sslmaps._qt.parts import TONES
+from napari_sslmaps._qt.parts import toned
 from napari_sslmaps.core.findings import Cell, Estimate, Table, cell_text
 
 Index = QModelIndex | QPersistentModelIndex
 CELL_ROLE = int(Qt.ItemDataRole.UserRole)
 DOUBT_ROLE = CELL_ROLE + 1
 """Whether a cell speaks against a method: drawn in amber."""
-_MIDDLE = 128
 _EMPTY = Table("", (), ())
 _NO = "no"
 _PAD = 6
@@ -130,7 +129,7 @@ class _CellDelegate(QStyledItemDelegate):
     def initStyleOption(self, option: QStyleOptionViewItem | None, index: QModelIndex) -> None:
         super().initStyleOption(option, index)
         if option is not None and index.data(DOUBT_ROLE):
-            option.palette.setColor(QPalette.ColorRole.Text, _tone("doubted", option.palette))
+            option.palette.setColor(QPalette.ColorRole.Text, toned("doubted", option.palette))
 
     def paint(self, painter: QPainter | None, option: QStyleOptionViewItem, index: QModelIndex) -> None:
         cell = index.data(CELL_ROLE)
@@ -138,7 +137,7 @@ class _CellDelegate(QStyledItemDelegate):
         if painter is None or not interval:
             super().paint(painter, option, index)
             return
-        faint = _tone("dim", option.palette)
+        faint = toned("dim", option.palette)
         self.initStyleOption(option, index)
         text, option.text = option.text, ""
         widget = option.widget
@@ -164,12 +163,6 @@ class _CellDelegate(QStyledItemDelegate):
             size.setWidth(max(size.width(), round(0.82 * metrics.horizontalAdvance(interval)) + 2 * _PAD + 2))
             size.setHeight(round(1.8 * metrics.height()) + 6)
         return size
-
-
-def _tone(name: str, palette: QPalette) -> QColor:
-    """Return a colour of `TONES` for the ground that the palette's text can be read on."""
-    light_text = palette.color(QPalette.ColorRole.Text).lightness() > _MIDDLE
-    return QColor(TONES[name][0 if light_text else 1])
 
 
 def _interval(cell: Cell) -> str:

@@ -3,12 +3,18 @@
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from html import escape
 from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import QEvent, QObject, QPoint, QSignalBlocker, QSize, Qt, Signal
-from qtpy.QtGui import QIcon, QPaintDevice, QPainter, QResizeEvent
+from qtpy.QtGui import (
+    QColor,
+    QIcon,
+    QPaintDevice,
+    QPainter,
+    QPalette,
+    QResizeEvent,
+)
 from qtpy.QtWidgets import (
     QAbstractSpinBox,
     QComboBox,
@@ -37,12 +43,11 @@ GAP = 6
 _HEAD = "QToolButton {border: none; background: transparent; padding: 0px; margin: 0px; font-weight: bold;}"
 NO_INDICATOR = "QToolButton::menu-indicator {image: none;}"
 """Style of a button with a menu: Qt's own arrow lies over the word."""
-LINK = "#6ea8fe"
 TONES = {
     "dim": ("#a3a8b2", "#595d66"),
     "failed": ("#ff7a6e", "#b3261e"),
     "doubted": ("#e8b04a", "#7a4e00"),
-    "link": (LINK, "#0b57d0"),
+    "link": ("#6ea8fe", "#0b57d0"),
 }
 """Colours of text on a dark and on a light ground, at 4.5 : 1 at least."""
 EDGES = ("#868c98", "#6f747d")
@@ -62,9 +67,9 @@ QAbstractSpinBox QLineEdit, QComboBox QLineEdit {{border: none;}}
 """
 _WIDEST = 440
 """Pixels that a dock takes at most, however long the words on it: a laptop's screen has 1366."""
+_MIDDLE = 128
 _JSON = "JSON (*.json);;All files (*)"
 _SUFFIX = re.compile(r"\*(\.\w+)")
-_ADDRESS = re.compile(r"(https://[^\s()]+)")
 
 
 class Section(QWidget):
@@ -146,15 +151,10 @@ def note(text: str = "") -> QLabel:
     return label
 
 
-def linked(text: str) -> QLabel:
-    """Return a dim label that wraps, whose addresses open in a browser."""
-    label = note()
-    label.setTextFormat(Qt.TextFormat.RichText)
-    link = rf'<a style="color: {LINK};" href="\1">\1</a>'
-    label.setText(_ADDRESS.sub(link, escape(text)).replace("\n", "<br>"))
-    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextBrowserInteraction)
-    label.setOpenExternalLinks(True)
-    return label
+def toned(tone: str, palette: QPalette) -> QColor:
+    """Return a colour of `TONES` for the ground that the palette's text can be read on."""
+    light_text = palette.color(QPalette.ColorRole.Text).lightness() > _MIDDLE
+    return QColor(TONES[tone][0 if light_text else 1])
 
 
 def plain(buttons: QDialogButtonBox) -> None:

@@ -7,7 +7,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
 from matplotlib.figure import Figure
 from qtpy.QtCore import QEvent, Qt, Signal
-from qtpy.QtGui import QColor, QPaintEvent, QPalette, QResizeEvent
+from qtpy.QtGui import QPaintEvent, QPalette, QResizeEvent
 from qtpy.QtWidgets import (
     QDialog,
     QFrame,
@@ -16,13 +16,13 @@ from qtpy.QtWidgets import (
     QScrollBar,
     QSizePolicy,
     QStackedWidget,
-    QTextBrowser,
     QVBoxLayout,
     QWidget,
 )
 
 from napari_sslmaps._qt.findings_table import FindingsTable
-from napari_sslmaps._qt.parts import GAP, LINK, ComboBox, note, row, set_tone
+from napari_sslmaps._qt.links import Browser
+from napari_sslmaps._qt.parts import GAP, ComboBox, note, row, set_tone
 from napari_sslmaps.core.findings import Finding, Plot, Table
 from napari_sslmaps.figures.plots import draw_plot, rows_below
 
@@ -53,7 +53,7 @@ class ResultsView(QWidget):
         self.choice = ComboBox(tip="The table or plot in view.")
         self.table = FindingsTable()
         self.plot = PlotCanvas()
-        self.text = _browser()
+        self.text = Browser()
         self.notes = note()
         self.notes.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.notes.setAlignment(Qt.AlignmentFlag.AlignTop)
@@ -160,15 +160,6 @@ class _Rolling(QScrollArea):
         bar = self.verticalScrollBar()
         assert bar is not None  # noqa: S101  # Qt gives every area one; its stubs do not say so
         return bar
-
-
-def _browser() -> QTextBrowser:
-    browser = QTextBrowser()
-    browser.setOpenExternalLinks(True)
-    colours = browser.palette()
-    colours.setColor(QPalette.ColorRole.Link, QColor(LINK))
-    browser.setPalette(colours)
-    return browser
 
 
 def _html(sentences: Sequence[str]) -> str:

@@ -1,9 +1,9 @@
 """A model card in a window of its own, beside which the viewer stays usable."""
 
-from qtpy.QtGui import QColor, QPalette, QTextDocument, QTextFrameFormat, QTextTable
-from qtpy.QtWidgets import QDialog, QTextBrowser, QVBoxLayout, QWidget
+from qtpy.QtGui import QColor, QTextDocument, QTextFrameFormat, QTextTable
+from qtpy.QtWidgets import QDialog, QVBoxLayout, QWidget
 
-from napari_sslmaps._qt.parts import LINK
+from napari_sslmaps._qt.links import Browser
 
 _LINE = QColor(128, 128, 128, 110)
 
@@ -20,11 +20,7 @@ class CardWindow(QDialog):
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
         self.setModal(False)
-        self.text = QTextBrowser()
-        self.text.setOpenExternalLinks(True)
-        colours = self.text.palette()
-        colours.setColor(QPalette.ColorRole.Link, QColor(LINK))
-        self.text.setPalette(colours)
+        self.text = Browser()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.text)

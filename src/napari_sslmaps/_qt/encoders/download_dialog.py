@@ -2,7 +2,8 @@
 
 from qtpy.QtWidgets import QDialog, QDialogButtonBox, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
-from napari_sslmaps._qt.parts import dim, grow_to_text, linked, note, plain
+from napari_sslmaps._qt.links import LinkedText
+from napari_sslmaps._qt.parts import dim, grow_to_text, note, plain
 from napari_sslmaps.core.units import size_text
 from napari_sslmaps.encoders.methods.registry import METHODS
 from napari_sslmaps.viewer.encoders.actions import Download
@@ -30,7 +31,7 @@ class DownloadDialog(QDialog):
         head = QLabel(entry.name)
         head.setStyleSheet("font-size: 13pt; font-weight: bold;")
         info = METHODS[entry.method]
-        self.facts = linked(
+        self.facts = LinkedText(
             f"{info.title} · {entry.architecture.summary}\n"
             f"about {size_text(entry.megabytes)} from {entry.page}\n"
             + ("Its file carries what its pretext view needs.\n" if entry.has_pretext else "")
@@ -38,8 +39,8 @@ class DownloadDialog(QDialog):
         )
         self.licence = QLabel(f"Licence: {entry.licence}")
         self.licence.setStyleSheet("font-weight: bold;")
-        self.terms = linked(entry.terms)
-        self.gate = linked(
+        self.terms = LinkedText(entry.terms)
+        self.gate = LinkedText(
             "Its authors ask who uses it: sign in at the page above and request access. Then create a read "
             "token in your account there and put it into the environment variable HF_TOKEN, or log in once "
             "with the command: hf auth login"
