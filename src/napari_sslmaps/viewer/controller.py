@@ -554,6 +554,7 @@ class Controller:
 
     def _arrange(self) -> None:
         self.reading.arrange()
+        self.marks.stand_aside(aside=self.workspace.task == "pretext")
         if self.sessions.image is not None:
             self.difference.update(self.sessions.image)
             self.stage.arrange(self.sessions.image)

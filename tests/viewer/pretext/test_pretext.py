@@ -76,6 +76,23 @@ def test_rings_are_beside_maps_on_every_page_but_pretext(shown: Controller, imag
     assert len(shown.scale.rings.rings()) == 1
 
 
+def test_anchors_are_marked_on_every_page_but_pretext(shown: Controller) -> None:
+    workspace = shown.workspace
+    workspace.task = "maps"
+    workspace.add_anchor(Anchor((20.0, 10.0)), keep=False)
+    marks = shown.marks.main
+    assert marks is not None
+    workspace.task = "pretext"
+    show(shown, "mae-demo")
+    assert not marks.visible
+    workspace.task = "maps"
+    assert marks.visible
+    marks.visible = False
+    workspace.task = "pretext"
+    workspace.task = "maps"
+    assert not marks.visible
+
+
 def test_controls_are_not_offered_and_the_first_ticked_is_chosen(shown: Controller) -> None:
     names = [spec.name for spec in shown.pretext.candidates()]
     assert names == ["mae-demo", "ijepa-demo", "dinov3-demo"]

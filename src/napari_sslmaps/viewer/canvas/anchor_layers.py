@@ -46,7 +46,7 @@ class AnchorMarks:
         self._workspace = workspace
         self._main: Points | None = None
         self._image: Image | None = None
-        self._drawing = self._due = False
+        self._drawing = self._due = self._aside = False
         self.later: Callable[[Callable[[], None]], object] = lambda make: make()
         """Makes the layer, which takes a fifth of a second; a window lets a click's maps be painted first."""
 
@@ -138,6 +138,15 @@ class AnchorMarks:
             blending="translucent_no_depth",
             **placed_on(image),
         )
+
+    def stand_aside(self, *, aside: bool) -> None:
+        """Hide the layer while something else than maps is shown; one that a user has hidden stays so."""
+        if self._main is None:
+            self._aside = False
+        elif aside and self._main.visible:
+            self._main.visible, self._aside = False, True
+        elif not aside and self._aside:
+            self._main.visible, self._aside = True, False
 
     def place_again(self) -> None:
         """Move the layer to where the image is now."""
