@@ -70,7 +70,8 @@ def test_one_that_is_not_is_named_with_the_control(control: float, unbeaten: tup
 
 def test_nearness_is_a_control_of_every_encoder() -> None:
     [verdict] = verdicts(comparison(0.6, 0.5))
-    assert verdict.unbeaten == (NEARNESS,)
+    assert (verdict.unbeaten, verdict.word) == ((NEARNESS,), "all that see")
+    assert anchor_table(comparison(0.6, 0.5)).rows[0][-1] == "all that see"
 
 
 def test_what_nearness_alone_does_as_well_is_said_to_be_in_one_piece() -> None:
@@ -112,8 +113,8 @@ def test_encoders_that_fail_alike_share_a_sentence() -> None:
     [told] = doubts_of([*near[:2], verdict("dira", "position", NEARNESS)])
     assert told.split(". ")[0] == (
         "mae, ijepa and dira do not beat their controls: they are clearly better than their untrained "
-        "twins and pixels, but mae and ijepa not than distance alone, nor dira than position and distance "
-        "alone"
+        "twins and pixels; mae and ijepa are not clearly better than distance alone, nor dira than position "
+        "and distance alone"
     )
     [told] = doubts_of([verdict(name, f"{name}-untrained") for name in ("mae", "dira")])
     assert "they are not clearly better than their untrained twins. What" in told

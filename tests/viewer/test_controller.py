@@ -512,11 +512,11 @@ def test_a_run_of_much_that_is_empty_says_how_to_leave_it_out(
     workspace.touched = True
     controller.run()
     assert workspace.plan.text.endswith(
-        "50 % of it is empty; Region: Tissue or field of view leaves that out"
+        "In 50 % of it nothing varies; Region: Tissue or field of view leaves out what of that lies around"
     )
     embedder.empty = 0.1
     controller.run()
-    assert "empty" not in workspace.plan.text
+    assert "varies" not in workspace.plan.text
 
 
 def test_run_without_an_image_says_what_to_do(controller: Controller) -> None:

@@ -74,15 +74,14 @@ def _table(
     comparison: Comparison, ranking: Ranking | None, locality: Locality, notes: tuple[str, ...]
 ) -> Table:
     objectives = objectives_of(comparison)
-    unbeaten = {verdict.encoder: verdict.unbeaten for verdict in verdicts(comparison)}
+    words = {verdict.encoder: verdict.word for verdict in verdicts(comparison)}
     names = [encoder.name for encoder in comparison.encoders] if ranking is None else list(ranking.order)
     favoured = _favoured(locality)
     rows: list[tuple[Cell, ...]] = []
     for name in names:
         score = Estimate(float("nan")) if ranking is None else ranking.means[name]
         behind = None if ranking is None or name == names[0] else ranking.lead(name, names[0])
-        beats = None if name not in unbeaten else "no" if unbeaten[name] else "yes"
-        rows.append((name, objectives[name], score, behind, beats, favoured.get(objectives[name])))
+        rows.append((name, objectives[name], score, behind, words.get(name), favoured.get(objectives[name])))
     what = "Score" if ranking is None else ranking.what
     columns = ("Method", "Learns from", what, "Less the best", "Beats its controls", "Favoured by the paper")
     return Table("Evidence for choosing a method", columns, tuple(rows), notes, "advice")

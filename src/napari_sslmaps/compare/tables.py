@@ -36,7 +36,10 @@ _MEASURE_TIPS = {
     "Dice, Otsu": "Dice above Otsu's threshold, which sees no annotation.",
 }
 _BEATS = "Beats its controls"
-_BEATS_TIP = "whether it is clearly better than each of them, and than distance from the anchor alone."
+_BEATS_TIP = (
+    "whether it is clearly better, over all tokens, than each of them and than distance from the anchor "
+    "alone; 'all that see': than all but those that know no more than where a token is."
+)
 _STRATA_TIPS: Mapping[Stratum, str] = {
     "all": "over all tokens of the region.",
     "near": "among the tokens of the nearest third of the region, by distance from the anchors.",
@@ -128,7 +131,7 @@ def anchor_table(comparison: Comparison) -> Table:
         strata = [_mean_area(comparison, name, stratum) for stratum in STRATA]
         if np.isfinite([found.value for found in strata]).any():
             verdict = beaten.get(name)
-            word = None if verdict is None else "no" if verdict.unbeaten else "yes"
+            word = None if verdict is None else verdict.word
             rows.append((name, *strata, word))
     notes = [
         *doubts_of(tuple(beaten.values())),

@@ -52,6 +52,13 @@ class Verdict:
         """Controls that know something of the image."""
         return tuple(name for name, _ in self.differences if name not in self.blind)
 
+    @property
+    def word(self) -> str:
+        """The verdict in a table: ``yes``, ``no``, or ``all that see`` but not the blind ones."""
+        if not self.unbeaten:
+            return "yes"
+        return "all that see" if self.seeing and set(self.unbeaten) <= set(self.blind) else "no"
+
 
 def doubts_of(found: Sequence[Verdict]) -> tuple[str, ...]:
     """Say which encoders do not beat their controls, in words that stand below a table; empty if all do.
@@ -116,13 +123,18 @@ def _than(found: Sequence[Verdict], better: str = "", *, besides: str = "") -> s
         for group in groups.values()
     )
     they_are = "it is" if len(found) == 1 else "they are"
-    if besides:
-        opening = f"{they_are} {besides}, but {f'{first[0]} ' if others else ''}not than"
-    elif others:
-        opening = f"{first[0]} {'is' if len(next(iter(groups.values()))) == 1 else 'are'} {better}"
-    else:
-        opening = f"{they_are} {better}"
-    return f"{opening} {first[1]}{''.join(f', nor {who} than {what}' for who, what in others)}"
+    if besides and not others:
+        return f"{they_are} {besides}, but not than {first[1]}"
+    more = "".join(f", nor {who} than {what}" for who, what in others)
+    if not others:
+        return f"{they_are} {better} {first[1]}"
+    are = "is" if len(next(iter(groups.values()))) == 1 else "are"
+    opening = (
+        f"{they_are} {besides}; {first[0]} {are} not clearly better"
+        if besides
+        else f"{first[0]} {are} {better}"
+    )
+    return f"{opening}{' than' if besides else ''} {first[1]}{more}"
 
 
 def verdicts(comparison: Comparison, stratum: Stratum = "all") -> tuple[Verdict, ...]:

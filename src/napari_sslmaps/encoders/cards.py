@@ -120,7 +120,8 @@ class CardFacts:
         return (
             "Tested: of a click on a structure, how well the map of similarity finds the rest of it, as "
             f"experts drew it. On: {sets}. Against: the same network untrained, colour, pixels and position. "
-            f"It has to be clearly better than each of them; it is on: {found}."
+            f"It has to be clearly better than each of them; it is on: {found}. Distance from the anchor "
+            "alone, which Compare adds, is not among them."
         )
 
     @property

@@ -23,7 +23,8 @@ from napari_sslmaps.records.json import write_json
 from napari_sslmaps.search.query import Place, check_as_embedded, image_file, output_of
 from napari_sslmaps.sources.protocol import ImageSource
 
-_COLUMNS, _SIDE_IN = 8, 1.2
+_COLUMNS, _SIDE_IN, _SHOWN = 8, 1.2, 18
+"""Pictures in a row, their side in inches, letters of a name that fit below one."""
 _TOKENS = 12
 """Tokens along a side of what is shown around a place."""
 
@@ -127,7 +128,8 @@ def contact_sheet(places: Sequence[Place], files: Mapping[str, Path]) -> Figure:
                     draw(axes, *around(place, source))
         except SSLMapsError:
             axes.set_facecolor("white")
-        words = f"{number + 1} · {place.similarity:.2f}\n{place.name[-18:]}"
+        name = place.name if len(place.name) <= _SHOWN else f"…{place.name[1 - _SHOWN :]}"
+        words = f"{number + 1} · {place.similarity:.2f}\n{name}"
         axes.set_xlabel(words, fontsize=5, color=INK, labelpad=2)
     return figure
 

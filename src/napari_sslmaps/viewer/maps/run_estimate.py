@@ -168,7 +168,10 @@ class RunEstimate:
         """Say how to leave out what is around a sector or tissue, where that is much and was run."""
         if self._empty < _MUCH or self._workspace.region == "mask":
             return ""
-        return f". {100 * self._empty:.0f} % of it is empty; Region: Tissue or field of view leaves that out"
+        return (
+            f". In {100 * self._empty:.0f} % of it nothing varies; Region: Tissue or field of view leaves "
+            "out what of that lies around"
+        )
 
     def _read_at(self, source: LayerSource, region: Region, spec: EncoderSpec) -> str:
         """Say at which resolution a region is read, where that is not what the file has."""
