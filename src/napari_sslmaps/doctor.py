@@ -23,6 +23,7 @@ from napari_sslmaps.encoders.published.local import published_specs
 from napari_sslmaps.encoders.registry import get_spec
 from napari_sslmaps.encoders.user_encoders import UserEncodersWarning, config_folder, remembered
 from napari_sslmaps.errors import SSLMapsError
+from napari_sslmaps.pipeline.free_memory import address_space_left
 
 Status = Literal["ok", "note", "fault"]
 BINDINGS = ("PyQt6", "PySide6")
@@ -41,6 +42,8 @@ _DICOM_DECODERS = {
     "JPEG 2000": "JPEG2000LosslessDecoder",
     "RLE": "RLELosslessDecoder",
 }
+_LEAST_SPACE = 3_500_000_000
+"""Bytes of addresses with which torch's build for CUDA loads, and the reading libraries beside it."""
 _APT = "apt-get install -y libgl1 libegl1 libxkbcommon-x11-0 libxcb-cursor0 libdbus-1-3"
 
 
@@ -72,8 +75,12 @@ def examine() -> list[Check]:
     Returns
     -------
     list of Check
-        Checks in the order in which they are printed.
+        Checks in the order in which they are printed; of too little address space alone, since what loads
+        libraries with less fails in words of theirs.
     """
+    space = check_address_space()
+    if space.status == "fault":
+        return [check_python(), space]
     return [
         check_python(),
         check_qt(),
@@ -98,6 +105,15 @@ def check_python(running: tuple[int, int] = (sys.version_info[0], sys.version_in
         return Check("Python", "ok", detail)
     low, high = (".".join(map(str, edge)) for edge in _PYTHON)
     return Check("Python", "fault", detail, f"make an environment with Python {low} to {high}")
+
+
+def check_address_space(left: int | None = None) -> Check:
+    """Whether a limit of this shell, queue or container leaves torch and the others the addresses to load."""
+    left = address_space_left() if left is None else left
+    if left >= _LEAST_SPACE:
+        return Check("address space", "ok", "enough")
+    fix = "raise the limit of this shell, queue or container (ulimit -v); 8 GB are enough to begin"
+    return Check("address space", "fault", f"{left / 1e9:.1f} GB are left, too little to load torch", fix)
 
 
 def check_qt() -> Check:

@@ -1,4 +1,5 @@
 import json
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -46,6 +47,18 @@ def test_python(version: tuple[int, int], status: str) -> None:
     check = doctor.check_python(version)
     assert check.status == status
     assert bool(check.fix) == (status == "fault")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows limits no address space")
+def test_too_little_address_space_is_said_before_libraries_are_loaded() -> None:
+    limited = (
+        "import resource; resource.setrlimit(resource.RLIMIT_AS, (290_000_000, resource.RLIM_INFINITY))\n"
+        "from napari_sslmaps.cli import main\nmain(['doctor'])"
+    )
+    ended = subprocess.run([sys.executable, "-c", limited], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (1, "")
+    assert "address space" in ended.stdout
+    assert "(ulimit -v)" in " ".join(ended.stdout.split())
 
 
 def test_a_missing_binding_is_a_fault_with_a_fix(monkeypatch: pytest.MonkeyPatch) -> None:

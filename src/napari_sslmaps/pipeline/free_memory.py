@@ -50,6 +50,11 @@ def check_own_limit(proc: Path = _PROC) -> None:
             )
 
 
+def address_space_left(proc: Path = _PROC) -> int:
+    """Return the bytes of addresses that this process may still use; `sys.maxsize` without a limit."""
+    return next(_own_limit(proc), sys.maxsize)
+
+
 def resident_peak(proc: Path = _PROC) -> int | None:
     """Return the most bytes held since `forget_peak`; None if the system does not tell."""
     return next(_lines(proc / "self/status", "VmHWM"), None)
