@@ -732,3 +732,34 @@ def test_what_the_dock_sets_has_the_types_that_the_workspace_says() -> None:
     settable = get_type_hints(Choices, localns={"Image": Image})
     assert settable
     assert settable == {name: known[name] for name in settable}
+
+
+def test_a_run_waits_for_the_mask_that_is_looked_for(
+    controller: Controller, image: Image, embedder: KnownEmbedder
+) -> None:
+    """As where a session is opened, or Run pressed at once."""
+    workspace, found = controller.workspace, controller.region_selection.masked
+    controller.region_selection.masked = lambda _: None
+    workspace.region = "mask"
+    controller.run()
+    assert workspace.status.text.startswith("Looking for tissue")
+    assert not workspace.status.failed
+    controller.region_selection.masked = found
+    controller.masks.changed.emit()
+    session = controller.sessions.of(image)
+    assert set(session.embedded) == set(workspace.chosen)
+    assert session.mask is not None
+    session.forget()
+    controller.masks.changed.emit()  # painted on
+    assert not session.embedded
+
+
+def test_another_region_is_run_by_nobody_else(controller: Controller, image: Image) -> None:
+    found, controller.region_selection.masked = controller.region_selection.masked, lambda _: None
+    controller.workspace.region = "mask"
+    controller.run()
+    controller.workspace.region = "whole"
+    controller.region_selection.masked = found
+    controller.workspace.region = "mask"
+    controller.masks.changed.emit()
+    assert not controller.sessions.of(image).embedded

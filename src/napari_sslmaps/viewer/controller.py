@@ -355,7 +355,8 @@ class Controller:
             "loading",
         ):
             connect(getattr(events, name), self.run_estimate.update)
-        connect(self.masks.changed, self.run_estimate.update)
+        connect(self.masks.changed, self._on_mask)
+        connect(events.region, self.coordinator.await_no_mask)
         connect(self.shapes.changed, self._on_shapes_changed)
         connect(self.pointer.hovered, self.coordinator.preview)
         connect(events.live, self._on_live)
@@ -539,6 +540,10 @@ class Controller:
     def _on_shapes_changed(self) -> None:
         if self.workspace.region == "rectangle":
             self.run_estimate.update()
+
+    def _on_mask(self) -> None:
+        self.run_estimate.update()
+        self.coordinator.on_mask()
 
     def _on_live(self, on: bool) -> None:
         if not on:

@@ -84,6 +84,10 @@ def _around(mask: PlacedMask, source: ImageSource, level: int, frame: int) -> Re
     return _snap(ends - 0.5, source, level, frame)
 
 
+class MaskAwaitedError(RegionError):
+    """The mask of the region is still being looked for."""
+
+
 class RegionSelection:
     """Selection of a user: the chosen part of an image, at the chosen resolution.
 
@@ -138,7 +142,7 @@ class RegionSelection:
             return None
         placed = self.masked(image)
         if placed is None:
-            raise RegionError("Looking for tissue, or the field of view …")
+            raise MaskAwaitedError("Looking for tissue, or the field of view …")
         return placed
 
     def source(self, image: Image) -> LayerSource:

@@ -10,7 +10,7 @@ from napari.layers import Image
 from napari_sslmaps.errors import RegionError, SSLMapsError
 from napari_sslmaps.maps.registry import MapOptions, following_anchors, selectable
 from napari_sslmaps.viewer.canvas.anchor_pointer import Bounds
-from napari_sslmaps.viewer.canvas.region_selection import RegionSelection
+from napari_sslmaps.viewer.canvas.region_selection import MaskAwaitedError, RegionSelection
 from napari_sslmaps.viewer.maps.attention_controller import AttentionController, depth_of
 from napari_sslmaps.viewer.maps.clip import ClipFrames
 from napari_sslmaps.viewer.maps.embedding_job import PartialResult
@@ -69,6 +69,7 @@ class MapCoordinator:
         self._options = workspace.options
         self._behind = False
         self._held = False
+        self._awaiting: Image | None = None
 
     @contextmanager
     def holding(self) -> Iterator[None]:
@@ -86,15 +87,27 @@ class MapCoordinator:
             workspace.say(workspace.plan.text)
             return
         image, session = here
+        self._awaiting = None
         try:
             region, mask = self._region_selection.region(image), self._region_selection.mask(image)
         except SSLMapsError as error:
+            self._awaiting = image if isinstance(error, MaskAwaitedError) else None
             workspace.say(str(error), failed=not isinstance(error, RegionError))
             return
         if not session.covers(region, mask):
             session.forget()
         self._stage.choose_front()
         self._runs.start(image, session, workspace.requested, region, mask)
+
+    def on_mask(self) -> None:
+        """Run what was to be run when the mask was still being looked for."""
+        here, awaiting = self._sessions.here, self._awaiting
+        if here is not None and here[0] is awaiting:
+            self.run()
+
+    def await_no_mask(self) -> None:
+        """Forget what was to be run: another region is chosen."""
+        self._awaiting = None
 
     def embed_chosen(self) -> bool:
         """Embed the chosen region by those chosen encoders that have not; tell whether a run is under way.
