@@ -83,6 +83,17 @@ def test_maps_of_an_earlier_block_are_other_pictures(images, tmp_path):
     assert not shown["last"] & shown["first"]
 
 
+def test_a_study_that_was_killed_while_its_pages_were_written_is_made_again(images, tmp_path):
+    few = request(images, readers=("Anna",), controls=())
+    half = tmp_path / "study" / f".{'0' * 32}.tmp"
+    half.mkdir(parents=True)
+    (half / "reader-1.html").write_text("half")
+    assert "out" not in problems(few, half.parent)
+    new_study(few, half.parent)
+    assert {path.name for path in half.parent.iterdir()} == {half.name, ANSWERS, PAGES, "key.json"}
+    assert "out" in problems(few, half.parent)
+
+
 def pictures(page):
     for image in page["images"].values():
         yield image["picture"]

@@ -1,5 +1,6 @@
 """Images and encoders → a study's folder: its key, a page for every reader, and a place for their answers."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,7 @@ from napari_sslmaps.errors import ExportError, InvalidOptionError
 from napari_sslmaps.evaluation.locality import autocorrelation_length
 from napari_sslmaps.figures.panels import Extent
 from napari_sslmaps.figures.picture import picture_of
+from napari_sslmaps.files import whole_folder
 from napari_sslmaps.inputs.encoders import EncoderChoice
 from napari_sslmaps.inputs.images import open_named
 from napari_sslmaps.inputs.listing import BatchItem
@@ -37,7 +39,6 @@ from napari_sslmaps.readers.schedule import check_methods, check_readers, check_
 from napari_sslmaps.readers.study import (
     ANSWERS,
     CONTROLS,
-    KEY_FILE,
     MAPS,
     PAGES,
     REPEATS,
@@ -54,6 +55,8 @@ from napari_sslmaps.sources.formats import is_url
 from napari_sslmaps.sources.protocol import ImageSource
 
 _SIDE = 1024
+_HALF = re.compile(r"\.[0-9a-f]{32}\.tmp")
+"""What `whole_folder` calls pages that were being written when the process was killed."""
 _ID_BYTES = 8
 OnImage = Callable[[int, int], None]
 """Called with images done and their number; may raise `Cancelled`."""
@@ -184,15 +187,17 @@ def _digest(request: StudyRequest, images: Sequence[StudyImage]) -> int:
 
 def _write(study: Study, images: Sequence[PageImage], shown: Shown, out: Path) -> None:
     try:
-        (out / PAGES).mkdir(parents=True)
+        with whole_folder(out / PAGES) as pages:  # who is killed meanwhile leaves nothing in the way
+            for reader in study.readers:
+                write_page(pages / f"reader-{reader.code}.html", study, reader, images, shown)
+        study.write(out)
         (out / ANSWERS).mkdir()
+    except ExportError:
+        raise
     except OSError as error:
         raise ExportError(
             f"Expected to write to {out}; the system says: {error.strerror or error}. Choose another folder."
         ) from error
-    for reader in study.readers:
-        write_page(out / PAGES / f"reader-{reader.code}.html", study, reader, images, shown)
-    study.write(out)
 
 
 def problems(request: StudyRequest, out: Path) -> dict[str, str]:
@@ -235,7 +240,7 @@ def problems(request: StudyRequest, out: Path) -> dict[str, str]:
             f"Expected anchors for the map of {', '.join(sorted(following))}; {bare[0]} has none. Give "
             "anchors for all images, a CSV with a column anchors, or maps that need none, such as attention."
         )
-    if (out / KEY_FILE).exists() or (out.is_dir() and any(out.iterdir())):
+    if out.is_dir() and any(_HALF.fullmatch(path.name) is None for path in out.iterdir()):
         found["out"] = f"Expected an empty folder for a study; {out} holds something. Choose another."
     return found
 
