@@ -114,8 +114,11 @@ def test_an_index_follows_its_store(store):
     assert build_index(store).added == 0
     for number in (3, 4, 5):
         (store / ENCODER / f"case{number}.zarr").rename(store.parent / f"gone{number}.zarr")
+    mine = index_folder(store, ENCODER) / "notes.txt"
+    mine.write_text("of the user")
     report = build_index(store)
     assert (report.added, report.dropped) == (5, 0)  # made anew, with nothing to carry along
+    assert mine.read_text() == "of the user"
 
 
 def test_tokens_of_different_blocks_are_not_searched_together(store):

@@ -21,7 +21,7 @@ from napari_sslmaps.batch.store import About, read_about, read_embedding
 from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.results import Float32
 from napari_sslmaps.errors import InvalidOptionError, RecordError
-from napari_sslmaps.files import remove_folder, special_kind, written_whole
+from napari_sslmaps.files import special_kind, written_whole
 from napari_sslmaps.records.json import read_json, write_json
 from napari_sslmaps.serialise import dump, strict
 
@@ -317,7 +317,7 @@ def _check_alike(outputs: Path, found: Iterable[About]) -> None:
 
 
 def _without(manifest: Manifest | None, found: dict[str, About], folder: Path) -> Manifest | None:
-    """Mark what is gone or changed; None, and everything deleted, where that is too much to carry along."""
+    """Mark what is gone or changed; None, and the index deleted, where that is too much to carry along."""
     if manifest is None:
         return None
     images = tuple(
@@ -326,7 +326,8 @@ def _without(manifest: Manifest | None, found: dict[str, About], folder: Path) -
     )
     dead = sum(image.count for image in images if not image.alive)
     if dead > _MOST_DEAD * max(1, manifest.tokens):
-        remove_folder(folder)
+        for name in (_MANIFEST, _QUANTISER, *manifest.segments):  # nothing of anybody else
+            (folder / name).unlink(missing_ok=True)
         return None
     return replace(manifest, images=images)
 
