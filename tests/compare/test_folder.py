@@ -16,9 +16,10 @@ from napari_sslmaps.compare.record import comparison_from_record, files_of, numb
 from napari_sslmaps.compare.request import ComparisonOptions, MaskFile
 from napari_sslmaps.compare.results import Comparison
 from napari_sslmaps.compare.saved import in_files
+from napari_sslmaps.compare.scoring import ImageEmbeddings
 from napari_sslmaps.compare.store import ComparisonFolder, file_name, from_plain, to_plain
 from napari_sslmaps.compare.tables import tables_of
-from napari_sslmaps.compare.write import ImageWriter, write_comparison
+from napari_sslmaps.compare.write import ImageWriter, image_figure, write_comparison
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import Cancelled, ExportError, RecordError
@@ -136,6 +137,17 @@ def test_without_anchors_a_figure_shows_similarity_to_the_midst_of_a_class(tmp_p
     assert outline.sum() > 50
     write_comparison(comparison, out)
     assert "midst of the first annotated class" in (out / "report.html").read_text(encoding="utf-8")
+
+
+def test_an_untrained_twin_is_a_control_in_the_figure(tmp_path: Path) -> None:
+    titles: dict[str, str] = {}
+
+    def draw(embedded: ImageEmbeddings, _: object) -> None:
+        words = [text.get_text().replace("\n", "") for text in image_figure(embedded).texts]
+        titles.update({name: words[words.index(name) - 1] for name in embedded.embeddings})
+
+    compare(request_in(tmp_path, 1, controls=("untrained",)), on_image=draw)
+    assert list(titles.values()) == ["MAE", "DiRA", "Control", "Control"]
 
 
 def test_a_record_makes_the_same_scores_again(tmp_path: Path) -> None:

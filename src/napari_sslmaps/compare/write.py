@@ -285,5 +285,5 @@ def _subtitle(comparison: Comparison) -> str:
 def _row(name: str, embedded: ImageEmbeddings) -> FigureRow:
     maps = embedded.maps[name]
     method = embedded.embeddings[name].provenance.method
-    title = METHODS[method].title if method in METHODS else "Control"
+    title = METHODS[method].title if method in METHODS and name in embedded.encoders else "Control"
     return FigureRow(title, name, {key: result for key, result in maps.items() if key in MAP_TYPES})
