@@ -153,8 +153,12 @@ def note(text: str = "") -> QLabel:
 
 def toned(tone: str, palette: QPalette) -> QColor:
     """Return a colour of `TONES` for the ground that the palette's text can be read on."""
-    light_text = palette.color(QPalette.ColorRole.Text).lightness() > _MIDDLE
-    return QColor(TONES[tone][0 if light_text else 1])
+    return QColor(TONES[tone][0 if is_light(palette.color(QPalette.ColorRole.Text)) else 1])
+
+
+def is_light(ink: QColor) -> bool:
+    """Whether a text's colour is one that is read on a dark ground."""
+    return ink.lightness() > _MIDDLE
 
 
 def plain(buttons: QDialogButtonBox) -> None:

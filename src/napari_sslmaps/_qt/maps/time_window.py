@@ -7,7 +7,7 @@ from qtpy.QtCore import QPointF, QRectF, QSize, Qt, QTimer, Signal
 from qtpy.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPalette, QPen, QPolygonF
 from qtpy.QtWidgets import QDialog, QVBoxLayout, QWidget
 
-from napari_sslmaps._qt.parts import GAP, note, painting_on
+from napari_sslmaps._qt.parts import GAP, is_light, note, painting_on
 from napari_sslmaps.viewer.maps.clip import TimeCourses
 
 COLOURS = ("#4c9ff0", "#ffb000", "#12c48b", "#ff6fd8", "#b366ff", "#ff7a6e", "#8fae00", "#00b4c8")
@@ -17,7 +17,6 @@ _DARKER = 170
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40, 12, 12, 26
 _STEPS = (-1.0, -0.5, 0.0, 0.5, 1.0)
 _SOON_MS = 30
-_MIDDLE = 128
 _BESIDE = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 
 
@@ -124,7 +123,7 @@ class TimePlot(QWidget):
 def colours_of(courses: TimeCourses, ink: QColor) -> list[QColor]:
     """Return the colour of each method's line, on a ground that texts are written on in `ink`."""
     colours = [QColor(COLOURS[place % len(COLOURS)]) for place in range(len(courses.values))]
-    return [colour if ink.lightness() > _MIDDLE else colour.darker(_DARKER) for colour in colours]
+    return [colour if is_light(ink) else colour.darker(_DARKER) for colour in colours]
 
 
 class TimeWindow(QDialog):
