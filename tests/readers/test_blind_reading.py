@@ -127,7 +127,7 @@ def test_only_the_time_in_view_counts(study, folder):
     clock.now += 2.25
     reading.pause()
     told = json.loads(reading.path.read_text())
-    assert told["seconds"] == {first: 7.0, reading.trial.id: 2.2}
+    assert told["seconds"] == {first: 7.0, reading.trial.id: 2.25}
 
 
 def test_no_screen_is_left_half_answered_and_the_end_is_told(study, folder):

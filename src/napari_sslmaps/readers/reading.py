@@ -275,7 +275,7 @@ class Reading:
                 for answer in _answers(page.design, trial, state.answers[trial.id])
             ),
             {
-                trial.id: round(state.seconds[trial.id], 1)
+                trial.id: round(state.seconds[trial.id], 3)
                 for trial in page.trials
                 if trial.id in state.seconds
             },
