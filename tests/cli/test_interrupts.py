@@ -1,5 +1,6 @@
 """Ctrl-C in a terminal, and a polite kill, end every long command by saying so, whenever they come."""
 
+import contextlib
 import importlib
 import os
 import shutil
@@ -141,6 +142,33 @@ def test_every_way_to_end_politely_is_taken_for_ctrl_c() -> None:
             assert not callable(signal.getsignal(number)) or number == signal.SIGINT
         finally:
             signal.signal(number, before)
+
+
+def test_an_error_that_takes_the_place_of_ctrl_c_is_taken_for_it() -> None:
+    """As of torch: "could not determine the shape of object type 'torch.storage.UntypedStorage'"."""
+
+    class Rows:
+        def __getattr__(self, name: str) -> object:
+            signal.raise_signal(signal.SIGINT)
+            raise AttributeError(name)
+
+    def replaced() -> None:
+        with contextlib.suppress(KeyboardInterrupt):
+            _ = Rows().shape
+        raise ValueError("could not determine the shape of object type 'Rows'")
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt) as stopped, console.interruptible():
+            replaced()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert isinstance(stopped.value.__cause__, ValueError)
+
+
+def test_an_error_alone_is_no_stop() -> None:
+    with pytest.raises(ValueError, match="no stop"), console.interruptible():
+        raise ValueError("no stop")
 
 
 def test_a_signal_that_is_ignored_stays_so() -> None:

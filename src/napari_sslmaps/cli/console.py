@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from io import TextIOWrapper
 from pathlib import Path
-from threading import current_thread, main_thread
+from threading import Event, current_thread, main_thread
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -179,7 +179,9 @@ def interruptible() -> Iterator[None]:
     """Let SIGTERM and a terminal that is closed end what is done within as Ctrl-C does, by KeyboardInterrupt.
 
     Each is put off while a module is imported: a library in C++ that is interrupted while it is loaded ends
-    the process with a word of its own. A signal that somebody ignores or handles is left to them.
+    the process with a word of its own. A library in C++ that calls Python may drop the KeyboardInterrupt and
+    raise an error of its own, which is taken for it. A signal that somebody ignores or handles is left to
+    them.
     """
     if sys.platform == "win32" or current_thread() is not main_thread():
         yield
@@ -191,12 +193,15 @@ def interruptible() -> Iterator[None]:
         yield
         return
 
+    came = Event()
+
     def interrupt(_number: int, frame: FrameType | None) -> None:
         while frame is not None:
             if frame.f_code.co_filename.startswith(_IMPORTING):
                 signal.setitimer(signal.ITIMER_REAL, _LATER)
                 return
             frame = frame.f_back
+        came.set()
         raise KeyboardInterrupt
 
     before[signal.SIGALRM] = signal.getsignal(signal.SIGALRM)
@@ -204,6 +209,10 @@ def interruptible() -> Iterator[None]:
         signal.signal(number, interrupt)
     try:
         yield
+    except Exception as error:
+        if came.is_set():
+            raise KeyboardInterrupt from error
+        raise
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():
