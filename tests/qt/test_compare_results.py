@@ -10,7 +10,8 @@ from qtpy.QtCore import QItemSelectionModel, QPoint, Qt
 from qtpy.QtGui import QColor, QGuiApplication, QPalette
 from qtpy.QtWidgets import QStyleOptionViewItem
 
-from napari_sslmaps._qt.compare.results import ADVICE, PlotCanvas, ResultsView
+from napari_sslmaps._qt.compare.plot_canvas import PlotCanvas
+from napari_sslmaps._qt.compare.results import ADVICE, ResultsView
 from napari_sslmaps._qt.findings_table import FindingsTable
 from napari_sslmaps.core.findings import Curve, Estimate, Plot, Table
 

@@ -42,7 +42,6 @@ from napari_sslmaps._qt.task_runner import QtTaskRunner
 from napari_sslmaps.encoders.cards import card_of
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import ExportError, SSLMapsError
-from napari_sslmaps.figures.pixels import save_pixels
 from napari_sslmaps.maps.map_type import Display
 from napari_sslmaps.maps.registry import MapOptions, following_anchors
 from napari_sslmaps.viewer.canvas.image_layer import leading_shape
@@ -500,6 +499,8 @@ class SSLMapsWidget(QWidget):
         if self.canvas is None or (picture := self.canvas.picture()) is None:
             self.workspace.say("There is no canvas to take a picture of.")
         elif path:
+            from napari_sslmaps.figures.pixels import save_pixels
+
             try:
                 save_pixels(pixels_of(picture), Path(path))
             except ExportError as error:

@@ -18,7 +18,6 @@ from typing import Any
 from uuid import uuid4
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from napari_sslmaps.cache.ome import Placement, multiscale
@@ -257,6 +256,8 @@ def _check_ours(folder: Path) -> None:
 def _write(folder: Path, output: Output) -> None:
     embedding = output.embedding
     kinds = _images(output)
+    import zarr  # takes a fifth of a second
+
     root = zarr.create_group(str(folder), zarr_format=3, attributes={})
     for kind, values in kinds.items():
         _write_image(root, kind, values, output)
@@ -349,6 +350,8 @@ def _reading(path: Path) -> Iterator[None]:
 
 
 def _array(path: Path, kind: str, grid: TokenGrid) -> NDArray[Any]:
+    import zarr
+
     array = zarr.open_array(str(path / kind / "0"), mode="r", zarr_format=3)
     if array.shape[-2:] != grid.shape:  # before anything is made as large as that
         raise ValueError(f"{kind} has the shape {array.shape}, and the grid {grid.shape}")

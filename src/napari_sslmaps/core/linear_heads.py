@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
+import scipy  # its subpackages are loaded when they are first used
 from numpy.typing import NDArray
-from scipy.special import softmax
 
 from napari_sslmaps.core.results import Embedding, Float32
 from napari_sslmaps.errors import InvalidOptionError
@@ -35,7 +35,7 @@ class LinearHead:
 
     def probabilities(self, features: Float32) -> Float32:
         """Return the probability of every class, (…, classes) float32 in [0, 1], of (…, dim) features."""
-        shares: Float32 = softmax(self.logits(features), axis=-1)
+        shares: Float32 = scipy.special.softmax(self.logits(features), axis=-1)
         return shares
 
     def predict(self, features: Float32) -> NDArray[np.int64]:

@@ -1,9 +1,8 @@
 """Masks of what is worth embedding: tissue on a slide, the sector of an ultrasound frame."""
 
 import numpy as np
+import scipy  # its subpackages are loaded when they are first used
 from numpy.typing import NDArray
-from scipy import ndimage
-from scipy.spatial import ConvexHull
 
 from napari_sslmaps.core.placed_mask import Mask
 from napari_sslmaps.errors import UnsupportedImageError
@@ -42,7 +41,7 @@ def tissue_mask(thumbnail: NDArray[np.generic]) -> Mask:
         If it is no image.
     """
     pixels = _unit_range(thumbnail)
-    density = _optical_density(ndimage.gaussian_filter(pixels, (1, 1, 0)))
+    density = _optical_density(scipy.ndimage.gaussian_filter(pixels, (1, 1, 0)))
     return _tidy((density > _STAINED) & (pixels.max(axis=-1) > _NO_DATA))
 
 
@@ -71,10 +70,10 @@ def field_of_view_mask(thumbnail: NDArray[np.generic]) -> Mask:
     """
     pixels = _unit_range(thumbnail)
     bright, spread = pixels.max(axis=-1), np.ptp(pixels, axis=-1)
-    speckle = ndimage.median_filter((bright > _NEARLY_BLACK) & (spread < _GREY), 3)
+    speckle = scipy.ndimage.median_filter((bright > _NEARLY_BLACK) & (spread < _GREY), 3)
     around = 2 * (min(speckle.shape) // 40) + 1
-    areas = ndimage.uniform_filter(speckle.astype(np.float64), around) > 0.5
-    labels, count = ndimage.label(areas)
+    areas = scipy.ndimage.uniform_filter(speckle.astype(np.float64), around) > 0.5
+    labels, count = scipy.ndimage.label(areas)
     if count == 0:
         return np.ones(speckle.shape, bool)
     sizes = np.bincount(labels.ravel())[1:]
@@ -157,13 +156,13 @@ def _optical_density(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _tidy(mask: Mask) -> Mask:
     """Smooth the outline, fill small holes and remove specks."""
-    smooth = ndimage.binary_opening(_closed(mask, max(1, round(_SMOOTH * min(mask.shape)))))
+    smooth = scipy.ndimage.binary_opening(_closed(mask, max(1, round(_SMOOTH * min(mask.shape)))))
     least = _SPECK * mask.size
     return ~_without_small(~_without_small(smooth, least), least)
 
 
 def _without_small(mask: Mask, least: float) -> Mask:
-    labels, _ = ndimage.label(mask)
+    labels, _ = scipy.ndimage.label(mask)
     keep = np.bincount(labels.ravel()) >= least
     keep[0] = False
     kept: Mask = keep[labels]
@@ -173,7 +172,7 @@ def _without_small(mask: Mask, least: float) -> Mask:
 def _closed(mask: Mask, radius: int) -> Mask:
     """Close by a disc, as if the outermost pixels went on beyond the image."""
     padded = np.pad(mask, radius, mode="edge")
-    closed: Mask = ndimage.binary_closing(padded, _disc(radius))[radius:-radius, radius:-radius]
+    closed: Mask = scipy.ndimage.binary_closing(padded, _disc(radius))[radius:-radius, radius:-radius]
     return closed
 
 
@@ -190,7 +189,7 @@ def _hull(mask: Mask) -> Mask:
     y = np.repeat(rows, 4) + np.tile([-0.5, 0.5, -0.5, 0.5], len(rows))
     x = np.stack([first - 0.5, first - 0.5, last + 0.5, last + 0.5], axis=1).ravel()
     corners = np.stack([y, x], axis=1)
-    sides = ConvexHull(corners).equations
+    sides = scipy.spatial.ConvexHull(corners).equations
     at_y, at_x = np.ogrid[: mask.shape[0], : mask.shape[1]]
     inside = np.ones(mask.shape, bool)
     for towards_y, towards_x, offset in sides:

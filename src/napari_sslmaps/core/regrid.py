@@ -10,8 +10,8 @@ from math import prod
 from typing import Protocol, TypeVar
 
 import numpy as np
+import scipy  # its subpackages are loaded when they are first used
 from numpy.typing import NDArray
-from scipy import sparse
 
 from napari_sslmaps.core.grid import Float, TokenGrid
 from napari_sslmaps.core.results import Embedding, Float32, TokenMap
@@ -172,16 +172,16 @@ def spread_tokens(known: NDArray[np.bool_], cols: int, limit: int) -> NDArray[np
         step += 1
 
 
-def _overlaps(before: Float, after: Float) -> sparse.csr_array:
+def _overlaps(before: Float, after: Float) -> "scipy.sparse.csr_array":
     """Lengths that new cells share with old ones, (new, old), from their edges."""
     low, high = max(before[0], after[0]), min(before[-1], after[-1])
     cuts = np.unique(np.clip(np.concatenate([before, after]), low, high))
     middles, lengths = (cuts[1:] + cuts[:-1]) / 2, np.diff(cuts)
     new, old = (np.searchsorted(edges, middles, side="right") - 1 for edges in (after, before))
-    return sparse.csr_array((lengths, (new, old)), shape=(len(after) - 1, len(before) - 1))
+    return scipy.sparse.csr_array((lengths, (new, old)), shape=(len(after) - 1, len(before) - 1))
 
 
-def _band(values: Rows, down: sparse.csr_array, across: sparse.csr_array) -> Float:
+def _band(values: Rows, down: "scipy.sparse.csr_array", across: "scipy.sparse.csr_array") -> Float:
     """Rows of the result, (rows of `down`, cols, …)."""
     used = down.indices
     if not len(used):
@@ -199,7 +199,7 @@ def _band(values: Rows, down: sparse.csr_array, across: sparse.csr_array) -> Flo
     return means
 
 
-def _apply(down: sparse.csr_array, across: sparse.csr_array, values: Float) -> Float:
+def _apply(down: "scipy.sparse.csr_array", across: "scipy.sparse.csr_array", values: Float) -> Float:
     rows, cols, *rest = values.shape
     tall = (down @ values.reshape(rows, -1)).reshape(-1, cols, prod(rest))
     wide = across @ tall.swapaxes(0, 1).reshape(cols, -1)

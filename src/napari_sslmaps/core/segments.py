@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from math import ceil
 
 import numpy as np
+import scipy  # its subpackages are loaded when they are first used
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.results import Float32
@@ -61,7 +61,7 @@ class Segments:
 
     def centre_px(self, number: int) -> tuple[float, float]:
         """Return the centroid (row, column) of an area, in pixels of level 0."""
-        y, x = self.grid.token_to_pixel(ndimage.center_of_mass(self.labels == number))
+        y, x = self.grid.token_to_pixel(scipy.ndimage.center_of_mass(self.labels == number))
         return float(y), float(x)
 
 
@@ -87,8 +87,8 @@ def segments_of(
         cells, grid = _at_pixels(values, grid, guide)
     inside = np.nan_to_num(cells, nan=-np.inf) > options.threshold
     if options.fill_holes:
-        inside = ndimage.binary_fill_holes(inside)
-    numbered, count = ndimage.label(inside)
+        inside = scipy.ndimage.binary_fill_holes(inside)
+    numbered, count = scipy.ndimage.label(inside)
     area = grid.stride_yx[0] * grid.stride_yx[1]
     sizes = np.bincount(numbered.ravel(), minlength=count + 1)[1:] * area
     kept = np.flatnonzero(sizes >= options.least_px) + 1
@@ -96,7 +96,7 @@ def segments_of(
     new[kept] = np.arange(1, len(kept) + 1)
     labels = new[numbered]
     known = np.where(np.isfinite(cells), cells, 0)
-    means = ndimage.mean(known, labels, np.arange(1, len(kept) + 1)) if len(kept) else ()
+    means = scipy.ndimage.mean(known, labels, np.arange(1, len(kept) + 1)) if len(kept) else ()
     return Segments(
         labels,
         grid,
@@ -125,7 +125,7 @@ def guided_filter(values: Float32, guide: Float32, radius: int) -> Float32:
     """
 
     def mean(array: Float32) -> Float32:
-        found: Float32 = ndimage.uniform_filter(array, 2 * radius + 1, mode="nearest")
+        found: Float32 = scipy.ndimage.uniform_filter(array, 2 * radius + 1, mode="nearest")
         return found
 
     of_guide, of_values = mean(guide), mean(values)
@@ -145,7 +145,7 @@ def _at_pixels(values: Float32, grid: TokenGrid, guide: Float32) -> tuple[Float3
     at_rows = grid.pixel_to_token(fine.token_to_pixel(np.stack([rows, 0 * rows], axis=-1)))[:, 0]
     at_cols = grid.pixel_to_token(fine.token_to_pixel(np.stack([0 * cols, cols], axis=-1)))[:, 1]
     known = np.where(np.isfinite(values), values, np.nanmin(values))
-    smooth = ndimage.map_coordinates(
+    smooth = scipy.ndimage.map_coordinates(
         known, np.stack(np.meshgrid(at_rows, at_cols, indexing="ij")), order=1, mode="nearest"
     )
     radius = max(1, ceil(grid.stride_yx[0] / cell[0]))
@@ -165,7 +165,7 @@ def top_places(values: Float32, count: int, apart: int = 2) -> list[tuple[int, i
         A peak is the highest within so many tokens.
     """
     known = np.nan_to_num(values, nan=-np.inf)
-    highest = ndimage.maximum_filter(known, 2 * apart + 1, mode="nearest")
+    highest = scipy.ndimage.maximum_filter(known, 2 * apart + 1, mode="nearest")
     peaks = np.argwhere((known == highest) & np.isfinite(known))
     order = np.argsort(-known[tuple(peaks.T)], kind="stable")
     found: list[tuple[int, int]] = []

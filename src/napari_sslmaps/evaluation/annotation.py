@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
+import scipy  # its subpackages are loaded when they are first used
 from numpy.typing import ArrayLike, NDArray
-from scipy import sparse
 
 from napari_sslmaps.core.arguments import check_fields
 from napari_sslmaps.core.grid import TokenGrid
@@ -252,7 +252,7 @@ class Annotation:
                 counts[..., index] += down[:, rows] @ along.T
         return counts
 
-    def _belonging(self, grid: TokenGrid, axis: int) -> sparse.csr_array:
+    def _belonging(self, grid: TokenGrid, axis: int) -> scipy.sparse.csr_array:
         """How many rows (columns) of level-0 pixels each token row shares with each one of the labels."""
         origin, extent = grid.origin_yx[axis], grid.extent_yx[axis]
         whole, size = self.shape_yx[axis], self.labels.shape[axis]
@@ -269,10 +269,10 @@ class Annotation:
         token = np.floor(grid.pixel_to_token(both)[:, axis] + 0.5).astype(int)
         token = np.clip(token, 0, grid.shape[axis] - 1)
         place = np.minimum(np.floor((pixels + 0.5) * size / whole).astype(int), size - 1)
-        return sparse.csr_array((np.ones(len(pixels)), (token, place)), shape=(grid.shape[axis], size))
+        return scipy.sparse.csr_array((np.ones(len(pixels)), (token, place)), shape=(grid.shape[axis], size))
 
 
-def _span(belonging: sparse.csr_array) -> tuple[int, int]:
+def _span(belonging: scipy.sparse.csr_array) -> tuple[int, int]:
     """First row (column) of labels that any token touches, and the one after the last."""
     return int(belonging.indices.min()), int(belonging.indices.max()) + 1
 

@@ -1,13 +1,12 @@
 """Results of a comparison: a table, a plot or advice at a time, in the dock or in a window."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from html import escape
+from typing import TYPE_CHECKING
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
-from matplotlib.figure import Figure
-from qtpy.QtCore import QEvent, Qt, Signal
-from qtpy.QtGui import QPaintEvent, QPalette, QResizeEvent
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import (
     QDialog,
     QFrame,
@@ -23,8 +22,10 @@ from qtpy.QtWidgets import (
 from napari_sslmaps._qt.findings_table import FindingsTable
 from napari_sslmaps._qt.links import Browser
 from napari_sslmaps._qt.parts import GAP, ComboBox, note, row, set_tone
-from napari_sslmaps.core.findings import Finding, Plot, Table
-from napari_sslmaps.figures.plots import draw_plot, rows_below
+from napari_sslmaps.core.findings import Finding, Table
+
+if TYPE_CHECKING:
+    from napari_sslmaps._qt.compare.plot_canvas import PlotCanvas
 
 ADVICE = "what speaks for which"
 _EMPTY = (
@@ -52,14 +53,13 @@ class ResultsView(QWidget):
         self._advice: tuple[str, ...] = ()
         self.choice = ComboBox(tip="The table or plot in view.")
         self.table = FindingsTable()
-        self.plot = PlotCanvas()
         self.text = Browser()
         self.notes = note()
         self.notes.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.notes.setAlignment(Qt.AlignmentFlag.AlignTop)
         self.below = _Rolling(self.notes)
         self.stack = QStackedWidget()
-        for page in (self.text, self.table, self.plot):
+        for page in (self.text, self.table):
             self.stack.addWidget(page)
         self.stack.setMinimumHeight(_HEIGHT)
         self.stack.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
@@ -73,6 +73,15 @@ class ResultsView(QWidget):
         column.addWidget(self.below)
         self.choice.currentIndexChanged.connect(lambda _: self.shown_requested.emit(self.choice.value or ""))
         self.set_findings((), ())
+
+    @cached_property
+    def plot(self) -> "PlotCanvas":
+        """The page of plots, made for the first of them: the dock opens before matplotlib is loaded."""
+        from napari_sslmaps._qt.compare.plot_canvas import PlotCanvas
+
+        canvas = PlotCanvas()
+        self.stack.addWidget(canvas)
+        return canvas
 
     def set_findings(self, findings: Sequence[Finding], advice: Sequence[str]) -> None:
         """Offer these findings, and advice if there is any."""
@@ -164,52 +173,3 @@ class _Rolling(QScrollArea):
 
 def _html(sentences: Sequence[str]) -> str:
     return "".join(f'<p style="margin: 0 0 8px 0;">{escape(sentence)}</p>' for sentence in sentences)
-
-
-_FAINT = "#8a8f99"
-_PLOT_HEIGHT, _ROW_HEIGHT = 180, 16
-"""Of a plot without a legend below it, and of a row of one, in pixels."""
-
-
-class PlotCanvas(FigureCanvasQTAgg):
-    """Shows one plot at a time."""
-
-    _plot: Plot | None = None  # of the class: Qt tells of a change before the instance is made
-    _stale = False
-
-    def __init__(self) -> None:
-        super().__init__(Figure(layout="constrained"))  # type: ignore[no-untyped-call]  # not annotated
-        self.figure.patch.set_alpha(0)
-        self.setStyleSheet("background: transparent;")
-        self.setMinimumHeight(_PLOT_HEIGHT)
-
-    def set_plot(self, plot: Plot) -> None:
-        """Draw a plot in place of the last one."""
-        self._plot = plot
-        self.setMinimumHeight(_PLOT_HEIGHT + _ROW_HEIGHT * rows_below(plot))
-        self._draw()
-
-    def draw_idle(self, *_arguments: object, **_options: object) -> None:
-        """Draw when Qt next paints; matplotlib's timer would outlive a window that is closed meanwhile."""
-        self._stale = True
-        self.update()
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        """Paint the figure, drawn anew if it changed."""
-        if self._stale:
-            self._stale = False
-            FigureCanvasAgg.draw(self)  # type: ignore[no-untyped-call]  # not annotated
-        super().paintEvent(event)  # type: ignore[no-untyped-call]  # not annotated
-
-    def changeEvent(self, event: QEvent | None) -> None:
-        """Draw anew when the window changes between light and dark."""
-        super().changeEvent(event)
-        if event is not None and event.type() == QEvent.Type.PaletteChange and self._plot is not None:
-            self._draw()
-
-    def _draw(self) -> None:
-        self.figure.clear()
-        if self._plot is not None:
-            ink = self.palette().color(QPalette.ColorRole.WindowText).name()
-            draw_plot(self.figure.subplots(), self._plot, ink=ink, faint=_FAINT)
-        self.draw_idle()

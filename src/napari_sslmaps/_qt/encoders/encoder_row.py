@@ -1,6 +1,6 @@
 """One encoder of the checklist, and the title of a set of them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from html import escape
 
@@ -118,7 +118,7 @@ class EncoderRow(QWidget):
         )
         menu = QMenu(button)
         menu.setToolTipsVisible(True)
-        for control in controls_of(spec):
+        for control in () if self._absent else controls_of(spec):
             entry = menu.addAction(_CONTROL_TITLES[control.kind])
             if entry is not None:
                 entry.setCheckable(True)
@@ -153,8 +153,9 @@ class EncoderGroup(QWidget):
     ----------
     title
         Title of the set.
-    rows
-        Rows of the group.
+    make_rows
+        Function that makes its rows; called when they are first to be seen or ticked, for dozens of rows
+        that nobody looks at would keep the dock from opening.
     tickable
         Whether the title has a tick; the published encoders are ticked one by one.
     """
@@ -162,9 +163,12 @@ class EncoderGroup(QWidget):
     ticked = Signal()
     folded = Signal(bool)
 
-    def __init__(self, title: str, rows: Sequence[EncoderRow], *, tickable: bool = True) -> None:
+    def __init__(
+        self, title: str, make_rows: Callable[[], Sequence[EncoderRow]], *, tickable: bool = True
+    ) -> None:
         super().__init__()
-        self.rows = tuple(rows)
+        self._make_rows = make_rows
+        self.rows: tuple[EncoderRow, ...] = ()
         self.arrow = QToolButton()
         self.arrow.setStyleSheet(_ARROW)
         self.arrow.setToolTip(f"Show or fold away: {title}")
@@ -172,12 +176,9 @@ class EncoderGroup(QWidget):
         self.box.setToolTip(f"Tick all or none of: {title}")
         self.box.clicked.connect(self._tick_rows)
         self._inner = QWidget()
-        inner = QVBoxLayout(self._inner)
-        inner.setContentsMargins(0, 0, 0, 0)
-        inner.setSpacing(0)
-        for line in self.rows:
-            inner.addWidget(line)
-            line.ticked.connect(self.ticked)
+        self._column = QVBoxLayout(self._inner)
+        self._column.setContentsMargins(0, 0, 0, 0)
+        self._column.setSpacing(0)
         head = row(self.arrow, self.box if tickable else QLabel(title))
         head.setSpacing(2)
         head.setStretch(1, 1)
@@ -187,10 +188,22 @@ class EncoderGroup(QWidget):
         column.addLayout(head)
         column.addWidget(self._inner)
         self.arrow.clicked.connect(lambda: self.fold(away=not self._inner.isHidden()))
-        self.fold(away=False)
+        self.fold(away=True)
+
+    def make(self) -> None:
+        """Make the rows, unless they are there."""
+        if self.rows:
+            return
+        self.rows = tuple(self._make_rows())
+        for line in self.rows:
+            self._column.addWidget(line)
+            line.ticked.connect(self.ticked)
+        self.follow_rows()
 
     def fold(self, *, away: bool) -> None:
         """Hide the rows, or show them."""
+        if not away:
+            self.make()
         self._inner.setVisible(not away)
         self.arrow.setText("▸" if away else "▾")
         self.folded.emit(away)
@@ -204,6 +217,7 @@ class EncoderGroup(QWidget):
             self.box.setCheckState(Qt.CheckState.Checked if usable and ticked == usable else some)
 
     def _tick_rows(self) -> None:
+        self.make()
         for line in self.rows:
             with quiet(line.box):
                 line.box.setChecked(self.box.isChecked() and line.box.isEnabled())

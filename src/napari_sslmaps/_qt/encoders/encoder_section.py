@@ -33,7 +33,9 @@ class EncoderSection(Section):
 
     def __init__(self) -> None:
         super().__init__("Encoders")
-        self.rows: dict[str, EncoderRow] = {}
+        self._rows: dict[str, EncoderRow] = {}
+        self._names: dict[str, tuple[str, ...]] = {}
+        self._chosen: tuple[str, ...] = ()
         self.groups: dict[str, EncoderGroup] = {}
         self._controls: tuple[Control, ...] = ()
         self._folded = dict.fromkeys(FOLDED, True)
@@ -71,25 +73,42 @@ class EncoderSection(Section):
         for old in self.groups.values():
             self._layout.removeWidget(old)
             old.deleteLater()
-        self.rows, self.groups = {}, {}
+        self._rows, self.groups, self._names = {}, {}, {}
         for title, members in grouped(specs):
-            rows = {spec.name: EncoderRow(spec) for spec in members}
-            group = EncoderGroup(title, tuple(rows.values()), tickable=title != PUBLISHED_GROUP)
+            self._names[title] = tuple(spec.name for spec in members)
+            make = partial(self._make_rows, tuple(members))
+            group = self.groups[title] = EncoderGroup(title, make, tickable=title != PUBLISHED_GROUP)
             group.fold(away=self._folded.get(title, False))
             group.folded.connect(partial(self._folded.__setitem__, title))
             group.ticked.connect(self._on_ticked)
             self._layout.addWidget(group)
-            for name, line in rows.items():
-                line.download_requested.connect(partial(self.download_requested.emit, name))
-                line.action_requested.connect(partial(self._on_action, name))
-                line.control_requested.connect(self._on_control)
-                line.set_controls(self._controls)
-            self.groups[title] = group
-            self.rows |= rows
+
+    @property
+    def rows(self) -> dict[str, EncoderRow]:
+        """Rows of all encoders, those made that were not looked at yet."""
+        for group in self.groups.values():
+            group.make()
+        return {name: self._rows[name] for names in self._names.values() for name in names}
+
+    def _make_rows(self, specs: Sequence[EncoderSpec]) -> list[EncoderRow]:
+        rows = {spec.name: EncoderRow(spec) for spec in specs}
+        for name, line in rows.items():
+            line.download_requested.connect(partial(self.download_requested.emit, name))
+            line.action_requested.connect(partial(self._on_action, name))
+            line.control_requested.connect(self._on_control)
+            line.set_controls(self._controls)
+            with quiet(line.box):
+                line.box.setChecked(name in self._chosen)
+        self._rows |= rows
+        return list(rows.values())
 
     def set_chosen(self, names: Sequence[str]) -> None:
         """Tick these encoders."""
-        for name, line in self.rows.items():
+        self._chosen = tuple(names)
+        for title, members in self._names.items():
+            if set(members) & set(names):
+                self.groups[title].make()
+        for name, line in self._rows.items():
             with quiet(line.box):
                 line.box.setChecked(name in names)
         self._follow_rows()
@@ -98,7 +117,7 @@ class EncoderSection(Section):
     def set_controls(self, controls: Sequence[Control]) -> None:
         """Tick these controls of any encoder."""
         self._controls = tuple(controls)
-        for line in self.rows.values():
+        for line in self._rows.values():
             line.set_controls(controls)
 
     def set_depth(self, place: int | None, names: Sequence[str], *, normed: bool) -> None:
@@ -124,7 +143,12 @@ class EncoderSection(Section):
 
     def _on_ticked(self) -> None:
         self._follow_rows()
-        self.chosen_requested.emit(tuple(name for name, line in self.rows.items() if line.box.isChecked()))
+        self.chosen_requested.emit(self._ticked())
+
+    def _ticked(self) -> tuple[str, ...]:
+        """Return the names of the ticked encoders, in the order of the list; none is in a row not made."""
+        names = [name for members in self._names.values() for name in members]
+        return tuple(name for name in names if name in self._rows and self._rows[name].box.isChecked())
 
     def _on_depth(self) -> None:
         self.depth_requested.emit(self.tokens_of.value, self.normed.isChecked())

@@ -43,14 +43,24 @@ def published_spec(name: str) -> EncoderSpec:
 
 def find_local(entry: Published) -> Path | None:
     """Return the folder with an encoder's files, brought by hand or in the hub's cache, if there is one."""
+    folders = [folder_to_bring_to(entry), *_cached(entry)]
+    return next((folder for folder in folders if _is_complete(entry, folder)), None)
+
+
+def _cached(entry: Published) -> list[Path]:
+    """Return the folder in the hub's cache, if the cache has anything of the encoder.
+
+    The hub's library takes a seventh of a second to load; who has downloaded nothing does not wait for it.
+    """
+    from huggingface_hub import constants
+
+    if not (Path(constants.HF_HUB_CACHE) / f"models--{entry.repository.replace('/', '--')}").is_dir():
+        return []
     from huggingface_hub import try_to_load_from_cache
 
     first = (*entry.descriptions, *entry.weight_names)[0]
     cached = try_to_load_from_cache(entry.repository, first)
-    folders = [folder_to_bring_to(entry)]
-    if isinstance(cached, str):
-        folders.append(Path(cached).parent)
-    return next((folder for folder in folders if _is_complete(entry, folder)), None)
+    return [Path(cached).parent] if isinstance(cached, str) else []
 
 
 def folder_to_bring_to(entry: Published) -> Path:

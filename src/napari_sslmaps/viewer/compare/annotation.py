@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import scipy  # its subpackages are loaded when they are first used
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer, Shapes
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.placed_mask import PlacedMask
@@ -79,7 +79,7 @@ def _from_labels(viewer: ViewerModel, layer: Labels, image: Image, shape_yx: tup
     size = tuple(int(np.ceil(side / factor)) for side in shape_yx)
     step = np.divide(shape_yx, size)
     signed = plane.astype(np.promote_types(plane.dtype, np.int8) if plane.dtype.itemsize < 8 else np.int64)
-    resampled = ndimage.affine_transform(
+    resampled = scipy.ndimage.affine_transform(
         signed,
         matrix * step,
         start + matrix @ ((step - 1) / 2),

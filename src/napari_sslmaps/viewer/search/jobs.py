@@ -22,7 +22,6 @@ from napari_sslmaps.search.query import (
     image_file,
     output_of,
 )
-from napari_sslmaps.search.sheet import around, image_files
 from napari_sslmaps.viewer.canvas.npe2 import LayerData, read
 from napari_sslmaps.viewer.state.tasks import TaskContext
 from napari_sslmaps.viewer.state.workspace import RunProgress
@@ -154,6 +153,8 @@ class StoreSearcher:
 
     def pictures(self, archive: Archive, places: Sequence[Place]) -> Iterator[tuple[int, Pixels]]:
         """Yield the number of a place and what is around it; each image is opened once."""
+        from napari_sslmaps.search.sheet import around, image_files  # draws with matplotlib
+
         files = image_files(places, archive.roots)
         for image, path in files.items():
             numbers = [number for number, place in enumerate(places) if place.image == image]

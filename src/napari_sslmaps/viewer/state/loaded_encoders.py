@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _LIBRARIES = (
     "torch",
     "pandas",  # of which napari takes the table beside the first points
+    "scipy.ndimage",
+    "scipy.sparse",
+    "matplotlib.backends.backend_agg",  # plots of a comparison
     "timm.layers",
     "napari_sslmaps.encoders.registry",
     "napari_sslmaps.pipeline.embedding",
