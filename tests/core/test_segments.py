@@ -16,7 +16,7 @@ def grid_of(rows: int, cols: int, stride: float = 8.0) -> TokenGrid:
 
 @given(arrays(np.float32, (7, 9), elements=st.floats(-1, 1, width=32)), st.floats(-1, 1))
 def test_areas_are_the_connected_parts_above_the_threshold(values: np.ndarray, threshold: float) -> None:
-    options = SegmentOptions(threshold, fill_holes=False)
+    options = SegmentOptions(threshold, least_px=0.0, fill_holes=False)
     found = segments_of(values, grid_of(7, 9), options)
     np.testing.assert_array_equal(found.labels > 0, values > threshold)
     assert len(found.sizes_px) == label(values > threshold, connectivity=1).max()
@@ -36,8 +36,20 @@ def test_small_areas_go_holes_are_filled_and_what_is_not_known_is_outside() -> N
     assert filled.labels[3, 3] == 1
     assert filled.labels[7, 7] == 0
     np.testing.assert_allclose(filled.centre_px(1), (16 + 3 * 8 + 3.5, 24 + 3 * 8 + 3.5))
-    kept = segments_of(values, grid_of(8, 8), SegmentOptions(0.5, fill_holes=False))
+    kept = segments_of(values, grid_of(8, 8), SegmentOptions(0.5, least_px=0.0, fill_holes=False))
     assert kept.sizes_px == (24 * 64.0, 64.0)
+
+
+def test_specks_of_a_few_tokens_are_left_out_unless_asked_for() -> None:
+    values = np.zeros((8, 8), np.float32)
+    values[1:3, 1:3] = 1  # four tokens
+    values[5, 5:8] = 1  # three
+    found = segments_of(values, grid_of(8, 8), SegmentOptions(0.5))
+    assert (found.sizes_px, found.left_out) == ((4 * 64.0,), 1)
+    all_of_them = segments_of(values, grid_of(8, 8), SegmentOptions(0.5, least_px=0.0))
+    assert (all_of_them.sizes_px, all_of_them.left_out) == ((4 * 64.0, 3 * 64.0), 0)
+    guide = np.zeros((64, 64), np.float32)
+    assert segments_of(values, grid_of(8, 8), SegmentOptions(0.95, guided=True), guide).sizes_px == ()
 
 
 def test_guided_edges_lie_where_the_image_has_one() -> None:

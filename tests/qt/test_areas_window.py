@@ -60,6 +60,39 @@ def test_a_threshold_gives_areas_labels_and_geojson(window: Window, tmp_path: Pa
     assert np.max(feature["geometry"]["coordinates"][0], axis=0).tolist() == [40, 64]
 
 
+def test_the_method_of_labels_is_chosen_side_by_side(window: Window) -> None:
+    widget = window.widget
+    widget.anchors.mode.click()
+    window.click(LEFT)
+    window.wait_until_idle()
+    widget.view.side_by_side.click()
+    widget.areas.shown.click()
+    method = widget.areas.method
+    assert method.isEnabled()
+    assert [method.itemText(place) for place in range(method.count())] == ["mae-demo", "dinov3-demo"]
+    method.setCurrentIndex(1)
+    assert widget.areas.text.text().startswith("dinov3-demo: ")
+    widget.areas.labels.click()
+    assert "tissue / labels / dinov3-demo" in window.viewer.layers
+
+
+def test_values_of_one_question_are_told_while_the_pointer_asks(window: Window) -> None:
+    widget = window.widget
+    widget.anchors.mode.click()
+    window.click(LEFT)
+    window.wait_until_idle()
+    legend = widget.canvas.legend
+    (top,) = widget.controller.stage.seen(window.image)
+    window.viewer.cursor.position = (45.0, 20.0)
+    assert legend._values(top).split()[::2] == ["mae", "dinov3"]
+    widget.anchors.live.click()
+    hover(window, RIGHT)
+    assert legend._values(top).split()[::2] == ["mae"]  # the others' maps still answer the anchor
+    assert widget.view.caption.text().startswith("cosine to what is under the pointer")
+    widget.anchors.live.click()
+    assert legend._values(top).split()[::2] == ["mae", "dinov3"]
+
+
 def test_a_click_is_undone_and_done_again_by_keys(window: Window) -> None:
     window.widget.anchors.mode.click()
     window.click(LEFT)

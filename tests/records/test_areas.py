@@ -21,7 +21,7 @@ from napari_sslmaps.records.areas import COLUMNS, geojson_of, outlines, table_of
 def found_in(inside: np.ndarray, stride: float = 4.0) -> Segments:
     rows, cols = inside.shape
     grid = TokenGrid(rows, cols, (stride, stride), (8, 12), (rows * stride, cols * stride))
-    return segments_of(inside.astype(np.float32), grid, SegmentOptions(0.5, fill_holes=False))
+    return segments_of(inside.astype(np.float32), grid, SegmentOptions(0.5, least_px=0.0, fill_holes=False))
 
 
 def drawn(polygons: list, shape: tuple[int, int]) -> np.ndarray:

@@ -290,6 +290,7 @@ class SSLMapsWidget(QWidget):
         self.anchors.clip.plot_requested.connect(self._show_over_time)
         self.anchors.live_requested.connect(lambda on: self._set(live=on))
         self.areas.shown_requested.connect(lambda on: self._set(areas_shown=on))
+        self.areas.front_requested.connect(lambda name: self._set(front=name))
         self.areas.options_requested.connect(lambda options: self._set(area_options=options))
         self.areas.labels_requested.connect(controller.areas.to_labels)
         self.areas.saved.connect(lambda path: controller.areas.save(Path(path)))
@@ -344,6 +345,7 @@ class SSLMapsWidget(QWidget):
             "negative_mode": self.anchors.set_negative,
             "in_view": self.view.set_shown,
             "live": self.anchors.set_live,
+            "area_range": self.areas.set_range,
             "area_options": self.areas.set_options,
             "areas_shown": self.areas.set_shown,
             "areas_text": self.areas.set_text,
@@ -536,6 +538,7 @@ class SSLMapsWidget(QWidget):
     def _on_fronts_changed(self) -> None:
         workspace = self.workspace
         self.view.set_fronts(workspace.methods, workspace.front, workspace.against)
+        self.areas.set_methods(workspace.methods, workspace.front)
 
 
 def save_session(viewer: "napari.Viewer") -> None:

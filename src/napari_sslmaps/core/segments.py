@@ -9,12 +9,18 @@ from numpy.typing import NDArray
 
 from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.results import Float32
+from napari_sslmaps.serialise import strict
 
 Labels = NDArray[np.int32]
 _REGULARISATION = 1e-3
 """Of the guided filter: variance of a guide in [0, 1] below which it counts as flat."""
 
 
+SPECK_TOKENS = 4
+"""Tokens that an area covers at least, unless told otherwise: fewer have no shape, and are mostly noise."""
+
+
+@strict
 @dataclass(frozen=True, slots=True)
 class SegmentOptions:
     """Options of making areas of a map.
@@ -24,7 +30,7 @@ class SegmentOptions:
     threshold
         Value above which a token belongs to an area.
     least_px
-        Areas of fewer pixels of level 0 are left out.
+        Areas of fewer pixels of level 0 are left out; None for those of fewer than `SPECK_TOKENS` tokens.
     fill_holes
         Whether holes are filled.
     guided
@@ -33,7 +39,7 @@ class SegmentOptions:
     """
 
     threshold: float = 0.5
-    least_px: float = 0.0
+    least_px: float | None = None
     fill_holes: bool = True
     guided: bool = False
 
@@ -52,12 +58,15 @@ class Segments:
         Pixels of level 0 that each area covers.
     means
         Mean of the map over each area.
+    left_out
+        Number of areas that were too small.
     """
 
     labels: Labels
     grid: TokenGrid
     sizes_px: tuple[float, ...]
     means: tuple[float, ...]
+    left_out: int = 0
 
     def centre_px(self, number: int) -> tuple[float, float]:
         """Return the centroid (row, column) of an area, in pixels of level 0."""
@@ -82,7 +91,8 @@ def segments_of(
         (height, width) brightness of the region in [0, 1], of a whole number of cells per token; needed for
         guided edges.
     """
-    cells = values
+    cells, token_px = values, grid.stride_yx[0] * grid.stride_yx[1]
+    least_px = SPECK_TOKENS * token_px if options.least_px is None else options.least_px
     if options.guided and guide is not None:
         cells, grid = _at_pixels(values, grid, guide)
     inside = np.nan_to_num(cells, nan=-np.inf) > options.threshold
@@ -91,7 +101,7 @@ def segments_of(
     numbered, count = scipy.ndimage.label(inside)
     area = grid.stride_yx[0] * grid.stride_yx[1]
     sizes = np.bincount(numbered.ravel(), minlength=count + 1)[1:] * area
-    kept = np.flatnonzero(sizes >= options.least_px) + 1
+    kept = np.flatnonzero(sizes >= least_px) + 1
     new = np.zeros(count + 1, np.int32)
     new[kept] = np.arange(1, len(kept) + 1)
     labels = new[numbered]
@@ -102,6 +112,7 @@ def segments_of(
         grid,
         tuple(float(size) for size in sizes[kept - 1]),
         tuple(float(mean) for mean in means),
+        count - len(kept),
     )
 
 

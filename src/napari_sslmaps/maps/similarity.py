@@ -36,6 +36,8 @@ CosineFunction = Callable[[Float32], Float32]
 """Maps a unit direction (dim,) to the cosine of every token to it."""
 Combine = Literal["mean", "max"]
 
+COSINES, MARGINS = (-1.0, 1.0), (-2.0, 2.0)
+"""What the values can be without negative anchors, and with any."""
 RANGE_WORDS = "from −1 to 1; with negative anchors from −2 to 2"
 """What the values can be, in words."""
 
@@ -68,7 +70,7 @@ class SimilarityMap(TokenMap):
     @property
     def value_range(self) -> tuple[float, float]:
         """Range the values can have."""
-        return (-2.0, 2.0) if self.negative else (-1.0, 1.0)
+        return MARGINS if self.negative else COSINES
 
 
 def similarity_map(  # noqa: PLR0913  # a public call; its options are keywords
@@ -359,11 +361,13 @@ def _facts(result: SimilarityMap) -> dict[str, Any]:
 
 
 def _caption(facts: Facts) -> str:
+    made = f"{centred_words(facts)}{scale_words(facts)}"
+    if facts.get("pointer"):
+        return f"cosine to what is under the pointer{where_words(facts)}{made}"
     positive, negative = len(facts["anchors"]), len(facts["negative"])
     against = f" minus cosine to {negative} negative{'' if negative == 1 else ' ones'}" if negative else ""
     combined = f", {facts['combine']}" if positive > 1 and not negative else ""
     anchors = f"{positive} anchor{'' if positive == 1 else 's'}"
-    made = f"{centred_words(facts)}{scale_words(facts)}"
     return f"cosine to {anchors}{against}{where_words(facts)}{made}{combined}"
 
 

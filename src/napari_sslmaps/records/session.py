@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from napari_sslmaps.core.region import Region
+from napari_sslmaps.core.segments import SegmentOptions
 from napari_sslmaps.maps.groups import AnchorGroup
 from napari_sslmaps.maps.registry import MapOptions
 from napari_sslmaps.records.json import read_json, write_json
@@ -127,6 +128,8 @@ class SessionRecord:
         pass the final norm, where there is one.
     search
         Archive of the page Search; None where none was opened.
+    areas, areas_shown
+        Options of areas of similarity, and whether they were in view.
     """
 
     image: str
@@ -152,6 +155,8 @@ class SessionRecord:
     token_block: int | None = None
     token_norm: bool = True
     search: SessionSearch | None = None
+    areas: SegmentOptions = field(default_factory=SegmentOptions)
+    areas_shown: bool = False
 
 
 def save_session(session: SessionRecord, path: Path, *, here: bool = False) -> Path:

@@ -530,10 +530,12 @@ class Controller:
     def _on_drawn(self, image: Image) -> None:
         self.difference.update(image)
         self.stage.tell(image)
+        self.areas.follow_range()
         if self.workspace.areas_shown:
             self._on_areas_changed()
 
     def _on_areas_changed(self) -> None:
+        self.areas.follow_range()
         self.areas.update()
         self.areas.arrange()
 

@@ -76,6 +76,33 @@ def test_labels_geojson_and_places(
     assert (points.data[:, 1] < 40).all()
 
 
+def test_a_margin_has_a_threshold_of_its_own(shown: Controller, image: Image) -> None:
+    workspace = shown.workspace
+    workspace.area_options = replace(workspace.area_options, threshold=0.7)
+    workspace.add_anchor(Anchor(RIGHT, negative=True), keep=False)
+    assert workspace.area_range == (-2.0, 2.0)
+    assert workspace.area_options.threshold == 0.0
+    workspace.area_options = replace(workspace.area_options, threshold=0.3)
+    workspace.remove_anchor()
+    assert (workspace.area_range, workspace.area_options.threshold) == ((-1.0, 1.0), 0.7)
+    workspace.add_anchor(Anchor(RIGHT, negative=True), keep=False)
+    assert workspace.area_options.threshold == 0.3
+
+
+def test_the_image_is_seen_through_areas_and_labels(
+    viewer: ViewerModel, shown: Controller, image: Image
+) -> None:
+    shown.areas.to_labels()
+    assert viewer.layers["tissue / labels / mae-demo"].opacity <= 0.4
+    assert areas(shown, image).opacity <= 0.4
+
+
+def test_what_was_too_small_is_counted(shown: Controller, image: Image) -> None:
+    workspace = shown.workspace
+    workspace.area_options = replace(workspace.area_options, least_px=4000.0)
+    assert workspace.areas_text == "mae-demo: 0 areas, 0 px, 0 % of the map; 1 smaller left out."
+
+
 def test_without_an_anchor_it_says_what_to_do(controller: Controller, image: Image) -> None:
     controller.run()
     controller.workspace.areas_shown = True
@@ -105,6 +132,7 @@ def test_live_similarity_follows_the_pointer_and_leaves_no_map(
         values = find(image, "similarity", "mae-demo").data
         assert values[:, lit].min() > 0.9
         assert controller.workspace.anchors == ()
+        assert controller.workspace.caption.text.startswith("cosine to what is under the pointer")
     assert controller.workspace.in_view == "similarity"
     controller.workspace.live = False
     assert find(image, "similarity", "mae-demo") is None

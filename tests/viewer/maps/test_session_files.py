@@ -11,6 +11,7 @@ from napari.layers import Image
 from skimage import io as skio
 from viewer_kit import KnownEmbedder, known_services, noise
 
+from napari_sslmaps.core.segments import SegmentOptions
 from napari_sslmaps.encoders.controls import controls_of
 from napari_sslmaps.maps.similarity import SimilarityOptions
 from napari_sslmaps.records.session import (
@@ -306,6 +307,24 @@ def test_rectangles_controls_and_appearance_come_back(
     assert worked.session_files.record() == before
 
 
+@pytest.mark.parametrize("negative", [False, True])
+def test_areas_come_back_with_the_threshold_they_had(
+    worked: Controller, tmp_path: Path, *, negative: bool
+) -> None:
+    workspace = worked.workspace
+    if negative:
+        workspace.add_anchor(Anchor((20.0, 60.0), negative=True), keep=True)
+    workspace.areas_shown = True
+    workspace.area_options = SegmentOptions(0.7, least_px=128.0, fill_holes=False)
+    before = workspace.areas_text
+    worked.session_files.save(tmp_path / "mine.json")
+    workspace.anchors, workspace.areas_shown, workspace.area_options = (), False, SegmentOptions()
+    worked.session_files.open(tmp_path / "mine.json")
+    assert workspace.area_options == SegmentOptions(0.7, least_px=128.0, fill_holes=False)
+    assert workspace.areas_shown
+    assert workspace.areas_text == before
+
+
 def test_a_session_of_an_earlier_version_opens(worked: Controller, tmp_path: Path) -> None:
     path = tmp_path / "old.json"
     worked.session_files.save(path)
@@ -319,6 +338,8 @@ def test_a_session_of_an_earlier_version_opens(worked: Controller, tmp_path: Pat
         "detail",
         "controls",
         "looks",
+        "areas",
+        "areas_shown",
     ):
         del content[name]
     path.write_text(json.dumps(content), encoding="utf-8")

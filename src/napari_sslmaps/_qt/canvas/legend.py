@@ -123,14 +123,25 @@ class Legend(QWidget):
         if isinstance(top, Image) and not top.rgb:
             low, high = (float(value) for value in top.contrast_limits)
             paint_bar(painter, area, shades(top), low, high)
-        paint_text(painter, area, "", self._values(), below=True)
+        paint_text(painter, area, "", self._values(top), below=True)
 
-    def _values(self) -> str:
-        """Return the values of all methods under the pointer, where it is on the map."""
-        place = self._viewer.cursor.position[-2:]
+    def _values(self, top: Picture) -> str:
+        """Return the values of all methods under the pointer, where it is on the map.
+
+        A method that is not in view may still answer the anchors while the one in front follows the pointer.
+        """
+        place, pictures = self._viewer.cursor.position[-2:], self._pictures()
         found = {
-            layer.metadata[OWN]["encoder"]: value_at(self._viewer, layer, place) for layer in self._pictures()
+            layer.metadata[OWN]["encoder"]: value_at(self._viewer, layer, place)
+            for layer in pictures
+            if top not in pictures or _question(layer) == _question(top)
         }
         known = {name: value for name, value in found.items() if value is not None}
         short = short_names(tuple(found))
         return "   ".join(f"{short[name]} {number(value)}" for name, value in known.items())
+
+
+def _question(picture: Picture) -> tuple[object, ...]:
+    """Return what a map was asked, where it was: anchors, and whether the pointer is one."""
+    options = picture.metadata[OWN].get("options", {})
+    return tuple(options.get(name) for name in ("anchors", "negative", "pointer"))

@@ -1,7 +1,7 @@
 """Areas above a threshold of similarity: shown as it moves, made Labels, counted and written."""
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +10,9 @@ from napari.layers import Image
 
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Float32
-from napari_sslmaps.core.segments import Segments, segments_of, top_places
+from napari_sslmaps.core.segments import SegmentOptions, Segments, segments_of, top_places
 from napari_sslmaps.errors import SSLMapsError
-from napari_sslmaps.maps.similarity import SimilarityMap
+from napari_sslmaps.maps.similarity import MARGINS, SimilarityMap
 from napari_sslmaps.records.areas import write_areas
 from napari_sslmaps.viewer.canvas.anchor_layers import placed_on
 from napari_sslmaps.viewer.canvas.image_layer import OWN, LayerSource, lead_of_frame, spacing_of
@@ -27,6 +27,10 @@ from napari_sslmaps.viewer.state.session import Sessions
 from napari_sslmaps.viewer.state.workspace import WorkspaceModel
 
 ROLE = "areas"
+_OPACITY = 0.4
+"""Of areas and of Labels made of them: the image is to be seen through both."""
+_EVEN = 0.0
+"""Margin above which a token is more like the anchors than like the negative ones."""
 _GUIDE_SIDE = 1024
 """Cells of the guide along the longer side of a region."""
 
@@ -62,6 +66,7 @@ class AreaController:
         self._layer_manager = layer_manager
         self._source = source
         self._found: dict[str, Segments] = {}
+        self._thresholds = {MARGINS: _EVEN}
         self._guide: tuple[object, Float32] | None = None
 
     def update(self) -> None:
@@ -80,6 +85,20 @@ class AreaController:
             self._found[name] = segments_of(result.values, result.grid, workspace.area_options, guide)
             self._draw(image, name, self._found[name])
         workspace.areas_text = self._text()
+
+    def follow_range(self) -> None:
+        """Take another threshold where the map in front became a margin, or is none more.
+
+        A cosine of 0.5 is no margin of 0.5. Each kind of value keeps the threshold that was chosen for it.
+        """
+        workspace, here = self._workspace, self._sessions.here
+        found = None if here is None else self._map_of(here[0], workspace.front)
+        if found is None or found.value_range == workspace.area_range:
+            return
+        self._thresholds[workspace.area_range] = workspace.area_options.threshold
+        workspace.area_range = found.value_range
+        threshold = self._thresholds.get(found.value_range, SegmentOptions().threshold)
+        workspace.area_options = replace(workspace.area_options, threshold=threshold)
 
     def over(self, picture: Picture, image: Image) -> Picture | None:
         """Return the areas that lie on a map of similarity, while they are shown."""
@@ -110,6 +129,7 @@ class AreaController:
                 values,
                 name=f"{image.name} / labels / {workspace.front}",
                 metadata={"napari-sslmaps areas": asdict(workspace.area_options)},
+                opacity=_OPACITY,
                 **placement(image, found.grid, frame),
             )
         workspace.say(f"{self._text()} They are a Labels layer now.")
@@ -184,7 +204,7 @@ class AreaController:
             record,
             0 if region is None else region.frame,
             role=ROLE,
-            opacity=0.6,
+            opacity=_OPACITY,
             palette=(group.colour,),
         )
         self._layer_manager.show(image, drawing, live=True)
@@ -203,7 +223,8 @@ class AreaController:
         edges = ", edges from the image" if self._workspace.area_options.guided else ""
         size = f"{total:.0f} px" if spacing is None else area_text(total * spacing[0] * spacing[1])
         areas = f"{count} area{'s' * (count != 1)}"
-        return f"{self._workspace.front}: {areas}, {size}, {100 * share:.0f} % of the map{edges}."
+        small = f"; {found.left_out} smaller left out" if found.left_out else ""
+        return f"{self._workspace.front}: {areas}, {size}, {100 * share:.0f} % of the map{edges}{small}."
 
     def _guide_of(self, image: Image, region: Region | None) -> Float32 | None:
         """Return the brightness of the region, (height, width) in [0, 1]; kept for the next threshold."""

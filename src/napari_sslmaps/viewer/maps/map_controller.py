@@ -152,9 +152,11 @@ class MapController:
         request = self._workspace.request_for([Anchor(pixel_yx, group=self._workspace.group)])
         for name in session.embedded:
             if self._layer_manager.find(image, "similarity", name) is None:
-                self._layer_manager.show(image, live_layer(session.embedded[name], request, _SMALL))
+                drawing = live_layer(session.embedded[name], request, _SMALL)
+                drawing.record["options"]["pointer"] = True
+                self._layer_manager.show(image, drawing)
         self._shown(image)
-        self._follow(image, session, request)
+        self._follow(image, session, request, pointer=True)
 
     def drop_similarities(self, image: Image) -> None:
         """Remove the maps that follow anchors: there are none any more."""
@@ -170,7 +172,7 @@ class MapController:
         self._follow_drag_of_groups(image, session)
         self._follow(image, session, self._workspace.request)
 
-    def _follow(self, image: Image, session: Session, request: MapRequest) -> None:
+    def _follow(self, image: Image, session: Session, request: MapRequest, *, pointer: bool = False) -> None:
         seen = {
             name: layer
             for name in session.embedded
@@ -193,6 +195,8 @@ class MapController:
                 item.lock.release()
             contrast = layer.metadata[OWN].get("contrast")
             drawing.record["contrast"] = contrast
+            if pointer:
+                drawing.record["options"]["pointer"] = True
             self._layer_manager.show(image, replace(drawing, limits=None), live=True)
         self.drawn.emit(image)
 

@@ -12,6 +12,7 @@ from napari_sslmaps.core.tiling import TILED
 from napari_sslmaps.encoders.controls import controls_of
 from napari_sslmaps.errors import RegionError, SSLMapsError
 from napari_sslmaps.files import hash_path
+from napari_sslmaps.maps.similarity import COSINES, MARGINS
 from napari_sslmaps.records.places import Places
 from napari_sslmaps.records.session import (
     SessionRecord,
@@ -163,6 +164,8 @@ class SessionFiles:
             workspace.token_block,
             workspace.token_norm,
             self._tools.archive.choice,
+            workspace.area_options,
+            workspace.areas_shown,
         )
 
     def _rectangles(self, image: Image) -> tuple[tuple[tuple[float, float], ...], ...]:
@@ -236,6 +239,9 @@ class SessionFiles:
         self._set_region(image, record)
         self._tools.shared_contrast.use(image, record.looks)
         self._set_anchors(record)
+        negative = bool(workspace.request.anchors.negative)
+        workspace.area_range = MARGINS if negative else COSINES  # which the threshold that was saved is of
+        workspace.area_options, workspace.areas_shown = record.areas, record.areas_shown
 
     def check(self) -> None:
         """Say what has changed since the session was saved, once what it embedded is embedded again."""

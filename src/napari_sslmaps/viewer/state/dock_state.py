@@ -32,6 +32,7 @@ FIELDS = (
     "shown",
     "front",
     "against",
+    "area_range",
     "area_options",
     "areas_shown",
     "anchor_mode",

@@ -18,7 +18,7 @@ from napari_sslmaps.maps.groups import AnchorGroup
 from napari_sslmaps.maps.make import NO_ANCHORS, MapRequest
 from napari_sslmaps.maps.pca import ComponentBasis, PcaOptions
 from napari_sslmaps.maps.registry import MapOptions, standard
-from napari_sslmaps.maps.similarity import SimilarityOptions
+from napari_sslmaps.maps.similarity import COSINES, SimilarityOptions
 from napari_sslmaps.pretext.options import PretextOptions
 
 if TYPE_CHECKING:
@@ -201,8 +201,9 @@ class WorkspaceModel:
         The map that is on the canvas: the one that is `shown`, or the first there is.
     live
         Whether similarity follows the pointer without a click.
-    area_options, areas_shown, areas_text
-        Options of areas of similarity, whether they are in view, and a text on what was found.
+    area_options, area_range, areas_shown, areas_text
+        Options of areas of similarity, the lowest and highest value that its map can have, whether areas are
+        in view, and a text on what was found.
     heads, blocks
         Number of attention heads and of blocks among the embeddings; 0 while unknown.
     touched
@@ -263,6 +264,7 @@ class WorkspaceModel:
     in_view: str = ""
     live: bool = False
     area_options: SegmentOptions = field(default_factory=SegmentOptions)
+    area_range: tuple[float, float] = COSINES
     areas_shown: bool = False
     areas_text: str = ""
     heads: int = 0
