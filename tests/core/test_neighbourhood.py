@@ -1,5 +1,7 @@
 """Averages over a neighbourhood against scipy's filter of the tokens themselves."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -128,3 +130,20 @@ def test_the_latest_scale_is_kept():
     first = neighbourhood_of(embedding, 8.0)
     assert neighbourhood_of(embedding, 8.0) is first
     assert neighbourhood_of(embedding, 9.0) is not first
+
+
+def test_averages_are_kept_where_their_tokens_are():
+    """Those of a slide in a file are no reason to fill the memory."""
+    made = []
+
+    def room(shape):
+        made.append(shape)
+        return np.zeros(shape, np.float16)
+
+    values = np.random.default_rng(0).normal(size=(9, 7, 4)).astype(np.float16)
+    whole = Embedding.from_tokens(values.astype(np.float32), stride=8)
+    smooth = averaged(replace(whole, tokens=HalfTokens(values, room)), 16.0)
+    assert made == [(9, 7, 4)]
+    np.testing.assert_allclose(np.asarray(smooth.tokens), averaged(whole, 16.0).tokens, atol=1e-3)
+    assert smooth.tokens.view((slice(0, 5), slice(0, 7))).empty_like().shape == (5, 7, 4)
+    assert made == [(9, 7, 4), (5, 7, 4)]

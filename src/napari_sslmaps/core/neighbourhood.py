@@ -266,9 +266,8 @@ def averaged(embedding: Embedding, scale: float) -> Embedding:
         return embedding
     around = neighbourhood_of(embedding, scale)
     shape = embedding.tokens.shape
-    tokens: Any = np.empty(shape, np.float32)
-    if isinstance(embedding.tokens, HalfTokens):
-        tokens = HalfTokens(np.empty(shape, np.float16))
+    given: Any = embedding.tokens
+    tokens: Any = given.empty_like() if isinstance(given, HalfTokens) else np.empty(shape, np.float32)
     moments = MomentAccumulator(shape[-1])
     for part, strip in around.strips():
         tokens[part] = strip

@@ -1,6 +1,6 @@
 """Tokens of large regions: kept in half precision, read in single, a part at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -10,6 +10,11 @@ Float32 = NDArray[np.float32]
 _LARGEST = float(np.finfo(np.float16).max)
 CHUNK = 16_384
 """Tokens that are read at a time."""
+Room: TypeAlias = Callable[[tuple[int, ...]], NDArray[np.float16]]
+
+
+def _in_memory(shape: tuple[int, ...]) -> NDArray[np.float16]:
+    return np.empty(shape, np.float16)
 
 
 class HalfTokens:
@@ -22,13 +27,16 @@ class HalfTokens:
     ----------
     values
         (…, dim) float16, filled in place by assignment.
+    room
+        Function that makes a (…, dim) float16 array of a shape for what is computed from these tokens: in
+        memory, or in a file as they are.
     """
 
     dtype = np.dtype(np.float32)
     """Type of what indexing gives."""
 
-    def __init__(self, values: NDArray[np.float16]) -> None:
-        self._values = values
+    def __init__(self, values: NDArray[np.float16], room: Room = _in_memory) -> None:
+        self._values, self._room = values, room
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -61,11 +69,15 @@ class HalfTokens:
 
     def view(self, index: tuple[slice, slice]) -> "HalfTokens":
         """Return some rows and columns of the same tokens, without copying them."""
-        return HalfTokens(self._values[index])
+        return HalfTokens(self._values[index], self._room)
 
     def reshape(self, *shape: int) -> "HalfTokens":
         """Return the same tokens in another shape, without copying them."""
-        return HalfTokens(self._values.reshape(*shape))
+        return HalfTokens(self._values.reshape(*shape), self._room)
+
+    def empty_like(self) -> "HalfTokens":
+        """Return room for as many tokens, kept where these are: in memory, or in a file of their own."""
+        return HalfTokens(self._room(self.shape), self._room)
 
 
 Tokens: TypeAlias = Float32 | HalfTokens

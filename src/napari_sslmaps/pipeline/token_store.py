@@ -122,18 +122,16 @@ class TokenBudget:
             if kept == "full":
                 return np.full((rows, cols, dim), np.nan, np.float32)
             if kept == "half":
-                values = np.full((rows, cols, dim), np.nan, np.float16)
-            else:
-                values = self._in_file((rows, cols, dim))
+                return cast("Float32", HalfTokens(np.full((rows, cols, dim), np.nan, np.float16)))
+            return cast("Float32", HalfTokens(self._in_file((rows, cols, dim)), self._in_file))
         except MemoryError as error:
             raise DeviceMemoryError(
                 f"Expected memory for {rows} × {cols} tokens; {free_memory() / 1e6:.0f} MB are free. Choose "
                 "a smaller region, or a coarser level or resolution, or raise the limit of this shell or "
                 "container."
             ) from error
-        return cast("Float32", HalfTokens(values))
 
-    def _in_file(self, shape: tuple[int, int, int]) -> NDArray[np.float16]:
+    def _in_file(self, shape: tuple[int, ...]) -> NDArray[np.float16]:
         """Map a file without a name: it goes with the array, or with the process, however that ends.
 
         It is written once first, so that a full disk is an error here and no crash later.
