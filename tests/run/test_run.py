@@ -243,6 +243,19 @@ def test_cautions_name_what_differs(request_all: RunRequest) -> None:
     assert "dinov3-tiny" not in said
 
 
+def test_much_that_is_empty_is_said_unless_it_was_left_out(request_all: RunRequest, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8)
+    pixels[:, :32] = 0
+    path = tmp_path / "half.png"
+    Image.fromarray(pixels).save(path)
+    encoders = request_all.encoders[:1]
+    request = replace(request_all, image=str(path), encoders=encoders, anchors=((40.0, 40.0),))
+    said = "In 50 % of the region nothing varies; --mask auto leaves out"
+    assert any(sentence.startswith(said) for sentence in warnings_of(compute_run(request)))
+    masked = replace(request, options=replace(request.options, mask="field-of-view"))
+    assert not any("varies" in sentence for sentence in warnings_of(compute_run(masked)))
+
+
 def test_progress_can_stop_a_run(request_all: RunRequest) -> None:
     heard: list[str] = []
 

@@ -91,6 +91,17 @@ class Resolution:
         return f"{self.um_per_px:g} µm/px" if self.um_per_px is not None else f"{self.short_side} px across"
 
 
+def in_words(resolution: Resolution | str) -> str:
+    """Say in a sentence what `str` of a resolution, which records keep, calls pixels *across*.
+
+    Examples
+    --------
+    >>> in_words(Resolution(short_side=192))
+    '192 px along the shorter side of the image'
+    """
+    return str(resolution).replace(" px across", " px along the shorter side of the image")
+
+
 def resolution_of(
     requested: "Resolution | float | str",
     trained: Resolution | None,
@@ -156,7 +167,8 @@ def far_from_trained(
     times = pixel / trained.downsample_yx(shape_yx, spacing_um_yx)[0]
     how = "coarser" if times > 1 else "finer"
     times = max(times, 1 / times)
-    return f"It learned at {trained}; this is read {times:.2g} times {how}." if times >= _FAR else ""
+    learned = f"It learned at {in_words(trained)}"
+    return f"{learned}; this is read {times:.2g} times {how}." if times >= _FAR else ""
 
 
 def region_at(

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
+from napari_sslmaps.core.resolution import in_words
 from napari_sslmaps.encoders.catalog import CONTROLS
 from napari_sslmaps.encoders.methods.registry import METHODS
 from napari_sslmaps.encoders.published.catalog import PUBLISHED
@@ -208,7 +209,7 @@ def _own_facts(entry: Published) -> str:
     """Say where an encoder itself is described, what it learned at, and whether its files were tried."""
     facts = [f"Encoder: {entry.citation}."] if entry.citation else []
     if entry.trained is not None:
-        facts.append(f"It learned at {entry.trained}; --resolution trained reads images at that.")
+        facts.append(f"It learned at {in_words(entry.trained)}; --resolution trained reads images at that.")
     if not entry.tried:
         facts.append(
             "Its own files were not tried here, only files of their layout: read its recognition report."

@@ -16,7 +16,7 @@ from torch.nn import functional
 from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.preprocess import check_window, scale_to_unit
 from napari_sslmaps.core.region import Region
-from napari_sslmaps.core.resolution import Resolution
+from napari_sslmaps.core.resolution import Resolution, in_words
 from napari_sslmaps.core.results import Embedding, Float32, PixelReader, Provenance
 from napari_sslmaps.encoders.encoder import Encoder, prepare
 from napari_sslmaps.encoders.families.vit import ViTArchitecture
@@ -231,7 +231,7 @@ def _looked_at(opened: _OpenedRegion, spec: EncoderSpec, side: int, fit: str) ->
     area = opened.region
     multiple = 1 if fit == "resize" else spec.constraint.size_multiple
     if min(area.shape_yx) < multiple:
-        read_at = f" when read at {opened.resolution}" if opened.resolution else ""
+        read_at = f" when read at {in_words(opened.resolution)}" if opened.resolution else ""
         raise RegionError(
             f"Expected a region of at least {multiple} × {multiple} px for {spec.name}; got {area.height} × "
             f"{area.width} px{read_at}. Choose a larger region, a finer resolution, or fit='resize'."

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_sslmaps.core.resolution import far_from_trained
+from napari_sslmaps.core.resolution import far_from_trained, in_words
 from napari_sslmaps.core.results import TokenMap
 from napari_sslmaps.errors import RecordError
 from napari_sslmaps.figures.frames_figure import FrameRow, FramesFigure, compose_strip, write_animation
@@ -37,6 +37,7 @@ from napari_sslmaps.records.run import (
 from napari_sslmaps.records.verify import check_unchanged, checked_encoder, checked_mask, lasting_name
 from napari_sslmaps.run.outcome import EncoderOutcome, RunOutcome
 from napari_sslmaps.run.request import Reference, RunRequest
+from napari_sslmaps.sources.scan import MUCH_EMPTY
 
 WRITTEN = (
     *("run.json", "figure.png", "heads.png", "frames.png", "frames.webp", "bases/*.json"),
@@ -311,12 +312,12 @@ def _checked_basis(basis: FileRecord, folder: Path) -> ComponentBasis:
 
 def warnings_of(outcome: RunOutcome) -> list[str]:
     """Sentences that belong beside the maps of a run."""
-    sentences = []
+    sentences = _of_empty(outcome)
     for encoder in outcome.encoders:
         read_at = encoder.embedding.provenance.resolution
         if read_at:
             as_trained = ", as it was trained" if read_at == str(encoder.spec.trained) else ""
-            sentences.append(f"{encoder.name}: the image was read at {read_at}{as_trained}.")
+            sentences.append(f"{encoder.name}: the image was read at {in_words(read_at)}{as_trained}.")
         depth = encoder.embedding.provenance.depth
         if depth:
             sentences.append(f"{encoder.name}: depth of its tokens: {depth}.")
@@ -334,6 +335,17 @@ def warnings_of(outcome: RunOutcome) -> list[str]:
         if asked is not None and stack is not None and abs(asked) > stack.depth:
             sentences.append(f"{encoder.name}: there are {stack.depth} blocks; block {stack.block} is shown.")
     return sentences
+
+
+def _of_empty(outcome: RunOutcome) -> list[str]:
+    """Say how to leave out what is around a sector or tissue, where that is much."""
+    request = outcome.request
+    found = next((each.embedding.foreground for each in outcome.encoders), None)
+    share = 0.0 if found is None else float(1 - found.mean())
+    if share < MUCH_EMPTY or request.mask is not None or request.options.mask:
+        return []
+    left_out = "--mask auto leaves out what of that lies around tissue or a field of view"
+    return [f"In {100 * share:.0f} % of the region nothing varies; {left_out}."]
 
 
 def _write_maps(

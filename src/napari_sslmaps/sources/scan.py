@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sslmaps.core.baselines import structured_tokens, unit_pixels
 from napari_sslmaps.core.preprocess import FEW_BITS, Window, auto_window, check_finite
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.errors import UnsupportedImageError
@@ -17,6 +18,10 @@ from napari_sslmaps.sources.protocol import ImageSource
 _STRIP_PIXELS = 4_000_000
 _SAMPLES_PER_STRIP = 1_000_000
 _SAMPLES = 8_000_000
+_PATCH, _LATTICE = 16, 24
+"""Pixels along a patch, and patches along a side, by which it is estimated how much is empty."""
+MUCH_EMPTY = 0.25
+"""Share of empty tokens from which maps of the tissue or field of view alone are proposed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,39 @@ def scan_region(
     return RegionScan(
         digest.hexdigest(), low, high, choose_window(source, np.concatenate(samples), low, high)
     )
+
+
+def empty_share(source: ImageSource, region: Region) -> float:
+    """Estimate in which share of a region nothing varies, by patches on a lattice; for pixels in memory.
+
+    Parameters
+    ----------
+    source, region
+        Image, and the region of it to look at.
+
+    Returns
+    -------
+    float
+        Share of patches that are flat, as `embed` tells them; 0 for a region that is smaller than a patch.
+
+    Raises
+    ------
+    UnsupportedImageError
+        If it cannot be read.
+    """
+    rows, cols = (side // _PATCH for side in region.shape_yx)
+    if not rows or not cols:
+        return 0.0
+    step_y, step_x = (-(-count // _LATTICE) for count in (rows, cols))
+    found = []
+    for top in range(0, rows, step_y):
+        strip = source.read(region.part(top * _PATCH, 0, _PATCH, cols * _PATCH))
+        cells = strip.reshape(_PATCH, cols, _PATCH, -1)[:, ::step_x]
+        found.append(cells.reshape(_PATCH, -1, *strip.shape[2:]))
+    pixels = np.concatenate(found)
+    check_finite(pixels)
+    window = choose_window(source, pixels.reshape(-1), float(pixels.min()), float(pixels.max()))
+    return float(1 - structured_tokens(unit_pixels(pixels, window), _PATCH).mean())
 
 
 def choose_window(source: ImageSource, sample: NDArray[Any], low: float, high: float) -> Window:

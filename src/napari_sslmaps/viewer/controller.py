@@ -350,6 +350,7 @@ class Controller:
             "resolution",
             "token_block",
             "token_norm",
+            "options",  # the scale is of the region
             "chosen",
             "available",
             "loading",

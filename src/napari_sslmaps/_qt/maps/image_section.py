@@ -6,7 +6,7 @@ from typing import Any
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QPushButton, QSpinBox, QVBoxLayout, QWidget
 
-from napari_sslmaps._qt.parts import GAP, ComboBox, FileMenu, Section, dim, note, quiet, titled
+from napari_sslmaps._qt.parts import GAP, ComboBox, FileMenu, Lines, Section, dim, note, quiet, titled
 from napari_sslmaps.core.tiling import ONE_PASS, TILED, Tiling
 from napari_sslmaps.sources.base import Contents
 from napari_sslmaps.viewer.canvas.image_layer import spacing_of
@@ -73,8 +73,7 @@ class ImageSection(Section):
         self.how.body.addLayout(titled("Read at", self.reading, self.keep))
         self.how.body.addLayout(titled("Context", self.tiling))
         self.how.body.addLayout(titled("Detail", self.detail))
-        self.plan = note()
-        self.plan.setMinimumHeight(2 * self.plan.fontMetrics().lineSpacing())
+        self.plan = Lines(4)  # room for all that is said of a run, so that nothing below moves
         self.sessions = FileMenu(
             "session",
             "Save image, anchors and options as a session, and open it again.",
@@ -137,7 +136,7 @@ class ImageSection(Section):
 
     def set_plan(self, plan: Status) -> None:
         """Say what a run will do, or why it cannot."""
-        self.plan.setText(plan.text)
+        self.plan.show_text(plan.text)
         dim(self.plan, failed=plan.failed)
 
 

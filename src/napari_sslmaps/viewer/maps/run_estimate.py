@@ -8,7 +8,7 @@ from napari.layers import Image
 
 from napari_sslmaps.core.placed_mask import PlacedMask
 from napari_sslmaps.core.region import Region
-from napari_sslmaps.core.resolution import far_from_trained
+from napari_sslmaps.core.resolution import far_from_trained, in_words
 from napari_sslmaps.core.units import size_text
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import RegionError, SSLMapsError
@@ -22,13 +22,14 @@ from napari_sslmaps.pipeline.planning import (
     working_resolution,
 )
 from napari_sslmaps.sources.protocol import ImageSource
+from napari_sslmaps.sources.scan import MUCH_EMPTY, empty_share
 from napari_sslmaps.viewer.canvas.image_layer import LayerSource
 from napari_sslmaps.viewer.maps.throughput import ReadSpeed, ThroughputStore
 from napari_sslmaps.viewer.state.tasks import TaskCallbacks, TaskContext, TaskRunner
 from napari_sslmaps.viewer.state.workspace import Status, WorkspaceModel
 
-_MUCH = 0.25
-"""Share of empty tokens from which maps of the tissue or field of view alone are proposed."""
+_ALL = 0.99
+"""Share of empty patches from which there is nothing that could be left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,7 @@ class RunEstimate:
         self._begun: object = None
         self._done: object = None
         self._empty = 0.0
+        self._looked: tuple[object, float] = (None, 0.0)
 
     def update(self) -> None:
         """Say it anew, because something was chosen or measured."""
@@ -142,6 +144,7 @@ class RunEstimate:
     def forget(self) -> None:
         """Take note that what was run is of other pixels."""
         self._done = None
+        self._looked = None, 0.0
 
     def _describe(
         self, image: Image, source: LayerSource, region: Region, specs: Sequence[EncoderSpec]
@@ -152,26 +155,48 @@ class RunEstimate:
         line += self._read_at(source, region, specs[0])
         if len(specs) > 1:
             line += f" × {len(specs)} encoders"
+        line += self._compared_at(source, region)
         self._chosen = image.unique_id, self._planned[0], tuple(specs)
         far = self._far(source, region, specs)
         warned = f". {far[:-1]}" if far else ""
         if self._chosen == self._done:
-            return Status(f"{line}{warned}{self._of_empty()}")
+            return Status(f"{line}{warned}{self._of_empty(self._empty)}")
         reading = self._readers.known(source, region.level) or 0.0
         cost = cost_of(specs, plans, [self._throughputs.known(spec) for spec in specs], reading)
-        text, free = f"{line}, {cost.describe()}{warned}", self.free_bytes()
+        foreseen = self._of_empty(self._foreseen(source, region))
+        text, free = f"{line}, {cost.describe()}{warned}{foreseen}", self.free_bytes()
         if cost.megabytes * 1e6 <= free:
             return Status(f"{text} (loading libraries …)" if self._workspace.loading else text)
         return Status(f"{text}. Only {size_text(free / 1e6)} of memory are free.", failed=True)
 
-    def _of_empty(self) -> str:
-        """Say how to leave out what is around a sector or tissue, where that is much and was run."""
-        if self._empty < _MUCH or self._workspace.region == "mask":
+    def _of_empty(self, share: float) -> str:
+        """Say how to leave out what is around a sector or tissue, where that is much."""
+        if share < MUCH_EMPTY or self._workspace.region == "mask":
             return ""
         return (
-            f". In {100 * self._empty:.0f} % of it nothing varies; Region: Tissue or field of view leaves "
+            f". In {100 * share:.0f} % of it nothing varies; Region: Tissue or field of view leaves "
             "out what of that lies around"
         )
+
+    def _foreseen(self, source: LayerSource, region: Region) -> float:
+        """Return the share of a region in memory that is empty; 0 of one that a file would be read for."""
+        key = source.layer_id, region
+        if self._looked[0] != key:
+            found = 0.0 if source.lazy else empty_share(source, region)
+            self._looked = key, found if found < _ALL else 0.0
+        return self._looked[1]
+
+    def _compared_at(self, source: LayerSource, region: Region) -> str:
+        """Say the neighbourhood that tokens are averaged over, where it is another for another region."""
+        scale = self._workspace.scale
+        if scale.unit != "%" or not scale.value:
+            return ""
+        sides = (
+            side * factor
+            for side, factor in zip(region.shape_yx, source.levels[region.level].downsample_yx, strict=True)
+        )
+        sigma = scale.value / 100 * min(sides)
+        return f", compared at σ {sigma:.3g} px, {scale.value:.2g} % of its shorter side"
 
     def _read_at(self, source: LayerSource, region: Region, spec: EncoderSpec) -> str:
         """Say at which resolution a region is read, where that is not what the file has."""
@@ -184,7 +209,7 @@ class RunEstimate:
         file = (
             f"the file has {own[0]:.3g} µm/px" if own else f"{min(source.levels[0].shape_yx)} px in the file"
         )
-        return f", read at {found}{trained} ({file})"
+        return f", read at {in_words(found)}{trained} ({file})"
 
     def _far(self, source: LayerSource, region: Region, specs: Sequence[EncoderSpec]) -> str:
         """Warn where a region is read far from what encoders learned at; name them unless it is all."""

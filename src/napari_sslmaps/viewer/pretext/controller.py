@@ -10,6 +10,7 @@ from napari.layers import Image, Layer
 
 from napari_sslmaps.core.pretext_views import Panel, PretextView
 from napari_sslmaps.core.region import Region
+from napari_sslmaps.core.resolution import in_words
 from napari_sslmaps.encoders.methods.registry import METHODS
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.errors import Cancelled, RegionError, SSLMapsError
@@ -283,5 +284,5 @@ def _left_out(setting: Setting, view: PretextView) -> tuple[str, ...]:
 
 def _size(view: PretextView) -> str:
     height, width = view.region.shape_yx
-    read_at = f", read at {view.provenance.resolution}" if view.provenance.resolution else ""
+    read_at = f", read at {in_words(view.provenance.resolution)}" if view.provenance.resolution else ""
     return f"{height} × {width} px{read_at}, {view.grid.rows} × {view.grid.cols} tokens"
