@@ -16,13 +16,12 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, Literal
 
-from platformdirs import user_cache_path
-
+from napari_sslmaps.cache.store import Cache
 from napari_sslmaps.encoders.catalog import EMBEDDED, recorded_sha256, weights_path
 from napari_sslmaps.encoders.published.local import published_specs
 from napari_sslmaps.encoders.registry import get_spec
 from napari_sslmaps.encoders.user_encoders import UserEncodersWarning, config_folder, remembered
-from napari_sslmaps.errors import SSLMapsError
+from napari_sslmaps.errors import InvalidOptionError, SSLMapsError
 from napari_sslmaps.pipeline.free_memory import address_space_left
 
 Status = Literal["ok", "note", "fault"]
@@ -91,7 +90,7 @@ def examine() -> list[Check]:
         check_dicom_decoders(),
         check_openslide(),
         *(check_weights(name) for name in EMBEDDED),
-        check_folder("cache", user_cache_path("napari-sslmaps")),
+        check_cache(),
         check_folder("configuration", config_folder()),
         check_hub(),
         *check_user_encoders(),
@@ -245,6 +244,14 @@ def check_user_encoders() -> list[Check]:
         else Check(spec.name, "ok", f"yours, {spec.architecture.summary}, sha256 {spec.sha256[:12]}…")
         for spec in specs
     ]
+
+
+def check_cache() -> Check:
+    """Whether embeddings can be kept in the folder of the cache, wherever the environment says it is."""
+    try:
+        return check_folder("cache", Cache().root)
+    except InvalidOptionError as error:
+        return Check("cache", "fault", str(error), "correct or unset the variable")
 
 
 def check_folder(name: str, folder: Path) -> Check:

@@ -160,6 +160,24 @@ def test_a_cache_that_cannot_be_written_is_a_fault(tmp_path: Path) -> None:
     assert (check.status, check.fix.startswith("make ")) == ("fault", True)
 
 
+def test_the_cache_is_looked_for_where_the_environment_says(tmp_path, monkeypatch):
+    monkeypatch.setenv("NAPARI_SSLMAPS_CACHE", str(tmp_path / "elsewhere"))
+    found = doctor.check_cache()
+    assert (found.status, found.detail.split(",")[0]) == ("ok", str(tmp_path / "elsewhere"))
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("NAPARI_SSLMAPS_CACHE", str(tmp_path / "file" / "cache"))
+    assert doctor.check_cache().status == "fault"
+    monkeypatch.setenv("NAPARI_SSLMAPS_CACHE_GB", "many")
+    assert "NAPARI_SSLMAPS_CACHE_GB; got 'many'" in doctor.check_cache().detail
+
+
+def test_looking_at_the_cache_leaves_what_is_in_a_strangers_folder_alone(tmp_path, monkeypatch):
+    (tmp_path / "scan.zarr").mkdir()
+    monkeypatch.setenv("NAPARI_SSLMAPS_CACHE", str(tmp_path))
+    assert doctor.check_cache().status == "ok"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["napari-sslmaps-cache", "scan.zarr"]
+
+
 def test_remembered_encoders_that_moved_are_noted(tmp_path: Path) -> None:
     for name in ("mine", "gone"):
         remember(write_encoder(tmp_path / f"{name}.safetensors", "mae"))

@@ -80,6 +80,14 @@ def test_a_link_to_nowhere_and_a_folder_are_nobody_s_file(tmp_path: Path) -> Non
     check_file(tmp_path / "new")
 
 
+def test_a_figure_needs_a_folder_that_can_be_written_to(tmp_path: Path) -> None:
+    """Said before anything is computed."""
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(ExportError, match="is not one"):
+        check_file(tmp_path / "file" / "figure.png")
+    check_file(tmp_path / "new" / "figure.png")
+
+
 def test_results_need_a_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     for place in (tmp_path / "file", tmp_path / "file" / "below"):

@@ -51,13 +51,14 @@ def check_claim(
 
 
 def check_file(path: Path) -> None:
-    """Refuse to replace a file that this package did not write, or what is no file.
+    """Refuse to replace a file that this package did not write, or a place that cannot be written to.
 
     Raises
     ------
     ExportError
-        If there is one.
+        If there is such a file or what is no file, or its folder is on a disk that is read-only.
     """
+    _check_writable(path.parent)
     if os.path.lexists(path) and not _is_ours(path):
         raise stranger(path)
 
