@@ -31,6 +31,7 @@ def tiny_architecture(method: str) -> ViTArchitecture | UNetArchitecture:
     return {
         "mae": TINY_VIT,
         "dino": TINY_VIT,
+        "beit": replace(TINY_VIT, layer_scale=True, added=False, relative="geometric-cubic"),
         "ijepa": replace(TINY_VIT, class_token=False),
         "dinov2": replace(TINY_VIT, registers=4, layer_scale=True),
         "dinov3": replace(TINY_VIT, registers=4, layer_scale=True, rope=True, qkv_bias=False, eps=1e-5),

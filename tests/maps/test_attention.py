@@ -6,6 +6,7 @@ from napari_sslmaps.core.results import Embedding, Provenance
 from napari_sslmaps.errors import InvalidOptionError, MapUnavailableError
 from napari_sslmaps.maps.attention import (
     AttentionStack,
+    QueriesKeys,
     activation_map,
     attention_map,
     attention_rows,
@@ -32,7 +33,9 @@ def test_rows_and_means_are_those_of_the_full_matrix():
     queries, keys = torch.randn(2, 3, 50, 8), torch.randn(2, 3, 50, 8)
     full = (queries @ keys.transpose(-2, -1) * 0.3).softmax(-1)
     torch.testing.assert_close(attention_rows(queries[:, :, 4:6], keys, 0.3), full[:, :, 4:6])
-    torch.testing.assert_close(mean_attention_received(queries, keys, 0.3, chunk=7), full.mean(2))
+    torch.testing.assert_close(
+        mean_attention_received(QueriesKeys(queries, keys, 0.3), chunk=7), full.mean(2)
+    )
 
 
 def test_reductions_over_heads():
@@ -106,4 +109,4 @@ def test_fewer_queries_are_treated_at_once_where_there_are_more_keys():
     torch.manual_seed(0)
     queries, keys = torch.randn(1, 1, 3, 2), torch.randn(1, 1, 20_000, 2)
     full = (queries @ keys.transpose(-2, -1)).softmax(-1)
-    torch.testing.assert_close(mean_attention_received(queries, keys, 1.0), full.mean(2))
+    torch.testing.assert_close(mean_attention_received(QueriesKeys(queries, keys, 1.0)), full.mean(2))

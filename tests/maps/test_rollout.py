@@ -3,13 +3,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_sslmaps.maps.attention import attention_rollout, attention_rows
+from napari_sslmaps.maps.attention import QueriesKeys, attention_rollout, attention_rows
 
 
 def blocks_of(count, length, seed):
     generator = torch.Generator().manual_seed(seed)
     return [
-        (*torch.randn(2, 2, 3, length, 4, generator=generator, dtype=torch.float32) * 3, 0.5)
+        QueriesKeys(*torch.randn(2, 2, 3, length, 4, generator=generator, dtype=torch.float32) * 3, 0.5)
         for _ in range(count)
     ]
 
@@ -21,7 +21,7 @@ def test_it_is_the_row_of_the_full_product(count, length, chunk, seed):
     start[:, length // 2] = 1
     start /= start.sum(dim=1, keepdim=True)
     flow = torch.eye(length).expand(2, -1, -1)
-    for queries, keys, scale in blocks:
+    for queries, keys, scale, _ in blocks:
         full = attention_rows(queries, keys, scale).mean(dim=1)
         flow = (full + torch.eye(length)) / 2 @ flow
     found = attention_rollout(reversed(blocks), start, chunk=chunk)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
 
@@ -77,7 +77,15 @@ class AttentionStack:
     anchor: tuple[float, float] | None = None
 
 
-def attention_rows(queries: "Tensor", keys: "Tensor", scale: float) -> "Tensor":
+class RowBias(Protocol):
+    """Bias that a block adds to its attention logits, given row by row."""
+
+    def rows(self, rows: slice) -> "Tensor":
+        """(heads, M, N) of some queries of the sequence."""
+        ...
+
+
+def attention_rows(queries: "Tensor", keys: "Tensor", scale: float, bias: "Tensor | None" = None) -> "Tensor":
     """Attention of some queries over all keys.
 
     Parameters
@@ -88,6 +96,8 @@ def attention_rows(queries: "Tensor", keys: "Tensor", scale: float) -> "Tensor":
         (B, heads, N, d) projected keys of the whole sequence.
     scale
         Factor on the logits, 1/√d.
+    bias
+        (heads, M, N) added to the logits, where positions are relative; None for nothing.
 
     Returns
     -------
@@ -95,7 +105,23 @@ def attention_rows(queries: "Tensor", keys: "Tensor", scale: float) -> "Tensor":
         (B, heads, M, N) float32; each row sums to one.
     """
     logits = (queries.float() * scale) @ keys.float().transpose(-2, -1)
-    return logits.softmax(dim=-1)
+    return (logits if bias is None else logits + bias.float()).softmax(dim=-1)
+
+
+class QueriesKeys(NamedTuple):
+    """Queries and keys of a block, (B, heads, N, d), and what makes logits of them."""
+
+    queries: "Tensor"
+    keys: "Tensor"
+    scale: float
+    """Factor on the logits, 1/√d."""
+    bias: RowBias | None = None
+    """What is added to them, where positions are relative."""
+
+    def rows(self, rows: slice) -> "Tensor":
+        """Attention (B, heads, M, N) float32 of some queries, each row summing to one."""
+        bias = None if self.bias is None else self.bias.rows(rows)
+        return attention_rows(self.queries[:, :, rows], self.keys, self.scale, bias)
 
 
 def queries_at_once(length: int) -> int:
@@ -103,9 +129,7 @@ def queries_at_once(length: int) -> int:
     return min(256, max(16, _VALUES_AT_ONCE // max(1, length)))
 
 
-def mean_attention_received(
-    queries: "Tensor", keys: "Tensor", scale: float, *, chunk: int | None = None
-) -> "Tensor":
+def mean_attention_received(projected: QueriesKeys, *, chunk: int | None = None) -> "Tensor":
     """Mean over the queries of the attention each key receives.
 
     Since mean_i(A·V) = (mean_i A)·V, this is what a mean-pooled output reads, the
@@ -113,10 +137,8 @@ def mean_attention_received(
 
     Parameters
     ----------
-    queries, keys
-        (B, heads, M, d) and (B, heads, N, d).
-    scale
-        Factor on the logits, 1/√d.
+    projected
+        Queries and keys of the block.
     chunk
         Queries treated at once: memory is B × heads × chunk × N × 4 bytes. `queries_at_once` if omitted.
 
@@ -125,11 +147,12 @@ def mean_attention_received(
     Tensor
         (B, heads, N) float32; each row sums to one.
     """
-    batch, heads, count, _ = queries.shape
-    total = keys.new_zeros(batch, heads, keys.shape[2]).float()
-    chunk = chunk or queries_at_once(keys.shape[2])
+    batch, heads, count, _ = projected.queries.shape
+    length = projected.keys.shape[2]
+    total = projected.keys.new_zeros(batch, heads, length).float()
+    chunk = chunk or queries_at_once(length)
     for start in range(0, count, chunk):
-        total += attention_rows(queries[:, :, start : start + chunk], keys, scale).sum(dim=2)
+        total += projected.rows(slice(start, start + chunk)).sum(dim=2)
     return total / count
 
 
@@ -282,10 +305,6 @@ def activation_map(embedding: Embedding) -> ActivationMap:
     return ActivationMap(values=embedding.activation, grid=embedding.grid, provenance=embedding.provenance)
 
 
-QueriesKeys = tuple["Tensor", "Tensor", float]
-"""(B, heads, N, d) queries and keys of a block, and the factor on their logits."""
-
-
 def attention_rollout(
     blocks: Iterable[QueriesKeys], start: "Tensor", *, chunk: int | None = None
 ) -> "Tensor":
@@ -313,17 +332,17 @@ def attention_rollout(
     """
     weights = start.float()
     chunk = chunk or queries_at_once(start.shape[1])
-    for queries, keys, scale in blocks:
-        weights = (weights + _pass_down(weights, queries, keys, scale, chunk)) / 2
+    for projected in blocks:
+        weights = (weights + _pass_down(weights, projected, chunk)) / 2
     return weights
 
 
-def _pass_down(weights: "Tensor", queries: "Tensor", keys: "Tensor", scale: float, chunk: int) -> "Tensor":
+def _pass_down(weights: "Tensor", projected: QueriesKeys, chunk: int) -> "Tensor":
     total = weights.new_zeros(weights.shape)
     for begin in range(0, weights.shape[1], chunk):
         part = weights[:, None, None, begin : begin + chunk]
         if part.any():
-            rows = attention_rows(queries[:, :, begin : begin + chunk], keys, scale)
+            rows = projected.rows(slice(begin, begin + chunk))
             total += (part @ rows).mean(dim=1)[:, 0]
     return total
 

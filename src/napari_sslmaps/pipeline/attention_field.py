@@ -11,7 +11,7 @@ from napari_sslmaps.core.results import AttentionKind, Float32, Provenance
 from napari_sslmaps.core.tiling import Tile
 from napari_sslmaps.core.whole import whole_number
 from napari_sslmaps.errors import InvalidAnchorError, InvalidOptionError
-from napari_sslmaps.maps.attention import AttentionStack, QueriesKeys, attention_rollout, attention_rows
+from napari_sslmaps.maps.attention import AttentionStack, QueriesKeys, attention_rollout
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,7 +57,7 @@ class AttentionField:
     Parameters
     ----------
     projected
-        Block, from 1 → its (1, heads, N, d) queries and keys and the factor on their logits.
+        Block, from 1 → what it attends with: (1, heads, N, d) queries and keys.
     tile
         The tile, on the grid.
     depth
@@ -128,17 +128,16 @@ class AttentionField:
     def _index(self, token: tuple[int, int]) -> int:
         """Place of a token in the tile's sequence."""
         rows, cols = self.tile.shape
-        keys = next(iter(self.projected.values()))[1]
+        keys = next(iter(self.projected.values())).keys
         inside = (token[0] - self.tile.rows.start) * cols + token[1] - self.tile.cols.start
         return int(keys.shape[2]) - rows * cols + inside
 
     def _row(self, token: tuple[int, int], number: int) -> "Tensor":
-        queries, keys, scale = self.projected[number]
         index = self._index(token)
-        return attention_rows(queries[:, :, index : index + 1], keys, scale)[0, :, 0]
+        return self.projected[number].rows(slice(index, index + 1))[0, :, 0]
 
     def _rollout(self, token: tuple[int, int], number: int) -> "Tensor":
-        keys = self.projected[number][1]
+        keys = self.projected[number].keys
         start = keys.new_zeros(1, keys.shape[2]).float()
         start[0, self._index(token)] = 1
         return attention_rollout((self.projected[block] for block in range(number, 0, -1)), start)

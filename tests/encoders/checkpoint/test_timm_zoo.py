@@ -14,7 +14,7 @@ from napari_sslmaps.encoders.overrides import Overrides
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.errors import CheckpointError, InvalidOptionError
 
-MODULES = ("vision_transformer", "deit", "eva")
+MODULES = ("vision_transformer", "deit", "eva", "beit")
 SMALLER = ({"embed_dim": 128, "num_heads": 4, "depth": 2}, {"depth": 2})
 
 
@@ -93,7 +93,6 @@ def test_a_network_of_timm_is_right_or_refused_by_name(tmp_path, name):
     ("name", "said"),
     [
         ("test_vit_relpos", "relative positions"),
-        ("beit_base_patch16_224", "BEiT"),
         ("samvit_base_patch16_224", "SAM or MedSAM"),
         ("hiera_tiny_224", "Hiera"),
         ("swin_tiny_patch4_window7_224", "a Swin transformer"),

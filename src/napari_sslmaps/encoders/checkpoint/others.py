@@ -46,12 +46,7 @@ _OTHERS: tuple[tuple[str, str], ...] = (
     ),
     (r"blocks\.\d+\.(attns|ffns)\.\d+\.", "a transformer of parallel blocks"),
     (r"blocks\.\d+\.(in_proj|attn_out_proj|mlp_out_proj)\.", "a transformer of parallel blocks"),
-    (r"attn\.relative_position_bias_table$", "BEiT or USFM, whose attention depends on relative positions"),
-    (
-        r"(^|\.)(rel_pos|shared_rel_pos)(_bias)?\.",
-        "a transformer of relative positions, as BEiT and USFM are",
-    ),
-    (r"attn\.rel_pos\.", "a transformer of relative positions"),
+    (r"(^|\.)(rel_pos|shared_rel_pos)\.", "a transformer of relative positions, which are not BEiT's"),
     (r"blocks\.\d+\.attn\.lambda_[qk]\d$", "a transformer of differential attention"),
     (r"blocks\.\d+\.attn\.[qk]_norm\.", "a transformer that norms its queries and keys"),
     (

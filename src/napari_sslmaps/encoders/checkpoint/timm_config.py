@@ -13,6 +13,7 @@ from typing import Any
 import timm
 import torch
 from timm.layers.mlp import SwiGLUPacked
+from timm.models.beit import Beit
 from timm.models.convnext import ConvNeXt
 from timm.models.deit import VisionTransformerDistilled
 from timm.models.eva import Eva
@@ -26,6 +27,7 @@ from napari_sslmaps.encoders.families.unet import unet_shape
 from napari_sslmaps.encoders.families.unet_network import build_unet
 from napari_sslmaps.encoders.families.vit import ViTArchitecture
 from napari_sslmaps.encoders.families.vit_network import build_vit
+from napari_sslmaps.encoders.methods.beit import TABLE, joined_biases, renamed, share_tables
 from napari_sslmaps.encoders.methods.method import Method
 from napari_sslmaps.encoders.methods.registry import METHODS
 from napari_sslmaps.encoders.recognition import Fact
@@ -212,10 +214,10 @@ def _difference(network: nn.Module, state: Mapping[str, Tensor]) -> str:
     The number of positions may differ: it is that of the training's images.
     """
     stem = "encoder." if isinstance(network, _CNNS) else ""
-    theirs = {
-        f"{stem}{OTHER_NAMES.get(key, key)}": tuple(tensor.shape)
-        for key, tensor in network.state_dict().items()
-    }
+    named = network.state_dict()
+    if isinstance(network, Beit):
+        named = joined_biases(share_tables(renamed(named)))
+    theirs = {f"{stem}{OTHER_NAMES.get(key, key)}": tuple(tensor.shape) for key, tensor in named.items()}
     theirs = {key: shape for key, shape in theirs.items() if _is_encoder(key)}
     ours = {key: tuple(tensor.shape) for key, tensor in state.items() if _is_encoder(key)}
     for word, found, said in (
@@ -233,7 +235,7 @@ def _difference(network: nn.Module, state: Mapping[str, Tensor]) -> str:
 
 def _is_encoder(key: str) -> bool:
     behind = key.startswith(tuple(HEADS)) or key == "pos_embed" or key.endswith("num_batches_tracked")
-    return not behind and not key.endswith(("k_bias", ".periods"))
+    return not behind and not key.endswith(("k_bias", ".periods", TABLE))
 
 
 def _width(shapes: Mapping[str, tuple[int, ...]]) -> int:
@@ -246,11 +248,16 @@ def _depth(shapes: Mapping[str, tuple[int, ...]]) -> int:
 
 def _unlike(network: Any, state: Mapping[str, Tensor]) -> str:
     """Say what a network of timm is, if it is computed otherwise than the one built here; else empty."""
-    kind = type(network).__name__
     if isinstance(network, _CNNS) and any(key.startswith("encoder.") for key in state):
         return _unlike_cnn(network, state)
+    if isinstance(network, Beit):
+        return _unlike_beit(network, state)
     if type(network) not in {VisionTransformer, VisionTransformerDistilled, Eva}:
-        return f"timm's {kind}"
+        return f"timm's {type(network).__name__}"
+    return _unlike_plain(network, state)
+
+
+def _unlike_plain(network: Any, state: Mapping[str, Tensor]) -> str:
     rotary = isinstance(network, Eva)
     if rotary and type(network.rope).__name__ != "RotaryEmbeddingDinoV3":
         return "a rotary transformer of timm's own, which is not DINOv3's"
@@ -270,6 +277,19 @@ def _unlike_cnn(network: Any, state: Mapping[str, Tensor]) -> str:
     shape = convnext_shape(state).corrected(eps=_eps(network))
     twin = _on_meta(lambda: build_convnext(shape).encoder)
     return "" if _parts(network) == _parts(twin) else "a ConvNeXt with other layers than DINOv3's"
+
+
+def _unlike_beit(network: Any, state: Mapping[str, Tensor]) -> str:
+    """Compare the layers of timm's BEiT, whose block and attention are classes of their own."""
+    twin: Any = _on_meta(lambda: build_vit(_twin_shape(network, state, rotary=False)))
+    ours = twin.blocks[0]
+    for block in network.blocks:
+        for part in ("norm1", "mlp", "norm2"):
+            if found := _first_other(_parts(getattr(block, part)), _parts(getattr(ours, part))):
+                return f"a BEiT with {found}"
+        if block.attn.scale != ours.attn.scale:
+            return "a BEiT with other attention logits"
+    return ""
 
 
 def _unlike_transformer(network: Any, twin: Any, *, rotary: bool) -> str:
@@ -309,6 +329,7 @@ def _twin_shape(network: Any, state: Mapping[str, Tensor], *, rotary: bool) -> V
         swiglu=gated or fc1[0] == 2 * fc2[-1],
         eps=_eps(network),
         channels=network.patch_embed.proj.in_channels,
+        relative="geometric-linear" if f"blocks.0.{TABLE}" in state else "",
     )
 
 
@@ -372,7 +393,9 @@ def _of_network(network: Any, name: str, arguments: Mapping[str, Any]) -> dict[s
     )
     rows, columns = network.patch_embed.grid_size
     facts["grid"] = Fact((int(rows), int(columns)), source)
-    if not isinstance(network, Eva):
+    if isinstance(network, Beit):
+        facts["relative"] = Fact("geometric-linear", "as timm resizes them")
+    elif not isinstance(network, Eva):
         placed = 0 if network.no_embed_class else network.num_prefix_tokens
         facts["prefix_positions"] = Fact(placed, source)
     if isinstance(network.norm, nn.Identity):

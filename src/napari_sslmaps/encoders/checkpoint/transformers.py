@@ -1,4 +1,4 @@
-"""Folders that transformers saved → our layout: ViT-MAE, I-JEPA, DINOv3, DINOv2 and plain ViT."""
+"""Folders that transformers saved → our layout: ViT-MAE, I-JEPA, BEiT, DINOv3, DINOv2 and plain ViT."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -16,6 +16,7 @@ from napari_sslmaps.encoders.checkpoint.transformers_names import (
     read_number,
     translate_key,
 )
+from napari_sslmaps.encoders.methods.beit import TABLE, share_tables
 from napari_sslmaps.encoders.methods.method import ModelType
 from napari_sslmaps.encoders.recognition import Fact, PretextHeads, Translated
 from napari_sslmaps.errors import CheckpointError
@@ -54,6 +55,7 @@ def translate_transformers(
     for key in beside:
         left_out[origins[key]] = "mask token" if key == "mask_token" else "MAE decoder"
     _check_depths(config, state, beside)
+    state = share_tables(state)
     if "reg_token" in state and "pos_embed" in state and config["model_type"] != "deit":
         _move_class_position(state)
     pieces = find_pieces(state)
@@ -61,10 +63,32 @@ def translate_transformers(
     if usual.rope:
         pieces, buffers = _split_biases(pieces)
         buffers["rope.periods"] = _periods(config)
-    facts = read_facts(config, preprocessor) | gate
+    facts = read_facts(config, preprocessor) | gate | _of_relative(config, state)
     layout = f"transformers {config['model_type']}"
     pretext_heads = _pretext_heads(config, usual, Joined(find_pieces(beside)), facts["eps"].value)
     return Translated(layout, Joined(pieces), buffers, left_out, pretext_heads, facts)
+
+
+def _of_relative(config: Mapping[str, Any], state: Mapping[str, Tensor]) -> dict[str, Fact]:
+    """Return what is told of tables of relative positions, if there are any, and of the last norm.
+
+    Raises
+    ------
+    CheckpointError
+        If they are of images that were no squares, which transformers reads row by row as columns.
+    """
+    if f"blocks.0.{TABLE}" not in state:
+        return {}
+    sides = config.get("image_size")
+    if isinstance(sides, list) and len(set(sides)) > 1:
+        raise CheckpointError(
+            f"Expected tables of relative positions of square images; image_size in config.json is {sides}, "
+            "of which transformers itself takes rows for columns. It cannot be loaded."
+        )
+    facts = {"relative": Fact("bilinear", "as transformers resizes them")}
+    if "norm.weight" not in state:
+        facts["final_norm"] = Fact(value=False, how="the pooled token alone is normed")
+    return facts
 
 
 def _gate(config: Mapping[str, Any], tensors: Iterable[str]) -> dict[str, Fact]:
@@ -100,6 +124,8 @@ def _rename(
             reason = "empty"
         if name == "rope_embeddings.inv_freq":
             reason = "computed from rope_theta"
+        if name.endswith("relative_position_index"):
+            reason = "computed from the grid"
         if reason is not None:
             left_out[key] = reason
         elif name in state:

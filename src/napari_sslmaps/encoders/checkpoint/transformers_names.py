@@ -19,6 +19,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from napari_sslmaps.encoders.methods.beit import DATA2VEC_IS_LIKE_BEIT
 from napari_sslmaps.encoders.methods.dino import MSN_IS_LIKE_DINO
 from napari_sslmaps.encoders.methods.method import Method, ModelType
 from napari_sslmaps.encoders.methods.registry import METHODS
@@ -30,8 +31,14 @@ _OTHERS: Mapping[str, ModelType] = {
     "vit": ModelType(),
     "vit_msn": ModelType(eps=1e-6),
     "deit": ModelType(),
+    "data2vec-vision": ModelType(),
 }
 """Types that do not tell their method: DINO, supervised and other transformers."""
+_LIKE: Mapping[str, Fact] = {
+    "vit_msn": Fact("dino", MSN_IS_LIKE_DINO, certain=False),
+    "data2vec-vision": Fact("beit", DATA2VEC_IS_LIKE_BEIT, certain=False),
+}
+"""What is shown as the method that it is like."""
 _BRANCH = "transformers' own converter takes the context encoder; config.json does not say"
 
 
@@ -69,8 +76,8 @@ def read_facts(config: Mapping[str, Any], preprocessor: Mapping[str, Any] | None
         "heads": _number(config, "num_attention_heads", usual.heads),
         "eps": _number(config, "layer_norm_eps", usual.eps),
     }
-    if config["model_type"] == "vit_msn":
-        facts["method"] = Fact("dino", MSN_IS_LIKE_DINO, certain=False)
+    if config["model_type"] in _LIKE:
+        facts["method"] = _LIKE[config["model_type"]]
     if method is not None:
         facts["method"] = Fact(method.name, f"model_type {config['model_type']!r} in config.json")
         if method.converted_branch:
@@ -165,6 +172,7 @@ _TOP = (
     (r"embeddings\.(cls_token|mask_token)$", r"\1"),
     (r"(layernorm|norm)\.", "norm."),
     (r"decoder\.(?=decoder_|mask_token$)", ""),
+    (r"(encoder\.relative_position_bias|shared_position_bias)\.", "rel_pos_bias."),
 )
 _INSIDE = (
     (r"(layernorm_before|norm1)\.", "norm1."),
@@ -175,6 +183,8 @@ _INSIDE = (
     (r"attention\.(attention\.)?qkv(_proj)?\.", "attn.qkv."),
     (r"attention\.(output\.dense|o_proj)\.", "attn.proj."),
     (r"(intermediate\.dense|mlp\.fc1|mlp\.weights_in)\.", "mlp.fc1."),
+    (r"(attention\.attention\.)?relative_position_bias\.", "attn."),
+    (r"lambda_([12])$", r"ls\1.gamma"),
     (r"(output\.dense|mlp\.fc2|mlp\.down_proj|mlp\.weights_out)\.", "mlp.fc2."),
 )
 PARTS: Mapping[str, tuple[str, ...]] = {"qkv": ("q", "k", "v"), "fc1": ("g", "x")}
@@ -186,6 +196,10 @@ LEFT_OUT: Mapping[str, str] = {
     "cls_classifier.": "classification head",
     "distillation_classifier.": "classification head",
     "decoder.": "pixel head",
+    "lm_head.": "head of visual tokens",
+    "decode_head.": "segmentation head",
+    "auxiliary_head.": "segmentation head",
+    "fpn": "pyramid of a segmentation network",
 }
 
 

@@ -59,10 +59,12 @@ def _translated(file: Unwrapped, name: str) -> Translated:
 
 
 def _with_config(file: Unwrapped, translated: Translated) -> Translated:
-    """Add what timm's config.json says, if it lies beside; what the file itself says wins."""
+    """Add what timm's config.json says, if it lies beside; what the file itself says for certain wins."""
     if file.config is None or file.header:
         return translated
-    return replace(translated, facts=timm_facts(file.config, translated.state) | dict(translated.facts))
+    told = timm_facts(file.config, translated.state)
+    own = {name: fact for name, fact in translated.facts.items() if fact.certain or name not in told}
+    return replace(translated, facts=told | own)
 
 
 def translate_timm(file: Unwrapped, family: Family) -> Translated:

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from napari_sslmaps.core.results import AttentionKind
-from napari_sslmaps.maps.attention import attention_rows, mean_attention_received
+from napari_sslmaps.encoders.families.relative_positions import RelativeAttention, RelativeBias
+from napari_sslmaps.maps.attention import QueriesKeys, attention_rows, mean_attention_received
 
 
 class AttentionTap:
@@ -20,9 +21,12 @@ class AttentionTap:
         self._attention: Any = attention
         self._input: Tensor | None = None
         self._rope: Tensor | None = None
+        self._grid: tuple[int, int] | None = None
 
     def _capture(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._input, self._rope = args[0], kwargs.get("rope")
+        if isinstance(self._attention, RelativeAttention):
+            self._grid = kwargs["attn_mask"]
 
     @property
     def scale(self) -> float:
@@ -37,9 +41,15 @@ class AttentionTap:
         """Projected keys, (B, heads, N, d), of the whole sequence."""
         return self._project(1, slice(None))
 
-    def projected(self) -> tuple[Tensor, Tensor, float]:
-        """Return queries and keys of the whole sequence, and the factor on their logits."""
-        return self.queries(slice(None)), self.keys(), self.scale
+    def bias(self) -> RelativeBias | None:
+        """Return what is added to the logits, where positions are relative."""
+        self._seen()
+        found: RelativeBias | None = None if self._grid is None else self._attention.bias(self._grid)
+        return found
+
+    def projected(self) -> QueriesKeys:
+        """Return queries and keys of the whole sequence, and what their logits become."""
+        return QueriesKeys(self.queries(slice(None)), self.keys(), self.scale, self.bias())
 
     @property
     def length(self) -> int:
@@ -55,8 +65,10 @@ class AttentionTap:
             ``cls`` for the CLS query's row, ``mean-query`` for the mean over all queries.
         """
         if kind == "cls":
-            return attention_rows(self.queries(slice(0, 1)), self.keys(), self.scale)[:, :, 0]
-        return mean_attention_received(self.queries(slice(None)), self.keys(), self.scale)
+            first, bias = slice(0, 1), self.bias()
+            added = None if bias is None else bias.rows(first)
+            return attention_rows(self.queries(first), self.keys(), self.scale, added)[:, :, 0]
+        return mean_attention_received(self.projected())
 
     def _seen(self) -> Tensor:
         if self._input is None:

@@ -10,6 +10,7 @@ from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.serialise import strict
 
 Gate = Literal["silu", "gelu"]
+RelativeRule = Literal["geometric-cubic", "geometric-linear", "bilinear"]
 
 
 @strict
@@ -22,7 +23,7 @@ class ViTArchitecture:
     patch, dim, depth, heads
         Patch side in pixels, token width, number of blocks, heads per block.
     grid
-        Rows and columns of tokens of the position embedding as stored.
+        Rows and columns of tokens of the position embedding as stored, or of tables of relative positions.
     mlp_hidden
         Hidden width of each block's MLP (of one branch, for SwiGLU).
     class_token, registers
@@ -63,6 +64,16 @@ class ViTArchitecture:
         Whether tokens pass the final norm, where there is one.
     channels
         Channels of its input: 3, or 1 where it learned from grey images as such.
+    added
+        Whether positions are added to tokens, where they are not rotary.
+    relative
+        Rule by which tables of relative positions, which a BEiT's blocks add to their attention logits, are
+        resized for another grid than the stored one; empty where there are no such tables. Codes differ:
+
+        - BEiT's own: stored offsets are taken to lie ever farther apart, by a constant factor, and a cubic
+          spline runs through them (``geometric-cubic``);
+        - timm: the same with straight lines (``geometric-linear``);
+        - transformers: the table is resized as a picture, ``bilinear``.
     """
 
     patch: int
@@ -88,6 +99,8 @@ class ViTArchitecture:
     token_norm: bool = True
     channels: int = 3
     rope_coords: RopeCoords = "separate"
+    added: bool = True
+    relative: RelativeRule | Literal[""] = ""
 
     @property
     def prefix_tokens(self) -> int:
@@ -156,7 +169,7 @@ class ViTArchitecture:
 
     @property
     def stored_side(self) -> int:
-        """Side in pixels of the grid of added positions; 0 with rotary ones."""
+        """Side in pixels of the grid of added or relative positions; 0 with rotary ones."""
         return 0 if self.rope else self.grid[0] * self.patch
 
     def work(self, rows: int, cols: int) -> float:
@@ -224,5 +237,8 @@ VIT = Family(
     corrections=("num_heads", "eps", "branch", "antialias", "offset", "grid", "rope_coords"),
     network="napari_sslmaps.encoders.families.vit_network:NETWORK",
     recognition="napari_sslmaps.encoders.families.vit_recognition:recognise_vit",
-    later=("prefix_positions", "rope_bfloat16", "token_block", "token_norm", "channels", "rope_coords"),
+    later=(
+        *("prefix_positions", "rope_bfloat16", "token_block", "token_norm", "channels", "rope_coords"),
+        *("added", "relative"),
+    ),
 )

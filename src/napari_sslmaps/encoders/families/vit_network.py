@@ -16,8 +16,9 @@ from torch.nn import functional
 from napari_sslmaps.core.results import AttentionKind
 from napari_sslmaps.encoders.families.extractor import TileFeatures
 from napari_sslmaps.encoders.families.family import Network
+from napari_sslmaps.encoders.families.relative_positions import RelativeAttention
 from napari_sslmaps.encoders.families.taps import AttentionTap, outputs_of, tap_attention, tap_blocks
-from napari_sslmaps.encoders.families.vit import ViTArchitecture
+from napari_sslmaps.encoders.families.vit import RelativeRule, ViTArchitecture
 from napari_sslmaps.encoders.methods.method import Method
 from napari_sslmaps.encoders.spec import RopeCoords
 
@@ -131,6 +132,8 @@ def _build_plain(architecture: ViTArchitecture, common: dict[str, Any]) -> nn.Mo
     return PlainViT(
         **common,
         **gated,
+        pos_embed="learn" if architecture.added else "none",
+        relative=architecture.relative or None,
         antialias=architecture.antialias,
         position_offset=architecture.position_offset,
         global_pool="",
@@ -148,13 +151,49 @@ class PlainViT(VisionTransformer):
     ----------
     antialias, position_offset
         Resampling of positions, as in `ViTArchitecture`.
+    relative
+        Rule by which tables of relative positions are resized, one of which every block has then.
     options
         Arguments of timm's `VisionTransformer`.
     """
 
-    def __init__(self, *, antialias: bool, position_offset: float, **options: Any) -> None:
+    def __init__(
+        self,
+        *,
+        antialias: bool,
+        position_offset: float,
+        relative: RelativeRule | None = None,
+        **options: Any,
+    ) -> None:
         super().__init__(**options)
-        self.antialias, self.position_offset = antialias, position_offset
+        self.antialias, self.position_offset, self.relative = antialias, position_offset, relative
+        if relative is not None:
+            grid: tuple[int, int] = self.patch_embed.grid_size
+            for block in cast("Any", self.blocks):
+                heads = block.attn.num_heads
+                block.attn = RelativeAttention(
+                    self.embed_dim, heads, grid, relative, qkv_bias=options["qkv_bias"]
+                )
+
+    def forward_features(self, x: Tensor, *args: Any, **options: Any) -> Tensor:
+        """Compute the normed sequence of (B, C, H, W) pixels."""
+        theirs: Any = super().forward_features
+        sequence: Tensor = theirs(x, *args, **{"attn_mask": self._grid_of(x), **options})
+        return sequence
+
+    def forward_intermediates(self, x: Tensor, *args: Any, **options: Any) -> Any:
+        """Compute what timm's function of this name gives, of (B, C, H, W) pixels."""
+        theirs: Any = super().forward_intermediates
+        return theirs(x, *args, **{"attn_mask": self._grid_of(x), **options})
+
+    def _grid_of(self, pixels: Tensor) -> tuple[int, int] | None:
+        """Rows and columns of tokens, which blocks ask for whose positions are relative; else None."""
+        if self.relative is None:
+            return None
+        rows, cols = (
+            side // patch for side, patch in zip(pixels.shape[2:], self.patch_embed.patch_size, strict=True)
+        )
+        return rows, cols
 
     def positions(self, rows: int, cols: int) -> Tensor:
         """Positions that are added on a grid of rows × cols tokens.
@@ -176,11 +215,13 @@ class PlainViT(VisionTransformer):
 
     def _pos_embed(self, x: Tensor) -> Tensor:
         """Put prefix tokens before (B, rows, cols, D) patches, and add positions."""
-        positions = self.positions(x.shape[1], x.shape[2])
         prefix = [
             token.expand(len(x), -1, -1) for token in (self.cls_token, self.reg_token) if token is not None
         ]
         patches = x.flatten(1, 2)
+        if self.pos_embed is None:
+            return torch.cat([*prefix, patches], dim=1)
+        positions = self.positions(x.shape[1], x.shape[2])
         if self.no_embed_class:
             return torch.cat([*prefix, patches + positions], dim=1)
         return torch.cat([*prefix, patches], dim=1) + positions

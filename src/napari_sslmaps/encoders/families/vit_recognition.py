@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from napari_sslmaps.encoders.families.family import Case
+from napari_sslmaps.encoders.families.relative_positions import OF_CLASS, offsets
 from napari_sslmaps.encoders.families.vit import MARK, ViTArchitecture, check_heads
 from napari_sslmaps.encoders.methods.method import Method
 from napari_sslmaps.encoders.recognition import CHANNELS, Fact, Translated, check_stated, count_of, shape_of
@@ -71,7 +72,7 @@ def recognise_vit(case: Case, method: Method, written: Architecture | None) -> A
 
 _FIELDS_OF_SHAPES = (
     *("patch", "dim", "depth", "mlp_hidden", "class_token", "registers"),
-    *("rope", "layer_scale", "qkv_bias", "swiglu", "channels"),
+    *("rope", "layer_scale", "qkv_bias", "swiglu", "channels", "added"),
 )
 
 
@@ -81,7 +82,11 @@ def _check_written(written: Any, case: Case) -> None:
     check_heads(written.heads, vit_width(case.translated.state)[0])
     seen = _blocks(case, written.heads, written.eps)
     pairs = {name: (getattr(written, name), getattr(seen, name)) for name in _FIELDS_OF_SHAPES}
-    if not seen.rope:
+    if seen.relative:
+        rows = shape_of(case.translated.state, TABLE)[0]
+        pairs["offsets"] = math.prod(offsets(written.grid)) + OF_CLASS, rows
+    pairs["relative positions"] = bool(written.relative), bool(seen.relative)
+    if not seen.rope and seen.added:
         count, claimed = shape_of(case.translated.state, "pos_embed")[1], math.prod(written.grid)
         fits = claimed <= count <= claimed + seen.class_token + seen.registers
         pairs["positions"] = claimed, claimed if fits else count
@@ -153,6 +158,9 @@ def _stated_heads(case: Case, dim: int) -> tuple[int, str] | None:
     fact = case.translated.facts.get("heads")
     if fact is not None:
         return int(fact.value), fact.how
+    if TABLE in case.translated.state:
+        columns = shape_of(case.translated.state, TABLE)[-1]
+        return columns, "columns of its tables of relative positions"
     periods = case.translated.buffers.get("rope.periods")
     if periods is not None:
         return dim // (4 * len(periods)), "width over four times the number of rotary periods"
@@ -188,6 +196,7 @@ def _doubt_given(case: Case, heads: int, stated: tuple[int, str] | None) -> None
 
 
 BLOCKS = "blocks."
+TABLE = "blocks.0.attn.relative_position_bias_table"
 WIDTHS = (16, 128)
 """Narrowest and widest head that is looked for."""
 _CLEAR, _OTHERWISE = 0.08, 0.75
@@ -279,13 +288,21 @@ def vit_shape(case: Case, method: Method, heads: int, eps: float) -> ViTArchitec
     CheckpointError
         If a tensor that tells it is missing or no transformer's.
     """
+    if TABLE in case.translated.state and "relative" not in case.translated.facts:
+        raise CheckpointError(
+            f"Expected tables of relative positions in the names of BEiT's own code, timm or transformers; "
+            f"those of {case.name} are in {case.translated.layout}'s, which are not read."
+        )
     shape = _blocks(case, heads, eps)
     if shape.rope and not any(usual.rope for usual in method.model_types.values()):
         raise InvalidOptionError(
             f"Expected added positions in {case.name}, as {method.title} has them; it has none, so they are "
             "rotary ones. Of these, only DINOv3's are computed here."
         )
-    return _with_rotation(case, shape) if shape.rope else _with_positions(case, method, shape)
+    if shape.rope:
+        return _with_rotation(case, shape)
+    placed = _with_positions(case, method, shape) if shape.added else shape
+    return _with_tables(case, placed) if shape.relative else placed
 
 
 def _blocks(case: Case, heads: int, eps: float) -> ViTArchitecture:
@@ -293,7 +310,9 @@ def _blocks(case: Case, heads: int, eps: float) -> ViTArchitecture:
     translated = case.translated
     state, facts = translated.state, translated.facts
     dim, patch = vit_width(state)
-    rope = "pos_embed" not in state
+    relative = TABLE in state
+    added = "pos_embed" in state
+    rope = not added and not relative
     gated = "blocks.0.mlp.fc1_g.weight" in state
     first = shape_of(state, f"blocks.0.mlp.{'fc1_g' if gated else 'fc1'}.weight")[0]
     hidden = shape_of(state, "blocks.0.mlp.fc2.weight")[-1]
@@ -315,6 +334,8 @@ def _blocks(case: Case, heads: int, eps: float) -> ViTArchitecture:
         final_norm="norm.weight" in state
         or ("final_norm" not in facts and not any(key.startswith("fc_norm.") for key in translated.left_out)),
         gate=facts["gate"].value if "gate" in facts else "silu",
+        added=added or rope,
+        relative=facts["relative"].value if relative else "",
     )
 
 
@@ -349,6 +370,55 @@ def _with_rotation(case: Case, shape: ViTArchitecture) -> ViTArchitecture:
     if case.overrides.keywords.keys() & {"antialias", "offset", "grid"}:
         case.doubts.append("You gave how positions are resampled; rotary ones are not, and it was not used.")
     return replace(shape, rope_bfloat16=half and not whole, rope_coords=coords or "separate")
+
+
+def _with_tables(case: Case, shape: ViTArchitecture) -> ViTArchitecture:
+    """Add the grid of tables of relative positions; say how they are resized."""
+    count, heads = shape_of(case.translated.state, TABLE)
+    if not shape.class_token or shape.registers or heads != shape.heads:
+        raise InvalidOptionError(
+            f"Expected {heads} heads, CLS and no registers in {case.name}, as its tables of relative "
+            f"positions are for; there are {shape.heads} heads and {shape.registers} registers"
+            f"{'' if shape.class_token else ', and no CLS'}. Leave the number of heads to the file."
+        )
+    grid = shape.grid if shape.added else _grid_of_table(case, count - OF_CLASS)
+    if math.prod(offsets(grid)) != count - OF_CLASS:
+        raise CheckpointError(
+            f"Expected tables of relative positions of {grid[0]} × {grid[1]} tokens in {case.name}, as its "
+            f"added positions are; they have {count} rows."
+        )
+    fact = case.translated.facts["relative"]
+    case.note("relative positions", f"{grid[0]} × {grid[1]}, for others {_RESIZED[fact.value]}", fact.how)
+    if not shape.added:
+        given = case.overrides.keywords.keys() & {"antialias", "offset", "rope_coords"}
+        case.doubts.extend(
+            f"You gave {name}, which means nothing to relative positions; it was not used."
+            for name in sorted(given)
+        )
+    return replace(shape, grid=grid)
+
+
+_RESIZED: Mapping[str, str] = {
+    "geometric-cubic": "by a cubic spline through offsets that lie ever farther apart",
+    "geometric-linear": "by straight lines between offsets that lie ever farther apart",
+    "bilinear": "as a picture, bilinear",
+}
+
+
+def _grid_of_table(case: Case, count: int) -> tuple[int, int]:
+    """Rows and columns of the grid that a table of so many offsets is of: a square, unless told otherwise."""
+    stated = case.translated.facts.get("grid")
+    side = math.isqrt(count)
+    square = ((side + 1) // 2,) * 2
+    for grid in (case.overrides.grid, square, None if stated is None else stated.value):
+        if grid and math.prod(offsets(grid)) == count:
+            return grid[0], grid[1]
+        if grid and grid == case.overrides.grid:
+            break
+    raise InvalidOptionError(
+        f"Expected the grid of tokens that {count} offsets are between; pass grid=(rows, columns) of the "
+        "images it was trained on, whose product of 2 rows - 1 and 2 columns - 1 is that number."
+    )
 
 
 def _with_positions(case: Case, method: Method, shape: ViTArchitecture) -> ViTArchitecture:

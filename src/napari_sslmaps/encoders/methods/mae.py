@@ -30,7 +30,7 @@ def _is_mae(file: Unwrapped) -> bool:
     return (
         set(file.container.split(".")) == {"model"}
         and {"patch_embed.proj.weight", "pos_embed", "cls_token", "norm.weight"} <= set(keys)
-        and not {"head.weight", "blocks.0.ls1.gamma"} & set(keys)
+        and not {"head.weight", "blocks.0.ls1.gamma", "blocks.0.attn.q_bias"} & set(keys)
     )
 
 

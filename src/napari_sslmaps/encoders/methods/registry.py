@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from napari_sslmaps.encoders.methods.beit import BEIT
 from napari_sslmaps.encoders.methods.contrastive import CONTRASTIVE
 from napari_sslmaps.encoders.methods.dino import DINO, DINOV2
 from napari_sslmaps.encoders.methods.dinov3 import DINOV3
@@ -15,6 +16,7 @@ METHODS: Mapping[str, Method] = {
     for method in (
         MAE,
         IJEPA,
+        BEIT,
         DINO,
         DINOV2,
         DINOV3,
