@@ -10,15 +10,18 @@ import timm
 import torch
 from safetensors.torch import save_file
 from timm.layers import SwiGLUPacked
+from transformers import BeitConfig, BeitForMaskedImageModeling
 
 from napari_sslmaps.encoders.checkpoint.read import inspect_checkpoint
 from napari_sslmaps.encoders.families.registry import network_of
 from napari_sslmaps.encoders.overrides import Overrides
 from napari_sslmaps.encoders.published.catalog import PUBLISHED
+from napari_sslmaps.encoders.published.fetch import download_encoder
 from napari_sslmaps.encoders.published.local import folder_to_bring_to
 from napari_sslmaps.encoders.published.medical import MEDICAL
 from napari_sslmaps.encoders.registry import get_spec, model_card
 from napari_sslmaps.encoders.spec import get_normalisation, spell_normalisation
+from napari_sslmaps.errors import LicenceNotAcceptedError, WeightsUnavailableError
 
 GATED_MLP = {"mlp_layer": SwiGLUPacked, "act_layer": torch.nn.SiLU}
 UNI2 = {
@@ -126,11 +129,29 @@ def _meddinov3() -> dict[str, torch.Tensor]:
     return state
 
 
+def _usfm() -> dict[str, torch.Tensor]:
+    network = timm.models.beit.Beit(
+        num_classes=0,
+        depth=1,
+        use_abs_pos_emb=False,
+        use_shared_rel_pos_bias=True,
+        init_values=0.1,
+        global_pool="",
+    )
+    index = torch.zeros(197, 197, dtype=torch.int64)
+    return {
+        **network.state_dict(),
+        "mask_token": torch.zeros(1, 1, 768),
+        "rel_pos_bias.relative_position_index": index,
+    }
+
+
 FILES = {
     "conch": (_conch, ()),
     "conch-v1.5": (_conch15, ()),
     "retccl": (_retccl, ()),
     "meddinov3-vit-b16": (_meddinov3, ("teacher",)),
+    "usfm": (_usfm, ()),
 }
 """Tensors as its authors' own code names them, and the keys above them; these have no config.json."""
 
@@ -152,6 +173,45 @@ def test_a_file_of_its_layout_is_what_the_list_says(tmp_path, name):
     assert report.architecture == expected
     assert (report.method, report.normalisation) == (entry.method, entry.normalisation)
     assert not any("not used" in sentence or "normalisation" in sentence for sentence in report.ambiguous)
+
+
+@pytest.mark.parametrize("name", ["beit-vit-b16", "beit-vit-l16"])
+def test_a_folder_of_beits_is_what_the_list_says(tmp_path, name):
+    entry = PUBLISHED[name]
+    shape = entry.architecture
+    config = BeitConfig(
+        hidden_size=shape.dim,
+        num_hidden_layers=1,
+        num_attention_heads=shape.heads,
+        intermediate_size=shape.mlp_hidden,
+        use_mask_token=True,
+        use_shared_relative_position_bias=True,
+        vocab_size=8,
+    )
+    BeitForMaskedImageModeling(config).save_pretrained(tmp_path, save_original_format=True)
+    described = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(described))
+    report = inspect_checkpoint(tmp_path)
+    assert report.architecture == replace(shape, depth=1, antialias=report.architecture.antialias)
+    assert (report.method, report.normalisation) == ("beit", entry.normalisation)
+    assert not report.ambiguous
+
+
+def test_what_is_not_on_the_hub_is_brought_by_hand(nobody_at_home):
+    entry = PUBLISHED["usfm"]
+    assert entry.page == "https://github.com/openmedlab/USFM"
+    assert (
+        "Fetch USFM_latest.pth from https://github.com/openmedlab/USFM yourself" in get_spec("usfm").trouble
+    )
+    with pytest.raises(LicenceNotAcceptedError):
+        download_encoder("usfm")
+    with pytest.raises(WeightsUnavailableError, match="keep theirs elsewhere"):
+        download_encoder("usfm", accept_licence=True)
+    folder = folder_to_bring_to(entry)
+    folder.mkdir(parents=True)
+    torch.save(_usfm(), folder / "USFM_latest.pth")
+    assert get_spec("usfm").path == download_encoder("usfm") == folder
+    assert inspect_checkpoint(folder).normalisation == "imagenet"
 
 
 OF_TIMM = [name for name, entry in PUBLISHED.items() if entry.repository.startswith("timm/")]

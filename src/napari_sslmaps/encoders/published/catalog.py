@@ -47,6 +47,18 @@ def _dinov3(name: str, size: str, architecture: ViTArchitecture, megabytes: floa
     return Published(name, "dinov3", shape, repository, megabytes, *_DINOV3, gated=True)
 
 
+def _beit(name: str, repository: str, architecture: ViTArchitecture, megabytes: float) -> Published:
+    shape = replace(architecture, added=False, layer_scale=True)
+    of_timm = repository.startswith("timm/")
+    own = (
+        replace(shape, relative="geometric-linear", final_norm=False)
+        if of_timm
+        else replace(shape, relative="bilinear", eps=1e-12)
+    )
+    statistics = "imagenet" if of_timm else "0.5,0.5,0.5/0.5,0.5,0.5"
+    return Published(name, "beit", own, repository, megabytes, *APACHE, normalisation=statistics, tried=False)
+
+
 def _dino(name: str, network: str, architecture: ViTArchitecture, megabytes: float) -> Published:
     return Published(name, "dino", architecture, f"timm/{network}.dino", megabytes, *APACHE, tried=False)
 
@@ -83,6 +95,10 @@ _AUTHORS: Mapping[str, Published] = {
         _mae("mae-vit-h14", "huge", _HUGE, 2630),
         _ijepa("ijepa-vit-h14", "vith14_1k", _HUGE, 2520),
         _ijepa("ijepa-vit-g16", "vitg16_22k", _GIANT, 4050),
+        _beit("beit-vit-b16", "microsoft/beit-base-patch16-224-pt22k", _BASE, 368),
+        _beit("beit-vit-l16", "microsoft/beit-large-patch16-224-pt22k", _LARGE, 1250),
+        _beit("beitv2-vit-b16", "timm/beitv2_base_patch16_224.in1k_ft_in1k", _BASE, 346),
+        _beit("beitv2-vit-l16", "timm/beitv2_large_patch16_224.in1k_ft_in1k", _LARGE, 1218),
         # its files say "vit", as a supervised transformer's do
         Published(
             "dino-vit-b16",

@@ -47,6 +47,8 @@ class Published:
         Whether its own files were read here; of the others only files of their layout.
     weights
         Name of its weight file, where that is none of `WEIGHTS`; it has no description beside it then.
+    elsewhere
+        Address where its authors keep it, if that is not the hub: then it has to be brought by hand.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Published:
     citation: str = ""
     tried: bool = True
     weights: str = ""
+    elsewhere: str = ""
 
     @property
     def weight_names(self) -> tuple[str, ...]:
@@ -78,7 +81,7 @@ class Published:
     @property
     def page(self) -> str:
         """Address of the page that shows it to a reader."""
-        return f"https://huggingface.co/{self.repository}"
+        return self.elsewhere or f"https://huggingface.co/{self.repository}"
 
 
 class Terms(NamedTuple):

@@ -53,7 +53,8 @@ def download_encoder(name: str, *, accept_licence: bool = False, on_progress: On
     LicenceNotAcceptedError
         If it would be downloaded but the licence is not accepted.
     WeightsUnavailableError
-        If it cannot be had: no network, no access, not there, damaged on its way, no room.
+        If it cannot be had: no network, no access, not there, damaged on its way, no room; or if its authors
+        keep it elsewhere than on the hub.
 
     Examples
     --------
@@ -72,6 +73,11 @@ def download_encoder(name: str, *, accept_licence: bool = False, on_progress: On
         raise LicenceNotAcceptedError(
             f"Expected the licence of {name} to be accepted before it is downloaded: {entry.licence}. "
             f"{entry.terms}. Accept it with --accept-licence, or accept_licence=True."
+        )
+    if entry.elsewhere:
+        raise WeightsUnavailableError(
+            f"Expected an encoder of the hub; the authors of {name} keep theirs elsewhere. "
+            f"{how_to_bring(entry)}."
         )
     with errors_in_sentences(entry):
         return _download(entry, on_progress)

@@ -72,6 +72,11 @@ def folder_to_bring_to(entry: Published) -> Path:
 
 def how_to_get(entry: Published) -> str:
     """Say how to download an encoder, and at what price."""
+    if entry.elsewhere:
+        return (
+            f"Expected the weights of {entry.name} on this machine; they are not here. "
+            f"{how_to_bring(entry)} (about {entry.megabytes:.0f} MB, {entry.licence})."
+        )
     return (
         f"Expected the weights of {entry.name} on this machine; they are not downloaded. Fetch them (about "
         f"{entry.megabytes:.0f} MB, {entry.licence}{', gated' if entry.gated else ''}) with: "
@@ -82,6 +87,8 @@ def how_to_get(entry: Published) -> str:
 def how_to_bring(entry: Published) -> str:
     """Say which files to bring from a machine with a network, and where to put them."""
     files = " and ".join((*filter(None, [", ".join(entry.descriptions)]), " or ".join(entry.weight_names)))
+    if entry.elsewhere:
+        return f"Fetch {files} from {entry.page} yourself, and put it into {folder_to_bring_to(entry)}"
     return (
         f"Without a network, bring {files} of {entry.page}/tree/main from another machine and put them in "
         f"{folder_to_bring_to(entry)}"

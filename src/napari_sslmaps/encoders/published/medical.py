@@ -344,6 +344,19 @@ MEDICAL: Mapping[str, Published] = {
             weights="RETFound_mae_natureCFP.pth",
             overrides={"method": "mae"},
         ),
+        Published(
+            "usfm",
+            "beit",
+            replace(_BASE, added=False, relative="geometric-cubic"),
+            "openmedlab/USFM",
+            343,
+            *NON_COMMERCIAL,
+            citation="Jiao et al., USFM: A universal ultrasound foundation model generalized to tasks and "
+            "organs towards label efficient image analysis, Medical Image Analysis 2024, 103202",
+            tried=False,
+            weights="USFM_latest.pth",
+            elsewhere="https://github.com/openmedlab/USFM",
+        ),
     )
 }
-"""Encoders of pathology and radiology by name."""
+"""Encoders of pathology, radiology and ultrasound by name."""
