@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import shutil
 import struct
 from dataclasses import replace
 
@@ -92,6 +93,15 @@ def test_a_study_that_was_killed_while_its_pages_were_written_is_made_again(imag
     new_study(few, half.parent)
     assert {path.name for path in half.parent.iterdir()} == {half.name, ANSWERS, PAGES, "key.json"}
     assert "out" in problems(few, half.parent)
+    shutil.rmtree(half.parent / PAGES)  # as killed between key and pages
+    assert "out" not in problems(few, half.parent)
+    (half.parent / ANSWERS / "answers.json").write_text("{}")
+    assert "out" in problems(few, half.parent)
+
+
+def test_a_key_of_somebody_else_is_not_replaced(images, tmp_path):
+    (tmp_path / "key.json").write_text("mine")
+    assert "did not write it" in problems(request(images), tmp_path)["out"]
 
 
 def pictures(page):

@@ -39,6 +39,7 @@ from napari_sslmaps.readers.schedule import check_methods, check_readers, check_
 from napari_sslmaps.readers.study import (
     ANSWERS,
     CONTROLS,
+    KEY_FILE,
     MAPS,
     PAGES,
     REPEATS,
@@ -50,6 +51,7 @@ from napari_sslmaps.readers.study import (
     StudyMethod,
     check_maps,
 )
+from napari_sslmaps.records.claim import check_claim
 from napari_sslmaps.records.run import RunOptions
 from napari_sslmaps.sources.formats import is_url
 from napari_sslmaps.sources.protocol import ImageSource
@@ -190,8 +192,8 @@ def _write(study: Study, images: Sequence[PageImage], shown: Shown, out: Path) -
         with whole_folder(out / PAGES) as pages:  # who is killed meanwhile leaves nothing in the way
             for reader in study.readers:
                 write_page(pages / f"reader-{reader.code}.html", study, reader, images, shown)
-        study.write(out)
-        (out / ANSWERS).mkdir()
+            (out / ANSWERS).mkdir(exist_ok=True)
+            study.write(out)
     except ExportError:
         raise
     except OSError as error:
@@ -240,9 +242,20 @@ def problems(request: StudyRequest, out: Path) -> dict[str, str]:
             f"Expected anchors for the map of {', '.join(sorted(following))}; {bare[0]} has none. Give "
             "anchors for all images, a CSV with a column anchors, or maps that need none, such as attention."
         )
-    if out.is_dir() and any(_HALF.fullmatch(path.name) is None for path in out.iterdir()):
-        found["out"] = f"Expected an empty folder for a study; {out} holds something. Choose another."
+    try:
+        _check_folder(out)
+    except ExportError as error:
+        found["out"] = str(error)
     return found
+
+
+def _check_folder(out: Path) -> None:
+    """Refuse a folder that holds more than what is left of one who was killed before there were pages."""
+    check_claim(out, (KEY_FILE,))
+    there = [path for path in out.iterdir() if not _HALF.fullmatch(path.name)] if out.is_dir() else []
+    begun = [out / KEY_FILE, out / ANSWERS]
+    if any(path not in begun for path in there) or (begun[1].is_dir() and any(begun[1].iterdir())):
+        raise ExportError(f"Expected an empty folder for a study; {out} holds something. Choose another.")
 
 
 def _check(request: StudyRequest, out: Path) -> None:

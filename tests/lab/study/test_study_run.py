@@ -11,7 +11,7 @@ import torch
 from typer.testing import CliRunner
 
 from napari_sslmaps.cli.commands import app
-from napari_sslmaps.errors import InvalidOptionError
+from napari_sslmaps.errors import ExportError, InvalidOptionError
 from napari_sslmaps.lab.study import train
 from napari_sslmaps.lab.study.design import Design, design_to_toml
 from napari_sslmaps.lab.study.page import blocks, to_markdown
@@ -100,6 +100,16 @@ def test_the_page_is_made_of_the_data_alone_and_stands_alone(whole: Path) -> Non
 def test_another_design_does_not_mix_into_a_folder(whole: Path) -> None:
     with pytest.raises(InvalidOptionError, match="begun with"):
         run_study(replace(TINY, test_images=50), whole, device="cpu")
+
+
+def test_a_study_takes_the_place_of_nothing_that_no_study_wrote(tmp_path: Path) -> None:
+    (tmp_path / "encoders").mkdir()
+    for name in ("index.html", "encoders/mine.pt"):
+        (tmp_path / name).write_text("mine")
+        with pytest.raises(ExportError, match="did not write it"):
+            run_study(TINY, tmp_path, device="cpu")
+        (tmp_path / name).unlink()
+    assert [path.name for path in tmp_path.iterdir()] == ["encoders"]
 
 
 def test_parts_share_a_folder_and_make_the_same_study(whole: Path, tmp_path: Path) -> None:

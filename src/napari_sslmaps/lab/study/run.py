@@ -34,9 +34,11 @@ from napari_sslmaps.lab.study.train import (
     train,
     whole,
 )
+from napari_sslmaps.records.claim import check_claim
 from napari_sslmaps.serialise import dump, load, read, strict
 
 CONTROLS = ("colour", "pixels")
+_WRITTEN = ("encoders/*", "scores/*", "study.json", "study.png", "index.html")
 _CPU = torch.device("cpu")
 #: Told what is being done, how much of it is done, and of how much.
 OnProgress = Callable[[str, int, int], None]
@@ -78,6 +80,8 @@ def run_study(
     ------
     InvalidOptionError
         If `out` holds a study of another design, or a later part is to begin it.
+    ExportError
+        If `out` cannot be written to, or a file there would be replaced that no study wrote.
     """
     own, parts = part
     if not 1 <= own <= parts:
@@ -245,6 +249,7 @@ def _settled(design: Design, out: Path, device: torch.device) -> Design:
                 "Choose another folder, or go on with `--design` and that file."
             )
         return begun
+    check_claim(out, _WRITTEN)
     steps = dict(design.steps)
     bank = scenes.training_scenes(replace(design, train_images=64), design.domains[0])
     for method in design.methods:
