@@ -34,7 +34,7 @@ def once() -> Iterator[int]:
 
 
 TAKEN: list[tuple[Any, list[Any], list[Any]]] = [
-    (int, [3, np.uint8(3), torch.tensor(3), -1], [3.0, "3", True, None, float("nan"), [3]]),
+    (int, [3, np.uint8(3), torch.tensor(3), -1], [3.0, "3", True, np.True_, None, float("nan"), [3]]),
     (float, [3, 0.5, np.float32(0.5), torch.tensor(0.5)], ["3", False, float("nan"), float("inf"), [0.5]]),
     (bool, [True, np.False_, 0, 1], ["no", 2, None, 0.5]),
     (str, ["a", ""], [b"a", 3, Path("a")]),

@@ -15,10 +15,10 @@ def whole_number(value: Any) -> int | None:
     Examples
     --------
     >>> import numpy as np
-    >>> [whole_number(value) for value in (7, np.uint8(7), True, 7.0, "7", [7])]
-    [7, 7, None, None, None, None]
+    >>> [whole_number(value) for value in (7, np.uint8(7), True, np.True_, 7.0, "7", [7])]
+    [7, 7, None, None, None, None, None]
     """
-    if isinstance(value, bool):
+    if isinstance(value, (bool, np.bool_)):
         return None
     try:
         return operator.index(value)
