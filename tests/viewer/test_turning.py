@@ -57,7 +57,7 @@ def test_areas_of_one_image_become_no_labels_of_another(
     before = len(viewer.layers)
     anchored.areas.to_labels()
     assert len(viewer.layers) == before
-    assert "Show areas first" in workspace.status.text
+    assert "Set an anchor first" in workspace.status.text
     workspace.image = image
     assert workspace.areas_text.startswith("mae-demo: 1 area")
 

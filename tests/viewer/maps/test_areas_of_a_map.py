@@ -92,9 +92,11 @@ def test_a_margin_has_a_threshold_of_its_own(shown: Controller, image: Image) ->
 def test_the_image_is_seen_through_areas_and_labels(
     viewer: ViewerModel, shown: Controller, image: Image
 ) -> None:
+    assert areas(shown, image).opacity <= 0.4
     shown.areas.to_labels()
     assert viewer.layers["tissue / labels / mae-demo"].opacity <= 0.4
-    assert areas(shown, image).opacity <= 0.4
+    assert not areas(shown, image).visible  # Labels of the same lie where they were
+    assert not shown.workspace.areas_shown
 
 
 def test_what_was_too_small_is_counted(shown: Controller, image: Image) -> None:
@@ -108,7 +110,7 @@ def test_without_an_anchor_it_says_what_to_do(controller: Controller, image: Ima
     controller.workspace.areas_shown = True
     assert "Set an anchor" in controller.workspace.areas_text
     controller.areas.to_labels()
-    assert "set an anchor" in controller.workspace.status.text
+    assert "Set an anchor" in controller.workspace.status.text
 
 
 def test_an_area_is_said_in_units_that_fit() -> None:

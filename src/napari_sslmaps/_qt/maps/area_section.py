@@ -119,8 +119,6 @@ class AreaSection(Section):
         """Show whether areas are in view."""
         with quiet(self.shown):
             self.shown.setChecked(on)
-        for widget in (self.labels, self.export):
-            widget.setEnabled(on)
 
     def set_text(self, text: str) -> None:
         """Say what was found."""

@@ -81,10 +81,9 @@ class AreaController:
         image = here[0]
         for result in self._maps(image):
             name = result.provenance.encoder
-            guide = self._guide_of(image, here[1].region) if workspace.area_options.guided else None
-            self._found[name] = segments_of(result.values, result.grid, workspace.area_options, guide)
+            self._found[name] = self._segments(image, result)
             self._draw(image, name, self._found[name])
-        workspace.areas_text = self._text()
+        workspace.areas_text = self._text(self._found.get(workspace.front))
 
     def follow_range(self) -> None:
         """Take another threshold where the map in front became a margin, or is none more.
@@ -132,7 +131,9 @@ class AreaController:
                 opacity=_OPACITY,
                 **placement(image, found.grid, frame),
             )
-        workspace.say(f"{self._text()} They are a Labels layer now.")
+        said = self._text(found)
+        workspace.areas_shown = False  # both, one over the other, would hide the image
+        workspace.say(f"{said} They are a Labels layer now.")
 
     def save(self, path: Path) -> None:
         """Write the areas of the method in front as GeoJSON, CSV or OME-Zarr, by the suffix."""
@@ -176,10 +177,17 @@ class AreaController:
         workspace.say(f"{len(tokens)} places marked, from {scores[0]} to {scores[-1]} similar.")
 
     def _front(self) -> Segments | None:
-        found = self._found.get(self._workspace.front)
-        if found is None:
-            self._workspace.say("Show areas first: set an anchor, and tick Show areas.")
-        return found
+        name, here = self._workspace.front, self._sessions.here
+        found = None if here is None else self._map_of(here[0], name)
+        if here is None or found is None:
+            self._workspace.say("Set an anchor first: areas are what is as similar to it.")
+            return None
+        return self._found.get(name) or self._segments(here[0], found)  # kept only while they are shown
+
+    def _segments(self, image: Image, found: SimilarityMap) -> Segments:
+        options = self._workspace.area_options
+        guide = self._guide_of(image, self._sessions.of(image).region) if options.guided else None
+        return segments_of(found.values, found.grid, options, guide)
 
     def _maps(self, image: Image) -> list[SimilarityMap]:
         found = (self._map_of(image, name) for name in self._workspace.methods)
@@ -213,8 +221,8 @@ class AreaController:
         typed = self._workspace.spacing_um
         return spacing_of(image) or (None if typed is None else (typed, typed))
 
-    def _text(self) -> str:
-        found, here = self._found.get(self._workspace.front), self._sessions.here
+    def _text(self, found: Segments | None) -> str:
+        here = self._sessions.here
         if found is None or here is None:
             return "Set an anchor: areas are what is as similar to it."
         total, count = sum(found.sizes_px), len(found.sizes_px)
