@@ -116,6 +116,8 @@ def test_a_comparison_is_read_and_its_rows_lead_to_maps(page: Window, qtbot: QtB
     assert asked.image.annotation.classes == (1,)
     assert {name for _, name in asked.embeddings} == {"mae-demo", "dinov3-demo"}
     results = widget.compare.results
+    assert results.text.isVisible(), "what all of it says comes first"
+    results.choice.setCurrentIndex(1)
     assert results.table.isVisible()
     setup = (widget.compare.annotation, widget.compare.scores, widget.compare.probe)
     assert not any(part.inner.isVisible() for part in setup), "folded away, to make room for the table"
@@ -210,6 +212,7 @@ def test_a_folder_is_asked_for_in_a_dialog(panel: SSLMapsWidget, qtbot: QtBot, t
     assert asked.request.controls == DEFAULT_CONTROLS
     assert [(image.name, image.label) for image in asked.request.images] == [("cells/one.png", "cells")]
     assert asked.folder == tmp_path / "out"
+    widget.compare.results.choice.setCurrentIndex(1)
     assert widget.compare.results.table.model_.cell(0, 0) == "mae-demo"
 
 

@@ -11,9 +11,11 @@ from qtpy.QtGui import QColor, QGuiApplication, QPalette
 from qtpy.QtWidgets import QStyleOptionViewItem
 
 from napari_sslmaps._qt.compare.plot_canvas import PlotCanvas
-from napari_sslmaps._qt.compare.results import ADVICE, ResultsView
+from napari_sslmaps._qt.compare.results import ResultsView
 from napari_sslmaps._qt.findings_table import FindingsTable
+from napari_sslmaps._qt.parts import ComboBox
 from napari_sslmaps.core.findings import Curve, Estimate, Plot, Table
+from napari_sslmaps.viewer.compare.model import ADVICE
 
 SCORES = Table(
     "Scores",
@@ -28,6 +30,13 @@ SCORES = Table(
     ("mae does not beat its controls.",),
     "scores",
     {"AUROC": "0.5 is chance."},
+)
+EVIDENCE = Table(
+    "Evidence of classes",
+    ("method and how it was read", "class of the image, by name", "AUROC, near anchors"),
+    (("dinov3-histology, linear head of it", "tumour of the breast", Estimate(0.9, 0.85, 0.95)),),
+    (),
+    "evidence",
 )
 X = np.array([1, 2, 3], np.float32)
 CURVES = Plot("Robustness", "noise", "cosine", (Curve("mae", X, X),), notes=("One draw.",), key="robustness")
@@ -181,3 +190,25 @@ def test_one_finding_is_in_view_with_its_notes(qtbot: QtBot) -> None:
     assert view.text.toPlainText() == "dira is ahead by 0.1 [0.05, 0.15]."
     view.set_findings([], [])
     assert not view.choice.isEnabled()
+
+
+def test_numbers_are_seen_beside_two_columns_of_words_in_a_dock(table: FindingsTable, qtbot: QtBot) -> None:
+    table.resize(342, 200)
+    with qtbot.waitExposed(table):
+        table.show()
+    table.set_table(EVIDENCE)
+    head = table.model_.headerData(2, Qt.Orientation.Horizontal)
+    assert head == "AUROC, near\nanchors"
+    assert table.columnViewportPosition(2) + table.columnWidth(2) <= table.viewport().width()
+    assert table.copied().startswith("method and how it was read\tclass of the image, by name\tAUROC, near")
+
+
+def test_a_long_choice_is_shortened_in_its_middle_and_told_in_its_tool_tip(qtbot: QtBot) -> None:
+    box = ComboBox([("a_rather_long_name_of_an_annotation_mask.tif", 1), ("short", 2)], "What it is.")
+    qtbot.addWidget(box)
+    box.resize(160, 24)
+    with qtbot.waitExposed(box):
+        box.show()
+    qtbot.waitUntil(lambda: box.toolTip() == "a_rather_long_name_of_an_annotation_mask.tif\nWhat it is.")
+    box.setCurrentIndex(1)
+    qtbot.waitUntil(lambda: box.toolTip() == "What it is.")

@@ -530,6 +530,22 @@ def test_much_that_is_empty_is_said_before_the_run(viewer: ViewerModel, controll
     assert "varies" not in controller.workspace.plan.text
 
 
+def test_a_mask_that_is_opened_like_an_image_does_not_take_its_place(
+    viewer: ViewerModel, controller: Controller, image: Image
+) -> None:
+    mask = np.zeros((64, 80), np.uint16)
+    mask[10:40, 20:50] = 7
+    opened = viewer.add_image(mask, name="glands")
+    assert controller.workspace.image is image
+    assert not opened.visible
+    assert controller.workspace.status.text.startswith("glands is hidden: it looks like a mask")
+    viewer.layers.selection.active = opened
+    assert controller.workspace.image is image
+    assert controller.compare_page.model.annotation is opened
+    controller.look_at(opened)  # where somebody says so, it is an image
+    assert controller.workspace.image is opened
+
+
 def test_the_plan_says_the_scale_where_it_is_that_of_the_region(
     viewer: ViewerModel, controller: Controller, image: Image
 ) -> None:

@@ -26,8 +26,11 @@ DOUBT_ROLE = CELL_ROLE + 1
 _EMPTY = Table("", (), ())
 _NO = "no"
 _PAD = 6
-_WIDEST, _SHARE = 190, 0.4
-"""Widest column, in pixels and as a share of the table: names are shortened for numbers to be seen."""
+_WIDEST, _NARROWEST = 190, 64
+_SHARES = (0.4, 0.3, 0.22)
+"""Widest column, in pixels and as a share of the table, where one, two or more are of words."""
+_SHORT_HEAD = 8
+"""Letters of a head that is not broken."""
 _LEFT = int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
 _RIGHT = int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
 
@@ -86,12 +89,13 @@ class FindingsModel(QAbstractTableModel):
         if orientation != Qt.Orientation.Horizontal or section >= len(self.table.columns):
             return None
         head = self.table.columns[section]
+        words = any(isinstance(row[section], str) for row in self.table.rows)
         if role == Qt.ItemDataRole.DisplayRole:
-            return head
+            return head if words else _broken(head)
         if role == Qt.ItemDataRole.ToolTipRole:
             return f"{head}: {tip}" if (tip := self.table.tips.get(head)) else head
         if role == Qt.ItemDataRole.TextAlignmentRole:
-            return _LEFT if any(isinstance(row[section], str) for row in self.table.rows) else _RIGHT
+            return _LEFT if words else _RIGHT
         return None
 
     def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
@@ -108,6 +112,15 @@ class FindingsModel(QAbstractTableModel):
         else:
             self._order = list(rows)
         self.layoutChanged.emit()
+
+
+def _broken(head: str) -> str:
+    """Break the head of a column of numbers, which are narrow, at the space nearest to its middle."""
+    spaces = [place for place, letter in enumerate(head) if letter == " "]
+    if len(head) <= _SHORT_HEAD or not spaces:
+        return head
+    at = min(spaces, key=lambda place: abs(place - len(head) / 2))
+    return f"{head[:at]}\n{head[at + 1 :]}"
 
 
 def _sort_key(cell: Cell) -> tuple[int, float, str] | None:
@@ -233,8 +246,11 @@ class FindingsTable(QTableView):
 
     def _fit_columns(self) -> None:
         self.resizeColumnsToContents()
-        widest = min(_WIDEST, max(_WIDEST // 2, round(_SHARE * self.width())))
-        for column in range(self.model_.columnCount()):
+        rows, columns = self.model_.table.rows, range(self.model_.columnCount())
+        words = sum(any(isinstance(row[column], str) for row in rows) for column in columns)
+        share = _SHARES[min(max(words, 1), len(_SHARES)) - 1]  # names are shortened for numbers to be seen
+        widest = min(_WIDEST, max(_NARROWEST, round(share * self.width())))
+        for column in columns:
             self.setColumnWidth(column, min(self.columnWidth(column), widest))
 
     def keyPressEvent(self, event: QKeyEvent | None) -> None:

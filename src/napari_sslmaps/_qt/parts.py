@@ -12,6 +12,7 @@ from qtpy.QtGui import (
     QIcon,
     QPaintDevice,
     QPainter,
+    QPaintEvent,
     QPalette,
     QResizeEvent,
 )
@@ -30,6 +31,8 @@ from qtpy.QtWidgets import (
     QScrollArea,
     QSizePolicy,
     QSlider,
+    QStyle,
+    QStyleOptionComboBox,
     QTabBar,
     QToolButton,
     QVBoxLayout,
@@ -351,10 +354,29 @@ class ComboBox(QComboBox):
 
     def __init__(self, options: Sequence[tuple[str, Any]] = (), tip: str = "") -> None:
         super().__init__()
+        self._tip = tip
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.setMinimumWidth(60)
         self.setToolTip(tip)
         self.set_options(options)
+
+    def paintEvent(self, _event: QPaintEvent | None) -> None:
+        """Shorten a text that there is no room for in its middle; the tool tip has all of it."""
+        option, style = QStyleOptionComboBox(), self.style()
+        self.initStyleOption(option)
+        text, field = option.currentText, QStyle.SubControl.SC_ComboBoxEditField
+        if style is None:
+            return
+        frame = QStyle.ComplexControl.CC_ComboBox
+        room = style.subControlRect(frame, option, field, self).width() - GAP
+        option.currentText = self.fontMetrics().elidedText(text, Qt.TextElideMode.ElideMiddle, room)
+        whole = option.currentText == text
+        with painting_on(self) as painter:
+            style.drawComplexControl(frame, option, painter, self)
+            style.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option, painter, self)
+        tip = self._tip if whole else "\n".join(filter(None, (text, self._tip)))
+        if tip != self.toolTip():
+            self.setToolTip(tip)
 
     @property
     def value(self) -> Any:

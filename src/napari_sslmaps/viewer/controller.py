@@ -1,7 +1,7 @@
 """Builds the parts, connects them, and undoes every connection on `close`."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from napari.components import ViewerModel
 from napari.layers import Image, Layer
@@ -10,7 +10,14 @@ from psygnal import Signal
 from napari_sslmaps.viewer.canvas.anchor_layers import AnchorMarks
 from napari_sslmaps.viewer.canvas.anchor_pointer import AnchorPointer
 from napari_sslmaps.viewer.canvas.flicker_keys import FlickerKeys
-from napari_sslmaps.viewer.canvas.image_layer import is_own, path_of, uncover, unwrapped
+from napari_sslmaps.viewer.canvas.image_layer import (
+    is_own,
+    lay_aside_masks,
+    masks_among,
+    path_of,
+    uncover,
+    unwrapped,
+)
 from napari_sslmaps.viewer.canvas.map_layers import LayerManager
 from napari_sslmaps.viewer.canvas.other_images import OtherImages, left_out
 from napari_sslmaps.viewer.canvas.region_masks import RegionMasks
@@ -268,6 +275,7 @@ class Controller:
             self.workspace.image = image
             self.coordinator.repaint(*self.workspace.maps)
             self._arrange()
+        self._lay_aside_masks()
 
     def look_at(self, image: Image) -> None:
         """Look at an image that a user chose, and bring it into sight."""
@@ -389,15 +397,29 @@ class Controller:
     def _follow_selection(self) -> None:
         if self.layer_manager.listing:  # napari selects what it lists, and what was selected is again
             return
-        active = self.viewer.layers.selection.active
-        if isinstance(active, Image) and not is_own(active):
+        active, images = self.viewer.layers.selection.active, self.images()
+        if active in images and active not in masks_among(images):
             self.workspace.image = active
-        elif self.workspace.image is None and self.images():
-            self.workspace.image = self.images()[-1]
+        elif self.workspace.image is None:
+            self.workspace.image = self._newest()
 
-    def _on_inserted(self) -> None:
+    def _newest(self) -> Image | None:
+        """Return the topmost image of the user, a mask of another one last; None without any."""
+        images = self.images()
+        masks = masks_among(images)
+        return next((image for image in reversed(images) if image not in masks), None)
+
+    def _on_inserted(self, event: Any) -> None:
         self._follow_selection()
         self.images_changed.emit()
+        if event.value in masks_among(self.images()):
+            self._lay_aside_masks()
+
+    def _lay_aside_masks(self) -> None:
+        image = self.workspace.image
+        said = "" if image is None else lay_aside_masks(image, self.images())
+        if said:
+            self.workspace.say(said)
 
     def _on_removed(self, layer: Layer) -> None:
         if isinstance(layer, Image) and not is_own(layer):
@@ -418,7 +440,7 @@ class Controller:
             self.sessions.drop(layer)
         if looked_at:
             self.workspace.say("")
-            self.workspace.image = next(reversed(self.images()), None)
+            self.workspace.image = self._newest()
         elif self.pretext.owns(layer):
             return
         elif self.marks.forget(layer):

@@ -95,6 +95,25 @@ def test_lines_have_no_area(viewer: ViewerModel, tissue: Image) -> None:
         annotation_of(viewer, layer, tissue)
 
 
+def test_a_mask_that_was_opened_as_an_image_is_one(viewer: ViewerModel, tissue: Image) -> None:
+    mask = np.zeros(tissue.data.shape, np.uint16)
+    mask[5:20, 5:30], mask[25:30, 8:20] = 1, 2
+    layer = viewer.add_image(mask, scale=(2, 2), translate=(7, 3))
+    assert annotation_layers(viewer) == [layer]
+    found = annotation_of(viewer, layer, tissue)
+    assert found.classes == (1, 2)
+    assert list(found.labels_at([(6, 6), (26, 10), (0, 0)])) == [1, 2, 0]
+
+
+@pytest.mark.parametrize("black", [0.0, 0.95])
+def test_a_picture_of_whole_numbers_is_no_mask(viewer: ViewerModel, tissue: Image, black: float) -> None:
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(1, 255, tissue.data.shape, np.uint8)
+    pixels[: round(black * len(pixels))] = 0
+    viewer.add_image(pixels)
+    assert annotation_layers(viewer) == []
+
+
 def test_of_our_own_layers_only_labels_of_groups_are_annotation(viewer: ViewerModel, tissue: Image) -> None:
     first = viewer.add_labels(np.zeros((4, 4), np.uint8))
     viewer.add_labels(np.zeros((4, 4), np.uint8), metadata={OWN: {"role": "probe"}})

@@ -35,6 +35,7 @@ from napari_sslmaps.viewer.compare.jobs import (
     request_of_folder,
     request_of_region,
 )
+from napari_sslmaps.viewer.compare.model import ADVICE
 from napari_sslmaps.viewer.controller import Controller
 from napari_sslmaps.viewer.state.loaded_encoders import LoadedEncoders
 from napari_sslmaps.viewer.state.tasks import ImmediateRunner
@@ -92,7 +93,7 @@ def test_what_is_missing_is_embedded_and_then_compared(
     assert (asked.request.scores, asked.request.controls) == (DEFAULT_SCORES, DEFAULT_CONTROLS)
     assert asked.image.annotation.classes == (1, 2)
     assert comparing.model.classes == ((1, "gland"), (2, "stroma"))
-    assert comparing.model.shown == "anchors"
+    assert comparing.model.shown == ADVICE
     assert comparing.model.advice == ("mae-demo is ahead.",)
     assert workspace.status.text == "Compared 2 methods."
     assert workspace.progress is None
@@ -285,6 +286,35 @@ def test_the_packages_compare_and_write_what_the_window_asks(tmp_path: Path) -> 
     assert export("report", shown, found, tmp_path / "page") == ["report.html"]
     assert b"mae-histology" in (tmp_path / "page" / "report.html").read_bytes()
     assert "anchors.csv" in export("tables", shown, found, tmp_path / "tables")
+
+
+def test_the_outline_of_a_mask_file_is_seen_where_it_is_chosen(
+    comparing: ComparePage, workspace: WorkspaceModel, viewer: ViewerModel, image: Image, tmp_path: Path
+) -> None:
+    mask = np.zeros((64, 80), np.uint8)
+    mask[10:30, 20:50] = 3
+    iio.imwrite(tmp_path / "mask.png", mask)
+    comparing.model.annotation = tmp_path / "mask.png"
+    assert len(viewer.layers) == 1  # on the page Maps nobody asked for it
+    workspace.task = "compare"
+    layer = viewer.layers["tissue / annotation / mask.png"]
+    assert layer.visible
+    assert layer.contour > 0
+    np.testing.assert_array_equal(layer.data > 0, mask > 0)
+    np.testing.assert_allclose(layer.data_to_world((9.5, 19.5)), image.data_to_world((9.5, 19.5)))
+    workspace.task = "maps"
+    assert not layer.visible
+    comparing.model.annotation = None
+    assert layer not in viewer.layers
+
+
+def test_what_speaks_for_which_method_comes_first(comparing: ComparePage, labels: Labels) -> None:
+    comparing.comparison.run()
+    assert comparing.model.advice
+    assert comparing.model.shown == ADVICE
+    comparing.model.shown = comparing.model.findings[0].key
+    comparing.comparison.run()
+    assert comparing.model.shown == comparing.model.findings[0].key  # what a user chose stays
 
 
 def test_a_mask_file_is_of_the_image_that_it_was_chosen_for(

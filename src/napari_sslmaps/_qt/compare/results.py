@@ -23,11 +23,11 @@ from napari_sslmaps._qt.findings_table import FindingsTable
 from napari_sslmaps._qt.links import Browser
 from napari_sslmaps._qt.parts import GAP, ComboBox, note, row, set_tone
 from napari_sslmaps.core.findings import Finding, Table
+from napari_sslmaps.viewer.compare.model import ADVICE
 
 if TYPE_CHECKING:
     from napari_sslmaps._qt.compare.plot_canvas import PlotCanvas
 
-ADVICE = "what speaks for which"
 _EMPTY = (
     "Tick encoders on the page Maps, choose what they are measured against, and press Compare: "
     "scores, plots and what they say of the methods come here."

@@ -18,6 +18,8 @@ from napari_sslmaps.sources.identity import FileIdentity
 from napari_sslmaps.viewer.canvas.lazy_array import LazyArray
 
 Float = NDArray[np.float64]
+_LOOKED_AT, _IN_AREAS = 64, 0.7
+"""Rows that are looked at, and share of like neighbours from which pixels are areas of a mask."""
 OWN = "napari_sslmaps"
 """Key in `layer.metadata` that marks the layers of this plugin."""
 
@@ -58,6 +60,47 @@ def overlap(layer: Layer, other: Layer) -> bool:
     """Whether two layers lie over each other."""
     (low, high), (its_low, its_high) = (each.extent.world[:, -2:] for each in (layer, other))
     return bool((low < its_high).all() and (its_low < high).all())
+
+
+def _looks_like_mask(layer: Image) -> bool:
+    """Whether an Image layer holds areas of whole numbers, as a mask that was opened like a picture does.
+
+    Beside a pixel that has not the commonest value lies nearly always one of the same value, in a mask; in a
+    picture hardly ever, however much of it is black.
+    """
+    data = layer.data
+    if layer.rgb or layer.multiscale or not isinstance(data, np.ndarray) or data.dtype.kind not in "biu":
+        return False
+    plane = data.reshape(-1, data.shape[-1])
+    rows = plane[:: max(1, len(plane) // _LOOKED_AT)]
+    values, counts = np.unique(rows, return_counts=True)
+    before, after = rows[:, :-1], rows[:, 1:]
+    told = before != values[np.argmax(counts)]
+    return bool(told.any() and np.mean((before == after)[told]) > _IN_AREAS)
+
+
+def masks_among(images: Sequence[Image]) -> list[Image]:
+    """Return those images that look like masks of another one there, which has their rows and columns."""
+    sizes = [_shape(image)[-2:] for image in images]
+    alike = [image for image, size in zip(images, sizes, strict=True) if sizes.count(size) > 1]
+    found = [image for image in alike if _looks_like_mask(image)]
+    pictures = {_shape(image)[-2:] for image in alike if image not in found}
+    return [image for image in found if _shape(image)[-2:] in pictures]
+
+
+def lay_aside_masks(image: Image, images: Sequence[Image]) -> str:
+    """Hide masks that were opened as images and lie on the one they are of; say where they are of use."""
+    hidden = []
+    for mask in masks_among(images):
+        if mask is not image and mask.visible and overlap(mask, image):
+            mask.visible = False
+            hidden.append(mask.name)
+    if not hidden:
+        return ""
+    return (
+        f"{', '.join(hidden)} is hidden: it looks like a mask, and is offered as annotation on the page "
+        "Compare. To look at it as an image, choose it under Image."
+    )
 
 
 def unwrapped(viewer: ViewerModel) -> ViewerModel:

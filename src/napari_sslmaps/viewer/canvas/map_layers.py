@@ -31,11 +31,13 @@ Picture: TypeAlias = Image | Labels
 """A layer that shows a drawing."""
 FRAMES = "frames"
 """Role of a layer of the maps of all frames of a clip."""
+ANNOTATION = "annotation"
+"""Role of the outline of the mask that a comparison is scored against."""
 _PICTURES = ("map", "pretext", "difference", "areas", FRAMES)
-_LISTED_WHEN_SEEN = ("map", "pretext", "areas")
+_LISTED_WHEN_SEEN = ("map", "pretext", "areas", ANNOTATION)
 AGREEMENT, EVIDENCE = "agreement", "evidence"
-_DRAWN = (*_PICTURES, "heads", "prediction", AGREEMENT, EVIDENCE)
-_PLACED = (*_PICTURES, "prediction", AGREEMENT, "mask")
+_DRAWN = (*_PICTURES, "heads", "prediction", AGREEMENT, EVIDENCE, ANNOTATION)
+_PLACED = (*_PICTURES, "prediction", AGREEMENT, "mask", ANNOTATION)
 COMPARISON_ROLES = (AGREEMENT, EVIDENCE)
 """Roles of the layers that a comparison adds; each takes the place of the other."""
 

@@ -1,7 +1,7 @@
 """`Annotation` of an image's pixels from what a user painted or drew in napari, or has in a file."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import scipy  # its subpackages are loaded when they are first used
@@ -18,6 +18,7 @@ from napari_sslmaps.viewer.canvas.image_layer import (
     frame_of,
     is_own,
     lead_of_frame,
+    masks_among,
     pixel_to_world,
     world_to_pixel,
 )
@@ -30,17 +31,21 @@ _LARGEST = 64_000_000
 _CORNERS_OF_ELLIPSE = 64
 
 
-def annotation_layers(viewer: ViewerModel) -> list[Labels | Shapes]:
+AnnotationLayer: TypeAlias = Labels | Shapes | Image
+
+
+def annotation_layers(viewer: ViewerModel) -> list[AnnotationLayer]:
     """Return the layers that can be an annotation: Labels and Shapes that a user made, topmost first.
 
-    Then come the labels of groups of anchors, which can be painted over.
+    Then come masks that were opened as images, and labels of groups of anchors, which can be painted over.
     """
     layers = [layer for layer in reversed(viewer.layers) if isinstance(layer, Labels | Shapes)]
     groups = [layer for layer in layers if is_own(layer) and layer.metadata[OWN].get("kind") == "groups"]
-    return [*(layer for layer in layers if not is_own(layer)), *groups]
+    images = [layer for layer in reversed(viewer.layers) if isinstance(layer, Image) and not is_own(layer)]
+    return [*(layer for layer in layers if not is_own(layer)), *masks_among(images), *groups]
 
 
-def annotation_of(viewer: ViewerModel, layer: Labels | Shapes, image: Image) -> Annotation:
+def annotation_of(viewer: ViewerModel, layer: AnnotationLayer, image: Image) -> Annotation:
     """Lay what a layer says over the pixels of an image, wherever the layer lies.
 
     Parameters
@@ -48,9 +53,9 @@ def annotation_of(viewer: ViewerModel, layer: Labels | Shapes, image: Image) -> 
     viewer
         Viewer with the units of the canvas, and the frame of a stack that is shown.
     layer
-        Labels at any scale, of which pixels beside the layer are left out; or Shapes, of which those with an
-        area count. A column ``class`` (or ``label``, ``name``, ``kind``) of its features tells the class of
-        each shape, else all are of class 1.
+        Labels, or a mask as an Image, at any scale, of which pixels beside the layer are left out; or Shapes,
+        of which those with an area count. A column ``class`` (or ``label``, ``name``, ``kind``) of its
+        features tells the class of each shape, else all are of class 1.
     image
         Layer of the annotated image.
 
@@ -61,12 +66,14 @@ def annotation_of(viewer: ViewerModel, layer: Labels | Shapes, image: Image) -> 
     """
     base = image.data[0] if image.multiscale else image.data
     shape = tuple(int(n) for n in base.shape[: -1 if image.rgb else None][-2:])
-    if isinstance(layer, Labels):
+    if isinstance(layer, Labels | Image):
         return _from_labels(viewer, layer, image, (shape[0], shape[1]))
     return _from_shapes(viewer, layer, image, (shape[0], shape[1]))
 
 
-def _from_labels(viewer: ViewerModel, layer: Labels, image: Image, shape_yx: tuple[int, int]) -> Annotation:
+def _from_labels(
+    viewer: ViewerModel, layer: Labels | Image, image: Image, shape_yx: tuple[int, int]
+) -> Annotation:
     plane = _plane(viewer, layer, image)
     ways = [_at(viewer, layer, image, pixel)[-2:] for pixel in ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0))]
     start = ways[0]
@@ -91,7 +98,7 @@ def _from_labels(viewer: ViewerModel, layer: Labels, image: Image, shape_yx: tup
     return Annotation.from_labels(resampled, shape_yx, names=_names(layer))
 
 
-def _plane(viewer: ViewerModel, layer: Labels, image: Image) -> NDArray[np.integer[Any]]:
+def _plane(viewer: ViewerModel, layer: Labels | Image, image: Image) -> NDArray[np.integer[Any]]:
     """Return the labels of the frame that is shown, (H, W)."""
     data = layer.data[0] if layer.multiscale else layer.data
     if data.ndim == 2:
@@ -112,8 +119,10 @@ def _at(viewer: ViewerModel, layer: Layer, image: Image, pixel_yx: Sequence[floa
     return world_to_pixel(viewer, layer, world)
 
 
-def _names(layer: Labels) -> dict[int, str]:
+def _names(layer: Labels | Image) -> dict[int, str]:
     """Return names of classes where the layer's features have the columns ``index`` and ``name``."""
+    if isinstance(layer, Image):
+        return {}
     table = layer.features
     if not {"index", "name"} <= set(table.columns):
         return {}

@@ -9,6 +9,7 @@ from napari.layers import Image
 
 from napari_sslmaps.viewer.canvas.map_layers import AGREEMENT, EVIDENCE, LayerManager
 from napari_sslmaps.viewer.compare.agreement import AgreementLayer
+from napari_sslmaps.viewer.compare.annotation_outline import AnnotationOutline
 from napari_sslmaps.viewer.compare.class_evidence import EvidenceLayer, Evidencer, HeadEvidencer
 from napari_sslmaps.viewer.compare.comparison_layer import ComparisonLayer
 from napari_sslmaps.viewer.compare.controller import ComparisonController
@@ -89,11 +90,12 @@ class ComparePage:
         )
         self.agreement = AgreementLayer(workspace, sessions, agreement)
         self.evidence = EvidenceLayer(workspace, sessions, evidence, services.evidencer)
+        self.outline = AnnotationOutline(workspace, self.model, layer_manager)
         self.comparison = ComparisonController(
             viewer,
             workspace,
             self.model,
-            (sessions, coordinator, self.agreement, self.evidence),
+            (sessions, coordinator, self.agreement, self.evidence, self.outline),
             runner,
             services.comparer,
         )
@@ -116,6 +118,7 @@ class ComparePage:
         for runner in self._runners:
             runner.close()
         self.comparison.close()
+        self.outline.close()
         self.agreement.close()
         self.evidence.close()
         self.probe.close()

@@ -22,6 +22,7 @@ from napari_sslmaps.viewer.compare.annotation import (
     only,
     within,
 )
+from napari_sslmaps.viewer.compare.annotation_outline import AnnotationOutline
 from napari_sslmaps.viewer.compare.class_evidence import EVIDENCE_TABLES, EvidenceLayer
 from napari_sslmaps.viewer.compare.jobs import (
     Comparer,
@@ -34,7 +35,7 @@ from napari_sslmaps.viewer.compare.jobs import (
     request_of_region,
     run_options,
 )
-from napari_sslmaps.viewer.compare.model import ComparisonModel
+from napari_sslmaps.viewer.compare.model import ADVICE, ComparisonModel
 from napari_sslmaps.viewer.maps.coordinator import MapCoordinator
 from napari_sslmaps.viewer.state.connections import Connections
 from napari_sslmaps.viewer.state.messages import sentence
@@ -58,7 +59,7 @@ class ComparisonController:
         Viewer of the annotations, workspace with the chosen encoders, and model of what is asked.
     parts
         Sessions with what was computed, the coordinator that computes what is missing, and the layers of
-        agreement and evidence.
+        agreement, of evidence and of the annotation's outline.
     runner
         Runner that compares off the window's thread.
     comparer
@@ -70,14 +71,14 @@ class ComparisonController:
         viewer: ViewerModel,
         workspace: WorkspaceModel,
         model: ComparisonModel,
-        parts: tuple[Sessions, MapCoordinator, AgreementLayer, EvidenceLayer],
+        parts: tuple[Sessions, MapCoordinator, AgreementLayer, EvidenceLayer, AnnotationOutline],
         runner: TaskRunner,
         comparer: Comparer,
     ) -> None:
         self._viewer = viewer
         self._workspace = workspace
         self._model = model
-        self._sessions, self._coordinator, self._agreement, self._evidence = parts
+        self._sessions, self._coordinator, self._agreement, self._evidence, self._outline = parts
         self._runner = runner
         self._comparer = comparer
         self._waiting = False
@@ -154,6 +155,8 @@ class ComparisonController:
                 found = self._read(here[0])
             except SSLMapsError as error:
                 self._workspace.say(str(error), failed=True)
+        if here is not None:
+            self._outline.show(here[0], found)
         model.classes = () if found is None else tuple((k, found.name_of(k)) for k in found.classes)
         if model.chosen_class not in [kind for kind, _ in model.classes]:
             model.chosen_class = None
@@ -272,8 +275,8 @@ class ComparisonController:
         model.advice = found.advice
         model.findings = found.findings
         keys = [finding.key for finding in found.findings]
-        if model.shown not in keys:
-            model.shown = next(iter(keys), "")
+        if model.shown not in keys:  # nobody has chosen one: what all of it says comes first
+            model.shown = ADVICE if found.advice else next(iter(keys), "")
 
     def _on_failed(self, error: BaseException) -> None:
         self._workspace.progress = None

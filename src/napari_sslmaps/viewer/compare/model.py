@@ -11,8 +11,10 @@ from napari_sslmaps.core.findings import Finding
 from napari_sslmaps.encoders.controls import ControlKind
 
 if TYPE_CHECKING:
-    from napari.layers import Labels, Shapes
+    from napari.layers import Image, Labels, Shapes
 
+ADVICE = "what speaks for which"
+"""Key of the sentences of evidence, which are shown like a finding."""
 ProbeKind = Literal["logistic", "knn"]
 
 
@@ -66,8 +68,8 @@ class ComparisonModel:
 
     events: ClassVar[SignalGroupDescriptor] = SignalGroupDescriptor()
 
-    offered: "tuple[Labels | Shapes, ...]" = ()
-    annotation: "Labels | Shapes | Path | None" = None
+    offered: "tuple[Labels | Shapes | Image, ...]" = ()
+    annotation: "Labels | Shapes | Image | Path | None" = None
     classes: tuple[tuple[int, str], ...] = ()
     chosen_class: int | None = None
     scores: tuple[str, ...] = DEFAULT_SCORES
