@@ -190,3 +190,8 @@ def test_a_method_wants_a_network_of_its_families(stripes):  # noqa: F811  # the
         untrained_network("bystander", tiny_architecture("dira"))
     torch.manual_seed(0)
     assert untrained_network("bystander", TINY_VIT)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_task_that_cannot_be_shown_says_why(method):
+    assert bool(METHODS[method].pretext) != bool(METHODS[method].unshown)

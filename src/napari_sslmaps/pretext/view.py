@@ -115,7 +115,7 @@ def pretext_view(  # noqa: PLR0913  # each keyword is part of the public contrac
     if not method.pretext:
         raise MapUnavailableError(
             f"Expected an encoder of a method whose task can be shown; {encoder.spec.name} is of "
-            f"{method.title}, whose task is not known here."
+            f"{method.title}, whose task cannot be shown: {method.unshown}."
         )
     input_ = read_input(image, encoder, region=region, fit=fit, window=window, resolution=resolution)
     method_options = MethodOptions(mask, seed, ratio, targets, crops, distortion, norm_pix, decoder_heads)

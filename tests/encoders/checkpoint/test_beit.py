@@ -28,7 +28,7 @@ from napari_sslmaps.encoders.families.relative_positions import resize_table
 from napari_sslmaps.encoders.families.vit_network import ViTExtractor, build_vit
 from napari_sslmaps.encoders.overrides import Overrides
 from napari_sslmaps.encoders.registry import load_encoder
-from napari_sslmaps.errors import CheckpointError, InvalidOptionError
+from napari_sslmaps.errors import CheckpointError, InvalidOptionError, MapUnavailableError
 from napari_sslmaps.maps.attention import attention_rollout
 
 SIDE, PATCH = 48, 8
@@ -422,3 +422,10 @@ def test_a_file_of_this_package(tmp_path):
     encoder = loaded(path)
     assert encoder.spec.architecture.relative == "geometric-cubic"
     assert encoder.spec.architecture.summary.endswith("patch 8")
+
+
+def test_what_its_task_lacks_is_said(tmp_path):
+    path = write_encoder(tmp_path / "mine.safetensors", "beit")
+    image = np.random.default_rng(0).random((64, 64, 3), dtype=np.float32)
+    with pytest.raises(MapUnavailableError, match="cannot be shown: it predicts visual tokens"):
+        ssl.pretext_view(image, path)

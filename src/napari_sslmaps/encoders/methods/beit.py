@@ -108,4 +108,6 @@ BEIT = Method(
     pretext_parts={"mask_token": "mask token", "lm_head.": _PREDICTED, "decoder.": "pixel decoder"},
     layouts=(KeyLayout(_is_beit, translate_beit),),
     model_types={"beit": ModelType()},
+    unshown="it predicts visual tokens, and what these look like is known to a tokenizer that none of its "
+    "files holds; of USFM's task the decoder is not public",
 )

@@ -76,4 +76,5 @@ CONTRASTIVE = Method(
     families=("vit", "unet"),
     tags=("simclr", "moco", "mocov1", "mocov2", "mocov3", "swav", "byol", "simsiam", "barlow", "bt"),
     layouts=(KeyLayout(_is_moco, translate_moco),),
+    unshown="it tells images apart, and gives no picture back",
 )

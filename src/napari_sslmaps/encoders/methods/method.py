@@ -127,6 +127,8 @@ class Method:
     pretext
         Path of its task as a function, ``module:name``, called with input, encoder and options; empty if it
         has none.
+    unshown
+        Reason why its task cannot be shown, to follow a colon; empty if it has one that can.
     edits
         Things that a user can change of that task by hand.
     file_holds
@@ -159,6 +161,7 @@ class Method:
     model_types: Mapping[str, ModelType] = field(default_factory=dict)
     converted_branch: str = ""
     pretext: str = ""
+    unshown: str = ""
     edits: Edits = ""
     file_holds: str = ""
     rights: str = ""
