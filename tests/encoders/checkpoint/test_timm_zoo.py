@@ -158,8 +158,11 @@ def test_what_tensors_alone_cannot_tell_is_doubted(tmp_path):
     with pytest.raises(InvalidOptionError, match="Expected a CLS token"):
         inspect_checkpoint(path, forced)
     path = save_alone(tmp_path / "d.pth", "vit_small_patch16_rope_ape_224", depth=1)
-    with pytest.raises(CheckpointError, match="either added or rotary"):
-        inspect_checkpoint(path, Overrides(method="mae", num_heads=6))
+    other = save_alone(tmp_path / "f.pth", "eva02_tiny_patch14_224", depth=1)
+    for file in (path, other):
+        for forced in (Overrides(), Overrides(method="beit", num_heads=6)):
+            with pytest.raises(CheckpointError, match="either added or rotary"):
+                inspect_checkpoint(file, forced)
     path = save_alone(tmp_path / "e.pth", "vit_base_patch16_siglip_224", depth=1)
     with pytest.raises(
         CheckpointError, match=r"without a CLS token .* I-JEPA or a supervised one\. .*method=\"ijepa\""

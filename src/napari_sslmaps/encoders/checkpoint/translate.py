@@ -14,6 +14,9 @@ from napari_sslmaps.encoders.methods.registry import METHODS
 from napari_sslmaps.encoders.recognition import Translated, Unwrapped, separate, unchunk
 from napari_sslmaps.errors import CheckpointError
 
+_OF_EVA = frozenset({"blocks.0.gamma_1", "blocks.0.attn.q_bias"})
+"""Names that stay where a transformer of added positions is none whose code is known, BEiT's or iBOT's."""
+
 
 def translate(file: Unwrapped, name: str) -> Translated:
     """Recognise the layout of a file's tensors and rename them.
@@ -27,6 +30,11 @@ def translate(file: Unwrapped, name: str) -> Translated:
     if not file.header:
         refuse_others(keys, name)
     translated = _translated(file, name)
+    if "pos_embed" in translated.state and _OF_EVA & translated.state.keys():
+        raise CheckpointError(
+            f"Expected positions that are either added or rotary; tensors in {name} have the names of timm's "
+            "EVA, which may have both. It cannot be loaded."
+        )
     if file.config is None and not file.header:
         refuse_by_name(name, translated.state)
     return translated

@@ -424,11 +424,6 @@ def _grid_of_table(case: Case, count: int) -> tuple[int, int]:
 def _with_positions(case: Case, method: Method, shape: ViTArchitecture) -> ViTArchitecture:
     """Add the grid of added positions, which prefix tokens have one, and how they are resampled."""
     given = case.overrides
-    if "blocks.0.gamma_1" in case.translated.state:
-        raise CheckpointError(
-            f"Expected positions that are either added or rotary; tensors in {case.name} have the names of "
-            "timm's EVA, which may have both. It cannot be loaded."
-        )
     if given.rope_coords is not None:
         case.doubts.append(_NOT_ROTARY)
     grid, placed = _grid(case, shape)
