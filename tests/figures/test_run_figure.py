@@ -121,6 +121,22 @@ def test_odd_shapes_make_a_page_of_sane_size(shape: tuple[int, int]) -> None:
     assert 1 < height < 20
 
 
+def test_many_rows_stay_on_a_page() -> None:
+    figure = compose_figure(picture(), [row(f"encoder-{number}") for number in range(12)])
+    assert figure.get_size_inches()[1] <= 10.61
+
+
+def test_an_annotation_is_outlined_on_the_image_and_on_every_map() -> None:
+    shown = picture()
+    labels = np.zeros(shown.pixels.shape[:2], int)
+    labels[10:30, 10:30] = 1
+    shown = replace(shown, labels=labels, class_names=("gland",))
+    figure = compose_figure(shown, [row()])
+    panels = [axes for axes in figure.axes if axes.images]
+    assert [len(axes.collections) for axes in panels] == [1] * len(panels)
+    assert [axes.get_legend() is not None for axes in panels] == [True, *[False] * (len(panels) - 1)]
+
+
 def test_a_figure_needs_a_row() -> None:
     with pytest.raises(ExportError, match="at least one encoder"):
         compose_figure(picture(), [])

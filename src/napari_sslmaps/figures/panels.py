@@ -142,8 +142,15 @@ def draw_anchors(
             )
 
 
-def draw_outlines(axes: Axes, labels: NDArray[np.integer[Any]], extent: Extent, names: Sequence[str]) -> None:
-    """Outline classes of (h, w) labels over `extent`, and name them below; `names` are those of 1, 2, …."""
+def draw_outlines(
+    axes: Axes,
+    labels: NDArray[np.integer[Any]],
+    extent: Extent,
+    names: Sequence[str],
+    *,
+    named: bool = True,
+) -> None:
+    """Outline classes of (h, w) labels over `extent`; if `named`, say below which is which of 1, 2, …."""
     height, width = labels.shape
     left, right, bottom, top = extent.edges
     x = left + (np.arange(width) + 0.5) * (right - left) / width
@@ -159,7 +166,7 @@ def draw_outlines(axes: Axes, labels: NDArray[np.integer[Any]], extent: Extent, 
         lines.append(Line2D([], [], color=colour, linewidth=1.4, label=name))
     axes.set_xlim(limits[0])
     axes.set_ylim(limits[1])
-    if lines:
+    if lines and named:
         axes.legend(
             handles=lines,
             loc="upper center",
@@ -225,6 +232,8 @@ def length_text(length_um: float) -> str:
 Box = tuple[float, float, float, float]
 _PANEL, _GAP, _LABEL, _HEAD, _TITLE, _FOOT, _EDGE = 1.72, 0.06, 0.86, 0.26, 0.30, 0.50, 0.10
 _TALLEST = 2.6
+_PAGE, _LOWEST = 10.6, 0.62
+"""Inches that a page is high at most, as long as a row leaves room for the words beside it."""
 _LEAD = 1.5
 """Size of the leading picture over that of a panel, beside several rows."""
 
@@ -265,8 +274,10 @@ class PanelLayout:
         panel: float = _PANEL,
         leading: bool = False,
     ) -> Self:
-        """Choose the panel's size for the image's shape: `panel` inches wide, but not too tall."""
-        ratio, tallest = extent.height / extent.width, panel * _TALLEST / _PANEL
+        """Choose the panel's size for the image's shape: `panel` inches wide, but not too tall for a page."""
+        above = (_TITLE if titled else 0.0) + _HEAD + _FOOT
+        of_page = max((_PAGE - above) / rows - _GAP, _LOWEST)
+        ratio, tallest = extent.height / extent.width, min(panel * _TALLEST / _PANEL, of_page)
         width = max(min(panel, tallest / ratio), 0.35 * panel)
         height = max(0.175 * panel, min(width * ratio, 2 * tallest))
         lead = 0.0 if not leading else _LEAD if rows > 1 else 1.0

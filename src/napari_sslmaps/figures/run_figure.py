@@ -152,6 +152,7 @@ def compose_figure(
             panel = framed(figure, layout.panel(index, place), picture.extent)
             if index in column.maps:
                 draw_map(panel, column.maps[index][1], column.scales[index])
+                _draw_outlines(panel, picture, named=False)
                 draw_anchors(panel, anchors, negative)
             else:
                 panel.set_facecolor("#eeeeee")
@@ -213,8 +214,13 @@ def _draw_picture(axes: Axes, picture: Picture) -> None:
     draw_image(axes, picture.pixels, picture.pixels_extent or picture.extent)
     if picture.spacing_um_yx is not None:
         draw_scale_bar(axes, picture.extent, picture.spacing_um_yx[1])
+    _draw_outlines(axes, picture, named=True)
+
+
+def _draw_outlines(axes: Axes, picture: Picture, *, named: bool) -> None:
     if picture.labels is not None:
-        draw_outlines(axes, picture.labels, picture.pixels_extent or picture.extent, picture.class_names)
+        extent = picture.pixels_extent or picture.extent
+        draw_outlines(axes, picture.labels, extent, picture.class_names, named=named)
 
 
 def _columns(
