@@ -617,6 +617,24 @@ def test_nothing_is_truncated_at_the_usual_width(panel: SSLMapsWidget, qtbot: Qt
         assert box.width() >= widest, box.currentText()
 
 
+def test_a_small_window_grows_until_the_canvas_has_room(qtbot: QtBot) -> None:
+    window, canvas = QWidget(), QWidget()
+    canvas.setParent(window)
+    qtbot.addWidget(window)
+    room = window.screen().availableGeometry()
+    window.resize(500, 300)
+    canvas.resize(180, 260)
+    with qtbot.waitExposed(window):
+        window.show()
+    parts.grow_for(window, canvas)
+    assert window.width() == min(500 + 420, room.width())
+    assert window.height() == min(300 + 340, room.height())
+    canvas.resize(900, 900)
+    before = window.size()
+    parts.grow_for(window, canvas)
+    assert window.size() == before
+
+
 def test_the_dock_opens_without_libraries_that_a_later_click_needs() -> None:
     code = (
         "import sys, warnings; warnings.simplefilter('ignore')\n"

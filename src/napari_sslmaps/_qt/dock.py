@@ -33,7 +33,15 @@ from napari_sslmaps._qt.maps.image_section import ImageSection
 from napari_sslmaps._qt.maps.map_section import MapSection
 from napari_sslmaps._qt.maps.run_section import RunSection, ViewSection
 from napari_sslmaps._qt.maps.time_window import TimeWindow
-from napari_sslmaps._qt.parts import PageScroll, TaskTabs, WheelGuard, keep_on_screen, row, tone_sheet
+from napari_sslmaps._qt.parts import (
+    PageScroll,
+    TaskTabs,
+    WheelGuard,
+    grow_for,
+    keep_on_screen,
+    row,
+    tone_sheet,
+)
 from napari_sslmaps._qt.pretext.pretext_section import PretextSection
 from napari_sslmaps._qt.readers.page import ReadersWidget
 from napari_sslmaps._qt.search.page import SearchWidget
@@ -173,6 +181,8 @@ class SSLMapsWidget(QWidget):
     def _fit_window(self) -> None:
         window = self.window()
         if window is not None and window is not self:
+            if self.canvas is not None and self.canvas.native is not None:
+                grow_for(window, self.canvas.native)
             keep_on_screen(window)
 
     def changeEvent(self, event: QEvent | None) -> None:

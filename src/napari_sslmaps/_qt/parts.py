@@ -68,6 +68,8 @@ QSlider::handle:horizontal:disabled {{background-color: {faint};}}
 QLineEdit, QPlainTextEdit {{border: 1px solid {edge}; placeholder-text-color: {placeholder};}}
 QAbstractSpinBox QLineEdit, QComboBox QLineEdit {{border: none;}}
 """
+_CANVAS = (600, 600)
+"""Pixels of a canvas that a picture and a dock's page beside it are seen in at all."""
 _WIDEST = 440
 """Pixels that a dock takes at most, however long the words on it: a laptop's screen has 1366."""
 _MIDDLE = 128
@@ -185,6 +187,20 @@ def keep_on_screen(window: QWidget) -> None:
     size = window.frameGeometry().size()
     low, high = room.topLeft(), room.bottomRight() - QPoint(size.width() - 1, size.height() - 1)
     window.move(max(low.x(), min(frame.x(), high.x())), max(low.y(), min(frame.y(), high.y())))
+
+
+def grow_for(window: QWidget, canvas: QWidget) -> None:
+    """Make a window larger that leaves a canvas no room beside the docks, as far as its screen allows.
+
+    napari opens small, and makes a dock's room out of the canvas.
+    """
+    screen = window.screen()
+    if screen is None or window.isMaximized() or window.isFullScreen():
+        return
+    lacking = QSize(*_CANVAS) - canvas.size()
+    grown = window.size() + lacking.expandedTo(QSize(0, 0))
+    frame = window.frameGeometry().size() - window.size()
+    window.resize(grown.boundedTo(screen.availableGeometry().size() - frame).expandedTo(window.size()))
 
 
 def grow_to_text(dialog: QDialog) -> None:
