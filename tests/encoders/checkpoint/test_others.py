@@ -32,6 +32,8 @@ NAMED = {
     "a DenseNet": lambda: on_meta(VISION.densenet121),
     "a MobileNet": lambda: on_meta(VISION.mobilenet_v3_small),
     "a RegNet": lambda: on_meta(timm.create_model, "regnety_002"),
+    "holds HRNet": lambda: on_meta(timm.create_model, "hrnet_w18_small"),
+    "holds EdgeNeXt": lambda: on_meta(timm.create_model, "edgenext_xx_small"),
     "an SE-ResNet": lambda: on_meta(timm.create_model, "seresnet50"),
     "three convolutions as its stem": lambda: on_meta(timm.create_model, "resnet26d"),
     "norms before its convolutions": lambda: on_meta(timm.create_model, "resnetv2_50x1_bit"),

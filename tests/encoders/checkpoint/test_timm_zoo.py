@@ -116,6 +116,17 @@ def test_other_networks_are_named_without_a_config(tmp_path, name, said):
             inspect_checkpoint(tmp_path / "x.pth", overrides)
 
 
+def test_a_transformer_inside_another_network_of_timm_is_named(tmp_path):
+    with torch.device("meta"):
+        network = timm.create_model("qwen3_vit_88m", num_classes=0, depth=1)
+    state = {key: torch.zeros(value.shape) for key, value in network.state_dict().items()}
+    save_file(state, tmp_path / "model.safetensors")
+    config = {"architecture": "qwen3_vit_88m", "model_args": {"depth": 1}, "pretrained_cfg": {}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match="timm's Qwen3VitClassifier"):
+        inspect_checkpoint(tmp_path, Overrides(method="mae"))
+
+
 def save_alone(path, name, **options):
     """Save the tensors of a network of timm, and nothing that says what it is but the file's name."""
     network = timm.create_model(name, num_classes=0, **options)

@@ -24,6 +24,8 @@ _OTHERS: tuple[tuple[str, str], ...] = (
     (r"(^|\.)model\.\d+\.((conv|residual)\.unit\d|submodule)\.", "MONAI's U-Net"),
     (r"encoder\.stages\.\d+\.\d+\.(convs|blocks)\.\d+\.", "nnU-Net's network"),
     (r"layers\.\d+\.mixer\.", "Vision Mamba"),
+    (r"stage\d\.\d+\.(branches|fuse_layers)\.", "HRNet"),
+    (r"blocks\.\d+\.xca\.", "EdgeNeXt"),
     (r"features\.denseblock\d|encoder\.features\.denseblock", "a DenseNet"),
     (r"(^|\.)s\d\.b\d+\.conv\d\.", "a RegNet"),
     (r"stages\.\d+\.blocks\.\d+\.conv3\.", "a ResNet that norms before its convolutions (BiT)"),

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from napari_sslmaps.encoders.families.convnext import convnext_shape
 from napari_sslmaps.encoders.families.convnext_network import build_convnext
+from napari_sslmaps.encoders.families.family import prefixes_of
 from napari_sslmaps.encoders.families.unet import unet_shape
 from napari_sslmaps.encoders.families.unet_network import build_unet
 from napari_sslmaps.encoders.families.vit import ViTArchitecture
@@ -214,7 +215,7 @@ def _difference(network: nn.Module, state: Mapping[str, Tensor]) -> str:
     The number of positions may differ: it is that of the training's images.
     """
     stem = "encoder." if isinstance(network, _CNNS) else ""
-    named = network.state_dict()
+    named = _without_stem(network.state_dict())
     if isinstance(network, Beit):
         named = joined_biases(share_tables(renamed(named)))
     theirs = {f"{stem}{OTHER_NAMES.get(key, key)}": tuple(tensor.shape) for key, tensor in named.items()}
@@ -231,6 +232,12 @@ def _difference(network: nn.Module, state: Mapping[str, Tensor]) -> str:
         return ""
     shape, wanted = (shapes.get(other[0], "missing") for shapes in (ours, theirs))
     return f"Of the tensors {other[0]} is {shape}, and not {wanted} as in the config"
+
+
+def _without_stem(named: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Leave out what stands before the keys of a transformer inside another network, as a file's own."""
+    stem = next(iter(prefixes_of(named, "patch_embed.proj.weight")), "")
+    return {key.removeprefix(stem): tensor for key, tensor in named.items()}
 
 
 def _is_encoder(key: str) -> bool:
