@@ -546,6 +546,13 @@ def test_a_mask_that_is_opened_like_an_image_does_not_take_its_place(
     assert controller.workspace.image is opened
 
 
+def test_axes_of_a_clip_that_were_numbered_are_named(viewer: ViewerModel, controller: Controller) -> None:
+    clip = viewer.add_image(np.stack([noise(32, 32)] * 3))
+    assert clip.axis_labels == viewer.dims.axis_labels == ("frame", "y", "x")
+    named = viewer.add_image(np.stack([noise(32, 32)] * 3), axis_labels=("z", "y", "x"))
+    assert named.axis_labels == ("z", "y", "x")
+
+
 def test_the_plan_says_the_scale_where_it_is_that_of_the_region(
     viewer: ViewerModel, controller: Controller, image: Image
 ) -> None:

@@ -33,7 +33,7 @@ _MEASURE_TIPS = {
     "Average precision": "area under the precision–recall curve; chance is the share of the class.",
     "Pointing": "whether the largest token lies in the class.",
     "Dice, best": "the largest Dice over all thresholds, chosen with the annotation in sight.",
-    "Dice, Otsu": "Dice above Otsu's threshold, which sees no annotation.",
+    "Dice, Otsu": "Dice above the threshold that parts the map's own values best in two, by Otsu's rule.",
 }
 _BEATS = "Beats its controls"
 _BEATS_TIP = (
@@ -260,6 +260,11 @@ def agreement_table(comparison: Comparison) -> Table:
         tuple(rows),
         notes,
         "agreement",
+        {
+            "CKA": "how alike two encoders see the region, from 0 to 1: whether tokens that are alike to one "
+            "are alike to the other.",
+            "CKA by chance": "the same with places shuffled: what two encoders share that see nothing alike.",
+        },
     )
 
 

@@ -152,7 +152,7 @@ def _draw_words(figure: Figure, layout: PanelLayout, title: str) -> None:
     first, last = layout.heading(1)[0], layout.heading(layout.columns - 1)[0]
     figure.text((first + last) / 2, y, "Heads", ha="center", va="center", fontsize=9, color=INK)
     note = "each head from its 1st to its 99th percentile; in the corner its number, and the share of its "
-    note += "attention that falls on CLS and registers"
+    note += "attention that falls on tokens of no patch (CLS, registers)"
     below = layout.bar(0)[1]
     middle = (layout.heading(0)[0] + last) / 2
     figure.text(middle, below, "\n".join(wrap(note, 90)), ha="center", va="center", fontsize=6, color=FAINT)

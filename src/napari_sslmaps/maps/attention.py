@@ -464,7 +464,7 @@ def _caption(facts: Facts) -> str:
     heads = f"{heads} over heads" if heads in {"mean", "max"} else _counted(heads)
     if facts["attention_kind"] == "rollout":
         heads = "mean over heads"
-    prefix = f", {facts['prefix_attention']:.0%} on CLS and registers".replace("%", " %")
+    prefix = f", {facts['prefix_attention']:.0%} on tokens of no patch (CLS, registers)".replace("%", " %")
     return f"{_QUERIES[facts['attention_kind']][0]}, {block}, {heads}{prefix}"
 
 

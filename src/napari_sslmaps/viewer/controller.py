@@ -19,7 +19,7 @@ from napari_sslmaps.viewer.canvas.image_layer import (
     unwrapped,
 )
 from napari_sslmaps.viewer.canvas.map_layers import LayerManager
-from napari_sslmaps.viewer.canvas.other_images import OtherImages, left_out
+from napari_sslmaps.viewer.canvas.other_images import OtherImages, take_left_out
 from napari_sslmaps.viewer.canvas.region_masks import RegionMasks
 from napari_sslmaps.viewer.canvas.region_selection import RegionSelection, has_rectangle
 from napari_sslmaps.viewer.canvas.region_shapes import RegionShapes
@@ -477,16 +477,16 @@ class Controller:
             self._image_connections.add(new.events.name, self.images_changed.emit)
             active = self.viewer.layers.selection.active
             if isinstance(active, Image) and not is_own(active) and new in self.viewer.layers:
-                self.viewer.layers.selection.active = (
-                    new  # else the next layer that comes brings `active` back
-                )
+                # else the next layer that comes brings `active` back
+                self.viewer.layers.selection.active = new
         session = self.session
         self.workspace.reference = None
         self.workspace.anchors = session.anchors if session is not None else ()
         self.marks.update()
         self.workspace.spacing_um = session.spacing_um if session is not None else None
         self.workspace.areas_shown = session is not None and session.areas_shown
-        self._take_from_file(new)
+        if new is not None:
+            take_left_out(self.workspace, new)
         self.workspace.level = 0
         self._choose_region(before, new)
         self.history.restart()
@@ -497,13 +497,6 @@ class Controller:
         self.run_estimate.update()
         self._arrange()
         self._on_areas_changed()
-
-    def _take_from_file(self, image: Image | None) -> None:
-        """Take the size of a pixel from a file whose reader did not, and say what else there is."""
-        found = None if image is None or self.workspace.spacing_um is not None else left_out(image)
-        if image is not None and found is not None:
-            self.workspace.spacing_um = found.spacing_um
-            self.workspace.say(found.sentence(image.name))
 
     def _choose_region(self, before: Image | None, image: Image | None) -> None:
         """Choose the region as it was for this image; all of it, where the rectangle is another image's."""

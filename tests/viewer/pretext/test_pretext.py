@@ -370,7 +370,7 @@ def test_crops_keep_their_kind_and_a_new_one_is_local(
 ) -> None:
     show(shown, "dinov3-demo")
     shapes = shapes_of(viewer)
-    assert shapes.name == "pretext crops"
+    assert shapes.name == "tissue / pretext crops"
     assert list(shapes.features["label"]) == ["global 0.25", "global 0.25", "0.25"]
     shapes.add_rectangles([[(15.5, 23.5), (27.5, 35.5)]])
     crops = pretext.asked[-1][2].crops
@@ -382,15 +382,15 @@ def test_crops_keep_their_kind_and_a_new_one_is_local(
 def test_another_encoder_replaces_panels_and_tools(viewer: ViewerModel, shown: Controller) -> None:
     show(shown, "ijepa-demo")
     show(shown, "dinov3-demo")
-    assert shapes_of(viewer).name == "pretext crops"
+    assert shapes_of(viewer).name == "tissue / pretext crops"
     in_view = [layer for layer in pretext_layers(shown).values() if layer.visible]
     assert {layer.metadata[OWN]["encoder"] for layer in in_view} == {"dinov3-demo"}
     count = len(viewer.layers)
     show(shown, "mae-demo")
     assert not [layer for layer in viewer.layers if isinstance(layer, Shapes) and layer.visible]
-    assert mask_of(shown).name == "pretext mask"
+    assert mask_of(shown).name == "tissue / pretext mask"
     show(shown, "dinov3-demo")
-    assert shapes_of(viewer).name == "pretext crops"
+    assert shapes_of(viewer).name == "tissue / pretext crops"
     assert len(viewer.layers) == count + 1  # the panel of the MAE's that was looked at
 
 

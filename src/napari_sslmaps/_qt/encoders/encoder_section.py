@@ -57,8 +57,11 @@ class EncoderSection(Section):
             "region again, or "
             "takes it from the cache."
         )
-        self.normed = QCheckBox("normed")
-        self.normed.setToolTip("Apply the encoder's final norm to the tokens, where it has one.")
+        self.normed = QCheckBox("normalised")
+        self.normed.setToolTip(
+            "Let the tokens pass the encoder's last layer, which brings them all to a like spread, where it "
+            "has one (a layer norm)."
+        )
         self.set_depth(None, (), normed=True)
         self.body.addLayout(self._layout)
         depth = row(QLabel("Tokens of"), self.tokens_of, self.normed)

@@ -64,12 +64,16 @@ class MapSection(Section):
         self.stack = QToolButton()
         self.stack.setText("≡")
         self.stack.setToolTip("Add all heads of the method in front as one layer with a slider.")
-        self.rendering = ComboBox(_RENDERINGS, "How the components are turned into colours.")
+        self.rendering = ComboBox(
+            _RENDERINGS,
+            "How the components become red, green and blue: by their own spread, cut at 2 and 98 %, or each "
+            "brought to the same spread (whitened), so that the weaker ones are seen, too.",
+        )
         self.aligned = QCheckBox("aligned")
         self.aligned.setToolTip(
-            "Turn the colours of every method towards those of the first, so that they can be compared "
-            "(orthogonal "
-            "Procrustes). Ticked automatically when methods are side by side, unless you untick it."
+            "Turn the colours of every method towards those of the first, so that like places have like "
+            "colours (orthogonal Procrustes). Ticked automatically when methods are side by side, unless you "
+            "untick it."
         )
         self.basis = ComboBox(_BASES, "Tokens that the components are fitted to.")
         self.basis_files = FileMenu(

@@ -252,6 +252,13 @@ def leading_shape(layer: Image) -> tuple[int, ...]:
     return _shape(layer)[:-2]
 
 
+def name_axes(image: Image) -> None:
+    """Name the axes of a stack that napari's reader numbered, as the slider shows them; others stay."""
+    default = tuple(str(axis) for axis in range(-image.ndim, 0))
+    if len(leading_shape(image)) == 1 and tuple(image.axis_labels) == default:
+        image.axis_labels = ("frame", "y", "x")
+
+
 def lead_of_frame(layer: Image, frame: int) -> tuple[int, ...]:
     """Invert `frame_of`: the index along the axes before rows and columns."""
     sizes = _shape(layer)[:-2]

@@ -9,7 +9,7 @@ from napari.layers import Image
 
 from napari_sslmaps.errors import SSLMapsError
 from napari_sslmaps.sources.open import open_image
-from napari_sslmaps.viewer.canvas.image_layer import OWN, spacing_of
+from napari_sslmaps.viewer.canvas.image_layer import OWN, name_axes, spacing_of
 from napari_sslmaps.viewer.canvas.npe2 import LayerData, contents_of, read_chosen
 from napari_sslmaps.viewer.state.tasks import TaskCallbacks, TaskContext, TaskRunner
 from napari_sslmaps.viewer.state.workspace import WorkspaceModel
@@ -155,3 +155,12 @@ def left_out(image: Image) -> LeftOut | None:
         claimed = None
     found = LeftOut(claimed, 1 if image.multiscale else levels)
     return None if found == LeftOut(None, 1) else found
+
+
+def take_left_out(workspace: WorkspaceModel, image: Image) -> None:
+    """Take what a reader left out: names of a stack's axes, the size of a pixel; say what else."""
+    name_axes(image)
+    found = None if workspace.spacing_um is not None else left_out(image)
+    if found is not None:
+        workspace.spacing_um = found.spacing_um
+        workspace.say(found.sentence(image.name))

@@ -136,7 +136,7 @@ class ScribbleLayers:
         }
         layer = Labels(
             values,
-            name="scribbles",
+            name=f"{image.name} / scribbles",
             opacity=0.75,
             colormap=label_colours(PALETTE),
             blending="translucent_no_depth",

@@ -184,7 +184,7 @@ class PretextTools:
             return
         self.mask = Labels(
             values,
-            name="pretext mask",
+            name=f"{image.name} / pretext mask",
             opacity=_DENSE,
             colormap=DirectLabelColormap(color_dict={None: HIDDEN, 0: "transparent", 1: HIDDEN}),
             visible=False,
@@ -327,7 +327,7 @@ def _shapes_of(view: PretextView) -> tuple[list[Float], list[str], list[str]]:
 
 
 def _new_shapes(image: Image, view: PretextView) -> Shapes:
-    name = "pretext targets" if isinstance(view, PredictionView) else "pretext crops"
+    name = f"{image.name} / pretext {'targets' if isinstance(view, PredictionView) else 'crops'}"
     return Shapes(
         ndim=image.ndim,
         name=name,
