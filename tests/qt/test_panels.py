@@ -627,8 +627,8 @@ def test_a_small_window_grows_until_the_canvas_has_room(qtbot: QtBot) -> None:
     with qtbot.waitExposed(window):
         window.show()
     parts.grow_for(window, canvas)
-    assert window.width() == min(500 + 420, room.width())
-    assert window.height() == min(300 + 340, room.height())
+    assert window.width() == min(500 + 540, room.width())
+    assert window.height() == min(300 + 460, room.height())
     canvas.resize(900, 900)
     before = window.size()
     parts.grow_for(window, canvas)

@@ -538,7 +538,9 @@ def test_a_mask_that_is_opened_like_an_image_does_not_take_its_place(
     opened = viewer.add_image(mask, name="glands")
     assert controller.workspace.image is image
     assert not opened.visible
-    assert controller.workspace.status.text.startswith("glands is hidden: it looks like a mask")
+    assert controller.workspace.status.text.startswith(
+        "Hidden as a mask, and offered as annotation on the page Compare: glands."
+    )
     viewer.layers.selection.active = opened
     assert controller.workspace.image is image
     assert controller.compare_page.model.annotation is opened
@@ -551,6 +553,16 @@ def test_axes_of_a_clip_that_were_numbered_are_named(viewer: ViewerModel, contro
     assert clip.axis_labels == viewer.dims.axis_labels == ("frame", "y", "x")
     named = viewer.add_image(np.stack([noise(32, 32)] * 3), axis_labels=("z", "y", "x"))
     assert named.axis_labels == ("z", "y", "x")
+
+
+def test_labels_that_were_there_before_the_dock_have_their_classes(
+    viewer: ViewerModel,
+) -> None:
+    viewer.add_image(noise(32, 32))
+    viewer.add_labels(np.repeat(np.arange(2, dtype=np.uint8), 16)[:, None] * np.ones((1, 32), np.uint8))
+    made = Controller(viewer, WorkspaceModel(), make_runner=ImmediateRunner, services=known_services())
+    assert made.compare_page.model.classes == ((1, "class 1"),)
+    made.close()
 
 
 def test_the_plan_says_the_scale_where_it_is_that_of_the_region(

@@ -68,7 +68,7 @@ QSlider::handle:horizontal:disabled {{background-color: {faint};}}
 QLineEdit, QPlainTextEdit {{border: 1px solid {edge}; placeholder-text-color: {placeholder};}}
 QAbstractSpinBox QLineEdit, QComboBox QLineEdit {{border: none;}}
 """
-_CANVAS = (600, 600)
+_CANVAS = (720, 720)
 """Pixels of a canvas that a picture and a dock's page beside it are seen in at all."""
 _WIDEST = 440
 """Pixels that a dock takes at most, however long the words on it: a laptop's screen has 1366."""

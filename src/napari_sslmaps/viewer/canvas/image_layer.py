@@ -97,9 +97,10 @@ def lay_aside_masks(image: Image, images: Sequence[Image]) -> str:
             hidden.append(mask.name)
     if not hidden:
         return ""
+    names = ", ".join(hidden)
     return (
-        f"{', '.join(hidden)} is hidden: it looks like a mask, and is offered as annotation on the page "
-        "Compare. To look at it as an image, choose it under Image."
+        f"Hidden as a mask, and offered as annotation on the page Compare: {names}. To look at it as an "
+        "image, choose it under Image."
     )
 
 

@@ -147,16 +147,16 @@ class ComparisonController:
         self._connections.undo()
 
     def read_classes(self) -> None:
-        """List the classes of the chosen annotation."""
-        model, here = self._model, self._sessions.here
+        """List the classes of the chosen annotation, and outline it."""
+        model, image = self._model, self._workspace.image
         found = None
-        if model.annotation is not None and here is not None:
+        if model.annotation is not None and image is not None:
             try:
-                found = self._read(here[0])
+                found = self._read(image)
             except SSLMapsError as error:
                 self._workspace.say(str(error), failed=True)
-        if here is not None:
-            self._outline.show(here[0], found)
+        if image is not None:
+            self._outline.show(image, found)
         model.classes = () if found is None else tuple((k, found.name_of(k)) for k in found.classes)
         if model.chosen_class not in [kind for kind, _ in model.classes]:
             model.chosen_class = None
