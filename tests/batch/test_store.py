@@ -17,6 +17,7 @@ from napari_sslmaps.batch.store import (
     end_outputs,
     read_about,
     read_embedding,
+    read_tokens,
     write_output,
 )
 from napari_sslmaps.core.grid import TokenGrid
@@ -70,6 +71,32 @@ def test_an_embedding_comes_back(embedding, place, tokens, tolerance):
     assert back.attention_kind == "cls"
     np.testing.assert_allclose(pca_map(back).values, pca_map(embedding).values, atol=0.02)
     assert [path.name for path in unfinished.iterdir()] == ["going-on"]
+
+
+def test_some_tokens_are_read_without_the_others(embedding, place):
+    folder, unfinished = place
+    write_output(folder, made(embedding), unfinished)
+    about, whole = read_about(folder), read_embedding(folder).tokens
+    wanted = np.array([(69, 8), (0, 0), (63, 4), (64, 3), (69, 8)])
+    np.testing.assert_array_equal(read_tokens(folder, about, wanted), whole[wanted[:, 0], wanted[:, 1]])
+    array = folder / "tokens" / "0"
+    stored = zarr.open_array(str(array), mode="r")
+    np.testing.assert_array_equal(np.moveaxis(stored[...], 0, -1), whole)  # by whoever else reads it
+    assert (array / "c/0/0/0").read_bytes()[: 2 * DIM] == whole[0, 0].astype("<f2").tobytes()
+    (array / "c/0/0/0").write_bytes(b"short")
+    with pytest.raises(UnsupportedImageError, match="5 bytes instead of"):
+        read_tokens(folder, about, wanted)
+    (array / "c/0/0/0").unlink()
+    assert np.isnan(read_tokens(folder, about, wanted)[:, 0]).tolist() == [False, True, True, False, False]
+
+
+def test_some_tokens_of_an_output_of_before_are_read(tmp_path):
+    made = Path(__file__).parents[1] / "guards/data/files/batch/tiny-mae/image.png.zarr"
+    whole = read_embedding(made).tokens
+    wanted = np.array([(1, 2), (0, 0)])
+    np.testing.assert_array_equal(
+        read_tokens(made, read_about(made), wanted), whole[wanted[:, 0], wanted[:, 1]]
+    )
 
 
 def test_each_image_is_ome_zarr_of_the_right_size_and_place(embedding, place):

@@ -20,9 +20,10 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sslmaps.batch.stored_tokens import TOKEN_AFTER_TOKEN, StoredTokens
 from napari_sslmaps.cache.ome import Placement, multiscale
 from napari_sslmaps.core.grid import TokenGrid
-from napari_sslmaps.core.results import AttentionKind, Embedding, Provenance, TokenMap
+from napari_sslmaps.core.results import AttentionKind, Embedding, Float32, Provenance, TokenMap
 from napari_sslmaps.core.tokens import Tokens, token_chunks
 from napari_sslmaps.errors import ExportError, UnsupportedImageError
 from napari_sslmaps.files import read_regular
@@ -221,23 +222,51 @@ def read_embedding(folder: str | Path) -> Embedding:
             raise UnsupportedImageError(
                 f"Expected tokens; {path.name} was written with --tokens none. Run it again with tokens."
             )
-        arrays = {kind: _array(path, kind, about.grid) for kind in about.images}
-        tokens = np.ascontiguousarray(np.moveaxis(arrays.pop("tokens"), 0, -1), np.float32)
-        provenance = about.provenance
-        if mask_hash(np.isfinite(tokens[..., 0])) != provenance.mask_sha256:  # NaN where a chunk is not there
-            raise ValueError("a chunk of its tokens is missing")
+        tokens = read_tokens(path, about)
+        arrays = {kind: _array(path, kind, about.grid) for kind in about.images if kind != "tokens"}
         activation, foreground = arrays.get("activation"), arrays.get("foreground")
         prefix = about.prefix_attention
         return Embedding(
             tokens=tokens,
             grid=about.grid,
-            provenance=provenance,
+            provenance=about.provenance,
             attention=arrays.get("attention_heads"),
             prefix_attention=None if prefix is None else np.asarray(prefix, np.float32),
             attention_kind=about.attention_kind,
             activation=activation,
             foreground=None if foreground is None else foreground.astype(bool),
         )
+
+
+def read_tokens(folder: Path, about: About, tokens_yx: NDArray[np.integer] | None = None) -> Float32:
+    """Read an output's tokens, and nothing beside them.
+
+    Parameters
+    ----------
+    folder, about
+        Folder of the output, and what `read_about` says of it.
+    tokens_yx
+        (n, 2) rows and columns of those that are wanted; all if None.
+
+    Returns
+    -------
+    numpy.ndarray
+        (rows, cols, dim) or (n, dim) tokens; NaN outside a mask.
+
+    Raises
+    ------
+    UnsupportedImageError
+        If they are damaged.
+    """
+    with _reading(folder):
+        stored = StoredTokens(folder / "tokens" / "0", about.grid)
+        if tokens_yx is not None:
+            return stored.at(tokens_yx)
+        tokens = stored.all()
+        known = np.isfinite(tokens[..., 0])
+        if mask_hash(known) != about.provenance.mask_sha256:  # NaN where a chunk is not there
+            raise ValueError("a chunk of its tokens is missing")
+        return tokens
 
 
 def _check_ours(folder: Path) -> None:
@@ -307,6 +336,7 @@ def _write_image(root: Any, kind: str, values: NDArray[Any], output: Output) -> 
         chunks=(*values.shape[2:], *(min(_CHUNK, side) for side in values.shape[:2])),
         dimension_names=axes,
         fill_value=np.nan if np.issubdtype(dtype, np.floating) else 0,
+        **(TOKEN_AFTER_TOKEN if kind == "tokens" else {}),
     )
     for start in range(0, values.shape[0], _CHUNK):  # strip by strip: no second copy of all tokens
         strip = values[start : start + _CHUNK]
