@@ -58,5 +58,10 @@ def require_extra(name: str) -> None:
         )
 
 
+def has_extra(name: str) -> bool:
+    """Whether the packages of an extra, a key of `EXTRAS`, are installed."""
+    return all(map(_is_installed, EXTRAS[name].needed))
+
+
 def _is_installed(module: str) -> bool:
     return sys.modules.get(module, ...) is not None and find_spec(module) is not None

@@ -27,7 +27,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", READERS)
 def test_an_edited_file_is_read_or_refused(name: str, made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NAPARI_SSLMAPS_CONFIG", str(made / "config"))
-    path, rng = made / name, np.random.default_rng(_SEED)
+    (path,), rng = made.glob(name), np.random.default_rng(_SEED)
     whole = path.read_bytes()
     READERS[name](path)
     try:

@@ -194,7 +194,7 @@ READERS: dict[str, Reads] = {
     "batch/tiny-mae/image.png.zarr/tokens/0/zarr.json": lambda path: _output(path.parents[1]),
     "batch/batch.parquet": is_table,
     "batch/.index/tiny-mae/manifest.json": _index,
-    "batch/.index/tiny-mae/segment-00000.faiss": _index,
+    "batch/.index/tiny-mae/segment-*.faiss": _index,
     _CACHED: _cached,
     _PARTS: _cached,
     "config/encoders.json": lambda _: read_encoder_list(),

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from shutil import rmtree
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ import tifffile
 from PIL import Image
 from search_kit import DIM, ENCODER, STRIDE, put, put_embedding, tokens_of
 
-from napari_sslmaps.batch.store import Output, begin_outputs, write_output
+from napari_sslmaps.batch.cluster import Workers
+from napari_sslmaps.batch.store import Output, begin_outputs, read_tokens, write_output
 from napari_sslmaps.cli import main
 from napari_sslmaps.core.tiling import Tiling
 from napari_sslmaps.encoders.catalog import weights_path
@@ -27,14 +29,15 @@ from napari_sslmaps.maps.groups import AnchorGroup
 from napari_sslmaps.pipeline.embedding import embed
 from napari_sslmaps.records.anchors import AnchorSet, load_anchors, save_anchors
 from napari_sslmaps.search import index as indexing
+from napari_sslmaps.search import parts
 from napari_sslmaps.search.index import (
     IndexState,
-    Manifest,
     build_index,
     index_folder,
     index_state,
-    read_part,
 )
+from napari_sslmaps.search.manifest import Manifest
+from napari_sslmaps.search.parts import read_part
 from napari_sslmaps.search.query import (
     Like,
     Place,
@@ -139,22 +142,80 @@ def test_tokens_of_different_blocks_are_not_searched_together(store):
 
 
 def test_what_was_finished_before_a_stop_is_kept(store, monkeypatch):
-    monkeypatch.setattr(indexing, "_SEGMENT", 300)
+    monkeypatch.setattr(indexing, "_SMALLEST_PART", 300)
 
     def stop(done, total):
         if done == 5:
             raise Cancelled("enough")
 
     with pytest.raises(Cancelled):
-        build_index(store, on_output=stop)
+        build_index(store, on_output=stop, workers=Workers(1))
     before = Manifest.read(index_folder(store))
     assert len(before.images) == 4
-    report = build_index(store)
+    report = build_index(store, workers=Workers(1))
     assert (report.added, report.kept) == (4, 4)
     opened = TokenIndex(store)
     vector = opened.vector([Like("case7", (20, 20))])
     wanted = exact(store, vector, opened.manifest)[0]
     assert opened.search(vector, 1)[0].name == wanted[1]
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_an_index_is_the_same_whoever_makes_it(store, monkeypatch):
+    monkeypatch.setattr(indexing, "_SMALLEST_PART", 300)
+    build_index(store, workers=Workers(1))
+    folder, told = index_folder(store), []
+    alone = contents(folder)
+    assert len(alone) == 4 + 2
+    rmtree(folder)
+    build_index(store, on_output=lambda *done: told.append(done), workers=Workers(2))
+    assert contents(folder) == alone
+    assert told[-1] == (8, 8)
+    assert told == sorted(told)
+
+
+def test_a_part_that_was_finished_before_all_was_killed_is_taken_as_it_is(store, monkeypatch):
+    monkeypatch.setattr(indexing, "_SMALLEST_PART", 300)
+    build_index(store, workers=Workers(1))
+    folder = index_folder(store)
+    whole, manifest = contents(folder), Manifest.read(folder)
+    first, second, third, _ = manifest.segments
+    checks = {name: check for name, check in manifest.checks.items() if name in ("quantiser.faiss", first)}
+    replace(manifest, images=manifest.images[:2], segments=(first,), checks=checks).write(folder)
+    (folder / second).unlink()
+    (folder / third).write_bytes(whole[third][:-9])  # half of it, as after a power failure
+    (folder / "segment-00001-0123456789ab.faiss").touch()  # of a plan with other images
+    made = []
+    monkeypatch.setattr(parts, "read_tokens", lambda *what: made.append(what[0].stem) or read_tokens(*what))
+    assert build_index(store, workers=Workers(1)).added == 6
+    assert made == ["case2", "case3", "case4", "case5"]
+    assert contents(folder) == whole
+
+
+def test_an_output_that_is_written_again_while_it_is_indexed_is_told(store):
+    def again(done, total):
+        if done == 3:
+            put(store, "case6", 6, key="later")
+
+    with pytest.raises(InvalidOptionError, match=r"case6.zarr to stay as it is.*Run index again"):
+        build_index(store, on_output=again, workers=Workers(1))
+    assert build_index(store).added == 8
+
+
+def test_places_are_ordered_by_the_tokens_of_the_store(store):
+    build_index(store)
+    opened = TokenIndex(store)
+    vector = opened.vector([Like("case0", (20, 20)), Like("case3", (60, 60))])
+    wanted = exact(store, vector, opened.manifest)[:20]
+    places = opened.search(vector, 20, apart=0.0, per_image=1000)
+    assert [one.similarity for one in places] == pytest.approx([one[0] for one in wanted], abs=1e-6)
+    chunk = store / ENCODER / f"{wanted[0][1]}.zarr" / "tokens/0/c/0/0/0"
+    chunk.write_bytes(b"damaged")
+    places = opened.search(vector, 20, apart=0.0, per_image=1000)  # of that image as the index has them
+    assert places[0].similarity == pytest.approx(wanted[0][0], abs=0.02)
 
 
 def test_rectangles_several_places_and_what_results_should_be_unlike(store):

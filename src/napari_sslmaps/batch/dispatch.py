@@ -7,12 +7,13 @@ from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from shutil import rmtree
 from time import time
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
 from napari_sslmaps.batch.cluster import Workers, open_client, workers_of_version
@@ -24,6 +25,9 @@ from napari_sslmaps.errors import DeviceMemoryError, ExportError, InvalidOptionE
 
 if TYPE_CHECKING:
     from distributed import Client, Future
+
+Task = TypeVar("Task")
+Answer = TypeVar("Answer")
 
 _STALE_SECONDS = 24 * 3600.0
 _LOST = "The cluster gave the image up. Run again to embed it."
@@ -83,6 +87,69 @@ def rows_of(tasks: Sequence[BatchTask], workers: Workers, unfinished: Path) -> G
             client.cancel(list(submitted))
 
 
+def answers_of(
+    work: Callable[[Task], Answer], tasks: Sequence[Task], workers: Workers, on_glance: Callable[[], object]
+) -> Generator[tuple[Task, Answer], None, None]:
+    """Have something done for each task, and yield what comes of it, as it comes.
+
+    Close the iterator to stop: what no worker has begun is not begun any more.
+
+    Parameters
+    ----------
+    work
+        Function that workers can import.
+    tasks
+        What it is called with.
+    workers
+        Workers that do it; they have this version of the package.
+    on_glance
+        Callback, called every half second; what it raises stops the work.
+
+    Raises
+    ------
+    InvalidOptionError
+        If no scheduler answers, no worker has this version of the package, or the cluster goes.
+    DeviceMemoryError
+        If every worker that tries a task is killed.
+    SSLMapsError
+        If the work raises it.
+    """
+    with noticed_interrupts() as check, open_client(workers, "cpu") as client:
+
+        def glance() -> None:
+            check()
+            on_glance()
+
+        alike = workers_of_version(client, version("napari-sslmaps"))
+        submitted = {
+            client.submit(work, task, key=f"{uuid4().hex}", pure=False, workers=alike): task for task in tasks
+        }
+        try:
+            for future in _as_they_come(submitted, glance):
+                yield submitted[future], _answer(future)
+        finally:
+            client.cancel(list(submitted))
+
+
+def _answer(future: "Future[Answer]") -> Answer:
+    from distributed import KilledWorker
+
+    try:
+        return future.result()
+    except KilledWorker as error:
+        raise DeviceMemoryError(
+            "Expected workers with memory enough; every one that tried was killed. Give them more, or choose "
+            "fewer workers on the machine."
+        ) from error
+    except (OSError, CancelledError) as error:
+        if isinstance(error, SSLMapsError):
+            raise
+        raise InvalidOptionError(
+            f"Expected a cluster that stays until the work is done; it went ({error}). Start it, and run "
+            "again: what is finished is kept."
+        ) from error
+
+
 def _as_they_come(futures: "Collection[Future[Any]]", check: Callable[[], None]) -> "Iterator[Future[Any]]":
     arrived: SimpleQueue[Future[Any]] = SimpleQueue()
     for future in futures:
@@ -139,10 +206,10 @@ def _prepared(
     client: "Client", tasks: Sequence[BatchTask], alike: list[str] | None, check: Callable[[], None]
 ) -> list[BatchTask]:
     """Let one worker load each encoder, and all run in the precision that it chose."""
-    maps, version = tasks[0].options.maps, tasks[0].package_version
+    maps, wanted = tasks[0].options.maps, tasks[0].package_version
     encoders = {task.encoder.name: task.encoder for task in tasks}
     submitted = {
-        client.submit(prepare, encoder, maps.device, maps.precision, version, pure=False, workers=alike): name
+        client.submit(prepare, encoder, maps.device, maps.precision, wanted, pure=False, workers=alike): name
         for name, encoder in encoders.items()
     }
     chosen = {

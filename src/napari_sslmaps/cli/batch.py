@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from napari_sslmaps.cli import console
 from napari_sslmaps.cli.options import (
     PLACE,
+    WORKERS,
     Anonymous,
     Corrections,
     EmbedFlags,
@@ -20,14 +21,12 @@ from napari_sslmaps.cli.options import (
     MapFlags,
     OpenFlags,
     Out,
+    Scheduler,
     takes,
 )
 
 if TYPE_CHECKING:
     from napari_sslmaps.batch.run import BatchProgress, BatchReport
-
-
-_WORKERS = "Workers"
 
 
 @takes(OpenFlags, EmbedFlags, MapFlags, Corrections)
@@ -55,7 +54,7 @@ def batch(  # noqa: PLR0913  # each parameter is an option that users type, or a
         typer.Option(
             min=1,
             help="Number of processes; if omitted one per GPU, or a single one.",
-            rich_help_panel=_WORKERS,
+            rich_help_panel=WORKERS,
         ),
     ] = None,
     threads: Annotated[
@@ -63,16 +62,10 @@ def batch(  # noqa: PLR0913  # each parameter is an option that users type, or a
         typer.Option(
             min=1,
             help="Processor threads of each process; its share of the cores if omitted.",
-            rich_help_panel=_WORKERS,
+            rich_help_panel=WORKERS,
         ),
     ] = None,
-    scheduler: Annotated[
-        str,
-        typer.Option(
-            help="Instead of --workers: address of a running Dask scheduler, such as tcp://host:8786.",
-            rich_help_panel=_WORKERS,
-        ),
-    ] = "",
+    scheduler: Scheduler = "",
     level: Level = 0,
     spacing: Annotated[
         float | None,

@@ -25,6 +25,7 @@ Points = tuple[tuple[float, float], ...]
 
 PLACE = "What is embedded"
 COMPUTING = "How it is computed"
+WORKERS = "Workers"
 ANCHORS = "Anchors"
 MAPS = "Maps"
 USUAL = "usual"
@@ -62,6 +63,13 @@ Anonymous = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON only.")]
+Scheduler = Annotated[
+    str,
+    typer.Option(
+        help="Instead of --workers: address of a running Dask scheduler, such as tcp://host:8786.",
+        rich_help_panel=WORKERS,
+    ),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.", rich_help_panel=COMPUTING)]
 Precision = Annotated[
     str,

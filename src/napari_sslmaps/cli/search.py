@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from napari_sslmaps.cli import console
-from napari_sslmaps.cli.options import Json
+from napari_sslmaps.cli.options import WORKERS, Json, Scheduler
 
 Store = Annotated[Path, typer.Argument(help="Folder that `batch` wrote.", show_default=False)]
 EncoderFolder = Annotated[
@@ -16,18 +16,32 @@ EncoderFolder = Annotated[
 ]
 
 
-def index(store: Store, *, encoder: EncoderFolder = "", json: Json = False) -> None:
+def index(
+    store: Store,
+    *,
+    encoder: EncoderFolder = "",
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Number of processes; if omitted one per core, where there is enough to do.",
+            rich_help_panel=WORKERS,
+        ),
+    ] = None,
+    scheduler: Scheduler = "",
+    json: Json = False,
+) -> None:
     """Build the index of a store, or bring it up to date, so that it can be searched.
 
     What is already indexed is not read again: run it after every batch, or after a stop.
     """
-    from napari_sslmaps.extras import require_extra
+    from napari_sslmaps.batch.cluster import Workers
     from napari_sslmaps.search.index import build_index
 
-    require_extra("search")
+    who = Workers(workers, scheduler=scheduler) if workers or scheduler else None
     kept = "What is indexed stays so; the same command goes on from there."
     with console.kept_if_stopped(kept), console.counted("images", quiet=json) as on_output:
-        report = build_index(store, encoder, on_output)
+        report = build_index(store, encoder, on_output, workers=who)
     if json:
         console.out_json({**asdict(report), "folder": str(report.folder)})
         return

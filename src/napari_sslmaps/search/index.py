@@ -1,170 +1,45 @@
 """An index over the tokens that a batch has stored: built a part at a time, brought up to date by hash.
 
 Tokens are centred on the mean of a sample, brought to length 1 and kept by faiss as an inverted file: up to
-128 principal components, in eight bits each (`IndexIVFScalarQuantizer`). A search looks into the lists
-nearest to the query alone, mapped from the file, so that it reads a few megabytes of gigabytes.
+128 principal components, turned at random so that all matter alike, brought to length 1 again for what the
+others would have been, in eight bits each (`IndexIVFScalarQuantizer`). A search looks into the lists nearest
+to the query alone, mapped from the file, so that it reads a few megabytes of gigabytes.
 """
 
-import hashlib
-import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from itertools import accumulate
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sslmaps.batch.store import About, read_about, read_embedding
-from napari_sslmaps.core.grid import TokenGrid
+from napari_sslmaps.batch.cluster import Workers
+from napari_sslmaps.batch.dispatch import answers_of
+from napari_sslmaps.batch.store import About, read_about, read_tokens
 from napari_sslmaps.core.results import Float32
-from napari_sslmaps.errors import InvalidOptionError, RecordError
-from napari_sslmaps.files import special_kind, written_whole
-from napari_sslmaps.records.json import read_json, write_json
-from napari_sslmaps.serialise import dump, strict
+from napari_sslmaps.errors import InvalidOptionError
+from napari_sslmaps.extras import has_extra, require_extra
+from napari_sslmaps.search.manifest import MANIFEST, PART_NAME, QUANTISER, Manifest, PartCheck
+from napari_sslmaps.search.parts import Part, make_part, plan_parts, write_part
 
 FOLDER = ".index"
-_KIND = "token-index"
-_MANIFEST, _QUANTISER = "manifest.json", "quantiser.faiss"
 _MOST_COMPONENTS = 128
 _LISTS = 1024
 _PER_LIST = 39
-_SAMPLE = 120_000
-_SEGMENT = 2_000_000
-_SEGMENT_NAME = re.compile(r"segment-\d{5,}\.faiss")
+_SAMPLE, _LEAST_OF_ONE = 65_536, 16
+"""Tokens that are learnt from, and of an image of which any are."""
+_PARTS, _SMALLEST_PART, _LARGEST_PART = 16, 500_000, 2_000_000
+"""Parts of a large archive, and tokens of one: a search asks them all, a stop loses the one that is made."""
 _MOST_DEAD = 0.3
-_BYTES_OF_A_NUMBER = 8
-"""Beside its code, each token has its number in the index."""
+_PARTS_OF_A_PROCESS = 2
+"""Parts that a process of its own is worth starting for."""
 _OWN_BLOCK = "the encoder's own block"
 OnOutput = Callable[[int, int], None]
 """Called with outputs done and their number; may raise `Cancelled`."""
-
-
-@strict
-@dataclass(frozen=True, slots=True)
-class IndexedImage:
-    """One image of an index.
-
-    Parameters
-    ----------
-    output
-        Folder of the output, relative to the store.
-    key
-        Key of the batch's task: another key is another embedding.
-    name, image
-        Name of the item, and path of the image.
-    first
-        Number of its first token, counted over the whole index; they follow each other row by row.
-    grid
-        Grid that its tokens lie on.
-    level, frame
-        Level and frame of its region.
-    alive
-        Whether the store still has it, as it was indexed.
-    """
-
-    output: str
-    key: str
-    name: str
-    image: str
-    first: int
-    grid: TokenGrid
-    level: int = 0
-    frame: int = 0
-    alive: bool = True
-
-    @property
-    def count(self) -> int:
-        """Tokens of the grid."""
-        return self.grid.rows * self.grid.cols
-
-
-@strict
-@dataclass(frozen=True, slots=True)
-class PartCheck:
-    """Facts of a file of an index as it was written, by which a damaged one is told before it is opened.
-
-    Parameters
-    ----------
-    size
-        Bytes of the file.
-    head
-        Bytes before the codes of its tokens: all that decides how much memory is asked for to read it.
-    sha256
-        Hash of those.
-    """
-
-    size: int
-    head: int
-    sha256: str
-
-    @classmethod
-    def of(cls, path: Path, head: int) -> Self:
-        """Take the facts of a file with a head of so many bytes."""
-        size = path.stat().st_size
-        with path.open("rb") as file:  # as much as is asked for is set aside before it is read
-            return cls(size, head, hashlib.sha256(file.read(max(0, min(head, size)))).hexdigest())
-
-
-@strict
-@dataclass(frozen=True, slots=True)
-class Manifest:
-    """Content of an index.
-
-    Parameters
-    ----------
-    encoder
-        Name of its outputs' folder.
-    mean
-        (dim,) token that all are centred on.
-    images
-        Images in the order of their tokens.
-    segments
-        Names of files with finished parts.
-    checks
-        Name of a file → what it was when it was written; indexes of before have none.
-    """
-
-    encoder: str
-    mean: tuple[float, ...]
-    images: tuple[IndexedImage, ...] = ()
-    segments: tuple[str, ...] = ()
-    checks: Mapping[str, PartCheck] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if any(min(image.grid.shape) < 1 for image in self.images):
-            raise RecordError("Expected images with tokens; the grid of one has no rows or no columns.")
-        ends = accumulate(image.count for image in self.images)
-        if any(image.first != end - image.count for image, end in zip(self.images, ends, strict=True)):
-            raise RecordError("Expected images whose tokens follow each other; they do not.")
-        if not all(map(_SEGMENT_NAME.fullmatch, self.segments)):
-            raise RecordError("Expected names of parts such as segment-00000.faiss; there are others.")
-
-    @classmethod
-    def read(cls, folder: Path) -> Self | None:
-        """Read the manifest of an index; None where there is none. Raises `RecordError` if it is damaged."""
-        if not (folder / _MANIFEST).exists():
-            return None
-        return read_json(folder / _MANIFEST, _KIND, cls, "an index")
-
-    def write(self, folder: Path) -> None:
-        """Write it, whole or not at all; raises `ExportError` if it cannot be written."""
-        write_json(folder / _MANIFEST, _KIND, dump(self))
-
-    @property
-    def tokens(self) -> int:
-        """Tokens that are numbered, those of images that are gone included."""
-        last = self.images[-1] if self.images else None
-        return 0 if last is None else last.first + last.count
-
-    def prepared(self, tokens: NDArray[np.floating]) -> Float32:
-        """Centre (n, dim) tokens and bring them to length 1."""
-        centred = np.asarray(tokens, np.float32) - np.asarray(self.mean, np.float32)
-        lengths = np.linalg.norm(centred, axis=1, keepdims=True)
-        unit: Float32 = np.divide(centred, lengths, out=np.zeros_like(centred), where=lengths > 0)
-        return unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,10 +130,14 @@ def index_state(store: Path, encoder: str = "") -> IndexState:
     return IndexState(folder.name, encoders, len(found), tokens, len(waiting))
 
 
-def build_index(store: Path, encoder: str = "", on_output: OnOutput | None = None) -> IndexReport:
+def build_index(
+    store: Path, encoder: str = "", on_output: OnOutput | None = None, *, workers: Workers | None = None
+) -> IndexReport:
     """Bring the index of a store up to date: new images are added, changed ones replaced, gone ones dropped.
 
-    Finished parts are written whole, so that a call that was stopped, or killed, is taken up there.
+    Finished parts are written whole, so that a call that was stopped, or killed, is taken up there. An index
+    is the same, whoever makes its parts. In a script, call it below ``if __name__ == "__main__":``, since
+    worker processes import the script.
 
     Parameters
     ----------
@@ -267,15 +146,25 @@ def build_index(store: Path, encoder: str = "", on_output: OnOutput | None = Non
     encoder
         Name of the outputs' folder; the only one if empty.
     on_output
-        Callback, called after every image, and before the first while the sample that is learnt from is read.
+        Callback, called after every image, or every half second if others do the work, and before the first
+        while the sample that is learnt from is read.
+    workers
+        Workers that make the parts; if None as many processes here as there are cores, where there is enough
+        to do and Dask is installed.
 
     Raises
     ------
+    MissingExtraError
+        If faiss is not installed, or Dask, where workers are asked for.
     InvalidOptionError
-        If there is no such store, it holds no tokens, or those of several weights or blocks.
+        If there is no such store, it holds no tokens, or those of several weights or blocks; no scheduler
+        answers; or a batch writes an output meanwhile.
+    UnsupportedImageError
+        If an output is damaged.
     ExportError
         If the index cannot be written.
     """
+    require_extra("search")
     folder = index_folder(store, encoder)
     found = dict(_outputs(store, folder.name))
     _check_alike(store / folder.name, found.values())
@@ -285,14 +174,74 @@ def build_index(store: Path, encoder: str = "", on_output: OnOutput | None = Non
     dropped = sum(not image.alive for image in manifest.images) if manifest else 0
     if manifest is None:
         manifest = _train_index(store, folder, todo, on_output)
-    part = _Part(folder, manifest)
-    for number, (output, about) in enumerate(todo.items(), start=1):
-        part.add(store, output, about)
-        if on_output is not None:
-            on_output(number, len(todo))
-    manifest = part.finish()
+    parts = plan_parts(store, folder, manifest, todo, _part_size(found.values()))
+    manifest.write(folder)
+    waiting: dict[str, PartCheck] = {}
+    with closing(_made(parts, _who(workers, len(parts)), on_output)) as made:
+        for part, check in made:
+            waiting[part.name] = check
+            manifest = _with_parts(manifest, parts, waiting)
+    for path in folder.iterdir():  # of a plan that was given up before its time
+        if PART_NAME.fullmatch(path.name) and path.name not in manifest.segments:
+            path.unlink(missing_ok=True)
     alive = sum(image.count for image in manifest.images if image.alive)
     return IndexReport(folder, len(todo), len(known), dropped, alive)
+
+
+def _part_size(found: Iterable[About]) -> int:
+    tokens = sum(about.grid.rows * about.grid.cols for about in found)
+    return min(_LARGEST_PART, max(_SMALLEST_PART, -(-tokens // _PARTS)))
+
+
+def _who(workers: Workers | None, parts: int) -> Workers | None:
+    """Return who makes the parts; None for this process."""
+    if workers is None and has_extra("batch"):
+        from dask.system import CPU_COUNT
+
+        workers = Workers(min(CPU_COUNT, parts // _PARTS_OF_A_PROCESS) or 1)
+    if workers is None or (not workers.scheduler and min(workers.count or 1, parts) <= 1):
+        return None
+    require_extra("batch")
+    return workers if workers.scheduler else Workers(min(workers.count or 1, parts), workers.threads or 1)
+
+
+def _made(
+    parts: Sequence[Part], workers: Workers | None, on_output: OnOutput | None
+) -> Generator[tuple[Part, PartCheck], None, None]:
+    """Have parts made, and yield each as it comes."""
+    done, total = 0, sum(len(part.images) for part in parts)
+
+    def tell(images: int = 0) -> None:
+        nonlocal done
+        done += images
+        if on_output is not None:
+            on_output(done, total)
+
+    if workers is None:
+        for part in parts:
+            yield part, make_part(part, partial(tell, 1))
+        return
+    with closing(answers_of(make_part, parts, workers, tell)) as answers:
+        for part, check in answers:
+            yield part, check
+            tell(len(part.images))
+
+
+def _with_parts(manifest: Manifest, parts: Sequence[Part], made: Mapping[str, PartCheck]) -> Manifest:
+    """Take up the parts that are made, in their order, and write it down."""
+    taken = manifest
+    for part in parts[sum(part.name in manifest.segments for part in parts) :]:
+        if part.name not in made:
+            break
+        taken = replace(
+            taken,
+            images=(*taken.images, *part.images),
+            segments=(*taken.segments, part.name),
+            checks={**taken.checks, part.name: made[part.name]},
+        )
+    if taken is not manifest:
+        taken.write(parts[0].folder)
+    return taken
 
 
 def _outputs(store: Path, encoder: str) -> Iterator[tuple[str, About]]:
@@ -326,7 +275,7 @@ def _without(manifest: Manifest | None, found: dict[str, About], folder: Path) -
     )
     dead = sum(image.count for image in images if not image.alive)
     if dead > _MOST_DEAD * max(1, manifest.tokens):
-        for name in (_MANIFEST, _QUANTISER, *manifest.segments):  # nothing of anybody else
+        for name in (MANIFEST, QUANTISER, *manifest.segments):  # nothing of anybody else
             (folder / name).unlink(missing_ok=True)
         return None
     return replace(manifest, images=images)
@@ -341,10 +290,12 @@ def _train_index(store: Path, folder: Path, todo: dict[str, About], on_output: O
             f"Expected tokens to index in {store / folder.name}; there are none. Run batch with "
             "--tokens float16."
         )
-    each = max(16, _SAMPLE // len(todo))
+    every = max(1, len(todo) * _LEAST_OF_ONE // _SAMPLE)
+    chosen = dict(islice(todo.items(), 0, None, every))
+    each = max(_LEAST_OF_ONE, _SAMPLE // len(chosen))
     samples = []
-    for output in todo:
-        samples.append(_sampled(store / output, each))
+    for output, about in chosen.items():
+        samples.append(_sampled(store / output, about, each))
         if on_output is not None:
             on_output(0, len(todo))
     sample = np.concatenate(samples)
@@ -352,123 +303,25 @@ def _train_index(store: Path, folder: Path, todo: dict[str, About], on_output: O
     unit = manifest.prepared(sample)
     components = min(unit.shape[1], _MOST_COMPONENTS, len(unit))
     lists = max(1, min(_LISTS, len(unit) // _PER_LIST))
-    reduced = f"PCA{components}," if components < unit.shape[1] else ""
-    index = faiss.index_factory(unit.shape[1], f"{reduced}IVF{lists},SQ8", faiss.METRIC_INNER_PRODUCT)
+    kind = f"PCAR{components},L2norm,IVF{lists},SQ8"
+    index = faiss.index_factory(unit.shape[1], kind, faiss.METRIC_INNER_PRODUCT)
     index.train(unit)
     folder.mkdir(parents=True, exist_ok=True)
-    manifest = replace(manifest, checks={_QUANTISER: _write(index, folder / _QUANTISER)})
+    manifest = replace(manifest, checks={QUANTISER: write_part(index, folder / QUANTISER)})
     manifest.write(folder)
     return manifest
 
 
-def _sampled(output: Path, most: int) -> Float32:
-    flat = read_embedding(output).flat
-    known = np.flatnonzero(np.isfinite(flat[:, 0]))
-    chosen = known[np.linspace(0, len(known) - 1, min(len(known), most)).round().astype(int)]
-    tokens: Float32 = flat[chosen]
-    return tokens
+def _sampled(output: Path, about: About, most: int) -> Float32:
+    grid = about.grid
+    count = grid.rows * grid.cols
+    if about.provenance.mask_sha256:
+        flat = read_tokens(output, about).reshape(count, -1)
+        known = np.flatnonzero(np.isfinite(flat[:, 0]))
+        return flat[known[_spread(len(known), most)]]
+    return read_tokens(output, about, np.stack(np.divmod(_spread(count, most), grid.cols), axis=1))
 
 
-class _Part:
-    """The part of an index that grows, written when it is large enough."""
-
-    def __init__(self, folder: Path, manifest: Manifest) -> None:
-        self._folder, self._manifest = folder, manifest
-        self._waiting: list[IndexedImage] = []
-        self._index: Any = None
-
-    def add(self, store: Path, output: str, about: About) -> None:
-        embedding = read_embedding(store / output)
-        row, region = about.row, about.provenance.region
-        first = self._manifest.tokens
-        if self._waiting:
-            first = self._waiting[-1].first + self._waiting[-1].count
-        image = IndexedImage(
-            output=output,
-            key=about.key,
-            name=str(row.get("name", output)),
-            image=str(row.get("image", "")),
-            first=first,
-            grid=about.grid,
-            level=region.level if region else 0,
-            frame=region.frame if region else 0,
-        )
-        if self._index is None:
-            self._index = read_part(self._folder / _QUANTISER, self._manifest)
-        known = np.flatnonzero(np.isfinite(embedding.flat[:, 0]))
-        self._index.add_with_ids(self._manifest.prepared(embedding.flat[known]), known + image.first)
-        self._waiting.append(image)
-        if self._index.ntotal >= _SEGMENT:
-            self.finish()
-
-    def finish(self) -> Manifest:
-        segments, checks = self._manifest.segments, self._manifest.checks
-        if self._waiting:
-            name = f"segment-{len(segments):05d}.faiss"
-            checks = {**checks, name: _write(self._index, self._folder / name)}
-            segments = (*segments, name)
-        images = (*self._manifest.images, *self._waiting)
-        self._manifest = replace(self._manifest, images=images, segments=segments, checks=checks)
-        self._manifest.write(self._folder)
-        self._waiting, self._index = [], None
-        return self._manifest
-
-
-def read_part(path: Path, manifest: Manifest, *, mapped: bool = False) -> Any:
-    """Read a part of an index.
-
-    Parameters
-    ----------
-    path
-        The file.
-    manifest
-        Manifest of its index.
-    mapped
-        Whether it stays in its file, to be searched alone.
-
-    Raises
-    ------
-    RecordError
-        If it is not there or damaged.
-    """
-    import faiss
-
-    part, trouble = None, _damage(path, manifest.checks.get(path.name))
-    if not trouble:
-        try:
-            part = faiss.read_index(str(path), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY if mapped else 0)
-        except (RuntimeError, MemoryError) as error:
-            trouble = " ".join(str(error).split())[:120]
-    if part is not None and part.d != len(manifest.mean):
-        trouble = f"its tokens have {part.d} numbers instead of {len(manifest.mean)}"
-    elif part is not None and part.ntotal < 0:
-        trouble = f"it says {part.ntotal} tokens"
-    if trouble:
-        raise RecordError(
-            f"Expected a part of an index; {path} is damaged ({trouble}). Delete {path.parent} and run "
-            "napari-sslmaps index again."
-        )
-    return part
-
-
-def _damage(path: Path, check: PartCheck | None) -> str:
-    """Say what is wrong with a file, as far as can be told before it is read; empty for nothing."""
-    kind = special_kind(path)
-    if kind:
-        return f"it is {kind}"
-    if check is None:
-        return ""
-    try:
-        same = PartCheck.of(path, check.head) == check
-    except OSError as error:
-        return error.strerror or "it cannot be read"
-    return "" if same else "it is not what was written"
-
-
-def _write(index: Any, path: Path) -> PartCheck:
-    import faiss
-
-    with written_whole(path) as temporary:
-        faiss.write_index(index, str(temporary))
-    codes = index.ntotal * (faiss.extract_index_ivf(index).code_size + _BYTES_OF_A_NUMBER)
-    return PartCheck.of(path, path.stat().st_size - codes)
+def _spread(count: int, most: int) -> NDArray[np.intp]:
+    """Return whole numbers below `count`, at most so many, evenly apart."""
+    return np.linspace(0, max(0, count - 1), min(count, most)).round().astype(np.intp)

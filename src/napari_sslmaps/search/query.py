@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 
-from napari_sslmaps.batch.store import About, read_about, read_embedding
+from napari_sslmaps.batch.store import About, read_about, read_embedding, read_tokens
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Embedding, Float32, Provenance
 from napari_sslmaps.core.tiling import FITTED, Stitching, Tiling
@@ -17,14 +17,20 @@ from napari_sslmaps.files import user_path
 from napari_sslmaps.inputs.images import open_named
 from napari_sslmaps.pipeline.embedding import embed
 from napari_sslmaps.records.anchors import AnchorSet
-from napari_sslmaps.search.index import IndexedImage, Manifest, index_folder, read_part
+from napari_sslmaps.search.index import index_folder
+from napari_sslmaps.search.manifest import IndexedImage, Manifest
+from napari_sslmaps.search.parts import read_part
 from napari_sslmaps.sources.protocol import ImageSource
 from napari_sslmaps.sources.scan import scan_region
 
 _PROBES = 32
 _FIRST, _MOST = 512, 16_384
+_SPARE = 2
+"""Places that are looked at in the store, to one that is wanted: what the index has is not exact."""
 _HASHED_PIXELS = 32_000_000
 """Pixels that are hashed while a user waits for a picture: less than a second."""
+Scored: TypeAlias = tuple[float, int]
+"""Similarity of a token, and its number in the index."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +207,8 @@ class TokenIndex:
     ) -> tuple[Place, ...]:
         """Return the places most like a direction, the most alike first.
 
+        The index says which may be; their order and similarity are those of the tokens in the store.
+
         Parameters
         ----------
         vector
@@ -212,15 +220,42 @@ class TokenIndex:
         per_image
             Most places of one image.
         """
-        many = _FIRST
+        many, wanted = _FIRST, _SPARE * count
         while True:
-            found = self._apart(self._nearest(vector, many), count, apart, per_image)
-            if len(found) >= count or many >= min(_MOST, self.manifest.tokens):
-                return found
+            nearest = self._nearest(vector, many)
+            found = self._apart(nearest, wanted, apart, _SPARE * per_image)
+            if len(found) >= wanted or many >= min(_MOST, self.manifest.tokens):
+                break
             many *= 4
+        return tuple(
+            self._place(score, number)
+            for score, number in self._apart(self._exact(vector, found), count, apart, per_image)
+        )
 
-    def _nearest(self, vector: Float32, many: int) -> list[tuple[float, int]]:
-        pairs: list[tuple[float, int]] = []
+    def _exact(self, vector: Float32, found: Sequence[Scored]) -> list[Scored]:
+        """Compare with the tokens of the store themselves; an output that cannot be read keeps its scores."""
+        exact = dict[int, float]()
+        by_image: dict[int, list[int]] = {}
+        for score, number in found:
+            exact[number] = score
+            by_image.setdefault(self._image_at(number), []).append(number)
+        for at, numbers in by_image.items():
+            image = self.manifest.images[at]
+            output = self.store / image.output
+            about = read_about(output)
+            if about is None or about.key != image.key:
+                continue
+            places = np.stack(np.divmod(np.subtract(numbers, image.first), image.grid.cols), axis=1)
+            try:
+                tokens = read_tokens(output, about, places)
+            except UnsupportedImageError:  # a click on it says what is wrong
+                continue
+            scores = self.manifest.prepared(tokens) @ vector
+            exact.update(zip(numbers, map(float, scores), strict=True))
+        return sorted(((score, number) for number, score in exact.items()), key=_best_first)
+
+    def _nearest(self, vector: Float32, many: int) -> list[Scored]:
+        pairs: list[Scored] = []
         for segment in self._segments:
             scores, numbers = segment.search(vector[None], min(many, segment.ntotal))
             if numbers.max() >= self.manifest.tokens:
@@ -235,27 +270,37 @@ class TokenIndex:
                 for score, number in zip(scores[0], numbers[0], strict=True)
                 if number >= 0
             ]
-        return sorted(pairs, key=lambda pair: (-pair[0], pair[1]))[:many]
+        return sorted(pairs, key=_best_first)[:many]
 
     def _apart(
-        self, pairs: Sequence[tuple[float, int]], count: int, apart: float | None, per_image: int
-    ) -> tuple[Place, ...]:
+        self, pairs: Sequence[Scored], count: int, apart: float | None, per_image: int
+    ) -> list[Scored]:
+        """Leave out what lies too near to something better in its image, or is too much of one image."""
         kept: dict[int, list[tuple[float, float]]] = {}
-        found: list[Place] = []
+        found: list[Scored] = []
         for score, number in pairs:
-            at = int(np.searchsorted(self._firsts, number, side="right")) - 1
+            at = self._image_at(number)
             image, there = self.manifest.images[at], kept.setdefault(at, [])
             if not image.alive or len(there) >= per_image:
                 continue
-            y, x = image.grid.token_to_pixel(divmod(number - image.first, image.grid.cols)).tolist()
+            y, x = _centre(image, number)
             least = 4 * max(image.grid.stride_yx) if apart is None else apart
             if any(np.hypot(y - other_y, x - other_x) < least for other_y, other_x in there):
                 continue
             there.append((y, x))
-            found.append(_place(image, y, x, score))
+            found.append((score, number))
             if len(found) == count:
                 break
-        return tuple(found)
+        return found
+
+    def _image_at(self, number: int) -> int:
+        return int(np.searchsorted(self._firsts, number, side="right")) - 1
+
+    def _place(self, score: float, number: int) -> Place:
+        image = self.manifest.images[self._image_at(number)]
+        y, x = _centre(image, number)
+        cosine = min(1.0, max(-1.0, score))  # of tokens in 8 bits it may be a little more
+        return Place(image.name, image.image, y, x, cosine, image.grid.stride_yx, image.level, image.frame)
 
     def _token(self, like: Like, known: Mapping[str, Embedding]) -> Float32:
         """Return what is at a place, as the index has tokens."""
@@ -452,6 +497,10 @@ def output_of(place: Place, store: Path, encoder: str) -> Path | None:
     return None if found is None else store / found.output
 
 
-def _place(image: IndexedImage, y: float, x: float, score: float) -> Place:
-    cosine = min(1.0, max(-1.0, score))  # of tokens in 8 bits it may be a little more
-    return Place(image.name, image.image, y, x, cosine, image.grid.stride_yx, image.level, image.frame)
+def _centre(image: IndexedImage, number: int) -> tuple[float, float]:
+    y, x = image.grid.token_to_pixel(divmod(number - image.first, image.grid.cols)).tolist()
+    return y, x
+
+
+def _best_first(scored: Scored) -> tuple[float, int]:
+    return -scored[0], scored[1]
