@@ -17,7 +17,7 @@ from napari_sslmaps.batch.store import (
     end_outputs,
     read_about,
     read_embedding,
-    read_tokens,
+    tokens_at,
     write_output,
 )
 from napari_sslmaps.core.grid import TokenGrid
@@ -76,18 +76,26 @@ def test_an_embedding_comes_back(embedding, place, tokens, tolerance):
 def test_some_tokens_are_read_without_the_others(embedding, place):
     folder, unfinished = place
     write_output(folder, made(embedding), unfinished)
-    about, whole = read_about(folder), read_embedding(folder).tokens
+    whole = read_embedding(folder).tokens
     wanted = np.array([(69, 8), (0, 0), (63, 4), (64, 3), (69, 8)])
-    np.testing.assert_array_equal(read_tokens(folder, about, wanted), whole[wanted[:, 0], wanted[:, 1]])
+    np.testing.assert_array_equal(
+        tokens_at(folder, embedding.grid, wanted), whole[wanted[:, 0], wanted[:, 1]]
+    )
     array = folder / "tokens" / "0"
     stored = zarr.open_array(str(array), mode="r")
     np.testing.assert_array_equal(np.moveaxis(stored[...], 0, -1), whole)  # by whoever else reads it
     assert (array / "c/0/0/0").read_bytes()[: 2 * DIM] == whole[0, 0].astype("<f2").tobytes()
     (array / "c/0/0/0").write_bytes(b"short")
     with pytest.raises(UnsupportedImageError, match="5 bytes instead of"):
-        read_tokens(folder, about, wanted)
+        tokens_at(folder, embedding.grid, wanted)
     (array / "c/0/0/0").unlink()
-    assert np.isnan(read_tokens(folder, about, wanted)[:, 0]).tolist() == [False, True, True, False, False]
+    assert np.isnan(tokens_at(folder, embedding.grid, wanted)[:, 0]).tolist() == [
+        False,
+        True,
+        True,
+        False,
+        False,
+    ]
 
 
 def test_some_tokens_of_an_output_of_before_are_read(tmp_path):
@@ -95,7 +103,7 @@ def test_some_tokens_of_an_output_of_before_are_read(tmp_path):
     whole = read_embedding(made).tokens
     wanted = np.array([(1, 2), (0, 0)])
     np.testing.assert_array_equal(
-        read_tokens(made, read_about(made), wanted), whole[wanted[:, 0], wanted[:, 1]]
+        tokens_at(made, read_about(made).grid, wanted), whole[wanted[:, 0], wanted[:, 1]]
     )
 
 

@@ -238,20 +238,18 @@ def read_embedding(folder: str | Path) -> Embedding:
         )
 
 
-def read_tokens(folder: Path, about: About, tokens_yx: NDArray[np.integer] | None = None) -> Float32:
+def read_tokens(folder: Path, about: About) -> Float32:
     """Read an output's tokens, and nothing beside them.
 
     Parameters
     ----------
     folder, about
         Folder of the output, and what `read_about` says of it.
-    tokens_yx
-        (n, 2) rows and columns of those that are wanted; all if None.
 
     Returns
     -------
     numpy.ndarray
-        (rows, cols, dim) or (n, dim) tokens; NaN outside a mask.
+        (rows, cols, dim) tokens; NaN outside a mask.
 
     Raises
     ------
@@ -259,14 +257,44 @@ def read_tokens(folder: Path, about: About, tokens_yx: NDArray[np.integer] | Non
         If they are damaged.
     """
     with _reading(folder):
-        stored = StoredTokens(folder / "tokens" / "0", about.grid)
-        if tokens_yx is not None:
-            return stored.at(tokens_yx)
-        tokens = stored.all()
+        tokens = StoredTokens(folder / "tokens" / "0", about.grid).all()
         known = np.isfinite(tokens[..., 0])
         if mask_hash(known) != about.provenance.mask_sha256:  # NaN where a chunk is not there
             raise ValueError("a chunk of its tokens is missing")
         return tokens
+
+
+def tokens_at(folder: Path, grid: TokenGrid, tokens_yx: NDArray[np.integer]) -> Float32:
+    """Read some of an output's tokens.
+
+    Parameters
+    ----------
+    folder, grid
+        Folder of the output, and its grid.
+    tokens_yx
+        (n, 2) rows and columns of those that are wanted.
+
+    Returns
+    -------
+    numpy.ndarray
+        (n, dim) tokens; NaN outside a mask.
+
+    Raises
+    ------
+    UnsupportedImageError
+        If they are damaged.
+    """
+    with _reading(folder):
+        return StoredTokens(folder / "tokens" / "0", grid).at(tokens_yx)
+
+
+def key_of(folder: Path) -> str:
+    """Return the key of an output's task, and look at nothing else; empty if it has none."""
+    try:
+        attributes = json.loads(read_regular(folder / "zarr.json", _MOST_BYTES))["attributes"]
+        return str(attributes["napari_sslmaps"]["key"])
+    except (*_READING, RecursionError):
+        return ""
 
 
 def _check_ours(folder: Path) -> None:

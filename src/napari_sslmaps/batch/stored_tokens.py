@@ -5,21 +5,30 @@ point of a network hardly gets smaller, and a token of a chunk is then a few hun
 Outputs of before, whose chunks are compressed, are read too, by Zarr.
 """
 
+import json
 from collections.abc import Iterator
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.codecs import BytesCodec, TransposeCodec
+from zarr.codecs import TransposeCodec
 
 from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.results import Float32
+from napari_sslmaps.files import read_regular
 
 TOKEN_AFTER_TOKEN: dict[str, Any] = {"filters": [TransposeCodec(order=(1, 2, 0))], "compressors": None}
 """How `zarr` is asked for such an array."""
-_CODECS = (*TOKEN_AFTER_TOKEN["filters"], BytesCodec(endian="little"))
+_SAID = [
+    {"name": "transpose", "configuration": {"order": [1, 2, 0]}},
+    {"name": "bytes", "configuration": {"endian": "little"}},
+]
+_KEYS, _TYPES = {"name": "default", "configuration": {"separator": "/"}}, ("float16", "float32")
+"""How its metadata says so."""
+_MOST_BYTES = 1_000_000
 
 
 class StoredTokens:
@@ -41,24 +50,26 @@ class StoredTokens:
     """
 
     def __init__(self, array: Path, grid: TokenGrid) -> None:
-        self._array = zarr.open_array(str(array), mode="r", zarr_format=3)
-        if self._array.shape[-2:] != grid.shape or self._array.ndim != 3:  # before anything is made so large
-            raise ValueError(f"tokens has the shape {self._array.shape}, and the grid {grid.shape}")
-        self._folder, self._shape = array / "c" / "0", grid.shape
-        _, *chunk = self._array.chunks
-        self._chunk_yx = tuple(chunk)
-        plain = tuple(self._array.metadata.codecs) == _CODECS  # type: ignore[union-attr]  # of format 3
-        self._is_plain = plain and self._array.chunks[0] == self.dim and min(chunk) > 0
-
-    @property
-    def dim(self) -> int:
-        """Numbers of a token."""
-        return int(self._array.shape[0])
+        about = json.loads(read_regular(array / "zarr.json", _MOST_BYTES))  # Zarr takes longer for its own
+        shape, chunk = about["shape"], about["chunk_grid"]["configuration"]["chunk_shape"]
+        if len(shape) != 3 or tuple(shape[1:]) != grid.shape:  # before anything is made so large
+            raise ValueError(f"tokens has the shape {tuple(shape)}, and the grid {grid.shape}")
+        self._array, self._shape, self.dim = array, grid.shape, int(shape[0])
+        self._chunk_yx = tuple(int(side) for side in chunk[1:])
+        self._is_plain = (
+            about["codecs"] == _SAID
+            and about["chunk_key_encoding"] == _KEYS
+            and about["data_type"] in _TYPES
+            and chunk[0] == self.dim
+            and min(chunk) > 0
+        )
+        self._dtype = np.dtype(about["data_type"] if self._is_plain else np.float32).newbyteorder("<")
 
     def all(self) -> Float32:
         """Read all: (rows, cols, dim); NaN where a chunk is not there."""
         if not self._is_plain:
-            return np.ascontiguousarray(np.moveaxis(np.asarray(self._array[...]), 0, -1), np.float32)
+            stored = np.asarray(zarr.open_array(str(self._array), mode="r", zarr_format=3)[...])
+            return np.ascontiguousarray(np.moveaxis(stored, 0, -1), np.float32)
         tokens = np.full((*self._shape, self.dim), np.nan, np.float32)
         (rows, cols), (high, wide) = self._shape, self._chunk_yx
         for row in range(0, rows, high):
@@ -90,13 +101,12 @@ class StoredTokens:
 
     def _chunk(self, row: int, col: int) -> NDArray[np.floating] | None:
         """Map a chunk, (y, x, c), of which what is looked at is read; None where it is not there."""
-        path = self._folder / str(row) / str(col)
+        path = self._array / "c" / "0" / str(row) / str(col)
         if not path.exists():
             return None
-        dtype = np.dtype(self._array.dtype).newbyteorder("<")
         shape = (*self._chunk_yx, self.dim)
-        wanted = int(np.prod(shape)) * dtype.itemsize
+        wanted = prod(shape) * self._dtype.itemsize
         if path.stat().st_size != wanted:
             raise ValueError(f"{path} has {path.stat().st_size} bytes instead of {wanted}")
-        chunk: NDArray[np.floating] = np.memmap(path, dtype, "r", shape=shape)
+        chunk: NDArray[np.floating] = np.memmap(path, self._dtype, "r", shape=shape)
         return chunk

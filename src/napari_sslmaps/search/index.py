@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from napari_sslmaps.batch.cluster import Workers
 from napari_sslmaps.batch.dispatch import answers_of
-from napari_sslmaps.batch.store import About, read_about, read_tokens
+from napari_sslmaps.batch.store import About, read_about, read_tokens, tokens_at
 from napari_sslmaps.core.results import Float32
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.extras import has_extra, require_extra
@@ -319,7 +319,7 @@ def _sampled(output: Path, about: About, most: int) -> Float32:
         flat = read_tokens(output, about).reshape(count, -1)
         known = np.flatnonzero(np.isfinite(flat[:, 0]))
         return flat[known[_spread(len(known), most)]]
-    return read_tokens(output, about, np.stack(np.divmod(_spread(count, most), grid.cols), axis=1))
+    return tokens_at(output, grid, np.stack(np.divmod(_spread(count, most), grid.cols), axis=1))
 
 
 def _spread(count: int, most: int) -> NDArray[np.intp]:

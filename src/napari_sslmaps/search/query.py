@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import hypot
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 import numpy as np
 
-from napari_sslmaps.batch.store import About, read_about, read_embedding, read_tokens
+from napari_sslmaps.batch.store import About, key_of, read_about, read_embedding, tokens_at
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Embedding, Float32, Provenance
 from napari_sslmaps.core.tiling import FITTED, Stitching, Tiling
@@ -23,7 +24,7 @@ from napari_sslmaps.search.parts import read_part
 from napari_sslmaps.sources.protocol import ImageSource
 from napari_sslmaps.sources.scan import scan_region
 
-_PROBES = 32
+_PROBES = 16
 _FIRST, _MOST = 512, 16_384
 _SPARE = 2
 """Places that are looked at in the store, to one that is wanted: what the index has is not exact."""
@@ -242,12 +243,11 @@ class TokenIndex:
         for at, numbers in by_image.items():
             image = self.manifest.images[at]
             output = self.store / image.output
-            about = read_about(output)
-            if about is None or about.key != image.key:
+            if key_of(output) != image.key:
                 continue
             places = np.stack(np.divmod(np.subtract(numbers, image.first), image.grid.cols), axis=1)
             try:
-                tokens = read_tokens(output, about, places)
+                tokens = tokens_at(output, image.grid, places)
             except UnsupportedImageError:  # a click on it says what is wrong
                 continue
             scores = self.manifest.prepared(tokens) @ vector
@@ -255,22 +255,20 @@ class TokenIndex:
         return sorted(((score, number) for number, score in exact.items()), key=_best_first)
 
     def _nearest(self, vector: Float32, many: int) -> list[Scored]:
-        pairs: list[Scored] = []
-        for segment in self._segments:
-            scores, numbers = segment.search(vector[None], min(many, segment.ntotal))
-            if numbers.max() >= self.manifest.tokens:
-                folder = index_folder(self.store, self.manifest.encoder)
-                raise RecordError(
-                    f"Expected tokens of the index in its parts; one in {folder} names token "
-                    f"{numbers.max()} of {self.manifest.tokens}. Delete that folder and run napari-sslmaps "
-                    "index again."
-                )
-            pairs += [
-                (float(score), int(number))
-                for score, number in zip(scores[0], numbers[0], strict=True)
-                if number >= 0
-            ]
-        return sorted(pairs, key=_best_first)[:many]
+        found = [segment.search(vector[None], min(many, segment.ntotal)) for segment in self._segments]
+        scores, numbers = (
+            np.concatenate([np.empty(0), *(one[which][0] for one in found)]) for which in (0, 1)
+        )
+        if (numbers >= self.manifest.tokens).any():
+            folder = index_folder(self.store, self.manifest.encoder)
+            raise RecordError(
+                f"Expected tokens of the index in its parts; one in {folder} names token "
+                f"{numbers.max():.0f} of {self.manifest.tokens}. Delete that folder and run napari-sslmaps "
+                "index again."
+            )
+        best = np.lexsort((numbers, -scores))[:many]
+        pairs = zip(scores[best].tolist(), numbers[best].astype(np.int64).tolist(), strict=True)
+        return [pair for pair in pairs if pair[1] >= 0]
 
     def _apart(
         self, pairs: Sequence[Scored], count: int, apart: float | None, per_image: int
@@ -283,9 +281,9 @@ class TokenIndex:
             image, there = self.manifest.images[at], kept.setdefault(at, [])
             if not image.alive or len(there) >= per_image:
                 continue
-            y, x = _centre(image, number)
+            y, x = np.multiply(divmod(number - image.first, image.grid.cols), image.grid.stride_yx).tolist()
             least = 4 * max(image.grid.stride_yx) if apart is None else apart
-            if any(np.hypot(y - other_y, x - other_x) < least for other_y, other_x in there):
+            if any(hypot(y - other_y, x - other_x) < least for other_y, other_x in there):
                 continue
             there.append((y, x))
             found.append((score, number))
@@ -298,7 +296,7 @@ class TokenIndex:
 
     def _place(self, score: float, number: int) -> Place:
         image = self.manifest.images[self._image_at(number)]
-        y, x = _centre(image, number)
+        y, x = image.grid.token_to_pixel(divmod(number - image.first, image.grid.cols)).tolist()
         cosine = min(1.0, max(-1.0, score))  # of tokens in 8 bits it may be a little more
         return Place(image.name, image.image, y, x, cosine, image.grid.stride_yx, image.level, image.frame)
 
@@ -495,11 +493,6 @@ def output_of(place: Place, store: Path, encoder: str) -> Path | None:
     alive = (one for one in manifest.images if one.alive) if manifest else iter(())
     found = next((one for one in alive if (one.name, one.image, one.frame) == wanted), None)
     return None if found is None else store / found.output
-
-
-def _centre(image: IndexedImage, number: int) -> tuple[float, float]:
-    y, x = image.grid.token_to_pixel(divmod(number - image.first, image.grid.cols)).tolist()
-    return y, x
 
 
 def _best_first(scored: Scored) -> tuple[float, int]:
