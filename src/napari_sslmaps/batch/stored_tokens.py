@@ -74,8 +74,9 @@ class StoredTokens:
         (rows, cols), (high, wide) = self._shape, self._chunk_yx
         for row in range(0, rows, high):
             for col in range(0, cols, wide):
-                chunk = self._chunk(row // high, col // wide)
-                if chunk is not None:
+                path = self._chunk(row // high, col // wide)
+                if path is not None:
+                    chunk = np.fromfile(path, self._dtype).reshape(high, wide, self.dim)
                     tokens[row : row + high, col : col + wide] = chunk[: rows - row, : cols - col]
         return tokens
 
@@ -85,11 +86,16 @@ class StoredTokens:
             tokens: Float32 = self.all()[tokens_yx[:, 0], tokens_yx[:, 1]]
             return tokens
         tokens = np.full((len(tokens_yx), self.dim), np.nan, np.float32)
+        size, wide = self.dim * self._dtype.itemsize, self._chunk_yx[1]
         for (row, col), which in self._by_chunk(tokens_yx):
-            chunk = self._chunk(row, col)
-            if chunk is not None:
-                inside = tokens_yx[which] - np.multiply((row, col), self._chunk_yx)
-                tokens[which] = chunk[inside[:, 0], inside[:, 1]]
+            path = self._chunk(row, col)
+            if path is None:
+                continue
+            inside = tokens_yx[which] - np.multiply((row, col), self._chunk_yx)
+            with path.open("rb", buffering=0) as file:  # of a file that is mapped, much around each is read
+                for number, (y, x) in zip(which.tolist(), inside.tolist(), strict=True):
+                    file.seek((y * wide + x) * size)
+                    tokens[number] = np.frombuffer(file.read(size), self._dtype)
         return tokens
 
     def _by_chunk(
@@ -99,14 +105,12 @@ class StoredTokens:
         for number, (row, col) in enumerate(chunks.tolist()):
             yield (row, col), np.flatnonzero(inverse == number)
 
-    def _chunk(self, row: int, col: int) -> NDArray[np.floating] | None:
-        """Map a chunk, (y, x, c), of which what is looked at is read; None where it is not there."""
+    def _chunk(self, row: int, col: int) -> Path | None:
+        """Return the file of a chunk, (y, x, c); None where it is not there."""
         path = self._array / "c" / "0" / str(row) / str(col)
         if not path.exists():
             return None
-        shape = (*self._chunk_yx, self.dim)
-        wanted = prod(shape) * self._dtype.itemsize
+        wanted = prod(self._chunk_yx) * self.dim * self._dtype.itemsize
         if path.stat().st_size != wanted:
             raise ValueError(f"{path} has {path.stat().st_size} bytes instead of {wanted}")
-        chunk: NDArray[np.floating] = np.memmap(path, self._dtype, "r", shape=shape)
-        return chunk
+        return path

@@ -32,7 +32,7 @@ _LISTS = 1024
 _PER_LIST = 39
 _SAMPLE, _LEAST_OF_ONE = 65_536, 16
 """Tokens that are learnt from, and of an image of which any are."""
-_PARTS, _SMALLEST_PART, _LARGEST_PART = 16, 500_000, 2_000_000
+_PARTS, _SMALLEST_PART, _LARGEST_PART = 8, 500_000, 4_000_000
 """Parts of a large archive, and tokens of one: a search asks them all, a stop loses the one that is made."""
 _MOST_DEAD = 0.3
 _PARTS_OF_A_PROCESS = 2
@@ -78,6 +78,15 @@ def index_folder(store: Path, encoder: str = "") -> Path:
             f"{', '.join(there) or 'none'}{f', and {encoder!r}' if encoder else ''}. Name one with --encoder."
         )
     return store / FOLDER / (encoder or there[0])
+
+
+def index_version(store: Path, encoder: str = "") -> tuple[int, int]:
+    """Return what is another as soon as an index was written again; zeros where there is none."""
+    try:
+        status = (index_folder(store, encoder) / MANIFEST).stat()
+    except OSError:
+        return 0, 0
+    return status.st_mtime_ns, status.st_size
 
 
 def encoders_of(store: Path) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ again. It is the same, bit by bit, whoever makes it.
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from napari_sslmaps.batch.store import About, read_about, read_tokens
+from napari_sslmaps.core.results import Float32
 from napari_sslmaps.errors import InvalidOptionError, RecordError
 from napari_sslmaps.files import special_kind, written_whole
 from napari_sslmaps.search.manifest import QUANTISER, IndexedImage, Manifest, PartCheck
@@ -197,6 +199,35 @@ def read_part(path: Path, manifest: Manifest, *, mapped: bool = False) -> Any:
             "napari-sslmaps index again."
         )
     return part
+
+
+def ask_ahead(path: Path, part: Any, vector: Float32) -> None:
+    """Let the system read what a search of a mapped part will look into, all at once.
+
+    faiss touches its pages one after the other, each of which costs a cold disk a visit.
+
+    Parameters
+    ----------
+    path, part
+        The file, and the part that was read from it.
+    vector
+        (dim,) direction that is searched in.
+    """
+    import faiss
+
+    if not hasattr(os, "posix_fadvise"):
+        return
+    whole: Any = faiss.downcast_index(part)
+    ivf: Any = faiss.downcast_index(faiss.extract_index_ivf(part))
+    chain, point = whole.chain, vector[None]
+    for at in range(chain.size()):
+        point = faiss.downcast_VectorTransform(chain.at(at)).apply(point)
+    inverted: Any = faiss.downcast_InvertedLists(ivf.invlists)
+    with path.open("rb") as file:
+        for number in ivf.quantizer.search(point, min(ivf.nprobe, ivf.nlist))[1][0].tolist():
+            one = inverted.lists.at(number)
+            length = one.capacity * (ivf.code_size + _BYTES_OF_A_NUMBER)
+            os.posix_fadvise(file.fileno(), one.offset, length, os.POSIX_FADV_WILLNEED)
 
 
 def _damage(path: Path, check: PartCheck | None) -> str:

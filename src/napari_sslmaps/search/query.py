@@ -20,7 +20,7 @@ from napari_sslmaps.pipeline.embedding import embed
 from napari_sslmaps.records.anchors import AnchorSet
 from napari_sslmaps.search.index import index_folder
 from napari_sslmaps.search.manifest import IndexedImage, Manifest
-from napari_sslmaps.search.parts import read_part
+from napari_sslmaps.search.parts import ask_ahead, read_part
 from napari_sslmaps.sources.protocol import ImageSource
 from napari_sslmaps.sources.scan import scan_region
 
@@ -135,12 +135,14 @@ class TokenIndex:
         self.store, self.manifest, self._weights = store, manifest, weights
         self._firsts = np.array([image.first for image in manifest.images])
         self._segments: list[Any] = []
+        self._files: list[Path] = []
         for name in manifest.segments:
             segment = read_part(folder / name, manifest, mapped=True)
             if not segment.ntotal:  # of images that were masked whole
                 continue
             faiss.extract_index_ivf(segment).nprobe = _PROBES
             self._segments.append(segment)
+            self._files.append(folder / name)
 
     def vector(
         self,
@@ -255,6 +257,8 @@ class TokenIndex:
         return sorted(((score, number) for number, score in exact.items()), key=_best_first)
 
     def _nearest(self, vector: Float32, many: int) -> list[Scored]:
+        for path, segment in zip(self._files, self._segments, strict=True):
+            ask_ahead(path, segment, vector)
         found = [segment.search(vector[None], min(many, segment.ntotal)) for segment in self._segments]
         scores, numbers = (
             np.concatenate([np.empty(0), *(one[which][0] for one in found)]) for which in (0, 1)

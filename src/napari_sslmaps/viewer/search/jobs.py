@@ -8,11 +8,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sslmaps.batch.cluster import Workers
 from napari_sslmaps.core.results import Embedding
 from napari_sslmaps.errors import InvalidOptionError, SSLMapsError, UnsupportedImageError
 from napari_sslmaps.extras import require_extra
 from napari_sslmaps.inputs.images import open_named
-from napari_sslmaps.search.index import IndexState, OnOutput, build_index, index_state
+from napari_sslmaps.search.index import IndexState, OnOutput, build_index, index_state, index_version
 from napari_sslmaps.search.query import (
     Like,
     Place,
@@ -106,14 +107,17 @@ class Searcher(Protocol):
 class StoreSearcher:
     """Searches by the package ``search``, as the command line does."""
 
+    def __init__(self) -> None:
+        self._opened: tuple[tuple[object, ...], TokenIndex] | None = None
+        """What was searched last, for as long as it stays as it is."""
+
     def state(self, store: Path, encoder: str) -> IndexState:
         """Say what can be found."""
         return index_state(store, encoder)
 
     def build(self, store: Path, encoder: str, on_output: OnOutput) -> None:
         """Bring the index up to date."""
-        require_extra("search")
-        build_index(store, encoder, on_output)
+        build_index(store, encoder, on_output, workers=Workers(1))
 
     def find(self, archive: Archive, question: Question) -> tuple[Place, ...]:
         """Return places, the most alike first.
@@ -124,13 +128,19 @@ class StoreSearcher:
             If nothing is known of the image in view, neither by the archive nor in the window.
         """
         require_extra("search")
-        index = TokenIndex(archive.store, archive.encoder)
+        index = self._open(archive)
         known = self._known(index, archive, question)
         like, unlike = (
             [Like(question.name, yx) for yx in pixels] for pixels in (question.like, question.unlike)
         )
         vector = index.vector(like, unlike, known={question.name: known})
         return index.search(vector, question.count, apart=question.apart, per_image=question.per_image)
+
+    def _open(self, archive: Archive) -> TokenIndex:
+        which = (archive.store, archive.encoder, index_version(archive.store, archive.encoder))
+        if self._opened is None or self._opened[0] != which:
+            self._opened = which, TokenIndex(archive.store, archive.encoder)
+        return self._opened[1]
 
     def _known(self, index: TokenIndex, archive: Archive, question: Question) -> Embedding:
         """Return the tokens of the image in view: the archive's own, else those of the window."""
