@@ -237,10 +237,16 @@ def test_a_study_is_made_from_the_form_and_read(
     assert not asked
     Image.fromarray(np.zeros((32, 32), np.uint8)).save(tmp_path / "case.png")
     form.images.setPlainText(str(tmp_path / "case.png"))
+    assert not form.problems["images"].isVisible()  # said of what is there no more
+    assert form.problems["readers"].isVisible()
     form.readers.setText("Anna")
+    assert not form.problems["readers"].isVisible()
     form.out.line.setText(str(tmp_path / "study"))
     form.maps["pca"].setChecked(True)
+    qtbot.mouseClick(form.start, LEFT)
+    qtbot.waitUntil(form.problems["anchors"].isVisible)
     form.maps["similarity"].setChecked(False)
+    assert not form.problems["anchors"].isVisible()  # which no other map asks for
     qtbot.mouseClick(form.start, LEFT)
     qtbot.waitUntil(lambda: widget.controller.reading.model.stage == "begin")
     assert not form.isVisible()

@@ -1,6 +1,8 @@
 """The dialog that asks for a new reader study, and says beside a field what is wrong with it."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
@@ -48,6 +50,14 @@ _DESIGNS: tuple[tuple[str, Design], ...] = (
 )
 _WIDTH = 620
 _COLUMNS = 5
+_ALSO: Mapping[str, tuple[str, ...]] = {
+    "images": ("anchors",),
+    "encoders": ("controls",),
+    "controls": ("encoders",),
+    "maps": ("anchors", "encoders"),
+    "design": ("questions",),
+}
+"""Field → others that it may be at fault for: an edit of it may mend those."""
 _LINES = {"images": 3, "encoders": 5}
 """Lines of text that a list shows at once."""
 
@@ -96,6 +106,7 @@ class StudyDialog(QDialog):
         self._dialog: QFileDialog | None = None
         self._lay_out()
         self.anchors.currentIndexChanged.connect(self._show_file)
+        self._forget_what_is_edited()
         self.buttons.accepted.connect(self._on_accepted)
         self.buttons.rejected.connect(self.reject)
 
@@ -126,6 +137,32 @@ class StudyDialog(QDialog):
             dim(label, failed=bool(text) and not self._is_empty(name))
         self.start.setEnabled(True)
         self._fit()
+
+    def _forget_what_is_edited(self) -> None:
+        """Take back what was said of a field as soon as it is another."""
+        edits: dict[str, tuple[Any, ...]] = {
+            "images": (self.images.textChanged,),
+            "encoders": (self.encoders.itemChanged,),
+            "controls": tuple(box.toggled for box in self.controls.values()),
+            "maps": tuple(box.toggled for box in self.maps.values()),
+            "anchors": (self.anchors.currentIndexChanged, self.anchors_file.line.textChanged),
+            "design": (self.design.currentIndexChanged,),
+            "questions": (self.questions.line.textChanged,),
+            "readers": (self.readers.textChanged,),
+            "repeats": (self.repeats.valueChanged,),
+            "out": (self.out.line.textChanged,),
+        }
+        for name, signals in edits.items():
+            for signal in signals:
+                signal.connect(partial(self._forget, name))
+
+    def _forget(self, name: str, *_: object) -> None:
+        told = [self.problems[one] for one in (name, *_ALSO.get(name, ()), "") if self.problems[one].text()]
+        for label in told:
+            label.clear()
+            label.hide()
+        if told:
+            self._fit()
 
     def _lay_out(self) -> None:
         pick = QVBoxLayout()
