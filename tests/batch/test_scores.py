@@ -38,6 +38,17 @@ def test_tokens_spread_evenly_over_known_directions():
     assert found.seam_score == pytest.approx(1, abs=0.05)
 
 
+def test_passes_that_differ_are_seen_where_tokens_were_woven():
+    rng = np.random.default_rng(0)
+    smooth = np.linspace(0, 1, 40)[:, None, None] * np.ones((40, 40, 4))
+    woven = smooth + np.tile(rng.normal(size=(2, 2, 4)), (20, 20, 1))  # of four passes
+    tiles = plan_tiles(40, 40, Tiling())
+    for tokens, passes, check in ((woven, 2, lambda value: value > 2), (smooth, 2, lambda value: value < 1)):
+        made = Embedding.from_tokens(tokens.astype(np.float32))
+        assert check(score(made, {"pca": pca_map(made)}, tiles, passes).weave_score)
+        assert score(made, {"pca": pca_map(made)}, tiles).weave_score is None
+
+
 def test_a_common_part_is_seen():
     rng = np.random.default_rng(0)
     tokens = rng.normal(size=(60, 60, 4)).astype(np.float32)

@@ -7,7 +7,7 @@ from typing import cast
 
 import numpy as np
 
-from napari_sslmaps.core.diagnostics import effective_rank, seam_score
+from napari_sslmaps.core.diagnostics import effective_rank, seam_score, weave_score
 from napari_sslmaps.core.results import Embedding, TokenMap
 from napari_sslmaps.core.tiling import Tiles
 from napari_sslmaps.core.tokens import token_chunks
@@ -39,6 +39,9 @@ class Summary:
     seam_score
         Ratio of the difference of neighbouring tokens across tile borders to that inside tiles; None without
         borders.
+    weave_score
+        Ratio of the difference of neighbouring tokens to that of tokens a patch apart; None unless tokens
+        were woven of several passes.
     """
 
     foreground_share: float
@@ -48,9 +51,10 @@ class Summary:
     attention_entropy: float | None
     prefix_attention: float | None
     seam_score: float | None
+    weave_score: float | None
 
 
-def score(embedding: Embedding, maps: Mapping[str, TokenMap], tiles: Tiles) -> Summary:
+def score(embedding: Embedding, maps: Mapping[str, TokenMap], tiles: Tiles, passes: int = 1) -> Summary:
     """Sum up an embedding and its maps.
 
     Parameters
@@ -61,6 +65,8 @@ def score(embedding: Embedding, maps: Mapping[str, TokenMap], tiles: Tiles) -> S
         Maps by key; the PCA map is among them, and the attention map if the embedding has attention.
     tiles
         The plan it was computed by.
+    passes
+        Passes along each axis that its tokens were woven of.
     """
     components, attention = cast("ComponentMap", maps["pca"]), maps.get("attention")
     flat, onto = embedding.flat, components.basis.components.T.astype(np.float32)
@@ -73,7 +79,7 @@ def score(embedding: Embedding, maps: Mapping[str, TokenMap], tiles: Tiles) -> S
     common = float(np.square(embedding.mean_token, dtype=np.float64).sum())
     explained = float(projected[there].var(axis=0, dtype=np.float64).sum())
     foreground = embedding.foreground
-    seams = seam_score(embedding.tokens, tiles)
+    seams, weave = seam_score(embedding.tokens, tiles), weave_score(embedding.tokens, passes)
     return Summary(
         foreground_share=1.0 if foreground is None else float(foreground.sum() / len(there)),
         common_share=common / energy if energy > 0 else 1.0,
@@ -82,6 +88,7 @@ def score(embedding: Embedding, maps: Mapping[str, TokenMap], tiles: Tiles) -> S
         attention_entropy=_entropy(attention) if isinstance(attention, AttentionMap) else None,
         prefix_attention=attention.prefix_attention if isinstance(attention, AttentionMap) else None,
         seam_score=None if isnan(seams) else seams,
+        weave_score=None if isnan(weave) else weave,
     )
 
 

@@ -51,9 +51,9 @@ class Row:
     rows, cols, dim
         Shape of the tokens.
     foreground_share, common_share, effective_rank, components_share, attention_entropy
-        Numbers of the tokens, as in `Scores`.
-    prefix_attention, seam_score
-        Numbers of attention and tiles, as in `Scores`.
+        Numbers of the tokens, as in `Summary`.
+    prefix_attention, seam_score, weave_score
+        Numbers of attention, tiles and passes, as in `Summary`.
     method, weights_sha256, architecture, image_sha256, …
         The fields of `Provenance`.
     """
@@ -104,6 +104,7 @@ class Row:
     spacing_given: bool | None = None
     token_block: str = ""
     token_norm: bool | None = None
+    weave_score: float | None = None
 
     @property
     def depth(self) -> str:

@@ -140,7 +140,7 @@ def _embed(task: BatchTask) -> tuple[Row, ...]:
     for one, embedding, found in zip(outputs, each, made, strict=True):
         row = replace(
             Row.started(one),
-            **asdict(score(embedding, found, planned.tiles)),
+            **asdict(score(embedding, found, planned.tiles, planned.closer)),
             **spread_provenance(embedding.provenance),
             seconds=seconds,
             spacing_um=None if planned.spacing_um_yx is None else planned.spacing_um_yx[0],
