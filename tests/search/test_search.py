@@ -25,6 +25,7 @@ from napari_sslmaps.errors import (
     RecordError,
     UnsupportedImageError,
 )
+from napari_sslmaps.figures.panels import POSITIVE
 from napari_sslmaps.maps.groups import AnchorGroup
 from napari_sslmaps.pipeline.embedding import embed
 from napari_sslmaps.records.anchors import AnchorSet, load_anchors, save_anchors
@@ -47,7 +48,7 @@ from napari_sslmaps.search.query import (
     image_file,
     output_of,
 )
-from napari_sslmaps.search.sheet import around, write_places
+from napari_sslmaps.search.sheet import around, contact_sheet, write_places
 from napari_sslmaps.sources.open import open_image
 
 
@@ -278,6 +279,11 @@ def test_index_and_search_from_the_command_line(store, tmp_path, capsys):
     assert (mine / "places.csv").read_text() == "mine"
     sheet = np.asarray(Image.open(out / "places.png").convert("RGB")).astype(int)
     assert (np.ptp(sheet, axis=2) > 40).mean() > 0.1  # coloured noise, not words on white
+    drawn = contact_sheet([Place(**one) for one in places], {"case0.png": store.parent / "images/case0.png"})
+    marks = [line for axes in drawn.axes for line in axes.lines]
+    of_case0 = [(one["x"], one["y"]) for one in places if one["name"] == "case0"]
+    assert [(*line.get_xdata(), *line.get_ydata()) for line in marks] == of_case0
+    assert {(line.get_marker(), line.get_color()) for line in marks} == {("x", POSITIVE)}
     with pytest.raises(SystemExit):
         main(["search", str(store), "--like", "case0@20,20", "-o", str(tmp_path / "bare")])
     assert "--images FOLDER" in " ".join(capsys.readouterr().err.split())

@@ -13,7 +13,7 @@ from napari_sslmaps.core.preprocess import auto_window
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Float32
 from napari_sslmaps.errors import SSLMapsError
-from napari_sslmaps.figures.panels import INK, Extent, framed
+from napari_sslmaps.figures.panels import INK, Extent, draw_anchors, framed
 from napari_sslmaps.figures.panels import draw_image as draw
 from napari_sslmaps.figures.run_figure import save_figure
 from napari_sslmaps.inputs.images import open_named
@@ -106,7 +106,7 @@ def write_places(places: Sequence[Place], folder: Path, files: Mapping[str, Path
 
 
 def contact_sheet(places: Sequence[Place], files: Mapping[str, Path]) -> Figure:
-    """Draw what lies around each place; an image that is not there leaves its panel empty."""
+    """Draw what lies around each place, marked by an ×; an image that is not there leaves its panel empty."""
     rows = -(-len(places) // _COLUMNS)
     columns = min(_COLUMNS, len(places))
     width, height = columns * _SIDE_IN, rows * (_SIDE_IN + 0.32)
@@ -126,6 +126,7 @@ def contact_sheet(places: Sequence[Place], files: Mapping[str, Path]) -> Figure:
             if place.image in files:
                 with open_named(str(files[place.image])) as source:
                     draw(axes, *around(place, source))
+                draw_anchors(axes, [(place.y, place.x)])
         except SSLMapsError:
             axes.set_facecolor("white")
         name = place.name if len(place.name) <= _SHOWN else f"…{place.name[1 - _SHOWN :]}"
