@@ -35,8 +35,8 @@ _SAMPLE, _LEAST_OF_ONE = 65_536, 16
 _PARTS, _SMALLEST_PART, _LARGEST_PART = 8, 500_000, 4_000_000
 """Parts of a large archive, and tokens of one: a search asks them all, a stop loses the one that is made."""
 _MOST_DEAD = 0.3
-_PARTS_OF_A_PROCESS = 2
-"""Parts that a process of its own is worth starting for."""
+_TOKENS_OF_A_PROCESS = 2_000_000
+"""Tokens that a process of its own is worth starting for, which takes seconds."""
 _OWN_BLOCK = "the encoder's own block"
 OnOutput = Callable[[int, int], None]
 """Called with outputs done and their number; may raise `Cancelled`."""
@@ -186,7 +186,7 @@ def build_index(
     parts = plan_parts(store, folder, manifest, todo, _part_size(found.values()))
     manifest.write(folder)
     waiting: dict[str, PartCheck] = {}
-    with closing(_made(parts, _who(workers, len(parts)), on_output)) as made:
+    with closing(_made(parts, _who(workers, parts), on_output)) as made:
         for part, check in made:
             waiting[part.name] = check
             manifest = _with_parts(manifest, parts, waiting)
@@ -202,16 +202,18 @@ def _part_size(found: Iterable[About]) -> int:
     return min(_LARGEST_PART, max(_SMALLEST_PART, -(-tokens // _PARTS)))
 
 
-def _who(workers: Workers | None, parts: int) -> Workers | None:
+def _who(workers: Workers | None, parts: Sequence[Part]) -> Workers | None:
     """Return who makes the parts; None for this process."""
     if workers is None and has_extra("batch"):
         from dask.system import CPU_COUNT
 
-        workers = Workers(min(CPU_COUNT, parts // _PARTS_OF_A_PROCESS) or 1)
-    if workers is None or (not workers.scheduler and min(workers.count or 1, parts) <= 1):
+        tokens = sum(image.count for part in parts for image in part.images)
+        workers = Workers(min(CPU_COUNT, tokens // _TOKENS_OF_A_PROCESS) or 1)
+    count = 1 if workers is None else min(workers.count or 1, len(parts))
+    if workers is None or (not workers.scheduler and count <= 1):
         return None
     require_extra("batch")
-    return workers if workers.scheduler else Workers(min(workers.count or 1, parts), workers.threads or 1)
+    return workers if workers.scheduler else Workers(count, workers.threads or 1)
 
 
 def _made(

@@ -24,7 +24,7 @@ from napari_sslmaps.search.parts import ask_ahead, read_part
 from napari_sslmaps.sources.protocol import ImageSource
 from napari_sslmaps.sources.scan import scan_region
 
-_PROBES = 16
+_PROBES = 24
 _FIRST, _MOST = 512, 16_384
 _SPARE = 2
 """Places that are looked at in the store, to one that is wanted: what the index has is not exact."""
