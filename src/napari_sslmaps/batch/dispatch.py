@@ -99,7 +99,7 @@ def answers_of(
     work
         Function that workers can import.
     tasks
-        What it is called with.
+        Arguments that it is called with, one each.
     workers
         Workers that do it; they have this version of the package.
     on_glance

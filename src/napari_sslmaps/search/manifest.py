@@ -1,4 +1,4 @@
-"""What an index says of itself: its images, the files of its parts, and how tokens are made alike for it."""
+"""Manifest of an index: its images, the files of its parts, and how tokens are made alike for it."""
 
 import hashlib
 import re

@@ -59,7 +59,7 @@ def plan_parts(
     store, folder
         Folder of the batch, and that of the index.
     manifest
-        What is indexed already.
+        Manifest of what is indexed already.
     todo
         Output → what is known of it.
     size
