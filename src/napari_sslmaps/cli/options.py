@@ -454,6 +454,16 @@ class Corrections(NamedTuple):
             rich_help_panel=CORRECTIONS,
         ),
     ] = None
+    relative_rule: Annotated[
+        str | None,
+        typer.Option(
+            help=(
+                "Resizing of BEiT's tables of relative positions: geometric-cubic (its own code), "
+                "geometric-linear (timm) or bilinear (transformers)."
+            ),
+            rich_help_panel=CORRECTIONS,
+        ),
+    ] = None
 
     def overrides(self) -> "Overrides":
         """Return what was given; raises `InvalidOptionError` if a value is not permitted."""

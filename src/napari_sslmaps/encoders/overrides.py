@@ -5,7 +5,14 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self, get_args
 
 from napari_sslmaps.encoders.methods.registry import METHODS
-from napari_sslmaps.encoders.spec import ROPE_COORDS, RopeCoords, check_eps, get_normalisation
+from napari_sslmaps.encoders.spec import (
+    RELATIVE_RULES,
+    ROPE_COORDS,
+    RelativeRule,
+    RopeCoords,
+    check_eps,
+    get_normalisation,
+)
 from napari_sslmaps.errors import InvalidOptionError
 
 Branch = Literal["target", "encoder"]
@@ -38,6 +45,9 @@ class Overrides:
         Division of DINOv3's rotary coordinates, ``normalize_coords`` of its training: ``separate``, the
         default, divides each by its own side of the grid, ``max`` both by the longer and ``min`` by the
         shorter one.
+    relative_rule
+        Rule by which a BEiT's tables of relative positions are resized for another grid: ``geometric-cubic``
+        as its own code does it, ``geometric-linear`` as timm does, ``bilinear`` as transformers does.
     branch
         Network to take from a file with several: the ``target`` (I-JEPA's target encoder, a teacher), which
         is the default, or the ``encoder`` that was trained by gradients (I-JEPA's context encoder, a
@@ -59,6 +69,7 @@ class Overrides:
     offset: float | None = None
     grid: tuple[int, int] | None = None
     rope_coords: RopeCoords | None = None
+    relative_rule: RelativeRule | None = None
 
     def __post_init__(self) -> None:
         if self.method is not None and self.method not in METHODS:
@@ -77,6 +88,10 @@ class Overrides:
         if self.rope_coords not in (None, *ROPE_COORDS):
             raise InvalidOptionError(
                 f"Expected rope_coords among {', '.join(ROPE_COORDS)}; got {self.rope_coords!r}."
+            )
+        if self.relative_rule not in (None, *RELATIVE_RULES):
+            raise InvalidOptionError(
+                f"Expected relative_rule among {', '.join(RELATIVE_RULES)}; got {self.relative_rule!r}."
             )
         if self.normalisation is not None:
             get_normalisation(self.normalisation)

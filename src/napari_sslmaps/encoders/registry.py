@@ -20,7 +20,7 @@ from napari_sslmaps.encoders.overrides import Branch, Overrides
 from napari_sslmaps.encoders.published.catalog import PUBLISHED
 from napari_sslmaps.encoders.published.hub import cached_folder, published_as, repository_of
 from napari_sslmaps.encoders.published.local import published_spec, published_specs
-from napari_sslmaps.encoders.spec import Architecture, EncoderSpec, RopeCoords
+from napari_sslmaps.encoders.spec import Architecture, EncoderSpec, RelativeRule, RopeCoords
 from napari_sslmaps.encoders.user_encoders import (
     changed_since_added,
     default_name,
@@ -111,6 +111,7 @@ def load_encoder(  # noqa: PLR0913  # each keyword is part of the public contrac
     offset: float | None = None,
     grid: tuple[int, int] | None = None,
     rope_coords: RopeCoords | None = None,
+    relative_rule: RelativeRule | None = None,
 ) -> "Encoder":
     """Load an encoder by name, or from a weight file or folder.
 
@@ -126,9 +127,11 @@ def load_encoder(  # noqa: PLR0913  # each keyword is part of the public contrac
         ``auto`` takes half precision on devices built for it, of networks of 384 channels and more whose
         tokens stay the same; nothing is timed, so each process of a machine takes the same. ``float32``
         repeats bit for bit on one machine.
-    method, num_heads, normalisation, token_stage, eps, branch, antialias, offset, grid, rope_coords
+    method, num_heads, normalisation, token_stage, eps, branch
         Corrections of what the file says or leaves open; see `Overrides`. They win over those that a
         remembered encoder was added with.
+    antialias, offset, grid, rope_coords, relative_rule
+        Corrections that concern positions; see `Overrides`.
 
     Returns
     -------
@@ -159,7 +162,9 @@ def load_encoder(  # noqa: PLR0913  # each keyword is part of the public contrac
     resolved = running.resolve_device(device)
     placed = None if grid is None else (grid[0], grid[1])
     wanted = Overrides(
-        *(method, num_heads, normalisation, token_stage, eps, branch, antialias, offset, placed, rope_coords)
+        *(method, num_heads, normalisation, token_stage, eps, branch, antialias, offset, placed),
+        rope_coords=rope_coords,
+        relative_rule=relative_rule,
     )
     spec, checkpoint = _open(found, wanted)
     network = checkpoint.network.to(resolved)

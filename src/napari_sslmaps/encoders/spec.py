@@ -21,6 +21,9 @@ Block = int | str
 RopeCoords = Literal["separate", "max", "min"]
 ROPE_COORDS: tuple[str, ...] = get_args(RopeCoords)
 """Sides of a grid by which rotary coordinates are divided."""
+RelativeRule = Literal["geometric-cubic", "geometric-linear", "bilinear"]
+RELATIVE_RULES: tuple[str, ...] = get_args(RelativeRule)
+"""Rules by which tables of relative positions are resized."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +120,7 @@ class Architecture(Protocol):
         antialias: bool | None = None,
         offset: float | None = None,
         rope_coords: RopeCoords | None = None,
+        relative_rule: RelativeRule | None = None,
     ) -> Self:
         """Return the architecture with what is given and means something to it, instead of its own.
 

@@ -379,6 +379,23 @@ def test_added_positions_with_beits_biases(tmp_path):
         assert apart(encoder.extractor.extract(pixels).tokens.flatten(1, 2), expected) < 1e-5
 
 
+def test_the_rule_can_be_given(tmp_path):
+    network = timms(global_pool="")
+    torch.save(official(network, shared=False), tmp_path / "beit.pth")
+    encoder = loaded(tmp_path / "beit.pth", relative_rule="geometric-linear")
+    assert "by straight lines between offsets that lie ever farther apart  (given)" in str(encoder.report)
+    pixels = torch.randn(1, 3, 48, 80)
+    with torch.inference_mode():
+        expected = resized(network, (48, 80)).forward_features(pixels)[:, 1:]
+        assert apart(encoder.extractor.extract(pixels).tokens.flatten(1, 2), expected) < 1e-5
+    mine = loaded(write_encoder(tmp_path / "mine.safetensors", "beit"), relative_rule="bilinear")
+    assert mine.spec.architecture.relative == "bilinear"
+    plain = write_encoder(tmp_path / "plain.safetensors", "mae")
+    assert loaded(plain, relative_rule="bilinear").spec.architecture.relative == ""
+    with pytest.raises(InvalidOptionError, match=r"relative_rule among geometric-cubic, .*; got 'cubic'"):
+        Overrides(relative_rule="cubic")
+
+
 def test_a_grid_that_is_no_square(tmp_path):
     network = drawn(Beit(**SHAPE | OPTIONS | {"img_size": (48, 80), "global_pool": ""}))
     torch.save(network.state_dict(), tmp_path / "beit.pth")

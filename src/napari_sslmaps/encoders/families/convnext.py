@@ -14,7 +14,15 @@ from napari_sslmaps.encoders.methods.dinov3 import (
     CONVNEXT_TRANSFORMERS,
 )
 from napari_sslmaps.encoders.recognition import Fact, channels_of, check_stated, count_of, shape_of
-from napari_sslmaps.encoders.spec import Architecture, Block, InputConstraint, RopeCoords, check_eps, place_of
+from napari_sslmaps.encoders.spec import (
+    Architecture,
+    Block,
+    InputConstraint,
+    RelativeRule,
+    RopeCoords,
+    check_eps,
+    place_of,
+)
 from napari_sslmaps.errors import CheckpointError, InvalidOptionError
 from napari_sslmaps.serialise import strict
 
@@ -110,9 +118,10 @@ class ConvNeXtArchitecture(Convolutional):
         antialias: bool | None = None,
         offset: float | None = None,
         rope_coords: RopeCoords | None = None,
+        relative_rule: RelativeRule | None = None,
     ) -> Self:
         """Return it with another token stage or epsilon; nothing else means anything here."""
-        del num_heads, antialias, offset, rope_coords
+        del num_heads, antialias, offset, rope_coords, relative_rule
         return replace(self, eps=eps or self.eps, token_stage=token_stage or self.token_stage)
 
 

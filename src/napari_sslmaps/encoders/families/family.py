@@ -145,7 +145,16 @@ def prefixes_of(names: Iterable[str], key: str) -> set[str]:
     return {name.removesuffix(key) for name in names if name == key or name.endswith(f".{key}")}
 
 
-_OF_A_NETWORK = ("num_heads", "eps", "token_stage", "antialias", "offset", "grid", "rope_coords")
+_OF_A_NETWORK = (
+    "num_heads",
+    "eps",
+    "token_stage",
+    "antialias",
+    "offset",
+    "grid",
+    "rope_coords",
+    "relative_rule",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from timm.layers.attention import Attention
 from torch import Tensor, nn
 from torch.nn import functional
 
-from napari_sslmaps.encoders.families.vit import RelativeRule
+from napari_sslmaps.encoders.spec import RelativeRule
 from napari_sslmaps.maps.attention import queries_at_once
 
 Grid = tuple[int, int]

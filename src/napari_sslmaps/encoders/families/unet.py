@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from napari_sslmaps.encoders.families.family import Case, Convolutional, Family, prefixes_of
 from napari_sslmaps.encoders.recognition import channels_of, check_stated, count_of, shape_of
-from napari_sslmaps.encoders.spec import Architecture, InputConstraint, RopeCoords, place_of
+from napari_sslmaps.encoders.spec import Architecture, InputConstraint, RelativeRule, RopeCoords, place_of
 from napari_sslmaps.errors import CheckpointError, InvalidOptionError
 from napari_sslmaps.serialise import strict
 
@@ -116,9 +116,10 @@ class UNetArchitecture(Convolutional):
         antialias: bool | None = None,
         offset: float | None = None,
         rope_coords: RopeCoords | None = None,
+        relative_rule: RelativeRule | None = None,
     ) -> Self:
         """Return it with another token stage; nothing else means anything here."""
-        del num_heads, eps, antialias, offset, rope_coords
+        del num_heads, eps, antialias, offset, rope_coords, relative_rule
         return replace(self, token_stage=token_stage or self.token_stage)
 
 

@@ -5,12 +5,18 @@ from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 from napari_sslmaps.encoders.families.family import Family, prefixes_of
-from napari_sslmaps.encoders.spec import Block, InputConstraint, RopeCoords, block_names, place_of
+from napari_sslmaps.encoders.spec import (
+    Block,
+    InputConstraint,
+    RelativeRule,
+    RopeCoords,
+    block_names,
+    place_of,
+)
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.serialise import strict
 
 Gate = Literal["silu", "gelu"]
-RelativeRule = Literal["geometric-cubic", "geometric-linear", "bilinear"]
 
 
 @strict
@@ -201,6 +207,7 @@ class ViTArchitecture:
         antialias: bool | None = None,
         offset: float | None = None,
         rope_coords: RopeCoords | None = None,
+        relative_rule: RelativeRule | None = None,
     ) -> Self:
         """Return it with other heads, epsilon or positions; a token stage means nothing here."""
         del token_stage
@@ -211,6 +218,7 @@ class ViTArchitecture:
             antialias=self.antialias if antialias is None else antialias,
             position_offset=self.position_offset if offset is None else offset,
             rope_coords=rope_coords if rope_coords and self.rope else self.rope_coords,
+            relative=relative_rule if relative_rule and self.relative else self.relative,
         )
 
 
@@ -234,7 +242,10 @@ VIT = Family(
     architecture=ViTArchitecture,
     mark=MARK,
     prefixes=_prefixes,
-    corrections=("num_heads", "eps", "branch", "antialias", "offset", "grid", "rope_coords"),
+    corrections=(
+        *("num_heads", "eps", "branch", "antialias", "offset", "grid", "rope_coords"),
+        "relative_rule",
+    ),
     network="napari_sslmaps.encoders.families.vit_network:NETWORK",
     recognition="napari_sslmaps.encoders.families.vit_recognition:recognise_vit",
     later=(

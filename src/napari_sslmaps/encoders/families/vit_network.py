@@ -18,9 +18,9 @@ from napari_sslmaps.encoders.families.extractor import TileFeatures
 from napari_sslmaps.encoders.families.family import Network
 from napari_sslmaps.encoders.families.relative_positions import RelativeAttention
 from napari_sslmaps.encoders.families.taps import AttentionTap, outputs_of, tap_attention, tap_blocks
-from napari_sslmaps.encoders.families.vit import RelativeRule, ViTArchitecture
+from napari_sslmaps.encoders.families.vit import ViTArchitecture
 from napari_sslmaps.encoders.methods.method import Method
-from napari_sslmaps.encoders.spec import RopeCoords
+from napari_sslmaps.encoders.spec import RelativeRule, RopeCoords
 
 
 def build_vit(architecture: ViTArchitecture) -> nn.Module:

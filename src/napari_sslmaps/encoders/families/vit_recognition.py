@@ -54,6 +54,7 @@ def recognise_vit(case: Case, method: Method, written: Architecture | None) -> A
             antialias=given.antialias,
             offset=given.offset,
             rope_coords=given.rope_coords,
+            relative_rule=given.relative_rule,
         )
         if given.rope_coords is not None and not getattr(described, "rope", False):
             case.doubts.append(_NOT_ROTARY)
@@ -299,6 +300,8 @@ def vit_shape(case: Case, method: Method, heads: int, eps: float) -> ViTArchitec
             f"Expected added positions in {case.name}, as {method.title} has them; it has none, so they are "
             "rotary ones. Of these, only DINOv3's are computed here."
         )
+    if case.overrides.relative_rule is not None and not shape.relative:
+        case.doubts.append("You gave how tables of relative positions are resized; the network has none.")
     if shape.rope:
         return _with_rotation(case, shape)
     placed = _with_positions(case, method, shape) if shape.added else shape
@@ -387,15 +390,17 @@ def _with_tables(case: Case, shape: ViTArchitecture) -> ViTArchitecture:
             f"Expected tables of relative positions of {grid[0]} × {grid[1]} tokens in {case.name}, as its "
             f"added positions are; they have {count} rows."
         )
-    fact = case.translated.facts["relative"]
-    case.note("relative positions", f"{grid[0]} × {grid[1]}, for others {_RESIZED[fact.value]}", fact.how)
+    given, fact = case.overrides.relative_rule, case.translated.facts["relative"]
+    rule = given or fact.value
+    how = fact.how if given is None else "given"
+    case.note("relative positions", f"{grid[0]} × {grid[1]}, for others {_RESIZED[rule]}", how)
     if not shape.added:
-        given = case.overrides.keywords.keys() & {"antialias", "offset", "rope_coords"}
+        idle = case.overrides.keywords.keys() & {"antialias", "offset", "rope_coords"}
         case.doubts.extend(
             f"You gave {name}, which means nothing to relative positions; it was not used."
-            for name in sorted(given)
+            for name in sorted(idle)
         )
-    return replace(shape, grid=grid)
+    return replace(shape, grid=grid, relative=rule)
 
 
 _RESIZED: Mapping[str, str] = {
