@@ -171,8 +171,9 @@ class SSLMapsWidget(QWidget):
         if not self._seen:
             self._seen = True
             self.canvas = MountedCanvas(self, self.controller)
-            self.controller.marks.later = partial(QTimer.singleShot, _FRAME_MS)
-            self.controller.search_page.later = partial(QTimer.singleShot, _FRAME_MS)
+            controller = self.controller
+            for part in (controller.marks, controller.search_page, controller.areas):
+                part.later = partial(QTimer.singleShot, _FRAME_MS)
             self._follow_frames()
             self._shutdown.canvas = self.canvas
             self.controller.prepare()

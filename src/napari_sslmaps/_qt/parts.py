@@ -384,7 +384,7 @@ class ComboBox(QComboBox):
         if style is None:
             return
         frame = QStyle.ComplexControl.CC_ComboBox
-        room = style.subControlRect(frame, option, field, self).width() - GAP
+        room = style.subControlRect(frame, option, field, self).width() - 2
         option.currentText = self.fontMetrics().elidedText(text, Qt.TextElideMode.ElideMiddle, room)
         whole = option.currentText == text
         with painting_on(self) as painter:

@@ -73,6 +73,7 @@ def test_labels_geojson_and_places(
     shown.areas.mark_most_similar(3)
     points = viewer.layers["tissue / most similar / mae-demo"]
     assert isinstance(points, Points)
+    assert [str(word) for word in points.text.values] == ["1", "2"]
     assert (points.data[:, 1] < 40).all()
 
 

@@ -31,6 +31,7 @@ _OPACITY = 0.4
 """Of areas and of Labels made of them: the image is to be seen through both."""
 _EVEN = 0.0
 """Margin above which a token is more like the anchors than like the negative ones."""
+_RANKS = {"string": "{rank}", "size": 10, "color": "white", "anchor": "upper_left"}
 _GUIDE_SIDE = 1024
 """Cells of the guide along the longer side of a region."""
 
@@ -67,6 +68,7 @@ class AreaController:
         self._source = source
         self._found: dict[str, Segments] = {}
         self._thresholds = {MARGINS: _EVEN}
+        self.later: Callable[[Callable[[], None]], None] = lambda do: do()
         self._guide: tuple[object, Float32] | None = None
 
     def update(self) -> None:
@@ -163,17 +165,18 @@ class AreaController:
         pixels = np.array([[*lead, *found.grid.token_to_pixel(token)] for token in tokens])
         scores = [round(float(found.values[token]), 3) for token in tokens]
         with keeping_selection(self._viewer):
-            self._viewer.add_points(
+            layer = self._viewer.add_points(
                 pixels,
                 name=f"{image.name} / most similar / {workspace.front}",
                 features={"rank": list(range(1, len(tokens) + 1)), "similarity": scores},
-                text={"string": "{rank}", "size": 10, "color": "white", "anchor": "upper_left"},
                 symbol="ring",
                 face_color="transparent",
                 border_color="white",
                 size=2 * min(found.grid.stride_yx),
                 **placed_on(image),
             )
+        # digits are drawn one by one for the first text of a window, which takes a third of a second
+        self.later(lambda: setattr(layer, "text", _RANKS))
         workspace.say(f"{len(tokens)} places marked, from {scores[0]} to {scores[-1]} similar.")
 
     def _front(self) -> Segments | None:
