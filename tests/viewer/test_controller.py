@@ -512,11 +512,11 @@ def test_a_run_of_much_that_is_empty_says_how_to_leave_it_out(
     workspace.touched = True
     controller.run()
     assert workspace.plan.text.endswith(
-        "In 50 % of it nothing varies; Region: Tissue or field of view leaves out what of that lies around"
+        "50 % of it is empty; Region: Tissue or field of view leaves out what of that lies around"
     )
     embedder.empty = 0.1
     controller.run()
-    assert "varies" not in workspace.plan.text
+    assert "empty" not in workspace.plan.text
 
 
 def test_much_that_is_empty_is_said_before_the_run(viewer: ViewerModel, controller: Controller) -> None:
@@ -524,10 +524,10 @@ def test_much_that_is_empty_is_said_before_the_run(viewer: ViewerModel, controll
     pixels[:, :64] = 0
     shown = viewer.add_image(pixels)
     assert controller.workspace.plan.text.endswith(
-        "In 50 % of it nothing varies; Region: Tissue or field of view leaves out what of that lies around"
+        "50 % of it is empty; Region: Tissue or field of view leaves out what of that lies around"
     )
     shown.data = noise(128, 128)
-    assert "varies" not in controller.workspace.plan.text
+    assert "empty" not in controller.workspace.plan.text
 
 
 def test_a_mask_that_is_opened_like_an_image_does_not_take_its_place(
@@ -570,10 +570,10 @@ def test_the_plan_says_the_scale_where_it_is_that_of_the_region(
 ) -> None:
     workspace = controller.workspace
     workspace.scale = TokenScale(10.0, "%")
-    assert ", compared at σ 6.4 px, 10 % of its shorter side" in workspace.plan.text
+    assert ", compared at σ 6.4 px, 10 % of its side" in workspace.plan.text
     controller.shapes.draw()
     viewer.layers["tissue / region"].add_rectangles([[(0, 0), (31, 47)]])
-    assert ", compared at σ 3.2 px, 10 % of its shorter side" in workspace.plan.text
+    assert ", compared at σ 3.2 px, 10 % of its side" in workspace.plan.text
     workspace.scale = TokenScale(5.0, "px")
     assert "σ" not in workspace.plan.text
 

@@ -97,9 +97,9 @@ def in_words(resolution: Resolution | str) -> str:
     Examples
     --------
     >>> in_words(Resolution(short_side=192))
-    '192 px along the shorter side of the image'
+    '192 px on the shorter side'
     """
-    return str(resolution).replace(" px across", " px along the shorter side of the image")
+    return str(resolution).replace(" px across", " px on the shorter side")
 
 
 def resolution_of(

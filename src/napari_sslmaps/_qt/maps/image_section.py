@@ -73,7 +73,7 @@ class ImageSection(Section):
         self.how.body.addLayout(titled("Read at", self.reading, self.keep))
         self.how.body.addLayout(titled("Context", self.tiling))
         self.how.body.addLayout(titled("Detail", self.detail))
-        self.plan = Lines(4)  # room for all that is said of a run, so that nothing below moves
+        self.plan = Lines(5)  # room for all that is said of a run, so that nothing below moves
         self.sessions = FileMenu(
             "session",
             "Save image, anchors and options as a session, and open it again.",

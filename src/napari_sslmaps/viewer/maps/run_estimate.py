@@ -174,8 +174,8 @@ class RunEstimate:
         if share < MUCH_EMPTY or self._workspace.region == "mask":
             return ""
         return (
-            f". In {100 * share:.0f} % of it nothing varies; Region: Tissue or field of view leaves "
-            "out what of that lies around"
+            f". {100 * share:.0f} % of it is empty; Region: Tissue or field of view leaves out what of "
+            "that lies around"
         )
 
     def _foreseen(self, source: LayerSource, region: Region) -> float:
@@ -196,7 +196,7 @@ class RunEstimate:
             for side, factor in zip(region.shape_yx, source.levels[region.level].downsample_yx, strict=True)
         )
         sigma = scale.value / 100 * min(sides)
-        return f", compared at σ {sigma:.3g} px, {scale.value:.2g} % of its shorter side"
+        return f", compared at σ {sigma:.3g} px, {scale.value:.2g} % of its side"
 
     def _read_at(self, source: LayerSource, region: Region, spec: EncoderSpec) -> str:
         """Say at which resolution a region is read, where that is not what the file has."""
@@ -206,9 +206,7 @@ class RunEstimate:
             return ""
         trained = ", as trained" if requested == "trained" else ""
         own = source.spacing_um_yx
-        file = (
-            f"the file has {own[0]:.3g} µm/px" if own else f"{min(source.levels[0].shape_yx)} px in the file"
-        )
+        file = f"the file has {own[0]:.3g} µm/px" if own else f"{min(source.levels[0].shape_yx)} in the file"
         return f", read at {in_words(found)}{trained} ({file})"
 
     def _far(self, source: LayerSource, region: Region, specs: Sequence[EncoderSpec]) -> str:
