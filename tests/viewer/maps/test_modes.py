@@ -152,6 +152,6 @@ def test_attention_shares_its_contrast_and_says_so(controller: Controller, image
     assert layers[0].metadata[OWN]["contrast"]["rule"] == "percentiles 1–99 of all encoders"
     controller.workspace.shown = "attention"
     caption = controller.workspace.caption
-    assert caption.text.startswith("CLS token's attention, last block, mean over heads, 15 % on CLS")
+    assert caption.text.startswith("CLS token's attention, last block, mean over heads, 15 % on tokens of")
     assert caption.text.endswith(", shared")
     assert "nearly uniform" in caption.caution
