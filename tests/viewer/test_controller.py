@@ -22,7 +22,7 @@ from napari_sslmaps.viewer.canvas.image_layer import OWN
 from napari_sslmaps.viewer.controller import Controller
 from napari_sslmaps.viewer.maps import map_controller as maps
 from napari_sslmaps.viewer.state.tasks import ImmediateRunner
-from napari_sslmaps.viewer.state.workspace import Anchor, Choices, Status, WorkspaceModel
+from napari_sslmaps.viewer.state.workspace import TASKS, Anchor, Choices, Status, WorkspaceModel
 
 
 def names(viewer: ViewerModel) -> list[str]:
@@ -351,6 +351,38 @@ def test_cancel_keeps_what_was_painted(controller: Controller, image: Image, emb
     assert len(embedder.calls) == 1
     assert "painted stays" in controller.workspace.status.text
     assert not controller.workspace.status.failed
+    embedder.on_step = lambda _: None
+    controller.run()
+    assert controller.workspace.status.text.startswith("2 methods done")
+    assert all(item.complete for item in controller.session.embedded.values())
+
+
+def test_a_user_s_layers_change_no_cell_and_are_never_removed(
+    viewer: ViewerModel, controller: Controller, image: Image
+) -> None:
+    workspace = controller.workspace
+    workspace.add_anchor(Anchor((20.0, 10.0)), keep=False)
+    workspace.side_by_side = True
+    before, rects = controller.cells.cells.titles, controller.cells.rects
+    arrow, box = np.array([[[5.0, 5.0], [9.0, 9.0]]]), [[(4, 4), (4, 20), (20, 20), (20, 4)]]
+    own = [
+        viewer.add_vectors(arrow),
+        viewer.add_shapes(box),
+        viewer.add_points([[3.0, 3.0]]),
+        viewer.add_labels(np.eye(64, 80, dtype=np.uint8)),
+        viewer.add_tracks([[0, 0, 1.0, 1.0], [0, 1, 2.0, 2.0]]),
+    ]
+    assert (controller.cells.cells.titles, controller.cells.rects) == (before, rects)
+    for task in TASKS:
+        workspace.task = task
+    workspace.task, workspace.side_by_side, workspace.difference = "maps", False, True
+    workspace.region = "rectangle"
+    controller.run()
+    workspace.anchors = ()
+    controller.close()
+    assert all(layer in viewer.layers for layer in own)
+    assert len(own[1].data) == len(own[2].data) == 1
+    assert all(layer.visible for layer in own)
 
 
 @pytest.mark.parametrize(
