@@ -197,3 +197,20 @@ def test_pictures_are_read_from_the_page(tmp_path):
         assert len(np.unique(pixels.reshape(-1, 4), axis=0)) == 1
     with pytest.raises(RecordError, match="Ask for the page again"):
         pixels_of("data:image/png;base64,AAAA")
+
+
+def test_undo_brings_back_what_an_answer_had_emptied(tmp_path):
+    study = tiny_study(tmp_path, "best-worst")
+    reading = reading_of(tmp_path, study)
+    reading.press("A")
+    reading.press("B")
+    best, worst = (slot.name for slot in reading.slots)
+    reading.answer(worst, "A")  # no map is both
+    assert reading.screen.given == {worst: "A"}
+    reading = reading_of(tmp_path, study)  # what may be undone is kept, too
+    reading.undo()
+    assert reading.screen.given == {best: "A", worst: "B"}
+    reading.undo()
+    assert reading.screen.given == {best: "A"}
+    reading.undo()
+    assert reading.screen.given == {}

@@ -148,3 +148,13 @@ def test_after_the_last_screen_enter_saves(tmp_path):
     )
     assert told["saving"] == "save2"
     assert told["after"].startswith("Saved as answers-")
+
+
+def test_undo_brings_back_what_an_answer_had_emptied(tmp_path):
+    told = visit_of(tmp_path, "best-worst")(
+        "const all = []; press('a'); press('b'); focus = 1; press('a'); all.push(seen().answers);"
+        "press('u'); all.push(seen().answers); press('u'); all.push(seen().answers); return all;"
+    )
+    best, worst = "/best", "/worst"
+    short = [{name[name.index("/") :]: value for name, value in one.items()} for one in told]
+    assert short == [{worst: "A"}, {best: "A", worst: "B"}, {best: "A"}]

@@ -196,14 +196,14 @@ class Reading:
         self._tick()
         state, places = self._state, [slot.name for slot in self.slots]
         given = state.answers.setdefault(self.trial.id, {})
-        state.past.append((state.at, name, given.get(name)))
-        del state.past[:-_MOST_UNDONE]
-        given[name] = value
         if self.page.design == "best-worst":  # no map is both
             question, _, part = name.rpartition("/")
             other = f"{question}/{'worst' if part == 'best' else 'best'}"
             if given.get(other) == value:
-                del given[other]
+                state.past.append((state.at, other, given.pop(other)))
+        state.past.append((state.at, name, given.get(name)))
+        del state.past[:-_MOST_UNDONE]
+        given[name] = value
         self.focus = places.index(name)
         self._focus_on_open(self.focus)
         self.save()
@@ -234,6 +234,11 @@ class Reading:
             given.pop(name, None)
         else:
             given[name] = before
+        if state.past:  # what is empty, and was not, was emptied by the answer that is taken back
+            there, other, emptied = state.past[-1]
+            if there == at and emptied is not None and other not in given:
+                given[other] = emptied
+                state.past.pop()
         self.focus = next((n for n, slot in enumerate(self.slots) if slot.name == name), 0)
         self.save()
 
