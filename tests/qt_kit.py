@@ -25,7 +25,7 @@ class Window:
     def __init__(self, viewer: napari.Viewer, services: Services, qtbot: QtBot) -> None:
         self.viewer = viewer
         self.qtbot = qtbot
-        viewer.window._qt_window.resize(1300, 800)
+        viewer.window._qt_window.resize(1480, 820)  # room for a canvas that the dock makes no larger
         self.image = viewer.add_image(
             np.full((64, 80), 0.5, np.float32), name="tissue", contrast_limits=(0, 1)
         )

@@ -20,7 +20,7 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sslmaps.batch.stored_tokens import TOKEN_AFTER_TOKEN, StoredTokens
+from napari_sslmaps.batch.stored_tokens import StoredTokens, token_after_token
 from napari_sslmaps.cache.ome import Placement, multiscale
 from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.results import AttentionKind, Embedding, Float32, Provenance, TokenMap
@@ -364,7 +364,7 @@ def _write_image(root: Any, kind: str, values: NDArray[Any], output: Output) -> 
         chunks=(*values.shape[2:], *(min(_CHUNK, side) for side in values.shape[:2])),
         dimension_names=axes,
         fill_value=np.nan if np.issubdtype(dtype, np.floating) else 0,
-        **(TOKEN_AFTER_TOKEN if kind == "tokens" else {}),
+        **(token_after_token() if kind == "tokens" else {}),
     )
     for start in range(0, values.shape[0], _CHUNK):  # strip by strip: no second copy of all tokens
         strip = values[start : start + _CHUNK]

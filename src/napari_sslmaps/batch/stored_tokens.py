@@ -12,16 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
-from zarr.codecs import TransposeCodec
 
 from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.results import Float32
 from napari_sslmaps.files import read_regular
 
-TOKEN_AFTER_TOKEN: dict[str, Any] = {"filters": [TransposeCodec(order=(1, 2, 0))], "compressors": None}
-"""How `zarr` is asked for such an array."""
 _SAID = [
     {"name": "transpose", "configuration": {"order": [1, 2, 0]}},
     {"name": "bytes", "configuration": {"endian": "little"}},
@@ -29,6 +25,13 @@ _SAID = [
 _KEYS, _TYPES = {"name": "default", "configuration": {"separator": "/"}}, ("float16", "float32")
 """How its metadata says so."""
 _MOST_BYTES = 1_000_000
+
+
+def token_after_token() -> dict[str, Any]:
+    """Return how `zarr` is asked for such an array."""
+    from zarr.codecs import TransposeCodec
+
+    return {"filters": [TransposeCodec(order=(1, 2, 0))], "compressors": None}
 
 
 class StoredTokens:
@@ -68,6 +71,8 @@ class StoredTokens:
     def all(self) -> Float32:
         """Read all: (rows, cols, dim); NaN where a chunk is not there."""
         if not self._is_plain:
+            import zarr  # takes a fifth of a second, and the window waits
+
             stored = np.asarray(zarr.open_array(str(self._array), mode="r", zarr_format=3)[...])
             return np.ascontiguousarray(np.moveaxis(stored, 0, -1), np.float32)
         tokens = np.full((*self._shape, self.dim), np.nan, np.float32)
