@@ -158,3 +158,11 @@ def test_undo_brings_back_what_an_answer_had_emptied(tmp_path):
     best, worst = "/best", "/worst"
     short = [{name[name.index("/") :]: value for name, value in one.items()} for one in told]
     assert short == [{worst: "A"}, {best: "A", worst: "B"}, {best: "A"}]
+
+
+def test_the_page_shows_whether_a_letter_is_the_best_or_the_worst(tmp_path):
+    told = visit_of(tmp_path, "best-worst")(
+        "const next = () => [...document.querySelectorAll('.ask button.next')].map(one => one.textContent);"
+        "const before = next(); press('a'); return [before, next()];"
+    )
+    assert [set(one) for one in told] == [{"best"}, {"worst"}]
