@@ -83,8 +83,7 @@ def void_label(labels: NDArray[np.integer[Any]]) -> int | None:
 def _read(path: Path) -> NDArray[Any]:
     match path.suffix.lower():
         case ".npy":
-            array: NDArray[Any] = np.load(path, allow_pickle=False)
-            return array
+            return npy.read_npy(path)
         case ".tif" | ".tiff":
             return tiff.read_first(path)[0]
         case _:

@@ -108,6 +108,13 @@ def open_npy(path: Path, *, frames: bool = False, channel: ChannelChoice = None)
     return ArraySource(array, path.stem, frames=frames or stack, channel=channel)
 
 
+def read_npy(path: Path) -> NDArray[Any]:
+    """Read a whole array of numbers, once its header is held against the file; raises what `DAMAGE` lists."""
+    _header(path)
+    array: NDArray[Any] = np.load(path, allow_pickle=False)
+    return array
+
+
 def _header(path: Path) -> NpyArray:
     with path.open("rb") as file:
         version = npy_format.read_magic(file)
