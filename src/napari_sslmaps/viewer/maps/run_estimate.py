@@ -163,19 +163,19 @@ class RunEstimate:
             return Status(f"{line}{warned}{self._of_empty(self._empty)}")
         reading = self._readers.known(source, region.level) or 0.0
         cost = cost_of(specs, plans, [self._throughputs.known(spec) for spec in specs], reading)
-        foreseen = self._of_empty(self._foreseen(source, region))
+        foreseen = self._of_empty(self._foreseen(source, region), "About ")
         text, free = f"{line}, {cost.describe()}{warned}{foreseen}", self.free_bytes()
         if cost.megabytes * 1e6 <= free:
             return Status(f"{text} (loading libraries …)" if self._workspace.loading else text)
         return Status(f"{text}. Only {size_text(free / 1e6)} of memory are free.", failed=True)
 
-    def _of_empty(self, share: float) -> str:
+    def _of_empty(self, share: float, estimated: str = "") -> str:
         """Say how to leave out what is around a sector or tissue, where that is much."""
         if share < MUCH_EMPTY or self._workspace.region == "mask":
             return ""
         return (
-            f". {100 * share:.0f} % of it is empty; Region: Tissue or field of view leaves out what of "
-            "that lies around"
+            f". {estimated}{100 * share:.0f} % of it is empty; Region: Tissue or field of view leaves out "
+            "what of that lies around"
         )
 
     def _foreseen(self, source: LayerSource, region: Region) -> float:
