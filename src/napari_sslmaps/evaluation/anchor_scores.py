@@ -21,7 +21,7 @@ from napari_sslmaps.core.regrid import spread_tokens
 from napari_sslmaps.core.results import Embedding, Float32
 from napari_sslmaps.core.whole import whole_number
 from napari_sslmaps.errors import AnnotationError, InvalidAnchorError, InvalidOptionError
-from napari_sslmaps.evaluation.annotation import IGNORE, Annotation
+from napari_sslmaps.evaluation.annotation import Annotation
 from napari_sslmaps.evaluation.auroc import auroc, stratified_auroc
 from napari_sslmaps.evaluation.uncertainty import bootstrap_mean, paired_difference
 from napari_sslmaps.maps.similarity import Anchors
@@ -153,16 +153,17 @@ def middle_anchor(
     labels, offset = annotation.crop(grid)
     every = max(1, round((labels.size / _MOST_MEASURED) ** 0.5))
     coarse = labels[::every, ::every]
+    there = np.ones(coarse.shape, bool)
     for embedding in computed:
         known = np.isfinite(embedding.tokens[:, :, 0])
         along = np.arange(max(coarse.shape))[:, None] * every + offset
         tokens = np.array([embedding.grid.token_at(place) for place in _on_level_0(annotation, grid, along)])
         rows, columns = (tokens[:count, axis] for axis, count in enumerate(coarse.shape))
-        coarse = np.where(known[rows][:, columns], coarse, IGNORE)
-    kind = next((kind for kind in annotation.classes if (coarse == kind).any()), None)
+        there &= known[rows][:, columns]
+    kind = next((kind for kind in annotation.classes if (there & (coarse == kind)).any()), None)
     if kind is None:
         return None
-    depth = distance_transform_edt(np.pad(coarse == kind, 1))[1:-1, 1:-1]
+    depth = distance_transform_edt(np.pad(there & (coarse == kind), 1))[1:-1, 1:-1]
     place = np.multiply(np.unravel_index(depth.argmax(), depth.shape), every)
     row, column = _on_level_0(annotation, grid, (place + offset)[None])[0]
     return float(row), float(column)
