@@ -426,6 +426,16 @@ def test_what_does_not_fit_is_said(tmp_path):
         inspect_checkpoint(save_folder(model, tmp_path / "folder"))
 
 
+@pytest.mark.parametrize("shape", [(0, 3), (3, 3), (28, 0), (363,), ()], ids=str)
+@pytest.mark.parametrize("shared", [True, False])
+def test_what_is_no_table_is_said(tmp_path, shape, shared):
+    state = official(timms(), shared=shared)
+    changed = {name: torch.zeros(shape) for name in state if name.endswith("bias_table")}
+    torch.save(state | changed, tmp_path / "beit.pth")
+    with pytest.raises(CheckpointError, match=r"\(offsets \+ 3, heads\); got \("):
+        inspect_checkpoint(tmp_path / "beit.pth")
+
+
 @pytest.mark.parametrize("rule", ["geometric-cubic", "geometric-linear", "bilinear"])
 def test_a_table_of_the_same_grid_is_left_alone(rule):
     table = torch.randn(21 * 9, 2)

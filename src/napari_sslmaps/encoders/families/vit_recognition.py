@@ -160,8 +160,7 @@ def _stated_heads(case: Case, dim: int) -> tuple[int, str] | None:
     if fact is not None:
         return int(fact.value), fact.how
     if TABLE in case.translated.state:
-        columns = shape_of(case.translated.state, TABLE)[-1]
-        return columns, "columns of its tables of relative positions"
+        return _table_shape(case)[1], "columns of its tables of relative positions"
     periods = case.translated.buffers.get("rope.periods")
     if periods is not None:
         return dim // (4 * len(periods)), "width over four times the number of rotary periods"
@@ -377,7 +376,7 @@ def _with_rotation(case: Case, shape: ViTArchitecture) -> ViTArchitecture:
 
 def _with_tables(case: Case, shape: ViTArchitecture) -> ViTArchitecture:
     """Add the grid of tables of relative positions; say how they are resized."""
-    count, heads = shape_of(case.translated.state, TABLE)
+    count, heads = _table_shape(case)
     if not shape.class_token or shape.registers or heads != shape.heads:
         raise InvalidOptionError(
             f"Expected {heads} heads, CLS and no registers in {case.name}, as its tables of relative "
@@ -408,6 +407,17 @@ _RESIZED: Mapping[str, str] = {
     "geometric-linear": "by straight lines between offsets that lie ever farther apart",
     "bilinear": "as a picture, bilinear",
 }
+
+
+def _table_shape(case: Case) -> tuple[int, int]:
+    """Return the rows and columns of a table of relative positions: offsets and those of CLS, by heads."""
+    found = shape_of(case.translated.state, TABLE)
+    if len(found) != 2 or found[0] <= OF_CLASS or not found[1]:
+        raise CheckpointError(
+            f"Expected tables of relative positions in {case.name}, (offsets + {OF_CLASS}, heads); got "
+            f"{tuple(found)}. The file is damaged or of another network."
+        )
+    return found[0], found[1]
 
 
 def _grid_of_table(case: Case, count: int) -> tuple[int, int]:
