@@ -187,3 +187,10 @@ def test_regions_with_nothing_to_tell_apart_are_refused():
             annotation.check_scorable(TokenGrid.covering(Region(top, 0, 8, 56), 8))
     with pytest.raises(AnnotationError, match="Expected a region inside the annotated image of 40 × 56 px"):
         annotation.check_scorable(TokenGrid.covering(Region(0, 0, 64, 56), 8))
+
+
+def test_a_label_that_no_signed_number_holds_is_named():
+    labels = np.zeros((8, 8), np.uint64)
+    labels[:4] = 2**63 + 5
+    with pytest.raises(AnnotationError, match=r"at most 9223372036854775807; got 9223372036854775813"):
+        Annotation.from_labels(labels, (8, 8))

@@ -19,6 +19,7 @@ from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.errors import AnnotationError
 
 IGNORE = -1
+_LARGEST = int(np.iinfo(np.int64).max)
 _MOST_CLASSES = 255
 _BAND = 4_000_000
 _GRIDS = 4
@@ -73,6 +74,10 @@ class Annotation:
                 f"Expected labels of 0 and above, or −1 for pixels to leave out; got {found[0]}. "
                 "Give such a label as ignore=."
             )
+        if found[-1] > _LARGEST:
+            raise AnnotationError(
+                f"Expected labels of at most {_LARGEST}; got {found[-1]}. Number the classes from 1 on."
+            )
         classes = tuple(int(value) for value in found if value > 0)
         if len(classes) > _MOST_CLASSES:
             raise AnnotationError(
@@ -106,7 +111,8 @@ class Annotation:
         Raises
         ------
         AnnotationError
-            If the labels are no integers, below −1, more than 255 classes, or of another shape.
+            If the labels are no integers, below −1, beyond 64 bits with a sign, more than 255 classes, or of
+            another shape.
         """
         labels = np.asarray(array)
         if labels.dtype == np.bool_:
