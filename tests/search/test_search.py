@@ -219,6 +219,44 @@ def test_places_are_ordered_by_the_tokens_of_the_store(store):
     assert places[0].similarity == pytest.approx(wanted[0][0], abs=0.02)
 
 
+def broken(output, how):
+    """Break the tokens of an output, as disks, programs and edits do."""
+    array = output / "tokens/0"
+    chunk, about = array / "c/0/0/0", json.loads((array / "zarr.json").read_text())
+    values = np.fromfile(chunk, np.float16).reshape(-1, DIM)
+    if how == "missing":
+        chunk.unlink()
+    elif how in ("nan", "inf"):
+        values[:, 5] = float(how)
+        chunk.write_bytes(values.tobytes())
+    else:
+        width = int(how)
+        about["shape"][0] = about["chunk_grid"]["configuration"]["chunk_shape"][0] = width
+        (array / "zarr.json").write_text(json.dumps(about))
+        chunk.write_bytes(np.ascontiguousarray(values[:, :width]).tobytes())
+
+
+BREAKAGES = {
+    "missing": "a chunk of its tokens is missing",
+    "nan": "its tokens are not finite",
+    "inf": "its tokens are not finite",
+    "1": f"its tokens have 1 numbers instead of {DIM}",
+    "20": f"its tokens have 20 numbers instead of {DIM}",
+}
+
+
+@pytest.mark.parametrize("how", BREAKAGES)
+def test_an_output_whose_tokens_are_broken_is_shown_as_the_index_has_it(store, how):
+    build_index(store)
+    opened = TokenIndex(store)
+    vector = opened.vector([Like("case0", (20, 20)), Like("case3", (60, 60))])
+    wanted = opened.search(vector, 20, apart=0.0, per_image=1000)
+    broken(store / ENCODER / f"{wanted[0].name}.zarr", how)
+    places = opened.search(vector, 20, apart=0.0, per_image=1000)
+    assert [one.similarity for one in places] == pytest.approx([one.similarity for one in wanted], abs=0.02)
+    assert [one.similarity for one in places] == sorted((one.similarity for one in places), reverse=True)
+
+
 def test_rectangles_several_places_and_what_results_should_be_unlike(store):
     build_index(store)
     opened = TokenIndex(store)

@@ -41,6 +41,7 @@ _MOST_BYTES = 100_000_000
 _GOING_ON = "going-on"
 """File in the folder of a run's unfinished outputs, as long as it goes on: writing does not make it anew."""
 _FLOAT16_MAX = 65504.0
+_MISSING = "a chunk of its tokens is missing"
 _READING = (OSError, KeyError, TypeError, ValueError, IndexError, ArithmeticError)
 
 
@@ -260,7 +261,7 @@ def read_tokens(folder: Path, about: About) -> Float32:
         tokens = StoredTokens(folder / "tokens" / "0", about.grid).all()
         known = np.isfinite(tokens[..., 0])
         if mask_hash(known) != about.provenance.mask_sha256:  # NaN where a chunk is not there
-            raise ValueError("a chunk of its tokens is missing")
+            raise ValueError(_MISSING)
         return tokens
 
 
@@ -286,6 +287,33 @@ def tokens_at(folder: Path, grid: TokenGrid, tokens_yx: NDArray[np.integer]) -> 
     """
     with _reading(folder):
         return StoredTokens(folder / "tokens" / "0", grid).at(tokens_yx)
+
+
+def check_comparable(folder: Path, tokens: Float32, dim: int) -> None:
+    """Refuse tokens of an output that cannot be compared with those of others.
+
+    Parameters
+    ----------
+    folder
+        Folder of the output.
+    tokens
+        (n, dim) tokens, all inside its mask.
+    dim
+        Numbers that each has to have.
+
+    Raises
+    ------
+    UnsupportedImageError
+        If they have another number of them, or one is NaN or infinite.
+    """
+    with _reading(folder):
+        if tokens.shape[-1] != dim:
+            raise ValueError(f"its tokens have {tokens.shape[-1]} numbers instead of {dim}")
+        finite = np.isfinite(tokens)
+        if not finite.any(axis=-1).all():
+            raise ValueError(_MISSING)
+        if not finite.all():
+            raise ValueError("its tokens are not finite")
 
 
 def key_of(folder: Path) -> str:

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias, cast
 
 import numpy as np
 
-from napari_sslmaps.batch.store import About, key_of, read_about, read_embedding, tokens_at
+from napari_sslmaps.batch.store import About, check_comparable, key_of, read_about, read_embedding, tokens_at
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Embedding, Float32, Provenance
 from napari_sslmaps.core.tiling import FITTED, Stitching, Tiling
@@ -250,10 +250,12 @@ class TokenIndex:
             places = np.stack(np.divmod(np.subtract(numbers, image.first), image.grid.cols), axis=1)
             try:
                 tokens = tokens_at(output, image.grid, places)
+                check_comparable(output, tokens, len(self.manifest.mean))
             except UnsupportedImageError:  # a click on it says what is wrong
                 continue
             scores = self.manifest.prepared(tokens) @ vector
-            exact.update(zip(numbers, map(float, scores), strict=True))
+            if np.isfinite(scores).all():
+                exact.update(zip(numbers, map(float, scores), strict=True))
         return sorted(((score, number) for number, score in exact.items()), key=_best_first)
 
     def _nearest(self, vector: Float32, many: int) -> list[Scored]:
