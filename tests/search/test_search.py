@@ -257,6 +257,19 @@ def test_an_output_whose_tokens_are_broken_is_shown_as_the_index_has_it(store, h
     assert [one.similarity for one in places] == sorted((one.similarity for one in places), reverse=True)
 
 
+@pytest.mark.parametrize("how", BREAKAGES)
+@pytest.mark.parametrize("learnt", [False, True])
+def test_an_output_whose_tokens_are_broken_is_not_indexed(store, how, learnt):
+    if learnt:
+        build_index(store)
+        put(store, "case8", 8)
+    name = "case8" if learnt else "case0"
+    broken(store / ENCODER / f"{name}.zarr", how)
+    said = rf"whole output of .*; {name}\.zarr cannot be read \({BREAKAGES[how]}\)\. Delete it and run"
+    with pytest.raises(UnsupportedImageError, match=said):
+        build_index(store, workers=Workers(1))
+
+
 def test_rectangles_several_places_and_what_results_should_be_unlike(store):
     build_index(store)
     opened = TokenIndex(store)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from napari_sslmaps.batch.cluster import Workers
 from napari_sslmaps.batch.dispatch import answers_of
-from napari_sslmaps.batch.store import About, read_about, read_tokens, tokens_at
+from napari_sslmaps.batch.store import About, check_comparable, read_about, read_tokens, tokens_at
 from napari_sslmaps.core.results import Float32
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.extras import has_extra, require_extra
@@ -304,12 +304,15 @@ def _train_index(store: Path, folder: Path, todo: dict[str, About], on_output: O
     every = max(1, len(todo) * _LEAST_OF_ONE // _SAMPLE)
     chosen = dict(islice(todo.items(), 0, None, every))
     each = max(_LEAST_OF_ONE, _SAMPLE // len(chosen))
-    samples = []
+    samples: dict[str, Float32] = {}
     for output, about in chosen.items():
-        samples.append(_sampled(store / output, about, each))
+        samples[output] = _sampled(store / output, about, each)
         if on_output is not None:
             on_output(0, len(todo))
-    sample = np.concatenate(samples)
+    ((dim, _),) = Counter(tokens.shape[1] for tokens in samples.values()).most_common(1)
+    for output, tokens in samples.items():
+        check_comparable(store / output, tokens, dim)
+    sample = np.concatenate(list(samples.values()))
     manifest = Manifest(folder.name, tuple(float(value) for value in sample.mean(axis=0, dtype=np.float64)))
     unit = manifest.prepared(sample)
     components = min(unit.shape[1], _MOST_COMPONENTS, len(unit))

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_sslmaps.batch.store import About, read_about, read_tokens
+from napari_sslmaps.batch.store import About, check_comparable, read_about, read_tokens
 from napari_sslmaps.core.results import Float32
 from napari_sslmaps.errors import InvalidOptionError, RecordError
 from napari_sslmaps.files import special_kind, written_whole
@@ -145,6 +145,7 @@ def make_part(part: Part, on_image: Callable[[], None] | None = None) -> PartChe
             tokens = read_tokens(output, about).reshape(image.count, -1)
             known = np.flatnonzero(np.isfinite(tokens[:, 0]))
             chosen = tokens if len(known) == len(tokens) else tokens[known]
+            check_comparable(output, chosen, len(part.manifest.mean))
             index.add_with_ids(part.manifest.prepared(chosen), known + image.first)
             if on_image is not None:
                 on_image()
