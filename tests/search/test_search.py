@@ -196,6 +196,25 @@ def test_a_part_that_was_finished_before_all_was_killed_is_taken_as_it_is(store,
     assert contents(folder) == whole
 
 
+@pytest.mark.parametrize("lost", ["missing", "cut", "quantiser"])
+def test_a_file_of_an_index_that_is_lost_is_made_again(store, monkeypatch, lost):
+    monkeypatch.setattr(indexing, "_SMALLEST_PART", 300)
+    build_index(store, workers=Workers(1))
+    folder = index_folder(store)
+    whole = contents(folder)
+    second = Manifest.read(folder).segments[1]
+    if lost == "cut":
+        (folder / second).write_bytes(whole[second][:-9])
+    else:
+        (folder / (second if lost == "missing" else "quantiser.faiss")).unlink()
+    made = []
+    monkeypatch.setattr(parts, "read_tokens", lambda *what: made.append(what[0].stem) or read_tokens(*what))
+    report = build_index(store, workers=Workers(1))
+    assert (report.added, report.kept) == (8, 0)
+    assert made == ([] if lost == "quantiser" else ["case2", "case3"])
+    assert contents(folder) == whole
+
+
 def test_an_output_that_is_written_again_while_it_is_indexed_is_told(store):
     def again(done, total):
         if done == 3:

@@ -24,7 +24,7 @@ from napari_sslmaps.core.results import Float32
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.extras import has_extra, require_extra
 from napari_sslmaps.search.manifest import MANIFEST, PART_NAME, QUANTISER, Manifest, PartCheck
-from napari_sslmaps.search.parts import Part, make_part, plan_parts, write_part
+from napari_sslmaps.search.parts import Part, is_as_written, make_part, plan_parts, write_part
 
 FOLDER = ".index"
 _MOST_COMPONENTS = 128
@@ -277,8 +277,18 @@ def _check_alike(outputs: Path, found: Iterable[About]) -> None:
 
 
 def _without(manifest: Manifest | None, found: dict[str, About], folder: Path) -> Manifest | None:
-    """Mark what is gone or changed; None, and the index deleted, where that is too much to carry along."""
+    """Mark what is gone or changed; None where the index is to be made anew.
+
+    It is deleted where that is too much to carry along. Of an index with a file that is missing or damaged
+    the others stay, to be taken as they are if they are made of the same images again.
+    """
     if manifest is None:
+        return None
+    files = (QUANTISER, *manifest.segments)
+    lost = [name for name in files if not is_as_written(folder / name, manifest.checks.get(name))]
+    if lost:
+        for name in (MANIFEST, *(one for one in lost if not (folder / one).is_dir())):
+            (folder / name).unlink(missing_ok=True)
         return None
     images = tuple(
         replace(image, alive=image.alive and image.output in found and found[image.output].key == image.key)

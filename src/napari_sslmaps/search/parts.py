@@ -245,6 +245,11 @@ def _damage(path: Path, check: PartCheck | None) -> str:
     return "" if same else "it is not what was written"
 
 
+def is_as_written(path: Path, check: PartCheck | None) -> bool:
+    """Whether a file of an index is there, and is what was written as far as its facts tell."""
+    return path.is_file() and not _damage(path, check)
+
+
 def write_part(index: Any, path: Path) -> PartCheck:
     """Write a part of an index, whole or not at all; raises `ExportError` if it cannot be written."""
     import faiss
