@@ -283,6 +283,23 @@ def test_an_array_that_is_larger_than_its_grid_is_not_made(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:.*stored chunk shape")  # newer versions of Zarr say so, too
+@pytest.mark.parametrize("whole_chunks", [True, False])
+def test_an_array_that_claims_more_than_is_stored_is_not_made(embedding, place, monkeypatch, whole_chunks):
+    folder, unfinished = place
+    write_output(folder, made(embedding), unfinished)
+    about = json.loads((folder / "tokens/0/zarr.json").read_text())
+    about["shape"][0] = 10**6
+    if whole_chunks:
+        about["chunk_grid"]["configuration"]["chunk_shape"][0] = 10**6
+    (folder / "tokens/0/zarr.json").write_text(json.dumps(about))
+    monkeypatch.setattr(np, "full", None)  # nothing is made
+    said = r"whole output .*it claims 2\.52 GB of tokens, of [\d,]+ bytes"
+    with pytest.raises(UnsupportedImageError, match=said):
+        read_embedding(folder)
+    with pytest.raises(UnsupportedImageError, match="it claims"):
+        tokens_at(folder, embedding.grid, np.zeros((700, 2), int))
+
+
 def test_an_array_of_chunks_of_no_size_is_refused(tmp_path):
     made = Path(__file__).parents[1] / "guards/data/files/batch/tiny-mae/image.png.zarr"
     folder = copytree(made, tmp_path / "a")

@@ -25,6 +25,8 @@ _SAID = [
 _KEYS, _TYPES = {"name": "default", "configuration": {"separator": "/"}}, ("float16", "float32")
 """How its metadata says so."""
 _MOST_BYTES = 1_000_000
+_ALWAYS_BYTES, _MOST_TIMES = 2**28, 2000
+"""What tokens may always claim, and how many times what is stored: of a mask, little may be there."""
 
 
 def token_after_token() -> dict[str, Any]:
@@ -70,6 +72,7 @@ class StoredTokens:
 
     def all(self) -> Float32:
         """Read all: (rows, cols, dim); NaN where a chunk is not there."""
+        self._check_claim(prod(self._shape))
         if not self._is_plain:
             import zarr  # takes a fifth of a second, and the window waits
 
@@ -90,6 +93,7 @@ class StoredTokens:
         if not self._is_plain:
             tokens: Float32 = self.all()[tokens_yx[:, 0], tokens_yx[:, 1]]
             return tokens
+        self._check_claim(len(tokens_yx))
         tokens = np.full((len(tokens_yx), self.dim), np.nan, np.float32)
         size, wide = self.dim * self._dtype.itemsize, self._chunk_yx[1]
         for (row, col), which in self._by_chunk(tokens_yx):
@@ -102,6 +106,16 @@ class StoredTokens:
                     file.seek((y * wide + x) * size)
                     tokens[number] = np.frombuffer(file.read(size), self._dtype)
         return tokens
+
+    def _check_claim(self, tokens: int) -> None:
+        """Refuse tokens whose bytes the chunks cannot have, before anything is made for them."""
+        claimed = tokens * self.dim * np.dtype(np.float32).itemsize
+        if claimed <= _ALWAYS_BYTES:  # without a look at each chunk
+            return
+        sizes = [path.stat().st_size for path in self._array.rglob("*") if path.is_file()]
+        chunk = prod(self._chunk_yx) * self.dim * self._dtype.itemsize
+        if claimed > _MOST_TIMES * sum(sizes) or (self._is_plain and chunk not in sizes):
+            raise ValueError(f"it claims {claimed / 1e9:.3g} GB of tokens, of {sum(sizes):,} bytes")
 
     def _by_chunk(
         self, tokens_yx: NDArray[np.integer]
