@@ -68,7 +68,10 @@ def test_a_value_comes_back_as_it_was() -> None:
         ({"name": 1}, "name should be a valid string, and is 1"),
         ({"name": "x", "other": 1}, "other is not known"),
         ({"name": "x", "parts": [{"high": 1}]}, r"parts\.0\.high is not known"),
-        ({"name": "x", "parts": [{"low": -1}]}, r"parts\.0 does not fit: Expected a number from 0\."),
+        (
+            {"name": "x", "parts": [{"low": -1}]},
+            r"parts\.0 does not fit: Expected a number from 0\. Undo edits",
+        ),
         ({"name": "x", "count": "yes"}, "count should be a valid integer, and is 'yes'"),
         ({"name": "x", "count": True}, "count should be a valid integer"),
         ({"name": "x", "count": 1.5}, "count should be a valid integer"),

@@ -127,7 +127,9 @@ def _sentence(error: "ValidationError", what: str) -> str:
 
 
 def _unfit(reason: str, what: str) -> str:
-    return f"Expected {what} whose fields fit; {reason}. Undo edits made by hand, or make it again."
+    return (
+        f"Expected {what} whose fields fit; {reason.rstrip('.')}. Undo edits made by hand, or make it again."
+    )
 
 
 _KINDS = ("int", "str", "float", "literal")
