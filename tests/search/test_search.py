@@ -321,7 +321,7 @@ def test_what_cannot_be_asked_is_refused(store, tmp_path):
         opened.vector([Like("case0", (999, 0))])
     with pytest.raises(InvalidOptionError, match="image@y,x"):
         Like.parse("case0")
-    with pytest.raises(InvalidOptionError, match="batch wrote"):
+    with pytest.raises(InvalidOptionError, match=r"batch wrote; there is no folder .*empty\. Check its path"):
         build_index(tmp_path / "empty")
     assert Like.parse("a@b.png@3,4,5,6") == Like("a@b.png", (3.0, 4.0), (5.0, 6.0))
 

@@ -69,8 +69,12 @@ def index_folder(store: Path, encoder: str = "") -> Path:
     Raises
     ------
     InvalidOptionError
-        If there is no such encoder, or none is named of several.
+        If there is no such folder or encoder, or none is named of several.
     """
+    if not store.is_dir():
+        raise InvalidOptionError(
+            f"Expected a folder that napari-sslmaps batch wrote; there is no folder {store}. Check its path."
+        )
     there = encoders_of(store)
     if not there or (encoder and encoder not in there) or (not encoder and len(there) > 1):
         raise InvalidOptionError(
