@@ -1,5 +1,6 @@
 """Label images from files."""
 
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -120,3 +121,13 @@ def test_a_grey_png_of_few_bits_keeps_its_labels(tmp_path: Path, bits: int) -> N
     )
     (tmp_path / "few.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
     np.testing.assert_array_equal(read_mask(tmp_path / "few.png"), labels)
+
+
+def test_an_array_of_holes_is_no_mask(tmp_path):
+    path = tmp_path / "a.npy"
+    np.save(path, np.zeros((2, 2), bool))
+    header = path.read_bytes()[:-4].replace(b"(2, 2), }        ", b"(60000, 60000), }")
+    path.write_bytes(header)
+    os.truncate(path, len(header) + 60000**2)
+    with pytest.raises(UnsupportedImageError, match=r"Expected bytes for the 3\.6 GB of pixels"):
+        read_mask(path)

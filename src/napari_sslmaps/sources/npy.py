@@ -109,8 +109,15 @@ def open_npy(path: Path, *, frames: bool = False, channel: ChannelChoice = None)
 
 
 def read_npy(path: Path) -> NDArray[Any]:
-    """Read a whole array of numbers, once its header is held against the file; raises what `DAMAGE` lists."""
-    _header(path)
+    """Read a whole array of numbers, once its header is held against the file; raises what `DAMAGE` lists.
+
+    Raises
+    ------
+    UnsupportedImageError
+        If the file holds far less than it says, as one of holes does.
+    """
+    said = _header(path)
+    check_claim(prod(said.shape) * said.dtype.itemsize, held_bytes(path), path.name)
     array: NDArray[Any] = np.load(path, allow_pickle=False)
     return array
 
