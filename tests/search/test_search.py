@@ -289,6 +289,15 @@ def test_an_output_whose_tokens_are_broken_is_not_indexed(store, how, learnt):
         build_index(store, workers=Workers(1))
 
 
+@pytest.mark.parametrize("how", ["nan", "inf", "1", "20"])
+def test_a_place_whose_tokens_are_broken_is_not_searched_for(store, how):
+    build_index(store)
+    opened = TokenIndex(store)
+    broken(store / ENCODER / "case0.zarr", how)
+    with pytest.raises(InvalidOptionError, match="24 finite numbers of each token of case0"):
+        opened.vector([Like("case0", (20, 20))])
+
+
 def test_rectangles_several_places_and_what_results_should_be_unlike(store):
     build_index(store)
     opened = TokenIndex(store)

@@ -325,6 +325,11 @@ class TokenIndex:
                 f"Expected a place of {like.image} that was embedded; ({like.pixel_yx[0]:g}, "
                 f"{like.pixel_yx[1]:g}) lies outside its mask. Choose another."
             )
+        if finite.shape[1] != len(self.manifest.mean) or not np.isfinite(finite).all():
+            raise InvalidOptionError(
+                f"Expected {len(self.manifest.mean)} finite numbers of each token of {like.image}; its "
+                "output is damaged. Delete that from the store and run the batch again."
+            )
         mean: Float32 = self.manifest.prepared(finite).mean(axis=0)
         return mean
 
