@@ -23,7 +23,7 @@ from napari_sslmaps.evaluation.annotation import Annotation
 from napari_sslmaps.maps.registry import MapOptions
 from napari_sslmaps.pipeline.embedding import embed
 from napari_sslmaps.records.run import RunOptions, RunRecord
-from napari_sslmaps.viewer.canvas.image_layer import LayerSource
+from napari_sslmaps.viewer.canvas.image_layer import AREAS, LayerSource
 from napari_sslmaps.viewer.compare.annotation import only, within
 from napari_sslmaps.viewer.compare.build import ComparePage
 from napari_sslmaps.viewer.compare.export import PackageExporter
@@ -210,6 +210,16 @@ def test_a_new_layer_is_proposed_and_one_that_is_gone_forgotten(
     assert comparing.model.annotation is labels
     viewer.layers.remove(labels)
     assert comparing.model.annotation is shapes
+
+
+def test_what_a_method_found_is_offered_and_not_proposed(
+    comparing: ComparePage, labels: Labels, viewer: ViewerModel
+) -> None:
+    """Scored against its own areas, a method is ahead of all others."""
+    areas = viewer.add_labels(np.asarray(labels.data), name="areas", metadata={AREAS: {"threshold": 0.5}})
+    viewer.layers.remove(labels)
+    assert comparing.model.annotation is None
+    assert comparing.model.offered == (areas,)
 
 
 def test_nothing_embedded_cannot_be_exported(

@@ -22,6 +22,13 @@ _LOOKED_AT, _IN_AREAS = 64, 0.7
 """Rows that are looked at, and share of like neighbours from which pixels are areas of a mask."""
 OWN = "napari_sslmaps"
 """Key in `layer.metadata` that marks the layers of this plugin."""
+AREAS = "napari-sslmaps areas"
+"""Key that marks a layer of the user's own that areas were made into, with the options they were found by."""
+
+
+def is_found(layer: Layer) -> bool:
+    """Whether a layer is a user's own that areas of a method were made into: no annotation by a person."""
+    return AREAS in layer.metadata
 
 
 def is_own(layer: Layer) -> bool:

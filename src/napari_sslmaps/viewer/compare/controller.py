@@ -14,7 +14,7 @@ from napari_sslmaps.errors import Cancelled, SSLMapsError
 from napari_sslmaps.evaluation.annotation import Annotation
 from napari_sslmaps.evaluation.annotation_file import read_annotation
 from napari_sslmaps.maps.make import MapRequest
-from napari_sslmaps.viewer.canvas.image_layer import LayerSource, is_own
+from napari_sslmaps.viewer.canvas.image_layer import LayerSource, is_found, is_own
 from napari_sslmaps.viewer.compare.agreement import AgreementLayer
 from napari_sslmaps.viewer.compare.annotation import (
     annotation_layers,
@@ -305,9 +305,11 @@ class ComparisonController:
         self.read_classes()
 
     def _on_layers(self) -> None:
-        """Offer the layers there are; choose the first that comes, and none that is gone."""
+        """Offer the layers there are; choose the first that a person made, and none that is gone."""
         layers, chosen = annotation_layers(self._viewer), self._model.annotation
         self._model.offered = tuple(layers)
         if isinstance(chosen, Path) or chosen in layers:
             return
-        self._model.annotation = next((layer for layer in layers if not is_own(layer)), None)
+        self._model.annotation = next(
+            (layer for layer in layers if not (is_own(layer) or is_found(layer))), None
+        )

@@ -15,7 +15,7 @@ from napari_sslmaps.errors import SSLMapsError
 from napari_sslmaps.maps.similarity import MARGINS, SimilarityMap
 from napari_sslmaps.records.areas import write_areas
 from napari_sslmaps.viewer.canvas.anchor_layers import placed_on
-from napari_sslmaps.viewer.canvas.image_layer import OWN, LayerSource, lead_of_frame, spacing_of
+from napari_sslmaps.viewer.canvas.image_layer import AREAS, OWN, LayerSource, lead_of_frame, spacing_of
 from napari_sslmaps.viewer.canvas.map_layers import (
     LayerManager,
     LayerSpec,
@@ -129,7 +129,7 @@ class AreaController:
             self._viewer.add_labels(
                 values,
                 name=f"{image.name} / labels / {workspace.front}",
-                metadata={"napari-sslmaps areas": asdict(workspace.area_options)},
+                metadata={AREAS: asdict(workspace.area_options)},
                 opacity=_OPACITY,
                 **placement(image, found.grid, frame),
             )
