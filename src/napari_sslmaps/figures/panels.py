@@ -178,14 +178,24 @@ def draw_outlines(
         )
 
 
+_EM = 0.6
+"""Width of a letter over the size of its font, on average."""
+
+
+def letters_across(inches: float, points: float) -> int:
+    """Return how many letters of a size stand beside each other."""
+    return max(8, int(72 * inches / (_EM * points)))
+
+
 def draw_tag(axes: Axes, text: str) -> None:
-    """Write a small tag into the lower left corner."""
+    """Write a small tag into the lower left corner, smaller still where the panel is narrow."""
+    points = 72 * axes.bbox.width / axes.figure.dpi
     axes.text(
         0.025,
         0.025,
         text,
         transform=axes.transAxes,
-        fontsize=6.5,
+        fontsize=min(6.5, points / (_EM * (len(text) + 1.5))),
         color="white",
         ha="left",
         va="bottom",
@@ -230,7 +240,7 @@ def length_text(length_um: float) -> str:
 
 
 Box = tuple[float, float, float, float]
-_PANEL, _GAP, _LABEL, _HEAD, _TITLE, _FOOT, _EDGE = 1.72, 0.06, 0.86, 0.26, 0.30, 0.50, 0.10
+_PANEL, _GAP, _LABEL, _HEAD, _TITLE, _FOOT, _EDGE = 1.72, 0.06, 0.86, 0.26, 0.30, 0.54, 0.10
 _TALLEST = 2.6
 _PAGE, _LOWEST = 10.6, 0.62
 """Inches that a page is high at most, as long as a row leaves room for the words beside it."""

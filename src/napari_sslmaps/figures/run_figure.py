@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from textwrap import wrap
+from textwrap import fill, wrap
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ from napari_sslmaps.figures.panels import (
     draw_tag,
     framed,
     label_colours,
+    letters_across,
 )
 from napari_sslmaps.figures.pixels import MAKER, said_by
 from napari_sslmaps.files import written_whole
@@ -268,7 +269,7 @@ def _draw_bar(figure: Figure, layout: PanelLayout, place: int, column: _Column) 
     left, bottom, width, _ = layout.bar(place)
     note = max((kind.note(result) for kind, result in column.maps.values()), key=len)
     scales = [scale for scale in column.scales.values() if scale is not None]
-    height = bottom
+    height, room = bottom, letters_across(layout.panel_width, 6)
     if scales:
         ends = {(scale.low, scale.high) for scale in scales}
         shared = len(ends) == 1
@@ -280,5 +281,6 @@ def _draw_bar(figure: Figure, layout: PanelLayout, place: int, column: _Column) 
         words = [f"{end:.2g}".replace("-", "−") for end in next(iter(ends))] if shared else ["low", "high"]
         bar.set_ticks([scales[0].low, scales[0].high], labels=words)
         note = note if shared else f"{note}, limits of each map" if note else "limits of each map"
-        height = bottom - (0.115 if len("".join((*words, note))) <= _BESIDE else 0.22) / layout.height
-    figure.text(left + width / 2, height, note, ha="center", va="center", fontsize=6, color=FAINT)
+        beside = len("".join((*words, note))) <= min(_BESIDE, room)
+        height = bottom - (0.115 if beside else 0.22) / layout.height
+    figure.text(left + width / 2, height, fill(note, room), ha="center", va="center", fontsize=6, color=FAINT)
