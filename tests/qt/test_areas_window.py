@@ -104,3 +104,18 @@ def test_a_click_is_undone_and_done_again_by_keys(window: Window) -> None:
     window.qtbot.keyClick(window.canvas, Qt.Key.Key_Z, control | shift)
     assert len(window.widget.workspace.anchors) == 1
     assert is_red(window.colour(LEFT))
+
+
+def test_cells_are_painted_again_once_areas_are_hidden(window: Window) -> None:
+    """A grab paints by itself, so that colours alone would not tell."""
+    widget = window.widget
+    widget.anchors.mode.click()
+    window.click(LEFT)
+    window.wait_until_idle()
+    widget.view.side_by_side.click()
+    for hide in (widget.areas.shown, widget.areas.labels):
+        widget.areas.shown.click()
+        window.draw()
+        with window.qtbot.waitSignal(widget.canvas.cells.painted, timeout=5000):
+            hide.click()
+        assert not widget.workspace.areas_shown

@@ -84,7 +84,16 @@ class MountedCanvas:
         events = controller.workspace.events
         connect(controller.cells.changed, self._follow)
         connect(controller.layer_manager.drawn, self._draw)
-        for name in ("anchors", "groups", "group", "reference", "caption", "scale_text", "task"):
+        for name in (
+            "anchors",
+            "groups",
+            "group",
+            "reference",
+            "caption",
+            "scale_text",
+            "task",
+            "areas_shown",
+        ):
             connect(getattr(events, name), self._draw)
         viewer = controller.viewer
         for signal in (viewer.scene.camera.events, viewer.dims.events):
